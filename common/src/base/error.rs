@@ -1,0 +1,202 @@
+//! What can go wrong with one entry, by meaning.
+//!
+//! A store reports *what it tried* and *why that failed*; the operation that asked knows the
+//! path and adds it ([`Failure`]). Decisions read the class of a cause, never its text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::path;
+
+/// Why an operation on one entry failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The operating system's answer: an `errno` value (errno(3)).
+    System(i32),
+    /// The source is not what it was when the walk met it.
+    Changed,
+    /// The target entry is a directory and the source is not, or the other way round.
+    KindDiffers,
+    /// Source and target are one file.
+    SameFile,
+    /// Following this symbolic link would lead back to a directory above it.
+    Loop,
+    /// The job was stopped before this was done.
+    Stopped,
+}
+
+impl Cause {
+    /// The entry is not there any more.
+    pub fn is_vanished(self) -> bool {
+        matches!(self, Self::System(libc::ENOENT | libc::ESTALE))
+    }
+
+    /// The target is full, or its quota is: nothing else will fit either.
+    pub fn is_full(self) -> bool {
+        matches!(self, Self::System(libc::ENOSPC | libc::EDQUOT))
+    }
+
+    /// A short stable word for machine-readable output.
+    pub fn code(self) -> String {
+        match self {
+            Self::System(errno) => format!("errno:{errno}"),
+            Self::Changed => "changed".into(),
+            Self::KindDiffers => "kind-differs".into(),
+            Self::SameFile => "same-file".into(),
+            Self::Loop => "loop".into(),
+            Self::Stopped => "stopped".into(),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(errno) => f.write_str(&errno_words(*errno)),
+            Self::Changed => f.write_str("changed while it was being copied"),
+            Self::KindDiffers => {
+                f.write_str("one is a directory and the other is not; move the target away first")
+            }
+            Self::SameFile => f.write_str("source and target are the same file"),
+            Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
+            Self::Stopped => f.write_str("the job was stopped before this was done"),
+        }
+    }
+}
+
+/// The C library's words for an `errno` value, without Rust's "(os error N)".
+pub fn errno_words(errno: i32) -> String {
+    let words = std::io::Error::from_raw_os_error(errno).to_string();
+    match words.rfind(" (os error") {
+        Some(end) => words[..end].to_owned(),
+        None => words,
+    }
+}
+
+/// What a store tried, and why it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{op}: {cause}")]
+pub struct Error {
+    /// The operation, as a verb that fits "cannot …".
+    pub op: Op,
+    /// Why it failed.
+    pub cause: Cause,
+}
+
+/// What a store was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each is its own words")]
+pub enum Op {
+    Open,
+    List,
+    Stat,
+    Read,
+    ReadLink,
+    MakeDir,
+    Create,
+    Write,
+    SetOwner,
+    SetMode,
+    SetTimes,
+    Close,
+    Rename,
+    Remove,
+    Symlink,
+    Follow,
+    Copy,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::List => "list",
+            Self::Stat => "stat",
+            Self::Read => "read",
+            Self::ReadLink => "read link",
+            Self::MakeDir => "make directory",
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::SetOwner => "set owner of",
+            Self::SetMode => "set mode of",
+            Self::SetTimes => "set times of",
+            Self::Close => "close",
+            Self::Rename => "rename to",
+            Self::Remove => "remove",
+            Self::Symlink => "make link",
+            Self::Follow => "follow",
+            Self::Copy => "copy",
+        })
+    }
+}
+
+impl Op {
+    /// This operation failed for that reason.
+    pub fn failed(self, cause: Cause) -> Error {
+        Error { op: self, cause }
+    }
+
+    /// This operation failed with that `errno`.
+    pub fn errno(self, errno: i32) -> Error {
+        self.failed(Cause::System(errno))
+    }
+}
+
+/// The result of one operation of a store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Which of the two trees a path is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Side {
+    Source,
+    Target,
+}
+
+/// One entry that could not be dealt with: what, which path, why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The path as the user would write it: the given root and what is below it.
+    pub path: Vec<u8>,
+    /// Which tree the path is in.
+    pub side: Side,
+    /// What was tried, and why it failed.
+    pub error: Error,
+}
+
+impl Failure {
+    /// A source entry that went away between being listed and being used.
+    pub fn is_vanished(&self) -> bool {
+        self.side == Side::Source && self.error.cause.is_vanished()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\": {}", self.error.op, path::escaped(&self.path), self.error.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_reads_as_one_line_with_the_systems_words() {
+        let failure = Failure {
+            path: b"a/b\n".to_vec(),
+            side: Side::Source,
+            error: Op::Open.errno(libc::EACCES),
+        };
+        assert_eq!(failure.to_string(), r#"open "a/b\n": Permission denied"#);
+    }
+
+    #[test]
+    fn only_a_missing_source_counts_as_vanished() {
+        let gone = Op::Open.errno(libc::ENOENT);
+        let at = |side| Failure { path: b"x".to_vec(), side, error: gone };
+        assert!(at(Side::Source).is_vanished());
+        assert!(!at(Side::Target).is_vanished());
+    }
+}

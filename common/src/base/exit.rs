@@ -1,0 +1,60 @@
+//! Exit codes: a public promise, listed in `docs/exit-codes.md`.
+
+use serde::{Deserialize, Serialize};
+
+/// How a job ended. Every rank returns the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Exit {
+    /// All was done.
+    Ok = 0,
+    /// The command line makes no sense, or the ranks do not know each other.
+    Usage = 2,
+    /// A source or target cannot be used at all; nothing was done.
+    Unusable = 3,
+    /// Some entries failed; the rest was done.
+    Partial = 23,
+    /// Some source entries went away meanwhile; the rest was done.
+    Vanished = 24,
+    /// A fault of the program itself.
+    Bug = 70,
+    /// The work was done but its results could not be written.
+    Reporting = 74,
+}
+
+impl Exit {
+    /// The number for the operating system.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Of two endings the one that must not be hidden.
+    #[must_use]
+    pub fn worst(self, other: Self) -> Self {
+        if self.weight() >= other.weight() { self } else { other }
+    }
+
+    fn weight(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Vanished => 1,
+            Self::Partial => 2,
+            Self::Reporting => 3,
+            Self::Unusable => 4,
+            Self::Usage => 5,
+            Self::Bug => 6,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    #[test]
+    fn failed_entries_outweigh_vanished_ones() {
+        assert_eq!(Exit::Vanished.worst(Exit::Partial), Exit::Partial);
+        assert_eq!(Exit::Partial.worst(Exit::Vanished), Exit::Partial);
+        assert_eq!(Exit::Ok.worst(Exit::Vanished), Exit::Vanished);
+    }
+}

@@ -1,0 +1,106 @@
+//! Every bound and tuning number of the suite, in one place, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Names in one batch: enough to make handing it over cheap (0.2 µs a name), few enough that a
+/// giant directory is many tasks.
+pub const BATCH_NAMES_MAX: usize = 256;
+
+/// Buffer of one `getdents64` call. Larger ones gain nothing (measured on tmpfs and ext4).
+pub const LIST_BUFFER_BYTES: usize = 64 << 10;
+
+/// Queued tasks above which a listing works on its own names instead of queueing more: what keeps
+/// memory flat in a directory of any size.
+pub const QUEUED_TASKS_MAX: usize = 512;
+
+/// Bytes copied in one batch of small files before the rest is offered to others.
+pub const BATCH_BYTES_MAX: u64 = 32 << 20;
+
+/// Default size of a chunk of a large file.
+pub const CHUNK_BYTES: u64 = 32 << 20;
+
+/// Default I/O buffer: larger ones fall out of the CPU's cache and copy slower.
+pub const BUFFER_BYTES: u64 = 512 << 10;
+
+/// Largest accepted I/O buffer per thread.
+pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
+
+/// Default upper bound on I/O threads of a rank. They are started only while the storage, not the
+/// CPU, is what they wait for.
+pub const THREADS: u32 = 32;
+
+/// Largest accepted number of I/O threads of a rank.
+pub const THREADS_MAX: u32 = 1024;
+
+/// Stack of an I/O thread: its buffers are on the heap.
+pub const THREAD_STACK_BYTES: usize = 512 << 10;
+
+/// How often the number of I/O threads is reconsidered.
+pub const CREW_WINDOW: Duration = Duration::from_millis(1);
+
+/// Share of its CPU that a rank must leave unused before it starts more I/O threads.
+pub const CREW_BUSY_SHARE: f64 = 0.7;
+
+/// Serialised tasks in one answer to a thief: within the eager limit of common MPI libraries.
+pub const STEAL_BYTES_MAX: usize = 48 << 10;
+
+/// Largest message that is accepted: above it, the input is torn or foreign.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Messages handed to MPI and not yet taken by the receiver, above which workers wait.
+pub const UNSENT_MESSAGES_MAX: usize = 64;
+
+/// Letters from worker threads that wait for the main thread.
+pub const OUTBOX_LETTERS_MAX: usize = 1024;
+
+/// Children of a rank in the tree of the termination wave and of collectives.
+pub const TREE_ARITY: u32 = 8;
+
+/// Shortest and longest nap of the main thread between two looks at its messages.
+pub const NAP_MIN: Duration = Duration::from_micros(20);
+/// See [`NAP_MIN`]. An idle rank costs about 1 % of a core at this nap.
+pub const NAP_MAX: Duration = Duration::from_millis(1);
+/// Nap of a rank that has heard and done nothing for a while.
+pub const NAP_IDLE: Duration = Duration::from_millis(4);
+/// How long nothing must happen before the nap grows to [`NAP_IDLE`].
+pub const NAP_IDLE_AFTER: Duration = Duration::from_millis(100);
+
+/// First pause of a thief after a refusal; it doubles up to [`steal_pause_max`].
+pub const STEAL_PAUSE_MIN: Duration = Duration::from_micros(50);
+
+/// Longest pause of a thief: grows with the job, so that a victim is not asked more often in a
+/// larger one.
+pub fn steal_pause_max(ranks: u32) -> Duration {
+    Duration::from_micros((u64::from(ranks) * 80).clamp(500, 20_000))
+}
+
+/// Pause between two termination waves.
+pub const WAVE_PAUSE: Duration = Duration::from_micros(100);
+
+/// How often a rank tells rank 0 how far it is.
+pub fn report_interval(ranks: u32) -> Duration {
+    Duration::from_millis(500 + u64::from(ranks))
+}
+
+/// Directory handles kept open for queued work, at most, per rank; fewer where the process may not
+/// open that many.
+pub const OPEN_DIRS_MAX: usize = 4096;
+
+/// How long to wait for something that another rank made and this node does not see yet (attribute
+/// caches of network file systems).
+pub const VISIBLE_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Failures that one rank reports line by line; the rest are only counted.
+pub const FAILURE_LINES_MAX: u64 = 1000;
+
+/// Failure lines printed by rank 0 for one kind of failure; the rest are only counted.
+pub const FAILURE_LINES_PRINTED_MAX: u64 = 100;
+
+/// List lines gathered by a worker before they are sent to rank 0.
+pub const LINES_BLOCK_BYTES: usize = 32 << 10;
+
+/// Tries to resolve a path while somebody renames things in it (`EAGAIN` of openat2(2)).
+pub const RESOLVE_TRIES_MAX: u32 = 128;
+
+/// Directories whose final attributes are set by one task.
+pub const FINISH_BATCH_DIRS: usize = 64;

@@ -1,0 +1,130 @@
+//! Names and paths as bytes: any byte but `/` and NUL in a name, no limit on a path's length.
+
+use std::ffi::CStr;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+/// One component of a path: never empty, never `.` or `..`, no `/`.
+///
+/// A C string, because that is what the kernel gives and takes: no copy, no conversion.
+pub type Name = CStr;
+
+/// The path of an entry below a root: components joined by `/`; empty for the root itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct RelPath(Box<[u8]>);
+
+impl RelPath {
+    /// The root itself.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// The entry of that name in this directory.
+    #[must_use]
+    pub fn child(&self, name: &Name) -> Self {
+        Self(join(&self.0, name.to_bytes()).into())
+    }
+
+    /// The bytes, for display and for messages.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// True for the root itself.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many components the path has.
+    pub fn depth(&self) -> usize {
+        self.components().count()
+    }
+
+    /// The components from the root down.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|byte| *byte == b'/').filter(|component| !component.is_empty())
+    }
+
+    /// Accepts only what [`RelPath::child`] could have made.
+    ///
+    /// # Errors
+    /// `None` for bytes that would leave the root or are no path: from a torn or foreign message.
+    pub fn checked(bytes: &[u8]) -> Option<Self> {
+        let sound = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
+        let clean = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(sound);
+        (clean && !bytes.contains(&0)).then(|| Self(bytes.into()))
+    }
+}
+
+/// `head/tail`, or just one of them where the other is empty.
+pub fn join(head: &[u8], tail: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(head.len() + 1 + tail.len());
+    joined.extend_from_slice(head);
+    if !head.is_empty() && !tail.is_empty() && head.last() != Some(&b'/') {
+        joined.push(b'/');
+    }
+    joined.extend_from_slice(tail);
+    joined
+}
+
+/// A path as one line of text that names no other path: UTF-8 as it is; control characters,
+/// `\`, `"`, bidirectional overrides and bytes that are not UTF-8 escaped as in Rust or C.
+///
+/// The escapes can be undone: `\\`, `\"`, `\n`, `\t`, `\r`, `\xNN` for a byte, `\u{…}` for a character.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        chunk.valid().chars().for_each(|character| push_escaped(&mut text, character));
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+fn push_escaped(text: &mut String, character: char) {
+    match character {
+        '\\' | '"' | '\n' | '\t' | '\r' => text.extend(character.escape_default()),
+        control if control.is_control() && control.is_ascii() => {
+            let _ = write!(text, "\\x{:02x}", control as u32);
+        }
+        hidden if hidden.is_control() || is_bidi(hidden) => {
+            text.extend(hidden.escape_unicode());
+        }
+        plain => text.push(plain),
+    }
+}
+
+/// Characters that reorder the text around them: a name must not be able to disguise itself.
+fn is_bidi(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_join_with_one_slash() {
+        let path = RelPath::root().child(c"a").child(c"b");
+        assert_eq!(path.as_bytes(), b"a/b");
+        assert_eq!(path.depth(), 2);
+        assert_eq!(RelPath::root().depth(), 0);
+    }
+
+    #[test]
+    fn foreign_bytes_that_would_leave_the_root_are_refused() {
+        for bad in [&b"../x"[..], b"/x", b"a//b", b"a/./b", b"a/..", b"a\0b"] {
+            assert_eq!(RelPath::checked(bad), None, "{}", escaped(bad));
+        }
+        assert!(RelPath::checked(b"").is_some());
+        assert!(RelPath::checked(b"a/..b").is_some());
+    }
+
+    #[test]
+    fn hostile_names_are_one_harmless_line() {
+        assert_eq!(escaped(b"a\nb\x1b[2J\xff\\\""), r#"a\nb\x1b[2J\xff\\\""#);
+        assert_eq!(escaped("ä\u{202e}x\u{85}".as_bytes()), "ä\\u{202e}x\\u{85}");
+    }
+}

@@ -1,0 +1,6 @@
+//! What the tools talk about, without any I/O: entries, chunks, where a copy goes.
+
+pub mod chunk;
+pub mod entry;
+pub mod placement;
+pub mod tally;

@@ -1,0 +1,186 @@
+//! An entry of a tree: its kind and its attributes.
+
+use serde::{Deserialize, Serialize};
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    File,
+    Directory,
+    Symlink,
+    Fifo,
+    Socket,
+    Device,
+}
+
+impl Kind {
+    /// The kind in `st_mode` (inode(7)).
+    pub fn from_mode(mode: u32) -> Self {
+        match mode & libc::S_IFMT {
+            libc::S_IFREG => Self::File,
+            libc::S_IFDIR => Self::Directory,
+            libc::S_IFLNK => Self::Symlink,
+            libc::S_IFIFO => Self::Fifo,
+            libc::S_IFSOCK => Self::Socket,
+            _ => Self::Device,
+        }
+    }
+
+    /// One lower-case word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::Device => "device",
+        }
+    }
+
+    /// The first letter of a line of ls(1).
+    pub fn letter(self) -> char {
+        match self {
+            Self::File => '-',
+            Self::Directory => 'd',
+            Self::Symlink => 'l',
+            Self::Fifo => 'p',
+            Self::Socket => 's',
+            Self::Device => 'b',
+        }
+    }
+}
+
+/// A point in time as POSIX keeps it: seconds since 1970 (negative before), and nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "units are in the names")]
+pub struct Time {
+    pub seconds: i64,
+    pub nanoseconds: u32,
+}
+
+/// The attributes of an entry, as statx(2) gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits with set-id and sticky bits: `st_mode & 07777`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length of a file's content; of a symlink's target.
+    pub size_bytes: u64,
+    /// Storage in use.
+    pub allocated_bytes: u64,
+    /// Last access.
+    pub atime: Time,
+    /// Last change of content.
+    pub mtime: Time,
+    /// Last change of attributes.
+    pub ctime: Time,
+    /// Names of this inode.
+    pub links: u64,
+    /// Device of the file system.
+    pub device: u64,
+    /// Inode number there.
+    pub inode: u64,
+}
+
+/// What tells that a file is still the one the walk met, with the content it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as in Metadata")]
+pub struct Identity {
+    pub inode: u64,
+    pub size_bytes: u64,
+    pub mtime: Time,
+}
+
+impl Metadata {
+    /// What must stay the same while the content is read.
+    ///
+    /// The device number is left out: network file systems number it differently on each node.
+    pub fn identity(&self) -> Identity {
+        Identity { inode: self.inode, size_bytes: self.size_bytes, mtime: self.mtime }
+    }
+
+    /// The two entries are one inode, seen from one node.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// Attributes to give to an entry; `None` leaves one as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Owner and group. Where the owner may not be changed, the group is still tried.
+    pub owner: Option<Owner>,
+    /// Permission bits. Set-id bits are dropped where the owner could not be kept.
+    pub mode: Option<u32>,
+    /// Access and modification time.
+    pub times: Option<Times>,
+}
+
+/// Owner and group of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The two times that can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as in Metadata")]
+pub struct Times {
+    pub atime: Time,
+    pub mtime: Time,
+}
+
+impl Attributes {
+    /// All that `-p` keeps.
+    pub fn all_of(metadata: &Metadata) -> Self {
+        Self {
+            owner: Some(Owner { uid: metadata.uid, gid: metadata.gid }),
+            mode: Some(metadata.mode),
+            times: Some(Times { atime: metadata.atime, mtime: metadata.mtime }),
+        }
+    }
+}
+
+/// Whether the owner of an entry could be set as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Every attribute is as asked.
+    All,
+    /// The system does not let this user give files away; set-id bits were dropped.
+    AllButOwner,
+}
+
+/// Set-user-id, set-group-id: rights that belong to an owner.
+pub const SET_ID_BITS: u32 = 0o6000;
+
+/// What a directory listing says about an entry before anyone has looked at it (`d_type` of
+/// readdir(3)); some file systems say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Hint {
+    File,
+    Directory,
+    Symlink,
+    Other,
+    Unknown,
+}
+
+impl From<Kind> for Hint {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::File => Self::File,
+            Kind::Directory => Self::Directory,
+            Kind::Symlink => Self::Symlink,
+            Kind::Fifo | Kind::Socket | Kind::Device => Self::Other,
+        }
+    }
+}

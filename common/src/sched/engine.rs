@@ -1,0 +1,310 @@
+//! Runs a [`Job`] on this rank, together with all others, until all its work is done.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Worker;
+use rustix::time::{ClockId, clock_gettime};
+use serde::de::DeserializeOwned;
+
+use super::counters::Counters;
+use super::crew::{Crew, encode};
+use super::growth::{Advice, Growth};
+use super::job::{Job, Listener};
+use super::message::{Message, Parcel};
+use super::pool::Pool;
+use super::reactor::{LocalWork, Reactor};
+use crate::base::exit::Exit;
+use crate::base::limits;
+use crate::comm::Rank;
+use crate::comm::mailbox::{Channel, Mailbox, Nap};
+
+/// How the engine uses this rank.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// I/O threads, at most.
+    pub threads_max: u32,
+    /// Processors this rank may count on; below 1 where ranks outnumber processors.
+    pub cpu_share: f64,
+}
+
+/// Runs `job` from `seeds` (this rank's first tasks) to the end of the whole job, which all ranks
+/// reach together. Rank 0's `listener` hears what the ranks report.
+///
+/// A panic of any thread aborts the job on all ranks with [`Exit::Bug`].
+pub fn run<J: Job>(
+    job: &J,
+    seeds: Vec<J::Task>,
+    listener: &mut dyn Listener<J>,
+    mail: &mut Mailbox<'_>,
+    settings: Settings,
+) -> Counters {
+    let began = Instant::now();
+    let cpu_before = process_cpu_time();
+    let (pool, workers) = Pool::new(settings.threads_max);
+    for seed in seeds {
+        pool.push(seed, None);
+    }
+    let (rank, size) = (mail.comm().rank(), mail.comm().size());
+    let mut funnel = MainThread {
+        channel: mail.open(),
+        local: Local { job, pool: &pool, listener, mail, rank, undecodable: false },
+        reactor: Reactor::new(rank, size, fastrand::u64(..)),
+        growth: Growth::new(settings.threads_max, settings.cpu_share),
+        began,
+        reported_at: Duration::ZERO,
+        threads: 0,
+        out: Vec::new(),
+    };
+    std::thread::scope(|scope| {
+        let mut workers = workers.into_iter();
+        let mut start = |count: u32| {
+            for worker in workers.by_ref().take(count as usize) {
+                std::thread::Builder::new()
+                    .name(format!("io-{}", rank.0))
+                    .stack_size(limits::THREAD_STACK_BYTES)
+                    .spawn_scoped(scope, {
+                        let pool = &pool;
+                        move || work(job, pool, &worker, rank)
+                    })
+                    .expect("the system lets a process start its first threads");
+            }
+        };
+        funnel.run_to_end(&mut start);
+        pool.end();
+    });
+    Counters {
+        tasks_run: pool.tasks_run.load(Ordering::Relaxed),
+        idle_ns: pool.idle_ns.load(Ordering::Relaxed),
+        threads: u64::from(funnel.threads),
+        wall_ns: began.elapsed().as_nanos() as u64,
+        cpu_ns: process_cpu_time().saturating_sub(cpu_before).as_nanos() as u64,
+        ..funnel.reactor.counters()
+    }
+}
+
+/// An I/O thread, from start to end.
+fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank) {
+    let crew = Crew { pool, own: Some(own), rank };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut hand = job.hand();
+        loop {
+            while let Some(task) = pool.find(own) {
+                // Until what this thread gathered is flushed, the rank is not passive.
+                pool.hold();
+                run_task(job, task, &mut hand, &crew);
+                while let Some(task) = pool.find(own) {
+                    run_task(job, task, &mut hand, &crew);
+                }
+                job.flush(&mut hand, &crew);
+                pool.release();
+            }
+            if !pool.sleep_until_work() {
+                break;
+            }
+        }
+    }));
+    if outcome.is_err() {
+        pool.tell_of_panic();
+    }
+}
+
+fn run_task<J: Job>(job: &J, task: J::Task, hand: &mut J::Hand, crew: &Crew<'_, J>) {
+    if crew.is_stopped() {
+        job.discard(task, hand, crew);
+    } else {
+        job.run(task, hand, crew);
+    }
+    crew.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
+    crew.pool.release();
+}
+
+/// CPU time of all threads of this process.
+fn process_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The main thread of a rank: the only one that sends and receives.
+struct MainThread<'m, 'c, J: Job> {
+    channel: Channel,
+    local: Local<'m, 'c, J>,
+    reactor: Reactor,
+    growth: Growth,
+    began: Instant,
+    reported_at: Duration,
+    threads: u32,
+    out: Vec<(Rank, Message)>,
+}
+
+impl<J: Job> MainThread<'_, '_, J> {
+    fn run_to_end(&mut self, start: &mut impl FnMut(u32)) {
+        self.threads = self.growth.first();
+        start(self.threads);
+        let mut nap = Nap::new();
+        while !self.reactor.is_done() {
+            if self.local.pool.has_panicked() || self.local.undecodable {
+                self.local.mail.comm().abort(Exit::Bug);
+            }
+            let busy = self.turn();
+            self.grow(start);
+            if busy {
+                nap.reset();
+            }
+            if !self.reactor.is_done() {
+                std::thread::park_timeout(nap.next_nap());
+            }
+        }
+    }
+
+    /// One round: what came in, what is due, what goes out. True when anything moved.
+    fn turn(&mut self) -> bool {
+        let now = self.began.elapsed();
+        let mut moved = false;
+        while let Some((from, bytes)) = self.local.mail.try_recv(self.channel) {
+            moved = true;
+            let Ok(message) = Message::decode(&bytes) else {
+                tracing::error!(from = from.0, "message that this build did not write");
+                self.local.undecodable = true;
+                return true;
+            };
+            self.reactor.on(now, from, message, &mut self.local, &mut self.out);
+        }
+        self.reactor.step(now, &mut self.local, &mut self.out);
+        moved |= !self.out.is_empty();
+        for (to, message) in std::mem::take(&mut self.out) {
+            self.send(to, message);
+        }
+        while self.local.mail.comm().unsent() < limits::UNSENT_MESSAGES_MAX
+            && let Some((to, message)) = self.local.pool.next_posted()
+        {
+            moved = true;
+            self.send(to, message);
+        }
+        self.report(now);
+        moved
+    }
+
+    /// A message to this rank itself takes no detour.
+    fn send(&mut self, to: Rank, message: Message) {
+        if to == self.local.rank {
+            let now = self.began.elapsed();
+            self.reactor.on(now, to, message, &mut self.local, &mut self.out);
+        } else {
+            self.local.mail.send(self.channel, to, &message.encode());
+        }
+    }
+
+    fn report(&mut self, now: Duration) {
+        let (rank, size) = (self.local.rank, self.local.mail.comm().size());
+        if rank == Rank::ROOT {
+            self.local.listener.tick();
+        }
+        if now >= self.reported_at + limits::report_interval(size) {
+            self.reported_at = now;
+            let snapshot = encode(&self.local.job.snapshot());
+            self.send(Rank::ROOT, Message::Progress(snapshot));
+        }
+    }
+
+    fn grow(&mut self, start: &mut impl FnMut(u32)) {
+        let pool = self.local.pool;
+        if pool.is_passive() {
+            return;
+        }
+        let queued = pool.queued().max(0) as u32;
+        let now = self.began.elapsed();
+        let cpu = process_cpu_time();
+        match self.growth.advise(now, cpu, self.threads, pool.sleepers(), queued) {
+            Advice::Keep => {}
+            Advice::Divide => pool.want(),
+            Advice::Start(more) => {
+                start(more);
+                self.threads += more;
+            }
+        }
+    }
+}
+
+/// The rank's own side of the protocol.
+struct Local<'m, 'c, J: Job> {
+    job: &'m J,
+    pool: &'m Pool<J::Task>,
+    listener: &'m mut dyn Listener<J>,
+    mail: &'m mut Mailbox<'c>,
+    rank: Rank,
+    undecodable: bool,
+}
+
+impl<J: Job> Local<'_, '_, J> {
+    fn decode<T: DeserializeOwned>(&mut self, bytes: &[u8]) -> Option<T> {
+        let value = postcard::from_bytes(bytes).ok();
+        self.undecodable |= value.is_none();
+        value
+    }
+}
+
+impl<J: Job> LocalWork for Local<'_, '_, J> {
+    fn is_hungry(&self) -> bool {
+        self.pool.sleepers() > 0 && self.pool.queued() <= 0
+    }
+
+    fn is_passive(&self) -> bool {
+        self.pool.is_passive()
+    }
+
+    fn posted(&self) -> u64 {
+        self.pool.posted()
+    }
+
+    fn give(&mut self) -> Parcel {
+        let mut parcel = Parcel::default();
+        self.pool.give_half(|task| {
+            parcel.count += 1;
+            parcel.bytes.extend(encode(&task));
+            parcel.bytes.len() < limits::STEAL_BYTES_MAX
+        });
+        parcel
+    }
+
+    fn take(&mut self, parcel: Parcel) {
+        let mut rest = &parcel.bytes[..];
+        for _ in 0..parcel.count {
+            match postcard::take_from_bytes(rest) {
+                Ok((task, behind)) => {
+                    self.pool.push(task, None);
+                    rest = behind;
+                }
+                Err(_) => self.undecodable = true,
+            }
+        }
+    }
+
+    fn letter(&mut self, from: Rank, letter: Vec<u8>) {
+        let crew = Crew { pool: self.pool, own: None, rank: self.rank };
+        if let Some(letter) = self.decode(&letter) {
+            self.job.letter(from, letter, &crew);
+        }
+    }
+
+    fn notice(&mut self, from: Rank, notice: Vec<u8>) {
+        if let Some(notice) = self.decode(&notice) {
+            self.listener.notice(from, notice);
+        }
+    }
+
+    fn progress(&mut self, from: Rank, snapshot: Vec<u8>) {
+        if let Some(snapshot) = self.decode(&snapshot) {
+            self.listener.progress(from, snapshot);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.pool.stop();
+    }
+
+    fn wants_stop(&self) -> bool {
+        self.pool.is_stop_wanted()
+    }
+}

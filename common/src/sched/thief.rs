@@ -1,0 +1,57 @@
+//! When a rank asks for work, and whom: one question at a time, to a random rank; after refusals it
+//! waits longer and longer.
+
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::comm::Rank;
+
+#[derive(Debug)]
+pub(super) struct Thief {
+    rank: Rank,
+    size: u32,
+    random: fastrand::Rng,
+    waits_for_answer: bool,
+    pause: Duration,
+    ask_at: Duration,
+}
+
+impl Thief {
+    pub fn new(rank: Rank, size: u32, seed: u64) -> Self {
+        Self {
+            rank,
+            size,
+            random: fastrand::Rng::with_seed(seed ^ u64::from(rank.0).wrapping_mul(0x9e37_79b9)),
+            waits_for_answer: false,
+            pause: limits::STEAL_PAUSE_MIN,
+            ask_at: Duration::ZERO,
+        }
+    }
+
+    /// Whom to ask now, if anyone. To be called while this rank has idle threads and nothing queued.
+    pub fn victim(&mut self, now: Duration) -> Option<Rank> {
+        if self.size < 2 || self.waits_for_answer || now < self.ask_at {
+            return None;
+        }
+        self.waits_for_answer = true;
+        let other = self.random.u32(0..self.size - 1);
+        Some(Rank(if other >= self.rank.0 { other + 1 } else { other }))
+    }
+
+    /// The answer has come, with so many tasks.
+    pub fn answered(&mut self, now: Duration, tasks: u32) {
+        self.waits_for_answer = false;
+        if tasks > 0 {
+            self.pause = limits::STEAL_PAUSE_MIN;
+            self.ask_at = now;
+        } else {
+            self.ask_at = now + self.pause;
+            self.pause = (self.pause * 2).min(limits::steal_pause_max(self.size));
+        }
+    }
+
+    /// When to look again; `None` while an answer is awaited.
+    pub fn ask_at(&self) -> Option<Duration> {
+        (!self.waits_for_answer).then_some(self.ask_at)
+    }
+}

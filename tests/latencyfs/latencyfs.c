@@ -1,0 +1,811 @@
+/*
+ * latencyfs: a FUSE passthrough that adds a fixed delay to every operation.
+ *
+ * Purpose: on a parallel file system each metadata operation takes 0.3-5 ms,
+ * nearly all of it waiting.  This shows the same thing to benchmarks and tests
+ * on a small machine: operations are slow, yet many of them overlap.
+ *
+ *   Build:  gcc -O2 -Wall -Wextra -o latencyfs latencyfs.c \
+ *               $(pkg-config --cflags --libs fuse3)          (libfuse >= 3.12)
+ *   Use:    latencyfs --delay-us=1000 BACKING MOUNTPOINT [-d] [-o OPTIONS]
+ *           stays in the foreground; is ready once `mountpoint -q MOUNTPOINT`
+ *   Stop:   fusermount3 -u MOUNTPOINT   (or SIGINT / SIGTERM)
+ *
+ * Adds by default: default_permissions, and as root allow_other.  As root, new
+ * files belong to the caller.  Like any FUSE mount it is nosuid,nodev; give
+ * `-o suid,dev` to change that.
+ *
+ * Traps:
+ *  - The kernel may use a file's attributes and name for 60 s without asking.
+ *    So change the backing tree only while it is not mounted, and remount (or
+ *    `echo 2 > /proc/sys/vm/drop_caches`) before each cold measurement.
+ *  - A system call can be several operations.  A name not known yet costs a
+ *    LOOKUP first (so creating a file is LOOKUP + CREATE, a rename to a new
+ *    name LOOKUP + RENAME), each close() is a FLUSH, and a directory is listed
+ *    by OPENDIR and at least two READDIRs, the last one empty.
+ *  - Not delayed: FORGET, RELEASE, RELEASEDIR, and GETXATTR of
+ *    security.capability, which the kernel asks for by itself at each write.
+ *  - On one directory the kernel still runs one create/unlink/rename at a time
+ *    (it holds the directory's lock); only lookups and readdirs overlap.
+ *  - A write by a user other than root does not clear setuid/setgid bits.
+ *  - No O_TMPFILE, ioctl or copy_file_range (the kernel falls back to
+ *    reading and writing); locks are local to the mount.
+ */
+#define FUSE_USE_VERSION 312
+#define _GNU_SOURCE
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <limits.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#pragma GCC diagnostic ignored "-Wunused-parameter" /* callbacks' parameters are given */
+
+#define MAX_THREADS 512     /* each waiting operation holds a thread */
+#define MAX_BACKGROUND 1024 /* read-ahead and asynchronous I/O in flight */
+#define TIMER_SLACK_NS 1000 /* the default, 50 us, is a lot beside 300 us */
+#define CACHE_SECONDS 60.0
+#define BUCKETS (1 << 16)
+#define HANDLE_MAX 40       /* enough for ext4, xfs, btrfs and tmpfs */
+
+typedef struct fuse_file_info file_info;
+
+/* What makes two names the same inode.  Compared as bytes, so zeroed first. */
+struct key {
+	dev_t dev;
+	ino_t ino;
+	struct { /* as struct file_handle */
+		unsigned int size; /* 0: no handle, the inode holds an fd */
+		int type;
+		unsigned char bytes[HANDLE_MAX];
+	} handle;
+};
+
+/*
+ * A file the kernel knows.  An fd for each would run into RLIMIT_NOFILE at some
+ * 10,000 files.  So where we may, we keep the file's handle and reopen it at
+ * each operation; elsewhere fd is an O_PATH descriptor.
+ */
+struct inode {
+	struct inode *next;
+	struct key key;
+	int fd;
+	uint64_t lookups; /* references the kernel holds; under table_lock */
+};
+
+static struct inode *table[BUCKETS], root;
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fuse_session *session;
+static struct timespec delay_time;
+static int use_handles;
+
+/* ---- small helpers ---- */
+
+static void delay(void)
+{
+	if (delay_time.tv_sec || delay_time.tv_nsec)
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &delay_time, NULL);
+}
+
+/* Replies with success, or with errno when the system call returned -1. */
+static void reply(fuse_req_t req, int result)
+{
+	fuse_reply_err(req, result == -1 ? errno : 0);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd != -1)
+		close(*fd);
+}
+
+/* A descriptor that is closed where its scope ends. */
+#define AUTO_FD __attribute__((cleanup(close_fd))) int
+
+/* Most calls refuse O_PATH descriptors, but take this path to the same inode. */
+struct fd_path {
+	char text[32];
+};
+
+static struct fd_path path_of(int fd)
+{
+	struct fd_path path;
+
+	snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d", fd);
+	return path;
+}
+
+/* ---- inodes ---- */
+
+static struct inode *inode_of(fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? &root : (struct inode *)ino;
+}
+
+static int open_handle(struct key *key)
+{
+	return open_by_handle_at(root.fd, (struct file_handle *)&key->handle, O_PATH);
+}
+
+/* A descriptor of the inode, to be closed by the caller. */
+static int reopen(fuse_ino_t ino)
+{
+	struct inode *inode = inode_of(ino);
+
+	return inode->fd == -1 ? open_handle(&inode->key) : dup(inode->fd);
+}
+
+/* How an operation on an inode begins: with the delay, once. */
+static int enter(fuse_ino_t ino)
+{
+	delay();
+	return reopen(ino);
+}
+
+static void get_handle(int fd, struct key *key)
+{
+	int mount_id;
+
+	key->handle.size = HANDLE_MAX;
+	if (name_to_handle_at(fd, "", (struct file_handle *)&key->handle, &mount_id,
+			      AT_EMPTY_PATH) == -1)
+		memset(&key->handle, 0, sizeof(key->handle));
+}
+
+static struct inode **bucket_of(const struct key *key)
+{
+	return &table[(key->ino * 0x9E3779B97F4A7C15ull >> 40) % BUCKETS];
+}
+
+static struct inode *new_inode(int fd, const struct key *key)
+{
+	struct inode *inode = calloc(1, sizeof(*inode));
+	struct inode **bucket = bucket_of(key);
+
+	if (!inode)
+		return NULL;
+	inode->key = *key;
+	inode->fd = key->handle.size ? -1 : dup(fd);
+	if (inode->fd == -1 && !key->handle.size) {
+		free(inode);
+		return NULL;
+	}
+	inode->next = *bucket;
+	return *bucket = inode;
+}
+
+/* Finds or adds the inode and counts a lookup; NULL and errno on failure. */
+static struct inode *remember(int fd, const struct key *key)
+{
+	struct inode *inode;
+
+	pthread_mutex_lock(&table_lock);
+	for (inode = *bucket_of(key); inode; inode = inode->next)
+		if (memcmp(&inode->key, key, sizeof(*key)) == 0)
+			break;
+	if (!inode)
+		inode = new_inode(fd, key);
+	if (inode)
+		inode->lookups++;
+	pthread_mutex_unlock(&table_lock);
+	return inode;
+}
+
+static void forget(fuse_ino_t ino, uint64_t count)
+{
+	struct inode *inode = inode_of(ino), **link;
+
+	if (inode == &root)
+		return;
+	pthread_mutex_lock(&table_lock);
+	inode->lookups -= count;
+	if (inode->lookups == 0) {
+		for (link = bucket_of(&inode->key); *link != inode; link = &(*link)->next)
+			;
+		*link = inode->next;
+		close_fd(&inode->fd);
+		free(inode);
+	}
+	pthread_mutex_unlock(&table_lock);
+}
+
+/* Fills the entry for a name and counts a lookup; -1 and errno on failure. */
+static int find_entry(int dir, const char *name, struct fuse_entry_param *entry)
+{
+	AUTO_FD fd = openat(dir, name, O_PATH | O_NOFOLLOW);
+	struct inode *inode;
+	struct key key;
+
+	memset(entry, 0, sizeof(*entry));
+	memset(&key, 0, sizeof(key));
+	if (fd == -1 || fstat(fd, &entry->attr) == -1)
+		return -1;
+	key.dev = entry->attr.st_dev;
+	key.ino = entry->attr.st_ino;
+	if (use_handles && key.dev == root.key.dev) /* not below a submount */
+		get_handle(fd, &key);
+	inode = remember(fd, &key);
+	entry->ino = (fuse_ino_t)inode;
+	entry->attr_timeout = entry->entry_timeout = CACHE_SECONDS;
+	return inode ? 0 : -1;
+}
+
+static void reply_entry(fuse_req_t req, int dir, const char *name)
+{
+	struct fuse_entry_param entry;
+
+	if (find_entry(dir, name, &entry) == -1)
+		reply(req, -1);
+	else
+		fuse_reply_entry(req, &entry);
+}
+
+/*
+ * Gives a new file to the caller.  Not by setfsuid() before creating it: that
+ * would drop our capabilities, and the backing file system would check
+ * permissions again, without the caller's supplementary groups.
+ */
+static int give_to_caller(fuse_req_t req, int dir, const char *name, mode_t mode)
+{
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	gid_t gid = caller->gid;
+	struct stat st;
+
+	if (geteuid() != 0 || (caller->uid == 0 && caller->gid == getegid()))
+		return 0;
+	if (fstat(dir, &st) == -1)
+		return -1;
+	if (st.st_mode & S_ISGID)
+		gid = -1; /* the file has the directory's group already */
+	if (fchownat(dir, name, caller->uid, gid, AT_SYMLINK_NOFOLLOW) == -1)
+		return -1;
+	/* chown has cleared these bits */
+	return mode & (S_ISUID | S_ISGID) ? fchmodat(dir, name, mode & 07777, 0) : 0;
+}
+
+/* The end of mknod, mkdir and symlink. */
+static void reply_new(fuse_req_t req, int dir, const char *name, mode_t mode, int result)
+{
+	if (result == -1 || give_to_caller(req, dir, name, mode) == -1)
+		reply(req, -1);
+	else
+		reply_entry(req, dir, name);
+}
+
+/* ---- names ---- */
+
+static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	AUTO_FD dir = enter(parent);
+
+	reply_entry(req, dir, name);
+}
+
+static void do_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	forget(ino, count);
+	fuse_reply_none(req);
+}
+
+static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *list)
+{
+	for (size_t i = 0; i < count; i++)
+		forget(list[i].ino, list[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
+{
+	AUTO_FD dir = enter(parent);
+
+	reply_new(req, dir, name, mode, mknodat(dir, name, mode, dev));
+}
+
+static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	AUTO_FD dir = enter(parent);
+
+	reply_new(req, dir, name, 0, mkdirat(dir, name, mode));
+}
+
+static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	AUTO_FD dir = enter(parent);
+
+	reply_new(req, dir, name, 0, symlinkat(target, dir, name));
+}
+
+static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	AUTO_FD fd = enter(ino);
+	AUTO_FD dir = reopen(parent);
+
+	if (linkat(AT_FDCWD, path_of(fd).text, dir, name, AT_SYMLINK_FOLLOW) == -1)
+		reply(req, -1);
+	else
+		reply_entry(req, dir, name);
+}
+
+static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	AUTO_FD dir = enter(parent);
+
+	reply(req, unlinkat(dir, name, 0));
+}
+
+static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	AUTO_FD dir = enter(parent);
+
+	reply(req, unlinkat(dir, name, AT_REMOVEDIR));
+}
+
+static void do_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+		      const char *new_name, unsigned int flags)
+{
+	AUTO_FD from = enter(parent);
+	AUTO_FD to = reopen(new_parent);
+
+	reply(req, renameat2(from, name, to, new_name, flags));
+}
+
+/* ---- attributes ---- */
+
+static void reply_attr(fuse_req_t req, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		reply(req, -1);
+	else
+		fuse_reply_attr(req, &st, CACHE_SECONDS);
+}
+
+static void do_getattr(fuse_req_t req, fuse_ino_t ino, file_info *fi)
+{
+	AUTO_FD fd = enter(ino);
+
+	reply_attr(req, fi ? (int)fi->fh : fd); /* fh also serves unlinked files */
+}
+
+static struct timespec time_to_set(struct timespec value, int is_set, int is_now)
+{
+	if (!is_set)
+		value.tv_nsec = UTIME_OMIT;
+	else if (is_now)
+		value.tv_nsec = UTIME_NOW;
+	return value;
+}
+
+/* Owner before mode: chown clears setuid.  Size before times: truncate sets them. */
+static int set_attributes(int fd, const struct stat *st, int set, const file_info *fi)
+{
+	struct fd_path path = path_of(fd);
+	uid_t uid = set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1;
+	gid_t gid = set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1;
+	struct timespec times[2] = {
+		time_to_set(st->st_atim, set & FUSE_SET_ATTR_ATIME, set & FUSE_SET_ATTR_ATIME_NOW),
+		time_to_set(st->st_mtim, set & FUSE_SET_ATTR_MTIME, set & FUSE_SET_ATTR_MTIME_NOW),
+	};
+
+	if (set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) &&
+	    fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == -1)
+		return -1;
+	if (set & FUSE_SET_ATTR_MODE && chmod(path.text, st->st_mode & 07777) == -1)
+		return -1;
+	if (set & FUSE_SET_ATTR_SIZE &&
+	    (fi ? ftruncate(fi->fh, st->st_size) : truncate(path.text, st->st_size)) == -1)
+		return -1;
+	if (set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
+		return utimensat(fd, "", times, AT_EMPTY_PATH);
+	return 0;
+}
+
+static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, file_info *fi)
+{
+	AUTO_FD fd = enter(ino);
+
+	if (set_attributes(fd, st, set, fi) == -1)
+		reply(req, -1);
+	else
+		reply_attr(req, fd);
+}
+
+static void do_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	AUTO_FD fd = enter(ino);
+	char target[PATH_MAX + 1] = "";
+
+	if (readlinkat(fd, "", target, PATH_MAX) == -1)
+		reply(req, -1);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+static void do_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	AUTO_FD fd = enter(ino);
+	struct statvfs st;
+
+	if (fstatvfs(fd, &st) == -1)
+		reply(req, -1);
+	else
+		fuse_reply_statfs(req, &st);
+}
+
+/* ---- extended attributes ---- */
+
+/* The end of read, readdir, getxattr and listxattr. */
+static void reply_data(fuse_req_t req, const char *data, ssize_t length)
+{
+	if (length == -1)
+		reply(req, -1);
+	else
+		fuse_reply_buf(req, data, length);
+}
+
+/* size 0: the caller asks only how long the value is. */
+static void reply_xattr(fuse_req_t req, const char *value, size_t size, ssize_t length)
+{
+	if (size == 0 && length != -1)
+		fuse_reply_xattr(req, length);
+	else
+		reply_data(req, value, length);
+}
+
+static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	/* The kernel asks for this one at each write; see the traps above. */
+	AUTO_FD fd = strcmp(name, "security.capability") == 0 ? reopen(ino) : enter(ino);
+	char value[XATTR_SIZE_MAX]; /* the kernel asks for no more */
+
+	reply_xattr(req, value, size, getxattr(path_of(fd).text, name, value, size));
+}
+
+static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	AUTO_FD fd = enter(ino);
+	char names[XATTR_LIST_MAX]; /* the kernel asks for no more */
+
+	reply_xattr(req, names, size, listxattr(path_of(fd).text, names, size));
+}
+
+/* An ACL changes the mode too, which the kernel goes on taking from its cache. */
+static void reply_xattr_changed(fuse_req_t req, fuse_ino_t ino, const char *name, int result)
+{
+	if (result == -1)
+		reply(req, -1);
+	else {
+		if (strncmp(name, "system.posix_acl", 16) == 0)
+			fuse_lowlevel_notify_inval_inode(session, ino, -1, 0);
+		reply(req, 0);
+	}
+}
+
+static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t size, int flags)
+{
+	AUTO_FD fd = enter(ino);
+
+	reply_xattr_changed(req, ino, name, setxattr(path_of(fd).text, name, value, size, flags));
+}
+
+static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	AUTO_FD fd = enter(ino);
+
+	reply_xattr_changed(req, ino, name, removexattr(path_of(fd).text, name));
+}
+
+/* ---- files ---- */
+
+/* O_DIRECT would need our buffers aligned; O_NOFOLLOW would refuse path_of(). */
+static int backing_flags(int flags)
+{
+	return flags & ~(O_DIRECT | O_NOFOLLOW | O_CREAT | O_EXCL);
+}
+
+/* Creates exclusively first: only a file that was not there gets an owner. */
+static int open_or_create(fuse_req_t req, int dir, const char *name, mode_t mode, int flags)
+{
+	int base = backing_flags(flags) | O_NOFOLLOW;
+	int file = openat(dir, name, base | O_CREAT | O_EXCL, mode);
+
+	if (file == -1 && errno == EEXIST && !(flags & O_EXCL))
+		return openat(dir, name, base);
+	if (file != -1 && give_to_caller(req, dir, name, mode) == -1) {
+		close(file);
+		return -1;
+	}
+	return file;
+}
+
+static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      file_info *fi)
+{
+	AUTO_FD dir = enter(parent);
+	struct fuse_entry_param entry;
+	int file = open_or_create(req, dir, name, mode, fi->flags);
+
+	if (file == -1 || find_entry(dir, name, &entry) == -1) {
+		reply(req, -1);
+		close_fd(&file);
+		return;
+	}
+	fi->fh = file;
+	fuse_reply_create(req, &entry, fi);
+}
+
+static void do_open(fuse_req_t req, fuse_ino_t ino, file_info *fi)
+{
+	AUTO_FD fd = enter(ino);
+	int file = open(path_of(fd).text, backing_flags(fi->flags));
+
+	fi->fh = file;
+	if (file == -1)
+		reply(req, -1);
+	else
+		fuse_reply_open(req, fi);
+}
+
+static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, file_info *fi)
+{
+	char *buffer = malloc(size);
+
+	delay();
+	reply_data(req, buffer, buffer ? pread(fi->fh, buffer, size, offset) : -1);
+	free(buffer);
+}
+
+static void do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+		     file_info *fi)
+{
+	ssize_t length;
+
+	delay();
+	length = pwrite(fi->fh, data, size, offset);
+	if (length == -1)
+		reply(req, -1);
+	else
+		fuse_reply_write(req, length);
+}
+
+/* Called at each close(): closing a duplicate shows errors such as a full quota. */
+static void do_flush(fuse_req_t req, fuse_ino_t ino, file_info *fi)
+{
+	delay();
+	reply(req, close(dup(fi->fh)));
+}
+
+static void do_release(fuse_req_t req, fuse_ino_t ino, file_info *fi)
+{
+	reply(req, close(fi->fh));
+}
+
+static void do_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, file_info *fi)
+{
+	delay();
+	reply(req, data_only ? fdatasync(fi->fh) : fsync(fi->fh));
+}
+
+static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+			 file_info *fi)
+{
+	delay();
+	reply(req, fallocate(fi->fh, mode, offset, length));
+}
+
+/* The kernel asks only for SEEK_DATA and SEEK_HOLE; it does the rest itself. */
+static void do_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, file_info *fi)
+{
+	off_t result;
+
+	delay();
+	result = lseek(fi->fh, offset, whence);
+	if (result == -1)
+		reply(req, -1);
+	else
+		fuse_reply_lseek(req, result);
+}
+
+/* ---- directories ---- */
+
+/* Turns raw entries into a reply until it is full; the rest is read again. */
+static size_t pack_entries(fuse_req_t req, const char *raw, size_t length, char *out, size_t size)
+{
+	size_t used = 0, need;
+
+	for (const char *end = raw + length; raw < end;) {
+		const struct dirent64 *entry = (const void *)raw;
+		struct stat st = { .st_ino = entry->d_ino, .st_mode = DTTOIF(entry->d_type) };
+
+		need = fuse_add_direntry(req, out + used, size - used, entry->d_name, &st,
+					 entry->d_off);
+		if (need > size - used)
+			break;
+		used += need;
+		raw += entry->d_reclen;
+	}
+	return used;
+}
+
+/*
+ * No stream state is kept: each request seeks to its offset.  There is no
+ * readdirplus, as that brings the attributes of many files for one delay.
+ */
+static void do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, file_info *fi)
+{
+	char *raw = malloc(2 * size), *out = raw + size;
+	ssize_t length = -1;
+
+	delay();
+	if (raw && lseek(fi->fh, offset, SEEK_SET) != -1)
+		length = getdents64(fi->fh, raw, size);
+	if (length != -1)
+		length = pack_entries(req, raw, length, out, size);
+	reply_data(req, out, length);
+	free(raw);
+}
+
+/* ---- session ---- */
+
+static void do_init(void *userdata, struct fuse_conn_info *conn)
+{
+	conn->max_background = conn->congestion_threshold = MAX_BACKGROUND;
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.init = do_init,
+	.lookup = do_lookup, .forget = do_forget, .forget_multi = do_forget_multi,
+	.mknod = do_mknod, .mkdir = do_mkdir, .symlink = do_symlink, .link = do_link,
+	.unlink = do_unlink, .rmdir = do_rmdir, .rename = do_rename,
+	.getattr = do_getattr, .setattr = do_setattr,
+	.readlink = do_readlink, .statfs = do_statfs,
+	.getxattr = do_getxattr, .setxattr = do_setxattr,
+	.listxattr = do_listxattr, .removexattr = do_removexattr,
+	.create = do_create, .open = do_open, .read = do_read, .write = do_write,
+	.flush = do_flush, .release = do_release, .fsync = do_fsync,
+	.fallocate = do_fallocate, .lseek = do_lseek,
+	.opendir = do_open, .readdir = do_readdir,
+	.releasedir = do_release, .fsyncdir = do_fsync,
+};
+
+/*
+ * libfuse 3.14 knows FUSE_CAP_PARALLEL_DIROPS but never tells the kernel, which
+ * then runs one lookup at a time per directory.  So we set the flag ourselves in
+ * the reply to INIT.  That is the first reply, and the kernel sends no other
+ * request before it, so `is_init` needs no lock.
+ */
+static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
+{
+	static int is_init = 1;
+
+	if (is_init) {
+		is_init = 0;
+		if (count == 2 && iov[1].iov_len > offsetof(struct fuse_init_out, flags))
+			((struct fuse_init_out *)iov[1].iov_base)->flags |= FUSE_PARALLEL_DIROPS;
+	}
+	return writev(fd, iov, count);
+}
+
+static ssize_t read_request(int fd, void *buffer, size_t size, void *userdata)
+{
+	return read(fd, buffer, size);
+}
+
+static int serve(void)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int result;
+
+	/* As many idle threads: else they end and start again all the time. */
+	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
+	fuse_loop_cfg_set_idle_threads(config, MAX_THREADS);
+	result = fuse_session_loop_mt(session, config);
+	fuse_loop_cfg_destroy(config);
+	return result;
+}
+
+static int mount_and_serve(const char *mountpoint)
+{
+	static const struct fuse_custom_io io = { .writev = write_reply, .read = read_request };
+	int result = -1;
+
+	if (fuse_set_signal_handlers(session) == -1 ||
+	    fuse_session_mount(session, mountpoint) == -1)
+		return -1;
+	if (fuse_session_custom_io(session, &io, fuse_session_fd(session)) == 0)
+		result = serve();
+	fuse_session_unmount(session);
+	fuse_remove_signal_handlers(session);
+	return result;
+}
+
+static int open_backing(const char *path)
+{
+	struct stat st;
+
+	/* Not O_PATH: open_by_handle_at() wants a real descriptor. */
+	root.fd = open(path, O_RDONLY | O_DIRECTORY);
+	if (root.fd == -1 || fstat(root.fd, &st) == -1)
+		return -1;
+	root.key.dev = st.st_dev;
+	get_handle(root.fd, &root.key);
+	/* Needs CAP_DAC_READ_SEARCH and a file system that has handles. */
+	AUTO_FD probe = open_handle(&root.key);
+	use_handles = probe != -1;
+	return 0;
+}
+
+static void prepare_process(unsigned int delay_us)
+{
+	struct rlimit limit;
+
+	delay_time.tv_sec = delay_us / 1000000;
+	delay_time.tv_nsec = delay_us % 1000000 * 1000L;
+	umask(0); /* the kernel has applied the caller's */
+	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0); /* threads inherit it */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+struct options {
+	unsigned int delay_us;
+	char *backing;
+};
+
+/* Takes the first plain argument; libfuse takes the second, the mount point. */
+static int take_backing(void *data, const char *arg, int key, struct fuse_args *rest)
+{
+	struct options *options = data;
+
+	if (key != FUSE_OPT_KEY_NONOPT || options->backing)
+		return 1;
+	options->backing = strdup(arg);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct fuse_opt specs[] = {
+		{ "--delay-us=%u", offsetof(struct options, delay_us), 0 }, FUSE_OPT_END
+	};
+	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct fuse_cmdline_opts cmdline;
+	struct options options = { 0, NULL };
+
+	if (fuse_opt_parse(&args, &options, specs, take_backing) == -1 ||
+	    fuse_parse_cmdline(&args, &cmdline) == -1 || !options.backing || !cmdline.mountpoint) {
+		fprintf(stderr, "usage: latencyfs --delay-us=N BACKING MOUNTPOINT [-o OPTIONS]\n");
+		return 2;
+	}
+	/* In front, so that the user's own -o options win. */
+	fuse_opt_insert_arg(&args, 1, "-odefault_permissions,fsname=latencyfs,subtype=latencyfs");
+	if (geteuid() == 0)
+		fuse_opt_insert_arg(&args, 1, "-oallow_other");
+
+	prepare_process(options.delay_us);
+	if (open_backing(options.backing) == -1) {
+		perror(options.backing);
+		return 1;
+	}
+	session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
+	return !session || mount_and_serve(cmdline.mountpoint) != 0;
+}
