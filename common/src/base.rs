@@ -4,4 +4,5 @@ pub mod error;
 pub mod exit;
 pub mod limits;
 pub mod path;
+pub mod process;
 pub mod size;

@@ -2,5 +2,10 @@
 
 pub mod base;
 pub mod comm;
+pub mod copy;
 pub mod model;
+pub mod run;
 pub mod sched;
+pub mod store;
+pub mod surface;
+pub mod walk;

@@ -2,5 +2,7 @@
 
 pub mod chunk;
 pub mod entry;
+pub mod line;
+pub mod notice;
 pub mod placement;
 pub mod tally;

@@ -146,6 +146,7 @@ struct SimJob<'l> {
     events: BinaryHeap<Reverse<(Duration, u32, Event)>>,
     random: fastrand::Rng,
     steps: u64,
+    declared_done: bool,
 }
 
 impl<'l> SimJob<'l> {
@@ -170,6 +171,7 @@ impl<'l> SimJob<'l> {
             network,
             random,
             steps: 0,
+            declared_done: false,
         }
     }
 
@@ -184,6 +186,15 @@ impl<'l> SimJob<'l> {
                 self.works[rank as usize].finish_task(task, size);
             }
             self.turn(now, rank);
+            self.check_declaration(rank);
+        }
+    }
+
+    /// When rank 0 says that all is done, it must be: later would hide an end that came too early.
+    fn check_declaration(&mut self, rank: u32) {
+        if rank == 0 && !self.declared_done && self.reactors[0].is_done() {
+            self.declared_done = true;
+            assert!(self.works.iter().all(SimWork::is_passive), "the end was declared too early");
         }
     }
 

@@ -2,34 +2,43 @@
  * latencyfs: a FUSE passthrough that adds a fixed delay to every operation.
  *
  * Purpose: on a parallel file system each metadata operation takes 0.3-5 ms,
- * nearly all of it waiting.  This shows the same thing to benchmarks and tests
- * on a small machine: operations are slow, yet many of them overlap.
+ * nearly all of it waiting.  This shows the same to benchmarks and tests on a
+ * small machine: operations are slow, but many of them overlap.
  *
  *   Build:  gcc -O2 -Wall -Wextra -o latencyfs latencyfs.c \
  *               $(pkg-config --cflags --libs fuse3)          (libfuse >= 3.12)
- *   Use:    latencyfs --delay-us=1000 BACKING MOUNTPOINT [-d] [-o OPTIONS]
- *           stays in the foreground; is ready once `mountpoint -q MOUNTPOINT`
+ *   Use:    latencyfs --delay-us=1000 BACKING MOUNTPOINT [-o OPTIONS]
+ *           stays in the foreground; ready once `mountpoint -q MOUNTPOINT` says so
+ *           --no-permissions  no permission checks (see GETATTR below)
+ *           -d                print each operation, to count them
  *   Stop:   fusermount3 -u MOUNTPOINT   (or SIGINT / SIGTERM)
  *
- * Adds by default: default_permissions, and as root allow_other.  As root, new
- * files belong to the caller.  Like any FUSE mount it is nosuid,nodev; give
- * `-o suid,dev` to change that.
+ * As root it allows other users, and new files belong to the caller.  As any
+ * FUSE mount it is nosuid,nodev unless mounted with `-o suid,dev`.
  *
  * Traps:
- *  - The kernel may use a file's attributes and name for 60 s without asking.
- *    So change the backing tree only while it is not mounted, and remount (or
- *    `echo 2 > /proc/sys/vm/drop_caches`) before each cold measurement.
- *  - A system call can be several operations.  A name not known yet costs a
- *    LOOKUP first (so creating a file is LOOKUP + CREATE, a rename to a new
- *    name LOOKUP + RENAME), each close() is a FLUSH, and a directory is listed
- *    by OPENDIR and at least two READDIRs, the last one empty.
+ *  - The kernel uses names and attributes for 60 s without asking again.  Change
+ *    the backing tree only while it is not mounted, and mount anew (or `echo 2 >
+ *    /proc/sys/vm/drop_caches`) before each cold measurement.
+ *  - A system call can be several operations, each with its delay:
+ *      a name not known yet    a LOOKUP first: a create is LOOKUP + CREATE, a
+ *                              rename to a new name LOOKUP + RENAME
+ *      a directory changed     the next call that goes through it first does a
+ *                              GETATTR, to check permissions or for its stat
+ *      close                   FLUSH
+ *      listing a directory     OPENDIR and at least two READDIRs (last one empty)
+ *      buffered reads          a READ per 128 KiB; to have up to 1 MiB, `echo 4096 >
+ *                              /sys/class/bdi/$(mountpoint -d MNT)/read_ahead_kb`
  *  - Not delayed: FORGET, RELEASE, RELEASEDIR, and GETXATTR of
- *    security.capability, which the kernel asks for by itself at each write.
- *  - On one directory the kernel still runs one create/unlink/rename at a time
- *    (it holds the directory's lock); only lookups and readdirs overlap.
- *  - A write by a user other than root does not clear setuid/setgid bits.
- *  - No O_TMPFILE, ioctl or copy_file_range (the kernel falls back to
- *    reading and writing); locks are local to the mount.
+ *    security.capability, which the kernel does by itself at each write.
+ *  - Within one directory the kernel does one create, unlink or rename at a time
+ *    (it locks the directory): some 300 creates/s at 1 ms.  Only lookups and
+ *    listings overlap.
+ *  - Once RLIMIT_NOFILE / 2 files are known, a call on a further file can fail
+ *    with ESTALE if that file is removed or replaced at that very moment.
+ *  - A write or truncate by another user than root keeps setuid and setgid bits.
+ *  - No O_TMPFILE, no ioctl; copy_file_range becomes reads and writes; locks
+ *    are local to the mount.
  */
 #define FUSE_USE_VERSION 312
 #define _GNU_SOURCE
@@ -70,21 +79,21 @@ struct key {
 	dev_t dev;
 	ino_t ino;
 	struct { /* as struct file_handle */
-		unsigned int size; /* 0: no handle, the inode holds an fd */
+		unsigned int size; /* 0: there is none */
 		int type;
 		unsigned char bytes[HANDLE_MAX];
 	} handle;
 };
 
 /*
- * A file the kernel knows.  An fd for each would run into RLIMIT_NOFILE at some
- * 10,000 files.  So where we may, we keep the file's handle and reopen it at
- * each operation; elsewhere fd is an O_PATH descriptor.
+ * A file the kernel knows.  It is held by an O_PATH descriptor, as long as there
+ * are enough: RLIMIT_NOFILE may be as low as 20,000.  Further ones are known by
+ * their handle only, and opened for each operation.
  */
 struct inode {
 	struct inode *next;
 	struct key key;
-	int fd;
+	int fd; /* -1: only the handle */
 	uint64_t lookups; /* references the kernel holds; under table_lock */
 };
 
@@ -93,6 +102,7 @@ static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fuse_session *session;
 static struct timespec delay_time;
 static int use_handles;
+static int held_fds_end; /* greater descriptors are not held by inodes */
 
 /* ---- small helpers ---- */
 
@@ -118,15 +128,11 @@ static void close_fd(int *fd)
 #define AUTO_FD __attribute__((cleanup(close_fd))) int
 
 /* Most calls refuse O_PATH descriptors, but take this path to the same inode. */
-struct fd_path {
-	char text[32];
-};
-
-static struct fd_path path_of(int fd)
+static const char *path_of(int fd)
 {
-	struct fd_path path;
+	static __thread char path[32];
 
-	snprintf(path.text, sizeof(path.text), "/proc/self/fd/%d", fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	return path;
 }
 
@@ -142,20 +148,24 @@ static int open_handle(struct key *key)
 	return open_by_handle_at(root.fd, (struct file_handle *)&key->handle, O_PATH);
 }
 
-/* A descriptor of the inode, to be closed by the caller. */
-static int reopen(fuse_ino_t ino)
+static int open_inode(fuse_ino_t ino)
 {
 	struct inode *inode = inode_of(ino);
 
 	return inode->fd == -1 ? open_handle(&inode->key) : dup(inode->fd);
 }
 
-/* How an operation on an inode begins: with the delay, once. */
-static int enter(fuse_ino_t ino)
-{
-	delay();
-	return reopen(ino);
-}
+/*
+ * In a handler: defines `fd` as a descriptor of the inode, or replies with the
+ * error and returns.  A handle gives ESTALE when the file has been removed or
+ * replaced meanwhile; at just this error the kernel looks the name up once more.
+ */
+#define OPEN_INODE(fd, ino)               \
+	AUTO_FD fd = open_inode(ino);     \
+	if (fd == -1) {                   \
+		reply(req, -1);           \
+		return;                   \
+	}
 
 static void get_handle(int fd, struct key *key)
 {
@@ -180,7 +190,11 @@ static struct inode *new_inode(int fd, const struct key *key)
 	if (!inode)
 		return NULL;
 	inode->key = *key;
-	inode->fd = key->handle.size ? -1 : dup(fd);
+	inode->fd = dup(fd);
+	if (inode->fd >= held_fds_end && key->handle.size) {
+		close(inode->fd);
+		inode->fd = -1;
+	}
 	if (inode->fd == -1 && !key->handle.size) {
 		free(inode);
 		return NULL;
@@ -291,8 +305,8 @@ static void reply_new(fuse_req_t req, int dir, const char *name, mode_t mode, in
 
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	AUTO_FD dir = enter(parent);
-
+	delay();
+	OPEN_INODE(dir, parent);
 	reply_entry(req, dir, name);
 }
 
@@ -311,31 +325,31 @@ static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
 {
-	AUTO_FD dir = enter(parent);
-
+	delay();
+	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, mode, mknodat(dir, name, mode, dev));
 }
 
 static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	AUTO_FD dir = enter(parent);
-
+	delay();
+	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, 0, mkdirat(dir, name, mode));
 }
 
 static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
-	AUTO_FD dir = enter(parent);
-
+	delay();
+	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, 0, symlinkat(target, dir, name));
 }
 
 static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
-	AUTO_FD fd = enter(ino);
-	AUTO_FD dir = reopen(parent);
-
-	if (linkat(AT_FDCWD, path_of(fd).text, dir, name, AT_SYMLINK_FOLLOW) == -1)
+	delay();
+	OPEN_INODE(fd, ino);
+	OPEN_INODE(dir, parent);
+	if (linkat(AT_FDCWD, path_of(fd), dir, name, AT_SYMLINK_FOLLOW) == -1)
 		reply(req, -1);
 	else
 		reply_entry(req, dir, name);
@@ -343,24 +357,24 @@ static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 
 static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	AUTO_FD dir = enter(parent);
-
+	delay();
+	OPEN_INODE(dir, parent);
 	reply(req, unlinkat(dir, name, 0));
 }
 
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	AUTO_FD dir = enter(parent);
-
+	delay();
+	OPEN_INODE(dir, parent);
 	reply(req, unlinkat(dir, name, AT_REMOVEDIR));
 }
 
 static void do_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		      const char *new_name, unsigned int flags)
 {
-	AUTO_FD from = enter(parent);
-	AUTO_FD to = reopen(new_parent);
-
+	delay();
+	OPEN_INODE(from, parent);
+	OPEN_INODE(to, new_parent);
 	reply(req, renameat2(from, name, to, new_name, flags));
 }
 
@@ -378,9 +392,9 @@ static void reply_attr(fuse_req_t req, int fd)
 
 static void do_getattr(fuse_req_t req, fuse_ino_t ino, file_info *fi)
 {
-	AUTO_FD fd = enter(ino);
-
-	reply_attr(req, fi ? (int)fi->fh : fd); /* fh also serves unlinked files */
+	delay();
+	OPEN_INODE(fd, ino);
+	reply_attr(req, fd);
 }
 
 static struct timespec time_to_set(struct timespec value, int is_set, int is_now)
@@ -395,7 +409,6 @@ static struct timespec time_to_set(struct timespec value, int is_set, int is_now
 /* Owner before mode: chown clears setuid.  Size before times: truncate sets them. */
 static int set_attributes(int fd, const struct stat *st, int set, const file_info *fi)
 {
-	struct fd_path path = path_of(fd);
 	uid_t uid = set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1;
 	gid_t gid = set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1;
 	struct timespec times[2] = {
@@ -406,10 +419,10 @@ static int set_attributes(int fd, const struct stat *st, int set, const file_inf
 	if (set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) &&
 	    fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == -1)
 		return -1;
-	if (set & FUSE_SET_ATTR_MODE && chmod(path.text, st->st_mode & 07777) == -1)
+	if (set & FUSE_SET_ATTR_MODE && chmod(path_of(fd), st->st_mode & 07777) == -1)
 		return -1;
 	if (set & FUSE_SET_ATTR_SIZE &&
-	    (fi ? ftruncate(fi->fh, st->st_size) : truncate(path.text, st->st_size)) == -1)
+	    (fi ? ftruncate(fi->fh, st->st_size) : truncate(path_of(fd), st->st_size)) == -1)
 		return -1;
 	if (set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
 		return utimensat(fd, "", times, AT_EMPTY_PATH);
@@ -418,8 +431,8 @@ static int set_attributes(int fd, const struct stat *st, int set, const file_inf
 
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, file_info *fi)
 {
-	AUTO_FD fd = enter(ino);
-
+	delay();
+	OPEN_INODE(fd, ino);
 	if (set_attributes(fd, st, set, fi) == -1)
 		reply(req, -1);
 	else
@@ -428,9 +441,10 @@ static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set,
 
 static void do_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	AUTO_FD fd = enter(ino);
 	char target[PATH_MAX + 1] = "";
 
+	delay();
+	OPEN_INODE(fd, ino);
 	if (readlinkat(fd, "", target, PATH_MAX) == -1)
 		reply(req, -1);
 	else
@@ -439,9 +453,10 @@ static void do_readlink(fuse_req_t req, fuse_ino_t ino)
 
 static void do_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	AUTO_FD fd = enter(ino);
 	struct statvfs st;
 
+	delay();
+	OPEN_INODE(fd, ino);
 	if (fstatvfs(fd, &st) == -1)
 		reply(req, -1);
 	else
@@ -470,19 +485,21 @@ static void reply_xattr(fuse_req_t req, const char *value, size_t size, ssize_t 
 
 static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	/* The kernel asks for this one at each write; see the traps above. */
-	AUTO_FD fd = strcmp(name, "security.capability") == 0 ? reopen(ino) : enter(ino);
 	char value[XATTR_SIZE_MAX]; /* the kernel asks for no more */
 
-	reply_xattr(req, value, size, getxattr(path_of(fd).text, name, value, size));
+	if (strcmp(name, "security.capability") != 0) /* see the traps above */
+		delay();
+	OPEN_INODE(fd, ino);
+	reply_xattr(req, value, size, getxattr(path_of(fd), name, value, size));
 }
 
 static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	AUTO_FD fd = enter(ino);
 	char names[XATTR_LIST_MAX]; /* the kernel asks for no more */
 
-	reply_xattr(req, names, size, listxattr(path_of(fd).text, names, size));
+	delay();
+	OPEN_INODE(fd, ino);
+	reply_xattr(req, names, size, listxattr(path_of(fd), names, size));
 }
 
 /* An ACL changes the mode too, which the kernel goes on taking from its cache. */
@@ -500,16 +517,16 @@ static void reply_xattr_changed(fuse_req_t req, fuse_ino_t ino, const char *name
 static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
-	AUTO_FD fd = enter(ino);
-
-	reply_xattr_changed(req, ino, name, setxattr(path_of(fd).text, name, value, size, flags));
+	delay();
+	OPEN_INODE(fd, ino);
+	reply_xattr_changed(req, ino, name, setxattr(path_of(fd), name, value, size, flags));
 }
 
 static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	AUTO_FD fd = enter(ino);
-
-	reply_xattr_changed(req, ino, name, removexattr(path_of(fd).text, name));
+	delay();
+	OPEN_INODE(fd, ino);
+	reply_xattr_changed(req, ino, name, removexattr(path_of(fd), name));
 }
 
 /* ---- files ---- */
@@ -538,8 +555,10 @@ static int open_or_create(fuse_req_t req, int dir, const char *name, mode_t mode
 static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      file_info *fi)
 {
-	AUTO_FD dir = enter(parent);
 	struct fuse_entry_param entry;
+
+	delay();
+	OPEN_INODE(dir, parent);
 	int file = open_or_create(req, dir, name, mode, fi->flags);
 
 	if (file == -1 || find_entry(dir, name, &entry) == -1) {
@@ -553,11 +572,10 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 static void do_open(fuse_req_t req, fuse_ino_t ino, file_info *fi)
 {
-	AUTO_FD fd = enter(ino);
-	int file = open(path_of(fd).text, backing_flags(fi->flags));
-
-	fi->fh = file;
-	if (file == -1)
+	delay();
+	OPEN_INODE(fd, ino);
+	fi->fh = open(path_of(fd), backing_flags(fi->flags));
+	if ((int)fi->fh == -1)
 		reply(req, -1);
 	else
 		fuse_reply_open(req, fi);
@@ -686,19 +704,21 @@ static const struct fuse_lowlevel_ops operations = {
 };
 
 /*
- * libfuse 3.14 knows FUSE_CAP_PARALLEL_DIROPS but never tells the kernel, which
- * then runs one lookup at a time per directory.  So we set the flag ourselves in
- * the reply to INIT.  That is the first reply, and the kernel sends no other
- * request before it, so `is_init` needs no lock.
+ * libfuse 3.14 knows these two capabilities but never tells the kernel, so we
+ * set their flags in the reply to INIT.  Without the first, the kernel runs one
+ * lookup at a time per directory; without the second, it sends a GETATTR before
+ * each chown, to clear the setuid bits itself.
  */
+static const uint32_t MISSING_FLAGS = FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV;
+
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
-	static int is_init = 1;
+	static int is_init = 1; /* no lock: nothing else is sent before INIT is answered */
 
 	if (is_init) {
 		is_init = 0;
 		if (count == 2 && iov[1].iov_len > offsetof(struct fuse_init_out, flags))
-			((struct fuse_init_out *)iov[1].iov_base)->flags |= FUSE_PARALLEL_DIROPS;
+			((struct fuse_init_out *)iov[1].iov_base)->flags |= MISSING_FLAGS;
 	}
 	return writev(fd, iov, count);
 }
@@ -760,14 +780,17 @@ static void prepare_process(unsigned int delay_us)
 	delay_time.tv_nsec = delay_us % 1000000 * 1000L;
 	umask(0); /* the kernel has applied the caller's */
 	prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0); /* threads inherit it */
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	held_fds_end = limit.rlim_cur / 2; /* the rest is for open files */
+	/* Makes the table of descriptors grow now: later, that stalls all threads. */
+	close(fcntl(STDERR_FILENO, F_DUPFD, held_fds_end));
 }
 
 struct options {
 	unsigned int delay_us;
+	int no_permissions;
 	char *backing;
 };
 
@@ -785,19 +808,24 @@ static int take_backing(void *data, const char *arg, int key, struct fuse_args *
 int main(int argc, char **argv)
 {
 	static const struct fuse_opt specs[] = {
-		{ "--delay-us=%u", offsetof(struct options, delay_us), 0 }, FUSE_OPT_END
+		{ "--delay-us=%u", offsetof(struct options, delay_us), 0 },
+		{ "--no-permissions", offsetof(struct options, no_permissions), 1 },
+		FUSE_OPT_END
 	};
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
 	struct fuse_cmdline_opts cmdline;
-	struct options options = { 0, NULL };
+	struct options options = { 0, 0, NULL };
 
 	if (fuse_opt_parse(&args, &options, specs, take_backing) == -1 ||
 	    fuse_parse_cmdline(&args, &cmdline) == -1 || !options.backing || !cmdline.mountpoint) {
-		fprintf(stderr, "usage: latencyfs --delay-us=N BACKING MOUNTPOINT [-o OPTIONS]\n");
+		fprintf(stderr, "usage: latencyfs --delay-us=N [--no-permissions] [-d] "
+				"BACKING MOUNTPOINT [-o OPTIONS]\n");
 		return 2;
 	}
 	/* In front, so that the user's own -o options win. */
-	fuse_opt_insert_arg(&args, 1, "-odefault_permissions,fsname=latencyfs,subtype=latencyfs");
+	fuse_opt_insert_arg(&args, 1, "-ofsname=latencyfs,subtype=latencyfs");
+	if (!options.no_permissions)
+		fuse_opt_insert_arg(&args, 1, "-odefault_permissions");
 	if (geteuid() == 0)
 		fuse_opt_insert_arg(&args, 1, "-oallow_other");
 
@@ -807,5 +835,6 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	session = fuse_session_new(&args, &operations, sizeof(operations), NULL);
-	return !session || mount_and_serve(cmdline.mountpoint) != 0;
+	/* A positive result is the signal that ended it. */
+	return !session || mount_and_serve(cmdline.mountpoint) < 0;
 }

@@ -131,3 +131,10 @@ impl Comm for MpiComm {
         }
     }
 }
+
+/// Ends the job on all ranks, for a panic hook that has no [`MpiComm`].
+pub fn abort(exit: Exit) -> ! {
+    // SAFETY: called on the main thread, after MPI was initialised and before it is finalised.
+    unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, c_int::from(exit.code())) };
+    unreachable!("MPI_Abort does not return")
+}

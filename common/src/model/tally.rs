@@ -31,6 +31,8 @@ pub struct Tally {
     pub vanished: u64,
     /// Directories that could not be read to their end: the walk does not know all there is.
     pub unread_directories: u64,
+    /// Pieces of work given up because the job was stopped.
+    pub given_up: u64,
 }
 
 /// A count for each kind of entry.
@@ -92,10 +94,11 @@ impl Tally {
         self.failed += other.failed;
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;
+        self.given_up += other.given_up;
     }
 
     /// Whether every directory below the roots was read to its end.
     pub fn is_walk_complete(&self) -> bool {
-        self.unread_directories == 0
+        self.unread_directories == 0 && self.given_up == 0
     }
 }

@@ -26,6 +26,11 @@ impl<J: Job + ?Sized> Crew<'_, J> {
         self.pool.push(task, self.own);
     }
 
+    /// Queues a task behind all that this thread has queued, for any thread that is free.
+    pub fn push_behind(&self, task: J::Task) {
+        self.pool.push(task, None);
+    }
+
     /// Queues a task that only this rank can run, because of something it holds open.
     pub fn push_pinned(&self, task: J::Task) {
         self.pool.push_pinned(task);

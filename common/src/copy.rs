@@ -1,0 +1,313 @@
+//! The copy: a walk whose visitor makes at the target what it meets at the source.
+//!
+//! Small files are copied where the walk meets them; large ones become chunk tasks that any rank may
+//! run ([`large`]). Every file is staged under a temporary name and appears complete. What can only be
+//! set when everything below a directory is done is kept for the end ([`finish`]).
+
+mod content;
+mod directory;
+pub mod finish;
+mod large;
+mod link;
+pub mod options;
+pub mod plan;
+mod policy;
+pub mod root;
+mod small;
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::{Cause, Error, Op, Side};
+use crate::base::path::{self, Name};
+use crate::comm::Rank;
+use crate::model::entry::{Hint, Kept, Kind, Metadata};
+use crate::model::notice::Notice;
+use crate::model::tally::Tally;
+use crate::sched::crew::Crew;
+use crate::sched::job::Job;
+use crate::store::Store;
+use crate::walk::account::{self, Account, Gathered};
+use crate::walk::place::Place;
+use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
+use finish::DirectoryRecords;
+use large::{ChunkTask, ChunksDone, LargeFiles};
+use options::CopyOptions;
+use root::CopyRoot;
+
+/// A piece of the copy.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum CopyTask {
+    /// A piece of the walk.
+    Walk(WalkTask),
+    /// Chunks of a large file.
+    Chunks(ChunkTask),
+    /// All chunks of this large file are there: give it its name. Runs on its owner only.
+    Commit(u64),
+}
+
+impl From<WalkTask> for CopyTask {
+    fn from(task: WalkTask) -> Self {
+        Self::Walk(task)
+    }
+}
+
+/// One rank's part of the copy.
+pub struct CopyJob<'c> {
+    roots: &'c [CopyRoot],
+    options: &'c CopyOptions,
+    rank: Rank,
+    staged_names: AtomicU64,
+    account: Account,
+    large: LargeFiles,
+    directories: DirectoryRecords,
+}
+
+/// What one thread keeps.
+pub struct CopyHand {
+    gathered: Gathered,
+    buffer: Vec<u8>,
+}
+
+/// Why an entry failed, and in which tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Trouble {
+    side: Side,
+    error: Error,
+}
+
+/// Says in which tree an operation failed.
+trait At<T> {
+    fn at(self, side: Side) -> Result<T, Trouble>;
+}
+
+impl<T> At<T> for Result<T, Error> {
+    fn at(self, side: Side) -> Result<T, Trouble> {
+        self.map_err(|error| Trouble { side, error })
+    }
+}
+
+impl<'c> CopyJob<'c> {
+    /// The part of rank `rank` in copying `roots`.
+    pub fn new(roots: &'c [CopyRoot], options: &'c CopyOptions, rank: Rank) -> Self {
+        Self {
+            roots,
+            options,
+            rank,
+            staged_names: AtomicU64::new(0),
+            account: Account::default(),
+            large: LargeFiles::default(),
+            directories: DirectoryRecords::default(),
+        }
+    }
+
+    /// What this rank has found and done.
+    pub fn tally(&self) -> Tally {
+        self.account.tally()
+    }
+
+    /// The directories whose attributes are to be set at the end.
+    pub fn take_directories(&mut self) -> DirectoryRecords {
+        std::mem::take(&mut self.directories)
+    }
+
+    fn root(&self, place: &Place) -> &CopyRoot {
+        &self.roots[usize::from(place.root())]
+    }
+
+    fn target(&self, place: &Place) -> &dyn Store {
+        &*self.root(place).target
+    }
+
+    /// The name of an entry at the target: another one only where the operator named a single file's
+    /// copy.
+    fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
+        match &self.root(place).renamed {
+            Some(renamed) if place.path().is_root() => renamed,
+            _ => name,
+        }
+    }
+
+    /// A name that no other file has: the job's random number, the rank, a count.
+    fn staged_name(&self) -> CString {
+        let count = self.staged_names.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".dcp.{:016x}.{}.{count}", self.options.job.id, self.rank.0);
+        CString::new(name).expect("digits contain no NUL")
+    }
+
+    fn fail(
+        &self,
+        place: &Place,
+        name: &[u8],
+        trouble: Trouble,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        let root = self.root(place);
+        let shown = match trouble.side {
+            Side::Source => &root.shown_source,
+            Side::Target => &root.shown_target,
+        };
+        let below = path::join(place.path().as_bytes(), name);
+        let failure = account::failure(trouble.side, shown, &below, trouble.error);
+        self.account.fail(failure, &mut hand.gathered, crew);
+        if trouble.side == Side::Target && trouble.error.cause.is_full() {
+            crew.stop_job();
+        }
+    }
+
+    /// An entry is complete at the target.
+    fn copied(kind: Kind, kept: Kept, hand: &mut CopyHand) {
+        hand.gathered.tally.copied.count(kind);
+        hand.gathered.tally.owner_not_kept += u64::from(kept == Kept::AllButOwner);
+    }
+
+    /// A line of the plan, in a dry run.
+    fn plan_line(
+        &self,
+        what: &str,
+        place: &Place,
+        name: &[u8],
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        if self.options.dry_run {
+            let below = path::join(place.path().as_bytes(), name);
+            let shown = path::join(&self.root(place).shown_target, &below);
+            hand.gathered.lines.extend(format!("{what} {}\n", path::escaped(&shown)).bytes());
+            hand.gathered.send_lines(crew, false);
+        }
+    }
+
+    fn visit_kind(
+        &self,
+        entry: &Visit<'_>,
+        kind: Kind,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        match kind {
+            Kind::File => self.copy_file(entry, hand, crew),
+            Kind::Symlink => self.copy_link(entry, hand, crew),
+            Kind::Directory => Ok(Visited::Directory),
+            Kind::Fifo | Kind::Socket | Kind::Device => Ok(Self::leave_out(kind, hand)),
+        }
+    }
+
+    fn leave_out(kind: Kind, hand: &mut CopyHand) -> Visited {
+        hand.gathered.tally.found.count(kind);
+        hand.gathered.tally.examined += 1;
+        hand.gathered.tally.skipped += 1;
+        Visited::NOTHING_MOVED
+    }
+
+    /// Looks at what the listing did not tell, or what a followed link points to.
+    fn visit_after_look(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let metadata = entry.dir.stat(entry.name).at(Side::Source)?;
+        if metadata.kind == Kind::Directory
+            && entry.hint == Hint::Symlink
+            && walk::leads_back(&*self.root(entry.place).source, entry.place.path(), &metadata)
+                .at(Side::Source)?
+        {
+            return Err(Op::Follow.failed(Cause::Loop)).at(Side::Source);
+        }
+        self.visit_kind(entry, metadata.kind, hand, crew)
+    }
+}
+
+impl Job for CopyJob<'_> {
+    type Task = CopyTask;
+    type Letter = ChunksDone;
+    type Notice = Notice;
+    type Snapshot = Tally;
+    type Hand = CopyHand;
+
+    fn hand(&self) -> CopyHand {
+        CopyHand {
+            gathered: Gathered::default(),
+            buffer: vec![0; self.options.buffer_bytes as usize],
+        }
+    }
+
+    fn run(&self, task: CopyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        match task {
+            CopyTask::Walk(task) => walk::run(self, task, hand, crew),
+            CopyTask::Chunks(task) => self.copy_chunks(task, hand, crew),
+            CopyTask::Commit(file) => self.commit_large(file, hand, crew),
+        }
+        self.account.settle(&mut hand.gathered);
+    }
+
+    fn discard(&self, task: CopyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        match task {
+            CopyTask::Walk(_) => hand.gathered.tally.given_up += 1,
+            CopyTask::Chunks(task) => self.give_up_chunks(&task, crew),
+            CopyTask::Commit(file) => self.commit_large(file, hand, crew),
+        }
+        self.account.settle(&mut hand.gathered);
+    }
+
+    fn flush(&self, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        self.account.settle(&mut hand.gathered);
+        hand.gathered.send_lines(crew, true);
+    }
+
+    fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {
+        self.chunks_done(&letter, crew);
+    }
+
+    fn snapshot(&self) -> Tally {
+        self.tally()
+    }
+}
+
+impl Visitor for CopyJob<'_> {
+    fn source(&self, root: u16) -> &dyn Store {
+        &*self.roots[usize::from(root)].source
+    }
+
+    fn enter(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        hand.gathered.tally.meet(metadata);
+        self.make_directory(place, metadata, hand, crew).map_err(|trouble| {
+            hand.gathered.tally.unread_directories += 1;
+            self.fail(place, b"", trouble, hand, crew);
+            Skip
+        })
+    }
+
+    fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
+        let visited = match (entry.hint, self.options.symlinks) {
+            (Hint::File, _) => self.visit_kind(entry, Kind::File, hand, crew),
+            (Hint::Directory, _) => Ok(Visited::Directory),
+            (Hint::Symlink, crate::store::posix::Symlinks::Keep) => {
+                self.visit_kind(entry, Kind::Symlink, hand, crew)
+            }
+            (Hint::Symlink | Hint::Other | Hint::Unknown, _) => {
+                self.visit_after_look(entry, hand, crew)
+            }
+        };
+        visited.unwrap_or_else(|trouble| {
+            self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
+            Visited::NOTHING_MOVED
+        })
+    }
+
+    fn unreadable(&self, place: &Place, error: Error, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        hand.gathered.tally.unread_directories += 1;
+        self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
+    }
+}

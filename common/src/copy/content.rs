@@ -1,0 +1,67 @@
+//! Moving bytes from an open source file to a staged one.
+
+use super::{At, Trouble};
+use crate::base::error::{Cause, Op, Side};
+use crate::model::chunk::Extent;
+use crate::store::{SourceFile, StagedFile};
+
+/// Below this, reading and writing costs the same as letting the kernel copy.
+const IN_KERNEL_BYTES_MIN: u64 = 256 << 10;
+
+/// Copies an extent whole.
+///
+/// A source that ends early has changed: the copy is not padded.
+pub(super) fn copy_extent(
+    source: &dyn SourceFile,
+    staged: &dyn StagedFile,
+    extent: Extent,
+    buffer: &mut [u8],
+) -> Result<(), Trouble> {
+    let end = extent.offset + extent.length;
+    let mut at = extent.offset;
+    let mut in_kernel = extent.length >= IN_KERNEL_BYTES_MIN;
+    while at < end {
+        if in_kernel {
+            match staged.copy_from(source, at, end - at).at(Side::Target)? {
+                Some(moved) => at += moved,
+                None => in_kernel = false,
+            }
+        } else {
+            let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+            let moved = move_once(source, staged, at, &mut buffer[..want])?;
+            if moved == 0 {
+                return Err(Op::Read.failed(Cause::Changed)).at(Side::Source);
+            }
+            at += moved as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Copies from the start until the source ends: for files that claim to be empty, as in /proc, and may
+/// not be. Returns the bytes copied.
+pub(super) fn copy_to_end(
+    source: &dyn SourceFile,
+    staged: &dyn StagedFile,
+    buffer: &mut [u8],
+) -> Result<u64, Trouble> {
+    let mut at = 0;
+    loop {
+        match move_once(source, staged, at, buffer)? {
+            0 => return Ok(at),
+            moved => at += moved as u64,
+        }
+    }
+}
+
+/// Reads once and writes what came; returns how much.
+fn move_once(
+    source: &dyn SourceFile,
+    staged: &dyn StagedFile,
+    at: u64,
+    buffer: &mut [u8],
+) -> Result<usize, Trouble> {
+    let read = source.read_at(buffer, at).at(Side::Source)?;
+    staged.write_at(&buffer[..read], at).at(Side::Target)?;
+    Ok(read)
+}

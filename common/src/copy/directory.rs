@@ -1,0 +1,82 @@
+//! Making a directory at the target before anything below it is copied.
+
+use std::ffi::CString;
+use std::sync::Arc;
+
+use super::policy::{self, OWNER_ALL};
+use super::{At, CopyHand, CopyJob, Trouble};
+use crate::base::error::{Op, Side};
+use crate::base::path::RelPath;
+use crate::model::entry::{Attributes, Kept, Kind, Metadata};
+use crate::sched::crew::Crew;
+use crate::store::Made;
+use crate::walk::place::Place;
+
+impl CopyJob<'_> {
+    /// Makes the counterpart of a directory, or takes the one that is there.
+    pub(super) fn make_directory(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        let attributes = match self.make_here(place, metadata).at(Side::Target)? {
+            Made::New => {
+                place.set_fresh();
+                self.plan_line("make directory", place, b"", hand, crew);
+                policy::of_new_directory(self.options, metadata)
+            }
+            Made::Existed => {
+                let widened_from = self.widen(place).at(Side::Target)?;
+                policy::of_old_directory(self.options, metadata, widened_from)
+            }
+        };
+        if let Some(attributes) = attributes
+            && !self.options.dry_run
+        {
+            self.directories.add(place, &attributes);
+        }
+        Self::copied(Kind::Directory, Kept::All, hand);
+        Ok(())
+    }
+
+    /// The root itself was made, or found, before the walk began.
+    fn make_here(
+        &self,
+        place: &Place,
+        metadata: &Metadata,
+    ) -> Result<Made, crate::base::error::Error> {
+        let Some((parent, name)) = split_last(place.path())? else {
+            return Ok(if place.is_fresh() { Made::New } else { Made::Existed });
+        };
+        let mode = policy::making_mode(self.options, metadata);
+        place.target_parent(self.target(place), &parent)?.make_dir(&name, mode)
+    }
+
+    /// A directory that its own owner may not write to is opened for the time of the copy. Returns the
+    /// mode it had.
+    fn widen(&self, place: &Place) -> Result<Option<u32>, crate::base::error::Error> {
+        if self.options.job.is_superuser || self.options.dry_run {
+            return Ok(None);
+        }
+        let target = place.target_dir(self.target(place))?;
+        let mode = target.metadata()?.mode;
+        if mode & OWNER_ALL == OWNER_ALL {
+            return Ok(None);
+        }
+        let widened = Attributes { mode: Some(mode | OWNER_ALL), ..Attributes::default() };
+        target.set_attributes(&widened)?;
+        Ok(Some(mode))
+    }
+}
+
+/// A path's parent and last component; `None` for a root.
+fn split_last(path: &RelPath) -> Result<Option<(RelPath, CString)>, crate::base::error::Error> {
+    let Some(last) = path.components().last() else { return Ok(None) };
+    let name = CString::new(last).map_err(|_| Op::MakeDir.errno(libc::EINVAL))?;
+    let head = &path.as_bytes()[..path.as_bytes().len() - last.len()];
+    let head = head.strip_suffix(b"/").unwrap_or(head);
+    let parent = RelPath::checked(head).ok_or(Op::MakeDir.errno(libc::EINVAL))?;
+    Ok(Some((parent, name)))
+}

@@ -1,0 +1,35 @@
+//! Copying a symbolic link: verbatim.
+
+use super::{At, CopyHand, CopyJob, Trouble, policy};
+use crate::base::error::Side;
+use crate::model::entry::Kind;
+use crate::sched::crew::Crew;
+use crate::store::NewSymlink;
+use crate::walk::{Visit, Visited};
+
+impl CopyJob<'_> {
+    pub(super) fn copy_link(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let metadata = entry.dir.stat(entry.name).at(Side::Source)?;
+        if metadata.kind != Kind::Symlink {
+            return self.visit_kind(entry, metadata.kind, hand, crew);
+        }
+        hand.gathered.tally.meet(&metadata);
+        let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
+        let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        self.plan_line("link", entry.place, entry.name.to_bytes(), hand, crew);
+        let link = NewSymlink {
+            points_to: &points_to,
+            staged: &self.staged_name(),
+            name: self.target_name(entry.place, entry.name),
+            attributes: policy::of_link(self.options, &metadata),
+        };
+        let kept = target.make_symlink(&link).at(Side::Target)?;
+        Self::copied(Kind::Symlink, kept, hand);
+        Ok(Visited::NOTHING_MOVED)
+    }
+}

@@ -1,0 +1,45 @@
+//! What the operator wants of a copy.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::process::current_umask;
+use crate::store::posix::Symlinks;
+
+/// Options of a copy; rank 0's hold for all ranks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOptions {
+    /// What to do with symbolic links in the source.
+    pub symlinks: Symlinks,
+    /// Keep mode, owner, group and times.
+    pub preserve: bool,
+    /// Files larger than this are cut into chunks of this size.
+    pub chunk_bytes: u64,
+    /// I/O buffer of each thread.
+    pub buffer_bytes: u64,
+    /// Change nothing; say what would be done.
+    pub dry_run: bool,
+    /// What is not a matter of choice.
+    pub job: JobFacts,
+}
+
+/// What holds for a job, the same on all ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFacts {
+    /// Random: part of every temporary name.
+    pub id: u64,
+    /// File mode creation mask (umask(2)).
+    pub umask: u32,
+    /// The job runs as the superuser, whom modes do not stop.
+    pub is_superuser: bool,
+}
+
+impl JobFacts {
+    /// As this process sees it.
+    pub fn here() -> Self {
+        Self {
+            id: fastrand::u64(..),
+            umask: current_umask(),
+            is_superuser: rustix::process::geteuid().is_root(),
+        }
+    }
+}

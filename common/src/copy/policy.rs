@@ -1,0 +1,137 @@
+//! Which attributes a copy gets: all of the source's with `--preserve`, those cp(1) would give
+//! without.
+
+use super::options::CopyOptions;
+use crate::model::entry::{Attributes, Metadata, Owner};
+
+/// Bits of a mode that a copy without `--preserve` may have: no set-id bit is gained, no sticky bit.
+const PLAIN_BITS: u32 = 0o777;
+
+/// The owner's right to read, write and search.
+pub(super) const OWNER_ALL: u32 = 0o700;
+
+/// Attributes of a file's copy. `replaced` is what has the name at the target now: cp(1) writes into
+/// such a file, so it keeps its mode and owner.
+pub(super) fn of_file(
+    options: &CopyOptions,
+    source: &Metadata,
+    replaced: Option<&Metadata>,
+) -> Attributes {
+    match replaced {
+        _ if options.preserve => Attributes::all_of(source),
+        Some(old) => Attributes {
+            owner: Some(Owner { uid: old.uid, gid: old.gid }),
+            mode: Some(old.mode & PLAIN_BITS),
+            times: None,
+        },
+        None => Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() },
+    }
+}
+
+/// Attributes of a link's copy.
+pub(super) fn of_link(options: &CopyOptions, source: &Metadata) -> Attributes {
+    if options.preserve {
+        Attributes { mode: None, ..Attributes::all_of(source) }
+    } else {
+        Attributes::default()
+    }
+}
+
+/// The mode a new directory is made with, before the umask: its owner can fill it, and with
+/// `--preserve` nobody else gets in before its owner and mode are final.
+pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
+    if options.preserve { OWNER_ALL } else { source.mode & PLAIN_BITS | OWNER_ALL }
+}
+
+/// What a new directory gets at the end, if anything is left to be set.
+pub(super) fn of_new_directory(options: &CopyOptions, source: &Metadata) -> Option<Attributes> {
+    if options.preserve {
+        return Some(Attributes::all_of(source));
+    }
+    let was_widened = source.mode & OWNER_ALL != OWNER_ALL;
+    was_widened
+        .then(|| Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() })
+}
+
+/// What a directory that existed gets at the end: with `--preserve` the source's attributes, and where
+/// it had to be widened to be filled, its old mode.
+pub(super) fn of_old_directory(
+    options: &CopyOptions,
+    source: &Metadata,
+    widened_from: Option<u32>,
+) -> Option<Attributes> {
+    if options.preserve {
+        return Some(Attributes::all_of(source));
+    }
+    widened_from.map(|mode| Attributes { mode: Some(mode), ..Attributes::default() })
+}
+
+fn plain_mode(options: &CopyOptions, source: &Metadata) -> u32 {
+    source.mode & PLAIN_BITS & !options.job.umask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::options::JobFacts;
+    use crate::model::entry::{Kind, Time};
+    use crate::store::posix::Symlinks;
+
+    fn options(preserve: bool) -> CopyOptions {
+        CopyOptions {
+            symlinks: Symlinks::Keep,
+            preserve,
+            chunk_bytes: 1,
+            buffer_bytes: 1,
+            dry_run: false,
+            job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
+        }
+    }
+
+    fn metadata(mode: u32, uid: u32) -> Metadata {
+        let time = Time { seconds: -5, nanoseconds: 1 };
+        Metadata {
+            kind: Kind::File,
+            mode,
+            uid,
+            gid: uid,
+            size_bytes: 0,
+            allocated_bytes: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 0,
+            inode: 0,
+        }
+    }
+
+    #[test]
+    fn a_plain_copy_gains_no_set_id_bit_and_honours_the_umask() {
+        let copy = of_file(&options(false), &metadata(0o6777, 7), None);
+        assert_eq!(copy, Attributes { mode: Some(0o750), ..Attributes::default() });
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_own_mode_and_owner() {
+        let copy = of_file(&options(false), &metadata(0o777, 7), Some(&metadata(0o4640, 8)));
+        assert_eq!(copy.mode, Some(0o640));
+        assert_eq!(copy.owner, Some(Owner { uid: 8, gid: 8 }));
+    }
+
+    #[test]
+    fn preserve_keeps_everything() {
+        let source = metadata(0o6755, 7);
+        let copy = of_file(&options(true), &source, Some(&metadata(0o600, 8)));
+        assert_eq!(copy, Attributes::all_of(&source));
+    }
+
+    #[test]
+    fn a_directory_is_widened_while_it_is_filled_and_narrowed_at_the_end() {
+        let read_only = metadata(0o555, 7);
+        assert_eq!(making_mode(&options(false), &read_only), 0o755);
+        let end = of_new_directory(&options(false), &read_only).and_then(|end| end.mode);
+        assert_eq!(end, Some(0o550));
+        assert_eq!(of_new_directory(&options(false), &metadata(0o755, 7)), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
+
+use super::content::{copy_extent, copy_to_end};
+use super::{At, CopyHand, CopyJob, Trouble, policy};
+use crate::base::error::{Cause, Op, Side};
+use crate::model::chunk::Extent;
+use crate::model::entry::{Attributes, Kept, Kind, Metadata};
+use crate::sched::crew::Crew;
+use crate::store::{Dir, SourceFile, StagedFile};
+use crate::walk::{Visit, Visited};
+
+impl CopyJob<'_> {
+    /// Copies a regular file. One that changes meanwhile is tried once more, then it is an error.
+    pub(super) fn copy_file(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+        let metadata = source.metadata().at(Side::Source)?;
+        if metadata.kind != Kind::File {
+            return self.visit_kind(entry, metadata.kind, hand, crew);
+        }
+        hand.gathered.tally.meet(&metadata);
+        let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let replaced = self.replaced(entry, &*target, &metadata)?;
+        let attributes = policy::of_file(self.options, &metadata, replaced.as_ref());
+        self.plan_line("copy", entry.place, entry.name.to_bytes(), hand, crew);
+        if metadata.size_bytes > self.options.chunk_bytes && !self.options.dry_run {
+            self.begin_large(entry, source, &*target, metadata, attributes, crew)?;
+            // Nothing was moved yet, but this file is work enough: others may take the rest.
+            return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
+        }
+        let copy = WholeFile { source: &*source, target: &*target, attributes };
+        let (moved_bytes, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
+            Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
+                let again = source.metadata().at(Side::Source)?;
+                let attributes = policy::of_file(self.options, &again, replaced.as_ref());
+                self.copy_whole(&WholeFile { attributes, ..copy }, entry, &again, hand)?
+            }
+            other => other?,
+        };
+        Self::copied(Kind::File, kept, hand);
+        Ok(Visited::Done { moved_bytes })
+    }
+
+    /// What has the name at the target now; in a directory that this job made there is nothing.
+    fn replaced(
+        &self,
+        entry: &Visit<'_>,
+        target: &dyn Dir,
+        source: &Metadata,
+    ) -> Result<Option<Metadata>, Trouble> {
+        if entry.place.is_fresh() {
+            return Ok(None);
+        }
+        match target.stat(self.target_name(entry.place, entry.name)) {
+            Ok(old) if old.kind == Kind::Directory => {
+                Err(Op::Copy.failed(Cause::KindDiffers)).at(Side::Target)
+            }
+            Ok(old) if old.is_same_file(source) => {
+                Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target)
+            }
+            Ok(old) => Ok((old.kind == Kind::File).then_some(old)),
+            Err(error) if error.cause.is_vanished() => Ok(None),
+            Err(error) => Err(error).at(Side::Target),
+        }
+    }
+
+    fn copy_whole(
+        &self,
+        copy: &WholeFile<'_>,
+        entry: &Visit<'_>,
+        metadata: &Metadata,
+        hand: &mut CopyHand,
+    ) -> Result<(u64, Kept), Trouble> {
+        let name = self.target_name(entry.place, entry.name);
+        let staged = copy.target.stage_file(&self.staged_name(), name).at(Side::Target)?;
+        let size_bytes = match copy.fill(&*staged, metadata, &mut hand.buffer) {
+            Ok(size_bytes) => size_bytes,
+            Err(trouble) => {
+                // The first error is the one to report; the leftover has a name that tells what it is.
+                let _ = staged.abandon();
+                return Err(trouble);
+            }
+        };
+        let kept = staged.commit(size_bytes, &copy.attributes).at(Side::Target)?;
+        hand.gathered.tally.copied_bytes += size_bytes;
+        Ok((size_bytes, kept))
+    }
+}
+
+/// One file's way from here to there.
+struct WholeFile<'f> {
+    source: &'f dyn SourceFile,
+    target: &'f dyn Dir,
+    attributes: Attributes,
+}
+
+impl WholeFile<'_> {
+    /// Copies the content and makes sure that the source was the same file throughout. Returns the
+    /// bytes written.
+    fn fill(
+        &self,
+        staged: &dyn StagedFile,
+        metadata: &Metadata,
+        buffer: &mut [u8],
+    ) -> Result<u64, Trouble> {
+        if !staged.wants_content() {
+            return Ok(metadata.size_bytes);
+        }
+        let whole = Extent { offset: 0, length: metadata.size_bytes };
+        let written = match metadata.size_bytes {
+            0 => copy_to_end(self.source, staged, buffer)?,
+            size => copy_extent(self.source, staged, whole, buffer).map(|()| size)?,
+        };
+        let now = self.source.metadata().at(Side::Source)?;
+        if now.identity() != metadata.identity() {
+            return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
+        }
+        Ok(written)
+    }
+}

@@ -1,0 +1,166 @@
+//! Entries as lines of a list: text for people, NDJSON for programs.
+
+use base64::Engine;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uzers::{Groups, Users, UsersCache};
+
+use super::entry::{Kind, Metadata, Time};
+use crate::base::path;
+
+/// How entries are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LineFormat {
+    /// As ls(1) would: mode, owner, group, bytes, time, path; odd bytes of a path escaped.
+    Text,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// Writes entries as lines; remembers the names of users and groups.
+pub struct LineWriter {
+    format: LineFormat,
+    names: UsersCache,
+}
+
+impl LineWriter {
+    /// For one thread.
+    pub fn new(format: LineFormat) -> Self {
+        Self { format, names: UsersCache::new() }
+    }
+
+    /// Appends one line.
+    pub fn write(&mut self, path: &[u8], metadata: &Metadata, lines: &mut Vec<u8>) {
+        match self.format {
+            LineFormat::Text => self.write_text(path, metadata, lines),
+            LineFormat::Ndjson => write_json(path, metadata, lines),
+        }
+        lines.push(b'\n');
+    }
+
+    fn write_text(&self, path: &[u8], metadata: &Metadata, lines: &mut Vec<u8>) {
+        let user = self.names.get_user_by_uid(metadata.uid);
+        let user =
+            user.map_or(metadata.uid.to_string(), |user| user.name().to_string_lossy().into());
+        let group = self.names.get_group_by_gid(metadata.gid);
+        let group =
+            group.map_or(metadata.gid.to_string(), |group| group.name().to_string_lossy().into());
+        let line = format!(
+            "{} {user} {group} {:>12} {} {}",
+            mode_text(metadata),
+            metadata.size_bytes,
+            time_text(metadata.mtime),
+            path::escaped(path),
+        );
+        lines.extend_from_slice(line.as_bytes());
+    }
+}
+
+fn write_json(path: &[u8], metadata: &Metadata, lines: &mut Vec<u8>) {
+    let path = match std::str::from_utf8(path) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "bytes": base64::engine::general_purpose::STANDARD.encode(path) }),
+    };
+    let time = |time: Time| json!([time.seconds, time.nanoseconds]);
+    let entry = json!({
+        "path": path,
+        "kind": metadata.kind.word(),
+        "size": metadata.size_bytes,
+        "allocated": metadata.allocated_bytes,
+        "mode": format!("{:04o}", metadata.mode),
+        "uid": metadata.uid,
+        "gid": metadata.gid,
+        "atime": time(metadata.atime),
+        "mtime": time(metadata.mtime),
+        "ctime": time(metadata.ctime),
+        "nlink": metadata.links,
+        "dev": metadata.device,
+        "inode": metadata.inode,
+    });
+    lines.extend_from_slice(entry.to_string().as_bytes());
+}
+
+/// `-rwsr-xr-x`, as ls(1) writes it.
+fn mode_text(metadata: &Metadata) -> String {
+    let mode = metadata.mode;
+    let mut text = String::with_capacity(10);
+    text.push(match metadata.kind {
+        Kind::Device => 'b',
+        kind => kind.letter(),
+    });
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (bits & 1 != 0, mode & special != 0) {
+            (true, true) => letter,
+            (false, true) => letter.to_ascii_uppercase(),
+            (true, false) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+/// `2026-11-21T06:00:00Z`; seconds since 1970 where no calendar reaches.
+fn time_text(time: Time) -> String {
+    match jiff::Timestamp::new(time.seconds, 0) {
+        Ok(stamp) => stamp.to_string(),
+        Err(_) => format!("@{}", time.seconds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(mode: u32) -> Metadata {
+        let time = Time { seconds: 1_700_000_000, nanoseconds: 5 };
+        Metadata {
+            kind: Kind::File,
+            mode,
+            uid: 4_000_000_000,
+            gid: 0,
+            size_bytes: 12,
+            allocated_bytes: 512,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 1,
+            inode: 2,
+        }
+    }
+
+    fn line(format: LineFormat, path: &[u8]) -> String {
+        let mut lines = Vec::new();
+        LineWriter::new(format).write(path, &metadata(0o4755), &mut lines);
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn text_reads_like_ls_and_stays_one_line() {
+        let text = line(LineFormat::Text, b"a\n\xff");
+        assert_eq!(
+            text,
+            "-rwsr-xr-x 4000000000 root           12 2023-11-14T22:13:20Z a\\n\\xff\n"
+        );
+    }
+
+    #[test]
+    fn json_keeps_names_that_are_not_utf8() {
+        let parsed: serde_json::Value =
+            serde_json::from_str(&line(LineFormat::Ndjson, b"a\xff")).unwrap();
+        assert_eq!(parsed["path"]["bytes"], "Yf8=");
+        let parsed: serde_json::Value =
+            serde_json::from_str(&line(LineFormat::Ndjson, "ä\n".as_bytes())).unwrap();
+        assert_eq!(parsed["path"]["text"], "ä\n");
+        assert_eq!(parsed["size"], 12);
+    }
+
+    #[test]
+    fn special_bits_show_where_ls_shows_them() {
+        assert_eq!(mode_text(&metadata(0o7000)), "---S--S--T");
+        assert_eq!(mode_text(&metadata(0o1777)), "-rwxrwxrwt");
+    }
+}

@@ -1,0 +1,14 @@
+//! What ranks report to rank 0 while they work.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::Failure;
+
+/// Something for the user to see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// An entry could not be dealt with.
+    Failure(Failure),
+    /// Whole lines of a list or of a plan, each ending in a newline.
+    Lines(Vec<u8>),
+}

@@ -1,0 +1,194 @@
+//! A copy, from the paths to the summary.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{close, exit_of};
+use crate::base::error::Failure;
+use crate::base::exit::Exit;
+use crate::base::path;
+use crate::base::size::human_bytes;
+use crate::comm::Rank;
+use crate::comm::collective::{broadcast, gather};
+use crate::copy::CopyJob;
+use crate::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
+use crate::copy::options::CopyOptions;
+use crate::copy::plan::{self, CopyPlan};
+use crate::copy::root::CopyRoot;
+use crate::model::tally::Tally;
+use crate::sched::counters::Counters;
+use crate::sched::engine;
+use crate::surface::cli::CommonArgs;
+use crate::surface::json as events;
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+use crate::surface::summary::describe_team;
+
+/// What a copy is asked for. Paths are as the operator gave them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyRequest {
+    /// What to copy.
+    pub sources: Vec<Vec<u8>>,
+    /// Where to.
+    pub target: Vec<u8>,
+    /// How.
+    pub options: CopyOptions,
+}
+
+/// What a phase has counted on this rank.
+type Phase = (Tally, Counters);
+
+/// Runs a copy on all ranks.
+pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArgs) -> Exit {
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let mut reporter = Reporter::new(session.tool, "copy", args, session.team.ranks);
+    let prepared = is_root.then(|| prepare(session, request, args, &mut reporter));
+    let (plan, options) = broadcast(session.mail, prepared);
+    if plan.roots.is_empty() {
+        return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
+    }
+    let Some(roots) = open_everywhere(session, &plan, &options, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let mut job = CopyJob::new(&roots, &options, session.mail.comm().rank());
+    let (mut tally, mut counters) = copy_entries(session, &job, &plan, args, &mut reporter);
+    let directories = job.take_directories();
+    let (more, finish) = finish_directories(session, &roots, directories, args, &mut reporter);
+    tally.add(&more);
+    counters.add(&finish);
+    tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
+    let summary = session.summarise(tally, counters).map(|mut summary| {
+        summary.is_copy = true;
+        summary.is_dry_run = options.dry_run;
+        summary.exit = exit_of(&summary.totals());
+        summary
+    });
+    close(&mut reporter, summary)
+}
+
+/// Rank 0 looks at the paths before anything is written.
+fn prepare(
+    session: &Session<'_, '_>,
+    request: CopyRequest,
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) -> (CopyPlan, CopyOptions) {
+    let CopyRequest { sources, target, options } = request;
+    let mut plan = plan::make(&sources, &target, &options);
+    if !plan.refusals.is_empty() {
+        plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
+        plan.roots.clear();
+    } else if plan.roots.is_empty() {
+        plan.failures.iter().for_each(|failure| reporter.refuse(&failure.to_string()));
+    } else {
+        header(session, &plan, &options, args, reporter);
+        plan.failures.iter().for_each(|failure| reporter.failure(failure));
+    }
+    (plan, options)
+}
+
+/// What is about to happen, before it does.
+fn header(
+    session: &Session<'_, '_>,
+    plan: &CopyPlan,
+    options: &CopyOptions,
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) {
+    let team = describe_team(&session.team, args.threads);
+    let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
+    for root in &plan.roots {
+        let entry = root.single.as_ref();
+        let source = path::join(&root.source, entry.map_or(b"", |(name, _)| name.to_bytes()));
+        let target = path::join(&root.target, entry.map_or(b"", |(_, name)| name.to_bytes()));
+        lines.push(format!("  {} -> {}", path::escaped(&source), path::escaped(&target)));
+    }
+    lines.push(format!(
+        "  chunks of {}, buffers of {}{}{}",
+        human_bytes(options.chunk_bytes),
+        human_bytes(options.buffer_bytes),
+        if options.preserve { ", mode, owner and times kept" } else { "" },
+        if options.dry_run { ", dry run" } else { "" },
+    ));
+    let roots: Vec<_> = plan
+        .roots
+        .iter()
+        .map(|root| json!({"source": events::path(&root.source), "target": events::path(&root.target)}))
+        .collect();
+    let fields = json!({
+        "tool": session.tool,
+        "mpi": session.mpi,
+        "ranks": session.team.ranks,
+        "nodes": session.team.nodes.len(),
+        "threads": args.threads,
+        "chunk_bytes": options.chunk_bytes,
+        "buffer_bytes": options.buffer_bytes,
+        "preserve": options.preserve,
+        "dry_run": options.dry_run,
+        "roots": roots,
+    });
+    reporter.header(&lines, fields);
+}
+
+/// Opens all roots on this rank; `None` on all ranks where one of them cannot.
+fn open_everywhere(
+    session: &mut Session<'_, '_>,
+    plan: &CopyPlan,
+    options: &CopyOptions,
+    reporter: &mut Reporter,
+) -> Option<Vec<CopyRoot>> {
+    let opened: Result<Vec<CopyRoot>, Failure> =
+        plan.roots.iter().map(|root| root.open(options)).collect();
+    let host = &session.team.host;
+    let trouble = opened.as_ref().err().map(|failure| format!("{failure} (on {host})"));
+    let troubles = gather(session.mail, &trouble);
+    let all_open = troubles.map(|troubles| {
+        // Ranks of one node fail alike: each line once.
+        let mut lines: Vec<String> = troubles.into_iter().flatten().collect();
+        lines.dedup();
+        for line in &lines {
+            reporter.refuse(line);
+        }
+        lines.is_empty()
+    });
+    broadcast(session.mail, all_open).then_some(opened.ok()).flatten()
+}
+
+fn copy_entries(
+    session: &mut Session<'_, '_>,
+    job: &CopyJob<'_>,
+    plan: &CopyPlan,
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) -> Phase {
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let seeds = plan.roots.iter().zip(0..).filter(|_| is_root);
+    let seeds = seeds.map(|(root, index)| root.seed(index)).collect();
+    let settings = session.settings(args.threads);
+    let counters = engine::run(job, seeds, reporter, session.mail, settings);
+    reporter.phase_ended();
+    (job.tally(), counters)
+}
+
+/// Sets the directories' own attributes, now that nothing changes below them any more.
+fn finish_directories(
+    session: &mut Session<'_, '_>,
+    roots: &[CopyRoot],
+    directories: DirectoryRecords,
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) -> Phase {
+    let settings = session.settings(args.threads);
+    let (blocks, restricted) = directories.into_parts();
+    let job = FinishJob::new(roots);
+    let seeds = blocks.into_iter().map(FinishTask::Block).collect();
+    let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
+    let restricted = gather(session.mail, &restricted);
+    let some_left = restricted.as_ref().map(|all| all.iter().any(|of_rank| !of_rank.is_empty()));
+    if broadcast(session.mail, some_left) {
+        let all = restricted.map(|all| FinishTask::restricted(all.concat()));
+        let last = engine::run(&job, all.into_iter().collect(), reporter, session.mail, settings);
+        counters.add(&last);
+    }
+    (job.tally(), counters)
+}

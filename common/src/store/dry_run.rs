@@ -1,0 +1,151 @@
+//! A target that is looked at but never changed: what `--dry-run` copies to.
+//!
+//! What would be made exists from then on as far as this store is concerned, so a copy runs its whole
+//! course, with all its checks, and only the changes are left out.
+
+use std::sync::Arc;
+
+use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
+use crate::base::error::{Cause, Op, Result};
+use crate::base::path::{Name, RelPath};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata};
+
+/// A store around a store, or around nothing where the target's root does not exist yet.
+pub struct DryRunStore<S> {
+    inner: Option<S>,
+}
+
+impl<S: Store> DryRunStore<S> {
+    /// `inner` is the real target, where there is one.
+    pub fn new(inner: Option<S>) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S: Store> Store for DryRunStore<S> {
+    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        let inner = match &self.inner {
+            Some(inner) => existing(inner.open_dir(path))?,
+            None => None,
+        };
+        Ok(Arc::new(DryRunDir { inner }))
+    }
+
+    fn has_spare_handles(&self) -> bool {
+        self.inner.as_ref().is_none_or(Store::has_spare_handles)
+    }
+}
+
+/// Nothing there is no error: it would have been made.
+fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
+    match opened {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.cause.is_vanished() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+struct DryRunDir {
+    /// The real directory, where there is one.
+    inner: Option<Arc<dyn Dir>>,
+}
+
+impl DryRunDir {
+    fn real(&self, op: Op) -> Result<&Arc<dyn Dir>> {
+        self.inner.as_ref().ok_or(op.errno(libc::ENOENT))
+    }
+
+    /// What a file or link cannot replace.
+    fn refuse_directory(&self, op: Op, name: &Name) -> Result<()> {
+        match existing(self.stat(name))? {
+            Some(metadata) if metadata.kind == Kind::Directory => {
+                Err(op.failed(Cause::KindDiffers))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Dir for DryRunDir {
+    fn metadata(&self) -> Result<Metadata> {
+        self.real(Op::Stat)?.metadata()
+    }
+
+    fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
+        self.inner.as_ref().map_or(Ok(()), |inner| inner.list(each))
+    }
+
+    fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
+        let inner = match &self.inner {
+            Some(inner) => existing(inner.open_dir(name))?,
+            None => None,
+        };
+        Ok(Arc::new(Self { inner }))
+    }
+
+    fn stat(&self, name: &Name) -> Result<Metadata> {
+        self.real(Op::Stat)?.stat(name)
+    }
+
+    fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
+        self.real(Op::Open)?.open_file(name)
+    }
+
+    fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
+        self.real(Op::ReadLink)?.read_link(name)
+    }
+
+    fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
+        match existing(self.stat(name))? {
+            None => Ok(Made::New),
+            Some(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),
+            Some(_) => Err(Op::MakeDir.failed(Cause::KindDiffers)),
+        }
+    }
+
+    fn stage_file(&self, _staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>> {
+        self.refuse_directory(Op::Rename, name)?;
+        Ok(Box::new(DryRunStaged))
+    }
+
+    fn join_staged(&self, _staged: &Name) -> Result<Box<dyn StagedFile>> {
+        Ok(Box::new(DryRunStaged))
+    }
+
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        self.refuse_directory(Op::Rename, link.name)?;
+        Ok(Kept::All)
+    }
+
+    fn set_attributes(&self, _attributes: &Attributes) -> Result<Kept> {
+        Ok(Kept::All)
+    }
+}
+
+struct DryRunStaged;
+
+impl StagedFile for DryRunStaged {
+    fn write_at(&self, _data: &[u8], _offset: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn copy_from(&self, _: &dyn SourceFile, _: u64, length: u64) -> Result<Option<u64>> {
+        Ok(Some(length))
+    }
+
+    fn wants_content(&self) -> bool {
+        false
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, _size_bytes: u64, _attributes: &Attributes) -> Result<Kept> {
+        Ok(Kept::All)
+    }
+
+    fn abandon(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! A store that fails on purpose: which calls fail is a function of the seed, the operation and the
+//! name, so a run is repeated by its seed however its threads are scheduled.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
+use crate::base::error::{Op, Result};
+use crate::base::path::{Name, RelPath};
+use crate::model::entry::{Attributes, Hint, Kept, Metadata};
+
+/// Which calls fail, and how often they did.
+pub struct Faults {
+    seed: u64,
+    rules: Vec<Rule>,
+    short_reads: bool,
+    injected: AtomicU64,
+}
+
+struct Rule {
+    op: Op,
+    errno: i32,
+    one_in: u64,
+}
+
+impl Faults {
+    /// No faults yet.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, rules: Vec::new(), short_reads: false, injected: AtomicU64::new(0) }
+    }
+
+    /// Of the names an operation is used on, one in so many fails with that `errno`.
+    #[must_use]
+    pub fn fail(mut self, op: Op, errno: i32, one_in: u64) -> Self {
+        self.rules.push(Rule { op, errno, one_in });
+        self
+    }
+
+    /// Reads return fewer bytes than asked for, as they may.
+    #[must_use]
+    pub fn with_short_reads(mut self) -> Self {
+        self.short_reads = true;
+        self
+    }
+
+    /// Calls that failed on purpose so far.
+    pub fn injected(&self) -> u64 {
+        self.injected.load(Ordering::Relaxed)
+    }
+
+    /// Fails where a rule says so.
+    fn strike(&self, op: Op, name: &[u8]) -> Result<()> {
+        for rule in self.rules.iter().filter(|rule| rule.op == op) {
+            let mut hasher = DefaultHasher::new();
+            (self.seed, op, name).hash(&mut hasher);
+            if hasher.finish().is_multiple_of(rule.one_in) {
+                self.injected.fetch_add(1, Ordering::Relaxed);
+                return Err(op.errno(rule.errno));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A store around a store.
+pub struct FaultyStore<S> {
+    inner: S,
+    faults: Arc<Faults>,
+}
+
+impl<S: Store> FaultyStore<S> {
+    /// `inner`, with faults.
+    pub fn new(inner: S, faults: Arc<Faults>) -> Self {
+        Self { inner, faults }
+    }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        let last = path.components().last().unwrap_or_default();
+        self.faults.strike(Op::Open, last)?;
+        let inner = self.inner.open_dir(path)?;
+        Ok(FaultyDir::around(inner, &self.faults))
+    }
+
+    fn has_spare_handles(&self) -> bool {
+        self.inner.has_spare_handles()
+    }
+}
+
+struct FaultyDir {
+    inner: Arc<dyn Dir>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyDir {
+    fn around(inner: Arc<dyn Dir>, faults: &Arc<Faults>) -> Arc<dyn Dir> {
+        Arc::new(Self { inner, faults: Arc::clone(faults) })
+    }
+
+    fn staged(&self, inner: Box<dyn StagedFile>, name: &Name) -> Box<dyn StagedFile> {
+        let name = name.to_bytes().to_vec();
+        Box::new(FaultyStaged { inner, faults: Arc::clone(&self.faults), name })
+    }
+}
+
+impl Dir for FaultyDir {
+    fn metadata(&self) -> Result<Metadata> {
+        self.inner.metadata()
+    }
+
+    fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
+        let mut first_name = None;
+        self.inner.list(&mut |name, hint| {
+            first_name.get_or_insert_with(|| name.to_owned());
+            each(name, hint);
+        })?;
+        // The directory has no name of its own here; its first entry stands for it.
+        first_name.map_or(Ok(()), |name| self.faults.strike(Op::List, name.to_bytes()))
+    }
+
+    fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
+        self.faults.strike(Op::Open, name.to_bytes())?;
+        Ok(Self::around(self.inner.open_dir(name)?, &self.faults))
+    }
+
+    fn stat(&self, name: &Name) -> Result<Metadata> {
+        self.faults.strike(Op::Stat, name.to_bytes())?;
+        self.inner.stat(name)
+    }
+
+    fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
+        self.faults.strike(Op::Open, name.to_bytes())?;
+        let inner = self.inner.open_file(name)?;
+        let name = name.to_bytes().to_vec();
+        Ok(Box::new(FaultyFile { inner, faults: Arc::clone(&self.faults), name }))
+    }
+
+    fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
+        self.faults.strike(Op::ReadLink, name.to_bytes())?;
+        self.inner.read_link(name)
+    }
+
+    fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
+        self.faults.strike(Op::MakeDir, name.to_bytes())?;
+        self.inner.make_dir(name, mode)
+    }
+
+    fn stage_file(&self, staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>> {
+        self.faults.strike(Op::Create, name.to_bytes())?;
+        Ok(self.staged(self.inner.stage_file(staged, name)?, name))
+    }
+
+    fn join_staged(&self, staged: &Name) -> Result<Box<dyn StagedFile>> {
+        Ok(self.staged(self.inner.join_staged(staged)?, staged))
+    }
+
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        self.faults.strike(Op::Symlink, link.name.to_bytes())?;
+        self.inner.make_symlink(link)
+    }
+
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+        self.inner.set_attributes(attributes)
+    }
+}
+
+struct FaultyFile {
+    inner: Box<dyn SourceFile>,
+    faults: Arc<Faults>,
+    name: Vec<u8>,
+}
+
+impl SourceFile for FaultyFile {
+    fn metadata(&self) -> Result<Metadata> {
+        self.inner.metadata()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        self.faults.strike(Op::Read, &self.name)?;
+        let length = if self.faults.short_reads { buffer.len().div_ceil(3) } else { buffer.len() };
+        self.inner.read_at(&mut buffer[..length], offset)
+    }
+
+    /// No handle: content must take the way on which reads can fail.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+struct FaultyStaged {
+    inner: Box<dyn StagedFile>,
+    faults: Arc<Faults>,
+    name: Vec<u8>,
+}
+
+impl StagedFile for FaultyStaged {
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.faults.strike(Op::Write, &self.name)?;
+        self.inner.write_at(data, offset)
+    }
+
+    fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
+        self.inner.copy_from(source, offset, length)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        self.faults.strike(Op::Close, &self.name)?;
+        self.inner.close()
+    }
+
+    fn commit(self: Box<Self>, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
+        if let Err(error) = self.faults.strike(Op::Rename, &self.name) {
+            self.inner.abandon()?;
+            return Err(error);
+        }
+        self.inner.commit(size_bytes, attributes)
+    }
+
+    fn abandon(self: Box<Self>) -> Result<()> {
+        self.inner.abandon()
+    }
+}

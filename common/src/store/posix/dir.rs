@@ -1,0 +1,184 @@
+//! An open directory.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, chownat, mkdirat, openat, readlinkat, renameat,
+    symlinkat, unlinkat, utimensat,
+};
+use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
+
+use super::file::PosixFile;
+use super::staged::PosixStaged;
+use super::{Shared, Symlinks, attributes};
+use crate::base::error::{Op, Result};
+use crate::base::limits::LIST_BUFFER_BYTES;
+use crate::base::path::Name;
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata};
+use crate::store::{Dir, Made, NewSymlink, SourceFile, StagedFile};
+use attributes::failed;
+
+pub(super) struct PosixDir {
+    fd: Arc<OwnedFd>,
+    shared: Arc<Shared>,
+}
+
+impl PosixDir {
+    pub fn new(fd: OwnedFd, shared: &Arc<Shared>) -> Self {
+        shared.open_dirs.fetch_add(1, Ordering::Relaxed);
+        Self { fd: Arc::new(fd), shared: Arc::clone(shared) }
+    }
+
+    /// Links are followed only where the operator asked for it.
+    fn nofollow(&self) -> OFlags {
+        match self.shared.symlinks {
+            Symlinks::Keep => OFlags::NOFOLLOW,
+            Symlinks::Follow => OFlags::empty(),
+        }
+    }
+}
+
+impl Drop for PosixDir {
+    fn drop(&mut self) {
+        self.shared.open_dirs.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Dir for PosixDir {
+    fn metadata(&self) -> Result<Metadata> {
+        attributes::stat_fd(&self.fd)
+    }
+
+    fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
+        let mut buffer = vec![MaybeUninit::uninit(); LIST_BUFFER_BYTES];
+        let mut entries = RawDir::new(&self.fd, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|errno| failed(Op::List, errno))?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                each(name, hint(entry.file_type()));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | self.nofollow();
+        let fd = openat(&self.fd, name, flags, Mode::empty())
+            .map_err(|errno| failed(Op::Open, errno))?;
+        Ok(Arc::new(Self::new(fd, &self.shared)))
+    }
+
+    fn stat(&self, name: &Name) -> Result<Metadata> {
+        attributes::stat(&self.fd, name, self.shared.symlinks)
+    }
+
+    fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
+        // NONBLOCK: should a FIFO have taken the file's place, opening it must not hang.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, name, flags | self.nofollow(), Mode::empty())
+            .map_err(|errno| failed(Op::Open, errno))?;
+        Ok(Box::new(PosixFile::new(fd, &self.shared)))
+    }
+
+    fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
+        readlinkat(&self.fd, name, Vec::new())
+            .map(std::ffi::CString::into_bytes)
+            .map_err(|errno| failed(Op::ReadLink, errno))
+    }
+
+    fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
+        match mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => Ok(Made::New),
+            Err(Errno::EXIST) => match attributes::stat(&self.fd, name, Symlinks::Keep)?.kind {
+                Kind::Directory => Ok(Made::Existed),
+                _ => Err(Op::MakeDir.failed(crate::base::error::Cause::KindDiffers)),
+            },
+            Err(errno) => Err(failed(Op::MakeDir, errno)),
+        }
+    }
+
+    fn stage_file(&self, staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>> {
+        PosixStaged::create(&self.fd, &self.shared, staged, name)
+            .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
+    }
+
+    fn join_staged(&self, staged: &Name) -> Result<Box<dyn StagedFile>> {
+        PosixStaged::join(&self.fd, &self.shared, staged)
+            .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
+    }
+
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        symlinkat(std::ffi::OsStr::from_bytes(link.points_to), &self.fd, link.staged)
+            .map_err(|errno| failed(Op::Symlink, errno))?;
+        let made = self.set_link_attributes(link).and_then(|kept| {
+            renameat(&self.fd, link.staged, &self.fd, link.name).map_err(rename_failed)?;
+            Ok(kept)
+        });
+        if made.is_err() {
+            let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
+        }
+        made
+    }
+
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+        attributes::set(&self.fd, attributes, None)
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
+    }
+}
+
+impl PosixDir {
+    /// A link cannot be opened, so this goes by its name in this directory: a random name that this
+    /// process has just made.
+    fn set_link_attributes(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        let mut kept = Kept::All;
+        if let Some(owner) = link.attributes.owner
+            && (owner.uid, owner.gid) != (self.shared.uid, self.shared.gid)
+        {
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+            match chownat(&self.fd, link.staged, Some(uid), Some(gid), nofollow) {
+                Ok(()) => {}
+                Err(Errno::PERM | Errno::INVAL) => {
+                    let _ = chownat(&self.fd, link.staged, None, Some(gid), nofollow);
+                    kept = Kept::AllButOwner;
+                }
+                Err(errno) => return Err(failed(Op::SetOwner, errno)),
+            }
+        }
+        if let Some(times) = &link.attributes.times {
+            let times = attributes::timestamps(times);
+            utimensat(&self.fd, link.staged, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| failed(Op::SetTimes, errno))?;
+        }
+        Ok(kept)
+    }
+}
+
+/// A file may not replace a directory: say so, rather than "Is a directory".
+pub(super) fn rename_failed(errno: Errno) -> crate::base::error::Error {
+    match errno {
+        Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => {
+            Op::Rename.failed(crate::base::error::Cause::KindDiffers)
+        }
+        errno => failed(Op::Rename, errno),
+    }
+}
+
+fn hint(file_type: FileType) -> Hint {
+    match file_type {
+        FileType::RegularFile => Hint::File,
+        FileType::Directory => Hint::Directory,
+        FileType::Symlink => Hint::Symlink,
+        FileType::Unknown => Hint::Unknown,
+        _ => Hint::Other,
+    }
+}

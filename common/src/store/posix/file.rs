@@ -1,0 +1,38 @@
+//! A file open for reading.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::{pread, retry_on_intr};
+
+use super::Shared;
+use super::attributes::{failed, stat_fd};
+use crate::base::error::{Op, Result};
+use crate::model::entry::Metadata;
+use crate::store::SourceFile;
+
+pub(super) struct PosixFile {
+    fd: OwnedFd,
+    _shared: Arc<Shared>,
+}
+
+impl PosixFile {
+    pub fn new(fd: OwnedFd, shared: &Arc<Shared>) -> Self {
+        Self { fd, _shared: Arc::clone(shared) }
+    }
+}
+
+impl SourceFile for PosixFile {
+    fn metadata(&self) -> Result<Metadata> {
+        stat_fd(&self.fd)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        retry_on_intr(|| pread(&self.fd, &mut *buffer, offset))
+            .map_err(|errno| failed(Op::Read, errno))
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
+    }
+}

@@ -1,0 +1,157 @@
+//! A new file under a temporary name, until it is complete.
+
+#![allow(unsafe_code, reason = "close(2) with its result; the standard library throws it away")]
+
+use std::ffi::CString;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{AtFlags, Mode, OFlags, copy_file_range, openat, renameat, unlinkat};
+use rustix::io::{Errno, pwrite, retry_on_intr};
+
+use super::attributes::{self, failed};
+use super::dir::rename_failed;
+use super::{Shared, visible};
+use crate::base::error::{Cause, Op, Result};
+use crate::base::path::Name;
+use crate::model::entry::{Attributes, Kept, Owner};
+use crate::store::{SourceFile, StagedFile};
+
+/// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
+const COPY_FILE_RANGE: u32 = 1;
+
+pub(super) struct PosixStaged {
+    dir: Arc<OwnedFd>,
+    fd: OwnedFd,
+    staged: CString,
+    /// Its own name; only its owner knows it.
+    name: Option<CString>,
+    shared: Arc<Shared>,
+}
+
+impl PosixStaged {
+    /// A new file that only this user can open: its content may be secret, and its mode not yet set.
+    pub fn create(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        staged: &Name,
+        name: &Name,
+    ) -> Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let fd = openat(dir, staged, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| failed(Op::Create, errno))?;
+        Ok(Self {
+            dir: Arc::clone(dir),
+            fd,
+            staged: staged.to_owned(),
+            name: Some(name.to_owned()),
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// A file that another rank has made, which this node may see a little later.
+    pub fn join(dir: &Arc<OwnedFd>, shared: &Arc<Shared>, staged: &Name) -> Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = visible::until_visible(|| openat(dir, staged, flags, Mode::empty()))
+            .map_err(|errno| failed(Op::Open, errno))?;
+        Ok(Self {
+            dir: Arc::clone(dir),
+            fd,
+            staged: staged.to_owned(),
+            name: None,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    fn remove(dir: &OwnedFd, staged: &Name) -> Result<()> {
+        unlinkat(dir, staged, AtFlags::empty()).map_err(|errno| failed(Op::Remove, errno))
+    }
+
+    /// Attributes, then close, then the name: a file is never visible before all of it is right.
+    fn finish(self, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
+        let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
+        let now = attributes::stat_fd(&self.fd)?;
+        if now.size_bytes != size_bytes {
+            return Err(Op::Write.failed(Cause::Changed));
+        }
+        let owned = Owner { uid: now.uid, gid: now.gid };
+        let kept = attributes::set(&self.fd, attributes, Some(owned))?;
+        close(self.fd)?;
+        renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
+        Ok(kept)
+    }
+}
+
+impl StagedFile for PosixStaged {
+    fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {
+        while !data.is_empty() {
+            match retry_on_intr(|| pwrite(&self.fd, data, offset)) {
+                Ok(0) => return Err(Op::Write.errno(libc::EIO)),
+                Ok(written) => {
+                    data = &data[written..];
+                    offset += written as u64;
+                }
+                Err(errno) => return Err(failed(Op::Write, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
+        let refused = &self.shared.refused;
+        let Some(from) = source.as_fd() else { return Ok(None) };
+        if refused.load(Ordering::Relaxed) & COPY_FILE_RANGE != 0 {
+            return Ok(None);
+        }
+        let (mut read_at, mut write_at) = (offset, offset);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        match retry_on_intr(|| {
+            copy_file_range(from, Some(&mut read_at), &self.fd, Some(&mut write_at), length)
+        }) {
+            // Nothing although more was asked for: files without a size in /proc, and some old kernels.
+            Ok(0) => Ok(None),
+            Ok(copied) => Ok(Some(copied as u64)),
+            Err(Errno::NOSPC) => Err(failed(Op::Write, Errno::NOSPC)),
+            Err(Errno::DQUOT) => Err(failed(Op::Write, Errno::DQUOT)),
+            Err(errno) => {
+                // Reading and writing tells apart which side an error is on.
+                if matches!(
+                    errno,
+                    Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM
+                ) {
+                    refused.fetch_or(COPY_FILE_RANGE, Ordering::Relaxed);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        close(self.fd)
+    }
+
+    fn commit(self: Box<Self>, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
+        let (dir, staged) = (Arc::clone(&self.dir), self.staged.clone());
+        let finished = self.finish(size_bytes, attributes);
+        if finished.is_err() {
+            let _ = Self::remove(&dir, &staged);
+        }
+        finished
+    }
+
+    fn abandon(self: Box<Self>) -> Result<()> {
+        Self::remove(&self.dir, &self.staged)
+    }
+}
+
+/// Closes a file that was written to: quotas and network file systems may only now say that it failed.
+fn close(fd: OwnedFd) -> Result<()> {
+    // SAFETY: the descriptor was owned by `fd`, which gave it up: nobody else closes or uses it.
+    let closed = unsafe { libc::close(fd.into_raw_fd()) };
+    // After EINTR the descriptor is closed all the same (close(2)).
+    match std::io::Error::last_os_error().raw_os_error() {
+        Some(errno) if closed != 0 && errno != libc::EINTR => Err(Op::Close.errno(errno)),
+        _ => Ok(()),
+    }
+}

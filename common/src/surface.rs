@@ -1,0 +1,10 @@
+//! What the user touches: command line, session, progress, summary, exit code.
+
+pub mod cli;
+pub mod console;
+pub mod json;
+pub mod progress;
+pub mod reporter;
+pub mod session;
+pub mod summary;
+pub mod team;

@@ -1,0 +1,71 @@
+//! Events as JSON, one object a line, for programs: `"v":1` in each.
+
+use base64::Engine;
+use serde_json::{Value, json};
+
+use crate::base::error::Failure;
+use crate::model::tally::{Kinds, Tally};
+
+/// Version of the events.
+const VERSION: u32 = 1;
+
+/// A path: `{"text":…}` where it is UTF-8, `{"bytes":base64}` where it is not.
+pub fn path(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "bytes": base64::engine::general_purpose::STANDARD.encode(bytes) }),
+    }
+}
+
+/// One event as a line.
+pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
+    if let Value::Object(map) = &mut fields {
+        map.insert("v".into(), VERSION.into());
+        map.insert("event".into(), name.into());
+    }
+    let mut line = fields.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// A failure as a line.
+pub fn failure(failure: &Failure) -> Vec<u8> {
+    event(
+        "failure",
+        json!({
+            "path": path(&failure.path),
+            "side": failure.side,
+            "op": failure.error.op.to_string(),
+            "cause": failure.error.cause.code(),
+            "message": failure.to_string(),
+        }),
+    )
+}
+
+/// Counts.
+pub fn tally(tally: &Tally) -> Value {
+    json!({
+        "found": kinds(&tally.found),
+        "found_bytes": tally.found_bytes,
+        "found_allocated_bytes": tally.found_allocated_bytes,
+        "examined": tally.examined,
+        "copied": kinds(&tally.copied),
+        "copied_bytes": tally.copied_bytes,
+        "chunks": tally.chunks,
+        "skipped": tally.skipped,
+        "owner_not_kept": tally.owner_not_kept,
+        "failed": tally.failed,
+        "vanished": tally.vanished,
+        "unread_directories": tally.unread_directories,
+        "given_up": tally.given_up,
+    })
+}
+
+fn kinds(kinds: &Kinds) -> Value {
+    json!({
+        "files": kinds.files,
+        "directories": kinds.directories,
+        "symlinks": kinds.symlinks,
+        "others": kinds.others,
+    })
+}

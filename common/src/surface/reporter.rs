@@ -1,0 +1,218 @@
+//! Rank 0's ear and mouth: prints failures, lines and progress as they come in.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::cli::CommonArgs;
+use super::console::{self, Console};
+use super::progress::{self, Progress};
+use super::{json, summary::Summary};
+use crate::base::error::{Failure, Op};
+use crate::base::exit::Exit;
+use crate::base::limits::FAILURE_LINES_PRINTED_MAX;
+use crate::base::path;
+use crate::comm::Rank;
+use crate::model::notice::Notice;
+use crate::model::tally::Tally;
+use crate::sched::job::{Job, Listener};
+
+/// What rank 0 shows while the job runs.
+pub struct Reporter {
+    tool: &'static str,
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+    console: Console,
+    progress: Progress,
+    bar_interval: Duration,
+    /// Where the lines of a list go; standard output where there is no file.
+    list: Option<ListFile>,
+    shown: BTreeMap<(Op, String), u64>,
+    latest: Vec<Tally>,
+    /// What the phases before this one have counted.
+    earlier: Tally,
+}
+
+struct ListFile {
+    path: Vec<u8>,
+    writer: std::io::BufWriter<std::fs::File>,
+    failed: bool,
+}
+
+impl Reporter {
+    /// For a job of so many ranks.
+    pub fn new(tool: &'static str, verb: &'static str, args: &CommonArgs, ranks: u32) -> Self {
+        let is_shown = !args.quiet && args.progress > 0;
+        let with_bar = is_shown && !args.json && console::is_watched();
+        let interval = Duration::from_secs(if is_shown { args.progress } else { 0 });
+        Self {
+            tool,
+            quiet: args.quiet,
+            verbose: args.verbose > 0,
+            json: args.json,
+            console: Console { bar: with_bar.then(|| progress::bar(tool)), output_failed: false },
+            progress: Progress::new(tool, verb, interval),
+            bar_interval: Duration::ZERO,
+            list: None,
+            shown: BTreeMap::new(),
+            latest: vec![Tally::default(); ranks as usize],
+            earlier: Tally::default(),
+        }
+    }
+
+    /// Lines of a list go to that file from now on.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn list_to(&mut self, path: &[u8]) -> std::io::Result<()> {
+        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
+        let writer = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(name)?);
+        self.list = Some(ListFile { path: path.to_vec(), writer, failed: false });
+        Ok(())
+    }
+
+    /// What is being done, at the start.
+    pub fn header(&mut self, lines: &[String], fields: serde_json::Value) {
+        if self.json {
+            self.console.result(&json::event("start", fields));
+        } else if !self.quiet {
+            for line in lines {
+                self.console.talk(line);
+            }
+        }
+    }
+
+    /// A warning about the whole job.
+    pub fn warn(&mut self, text: &str) {
+        if self.json {
+            self.console.result(&json::event("warning", json!({ "message": text })));
+        } else if !self.quiet {
+            self.console.talk(&format!("{}: warning: {text}", self.tool));
+        }
+    }
+
+    /// Why nothing can be done.
+    pub fn refuse(&mut self, text: &str) {
+        if self.json {
+            self.console.result(&json::event("refusal", json!({ "message": text })));
+        }
+        self.console.talk(&format!("{}: {text}", self.tool));
+    }
+
+    /// One entry that failed. On the screen at most so many of a kind; the rest is only counted.
+    pub fn failure(&mut self, failure: &Failure) {
+        if self.json {
+            self.console.result(&json::failure(failure));
+        }
+        let kind = (failure.error.op, failure.error.cause.code());
+        let shown = self.shown.entry(kind).or_insert(0);
+        *shown += 1;
+        if *shown <= FAILURE_LINES_PRINTED_MAX {
+            self.console.talk(&format!("{}: {failure}", self.tool));
+        } else if *shown == FAILURE_LINES_PRINTED_MAX + 1 {
+            let (op, cause) = (failure.error.op, failure.error.cause);
+            let line = format!("{}: more of \"{op} …: {cause}\" are only counted", self.tool);
+            self.console.talk(&line);
+        }
+    }
+
+    fn lines(&mut self, lines: &[u8]) {
+        match &mut self.list {
+            None => self.console.result(lines),
+            Some(list) if list.failed => {}
+            Some(list) => {
+                if let Err(error) = list.writer.write_all(lines) {
+                    list.failed = true;
+                    let shown = path::escaped(&list.path);
+                    let line = format!("{}: write \"{shown}\": {error}", self.tool);
+                    self.console.talk(&line);
+                }
+            }
+        }
+    }
+
+    /// The next phase's counts add to those of this one.
+    pub fn phase_ended(&mut self) {
+        self.earlier = self.totals();
+        self.latest.fill(Tally::default());
+    }
+
+    fn totals(&self) -> Tally {
+        let mut totals = self.earlier;
+        self.latest.iter().for_each(|tally| totals.add(tally));
+        totals
+    }
+
+    /// The closing table, and whether all could be said.
+    pub fn close(&mut self, summary: &Summary) -> Exit {
+        if let Some(bar) = self.console.bar.take() {
+            bar.finish_and_clear();
+        }
+        if self.json {
+            self.console.result(&json::event("summary", summary.to_json()));
+        } else if !self.quiet {
+            self.console.result(summary.to_text(self.verbose).as_bytes());
+        }
+        let failed = self.list.as_mut().is_some_and(|list| {
+            let flushed = list.writer.flush();
+            if let Err(error) = &flushed
+                && !list.failed
+            {
+                console::say(&format!(
+                    "{}: write \"{}\": {error}",
+                    self.tool,
+                    path::escaped(&list.path)
+                ));
+            }
+            list.failed || flushed.is_err()
+        });
+        if failed || self.console.output_failed { Exit::Reporting } else { Exit::Ok }
+    }
+
+    fn show_bar(&mut self, totals: &Tally, errors: u64) {
+        let Some(bar) = &self.console.bar else { return };
+        bar.set_length(totals.found_bytes.max(1));
+        bar.set_position(totals.copied_bytes);
+        bar.set_message(self.progress.body(totals, errors));
+    }
+}
+
+impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporter {
+    fn notice(&mut self, _from: Rank, notice: Notice) {
+        match notice {
+            Notice::Failure(failure) => self.failure(&failure),
+            Notice::Lines(lines) => self.lines(&lines),
+        }
+    }
+
+    fn progress(&mut self, from: Rank, snapshot: Tally) {
+        if let Some(latest) = self.latest.get_mut(from.index()) {
+            *latest = snapshot;
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.console.bar.is_some() {
+            if self.progress.elapsed() >= self.bar_interval {
+                self.bar_interval = self.progress.elapsed() + Duration::from_millis(250);
+                let totals = self.totals();
+                self.show_bar(&totals, totals.failed + totals.vanished);
+            }
+        } else if self.progress.is_due() {
+            let totals = self.totals();
+            let errors = totals.failed + totals.vanished;
+            if self.json {
+                let fields = json!({
+                    "elapsed_s": self.progress.elapsed().as_secs_f64(),
+                    "totals": json::tally(&totals),
+                });
+                self.console.result(&json::event("progress", fields));
+            } else {
+                self.console.talk(&self.progress.line(&totals, errors));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! From `main` to the exit code: joins the job, reads the command line on rank 0, runs the tool on all
+//! ranks, and ends them together with one code.
+
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use clap::{CommandFactory, FromArgMatches};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::cli::{self, CommonArgs, Parsed};
+use super::console::{self, Console};
+use super::team::Team;
+use crate::base::exit::Exit;
+use crate::base::process::current_umask;
+use crate::comm::collective::broadcast;
+use crate::comm::launcher::{self, Launch};
+use crate::comm::mailbox::Mailbox;
+use crate::comm::solo::Solo;
+use crate::comm::{Comm, Rank};
+
+/// A tool's arguments.
+pub trait ToolArgs: FromArgMatches + CommandFactory + Serialize + DeserializeOwned {
+    /// The options all tools share.
+    fn common(&self) -> &CommonArgs;
+}
+
+/// What a tool's work gets.
+pub struct Session<'s, 'c> {
+    /// Name of the tool.
+    pub tool: &'static str,
+    /// The other ranks.
+    pub mail: &'s mut Mailbox<'c>,
+    /// Where they are.
+    pub team: Team,
+    /// Name and version of the MPI library, or that none is in use.
+    pub mpi: String,
+}
+
+/// What rank 0 made of the command line.
+#[derive(Serialize, Deserialize)]
+enum Decision<A> {
+    Run { args: A, umask: u32 },
+    Exit(Exit),
+}
+
+/// Runs a tool: every `main` is one call of this.
+pub fn run<A: ToolArgs>(
+    tool: &'static str,
+    work: impl FnOnce(&mut Session<'_, '_>, A) -> Exit,
+) -> ExitCode {
+    let launch = launcher::detect(|name| std::env::var(name).ok());
+    let (mut comm, mpi) = match join(&launch) {
+        Ok(joined) => joined,
+        Err(refusal) => {
+            // N lines that all say the same help nobody.
+            if !matches!(launch, Launch::Launched { process, .. } if process > 0) {
+                console::say(&format!("{tool}: {refusal}"));
+            }
+            return ExitCode::from(Exit::Usage.code());
+        }
+    };
+    install_panic_hook(tool, comm.rank());
+    let exit = run_joined(tool, work, &mut *comm, mpi);
+    comm.finish();
+    ExitCode::from(exit.code())
+}
+
+fn run_joined<A: ToolArgs>(
+    tool: &'static str,
+    work: impl FnOnce(&mut Session<'_, '_>, A) -> Exit,
+    comm: &mut dyn Comm,
+    mpi: String,
+) -> Exit {
+    let is_root = comm.rank() == Rank::ROOT;
+    let mail = &mut Mailbox::new(comm);
+    let decision = broadcast(mail, is_root.then(|| decide::<A>(tool, &mpi)));
+    let (args, umask) = match decision {
+        Decision::Run { args, umask } => (args, umask),
+        Decision::Exit(exit) => return exit,
+    };
+    // Launchers start ranks with masks of their own; the user's is rank 0's.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    log_to_stderr(args.common().verbose, mail.comm().rank());
+    crate::store::posix::raise_open_file_limit();
+    let team = Team::meet(mail);
+    let exit = work(&mut Session { tool, mail, team, mpi }, args);
+    broadcast(mail, is_root.then_some(exit))
+}
+
+/// Reads the command line; on rank 0 only, so that the environment of other nodes does not matter.
+fn decide<A: ToolArgs>(tool: &str, mpi: &str) -> Decision<A> {
+    match cli::parse::<A>(std::env::args_os().collect(), &version(mpi)) {
+        Parsed::Args(args) => Decision::Run { args, umask: current_umask() },
+        Parsed::Answer(text) => {
+            let mut console = Console::default();
+            console.result(text.as_bytes());
+            Decision::Exit(if console.output_failed { Exit::Reporting } else { Exit::Ok })
+        }
+        Parsed::Refusal(text) => {
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            console::say(format!("{tool}: {text}").trim_end());
+            Decision::Exit(Exit::Usage)
+        }
+    }
+}
+
+/// Version, MPI library, what is built in.
+fn version(mpi: &str) -> String {
+    let features = if cfg!(feature = "mpi") { "mpi" } else { "none" };
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = env!("SUITE_COMMIT");
+    format!("{version} ({commit})\nMPI: {mpi}\nfeatures: {features}")
+}
+
+/// Name and version of the MPI this program is linked with.
+pub fn mpi_library() -> String {
+    #[cfg(feature = "mpi")]
+    return crate::comm::mpi::library_version();
+    #[cfg(not(feature = "mpi"))]
+    return "none".to_owned();
+}
+
+/// Joins the job that this process was started for.
+fn join(launch: &Launch) -> Result<(Box<dyn Comm>, String), String> {
+    let library = mpi_library();
+    let comm: Box<dyn Comm> = match launch {
+        Launch::Alone => Box::new(Solo::default()),
+        Launch::Launched { .. } => join_launched()?,
+    };
+    launcher::check(launch, comm.size(), &library)?;
+    Ok((comm, library))
+}
+
+#[cfg(feature = "mpi")]
+fn join_launched() -> Result<Box<dyn Comm>, String> {
+    match crate::comm::mpi::MpiComm::join() {
+        Some(comm) => {
+            let _ = ABORT.set(crate::comm::mpi::abort);
+            Ok(Box::new(comm))
+        }
+        None => Err("MPI cannot be initialised for a program with threads".to_owned()),
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+fn join_launched() -> Result<Box<dyn Comm>, String> {
+    Ok(Box::new(Solo::default()))
+}
+
+/// Ends the job on all ranks, from the main thread, without a [`Comm`] at hand.
+static ABORT: OnceLock<fn(Exit) -> !> = OnceLock::new();
+
+/// A panic must not leave the other ranks waiting for ever: unwinding would end in MPI's own
+/// finalisation, which waits for them.
+///
+/// On the main thread the hook aborts the job at once. Other threads unwind to where the engine catches
+/// them, and the main thread aborts for them.
+fn install_panic_hook(tool: &'static str, rank: Rank) {
+    let main = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |info| {
+        console::say(&format!("{tool}: bug: rank {} panicked: {info}; please report this", rank.0));
+        if std::thread::current().id() == main {
+            match ABORT.get() {
+                Some(abort) => abort(Exit::Bug),
+                None => Solo::default().abort(Exit::Bug),
+            }
+        }
+    }));
+}
+
+fn log_to_stderr(verbose: u8, rank: Rank) {
+    let level = match verbose {
+        0 | 1 => tracing::Level::WARN,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_max_level(level)
+        .finish();
+    // A second session in one process keeps the first one's log.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    tracing::debug!(rank = rank.0, "joined");
+}

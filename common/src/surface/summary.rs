@@ -1,0 +1,278 @@
+//! The end of a job, as a table for people and as JSON for programs.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::json as events;
+use super::team::Team;
+use crate::base::exit::Exit;
+use crate::base::size::{human_bytes, human_count};
+use crate::model::tally::Tally;
+use crate::sched::counters::Counters;
+
+/// One rank's part in the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankReport {
+    /// Its node.
+    pub host: String,
+    /// What it found and did.
+    pub tally: Tally,
+    /// What its engine counted.
+    pub counters: Counters,
+    /// Most memory it ever had resident.
+    pub peak_memory_bytes: u64,
+}
+
+impl RankReport {
+    /// This rank's report.
+    pub fn new(host: &str, tally: Tally, counters: Counters) -> Self {
+        Self { host: host.to_owned(), tally, counters, peak_memory_bytes: peak_memory_bytes() }
+    }
+
+    /// Time its threads had work, as a share of the whole.
+    fn busy_share(&self) -> f64 {
+        let available = self.counters.wall_ns as f64 * self.counters.threads.max(1) as f64;
+        (1.0 - self.counters.idle_ns as f64 / available.max(1.0)).clamp(0.0, 1.0)
+    }
+}
+
+/// The whole job.
+#[derive(Debug)]
+pub struct Summary {
+    /// Name of the tool.
+    pub tool: &'static str,
+    /// Whether content was copied, or only looked at.
+    pub is_copy: bool,
+    /// Nothing was changed on purpose.
+    pub is_dry_run: bool,
+    /// All ranks, in order.
+    pub ranks: Vec<RankReport>,
+    /// Nodes of the job.
+    pub nodes: usize,
+    /// From the first task to the last.
+    pub elapsed: Duration,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+impl Summary {
+    /// Sums over all ranks.
+    pub fn totals(&self) -> Tally {
+        let mut totals = Tally::default();
+        self.ranks.iter().for_each(|rank| totals.add(&rank.tally));
+        totals
+    }
+
+    /// For people.
+    pub fn to_text(&self, verbose: bool) -> String {
+        let totals = self.totals();
+        let mut text = String::new();
+        self.items(&mut text, &totals);
+        self.problems(&mut text, &totals);
+        self.speed(&mut text, &totals);
+        if verbose {
+            self.rank_table(&mut text);
+        }
+        self.last_line(&mut text, &totals);
+        text
+    }
+
+    fn items(&self, text: &mut String, totals: &Tally) {
+        let copied = if self.is_dry_run { "would copy" } else { "copied" };
+        let second = if self.is_copy { copied } else { "" };
+        let _ = writeln!(text, "{:<13}{:>16}{second:>16}", "", "found");
+        let rows = [
+            ("files", totals.found.files, totals.copied.files),
+            ("directories", totals.found.directories, totals.copied.directories),
+            ("symlinks", totals.found.symlinks, totals.copied.symlinks),
+            ("others", totals.found.others, totals.copied.others),
+            ("items", totals.found.total(), totals.copied.total()),
+        ];
+        for (name, found, done) in rows {
+            let done = if self.is_copy { human_count(done) } else { String::new() };
+            let _ = writeln!(text, "{name:<13}{:>16}{done:>16}", human_count(found));
+        }
+        let done = if self.is_copy { human_bytes(totals.copied_bytes) } else { String::new() };
+        let _ = writeln!(text, "{:<13}{:>16}{done:>16}", "data", human_bytes(totals.found_bytes));
+        if !self.is_copy {
+            let allocated = human_bytes(totals.found_allocated_bytes);
+            let _ = writeln!(text, "{:<13}{allocated:>16}", "allocated");
+        }
+    }
+
+    fn problems(&self, text: &mut String, totals: &Tally) {
+        let _ = writeln!(text, "{:<13}{:>16}", "failed", human_count(totals.failed));
+        let _ = writeln!(text, "{:<13}{:>16}", "vanished", human_count(totals.vanished));
+        if totals.unread_directories > 0 {
+            let count = human_count(totals.unread_directories);
+            let _ = writeln!(text, "{:<13}{count:>16}   the walk is incomplete", "unread");
+        }
+        if self.is_copy && totals.skipped > 0 {
+            let count = human_count(totals.skipped);
+            let _ = writeln!(
+                text,
+                "{:<13}{count:>16}   FIFOs, sockets and devices are not copied",
+                "left out"
+            );
+        }
+        if totals.owner_not_kept > 0 {
+            let count = human_count(totals.owner_not_kept);
+            let _ = writeln!(
+                text,
+                "{:<13}{count:>16}   this user may not give files away; set-id bits were dropped",
+                "owner not kept"
+            );
+        }
+    }
+
+    fn speed(&self, text: &mut String, totals: &Tally) {
+        let seconds = self.elapsed.as_secs_f64().max(1e-6);
+        let items = (totals.found.total() as f64 / seconds) as u64;
+        let _ = writeln!(text, "{:<13}{:>14.2} s", "time", seconds);
+        let _ = write!(text, "{:<13}{:>8} items/s", "rate", human_count(items));
+        if self.is_copy && !self.is_dry_run {
+            let rate = (totals.copied_bytes as f64 / seconds) as u64;
+            let _ = write!(text, ", {}/s", human_bytes(rate));
+        }
+        let _ = writeln!(text);
+        let slowest = self.slowest();
+        if self.ranks.len() > 1
+            && let Some(report) = self.ranks.get(slowest)
+        {
+            let _ = writeln!(
+                text,
+                "{:<13}{:>16}   on {}, busy {:.0} % of the time, {} items",
+                "slowest rank",
+                slowest,
+                report.host,
+                report.busy_share() * 100.0,
+                human_count(report.tally.examined),
+            );
+        }
+    }
+
+    /// The rank whose threads had the least rest: the one the others waited for.
+    fn slowest(&self) -> usize {
+        let share = |rank: &usize| self.ranks[*rank].busy_share();
+        (0..self.ranks.len()).max_by(|a, b| share(a).total_cmp(&share(b))).unwrap_or(0)
+    }
+
+    fn rank_table(&self, text: &mut String) {
+        let _ = writeln!(
+            text,
+            "\n{:>5} {:>9} {:>10} {:>12} {:>8} {:>8} {:>11} {:>9} {:>7} {:>7} {:>9}",
+            "rank",
+            "tasks",
+            "items",
+            "bytes",
+            "threads",
+            "stolen",
+            "asked/won",
+            "given",
+            "idle",
+            "cpu",
+            "memory"
+        );
+        for (rank, report) in self.ranks.iter().enumerate() {
+            let counters = &report.counters;
+            let idle = (1.0 - report.busy_share()) * 100.0;
+            let cpu_s = counters.cpu_ns as f64 / 1e9;
+            let bytes =
+                if self.is_copy { report.tally.copied_bytes } else { report.tally.found_bytes };
+            let _ = writeln!(
+                text,
+                "{rank:>5} {:>9} {:>10} {:>12} {:>8} {:>8} {:>11} {:>9} {idle:>5.0} % {cpu_s:>5.1} s {:>9}",
+                counters.tasks_run,
+                report.tally.examined,
+                human_bytes(bytes),
+                counters.threads,
+                counters.tasks_stolen,
+                format!("{}/{}", counters.steals_asked, counters.steals_won),
+                counters.tasks_given,
+                human_bytes(report.peak_memory_bytes),
+            );
+        }
+        let _ = writeln!(text);
+    }
+
+    fn last_line(&self, text: &mut String, totals: &Tally) {
+        let tool = self.tool;
+        let code = self.exit.code();
+        let bad = totals.failed + totals.vanished;
+        let what = match (totals.given_up > 0, self.exit) {
+            (true, _) => format!("stopped early because the target is full (exit {code})"),
+            (_, Exit::Ok) if self.is_dry_run => "dry run, nothing was changed".to_owned(),
+            (_, Exit::Ok) => "done, 0 errors".to_owned(),
+            (_, Exit::Vanished) => {
+                format!("{} source entries vanished (exit {code})", human_count(totals.vanished))
+            }
+            _ => {
+                let all = human_count(totals.found.total().max(bad));
+                format!("{} of {all} failed (exit {code})", human_count(bad))
+            }
+        };
+        let _ = writeln!(text, "{tool}: {what}");
+    }
+
+    /// For programs.
+    pub fn to_json(&self) -> Value {
+        let seconds = self.elapsed.as_secs_f64();
+        let ranks: Vec<Value> = self.ranks.iter().enumerate().map(rank_to_json).collect();
+        json!({
+            "tool": self.tool,
+            "exit": self.exit.code(),
+            "dry_run": self.is_dry_run,
+            "stopped": self.totals().given_up > 0,
+            "walk_complete": self.totals().is_walk_complete(),
+            "elapsed_s": seconds,
+            "nodes": self.nodes,
+            "slowest_rank": self.slowest(),
+            "totals": events::tally(&self.totals()),
+            "ranks": ranks,
+        })
+    }
+}
+
+fn rank_to_json((rank, report): (usize, &RankReport)) -> Value {
+    let counters = &report.counters;
+    json!({
+        "rank": rank,
+        "host": report.host,
+        "tally": events::tally(&report.tally),
+        "tasks_run": counters.tasks_run,
+        "tasks_stolen": counters.tasks_stolen,
+        "tasks_given": counters.tasks_given,
+        "steals_asked": counters.steals_asked,
+        "steals_won": counters.steals_won,
+        "steals_given": counters.steals_given,
+        "steal_bytes": counters.steal_bytes,
+        "threads": counters.threads,
+        "idle_s": counters.idle_ns as f64 / 1e9,
+        "wall_s": counters.wall_ns as f64 / 1e9,
+        "cpu_s": counters.cpu_ns as f64 / 1e9,
+        "peak_memory_bytes": report.peak_memory_bytes,
+    })
+}
+
+/// The header's words for who takes part.
+pub fn describe_team(team: &Team, threads: u32) -> String {
+    let plural =
+        |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    format!(
+        "{} on {}, up to {} each",
+        plural(team.ranks as usize, "rank"),
+        plural(team.nodes.len(), "node"),
+        plural(threads as usize, "thread"),
+    )
+}
+
+/// `VmHWM` of proc(5); 0 where there is none.
+fn peak_memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,182 @@
+//! The walk: every directory below the roots, streamed as tasks that any thread of any rank may take.
+//!
+//! No list of the tree exists anywhere. A directory is a [`WalkTask::List`]; its names are cut into
+//! [`WalkTask::Batch`]es as the file system returns them, so one giant directory is many tasks. What is
+//! done with an entry is up to a [`Visitor`].
+
+pub mod account;
+pub mod batch;
+pub mod list;
+pub mod place;
+
+use std::ffi::CString;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::{Error, Op, Result};
+use crate::base::limits;
+use crate::base::path::{Name, RelPath};
+use crate::model::entry::{Hint, Metadata};
+use crate::sched::crew::Crew;
+use crate::sched::job::Job;
+use crate::store::{Dir, Store};
+use batch::NameBatch;
+use place::Place;
+
+/// A piece of the walk.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum WalkTask {
+    /// Read a directory, and deal with the names in it.
+    List(Arc<Place>),
+    /// Deal with these names of a directory.
+    Batch(Arc<Place>, NameBatch),
+}
+
+/// What an operation does with the entries of a walk.
+pub trait Visitor: Job<Task: From<WalkTask>> {
+    /// The tree a root index stands for.
+    fn source(&self, root: u16) -> &dyn Store;
+
+    /// A directory was opened; called before any of its entries is visited. `Err` leaves its entries
+    /// out.
+    fn enter(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut Self::Hand,
+        crew: &Crew<'_, Self>,
+    ) -> std::result::Result<(), Skip>;
+
+    /// Deals with one entry.
+    fn visit(&self, entry: &Visit<'_>, hand: &mut Self::Hand, crew: &Crew<'_, Self>) -> Visited;
+
+    /// A directory cannot be opened or read to its end: what is below it stays unknown.
+    fn unreadable(&self, place: &Place, error: Error, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
+}
+
+/// An entry as a visitor gets it.
+pub struct Visit<'v> {
+    /// The directory it is in.
+    pub place: &'v Arc<Place>,
+    /// That directory, open.
+    pub dir: &'v Arc<dyn Dir>,
+    /// Its name there.
+    pub name: &'v Name,
+    /// What the listing said it is.
+    pub hint: Hint,
+}
+
+/// The visitor has reported why a directory's entries are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip;
+
+/// What a visitor found out about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visited {
+    /// Dealt with; so many bytes were moved for it.
+    Done {
+        /// Bytes moved: after many of them the rest of a batch is offered to others.
+        moved_bytes: u64,
+    },
+    /// It is a directory: to be walked.
+    Directory,
+}
+
+impl Visited {
+    /// Dealt with, without moving content.
+    pub const NOTHING_MOVED: Self = Self::Done { moved_bytes: 0 };
+}
+
+/// Runs a piece of the walk.
+pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &Crew<'_, V>) {
+    match task {
+        WalkTask::List(place) => list(visitor, &place, hand, crew),
+        WalkTask::Batch(place, batch) => match place.source_dir(visitor.source(place.root())) {
+            Ok(dir) => visit_batch(visitor, &place, &dir, batch, hand, crew),
+            Err(error) => visitor.unreadable(&place, error, hand, crew),
+        },
+    }
+}
+
+fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &Crew<'_, V>) {
+    let (dir, metadata) = match open(visitor, place) {
+        Ok(opened) => opened,
+        Err(error) => return visitor.unreadable(place, error, hand, crew),
+    };
+    if visitor.enter(place, &metadata, hand, crew) == Err(Skip) {
+        return;
+    }
+    let mut batch = NameBatch::default();
+    let listed = dir.list(&mut |name, hint| {
+        batch.push(name, hint);
+        if batch.len() >= limits::BATCH_NAMES_MAX {
+            let full = std::mem::take(&mut batch);
+            // A full queue slows the listing down instead of filling memory.
+            if crew.is_full() {
+                visit_batch(visitor, place, &dir, full, hand, crew);
+            } else {
+                crew.push(
+                    WalkTask::Batch(place.for_queue(visitor.source(place.root())), full).into(),
+                );
+            }
+        }
+    });
+    visit_batch(visitor, place, &dir, batch, hand, crew);
+    if let Err(error) = listed {
+        visitor.unreadable(place, error, hand, crew);
+    }
+}
+
+fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadata)> {
+    let dir = place.source_dir(visitor.source(place.root()))?;
+    let metadata = dir.metadata()?;
+    Ok((dir, metadata))
+}
+
+fn visit_batch<V: Visitor>(
+    visitor: &V,
+    place: &Arc<Place>,
+    dir: &Arc<dyn Dir>,
+    mut batch: NameBatch,
+    hand: &mut V::Hand,
+    crew: &Crew<'_, V>,
+) {
+    let mut moved_in_batch = 0;
+    while !batch.is_empty() {
+        if batch.len() > 1 && crew.is_hungry() {
+            let half = batch.split_off_half();
+            crew.push(WalkTask::Batch(Arc::clone(place), half).into());
+        }
+        if crew.is_stopped() || moved_in_batch >= limits::BATCH_BYTES_MAX {
+            // Others may take the rest; a stopped job gives it up in good order.
+            return crew.push_behind(WalkTask::Batch(Arc::clone(place), batch).into());
+        }
+        let visited = batch.take_first(|name, hint| {
+            let visited = visitor.visit(&Visit { place, dir, name, hint }, hand, crew);
+            if visited == Visited::Directory {
+                let child = place.child(name, visitor.source(place.root()));
+                crew.push(WalkTask::List(Arc::new(child)).into());
+            }
+            visited
+        });
+        if let Some(Visited::Done { moved_bytes }) = visited {
+            moved_in_batch += moved_bytes;
+        }
+    }
+}
+
+/// Whether a directory reached by a followed link, met in the directory at `path`, is one of those
+/// above: following it would never end.
+pub fn leads_back(store: &dyn Store, path: &RelPath, reached: &Metadata) -> Result<bool> {
+    let mut above = RelPath::root();
+    let mut components = path.components();
+    loop {
+        if store.open_dir(&above)?.metadata()?.is_same_file(reached) {
+            return Ok(true);
+        }
+        let Some(component) = components.next() else { return Ok(false) };
+        let name = CString::new(component).map_err(|_| Op::Open.errno(libc::EINVAL))?;
+        above = above.child(&name);
+    }
+}

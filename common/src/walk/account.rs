@@ -1,0 +1,72 @@
+//! Counts, lines and failures on their way from a thread to rank 0.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::base::error::{Error, Failure, Side};
+use crate::base::{limits, path};
+use crate::model::notice::Notice;
+use crate::model::tally::Tally;
+use crate::sched::crew::Crew;
+use crate::sched::job::Job;
+
+/// A rank's counts, shared by its threads.
+#[derive(Debug, Default)]
+pub struct Account {
+    tally: Mutex<Tally>,
+    failures: AtomicU64,
+}
+
+/// What one thread has gathered since it last handed over.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// Counts.
+    pub tally: Tally,
+    /// Whole lines of a list.
+    pub lines: Vec<u8>,
+}
+
+impl Account {
+    /// This rank's counts so far.
+    pub fn tally(&self) -> Tally {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over a thread's counts.
+    pub fn settle(&self, gathered: &mut Gathered) {
+        let counts = std::mem::take(&mut gathered.tally);
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&counts);
+    }
+
+    /// Counts a failure, and tells rank 0 of it while there are not too many.
+    pub fn fail<J: Job<Notice = Notice> + ?Sized>(
+        &self,
+        failure: Failure,
+        gathered: &mut Gathered,
+        crew: &Crew<'_, J>,
+    ) {
+        if failure.is_vanished() {
+            gathered.tally.vanished += 1;
+        } else {
+            gathered.tally.failed += 1;
+        }
+        if self.failures.fetch_add(1, Ordering::Relaxed) < limits::FAILURE_LINES_MAX {
+            crew.report(&Notice::Failure(failure));
+        }
+    }
+}
+
+impl Gathered {
+    /// Sends the lines on when there are enough of them, or in any case when asked to.
+    pub fn send_lines<J: Job<Notice = Notice> + ?Sized>(&mut self, crew: &Crew<'_, J>, all: bool) {
+        let enough = if all { 1 } else { limits::LINES_BLOCK_BYTES };
+        if self.lines.len() >= enough {
+            crew.report(&Notice::Lines(std::mem::take(&mut self.lines)));
+        }
+    }
+}
+
+/// A failure at an entry, with the path as the user would write it.
+pub fn failure(side: Side, root: &[u8], below: &[u8], error: Error) -> Failure {
+    Failure { path: path::join(root, below), side, error }
+}

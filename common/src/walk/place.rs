@@ -1,0 +1,156 @@
+//! A directory of the walk: where it is, and its handles where this rank has opened them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::base::error::Result;
+use crate::base::path::{Name, RelPath};
+use crate::store::{Dir, Store};
+
+/// A directory below one of the job's roots, in the tree being walked and in its counterpart: every
+/// tool has at most two trees, and a directory has one path in both.
+///
+/// On the wire it is root and path; handles stay on the rank that opened them.
+pub struct Place {
+    root: u16,
+    path: RelPath,
+    /// The counterpart was made by this job, so it is empty but for what this job puts there.
+    fresh: AtomicBool,
+    source: Handle,
+    target: Handle,
+}
+
+/// A directory handle, opened when it is first needed.
+#[derive(Default)]
+struct Handle {
+    opened: OnceLock<Arc<dyn Dir>>,
+    /// The parent and the name in it, while the parent was open anyway: one call instead of a path.
+    near: Option<(Arc<dyn Dir>, std::ffi::CString)>,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place")
+            .field("root", &self.root)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    fn get(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        if let Some(dir) = self.opened.get() {
+            return Ok(Arc::clone(dir));
+        }
+        let dir = match &self.near {
+            Some((parent, name)) => parent.open_dir(name)?,
+            None => store.open_dir(path)?,
+        };
+        Ok(Arc::clone(self.opened.get_or_init(|| dir)))
+    }
+
+    fn of_child(&self, name: &Name, store: &dyn Store) -> Self {
+        let parent = self.opened.get().filter(|_| store.has_spare_handles());
+        let near = parent.map(|parent| (Arc::clone(parent), name.to_owned()));
+        Self { opened: OnceLock::new(), near }
+    }
+}
+
+impl Place {
+    /// A root itself.
+    pub fn root_of(root: u16) -> Self {
+        Self::new(root, RelPath::root())
+    }
+
+    fn new(root: u16, path: RelPath) -> Self {
+        Self {
+            root,
+            path,
+            fresh: AtomicBool::new(false),
+            source: Handle::default(),
+            target: Handle::default(),
+        }
+    }
+
+    /// Index of the root it is below.
+    pub fn root(&self) -> u16 {
+        self.root
+    }
+
+    /// Its path below that root.
+    pub fn path(&self) -> &RelPath {
+        &self.path
+    }
+
+    /// A directory in this one.
+    #[must_use]
+    pub fn child(&self, name: &Name, source: &dyn Store) -> Self {
+        Self {
+            source: self.source.of_child(name, source),
+            target: self.target.of_child(name, source),
+            ..Self::new(self.root, self.path.child(name))
+        }
+    }
+
+    /// The same directory for a task that waits: with its handles, or without them where handles run
+    /// short.
+    #[must_use]
+    pub fn for_queue(self: &Arc<Self>, source: &dyn Store) -> Arc<Self> {
+        if source.has_spare_handles() {
+            return Arc::clone(self);
+        }
+        let path_only = Self::new(self.root, self.path.clone());
+        path_only.fresh.store(self.is_fresh(), Ordering::Relaxed);
+        Arc::new(path_only)
+    }
+
+    /// The directory in the tree being walked.
+    pub fn source_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>> {
+        self.source.get(store, &self.path)
+    }
+
+    /// The directory in the other tree.
+    pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>> {
+        self.target.get(store, &self.path)
+    }
+
+    /// The directory above this one in the other tree, whose path is `parent`.
+    pub fn target_parent(&self, store: &dyn Store, parent: &RelPath) -> Result<Arc<dyn Dir>> {
+        match &self.target.near {
+            Some((dir, _)) => Ok(Arc::clone(dir)),
+            None => store.open_dir(parent),
+        }
+    }
+
+    /// Remembers that the counterpart was made by this job.
+    pub fn set_fresh(&self) {
+        self.fresh.store(true, Ordering::Relaxed);
+    }
+
+    /// The counterpart was made by this job.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Relaxed)
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        (self.root, self.path.as_bytes(), self.is_fresh()).serialize(serializer)
+    }
+}
+
+/// From another rank: the path is checked to stay below its root.
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let (root, path, fresh) = <(u16, Vec<u8>, bool)>::deserialize(deserializer)?;
+        let path = RelPath::checked(&path)
+            .ok_or_else(|| serde::de::Error::custom("path of a directory is torn"))?;
+        let place = Self::new(root, path);
+        if fresh {
+            place.set_fresh();
+        }
+        Ok(place)
+    }
+}

@@ -1,0 +1,14 @@
+//! dwalk: counts and lists what is in a tree, on many nodes at once.
+
+mod args;
+
+use std::process::ExitCode;
+
+use common::run::walk;
+use common::surface::session;
+
+fn main() -> ExitCode {
+    session::run("dwalk", |session, args: args::Args| {
+        walk::run(session, &args.request(), &args.common)
+    })
+}
