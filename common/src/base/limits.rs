@@ -35,8 +35,10 @@ pub const THREADS_MAX: u32 = 1024;
 /// Stack of an I/O thread: its buffers are on the heap.
 pub const THREAD_STACK_BYTES: usize = 512 << 10;
 
-/// How often the number of I/O threads is reconsidered.
-pub const CREW_WINDOW: Duration = Duration::from_millis(1);
+/// How often the number of I/O threads is reconsidered while they wait for storage now and then.
+pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
+/// How often in any case: several timer ticks.
+pub const CREW_WINDOW_MAX: Duration = Duration::from_millis(20);
 
 /// Share of its CPU that a rank must leave unused before it starts more I/O threads.
 pub const CREW_BUSY_SHARE: f64 = 0.7;

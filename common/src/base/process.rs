@@ -1,5 +1,9 @@
 //! Facts of this process.
 
+#![allow(unsafe_code, reason = "getrusage(2) has no safe wrapper here")]
+
+use std::time::Duration;
+
 use rustix::fs::Mode;
 use rustix::process::umask;
 
@@ -9,4 +13,37 @@ pub fn current_umask() -> u32 {
     let mask = umask(Mode::empty());
     umask(mask);
     mask.as_raw_mode()
+}
+
+/// What this process, or a part of it, has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// CPU time in user and system mode. The kernel brings it up to date when a thread sleeps and at
+    /// timer ticks, so over a few milliseconds it may be off by a tick for each running thread.
+    pub cpu: Duration,
+    /// Times a thread gave up its processor to wait for something.
+    pub waits: u64,
+}
+
+/// Usage of all threads.
+pub fn usage_of_process() -> Usage {
+    usage(libc::RUSAGE_SELF)
+}
+
+/// Usage of the calling thread.
+pub fn usage_of_thread() -> Usage {
+    usage(libc::RUSAGE_THREAD)
+}
+
+fn usage(who: libc::c_int) -> Usage {
+    // SAFETY: all fields of the structure are integers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a structure of the right type that outlives the call.
+    if unsafe { libc::getrusage(who, &raw mut usage) } != 0 {
+        return Usage::default();
+    }
+    let duration = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+    };
+    Usage { cpu: duration(usage.ru_utime) + duration(usage.ru_stime), waits: usage.ru_nvcsw as u64 }
 }

@@ -5,18 +5,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_deque::Worker;
-use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 
 use super::counters::Counters;
 use super::crew::{Crew, encode};
-use super::growth::{Advice, Growth};
+use super::growth::{self, Advice, Growth};
 use super::job::{Job, Listener};
 use super::message::{Message, Parcel};
 use super::pool::Pool;
 use super::reactor::{LocalWork, Reactor};
 use crate::base::exit::Exit;
 use crate::base::limits;
+use crate::base::process::{Usage, usage_of_process, usage_of_thread};
 use crate::comm::Rank;
 use crate::comm::mailbox::{Channel, Mailbox, Nap};
 
@@ -41,7 +41,7 @@ pub fn run<J: Job>(
     settings: Settings,
 ) -> Counters {
     let began = Instant::now();
-    let cpu_before = process_cpu_time();
+    let cpu_before = usage_of_process().cpu;
     let (pool, workers) = Pool::new(settings.threads_max);
     for seed in seeds {
         pool.push(seed, None);
@@ -79,7 +79,7 @@ pub fn run<J: Job>(
         idle_ns: pool.idle_ns.load(Ordering::Relaxed),
         threads: u64::from(funnel.threads),
         wall_ns: began.elapsed().as_nanos() as u64,
-        cpu_ns: process_cpu_time().saturating_sub(cpu_before).as_nanos() as u64,
+        cpu_ns: usage_of_process().cpu.saturating_sub(cpu_before).as_nanos() as u64,
         ..funnel.reactor.counters()
     }
 }
@@ -118,12 +118,6 @@ fn run_task<J: Job>(job: &J, task: J::Task, hand: &mut J::Hand, crew: &Crew<'_, 
     }
     crew.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
     crew.pool.release();
-}
-
-/// CPU time of all threads of this process.
-fn process_cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// The main thread of a rank: the only one that sends and receives.
@@ -210,13 +204,19 @@ impl<J: Job> MainThread<'_, '_, J> {
 
     fn grow(&mut self, start: &mut impl FnMut(u32)) {
         let pool = self.local.pool;
-        if pool.is_passive() {
+        if pool.is_passive() || !self.growth.is_open(self.threads) {
             return;
         }
-        let queued = pool.queued().max(0) as u32;
-        let now = self.began.elapsed();
-        let cpu = process_cpu_time();
-        match self.growth.advise(now, cpu, self.threads, pool.sleepers(), queued) {
+        let all = usage_of_process();
+        let main = usage_of_thread();
+        let usage = Usage { cpu: all.cpu, waits: all.waits.saturating_sub(main.waits) };
+        let crew = growth::Crew {
+            threads: self.threads,
+            idle: pool.sleepers(),
+            queued: pool.queued().max(0) as u32,
+            usage,
+        };
+        match self.growth.advise(self.began.elapsed(), crew) {
             Advice::Keep => {}
             Advice::Divide => pool.want(),
             Advice::Start(more) => {

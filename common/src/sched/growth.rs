@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::process::Usage;
 
 /// Decides the number of threads of a rank, window by window.
 #[derive(Debug)]
@@ -14,13 +15,20 @@ pub struct Growth {
     threads_max: u32,
     /// Processors this rank may count on; below 1 where ranks outnumber processors.
     cpu_share: f64,
-    window: Option<Window>,
+    window: Option<(Duration, Usage)>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    began: Duration,
-    cpu_then: Duration,
+/// A rank's threads at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crew {
+    /// Threads started so far.
+    pub threads: u32,
+    /// Those that have nothing to do.
+    pub idle: u32,
+    /// Tasks that wait.
+    pub queued: u32,
+    /// What they have used so far.
+    pub usage: Usage,
 }
 
 /// What to do now.
@@ -40,41 +48,42 @@ impl Growth {
         Self { threads_max, cpu_share, window: None }
     }
 
+    /// More threads may still be of use.
+    pub fn is_open(&self, threads: u32) -> bool {
+        threads < self.threads_max
+    }
+
     /// Threads to begin with: those the CPU can feed.
     pub fn first(&self) -> u32 {
         (self.cpu_share.ceil() as u32).clamp(1, self.threads_max)
     }
 
-    /// Looks at the window that ends now. `cpu` is the CPU time this process has used so far.
-    pub fn advise(
-        &mut self,
-        now: Duration,
-        cpu: Duration,
-        threads: u32,
-        idle: u32,
-        queued: u32,
-    ) -> Advice {
-        if threads >= self.threads_max || idle > 0 {
+    /// Looks at the threads now; says something when a window ends.
+    pub fn advise(&mut self, now: Duration, crew: Crew) -> Advice {
+        if !self.is_open(crew.threads) || crew.idle > 0 {
             self.window = None;
             return Advice::Keep;
         }
-        let Some(window) = self.window else {
-            self.window = Some(Window { began: now, cpu_then: cpu });
+        let Some((began, then)) = self.window else {
+            self.window = Some((now, crew.usage));
             return Advice::Keep;
         };
-        let wall = now.saturating_sub(window.began);
-        if wall < limits::CREW_WINDOW {
+        let wall = now.saturating_sub(began);
+        // CPU time is exact for threads that have waited meanwhile; for others it takes some ticks.
+        let waits = crew.usage.waits.saturating_sub(then.waits);
+        let is_exact = wall >= limits::CREW_WINDOW_MIN && waits >= u64::from(crew.threads);
+        if !is_exact && wall < limits::CREW_WINDOW_MAX {
             return Advice::Keep;
         }
-        self.window = Some(Window { began: now, cpu_then: cpu });
-        let used = cpu.saturating_sub(window.cpu_then).as_secs_f64() / wall.as_secs_f64();
-        let usable = self.cpu_share.min(f64::from(threads));
+        self.window = Some((now, crew.usage));
+        let used = crew.usage.cpu.saturating_sub(then.cpu).as_secs_f64() / wall.as_secs_f64();
+        let usable = self.cpu_share.min(f64::from(crew.threads));
         if used > usable * limits::CREW_BUSY_SHARE {
             Advice::Keep
-        } else if queued == 0 {
+        } else if crew.queued == 0 {
             Advice::Divide
         } else {
-            Advice::Start(threads.min(self.threads_max - threads).min(queued))
+            Advice::Start(crew.threads.min(self.threads_max - crew.threads).min(crew.queued))
         }
     }
 }
@@ -83,33 +92,48 @@ impl Growth {
 mod tests {
     use super::*;
 
-    /// Advice after a window of 1 ms in which the rank used so much CPU.
-    fn after_window(share: f64, threads: u32, queued: u32, used: Duration) -> Advice {
-        let mut growth = Growth::new(32, share);
-        let begin = Duration::from_secs(1);
-        assert_eq!(growth.advise(begin, begin, threads, 0, queued), Advice::Keep);
-        let end = begin + limits::CREW_WINDOW;
-        growth.advise(end, begin + used, threads, 0, queued)
+    /// Advice after so long, in which the threads used so much CPU and waited so often.
+    fn after(wall_us: u64, cpu_us: u64, waits: u64, threads: u32, queued: u32) -> Advice {
+        let mut growth = Growth::new(32, 2.0);
+        let at = |wall_us, cpu_us, waits| {
+            let usage = Usage { cpu: Duration::from_micros(cpu_us), waits };
+            (Duration::from_micros(wall_us), Crew { threads, idle: 0, queued, usage })
+        };
+        let (begin, crew) = at(500, 700, 3);
+        assert_eq!(growth.advise(begin, crew), Advice::Keep);
+        let (end, crew) = at(500 + wall_us, 700 + cpu_us, 3 + waits);
+        growth.advise(end, crew)
     }
 
     #[test]
     fn threads_that_wait_for_storage_double() {
-        let little = Duration::from_micros(50);
-        assert_eq!(after_window(2.0, 2, 100, little), Advice::Start(2));
-        assert_eq!(after_window(2.0, 24, 100, little), Advice::Start(8));
-        assert_eq!(after_window(2.0, 8, 3, little), Advice::Start(3));
-        assert_eq!(after_window(2.0, 32, 100, little), Advice::Keep);
+        assert_eq!(after(1000, 50, 2, 2, 100), Advice::Start(2));
+        assert_eq!(after(1000, 50, 24, 24, 100), Advice::Start(8));
+        assert_eq!(after(1000, 50, 8, 8, 3), Advice::Start(3));
+        assert_eq!(after(1000, 50, 32, 32, 100), Advice::Keep);
+    }
+
+    #[test]
+    fn storage_slower_than_the_shortest_window_is_seen_a_little_later() {
+        assert_eq!(after(1000, 0, 0, 2, 100), Advice::Keep);
+        assert_eq!(after(20_000, 100, 0, 2, 100), Advice::Start(2));
     }
 
     #[test]
     fn threads_that_compute_are_enough() {
-        assert_eq!(after_window(2.0, 2, 100, Duration::from_micros(1900)), Advice::Keep);
-        assert_eq!(after_window(0.5, 1, 100, Duration::from_micros(480)), Advice::Keep);
+        assert_eq!(after(1000, 1900, 2, 2, 100), Advice::Keep);
+        assert_eq!(after(20_000, 38_000, 0, 2, 100), Advice::Keep);
+    }
+
+    #[test]
+    fn cpu_time_that_is_a_tick_late_misleads_nobody() {
+        assert_eq!(after(1000, 0, 0, 2, 100), Advice::Keep);
+        assert_eq!(after(20_000, 2 * 16_000, 0, 2, 100), Advice::Keep);
     }
 
     #[test]
     fn without_a_backlog_tasks_are_divided_first() {
-        assert_eq!(after_window(2.0, 2, 0, Duration::ZERO), Advice::Divide);
+        assert_eq!(after(1000, 0, 2, 2, 0), Advice::Divide);
     }
 
     #[test]
