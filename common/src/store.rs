@@ -127,9 +127,12 @@ pub trait StagedFile: Send + Sync {
     /// Ends this writer's part: errors that the system kept back until now come out.
     fn close(self: Box<Self>) -> Result<()>;
 
+    /// How long the staged file is now, whoever wrote it.
+    fn size_bytes(&self) -> Result<u64>;
+
     /// Gives the complete file its attributes and its own name, replacing what is not a directory
     /// there. On an error the staged file is removed.
-    fn commit(self: Box<Self>, size_bytes: u64, attributes: &Attributes) -> Result<Kept>;
+    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept>;
 
     /// Removes the staged file.
     fn abandon(self: Box<Self>) -> Result<()>;

@@ -22,6 +22,8 @@ pub enum Cause {
     SameFile,
     /// Following this symbolic link would lead back to a directory above it.
     Loop,
+    /// Not everything that was written is there.
+    Incomplete,
     /// The job was stopped before this was done.
     Stopped,
 }
@@ -45,6 +47,7 @@ impl Cause {
             Self::KindDiffers => "kind-differs".into(),
             Self::SameFile => "same-file".into(),
             Self::Loop => "loop".into(),
+            Self::Incomplete => "incomplete".into(),
             Self::Stopped => "stopped".into(),
         }
     }
@@ -60,6 +63,7 @@ impl fmt::Display for Cause {
             }
             Self::SameFile => f.write_str("source and target are the same file"),
             Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
+            Self::Incomplete => f.write_str("not everything that was written is there"),
             Self::Stopped => f.write_str("the job was stopped before this was done"),
         }
     }

@@ -222,17 +222,21 @@ impl LargeFile {
     fn commit(self) -> Result<crate::model::entry::Kept, Trouble> {
         let unchanged = match self.trouble {
             Some(trouble) => Err(trouble),
-            None => self.check_source(),
+            None => self.check(),
         };
         if let Err(trouble) = unchanged {
             // The first error is the one to report.
             let _ = self.staged.abandon();
             return Err(trouble);
         }
-        self.staged.commit(self.metadata.size_bytes, &self.attributes).at(Side::Target)
+        self.staged.commit(&self.attributes).at(Side::Target)
     }
 
-    fn check_source(&self) -> Result<(), Trouble> {
+    /// The source is what it was, and all that many ranks wrote has arrived.
+    fn check(&self) -> Result<(), Trouble> {
+        if self.staged.size_bytes().at(Side::Target)? != self.metadata.size_bytes {
+            return Err(Op::Write.failed(Cause::Incomplete)).at(Side::Target);
+        }
         let now = self.source.metadata().at(Side::Source)?;
         if now.identity() == self.metadata.identity() {
             Ok(())

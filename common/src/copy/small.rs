@@ -85,7 +85,7 @@ impl CopyJob<'_> {
                 return Err(trouble);
             }
         };
-        let kept = staged.commit(size_bytes, &copy.attributes).at(Side::Target)?;
+        let kept = staged.commit(&copy.attributes).at(Side::Target)?;
         hand.gathered.tally.copied_bytes += size_bytes;
         Ok((size_bytes, kept))
     }

@@ -141,7 +141,11 @@ impl StagedFile for DryRunStaged {
         Ok(())
     }
 
-    fn commit(self: Box<Self>, _size_bytes: u64, _attributes: &Attributes) -> Result<Kept> {
+    fn size_bytes(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn commit(self: Box<Self>, _attributes: &Attributes) -> Result<Kept> {
         Ok(Kept::All)
     }
 

@@ -211,12 +211,16 @@ impl StagedFile for FaultyStaged {
         self.inner.close()
     }
 
-    fn commit(self: Box<Self>, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
+    fn size_bytes(&self) -> Result<u64> {
+        self.inner.size_bytes()
+    }
+
+    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept> {
         if let Err(error) = self.faults.strike(Op::Rename, &self.name) {
             self.inner.abandon()?;
             return Err(error);
         }
-        self.inner.commit(size_bytes, attributes)
+        self.inner.commit(attributes)
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

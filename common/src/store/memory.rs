@@ -299,10 +299,7 @@ impl MemoryStaged {
         Ok(())
     }
 
-    fn publish(&self, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
-        if self.file.metadata()?.size_bytes != size_bytes {
-            return Err(Op::Write.failed(Cause::Changed));
-        }
+    fn publish(&self, attributes: &Attributes) -> Result<Kept> {
         let mut tree = lock(&self.file.tree);
         let kept = tree.set_attributes(self.file.inode, attributes)?;
         tree.link(self.dir, &self.name, self.file.inode, Op::Rename)?;
@@ -327,8 +324,12 @@ impl StagedFile for MemoryStaged {
         Ok(())
     }
 
-    fn commit(self: Box<Self>, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
-        let published = self.publish(size_bytes, attributes);
+    fn size_bytes(&self) -> Result<u64> {
+        Ok(self.file.metadata()?.size_bytes)
+    }
+
+    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept> {
+        let published = self.publish(attributes);
         let unlinked: std::result::Result<(), Error> = self.unlink(Op::Remove);
         published.and_then(|kept| unlinked.map(|()| kept))
     }

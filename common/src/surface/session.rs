@@ -93,7 +93,7 @@ fn decide<A: ToolArgs>(tool: &str, mpi: &str) -> Decision<A> {
         Parsed::Args(args) => Decision::Run { args, umask: current_umask() },
         Parsed::Answer(text) => {
             let mut console = Console::default();
-            console.result(text.as_bytes());
+            console.result(format!("{}\n", text.trim_end()).as_bytes());
             Decision::Exit(if console.output_failed { Exit::Reporting } else { Exit::Ok })
         }
         Parsed::Refusal(text) => {

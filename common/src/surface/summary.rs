@@ -83,7 +83,8 @@ impl Summary {
     fn items(&self, text: &mut String, totals: &Tally) {
         let copied = if self.is_dry_run { "would copy" } else { "copied" };
         let second = if self.is_copy { copied } else { "" };
-        let _ = writeln!(text, "{:<13}{:>16}{second:>16}", "", "found");
+        let header = format!("{:<15}{:>16}{second:>16}", "", "found");
+        let _ = writeln!(text, "{}", header.trim_end());
         let rows = [
             ("files", totals.found.files, totals.copied.files),
             ("directories", totals.found.directories, totals.copied.directories),
@@ -93,28 +94,30 @@ impl Summary {
         ];
         for (name, found, done) in rows {
             let done = if self.is_copy { human_count(done) } else { String::new() };
-            let _ = writeln!(text, "{name:<13}{:>16}{done:>16}", human_count(found));
+            let row = format!("{name:<15}{:>16}{done:>16}", human_count(found));
+            let _ = writeln!(text, "{}", row.trim_end());
         }
         let done = if self.is_copy { human_bytes(totals.copied_bytes) } else { String::new() };
-        let _ = writeln!(text, "{:<13}{:>16}{done:>16}", "data", human_bytes(totals.found_bytes));
+        let row = format!("{:<15}{:>16}{done:>16}", "data", human_bytes(totals.found_bytes));
+        let _ = writeln!(text, "{}", row.trim_end());
         if !self.is_copy {
             let allocated = human_bytes(totals.found_allocated_bytes);
-            let _ = writeln!(text, "{:<13}{allocated:>16}", "allocated");
+            let _ = writeln!(text, "{:<15}{allocated:>16}", "allocated");
         }
     }
 
     fn problems(&self, text: &mut String, totals: &Tally) {
-        let _ = writeln!(text, "{:<13}{:>16}", "failed", human_count(totals.failed));
-        let _ = writeln!(text, "{:<13}{:>16}", "vanished", human_count(totals.vanished));
+        let _ = writeln!(text, "{:<15}{:>16}", "failed", human_count(totals.failed));
+        let _ = writeln!(text, "{:<15}{:>16}", "vanished", human_count(totals.vanished));
         if totals.unread_directories > 0 {
             let count = human_count(totals.unread_directories);
-            let _ = writeln!(text, "{:<13}{count:>16}   the walk is incomplete", "unread");
+            let _ = writeln!(text, "{:<15}{count:>16}   the walk is incomplete", "unread");
         }
         if self.is_copy && totals.skipped > 0 {
             let count = human_count(totals.skipped);
             let _ = writeln!(
                 text,
-                "{:<13}{count:>16}   FIFOs, sockets and devices are not copied",
+                "{:<15}{count:>16}   FIFOs, sockets and devices are not copied",
                 "left out"
             );
         }
@@ -122,7 +125,7 @@ impl Summary {
             let count = human_count(totals.owner_not_kept);
             let _ = writeln!(
                 text,
-                "{:<13}{count:>16}   this user may not give files away; set-id bits were dropped",
+                "{:<15}{count:>16}   this user may not give files away; set-id bits were dropped",
                 "owner not kept"
             );
         }
@@ -131,8 +134,8 @@ impl Summary {
     fn speed(&self, text: &mut String, totals: &Tally) {
         let seconds = self.elapsed.as_secs_f64().max(1e-6);
         let items = (totals.found.total() as f64 / seconds) as u64;
-        let _ = writeln!(text, "{:<13}{:>14.2} s", "time", seconds);
-        let _ = write!(text, "{:<13}{:>8} items/s", "rate", human_count(items));
+        let _ = writeln!(text, "{:<15}{:>14.2} s", "time", seconds);
+        let _ = write!(text, "{:<15}{:>8} items/s", "rate", human_count(items));
         if self.is_copy && !self.is_dry_run {
             let rate = (totals.copied_bytes as f64 / seconds) as u64;
             let _ = write!(text, ", {}/s", human_bytes(rate));
@@ -144,7 +147,7 @@ impl Summary {
         {
             let _ = writeln!(
                 text,
-                "{:<13}{:>16}   on {}, busy {:.0} % of the time, {} items",
+                "{:<15}{:>16}   on {}, busy {:.0} % of the time, {} items",
                 "slowest rank",
                 slowest,
                 report.host,

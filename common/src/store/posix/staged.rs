@@ -13,7 +13,7 @@ use rustix::io::{Errno, pwrite, retry_on_intr};
 use super::attributes::{self, failed};
 use super::dir::rename_failed;
 use super::{Shared, visible};
-use crate::base::error::{Cause, Op, Result};
+use crate::base::error::{Op, Result};
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Kept, Owner};
 use crate::store::{SourceFile, StagedFile};
@@ -69,14 +69,16 @@ impl PosixStaged {
     }
 
     /// Attributes, then close, then the name: a file is never visible before all of it is right.
-    fn finish(self, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
+    fn finish(self, attributes: &Attributes) -> Result<Kept> {
         let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
-        let now = attributes::stat_fd(&self.fd)?;
-        if now.size_bytes != size_bytes {
-            return Err(Op::Write.failed(Cause::Changed));
-        }
-        let owned = Owner { uid: now.uid, gid: now.gid };
-        let kept = attributes::set(&self.fd, attributes, Some(owned))?;
+        // Who owns it is asked only where that matters: it may cost a round trip.
+        let owner = match attributes.owner {
+            Some(_) => {
+                Some(attributes::stat_fd(&self.fd)?).map(|now| Owner { uid: now.uid, gid: now.gid })
+            }
+            None => None,
+        };
+        let kept = attributes::set(&self.fd, attributes, owner)?;
         close(self.fd)?;
         renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
         Ok(kept)
@@ -131,9 +133,13 @@ impl StagedFile for PosixStaged {
         close(self.fd)
     }
 
-    fn commit(self: Box<Self>, size_bytes: u64, attributes: &Attributes) -> Result<Kept> {
+    fn size_bytes(&self) -> Result<u64> {
+        attributes::stat_fd(&self.fd).map(|metadata| metadata.size_bytes)
+    }
+
+    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept> {
         let (dir, staged) = (Arc::clone(&self.dir), self.staged.clone());
-        let finished = self.finish(size_bytes, attributes);
+        let finished = self.finish(attributes);
         if finished.is_err() {
             let _ = Self::remove(&dir, &staged);
         }
