@@ -71,8 +71,9 @@ pub fn run<J: Job>(
                     .expect("the system lets a process start its first threads");
             }
         };
+        // Also when this thread unwinds: the scope waits for the others.
+        let _end = EndOnDrop(&pool);
         funnel.run_to_end(&mut start);
-        pool.end();
     });
     Counters {
         tasks_run: pool.tasks_run.load(Ordering::Relaxed),
@@ -81,6 +82,15 @@ pub fn run<J: Job>(
         wall_ns: began.elapsed().as_nanos() as u64,
         cpu_ns: usage_of_process().cpu.saturating_sub(cpu_before).as_nanos() as u64,
         ..funnel.reactor.counters()
+    }
+}
+
+/// Ends a pool's threads when the main thread leaves, however it does.
+struct EndOnDrop<'p, T>(&'p Pool<T>);
+
+impl<T> Drop for EndOnDrop<'_, T> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

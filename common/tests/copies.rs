@@ -1,0 +1,240 @@
+//! The copy over ranks that are threads of this process, from memory to memory, with seeded faults:
+//! every entry is copied whole or reported, and nothing half-done is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::sync::Arc;
+
+use common::base::error::{Failure, Op};
+use common::base::path::RelPath;
+use common::comm::mailbox::Mailbox;
+use common::comm::{Comm, Rank, threads};
+use common::copy::options::{CopyOptions, JobFacts};
+use common::copy::root::CopyRoot;
+use common::copy::{CopyJob, CopyTask};
+use common::model::entry::{Attributes, Kind, Owner, Time, Times};
+use common::model::notice::Notice;
+use common::model::tally::Tally;
+use common::sched::engine::{self, Settings};
+use common::sched::job::Listener;
+use common::store::faulty::{Faults, FaultyStore};
+use common::store::memory::MemoryStore;
+use common::store::posix::Symlinks;
+use common::store::{Dir, NewSymlink, Store};
+use common::walk::WalkTask;
+use common::walk::place::Place;
+
+/// A tree as a map, for comparing.
+type Picture = BTreeMap<Vec<u8>, (Kind, Vec<u8>, Attributes)>;
+
+fn grow(random: &mut fastrand::Rng) -> MemoryStore {
+    let store = MemoryStore::new();
+    let mut dirs = vec![store.open_dir(&RelPath::root()).unwrap()];
+    for number in 0..random.usize(20..150) {
+        let dir = Arc::clone(&dirs[random.usize(0..dirs.len())]);
+        let name = CString::new(format!("n{number}\u{e9}\n")).unwrap();
+        let mtime = Time { seconds: random.i64(-9..9_999_999), nanoseconds: random.u32(0..1000) };
+        let attributes = Attributes {
+            owner: Some(Owner { uid: random.u32(0..9), gid: random.u32(0..9) }),
+            mode: Some(random.u32(0..0o10000)),
+            times: Some(Times { atime: mtime, mtime }),
+        };
+        match random.u8(0..10) {
+            0..3 => {
+                dir.make_dir(&name, 0o755).unwrap();
+                let made = dir.open_dir(&name).unwrap();
+                made.set_attributes(&attributes).unwrap();
+                dirs.push(made);
+            }
+            3 => {
+                let link =
+                    NewSymlink { points_to: b"../x", staged: c".s", name: &name, attributes };
+                dir.make_symlink(&link).unwrap();
+            }
+            _ => {
+                let length = [0, 1, 99, 100, 101, 1000, 3456][random.usize(0..7)];
+                let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+                let staged = dir.stage_file(c".s", &name).unwrap();
+                staged.write_at(&bytes, 0).unwrap();
+                staged.commit(&attributes).unwrap();
+            }
+        }
+    }
+    store
+}
+
+fn picture(store: &dyn Store) -> Picture {
+    let mut picture = Picture::new();
+    let mut dirs = vec![RelPath::root()];
+    while let Some(path) = dirs.pop() {
+        let dir = store.open_dir(&path).unwrap();
+        dir.list(&mut |name, _| {
+            let metadata = dir.stat(name).unwrap();
+            let path = path.child(name);
+            let content = match metadata.kind {
+                Kind::File => read(&*dir, name, metadata.size_bytes),
+                Kind::Symlink => dir.read_link(name).unwrap(),
+                _ => Vec::new(),
+            };
+            let attributes = match metadata.kind {
+                Kind::Symlink => Attributes { mode: None, ..Attributes::all_of(&metadata) },
+                // Directories' attributes are set by a phase of its own.
+                Kind::Directory => Attributes::default(),
+                _ => Attributes::all_of(&metadata),
+            };
+            picture.insert(path.as_bytes().to_vec(), (metadata.kind, content, attributes));
+            if metadata.kind == Kind::Directory {
+                dirs.push(path);
+            }
+        })
+        .unwrap();
+    }
+    picture
+}
+
+fn read(dir: &dyn Dir, name: &std::ffi::CStr, size: u64) -> Vec<u8> {
+    let mut bytes = vec![0; size as usize];
+    assert_eq!(dir.open_file(name).unwrap().read_at(&mut bytes, 0), Ok(bytes.len()));
+    bytes
+}
+
+#[derive(Default)]
+struct Ear(Vec<Failure>);
+
+impl Listener<CopyJob<'_>> for Ear {
+    fn notice(&mut self, _from: Rank, notice: Notice) {
+        if let Notice::Failure(failure) = notice {
+            self.0.push(failure);
+        }
+    }
+
+    fn progress(&mut self, _from: Rank, _snapshot: Tally) {}
+
+    fn tick(&mut self) {}
+}
+
+struct Copied {
+    tally: Tally,
+    failures: Vec<Failure>,
+}
+
+/// Copies on so many ranks; chunks of 100 bytes.
+fn copy(
+    ranks: u32,
+    source: &(impl Fn() -> Box<dyn Store> + Sync),
+    target: &(impl Fn() -> Box<dyn Store> + Sync),
+) -> Copied {
+    let options = CopyOptions {
+        symlinks: Symlinks::Keep,
+        preserve: true,
+        chunk_bytes: 100,
+        buffer_bytes: 64,
+        dry_run: false,
+        job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
+    };
+    let outcomes = threads::run(ranks, |comm| {
+        let rank = comm.rank();
+        let roots = [CopyRoot {
+            source: source(),
+            target: target(),
+            shown_source: b"s".to_vec(),
+            shown_target: b"t".to_vec(),
+            renamed: None,
+        }];
+        let job = CopyJob::new(&roots, &options, rank);
+        let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
+        let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
+        let settings = Settings { threads_max: 3, cpu_share: 3.0 };
+        let mut ear = Ear::default();
+        engine::run(&job, seeds, &mut ear, &mut Mailbox::new(comm), settings);
+        (job.tally(), ear.0)
+    });
+    let mut tally = Tally::default();
+    outcomes.iter().for_each(|(of_rank, _)| tally.add(of_rank));
+    let failures = outcomes.into_iter().flat_map(|(_, failures)| failures).collect();
+    Copied { tally, failures }
+}
+
+#[test]
+fn random_trees_arrive_whole_at_any_rank_count() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (source, target) = (grow(&mut random), MemoryStore::new());
+        let ranks = random.u32(1..9);
+        let copied = copy(ranks, &|| Box::new(source.clone()), &|| Box::new(target.clone()));
+        assert_eq!(copied.failures, [], "seed {seed}");
+        let (wanted, got) = (picture(&source), picture(&target));
+        assert_eq!(wanted, got, "seed {seed}");
+        assert_eq!(copied.tally.copied.total(), wanted.len() as u64 + 1, "seed {seed}");
+        assert_eq!(copied.tally.copied_bytes, copied.tally.found_bytes, "seed {seed}");
+    }
+}
+
+/// With faults, what arrives is a part of the source, whole entry by entry; each missing entry is below
+/// something that was reported; and no staged file is left.
+#[test]
+fn with_faults_every_entry_is_copied_whole_or_reported() {
+    let mut struck = 0;
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (source, target) = (grow(&mut random), MemoryStore::new());
+        let ops = [Op::Open, Op::Stat, Op::Read, Op::ReadLink, Op::List];
+        let at_source = Faults::new(seed)
+            .fail(ops[random.usize(0..ops.len())], libc::EIO, random.u64(3..40))
+            .fail(ops[random.usize(0..ops.len())], libc::EACCES, random.u64(3..40))
+            .with_short_reads();
+        let ops = [Op::Create, Op::Write, Op::Close, Op::Rename, Op::MakeDir, Op::Symlink];
+        let at_target = Faults::new(seed)
+            .fail(ops[random.usize(0..ops.len())], libc::EIO, random.u64(3..40))
+            .fail(ops[random.usize(0..ops.len())], libc::EPERM, random.u64(3..40));
+        let (at_source, at_target) = (Arc::new(at_source), Arc::new(at_target));
+        let root_strikes = FaultyStore::new(source.clone(), Arc::clone(&at_source));
+        if root_strikes.open_dir(&RelPath::root()).is_err() {
+            continue;
+        }
+        let copied = copy(
+            random.u32(1..7),
+            &|| Box::new(FaultyStore::new(source.clone(), Arc::clone(&at_source))),
+            &|| Box::new(FaultyStore::new(target.clone(), Arc::clone(&at_target))),
+        );
+        struck += at_source.injected() + at_target.injected();
+        check_partial(seed, &picture(&source), &picture(&target), &copied);
+    }
+    assert!(struck > 1000, "only {struck} faults: the test tests nothing");
+}
+
+fn check_partial(seed: u64, wanted: &Picture, got: &Picture, copied: &Copied) {
+    let reported: BTreeSet<&[u8]> =
+        copied.failures.iter().map(|f| &f.path[2.min(f.path.len())..]).collect();
+    for (path, entry) in got {
+        assert_eq!(wanted.get(path), Some(entry), "seed {seed}: {}", path.escape_ascii());
+    }
+    for path in wanted.keys().filter(|path| !got.contains_key(*path)) {
+        let excused = reported.iter().any(|bad| {
+            path.strip_prefix(*bad)
+                .is_some_and(|rest| rest.is_empty() || bad.is_empty() || rest[0] == b'/')
+        });
+        assert!(excused, "seed {seed}: {} is missing and nobody said so", path.escape_ascii());
+    }
+    let said = copied.tally.failed + copied.tally.vanished;
+    assert_eq!(said, copied.failures.len() as u64, "seed {seed}");
+}
+
+#[test]
+fn a_full_target_stops_the_job_and_leaves_nothing_half_done() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (source, target) = (grow(&mut random), MemoryStore::new());
+        let full = Arc::new(Faults::new(seed).fail(Op::Write, libc::ENOSPC, 6));
+        let copied = copy(random.u32(1..5), &|| Box::new(source.clone()), &|| {
+            Box::new(FaultyStore::new(target.clone(), Arc::clone(&full)))
+        });
+        let (wanted, got) = (picture(&source), picture(&target));
+        for (path, entry) in &got {
+            assert_eq!(wanted.get(path), Some(entry), "seed {seed}: {}", path.escape_ascii());
+        }
+        if full.injected() > 0 {
+            assert!(!copied.failures.is_empty(), "seed {seed}");
+        }
+    }
+}
