@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{Cause, Error, Op, Side};
+use crate::base::error::{Error, Side};
 use crate::base::path::{self, Name};
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kept, Kind, Metadata};
@@ -211,14 +211,7 @@ impl<'c> CopyJob<'c> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
-        let metadata = entry.dir.stat(entry.name).at(Side::Source)?;
-        if metadata.kind == Kind::Directory
-            && entry.hint == Hint::Symlink
-            && walk::leads_back(&*self.root(entry.place).source, entry.place.path(), &metadata)
-                .at(Side::Source)?
-        {
-            return Err(Op::Follow.failed(Cause::Loop)).at(Side::Source);
-        }
+        let metadata = walk::look(entry, &*self.root(entry.place).source).at(Side::Source)?;
         self.visit_kind(entry, metadata.kind, hand, crew)
     }
 }

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{Error, Op, Result};
+use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::limits;
 use crate::base::path::{Name, RelPath};
-use crate::model::entry::{Hint, Metadata};
+use crate::model::entry::{Hint, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::{Dir, Store};
@@ -166,9 +166,28 @@ fn visit_batch<V: Visitor>(
     }
 }
 
+/// Looks at an entry of which the listing says too little, or which is a link to be followed.
+pub fn look(entry: &Visit<'_>, store: &dyn Store) -> Result<Metadata> {
+    let is_followed = entry.hint == Hint::Symlink;
+    let metadata = match entry.dir.stat(entry.name) {
+        // A link was listed, so what is missing is what it points to.
+        Err(error) if is_followed && error.cause.is_vanished() => {
+            return Err(Op::Follow.failed(Cause::Dangling));
+        }
+        looked => looked?,
+    };
+    if is_followed
+        && metadata.kind == Kind::Directory
+        && leads_back(store, entry.place.path(), &metadata)?
+    {
+        return Err(Op::Follow.failed(Cause::Loop));
+    }
+    Ok(metadata)
+}
+
 /// Whether a directory reached by a followed link, met in the directory at `path`, is one of those
 /// above: following it would never end.
-pub fn leads_back(store: &dyn Store, path: &RelPath, reached: &Metadata) -> Result<bool> {
+fn leads_back(store: &dyn Store, path: &RelPath, reached: &Metadata) -> Result<bool> {
     let mut above = RelPath::root();
     let mut components = path.components();
     loop {

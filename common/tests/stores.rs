@@ -1,5 +1,8 @@
 //! One suite of promises, run against every store: what operations may rely on wherever a tree lives.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::print_stdout, reason = "a failing test shows how far it got")]
+
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -13,9 +16,12 @@ use common::store::memory::MemoryStore;
 use common::store::posix::{PosixStore, Symlinks};
 use common::store::{Dir, Made, NewSymlink, Store};
 
+/// Checks a promise on a fresh store and its root.
+type Promise = fn(&dyn Dir, &dyn Store);
+
 /// Runs every promise against a fresh store each.
 fn keeps_its_promises(fresh: &dyn Fn() -> Box<dyn Store>) {
-    let promises: [(&str, fn(&dyn Dir, &dyn Store)); 10] = [
+    let promises: [(&str, Promise); 10] = [
         ("an empty root lists nothing", empty_root),
         ("directories nest and are found by path", directories),
         ("a staged file is invisible under its name until it is committed", staging),

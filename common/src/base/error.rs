@@ -22,6 +22,8 @@ pub enum Cause {
     SameFile,
     /// Following this symbolic link would lead back to a directory above it.
     Loop,
+    /// A symbolic link that is to be followed points to nothing.
+    Dangling,
     /// Not everything that was written is there.
     Incomplete,
     /// The job was stopped before this was done.
@@ -47,6 +49,7 @@ impl Cause {
             Self::KindDiffers => "kind-differs".into(),
             Self::SameFile => "same-file".into(),
             Self::Loop => "loop".into(),
+            Self::Dangling => "dangling".into(),
             Self::Incomplete => "incomplete".into(),
             Self::Stopped => "stopped".into(),
         }
@@ -63,6 +66,7 @@ impl fmt::Display for Cause {
             }
             Self::SameFile => f.write_str("source and target are the same file"),
             Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
+            Self::Dangling => f.write_str("symbolic link points to nothing"),
             Self::Incomplete => f.write_str("not everything that was written is there"),
             Self::Stopped => f.write_str("the job was stopped before this was done"),
         }

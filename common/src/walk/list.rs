@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{self, Account, Gathered};
 use super::place::Place;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
-use crate::base::error::{Cause, Error, Op, Side};
+use crate::base::error::{Error, Side};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kind, Metadata};
@@ -96,20 +96,15 @@ impl<'c> ListJob<'c> {
         hand: &mut ListHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Error> {
-        let metadata = entry.dir.stat(entry.name)?;
+        // With links kept, a link is looked at like anything else.
+        let hint = if self.options.follows { entry.hint } else { Hint::Unknown };
+        let store = self.source(entry.place.root());
+        let metadata = super::look(&Visit { hint, ..*entry }, store)?;
         if metadata.kind == Kind::Directory {
-            if self.options.follows && self.leads_back(entry.place, &metadata)? {
-                return Err(Op::Follow.failed(Cause::Loop));
-            }
             return Ok(Visited::Directory);
         }
         self.meet(entry.place, entry.name.to_bytes(), &metadata, hand, crew);
         Ok(Visited::NOTHING_MOVED)
-    }
-
-    fn leads_back(&self, place: &Place, metadata: &Metadata) -> Result<bool, Error> {
-        let store = &*self.roots[usize::from(place.root())].source;
-        super::leads_back(store, place.path(), metadata)
     }
 }
 

@@ -1,0 +1,48 @@
+# Two commands do everything:  make demo   make test
+#
+# MPI chooses the MPI library:  MPI=mpich (default) or MPI=openmpi  (Debian's mpicc.mpich, …),
+#                               MPI=site: whatever mpicc and mpiexec are in PATH (module load).
+
+MPI ?= mpich
+ifeq ($(MPI),site)
+  export MPICC ?= mpicc
+  MPIEXEC ?= mpiexec
+else
+  export MPICC ?= mpicc.$(MPI)
+  MPIEXEC ?= mpiexec.$(MPI)
+endif
+ifeq ($(MPI),openmpi)
+  # Open MPI refuses root and more ranks than cores unless told that both are meant.
+  export OMPI_ALLOW_RUN_AS_ROOT = 1
+  export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
+  MPIEXEC_FLAGS ?= --oversubscribe
+endif
+
+# One build per MPI: a binary is linked with one of them.
+TARGET_DIR = target/$(MPI)
+CARGO = CARGO_TARGET_DIR=$(TARGET_DIR) cargo
+
+.PHONY: build demo test lint bench setup setup-test
+
+build: setup
+	$(CARGO) build --release --locked
+
+demo: build
+	scripts/demo.sh $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
+
+test: setup-test lint
+	$(CARGO) build --profile checked --locked --bins
+	SUITE_MPIEXEC="$(MPIEXEC) $(MPIEXEC_FLAGS)" $(CARGO) test --profile checked --locked --workspace
+
+lint: setup
+	cargo fmt --all --check
+	$(CARGO) clippy --profile checked --locked --workspace --all-targets -- -D warnings
+
+bench: setup-test build
+	scripts/bench.sh $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
+
+setup:
+	@scripts/setup.sh build $(MPI) $(MPICC) $(MPIEXEC)
+
+setup-test:
+	@scripts/setup.sh test $(MPI) $(MPICC) $(MPIEXEC)

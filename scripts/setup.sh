@@ -1,0 +1,61 @@
+#!/bin/sh
+# Makes sure that what the build (or the tests) need is installed: with apt where that is possible,
+# otherwise by saying in one line what to install.
+#
+#   setup.sh build|test MPI MPICC MPIEXEC
+set -eu
+purpose=$1 mpi=$2 mpicc=$3 mpiexec=$4
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' && return 0
+    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* >/dev/null 2>&1
+}
+
+# need WHAT APT-PACKAGES DNF-PACKAGES
+missing='' apt='' dnf=''
+need() {
+    missing="$missing $1" apt="$apt $2" dnf="$dnf $3"
+}
+
+if ! has "$mpicc" || ! has "$mpiexec"; then
+    case $mpi in
+    openmpi) need "$mpicc/$mpiexec" "openmpi-bin libopenmpi-dev" "openmpi-devel" ;;
+    *) need "$mpicc/$mpiexec" "mpich libmpich-dev" "mpich-devel" ;;
+    esac
+fi
+has_libclang || need libclang libclang-dev clang-devel
+has cc || need cc gcc gcc
+has rsync || need rsync rsync rsync
+if [ "$purpose" = test ]; then
+    has fusermount3 || need fusermount3 fuse3 fuse3
+    { has pkg-config && pkg-config --exists fuse3; } ||
+        need libfuse3 "libfuse3-dev pkg-config" "fuse3-devel pkgconf"
+    has setpriv || need setpriv util-linux util-linux
+    has strace || need strace strace strace
+fi
+[ -z "$missing" ] && exit 0
+
+say_what_to_do() {
+    echo "missing:$missing; install with: apt-get install$apt | dnf install$dnf | module load $mpi llvm" >&2
+    exit 1
+}
+
+if ! has apt-get; then say_what_to_do; fi
+if [ "$(id -u)" = 0 ]; then
+    sudo=''
+elif has sudo && sudo -n true 2>/dev/null; then
+    sudo='sudo -n'
+else
+    say_what_to_do
+fi
+echo "installing$apt"
+log=$(mktemp)
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086  # words are packages
+if ! { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends $apt; } >"$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    say_what_to_do
+fi

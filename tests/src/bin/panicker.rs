@@ -1,0 +1,80 @@
+//! A program that panics on one rank, for the tests: on the main thread or on an I/O thread.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::base::exit::Exit;
+use common::comm::Rank;
+use common::sched::crew::Crew;
+use common::sched::engine::{self, Settings};
+use common::sched::job::{Job, Listener};
+use common::surface::cli::CommonArgs;
+use common::surface::session::{self, ToolArgs};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Parser, Serialize, Deserialize)]
+#[command(name = "panicker")]
+struct Args {
+    /// Which rank panics
+    rank: u32,
+    /// On its main thread, rather than on an I/O thread
+    #[arg(long)]
+    on_main: bool,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+impl ToolArgs for Args {
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+/// One task a rank: it panics on the chosen rank and sleeps on the others.
+struct Panicker {
+    rank: u32,
+}
+
+impl Job for Panicker {
+    type Task = ();
+    type Letter = ();
+    type Notice = ();
+    type Snapshot = ();
+    type Hand = ();
+
+    fn hand(&self) {}
+
+    fn run(&self, (): (), (): &mut (), crew: &Crew<'_, Self>) {
+        assert_ne!(crew.rank().0, self.rank, "the test's own panic");
+        crew.hold();
+    }
+
+    fn discard(&self, (): (), (): &mut (), _crew: &Crew<'_, Self>) {}
+
+    fn flush(&self, (): &mut (), _crew: &Crew<'_, Self>) {}
+
+    fn letter(&self, _from: Rank, (): (), _crew: &Crew<'_, Self>) {}
+
+    fn snapshot(&self) {}
+}
+
+struct Deaf;
+
+impl Listener<Panicker> for Deaf {
+    fn notice(&mut self, _from: Rank, (): ()) {}
+
+    fn progress(&mut self, _from: Rank, (): ()) {}
+
+    fn tick(&mut self) {}
+}
+
+fn main() -> ExitCode {
+    session::run("panicker", |session, args: Args| {
+        let here = session.mail.comm().rank().0 == args.rank;
+        assert!(!(here && args.on_main), "the test's own panic");
+        let settings = Settings { threads_max: 2, cpu_share: 2.0 };
+        let job = Panicker { rank: args.rank };
+        let _ = engine::run(&job, vec![()], &mut Deaf, session.mail, settings);
+        Exit::Ok
+    })
+}

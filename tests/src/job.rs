@@ -1,0 +1,132 @@
+//! Running a tool, alone or under `mpiexec`, with a time limit.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Long enough for 64 ranks on 2 cores; a job that takes longer hangs.
+const TIME_LIMIT: Duration = Duration::from_mins(4);
+
+/// How a job ended and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Wall time, with the launcher's own.
+    pub elapsed: Duration,
+}
+
+impl Ended {
+    /// The `summary` event of a job that ran with `--json`.
+    pub fn summary(&self) -> serde_json::Value {
+        self.events("summary").pop().unwrap_or_else(|| panic!("no summary in {self:?}"))
+    }
+
+    /// All events of a name.
+    pub fn events(&self, name: &str) -> Vec<serde_json::Value> {
+        let events = self.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event: &serde_json::Value| event["event"] == name).collect()
+    }
+
+    /// Fails the test unless the job ended with that code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// A tool of the suite, or a helper program of the tests.
+pub fn program(name: &str) -> PathBuf {
+    let program = program_dir().join(name);
+    assert!(program.exists(), "{} is not built; run make test", program.display());
+    program
+}
+
+/// Where the programs of this build are.
+pub fn program_dir() -> PathBuf {
+    // …/target/MPI/PROFILE/deps/test-hash
+    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf()
+}
+
+/// `mpiexec` with its flags, of the MPI that this build is linked with.
+pub fn mpiexec() -> Vec<String> {
+    let words = std::env::var("SUITE_MPIEXEC").unwrap_or_else(|_| "mpiexec.mpich".to_owned());
+    words.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+/// A tool alone, without a launcher.
+pub fn alone(tool: &str) -> Command {
+    Command::new(program(tool))
+}
+
+/// A tool under `mpiexec` with so many ranks.
+pub fn ranks(count: u32, tool: &str) -> Command {
+    let launcher = mpiexec();
+    let mut command = Command::new(&launcher[0]);
+    command.args(&launcher[1..]).args(["-n", &count.to_string()]).arg(program(tool));
+    command
+}
+
+/// A tool with so many ranks: alone where that is one.
+pub fn tool(count: u32, tool: &str) -> Command {
+    if count == 1 { alone(tool) } else { ranks(count, tool) }
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// When it takes too long: it is killed first.
+pub fn run(command: &mut Command) -> Ended {
+    let began = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdout = read_all(child.stdout.take().unwrap());
+    let stderr = read_all(child.stderr.take().unwrap());
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > TIME_LIMIT {
+            child.kill().unwrap();
+            panic!("{command:?} hangs; stderr:\n{}", stderr.join().unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Ended {
+        code: status.code(),
+        stdout: stdout.join().unwrap(),
+        stderr: stderr.join().unwrap(),
+        elapsed: began.elapsed(),
+    }
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Fails the test when another tool finds a difference between two trees: content by `diff -r`;
+/// content, mode, owner, group, times and links by `rsync -nac --itemize-changes`.
+#[track_caller]
+pub fn assert_identical(source: &std::path::Path, target: &std::path::Path) {
+    let diff = run(Command::new("diff").args(["-r", "--no-dereference"]).args([source, target]));
+    assert_eq!((diff.code, &*diff.stdout, &*diff.stderr), (Some(0), "", ""), "diff -r");
+    let slash = |path: &std::path::Path| format!("{}/", path.display());
+    let mut rsync = Command::new("rsync");
+    rsync.args(["-nac", "--delete", "--itemize-changes"]).args([slash(source), slash(target)]);
+    let rsync = run(&mut rsync);
+    assert_eq!((rsync.code, &*rsync.stdout), (Some(0), ""), "rsync -nac: {}", rsync.stderr);
+}

@@ -1,0 +1,101 @@
+//! File systems made for a test; unmounted when dropped. All need the superuser, as CI has it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Whether this process may mount.
+pub fn may_mount() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A tmpfs of a fixed size.
+#[derive(Debug)]
+pub struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// Mounts one.
+    pub fn mount(options: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path());
+        assert!(mount.status().unwrap().success());
+        Self { dir }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}
+
+/// A file system in which every operation takes a set time: what a parallel file system shows to one
+/// client. See `latencyfs/latencyfs.c`.
+#[derive(Debug)]
+pub struct SlowDisk {
+    dir: tempfile::TempDir,
+    server: Child,
+}
+
+impl SlowDisk {
+    /// Mounts the contents of `backing` with that delay.
+    pub fn mount(backing: &Path, delay: Duration) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Command::new(latencyfs())
+            .arg(format!("--delay-us={}", delay.as_micros()))
+            .arg("--no-permissions")
+            .args([backing, dir.path()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while !is_mount_point(dir.path()) {
+            assert!(began.elapsed() < Duration::from_secs(10), "latencyfs does not mount");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { dir, server }
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("fusermount3").arg("-u").arg(self.dir.path()).status();
+        let _ = self.server.wait();
+    }
+}
+
+fn is_mount_point(path: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
+}
+
+/// Builds the file system's server, once.
+fn latencyfs() -> PathBuf {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let build = || {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("latencyfs/latencyfs.c");
+        let server = super::job::program_dir().join(format!("latencyfs-{}", std::process::id()));
+        let flags =
+            Command::new("pkg-config").args(["--cflags", "--libs", "fuse3"]).output().unwrap();
+        let flags = String::from_utf8(flags.stdout).unwrap();
+        let mut compile = Command::new("cc");
+        compile.arg("-O2").arg("-o").arg(&server).arg(source).args(flags.split_whitespace());
+        assert!(compile.status().unwrap().success());
+        server
+    };
+    BUILT.get_or_init(build).clone()
+}

@@ -1,0 +1,228 @@
+//! dcp under real `mpiexec`, checked by other tools.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::job::{alone, assert_identical, ranks, run, tool};
+use suite_tests::{mounts, trees};
+
+fn temp() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+#[test]
+fn a_real_tree_is_identical_at_any_rank_count() {
+    let source = trees::real_tree();
+    for count in [1, 2, 4, 16, 64] {
+        let work = temp();
+        let target = work.path().join("copy");
+        let ended =
+            run(tool(count, "dcp").args(["-p", "--json"]).args([&source, &target])).expect(0);
+        assert_identical(&source, &target);
+        let summary = ended.summary();
+        assert!(summary["totals"]["copied"]["files"].as_u64().unwrap() > 5_000);
+        assert_eq!(summary["ranks"].as_array().unwrap().len() as u32, count);
+    }
+}
+
+#[test]
+fn one_of_each_awkward_thing_is_identical() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::awkward_tree(&source);
+    for (count, name) in [(1, "one"), (4, "four")] {
+        let target = work.path().join(name);
+        let mut dcp = tool(count, "dcp");
+        run(dcp.args(["-p", "-k", "64KiB", "-b", "4096"]).args([&source, &target])).expect(0);
+        assert_identical(&source, &target);
+        assert_same_modes_and_times(&source, &target);
+        // Again, over what is there.
+        let mut dcp = tool(count, "dcp");
+        run(dcp.args(["-p"]).arg(source.join("")).arg(&target)).expect(0);
+        assert_identical(&source, &target);
+    }
+}
+
+/// What rsync does not compare: nanoseconds, and set-id bits as they are.
+fn assert_same_modes_and_times(source: &Path, target: &Path) {
+    let list = |root: &Path| {
+        let format = "%P %y %#m %U %G %T@ %l\\n";
+        let mut find = Command::new("find");
+        let listed = run(find.arg(root).args(["-printf", format])).expect(0).stdout;
+        let mut lines: Vec<String> = listed.lines().map(ToOwned::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(list(source), list(target));
+}
+
+#[test]
+fn chunks_of_a_large_file_are_written_by_all_ranks() {
+    let shm = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(shm).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    // 4 GiB twice, where there is room; otherwise less, in smaller chunks.
+    let (dir, size, chunk) = if free > 10 << 30 {
+        (tempfile::tempdir_in(shm).unwrap(), 4_u64 << 30, "32MiB")
+    } else {
+        (temp(), 256 << 20, "2MiB")
+    };
+    let (source, target) = (dir.path().join("big"), dir.path().join("copy"));
+    let block = trees::noise(1 << 20);
+    let mut file = fs::File::create(&source).unwrap();
+    for _ in 0..size >> 20 {
+        std::io::Write::write_all(&mut file, &block).unwrap();
+    }
+    let mut dcp = ranks(4, "dcp");
+    let ended = run(dcp.args(["--json", "-k", chunk]).args([&source, &target])).expect(0);
+    run(Command::new("cmp").args([&source, &target])).expect(0);
+    let summary = ended.summary();
+    assert_eq!(summary["totals"]["copied_bytes"], size);
+    for rank in summary["ranks"].as_array().unwrap() {
+        assert!(rank["tally"]["copied_bytes"].as_u64().unwrap() > 0, "{rank}");
+    }
+}
+
+#[test]
+fn without_preserve_the_umask_holds_and_no_set_id_bit_is_gained() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::write(&source.join("f"), b"x");
+    fs::set_permissions(source.join("f"), Permissions::from_mode(0o6777)).unwrap();
+    fs::set_permissions(&source, Permissions::from_mode(0o2777)).unwrap();
+    for count in [1, 2] {
+        let target = work.path().join(format!("t{count}"));
+        let dcp = tool(count, "dcp");
+        let words: Vec<_> = std::iter::once(dcp.get_program()).chain(dcp.get_args()).collect();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 027; exec \"$@\"", "sh"]).args(words);
+        run(shell.args([&source, &target])).expect(0);
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(&target.join("f")), 0o750);
+        assert_eq!(mode(&target), 0o750);
+    }
+}
+
+#[test]
+fn a_replaced_file_keeps_its_mode_and_its_other_names_their_content() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::write(&source, b"new");
+    trees::write(&target, b"old");
+    fs::set_permissions(&target, Permissions::from_mode(0o640)).unwrap();
+    fs::hard_link(&target, work.path().join("other-name")).unwrap();
+    run(alone("dcp").args([&source, &target])).expect(0);
+    assert_eq!(fs::read(&target).unwrap(), b"new");
+    assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, 0o640);
+    assert_eq!(fs::read(work.path().join("other-name")).unwrap(), b"old");
+}
+
+#[test]
+fn existing_directories_and_trailing_slashes_mean_what_cp_means() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/f"), b"x");
+    trees::write(&at("g"), b"y");
+    fs::create_dir(at("into")).unwrap();
+    let dcp = |args: &[&str]| run(alone("dcp").current_dir(work.path()).args(args));
+    for (args, made) in [
+        (&["s", "new"][..], "new/f"),
+        (&["s", "into"], "into/s/f"),
+        (&["s/", "into"], "into/f"),
+        (&["s/.", "into/"], "into/f"),
+        (&["s", "g", "into"], "into/g"),
+        (&["g", "renamed"], "renamed"),
+        (&["g", "into/"], "into/g"),
+    ] {
+        dcp(args).expect(0);
+        assert!(at(made).exists(), "{args:?} did not make {made}");
+    }
+}
+
+#[test]
+fn links_in_the_target_tree_are_replaced_and_never_written_through() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/f"), b"new");
+    trees::write(&at("s/d/inner"), b"new");
+    trees::write(&at("victim/f"), b"untouched");
+    fs::create_dir_all(at("t/s")).unwrap();
+    std::os::unix::fs::symlink(at("victim/f"), at("t/s/f")).unwrap();
+    std::os::unix::fs::symlink(at("victim"), at("t/s/d")).unwrap();
+    let ended = run(ranks(2, "dcp").args([at("s"), at("t")])).expect(23);
+    assert_eq!(fs::read(at("victim/f")).unwrap(), b"untouched");
+    assert!(!at("victim/inner").exists(), "written through a link");
+    assert_eq!(fs::read(at("t/s/f")).unwrap(), b"new");
+    assert!(ended.stderr.contains("t/s/d\": one is a directory"), "{}", ended.stderr);
+}
+
+#[test]
+fn followed_links_are_copied_as_what_they_point_to_and_loops_end() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("outside/f"), b"far");
+    fs::create_dir_all(at("s/d")).unwrap();
+    std::os::unix::fs::symlink(at("outside"), at("s/d/to-dir")).unwrap();
+    std::os::unix::fs::symlink(at("outside/f"), at("s/to-file")).unwrap();
+    run(alone("dcp").arg("-L").args([at("s"), at("t")])).expect(0);
+    assert_eq!(fs::read(at("t/d/to-dir/f")).unwrap(), b"far");
+    assert!(fs::symlink_metadata(at("t/to-file")).unwrap().is_file());
+    std::os::unix::fs::symlink("..", at("s/d/up")).unwrap();
+    std::os::unix::fs::symlink("nowhere", at("s/dangling")).unwrap();
+    let ended = run(ranks(2, "dcp").arg("-L").args([at("s"), at("t2")])).expect(23);
+    assert!(ended.stderr.contains("leads back to a directory above"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("dangling\": symbolic link points to nothing"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(fs::read(at("t2/to-file")).unwrap(), b"far");
+}
+
+#[test]
+fn a_path_far_beyond_path_max_is_copied() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    fs::create_dir(&source).unwrap();
+    // 1000 levels of 100 bytes: made by a shell, which goes down step by step.
+    let make = "n=$(printf %0100d 0); i=0; while [ $i -lt 1000 ]; do mkdir $n; cd -P $n; i=$((i+1)); done; echo x > f";
+    run(Command::new("bash").current_dir(&source).args(["-c", make])).expect(0);
+    let ended = run(ranks(2, "dcp").args(["-p", "--json"]).args([&source, &target])).expect(0);
+    assert_eq!(ended.summary()["totals"]["copied"]["directories"], 1001);
+    let count = |root: &Path| run(Command::new("find").arg(root)).stdout.lines().count();
+    assert_eq!(count(&source), 1002);
+    assert_eq!(count(&target), 1002);
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_changes_nothing() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/d/f"), b"x");
+    let ended = run(alone("dcp").current_dir(work.path()).args(["-n", "s", "t"])).expect(0);
+    assert!(!at("t").exists());
+    for line in ["make directory t\n", "make directory t/d\n", "copy t/d/f\n"] {
+        assert!(ended.stdout.contains(line), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn small_files_arrive_whole_when_every_operation_takes_its_time() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    trees::small_files(&work.path().join("s"), 40, 25);
+    let slow = mounts::SlowDisk::mount(work.path(), std::time::Duration::from_micros(300));
+    let (source, target) = (slow.path().join("s"), slow.path().join("t"));
+    let ended = run(ranks(2, "dcp").args(["-p", "--json"]).args([&source, &target])).expect(0);
+    drop(slow);
+    assert_identical(&work.path().join("s"), &work.path().join("t"));
+    // Waiting for storage brings out threads.
+    let ranks = ended.summary()["ranks"].clone();
+    assert!(
+        ranks.as_array().unwrap().iter().any(|rank| rank["threads"].as_u64() > Some(4)),
+        "{ranks}"
+    );
+}

@@ -1,0 +1,286 @@
+//! What goes wrong is said once, with path and reason; the rest goes on; the exit code is honest.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use suite_tests::job::{Ended, alone, assert_identical, mpiexec, ranks, run, tool};
+use suite_tests::{mounts, trees};
+
+fn temp() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    dir
+}
+
+/// The same command as a user without rights.
+fn as_nobody(command: &Command) -> Command {
+    let mut words = Command::new("setpriv");
+    words.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    words.arg(command.get_program()).args(command.get_args()).env("HOME", "/tmp");
+    words
+}
+
+/// Whether a file can be read by anyone: a toolchain below a closed home cannot be run by another user.
+fn nobody_can_run(tool: &Command) -> bool {
+    run(as_nobody(tool).arg("--version")).code == Some(0)
+}
+
+#[test]
+fn one_line_each_for_what_cannot_be_read_and_the_rest_is_copied() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/good"), b"x");
+    trees::write(&at("s/bad"), b"x");
+    trees::write(&at("s/closed/inner"), b"x");
+    for path in ["s/bad", "s/closed"] {
+        fs::set_permissions(at(path), Permissions::from_mode(0o000)).unwrap();
+    }
+    let programs = temp();
+    let dcp = programs.path().join("dcp");
+    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
+    let dcp = Command::new(dcp);
+    assert!(nobody_can_run(&dcp));
+    let ended = run(as_nobody(&dcp).args([at("s"), at("t")])).expect(23);
+    assert_eq!(fs::read(at("t/good")).unwrap(), b"x");
+    let lines: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("denied")).collect();
+    assert_eq!(lines.len(), 2, "{}", ended.stderr);
+    for path in ["s/bad", "s/closed"] {
+        let line = format!("dcp: open \"{}\": Permission denied", at(path).display());
+        assert!(lines.contains(&&*line), "{lines:?}");
+    }
+    assert!(ended.stdout.contains("the walk is incomplete"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("failed (exit 23)\n"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_user_who_may_not_give_files_away_gets_one_warning_and_no_set_id_bits() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/f"), b"x");
+    fs::set_permissions(at("s/f"), Permissions::from_mode(0o6755)).unwrap();
+    let programs = temp();
+    let dcp = programs.path().join("dcp");
+    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
+    let ended = run(as_nobody(&Command::new(dcp)).arg("-p").args([at("s"), at("t")])).expect(0);
+    assert!(ended.stdout.contains("owner not kept"), "{}", ended.stdout);
+    let mode = fs::metadata(at("t/f")).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o755);
+}
+
+#[test]
+fn files_that_vanish_meanwhile_are_counted_and_the_exit_code_says_so() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    trees::small_files(&work.path().join("s"), 1, 400);
+    let slow = mounts::SlowDisk::mount(&work.path().join("s"), Duration::from_millis(2));
+    let gone = work.path().join("s/d0000");
+    let remover = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        for file in 0..400 {
+            let _ = fs::remove_file(gone.join(format!("f{file:05}")));
+        }
+    });
+    let target = work.path().join("t");
+    let mut dcp = alone("dcp");
+    let ended = run(dcp.args(["--json", "--threads=1"]).args([slow.path(), &target]));
+    remover.join().unwrap();
+    let ended = ended.expect(24);
+    let totals = ended.summary()["totals"].clone();
+    let vanished = totals["vanished"].as_u64().unwrap();
+    let copied = totals["copied"]["files"].as_u64().unwrap();
+    assert!(vanished > 0 && copied > 0, "{totals}");
+    assert_eq!(vanished + copied, 400, "{totals}");
+    assert_eq!(ended.events("failure").len() as u64, vanished);
+}
+
+#[test]
+fn a_full_disk_stops_the_job_and_leaves_no_partial_file() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    let source = work.path().join("s");
+    for number in 0..40 {
+        trees::write(&source.join(format!("small/{number}")), &trees::noise(100_000));
+    }
+    for number in 0..4 {
+        trees::write(&source.join(format!("large/{number}")), &trees::noise(3_000_000));
+    }
+    for count in [1, 4] {
+        let disk = mounts::SmallDisk::mount("size=8m");
+        let mut dcp = tool(count, "dcp");
+        let ended =
+            run(dcp.args(["--json", "-k", "256KiB"]).arg(&source).arg(disk.path())).expect(23);
+        assert!(ended.stderr.contains("No space left on device"), "{}", ended.stderr);
+        assert_eq!(ended.summary()["stopped"], true);
+        let target = disk.path().join("s");
+        let listed = run(Command::new("find").arg(&target).args(["-type", "f", "-printf", "%P\n"]));
+        for path in listed.stdout.lines() {
+            let (wanted, got) = (fs::read(source.join(path)), fs::read(target.join(path)));
+            assert!(wanted.unwrap() == got.unwrap(), "{path} is partial, or a leftover");
+        }
+    }
+}
+
+#[test]
+fn fifos_and_sockets_are_left_out_and_nothing_hangs() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::write(&source.join("f"), b"x");
+    run(Command::new("mkfifo").arg(source.join("fifo"))).expect(0);
+    let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
+    let ended = run(alone("dcp").arg(&source).arg(work.path().join("t"))).expect(0);
+    assert!(ended.stdout.contains("FIFOs, sockets and devices are not copied"), "{}", ended.stdout);
+    run(alone("dcp").arg(source.join("fifo")).arg(work.path().join("t2"))).expect(0);
+    assert!(!work.path().join("t2").exists());
+}
+
+#[test]
+fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/d/f"), b"x");
+    trees::write(&at("g"), b"x");
+    std::os::unix::fs::symlink("s", at("alias")).unwrap();
+    for (args, code, says) in [
+        (&["missing", "t"][..], 3, "stat \"missing\": No such file or directory"),
+        (&["s", "missing/t"], 3, "stat \"missing/\": No such file or directory"),
+        (&["s", "g"], 2, "target \"g\" exists and is not a directory"),
+        (&["s", "g", "t"], 2, "several sources need one that exists"),
+        (&["s", "s/d/t"], 2, "target \"s/d/t\" is inside source \"s\""),
+        (&["s", "alias/t"], 2, "target \"alias/t\" is inside source \"s\""),
+        (&["s/", "s"], 2, "are the same"),
+        (&["g", "g"], 2, "are the same"),
+        (&["g", "t/"], 2, "make it first"),
+        (&["s", "s", "s/d"], 2, "is inside source"),
+        (&["-k", "0", "s", "t"], 2, "the size must be at least 1 byte"),
+        (&["-k", "12x", "s", "t"], 2, "write it as 64MiB"),
+        (&["--threads", "0", "s", "t"], 2, "0 is not in 1..="),
+        (&["--nonsense", "s", "t"], 2, "unexpected argument '--nonsense'"),
+        (&["s"], 2, "required arguments were not provided"),
+    ] {
+        for count in [1, 2] {
+            let ended = run(tool(count, "dcp").current_dir(work.path()).args(args));
+            let said = ended.stderr.lines().filter(|line| line.starts_with("dcp: ")).count();
+            let ended = ended.expect(code);
+            assert!(ended.stderr.contains(says), "{args:?}: {}", ended.stderr);
+            assert!(said <= args.len(), "{args:?}: {}", ended.stderr);
+            assert!(!at("t").exists(), "{args:?} wrote something");
+        }
+    }
+}
+
+#[test]
+fn one_missing_source_of_several_does_not_stop_the_others() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/f"), b"x");
+    fs::create_dir(at("t")).unwrap();
+    let ended = run(ranks(2, "dcp").args([at("missing"), at("s"), at("t")])).expect(23);
+    assert_eq!(fs::read(at("t/s/f")).unwrap(), b"x");
+    assert_eq!(ended.stderr.matches("No such file or directory").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn help_and_version_answer_on_standard_output() {
+    for count in [1, 2] {
+        for program in ["dcp", "dwalk"] {
+            for (flag, says) in [("-h", "Usage:"), ("--help", "Examples:"), ("--version", "MPI: ")]
+            {
+                let ended = run(tool(count, program).arg(flag)).expect(0);
+                assert_eq!(ended.stdout.matches(says).count(), 1, "{}", ended.stdout);
+                assert!(ended.stdout.ends_with('\n'));
+            }
+        }
+    }
+}
+
+#[test]
+fn options_can_come_from_the_environment_and_the_command_line_wins() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::write(&source, &trees::noise(1000));
+    let chunks = |arguments: &[&str]| {
+        let mut dcp = alone("dcp");
+        dcp.env("DCP_CHUNKSIZE", "100").env("DCP_JSON", "true").args(arguments);
+        let ended = run(dcp.arg(&source).arg(work.path().join("t"))).expect(0);
+        ended.summary()["totals"]["chunks"].clone()
+    };
+    assert_eq!(chunks(&[]), 10);
+    assert_eq!(chunks(&["-k", "500"]), 2);
+}
+
+#[test]
+fn standard_output_that_fails_does_not_harm_the_copy() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::small_files(&source, 5, 5);
+    let target = work.path().join("t");
+    let mut dcp = alone("dcp");
+    dcp.args(["-p", "--json"]).args([&source, &target]);
+    let words: Vec<_> = std::iter::once(dcp.get_program()).chain(dcp.get_args()).collect();
+    let mut shell = Command::new("sh");
+    run(shell.args(["-c", "exec \"$@\" > /dev/full", "sh"]).args(words)).expect(74);
+    assert_identical(&source, &target);
+}
+
+fn assert_ends_with_70(ended: &Ended, says: &str) {
+    assert_eq!(ended.code, Some(70), "{}", ended.stderr);
+    assert!(ended.stderr.contains(says), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the test's own panic"), "{}", ended.stderr);
+    assert!(ended.elapsed < Duration::from_secs(5), "{:?}", ended.elapsed);
+}
+
+#[test]
+fn a_panic_on_any_rank_and_thread_ends_the_job_with_its_message() {
+    for rank in ["0", "2"] {
+        for place in [&[][..], &["--on-main"]] {
+            let ended = run(ranks(3, "panicker").arg(rank).args(place));
+            assert_ends_with_70(&ended, &format!("bug: rank {rank} panicked"));
+        }
+    }
+    for place in [&[][..], &["--on-main"]] {
+        assert_ends_with_70(&run(alone("panicker").arg("0").args(place)), "bug: rank 0 panicked");
+    }
+}
+
+#[test]
+fn processes_that_each_believe_to_be_alone_refuse_before_anything_is_written() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::write(&source.join("f"), b"x");
+    for (name, value) in
+        [("SLURM_NTASKS", "4"), ("PALS_RANKID", "2"), ("OMPI_COMM_WORLD_SIZE", "4")]
+    {
+        // The other MPI's variables are those that this one does not act on.
+        if name.starts_with("OMPI") && mpiexec()[0].contains("openmpi") {
+            continue;
+        }
+        let ended = run(alone("dcp").env(name, value).args([&source, &target])).expect(2);
+        let is_first = !name.ends_with("ID");
+        assert_eq!(ended.stderr.contains(&format!("{name}={value}")), is_first, "{}", ended.stderr);
+        assert!(!target.exists(), "{name}");
+    }
+}
+
+#[test]
+fn the_wrong_mpis_launcher_is_refused() {
+    let other = if mpiexec()[0].contains("openmpi") { "mpiexec.mpich" } else { "mpiexec.openmpi" };
+    if Command::new(other).arg("--version").output().is_err() {
+        return;
+    }
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::write(&source.join("f"), b"x");
+    let mut command = Command::new(other);
+    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command.args(["-n", "2"]).arg(suite_tests::job::program("dcp")).args([&source, &target]);
+    let ended = run(&mut command);
+    assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!Path::new(&target).exists());
+}

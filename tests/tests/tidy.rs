@@ -1,0 +1,93 @@
+//! The code base keeps the rules it has given itself (`docs/architecture.md`).
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Rust files below a folder: path from the root, and content.
+fn sources(below: &str) -> Vec<(String, String)> {
+    let mut folders = vec![root().join(below)];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+                files.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!files.is_empty());
+    files
+}
+
+/// Without unit tests and comments.
+fn code(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[track_caller]
+fn only_in(word: &str, below: &str, allowed: &[&str]) {
+    for (name, text) in sources(below) {
+        let is_allowed = allowed.iter().any(|place| name.starts_with(place));
+        assert!(is_allowed || !code(&text).contains(word), "{name} has \"{word}\"");
+    }
+}
+
+#[test]
+fn mpi_is_named_in_one_file() {
+    only_in("::mpi::", "common/src", &["common/src/comm/mpi.rs"]);
+    only_in("use mpi::", "common/src", &[]);
+    only_in("ffi::MPI_", "common/src", &["common/src/comm/mpi.rs"]);
+}
+
+#[test]
+fn nothing_below_an_operators_root_is_reached_by_a_path() {
+    for folder in ["store", "walk", "copy"] {
+        only_in("std::fs", &format!("common/src/{folder}"), &[]);
+        only_in("std::path", &format!("common/src/{folder}"), &[]);
+    }
+}
+
+#[test]
+fn library_code_does_not_print_or_exit() {
+    let console = &["common/src/surface/console.rs"][..];
+    for word in ["println!", "print!(", "eprintln!", "eprint!(", "io::stdout"] {
+        only_in(word, "common/src", console);
+    }
+    only_in("process::exit", "common/src", &["common/src/comm/solo.rs"]);
+}
+
+#[test]
+fn lower_layers_do_not_know_higher_ones() {
+    let layers: [(&str, &[&str]); 6] = [
+        ("base", &["model", "comm", "store", "sched", "walk", "copy", "run", "surface"]),
+        ("model", &["comm", "store", "sched", "walk", "copy", "run", "surface"]),
+        ("comm", &["model", "store", "sched", "walk", "copy", "run", "surface"]),
+        ("store", &["comm", "sched", "walk", "copy", "run", "surface"]),
+        ("sched", &["model", "store", "walk", "copy", "run", "surface"]),
+        ("walk", &["copy", "run", "surface"]),
+    ];
+    for (layer, above) in layers {
+        for higher in above {
+            only_in(&format!("crate::{higher}::"), &format!("common/src/{layer}"), &[]);
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    for folder in ["common", "dcp", "dwalk", "tests"] {
+        for (name, text) in sources(folder) {
+            assert!(text.starts_with("//! "), "{name} does not say what it is for");
+            assert!(code(&text).lines().count() <= 500, "{name} is too long");
+            let file = name.rsplit('/').next().unwrap_or_default();
+            assert!(!["mod.rs", "utils.rs", "helpers.rs", "misc.rs"].contains(&file), "{name}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! dwalk under real `mpiexec`: counts, lists, how work and memory spread.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::job::{Ended, alone, ranks, run, tool};
+use suite_tests::trees;
+
+fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+#[test]
+fn totals_agree_with_find() {
+    let tree = trees::real_tree();
+    let listed =
+        run(Command::new("find").arg(&tree).args(["-printf", "%y %s\\n"])).expect(0).stdout;
+    let of = |kind: &str| listed.lines().filter(|line| line.starts_with(kind)).count() as u64;
+    let bytes = |line: &str| line.strip_prefix("f ").map_or(0, |size| size.parse::<u64>().unwrap());
+    for count in [1, 4] {
+        let totals =
+            run(tool(count, "dwalk").arg("--json").arg(&tree)).expect(0).summary()["totals"]
+                .clone();
+        assert_eq!(totals["found"]["files"], of("f"));
+        assert_eq!(totals["found"]["directories"], of("d"));
+        assert_eq!(totals["found"]["symlinks"], of("l"));
+        assert_eq!(totals["found_bytes"], listed.lines().map(bytes).sum::<u64>());
+    }
+}
+
+#[test]
+fn lists_name_every_entry_once_whatever_its_name() {
+    let work = temp();
+    let tree = work.path().join("tree");
+    trees::awkward_tree(&tree);
+    let found = Command::new("find").arg(&tree).arg("-print0").output().unwrap().stdout;
+    let wanted: BTreeSet<Vec<u8>> = found
+        .split(|byte| *byte == 0)
+        .filter(|path| !path.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect();
+    for count in [1, 3] {
+        let file = work.path().join(format!("list{count}.ndjson"));
+        run(tool(count, "dwalk").arg("-o").args([&file, &tree])).expect(0);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let listed: Vec<Vec<u8>> = text.lines().map(path_of).collect();
+        assert_eq!(listed.len(), wanted.len());
+        assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), wanted);
+    }
+    let printed = run(alone("dwalk").arg("-p").arg(&tree)).expect(0).stdout;
+    let lines = printed.lines().filter(|line| line.contains(&*tree.to_string_lossy()));
+    assert_eq!(lines.count(), wanted.len());
+}
+
+fn path_of(line: &str) -> Vec<u8> {
+    let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+    match entry["path"]["text"].as_str() {
+        Some(text) => text.as_bytes().to_vec(),
+        None => decode_base64(entry["path"]["bytes"].as_str().unwrap()),
+    }
+}
+
+fn decode_base64(text: &str) -> Vec<u8> {
+    let mut base64 = Command::new("base64");
+    let mut child = base64
+        .arg("-d")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().stdout
+}
+
+#[test]
+fn one_directory_of_200_000_files_is_shared_by_all_ranks() {
+    let work = temp();
+    let tree = work.path().join("wide");
+    trees::wide_directory(&tree, 200_000);
+    let summary = run(ranks(4, "dwalk").arg("--json").arg(&tree)).expect(0).summary();
+    assert_eq!(summary["totals"]["found"]["files"], 200_000);
+    for rank in summary["ranks"].as_array().unwrap() {
+        let share = rank["tally"]["examined"].as_u64().unwrap();
+        assert!(share >= 20_000, "rank {} examined {share}", rank["rank"]);
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_entries() {
+    let work = temp();
+    let peak = |entries: usize| {
+        let tree = work.path().join(entries.to_string());
+        trees::wide_directory(&tree.join("wide"), entries / 2);
+        trees::small_files(&tree.join("deep"), entries / 200, 100);
+        let ended = run(ranks(2, "dwalk").arg("--json").arg(&tree)).expect(0);
+        std::fs::remove_dir_all(&tree).unwrap();
+        largest_peak(&ended)
+    };
+    let (small, large) = (peak(20_000), peak(400_000));
+    assert!(large < small + (32 << 20), "{small} bytes at 20,000 entries, {large} at 400,000");
+}
+
+fn largest_peak(ended: &Ended) -> u64 {
+    let ranks = ended.summary()["ranks"].clone();
+    let peaks = ranks.as_array().unwrap().iter().map(|rank| rank["peak_memory_bytes"].as_u64());
+    peaks.max().flatten().unwrap()
+}
+
+#[test]
+fn a_missing_path_is_said_and_the_others_are_walked() {
+    let work = temp();
+    trees::small_files(&work.path().join("here"), 2, 3);
+    let missing = work.path().join("missing");
+    let ended = run(ranks(2, "dwalk").arg(&missing).arg(work.path().join("here"))).expect(23);
+    assert!(ended.stderr.contains("missing\": No such file or directory"), "{}", ended.stderr);
+    run(alone("dwalk").arg(&missing)).expect(3);
+    run(alone("dwalk").args(["-o", "/nowhere/list"]).arg(work.path())).expect(3);
+}
