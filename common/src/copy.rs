@@ -155,6 +155,7 @@ impl<'c> CopyJob<'c> {
         let failure = account::failure(trouble.side, shown, &below, trouble.error);
         self.account.fail(failure, &mut hand.gathered, crew);
         if trouble.side == Side::Target && trouble.error.cause.is_full() {
+            hand.gathered.tally.given_up += 1;
             crew.stop_job();
         }
     }

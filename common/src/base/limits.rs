@@ -76,6 +76,10 @@ pub fn steal_pause_max(ranks: u32) -> Duration {
     Duration::from_micros((u64::from(ranks) * 80).clamp(500, 20_000))
 }
 
+/// Between the last words of a rank that ends the job and the end: launchers take the output of a rank
+/// through a pipe, and drop what is in it when they kill the job.
+pub const LAST_WORDS: Duration = Duration::from_millis(300);
+
 /// Pause between two termination waves.
 pub const WAVE_PAUSE: Duration = Duration::from_micros(100);
 

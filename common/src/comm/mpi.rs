@@ -116,7 +116,7 @@ impl Comm for MpiComm {
     }
 
     fn abort(&self, exit: Exit) -> ! {
-        self.world.abort(c_int::from(exit.code()))
+        abort(exit)
     }
 
     fn finish(&mut self) {
@@ -132,8 +132,9 @@ impl Comm for MpiComm {
     }
 }
 
-/// Ends the job on all ranks, for a panic hook that has no [`MpiComm`].
+/// Ends the job on all ranks; also for a panic hook, which has no [`MpiComm`].
 pub fn abort(exit: Exit) -> ! {
+    std::thread::sleep(limits::LAST_WORDS);
     // SAFETY: called on the main thread, after MPI was initialised and before it is finalised.
     unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, c_int::from(exit.code())) };
     unreachable!("MPI_Abort does not return")
