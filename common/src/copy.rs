@@ -21,15 +21,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{Error, Side};
+use crate::base::error::{Cause, Error, Op, Side};
 use crate::base::path::{self, Name};
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kept, Kind, Metadata};
+use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
-use crate::store::Store;
+use crate::store::{Dir, Store};
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::Place;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
@@ -115,7 +116,7 @@ impl<'c> CopyJob<'c> {
     }
 
     fn root(&self, place: &Place) -> &CopyRoot {
-        &self.roots[usize::from(place.root())]
+        &self.roots[place.root() as usize]
     }
 
     fn target(&self, place: &Place) -> &dyn Store {
@@ -160,6 +161,30 @@ impl<'c> CopyJob<'c> {
         }
     }
 
+    /// What has the name at the target now, if it may be replaced by this entry; in a directory that
+    /// this job made there is nothing.
+    fn replaced(
+        &self,
+        entry: &Visit<'_>,
+        target: &dyn Dir,
+        source: &Metadata,
+    ) -> Result<Option<Metadata>, Trouble> {
+        if entry.place.is_fresh() {
+            return Ok(None);
+        }
+        let refuse = |cause| Err(Op::Copy.failed(cause)).at(Side::Target);
+        let old = match target.stat(self.target_name(entry.place, entry.name)) {
+            Err(error) if error.cause.is_vanished() => return Ok(None),
+            looked => looked.at(Side::Target)?,
+        };
+        match old.kind {
+            Kind::Directory => refuse(Cause::KindDiffers),
+            Kind::Fifo | Kind::Socket | Kind::Device => refuse(Cause::NotReplaceable),
+            _ if old.is_same_file(source) => refuse(Cause::SameFile),
+            Kind::File | Kind::Symlink => Ok(Some(old)),
+        }
+    }
+
     /// An entry is complete at the target.
     fn copied(kind: Kind, kept: Kept, hand: &mut CopyHand) {
         hand.gathered.tally.copied.count(kind);
@@ -178,7 +203,7 @@ impl<'c> CopyJob<'c> {
         if self.options.dry_run {
             let below = path::join(place.path().as_bytes(), name);
             let shown = path::join(&self.root(place).shown_target, &below);
-            hand.gathered.lines.extend(format!("{what} {}\n", path::escaped(&shown)).bytes());
+            write_plan(self.options.plan_as, what, &shown, &mut hand.gathered.lines);
             hand.gathered.send_lines(crew, false);
         }
     }
@@ -212,7 +237,8 @@ impl<'c> CopyJob<'c> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
-        let metadata = walk::look(entry, &*self.root(entry.place).source).at(Side::Source)?;
+        let metadata = walk::look(entry, &*self.root(entry.place).source, self.options.symlinks)
+            .at(Side::Source)?;
         self.visit_kind(entry, metadata.kind, hand, crew)
     }
 }
@@ -264,8 +290,8 @@ impl Job for CopyJob<'_> {
 }
 
 impl Visitor for CopyJob<'_> {
-    fn source(&self, root: u16) -> &dyn Store {
-        &*self.roots[usize::from(root)].source
+    fn source(&self, root: u32) -> &dyn Store {
+        &*self.roots[root as usize].source
     }
 
     fn enter(
@@ -276,6 +302,12 @@ impl Visitor for CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
         hand.gathered.tally.meet(metadata);
+        let target_root = self.root(place).target_metadata;
+        if target_root.is_some_and(|target| target.is_same_file(metadata)) {
+            let error = Op::Copy.failed(Cause::TargetInside);
+            self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
+            return Err(Skip);
+        }
         self.make_directory(place, metadata, hand, crew).map_err(|trouble| {
             hand.gathered.tally.unread_directories += 1;
             self.fail(place, b"", trouble, hand, crew);

@@ -6,6 +6,8 @@ pub mod walk;
 use std::time::Duration;
 
 use crate::base::exit::Exit;
+use crate::base::limits;
+use crate::base::process::descriptors_max;
 use crate::comm::collective::gather;
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
@@ -16,7 +18,8 @@ use crate::surface::summary::{RankReport, Summary};
 
 impl Session<'_, '_> {
     fn settings(&self, threads_max: u32) -> Settings {
-        Settings { threads_max, cpu_share: self.team.cpu_share() }
+        let affordable = limits::threads_for_descriptors(descriptors_max());
+        Settings { threads_max: threads_max.min(affordable), cpu_share: self.team.cpu_share() }
     }
 
     /// Gathers what the ranks did into a summary, on rank 0.
@@ -37,7 +40,7 @@ impl Session<'_, '_> {
 
 /// The exit code that the counts ask for.
 fn exit_of(totals: &Tally) -> Exit {
-    if totals.failed > 0 || !totals.is_walk_complete() {
+    if totals.failed > 0 || totals.given_up > 0 {
         Exit::Partial
     } else if totals.vanished > 0 {
         Exit::Vanished

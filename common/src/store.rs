@@ -43,6 +43,9 @@ pub trait Dir: Send + Sync {
     /// Attributes of an entry.
     fn stat(&self, name: &Name) -> Result<Metadata>;
 
+    /// Attributes of what an entry leads to, wherever that is: only to compare it with something.
+    fn stat_followed(&self, name: &Name) -> Result<Metadata>;
+
     /// Opens a regular file for reading. Anything else is an error: a FIFO would hang, a device
     /// would act.
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>>;

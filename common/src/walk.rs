@@ -20,6 +20,7 @@ use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
+use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use batch::NameBatch;
 use place::Place;
@@ -36,7 +37,7 @@ pub enum WalkTask {
 /// What an operation does with the entries of a walk.
 pub trait Visitor: Job<Task: From<WalkTask>> {
     /// The tree a root index stands for.
-    fn source(&self, root: u16) -> &dyn Store;
+    fn source(&self, root: u32) -> &dyn Store;
 
     /// A directory was opened; called before any of its entries is visited. `Err` leaves its entries
     /// out.
@@ -167,11 +168,12 @@ fn visit_batch<V: Visitor>(
 }
 
 /// Looks at an entry of which the listing says too little, or which is a link to be followed.
-pub fn look(entry: &Visit<'_>, store: &dyn Store) -> Result<Metadata> {
-    let is_followed = entry.hint == Hint::Symlink;
+pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<Metadata> {
+    let may_be_link = matches!(entry.hint, Hint::Symlink | Hint::Unknown);
+    let is_followed = symlinks == Symlinks::Follow && may_be_link;
     let metadata = match entry.dir.stat(entry.name) {
         // A link was listed, so what is missing is what it points to.
-        Err(error) if is_followed && error.cause.is_vanished() => {
+        Err(error) if is_followed && entry.hint == Hint::Symlink && error.cause.is_vanished() => {
             return Err(Op::Follow.failed(Cause::Dangling));
         }
         looked => looked?,

@@ -132,6 +132,7 @@ fn copy(
         chunk_bytes: 100,
         buffer_bytes: 64,
         dry_run: false,
+        plan_as: common::model::line::LineFormat::Text,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
     };
     let outcomes = threads::run(ranks, |comm| {
@@ -139,6 +140,7 @@ fn copy(
         let roots = [CopyRoot {
             source: source(),
             target: target(),
+            target_metadata: None,
             shown_source: b"s".to_vec(),
             shown_target: b"t".to_vec(),
             renamed: None,

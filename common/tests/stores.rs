@@ -13,7 +13,7 @@ use common::model::entry::{Attributes, Hint, Kind, Owner, Time, Times};
 use common::store::dry_run::DryRunStore;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
-use common::store::posix::{PosixStore, Symlinks};
+use common::store::posix::{OpenAs, PosixStore};
 use common::store::{Dir, Made, NewSymlink, Store};
 
 /// Checks a promise on a fresh store and its root.
@@ -203,7 +203,7 @@ fn missing(root: &dyn Dir, store: &dyn Store) {
 fn posix() -> (tempfile::TempDir, PosixStore) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().as_os_str().as_encoded_bytes().to_vec();
-    let store = PosixStore::open(&path, Symlinks::Keep).unwrap();
+    let store = PosixStore::open(&path, OpenAs::default()).unwrap();
     (dir, store)
 }
 

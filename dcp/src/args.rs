@@ -7,6 +7,7 @@ use clap::Parser;
 use common::base::limits;
 use common::base::size::parse_positive_bytes;
 use common::copy::options::{CopyOptions, JobFacts};
+use common::model::line::LineFormat;
 use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
@@ -115,6 +116,7 @@ impl Args {
                 chunk_bytes: parse_positive_bytes(&self.chunk).unwrap_or(limits::CHUNK_BYTES),
                 buffer_bytes: parse_positive_bytes(&self.buffer).unwrap_or(limits::BUFFER_BYTES),
                 dry_run: self.dry_run,
+                plan_as: LineFormat::Text,
                 job: JobFacts::here(),
             },
         }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::{Parser, ValueEnum};
 use common::model::line::LineFormat;
 use common::run::walk::WalkRequest;
+use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
 use common::surface::session::ToolArgs;
 use common::walk::list::ListOptions;
@@ -74,7 +75,7 @@ impl Args {
             paths: self.paths.iter().map(|path| path.clone().into_vec()).collect(),
             options: ListOptions {
                 lines: wants_list.then(|| self.line_format()),
-                follows: self.dereference,
+                symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
             },
             list: self.output.clone().map(OsStringExt::into_vec),
         }

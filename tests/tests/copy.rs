@@ -158,6 +158,68 @@ fn links_in_the_target_tree_are_replaced_and_never_written_through() {
 }
 
 #[test]
+fn a_link_planted_where_the_copy_goes_is_not_followed() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("s/f"), b"new");
+    fs::create_dir(at("outside")).unwrap();
+    fs::create_dir(at("t")).unwrap();
+    std::os::unix::fs::symlink("../outside", at("t/s")).unwrap();
+    run(alone("dcp").args([at("s"), at("t")])).expect(3);
+    assert!(!at("outside/f").exists(), "written through a link");
+    // A link that the operator spelled is meant.
+    std::os::unix::fs::symlink("outside", at("spelled")).unwrap();
+    run(alone("dcp").args([at("s/"), at("spelled")])).expect(0);
+    assert!(at("outside/f").exists());
+}
+
+#[test]
+fn a_link_never_takes_the_place_of_the_file_it_leads_to() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("b/x"), b"data");
+    fs::create_dir(at("a")).unwrap();
+    std::os::unix::fs::symlink("../b/x", at("a/x")).unwrap();
+    run(alone("dcp").args([at("a/"), at("b")])).expect(23);
+    run(alone("dcp").args([at("a/x"), at("b/x")])).expect(23);
+    assert_eq!(fs::read(at("b/x")).unwrap(), b"data");
+    assert!(!fs::symlink_metadata(at("b/x")).unwrap().is_symlink());
+}
+
+#[test]
+fn devices_at_the_target_are_left_alone() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("f"), b"x");
+    run(Command::new("mknod").arg(at("null")).args(["c", "1", "3"])).expect(0);
+    let ended = run(alone("dcp").args([at("f"), at("null")])).expect(23);
+    assert!(ended.stderr.contains("it is left alone"), "{}", ended.stderr);
+    assert!(!fs::metadata(at("null")).unwrap().is_file());
+}
+
+#[test]
+fn no_link_and_no_mount_makes_a_tree_copy_itself_for_ever() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    // The target is in the source by another name: a followed link, or a bind mount.
+    trees::write(&at("p/src/f"), b"x");
+    std::os::unix::fs::symlink("..", at("p/src/link")).unwrap();
+    run(ranks(2, "dcp").arg("-L").args([at("p/src"), at("p/t")])).expect(23);
+    trees::write(&at("bm/src/m/f"), b"x");
+    run(Command::new("mount").arg("--bind").args([at("bm"), at("bm/src/m")])).expect(0);
+    let ended = run(ranks(2, "dcp").args([at("bm/src"), at("bm/t")]));
+    run(Command::new("umount").arg(at("bm/src/m"))).expect(0);
+    let ended = ended.expect(23);
+    assert!(ended.stderr.contains("the target is inside it"), "{}", ended.stderr);
+}
+
+#[test]
 fn followed_links_are_copied_as_what_they_point_to_and_loops_end() {
     let work = temp();
     let at = |path: &str| work.path().join(path);
@@ -205,6 +267,14 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
     for line in ["make directory t\n", "make directory t/d\n", "copy t/d/f\n"] {
         assert!(ended.stdout.contains(line), "{}", ended.stdout);
     }
+    let ended =
+        run(alone("dcp").current_dir(work.path()).args(["-n", "--json", "s", "t"])).expect(0);
+    assert_eq!(ended.events("plan").len(), 3);
+    // Directories that would be made are not waited for.
+    fs::create_dir(at("t")).unwrap();
+    trees::small_files(&at("s"), 100, 1);
+    run(ranks(2, "dcp").arg("-n").args([at("s/"), at("t")])).expect(0);
+    assert_eq!(fs::read_dir(at("t")).unwrap().count(), 0);
 }
 
 #[test]

@@ -152,12 +152,13 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
         (&["s", "missing/t"], 3, "stat \"missing/\": No such file or directory"),
         (&["s", "g"], 2, "target \"g\" exists and is not a directory"),
         (&["s", "g", "t"], 2, "several sources need one that exists"),
-        (&["s", "s/d/t"], 2, "target \"s/d/t\" is inside source \"s\""),
-        (&["s", "alias/t"], 2, "target \"alias/t\" is inside source \"s\""),
-        (&["s/", "s"], 2, "are the same"),
-        (&["g", "g"], 2, "are the same"),
+        (&["s", "s/d/t"], 3, "copy \"s\": the target is inside it"),
+        (&["s", "alias/t"], 3, "copy \"s\": the target is inside it"),
+        (&["s/", "alias/d"], 3, "copy \"s/\": the target is inside it"),
+        (&["s/", "s"], 3, "source and target are the same file"),
+        (&["g", "g"], 3, "source and target are the same file"),
         (&["g", "t/"], 2, "make it first"),
-        (&["s", "s", "s/d"], 2, "is inside source"),
+        (&["s", "s", "s/d"], 3, "the target is inside it"),
         (&["-k", "0", "s", "t"], 2, "the size must be at least 1 byte"),
         (&["-k", "12x", "s", "t"], 2, "write it as 64MiB"),
         (&["--threads", "0", "s", "t"], 2, "0 is not in 1..="),
@@ -227,6 +228,66 @@ fn standard_output_that_fails_does_not_harm_the_copy() {
     let mut shell = Command::new("sh");
     run(shell.args(["-c", "exec \"$@\" > /dev/full", "sh"]).args(words)).expect(74);
     assert_identical(&source, &target);
+}
+
+/// A shell that sets something up and then runs the command in its place.
+fn in_shell(prepare: &str, command: &Command) -> Command {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("{prepare}\"$@\""), "bash"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell
+}
+
+#[test]
+fn standard_error_that_fails_does_not_harm_the_copy() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::small_files(&source, 5, 5);
+    let target = work.path().join("t");
+    let mut dcp = alone("dcp");
+    dcp.arg("-p").args([&source, &target]);
+    run(&mut in_shell("exec 2>/dev/full; exec ", &dcp)).expect(0);
+    assert_identical(&source, &target);
+}
+
+#[test]
+fn few_descriptors_are_enough_for_many_files_large_and_small() {
+    let work = temp();
+    let source = work.path().join("s");
+    for number in 0..300 {
+        trees::write(&source.join(format!("d{number}/large")), &trees::noise(20_000));
+        trees::write(&source.join(format!("d{number}/small")), b"x");
+    }
+    for (count, threads, limit) in [(1, "1", 100), (1, "32", 100), (4, "32", 128)] {
+        let target = work.path().join(format!("t{count}-{threads}"));
+        let mut dcp = tool(count, "dcp");
+        dcp.args(["-p", "-k", "4KiB", "--threads", threads]).args([&source, &target]);
+        run(&mut in_shell(&format!("ulimit -n {limit}; exec "), &dcp)).expect(0);
+        assert_identical(&source, &target);
+    }
+    // As many sources as a glob may give.
+    let (many, target) = (work.path().join("many"), work.path().join("into"));
+    trees::small_files(&many, 1, 500);
+    fs::create_dir(&target).unwrap();
+    let mut dcp = alone("dcp");
+    dcp.args((0..500).map(|file| many.join(format!("d0000/f{file:05}")))).arg(&target);
+    run(&mut in_shell("ulimit -n 100; exec ", &dcp)).expect(0);
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 500);
+}
+
+#[test]
+fn directories_that_may_be_searched_but_not_read_are_good_enough() {
+    let work = temp();
+    let at = |path: &str| work.path().join(path);
+    trees::write(&at("closed/f"), b"x");
+    fs::create_dir(at("drop")).unwrap();
+    fs::set_permissions(at("closed"), Permissions::from_mode(0o711)).unwrap();
+    fs::set_permissions(at("drop"), Permissions::from_mode(0o1733)).unwrap();
+    let programs = temp();
+    let dcp = programs.path().join("dcp");
+    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
+    run(as_nobody(&Command::new(dcp)).args([at("closed/f"), at("drop")])).expect(0);
+    assert_eq!(fs::read(at("drop/f")).unwrap(), b"x");
 }
 
 fn assert_ends_with_70(ended: &Ended, says: &str) {

@@ -20,6 +20,12 @@ pub enum Cause {
     KindDiffers,
     /// Source and target are one file.
     SameFile,
+    /// Another source has taken this target.
+    Collides,
+    /// The target is inside the source.
+    TargetInside,
+    /// What has the name at the target is a device, a FIFO or a socket.
+    NotReplaceable,
     /// Following this symbolic link would lead back to a directory above it.
     Loop,
     /// A symbolic link that is to be followed points to nothing.
@@ -48,6 +54,9 @@ impl Cause {
             Self::Changed => "changed".into(),
             Self::KindDiffers => "kind-differs".into(),
             Self::SameFile => "same-file".into(),
+            Self::Collides => "collides".into(),
+            Self::TargetInside => "target-inside".into(),
+            Self::NotReplaceable => "not-replaceable".into(),
             Self::Loop => "loop".into(),
             Self::Dangling => "dangling".into(),
             Self::Incomplete => "incomplete".into(),
@@ -65,6 +74,13 @@ impl fmt::Display for Cause {
                 f.write_str("one is a directory and the other is not; move the target away first")
             }
             Self::SameFile => f.write_str("source and target are the same file"),
+            Self::Collides => f.write_str("another source becomes the same target"),
+            Self::TargetInside => {
+                f.write_str("the target is inside it, so the copy would copy itself")
+            }
+            Self::NotReplaceable => {
+                f.write_str("a device, FIFO or socket has this name; it is left alone")
+            }
             Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
             Self::Dangling => f.write_str("symbolic link points to nothing"),
             Self::Incomplete => f.write_str("not everything that was written is there"),

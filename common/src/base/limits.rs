@@ -88,9 +88,26 @@ pub fn report_interval(ranks: u32) -> Duration {
     Duration::from_millis(500 + u64::from(ranks))
 }
 
-/// Directory handles kept open for queued work, at most, per rank; fewer where the process may not
-/// open that many.
-pub const OPEN_DIRS_MAX: usize = 4096;
+/// Descriptors that a process needs besides files and directories of the job: MPI's own, and the
+/// standard three.
+const DESCRIPTORS_RESERVED: u64 = 32;
+
+/// Descriptors for the job, of those the process may have open.
+fn descriptors_for_work(descriptors_max: u64) -> u64 {
+    descriptors_max.saturating_sub(DESCRIPTORS_RESERVED).max(descriptors_max / 2)
+}
+
+/// Directory handles kept open for queued work, at most, in each of the two trees: an eighth of the
+/// descriptors.
+pub fn open_dirs_max(descriptors_max: u64) -> usize {
+    (descriptors_for_work(descriptors_max) / 8).min(4096) as usize
+}
+
+/// I/O threads for which there are descriptors: each may have a file and its copy open, and the
+/// directories of both on its way there.
+pub fn threads_for_descriptors(descriptors_max: u64) -> u32 {
+    (descriptors_for_work(descriptors_max) / 8).clamp(1, u64::from(THREADS_MAX)) as u32
+}
 
 /// How long to wait for something that another rank made and this node does not see yet (attribute
 /// caches of network file systems).

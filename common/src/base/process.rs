@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// The file mode creation mask (umask(2)). It can only be read by setting it, so this is for the time
 /// before there are other threads.
@@ -46,4 +46,16 @@ fn usage(who: libc::c_int) -> Usage {
         Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
     };
     Usage { cpu: duration(usage.ru_utime) + duration(usage.ru_stime), waits: usage.ru_nvcsw as u64 }
+}
+
+/// Lets this process open as many files as it may. To be called once, before many are opened.
+pub fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where that is refused, the lower limit holds, and everything that counts on it asks for it.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// How many files this process may have open.
+pub fn descriptors_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

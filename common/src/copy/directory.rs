@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::policy::{self, OWNER_ALL};
 use super::{At, CopyHand, CopyJob, Trouble};
-use crate::base::error::{Op, Side};
+use crate::base::error::{Error, Op, Side};
 use crate::base::path::RelPath;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata};
 use crate::sched::crew::Crew;
@@ -25,7 +25,8 @@ impl CopyJob<'_> {
             Made::New => {
                 place.set_fresh();
                 self.plan_line("make directory", place, b"", hand, crew);
-                policy::of_new_directory(self.options, metadata)
+                let inherited = self.inherited_bits(place, metadata).at(Side::Target)?;
+                policy::of_new_directory(self.options, metadata, inherited)
             }
             Made::Existed => {
                 let widened_from = self.widen(place).at(Side::Target)?;
@@ -41,12 +42,17 @@ impl CopyJob<'_> {
         Ok(())
     }
 
+    /// The set-group-id bit of a directory just made, where its mode will be set again.
+    fn inherited_bits(&self, place: &Place, source: &Metadata) -> Result<u32, Error> {
+        if self.options.preserve || self.options.dry_run || !policy::was_widened(source) {
+            return Ok(0);
+        }
+        let made = place.target_dir(self.target(place))?.metadata()?;
+        Ok(made.mode & 0o2000)
+    }
+
     /// The root itself was made, or found, before the walk began.
-    fn make_here(
-        &self,
-        place: &Place,
-        metadata: &Metadata,
-    ) -> Result<Made, crate::base::error::Error> {
+    fn make_here(&self, place: &Place, metadata: &Metadata) -> Result<Made, Error> {
         let Some((parent, name)) = split_last(place.path())? else {
             return Ok(if place.is_fresh() { Made::New } else { Made::Existed });
         };
@@ -56,7 +62,7 @@ impl CopyJob<'_> {
 
     /// A directory that its own owner may not write to is opened for the time of the copy. Returns the
     /// mode it had.
-    fn widen(&self, place: &Place) -> Result<Option<u32>, crate::base::error::Error> {
+    fn widen(&self, place: &Place) -> Result<Option<u32>, Error> {
         if self.options.job.is_superuser || self.options.dry_run {
             return Ok(None);
         }
@@ -72,7 +78,7 @@ impl CopyJob<'_> {
 }
 
 /// A path's parent and last component; `None` for a root.
-fn split_last(path: &RelPath) -> Result<Option<(RelPath, CString)>, crate::base::error::Error> {
+fn split_last(path: &RelPath) -> Result<Option<(RelPath, CString)>, Error> {
     let Some(last) = path.components().last() else { return Ok(None) };
     let name = CString::new(last).map_err(|_| Op::MakeDir.errno(libc::EINVAL))?;
     let head = &path.as_bytes()[..path.as_bytes().len() - last.len()];

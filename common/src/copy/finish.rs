@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::root::CopyRoot;
 use crate::base::error::{Error, Op, Side};
-use crate::base::limits::FINISH_BATCH_DIRS;
+use crate::base::limits::{FINISH_BATCH_DIRS, STEAL_BYTES_MAX};
 use crate::base::path::RelPath;
 use crate::comm::Rank;
 use crate::model::entry::{Attributes, Kept};
@@ -38,7 +38,7 @@ struct Inner {
 /// A directory and what it is to get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    root: u16,
+    root: u32,
     path: Vec<u8>,
     attributes: Attributes,
 }
@@ -51,7 +51,7 @@ pub struct RecordBlock {
 }
 
 /// A record in a block: root, bytes shared with the path before, the rest of the path, attributes.
-type Packed<'p> = (u16, u32, std::borrow::Cow<'p, [u8]>, Attributes);
+type Packed<'p> = (u32, u32, std::borrow::Cow<'p, [u8]>, Attributes);
 
 impl DirectoryRecords {
     /// Remembers a directory.
@@ -76,8 +76,8 @@ impl DirectoryRecords {
 }
 
 impl Inner {
-    fn pack(&mut self, root: u16, path: &[u8], attributes: &Attributes) {
-        if self.blocks.last().is_none_or(|block| block.count as usize >= FINISH_BATCH_DIRS) {
+    fn pack(&mut self, root: u32, path: &[u8], attributes: &Attributes) {
+        if self.blocks.last().is_none_or(RecordBlock::is_full) {
             if let Some(full) = self.blocks.last_mut() {
                 full.bytes.shrink_to_fit();
             }
@@ -95,6 +95,10 @@ impl Inner {
 }
 
 impl RecordBlock {
+    fn is_full(&self) -> bool {
+        self.count as usize >= FINISH_BATCH_DIRS || self.bytes.len() >= STEAL_BYTES_MAX
+    }
+
     /// The records in it; stops where the bytes are torn.
     fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let (mut rest, mut path) = (&self.bytes[..], Vec::new());
@@ -128,7 +132,7 @@ impl<'c> FinishJob<'c> {
 
     fn set(&self, record: &Record) -> Result<Kept, Error> {
         let path = RelPath::checked(&record.path).ok_or(Op::Open.errno(libc::EINVAL))?;
-        let target = &self.roots[usize::from(record.root)].target;
+        let target = &self.roots[record.root as usize].target;
         target.open_dir(&path)?.set_attributes(&record.attributes)
     }
 
@@ -136,7 +140,7 @@ impl<'c> FinishJob<'c> {
         match self.set(record) {
             Ok(kept) => hand.tally.owner_not_kept += u64::from(kept == Kept::AllButOwner),
             Err(error) => {
-                let shown = &self.roots[usize::from(record.root)].shown_target;
+                let shown = &self.roots[record.root as usize].shown_target;
                 let failure = account::failure(Side::Target, shown, &record.path, error);
                 self.account.fail(failure, hand, crew);
             }

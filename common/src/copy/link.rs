@@ -1,7 +1,7 @@
 //! Copying a symbolic link: verbatim.
 
 use super::{At, CopyHand, CopyJob, Trouble, policy};
-use crate::base::error::Side;
+use crate::base::error::{Cause, Op, Side};
 use crate::model::entry::Kind;
 use crate::sched::crew::Crew;
 use crate::store::NewSymlink;
@@ -21,6 +21,13 @@ impl CopyJob<'_> {
         hand.gathered.tally.meet(&metadata);
         let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let replaced = self.replaced(entry, &*target, &metadata)?;
+        // A link must not take the place of the very file it leads to: its content would be lost.
+        if let (Some(old), Ok(led_to)) = (replaced, entry.dir.stat_followed(entry.name))
+            && old.is_same_file(&led_to)
+        {
+            return Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target);
+        }
         self.plan_line("link", entry.place, entry.name.to_bytes(), hand, crew);
         let link = NewSymlink {
             points_to: &points_to,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::process::current_umask;
+use crate::model::line::LineFormat;
 use crate::store::posix::Symlinks;
 
 /// Options of a copy; rank 0's hold for all ranks.
@@ -18,6 +19,8 @@ pub struct CopyOptions {
     pub buffer_bytes: u64,
     /// Change nothing; say what would be done.
     pub dry_run: bool,
+    /// How the plan of a dry run is written.
+    pub plan_as: LineFormat,
     /// What is not a matter of choice.
     pub job: JobFacts,
 }

@@ -1,14 +1,14 @@
 //! From the paths on the command line to roots: what rank 0 finds out, once, before anything is
 //! written.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 
 use serde::{Deserialize, Serialize};
 
 use super::options::CopyOptions;
-use super::root::{RootPlan, RootTarget};
-use crate::base::error::{Failure, Op, Side};
-use crate::base::path;
+use super::root::{RootPlan, RootTarget, Singles};
+use crate::base::error::{Cause, Failure, Op, Side};
 use crate::model::entry::{Kind, Metadata};
 use crate::model::placement::{Given, TargetIs, place};
 use crate::store::posix::{self, Symlinks};
@@ -32,13 +32,17 @@ pub fn make(sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPl
     let target_is = match look_at_target(&target) {
         Ok(target_is) => target_is,
         Err(failure) => {
-            plan.refusals.push(failure.to_string());
+            plan.failures.push(failure);
             return plan;
         }
     };
-    for source in sources {
+    let (mut seen, mut taken) = (HashSet::new(), HashSet::new());
+    for source in sources.iter().filter(|source| seen.insert(*source)) {
         match Placing::of(source, &target, target_is, sources.len(), options) {
-            Ok(placing) => plan.add(placing),
+            Ok(placing) if placing.merges() || taken.insert(placing.target_path.clone()) => {
+                plan.add(placing);
+            }
+            Ok(_) => plan.failures.push(not_copied(source, Cause::Collides)),
             Err(Unplaced::Failure(failure)) => plan.failures.push(failure),
             Err(Unplaced::Refusal(refusal)) => plan.refusals.push(refusal),
         }
@@ -47,6 +51,10 @@ pub fn make(sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPl
         plan.make_directories(options);
     }
     plan
+}
+
+fn not_copied(source: &[u8], cause: Cause) -> Failure {
+    account::failure(Side::Source, source, b"", Op::Copy.failed(cause))
 }
 
 fn look_at_target(target: &Given) -> Result<TargetIs, Failure> {
@@ -69,6 +77,8 @@ enum Unplaced {
 struct Placing {
     source: Given,
     is_directory: bool,
+    /// The target is what the operator wrote, without a name put behind it.
+    is_spelled: bool,
     target_path: Vec<u8>,
 }
 
@@ -89,80 +99,59 @@ impl Placing {
         let is_directory = metadata.kind == Kind::Directory;
         let target_path =
             place(&given, is_directory, target, target_is, sources).map_err(Unplaced::Refusal)?;
-        let placing = Self { source: given, is_directory, target_path };
-        placing.refuse_overlap(&metadata).map_err(Unplaced::Refusal)?;
-        Ok(placing)
+        let is_spelled = target_path == target.path;
+        let placing = Self { source: given, is_directory, is_spelled, target_path };
+        match placing.overlap(&metadata) {
+            Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
+            None => Ok(placing),
+        }
+    }
+
+    /// The contents of several sources may go into one directory.
+    fn merges(&self) -> bool {
+        self.is_directory && self.source.means_contents
     }
 
     /// Source and target must not be one, nor the target inside the source: by device and inode, so
     /// that links and bind mounts cannot hide it.
-    fn refuse_overlap(&self, source: &Metadata) -> Result<(), String> {
-        let shown = |bytes: &[u8]| path::escaped(bytes);
-        let (from, to) = (shown(&self.source.path), shown(&self.target_path));
+    fn overlap(&self, source: &Metadata) -> Option<Cause> {
         if let Ok(target) = posix::stat_path(&self.target_path, Symlinks::Follow)
             && target.is_same_file(source)
         {
-            return Err(format!("source \"{from}\" and target \"{to}\" are the same"));
+            return Some(Cause::SameFile);
         }
-        if self.is_directory && is_inside(&self.target_path, source) {
-            return Err(format!(
-                "target \"{to}\" is inside source \"{from}\"; the copy would copy itself"
-            ));
-        }
-        Ok(())
+        let is_inside = self.is_directory
+            && (posix::is_below(&self.target_path, source)
+                || posix::is_below(&Given::new(&self.target_path).parent(), source));
+        is_inside.then_some(Cause::TargetInside)
     }
-}
-
-/// Whether a path, or where it would be made, is below that directory.
-fn is_inside(path: &[u8], directory: &Metadata) -> bool {
-    let mut at = Given::new(path).parent();
-    // Each step goes one level up; the root is its own parent.
-    for _ in 0..10_000 {
-        let Ok(here) = posix::stat_path(&at, Symlinks::Follow) else { return false };
-        if here.is_same_file(directory) {
-            return true;
-        }
-        at = path::join(&at, b"..");
-        match posix::stat_path(&at, Symlinks::Follow) {
-            Ok(above) if !above.is_same_file(&here) => {}
-            _ => return false,
-        }
-    }
-    false
 }
 
 impl CopyPlan {
     fn add(&mut self, placing: Placing) {
-        let Placing { source, is_directory, target_path } = placing;
-        let root = if is_directory {
-            RootPlan {
-                source: source.path,
-                target: target_path.clone(),
-                target_is: RootTarget::Existing,
-                single: None,
-            }
-        } else {
-            let target = Given::new(&target_path);
-            RootPlan {
-                source: source.parent(),
-                target: target.parent(),
-                target_is: RootTarget::Existing,
-                single: Some((last_name(&source), last_name(&target))),
-            }
-        };
-        let collides = |other: &RootPlan| {
-            other.target == root.target
-                && match (&other.single, &root.single) {
-                    (Some((_, one)), Some((_, two))) => one == two,
-                    (None, None) => !source.means_contents,
-                    _ => false,
-                }
-        };
-        if self.roots.iter().any(collides) {
-            let shown = path::escaped(&target_path);
-            self.refusals.push(format!("two sources would both become \"{shown}\""));
+        let Placing { source, is_directory, is_spelled, target_path } = placing;
+        let target_is = RootTarget::Existing;
+        if is_directory {
+            let (source, target) = (source.path, target_path);
+            self.roots.push(RootPlan { source, target, target_is, is_spelled, singles: None });
+            return;
         }
-        self.roots.push(root);
+        let target = Given::new(&target_path);
+        let (name, target_name) = (last_name(&source), last_name(&target));
+        let (source, target) = (source.parent(), target.parent());
+        let renamed = (name != target_name).then_some(target_name);
+        // Entries of one directory share its handles: there may be thousands of them (dcp * target).
+        let neighbours = self
+            .roots
+            .last_mut()
+            .filter(|root| root.source == source && root.target == target && renamed.is_none());
+        match neighbours.and_then(|root| root.singles.as_mut()) {
+            Some(singles) if singles.renamed.is_none() => singles.names.push(name),
+            _ => {
+                let singles = Some(Singles { names: vec![name], renamed });
+                self.roots.push(RootPlan { source, target, target_is, is_spelled: true, singles });
+            }
+        }
     }
 
     /// Trees need their target directory before the ranks open it. Its mode is widened for the time of
@@ -189,11 +178,12 @@ fn last_name(given: &Given) -> CString {
 
 fn make_root_target(root: &RootPlan, options: &CopyOptions) -> Result<RootTarget, Failure> {
     let at_target = |error| account::failure(Side::Target, &root.target, b"", error);
-    match posix::stat_path(&root.target, Symlinks::Follow) {
+    let links = if root.is_spelled { Symlinks::Follow } else { Symlinks::Keep };
+    match posix::stat_path(&root.target, links) {
         Ok(metadata) if metadata.kind == Kind::Directory => return Ok(RootTarget::Existing),
-        Ok(_) => return Err(at_target(Op::Open.errno(libc::ENOTDIR))),
+        Ok(_) => return Err(at_target(Op::MakeDir.failed(Cause::KindDiffers))),
         Err(error) if !error.cause.is_vanished() => return Err(at_target(error)),
-        Err(error) if root.single.is_some() => return Err(at_target(error)),
+        Err(error) if root.singles.is_some() => return Err(at_target(error)),
         Err(_) => {}
     }
     // The directory's own parent must exist, as for cp(1) and mkdir(1).

@@ -4,8 +4,11 @@
 use super::options::CopyOptions;
 use crate::model::entry::{Attributes, Metadata, Owner};
 
-/// Bits of a mode that a copy without `--preserve` may have: no set-id bit is gained, no sticky bit.
+/// Bits of a file's mode that a copy without `--preserve` may have: no set-id bit is gained.
 const PLAIN_BITS: u32 = 0o777;
+
+/// The same for a directory: one that everybody may write to keeps its sticky bit, as with cp(1).
+const PLAIN_DIRECTORY_BITS: u32 = 0o1777;
 
 /// The owner's right to read, write and search.
 pub(super) const OWNER_ALL: u32 = 0o700;
@@ -24,7 +27,10 @@ pub(super) fn of_file(
             mode: Some(old.mode & PLAIN_BITS),
             times: None,
         },
-        None => Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() },
+        None => {
+            let mode = source.mode & PLAIN_BITS & !options.job.umask;
+            Attributes { mode: Some(mode), ..Attributes::default() }
+        }
     }
 }
 
@@ -40,17 +46,28 @@ pub(super) fn of_link(options: &CopyOptions, source: &Metadata) -> Attributes {
 /// The mode a new directory is made with, before the umask: its owner can fill it, and with
 /// `--preserve` nobody else gets in before its owner and mode are final.
 pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
-    if options.preserve { OWNER_ALL } else { source.mode & PLAIN_BITS | OWNER_ALL }
+    if options.preserve { OWNER_ALL } else { source.mode & PLAIN_DIRECTORY_BITS | OWNER_ALL }
 }
 
 /// What a new directory gets at the end, if anything is left to be set.
-pub(super) fn of_new_directory(options: &CopyOptions, source: &Metadata) -> Option<Attributes> {
+/// `inherited` is the set-group-id bit that it has from the directory it was made in.
+pub(super) fn of_new_directory(
+    options: &CopyOptions,
+    source: &Metadata,
+    inherited: u32,
+) -> Option<Attributes> {
     if options.preserve {
         return Some(Attributes::all_of(source));
     }
-    let was_widened = source.mode & OWNER_ALL != OWNER_ALL;
-    was_widened
-        .then(|| Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() })
+    was_widened(source).then(|| {
+        let mode = source.mode & PLAIN_DIRECTORY_BITS & !options.job.umask | inherited;
+        Attributes { mode: Some(mode), ..Attributes::default() }
+    })
+}
+
+/// A new directory for that one is made with more rights than it will have.
+pub(super) fn was_widened(source: &Metadata) -> bool {
+    source.mode & OWNER_ALL != OWNER_ALL
 }
 
 /// What a directory that existed gets at the end: with `--preserve` the source's attributes, and where
@@ -64,10 +81,6 @@ pub(super) fn of_old_directory(
         return Some(Attributes::all_of(source));
     }
     widened_from.map(|mode| Attributes { mode: Some(mode), ..Attributes::default() })
-}
-
-fn plain_mode(options: &CopyOptions, source: &Metadata) -> u32 {
-    source.mode & PLAIN_BITS & !options.job.umask
 }
 
 #[cfg(test)]
@@ -84,6 +97,7 @@ mod tests {
             chunk_bytes: 1,
             buffer_bytes: 1,
             dry_run: false,
+            plan_as: crate::model::line::LineFormat::Text,
             job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
         }
     }
@@ -130,8 +144,8 @@ mod tests {
     fn a_directory_is_widened_while_it_is_filled_and_narrowed_at_the_end() {
         let read_only = metadata(0o555, 7);
         assert_eq!(making_mode(&options(false), &read_only), 0o755);
-        let end = of_new_directory(&options(false), &read_only).and_then(|end| end.mode);
-        assert_eq!(end, Some(0o550));
-        assert_eq!(of_new_directory(&options(false), &metadata(0o755, 7)), None);
+        let end = of_new_directory(&options(false), &read_only, 0o2000).and_then(|end| end.mode);
+        assert_eq!(end, Some(0o2550));
+        assert_eq!(of_new_directory(&options(false), &metadata(0o755, 7), 0), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One source and where it goes, open on this rank.
+//! One source, or the single entries of one directory, and where they go.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -8,26 +8,39 @@ use serde::{Deserialize, Serialize};
 use super::CopyTask;
 use super::options::CopyOptions;
 use crate::base::error::{Failure, Side};
-use crate::model::entry::Hint;
+use crate::base::limits::BATCH_NAMES_MAX;
+use crate::model::entry::{Hint, Metadata};
 use crate::store::Store;
 use crate::store::dry_run::DryRunStore;
-use crate::store::posix::{PosixStore, Symlinks};
+use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks};
 use crate::walk::WalkTask;
 use crate::walk::account;
 use crate::walk::batch::NameBatch;
 use crate::walk::place::Place;
 
-/// One source and its target, as rank 0 has worked them out.
+/// A directory to copy from and one to copy to, as rank 0 has worked them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootPlan {
-    /// The directory to walk, or the one that holds the single entry.
+    /// The directory to walk, or the one that holds the single entries.
     pub source: Vec<u8>,
-    /// The directory that receives its contents, or the single entry.
+    /// The directory that receives its contents, or the single entries.
     pub target: Vec<u8>,
-    /// The target directory does not exist (a dry run) or was made for this job.
+    /// What is at the target now.
     pub target_is: RootTarget,
-    /// The one entry that is meant, and its name at the target; `None` for a whole directory.
-    pub single: Option<(CString, CString)>,
+    /// The operator spelled the target's last name, so a link there is meant; one at a name that was
+    /// put behind it is not followed.
+    pub is_spelled: bool,
+    /// The entries that are meant; `None` for a whole directory.
+    pub singles: Option<Singles>,
+}
+
+/// Single entries of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Singles {
+    /// Their names.
+    pub names: Vec<CString>,
+    /// The copy's name, where it is another one: then there is only one entry.
+    pub renamed: Option<CString>,
 }
 
 /// The target directory of a root, before the copy.
@@ -41,17 +54,19 @@ pub enum RootTarget {
     Absent,
 }
 
-/// One source and its target, open on this rank.
+/// Both sides of a root, open on this rank.
 pub struct CopyRoot {
     /// The tree to copy.
     pub source: Box<dyn Store>,
     /// Where to.
     pub target: Box<dyn Store>,
+    /// The target's own root, where a walk must never come.
+    pub target_metadata: Option<Metadata>,
     /// The source as the user wrote it, for messages.
     pub shown_source: Vec<u8>,
     /// The target as the user wrote it, for messages.
     pub shown_target: Vec<u8>,
-    /// The name of a single entry's copy.
+    /// The name of a single entry's copy, where it is another one.
     pub renamed: Option<CString>,
 }
 
@@ -61,44 +76,64 @@ impl RootPlan {
     /// # Errors
     /// Which side cannot be opened here, and why.
     pub fn open(&self, options: &CopyOptions) -> Result<CopyRoot, Failure> {
-        let source = PosixStore::open(&self.source, options.symlinks)
+        let need = if self.singles.is_some() { Need::Passage } else { Need::Listing };
+        let open_as = OpenAs { symlinks: options.symlinks, need, ..OpenAs::default() };
+        let source = PosixStore::open(&self.source, open_as)
             .map_err(|error| account::failure(Side::Source, &self.source, b"", error))?;
+        let (target, target_metadata) = self.open_target(options)?;
         Ok(CopyRoot {
             source: Box::new(source),
-            target: self.open_target(options)?,
-            shown_source: self.source.clone(),
-            shown_target: self.target.clone(),
-            renamed: self.single.as_ref().map(|(_, renamed)| renamed.clone()),
+            target,
+            target_metadata: target_metadata.filter(|_| self.singles.is_none()),
+            shown_source: shown(&self.source),
+            shown_target: shown(&self.target),
+            renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
         })
     }
 
-    fn open_target(&self, options: &CopyOptions) -> Result<Box<dyn Store>, Failure> {
+    fn open_target(
+        &self,
+        options: &CopyOptions,
+    ) -> Result<(Box<dyn Store>, Option<Metadata>), Failure> {
         if self.target_is == RootTarget::Absent {
-            return Ok(Box::new(DryRunStore::<PosixStore>::new(None)));
+            return Ok((Box::new(DryRunStore::<PosixStore>::new(None)), None));
         }
-        let target = PosixStore::open_growing(&self.target, Symlinks::Keep)
-            .map_err(|error| account::failure(Side::Target, &self.target, b"", error))?;
+        let open_as = OpenAs {
+            root_links: if self.is_spelled { Symlinks::Follow } else { Symlinks::Keep },
+            need: Need::Passage,
+            is_growing: !options.dry_run,
+            ..OpenAs::default()
+        };
+        let failed = |error| account::failure(Side::Target, &self.target, b"", error);
+        let target = PosixStore::open(&self.target, open_as).map_err(failed)?;
+        let metadata = target.root_metadata().map_err(failed)?;
         Ok(if options.dry_run {
-            Box::new(DryRunStore::new(Some(target)))
+            (Box::new(DryRunStore::new(Some(target))), Some(metadata))
         } else {
-            Box::new(target)
+            (Box::new(target), Some(metadata))
         })
     }
 
-    /// The first task of this root.
-    pub fn seed(&self, index: u16) -> CopyTask {
+    /// The first tasks of this root.
+    pub fn seeds(&self, index: u32) -> Vec<CopyTask> {
         let place = Place::root_of(index);
         if self.target_is != RootTarget::Existing {
             place.set_fresh();
         }
         let place = Arc::new(place);
-        match &self.single {
-            None => WalkTask::List(place).into(),
-            Some((name, _)) => {
-                let mut batch = NameBatch::default();
+        let Some(singles) = &self.singles else { return vec![WalkTask::List(place).into()] };
+        let batch_of = |names: &[CString]| {
+            let mut batch = NameBatch::default();
+            for name in names {
                 batch.push(name, Hint::Unknown);
-                WalkTask::Batch(place, batch).into()
             }
-        }
+            WalkTask::Batch(Arc::clone(&place), batch).into()
+        };
+        singles.names.chunks(BATCH_NAMES_MAX).map(batch_of).collect()
     }
+}
+
+/// The current directory need not be named.
+fn shown(path: &[u8]) -> Vec<u8> {
+    if path == b"." { Vec::new() } else { path.to_vec() }
 }

@@ -25,6 +25,7 @@ impl CopyJob<'_> {
         hand.gathered.tally.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
+        let replaced = replaced.filter(|old| old.kind == Kind::File);
         let attributes = policy::of_file(self.options, &metadata, replaced.as_ref());
         self.plan_line("copy", entry.place, entry.name.to_bytes(), hand, crew);
         if metadata.size_bytes > self.options.chunk_bytes && !self.options.dry_run {
@@ -43,29 +44,6 @@ impl CopyJob<'_> {
         };
         Self::copied(Kind::File, kept, hand);
         Ok(Visited::Done { moved_bytes })
-    }
-
-    /// What has the name at the target now; in a directory that this job made there is nothing.
-    fn replaced(
-        &self,
-        entry: &Visit<'_>,
-        target: &dyn Dir,
-        source: &Metadata,
-    ) -> Result<Option<Metadata>, Trouble> {
-        if entry.place.is_fresh() {
-            return Ok(None);
-        }
-        match target.stat(self.target_name(entry.place, entry.name)) {
-            Ok(old) if old.kind == Kind::Directory => {
-                Err(Op::Copy.failed(Cause::KindDiffers)).at(Side::Target)
-            }
-            Ok(old) if old.is_same_file(source) => {
-                Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target)
-            }
-            Ok(old) => Ok((old.kind == Kind::File).then_some(old)),
-            Err(error) if error.cause.is_vanished() => Ok(None),
-            Err(error) => Err(error).at(Side::Target),
-        }
     }
 
     fn copy_whole(

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uzers::{Groups, Users, UsersCache};
 
 use super::entry::{Kind, Metadata, Time};
@@ -15,6 +15,26 @@ pub enum LineFormat {
     Text,
     /// One JSON object a line.
     Ndjson,
+}
+
+/// A path in JSON: `{"text":…}` where it is UTF-8, `{"bytes":base64}` where it is not.
+pub fn json_path(path: &[u8]) -> Value {
+    match std::str::from_utf8(path) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "bytes": base64::engine::general_purpose::STANDARD.encode(path) }),
+    }
+}
+
+/// Appends a line of a plan: what would be done with which path.
+pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec<u8>) {
+    let line = match format {
+        LineFormat::Text => format!("{action} {}\n", path::escaped(path)),
+        LineFormat::Ndjson => {
+            let path = json_path(path);
+            format!("{}\n", json!({ "v": 1, "event": "plan", "action": action, "path": path }))
+        }
+    };
+    lines.extend_from_slice(line.as_bytes());
 }
 
 /// Writes entries as lines; remembers the names of users and groups.
@@ -57,13 +77,11 @@ impl LineWriter {
 }
 
 fn write_json(path: &[u8], metadata: &Metadata, lines: &mut Vec<u8>) {
-    let path = match std::str::from_utf8(path) {
-        Ok(text) => json!({ "text": text }),
-        Err(_) => json!({ "bytes": base64::engine::general_purpose::STANDARD.encode(path) }),
-    };
     let time = |time: Time| json!([time.seconds, time.nanoseconds]);
     let entry = json!({
-        "path": path,
+        "v": 1,
+        "event": "entry",
+        "path": json_path(path),
         "kind": metadata.kind.word(),
         "size": metadata.size_bytes,
         "allocated": metadata.allocated_bytes,

@@ -1,5 +1,7 @@
 //! A copy, from the paths to the summary.
 
+use std::ffi::CString;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -7,19 +9,19 @@ use super::{close, exit_of};
 use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::base::path;
-use crate::base::size::human_bytes;
+use crate::base::size::{human_bytes, human_count};
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::copy::CopyJob;
 use crate::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
 use crate::copy::options::CopyOptions;
 use crate::copy::plan::{self, CopyPlan};
-use crate::copy::root::CopyRoot;
+use crate::copy::root::{CopyRoot, RootPlan, Singles};
+use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
-use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::describe_team;
@@ -73,7 +75,8 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> (CopyPlan, CopyOptions) {
-    let CopyRequest { sources, target, options } = request;
+    let CopyRequest { sources, target, mut options } = request;
+    options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let mut plan = plan::make(&sources, &target, &options);
     if !plan.refusals.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
@@ -87,6 +90,24 @@ fn prepare(
     (plan, options)
 }
 
+/// Roots that the header names; a glob may have given thousands.
+const HEADER_ROOTS_MAX: usize = 8;
+
+fn describe_root(root: &RootPlan) -> String {
+    let (source, target) = (path::escaped(&root.source), path::escaped(&root.target));
+    match &root.singles {
+        None => format!("  {source} -> {target}"),
+        Some(Singles { names, renamed }) if names.len() == 1 => {
+            let copy = renamed.as_ref().unwrap_or(&names[0]);
+            let of = |dir: &[u8], name: &CString| path::escaped(&path::join(dir, name.to_bytes()));
+            format!("  {} -> {}", of(&root.source, &names[0]), of(&root.target, copy))
+        }
+        Some(Singles { names, .. }) => {
+            format!("  {} entries of {source} -> {target}", human_count(names.len() as u64))
+        }
+    }
+}
+
 /// What is about to happen, before it does.
 fn header(
     session: &Session<'_, '_>,
@@ -97,11 +118,9 @@ fn header(
 ) {
     let team = describe_team(&session.team, args.threads);
     let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
-    for root in &plan.roots {
-        let entry = root.single.as_ref();
-        let source = path::join(&root.source, entry.map_or(b"", |(name, _)| name.to_bytes()));
-        let target = path::join(&root.target, entry.map_or(b"", |(_, name)| name.to_bytes()));
-        lines.push(format!("  {} -> {}", path::escaped(&source), path::escaped(&target)));
+    lines.extend(plan.roots.iter().take(HEADER_ROOTS_MAX).map(describe_root));
+    if plan.roots.len() > HEADER_ROOTS_MAX {
+        lines.push(format!("  … and {} more", plan.roots.len() - HEADER_ROOTS_MAX));
     }
     lines.push(format!(
         "  chunks of {}, buffers of {}{}{}",
@@ -113,7 +132,7 @@ fn header(
     let roots: Vec<_> = plan
         .roots
         .iter()
-        .map(|root| json!({"source": events::path(&root.source), "target": events::path(&root.target)}))
+        .map(|root| json!({"source": json_path(&root.source), "target": json_path(&root.target)}))
         .collect();
     let fields = json!({
         "tool": session.tool,
@@ -162,8 +181,8 @@ fn copy_entries(
     reporter: &mut Reporter,
 ) -> Phase {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let seeds = plan.roots.iter().zip(0..).filter(|_| is_root);
-    let seeds = seeds.map(|(root, index)| root.seed(index)).collect();
+    let roots = plan.roots.iter().zip(0..).filter(|_| is_root);
+    let seeds = roots.flat_map(|(root, index)| root.seeds(index)).collect();
     let settings = session.settings(args.threads);
     let counters = engine::run(job, seeds, reporter, session.mail, settings);
     reporter.phase_ended();

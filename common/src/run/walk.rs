@@ -4,19 +4,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{close, exit_of};
-use crate::base::error::{Failure, Side};
+use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
+use crate::model::line::json_path;
 use crate::sched::engine;
-use crate::store::posix::{PosixStore, Symlinks};
 use crate::surface::cli::CommonArgs;
-use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::describe_team;
-use crate::walk::account;
 use crate::walk::list::{ListJob, ListOptions, WalkRoot, seeds};
 
 /// What a walk is asked for. Paths are as the operator gave them.
@@ -46,7 +44,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         header(session, &roots, args, &mut reporter);
     }
     let job = ListJob::new(&roots, request.options);
-    let first = if is_root { seeds(roots.len()) } else { Vec::new() };
+    let first = if is_root { seeds(&roots) } else { Vec::new() };
     let settings = session.settings(args.threads);
     let counters = engine::run(&job, first, &mut reporter, session.mail, settings);
     let mut tally = job.tally();
@@ -78,12 +76,9 @@ fn open_everywhere(
     request: &WalkRequest,
     reporter: &mut Reporter,
 ) -> (Vec<WalkRoot>, u64) {
-    let follow = if request.options.follows { Symlinks::Follow } else { Symlinks::Keep };
-    let mut roots = Vec::new();
-    let mut failed = 0;
+    let (mut roots, mut failed) = (Vec::new(), 0);
     for path in &request.paths {
-        let opened = PosixStore::open(path, follow)
-            .map_err(|error| account::failure(Side::Source, path, b"", error));
+        let opened = WalkRoot::open(path, request.options.symlinks);
         let trouble: Option<Failure> = opened.as_ref().err().cloned();
         let troubles = gather(session.mail, &trouble);
         let first = troubles.map(|troubles| troubles.into_iter().flatten().next());
@@ -92,9 +87,7 @@ fn open_everywhere(
         }
         let is_open = broadcast(session.mail, first.map(|first| first.is_none()));
         match opened {
-            Ok(store) if is_open => {
-                roots.push(WalkRoot { source: Box::new(store), shown: path.clone() });
-            }
+            Ok(root) if is_open => roots.push(root),
             _ => failed += 1,
         }
     }
@@ -109,8 +102,8 @@ fn header(
 ) {
     let team = describe_team(&session.team, args.threads);
     let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
-    lines.extend(roots.iter().map(|root| format!("  {}", path::escaped(&root.shown))));
-    let roots: Vec<_> = roots.iter().map(|root| events::path(&root.shown)).collect();
+    lines.extend(roots.iter().map(|root| format!("  {}", path::escaped(&root.given))));
+    let roots: Vec<_> = roots.iter().map(|root| json_path(&root.given)).collect();
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,

@@ -59,17 +59,21 @@ pub fn run<J: Job>(
     };
     std::thread::scope(|scope| {
         let mut workers = workers.into_iter();
-        let mut start = |count: u32| {
+        let mut start = |count: u32| -> u32 {
+            let mut started = 0;
             for worker in workers.by_ref().take(count as usize) {
-                std::thread::Builder::new()
+                let pool = &pool;
+                let thread = std::thread::Builder::new()
                     .name(format!("io-{}", rank.0))
                     .stack_size(limits::THREAD_STACK_BYTES)
-                    .spawn_scoped(scope, {
-                        let pool = &pool;
-                        move || work(job, pool, &worker, rank)
-                    })
-                    .expect("the system lets a process start its first threads");
+                    .spawn_scoped(scope, move || work(job, pool, &worker, rank));
+                if let Err(error) = thread {
+                    tracing::warn!(%error, "no more threads may be started here");
+                    break;
+                }
+                started += 1;
             }
+            started
         };
         // Also when this thread unwinds: the scope waits for the others.
         let _end = EndOnDrop(&pool);
@@ -143,9 +147,9 @@ struct MainThread<'m, 'c, J: Job> {
 }
 
 impl<J: Job> MainThread<'_, '_, J> {
-    fn run_to_end(&mut self, start: &mut impl FnMut(u32)) {
-        self.threads = self.growth.first();
-        start(self.threads);
+    fn run_to_end(&mut self, start: &mut impl FnMut(u32) -> u32) {
+        self.threads = start(self.growth.first());
+        assert!(self.threads > 0, "this rank may not start any thread");
         let mut nap = Nap::new();
         while !self.reactor.is_done() {
             if self.local.pool.has_panicked() || self.local.undecodable {
@@ -212,7 +216,7 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
     }
 
-    fn grow(&mut self, start: &mut impl FnMut(u32)) {
+    fn grow(&mut self, start: &mut impl FnMut(u32) -> u32) {
         let pool = self.local.pool;
         if pool.is_passive() || !self.growth.is_open(self.threads) {
             return;
@@ -230,8 +234,11 @@ impl<J: Job> MainThread<'_, '_, J> {
             Advice::Keep => {}
             Advice::Divide => pool.want(),
             Advice::Start(more) => {
-                start(more);
-                self.threads += more;
+                let started = start(more);
+                self.threads += started;
+                if started < more {
+                    self.growth.close();
+                }
             }
         }
     }

@@ -48,6 +48,11 @@ impl Growth {
         Self { threads_max, cpu_share, window: None }
     }
 
+    /// The system refuses more threads.
+    pub fn close(&mut self) {
+        self.threads_max = 0;
+    }
+
     /// More threads may still be of use.
     pub fn is_open(&self, threads: u32) -> bool {
         threads < self.threads_max

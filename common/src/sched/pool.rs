@@ -115,13 +115,16 @@ impl<T> Pool<T> {
         }
     }
 
-    /// The next task for a thread: its own newest, then this rank's oldest.
+    /// The next task for a thread: what only this rank can do, its own newest, then this rank's oldest.
     pub fn find(&self, own: &Worker<T>) -> Option<T> {
-        if let Some(task) = own.pop() {
-            self.queued.fetch_sub(1, Ordering::SeqCst);
+        // What is pinned ends something that holds files open.
+        if !self.pinned.is_empty()
+            && let Some(task) = until_settled(|| self.pinned.steal())
+        {
             return Some(task);
         }
-        if let Some(task) = until_settled(|| self.pinned.steal()) {
+        if let Some(task) = own.pop() {
+            self.queued.fetch_sub(1, Ordering::SeqCst);
             return Some(task);
         }
         self.take_oldest()

@@ -87,6 +87,10 @@ impl Dir for DryRunDir {
         self.real(Op::Stat)?.stat(name)
     }
 
+    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
+        self.real(Op::Stat)?.stat_followed(name)
+    }
+
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         self.real(Op::Open)?.open_file(name)
     }

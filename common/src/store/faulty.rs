@@ -131,6 +131,10 @@ impl Dir for FaultyDir {
         self.inner.stat(name)
     }
 
+    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
+        self.inner.stat_followed(name)
+    }
+
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         self.faults.strike(Op::Open, name.to_bytes())?;
         let inner = self.inner.open_file(name)?;

@@ -187,6 +187,11 @@ impl Dir for MemoryDir {
         Ok(lock(&self.tree).node(inode, Op::Stat)?.metadata)
     }
 
+    /// Links lead nowhere here.
+    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
+        self.stat(name)
+    }
+
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         let inode = self.find(name, Op::Open)?;
         self.is_file(inode, Op::Open)?;

@@ -19,13 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Dir, Store};
-use crate::base::error::{Cause, Op, Result};
-use crate::base::limits;
+use crate::base::error::{Op, Result};
 use crate::base::path::RelPath;
+use crate::base::{limits, process};
 use crate::model::entry::Metadata;
 use dir::PosixDir;
 
@@ -49,6 +47,7 @@ pub struct PosixStore {
 /// What all handles of one store share.
 struct Shared {
     symlinks: Symlinks,
+    need: Need,
     open_dirs: AtomicUsize,
     open_dirs_max: usize,
     /// This process's user and group, to see which files need no chown.
@@ -58,19 +57,62 @@ struct Shared {
     refused: AtomicU32,
 }
 
+/// What a tree is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Its directories are listed: the right to read them is needed.
+    Listing,
+    /// Entries are reached through its directories: the right to search them is enough.
+    Passage,
+}
+
+/// How a tree is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenAs {
+    /// Links below the root.
+    pub symlinks: Symlinks,
+    /// A link that is the root's own last component.
+    pub root_links: Symlinks,
+    /// See [`Need`].
+    pub need: Need,
+    /// Other ranks make directories here, which this node may see a little later: what is not there
+    /// yet, be it the root, is waited for.
+    pub is_growing: bool,
+}
+
+impl Default for OpenAs {
+    /// For listing, as it is, with its own links kept.
+    fn default() -> Self {
+        Self {
+            symlinks: Symlinks::Keep,
+            root_links: Symlinks::Follow,
+            need: Need::Listing,
+            is_growing: false,
+        }
+    }
+}
+
 impl PosixStore {
     /// Opens the directory at `path`, resolved as the operator gave it.
-    pub fn open(path: &[u8], symlinks: Symlinks) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(OsStr::from_bytes(path), flags, Mode::empty())
-            .map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
+    pub fn open(path: &[u8], open_as: OpenAs) -> Result<Self> {
+        let links = match open_as.root_links {
+            Symlinks::Follow => OFlags::empty(),
+            Symlinks::Keep => OFlags::NOFOLLOW,
+        };
+        let open = || {
+            resolve::open_for(open_as.need, links, |flags| {
+                rustix::fs::open(OsStr::from_bytes(path), flags, Mode::empty())
+            })
+        };
+        let root = if open_as.is_growing { visible::until_visible(open) } else { open() };
         Ok(Self {
-            root,
-            is_growing: false,
+            root: root.map_err(|errno| Op::Open.errno(errno.raw_os_error()))?,
+            is_growing: open_as.is_growing,
             shared: Arc::new(Shared {
-                symlinks,
+                symlinks: open_as.symlinks,
+                need: open_as.need,
                 open_dirs: AtomicUsize::new(0),
-                open_dirs_max: open_dirs_max(),
+                open_dirs_max: limits::open_dirs_max(process::descriptors_max()),
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
                 refused: AtomicU32::new(0),
@@ -78,26 +120,15 @@ impl PosixStore {
         })
     }
 
-    /// Opens the directory at `path`, a tree in which other ranks make directories: what is not there
-    /// yet, be it the root, is waited for.
-    pub fn open_growing(path: &[u8], symlinks: Symlinks) -> Result<Self> {
-        let mut last = Op::Open.errno(libc::ENOENT);
-        let opened = visible::until_visible(|| {
-            Self::open(path, symlinks).map_err(|error| {
-                last = error;
-                match error.cause {
-                    Cause::System(errno) => Errno::from_raw_os_error(errno),
-                    _ => Errno::IO,
-                }
-            })
-        });
-        opened.map(|store| Self { is_growing: true, ..store }).map_err(|_| last)
+    /// Attributes of the root.
+    pub fn root_metadata(&self) -> Result<Metadata> {
+        attributes::stat_fd(&self.root)
     }
 }
 
 impl Store for PosixStore {
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        let open = || resolve::open_dir(&self.root, path, self.shared.symlinks);
+        let open = || resolve::open_dir(&self.root, path, self.shared.symlinks, self.shared.need);
         let fd = if self.is_growing { visible::until_visible(open) } else { open() }
             .map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
         Ok(Arc::new(PosixDir::new(fd, &self.shared)))
@@ -120,16 +151,23 @@ pub fn make_dir_path(path: &[u8], mode: u32) -> Result<()> {
         .map_err(|errno| Op::MakeDir.errno(errno.raw_os_error()))
 }
 
-/// Lets this process open as many files as it may. To be called once, before any store is opened.
-pub fn raise_open_file_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where that is refused, the lower limit holds and `open_dirs_max` follows it.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-}
-
-/// Directory handles for queued work: a quarter of what the process may open, since source and target
-/// each keep theirs, and files need some too.
-fn open_dirs_max() -> usize {
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(allowed / 4).unwrap_or(usize::MAX).min(limits::OPEN_DIRS_MAX)
+/// Whether the directory at `path` is `above`, or somewhere below it. Goes up by handle, so that no
+/// depth is too great. False where there is no such directory.
+pub fn is_below(path: &[u8], above: &Metadata) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open(OsStr::from_bytes(path), flags, Mode::empty());
+    let mut below: Option<Metadata> = None;
+    while let Ok(directory) = at {
+        let Ok(here) = attributes::stat_fd(&directory) else { return false };
+        if here.is_same_file(above) {
+            return true;
+        }
+        // The root of the file system is its own parent.
+        if below.is_some_and(|below| below.is_same_file(&here)) {
+            return false;
+        }
+        below = Some(here);
+        at = rustix::fs::openat(&directory, c"..", flags, Mode::empty());
+    }
+    false
 }

@@ -18,7 +18,12 @@ pub struct CommonArgs {
     pub verbose: u8,
 
     /// Seconds between two lines of progress; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(..=31_536_000)
+    )]
     pub progress: u64,
 
     /// Print events and summary to standard output as JSON, one object a line

@@ -1,7 +1,5 @@
 //! The only place that writes to standard output and standard error.
 
-#![allow(clippy::print_stderr, reason = "this is where it belongs")]
-
 use std::io::{IsTerminal, Write};
 
 use indicatif::ProgressBar;
@@ -19,8 +17,8 @@ impl Console {
     /// One line of talk.
     pub fn talk(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
         }
     }
 
@@ -50,6 +48,8 @@ pub fn is_watched() -> bool {
 }
 
 /// A line for users that must come out even without a session.
+///
+/// Where standard error takes no more there is nobody to tell; the work goes on.
 pub fn say(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

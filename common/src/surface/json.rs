@@ -1,21 +1,13 @@
 //! Events as JSON, one object a line, for programs: `"v":1` in each.
 
-use base64::Engine;
 use serde_json::{Value, json};
 
 use crate::base::error::Failure;
+use crate::model::line::json_path;
 use crate::model::tally::{Kinds, Tally};
 
 /// Version of the events.
 const VERSION: u32 = 1;
-
-/// A path: `{"text":…}` where it is UTF-8, `{"bytes":base64}` where it is not.
-pub fn path(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => json!({ "text": text }),
-        Err(_) => json!({ "bytes": base64::engine::general_purpose::STANDARD.encode(bytes) }),
-    }
-}
 
 /// One event as a line.
 pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
@@ -33,7 +25,7 @@ pub fn failure(failure: &Failure) -> Vec<u8> {
     event(
         "failure",
         json!({
-            "path": path(&failure.path),
+            "path": json_path(&failure.path),
             "side": failure.side,
             "op": failure.error.op.to_string(),
             "cause": failure.error.cause.code(),

@@ -36,7 +36,7 @@ impl Progress {
         let now = self.began.elapsed();
         let due = !self.interval.is_zero() && now >= self.next_at;
         if due {
-            self.next_at = now + self.interval;
+            self.next_at = now.saturating_add(self.interval);
         }
         due
     }

@@ -11,7 +11,7 @@ use super::cli::{self, CommonArgs, Parsed};
 use super::console::{self, Console};
 use super::team::Team;
 use crate::base::exit::Exit;
-use crate::base::process::current_umask;
+use crate::base::process::{current_umask, raise_descriptor_limit};
 use crate::comm::collective::broadcast;
 use crate::comm::launcher::{self, Launch};
 use crate::comm::mailbox::Mailbox;
@@ -81,7 +81,7 @@ fn run_joined<A: ToolArgs>(
     // Launchers start ranks with masks of their own; the user's is rank 0's.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
     log_to_stderr(args.common().verbose, mail.comm().rank());
-    crate::store::posix::raise_open_file_limit();
+    raise_descriptor_limit();
     let team = Team::meet(mail);
     let exit = work(&mut Session { tool, mail, team, mpi }, args);
     broadcast(mail, is_root.then_some(exit))

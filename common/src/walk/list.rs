@@ -1,29 +1,74 @@
 //! The walk for its own sake: counts entries, and lists them where that is asked for.
 
+use std::ffi::CString;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account, Gathered};
+use super::batch::NameBatch;
 use super::place::Place;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
-use crate::base::error::{Error, Side};
+use crate::base::error::{Cause, Error, Failure, Side};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::line::{LineFormat, LineWriter};
 use crate::model::notice::Notice;
+use crate::model::placement::Given;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::Store;
+use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks};
 
 /// A tree to walk, open on this rank.
 pub struct WalkRoot {
     /// The tree.
     pub source: Box<dyn Store>,
-    /// Its path as the user wrote it.
+    /// Its path, for messages.
     pub shown: Vec<u8>,
+    /// What the user wrote.
+    pub given: Vec<u8>,
+    /// The one entry that is meant, where that is not a directory.
+    pub single: Option<CString>,
+}
+
+impl WalkRoot {
+    /// Opens what the operator named: a directory, also through a link, or the directory of another
+    /// entry.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn open(path: &[u8], symlinks: Symlinks) -> Result<Self, Failure> {
+        let failed = |error| account::failure(Side::Source, path, b"", error);
+        let open_as = OpenAs { symlinks, ..OpenAs::default() };
+        let given = Given::new(path);
+        match (PosixStore::open(path, open_as), &given.last_name) {
+            (Err(error), Some(name)) if error.cause == Cause::System(libc::ENOTDIR) => {
+                let name = CString::new(name.clone()).map_err(|_| failed(error))?;
+                let open_as = OpenAs { need: Need::Passage, ..open_as };
+                let parent = given.parent();
+                let source = PosixStore::open(&parent, open_as).map_err(failed)?;
+                let shown = if parent == b"." { Vec::new() } else { parent };
+                Ok(Self { source: Box::new(source), shown, given: given.path, single: Some(name) })
+            }
+            (opened, _) => Ok(Self {
+                source: Box::new(opened.map_err(failed)?),
+                shown: path.to_vec(),
+                given: given.path,
+                single: None,
+            }),
+        }
+    }
+
+    fn seed(&self, index: u32) -> WalkTask {
+        let place = Arc::new(Place::root_of(index));
+        let Some(name) = &self.single else { return WalkTask::List(place) };
+        let mut batch = NameBatch::default();
+        batch.push(name, Hint::Unknown);
+        WalkTask::Batch(place, batch)
+    }
 }
 
 /// What the operator wants of a walk.
@@ -31,8 +76,8 @@ pub struct WalkRoot {
 pub struct ListOptions {
     /// How to list the entries, if at all.
     pub lines: Option<LineFormat>,
-    /// Symbolic links are followed, so a loop is possible.
-    pub follows: bool,
+    /// What to do with symbolic links.
+    pub symlinks: Symlinks,
 }
 
 /// One rank's part of a walk.
@@ -68,7 +113,7 @@ impl<'c> ListJob<'c> {
         crew: &Crew<'_, Self>,
     ) {
         let below = path::join(place.path().as_bytes(), name);
-        let shown = &self.roots[usize::from(place.root())].shown;
+        let shown = &self.roots[place.root() as usize].shown;
         let failure = account::failure(Side::Source, shown, &below, error);
         self.account.fail(failure, &mut hand.gathered, crew);
     }
@@ -83,7 +128,7 @@ impl<'c> ListJob<'c> {
     ) {
         hand.gathered.tally.meet(metadata);
         if let Some(writer) = &mut hand.writer {
-            let shown = &self.roots[usize::from(place.root())].shown;
+            let shown = &self.roots[place.root() as usize].shown;
             let below = path::join(place.path().as_bytes(), name);
             writer.write(&path::join(shown, &below), metadata, &mut hand.gathered.lines);
             hand.gathered.send_lines(crew, false);
@@ -96,10 +141,8 @@ impl<'c> ListJob<'c> {
         hand: &mut ListHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Error> {
-        // With links kept, a link is looked at like anything else.
-        let hint = if self.options.follows { entry.hint } else { Hint::Unknown };
         let store = self.source(entry.place.root());
-        let metadata = super::look(&Visit { hint, ..*entry }, store)?;
+        let metadata = super::look(entry, store, self.options.symlinks)?;
         if metadata.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
@@ -142,8 +185,8 @@ impl Job for ListJob<'_> {
 }
 
 impl Visitor for ListJob<'_> {
-    fn source(&self, root: u16) -> &dyn Store {
-        &*self.roots[usize::from(root)].source
+    fn source(&self, root: u32) -> &dyn Store {
+        &*self.roots[root as usize].source
     }
 
     fn enter(
@@ -174,7 +217,7 @@ impl Visitor for ListJob<'_> {
     }
 }
 
-/// The first tasks of a walk of so many roots.
-pub fn seeds(roots: usize) -> Vec<WalkTask> {
-    (0..roots as u16).map(|root| WalkTask::List(Arc::new(Place::root_of(root)))).collect()
+/// The first tasks of a walk of these roots.
+pub fn seeds(roots: &[WalkRoot]) -> Vec<WalkTask> {
+    roots.iter().zip(0..).map(|(root, index)| root.seed(index)).collect()
 }

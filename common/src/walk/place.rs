@@ -14,7 +14,7 @@ use crate::store::{Dir, Store};
 ///
 /// On the wire it is root and path; handles stay on the rank that opened them.
 pub struct Place {
-    root: u16,
+    root: u32,
     path: RelPath,
     /// The counterpart was made by this job, so it is empty but for what this job puts there.
     fresh: AtomicBool,
@@ -25,7 +25,8 @@ pub struct Place {
 /// A directory handle, opened when it is first needed.
 #[derive(Default)]
 struct Handle {
-    opened: OnceLock<Arc<dyn Dir>>,
+    /// A failure is kept too: many tasks would each wait for it again.
+    opened: OnceLock<Result<Arc<dyn Dir>>>,
     /// The parent and the name in it, while the parent was open anyway: one call instead of a path.
     near: Option<(Arc<dyn Dir>, std::ffi::CString)>,
 }
@@ -41,18 +42,16 @@ impl std::fmt::Debug for Place {
 
 impl Handle {
     fn get(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        if let Some(dir) = self.opened.get() {
-            return Ok(Arc::clone(dir));
-        }
-        let dir = match &self.near {
-            Some((parent, name)) => parent.open_dir(name)?,
-            None => store.open_dir(path)?,
+        let open = || match &self.near {
+            Some((parent, name)) => parent.open_dir(name),
+            None => store.open_dir(path),
         };
-        Ok(Arc::clone(self.opened.get_or_init(|| dir)))
+        self.opened.get_or_init(open).clone()
     }
 
     fn of_child(&self, name: &Name, store: &dyn Store) -> Self {
         let parent = self.opened.get().filter(|_| store.has_spare_handles());
+        let parent = parent.and_then(|opened| opened.as_ref().ok());
         let near = parent.map(|parent| (Arc::clone(parent), name.to_owned()));
         Self { opened: OnceLock::new(), near }
     }
@@ -60,11 +59,11 @@ impl Handle {
 
 impl Place {
     /// A root itself.
-    pub fn root_of(root: u16) -> Self {
+    pub fn root_of(root: u32) -> Self {
         Self::new(root, RelPath::root())
     }
 
-    fn new(root: u16, path: RelPath) -> Self {
+    fn new(root: u32, path: RelPath) -> Self {
         Self {
             root,
             path,
@@ -75,7 +74,7 @@ impl Place {
     }
 
     /// Index of the root it is below.
-    pub fn root(&self) -> u16 {
+    pub fn root(&self) -> u32 {
         self.root
     }
 
@@ -144,7 +143,7 @@ impl Serialize for Place {
 /// From another rank: the path is checked to stay below its root.
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let (root, path, fresh) = <(u16, Vec<u8>, bool)>::deserialize(deserializer)?;
+        let (root, path, fresh) = <(u32, Vec<u8>, bool)>::deserialize(deserializer)?;
         let path = RelPath::checked(&path)
             .ok_or_else(|| serde::de::Error::custom("path of a directory is torn"))?;
         let place = Self::new(root, path);

@@ -3,13 +3,15 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, StatxFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens, statx,
+    AtFlags, Gid, Mode, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown,
+    futimens, statx, utimensat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
 
 use super::Symlinks;
 use crate::base::error::{Op, Result};
+use crate::base::path::Name;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Time, Times};
 
 /// Attributes of `name` in a directory.
@@ -67,6 +69,28 @@ pub(super) fn set(fd: impl AsFd, attributes: &Attributes, known: Option<Owner>) 
     }
     if let Some(times) = &attributes.times {
         futimens(&fd, &timestamps(times)).map_err(|errno| failed(Op::SetTimes, errno))?;
+    }
+    Ok(kept)
+}
+
+/// The same for a directory on which no handle for reading can be had, named in its own handle.
+pub(super) fn set_by_name(fd: impl AsFd, name: &Name, attributes: &Attributes) -> Result<Kept> {
+    let mut kept = Kept::All;
+    let flags = AtFlags::empty();
+    if let Some(Owner { uid, gid }) = attributes.owner {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        if chownat(&fd, name, Some(uid), Some(gid), flags).is_err() {
+            kept = Kept::AllButOwner;
+        }
+    }
+    if let Some(mode) = attributes.mode {
+        let lost = if kept == Kept::All { 0 } else { SET_ID_BITS };
+        chmodat(&fd, name, Mode::from_raw_mode(mode & !lost), flags)
+            .map_err(|errno| failed(Op::SetMode, errno))?;
+    }
+    if let Some(times) = &attributes.times {
+        utimensat(&fd, name, &timestamps(times), flags)
+            .map_err(|errno| failed(Op::SetTimes, errno))?;
     }
     Ok(kept)
 }

@@ -15,8 +15,8 @@ use rustix::io::Errno;
 
 use super::file::PosixFile;
 use super::staged::PosixStaged;
-use super::{Shared, Symlinks, attributes};
-use crate::base::error::{Op, Result};
+use super::{Shared, Symlinks, attributes, resolve};
+use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata};
@@ -68,14 +68,18 @@ impl Dir for PosixDir {
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | self.nofollow();
-        let fd = openat(&self.fd, name, flags, Mode::empty())
-            .map_err(|errno| failed(Op::Open, errno))?;
-        Ok(Arc::new(Self::new(fd, &self.shared)))
+        let fd = resolve::open_for(self.shared.need, self.nofollow(), |flags| {
+            openat(&self.fd, name, flags, Mode::empty())
+        });
+        Ok(Arc::new(Self::new(fd.map_err(|errno| failed(Op::Open, errno))?, &self.shared)))
     }
 
     fn stat(&self, name: &Name) -> Result<Metadata> {
         attributes::stat(&self.fd, name, self.shared.symlinks)
+    }
+
+    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
+        attributes::stat(&self.fd, name, Symlinks::Follow)
     }
 
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
@@ -97,7 +101,7 @@ impl Dir for PosixDir {
             Ok(()) => Ok(Made::New),
             Err(Errno::EXIST) => match attributes::stat(&self.fd, name, Symlinks::Keep)?.kind {
                 Kind::Directory => Ok(Made::Existed),
-                _ => Err(Op::MakeDir.failed(crate::base::error::Cause::KindDiffers)),
+                _ => Err(Op::MakeDir.failed(Cause::KindDiffers)),
             },
             Err(errno) => Err(failed(Op::MakeDir, errno)),
         }
@@ -127,7 +131,13 @@ impl Dir for PosixDir {
     }
 
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
-        attributes::set(&self.fd, attributes, None)
+        match attributes::set(&self.fd, attributes, None) {
+            // A handle for passage only: the directory is named through itself.
+            Err(error) if error.cause == Cause::System(libc::EBADF) => {
+                attributes::set_by_name(&self.fd, c".", attributes)
+            }
+            other => other,
+        }
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -166,9 +176,7 @@ impl PosixDir {
 /// A file may not replace a directory: say so, rather than "Is a directory".
 pub(super) fn rename_failed(errno: Errno) -> crate::base::error::Error {
     match errno {
-        Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => {
-            Op::Rename.failed(crate::base::error::Cause::KindDiffers)
-        }
+        Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => Op::Rename.failed(Cause::KindDiffers),
         errno => failed(Op::Rename, errno),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-use super::Symlinks;
+use super::{Need, Symlinks};
 use crate::base::limits;
 use crate::base::path::RelPath;
 
@@ -20,21 +20,45 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 /// The kernel or a sandbox does not have openat2(2).
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
+/// Opens a directory for what is needed: where it may not be read, the right to search it is enough
+/// for passage.
+pub(super) fn open_for(
+    need: Need,
+    extra: OFlags,
+    open: impl Fn(OFlags) -> Result<OwnedFd, Errno>,
+) -> Result<OwnedFd, Errno> {
+    match open(DIRECTORY | extra) {
+        Err(Errno::ACCESS) if need == Need::Passage => open(DIRECTORY | extra | OFlags::PATH),
+        other => other,
+    }
+}
+
 /// Opens the directory at `path` below `root`.
 pub(super) fn open_dir(
     root: &OwnedFd,
     path: &RelPath,
     symlinks: Symlinks,
+    need: Need,
+) -> Result<OwnedFd, Errno> {
+    open_for(need, OFlags::empty(), |flags| open_below(root, path, symlinks, flags))
+}
+
+fn open_below(
+    root: &OwnedFd,
+    path: &RelPath,
+    symlinks: Symlinks,
+    flags_at_end: OFlags,
 ) -> Result<OwnedFd, Errno> {
     if path.is_root() {
-        return openat(root, c".", DIRECTORY, Mode::empty());
+        return openat(root, c".", flags_at_end, Mode::empty());
     }
     let mut segments = segments(path.as_bytes()).peekable();
     let mut at: Option<OwnedFd> = None;
     while let Some(segment) = segments.next() {
         let from = at.as_ref().map_or(root.as_fd(), AsFd::as_fd);
         // On the way down the right to search a directory is enough.
-        let flags = if segments.peek().is_some() { DIRECTORY | OFlags::PATH } else { DIRECTORY };
+        let on_the_way = segments.peek().is_some();
+        let flags = if on_the_way { DIRECTORY | OFlags::PATH } else { flags_at_end };
         at = Some(open_segment(from, segment, flags, symlinks)?);
     }
     at.ok_or(Errno::NOENT)
@@ -151,7 +175,7 @@ mod tests {
             path = path.child(&name);
         }
         assert!(path.as_bytes().len() > 2 * PATH_BYTES_MAX);
-        let opened = open_dir(&root, &path, Symlinks::Keep).unwrap();
+        let opened = open_dir(&root, &path, Symlinks::Keep, Need::Listing).unwrap();
         let inode = |fd: &OwnedFd| rustix::fs::fstat(fd).unwrap().st_ino;
         assert_eq!(inode(&opened), inode(&at));
     }
