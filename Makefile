@@ -8,8 +8,9 @@ ifeq ($(MPI),site)
   export MPICC ?= mpicc
   MPIEXEC ?= mpiexec
 else
-  export MPICC ?= mpicc.$(MPI)
-  MPIEXEC ?= mpiexec.$(MPI)
+  # Not from the environment: Debian's plain mpicc may be the other one's.
+  export MPICC = mpicc.$(MPI)
+  MPIEXEC = mpiexec.$(MPI)
 endif
 ifeq ($(MPI),openmpi)
   # Open MPI refuses root and more ranks than cores unless told that both are meant.
@@ -39,7 +40,7 @@ lint: setup
 	$(CARGO) clippy --profile checked --locked --workspace --all-targets -- -D warnings
 
 bench: setup-test build
-	scripts/bench.sh $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
+	scripts/bench.py $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
 
 setup:
 	@scripts/setup.sh build $(MPI) $(MPICC) $(MPIEXEC)
