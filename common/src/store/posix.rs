@@ -7,6 +7,7 @@
 
 mod attributes;
 mod dir;
+mod failed;
 mod file;
 mod resolve;
 mod staged;

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::path::Arg;
 
 use super::Symlinks;
+use super::failed::failed;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Time, Times};
@@ -113,9 +114,4 @@ fn set_owner(fd: impl AsFd, owner: Owner) -> Result<Kept> {
 pub(super) fn timestamps(times: &Times) -> Timestamps {
     let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps { last_access: spec(times.atime), last_modification: spec(times.mtime) }
-}
-
-/// An operation failed with an `errno`.
-pub(super) fn failed(op: Op, errno: Errno) -> crate::base::error::Error {
-    op.errno(errno.raw_os_error())
 }

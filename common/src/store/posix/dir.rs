@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
+use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::staged::PosixStaged;
 use super::{Shared, Symlinks, attributes, resolve};
@@ -21,7 +22,6 @@ use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata};
 use crate::store::{Dir, Made, NewSymlink, SourceFile, StagedFile};
-use attributes::failed;
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
@@ -170,14 +170,6 @@ impl PosixDir {
                 .map_err(|errno| failed(Op::SetTimes, errno))?;
         }
         Ok(kept)
-    }
-}
-
-/// A file may not replace a directory: say so, rather than "Is a directory".
-pub(super) fn rename_failed(errno: Errno) -> crate::base::error::Error {
-    match errno {
-        Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => Op::Rename.failed(Cause::KindDiffers),
-        errno => failed(Op::Rename, errno),
     }
 }
 

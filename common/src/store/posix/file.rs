@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustix::io::{pread, retry_on_intr};
 
 use super::Shared;
-use super::attributes::{failed, stat_fd};
+use super::attributes::stat_fd;
+use super::failed::failed;
 use crate::base::error::{Op, Result};
 use crate::model::entry::Metadata;
 use crate::store::SourceFile;

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, Mode, OFlags, copy_file_range, openat, renameat, unlinkat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
-use super::attributes::{self, failed};
-use super::dir::rename_failed;
+use super::attributes;
+use super::failed::{failed, rename_failed};
 use super::{Shared, visible};
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
