@@ -10,8 +10,10 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return 0
-    ldconfig -p 2>/dev/null | grep -q 'libclang[-.]' && return 0
-    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* >/dev/null 2>&1
+    for library in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so*; do
+        [ -e "$library" ] && return 0
+    done
+    has llvm-config && [ -e "$(llvm-config --libdir)/libclang.so" ]
 }
 
 # need WHAT APT-PACKAGES DNF-PACKAGES

@@ -23,9 +23,14 @@ fn as_nobody(command: &Command) -> Command {
     words
 }
 
-/// Whether a file can be read by anyone: a toolchain below a closed home cannot be run by another user.
-fn nobody_can_run(tool: &Command) -> bool {
-    run(as_nobody(tool).arg("--version")).code == Some(0)
+/// A copy of dcp where everybody can run it: a build below a closed home is out of others' reach.
+fn dcp_for_anyone() -> (tempfile::TempDir, Command) {
+    let programs = temp();
+    let dcp = programs.path().join("dcp");
+    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
+    let dcp = Command::new(dcp);
+    assert_eq!(run(as_nobody(&dcp).arg("--version")).code, Some(0));
+    (programs, dcp)
 }
 
 #[test]
@@ -38,11 +43,7 @@ fn one_line_each_for_what_cannot_be_read_and_the_rest_is_copied() {
     for path in ["s/bad", "s/closed"] {
         fs::set_permissions(at(path), Permissions::from_mode(0o000)).unwrap();
     }
-    let programs = temp();
-    let dcp = programs.path().join("dcp");
-    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
-    let dcp = Command::new(dcp);
-    assert!(nobody_can_run(&dcp));
+    let (_programs, dcp) = dcp_for_anyone();
     let ended = run(as_nobody(&dcp).args([at("s"), at("t")])).expect(23);
     assert_eq!(fs::read(at("t/good")).unwrap(), b"x");
     let lines: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("denied")).collect();
@@ -61,10 +62,8 @@ fn a_user_who_may_not_give_files_away_gets_one_warning_and_no_set_id_bits() {
     let at = |path: &str| work.path().join(path);
     trees::write(&at("s/f"), b"x");
     fs::set_permissions(at("s/f"), Permissions::from_mode(0o6755)).unwrap();
-    let programs = temp();
-    let dcp = programs.path().join("dcp");
-    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
-    let ended = run(as_nobody(&Command::new(dcp)).arg("-p").args([at("s"), at("t")])).expect(0);
+    let (_programs, dcp) = dcp_for_anyone();
+    let ended = run(as_nobody(&dcp).arg("-p").args([at("s"), at("t")])).expect(0);
     assert!(ended.stdout.contains("owner not kept"), "{}", ended.stdout);
     let mode = fs::metadata(at("t/f")).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode, 0o755);
@@ -283,10 +282,8 @@ fn directories_that_may_be_searched_but_not_read_are_good_enough() {
     fs::create_dir(at("drop")).unwrap();
     fs::set_permissions(at("closed"), Permissions::from_mode(0o711)).unwrap();
     fs::set_permissions(at("drop"), Permissions::from_mode(0o1733)).unwrap();
-    let programs = temp();
-    let dcp = programs.path().join("dcp");
-    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
-    run(as_nobody(&Command::new(dcp)).args([at("closed/f"), at("drop")])).expect(0);
+    let (_programs, dcp) = dcp_for_anyone();
+    run(as_nobody(&dcp).args([at("closed/f"), at("drop")])).expect(0);
     assert_eq!(fs::read(at("drop/f")).unwrap(), b"x");
 }
 

@@ -27,6 +27,8 @@ pub struct Reporter {
     json: bool,
     console: Console,
     progress: Progress,
+    /// A bar instead of lines.
+    with_bar: bool,
     bar_interval: Duration,
     /// Where the lines of a list go; standard output where there is no file.
     list: Option<ListFile>,
@@ -53,9 +55,10 @@ impl Reporter {
             quiet: args.quiet,
             verbose: args.verbose > 0,
             json: args.json,
-            console: Console { bar: with_bar.then(|| progress::bar(tool)), output_failed: false },
+            console: Console::default(),
+            with_bar,
             progress: Progress::new(tool, verb, interval),
-            bar_interval: Duration::ZERO,
+            bar_interval: Duration::from_millis(300),
             list: None,
             shown: BTreeMap::new(),
             latest: vec![Tally::default(); ranks as usize],
@@ -173,7 +176,7 @@ impl Reporter {
     }
 
     fn show_bar(&mut self, totals: &Tally, errors: u64) {
-        let Some(bar) = &self.console.bar else { return };
+        let bar = self.console.bar.get_or_insert_with(|| progress::bar(self.tool));
         bar.set_length(totals.found_bytes.max(1));
         bar.set_position(totals.copied_bytes);
         bar.set_message(self.progress.body(totals, errors));
@@ -195,7 +198,7 @@ impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporte
     }
 
     fn tick(&mut self) {
-        if self.console.bar.is_some() {
+        if self.with_bar {
             if self.progress.elapsed() >= self.bar_interval {
                 self.bar_interval = self.progress.elapsed() + Duration::from_millis(250);
                 let totals = self.totals();
