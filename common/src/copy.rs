@@ -15,6 +15,7 @@ mod policy;
 pub mod root;
 mod small;
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +60,8 @@ impl From<WalkTask> for CopyTask {
 /// One rank's part of the copy.
 pub struct CopyJob<'c> {
     roots: &'c [CopyRoot],
+    /// Device and inode of the directories that are copied to: a walk that comes there copies itself.
+    target_roots: HashSet<(u64, u64)>,
     options: &'c CopyOptions,
     rank: Rank,
     staged_names: AtomicU64,
@@ -94,8 +97,10 @@ impl<T> At<T> for Result<T, Error> {
 impl<'c> CopyJob<'c> {
     /// The part of rank `rank` in copying `roots`.
     pub fn new(roots: &'c [CopyRoot], options: &'c CopyOptions, rank: Rank) -> Self {
+        let targets = roots.iter().filter_map(|root| root.target_metadata);
         Self {
             roots,
+            target_roots: targets.map(|target| (target.device, target.inode)).collect(),
             options,
             rank,
             staged_names: AtomicU64::new(0),
@@ -132,6 +137,14 @@ impl<'c> CopyJob<'c> {
         }
     }
 
+    /// The same for messages, in which a directory itself has no name.
+    fn target_name_bytes<'n>(&'n self, place: &Place, name: &'n [u8]) -> &'n [u8] {
+        match &self.root(place).renamed {
+            Some(renamed) if place.path().is_root() && !name.is_empty() => renamed.to_bytes(),
+            _ => name,
+        }
+    }
+
     /// A name that no other file has: the job's random number, the rank, a count.
     fn staged_name(&self) -> CString {
         let count = self.staged_names.fetch_add(1, Ordering::Relaxed);
@@ -151,6 +164,10 @@ impl<'c> CopyJob<'c> {
         let shown = match trouble.side {
             Side::Source => &root.shown_source,
             Side::Target => &root.shown_target,
+        };
+        let name = match trouble.side {
+            Side::Source => name,
+            Side::Target => self.target_name_bytes(place, name),
         };
         let below = path::join(place.path().as_bytes(), name);
         let failure = account::failure(trouble.side, shown, &below, trouble.error);
@@ -201,6 +218,7 @@ impl<'c> CopyJob<'c> {
         crew: &Crew<'_, Self>,
     ) {
         if self.options.dry_run {
+            let name = self.target_name_bytes(place, name);
             let below = path::join(place.path().as_bytes(), name);
             let shown = path::join(&self.root(place).shown_target, &below);
             write_plan(self.options.plan_as, what, &shown, &mut hand.gathered.lines);
@@ -239,7 +257,21 @@ impl<'c> CopyJob<'c> {
     ) -> Result<Visited, Trouble> {
         let metadata = walk::look(entry, &*self.root(entry.place).source, self.options.symlinks)
             .at(Side::Source)?;
+        if metadata.kind == Kind::Directory && entry.hint == Hint::Symlink {
+            self.refuse_target(entry)?;
+        }
         self.visit_kind(entry, metadata.kind, hand, crew)
+    }
+
+    /// A followed link may lead to where this job writes: what it makes there would be copied again,
+    /// and so on.
+    fn refuse_target(&self, entry: &Visit<'_>) -> Result<(), Trouble> {
+        let reached = entry.dir.open_dir(entry.name).at(Side::Source)?;
+        let targets = self.roots.iter().filter_map(|root| root.target_metadata);
+        if targets.into_iter().any(|target| reached.is_below(&target)) {
+            return Err(Op::Follow.failed(Cause::LeadsToTarget)).at(Side::Source);
+        }
+        Ok(())
     }
 }
 
@@ -302,8 +334,7 @@ impl Visitor for CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
         hand.gathered.tally.meet(metadata);
-        let target_root = self.root(place).target_metadata;
-        if target_root.is_some_and(|target| target.is_same_file(metadata)) {
+        if self.target_roots.contains(&(metadata.device, metadata.inode)) {
             let error = Op::Copy.failed(Cause::TargetInside);
             self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
             return Err(Skip);

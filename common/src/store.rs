@@ -68,9 +68,9 @@ pub trait Dir: Send + Sync {
     /// Gives the directory itself these attributes.
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept>;
 
-    /// The directory's path as the kernel knows it, where there is one; for messages only.
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+    /// Whether this directory is `above`, or somewhere below it, as far as the store can tell.
+    fn is_below(&self, above: &Metadata) -> bool {
+        self.metadata().is_ok_and(|here| here.is_same_file(above))
     }
 }
 

@@ -184,6 +184,15 @@ fn one_missing_source_of_several_does_not_stop_the_others() {
     let ended = run(ranks(2, "dcp").args([at("missing"), at("s"), at("t")])).expect(23);
     assert_eq!(fs::read(at("t/s/f")).unwrap(), b"x");
     assert_eq!(ended.stderr.matches("No such file or directory").count(), 1, "{}", ended.stderr);
+    // Nor does one that may not be read.
+    let (_programs, dcp) = dcp_for_anyone();
+    trees::write(&at("closed/f"), b"x");
+    fs::set_permissions(at("closed"), Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(at("u")).unwrap();
+    fs::set_permissions(at("u"), Permissions::from_mode(0o777)).unwrap();
+    run(as_nobody(&dcp).args([at("closed"), at("s"), at("u")])).expect(23);
+    assert_eq!(fs::read(at("u/s/f")).unwrap(), b"x");
+    assert!(!at("u/closed").exists());
 }
 
 #[test]
@@ -272,6 +281,12 @@ fn few_descriptors_are_enough_for_many_files_large_and_small() {
     dcp.args((0..500).map(|file| many.join(format!("d0000/f{file:05}")))).arg(&target);
     run(&mut in_shell("ulimit -n 100; exec ", &dcp)).expect(0);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 500);
+    let target = work.path().join("trees");
+    fs::create_dir(&target).unwrap();
+    let mut dcp = alone("dcp");
+    dcp.arg("-p").args((0..300).map(|number| source.join(format!("d{number}")))).arg(&target);
+    run(&mut in_shell("ulimit -n 100; exec ", &dcp)).expect(0);
+    run(Command::new("diff").arg("-r").args([&source, &target])).expect(0);
 }
 
 #[test]

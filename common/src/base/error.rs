@@ -24,6 +24,8 @@ pub enum Cause {
     Collides,
     /// The target is inside the source.
     TargetInside,
+    /// A symbolic link that is to be followed leads to where the job writes.
+    LeadsToTarget,
     /// What has the name at the target is a device, a FIFO or a socket.
     NotReplaceable,
     /// Following this symbolic link would lead back to a directory above it.
@@ -56,6 +58,7 @@ impl Cause {
             Self::SameFile => "same-file".into(),
             Self::Collides => "collides".into(),
             Self::TargetInside => "target-inside".into(),
+            Self::LeadsToTarget => "leads-to-target".into(),
             Self::NotReplaceable => "not-replaceable".into(),
             Self::Loop => "loop".into(),
             Self::Dangling => "dangling".into(),
@@ -77,6 +80,9 @@ impl fmt::Display for Cause {
             Self::Collides => f.write_str("another source becomes the same target"),
             Self::TargetInside => {
                 f.write_str("the target is inside it, so the copy would copy itself")
+            }
+            Self::LeadsToTarget => {
+                f.write_str("symbolic link leads into the target, so the copy would copy itself")
             }
             Self::NotReplaceable => {
                 f.write_str("a device, FIFO or socket has this name; it is left alone")

@@ -35,6 +35,10 @@ pub const THREADS_MAX: u32 = 1024;
 /// Stack of an I/O thread: its buffers are on the heap.
 pub const THREAD_STACK_BYTES: usize = 512 << 10;
 
+/// Tries to start the first I/O thread, [`CREW_WINDOW_MAX`] apart. Each costs one of its places, so this
+/// is less than the fewest threads a rank may be given by default.
+pub const THREAD_TRIES_MAX: u32 = 25;
+
 /// How often the number of I/O threads is reconsidered while they wait for storage now and then.
 pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
 /// How often in any case: several timer ticks.

@@ -77,8 +77,8 @@ enum Unplaced {
 struct Placing {
     source: Given,
     is_directory: bool,
-    /// The target is what the operator wrote, without a name put behind it.
-    is_spelled: bool,
+    /// It goes into a directory, under its own name.
+    keeps_name: bool,
     target_path: Vec<u8>,
 }
 
@@ -99,8 +99,8 @@ impl Placing {
         let is_directory = metadata.kind == Kind::Directory;
         let target_path =
             place(&given, is_directory, target, target_is, sources).map_err(Unplaced::Refusal)?;
-        let is_spelled = target_path == target.path;
-        let placing = Self { source: given, is_directory, is_spelled, target_path };
+        let keeps_name = target_path != target.path;
+        let placing = Self { source: given, is_directory, keeps_name, target_path };
         match placing.overlap(&metadata) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
             None => Ok(placing),
@@ -129,27 +129,29 @@ impl Placing {
 
 impl CopyPlan {
     fn add(&mut self, placing: Placing) {
-        let Placing { source, is_directory, is_spelled, target_path } = placing;
+        let Placing { source, is_directory, keeps_name, target_path } = placing;
         let target_is = RootTarget::Existing;
-        if is_directory {
+        if is_directory && !keeps_name {
             let (source, target) = (source.path, target_path);
-            self.roots.push(RootPlan { source, target, target_is, is_spelled, singles: None });
+            self.roots.push(RootPlan { source, target, target_is, singles: None });
             return;
         }
         let target = Given::new(&target_path);
         let (name, target_name) = (last_name(&source), last_name(&target));
         let (source, target) = (source.parent(), target.parent());
-        let renamed = (name != target_name).then_some(target_name);
+        if name != target_name {
+            let singles = Some(Singles { names: vec![name], renamed: Some(target_name) });
+            self.roots.push(RootPlan { source, target, target_is, singles });
+            return;
+        }
         // Entries of one directory share its handles: there may be thousands of them (dcp * target).
-        let neighbours = self
-            .roots
-            .last_mut()
-            .filter(|root| root.source == source && root.target == target && renamed.is_none());
-        match neighbours.and_then(|root| root.singles.as_mut()) {
+        let shares = |root: &&mut RootPlan| root.source == source && root.target == target;
+        let neighbour = self.roots.iter_mut().rev().find(shares);
+        match neighbour.and_then(|root| root.singles.as_mut()) {
             Some(singles) if singles.renamed.is_none() => singles.names.push(name),
             _ => {
-                let singles = Some(Singles { names: vec![name], renamed });
-                self.roots.push(RootPlan { source, target, target_is, is_spelled: true, singles });
+                let singles = Some(Singles { names: vec![name], renamed: None });
+                self.roots.push(RootPlan { source, target, target_is, singles });
             }
         }
     }
@@ -178,8 +180,7 @@ fn last_name(given: &Given) -> CString {
 
 fn make_root_target(root: &RootPlan, options: &CopyOptions) -> Result<RootTarget, Failure> {
     let at_target = |error| account::failure(Side::Target, &root.target, b"", error);
-    let links = if root.is_spelled { Symlinks::Follow } else { Symlinks::Keep };
-    match posix::stat_path(&root.target, links) {
+    match posix::stat_path(&root.target, Symlinks::Follow) {
         Ok(metadata) if metadata.kind == Kind::Directory => return Ok(RootTarget::Existing),
         Ok(_) => return Err(at_target(Op::MakeDir.failed(Cause::KindDiffers))),
         Err(error) if !error.cause.is_vanished() => return Err(at_target(error)),

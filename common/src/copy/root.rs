@@ -12,7 +12,7 @@ use crate::base::limits::BATCH_NAMES_MAX;
 use crate::model::entry::{Hint, Metadata};
 use crate::store::Store;
 use crate::store::dry_run::DryRunStore;
-use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks};
+use crate::store::posix::{Need, OpenAs, PosixStore};
 use crate::walk::WalkTask;
 use crate::walk::account;
 use crate::walk::batch::NameBatch;
@@ -27,14 +27,11 @@ pub struct RootPlan {
     pub target: Vec<u8>,
     /// What is at the target now.
     pub target_is: RootTarget,
-    /// The operator spelled the target's last name, so a link there is meant; one at a name that was
-    /// put behind it is not followed.
-    pub is_spelled: bool,
-    /// The entries that are meant; `None` for a whole directory.
+    /// The entries that are meant; `None` for the contents of a whole directory.
     pub singles: Option<Singles>,
 }
 
-/// Single entries of a directory.
+/// Single entries of a directory; a tree that goes into a directory under its own name is one, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Singles {
     /// Their names.
@@ -84,7 +81,7 @@ impl RootPlan {
         Ok(CopyRoot {
             source: Box::new(source),
             target,
-            target_metadata: target_metadata.filter(|_| self.singles.is_none()),
+            target_metadata,
             shown_source: shown(&self.source),
             shown_target: shown(&self.target),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
@@ -99,8 +96,8 @@ impl RootPlan {
             return Ok((Box::new(DryRunStore::<PosixStore>::new(None)), None));
         }
         let open_as = OpenAs {
-            root_links: if self.is_spelled { Symlinks::Follow } else { Symlinks::Keep },
             need: Need::Passage,
+            below: Need::Passage,
             is_growing: !options.dry_run,
             ..OpenAs::default()
         };

@@ -61,14 +61,16 @@ pub fn run<J: Job>(
         let mut workers = workers.into_iter();
         let mut start = |count: u32| -> u32 {
             let mut started = 0;
-            for worker in workers.by_ref().take(count as usize) {
+            while started < count
+                && let Some(worker) = workers.next()
+            {
                 let pool = &pool;
                 let thread = std::thread::Builder::new()
                     .name(format!("io-{}", rank.0))
                     .stack_size(limits::THREAD_STACK_BYTES)
                     .spawn_scoped(scope, move || work(job, pool, &worker, rank));
                 if let Err(error) = thread {
-                    tracing::warn!(%error, "no more threads may be started here");
+                    tracing::debug!(%error, "no more threads may be started here");
                     break;
                 }
                 started += 1;
@@ -148,8 +150,7 @@ struct MainThread<'m, 'c, J: Job> {
 
 impl<J: Job> MainThread<'_, '_, J> {
     fn run_to_end(&mut self, start: &mut impl FnMut(u32) -> u32) {
-        self.threads = start(self.growth.first());
-        assert!(self.threads > 0, "this rank may not start any thread");
+        self.start_first(start);
         let mut nap = Nap::new();
         while !self.reactor.is_done() {
             if self.local.pool.has_panicked() || self.local.undecodable {
@@ -162,6 +163,22 @@ impl<J: Job> MainThread<'_, '_, J> {
             }
             if !self.reactor.is_done() {
                 std::thread::park_timeout(nap.next_nap());
+            }
+        }
+    }
+
+    /// A thread of the phase before may still count against a limit for a moment.
+    fn start_first(&mut self, start: &mut impl FnMut(u32) -> u32) {
+        let mut tries = 0;
+        while self.threads == 0 {
+            self.threads = start(self.growth.first());
+            tries += 1;
+            if self.threads == 0 && tries >= limits::THREAD_TRIES_MAX {
+                tracing::error!("this process may not start any thread; raise ulimit -u");
+                self.local.mail.comm().abort(Exit::Unusable);
+            }
+            if self.threads == 0 {
+                std::thread::sleep(limits::CREW_WINDOW_MAX);
             }
         }
     }

@@ -72,10 +72,10 @@ pub enum Need {
 pub struct OpenAs {
     /// Links below the root.
     pub symlinks: Symlinks,
-    /// A link that is the root's own last component.
-    pub root_links: Symlinks,
-    /// See [`Need`].
+    /// What the root itself is for.
     pub need: Need,
+    /// What the directories below it are for.
+    pub below: Need,
     /// Other ranks make directories here, which this node may see a little later: what is not there
     /// yet, be it the root, is waited for.
     pub is_growing: bool,
@@ -86,8 +86,8 @@ impl Default for OpenAs {
     fn default() -> Self {
         Self {
             symlinks: Symlinks::Keep,
-            root_links: Symlinks::Follow,
             need: Need::Listing,
+            below: Need::Listing,
             is_growing: false,
         }
     }
@@ -96,12 +96,8 @@ impl Default for OpenAs {
 impl PosixStore {
     /// Opens the directory at `path`, resolved as the operator gave it.
     pub fn open(path: &[u8], open_as: OpenAs) -> Result<Self> {
-        let links = match open_as.root_links {
-            Symlinks::Follow => OFlags::empty(),
-            Symlinks::Keep => OFlags::NOFOLLOW,
-        };
         let open = || {
-            resolve::open_for(open_as.need, links, |flags| {
+            resolve::open_for(open_as.need, OFlags::empty(), |flags| {
                 rustix::fs::open(OsStr::from_bytes(path), flags, Mode::empty())
             })
         };
@@ -111,7 +107,7 @@ impl PosixStore {
             is_growing: open_as.is_growing,
             shared: Arc::new(Shared {
                 symlinks: open_as.symlinks,
-                need: open_as.need,
+                need: open_as.below,
                 open_dirs: AtomicUsize::new(0),
                 open_dirs_max: limits::open_dirs_max(process::descriptors_max()),
                 uid: rustix::process::geteuid().as_raw(),
@@ -152,23 +148,9 @@ pub fn make_dir_path(path: &[u8], mode: u32) -> Result<()> {
         .map_err(|errno| Op::MakeDir.errno(errno.raw_os_error()))
 }
 
-/// Whether the directory at `path` is `above`, or somewhere below it. Goes up by handle, so that no
-/// depth is too great. False where there is no such directory.
+/// Whether the directory at `path` is `above`, or somewhere below it. False where there is no such
+/// directory.
 pub fn is_below(path: &[u8], above: &Metadata) -> bool {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut at = rustix::fs::open(OsStr::from_bytes(path), flags, Mode::empty());
-    let mut below: Option<Metadata> = None;
-    while let Ok(directory) = at {
-        let Ok(here) = attributes::stat_fd(&directory) else { return false };
-        if here.is_same_file(above) {
-            return true;
-        }
-        // The root of the file system is its own parent.
-        if below.is_some_and(|below| below.is_same_file(&here)) {
-            return false;
-        }
-        below = Some(here);
-        at = rustix::fs::openat(&directory, c"..", flags, Mode::empty());
-    }
-    false
+    let here = rustix::fs::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
+    here.is_ok_and(|here| resolve::is_below(here, above))
 }

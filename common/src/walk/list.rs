@@ -9,7 +9,7 @@ use super::account::{self, Account, Gathered};
 use super::batch::NameBatch;
 use super::place::Place;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
-use crate::base::error::{Cause, Error, Failure, Side};
+use crate::base::error::{Error, Failure, Side};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kind, Metadata};
@@ -20,7 +20,7 @@ use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::Store;
-use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks};
+use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks, stat_path};
 
 /// A tree to walk, open on this rank.
 pub struct WalkRoot {
@@ -44,8 +44,10 @@ impl WalkRoot {
         let failed = |error| account::failure(Side::Source, path, b"", error);
         let open_as = OpenAs { symlinks, ..OpenAs::default() };
         let given = Given::new(path);
+        let is_directory = |metadata: &Metadata| metadata.kind == Kind::Directory;
+        let is_entry = |path| stat_path(path, Symlinks::Keep).is_ok_and(|it| !is_directory(&it));
         match (PosixStore::open(path, open_as), &given.last_name) {
-            (Err(error), Some(name)) if error.cause == Cause::System(libc::ENOTDIR) => {
+            (Err(error), Some(name)) if !given.means_contents && is_entry(path) => {
                 let name = CString::new(name.clone()).map_err(|_| failed(error))?;
                 let open_as = OpenAs { need: Need::Passage, ..open_as };
                 let parent = given.parent();

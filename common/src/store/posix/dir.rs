@@ -1,7 +1,7 @@
 //! An open directory.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
+use super::resolve::UP;
 use super::staged::PosixStaged;
 use super::{Shared, Symlinks, attributes, resolve};
 use crate::base::error::{Cause, Op, Result};
@@ -140,8 +141,9 @@ impl Dir for PosixDir {
         }
     }
 
-    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.fd.as_fd())
+    fn is_below(&self, above: &Metadata) -> bool {
+        let here = openat(&self.fd, c".", UP, Mode::empty());
+        here.is_ok_and(|here| resolve::is_below(here, above))
     }
 }
 

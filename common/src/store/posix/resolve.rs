@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-use super::{Need, Symlinks};
+use super::{Need, Symlinks, attributes};
 use crate::base::limits;
 use crate::base::path::RelPath;
+use crate::model::entry::Metadata;
 
 /// Bytes of one path that the kernel takes (`PATH_MAX` with its NUL).
 const PATH_BYTES_MAX: usize = 4095;
@@ -40,6 +41,8 @@ pub(super) fn open_dir(
     symlinks: Symlinks,
     need: Need,
 ) -> Result<OwnedFd, Errno> {
+    // The root is open already, for whatever it is needed.
+    let need = if path.is_root() { Need::Passage } else { need };
     open_for(need, OFlags::empty(), |flags| open_below(root, path, symlinks, flags))
 }
 
@@ -131,6 +134,28 @@ fn open_by_components(
         at = Some(opened);
     }
     at.ok_or(Errno::NOENT)
+}
+
+/// How directories are opened on the way up.
+pub(super) const UP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Whether a directory is `above`, or somewhere below it. Goes up by handle, so no depth is too great.
+pub(super) fn is_below(directory: OwnedFd, above: &Metadata) -> bool {
+    let mut at = Ok(directory);
+    let mut below: Option<Metadata> = None;
+    while let Ok(directory) = at {
+        let Ok(here) = attributes::stat_fd(&directory) else { return false };
+        if here.is_same_file(above) {
+            return true;
+        }
+        // The root of the file system is its own parent.
+        if below.is_some_and(|below| below.is_same_file(&here)) {
+            return false;
+        }
+        below = Some(here);
+        at = openat(&directory, c"..", UP, Mode::empty());
+    }
+    false
 }
 
 #[cfg(test)]
