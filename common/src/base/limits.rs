@@ -47,8 +47,9 @@ pub const CREW_WINDOW_MAX: Duration = Duration::from_millis(20);
 /// Share of its CPU that a rank must leave unused before it starts more I/O threads.
 pub const CREW_BUSY_SHARE: f64 = 0.7;
 
-/// Serialised tasks in one answer to a thief: within the eager limit of common MPI libraries.
-pub const STEAL_BYTES_MAX: usize = 48 << 10;
+/// Serialised tasks in one answer to a thief: some ten thousand names, so that a rank that waits long for
+/// its processor between two questions still gets its share.
+pub const STEAL_BYTES_MAX: usize = 128 << 10;
 
 /// Largest message that is accepted: above it, the input is torn or foreign.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;

@@ -23,6 +23,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Times a thread gave up its processor to wait for something.
     pub waits: u64,
+    /// Times a thread was made to give it up to another.
+    pub preemptions: u64,
 }
 
 /// Usage of all threads.
@@ -45,7 +47,11 @@ fn usage(who: libc::c_int) -> Usage {
     let duration = |time: libc::timeval| {
         Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
     };
-    Usage { cpu: duration(usage.ru_utime) + duration(usage.ru_stime), waits: usage.ru_nvcsw as u64 }
+    Usage {
+        cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+        waits: usage.ru_nvcsw as u64,
+        preemptions: usage.ru_nivcsw as u64,
+    }
 }
 
 /// Lets this process open as many files as it may. To be called once, before many are opened.

@@ -240,7 +240,11 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
         let all = usage_of_process();
         let main = usage_of_thread();
-        let usage = Usage { cpu: all.cpu, waits: all.waits.saturating_sub(main.waits) };
+        let usage = Usage {
+            cpu: all.cpu,
+            waits: all.waits.saturating_sub(main.waits),
+            preemptions: all.preemptions.saturating_sub(main.preemptions),
+        };
         let crew = growth::Crew {
             threads: self.threads,
             idle: pool.sleepers(),

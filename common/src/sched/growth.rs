@@ -83,7 +83,9 @@ impl Growth {
         self.window = Some((now, crew.usage));
         let used = crew.usage.cpu.saturating_sub(then.cpu).as_secs_f64() / wall.as_secs_f64();
         let usable = self.cpu_share.min(f64::from(crew.threads));
-        if used > usable * limits::CREW_BUSY_SHARE {
+        // More often pushed aside than waiting: other processes want this CPU, too.
+        let preempted = crew.usage.preemptions.saturating_sub(then.preemptions);
+        if used > usable * limits::CREW_BUSY_SHARE || preempted > waits {
             Advice::Keep
         } else if crew.queued == 0 {
             Advice::Divide
@@ -101,7 +103,7 @@ mod tests {
     fn after(wall_us: u64, cpu_us: u64, waits: u64, threads: u32, queued: u32) -> Advice {
         let mut growth = Growth::new(32, 2.0);
         let at = |wall_us, cpu_us, waits| {
-            let usage = Usage { cpu: Duration::from_micros(cpu_us), waits };
+            let usage = Usage { cpu: Duration::from_micros(cpu_us), waits, preemptions: 0 };
             (Duration::from_micros(wall_us), Crew { threads, idle: 0, queued, usage })
         };
         let (begin, crew) = at(500, 700, 3);
@@ -134,6 +136,20 @@ mod tests {
     fn cpu_time_that_is_a_tick_late_misleads_nobody() {
         assert_eq!(after(1000, 0, 0, 2, 100), Advice::Keep);
         assert_eq!(after(20_000, 2 * 16_000, 0, 2, 100), Advice::Keep);
+    }
+
+    #[test]
+    fn threads_that_others_push_aside_are_enough() {
+        let mut growth = Growth::new(32, 0.5);
+        let crew = |cpu_ms, preemptions| Crew {
+            threads: 1,
+            idle: 0,
+            queued: 100,
+            usage: Usage { cpu: Duration::from_millis(cpu_ms), waits: 0, preemptions },
+        };
+        assert_eq!(growth.advise(Duration::ZERO, crew(0, 0)), Advice::Keep);
+        assert_eq!(growth.advise(Duration::from_millis(20), crew(4, 5)), Advice::Keep);
+        assert_eq!(growth.advise(Duration::from_millis(40), crew(8, 5)), Advice::Start(1));
     }
 
     #[test]
