@@ -7,6 +7,13 @@ use std::process::Command;
 use suite_tests::job::{Ended, alone, ranks, run, tool};
 use suite_tests::trees;
 
+/// One test at a time: how work and memory spread over ranks shows only while nothing else takes the
+/// processors.
+fn alone_here() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn temp() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
     tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
@@ -14,6 +21,7 @@ fn temp() -> tempfile::TempDir {
 
 #[test]
 fn totals_agree_with_find() {
+    let _turn = alone_here();
     let tree = trees::real_tree();
     let listed =
         run(Command::new("find").arg(&tree).args(["-printf", "%y %s\\n"])).expect(0).stdout;
@@ -32,6 +40,7 @@ fn totals_agree_with_find() {
 
 #[test]
 fn lists_name_every_entry_once_whatever_its_name() {
+    let _turn = alone_here();
     let work = temp();
     let tree = work.path().join("tree");
     trees::awkward_tree(&tree);
@@ -76,6 +85,7 @@ fn decode_base64(text: &str) -> Vec<u8> {
 
 #[test]
 fn one_directory_of_200_000_files_is_shared_by_all_ranks() {
+    let _turn = alone_here();
     let work = temp();
     let tree = work.path().join("wide");
     trees::wide_directory(&tree, 200_000);
@@ -93,6 +103,7 @@ fn one_directory_of_200_000_files_is_shared_by_all_ranks() {
 
 #[test]
 fn memory_does_not_grow_with_the_number_of_entries() {
+    let _turn = alone_here();
     let work = temp();
     let peak = |entries: usize| {
         let tree = work.path().join(entries.to_string());
@@ -114,6 +125,7 @@ fn largest_peak(ended: &Ended) -> u64 {
 
 #[test]
 fn a_missing_path_is_said_and_the_others_are_walked() {
+    let _turn = alone_here();
     let work = temp();
     trees::small_files(&work.path().join("here"), 2, 3);
     let missing = work.path().join("missing");

@@ -61,11 +61,6 @@ impl SimNetwork {
     pub fn take_arrivals(&self) -> Vec<(Duration, Rank)> {
         std::mem::take(&mut self.inner.borrow_mut().arrivals)
     }
-
-    /// Messages sent so far.
-    pub fn sent(&self) -> u64 {
-        self.inner.borrow().sent
-    }
 }
 
 /// One simulated rank.

@@ -88,15 +88,6 @@ impl Reporter {
         }
     }
 
-    /// A warning about the whole job.
-    pub fn warn(&mut self, text: &str) {
-        if self.json {
-            self.console.result(&json::event("warning", json!({ "message": text })));
-        } else if !self.quiet {
-            self.console.talk(&format!("{}: warning: {text}", self.tool));
-        }
-    }
-
     /// Why nothing can be done.
     pub fn refuse(&mut self, text: &str) {
         if self.json {

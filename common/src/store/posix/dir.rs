@@ -88,7 +88,7 @@ impl Dir for PosixDir {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = openat(&self.fd, name, flags | self.nofollow(), Mode::empty())
             .map_err(|errno| failed(Op::Open, errno))?;
-        Ok(Box::new(PosixFile::new(fd, &self.shared)))
+        Ok(Box::new(PosixFile::new(fd)))
     }
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {

@@ -1,11 +1,9 @@
 //! A file open for reading.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::io::{pread, retry_on_intr};
 
-use super::Shared;
 use super::attributes::stat_fd;
 use super::failed::failed;
 use crate::base::error::{Op, Result};
@@ -14,12 +12,11 @@ use crate::store::SourceFile;
 
 pub(super) struct PosixFile {
     fd: OwnedFd,
-    _shared: Arc<Shared>,
 }
 
 impl PosixFile {
-    pub fn new(fd: OwnedFd, shared: &Arc<Shared>) -> Self {
-        Self { fd, _shared: Arc::clone(shared) }
+    pub fn new(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 }
 
