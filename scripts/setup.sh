@@ -10,8 +10,11 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return 0
-    for library in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /usr/lib/*/libclang*.so*; do
-        [ -e "$library" ] && return 0
+    # Not libclang-cpp, which is another library.
+    for dir in /usr/lib/llvm-*/lib /usr/lib* /usr/lib/*; do
+        for library in "$dir"/libclang.so* "$dir"/libclang-[0-9]*.so*; do
+            [ -e "$library" ] && return 0
+        done
     done
     has llvm-config && [ -e "$(llvm-config --libdir)/libclang.so" ]
 }
