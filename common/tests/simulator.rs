@@ -65,8 +65,12 @@ struct SimWork<'l> {
 }
 
 impl LocalWork for SimWork<'_> {
-    fn is_hungry(&self) -> bool {
-        self.idle_workers > 0 && self.queue.is_empty()
+    fn has_idle_threads(&self) -> bool {
+        self.idle_workers > 0
+    }
+
+    fn queued(&self) -> u32 {
+        self.queue.len() as u32
     }
 
     fn is_passive(&self) -> bool {
@@ -77,12 +81,13 @@ impl LocalWork for SimWork<'_> {
         self.posted
     }
 
-    fn give(&mut self) -> Parcel {
-        let half = self.queue.len().div_ceil(2);
-        let tasks: Vec<u64> = self.queue.drain(..half).collect();
-        let bytes = tasks.iter().flat_map(|task| task.to_le_bytes()).collect();
-        Parcel { count: half as u32, bytes }
+    fn give(&mut self, tasks: u32) -> Parcel {
+        let count = self.queue.len().min(tasks as usize);
+        let bytes = self.queue.drain(..count).flat_map(u64::to_le_bytes).collect();
+        Parcel { count: count as u32, bytes }
     }
+
+    fn divide(&mut self) {}
 
     fn take(&mut self, parcel: Parcel) {
         for task in parcel.bytes.chunks_exact(8) {
@@ -234,7 +239,7 @@ impl<'l> SimJob<'l> {
         if reactor.is_done() {
             return;
         }
-        let ask = reactor.ask_at().filter(|_| work.is_hungry());
+        let ask = reactor.ask_at(work);
         let wave = (rank == 0 && work.is_passive()).then(|| now + Duration::from_micros(100));
         if let Some(at) = ask.into_iter().chain(wave).min() {
             let at = at.max(now + Duration::from_micros(20));

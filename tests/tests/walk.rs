@@ -89,16 +89,17 @@ fn one_directory_of_200_000_files_is_shared_by_all_ranks() {
     let work = temp();
     let tree = work.path().join("wide");
     trees::wide_directory(&tree, 200_000);
-    // The whole walk takes 0.15 s, in which a busy machine may leave one of the ranks out: so the best
-    // of three runs counts.
+    // The whole walk takes 0.12 s, in which the kernel may leave one of the ranks without a processor:
+    // so the middle one of three runs counts.
     let smallest_share = || {
         let summary = run(ranks(4, "dwalk").arg("--json").arg(&tree)).expect(0).summary();
         assert_eq!(summary["totals"]["found"]["files"], 200_000);
         let ranks = summary["ranks"].as_array().unwrap().clone();
         ranks.iter().map(|rank| rank["tally"]["examined"].as_u64().unwrap()).min().unwrap()
     };
-    let shares: Vec<u64> = (0..3).map(|_| smallest_share()).collect();
-    assert!(shares.iter().any(|share| *share >= 20_000), "smallest share of a rank: {shares:?}");
+    let mut shares = [smallest_share(), smallest_share(), smallest_share()];
+    shares.sort_unstable();
+    assert!(shares[1] >= 20_000, "smallest share of a rank: {shares:?}");
 }
 
 #[test]

@@ -10,8 +10,9 @@ pub const BATCH_NAMES_MAX: usize = 256;
 pub const LIST_BUFFER_BYTES: usize = 64 << 10;
 
 /// Queued tasks above which a listing works on its own names instead of queueing more: what keeps
-/// memory flat in a directory of any size.
-pub const QUEUED_TASKS_MAX: usize = 512;
+/// memory flat in a directory of any size, and lets the rank that lists have a share in the rest. While
+/// others have nothing to do, the names it works on are divided, so it is soon back at the listing.
+pub const QUEUED_TASKS_MAX: usize = 64;
 
 /// Bytes copied in one batch of small files before the rest is offered to others.
 pub const BATCH_BYTES_MAX: u64 = 32 << 20;
@@ -71,6 +72,10 @@ pub const NAP_MAX: Duration = Duration::from_millis(1);
 pub const NAP_IDLE: Duration = Duration::from_millis(4);
 /// How long nothing must happen before the nap grows to [`NAP_IDLE`].
 pub const NAP_IDLE_AFTER: Duration = Duration::from_millis(100);
+
+/// A thief asks again when this part of what it last got is left: an answer may take as long as the
+/// victim's main thread waits for a processor, a time slice of some milliseconds.
+pub const STEAL_AHEAD_DIVISOR: u32 = 3;
 
 /// First pause of a thief after a refusal; it doubles up to [`steal_pause_max`].
 pub const STEAL_PAUSE_MIN: Duration = Duration::from_micros(50);

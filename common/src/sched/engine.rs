@@ -284,8 +284,12 @@ impl<J: Job> Local<'_, '_, J> {
 }
 
 impl<J: Job> LocalWork for Local<'_, '_, J> {
-    fn is_hungry(&self) -> bool {
-        self.pool.sleepers() > 0 && self.pool.queued() <= 0
+    fn has_idle_threads(&self) -> bool {
+        self.pool.sleepers() > 0
+    }
+
+    fn queued(&self) -> u32 {
+        self.pool.queued().max(0) as u32
     }
 
     fn is_passive(&self) -> bool {
@@ -296,14 +300,18 @@ impl<J: Job> LocalWork for Local<'_, '_, J> {
         self.pool.posted()
     }
 
-    fn give(&mut self) -> Parcel {
+    fn give(&mut self, tasks: u32) -> Parcel {
         let mut parcel = Parcel::default();
-        self.pool.give_half(|task| {
+        self.pool.give(tasks, |task| {
             parcel.count += 1;
             parcel.bytes.extend(encode(&task));
             parcel.bytes.len() < limits::STEAL_BYTES_MAX
         });
         parcel
+    }
+
+    fn divide(&mut self) {
+        self.pool.want();
     }
 
     fn take(&mut self, parcel: Parcel) {

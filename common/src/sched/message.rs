@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 /// One message of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// "I have nothing to do": asks for work.
-    Ask,
+    /// Asks for work: of what the victim has queued beyond `queued`, what the thief has left itself.
+    Ask {
+        /// Tasks the thief has queued; 0 is "I have nothing to do".
+        queued: u32,
+    },
     /// The answer: tasks, or none.
     Give(Parcel),
     /// The termination wave of that number reaches this rank from above.

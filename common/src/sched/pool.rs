@@ -141,12 +141,10 @@ impl<T> Pool<T> {
         Some(task)
     }
 
-    /// For another rank: tasks until `accept` has had enough, half of what waits at most; where
-    /// nothing waits, running tasks are asked to divide.
-    pub fn give_half(&self, mut accept: impl FnMut(T) -> bool) {
-        let half = (self.queued().max(0) + 1) / 2;
-        self.wanted.store(half == 0, Ordering::Relaxed);
-        for _ in 0..half {
+    /// For another rank: up to `tasks` of what waits, until `accept` has had enough.
+    pub fn give(&self, tasks: u32, mut accept: impl FnMut(T) -> bool) {
+        self.wanted.store(false, Ordering::Relaxed);
+        for _ in 0..tasks {
             let Some(task) = self.take_oldest() else { return };
             let enough = !accept(task);
             self.release();

@@ -13,8 +13,11 @@ use crate::comm::collective::children;
 
 /// A rank's own tasks, as the protocol sees them.
 pub trait LocalWork {
-    /// Threads are idle and nothing is queued.
-    fn is_hungry(&self) -> bool;
+    /// Threads have nothing to do.
+    fn has_idle_threads(&self) -> bool;
+
+    /// Tasks that are queued.
+    fn queued(&self) -> u32;
 
     /// Nothing is queued, nothing runs, nothing is held open.
     fn is_passive(&self) -> bool;
@@ -22,9 +25,11 @@ pub trait LocalWork {
     /// Letters and notices posted so far, sent or still on their way out.
     fn posted(&self) -> u64;
 
-    /// Takes the older half of the queued tasks out, bounded in bytes; nothing where nothing is
-    /// queued: then more should be queued soon, for others to have.
-    fn give(&mut self) -> Parcel;
+    /// Takes up to `tasks` of the queued tasks out, the oldest first, bounded in bytes.
+    fn give(&mut self, tasks: u32) -> Parcel;
+
+    /// Others have nothing to do, nor is anything queued here: more should be queued soon.
+    fn divide(&mut self);
 
     /// Queues tasks from another rank.
     fn take(&mut self, parcel: Parcel);
@@ -88,9 +93,13 @@ impl Reactor {
         Counters { waves: self.termination.waves(), ..self.counters }
     }
 
-    /// When this rank would next ask for work; `None` while an answer is awaited.
-    pub fn ask_at(&self) -> Option<Duration> {
-        self.thief.ask_at()
+    /// When this rank would next ask for work; `None` while it has enough or awaits an answer.
+    pub fn ask_at(&self, work: &impl LocalWork) -> Option<Duration> {
+        self.thief.ask_at().filter(|_| self.is_hungry(work))
+    }
+
+    fn is_hungry(&self, work: &impl LocalWork) -> bool {
+        self.thief.is_hungry(work.queued(), work.has_idle_threads())
     }
 
     /// Handles one message.
@@ -103,7 +112,7 @@ impl Reactor {
         out: &mut Vec<(Rank, Message)>,
     ) {
         match message {
-            Message::Ask => self.answer(from, work, out),
+            Message::Ask { queued } => self.answer(from, queued, work, out),
             Message::Give(parcel) => self.receive(now, parcel, work),
             Message::Wave(wave) => self.termination.on_wave(wave, out),
             Message::Report { wave, sent, received } => {
@@ -133,11 +142,11 @@ impl Reactor {
         if work.wants_stop() && self.stop == StopState::Running {
             self.ask_to_stop(work, out);
         }
-        if work.is_hungry()
+        if self.is_hungry(work)
             && let Some(victim) = self.thief.victim(now)
         {
             self.counters.steals_asked += 1;
-            out.push((victim, Message::Ask));
+            out.push((victim, Message::Ask { queued: work.queued() }));
         }
         // Passive first, posted second: a passive rank posts nothing more.
         if work.is_passive() {
@@ -147,8 +156,19 @@ impl Reactor {
         }
     }
 
-    fn answer(&mut self, thief: Rank, work: &mut impl LocalWork, out: &mut Vec<(Rank, Message)>) {
-        let parcel = work.give();
+    /// Shares evenly: half of what this rank has more than the thief.
+    fn answer(
+        &mut self,
+        thief: Rank,
+        thief_queued: u32,
+        work: &mut impl LocalWork,
+        out: &mut Vec<(Rank, Message)>,
+    ) {
+        let share = work.queued().saturating_sub(thief_queued).div_ceil(2);
+        if share == 0 && thief_queued == 0 {
+            work.divide();
+        }
+        let parcel = if share == 0 { Parcel::default() } else { work.give(share) };
         if parcel.count > 0 {
             self.counters.steals_given += 1;
             self.counters.tasks_given += u64::from(parcel.count);

@@ -1,5 +1,8 @@
 //! When a rank asks for work, and whom: one question at a time, to a random rank; after refusals it
 //! waits longer and longer.
+//!
+//! The first time it asks when it has nothing to do. Where there was plenty it asks again before all
+//! of it is done, so that its threads work on while the answer waits for the victim's processor.
 
 use std::time::Duration;
 
@@ -14,6 +17,8 @@ pub(super) struct Thief {
     waits_for_answer: bool,
     pause: Duration,
     ask_at: Duration,
+    /// Asks again when fewer tasks than these are queued.
+    low_water: u32,
 }
 
 impl Thief {
@@ -25,10 +30,16 @@ impl Thief {
             waits_for_answer: false,
             pause: limits::STEAL_PAUSE_MIN,
             ask_at: Duration::ZERO,
+            low_water: 0,
         }
     }
 
-    /// Whom to ask now, if anyone. To be called while this rank has idle threads and nothing queued.
+    /// This rank needs more, having so many tasks queued.
+    pub fn is_hungry(&self, queued: u32, has_idle_threads: bool) -> bool {
+        (queued == 0 && has_idle_threads) || queued < self.low_water
+    }
+
+    /// Whom to ask now, if anyone. To be called while this rank is hungry.
     pub fn victim(&mut self, now: Duration) -> Option<Rank> {
         if self.size < 2 || self.waits_for_answer || now < self.ask_at {
             return None;
@@ -41,6 +52,7 @@ impl Thief {
     /// The answer has come, with so many tasks.
     pub fn answered(&mut self, now: Duration, tasks: u32) {
         self.waits_for_answer = false;
+        self.low_water = tasks / limits::STEAL_AHEAD_DIVISOR;
         if tasks > 0 {
             self.pause = limits::STEAL_PAUSE_MIN;
             self.ask_at = now;
