@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::{Cause, Error, Op, Side};
 use crate::base::path::{self, Name};
 use crate::comm::Rank;
-use crate::model::entry::{Hint, Kept, Kind, Metadata};
+use crate::model::entry::{Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
@@ -202,10 +202,18 @@ impl<'c> CopyJob<'c> {
         }
     }
 
+    /// Extended attributes of a source entry, where the copy is to have them.
+    fn xattrs_of(
+        &self,
+        read: impl FnOnce() -> Result<Option<Xattrs>, Error>,
+    ) -> Result<Option<Xattrs>, Trouble> {
+        if self.options.preserve { read().at(Side::Source) } else { Ok(None) }
+    }
+
     /// An entry is complete at the target.
     fn copied(kind: Kind, kept: Kept, hand: &mut CopyHand) {
         hand.gathered.tally.copied.count(kind);
-        hand.gathered.tally.owner_not_kept += u64::from(kept == Kept::AllButOwner);
+        hand.gathered.tally.count_lost(kept);
     }
 
     /// A line of the plan, in a dry run.

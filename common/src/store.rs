@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::base::error::Result;
 use crate::base::path::{Name, RelPath};
-use crate::model::entry::{Attributes, Hint, Kept, Metadata};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 
 /// A tree below a root.
 pub trait Store: Send + Sync {
@@ -53,6 +53,10 @@ pub trait Dir: Send + Sync {
     /// Where a symbolic link points, byte for byte.
     fn read_link(&self, name: &Name) -> Result<Vec<u8>>;
 
+    /// The extended attributes that copies keep, of an entry or (without a name) of the directory
+    /// itself; `None` where the store keeps none.
+    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>>;
+
     /// Makes a directory; `mode` is subject to the process's umask.
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made>;
 
@@ -68,6 +72,20 @@ pub trait Dir: Send + Sync {
     /// Gives the directory itself these attributes.
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept>;
 
+    /// Gives an entry that is there, of that kind and no directory, these attributes.
+    fn set_entry_attributes(
+        &self,
+        name: &Name,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept>;
+
+    /// Removes an entry; a directory only when it is empty.
+    fn remove(&self, name: &Name, kind: Kind) -> Result<()>;
+
+    /// Gives an entry another name in this directory.
+    fn rename(&self, from: &Name, to: &Name) -> Result<()>;
+
     /// Whether this directory is `above`, or somewhere below it, as far as the store can tell.
     fn is_below(&self, above: &Metadata) -> bool {
         self.metadata().is_ok_and(|here| here.is_same_file(above))
@@ -75,7 +93,7 @@ pub trait Dir: Send + Sync {
 }
 
 /// A symbolic link to be made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NewSymlink<'n> {
     /// Where it points, byte for byte.
     pub points_to: &'n [u8],
@@ -100,6 +118,15 @@ pub enum Made {
 pub trait SourceFile: Send + Sync {
     /// Attributes now.
     fn metadata(&self) -> Result<Metadata>;
+
+    /// The extended attributes that copies keep; `None` where the store keeps none.
+    fn xattrs(&self) -> Result<Option<Xattrs>>;
+
+    /// From now on content is read from the storage, not from memory, as far as the system lets us:
+    /// what is cached of it is dropped first. False where that cannot be asked for.
+    fn bypass_cache(&self) -> bool {
+        false
+    }
 
     /// Reads at an offset; returns how many bytes, 0 only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;

@@ -40,6 +40,7 @@ fn grow(random: &mut fastrand::Rng) -> MemoryStore {
             owner: Some(Owner { uid: random.u32(0..9), gid: random.u32(0..9) }),
             mode: Some(random.u32(0..0o10000)),
             times: Some(Times { atime: mtime, mtime }),
+            ..Attributes::default()
         };
         match random.u8(0..10) {
             0..3 => {
@@ -79,10 +80,10 @@ fn picture(store: &dyn Store) -> Picture {
                 _ => Vec::new(),
             };
             let attributes = match metadata.kind {
-                Kind::Symlink => Attributes { mode: None, ..Attributes::all_of(&metadata) },
+                Kind::Symlink => Attributes { mode: None, ..Attributes::all_of(&metadata, None) },
                 // Directories' attributes are set by a phase of its own.
                 Kind::Directory => Attributes::default(),
-                _ => Attributes::all_of(&metadata),
+                _ => Attributes::all_of(&metadata, None),
             };
             picture.insert(path.as_bytes().to_vec(), (metadata.kind, content, attributes));
             if metadata.kind == Kind::Directory {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::base::error::{Cause, Op};
 use common::base::path::RelPath;
-use common::model::entry::{Attributes, Hint, Kind, Owner, Time, Times};
+use common::model::entry::{Attributes, Hint, Kind, Owner, Time, Times, Xattrs};
 use common::store::dry_run::DryRunStore;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
@@ -21,7 +21,7 @@ type Promise = fn(&dyn Dir, &dyn Store);
 
 /// Runs every promise against a fresh store each.
 fn keeps_its_promises(fresh: &dyn Fn() -> Box<dyn Store>) {
-    let promises: [(&str, Promise); 10] = [
+    let promises: [(&str, Promise); 13] = [
         ("an empty root lists nothing", empty_root),
         ("directories nest and are found by path", directories),
         ("a staged file is invisible under its name until it is committed", staging),
@@ -29,6 +29,9 @@ fn keeps_its_promises(fresh: &dyn Fn() -> Box<dyn Store>) {
         ("chunks written by several writers in any order make one file", chunks),
         ("a commit replaces a file but never a directory", replacing),
         ("attributes come back as they were set", attributes),
+        ("what is there is given attributes in place", attributes_in_place),
+        ("extended attributes come back, and no others", extended_attributes),
+        ("entries are removed and renamed, full directories are not removed", removing),
         ("links are kept byte for byte and never followed", links),
         ("any name works", names),
         ("what is missing says so", missing),
@@ -145,6 +148,7 @@ fn attributes(root: &dyn Dir, _: &dyn Store) {
         owner: Some(Owner { uid: 12_345, gid: 54_321 }),
         mode: Some(0o6751),
         times: Some(times),
+        xattrs: None,
     };
     let staged = root.stage_file(c".staged", c"file").unwrap();
     staged.commit(&wanted).unwrap();
@@ -152,8 +156,73 @@ fn attributes(root: &dyn Dir, _: &dyn Store) {
     root.open_dir(c"dir").unwrap().set_attributes(&wanted).unwrap();
     for name in [c"file", c"dir"] {
         let got = root.stat(name).unwrap();
-        assert_eq!(Attributes::all_of(&got), wanted, "{name:?}");
+        assert_eq!(Attributes::all_of(&got, None), wanted, "{name:?}");
     }
+}
+
+fn attributes_in_place(root: &dyn Dir, _: &dyn Store) {
+    put(root, c"file", b"content");
+    let points_to = b"nowhere";
+    let attributes = Attributes::default();
+    root.make_symlink(&NewSymlink { points_to, staged: c".staged", name: c"link", attributes })
+        .unwrap();
+    let time = Time { seconds: 7, nanoseconds: 8 };
+    let wanted = Attributes {
+        owner: Some(Owner { uid: 12_345, gid: 54_321 }),
+        mode: Some(0o6444),
+        times: Some(Times { atime: time, mtime: time }),
+        xattrs: None,
+    };
+    root.set_entry_attributes(c"file", Kind::File, &wanted).unwrap();
+    root.set_entry_attributes(c"link", Kind::Symlink, &wanted).unwrap();
+    assert_eq!(Attributes::all_of(&root.stat(c"file").unwrap(), None), wanted);
+    let link = root.stat(c"link").unwrap();
+    assert_eq!((link.kind, link.uid, link.mtime), (Kind::Symlink, 12_345, time));
+    assert_eq!(content(root, c"file"), b"content");
+    let missing = root.set_entry_attributes(c"missing", Kind::File, &wanted);
+    assert!(cause(missing).is_vanished());
+}
+
+fn extended_attributes(root: &dyn Dir, _: &dyn Store) {
+    let of = |pairs: &[(&str, &[u8])]| -> Xattrs {
+        pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect()
+    };
+    let with = |xattrs: &Xattrs| Attributes {
+        mode: Some(0o444),
+        xattrs: Some(Arc::new(xattrs.clone())),
+        ..Attributes::default()
+    };
+    let long = vec![0xff; 3000];
+    let first = of(&[("user.one", b"1\0\n"), ("user.long", &long)]);
+    let staged = root.stage_file(c".staged", c"file").unwrap();
+    assert_eq!(staged.commit(&with(&first)), Ok(common::model::entry::Kept::ALL));
+    assert_eq!(root.xattrs(Some(c"file")).unwrap(), Some(first.clone()));
+    assert_eq!(root.open_file(c"file").unwrap().xattrs().unwrap(), Some(first));
+    let second = of(&[("user.one", b"2"), ("user.empty", b"")]);
+    root.set_entry_attributes(c"file", Kind::File, &with(&second)).unwrap();
+    assert_eq!(root.xattrs(Some(c"file")).unwrap(), Some(second.clone()));
+    root.make_dir(c"dir", 0o755).unwrap();
+    let dir = root.open_dir(c"dir").unwrap();
+    dir.set_attributes(&with(&second)).unwrap();
+    assert_eq!(dir.xattrs(None).unwrap(), Some(second.clone()));
+    assert_eq!(root.xattrs(Some(c"dir")).unwrap(), Some(second));
+    assert!(cause(root.xattrs(Some(c"missing"))).is_vanished());
+}
+
+fn removing(root: &dyn Dir, _: &dyn Store) {
+    put(root, c"file", b"1");
+    root.make_dir(c"dir", 0o755).unwrap();
+    put(&*root.open_dir(c"dir").unwrap(), c"inside", b"2");
+    assert!(root.remove(c"dir", Kind::Directory).is_err(), "a full directory was removed");
+    root.rename(c"dir", c"moved").unwrap();
+    let moved = root.open_dir(c"moved").unwrap();
+    assert_eq!(content(&*moved, c"inside"), b"2");
+    moved.remove(c"inside", Kind::File).unwrap();
+    root.remove(c"moved", Kind::Directory).unwrap();
+    assert!(root.remove(c"file", Kind::Directory).is_err(), "a file is no directory");
+    root.remove(c"file", Kind::File).unwrap();
+    assert!(listing(root).is_empty());
+    assert!(cause(root.remove(c"file", Kind::File)).is_vanished());
 }
 
 fn links(root: &dyn Dir, store: &dyn Store) {

@@ -129,12 +129,15 @@ pub enum Op {
     SetOwner,
     SetMode,
     SetTimes,
+    GetXattrs,
+    SetXattrs,
     Close,
     Rename,
     Remove,
     Symlink,
     Follow,
     Copy,
+    Compare,
 }
 
 impl fmt::Display for Op {
@@ -151,12 +154,15 @@ impl fmt::Display for Op {
             Self::SetOwner => "set owner of",
             Self::SetMode => "set mode of",
             Self::SetTimes => "set times of",
+            Self::GetXattrs => "read extended attributes of",
+            Self::SetXattrs => "set extended attributes of",
             Self::Close => "close",
             Self::Rename => "rename to",
             Self::Remove => "remove",
             Self::Symlink => "make link",
             Self::Follow => "follow",
             Self::Copy => "copy",
+            Self::Compare => "compare",
         })
     }
 }

@@ -21,16 +21,18 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
+        let xattrs =
+            self.xattrs_of(|| place.source_dir(&*self.root(place).source)?.xattrs(None))?;
         let attributes = match self.make_here(place, metadata).at(Side::Target)? {
             Made::New => {
                 place.set_fresh();
                 self.plan_line("make directory", place, b"", hand, crew);
                 let inherited = self.inherited_bits(place, metadata).at(Side::Target)?;
-                policy::of_new_directory(self.options, metadata, inherited)
+                policy::of_new_directory(self.options, metadata, xattrs, inherited)
             }
             Made::Existed => {
                 let widened_from = self.widen(place).at(Side::Target)?;
-                policy::of_old_directory(self.options, metadata, widened_from)
+                policy::of_old_directory(self.options, metadata, xattrs, widened_from)
             }
         };
         if let Some(attributes) = attributes
@@ -38,7 +40,7 @@ impl CopyJob<'_> {
         {
             self.directories.add(place, &attributes);
         }
-        Self::copied(Kind::Directory, Kept::All, hand);
+        Self::copied(Kind::Directory, Kept::ALL, hand);
         Ok(())
     }
 

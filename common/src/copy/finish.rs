@@ -61,7 +61,7 @@ impl DirectoryRecords {
         // Without the right to search it, nothing below it could be reached any more.
         if attributes.mode.is_some_and(|mode| mode & 0o100 == 0) {
             let record =
-                Record { root: place.root(), path: path.to_vec(), attributes: *attributes };
+                Record { root: place.root(), path: path.to_vec(), attributes: attributes.clone() };
             inner.restricted.push(record);
         } else {
             inner.pack(place.root(), path, attributes);
@@ -85,7 +85,7 @@ impl Inner {
             self.last_path.clear();
         }
         let shared = self.last_path.iter().zip(path).take_while(|(a, b)| a == b).count();
-        let packed: Packed<'_> = (root, shared as u32, path[shared..].into(), *attributes);
+        let packed: Packed<'_> = (root, shared as u32, path[shared..].into(), attributes.clone());
         let block = self.blocks.last_mut().expect("a block was just made sure of");
         block.bytes.extend(postcard::to_stdvec(&packed).expect("plain values always serialise"));
         block.count += 1;
@@ -138,7 +138,7 @@ impl<'c> FinishJob<'c> {
 
     fn finish(&self, record: &Record, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         match self.set(record) {
-            Ok(kept) => hand.tally.owner_not_kept += u64::from(kept == Kept::AllButOwner),
+            Ok(kept) => hand.tally.count_lost(kept),
             Err(error) => {
                 let shown = &self.roots[record.root as usize].shown_target;
                 let failure = account::failure(Side::Target, shown, &record.path, error);
@@ -249,6 +249,7 @@ mod tests {
                     nanoseconds: 999_999_999,
                 },
             }),
+            xattrs: Some(std::sync::Arc::default()),
         };
         let mut inner = Inner::default();
         for number in 0..10_000 {

@@ -2,7 +2,7 @@
 //! without.
 
 use super::options::CopyOptions;
-use crate::model::entry::{Attributes, Metadata, Owner};
+use crate::model::entry::{Attributes, Metadata, Owner, Xattrs};
 
 /// Bits of a file's mode that a copy without `--preserve` may have: no set-id bit is gained.
 const PLAIN_BITS: u32 = 0o777;
@@ -18,14 +18,15 @@ pub(super) const OWNER_ALL: u32 = 0o700;
 pub(super) fn of_file(
     options: &CopyOptions,
     source: &Metadata,
+    xattrs: Option<Xattrs>,
     replaced: Option<&Metadata>,
 ) -> Attributes {
     match replaced {
-        _ if options.preserve => Attributes::all_of(source),
+        _ if options.preserve => Attributes::all_of(source, xattrs),
         Some(old) => Attributes {
             owner: Some(Owner { uid: old.uid, gid: old.gid }),
             mode: Some(old.mode & PLAIN_BITS),
-            times: None,
+            ..Attributes::default()
         },
         None => {
             let mode = source.mode & PLAIN_BITS & !options.job.umask;
@@ -37,7 +38,7 @@ pub(super) fn of_file(
 /// Attributes of a link's copy.
 pub(super) fn of_link(options: &CopyOptions, source: &Metadata) -> Attributes {
     if options.preserve {
-        Attributes { mode: None, ..Attributes::all_of(source) }
+        Attributes { mode: None, ..Attributes::all_of(source, None) }
     } else {
         Attributes::default()
     }
@@ -54,10 +55,11 @@ pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
 pub(super) fn of_new_directory(
     options: &CopyOptions,
     source: &Metadata,
+    xattrs: Option<Xattrs>,
     inherited: u32,
 ) -> Option<Attributes> {
     if options.preserve {
-        return Some(Attributes::all_of(source));
+        return Some(Attributes::all_of(source, xattrs));
     }
     was_widened(source).then(|| {
         let mode = source.mode & PLAIN_DIRECTORY_BITS & !options.job.umask | inherited;
@@ -75,10 +77,11 @@ pub(super) fn was_widened(source: &Metadata) -> bool {
 pub(super) fn of_old_directory(
     options: &CopyOptions,
     source: &Metadata,
+    xattrs: Option<Xattrs>,
     widened_from: Option<u32>,
 ) -> Option<Attributes> {
     if options.preserve {
-        return Some(Attributes::all_of(source));
+        return Some(Attributes::all_of(source, xattrs));
     }
     widened_from.map(|mode| Attributes { mode: Some(mode), ..Attributes::default() })
 }
@@ -122,13 +125,14 @@ mod tests {
 
     #[test]
     fn a_plain_copy_gains_no_set_id_bit_and_honours_the_umask() {
-        let copy = of_file(&options(false), &metadata(0o6777, 7), None);
+        let copy = of_file(&options(false), &metadata(0o6777, 7), None, None);
         assert_eq!(copy, Attributes { mode: Some(0o750), ..Attributes::default() });
     }
 
     #[test]
     fn a_replaced_file_keeps_its_own_mode_and_owner() {
-        let copy = of_file(&options(false), &metadata(0o777, 7), Some(&metadata(0o4640, 8)));
+        let old = metadata(0o4640, 8);
+        let copy = of_file(&options(false), &metadata(0o777, 7), None, Some(&old));
         assert_eq!(copy.mode, Some(0o640));
         assert_eq!(copy.owner, Some(Owner { uid: 8, gid: 8 }));
     }
@@ -136,16 +140,19 @@ mod tests {
     #[test]
     fn preserve_keeps_everything() {
         let source = metadata(0o6755, 7);
-        let copy = of_file(&options(true), &source, Some(&metadata(0o600, 8)));
-        assert_eq!(copy, Attributes::all_of(&source));
+        let xattrs = Xattrs::from([(b"user.a".to_vec(), b"1".to_vec())]);
+        let copy =
+            of_file(&options(true), &source, Some(xattrs.clone()), Some(&metadata(0o600, 8)));
+        assert_eq!(copy, Attributes::all_of(&source, Some(xattrs)));
     }
 
     #[test]
     fn a_directory_is_widened_while_it_is_filled_and_narrowed_at_the_end() {
         let read_only = metadata(0o555, 7);
         assert_eq!(making_mode(&options(false), &read_only), 0o755);
-        let end = of_new_directory(&options(false), &read_only, 0o2000).and_then(|end| end.mode);
+        let end = of_new_directory(&options(false), &read_only, None, 0o2000);
+        let end = end.and_then(|end| end.mode);
         assert_eq!(end, Some(0o2550));
-        assert_eq!(of_new_directory(&options(false), &metadata(0o755, 7), 0), None);
+        assert_eq!(of_new_directory(&options(false), &metadata(0o755, 7), None, 0), None);
     }
 }

@@ -26,7 +26,8 @@ impl CopyJob<'_> {
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
         let replaced = replaced.filter(|old| old.kind == Kind::File);
-        let attributes = policy::of_file(self.options, &metadata, replaced.as_ref());
+        let xattrs = self.xattrs_of(|| source.xattrs())?;
+        let attributes = policy::of_file(self.options, &metadata, xattrs, replaced.as_ref());
         self.plan_line("copy", entry.place, entry.name.to_bytes(), hand, crew);
         if metadata.size_bytes > self.options.chunk_bytes && !self.options.dry_run {
             self.begin_large(entry, source, &*target, metadata, attributes, crew)?;
@@ -37,7 +38,8 @@ impl CopyJob<'_> {
         let (moved_bytes, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
                 let again = source.metadata().at(Side::Source)?;
-                let attributes = policy::of_file(self.options, &again, replaced.as_ref());
+                let xattrs = self.xattrs_of(|| source.xattrs())?;
+                let attributes = policy::of_file(self.options, &again, xattrs, replaced.as_ref());
                 self.copy_whole(&WholeFile { attributes, ..copy }, entry, &again, hand)?
             }
             other => other?,

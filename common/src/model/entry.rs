@@ -1,5 +1,8 @@
 //! An entry of a tree: its kind and its attributes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// What an entry is.
@@ -112,8 +115,20 @@ impl Metadata {
     }
 }
 
+/// Extended attributes by name (xattr(7)), access control lists among them: those that copies keep.
+pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Names of the extended attributes that hold access control lists (acl(5)).
+pub const ACL_XATTRS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+
+/// Whether an extended attribute belongs to the entry and not to the system it is on: what users and
+/// their programs set, access control lists, file capabilities.
+pub fn is_kept_xattr(name: &[u8]) -> bool {
+    name.starts_with(b"user.") || ACL_XATTRS.contains(&name) || name == b"security.capability"
+}
+
 /// Attributes to give to an entry; `None` leaves one as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attributes {
     /// Owner and group. Where the owner may not be changed, the group is still tried.
     pub owner: Option<Owner>,
@@ -121,6 +136,8 @@ pub struct Attributes {
     pub mode: Option<u32>,
     /// Access and modification time.
     pub times: Option<Times>,
+    /// Exactly these of the extended attributes that copies keep; others of them are removed.
+    pub xattrs: Option<Arc<Xattrs>>,
 }
 
 /// Owner and group of an entry.
@@ -140,23 +157,29 @@ pub struct Times {
 }
 
 impl Attributes {
-    /// All that `-p` keeps.
-    pub fn all_of(metadata: &Metadata) -> Self {
+    /// All that `-p` keeps; `xattrs` is `None` where the source has no notion of them.
+    pub fn all_of(metadata: &Metadata, xattrs: Option<Xattrs>) -> Self {
         Self {
             owner: Some(Owner { uid: metadata.uid, gid: metadata.gid }),
             mode: Some(metadata.mode),
             times: Some(Times { atime: metadata.atime, mtime: metadata.mtime }),
+            xattrs: xattrs.map(Arc::new),
         }
     }
 }
 
-/// Whether the owner of an entry could be set as asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    /// Every attribute is as asked.
-    All,
+/// Which of the attributes asked for could not be set, because of who asks or where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
     /// The system does not let this user give files away; set-id bits were dropped.
-    AllButOwner,
+    pub owner_lost: bool,
+    /// The file system, or the system for this user, does not take some extended attribute.
+    pub xattrs_lost: bool,
+}
+
+impl Kept {
+    /// Every attribute is as asked.
+    pub const ALL: Self = Self { owner_lost: false, xattrs_lost: false };
 }
 
 /// Set-user-id, set-group-id: rights that belong to an owner.

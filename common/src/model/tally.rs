@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Kind, Metadata};
+use super::entry::{Kept, Kind, Metadata};
 
 /// Counts of one thread, one rank or a whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Tally {
     pub skipped: u64,
     /// Entries whose owner could not be kept.
     pub owner_not_kept: u64,
+    /// Entries of which some extended attribute could not be kept.
+    pub xattrs_not_kept: u64,
     /// Entries that failed.
     pub failed: u64,
     /// Source entries that went away.
@@ -80,6 +82,12 @@ impl Tally {
         }
     }
 
+    /// Counts what could not be set.
+    pub fn count_lost(&mut self, kept: Kept) {
+        self.owner_not_kept += u64::from(kept.owner_lost);
+        self.xattrs_not_kept += u64::from(kept.xattrs_lost);
+    }
+
     /// Adds another thread's or rank's counts.
     pub fn add(&mut self, other: &Self) {
         self.found.add(&other.found);
@@ -91,6 +99,7 @@ impl Tally {
         self.chunks += other.chunks;
         self.skipped += other.skipped;
         self.owner_not_kept += other.owner_not_kept;
+        self.xattrs_not_kept += other.xattrs_not_kept;
         self.failed += other.failed;
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::path::{Name, RelPath};
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 
 /// A store around a store, or around nothing where the target's root does not exist yet.
 pub struct DryRunStore<S> {
@@ -99,6 +99,10 @@ impl Dir for DryRunDir {
         self.real(Op::ReadLink)?.read_link(name)
     }
 
+    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
+        self.real(Op::GetXattrs)?.xattrs(name)
+    }
+
     fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
         match existing(self.stat(name))? {
             None => Ok(Made::New),
@@ -118,11 +122,23 @@ impl Dir for DryRunDir {
 
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
         self.refuse_directory(Op::Rename, link.name)?;
-        Ok(Kept::All)
+        Ok(Kept::ALL)
     }
 
     fn set_attributes(&self, _attributes: &Attributes) -> Result<Kept> {
-        Ok(Kept::All)
+        Ok(Kept::ALL)
+    }
+
+    fn set_entry_attributes(&self, _: &Name, _: Kind, _: &Attributes) -> Result<Kept> {
+        Ok(Kept::ALL)
+    }
+
+    fn remove(&self, _name: &Name, _kind: Kind) -> Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, _from: &Name, _to: &Name) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -150,7 +166,7 @@ impl StagedFile for DryRunStaged {
     }
 
     fn commit(self: Box<Self>, _attributes: &Attributes) -> Result<Kept> {
-        Ok(Kept::All)
+        Ok(Kept::ALL)
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
 use crate::base::error::{Op, Result};
 use crate::base::path::{Name, RelPath};
-use crate::model::entry::{Attributes, Hint, Kept, Metadata};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 
 /// Which calls fail, and how often they did.
 pub struct Faults {
@@ -147,6 +147,13 @@ impl Dir for FaultyDir {
         self.inner.read_link(name)
     }
 
+    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
+        if let Some(name) = name {
+            self.faults.strike(Op::GetXattrs, name.to_bytes())?;
+        }
+        self.inner.xattrs(name)
+    }
+
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         self.faults.strike(Op::MakeDir, name.to_bytes())?;
         self.inner.make_dir(name, mode)
@@ -169,6 +176,26 @@ impl Dir for FaultyDir {
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
         self.inner.set_attributes(attributes)
     }
+
+    fn set_entry_attributes(
+        &self,
+        name: &Name,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        self.faults.strike(Op::SetMode, name.to_bytes())?;
+        self.inner.set_entry_attributes(name, kind, attributes)
+    }
+
+    fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
+        self.faults.strike(Op::Remove, name.to_bytes())?;
+        self.inner.remove(name, kind)
+    }
+
+    fn rename(&self, from: &Name, to: &Name) -> Result<()> {
+        self.faults.strike(Op::Rename, to.to_bytes())?;
+        self.inner.rename(from, to)
+    }
 }
 
 struct FaultyFile {
@@ -180,6 +207,10 @@ struct FaultyFile {
 impl SourceFile for FaultyFile {
     fn metadata(&self) -> Result<Metadata> {
         self.inner.metadata()
+    }
+
+    fn xattrs(&self) -> Result<Option<Xattrs>> {
+        self.inner.xattrs()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {

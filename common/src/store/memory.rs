@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Time};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Time, Xattrs};
 
 /// A tree in memory.
 #[derive(Clone)]
@@ -26,6 +26,7 @@ struct Tree {
 
 struct Node {
     metadata: Metadata,
+    xattrs: Xattrs,
     content: Content,
 }
 
@@ -90,7 +91,7 @@ impl Tree {
             device: 1,
             inode,
         };
-        self.nodes.insert(inode, Node { metadata, content });
+        self.nodes.insert(inode, Node { metadata, xattrs: Xattrs::new(), content });
         inode
     }
 
@@ -118,7 +119,10 @@ impl Tree {
     }
 
     fn set_attributes(&mut self, inode: Inode, attributes: &Attributes) -> Result<Kept> {
-        let metadata = &mut self.node(inode, Op::SetMode)?.metadata;
+        let Node { metadata, xattrs, .. } = self.node(inode, Op::SetMode)?;
+        if let Some(wanted) = &attributes.xattrs {
+            *xattrs = (**wanted).clone();
+        }
         if let Some(owner) = attributes.owner {
             (metadata.uid, metadata.gid) = (owner.uid, owner.gid);
         }
@@ -128,7 +132,7 @@ impl Tree {
         if let Some(times) = attributes.times {
             (metadata.atime, metadata.mtime) = (times.atime, times.mtime);
         }
-        Ok(Kept::All)
+        Ok(Kept::ALL)
     }
 }
 
@@ -206,6 +210,14 @@ impl Dir for MemoryDir {
         }
     }
 
+    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
+        let inode = match name {
+            Some(name) => self.find(name, Op::GetXattrs)?,
+            None => self.inode,
+        };
+        Ok(Some(lock(&self.tree).node(inode, Op::GetXattrs)?.xattrs.clone()))
+    }
+
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         if let Ok(inode) = self.find(name, Op::MakeDir) {
             let is_dir = lock(&self.tree).children(inode, Op::MakeDir).is_ok();
@@ -257,6 +269,44 @@ impl Dir for MemoryDir {
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
         lock(&self.tree).set_attributes(self.inode, attributes)
     }
+
+    fn set_entry_attributes(
+        &self,
+        name: &Name,
+        _kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        let inode = self.find(name, Op::SetMode)?;
+        lock(&self.tree).set_attributes(inode, attributes)
+    }
+
+    fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
+        let inode = self.find(name, Op::Remove)?;
+        let mut tree = lock(&self.tree);
+        match &tree.node(inode, Op::Remove)?.content {
+            Content::Directory(_) if kind != Kind::Directory => {
+                return Err(Op::Remove.errno(libc::EISDIR));
+            }
+            Content::Directory(children) if !children.is_empty() => {
+                return Err(Op::Remove.errno(libc::ENOTEMPTY));
+            }
+            Content::File(_) | Content::Symlink(_) if kind == Kind::Directory => {
+                return Err(Op::Remove.errno(libc::ENOTDIR));
+            }
+            _ => {}
+        }
+        tree.nodes.remove(&inode);
+        tree.children(self.inode, Op::Remove)?.remove(name);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Name, to: &Name) -> Result<()> {
+        let inode = self.find(from, Op::Rename)?;
+        let mut tree = lock(&self.tree);
+        tree.link(self.inode, to, inode, Op::Rename)?;
+        tree.children(self.inode, Op::Rename)?.remove(from);
+        Ok(())
+    }
 }
 
 struct MemoryFile {
@@ -279,6 +329,10 @@ impl MemoryFile {
 impl SourceFile for MemoryFile {
     fn metadata(&self) -> Result<Metadata> {
         Ok(lock(&self.tree).node(self.inode, Op::Stat)?.metadata)
+    }
+
+    fn xattrs(&self) -> Result<Option<Xattrs>> {
+        Ok(Some(lock(&self.tree).node(self.inode, Op::GetXattrs)?.xattrs.clone()))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {

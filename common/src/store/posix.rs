@@ -12,6 +12,7 @@ mod file;
 mod resolve;
 mod staged;
 mod visible;
+mod xattrs;
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;

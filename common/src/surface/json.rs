@@ -46,6 +46,7 @@ pub fn tally(tally: &Tally) -> Value {
         "chunks": tally.chunks,
         "skipped": tally.skipped,
         "owner_not_kept": tally.owner_not_kept,
+        "xattrs_not_kept": tally.xattrs_not_kept,
         "failed": tally.failed,
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,

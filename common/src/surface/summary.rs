@@ -129,6 +129,14 @@ impl Summary {
                 "owner not kept"
             );
         }
+        if totals.xattrs_not_kept > 0 {
+            let count = human_count(totals.xattrs_not_kept);
+            let _ = writeln!(
+                text,
+                "{:<15}{count:>16}   the target does not take some extended attribute or ACL",
+                "xattrs lost"
+            );
+        }
     }
 
     fn speed(&self, text: &mut String, totals: &Tally) {

@@ -1,16 +1,17 @@
 //! Reading and setting attributes by handle.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod, fchown,
-    futimens, statx, utimensat,
+    AtFlags, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod,
+    fchown, futimens, openat, statx, utimensat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
 
 use super::Symlinks;
 use super::failed::failed;
+use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Time, Times};
@@ -53,18 +54,27 @@ fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
     })
 }
 
-/// Gives what a handle is open on its attributes: owner first, since that clears set-id bits, then
-/// mode, then times. `known` is who owns it now, where that is known: it saves calls that change
-/// nothing, each a round trip on a parallel file system.
-pub(super) fn set(fd: impl AsFd, attributes: &Attributes, known: Option<Owner>) -> Result<Kept> {
-    let mut kept = Kept::All;
+/// Gives what a handle is open on its attributes: owner first, since that clears set-id bits and file
+/// capabilities, then extended attributes, which a read-only mode would forbid, then mode, then times.
+/// `known` is who owns it now, where that is known: it saves calls that change nothing, each a round
+/// trip on a parallel file system.
+pub(super) fn set(
+    fd: impl AsFd,
+    attributes: &Attributes,
+    known: Option<Owner>,
+    holder: &Holder<'_>,
+) -> Result<Kept> {
+    let mut kept = Kept::ALL;
     if let Some(owner) = attributes.owner
         && known != Some(owner)
     {
-        kept = set_owner(&fd, owner)?;
+        kept.owner_lost = !try_owner(owner, |uid, gid| fchown(&fd, uid, gid))?;
+    }
+    if let Some(xattrs) = &attributes.xattrs {
+        kept.xattrs_lost = !holder.write(xattrs)?;
     }
     if let Some(mode) = attributes.mode {
-        let lost = if kept == Kept::All { 0 } else { SET_ID_BITS };
+        let lost = if kept.owner_lost { SET_ID_BITS } else { 0 };
         fchmod(&fd, Mode::from_raw_mode(mode & !lost))
             .map_err(|errno| failed(Op::SetMode, errno))?;
     }
@@ -74,37 +84,58 @@ pub(super) fn set(fd: impl AsFd, attributes: &Attributes, known: Option<Owner>) 
     Ok(kept)
 }
 
-/// The same for a directory on which no handle for reading can be had, named in its own handle.
-pub(super) fn set_by_name(fd: impl AsFd, name: &Name, attributes: &Attributes) -> Result<Kept> {
-    let mut kept = Kept::All;
-    let flags = AtFlags::empty();
-    if let Some(Owner { uid, gid }) = attributes.owner {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        if chownat(&fd, name, Some(uid), Some(gid), flags).is_err() {
-            kept = Kept::AllButOwner;
-        }
+/// The same for what cannot be opened for reading, or must not be: an entry named in its directory, or
+/// a directory as `.` in its own handle. A link is given its attributes itself; it has no mode.
+pub(super) fn set_by_name(
+    dir: impl AsFd,
+    name: &Name,
+    attributes: &Attributes,
+    holder: &Holder<'_>,
+) -> Result<Kept> {
+    let mut kept = Kept::ALL;
+    if let Some(owner) = attributes.owner {
+        kept.owner_lost =
+            !try_owner(owner, |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
+    }
+    if let Some(xattrs) = &attributes.xattrs {
+        kept.xattrs_lost = !holder.write(xattrs)?;
     }
     if let Some(mode) = attributes.mode {
-        let lost = if kept == Kept::All { 0 } else { SET_ID_BITS };
-        chmodat(&fd, name, Mode::from_raw_mode(mode & !lost), flags)
-            .map_err(|errno| failed(Op::SetMode, errno))?;
+        let lost = if kept.owner_lost { SET_ID_BITS } else { 0 };
+        set_mode_by_name(&dir, name, mode & !lost).map_err(|errno| failed(Op::SetMode, errno))?;
     }
     if let Some(times) = &attributes.times {
-        utimensat(&fd, name, &timestamps(times), flags)
+        utimensat(&dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| failed(Op::SetTimes, errno))?;
     }
     Ok(kept)
 }
 
+/// chmod(2) follows links: so the entry is pinned with a handle that can be no link, and changed through
+/// that, as glibc does where the kernel has no fchmodat2(2).
+fn set_mode_by_name(dir: impl AsFd, name: &Name, mode: u32) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let pinned = openat(&dir, name, flags, Mode::empty())?;
+    let stat = statx(&pinned, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
+    if Kind::from_mode(u32::from(stat.stx_mode)) == Kind::Symlink {
+        return Err(Errno::LOOP);
+    }
+    let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
+    chmodat(rustix::fs::CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
+}
+
 /// Where the system does not let this user give files away, the group alone is tried: a user may
-/// choose among their own groups.
-fn set_owner(fd: impl AsFd, owner: Owner) -> Result<Kept> {
+/// choose among their own groups. False where the owner could not be set.
+pub(super) fn try_owner(
+    owner: Owner,
+    chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+) -> Result<bool> {
     let gid = Some(Gid::from_raw(owner.gid));
-    match fchown(&fd, Some(Uid::from_raw(owner.uid)), gid) {
-        Ok(()) => Ok(Kept::All),
+    match chown(Some(Uid::from_raw(owner.uid)), gid) {
+        Ok(()) => Ok(true),
         Err(Errno::PERM | Errno::INVAL) => {
-            let _ = fchown(&fd, None, gid);
-            Ok(Kept::AllButOwner)
+            let _ = chown(None, gid);
+            Ok(false)
         }
         Err(errno) => Err(failed(Op::SetOwner, errno)),
     }

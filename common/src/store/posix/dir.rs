@@ -10,18 +10,18 @@ use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, chownat, mkdirat, openat, readlinkat, renameat,
     symlinkat, unlinkat, utimensat,
 };
-use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::resolve::UP;
 use super::staged::PosixStaged;
+use super::xattrs::Holder;
 use super::{Shared, Symlinks, attributes, resolve};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use crate::store::{Dir, Made, NewSymlink, SourceFile, StagedFile};
 
 pub(super) struct PosixDir {
@@ -97,6 +97,10 @@ impl Dir for PosixDir {
             .map_err(|errno| failed(Op::ReadLink, errno))
     }
 
+    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
+        Holder::entry(&self.fd, name.unwrap_or(c".")).read()
+    }
+
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         match mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) => Ok(Made::New),
@@ -132,13 +136,36 @@ impl Dir for PosixDir {
     }
 
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
-        match attributes::set(&self.fd, attributes, None) {
+        let holder = Holder::entry(&self.fd, c".");
+        match attributes::set(&self.fd, attributes, None, &holder) {
             // A handle for passage only: the directory is named through itself.
             Err(error) if error.cause == Cause::System(libc::EBADF) => {
-                attributes::set_by_name(&self.fd, c".", attributes)
+                attributes::set_by_name(&self.fd, c".", attributes, &holder)
             }
             other => other,
         }
+    }
+
+    fn set_entry_attributes(
+        &self,
+        name: &Name,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        // A link has neither a mode nor attributes of a user.
+        let of_link = Attributes { mode: None, xattrs: None, ..attributes.clone() };
+        let attributes = if kind == Kind::Symlink { &of_link } else { attributes };
+        attributes::set_by_name(&self.fd, name, attributes, &Holder::entry(&self.fd, name))
+    }
+
+    fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
+        let is_directory = kind == Kind::Directory;
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        unlinkat(&self.fd, name, flags).map_err(|errno| failed(Op::Remove, errno))
+    }
+
+    fn rename(&self, from: &Name, to: &Name) -> Result<()> {
+        renameat(&self.fd, from, &self.fd, to).map_err(rename_failed)
     }
 
     fn is_below(&self, above: &Metadata) -> bool {
@@ -151,20 +178,13 @@ impl PosixDir {
     /// A link cannot be opened, so this goes by its name in this directory: a random name that this
     /// process has just made.
     fn set_link_attributes(&self, link: &NewSymlink<'_>) -> Result<Kept> {
-        let mut kept = Kept::All;
+        let mut kept = Kept::ALL;
         if let Some(owner) = link.attributes.owner
             && (owner.uid, owner.gid) != (self.shared.uid, self.shared.gid)
         {
-            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-            let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-            match chownat(&self.fd, link.staged, Some(uid), Some(gid), nofollow) {
-                Ok(()) => {}
-                Err(Errno::PERM | Errno::INVAL) => {
-                    let _ = chownat(&self.fd, link.staged, None, Some(gid), nofollow);
-                    kept = Kept::AllButOwner;
-                }
-                Err(errno) => return Err(failed(Op::SetOwner, errno)),
-            }
+            kept.owner_lost = !attributes::try_owner(owner, |uid, gid| {
+                chownat(&self.fd, link.staged, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            })?;
         }
         if let Some(times) = &link.attributes.times {
             let times = attributes::timestamps(times);

@@ -12,6 +12,7 @@ use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::attributes;
 use super::failed::{failed, rename_failed};
+use super::xattrs::Holder;
 use super::{Shared, visible};
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
@@ -78,7 +79,7 @@ impl PosixStaged {
             }
             None => None,
         };
-        let kept = attributes::set(&self.fd, attributes, owner)?;
+        let kept = attributes::set(&self.fd, attributes, owner, &Holder::file(&self.fd))?;
         close(self.fd)?;
         renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
         Ok(kept)

@@ -1,0 +1,136 @@
+//! Extended attributes, access control lists among them (xattr(7), acl(5)).
+//!
+//! An open file is asked by its descriptor. An entry of an open directory is reached through
+//! `/proc/self/fd`, by that directory and one component: the calls by descriptor want the entry opened
+//! for reading, which may not be allowed, or may act. The `l…xattr` calls do not follow a last link.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{
+    XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr,
+    lremovexattr, lsetxattr,
+};
+use rustix::io::Errno;
+
+use super::failed::failed;
+use crate::base::error::{Op, Result};
+use crate::base::path::Name;
+use crate::model::entry::{Xattrs, is_kept_xattr};
+
+/// Longest list of names, and longest value (xattr(7)).
+const BYTES_MAX: usize = 64 << 10;
+
+/// What holds extended attributes.
+pub(super) enum Holder<'h> {
+    /// A file that is open.
+    File(BorrowedFd<'h>),
+    /// An entry of an open directory, by a path through that directory's descriptor.
+    Entry(CString),
+}
+
+impl<'h> Holder<'h> {
+    /// An open file.
+    pub fn file(fd: &'h impl AsFd) -> Self {
+        Self::File(fd.as_fd())
+    }
+
+    /// An entry of a directory, itself even where it is a link; `.` is the directory.
+    pub fn entry(dir: &impl AsRawFd, name: &Name) -> Self {
+        let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name.to_bytes());
+        Self::Entry(CString::new(path).expect("neither digits nor a name contain NUL"))
+    }
+
+    fn list(&self, names: &mut [u8]) -> rustix::io::Result<usize> {
+        match self {
+            Self::File(fd) => flistxattr(fd, names),
+            Self::Entry(path) => llistxattr(&**path, names),
+        }
+    }
+
+    fn get(&self, name: &[u8], value: &mut [u8]) -> rustix::io::Result<usize> {
+        match self {
+            Self::File(fd) => fgetxattr(fd, name, value),
+            Self::Entry(path) => lgetxattr(&**path, name, value),
+        }
+    }
+
+    fn set(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
+        match self {
+            Self::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
+            Self::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
+        }
+    }
+
+    fn remove(&self, name: &[u8]) -> rustix::io::Result<()> {
+        match self {
+            Self::File(fd) => fremovexattr(fd, name),
+            Self::Entry(path) => lremovexattr(&**path, name),
+        }
+    }
+
+    /// Those that copies keep; `None` where the file system keeps none at all.
+    pub fn read(&self) -> Result<Option<Xattrs>> {
+        self.read_all().map_err(|errno| failed(Op::GetXattrs, errno))
+    }
+
+    fn read_all(&self) -> rustix::io::Result<Option<Xattrs>> {
+        // Most entries have none, or a few short ones.
+        let mut names = Vec::new();
+        let listed = with_room(&mut names, 256, |room| self.list(room));
+        match listed {
+            Ok(length) => names.truncate(length),
+            Err(Errno::OPNOTSUPP) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+        let mut xattrs = Xattrs::new();
+        let kept = |name: &&[u8]| !name.is_empty() && is_kept_xattr(name);
+        for name in names.split(|byte| *byte == 0).filter(kept) {
+            let mut value = Vec::new();
+            match with_room(&mut value, 1024, |room| self.get(name, room)) {
+                Ok(length) => value.truncate(length),
+                // Removed since it was listed.
+                Err(Errno::NODATA) => continue,
+                Err(errno) => return Err(errno),
+            }
+            xattrs.insert(name.to_vec(), value);
+        }
+        Ok(Some(xattrs))
+    }
+
+    /// Makes the kept ones exactly these. False where the system does not take one of them: others are
+    /// set all the same.
+    pub fn write(&self, wanted: &Xattrs) -> Result<bool> {
+        let Some(now) = self.read()? else { return Ok(wanted.is_empty()) };
+        let stale = now.keys().filter(|name| !wanted.contains_key(*name));
+        let removed = stale.map(|name| self.remove(name));
+        let fresh = wanted.iter().filter(|(name, value)| now.get(*name) != Some(value));
+        let set = fresh.map(|(name, value)| self.set(name, value));
+        let mut all_taken = true;
+        for changed in removed.chain(set) {
+            match changed {
+                Ok(()) | Err(Errno::NODATA) => {}
+                Err(Errno::OPNOTSUPP | Errno::PERM) => all_taken = false,
+                Err(errno) => return Err(failed(Op::SetXattrs, errno)),
+            }
+        }
+        Ok(all_taken)
+    }
+}
+
+/// Calls with a buffer of `first` bytes, and where that is too small with the largest that is needed.
+fn with_room(
+    buffer: &mut Vec<u8>,
+    first: usize,
+    mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<usize> {
+    buffer.resize(first, 0);
+    match call(buffer) {
+        Err(Errno::RANGE) => {
+            buffer.resize(BYTES_MAX, 0);
+            call(buffer)
+        }
+        done => done,
+    }
+}
