@@ -22,8 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{Cause, Error, Op, Side};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::path::{self, Name};
+use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
@@ -36,7 +37,7 @@ use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::Place;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use finish::DirectoryRecords;
-use large::{ChunkTask, ChunksDone, LargeFiles};
+use large::LargeCopy;
 use options::CopyOptions;
 use root::CopyRoot;
 
@@ -57,6 +58,12 @@ impl From<WalkTask> for CopyTask {
     }
 }
 
+impl From<ChunkTask> for CopyTask {
+    fn from(task: ChunkTask) -> Self {
+        Self::Chunks(task)
+    }
+}
+
 /// One rank's part of the copy.
 pub struct CopyJob<'c> {
     roots: &'c [CopyRoot],
@@ -66,7 +73,7 @@ pub struct CopyJob<'c> {
     rank: Rank,
     staged_names: AtomicU64,
     account: Account,
-    large: LargeFiles,
+    large: Chunked<LargeCopy>,
     directories: DirectoryRecords,
 }
 
@@ -74,24 +81,6 @@ pub struct CopyJob<'c> {
 pub struct CopyHand {
     gathered: Gathered,
     buffer: Vec<u8>,
-}
-
-/// Why an entry failed, and in which tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Trouble {
-    side: Side,
-    error: Error,
-}
-
-/// Says in which tree an operation failed.
-trait At<T> {
-    fn at(self, side: Side) -> Result<T, Trouble>;
-}
-
-impl<T> At<T> for Result<T, Error> {
-    fn at(self, side: Side) -> Result<T, Trouble> {
-        self.map_err(|error| Trouble { side, error })
-    }
 }
 
 impl<'c> CopyJob<'c> {
@@ -105,7 +94,7 @@ impl<'c> CopyJob<'c> {
             rank,
             staged_names: AtomicU64::new(0),
             account: Account::default(),
-            large: LargeFiles::default(),
+            large: Chunked::default(),
             directories: DirectoryRecords::default(),
         }
     }
@@ -300,8 +289,8 @@ impl Job for CopyJob<'_> {
     fn run(&self, task: CopyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
         match task {
             CopyTask::Walk(task) => walk::run(self, task, hand, crew),
-            CopyTask::Chunks(task) => self.copy_chunks(task, hand, crew),
-            CopyTask::Commit(file) => self.commit_large(file, hand, crew),
+            CopyTask::Chunks(task) => self.run_chunks(task, hand, crew),
+            CopyTask::Commit(file) => self.end_large(file, hand, crew),
         }
         self.account.settle(&mut hand.gathered);
     }
@@ -310,7 +299,7 @@ impl Job for CopyJob<'_> {
         match task {
             CopyTask::Walk(_) => hand.gathered.tally.given_up += 1,
             CopyTask::Chunks(task) => self.give_up_chunks(&task, crew),
-            CopyTask::Commit(file) => self.commit_large(file, hand, crew),
+            CopyTask::Commit(file) => self.end_large(file, hand, crew),
         }
         self.account.settle(&mut hand.gathered);
     }
@@ -371,8 +360,14 @@ impl Visitor for CopyJob<'_> {
         })
     }
 
-    fn unreadable(&self, place: &Place, error: Error, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+    fn unreadable(
+        &self,
+        place: &Place,
+        trouble: Trouble,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
         hand.gathered.tally.unread_directories += 1;
-        self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
+        self.fail(place, b"", trouble, hand, crew);
     }
 }

@@ -1,6 +1,7 @@
 //! The suite's library: see `docs/architecture.md` for the map.
 
 pub mod base;
+pub mod chunked;
 pub mod comm;
 pub mod copy;
 pub mod model;

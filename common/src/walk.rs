@@ -7,6 +7,7 @@
 pub mod account;
 pub mod batch;
 pub mod list;
+mod name_set;
 pub mod place;
 
 use std::ffi::CString;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{Cause, Error, Op, Result};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::limits;
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Hint, Kind, Metadata};
@@ -23,7 +24,8 @@ use crate::sched::job::Job;
 use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use batch::NameBatch;
-use place::Place;
+use name_set::NameSet;
+use place::{Place, Presence};
 
 /// A piece of the walk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +41,21 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     /// The tree a root index stands for.
     fn source(&self, root: u32) -> &dyn Store;
 
+    /// The other tree, for operations on two.
+    fn target(&self, _root: u32) -> Option<&dyn Store> {
+        None
+    }
+
+    /// Names that only the other tree has are visited, too, in directories that are in both.
+    fn wants_extras(&self) -> bool {
+        false
+    }
+
+    /// Names in the other tree that are none of its own: what this job has staged there.
+    fn is_staged(&self, _name: &Name) -> bool {
+        false
+    }
+
     /// A directory was opened; called before any of its entries is visited. `Err` leaves its entries
     /// out.
     fn enter(
@@ -47,13 +64,19 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         metadata: &Metadata,
         hand: &mut Self::Hand,
         crew: &Crew<'_, Self>,
-    ) -> std::result::Result<(), Skip>;
+    ) -> Result<(), Skip>;
 
     /// Deals with one entry.
     fn visit(&self, entry: &Visit<'_>, hand: &mut Self::Hand, crew: &Crew<'_, Self>) -> Visited;
 
     /// A directory cannot be opened or read to its end: what is below it stays unknown.
-    fn unreadable(&self, place: &Place, error: Error, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
+    fn unreadable(
+        &self,
+        place: &Place,
+        trouble: Trouble,
+        hand: &mut Self::Hand,
+        crew: &Crew<'_, Self>,
+    );
 }
 
 /// An entry as a visitor gets it.
@@ -93,45 +116,98 @@ impl Visited {
 pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &Crew<'_, V>) {
     match task {
         WalkTask::List(place) => list(visitor, &place, hand, crew),
-        WalkTask::Batch(place, batch) => match place.source_dir(visitor.source(place.root())) {
+        WalkTask::Batch(place, batch) => match walked_dir(visitor, &place) {
             Ok(dir) => visit_batch(visitor, &place, &dir, batch, hand, crew),
-            Err(error) => visitor.unreadable(&place, error, hand, crew),
+            Err(trouble) => visitor.unreadable(&place, trouble, hand, crew),
         },
     }
+}
+
+/// The directory in the tree it is walked in: the other one for what only that has.
+fn walked_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
+    match place.presence().side() {
+        Side::Source => place.source_dir(visitor.source(place.root())).at(Side::Source),
+        Side::Target => target_dir(visitor, place),
+    }
+}
+
+fn target_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
+    let target = visitor.target(place.root()).ok_or(Op::Open.errno(libc::ENOENT));
+    target.and_then(|target| place.target_dir(target)).at(Side::Target)
 }
 
 fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &Crew<'_, V>) {
     let (dir, metadata) = match open(visitor, place) {
         Ok(opened) => opened,
-        Err(error) => return visitor.unreadable(place, error, hand, crew),
+        Err(trouble) => return visitor.unreadable(place, trouble, hand, crew),
     };
     if visitor.enter(place, &metadata, hand, crew) == Err(Skip) {
         return;
     }
+    let mut names = NameSet::default();
+    let with_extras = visitor.wants_extras() && place.presence() == Presence::Both;
+    let all = |name: &Name| {
+        if with_extras {
+            names.insert(name);
+        }
+        true
+    };
+    let listed = list_names(visitor, place, &dir, all, hand, crew);
+    let listed = listed.and_then(|()| {
+        if with_extras { list_extras(visitor, place, &names, hand, crew) } else { Ok(()) }
+    });
+    if let Err(trouble) = listed {
+        visitor.unreadable(place, trouble, hand, crew);
+    }
+}
+
+/// Cuts the names of a directory into batches, as the file system returns them.
+fn list_names<V: Visitor>(
+    visitor: &V,
+    place: &Arc<Place>,
+    dir: &Arc<dyn Dir>,
+    mut takes_part: impl FnMut(&Name) -> bool,
+    hand: &mut V::Hand,
+    crew: &Crew<'_, V>,
+) -> Result<(), Trouble> {
     let mut batch = NameBatch::default();
     let listed = dir.list(&mut |name, hint| {
+        if !takes_part(name) {
+            return;
+        }
         batch.push(name, hint);
         if batch.len() >= limits::BATCH_NAMES_MAX {
             let full = std::mem::take(&mut batch);
             // A full queue slows the listing down instead of filling memory.
             if crew.is_full() {
-                visit_batch(visitor, place, &dir, full, hand, crew);
+                visit_batch(visitor, place, dir, full, hand, crew);
             } else {
-                crew.push(
-                    WalkTask::Batch(place.for_queue(visitor.source(place.root())), full).into(),
-                );
+                let place = place.for_queue(visitor.source(place.root()));
+                crew.push(WalkTask::Batch(place, full).into());
             }
         }
     });
-    visit_batch(visitor, place, &dir, batch, hand, crew);
-    if let Err(error) = listed {
-        visitor.unreadable(place, error, hand, crew);
-    }
+    visit_batch(visitor, place, dir, batch, hand, crew);
+    listed.at(place.presence().side())
 }
 
-fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadata)> {
-    let dir = place.source_dir(visitor.source(place.root()))?;
-    let metadata = dir.metadata()?;
+/// Visits what the other tree has in a directory beyond the source's names.
+fn list_extras<V: Visitor>(
+    visitor: &V,
+    place: &Place,
+    names: &NameSet,
+    hand: &mut V::Hand,
+    crew: &Crew<'_, V>,
+) -> Result<(), Trouble> {
+    let dir = target_dir(visitor, place)?;
+    let extras = Arc::new(place.extras());
+    let is_extra = |name: &Name| !names.contains(name) && !visitor.is_staged(name);
+    list_names(visitor, &extras, &dir, is_extra, hand, crew)
+}
+
+fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadata), Trouble> {
+    let dir = walked_dir(visitor, place)?;
+    let metadata = dir.metadata().at(place.presence().side())?;
     Ok((dir, metadata))
 }
 
@@ -168,7 +244,7 @@ fn visit_batch<V: Visitor>(
 }
 
 /// Looks at an entry of which the listing says too little, or which is a link to be followed.
-pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<Metadata> {
+pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<Metadata, Error> {
     let may_be_link = matches!(entry.hint, Hint::Symlink | Hint::Unknown);
     let is_followed = symlinks == Symlinks::Follow && may_be_link;
     let metadata = match entry.dir.stat(entry.name) {
@@ -189,7 +265,7 @@ pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<
 
 /// Whether a directory reached by a followed link, met in the directory at `path`, is one of those
 /// above: following it would never end.
-fn leads_back(store: &dyn Store, path: &RelPath, reached: &Metadata) -> Result<bool> {
+fn leads_back(store: &dyn Store, path: &RelPath, reached: &Metadata) -> Result<bool, Error> {
     let mut above = RelPath::root();
     let mut components = path.components();
     loop {

@@ -190,6 +190,27 @@ pub enum Side {
     Target,
 }
 
+/// Why an entry failed, and in which tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The tree.
+    pub side: Side,
+    /// What was tried, and why it failed.
+    pub error: Error,
+}
+
+/// Says in which tree an operation failed.
+pub trait At<T> {
+    /// It failed in this one.
+    fn at(self, side: Side) -> std::result::Result<T, Trouble>;
+}
+
+impl<T> At<T> for Result<T> {
+    fn at(self, side: Side) -> std::result::Result<T, Trouble> {
+        self.map_err(|error| Trouble { side, error })
+    }
+}
+
 /// One entry that could not be dealt with: what, which path, why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

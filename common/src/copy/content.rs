@@ -1,7 +1,6 @@
 //! Moving bytes from an open source file to a staged one.
 
-use super::{At, Trouble};
-use crate::base::error::{Cause, Op, Side};
+use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::store::{SourceFile, StagedFile};
 

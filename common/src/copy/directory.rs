@@ -4,13 +4,13 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::policy::{self, OWNER_ALL};
-use super::{At, CopyHand, CopyJob, Trouble};
-use crate::base::error::{Error, Op, Side};
+use super::{CopyHand, CopyJob};
+use crate::base::error::{At, Error, Op, Side, Trouble};
 use crate::base::path::RelPath;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::store::Made;
-use crate::walk::place::Place;
+use crate::walk::place::{Place, Presence};
 
 impl CopyJob<'_> {
     /// Makes the counterpart of a directory, or takes the one that is there.
@@ -25,12 +25,13 @@ impl CopyJob<'_> {
             self.xattrs_of(|| place.source_dir(&*self.root(place).source)?.xattrs(None))?;
         let attributes = match self.make_here(place, metadata).at(Side::Target)? {
             Made::New => {
-                place.set_fresh();
+                place.set_presence(Presence::SourceOnly);
                 self.plan_line("make directory", place, b"", hand, crew);
                 let inherited = self.inherited_bits(place, metadata).at(Side::Target)?;
                 policy::of_new_directory(self.options, metadata, xattrs, inherited)
             }
             Made::Existed => {
+                place.set_presence(Presence::Both);
                 let widened_from = self.widen(place).at(Side::Target)?;
                 policy::of_old_directory(self.options, metadata, xattrs, widened_from)
             }

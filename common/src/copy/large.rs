@@ -1,76 +1,28 @@
-//! Large files: chunks that any rank may copy into one staged file.
-//!
-//! The rank that met the file owns it: it stages the file, hands out runs of chunks as tasks, counts
-//! what comes back, and commits once, right after the last chunk. Chunks of a file that failed are
-//! still accounted for, so that its staged file is removed when nobody writes to it any more.
+//! Copying a large file: many ranks write into one staged file, and its owner gives it its name.
 
-use std::collections::HashMap;
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::content::copy_extent;
-use super::{At, CopyHand, CopyJob, CopyTask, Trouble};
-use crate::base::error::{Cause, Op, Side};
+use super::{CopyHand, CopyJob, CopyTask};
+use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
-use crate::comm::Rank;
+use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Outcome};
 use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Attributes, Identity, Kind, Metadata};
+use crate::model::entry::{Attributes, Kept, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile, StagedFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
 
-/// Some chunks of a large file, for any rank.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ChunkTask {
-    owner: Rank,
-    file: u64,
-    place: Arc<Place>,
-    name: CString,
-    staged: CString,
-    /// The source must still be this.
-    identity: Identity,
-    run: ChunkRun,
-}
-
-/// Tells a file's owner that chunks are done, or will never be.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ChunksDone {
-    file: u64,
-    chunks: u64,
-    trouble: Option<Trouble>,
-}
-
-/// The large files this rank owns.
-#[derive(Default)]
-pub(super) struct LargeFiles {
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    files: HashMap<u64, LargeFile>,
-    begun: u64,
-}
-
-struct LargeFile {
+/// A large file on its way.
+pub(super) struct LargeCopy {
     place: Arc<Place>,
     name: CString,
     source: Box<dyn SourceFile>,
     staged: Box<dyn StagedFile>,
     metadata: Metadata,
     attributes: Attributes,
-    chunks_left: u64,
-    /// The first that went wrong.
-    trouble: Option<Trouble>,
-}
-
-impl LargeFiles {
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl CopyJob<'_> {
@@ -88,23 +40,9 @@ impl CopyJob<'_> {
         let target_name = self.target_name(entry.place, entry.name);
         let staged = target.stage_file(&staged_name, target_name).at(Side::Target)?;
         let run = ChunkRun::whole(metadata.size_bytes, self.options.chunk_bytes);
-        let file = {
-            let mut open = self.large.lock();
-            open.begun += 1;
-            let file = open.begun;
-            let large = LargeFile {
-                place: Arc::clone(entry.place),
-                name: entry.name.to_owned(),
-                source,
-                staged,
-                metadata,
-                attributes,
-                chunks_left: run.count(),
-                trouble: None,
-            };
-            open.files.insert(file, large);
-            file
-        };
+        let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
+        let large = LargeCopy { place, name, source, staged, metadata, attributes };
+        let file = self.large.begin(large, run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
         crew.push(CopyTask::Chunks(ChunkTask {
@@ -112,53 +50,57 @@ impl CopyJob<'_> {
             file,
             place: Arc::clone(entry.place),
             name: entry.name.to_owned(),
-            staged: staged_name,
             identity: metadata.identity(),
+            work: ChunkWork::Copy { staged: staged_name },
             run,
         }));
         Ok(())
     }
 
-    /// Copies the first chunk of a run; the rest is queued in halves, for others to take.
-    pub(super) fn copy_chunks(
+    /// Works on the first chunk of a run.
+    pub(super) fn run_chunks(
         &self,
         mut task: ChunkTask,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        while let Some(upper) = task.run.split_off() {
-            crew.push(CopyTask::Chunks(task.with_run(upper)));
-        }
-        let copied = self.copy_chunk(&task, hand);
-        if let Ok(length) = copied {
-            hand.gathered.tally.copied_bytes += length;
-            hand.gathered.tally.chunks += 1;
-        }
-        self.tell_owner(&task, copied.err(), crew);
+        task.keep_first(crew);
+        let outcome = match &task.work {
+            ChunkWork::Copy { staged } => self.copy_chunk(&task, staged, hand),
+            ChunkWork::Compare { .. } => Ok(Outcome::Done),
+        };
+        self.tell_owner(&task, Outcome::of(outcome), crew);
     }
 
     /// The job was stopped before these chunks began.
     pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &Crew<'_, Self>) {
         let stopped = Trouble { side: Side::Source, error: Op::Copy.failed(Cause::Stopped) };
-        self.tell_owner(task, Some(stopped), crew);
+        self.tell_owner(task, Outcome::Failed(stopped), crew);
     }
 
-    fn copy_chunk(&self, task: &ChunkTask, hand: &mut CopyHand) -> Result<u64, Trouble> {
+    fn copy_chunk(
+        &self,
+        task: &ChunkTask,
+        staged: &Name,
+        hand: &mut CopyHand,
+    ) -> Result<Outcome, Trouble> {
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
         let source = source_dir.open_file(&task.name).at(Side::Source)?;
         if source.metadata().at(Side::Source)?.identity() != task.identity {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        let staged = target_dir.join_staged(&task.staged).at(Side::Target)?;
+        let staged = target_dir.join_staged(staged).at(Side::Target)?;
         let extent = task.run.extent(task.identity.size_bytes, self.options.chunk_bytes);
         copy_extent(&*source, &*staged, extent, &mut hand.buffer)?;
         staged.close().at(Side::Target)?;
-        Ok(extent.length)
+        hand.gathered.tally.copied_bytes += extent.length;
+        hand.gathered.tally.chunks += 1;
+        Ok(Outcome::Done)
     }
 
-    fn tell_owner(&self, task: &ChunkTask, trouble: Option<Trouble>, crew: &Crew<'_, Self>) {
-        let done = ChunksDone { file: task.file, chunks: task.run.count(), trouble };
+    fn tell_owner(&self, task: &ChunkTask, outcome: Outcome, crew: &Crew<'_, Self>) {
+        let done = task.done(outcome);
         if task.owner == self.rank {
             self.chunks_done(&done, crew);
         } else {
@@ -166,22 +108,18 @@ impl CopyJob<'_> {
         }
     }
 
-    /// Counts chunks in; after the last one the file is committed, on an I/O thread.
+    /// Counts chunks in; after the last one the file is ended, on an I/O thread.
     pub(super) fn chunks_done(&self, done: &ChunksDone, crew: &Crew<'_, Self>) {
-        let mut open = self.large.lock();
-        let Some(file) = open.files.get_mut(&done.file) else { return };
-        file.chunks_left = file.chunks_left.saturating_sub(done.chunks);
-        file.trouble = file.trouble.or(done.trouble);
-        if file.chunks_left == 0 {
-            crew.push_pinned(CopyTask::Commit(done.file));
+        if self.large.count(done) {
+            crew.push_pinned(CopyTask::Commit(done.file()));
         }
     }
 
     /// Ends a large file whose chunks are all accounted for.
-    pub(super) fn commit_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let Some(file) = self.large.lock().files.remove(&file) else { return };
+    pub(super) fn end_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        let Some((file, outcome)) = self.large.end(file) else { return };
         let (place, name) = (Arc::clone(&file.place), file.name.clone());
-        match file.commit() {
+        match file.commit(outcome) {
             Ok(kept) => Self::copied(Kind::File, kept, hand),
             Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
         }
@@ -205,24 +143,12 @@ impl CopyJob<'_> {
     }
 }
 
-impl ChunkTask {
-    fn with_run(&self, run: ChunkRun) -> Self {
-        Self {
-            place: Arc::clone(&self.place),
-            name: self.name.clone(),
-            staged: self.staged.clone(),
-            run,
-            ..*self
-        }
-    }
-}
-
-impl LargeFile {
+impl LargeCopy {
     /// Gives the complete file its name; removes what was staged where anything went wrong.
-    fn commit(self) -> Result<crate::model::entry::Kept, Trouble> {
-        let unchanged = match self.trouble {
-            Some(trouble) => Err(trouble),
-            None => self.check(),
+    fn commit(self, outcome: Outcome) -> Result<Kept, Trouble> {
+        let unchanged = match outcome {
+            Outcome::Failed(trouble) => Err(trouble),
+            Outcome::Done | Outcome::Differs => self.check(),
         };
         if let Err(trouble) = unchanged {
             // The first error is the one to report.

@@ -1,7 +1,7 @@
 //! Copying a symbolic link: verbatim.
 
-use super::{At, CopyHand, CopyJob, Trouble, policy};
-use crate::base::error::{Cause, Op, Side};
+use super::{CopyHand, CopyJob, policy};
+use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::entry::Kind;
 use crate::sched::crew::Crew;
 use crate::store::NewSymlink;

@@ -1,8 +1,8 @@
 //! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
 
 use super::content::{copy_extent, copy_to_end};
-use super::{At, CopyHand, CopyJob, Trouble, policy};
-use crate::base::error::{Cause, Op, Side};
+use super::{CopyHand, CopyJob, policy};
+use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata};
 use crate::sched::crew::Crew;

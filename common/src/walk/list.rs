@@ -9,7 +9,7 @@ use super::account::{self, Account, Gathered};
 use super::batch::NameBatch;
 use super::place::Place;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
-use crate::base::error::{Error, Failure, Side};
+use crate::base::error::{Error, Failure, Side, Trouble};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kind, Metadata};
@@ -213,9 +213,15 @@ impl Visitor for ListJob<'_> {
         })
     }
 
-    fn unreadable(&self, place: &Place, error: Error, hand: &mut ListHand, crew: &Crew<'_, Self>) {
+    fn unreadable(
+        &self,
+        place: &Place,
+        trouble: Trouble,
+        hand: &mut ListHand,
+        crew: &Crew<'_, Self>,
+    ) {
         hand.gathered.tally.unread_directories += 1;
-        self.fail(place, b"", error, hand, crew);
+        self.fail(place, b"", trouble.error, hand, crew);
     }
 }
 

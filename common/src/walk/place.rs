@@ -1,11 +1,11 @@
 //! A directory of the walk: where it is, and its handles where this rank has opened them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::base::error::Result;
+use crate::base::error::{Result, Side};
 use crate::base::path::{Name, RelPath};
 use crate::store::{Dir, Store};
 
@@ -16,10 +16,35 @@ use crate::store::{Dir, Store};
 pub struct Place {
     root: u32,
     path: RelPath,
-    /// The counterpart was made by this job, so it is empty but for what this job puts there.
-    fresh: AtomicBool,
+    presence: AtomicU8,
     source: Handle,
     target: Handle,
+}
+
+/// In which of the two trees a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// In both, or not known yet.
+    Both,
+    /// Its counterpart is missing, or was made by this job, so it is empty but for what this job puts
+    /// there.
+    SourceOnly,
+    /// Only in the other tree.
+    TargetOnly,
+    /// What is *below* it is only in the other tree; it itself was dealt with already.
+    TargetBelow,
+}
+
+impl Presence {
+    const ALL: [Self; 4] = [Self::Both, Self::SourceOnly, Self::TargetOnly, Self::TargetBelow];
+
+    /// The tree that is read where only one is.
+    pub fn side(self) -> Side {
+        match self {
+            Self::Both | Self::SourceOnly => Side::Source,
+            Self::TargetOnly | Self::TargetBelow => Side::Target,
+        }
+    }
 }
 
 /// A directory handle, opened when it is first needed.
@@ -67,7 +92,7 @@ impl Place {
         Self {
             root,
             path,
-            fresh: AtomicBool::new(false),
+            presence: AtomicU8::new(Presence::Both as u8),
             source: Handle::default(),
             target: Handle::default(),
         }
@@ -86,11 +111,27 @@ impl Place {
     /// A directory in this one.
     #[must_use]
     pub fn child(&self, name: &Name, source: &dyn Store) -> Self {
-        Self {
+        let child = Self {
             source: self.source.of_child(name, source),
             target: self.target.of_child(name, source),
             ..Self::new(self.root, self.path.child(name))
+        };
+        child.set_presence(match self.presence() {
+            Presence::TargetBelow => Presence::TargetOnly,
+            other => other,
+        });
+        child
+    }
+
+    /// The same directory, as the place of names that only the other tree has.
+    #[must_use]
+    pub fn extras(&self) -> Self {
+        let place = Self::new(self.root, self.path.clone());
+        if let Some(opened) = self.target.opened.get() {
+            let _ = place.target.opened.set(opened.clone());
         }
+        place.set_presence(Presence::TargetOnly);
+        place
     }
 
     /// The same directory for a task that waits: with its handles, or without them where handles run
@@ -101,7 +142,7 @@ impl Place {
             return Arc::clone(self);
         }
         let path_only = Self::new(self.root, self.path.clone());
-        path_only.fresh.store(self.is_fresh(), Ordering::Relaxed);
+        path_only.set_presence(self.presence());
         Arc::new(path_only)
     }
 
@@ -123,33 +164,37 @@ impl Place {
         }
     }
 
-    /// Remembers that the counterpart was made by this job.
-    pub fn set_fresh(&self) {
-        self.fresh.store(true, Ordering::Relaxed);
+    /// Remembers in which trees it is.
+    pub fn set_presence(&self, presence: Presence) {
+        self.presence.store(presence as u8, Ordering::Relaxed);
     }
 
-    /// The counterpart was made by this job.
+    /// In which trees it is.
+    pub fn presence(&self) -> Presence {
+        Presence::ALL[usize::from(self.presence.load(Ordering::Relaxed))]
+    }
+
+    /// The counterpart is missing or empty.
     pub fn is_fresh(&self) -> bool {
-        self.fresh.load(Ordering::Relaxed)
+        self.presence() == Presence::SourceOnly
     }
 }
 
 impl Serialize for Place {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        (self.root, self.path.as_bytes(), self.is_fresh()).serialize(serializer)
+        (self.root, self.path.as_bytes(), self.presence() as u8).serialize(serializer)
     }
 }
 
 /// From another rank: the path is checked to stay below its root.
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let (root, path, fresh) = <(u32, Vec<u8>, bool)>::deserialize(deserializer)?;
-        let path = RelPath::checked(&path)
-            .ok_or_else(|| serde::de::Error::custom("path of a directory is torn"))?;
+        let (root, path, presence) = <(u32, Vec<u8>, u8)>::deserialize(deserializer)?;
+        let torn = || serde::de::Error::custom("path of a directory is torn");
+        let path = RelPath::checked(&path).ok_or_else(torn)?;
+        let presence = *Presence::ALL.get(usize::from(presence)).ok_or_else(torn)?;
         let place = Self::new(root, path);
-        if fresh {
-            place.set_fresh();
-        }
+        place.set_presence(presence);
         Ok(place)
     }
 }

@@ -1,0 +1,167 @@
+//! Large files: chunks that any rank may work on, and an owner that counts them in.
+//!
+//! The rank that met a file owns it: it hands out runs of chunks as tasks, counts what comes back, and
+//! ends the file once, right after its last chunk. Chunks that failed, or that need not be looked at any
+//! more, are still accounted for, so that the end comes when nobody works on the file.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::Trouble;
+use crate::comm::Rank;
+use crate::model::chunk::ChunkRun;
+use crate::model::entry::Identity;
+use crate::sched::crew::Crew;
+use crate::sched::job::Job;
+use crate::walk::place::Place;
+
+/// Some chunks of a large file, for any rank.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChunkTask {
+    /// Who counts the chunks in.
+    pub owner: Rank,
+    /// The owner's number for the file.
+    pub file: u64,
+    /// The directory it is in.
+    pub place: Arc<Place>,
+    /// Its name there.
+    pub name: CString,
+    /// The source must still be this.
+    pub identity: Identity,
+    /// What to do with the chunks.
+    pub work: ChunkWork,
+    /// Which chunks.
+    pub run: ChunkRun,
+}
+
+/// What is done with a chunk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ChunkWork {
+    /// Copy it into the staged file of that name.
+    Copy {
+        /// Its temporary name.
+        staged: CString,
+    },
+    /// Compare it with that of the target's file of the same name.
+    Compare {
+        /// The target must still be this.
+        target: Identity,
+    },
+}
+
+/// Tells a file's owner that chunks are done, or will never be.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChunksDone {
+    file: u64,
+    chunks: u64,
+    outcome: Outcome,
+}
+
+/// What became of chunks, the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Copied; or the same in both files; or not looked at because the file is decided.
+    Done,
+    /// Not the same in both files.
+    Differs,
+    /// Neither.
+    Failed(Trouble),
+}
+
+/// The large files this rank owns.
+pub struct Chunked<F> {
+    open: Mutex<Open<F>>,
+}
+
+struct Open<F> {
+    files: HashMap<u64, OpenFile<F>>,
+    begun: u64,
+    /// Files, of any rank, of which some chunk here differed or failed: the others need no look.
+    decided: HashSet<(Rank, u64)>,
+}
+
+struct OpenFile<F> {
+    file: F,
+    chunks_left: u64,
+    /// The first that was not [`Outcome::Done`].
+    outcome: Outcome,
+}
+
+impl<F> Default for Chunked<F> {
+    fn default() -> Self {
+        let open = Open { files: HashMap::new(), begun: 0, decided: HashSet::new() };
+        Self { open: Mutex::new(open) }
+    }
+}
+
+impl<F> Chunked<F> {
+    fn lock(&self) -> MutexGuard<'_, Open<F>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a file until so many chunks are in; returns its number.
+    pub fn begin(&self, file: F, chunks: u64) -> u64 {
+        let mut open = self.lock();
+        open.begun += 1;
+        let number = open.begun;
+        open.files.insert(number, OpenFile { file, chunks_left: chunks, outcome: Outcome::Done });
+        number
+    }
+
+    /// Counts chunks in; true with the last of them: then [`Chunked::end`] is due, on an I/O thread.
+    pub fn count(&self, done: &ChunksDone) -> bool {
+        let mut open = self.lock();
+        let Some(file) = open.files.get_mut(&done.file) else { return false };
+        file.chunks_left = file.chunks_left.saturating_sub(done.chunks);
+        if file.outcome == Outcome::Done {
+            file.outcome = done.outcome;
+        }
+        file.chunks_left == 0
+    }
+
+    /// Takes out a file whose chunks are all in, with what became of them.
+    pub fn end(&self, file: u64) -> Option<(F, Outcome)> {
+        self.lock().files.remove(&file).map(|open| (open.file, open.outcome))
+    }
+
+    /// Whether a chunk of this file has differed or failed, as far as this rank knows.
+    pub fn is_decided(&self, task: &ChunkTask) -> bool {
+        self.lock().decided.contains(&(task.owner, task.file))
+    }
+
+    /// A chunk of this file has differed or failed here.
+    pub fn decide(&self, task: &ChunkTask) {
+        self.lock().decided.insert((task.owner, task.file));
+    }
+}
+
+impl ChunkTask {
+    /// Keeps the first chunk; the rest is queued in halves, for others to take.
+    pub fn keep_first<J: Job<Task: From<Self>>>(&mut self, crew: &Crew<'_, J>) {
+        while let Some(upper) = self.run.split_off() {
+            crew.push(Self { run: upper, ..self.clone() }.into());
+        }
+    }
+
+    /// What the owner is to be told.
+    pub fn done(&self, outcome: Outcome) -> ChunksDone {
+        ChunksDone { file: self.file, chunks: self.run.count(), outcome }
+    }
+}
+
+impl ChunksDone {
+    /// The owner's number for the file.
+    pub fn file(&self) -> u64 {
+        self.file
+    }
+}
+
+impl Outcome {
+    /// Of something that could fail.
+    pub fn of(done: Result<Self, Trouble>) -> Self {
+        done.unwrap_or_else(Self::Failed)
+    }
+}

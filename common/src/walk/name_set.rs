@@ -1,0 +1,53 @@
+//! The names of one directory, to tell which of its counterpart's names it has not.
+//!
+//! 16 bytes a name, whatever its length: a keyed 128-bit hash. Two names of one directory would have to
+//! collide in it for one of them to be taken for the other, which 2^64 names would make likely.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use crate::base::path::Name;
+
+#[derive(Debug, Default)]
+pub(super) struct NameSet {
+    keys: [RandomState; 2],
+    hashes: HashSet<u128>,
+}
+
+impl NameSet {
+    pub fn insert(&mut self, name: &Name) {
+        let hash = self.hash(name);
+        self.hashes.insert(hash);
+    }
+
+    pub fn contains(&self, name: &Name) -> bool {
+        self.hashes.contains(&self.hash(name))
+    }
+
+    fn hash(&self, name: &Name) -> u128 {
+        let [high, low] = [0, 1].map(|half| self.keys[half].hash_one(name.to_bytes()));
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    #[test]
+    fn names_are_told_apart() {
+        let name = |number: usize| CString::new(format!("name-{number}")).unwrap();
+        let mut names = NameSet::default();
+        (0..10_000).for_each(|number| names.insert(&name(number)));
+        assert!((0..10_000).all(|number| names.contains(&name(number))));
+        assert!((10_000..20_000).all(|number| !names.contains(&name(number))));
+    }
+
+    #[test]
+    fn the_two_halves_have_keys_of_their_own() {
+        let names = NameSet::default();
+        let hash = names.hash(c"name");
+        assert_ne!((hash >> 64) as u64, hash as u64);
+    }
+}
