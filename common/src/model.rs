@@ -1,7 +1,10 @@
-//! What the tools talk about, without any I/O: entries, chunks, where a copy goes.
+//! What the tools talk about, without any I/O: entries, chunks, where a copy goes,
+//! how two entries differ.
 
 pub mod chunk;
+pub mod difference;
 pub mod entry;
+pub mod expression;
 pub mod line;
 pub mod notice;
 pub mod placement;

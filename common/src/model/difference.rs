@@ -1,0 +1,244 @@
+//! How two entries of one path differ: on which sides they exist, and which fields are unlike.
+
+use serde::{Deserialize, Serialize};
+
+/// On which sides a path exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Presence {
+    Both,
+    OnlySource,
+    OnlyTarget,
+}
+
+/// A set of fields of an entry, such as those in which two entries differ.
+///
+/// Travels as its bits; bits that stand for no field are refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Fields(u16);
+
+/// Every field with the name it has in expressions, in the order of its bits.
+const NAMES: [(Fields, &str); 12] = [
+    (Fields::TYPE, "TYPE"),
+    (Fields::SIZE, "SIZE"),
+    (Fields::UID, "UID"),
+    (Fields::GID, "GID"),
+    (Fields::ATIME, "ATIME"),
+    (Fields::MTIME, "MTIME"),
+    (Fields::CTIME, "CTIME"),
+    (Fields::PERM, "PERM"),
+    (Fields::ACL, "ACL"),
+    (Fields::CONTENT, "CONTENT"),
+    (Fields::XATTR, "XATTR"),
+    (Fields::LINK, "LINK"),
+];
+
+impl Fields {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// What the entry is: file, directory, symlink, …
+    pub const TYPE: Self = Self(1);
+    /// Length in bytes; of no meaning for directories.
+    pub const SIZE: Self = Self(1 << 1);
+    /// Owner.
+    pub const UID: Self = Self(1 << 2);
+    /// Group.
+    pub const GID: Self = Self(1 << 3);
+    /// Last access.
+    pub const ATIME: Self = Self(1 << 4);
+    /// Last change of content.
+    pub const MTIME: Self = Self(1 << 5);
+    /// Last change of attributes.
+    pub const CTIME: Self = Self(1 << 6);
+    /// Permission bits with set-id and sticky bits.
+    pub const PERM: Self = Self(1 << 7);
+    /// Access control lists.
+    pub const ACL: Self = Self(1 << 8);
+    /// The bytes of a file, or the target of a symlink.
+    pub const CONTENT: Self = Self(1 << 9);
+    /// Extended attributes other than access control lists.
+    pub const XATTR: Self = Self(1 << 10);
+    /// The target of a symlink.
+    pub const LINK: Self = Self(1 << 11);
+    /// All of them.
+    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
+
+    /// The one field of that name, in upper case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, own)| *own == name).map(|(field, _)| *field)
+    }
+
+    /// Whether all of `other` are in this set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is in this set.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// True for the empty set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds all of `other`.
+    pub fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// What is in either set.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in both sets.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The fields of this set one by one, each as a set of one.
+    pub fn iter(self) -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(field, _)| *field).filter(move |field| self.contains(*field))
+    }
+
+    /// The names of the fields of this set, as expressions have them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES.iter().filter(move |(field, _)| self.contains(*field)).map(|(_, name)| *name)
+    }
+}
+
+impl FromIterator<Fields> for Fields {
+    fn from_iter<I: IntoIterator<Item = Self>>(fields: I) -> Self {
+        fields.into_iter().fold(Self::NONE, Self::union)
+    }
+}
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+impl From<Fields> for u16 {
+    fn from(fields: Fields) -> Self {
+        fields.0
+    }
+}
+
+impl TryFrom<u16> for Fields {
+    type Error = String;
+
+    fn try_from(bits: u16) -> Result<Self, String> {
+        match bits & !Self::ALL.0 {
+            0 => Ok(Self(bits)),
+            unknown => Err(format!("no field has the bits {unknown:#x}")),
+        }
+    }
+}
+
+/// What the comparison of one path found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Findings {
+    /// On which sides the path exists.
+    pub presence: Presence,
+    /// The fields that differ; of no meaning for a path that exists on one side only.
+    pub differing: Fields,
+}
+
+impl Findings {
+    /// Of a path that exists on both sides and differs in these fields.
+    pub fn both(differing: Fields) -> Self {
+        Self { presence: Presence::Both, differing }
+    }
+
+    /// Of a path that exists on one side only.
+    pub fn only(presence: Presence) -> Self {
+        Self { presence, differing: Fields::NONE }
+    }
+
+    /// Whether the entries differ in that one field.
+    ///
+    /// Content differs where type, size or symlink target do: it is not looked at then, and so
+    /// dcmp of mpiFileUtils has it.
+    pub fn differs(self, field: Fields) -> bool {
+        let causes = match field {
+            Fields::CONTENT => {
+                Fields::CONTENT.union(Fields::TYPE).union(Fields::SIZE).union(Fields::LINK)
+            }
+            other => other,
+        };
+        self.differing.intersects(causes)
+    }
+
+    /// Exists on both sides, and nothing differs.
+    pub fn is_same(self) -> bool {
+        self.presence == Presence::Both && self.differing.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_has_a_bit_and_a_name_of_its_own() {
+        let fields: Vec<_> = Fields::ALL.iter().collect();
+        assert_eq!(fields.len(), NAMES.len());
+        for (position, field) in fields.iter().enumerate() {
+            assert_eq!(u16::from(*field), 1 << position);
+            let names: Vec<_> = field.names().collect();
+            assert_eq!(names.len(), 1);
+            assert_eq!(Fields::from_name(names[0]), Some(*field));
+        }
+        assert_eq!(fields.into_iter().collect::<Fields>(), Fields::ALL);
+        assert_eq!(Fields::from_name("EXIST"), None);
+        assert_eq!(Fields::from_name("size"), None);
+    }
+
+    #[test]
+    fn sets_behave_as_sets() {
+        let mut set = Fields::default();
+        assert!(set.is_empty());
+        set.insert(Fields::UID);
+        set.insert(Fields::SIZE);
+        assert!(set.contains(Fields::UID.union(Fields::SIZE)));
+        assert!(!set.contains(Fields::UID.union(Fields::GID)));
+        assert!(set.intersects(Fields::UID.union(Fields::GID)));
+        assert_eq!(set.intersection(Fields::SIZE.union(Fields::GID)), Fields::SIZE);
+        assert_eq!(set.names().collect::<Vec<_>>(), ["SIZE", "UID"]);
+        assert_eq!(format!("{set:?}"), r#"{"SIZE", "UID"}"#);
+        assert!(set.contains(Fields::NONE));
+        assert!(!set.intersects(Fields::NONE));
+    }
+
+    #[test]
+    fn travels_as_bits_and_refuses_unknown_ones() {
+        let bytes = postcard::to_stdvec(&Fields::ALL).unwrap();
+        assert_eq!(bytes, postcard::to_stdvec(&0x0fff_u16).unwrap());
+        assert_eq!(postcard::from_bytes::<Fields>(&bytes), Ok(Fields::ALL));
+        for bits in [0x1000_u16, 0x8001, u16::MAX] {
+            let foreign = postcard::to_stdvec(&bits).unwrap();
+            assert!(postcard::from_bytes::<Fields>(&foreign).is_err(), "{bits:#x}");
+        }
+        let findings = Findings::only(Presence::OnlyTarget);
+        let bytes = postcard::to_stdvec(&findings).unwrap();
+        assert_eq!(postcard::from_bytes::<Findings>(&bytes), Ok(findings));
+    }
+
+    #[test]
+    fn content_differs_where_it_was_not_worth_looking() {
+        for cause in [Fields::TYPE, Fields::SIZE, Fields::LINK, Fields::CONTENT] {
+            assert!(Findings::both(cause).differs(Fields::CONTENT), "{cause:?}");
+        }
+        assert!(!Findings::both(Fields::MTIME).differs(Fields::CONTENT));
+        assert!(!Findings::both(Fields::CONTENT).differs(Fields::SIZE));
+        assert!(Findings::both(Fields::NONE).is_same());
+        assert!(!Findings::both(Fields::ATIME).is_same());
+        assert!(!Findings::only(Presence::OnlySource).is_same());
+    }
+}
