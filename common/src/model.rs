@@ -1,10 +1,13 @@
 //! What the tools talk about, without any I/O: entries, chunks, where a copy goes,
-//! how two entries differ.
+//! how two entries differ, which entries take part.
 
+pub mod age;
 pub mod chunk;
 pub mod difference;
 pub mod entry;
 pub mod expression;
+pub mod filter;
+pub mod glob;
 pub mod line;
 pub mod notice;
 pub mod placement;
