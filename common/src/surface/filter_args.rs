@@ -1,0 +1,233 @@
+//! Command-line options that say which entries take part.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::builder::TypedValueParser;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use serde::{Deserialize, Serialize};
+
+use crate::base::size::parse_bytes;
+use crate::model::age::Age;
+use crate::model::entry::Time;
+use crate::model::filter::{Filter, FilterOptions, Rule, Verdict};
+use crate::model::glob::Pattern;
+
+/// Options that choose entries by path, size, age and file system.
+#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// `--include` and `--exclude`, in the order they were given
+    #[command(flatten)]
+    pub rules: RuleArgs,
+
+    /// Leave out files smaller than SIZE
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub min_size: Option<u64>,
+
+    /// Leave out files larger than SIZE
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_size: Option<u64>,
+
+    /// Leave out files changed within AGE: 90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h; or after a date
+    #[arg(long, value_name = "AGE", value_parser = Age::parse)]
+    pub min_age: Option<Age>,
+
+    /// Leave out files changed longer ago than AGE, or before a date (UTC without a zone)
+    #[arg(long, value_name = "AGE", value_parser = Age::parse)]
+    pub max_age: Option<Age>,
+
+    /// Do not enter directories on other file systems
+    #[arg(short = 'x', long)]
+    pub one_file_system: bool,
+}
+
+impl FilterArgs {
+    /// What these arguments ask for, with ages counted from `now`; all but
+    /// [`FilterArgs::one_file_system`], which the walk has to know.
+    ///
+    /// # Errors
+    /// One line: options that contradict each other.
+    pub fn options(&self, now: Time) -> Result<FilterOptions, String> {
+        let options = FilterOptions {
+            rules: self.rules.0.clone(),
+            min_size_bytes: self.min_size,
+            max_size_bytes: self.max_size,
+            min_age: self.min_age,
+            max_age: self.max_age,
+            now,
+        };
+        Filter::new(&options).map(|_| options)
+    }
+}
+
+/// `--include` and `--exclude`: written by hand, because derived options forget the order between
+/// one another.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RuleArgs(pub Vec<Rule>);
+
+const INCLUDE: &str = "include";
+const EXCLUDE: &str = "exclude";
+
+fn rule_arg(name: &'static str, help: &'static str) -> Arg {
+    let checked = clap::builder::OsStringValueParser::new().try_map(|text: OsString| {
+        let pattern = text.into_vec();
+        Pattern::parse(&pattern).map(|_| pattern)
+    });
+    Arg::new(name)
+        .long(name)
+        .value_name("GLOB")
+        .help(help)
+        .help_heading("Filters")
+        .action(ArgAction::Append)
+        .value_parser(checked)
+}
+
+impl Args for RuleArgs {
+    fn augment_args(command: Command) -> Command {
+        command
+            .arg(rule_arg(
+                INCLUDE,
+                "Take what matches GLOB; the first GLOB that matches decides; \
+                 without --exclude, take no other files",
+            ))
+            .arg(rule_arg(
+                EXCLUDE,
+                "Leave out what matches GLOB, a directory with all in it: *.o at any depth, \
+                 /tmp at the top, build/ directories only, a/**/b",
+            ))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RuleArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut placed = placed_rules(matches, INCLUDE, Verdict::Include);
+        placed.extend(placed_rules(matches, EXCLUDE, Verdict::Exclude));
+        placed.sort_by_key(|(place, _)| *place);
+        Ok(Self(placed.into_iter().map(|(_, rule)| rule).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The rules of one option with their places; what the environment says comes last.
+fn placed_rules(matches: &ArgMatches, name: &str, verdict: Verdict) -> Vec<((bool, usize), Rule)> {
+    let is_environment = matches.value_source(name) == Some(ValueSource::EnvVariable);
+    let patterns = matches.get_many::<Vec<u8>>(name).unwrap_or_default();
+    let indices = matches.indices_of(name).unwrap_or_default();
+    indices
+        .zip(patterns)
+        .map(|(index, pattern)| {
+            ((is_environment, index), Rule { verdict, pattern: pattern.clone() })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "tool")]
+    struct Tool {
+        #[command(flatten)]
+        filter: FilterArgs,
+        paths: Vec<OsString>,
+    }
+
+    const NOW: Time = Time { seconds: 1_800_000_000, nanoseconds: 0 };
+
+    fn parse(arguments: &[&str]) -> Result<FilterArgs, String> {
+        let all = ["tool"].iter().chain(arguments);
+        Tool::try_parse_from(all).map(|tool| tool.filter).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn order_is_kept_across_both_options() {
+        let parsed =
+            parse(&["--exclude", "a", "--include=b", "p", "--exclude=c", "--include", "d", "q"]);
+        let expected =
+            [Rule::exclude("a"), Rule::include("b"), Rule::exclude("c"), Rule::include("d")];
+        assert_eq!(parsed.unwrap().rules.0, expected);
+        let parsed = parse(&["--include", "b", "--include", "a", "--exclude", "*"]).unwrap();
+        assert_eq!(parsed.rules.0, [Rule::include("b"), Rule::include("a"), Rule::exclude("*")]);
+        assert_eq!(parse(&[]).unwrap().options(NOW), Ok(FilterOptions { now: NOW, ..none() }));
+    }
+
+    fn none() -> FilterOptions {
+        FilterOptions::default()
+    }
+
+    #[test]
+    fn bounds_are_read_with_their_units() {
+        let arguments =
+            ["--min-size=1k", "--max-size", "1MB", "--min-age=1h30m", "--max-age=2026-11-01", "-x"];
+        let parsed = parse(&arguments).unwrap();
+        assert!(parsed.one_file_system);
+        let options = parsed.options(NOW).unwrap();
+        assert_eq!(options.min_size_bytes, Some(1024));
+        assert_eq!(options.max_size_bytes, Some(1_000_000));
+        assert_eq!(options.min_age, Some(Age::Seconds(5400)));
+        assert_eq!(options.max_age, Age::parse("2026-11-01").ok());
+        assert_eq!(options.now, NOW);
+        let bytes = postcard::to_stdvec(&parsed).unwrap();
+        assert_eq!(postcard::from_bytes::<FilterArgs>(&bytes), Ok(parsed));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_where_it_stands() {
+        let table = [
+            ("--include=[a", "unclosed character class"),
+            ("--exclude=a**", "must stand alone"),
+            ("--min-size=big", "64MiB"),
+            ("--max-age=old", "7d"),
+        ];
+        for (argument, expected) in table {
+            let why = parse(&[argument]).unwrap_err();
+            let option = argument.split('=').next().unwrap();
+            assert!(why.contains(option) && why.contains(expected), "{why}");
+        }
+        let bytes = OsString::from_vec(b"--exclude=a\xff".to_vec());
+        let why = Tool::try_parse_from(["tool".into(), bytes]).unwrap_err().to_string();
+        assert!(why.contains("not UTF-8"), "{why}");
+        let contradiction = parse(&["--min-size=2", "--max-size=1"]).unwrap();
+        assert!(contradiction.options(NOW).is_err());
+    }
+
+    #[test]
+    fn the_environment_adds_one_pattern_after_the_command_lines() {
+        // A variable that the test runner always has, with a value that is a pattern.
+        let variable = "CARGO_PKG_NAME";
+        let command = <Tool as clap::CommandFactory>::command()
+            .mut_arg(INCLUDE, |argument| argument.env(variable));
+        let rules = |arguments: &[&str]| {
+            let matches = command.clone().get_matches_from(arguments);
+            Tool::from_arg_matches(&matches).unwrap().filter.rules.0
+        };
+        let include = Rule::include(std::env::var(variable).unwrap());
+        assert_eq!(rules(&["tool"]), std::slice::from_ref(&include));
+        let both = rules(&["tool", "--exclude=a", "--exclude=b"]);
+        assert_eq!(both, [Rule::exclude("a"), Rule::exclude("b"), include]);
+        assert_eq!(rules(&["tool", "--include=c"]), [Rule::include("c")]);
+    }
+
+    #[test]
+    fn the_options_stand_under_a_heading_of_their_own() {
+        let help = <Tool as clap::CommandFactory>::command().render_help().to_string();
+        let filters = help.split("Filters:").nth(1).unwrap();
+        for option in ["--include <GLOB>", "--exclude <GLOB>", "--min-age <AGE>", "-x, --one-file"]
+        {
+            assert!(filters.contains(option), "{option} in {help}");
+        }
+        assert_eq!(help.matches("Filters:").count(), 1);
+    }
+}
