@@ -35,6 +35,7 @@ use crate::sched::job::Job;
 use crate::store::{Dir, Store};
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::Place;
+use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use finish::DirectoryRecords;
 use large::LargeCopy;
@@ -70,6 +71,7 @@ pub struct CopyJob<'c> {
     /// Device and inode of the directories that are copied to: a walk that comes there copies itself.
     target_roots: HashSet<(u64, u64)>,
     options: &'c CopyOptions,
+    selection: &'c Selection,
     rank: Rank,
     staged_names: AtomicU64,
     account: Account,
@@ -85,12 +87,18 @@ pub struct CopyHand {
 
 impl<'c> CopyJob<'c> {
     /// The part of rank `rank` in copying `roots`.
-    pub fn new(roots: &'c [CopyRoot], options: &'c CopyOptions, rank: Rank) -> Self {
+    pub fn new(
+        roots: &'c [CopyRoot],
+        options: &'c CopyOptions,
+        selection: &'c Selection,
+        rank: Rank,
+    ) -> Self {
         let targets = roots.iter().filter_map(|root| root.target_metadata);
         Self {
             roots,
             target_roots: targets.map(|target| (target.device, target.inode)).collect(),
             options,
+            selection,
             rank,
             staged_names: AtomicU64::new(0),
             account: Account::default(),
@@ -319,6 +327,10 @@ impl Job for CopyJob<'_> {
 }
 
 impl Visitor for CopyJob<'_> {
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
     fn source(&self, root: u32) -> &dyn Store {
         &*self.roots[root as usize].source
     }

@@ -3,6 +3,7 @@
 pub mod base;
 pub mod chunked;
 pub mod comm;
+pub mod compare;
 pub mod copy;
 pub mod model;
 pub mod run;

@@ -3,6 +3,7 @@
 
 pub mod age;
 pub mod chunk;
+pub mod compare;
 pub mod difference;
 pub mod entry;
 pub mod expression;

@@ -1,5 +1,6 @@
 //! A tool's whole run on all ranks: what to do, doing it, telling what was done.
 
+pub mod compare;
 pub mod copy;
 pub mod walk;
 
@@ -8,13 +9,17 @@ use std::time::Duration;
 use crate::base::exit::Exit;
 use crate::base::limits;
 use crate::base::process::descriptors_max;
-use crate::comm::collective::gather;
+use crate::comm::Rank;
+use crate::comm::collective::{broadcast, gather};
+use crate::model::entry::Time;
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine::Settings;
+use crate::surface::filter_args::FilterArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{RankReport, Summary};
+use crate::surface::summary::{Deed, RankReport, Summary};
+use crate::walk::selection::{Selection, SelectionOptions};
 
 impl Session<'_, '_> {
     fn settings(&self, threads_max: u32) -> Settings {
@@ -23,12 +28,12 @@ impl Session<'_, '_> {
     }
 
     /// Gathers what the ranks did into a summary, on rank 0.
-    fn summarise(&mut self, tally: Tally, counters: Counters) -> Option<Summary> {
+    fn summarise(&mut self, tally: &Tally, counters: Counters) -> Option<Summary> {
         let report = RankReport::new(&self.team.host, tally, counters);
         let ranks = gather(self.mail, &report)?;
         Some(Summary {
             tool: self.tool,
-            is_copy: false,
+            deed: Deed::Walk,
             is_dry_run: false,
             elapsed: Duration::from_nanos(counters.wall_ns),
             nodes: self.team.nodes.len(),
@@ -38,12 +43,31 @@ impl Session<'_, '_> {
     }
 }
 
+/// Makes rank 0's filters those of all ranks; `None` on all of them where they contradict each other.
+fn select(
+    session: &mut Session<'_, '_>,
+    filters: &FilterArgs,
+    reporter: &mut Reporter,
+) -> Option<Selection> {
+    let options = (session.mail.comm().rank() == Rank::ROOT).then(|| {
+        let options = filters
+            .options(Time::now())
+            .map(|filter| SelectionOptions { filter, one_file_system: filters.one_file_system });
+        options.map_err(|refusal| reporter.refuse(&refusal)).ok()
+    });
+    let options = broadcast(session.mail, options)?;
+    // What rank 0 has accepted is the same text here.
+    Selection::new(&options).ok()
+}
+
 /// The exit code that the counts ask for.
 fn exit_of(totals: &Tally) -> Exit {
     if totals.failed > 0 || totals.given_up > 0 {
         Exit::Partial
     } else if totals.vanished > 0 {
         Exit::Vanished
+    } else if totals.compared.is_different() {
+        Exit::Different
     } else {
         Exit::Ok
     }

@@ -22,6 +22,9 @@ pub trait Store: Send + Sync {
     /// Opens a directory by its path below the root.
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>>;
 
+    /// Device of the file system that the root is on, as this node numbers it.
+    fn device(&self) -> Result<u64>;
+
     /// Another directory may be kept open for queued work without running out of handles.
     fn has_spare_handles(&self) -> bool {
         true

@@ -9,6 +9,7 @@ pub mod batch;
 pub mod list;
 mod name_set;
 pub mod place;
+pub mod selection;
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use batch::NameBatch;
 use name_set::NameSet;
-use place::{Place, Presence};
+use place::{Place, Trees};
+use selection::Selection;
 
 /// A piece of the walk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ pub enum WalkTask {
 pub trait Visitor: Job<Task: From<WalkTask>> {
     /// The tree a root index stands for.
     fn source(&self, root: u32) -> &dyn Store;
+
+    /// Which entries take part.
+    fn selection(&self) -> &Selection;
 
     /// The other tree, for operations on two.
     fn target(&self, _root: u32) -> Option<&dyn Store> {
@@ -107,6 +112,15 @@ pub enum Visited {
     Directory,
 }
 
+impl WalkTask {
+    /// Deals with one name of a directory.
+    pub fn single(place: Arc<Place>, name: &Name) -> Self {
+        let mut batch = NameBatch::default();
+        batch.push(name, Hint::Unknown);
+        Self::Batch(place, batch)
+    }
+}
+
 impl Visited {
     /// Dealt with, without moving content.
     pub const NOTHING_MOVED: Self = Self::Done { moved_bytes: 0 };
@@ -125,7 +139,7 @@ pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &C
 
 /// The directory in the tree it is walked in: the other one for what only that has.
 fn walked_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
-    match place.presence().side() {
+    match place.trees().side() {
         Side::Source => place.source_dir(visitor.source(place.root())).at(Side::Source),
         Side::Target => target_dir(visitor, place),
     }
@@ -141,12 +155,14 @@ fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &
         Ok(opened) => opened,
         Err(trouble) => return visitor.unreadable(place, trouble, hand, crew),
     };
-    if visitor.enter(place, &metadata, hand, crew) == Err(Skip) {
+    if visitor.enter(place, &metadata, hand, crew) == Err(Skip)
+        || is_other_system(visitor, place, &metadata)
+    {
         return;
     }
     let mut names = NameSet::default();
-    let with_extras = visitor.wants_extras() && place.presence() == Presence::Both;
-    let all = |name: &Name| {
+    let with_extras = visitor.wants_extras() && place.trees() == Trees::Both;
+    let all = |name: &Name, _| {
         if with_extras {
             names.insert(name);
         }
@@ -161,18 +177,26 @@ fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &
     }
 }
 
+fn is_other_system<V: Visitor>(visitor: &V, place: &Place, metadata: &Metadata) -> bool {
+    let root_device = match place.trees().side() {
+        Side::Source => visitor.source(place.root()).device(),
+        Side::Target => visitor.target(place.root()).map_or(Ok(metadata.device), Store::device),
+    };
+    visitor.selection().stops_at(metadata, root_device)
+}
+
 /// Cuts the names of a directory into batches, as the file system returns them.
 fn list_names<V: Visitor>(
     visitor: &V,
     place: &Arc<Place>,
     dir: &Arc<dyn Dir>,
-    mut takes_part: impl FnMut(&Name) -> bool,
+    mut takes_part: impl FnMut(&Name, Hint) -> bool,
     hand: &mut V::Hand,
     crew: &Crew<'_, V>,
 ) -> Result<(), Trouble> {
     let mut batch = NameBatch::default();
     let listed = dir.list(&mut |name, hint| {
-        if !takes_part(name) {
+        if !takes_part(name, hint) || !visitor.selection().admits_name(place, &**dir, name, hint) {
             return;
         }
         batch.push(name, hint);
@@ -188,7 +212,7 @@ fn list_names<V: Visitor>(
         }
     });
     visit_batch(visitor, place, dir, batch, hand, crew);
-    listed.at(place.presence().side())
+    listed.at(place.trees().side())
 }
 
 /// Visits what the other tree has in a directory beyond the source's names.
@@ -201,13 +225,13 @@ fn list_extras<V: Visitor>(
 ) -> Result<(), Trouble> {
     let dir = target_dir(visitor, place)?;
     let extras = Arc::new(place.extras());
-    let is_extra = |name: &Name| !names.contains(name) && !visitor.is_staged(name);
+    let is_extra = |name: &Name, _| !names.contains(name) && !visitor.is_staged(name);
     list_names(visitor, &extras, &dir, is_extra, hand, crew)
 }
 
 fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadata), Trouble> {
     let dir = walked_dir(visitor, place)?;
-    let metadata = dir.metadata().at(place.presence().side())?;
+    let metadata = dir.metadata().at(place.trees().side())?;
     Ok((dir, metadata))
 }
 

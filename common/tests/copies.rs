@@ -25,6 +25,7 @@ use common::store::posix::Symlinks;
 use common::store::{Dir, NewSymlink, Store};
 use common::walk::WalkTask;
 use common::walk::place::Place;
+use common::walk::selection::{Selection, SelectionOptions};
 
 /// A tree as a map, for comparing.
 type Picture = BTreeMap<Vec<u8>, (Kind, Vec<u8>, Attributes)>;
@@ -146,7 +147,8 @@ fn copy(
             shown_target: b"t".to_vec(),
             renamed: None,
         }];
-        let job = CopyJob::new(&roots, &options, rank);
+        let selection = Selection::new(&SelectionOptions::default()).unwrap();
+        let job = CopyJob::new(&roots, &options, &selection, rank);
         let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
         let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
         let settings = Settings { threads_max: 3, cpu_share: 3.0 };

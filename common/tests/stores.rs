@@ -280,6 +280,10 @@ fn posix() -> (tempfile::TempDir, PosixStore) {
 struct Kept<S>(S, #[allow(dead_code, reason = "held for its drop")] tempfile::TempDir);
 
 impl<S: Store> Store for Kept<S> {
+    fn device(&self) -> Result<u64, common::base::error::Error> {
+        self.0.device()
+    }
+
     fn open_dir(&self, path: &RelPath) -> common::base::error::Result<Arc<dyn Dir>> {
         self.0.open_dir(path)
     }

@@ -4,13 +4,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::base::limits;
-use common::base::size::parse_positive_bytes;
 use common::copy::options::{CopyOptions, JobFacts};
 use common::model::line::LineFormat;
 use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::CommonArgs;
+use common::surface::cli::{CommonArgs, TuningArgs};
+use common::surface::filter_args::FilterArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 
@@ -46,29 +45,11 @@ pub struct Args {
     #[arg(short = 'n', long, alias = "dryrun")]
     dry_run: bool,
 
-    /// Cut files larger than SIZE into chunks of that size, copied by many ranks
-    #[arg(
-        short = 'k', long = "chunksize", value_name = "SIZE", help_heading = "Tuning",
-        default_value_t = limits::CHUNK_BYTES.to_string(), hide_default_value = true,
-        help = format!(
-            "Cut files larger than SIZE into chunks of that size, copied by many ranks [default: {}]",
-            common::base::size::human_bytes(limits::CHUNK_BYTES)
-        ),
-        value_parser = checked_chunk
-    )]
-    chunk: String,
+    #[command(flatten)]
+    filters: FilterArgs,
 
-    /// I/O buffer of each thread
-    #[arg(
-        short = 'b', long = "bufsize", value_name = "SIZE", help_heading = "Tuning",
-        default_value_t = limits::BUFFER_BYTES.to_string(), hide_default_value = true,
-        help = format!(
-            "I/O buffer of each thread [default: {}]",
-            common::base::size::human_bytes(limits::BUFFER_BYTES)
-        ),
-        value_parser = checked_buffer
-    )]
-    buffer: String,
+    #[command(flatten)]
+    tuning: TuningArgs,
 
     #[command(flatten)]
     pub common: CommonArgs,
@@ -83,20 +64,6 @@ Examples:
 Every option can be given by the environment: DCP_CHUNKSIZE=64MiB, DCP_PRESERVE=true.
 Exit codes: 0 all copied, 2 usage, 3 source or target unusable, 23 some failed,
 24 some sources vanished, 70 bug, 74 results could not be written.";
-
-fn checked_chunk(text: &str) -> Result<String, String> {
-    parse_positive_bytes(text).map(|_| text.to_owned())
-}
-
-fn checked_buffer(text: &str) -> Result<String, String> {
-    match parse_positive_bytes(text)? {
-        bytes if bytes > limits::BUFFER_BYTES_MAX => {
-            let most = common::base::size::human_bytes(limits::BUFFER_BYTES_MAX);
-            Err(format!("a buffer of that size for each thread is too much; at most {most}"))
-        }
-        _ => Ok(text.to_owned()),
-    }
-}
 
 impl ToolArgs for Args {
     fn common(&self) -> &CommonArgs {
@@ -113,12 +80,13 @@ impl Args {
             options: CopyOptions {
                 symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
                 preserve: self.preserve,
-                chunk_bytes: parse_positive_bytes(&self.chunk).unwrap_or(limits::CHUNK_BYTES),
-                buffer_bytes: parse_positive_bytes(&self.buffer).unwrap_or(limits::BUFFER_BYTES),
+                chunk_bytes: self.tuning.chunk_bytes(),
+                buffer_bytes: self.tuning.buffer_bytes(),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 job: JobFacts::here(),
             },
+            filters: self.filters.clone(),
         }
     }
 }

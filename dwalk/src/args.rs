@@ -8,6 +8,7 @@ use common::model::line::LineFormat;
 use common::run::walk::WalkRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
+use common::surface::filter_args::FilterArgs;
 use common::surface::session::ToolArgs;
 use common::walk::list::ListOptions;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct Args {
     /// Walk what symbolic links point to
     #[arg(short = 'L', long)]
     dereference: bool,
+
+    #[command(flatten)]
+    filters: FilterArgs,
 
     #[command(flatten)]
     pub common: CommonArgs,
@@ -78,14 +82,15 @@ impl Args {
                 symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
             },
             list: self.output.clone().map(OsStringExt::into_vec),
+            filters: self.filters.clone(),
         }
     }
 
     fn line_format(&self) -> LineFormat {
-        let is_named_json = self.output.as_ref().is_some_and(|path| {
-            let path = path.as_encoded_bytes();
-            path.ends_with(b".ndjson") || path.ends_with(b".jsonl") || path.ends_with(b".json")
-        });
+        let is_named_json = self
+            .output
+            .as_ref()
+            .is_some_and(|path| LineFormat::of_file(path.as_encoded_bytes()) == LineFormat::Ndjson);
         match self.format {
             Some(Format::Ndjson) => LineFormat::Ndjson,
             None if !self.text && (is_named_json || self.common.json) => LineFormat::Ndjson,

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Exit {
     /// All was done.
     Ok = 0,
+    /// dcmp: the two trees differ.
+    Different = 1,
     /// The command line makes no sense, or the ranks do not know each other.
     Usage = 2,
     /// A source or target cannot be used at all; nothing was done.
@@ -16,6 +18,8 @@ pub enum Exit {
     Partial = 23,
     /// Some source entries went away meanwhile; the rest was done.
     Vanished = 24,
+    /// dsync: more would have been deleted than `--max-delete` allows; nothing was deleted.
+    DeleteLimit = 25,
     /// A fault of the program itself.
     Bug = 70,
     /// The work was done but its results could not be written.
@@ -37,12 +41,14 @@ impl Exit {
     fn weight(self) -> u8 {
         match self {
             Self::Ok => 0,
-            Self::Vanished => 1,
-            Self::Partial => 2,
-            Self::Reporting => 3,
-            Self::Unusable => 4,
-            Self::Usage => 5,
-            Self::Bug => 6,
+            Self::Different => 1,
+            Self::Vanished => 2,
+            Self::Partial => 3,
+            Self::DeleteLimit => 4,
+            Self::Reporting => 5,
+            Self::Unusable => 6,
+            Self::Usage => 7,
+            Self::Bug => 8,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::base::path::RelPath;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::store::Made;
-use crate::walk::place::{Place, Presence};
+use crate::walk::place::{Place, Trees};
 
 impl CopyJob<'_> {
     /// Makes the counterpart of a directory, or takes the one that is there.
@@ -25,13 +25,13 @@ impl CopyJob<'_> {
             self.xattrs_of(|| place.source_dir(&*self.root(place).source)?.xattrs(None))?;
         let attributes = match self.make_here(place, metadata).at(Side::Target)? {
             Made::New => {
-                place.set_presence(Presence::SourceOnly);
+                place.set_trees(Trees::SourceOnly);
                 self.plan_line("make directory", place, b"", hand, crew);
                 let inherited = self.inherited_bits(place, metadata).at(Side::Target)?;
                 policy::of_new_directory(self.options, metadata, xattrs, inherited)
             }
             Made::Existed => {
-                place.set_presence(Presence::Both);
+                place.set_trees(Trees::Both);
                 let widened_from = self.widen(place).at(Side::Target)?;
                 policy::of_old_directory(self.options, metadata, xattrs, widened_from)
             }

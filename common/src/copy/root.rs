@@ -16,7 +16,7 @@ use crate::store::posix::{Need, OpenAs, PosixStore};
 use crate::walk::WalkTask;
 use crate::walk::account;
 use crate::walk::batch::NameBatch;
-use crate::walk::place::{Place, Presence};
+use crate::walk::place::{Place, Trees};
 
 /// A directory to copy from and one to copy to, as rank 0 has worked them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ impl RootPlan {
     pub fn seeds(&self, index: u32) -> Vec<CopyTask> {
         let place = Place::root_of(index);
         if self.target_is != RootTarget::Existing {
-            place.set_presence(Presence::SourceOnly);
+            place.set_trees(Trees::SourceOnly);
         }
         let place = Arc::new(place);
         let Some(singles) = &self.singles else { return vec![WalkTask::List(place).into()] };

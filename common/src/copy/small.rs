@@ -22,6 +22,9 @@ impl CopyJob<'_> {
         if metadata.kind != Kind::File {
             return self.visit_kind(entry, metadata.kind, hand, crew);
         }
+        if !self.selection.admits(&metadata) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         hand.gathered.tally.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;

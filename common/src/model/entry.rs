@@ -63,6 +63,15 @@ pub struct Time {
     pub nanoseconds: u32,
 }
 
+impl Time {
+    /// This node's clock.
+    pub fn now() -> Self {
+        let now = std::time::SystemTime::now();
+        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
+    }
+}
+
 /// The attributes of an entry, as statx(2) gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uzers::{Groups, Users, UsersCache};
 
+use super::difference::Fields;
 use super::entry::{Kind, Metadata, Time};
 use crate::base::path;
 
@@ -15,6 +16,14 @@ pub enum LineFormat {
     Text,
     /// One JSON object a line.
     Ndjson,
+}
+
+impl LineFormat {
+    /// What the name of a list's file asks for.
+    pub fn of_file(name: &[u8]) -> Self {
+        let endings: [&[u8]; 3] = [b".ndjson", b".jsonl", b".json"];
+        if endings.iter().any(|ending| name.ends_with(ending)) { Self::Ndjson } else { Self::Text }
+    }
 }
 
 /// A path in JSON: `{"text":…}` where it is UTF-8, `{"bytes":base64}` where it is not.
@@ -32,6 +41,39 @@ pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec
         LineFormat::Ndjson => {
             let path = json_path(path);
             format!("{}\n", json!({ "v": 1, "event": "plan", "action": action, "path": path }))
+        }
+    };
+    lines.extend_from_slice(line.as_bytes());
+}
+
+/// Appends a line that says how two entries of one path compare: `=` the same, `*` different, `+` only
+/// the source has it, `-` only the target has it, `!` could not be compared. Text is
+/// `SYMBOL PATH[TAB FIELD,…]`, where the path `.` is the tree itself.
+pub fn write_difference(
+    format: LineFormat,
+    symbol: char,
+    path: &[u8],
+    differing: Fields,
+    lines: &mut Vec<u8>,
+) {
+    let path = if path.is_empty() { b"." } else { path };
+    let fields: Vec<&str> = differing.names().collect();
+    let line = match format {
+        LineFormat::Text if fields.is_empty() => format!("{symbol} {}\n", path::escaped(path)),
+        LineFormat::Text => format!("{symbol} {}\t{}\n", path::escaped(path), fields.join(",")),
+        LineFormat::Ndjson => {
+            let state = match symbol {
+                '=' => "same",
+                '*' => "different",
+                '+' => "only-source",
+                '-' => "only-target",
+                _ => "error",
+            };
+            let path = json_path(path);
+            let event = json!({
+                "v": 1, "event": "difference", "state": state, "path": path, "fields": fields,
+            });
+            format!("{event}\n")
         }
     };
     lines.extend_from_slice(line.as_bytes());

@@ -11,4 +11,8 @@ pub enum Notice {
     Failure(Failure),
     /// Whole lines of a list or of a plan, each ending in a newline.
     Lines(Vec<u8>),
+    /// Whole lines for one of several lists.
+    Output(u16, Vec<u8>),
+    /// Whole lines, each telling of an entry that differs.
+    Differences(Vec<u8>),
 }

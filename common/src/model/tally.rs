@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::difference::{Fields, Findings, Presence};
 use super::entry::{Kept, Kind, Metadata};
 
 /// Counts of one thread, one rank or a whole job.
@@ -35,6 +36,69 @@ pub struct Tally {
     pub unread_directories: u64,
     /// Pieces of work given up because the job was stopped.
     pub given_up: u64,
+    /// What a comparison has found.
+    pub compared: Compared,
+}
+
+/// Counts of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Compared {
+    /// Entries that are the same on both sides.
+    pub same: u64,
+    /// Entries that are on both sides and differ.
+    pub different: u64,
+    /// Entries that only the source has.
+    pub only_source: u64,
+    /// Entries that only the target has.
+    pub only_target: u64,
+    /// Of those on both sides, how many differ in which field, in the order of [`Fields::iter`].
+    pub differing: [u64; 12],
+    /// Bytes of content compared, once for both sides.
+    pub bytes: u64,
+}
+
+impl Compared {
+    /// Counts an entry; only differences in `counted` fields make it a different one.
+    pub fn count(&mut self, findings: Findings, counted: Fields) {
+        *match findings.presence {
+            Presence::OnlySource => &mut self.only_source,
+            Presence::OnlyTarget => &mut self.only_target,
+            Presence::Both if findings.differing.intersects(counted) => &mut self.different,
+            Presence::Both => &mut self.same,
+        } += 1;
+        if findings.presence == Presence::Both {
+            for (count, field) in self.differing.iter_mut().zip(Fields::ALL.iter()) {
+                *count += u64::from(findings.differs(field));
+            }
+        }
+    }
+
+    /// Of the entries on both sides, how many differ in that one field.
+    pub fn differing_in(&self, field: Fields) -> u64 {
+        let at = Fields::ALL.iter().position(|own| own == field);
+        at.map_or(0, |at| self.differing[at])
+    }
+
+    /// Entries on both sides.
+    pub fn both(&self) -> u64 {
+        self.same + self.different
+    }
+
+    /// Anything is unlike.
+    pub fn is_different(&self) -> bool {
+        self.different + self.only_source + self.only_target > 0
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.same += other.same;
+        self.different += other.different;
+        self.only_source += other.only_source;
+        self.only_target += other.only_target;
+        self.bytes += other.bytes;
+        for (count, more) in self.differing.iter_mut().zip(other.differing) {
+            *count += more;
+        }
+    }
 }
 
 /// A count for each kind of entry.
@@ -104,6 +168,7 @@ impl Tally {
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;
         self.given_up += other.given_up;
+        self.compared.add(&other.compared);
     }
 
     /// Whether every directory below the roots was read to its end.

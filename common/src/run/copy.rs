@@ -2,10 +2,9 @@
 
 use std::ffi::CString;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{close, exit_of};
+use super::{close, exit_of, select};
 use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -22,12 +21,13 @@ use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
+use crate::surface::filter_args::FilterArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::describe_team;
+use crate::surface::summary::{Deed, describe_team};
 
 /// What a copy is asked for. Paths are as the operator gave them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct CopyRequest {
     /// What to copy.
     pub sources: Vec<Vec<u8>>,
@@ -35,6 +35,8 @@ pub struct CopyRequest {
     pub target: Vec<u8>,
     /// How.
     pub options: CopyOptions,
+    /// Which entries take part.
+    pub filters: FilterArgs,
 }
 
 /// What a phase has counted on this rank.
@@ -44,6 +46,9 @@ type Phase = (Tally, Counters);
 pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, "copy", args, session.team.ranks);
+    let Some(selection) = select(session, &request.filters, &mut reporter) else {
+        return Exit::Usage;
+    };
     let prepared = is_root.then(|| prepare(session, request, args, &mut reporter));
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
@@ -52,15 +57,15 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(roots) = open_everywhere(session, &plan, &options, &mut reporter) else {
         return Exit::Unusable;
     };
-    let mut job = CopyJob::new(&roots, &options, session.mail.comm().rank());
+    let mut job = CopyJob::new(&roots, &options, &selection, session.mail.comm().rank());
     let (mut tally, mut counters) = copy_entries(session, &job, &plan, args, &mut reporter);
     let directories = job.take_directories();
     let (more, finish) = finish_directories(session, &roots, directories, args, &mut reporter);
     tally.add(&more);
     counters.add(&finish);
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
-    let summary = session.summarise(tally, counters).map(|mut summary| {
-        summary.is_copy = true;
+    let summary = session.summarise(&tally, counters).map(|mut summary| {
+        summary.deed = Deed::Copy;
         summary.is_dry_run = options.dry_run;
         summary.exit = exit_of(&summary.totals());
         summary
@@ -75,7 +80,7 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> (CopyPlan, CopyOptions) {
-    let CopyRequest { sources, target, mut options } = request;
+    let CopyRequest { sources, target, mut options, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let mut plan = plan::make(&sources, &target, &options);
     if !plan.refusals.is_empty() {

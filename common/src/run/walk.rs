@@ -1,9 +1,8 @@
 //! A walk, from the paths to the summary.
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{close, exit_of};
+use super::{close, exit_of, select};
 use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -12,13 +11,14 @@ use crate::comm::collective::{broadcast, gather};
 use crate::model::line::json_path;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
+use crate::surface::filter_args::FilterArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::describe_team;
 use crate::walk::list::{ListJob, ListOptions, WalkRoot, seeds};
 
 /// What a walk is asked for. Paths are as the operator gave them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct WalkRequest {
     /// What to walk.
     pub paths: Vec<Vec<u8>>,
@@ -26,12 +26,17 @@ pub struct WalkRequest {
     pub options: ListOptions,
     /// Where the list goes; standard output where that is `None`.
     pub list: Option<Vec<u8>>,
+    /// Which entries take part.
+    pub filters: FilterArgs,
 }
 
 /// Runs a walk on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, "walk", args, session.team.ranks);
+    let Some(selection) = select(session, &request.filters, &mut reporter) else {
+        return Exit::Usage;
+    };
     let list_is_open = is_root.then(|| open_list(request, &mut reporter));
     if !broadcast(session.mail, list_is_open) {
         return Exit::Unusable;
@@ -43,13 +48,13 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     if is_root {
         header(session, &roots, args, &mut reporter);
     }
-    let job = ListJob::new(&roots, request.options);
+    let job = ListJob::new(&roots, request.options, &selection);
     let first = if is_root { seeds(&roots) } else { Vec::new() };
     let settings = session.settings(args.threads);
     let counters = engine::run(&job, first, &mut reporter, session.mail, settings);
     let mut tally = job.tally();
     tally.failed += if is_root { failed } else { 0 };
-    let summary = session.summarise(tally, counters).map(|mut summary| {
+    let summary = session.summarise(&tally, counters).map(|mut summary| {
         summary.exit = exit_of(&summary.totals());
         summary
     });

@@ -31,6 +31,10 @@ impl<S: Store> Store for DryRunStore<S> {
         Ok(Arc::new(DryRunDir { inner }))
     }
 
+    fn device(&self) -> Result<u64> {
+        self.inner.as_ref().ok_or(Op::Stat.errno(libc::ENOENT)).and_then(Store::device)
+    }
+
     fn has_spare_handles(&self) -> bool {
         self.inner.as_ref().is_none_or(Store::has_spare_handles)
     }

@@ -85,6 +85,10 @@ impl<S: Store> Store for FaultyStore<S> {
         Ok(FaultyDir::around(inner, &self.faults))
     }
 
+    fn device(&self) -> Result<u64> {
+        self.inner.device()
+    }
+
     fn has_spare_handles(&self) -> bool {
         self.inner.has_spare_handles()
     }

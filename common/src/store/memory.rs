@@ -66,6 +66,10 @@ impl Store for MemoryStore {
         lock(&dir.tree).children(at, Op::Open)?;
         Ok(Arc::new(dir))
     }
+
+    fn device(&self) -> Result<u64> {
+        Ok(lock(&self.tree).node(ROOT, Op::Stat)?.metadata.device)
+    }
 }
 
 fn lock(tree: &Mutex<Tree>) -> MutexGuard<'_, Tree> {

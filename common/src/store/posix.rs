@@ -132,6 +132,10 @@ impl Store for PosixStore {
         Ok(Arc::new(PosixDir::new(fd, &self.shared)))
     }
 
+    fn device(&self) -> Result<u64> {
+        self.root_metadata().map(|metadata| metadata.device)
+    }
+
     fn has_spare_handles(&self) -> bool {
         self.shared.open_dirs.load(Ordering::Relaxed) < self.shared.open_dirs_max
     }

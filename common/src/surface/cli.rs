@@ -4,6 +4,7 @@ use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits;
+use crate::base::size::{human_bytes, parse_positive_bytes};
 
 /// Options that all tools have.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
@@ -39,6 +40,62 @@ pub struct CommonArgs {
         help_heading = "Tuning"
     )]
     pub threads: u32,
+}
+
+/// Options of the tools that read content.
+#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Tuning")]
+pub struct TuningArgs {
+    /// Cut files larger than SIZE into chunks of that size, worked on by many ranks
+    #[arg(
+        short = 'k', long = "chunksize", value_name = "SIZE",
+        default_value_t = limits::CHUNK_BYTES.to_string(), hide_default_value = true,
+        help = format!(
+            "Cut files larger than SIZE into chunks of that size, worked on by many ranks \
+             [default: {}]",
+            human_bytes(limits::CHUNK_BYTES)
+        ),
+        value_parser = checked_chunk
+    )]
+    chunk: String,
+
+    /// I/O buffer of each thread
+    #[arg(
+        short = 'b', long = "bufsize", value_name = "SIZE",
+        default_value_t = limits::BUFFER_BYTES.to_string(), hide_default_value = true,
+        help = format!(
+            "I/O buffer of each thread [default: {}]",
+            human_bytes(limits::BUFFER_BYTES)
+        ),
+        value_parser = checked_buffer
+    )]
+    buffer: String,
+}
+
+impl TuningArgs {
+    /// Files larger than this are cut into chunks of this size.
+    pub fn chunk_bytes(&self) -> u64 {
+        parse_positive_bytes(&self.chunk).unwrap_or(limits::CHUNK_BYTES)
+    }
+
+    /// Size of an I/O buffer.
+    pub fn buffer_bytes(&self) -> u64 {
+        parse_positive_bytes(&self.buffer).unwrap_or(limits::BUFFER_BYTES)
+    }
+}
+
+fn checked_chunk(text: &str) -> Result<String, String> {
+    parse_positive_bytes(text).map(|_| text.to_owned())
+}
+
+fn checked_buffer(text: &str) -> Result<String, String> {
+    match parse_positive_bytes(text)? {
+        bytes if bytes > limits::BUFFER_BYTES_MAX => {
+            let most = human_bytes(limits::BUFFER_BYTES_MAX);
+            Err(format!("a buffer of that size for each thread is too much; at most {most}"))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// What became of a command line.

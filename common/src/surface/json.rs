@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::summary::compare;
 use crate::base::error::Failure;
 use crate::model::line::json_path;
 use crate::model::tally::{Kinds, Tally};
@@ -51,6 +52,7 @@ pub fn tally(tally: &Tally) -> Value {
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,
         "given_up": tally.given_up,
+        "compared": compare::to_json(&tally.compared),
     })
 }
 

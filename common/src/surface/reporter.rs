@@ -32,6 +32,9 @@ pub struct Reporter {
     bar_interval: Duration,
     /// Where the lines of a list go; standard output where there is no file.
     list: Option<ListFile>,
+    /// Lists besides that one.
+    outputs: Vec<ListFile>,
+    differences_shown: u64,
     shown: BTreeMap<(Op, String), u64>,
     latest: Vec<Tally>,
     /// What the phases before this one have counted.
@@ -42,6 +45,31 @@ struct ListFile {
     path: Vec<u8>,
     writer: std::io::BufWriter<std::fs::File>,
     failed: bool,
+}
+
+impl ListFile {
+    fn create(path: &[u8]) -> std::io::Result<Self> {
+        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
+        let writer = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(name)?);
+        Ok(Self { path: path.to_vec(), writer, failed: false })
+    }
+
+    /// Writes lines, unless that has failed before; says what went wrong, once.
+    fn write(&mut self, lines: &[u8]) -> Option<String> {
+        let written = if self.failed { Ok(()) } else { self.writer.write_all(lines) };
+        self.check(written)
+    }
+
+    fn flush(&mut self) -> Option<String> {
+        let flushed = if self.failed { Ok(()) } else { self.writer.flush() };
+        self.check(flushed)
+    }
+
+    fn check(&mut self, done: std::io::Result<()>) -> Option<String> {
+        let error = done.err()?;
+        self.failed = true;
+        Some(format!("write \"{}\": {error}", path::escaped(&self.path)))
+    }
 }
 
 impl Reporter {
@@ -60,6 +88,8 @@ impl Reporter {
             progress: Progress::new(tool, verb, interval),
             bar_interval: Duration::from_millis(300),
             list: None,
+            outputs: Vec::new(),
+            differences_shown: 0,
             shown: BTreeMap::new(),
             latest: vec![Tally::default(); ranks as usize],
             earlier: Tally::default(),
@@ -71,9 +101,16 @@ impl Reporter {
     /// # Errors
     /// Where it cannot be made.
     pub fn list_to(&mut self, path: &[u8]) -> std::io::Result<()> {
-        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
-        let writer = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(name)?);
-        self.list = Some(ListFile { path: path.to_vec(), writer, failed: false });
+        self.list = Some(ListFile::create(path)?);
+        Ok(())
+    }
+
+    /// Another list, with the next number, goes to that file.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn add_output(&mut self, path: &[u8]) -> std::io::Result<()> {
+        self.outputs.push(ListFile::create(path)?);
         Ok(())
     }
 
@@ -116,14 +153,33 @@ impl Reporter {
     fn lines(&mut self, lines: &[u8]) {
         match &mut self.list {
             None => self.console.result(lines),
-            Some(list) if list.failed => {}
             Some(list) => {
-                if let Err(error) = list.writer.write_all(lines) {
-                    list.failed = true;
-                    let shown = path::escaped(&list.path);
-                    let line = format!("{}: write \"{shown}\": {error}", self.tool);
-                    self.console.talk(&line);
+                if let Some(trouble) = list.write(lines) {
+                    self.console.talk(&format!("{}: {trouble}", self.tool));
                 }
+            }
+        }
+    }
+
+    fn output(&mut self, number: u16, lines: &[u8]) {
+        let list = self.outputs.get_mut(usize::from(number));
+        if let Some(trouble) = list.and_then(|list| list.write(lines)) {
+            self.console.talk(&format!("{}: {trouble}", self.tool));
+        }
+    }
+
+    /// Differences one by one; on the screen at most so many.
+    fn differences(&mut self, lines: &[u8]) {
+        if self.json {
+            return self.console.result(lines);
+        }
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            self.differences_shown += 1;
+            if self.differences_shown <= FAILURE_LINES_PRINTED_MAX {
+                self.console.result(line);
+            } else if self.differences_shown == FAILURE_LINES_PRINTED_MAX + 1 {
+                let more = "more differences are only counted; --combined FILE lists all";
+                self.console.talk(&format!("{}: {more}", self.tool));
             }
         }
     }
@@ -150,19 +206,13 @@ impl Reporter {
         } else if !self.quiet {
             self.console.result(summary.to_text(self.verbose).as_bytes());
         }
-        let failed = self.list.as_mut().is_some_and(|list| {
-            let flushed = list.writer.flush();
-            if let Err(error) = &flushed
-                && !list.failed
-            {
-                console::say(&format!(
-                    "{}: write \"{}\": {error}",
-                    self.tool,
-                    path::escaped(&list.path)
-                ));
+        let mut failed = false;
+        for list in self.list.iter_mut().chain(&mut self.outputs) {
+            if let Some(trouble) = list.flush() {
+                console::say(&format!("{}: {trouble}", self.tool));
             }
-            list.failed || flushed.is_err()
-        });
+            failed |= list.failed;
+        }
         if failed || self.console.output_failed { Exit::Reporting } else { Exit::Ok }
     }
 
@@ -179,6 +229,8 @@ impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporte
         match notice {
             Notice::Failure(failure) => self.failure(&failure),
             Notice::Lines(lines) => self.lines(&lines),
+            Notice::Output(number, lines) => self.output(number, &lines),
+            Notice::Differences(lines) => self.differences(&lines),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The end of a job, as a table for people and as JSON for programs.
 
+pub mod compare;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -28,8 +30,13 @@ pub struct RankReport {
 
 impl RankReport {
     /// This rank's report.
-    pub fn new(host: &str, tally: Tally, counters: Counters) -> Self {
-        Self { host: host.to_owned(), tally, counters, peak_memory_bytes: peak_memory_bytes() }
+    pub fn new(host: &str, tally: &Tally, counters: Counters) -> Self {
+        Self {
+            host: host.to_owned(),
+            tally: *tally,
+            counters,
+            peak_memory_bytes: peak_memory_bytes(),
+        }
     }
 
     /// Time its threads had work, as a share of the whole.
@@ -39,13 +46,24 @@ impl RankReport {
     }
 }
 
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Entries are looked at.
+    Walk,
+    /// Entries are copied.
+    Copy,
+    /// Two trees are compared.
+    Compare(compare::Method),
+}
+
 /// The whole job.
 #[derive(Debug)]
 pub struct Summary {
     /// Name of the tool.
     pub tool: &'static str,
-    /// Whether content was copied, or only looked at.
-    pub is_copy: bool,
+    /// What was done.
+    pub deed: Deed,
     /// Nothing was changed on purpose.
     pub is_dry_run: bool,
     /// All ranks, in order.
@@ -66,11 +84,18 @@ impl Summary {
         totals
     }
 
+    fn is_copy(&self) -> bool {
+        self.deed == Deed::Copy
+    }
+
     /// For people.
     pub fn to_text(&self, verbose: bool) -> String {
         let totals = self.totals();
         let mut text = String::new();
         self.items(&mut text, &totals);
+        if let Deed::Compare(method) = self.deed {
+            compare::write_text(&mut text, &totals.compared, method);
+        }
         self.problems(&mut text, &totals);
         self.speed(&mut text, &totals);
         if verbose {
@@ -82,7 +107,7 @@ impl Summary {
 
     fn items(&self, text: &mut String, totals: &Tally) {
         let copied = if self.is_dry_run { "would copy" } else { "copied" };
-        let second = if self.is_copy { copied } else { "" };
+        let second = if self.is_copy() { copied } else { "" };
         let header = format!("{:<15}{:>16}{second:>16}", "", "found");
         let _ = writeln!(text, "{}", header.trim_end());
         let rows = [
@@ -93,14 +118,14 @@ impl Summary {
             ("items", totals.found.total(), totals.copied.total()),
         ];
         for (name, found, done) in rows {
-            let done = if self.is_copy { human_count(done) } else { String::new() };
+            let done = if self.is_copy() { human_count(done) } else { String::new() };
             let row = format!("{name:<15}{:>16}{done:>16}", human_count(found));
             let _ = writeln!(text, "{}", row.trim_end());
         }
-        let done = if self.is_copy { human_bytes(totals.copied_bytes) } else { String::new() };
+        let done = if self.is_copy() { human_bytes(totals.copied_bytes) } else { String::new() };
         let row = format!("{:<15}{:>16}{done:>16}", "data", human_bytes(totals.found_bytes));
         let _ = writeln!(text, "{}", row.trim_end());
-        if !self.is_copy {
+        if !self.is_copy() {
             let allocated = human_bytes(totals.found_allocated_bytes);
             let _ = writeln!(text, "{:<15}{allocated:>16}", "allocated");
         }
@@ -113,7 +138,7 @@ impl Summary {
             let count = human_count(totals.unread_directories);
             let _ = writeln!(text, "{:<15}{count:>16}   the walk is incomplete", "unread");
         }
-        if self.is_copy && totals.skipped > 0 {
+        if self.is_copy() && totals.skipped > 0 {
             let count = human_count(totals.skipped);
             let _ = writeln!(
                 text,
@@ -144,7 +169,7 @@ impl Summary {
         let items = (totals.found.total() as f64 / seconds) as u64;
         let _ = writeln!(text, "{:<15}{:>14.2} s", "time", seconds);
         let _ = write!(text, "{:<15}{:>8} items/s", "rate", human_count(items));
-        if self.is_copy && !self.is_dry_run {
+        if self.is_copy() && !self.is_dry_run {
             let rate = (totals.copied_bytes as f64 / seconds) as u64;
             let _ = write!(text, ", {}/s", human_bytes(rate));
         }
@@ -192,7 +217,7 @@ impl Summary {
             let idle = (1.0 - report.busy_share()) * 100.0;
             let cpu_s = counters.cpu_ns as f64 / 1e9;
             let bytes =
-                if self.is_copy { report.tally.copied_bytes } else { report.tally.found_bytes };
+                if self.is_copy() { report.tally.copied_bytes } else { report.tally.found_bytes };
             let _ = writeln!(
                 text,
                 "{rank:>5} {:>9} {:>10} {:>12} {:>8} {:>8} {:>11} {:>9} {idle:>5.0} % {cpu_s:>5.1} s {:>9}",
@@ -216,6 +241,9 @@ impl Summary {
         let what = match (totals.given_up > 0, self.exit) {
             (true, _) => format!("stopped early because the target is full (exit {code})"),
             (_, Exit::Ok) if self.is_dry_run => "dry run, nothing was changed".to_owned(),
+            (_, Exit::Ok | Exit::Different) if matches!(self.deed, Deed::Compare(_)) => {
+                format!("{} (exit {code})", compare::verdict(&totals.compared))
+            }
             (_, Exit::Ok) => "done, 0 errors".to_owned(),
             (_, Exit::Vanished) => {
                 format!("{} source entries vanished (exit {code})", human_count(totals.vanished))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account, Gathered};
-use super::batch::NameBatch;
 use super::place::Place;
+use super::selection::Selection;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
 use crate::base::error::{Error, Failure, Side, Trouble};
 use crate::base::path;
@@ -67,9 +67,7 @@ impl WalkRoot {
     fn seed(&self, index: u32) -> WalkTask {
         let place = Arc::new(Place::root_of(index));
         let Some(name) = &self.single else { return WalkTask::List(place) };
-        let mut batch = NameBatch::default();
-        batch.push(name, Hint::Unknown);
-        WalkTask::Batch(place, batch)
+        WalkTask::single(place, name)
     }
 }
 
@@ -86,6 +84,7 @@ pub struct ListOptions {
 pub struct ListJob<'c> {
     roots: &'c [WalkRoot],
     options: ListOptions,
+    selection: &'c Selection,
     account: Account,
 }
 
@@ -97,8 +96,8 @@ pub struct ListHand {
 
 impl<'c> ListJob<'c> {
     /// Walks these trees.
-    pub fn new(roots: &'c [WalkRoot], options: ListOptions) -> Self {
-        Self { roots, options, account: Account::default() }
+    pub fn new(roots: &'c [WalkRoot], options: ListOptions, selection: &'c Selection) -> Self {
+        Self { roots, options, selection, account: Account::default() }
     }
 
     /// What this rank has found.
@@ -148,6 +147,9 @@ impl<'c> ListJob<'c> {
         if metadata.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
+        if !self.selection.admits(&metadata) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         self.meet(entry.place, entry.name.to_bytes(), &metadata, hand, crew);
         Ok(Visited::NOTHING_MOVED)
     }
@@ -187,6 +189,10 @@ impl Job for ListJob<'_> {
 }
 
 impl Visitor for ListJob<'_> {
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
     fn source(&self, root: u32) -> &dyn Store {
         &*self.roots[root as usize].source
     }

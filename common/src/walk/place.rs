@@ -16,14 +16,14 @@ use crate::store::{Dir, Store};
 pub struct Place {
     root: u32,
     path: RelPath,
-    presence: AtomicU8,
+    trees: AtomicU8,
     source: Handle,
     target: Handle,
 }
 
 /// In which of the two trees a directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub enum Trees {
     /// In both, or not known yet.
     Both,
     /// Its counterpart is missing, or was made by this job, so it is empty but for what this job puts
@@ -35,7 +35,7 @@ pub enum Presence {
     TargetBelow,
 }
 
-impl Presence {
+impl Trees {
     const ALL: [Self; 4] = [Self::Both, Self::SourceOnly, Self::TargetOnly, Self::TargetBelow];
 
     /// The tree that is read where only one is.
@@ -92,7 +92,7 @@ impl Place {
         Self {
             root,
             path,
-            presence: AtomicU8::new(Presence::Both as u8),
+            trees: AtomicU8::new(Trees::Both as u8),
             source: Handle::default(),
             target: Handle::default(),
         }
@@ -116,8 +116,8 @@ impl Place {
             target: self.target.of_child(name, source),
             ..Self::new(self.root, self.path.child(name))
         };
-        child.set_presence(match self.presence() {
-            Presence::TargetBelow => Presence::TargetOnly,
+        child.set_trees(match self.trees() {
+            Trees::TargetBelow => Trees::TargetOnly,
             other => other,
         });
         child
@@ -130,7 +130,7 @@ impl Place {
         if let Some(opened) = self.target.opened.get() {
             let _ = place.target.opened.set(opened.clone());
         }
-        place.set_presence(Presence::TargetOnly);
+        place.set_trees(Trees::TargetOnly);
         place
     }
 
@@ -142,7 +142,7 @@ impl Place {
             return Arc::clone(self);
         }
         let path_only = Self::new(self.root, self.path.clone());
-        path_only.set_presence(self.presence());
+        path_only.set_trees(self.trees());
         Arc::new(path_only)
     }
 
@@ -165,36 +165,36 @@ impl Place {
     }
 
     /// Remembers in which trees it is.
-    pub fn set_presence(&self, presence: Presence) {
-        self.presence.store(presence as u8, Ordering::Relaxed);
+    pub fn set_trees(&self, trees: Trees) {
+        self.trees.store(trees as u8, Ordering::Relaxed);
     }
 
     /// In which trees it is.
-    pub fn presence(&self) -> Presence {
-        Presence::ALL[usize::from(self.presence.load(Ordering::Relaxed))]
+    pub fn trees(&self) -> Trees {
+        Trees::ALL[usize::from(self.trees.load(Ordering::Relaxed))]
     }
 
     /// The counterpart is missing or empty.
     pub fn is_fresh(&self) -> bool {
-        self.presence() == Presence::SourceOnly
+        self.trees() == Trees::SourceOnly
     }
 }
 
 impl Serialize for Place {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        (self.root, self.path.as_bytes(), self.presence() as u8).serialize(serializer)
+        (self.root, self.path.as_bytes(), self.trees() as u8).serialize(serializer)
     }
 }
 
 /// From another rank: the path is checked to stay below its root.
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let (root, path, presence) = <(u32, Vec<u8>, u8)>::deserialize(deserializer)?;
+        let (root, path, trees) = <(u32, Vec<u8>, u8)>::deserialize(deserializer)?;
         let torn = || serde::de::Error::custom("path of a directory is torn");
         let path = RelPath::checked(&path).ok_or_else(torn)?;
-        let presence = *Presence::ALL.get(usize::from(presence)).ok_or_else(torn)?;
+        let trees = *Trees::ALL.get(usize::from(trees)).ok_or_else(torn)?;
         let place = Self::new(root, path);
-        place.set_presence(presence);
+        place.set_trees(trees);
         Ok(place)
     }
 }

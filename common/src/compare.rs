@@ -1,0 +1,449 @@
+//! The comparison: both trees are walked together, directory by directory.
+//!
+//! What the source has is looked up in the target; then the target is asked for names that the source
+//! does not have. Small files are compared by the thread that meets them, large ones in chunks by many
+//! ranks. Every entry ends in one verdict: the same, different, on one side only, or an error; an entry
+//! that could not be looked at to its end is never "the same".
+
+mod chunks;
+pub(crate) mod content;
+pub mod options;
+pub mod root;
+mod verdict;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::path::{self, Name};
+use crate::chunked::{ChunkTask, Chunked, ChunksDone};
+use crate::comm::Rank;
+use crate::model::chunk::Extent;
+use crate::model::compare;
+use crate::model::difference::{Fields, Findings, Presence};
+use crate::model::entry::{Hint, Kind, Metadata};
+use crate::model::notice::Notice;
+use crate::model::tally::Tally;
+use crate::sched::crew::Crew;
+use crate::sched::job::Job;
+use crate::store::{Dir, Store};
+use crate::walk::account::{self, Account};
+use crate::walk::place::{Place, Trees};
+use crate::walk::selection::Selection;
+use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
+use chunks::LargePair;
+use content::is_same_extent;
+use options::CompareOptions;
+use root::CompareRoot;
+use verdict::CompareHand;
+
+/// A piece of the comparison.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum CompareTask {
+    /// A piece of the walk.
+    Walk(WalkTask),
+    /// Chunks of a large file.
+    Chunks(ChunkTask),
+    /// All chunks of this large file are accounted for. Runs on its owner only.
+    Conclude(u64),
+}
+
+impl From<WalkTask> for CompareTask {
+    fn from(task: WalkTask) -> Self {
+        Self::Walk(task)
+    }
+}
+
+impl From<ChunkTask> for CompareTask {
+    fn from(task: ChunkTask) -> Self {
+        Self::Chunks(task)
+    }
+}
+
+/// One rank's part of the comparison.
+pub struct CompareJob<'c> {
+    root: &'c CompareRoot,
+    options: &'c CompareOptions,
+    selection: &'c Selection,
+    compared: Fields,
+    rank: Rank,
+    account: Account,
+    large: Chunked<LargePair>,
+}
+
+/// The target's directory, and its entry there.
+type Counterpart = (Arc<dyn Dir>, Metadata);
+
+/// An entry that is on both sides, as far as it is known yet.
+struct Pair {
+    source: Metadata,
+    target: Metadata,
+    differing: Fields,
+}
+
+impl<'c> CompareJob<'c> {
+    /// The part of rank `rank`.
+    pub fn new(
+        root: &'c CompareRoot,
+        options: &'c CompareOptions,
+        selection: &'c Selection,
+        rank: Rank,
+    ) -> Self {
+        Self {
+            root,
+            options,
+            selection,
+            compared: options.compared(),
+            rank,
+            account: Account::default(),
+            large: Chunked::default(),
+        }
+    }
+
+    /// What this rank has found.
+    pub fn tally(&self) -> Tally {
+        self.account.tally()
+    }
+
+    /// The name of an entry at the target: another one only where two single entries were named.
+    fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
+        match &self.root.single {
+            Some((_, renamed)) if place.path().is_root() => renamed,
+            _ => name,
+        }
+    }
+
+    fn target_dir(&self, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
+        place.target_dir(&*self.root.target).at(Side::Target)
+    }
+
+    fn fail(
+        &self,
+        place: &Place,
+        name: &[u8],
+        trouble: Trouble,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        let below = path::join(place.path().as_bytes(), name);
+        let failure =
+            account::failure(trouble.side, self.root.shown(trouble.side), &below, trouble.error);
+        self.account.fail(failure, &mut hand.gathered, crew);
+        self.combined_line('!', place, name, Fields::NONE, hand, crew);
+    }
+
+    /// Extended attributes of both sides, where they are to be compared.
+    fn compare_xattrs(
+        &self,
+        pair: &mut Pair,
+        source: (&dyn Dir, Option<&Name>),
+        target: (&dyn Dir, Option<&Name>),
+    ) -> Result<(), Trouble> {
+        let of_kind = matches!(pair.source.kind, Kind::File | Kind::Directory);
+        if self.options.compares_xattrs() && of_kind {
+            let of_source = source.0.xattrs(source.1).at(Side::Source)?;
+            let of_target = target.0.xattrs(target.1).at(Side::Target)?;
+            let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref());
+            pair.differing.insert(differing.intersection(self.compared));
+        }
+        Ok(())
+    }
+
+    fn pair(&self, source: Metadata, target: Metadata) -> Pair {
+        let mut differing = compare::attributes(&source, &target, self.compared);
+        // Where bytes are not compared, another time of change stands for other bytes.
+        let stands_for_content = self.options.lite && source.kind == Kind::File;
+        if stands_for_content && differing.contains(Fields::MTIME) {
+            differing.insert(Fields::CONTENT);
+        }
+        Pair { source, target, differing }
+    }
+
+    /// An entry of a directory that both sides have, or whose counterpart is missing.
+    fn compare_entry(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let source = entry.dir.stat(entry.name).at(Side::Source)?;
+        if !self.selection.admits(&source) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
+        if source.kind == Kind::Directory {
+            return Ok(Visited::Directory);
+        }
+        hand.gathered.tally.meet(&source);
+        let Some((target_dir, target)) = self.counterpart(entry)? else {
+            let findings = Findings::only(Presence::OnlySource);
+            self.judge(entry.place, entry.name, (Some(&source), None), findings, hand, crew);
+            return Ok(Visited::NOTHING_MOVED);
+        };
+        if target.kind == Kind::Directory {
+            self.walk_target_below(entry, crew);
+        }
+        self.compare_pair(entry, &*target_dir, self.pair(source, target), hand, crew)
+    }
+
+    /// The entry of the same name at the target, if there is one.
+    fn counterpart(&self, entry: &Visit<'_>) -> Result<Option<Counterpart>, Trouble> {
+        if entry.place.trees() == Trees::SourceOnly {
+            return Ok(None);
+        }
+        let dir = self.target_dir(entry.place)?;
+        match dir.stat(self.target_name(entry.place, entry.name)) {
+            Ok(target) => Ok(Some((dir, target))),
+            Err(error) if error.cause.is_vanished() => Ok(None),
+            Err(error) => Err(error).at(Side::Target),
+        }
+    }
+
+    /// The target has a directory where the source has something else: what is in it has no
+    /// counterpart.
+    fn walk_target_below(&self, entry: &Visit<'_>, crew: &Crew<'_, Self>) {
+        let child = entry.place.child(entry.name, &*self.root.source);
+        child.set_trees(Trees::TargetBelow);
+        crew.push(WalkTask::List(Arc::new(child)).into());
+    }
+
+    fn compare_pair(
+        &self,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        mut pair: Pair,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let is_same_kind = pair.source.kind == pair.target.kind;
+        let target_name = self.target_name(entry.place, entry.name);
+        if is_same_kind {
+            let source = (&**entry.dir, Some(entry.name));
+            self.compare_xattrs(&mut pair, source, (target_dir, Some(target_name)))?;
+        }
+        let is_file = is_same_kind && pair.source.kind == Kind::File;
+        let mut moved_bytes = 0;
+        if is_same_kind && pair.source.kind == Kind::Symlink {
+            let source = entry.dir.read_link(entry.name).at(Side::Source)?;
+            let target = target_dir.read_link(target_name).at(Side::Target)?;
+            if source != target {
+                pair.differing.insert(Fields::LINK);
+            }
+        } else if is_file
+            && self.options.compares_content()
+            && pair.source.size_bytes == pair.target.size_bytes
+        {
+            moved_bytes = pair.source.size_bytes;
+            if moved_bytes > self.options.chunk_bytes {
+                self.begin_large(entry, target_dir, pair, crew)?;
+                return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
+            }
+            self.compare_whole(entry, target_dir, &mut pair, hand)?;
+        }
+        let both = (Some(&pair.source), Some(&pair.target));
+        let findings = Findings::both(pair.differing);
+        self.judge(entry.place, entry.name, both, findings, hand, crew);
+        Ok(Visited::Done { moved_bytes })
+    }
+
+    fn compare_whole(
+        &self,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        pair: &mut Pair,
+        hand: &mut CompareHand,
+    ) -> Result<(), Trouble> {
+        let files = self.open_pair(entry.place, entry.dir, target_dir, entry.name)?;
+        let whole = Extent { offset: 0, length: pair.source.size_bytes };
+        if !is_same_extent(&*files.source, &*files.target, whole, &mut hand.buffers)? {
+            pair.differing.insert(Fields::CONTENT);
+        }
+        hand.gathered.tally.compared.bytes += whole.length;
+        files.check(pair.source.identity(), pair.target.identity())
+    }
+
+    /// An entry that only the target has.
+    fn meet_extra(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        if entry.hint == Hint::Directory {
+            return Ok(Visited::Directory);
+        }
+        let target = entry.dir.stat(entry.name).at(Side::Target)?;
+        if target.kind == Kind::Directory {
+            return Ok(Visited::Directory);
+        }
+        if self.selection.admits(&target) {
+            let findings = Findings::only(Presence::OnlyTarget);
+            self.judge(entry.place, entry.name, (None, Some(&target)), findings, hand, crew);
+        }
+        Ok(Visited::NOTHING_MOVED)
+    }
+
+    /// Both sides of a directory that the source has; a counterpart that is missing, or no directory,
+    /// leaves what is below it to the source alone.
+    fn enter_source(
+        &self,
+        place: &Place,
+        source: &Metadata,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        let opened = match place.trees() {
+            Trees::SourceOnly => Err(Op::Open.errno(libc::ENOENT)),
+            _ => place.target_dir(&*self.root.target),
+        };
+        let findings = match opened {
+            Ok(target_dir) => {
+                return self.compare_directories(place, source, &*target_dir, hand, crew);
+            }
+            Err(error) if error.cause.is_vanished() => Findings::only(Presence::OnlySource),
+            Err(Error { cause: Cause::System(libc::ENOTDIR | libc::ELOOP), .. }) => {
+                Findings::both(Fields::TYPE)
+            }
+            Err(error) => return Err(error).at(Side::Target),
+        };
+        place.set_trees(Trees::SourceOnly);
+        self.judge(place, c"", (Some(source), None), findings, hand, crew);
+        Ok(())
+    }
+
+    fn compare_directories(
+        &self,
+        place: &Place,
+        source: &Metadata,
+        target_dir: &dyn Dir,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        let target = target_dir.metadata().at(Side::Target)?;
+        let mut pair = self.pair(*source, target);
+        let source_dir = place.source_dir(&*self.root.source).at(Side::Source)?;
+        self.compare_xattrs(&mut pair, (&*source_dir, None), (target_dir, None))?;
+        let both = (Some(source), Some(&target));
+        self.judge(place, c"", both, Findings::both(pair.differing), hand, crew);
+        Ok(())
+    }
+}
+
+impl Job for CompareJob<'_> {
+    type Task = CompareTask;
+    type Letter = ChunksDone;
+    type Notice = Notice;
+    type Snapshot = Tally;
+    type Hand = CompareHand;
+
+    fn hand(&self) -> CompareHand {
+        CompareHand::new(self.options)
+    }
+
+    fn run(&self, task: CompareTask, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        match task {
+            CompareTask::Walk(task) => walk::run(self, task, hand, crew),
+            CompareTask::Chunks(task) => self.run_chunks(task, hand, crew),
+            CompareTask::Conclude(file) => self.conclude(file, hand, crew),
+        }
+        self.account.settle(&mut hand.gathered);
+    }
+
+    fn discard(&self, task: CompareTask, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        match task {
+            CompareTask::Walk(_) => hand.gathered.tally.given_up += 1,
+            CompareTask::Chunks(task) => self.give_up_chunks(&task, crew),
+            CompareTask::Conclude(file) => self.conclude(file, hand, crew),
+        }
+        self.account.settle(&mut hand.gathered);
+    }
+
+    fn flush(&self, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        self.account.settle(&mut hand.gathered);
+        hand.send(crew, true);
+    }
+
+    fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {
+        self.chunks_done(&letter, crew);
+    }
+
+    fn snapshot(&self) -> Tally {
+        self.tally()
+    }
+}
+
+impl Visitor for CompareJob<'_> {
+    fn source(&self, _root: u32) -> &dyn Store {
+        &*self.root.source
+    }
+
+    fn target(&self, _root: u32) -> Option<&dyn Store> {
+        Some(&*self.root.target)
+    }
+
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
+    fn wants_extras(&self) -> bool {
+        true
+    }
+
+    fn enter(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        let entered = match place.trees() {
+            Trees::Both | Trees::SourceOnly => {
+                hand.gathered.tally.meet(metadata);
+                self.enter_source(place, metadata, hand, crew)
+            }
+            Trees::TargetOnly => {
+                let findings = Findings::only(Presence::OnlyTarget);
+                self.judge(place, c"", (None, Some(metadata)), findings, hand, crew);
+                Ok(())
+            }
+            Trees::TargetBelow => Ok(()),
+        };
+        entered.map_err(|trouble| {
+            hand.gathered.tally.unread_directories += 1;
+            self.fail(place, b"", trouble, hand, crew);
+            Skip
+        })
+    }
+
+    fn visit(&self, entry: &Visit<'_>, hand: &mut CompareHand, crew: &Crew<'_, Self>) -> Visited {
+        let visited = match (entry.place.trees().side(), entry.hint) {
+            (Side::Source, Hint::Directory) => Ok(Visited::Directory),
+            (Side::Source, _) => self.compare_entry(entry, hand, crew),
+            (Side::Target, _) => self.meet_extra(entry, hand, crew),
+        };
+        visited.unwrap_or_else(|trouble| {
+            self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
+            Visited::NOTHING_MOVED
+        })
+    }
+
+    fn unreadable(
+        &self,
+        place: &Place,
+        trouble: Trouble,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        hand.gathered.tally.unread_directories += 1;
+        self.fail(place, b"", trouble, hand, crew);
+    }
+}
+
+/// The first task of a comparison.
+pub fn seed(root: &CompareRoot) -> WalkTask {
+    let place = Arc::new(Place::root_of(0));
+    match &root.single {
+        None => WalkTask::List(place),
+        Some((name, _)) => WalkTask::single(place, name),
+    }
+}

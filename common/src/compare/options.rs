@@ -1,0 +1,61 @@
+//! What the operator wants of a comparison.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::difference::Fields;
+use crate::model::expression::Expression;
+use crate::model::line::LineFormat;
+
+/// Options of a comparison; rank 0's hold for all ranks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompareOptions {
+    /// Fields in which a difference counts.
+    pub counted: Fields,
+    /// Size and time of change stand for the content.
+    pub lite: bool,
+    /// Content is read from the storage: what is cached of it is dropped first.
+    pub bypass_cache: bool,
+    /// Files larger than this are cut into chunks of this size.
+    pub chunk_bytes: u64,
+    /// Bytes read at once from each of the two files, for each thread.
+    pub buffer_bytes: u64,
+    /// How the one stream is written that has a line for each entry, if it is wanted.
+    pub combined: Option<LineFormat>,
+    /// How entries that differ are told of, one by one; not at all where this is `None`.
+    pub tell: Option<LineFormat>,
+    /// Which entries go to which list, and how that is written.
+    pub outputs: Vec<(Expression, LineFormat)>,
+}
+
+/// In these fields a copy with all attributes equals its source. Times of access and of change of
+/// attributes never do.
+pub const COUNTED_BY_DEFAULT: [Fields; 10] = [
+    Fields::TYPE,
+    Fields::SIZE,
+    Fields::UID,
+    Fields::GID,
+    Fields::MTIME,
+    Fields::PERM,
+    Fields::ACL,
+    Fields::XATTR,
+    Fields::LINK,
+    Fields::CONTENT,
+];
+
+impl CompareOptions {
+    /// All that must be looked at.
+    pub fn compared(&self) -> Fields {
+        let needed = self.outputs.iter().map(|(expression, _)| expression.needs());
+        needed.fold(self.counted.union(Fields::TYPE), Fields::union)
+    }
+
+    /// Whether any extended attribute must be looked at.
+    pub fn compares_xattrs(&self) -> bool {
+        self.compared().intersects(Fields::ACL.union(Fields::XATTR))
+    }
+
+    /// Whether the bytes of files must be looked at.
+    pub fn compares_content(&self) -> bool {
+        self.compared().contains(Fields::CONTENT) && !self.lite
+    }
+}

@@ -1,0 +1,135 @@
+//! What is said of each entry: counted, listed, printed.
+
+use super::content::Buffers;
+use super::options::CompareOptions;
+use super::{CompareJob, Fields, Findings, Presence};
+use crate::base::error::Side;
+use crate::base::limits::LINES_BLOCK_BYTES;
+use crate::base::path::{self, Name};
+use crate::model::entry::Metadata;
+use crate::model::line::{LineWriter, write_difference};
+use crate::model::notice::Notice;
+use crate::sched::crew::Crew;
+use crate::walk::account::Gathered;
+use crate::walk::place::Place;
+
+/// What one thread keeps.
+pub struct CompareHand {
+    pub(super) gathered: Gathered,
+    pub(super) buffers: Buffers,
+    /// Lines for each of the lists.
+    outputs: Vec<Output>,
+    /// Lines that tell of single differences.
+    told: Vec<u8>,
+}
+
+struct Output {
+    writer: LineWriter,
+    lines: Vec<u8>,
+}
+
+impl CompareHand {
+    pub(super) fn new(options: &CompareOptions) -> Self {
+        let output = |format| Output { writer: LineWriter::new(format), lines: Vec::new() };
+        Self {
+            gathered: Gathered::default(),
+            buffers: Buffers::new(options.buffer_bytes),
+            outputs: options.outputs.iter().map(|(_, format)| output(*format)).collect(),
+            told: Vec::new(),
+        }
+    }
+
+    /// Sends lines on when there are enough of them, or in any case when asked to.
+    pub(super) fn send(&mut self, crew: &Crew<'_, CompareJob<'_>>, all: bool) {
+        let enough = if all { 1 } else { LINES_BLOCK_BYTES };
+        self.gathered.send_lines(crew, all);
+        for (output, number) in self.outputs.iter_mut().zip(0..) {
+            if output.lines.len() >= enough {
+                crew.report(&Notice::Output(number, std::mem::take(&mut output.lines)));
+            }
+        }
+        if self.told.len() >= enough {
+            crew.report(&Notice::Differences(std::mem::take(&mut self.told)));
+        }
+    }
+}
+
+/// Both sides of an entry, as far as they exist.
+pub(super) type Sides<'m> = (Option<&'m Metadata>, Option<&'m Metadata>);
+
+impl CompareJob<'_> {
+    /// The verdict on an entry; a directory itself has an empty name.
+    pub(super) fn judge(
+        &self,
+        place: &Place,
+        name: &Name,
+        sides: Sides<'_>,
+        findings: Findings,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        let counted = self.options.counted;
+        hand.gathered.tally.compared.count(findings, counted);
+        if findings.presence == Presence::OnlyTarget {
+            hand.gathered.tally.examined += 1;
+        }
+        let differing = findings.differing.intersection(counted);
+        let symbol = match findings.presence {
+            Presence::OnlySource => '+',
+            Presence::OnlyTarget => '-',
+            Presence::Both if differing.is_empty() => '=',
+            Presence::Both => '*',
+        };
+        let name = name.to_bytes();
+        self.combined_line(symbol, place, name, differing, hand, crew);
+        if let Some(format) = self.options.tell
+            && symbol != '='
+        {
+            let below = path::join(place.path().as_bytes(), name);
+            write_difference(format, symbol, &below, differing, &mut hand.told);
+        }
+        self.list(place, name, sides, findings, hand);
+        hand.send(crew, false);
+    }
+
+    /// A line of the one stream that names every entry.
+    pub(super) fn combined_line(
+        &self,
+        symbol: char,
+        place: &Place,
+        name: &[u8],
+        differing: Fields,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        if let Some(format) = self.options.combined {
+            let below = path::join(place.path().as_bytes(), name);
+            let lines = &mut hand.gathered.lines;
+            write_difference(format, symbol, &below, differing, lines);
+            hand.gathered.send_lines(crew, false);
+        }
+    }
+
+    fn list(
+        &self,
+        place: &Place,
+        name: &[u8],
+        sides: Sides<'_>,
+        findings: Findings,
+        hand: &mut CompareHand,
+    ) {
+        let (metadata, side) = match sides {
+            (Some(source), _) => (source, Side::Source),
+            (None, Some(target)) => (target, Side::Target),
+            (None, None) => return,
+        };
+        let outputs = self.options.outputs.iter().zip(&mut hand.outputs);
+        for ((expression, _), output) in outputs {
+            if expression.holds(&findings) {
+                let below = path::join(place.path().as_bytes(), name);
+                let shown = path::join(self.root.shown(side), &below);
+                output.writer.write(&shown, metadata, &mut output.lines);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! In which attributes two entries of one path differ: a pure function of both.
+
+use super::difference::Fields;
+use super::entry::{ACL_XATTRS, Kind, Metadata, Time, Xattrs};
+
+/// What [`attributes`] can tell.
+pub const ATTRIBUTE_FIELDS: [Fields; 8] = [
+    Fields::TYPE,
+    Fields::SIZE,
+    Fields::UID,
+    Fields::GID,
+    Fields::ATIME,
+    Fields::MTIME,
+    Fields::CTIME,
+    Fields::PERM,
+];
+
+/// Those of the `wanted` attributes in which the two differ. Where the types do, nothing else is said.
+///
+/// The size of a directory is the file system's own affair, and so is that of a link, whose target is
+/// compared instead; a link has no mode.
+pub fn attributes(source: &Metadata, target: &Metadata, wanted: Fields) -> Fields {
+    if source.kind != target.kind {
+        return Fields::TYPE.intersection(wanted);
+    }
+    let is_file = source.kind == Kind::File;
+    let is_link = source.kind == Kind::Symlink;
+    let step_ns = time_step_ns(target.ctime);
+    let differs = |field: Fields| match field {
+        Fields::SIZE => is_file && source.size_bytes != target.size_bytes,
+        Fields::UID => source.uid != target.uid,
+        Fields::GID => source.gid != target.gid,
+        Fields::ATIME => !is_same_time(source.atime, target.atime, step_ns),
+        Fields::MTIME => !is_same_time(source.mtime, target.mtime, step_ns),
+        Fields::CTIME => !is_same_time(source.ctime, target.ctime, step_ns),
+        Fields::PERM => !is_link && source.mode != target.mode,
+        _ => false,
+    };
+    let fields = ATTRIBUTE_FIELDS.into_iter();
+    fields.filter(|field| wanted.contains(*field) && differs(*field)).collect()
+}
+
+/// [`Fields::ACL`] and [`Fields::XATTR`], where the extended attributes differ. A side that keeps none
+/// at all has nothing to compare.
+pub fn xattrs(source: Option<&Xattrs>, target: Option<&Xattrs>) -> Fields {
+    let (Some(source), Some(target)) = (source, target) else { return Fields::NONE };
+    let is_acl = |name: &[u8]| ACL_XATTRS.contains(&name);
+    let of = |xattrs: &Xattrs, acl: bool| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let own = xattrs.iter().filter(|(name, _)| is_acl(name) == acl);
+        own.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    [(Fields::ACL, true), (Fields::XATTR, false)]
+        .into_iter()
+        .filter(|(_, acl)| of(source, *acl) != of(target, *acl))
+        .map(|(field, _)| field)
+        .collect()
+}
+
+/// Steps in which file systems keep time, the coarsest first: FAT and others 2 s, ext3 and NFSv2-like
+/// servers 1 s, exFAT 10 ms, then milli- and microseconds, NTFS and SMB 100 ns.
+const TIME_STEPS_NS: [u64; 6] = [2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000, 100];
+
+/// The step in which the file system of an entry keeps time, in nanoseconds, as its time of last change
+/// shows: the kernel sets that one itself, so on a file system that keeps nanoseconds it is a multiple of
+/// a coarser step only once in a hundred times (for 100 ns) to a thousand million (for seconds).
+fn time_step_ns(ctime: Time) -> u64 {
+    TIME_STEPS_NS.into_iter().find(|step| is_multiple(ctime, *step)).unwrap_or(1)
+}
+
+fn is_multiple(time: Time, step_ns: u64) -> bool {
+    floor(time, step_ns) == time
+}
+
+/// The last multiple of the step that is not after this time.
+fn floor(time: Time, step_ns: u64) -> Time {
+    let whole_seconds = (step_ns / 1_000_000_000) as i64;
+    if whole_seconds > 0 {
+        let seconds = time.seconds - time.seconds.rem_euclid(whole_seconds);
+        return Time { seconds, nanoseconds: 0 };
+    }
+    let nanoseconds = time.nanoseconds - time.nanoseconds % step_ns as u32;
+    Time { seconds: time.seconds, nanoseconds }
+}
+
+/// The same time, as far as a target that keeps it in such steps can hold it.
+fn is_same_time(source: Time, target: Time, step_ns: u64) -> bool {
+    source == target || floor(source, step_ns) == target
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: Kind) -> Metadata {
+        let time = Time { seconds: 1_700_000_001, nanoseconds: 123_456_789 };
+        Metadata {
+            kind,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            size_bytes: 3,
+            allocated_bytes: 4096,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 1,
+            inode: 1,
+        }
+    }
+
+    fn coarse(seconds: i64, nanoseconds: u32) -> Metadata {
+        let time = Time { seconds, nanoseconds };
+        Metadata { mtime: time, ctime: time, ..entry(Kind::File) }
+    }
+
+    #[test]
+    fn each_attribute_is_named_alone() {
+        let source = entry(Kind::File);
+        let later = Time { seconds: 1_700_000_002, nanoseconds: 1 };
+        for (target, field) in [
+            (Metadata { size_bytes: 4, ..source }, Fields::SIZE),
+            (Metadata { uid: 9, ..source }, Fields::UID),
+            (Metadata { gid: 9, ..source }, Fields::GID),
+            (Metadata { mode: 0o600, ..source }, Fields::PERM),
+            (Metadata { atime: later, ..source }, Fields::ATIME),
+            (Metadata { mtime: later, ..source }, Fields::MTIME),
+            (Metadata { ctime: later, ..source }, Fields::CTIME),
+            (Metadata { kind: Kind::Fifo, mode: 0, ..source }, Fields::TYPE),
+        ] {
+            assert_eq!(attributes(&source, &target, Fields::ALL), field);
+            assert_eq!(attributes(&source, &target, Fields::CONTENT), Fields::NONE);
+        }
+        assert_eq!(attributes(&source, &source, Fields::ALL), Fields::NONE);
+    }
+
+    #[test]
+    fn sizes_of_directories_and_modes_of_links_mean_nothing() {
+        let directory = entry(Kind::Directory);
+        let other = Metadata { size_bytes: 9, ..directory };
+        assert_eq!(attributes(&directory, &other, Fields::ALL), Fields::NONE);
+        let link = entry(Kind::Symlink);
+        let other = Metadata { mode: 0o777, size_bytes: 9, ..link };
+        assert_eq!(attributes(&link, &other, Fields::ALL), Fields::NONE);
+    }
+
+    #[test]
+    fn coarser_times_of_the_target_are_the_same_where_its_file_system_keeps_no_finer_ones() {
+        let differs =
+            |target: Metadata| !attributes(&entry(Kind::File), &target, Fields::MTIME).is_empty();
+        assert!(!differs(coarse(1_700_000_000, 0)), "2 s");
+        assert!(!differs(coarse(1_700_000_001, 0)), "1 s");
+        assert!(!differs(coarse(1_700_000_001, 120_000_000)), "10 ms");
+        assert!(!differs(coarse(1_700_000_001, 123_456_700)), "100 ns");
+        assert!(differs(coarse(1_700_000_002, 0)), "later");
+        assert!(differs(coarse(1_699_999_999, 0)), "earlier");
+        // Whole seconds on a file system that keeps nanoseconds were set by somebody.
+        let fine = Time { seconds: 1_700_000_009, nanoseconds: 123_456_789 };
+        assert!(differs(Metadata { ctime: fine, ..coarse(1_700_000_001, 0) }));
+    }
+
+    #[test]
+    fn times_before_1970_are_cut_downwards() {
+        let before = Time { seconds: -3, nanoseconds: 5 };
+        assert_eq!(floor(before, 2_000_000_000), Time { seconds: -4, nanoseconds: 0 });
+    }
+
+    #[test]
+    fn lists_of_rights_and_other_extended_attributes_are_told_apart() {
+        let of = |pairs: &[(&str, &str)]| -> Xattrs {
+            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let source = of(&[("user.a", "1"), ("system.posix_acl_access", "x")]);
+        let same = |target: &Xattrs| xattrs(Some(&source), Some(target));
+        assert_eq!(same(&source), Fields::NONE);
+        assert_eq!(same(&of(&[("user.a", "1")])), Fields::ACL);
+        assert_eq!(same(&of(&[("user.a", "2"), ("system.posix_acl_access", "x")])), Fields::XATTR);
+        assert_eq!(xattrs(Some(&source), None), Fields::NONE);
+    }
+}

@@ -1,0 +1,156 @@
+//! A comparison, from the paths to the summary.
+
+use serde_json::json;
+
+use super::{close, exit_of, select};
+use crate::base::exit::Exit;
+use crate::base::path;
+use crate::base::size::human_bytes;
+use crate::comm::Rank;
+use crate::comm::collective::{broadcast, gather};
+use crate::compare::options::CompareOptions;
+use crate::compare::root::{CompareRoot, Unfit};
+use crate::compare::{CompareJob, seed};
+use crate::model::line::json_path;
+use crate::sched::engine;
+use crate::surface::cli::CommonArgs;
+use crate::surface::filter_args::FilterArgs;
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+use crate::surface::summary::compare::Method;
+use crate::surface::summary::{Deed, describe_team};
+
+/// What a comparison is asked for. Paths are as the operator gave them.
+#[derive(Debug, Clone)]
+pub struct CompareRequest {
+    /// What should be.
+    pub source: Vec<u8>,
+    /// What is.
+    pub target: Vec<u8>,
+    /// How.
+    pub options: CompareOptions,
+    /// Which entries take part.
+    pub filters: FilterArgs,
+    /// Where the line of each entry goes; standard output for `-`.
+    pub combined: Option<Vec<u8>>,
+    /// Where the lists go, in the order of the options' expressions.
+    pub outputs: Vec<Vec<u8>>,
+}
+
+/// Runs a comparison on all ranks.
+pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &CommonArgs) -> Exit {
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let mut reporter = Reporter::new(session.tool, "compare", args, session.team.ranks);
+    let Some(selection) = select(session, &request.filters, &mut reporter) else {
+        return Exit::Usage;
+    };
+    let lists_are_open = is_root.then(|| open_lists(request, &mut reporter));
+    if !broadcast(session.mail, lists_are_open) {
+        return Exit::Unusable;
+    }
+    let root = match open_everywhere(session, request, &mut reporter) {
+        Ok(root) => root,
+        Err(exit) => return exit,
+    };
+    let method = method(&request.options);
+    if is_root {
+        header(session, request, method, args, &mut reporter);
+    }
+    let rank = session.mail.comm().rank();
+    let job = CompareJob::new(&root, &request.options, &selection, rank);
+    let seeds = if is_root { vec![seed(&root).into()] } else { Vec::new() };
+    let settings = session.settings(args.threads);
+    let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
+    let summary = session.summarise(&job.tally(), counters).map(|mut summary| {
+        summary.deed = Deed::Compare(method);
+        summary.exit = exit_of(&summary.totals());
+        summary
+    });
+    close(&mut reporter, summary)
+}
+
+fn method(options: &CompareOptions) -> Method {
+    Method {
+        lite: options.lite,
+        content: options.compares_content(),
+        bypass_cache: options.bypass_cache,
+    }
+}
+
+fn open_lists(request: &CompareRequest, reporter: &mut Reporter) -> bool {
+    let to_file = request.combined.as_ref().filter(|file| file.as_slice() != b"-");
+    let combined = to_file.map(|file| (file, reporter.list_to(file)));
+    let opened = combined.into_iter().chain(
+        request.outputs.iter().map(|file| (file, reporter.add_output(file))).collect::<Vec<_>>(),
+    );
+    let failed: Vec<_> =
+        opened.filter_map(|(file, opened)| opened.err().map(|error| (file, error))).collect();
+    for (file, error) in &failed {
+        let words = crate::base::error::errno_words(error.raw_os_error().unwrap_or(libc::EIO));
+        reporter.refuse(&format!("create \"{}\": {words}", path::escaped(file)));
+    }
+    failed.is_empty()
+}
+
+/// Opens both trees on this rank; an exit code on all ranks where one of them cannot.
+fn open_everywhere(
+    session: &mut Session<'_, '_>,
+    request: &CompareRequest,
+    reporter: &mut Reporter,
+) -> Result<CompareRoot, Exit> {
+    let opened = CompareRoot::open(&request.source, &request.target);
+    let host = &session.team.host;
+    let trouble = opened.as_ref().err().map(|unfit| match unfit {
+        Unfit::Failure(failure) => format!("{failure} (on {host})"),
+        Unfit::Refusal(refusal) => refusal.clone(),
+    });
+    let troubles = gather(session.mail, &trouble);
+    let all_open = troubles.map(|troubles| {
+        // Ranks of one node fail alike: each line once.
+        let mut lines: Vec<String> = troubles.into_iter().flatten().collect();
+        lines.dedup();
+        for line in &lines {
+            reporter.refuse(line);
+        }
+        lines.is_empty()
+    });
+    match (broadcast(session.mail, all_open), opened) {
+        (true, Ok(root)) => Ok(root),
+        _ => Err(Exit::Unusable),
+    }
+}
+
+fn header(
+    session: &Session<'_, '_>,
+    request: &CompareRequest,
+    method: Method,
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) {
+    let team = describe_team(&session.team, args.threads);
+    let (source, target) = (path::escaped(&request.source), path::escaped(&request.target));
+    let fields: Vec<&str> = request.options.counted.names().collect();
+    let lines = [
+        format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION")),
+        format!("  {source} = {target}"),
+        format!(
+            "  {}, {}; chunks of {}",
+            fields.join(" ").to_lowercase(),
+            method.words(),
+            human_bytes(request.options.chunk_bytes)
+        ),
+    ];
+    let fields = json!({
+        "tool": session.tool,
+        "mpi": session.mpi,
+        "ranks": session.team.ranks,
+        "nodes": session.team.nodes.len(),
+        "threads": args.threads,
+        "source": json_path(&request.source),
+        "target": json_path(&request.target),
+        "fields": fields,
+        "lite": method.lite,
+        "bypass_cache": method.bypass_cache,
+    });
+    reporter.header(&lines, fields);
+}

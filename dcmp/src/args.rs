@@ -1,0 +1,147 @@
+//! The command line of dcmp.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::Parser;
+use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions};
+use common::model::difference::Fields;
+use common::model::expression::{Expression, parse_output};
+use common::model::line::LineFormat;
+use common::run::compare::CompareRequest;
+use common::surface::cli::{CommonArgs, TuningArgs};
+use common::surface::filter_args::FilterArgs;
+use common::surface::session::ToolArgs;
+use serde::{Deserialize, Serialize};
+
+/// Compare two directory trees, or two files, in parallel over all ranks of an MPI job.
+///
+/// Every entry is compared by type, size, owner, group, permissions, time of change, extended
+/// attributes and access control lists, target of a symbolic link, and content, byte by byte.
+/// What could not be read, or changed meanwhile, is an error and never counts as the same.
+#[derive(Debug, Parser, Serialize, Deserialize)]
+#[command(name = "dcmp", after_help = EXAMPLES, max_term_width = 100)]
+pub struct Args {
+    /// What should be
+    #[arg(value_name = "SOURCE")]
+    source: OsString,
+
+    /// What is to be checked
+    #[arg(value_name = "TARGET")]
+    target: OsString,
+
+    /// Let size and time of change stand for the content, which is not read
+    ///
+    /// Files of the same size and time that hold other bytes are taken for the same.
+    #[arg(short, long)]
+    lite: bool,
+
+    /// Fields in which a difference does not count, separated by commas:
+    /// type size uid gid mtime perm acl xattr link content
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
+    ignore: Vec<String>,
+
+    /// Fields in which a difference counts besides: atime, ctime
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
+    also: Vec<String>,
+
+    /// Read the storage, not memory: drop what is cached of a file before it is read
+    #[arg(long)]
+    direct: bool,
+
+    /// List the entries for which EXPR holds to FILE (one JSON object a line for FILE.ndjson):
+    /// EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …; may be given several times
+    #[arg(short, long = "output", value_name = "EXPR:FILE", value_parser = checked_output)]
+    outputs: Vec<String>,
+
+    /// A line for every entry to FILE, or - for standard output: "= PATH" the same, "* PATH" different
+    /// (with the fields), "+ PATH" only in SOURCE, "- PATH" only in TARGET, "! PATH" error
+    #[arg(long, value_name = "FILE")]
+    combined: Option<OsString>,
+
+    #[command(flatten)]
+    filters: FilterArgs,
+
+    #[command(flatten)]
+    tuning: TuningArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mpiexec -n 64 dcmp /lustre/project /daos/project      after dcp -p: is all of it there?
+  dcmp --ignore uid,gid,mtime,perm src dst              after dcp without -p
+  dcmp -o EXIST=ONLY_SRC:missing.txt src dst            list what is not there
+
+Every option can be given by the environment: DCMP_LITE=true.
+Exit codes: 0 identical, 1 different, 2 usage, 3 source or target unusable, 23 some entries could
+not be compared, 24 some vanished, 70 bug, 74 results could not be written.";
+
+fn checked_field(text: &str) -> Result<String, String> {
+    let upper = text.to_uppercase();
+    if Fields::from_name(&upper).is_some() {
+        return Ok(upper);
+    }
+    let right: Vec<&str> = Fields::ALL.names().collect();
+    Err(format!("no such field; right are {}", right.join(", ").to_lowercase()))
+}
+
+fn checked_output(text: &str) -> Result<String, String> {
+    match parse_output(text.as_bytes())? {
+        (_, Some(_)) => Ok(text.to_owned()),
+        (_, None) => Err(format!("name a file: {text}:FILE")),
+    }
+}
+
+impl ToolArgs for Args {
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+impl Args {
+    /// What these arguments ask for.
+    pub fn request(&self) -> CompareRequest {
+        let outputs = self.outputs();
+        let tell = if self.common.json { LineFormat::Ndjson } else { LineFormat::Text };
+        let to_stdout = self.combined.as_ref().is_some_and(|file| file == "-");
+        CompareRequest {
+            source: self.source.clone().into_vec(),
+            target: self.target.clone().into_vec(),
+            options: CompareOptions {
+                counted: self.counted(),
+                lite: self.lite,
+                bypass_cache: self.direct,
+                chunk_bytes: self.tuning.chunk_bytes(),
+                buffer_bytes: self.tuning.buffer_bytes(),
+                combined: self.combined.as_ref().map(|file| {
+                    if to_stdout { tell } else { LineFormat::of_file(file.as_encoded_bytes()) }
+                }),
+                tell: (!to_stdout && !self.common.quiet).then_some(tell),
+                outputs: outputs
+                    .iter()
+                    .map(|(expression, file)| (expression.clone(), LineFormat::of_file(file)))
+                    .collect(),
+            },
+            filters: self.filters.clone(),
+            combined: self.combined.clone().map(OsStringExt::into_vec),
+            outputs: outputs.into_iter().map(|(_, file)| file).collect(),
+        }
+    }
+
+    fn counted(&self) -> Fields {
+        let named = |names: &[String]| -> Fields {
+            names.iter().filter_map(|name| Fields::from_name(name)).collect()
+        };
+        let ignored = named(&self.ignore);
+        let all = COUNTED_BY_DEFAULT.into_iter().collect::<Fields>().union(named(&self.also));
+        all.iter().filter(|field| !ignored.contains(*field)).collect()
+    }
+
+    fn outputs(&self) -> Vec<(Expression, Vec<u8>)> {
+        let parsed = self.outputs.iter().filter_map(|text| parse_output(text.as_bytes()).ok());
+        parsed.filter_map(|(expression, file)| Some((expression, file?))).collect()
+    }
+}
