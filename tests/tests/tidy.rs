@@ -50,7 +50,7 @@ fn mpi_is_named_in_one_file() {
 
 #[test]
 fn nothing_below_an_operators_root_is_reached_by_a_path() {
-    for folder in ["store", "walk", "chunked", "compare", "copy"] {
+    for folder in ["store", "walk", "compare", "copy"] {
         only_in("std::fs", &format!("common/src/{folder}"), &[]);
         only_in("std::path", &format!("common/src/{folder}"), &[]);
     }
