@@ -6,6 +6,7 @@
 
 mod content;
 mod directory;
+pub mod extras;
 pub mod finish;
 mod large;
 mod link;
@@ -14,6 +15,8 @@ pub mod plan;
 mod policy;
 pub mod root;
 mod small;
+mod sync;
+pub mod sync_plan;
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -26,21 +29,30 @@ use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
-use crate::model::entry::{Hint, Kept, Kind, Metadata, Xattrs};
+use crate::compare::content::Buffers;
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
+use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::Place;
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
+use extras::Extras;
 use finish::DirectoryRecords;
 use large::LargeCopy;
 use options::CopyOptions;
 use root::CopyRoot;
+use sync::Sides;
+
+pub(crate) use policy::widen;
+
+/// How the temporary names of all jobs begin.
+const STAGED_PREFIX: &str = ".dcp.";
 
 /// A piece of the copy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,14 +87,46 @@ pub struct CopyJob<'c> {
     rank: Rank,
     staged_names: AtomicU64,
     account: Account,
-    large: Chunked<LargeCopy>,
+    large: Chunked<Large>,
     directories: DirectoryRecords,
+    /// What only the target has.
+    extras: Extras,
+    /// Trees that were moved aside for a file or link of the source.
+    replaced_trees: Extras,
+    /// Groups of this user.
+    own_groups: Vec<u32>,
+}
+
+/// A large file that many ranks work on.
+enum Large {
+    /// It is being copied.
+    Copy(LargeCopy),
+    /// It is being compared with the target's, to know whether it must be copied.
+    Comparison { place: Arc<Place>, name: CString, sides: Sides },
+}
+
+/// What a rank's part of the copy leaves for the time after it.
+pub struct Leftovers {
+    /// Directories whose attributes are to be set.
+    pub directories: DirectoryRecords,
+    /// What only the target has.
+    pub extras: Extras,
+    /// Trees that were moved aside for a file or link of the source.
+    pub replaced: Extras,
 }
 
 /// What one thread keeps.
 pub struct CopyHand {
     gathered: Gathered,
     buffer: Vec<u8>,
+    buffers: Option<Buffers>,
+}
+
+impl CopyHand {
+    /// Room for comparing, made when it is first needed.
+    fn buffers(&mut self, bytes: u64) -> &mut Buffers {
+        self.buffers.get_or_insert_with(|| Buffers::new(bytes))
+    }
 }
 
 impl<'c> CopyJob<'c> {
@@ -104,6 +148,9 @@ impl<'c> CopyJob<'c> {
             account: Account::default(),
             large: Chunked::default(),
             directories: DirectoryRecords::default(),
+            extras: Extras::default(),
+            replaced_trees: Extras::default(),
+            own_groups: own_groups(),
         }
     }
 
@@ -112,9 +159,13 @@ impl<'c> CopyJob<'c> {
         self.account.tally()
     }
 
-    /// The directories whose attributes are to be set at the end.
-    pub fn take_directories(&mut self) -> DirectoryRecords {
-        std::mem::take(&mut self.directories)
+    /// What is left to be done at the end.
+    pub fn into_leftovers(self) -> Leftovers {
+        Leftovers {
+            directories: self.directories,
+            extras: self.extras,
+            replaced: self.replaced_trees,
+        }
     }
 
     fn root(&self, place: &Place) -> &CopyRoot {
@@ -145,7 +196,8 @@ impl<'c> CopyJob<'c> {
     /// A name that no other file has: the job's random number, the rank, a count.
     fn staged_name(&self) -> CString {
         let count = self.staged_names.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".dcp.{:016x}.{}.{count}", self.options.job.id, self.rank.0);
+        let job = self.options.job.id;
+        let name = format!("{STAGED_PREFIX}{job:016x}.{}.{count}", self.rank.0);
         CString::new(name).expect("digits contain no NUL")
     }
 
@@ -191,12 +243,63 @@ impl<'c> CopyJob<'c> {
             Err(error) if error.cause.is_vanished() => return Ok(None),
             looked => looked.at(Side::Target)?,
         };
-        match old.kind {
-            Kind::Directory => refuse(Cause::KindDiffers),
-            Kind::Fifo | Kind::Socket | Kind::Device => refuse(Cause::NotReplaceable),
+        match (old.kind, &self.options.sync) {
+            (Kind::Directory, Some(sync)) if sync.delete => Ok(Some(old)),
+            (Kind::Directory, Some(_)) if Self::is_empty_tree(entry, target)? => Ok(Some(old)),
+            (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
+            (Kind::Directory, None) => refuse(Cause::KindDiffers),
+            (Kind::Fifo | Kind::Socket | Kind::Device, None) => refuse(Cause::NotReplaceable),
             _ if old.is_same_file(source) => refuse(Cause::SameFile),
-            Kind::File | Kind::Symlink => Ok(Some(old)),
+            _ => Ok(Some(old)),
         }
+    }
+
+    fn is_empty_tree(entry: &Visit<'_>, target: &dyn Dir) -> Result<bool, Trouble> {
+        let mut is_empty = true;
+        let dir = target.open_dir(entry.name).at(Side::Target)?;
+        dir.list(&mut |_, _| is_empty = false).at(Side::Target)?;
+        Ok(is_empty)
+    }
+
+    /// Gives something its name. A directory that has it is moved aside just before, and back where that
+    /// fails; it goes when all is done.
+    fn take_name<T>(
+        &self,
+        place: &Place,
+        name: &Name,
+        old: Option<&Metadata>,
+        take: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Trouble> {
+        if old.is_none_or(|old| old.kind != Kind::Directory) {
+            return take().at(Side::Target);
+        }
+        let target = place.target_dir(self.target(place)).at(Side::Target)?;
+        let aside = self.staged_name();
+        target.rename(name, &aside).at(Side::Target)?;
+        let taken = take();
+        if taken.is_ok() {
+            self.replaced_trees.add(place, &aside, Hint::Directory);
+        } else {
+            let _ = target.rename(&aside, name);
+        }
+        taken.at(Side::Target)
+    }
+
+    /// Before anything changes in a directory that was there: it is made writable, and its attributes
+    /// are to be set again at the end.
+    fn before_change(&self, place: &Place) -> Result<(), Trouble> {
+        if self.options.sync.is_none() || self.options.dry_run || place.is_fresh() {
+            return Ok(());
+        }
+        place.prepare(|| {
+            let source = place.source_dir(&*self.root(place).source).at(Side::Source)?;
+            let metadata = source.metadata().at(Side::Source)?;
+            let xattrs = source.xattrs(None).at(Side::Source)?;
+            let target = place.target_dir(self.target(place)).at(Side::Target)?;
+            policy::widen(&*target, self.options.job.is_superuser).at(Side::Target)?;
+            self.directories.add(place, &Attributes::all_of(&metadata, xattrs));
+            Ok(())
+        })
     }
 
     /// Extended attributes of a source entry, where the copy is to have them.
@@ -253,6 +356,26 @@ impl<'c> CopyJob<'c> {
         Visited::NOTHING_MOVED
     }
 
+    /// An entry of the source, by what the listing says it is.
+    fn visit_source(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        if let Some(rules) = &self.options.sync {
+            return self.sync_entry(rules, entry, hand, crew);
+        }
+        match (entry.hint, self.options.symlinks) {
+            (Hint::File, _) => self.visit_kind(entry, Kind::File, hand, crew),
+            (Hint::Directory, _) => Ok(Visited::Directory),
+            (Hint::Symlink, Symlinks::Keep) => self.visit_kind(entry, Kind::Symlink, hand, crew),
+            (Hint::Symlink | Hint::Other | Hint::Unknown, _) => {
+                self.visit_after_look(entry, hand, crew)
+            }
+        }
+    }
+
     /// Looks at what the listing did not tell, or what a followed link points to.
     fn visit_after_look(
         &self,
@@ -291,6 +414,7 @@ impl Job for CopyJob<'_> {
         CopyHand {
             gathered: Gathered::default(),
             buffer: vec![0; self.options.buffer_bytes as usize],
+            buffers: None,
         }
     }
 
@@ -335,6 +459,19 @@ impl Visitor for CopyJob<'_> {
         &*self.roots[root as usize].source
     }
 
+    fn target(&self, root: u32) -> Option<&dyn Store> {
+        Some(&*self.roots[root as usize].target)
+    }
+
+    fn wants_extras(&self) -> bool {
+        self.options.sync.as_ref().is_some_and(|sync| sync.delete)
+    }
+
+    fn is_staged(&self, name: &Name) -> bool {
+        let own = format!("{STAGED_PREFIX}{:016x}.", self.options.job.id);
+        name.to_bytes().starts_with(own.as_bytes())
+    }
+
     fn enter(
         &self,
         place: &Arc<Place>,
@@ -356,16 +493,11 @@ impl Visitor for CopyJob<'_> {
     }
 
     fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
-        let visited = match (entry.hint, self.options.symlinks) {
-            (Hint::File, _) => self.visit_kind(entry, Kind::File, hand, crew),
-            (Hint::Directory, _) => Ok(Visited::Directory),
-            (Hint::Symlink, crate::store::posix::Symlinks::Keep) => {
-                self.visit_kind(entry, Kind::Symlink, hand, crew)
-            }
-            (Hint::Symlink | Hint::Other | Hint::Unknown, _) => {
-                self.visit_after_look(entry, hand, crew)
-            }
-        };
+        if entry.place.trees().side() == Side::Target {
+            self.extras.add(entry.place, entry.name, entry.hint);
+            return Visited::NOTHING_MOVED;
+        }
+        let visited = self.visit_source(entry, hand, crew);
         visited.unwrap_or_else(|trouble| {
             self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
             Visited::NOTHING_MOVED
@@ -382,4 +514,12 @@ impl Visitor for CopyJob<'_> {
         hand.gathered.tally.unread_directories += 1;
         self.fail(place, b"", trouble, hand, crew);
     }
+}
+
+/// Groups that this user may give files to.
+fn own_groups() -> Vec<u32> {
+    let mut groups: Vec<u32> =
+        rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
+    groups.push(rustix::process::getegid().as_raw());
+    groups
 }

@@ -5,6 +5,7 @@ pub mod chunked;
 pub mod comm;
 pub mod compare;
 pub mod copy;
+pub mod delete;
 pub mod model;
 pub mod run;
 pub mod sched;

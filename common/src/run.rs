@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod copy;
+pub mod sync;
 pub mod walk;
 
 use std::time::Duration;

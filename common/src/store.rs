@@ -89,6 +89,17 @@ pub trait Dir: Send + Sync {
     /// Gives an entry another name in this directory.
     fn rename(&self, from: &Name, to: &Name) -> Result<()>;
 
+    /// Makes an entry of this directory one more name of the file that has this name in another one.
+    /// False where the two cannot share it.
+    fn link_from(&self, _other: &dyn Dir, _name: &Name) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// The kernel's handle, where there is one.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// Whether this directory is `above`, or somewhere below it, as far as the store can tell.
     fn is_below(&self, above: &Metadata) -> bool {
         self.metadata().is_ok_and(|here| here.is_same_file(above))

@@ -30,7 +30,7 @@ use place::{Place, Trees};
 use selection::Selection;
 
 /// A piece of the walk.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum WalkTask {
     /// Read a directory, and deal with the names in it.
     List(Arc<Place>),
@@ -110,6 +110,8 @@ pub enum Visited {
     },
     /// It is a directory: to be walked.
     Directory,
+    /// It is a directory that has no counterpart yet: to be walked.
+    NewDirectory,
 }
 
 impl WalkTask {
@@ -255,8 +257,11 @@ fn visit_batch<V: Visitor>(
         }
         let visited = batch.take_first(|name, hint| {
             let visited = visitor.visit(&Visit { place, dir, name, hint }, hand, crew);
-            if visited == Visited::Directory {
+            if matches!(visited, Visited::Directory | Visited::NewDirectory) {
                 let child = place.child(name, visitor.source(place.root()));
+                if visited == Visited::NewDirectory {
+                    child.set_trees(Trees::SourceOnly);
+                }
                 crew.push(WalkTask::List(Arc::new(child)).into());
             }
             visited

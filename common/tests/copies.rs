@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
+#[path = "shared/trees.rs"]
+mod trees;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::base::error::{Failure, Op};
@@ -14,92 +16,34 @@ use common::comm::{Comm, Rank, threads};
 use common::copy::options::{CopyOptions, JobFacts};
 use common::copy::root::CopyRoot;
 use common::copy::{CopyJob, CopyTask};
-use common::model::entry::{Attributes, Kind, Owner, Time, Times};
+use common::model::entry::{Attributes, Kind};
 use common::model::notice::Notice;
 use common::model::tally::Tally;
 use common::sched::engine::{self, Settings};
 use common::sched::job::Listener;
+use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
 use common::store::posix::Symlinks;
-use common::store::{Dir, NewSymlink, Store};
 use common::walk::WalkTask;
 use common::walk::place::Place;
-use common::walk::selection::{Selection, SelectionOptions};
-
-/// A tree as a map, for comparing.
-type Picture = BTreeMap<Vec<u8>, (Kind, Vec<u8>, Attributes)>;
+use common::walk::selection::Selection;
+use trees::Picture;
 
 fn grow(random: &mut fastrand::Rng) -> MemoryStore {
     let store = MemoryStore::new();
-    let mut dirs = vec![store.open_dir(&RelPath::root()).unwrap()];
-    for number in 0..random.usize(20..150) {
-        let dir = Arc::clone(&dirs[random.usize(0..dirs.len())]);
-        let name = CString::new(format!("n{number}\u{e9}\n")).unwrap();
-        let mtime = Time { seconds: random.i64(-9..9_999_999), nanoseconds: random.u32(0..1000) };
-        let attributes = Attributes {
-            owner: Some(Owner { uid: random.u32(0..9), gid: random.u32(0..9) }),
-            mode: Some(random.u32(0..0o10000)),
-            times: Some(Times { atime: mtime, mtime }),
-            ..Attributes::default()
-        };
-        match random.u8(0..10) {
-            0..3 => {
-                dir.make_dir(&name, 0o755).unwrap();
-                let made = dir.open_dir(&name).unwrap();
-                made.set_attributes(&attributes).unwrap();
-                dirs.push(made);
-            }
-            3 => {
-                let link =
-                    NewSymlink { points_to: b"../x", staged: c".s", name: &name, attributes };
-                dir.make_symlink(&link).unwrap();
-            }
-            _ => {
-                let length = [0, 1, 99, 100, 101, 1000, 3456][random.usize(0..7)];
-                let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
-                let staged = dir.stage_file(c".s", &name).unwrap();
-                staged.write_at(&bytes, 0).unwrap();
-                staged.commit(&attributes).unwrap();
-            }
-        }
-    }
+    trees::build(&trees::random_tree(random), &store);
     store
 }
 
+/// What is in a store, below its root; directories' attributes are set by a phase of its own.
 fn picture(store: &dyn Store) -> Picture {
-    let mut picture = Picture::new();
-    let mut dirs = vec![RelPath::root()];
-    while let Some(path) = dirs.pop() {
-        let dir = store.open_dir(&path).unwrap();
-        dir.list(&mut |name, _| {
-            let metadata = dir.stat(name).unwrap();
-            let path = path.child(name);
-            let content = match metadata.kind {
-                Kind::File => read(&*dir, name, metadata.size_bytes),
-                Kind::Symlink => dir.read_link(name).unwrap(),
-                _ => Vec::new(),
-            };
-            let attributes = match metadata.kind {
-                Kind::Symlink => Attributes { mode: None, ..Attributes::all_of(&metadata, None) },
-                // Directories' attributes are set by a phase of its own.
-                Kind::Directory => Attributes::default(),
-                _ => Attributes::all_of(&metadata, None),
-            };
-            picture.insert(path.as_bytes().to_vec(), (metadata.kind, content, attributes));
-            if metadata.kind == Kind::Directory {
-                dirs.push(path);
-            }
-        })
-        .unwrap();
+    let mut picture = trees::picture(store);
+    picture.remove(&b""[..]);
+    for entry in picture.values_mut().filter(|entry| entry.kind == Kind::Directory) {
+        entry.attributes = Attributes::default();
     }
     picture
-}
-
-fn read(dir: &dyn Dir, name: &std::ffi::CStr, size: u64) -> Vec<u8> {
-    let mut bytes = vec![0; size as usize];
-    assert_eq!(dir.open_file(name).unwrap().read_at(&mut bytes, 0), Ok(bytes.len()));
-    bytes
 }
 
 #[derive(Default)]
@@ -135,6 +79,7 @@ fn copy(
         buffer_bytes: 64,
         dry_run: false,
         plan_as: common::model::line::LineFormat::Text,
+        sync: None,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
     };
     let outcomes = threads::run(ranks, |comm| {
@@ -146,8 +91,9 @@ fn copy(
             shown_source: b"s".to_vec(),
             shown_target: b"t".to_vec(),
             renamed: None,
+            link_dest: None,
         }];
-        let selection = Selection::new(&SelectionOptions::default()).unwrap();
+        let selection = Selection::all();
         let job = CopyJob::new(&roots, &options, &selection, rank);
         let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
         let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };

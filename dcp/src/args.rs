@@ -84,6 +84,7 @@ impl Args {
                 buffer_bytes: self.tuning.buffer_bytes(),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
+                sync: None,
                 job: JobFacts::here(),
             },
             filters: self.filters.clone(),

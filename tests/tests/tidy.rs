@@ -88,7 +88,7 @@ fn lower_layers_do_not_know_higher_ones() {
 
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
-    for folder in ["common", "dcmp", "dcp", "dwalk", "tests"] {
+    for folder in ["common", "dcmp", "dcp", "dsync", "dwalk", "tests"] {
         for (name, text) in sources(folder) {
             assert!(text.starts_with("//! "), "{name} does not say what it is for");
             assert!(code(&text).lines().count() <= 500, "{name} is too long");

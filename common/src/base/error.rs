@@ -18,12 +18,16 @@ pub enum Cause {
     Changed,
     /// The target entry is a directory and the source is not, or the other way round.
     KindDiffers,
+    /// A directory with something in it is in the way.
+    FullDirectory,
     /// Source and target are one file.
     SameFile,
     /// Another source has taken this target.
     Collides,
     /// The target is inside the source.
     TargetInside,
+    /// The source is inside the target.
+    SourceInside,
     /// A symbolic link that is to be followed leads to where the job writes.
     LeadsToTarget,
     /// What has the name at the target is a device, a FIFO or a socket.
@@ -55,9 +59,11 @@ impl Cause {
             Self::System(errno) => format!("errno:{errno}"),
             Self::Changed => "changed".into(),
             Self::KindDiffers => "kind-differs".into(),
+            Self::FullDirectory => "full-directory".into(),
             Self::SameFile => "same-file".into(),
             Self::Collides => "collides".into(),
             Self::TargetInside => "target-inside".into(),
+            Self::SourceInside => "source-inside".into(),
             Self::LeadsToTarget => "leads-to-target".into(),
             Self::NotReplaceable => "not-replaceable".into(),
             Self::Loop => "loop".into(),
@@ -76,10 +82,16 @@ impl fmt::Display for Cause {
             Self::KindDiffers => {
                 f.write_str("one is a directory and the other is not; move the target away first")
             }
+            Self::FullDirectory => {
+                f.write_str("a directory with something in it has this name; --delete replaces it")
+            }
             Self::SameFile => f.write_str("source and target are the same file"),
             Self::Collides => f.write_str("another source becomes the same target"),
             Self::TargetInside => {
                 f.write_str("the target is inside it, so the copy would copy itself")
+            }
+            Self::SourceInside => {
+                f.write_str("it is inside the target, which would be changed under it")
             }
             Self::LeadsToTarget => {
                 f.write_str("symbolic link leads into the target, so the copy would copy itself")
@@ -135,6 +147,7 @@ pub enum Op {
     Rename,
     Remove,
     Symlink,
+    Link,
     Follow,
     Copy,
     Compare,
@@ -160,6 +173,7 @@ impl fmt::Display for Op {
             Self::Rename => "rename to",
             Self::Remove => "remove",
             Self::Symlink => "make link",
+            Self::Link => "link",
             Self::Follow => "follow",
             Self::Copy => "copy",
             Self::Compare => "compare",

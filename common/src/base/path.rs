@@ -1,6 +1,6 @@
 //! Names and paths as bytes: any byte but `/` and NUL in a name, no limit on a path's length.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,15 @@ impl RelPath {
     /// How many components the path has.
     pub fn depth(&self) -> usize {
         self.components().count()
+    }
+
+    /// The path above, and the last component; `None` for a root.
+    pub fn split_last(&self) -> Option<(Self, CString)> {
+        let last = self.components().last()?;
+        let name = CString::new(last).ok()?;
+        let head = &self.as_bytes()[..self.as_bytes().len() - last.len()];
+        let parent = Self::checked(head.strip_suffix(b"/").unwrap_or(head))?;
+        Some((parent, name))
     }
 
     /// The components from the root down.

@@ -1,13 +1,13 @@
 //! Making a directory at the target before anything below it is copied.
 
-use std::ffi::CString;
 use std::sync::Arc;
 
-use super::policy::{self, OWNER_ALL};
+use super::policy;
+use super::sync::Sides;
 use super::{CopyHand, CopyJob};
-use crate::base::error::{At, Error, Op, Side, Trouble};
-use crate::base::path::RelPath;
-use crate::model::entry::{Attributes, Kept, Kind, Metadata};
+use crate::base::error::{At, Error, Side, Trouble};
+use crate::model::compare;
+use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::Made;
 use crate::walk::place::{Place, Trees};
@@ -29,6 +29,13 @@ impl CopyJob<'_> {
                 self.plan_line("make directory", place, b"", hand, crew);
                 let inherited = self.inherited_bits(place, metadata).at(Side::Target)?;
                 policy::of_new_directory(self.options, metadata, xattrs, inherited)
+            }
+            Made::Existed if self.options.sync.is_some() => {
+                let attributes = self.sync_attributes(place, metadata, xattrs, hand, crew)?;
+                if let Some(attributes) = attributes.filter(|_| !self.options.dry_run) {
+                    self.directories.add(place, &attributes);
+                }
+                return Ok(());
             }
             Made::Existed => {
                 place.set_trees(Trees::Both);
@@ -54,11 +61,18 @@ impl CopyJob<'_> {
         Ok(made.mode & 0o2000)
     }
 
-    /// The root itself was made, or found, before the walk began.
+    /// The root itself was made, or found, before the walk began. Where the target is to be made equal,
+    /// one that is there is found by opening it: nothing is tried that could change anything.
     fn make_here(&self, place: &Place, metadata: &Metadata) -> Result<Made, Error> {
-        let Some((parent, name)) = split_last(place.path())? else {
+        let Some((parent, name)) = place.path().split_last() else {
             return Ok(if place.is_fresh() { Made::New } else { Made::Existed });
         };
+        if self.options.sync.is_some() && !place.is_fresh() {
+            return place.target_dir(self.target(place)).map(|_| Made::Existed);
+        }
+        if self.options.dry_run && place.is_fresh() {
+            return Ok(Made::New);
+        }
         let mode = policy::making_mode(self.options, metadata);
         place.target_parent(self.target(place), &parent)?.make_dir(&name, mode)
     }
@@ -66,26 +80,33 @@ impl CopyJob<'_> {
     /// A directory that its own owner may not write to is opened for the time of the copy. Returns the
     /// mode it had.
     fn widen(&self, place: &Place) -> Result<Option<u32>, Error> {
-        if self.options.job.is_superuser || self.options.dry_run {
+        if self.options.dry_run {
             return Ok(None);
         }
         let target = place.target_dir(self.target(place))?;
-        let mode = target.metadata()?.mode;
-        if mode & OWNER_ALL == OWNER_ALL {
+        policy::widen(&*target, self.options.job.is_superuser)
+    }
+
+    /// A directory that was there gets other attributes only where they differ.
+    fn sync_attributes(
+        &self,
+        place: &Place,
+        source: &Metadata,
+        xattrs: Option<Xattrs>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Option<Attributes>, Trouble> {
+        let dir = place.target_dir(self.target(place)).at(Side::Target)?;
+        let target = dir.metadata().at(Side::Target)?;
+        let mut differing = self.differing_attributes(&Sides { source: *source, target }, hand);
+        let at_target = dir.xattrs(None).at(Side::Target)?;
+        differing.insert(compare::xattrs(xattrs.as_ref(), at_target.as_ref()));
+        if differing.is_empty() {
+            hand.gathered.tally.synced.unchanged += 1;
             return Ok(None);
         }
-        let widened = Attributes { mode: Some(mode | OWNER_ALL), ..Attributes::default() };
-        target.set_attributes(&widened)?;
-        Ok(Some(mode))
+        self.plan_line("set attributes", place, b"", hand, crew);
+        hand.gathered.tally.synced.repaired += 1;
+        Ok(Some(Attributes::all_of(source, xattrs)))
     }
-}
-
-/// A path's parent and last component; `None` for a root.
-fn split_last(path: &RelPath) -> Result<Option<(RelPath, CString)>, Error> {
-    let Some(last) = path.components().last() else { return Ok(None) };
-    let name = CString::new(last).map_err(|_| Op::MakeDir.errno(libc::EINVAL))?;
-    let head = &path.as_bytes()[..path.as_bytes().len() - last.len()];
-    let head = head.strip_suffix(b"/").unwrap_or(head);
-    let parent = RelPath::checked(head).ok_or(Op::MakeDir.errno(libc::EINVAL))?;
-    Ok(Some((parent, name)))
 }

@@ -55,7 +55,7 @@ type Packed<'p> = (u32, u32, std::borrow::Cow<'p, [u8]>, Attributes);
 
 impl DirectoryRecords {
     /// Remembers a directory.
-    pub(super) fn add(&self, place: &Place, attributes: &Attributes) {
+    pub(crate) fn add(&self, place: &Place, attributes: &Attributes) {
         let path = place.path().as_bytes();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         // Without the right to search it, nothing below it could be reached any more.
@@ -66,6 +66,15 @@ impl DirectoryRecords {
         } else {
             inner.pack(place.root(), path, attributes);
         }
+    }
+
+    /// Takes over what another phase has changed.
+    pub fn append(&mut self, other: Self) {
+        let other = other.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // The last block goes on where its last path ended; blocks of others are complete.
+        inner.blocks.splice(0..0, other.blocks);
+        inner.restricted.extend(other.restricted);
     }
 
     /// The records as tasks, and apart from them the directories that must come last.

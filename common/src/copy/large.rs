@@ -4,12 +4,15 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::content::copy_extent;
-use super::{CopyHand, CopyJob, CopyTask};
+use super::small::NewFile;
+use super::sync::{Need, Sides};
+use super::{CopyHand, CopyJob, CopyTask, Large};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Outcome};
+use crate::compare::content::is_same_extent;
 use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Attributes, Kept, Kind, Metadata};
+use crate::model::entry::{Hint, Identity, Kept, Kind};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -21,8 +24,7 @@ pub(super) struct LargeCopy {
     name: CString,
     source: Box<dyn SourceFile>,
     staged: Box<dyn StagedFile>,
-    metadata: Metadata,
-    attributes: Attributes,
+    new: NewFile,
 }
 
 impl CopyJob<'_> {
@@ -32,17 +34,17 @@ impl CopyJob<'_> {
         entry: &Visit<'_>,
         source: Box<dyn SourceFile>,
         target: &dyn Dir,
-        metadata: Metadata,
-        attributes: Attributes,
+        new: NewFile,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
+        let metadata = new.metadata;
         let staged_name = self.staged_name();
         let target_name = self.target_name(entry.place, entry.name);
         let staged = target.stage_file(&staged_name, target_name).at(Side::Target)?;
         let run = ChunkRun::whole(metadata.size_bytes, self.options.chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let large = LargeCopy { place, name, source, staged, metadata, attributes };
-        let file = self.large.begin(large, run.count());
+        let large = LargeCopy { place, name, source, staged, new };
+        let file = self.large.begin(Large::Copy(large), run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
         crew.push(CopyTask::Chunks(ChunkTask {
@@ -67,8 +69,12 @@ impl CopyJob<'_> {
         task.keep_first(crew);
         let outcome = match &task.work {
             ChunkWork::Copy { staged } => self.copy_chunk(&task, staged, hand),
-            ChunkWork::Compare { .. } => Ok(Outcome::Done),
+            ChunkWork::Compare { .. } if self.large.is_decided(&task) => Ok(Outcome::Done),
+            ChunkWork::Compare { target } => self.compare_chunk(&task, *target, hand),
         };
+        if outcome != Ok(Outcome::Done) {
+            self.large.decide(&task);
+        }
         self.tell_owner(&task, Outcome::of(outcome), crew);
     }
 
@@ -117,13 +123,85 @@ impl CopyJob<'_> {
 
     /// Ends a large file whose chunks are all accounted for.
     pub(super) fn end_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let Some((file, outcome)) = self.large.end(file) else { return };
-        let (place, name) = (Arc::clone(&file.place), file.name.clone());
-        match file.commit(outcome) {
-            Ok(kept) => Self::copied(Kind::File, kept, hand),
-            Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
+        match self.large.end(file) {
+            Some((Large::Copy(file), outcome)) => {
+                let (place, name) = (Arc::clone(&file.place), file.name.clone());
+                match self.commit_large(file, outcome) {
+                    Ok(kept) => Self::copied(Kind::File, kept, hand),
+                    Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
+                }
+            }
+            Some((Large::Comparison { place, name, sides }, outcome)) => {
+                let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
+                if let Err(trouble) = ended {
+                    self.fail_large(&place, &name, trouble, hand, crew);
+                }
+            }
+            None => return,
         }
         crew.release();
+    }
+
+    /// A chunk of both sides, to know whether the file must be copied.
+    fn compare_chunk(
+        &self,
+        task: &ChunkTask,
+        target: Identity,
+        hand: &mut CopyHand,
+    ) -> Result<Outcome, Trouble> {
+        let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
+        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
+        let from_source = source_dir.open_file(&task.name).at(Side::Source)?;
+        let from_target = target_dir.open_file(&task.name).at(Side::Target)?;
+        let extent = task.run.extent(task.identity.size_bytes, self.options.chunk_bytes);
+        // What changes meanwhile is copied, with a check of its own.
+        let is_unchanged = from_source.metadata().at(Side::Source)?.identity() == task.identity
+            && from_target.metadata().at(Side::Target)?.identity() == target;
+        hand.gathered.tally.compared.bytes += extent.length;
+        let buffers = hand.buffers(self.options.buffer_bytes);
+        let is_same =
+            is_unchanged && is_same_extent(&*from_source, &*from_target, extent, buffers)?;
+        Ok(if is_same { Outcome::Done } else { Outcome::Differs })
+    }
+
+    /// All chunks were compared: the file is copied, given attributes, or left alone.
+    fn end_comparison(
+        &self,
+        place: &Arc<Place>,
+        name: &Name,
+        sides: &Sides,
+        outcome: Outcome,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
+        let entry = Visit { place, dir: &dir, name, hint: Hint::File };
+        let need = match outcome {
+            Outcome::Failed(trouble) => return Err(trouble),
+            Outcome::Differs => Need::Content,
+            Outcome::Done => {
+                let target_dir = place.target_dir(self.target(place)).at(Side::Target)?;
+                self.attributes_needed(&entry, &*target_dir, sides, hand)?
+            }
+        };
+        self.satisfy(need, &entry, &sides.source, hand, crew).map(|_| ())
+    }
+
+    /// Gives the complete file its name; removes what was staged where anything went wrong.
+    fn commit_large(&self, file: LargeCopy, outcome: Outcome) -> Result<Kept, Trouble> {
+        let unchanged = match outcome {
+            Outcome::Failed(trouble) => Err(trouble),
+            Outcome::Done | Outcome::Differs => file.check(),
+        };
+        let LargeCopy { place, name, staged, new, .. } = file;
+        if let Err(trouble) = unchanged {
+            // The first error is the one to report.
+            let _ = staged.abandon();
+            return Err(trouble);
+        }
+        let target_name = self.target_name(&place, &name);
+        let old = new.replaced.as_ref();
+        self.take_name(&place, target_name, old, || staged.commit(&new.attributes))
     }
 
     /// What was given up because the job stops is not a failure of its own: the cause was reported.
@@ -144,27 +222,13 @@ impl CopyJob<'_> {
 }
 
 impl LargeCopy {
-    /// Gives the complete file its name; removes what was staged where anything went wrong.
-    fn commit(self, outcome: Outcome) -> Result<Kept, Trouble> {
-        let unchanged = match outcome {
-            Outcome::Failed(trouble) => Err(trouble),
-            Outcome::Done | Outcome::Differs => self.check(),
-        };
-        if let Err(trouble) = unchanged {
-            // The first error is the one to report.
-            let _ = self.staged.abandon();
-            return Err(trouble);
-        }
-        self.staged.commit(&self.attributes).at(Side::Target)
-    }
-
     /// The source is what it was, and all that many ranks wrote has arrived.
     fn check(&self) -> Result<(), Trouble> {
-        if self.staged.size_bytes().at(Side::Target)? != self.metadata.size_bytes {
+        if self.staged.size_bytes().at(Side::Target)? != self.new.metadata.size_bytes {
             return Err(Op::Write.failed(Cause::Incomplete)).at(Side::Target);
         }
         let now = self.source.metadata().at(Side::Source)?;
-        if now.identity() == self.metadata.identity() {
+        if now.identity() == self.new.metadata.identity() {
             Ok(())
         } else {
             Err(Op::Copy.failed(Cause::Changed)).at(Side::Source)

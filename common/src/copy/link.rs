@@ -23,7 +23,7 @@ impl CopyJob<'_> {
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
         // A link must not take the place of the very file it leads to: its content would be lost.
-        if let (Some(old), Ok(led_to)) = (replaced, entry.dir.stat_followed(entry.name))
+        if let (Some(old), Ok(led_to)) = (&replaced, entry.dir.stat_followed(entry.name))
             && old.is_same_file(&led_to)
         {
             return Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target);
@@ -35,7 +35,8 @@ impl CopyJob<'_> {
             name: self.target_name(entry.place, entry.name),
             attributes: policy::of_link(self.options, &metadata),
         };
-        let kept = target.make_symlink(&link).at(Side::Target)?;
+        let take = || target.make_symlink(&link);
+        let kept = self.take_name(entry.place, link.name, replaced.as_ref(), take)?;
         Self::copied(Kind::Symlink, kept, hand);
         Ok(Visited::NOTHING_MOVED)
     }

@@ -21,8 +21,38 @@ pub struct CopyOptions {
     pub dry_run: bool,
     /// How the plan of a dry run is written.
     pub plan_as: LineFormat,
+    /// The target is made equal, with no more than that takes; `None` where all is copied.
+    pub sync: Option<SyncOptions>,
     /// What is not a matter of choice.
     pub job: JobFacts,
+}
+
+/// What the operator wants of making a target equal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncOptions {
+    /// How a file is recognised that has not changed.
+    pub judge: Judge,
+    /// Files that are newer at the target stay as they are.
+    pub update: bool,
+    /// What is at the target stays as it is; only what is missing is copied.
+    pub ignore_existing: bool,
+    /// What is missing at the target is left out.
+    pub existing: bool,
+    /// What only the target has is deleted.
+    pub delete: bool,
+    /// Files that are the same in this directory become links to those.
+    pub link_dest: Option<Vec<u8>>,
+}
+
+/// How a file is recognised that has not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Judge {
+    /// By size and time of last change.
+    SizeAndTime,
+    /// By size.
+    SizeOnly,
+    /// By every byte.
+    Content,
 }
 
 /// What holds for a job, the same on all ranks.

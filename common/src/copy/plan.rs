@@ -178,7 +178,10 @@ fn last_name(given: &Given) -> CString {
     CString::new(name).expect("arguments of a process contain no NUL")
 }
 
-fn make_root_target(root: &RootPlan, options: &CopyOptions) -> Result<RootTarget, Failure> {
+pub(super) fn make_root_target(
+    root: &RootPlan,
+    options: &CopyOptions,
+) -> Result<RootTarget, Failure> {
     let at_target = |error| account::failure(Side::Target, &root.target, b"", error);
     match posix::stat_path(&root.target, Symlinks::Follow) {
         Ok(metadata) if metadata.kind == Kind::Directory => return Ok(RootTarget::Existing),

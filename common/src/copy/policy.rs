@@ -2,7 +2,9 @@
 //! without.
 
 use super::options::CopyOptions;
+use crate::base::error::Result;
 use crate::model::entry::{Attributes, Metadata, Owner, Xattrs};
+use crate::store::Dir;
 
 /// Bits of a file's mode that a copy without `--preserve` may have: no set-id bit is gained.
 const PLAIN_BITS: u32 = 0o777;
@@ -12,6 +14,21 @@ const PLAIN_DIRECTORY_BITS: u32 = 0o1777;
 
 /// The owner's right to read, write and search.
 pub(super) const OWNER_ALL: u32 = 0o700;
+
+/// Lets a directory's owner write to it, where that is not so; returns the mode it had. Modes do not
+/// stop the superuser.
+pub fn widen(dir: &dyn Dir, is_superuser: bool) -> Result<Option<u32>> {
+    if is_superuser {
+        return Ok(None);
+    }
+    let mode = dir.metadata()?.mode;
+    if mode & OWNER_ALL == OWNER_ALL {
+        return Ok(None);
+    }
+    let widened = Attributes { mode: Some(mode | OWNER_ALL), ..Attributes::default() };
+    dir.set_attributes(&widened)?;
+    Ok(Some(mode))
+}
 
 /// Attributes of a file's copy. `replaced` is what has the name at the target now: cp(1) writes into
 /// such a file, so it keeps its mode and owner.
@@ -101,6 +118,7 @@ mod tests {
             buffer_bytes: 1,
             dry_run: false,
             plan_as: crate::model::line::LineFormat::Text,
+            sync: None,
             job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
         }
     }

@@ -65,6 +65,8 @@ pub struct CopyRoot {
     pub shown_target: Vec<u8>,
     /// The name of a single entry's copy, where it is another one.
     pub renamed: Option<CString>,
+    /// An older copy, whose files may be linked to.
+    pub link_dest: Option<Box<dyn Store>>,
 }
 
 impl RootPlan {
@@ -85,6 +87,7 @@ impl RootPlan {
             shown_source: shown(&self.source),
             shown_target: shown(&self.target),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
+            link_dest: open_link_dest(options)?,
         })
     }
 
@@ -127,6 +130,16 @@ impl RootPlan {
             WalkTask::Batch(Arc::clone(&place), batch).into()
         };
         singles.names.chunks(BATCH_NAMES_MAX).map(batch_of).collect()
+    }
+}
+
+fn open_link_dest(options: &CopyOptions) -> Result<Option<Box<dyn Store>>, Failure> {
+    let Some(path) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
+        return Ok(None);
+    };
+    match PosixStore::open(path, OpenAs { need: Need::Passage, ..OpenAs::default() }) {
+        Ok(store) => Ok(Some(Box::new(store))),
+        Err(error) => Err(account::failure(Side::Target, path, b"", error)),
     }
 }
 

@@ -28,27 +28,43 @@ impl CopyJob<'_> {
         hand.gathered.tally.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
-        let replaced = replaced.filter(|old| old.kind == Kind::File);
+        let old_file = replaced.filter(|old| old.kind == Kind::File);
         let xattrs = self.xattrs_of(|| source.xattrs())?;
-        let attributes = policy::of_file(self.options, &metadata, xattrs, replaced.as_ref());
-        self.plan_line("copy", entry.place, entry.name.to_bytes(), hand, crew);
+        let attributes = policy::of_file(self.options, &metadata, xattrs, old_file.as_ref());
+        self.plan_line(
+            self.verb(replaced.as_ref()),
+            entry.place,
+            entry.name.to_bytes(),
+            hand,
+            crew,
+        );
         if metadata.size_bytes > self.options.chunk_bytes && !self.options.dry_run {
-            self.begin_large(entry, source, &*target, metadata, attributes, crew)?;
+            let new = NewFile { metadata, attributes, replaced };
+            self.begin_large(entry, source, &*target, new, crew)?;
             // Nothing was moved yet, but this file is work enough: others may take the rest.
             return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
         }
-        let copy = WholeFile { source: &*source, target: &*target, attributes };
+        let copy = WholeFile { source: &*source, target: &*target, attributes, replaced };
         let (moved_bytes, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
                 let again = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs())?;
-                let attributes = policy::of_file(self.options, &again, xattrs, replaced.as_ref());
+                let attributes = policy::of_file(self.options, &again, xattrs, old_file.as_ref());
                 self.copy_whole(&WholeFile { attributes, ..copy }, entry, &again, hand)?
             }
             other => other?,
         };
         Self::copied(Kind::File, kept, hand);
         Ok(Visited::Done { moved_bytes })
+    }
+
+    /// What is done, for the plan.
+    fn verb(&self, replaced: Option<&Metadata>) -> &'static str {
+        match replaced {
+            Some(old) if self.options.sync.is_some() && old.kind == Kind::File => "update",
+            Some(_) if self.options.sync.is_some() => "replace",
+            _ => "copy",
+        }
     }
 
     fn copy_whole(
@@ -68,7 +84,8 @@ impl CopyJob<'_> {
                 return Err(trouble);
             }
         };
-        let kept = staged.commit(&copy.attributes).at(Side::Target)?;
+        let old = copy.replaced.as_ref();
+        let kept = self.take_name(entry.place, name, old, || staged.commit(&copy.attributes))?;
         hand.gathered.tally.copied_bytes += size_bytes;
         Ok((size_bytes, kept))
     }
@@ -79,6 +96,18 @@ struct WholeFile<'f> {
     source: &'f dyn SourceFile,
     target: &'f dyn Dir,
     attributes: Attributes,
+    /// What has its name now.
+    replaced: Option<Metadata>,
+}
+
+/// A file to be made.
+pub(super) struct NewFile {
+    /// The source's.
+    pub metadata: Metadata,
+    /// What it gets.
+    pub attributes: Attributes,
+    /// What has its name now.
+    pub replaced: Option<Metadata>,
 }
 
 impl WholeFile<'_> {

@@ -38,6 +38,36 @@ pub struct Tally {
     pub given_up: u64,
     /// What a comparison has found.
     pub compared: Compared,
+    /// What making a target equal has found and done, besides copying.
+    pub synced: Synced,
+}
+
+/// Counts of making a target equal its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Synced {
+    /// Entries that were equal.
+    pub unchanged: u64,
+    /// Entries that were given attributes in place.
+    pub repaired: u64,
+    /// Files that became links to those of an older copy.
+    pub linked: u64,
+    /// Entries that a rule of the operator leaves as they are.
+    pub kept_back: u64,
+    /// Entries of the target that were deleted.
+    pub deleted: Kinds,
+    /// Directories of the target that stay because something in them does.
+    pub protected: u64,
+}
+
+impl Synced {
+    fn add(&mut self, other: &Self) {
+        self.unchanged += other.unchanged;
+        self.repaired += other.repaired;
+        self.linked += other.linked;
+        self.kept_back += other.kept_back;
+        self.deleted.add(&other.deleted);
+        self.protected += other.protected;
+    }
 }
 
 /// Counts of a comparison.
@@ -114,12 +144,21 @@ pub struct Kinds {
 impl Kinds {
     /// One more of that kind.
     pub fn count(&mut self, kind: Kind) {
-        *match kind {
+        *self.of(kind) += 1;
+    }
+
+    /// One less: it was counted too early.
+    pub fn uncount(&mut self, kind: Kind) {
+        *self.of(kind) -= 1;
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut u64 {
+        match kind {
             Kind::File => &mut self.files,
             Kind::Directory => &mut self.directories,
             Kind::Symlink => &mut self.symlinks,
             Kind::Fifo | Kind::Socket | Kind::Device => &mut self.others,
-        } += 1;
+        }
     }
 
     /// All kinds together.
@@ -169,6 +208,7 @@ impl Tally {
         self.unread_directories += other.unread_directories;
         self.given_up += other.given_up;
         self.compared.add(&other.compared);
+        self.synced.add(&other.synced);
     }
 
     /// Whether every directory below the roots was read to its end.

@@ -40,7 +40,7 @@ pub struct CopyRequest {
 }
 
 /// What a phase has counted on this rank.
-type Phase = (Tally, Counters);
+pub(super) type Phase = (Tally, Counters);
 
 /// Runs a copy on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArgs) -> Exit {
@@ -57,9 +57,9 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(roots) = open_everywhere(session, &plan, &options, &mut reporter) else {
         return Exit::Unusable;
     };
-    let mut job = CopyJob::new(&roots, &options, &selection, session.mail.comm().rank());
+    let job = CopyJob::new(&roots, &options, &selection, session.mail.comm().rank());
     let (mut tally, mut counters) = copy_entries(session, &job, &plan, args, &mut reporter);
-    let directories = job.take_directories();
+    let directories = job.into_leftovers().directories;
     let (more, finish) = finish_directories(session, &roots, directories, args, &mut reporter);
     tally.add(&more);
     counters.add(&finish);
@@ -155,7 +155,7 @@ fn header(
 }
 
 /// Opens all roots on this rank; `None` on all ranks where one of them cannot.
-fn open_everywhere(
+pub(super) fn open_everywhere(
     session: &mut Session<'_, '_>,
     plan: &CopyPlan,
     options: &CopyOptions,
@@ -178,7 +178,7 @@ fn open_everywhere(
     broadcast(session.mail, all_open).then_some(opened.ok()).flatten()
 }
 
-fn copy_entries(
+pub(super) fn copy_entries(
     session: &mut Session<'_, '_>,
     job: &CopyJob<'_>,
     plan: &CopyPlan,
@@ -195,7 +195,7 @@ fn copy_entries(
 }
 
 /// Sets the directories' own attributes, now that nothing changes below them any more.
-fn finish_directories(
+pub(super) fn finish_directories(
     session: &mut Session<'_, '_>,
     roots: &[CopyRoot],
     directories: DirectoryRecords,

@@ -45,6 +45,8 @@ fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.cause.is_vanished() => Ok(None),
+        // It would have made way.
+        Err(error) if error.cause == Cause::System(libc::ENOTDIR) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -143,6 +145,10 @@ impl Dir for DryRunDir {
 
     fn rename(&self, _from: &Name, _to: &Name) -> Result<()> {
         Ok(())
+    }
+
+    fn link_from(&self, _other: &dyn Dir, _name: &Name) -> Result<bool> {
+        Ok(true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::summary::compare;
+use super::summary::{compare, sync};
 use crate::base::error::Failure;
 use crate::model::line::json_path;
 use crate::model::tally::{Kinds, Tally};
@@ -52,6 +52,7 @@ pub fn tally(tally: &Tally) -> Value {
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,
         "given_up": tally.given_up,
+        "synced": sync::to_json(&tally.synced),
         "compared": compare::to_json(&tally.compared),
     })
 }

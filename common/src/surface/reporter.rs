@@ -133,6 +133,14 @@ impl Reporter {
         self.console.talk(&format!("{}: {text}", self.tool));
     }
 
+    /// Something about the whole job that the user should know.
+    pub fn warn(&mut self, text: &str) {
+        if self.json {
+            self.console.result(&json::event("warning", json!({ "message": text })));
+        }
+        self.console.talk(&format!("{}: {text}", self.tool));
+    }
+
     /// One entry that failed. On the screen at most so many of a kind; the rest is only counted.
     pub fn failure(&mut self, failure: &Failure) {
         if self.json {

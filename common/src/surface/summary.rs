@@ -1,6 +1,7 @@
 //! The end of a job, as a table for people and as JSON for programs.
 
 pub mod compare;
+pub(super) mod sync;
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub enum Deed {
     Walk,
     /// Entries are copied.
     Copy,
+    /// One tree is made equal another.
+    Sync,
     /// Two trees are compared.
     Compare(compare::Method),
 }
@@ -85,7 +88,7 @@ impl Summary {
     }
 
     fn is_copy(&self) -> bool {
-        self.deed == Deed::Copy
+        matches!(self.deed, Deed::Copy | Deed::Sync)
     }
 
     /// For people.
@@ -95,6 +98,9 @@ impl Summary {
         self.items(&mut text, &totals);
         if let Deed::Compare(method) = self.deed {
             compare::write_text(&mut text, &totals.compared, method);
+        }
+        if self.deed == Deed::Sync {
+            sync::write_text(&mut text, &totals.synced, self.is_dry_run);
         }
         self.problems(&mut text, &totals);
         self.speed(&mut text, &totals);
@@ -240,6 +246,8 @@ impl Summary {
         let bad = totals.failed + totals.vanished;
         let what = match (totals.given_up > 0, self.exit) {
             (true, _) => format!("stopped early because the target is full (exit {code})"),
+            (_, Exit::Ok) if self.deed == Deed::Sync => sync::verdict(totals, self.is_dry_run),
+            (_, Exit::DeleteLimit) => format!("more to delete than allowed (exit {code})"),
             (_, Exit::Ok) if self.is_dry_run => "dry run, nothing was changed".to_owned(),
             (_, Exit::Ok | Exit::Different) if matches!(self.deed, Deed::Compare(_)) => {
                 format!("{} (exit {code})", compare::verdict(&totals.compared))

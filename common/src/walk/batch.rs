@@ -8,7 +8,7 @@ use crate::base::path::Name;
 use crate::model::entry::Hint;
 
 /// Names with what the listing says of each: for each a byte for the hint, the name, a NUL.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameBatch {
     count: u32,
     /// Where the first name that is left begins.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::base::error::{Result, Side};
+use crate::base::error::{Error, Side, Trouble};
 use crate::base::path::{Name, RelPath};
 use crate::store::{Dir, Store};
 
@@ -17,6 +17,8 @@ pub struct Place {
     root: u32,
     path: RelPath,
     trees: AtomicU8,
+    /// What had to be done before the counterpart could be changed, on this rank.
+    prepared: OnceLock<Result<(), Trouble>>,
     source: Handle,
     target: Handle,
 }
@@ -51,7 +53,7 @@ impl Trees {
 #[derive(Default)]
 struct Handle {
     /// A failure is kept too: many tasks would each wait for it again.
-    opened: OnceLock<Result<Arc<dyn Dir>>>,
+    opened: OnceLock<Result<Arc<dyn Dir>, Error>>,
     /// The parent and the name in it, while the parent was open anyway: one call instead of a path.
     near: Option<(Arc<dyn Dir>, std::ffi::CString)>,
 }
@@ -66,7 +68,7 @@ impl std::fmt::Debug for Place {
 }
 
 impl Handle {
-    fn get(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>> {
+    fn get(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>, Error> {
         let open = || match &self.near {
             Some((parent, name)) => parent.open_dir(name),
             None => store.open_dir(path),
@@ -93,6 +95,7 @@ impl Place {
             root,
             path,
             trees: AtomicU8::new(Trees::Both as u8),
+            prepared: OnceLock::new(),
             source: Handle::default(),
             target: Handle::default(),
         }
@@ -141,23 +144,38 @@ impl Place {
         if source.has_spare_handles() {
             return Arc::clone(self);
         }
-        let path_only = Self::new(self.root, self.path.clone());
-        path_only.set_trees(self.trees());
-        Arc::new(path_only)
+        Arc::new(self.path_only())
+    }
+
+    /// The same directory, without handles.
+    #[must_use]
+    pub fn path_only(&self) -> Self {
+        let place = Self::new(self.root, self.path.clone());
+        place.set_trees(self.trees());
+        place
+    }
+
+    /// Prepares the counterpart for changes, once on this rank: others wait until that is done.
+    pub fn prepare(&self, prepare: impl FnOnce() -> Result<(), Trouble>) -> Result<(), Trouble> {
+        *self.prepared.get_or_init(prepare)
     }
 
     /// The directory in the tree being walked.
-    pub fn source_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>> {
+    pub fn source_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
         self.source.get(store, &self.path)
     }
 
     /// The directory in the other tree.
-    pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>> {
+    pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
         self.target.get(store, &self.path)
     }
 
     /// The directory above this one in the other tree, whose path is `parent`.
-    pub fn target_parent(&self, store: &dyn Store, parent: &RelPath) -> Result<Arc<dyn Dir>> {
+    pub fn target_parent(
+        &self,
+        store: &dyn Store,
+        parent: &RelPath,
+    ) -> Result<Arc<dyn Dir>, Error> {
         match &self.target.near {
             Some((dir, _)) => Ok(Arc::clone(dir)),
             None => store.open_dir(parent),
@@ -181,14 +199,14 @@ impl Place {
 }
 
 impl Serialize for Place {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.root, self.path.as_bytes(), self.trees() as u8).serialize(serializer)
     }
 }
 
 /// From another rank: the path is checked to stay below its root.
 impl<'de> Deserialize<'de> for Place {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (root, path, trees) = <(u32, Vec<u8>, u8)>::deserialize(deserializer)?;
         let torn = || serde::de::Error::custom("path of a directory is torn");
         let path = RelPath::checked(&path).ok_or_else(torn)?;

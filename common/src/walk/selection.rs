@@ -33,6 +33,11 @@ impl Selection {
         Ok(Self { filter, one_file_system: options.one_file_system })
     }
 
+    /// Everything takes part.
+    pub fn all() -> Self {
+        Self::new(&SelectionOptions::default()).expect("no pattern is a wrong one")
+    }
+
     /// Whether a name of a directory takes part; whether it is a directory is looked up only where a
     /// filter asks for it and the listing does not say.
     pub fn admits_name(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {

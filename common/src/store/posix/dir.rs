@@ -1,14 +1,14 @@
 //! An open directory.
 
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, chownat, mkdirat, openat, readlinkat, renameat,
-    symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, RawDir, chownat, linkat, mkdirat, openat, readlinkat,
+    renameat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -166,6 +166,20 @@ impl Dir for PosixDir {
 
     fn rename(&self, from: &Name, to: &Name) -> Result<()> {
         renameat(&self.fd, from, &self.fd, to).map_err(rename_failed)
+    }
+
+    fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
+        let Some(other) = other.as_fd() else { return Ok(false) };
+        match linkat(other, name, &self.fd, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            // Another file system, too many links, or no such thing as links there.
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) => Err(failed(Op::Link, errno)),
+        }
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(AsFd::as_fd(&*self.fd))
     }
 
     fn is_below(&self, above: &Metadata) -> bool {

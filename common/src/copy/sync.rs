@@ -1,0 +1,350 @@
+//! Making the target equal: what each entry needs, and doing no more than that.
+//!
+//! An entry that is missing or has other content is copied; one that only has other attributes is given
+//! them in place; what is the same is not touched. A rule of the operator may leave entries as they are.
+
+use std::sync::Arc;
+
+use super::options::{Judge, SyncOptions};
+use super::{CopyHand, CopyJob};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::chunked::{ChunkTask, ChunkWork};
+use crate::compare::content::is_same_extent;
+use crate::model::chunk::{ChunkRun, Extent};
+use crate::model::compare;
+use crate::model::difference::Fields;
+use crate::model::entry::{Attributes, Hint, Kind, Metadata, SET_ID_BITS};
+use crate::sched::crew::Crew;
+use crate::store::Dir;
+use crate::walk::{Visit, Visited};
+
+/// What an entry needs that is at the target already, with the right kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// It has other content, or leads elsewhere.
+    Content,
+    /// It has the content, but some attribute is another one.
+    Attributes,
+    /// It is the same.
+    Nothing,
+    /// Its content is being compared by many ranks; then it is seen to.
+    ToBeSeen,
+}
+
+/// Both sides of an entry.
+pub(super) struct Sides {
+    pub source: Metadata,
+    pub target: Metadata,
+}
+
+/// Attributes that a target is given to equal its source.
+const REPAIRED: [Fields; 6] =
+    [Fields::UID, Fields::GID, Fields::PERM, Fields::MTIME, Fields::ACL, Fields::XATTR];
+
+impl CopyJob<'_> {
+    /// Does for an entry what it needs.
+    pub(super) fn sync_entry(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let source = match entry.hint {
+            // Whoever lists it looks at it.
+            Hint::Directory => None,
+            _ => Some(entry.dir.stat(entry.name).at(Side::Source)?),
+        };
+        let kind = source.map_or(Kind::Directory, |source| source.kind);
+        if source.is_some_and(|source| !self.selection.admits(&source)) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
+        if matches!(kind, Kind::Fifo | Kind::Socket | Kind::Device) {
+            return Ok(Self::leave_out(kind, hand));
+        }
+        let target = self.at_target(entry)?;
+        match (source, target) {
+            (_, None) if rules.existing => Ok(Self::keep_back(source.as_ref(), hand)),
+            (None, target) => self.sync_directory(entry, target, hand, crew),
+            (Some(source), _) if source.kind == Kind::Directory => {
+                self.sync_directory(entry, target, hand, crew)
+            }
+            (Some(source), None) => {
+                self.before_change(entry.place)?;
+                if self.link_unchanged(entry, &source, hand, crew)? {
+                    return Ok(Visited::NOTHING_MOVED);
+                }
+                self.visit_kind(entry, source.kind, hand, crew)
+            }
+            (Some(source), Some(target)) => {
+                let sides = Sides { source, target };
+                self.sync_existing(rules, entry, &sides, hand, crew)
+            }
+        }
+    }
+
+    fn at_target(&self, entry: &Visit<'_>) -> Result<Option<Metadata>, Trouble> {
+        if entry.place.is_fresh() {
+            return Ok(None);
+        }
+        let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        match dir.stat(entry.name) {
+            Ok(target) => Ok(Some(target)),
+            Err(error) if error.cause.is_vanished() => Ok(None),
+            Err(error) => Err(error).at(Side::Target),
+        }
+    }
+
+    /// A directory is made, or what has its name makes way, before it is entered.
+    fn sync_directory(
+        &self,
+        entry: &Visit<'_>,
+        target: Option<Metadata>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        if target.is_some_and(|target| target.kind == Kind::Directory) {
+            return Ok(Visited::Directory);
+        }
+        self.before_change(entry.place)?;
+        if let Some(target) = target {
+            self.plan_line("remove", entry.place, entry.name.to_bytes(), hand, crew);
+            let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+            dir.remove(entry.name, target.kind).at(Side::Target)?;
+        }
+        Ok(Visited::NewDirectory)
+    }
+
+    fn sync_existing(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        sides: &Sides,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let Sides { source, target } = sides;
+        if source.is_same_file(target) {
+            return Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target);
+        }
+        let is_file = source.kind == Kind::File && target.kind == Kind::File;
+        if rules.ignore_existing || (rules.update && is_file && target.mtime > source.mtime) {
+            return Ok(Self::keep_back(Some(source), hand));
+        }
+        if source.kind != target.kind {
+            self.before_change(entry.place)?;
+            return self.visit_kind(entry, source.kind, hand, crew);
+        }
+        match self.need(rules, entry, sides, hand, crew)? {
+            Need::ToBeSeen => Ok(Visited::Done { moved_bytes: u64::MAX / 2 }),
+            need => self.satisfy(need, entry, source, hand, crew),
+        }
+    }
+
+    /// Gives an entry what it was found to need.
+    pub(super) fn satisfy(
+        &self,
+        need: Need,
+        entry: &Visit<'_>,
+        source: &Metadata,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        match need {
+            Need::Content => {
+                self.before_change(entry.place)?;
+                self.visit_kind(entry, source.kind, hand, crew)
+            }
+            Need::Attributes => {
+                hand.gathered.tally.meet(source);
+                self.repair(entry, source, hand, crew)?;
+                Ok(Visited::NOTHING_MOVED)
+            }
+            Need::Nothing | Need::ToBeSeen => {
+                hand.gathered.tally.meet(source);
+                hand.gathered.tally.synced.unchanged += 1;
+                Ok(Visited::NOTHING_MOVED)
+            }
+        }
+    }
+
+    /// What an entry of the right kind needs.
+    fn need(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        sides: &Sides,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Need, Trouble> {
+        let target_dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let Sides { source, target } = sides;
+        let content_differs = match (source.kind, rules.judge) {
+            (Kind::Symlink, _) => {
+                let points_to = target_dir.read_link(entry.name).at(Side::Target)?;
+                entry.dir.read_link(entry.name).at(Side::Source)? != points_to
+            }
+            _ if source.size_bytes != target.size_bytes => true,
+            (_, Judge::SizeOnly) => false,
+            (_, Judge::SizeAndTime) => {
+                !compare::attributes(source, target, Fields::MTIME).is_empty()
+            }
+            (_, Judge::Content) if source.size_bytes > self.options.chunk_bytes => {
+                self.begin_comparison(entry, &*target_dir, sides, crew)?;
+                return Ok(Need::ToBeSeen);
+            }
+            (_, Judge::Content) => !self.is_same_content(entry, &*target_dir, sides, hand)?,
+        };
+        if content_differs {
+            return Ok(Need::Content);
+        }
+        self.attributes_needed(entry, &*target_dir, sides, hand)
+    }
+
+    /// Whether an entry with the right content needs other attributes.
+    pub(super) fn attributes_needed(
+        &self,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        sides: &Sides,
+        hand: &mut CopyHand,
+    ) -> Result<Need, Trouble> {
+        let mut differing = self.differing_attributes(sides, hand);
+        if sides.source.kind == Kind::File {
+            let of_source = entry.dir.xattrs(Some(entry.name)).at(Side::Source)?;
+            let of_target = target_dir.xattrs(Some(entry.name)).at(Side::Target)?;
+            differing.insert(compare::xattrs(of_source.as_ref(), of_target.as_ref()));
+        }
+        Ok(if differing.is_empty() { Need::Nothing } else { Need::Attributes })
+    }
+
+    /// Attributes that differ and that this user can set: who may not give files away is told so, and
+    /// does not try again in every run.
+    pub(super) fn differing_attributes(&self, sides: &Sides, hand: &mut CopyHand) -> Fields {
+        let Sides { source, target } = sides;
+        let wanted = REPAIRED.into_iter().collect();
+        let differing = compare::attributes(source, target, wanted);
+        if self.options.job.is_superuser || !differing.intersects(Fields::UID.union(Fields::GID)) {
+            return differing;
+        }
+        let owner_kept = !differing.contains(Fields::UID);
+        let group_kept = !differing.contains(Fields::GID) || self.may_set_group(source.gid);
+        if owner_kept && group_kept {
+            return differing;
+        }
+        hand.gathered.tally.owner_not_kept += 1;
+        // What comes with an owner was dropped with it.
+        let plain = |metadata: &Metadata| Metadata {
+            mode: metadata.mode & !SET_ID_BITS,
+            uid: 0,
+            gid: if group_kept { metadata.gid } else { 0 },
+            ..*metadata
+        };
+        compare::attributes(&plain(source), &plain(target), wanted)
+    }
+
+    fn may_set_group(&self, gid: u32) -> bool {
+        self.own_groups.contains(&gid)
+    }
+
+    fn is_same_content(
+        &self,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        sides: &Sides,
+        hand: &mut CopyHand,
+    ) -> Result<bool, Trouble> {
+        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+        let target = target_dir.open_file(entry.name).at(Side::Target)?;
+        let whole = Extent { offset: 0, length: sides.source.size_bytes };
+        hand.gathered.tally.compared.bytes += whole.length;
+        let buffers = hand.buffers(self.options.buffer_bytes);
+        match is_same_extent(&*source, &*target, whole, buffers) {
+            // What changes meanwhile is copied, with a check of its own.
+            Err(Trouble { error: Error { cause: Cause::Changed, .. }, .. }) => Ok(false),
+            compared => compared,
+        }
+    }
+
+    fn begin_comparison(
+        &self,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        sides: &Sides,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        // Opened once here, so that what cannot be read is said once.
+        entry.dir.open_file(entry.name).at(Side::Source)?;
+        target_dir.open_file(entry.name).at(Side::Target)?;
+        let run = ChunkRun::whole(sides.source.size_bytes, self.options.chunk_bytes);
+        let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
+        let sides = Sides { ..*sides };
+        let (identity, target) = (sides.source.identity(), sides.target.identity());
+        let large = super::Large::Comparison { place, name, sides };
+        let file = self.large.begin(large, run.count());
+        crew.hold();
+        let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
+        let work = ChunkWork::Compare { target };
+        let owner = self.rank;
+        crew.push(ChunkTask { owner, file, place, name, identity, work, run }.into());
+        Ok(())
+    }
+
+    /// Gives an entry the source's attributes in place.
+    fn repair(
+        &self,
+        entry: &Visit<'_>,
+        source: &Metadata,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        let name = entry.name;
+        self.plan_line("set attributes", entry.place, name.to_bytes(), hand, crew);
+        let xattrs = match source.kind {
+            Kind::File => entry.dir.xattrs(Some(name)).at(Side::Source)?,
+            _ => None,
+        };
+        let attributes = Attributes::all_of(source, xattrs);
+        let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let kept = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
+        hand.gathered.tally.synced.repaired += 1;
+        hand.gathered.tally.xattrs_not_kept += u64::from(kept.xattrs_lost);
+        Ok(())
+    }
+
+    /// A rule of the operator leaves the target as it is.
+    fn keep_back(source: Option<&Metadata>, hand: &mut CopyHand) -> Visited {
+        if let Some(source) = source {
+            hand.gathered.tally.meet(source);
+        }
+        hand.gathered.tally.synced.kept_back += 1;
+        Visited::NOTHING_MOVED
+    }
+
+    /// A file that is the same in the directory of `--link-dest` becomes a link to that one. True where
+    /// that was done.
+    fn link_unchanged(
+        &self,
+        entry: &Visit<'_>,
+        source: &Metadata,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<bool, Trouble> {
+        let Some(link_dest) = &self.root(entry.place).link_dest else { return Ok(false) };
+        let Ok(old_dir) = link_dest.open_dir(entry.place.path()) else { return Ok(false) };
+        let Ok(old) = old_dir.stat(entry.name) else { return Ok(false) };
+        let same = source.kind == Kind::File && old.size_bytes == source.size_bytes;
+        let sides = Sides { source: *source, target: old };
+        if !same || self.attributes_needed(entry, &*old_dir, &sides, hand)? != Need::Nothing {
+            return Ok(false);
+        }
+        let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let linked = dir.link_from(&*old_dir, entry.name).at(Side::Target)?;
+        if linked {
+            self.plan_line("link to old", entry.place, entry.name.to_bytes(), hand, crew);
+            hand.gathered.tally.meet(source);
+            hand.gathered.tally.synced.linked += 1;
+        }
+        Ok(linked)
+    }
+}

@@ -1,0 +1,58 @@
+//! From the two paths of a synchronisation to its root: what rank 0 finds out, once, before anything
+//! is written.
+
+use super::options::CopyOptions;
+use super::plan::{CopyPlan, make_root_target};
+use super::root::{RootPlan, RootTarget};
+use crate::base::error::{Cause, Failure, Op, Side};
+use crate::model::entry::{Kind, Metadata};
+use crate::store::posix::{self, Symlinks};
+use crate::walk::account;
+
+/// Contents to contents: trailing slashes do not matter.
+pub fn make(source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
+    let mut plan = CopyPlan::default();
+    let mut root = RootPlan {
+        source: source.to_vec(),
+        target: target.to_vec(),
+        target_is: RootTarget::Existing,
+        singles: None,
+    };
+    match look(source).and_then(|metadata| refuse_overlap(source, target, &metadata)) {
+        Ok(()) => match make_root_target(&root, options) {
+            Ok(target_is) => {
+                root.target_is = target_is;
+                plan.roots.push(root);
+            }
+            Err(failure) => plan.failures.push(failure),
+        },
+        Err(failure) => plan.failures.push(failure),
+    }
+    plan
+}
+
+fn look(source: &[u8]) -> Result<Metadata, Failure> {
+    let failed = |error| account::failure(Side::Source, source, b"", error);
+    let metadata = posix::stat_path(source, Symlinks::Follow).map_err(failed)?;
+    match metadata.kind {
+        Kind::Directory => Ok(metadata),
+        _ => Err(failed(Op::List.errno(libc::ENOTDIR))),
+    }
+}
+
+/// Neither may be inside the other: the target would be made equal to itself, or the source deleted as
+/// something the source does not have.
+fn refuse_overlap(source: &[u8], target: &[u8], metadata: &Metadata) -> Result<(), Failure> {
+    let refuse = |cause| Err(account::failure(Side::Source, source, b"", Op::Copy.failed(cause)));
+    let at_target = posix::stat_path(target, Symlinks::Follow);
+    if at_target.is_ok_and(|at_target| at_target.is_same_file(metadata)) {
+        return refuse(Cause::SameFile);
+    }
+    if posix::is_below(target, metadata) {
+        return refuse(Cause::TargetInside);
+    }
+    if at_target.is_ok_and(|at_target| posix::is_below(source, &at_target)) {
+        return refuse(Cause::SourceInside);
+    }
+    Ok(())
+}

@@ -1,0 +1,393 @@
+//! dsync and dcmp on random trees and random changes of them, over ranks that are threads of this
+//! process, against a model that is a few lines of maps.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "shared/trees.rs"]
+mod trees;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use common::base::exit::Exit;
+use common::base::path::escaped;
+use common::comm::mailbox::Mailbox;
+use common::comm::threads;
+use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions};
+use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
+use common::model::entry::{Kind, Time, Times};
+use common::model::filter::Rule;
+use common::model::line::LineFormat;
+use common::run::compare::CompareRequest;
+use common::run::sync::SyncRequest;
+use common::store::posix::{OpenAs, PosixStore, Symlinks};
+use common::surface::cli::CommonArgs;
+use common::surface::filter_args::{FilterArgs, RuleArgs};
+use common::surface::session::Session;
+use common::surface::team::Team;
+use trees::{Entry, Picture};
+
+fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+fn store(path: &Path) -> PosixStore {
+    PosixStore::open(path.as_os_str().as_bytes(), OpenAs::default()).unwrap()
+}
+
+fn build(picture: &Picture, path: &Path) {
+    std::fs::create_dir(path).unwrap();
+    trees::build(picture, &store(path));
+}
+
+fn in_session(
+    ranks: u32,
+    tool: &'static str,
+    run: impl Fn(&mut Session<'_, '_>) -> Exit + Sync,
+) -> Exit {
+    let exits = threads::run(ranks, |comm| {
+        let mail = &mut Mailbox::new(comm);
+        let team = Team::meet(mail);
+        run(&mut Session { tool, mail, team, mpi: "none".to_owned() })
+    });
+    exits.into_iter().reduce(Exit::worst).unwrap()
+}
+
+fn quiet() -> CommonArgs {
+    CommonArgs { quiet: true, verbose: 0, progress: 0, json: false, threads: 3 }
+}
+
+fn filters(exclude: Option<&str>) -> FilterArgs {
+    FilterArgs {
+        rules: RuleArgs(
+            exclude.into_iter().map(|glob| Rule::exclude(glob.as_bytes().to_vec())).collect(),
+        ),
+        min_size: None,
+        max_size: None,
+        min_age: None,
+        max_age: None,
+        one_file_system: false,
+    }
+}
+
+fn sync(
+    ranks: u32,
+    source: &Path,
+    target: &Path,
+    rules: &SyncOptions,
+    exclude: Option<&str>,
+) -> Exit {
+    let job = JobFacts::here();
+    in_session(ranks, "dsync", |session| {
+        let request = SyncRequest {
+            source: source.as_os_str().as_bytes().to_vec(),
+            target: target.as_os_str().as_bytes().to_vec(),
+            options: CopyOptions {
+                symlinks: Symlinks::Keep,
+                preserve: true,
+                chunk_bytes: 100,
+                buffer_bytes: 64,
+                dry_run: false,
+                plan_as: LineFormat::Text,
+                sync: Some(rules.clone()),
+                job,
+            },
+            delete_max: None,
+            filters: filters(exclude),
+        };
+        common::run::sync::run(session, request, &quiet())
+    })
+}
+
+/// Compares; returns the exit code and the lines of the combined list.
+fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTreeSet<String>) {
+    let request = CompareRequest {
+        source: source.as_os_str().as_bytes().to_vec(),
+        target: target.as_os_str().as_bytes().to_vec(),
+        options: CompareOptions {
+            counted: COUNTED_BY_DEFAULT.into_iter().collect(),
+            lite: false,
+            bypass_cache: false,
+            chunk_bytes: 100,
+            buffer_bytes: 64,
+            combined: Some(LineFormat::Text),
+            tell: None,
+            outputs: Vec::new(),
+        },
+        filters: filters(None),
+        combined: Some(list.as_os_str().as_bytes().to_vec()),
+        outputs: Vec::new(),
+    };
+    let exit =
+        in_session(ranks, "dcmp", |session| common::run::compare::run(session, &request, &quiet()));
+    let text = std::fs::read_to_string(list).unwrap();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let unique: BTreeSet<String> = lines.iter().cloned().collect();
+    assert_eq!(lines.len(), unique.len(), "an entry has two lines");
+    (exit, unique)
+}
+
+/// Changes a tree at random: what a user does between two synchronisations.
+fn mutate(random: &mut fastrand::Rng, picture: &mut Picture) {
+    let paths: Vec<Vec<u8>> = picture.keys().filter(|path| !path.is_empty()).cloned().collect();
+    for path in paths {
+        let Some(entry) = picture.get_mut(&path) else { continue };
+        match random.u8(0..30) {
+            0 => remove_tree(picture, &path),
+            1 => {
+                remove_tree(picture, &path);
+                picture.insert(path, trees::random_entry(random));
+            }
+            2 => entry.attributes = trees::random_attributes(random, entry.kind),
+            3 if entry.kind != Kind::Directory && !entry.content.is_empty() => {
+                // Same size, same times: only its bytes tell.
+                let at = random.usize(0..entry.content.len());
+                entry.content[at] ^=
+                    if entry.kind == Kind::File { 1 << random.u8(0..8) } else { 1 };
+            }
+            4 => {
+                let time = Time { seconds: random.i64(0..99), nanoseconds: 7 };
+                entry.attributes.times = Some(Times { atime: time, mtime: time });
+            }
+            _ => {}
+        }
+    }
+    for _ in 0..random.usize(0..20) {
+        trees::plant(random, picture);
+    }
+}
+
+fn below<'p>(path: &'p [u8], above: &[u8]) -> bool {
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.is_empty() || above.is_empty() || rest[0] == b'/')
+}
+
+fn remove_tree(picture: &mut Picture, path: &[u8]) {
+    picture.retain(|other, _| !below(other, path));
+}
+
+/// The model of dsync: what the target is afterwards, and whether anything must fail.
+fn model(source: &Picture, target: &Picture, rules: &SyncOptions) -> (Picture, bool) {
+    let mut result = target.clone();
+    if rules.delete {
+        result.retain(|path, _| source.contains_key(path));
+    }
+    let (mut failed, mut refused) = (false, Vec::<Vec<u8>>::new());
+    for (path, wanted) in source {
+        if refused.iter().any(|above| below(path, above)) {
+            continue;
+        }
+        let is_full = target.keys().any(|other| other != path && below(other, path));
+        match target.get(path) {
+            Some(old) if old.kind == Kind::Directory && wanted.kind != Kind::Directory => {
+                if is_full && !rules.delete {
+                    failed = true;
+                    refused.push(path.clone());
+                    continue;
+                }
+                remove_tree(&mut result, path);
+            }
+            Some(old) if old.kind == wanted.kind && is_unchanged(old, wanted, rules.judge) => {
+                let kept = Entry { content: old.content.clone(), ..wanted.clone() };
+                result.insert(path.clone(), kept);
+                continue;
+            }
+            _ => {}
+        }
+        result.insert(path.clone(), wanted.clone());
+    }
+    (result, failed)
+}
+
+fn is_unchanged(old: &Entry, wanted: &Entry, judge: Judge) -> bool {
+    let same_size = old.kind == Kind::File && old.content.len() == wanted.content.len();
+    match judge {
+        Judge::SizeOnly => same_size,
+        Judge::SizeAndTime => same_size && old.attributes.times == wanted.attributes.times,
+        Judge::Content => false,
+    }
+}
+
+/// The model of dcmp: a line for each path.
+fn comparison(source: &Picture, target: &Picture) -> BTreeSet<String> {
+    let paths: BTreeSet<&Vec<u8>> = source.keys().chain(target.keys()).collect();
+    let line = |path: &&Vec<u8>| {
+        let shown = if path.is_empty() { ".".to_owned() } else { escaped(path) };
+        match (source.get(*path), target.get(*path)) {
+            (Some(_), None) => format!("+ {shown}"),
+            (None, _) => format!("- {shown}"),
+            (Some(a), Some(b)) => match differing(a, b) {
+                fields if fields.is_empty() => format!("= {shown}"),
+                fields => format!("* {shown}\t{}", fields.join(",")),
+            },
+        }
+    };
+    paths.iter().map(line).collect()
+}
+
+fn differing(a: &Entry, b: &Entry) -> Vec<&'static str> {
+    if a.kind != b.kind {
+        return vec!["TYPE"];
+    }
+    let owner = |entry: &Entry| entry.attributes.owner.unwrap();
+    let is_file = a.kind == Kind::File;
+    let same_size = a.content.len() == b.content.len();
+    let checks = BTreeMap::from([
+        ((0, "SIZE"), is_file && !same_size),
+        ((1, "UID"), owner(a).uid != owner(b).uid),
+        ((2, "GID"), owner(a).gid != owner(b).gid),
+        ((3, "MTIME"), a.attributes.times != b.attributes.times),
+        ((4, "PERM"), a.attributes.mode != b.attributes.mode),
+        ((5, "CONTENT"), is_file && same_size && a.content != b.content),
+        ((6, "XATTR"), a.attributes.xattrs != b.attributes.xattrs),
+        ((7, "LINK"), a.kind == Kind::Symlink && a.content != b.content),
+    ]);
+    checks.into_iter().filter(|(_, differs)| *differs).map(|((_, name), _)| name).collect()
+}
+
+fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
+    SyncOptions {
+        judge: [Judge::SizeAndTime, Judge::SizeOnly, Judge::Content][random.usize(0..3)],
+        update: false,
+        ignore_existing: false,
+        existing: false,
+        delete: random.bool(),
+        link_dest: None,
+    }
+}
+
+#[test]
+fn a_synchronised_target_is_what_the_model_says_and_a_second_run_changes_nothing() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let wanted = trees::random_tree(&mut random);
+        let mut old = wanted.clone();
+        mutate(&mut random, &mut old);
+        build(&wanted, &source);
+        build(&old, &target);
+        let rules = random_rules(&mut random);
+        let (expected, must_fail) = model(&wanted, &old, &rules);
+        let exit = sync(random.u32(1..9), &source, &target, &rules, None);
+        assert_eq!(exit == Exit::Partial, must_fail, "seed {seed}: {exit:?}");
+        assert_same(&trees::picture(&store(&target)), &expected, seed);
+        let again = sync(random.u32(1..9), &source, &target, &rules, None);
+        assert_eq!(exit, again, "seed {seed}");
+        assert_same(&trees::picture(&store(&target)), &expected, seed);
+        assert_same(&trees::picture(&store(&source)), &wanted, seed);
+    }
+}
+
+#[track_caller]
+fn assert_same(got: &Picture, expected: &Picture, seed: u64) {
+    let unlike: Vec<_> = got
+        .keys()
+        .chain(expected.keys())
+        .filter(|path| got.get(*path) != expected.get(*path))
+        .map(|path| format!("{}: {:?} / {:?}", escaped(path), got.get(path), expected.get(path)))
+        .collect();
+    assert!(unlike.is_empty(), "seed {seed}: got / expected\n{}", unlike.join("\n"));
+}
+
+#[test]
+fn what_a_filter_protects_is_neither_copied_nor_deleted() {
+    for seed in 0..20 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let wanted = trees::random_tree(&mut random);
+        let mut old = wanted.clone();
+        mutate(&mut random, &mut old);
+        build(&wanted, &source);
+        build(&old, &target);
+        let glob = "n1*";
+        let is_out =
+            |path: &Vec<u8>| path.split(|byte| *byte == b'/').any(|name| name.starts_with(b"n1"));
+        let rules =
+            SyncOptions { delete: true, judge: Judge::Content, ..random_rules(&mut random) };
+        sync(random.u32(1..5), &source, &target, &rules, Some(glob));
+        let got = trees::picture(&store(&target));
+        for (path, entry) in old.iter().filter(|(path, _)| is_out(path)) {
+            // What is in a directory that a file has replaced went with it.
+            let is_replaced = wanted.iter().any(|(above, entry)| {
+                entry.kind != Kind::Directory
+                    && !is_out(above)
+                    && path != above
+                    && below(path, above)
+            });
+            assert!(is_replaced || got.get(path) == Some(entry), "seed {seed}: {}", escaped(path));
+        }
+        for path in got.keys().filter(|path| is_out(path)) {
+            assert!(old.contains_key(path), "seed {seed}: {} was copied", escaped(path));
+        }
+        for (path, entry) in
+            wanted.iter().filter(|(path, entry)| !is_out(path) && entry.kind != Kind::Directory)
+        {
+            assert_eq!(got.get(path), Some(entry), "seed {seed}: {}", escaped(path));
+        }
+    }
+}
+
+#[test]
+fn a_comparison_says_of_every_path_what_the_model_says() {
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let one = trees::random_tree(&mut random);
+        let mut other = one.clone();
+        if seed % 10 > 0 {
+            mutate(&mut random, &mut other);
+        }
+        build(&one, &source);
+        build(&other, &target);
+        let (exit, lines) = compare(random.u32(1..9), &source, &target, &work.path().join("list"));
+        let expected = comparison(&one, &other);
+        assert_eq!(lines, expected, "seed {seed}");
+        let differs = expected.iter().any(|line| !line.starts_with('='));
+        assert_eq!(exit, if differs { Exit::Different } else { Exit::Ok }, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_found_wherever_it_is_and_in_no_other_file() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let mut random = fastrand::Rng::with_seed(1);
+    let tree = trees::random_tree(&mut random);
+    build(&tree, &source);
+    build(&tree, &target);
+    let files: Vec<(&Vec<u8>, &Entry)> = tree
+        .iter()
+        .filter(|(_, entry)| entry.kind == Kind::File && !entry.content.is_empty())
+        .collect();
+    for round in 0..150 {
+        let (path, entry) = files[random.usize(0..files.len())];
+        let length = entry.content.len();
+        let edges = [0, length - 1, length.min(100) - 1, length.min(101) - 1, length.min(64) - 1];
+        let at = if round < 75 { edges[round % 5] } else { random.usize(0..length) };
+        let file_path = target.join(std::ffi::OsStr::from_bytes(path));
+        flip(&file_path, at, 1 << random.u8(0..8), entry);
+        let (exit, lines) = compare(random.u32(1..9), &source, &target, &work.path().join("list"));
+        let different: Vec<&String> = lines.iter().filter(|line| !line.starts_with('=')).collect();
+        assert_eq!(different, [&format!("* {}\tCONTENT", escaped(path))], "byte {at} of {length}");
+        assert_eq!(exit, Exit::Different);
+        // Back to what it was.
+        std::fs::write(&file_path, &entry.content).unwrap();
+        flip(&file_path, 0, 0, entry);
+    }
+}
+
+/// Changes bits of one byte; size and times stay.
+fn flip(path: &Path, at: usize, bits: u8, entry: &Entry) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&[entry.content[at] ^ bits], at as u64).unwrap();
+    let Times { mtime, .. } = entry.attributes.times.unwrap();
+    let stamp = rustix::fs::Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
+    let stamps = rustix::fs::Timestamps { last_access: stamp, last_modification: stamp };
+    rustix::fs::futimens(&file, &stamps).unwrap();
+}

@@ -1,0 +1,132 @@
+//! The command line of dsync.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::Parser;
+use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
+use common::model::line::LineFormat;
+use common::run::sync::SyncRequest;
+use common::store::posix::Symlinks;
+use common::surface::cli::{CommonArgs, TuningArgs};
+use common::surface::filter_args::FilterArgs;
+use common::surface::session::ToolArgs;
+use serde::{Deserialize, Serialize};
+
+/// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
+/// MPI job.
+///
+/// What is new or differs in size or time of change is copied; where only owner, group, permissions,
+/// times, extended attributes or access control lists differ, those are set; what is equal is not
+/// touched. A trailing "/" does not matter. A file's old content stays in place until its new one is
+/// complete.
+#[derive(Debug, Parser, Serialize, Deserialize)]
+#[command(name = "dsync", after_help = EXAMPLES, max_term_width = 100)]
+pub struct Args {
+    /// What should be
+    #[arg(value_name = "SOURCE")]
+    source: OsString,
+
+    /// What is to become equal
+    #[arg(value_name = "TARGET")]
+    target: OsString,
+
+    /// Compare files by every byte, not by size and time of change
+    #[arg(short, long, visible_alias = "checksum", conflicts_with = "size_only")]
+    contents: bool,
+
+    /// Compare files by size alone
+    #[arg(long)]
+    size_only: bool,
+
+    /// Delete what only TARGET has, once all of SOURCE was read without an error
+    #[arg(short = 'D', long)]
+    delete: bool,
+
+    /// Delete nothing where it would be more than N entries (exit code 25)
+    #[arg(long, value_name = "N", requires = "delete")]
+    max_delete: Option<u64>,
+
+    /// Leave files alone that are newer in TARGET
+    #[arg(short, long)]
+    update: bool,
+
+    /// Leave alone what is in TARGET already; copy only what is missing
+    #[arg(long, conflicts_with = "existing")]
+    ignore_existing: bool,
+
+    /// Copy nothing that is missing in TARGET
+    #[arg(long)]
+    existing: bool,
+
+    /// Make files that are the same in DIR links to those, instead of copying them
+    #[arg(long, value_name = "DIR")]
+    link_dest: Option<OsString>,
+
+    /// Change nothing; print what would be done
+    #[arg(short = 'n', long, alias = "dryrun")]
+    dry_run: bool,
+
+    #[command(flatten)]
+    filters: FilterArgs,
+
+    #[command(flatten)]
+    tuning: TuningArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mpiexec -n 64 dsync -D /lustre/project /daos/project   a mirror
+  dsync -nD src dst                                      what would be done
+  dsync --link-dest /backup/monday /data /backup/tuesday what is unchanged becomes a link
+
+Every option can be given by the environment: DSYNC_DELETE=true.
+Exit codes: 0 equal now, 2 usage, 3 source or target unusable, 23 some entries failed,
+24 some sources vanished, 25 delete limit, 70 bug, 74 results could not be written.";
+
+impl ToolArgs for Args {
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+impl Args {
+    /// What these arguments ask for.
+    pub fn request(&self) -> SyncRequest {
+        SyncRequest {
+            source: self.source.clone().into_vec(),
+            target: self.target.clone().into_vec(),
+            options: CopyOptions {
+                symlinks: Symlinks::Keep,
+                preserve: true,
+                chunk_bytes: self.tuning.chunk_bytes(),
+                buffer_bytes: self.tuning.buffer_bytes(),
+                dry_run: self.dry_run,
+                plan_as: LineFormat::Text,
+                sync: Some(self.sync()),
+                job: JobFacts::here(),
+            },
+            delete_max: self.max_delete,
+            filters: self.filters.clone(),
+        }
+    }
+
+    fn sync(&self) -> SyncOptions {
+        let judge = match (self.contents, self.size_only) {
+            (true, _) => Judge::Content,
+            (false, true) => Judge::SizeOnly,
+            (false, false) => Judge::SizeAndTime,
+        };
+        SyncOptions {
+            judge,
+            update: self.update,
+            ignore_existing: self.ignore_existing,
+            existing: self.existing,
+            delete: self.delete,
+            link_dest: self.link_dest.clone().map(OsStringExt::into_vec),
+        }
+    }
+}
