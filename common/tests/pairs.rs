@@ -152,11 +152,22 @@ fn mutate(random: &mut fastrand::Rng, picture: &mut Picture) {
                 let time = Time { seconds: random.i64(0..99), nanoseconds: 7 };
                 entry.attributes.times = Some(Times { atime: time, mtime: time });
             }
+            5 | 6 => drift(random, entry),
             _ => {}
         }
     }
     for _ in 0..random.usize(0..20) {
         trees::plant(random, picture);
+    }
+}
+
+/// Changes one attribute alone.
+fn drift(random: &mut fastrand::Rng, entry: &mut Entry) {
+    let other = trees::random_attributes(random, entry.kind);
+    match random.u8(0..3) {
+        0 => entry.attributes.owner = other.owner,
+        1 => entry.attributes.mode = other.mode,
+        _ => entry.attributes.xattrs = other.xattrs,
     }
 }
 
