@@ -40,6 +40,9 @@ if [ "$purpose" = test ]; then
         need libfuse3 "libfuse3-dev pkg-config" "fuse3-devel pkgconf"
     has setpriv || need setpriv util-linux util-linux
     has strace || need strace strace strace
+    has setfattr || need setfattr attr attr
+    has setfacl || need setfacl acl acl
+    has mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || need mkfs.ext4 e2fsprogs e2fsprogs
 fi
 [ -z "$missing" ] && exit 0
 

@@ -37,6 +37,39 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A file system of its own in a file, such as one that keeps times in coarser steps.
+#[derive(Debug)]
+pub struct Image {
+    dir: tempfile::TempDir,
+}
+
+impl Image {
+    /// Makes an ext4 file system of 64 MiB with these options of mkfs.ext4(8), and mounts it. `None`
+    /// where there are no loop devices.
+    pub fn ext4(options: &[&str]) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
+        std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+        std::fs::create_dir(&mount).unwrap();
+        let mut make = Command::new("/sbin/mkfs.ext4");
+        make.args(["-q", "-F"]).args(options).arg(&image).stderr(Stdio::null());
+        assert!(make.status().unwrap().success());
+        let mounted = Command::new("mount").args(["-o", "loop"]).args([&image, &mount]).status();
+        mounted.unwrap().success().then_some(Self { dir })
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("mount")
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
 /// A file system in which every operation takes a set time: what a parallel file system shows to one
 /// client. See `latencyfs/latencyfs.c`.
 #[derive(Debug)]

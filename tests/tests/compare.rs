@@ -1,0 +1,218 @@
+//! dcmp under real `mpiexec`: what it says of two trees, and its exit code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use suite_tests::job::{Ended, alone, program, ranks, run, tool};
+use suite_tests::{mounts, trees};
+
+fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+/// Two trees with one of each awkward thing.
+fn twins(work: &Path) -> (PathBuf, PathBuf) {
+    let (source, target) = (work.join("s"), work.join("t"));
+    trees::awkward_tree(&source);
+    trees::small_files(&source.join("many"), 10, 20);
+    copy(&source, &target);
+    (source, target)
+}
+
+/// By somebody else's tool.
+fn copy(source: &Path, target: &Path) {
+    run(Command::new("cp").arg("-a").args([source, target])).expect(0);
+}
+
+fn compare(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
+    run(tool(count, "dcmp").args(options).args([source, target]))
+}
+
+#[test]
+fn twins_are_identical_and_each_kind_of_drift_is_named() {
+    let work = temp();
+    let (source, target) = twins(work.path());
+    for count in [1, 4] {
+        let same = compare(count, &[], &source, &target).expect(0);
+        assert!(same.stdout.contains("dcmp: identical"), "{}", same.stdout);
+    }
+    fs::write(target.join("many/d0001/f00001"), "another size").unwrap();
+    fs::create_dir(target.join("extra")).unwrap();
+    fs::write(target.join("extra/file\n|"), "").unwrap();
+    fs::write(source.join("missing"), "").unwrap();
+    run(Command::new("setfattr").args(["-n", "user.a", "-v", "1"]).arg(target.join("many")))
+        .expect(0);
+    fs::File::open(&target).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    for count in [1, 4] {
+        let differ = compare(count, &["--combined", "-"], &source, &target).expect(1);
+        let has = |line: &str| differ.stdout.lines().any(|own| own == line);
+        assert!(has("+ missing"), "{}", differ.stdout);
+        assert!(has("- extra"), "{}", differ.stdout);
+        assert!(has("- extra/file\\n|"), "{}", differ.stdout);
+        assert!(has("* many\tXATTR"), "{}", differ.stdout);
+        assert!(has("* .\tMTIME"), "{}", differ.stdout);
+        let changed = differ.stdout.lines().filter(|line| line.contains("SIZE")).count();
+        assert_eq!(changed, 1, "{}", differ.stdout);
+        let json = compare(count, &["--json"], &source, &target).expect(1);
+        let compared = json.summary()["totals"]["compared"].clone();
+        assert_eq!(compared["only_source"], 1);
+        assert_eq!(compared["only_target"], 2);
+        assert_eq!(compared["differing"]["XATTR"], 1);
+        assert_eq!(
+            json.events("difference").len() as u64,
+            3 + compared["different"].as_u64().unwrap()
+        );
+    }
+}
+
+#[test]
+fn access_control_lists_are_compared() {
+    let work = temp();
+    let (source, target) = twins(work.path());
+    let entry = target.join("many");
+    run(Command::new("setfacl").args(["-m", "u:12345:rx"]).arg(&entry)).expect(0);
+    let differ = compare(2, &["--combined", "-"], &source, &target).expect(1);
+    let line = differ.stdout.lines().find(|line| line.starts_with("* many\t")).unwrap();
+    assert!(line.contains("ACL"), "{line}");
+    compare(2, &["--ignore", "acl,perm"], &source, &target).expect(0);
+}
+
+/// Size and time are the same, the bytes are not: what --lite is blind to, and what it is not.
+#[test]
+fn lite_believes_size_and_time_and_says_so() {
+    let work = temp();
+    let (source, target) = twins(work.path());
+    let file = target.join("many/d0000/blind");
+    let twin = source.join("many/d0000/blind");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::create_dir_all(twin.parent().unwrap()).unwrap();
+    for (path, content) in [(&twin, "aaaa"), (&file, "aaab")] {
+        fs::write(path, content).unwrap();
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    let dirs = ["--ignore", "mtime"];
+    let lite = compare(2, &["--lite", "--combined", "-"], &source, &target);
+    assert!(lite.stdout.lines().any(|line| line == "= many/d0000/blind"), "{}", lite.stdout);
+    assert!(lite.stdout.contains("size and time of change stand for the content"));
+    let whole = compare(2, &["--combined", "-", dirs[0], dirs[1]], &source, &target).expect(1);
+    assert!(
+        whole.stdout.lines().any(|line| line == "* many/d0000/blind\tCONTENT"),
+        "{}",
+        whole.stdout
+    );
+    // Another time is another content to it.
+    fs::File::options().write(true).open(&file).unwrap().set_modified(SystemTime::now()).unwrap();
+    let lite = compare(2, &["--lite", "--combined", "-"], &source, &target).expect(1);
+    let line = lite.stdout.lines().find(|line| line.contains("many/d0000/blind")).unwrap();
+    assert_eq!(line, "* many/d0000/blind\tMTIME,CONTENT");
+}
+
+#[test]
+fn chunks_of_a_large_file_are_compared_by_all_ranks() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    fs::create_dir(&source).unwrap();
+    trees::write(&source.join("large"), &trees::noise(256 << 20));
+    copy(&source, &target);
+    let options = ["--json", "--chunksize", "1MiB"];
+    let same = compare(4, &options, &source, &target).expect(0).summary();
+    assert_eq!(same["totals"]["compared"]["bytes"], 256 << 20);
+    let ranks = same["ranks"].as_array().unwrap();
+    assert!(ranks.iter().all(|rank| rank["tally"]["chunks"].as_u64() > Some(0)), "{ranks:?}");
+    // One bit near the end, at the same time of change.
+    let path = target.join("large");
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    let file = fs::File::options().read(true).write(true).open(&path).unwrap();
+    let (mut byte, at) = ([0], (256 << 20) - 3);
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, at).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[byte[0] ^ 4], at).unwrap();
+    file.set_modified(time).unwrap();
+    let differ = compare(4, &options, &source, &target).expect(1);
+    let events = differ.events("difference");
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0]["fields"], serde_json::json!(["CONTENT"]));
+}
+
+#[test]
+fn trouble_is_never_the_same() {
+    let work = temp();
+    let (source, target) = twins(work.path());
+    compare(2, &[], &source, &work.path().join("missing")).expect(3);
+    compare(1, &[], &work.path().join("missing"), &target).expect(3);
+    compare(1, &["-o", "SIZE=WRONG:x"], &source, &target).expect(2);
+    compare(1, &["-o", "EXIST=ONLY_SRC:/nowhere/x"], &source, &target).expect(3);
+    if !mounts::may_mount() {
+        return;
+    }
+    // Unreadable on one side, for somebody who is not root: an error, not "the same".
+    let open = work.path().join("open");
+    fs::create_dir(&open).unwrap();
+    for side in ["s", "t"] {
+        fs::create_dir(open.join(side)).unwrap();
+        fs::write(open.join(side).join("file"), "same").unwrap();
+    }
+    let lock = |path: &Path| {
+        run(Command::new("chmod").args(["000"]).arg(path)).expect(0);
+    };
+    run(Command::new("chmod").arg("755").arg(work.path())).expect(0);
+    lock(&open.join("t/file"));
+    let mut user = Command::new("setpriv");
+    user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program("dcmp"));
+    user.args(["--ignore", "perm,mtime", "--combined", "-"]).args([open.join("s"), open.join("t")]);
+    let ended = run(&mut user).expect(23);
+    assert!(ended.stdout.lines().any(|line| line == "! file"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("Permission denied"), "{}", ended.stderr);
+}
+
+#[test]
+fn expressions_pick_what_mpifileutils_would() {
+    let work = temp();
+    let (source, target) = twins(work.path());
+    fs::write(source.join("only here"), "").unwrap();
+    fs::write(target.join("only there"), "").unwrap();
+    fs::remove_dir_all(target.join("many")).unwrap();
+    fs::write(target.join("many"), "a file now").unwrap();
+    let list = |name: &str| work.path().join(name);
+    let mut job = ranks(3, "dcmp");
+    for (expression, file) in [
+        ("EXIST=ONLY_SRC", "src.txt"),
+        ("EXIST=ONLY_DEST", "dest.ndjson"),
+        ("EXIST=COMMON@TYPE=DIFFER", "type.txt"),
+    ] {
+        job.arg("-o").arg(format!("{expression}:{}", list(file).display()));
+    }
+    let ended = run(job.args([&source, &target])).expect(1);
+    let read = |name: &str| fs::read_to_string(list(name)).unwrap();
+    assert!(read("src.txt").contains("only here"), "{}", read("src.txt"));
+    assert_eq!(read("src.txt").lines().count(), 1 + 10 + 200);
+    let there: serde_json::Value = serde_json::from_str(read("dest.ndjson").trim()).unwrap();
+    assert!(there["path"]["text"].as_str().unwrap().ends_with("/only there"));
+    assert_eq!(read("type.txt").lines().count(), 1);
+    let caption = "Number of items that exist only in one directory: N/A (Src: 211 Dest: 1)";
+    assert!(ended.stdout.contains(caption), "{}", ended.stdout);
+}
+
+#[test]
+fn reading_past_the_cache_is_said() {
+    let work = temp();
+    let (source, target) = twins(work.path());
+    let ended = compare(2, &["--direct"], &source, &target).expect(0);
+    assert!(ended.stdout.contains("cached pages dropped before reading"), "{}", ended.stdout);
+}
+
+#[test]
+fn two_files_are_compared_as_they_are() {
+    let work = temp();
+    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    fs::write(&a, "1").unwrap();
+    run(Command::new("cp").arg("-p").args([&a, &b])).expect(0);
+    run(alone("dcmp").args([&a, &b])).expect(0);
+    fs::write(&b, "2").unwrap();
+    let ended = run(alone("dcmp").args([&a, &b])).expect(1);
+    assert!(ended.stdout.contains("CONTENT"), "{}", ended.stdout);
+    run(alone("dcmp").arg(&a).arg(work.path())).expect(3);
+}
