@@ -171,7 +171,7 @@ fn drift(random: &mut fastrand::Rng, entry: &mut Entry) {
     }
 }
 
-fn below<'p>(path: &'p [u8], above: &[u8]) -> bool {
+fn below(path: &[u8], above: &[u8]) -> bool {
     path.strip_prefix(above)
         .is_some_and(|rest| rest.is_empty() || above.is_empty() || rest[0] == b'/')
 }

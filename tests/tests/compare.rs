@@ -107,8 +107,8 @@ fn lite_believes_size_and_time_and_says_so() {
     // Another time is another content to it.
     fs::File::options().write(true).open(&file).unwrap().set_modified(SystemTime::now()).unwrap();
     let lite = compare(2, &["--lite", "--combined", "-"], &source, &target).expect(1);
-    let line = lite.stdout.lines().find(|line| line.contains("many/d0000/blind")).unwrap();
-    assert_eq!(line, "* many/d0000/blind\tMTIME,CONTENT");
+    let told = lite.stdout.lines().find(|line| line.contains("many/d0000/blind")).unwrap();
+    assert_eq!(told, "* many/d0000/blind\tMTIME,CONTENT");
 }
 
 #[test]
