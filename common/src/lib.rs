@@ -3,9 +3,12 @@
 pub mod base;
 pub mod comm;
 pub mod copy;
+pub mod lists;
 pub mod model;
 pub mod run;
 pub mod sched;
+pub mod sort;
 pub mod store;
 pub mod surface;
+pub mod usage;
 pub mod walk;

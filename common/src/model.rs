@@ -2,7 +2,10 @@
 
 pub mod chunk;
 pub mod entry;
+pub mod json_record;
 pub mod line;
+pub mod names;
 pub mod notice;
 pub mod placement;
+pub mod record;
 pub mod tally;

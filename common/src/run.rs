@@ -34,6 +34,7 @@ impl Session<'_, '_> {
             nodes: self.team.nodes.len(),
             ranks,
             exit: Exit::Ok,
+            usage: None,
         })
     }
 }

@@ -32,6 +32,8 @@ pub struct Reporter {
     bar_interval: Duration,
     /// Where the lines of a list go; standard output where there is no file.
     list: Option<ListFile>,
+    /// Other results could not be written.
+    unwritten: bool,
     shown: BTreeMap<(Op, String), u64>,
     latest: Vec<Tally>,
     /// What the phases before this one have counted.
@@ -60,6 +62,7 @@ impl Reporter {
             progress: Progress::new(tool, verb, interval),
             bar_interval: Duration::from_millis(300),
             list: None,
+            unwritten: false,
             shown: BTreeMap::new(),
             latest: vec![Tally::default(); ranks as usize],
             earlier: Tally::default(),
@@ -67,14 +70,15 @@ impl Reporter {
     }
 
     /// Lines of a list go to that file from now on.
-    ///
-    /// # Errors
-    /// Where it cannot be made.
-    pub fn list_to(&mut self, path: &[u8]) -> std::io::Result<()> {
-        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
-        let writer = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(name)?);
+    pub fn list_to(&mut self, path: &[u8], file: std::fs::File) {
+        let writer = std::io::BufWriter::with_capacity(1 << 20, file);
         self.list = Some(ListFile { path: path.to_vec(), writer, failed: false });
-        Ok(())
+    }
+
+    /// Results that could not be written, though the work was done.
+    pub fn unwritten(&mut self, text: &str) {
+        self.unwritten = true;
+        self.console.talk(&format!("{}: {text}", self.tool));
     }
 
     /// What is being done, at the start.
@@ -113,7 +117,8 @@ impl Reporter {
         }
     }
 
-    fn lines(&mut self, lines: &[u8]) {
+    /// Whole lines of a list or of a plan.
+    pub fn lines(&mut self, lines: &[u8]) {
         match &mut self.list {
             None => self.console.result(lines),
             Some(list) if list.failed => {}
@@ -163,7 +168,11 @@ impl Reporter {
             }
             list.failed || flushed.is_err()
         });
-        if failed || self.console.output_failed { Exit::Reporting } else { Exit::Ok }
+        if failed || self.unwritten || self.console.output_failed {
+            Exit::Reporting
+        } else {
+            Exit::Ok
+        }
     }
 
     fn show_bar(&mut self, totals: &Tally, errors: u64) {
