@@ -9,7 +9,7 @@ use std::time::Instant;
 use parquet::basic::Encoding;
 use parquet::data_type::{ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::ColumnPath;
@@ -210,9 +210,31 @@ fn write_rows(writer: &mut SerializedFileWriter<Hashed>, rows: &Rows) -> Result<
         write_column(&mut column, cells)?;
         column.close()?;
     }
-    group.close()?;
+    let metadata = group.close()?;
     writer.flush()?;
-    Ok(writer.inner_mut().take())
+    let hashed = writer.inner_mut();
+    add_shape(&mut hashed.hash, &metadata);
+    Ok(hashed.take())
+}
+
+/// Adds what the footer says of a row group and its decoding depends on: a changed footer must not get
+/// through either.
+pub(super) fn add_shape(hash: &mut XxHash64, group: &RowGroupMetaData) {
+    let mut shape = format!("{}", group.num_rows());
+    for column in group.columns() {
+        let encodings: Vec<_> = column.encodings().collect();
+        shape += &format!(
+            "|{:?},{},{:?},{},{},{},{:?}",
+            encodings,
+            column.data_page_offset(),
+            column.dictionary_page_offset(),
+            column.compressed_size(),
+            column.uncompressed_size(),
+            column.num_values(),
+            column.compression(),
+        );
+    }
+    std::hash::Hasher::write(hash, shape.as_bytes());
 }
 
 fn write_column(

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::Hasher;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use twox_hash::XxHash64;
 
-use super::part::{VERSION, key};
+use super::part::{VERSION, add_shape, key};
 use super::rows::{COLUMNS, Cells, Taken, Values};
 use super::{fault, io_failure};
 use crate::base::error::{Failure, ListFault, Op};
@@ -114,7 +115,10 @@ impl Part {
         self.file
             .read_exact_at(&mut bytes, begin)
             .map_err(|error| io_failure(&self.path, Op::Read, &error))?;
-        let hash = format!("{:016x}", XxHash64::oneshot(0, &bytes));
+        let mut hash = XxHash64::with_seed(0);
+        hash.write(&bytes);
+        add_shape(&mut hash, metadata);
+        let hash = format!("{:016x}", hash.finish());
         if self.checksums().nth(group) != Some(hash.as_str()) {
             return Err(damaged());
         }
