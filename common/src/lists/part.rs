@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, Encoding};
 use parquet::data_type::{ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, RowGroupMetaData};
@@ -220,21 +220,17 @@ fn write_rows(writer: &mut SerializedFileWriter<Hashed>, rows: &Rows) -> Result<
 /// Adds what the footer says of a row group and its decoding depends on: a changed footer must not get
 /// through either.
 pub(super) fn add_shape(hash: &mut XxHash64, group: &RowGroupMetaData) {
-    let mut shape = format!("{}", group.num_rows());
+    let mut add = |number: i64| std::hash::Hasher::write(hash, &number.to_le_bytes());
+    add(group.num_rows());
     for column in group.columns() {
-        let encodings: Vec<_> = column.encodings().collect();
-        shape += &format!(
-            "|{:?},{},{:?},{},{},{},{:?}",
-            encodings,
-            column.data_page_offset(),
-            column.dictionary_page_offset(),
-            column.compressed_size(),
-            column.uncompressed_size(),
-            column.num_values(),
-            column.compression(),
-        );
+        column.encodings().for_each(|encoding| add(encoding as i64));
+        add(i64::from(column.compression() == Compression::UNCOMPRESSED));
+        add(column.data_page_offset());
+        add(column.dictionary_page_offset().unwrap_or(-1));
+        add(column.compressed_size());
+        add(column.uncompressed_size());
+        add(column.num_values());
     }
-    std::hash::Hasher::write(hash, shape.as_bytes());
 }
 
 fn write_column(
