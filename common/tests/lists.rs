@@ -35,7 +35,7 @@ fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
             inode: number | 1 << 63,
         },
         target: (kind == Kind::Symlink).then(|| b"\xff\n|../x".to_vec()),
-        user: (number % 2 == 0).then(|| "jürgen".to_owned()),
+        user: number.is_multiple_of(2).then(|| "jürgen".to_owned()),
         group: None,
     }
 }
@@ -51,13 +51,13 @@ fn awkward() -> Vec<OwnedRecord> {
     for byte in (1..=255_u8).filter(|byte| *byte != b'/') {
         entries.push(entry(&[b"r/".as_slice(), &[byte], b"\n|\xfe"].concat(), 5, u64::from(byte)));
     }
-    entries.push(entry(&[b'p'; 70_000], 7, 3));
+    entries.push(entry(&b"p".repeat(70_000), 7, 3));
     entries
 }
 
 fn write_parquet(list: &Path, parts: &[&[OwnedRecord]], id: &str) {
     let list = list.as_os_str().as_encoded_bytes().to_vec();
-    make_directory(&list).unwrap();
+    make_directory(&list).expect("the list can be written");
     for (part, records) in parts.iter().enumerate() {
         let of = PartOf {
             list: list.clone(),
@@ -66,13 +66,13 @@ fn write_parquet(list: &Path, parts: &[&[OwnedRecord]], id: &str) {
             parts: parts.len() as u32,
             sorted: None,
         };
-        let mut writer = PartWriter::create(&of).unwrap();
+        let mut writer = PartWriter::create(&of).expect("the list can be written");
         let mut rows = Rows::default();
         for record in *records {
             rows.push(&record.view());
         }
-        writer.append(&mut rows).unwrap();
-        writer.finish().unwrap();
+        writer.append(&mut rows).expect("the list can be written");
+        writer.finish().expect("the list can be written");
     }
 }
 
@@ -111,7 +111,9 @@ fn ndjson_keeps_every_byte_and_every_time_wherever_it_is_cut() {
     let list = work.path().join("list.ndjson");
     let entries = awkward();
     let mut lines = Vec::new();
-    entries.iter().for_each(|it| write_record(LineFormat::Ndjson, &it.view(), &mut lines));
+    for entry in &entries {
+        write_record(LineFormat::Ndjson, &entry.view(), &mut lines);
+    }
     fs::write(&list, &lines).unwrap();
     assert_eq!(read(&list, 3).unwrap(), entries);
     let source = ListSource::open(list.as_os_str().as_encoded_bytes()).unwrap();
