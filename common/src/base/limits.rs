@@ -194,6 +194,6 @@ pub fn sort_samples(ranks: u32) -> usize {
 /// Rectangles of the treemap in a report: more cannot be told apart.
 pub const TREEMAP_RECTANGLES_MAX: usize = 600;
 /// Levels of directories in the treemap.
-pub const TREEMAP_LEVELS_MAX: u32 = 5;
+pub const TREEMAP_LEVELS_MAX: u32 = 8;
 /// Rows of a table of owners, groups or directories in the terminal and in a report.
 pub const TABLE_ROWS_MAX: usize = 20;

@@ -80,8 +80,7 @@ fn exchange(shelf: &Shelf, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> Shelf {
         let range = begin(to)..if to + 1 == ranks { shelf.len() } else { begin(to + 1) };
         let mut part = Shelf::default();
         let mut sent = 0;
-        let entries = shelf.entries().skip(range.start).take(range.len());
-        for (key, value) in entries {
+        for (key, value) in shelf.range(range) {
             part.push(key, value);
             if part.is_block() {
                 sent += 1;

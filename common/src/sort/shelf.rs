@@ -95,7 +95,13 @@ impl Shelf {
 
     /// Keys and values in order.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.order.iter().map(|place| packed(&self.blocks, *place))
+        self.range(0..self.order.len())
+    }
+
+    /// Those of some places in the order.
+    pub fn range(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let order = self.order.get(range).unwrap_or_default();
+        order.iter().map(|place| packed(&self.blocks, *place))
     }
 
     /// The first entry in the order whose key is not below this one.

@@ -21,8 +21,10 @@ pub struct Directories {
     path_bytes: usize,
     /// The directory last counted in, not yet in the map: entries come directory by directory.
     current: Option<(Vec<u8>, Own)>,
-    /// Some directories are not counted apart.
+    /// Directories that are not counted apart any more.
     pub folded: u64,
+    /// What is below roots that are not counted apart: there is nothing above them.
+    pub others: Use,
     /// What a directory may lack at most.
     pub folded_bytes_max: u64,
 }
@@ -89,19 +91,17 @@ impl Directories {
             self.insert(path, own);
         }
         self.folded += other.folded;
+        self.others.add(&other.others);
         self.folded_bytes_max = self.folded_bytes_max.saturating_add(other.folded_bytes_max);
         self.bound(limits::USAGE_DIRECTORIES_MAX);
     }
 
     /// Folds until there is room again.
     fn bound(&mut self, most: usize) {
-        let mut keep = most / 2;
-        while self.own.len() > most || self.path_bytes > limits::USAGE_PATH_BYTES_MAX {
-            self.fold(keep.min(self.own.len() / 2));
-            keep = self.own.len() / 2;
-            if self.own.len() <= 1 {
-                break;
-            }
+        let is_too_much =
+            |it: &Self| it.own.len() > most || it.path_bytes > limits::USAGE_PATH_BYTES_MAX;
+        while self.own.len() > 1 && is_too_much(self) {
+            self.fold(self.own.len() / 2);
         }
     }
 
@@ -120,12 +120,13 @@ impl Directories {
         for directory in rest {
             let Some(Own { depth, part }) = own.get(&directory.path).copied() else { continue };
             let (mut path, mut depth) = (&directory.path[..], depth);
-            // Roots of several trees: what nothing kept is above stays where it is.
             while depth > 0 && !self.own.contains_key(path) {
                 (path, depth) = (parent(path), depth - 1);
             }
-            let path = path.to_vec();
-            self.insert(path, Own { depth, part });
+            match self.own.get_mut(path) {
+                Some(above) => above.part.add(&part),
+                None => self.others.add(&part),
+            }
         }
     }
 
@@ -182,6 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn more_roots_than_are_kept_apart_lose_nothing() {
+        let mut directories = Directories::default();
+        let count = 2 * limits::USAGE_DIRECTORIES_MAX as u64;
+        for number in 0..count {
+            directories.count(format!("root{number}/a").as_bytes(), 1, &file(number));
+        }
+        let mut merged = Directories::default();
+        merged.merge(directories);
+        assert!(merged.own.len() <= limits::USAGE_DIRECTORIES_MAX);
+        let mut sum = merged.others;
+        let roots = merged.below().into_iter().filter(|it| it.depth == 0);
+        roots.for_each(|root| sum.add(&root.part));
+        let bytes = (0..count).sum();
+        assert_eq!(sum, Use { items: count, files: count, bytes, allocated_bytes: bytes });
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_large_ones_survive() {
         let mut directories = Directories::default();
         let count = 3 * limits::USAGE_DIRECTORIES_MAX as u64;
@@ -205,6 +223,7 @@ mod tests {
                 allocated_bytes: large * 999_999 + count
             }
         );
+        assert_eq!(directories.others, Use::default());
         let kept = below.iter().filter(|it| it.depth == 2 && it.part.bytes == 1_000_000).count();
         assert_eq!(kept as u64, large);
     }

@@ -62,10 +62,9 @@ impl Tree<'_> {
         let sizes: Vec<f64> = directories.iter().map(|it| it.part.bytes as f64).collect();
         let areas = squarified(&sizes, total as f64, area);
         for (number, (directory, area)) in directories.iter().zip(areas).enumerate() {
-            // A golden angle apart, neighbours differ; everything below one has its hue.
-            let is_top = hue.is_none() && directory.depth == 0 && directories.len() == 1;
+            // A golden angle apart, neighbours differ; everything below the first level keeps its hue.
             let own = hue.unwrap_or(number * 137 % 360);
-            self.one(directory, area, own, if is_top { None } else { Some(own) });
+            self.one(directory, area, own, (directory.depth > 0).then_some(own));
         }
     }
 
