@@ -182,6 +182,8 @@ pub const SORT_BLOCK_BYTES: usize = 1 << 20;
 /// Samples that each rank gives for finding out where the sorted list is cut: with so many, ranks' shares
 /// differ by a few percent.
 pub const SORT_SAMPLES: usize = 128;
+/// Blocks of sorted lines that rank 0 has asked a rank for: while it writes one, others come.
+pub const SORT_BLOCKS_ASKED: u32 = 4;
 /// Bytes of a key that a sample keeps: what comes behind them does not matter for shares.
 pub const SORT_SAMPLE_KEY_BYTES: usize = 512;
 

@@ -1,10 +1,14 @@
 //! Where results go: the list, as lines through rank 0 or as one Parquet file a rank; statistics; the
 //! report.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use super::{Start, WalkRequest};
 use crate::base::error::{Failure, Op, errno_words};
 use crate::base::exit::Exit;
-use crate::base::limits::LINES_BLOCK_BYTES;
+use crate::base::limits::{LINES_BLOCK_BYTES, SORT_BLOCK_BYTES, SORT_BLOCKS_ASKED};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::comm::collective::{gather, reduce};
@@ -131,7 +135,7 @@ fn write_part(shelf: &Shelf, of: &PartOf) -> Result<(), Failure> {
     part.finish()
 }
 
-/// The ranks in a row give rank 0 their lines, a block at a time and only when asked.
+/// The ranks in a row give rank 0 their lines, in blocks and only when asked: it need not hold them.
 fn print_in_order(
     shelf: &Shelf,
     format: LineFormat,
@@ -142,43 +146,69 @@ fn print_in_order(
     if mail.comm().rank() != Rank::ROOT {
         return answer(shelf, format, channel, mail);
     }
-    let mut lines = Vec::new();
-    for record in records(shelf) {
-        write_record(format, &record.view(), &mut lines);
-        if lines.len() >= LINES_BLOCK_BYTES {
-            reporter.lines(&lines);
-            lines.clear();
-        }
-    }
-    reporter.lines(&lines);
+    for_each_block(shelf, format, |lines| reporter.lines(lines));
     for rank in (1..mail.comm().size()).map(Rank) {
-        loop {
+        for _ in 0..SORT_BLOCKS_ASKED {
             mail.send(channel, rank, b"");
-            let (_, block) = mail.recv(channel);
-            if block.is_empty() {
-                break;
-            }
-            reporter.lines(&block);
         }
+        print_of(rank, channel, mail, reporter);
     }
 }
 
+/// Prints the blocks of a rank by their numbers: one may overtake another. The last one is empty.
+fn print_of(rank: Rank, channel: Channel, mail: &mut Mailbox<'_>, reporter: &mut Reporter) {
+    let (mut early, mut next) = (BTreeMap::new(), 0_u32);
+    loop {
+        while let Some(Block { lines, .. }) = early.remove(&next) {
+            next += 1;
+            if lines.is_empty() {
+                return;
+            }
+            // More is under way while this is written.
+            mail.send(channel, rank, b"");
+            reporter.lines(&lines);
+        }
+        let (_, bytes) = mail.recv(channel);
+        let block: Block = postcard::from_bytes(&bytes).unwrap_or_else(|error| {
+            tracing::error!(%error, "message that this build did not write");
+            mail.comm().abort(Exit::Bug)
+        });
+        early.insert(block.number, block);
+    }
+}
+
+/// Lines on their way to rank 0.
+#[derive(Serialize, Deserialize)]
+struct Block {
+    number: u32,
+    lines: Vec<u8>,
+}
+
 fn answer(shelf: &Shelf, format: LineFormat, channel: Channel, mail: &mut Mailbox<'_>) {
+    let mut number = 0;
+    let mut send = |lines: &[u8]| {
+        mail.recv(channel);
+        let block = Block { number, lines: lines.to_vec() };
+        let bytes = postcard::to_stdvec(&block).expect("plain values always serialise");
+        mail.send(channel, Rank::ROOT, &bytes);
+        number += 1;
+    };
+    for_each_block(shelf, format, &mut send);
+    send(b"");
+}
+
+fn for_each_block(shelf: &Shelf, format: LineFormat, mut use_lines: impl FnMut(&[u8])) {
     let mut lines = Vec::new();
     for record in records(shelf) {
         write_record(format, &record.view(), &mut lines);
-        if lines.len() >= LINES_BLOCK_BYTES {
-            mail.recv(channel);
-            mail.send(channel, Rank::ROOT, &lines);
+        if lines.len() >= SORT_BLOCK_BYTES {
+            use_lines(&lines);
             lines.clear();
         }
     }
     if !lines.is_empty() {
-        mail.recv(channel);
-        mail.send(channel, Rank::ROOT, &lines);
+        use_lines(&lines);
     }
-    mail.recv(channel);
-    mail.send(channel, Rank::ROOT, b"");
 }
 
 /// The statistics of all ranks, on rank 0.
