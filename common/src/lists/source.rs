@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +14,13 @@ use crate::base::limits;
 use crate::model::record::OwnedRecord;
 
 /// A list that dwalk has written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListSource {
-    path: PathBuf,
+    list: Vec<u8>,
     form: Form,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Form {
     Parquet { parts: u32 },
     Ndjson { bytes: u64 },
@@ -89,11 +88,7 @@ impl ListSource {
         } else {
             return Err(fault(path, ListFault::Foreign));
         };
-        Ok(Self { path: path.to_owned(), form })
-    }
-
-    fn list(&self) -> &[u8] {
-        self.path.as_os_str().as_encoded_bytes()
+        Ok(Self { list: list.to_vec(), form })
     }
 
     /// What that rank of so many begins with; looks into the parts that fall to it.
@@ -119,7 +114,7 @@ impl ListSource {
     }
 
     fn look_into(&self, number: u32, parts: u32, share: &mut Share) -> Result<(), Failure> {
-        let path = part_path(self.list(), number);
+        let path = part_path(&self.list, number);
         let part = Part::open(&path)?;
         let says = |key, wanted: u32| part.says(key) == Some(&wanted.to_string());
         let id = part.says(key::LIST).map(str::to_owned);
@@ -135,7 +130,7 @@ impl ListSource {
 
     /// The parts that ranks looked at belong to different lists.
     pub fn mixed(&self) -> Failure {
-        fault(&self.path, ListFault::Incomplete)
+        fault(as_path(&self.list), ListFault::Incomplete)
     }
 
     /// The entries of a piece.
@@ -145,9 +140,11 @@ impl ListSource {
     pub fn records(&self, piece: Piece) -> Result<Records, Failure> {
         Ok(match piece {
             Piece::Group { part, group } => {
-                Box::new(Part::open(&part_path(self.list(), part))?.records(group as usize)?)
+                Box::new(Part::open(&part_path(&self.list, part))?.records(group as usize)?)
             }
-            Piece::Lines { begin, end } => Box::new(LineRecords::open(&self.path, begin, end)?),
+            Piece::Lines { begin, end } => {
+                Box::new(LineRecords::open(as_path(&self.list), begin, end)?)
+            }
         })
     }
 }

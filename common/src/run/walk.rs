@@ -52,7 +52,6 @@ struct Start {
 
 /// Runs a walk on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Exit {
-    let began = Instant::now();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let verb = if request.input.is_some() { "read" } else { "walk" };
     let mut reporter = Reporter::new(session.tool, verb, args, session.team.ranks);
@@ -73,6 +72,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     }
     let harvest = Harvest::new(&options, part);
     let settings = session.settings(args.threads);
+    let began = Instant::now();
     let counters = match &input {
         Input::Trees(roots) => {
             let first = if is_root { seeds(roots) } else { Vec::new() };

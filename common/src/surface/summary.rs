@@ -54,7 +54,7 @@ pub struct Summary {
     pub ranks: Vec<RankReport>,
     /// Nodes of the job.
     pub nodes: usize,
-    /// From the first task to the last.
+    /// From the first task to the last, and to the last line of a list that is sorted.
     pub elapsed: Duration,
     /// How it ended.
     pub exit: Exit,

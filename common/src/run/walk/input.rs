@@ -4,7 +4,7 @@ use super::WalkRequest;
 use crate::base::error::Failure;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
-use crate::lists::source::{ListSource, Piece, Share};
+use crate::lists::source::{ListSource, Piece};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::walk::list::WalkRoot;
@@ -41,43 +41,22 @@ pub fn open(
     (!roots.is_empty()).then_some((Input::Trees(roots), failed))
 }
 
-/// Each rank looks into the parts that fall to it.
+/// Rank 0 looks at the list for all; each rank looks into the parts that fall to it.
 fn open_list(session: &mut Session<'_, '_>, list: &[u8], reporter: &mut Reporter) -> Option<Input> {
     let (rank, ranks) = (session.mail.comm().rank(), session.mail.comm().size());
-    // Rank 0 first: where there is no list, one line says so.
-    let first = (rank == Rank::ROOT).then(|| ListSource::open(list).err());
-    let trouble = broadcast(session.mail, first);
-    if let Some(failure) = trouble {
-        if rank == Rank::ROOT {
-            reporter.refuse(&failure.to_string());
-        }
-        return None;
-    }
-    let opened =
-        ListSource::open(list).and_then(|source| Ok((source.share(rank.0, ranks)?, source)));
-    let said: Result<Option<String>, Failure> = match &opened {
-        Ok((Share { id, .. }, _)) => Ok(id.clone()),
-        Err(failure) => Err(failure.clone()),
-    };
-    let all_said = gather(session.mail, &said);
-    let is_open = all_said.map(|all| match trouble_of(all, opened.as_ref().ok()) {
-        Some(failure) => {
-            reporter.refuse(&failure.to_string());
-            false
-        }
-        None => true,
-    });
-    if !broadcast(session.mail, is_open) {
-        return None;
-    }
-    opened.ok().map(|(share, source)| Input::List(source, share.pieces))
+    let mut refuse = |failure: Failure| reporter.refuse(&failure.to_string());
+    let source = (rank == Rank::ROOT).then(|| ListSource::open(list).map_err(&mut refuse).ok());
+    let source: ListSource = broadcast(session.mail, source)?;
+    let share = source.share(rank.0, ranks);
+    let said = share.as_ref().map(|share| share.id.clone()).map_err(Clone::clone);
+    let trouble = gather(session.mail, &said).map(|all| trouble_of(all, &source));
+    let is_open = trouble.map(|trouble| trouble.map(&mut refuse).is_none());
+    let is_open = broadcast(session.mail, is_open);
+    share.ok().filter(|_| is_open).map(|share| Input::List(source, share.pieces))
 }
 
 /// The first failure; or that parts are not of one list.
-fn trouble_of(
-    said: Vec<Result<Option<String>, Failure>>,
-    opened: Option<&(Share, ListSource)>,
-) -> Option<Failure> {
+fn trouble_of(said: Vec<Result<Option<String>, Failure>>, source: &ListSource) -> Option<Failure> {
     let mut ids = Vec::new();
     for of_rank in said {
         match of_rank {
@@ -86,7 +65,7 @@ fn trouble_of(
         }
     }
     ids.dedup();
-    if ids.len() > 1 { opened.map(|(_, source)| source.mixed()) } else { None }
+    (ids.len() > 1).then(|| source.mixed())
 }
 
 /// Opens the paths that every rank can open; the others are failures, reported once. Returns how many
