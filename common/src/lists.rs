@@ -1,5 +1,6 @@
 //! Lists of entries as files: a Parquet directory with one file a rank, or NDJSON; written by a walk,
-//! and read back in pieces by any rank.
+//! and read back in pieces by any rank: [`source::ListSource`] gives paths, attributes and link targets to
+//! whatever tool wants them.
 
 pub mod ndjson;
 pub mod part;

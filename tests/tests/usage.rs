@@ -174,6 +174,26 @@ fn more_directories_than_are_kept_apart_still_add_up() {
 }
 
 #[test]
+fn memory_does_not_grow_with_the_number_of_entries() {
+    let work = temp();
+    let peak = |entries: usize| {
+        let tree = work.path().join(entries.to_string());
+        trees::wide_directory(&tree.join("wide"), entries / 2);
+        trees::small_files(&tree.join("deep"), entries / 20, 10);
+        let mut dwalk = ranks(2, "dwalk");
+        dwalk.args(["--json", "--usage", "-f", "--top", "100", "--report"]);
+        let page = work.path().join("usage.html");
+        let summary = run(dwalk.args([&page, &tree])).expect(0).summary();
+        std::fs::remove_dir_all(&tree).unwrap();
+        let peaks = summary["ranks"].as_array().unwrap().iter();
+        peaks.map(|rank| rank["peak_memory_bytes"].as_u64().unwrap()).max().unwrap()
+    };
+    // At 500,000 there are more directories than are kept apart.
+    let (small, large) = (peak(20_000), peak(500_000));
+    assert!(large < small + (32 << 20), "{small} bytes at 20,000 entries, {large} at 500,000");
+}
+
+#[test]
 fn a_report_is_one_page_that_no_name_can_break() {
     let work = temp();
     let tree = work.path().join("<script>alert(1)</script>");

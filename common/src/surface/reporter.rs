@@ -92,6 +92,17 @@ impl Reporter {
         }
     }
 
+    /// What is being done now, where that may take long.
+    pub fn phase(&mut self, text: &str) {
+        if !self.json && !self.quiet {
+            self.console.talk(&format!(
+                "{} {} {text}",
+                self.tool,
+                progress::clock(self.progress.elapsed())
+            ));
+        }
+    }
+
     /// Why nothing can be done.
     pub fn refuse(&mut self, text: &str) {
         if self.json {

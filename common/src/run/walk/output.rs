@@ -105,6 +105,9 @@ pub fn finish_list(
 ) {
     let mut written = harvest.finish_part();
     if request.harvest.sort.is_some() && request.harvest.listing != Listing::None {
+        if session.mail.comm().rank() == Rank::ROOT {
+            reporter.phase("sort");
+        }
         let shelf = exchange::sort(harvest.take_shelf(), session.mail);
         match request.harvest.listing {
             Listing::Lines(format) => print_in_order(&shelf, format, session.mail, reporter),

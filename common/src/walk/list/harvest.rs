@@ -198,14 +198,14 @@ impl Harvest {
 
     fn settle_rows(&self, hand: &mut HarvestHand) {
         let mut part = lock(&self.part);
-        let failed = match &mut *part {
-            PartState::Open(part) => part.append(&mut hand.rows).err(),
-            PartState::None | PartState::Failed(_) => None,
-        };
-        if let Some(failure) = failed {
-            *part = PartState::Failed(failure);
+        match &mut *part {
+            PartState::Open(open) => {
+                if let Err(failure) = open.append(&mut hand.rows) {
+                    *part = PartState::Failed(failure);
+                }
+            }
+            PartState::None | PartState::Failed(_) => hand.rows = Rows::default(),
         }
-        hand.rows = Rows::default();
     }
 
     /// Hands over what a thread has gathered.
