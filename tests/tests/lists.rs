@@ -163,7 +163,9 @@ fn what_is_no_list_is_one_line_and_nothing_is_overwritten() {
         for count in [1, 4] {
             let ended = run(tool(count, "dwalk").arg("-q").arg("-i").arg(input)).expect(code);
             assert_eq!(ended.stderr.matches(wanted).count(), 1, "{}", ended.stderr);
-            assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+            // The launcher may add words of its own.
+            let said = ended.stderr.lines().filter(|line| line.starts_with("dwalk")).count();
+            assert_eq!(said, 1, "{}", ended.stderr);
         }
     };
     refused(&work.path().join("missing"), 3, "No such file");
