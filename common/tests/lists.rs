@@ -19,7 +19,7 @@ fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
     let kind = kinds[number as usize % kinds.len()];
     OwnedRecord {
         path: path.to_vec(),
-        depth: number as u32,
+        depth: path.split(|byte| *byte == b'/').count() as u32 - 1,
         metadata: Metadata {
             kind,
             mode: 0o7777 & number as u32,
@@ -196,6 +196,7 @@ fn torn_and_foreign_lines_are_one_error() {
     says(&good.replace("\"v\":1", "\"v\":2"), "version");
     says(&format!("{good}{}", &good[..40]), &format!("near byte {}", good.len()));
     says(&format!("{good}{}", good.replace("\"file\"", "\"whale\"")), "damaged");
+    says(&format!("{good}{}", good.replace("\"depth\":1", "\"depth\":2")), "damaged");
     says(&format!("{good}{}", good.replace("999999999", "1000000000")), "damaged");
     fs::write(&list, format!("{{\"v\":1,\"event\":\"start\"}}\n{good}")).unwrap();
     assert_eq!(read(&list, 1).unwrap().len(), 1);

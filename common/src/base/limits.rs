@@ -172,6 +172,9 @@ pub const READ_BATCH_ROWS: usize = 2048;
 /// Parts of a Parquet list, at most.
 pub const PARTS_MAX: u32 = 1 << 20;
 
+/// Deepest entry that is read from a list: real trees are not that deep, and sums go up all the way.
+pub const LIST_DEPTH_MAX: usize = 64 << 10;
+
 /// Bytes of an NDJSON list that are one task.
 pub const NDJSON_PIECE_BYTES: u64 = 4 << 20;
 /// Longest line of an NDJSON list: a path and a link target may be long, but not that long.

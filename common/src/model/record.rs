@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Kind, Metadata, Time};
+use crate::base::limits;
 
 /// An entry met by a walk or read from a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +40,12 @@ impl OwnedRecord {
         let Metadata { mode, atime, mtime, ctime, .. } = &self.metadata;
         let sound = |time: &Time| time.nanoseconds < 1_000_000_000;
         let is_text = |bytes: &[u8]| !bytes.contains(&0);
+        // As many steps up must lead to the root it was found from.
+        let steps = self.path.split(|byte| *byte == b'/').count() - 1;
         *mode <= 0o7777
             && [atime, mtime, ctime].into_iter().all(sound)
             && !self.path.is_empty()
+            && self.depth as usize <= steps.min(limits::LIST_DEPTH_MAX)
             && is_text(&self.path)
             && self.target.as_deref().is_none_or(is_text)
     }

@@ -50,7 +50,7 @@ pub fn draw(below: &[Below]) -> String {
     }
     let _ = write!(tree.svg, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
     let whole = Area { x: 0.0, y: 0.0, width: WIDTH, height: HEIGHT };
-    let total: u64 = roots.iter().map(|root| root.part.bytes).sum();
+    let total = roots.iter().fold(0_u64, |sum, root| sum.saturating_add(root.part.bytes));
     tree.divide(&roots, total, whole, None);
     tree.svg.push_str("</svg>\n");
     tree.svg
