@@ -43,8 +43,27 @@ if [ "$purpose" = test ]; then
     has setfattr || need setfattr attr attr
     has setfacl || need setfacl acl acl
     has mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || need mkfs.ext4 e2fsprogs e2fsprogs
+    { has python3 && python3 -c 'import ensurepip' 2>/dev/null; } ||
+        need python3-venv python3-venv python3
 fi
-[ -z "$missing" ] && exit 0
+
+# DuckDB reads the Parquet lists of dwalk in the tests; before 2.0 it cut times to microseconds.
+venv=target/venv
+install_duckdb() {
+    [ "$purpose" = test ] || return 0
+    "$venv/bin/python" -c 'import duckdb; assert duckdb.__version__ >= "2"' 2>/dev/null && return 0
+    echo "installing duckdb into $venv"
+    log=$(mktemp)
+    if ! { python3 -m venv "$venv" && "$venv/bin/pip" install 'duckdb>=2,<3'; } >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        echo "missing: duckdb; install with: python3 -m venv $venv && $venv/bin/pip install \"duckdb>=2,<3\"" >&2
+        exit 1
+    fi
+}
+if [ -z "$missing" ]; then
+    install_duckdb
+    exit 0
+fi
 
 say_what_to_do() {
     echo "missing:$missing; install with: apt-get install$apt | dnf install$dnf | module load $mpi llvm" >&2
@@ -67,3 +86,4 @@ if ! { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends 
     tail -n 5 "$log" >&2
     say_what_to_do
 fi
+install_duckdb

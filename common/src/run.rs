@@ -40,6 +40,7 @@ impl Session<'_, '_> {
             nodes: self.team.nodes.len(),
             ranks,
             exit: Exit::Ok,
+            usage: None,
         })
     }
 }
@@ -80,4 +81,12 @@ fn close(reporter: &mut Reporter, summary: Option<Summary>) -> Exit {
         Some(summary) => reporter.close(&summary).worst(summary.exit),
         None => Exit::Ok,
     }
+}
+
+/// Makes a file for results: better now than after hours.
+fn create(path: &[u8]) -> Result<std::fs::File, String> {
+    std::fs::File::create(crate::lists::as_path(path)).map_err(|error| {
+        let words = crate::base::error::errno_words(error.raw_os_error().unwrap_or(libc::EIO));
+        format!("create \"{}\": {words}", crate::base::path::escaped(path))
+    })
 }

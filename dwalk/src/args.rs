@@ -4,13 +4,17 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::{Parser, ValueEnum};
+use common::base::limits;
 use common::model::line::LineFormat;
+use common::model::record;
 use common::run::walk::WalkRequest;
+use common::sort::key::SortKeys;
 use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
 use common::surface::filter_args::FilterArgs;
 use common::surface::session::ToolArgs;
-use common::walk::list::ListOptions;
+use common::usage::options::{Distribution, UsageOptions};
+use common::walk::list::harvest::{HarvestOptions, Listing};
 use serde::{Deserialize, Serialize};
 
 /// Count, and list, what is in directory trees, in parallel over all ranks of an MPI job.
@@ -18,18 +22,24 @@ use serde::{Deserialize, Serialize};
 #[command(name = "dwalk", after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
     /// What to walk
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "input", value_name = "PATH")]
     paths: Vec<OsString>,
 
     /// List the entries on standard output
     #[arg(short, long, conflicts_with = "output")]
     print: bool,
 
-    /// List the entries to FILE
+    /// List the entries to FILE; FILE.ndjson is one JSON object a line, FILE.parquet a directory with
+    /// one Parquet file a rank, for DuckDB, pandas and Polars
     #[arg(short, long, value_name = "FILE")]
     output: Option<OsString>,
 
-    /// How to list: text, or ndjson (one JSON object a line; the default for FILE.ndjson and --json)
+    /// Read LIST, which dwalk -o has written as Parquet or NDJSON, instead of walking
+    #[arg(short, long, value_name = "LIST", conflicts_with = "paths")]
+    input: Option<OsString>,
+
+    /// How to list: text, ndjson (the default for FILE.ndjson and with --json) or parquet (the default
+    /// for FILE.parquet)
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 
@@ -37,9 +47,40 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "format")]
     text: bool,
 
+    /// Sort the list by these fields, over all ranks: name, user, group, uid, gid, atime, mtime, ctime,
+    /// size; with "-" before it from the largest down. Each rank keeps its share in memory
+    #[arg(short, long, value_name = "[-]FIELD,…", allow_hyphen_values = true)]
+    sort: Option<SortKeys>,
+
     /// Walk what symbolic links point to
     #[arg(short = 'L', long)]
     dereference: bool,
+
+    /// Count items by size: empty, up to 1 KiB, 1 MiB, … and the largest one
+    #[arg(short, long = "file_histogram", alias = "file-histogram", help_heading = "Statistics")]
+    file_histogram: bool,
+
+    /// Count items by size or age (since mtime), up to and including each separator, and above the
+    /// last: size:0,4K,1M or age:1d,30d,1y; "age" alone for the usual steps. May be repeated
+    #[arg(short, long, value_name = "FIELD:SEPARATORS", help_heading = "Statistics")]
+    distribution: Vec<Distribution>,
+
+    /// Sum up by user, by group, by depth and by directory
+    #[arg(short, long, help_heading = "Statistics")]
+    usage: bool,
+
+    /// Name the N largest files, and the N largest directories by everything below them
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::TOP_MAX)),
+        help_heading = "Statistics"
+    )]
+    top: Option<u32>,
+
+    /// Write all statistics to FILE as one page for a browser, with pictures
+    #[arg(long, value_name = "FILE.html", help_heading = "Statistics")]
+    report: Option<OsString>,
 
     #[command(flatten)]
     filters: FilterArgs,
@@ -48,18 +89,22 @@ pub struct Args {
     pub common: CommonArgs,
 }
 
-/// See `LineFormat`.
+/// See `Listing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum Format {
     Text,
     Ndjson,
+    Parquet,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   mpiexec -n 64 dwalk /lustre/project                   how many entries, how many bytes
   dwalk -p src                                          list them
-  mpiexec -n 64 dwalk -o files.ndjson /lustre/project   a list for other programs
+  mpiexec -n 64 dwalk -o list.parquet /lustre/project   a list for DuckDB, pandas, Polars
+  mpiexec -n 8 dwalk -i list.parquet -f --top 20        statistics of that list, later
+  mpiexec -n 64 dwalk --report usage.html /lustre       where the space has gone, as a page
+  dwalk -p --sort -size,name src                        the largest first
 
 Every option can be given by the environment: DWALK_THREADS=16.
 Exit codes: 0 all read, 2 usage, 3 nothing could be walked, 23 some could not be read,
@@ -73,28 +118,57 @@ impl ToolArgs for Args {
 
 impl Args {
     /// What these arguments ask for.
-    pub fn request(&self) -> WalkRequest {
-        let wants_list = self.print || self.output.is_some();
-        WalkRequest {
+    ///
+    /// # Errors
+    /// One line that says which of them do not go together.
+    pub fn request(&self) -> Result<WalkRequest, String> {
+        let listing = self.listing();
+        if listing == Listing::Parquet && self.output.is_none() {
+            return Err("a Parquet list needs a place: -o LIST.parquet".to_owned());
+        }
+        if self.sort.is_some() && listing == Listing::None {
+            return Err("--sort is for a list: add --print or --output FILE".to_owned());
+        }
+        let bytes = |path: &Option<OsString>| path.clone().map(OsStringExt::into_vec);
+        Ok(WalkRequest {
             paths: self.paths.iter().map(|path| path.clone().into_vec()).collect(),
-            options: ListOptions {
-                lines: wants_list.then(|| self.line_format()),
-                symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
-            },
-            list: self.output.clone().map(OsStringExt::into_vec),
+            input: bytes(&self.input),
+            symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
+            harvest: HarvestOptions { listing, usage: self.statistics(), sort: self.sort.clone() },
+            list: bytes(&self.output),
+            report: bytes(&self.report),
             filters: self.filters.clone(),
+        })
+    }
+
+    fn statistics(&self) -> UsageOptions {
+        let all = self.report.is_some();
+        UsageOptions {
+            sizes: self.file_histogram || all,
+            distributions: self.distribution.clone(),
+            ages: all,
+            owners: self.usage || all,
+            directories: self.usage || all || self.top.is_some(),
+            top: self.top.unwrap_or(if all { limits::TABLE_ROWS_MAX as u32 } else { 0 }),
+            now_seconds: 0,
         }
     }
 
-    fn line_format(&self) -> LineFormat {
-        let is_named_json = self
-            .output
-            .as_ref()
-            .is_some_and(|path| LineFormat::of_file(path.as_encoded_bytes()) == LineFormat::Ndjson);
+    fn listing(&self) -> Listing {
+        let ends = |ending: &[u8]| {
+            let path = self.output.as_ref().map(|path| path.as_encoded_bytes());
+            path.is_some_and(|path| record::trimmed(path).ends_with(ending))
+        };
+        let is_json = ends(b".ndjson") || ends(b".jsonl") || ends(b".json");
         match self.format {
-            Some(Format::Ndjson) => LineFormat::Ndjson,
-            None if !self.text && (is_named_json || self.common.json) => LineFormat::Ndjson,
-            Some(Format::Text) | None => LineFormat::Text,
+            _ if !self.print && self.output.is_none() => Listing::None,
+            Some(Format::Parquet) => Listing::Parquet,
+            None if !self.text && ends(b".parquet") => Listing::Parquet,
+            Some(Format::Ndjson) => Listing::Lines(LineFormat::Ndjson),
+            None if !self.text && (is_json || self.common.json) => {
+                Listing::Lines(LineFormat::Ndjson)
+            }
+            Some(Format::Text) | None => Listing::Lines(LineFormat::Text),
         }
     }
 }

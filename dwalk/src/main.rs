@@ -8,7 +8,8 @@ use common::run::walk;
 use common::surface::session;
 
 fn main() -> ExitCode {
-    session::run("dwalk", |session, args: args::Args| {
-        walk::run(session, &args.request(), &args.common)
+    session::run("dwalk", |session, args: args::Args| match args.request() {
+        Ok(request) => walk::run(session, &request, &args.common),
+        Err(refusal) => session.refuse(&refusal),
     })
 }

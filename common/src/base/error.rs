@@ -40,6 +40,55 @@ pub enum Cause {
     Incomplete,
     /// The job was stopped before this was done.
     Stopped,
+    /// A list that was to be read is not what it should be.
+    List(ListFault),
+}
+
+/// What is wrong with a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListFault {
+    /// Not written by a tool of this suite.
+    Foreign,
+    /// Written in a form that this version does not know.
+    Version,
+    /// From that byte on it is not what was written.
+    Damaged(u64),
+    /// Parts of it are missing, or are those of another list.
+    Incomplete,
+    /// One file of a Parquet list instead of its directory.
+    OnePart,
+    /// The name is taken by something that is no list.
+    Occupied,
+}
+
+impl ListFault {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Foreign => "list-foreign",
+            Self::Version => "list-version",
+            Self::Damaged(_) => "list-damaged",
+            Self::Incomplete => "list-incomplete",
+            Self::OnePart => "list-one-part",
+            Self::Occupied => "list-occupied",
+        }
+    }
+}
+
+impl fmt::Display for ListFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign => f.write_str(
+                "not a list of dwalk's (a Parquet directory or NDJSON file that dwalk -o has written)",
+            ),
+            Self::Version => f.write_str("written in a form that this version does not know"),
+            Self::Damaged(at) => write!(f, "the list is torn or damaged near byte {at}"),
+            Self::Incomplete => {
+                f.write_str("parts of the list are missing or belong to another list")
+            }
+            Self::OnePart => f.write_str("one part of a Parquet list; name its directory instead"),
+            Self::Occupied => f.write_str("exists and holds something else than a Parquet list"),
+        }
+    }
 }
 
 impl Cause {
@@ -70,6 +119,7 @@ impl Cause {
             Self::Dangling => "dangling".into(),
             Self::Incomplete => "incomplete".into(),
             Self::Stopped => "stopped".into(),
+            Self::List(fault) => fault.code().into(),
         }
     }
 }
@@ -103,6 +153,7 @@ impl fmt::Display for Cause {
             Self::Dangling => f.write_str("symbolic link points to nothing"),
             Self::Incomplete => f.write_str("not everything that was written is there"),
             Self::Stopped => f.write_str("the job was stopped before this was done"),
+            Self::List(fault) => fault.fmt(f),
         }
     }
 }

@@ -137,3 +137,68 @@ pub const RESOLVE_TRIES_MAX: u32 = 128;
 
 /// Directories whose final attributes are set by one task.
 pub const FINISH_BATCH_DIRS: usize = 64;
+
+/// Directories whose usage one rank keeps apart; beyond it the smallest deep ones are counted in those
+/// above them. At some 150 bytes each.
+pub const USAGE_DIRECTORIES_MAX: usize = 20_000;
+/// The same for one thread, before it hands over to its rank.
+pub const USAGE_DIRECTORIES_OF_THREAD_MAX: usize = 1_000;
+/// Bytes in the paths of these directories: paths have no limit of their own.
+pub const USAGE_PATH_BYTES_MAX: usize = 4 << 20;
+/// Owners and groups that are counted apart; later ones are counted together.
+pub const USAGE_OWNERS_MAX: usize = 50_000;
+/// Depths that are counted apart; what is deeper counts as the deepest.
+pub const USAGE_DEPTHS_MAX: usize = 256;
+/// Most entries that `--top` keeps.
+pub const TOP_MAX: u32 = 10_000;
+/// Separators of a distribution, as in mpiFileUtils.
+pub const SEPARATORS_MAX: usize = 128;
+
+/// Piece of a value that is larger than one message may be.
+pub const REDUCE_PIECE_BYTES: usize = 4 << 20;
+
+/// Entries in a row group of a Parquet list, at most: a rank holds one group in memory until it is full.
+pub const ROW_GROUP_ROWS: usize = 64 << 10;
+/// Bytes of paths and link targets at which a row group is full.
+pub const ROW_GROUP_PATH_BYTES: usize = 16 << 20;
+/// Rows that a thread gathers before it hands them to its rank's row group.
+pub const ROWS_OF_THREAD: usize = 2048;
+/// Largest row group that is read: a larger one was not written by this program.
+pub const ROW_GROUP_BYTES_MAX: u64 = 1 << 30;
+/// Largest Parquet footer that is read.
+pub const FOOTER_BYTES_MAX: u64 = 64 << 20;
+/// Rows decoded at a time.
+pub const READ_BATCH_ROWS: usize = 2048;
+/// Parts of a Parquet list, at most.
+pub const PARTS_MAX: u32 = 1 << 20;
+
+/// Deepest entry that is read from a list: real trees are not that deep, and sums go up all the way.
+pub const LIST_DEPTH_MAX: usize = 64 << 10;
+
+/// Bytes of an NDJSON list that are one task.
+pub const NDJSON_PIECE_BYTES: u64 = 4 << 20;
+/// Longest line of an NDJSON list: a path and a link target may be long, but not that long.
+pub const NDJSON_LINE_BYTES_MAX: u64 = 8 << 20;
+
+/// Block of entries kept to be sorted, and of entries on their way to the rank that will list them.
+pub const SORT_BLOCK_BYTES: usize = 1 << 20;
+/// Samples that each rank gives for finding out where the sorted list is cut: with so many, ranks' shares
+/// differ by a few percent.
+pub const SORT_SAMPLES: usize = 128;
+/// Blocks of sorted lines that rank 0 has asked a rank for: while it writes one, others come.
+pub const SORT_BLOCKS_ASKED: u32 = 4;
+/// Bytes of a key that a sample keeps: what comes behind them does not matter for shares.
+pub const SORT_SAMPLE_KEY_BYTES: usize = 512;
+
+/// Samples that each of so many ranks gives: all of them are one message on their way to rank 0.
+pub fn sort_samples(ranks: u32) -> usize {
+    let bytes = MESSAGE_BYTES_MAX / 2 / ranks.max(1) as usize;
+    (bytes / (SORT_SAMPLE_KEY_BYTES + 16)).clamp(2, SORT_SAMPLES)
+}
+
+/// Rectangles of the treemap in a report: more cannot be told apart.
+pub const TREEMAP_RECTANGLES_MAX: usize = 600;
+/// Levels of directories in the treemap.
+pub const TREEMAP_LEVELS_MAX: u32 = 8;
+/// Rows of a table of owners, groups or directories in the terminal and in a report.
+pub const TABLE_ROWS_MAX: usize = 20;

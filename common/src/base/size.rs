@@ -27,6 +27,37 @@ pub fn parse_positive_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Seconds of each unit of time, the longest first. A year is 365 days.
+const TIME_UNITS: [(&str, u64); 6] =
+    [("y", 31_536_000), ("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+
+/// Reads `30d`, `12h`, `1y`; a bare number means days.
+///
+/// # Errors
+/// One line that says what was wrong and shows a right one.
+pub fn parse_duration(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let unit = TIME_UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (digits, seconds) = match unit {
+        Some((unit, seconds)) => (&text[..text.len() - unit.len()], *seconds),
+        None => (text, 86_400),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|count| count.checked_mul(seconds))
+        .ok_or_else(|| format!("\"{text}\" is not a time; write it as 12h, 30d or 1y"))
+}
+
+/// `30 days`, for people: the largest unit that divides it.
+pub fn human_duration(seconds: u64) -> String {
+    let units = [("year", 31_536_000), ("day", 86_400), ("hour", 3600), ("minute", 60)];
+    let divides = |(_, length): &(&str, u64)| seconds > 0 && seconds.is_multiple_of(*length);
+    let (unit, length) = units.into_iter().find(divides).unwrap_or(("second", 1));
+    let count = seconds / length;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `3.1 GiB`, for people.
 pub fn human_bytes(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
@@ -64,6 +95,20 @@ mod tests {
             assert!(parse_bytes(bad).is_err_and(|why| why.contains("64MiB")), "{bad}");
         }
         assert!(parse_positive_bytes("0").is_err());
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_duration("30d"), Ok(2_592_000));
+        assert_eq!(parse_duration("2"), Ok(172_800));
+        for bad in ["", "d", "-1d", "99999999999999999999", "999999999999999999y", "5 apples"] {
+            assert!(parse_duration(bad).is_err_and(|why| why.contains("30d")), "{bad}");
+        }
+        for (seconds, words) in
+            [(1, "1 second"), (86_400, "1 day"), (7200, "2 hours"), (31_536_000, "1 year")]
+        {
+            assert_eq!(human_duration(seconds), words);
+        }
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! MPI's own collectives spin while they wait, which costs seconds when ranks outnumber cores; these
 //! sleep, and they run over every [`super::Comm`].
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Rank;
 use super::mailbox::{Channel, Mailbox};
 use crate::base::exit::Exit;
-use crate::base::limits::TREE_ARITY;
+use crate::base::limits::{REDUCE_PIECE_BYTES, TREE_ARITY};
 
 /// The rank above, for all but rank 0.
 pub fn parent(rank: Rank) -> Option<Rank> {
@@ -55,6 +57,40 @@ pub fn gather<T: Serialize + DeserializeOwned>(
     Some(gathered.iter().map(|(_, bytes)| decode(mail, bytes)).collect())
 }
 
+/// Joins every rank's value into one, on rank 0; `None` elsewhere. The value may be larger than a
+/// message: it goes in pieces, and each rank joins those of the ranks below it first.
+pub fn reduce<T: Serialize + DeserializeOwned>(
+    mail: &mut Mailbox<'_>,
+    mut value: T,
+    mut join: impl FnMut(&mut T, T),
+) -> Option<T> {
+    let channel = mail.open();
+    let (rank, size) = (mail.comm().rank(), mail.comm().size());
+    let mut waiting = children(rank, size).count();
+    let mut pieces: BTreeMap<Rank, BTreeMap<u32, Vec<u8>>> = BTreeMap::new();
+    while waiting > 0 {
+        let (from, bytes) = mail.recv(channel);
+        let (number, count, piece): (u32, u32, Vec<u8>) = decode(mail, &bytes);
+        let of_rank = pieces.entry(from).or_default();
+        of_rank.insert(number, piece);
+        if of_rank.len() == count as usize {
+            let whole = pieces.remove(&from).unwrap_or_default().into_values().flatten();
+            let whole: Vec<u8> = whole.collect();
+            join(&mut value, decode(mail, &whole));
+            waiting -= 1;
+        }
+    }
+    let Some(parent) = parent(rank) else { return Some(value) };
+    let bytes = encode(&value);
+    let count = bytes.len().div_ceil(REDUCE_PIECE_BYTES).max(1) as u32;
+    for number in 0..count {
+        let begin = number as usize * REDUCE_PIECE_BYTES;
+        let piece = &bytes[begin..bytes.len().min(begin + REDUCE_PIECE_BYTES)];
+        mail.send(channel, parent, &encode(&(number, count, piece)));
+    }
+    None
+}
+
 fn receive_part(mail: &mut Mailbox<'_>, channel: Channel) -> Vec<(u32, Vec<u8>)> {
     let (_, bytes) = mail.recv(channel);
     decode(mail, &bytes)
@@ -89,6 +125,20 @@ mod tests {
             assert_eq!(seen[0], 0);
             assert!(seen[1..].iter().all(|times| *times == 1));
         }
+    }
+
+    #[test]
+    fn values_larger_than_a_message_are_joined() {
+        let joined = threads::run(11, |comm| {
+            let mail = &mut Mailbox::new(comm);
+            let own = vec![mail.comm().rank().0 as u8; 3 << 20];
+            reduce(mail, own, Extend::extend)
+        });
+        let mut all = joined[0].clone().unwrap();
+        all.sort_unstable();
+        assert_eq!(all.len(), 11 * (3 << 20));
+        assert!((0..11).all(|rank| all[(rank * (3 << 20)) + 1] == rank as u8));
+        assert!(joined[1..].iter().all(Option::is_none));
     }
 
     #[test]

@@ -6,9 +6,12 @@ use super::{CompareJob, Fields, Findings, Presence};
 use crate::base::error::Side;
 use crate::base::limits::LINES_BLOCK_BYTES;
 use crate::base::path::{self, Name};
-use crate::model::entry::Metadata;
-use crate::model::line::{LineWriter, write_difference};
+use crate::model::entry::{Kind, Metadata};
+use crate::model::expression::Expression;
+use crate::model::line::{LineFormat, write_difference, write_record};
+use crate::model::names::Names;
 use crate::model::notice::Notice;
+use crate::model::record::Record;
 use crate::sched::crew::Crew;
 use crate::walk::account::Gathered;
 use crate::walk::place::Place;
@@ -19,22 +22,24 @@ pub struct CompareHand {
     pub(super) buffers: Buffers,
     /// Lines for each of the lists.
     outputs: Vec<Output>,
+    names: Names,
     /// Lines that tell of single differences.
     told: Vec<u8>,
 }
 
 struct Output {
-    writer: LineWriter,
+    format: LineFormat,
     lines: Vec<u8>,
 }
 
 impl CompareHand {
     pub(super) fn new(options: &CompareOptions) -> Self {
-        let output = |format| Output { writer: LineWriter::new(format), lines: Vec::new() };
+        let output = |format| Output { format, lines: Vec::new() };
         Self {
             gathered: Gathered::default(),
             buffers: Buffers::new(options.buffer_bytes),
             outputs: options.outputs.iter().map(|(_, format)| output(*format)).collect(),
+            names: Names::default(),
             told: Vec::new(),
         }
     }
@@ -80,12 +85,11 @@ impl CompareJob<'_> {
             Presence::Both if differing.is_empty() => '=',
             Presence::Both => '*',
         };
-        let name = name.to_bytes();
-        self.combined_line(symbol, place, name, differing, hand, crew);
+        self.combined_line(symbol, place, name.to_bytes(), differing, hand, crew);
         if let Some(format) = self.options.tell
             && symbol != '='
         {
-            let below = path::join(place.path().as_bytes(), name);
+            let below = path::join(place.path().as_bytes(), name.to_bytes());
             write_difference(format, symbol, &below, differing, &mut hand.told);
         }
         self.list(place, name, sides, findings, hand);
@@ -113,7 +117,7 @@ impl CompareJob<'_> {
     fn list(
         &self,
         place: &Place,
-        name: &[u8],
+        name: &Name,
         sides: Sides<'_>,
         findings: Findings,
         hand: &mut CompareHand,
@@ -123,13 +127,35 @@ impl CompareJob<'_> {
             (None, Some(target)) => (target, Side::Target),
             (None, None) => return,
         };
-        let outputs = self.options.outputs.iter().zip(&mut hand.outputs);
-        for ((expression, _), output) in outputs {
-            if expression.holds(&findings) {
-                let below = path::join(place.path().as_bytes(), name);
-                let shown = path::join(self.root.shown(side), &below);
-                output.writer.write(&shown, metadata, &mut output.lines);
+        let wanted = |(expression, _): &(Expression, _)| expression.holds(&findings);
+        if !self.options.outputs.iter().any(wanted) {
+            return;
+        }
+        let below = path::join(place.path().as_bytes(), name.to_bytes());
+        let is_link = metadata.kind == Kind::Symlink;
+        let target = is_link.then(|| self.target_of(place, name, side)).flatten();
+        let (user, group) = (hand.names.user(metadata.uid), hand.names.group(metadata.gid));
+        let record = Record {
+            path: &path::join(self.root.shown(side), &below),
+            depth: place.path().depth() as u32 + u32::from(!name.is_empty()),
+            metadata,
+            target: target.as_deref(),
+            user: user.as_deref(),
+            group: group.as_deref(),
+        };
+        for (option, output) in self.options.outputs.iter().zip(&mut hand.outputs) {
+            if wanted(option) {
+                write_record(output.format, &record, &mut output.lines);
             }
         }
+    }
+
+    /// Where a link points, for a list; a link that cannot be read any more has none there.
+    fn target_of(&self, place: &Place, name: &Name, side: Side) -> Option<Vec<u8>> {
+        let dir = match side {
+            Side::Source => place.source_dir(&*self.root.source),
+            Side::Target => place.target_dir(&*self.root.target),
+        };
+        dir.and_then(|dir| dir.read_link(name)).ok()
     }
 }

@@ -42,6 +42,13 @@ impl Kind {
         }
     }
 
+    /// The kind that a list names by that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::File, Self::Directory, Self::Symlink, Self::Fifo, Self::Socket, Self::Device]
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
+
     /// The first letter of a line of ls(1).
     pub fn letter(self) -> char {
         match self {

@@ -3,10 +3,11 @@
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uzers::{Groups, Users, UsersCache};
 
 use super::difference::Fields;
 use super::entry::{Kind, Metadata, Time};
+use super::json_record::JsonRecord;
+use super::record::Record;
 use crate::base::path;
 
 /// How entries are written.
@@ -79,65 +80,32 @@ pub fn write_difference(
     lines.extend_from_slice(line.as_bytes());
 }
 
-/// Writes entries as lines; remembers the names of users and groups.
-pub struct LineWriter {
-    format: LineFormat,
-    names: UsersCache,
-}
-
-impl LineWriter {
-    /// For one thread.
-    pub fn new(format: LineFormat) -> Self {
-        Self { format, names: UsersCache::new() }
-    }
-
-    /// Appends one line.
-    pub fn write(&mut self, path: &[u8], metadata: &Metadata, lines: &mut Vec<u8>) {
-        match self.format {
-            LineFormat::Text => self.write_text(path, metadata, lines),
-            LineFormat::Ndjson => write_json(path, metadata, lines),
+/// Appends an entry as one line.
+pub fn write_record(format: LineFormat, record: &Record<'_>, lines: &mut Vec<u8>) {
+    match format {
+        LineFormat::Text => write_text(record, lines),
+        LineFormat::Ndjson => {
+            let line = JsonRecord::of(record);
+            serde_json::to_writer(&mut *lines, &line).expect("plain values always serialise");
         }
-        lines.push(b'\n');
     }
-
-    fn write_text(&self, path: &[u8], metadata: &Metadata, lines: &mut Vec<u8>) {
-        let user = self.names.get_user_by_uid(metadata.uid);
-        let user =
-            user.map_or(metadata.uid.to_string(), |user| user.name().to_string_lossy().into());
-        let group = self.names.get_group_by_gid(metadata.gid);
-        let group =
-            group.map_or(metadata.gid.to_string(), |group| group.name().to_string_lossy().into());
-        let line = format!(
-            "{} {user} {group} {:>12} {} {}",
-            mode_text(metadata),
-            metadata.size_bytes,
-            time_text(metadata.mtime),
-            path::escaped(path),
-        );
-        lines.extend_from_slice(line.as_bytes());
-    }
+    lines.push(b'\n');
 }
 
-fn write_json(path: &[u8], metadata: &Metadata, lines: &mut Vec<u8>) {
-    let time = |time: Time| json!([time.seconds, time.nanoseconds]);
-    let entry = json!({
-        "v": 1,
-        "event": "entry",
-        "path": json_path(path),
-        "kind": metadata.kind.word(),
-        "size": metadata.size_bytes,
-        "allocated": metadata.allocated_bytes,
-        "mode": format!("{:04o}", metadata.mode),
-        "uid": metadata.uid,
-        "gid": metadata.gid,
-        "atime": time(metadata.atime),
-        "mtime": time(metadata.mtime),
-        "ctime": time(metadata.ctime),
-        "nlink": metadata.links,
-        "dev": metadata.device,
-        "inode": metadata.inode,
-    });
-    lines.extend_from_slice(entry.to_string().as_bytes());
+fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
+    let Metadata { uid, gid, size_bytes, mtime, .. } = *record.metadata;
+    let user = record.user.map_or_else(|| uid.to_string(), str::to_owned);
+    let group = record.group.map_or_else(|| gid.to_string(), str::to_owned);
+    let line = format!(
+        "{} {user} {group} {size_bytes:>12} {} {}",
+        mode_text(record.metadata),
+        time_text(mtime),
+        path::escaped(record.path),
+    );
+    lines.extend_from_slice(line.as_bytes());
+    if let Some(target) = record.target {
+        lines.extend_from_slice(format!(" -> {}", path::escaped(target)).as_bytes());
+    }
 }
 
 /// `-rwsr-xr-x`, as ls(1) writes it.
@@ -194,7 +162,10 @@ mod tests {
 
     fn line(format: LineFormat, path: &[u8]) -> String {
         let mut lines = Vec::new();
-        LineWriter::new(format).write(path, &metadata(0o4755), &mut lines);
+        let metadata = metadata(0o4755);
+        let (user, group) = (None, Some("root"));
+        let record = Record { path, depth: 1, metadata: &metadata, target: None, user, group };
+        write_record(format, &record, &mut lines);
         String::from_utf8(lines).unwrap()
     }
 

@@ -180,8 +180,7 @@ impl Tally {
         self.examined += 1;
         self.found.count(metadata.kind);
         if metadata.kind == Kind::File {
-            self.found_bytes += metadata.size_bytes;
-            self.found_allocated_bytes += metadata.allocated_bytes;
+            self.find_bytes(metadata.size_bytes, metadata.allocated_bytes);
         }
     }
 
@@ -191,11 +190,16 @@ impl Tally {
         self.xattrs_not_kept += u64::from(kept.xattrs_lost);
     }
 
+    /// A list may claim any size: sums stay at the largest number rather than wrap.
+    fn find_bytes(&mut self, bytes: u64, allocated_bytes: u64) {
+        self.found_bytes = self.found_bytes.saturating_add(bytes);
+        self.found_allocated_bytes = self.found_allocated_bytes.saturating_add(allocated_bytes);
+    }
+
     /// Adds another thread's or rank's counts.
     pub fn add(&mut self, other: &Self) {
         self.found.add(&other.found);
-        self.found_bytes += other.found_bytes;
-        self.found_allocated_bytes += other.found_allocated_bytes;
+        self.find_bytes(other.found_bytes, other.found_allocated_bytes);
         self.examined += other.examined;
         self.copied.add(&other.copied);
         self.copied_bytes += other.copied_bytes;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{close, exit_of, select};
+use super::{close, create, exit_of, select};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::human_bytes;
@@ -78,18 +78,21 @@ fn method(options: &CompareOptions) -> Method {
 }
 
 fn open_lists(request: &CompareRequest, reporter: &mut Reporter) -> bool {
-    let to_file = request.combined.as_ref().filter(|file| file.as_slice() != b"-");
-    let combined = to_file.map(|file| (file, reporter.list_to(file)));
-    let opened = combined.into_iter().chain(
-        request.outputs.iter().map(|file| (file, reporter.add_output(file))).collect::<Vec<_>>(),
-    );
-    let failed: Vec<_> =
-        opened.filter_map(|(file, opened)| opened.err().map(|error| (file, error))).collect();
-    for (file, error) in &failed {
-        let words = crate::base::error::errno_words(error.raw_os_error().unwrap_or(libc::EIO));
-        reporter.refuse(&format!("create \"{}\": {words}", path::escaped(file)));
+    let opened = try_open_lists(request, reporter);
+    if let Err(refusal) = &opened {
+        reporter.refuse(refusal);
     }
-    failed.is_empty()
+    opened.is_ok()
+}
+
+fn try_open_lists(request: &CompareRequest, reporter: &mut Reporter) -> Result<(), String> {
+    if let Some(combined) = request.combined.as_ref().filter(|file| file.as_slice() != b"-") {
+        reporter.list_to(combined, create(combined)?);
+    }
+    for output in &request.outputs {
+        reporter.add_output(output, create(output)?);
+    }
+    Ok(())
 }
 
 /// Opens both trees on this rank; an exit code on all ranks where one of them cannot.

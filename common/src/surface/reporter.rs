@@ -35,6 +35,8 @@ pub struct Reporter {
     /// Lists besides that one.
     outputs: Vec<ListFile>,
     differences_shown: u64,
+    /// Other results could not be written.
+    unwritten: bool,
     shown: BTreeMap<(Op, String), u64>,
     latest: Vec<Tally>,
     /// What the phases before this one have counted.
@@ -48,10 +50,9 @@ struct ListFile {
 }
 
 impl ListFile {
-    fn create(path: &[u8]) -> std::io::Result<Self> {
-        let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(path);
-        let writer = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(name)?);
-        Ok(Self { path: path.to_vec(), writer, failed: false })
+    fn new(path: &[u8], file: std::fs::File) -> Self {
+        let writer = std::io::BufWriter::with_capacity(1 << 20, file);
+        Self { path: path.to_vec(), writer, failed: false }
     }
 
     /// Writes lines, unless that has failed before; says what went wrong, once.
@@ -90,6 +91,7 @@ impl Reporter {
             list: None,
             outputs: Vec::new(),
             differences_shown: 0,
+            unwritten: false,
             shown: BTreeMap::new(),
             latest: vec![Tally::default(); ranks as usize],
             earlier: Tally::default(),
@@ -97,21 +99,19 @@ impl Reporter {
     }
 
     /// Lines of a list go to that file from now on.
-    ///
-    /// # Errors
-    /// Where it cannot be made.
-    pub fn list_to(&mut self, path: &[u8]) -> std::io::Result<()> {
-        self.list = Some(ListFile::create(path)?);
-        Ok(())
+    pub fn list_to(&mut self, path: &[u8], file: std::fs::File) {
+        self.list = Some(ListFile::new(path, file));
     }
 
     /// Another list, with the next number, goes to that file.
-    ///
-    /// # Errors
-    /// Where it cannot be made.
-    pub fn add_output(&mut self, path: &[u8]) -> std::io::Result<()> {
-        self.outputs.push(ListFile::create(path)?);
-        Ok(())
+    pub fn add_output(&mut self, path: &[u8], file: std::fs::File) {
+        self.outputs.push(ListFile::new(path, file));
+    }
+
+    /// Results that could not be written, though the work was done.
+    pub fn unwritten(&mut self, text: &str) {
+        self.unwritten = true;
+        self.console.talk(&format!("{}: {text}", self.tool));
     }
 
     /// What is being done, at the start.
@@ -122,6 +122,17 @@ impl Reporter {
             for line in lines {
                 self.console.talk(line);
             }
+        }
+    }
+
+    /// What is being done now, where that may take long.
+    pub fn phase(&mut self, text: &str) {
+        if !self.json && !self.quiet {
+            self.console.talk(&format!(
+                "{} {} {text}",
+                self.tool,
+                progress::clock(self.progress.elapsed())
+            ));
         }
     }
 
@@ -158,7 +169,8 @@ impl Reporter {
         }
     }
 
-    fn lines(&mut self, lines: &[u8]) {
+    /// Whole lines of a list or of a plan.
+    pub fn lines(&mut self, lines: &[u8]) {
         match &mut self.list {
             None => self.console.result(lines),
             Some(list) => {
@@ -221,7 +233,11 @@ impl Reporter {
             }
             failed |= list.failed;
         }
-        if failed || self.console.output_failed { Exit::Reporting } else { Exit::Ok }
+        if failed || self.unwritten || self.console.output_failed {
+            Exit::Reporting
+        } else {
+            Exit::Ok
+        }
     }
 
     fn show_bar(&mut self, totals: &Tally, errors: u64) {

@@ -36,6 +36,16 @@ pub struct Session<'s, 'c> {
     pub mpi: String,
 }
 
+impl Session<'_, '_> {
+    /// The command line makes no sense, which all ranks have found: one of them says so.
+    pub fn refuse(&self, text: &str) -> Exit {
+        if self.mail.comm().rank() == Rank::ROOT {
+            console::say(&format!("{}: {text}", self.tool));
+        }
+        Exit::Usage
+    }
+}
+
 /// What rank 0 made of the command line.
 #[derive(Serialize, Deserialize)]
 enum Decision<A> {

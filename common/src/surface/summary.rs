@@ -15,6 +15,8 @@ use crate::base::exit::Exit;
 use crate::base::size::{human_bytes, human_count};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
+use crate::usage::Usage;
+use crate::usage::directories::Below;
 
 /// One rank's part in the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,10 +75,21 @@ pub struct Summary {
     pub ranks: Vec<RankReport>,
     /// Nodes of the job.
     pub nodes: usize,
-    /// From the first task to the last.
+    /// From the first task to the last, and to the last line of a list that is sorted.
     pub elapsed: Duration,
     /// How it ended.
     pub exit: Exit,
+    /// Statistics, where they were asked for.
+    pub usage: Option<UsageSummary>,
+}
+
+/// Statistics of all ranks.
+#[derive(Debug)]
+pub struct UsageSummary {
+    /// What was gathered.
+    pub usage: Usage,
+    /// Directories with everything below them, the largest first.
+    pub below: Vec<Below>,
 }
 
 impl Summary {
@@ -106,6 +119,9 @@ impl Summary {
         self.speed(&mut text, &totals);
         if verbose {
             self.rank_table(&mut text);
+        }
+        if let Some(UsageSummary { usage, below }) = &self.usage {
+            text.push_str(&super::usage::text(usage, below));
         }
         self.last_line(&mut text, &totals);
         text
@@ -268,7 +284,7 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let seconds = self.elapsed.as_secs_f64();
         let ranks: Vec<Value> = self.ranks.iter().enumerate().map(rank_to_json).collect();
-        json!({
+        let mut summary = json!({
             "tool": self.tool,
             "exit": self.exit.code(),
             "dry_run": self.is_dry_run,
@@ -279,7 +295,11 @@ impl Summary {
             "slowest_rank": self.slowest(),
             "totals": events::tally(&self.totals()),
             "ranks": ranks,
-        })
+        });
+        if let Some(UsageSummary { usage, below }) = &self.usage {
+            summary["usage"] = super::usage::to_json(usage, below);
+        }
+        summary
     }
 }
 

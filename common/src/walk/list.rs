@@ -1,11 +1,12 @@
 //! The walk for its own sake: counts entries, and lists them where that is asked for.
 
+pub mod harvest;
+pub mod read;
+
 use std::ffi::CString;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::account::{self, Account, Gathered};
+use super::account;
 use super::place::Place;
 use super::selection::Selection;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
@@ -13,14 +14,15 @@ use crate::base::error::{Error, Failure, Side, Trouble};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::model::entry::{Hint, Kind, Metadata};
-use crate::model::line::{LineFormat, LineWriter};
 use crate::model::notice::Notice;
 use crate::model::placement::Given;
+use crate::model::record::Record;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::Store;
 use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks, stat_path};
+use harvest::{Harvest, HarvestHand};
 
 /// A tree to walk, open on this rank.
 pub struct WalkRoot {
@@ -71,38 +73,23 @@ impl WalkRoot {
     }
 }
 
-/// What the operator wants of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListOptions {
-    /// How to list the entries, if at all.
-    pub lines: Option<LineFormat>,
-    /// What to do with symbolic links.
-    pub symlinks: Symlinks,
-}
-
 /// One rank's part of a walk.
 pub struct ListJob<'c> {
     roots: &'c [WalkRoot],
-    options: ListOptions,
+    symlinks: Symlinks,
     selection: &'c Selection,
-    account: Account,
-}
-
-/// What one thread keeps.
-pub struct ListHand {
-    gathered: Gathered,
-    writer: Option<LineWriter>,
+    harvest: &'c Harvest,
 }
 
 impl<'c> ListJob<'c> {
     /// Walks these trees.
-    pub fn new(roots: &'c [WalkRoot], options: ListOptions, selection: &'c Selection) -> Self {
-        Self { roots, options, selection, account: Account::default() }
-    }
-
-    /// What this rank has found.
-    pub fn tally(&self) -> Tally {
-        self.account.tally()
+    pub fn new(
+        roots: &'c [WalkRoot],
+        symlinks: Symlinks,
+        selection: &'c Selection,
+        harvest: &'c Harvest,
+    ) -> Self {
+        Self { roots, symlinks, selection, harvest }
     }
 
     fn fail(
@@ -110,47 +97,56 @@ impl<'c> ListJob<'c> {
         place: &Place,
         name: &[u8],
         error: Error,
-        hand: &mut ListHand,
+        hand: &mut HarvestHand,
         crew: &Crew<'_, Self>,
     ) {
         let below = path::join(place.path().as_bytes(), name);
         let shown = &self.roots[place.root() as usize].shown;
         let failure = account::failure(Side::Source, shown, &below, error);
-        self.account.fail(failure, &mut hand.gathered, crew);
+        self.harvest.account.fail(failure, &mut hand.gathered, crew);
     }
 
     fn meet(
         &self,
         place: &Place,
         name: &[u8],
-        metadata: &Metadata,
-        hand: &mut ListHand,
+        (metadata, target): (&Metadata, Option<&[u8]>),
+        hand: &mut HarvestHand,
         crew: &Crew<'_, Self>,
     ) {
-        hand.gathered.tally.meet(metadata);
-        if let Some(writer) = &mut hand.writer {
-            let shown = &self.roots[place.root() as usize].shown;
-            let below = path::join(place.path().as_bytes(), name);
-            writer.write(&path::join(shown, &below), metadata, &mut hand.gathered.lines);
-            hand.gathered.send_lines(crew, false);
+        if !self.harvest.wants_records() {
+            return hand.gathered.tally.meet(metadata);
         }
+        let root = &self.roots[place.root() as usize];
+        let below = path::join(place.path().as_bytes(), name);
+        let depth = if root.single.is_some() {
+            0
+        } else {
+            place.path().depth() as u32 + u32::from(!name.is_empty())
+        };
+        let path = &path::join(&root.shown, &below);
+        let record = Record { path, depth, metadata, target, user: None, group: None };
+        self.harvest.meet(&record, hand, crew);
     }
 
     fn look(
         &self,
         entry: &Visit<'_>,
-        hand: &mut ListHand,
+        hand: &mut HarvestHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Error> {
         let store = self.source(entry.place.root());
-        let metadata = super::look(entry, store, self.options.symlinks)?;
+        let metadata = super::look(entry, store, self.symlinks)?;
         if metadata.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
         if !self.selection.admits(&metadata) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        self.meet(entry.place, entry.name.to_bytes(), &metadata, hand, crew);
+        let wants_target = metadata.kind == Kind::Symlink && self.harvest.options().wants_targets();
+        let target = if wants_target { Some(entry.dir.read_link(entry.name)?) } else { None };
+        let found = (&metadata, target.as_deref());
+        self.meet(entry.place, entry.name.to_bytes(), found, hand, crew);
         Ok(Visited::NOTHING_MOVED)
     }
 }
@@ -160,31 +156,30 @@ impl Job for ListJob<'_> {
     type Letter = ();
     type Notice = Notice;
     type Snapshot = Tally;
-    type Hand = ListHand;
+    type Hand = HarvestHand;
 
-    fn hand(&self) -> ListHand {
-        ListHand { gathered: Gathered::default(), writer: self.options.lines.map(LineWriter::new) }
+    fn hand(&self) -> HarvestHand {
+        self.harvest.hand()
     }
 
-    fn run(&self, task: WalkTask, hand: &mut ListHand, crew: &Crew<'_, Self>) {
+    fn run(&self, task: WalkTask, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
         super::run(self, task, hand, crew);
-        self.account.settle(&mut hand.gathered);
+        self.harvest.account.settle(&mut hand.gathered);
     }
 
-    fn discard(&self, _task: WalkTask, hand: &mut ListHand, _crew: &Crew<'_, Self>) {
+    fn discard(&self, _task: WalkTask, hand: &mut HarvestHand, _crew: &Crew<'_, Self>) {
         hand.gathered.tally.given_up += 1;
-        self.account.settle(&mut hand.gathered);
+        self.harvest.account.settle(&mut hand.gathered);
     }
 
-    fn flush(&self, hand: &mut ListHand, crew: &Crew<'_, Self>) {
-        self.account.settle(&mut hand.gathered);
-        hand.gathered.send_lines(crew, true);
+    fn flush(&self, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
+        self.harvest.flush(hand, crew);
     }
 
     fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
-        self.tally()
+        self.harvest.account.tally()
     }
 }
 
@@ -201,14 +196,14 @@ impl Visitor for ListJob<'_> {
         &self,
         place: &Arc<Place>,
         metadata: &Metadata,
-        hand: &mut ListHand,
+        hand: &mut HarvestHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
-        self.meet(place, b"", metadata, hand, crew);
+        self.meet(place, b"", (metadata, None), hand, crew);
         Ok(())
     }
 
-    fn visit(&self, entry: &Visit<'_>, hand: &mut ListHand, crew: &Crew<'_, Self>) -> Visited {
+    fn visit(&self, entry: &Visit<'_>, hand: &mut HarvestHand, crew: &Crew<'_, Self>) -> Visited {
         // A directory is looked at by whoever lists it.
         if entry.hint == Hint::Directory {
             return Visited::Directory;
@@ -223,7 +218,7 @@ impl Visitor for ListJob<'_> {
         &self,
         place: &Place,
         trouble: Trouble,
-        hand: &mut ListHand,
+        hand: &mut HarvestHand,
         crew: &Crew<'_, Self>,
     ) {
         hand.gathered.tally.unread_directories += 1;

@@ -6,6 +6,7 @@ use crate::base::error::Error;
 use crate::base::path::{self, Name};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::filter::{Filter, FilterOptions};
+use crate::model::record::{Record, trimmed};
 use crate::store::Dir;
 use crate::walk::place::Place;
 
@@ -58,6 +59,26 @@ impl Selection {
         self.filter.admits(metadata)
     }
 
+    /// Whether an entry of a list takes part: it, and every directory between it and its root.
+    pub fn admits_record(&self, record: &Record<'_>) -> bool {
+        if self.filter.is_trivial() {
+            return true;
+        }
+        let path = trimmed(record.path);
+        let depth = record.depth as usize;
+        let borders = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        let root_ends = match depth {
+            0 => return self.filter.admits(record.metadata),
+            _ => borders.map(|(at, _)| at + 1).nth(depth - 1).unwrap_or(0),
+        };
+        let below = &path[root_ends..];
+        let ends = below.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let is_directory = record.metadata.kind == Kind::Directory;
+        ends.into_iter().all(|end| self.filter.admits_path(&below[..end], true))
+            && self.filter.admits_path(below, is_directory)
+            && self.filter.admits(record.metadata)
+    }
+
     /// Whether entries must be looked at to know whether they take part.
     pub fn needs_metadata(&self) -> bool {
         self.filter.needs_metadata()
@@ -66,5 +87,49 @@ impl Selection {
     /// Whether a directory is on another file system than its root, and so not entered.
     pub fn stops_at(&self, directory: &Metadata, root_device: Result<u64, Error>) -> bool {
         self.one_file_system && root_device.is_ok_and(|device| device != directory.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Time;
+    use crate::model::filter::Rule;
+
+    #[test]
+    fn entries_of_a_list_are_chosen_below_their_root() {
+        let rules = vec![Rule::exclude(b"/out".to_vec()), Rule::exclude(b"*.o".to_vec())];
+        let filter = FilterOptions { rules, ..FilterOptions::default() };
+        let options = SelectionOptions { filter, one_file_system: false };
+        let selection = Selection::new(&options).unwrap();
+        let time = Time { seconds: 0, nanoseconds: 0 };
+        let metadata = Metadata {
+            kind: Kind::File,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size_bytes: 0,
+            allocated_bytes: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 0,
+            inode: 0,
+        };
+        for (path, depth, admitted) in [
+            ("/data/out", 0, true),
+            ("/data/out", 1, false),
+            ("/data/out/deep/file", 3, false),
+            ("/data/in/out", 2, true),
+            ("/data/in/a.o", 2, false),
+            ("out/file", 1, true),
+        ] {
+            let path_bytes = path.as_bytes();
+            let (user, group, target) = (None, None, None);
+            let record =
+                Record { path: path_bytes, depth, metadata: &metadata, target, user, group };
+            assert_eq!(selection.admits_record(&record), admitted, "{path} {depth}");
+        }
     }
 }

@@ -1,0 +1,74 @@
+//! Lists of entries as files: a Parquet directory with one file a rank, or NDJSON; written by a walk,
+//! and read back in pieces by any rank: [`source::ListSource`] gives paths, attributes and link targets to
+//! whatever tool wants them.
+
+pub mod ndjson;
+pub mod part;
+pub mod read_part;
+pub mod rows;
+pub mod source;
+
+use std::path::{Path, PathBuf};
+
+use crate::base::error::{Cause, Error, Failure, ListFault, Op, Side};
+
+/// The file of a Parquet list that one rank writes.
+pub fn part_path(list: &[u8], part: u32) -> PathBuf {
+    as_path(list).join(format!("part-{part:05}.parquet"))
+}
+
+/// The number in the name of such a file.
+pub fn part_number(name: &[u8]) -> Option<u32> {
+    let digits = name.strip_prefix(b"part-")?.strip_suffix(b".parquet")?;
+    let is_number = digits.len() >= 5 && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
+/// A path given as bytes.
+pub fn as_path(path: &[u8]) -> &Path {
+    Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path))
+}
+
+/// A failure at a list.
+pub fn failure(path: &Path, error: Error) -> Failure {
+    Failure { path: path.as_os_str().as_encoded_bytes().to_vec(), side: Side::Source, error }
+}
+
+fn fault(path: &Path, fault: ListFault) -> Failure {
+    failure(path, Op::Read.failed(Cause::List(fault)))
+}
+
+/// A failed system call at a list.
+pub fn io_failure(path: &Path, op: Op, error: &std::io::Error) -> Failure {
+    failure(path, op.errno(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// Makes the directory of a Parquet list, or clears that of an earlier one.
+///
+/// # Errors
+/// Where it cannot be made, or where it holds anything but the parts of a list.
+pub fn make_directory(list: &[u8]) -> Result<(), Failure> {
+    let path = as_path(list);
+    let failed = |op| move |error: std::io::Error| io_failure(path, op, &error);
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => return made.map_err(failed(Op::MakeDir)),
+    }
+    let occupied = || failure(path, Op::Create.failed(Cause::List(ListFault::Occupied)));
+    if !path.is_dir() {
+        return Err(occupied());
+    }
+    let mut parts = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed(Op::List))? {
+        let entry = entry.map_err(failed(Op::List))?;
+        let name = entry.file_name();
+        let is_file = entry.file_type().is_ok_and(|it| it.is_file());
+        if !is_file || part_number(name.as_encoded_bytes()).is_none() {
+            return Err(occupied());
+        }
+        parts.push(entry.path());
+    }
+    parts.iter().try_for_each(|part| {
+        std::fs::remove_file(part).map_err(|error| io_failure(part, Op::Remove, &error))
+    })
+}

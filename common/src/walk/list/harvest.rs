@@ -1,0 +1,249 @@
+//! What is done with each entry that a walk meets or a list holds: counting, statistics, listing,
+//! keeping it for sorting. Only what was asked for is done.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::Failure;
+use crate::base::limits;
+use crate::lists::part::PartWriter;
+use crate::lists::rows::Rows;
+use crate::model::line::{LineFormat, write_record};
+use crate::model::names::Names;
+use crate::model::notice::Notice;
+use crate::model::record::Record;
+use crate::sched::crew::Crew;
+use crate::sched::job::Job;
+use crate::sort::key::SortKeys;
+use crate::sort::shelf::Shelf;
+use crate::usage::Usage;
+use crate::usage::options::UsageOptions;
+use crate::walk::account::{Account, Gathered};
+
+/// How entries are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listing {
+    /// Not at all.
+    None,
+    /// As lines, which go to rank 0.
+    Lines(LineFormat),
+    /// As a Parquet directory, of which each rank writes a part.
+    Parquet,
+}
+
+/// What is wanted of the entries besides their number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HarvestOptions {
+    /// A list.
+    pub listing: Listing,
+    /// Statistics.
+    pub usage: UsageOptions,
+    /// The list in this order: then it is written when everything is known.
+    pub sort: Option<SortKeys>,
+}
+
+impl HarvestOptions {
+    fn wants_names(&self) -> bool {
+        self.wants_targets() || self.usage.owners
+    }
+
+    /// Where symbolic links point is needed.
+    pub fn wants_targets(&self) -> bool {
+        self.listing != Listing::None
+    }
+}
+
+/// What one rank gathers.
+pub struct Harvest {
+    options: HarvestOptions,
+    /// Counts and failures.
+    pub account: Account,
+    wants_records: bool,
+    usage: Mutex<Usage>,
+    part: Mutex<PartState>,
+    shelf: Mutex<Shelf>,
+}
+
+/// The rank's part of a Parquet list.
+enum PartState {
+    None,
+    Open(Box<PartWriter>),
+    Failed(Failure),
+}
+
+/// What one thread gathers.
+pub struct HarvestHand {
+    /// Counts and lines.
+    pub gathered: Gathered,
+    names: Names,
+    usage: Usage,
+    usage_waits: bool,
+    rows: Rows,
+    shelf: Shelf,
+    key: Vec<u8>,
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Harvest {
+    /// Nothing yet. `part` is where a Parquet list goes that is not sorted.
+    pub fn new(options: &HarvestOptions, part: Option<PartWriter>) -> Self {
+        Self {
+            options: options.clone(),
+            account: Account::default(),
+            wants_records: options.listing != Listing::None || options.usage.is_any(),
+            usage: Mutex::new(Usage::new(&options.usage)),
+            part: Mutex::new(part.map_or(PartState::None, |part| PartState::Open(Box::new(part)))),
+            shelf: Mutex::default(),
+        }
+    }
+
+    /// Whether anything but the attributes of entries is needed.
+    pub fn wants_records(&self) -> bool {
+        self.wants_records
+    }
+
+    /// What was asked for.
+    pub fn options(&self) -> &HarvestOptions {
+        &self.options
+    }
+
+    /// For one thread.
+    pub fn hand(&self) -> HarvestHand {
+        HarvestHand {
+            gathered: Gathered::default(),
+            names: Names::default(),
+            usage: Usage::new(&self.options.usage),
+            usage_waits: false,
+            rows: Rows::default(),
+            shelf: Shelf::default(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Takes an entry in, counted or not yet.
+    pub fn meet<J: Job<Notice = Notice> + ?Sized>(
+        &self,
+        record: &Record<'_>,
+        hand: &mut HarvestHand,
+        crew: &Crew<'_, J>,
+    ) {
+        hand.gathered.tally.meet(record.metadata);
+        if !self.wants_records {
+            return;
+        }
+        let (mut user, mut group) = (None, None);
+        if self.options.wants_names() {
+            let unnamed = |name: Option<&str>| name.is_none();
+            user = unnamed(record.user).then(|| hand.names.user(record.metadata.uid)).flatten();
+            group = unnamed(record.group).then(|| hand.names.group(record.metadata.gid)).flatten();
+        }
+        let record = Record {
+            user: record.user.or(user.as_deref()),
+            group: record.group.or(group.as_deref()),
+            ..*record
+        };
+        if self.options.usage.is_any() {
+            hand.usage.meet(&record);
+            hand.usage_waits = true;
+            if hand.usage.directories.is_full() {
+                self.settle_usage(hand);
+            }
+        }
+        self.list(&record, hand, crew);
+    }
+
+    fn list<J: Job<Notice = Notice> + ?Sized>(
+        &self,
+        record: &Record<'_>,
+        hand: &mut HarvestHand,
+        crew: &Crew<'_, J>,
+    ) {
+        match (&self.options.sort, self.options.listing) {
+            (_, Listing::None) => {}
+            (Some(keys), _) => {
+                hand.key.clear();
+                keys.write(record, &mut hand.key);
+                let value =
+                    postcard::to_stdvec(&record.to_owned()).expect("plain values always serialise");
+                hand.shelf.push(&hand.key, &value);
+                if hand.shelf.is_block() {
+                    lock(&self.shelf).append(std::mem::take(&mut hand.shelf));
+                }
+            }
+            (None, Listing::Lines(format)) => {
+                write_record(format, record, &mut hand.gathered.lines);
+                hand.gathered.send_lines(crew, false);
+            }
+            (None, Listing::Parquet) => {
+                hand.rows.push(record);
+                if hand.rows.len() >= limits::ROWS_OF_THREAD
+                    || hand.rows.path_bytes() >= limits::LINES_BLOCK_BYTES * 8
+                {
+                    self.settle_rows(hand);
+                }
+            }
+        }
+    }
+
+    fn settle_usage(&self, hand: &mut HarvestHand) {
+        if std::mem::take(&mut hand.usage_waits) {
+            let gathered = std::mem::replace(&mut hand.usage, Usage::new(&self.options.usage));
+            lock(&self.usage).merge(gathered);
+        }
+    }
+
+    fn settle_rows(&self, hand: &mut HarvestHand) {
+        let mut part = lock(&self.part);
+        match &mut *part {
+            PartState::Open(open) => {
+                if let Err(failure) = open.append(&mut hand.rows) {
+                    *part = PartState::Failed(failure);
+                }
+            }
+            PartState::None | PartState::Failed(_) => hand.rows = Rows::default(),
+        }
+    }
+
+    /// Hands over what a thread has gathered.
+    pub fn flush<J: Job<Notice = Notice> + ?Sized>(
+        &self,
+        hand: &mut HarvestHand,
+        crew: &Crew<'_, J>,
+    ) {
+        self.account.settle(&mut hand.gathered);
+        hand.gathered.send_lines(crew, true);
+        self.settle_usage(hand);
+        if !hand.rows.is_empty() {
+            self.settle_rows(hand);
+        }
+        if !hand.shelf.is_empty() {
+            lock(&self.shelf).append(std::mem::take(&mut hand.shelf));
+        }
+    }
+
+    /// Ends this rank's part of the list.
+    ///
+    /// # Errors
+    /// Why not all of it was written.
+    pub fn finish_part(&self) -> Result<(), Failure> {
+        match std::mem::replace(&mut *lock(&self.part), PartState::None) {
+            PartState::None => Ok(()),
+            PartState::Open(part) => part.finish(),
+            PartState::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// This rank's statistics.
+    pub fn take_usage(&self) -> Usage {
+        std::mem::replace(&mut *lock(&self.usage), Usage::new(&UsageOptions::default()))
+    }
+
+    /// What this rank has kept to be sorted.
+    pub fn take_shelf(&self) -> Shelf {
+        std::mem::take(&mut *lock(&self.shelf))
+    }
+}

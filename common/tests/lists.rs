@@ -1,0 +1,203 @@
+//! Lists come back as they were written, and damage of any kind is one error.
+
+use std::fs;
+use std::path::Path;
+
+use common::base::error::Failure;
+use common::lists::part::{PartOf, PartWriter};
+use common::lists::rows::Rows;
+use common::lists::source::ListSource;
+use common::lists::{make_directory, part_path};
+use common::model::entry::{Kind, Metadata, Time};
+use common::model::line::{LineFormat, write_record};
+use common::model::record::OwnedRecord;
+
+fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
+    let time = Time { seconds, nanoseconds: 999_999_999 };
+    let kinds =
+        [Kind::File, Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::Device];
+    let kind = kinds[number as usize % kinds.len()];
+    OwnedRecord {
+        path: path.to_vec(),
+        depth: path.split(|byte| *byte == b'/').count() as u32 - 1,
+        metadata: Metadata {
+            kind,
+            mode: 0o7777 & number as u32,
+            uid: u32::MAX - number as u32,
+            gid: number as u32,
+            size_bytes: u64::MAX - number,
+            allocated_bytes: number << 9,
+            atime: time,
+            mtime: Time { seconds: seconds.saturating_add(1), nanoseconds: 0 },
+            ctime: Time { seconds: 0, nanoseconds: 1 },
+            links: u64::from(u32::MAX),
+            device: u64::MAX,
+            inode: number | 1 << 63,
+        },
+        target: (kind == Kind::Symlink).then(|| b"\xff\n|../x".to_vec()),
+        user: number.is_multiple_of(2).then(|| "jürgen".to_owned()),
+        group: None,
+    }
+}
+
+/// Names and times that text or 64 bits of nanoseconds would not hold.
+fn awkward() -> Vec<OwnedRecord> {
+    let mut entries = Vec::new();
+    let times = [0, -1, i64::MIN, i64::MAX - 1, 9_223_372_036, 9_223_372_037, -9_223_372_037];
+    for (number, seconds) in times.into_iter().enumerate() {
+        let path = format!("r/time{number}");
+        entries.push(entry(path.as_bytes(), seconds, number as u64));
+    }
+    for byte in (1..=255_u8).filter(|byte| *byte != b'/') {
+        entries.push(entry(&[b"r/".as_slice(), &[byte], b"\n|\xfe"].concat(), 5, u64::from(byte)));
+    }
+    entries.push(entry(&b"p".repeat(70_000), 7, 3));
+    entries
+}
+
+fn write_parquet(list: &Path, parts: &[&[OwnedRecord]], id: &str) {
+    let list = list.as_os_str().as_encoded_bytes().to_vec();
+    make_directory(&list).expect("the list can be written");
+    for (part, records) in parts.iter().enumerate() {
+        let of = PartOf {
+            list: list.clone(),
+            id: id.to_owned(),
+            part: part as u32,
+            parts: parts.len() as u32,
+            sorted: None,
+        };
+        let mut writer = PartWriter::create(&of).expect("the list can be written");
+        let mut rows = Rows::default();
+        for record in *records {
+            rows.push(&record.view());
+        }
+        writer.append(&mut rows).expect("the list can be written");
+        writer.finish().expect("the list can be written");
+    }
+}
+
+/// All that the ranks of a job of that size would read.
+fn read(list: &Path, ranks: u32) -> Result<Vec<OwnedRecord>, Failure> {
+    let source = ListSource::open(list.as_os_str().as_encoded_bytes())?;
+    let mut all = Vec::new();
+    for rank in 0..ranks {
+        for piece in source.share(rank, ranks)?.pieces {
+            for record in source.records(piece)? {
+                all.push(record?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn parquet_keeps_every_byte_and_every_time() {
+    let work = tempfile::tempdir().unwrap();
+    let list = work.path().join("list.parquet");
+    let entries = awkward();
+    write_parquet(&list, &[&entries[..10], &[], &entries[10..]], "a");
+    for ranks in [1, 2, 5] {
+        let mut read = read(&list, ranks).unwrap();
+        read.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut wanted = entries.clone();
+        wanted.sort_by(|a, b| a.path.cmp(&b.path));
+        assert_eq!(read, wanted);
+    }
+}
+
+#[test]
+fn ndjson_keeps_every_byte_and_every_time_wherever_it_is_cut() {
+    let work = tempfile::tempdir().unwrap();
+    let list = work.path().join("list.ndjson");
+    let entries = awkward();
+    let mut lines = Vec::new();
+    for entry in &entries {
+        write_record(LineFormat::Ndjson, &entry.view(), &mut lines);
+    }
+    fs::write(&list, &lines).unwrap();
+    assert_eq!(read(&list, 3).unwrap(), entries);
+    let source = ListSource::open(list.as_os_str().as_encoded_bytes()).unwrap();
+    for step in [1, 7, 100, 4096] {
+        let mut all = Vec::new();
+        for begin in (0..lines.len() as u64).step_by(step) {
+            let end = (begin + step as u64).min(lines.len() as u64);
+            let piece = common::lists::source::Piece::Lines { begin, end };
+            all.extend(source.records(piece).unwrap().map(Result::unwrap));
+            if step == 1 && begin > 3000 {
+                break;
+            }
+        }
+        assert!(step == 1 || all == entries, "pieces of {step} bytes");
+    }
+}
+
+#[test]
+fn parts_of_different_lists_or_too_few_are_refused() {
+    let work = tempfile::tempdir().unwrap();
+    let (one, two) = (work.path().join("one.parquet"), work.path().join("two.parquet"));
+    let entries = awkward();
+    write_parquet(&one, &[&entries, &entries], "a");
+    write_parquet(&two, &[&entries, &entries], "b");
+    let part = |list: &Path, number| part_path(list.as_os_str().as_encoded_bytes(), number);
+    let says = |wanted: &str| {
+        let message = read(&one, 1).unwrap_err().to_string();
+        assert!(message.contains(wanted), "{message}");
+    };
+    fs::copy(part(&two, 1), part(&one, 1)).unwrap();
+    says("belong to another list");
+    fs::remove_file(part(&one, 0)).unwrap();
+    says("missing");
+    fs::write(one.join("other.txt"), "x").unwrap();
+    says("not a list");
+    assert!(make_directory(one.as_os_str().as_encoded_bytes()).is_err());
+    make_directory(two.as_os_str().as_encoded_bytes()).unwrap();
+    assert_eq!(fs::read_dir(&two).unwrap().count(), 0);
+}
+
+#[test]
+fn no_torn_or_changed_byte_of_a_part_gets_through_or_panics() {
+    let work = tempfile::tempdir().unwrap();
+    let list = work.path().join("list.parquet");
+    let entries: Vec<_> = (0..40).map(|n| entry(format!("r/{n}").as_bytes(), 1, n)).collect();
+    write_parquet(&list, &[&entries], "a");
+    let part = part_path(list.as_os_str().as_encoded_bytes(), 0);
+    let whole = fs::read(&part).unwrap();
+    for end in 0..whole.len() {
+        fs::write(&part, &whole[..end]).unwrap();
+        assert!(read(&list, 1).is_err(), "cut at {end}");
+    }
+    for at in 0..whole.len() {
+        for bits in [0x01, 0x10, 0x80, 0xff] {
+            let mut changed = whole.clone();
+            changed[at] ^= bits;
+            fs::write(&part, &changed).unwrap();
+            // What no entry depends on may change, such as statistics for other programs.
+            if let Ok(read) = read(&list, 1) {
+                assert_eq!(read, entries, "byte {at} changed by {bits:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn torn_and_foreign_lines_are_one_error() {
+    let work = tempfile::tempdir().unwrap();
+    let list = work.path().join("list.ndjson");
+    let mut lines = Vec::new();
+    write_record(LineFormat::Ndjson, &entry(b"r/a", 1, 0).view(), &mut lines);
+    let good = String::from_utf8(lines).unwrap();
+    let says = |text: &str, wanted: &str| {
+        fs::write(&list, text).unwrap();
+        let message = read(&list, 1).unwrap_err().to_string();
+        assert!(message.contains(wanted), "{text}: {message}");
+    };
+    says("", "torn");
+    says("hello\n", "not a list");
+    says(&good.replace("\"v\":1", "\"v\":2"), "version");
+    says(&format!("{good}{}", &good[..40]), &format!("near byte {}", good.len()));
+    says(&format!("{good}{}", good.replace("\"file\"", "\"whale\"")), "damaged");
+    says(&format!("{good}{}", good.replace("\"depth\":1", "\"depth\":2")), "damaged");
+    says(&format!("{good}{}", good.replace("999999999", "1000000000")), "damaged");
+    fs::write(&list, format!("{{\"v\":1,\"event\":\"start\"}}\n{good}")).unwrap();
+    assert_eq!(read(&list, 1).unwrap().len(), 1);
+}
