@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
+use crate::lists::named::Named;
 use crate::model::chunk::Extent;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
@@ -66,6 +67,7 @@ pub struct CompareJob<'c> {
     root: &'c CompareRoot,
     options: &'c CompareOptions,
     selection: &'c Selection,
+    named: Option<&'c Named>,
     compared: Fields,
     rank: Rank,
     account: Account,
@@ -88,12 +90,14 @@ impl<'c> CompareJob<'c> {
         root: &'c CompareRoot,
         options: &'c CompareOptions,
         selection: &'c Selection,
+        named: Option<&'c Named>,
         rank: Rank,
     ) -> Self {
         Self {
             root,
             options,
             selection,
+            named,
             compared: options.compared(),
             rank,
             account: Account::default(),
@@ -383,6 +387,15 @@ impl Visitor for CompareJob<'_> {
 
     fn selection(&self) -> &Selection {
         self.selection
+    }
+
+    fn named(&self) -> Option<&Named> {
+        self.named
+    }
+
+    fn list_failed(&self, failure: Failure, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        hand.gathered.tally.unread_directories += 1;
+        self.account.fail(failure, &mut hand.gathered, crew);
     }
 
     fn wants_extras(&self) -> bool {

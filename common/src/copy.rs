@@ -20,16 +20,17 @@ pub mod sync_plan;
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::compare::content::Buffers;
+use crate::lists::named::Named;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
@@ -84,6 +85,9 @@ pub struct CopyJob<'c> {
     target_roots: HashSet<(u64, u64)>,
     options: &'c CopyOptions,
     selection: &'c Selection,
+    named: Option<&'c Named>,
+    /// Directories that were made although nobody walked to them: hashes of their paths.
+    reached: Mutex<HashSet<u64>>,
     rank: Rank,
     staged_names: AtomicU64,
     account: Account,
@@ -135,6 +139,7 @@ impl<'c> CopyJob<'c> {
         roots: &'c [CopyRoot],
         options: &'c CopyOptions,
         selection: &'c Selection,
+        named: Option<&'c Named>,
         rank: Rank,
     ) -> Self {
         let targets = roots.iter().filter_map(|root| root.target_metadata);
@@ -143,6 +148,8 @@ impl<'c> CopyJob<'c> {
             target_roots: targets.map(|target| (target.device, target.inode)).collect(),
             options,
             selection,
+            named,
+            reached: Mutex::default(),
             rank,
             staged_names: AtomicU64::new(0),
             account: Account::default(),
@@ -455,6 +462,24 @@ impl Visitor for CopyJob<'_> {
         self.selection
     }
 
+    fn named(&self) -> Option<&Named> {
+        self.named
+    }
+
+    fn list_failed(&self, failure: Failure, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        hand.gathered.tally.unread_directories += 1;
+        self.account.fail(failure, &mut hand.gathered, crew);
+    }
+
+    fn reach(
+        &self,
+        place: &Arc<Place>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        self.make_reachable(place, hand, crew)
+    }
+
     fn source(&self, root: u32) -> &dyn Store {
         &*self.roots[root as usize].source
     }
@@ -484,6 +509,9 @@ impl Visitor for CopyJob<'_> {
             let error = Op::Copy.failed(Cause::TargetInside);
             self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
             return Err(Skip);
+        }
+        if self.named.is_some() {
+            return self.make_reachable(place, hand, crew);
         }
         self.make_directory(place, metadata, hand, crew).map_err(|trouble| {
             hand.gathered.tally.unread_directories += 1;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Failure, Op, Side, Trouble};
 use crate::base::limits::FINISH_BATCH_DIRS;
 use crate::base::path::{self, RelPath};
 use crate::comm::Rank;
@@ -286,6 +286,10 @@ impl Visitor for DeleteJob<'_> {
 
     fn selection(&self) -> &Selection {
         self.selection
+    }
+
+    fn list_failed(&self, failure: Failure, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        self.account.fail(failure, hand, crew);
     }
 
     fn enter(

@@ -2,8 +2,10 @@
 //! and read back in pieces by any rank: [`source::ListSource`] gives paths, attributes and link targets to
 //! whatever tool wants them.
 
+pub mod named;
 pub mod ndjson;
 pub mod part;
+pub mod paths;
 pub mod read_part;
 pub mod rows;
 pub mod source;

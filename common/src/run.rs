@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod copy;
+pub mod named;
 pub mod sync;
 pub mod walk;
 

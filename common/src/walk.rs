@@ -8,6 +8,7 @@ pub mod account;
 pub mod batch;
 pub mod list;
 mod name_set;
+mod named;
 pub mod place;
 pub mod selection;
 
@@ -16,9 +17,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::limits;
 use crate::base::path::{Name, RelPath};
+use crate::lists::named::Named;
+use crate::lists::source::Piece;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
@@ -36,6 +39,8 @@ pub enum WalkTask {
     List(Arc<Place>),
     /// Deal with these names of a directory.
     Batch(Arc<Place>, NameBatch),
+    /// Deal with the entries that are named in this piece of a list.
+    Named(Piece),
 }
 
 /// What an operation does with the entries of a walk.
@@ -60,6 +65,24 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     fn is_staged(&self, _name: &Name) -> bool {
         false
     }
+
+    /// The entries that are dealt with instead of walking, where the operator has named them.
+    fn named(&self) -> Option<&Named> {
+        None
+    }
+
+    /// Makes sure that the counterpart of a directory is there, whose parents were not walked.
+    fn reach(
+        &self,
+        _place: &Arc<Place>,
+        _hand: &mut Self::Hand,
+        _crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        Ok(())
+    }
+
+    /// A list, or a part of it, cannot be read.
+    fn list_failed(&self, failure: Failure, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
 
     /// A directory was opened; called before any of its entries is visited. `Err` leaves its entries
     /// out.
@@ -136,6 +159,7 @@ pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &C
             Ok(dir) => visit_batch(visitor, &place, &dir, batch, hand, crew),
             Err(trouble) => visitor.unreadable(&place, trouble, hand, crew),
         },
+        WalkTask::Named(piece) => named::run(visitor, piece, hand, crew),
     }
 }
 
@@ -262,7 +286,11 @@ fn visit_batch<V: Visitor>(
                 if visited == Visited::NewDirectory {
                     child.set_trees(Trees::SourceOnly);
                 }
-                crew.push(WalkTask::List(Arc::new(child)).into());
+                if visitor.named().is_some() {
+                    named::enter(visitor, &Arc::new(child), hand, crew);
+                } else {
+                    crew.push(WalkTask::List(Arc::new(child)).into());
+                }
             }
             visited
         });

@@ -94,7 +94,7 @@ fn copy(
             link_dest: None,
         }];
         let selection = Selection::all();
-        let job = CopyJob::new(&roots, &options, &selection, rank);
+        let job = CopyJob::new(&roots, &options, &selection, None, rank);
         let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
         let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
         let settings = Settings { threads_max: 3, cpu_share: 3.0 };

@@ -25,6 +25,7 @@ use common::run::sync::SyncRequest;
 use common::store::posix::{OpenAs, PosixStore, Symlinks};
 use common::surface::cli::CommonArgs;
 use common::surface::filter_args::{FilterArgs, RuleArgs};
+use common::surface::named_args::NamedArgs;
 use common::surface::session::Session;
 use common::surface::team::Team;
 use trees::{Entry, Picture};
@@ -97,6 +98,7 @@ fn sync(
             },
             delete_max: None,
             filters: filters(exclude),
+            named: NamedArgs::default(),
         };
         common::run::sync::run(session, request, &quiet())
     })
@@ -118,6 +120,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
             outputs: Vec::new(),
         },
         filters: filters(None),
+        named: NamedArgs::default(),
         combined: Some(list.as_os_str().as_bytes().to_vec()),
         outputs: Vec::new(),
     };

@@ -11,6 +11,7 @@ use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
+use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,9 @@ pub struct Args {
 
     #[command(flatten)]
     filters: FilterArgs,
+
+    #[command(flatten)]
+    named: NamedArgs,
 
     #[command(flatten)]
     tuning: TuningArgs,
@@ -126,6 +130,7 @@ impl Args {
                     .collect(),
             },
             filters: self.filters.clone(),
+            named: self.named.clone(),
             combined: self.combined.clone().map(OsStringExt::into_vec),
             outputs: outputs.into_iter().map(|(_, file)| file).collect(),
         }

@@ -10,6 +10,7 @@ use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
+use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub struct Args {
 
     #[command(flatten)]
     filters: FilterArgs,
+
+    #[command(flatten)]
+    named: NamedArgs,
 
     #[command(flatten)]
     tuning: TuningArgs,
@@ -88,6 +92,7 @@ impl Args {
                 job: JobFacts::here(),
             },
             filters: self.filters.clone(),
+            named: self.named.clone(),
         }
     }
 }

@@ -10,6 +10,7 @@ use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
+use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,7 @@ pub struct Args {
     size_only: bool,
 
     /// Delete what only TARGET has, once all of SOURCE was read without an error
-    #[arg(short = 'D', long)]
+    #[arg(short = 'D', long, conflicts_with_all = ["input", "files_from"])]
     delete: bool,
 
     /// Delete nothing where it would be more than N entries (exit code 25)
@@ -69,6 +70,9 @@ pub struct Args {
 
     #[command(flatten)]
     filters: FilterArgs,
+
+    #[command(flatten)]
+    named: NamedArgs,
 
     #[command(flatten)]
     tuning: TuningArgs,
@@ -111,6 +115,7 @@ impl Args {
             },
             delete_max: self.max_delete,
             filters: self.filters.clone(),
+            named: self.named.clone(),
         }
     }
 

@@ -12,6 +12,7 @@ use common::sort::key::SortKeys;
 use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
 use common::surface::filter_args::FilterArgs;
+use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
 use common::usage::options::{Distribution, UsageOptions};
 use common::walk::list::harvest::{HarvestOptions, Listing};
@@ -86,6 +87,9 @@ pub struct Args {
     filters: FilterArgs,
 
     #[command(flatten)]
+    files: FilesFromArgs,
+
+    #[command(flatten)]
     pub common: CommonArgs,
 }
 
@@ -129,6 +133,10 @@ impl Args {
         if self.sort.is_some() && listing == Listing::None {
             return Err("--sort is for a list: add --print or --output FILE".to_owned());
         }
+        let named = NamedArgs::from(self.files.clone());
+        if !named.is_empty() && self.paths.len() != 1 {
+            return Err("--files-from names entries of one PATH; name one".to_owned());
+        }
         let bytes = |path: &Option<OsString>| path.clone().map(OsStringExt::into_vec);
         Ok(WalkRequest {
             paths: self.paths.iter().map(|path| path.clone().into_vec()).collect(),
@@ -138,6 +146,7 @@ impl Args {
             list: bytes(&self.output),
             report: bytes(&self.report),
             filters: self.filters.clone(),
+            named,
         })
     }
 

@@ -59,6 +59,8 @@ pub enum ListFault {
     OnePart,
     /// The name is taken by something that is no list.
     Occupied,
+    /// It names a path outside the source.
+    Outside,
 }
 
 impl ListFault {
@@ -70,6 +72,7 @@ impl ListFault {
             Self::Incomplete => "list-incomplete",
             Self::OnePart => "list-one-part",
             Self::Occupied => "list-occupied",
+            Self::Outside => "list-outside",
         }
     }
 }
@@ -86,6 +89,7 @@ impl fmt::Display for ListFault {
                 f.write_str("parts of the list are missing or belong to another list")
             }
             Self::OnePart => f.write_str("one part of a Parquet list; name its directory instead"),
+            Self::Outside => f.write_str("the list names a path outside the source"),
             Self::Occupied => f.write_str("exists and holds something else than a Parquet list"),
         }
     }

@@ -1,15 +1,20 @@
 //! Making a directory at the target before anything below it is copied.
 
-use std::sync::Arc;
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::CString;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, PoisonError};
 
 use super::policy;
 use super::sync::Sides;
 use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Error, Side, Trouble};
+use crate::base::path::RelPath;
 use crate::model::compare;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::Made;
+use crate::walk::Skip;
 use crate::walk::place::{Place, Trees};
 
 impl CopyJob<'_> {
@@ -48,7 +53,43 @@ impl CopyJob<'_> {
         {
             self.directories.add(place, &attributes);
         }
-        Self::copied(Kind::Directory, Kept::ALL, hand);
+        // One that is named may be reached from many places.
+        if place.is_fresh() || self.named.is_none() {
+            Self::copied(Kind::Directory, Kept::ALL, hand);
+        }
+        Ok(())
+    }
+
+    /// Makes a directory with all that is above it, each with its source's attributes, unless this rank
+    /// has done so: for entries that are named, not walked to.
+    pub(super) fn make_reachable(
+        &self,
+        place: &Arc<Place>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        // Others that need these directories wait until they are there.
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut path = RelPath::root();
+        let components: Vec<&[u8]> = place.path().components().collect();
+        for end in 0..=components.len() {
+            if end > 0 {
+                let name = CString::new(components[end - 1]).map_err(|_| Skip)?;
+                path = path.child(&name);
+            }
+            if reached.insert(hash_of(&path)) {
+                let place = Arc::new(Place::at(place.root(), path.clone()));
+                let source = &*self.root(&place).source;
+                let looked = place.source_dir(source).and_then(|dir| dir.metadata());
+                let made = looked
+                    .at(Side::Source)
+                    .and_then(|metadata| self.make_directory(&place, &metadata, hand, crew));
+                if let Err(trouble) = made {
+                    self.fail(&place, b"", trouble, hand, crew);
+                    return Err(Skip);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -67,8 +108,12 @@ impl CopyJob<'_> {
         let Some((parent, name)) = place.path().split_last() else {
             return Ok(if place.is_fresh() { Made::New } else { Made::Existed });
         };
-        if self.options.sync.is_some() && !place.is_fresh() {
-            return place.target_dir(self.target(place)).map(|_| Made::Existed);
+        let is_planned = self.options.dry_run && self.named.is_some();
+        if self.options.sync.is_some() && !place.is_fresh() && !is_planned {
+            match place.target_dir(self.target(place)) {
+                Err(error) if error.cause.is_vanished() && self.named.is_some() => {}
+                opened => return opened.map(|_| Made::Existed),
+            }
         }
         if self.options.dry_run && place.is_fresh() {
             return Ok(Made::New);
@@ -109,4 +154,11 @@ impl CopyJob<'_> {
         hand.gathered.tally.synced.repaired += 1;
         Ok(Some(Attributes::all_of(source, xattrs)))
     }
+}
+
+/// Two paths that collide would leave one directory unmade, which its entries would then say.
+fn hash_of(path: &RelPath) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }

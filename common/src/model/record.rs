@@ -76,6 +76,19 @@ impl Record<'_> {
         }
     }
 
+    /// The path below the root it was found from; empty for that root.
+    pub fn below_root(&self) -> &[u8] {
+        let path = trimmed(self.path);
+        let borders = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        match self.depth as usize {
+            0 => b"",
+            depth => {
+                let begin = borders.map(|(at, _)| at + 1).nth(depth - 1).unwrap_or(0);
+                &path[begin..]
+            }
+        }
+    }
+
     /// The directory that its bytes are counted in, and how deep that is: itself for a directory, the
     /// one it is in for others.
     pub fn directory(&self) -> (&[u8], u32) {

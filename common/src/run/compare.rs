@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{close, create, exit_of, select};
+use super::{close, create, exit_of, named, select};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::human_bytes;
@@ -15,6 +15,7 @@ use crate::model::line::json_path;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::compare::Method;
@@ -31,6 +32,8 @@ pub struct CompareRequest {
     pub options: CompareOptions,
     /// Which entries take part.
     pub filters: FilterArgs,
+    /// The entries to be dealt with, instead of walking.
+    pub named: NamedArgs,
     /// Where the line of each entry goes; standard output for `-`.
     pub combined: Option<Vec<u8>>,
     /// Where the lists go, in the order of the options' expressions.
@@ -43,6 +46,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let mut reporter = Reporter::new(session.tool, "compare", args, session.team.ranks);
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
+    };
+    let opened = match named::open(session, &request.named, &mut reporter) {
+        Ok(opened) => opened,
+        Err(exit) => return exit,
     };
     let lists_are_open = is_root.then(|| open_lists(request, &mut reporter));
     if !broadcast(session.mail, lists_are_open) {
@@ -57,8 +64,9 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         header(session, request, method, args, &mut reporter);
     }
     let rank = session.mail.comm().rank();
-    let job = CompareJob::new(&root, &request.options, &selection, rank);
-    let seeds = if is_root { vec![seed(&root).into()] } else { Vec::new() };
+    let job = CompareJob::new(&root, &request.options, &selection, opened.named.as_ref(), rank);
+    let walk = || if is_root { vec![seed(&root)] } else { Vec::new() };
+    let seeds = opened.seeds().unwrap_or_else(walk).into_iter().map(Into::into).collect();
     let settings = session.settings(args.threads);
     let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
     let summary = session.summarise(&job.tally(), counters).map(|mut summary| {

@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use serde_json::json;
 
+use super::named::{self, Opened};
 use super::{close, exit_of, select};
 use crate::base::error::Failure;
 use crate::base::exit::Exit;
@@ -22,9 +23,11 @@ use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
+use crate::walk::WalkTask;
 
 /// What a copy is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -37,6 +40,8 @@ pub struct CopyRequest {
     pub options: CopyOptions,
     /// Which entries take part.
     pub filters: FilterArgs,
+    /// The entries to be dealt with, instead of walking.
+    pub named: NamedArgs,
 }
 
 /// What a phase has counted on this rank.
@@ -49,6 +54,10 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
     };
+    let opened = match named::open(session, &request.named, &mut reporter) {
+        Ok(opened) => opened,
+        Err(exit) => return exit,
+    };
     let prepared = is_root.then(|| prepare(session, request, args, &mut reporter));
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
@@ -57,8 +66,10 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(roots) = open_everywhere(session, &plan, &options, &mut reporter) else {
         return Exit::Unusable;
     };
-    let job = CopyJob::new(&roots, &options, &selection, session.mail.comm().rank());
-    let (mut tally, mut counters) = copy_entries(session, &job, &plan, args, &mut reporter);
+    let rank = session.mail.comm().rank();
+    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
+    let (mut tally, mut counters) =
+        copy_entries(session, &job, (&plan, &opened), args, &mut reporter);
     let directories = job.into_leftovers().directories;
     let (more, finish) = finish_directories(session, &roots, directories, args, &mut reporter);
     tally.add(&more);
@@ -80,9 +91,18 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> (CopyPlan, CopyOptions) {
-    let CopyRequest { sources, target, mut options, .. } = request;
+    let CopyRequest { mut sources, target, mut options, named, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
-    let mut plan = plan::make(&sources, &target, &options);
+    let mut plan = CopyPlan::default();
+    if !named.is_empty() && sources.len() != 1 {
+        plan.refusals.push("entries that are named are of one SOURCE; name one".to_owned());
+    } else {
+        if !named.is_empty() {
+            // What is named is in it.
+            sources[0].push(b'/');
+        }
+        plan = plan::make(&sources, &target, &options);
+    }
     if !plan.refusals.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
         plan.roots.clear();
@@ -181,13 +201,15 @@ pub(super) fn open_everywhere(
 pub(super) fn copy_entries(
     session: &mut Session<'_, '_>,
     job: &CopyJob<'_>,
-    plan: &CopyPlan,
+    (plan, opened): (&CopyPlan, &Opened),
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Phase {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let roots = plan.roots.iter().zip(0..).filter(|_| is_root);
-    let seeds = roots.flat_map(|(root, index)| root.seeds(index)).collect();
+    let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
+    let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();
+    let seeds = opened.seeds().map_or_else(walk, named);
     let settings = session.settings(args.threads);
     let counters = engine::run(job, seeds, reporter, session.mail, settings);
     reporter.phase_ended();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::copy::{Phase, copy_entries, finish_directories, open_everywhere};
-use super::{close, exit_of, select};
+use super::{close, exit_of, named, select};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::{human_bytes, human_count};
@@ -23,6 +23,7 @@ use crate::model::tally::Tally;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
@@ -41,6 +42,8 @@ pub struct SyncRequest {
     pub delete_max: Option<u64>,
     /// Which entries take part.
     pub filters: FilterArgs,
+    /// The entries to be dealt with, instead of walking.
+    pub named: NamedArgs,
 }
 
 /// Runs a synchronisation on all ranks.
@@ -49,6 +52,10 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let mut reporter = Reporter::new(session.tool, "sync", args, session.team.ranks);
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
+    };
+    let opened = match named::open(session, &request.named, &mut reporter) {
+        Ok(opened) => opened,
+        Err(exit) => return exit,
     };
     let delete_max = request.delete_max;
     let prepared = is_root.then(|| prepare(session, request, args, &mut reporter));
@@ -59,8 +66,9 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let Some(roots) = open_everywhere(session, &plan, &options, &mut reporter) else {
         return Exit::Unusable;
     };
-    let job = CopyJob::new(&roots, &options, &selection, session.mail.comm().rank());
-    let phase = copy_entries(session, &job, &plan, args, &mut reporter);
+    let rank = session.mail.comm().rank();
+    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
+    let phase = copy_entries(session, &job, (&plan, &opened), args, &mut reporter);
     let leftovers = job.into_leftovers();
     let mut sync = Sync { session, roots: &roots, options: &options, args, phase };
     let verdict = sync.clean_up(leftovers, &selection, delete_max, &mut reporter);

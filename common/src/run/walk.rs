@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{close, exit_of, select};
+use super::{close, exit_of, named, select};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::comm::Rank;
@@ -18,6 +18,7 @@ use crate::sched::engine;
 use crate::store::posix::Symlinks;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::describe_team;
@@ -43,6 +44,8 @@ pub struct WalkRequest {
     pub report: Option<Vec<u8>>,
     /// Which entries take part.
     pub filters: FilterArgs,
+    /// The entries to be dealt with, instead of walking.
+    pub named: NamedArgs,
 }
 
 /// What rank 0 tells the others once everything is open.
@@ -60,6 +63,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let mut reporter = Reporter::new(session.tool, verb, args, session.team.ranks);
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
+    };
+    let entries = match named::open(session, &request.named, &mut reporter) {
+        Ok(entries) => entries,
+        Err(exit) => return exit,
     };
     let Some((input, failed)) = input::open(session, request, &mut reporter) else {
         return Exit::Unusable;
@@ -81,8 +88,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let began = Instant::now();
     let counters = match &input {
         Input::Trees(roots) => {
-            let first = if is_root { seeds(roots) } else { Vec::new() };
-            let job = ListJob::new(roots, request.symlinks, &selection, &harvest);
+            let walk = || if is_root { seeds(roots) } else { Vec::new() };
+            let first = entries.seeds().unwrap_or_else(walk);
+            let named = entries.named.as_ref();
+            let job = ListJob::new(roots, request.symlinks, &selection, named, &harvest);
             engine::run(&job, first, &mut reporter, session.mail, settings)
         }
         Input::List(source, pieces) => {

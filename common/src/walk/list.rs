@@ -13,6 +13,7 @@ use super::{Skip, Visit, Visited, Visitor, WalkTask};
 use crate::base::error::{Error, Failure, Side, Trouble};
 use crate::base::path;
 use crate::comm::Rank;
+use crate::lists::named::Named;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::notice::Notice;
 use crate::model::placement::Given;
@@ -78,6 +79,7 @@ pub struct ListJob<'c> {
     roots: &'c [WalkRoot],
     symlinks: Symlinks,
     selection: &'c Selection,
+    named: Option<&'c Named>,
     harvest: &'c Harvest,
 }
 
@@ -87,9 +89,10 @@ impl<'c> ListJob<'c> {
         roots: &'c [WalkRoot],
         symlinks: Symlinks,
         selection: &'c Selection,
+        named: Option<&'c Named>,
         harvest: &'c Harvest,
     ) -> Self {
-        Self { roots, symlinks, selection, harvest }
+        Self { roots, symlinks, selection, named, harvest }
     }
 
     fn fail(
@@ -186,6 +189,15 @@ impl Job for ListJob<'_> {
 impl Visitor for ListJob<'_> {
     fn selection(&self) -> &Selection {
         self.selection
+    }
+
+    fn named(&self) -> Option<&Named> {
+        self.named
+    }
+
+    fn list_failed(&self, failure: Failure, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
+        hand.gathered.tally.unread_directories += 1;
+        self.harvest.account.fail(failure, &mut hand.gathered, crew);
     }
 
     fn source(&self, root: u32) -> &dyn Store {

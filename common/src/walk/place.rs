@@ -90,6 +90,11 @@ impl Place {
         Self::new(root, RelPath::root())
     }
 
+    /// The directory of that path below a root.
+    pub fn at(root: u32, path: RelPath) -> Self {
+        Self::new(root, path)
+    }
+
     fn new(root: u32, path: RelPath) -> Self {
         Self {
             root,

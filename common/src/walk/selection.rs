@@ -6,7 +6,7 @@ use crate::base::error::Error;
 use crate::base::path::{self, Name};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::filter::{Filter, FilterOptions};
-use crate::model::record::{Record, trimmed};
+use crate::model::record::Record;
 use crate::store::Dir;
 use crate::walk::place::Place;
 
@@ -64,19 +64,18 @@ impl Selection {
         if self.filter.is_trivial() {
             return true;
         }
-        let path = trimmed(record.path);
-        let depth = record.depth as usize;
-        let borders = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
-        let root_ends = match depth {
-            0 => return self.filter.admits(record.metadata),
-            _ => borders.map(|(at, _)| at + 1).nth(depth - 1).unwrap_or(0),
-        };
-        let below = &path[root_ends..];
-        let ends = below.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let is_directory = record.metadata.kind == Kind::Directory;
-        ends.into_iter().all(|end| self.filter.admits_path(&below[..end], true))
+        self.admits_below(record.below_root(), is_directory) && self.filter.admits(record.metadata)
+    }
+
+    /// Whether a path that was not walked to takes part: it, and every directory above it.
+    pub fn admits_below(&self, below: &[u8], is_directory: bool) -> bool {
+        if self.filter.is_trivial() || below.is_empty() {
+            return true;
+        }
+        let mut borders = below.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        borders.all(|(end, _)| self.filter.admits_path(&below[..end], true))
             && self.filter.admits_path(below, is_directory)
-            && self.filter.admits(record.metadata)
     }
 
     /// Whether entries must be looked at to know whether they take part.

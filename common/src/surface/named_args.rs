@@ -1,0 +1,62 @@
+//! Command-line options that name entries, so that no tree is walked.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+/// Options that name entries.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Filters")]
+pub struct NamedArgs {
+    /// Take the entries of LIST, which dwalk has written, instead of walking the source; they are
+    /// looked for below the source at the paths they had below the root they were found from
+    #[arg(short, long, value_name = "LIST", conflicts_with = "files_from")]
+    input: Option<OsString>,
+
+    #[command(flatten)]
+    files: FilesFromArgs,
+}
+
+/// Those of them that dwalk has, too.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Filters")]
+pub struct FilesFromArgs {
+    /// Take the paths in FILE, one a line and below the source, instead of walking; a directory is
+    /// taken without what is in it
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<OsString>,
+
+    /// The paths of --files-from end in NUL, not in a newline
+    #[arg(long, requires = "files_from")]
+    from0: bool,
+}
+
+impl From<FilesFromArgs> for NamedArgs {
+    fn from(files: FilesFromArgs) -> Self {
+        Self { input: None, files }
+    }
+}
+
+impl NamedArgs {
+    /// Nothing is named.
+    pub fn is_empty(&self) -> bool {
+        self.input.is_none() && self.files.files_from.is_none()
+    }
+
+    /// The list.
+    pub fn input(&self) -> Option<Vec<u8>> {
+        self.input.clone().map(OsStringExt::into_vec)
+    }
+
+    /// The file of paths.
+    pub fn files_from(&self) -> Option<Vec<u8>> {
+        self.files.files_from.clone().map(OsStringExt::into_vec)
+    }
+
+    /// What its paths end in.
+    pub fn separator(&self) -> u8 {
+        if self.files.from0 { 0 } else { b'\n' }
+    }
+}
