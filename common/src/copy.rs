@@ -95,8 +95,10 @@ pub struct CopyJob<'c> {
     directories: DirectoryRecords,
     /// What only the target has.
     extras: Extras,
-    /// Trees that were moved aside for a file or link of the source.
-    replaced_trees: Extras,
+    /// Files and links whose names directories of the target have, until those are deleted.
+    deferred: Extras,
+    /// What could be deleted was deleted.
+    is_after_deletion: bool,
     /// Groups of this user.
     own_groups: Vec<u32>,
 }
@@ -115,8 +117,8 @@ pub struct Leftovers {
     pub directories: DirectoryRecords,
     /// What only the target has.
     pub extras: Extras,
-    /// Trees that were moved aside for a file or link of the source.
-    pub replaced: Extras,
+    /// Files and links that can be copied only when directories of their names are deleted.
+    pub deferred: Extras,
 }
 
 /// What one thread keeps.
@@ -156,7 +158,8 @@ impl<'c> CopyJob<'c> {
             large: Chunked::default(),
             directories: DirectoryRecords::default(),
             extras: Extras::default(),
-            replaced_trees: Extras::default(),
+            deferred: Extras::default(),
+            is_after_deletion: false,
             own_groups: own_groups(),
         }
     }
@@ -166,13 +169,16 @@ impl<'c> CopyJob<'c> {
         self.account.tally()
     }
 
+    /// For the entries that had to wait until directories in their way were deleted.
+    #[must_use]
+    pub fn after_deletion(mut self) -> Self {
+        self.is_after_deletion = true;
+        self
+    }
+
     /// What is left to be done at the end.
     pub fn into_leftovers(self) -> Leftovers {
-        Leftovers {
-            directories: self.directories,
-            extras: self.extras,
-            replaced: self.replaced_trees,
-        }
+        Leftovers { directories: self.directories, extras: self.extras, deferred: self.deferred }
     }
 
     fn root(&self, place: &Place) -> &CopyRoot {
@@ -228,7 +234,11 @@ impl<'c> CopyJob<'c> {
         let below = path::join(place.path().as_bytes(), name);
         let failure = account::failure(trouble.side, shown, &below, trouble.error);
         self.account.fail(failure, &mut hand.gathered, crew);
-        if trouble.side == Side::Target && trouble.error.cause.is_full() {
+        if trouble.side == Side::Target
+            && trouble.error.cause.is_full()
+            // Room for extended attributes is an inode's own.
+            && trouble.error.op != Op::SetXattrs
+        {
             hand.gathered.tally.given_up += 1;
             crew.stop_job();
         }
@@ -251,8 +261,8 @@ impl<'c> CopyJob<'c> {
             looked => looked.at(Side::Target)?,
         };
         match (old.kind, &self.options.sync) {
-            (Kind::Directory, Some(sync)) if sync.delete => Ok(Some(old)),
-            (Kind::Directory, Some(_)) if Self::is_empty_tree(entry, target)? => Ok(Some(old)),
+            // A dry run has only said that it would be deleted.
+            (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
             (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
             (Kind::Directory, None) => refuse(Cause::KindDiffers),
             (Kind::Fifo | Kind::Socket | Kind::Device, None) => refuse(Cause::NotReplaceable),
@@ -266,30 +276,6 @@ impl<'c> CopyJob<'c> {
         let dir = target.open_dir(entry.name).at(Side::Target)?;
         dir.list(&mut |_, _| is_empty = false).at(Side::Target)?;
         Ok(is_empty)
-    }
-
-    /// Gives something its name. A directory that has it is moved aside just before, and back where that
-    /// fails; it goes when all is done.
-    fn take_name<T>(
-        &self,
-        place: &Place,
-        name: &Name,
-        old: Option<&Metadata>,
-        take: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<T, Trouble> {
-        if old.is_none_or(|old| old.kind != Kind::Directory) {
-            return take().at(Side::Target);
-        }
-        let target = place.target_dir(self.target(place)).at(Side::Target)?;
-        let aside = self.staged_name();
-        target.rename(name, &aside).at(Side::Target)?;
-        let taken = take();
-        if taken.is_ok() {
-            self.replaced_trees.add(place, &aside, Hint::Directory);
-        } else {
-            let _ = target.rename(&aside, name);
-        }
-        taken.at(Side::Target)
     }
 
     /// Before anything changes in a directory that was there: it is made writable, and its attributes

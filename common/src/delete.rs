@@ -5,13 +5,12 @@
 
 pub mod permit;
 
-use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Cause, Failure, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::limits::FINISH_BATCH_DIRS;
 use crate::base::path::{self, RelPath};
 use crate::comm::Rank;
@@ -23,7 +22,7 @@ use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
-use crate::store::{Dir, Store};
+use crate::store::Store;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::{Place, Trees};
 use crate::walk::selection::Selection;
@@ -40,8 +39,16 @@ pub enum Mode {
     Plan(LineFormat),
 }
 
+/// rmdir(2) finds something in the directory, or a mount on it.
+const STILL_FULL: i32 = libc::ENOTEMPTY;
+
+fn identity_of_source(root: &CopyRoot) -> Option<(u64, u64)> {
+    let metadata = root.source.open_dir(&RelPath::root()).and_then(|dir| dir.metadata()).ok()?;
+    Some((metadata.device, metadata.inode))
+}
+
 /// Index of a root, and a path below it.
-type RootedPath = (u32, Vec<u8>);
+pub type RootedPath = (u32, Vec<u8>);
 
 /// A piece of the deletion.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,8 +72,12 @@ pub struct DeleteJob<'c> {
     mode: Mode,
     is_superuser: bool,
     account: Account,
-    /// Directories met, by depth: root and path.
+    /// Directories met, by depth.
     met: Mutex<BTreeMap<u32, Vec<RootedPath>>>,
+    /// Directories in which something stays, and after all ranks have met theirs all above them, too.
+    kept: Mutex<HashSet<RootedPath>>,
+    /// Device and inode of the sources: they are not deleted, however the walk comes to them.
+    sources: HashSet<(u64, u64)>,
     /// Directories that stay, and whose attributes the deletion has changed.
     changed: DirectoryRecords,
 }
@@ -86,6 +97,8 @@ impl<'c> DeleteJob<'c> {
             is_superuser,
             account: Account::default(),
             met: Mutex::default(),
+            kept: Mutex::default(),
+            sources: roots.iter().filter_map(identity_of_source).collect(),
             changed: DirectoryRecords::default(),
         }
     }
@@ -99,6 +112,25 @@ impl<'c> DeleteJob<'c> {
     pub fn depths(&self) -> Vec<u32> {
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         met.keys().copied().collect()
+    }
+
+    /// Directories in which something stays, as far as this rank has met them.
+    pub fn kept(&self) -> Vec<RootedPath> {
+        self.lock_kept().iter().cloned().collect()
+    }
+
+    /// Takes over what all ranks have met: what is above a directory that stays, stays too.
+    pub fn keep(&self, of_all_ranks: Vec<RootedPath>) {
+        let mut kept = self.lock_kept();
+        for (root, path) in of_all_ranks {
+            let borders = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            kept.extend(borders.map(|(end, _)| (root, path[..end].to_vec())));
+            kept.insert((root, path));
+        }
+    }
+
+    fn lock_kept(&self) -> MutexGuard<'_, HashSet<RootedPath>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directories of that depth, as tasks.
@@ -180,14 +212,14 @@ impl<'c> DeleteJob<'c> {
             Hint::Symlink => Kind::Symlink,
             _ => {
                 let metadata = entry.dir.stat(entry.name).at(Side::Target)?;
-                if !self.selection.admits(&metadata) {
+                if metadata.kind != Kind::Directory && !self.selection.admits(&metadata) {
+                    self.left_out(entry.place);
                     return Ok(Visited::NOTHING_MOVED);
                 }
                 metadata.kind
             }
         };
         if kind == Kind::Directory {
-            self.before_change(entry.place)?;
             return Ok(Visited::Directory);
         }
         let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
@@ -201,37 +233,49 @@ impl<'c> DeleteJob<'c> {
         Ok(Visited::NOTHING_MOVED)
     }
 
-    fn remove_directory(
-        &self,
-        (root, path): &RootedPath,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
-    ) {
-        let removed = self
-            .parent_of(*root, path)
-            .and_then(|(parent, name)| parent.remove(&name, Kind::Directory).at(Side::Target));
-        match removed {
-            Ok(()) => {
-                self.count(*root, path, Kind::Directory, hand, crew);
+    fn remove_directory(&self, directory: &RootedPath, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        let (root, path) = directory;
+        if self.lock_kept().contains(directory) {
+            hand.tally.synced.protected += 1;
+        } else if self.mode != Mode::Delete {
+            self.count(*root, path, Kind::Directory, hand, crew);
+        } else {
+            match self.remove_empty(*root, path) {
+                Ok(()) => hand.tally.synced.deleted.count(Kind::Directory),
+                // What is in it was reported already.
+                Err(Trouble { error: Error { cause: Cause::System(STILL_FULL), .. }, .. }) => {
+                    hand.tally.synced.protected += 1;
+                }
+                Err(trouble) => self.fail(*root, path, trouble, hand, crew),
             }
-            // Something in it is protected, or was reported already.
-            Err(trouble)
-                if matches!(
-                    trouble.error.cause,
-                    Cause::System(libc::ENOTEMPTY | libc::EEXIST | libc::EBUSY)
-                ) =>
-            {
-                hand.tally.synced.protected += 1;
-            }
-            Err(trouble) => self.fail(*root, path, trouble, hand, crew),
         }
     }
 
-    fn parent_of(&self, root: u32, path: &[u8]) -> Result<(Arc<dyn Dir>, CString), Trouble> {
+    fn remove_empty(&self, root: u32, path: &[u8]) -> Result<(), Trouble> {
         let torn = || Op::Remove.errno(libc::EINVAL);
         let path = RelPath::checked(path).ok_or_else(torn).at(Side::Target)?;
         let (parent, name) = path.split_last().ok_or_else(torn).at(Side::Target)?;
-        Ok((self.target_store(root).open_dir(&parent).at(Side::Target)?, name))
+        let place = Place::at(root, parent);
+        // One that the source has, too, stays.
+        let in_source = self.roots[root as usize].source.open_dir(place.path());
+        place.set_trees(if in_source.is_ok() { Trees::TargetBelow } else { Trees::TargetOnly });
+        self.before_change(&place)?;
+        let dir = place.target_dir(self.target_store(root)).at(Side::Target)?;
+        dir.remove(&name, Kind::Directory).at(Side::Target)
+    }
+
+    /// Mount points stay, and the source, however it can be reached here.
+    fn must_stay(&self, place: &Place, metadata: &Metadata) -> Result<bool, Trouble> {
+        let root = self.target_store(place.root());
+        let dir = place.target_dir(root).at(Side::Target)?;
+        let of_root = root.open_dir(&RelPath::root()).at(Side::Target)?.mount();
+        if dir.mount() != of_root {
+            return Ok(true);
+        }
+        if self.sources.contains(&(metadata.device, metadata.inode)) {
+            return Err(Op::Remove.failed(Cause::SourceInside)).at(Side::Target);
+        }
+        Ok(false)
     }
 }
 
@@ -295,19 +339,31 @@ impl Visitor for DeleteJob<'_> {
     fn enter(
         &self,
         place: &Arc<Place>,
-        _metadata: &Metadata,
+        metadata: &Metadata,
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
-        let path = place.path().as_bytes();
-        if self.mode == Mode::Delete {
-            let depth = place.path().components().count() as u32;
-            let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-            met.entry(depth).or_default().push((place.root(), path.to_vec()));
-        } else {
-            self.count(place.root(), path, Kind::Directory, hand, crew);
+        let entry = (place.root(), place.path().as_bytes().to_vec());
+        match self.must_stay(place, metadata) {
+            Ok(false) => {}
+            stays => {
+                if let Err(trouble) = stays {
+                    self.fail(place.root(), place.path().as_bytes(), trouble, hand, crew);
+                }
+                self.lock_kept().insert(entry.clone());
+            }
         }
-        Ok(())
+        let is_kept = self.lock_kept().contains(&entry);
+        let depth = place.path().depth() as u32;
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.entry(depth).or_default().push(entry);
+        if is_kept { Err(Skip) } else { Ok(()) }
+    }
+
+    fn left_out(&self, place: &Place) {
+        if place.trees() == Trees::TargetOnly {
+            self.lock_kept().insert((place.root(), place.path().as_bytes().to_vec()));
+        }
     }
 
     fn visit(&self, entry: &Visit<'_>, hand: &mut Gathered, crew: &Crew<'_, Self>) -> Visited {

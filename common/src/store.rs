@@ -86,9 +86,6 @@ pub trait Dir: Send + Sync {
     /// Removes an entry; a directory only when it is empty.
     fn remove(&self, name: &Name, kind: Kind) -> Result<()>;
 
-    /// Gives an entry another name in this directory.
-    fn rename(&self, from: &Name, to: &Name) -> Result<()>;
-
     /// Makes an entry of this directory one more name of the file that has this name in another one.
     /// False where the two cannot share it.
     fn link_from(&self, _other: &dyn Dir, _name: &Name) -> Result<bool> {
@@ -97,6 +94,12 @@ pub trait Dir: Send + Sync {
 
     /// The kernel's handle, where there is one.
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Which mount the directory was reached through, where there is such a thing: one file system may
+    /// show in several places.
+    fn mount(&self) -> Option<u64> {
         None
     }
 

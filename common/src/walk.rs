@@ -66,6 +66,9 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         false
     }
 
+    /// A name of a directory takes no part.
+    fn left_out(&self, _place: &Place) {}
+
     /// The entries that are dealt with instead of walking, where the operator has named them.
     fn named(&self) -> Option<&Named> {
         None
@@ -222,8 +225,11 @@ fn list_names<V: Visitor>(
 ) -> Result<(), Trouble> {
     let mut batch = NameBatch::default();
     let listed = dir.list(&mut |name, hint| {
-        if !takes_part(name, hint) || !visitor.selection().admits_name(place, &**dir, name, hint) {
+        if !takes_part(name, hint) {
             return;
+        }
+        if !visitor.selection().admits_name(place, &**dir, name, hint) {
+            return visitor.left_out(place);
         }
         batch.push(name, hint);
         if batch.len() >= limits::BATCH_NAMES_MAX {
@@ -250,6 +256,11 @@ fn list_extras<V: Visitor>(
     crew: &Crew<'_, V>,
 ) -> Result<(), Trouble> {
     let dir = target_dir(visitor, place)?;
+    let metadata = dir.metadata().at(Side::Target)?;
+    let device = visitor.target(place.root()).map_or(Ok(metadata.device), Store::device);
+    if visitor.selection().stops_at(&metadata, device) {
+        return Ok(());
+    }
     let extras = Arc::new(place.extras());
     let is_extra = |name: &Name, _| !names.contains(name) && !visitor.is_staged(name);
     list_names(visitor, &extras, &dir, is_extra, hand, crew)

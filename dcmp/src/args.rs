@@ -94,8 +94,8 @@ fn checked_field(text: &str) -> Result<String, String> {
 
 fn checked_output(text: &str) -> Result<String, String> {
     match parse_output(text.as_bytes())? {
-        (_, Some(_)) => Ok(text.to_owned()),
-        (_, None) => Err(format!("name a file: {text}:FILE")),
+        (_, Some(file)) if file != b"-" => Ok(text.to_owned()),
+        (_, _) => Err(format!("name a file: {text}:FILE")),
     }
 }
 

@@ -132,7 +132,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(errno) => f.write_str(&errno_words(*errno)),
-            Self::Changed => f.write_str("changed while it was being copied"),
+            Self::Changed => f.write_str("changed meanwhile"),
             Self::KindDiffers => {
                 f.write_str("one is a directory and the other is not; move the target away first")
             }

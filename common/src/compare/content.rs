@@ -41,14 +41,43 @@ pub(crate) fn is_same_extent(
     Ok(true)
 }
 
+/// Whether two files hold the same up to where they end, whatever size they claim.
+pub(crate) fn is_same_to_end(
+    source: &dyn SourceFile,
+    target: &dyn SourceFile,
+    buffers: &mut Buffers,
+) -> std::result::Result<bool, Trouble> {
+    let mut at = 0;
+    loop {
+        let from_source = read_most(source, &mut buffers.source, at).at(Side::Source)?;
+        let from_target = read_most(target, &mut buffers.target, at).at(Side::Target)?;
+        if buffers.source[..from_source] != buffers.target[..from_target] {
+            return Ok(false);
+        }
+        if from_source == 0 {
+            return Ok(true);
+        }
+        at += from_source as u64;
+    }
+}
+
 /// Fills the buffer: a read may return less than was asked for.
 fn read_all(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<()> {
+    if read_most(file, buffer, offset)? == buffer.len() {
+        Ok(())
+    } else {
+        Err(Op::Compare.failed(Cause::Changed))
+    }
+}
+
+/// Fills the buffer as far as the file goes; returns how far.
+fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], offset + filled as u64)? {
-            0 => return Err(Op::Compare.failed(Cause::Changed)),
+            0 => break,
             count => filled += count,
         }
     }
-    Ok(())
+    Ok(filled)
 }

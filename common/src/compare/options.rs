@@ -46,7 +46,13 @@ impl CompareOptions {
     /// All that must be looked at.
     pub fn compared(&self) -> Fields {
         let needed = self.outputs.iter().map(|(expression, _)| expression.needs());
-        needed.fold(self.counted.union(Fields::TYPE), Fields::union)
+        let mut compared = needed.fold(self.counted.union(Fields::TYPE), Fields::union);
+        if compared.contains(Fields::CONTENT) {
+            // They tell of other content, whether they count themselves or not.
+            compared = compared.union(Fields::SIZE).union(Fields::LINK);
+            compared.insert(if self.lite { Fields::MTIME } else { Fields::NONE });
+        }
+        compared
     }
 
     /// Whether any extended attribute must be looked at.

@@ -78,7 +78,7 @@ impl CompareJob<'_> {
         if findings.presence == Presence::OnlyTarget {
             hand.gathered.tally.examined += 1;
         }
-        let differing = findings.differing.intersection(counted);
+        let differing = findings.counted(counted);
         let symbol = match findings.presence {
             Presence::OnlySource => '+',
             Presence::OnlyTarget => '-',

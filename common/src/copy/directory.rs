@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::policy;
 use super::sync::Sides;
 use super::{CopyHand, CopyJob};
-use crate::base::error::{At, Error, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Side, Trouble};
 use crate::base::path::RelPath;
 use crate::model::compare;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
@@ -79,6 +79,10 @@ impl CopyJob<'_> {
             }
             if reached.insert(hash_of(&path)) {
                 let place = Arc::new(Place::at(place.root(), path.clone()));
+                if path.is_root() && self.root(&place).target_metadata.is_none() {
+                    // A dry run into what does not exist.
+                    place.set_trees(Trees::SourceOnly);
+                }
                 let source = &*self.root(&place).source;
                 let looked = place.source_dir(source).and_then(|dir| dir.metadata());
                 let made = looked
@@ -119,7 +123,15 @@ impl CopyJob<'_> {
             return Ok(Made::New);
         }
         let mode = policy::making_mode(self.options, metadata);
-        place.target_parent(self.target(place), &parent)?.make_dir(&name, mode)
+        let parent = place.target_parent(self.target(place), &parent)?;
+        match parent.make_dir(&name, mode) {
+            // Not before now, when the source's directory is open and will be read.
+            Err(error) if error.cause == Cause::KindDiffers && self.options.sync.is_some() => {
+                parent.remove(&name, parent.stat(&name)?.kind)?;
+                parent.make_dir(&name, mode)
+            }
+            other => other,
+        }
     }
 
     /// A directory that its own owner may not write to is opened for the time of the copy. Returns the

@@ -1,4 +1,5 @@
-//! Entries to be deleted, remembered until it is known whether they may be.
+//! Entries remembered for later: those to be deleted, until it is known whether they may be, and those
+//! that can be copied only after that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,17 +35,18 @@ impl Extras {
             _ => {
                 let mut names = NameBatch::default();
                 names.push(name, hint);
-                let place = place.path_only();
-                // The directory itself stays.
-                place.set_trees(Trees::TargetBelow);
-                batches.push((Arc::new(place), names));
+                batches.push((Arc::new(place.path_only()), names));
             }
         }
     }
 
-    /// As pieces of a walk.
-    pub(crate) fn into_tasks(self) -> Vec<WalkTask> {
+    /// As pieces of a walk, in directories that are in these trees.
+    pub(crate) fn into_tasks(self, trees: Trees) -> Vec<WalkTask> {
         let batches = self.batches.into_inner().unwrap_or_else(PoisonError::into_inner);
-        batches.into_iter().map(|(place, names)| WalkTask::Batch(place, names)).collect()
+        let task = |(place, names): (Arc<Place>, NameBatch)| {
+            place.set_trees(trees);
+            WalkTask::Batch(place, names)
+        };
+        batches.into_iter().map(task).collect()
     }
 }

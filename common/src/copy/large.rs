@@ -126,7 +126,7 @@ impl CopyJob<'_> {
         match self.large.end(file) {
             Some((Large::Copy(file), outcome)) => {
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                match self.commit_large(file, outcome) {
+                match Self::commit_large(file, outcome) {
                     Ok(kept) => Self::copied(Kind::File, kept, hand),
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
@@ -188,20 +188,18 @@ impl CopyJob<'_> {
     }
 
     /// Gives the complete file its name; removes what was staged where anything went wrong.
-    fn commit_large(&self, file: LargeCopy, outcome: Outcome) -> Result<Kept, Trouble> {
+    fn commit_large(file: LargeCopy, outcome: Outcome) -> Result<Kept, Trouble> {
         let unchanged = match outcome {
             Outcome::Failed(trouble) => Err(trouble),
             Outcome::Done | Outcome::Differs => file.check(),
         };
-        let LargeCopy { place, name, staged, new, .. } = file;
+        let LargeCopy { staged, new, .. } = file;
         if let Err(trouble) = unchanged {
             // The first error is the one to report.
             let _ = staged.abandon();
             return Err(trouble);
         }
-        let target_name = self.target_name(&place, &name);
-        let old = new.replaced.as_ref();
-        self.take_name(&place, target_name, old, || staged.commit(&new.attributes))
+        staged.commit(&new.attributes).at(Side::Target)
     }
 
     /// What was given up because the job stops is not a failure of its own: the cause was reported.

@@ -35,8 +35,7 @@ impl CopyJob<'_> {
             name: self.target_name(entry.place, entry.name),
             attributes: policy::of_link(self.options, &metadata),
         };
-        let take = || target.make_symlink(&link);
-        let kept = self.take_name(entry.place, link.name, replaced.as_ref(), take)?;
+        let kept = target.make_symlink(&link).at(Side::Target)?;
         Self::copied(Kind::Symlink, kept, hand);
         Ok(Visited::NOTHING_MOVED)
     }

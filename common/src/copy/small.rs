@@ -39,12 +39,12 @@ impl CopyJob<'_> {
             crew,
         );
         if metadata.size_bytes > self.options.chunk_bytes && !self.options.dry_run {
-            let new = NewFile { metadata, attributes, replaced };
+            let new = NewFile { metadata, attributes };
             self.begin_large(entry, source, &*target, new, crew)?;
             // Nothing was moved yet, but this file is work enough: others may take the rest.
             return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
         }
-        let copy = WholeFile { source: &*source, target: &*target, attributes, replaced };
+        let copy = WholeFile { source: &*source, target: &*target, attributes };
         let (moved_bytes, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
                 let again = source.metadata().at(Side::Source)?;
@@ -84,8 +84,7 @@ impl CopyJob<'_> {
                 return Err(trouble);
             }
         };
-        let old = copy.replaced.as_ref();
-        let kept = self.take_name(entry.place, name, old, || staged.commit(&copy.attributes))?;
+        let kept = staged.commit(&copy.attributes).at(Side::Target)?;
         hand.gathered.tally.copied_bytes += size_bytes;
         Ok((size_bytes, kept))
     }
@@ -96,8 +95,6 @@ struct WholeFile<'f> {
     source: &'f dyn SourceFile,
     target: &'f dyn Dir,
     attributes: Attributes,
-    /// What has its name now.
-    replaced: Option<Metadata>,
 }
 
 /// A file to be made.
@@ -106,8 +103,6 @@ pub(super) struct NewFile {
     pub metadata: Metadata,
     /// What it gets.
     pub attributes: Attributes,
-    /// What has its name now.
-    pub replaced: Option<Metadata>,
 }
 
 impl WholeFile<'_> {

@@ -65,13 +65,13 @@ impl CopyJob<'_> {
         let target = self.at_target(entry)?;
         match (source, target) {
             (_, None) if rules.existing => Ok(Self::keep_back(source.as_ref(), hand)),
-            (None, target) => self.sync_directory(entry, target, hand, crew),
+            (None, target) => self.sync_directory(rules, entry, target, hand, crew),
             (Some(source), _) if source.kind == Kind::Directory => {
-                self.sync_directory(entry, target, hand, crew)
+                self.sync_directory(rules, entry, target, hand, crew)
             }
             (Some(source), None) => {
                 self.before_change(entry.place)?;
-                if self.link_unchanged(entry, &source, hand, crew)? {
+                if self.link_unchanged(rules, entry, &source, hand, crew)? {
                     return Ok(Visited::NOTHING_MOVED);
                 }
                 self.visit_kind(entry, source.kind, hand, crew)
@@ -98,6 +98,7 @@ impl CopyJob<'_> {
     /// A directory is made, or what has its name makes way, before it is entered.
     fn sync_directory(
         &self,
+        rules: &SyncOptions,
         entry: &Visit<'_>,
         target: Option<Metadata>,
         hand: &mut CopyHand,
@@ -106,11 +107,12 @@ impl CopyJob<'_> {
         if target.is_some_and(|target| target.kind == Kind::Directory) {
             return Ok(Visited::Directory);
         }
+        if rules.ignore_existing && target.is_some() {
+            return Ok(Self::keep_back(None, hand));
+        }
         self.before_change(entry.place)?;
-        if let Some(target) = target {
+        if target.is_some() {
             self.plan_line("remove", entry.place, entry.name.to_bytes(), hand, crew);
-            let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
-            dir.remove(entry.name, target.kind).at(Side::Target)?;
         }
         Ok(Visited::NewDirectory)
     }
@@ -125,13 +127,17 @@ impl CopyJob<'_> {
     ) -> Result<Visited, Trouble> {
         let Sides { source, target } = sides;
         if source.is_same_file(target) {
-            return Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target);
+            // One more name of the source itself: nothing can be more equal.
+            return self.satisfy(Need::Nothing, entry, source, hand, crew);
         }
         let is_file = source.kind == Kind::File && target.kind == Kind::File;
         if rules.ignore_existing || (rules.update && is_file && target.mtime > source.mtime) {
             return Ok(Self::keep_back(Some(source), hand));
         }
         if source.kind != target.kind {
+            if target.kind == Kind::Directory && self.make_way(rules, entry, hand, crew)? {
+                return Ok(Visited::NOTHING_MOVED);
+            }
             self.before_change(entry.place)?;
             return self.visit_kind(entry, source.kind, hand, crew);
         }
@@ -139,6 +145,34 @@ impl CopyJob<'_> {
             Need::ToBeSeen => Ok(Visited::Done { moved_bytes: u64::MAX / 2 }),
             need => self.satisfy(need, entry, source, hand, crew),
         }
+    }
+
+    /// A directory has the name of a file or link. An empty one goes at once. One with something in it is
+    /// deleted like anything else that only the target has, under the same conditions; true then: the
+    /// entry is copied after that.
+    fn make_way(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<bool, Trouble> {
+        let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        if self.is_after_deletion && self.options.dry_run {
+            return Ok(false);
+        }
+        if Self::is_empty_tree(entry, &*target)? {
+            self.before_change(entry.place)?;
+            self.plan_line("remove", entry.place, entry.name.to_bytes(), hand, crew);
+            target.remove(entry.name, Kind::Directory).at(Side::Target)?;
+            return Ok(false);
+        }
+        if !rules.delete || self.is_after_deletion {
+            return Err(Op::Copy.failed(Cause::FullDirectory)).at(Side::Target);
+        }
+        self.extras.add(entry.place, entry.name, Hint::Directory);
+        self.deferred.add(entry.place, entry.name, entry.hint);
+        Ok(true)
     }
 
     /// Gives an entry what it was found to need.
@@ -215,7 +249,12 @@ impl CopyJob<'_> {
             let of_target = target_dir.xattrs(Some(entry.name)).at(Side::Target)?;
             differing.insert(compare::xattrs(of_source.as_ref(), of_target.as_ref()));
         }
-        Ok(if differing.is_empty() { Need::Nothing } else { Need::Attributes })
+        Ok(match differing.is_empty() {
+            true => Need::Nothing,
+            // Other names of the file, an older copy's perhaps, keep what they have.
+            false if sides.source.kind == Kind::File && sides.target.links > 1 => Need::Content,
+            false => Need::Attributes,
+        })
     }
 
     /// Attributes that differ and that this user can set: who may not give files away is told so, and
@@ -325,6 +364,7 @@ impl CopyJob<'_> {
     /// that was done.
     fn link_unchanged(
         &self,
+        rules: &SyncOptions,
         entry: &Visit<'_>,
         source: &Metadata,
         hand: &mut CopyHand,
@@ -333,9 +373,14 @@ impl CopyJob<'_> {
         let Some(link_dest) = &self.root(entry.place).link_dest else { return Ok(false) };
         let Ok(old_dir) = link_dest.open_dir(entry.place.path()) else { return Ok(false) };
         let Ok(old) = old_dir.stat(entry.name) else { return Ok(false) };
-        let same = source.kind == Kind::File && old.size_bytes == source.size_bytes;
+        let are_files = source.kind == Kind::File && old.kind == Kind::File;
         let sides = Sides { source: *source, target: old };
-        if !same || self.attributes_needed(entry, &*old_dir, &sides, hand)? != Need::Nothing {
+        if !are_files
+            || old.size_bytes != source.size_bytes
+            || (rules.judge == Judge::Content
+                && !self.is_same_content(entry, &*old_dir, &sides, hand)?)
+            || self.attributes_needed(entry, &*old_dir, &sides, hand)? != Need::Nothing
+        {
             return Ok(false);
         }
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;

@@ -18,7 +18,10 @@ pub fn make(source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
         target_is: RootTarget::Existing,
         singles: None,
     };
-    match look(source).and_then(|metadata| refuse_overlap(source, target, &metadata)) {
+    let checked = look(source)
+        .and_then(|metadata| refuse_overlap(source, target, &metadata))
+        .and_then(|()| refuse_old_inside(target, options));
+    match checked {
         Ok(()) => match make_root_target(&root, options) {
             Ok(target_is) => {
                 root.target_is = target_is;
@@ -37,6 +40,20 @@ fn look(source: &[u8]) -> Result<Metadata, Failure> {
     match metadata.kind {
         Kind::Directory => Ok(metadata),
         _ => Err(failed(Op::List.errno(libc::ENOTDIR))),
+    }
+}
+
+/// What is linked to must not be deleted as something the source does not have.
+fn refuse_old_inside(target: &[u8], options: &CopyOptions) -> Result<(), Failure> {
+    let Some(old) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
+        return Ok(());
+    };
+    match posix::stat_path(target, Symlinks::Follow) {
+        Ok(at_target) if posix::is_below(old, &at_target) => {
+            let error = Op::Link.failed(Cause::SourceInside);
+            Err(account::failure(Side::Target, old, b"", error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::copy::extras::Extras;
 use crate::model::tally::Tally;
 use crate::walk::WalkTask;
+use crate::walk::place::Trees;
 
 /// Proof that everything in the source was met, and nothing failed: what the target has beyond it is
 /// really beyond it.
@@ -35,12 +36,8 @@ pub struct Doomed(Vec<WalkTask>);
 impl Doomed {
     /// What only the target has: only once the whole source was met.
     pub fn extras(extras: Extras, _proof: &CompleteWalk) -> Self {
-        Self(extras.into_tasks())
-    }
-
-    /// What was moved aside for an entry of the source that has taken its place.
-    pub fn replaced(replaced: Extras) -> Self {
-        Self(replaced.into_tasks())
+        // The directories themselves stay.
+        Self(extras.into_tasks(Trees::TargetBelow))
     }
 
     /// The first pieces of the deletion.

@@ -175,6 +175,18 @@ impl Findings {
         self.differing.intersects(causes)
     }
 
+    /// Those of the `counted` fields that differ. Other content that only a field tells which does not
+    /// count, such as the size, is named as such.
+    pub fn counted(self, counted: Fields) -> Fields {
+        let mut differing = self.differing.intersection(counted);
+        let telling = Fields::TYPE.union(Fields::SIZE).union(Fields::LINK);
+        let is_told = differing.intersects(telling);
+        if counted.contains(Fields::CONTENT) && self.differs(Fields::CONTENT) && !is_told {
+            differing.insert(Fields::CONTENT);
+        }
+        differing
+    }
+
     /// Exists on both sides, and nothing differs.
     pub fn is_same(self) -> bool {
         self.presence == Presence::Both && self.differing.is_empty()

@@ -93,7 +93,7 @@ impl Compared {
         *match findings.presence {
             Presence::OnlySource => &mut self.only_source,
             Presence::OnlyTarget => &mut self.only_target,
-            Presence::Both if findings.differing.intersects(counted) => &mut self.different,
+            Presence::Both if !findings.counted(counted).is_empty() => &mut self.different,
             Presence::Both => &mut self.same,
         } += 1;
         if findings.presence == Presence::Both {

@@ -94,6 +94,11 @@ fn open_lists(request: &CompareRequest, reporter: &mut Reporter) -> bool {
 }
 
 fn try_open_lists(request: &CompareRequest, reporter: &mut Reporter) -> Result<(), String> {
+    let mut named: Vec<_> = request.combined.iter().chain(&request.outputs).collect();
+    named.sort();
+    if let Some(twice) = named.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("\"{}\" is named for two lists", path::escaped(twice[0])));
+    }
     if let Some(combined) = request.combined.as_ref().filter(|file| file.as_slice() != b"-") {
         reporter.list_to(combined, create(combined)?);
     }

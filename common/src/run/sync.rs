@@ -11,6 +11,7 @@ use crate::base::path;
 use crate::base::size::{human_bytes, human_count};
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
+use crate::copy::extras::Extras;
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::options::{CopyOptions, Judge, SyncOptions};
 use crate::copy::plan::CopyPlan;
@@ -20,6 +21,7 @@ use crate::delete::permit::{CompleteWalk, Doomed};
 use crate::delete::{DeleteJob, DeleteTask, Mode};
 use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
+use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
@@ -27,6 +29,8 @@ use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
+use crate::walk::WalkTask;
+use crate::walk::place::Trees;
 use crate::walk::selection::Selection;
 
 /// What a synchronisation is asked for. Paths are as the operator gave them.
@@ -70,9 +74,9 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
     let phase = copy_entries(session, &job, (&plan, &opened), args, &mut reporter);
     let leftovers = job.into_leftovers();
-    let mut sync = Sync { session, roots: &roots, options: &options, args, phase };
-    let verdict = sync.clean_up(leftovers, &selection, delete_max, &mut reporter);
-    let (tally, counters) = sync.phase;
+    let of = Sync { session, roots: &roots, options: &options, selection: &selection, args, phase };
+    let (verdict, phase) = of.clean_up(leftovers, delete_max, &mut reporter);
+    let (tally, counters) = phase;
     let summary = session.summarise(&tally, counters).map(|mut summary| {
         summary.deed = Deed::Sync;
         summary.is_dry_run = options.dry_run;
@@ -87,43 +91,69 @@ struct Sync<'r, 's, 'c> {
     session: &'r mut Session<'s, 'c>,
     roots: &'r [CopyRoot],
     options: &'r CopyOptions,
+    selection: &'r Selection,
     args: &'r CommonArgs,
     /// What was counted so far on this rank.
     phase: Phase,
 }
 
 impl Sync<'_, '_, '_> {
-    /// Deletes what may be deleted, then sets the directories' attributes.
+    /// Deletes what may be deleted, copies what waited for that, then sets the directories' attributes.
     fn clean_up(
-        &mut self,
+        mut self,
         leftovers: Leftovers,
-        selection: &Selection,
         delete_max: Option<u64>,
         reporter: &mut Reporter,
-    ) -> Exit {
-        let Leftovers { mut directories, extras, replaced } = leftovers;
-        // Another name than the filters know.
-        let all = Selection::all();
-        let mode = if self.options.dry_run { Mode::Count } else { Mode::Delete };
-        directories.append(self.delete(Doomed::replaced(replaced), &all, mode, reporter).1);
+    ) -> (Exit, Phase) {
+        let Leftovers { mut directories, extras, deferred } = leftovers;
         let mut verdict = Exit::Ok;
         if self.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             match CompleteWalk::prove(&self.totals()) {
                 Ok(proof) => {
                     let doomed = Doomed::extras(extras, &proof);
-                    let (exit, changed) =
-                        self.delete_extras(doomed, selection, delete_max, reporter);
+                    let (exit, changed) = self.delete_extras(doomed, delete_max, reporter);
                     verdict = exit;
                     directories.append(changed);
+                    if exit == Exit::Ok {
+                        directories.append(self.copy_deferred(deferred, reporter));
+                    }
                 }
-                Err(why) => reporter.warn(&format!("nothing was deleted, because {why}")),
+                Err(why) => self.warn(&format!("nothing was deleted, because {why}"), reporter),
             }
         }
         let (tally, counters) =
             finish_directories(self.session, self.roots, directories, self.args, reporter);
         self.phase.0.add(&tally);
         self.phase.1.add(&counters);
-        verdict
+        (verdict, self.phase)
+    }
+
+    /// What holds for the whole job is said once.
+    fn warn(&self, text: &str, reporter: &mut Reporter) {
+        if self.session.mail.comm().rank() == Rank::ROOT {
+            reporter.warn(text);
+        }
+    }
+
+    /// Files and links whose names directories of the target had.
+    fn copy_deferred(&mut self, deferred: Extras, reporter: &mut Reporter) -> DirectoryRecords {
+        let seeds = deferred.into_tasks(Trees::Both);
+        let any = gather(self.session.mail, &!seeds.is_empty());
+        if !broadcast(self.session.mail, any.map(|any| any.contains(&true))) {
+            return DirectoryRecords::default();
+        }
+        let mut options = self.options.clone();
+        // Temporary names of its own.
+        options.job.id = options.job.id.wrapping_add(1);
+        let rank = self.session.mail.comm().rank();
+        let job = CopyJob::new(self.roots, &options, self.selection, None, rank).after_deletion();
+        let settings = self.session.settings(self.args.threads);
+        let seeds = seeds.into_iter().map(Into::into).collect();
+        let counters = engine::run(&job, seeds, reporter, self.session.mail, settings);
+        reporter.phase_ended();
+        self.phase.0.add(&job.tally());
+        self.phase.1.add(&counters);
+        job.into_leftovers().directories
     }
 
     /// Counts of all ranks together.
@@ -142,63 +172,63 @@ impl Sync<'_, '_, '_> {
     fn delete_extras(
         &mut self,
         doomed: Doomed,
-        selection: &Selection,
         delete_max: Option<u64>,
         reporter: &mut Reporter,
     ) -> (Exit, DirectoryRecords) {
         if let Some(delete_max) = delete_max {
-            let counted = self.count(&doomed, selection, reporter);
+            let counted = self.count(&doomed, reporter);
             if counted > delete_max {
-                reporter.warn(&format!(
-                    "nothing was deleted: it would be {} entries, more than --max-delete {}",
-                    human_count(counted),
-                    human_count(delete_max)
-                ));
+                let (counted, most) = (human_count(counted), human_count(delete_max));
+                let why = format!("it would be {counted} entries, more than --max-delete {most}");
+                self.warn(&format!("nothing was deleted: {why}"), reporter);
                 return (Exit::DeleteLimit, DirectoryRecords::default());
             }
         }
         let mode =
             if self.options.dry_run { Mode::Plan(self.options.plan_as) } else { Mode::Delete };
-        (Exit::Ok, self.delete(doomed, selection, mode, reporter).1)
+        (Exit::Ok, self.delete(doomed, mode, reporter))
     }
 
     /// How many entries would be deleted on all ranks.
-    fn count(&mut self, doomed: &Doomed, selection: &Selection, reporter: &mut Reporter) -> u64 {
-        let job = DeleteJob::new(self.roots, selection, Mode::Count, true);
-        let settings = self.session.settings(self.args.threads);
-        let seeds = doomed.to_count().into_iter().map(DeleteTask::Walk).collect();
-        engine::run(&job, seeds, reporter, self.session.mail, settings);
+    fn count(&mut self, doomed: &Doomed, reporter: &mut Reporter) -> u64 {
+        let job = DeleteJob::new(self.roots, self.selection, Mode::Count, true);
+        self.run_deletion(&job, doomed.to_count(), reporter);
         let counts = gather(self.session.mail, &job.tally().synced.deleted.total());
         broadcast(self.session.mail, counts.map(|counts| counts.iter().sum()))
     }
 
-    /// Deletes, and then removes the directories, the deepest level first.
-    fn delete(
-        &mut self,
-        doomed: Doomed,
-        selection: &Selection,
-        mode: Mode,
-        reporter: &mut Reporter,
-    ) -> (Tally, DirectoryRecords) {
+    fn delete(&mut self, doomed: Doomed, mode: Mode, reporter: &mut Reporter) -> DirectoryRecords {
         let any = gather(self.session.mail, &!doomed.is_empty());
         let any = any.map(|any| any.contains(&true));
         if !broadcast(self.session.mail, any) {
-            return (Tally::default(), DirectoryRecords::default());
+            return DirectoryRecords::default();
         }
         let is_superuser = self.options.job.is_superuser;
-        let job = DeleteJob::new(self.roots, selection, mode, is_superuser);
-        let settings = self.session.settings(self.args.threads);
+        let job = DeleteJob::new(self.roots, self.selection, mode, is_superuser);
         reporter.phase_ended();
-        let seeds = doomed.into_tasks().into_iter().map(DeleteTask::Walk).collect();
-        let mut counters = engine::run(&job, seeds, reporter, self.session.mail, settings);
-        for depth in self.levels(&job).into_iter().rev() {
-            let level = job.take_level(depth);
-            counters.add(&engine::run(&job, level, reporter, self.session.mail, settings));
-        }
-        let tally = job.tally();
-        self.phase.0.add(&tally);
+        let counters = self.run_deletion(&job, doomed.into_tasks(), reporter);
+        self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
-        (tally, job.into_changed())
+        job.into_changed()
+    }
+
+    /// First what is in directories, then, the deepest level first, those in which nothing stays.
+    fn run_deletion(
+        &mut self,
+        job: &DeleteJob<'_>,
+        tasks: Vec<WalkTask>,
+        reporter: &mut Reporter,
+    ) -> Counters {
+        let settings = self.session.settings(self.args.threads);
+        let seeds = tasks.into_iter().map(DeleteTask::Walk).collect();
+        let mut counters = engine::run(job, seeds, reporter, self.session.mail, settings);
+        let kept = gather(self.session.mail, &job.kept());
+        job.keep(broadcast(self.session.mail, kept.map(|kept| kept.concat())));
+        for depth in self.levels(job).into_iter().rev() {
+            let level = job.take_level(depth);
+            counters.add(&engine::run(job, level, reporter, self.session.mail, settings));
+        }
+        counters
     }
 
     /// The depths at which any rank has directories to remove.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
-use crate::base::error::{Cause, Op, Result};
+use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 
@@ -46,7 +46,7 @@ fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.cause.is_vanished() => Ok(None),
         // It would have made way.
-        Err(error) if error.cause == Cause::System(libc::ENOTDIR) => Ok(None),
+        Err(Error { cause: Cause::System(libc::ENOTDIR | libc::ELOOP), .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -139,16 +139,18 @@ impl Dir for DryRunDir {
         Ok(Kept::ALL)
     }
 
+    fn mount(&self) -> Option<u64> {
+        self.inner.as_ref()?.mount()
+    }
+
     fn remove(&self, _name: &Name, _kind: Kind) -> Result<()> {
         Ok(())
     }
 
-    fn rename(&self, _from: &Name, _to: &Name) -> Result<()> {
-        Ok(())
-    }
-
-    fn link_from(&self, _other: &dyn Dir, _name: &Name) -> Result<bool> {
-        Ok(true)
+    /// Only names of one file system can share a file.
+    fn link_from(&self, other: &dyn Dir, _name: &Name) -> Result<bool> {
+        let Some(here) = &self.inner else { return Ok(true) };
+        Ok(here.metadata()?.device == other.metadata()?.device)
     }
 }
 

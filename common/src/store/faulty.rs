@@ -191,14 +191,13 @@ impl Dir for FaultyDir {
         self.inner.set_entry_attributes(name, kind, attributes)
     }
 
+    fn mount(&self) -> Option<u64> {
+        self.inner.mount()
+    }
+
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
         self.faults.strike(Op::Remove, name.to_bytes())?;
         self.inner.remove(name, kind)
-    }
-
-    fn rename(&self, from: &Name, to: &Name) -> Result<()> {
-        self.faults.strike(Op::Rename, to.to_bytes())?;
-        self.inner.rename(from, to)
     }
 }
 

@@ -303,14 +303,6 @@ impl Dir for MemoryDir {
         tree.children(self.inode, Op::Remove)?.remove(name);
         Ok(())
     }
-
-    fn rename(&self, from: &Name, to: &Name) -> Result<()> {
-        let inode = self.find(from, Op::Rename)?;
-        let mut tree = lock(&self.tree);
-        tree.link(self.inode, to, inode, Op::Rename)?;
-        tree.children(self.inode, Op::Rename)?.remove(from);
-        Ok(())
-    }
 }
 
 struct MemoryFile {

@@ -21,8 +21,8 @@ struct Group {
 
 /// Deals with the entries of a piece.
 pub(super) fn run<V: Visitor>(visitor: &V, piece: Piece, hand: &mut V::Hand, crew: &Crew<'_, V>) {
-    let Some(named) = visitor.named() else { return };
-    let names = match named.names(piece) {
+    let Some(source) = visitor.named() else { return };
+    let names = match source.names(piece) {
         Ok(names) => names,
         Err(failure) => return visitor.list_failed(failure, hand, crew),
     };

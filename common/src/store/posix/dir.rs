@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, chownat, linkat, mkdirat, openat, readlinkat,
-    renameat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, chownat, linkat, mkdirat, openat,
+    readlinkat, renameat, statx, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -164,10 +164,6 @@ impl Dir for PosixDir {
         unlinkat(&self.fd, name, flags).map_err(|errno| failed(Op::Remove, errno))
     }
 
-    fn rename(&self, from: &Name, to: &Name) -> Result<()> {
-        renameat(&self.fd, from, &self.fd, to).map_err(rename_failed)
-    }
-
     fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
         let Some(other) = other.as_fd() else { return Ok(false) };
         match linkat(other, name, &self.fd, name, AtFlags::empty()) {
@@ -180,6 +176,12 @@ impl Dir for PosixDir {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(AsFd::as_fd(&*self.fd))
+    }
+
+    fn mount(&self) -> Option<u64> {
+        let statx = statx(&self.fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+        let is_known = StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::MNT_ID);
+        is_known.then_some(statx.stx_mnt_id)
     }
 
     fn is_below(&self, above: &Metadata) -> bool {
