@@ -195,7 +195,11 @@ impl<'c> CompareJob<'c> {
         if entry.place.trees() == Trees::SourceOnly {
             return Ok(None);
         }
-        let dir = self.target_dir(entry.place)?;
+        let dir = match self.target_dir(entry.place) {
+            // Nobody has come by it: the entry was named.
+            Err(trouble) if trouble.error.cause.is_vanished() => return Ok(None),
+            opened => opened?,
+        };
         match dir.stat(self.target_name(entry.place, entry.name)) {
             Ok(target) => Ok(Some((dir, target))),
             Err(error) if error.cause.is_vanished() => Ok(None),

@@ -112,18 +112,18 @@ impl CopyJob<'_> {
         let Some((parent, name)) = place.path().split_last() else {
             return Ok(if place.is_fresh() { Made::New } else { Made::Existed });
         };
-        let is_planned = self.options.dry_run && self.named.is_some();
-        if self.options.sync.is_some() && !place.is_fresh() && !is_planned {
-            match place.target_dir(self.target(place)) {
-                Err(error) if error.cause.is_vanished() && self.named.is_some() => {}
-                opened => return opened.map(|_| Made::Existed),
-            }
+        if self.options.sync.is_some() && self.named.is_none() && !place.is_fresh() {
+            return place.target_dir(self.target(place)).map(|_| Made::Existed);
         }
         if self.options.dry_run && place.is_fresh() {
             return Ok(Made::New);
         }
         let mode = policy::making_mode(self.options, metadata);
         let parent = place.target_parent(self.target(place), &parent)?;
+        let is_there = |metadata: Metadata| metadata.kind == Kind::Directory;
+        if self.options.sync.is_some() && parent.stat(&name).is_ok_and(is_there) {
+            return Ok(Made::Existed);
+        }
         match parent.make_dir(&name, mode) {
             // Not before now, when the source's directory is open and will be read.
             Err(error) if error.cause == Cause::KindDiffers && self.options.sync.is_some() => {

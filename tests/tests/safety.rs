@@ -1,0 +1,256 @@
+//! What dsync must never do, and dcmp never say: each is a mistake that was made once.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use suite_tests::job::{Ended, assert_identical, program, run, tool};
+use suite_tests::{mounts, trees};
+
+struct Pair {
+    work: tempfile::TempDir,
+    source: PathBuf,
+    target: PathBuf,
+}
+
+fn pair() -> Pair {
+    let shm = Path::new("/dev/shm");
+    let work = tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&target).unwrap();
+    Pair { work, source, target }
+}
+
+impl Pair {
+    fn sync(&self, count: u32, options: &[&str]) -> Ended {
+        run(tool(count, "dsync").args(options).args([&self.source, &self.target]))
+    }
+
+    fn compare(&self, options: &[&str]) -> Ended {
+        run(tool(1, "dcmp").args(options).args([&self.source, &self.target]))
+    }
+}
+
+/// The same time of change for both.
+fn same_time(paths: [&Path; 2]) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for path in paths {
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_in_the_way_is_deleted_only_like_any_other() {
+    let full = || {
+        let pair = pair();
+        fs::write(pair.source.join("x"), "a file").unwrap();
+        for name in ["1.o", "2.o", "3.c"] {
+            trees::write(&pair.target.join("x").join(name), name.as_bytes());
+        }
+        pair
+    };
+    let limited = full();
+    limited.sync(2, &["-D", "--max-delete", "3"]).expect(25);
+    assert!(limited.target.join("x/1.o").exists());
+    let filtered = full();
+    filtered.sync(2, &["-D", "--exclude", "*.o"]).expect(23);
+    assert!(filtered.target.join("x/1.o").exists() && !filtered.target.join("x/3.c").exists());
+    let allowed = full();
+    let plan = allowed.sync(2, &["-nD"]).expect(0).stdout;
+    let planned = |line: &str| plan.lines().filter(|own| own.contains(line)).count();
+    assert_eq!((planned("delete "), planned("copy ")), (4, 1), "{plan}");
+    allowed.sync(3, &["-D", "--max-delete", "4"]).expect(0);
+    assert_identical(&allowed.source, &allowed.target);
+}
+
+#[test]
+fn the_source_is_not_deleted_through_a_bind_mount() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let mount = |from: &Path, to: &Path| {
+        fs::create_dir_all(to).unwrap();
+        run(Command::new("mount").arg("--bind").args([from, to])).expect(0);
+    };
+    let unmount = |point: &Path| {
+        run(Command::new("umount").arg(point)).expect(0);
+    };
+    let inside = pair();
+    trees::write(&inside.target.join("data/file"), b"precious");
+    let view = inside.work.path().join("view");
+    mount(&inside.target.join("data"), &view);
+    let ended = run(tool(2, "dsync").arg("-D").args([&view, &inside.target]));
+    unmount(&view);
+    ended.expect(23);
+    assert_eq!(fs::read(inside.target.join("data/file")).unwrap(), b"precious");
+    let snapshot = pair();
+    trees::write(&snapshot.source.join("file"), b"precious");
+    let point = snapshot.target.join("extra/snapshot");
+    mount(&snapshot.source, &point);
+    let ended = snapshot.sync(2, &["-D"]);
+    unmount(&point);
+    ended.expect(0);
+    assert!(snapshot.source.join("file").exists() && point.is_dir());
+}
+
+#[test]
+fn only_files_with_the_same_content_are_linked_to() {
+    let pair = pair();
+    let old = pair.work.path().join("old");
+    fs::create_dir(&old).unwrap();
+    fs::write(pair.source.join("empty"), "").unwrap();
+    run(Command::new("mkfifo").args(["-m", "644"]).arg(old.join("empty"))).expect(0);
+    fs::write(pair.source.join("file"), "new").unwrap();
+    fs::write(old.join("file"), "old").unwrap();
+    same_time([&pair.source.join("file"), &old.join("file")]);
+    run(Command::new("touch").arg("-r").args([pair.source.join("empty"), old.join("empty")]))
+        .expect(0);
+    let link_dest = format!("--link-dest={}", old.display());
+    pair.sync(2, &["-c", &link_dest]).expect(0);
+    assert!(!fs::metadata(pair.target.join("empty")).unwrap().file_type().is_fifo());
+    assert_eq!(fs::read(pair.target.join("file")).unwrap(), b"new");
+    // What is inside the target would be deleted.
+    let inside = format!("--link-dest={}", pair.target.display());
+    pair.sync(1, &["-D", &inside]).expect(3);
+}
+
+#[test]
+fn an_older_copy_keeps_its_attributes() {
+    let pair = pair();
+    let old = pair.work.path().join("old");
+    fs::write(pair.source.join("file"), "same").unwrap();
+    run(Command::new("cp").arg("-a").args([&pair.source, &old])).expect(0);
+    let link_dest = format!("--link-dest={}", old.display());
+    pair.sync(1, &[&link_dest]).expect(0);
+    assert_eq!(fs::metadata(old.join("file")).unwrap().nlink(), 2);
+    let before = fs::metadata(old.join("file")).unwrap().permissions().mode();
+    fs::set_permissions(pair.source.join("file"), fs::Permissions::from_mode(0o600)).unwrap();
+    pair.sync(1, &[]).expect(0);
+    assert_identical(&pair.source, &pair.target);
+    assert_eq!(fs::metadata(old.join("file")).unwrap().permissions().mode(), before);
+}
+
+#[test]
+fn what_is_there_is_not_removed_for_what_cannot_be_copied() {
+    let kept = pair();
+    trees::write(&kept.source.join("d/x"), b"1");
+    fs::write(kept.target.join("d"), "precious").unwrap();
+    kept.sync(2, &["--ignore-existing"]).expect(0);
+    assert_eq!(fs::read(kept.target.join("d")).unwrap(), b"precious");
+    if !mounts::may_mount() {
+        return;
+    }
+    let locked = pair();
+    fs::create_dir(locked.source.join("d")).unwrap();
+    fs::write(locked.target.join("d"), "precious").unwrap();
+    run(Command::new("chown").args(["-R", "65534:65534"]).args([&locked.source, &locked.target]))
+        .expect(0);
+    fs::set_permissions(locked.source.join("d"), fs::Permissions::from_mode(0o000)).unwrap();
+    run(Command::new("chmod").arg("755").arg(locked.work.path())).expect(0);
+    let mut user = Command::new("setpriv");
+    user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program("dsync"));
+    run(user.args([&locked.source, &locked.target])).expect(23);
+    assert_eq!(fs::read(locked.target.join("d")).unwrap(), b"precious");
+}
+
+#[test]
+fn other_file_systems_of_the_target_are_left_alone() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let pair = pair();
+    for dir in [&pair.source, &pair.target] {
+        fs::create_dir(dir.join("d")).unwrap();
+    }
+    let disk = mounts::SmallDisk::mount("size=1m");
+    fs::write(disk.path().join("kept"), "").unwrap();
+    let point = pair.target.join("d");
+    run(Command::new("mount").arg("--bind").args([disk.path(), &point])).expect(0);
+    let ended = pair.sync(2, &["-x", "-D"]);
+    let still_there = point.join("kept").exists();
+    run(Command::new("umount").arg(&point)).expect(0);
+    ended.expect(0);
+    assert!(still_there);
+}
+
+#[test]
+fn directories_in_which_something_stays_are_neither_planned_nor_touched() {
+    let pair = pair();
+    trees::write(&pair.target.join("e/deep/kept.o"), b"");
+    trees::write(&pair.target.join("e/gone.c"), b"");
+    let options = ["-D", "--exclude", "*.o"];
+    let plan = pair.sync(3, &["-n", "-D", "--exclude", "*.o"]).expect(0).stdout;
+    let deleted: Vec<&str> = plan.lines().filter(|line| line.starts_with("delete ")).collect();
+    assert_eq!(deleted, [format!("delete {}", pair.target.join("e/gone.c").display())]);
+    pair.sync(3, &["--max-delete", "1", "-D", "--exclude", "*.o"]).expect(0);
+    assert!(pair.target.join("e/deep/kept.o").exists() && !pair.target.join("e/gone.c").exists());
+    let before = fs::metadata(&pair.target).unwrap();
+    let again = pair.sync(3, &options).expect(0);
+    assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
+    let after = fs::metadata(&pair.target).unwrap();
+    assert_eq!((before.ctime(), before.ctime_nsec()), (after.ctime(), after.ctime_nsec()));
+}
+
+#[test]
+fn a_link_that_leads_away_makes_way_for_a_directory_in_a_plan_too() {
+    let pair = pair();
+    trees::write(&pair.source.join("d/e/f"), b"1");
+    symlink("/nowhere", pair.target.join("d")).unwrap();
+    let plan = pair.sync(2, &["-n"]).expect(0).stdout;
+    assert!(plan.contains("t/d/e/f"), "{plan}");
+    pair.sync(2, &[]).expect(0);
+    assert_identical(&pair.source, &pair.target);
+}
+
+#[test]
+fn a_name_of_the_source_file_itself_is_equal_to_it() {
+    let pair = pair();
+    fs::write(pair.source.join("a"), "1").unwrap();
+    fs::hard_link(pair.source.join("a"), pair.target.join("a")).unwrap();
+    fs::write(pair.target.join("extra"), "").unwrap();
+    pair.sync(2, &["-D"]).expect(0);
+    assert_identical(&pair.source, &pair.target);
+}
+
+#[test]
+fn what_holds_for_the_whole_job_is_said_once() {
+    let pair = pair();
+    fs::write(pair.target.join("extra"), "").unwrap();
+    let ended = pair.sync(4, &["-D", "--max-delete", "0"]).expect(25);
+    assert_eq!(ended.stderr.matches("nothing was deleted").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn other_content_counts_whichever_field_tells_it() {
+    let sizes = pair();
+    fs::write(sizes.source.join("f"), "a").unwrap();
+    fs::write(sizes.target.join("f"), "different").unwrap();
+    same_time([&sizes.source.join("f"), &sizes.target.join("f")]);
+    let ended = sizes.compare(&["--ignore", "size,mtime", "--combined", "-"]).expect(1);
+    assert!(ended.stdout.lines().any(|line| line == "* f\tCONTENT"), "{}", ended.stdout);
+    let times = pair();
+    fs::write(times.source.join("f"), "aaaa").unwrap();
+    fs::write(times.target.join("f"), "bbbb").unwrap();
+    let old = SystemTime::UNIX_EPOCH;
+    fs::File::options()
+        .write(true)
+        .open(times.target.join("f"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
+    times.compare(&["--lite", "--ignore", "mtime"]).expect(1);
+    // Files that claim to be empty, and are not.
+    run(tool(1, "dcmp").args(["--ignore", "mtime", "/proc/version", "/proc/uptime"])).expect(1);
+}
+
+#[test]
+fn two_lists_do_not_share_a_file() {
+    let pair = pair();
+    let list = pair.work.path().join("list");
+    let output = |expression: &str| format!("{expression}:{}", list.display());
+    pair.compare(&["-o", &output("EXIST=ONLY_SRC"), "-o", &output("EXIST=ONLY_DEST")]).expect(3);
+    pair.compare(&["-o", "EXIST=ONLY_SRC:-"]).expect(2);
+}
