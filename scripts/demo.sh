@@ -1,5 +1,5 @@
 #!/bin/sh
-# Copies a real tree, the Rust toolchain's own, with 4 ranks and checks the copy with other tools.
+# Copies a real tree, the Rust toolchain's own, with 4 ranks and checks the copy with other tools and with dcmp.
 #
 #   demo.sh BIN-DIR MPIEXEC [FLAGS…]
 set -eu
@@ -23,4 +23,10 @@ if [ -n "$differences" ]; then
     echo "demo: the copy differs from its source"
     exit 1
 fi
+echo
+echo "== and with our own eyes: $* -n 4 dcmp $source $work/copy"
+"$@" -n 4 "$bin/dcmp" "$source" "$work/copy"
+echo
+echo "== make it equal again: $* -n 4 dsync -D $source $work/copy"
+"$@" -n 4 "$bin/dsync" -D "$source" "$work/copy"
 echo "demo: $(find "$work/copy" | wc -l) entries are identical in content, mode, owner and times"

@@ -20,6 +20,8 @@ use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::lists::named::Named;
+use crate::lists::part::PartWriter;
+use crate::lists::shared_part::SharedPart;
 use crate::model::chunk::Extent;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
@@ -72,6 +74,8 @@ pub struct CompareJob<'c> {
     rank: Rank,
     account: Account,
     large: Chunked<LargePair>,
+    /// This rank's parts of Parquet lists, in the order of the options' expressions.
+    parts: Vec<SharedPart>,
 }
 
 /// The target's directory, and its entry there.
@@ -102,7 +106,20 @@ impl<'c> CompareJob<'c> {
             rank,
             account: Account::default(),
             large: Chunked::default(),
+            parts: Vec::new(),
         }
+    }
+
+    /// Lists go to these parts.
+    #[must_use]
+    pub fn with_parts(mut self, parts: Vec<Option<PartWriter>>) -> Self {
+        self.parts = parts.into_iter().map(SharedPart::new).collect();
+        self
+    }
+
+    /// Ends this rank's parts of lists; the first failure of each.
+    pub fn finish_parts(&self) -> Vec<Failure> {
+        self.parts.iter().filter_map(|part| part.finish().err()).collect()
     }
 
     /// What this rank has found.
@@ -375,6 +392,7 @@ impl Job for CompareJob<'_> {
     fn flush(&self, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
         self.account.settle(&mut hand.gathered);
         hand.send(crew, true);
+        self.settle_rows(hand, true);
     }
 
     fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {

@@ -8,6 +8,7 @@ pub mod part;
 pub mod paths;
 pub mod read_part;
 pub mod rows;
+pub mod shared_part;
 pub mod source;
 
 use std::path::{Path, PathBuf};

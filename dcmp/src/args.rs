@@ -13,6 +13,7 @@ use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
+use common::walk::list::harvest::Listing;
 use serde::{Deserialize, Serialize};
 
 /// Compare two directory trees, or two files, in parallel over all ranks of an MPI job.
@@ -50,7 +51,8 @@ pub struct Args {
     #[arg(long)]
     direct: bool,
 
-    /// List the entries for which EXPR holds to FILE (one JSON object a line for FILE.ndjson):
+    /// List the entries for which EXPR holds to FILE (FILE.ndjson: one JSON object a line;
+    /// FILE.parquet: a directory with one Parquet file a rank):
     /// EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …; may be given several times
     #[arg(short, long = "output", value_name = "EXPR:FILE", value_parser = checked_output)]
     outputs: Vec<String>,
@@ -126,7 +128,7 @@ impl Args {
                 tell: (!to_stdout && !self.common.quiet).then_some(tell),
                 outputs: outputs
                     .iter()
-                    .map(|(expression, file)| (expression.clone(), LineFormat::of_file(file)))
+                    .map(|(expression, file)| (expression.clone(), Listing::of_file(file)))
                     .collect(),
             },
             filters: self.filters.clone(),

@@ -182,6 +182,7 @@ fn expressions_pick_what_mpifileutils_would() {
         ("EXIST=ONLY_SRC", "src.txt"),
         ("EXIST=ONLY_DEST", "dest.ndjson"),
         ("EXIST=COMMON@TYPE=DIFFER", "type.txt"),
+        ("EXIST=ONLY_SRC", "src.parquet"),
     ] {
         job.arg("-o").arg(format!("{expression}:{}", list(file).display()));
     }
@@ -189,6 +190,8 @@ fn expressions_pick_what_mpifileutils_would() {
     let read = |name: &str| fs::read_to_string(list(name)).unwrap();
     assert!(read("src.txt").contains("only here"), "{}", read("src.txt"));
     assert_eq!(read("src.txt").lines().count(), 1 + 10 + 200);
+    let listed = run(tool(2, "dwalk").arg("--json").arg("-i").arg(list("src.parquet"))).expect(0);
+    assert_eq!(listed.summary()["totals"]["found"]["files"], 1 + 200);
     let there: serde_json::Value = serde_json::from_str(read("dest.ndjson").trim()).unwrap();
     assert!(there["path"]["text"].as_str().unwrap().ends_with("/only there"));
     assert_eq!(read("type.txt").lines().count(), 1);

@@ -303,10 +303,15 @@ fn a_target_that_keeps_whole_seconds_is_not_synchronised_for_ever() {
     };
     let work = temp();
     let source = work.path().join("s");
-    trees::small_files(&source, 3, 5);
+    trees::small_files(&source, 3, 4);
+    // No file system of that kind keeps times after 2038.
+    let far = source.join("far");
+    fs::write(&far, "").unwrap();
+    let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
+    fs::File::options().write(true).open(&far).unwrap().set_modified(time).unwrap();
     let target = disk.path().join("t");
     let first = sync(2, &["--json"], &source, &target).expect(0).summary();
-    assert_eq!(first["totals"]["copied"]["files"], 15);
+    assert_eq!(first["totals"]["copied"]["files"], 13);
     assert_ne!(fs::metadata(trees_file(&source)).unwrap().mtime_nsec(), 0);
     assert_eq!(fs::metadata(trees_file(&target)).unwrap().mtime_nsec(), 0);
     let before = listing(&target);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::difference::Fields;
 use crate::model::expression::Expression;
 use crate::model::line::LineFormat;
+use crate::walk::list::harvest::Listing;
 
 /// Options of a comparison; rank 0's hold for all ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct CompareOptions {
     /// How entries that differ are told of, one by one; not at all where this is `None`.
     pub tell: Option<LineFormat>,
     /// Which entries go to which list, and how that is written.
-    pub outputs: Vec<(Expression, LineFormat)>,
+    pub outputs: Vec<(Expression, Listing)>,
 }
 
 /// In these fields a copy with all attributes equals its source. Times of access and of change of

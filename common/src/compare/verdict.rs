@@ -6,14 +6,16 @@ use super::{CompareJob, Fields, Findings, Presence};
 use crate::base::error::Side;
 use crate::base::limits::LINES_BLOCK_BYTES;
 use crate::base::path::{self, Name};
+use crate::lists::rows::Rows;
 use crate::model::entry::{Kind, Metadata};
 use crate::model::expression::Expression;
-use crate::model::line::{LineFormat, write_difference, write_record};
+use crate::model::line::{write_difference, write_record};
 use crate::model::names::Names;
 use crate::model::notice::Notice;
 use crate::model::record::Record;
 use crate::sched::crew::Crew;
 use crate::walk::account::Gathered;
+use crate::walk::list::harvest::Listing;
 use crate::walk::place::Place;
 
 /// What one thread keeps.
@@ -27,18 +29,18 @@ pub struct CompareHand {
     told: Vec<u8>,
 }
 
+#[derive(Default)]
 struct Output {
-    format: LineFormat,
     lines: Vec<u8>,
+    rows: Rows,
 }
 
 impl CompareHand {
     pub(super) fn new(options: &CompareOptions) -> Self {
-        let output = |format| Output { format, lines: Vec::new() };
         Self {
             gathered: Gathered::default(),
             buffers: Buffers::new(options.buffer_bytes),
-            outputs: options.outputs.iter().map(|(_, format)| output(*format)).collect(),
+            outputs: options.outputs.iter().map(|_| Output::default()).collect(),
             names: Names::default(),
             told: Vec::new(),
         }
@@ -144,8 +146,21 @@ impl CompareJob<'_> {
             group: group.as_deref(),
         };
         for (option, output) in self.options.outputs.iter().zip(&mut hand.outputs) {
-            if wanted(option) {
-                write_record(output.format, &record, &mut output.lines);
+            match option.1 {
+                _ if !wanted(option) => {}
+                Listing::Lines(format) => write_record(format, &record, &mut output.lines),
+                Listing::Parquet => output.rows.push(&record),
+                Listing::None => {}
+            }
+        }
+        self.settle_rows(hand, false);
+    }
+
+    /// Hands rows of Parquet lists over when there are enough of them, or in any case when asked to.
+    pub(super) fn settle_rows(&self, hand: &mut CompareHand, all: bool) {
+        for (part, output) in self.parts.iter().zip(&mut hand.outputs) {
+            if output.rows.are_enough() || (all && !output.rows.is_empty()) {
+                part.append(&mut output.rows);
             }
         }
     }

@@ -10,7 +10,6 @@ use super::sync::Sides;
 use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Error, Side, Trouble};
 use crate::base::path::RelPath;
-use crate::model::compare;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::Made;
@@ -157,7 +156,7 @@ impl CopyJob<'_> {
         let target = dir.metadata().at(Side::Target)?;
         let mut differing = self.differing_attributes(&Sides { source: *source, target }, hand);
         let at_target = dir.xattrs(None).at(Side::Target)?;
-        differing.insert(compare::xattrs(xattrs.as_ref(), at_target.as_ref()));
+        differing.insert(self.differing_xattrs(xattrs.clone(), at_target));
         if differing.is_empty() {
             hand.gathered.tally.synced.unchanged += 1;
             return Ok(None);

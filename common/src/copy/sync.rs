@@ -13,7 +13,7 @@ use crate::compare::content::is_same_extent;
 use crate::model::chunk::{ChunkRun, Extent};
 use crate::model::compare;
 use crate::model::difference::Fields;
-use crate::model::entry::{Attributes, Hint, Kind, Metadata, SET_ID_BITS};
+use crate::model::entry::{Attributes, Hint, Kind, Metadata, SET_ID_BITS, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::Dir;
 use crate::walk::{Visit, Visited};
@@ -29,6 +29,10 @@ pub(super) enum Need {
     Nothing,
     /// Its content is being compared by many ranks; then it is seen to.
     ToBeSeen,
+}
+
+fn is_of_system(name: &[u8]) -> bool {
+    name.starts_with(b"security.")
 }
 
 /// Both sides of an entry.
@@ -247,7 +251,7 @@ impl CopyJob<'_> {
         if sides.source.kind == Kind::File {
             let of_source = entry.dir.xattrs(Some(entry.name)).at(Side::Source)?;
             let of_target = target_dir.xattrs(Some(entry.name)).at(Side::Target)?;
-            differing.insert(compare::xattrs(of_source.as_ref(), of_target.as_ref()));
+            differing.insert(self.differing_xattrs(of_source, of_target));
         }
         Ok(match differing.is_empty() {
             true => Need::Nothing,
@@ -257,11 +261,32 @@ impl CopyJob<'_> {
         })
     }
 
+    /// Only the superuser sets file capabilities (capabilities(7)).
+    pub(super) fn differing_xattrs(
+        &self,
+        of_source: Option<Xattrs>,
+        of_target: Option<Xattrs>,
+    ) -> Fields {
+        let settable = |xattrs: Option<Xattrs>| {
+            xattrs.map(|mut xattrs| {
+                xattrs.retain(|name, _| self.options.job.is_superuser || !is_of_system(name));
+                xattrs
+            })
+        };
+        compare::xattrs(settable(of_source).as_ref(), settable(of_target).as_ref())
+    }
+
     /// Attributes that differ and that this user can set: who may not give files away is told so, and
     /// does not try again in every run.
     pub(super) fn differing_attributes(&self, sides: &Sides, hand: &mut CopyHand) -> Fields {
         let Sides { source, target } = sides;
         let wanted = REPAIRED.into_iter().collect();
+        // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
+        let may_keep_group_bit =
+            self.options.job.is_superuser || self.own_groups.contains(&target.gid);
+        let lost_bit = if may_keep_group_bit { 0 } else { 0o2000 };
+        let kept = |metadata: &Metadata| Metadata { mode: metadata.mode & !lost_bit, ..*metadata };
+        let (source, target) = (&kept(source), &kept(target));
         let differing = compare::attributes(source, target, wanted);
         if self.options.job.is_superuser || !differing.intersects(Fields::UID.union(Fields::GID)) {
             return differing;

@@ -11,6 +11,7 @@ use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::schema::types::{Type, TypePtr};
 
+use crate::base::limits;
 use crate::model::entry::{Kind, Metadata, Time};
 use crate::model::record::{OwnedRecord, Record};
 
@@ -174,6 +175,11 @@ impl Rows {
     /// None yet.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// As many as a thread gathers before it hands them over.
+    pub fn are_enough(&self) -> bool {
+        self.len() >= limits::ROWS_OF_THREAD || self.path_bytes() >= limits::LINES_BLOCK_BYTES * 8
     }
 
     /// Bytes in their paths and link targets.

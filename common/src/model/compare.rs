@@ -74,7 +74,20 @@ fn floor(time: Time, step_ns: u32) -> Time {
 
 /// The same time, as far as a target that keeps it in such steps can hold it.
 fn is_same_time(source: Time, target: Time, step_ns: u32) -> bool {
-    source == target || floor(source, step_ns) == target
+    source == target || floor(source, step_ns) == target || is_clamped(source, target)
+}
+
+/// Last seconds that file systems can keep: of 32 bits with a sign (ext3, some ext4) and without (NFSv3,
+/// XFS from long ago), of ext4's 34 bits.
+const LAST_SECONDS: [i64; 3] = [i32::MAX as i64, u32::MAX as i64, 15_032_385_535];
+
+/// The first they can keep.
+const FIRST_SECONDS: i64 = i32::MIN as i64;
+
+/// The target keeps the nearest time it can: none after the source's, or none before it.
+fn is_clamped(source: Time, target: Time) -> bool {
+    LAST_SECONDS.contains(&target.seconds) && source.seconds > target.seconds
+        || target.seconds == FIRST_SECONDS && source.seconds < FIRST_SECONDS
 }
 
 #[cfg(test)]
@@ -146,6 +159,15 @@ mod tests {
         // Whole seconds on a file system that keeps nanoseconds were set by somebody.
         let fine = Time { seconds: 1_700_000_009, nanoseconds: 123_456_789 };
         assert!(differs(Metadata { ctime: fine, ..coarse(1_700_000_001, 0) }));
+    }
+
+    #[test]
+    fn times_that_the_target_cannot_hold_are_the_nearest_it_can() {
+        let at = |seconds: i64| Time { seconds, nanoseconds: 0 };
+        assert!(is_same_time(at(3_976_185_600), at(2_147_483_647), 1));
+        assert!(is_same_time(at(-3_000_000_000), at(-2_147_483_648), 1));
+        assert!(!is_same_time(at(2_147_483_646), at(2_147_483_647), 1));
+        assert!(!is_same_time(at(3_976_185_600), at(2_147_483_646), 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{close, create, exit_of, named, select};
+use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::human_bytes;
@@ -11,6 +12,8 @@ use crate::comm::collective::{broadcast, gather};
 use crate::compare::options::CompareOptions;
 use crate::compare::root::{CompareRoot, Unfit};
 use crate::compare::{CompareJob, seed};
+use crate::lists;
+use crate::lists::part::{PartOf, PartWriter};
 use crate::model::line::json_path;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
@@ -20,6 +23,7 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::compare::Method;
 use crate::surface::summary::{Deed, describe_team};
+use crate::walk::list::harvest::Listing;
 
 /// What a comparison is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -64,11 +68,20 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         header(session, request, method, args, &mut reporter);
     }
     let rank = session.mail.comm().rank();
-    let job = CompareJob::new(&root, &request.options, &selection, opened.named.as_ref(), rank);
+    let parts = match open_parts(session, request, &mut reporter) {
+        Ok(parts) => parts,
+        Err(exit) => return exit,
+    };
+    let job = CompareJob::new(&root, &request.options, &selection, opened.named.as_ref(), rank)
+        .with_parts(parts);
     let walk = || if is_root { vec![seed(&root)] } else { Vec::new() };
     let seeds = opened.seeds().unwrap_or_else(walk).into_iter().map(Into::into).collect();
     let settings = session.settings(args.threads);
     let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
+    let unwritten = gather(session.mail, &job.finish_parts());
+    for failure in unwritten.into_iter().flatten().flatten() {
+        reporter.unwritten(&failure.to_string());
+    }
     let summary = session.summarise(&job.tally(), counters).map(|mut summary| {
         summary.deed = Deed::Compare(method);
         summary.exit = exit_of(&summary.totals());
@@ -102,10 +115,40 @@ fn try_open_lists(request: &CompareRequest, reporter: &mut Reporter) -> Result<(
     if let Some(combined) = request.combined.as_ref().filter(|file| file.as_slice() != b"-") {
         reporter.list_to(combined, create(combined)?);
     }
-    for output in &request.outputs {
-        reporter.add_output(output, create(output)?);
+    let outputs = request.outputs.iter().zip(&request.options.outputs);
+    for ((output, (_, listing)), number) in outputs.zip(0..) {
+        if *listing == Listing::Parquet {
+            lists::make_directory(output).map_err(|failure| failure.to_string())?;
+        } else {
+            reporter.add_output(number, output, create(output)?);
+        }
     }
     Ok(())
+}
+
+/// This rank's parts of the lists that are Parquet; an exit code on all ranks where one cannot be made.
+fn open_parts(
+    session: &mut Session<'_, '_>,
+    request: &CompareRequest,
+    reporter: &mut Reporter,
+) -> Result<Vec<Option<PartWriter>>, Exit> {
+    let rank = session.mail.comm().rank();
+    let id = (rank == Rank::ROOT).then(|| format!("{:016x}", fastrand::u64(..)));
+    let id: String = broadcast(session.mail, id);
+    let (part, parts) = (rank.0, session.mail.comm().size());
+    let create = |(output, (_, listing)): (&Vec<u8>, &(_, Listing))| {
+        let of = PartOf { list: output.clone(), id: id.clone(), part, parts, sorted: None };
+        (*listing == Listing::Parquet).then(|| PartWriter::create(&of)).transpose()
+    };
+    let outputs = request.outputs.iter().zip(&request.options.outputs);
+    let created: Result<Vec<_>, Failure> = outputs.map(create).collect();
+    let troubles = gather(session.mail, &created.as_ref().err().cloned());
+    let first = troubles.map(|troubles| troubles.into_iter().flatten().next());
+    if let Some(Some(failure)) = &first {
+        reporter.refuse(&failure.to_string());
+    }
+    let all_made = broadcast(session.mail, first.map(|first| first.is_none()));
+    created.ok().filter(|_| all_made).ok_or(Exit::Unusable)
 }
 
 /// Opens both trees on this rank; an exit code on all ranks where one of them cannot.

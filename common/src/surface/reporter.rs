@@ -33,7 +33,7 @@ pub struct Reporter {
     /// Where the lines of a list go; standard output where there is no file.
     list: Option<ListFile>,
     /// Lists besides that one.
-    outputs: Vec<ListFile>,
+    outputs: BTreeMap<u16, ListFile>,
     differences_shown: u64,
     /// Other results could not be written.
     unwritten: bool,
@@ -89,7 +89,7 @@ impl Reporter {
             progress: Progress::new(tool, verb, interval),
             bar_interval: Duration::from_millis(300),
             list: None,
-            outputs: Vec::new(),
+            outputs: BTreeMap::new(),
             differences_shown: 0,
             unwritten: false,
             shown: BTreeMap::new(),
@@ -103,9 +103,9 @@ impl Reporter {
         self.list = Some(ListFile::new(path, file));
     }
 
-    /// Another list, with the next number, goes to that file.
-    pub fn add_output(&mut self, path: &[u8], file: std::fs::File) {
-        self.outputs.push(ListFile::new(path, file));
+    /// The list of that number goes to that file.
+    pub fn add_output(&mut self, number: u16, path: &[u8], file: std::fs::File) {
+        self.outputs.insert(number, ListFile::new(path, file));
     }
 
     /// Results that could not be written, though the work was done.
@@ -182,7 +182,7 @@ impl Reporter {
     }
 
     fn output(&mut self, number: u16, lines: &[u8]) {
-        let list = self.outputs.get_mut(usize::from(number));
+        let list = self.outputs.get_mut(&number);
         if let Some(trouble) = list.and_then(|list| list.write(lines)) {
             self.console.talk(&format!("{}: {trouble}", self.tool));
         }
@@ -227,7 +227,7 @@ impl Reporter {
             self.console.result(summary.to_text(self.verbose).as_bytes());
         }
         let mut failed = false;
-        for list in self.list.iter_mut().chain(&mut self.outputs) {
+        for list in self.list.iter_mut().chain(self.outputs.values_mut()) {
             if let Some(trouble) = list.flush() {
                 console::say(&format!("{}: {trouble}", self.tool));
             }

@@ -6,13 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Failure;
-use crate::base::limits;
 use crate::lists::part::PartWriter;
 use crate::lists::rows::Rows;
+use crate::lists::shared_part::SharedPart;
 use crate::model::line::{LineFormat, write_record};
 use crate::model::names::Names;
 use crate::model::notice::Notice;
-use crate::model::record::Record;
+use crate::model::record::{Record, trimmed};
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::sort::key::SortKeys;
@@ -30,6 +30,17 @@ pub enum Listing {
     Lines(LineFormat),
     /// As a Parquet directory, of which each rank writes a part.
     Parquet,
+}
+
+impl Listing {
+    /// What the name of a list asks for.
+    pub fn of_file(name: &[u8]) -> Self {
+        if trimmed(name).ends_with(b".parquet") {
+            Self::Parquet
+        } else {
+            Self::Lines(LineFormat::of_file(name))
+        }
+    }
 }
 
 /// What is wanted of the entries besides their number.
@@ -61,15 +72,8 @@ pub struct Harvest {
     pub account: Account,
     wants_records: bool,
     usage: Mutex<Usage>,
-    part: Mutex<PartState>,
+    part: SharedPart,
     shelf: Mutex<Shelf>,
-}
-
-/// The rank's part of a Parquet list.
-enum PartState {
-    None,
-    Open(Box<PartWriter>),
-    Failed(Failure),
 }
 
 /// What one thread gathers.
@@ -96,7 +100,7 @@ impl Harvest {
             account: Account::default(),
             wants_records: options.listing != Listing::None || options.usage.is_any(),
             usage: Mutex::new(Usage::new(&options.usage)),
-            part: Mutex::new(part.map_or(PartState::None, |part| PartState::Open(Box::new(part)))),
+            part: SharedPart::new(part),
             shelf: Mutex::default(),
         }
     }
@@ -180,10 +184,8 @@ impl Harvest {
             }
             (None, Listing::Parquet) => {
                 hand.rows.push(record);
-                if hand.rows.len() >= limits::ROWS_OF_THREAD
-                    || hand.rows.path_bytes() >= limits::LINES_BLOCK_BYTES * 8
-                {
-                    self.settle_rows(hand);
+                if hand.rows.are_enough() {
+                    self.part.append(&mut hand.rows);
                 }
             }
         }
@@ -193,18 +195,6 @@ impl Harvest {
         if std::mem::take(&mut hand.usage_waits) {
             let gathered = std::mem::replace(&mut hand.usage, Usage::new(&self.options.usage));
             lock(&self.usage).merge(gathered);
-        }
-    }
-
-    fn settle_rows(&self, hand: &mut HarvestHand) {
-        let mut part = lock(&self.part);
-        match &mut *part {
-            PartState::Open(open) => {
-                if let Err(failure) = open.append(&mut hand.rows) {
-                    *part = PartState::Failed(failure);
-                }
-            }
-            PartState::None | PartState::Failed(_) => hand.rows = Rows::default(),
         }
     }
 
@@ -218,7 +208,7 @@ impl Harvest {
         hand.gathered.send_lines(crew, true);
         self.settle_usage(hand);
         if !hand.rows.is_empty() {
-            self.settle_rows(hand);
+            self.part.append(&mut hand.rows);
         }
         if !hand.shelf.is_empty() {
             lock(&self.shelf).append(std::mem::take(&mut hand.shelf));
@@ -230,11 +220,7 @@ impl Harvest {
     /// # Errors
     /// Why not all of it was written.
     pub fn finish_part(&self) -> Result<(), Failure> {
-        match std::mem::replace(&mut *lock(&self.part), PartState::None) {
-            PartState::None => Ok(()),
-            PartState::Open(part) => part.finish(),
-            PartState::Failed(failure) => Err(failure),
-        }
+        self.part.finish()
     }
 
     /// This rank's statistics.

@@ -1,0 +1,55 @@
+//! One rank's part of a Parquet list, which its threads write together.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::part::PartWriter;
+use super::rows::Rows;
+use crate::base::error::Failure;
+
+/// The part, if there is one to be written.
+pub struct SharedPart {
+    state: Mutex<State>,
+}
+
+enum State {
+    None,
+    Open(Box<PartWriter>),
+    Failed(Failure),
+}
+
+impl SharedPart {
+    /// Nothing is written where `part` is `None`.
+    pub fn new(part: Option<PartWriter>) -> Self {
+        let state = part.map_or(State::None, |part| State::Open(Box::new(part)));
+        Self { state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what a thread has gathered; after a failure it is dropped.
+    pub fn append(&self, rows: &mut Rows) {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Open(part) => {
+                if let Err(failure) = part.append(rows) {
+                    *state = State::Failed(failure);
+                }
+            }
+            State::None | State::Failed(_) => *rows = Rows::default(),
+        }
+    }
+
+    /// Ends the part.
+    ///
+    /// # Errors
+    /// Why not all of it was written.
+    pub fn finish(&self) -> Result<(), Failure> {
+        match std::mem::replace(&mut *self.lock(), State::None) {
+            State::None => Ok(()),
+            State::Open(part) => part.finish(),
+            State::Failed(failure) => Err(failure),
+        }
+    }
+}
