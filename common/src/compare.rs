@@ -246,6 +246,12 @@ impl<'c> CompareJob<'c> {
             let source = (&**entry.dir, Some(entry.name));
             self.compare_xattrs(&mut pair, source, (target_dir, Some(target_name)))?;
         }
+        if is_same_kind && pair.source.kind == Kind::Device {
+            let source = entry.dir.device_number(entry.name).at(Side::Source)?;
+            if source != target_dir.device_number(target_name).at(Side::Target)? {
+                pair.differing.insert(Fields::CONTENT);
+            }
+        }
         let is_file = is_same_kind && pair.source.kind == Kind::File;
         let mut moved_bytes = 0;
         if is_same_kind && pair.source.kind == Kind::Symlink {

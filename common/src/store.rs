@@ -97,6 +97,11 @@ pub trait Dir: Send + Sync {
         None
     }
 
+    /// Which device an entry stands for, where it stands for one.
+    fn device_number(&self, _name: &Name) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Which mount the directory was reached through, where there is such a thing: one file system may
     /// show in several places.
     fn mount(&self) -> Option<u64> {

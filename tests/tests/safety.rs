@@ -247,6 +247,29 @@ fn other_content_counts_whichever_field_tells_it() {
 }
 
 #[test]
+fn devices_are_compared_by_what_they_stand_for() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let pair = pair();
+    let make = |dir: &Path, name: &str, words: [&str; 3]| {
+        run(Command::new("mknod").arg(dir.join(name)).args(words)).expect(0);
+    };
+    for (name, source, target) in [
+        ("same", ["c", "1", "3"], ["c", "1", "3"]),
+        ("minor", ["c", "1", "3"], ["c", "1", "5"]),
+        ("kind", ["b", "1", "3"], ["c", "1", "3"]),
+    ] {
+        make(&pair.source, name, source);
+        make(&pair.target, name, target);
+    }
+    let ended = pair.compare(&["--ignore", "mtime", "--combined", "-"]).expect(1);
+    for line in ["= same", "* minor\tCONTENT", "* kind\tCONTENT"] {
+        assert!(ended.stdout.lines().any(|own| own == line), "{}", ended.stdout);
+    }
+}
+
+#[test]
 fn two_lists_do_not_share_a_file() {
     let pair = pair();
     let list = pair.work.path().join("list");

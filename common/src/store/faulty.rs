@@ -191,6 +191,10 @@ impl Dir for FaultyDir {
         self.inner.set_entry_attributes(name, kind, attributes)
     }
 
+    fn device_number(&self, name: &Name) -> Result<Option<u64>> {
+        self.inner.device_number(name)
+    }
+
     fn mount(&self) -> Option<u64> {
         self.inner.mount()
     }

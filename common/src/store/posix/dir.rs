@@ -178,6 +178,19 @@ impl Dir for PosixDir {
         Some(AsFd::as_fd(&*self.fd))
     }
 
+    fn device_number(&self, name: &Name) -> Result<Option<u64>> {
+        let statx = statx(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+            .map_err(|errno| failed(Op::Stat, errno))?;
+        let number = rustix::fs::makedev(statx.stx_rdev_major, statx.stx_rdev_minor);
+        let kind = FileType::from_raw_mode(statx.stx_mode.into());
+        // The same numbers mean another device among block and among character devices.
+        Ok(match kind {
+            FileType::BlockDevice => Some(number),
+            FileType::CharacterDevice => Some(!number),
+            _ => None,
+        })
+    }
+
     fn mount(&self) -> Option<u64> {
         let statx = statx(&self.fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
         let is_known = StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::MNT_ID);
