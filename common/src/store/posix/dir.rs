@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, chownat, linkat, mkdirat, openat,
@@ -26,13 +26,15 @@ use crate::store::{Dir, Made, NewSymlink, SourceFile, StagedFile};
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
+    /// New files here begin with access control lists; looked up when it is first needed.
+    gives_acls: Arc<OnceLock<bool>>,
     shared: Arc<Shared>,
 }
 
 impl PosixDir {
     pub fn new(fd: OwnedFd, shared: &Arc<Shared>) -> Self {
         shared.open_dirs.fetch_add(1, Ordering::Relaxed);
-        Self { fd: Arc::new(fd), shared: Arc::clone(shared) }
+        Self { fd: Arc::new(fd), gives_acls: Arc::default(), shared: Arc::clone(shared) }
     }
 
     /// Links are followed only where the operator asked for it.
@@ -113,7 +115,7 @@ impl Dir for PosixDir {
     }
 
     fn stage_file(&self, staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>> {
-        PosixStaged::create(&self.fd, &self.shared, staged, name)
+        PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, staged, name)
             .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 

@@ -4,8 +4,8 @@
 
 use std::ffi::CString;
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Mode, OFlags, copy_file_range, openat, renameat, unlinkat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
@@ -16,7 +16,7 @@ use super::xattrs::Holder;
 use super::{Shared, visible};
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
-use crate::model::entry::{Attributes, Kept, Owner};
+use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Owner};
 use crate::store::{SourceFile, StagedFile};
 
 /// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
@@ -24,6 +24,7 @@ const COPY_FILE_RANGE: u32 = 1;
 
 pub(super) struct PosixStaged {
     dir: Arc<OwnedFd>,
+    gives_acls: Arc<OnceLock<bool>>,
     fd: OwnedFd,
     staged: CString,
     /// Its own name; only its owner knows it.
@@ -35,6 +36,7 @@ impl PosixStaged {
     /// A new file that only this user can open: its content may be secret, and its mode not yet set.
     pub fn create(
         dir: &Arc<OwnedFd>,
+        gives_acls: &Arc<OnceLock<bool>>,
         shared: &Arc<Shared>,
         staged: &Name,
         name: &Name,
@@ -44,6 +46,7 @@ impl PosixStaged {
             .map_err(|errno| failed(Op::Create, errno))?;
         Ok(Self {
             dir: Arc::clone(dir),
+            gives_acls: Arc::clone(gives_acls),
             fd,
             staged: staged.to_owned(),
             name: Some(name.to_owned()),
@@ -58,6 +61,7 @@ impl PosixStaged {
             .map_err(|errno| failed(Op::Open, errno))?;
         Ok(Self {
             dir: Arc::clone(dir),
+            gives_acls: Arc::default(),
             fd,
             staged: staged.to_owned(),
             name: None,
@@ -69,6 +73,18 @@ impl PosixStaged {
         unlinkat(dir, staged, AtFlags::empty()).map_err(|errno| failed(Op::Remove, errno))
     }
 
+    /// A new file has no extended attributes but those that its directory's default list gives it: where
+    /// there is none, none need be looked for, which is a call less for each file.
+    fn has_xattrs_already(&self) -> bool {
+        let default_acl = ACL_XATTRS[1];
+        let look = || match Holder::entry(&*self.dir, c".").read() {
+            Ok(Some(xattrs)) => xattrs.contains_key(default_acl),
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        *self.gives_acls.get_or_init(look)
+    }
+
     /// Attributes, then close, then the name: a file is never visible before all of it is right.
     fn finish(self, attributes: &Attributes) -> Result<Kept> {
         let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
@@ -78,6 +94,14 @@ impl PosixStaged {
                 Some(attributes::stat_fd(&self.fd)?).map(|now| Owner { uid: now.uid, gid: now.gid })
             }
             None => None,
+        };
+        let wants_none = attributes.xattrs.as_ref().is_some_and(|wanted| wanted.is_empty());
+        let as_they_are;
+        let attributes = if wants_none && !self.has_xattrs_already() {
+            as_they_are = Attributes { xattrs: None, ..attributes.clone() };
+            &as_they_are
+        } else {
+            attributes
         };
         let kept = attributes::set(&self.fd, attributes, owner, &Holder::file(&self.fd))?;
         close(self.fd)?;
