@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::Trouble;
 use crate::comm::Rank;
-use crate::model::chunk::ChunkRun;
+use crate::model::chunk::{ChunkRun, Extent};
 use crate::model::entry::Identity;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
+use crate::store::Receipt;
 use crate::walk::place::Place;
 
 /// Some chunks of a large file, for any rank.
@@ -31,6 +32,8 @@ pub struct ChunkTask {
     pub name: CString,
     /// The source must still be this.
     pub identity: Identity,
+    /// Size of a chunk.
+    pub chunk_bytes: u64,
     /// What to do with the chunks.
     pub work: ChunkWork,
     /// Which chunks.
@@ -42,8 +45,8 @@ pub struct ChunkTask {
 pub enum ChunkWork {
     /// Copy it into the staged file of that name.
     Copy {
-        /// Its temporary name.
-        staged: CString,
+        /// What it takes to join in writing it.
+        ticket: Vec<u8>,
     },
     /// Compare it with that of the target's file of the same name.
     Compare {
@@ -58,6 +61,7 @@ pub struct ChunksDone {
     file: u64,
     chunks: u64,
     outcome: Outcome,
+    receipt: Option<Receipt>,
 }
 
 /// What became of chunks, the better first.
@@ -88,6 +92,18 @@ struct OpenFile<F> {
     chunks_left: u64,
     /// The first that was not [`Outcome::Done`].
     outcome: Outcome,
+    /// What the writers have left.
+    receipts: Vec<Receipt>,
+}
+
+/// A large file whose chunks are all accounted for.
+pub struct Ended<F> {
+    /// What its owner remembered.
+    pub file: F,
+    /// What became of the chunks.
+    pub outcome: Outcome,
+    /// What their writers have left.
+    pub receipts: Vec<Receipt>,
 }
 
 impl<F> Default for Chunked<F> {
@@ -107,24 +123,28 @@ impl<F> Chunked<F> {
         let mut open = self.lock();
         open.begun += 1;
         let number = open.begun;
-        open.files.insert(number, OpenFile { file, chunks_left: chunks, outcome: Outcome::Done });
+        let outcome = Outcome::Done;
+        let receipts = Vec::new();
+        open.files.insert(number, OpenFile { file, chunks_left: chunks, outcome, receipts });
         number
     }
 
     /// Counts chunks in; true with the last of them: then [`Chunked::end`] is due, on an I/O thread.
-    pub fn count(&self, done: &ChunksDone) -> bool {
+    pub fn count(&self, done: ChunksDone) -> bool {
         let mut open = self.lock();
         let Some(file) = open.files.get_mut(&done.file) else { return false };
         file.chunks_left = file.chunks_left.saturating_sub(done.chunks);
         if file.outcome == Outcome::Done {
             file.outcome = done.outcome;
         }
+        file.receipts.extend(done.receipt);
         file.chunks_left == 0
     }
 
-    /// Takes out a file whose chunks are all in, with what became of them.
-    pub fn end(&self, file: u64) -> Option<(F, Outcome)> {
-        self.lock().files.remove(&file).map(|open| (open.file, open.outcome))
+    /// Takes out a file whose chunks are all in.
+    pub fn end(&self, file: u64) -> Option<Ended<F>> {
+        let OpenFile { file, outcome, receipts, .. } = self.lock().files.remove(&file)?;
+        Some(Ended { file, outcome, receipts })
     }
 
     /// Whether a chunk of this file has differed or failed, as far as this rank knows.
@@ -147,8 +167,13 @@ impl ChunkTask {
     }
 
     /// What the owner is to be told.
-    pub fn done(&self, outcome: Outcome) -> ChunksDone {
-        ChunksDone { file: self.file, chunks: self.run.count(), outcome }
+    pub fn done(&self, outcome: Outcome, receipt: Option<Receipt>) -> ChunksDone {
+        ChunksDone { file: self.file, chunks: self.run.count(), outcome, receipt }
+    }
+
+    /// The bytes of the chunks.
+    pub fn extent(&self) -> Extent {
+        self.run.extent(self.identity.size_bytes, self.chunk_bytes)
     }
 }
 

@@ -402,7 +402,7 @@ impl Job for CompareJob<'_> {
     }
 
     fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {
-        self.chunks_done(&letter, crew);
+        self.chunks_done(letter, crew);
     }
 
     fn snapshot(&self) -> Tally {

@@ -189,6 +189,13 @@ impl<'c> CopyJob<'c> {
         &*self.root(place).target
     }
 
+    /// Size of the chunks of a file of that size.
+    fn chunk_bytes(&self, place: &Place, size_bytes: u64) -> u64 {
+        let wish = self.options.chunk_bytes;
+        let of_source = self.root(place).source.chunk_bytes(size_bytes, wish);
+        self.target(place).chunk_bytes(size_bytes, of_source)
+    }
+
     /// The name of an entry at the target: another one only where the operator named a single file's
     /// copy.
     fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
@@ -360,7 +367,7 @@ impl<'c> CopyJob<'c> {
             return self.sync_entry(rules, entry, hand, crew);
         }
         match (entry.hint, self.options.symlinks) {
-            (Hint::File, _) => self.visit_kind(entry, Kind::File, hand, crew),
+            (Hint::File | Hint::Object(_), _) => self.visit_kind(entry, Kind::File, hand, crew),
             (Hint::Directory, _) => Ok(Visited::Directory),
             (Hint::Symlink, Symlinks::Keep) => self.visit_kind(entry, Kind::Symlink, hand, crew),
             (Hint::Symlink | Hint::Other | Hint::Unknown, _) => {
@@ -435,7 +442,7 @@ impl Job for CopyJob<'_> {
     }
 
     fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {
-        self.chunks_done(&letter, crew);
+        self.chunks_done(letter, crew);
     }
 
     fn snapshot(&self) -> Tally {

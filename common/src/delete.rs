@@ -208,7 +208,7 @@ impl<'c> DeleteJob<'c> {
     ) -> Result<Visited, Trouble> {
         let kind = match entry.hint {
             Hint::Directory => Kind::Directory,
-            Hint::File if !self.selection.needs_metadata() => Kind::File,
+            Hint::File | Hint::Object(_) if !self.selection.needs_metadata() => Kind::File,
             Hint::Symlink => Kind::Symlink,
             _ => {
                 let metadata = entry.dir.stat(entry.name).at(Side::Target)?;

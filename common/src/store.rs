@@ -9,13 +9,19 @@ pub mod dry_run;
 pub mod faulty;
 pub mod memory;
 pub mod posix;
+pub mod s3;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use crate::base::error::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::base::crc64::Crc64;
+use crate::base::error::{Cause, Op, Result};
 use crate::base::path::{Name, RelPath};
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::base::service::Unfit;
+use crate::model::chunk::Extent;
+use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
 
 /// A tree below a root.
 pub trait Store: Send + Sync {
@@ -24,6 +30,12 @@ pub trait Store: Send + Sync {
 
     /// Device of the file system that the root is on, as this node numbers it.
     fn device(&self) -> Result<u64>;
+
+    /// How large the pieces are in which a file of that size goes to or comes from this store, where the
+    /// operator wishes for such. Files that are not larger move whole.
+    fn chunk_bytes(&self, _size_bytes: u64, wish_bytes: u64) -> u64 {
+        wish_bytes
+    }
 
     /// Another directory may be kept open for queued work without running out of handles.
     fn has_spare_handles(&self) -> bool {
@@ -40,11 +52,22 @@ pub trait Dir: Send + Sync {
     /// Calls `each` with every entry, in no order, without `.` and `..`.
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()>;
 
+    /// What the last listing has met that can be no entry here, and why: each is told once.
+    fn take_unfit(&self) -> Vec<(Vec<u8>, Unfit)> {
+        Vec::new()
+    }
+
     /// Opens a directory in this one.
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>>;
 
     /// Attributes of an entry.
     fn stat(&self, name: &Name) -> Result<Metadata>;
+
+    /// Attributes of an entry as far as they cost next to nothing to know, from a listing perhaps:
+    /// [`Metadata::known`] says which. Fails as [`Dir::stat`] does where there is no such entry.
+    fn peek(&self, name: &Name, _hint: Hint) -> Result<Metadata> {
+        self.stat(name)
+    }
 
     /// Attributes of what an entry leads to, wherever that is: only to compare it with something.
     fn stat_followed(&self, name: &Name) -> Result<Metadata>;
@@ -52,6 +75,27 @@ pub trait Dir: Send + Sync {
     /// Opens a regular file for reading. Anything else is an error: a FIFO would hang, a device
     /// would act.
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>>;
+
+    /// Opens a file that a listing has told something about: a store may be asked once less.
+    fn open_listed(&self, name: &Name, _hint: Hint) -> Result<Box<dyn SourceFile>> {
+        self.open_file(name)
+    }
+
+    /// Opens a file to read one extent of it, if it is still the one that was met: otherwise it has
+    /// changed.
+    fn open_extent(
+        &self,
+        name: &Name,
+        identity: &Identity,
+        _extent: Extent,
+    ) -> Result<Box<dyn SourceFile>> {
+        let file = self.open_file(name)?;
+        if file.metadata()?.identity() == *identity {
+            Ok(file)
+        } else {
+            Err(Op::Copy.failed(Cause::Changed))
+        }
+    }
 
     /// Where a symbolic link points, byte for byte.
     fn read_link(&self, name: &Name) -> Result<Vec<u8>>;
@@ -63,11 +107,12 @@ pub trait Dir: Send + Sync {
     /// Makes a directory; `mode` is subject to the process's umask.
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made>;
 
-    /// Begins a new file under the name `staged`, readable by nobody else, to become `name` later.
-    fn stage_file(&self, staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>>;
+    /// Begins a new file that nobody else can read, to get its own name later.
+    fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>>;
 
-    /// Joins in writing a file that another rank has staged.
-    fn join_staged(&self, staged: &Name) -> Result<Box<dyn StagedFile>>;
+    /// Joins in writing a file that another rank has staged, to become `name`, by the ticket that
+    /// [`StagedFile::ticket`] gave it.
+    fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>>;
 
     /// Makes a symbolic link, complete with attributes, replacing what is not a directory.
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept>;
@@ -114,6 +159,67 @@ pub trait Dir: Send + Sync {
     }
 }
 
+/// A file to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFile<'n> {
+    /// The name under which it is prepared, where there is such a thing.
+    pub staged: &'n Name,
+    /// Its own name.
+    pub name: &'n Name,
+    /// How long it will be.
+    pub size_bytes: u64,
+    /// Last change of the source's content, for stores that keep it in any case.
+    pub mtime: Option<Time>,
+    /// In pieces of how many bytes it comes, where others join in writing it; `None` where it is
+    /// written by one alone, from its beginning to its end.
+    pub chunk_bytes: Option<u64>,
+    /// Attributes it will get: some stores want them first.
+    pub attributes: &'n Attributes,
+}
+
+/// What a writer leaves to whoever completes the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// What was written.
+    pub extent: Extent,
+    /// Checksum of these bytes, where it was worked out.
+    pub crc64: Option<Crc64>,
+    /// The store's own name for the piece.
+    pub tag: String,
+}
+
+impl Receipt {
+    /// Checksum of a whole file, if the receipts cover it and each has one.
+    pub fn crc64_of(receipts: &[Self], size_bytes: u64) -> Option<Crc64> {
+        let mut in_order: Vec<&Self> = receipts.iter().collect();
+        in_order.sort_by_key(|receipt| receipt.extent.offset);
+        let mut pieces = in_order.into_iter();
+        let first = pieces.next().filter(|first| first.extent.offset == 0)?;
+        let (mut sum, mut end) = (first.crc64?, first.extent.length);
+        for piece in pieces {
+            if piece.extent.offset != end {
+                return None;
+            }
+            sum = sum.combine(piece.crc64?, piece.extent.length);
+            end += piece.extent.length;
+        }
+        (end == size_bytes).then_some(sum)
+    }
+}
+
+/// Where an object is, for a service that copies from one place to another itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectAddress {
+    /// Tells services and accounts apart.
+    pub service: u64,
+    /// The bucket.
+    pub bucket: String,
+    /// The key in it.
+    pub key: String,
+    /// Which content it had when it was opened.
+    pub etag: String,
+}
+
 /// A symbolic link to be made.
 #[derive(Debug, Clone)]
 pub struct NewSymlink<'n> {
@@ -123,6 +229,8 @@ pub struct NewSymlink<'n> {
     pub staged: &'n Name,
     /// Its own name.
     pub name: &'n Name,
+    /// Last change of the source, for stores that keep it in any case.
+    pub mtime: Option<Time>,
     /// Its attributes; a link has no mode of its own.
     pub attributes: Attributes,
 }
@@ -150,6 +258,16 @@ pub trait SourceFile: Send + Sync {
         false
     }
 
+    /// Checksum of the whole content, where the store keeps it.
+    fn crc64(&self) -> Option<Crc64> {
+        None
+    }
+
+    /// Where the object is, where it is one.
+    fn address(&self) -> Option<ObjectAddress> {
+        None
+    }
+
     /// Reads at an offset; returns how many bytes, 0 only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
 
@@ -164,6 +282,9 @@ pub trait SourceFile: Send + Sync {
 /// Dropping it leaves the staged file for others that write it too; only [`StagedFile::commit`] and
 /// [`StagedFile::abandon`] end it.
 pub trait StagedFile: Send + Sync {
+    /// What others need to join in writing it.
+    fn ticket(&self) -> Vec<u8>;
+
     /// Writes all of `data` at an offset.
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
 
@@ -177,14 +298,14 @@ pub trait StagedFile: Send + Sync {
     }
 
     /// Ends this writer's part: errors that the system kept back until now come out.
-    fn close(self: Box<Self>) -> Result<()>;
+    fn close(self: Box<Self>) -> Result<Option<Receipt>>;
 
-    /// How long the staged file is now, whoever wrote it.
-    fn size_bytes(&self) -> Result<u64>;
+    /// How long the staged file is now, whoever wrote it; these are what the others have left.
+    fn size_bytes(&self, receipts: &[Receipt]) -> Result<u64>;
 
     /// Gives the complete file its attributes and its own name, replacing what is not a directory
     /// there. On an error the staged file is removed.
-    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept>;
+    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept>;
 
     /// Removes the staged file.
     fn abandon(self: Box<Self>) -> Result<()>;

@@ -33,6 +33,7 @@ fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
             links: u64::from(u32::MAX),
             device: u64::MAX,
             inode: number | 1 << 63,
+            known: common::model::difference::Fields::ALL,
         },
         target: (kind == Kind::Symlink).then(|| b"\xff\n|../x".to_vec()),
         user: number.is_multiple_of(2).then(|| "jürgen".to_owned()),

@@ -14,7 +14,7 @@ use common::store::dry_run::DryRunStore;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
 use common::store::posix::{OpenAs, PosixStore};
-use common::store::{Dir, Made, NewSymlink, Store};
+use common::store::{Dir, Made, NewFile, NewSymlink, Store};
 
 /// Checks a promise on a fresh store and its root.
 type Promise = fn(&dyn Dir, &dyn Store);
@@ -53,10 +53,21 @@ fn listing(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
     names
 }
 
+fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
+    NewFile {
+        staged,
+        name,
+        size_bytes: 0,
+        mtime: None,
+        chunk_bytes: None,
+        attributes: Attributes::NONE,
+    }
+}
+
 fn put(dir: &dyn Dir, name: &CStr, content: &[u8]) {
-    let staged = dir.stage_file(c".staged", name).unwrap();
+    let staged = dir.stage_file(&new_file(c".staged", name)).unwrap();
     staged.write_at(content, 0).unwrap();
-    staged.commit(&Attributes { mode: Some(0o644), ..Attributes::default() }).unwrap();
+    staged.commit(&Attributes { mode: Some(0o644), ..Attributes::default() }, Vec::new()).unwrap();
 }
 
 fn content(dir: &dyn Dir, name: &CStr) -> Vec<u8> {
@@ -95,7 +106,7 @@ fn directories(root: &dyn Dir, store: &dyn Store) {
 }
 
 fn staging(root: &dyn Dir, _: &dyn Store) {
-    let staged = root.stage_file(c".staged", c"file").unwrap();
+    let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
     staged.write_at(b"hello", 0).unwrap();
     assert_eq!(cause(root.stat(c"file")), Cause::System(libc::ENOENT));
     assert_eq!(
@@ -103,28 +114,31 @@ fn staging(root: &dyn Dir, _: &dyn Store) {
         0o600,
         "a staged file is nobody else's business"
     );
-    assert_eq!(cause(root.stage_file(c".staged", c"x").map(drop)), Cause::System(libc::EEXIST));
-    assert_eq!(staged.size_bytes(), Ok(5));
-    staged.commit(&Attributes { mode: Some(0o640), ..Attributes::default() }).unwrap();
+    assert_eq!(
+        cause(root.stage_file(&new_file(c".staged", c"x")).map(drop)),
+        Cause::System(libc::EEXIST)
+    );
+    assert_eq!(staged.size_bytes(&[]), Ok(5));
+    staged.commit(&Attributes { mode: Some(0o640), ..Attributes::default() }, Vec::new()).unwrap();
     assert_eq!(content(root, c"file"), b"hello");
     assert_eq!(root.stat(c"file").unwrap().mode, 0o640);
     assert_eq!(listing(root).len(), 1);
 }
 
 fn abandoning(root: &dyn Dir, _: &dyn Store) {
-    let staged = root.stage_file(c".staged", c"file").unwrap();
+    let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
     staged.write_at(b"hello", 0).unwrap();
     staged.abandon().unwrap();
     assert!(listing(root).is_empty());
 }
 
 fn chunks(root: &dyn Dir, _: &dyn Store) {
-    let owner = root.stage_file(c".staged", c"file").unwrap();
-    let other = root.join_staged(c".staged").unwrap();
+    let owner = root.stage_file(&new_file(c".staged", c"file")).unwrap();
+    let other = root.join_staged(b".staged", c"file").unwrap();
     other.write_at(b"defghi", 3).unwrap();
     other.close().unwrap();
     owner.write_at(b"abc", 0).unwrap();
-    owner.commit(&Attributes::default()).unwrap();
+    owner.commit(&Attributes::default(), Vec::new()).unwrap();
     assert_eq!(content(root, c"file"), b"abcdefghi");
     assert_eq!(root.stat(c"file").unwrap().size_bytes, 9);
 }
@@ -134,8 +148,8 @@ fn replacing(root: &dyn Dir, _: &dyn Store) {
     put(root, c"file", b"new");
     assert_eq!(content(root, c"file"), b"new");
     root.make_dir(c"dir", 0o755).unwrap();
-    let staged = root.stage_file(c".staged", c"dir").unwrap();
-    assert_eq!(cause(staged.commit(&Attributes::default())), Cause::KindDiffers);
+    let staged = root.stage_file(&new_file(c".staged", c"dir")).unwrap();
+    assert_eq!(cause(staged.commit(&Attributes::default(), Vec::new())), Cause::KindDiffers);
     assert_eq!(listing(root).len(), 2, "the staged file must be gone");
 }
 
@@ -150,8 +164,8 @@ fn attributes(root: &dyn Dir, _: &dyn Store) {
         times: Some(times),
         xattrs: None,
     };
-    let staged = root.stage_file(c".staged", c"file").unwrap();
-    staged.commit(&wanted).unwrap();
+    let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
+    staged.commit(&wanted, Vec::new()).unwrap();
     root.make_dir(c"dir", 0o700).unwrap();
     root.open_dir(c"dir").unwrap().set_attributes(&wanted).unwrap();
     for name in [c"file", c"dir"] {
@@ -164,8 +178,14 @@ fn attributes_in_place(root: &dyn Dir, _: &dyn Store) {
     put(root, c"file", b"content");
     let points_to = b"nowhere";
     let attributes = Attributes::default();
-    root.make_symlink(&NewSymlink { points_to, staged: c".staged", name: c"link", attributes })
-        .unwrap();
+    root.make_symlink(&NewSymlink {
+        mtime: None,
+        points_to,
+        staged: c".staged",
+        name: c"link",
+        attributes,
+    })
+    .unwrap();
     let time = Time { seconds: 7, nanoseconds: 8 };
     let wanted = Attributes {
         owner: Some(Owner { uid: 12_345, gid: 54_321 }),
@@ -194,8 +214,8 @@ fn extended_attributes(root: &dyn Dir, _: &dyn Store) {
     };
     let long = vec![0xff; 3000];
     let first = of(&[("user.one", b"1\0\n"), ("user.long", &long)]);
-    let staged = root.stage_file(c".staged", c"file").unwrap();
-    assert_eq!(staged.commit(&with(&first)), Ok(common::model::entry::Kept::ALL));
+    let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
+    assert_eq!(staged.commit(&with(&first), Vec::new()), Ok(common::model::entry::Kept::ALL));
     assert_eq!(root.xattrs(Some(c"file")).unwrap(), Some(first.clone()));
     assert_eq!(root.open_file(c"file").unwrap().xattrs().unwrap(), Some(first));
     let second = of(&[("user.one", b"2"), ("user.empty", b"")]);
@@ -227,7 +247,14 @@ fn links(root: &dyn Dir, store: &dyn Store) {
     let long = vec![b'x'; 4000];
     for (name, points_to) in [(c"to-dir", &b"dir"[..]), (c"odd", b"/../\xff\n"), (c"long", &long)] {
         let attributes = Attributes::default();
-        root.make_symlink(&NewSymlink { points_to, staged: c".staged", name, attributes }).unwrap();
+        root.make_symlink(&NewSymlink {
+            mtime: None,
+            points_to,
+            staged: c".staged",
+            name,
+            attributes,
+        })
+        .unwrap();
         assert_eq!(root.read_link(name).unwrap(), points_to);
         assert_eq!(root.stat(name).unwrap().kind, Kind::Symlink);
         assert!(root.open_dir(name).is_err(), "a link was followed");
@@ -352,6 +379,7 @@ fn a_dry_run_changes_nothing_and_checks_everything() {
     put(&*new, c"inner", b"x");
     put(&*root, c"file", b"other");
     let link = NewSymlink {
+        mtime: None,
         points_to: b"x",
         staged: c".staged",
         name: c"link",

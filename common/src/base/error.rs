@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::path;
+use super::service::{ServiceFault, Unfit};
 
 /// Why an operation on one entry failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +39,16 @@ pub enum Cause {
     Dangling,
     /// Not everything that was written is there.
     Incomplete,
+    /// What arrived is not what the checksum stands for.
+    Corrupt,
     /// The job was stopped before this was done.
     Stopped,
     /// A list that was to be read is not what it should be.
     List(ListFault),
+    /// The service that keeps the objects did not do it.
+    Service(ServiceFault),
+    /// A key that cannot be a path, or a path that cannot be a key.
+    Key(Unfit),
 }
 
 /// What is wrong with a list.
@@ -122,8 +129,11 @@ impl Cause {
             Self::Loop => "loop".into(),
             Self::Dangling => "dangling".into(),
             Self::Incomplete => "incomplete".into(),
+            Self::Corrupt => "corrupt".into(),
             Self::Stopped => "stopped".into(),
             Self::List(fault) => fault.code().into(),
+            Self::Service(fault) => fault.code(),
+            Self::Key(unfit) => unfit.code().into(),
         }
     }
 }
@@ -156,8 +166,11 @@ impl fmt::Display for Cause {
             Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
             Self::Dangling => f.write_str("symbolic link points to nothing"),
             Self::Incomplete => f.write_str("not everything that was written is there"),
+            Self::Corrupt => f.write_str("what arrived differs from what its checksum stands for"),
             Self::Stopped => f.write_str("the job was stopped before this was done"),
             Self::List(fault) => fault.fmt(f),
+            Self::Service(fault) => fault.fmt(f),
+            Self::Key(unfit) => unfit.fmt(f),
         }
     }
 }

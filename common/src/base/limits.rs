@@ -202,3 +202,44 @@ pub const TREEMAP_RECTANGLES_MAX: usize = 600;
 pub const TREEMAP_LEVELS_MAX: u32 = 8;
 /// Rows of a table of owners, groups or directories in the terminal and in a report.
 pub const TABLE_ROWS_MAX: usize = 20;
+
+/// Largest accepted configuration file or bundle of certificates: those of whole systems are under 1 MiB.
+pub const CONFIG_FILE_BYTES_MAX: usize = 8 << 20;
+/// Longest wait for credentials: a process or a sign-on service behind them may be slow, but not for ever.
+pub const CREDENTIALS_WAIT: Duration = Duration::from_mins(1);
+/// Longest wait for the service that tells an instance of AWS its role. It answers in milliseconds where
+/// there is one; elsewhere nothing does.
+pub const INSTANCE_METADATA_WAIT: Duration = Duration::from_secs(1);
+/// Largest accepted number of requests of a rank under way: each is a connection and a buffer.
+pub const S3_REQUESTS_MAX: u32 = 4096;
+/// Smallest part of an object but for the last one, as S3 has it
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+pub const S3_PART_BYTES_MIN: u64 = 5 << 20;
+/// Largest part of an object, as S3 has it.
+pub const S3_PART_BYTES_MAX: u64 = 5 << 30;
+
+/// Bytes of parts that a rank holds in memory on their way to a service.
+pub const S3_BLOCKS_BYTES_MAX: u64 = 192 << 20;
+/// Tries of one request, the first among them.
+pub const S3_ATTEMPTS_MAX: u32 = 10;
+/// First pause before a request is tried again; it doubles up to [`S3_BACKOFF_MAX`].
+pub const S3_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest pause before a request is tried again.
+pub const S3_BACKOFF_MAX: Duration = Duration::from_secs(20);
+/// Longest wait for a connection.
+pub const S3_CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for the head of an answer: completing an upload of many parts, or copying a large object
+/// within a service, is silent for minutes.
+pub const S3_ANSWER_WAIT: Duration = Duration::from_mins(10);
+/// Longest wait for the next bytes of a body.
+pub const S3_BODY_WAIT: Duration = Duration::from_mins(1);
+/// Objects up to this size are asked for without looking at them first.
+pub const S3_WHOLE_BYTES_MAX: u64 = 8 << 20;
+/// Keys that one answer lists, at most; no service gives more.
+pub const S3_PAGE_KEYS: i32 = 1000;
+/// I/O threads of one node, by default, where one of the places is in S3: each has one request under way.
+pub const S3_REQUESTS_OF_NODE: u32 = 256;
+/// New credentials are asked for that long before the old ones expire: at another time on each rank.
+pub const CREDENTIALS_AHEAD_MIN: Duration = Duration::from_mins(5);
+/// See [`CREDENTIALS_AHEAD_MIN`].
+pub const CREDENTIALS_AHEAD_MAX: Duration = Duration::from_mins(15);

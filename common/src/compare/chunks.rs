@@ -7,7 +7,7 @@ use super::content::is_same_extent;
 use super::{CompareHand, CompareJob, CompareTask, Pair};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
-use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Outcome};
+use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::model::chunk::ChunkRun;
 use crate::model::difference::{Fields, Findings};
 use crate::model::entry::Identity;
@@ -71,7 +71,9 @@ impl CompareJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
         let files = self.open_pair(entry.place, entry.dir, target_dir, entry.name)?;
-        let run = ChunkRun::whole(pair.source.size_bytes, self.options.chunk_bytes);
+        let chunk_bytes =
+            self.root.source.chunk_bytes(pair.source.size_bytes, self.options.chunk_bytes);
+        let run = ChunkRun::whole(pair.source.size_bytes, chunk_bytes);
         let (identity, target) = (pair.source.identity(), pair.target.identity());
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let file = self.large.begin(LargePair { place, name, files, pair }, run.count());
@@ -83,6 +85,7 @@ impl CompareJob<'_> {
             place: Arc::clone(entry.place),
             name: entry.name.to_owned(),
             identity,
+            chunk_bytes,
             work: ChunkWork::Compare { target },
             run,
         }));
@@ -97,20 +100,20 @@ impl CompareJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         if self.large.is_decided(&task) {
-            return self.tell_owner(&task, Outcome::Done, crew);
+            return self.tell_owner(&task, task.done(Outcome::Done, None), crew);
         }
         task.keep_first(crew);
         let outcome = Outcome::of(self.compare_chunk(&task, hand));
         if outcome != Outcome::Done {
             self.large.decide(&task);
         }
-        self.tell_owner(&task, outcome, crew);
+        self.tell_owner(&task, task.done(outcome, None), crew);
     }
 
     /// The job was stopped before these chunks began.
     pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &Crew<'_, Self>) {
         let stopped = Trouble { side: Side::Source, error: Op::Compare.failed(Cause::Stopped) };
-        self.tell_owner(task, Outcome::Failed(stopped), crew);
+        self.tell_owner(task, task.done(Outcome::Failed(stopped), None), crew);
     }
 
     fn compare_chunk(&self, task: &ChunkTask, hand: &mut CompareHand) -> Result<Outcome, Trouble> {
@@ -119,32 +122,32 @@ impl CompareJob<'_> {
         let target_dir = self.target_dir(&task.place)?;
         let files = self.open_pair(&task.place, &source_dir, &*target_dir, &task.name)?;
         files.check(task.identity, *target)?;
-        let extent = task.run.extent(task.identity.size_bytes, self.options.chunk_bytes);
+        let extent = task.extent();
         let is_same = is_same_extent(&*files.source, &*files.target, extent, &mut hand.buffers)?;
         hand.gathered.tally.chunks += 1;
         hand.gathered.tally.compared.bytes += extent.length;
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
     }
 
-    fn tell_owner(&self, task: &ChunkTask, outcome: Outcome, crew: &Crew<'_, Self>) {
-        let done = task.done(outcome);
+    fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
         if task.owner == self.rank {
-            self.chunks_done(&done, crew);
+            self.chunks_done(done, crew);
         } else {
             crew.write_to(task.owner, &done);
         }
     }
 
     /// Counts chunks in; after the last one the verdict is given, on an I/O thread.
-    pub(super) fn chunks_done(&self, done: &ChunksDone, crew: &Crew<'_, Self>) {
+    pub(super) fn chunks_done(&self, done: ChunksDone, crew: &Crew<'_, Self>) {
+        let file = done.file();
         if self.large.count(done) {
-            crew.push_pinned(CompareTask::Conclude(done.file()));
+            crew.push_pinned(CompareTask::Conclude(file));
         }
     }
 
     /// The verdict on a large file whose chunks are all accounted for.
     pub(super) fn conclude(&self, file: u64, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
-        let Some((file, outcome)) = self.large.end(file) else { return };
+        let Some(Ended { file, outcome, .. }) = self.large.end(file) else { return };
         let LargePair { place, name, files, mut pair } = file;
         let checked = match outcome {
             Outcome::Failed(trouble) => Err(trouble),

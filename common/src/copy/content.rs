@@ -1,13 +1,15 @@
 //! Moving bytes from an open source file to a staged one.
 
+use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
-use crate::store::{SourceFile, StagedFile};
+use crate::store::{Receipt, SourceFile, StagedFile};
 
 /// Below this, reading and writing costs the same as letting the kernel copy.
 const IN_KERNEL_BYTES_MIN: u64 = 256 << 10;
 
-/// Copies an extent whole.
+/// Copies an extent whole. Returns the checksum of what was read, where the source has one to compare it
+/// with.
 ///
 /// A source that ends early has changed: the copy is not padded.
 pub(super) fn copy_extent(
@@ -15,14 +17,19 @@ pub(super) fn copy_extent(
     staged: &dyn StagedFile,
     extent: Extent,
     buffer: &mut [u8],
-) -> Result<(), Trouble> {
+) -> Result<Option<Crc64>, Trouble> {
+    let mut crc64 = source.crc64().map(|_| Crc64Nvme::new());
     let end = extent.offset + extent.length;
     let mut at = extent.offset;
     let mut in_kernel = extent.length >= IN_KERNEL_BYTES_MIN;
     while at < end {
         if in_kernel {
             match staged.copy_from(source, at, end - at).at(Side::Target)? {
-                Some(moved) => at += moved,
+                Some(moved) => {
+                    at += moved;
+                    // Whoever moved the bytes has checked them, or left a receipt.
+                    crc64 = None;
+                }
                 None => in_kernel = false,
             }
         } else {
@@ -31,10 +38,13 @@ pub(super) fn copy_extent(
             if moved == 0 {
                 return Err(Op::Read.failed(Cause::Changed)).at(Side::Source);
             }
+            if let Some(crc64) = &mut crc64 {
+                crc64.update(&buffer[..moved]);
+            }
             at += moved as u64;
         }
     }
-    Ok(())
+    Ok(crc64.map(|crc64| crc64.finish()))
 }
 
 /// Copies from the start until the source ends: for files that claim to be empty, as in /proc, and may
@@ -63,4 +73,19 @@ fn move_once(
     let read = source.read_at(buffer, at).at(Side::Source)?;
     staged.write_at(&buffer[..read], at).at(Side::Target)?;
     Ok(read)
+}
+
+/// What arrived is what the source's own checksum stands for, where it has one and all pieces were
+/// summed up on their way.
+pub(super) fn check_sum(
+    source: &dyn SourceFile,
+    size_bytes: u64,
+    receipts: &[Receipt],
+) -> Result<(), Trouble> {
+    match (source.crc64(), Receipt::crc64_of(receipts, size_bytes)) {
+        (Some(expected), Some(arrived)) if expected != arrived => {
+            Err(Op::Read.failed(Cause::Corrupt)).at(Side::Source)
+        }
+        _ => Ok(()),
+    }
 }

@@ -3,18 +3,18 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::copy_extent;
-use super::small::NewFile;
+use super::content::{check_sum, copy_extent};
+use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyTask, Large};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
-use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Outcome};
+use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::compare::content::is_same_extent;
 use crate::model::chunk::ChunkRun;
 use crate::model::entry::{Hint, Identity, Kept, Kind};
 use crate::sched::crew::Crew;
-use crate::store::{Dir, SourceFile, StagedFile};
+use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
 
@@ -24,7 +24,7 @@ pub(super) struct LargeCopy {
     name: CString,
     source: Box<dyn SourceFile>,
     staged: Box<dyn StagedFile>,
-    new: NewFile,
+    copy: FileCopy,
 }
 
 impl CopyJob<'_> {
@@ -34,16 +34,24 @@ impl CopyJob<'_> {
         entry: &Visit<'_>,
         source: Box<dyn SourceFile>,
         target: &dyn Dir,
-        new: NewFile,
+        copy: FileCopy,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
-        let metadata = new.metadata;
-        let staged_name = self.staged_name();
-        let target_name = self.target_name(entry.place, entry.name);
-        let staged = target.stage_file(&staged_name, target_name).at(Side::Target)?;
-        let run = ChunkRun::whole(metadata.size_bytes, self.options.chunk_bytes);
+        let metadata = copy.metadata;
+        let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
+        let staged = target.stage_file(&NewFile {
+            staged: &self.staged_name(),
+            name: self.target_name(entry.place, entry.name),
+            size_bytes: metadata.size_bytes,
+            mtime: metadata.last_change(),
+            chunk_bytes: Some(chunk_bytes),
+            attributes: &copy.attributes,
+        });
+        let staged = staged.at(Side::Target)?;
+        let ticket = staged.ticket();
+        let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let large = LargeCopy { place, name, source, staged, new };
+        let large = LargeCopy { place, name, source, staged, copy };
         let file = self.large.begin(Large::Copy(large), run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
@@ -53,7 +61,8 @@ impl CopyJob<'_> {
             place: Arc::clone(entry.place),
             name: entry.name.to_owned(),
             identity: metadata.identity(),
-            work: ChunkWork::Copy { staged: staged_name },
+            chunk_bytes,
+            work: ChunkWork::Copy { ticket },
             run,
         }));
         Ok(())
@@ -67,77 +76,80 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         task.keep_first(crew);
+        let mut receipt = None;
         let outcome = match &task.work {
-            ChunkWork::Copy { staged } => self.copy_chunk(&task, staged, hand),
+            ChunkWork::Copy { ticket } => self.copy_chunk(&task, ticket, hand).map(|left| {
+                receipt = left;
+                Outcome::Done
+            }),
             ChunkWork::Compare { .. } if self.large.is_decided(&task) => Ok(Outcome::Done),
             ChunkWork::Compare { target } => self.compare_chunk(&task, *target, hand),
         };
         if outcome != Ok(Outcome::Done) {
             self.large.decide(&task);
         }
-        self.tell_owner(&task, Outcome::of(outcome), crew);
+        self.tell_owner(&task, task.done(Outcome::of(outcome), receipt), crew);
     }
 
     /// The job was stopped before these chunks began.
     pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &Crew<'_, Self>) {
         let stopped = Trouble { side: Side::Source, error: Op::Copy.failed(Cause::Stopped) };
-        self.tell_owner(task, Outcome::Failed(stopped), crew);
+        self.tell_owner(task, task.done(Outcome::Failed(stopped), None), crew);
     }
 
     fn copy_chunk(
         &self,
         task: &ChunkTask,
-        staged: &Name,
+        ticket: &[u8],
         hand: &mut CopyHand,
-    ) -> Result<Outcome, Trouble> {
+    ) -> Result<Option<Receipt>, Trouble> {
+        let extent = task.extent();
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
-        let source = source_dir.open_file(&task.name).at(Side::Source)?;
-        if source.metadata().at(Side::Source)?.identity() != task.identity {
-            return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
-        }
+        let source = source_dir.open_extent(&task.name, &task.identity, extent).at(Side::Source)?;
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        let staged = target_dir.join_staged(staged).at(Side::Target)?;
-        let extent = task.run.extent(task.identity.size_bytes, self.options.chunk_bytes);
-        copy_extent(&*source, &*staged, extent, &mut hand.buffer)?;
-        staged.close().at(Side::Target)?;
+        let target_name = self.target_name(&task.place, &task.name);
+        let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
+        let crc64 = copy_extent(&*source, &*staged, extent, &mut hand.buffer)?;
+        let receipt = staged.close().at(Side::Target)?;
         hand.gathered.tally.copied_bytes += extent.length;
         hand.gathered.tally.chunks += 1;
-        Ok(Outcome::Done)
+        let of_bytes = || crc64.map(|_| Receipt { extent, crc64, tag: String::new() });
+        Ok(receipt.or_else(of_bytes))
     }
 
-    fn tell_owner(&self, task: &ChunkTask, outcome: Outcome, crew: &Crew<'_, Self>) {
-        let done = task.done(outcome);
+    fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
         if task.owner == self.rank {
-            self.chunks_done(&done, crew);
+            self.chunks_done(done, crew);
         } else {
             crew.write_to(task.owner, &done);
         }
     }
 
     /// Counts chunks in; after the last one the file is ended, on an I/O thread.
-    pub(super) fn chunks_done(&self, done: &ChunksDone, crew: &Crew<'_, Self>) {
+    pub(super) fn chunks_done(&self, done: ChunksDone, crew: &Crew<'_, Self>) {
+        let file = done.file();
         if self.large.count(done) {
-            crew.push_pinned(CopyTask::Commit(done.file()));
+            crew.push_pinned(CopyTask::Commit(file));
         }
     }
 
     /// Ends a large file whose chunks are all accounted for.
     pub(super) fn end_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        match self.large.end(file) {
-            Some((Large::Copy(file), outcome)) => {
+        let Some(Ended { file, outcome, receipts }) = self.large.end(file) else { return };
+        match file {
+            Large::Copy(file) => {
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                match Self::commit_large(file, outcome) {
+                match Self::commit_large(file, outcome, receipts) {
                     Ok(kept) => Self::copied(Kind::File, kept, hand),
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
             }
-            Some((Large::Comparison { place, name, sides }, outcome)) => {
+            Large::Comparison { place, name, sides } => {
                 let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
                 if let Err(trouble) = ended {
                     self.fail_large(&place, &name, trouble, hand, crew);
                 }
             }
-            None => return,
         }
         crew.release();
     }
@@ -151,16 +163,16 @@ impl CopyJob<'_> {
     ) -> Result<Outcome, Trouble> {
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        let from_source = source_dir.open_file(&task.name).at(Side::Source)?;
-        let from_target = target_dir.open_file(&task.name).at(Side::Target)?;
-        let extent = task.run.extent(task.identity.size_bytes, self.options.chunk_bytes);
-        // What changes meanwhile is copied, with a check of its own.
-        let is_unchanged = from_source.metadata().at(Side::Source)?.identity() == task.identity
-            && from_target.metadata().at(Side::Target)?.identity() == target;
+        let extent = task.extent();
+        let from_source = source_dir.open_extent(&task.name, &task.identity, extent);
+        let from_target = target_dir.open_extent(&task.name, &target, extent);
         hand.gathered.tally.compared.bytes += extent.length;
         let buffers = hand.buffers(self.options.buffer_bytes);
-        let is_same =
-            is_unchanged && is_same_extent(&*from_source, &*from_target, extent, buffers)?;
+        let is_same = match (from_source.at(Side::Source), from_target.at(Side::Target)) {
+            // What changes meanwhile is copied, with a check of its own.
+            (Err(trouble), _) | (_, Err(trouble)) if trouble.error.cause == Cause::Changed => false,
+            (source, target) => is_same_extent(&*source?, &*target?, extent, buffers)?,
+        };
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
     }
 
@@ -188,18 +200,22 @@ impl CopyJob<'_> {
     }
 
     /// Gives the complete file its name; removes what was staged where anything went wrong.
-    fn commit_large(file: LargeCopy, outcome: Outcome) -> Result<Kept, Trouble> {
+    fn commit_large(
+        file: LargeCopy,
+        outcome: Outcome,
+        receipts: Vec<Receipt>,
+    ) -> Result<Kept, Trouble> {
         let unchanged = match outcome {
             Outcome::Failed(trouble) => Err(trouble),
-            Outcome::Done | Outcome::Differs => file.check(),
+            Outcome::Done | Outcome::Differs => file.check(&receipts),
         };
-        let LargeCopy { staged, new, .. } = file;
+        let LargeCopy { staged, copy, .. } = file;
         if let Err(trouble) = unchanged {
             // The first error is the one to report.
             let _ = staged.abandon();
             return Err(trouble);
         }
-        staged.commit(&new.attributes).at(Side::Target)
+        staged.commit(&copy.attributes, receipts).at(Side::Target)
     }
 
     /// What was given up because the job stops is not a failure of its own: the cause was reported.
@@ -221,15 +237,15 @@ impl CopyJob<'_> {
 
 impl LargeCopy {
     /// The source is what it was, and all that many ranks wrote has arrived.
-    fn check(&self) -> Result<(), Trouble> {
-        if self.staged.size_bytes().at(Side::Target)? != self.new.metadata.size_bytes {
+    fn check(&self, receipts: &[Receipt]) -> Result<(), Trouble> {
+        let metadata = &self.copy.metadata;
+        if self.staged.size_bytes(receipts).at(Side::Target)? != metadata.size_bytes {
             return Err(Op::Write.failed(Cause::Incomplete)).at(Side::Target);
         }
         let now = self.source.metadata().at(Side::Source)?;
-        if now.identity() == self.new.metadata.identity() {
-            Ok(())
-        } else {
-            Err(Op::Copy.failed(Cause::Changed)).at(Side::Source)
+        if now.identity() != metadata.identity() {
+            return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
+        check_sum(&*self.source, metadata.size_bytes, receipts)
     }
 }

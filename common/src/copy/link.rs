@@ -33,6 +33,7 @@ impl CopyJob<'_> {
             points_to: &points_to,
             staged: &self.staged_name(),
             name: self.target_name(entry.place, entry.name),
+            mtime: metadata.last_change(),
             attributes: policy::of_link(self.options, &metadata),
         };
         let kept = target.make_symlink(&link).at(Side::Target)?;

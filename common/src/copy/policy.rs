@@ -107,6 +107,7 @@ pub(super) fn of_old_directory(
 mod tests {
     use super::*;
     use crate::copy::options::JobFacts;
+    use crate::model::difference::Fields;
     use crate::model::entry::{Kind, Time};
     use crate::store::posix::Symlinks;
 
@@ -138,6 +139,7 @@ mod tests {
             links: 1,
             device: 0,
             inode: 0,
+            known: Fields::ALL,
         }
     }
 

@@ -1,12 +1,12 @@
 //! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
 
-use super::content::{copy_extent, copy_to_end};
+use super::content::{check_sum, copy_extent, copy_to_end};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata};
 use crate::sched::crew::Crew;
-use crate::store::{Dir, SourceFile, StagedFile};
+use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::{Visit, Visited};
 
 impl CopyJob<'_> {
@@ -17,7 +17,7 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
-        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+        let source = entry.dir.open_listed(entry.name, entry.hint).at(Side::Source)?;
         let metadata = source.metadata().at(Side::Source)?;
         if metadata.kind != Kind::File {
             return self.visit_kind(entry, metadata.kind, hand, crew);
@@ -38,9 +38,10 @@ impl CopyJob<'_> {
             hand,
             crew,
         );
-        if metadata.size_bytes > self.options.chunk_bytes && !self.options.dry_run {
-            let new = NewFile { metadata, attributes };
-            self.begin_large(entry, source, &*target, new, crew)?;
+        let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
+        if metadata.size_bytes > chunk_bytes && !self.options.dry_run {
+            let copy = FileCopy { metadata, attributes };
+            self.begin_large(entry, source, &*target, copy, crew)?;
             // Nothing was moved yet, but this file is work enough: others may take the rest.
             return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
         }
@@ -74,8 +75,15 @@ impl CopyJob<'_> {
         metadata: &Metadata,
         hand: &mut CopyHand,
     ) -> Result<(u64, Kept), Trouble> {
-        let name = self.target_name(entry.place, entry.name);
-        let staged = copy.target.stage_file(&self.staged_name(), name).at(Side::Target)?;
+        let staged = copy.target.stage_file(&NewFile {
+            staged: &self.staged_name(),
+            name: self.target_name(entry.place, entry.name),
+            size_bytes: metadata.size_bytes,
+            mtime: metadata.last_change(),
+            chunk_bytes: None,
+            attributes: &copy.attributes,
+        });
+        let staged = staged.at(Side::Target)?;
         let size_bytes = match copy.fill(&*staged, metadata, &mut hand.buffer) {
             Ok(size_bytes) => size_bytes,
             Err(trouble) => {
@@ -84,7 +92,7 @@ impl CopyJob<'_> {
                 return Err(trouble);
             }
         };
-        let kept = staged.commit(&copy.attributes).at(Side::Target)?;
+        let kept = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
         hand.gathered.tally.copied_bytes += size_bytes;
         Ok((size_bytes, kept))
     }
@@ -97,8 +105,8 @@ struct WholeFile<'f> {
     attributes: Attributes,
 }
 
-/// A file to be made.
-pub(super) struct NewFile {
+/// What becomes of a file.
+pub(super) struct FileCopy {
     /// The source's.
     pub metadata: Metadata,
     /// What it gets.
@@ -120,7 +128,12 @@ impl WholeFile<'_> {
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         let written = match metadata.size_bytes {
             0 => copy_to_end(self.source, staged, buffer)?,
-            size => copy_extent(self.source, staged, whole, buffer).map(|()| size)?,
+            size => {
+                let crc64 = copy_extent(self.source, staged, whole, buffer)?;
+                let receipt = Receipt { extent: whole, crc64, tag: String::new() };
+                check_sum(self.source, size, &[receipt])?;
+                size
+            }
         };
         let now = self.source.metadata().at(Side::Source)?;
         if now.identity() != metadata.identity() {

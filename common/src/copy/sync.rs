@@ -227,7 +227,9 @@ impl CopyJob<'_> {
             (_, Judge::SizeAndTime) => {
                 !compare::attributes(source, target, Fields::MTIME).is_empty()
             }
-            (_, Judge::Content) if source.size_bytes > self.options.chunk_bytes => {
+            (_, Judge::Content)
+                if source.size_bytes > self.chunk_bytes(entry.place, source.size_bytes) =>
+            {
                 self.begin_comparison(entry, &*target_dir, sides, crew)?;
                 return Ok(Need::ToBeSeen);
             }
@@ -340,7 +342,8 @@ impl CopyJob<'_> {
         // Opened once here, so that what cannot be read is said once.
         entry.dir.open_file(entry.name).at(Side::Source)?;
         target_dir.open_file(entry.name).at(Side::Target)?;
-        let run = ChunkRun::whole(sides.source.size_bytes, self.options.chunk_bytes);
+        let chunk_bytes = self.chunk_bytes(entry.place, sides.source.size_bytes);
+        let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let sides = Sides { ..*sides };
         let (identity, target) = (sides.source.identity(), sides.target.identity());
@@ -350,7 +353,7 @@ impl CopyJob<'_> {
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let work = ChunkWork::Compare { target };
         let owner = self.rank;
-        crew.push(ChunkTask { owner, file, place, name, identity, work, run }.into());
+        crew.push(ChunkTask { owner, file, place, name, identity, chunk_bytes, work, run }.into());
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::{Type, TypePtr};
 
 use crate::base::limits;
+use crate::model::difference::Fields;
 use crate::model::entry::{Kind, Metadata, Time};
 use crate::model::record::{OwnedRecord, Record};
 
@@ -352,6 +353,7 @@ impl Taken {
             links,
             device,
             inode,
+            known: Fields::ALL,
         };
         let record = OwnedRecord { path, depth, metadata, target, user, group };
         record.is_sound().then_some(record)

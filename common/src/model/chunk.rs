@@ -44,7 +44,7 @@ impl ChunkRun {
 }
 
 /// A range of bytes of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "both in bytes")]
 pub struct Extent {
     pub offset: u64,

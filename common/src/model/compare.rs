@@ -18,11 +18,12 @@ pub const ATTRIBUTE_FIELDS: [Fields; 8] = [
 /// Those of the `wanted` attributes in which the two differ. Where the types do, nothing else is said.
 ///
 /// The size of a directory is the file system's own affair, and so is that of a link, whose target is
-/// compared instead; a link has no mode.
+/// compared instead; a link has no mode. What one of the two stores does not know is not compared.
 pub fn attributes(source: &Metadata, target: &Metadata, wanted: Fields) -> Fields {
     if source.kind != target.kind {
         return Fields::TYPE.intersection(wanted);
     }
+    let wanted = wanted.intersection(source.known).intersection(target.known);
     let is_file = source.kind == Kind::File;
     let is_link = source.kind == Kind::Symlink;
     let step_ns = time_step_ns(target.ctime);
@@ -109,6 +110,7 @@ mod tests {
             links: 1,
             device: 1,
             inode: 1,
+            known: Fields::ALL,
         }
     }
 

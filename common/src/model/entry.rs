@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::difference::Fields;
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -106,6 +108,8 @@ pub struct Metadata {
     pub device: u64,
     /// Inode number there.
     pub inode: u64,
+    /// Attributes that the store knows of this entry: the others above stand for nothing.
+    pub known: Fields,
 }
 
 /// What tells that a file is still the one the walk met, with the content it had.
@@ -123,6 +127,19 @@ impl Metadata {
     /// The device number is left out: network file systems number it differently on each node.
     pub fn identity(&self) -> Identity {
         Identity { inode: self.inode, size_bytes: self.size_bytes, mtime: self.mtime }
+    }
+
+    /// Last change of content, where it is known.
+    pub fn last_change(&self) -> Option<Time> {
+        self.known.contains(Fields::MTIME).then_some(self.mtime)
+    }
+
+    /// The times to be given to a copy; where only that of the last change is known, the last access
+    /// was then, too.
+    pub fn times(&self) -> Option<Times> {
+        let is_known = self.known.contains(Fields::MTIME);
+        let atime = if self.known.contains(Fields::ATIME) { self.atime } else { self.mtime };
+        is_known.then_some(Times { atime, mtime: self.mtime })
     }
 
     /// The two entries are one inode, seen from one node.
@@ -173,12 +190,18 @@ pub struct Times {
 }
 
 impl Attributes {
-    /// All that `-p` keeps; `xattrs` is `None` where the source has no notion of them.
+    /// None of them.
+    pub const NONE: &Self = &Self { owner: None, mode: None, times: None, xattrs: None };
+
+    /// All that `-p` keeps, as far as the source knows it; `xattrs` is `None` where the source has no
+    /// notion of them.
     pub fn all_of(metadata: &Metadata, xattrs: Option<Xattrs>) -> Self {
+        let knows = |fields| metadata.known.contains(fields);
         Self {
-            owner: Some(Owner { uid: metadata.uid, gid: metadata.gid }),
-            mode: Some(metadata.mode),
-            times: Some(Times { atime: metadata.atime, mtime: metadata.mtime }),
+            owner: knows(Fields::UID.union(Fields::GID))
+                .then_some(Owner { uid: metadata.uid, gid: metadata.gid }),
+            mode: knows(Fields::PERM).then_some(metadata.mode),
+            times: metadata.times(),
             xattrs: xattrs.map(Arc::new),
         }
     }
@@ -211,6 +234,24 @@ pub enum Hint {
     Symlink,
     Other,
     Unknown,
+    /// An object, of which listings say more.
+    Object(Listed),
+}
+
+/// What a listing says of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Length of its content.
+    pub size_bytes: u64,
+    /// When it was stored, in seconds since 1970: not when its content was last changed.
+    pub stored_seconds: i64,
+}
+
+impl Hint {
+    /// As far as the listing says, it is a regular file.
+    pub fn is_file(self) -> bool {
+        matches!(self, Self::File | Self::Object(_))
+    }
 }
 
 impl From<Kind> for Hint {

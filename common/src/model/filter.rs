@@ -220,6 +220,7 @@ mod tests {
             links: 1,
             device: 1,
             inode: 1,
+            known: crate::model::difference::Fields::ALL,
         }
     }
 

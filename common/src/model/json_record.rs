@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
+use super::difference::Fields;
 use super::entry::{Kind, Metadata, Time};
 use super::record::{OwnedRecord, Record};
 
@@ -113,6 +114,7 @@ impl<'r> JsonRecord<'r> {
             links: self.nlink,
             device: self.dev,
             inode: self.inode,
+            known: Fields::ALL,
         };
         let target = match self.target {
             Some(target) => Some(target.into_bytes()?),

@@ -157,6 +157,7 @@ mod tests {
             links: 1,
             device: 1,
             inode: 2,
+            known: Fields::ALL,
         }
     }
 

@@ -125,6 +125,7 @@ mod tests {
                 links: 1,
                 device: 0,
                 inode: 0,
+                known: crate::model::difference::Fields::ALL,
             };
             let (user, group) = (Some("u"), None);
             let path = path.as_bytes();

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
+use super::{Dir, Made, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
@@ -33,6 +33,10 @@ impl<S: Store> Store for DryRunStore<S> {
 
     fn device(&self) -> Result<u64> {
         self.inner.as_ref().ok_or(Op::Stat.errno(libc::ENOENT)).and_then(Store::device)
+    }
+
+    fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
+        self.inner.as_ref().map_or(wish_bytes, |inner| inner.chunk_bytes(size_bytes, wish_bytes))
     }
 
     fn has_spare_handles(&self) -> bool {
@@ -83,6 +87,10 @@ impl Dir for DryRunDir {
         self.real(Op::Stat)?.stat(name)
     }
 
+    fn peek(&self, name: &Name, hint: Hint) -> Result<Metadata> {
+        self.real(Op::Stat)?.peek(name, hint)
+    }
+
     fn stat_followed(&self, name: &Name) -> Result<Metadata> {
         self.real(Op::Stat)?.stat_followed(name)
     }
@@ -107,11 +115,11 @@ impl Dir for DryRunDir {
         }
     }
 
-    fn stage_file(&self, _staged: &Name, _name: &Name) -> Result<Box<dyn StagedFile>> {
+    fn stage_file(&self, _new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
         Ok(Box::new(DryRunStaged))
     }
 
-    fn join_staged(&self, _staged: &Name) -> Result<Box<dyn StagedFile>> {
+    fn join_staged(&self, _ticket: &[u8], _name: &Name) -> Result<Box<dyn StagedFile>> {
         Ok(Box::new(DryRunStaged))
     }
 
@@ -145,6 +153,10 @@ impl Dir for DryRunDir {
 struct DryRunStaged;
 
 impl StagedFile for DryRunStaged {
+    fn ticket(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn write_at(&self, _data: &[u8], _offset: u64) -> Result<()> {
         Ok(())
     }
@@ -157,15 +169,15 @@ impl StagedFile for DryRunStaged {
         false
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
-        Ok(())
+    fn close(self: Box<Self>) -> Result<Option<Receipt>> {
+        Ok(None)
     }
 
-    fn size_bytes(&self) -> Result<u64> {
+    fn size_bytes(&self, _receipts: &[Receipt]) -> Result<u64> {
         Ok(0)
     }
 
-    fn commit(self: Box<Self>, _attributes: &Attributes) -> Result<Kept> {
+    fn commit(self: Box<Self>, _: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
         Ok(Kept::ALL)
     }
 

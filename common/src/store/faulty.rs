@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
+use super::{Dir, Made, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use crate::base::error::{Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
@@ -163,13 +163,13 @@ impl Dir for FaultyDir {
         self.inner.make_dir(name, mode)
     }
 
-    fn stage_file(&self, staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>> {
-        self.faults.strike(Op::Create, name.to_bytes())?;
-        Ok(self.staged(self.inner.stage_file(staged, name)?, name))
+    fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
+        self.faults.strike(Op::Create, new.name.to_bytes())?;
+        Ok(self.staged(self.inner.stage_file(new)?, new.name))
     }
 
-    fn join_staged(&self, staged: &Name) -> Result<Box<dyn StagedFile>> {
-        Ok(self.staged(self.inner.join_staged(staged)?, staged))
+    fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
+        Ok(self.staged(self.inner.join_staged(ticket, name)?, name))
     }
 
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
@@ -239,6 +239,10 @@ struct FaultyStaged {
 }
 
 impl StagedFile for FaultyStaged {
+    fn ticket(&self) -> Vec<u8> {
+        self.inner.ticket()
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.faults.strike(Op::Write, &self.name)?;
         self.inner.write_at(data, offset)
@@ -248,21 +252,21 @@ impl StagedFile for FaultyStaged {
         self.inner.copy_from(source, offset, length)
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
+    fn close(self: Box<Self>) -> Result<Option<Receipt>> {
         self.faults.strike(Op::Close, &self.name)?;
         self.inner.close()
     }
 
-    fn size_bytes(&self) -> Result<u64> {
-        self.inner.size_bytes()
+    fn size_bytes(&self, receipts: &[Receipt]) -> Result<u64> {
+        self.inner.size_bytes(receipts)
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept> {
+    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
         if let Err(error) = self.faults.strike(Op::Rename, &self.name) {
             self.inner.abandon()?;
             return Err(error);
         }
-        self.inner.commit(attributes)
+        self.inner.commit(attributes, receipts)
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Dir, Made, NewSymlink, SourceFile, StagedFile, Store};
+use super::{Dir, Made, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
+use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Time, Xattrs};
 
 /// A tree in memory.
@@ -94,6 +95,7 @@ impl Tree {
             links: 1,
             device: 1,
             inode,
+            known: Fields::ALL,
         };
         self.nodes.insert(inode, Node { metadata, xattrs: Xattrs::new(), content });
         inode
@@ -238,7 +240,8 @@ impl Dir for MemoryDir {
         Ok(Made::New)
     }
 
-    fn stage_file(&self, staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>> {
+    fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
+        let (staged, name) = (new.staged, new.name);
         if self.find(staged, Op::Create).is_ok() {
             return Err(Op::Create.errno(libc::EEXIST));
         }
@@ -253,13 +256,14 @@ impl Dir for MemoryDir {
         }))
     }
 
-    fn join_staged(&self, staged: &Name) -> Result<Box<dyn StagedFile>> {
-        let inode = self.find(staged, Op::Open)?;
+    fn join_staged(&self, ticket: &[u8], _name: &Name) -> Result<Box<dyn StagedFile>> {
+        let staged = CString::new(ticket).map_err(|_| Op::Open.errno(libc::EINVAL))?;
+        let inode = self.find(&staged, Op::Open)?;
         Ok(Box::new(MemoryStaged {
             dir: self.inode,
             file: self.file(inode),
-            staged: staged.to_owned(),
-            name: staged.to_owned(),
+            name: staged.clone(),
+            staged,
         }))
     }
 
@@ -363,6 +367,10 @@ impl MemoryStaged {
 }
 
 impl StagedFile for MemoryStaged {
+    fn ticket(&self) -> Vec<u8> {
+        self.staged.to_bytes().to_vec()
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.file.with_bytes(Op::Write, |bytes| {
             let (begin, end) = (offset as usize, offset as usize + data.len());
@@ -375,15 +383,15 @@ impl StagedFile for MemoryStaged {
         Ok(None)
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
-        Ok(())
+    fn close(self: Box<Self>) -> Result<Option<Receipt>> {
+        Ok(None)
     }
 
-    fn size_bytes(&self) -> Result<u64> {
+    fn size_bytes(&self, _receipts: &[Receipt]) -> Result<u64> {
         Ok(self.file.metadata()?.size_bytes)
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept> {
+    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
         let published = self.publish(attributes);
         let unlinked: std::result::Result<(), Error> = self.unlink(Op::Remove);
         published.and_then(|kept| unlinked.map(|()| kept))

@@ -75,6 +75,7 @@ pub(super) mod tests {
             links: 1,
             device: 1,
             inode: 1,
+            known: crate::model::difference::Fields::ALL,
         }
     }
 

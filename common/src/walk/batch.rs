@@ -5,9 +5,10 @@ use std::ffi::CStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::path::Name;
-use crate::model::entry::Hint;
+use crate::model::entry::{Hint, Listed};
 
-/// Names with what the listing says of each: for each a byte for the hint, the name, a NUL.
+/// Names with what the listing says of each: for each a byte for the hint (and what else a listing says
+/// of an object), the name, a NUL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameBatch {
     count: u32,
@@ -26,7 +27,7 @@ impl NameBatch {
     /// Adds a name.
     pub fn push(&mut self, name: &Name, hint: Hint) {
         self.count += 1;
-        self.bytes.push(hint as u8);
+        push_hint(&mut self.bytes, hint);
         self.bytes.extend_from_slice(name.to_bytes_with_nul());
     }
 
@@ -43,7 +44,7 @@ impl NameBatch {
     /// Takes the first name out and hands it to `visit`; `None` when there is none.
     pub fn take_first<T>(&mut self, visit: impl FnOnce(&Name, Hint) -> T) -> Option<T> {
         let (hint, name) = first_name(&self.bytes[self.begin..])?;
-        let next = self.begin + 1 + name.to_bytes_with_nul().len();
+        let next = self.begin + length_of(hint) + name.to_bytes_with_nul().len();
         let visited = visit(name, hint);
         self.begin = next;
         self.count -= 1;
@@ -57,7 +58,7 @@ impl NameBatch {
         let mut at = self.begin;
         for _ in 0..kept {
             at += first_name(&self.bytes[at..])
-                .map_or(0, |(_, name)| 1 + name.to_bytes_with_nul().len());
+                .map_or(0, |(hint, name)| length_of(hint) + name.to_bytes_with_nul().len());
         }
         let bytes = self.bytes.split_off(at);
         let half = Self { count: self.count - kept, begin: 0, bytes };
@@ -67,15 +68,44 @@ impl NameBatch {
 }
 
 fn first_name(bytes: &[u8]) -> Option<(Hint, &Name)> {
-    let (hint, rest) = bytes.split_first()?;
+    let (hint, rest) = take_hint(bytes)?;
     let name = CStr::from_bytes_until_nul(rest).ok()?;
-    Some((hint_of(*hint)?, name))
+    Some((hint, name))
 }
 
-fn hint_of(byte: u8) -> Option<Hint> {
-    [Hint::File, Hint::Directory, Hint::Symlink, Hint::Other, Hint::Unknown]
-        .into_iter()
-        .find(|hint| *hint as u8 == byte)
+/// Hints without further words, each by its place.
+const PLAIN: [Hint; 5] = [Hint::File, Hint::Directory, Hint::Symlink, Hint::Other, Hint::Unknown];
+const OBJECT: u8 = PLAIN.len() as u8;
+
+fn push_hint(bytes: &mut Vec<u8>, hint: Hint) {
+    match hint {
+        Hint::Object(listed) => {
+            bytes.push(OBJECT);
+            bytes.extend_from_slice(&listed.size_bytes.to_le_bytes());
+            bytes.extend_from_slice(&listed.stored_seconds.to_le_bytes());
+        }
+        plain => {
+            let place = PLAIN.iter().position(|hint| *hint == plain);
+            bytes.push(place.expect("all others are in the table") as u8);
+        }
+    }
+}
+
+fn take_hint(bytes: &[u8]) -> Option<(Hint, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    if *first != OBJECT {
+        return Some((*PLAIN.get(usize::from(*first))?, rest));
+    }
+    let (size, rest) = rest.split_first_chunk()?;
+    let (stored, rest) = rest.split_first_chunk()?;
+    let size_bytes = u64::from_le_bytes(*size);
+    let stored_seconds = i64::from_le_bytes(*stored);
+    Some((Hint::Object(Listed { size_bytes, stored_seconds }), rest))
+}
+
+/// Bytes that a hint takes.
+fn length_of(hint: Hint) -> usize {
+    if matches!(hint, Hint::Object(_)) { 1 + 8 + 8 } else { 1 }
 }
 
 /// From another rank: every name is checked to be one component, so that nothing can lead outside.
@@ -85,12 +115,12 @@ impl<'de> Deserialize<'de> for NameBatch {
         let foreign = || serde::de::Error::custom("names of a directory are torn");
         let (mut rest, mut names) = (&bytes[..], 0);
         while !rest.is_empty() {
-            let (_, name) = first_name(rest).ok_or_else(foreign)?;
+            let (hint, name) = first_name(rest).ok_or_else(foreign)?;
             let sound = !matches!(name.to_bytes(), b"" | b"." | b"..");
             if !sound || name.to_bytes().contains(&b'/') {
                 return Err(foreign());
             }
-            rest = &rest[1 + name.to_bytes_with_nul().len()..];
+            rest = &rest[length_of(hint) + name.to_bytes_with_nul().len()..];
             names += 1;
         }
         if names != count {

@@ -48,7 +48,7 @@ impl Selection {
         let is_directory = match hint {
             Hint::Directory => true,
             Hint::Unknown => dir.stat(name).is_ok_and(|it| it.kind == Kind::Directory),
-            Hint::File | Hint::Symlink | Hint::Other => false,
+            Hint::File | Hint::Object(_) | Hint::Symlink | Hint::Other => false,
         };
         let below = path::join(place.path().as_bytes(), name.to_bytes());
         self.filter.admits_path(&below, is_directory)
@@ -115,6 +115,7 @@ mod tests {
             links: 1,
             device: 0,
             inode: 0,
+            known: crate::model::difference::Fields::ALL,
         };
         for (path, depth, admitted) in [
             ("/data/out", 0, true),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::base::path::RelPath;
 use common::model::entry::{Attributes, Kind, Metadata, Owner, Time, Times, Xattrs};
-use common::store::{Dir, NewSymlink, Store};
+use common::store::{Dir, NewFile, NewSymlink, Store};
 
 /// An entry as a value. Time of access is left out: reading changes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,14 +111,32 @@ fn put(dir: &dyn Dir, name: &CStr, entry: &Entry) {
         }
         Kind::Symlink => {
             let attributes = entry.attributes.clone();
-            let link = NewSymlink { points_to: &entry.content, staged: c".s", name, attributes };
+            let link = NewSymlink {
+                mtime: None,
+                points_to: &entry.content,
+                staged: c".s",
+                name,
+                attributes,
+            };
             dir.make_symlink(&link).unwrap();
         }
         _ => {
-            let staged = dir.stage_file(c".s", name).unwrap();
+            let staged = dir.stage_file(&new_file(c".s", name)).unwrap();
             staged.write_at(&entry.content, 0).unwrap();
-            staged.commit(&entry.attributes).unwrap();
+            staged.commit(&entry.attributes, Vec::new()).unwrap();
         }
+    }
+}
+
+/// A file that one writer makes.
+pub fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
+    NewFile {
+        staged,
+        name,
+        size_bytes: 0,
+        mtime: None,
+        chunk_bytes: None,
+        attributes: Attributes::NONE,
     }
 }
 

@@ -14,6 +14,7 @@ use super::failed::failed;
 use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
+use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Time, Times};
 
 /// Attributes of `name` in a directory.
@@ -51,6 +52,7 @@ fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
         links: u64::from(stat.stx_nlink),
         device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
         inode: stat.stx_ino,
+        known: Fields::ALL,
     })
 }
 

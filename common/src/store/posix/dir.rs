@@ -1,5 +1,6 @@
 //! An open directory.
 
+use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +23,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
-use crate::store::{Dir, Made, NewSymlink, SourceFile, StagedFile};
+use crate::store::{Dir, Made, NewFile, NewSymlink, SourceFile, StagedFile};
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
@@ -114,13 +115,14 @@ impl Dir for PosixDir {
         }
     }
 
-    fn stage_file(&self, staged: &Name, name: &Name) -> Result<Box<dyn StagedFile>> {
-        PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, staged, name)
+    fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
+        PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new.staged, new.name)
             .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
-    fn join_staged(&self, staged: &Name) -> Result<Box<dyn StagedFile>> {
-        PosixStaged::join(&self.fd, &self.shared, staged)
+    fn join_staged(&self, ticket: &[u8], _name: &Name) -> Result<Box<dyn StagedFile>> {
+        let staged = CString::new(ticket).map_err(|_| Op::Open.errno(libc::EINVAL))?;
+        PosixStaged::join(&self.fd, &self.shared, &staged)
             .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 

@@ -17,7 +17,7 @@ use super::{Shared, visible};
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
 use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Owner};
-use crate::store::{SourceFile, StagedFile};
+use crate::store::{Receipt, SourceFile, StagedFile};
 
 /// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
 const COPY_FILE_RANGE: u32 = 1;
@@ -111,6 +111,10 @@ impl PosixStaged {
 }
 
 impl StagedFile for PosixStaged {
+    fn ticket(&self) -> Vec<u8> {
+        self.staged.to_bytes().to_vec()
+    }
+
     fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {
         while !data.is_empty() {
             match retry_on_intr(|| pwrite(&self.fd, data, offset)) {
@@ -154,15 +158,15 @@ impl StagedFile for PosixStaged {
         }
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
-        close(self.fd)
+    fn close(self: Box<Self>) -> Result<Option<Receipt>> {
+        close(self.fd).map(|()| None)
     }
 
-    fn size_bytes(&self) -> Result<u64> {
+    fn size_bytes(&self, _receipts: &[Receipt]) -> Result<u64> {
         attributes::stat_fd(&self.fd).map(|metadata| metadata.size_bytes)
     }
 
-    fn commit(self: Box<Self>, attributes: &Attributes) -> Result<Kept> {
+    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
         let (dir, staged) = (Arc::clone(&self.dir), self.staged.clone());
         let finished = self.finish(attributes);
         if finished.is_err() {

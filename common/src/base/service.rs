@@ -1,0 +1,127 @@
+//! What can be wrong with a request to a service that keeps objects, and with keys.
+
+use std::fmt;
+
+/// Why a service did not do what it was asked for, where no `errno` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum ServiceFault {
+    /// The bucket does not exist.
+    NoBucket,
+    /// The credentials are not accepted, or have expired.
+    Credentials,
+    /// It asks for fewer requests, and went on doing so.
+    Busy,
+    /// No connection.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// An answer that makes no sense, or a request that cannot be built.
+    Protocol,
+    /// It is kept where it must be restored first.
+    Archived,
+    /// The bucket is in another region.
+    OtherRegion,
+    /// Any other refusal, by its HTTP status.
+    Status(u16),
+}
+
+impl ServiceFault {
+    /// A short stable word for machine-readable output.
+    pub fn code(self) -> String {
+        match self {
+            Self::NoBucket => "no-bucket".into(),
+            Self::Credentials => "credentials".into(),
+            Self::Busy => "busy".into(),
+            Self::Unreachable => "unreachable".into(),
+            Self::TimedOut => "timed-out".into(),
+            Self::Protocol => "protocol".into(),
+            Self::Archived => "archived".into(),
+            Self::OtherRegion => "other-region".into(),
+            Self::Status(status) => format!("http:{status}"),
+        }
+    }
+}
+
+impl fmt::Display for ServiceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoBucket => f.write_str("there is no such bucket; make it first"),
+            Self::Credentials => f.write_str(
+                "the service does not accept the credentials; check the profile or remote, and the clock",
+            ),
+            Self::Busy => f.write_str("the service is busy and went on refusing; use fewer ranks"),
+            Self::Unreachable => {
+                f.write_str("the service cannot be reached; check the endpoint and the network")
+            }
+            Self::TimedOut => f.write_str("the service did not answer in time"),
+            Self::Protocol => f.write_str("the service's answer makes no sense"),
+            Self::Archived => f.write_str("it is archived; restore it first"),
+            Self::OtherRegion => {
+                f.write_str("the bucket is in another region; name that with --s3-region")
+            }
+            Self::Status(status) => write!(f, "the service refused it (HTTP {status})"),
+        }
+    }
+}
+
+/// Why a key cannot be a path, or a path cannot be a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Unfit {
+    /// It does not begin with the prefix.
+    Outside,
+    /// A slash where the first name should begin.
+    LeadingSlash,
+    /// Two slashes in a row.
+    EmptyComponent,
+    /// A component `.` or `..`.
+    DotComponent,
+    /// A NUL character.
+    Nul,
+    /// A component is longer than a file may have.
+    LongName,
+    /// It is longer than S3 takes.
+    LongKey,
+    /// An escape of bytes that need none: the file of that name would have another key.
+    Escape,
+}
+
+impl Unfit {
+    /// A short stable word for machine-readable output.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Outside => "key-outside",
+            Self::LeadingSlash => "key-leading-slash",
+            Self::EmptyComponent => "key-empty-component",
+            Self::DotComponent => "key-dot-component",
+            Self::Nul => "key-nul",
+            Self::LongName => "key-long-name",
+            Self::LongKey => "key-too-long",
+            Self::Escape => "key-escape",
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside => f.write_str("the key is not below the prefix"),
+            Self::LeadingSlash => {
+                f.write_str("no file can have this key: a name begins with \"/\"")
+            }
+            Self::EmptyComponent => f.write_str("no file can have this key: it has \"//\""),
+            Self::DotComponent => {
+                f.write_str("no file can have this key: a component of it is \".\" or \"..\"")
+            }
+            Self::Nul => f.write_str("no file can have this key: it has a NUL character"),
+            Self::LongName => {
+                write!(f, "a component is longer than 255 bytes, so no file can have it")
+            }
+            Self::LongKey => {
+                write!(f, "its key is longer than the 1024 bytes that S3 takes")
+            }
+            Self::Escape => f.write_str(
+                "its escapes (‛XX) stand for text, so a file of that name has another key",
+            ),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Requests to a service. Each I/O thread has a client of its own, with its own connections, and drives
+//! them itself while it waits: no request crosses threads, which would cost as much CPU as the request.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::abilities::Abilities;
+use super::blocks::Blocks;
+use super::fault;
+use super::http::{self, Proxies};
+use super::resolve::renew;
+use super::settings::{Credentials, Settings};
+use crate::base::error::{Cause, Op, Result};
+use crate::base::limits;
+use crate::base::service::ServiceFault;
+
+/// A service and an account there, as this rank reaches it.
+pub struct Service {
+    /// Tells services and accounts apart, on all ranks alike.
+    pub id: u64,
+    /// What the operator and the configuration say.
+    pub settings: Settings,
+    /// What it can do.
+    pub abilities: Abilities,
+    /// Room for what is on its way there.
+    pub blocks: Blocks,
+    signing: Arc<Signing>,
+    /// Tells clients of one thread apart.
+    number: u64,
+}
+
+/// Credentials that all threads of a rank share.
+struct Signing {
+    settings: Settings,
+    current: tokio::sync::Mutex<Credentials>,
+    /// How long before they expire new ones are asked for: at another time on each rank.
+    ahead: Duration,
+}
+
+thread_local! {
+    static CLIENTS: RefCell<HashMap<u64, Client>> = RefCell::new(HashMap::new());
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = const { OnceLock::new() };
+}
+
+/// Runs a future to its end on this thread.
+pub(super) fn wait_for<F: Future>(future: F) -> F::Output {
+    RUNTIME.with(|runtime| {
+        let runtime = runtime.get_or_init(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime needs three descriptors, for which the job's limits leave room")
+        });
+        runtime.block_on(future)
+    })
+}
+
+impl Service {
+    /// A service as rank 0 has found it out.
+    pub fn new(settings: Settings) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let mut hasher = DefaultHasher::new();
+        (&settings.endpoint_url, &settings.region).hash(&mut hasher);
+        if let Credentials::Keys { access_key_id, .. } = &settings.credentials {
+            access_key_id.hash(&mut hasher);
+        }
+        let spread = limits::CREDENTIALS_AHEAD_MAX - limits::CREDENTIALS_AHEAD_MIN;
+        let signing = Signing {
+            settings: settings.clone(),
+            current: tokio::sync::Mutex::new(settings.credentials.clone()),
+            ahead: limits::CREDENTIALS_AHEAD_MIN + spread.mul_f64(fastrand::f64()),
+        };
+        Self {
+            id: hasher.finish(),
+            abilities: Abilities::of(&settings),
+            settings,
+            blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
+            signing: Arc::new(signing),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Sends a request, again where that may help, and waits for the answer's head.
+    pub(super) fn call<T, E, F>(&self, op: Op, request: impl FnOnce(Client) -> F) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + fmt::Debug,
+    {
+        let client = self.client().map_err(|why| {
+            tracing::error!("S3 client: {why}");
+            op.failed(Cause::Service(ServiceFault::Protocol))
+        })?;
+        wait_for(request(client)).map_err(|error| {
+            let cause = fault::cause(&error);
+            tracing::debug!(?error, ?cause, "request failed");
+            op.failed(cause)
+        })
+    }
+
+    /// This thread's client.
+    fn client(&self) -> std::result::Result<Client, String> {
+        CLIENTS.with(|clients| {
+            if let Some(client) = clients.borrow().get(&self.number) {
+                return Ok(client.clone());
+            }
+            let client = self.make_client()?;
+            clients.borrow_mut().insert(self.number, client.clone());
+            Ok(client)
+        })
+    }
+
+    fn make_client(&self) -> std::result::Result<Client, String> {
+        let settings = &self.settings;
+        let http = http::client(settings.ca_bundle.as_deref(), Proxies::Environment)?;
+        let mut config = Builder::new()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(settings.region.clone()))
+            .force_path_style(settings.path_style)
+            .use_dual_stack(settings.use_dual_stack)
+            .use_fips(settings.use_fips)
+            .http_client(http)
+            // Checksums are ours: computed while the bytes are in hand, and not in trailers, on which
+            // many services choke.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .timeout_config(timeouts())
+            .retry_config(
+                RetryConfig::adaptive()
+                    .with_max_attempts(limits::S3_ATTEMPTS_MAX)
+                    .with_initial_backoff(limits::S3_BACKOFF_MIN)
+                    .with_max_backoff(limits::S3_BACKOFF_MAX),
+            )
+            .retry_partition(partition())
+            // Copies within a service are silent for minutes; bodies have a timeout of their own.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        config.set_endpoint_url(settings.endpoint_url.clone());
+        config = match settings.credentials {
+            Credentials::Anonymous => config.allow_no_auth(),
+            Credentials::Keys { .. } => config
+                .identity_cache(IdentityCache::no_cache())
+                .credentials_provider(SharedSigning(Arc::clone(&self.signing))),
+        };
+        Ok(Client::from_conf(config.build()))
+    }
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(limits::S3_CONNECT_WAIT)
+        .read_timeout(limits::S3_ANSWER_WAIT)
+        .build()
+}
+
+/// Retries of all threads share what they learn about how much the service bears.
+fn partition() -> RetryPartition {
+    static PARTITION: OnceLock<RetryPartition> = OnceLock::new();
+    let make = || RetryPartition::custom("objects").token_bucket(TokenBucket::unlimited()).build();
+    PARTITION.get_or_init(make).clone()
+}
+
+struct SharedSigning(Arc<Signing>);
+
+impl fmt::Debug for SharedSigning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSigning")
+    }
+}
+
+impl ProvideCredentials for SharedSigning {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.0.credentials())
+    }
+}
+
+impl Signing {
+    /// The credentials, new ones where the old ones are about to expire.
+    async fn credentials(
+        &self,
+    ) -> std::result::Result<aws_credential_types::Credentials, CredentialsError> {
+        let mut current = self.current.lock().await;
+        let left = current.time_left(SystemTime::now());
+        if left.is_some_and(|left| left < self.ahead) {
+            match renew(&self.settings).await {
+                Ok(renewed) => *current = renewed,
+                // The old ones may serve a little longer.
+                Err(why) => tracing::warn!("credentials are not renewed: {why}"),
+            }
+        }
+        current.for_client().ok_or_else(|| CredentialsError::not_loaded("there are none"))
+    }
+}

@@ -1,0 +1,192 @@
+//! What a service knows of one object.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType, RequestPayer};
+
+use super::client::Service;
+use crate::base::crc64::Crc64;
+use crate::base::error::{Op, Result};
+use crate::model::difference::Fields;
+use crate::model::entry::{Hint, Kind, Listed, Metadata, Time};
+use crate::model::object_metadata::{StoredAttributes, read};
+
+/// An object at one point in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    /// As an entry of a tree.
+    pub metadata: Metadata,
+    /// Which content it has.
+    pub etag: String,
+    /// Checksum of the whole content, where the service keeps one.
+    pub crc64: Option<Crc64>,
+}
+
+/// Where objects are: a bucket of a service.
+#[derive(Clone)]
+pub(super) struct Bucket {
+    pub service: std::sync::Arc<Service>,
+    pub name: String,
+}
+
+/// An answer's headers.
+struct Answer<'a> {
+    size_bytes: u64,
+    etag: Option<&'a str>,
+    stored: Option<&'a DateTime>,
+    user: Option<&'a HashMap<String, String>>,
+    crc64: Option<&'a str>,
+    checksum_type: Option<&'a ChecksumType>,
+}
+
+impl Bucket {
+    /// Looks at an object.
+    pub fn head(&self, key: &str) -> Result<Head> {
+        let answer = self.service.call(Op::Stat, |client| {
+            client
+                .head_object()
+                .bucket(&self.name)
+                .key(key)
+                .checksum_mode(ChecksumMode::Enabled)
+                .set_request_payer(self.payer())
+                .send()
+        })?;
+        Ok(self.head_of(key, &Answer::of_head(&answer)))
+    }
+
+    /// What the answer to asking for an object's content says of it. `size_bytes` is that of the whole.
+    pub fn head_of_get(&self, key: &str, answer: &GetObjectOutput, size_bytes: u64) -> Head {
+        self.head_of(key, &Answer { size_bytes, ..Answer::of_get(answer) })
+    }
+
+    /// Who pays for requests.
+    pub fn payer(&self) -> Option<RequestPayer> {
+        self.service.settings.object.requester_pays.then_some(RequestPayer::Requester)
+    }
+
+    /// Tells buckets apart, as a device number does for file systems.
+    pub fn device(&self) -> u64 {
+        hash(&(self.service.id, &self.name))
+    }
+
+    fn head_of(&self, key: &str, answer: &Answer<'_>) -> Head {
+        let value = |key: &str| answer.user?.get(key).map(String::as_str);
+        let stored = answer.stored.map_or(0, DateTime::secs);
+        let etag = answer.etag.unwrap_or_default().to_owned();
+        let listed = Listed { size_bytes: answer.size_bytes, stored_seconds: stored };
+        let plain = self.metadata_of(key, &etag, listed);
+        // A checksum of checksums stands for no content.
+        let is_whole = answer.checksum_type != Some(&ChecksumType::Composite);
+        let crc64 = answer.crc64.filter(|_| is_whole).and_then(Crc64::from_base64);
+        Head { metadata: with_stored(plain, &read(value)), etag, crc64 }
+    }
+
+    /// What a listing says of an object.
+    pub fn metadata_listed(&self, key: &str, listed: Listed) -> Metadata {
+        Metadata { known: Fields::TYPE.union(Fields::SIZE), ..self.metadata_of(key, "", listed) }
+    }
+
+    fn metadata_of(&self, key: &str, etag: &str, listed: Listed) -> Metadata {
+        let stored = Time { seconds: listed.stored_seconds, nanoseconds: 0 };
+        Metadata {
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size_bytes: listed.size_bytes,
+            allocated_bytes: listed.size_bytes,
+            atime: stored,
+            mtime: stored,
+            ctime: stored,
+            links: 1,
+            device: self.device(),
+            inode: hash(&(key, etag)),
+            known: [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT, Fields::LINK]
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// A directory is what keys begin with: nothing is known of it but that it is there.
+    pub fn metadata_of_directory(&self, prefix: &str) -> Metadata {
+        let listed = Listed { size_bytes: 0, stored_seconds: 0 };
+        Metadata {
+            kind: Kind::Directory,
+            mode: 0o755,
+            known: Fields::TYPE,
+            ..self.metadata_of(prefix, "", listed)
+        }
+    }
+
+    /// The same, of the listing's hint for it.
+    pub fn metadata_hinted(&self, key: &str, hint: Hint) -> Option<Metadata> {
+        match hint {
+            Hint::Object(listed) => Some(self.metadata_listed(key, listed)),
+            Hint::Directory => Some(self.metadata_of_directory(&format!("{key}/"))),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn of_head(answer: &'a HeadObjectOutput) -> Self {
+        Self {
+            size_bytes: answer.content_length().unwrap_or(0).max(0) as u64,
+            etag: answer.e_tag(),
+            stored: answer.last_modified(),
+            user: answer.metadata(),
+            crc64: answer.checksum_crc64_nvme(),
+            checksum_type: answer.checksum_type(),
+        }
+    }
+
+    fn of_get(answer: &'a GetObjectOutput) -> Self {
+        Self {
+            size_bytes: 0,
+            etag: answer.e_tag(),
+            stored: answer.last_modified(),
+            user: answer.metadata(),
+            crc64: answer.checksum_crc64_nvme(),
+            checksum_type: answer.checksum_type(),
+        }
+    }
+}
+
+/// With the attributes that the object's user metadata says it had as a file.
+fn with_stored(plain: Metadata, stored: &StoredAttributes) -> Metadata {
+    let mut known = plain.known;
+    let mut note =
+        |is_known: bool, field| known.insert(if is_known { field } else { Fields::NONE });
+    note(stored.mode.is_some(), Fields::PERM);
+    note(stored.uid.is_some(), Fields::UID);
+    note(stored.gid.is_some(), Fields::GID);
+    note(stored.atime.is_some(), Fields::ATIME);
+    // Only a file's content and a link's target are kept: all else would be an empty object.
+    let kind = stored.kind.filter(|kind| *kind == Kind::Symlink).unwrap_or(plain.kind);
+    Metadata {
+        kind,
+        mode: stored.mode.unwrap_or(plain.mode),
+        uid: stored.uid.unwrap_or(plain.uid),
+        gid: stored.gid.unwrap_or(plain.gid),
+        atime: stored.atime.or(stored.mtime).unwrap_or(plain.atime),
+        mtime: stored.mtime.unwrap_or(plain.mtime),
+        // Whoever stored the time of change did so with all its digits.
+        ctime: stored.mtime.unwrap_or(plain.ctime),
+        known,
+        ..plain
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// How long to wait for the next bytes of a body.
+pub(super) const BODY_WAIT: Duration = crate::base::limits::S3_BODY_WAIT;

@@ -1,0 +1,241 @@
+//! The requests that carry content, and those that let the service copy it itself.
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::MetadataDirective;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use md5::{Digest, Md5};
+
+use super::abilities::Check;
+use super::fields::NewObject;
+use super::object::Bucket;
+use super::upload::is_refusal;
+use crate::base::crc64::{Crc64, crc32c, crc32c_to_base64};
+use crate::base::error::{Cause, Error, Op, Result};
+use crate::model::chunk::Extent;
+use crate::store::ObjectAddress;
+
+/// Content with the check that goes with it.
+pub(super) struct Content {
+    bytes: Bytes,
+    check: Check,
+    crc64: Option<String>,
+    crc32c: Option<String>,
+    md5: Option<String>,
+}
+
+/// What a service has said of content that it has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub etag: String,
+    /// Its part of a check that goes by parts.
+    pub crc32c: Option<String>,
+}
+
+impl Content {
+    /// `crc64` is that of these bytes.
+    pub fn new(bytes: Bytes, check: Check, crc64: Crc64) -> Self {
+        Self {
+            check,
+            crc64: (check == Check::Crc64).then(|| crc64.to_base64()),
+            crc32c: (check == Check::Crc32c).then(|| crc32c_to_base64(crc32c(&bytes))),
+            md5: (check == Check::Md5).then(|| BASE64_STANDARD.encode(Md5::digest(&bytes))),
+            bytes,
+        }
+    }
+
+    fn body(&self) -> ByteStream {
+        ByteStream::from(self.bytes.clone())
+    }
+
+    /// The service has taken the content, but has it looked at the check? One that has names it in its
+    /// answer; a Content-MD5 it would have refused.
+    fn was_checked(&self, crc64: Option<&str>, crc32c: Option<&str>) -> bool {
+        match self.check {
+            Check::Crc64 => crc64.is_some(),
+            Check::Crc32c => crc32c.is_some(),
+            Check::Md5 | Check::None => true,
+        }
+    }
+
+    /// An ETag of a single request is the content's MD5 almost everywhere: where it is, the content
+    /// arrived.
+    fn is_named_by(&self, etag: &str) -> bool {
+        let digest = Md5::digest(&self.bytes);
+        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        etag.trim_matches('"').eq_ignore_ascii_case(&digits)
+    }
+}
+
+impl Sent {
+    /// As one word, for those who complete the upload.
+    pub fn tag(&self) -> String {
+        match &self.crc32c {
+            Some(crc32c) => format!("{}\n{crc32c}", self.etag),
+            None => self.etag.clone(),
+        }
+    }
+
+    /// Reads such a word.
+    pub fn of_tag(tag: &str) -> Self {
+        match tag.split_once('\n') {
+            Some((etag, crc32c)) => Self { etag: etag.to_owned(), crc32c: Some(crc32c.to_owned()) },
+            None => Self { etag: tag.to_owned(), crc32c: None },
+        }
+    }
+}
+
+impl Bucket {
+    /// Stores an object with one request.
+    pub fn put_whole(&self, new: &NewObject, bytes: Bytes) -> Result<()> {
+        let crc64 = Crc64::of(&bytes);
+        loop {
+            let check = self.service.abilities.check();
+            let content = Content::new(bytes.clone(), check, crc64);
+            match self.put_once(new, &content) {
+                Err(error) if is_refusal(error.cause) && self.service.abilities.lacks(check) => {}
+                Ok(false) if self.service.abilities.lacks(check) => return Ok(()),
+                stored => return stored.map(|_| ()),
+            }
+        }
+    }
+
+    /// True where the service has looked at the check; false where it did not, and the content was found
+    /// to be there by its name.
+    fn put_once(&self, new: &NewObject, content: &Content) -> Result<bool> {
+        let options = &self.service.settings.object;
+        let answer = self.service.call(Op::Write, |client| {
+            let request = client
+                .put_object()
+                .bucket(&self.name)
+                .key(&new.key)
+                .set_metadata(Some(new.user.clone()))
+                .content_type(new.content_type)
+                .set_checksum_crc64_nvme(content.crc64.clone())
+                .set_checksum_crc32_c(content.crc32c.clone())
+                .set_content_md5(content.md5.clone())
+                .set_acl(options.acl.as_deref().map(Into::into))
+                .set_storage_class(options.storage_class.as_deref().map(Into::into))
+                .set_server_side_encryption(options.sse.as_deref().map(Into::into))
+                .set_ssekms_key_id(options.sse_kms_key_id.clone())
+                .set_request_payer(self.payer())
+                .body(content.body())
+                .customize();
+            let signs = self.service.settings.sign_payload;
+            let request = if signs { request } else { request.disable_payload_signing() };
+            request.send()
+        })?;
+        if content.was_checked(answer.checksum_crc64_nvme(), answer.checksum_crc32_c()) {
+            return Ok(true);
+        }
+        let etag = answer.e_tag().unwrap_or_default();
+        if !content.is_named_by(etag) {
+            // An ETag that is no MD5 says nothing: the next object goes with another check.
+            tracing::debug!(key = new.key, etag, "stored without any check");
+        }
+        Ok(false)
+    }
+
+    /// Sends a part.
+    pub fn put_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        number: i32,
+        content: &Content,
+    ) -> Result<Sent> {
+        let answer = self.service.call(Op::Write, |client| {
+            let request = client
+                .upload_part()
+                .bucket(&self.name)
+                .key(key)
+                .upload_id(upload_id)
+                .part_number(number)
+                .set_checksum_crc64_nvme(content.crc64.clone())
+                .set_checksum_crc32_c(content.crc32c.clone())
+                .set_content_md5(content.md5.clone())
+                .set_request_payer(self.payer())
+                .body(content.body())
+                .customize();
+            let signs = self.service.settings.sign_payload;
+            let request = if signs { request } else { request.disable_payload_signing() };
+            request.send()
+        })?;
+        let etag = answer.e_tag().unwrap_or_default().to_owned();
+        let is_checked =
+            content.was_checked(answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
+        if !is_checked && !content.is_named_by(&etag) {
+            self.service.abilities.lacks(content.check);
+        }
+        Ok(Sent { etag, crc32c: content.crc32c.clone() })
+    }
+
+    /// Lets the service copy a whole object, with attributes of its own.
+    pub fn copy_whole(&self, new: &NewObject, from: &ObjectAddress) -> Result<()> {
+        let options = &self.service.settings.object;
+        self.service.call(Op::Copy, |client| {
+            client
+                .copy_object()
+                .bucket(&self.name)
+                .key(&new.key)
+                .copy_source(copy_source(from))
+                .copy_source_if_match(&from.etag)
+                .metadata_directive(MetadataDirective::Replace)
+                .set_metadata(Some(new.user.clone()))
+                .content_type(new.content_type)
+                .set_acl(options.acl.as_deref().map(Into::into))
+                .set_storage_class(options.storage_class.as_deref().map(Into::into))
+                .set_server_side_encryption(options.sse.as_deref().map(Into::into))
+                .set_ssekms_key_id(options.sse_kms_key_id.clone())
+                .set_request_payer(self.payer())
+                .customize()
+                .mutate_request(without_body)
+                .send()
+        })?;
+        Ok(())
+    }
+
+    /// Lets the service copy a part; its tag.
+    pub fn copy_part(
+        &self,
+        key: &str,
+        upload_id: &str,
+        number: i32,
+        from: &ObjectAddress,
+        extent: Extent,
+    ) -> Result<String> {
+        let answer = self.service.call(Op::Copy, |client| {
+            client
+                .upload_part_copy()
+                .bucket(&self.name)
+                .key(key)
+                .upload_id(upload_id)
+                .part_number(number)
+                .copy_source(copy_source(from))
+                .copy_source_if_match(&from.etag)
+                .copy_source_range(format!(
+                    "bytes={}-{}",
+                    extent.offset,
+                    extent.offset + extent.length - 1
+                ))
+                .set_request_payer(self.payer())
+                .customize()
+                .mutate_request(without_body)
+                .send()
+        })?;
+        let etag = answer.copy_part_result().and_then(|result| result.e_tag());
+        etag.map(str::to_owned).ok_or(Error { op: Op::Copy, cause: Cause::Incomplete })
+    }
+}
+
+/// Some services want to be told that nothing follows.
+fn without_body(request: &mut aws_smithy_runtime_api::client::orchestrator::HttpRequest) {
+    request.headers_mut().insert("content-length", "0");
+}
+
+/// Bucket and key as a header holds them.
+fn copy_source(from: &ObjectAddress) -> String {
+    let key: Vec<_> = from.key.split('/').map(urlencoding::encode).collect();
+    format!("{}/{}", from.bucket, key.join("/"))
+}

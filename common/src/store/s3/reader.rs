@@ -1,0 +1,193 @@
+//! Reading an object: one request for each extent, whose body is read as it comes. A body that breaks off
+//! goes on from its last byte, if the object is still the same.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread::ThreadId;
+
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+
+use super::client::wait_for;
+use super::object::{BODY_WAIT, Bucket, Head};
+use crate::base::crc64::Crc64;
+use crate::base::error::{Cause, Op, Result};
+use crate::base::limits::S3_ATTEMPTS_MAX;
+use crate::base::service::ServiceFault;
+use crate::model::chunk::Extent;
+use crate::model::entry::{Metadata, Xattrs};
+use crate::store::{ObjectAddress, SourceFile};
+
+/// An object open for reading.
+pub(super) struct ObjectFile {
+    bucket: Bucket,
+    key: String,
+    head: Head,
+    /// Where reading will end, as far as it is known.
+    end: u64,
+    body: Mutex<Option<Body>>,
+}
+
+/// An answer's content, from its place in the object on.
+struct Body {
+    stream: ByteStream,
+    at: u64,
+    /// What has come and was not taken yet.
+    rest: Bytes,
+    /// Only the thread that opened it drives its connection.
+    thread: ThreadId,
+}
+
+impl ObjectFile {
+    /// An object that was looked at, to be read up to `end`.
+    pub fn new(bucket: Bucket, key: String, head: Head, end: u64) -> Self {
+        Self { bucket, key, head, end, body: Mutex::new(None) }
+    }
+
+    /// Asks for the whole object at once, without looking at it first.
+    pub fn whole(bucket: Bucket, key: String) -> Result<Self> {
+        let answer = bucket.service.call(Op::Open, |client| {
+            client
+                .get_object()
+                .bucket(&bucket.name)
+                .key(&key)
+                .set_request_payer(bucket.payer())
+                .customize()
+                // The whole's checksum, for us: the client would read it only to check it itself.
+                .mutate_request(|request| {
+                    request.headers_mut().insert("x-amz-checksum-mode", "ENABLED");
+                })
+                .send()
+        })?;
+        let size_bytes = answer.content_length().unwrap_or(0).max(0) as u64;
+        let head = bucket.head_of_get(&key, &answer, size_bytes);
+        let thread = std::thread::current().id();
+        let body = Body { stream: answer.body, at: 0, rest: Bytes::new(), thread };
+        Ok(Self { bucket, key, head, end: size_bytes, body: Mutex::new(Some(body)) })
+    }
+
+    /// Asks for the content from an offset on.
+    fn open_body(&self, at: u64) -> Result<Body> {
+        let end = if at < self.end { self.end } else { self.head.metadata.size_bytes };
+        let answer = self.bucket.service.call(Op::Read, |client| {
+            client
+                .get_object()
+                .bucket(&self.bucket.name)
+                .key(&self.key)
+                .range(format!("bytes={at}-{}", end - 1))
+                .if_match(&self.head.etag)
+                .set_request_payer(self.bucket.payer())
+                .send()
+        })?;
+        // Some services do not look at the condition, or at the range.
+        let is_same = answer.e_tag().unwrap_or_default() == self.head.etag;
+        let is_range = answer.content_length() == Some((end - at) as i64);
+        if !is_same || !is_range {
+            return Err(Op::Read.failed(Cause::Changed));
+        }
+        let thread = std::thread::current().id();
+        Ok(Body { stream: answer.body, at, rest: Bytes::new(), thread })
+    }
+}
+
+impl Body {
+    /// Waits for the next bytes; false at the end.
+    fn advance(&mut self) -> std::result::Result<bool, ServiceFault> {
+        let stream = &mut self.stream;
+        let next = wait_for(async { tokio::time::timeout(BODY_WAIT, stream.next()).await });
+        match next {
+            Err(_) => Err(ServiceFault::TimedOut),
+            Ok(Some(Err(error))) => {
+                tracing::debug!(?error, "body broke off");
+                Err(ServiceFault::Unreachable)
+            }
+            Ok(Some(Ok(bytes))) => {
+                self.rest = bytes;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+        }
+    }
+
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let count = self.rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.rest.split_to(count));
+        self.at += count as u64;
+        count
+    }
+}
+
+impl SourceFile for ObjectFile {
+    fn metadata(&self) -> Result<Metadata> {
+        Ok(self.head.metadata)
+    }
+
+    fn xattrs(&self) -> Result<Option<Xattrs>> {
+        Ok(None)
+    }
+
+    fn crc64(&self) -> Option<Crc64> {
+        self.head.crc64
+    }
+
+    fn address(&self) -> Option<ObjectAddress> {
+        Some(ObjectAddress {
+            service: self.bucket.service.id,
+            bucket: self.bucket.name.clone(),
+            key: self.key.clone(),
+            etag: self.head.etag.clone(),
+        })
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        if offset >= self.head.metadata.size_bytes || buffer.is_empty() {
+            return Ok(0);
+        }
+        let mut slot = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = std::thread::current().id();
+        let (mut filled, mut tries) = (0, 0);
+        while filled < buffer.len() {
+            let at = offset + filled as u64;
+            if at >= self.head.metadata.size_bytes {
+                break;
+            }
+            let fits = slot.as_ref().is_some_and(|body| body.at == at && body.thread == here);
+            if !fits {
+                *slot = None;
+            }
+            let body = match &mut *slot {
+                Some(body) => body,
+                None => slot.insert(self.open_body(at)?),
+            };
+            if !body.rest.is_empty() {
+                filled += body.take(&mut buffer[filled..]);
+                continue;
+            }
+            let ended = match body.advance() {
+                Ok(true) => continue,
+                // The extent is read; or the service has sent less than it promised.
+                Ok(false) => ServiceFault::Unreachable,
+                Err(fault) => fault,
+            };
+            *slot = None;
+            tries += u32::from(at < self.end);
+            if tries >= S3_ATTEMPTS_MAX {
+                return Err(Op::Read.failed(Cause::Service(ended)));
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// An extent of an object that must still be the one it was.
+pub(super) fn open_extent(
+    bucket: &Bucket,
+    key: String,
+    expected_inode: u64,
+    extent: Extent,
+) -> Result<ObjectFile> {
+    let head = bucket.head(&key)?;
+    if head.metadata.inode != expected_inode {
+        return Err(Op::Read.failed(Cause::Changed));
+    }
+    Ok(ObjectFile::new(bucket.clone(), key, head, extent.offset + extent.length))
+}
