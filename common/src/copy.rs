@@ -50,7 +50,7 @@ use options::CopyOptions;
 use root::CopyRoot;
 use sync::Sides;
 
-pub(crate) use policy::widen;
+pub(crate) use policy::{OWNER_ALL, OWNER_LOOK, mode_alone, widen, widen_to_look};
 
 /// How the temporary names of all jobs begin.
 const STAGED_PREFIX: &str = ".dcp.";
@@ -274,8 +274,11 @@ impl<'c> CopyJob<'c> {
     fn is_empty_tree(entry: &Visit<'_>, target: &dyn Dir) -> Result<bool, Trouble> {
         let mut is_empty = true;
         let dir = target.open_dir(entry.name).at(Side::Target)?;
-        dir.list(&mut |_, _| is_empty = false).at(Side::Target)?;
-        Ok(is_empty)
+        match dir.list(&mut |_, _| is_empty = false) {
+            // Deleting takes a look into it, with more rights than now.
+            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
+            listed => listed.at(Side::Target).map(|()| is_empty),
+        }
     }
 
     /// Before anything changes in a directory that was there: it is made writable, and its attributes
