@@ -265,7 +265,7 @@ impl<'c> CopyJob<'c> {
             (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
             (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
             (Kind::Directory, None) => refuse(Cause::KindDiffers),
-            (Kind::Fifo | Kind::Socket | Kind::Device, None) => refuse(Cause::NotReplaceable),
+            (kind, None) if kind.is_special() => refuse(Cause::NotReplaceable),
             _ if old.is_same_file(source) => refuse(Cause::SameFile),
             _ => Ok(Some(old)),
         }
@@ -341,7 +341,9 @@ impl<'c> CopyJob<'c> {
             Kind::File => self.copy_file(entry, hand, crew),
             Kind::Symlink => self.copy_link(entry, hand, crew),
             Kind::Directory => Ok(Visited::Directory),
-            Kind::Fifo | Kind::Socket | Kind::Device => Ok(Self::leave_out(kind, hand)),
+            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => {
+                Ok(Self::leave_out(kind, hand))
+            }
         }
     }
 

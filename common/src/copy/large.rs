@@ -12,7 +12,7 @@ use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Outcome};
 use crate::compare::content::is_same_extent;
 use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Hint, Identity, Kept, Kind};
+use crate::model::entry::{Hint, Kept, Kind, Version};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -70,7 +70,9 @@ impl CopyJob<'_> {
         let outcome = match &task.work {
             ChunkWork::Copy { staged } => self.copy_chunk(&task, staged, hand),
             ChunkWork::Compare { .. } if self.large.is_decided(&task) => Ok(Outcome::Done),
-            ChunkWork::Compare { target } => self.compare_chunk(&task, *target, hand),
+            ChunkWork::Compare { source, target } => {
+                self.compare_chunk(&task, [*source, *target], hand)
+            }
         };
         if outcome != Ok(Outcome::Done) {
             self.large.decide(&task);
@@ -146,7 +148,7 @@ impl CopyJob<'_> {
     fn compare_chunk(
         &self,
         task: &ChunkTask,
-        target: Identity,
+        [source, target]: [Version; 2],
         hand: &mut CopyHand,
     ) -> Result<Outcome, Trouble> {
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
@@ -155,8 +157,8 @@ impl CopyJob<'_> {
         let from_target = target_dir.open_file(&task.name).at(Side::Target)?;
         let extent = task.run.extent(task.identity.size_bytes, self.options.chunk_bytes);
         // What changes meanwhile is copied, with a check of its own.
-        let is_unchanged = from_source.metadata().at(Side::Source)?.identity() == task.identity
-            && from_target.metadata().at(Side::Target)?.identity() == target;
+        let is_unchanged = from_source.metadata().at(Side::Source)?.version() == source
+            && from_target.metadata().at(Side::Target)?.version() == target;
         hand.gathered.tally.compared.bytes += extent.length;
         let buffers = hand.buffers(self.options.buffer_bytes);
         let is_same =
