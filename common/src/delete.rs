@@ -343,7 +343,9 @@ impl Job for DeleteJob<'_> {
 
     fn discard(&self, task: DeleteTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         if let DeleteTask::Directories(some) = task {
-            some.iter().for_each(|met| self.give_back_mode(met, hand, crew));
+            for met in &some {
+                self.give_back_mode(met, hand, crew);
+            }
         }
         hand.tally.given_up += 1;
         self.account.settle(hand);

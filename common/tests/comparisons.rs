@@ -78,14 +78,12 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
             let tree = trees[side as usize];
             let path = tree.join("rewritten");
             let faults = Faults::new(0);
-            let is_meant = rewritten == Some(side);
-            opened(
-                tree,
-                match is_meant {
-                    true => faults.meanwhile(b"rewritten", move || rewrite_unnoticed(&path)),
-                    false => faults,
-                },
-            )
+            let faults = if rewritten == Some(side) {
+                faults.meanwhile(b"rewritten", move || rewrite_unnoticed(&path))
+            } else {
+                faults
+            };
+            opened(tree, faults)
         };
         let root = CompareRoot::of_stores(open(Side::Source), open(Side::Target));
         let selection = Selection::all();
@@ -98,7 +96,9 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
         (job.tally(), ear.0)
     });
     let mut tally = Tally::default();
-    outcomes.iter().for_each(|(of_rank, _)| tally.add(of_rank));
+    for (of_rank, _) in &outcomes {
+        tally.add(of_rank);
+    }
     (tally, outcomes.into_iter().flat_map(|(_, failures)| failures).collect())
 }
 
