@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures dwalk and dcp side by side with find and cp, and how latency is hidden.
+"""Measures dwalk, dcp, dsync and dcmp side by side with find, cp, rsync and diff, and how latency is hidden.
 
     bench.py BIN-DIR MPIEXEC [FLAGS...]
 
@@ -83,6 +83,8 @@ def cheap_per_entry(work):
     for ranks in (1, 2):
         ours = tool(ranks, "dcp", "-q", "-p", source, target)
         pair(f"dcp -p, {ranks} rank(s) / cp -a", "wall", ours, cp, lambda: remove(target))
+    remove(target)
+    two_trees(source, target)
     remove(source)
     remove(target)
     big, copy = f"{work}/big", f"{work}/big.copy"
@@ -98,6 +100,18 @@ def cheap_per_entry(work):
     print(f"\n4 GiB by 4 ranks: they wrote {shares} GiB.")
     remove(big)
     remove(copy)
+
+
+def two_trees(source, target):
+    """The target is an exact copy: what is measured is finding that out."""
+    subprocess.run(["cp", "-a", source, target], check=True)
+    rsync = ["rsync", "-aAX", f"{source}/", f"{target}/"]
+    pair("dsync with nothing to do, 1 rank / rsync -aAX", "wall", tool(1, "dsync", "-q", source, target), rsync)
+    dcmp = tool(1, "dcmp", "-q", source, target)
+    diff = ["diff", "-r", "--no-dereference", source, target]
+    pair("dcmp, 1 rank / diff -r --no-dereference", "wall", dcmp, diff)
+    rsync = ["rsync", "-anc", f"{source}/", f"{target}/"]
+    pair("dcmp, 1 rank / rsync -anc", "wall", dcmp, rsync)
 
 
 def many_ranks(work):

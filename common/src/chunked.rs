@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::Trouble;
 use crate::comm::Rank;
 use crate::model::chunk::{ChunkRun, Extent};
-use crate::model::entry::Identity;
+use crate::model::entry::{Identity, Version};
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::Receipt;
@@ -50,8 +50,10 @@ pub enum ChunkWork {
     },
     /// Compare it with that of the target's file of the same name.
     Compare {
+        /// The source must still be this.
+        source: Version,
         /// The target must still be this.
-        target: Identity,
+        target: Version,
     },
 }
 

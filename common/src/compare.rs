@@ -246,7 +246,7 @@ impl<'c> CompareJob<'c> {
             let source = (&**entry.dir, Some(entry.name));
             self.compare_xattrs(&mut pair, source, (target_dir, Some(target_name)))?;
         }
-        if is_same_kind && pair.source.kind == Kind::Device {
+        if is_same_kind && matches!(pair.source.kind, Kind::BlockDevice | Kind::CharDevice) {
             let source = entry.dir.device_number(entry.name).at(Side::Source)?;
             if source != target_dir.device_number(target_name).at(Side::Target)? {
                 pair.differing.insert(Fields::CONTENT);
@@ -296,7 +296,7 @@ impl<'c> CompareJob<'c> {
             pair.differing.insert(Fields::CONTENT);
         }
         hand.gathered.tally.compared.bytes += whole.length;
-        files.check(pair.source.identity(), pair.target.identity())
+        files.check(pair.source.version(), pair.target.version())
     }
 
     /// An entry that only the target has.

@@ -50,7 +50,7 @@ use options::CopyOptions;
 use root::CopyRoot;
 use sync::Sides;
 
-pub(crate) use policy::widen;
+pub(crate) use policy::{OWNER_ALL, OWNER_LOOK, mode_alone, widen, widen_to_look};
 
 /// How the temporary names of all jobs begin.
 const STAGED_PREFIX: &str = ".dcp.";
@@ -272,7 +272,7 @@ impl<'c> CopyJob<'c> {
             (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
             (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
             (Kind::Directory, None) => refuse(Cause::KindDiffers),
-            (Kind::Fifo | Kind::Socket | Kind::Device, None) => refuse(Cause::NotReplaceable),
+            (kind, None) if kind.is_special() => refuse(Cause::NotReplaceable),
             _ if old.is_same_file(source) => refuse(Cause::SameFile),
             _ => Ok(Some(old)),
         }
@@ -281,8 +281,11 @@ impl<'c> CopyJob<'c> {
     fn is_empty_tree(entry: &Visit<'_>, target: &dyn Dir) -> Result<bool, Trouble> {
         let mut is_empty = true;
         let dir = target.open_dir(entry.name).at(Side::Target)?;
-        dir.list(&mut |_, _| is_empty = false).at(Side::Target)?;
-        Ok(is_empty)
+        match dir.list(&mut |_, _| is_empty = false) {
+            // Deleting takes a look into it, with more rights than now.
+            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
+            listed => listed.at(Side::Target).map(|()| is_empty),
+        }
     }
 
     /// Before anything changes in a directory that was there: it is made writable, and its attributes
@@ -345,7 +348,9 @@ impl<'c> CopyJob<'c> {
             Kind::File => self.copy_file(entry, hand, crew),
             Kind::Symlink => self.copy_link(entry, hand, crew),
             Kind::Directory => Ok(Visited::Directory),
-            Kind::Fifo | Kind::Socket | Kind::Device => Ok(Self::leave_out(kind, hand)),
+            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => {
+                Ok(Self::leave_out(kind, hand))
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 pub mod permit;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -16,15 +16,16 @@ use crate::base::path::{self, RelPath};
 use crate::comm::Rank;
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::root::CopyRoot;
+use crate::copy::{OWNER_ALL, OWNER_LOOK, mode_alone, widen, widen_to_look};
 use crate::model::entry::{Attributes, Hint, Kind, Metadata};
 use crate::model::line::{LineFormat, write_plan};
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
-use crate::store::Store;
+use crate::store::{Dir, Store};
 use crate::walk::account::{self, Account, Gathered};
-use crate::walk::place::{Place, Trees};
+use crate::walk::place::{Place, Rights, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 
@@ -50,13 +51,21 @@ fn identity_of_source(root: &CopyRoot) -> Option<(u64, u64)> {
 /// Index of a root, and a path below it.
 pub type RootedPath = (u32, Vec<u8>);
 
+/// A directory that was met.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Met {
+    directory: RootedPath,
+    /// The mode it had before this job came.
+    mode: u32,
+}
+
 /// A piece of the deletion.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum DeleteTask {
     /// A piece of the walk.
     Walk(WalkTask),
-    /// Empty directories to be removed: root and path.
-    Directories(Vec<RootedPath>),
+    /// Directories to be removed where they are empty.
+    Directories(Vec<Met>),
 }
 
 impl From<WalkTask> for DeleteTask {
@@ -73,7 +82,9 @@ pub struct DeleteJob<'c> {
     is_superuser: bool,
     account: Account,
     /// Directories met, by depth.
-    met: Mutex<BTreeMap<u32, Vec<RootedPath>>>,
+    met: Mutex<BTreeMap<u32, Vec<Met>>>,
+    /// Modes of directories that were widened to look into them, until they are met.
+    widened_from: Mutex<HashMap<RootedPath, u32>>,
     /// Directories in which something stays, and after all ranks have met theirs all above them, too.
     kept: Mutex<HashSet<RootedPath>>,
     /// Device and inode of the sources: they are not deleted, however the walk comes to them.
@@ -94,9 +105,14 @@ impl<'c> DeleteJob<'c> {
             roots,
             selection,
             mode,
-            is_superuser,
+            // Counting takes a look into directories, too, whoever counts.
+            is_superuser: match mode {
+                Mode::Count => rustix::process::geteuid().is_root(),
+                Mode::Delete | Mode::Plan(_) => is_superuser,
+            },
             account: Account::default(),
             met: Mutex::default(),
+            widened_from: Mutex::default(),
             kept: Mutex::default(),
             sources: roots.iter().filter_map(identity_of_source).collect(),
             changed: DirectoryRecords::default(),
@@ -195,7 +211,7 @@ impl<'c> DeleteJob<'c> {
                 let xattrs = kept.xattrs(None).at(Side::Source)?;
                 self.changed.add(place, &Attributes::all_of(&metadata, xattrs));
             }
-            crate::copy::widen(&*dir, self.is_superuser).at(Side::Target)?;
+            widen(&*dir, self.is_superuser).at(Side::Target)?;
             Ok(())
         })
     }
@@ -233,21 +249,42 @@ impl<'c> DeleteJob<'c> {
         Ok(Visited::NOTHING_MOVED)
     }
 
-    fn remove_directory(&self, directory: &RootedPath, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        let (root, path) = directory;
-        if self.lock_kept().contains(directory) {
+    fn remove_directory(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        let (root, path) = &met.directory;
+        if self.lock_kept().contains(&met.directory) {
             hand.tally.synced.protected += 1;
         } else if self.mode != Mode::Delete {
             self.count(*root, path, Kind::Directory, hand, crew);
         } else {
             match self.remove_empty(*root, path) {
-                Ok(()) => hand.tally.synced.deleted.count(Kind::Directory),
+                Ok(()) => return hand.tally.synced.deleted.count(Kind::Directory),
                 // What is in it was reported already.
                 Err(Trouble { error: Error { cause: Cause::System(STILL_FULL), .. }, .. }) => {
                     hand.tally.synced.protected += 1;
                 }
                 Err(trouble) => self.fail(*root, path, trouble, hand, crew),
             }
+        }
+        self.give_back_mode(met, hand, crew);
+    }
+
+    /// A directory that stays gets the mode it had; what is below it was dealt with before.
+    fn give_back_mode(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        let (root, path) = &met.directory;
+        let was_wide = met.mode & OWNER_ALL == OWNER_ALL;
+        if was_wide || self.is_superuser || matches!(self.mode, Mode::Plan(_)) {
+            return;
+        }
+        let path = RelPath::checked(path).ok_or(Op::Open.errno(libc::EINVAL));
+        let given_back = path.and_then(|path| {
+            let dir = self.target_store(*root).open_dir(&path)?;
+            if dir.metadata()?.mode != met.mode {
+                dir.set_attributes(&mode_alone(met.mode))?;
+            }
+            Ok(())
+        });
+        if let Err(trouble) = given_back.at(Side::Target) {
+            self.fail(*root, &met.directory.1, trouble, hand, crew);
         }
     }
 
@@ -265,17 +302,19 @@ impl<'c> DeleteJob<'c> {
     }
 
     /// Mount points stay, and the source, however it can be reached here.
-    fn must_stay(&self, place: &Place, metadata: &Metadata) -> Result<bool, Trouble> {
-        let root = self.target_store(place.root());
-        let dir = place.target_dir(root).at(Side::Target)?;
-        let of_root = root.open_dir(&RelPath::root()).at(Side::Target)?.mount();
+    fn must_stay(&self, root: u32, dir: &dyn Dir, metadata: &Metadata) -> Result<bool, Error> {
+        let of_root = self.target_store(root).open_dir(&RelPath::root())?.mount();
         if dir.mount() != of_root {
             return Ok(true);
         }
         if self.sources.contains(&(metadata.device, metadata.inode)) {
-            return Err(Op::Remove.failed(Cause::SourceInside)).at(Side::Target);
+            return Err(Op::Remove.failed(Cause::SourceInside));
         }
         Ok(false)
+    }
+
+    fn lock_widened(&self) -> MutexGuard<'_, HashMap<RootedPath, u32>> {
+        self.widened_from.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -302,7 +341,12 @@ impl Job for DeleteJob<'_> {
         self.account.settle(hand);
     }
 
-    fn discard(&self, _task: DeleteTask, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
+    fn discard(&self, task: DeleteTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        if let DeleteTask::Directories(some) = task {
+            for met in &some {
+                self.give_back_mode(met, hand, crew);
+            }
+        }
         hand.tally.given_up += 1;
         self.account.settle(hand);
     }
@@ -344,7 +388,9 @@ impl Visitor for DeleteJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
         let entry = (place.root(), place.path().as_bytes().to_vec());
-        match self.must_stay(place, metadata) {
+        let dir = place.target_dir(self.target_store(place.root()));
+        let stays = dir.and_then(|dir| self.must_stay(place.root(), &*dir, metadata));
+        match stays.at(Side::Target) {
             Ok(false) => {}
             stays => {
                 if let Err(trouble) = stays {
@@ -356,8 +402,29 @@ impl Visitor for DeleteJob<'_> {
         let is_kept = self.lock_kept().contains(&entry);
         let depth = place.path().depth() as u32;
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        met.entry(depth).or_default().push(entry);
+        let mode = self.lock_widened().remove(&entry).unwrap_or(metadata.mode);
+        met.entry(depth).or_default().push(Met { directory: entry, mode });
         if is_kept { Err(Skip) } else { Ok(()) }
+    }
+
+    /// Whoever owns a directory may give themselves the right to look into it, and takes it back where it
+    /// stays.
+    fn let_in(&self, place: &Place, dir: &dyn Dir) -> Result<Rights, Error> {
+        let is_plan = matches!(self.mode, Mode::Plan(_));
+        if self.is_superuser || is_plan || place.trees() != Trees::TargetOnly {
+            return Ok(Rights::AsBefore);
+        }
+        let metadata = dir.metadata()?;
+        if metadata.mode & OWNER_LOOK == OWNER_LOOK
+            || self.must_stay(place.root(), dir, &metadata) != Ok(false)
+        {
+            return Ok(Rights::AsBefore);
+        }
+        let Some(mode) = widen_to_look(dir, self.is_superuser)? else {
+            return Ok(Rights::AsBefore);
+        };
+        self.lock_widened().insert((place.root(), place.path().as_bytes().to_vec()), mode);
+        Ok(Rights::Gained)
     }
 
     fn left_out(&self, place: &Place) {

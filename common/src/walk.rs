@@ -29,7 +29,7 @@ use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use batch::NameBatch;
 use name_set::NameSet;
-use place::{Place, Trees};
+use place::{Place, Rights, Trees};
 use selection::Selection;
 
 /// A piece of the walk.
@@ -64,6 +64,12 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     /// Names in the other tree that are none of its own: what this job has staged there.
     fn is_staged(&self, _name: &Name) -> bool {
         false
+    }
+
+    /// A directory of the other tree is open, and is about to be read for the first time on this rank:
+    /// the moment to get the right to do so, where that takes something.
+    fn let_in(&self, _place: &Place, _dir: &dyn Dir) -> Result<Rights, Error> {
+        Ok(Rights::AsBefore)
     }
 
     /// A name of a directory takes no part.
@@ -176,7 +182,8 @@ fn walked_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Tr
 
 fn target_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
     let target = visitor.target(place.root()).ok_or(Op::Open.errno(libc::ENOENT));
-    target.and_then(|target| place.target_dir(target)).at(Side::Target)
+    let let_in = |dir: &dyn Dir| visitor.let_in(place, dir);
+    target.and_then(|target| place.target_dir_let_in(target, let_in)).at(Side::Target)
 }
 
 fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &Crew<'_, V>) {

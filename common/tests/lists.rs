@@ -14,8 +14,15 @@ use common::model::record::OwnedRecord;
 
 fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
     let time = Time { seconds, nanoseconds: 999_999_999 };
-    let kinds =
-        [Kind::File, Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::Device];
+    let kinds = [
+        Kind::File,
+        Kind::Directory,
+        Kind::Symlink,
+        Kind::Fifo,
+        Kind::Socket,
+        Kind::BlockDevice,
+        Kind::CharDevice,
+    ];
     let kind = kinds[number as usize % kinds.len()];
     OwnedRecord {
         path: path.to_vec(),

@@ -1,6 +1,7 @@
 //! dcmp under real `mpiexec`: what it says of two trees, and its exit code.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -205,6 +206,43 @@ fn reading_past_the_cache_is_said() {
     let (source, target) = twins(work.path());
     let ended = compare(2, &["--direct"], &source, &target).expect(0);
     assert!(ended.stdout.contains("cached pages dropped before reading"), "{}", ended.stdout);
+}
+
+/// Bytes read so far from the device that a path is on (Documentation/admin-guide/iostats.rst of Linux).
+fn read_from_device(path: &Path) -> u64 {
+    let device = fs::metadata(path).unwrap().dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).unwrap();
+    stat.split_whitespace().nth(2).unwrap().parse::<u64>().unwrap() * 512
+}
+
+#[test]
+fn direct_reads_the_storage_and_without_it_memory_will_do() {
+    let Some(disk) = mounts::may_mount().then(|| mounts::Image::ext4(&[])).flatten() else {
+        return;
+    };
+    let (source, target) = (disk.path().join("s"), disk.path().join("t"));
+    let sizes = [100 << 10, 3 << 20, 8 << 20];
+    for (number, size) in sizes.into_iter().enumerate() {
+        trees::write(&source.join(number.to_string()), &trees::noise(size));
+    }
+    copy(&source, &target);
+    let both_bytes = 2 * sizes.into_iter().sum::<usize>() as u64;
+    let read_by = |options: &[&str]| {
+        let before = read_from_device(&disk.path());
+        let chunks = [&["--chunksize", "1MiB"], options].concat();
+        compare(2, &chunks, &source, &target).expect(0);
+        read_from_device(&disk.path()) - before
+    };
+    // What was just written is in memory.
+    let cached = read_by(&[]);
+    assert!(cached < 1 << 20, "{cached} bytes read without --direct");
+    let direct = read_by(&["--direct"]);
+    assert!(direct >= both_bytes, "{direct} of {both_bytes} bytes read with --direct");
+    // Reading it once the ordinary way brings it back there.
+    read_by(&[]);
+    let again = read_by(&[]);
+    assert!(again < 1 << 20, "{again} bytes read without --direct");
 }
 
 #[test]

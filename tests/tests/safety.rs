@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use suite_tests::job::{Ended, assert_identical, program, run, tool};
+use suite_tests::job::{Ended, assert_identical, mpiexec, program, run, tool};
 use suite_tests::{mounts, trees};
 
 struct Pair {
@@ -156,6 +156,145 @@ fn what_is_there_is_not_removed_for_what_cannot_be_copied() {
     assert_eq!(fs::read(locked.target.join("d")).unwrap(), b"precious");
 }
 
+/// dsync as somebody who is not root, and owns all of both trees.
+fn sync_as_owner(pair: &Pair, count: u32, options: &[&str]) -> Ended {
+    let own = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let mut user = Command::new("setpriv");
+    user.args(own).args((count > 1).then(mpiexec).unwrap_or_default());
+    if count > 1 {
+        user.args(["-n", &count.to_string()]);
+    }
+    user.arg(program("dsync")).args(options).args([&pair.source, &pair.target]);
+    run(user.env("HOME", "/").current_dir("/"))
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn give_away(pair: &Pair) {
+    set_mode(pair.work.path(), 0o755);
+    run(Command::new("chown").args(["-R", "65534:65534"]).args([&pair.source, &pair.target]))
+        .expect(0);
+}
+
+/// Both have the same directories, some of which nobody may look into at the target.
+fn locked_pair() -> Pair {
+    let pair = pair();
+    for (name, mode) in [("a", 0o755), ("b", 0o500), ("c", 0o750), ("d", 0o755)] {
+        for dir in [&pair.source, &pair.target] {
+            trees::write(&dir.join(name).join("deep/file"), b"same");
+        }
+        set_mode(&pair.source.join(name), mode);
+    }
+    trees::write(&pair.source.join("a/new"), b"new");
+    give_away(&pair);
+    pair.sync(1, &["-D", "--exclude", "new"]).expect(0);
+    set_mode(&pair.target.join("b/deep"), 0o000);
+    for (name, mode) in [("a", 0o000), ("b", 0o200), ("c", 0o300), ("d", 0o400)] {
+        set_mode(&pair.target.join(name), mode);
+    }
+    pair
+}
+
+#[test]
+fn directories_their_owner_may_not_look_into_are_widened_for_the_run() {
+    if !mounts::may_mount() {
+        return;
+    }
+    for count in [1, 3] {
+        let pair = locked_pair();
+        set_mode(&pair.target, 0o000);
+        let plan = sync_as_owner(&pair, count, &["-nD"]).expect(23);
+        assert!(plan.stderr.contains("Permission denied"), "{}", plan.stderr);
+        let modes = ["", "a", "b", "b/deep", "c", "d"].map(|name| mode_of(&pair.target.join(name)));
+        assert_eq!(modes, [0o000, 0o000, 0o200, 0o000, 0o300, 0o400], "a dry run changed a mode");
+        sync_as_owner(&pair, count, &["-D"]).expect(0);
+        assert_identical(&pair.source, &pair.target);
+        let again = sync_as_owner(&pair, count, &["-D"]).expect(0);
+        assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
+    }
+}
+
+/// Extra directories at the target whose owner may not list, search or change them.
+fn locked_extras() -> Pair {
+    let pair = pair();
+    for name in ["gone/a/file", "gone/b/c/file", "kept/a/gone.c", "kept/a/b/kept.o", "kept/c"] {
+        trees::write(&pair.target.join(name), b"");
+    }
+    give_away(&pair);
+    for (name, mode) in [
+        ("gone/a", 0o000),
+        ("gone/b/c", 0o300),
+        ("gone/b", 0o600),
+        ("gone", 0o000),
+        ("kept/a/b", 0o555),
+        ("kept/a", 0o2300),
+        ("kept", 0o100),
+    ] {
+        set_mode(&pair.target.join(name), mode);
+    }
+    pair
+}
+
+#[test]
+fn extra_directories_are_deleted_whatever_their_mode_and_keep_it_where_they_stay() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let kept = [("kept/a/b", 0o555), ("kept/a", 0o2300), ("kept", 0o100)];
+    for count in [1, 3] {
+        let pair = locked_extras();
+        let has_modes = |names: &[(&str, u32)]| {
+            for (name, mode) in names {
+                assert_eq!(mode_of(&pair.target.join(name)), *mode, "{name} with {count} ranks");
+            }
+        };
+        let filtered = |more: &[&str]| {
+            let options = [&["-D", "--exclude", "*.o"], more].concat();
+            sync_as_owner(&pair, count, &options)
+        };
+        filtered(&["-n"]).expect(23);
+        has_modes(&kept);
+        has_modes(&[("gone", 0o000), ("gone/b", 0o600), ("gone/b/c", 0o300)]);
+        // It would be eight: "gone" with five entries, two files of "kept".
+        filtered(&["--max-delete", "7"]).expect(25);
+        has_modes(&kept);
+        has_modes(&[("gone", 0o000), ("gone/a", 0o000), ("gone/b", 0o600), ("gone/b/c", 0o300)]);
+        assert!(pair.target.join("gone/a/file").exists());
+        filtered(&["--max-delete", "8"]).expect(0);
+        has_modes(&kept);
+        assert!(!pair.target.join("gone").exists());
+        assert!(pair.target.join("kept/a/b/kept.o").exists());
+        assert!(!pair.target.join("kept/a/gone.c").exists());
+        let again = filtered(&[]).expect(0);
+        assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
+        sync_as_owner(&pair, count, &["-D"]).expect(0);
+        assert_identical(&pair.source, &pair.target);
+    }
+}
+
+#[test]
+fn a_file_takes_the_name_of_a_directory_nobody_may_look_into() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let pair = pair();
+    fs::write(pair.source.join("x"), "a file").unwrap();
+    trees::write(&pair.target.join("x/deep/file"), b"");
+    give_away(&pair);
+    set_mode(&pair.target.join("x"), 0o000);
+    let refused = sync_as_owner(&pair, 1, &[]).expect(23);
+    assert!(refused.stderr.contains("--delete replaces it"), "{}", refused.stderr);
+    assert_eq!(mode_of(&pair.target.join("x")), 0o000);
+    sync_as_owner(&pair, 1, &["-D"]).expect(0);
+    assert_identical(&pair.source, &pair.target);
+}
+
 #[test]
 fn other_file_systems_of_the_target_are_left_alone() {
     if !mounts::may_mount() {
@@ -264,7 +403,7 @@ fn devices_are_compared_by_what_they_stand_for() {
         make(&pair.target, name, target);
     }
     let ended = pair.compare(&["--ignore", "mtime", "--combined", "-"]).expect(1);
-    for line in ["= same", "* minor\tCONTENT", "* kind\tCONTENT"] {
+    for line in ["= same", "* minor\tCONTENT", "* kind\tTYPE"] {
         assert!(ended.stdout.lines().any(|own| own == line), "{}", ended.stdout);
     }
 }

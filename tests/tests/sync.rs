@@ -418,3 +418,51 @@ fn other_file_systems_are_entered_only_when_that_is_meant() {
     assert!(target.join("mnt").is_dir() && !target.join("mnt/inside").exists());
     assert!(work.path().join("whole/mnt/inside").exists());
 }
+
+/// They are not made yet: what is said and counted must not claim that they were, nor may what has their
+/// names be deleted.
+#[test]
+fn special_files_are_left_out_and_never_called_equal() {
+    if !mounts::may_mount() {
+        return;
+    }
+    for count in [1, 3] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        fs::create_dir(&source).unwrap();
+        for (name, words) in [
+            ("missing", &["p"][..]),
+            ("same", &["p"]),
+            ("file", &["p"]),
+            ("tree", &["c", "1", "3"]),
+            ("device", &["b", "7", "99"]),
+        ] {
+            run(Command::new("mknod").arg(source.join(name)).args(words)).expect(0);
+        }
+        trees::write(&target.join("tree/below"), b"kept");
+        fs::write(target.join("file"), "kept").unwrap();
+        run(Command::new("mknod").arg(target.join("same")).arg("p")).expect(0);
+        run(Command::new("mknod").arg(target.join("device")).args(["c", "7", "99"])).expect(0);
+        sync(count, &["-D"], &source, &target).expect(0);
+        let before = listing(&target);
+        let again = sync(count, &["-D"], &source, &target).expect(0);
+        assert_eq!(listing(&target), before);
+        assert_eq!(fs::read(target.join("tree/below")).unwrap(), b"kept");
+        assert!(
+            again.stdout.contains("nothing to do but for what is left out"),
+            "{}",
+            again.stdout
+        );
+        let told = |name: &str| {
+            let path = format!("\"{}\": a device, FIFO or socket", source.join(name).display());
+            again.stderr.contains(&path)
+        };
+        let all = ["missing", "same", "file", "tree", "device"].map(told);
+        assert_eq!(all, [false, false, true, true, true], "{}", again.stderr);
+        let json = sync(count, &["-D", "--json"], &source, &target).expect(0);
+        let totals = json.summary()["totals"].clone();
+        assert_eq!((&totals["skipped"], &totals["synced"]["unlike"]), (&5.into(), &3.into()));
+        assert_eq!(json.events("left-out").len(), 3);
+        assert_eq!(totals["failed"], 0);
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{Ended, alone, ranks, run, tool};
-use suite_tests::trees;
+use suite_tests::{mounts, trees};
 
 /// One test at a time: how work and memory spread over ranks shows only while nothing else takes the
 /// processors.
@@ -134,4 +134,38 @@ fn a_missing_path_is_said_and_the_others_are_walked() {
     assert!(ended.stderr.contains("missing\": No such file or directory"), "{}", ended.stderr);
     run(alone("dwalk").arg(&missing)).expect(3);
     run(alone("dwalk").args(["-o", "/nowhere/list"]).arg(work.path())).expect(3);
+}
+
+#[test]
+fn devices_are_listed_by_their_kind() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    let tree = work.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    for (name, words) in [("char", ["c", "1", "3"]), ("block", ["b", "7", "99"])] {
+        run(Command::new("mknod").args(["-m", "600"]).arg(tree.join(name)).args(words)).expect(0);
+    }
+    let list = |file: &str| work.path().join(file);
+    let text = run(tool(2, "dwalk").args(["-p", "--sort", "name"]).arg(&tree)).expect(0).stdout;
+    let letters: String =
+        text.lines().filter_map(|line| line.split_once("rw-------")).map(|l| l.0).collect();
+    assert_eq!(letters, "bc", "{text}");
+    for file in ["list.parquet", "list.ndjson"] {
+        run(tool(2, "dwalk").arg("-o").args([&list(file), &tree])).expect(0);
+        let again =
+            run(tool(2, "dwalk").args(["-p", "--sort", "name", "-i"]).arg(list(file))).expect(0);
+        let of_list = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| line.contains("rw-------")).map(str::to_owned).collect()
+        };
+        assert_eq!(of_list(&again.stdout), of_list(&text), "{file}");
+    }
+    let lines = std::fs::read_to_string(list("list.ndjson")).unwrap();
+    assert!(lines.contains("\"char-device\"") && lines.contains("\"block-device\""), "{lines}");
+    // As it was written before kinds of devices were told apart.
+    let old = lines.replace("char-device", "device").replace("block-device", "device");
+    std::fs::write(list("old.ndjson"), old).unwrap();
+    let ended = run(tool(1, "dwalk").arg("--json").arg("-i").arg(list("old.ndjson"))).expect(0);
+    assert_eq!(ended.summary()["totals"]["found"]["others"], 2);
 }

@@ -33,6 +33,8 @@ pub enum Cause {
     LeadsToTarget,
     /// What has the name at the target is a device, a FIFO or a socket.
     NotReplaceable,
+    /// The source has a FIFO, socket or device, which is not copied, where the target has another entry.
+    LeftOut,
     /// Following this symbolic link would lead back to a directory above it.
     Loop,
     /// A symbolic link that is to be followed points to nothing.
@@ -126,6 +128,7 @@ impl Cause {
             Self::SourceInside => "source-inside".into(),
             Self::LeadsToTarget => "leads-to-target".into(),
             Self::NotReplaceable => "not-replaceable".into(),
+            Self::LeftOut => "left-out".into(),
             Self::Loop => "loop".into(),
             Self::Dangling => "dangling".into(),
             Self::Incomplete => "incomplete".into(),
@@ -163,6 +166,9 @@ impl fmt::Display for Cause {
             Self::NotReplaceable => {
                 f.write_str("a device, FIFO or socket has this name; it is left alone")
             }
+            Self::LeftOut => f.write_str(
+                "a device, FIFO or socket is left out; what the target has of its name stays",
+            ),
             Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
             Self::Dangling => f.write_str("symbolic link points to nothing"),
             Self::Incomplete => f.write_str("not everything that was written is there"),

@@ -10,7 +10,7 @@ use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::model::chunk::ChunkRun;
 use crate::model::difference::{Fields, Findings};
-use crate::model::entry::Identity;
+use crate::model::entry::Version;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile};
 use crate::walk::Visit;
@@ -32,12 +32,12 @@ pub(super) struct LargePair {
 
 impl FilePair {
     /// Both are what they were when they were looked at: else what was read proves nothing.
-    pub fn check(&self, source: Identity, target: Identity) -> Result<(), Trouble> {
+    pub fn check(&self, source: Version, target: Version) -> Result<(), Trouble> {
         let changed = Op::Compare.failed(Cause::Changed);
-        if self.source.metadata().at(Side::Source)?.identity() != source {
+        if self.source.metadata().at(Side::Source)?.version() != source {
             return Err(changed).at(Side::Source);
         }
-        if self.target.metadata().at(Side::Target)?.identity() != target {
+        if self.target.metadata().at(Side::Target)?.version() != target {
             return Err(changed).at(Side::Target);
         }
         Ok(())
@@ -74,7 +74,7 @@ impl CompareJob<'_> {
         let chunk_bytes =
             self.root.source.chunk_bytes(pair.source.size_bytes, self.options.chunk_bytes);
         let run = ChunkRun::whole(pair.source.size_bytes, chunk_bytes);
-        let (identity, target) = (pair.source.identity(), pair.target.identity());
+        let (source, target) = (pair.source.version(), pair.target.version());
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let file = self.large.begin(LargePair { place, name, files, pair }, run.count());
         // Until the last chunk is in, this rank waits for letters.
@@ -84,9 +84,9 @@ impl CompareJob<'_> {
             file,
             place: Arc::clone(entry.place),
             name: entry.name.to_owned(),
-            identity,
+            identity: source.identity,
             chunk_bytes,
-            work: ChunkWork::Compare { target },
+            work: ChunkWork::Compare { source, target },
             run,
         }));
         Ok(())
@@ -117,11 +117,11 @@ impl CompareJob<'_> {
     }
 
     fn compare_chunk(&self, task: &ChunkTask, hand: &mut CompareHand) -> Result<Outcome, Trouble> {
-        let ChunkWork::Compare { target } = &task.work else { return Ok(Outcome::Done) };
+        let ChunkWork::Compare { source, target } = &task.work else { return Ok(Outcome::Done) };
         let source_dir = task.place.source_dir(&*self.root.source).at(Side::Source)?;
         let target_dir = self.target_dir(&task.place)?;
         let files = self.open_pair(&task.place, &source_dir, &*target_dir, &task.name)?;
-        files.check(task.identity, *target)?;
+        files.check(*source, *target)?;
         let extent = task.extent();
         let is_same = is_same_extent(&*files.source, &*files.target, extent, &mut hand.buffers)?;
         hand.gathered.tally.chunks += 1;
@@ -152,7 +152,7 @@ impl CompareJob<'_> {
         let checked = match outcome {
             Outcome::Failed(trouble) => Err(trouble),
             Outcome::Done | Outcome::Differs => {
-                files.check(pair.source.identity(), pair.target.identity())
+                files.check(pair.source.version(), pair.target.version())
             }
         };
         match checked {

@@ -12,9 +12,9 @@ use crate::base::error::{At, Cause, Error, Side, Trouble};
 use crate::base::path::RelPath;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::sched::crew::Crew;
-use crate::store::Made;
+use crate::store::{Dir, Made};
 use crate::walk::Skip;
-use crate::walk::place::{Place, Trees};
+use crate::walk::place::{Place, Rights, Trees};
 
 impl CopyJob<'_> {
     /// Makes the counterpart of a directory, or takes the one that is there.
@@ -106,13 +106,13 @@ impl CopyJob<'_> {
     }
 
     /// The root itself was made, or found, before the walk began. Where the target is to be made equal,
-    /// one that is there is found by opening it: nothing is tried that could change anything.
+    /// one that is there is found by opening it, later: nothing is tried that could change anything.
     fn make_here(&self, place: &Place, metadata: &Metadata) -> Result<Made, Error> {
         let Some((parent, name)) = place.path().split_last() else {
             return Ok(if place.is_fresh() { Made::New } else { Made::Existed });
         };
         if self.options.sync.is_some() && self.named.is_none() && !place.is_fresh() {
-            return place.target_dir(self.target(place)).map(|_| Made::Existed);
+            return Ok(Made::Existed);
         }
         if self.options.dry_run && place.is_fresh() {
             return Ok(Made::New);
@@ -152,18 +152,42 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Option<Attributes>, Trouble> {
-        let dir = place.target_dir(self.target(place)).at(Side::Target)?;
-        let target = dir.metadata().at(Side::Target)?;
+        let wanted = Attributes::all_of(source, xattrs.clone());
+        let (dir, widened_from) = self.look_into(place, &wanted).at(Side::Target)?;
+        let mut target = dir.metadata().at(Side::Target)?;
+        target.mode = widened_from.unwrap_or(target.mode);
         let mut differing = self.differing_attributes(&Sides { source: *source, target }, hand);
         let at_target = dir.xattrs(None).at(Side::Target)?;
-        differing.insert(self.differing_xattrs(xattrs.clone(), at_target));
+        differing.insert(self.differing_xattrs(xattrs, at_target));
         if differing.is_empty() {
             hand.gathered.tally.synced.unchanged += 1;
             return Ok(None);
         }
         self.plan_line("set attributes", place, b"", hand, crew);
         hand.gathered.tally.synced.repaired += 1;
-        Ok(Some(Attributes::all_of(source, xattrs)))
+        Ok(Some(wanted))
+    }
+
+    /// Opens a directory that is there. One that its own owner may not look into is widened before, gets
+    /// the `wanted` attributes at the end in any case, and is returned with the mode it had.
+    fn look_into(
+        &self,
+        place: &Place,
+        wanted: &Attributes,
+    ) -> Result<(Arc<dyn Dir>, Option<u32>), Error> {
+        let mut widened_from = None;
+        let dir = place.target_dir_let_in(self.target(place), |dir| {
+            if self.options.dry_run {
+                return Ok(Rights::AsBefore);
+            }
+            widened_from = policy::widen_to_look(dir, self.options.job.is_superuser)?;
+            if widened_from.is_none() {
+                return Ok(Rights::AsBefore);
+            }
+            self.directories.add(place, wanted);
+            Ok(Rights::Gained)
+        })?;
+        Ok((dir, widened_from))
     }
 }
 

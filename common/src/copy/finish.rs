@@ -170,7 +170,11 @@ impl FinishTask {
     /// Directories that nobody can search afterwards, the deepest first.
     pub fn restricted(mut records: Vec<Record>) -> Self {
         let depth = |record: &Record| record.path.split(|byte| *byte == b'/').count();
-        records.sort_by_key(|record| std::cmp::Reverse((depth(record), record.path.len())));
+        records.sort_by_cached_key(|record| {
+            std::cmp::Reverse((depth(record), record.path.clone(), record.root))
+        });
+        // One may have been remembered twice, and could not be reached any more after the first time.
+        records.dedup();
         Self::InOrder(records)
     }
 }

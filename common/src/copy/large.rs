@@ -11,8 +11,8 @@ use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::compare::content::is_same_extent;
-use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Hint, Identity, Kept, Kind};
+use crate::model::chunk::{ChunkRun, Extent};
+use crate::model::entry::{Hint, Kept, Kind, Version};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -83,7 +83,9 @@ impl CopyJob<'_> {
                 Outcome::Done
             }),
             ChunkWork::Compare { .. } if self.large.is_decided(&task) => Ok(Outcome::Done),
-            ChunkWork::Compare { target } => self.compare_chunk(&task, *target, hand),
+            ChunkWork::Compare { source, target } => {
+                self.compare_chunk(&task, [*source, *target], hand)
+            }
         };
         if outcome != Ok(Outcome::Done) {
             self.large.decide(&task);
@@ -158,14 +160,14 @@ impl CopyJob<'_> {
     fn compare_chunk(
         &self,
         task: &ChunkTask,
-        target: Identity,
+        [source, target]: [Version; 2],
         hand: &mut CopyHand,
     ) -> Result<Outcome, Trouble> {
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let extent = task.extent();
-        let from_source = source_dir.open_extent(&task.name, &task.identity, extent);
-        let from_target = target_dir.open_extent(&task.name, &target, extent);
+        let from_source = open_version(&*source_dir, &task.name, source, extent);
+        let from_target = open_version(&*target_dir, &task.name, target, extent);
         hand.gathered.tally.compared.bytes += extent.length;
         let buffers = hand.buffers(self.options.buffer_bytes);
         let is_same = match (from_source.at(Side::Source), from_target.at(Side::Target)) {
@@ -247,5 +249,20 @@ impl LargeCopy {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         check_sum(&*self.source, metadata.size_bytes, receipts)
+    }
+}
+
+/// A file of which even the attributes are still what they were.
+fn open_version(
+    dir: &dyn Dir,
+    name: &Name,
+    version: Version,
+    extent: Extent,
+) -> crate::base::error::Result<Box<dyn SourceFile>> {
+    let file = dir.open_extent(name, &version.identity, extent)?;
+    if file.metadata()?.version() == version {
+        Ok(file)
+    } else {
+        Err(Op::Compare.failed(Cause::Changed))
     }
 }

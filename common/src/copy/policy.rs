@@ -2,7 +2,7 @@
 //! without.
 
 use super::options::CopyOptions;
-use crate::base::error::Result;
+use crate::base::error::{Cause, Error, Result};
 use crate::model::entry::{Attributes, Metadata, Owner, Xattrs};
 use crate::store::Dir;
 
@@ -13,21 +13,41 @@ const PLAIN_BITS: u32 = 0o777;
 const PLAIN_DIRECTORY_BITS: u32 = 0o1777;
 
 /// The owner's right to read, write and search.
-pub(super) const OWNER_ALL: u32 = 0o700;
+pub const OWNER_ALL: u32 = 0o700;
+
+/// The owner's right to read and search.
+pub const OWNER_LOOK: u32 = 0o500;
 
 /// Lets a directory's owner write to it, where that is not so; returns the mode it had. Modes do not
 /// stop the superuser.
 pub fn widen(dir: &dyn Dir, is_superuser: bool) -> Result<Option<u32>> {
+    widen_where_missing(dir, OWNER_ALL, is_superuser)
+}
+
+/// The same where its owner may not even look into it.
+pub fn widen_to_look(dir: &dyn Dir, is_superuser: bool) -> Result<Option<u32>> {
+    widen_where_missing(dir, OWNER_LOOK, is_superuser)
+}
+
+fn widen_where_missing(dir: &dyn Dir, needed: u32, is_superuser: bool) -> Result<Option<u32>> {
     if is_superuser {
         return Ok(None);
     }
     let mode = dir.metadata()?.mode;
-    if mode & OWNER_ALL == OWNER_ALL {
+    if mode & needed == needed {
         return Ok(None);
     }
-    let widened = Attributes { mode: Some(mode | OWNER_ALL), ..Attributes::default() };
-    dir.set_attributes(&widened)?;
-    Ok(Some(mode))
+    match dir.set_attributes(&mode_alone(mode | OWNER_ALL)) {
+        Ok(_) => Ok(Some(mode)),
+        // It is somebody else's (chmod(2)): what its group may do can be enough, and is tried.
+        Err(Error { cause: Cause::System(libc::EPERM), .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// This mode, and all else as it is.
+pub fn mode_alone(mode: u32) -> Attributes {
+    Attributes { mode: Some(mode), ..Attributes::default() }
 }
 
 /// Attributes of a file's copy. `replaced` is what has the name at the target now: cp(1) writes into

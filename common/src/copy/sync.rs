@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::options::{Judge, SyncOptions};
 use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::path;
 use crate::chunked::{ChunkTask, ChunkWork};
 use crate::compare::content::is_same_extent;
 use crate::model::chunk::{ChunkRun, Extent};
@@ -16,6 +17,7 @@ use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Hint, Kind, Metadata, SET_ID_BITS, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::Dir;
+use crate::walk::account;
 use crate::walk::{Visit, Visited};
 
 /// What an entry needs that is at the target already, with the right kind.
@@ -63,10 +65,11 @@ impl CopyJob<'_> {
         if source.is_some_and(|source| !self.selection.admits(&source)) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        if matches!(kind, Kind::Fifo | Kind::Socket | Kind::Device) {
+        let target = self.at_target(entry)?;
+        if kind.is_special() {
+            self.tell_unlike(entry, kind, target.as_ref(), hand, crew);
             return Ok(Self::leave_out(kind, hand));
         }
-        let target = self.at_target(entry)?;
         match (source, target) {
             (_, None) if rules.existing => Ok(Self::keep_back(source.as_ref(), hand)),
             (None, target) => self.sync_directory(rules, entry, target, hand, crew),
@@ -84,6 +87,25 @@ impl CopyJob<'_> {
                 let sides = Sides { source, target };
                 self.sync_existing(rules, entry, &sides, hand, crew)
             }
+        }
+    }
+
+    /// What is not copied may still be unlike what the target has: that is said, and, as with rsync(1), no
+    /// failure.
+    fn tell_unlike(
+        &self,
+        entry: &Visit<'_>,
+        kind: Kind,
+        target: Option<&Metadata>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        if target.is_some_and(|target| target.kind != kind) {
+            hand.gathered.tally.synced.unlike += 1;
+            let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
+            let shown = &self.root(entry.place).shown_source;
+            let error = Op::Copy.failed(Cause::LeftOut);
+            self.account.leave_out(account::failure(Side::Source, shown, &below, error), crew);
         }
     }
 
@@ -346,13 +368,14 @@ impl CopyJob<'_> {
         let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let sides = Sides { ..*sides };
-        let (identity, target) = (sides.source.identity(), sides.target.identity());
+        let (source, target) = (sides.source.version(), sides.target.version());
         let large = super::Large::Comparison { place, name, sides };
         let file = self.large.begin(large, run.count());
         crew.hold();
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let work = ChunkWork::Compare { target };
+        let work = ChunkWork::Compare { source, target };
         let owner = self.rank;
+        let identity = source.identity;
         crew.push(ChunkTask { owner, file, place, name, identity, chunk_bytes, work, run }.into());
         Ok(())
     }

@@ -26,7 +26,7 @@ pub fn attributes(source: &Metadata, target: &Metadata, wanted: Fields) -> Field
     let wanted = wanted.intersection(source.known).intersection(target.known);
     let is_file = source.kind == Kind::File;
     let is_link = source.kind == Kind::Symlink;
-    let step_ns = time_step_ns(target.ctime);
+    let step_ns = time_step_ns(target);
     let differs = |field: Fields| match field {
         Fields::SIZE => is_file && source.size_bytes != target.size_bytes,
         Fields::UID => source.uid != target.uid,
@@ -58,18 +58,49 @@ pub fn xattrs(source: Option<&Xattrs>, target: Option<&Xattrs>) -> Fields {
 }
 
 /// Steps in which file systems keep time, the coarsest first: ext3 and some servers 1 s, exFAT 10 ms,
-/// then milli- and microseconds, NTFS and SMB 100 ns. FAT's 2 s are not told from 1 s by one time.
-const TIME_STEPS_NS: [u32; 5] = [1_000_000_000, 10_000_000, 1_000_000, 1_000, 100];
+/// then milli- and microseconds, NTFS and SMB 100 ns.
+const TIME_STEPS_NS: [u32; 5] = [SECOND_NS, 10_000_000, 1_000_000, 1_000, 100];
+
+const SECOND_NS: u32 = 1_000_000_000;
+
+/// In which FAT keeps the time of last change.
+const FAT_STEP_NS: u32 = 2 * SECOND_NS;
+
+/// All time zones are whole quarters of an hour away from UTC.
+const ZONE_STEP_S: i64 = 900;
 
 /// The step in which the file system of an entry keeps time, in nanoseconds, as its time of last change
 /// shows: the kernel sets that one itself, so on a file system that keeps nanoseconds it is a multiple of
 /// a coarser step only once in a hundred times (for 100 ns) to a thousand million (for seconds).
-fn time_step_ns(ctime: Time) -> u32 {
-    TIME_STEPS_NS.into_iter().find(|step| ctime.nanoseconds.is_multiple_of(*step)).unwrap_or(1)
+fn time_step_ns(target: &Metadata) -> u32 {
+    if keeps_even_seconds(target) {
+        return FAT_STEP_NS;
+    }
+    let is_step = |step: &u32| target.ctime.nanoseconds.is_multiple_of(*step);
+    TIME_STEPS_NS.into_iter().find(is_step).unwrap_or(1)
+}
+
+/// Whether an entry looks as on FAT, of which three things are known (`fat_truncate_time` in Linux's
+/// fs/fat/misc.c): mtime is an even second; atime is midnight in some time zone; ctime is mtime itself,
+/// or up to Linux 5.18 a multiple of 10 ms.
+///
+/// Where nanoseconds are kept, the third is so by chance once in ten million times, and the other two
+/// only if somebody has set them so. Where seconds are kept, an entry must have been changed last in the
+/// second of its mtime, an even one, and read last at a full quarter of an hour: once in 1,800 times of
+/// those. And then only a change by one second is taken for none.
+fn keeps_even_seconds(entry: &Metadata) -> bool {
+    let Metadata { atime, mtime, ctime, .. } = entry;
+    let is_even = mtime.nanoseconds == 0 && mtime.seconds % 2 == 0;
+    let is_midnight = atime.nanoseconds == 0 && atime.seconds % ZONE_STEP_S == 0;
+    let is_in_10_ms = ctime.nanoseconds > 0 && ctime.nanoseconds.is_multiple_of(10_000_000);
+    is_even && is_midnight && (ctime == mtime || is_in_10_ms)
 }
 
 /// The last multiple of the step that is not after this time.
 fn floor(time: Time, step_ns: u32) -> Time {
+    if step_ns == FAT_STEP_NS {
+        return Time { seconds: time.seconds - time.seconds.rem_euclid(2), nanoseconds: 0 };
+    }
     Time { nanoseconds: time.nanoseconds - time.nanoseconds % step_ns, ..time }
 }
 
@@ -161,6 +192,35 @@ mod tests {
         // Whole seconds on a file system that keeps nanoseconds were set by somebody.
         let fine = Time { seconds: 1_700_000_009, nanoseconds: 123_456_789 };
         assert!(differs(Metadata { ctime: fine, ..coarse(1_700_000_001, 0) }));
+    }
+
+    /// As FAT keeps it: mounted in UTC+5:45, with a ctime of its own or without.
+    fn on_fat(mtime_s: i64, ctime: Option<Time>) -> Metadata {
+        let midnight = 1_699_920_000 - (5 * 60 + 45) * 60;
+        let atime = Time { seconds: midnight, nanoseconds: 0 };
+        let target = coarse(mtime_s, 0);
+        Metadata { atime, ctime: ctime.unwrap_or(target.ctime), ..target }
+    }
+
+    #[test]
+    fn even_seconds_of_fat_are_the_same_and_of_others_are_not() {
+        let differs =
+            |target: Metadata| !attributes(&entry(Kind::File), &target, Fields::MTIME).is_empty();
+        let older_kernel = Time { seconds: 1_700_000_777, nanoseconds: 560_000_000 };
+        for ctime in [None, Some(older_kernel)] {
+            assert!(!differs(on_fat(1_700_000_000, ctime)), "{ctime:?}");
+            assert!(differs(on_fat(1_700_000_002, ctime)), "later: {ctime:?}");
+            assert!(differs(on_fat(1_699_999_998, ctime)), "earlier: {ctime:?}");
+        }
+        let even = on_fat(1_700_000_000, None);
+        let another_second = Time { seconds: 1_700_000_777, nanoseconds: 0 };
+        assert!(differs(Metadata { ctime: another_second, ..even }), "steps of 1 s");
+        let fine = Time { seconds: 1_700_000_777, nanoseconds: 560_000_001 };
+        assert!(differs(Metadata { ctime: fine, ..even }), "nanoseconds");
+        let read = Time { seconds: 1_700_000_000, nanoseconds: 0 };
+        assert!(differs(Metadata { atime: read, ..even }), "atime in seconds");
+        let before_1970 = Time { seconds: -3, nanoseconds: 5 };
+        assert_eq!(floor(before_1970, FAT_STEP_NS), Time { seconds: -4, nanoseconds: 0 });
     }
 
     #[test]

@@ -16,10 +16,26 @@ pub enum Kind {
     Symlink,
     Fifo,
     Socket,
-    Device,
+    BlockDevice,
+    CharDevice,
 }
 
 impl Kind {
+    const ALL: [Self; 7] = [
+        Self::File,
+        Self::Directory,
+        Self::Symlink,
+        Self::Fifo,
+        Self::Socket,
+        Self::BlockDevice,
+        Self::CharDevice,
+    ];
+
+    /// Neither content nor a link: a FIFO, socket or device.
+    pub fn is_special(self) -> bool {
+        matches!(self, Self::Fifo | Self::Socket | Self::BlockDevice | Self::CharDevice)
+    }
+
     /// The kind in `st_mode` (inode(7)).
     pub fn from_mode(mode: u32) -> Self {
         match mode & libc::S_IFMT {
@@ -28,7 +44,8 @@ impl Kind {
             libc::S_IFLNK => Self::Symlink,
             libc::S_IFIFO => Self::Fifo,
             libc::S_IFSOCK => Self::Socket,
-            _ => Self::Device,
+            libc::S_IFCHR => Self::CharDevice,
+            _ => Self::BlockDevice,
         }
     }
 
@@ -40,15 +57,17 @@ impl Kind {
             Self::Symlink => "symlink",
             Self::Fifo => "fifo",
             Self::Socket => "socket",
-            Self::Device => "device",
+            Self::BlockDevice => "block-device",
+            Self::CharDevice => "char-device",
         }
     }
 
-    /// The kind that a list names by that word.
+    /// The kind that a list names by that word. Older lists do not tell devices apart.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::File, Self::Directory, Self::Symlink, Self::Fifo, Self::Socket, Self::Device]
-            .into_iter()
-            .find(|kind| kind.word() == word)
+        match word {
+            "device" => Some(Self::BlockDevice),
+            _ => Self::ALL.into_iter().find(|kind| kind.word() == word),
+        }
     }
 
     /// The first letter of a line of ls(1).
@@ -59,7 +78,8 @@ impl Kind {
             Self::Symlink => 'l',
             Self::Fifo => 'p',
             Self::Socket => 's',
-            Self::Device => 'b',
+            Self::BlockDevice => 'b',
+            Self::CharDevice => 'c',
         }
     }
 }
@@ -121,7 +141,21 @@ pub struct Identity {
     pub mtime: Time,
 }
 
+/// What tells that a file was not changed at all, not even by somebody who has set its time of change
+/// back: that sets its ctime (utimensat(2)). Too strict where the job itself sets attributes or links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as in Metadata")]
+pub struct Version {
+    pub identity: Identity,
+    pub ctime: Time,
+}
+
 impl Metadata {
+    /// What must stay the same while content is compared.
+    pub fn version(&self) -> Version {
+        Version { identity: self.identity(), ctime: self.ctime }
+    }
+
     /// What must stay the same while the content is read.
     ///
     /// The device number is left out: network file systems number it differently on each node.
@@ -260,7 +294,25 @@ impl From<Kind> for Hint {
             Kind::File => Self::File,
             Kind::Directory => Self::Directory,
             Kind::Symlink => Self::Symlink,
-            Kind::Fifo | Kind::Socket | Kind::Device => Self::Other,
+            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => Self::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_word_and_a_letter_of_its_own() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_word(kind.word()), Some(kind));
+            let same = Kind::ALL.into_iter().filter(|other| other.letter() == kind.letter());
+            assert_eq!(same.count(), 1, "{kind:?}");
+        }
+        assert_eq!(Kind::from_mode(0o020_666), Kind::CharDevice);
+        assert_eq!(Kind::from_mode(0o060_660), Kind::BlockDevice);
+        assert_eq!(Kind::from_word("device"), Some(Kind::BlockDevice), "as older lists say");
+        assert_eq!(Kind::from_word("door"), None);
     }
 }

@@ -332,7 +332,7 @@ mod tests {
         for (size, expected) in [(0, false), (9, false), (10, true), (20, true), (21, false)] {
             assert_eq!(sizes.admits(&file(size, 0)), expected, "{size}");
         }
-        for kind in [Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::Device] {
+        for kind in [Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice] {
             assert!(sizes.admits(&Metadata { kind, ..file(0, 0) }), "{kind:?}");
         }
     }

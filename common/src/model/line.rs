@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::difference::Fields;
-use super::entry::{Kind, Metadata, Time};
+use super::entry::{Metadata, Time};
 use super::json_record::JsonRecord;
 use super::record::Record;
 use crate::base::path;
@@ -112,10 +112,7 @@ fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
 fn mode_text(metadata: &Metadata) -> String {
     let mode = metadata.mode;
     let mut text = String::with_capacity(10);
-    text.push(match metadata.kind {
-        Kind::Device => 'b',
-        kind => kind.letter(),
-    });
+    text.push(metadata.kind.letter());
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = mode >> shift;
         text.push(if bits & 4 != 0 { 'r' } else { '-' });
@@ -141,6 +138,7 @@ fn time_text(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::entry::Kind;
 
     fn metadata(mode: u32) -> Metadata {
         let time = Time { seconds: 1_700_000_000, nanoseconds: 5 };
@@ -194,5 +192,8 @@ mod tests {
     fn special_bits_show_where_ls_shows_them() {
         assert_eq!(mode_text(&metadata(0o7000)), "---S--S--T");
         assert_eq!(mode_text(&metadata(0o1777)), "-rwxrwxrwt");
+        let of = |kind| mode_text(&Metadata { kind, ..metadata(0o600) });
+        assert_eq!(of(Kind::CharDevice), "crw-------");
+        assert_eq!(of(Kind::BlockDevice), "brw-------");
     }
 }

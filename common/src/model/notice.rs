@@ -9,6 +9,8 @@ use crate::base::error::Failure;
 pub enum Notice {
     /// An entry could not be dealt with.
     Failure(Failure),
+    /// An entry was left out, and the target has something else of its name; no failure.
+    LeftOut(Failure),
     /// Whole lines of a list or of a plan, each ending in a newline.
     Lines(Vec<u8>),
     /// Whole lines for one of several lists.

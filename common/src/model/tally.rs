@@ -57,6 +57,8 @@ pub struct Synced {
     pub deleted: Kinds,
     /// Directories of the target that stay because something in them does.
     pub protected: u64,
+    /// Entries that were left out, and of whose names the target has something else.
+    pub unlike: u64,
 }
 
 impl Synced {
@@ -67,6 +69,7 @@ impl Synced {
         self.kept_back += other.kept_back;
         self.deleted.add(&other.deleted);
         self.protected += other.protected;
+        self.unlike += other.unlike;
     }
 }
 
@@ -157,7 +160,7 @@ impl Kinds {
             Kind::File => &mut self.files,
             Kind::Directory => &mut self.directories,
             Kind::Symlink => &mut self.symlinks,
-            Kind::Fifo | Kind::Socket | Kind::Device => &mut self.others,
+            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => &mut self.others,
         }
     }
 

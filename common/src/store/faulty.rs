@@ -17,7 +17,11 @@ pub struct Faults {
     rules: Vec<Rule>,
     short_reads: bool,
     injected: AtomicU64,
+    meanwhile: Option<Meanwhile>,
 }
+
+/// What others do to a file while it is read.
+type Meanwhile = (Vec<u8>, Box<dyn Fn() + Send + Sync>);
 
 struct Rule {
     op: Op,
@@ -28,7 +32,13 @@ struct Rule {
 impl Faults {
     /// No faults yet.
     pub fn new(seed: u64) -> Self {
-        Self { seed, rules: Vec::new(), short_reads: false, injected: AtomicU64::new(0) }
+        Self {
+            seed,
+            rules: Vec::new(),
+            short_reads: false,
+            injected: AtomicU64::new(0),
+            meanwhile: None,
+        }
     }
 
     /// Of the names an operation is used on, one in so many fails with that `errno`.
@@ -42,6 +52,13 @@ impl Faults {
     #[must_use]
     pub fn with_short_reads(mut self) -> Self {
         self.short_reads = true;
+        self
+    }
+
+    /// After each read from a file of that name this happens: what others do meanwhile.
+    #[must_use]
+    pub fn meanwhile(mut self, name: &[u8], deed: impl Fn() + Send + Sync + 'static) -> Self {
+        self.meanwhile = Some((name.to_vec(), Box::new(deed)));
         self
     }
 
@@ -223,7 +240,12 @@ impl SourceFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         self.faults.strike(Op::Read, &self.name)?;
         let length = if self.faults.short_reads { buffer.len().div_ceil(3) } else { buffer.len() };
-        self.inner.read_at(&mut buffer[..length], offset)
+        let read = self.inner.read_at(&mut buffer[..length], offset);
+        match &self.faults.meanwhile {
+            Some((name, deed)) if *name == self.name => deed(),
+            _ => {}
+        }
+        read
     }
 
     /// No handle: content must take the way on which reads can fail.

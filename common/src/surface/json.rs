@@ -22,9 +22,9 @@ pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
 }
 
 /// A failure as a line.
-pub fn failure(failure: &Failure) -> Vec<u8> {
+pub fn failure(name: &str, failure: &Failure) -> Vec<u8> {
     event(
-        "failure",
+        name,
         json!({
             "path": json_path(&failure.path),
             "side": failure.side,

@@ -154,8 +154,12 @@ impl Reporter {
 
     /// One entry that failed. On the screen at most so many of a kind; the rest is only counted.
     pub fn failure(&mut self, failure: &Failure) {
+        self.tell("failure", failure);
+    }
+
+    fn tell(&mut self, event: &str, failure: &Failure) {
         if self.json {
-            self.console.result(&json::failure(failure));
+            self.console.result(&json::failure(event, failure));
         }
         let kind = (failure.error.op, failure.error.cause.code());
         let shown = self.shown.entry(kind).or_insert(0);
@@ -252,6 +256,7 @@ impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporte
     fn notice(&mut self, _from: Rank, notice: Notice) {
         match notice {
             Notice::Failure(failure) => self.failure(&failure),
+            Notice::LeftOut(entry) => self.tell("left-out", &entry),
             Notice::Lines(lines) => self.lines(&lines),
             Notice::Output(number, lines) => self.output(number, &lines),
             Notice::Differences(lines) => self.differences(&lines),

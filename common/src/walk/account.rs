@@ -50,8 +50,17 @@ impl Account {
         } else {
             gathered.tally.failed += 1;
         }
+        self.tell(&Notice::Failure(failure), crew);
+    }
+
+    /// Tells rank 0 of an entry that was left out, while there are not too many such lines.
+    pub fn leave_out<J: Job<Notice = Notice> + ?Sized>(&self, entry: Failure, crew: &Crew<'_, J>) {
+        self.tell(&Notice::LeftOut(entry), crew);
+    }
+
+    fn tell<J: Job<Notice = Notice> + ?Sized>(&self, notice: &Notice, crew: &Crew<'_, J>) {
         if self.failures.fetch_add(1, Ordering::Relaxed) < limits::FAILURE_LINES_MAX {
-            crew.report(&Notice::Failure(failure));
+            crew.report(notice);
         }
     }
 }

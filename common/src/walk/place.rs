@@ -58,6 +58,15 @@ struct Handle {
     near: Option<(Arc<dyn Dir>, std::ffi::CString)>,
 }
 
+/// What the job may do in a directory, after somebody has seen to its mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// As much as before.
+    AsBefore,
+    /// More; a new handle has them.
+    Gained,
+}
+
 impl std::fmt::Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Place")
@@ -69,11 +78,14 @@ impl std::fmt::Debug for Place {
 
 impl Handle {
     fn get(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>, Error> {
-        let open = || match &self.near {
+        self.opened.get_or_init(|| self.open(store, path)).clone()
+    }
+
+    fn open(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>, Error> {
+        match &self.near {
             Some((parent, name)) => parent.open_dir(name),
             None => store.open_dir(path),
-        };
-        self.opened.get_or_init(open).clone()
+        }
     }
 
     fn of_child(&self, name: &Name, store: &dyn Store) -> Self {
@@ -173,6 +185,24 @@ impl Place {
     /// The directory in the other tree.
     pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
         self.target.get(store, &self.path)
+    }
+
+    /// The same. Where it was not open yet, `let_in` has a look at it before anybody else, and may widen
+    /// its mode.
+    pub fn target_dir_let_in(
+        &self,
+        store: &dyn Store,
+        let_in: impl FnOnce(&dyn Dir) -> Result<Rights, Error>,
+    ) -> Result<Arc<dyn Dir>, Error> {
+        let open = || self.target.open(store, &self.path);
+        let opened = self.target.opened.get_or_init(|| {
+            let dir = open()?;
+            match let_in(&*dir)? {
+                Rights::AsBefore => Ok(dir),
+                Rights::Gained => open(),
+            }
+        });
+        opened.clone()
     }
 
     /// The directory above this one in the other tree, whose path is `parent`.

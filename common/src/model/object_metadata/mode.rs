@@ -6,7 +6,7 @@ use crate::model::entry::Kind;
 /// Kind and permission bits; the kind is unknown where the value has no type bits.
 pub(super) type KindAndMode = (Option<Kind>, u32);
 
-/// `st_mode` of anything that can be an object; what kind of device it was is not known here.
+/// `st_mode` of anything that can be an object.
 fn st_mode(kind: Kind, mode: u32) -> Option<u32> {
     let kind_bits = match kind {
         Kind::File => libc::S_IFREG,
@@ -14,7 +14,7 @@ fn st_mode(kind: Kind, mode: u32) -> Option<u32> {
         Kind::Symlink => libc::S_IFLNK,
         Kind::Fifo => libc::S_IFIFO,
         Kind::Socket => libc::S_IFSOCK,
-        Kind::Device => return None,
+        Kind::BlockDevice | Kind::CharDevice => return None,
     };
     Some(kind_bits | mode & 0o7777)
 }
@@ -89,7 +89,8 @@ fn split(st_mode: u32) -> Option<KindAndMode> {
     let kind_bits = st_mode & libc::S_IFMT;
     let kind = Kind::from_mode(st_mode);
     let is_device = [libc::S_IFBLK, libc::S_IFCHR].contains(&kind_bits);
-    let is_sound = kind_bits == 0 || kind != Kind::Device || is_device;
+    let says_device = matches!(kind, Kind::BlockDevice | Kind::CharDevice);
+    let is_sound = kind_bits == 0 || !says_device || is_device;
     is_sound.then_some(((kind_bits != 0).then_some(kind), st_mode & 0o7777))
 }
 
@@ -158,11 +159,11 @@ mod tests {
 
     #[test]
     fn other_types_are_s3fs_alone() {
-        for (kind, bits) in [(Kind::Fifo, libc::S_IFIFO), (Kind::Device, libc::S_IFBLK)] {
+        for (kind, bits) in [(Kind::Fifo, libc::S_IFIFO), (Kind::BlockDevice, libc::S_IFBLK)] {
             let text = (bits | 0o640).to_string();
             assert_eq!(from_plain(&text, Writer::S3fs, None), Some((Some(kind), 0o640)));
         }
-        assert_eq!(aws(Kind::Device, 0o600), None);
+        assert_eq!(aws(Kind::CharDevice, 0o600), None);
     }
 
     #[test]

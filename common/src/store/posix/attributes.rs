@@ -1,6 +1,6 @@
 //! Reading and setting attributes by handle.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod,
@@ -117,11 +117,19 @@ pub(super) fn set_by_name(
 /// that, as glibc does where the kernel has no fchmodat2(2).
 fn set_mode_by_name(dir: impl AsFd, name: &Name, mode: u32) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if name == c"." {
+        // Its own handle will do, and needs no right to search it.
+        return set_mode_of_pinned(dir.as_fd(), mode);
+    }
     let pinned = openat(&dir, name, flags, Mode::empty())?;
     let stat = statx(&pinned, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     if Kind::from_mode(u32::from(stat.stx_mode)) == Kind::Symlink {
         return Err(Errno::LOOP);
     }
+    set_mode_of_pinned(pinned.as_fd(), mode)
+}
+
+fn set_mode_of_pinned(pinned: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
     let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
     chmodat(rustix::fs::CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
 }

@@ -62,7 +62,11 @@ impl Dir for PosixDir {
         let mut buffer = vec![MaybeUninit::uninit(); LIST_BUFFER_BYTES];
         let mut entries = RawDir::new(&self.fd, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|errno| failed(Op::List, errno))?;
+            let entry = entry.map_err(|errno| match errno {
+                // A handle for passage only: the right to read the directory was missing.
+                Errno::BADF => failed(Op::List, Errno::ACCESS),
+                other => failed(Op::List, other),
+            })?;
             let name = entry.file_name();
             if !matches!(name.to_bytes(), b"." | b"..") {
                 each(name, hint(entry.file_type()));

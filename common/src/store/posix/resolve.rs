@@ -53,7 +53,13 @@ fn open_below(
     flags_at_end: OFlags,
 ) -> Result<OwnedFd, Errno> {
     if path.is_root() {
-        return openat(root, c".", flags_at_end, Mode::empty());
+        return match openat(root, c".", flags_at_end, Mode::empty()) {
+            // Without the right to search it, even `.` cannot be looked up.
+            Err(Errno::ACCESS) if flags_at_end.contains(OFlags::PATH) => {
+                Ok(rustix::io::fcntl_dupfd_cloexec(root, 0)?)
+            }
+            opened => opened,
+        };
     }
     let mut segments = segments(path.as_bytes()).peekable();
     let mut at: Option<OwnedFd> = None;

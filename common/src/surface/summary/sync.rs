@@ -16,6 +16,7 @@ pub(super) fn write_text(text: &mut String, synced: &Synced, is_dry_run: bool) {
         (synced.kept_back, "kept back", "left as they are, as asked"),
         (synced.deleted.total(), "deleted", words("would be, from the target", "from the target")),
         (synced.protected, "not removed", "directories in which something stays"),
+        (synced.unlike, "unlike", "left out, and the target has something else of that name"),
     ];
     for (count, name, words) in rows {
         if count > 0 || name == "unchanged" {
@@ -30,6 +31,7 @@ pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
     let synced = &totals.synced;
     let done = totals.copied.total() + synced.repaired + synced.linked + synced.deleted.total();
     match (done, is_dry_run) {
+        (0, _) if totals.skipped > 0 => "nothing to do but for what is left out".to_owned(),
         (0, _) => "nothing to do, the target is equal".to_owned(),
         (_, true) => "dry run, nothing was changed".to_owned(),
         (_, false) => "done, 0 errors".to_owned(),
@@ -45,5 +47,6 @@ pub(in crate::surface) fn to_json(synced: &Synced) -> Value {
         "kept_back": synced.kept_back,
         "deleted": synced.deleted,
         "protected": synced.protected,
+        "unlike": synced.unlike,
     })
 }
