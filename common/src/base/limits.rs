@@ -202,3 +202,18 @@ pub const TREEMAP_RECTANGLES_MAX: usize = 600;
 pub const TREEMAP_LEVELS_MAX: u32 = 8;
 /// Rows of a table of owners, groups or directories in the terminal and in a report.
 pub const TABLE_ROWS_MAX: usize = 20;
+
+/// Largest accepted configuration file or bundle of certificates: those of whole systems are under 1 MiB.
+pub const CONFIG_FILE_BYTES_MAX: usize = 8 << 20;
+/// Longest wait for credentials: a process or a sign-on service behind them may be slow, but not for ever.
+pub const CREDENTIALS_WAIT: Duration = Duration::from_mins(1);
+/// Longest wait for the service that tells an instance of AWS its role. It answers in milliseconds where
+/// there is one; elsewhere nothing does.
+pub const INSTANCE_METADATA_WAIT: Duration = Duration::from_secs(1);
+/// Largest accepted number of requests of a rank under way: each is a connection and a buffer.
+pub const S3_REQUESTS_MAX: u32 = 4096;
+/// Smallest part of an object but for the last one, as S3 has it
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+pub const S3_PART_BYTES_MIN: u64 = 5 << 20;
+/// Largest part of an object, as S3 has it.
+pub const S3_PART_BYTES_MAX: u64 = 5 << 30;

@@ -1,0 +1,260 @@
+//! What AWS's configuration says: credentials from where AWS's own tools look for them, the region,
+//! the endpoint (<https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html>).
+
+use std::time::UNIX_EPOCH;
+
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::{
+    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
+};
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::credential_feature::AwsCredentialFeature;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_types::service_config::ServiceConfigKey;
+
+use super::http::{self, Proxies};
+use super::settings::{Chain, Credentials, Secret};
+use crate::base::limits::{CREDENTIALS_WAIT, INSTANCE_METADATA_WAIT};
+
+/// The region where nothing names one.
+pub const DEFAULT_REGION: &str = "us-east-1";
+
+/// What was found in AWS's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What to sign with.
+    pub credentials: Credentials,
+    /// The region.
+    pub region: String,
+    /// Where S3 is, if not at AWS.
+    pub endpoint_url: Option<String>,
+    /// AWS's hosts that answer by IPv6 too.
+    pub use_dual_stack: bool,
+    /// AWS's hosts with cryptography as in FIPS 140.
+    pub use_fips: bool,
+}
+
+/// Where to look, and how to ask.
+pub struct Search<'s> {
+    chain: &'s Chain,
+    files: Option<EnvConfigFiles>,
+    http: SharedHttpClient,
+    direct: SharedHttpClient,
+}
+
+impl<'s> Search<'s> {
+    /// Prepares it.
+    ///
+    /// # Errors
+    /// One line: the bundle of certificates cannot be used.
+    pub fn new(chain: &'s Chain, ca_bundle: Option<&str>) -> Result<Self, String> {
+        let files = chain.credentials_file.as_ref().map(|path| {
+            let files = EnvConfigFiles::builder().include_default_config_file(true);
+            files.with_file(EnvConfigFileKind::Credentials, path).build()
+        });
+        let http = http::client(ca_bundle, Proxies::Environment)?;
+        let direct = http::client(ca_bundle, Proxies::None)?;
+        Ok(Self { chain, files, http, direct })
+    }
+
+    /// Looks for all of it; credentials only where requests are to be signed.
+    ///
+    /// # Errors
+    /// One line: why there are no credentials, and what to do.
+    pub async fn look(&self, region: Option<&str>, signing: Signing) -> Result<Found, String> {
+        let region = match region {
+            Some(given) => Some(Region::new(given.to_owned())),
+            None => self.region().await,
+        };
+        let sdk = self.sdk_config(region.clone()).await;
+        let (credentials, instance_region) = match signing {
+            Signing::None => (Credentials::Anonymous, None),
+            Signing::Needed => self.credentials(region.clone()).await?,
+        };
+        let region = region.or(instance_region);
+        Ok(Found {
+            credentials,
+            region: region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.to_string()),
+            endpoint_url: endpoint(&sdk),
+            use_dual_stack: sdk.use_dual_stack().unwrap_or(false),
+            use_fips: sdk.use_fips().unwrap_or(false),
+        })
+    }
+
+    /// Credentials alone.
+    ///
+    /// # Errors
+    /// As [`Search::look`].
+    pub async fn renew(&self) -> Result<Credentials, String> {
+        let region = self.region().await;
+        Ok(self.credentials(region).await?.0)
+    }
+
+    async fn region(&self) -> Option<Region> {
+        let mut profile = ProfileFileRegionProvider::builder();
+        if let Some(name) = &self.chain.profile {
+            profile = profile.profile_name(name);
+        }
+        if let Some(files) = &self.files {
+            profile = profile.profile_files(files.clone());
+        }
+        let environment = EnvironmentVariableRegionProvider::new();
+        RegionProviderChain::first_try(environment).or_else(profile.build()).region().await
+    }
+
+    async fn sdk_config(&self, region: Option<Region>) -> SdkConfig {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(self.http.clone())
+            // Without one the loader would ask for the instance's.
+            .region(region.unwrap_or_else(|| Region::new(DEFAULT_REGION)))
+            .no_credentials();
+        if let Some(name) = &self.chain.profile {
+            loader = loader.profile_name(name);
+        }
+        if let Some(files) = &self.files {
+            loader = loader.profile_files(files.clone());
+        }
+        loader.load().await
+    }
+
+    /// The credentials; and the instance's region, where they are the instance's.
+    async fn credentials(
+        &self,
+        region: Option<Region>,
+    ) -> Result<(Credentials, Option<Region>), String> {
+        let signing = region.clone().unwrap_or_else(|| Region::new(DEFAULT_REGION));
+        let config = ProviderConfig::without_region()
+            .with_region(Some(signing))
+            .with_http_client(self.http.clone());
+        let chain = self.providers(&config);
+        let waiting = tokio::time::timeout(CREDENTIALS_WAIT, chain.provide_credentials()).await;
+        let Ok(found) = waiting else {
+            let seconds = CREDENTIALS_WAIT.as_secs();
+            return Err(format!("credentials of {}: none in {seconds} s", self.shown()));
+        };
+        let found = found.map_err(|error| self.refusal(&error))?;
+        let features = found.get_property::<Vec<AwsCredentialFeature>>();
+        let is_instance =
+            features.is_some_and(|all| all.contains(&AwsCredentialFeature::CredentialsImds));
+        let instance_region = match region {
+            None if is_instance => {
+                let asked = ImdsRegionProvider::builder().imds_client(self.instance_metadata());
+                asked.configure(&config).build().region().await
+            }
+            _ => None,
+        };
+        Ok((keys(&found), instance_region))
+    }
+
+    /// A profile that was asked for by name is all there is, as with `aws --profile`, where variables
+    /// with keys do not count either.
+    fn providers(&self, config: &ProviderConfig) -> CredentialsProviderChain {
+        let mut profile = ProfileFileCredentialsProvider::builder().configure(config);
+        if let Some(files) = &self.files {
+            profile = profile.profile_files(files.clone());
+        }
+        if let Some(name) = &self.chain.profile {
+            return CredentialsProviderChain::first_try(
+                "Profile",
+                profile.profile_name(name).build(),
+            );
+        }
+        let environment = EnvironmentVariableCredentialsProvider::new();
+        let token = WebIdentityTokenCredentialsProvider::builder().configure(config).build();
+        let container = EcsCredentialsProvider::builder().configure(config).build();
+        let instance = ImdsCredentialsProvider::builder()
+            .configure(config)
+            .imds_client(self.instance_metadata())
+            .build();
+        CredentialsProviderChain::first_try("Environment", environment)
+            .or_else("Profile", profile.build())
+            .or_else("WebIdentityToken", token)
+            .or_else("EcsContainer", container)
+            .or_else("Ec2InstanceMetadata", instance)
+    }
+
+    /// Never through a proxy, and given up soon: it is this machine that answers, or nothing.
+    fn instance_metadata(&self) -> aws_config::imds::Client {
+        let config = ProviderConfig::without_region().with_http_client(self.direct.clone());
+        aws_config::imds::Client::builder()
+            .configure(&config)
+            .connect_timeout(INSTANCE_METADATA_WAIT)
+            .read_timeout(INSTANCE_METADATA_WAIT)
+            .operation_timeout(3 * INSTANCE_METADATA_WAIT)
+            .max_attempts(2)
+            .build()
+    }
+
+    fn refusal(&self, error: &CredentialsError) -> String {
+        let is_missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
+        match (&self.chain.profile, is_missing) {
+            (Some(name), true) => format!(
+                "AWS's profile \"{name}\" is not there or has no credentials; see ~/.aws/config and \
+                 ~/.aws/credentials (or AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
+            ),
+            (None, true) => NOTHING_FOUND.to_owned(),
+            (_, false) => {
+                let words = DisplayErrorContext(error).to_string();
+                let line = words.split(" (ProviderError").next().unwrap_or_default();
+                let line: Vec<&str> = line.split_whitespace().collect();
+                format!("credentials of {}: {}", self.shown(), line.join(" "))
+            }
+        }
+    }
+
+    fn shown(&self) -> String {
+        match &self.chain.profile {
+            Some(name) => format!("AWS's profile \"{name}\""),
+            None => "AWS's configuration".to_owned(),
+        }
+    }
+}
+
+const NOTHING_FOUND: &str = "no credentials for S3: neither AWS_ACCESS_KEY_ID, nor the profile \
+    (AWS_PROFILE, ~/.aws), nor a web identity, nor the role of a container or an instance; set \
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give --s3-profile, or --s3-no-sign-request for a \
+    public bucket, or name an rclone remote";
+
+/// Whether requests are to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// They are.
+    Needed,
+    /// They are not.
+    None,
+}
+
+/// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's `services` section, its `endpoint_url`, in
+/// that order, as the S3 client itself would look it up
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+fn endpoint(sdk: &SdkConfig) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id("S3")
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .expect("all that it asks for is there");
+    let own = sdk.service_config().and_then(|configured| configured.load_config(key));
+    own.or_else(|| sdk.endpoint_url().map(str::to_owned))
+}
+
+fn keys(found: &aws_credential_types::Credentials) -> Credentials {
+    let expires = found.expiry().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Credentials::Keys {
+        access_key_id: found.access_key_id().to_owned(),
+        secret_access_key: Secret::new(found.secret_access_key()),
+        session_token: found.session_token().map(Secret::new),
+        expires_seconds: expires.map(|since| since.as_secs()),
+    }
+}

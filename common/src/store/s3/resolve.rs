@@ -1,0 +1,168 @@
+//! From a place's name to what a rank needs to open it. Rank 0 does this for all: one look at the
+//! configuration, one question to who gives out credentials, however many ranks there are.
+
+use super::aws_chain::{Found, Search, Signing};
+use super::http;
+use super::rclone_conf::{self, Login, Remote};
+use super::settings::{Chain, Credentials, ObjectOptions, PathStyle, Renewal, S3Options, Settings};
+use crate::base::error::Side;
+use crate::base::path::escaped;
+use crate::model::location::ObjectLocation;
+use crate::model::object_metadata::Schema;
+
+/// A variable of this process's environment, where it is UTF-8.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// What a rank needs to open that place. Takes as long as credentials take to come, within limits.
+///
+/// `--s3-endpoint`, `--s3-region`, profiles and `--s3-no-sign-request` are for `s3://`: a remote says
+/// these things itself. All other options are for both, and count more than the remote's.
+///
+/// # Errors
+/// One line: what does not serve, and what to do.
+pub fn resolve(
+    location: &ObjectLocation,
+    side: Side,
+    options: &S3Options,
+) -> Result<Settings, String> {
+    let settings = match &location.remote {
+        Some(name) => of_remote(rclone_conf::remote(name, &environment)?)?,
+        None => of_aws(side, options)?,
+    };
+    with_options(settings, options)
+        .map_err(|why| format!("\"{}\": {why}", escaped(location.to_string().as_bytes())))
+}
+
+/// New credentials for a place, from where the old ones came; those it has, where that was nowhere.
+///
+/// # Errors
+/// One line: why there are none.
+pub async fn renew(settings: &Settings) -> Result<Credentials, String> {
+    match &settings.renewal {
+        Renewal::Never => Ok(settings.credentials.clone()),
+        Renewal::Chain(chain) => Search::new(chain, settings.ca_bundle.as_deref())?.renew().await,
+    }
+}
+
+fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
+    let profile = options.profile(side).map(str::to_owned);
+    let chain = Chain { profile, credentials_file: None };
+    let signing = if options.is_anonymous { Signing::None } else { Signing::Needed };
+    let found = look(&chain, options.region.as_deref(), signing)?;
+    let renewal = if options.is_anonymous { Renewal::Never } else { Renewal::Chain(chain) };
+    let endpoint_url = options.endpoint_url.clone().or(found.endpoint_url);
+    Ok(Settings {
+        use_dual_stack: found.use_dual_stack,
+        use_fips: found.use_fips,
+        path_style: endpoint_url.as_deref().is_some_and(|url| !is_aws(url)),
+        ..plain(found.region, endpoint_url, found.credentials, renewal)
+    })
+}
+
+fn of_remote(remote: Remote) -> Result<Settings, String> {
+    let (endpoint_url, credentials, renewal) = match remote.login {
+        Login::Given(credentials) => (remote.endpoint_url, credentials, Renewal::Never),
+        Login::Chain(chain) => {
+            let found = look(&chain, None, Signing::Needed)?;
+            let endpoint_url = remote.endpoint_url.or(found.endpoint_url);
+            (endpoint_url, found.credentials, Renewal::Chain(chain))
+        }
+    };
+    Ok(Settings {
+        path_style: remote.path_style,
+        use_dual_stack: remote.use_dual_stack,
+        part_bytes: remote.part_bytes,
+        upload_cutoff_bytes: remote.upload_cutoff_bytes,
+        upload_concurrency: remote.upload_concurrency,
+        object: remote.object,
+        no_check_bucket: remote.no_check_bucket,
+        no_head: remote.no_head,
+        disable_checksum: remote.disable_checksum,
+        ..plain(remote.region, endpoint_url, credentials, renewal)
+    })
+}
+
+/// Settings in which nothing else was said.
+fn plain(
+    region: String,
+    endpoint_url: Option<String>,
+    credentials: Credentials,
+    renewal: Renewal,
+) -> Settings {
+    Settings {
+        endpoint_url,
+        region,
+        path_style: false,
+        use_dual_stack: false,
+        use_fips: false,
+        ca_bundle: http::ca_bundle(&environment),
+        credentials,
+        renewal,
+        part_bytes: None,
+        upload_cutoff_bytes: None,
+        upload_concurrency: None,
+        concurrency: None,
+        object: ObjectOptions::default(),
+        metadata: Schema::default(),
+        sign_payload: false,
+        no_check_bucket: false,
+        no_head: false,
+        disable_checksum: false,
+    }
+}
+
+fn with_options(settings: Settings, options: &S3Options) -> Result<Settings, String> {
+    if let Some(url) = &settings.endpoint_url {
+        check_endpoint(url)?;
+    }
+    Ok(Settings {
+        path_style: match options.path_style {
+            PathStyle::Auto => settings.path_style,
+            PathStyle::On => true,
+            PathStyle::Off => false,
+        },
+        part_bytes: options.part_bytes.or(settings.part_bytes),
+        concurrency: options.concurrency,
+        object: options.object.clone().or(settings.object),
+        metadata: options.metadata,
+        sign_payload: options.sign_payload,
+        ..settings
+    })
+}
+
+fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, String> {
+    let ca_bundle = http::ca_bundle(&environment);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("start the S3 client: {error}"))?;
+    let found = runtime
+        .block_on(async { Search::new(chain, ca_bundle.as_deref())?.look(region, signing).await });
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    found
+}
+
+/// A URL with a scheme and a host, which is what requests can be made from.
+///
+/// # Errors
+/// One line: what is wrong with it.
+pub fn check_endpoint(url: &str) -> Result<(), String> {
+    let parsed = url.parse::<::http::Uri>().ok();
+    let is_http = |uri: &::http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    let is_good =
+        |uri: ::http::Uri| is_http(&uri) && uri.host().is_some_and(|host| !host.is_empty());
+    if parsed.is_some_and(is_good) {
+        return Ok(());
+    }
+    let url = escaped(url.as_bytes());
+    Err(format!("endpoint \"{url}\": write http://HOST:PORT or https://HOST"))
+}
+
+/// One of AWS's own hosts, which know a bucket by the host's name.
+fn is_aws(url: &str) -> bool {
+    let uri = url.parse::<::http::Uri>().ok();
+    let host = uri.as_ref().and_then(::http::Uri::host).unwrap_or_default();
+    let host = host.to_ascii_lowercase();
+    host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
+}
