@@ -1,0 +1,258 @@
+//! Command-line options for places in S3.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits;
+use crate::base::size::parse_bytes;
+use crate::model::object_metadata::Schema;
+use crate::store::s3::resolve::check_endpoint;
+use crate::store::s3::settings::{ObjectOptions, PathStyle, S3Options};
+
+/// Options of places in S3 (`s3://BUCKET/PREFIX`, `REMOTE:BUCKET/PREFIX`).
+#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "S3")]
+pub struct S3Args {
+    /// Where s3:// leads to, as http://HOST:PORT; otherwise what AWS's configuration says, or AWS
+    #[arg(long, value_name = "URL", value_parser = checked_endpoint)]
+    pub s3_endpoint: Option<String>,
+
+    /// Region of s3:// places; otherwise AWS_REGION, the profile's, or us-east-1
+    #[arg(long, value_name = "REGION", value_parser = checked_word)]
+    pub s3_region: Option<String>,
+
+    /// Profile of AWS's configuration for s3:// places; otherwise AWS_PROFILE
+    #[arg(long, value_name = "PROFILE")]
+    pub s3_profile: Option<String>,
+
+    /// The same for the source alone
+    #[arg(long, value_name = "PROFILE")]
+    pub s3_source_profile: Option<String>,
+
+    /// The same for the target alone
+    #[arg(long, value_name = "PROFILE")]
+    pub s3_target_profile: Option<String>,
+
+    /// Name the bucket in the path instead of in the host's name; auto: except at AWS
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub s3_path_style: PathStyleArg,
+
+    /// Do not sign requests for s3:// places: public buckets
+    #[arg(long)]
+    pub s3_no_sign_request: bool,
+
+    /// Requests under way of each rank, at most
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::S3_REQUESTS_MAX))
+    )]
+    pub s3_concurrency: Option<u32>,
+
+    /// Size of the parts of a large object, 5MiB to 5GiB; grows where there would be over 10000
+    #[arg(long, value_name = "SIZE", value_parser = checked_part)]
+    pub s3_part_size: Option<u64>,
+
+    /// Hash content for the signature too, also where TLS protects it
+    #[arg(long)]
+    pub s3_sign_payload: bool,
+
+    /// How mode, owner and times are written into objects' metadata; all are read
+    #[arg(long, value_name = "SCHEMA", value_enum, default_value = "aws")]
+    pub s3_metadata: SchemaArg,
+
+    /// Canned ACL of new objects: private, bucket-owner-full-control...
+    #[arg(long, value_name = "ACL", value_parser = checked_word)]
+    pub acl: Option<String>,
+
+    /// Storage class of new objects: STANDARD_IA, GLACIER_IR...
+    #[arg(long, value_name = "CLASS", value_parser = checked_word)]
+    pub storage_class: Option<String>,
+
+    /// Encryption at rest of new objects
+    #[arg(
+        long,
+        value_name = "ALGORITHM",
+        value_parser = PossibleValuesParser::new(["AES256", "aws:kms", "aws:kms:dsse"])
+    )]
+    pub sse: Option<String>,
+
+    /// Key for --sse aws:kms, as its ID, ARN or alias
+    #[arg(long, value_name = "KEY", requires = "sse", value_parser = checked_word)]
+    pub sse_kms_key_id: Option<String>,
+
+    /// Pay for requests to the bucket of someone else
+    #[arg(long)]
+    pub requester_pays: bool,
+}
+
+/// See [`PathStyle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PathStyleArg {
+    Auto,
+    On,
+    Off,
+}
+
+/// See [`Schema`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum SchemaArg {
+    Aws,
+    Rclone,
+    Both,
+    None,
+}
+
+impl S3Args {
+    /// What these arguments say.
+    pub fn options(&self) -> S3Options {
+        S3Options {
+            endpoint_url: self.s3_endpoint.clone(),
+            region: self.s3_region.clone(),
+            profile: self.s3_profile.clone(),
+            source_profile: self.s3_source_profile.clone(),
+            target_profile: self.s3_target_profile.clone(),
+            path_style: match self.s3_path_style {
+                PathStyleArg::Auto => PathStyle::Auto,
+                PathStyleArg::On => PathStyle::On,
+                PathStyleArg::Off => PathStyle::Off,
+            },
+            is_anonymous: self.s3_no_sign_request,
+            concurrency: self.s3_concurrency,
+            part_bytes: self.s3_part_size,
+            sign_payload: self.s3_sign_payload,
+            metadata: match self.s3_metadata {
+                SchemaArg::Aws => Schema::Aws,
+                SchemaArg::Rclone => Schema::Rclone,
+                SchemaArg::Both => Schema::Both,
+                SchemaArg::None => Schema::None,
+            },
+            object: ObjectOptions {
+                acl: self.acl.clone(),
+                storage_class: self.storage_class.clone(),
+                sse: self.sse.clone(),
+                sse_kms_key_id: self.sse_kms_key_id.clone(),
+                requester_pays: self.requester_pays,
+            },
+        }
+    }
+}
+
+fn checked_endpoint(url: &str) -> Result<String, String> {
+    check_endpoint(url).map(|()| url.to_owned())
+}
+
+/// What becomes part of a header: visible ASCII.
+fn checked_word(text: &str) -> Result<String, String> {
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_word { Ok(text.to_owned()) } else { Err("it is empty or has spaces in it".to_owned()) }
+}
+
+fn checked_part(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
+    if (limits::S3_PART_BYTES_MIN..=limits::S3_PART_BYTES_MAX).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err("S3 takes parts of 5MiB to 5GiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::error::Side;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    #[command(name = "tool")]
+    struct Tool {
+        #[command(flatten)]
+        s3: S3Args,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<S3Options, String> {
+        let all = ["tool"].iter().chain(arguments);
+        Tool::try_parse_from(all).map(|tool| tool.s3.options()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        assert_eq!(parse(&[]), Ok(S3Options::default()));
+    }
+
+    #[test]
+    fn what_is_said_is_what_is_asked_for() {
+        let options = parse(&[
+            "--s3-endpoint=http://127.0.0.1:9000",
+            "--s3-region=here",
+            "--s3-profile=p",
+            "--s3-source-profile=s",
+            "--s3-path-style=off",
+            "--s3-no-sign-request",
+            "--s3-concurrency=64",
+            "--s3-part-size=16M",
+            "--s3-sign-payload",
+            "--s3-metadata=both",
+            "--acl=private",
+            "--storage-class=STANDARD_IA",
+            "--sse=aws:kms",
+            "--sse-kms-key-id=alias/k",
+            "--requester-pays",
+        ])
+        .unwrap();
+        assert_eq!(options.profile(Side::Source), Some("s"));
+        let expected = S3Options {
+            endpoint_url: Some("http://127.0.0.1:9000".into()),
+            region: Some("here".into()),
+            profile: Some("p".into()),
+            source_profile: Some("s".into()),
+            target_profile: None,
+            path_style: PathStyle::Off,
+            is_anonymous: true,
+            concurrency: Some(64),
+            part_bytes: Some(16 << 20),
+            sign_payload: true,
+            metadata: Schema::Both,
+            object: ObjectOptions {
+                acl: Some("private".into()),
+                storage_class: Some("STANDARD_IA".into()),
+                sse: Some("aws:kms".into()),
+                sse_kms_key_id: Some("alias/k".into()),
+                requester_pays: true,
+            },
+        };
+        assert_eq!(options, expected);
+        let bytes = postcard::to_stdvec(&options).unwrap();
+        assert_eq!(postcard::from_bytes(&bytes), Ok(options));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_where_it_stands() {
+        for (argument, expected) in [
+            ("--s3-endpoint=127.0.0.1:9000", "http://HOST:PORT"),
+            ("--s3-endpoint=ftp://x", "http://HOST:PORT"),
+            ("--s3-region=", "empty"),
+            ("--s3-path-style=maybe", "auto, on, off"),
+            ("--s3-concurrency=0", "0 is not in"),
+            ("--s3-part-size=1M", "5MiB to 5GiB"),
+            ("--s3-part-size=6G", "5MiB to 5GiB"),
+            ("--s3-metadata=posix", "aws, rclone, both, none"),
+            ("--acl=a b", "spaces"),
+            ("--sse=md5", "AES256"),
+            ("--sse-kms-key-id=k", "--sse"),
+        ] {
+            let why = parse(&[argument]).unwrap_err();
+            let option = argument.split('=').next().unwrap();
+            assert!(why.contains(option) && why.contains(expected), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_options_stand_under_a_heading_of_their_own() {
+        let help = <Tool as clap::CommandFactory>::command().render_help().to_string();
+        let s3 = help.split("\nS3:").nth(1).unwrap();
+        assert!(s3.contains("--s3-endpoint <URL>") && s3.contains("--requester-pays"), "{help}");
+    }
+}
