@@ -122,6 +122,9 @@ fn expires_of(settings: &Settings) -> Option<u64> {
     settings.credentials.time_left(UNIX_EPOCH).map(|left| left.as_secs())
 }
 
+const NO_CREDENTIALS: [&str; 4] =
+    ["AWS_ACCESS_KEY_ID", "--s3-profile", "--s3-no-sign-request", "rclone"];
+
 const PROFILES: &str = "[default]\nregion = from-default\n\
     [profile a]\naws_access_key_id = A\naws_secret_access_key = a-secret\nregion = from-a\n\
     endpoint_url = http://a.example:1\n\
@@ -208,9 +211,18 @@ fn both_sides_may_have_their_own_profile() {
 #[test]
 fn without_credentials_it_is_said_what_to_do() {
     let why = Place::new().plainly().unwrap_err();
-    for word in ["AWS_ACCESS_KEY_ID", "--s3-profile", "--s3-no-sign-request", "rclone"] {
+    for word in NO_CREDENTIALS {
         assert!(why.contains(word) && !why.contains('\n'), "{why}");
     }
+    let stranger = serve(|_| Some("welcome"));
+    let place = Place::new().set("AWS_EC2_METADATA_DISABLED", "false");
+    let endpoint = format!("http://127.0.0.1:{stranger}");
+    let place = place.set("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint);
+    assert_eq!(place.plainly().unwrap_err(), why, "what answers there is no AWS");
+    let refusing = format!("http://127.0.0.1:{}/role", serve(|_| None));
+    let place = Place::new().set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &refusing);
+    let why = place.plainly().unwrap_err();
+    assert!(why.contains("404") && !why.contains('{') && !why.contains('\n'), "{why}");
     let place = Place::new().with_keys().file(".aws/config", PROFILES);
     for name in ["c", "missing"] {
         let why = place.resolve("s3://b", &profile(name)).unwrap_err();
