@@ -12,6 +12,7 @@ use common::run::compare::CompareRequest;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::NamedArgs;
+use common::surface::s3_args::S3Args;
 use common::surface::session::ToolArgs;
 use common::walk::list::harvest::Listing;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub struct Args {
 
     #[command(flatten)]
     tuning: TuningArgs,
+
+    #[command(flatten)]
+    s3: S3Args,
 
     #[command(flatten)]
     pub common: CommonArgs,

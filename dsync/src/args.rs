@@ -11,6 +11,7 @@ use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::NamedArgs;
+use common::surface::s3_args::S3Args;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,9 @@ pub struct Args {
 
     #[command(flatten)]
     tuning: TuningArgs,
+
+    #[command(flatten)]
+    s3: S3Args,
 
     #[command(flatten)]
     pub common: CommonArgs,

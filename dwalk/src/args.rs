@@ -13,6 +13,7 @@ use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::{FilesFromArgs, NamedArgs};
+use common::surface::s3_args::S3Args;
 use common::surface::session::ToolArgs;
 use common::usage::options::{Distribution, UsageOptions};
 use common::walk::list::harvest::{HarvestOptions, Listing};
@@ -88,6 +89,9 @@ pub struct Args {
 
     #[command(flatten)]
     files: FilesFromArgs,
+
+    #[command(flatten)]
+    s3: S3Args,
 
     #[command(flatten)]
     pub common: CommonArgs,
