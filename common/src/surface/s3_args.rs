@@ -50,7 +50,7 @@ pub struct S3Args {
     )]
     pub s3_concurrency: Option<u32>,
 
-    /// Size of the parts of a large object, 5MiB to 5GiB; grows where there would be over 10000
+    /// Size of the parts of a large object, 5MiB to 5GiB
     #[arg(long, value_name = "SIZE", value_parser = checked_part)]
     pub s3_part_size: Option<u64>,
 

@@ -16,11 +16,10 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::credential_feature::AwsCredentialFeature;
-use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_types::service_config::ServiceConfigKey;
 
 use super::http::{self, Proxies};
@@ -173,10 +172,8 @@ impl<'s> Search<'s> {
         let environment = EnvironmentVariableCredentialsProvider::new();
         let token = WebIdentityTokenCredentialsProvider::builder().configure(config).build();
         let container = EcsCredentialsProvider::builder().configure(config).build();
-        let instance = ImdsCredentialsProvider::builder()
-            .configure(config)
-            .imds_client(self.instance_metadata())
-            .build();
+        let instance = ImdsCredentialsProvider::builder().configure(config);
+        let instance = LastResort(instance.imds_client(self.instance_metadata()).build());
         CredentialsProviderChain::first_try("Environment", environment)
             .or_else("Profile", profile.build())
             .or_else("WebIdentityToken", token)
@@ -204,12 +201,7 @@ impl<'s> Search<'s> {
                  ~/.aws/credentials (or AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
             ),
             (None, true) => NOTHING_FOUND.to_owned(),
-            (_, false) => {
-                let words = DisplayErrorContext(error).to_string();
-                let line = words.split(" (ProviderError").next().unwrap_or_default();
-                let line: Vec<&str> = line.split_whitespace().collect();
-                format!("credentials of {}: {}", self.shown(), line.join(" "))
-            }
+            (_, false) => format!("credentials of {}: {}", self.shown(), with_causes(error)),
         }
     }
 
@@ -225,6 +217,37 @@ const NOTHING_FOUND: &str = "no credentials for S3: neither AWS_ACCESS_KEY_ID, n
     (AWS_PROFILE, ~/.aws), nor a web identity, nor the role of a container or an instance; set \
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give --s3-profile, or --s3-no-sign-request for a \
     public bucket, or name an rclone remote";
+
+/// The instance's role. Many networks have something else at its address, so whatever goes wrong there
+/// means no more than that there is none.
+#[derive(Debug)]
+struct LastResort(ImdsCredentialsProvider);
+
+impl ProvideCredentials for LastResort {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.0.provide_credentials().await.map_err(CredentialsError::not_loaded)
+        })
+    }
+}
+
+/// What went wrong and why, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut parts: Vec<String> = Vec::new();
+    for cause in causes {
+        let words: Vec<_> = cause.to_string().split_whitespace().map(str::to_owned).collect();
+        let words = words.join(" ");
+        // Some repeat what is behind them.
+        if !parts.iter().any(|part| part.contains(&words)) {
+            parts.push(words);
+        }
+    }
+    parts.join(": ")
+}
 
 /// Whether requests are to be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -83,7 +83,7 @@ impl Service {
         if let Credentials::Keys { access_key_id, .. } = &settings.credentials {
             access_key_id.hash(&mut hasher);
         }
-        let spread = limits::CREDENTIALS_AHEAD_MAX - limits::CREDENTIALS_AHEAD_MIN;
+        let spread = limits::CREDENTIALS_AHEAD_MAX.saturating_sub(limits::CREDENTIALS_AHEAD_MIN);
         let signing = Signing {
             settings: settings.clone(),
             current: tokio::sync::Mutex::new(settings.credentials.clone()),
@@ -130,7 +130,7 @@ impl Service {
 
     fn make_client(&self) -> std::result::Result<Client, String> {
         let settings = &self.settings;
-        let http = http::client(settings.ca_bundle.as_deref(), Proxies::Environment)?;
+        let http = http::pooled(settings.ca_bundle.as_deref(), Proxies::Environment)?;
         let mut config = Builder::new()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.region.clone()))

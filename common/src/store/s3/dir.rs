@@ -54,12 +54,11 @@ impl ObjectDir {
     /// The first page of the listing, if that is all of it.
     fn whole_listing(&self) -> Result<Option<Arc<Page>>> {
         let mut slot = self.first_page.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = match &*slot {
-            Some(page) => Arc::clone(page),
-            None => {
-                let page = self.bucket.page(&self.prefix, From::Start, S3_PAGE_KEYS)?;
-                Arc::clone(slot.insert(Arc::new(page)))
-            }
+        let page = if let Some(page) = &*slot {
+            Arc::clone(page)
+        } else {
+            let page = self.bucket.page(&self.prefix, From::Start, S3_PAGE_KEYS)?;
+            Arc::clone(slot.insert(Arc::new(page)))
         };
         Ok(Some(page).filter(|page| page.next.is_none()))
     }
@@ -113,9 +112,10 @@ impl Dir for ObjectDir {
             Ok((_, head)) => Ok(head.metadata),
             Err(error) if error.cause.is_vanished() => {
                 let prefix = self.key(Op::Stat, name)? + "/";
-                match self.bucket.has_below(&prefix)? {
-                    true => Ok(self.bucket.metadata_of_directory(&prefix)),
-                    false => Err(error),
+                if self.bucket.has_below(&prefix)? {
+                    Ok(self.bucket.metadata_of_directory(&prefix))
+                } else {
+                    Err(error)
                 }
             }
             Err(error) => Err(error),
@@ -221,7 +221,7 @@ impl Dir for ObjectDir {
         let what = (Kind::Symlink, size_bytes);
         let object = self.new_object(key, what, link.mtime, &link.attributes);
         self.forget();
-        self.bucket.put_whole(&object, bytes::Bytes::copy_from_slice(link.points_to))?;
+        self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
         Ok(Kept::ALL)
     }
 

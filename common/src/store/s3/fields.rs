@@ -40,13 +40,11 @@ impl NewObject {
 fn facts(kind: Kind, mtime: Option<Time>, attributes: &Attributes) -> (Facts, Scope) {
     let needed = mtime.or(attributes.times.map(|times| times.mtime)).unwrap_or_else(Time::now);
     let mode = attributes.mode.or((kind == Kind::Symlink).then_some(0o777));
-    match (attributes.owner, mode, attributes.times) {
-        (Some(Owner { uid, gid }), Some(mode), Some(Times { atime, mtime })) => {
-            (Facts { kind, mode, uid, gid, atime, mtime }, Scope::Attributes)
-        }
-        _ => {
-            let facts = Facts { kind, mode: 0o777, uid: 0, gid: 0, atime: needed, mtime: needed };
-            (facts, Scope::Needed)
-        }
+    if let (Some(Owner { uid, gid }), Some(mode), Some(Times { atime, mtime })) =
+        (attributes.owner, mode, attributes.times)
+    {
+        return (Facts { kind, mode, uid, gid, atime, mtime }, Scope::Attributes);
     }
+    let facts = Facts { kind, mode: 0o777, uid: 0, gid: 0, atime: needed, mtime: needed };
+    (facts, Scope::Needed)
 }

@@ -1,6 +1,8 @@
 //! HTTP as all that talks to S3 uses it: TLS by rustls, certificates and proxies as the user's
 //! environment says.
 
+use std::sync::OnceLock;
+
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -46,6 +48,27 @@ pub fn client(ca_bundle: Option<&str>, proxies: Proxies) -> Result<SharedHttpCli
         connector.set_sleep_impl(components.sleep_impl());
         let connector = connector.tls_provider(tls_provider()).tls_context(trust.clone()).build();
         SharedHttpConnector::new(connector)
+    });
+    Ok(client)
+}
+
+/// A client that keeps its connections for further requests.
+///
+/// # Errors
+/// One line: the bundle of certificates cannot be used.
+pub fn pooled(ca_bundle: Option<&str>, proxies: Proxies) -> Result<SharedHttpClient, String> {
+    let trust = tls_context(ca_bundle)?;
+    let kept = OnceLock::new();
+    let client = http_client_fn(move |settings, components| {
+        let make = || {
+            let mut connector = Connector::builder()
+                .connector_settings(settings.clone())
+                .proxy_config(proxies.config());
+            connector.set_sleep_impl(components.sleep_impl());
+            let tls = connector.tls_provider(tls_provider()).tls_context(trust.clone());
+            SharedHttpConnector::new(tls.build())
+        };
+        kept.get_or_init(make).clone()
     });
     Ok(client)
 }

@@ -182,7 +182,7 @@ impl ObjectStaged {
         }
         let block = state.block.take().unwrap_or_else(|| self.bucket.service.blocks.take(0));
         drop(state);
-        self.bucket.put_whole(&self.new, block.freeze())
+        self.bucket.put_whole(&self.new, &block.freeze())
     }
 
     fn abort(&self) -> Result<()> {
