@@ -5,7 +5,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use common::base::error::{Cause, Failure, Side};
 use common::comm::mailbox::Mailbox;
@@ -60,7 +60,7 @@ fn opened(tree: &Path, faults: Faults) -> Box<dyn Store> {
 }
 
 /// Compares two trees on so many ranks, with chunks of 100 bytes; the file `rewritten` of that side
-/// changes while it is read.
+/// changes once, when the first of the ranks reads it.
 fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Vec<Failure>) {
     let options = CompareOptions {
         counted: COUNTED_BY_DEFAULT.into_iter().collect(),
@@ -72,6 +72,7 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
         tell: None,
         outputs: Vec::new(),
     };
+    let once = Arc::new(Once::new());
     let outcomes = threads::run(ranks, |comm| {
         let rank = comm.rank();
         let open = |side: Side| {
@@ -79,7 +80,8 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
             let path = tree.join("rewritten");
             let faults = Faults::new(0);
             let faults = if rewritten == Some(side) {
-                faults.meanwhile(b"rewritten", move || rewrite_unnoticed(&path))
+                let once = Arc::clone(&once);
+                faults.meanwhile(b"rewritten", move || once.call_once(|| rewrite_unnoticed(&path)))
             } else {
                 faults
             };
