@@ -17,6 +17,7 @@ pub mod root;
 mod small;
 mod sync;
 pub mod sync_plan;
+mod visit;
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -31,13 +32,12 @@ use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::compare::content::Buffers;
 use crate::lists::named::Named;
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
-use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::Place;
@@ -335,76 +335,6 @@ impl<'c> CopyJob<'c> {
             write_plan(self.options.plan_as, what, &shown, &mut hand.gathered.lines);
             hand.gathered.send_lines(crew, false);
         }
-    }
-
-    fn visit_kind(
-        &self,
-        entry: &Visit<'_>,
-        kind: Kind,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
-        match kind {
-            Kind::File => self.copy_file(entry, hand, crew),
-            Kind::Symlink => self.copy_link(entry, hand, crew),
-            Kind::Directory => Ok(Visited::Directory),
-            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => {
-                Ok(Self::leave_out(kind, hand))
-            }
-        }
-    }
-
-    fn leave_out(kind: Kind, hand: &mut CopyHand) -> Visited {
-        hand.gathered.tally.found.count(kind);
-        hand.gathered.tally.examined += 1;
-        hand.gathered.tally.skipped += 1;
-        Visited::NOTHING_MOVED
-    }
-
-    /// An entry of the source, by what the listing says it is.
-    fn visit_source(
-        &self,
-        entry: &Visit<'_>,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
-        if let Some(rules) = &self.options.sync {
-            return self.sync_entry(rules, entry, hand, crew);
-        }
-        match (entry.hint, self.options.symlinks) {
-            (Hint::File | Hint::Object(_), _) => self.visit_kind(entry, Kind::File, hand, crew),
-            (Hint::Directory, _) => Ok(Visited::Directory),
-            (Hint::Symlink, Symlinks::Keep) => self.visit_kind(entry, Kind::Symlink, hand, crew),
-            (Hint::Symlink | Hint::Other | Hint::Unknown, _) => {
-                self.visit_after_look(entry, hand, crew)
-            }
-        }
-    }
-
-    /// Looks at what the listing did not tell, or what a followed link points to.
-    fn visit_after_look(
-        &self,
-        entry: &Visit<'_>,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
-        let metadata = walk::look(entry, &*self.root(entry.place).source, self.options.symlinks)
-            .at(Side::Source)?;
-        if metadata.kind == Kind::Directory && entry.hint == Hint::Symlink {
-            self.refuse_target(entry)?;
-        }
-        self.visit_kind(entry, metadata.kind, hand, crew)
-    }
-
-    /// A followed link may lead to where this job writes: what it makes there would be copied again,
-    /// and so on.
-    fn refuse_target(&self, entry: &Visit<'_>) -> Result<(), Trouble> {
-        let reached = entry.dir.open_dir(entry.name).at(Side::Source)?;
-        let targets = self.roots.iter().filter_map(|root| root.target_metadata);
-        if targets.into_iter().any(|target| reached.is_below(&target)) {
-            return Err(Op::Follow.failed(Cause::LeadsToTarget)).at(Side::Source);
-        }
-        Ok(())
     }
 }
 
