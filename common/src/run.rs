@@ -8,6 +8,7 @@ pub mod walk;
 
 use std::time::Duration;
 
+use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::limits;
 use crate::base::process::descriptors_max;
@@ -17,6 +18,8 @@ use crate::model::entry::Time;
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine::Settings;
+use crate::store::sites::{self, Sites};
+use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -61,6 +64,32 @@ fn select(
     let options = broadcast(session.mail, options)?;
     // What rank 0 has accepted is the same text here.
     Selection::new(&options).ok()
+}
+
+/// Rank 0 finds out how the services among these places are reached; `None` on all ranks where it is
+/// not clear.
+fn find_sites(
+    session: &mut Session<'_, '_>,
+    places: &[(Side, &[u8])],
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) -> Option<Sites> {
+    let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
+        let found = sites::find(places, &args.s3.options());
+        found.map_err(|refusal| reporter.refuse(&refusal)).ok()
+    });
+    broadcast(session.mail, reach).map(Sites::new)
+}
+
+/// I/O threads of a rank, at most: where a service is asked, more requests are under way than a file
+/// system would gain from.
+fn threads_max(session: &Session<'_, '_>, sites: &Sites, args: &CommonArgs) -> u32 {
+    if !sites.has_objects() {
+        return args.threads;
+    }
+    let ranks_of_node = session.team.ranks.div_ceil(session.team.nodes.len().max(1) as u32);
+    let share = limits::S3_REQUESTS_OF_NODE / ranks_of_node.max(1);
+    sites.requests_max().unwrap_or_else(|| share.max(args.threads))
 }
 
 /// The exit code that the counts ask for.

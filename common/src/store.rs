@@ -10,6 +10,7 @@ pub mod faulty;
 pub mod memory;
 pub mod posix;
 pub mod s3;
+pub mod sites;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -40,6 +41,24 @@ pub trait Store: Send + Sync {
     /// Another directory may be kept open for queued work without running out of handles.
     fn has_spare_handles(&self) -> bool {
         true
+    }
+}
+
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        (**self).open_dir(path)
+    }
+
+    fn device(&self) -> Result<u64> {
+        (**self).device()
+    }
+
+    fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
+        (**self).chunk_bytes(size_bytes, wish_bytes)
+    }
+
+    fn has_spare_handles(&self) -> bool {
+        (**self).has_spare_handles()
     }
 }
 

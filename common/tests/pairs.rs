@@ -26,6 +26,7 @@ use common::store::posix::{OpenAs, PosixStore, Symlinks};
 use common::surface::cli::CommonArgs;
 use common::surface::filter_args::{FilterArgs, RuleArgs};
 use common::surface::named_args::NamedArgs;
+use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
 use common::surface::team::Team;
 use trees::{Entry, Picture};
@@ -58,7 +59,14 @@ fn in_session(
 }
 
 fn quiet() -> CommonArgs {
-    CommonArgs { quiet: true, verbose: 0, progress: 0, json: false, threads: 3 }
+    CommonArgs {
+        quiet: true,
+        verbose: 0,
+        progress: 0,
+        json: false,
+        threads: 3,
+        s3: S3Args::default(),
+    }
 }
 
 fn filters(exclude: Option<&str>) -> FilterArgs {

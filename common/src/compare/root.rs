@@ -6,7 +6,8 @@ use crate::base::error::{Failure, Side};
 use crate::model::entry::Kind;
 use crate::model::placement::Given;
 use crate::store::Store;
-use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks, stat_path};
+use crate::store::posix::{Need, OpenAs, Symlinks};
+use crate::store::sites::Sites;
 use crate::walk::account;
 
 /// Two trees, or two single entries in their directories.
@@ -43,39 +44,39 @@ impl CompareRoot {
     }
 
     /// Opens what the operator named: two directories, also through links, or two other entries.
-    pub fn open(source: &[u8], target: &[u8]) -> Result<Self, Unfit> {
-        let is_tree = |path: &[u8], side| match stat_path(path, Symlinks::Follow) {
+    pub fn open(sites: &Sites, source: &[u8], target: &[u8]) -> Result<Self, Unfit> {
+        let is_tree = |path: &[u8], side| match sites.look(side, path, Symlinks::Follow) {
             Ok(metadata) => Ok(metadata.kind == Kind::Directory),
             // A link that leads nowhere is an entry all the same.
-            Err(error) => match stat_path(path, Symlinks::Keep) {
+            Err(error) => match sites.look(side, path, Symlinks::Keep) {
                 Ok(_) => Ok(false),
                 Err(_) => Err(account::failure(side, path, b"", error)),
             },
         };
         match (is_tree(source, Side::Source)?, is_tree(target, Side::Target)?) {
             (true, true) => Ok(Self {
-                source: open(source, Need::Listing, Side::Source)?,
-                target: open(target, Need::Listing, Side::Target)?,
+                source: open(sites, source, Need::Listing, Side::Source)?,
+                target: open(sites, target, Need::Listing, Side::Target)?,
                 single: None,
                 shown_source: source.to_vec(),
                 shown_target: target.to_vec(),
             }),
-            (false, false) => Self::open_singles(&Given::new(source), &Given::new(target)),
+            (false, false) => Self::open_singles(sites, &Given::new(source), &Given::new(target)),
             _ => Err(Unfit::Refusal(
                 "one of the two is a directory and the other is not; name two of a kind".to_owned(),
             )),
         }
     }
 
-    fn open_singles(source: &Given, target: &Given) -> Result<Self, Unfit> {
+    fn open_singles(sites: &Sites, source: &Given, target: &Given) -> Result<Self, Unfit> {
         let name = |given: &Given| CString::new(given.last_name.clone().unwrap_or_default());
         let (Ok(of_source), Ok(of_target)) = (name(source), name(target)) else {
             return Err(Unfit::Refusal("a path holds a NUL".to_owned()));
         };
         let (above_source, above_target) = (source.parent(), target.parent());
         Ok(Self {
-            source: open(&above_source, Need::Passage, Side::Source)?,
-            target: open(&above_target, Need::Passage, Side::Target)?,
+            source: open(sites, &above_source, Need::Passage, Side::Source)?,
+            target: open(sites, &above_target, Need::Passage, Side::Target)?,
             single: Some((of_source, of_target)),
             shown_source: above_source,
             shown_target: above_target,
@@ -91,10 +92,7 @@ impl CompareRoot {
     }
 }
 
-fn open(path: &[u8], need: Need, side: Side) -> Result<Box<dyn Store>, Failure> {
+fn open(sites: &Sites, path: &[u8], need: Need, side: Side) -> Result<Box<dyn Store>, Failure> {
     let open_as = OpenAs { symlinks: Symlinks::Keep, need, ..OpenAs::default() };
-    match PosixStore::open(path, open_as) {
-        Ok(store) => Ok(Box::new(store)),
-        Err(error) => Err(account::failure(side, path, b"", error)),
-    }
+    sites.open(side, path, open_as).map_err(|error| account::failure(side, path, b"", error))
 }

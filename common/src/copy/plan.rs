@@ -11,7 +11,8 @@ use super::root::{RootPlan, RootTarget, Singles};
 use crate::base::error::{Cause, Failure, Op, Side};
 use crate::model::entry::{Kind, Metadata};
 use crate::model::placement::{Given, TargetIs, place};
-use crate::store::posix::{self, Symlinks};
+use crate::store::posix::Symlinks;
+use crate::store::sites::Sites;
 use crate::walk::account;
 
 /// What is to be copied where.
@@ -26,10 +27,10 @@ pub struct CopyPlan {
 }
 
 /// Works out where each source goes, and makes the directories that trees are copied to.
-pub fn make(sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPlan {
+pub fn make(sites: &Sites, sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPlan {
     let mut plan = CopyPlan::default();
     let target = Given::new(target);
-    let target_is = match look_at_target(&target) {
+    let target_is = match look_at_target(sites, &target) {
         Ok(target_is) => target_is,
         Err(failure) => {
             plan.failures.push(failure);
@@ -38,7 +39,7 @@ pub fn make(sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPl
     };
     let (mut seen, mut taken) = (HashSet::new(), HashSet::new());
     for source in sources.iter().filter(|source| seen.insert(*source)) {
-        match Placing::of(source, &target, target_is, sources.len(), options) {
+        match Placing::of(sites, source, (&target, target_is), sources.len(), options) {
             Ok(placing) if placing.merges() || taken.insert(placing.target_path.clone()) => {
                 plan.add(placing);
             }
@@ -48,7 +49,7 @@ pub fn make(sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPl
         }
     }
     if plan.refusals.is_empty() {
-        plan.make_directories(options);
+        plan.make_directories(sites, options);
     }
     plan
 }
@@ -57,8 +58,8 @@ fn not_copied(source: &[u8], cause: Cause) -> Failure {
     account::failure(Side::Source, source, b"", Op::Copy.failed(cause))
 }
 
-fn look_at_target(target: &Given) -> Result<TargetIs, Failure> {
-    match posix::stat_path(&target.path, Symlinks::Follow) {
+fn look_at_target(sites: &Sites, target: &Given) -> Result<TargetIs, Failure> {
+    match sites.look(Side::Target, &target.path, Symlinks::Follow) {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(TargetIs::Directory),
         Ok(_) => Ok(TargetIs::NotDirectory),
         Err(error) if error.cause.is_vanished() => Ok(TargetIs::Missing),
@@ -84,16 +85,16 @@ struct Placing {
 
 impl Placing {
     fn of(
+        sites: &Sites,
         source: &[u8],
-        target: &Given,
-        target_is: TargetIs,
+        (target, target_is): (&Given, TargetIs),
         sources: usize,
         options: &CopyOptions,
     ) -> Result<Self, Unplaced> {
         let given = Given::new(source);
         // A trailing slash follows a link, as the kernel does.
         let follow = if given.means_contents { Symlinks::Follow } else { options.symlinks };
-        let metadata = posix::stat_path(source, follow).map_err(|error| {
+        let metadata = sites.look(Side::Source, source, follow).map_err(|error| {
             Unplaced::Failure(account::failure(Side::Source, source, b"", error))
         })?;
         let is_directory = metadata.kind == Kind::Directory;
@@ -101,7 +102,7 @@ impl Placing {
             place(&given, is_directory, target, target_is, sources).map_err(Unplaced::Refusal)?;
         let keeps_name = target_path != target.path;
         let placing = Self { source: given, is_directory, keeps_name, target_path };
-        match placing.overlap(&metadata) {
+        match placing.overlap(sites, &metadata) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
             None => Ok(placing),
         }
@@ -114,15 +115,15 @@ impl Placing {
 
     /// Source and target must not be one, nor the target inside the source: by device and inode, so
     /// that links and bind mounts cannot hide it.
-    fn overlap(&self, source: &Metadata) -> Option<Cause> {
-        if let Ok(target) = posix::stat_path(&self.target_path, Symlinks::Follow)
+    fn overlap(&self, sites: &Sites, source: &Metadata) -> Option<Cause> {
+        if let Ok(target) = sites.look(Side::Target, &self.target_path, Symlinks::Follow)
             && target.is_same_file(source)
         {
             return Some(Cause::SameFile);
         }
         let is_inside = self.is_directory
-            && (posix::is_below(&self.target_path, source)
-                || posix::is_below(&Given::new(&self.target_path).parent(), source));
+            && (sites.is_below(Side::Target, &self.target_path, source)
+                || sites.is_below(Side::Target, &Given::new(&self.target_path).parent(), source));
         is_inside.then_some(Cause::TargetInside)
     }
 }
@@ -158,10 +159,10 @@ impl CopyPlan {
 
     /// Trees need their target directory before the ranks open it. Its mode is widened for the time of
     /// the copy like that of any directory.
-    fn make_directories(&mut self, options: &CopyOptions) {
+    fn make_directories(&mut self, sites: &Sites, options: &CopyOptions) {
         let failures = &mut self.failures;
         self.roots.retain_mut(|root| {
-            match make_root_target(root, options) {
+            match make_root_target(sites, root, options) {
                 Ok(target_is) => root.target_is = target_is,
                 Err(failure) => {
                     failures.push(failure);
@@ -179,27 +180,34 @@ fn last_name(given: &Given) -> CString {
 }
 
 pub(super) fn make_root_target(
+    sites: &Sites,
     root: &RootPlan,
     options: &CopyOptions,
 ) -> Result<RootTarget, Failure> {
     let at_target = |error| account::failure(Side::Target, &root.target, b"", error);
-    match posix::stat_path(&root.target, Symlinks::Follow) {
+    match sites.look(Side::Target, &root.target, Symlinks::Follow) {
         Ok(metadata) if metadata.kind == Kind::Directory => return Ok(RootTarget::Existing),
         Ok(_) => return Err(at_target(Op::MakeDir.failed(Cause::KindDiffers))),
         Err(error) if !error.cause.is_vanished() => return Err(at_target(error)),
-        Err(error) if root.singles.is_some() => return Err(at_target(error)),
+        Err(error) if root.singles.is_some() && !sites.is_object(Side::Target, &root.target) => {
+            return Err(at_target(error));
+        }
+        // Keys need nothing above them.
+        Err(_) if sites.is_object(Side::Target, &root.target) => return Ok(RootTarget::New),
         Err(_) => {}
     }
     // The directory's own parent must exist, as for cp(1) and mkdir(1).
     let parent = Given::new(&root.target).parent();
-    posix::stat_path(&parent, Symlinks::Follow)
+    sites
+        .look(Side::Target, &parent, Symlinks::Follow)
         .map_err(|error| account::failure(Side::Target, &parent, b"", error))?;
     if options.dry_run {
         return Ok(RootTarget::Absent);
     }
-    let source = posix::stat_path(&root.source, Symlinks::Follow)
+    let source = sites
+        .look(Side::Source, &root.source, Symlinks::Follow)
         .map_err(|error| account::failure(Side::Source, &root.source, b"", error))?;
-    posix::make_dir_path(&root.target, super::policy::making_mode(options, &source))
-        .map_err(at_target)?;
+    let mode = super::policy::making_mode(options, &source);
+    sites.make_dir(Side::Target, &root.target, mode).map_err(at_target)?;
     Ok(RootTarget::New)
 }

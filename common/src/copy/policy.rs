@@ -3,6 +3,7 @@
 
 use super::options::CopyOptions;
 use crate::base::error::{Cause, Error, Result};
+use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Metadata, Owner, Xattrs};
 use crate::store::Dir;
 
@@ -59,17 +60,23 @@ pub(super) fn of_file(
     replaced: Option<&Metadata>,
 ) -> Attributes {
     match replaced {
-        _ if options.preserve => Attributes::all_of(source, xattrs),
+        _ if options.preserve => {
+            let kept = Attributes::all_of(source, xattrs);
+            // Where the source knows no mode, it is that of any new file.
+            Attributes { mode: kept.mode.or(Some(plain_mode(options, source))), ..kept }
+        }
         Some(old) => Attributes {
             owner: Some(Owner { uid: old.uid, gid: old.gid }),
             mode: Some(old.mode & PLAIN_BITS),
             ..Attributes::default()
         },
-        None => {
-            let mode = source.mode & PLAIN_BITS & !options.job.umask;
-            Attributes { mode: Some(mode), ..Attributes::default() }
-        }
+        None => Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() },
     }
+}
+
+/// The mode of a copy that is not to keep its source's.
+fn plain_mode(options: &CopyOptions, source: &Metadata) -> u32 {
+    source.mode & PLAIN_BITS & !options.job.umask
 }
 
 /// Attributes of a link's copy.
@@ -84,7 +91,12 @@ pub(super) fn of_link(options: &CopyOptions, source: &Metadata) -> Attributes {
 /// The mode a new directory is made with, before the umask: its owner can fill it, and with
 /// `--preserve` nobody else gets in before its owner and mode are final.
 pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
-    if options.preserve { OWNER_ALL } else { source.mode & PLAIN_DIRECTORY_BITS | OWNER_ALL }
+    // A mode that is not known will not be set at the end either.
+    if options.preserve && source.known.contains(Fields::PERM) {
+        OWNER_ALL
+    } else {
+        source.mode & PLAIN_DIRECTORY_BITS | OWNER_ALL
+    }
 }
 
 /// What a new directory gets at the end, if anything is left to be set.
@@ -127,7 +139,6 @@ pub(super) fn of_old_directory(
 mod tests {
     use super::*;
     use crate::copy::options::JobFacts;
-    use crate::model::difference::Fields;
     use crate::model::entry::{Kind, Time};
     use crate::store::posix::Symlinks;
 

@@ -13,6 +13,7 @@ use crate::model::entry::{Hint, Metadata};
 use crate::store::Store;
 use crate::store::dry_run::DryRunStore;
 use crate::store::posix::{Need, OpenAs, PosixStore};
+use crate::store::sites::Sites;
 use crate::walk::WalkTask;
 use crate::walk::account;
 use crate::walk::batch::NameBatch;
@@ -74,25 +75,27 @@ impl RootPlan {
     ///
     /// # Errors
     /// Which side cannot be opened here, and why.
-    pub fn open(&self, options: &CopyOptions) -> Result<CopyRoot, Failure> {
+    pub fn open(&self, sites: &Sites, options: &CopyOptions) -> Result<CopyRoot, Failure> {
         let need = if self.singles.is_some() { Need::Passage } else { Need::Listing };
         let open_as = OpenAs { symlinks: options.symlinks, need, ..OpenAs::default() };
-        let source = PosixStore::open(&self.source, open_as)
+        let source = sites
+            .open(Side::Source, &self.source, open_as)
             .map_err(|error| account::failure(Side::Source, &self.source, b"", error))?;
-        let (target, target_metadata) = self.open_target(options)?;
+        let (target, target_metadata) = self.open_target(sites, options)?;
         Ok(CopyRoot {
-            source: Box::new(source),
+            source,
             target,
             target_metadata,
             shown_source: shown(&self.source),
             shown_target: shown(&self.target),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
-            link_dest: open_link_dest(options)?,
+            link_dest: open_link_dest(sites, options)?,
         })
     }
 
     fn open_target(
         &self,
+        sites: &Sites,
         options: &CopyOptions,
     ) -> Result<(Box<dyn Store>, Option<Metadata>), Failure> {
         if self.target_is == RootTarget::Absent {
@@ -105,12 +108,12 @@ impl RootPlan {
             ..OpenAs::default()
         };
         let failed = |error| account::failure(Side::Target, &self.target, b"", error);
-        let target = PosixStore::open(&self.target, open_as).map_err(failed)?;
-        let metadata = target.root_metadata().map_err(failed)?;
+        let target = sites.open(Side::Target, &self.target, open_as).map_err(failed)?;
+        let metadata = sites.root_metadata(Side::Target, &self.target).map_err(failed)?;
         Ok(if options.dry_run {
             (Box::new(DryRunStore::new(Some(target))), Some(metadata))
         } else {
-            (Box::new(target), Some(metadata))
+            (target, Some(metadata))
         })
     }
 
@@ -133,12 +136,13 @@ impl RootPlan {
     }
 }
 
-fn open_link_dest(options: &CopyOptions) -> Result<Option<Box<dyn Store>>, Failure> {
+fn open_link_dest(sites: &Sites, options: &CopyOptions) -> Result<Option<Box<dyn Store>>, Failure> {
     let Some(path) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
         return Ok(None);
     };
-    match PosixStore::open(path, OpenAs { need: Need::Passage, ..OpenAs::default() }) {
-        Ok(store) => Ok(Some(Box::new(store))),
+    let open_as = OpenAs { need: Need::Passage, ..OpenAs::default() };
+    match sites.open(Side::Target, path, open_as) {
+        Ok(store) => Ok(Some(store)),
         Err(error) => Err(account::failure(Side::Target, path, b"", error)),
     }
 }

@@ -6,11 +6,12 @@ use super::plan::{CopyPlan, make_root_target};
 use super::root::{RootPlan, RootTarget};
 use crate::base::error::{Cause, Failure, Op, Side};
 use crate::model::entry::{Kind, Metadata};
-use crate::store::posix::{self, Symlinks};
+use crate::store::posix::Symlinks;
+use crate::store::sites::Sites;
 use crate::walk::account;
 
 /// Contents to contents: trailing slashes do not matter.
-pub fn make(source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
+pub fn make(sites: &Sites, source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
     let mut plan = CopyPlan::default();
     let mut root = RootPlan {
         source: source.to_vec(),
@@ -18,11 +19,11 @@ pub fn make(source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
         target_is: RootTarget::Existing,
         singles: None,
     };
-    let checked = look(source)
-        .and_then(|metadata| refuse_overlap(source, target, &metadata))
-        .and_then(|()| refuse_old_inside(target, options));
+    let checked = look(sites, source)
+        .and_then(|metadata| refuse_overlap(sites, source, target, &metadata))
+        .and_then(|()| refuse_old_inside(sites, target, options));
     match checked {
-        Ok(()) => match make_root_target(&root, options) {
+        Ok(()) => match make_root_target(sites, &root, options) {
             Ok(target_is) => {
                 root.target_is = target_is;
                 plan.roots.push(root);
@@ -34,9 +35,9 @@ pub fn make(source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
     plan
 }
 
-fn look(source: &[u8]) -> Result<Metadata, Failure> {
+fn look(sites: &Sites, source: &[u8]) -> Result<Metadata, Failure> {
     let failed = |error| account::failure(Side::Source, source, b"", error);
-    let metadata = posix::stat_path(source, Symlinks::Follow).map_err(failed)?;
+    let metadata = sites.look(Side::Source, source, Symlinks::Follow).map_err(failed)?;
     match metadata.kind {
         Kind::Directory => Ok(metadata),
         _ => Err(failed(Op::List.errno(libc::ENOTDIR))),
@@ -44,12 +45,12 @@ fn look(source: &[u8]) -> Result<Metadata, Failure> {
 }
 
 /// What is linked to must not be deleted as something the source does not have.
-fn refuse_old_inside(target: &[u8], options: &CopyOptions) -> Result<(), Failure> {
+fn refuse_old_inside(sites: &Sites, target: &[u8], options: &CopyOptions) -> Result<(), Failure> {
     let Some(old) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
         return Ok(());
     };
-    match posix::stat_path(target, Symlinks::Follow) {
-        Ok(at_target) if posix::is_below(old, &at_target) => {
+    match sites.look(Side::Target, target, Symlinks::Follow) {
+        Ok(at_target) if sites.is_below(Side::Target, old, &at_target) => {
             let error = Op::Link.failed(Cause::SourceInside);
             Err(account::failure(Side::Target, old, b"", error))
         }
@@ -59,16 +60,21 @@ fn refuse_old_inside(target: &[u8], options: &CopyOptions) -> Result<(), Failure
 
 /// Neither may be inside the other: the target would be made equal to itself, or the source deleted as
 /// something the source does not have.
-fn refuse_overlap(source: &[u8], target: &[u8], metadata: &Metadata) -> Result<(), Failure> {
+fn refuse_overlap(
+    sites: &Sites,
+    source: &[u8],
+    target: &[u8],
+    metadata: &Metadata,
+) -> Result<(), Failure> {
     let refuse = |cause| Err(account::failure(Side::Source, source, b"", Op::Copy.failed(cause)));
-    let at_target = posix::stat_path(target, Symlinks::Follow);
+    let at_target = sites.look(Side::Target, target, Symlinks::Follow);
     if at_target.is_ok_and(|at_target| at_target.is_same_file(metadata)) {
         return refuse(Cause::SameFile);
     }
-    if posix::is_below(target, metadata) {
+    if sites.is_below(Side::Target, target, metadata) {
         return refuse(Cause::TargetInside);
     }
-    if at_target.is_ok_and(|at_target| posix::is_below(source, &at_target)) {
+    if at_target.is_ok_and(|at_target| sites.is_below(Side::Source, source, &at_target)) {
         return refuse(Cause::SourceInside);
     }
     Ok(())

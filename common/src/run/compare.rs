@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{close, create, exit_of, named, select};
-use crate::base::error::Failure;
+use super::{close, create, exit_of, find_sites, named, select, threads_max};
+use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::human_bytes;
@@ -16,6 +16,7 @@ use crate::lists;
 use crate::lists::part::{PartOf, PartWriter};
 use crate::model::line::json_path;
 use crate::sched::engine;
+use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
@@ -59,7 +60,11 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     if !broadcast(session.mail, lists_are_open) {
         return Exit::Unusable;
     }
-    let root = match open_everywhere(session, request, &mut reporter) {
+    let places = [(Side::Source, &request.source[..]), (Side::Target, &request.target)];
+    let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let root = match open_everywhere(session, &sites, request, &mut reporter) {
         Ok(root) => root,
         Err(exit) => return exit,
     };
@@ -76,7 +81,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         .with_parts(parts);
     let walk = || if is_root { vec![seed(&root)] } else { Vec::new() };
     let seeds = opened.seeds().unwrap_or_else(walk).into_iter().map(Into::into).collect();
-    let settings = session.settings(args.threads);
+    let settings = session.settings(threads_max(session, &sites, args));
     let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
     let unwritten = gather(session.mail, &job.finish_parts());
     for failure in unwritten.into_iter().flatten().flatten() {
@@ -154,10 +159,11 @@ fn open_parts(
 /// Opens both trees on this rank; an exit code on all ranks where one of them cannot.
 fn open_everywhere(
     session: &mut Session<'_, '_>,
+    sites: &Sites,
     request: &CompareRequest,
     reporter: &mut Reporter,
 ) -> Result<CompareRoot, Exit> {
-    let opened = CompareRoot::open(&request.source, &request.target);
+    let opened = CompareRoot::open(sites, &request.source, &request.target);
     let host = &session.team.host;
     let trouble = opened.as_ref().err().map(|unfit| match unfit {
         Unfit::Failure(failure) => format!("{failure} (on {host})"),

@@ -5,8 +5,8 @@ use std::ffi::CString;
 use serde_json::json;
 
 use super::named::{self, Opened};
-use super::{close, exit_of, select};
-use crate::base::error::Failure;
+use super::{close, exit_of, find_sites, select, threads_max};
+use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::{human_bytes, human_count};
@@ -21,6 +21,7 @@ use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
+use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
@@ -58,18 +59,25 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let prepared = is_root.then(|| prepare(session, request, args, &mut reporter));
+    let targets = std::iter::once((Side::Target, &request.target[..]));
+    let places: Vec<_> =
+        request.sources.iter().map(|path| (Side::Source, &path[..])).chain(targets).collect();
+    let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let prepared = is_root.then(|| prepare(session, &sites, request, args, &mut reporter));
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
         return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
     }
-    let Some(roots) = open_everywhere(session, &plan, &options, &mut reporter) else {
+    let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
     let rank = session.mail.comm().rank();
+    let threads = threads_max(session, &sites, args);
     let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
     let (mut tally, mut counters) =
-        copy_entries(session, &job, (&plan, &opened), args, &mut reporter);
+        copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
     let directories = job.into_leftovers().directories;
     let (more, finish) = finish_directories(session, &roots, directories, args, &mut reporter);
     tally.add(&more);
@@ -87,6 +95,7 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
 /// Rank 0 looks at the paths before anything is written.
 fn prepare(
     session: &Session<'_, '_>,
+    sites: &Sites,
     request: CopyRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
@@ -101,7 +110,7 @@ fn prepare(
             // What is named is in it.
             sources[0].push(b'/');
         }
-        plan = plan::make(&sources, &target, &options);
+        plan = plan::make(sites, &sources, &target, &options);
     }
     if !plan.refusals.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
@@ -177,12 +186,12 @@ fn header(
 /// Opens all roots on this rank; `None` on all ranks where one of them cannot.
 pub(super) fn open_everywhere(
     session: &mut Session<'_, '_>,
-    plan: &CopyPlan,
-    options: &CopyOptions,
+    sites: &Sites,
+    (plan, options): (&CopyPlan, &CopyOptions),
     reporter: &mut Reporter,
 ) -> Option<Vec<CopyRoot>> {
     let opened: Result<Vec<CopyRoot>, Failure> =
-        plan.roots.iter().map(|root| root.open(options)).collect();
+        plan.roots.iter().map(|root| root.open(sites, options)).collect();
     let host = &session.team.host;
     let trouble = opened.as_ref().err().map(|failure| format!("{failure} (on {host})"));
     let troubles = gather(session.mail, &trouble);
@@ -202,7 +211,7 @@ pub(super) fn copy_entries(
     session: &mut Session<'_, '_>,
     job: &CopyJob<'_>,
     (plan, opened): (&CopyPlan, &Opened),
-    args: &CommonArgs,
+    threads_max: u32,
     reporter: &mut Reporter,
 ) -> Phase {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
@@ -210,7 +219,7 @@ pub(super) fn copy_entries(
     let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
     let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();
     let seeds = opened.seeds().map_or_else(walk, named);
-    let settings = session.settings(args.threads);
+    let settings = session.settings(threads_max);
     let counters = engine::run(job, seeds, reporter, session.mail, settings);
     reporter.phase_ended();
     (job.tally(), counters)

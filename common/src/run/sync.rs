@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::copy::{Phase, copy_entries, finish_directories, open_everywhere};
-use super::{close, exit_of, named, select};
+use super::{close, exit_of, find_sites, named, select, threads_max};
+use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::{human_bytes, human_count};
@@ -23,6 +24,7 @@ use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
+use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
@@ -62,17 +64,24 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
         Err(exit) => return exit,
     };
     let delete_max = request.delete_max;
-    let prepared = is_root.then(|| prepare(session, request, args, &mut reporter));
+    let mut places = vec![(Side::Source, &request.source[..]), (Side::Target, &request.target)];
+    let old = request.options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref());
+    places.extend(old.map(|old| (Side::Target, &old[..])));
+    let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let prepared = is_root.then(|| prepare(session, &sites, request, args, &mut reporter));
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
         return Exit::Unusable;
     }
-    let Some(roots) = open_everywhere(session, &plan, &options, &mut reporter) else {
+    let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
     let rank = session.mail.comm().rank();
+    let threads = threads_max(session, &sites, args);
     let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
-    let phase = copy_entries(session, &job, (&plan, &opened), args, &mut reporter);
+    let phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
     let leftovers = job.into_leftovers();
     let of = Sync { session, roots: &roots, options: &options, selection: &selection, args, phase };
     let (verdict, phase) = of.clean_up(leftovers, delete_max, &mut reporter);
@@ -241,13 +250,14 @@ impl Sync<'_, '_, '_> {
 /// Rank 0 looks at the paths before anything is written.
 fn prepare(
     session: &Session<'_, '_>,
+    sites: &Sites,
     request: SyncRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> (CopyPlan, CopyOptions) {
     let SyncRequest { source, target, mut options, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
-    let plan = sync_plan::make(&source, &target, &options);
+    let plan = sync_plan::make(sites, &source, &target, &options);
     if plan.roots.is_empty() {
         plan.failures.iter().for_each(|failure| reporter.refuse(&failure.to_string()));
     } else {

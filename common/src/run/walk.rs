@@ -8,7 +8,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{close, exit_of, named, select};
+use super::{close, exit_of, find_sites, named, select, threads_max};
+use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::comm::Rank;
@@ -68,7 +69,11 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         Ok(entries) => entries,
         Err(exit) => return exit,
     };
-    let Some((input, failed)) = input::open(session, request, &mut reporter) else {
+    let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
+    let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let Some((input, failed)) = input::open(session, &sites, request, &mut reporter) else {
         return Exit::Unusable;
     };
     let opened = is_root.then(|| output::open(request, &mut reporter).then(start));
@@ -84,7 +89,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         header(session, &shown, args, &mut reporter);
     }
     let harvest = Harvest::new(&options, part);
-    let settings = session.settings(args.threads);
+    let settings = session.settings(threads_max(session, &sites, args));
     let began = Instant::now();
     let counters = match &input {
         Input::Trees(roots) => {

@@ -3,6 +3,7 @@
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
+use super::s3_args::S3Args;
 use crate::base::limits;
 use crate::base::size::{human_bytes, parse_positive_bytes};
 
@@ -40,6 +41,10 @@ pub struct CommonArgs {
         help_heading = "Tuning"
     )]
     pub threads: u32,
+
+    /// How places in S3 are reached
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// Options of the tools that read content.

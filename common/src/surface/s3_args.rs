@@ -11,7 +11,7 @@ use crate::store::s3::resolve::check_endpoint;
 use crate::store::s3::settings::{ObjectOptions, PathStyle, S3Options};
 
 /// Options of places in S3 (`s3://BUCKET/PREFIX`, `REMOTE:BUCKET/PREFIX`).
-#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "S3")]
 pub struct S3Args {
     /// Where s3:// leads to, as http://HOST:PORT; otherwise what AWS's configuration says, or AWS
@@ -88,18 +88,20 @@ pub struct S3Args {
 }
 
 /// See [`PathStyle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PathStyleArg {
+    #[default]
     Auto,
     On,
     Off,
 }
 
 /// See [`Schema`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum SchemaArg {
+    #[default]
     Aws,
     Rclone,
     Both,

@@ -10,7 +10,7 @@ use super::account;
 use super::place::Place;
 use super::selection::Selection;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
-use crate::base::error::{Error, Failure, Side, Trouble};
+use crate::base::error::{Error, Failure, Op, Side, Trouble};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::lists::named::Named;
@@ -22,8 +22,19 @@ use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::Store;
-use crate::store::posix::{Need, OpenAs, PosixStore, Symlinks, stat_path};
+use crate::store::posix::{Need, OpenAs, Symlinks};
+use crate::store::sites::Sites;
 use harvest::{Harvest, HarvestHand};
+
+/// Opens a tree that is there: a prefix without keys is none.
+fn open_tree(sites: &Sites, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>, Error> {
+    if sites.is_object(Side::Source, path)
+        && sites.look(Side::Source, path, Symlinks::Follow)?.kind != Kind::Directory
+    {
+        return Err(Op::List.errno(libc::ENOTDIR));
+    }
+    sites.open(Side::Source, path, open_as)
+}
 
 /// A tree to walk, open on this rank.
 pub struct WalkRoot {
@@ -43,23 +54,25 @@ impl WalkRoot {
     ///
     /// # Errors
     /// Why it cannot be opened.
-    pub fn open(path: &[u8], symlinks: Symlinks) -> Result<Self, Failure> {
+    pub fn open(sites: &Sites, path: &[u8], symlinks: Symlinks) -> Result<Self, Failure> {
         let failed = |error| account::failure(Side::Source, path, b"", error);
         let open_as = OpenAs { symlinks, ..OpenAs::default() };
         let given = Given::new(path);
         let is_directory = |metadata: &Metadata| metadata.kind == Kind::Directory;
-        let is_entry = |path| stat_path(path, Symlinks::Keep).is_ok_and(|it| !is_directory(&it));
-        match (PosixStore::open(path, open_as), &given.last_name) {
+        let is_entry = |path| {
+            sites.look(Side::Source, path, Symlinks::Keep).is_ok_and(|it| !is_directory(&it))
+        };
+        match (open_tree(sites, path, open_as), &given.last_name) {
             (Err(error), Some(name)) if !given.means_contents && is_entry(path) => {
                 let name = CString::new(name.clone()).map_err(|_| failed(error))?;
                 let open_as = OpenAs { need: Need::Passage, ..open_as };
                 let parent = given.parent();
-                let source = PosixStore::open(&parent, open_as).map_err(failed)?;
+                let source = sites.open(Side::Source, &parent, open_as).map_err(failed)?;
                 let shown = if parent == b"." { Vec::new() } else { parent };
-                Ok(Self { source: Box::new(source), shown, given: given.path, single: Some(name) })
+                Ok(Self { source, shown, given: given.path, single: Some(name) })
             }
             (opened, _) => Ok(Self {
-                source: Box::new(opened.map_err(failed)?),
+                source: opened.map_err(failed)?,
                 shown: path.to_vec(),
                 given: given.path,
                 single: None,

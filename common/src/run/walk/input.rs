@@ -5,6 +5,7 @@ use crate::base::error::Failure;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::lists::source::{ListSource, Piece};
+use crate::store::sites::Sites;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::walk::list::WalkRoot;
@@ -31,13 +32,14 @@ impl Input {
 /// where nothing can.
 pub fn open(
     session: &mut Session<'_, '_>,
+    sites: &Sites,
     request: &WalkRequest,
     reporter: &mut Reporter,
 ) -> Option<(Input, u64)> {
     if let Some(list) = &request.input {
         return open_list(session, list, reporter).map(|input| (input, 0));
     }
-    let (roots, failed) = open_everywhere(session, request, reporter);
+    let (roots, failed) = open_everywhere(session, sites, request, reporter);
     (!roots.is_empty()).then_some((Input::Trees(roots), failed))
 }
 
@@ -72,12 +74,13 @@ fn trouble_of(said: Vec<Result<Option<String>, Failure>>, source: &ListSource) -
 /// failed, too.
 fn open_everywhere(
     session: &mut Session<'_, '_>,
+    sites: &Sites,
     request: &WalkRequest,
     reporter: &mut Reporter,
 ) -> (Vec<WalkRoot>, u64) {
     let (mut roots, mut failed) = (Vec::new(), 0);
     for path in &request.paths {
-        let opened = WalkRoot::open(path, request.symlinks);
+        let opened = WalkRoot::open(sites, path, request.symlinks);
         let trouble: Option<Failure> = opened.as_ref().err().cloned();
         let troubles = gather(session.mail, &trouble);
         let first = troubles.map(|troubles| troubles.into_iter().flatten().next());

@@ -1,0 +1,125 @@
+//! The store that a path given by the operator is in. Rank 0 finds out what it takes to reach the services
+//! among them, once for all ranks.
+
+use std::sync::Arc;
+
+use super::Store;
+use super::posix::{self, OpenAs, PosixStore, Symlinks};
+use super::s3::resolve::{environment, resolve};
+use super::s3::settings::{S3Options, Settings};
+use super::s3::{ObjectStore, Service, rclone_conf};
+use crate::base::error::{Op, Result, Side};
+use crate::model::entry::{Kind, Metadata};
+use crate::model::location::{Location, ObjectLocation};
+
+/// Services by the side they are named on, and by their remote's name.
+pub type Reach = Vec<(Side, Option<String>, Settings)>;
+
+/// All places of a job.
+#[derive(Default)]
+pub struct Sites {
+    services: Vec<(Side, Option<String>, Arc<Service>)>,
+}
+
+/// Finds out how the services are reached that these paths name.
+///
+/// # Errors
+/// One line: which place makes no sense, or what is missing for it.
+pub fn find(paths: &[(Side, &[u8])], options: &S3Options) -> std::result::Result<Reach, String> {
+    let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
+    let mut reach = Reach::new();
+    for (side, path) in paths {
+        let Location::Object(objects) = Location::parse(path, &is_remote)? else { continue };
+        if !reach.iter().any(|(known, remote, _)| known == side && *remote == objects.remote) {
+            let settings = resolve(&objects, *side, options)?;
+            reach.push((*side, objects.remote, settings));
+        }
+    }
+    Ok(reach)
+}
+
+impl Sites {
+    /// Ready to be reached from this rank.
+    pub fn new(reach: Reach) -> Self {
+        let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
+        Self { services: reach.into_iter().map(service).collect() }
+    }
+
+    /// Whether any place is a service's.
+    pub fn has_objects(&self) -> bool {
+        !self.services.is_empty()
+    }
+
+    /// Requests that a rank may have under way, where the operator says so.
+    pub fn requests_max(&self) -> Option<u32> {
+        self.services.iter().filter_map(|(.., service)| service.settings.concurrency).max()
+    }
+
+    /// Opens the directory at a path.
+    pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
+        match self.objects(side, path) {
+            Some((store, _)) => Ok(Box::new(store)),
+            None => Ok(Box::new(PosixStore::open(path, open_as)?)),
+        }
+    }
+
+    /// Attributes of what is at a path.
+    pub fn look(&self, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
+        let Some((store, location)) = self.objects(side, path) else {
+            return posix::stat_path(path, symlinks);
+        };
+        match store.look() {
+            // Whoever writes a slash at the end of a target means a directory, and there need be none.
+            Err(error)
+                if error.cause.is_vanished() && side == Side::Target && location.means_contents =>
+            {
+                store.root_metadata()
+            }
+            Ok(metadata) if location.means_contents && metadata.kind != Kind::Directory => {
+                Err(Op::List.errno(libc::ENOTDIR))
+            }
+            looked => looked,
+        }
+    }
+
+    /// Attributes of the root of a store that was opened there.
+    pub fn root_metadata(&self, side: Side, path: &[u8]) -> Result<Metadata> {
+        match self.objects(side, path) {
+            Some((store, _)) => store.root_metadata(),
+            None => posix::stat_path(path, Symlinks::Follow),
+        }
+    }
+
+    /// Makes the directory at a path; there is nothing to be made where keys are all there is.
+    pub fn make_dir(&self, side: Side, path: &[u8], mode: u32) -> Result<()> {
+        match self.objects(side, path) {
+            Some(_) => Ok(()),
+            None => posix::make_dir_path(path, mode),
+        }
+    }
+
+    /// Whether a path leads to objects.
+    pub fn is_object(&self, side: Side, path: &[u8]) -> bool {
+        self.objects(side, path).is_some()
+    }
+
+    /// Whether the directory at a path is `above`, or somewhere below it.
+    pub fn is_below(&self, side: Side, path: &[u8], above: &Metadata) -> bool {
+        match self.objects(side, path) {
+            Some((store, _)) => store.is_below(above),
+            None => posix::is_below(path, above),
+        }
+    }
+
+    fn objects(&self, side: Side, path: &[u8]) -> Option<(ObjectStore, ObjectLocation)> {
+        let is_remote =
+            |name: &str| self.services.iter().any(|(_, remote, _)| remote.as_deref() == Some(name));
+        let Ok(Location::Object(objects)) = Location::parse(path, &is_remote) else { return None };
+        let fits = |(known, remote, _): &&(Side, Option<String>, _)| {
+            *known == side && *remote == objects.remote
+        };
+        let (.., service) = self.services.iter().find(fits)?;
+        let prefix = String::from_utf8_lossy(&objects.prefix).into_owned();
+        Some((ObjectStore::new(service, &objects.bucket, &prefix), objects))
+    }
+}
