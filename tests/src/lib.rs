@@ -8,4 +8,5 @@ pub mod job;
 pub mod lifetime;
 pub mod mounts;
 pub mod object_server;
+pub mod seaweed;
 pub mod trees;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use suite_tests::cloud::{aws, rclone, s5cmd};
 use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Order, Quirk};
+use suite_tests::seaweed::Seaweed;
 
 /// Keys that servers on file systems, and careless clients, get wrong.
 const ODD_KEYS: [&str; 12] = [
@@ -337,4 +338,16 @@ fn an_old_server_takes_no_trailers_and_keeps_no_checksums() {
     assert!(curl(&server, &copy, "k2").stdout.contains("MissingContentLength"));
     server.behave(Behaviour::default());
     assert!(curl(&server, &copy, "k2").stdout.contains("CopyObjectResult"));
+}
+
+#[test]
+fn seaweedfs_starts_and_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Seaweed::start("bucket");
+    let body = file(dir.path(), "body", 100_000);
+    let got = dir.path().join("got").to_str().unwrap().to_owned();
+    let environment = server.environment();
+    run(s5cmd(&environment).args(["cp", &body, "s3://bucket/d/x"])).expect(0);
+    run(aws(&environment).args(["s3", "cp", "s3://bucket/d/x", &got])).expect(0);
+    assert_eq!(std::fs::read(&got).unwrap(), std::fs::read(&body).unwrap());
 }
