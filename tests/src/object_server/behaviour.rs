@@ -1,0 +1,77 @@
+//! What an embedded server does that a good one does not: faults, and quirks of real servers.
+//!
+//! A client that runs against only one server learns that server's habits. Each quirk here was seen in a
+//! server that people use, and is named after what the client sees of it.
+
+use std::collections::BTreeSet;
+
+/// How a server answers; the default is like Amazon's. Can be replaced while it runs, and is the flags of
+/// the program `object_server`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Behaviour {
+    /// Milliseconds before each answer.
+    #[arg(long, default_value_t = 0)]
+    pub latency_ms: u64,
+    /// Every n-th request is answered with 503 SlowDown; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub refuse_every: u64,
+    /// The body of every n-th GetObject ends early, and so does the connection; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub cut_every: u64,
+    /// After so many bytes.
+    #[arg(long, default_value_t = 0)]
+    pub cut_after_bytes: u64,
+    /// The order of lists.
+    #[arg(long, value_enum, default_value_t)]
+    pub order: Order,
+    /// Decides the order of unordered lists.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Habits of real servers.
+    #[arg(long = "quirk", value_enum)]
+    pub quirks: Vec<Quirk>,
+}
+
+impl Behaviour {
+    /// Like the default, but for these quirks.
+    pub fn with_quirks(quirks: &[Quirk]) -> Self {
+        Self { quirks: quirks.to_vec(), ..Self::default() }
+    }
+
+    /// Whether it has this quirk.
+    pub fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    /// All its quirks, once each.
+    pub fn quirks(&self) -> BTreeSet<Quirk> {
+        self.quirks.iter().copied().collect()
+    }
+}
+
+/// In which order a server lists keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Order {
+    /// By the bytes of the key, as S3 promises: `a-b` before `a/b`.
+    #[default]
+    Bytes,
+    /// By the names in the key, as a server on a file system does: all of `a/` before `a-b`.
+    Directories,
+    /// None, as in S3's directory buckets; such a list cannot begin after a key.
+    Unordered,
+}
+
+/// A habit of a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Quirk {
+    /// A list that begins after `d` leaves out all of `d/`.
+    StartAfterSkipsSubtree,
+    /// Checksums are neither verified nor kept nor returned.
+    NoChecksums,
+    /// Bodies with checksums in trailers are refused with XAmzContentSHA256Mismatch.
+    NoTrailers,
+    /// A copy without Content-Length is refused with 411.
+    CopyNeedsLength,
+    /// If-Match and If-None-Match of writes are ignored.
+    NoConditionalWrites,
+}

@@ -1,0 +1,155 @@
+//! Which request was asked for how often: what a test can say about a client's thrift.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use hyper::Method;
+
+/// Requests of S3, as far as the server tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // the names are S3's
+pub enum Operation {
+    AbortMultipartUpload,
+    CompleteMultipartUpload,
+    CopyObject,
+    CreateBucket,
+    CreateMultipartUpload,
+    DeleteBucket,
+    DeleteObject,
+    DeleteObjects,
+    GetObject,
+    HeadBucket,
+    HeadObject,
+    ListBuckets,
+    ListMultipartUploads,
+    ListObjectsV2,
+    ListParts,
+    PutObject,
+    UploadPart,
+    UploadPartCopy,
+    Other,
+}
+
+impl Operation {
+    /// Which it is, from the request's line and headers.
+    /// See "Actions" in the Amazon S3 API Reference.
+    pub fn of<B>(request: &hyper::Request<B>) -> Self {
+        let query = Query(request.uri().query().unwrap_or_default());
+        let path = request.uri().path().trim_start_matches('/');
+        let is_copy = request.headers().contains_key("x-amz-copy-source");
+        match path.split_once('/') {
+            None if path.is_empty() => Self::ListBuckets,
+            None | Some((_, "")) => Self::of_bucket(request.method(), query),
+            Some(_) => Self::of_object(request.method(), query, is_copy),
+        }
+    }
+
+    fn of_bucket(method: &Method, query: Query<'_>) -> Self {
+        match *method {
+            Method::GET if query.has("uploads") => Self::ListMultipartUploads,
+            Method::GET if query.has("list-type") => Self::ListObjectsV2,
+            Method::HEAD => Self::HeadBucket,
+            Method::PUT if query.0.is_empty() => Self::CreateBucket,
+            Method::POST if query.has("delete") => Self::DeleteObjects,
+            Method::DELETE if query.0.is_empty() => Self::DeleteBucket,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_object(method: &Method, query: Query<'_>, is_copy: bool) -> Self {
+        let is_part = query.has("uploadId");
+        match *method {
+            Method::GET if is_part => Self::ListParts,
+            Method::GET => Self::GetObject,
+            Method::HEAD => Self::HeadObject,
+            Method::PUT if is_part && is_copy => Self::UploadPartCopy,
+            Method::PUT if is_part => Self::UploadPart,
+            Method::PUT if is_copy => Self::CopyObject,
+            Method::PUT => Self::PutObject,
+            Method::POST if is_part => Self::CompleteMultipartUpload,
+            Method::POST if query.has("uploads") => Self::CreateMultipartUpload,
+            Method::DELETE if is_part => Self::AbortMultipartUpload,
+            Method::DELETE => Self::DeleteObject,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Query<'a>(&'a str);
+
+impl Query<'_> {
+    fn has(self, name: &str) -> bool {
+        self.0.split('&').any(|pair| pair.split('=').next() == Some(name))
+    }
+}
+
+/// Requests up to now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By operation, those that were refused among them.
+    pub requests: BTreeMap<Operation, u64>,
+    /// How many were answered with 503.
+    pub refused: u64,
+    /// How many bodies were cut.
+    pub cut: u64,
+}
+
+impl Counts {
+    /// How often this was asked for.
+    pub fn of(&self, operation: Operation) -> u64 {
+        self.requests.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// All requests.
+    pub fn total(&self) -> u64 {
+        self.requests.values().sum()
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (operation, count) in &self.requests {
+            writeln!(f, "{operation:?} {count}")?;
+        }
+        write!(f, "refused {}\ncut {}", self.refused, self.cut)
+    }
+}
+
+/// Counts that all connections share.
+#[derive(Debug, Default)]
+pub struct Counter(Mutex<Counts>);
+
+impl Counter {
+    /// Changes them, or reads them.
+    pub fn with<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_operation(method: Method, uri: &str, expected: Operation) {
+        let request = hyper::Request::builder().method(method).uri(uri).body(()).unwrap();
+        assert_eq!(Operation::of(&request), expected);
+    }
+
+    #[test]
+    fn operations_are_told_apart() {
+        assert_operation(Method::GET, "/", Operation::ListBuckets);
+        assert_operation(Method::PUT, "/bucket", Operation::CreateBucket);
+        assert_operation(Method::HEAD, "/bucket/", Operation::HeadBucket);
+        assert_operation(
+            Method::GET,
+            "/bucket?list-type=2&prefix=uploads",
+            Operation::ListObjectsV2,
+        );
+        assert_operation(Method::GET, "/bucket/?uploads", Operation::ListMultipartUploads);
+        assert_operation(Method::GET, "/bucket//", Operation::GetObject);
+        assert_operation(Method::POST, "/bucket/k?uploads=", Operation::CreateMultipartUpload);
+        assert_operation(Method::PUT, "/bucket/k?partNumber=1&uploadId=x", Operation::UploadPart);
+    }
+}
