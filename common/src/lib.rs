@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod chunked;
+pub mod clean;
 pub mod comm;
 pub mod compare;
 pub mod copy;

@@ -1,5 +1,6 @@
 //! A tool's whole run on all ranks: what to do, doing it, telling what was done.
 
+pub mod clean;
 pub mod compare;
 pub mod copy;
 pub mod named;

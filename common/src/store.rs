@@ -205,6 +205,8 @@ pub struct Receipt {
     pub crc64: Option<Crc64>,
     /// The store's own name for the piece.
     pub tag: String,
+    /// It was there already, from a job that was stopped.
+    pub was_there: bool,
 }
 
 impl Receipt {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Parser;
 use common::copy::options::{CopyOptions, JobFacts};
 use common::model::line::LineFormat;
+use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
@@ -20,15 +21,25 @@ use serde::{Deserialize, Serialize};
 /// exist becomes the copy. A SOURCE that ends in "/" stands for its contents. Files appear at the
 /// target when they are complete.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dcp", after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    name = "dcp",
+    override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp [OPTIONS] --clean PLACE...",
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
 pub struct Args {
-    /// What to copy: files, directories, symbolic links
-    #[arg(required = true, value_name = "SOURCE")]
-    sources: Vec<OsString>,
+    /// What to copy (files, directories, symbolic links), and at the end where to
+    #[arg(
+        value_names = ["SOURCE", "TARGET"],
+        num_args = 2..,
+        required_unless_present = "clean",
+        conflicts_with = "clean"
+    )]
+    paths: Vec<OsString>,
 
-    /// Where to
-    #[arg(required = true, value_name = "TARGET")]
-    target: OsString,
+    /// Give up uploads to places in S3 that were begun --min-age ago (a day) and not completed
+    #[arg(long, value_name = "PLACE", num_args = 1..)]
+    clean: Vec<OsString>,
 
     /// Keep mode, owner, group and times (to the nanosecond)
     #[arg(short, long)]
@@ -64,6 +75,8 @@ Examples:
   mpiexec -n 64 dcp -p /lustre/project /daos/project    4 nodes x 16 ranks: a tree, all attributes
   dcp big.h5 /scratch/                                  one rank, many threads, no MPI needed
   mpiexec -n 8 dcp run1/ run2/ /archive/all             contents of two trees into one directory
+  mpiexec -n 64 dcp -p /scratch/run s3://bucket/        a tree into a bucket; and back: dcp -p s3://bucket/run .
+  dcp --clean s3://bucket                               what jobs that were killed have left there
 
 Every option can be given by the environment: DCP_CHUNKSIZE=64MiB, DCP_PRESERVE=true.
 Exit codes: 0 all copied, 2 usage, 3 source or target unusable, 23 some failed,
@@ -76,11 +89,20 @@ impl ToolArgs for Args {
 }
 
 impl Args {
+    /// What is to be cleaned, if that is what these arguments ask for.
+    pub fn clean_request(&self) -> Option<CleanRequest> {
+        let places: Vec<_> = self.clean.iter().map(|path| path.clone().into_vec()).collect();
+        let (min_age, dry_run) = (self.filters.min_age, self.dry_run);
+        (!places.is_empty()).then_some(CleanRequest { places, min_age, dry_run })
+    }
+
     /// What these arguments ask for.
     pub fn request(&self) -> CopyRequest {
+        let mut sources: Vec<_> = self.paths.iter().map(|path| path.clone().into_vec()).collect();
+        let target = sources.pop().unwrap_or_default();
         CopyRequest {
-            sources: self.sources.iter().map(|path| path.clone().into_vec()).collect(),
-            target: self.target.clone().into_vec(),
+            sources,
+            target,
             options: CopyOptions {
                 symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
                 preserve: self.preserve,

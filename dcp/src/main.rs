@@ -4,11 +4,12 @@ mod args;
 
 use std::process::ExitCode;
 
-use common::run::copy;
+use common::run::{clean, copy};
 use common::surface::session;
 
 fn main() -> ExitCode {
-    session::run("dcp", |session, args: args::Args| {
-        copy::run(session, args.request(), &args.common)
+    session::run("dcp", |session, args: args::Args| match args.clean_request() {
+        Some(request) => clean::run(session, &request, &args.common),
+        None => copy::run(session, args.request(), &args.common),
     })
 }

@@ -6,19 +6,17 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// Rust files below a folder: path from the root, and content.
+/// Rust files of a module or below a folder: path from the root, and content.
 fn sources(below: &str) -> Vec<(String, String)> {
-    let mut folders = vec![root().join(below)];
+    let mut waiting = vec![root().join(below), root().join(format!("{below}.rs"))];
     let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-                files.push((name, std::fs::read_to_string(&path).unwrap()));
-            }
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap();
+            waiting.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && path.exists() {
+            let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            files.push((name, std::fs::read_to_string(&path).unwrap()));
         }
     }
     assert!(!files.is_empty());
@@ -68,7 +66,7 @@ fn library_code_does_not_print_or_exit() {
 #[test]
 fn lower_layers_do_not_know_higher_ones() {
     // Each may use those above it in this list; siblings do not know each other.
-    let operations = "chunked compare copy delete";
+    let operations = "chunked clean compare copy delete";
     let layers = [
         ("base", "model comm store usage lists sort sched"),
         ("model", "comm store usage lists sort sched"),
@@ -90,6 +88,7 @@ fn lower_layers_do_not_know_higher_ones() {
         only_in(&format!("crate::{higher}::"), "common/src/compare", &[]);
     }
     for higher in ["run", "surface"] {
+        only_in(&format!("crate::{higher}::"), "common/src/clean", &[]);
         only_in(&format!("crate::{higher}::"), "common/src/copy", &[]);
         only_in(&format!("crate::{higher}::"), "common/src/delete", &[]);
     }

@@ -113,9 +113,15 @@ impl CopyJob<'_> {
         let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
         let crc64 = copy_extent(&*source, &*staged, extent, &mut hand.buffer)?;
         let receipt = staged.close().at(Side::Target)?;
-        hand.gathered.tally.copied_bytes += extent.length;
-        hand.gathered.tally.chunks += 1;
-        let of_bytes = || crc64.map(|_| Receipt { extent, crc64, tag: String::new() });
+        let tally = &mut hand.gathered.tally;
+        if receipt.as_ref().is_some_and(|receipt| receipt.was_there) {
+            tally.resumed_bytes += extent.length;
+        } else {
+            tally.copied_bytes += extent.length;
+            tally.chunks += 1;
+        }
+        let of_bytes =
+            || crc64.map(|_| Receipt { extent, crc64, tag: String::new(), was_there: false });
         Ok(receipt.or_else(of_bytes))
     }
 

@@ -130,7 +130,8 @@ impl WholeFile<'_> {
             0 => copy_to_end(self.source, staged, buffer)?,
             size => {
                 let crc64 = copy_extent(self.source, staged, whole, buffer)?;
-                let receipt = Receipt { extent: whole, crc64, tag: String::new() };
+                let receipt =
+                    Receipt { extent: whole, crc64, tag: String::new(), was_there: false };
                 check_sum(self.source, size, &[receipt])?;
                 size
             }

@@ -20,6 +20,8 @@ pub struct Tally {
     pub copied: Kinds,
     /// Bytes written to the target.
     pub copied_bytes: u64,
+    /// Bytes that were there already, from a job that was stopped.
+    pub resumed_bytes: u64,
     /// Chunks of large files copied.
     pub chunks: u64,
     /// Entries left out on purpose: FIFOs, sockets, devices.
@@ -40,6 +42,19 @@ pub struct Tally {
     pub compared: Compared,
     /// What making a target equal has found and done, besides copying.
     pub synced: Synced,
+    /// What became of uploads that were not completed.
+    pub uploads: Uploads,
+}
+
+/// Counts of uploads that were begun and not completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Uploads {
+    /// All that were found.
+    pub found: u64,
+    /// Those that were given up.
+    pub given_up: u64,
+    /// Those that are too young to be given up.
+    pub left_alone: u64,
 }
 
 /// Counts of making a target equal its source.
@@ -206,6 +221,7 @@ impl Tally {
         self.examined += other.examined;
         self.copied.add(&other.copied);
         self.copied_bytes += other.copied_bytes;
+        self.resumed_bytes += other.resumed_bytes;
         self.chunks += other.chunks;
         self.skipped += other.skipped;
         self.owner_not_kept += other.owner_not_kept;
@@ -216,6 +232,9 @@ impl Tally {
         self.given_up += other.given_up;
         self.compared.add(&other.compared);
         self.synced.add(&other.synced);
+        self.uploads.found += other.uploads.found;
+        self.uploads.given_up += other.uploads.given_up;
+        self.uploads.left_alone += other.uploads.left_alone;
     }
 
     /// Whether every directory below the roots was read to its end.

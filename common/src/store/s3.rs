@@ -14,6 +14,7 @@ mod object;
 mod put;
 mod reader;
 mod upload;
+mod uploads;
 
 pub mod aws_chain;
 pub mod config_file;
@@ -33,6 +34,7 @@ use crate::model::parts::Parts;
 pub use client::Service;
 use dir::ObjectDir;
 use object::Bucket;
+pub use uploads::{OpenUpload, UploadMarker, UploadPage};
 
 /// Objects below a prefix.
 pub struct ObjectStore {
@@ -60,6 +62,27 @@ impl ObjectStore {
             return self.root_metadata();
         }
         self.bucket.head(self.prefix.trim_end_matches('/')).map(|head| head.metadata)
+    }
+
+    /// A page of the uploads below the prefix, or of the object of that key, that were not completed.
+    ///
+    /// # Errors
+    /// As the service says.
+    pub fn open_uploads(&self, from: Option<&UploadMarker>) -> Result<UploadPage> {
+        let key = self.prefix.trim_end_matches('/');
+        let is_below =
+            |upload: &OpenUpload| upload.key == key || upload.key.starts_with(&self.prefix);
+        let (mut uploads, next) = self.bucket.open_uploads(key, from)?;
+        uploads.retain(is_below);
+        Ok((uploads, next))
+    }
+
+    /// Gives such an upload up, with all that was sent of it.
+    ///
+    /// # Errors
+    /// As the service says; one that is not there any more is vanished.
+    pub fn give_up_upload(&self, upload: &OpenUpload) -> Result<()> {
+        self.bucket.give_up_upload(&upload.key, &upload.id)
     }
 
     /// Attributes of the root as a directory.

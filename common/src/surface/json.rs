@@ -44,6 +44,7 @@ pub fn tally(tally: &Tally) -> Value {
         "examined": tally.examined,
         "copied": kinds(&tally.copied),
         "copied_bytes": tally.copied_bytes,
+        "resumed_bytes": tally.resumed_bytes,
         "chunks": tally.chunks,
         "skipped": tally.skipped,
         "owner_not_kept": tally.owner_not_kept,
@@ -53,6 +54,7 @@ pub fn tally(tally: &Tally) -> Value {
         "unread_directories": tally.unread_directories,
         "given_up": tally.given_up,
         "synced": sync::to_json(&tally.synced),
+        "uploads": tally.uploads,
         "compared": compare::to_json(&tally.compared),
     })
 }

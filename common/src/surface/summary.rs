@@ -1,5 +1,6 @@
 //! The end of a job, as a table for people and as JSON for programs.
 
+mod clean;
 pub mod compare;
 pub(super) mod sync;
 
@@ -58,6 +59,8 @@ pub enum Deed {
     Copy,
     /// One tree is made equal another.
     Sync,
+    /// Uploads that were not completed are given up.
+    Clean,
     /// Two trees are compared.
     Compare(compare::Method),
 }
@@ -108,7 +111,11 @@ impl Summary {
     pub fn to_text(&self, verbose: bool) -> String {
         let totals = self.totals();
         let mut text = String::new();
-        self.items(&mut text, &totals);
+        if self.deed == Deed::Clean {
+            clean::write_text(&mut text, &totals.uploads, self.is_dry_run);
+        } else {
+            self.items(&mut text, &totals);
+        }
         if let Deed::Compare(method) = self.deed {
             compare::write_text(&mut text, &totals.compared, method);
         }
@@ -151,6 +158,14 @@ impl Summary {
             let allocated = human_bytes(totals.found_allocated_bytes);
             let _ = writeln!(text, "{:<15}{allocated:>16}", "allocated");
         }
+        if totals.resumed_bytes > 0 {
+            let bytes = human_bytes(totals.resumed_bytes);
+            let _ = writeln!(
+                text,
+                "{:<15}{bytes:>16}   sent before, by a job that was stopped",
+                "resumed"
+            );
+        }
     }
 
     fn problems(&self, text: &mut String, totals: &Tally) {
@@ -190,6 +205,9 @@ impl Summary {
         let seconds = self.elapsed.as_secs_f64().max(1e-6);
         let items = (totals.found.total() as f64 / seconds) as u64;
         let _ = writeln!(text, "{:<15}{:>14.2} s", "time", seconds);
+        if self.deed == Deed::Clean {
+            return;
+        }
         let _ = write!(text, "{:<15}{:>8} items/s", "rate", human_count(items));
         if self.is_copy() && !self.is_dry_run {
             let rate = (totals.copied_bytes as f64 / seconds) as u64;

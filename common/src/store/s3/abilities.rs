@@ -1,6 +1,6 @@
 //! What a service can do, found out by trying: once for each rank and service.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::settings::Settings;
 
@@ -41,13 +41,27 @@ const LADDER: [Check; 4] = [Check::Crc64, Check::Crc32c, Check::Md5, Check::None
 pub struct Abilities {
     /// The rung of the ladder that is tried next, or is known to hold.
     rung: AtomicU8,
+    /// It does not tell which uploads were begun.
+    hides_uploads: AtomicBool,
 }
 
 impl Abilities {
     /// Nothing is known yet.
     pub fn of(settings: &Settings) -> Self {
         let rung = if settings.disable_checksum { LADDER.len() - 1 } else { 0 };
-        Self { rung: AtomicU8::new(rung as u8) }
+        Self { rung: AtomicU8::new(rung as u8), hides_uploads: AtomicBool::new(false) }
+    }
+
+    /// Whether it may tell which uploads were begun.
+    pub fn tells_uploads(&self) -> bool {
+        !self.hides_uploads.load(Ordering::Relaxed)
+    }
+
+    /// It does not tell which uploads were begun, or not to this account.
+    pub fn hides_uploads(&self) {
+        if !self.hides_uploads.swap(true, Ordering::Relaxed) {
+            tracing::info!("the S3 service does not list uploads; none is resumed");
+        }
     }
 
     /// The best check that is not known to fail.

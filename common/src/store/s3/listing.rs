@@ -144,7 +144,7 @@ fn entry_of(
 }
 
 /// Undoes the encoding of keys in listings: as in URLs, with `+` for a space.
-fn decoded(text: &str, is_encoded: bool) -> String {
+pub(super) fn decoded(text: &str, is_encoded: bool) -> String {
     if !is_encoded {
         return text.to_owned();
     }

@@ -45,6 +45,24 @@ impl Content {
         }
     }
 
+    pub fn bytes_count(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Whether what a service has is this, by the best it says of it: CRC-64/NVME, CRC32C, ETag.
+    pub fn is_what(&self, (crc64, castagnoli, etag): (Option<&str>, Option<&str>, &str)) -> bool {
+        match (crc64, castagnoli) {
+            (Some(sum), _) => sum == Crc64::of(&self.bytes).to_base64(),
+            (None, Some(sum)) => sum == crc32c_to_base64(crc32c(&self.bytes)),
+            (None, None) => self.is_named_by(etag),
+        }
+    }
+
+    /// It is there under that name.
+    pub fn sent(&self, etag: Option<&str>) -> Sent {
+        Sent { etag: etag.unwrap_or_default().to_owned(), crc32c: self.crc32c.clone() }
+    }
+
     fn body(&self) -> ByteStream {
         ByteStream::from(self.bytes.clone())
     }
@@ -168,7 +186,7 @@ impl Bucket {
         if !is_checked && !content.is_named_by(&etag) {
             self.service.abilities.lacks(content.check);
         }
-        Ok(Sent { etag, crc32c: content.crc32c.clone() })
+        Ok(content.sent(Some(&etag)))
     }
 
     /// Lets the service copy a whole object, with attributes of its own.
@@ -194,6 +212,26 @@ impl Bucket {
                 .send()
         })?;
         Ok(())
+    }
+
+    /// Makes sure that an object has these attributes, which were perhaps others when its upload was begun.
+    pub fn renew_attributes(&self, new: &NewObject) -> Result<()> {
+        let answer = self.service.call(Op::Stat, |client| {
+            let request = client.head_object().bucket(&self.name).key(&new.key);
+            request.set_request_payer(self.payer()).send()
+        })?;
+        let is_so = answer.metadata().map_or(new.user.is_empty(), |user| *user == new.user)
+            && answer.content_type() == Some(new.content_type);
+        if is_so {
+            return Ok(());
+        }
+        let from = ObjectAddress {
+            service: self.service.id,
+            bucket: self.name.clone(),
+            key: new.key.clone(),
+            etag: answer.e_tag().unwrap_or_default().to_owned(),
+        };
+        self.copy_whole(new, &from)
     }
 
     /// Lets the service copy a part; its tag.

@@ -42,6 +42,16 @@ struct Upload {
     part_bytes: u64,
     /// The check that its parts were announced with.
     check: Check,
+    origin: Origin,
+}
+
+/// Who has begun an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// This job.
+    Here,
+    /// A job that did not get to its end: some parts may be there already.
+    Before,
 }
 
 #[derive(Default)]
@@ -54,17 +64,33 @@ struct State {
     receipt: Option<Receipt>,
 }
 
+impl Origin {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::Before => "before",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        [Self::Here, Self::Before].into_iter().find(|origin| origin.word() == word)
+    }
+}
+
 impl Upload {
     fn ticket(&self) -> Vec<u8> {
-        format!("{}:{}:{}", self.part_bytes, self.check.word(), self.id).into_bytes()
+        let origin = self.origin.word();
+        format!("{}:{}:{origin}:{}", self.part_bytes, self.check.word(), self.id).into_bytes()
     }
 
     fn of_ticket(ticket: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(ticket).ok()?;
         let (part_bytes, rest) = text.split_once(':')?;
-        let (check, id) = rest.split_once(':')?;
+        let (check, rest) = rest.split_once(':')?;
+        let (origin, id) = rest.split_once(':')?;
         let part_bytes = part_bytes.parse().ok().filter(|bytes| *bytes > 0)?;
-        Some(Self { id: id.to_owned(), part_bytes, check: Check::of_word(check)? })
+        let (check, origin) = (Check::of_word(check)?, Origin::of_word(origin)?);
+        Some(Self { id: id.to_owned(), part_bytes, check, origin })
     }
 
     /// Parts are counted from 1.
@@ -79,16 +105,11 @@ impl ObjectStaged {
         Self { bucket, new, way: Way::Whole, state: Mutex::default() }
     }
 
-    /// Begins an object of parts.
+    /// Begins an object of parts, or goes on where a job that was stopped has left one.
     pub fn in_parts(bucket: Bucket, new: NewObject, part_bytes: u64) -> Result<Self> {
-        let check = bucket.service.abilities.check();
-        let upload = match create(&bucket, &new, check) {
-            // Some services know no checksum at all.
-            Err(error) if is_refusal(error.cause) && bucket.service.abilities.lacks(check) => {
-                return Self::in_parts(bucket, new, part_bytes);
-            }
-            id => Upload { id: id?, part_bytes, check },
-        };
+        let left = bucket.find_upload(&new, part_bytes);
+        let left = left.map(|(id, check)| Upload { id, part_bytes, check, origin: Origin::Before });
+        let upload = left.map_or_else(|| begin(&bucket, &new, part_bytes), Ok)?;
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
 
@@ -115,15 +136,21 @@ impl ObjectStaged {
         let extent = Extent { offset, length: block.bytes().len() as u64 };
         let content = Content::new(block.freeze(), upload.check, crc64);
         let number = upload.part_number(offset);
-        let sent = self.bucket.put_part(&self.new.key, &upload.id, number, &content)?;
-        Ok(Receipt { extent, crc64: Some(crc64), tag: sent.tag() })
+        let (key, id) = (&self.new.key, &upload.id);
+        let found = match upload.origin {
+            Origin::Here => None,
+            Origin::Before => self.bucket.find_part(key, id, number, &content),
+        };
+        let was_there = found.is_some();
+        let sent = found.map_or_else(|| self.bucket.put_part(key, id, number, &content), Ok)?;
+        Ok(Receipt { extent, crc64: Some(crc64), tag: sent.tag(), was_there })
     }
 
     /// Lets the service copy a part itself.
     fn copy_part(&self, upload: &Upload, from: &ObjectAddress, extent: Extent) -> Result<Receipt> {
         let number = upload.part_number(extent.offset);
         let tag = self.bucket.copy_part(&self.new.key, &upload.id, number, from, extent)?;
-        Ok(Receipt { extent, crc64: None, tag })
+        Ok(Receipt { extent, crc64: None, tag, was_there: false })
     }
 
     /// Fills a block from a source. `None` where reading failed: then the caller reads, and sees why.
@@ -172,7 +199,10 @@ impl ObjectStaged {
                 .multipart_upload(parts)
                 .send()
         })?;
-        Ok(())
+        match upload.origin {
+            Origin::Here => Ok(()),
+            Origin::Before => self.bucket.renew_attributes(&self.new),
+        }
     }
 
     fn put_whole(&self) -> Result<()> {
@@ -187,16 +217,19 @@ impl ObjectStaged {
 
     fn abort(&self) -> Result<()> {
         let Way::Parts(upload) = &self.way else { return Ok(()) };
-        self.bucket.service.call(Op::Remove, |client| {
-            client
-                .abort_multipart_upload()
-                .bucket(&self.bucket.name)
-                .key(&self.new.key)
-                .upload_id(&upload.id)
-                .set_request_payer(self.bucket.payer())
-                .send()
-        })?;
-        Ok(())
+        self.bucket.give_up_upload(&self.new.key, &upload.id)
+    }
+}
+
+/// Begins an upload with the best check that the service knows.
+fn begin(bucket: &Bucket, new: &NewObject, part_bytes: u64) -> Result<Upload> {
+    loop {
+        let check = bucket.service.abilities.check();
+        match create(bucket, new, check) {
+            // Some services know no checksum at all.
+            Err(error) if is_refusal(error.cause) && bucket.service.abilities.lacks(check) => {}
+            id => return Ok(Upload { id: id?, part_bytes, check, origin: Origin::Here }),
+        }
     }
 }
 
@@ -328,9 +361,21 @@ mod tests {
 
     #[test]
     fn tickets_come_back_and_torn_ones_do_not() {
-        let upload = Upload { id: "a:b/c==".into(), part_bytes: 5 << 20, check: Check::Crc32c };
-        assert_eq!(Upload::of_ticket(&upload.ticket()), Some(upload));
-        for torn in [&b""[..], b"5", b"x:crc64:i", b"0:crc64:i", b"5:none", b"5:what:i", b"\xff"] {
+        for origin in [Origin::Here, Origin::Before] {
+            let (id, part_bytes) = ("a:b/c==".to_owned(), 5 << 20);
+            let upload = Upload { id, part_bytes, check: Check::Crc32c, origin };
+            assert_eq!(Upload::of_ticket(&upload.ticket()), Some(upload));
+        }
+        for torn in [
+            &b""[..],
+            b"5",
+            b"x:crc64:here:i",
+            b"0:crc64:here:i",
+            b"5:none",
+            b"5:what:here:i",
+            b"5:none:there:i",
+            b"\xff",
+        ] {
             assert_eq!(Upload::of_ticket(torn), None);
         }
     }

@@ -1,0 +1,175 @@
+//! Uploads that were begun and not completed: found again, to go on with them or to give them up.
+//!
+//! What was sent of them is not trusted by its number: a part counts only if its checksum is that of the
+//! bytes that would be sent.
+
+use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, EncodingType, MultipartUpload, Part};
+use serde::{Deserialize, Serialize};
+
+use super::abilities::Check;
+use super::fields::NewObject;
+use super::listing::decoded;
+use super::object::Bucket;
+use super::put::{Content, Sent};
+use crate::base::error::{Op, Result};
+use crate::base::limits::S3_PAGE_KEYS;
+
+/// An upload that was not completed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenUpload {
+    /// Key of the object that it was to become.
+    pub key: String,
+    /// The service's name for it.
+    pub id: String,
+    /// When it was begun, in seconds since 1970.
+    pub begun_seconds: i64,
+}
+
+/// Where the next page of uploads begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadMarker {
+    key: String,
+    id: String,
+}
+
+/// Uploads below a prefix, and where there are more of them.
+pub type UploadPage = (Vec<OpenUpload>, Option<UploadMarker>);
+
+impl Bucket {
+    /// A page of the uploads whose keys begin with `prefix`.
+    pub fn open_uploads(&self, prefix: &str, from: Option<&UploadMarker>) -> Result<UploadPage> {
+        let answer = self.list_uploads(prefix, from, S3_PAGE_KEYS)?;
+        let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
+        let text = |text: Option<&str>| decoded(text.unwrap_or_default(), is_encoded);
+        let uploads = answer.uploads().iter().map(|upload| OpenUpload {
+            key: text(upload.key()),
+            id: upload.upload_id().unwrap_or_default().to_owned(),
+            begun_seconds: begun_seconds(upload),
+        });
+        let is_truncated = answer.is_truncated().unwrap_or(false);
+        let next = is_truncated.then(|| UploadMarker {
+            key: text(answer.next_key_marker()),
+            id: answer.next_upload_id_marker().unwrap_or_default().to_owned(),
+        });
+        // A service that gives the same page for ever must not be asked for ever.
+        Ok((uploads.collect(), next.filter(|next| from != Some(next))))
+    }
+
+    fn list_uploads(
+        &self,
+        prefix: &str,
+        from: Option<&UploadMarker>,
+        uploads_max: i32,
+    ) -> Result<ListMultipartUploadsOutput> {
+        self.service.call(Op::List, |client| {
+            client
+                .list_multipart_uploads()
+                .bucket(&self.name)
+                .prefix(prefix)
+                .encoding_type(EncodingType::Url)
+                .set_key_marker(from.map(|from| from.key.clone()))
+                .set_upload_id_marker(from.map(|from| from.id.clone()))
+                .max_uploads(uploads_max)
+                .set_request_payer(self.payer())
+                .send()
+        })
+    }
+
+    /// The newest upload of that object which has parts of that size, and the check of its parts. Where
+    /// the service does not tell, there is none.
+    pub fn find_upload(&self, new: &NewObject, part_bytes: u64) -> Option<(String, Check)> {
+        // These belong to the upload, and it does not tell them.
+        let options = &self.service.settings.object;
+        if options.acl.is_some() || options.sse.is_some() || options.storage_class.is_some() {
+            return None;
+        }
+        if !self.service.abilities.tells_uploads() {
+            return None;
+        }
+        let Ok(answer) = self.list_uploads(&new.key, None, UPLOADS_OF_A_KEY_MAX) else {
+            self.service.abilities.hides_uploads();
+            return None;
+        };
+        let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
+        let is_ours =
+            |upload: &&MultipartUpload| decoded(upload.key().unwrap_or(""), is_encoded) == new.key;
+        let mut uploads: Vec<_> = answer.uploads().iter().filter(is_ours).collect();
+        uploads.sort_by_key(|upload| std::cmp::Reverse(begun_seconds(upload)));
+        uploads.into_iter().find_map(|upload| self.fitting(upload.upload_id()?, new, part_bytes))
+    }
+
+    fn fitting(&self, id: &str, new: &NewObject, part_bytes: u64) -> Option<(String, Check)> {
+        let answer = self.service.call(Op::List, |client| {
+            client
+                .list_parts()
+                .bucket(&self.name)
+                .key(&new.key)
+                .upload_id(id)
+                .max_parts(1)
+                .set_request_payer(self.payer())
+                .send()
+        });
+        let answer = answer.ok()?;
+        let first = answer.parts().first()?;
+        let offset = u64::try_from(first.part_number()?.checked_sub(1)?).ok()? * part_bytes;
+        let expected = part_bytes.min(new.size_bytes.checked_sub(offset)?);
+        let check = match (answer.checksum_algorithm(), answer.checksum_type()) {
+            (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject) | None) => {
+                Check::Crc64
+            }
+            (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::Composite) | None) => {
+                Check::Crc32c
+            }
+            (None, _) => Check::Md5,
+            _ => return None,
+        };
+        (u64::try_from(first.size()?) == Ok(expected)).then(|| (id.to_owned(), check))
+    }
+
+    /// The part of that number, if the service has it with exactly this content.
+    pub fn find_part(&self, key: &str, id: &str, number: i32, content: &Content) -> Option<Sent> {
+        let answer = self.service.call(Op::List, |client| {
+            client
+                .list_parts()
+                .bucket(&self.name)
+                .key(key)
+                .upload_id(id)
+                .part_number_marker((number - 1).to_string())
+                .max_parts(1)
+                .set_request_payer(self.payer())
+                .send()
+        });
+        let answer = answer.ok()?;
+        let is_it = |part: &&Part| part.part_number() == Some(number);
+        let part = answer.parts().iter().find(is_it)?;
+        let sizes = (u64::try_from(part.size()?).ok()?, content.bytes_count());
+        let sums = (part.checksum_crc64_nvme(), part.checksum_crc32_c(), part.e_tag()?);
+        (sizes.0 == sizes.1 && content.is_what(sums)).then(|| content.sent(part.e_tag()))
+    }
+
+    /// Gives an upload up, with all that was sent of it.
+    ///
+    /// # Errors
+    /// As the service says; one that is not there any more is vanished.
+    pub fn give_up_upload(&self, key: &str, id: &str) -> Result<()> {
+        self.service.call(Op::Remove, |client| {
+            client
+                .abort_multipart_upload()
+                .bucket(&self.name)
+                .key(key)
+                .upload_id(id)
+                .set_request_payer(self.payer())
+                .send()
+        })?;
+        Ok(())
+    }
+}
+
+/// Uploads of one key that are looked at, at most; keys that only begin like it count, too.
+const UPLOADS_OF_A_KEY_MAX: i32 = 100;
+
+fn begun_seconds(upload: &MultipartUpload) -> i64 {
+    upload.initiated().map_or(0, DateTime::secs)
+}

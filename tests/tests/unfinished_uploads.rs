@@ -1,0 +1,157 @@
+//! What a job that was killed leaves in S3, and what becomes of it: nothing under the final name; the next
+//! job goes on with it, or it is given up.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use suite_tests::job::{self, Ended, run};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+
+const PART_BYTES: u64 = 5 << 20;
+const PARTS: u64 = 8;
+
+fn started(quirks: &[Quirk]) -> ObjectServer {
+    let server = ObjectServer::start(Behaviour::with_quirks(quirks));
+    server.make_bucket("data");
+    server
+}
+
+fn of(mut command: Command, server: &ObjectServer, arguments: &[&str]) -> Command {
+    command.envs(server.environment()).args(arguments);
+    command
+}
+
+fn dcp(ranks: u32, server: &ObjectServer, arguments: &[&str]) -> Ended {
+    run(&mut of(job::tool(ranks, "dcp"), server, arguments))
+}
+
+/// Bytes that repeat nowhere.
+fn content(bytes: u64, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let words = std::iter::repeat_with(|| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 32) as u32
+    });
+    words.flat_map(u32::to_le_bytes).take(bytes as usize).collect()
+}
+
+fn source() -> (tempfile::TempDir, String, Vec<u8>) {
+    let work = tempfile::tempdir().unwrap();
+    let path = work.path().join("big");
+    let bytes = content(PARTS * PART_BYTES - 100, 7);
+    std::fs::write(&path, &bytes).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (work, path, bytes)
+}
+
+/// Begins to copy, and is killed when some parts are there.
+fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
+    server.behave(Behaviour { latency_ms: 50, ..Behaviour::default() });
+    let arguments =
+        ["-q", "--s3-part-size=5M", "--s3-concurrency=2", "--chunksize=5M", path, "s3://data/d/"];
+    let mut command = of(job::alone("dcp"), server, &arguments);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while server.counts().of(Operation::UploadPart) < 5 {
+        assert!(child.try_wait().unwrap().is_none(), "it was too fast to be killed");
+        assert!(began.elapsed() < Duration::from_mins(1), "no part was sent");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    server.behave(Behaviour::default());
+    assert_eq!(server.open_uploads("data"), 1);
+    assert!(server.get("data", "d/big").is_none(), "nothing has the final name yet");
+}
+
+#[track_caller]
+fn assert_stored(server: &ObjectServer, expected: &[u8], path: &str) {
+    let back = Path::new(path).with_file_name("back");
+    dcp(1, server, &["-q", "s3://data/d/big", back.to_str().unwrap()]).expect(0);
+    assert!(std::fs::read(&back).unwrap() == expected, "other bytes came back");
+    std::fs::remove_file(&back).unwrap();
+}
+
+#[test]
+fn parts_that_are_there_are_not_sent_again() {
+    for ranks in [1, 4] {
+        for quirks in [&[][..], &[Quirk::NoChecksums]] {
+            let server = started(quirks);
+            let (_work, path, bytes) = source();
+            kill_in_mid_upload(&server, &path);
+            server.behave(Behaviour::with_quirks(quirks));
+            server.reset_counts();
+            let arguments =
+                ["--json", "--s3-part-size=5M", "--chunksize=5M", &path, "s3://data/d/"];
+            let summary = dcp(ranks, &server, &arguments).expect(0).summary();
+            let counts = server.reset_counts();
+            let resumed = summary["totals"]["resumed_bytes"].as_u64().unwrap();
+            // One part was perhaps on its way when the kill came.
+            assert!(resumed >= 3 * PART_BYTES, "{summary}");
+            assert_eq!(counts.of(Operation::CreateMultipartUpload), 0);
+            assert_eq!(counts.of(Operation::UploadPart), PARTS - resumed.div_ceil(PART_BYTES));
+            assert_eq!(server.open_uploads("data"), 0);
+            assert_stored(&server, &bytes, &path);
+        }
+    }
+}
+
+#[test]
+fn parts_of_what_the_file_was_are_sent_again_and_its_new_time_is_kept() {
+    let server = started(&[]);
+    let (_work, path, mut bytes) = source();
+    kill_in_mid_upload(&server, &path);
+    bytes[1] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let time = std::time::UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(time).unwrap();
+    let arguments = ["--json", "-p", "--s3-part-size=5M", "--chunksize=5M", &path, "s3://data/d/"];
+    let summary = dcp(1, &server, &arguments).expect(0).summary();
+    assert!(summary["totals"]["resumed_bytes"].as_u64().unwrap() > 0, "{summary}");
+    assert_stored(&server, &bytes, &path);
+    let compared = run(&mut of(job::alone("dcmp"), &server, &["-q", &path, "s3://data/d/big"]));
+    compared.expect(0);
+}
+
+#[test]
+fn parts_of_another_size_begin_a_new_upload() {
+    let server = started(&[]);
+    let (_work, path, bytes) = source();
+    kill_in_mid_upload(&server, &path);
+    let arguments = ["-q", "--s3-part-size=8M", "--chunksize=8M", &path, "s3://data/d/"];
+    dcp(1, &server, &arguments).expect(0);
+    assert_stored(&server, &bytes, &path);
+    assert_eq!(server.open_uploads("data"), 1, "the old one waits to be given up");
+}
+
+#[test]
+fn leftovers_are_given_up_when_they_are_old_enough() {
+    let server = started(&[]);
+    let (_work, path, _) = source();
+    kill_in_mid_upload(&server, &path);
+    let young = dcp(1, &server, &["--clean", "s3://data"]).expect(0);
+    assert!(young.stdout.contains("left alone"), "{young:?}");
+    let elsewhere = ["--min-age=0s", "--clean", "s3://data/dd", "s3://data/d/bi"];
+    dcp(1, &server, &elsewhere).expect(0);
+    let dry = dcp(1, &server, &["-n", "--min-age=0s", "--clean", "s3://data/d"]).expect(0);
+    assert!(dry.stdout.contains("give-up-upload s3://data/d/big\n"), "{dry:?}");
+    assert_eq!(server.open_uploads("data"), 1, "none of these was to give it up");
+    let real = ["--json", "--min-age=0s", "--clean", "s3://data/d/"];
+    let summary = dcp(4, &server, &real).expect(0).summary();
+    assert_eq!(summary["totals"]["uploads"]["given_up"], 1);
+    assert_eq!(server.open_uploads("data"), 0);
+}
+
+#[test]
+fn only_places_in_s3_can_be_cleaned_of_uploads() {
+    let server = started(&[]);
+    let refused = dcp(1, &server, &["--clean", "/tmp"]).expect(2);
+    assert!(refused.stderr.contains("/tmp: --clean gives up uploads in S3"), "{refused:?}");
+    let missing = dcp(1, &server, &["--clean", "s3://none"]).expect(23);
+    assert!(missing.stderr.contains("\"s3://none\": there is no such bucket"), "{missing:?}");
+}
