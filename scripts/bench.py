@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Measures dwalk, dcp, dsync and dcmp side by side with find, cp, rsync and diff, and how latency is hidden.
+"""Measures dwalk, dcp, dsync and dcmp side by side with find, cp, rsync and diff, and how latency is hidden;
+and dcp with s5cmd, rclone and aws.
 
-    bench.py BIN-DIR MPIEXEC [FLAGS...]
+    [ONLY="objects latency"] bench.py BIN-DIR MPIEXEC [FLAGS...]
 
 Each pair runs in turn, A B A B ..., and the ratio of medians is printed: on a shared machine an
 absolute time proves little. Works in /dev/shm (about 10 GiB) and needs root for the FUSE mounts.
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import time
 
+import bench_objects
+
 BIN, MPIEXEC = sys.argv[1], sys.argv[2:]
 RUNS = int(os.environ.get("RUNS", "7"))
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -26,15 +29,16 @@ def tool(ranks, name, *arguments):
     return program if ranks == 1 else [*MPIEXEC, "-n", str(ranks), *program]
 
 
-def measure(command):
-    """Wall and CPU seconds of a command, with all processes it waited for."""
+def measure(command, env=None):
+    """Wall and CPU seconds and memory of a command, with all processes it waited for."""
     began = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
     _, status, usage = os.wait4(child.pid, 0)
     wall = time.monotonic() - began
     if status != 0:
         sys.exit(f"bench: {command} ended with status {status}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime}
+    cpu = usage.ru_utime + usage.ru_stime
+    return {"wall": wall, "cpu": cpu, "memory_bytes": usage.ru_maxrss * 1024}
 
 
 def pair(title, figure, ours, peer, before=lambda: None):
@@ -50,8 +54,8 @@ def pair(title, figure, ours, peer, before=lambda: None):
     print(f"| {title} | {figure} | {ours_s:.3f} s | {peer_s:.3f} s | {ours_s / peer_s:.2f} |", flush=True)
 
 
-def summary(command):
-    output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+def summary(command, env=None):
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=env).stdout
     return json.loads(output.splitlines()[-1])
 
 
@@ -195,12 +199,21 @@ def latency(work):
             print(f"| {what} | {shape} | {ended['elapsed_s']:.3f} s | {slots:.2f} ms |", flush=True)
 
 
+def objects(work):
+    clients = bench_objects.Clients(BIN, f"{ROOT}/target/venv/bin")
+    bench_objects.large(work, clients, BIN, RUNS, measure, remove)
+    bench_objects.small(work, clients, BIN, RUNS, measure, remove, small_files)
+    bench_objects.flat_listing(BIN, summary, tool)
+
+
 def main():
+    """Everything, or what ONLY names."""
+    parts = [cheap_per_entry, many_ranks, latency, memory, objects]
+    only = os.environ.get("ONLY", "").split()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as work:
-        cheap_per_entry(work)
-        many_ranks(work)
-        latency(work)
-        memory(work)
+        for part in parts:
+            if not only or part.__name__ in only:
+                part(work)
 
 
 main()

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Copies a real tree, the Rust toolchain's own, with 4 ranks and checks the copy with other tools and with dcmp.
+# Then into S3 and back, with a server that keeps it in memory (about 1.5 GB).
 #
 #   demo.sh BIN-DIR MPIEXEC [FLAGS…]
 set -eu
@@ -8,7 +9,8 @@ shift
 source=$(rustc --print sysroot)
 mkdir -p target
 work=$(mktemp -d "$PWD/target/demo.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+server=''
+trap 'rm -rf "$work"; [ -z "$server" ] || kill "$server" 2>/dev/null || true' EXIT
 
 echo "== what is there: $* -n 4 dwalk $source"
 "$@" -n 4 "$bin/dwalk" "$source"
@@ -29,4 +31,26 @@ echo "== and with our own eyes: $* -n 4 dcmp $source $work/copy"
 echo
 echo "== make it equal again: $* -n 4 dsync -D $source $work/copy"
 "$@" -n 4 "$bin/dsync" -D "$source" "$work/copy"
+
+echo
+echo "== an S3 server of the tests: $bin/object_server"
+mkfifo "$work/end"
+"$bin/object_server" --bucket demo --access-key demo --secret-key demo <"$work/end" >"$work/url" &
+server=$!
+exec 9>"$work/end"
+while [ ! -s "$work/url" ]; do sleep 0.05; done
+AWS_ENDPOINT_URL_S3=$(cat "$work/url")
+export AWS_ENDPOINT_URL_S3 AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo AWS_EC2_METADATA_DISABLED=true
+echo "== into a bucket: $* -n 4 dcp -p $source/ s3://demo/tree"
+"$@" -n 4 "$bin/dcp" -p --progress 1 "$source/" s3://demo/tree
+echo
+echo "== is all of it there? $* -n 4 dcmp $source s3://demo/tree"
+"$@" -n 4 "$bin/dcmp" "$source" s3://demo/tree
+echo
+echo "== and back: $* -n 4 dcp -p s3://demo/tree/ $work/back"
+"$@" -n 4 "$bin/dcp" -p --progress 1 s3://demo/tree/ "$work/back"
+echo
+echo "== is all of it back? $* -n 4 dcmp s3://demo/tree $work/back; diff -r $source $work/back"
+"$@" -n 4 "$bin/dcmp" s3://demo/tree "$work/back"
+diff -r --no-dereference "$source" "$work/back"
 echo "demo: $(find "$work/copy" | wc -l) entries are identical in content, mode, owner and times"
