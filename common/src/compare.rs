@@ -22,7 +22,6 @@ use crate::comm::Rank;
 use crate::lists::named::Named;
 use crate::lists::part::PartWriter;
 use crate::lists::shared_part::SharedPart;
-use crate::model::chunk::Extent;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
 use crate::model::entry::{Hint, Kind, Metadata};
@@ -36,7 +35,7 @@ use crate::walk::place::{Place, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use chunks::LargePair;
-use content::{is_same_extent, is_same_to_end};
+use content::{Way, is_same_whole};
 use options::CompareOptions;
 use root::CompareRoot;
 use verdict::CompareHand;
@@ -86,6 +85,13 @@ struct Pair {
     source: Metadata,
     target: Metadata,
     differing: Fields,
+    unknown: Fields,
+}
+
+impl Pair {
+    fn findings(&self) -> Findings {
+        Findings { unknown: self.unknown, ..Findings::both(self.differing) }
+    }
 }
 
 impl<'c> CompareJob<'c> {
@@ -167,6 +173,10 @@ impl<'c> CompareJob<'c> {
             let of_target = target.0.xattrs(target.1).at(Side::Target)?;
             let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref());
             pair.differing.insert(differing.intersection(self.compared));
+            if of_source.is_none() || of_target.is_none() {
+                let unknown = Fields::ACL.union(Fields::XATTR).intersection(self.compared);
+                pair.unknown.insert(unknown);
+            }
         }
         Ok(())
     }
@@ -178,7 +188,11 @@ impl<'c> CompareJob<'c> {
         if stands_for_content && differing.contains(Fields::MTIME) {
             differing.insert(Fields::CONTENT);
         }
-        Pair { source, target, differing }
+        let mut unknown = compare::unknown(&source, &target, self.compared);
+        if stands_for_content && unknown.contains(Fields::MTIME) {
+            unknown.insert(Fields::CONTENT);
+        }
+        Pair { source, target, differing, unknown }
     }
 
     /// An entry of a directory that both sides have, or whose counterpart is missing.
@@ -266,14 +280,13 @@ impl<'c> CompareJob<'c> {
         {
             moved_bytes = pair.source.size_bytes;
             if moved_bytes > self.options.chunk_bytes {
-                self.begin_large(entry, target_dir, pair, crew)?;
+                self.begin_large(entry, target_dir, pair, hand, crew)?;
                 return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
             }
             self.compare_whole(entry, target_dir, &mut pair, hand)?;
         }
         let both = (Some(&pair.source), Some(&pair.target));
-        let findings = Findings::both(pair.differing);
-        self.judge(entry.place, entry.name, both, findings, hand, crew);
+        self.judge(entry.place, entry.name, both, pair.findings(), hand, crew);
         Ok(Visited::Done { moved_bytes })
     }
 
@@ -285,17 +298,15 @@ impl<'c> CompareJob<'c> {
         hand: &mut CompareHand,
     ) -> Result<(), Trouble> {
         let files = self.open_pair(entry.place, entry.dir, target_dir, entry.name)?;
-        let whole = Extent { offset: 0, length: pair.source.size_bytes };
+        let size_bytes = pair.source.size_bytes;
         let (source, target) = (&*files.source, &*files.target);
-        // Files that claim to be empty, as in /proc, may not be.
-        let is_same = match whole.length {
-            0 => is_same_to_end(source, target, &mut hand.buffers)?,
-            _ => is_same_extent(source, target, whole, &mut hand.buffers)?,
-        };
-        if !is_same {
+        let way = Way::of(source, target, self.options.evidence);
+        if !is_same_whole(way, source, target, size_bytes, &mut hand.buffers)? {
             pair.differing.insert(Fields::CONTENT);
         }
-        hand.gathered.tally.compared.bytes += whole.length;
+        let volume = hand.gathered.tally.compared.by(way.check(source, target));
+        volume.files += 1;
+        volume.bytes += size_bytes;
         files.check(pair.source.version(), pair.target.version())
     }
 
@@ -331,11 +342,16 @@ impl<'c> CompareJob<'c> {
     ) -> Result<(), Trouble> {
         let opened = match place.trees() {
             Trees::SourceOnly => Err(Op::Open.errno(libc::ENOENT)),
-            _ => place.target_dir(&*self.root.target),
+            _ => self.open_counterpart(place),
         };
         let findings = match opened {
             Ok(target_dir) => {
                 return self.compare_directories(place, source, &*target_dir, hand, crew);
+            }
+            Err(error) if error.cause.is_vanished() && self.keeps_none(Side::Target) => {
+                hand.gathered.tally.compared.unkept_directories += 1;
+                place.set_trees(Trees::SourceOnly);
+                return Ok(());
             }
             Err(error) if error.cause.is_vanished() => Findings::only(Presence::OnlySource),
             Err(Error { cause: Cause::System(libc::ENOTDIR | libc::ELOOP), .. }) => {
@@ -346,6 +362,30 @@ impl<'c> CompareJob<'c> {
         place.set_trees(Trees::SourceOnly);
         self.judge(place, c"", (Some(source), None), findings, hand, crew);
         Ok(())
+    }
+
+    /// Opens the target's directory. Where keys are all there is every directory can be opened, also one
+    /// in which nothing is: it is looked for in the one above.
+    fn open_counterpart(&self, place: &Place) -> Result<Arc<dyn Dir>, Error> {
+        let target = &*self.root.target;
+        if let Some((parent, name)) = place.path().split_last()
+            && target.holds_objects()
+        {
+            let above = place.target_parent(target, &parent)?;
+            if above.peek(&name, Hint::Unknown)?.kind != Kind::Directory {
+                return Err(Op::Open.errno(libc::ENOTDIR));
+            }
+        }
+        place.target_dir(target)
+    }
+
+    /// That side keeps no directories but the other one does: it is no difference that one is missing.
+    fn keeps_none(&self, side: Side) -> bool {
+        let (here, there) = match side {
+            Side::Source => (&self.root.source, &self.root.target),
+            Side::Target => (&self.root.target, &self.root.source),
+        };
+        here.holds_objects() && !there.holds_objects()
     }
 
     fn compare_directories(
@@ -361,7 +401,7 @@ impl<'c> CompareJob<'c> {
         let source_dir = place.source_dir(&*self.root.source).at(Side::Source)?;
         self.compare_xattrs(&mut pair, (&*source_dir, None), (target_dir, None))?;
         let both = (Some(source), Some(&target));
-        self.judge(place, c"", both, Findings::both(pair.differing), hand, crew);
+        self.judge(place, c"", both, pair.findings(), hand, crew);
         Ok(())
     }
 }
@@ -447,6 +487,10 @@ impl Visitor for CompareJob<'_> {
             Trees::Both | Trees::SourceOnly => {
                 hand.gathered.tally.meet(metadata);
                 self.enter_source(place, metadata, hand, crew)
+            }
+            Trees::TargetOnly if self.keeps_none(Side::Source) => {
+                hand.gathered.tally.compared.unkept_directories += 1;
+                Ok(())
             }
             Trees::TargetOnly => {
                 let findings = Findings::only(Presence::OnlyTarget);

@@ -42,6 +42,12 @@ pub trait Store: Send + Sync {
     fn has_spare_handles(&self) -> bool {
         true
     }
+
+    /// What is kept are objects under keys: directories are only what keys have in common, without
+    /// attributes, and no empty ones.
+    fn holds_objects(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
@@ -59,6 +65,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn has_spare_handles(&self) -> bool {
         (**self).has_spare_handles()
+    }
+
+    fn holds_objects(&self) -> bool {
+        (**self).holds_objects()
     }
 }
 

@@ -10,9 +10,10 @@ use super::{CopyHand, CopyJob, CopyTask, Large};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
-use crate::compare::content::is_same_extent;
-use crate::model::chunk::{ChunkRun, Extent};
+use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
+use crate::model::chunk::ChunkRun;
 use crate::model::entry::{Hint, Kept, Kind, Version};
+use crate::model::tally::Check;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -82,9 +83,17 @@ impl CopyJob<'_> {
                 receipt = left;
                 Outcome::Done
             }),
-            ChunkWork::Compare { .. } if self.large.is_decided(&task) => Ok(Outcome::Done),
+            ChunkWork::Compare { .. } | ChunkWork::Sum { .. } if self.large.is_decided(&task) => {
+                Ok(Outcome::Done)
+            }
             ChunkWork::Compare { source, target } => {
                 self.compare_chunk(&task, [*source, *target], hand)
+            }
+            ChunkWork::Sum { side, version } => {
+                self.sum_chunk(&task, *side, *version, hand).map(|left| {
+                    receipt = left;
+                    if receipt.is_some() { Outcome::Done } else { Outcome::Differs }
+                })
             }
         };
         if outcome != Ok(Outcome::Done) {
@@ -146,7 +155,9 @@ impl CopyJob<'_> {
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
             }
-            Large::Comparison { place, name, sides } => {
+            Large::Comparison { place, name, sides, way } => {
+                let size_bytes = sides.source.size_bytes;
+                let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
                 let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
                 if let Err(trouble) = ended {
                     self.fail_large(&place, &name, trouble, hand, crew);
@@ -168,14 +179,44 @@ impl CopyJob<'_> {
         let extent = task.extent();
         let from_source = open_version(&*source_dir, &task.name, source, extent);
         let from_target = open_version(&*target_dir, &task.name, target, extent);
-        hand.gathered.tally.compared.bytes += extent.length;
-        let buffers = hand.buffers(self.options.buffer_bytes);
         let is_same = match (from_source.at(Side::Source), from_target.at(Side::Target)) {
             // What changes meanwhile is copied, with a check of its own.
             (Err(trouble), _) | (_, Err(trouble)) if trouble.error.cause == Cause::Changed => false,
-            (source, target) => is_same_extent(&*source?, &*target?, extent, buffers)?,
+            (source, target) => {
+                let (source, target) = (source?, target?);
+                let check = Way::Bytes.check(&*source, &*target);
+                hand.gathered.tally.compared.by(check).bytes += extent.length;
+                let buffers = hand.buffers(self.options.buffer_bytes);
+                is_same_extent(&*source, &*target, extent, buffers)?
+            }
         };
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
+    }
+
+    /// A chunk of the side whose checksum nobody keeps. `None` for one that has changed: it is copied,
+    /// with a check of its own.
+    fn sum_chunk(
+        &self,
+        task: &ChunkTask,
+        side: Side,
+        version: Version,
+        hand: &mut CopyHand,
+    ) -> Result<Option<Receipt>, Trouble> {
+        let dir = match side {
+            Side::Source => task.place.source_dir(&*self.root(&task.place).source),
+            Side::Target => task.place.target_dir(self.target(&task.place)),
+        };
+        let extent = task.extent();
+        let buffers = hand.buffers(self.options.buffer_bytes);
+        let opened = open_version(&*dir.at(side)?, &task.name, version, extent);
+        let summed = opened.and_then(|file| Ok((sum_extent(&*file, extent, buffers)?, file)));
+        let (crc64, file) = match summed {
+            Err(error) if error.cause == Cause::Changed => return Ok(None),
+            summed => summed.at(side)?,
+        };
+        let check = if file.address().is_some() { Check::Downloaded } else { Check::Summed };
+        hand.gathered.tally.compared.by(check).bytes += extent.length;
+        Ok(Some(Receipt { extent, crc64: Some(crc64), tag: String::new() }))
     }
 
     /// All chunks were compared: the file is copied, given attributes, or left alone.
@@ -249,20 +290,5 @@ impl LargeCopy {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         check_sum(&*self.source, metadata.size_bytes, receipts)
-    }
-}
-
-/// A file of which even the attributes are still what they were.
-fn open_version(
-    dir: &dyn Dir,
-    name: &Name,
-    version: Version,
-    extent: Extent,
-) -> crate::base::error::Result<Box<dyn SourceFile>> {
-    let file = dir.open_extent(name, &version.identity, extent)?;
-    if file.metadata()?.version() == version {
-        Ok(file)
-    } else {
-        Err(Op::Compare.failed(Cause::Changed))
     }
 }

@@ -222,7 +222,7 @@ impl Dir for ObjectDir {
         let object = self.new_object(key, what, link.mtime, &link.attributes);
         self.forget();
         self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
-        Ok(Kept::ALL)
+        Ok(object.kept)
     }
 
     /// There is nothing that could have them.
@@ -243,7 +243,7 @@ impl Dir for ObjectDir {
         let file = ObjectFile::new(self.bucket.clone(), key.clone(), head, size_bytes);
         let from = file.address().ok_or(Op::SetMode.errno(libc::EINVAL))?;
         let object = self.new_object(key, (kind, size_bytes), Some(mtime), attributes);
-        self.bucket.copy_whole(&object, &from).map(|()| Kept::ALL)
+        self.bucket.copy_whole(&object, &from).map(|()| object.kept)
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {

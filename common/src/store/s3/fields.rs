@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::object::Bucket;
 use crate::model::content_type;
-use crate::model::entry::{Attributes, Kind, Owner, Time, Times};
-use crate::model::object_metadata::{Facts, Scope, fit, write};
+use crate::model::entry::{Attributes, Kept, Kind, Owner, Time, Times};
+use crate::model::object_metadata::{Facts, Schema, Scope, fit, write};
 
 /// An object to be made.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub(super) struct NewObject {
     pub size_bytes: u64,
     pub user: HashMap<String, String>,
     pub content_type: &'static str,
+    /// Which of the attributes that it was to have it has.
+    pub kept: Kept,
 }
 
 impl NewObject {
@@ -31,8 +33,15 @@ impl NewObject {
             _ => content_type::UNKNOWN,
         };
         let (facts, scope) = facts(kind, mtime, attributes);
-        let fitted = fit(write(bucket.service.settings.metadata, &facts, scope));
-        Self { size_bytes, user: fitted.kept.into_iter().collect(), content_type, key }
+        let schema = bucket.service.settings.metadata;
+        let fitted = fit(write(schema, &facts, scope));
+        let is_asked = scope == Scope::Attributes;
+        let kept = Kept {
+            xattrs_lost: attributes.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty()),
+            attributes_lost: is_asked && schema == Schema::None || !fitted.dropped.is_empty(),
+            ..Kept::ALL
+        };
+        Self { size_bytes, user: fitted.kept.into_iter().collect(), content_type, key, kept }
     }
 }
 

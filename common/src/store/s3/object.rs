@@ -106,7 +106,7 @@ impl Bucket {
             links: 1,
             device: self.device(),
             inode: hash(&(key, etag)),
-            known: [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT, Fields::LINK]
+            known: [Fields::TYPE, Fields::SIZE, Fields::CONTENT, Fields::LINK]
                 .into_iter()
                 .collect(),
         }
@@ -166,6 +166,8 @@ fn with_stored(plain: Metadata, stored: &StoredAttributes) -> Metadata {
     note(stored.uid.is_some(), Fields::UID);
     note(stored.gid.is_some(), Fields::GID);
     note(stored.atime.is_some(), Fields::ATIME);
+    // When an object was stored is no earlier than the last change of its content, but seldom the same.
+    note(stored.mtime.is_some(), Fields::MTIME);
     // Only a file's content and a link's target are kept: all else would be an empty object.
     let kind = stored.kind.filter(|kind| *kind == Kind::Symlink).unwrap_or(plain.kind);
     Metadata {
@@ -175,8 +177,6 @@ fn with_stored(plain: Metadata, stored: &StoredAttributes) -> Metadata {
         gid: stored.gid.unwrap_or(plain.gid),
         atime: stored.atime.or(stored.mtime).unwrap_or(plain.atime),
         mtime: stored.mtime.unwrap_or(plain.mtime),
-        // Whoever stored the time of change did so with all its digits.
-        ctime: stored.mtime.unwrap_or(plain.ctime),
         known,
         ..plain
     }

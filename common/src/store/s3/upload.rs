@@ -314,7 +314,7 @@ impl StagedFile for ObjectStaged {
                 }
             }
         }
-        Ok(Kept::ALL)
+        Ok(self.new.kept)
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {
