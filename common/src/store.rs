@@ -23,6 +23,8 @@ use crate::base::path::{Name, RelPath};
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use crate::model::object_headers::ObjectHeaders;
+use crate::model::object_metadata::LinkForm;
 
 /// A tree below a root.
 pub trait Store: Send + Sync {
@@ -129,6 +131,11 @@ pub trait Dir: Send + Sync {
     /// Where a symbolic link points, byte for byte.
     fn read_link(&self, name: &Name) -> Result<Vec<u8>>;
 
+    /// Opens the object that a symbolic link is, where it is one, and says in which form.
+    fn open_link(&self, _name: &Name) -> Result<Option<(Box<dyn SourceFile>, LinkForm)>> {
+        Ok(None)
+    }
+
     /// The extended attributes that copies keep, of an entry or (without a name) of the directory
     /// itself; `None` where the store keeps none.
     fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>>;
@@ -204,6 +211,8 @@ pub struct NewFile<'n> {
     pub chunk_bytes: Option<u64>,
     /// Attributes it will get: some stores want them first.
     pub attributes: &'n Attributes,
+    /// What the source's service keeps with it, for a store that can keep that, too.
+    pub headers: Option<&'n ObjectHeaders>,
 }
 
 /// What a writer leaves to whoever completes the file.
@@ -289,6 +298,11 @@ pub trait SourceFile: Send + Sync {
 
     /// Checksum of the whole content, where the store keeps it.
     fn crc64(&self) -> Option<Crc64> {
+        None
+    }
+
+    /// What a service keeps with the object, where it is one.
+    fn headers(&self) -> Option<&ObjectHeaders> {
         None
     }
 

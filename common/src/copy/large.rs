@@ -47,6 +47,7 @@ impl CopyJob<'_> {
             mtime: metadata.last_change(),
             chunk_bytes: Some(chunk_bytes),
             attributes: &copy.attributes,
+            headers: source.headers(),
         });
         let staged = staged.at(Side::Target)?;
         let ticket = staged.ticket();

@@ -99,6 +99,7 @@ impl CopyJob<'_> {
             mtime: metadata.last_change(),
             chunk_bytes: None,
             attributes: &copy.attributes,
+            headers: copy.source.headers(),
         });
         let staged = staged.at(Side::Target)?;
         let size_bytes = match copy.fill(&*staged, metadata, &mut hand.buffer) {

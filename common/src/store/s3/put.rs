@@ -8,13 +8,13 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::abilities::Check;
-use super::fields::NewObject;
+use super::fields::{NewObject, with_headers};
 use super::object::Bucket;
 use super::upload::is_refusal;
 use crate::base::crc64::{Crc64, crc32c, crc32c_to_base64};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::model::chunk::Extent;
-use crate::store::ObjectAddress;
+use crate::store::{ObjectAddress, Receipt};
 
 /// Content with the check that goes with it.
 pub(super) struct Content {
@@ -106,12 +106,9 @@ impl Bucket {
     fn put_once(&self, new: &NewObject, content: &Content) -> Result<bool> {
         let options = &self.service.settings.object;
         let answer = self.service.call(Op::Write, |client| {
-            let request = client
-                .put_object()
+            let request = with_headers!(client.put_object(), new)
                 .bucket(&self.name)
                 .key(&new.key)
-                .set_metadata(Some(new.user.clone()))
-                .content_type(new.content_type)
                 .set_checksum_crc64_nvme(content.crc64.clone())
                 .set_checksum_crc32_c(content.crc32c.clone())
                 .set_content_md5(content.md5.clone())
@@ -175,15 +172,12 @@ impl Bucket {
     pub fn copy_whole(&self, new: &NewObject, from: &ObjectAddress) -> Result<()> {
         let options = &self.service.settings.object;
         self.service.call(Op::Copy, |client| {
-            client
-                .copy_object()
+            with_headers!(client.copy_object(), new)
                 .bucket(&self.name)
                 .key(&new.key)
                 .copy_source(copy_source(from))
                 .copy_source_if_match(&from.etag)
                 .metadata_directive(MetadataDirective::Replace)
-                .set_metadata(Some(new.user.clone()))
-                .content_type(new.content_type)
                 .set_acl(options.acl.as_deref().map(Into::into))
                 .set_storage_class(options.storage_class.as_deref().map(Into::into))
                 .set_server_side_encryption(options.sse.as_deref().map(Into::into))
@@ -196,7 +190,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Lets the service copy a part; its tag.
+    /// Lets the service copy a part.
     pub fn copy_part(
         &self,
         key: &str,
@@ -204,7 +198,7 @@ impl Bucket {
         number: i32,
         from: &ObjectAddress,
         extent: Extent,
-    ) -> Result<String> {
+    ) -> Result<Receipt> {
         let answer = self.service.call(Op::Copy, |client| {
             client
                 .upload_part_copy()
@@ -224,8 +218,11 @@ impl Bucket {
                 .mutate_request(without_body)
                 .send()
         })?;
-        let etag = answer.copy_part_result().and_then(|result| result.e_tag());
-        etag.map(str::to_owned).ok_or(Error { op: Op::Copy, cause: Cause::Incomplete })
+        let result = answer.copy_part_result();
+        let tag = result.and_then(|result| result.e_tag()).map(str::to_owned);
+        let tag = tag.ok_or(Error { op: Op::Copy, cause: Cause::Incomplete })?;
+        let crc64 = result.and_then(|result| result.checksum_crc64_nvme());
+        Ok(Receipt { extent, crc64: crc64.and_then(Crc64::from_base64), tag })
     }
 }
 

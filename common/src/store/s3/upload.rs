@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 
 use super::abilities::Check;
 use super::blocks::Block;
-use super::fields::NewObject;
+use super::fields::{NewObject, with_headers};
 use super::object::Bucket;
 use super::put::{Content, Sent};
 use crate::base::crc64::Crc64;
@@ -17,6 +17,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::BUFFER_BYTES;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Kept};
+use crate::model::parts::Parts;
 use crate::store::{ObjectAddress, Receipt, SourceFile, StagedFile};
 
 /// An object on its way, or one part of it.
@@ -98,6 +99,20 @@ impl ObjectStaged {
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
 
+    /// Lets the service copy all of an object, in as few parts as it takes, one after the other.
+    pub fn copy_all(self, from: &ObjectAddress) -> Result<()> {
+        let Way::Parts(upload) = &self.way else { return self.bucket.copy_whole(&self.new, from) };
+        let parts = Parts { size_bytes: self.new.size_bytes, part_bytes: upload.part_bytes };
+        let copied =
+            (0..parts.count()).map(|index| self.copy_part(upload, from, parts.extent(index)));
+        let completed = copied.collect::<Result<_>>().and_then(|all| self.complete(upload, all));
+        if completed.is_err() {
+            // The first error is the one to report.
+            let _ = self.abort();
+        }
+        completed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,8 +137,7 @@ impl ObjectStaged {
     /// Lets the service copy a part itself.
     fn copy_part(&self, upload: &Upload, from: &ObjectAddress, extent: Extent) -> Result<Receipt> {
         let number = upload.part_number(extent.offset);
-        let tag = self.bucket.copy_part(&self.new.key, &upload.id, number, from, extent)?;
-        Ok(Receipt { extent, crc64: None, tag })
+        self.bucket.copy_part(&self.new.key, &upload.id, number, from, extent)
     }
 
     /// Fills a block from a source. `None` where reading failed: then the caller reads, and sees why.
@@ -209,12 +223,9 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<String> {
     };
     let options = &bucket.service.settings.object;
     let answer = bucket.service.call(Op::Create, |client| {
-        client
-            .create_multipart_upload()
+        with_headers!(client.create_multipart_upload(), new)
             .bucket(&bucket.name)
             .key(&new.key)
-            .set_metadata(Some(new.user.clone()))
-            .content_type(new.content_type)
             .set_checksum_algorithm(algorithm)
             .set_checksum_type(kind)
             .set_acl(options.acl.as_deref().map(Into::into))
