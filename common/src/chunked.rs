@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::Trouble;
+use crate::base::error::{Side, Trouble};
 use crate::comm::Rank;
 use crate::model::chunk::{ChunkRun, Extent};
 use crate::model::entry::{Identity, Version};
@@ -54,6 +54,13 @@ pub enum ChunkWork {
         source: Version,
         /// The target must still be this.
         target: Version,
+    },
+    /// Sum it up on one side: of the other one the whole's checksum is known.
+    Sum {
+        /// The side to be read.
+        side: Side,
+        /// The file there must still be this.
+        version: Version,
     },
 }
 

@@ -7,6 +7,7 @@
 
 mod chunks;
 pub(crate) mod content;
+mod directories;
 pub mod options;
 pub mod root;
 mod verdict;
@@ -15,14 +16,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
+use crate::base::error::{At, Failure, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::lists::named::Named;
 use crate::lists::part::PartWriter;
 use crate::lists::shared_part::SharedPart;
-use crate::model::chunk::Extent;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
 use crate::model::entry::{Hint, Kind, Metadata};
@@ -36,7 +36,7 @@ use crate::walk::place::{Place, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use chunks::LargePair;
-use content::{is_same_extent, is_same_to_end};
+use content::{Way, is_same_whole};
 use options::CompareOptions;
 use root::CompareRoot;
 use verdict::CompareHand;
@@ -86,6 +86,13 @@ struct Pair {
     source: Metadata,
     target: Metadata,
     differing: Fields,
+    unknown: Fields,
+}
+
+impl Pair {
+    fn findings(&self) -> Findings {
+        Findings { unknown: self.unknown, ..Findings::both(self.differing) }
+    }
 }
 
 impl<'c> CompareJob<'c> {
@@ -167,6 +174,10 @@ impl<'c> CompareJob<'c> {
             let of_target = target.0.xattrs(target.1).at(Side::Target)?;
             let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref());
             pair.differing.insert(differing.intersection(self.compared));
+            if of_source.is_none() || of_target.is_none() {
+                let unknown = Fields::ACL.union(Fields::XATTR).intersection(self.compared);
+                pair.unknown.insert(unknown);
+            }
         }
         Ok(())
     }
@@ -178,7 +189,11 @@ impl<'c> CompareJob<'c> {
         if stands_for_content && differing.contains(Fields::MTIME) {
             differing.insert(Fields::CONTENT);
         }
-        Pair { source, target, differing }
+        let mut unknown = compare::unknown(&source, &target, self.compared);
+        if stands_for_content && unknown.contains(Fields::MTIME) {
+            unknown.insert(Fields::CONTENT);
+        }
+        Pair { source, target, differing, unknown }
     }
 
     /// An entry of a directory that both sides have, or whose counterpart is missing.
@@ -266,14 +281,13 @@ impl<'c> CompareJob<'c> {
         {
             moved_bytes = pair.source.size_bytes;
             if moved_bytes > self.options.chunk_bytes {
-                self.begin_large(entry, target_dir, pair, crew)?;
+                self.begin_large(entry, target_dir, pair, hand, crew)?;
                 return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
             }
             self.compare_whole(entry, target_dir, &mut pair, hand)?;
         }
         let both = (Some(&pair.source), Some(&pair.target));
-        let findings = Findings::both(pair.differing);
-        self.judge(entry.place, entry.name, both, findings, hand, crew);
+        self.judge(entry.place, entry.name, both, pair.findings(), hand, crew);
         Ok(Visited::Done { moved_bytes })
     }
 
@@ -285,17 +299,15 @@ impl<'c> CompareJob<'c> {
         hand: &mut CompareHand,
     ) -> Result<(), Trouble> {
         let files = self.open_pair(entry.place, entry.dir, target_dir, entry.name)?;
-        let whole = Extent { offset: 0, length: pair.source.size_bytes };
+        let size_bytes = pair.source.size_bytes;
         let (source, target) = (&*files.source, &*files.target);
-        // Files that claim to be empty, as in /proc, may not be.
-        let is_same = match whole.length {
-            0 => is_same_to_end(source, target, &mut hand.buffers)?,
-            _ => is_same_extent(source, target, whole, &mut hand.buffers)?,
-        };
-        if !is_same {
+        let way = Way::of(source, target, self.options.evidence);
+        if !is_same_whole(way, source, target, size_bytes, &mut hand.buffers)? {
             pair.differing.insert(Fields::CONTENT);
         }
-        hand.gathered.tally.compared.bytes += whole.length;
+        let volume = hand.gathered.tally.compared.by(way.check(source, target));
+        volume.files += 1;
+        volume.bytes += size_bytes;
         files.check(pair.source.version(), pair.target.version())
     }
 
@@ -318,51 +330,6 @@ impl<'c> CompareJob<'c> {
             self.judge(entry.place, entry.name, (None, Some(&target)), findings, hand, crew);
         }
         Ok(Visited::NOTHING_MOVED)
-    }
-
-    /// Both sides of a directory that the source has; a counterpart that is missing, or no directory,
-    /// leaves what is below it to the source alone.
-    fn enter_source(
-        &self,
-        place: &Place,
-        source: &Metadata,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<(), Trouble> {
-        let opened = match place.trees() {
-            Trees::SourceOnly => Err(Op::Open.errno(libc::ENOENT)),
-            _ => place.target_dir(&*self.root.target),
-        };
-        let findings = match opened {
-            Ok(target_dir) => {
-                return self.compare_directories(place, source, &*target_dir, hand, crew);
-            }
-            Err(error) if error.cause.is_vanished() => Findings::only(Presence::OnlySource),
-            Err(Error { cause: Cause::System(libc::ENOTDIR | libc::ELOOP), .. }) => {
-                Findings::both(Fields::TYPE)
-            }
-            Err(error) => return Err(error).at(Side::Target),
-        };
-        place.set_trees(Trees::SourceOnly);
-        self.judge(place, c"", (Some(source), None), findings, hand, crew);
-        Ok(())
-    }
-
-    fn compare_directories(
-        &self,
-        place: &Place,
-        source: &Metadata,
-        target_dir: &dyn Dir,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<(), Trouble> {
-        let target = target_dir.metadata().at(Side::Target)?;
-        let mut pair = self.pair(*source, target);
-        let source_dir = place.source_dir(&*self.root.source).at(Side::Source)?;
-        self.compare_xattrs(&mut pair, (&*source_dir, None), (target_dir, None))?;
-        let both = (Some(source), Some(&target));
-        self.judge(place, c"", both, Findings::both(pair.differing), hand, crew);
-        Ok(())
     }
 }
 
@@ -447,6 +414,10 @@ impl Visitor for CompareJob<'_> {
             Trees::Both | Trees::SourceOnly => {
                 hand.gathered.tally.meet(metadata);
                 self.enter_source(place, metadata, hand, crew)
+            }
+            Trees::TargetOnly if self.keeps_none(Side::Source) => {
+                hand.gathered.tally.compared.unkept_directories += 1;
+                Ok(())
             }
             Trees::TargetOnly => {
                 let findings = Findings::only(Presence::OnlyTarget);

@@ -30,7 +30,7 @@ use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
-use crate::compare::content::Buffers;
+use crate::compare::content::{Buffers, Way};
 use crate::lists::named::Named;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
@@ -108,7 +108,7 @@ enum Large {
     /// It is being copied.
     Copy(LargeCopy),
     /// It is being compared with the target's, to know whether it must be copied.
-    Comparison { place: Arc<Place>, name: CString, sides: Sides },
+    Comparison { place: Arc<Place>, name: CString, sides: Sides, way: Way },
 }
 
 /// What a rank's part of the copy leaves for the time after it.
@@ -291,7 +291,11 @@ impl<'c> CopyJob<'c> {
     /// Before anything changes in a directory that was there: it is made writable, and its attributes
     /// are to be set again at the end.
     fn before_change(&self, place: &Place) -> Result<(), Trouble> {
-        if self.options.sync.is_none() || self.options.dry_run || place.is_fresh() {
+        if self.options.sync.is_none()
+            || self.options.dry_run
+            || place.is_fresh()
+            || self.target(place).holds_objects()
+        {
             return Ok(());
         }
         place.prepare(|| {

@@ -15,6 +15,7 @@ pub mod line;
 pub mod location;
 pub mod names;
 pub mod notice;
+pub mod object_headers;
 pub mod object_key;
 pub mod object_metadata;
 pub mod parts;

@@ -23,6 +23,8 @@ use crate::base::path::{Name, RelPath};
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use crate::model::object_headers::ObjectHeaders;
+use crate::model::object_metadata::LinkForm;
 
 /// A tree below a root.
 pub trait Store: Send + Sync {
@@ -42,6 +44,12 @@ pub trait Store: Send + Sync {
     fn has_spare_handles(&self) -> bool {
         true
     }
+
+    /// What is kept are objects under keys: directories are only what keys have in common, without
+    /// attributes, and no empty ones.
+    fn holds_objects(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
@@ -59,6 +67,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn has_spare_handles(&self) -> bool {
         (**self).has_spare_handles()
+    }
+
+    fn holds_objects(&self) -> bool {
+        (**self).holds_objects()
     }
 }
 
@@ -118,6 +130,11 @@ pub trait Dir: Send + Sync {
 
     /// Where a symbolic link points, byte for byte.
     fn read_link(&self, name: &Name) -> Result<Vec<u8>>;
+
+    /// Opens the object that a symbolic link is, where it is one, and says in which form.
+    fn open_link(&self, _name: &Name) -> Result<Option<(Box<dyn SourceFile>, LinkForm)>> {
+        Ok(None)
+    }
 
     /// The extended attributes that copies keep, of an entry or (without a name) of the directory
     /// itself; `None` where the store keeps none.
@@ -194,6 +211,8 @@ pub struct NewFile<'n> {
     pub chunk_bytes: Option<u64>,
     /// Attributes it will get: some stores want them first.
     pub attributes: &'n Attributes,
+    /// What the source's service keeps with it, for a store that can keep that, too.
+    pub headers: Option<&'n ObjectHeaders>,
 }
 
 /// What a writer leaves to whoever completes the file.
@@ -210,6 +229,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// For bytes of which nothing but their checksum is known.
+    pub fn of_bytes(extent: Extent, crc64: Crc64) -> Self {
+        Self { extent, crc64: Some(crc64), tag: String::new(), was_there: false }
+    }
+
     /// Checksum of a whole file, if the receipts cover it and each has one.
     pub fn crc64_of(receipts: &[Self], size_bytes: u64) -> Option<Crc64> {
         let mut in_order: Vec<&Self> = receipts.iter().collect();
@@ -281,6 +305,11 @@ pub trait SourceFile: Send + Sync {
 
     /// Checksum of the whole content, where the store keeps it.
     fn crc64(&self) -> Option<Crc64> {
+        None
+    }
+
+    /// What a service keeps with the object, where it is one.
+    fn headers(&self) -> Option<&ObjectHeaders> {
         None
     }
 

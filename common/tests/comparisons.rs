@@ -10,7 +10,7 @@ use std::sync::{Arc, Once};
 use common::base::error::{Cause, Failure, Side};
 use common::comm::mailbox::Mailbox;
 use common::comm::{Comm, Rank, threads};
-use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions};
+use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::compare::root::CompareRoot;
 use common::compare::{self, CompareJob};
 use common::model::notice::Notice;
@@ -65,6 +65,7 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
     let options = CompareOptions {
         counted: COUNTED_BY_DEFAULT.into_iter().collect(),
         lite: false,
+        evidence: Evidence::Checksums,
         bypass_cache: false,
         chunk_bytes: 100,
         buffer_bytes: 64,

@@ -15,7 +15,7 @@ use common::base::exit::Exit;
 use common::base::path::escaped;
 use common::comm::mailbox::Mailbox;
 use common::comm::threads;
-use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions};
+use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
 use common::model::filter::Rule;
@@ -120,6 +120,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
         options: CompareOptions {
             counted: COUNTED_BY_DEFAULT.into_iter().collect(),
             lite: false,
+            evidence: Evidence::Checksums,
             bypass_cache: false,
             chunk_bytes: 100,
             buffer_bytes: 64,
@@ -273,6 +274,7 @@ fn differing(a: &Entry, b: &Entry) -> Vec<&'static str> {
 fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
     SyncOptions {
         judge: [Judge::SizeAndTime, Judge::SizeOnly, Judge::Content][random.usize(0..3)],
+        evidence: Evidence::Checksums,
         update: false,
         ignore_existing: false,
         existing: false,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions};
+use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::model::difference::Fields;
 use common::model::expression::{Expression, parse_output};
 use common::model::line::LineFormat;
@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 /// Compare two directory trees, or two files, in parallel over all ranks of an MPI job.
 ///
 /// Every entry is compared by type, size, owner, group, permissions, time of change, extended
-/// attributes and access control lists, target of a symbolic link, and content, byte by byte.
-/// What could not be read, or changed meanwhile, is an error and never counts as the same.
+/// attributes and access control lists, target of a symbolic link, and content: byte by byte, or for
+/// objects in S3 by the checksum that the service keeps. What a place cannot keep is not compared, and
+/// the summary says so. What could not be read, or changed meanwhile, is an error and never counts as the same.
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(name = "dcmp", after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
@@ -46,6 +47,12 @@ pub struct Args {
     /// Fields in which a difference counts besides: atime, ctime
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
     also: Vec<String>,
+
+    /// Compare objects byte by byte, too: download them even where the service keeps a checksum
+    ///
+    /// Otherwise the CRC-64/NVME that a service keeps of a whole object stands for its content.
+    #[arg(long, conflicts_with = "lite")]
+    download: bool,
 
     /// Read the storage, not memory: drop what is cached of a file before it is read
     #[arg(long)]
@@ -80,6 +87,7 @@ Examples:
   mpiexec -n 64 dcmp /lustre/project /daos/project      after dcp -p: is all of it there?
   dcmp --ignore uid,gid,mtime,perm src dst              after dcp without -p
   dcmp -o EXIST=ONLY_SRC:missing.txt src dst            list what is not there
+  mpiexec -n 64 dcmp /lustre/project s3://bucket/project   nothing is downloaded
 
 Every option can be given by the environment: DCMP_LITE=true.
 Exit codes: 0 identical, 1 different, 2 usage, 3 source or target unusable, 23 some entries could
@@ -119,6 +127,7 @@ impl Args {
             options: CompareOptions {
                 counted: self.counted(),
                 lite: self.lite,
+                evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
                 bypass_cache: self.direct,
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),

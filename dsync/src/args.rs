@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
+use common::compare::options::Evidence;
 use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
 use common::model::line::LineFormat;
 use common::run::sync::SyncRequest;
@@ -32,9 +33,14 @@ pub struct Args {
     #[arg(value_name = "TARGET")]
     target: OsString,
 
-    /// Compare files by every byte, not by size and time of change
+    /// Compare files by content, not by size and time of change: byte by byte, objects in S3 by the
+    /// checksum that the service keeps
     #[arg(short, long, visible_alias = "checksum", conflicts_with = "size_only")]
     contents: bool,
+
+    /// With -c: compare objects byte by byte, too, by downloading them
+    #[arg(long, requires = "contents")]
+    download: bool,
 
     /// Compare files by size alone
     #[arg(long)]
@@ -127,6 +133,7 @@ impl Args {
         };
         SyncOptions {
             judge,
+            evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
             update: self.update,
             ignore_existing: self.ignore_existing,
             existing: self.existing,

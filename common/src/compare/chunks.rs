@@ -3,16 +3,17 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::is_same_extent;
+use super::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
 use super::{CompareHand, CompareJob, CompareTask, Pair};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
-use crate::model::chunk::ChunkRun;
-use crate::model::difference::{Fields, Findings};
+use crate::model::chunk::{ChunkRun, Extent};
+use crate::model::difference::Fields;
 use crate::model::entry::Version;
+use crate::model::tally::Check;
 use crate::sched::crew::Crew;
-use crate::store::{Dir, SourceFile};
+use crate::store::{Dir, Receipt, SourceFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
 
@@ -27,6 +28,7 @@ pub(super) struct LargePair {
     place: Arc<Place>,
     name: CString,
     files: FilePair,
+    way: Way,
     pair: Pair,
 }
 
@@ -62,21 +64,40 @@ impl CompareJob<'_> {
         Ok(FilePair { source, target })
     }
 
-    /// Queues all chunks of a large file.
+    /// Queues all chunks of a large file, unless the stores know without reading.
     pub(super) fn begin_large(
         &self,
         entry: &Visit<'_>,
         target_dir: &dyn Dir,
         pair: Pair,
+        hand: &mut CompareHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
         let files = self.open_pair(entry.place, entry.dir, target_dir, entry.name)?;
+        let way = Way::of(&*files.source, &*files.target, self.options.evidence);
         let chunk_bytes =
             self.root.source.chunk_bytes(pair.source.size_bytes, self.options.chunk_bytes);
         let run = ChunkRun::whole(pair.source.size_bytes, chunk_bytes);
         let (source, target) = (pair.source.version(), pair.target.version());
+        let work = match way {
+            Way::Sum { read: Side::Source, .. } => {
+                ChunkWork::Sum { side: Side::Source, version: source }
+            }
+            Way::Sum { read: Side::Target, .. } => {
+                ChunkWork::Sum { side: Side::Target, version: target }
+            }
+            _ => ChunkWork::Compare { source, target },
+        };
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let file = self.large.begin(LargePair { place, name, files, pair }, run.count());
+        let large = LargePair { place, name, files, way, pair };
+        if let Way::Sums { is_same } = way {
+            let size_bytes = large.pair.source.size_bytes;
+            hand.gathered.tally.compared.by(Check::Summed).bytes += size_bytes;
+            let outcome = if is_same { Outcome::Done } else { Outcome::Differs };
+            self.tell_verdict(large, outcome, hand, crew);
+            return Ok(());
+        }
+        let file = self.large.begin(large, run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
         crew.push(CompareTask::Chunks(ChunkTask {
@@ -86,7 +107,7 @@ impl CompareJob<'_> {
             name: entry.name.to_owned(),
             identity: source.identity,
             chunk_bytes,
-            work: ChunkWork::Compare { source, target },
+            work,
             run,
         }));
         Ok(())
@@ -103,11 +124,20 @@ impl CompareJob<'_> {
             return self.tell_owner(&task, task.done(Outcome::Done, None), crew);
         }
         task.keep_first(crew);
-        let outcome = Outcome::of(self.compare_chunk(&task, hand));
+        let mut receipt = None;
+        let outcome = Outcome::of(match &task.work {
+            ChunkWork::Sum { side, version } => {
+                self.sum_chunk(&task, *side, *version, hand).map(|left| {
+                    receipt = Some(left);
+                    Outcome::Done
+                })
+            }
+            _ => self.compare_chunk(&task, hand),
+        });
         if outcome != Outcome::Done {
             self.large.decide(&task);
         }
-        self.tell_owner(&task, task.done(outcome, None), crew);
+        self.tell_owner(&task, task.done(outcome, receipt), crew);
     }
 
     /// The job was stopped before these chunks began.
@@ -120,13 +150,54 @@ impl CompareJob<'_> {
         let ChunkWork::Compare { source, target } = &task.work else { return Ok(Outcome::Done) };
         let source_dir = task.place.source_dir(&*self.root.source).at(Side::Source)?;
         let target_dir = self.target_dir(&task.place)?;
-        let files = self.open_pair(&task.place, &source_dir, &*target_dir, &task.name)?;
-        files.check(*source, *target)?;
         let extent = task.extent();
-        let is_same = is_same_extent(&*files.source, &*files.target, extent, &mut hand.buffers)?;
+        let source = self.open_chunk(&*source_dir, &task.name, *source, extent);
+        let name = self.target_name(&task.place, &task.name);
+        let target = self.open_chunk(&*target_dir, name, *target, extent);
+        let (source, target) = (source.at(Side::Source)?, target.at(Side::Target)?);
+        let is_same = is_same_extent(&*source, &*target, extent, &mut hand.buffers)?;
+        let check = Way::Bytes.check(&*source, &*target);
         hand.gathered.tally.chunks += 1;
-        hand.gathered.tally.compared.bytes += extent.length;
+        hand.gathered.tally.compared.by(check).bytes += extent.length;
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
+    }
+
+    fn sum_chunk(
+        &self,
+        task: &ChunkTask,
+        side: Side,
+        version: Version,
+        hand: &mut CompareHand,
+    ) -> Result<Receipt, Trouble> {
+        let (dir, name) = match side {
+            Side::Source => (task.place.source_dir(&*self.root.source).at(side)?, &*task.name),
+            Side::Target => {
+                (self.target_dir(&task.place)?, self.target_name(&task.place, &task.name))
+            }
+        };
+        let extent = task.extent();
+        let file = self.open_chunk(&*dir, name, version, extent).at(side)?;
+        let crc64 = sum_extent(&*file, extent, &mut hand.buffers).at(side)?;
+        let is_object = file.address().is_some();
+        let check = if is_object { Check::Downloaded } else { Check::Summed };
+        hand.gathered.tally.chunks += 1;
+        hand.gathered.tally.compared.by(check).bytes += extent.length;
+        Ok(Receipt::of_bytes(extent, crc64))
+    }
+
+    /// Opens a file to read one extent of it, past the cache where that is asked for.
+    fn open_chunk(
+        &self,
+        dir: &dyn Dir,
+        name: &Name,
+        version: Version,
+        extent: Extent,
+    ) -> crate::base::error::Result<Box<dyn SourceFile>> {
+        let file = open_version(dir, name, version, extent)?;
+        if self.options.bypass_cache {
+            file.bypass_cache();
+        }
+        Ok(file)
     }
 
     fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
@@ -147,8 +218,21 @@ impl CompareJob<'_> {
 
     /// The verdict on a large file whose chunks are all accounted for.
     pub(super) fn conclude(&self, file: u64, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
-        let Some(Ended { file, outcome, .. }) = self.large.end(file) else { return };
-        let LargePair { place, name, files, mut pair } = file;
+        let Some(Ended { file, outcome, receipts }) = self.large.end(file) else { return };
+        let size_bytes = file.pair.source.size_bytes;
+        let outcome = outcome_of_sum(outcome, file.way.expected(), &receipts, size_bytes);
+        self.tell_verdict(file, outcome, hand, crew);
+        crew.release();
+    }
+
+    fn tell_verdict(
+        &self,
+        file: LargePair,
+        outcome: Outcome,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        let LargePair { place, name, files, way, mut pair } = file;
         let checked = match outcome {
             Outcome::Failed(trouble) => Err(trouble),
             Outcome::Done | Outcome::Differs => {
@@ -157,14 +241,15 @@ impl CompareJob<'_> {
         };
         match checked {
             Ok(()) => {
+                let check = way.check(&*files.source, &*files.target);
+                hand.gathered.tally.compared.by(check).files += 1;
                 if outcome == Outcome::Differs {
                     pair.differing.insert(Fields::CONTENT);
                 }
                 let both = (Some(&pair.source), Some(&pair.target));
-                self.judge(&place, &name, both, Findings::both(pair.differing), hand, crew);
+                self.judge(&place, &name, both, pair.findings(), hand, crew);
             }
             Err(trouble) => self.fail(&place, name.to_bytes(), trouble, hand, crew),
         }
-        crew.release();
     }
 }

@@ -1,8 +1,82 @@
-//! Comparing bytes of two open files.
+//! Comparing the content of two open files: by what the stores keep of it, or by reading.
+//!
+//! A store that keeps a checksum of a whole file spares reading that side: the other one is summed up, by
+//! many ranks where it is large. Where both keep one nothing is read at all.
 
+use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Op, Result, Side, Trouble};
+use crate::base::path::Name;
+use crate::chunked::Outcome;
+use crate::compare::options::Evidence;
 use crate::model::chunk::Extent;
-use crate::store::SourceFile;
+use crate::model::entry::Version;
+use crate::model::tally::Check;
+use crate::store::{Dir, Receipt, SourceFile};
+
+/// How two files are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Both are read.
+    Bytes,
+    /// One store keeps this checksum: the file on that side is read.
+    Sum {
+        /// Where a file is read.
+        read: Side,
+        /// What its bytes must have.
+        expected: Crc64,
+    },
+    /// Both stores keep a checksum.
+    Sums {
+        /// They are equal.
+        is_same: bool,
+    },
+}
+
+impl Way {
+    /// The one that reads least.
+    pub fn of(source: &dyn SourceFile, target: &dyn SourceFile, evidence: Evidence) -> Self {
+        let sums = match evidence {
+            Evidence::Checksums => (source.crc64(), target.crc64()),
+            Evidence::Bytes => (None, None),
+        };
+        match sums {
+            (None, None) => Self::Bytes,
+            (None, Some(expected)) => Self::Sum { read: Side::Source, expected },
+            (Some(expected), None) => Self::Sum { read: Side::Target, expected },
+            (Some(source), Some(target)) => Self::Sums { is_same: source == target },
+        }
+    }
+
+    /// The checksum that what is read must have.
+    pub fn expected(self) -> Option<Crc64> {
+        match self {
+            Self::Sum { expected, .. } => Some(expected),
+            Self::Bytes | Self::Sums { .. } => None,
+        }
+    }
+
+    /// As it is counted.
+    pub fn check(self, source: &dyn SourceFile, target: &dyn SourceFile) -> Check {
+        let is_object = |file: &dyn SourceFile| file.address().is_some();
+        match self {
+            Self::Sum { read, .. } if is_object(of_side(read, source, target)) => Check::Downloaded,
+            Self::Sum { .. } | Self::Sums { .. } => Check::Summed,
+            Self::Bytes if is_object(source) || is_object(target) => Check::Downloaded,
+            Self::Bytes => Check::Read,
+        }
+    }
+}
+
+fn of_side<'f>(
+    side: Side,
+    source: &'f dyn SourceFile,
+    target: &'f dyn SourceFile,
+) -> &'f dyn SourceFile {
+    match side {
+        Side::Source => source,
+        Side::Target => target,
+    }
+}
 
 /// Room for what is read of both files.
 pub(crate) struct Buffers {
@@ -14,6 +88,81 @@ impl Buffers {
     /// So many bytes for each file.
     pub fn new(bytes: u64) -> Self {
         Self { source: vec![0; bytes as usize], target: vec![0; bytes as usize] }
+    }
+}
+
+/// Whether two files of one size are the same.
+pub(crate) fn is_same_whole(
+    way: Way,
+    source: &dyn SourceFile,
+    target: &dyn SourceFile,
+    size_bytes: u64,
+    buffers: &mut Buffers,
+) -> std::result::Result<bool, Trouble> {
+    let whole = Extent { offset: 0, length: size_bytes };
+    match way {
+        Way::Sums { is_same } => Ok(is_same),
+        Way::Sum { read, expected } => {
+            let file = of_side(read, source, target);
+            // Files that claim to be empty, as in /proc, may not be.
+            let sum = match size_bytes {
+                0 => sum_to_end(file, buffers),
+                _ => sum_extent(file, whole, buffers),
+            };
+            Ok(sum.at(read)? == expected)
+        }
+        Way::Bytes if size_bytes == 0 => is_same_to_end(source, target, buffers),
+        Way::Bytes => is_same_extent(source, target, whole, buffers),
+    }
+}
+
+/// What the chunks of a large file come to, whose whole must have the checksum `expected`.
+pub(crate) fn outcome_of_sum(
+    outcome: Outcome,
+    expected: Option<Crc64>,
+    receipts: &[Receipt],
+    size_bytes: u64,
+) -> Outcome {
+    match (outcome, expected) {
+        (Outcome::Done, Some(expected))
+            if Receipt::crc64_of(receipts, size_bytes) == Some(expected) =>
+        {
+            Outcome::Done
+        }
+        (Outcome::Done, Some(_)) => Outcome::Differs,
+        _ => outcome,
+    }
+}
+
+/// Checksum of an extent.
+pub(crate) fn sum_extent(
+    file: &dyn SourceFile,
+    extent: Extent,
+    buffers: &mut Buffers,
+) -> Result<Crc64> {
+    let mut sum = Crc64Nvme::new();
+    let end = extent.offset + extent.length;
+    let mut at = extent.offset;
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffers.source.len());
+        let piece = &mut buffers.source[..want];
+        read_all(file, piece, at)?;
+        sum.update(piece);
+        at += want as u64;
+    }
+    Ok(sum.finish())
+}
+
+fn sum_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<Crc64> {
+    let mut sum = Crc64Nvme::new();
+    let mut at = 0;
+    loop {
+        let count = read_most(file, &mut buffers.source, at)?;
+        if count == 0 {
+            return Ok(sum.finish());
+        }
+        sum.update(&buffers.source[..count]);
+        at += count as u64;
     }
 }
 
@@ -42,7 +191,7 @@ pub(crate) fn is_same_extent(
 }
 
 /// Whether two files hold the same up to where they end, whatever size they claim.
-pub(crate) fn is_same_to_end(
+fn is_same_to_end(
     source: &dyn SourceFile,
     target: &dyn SourceFile,
     buffers: &mut Buffers,
@@ -80,4 +229,19 @@ fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<us
         }
     }
     Ok(filled)
+}
+
+/// A file of which even the attributes are still what they were.
+pub(crate) fn open_version(
+    dir: &dyn Dir,
+    name: &Name,
+    version: Version,
+    extent: Extent,
+) -> Result<Box<dyn SourceFile>> {
+    let file = dir.open_extent(name, &version.identity, extent)?;
+    if file.metadata()?.version() == version {
+        Ok(file)
+    } else {
+        Err(Op::Compare.failed(Cause::Changed))
+    }
 }

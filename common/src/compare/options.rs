@@ -7,6 +7,15 @@ use crate::model::expression::Expression;
 use crate::model::line::LineFormat;
 use crate::walk::list::harvest::Listing;
 
+/// What shows that two files have the same content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Evidence {
+    /// A checksum that a store keeps of a whole file, where there is one; every byte otherwise.
+    Checksums,
+    /// Every byte, read on both sides.
+    Bytes,
+}
+
 /// Options of a comparison; rank 0's hold for all ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompareOptions {
@@ -14,6 +23,8 @@ pub struct CompareOptions {
     pub counted: Fields,
     /// Size and time of change stand for the content.
     pub lite: bool,
+    /// What shows that content is the same.
+    pub evidence: Evidence,
     /// Content is read from the storage: what is cached of it is dropped first.
     pub bypass_cache: bool,
     /// Files larger than this are cut into chunks of this size.

@@ -25,6 +25,9 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
+        if self.target(place).holds_objects() {
+            return self.count_directory(place, metadata, hand).at(Side::Target);
+        }
         let xattrs =
             self.xattrs_of(|| place.source_dir(&*self.root(place).source)?.xattrs(None))?;
         let attributes = match self.make_here(place, metadata).at(Side::Target)? {
@@ -56,6 +59,22 @@ impl CopyJob<'_> {
         if place.is_fresh() || self.named.is_none() {
             Self::copied(Kind::Directory, Kept::ALL, hand);
         }
+        Ok(())
+    }
+
+    /// A directory whose target holds objects comes into being with what is in it, and has nothing else.
+    fn count_directory(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut CopyHand,
+    ) -> Result<(), Error> {
+        place.set_trees(match self.make_here(place, metadata)? {
+            Made::New => Trees::SourceOnly,
+            Made::Existed => Trees::Both,
+        });
+        let is_lost = !self.root(place).source.holds_objects();
+        hand.gathered.tally.directories_not_kept += u64::from(is_lost);
         Ok(())
     }
 

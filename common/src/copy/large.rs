@@ -10,9 +10,10 @@ use super::{CopyHand, CopyJob, CopyTask, Large};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
-use crate::compare::content::is_same_extent;
-use crate::model::chunk::{ChunkRun, Extent};
+use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
+use crate::model::chunk::ChunkRun;
 use crate::model::entry::{Hint, Kept, Kind, Version};
+use crate::model::tally::Check;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -46,6 +47,7 @@ impl CopyJob<'_> {
             mtime: metadata.last_change(),
             chunk_bytes: Some(chunk_bytes),
             attributes: &copy.attributes,
+            headers: source.headers(),
         });
         let staged = staged.at(Side::Target)?;
         let ticket = staged.ticket();
@@ -82,9 +84,17 @@ impl CopyJob<'_> {
                 receipt = left;
                 Outcome::Done
             }),
-            ChunkWork::Compare { .. } if self.large.is_decided(&task) => Ok(Outcome::Done),
+            ChunkWork::Compare { .. } | ChunkWork::Sum { .. } if self.large.is_decided(&task) => {
+                Ok(Outcome::Done)
+            }
             ChunkWork::Compare { source, target } => {
                 self.compare_chunk(&task, [*source, *target], hand)
+            }
+            ChunkWork::Sum { side, version } => {
+                self.sum_chunk(&task, *side, *version, hand).map(|left| {
+                    receipt = left;
+                    if receipt.is_some() { Outcome::Done } else { Outcome::Differs }
+                })
             }
         };
         if outcome != Ok(Outcome::Done) {
@@ -120,9 +130,7 @@ impl CopyJob<'_> {
             tally.copied_bytes += extent.length;
             tally.chunks += 1;
         }
-        let of_bytes =
-            || crc64.map(|_| Receipt { extent, crc64, tag: String::new(), was_there: false });
-        Ok(receipt.or_else(of_bytes))
+        Ok(receipt.or_else(|| crc64.map(|crc64| Receipt::of_bytes(extent, crc64))))
     }
 
     fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
@@ -152,7 +160,9 @@ impl CopyJob<'_> {
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
             }
-            Large::Comparison { place, name, sides } => {
+            Large::Comparison { place, name, sides, way } => {
+                let size_bytes = sides.source.size_bytes;
+                let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
                 let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
                 if let Err(trouble) = ended {
                     self.fail_large(&place, &name, trouble, hand, crew);
@@ -174,14 +184,44 @@ impl CopyJob<'_> {
         let extent = task.extent();
         let from_source = open_version(&*source_dir, &task.name, source, extent);
         let from_target = open_version(&*target_dir, &task.name, target, extent);
-        hand.gathered.tally.compared.bytes += extent.length;
-        let buffers = hand.buffers(self.options.buffer_bytes);
         let is_same = match (from_source.at(Side::Source), from_target.at(Side::Target)) {
             // What changes meanwhile is copied, with a check of its own.
             (Err(trouble), _) | (_, Err(trouble)) if trouble.error.cause == Cause::Changed => false,
-            (source, target) => is_same_extent(&*source?, &*target?, extent, buffers)?,
+            (source, target) => {
+                let (source, target) = (source?, target?);
+                let check = Way::Bytes.check(&*source, &*target);
+                hand.gathered.tally.compared.by(check).bytes += extent.length;
+                let buffers = hand.buffers(self.options.buffer_bytes);
+                is_same_extent(&*source, &*target, extent, buffers)?
+            }
         };
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
+    }
+
+    /// A chunk of the side whose checksum nobody keeps. `None` for one that has changed: it is copied,
+    /// with a check of its own.
+    fn sum_chunk(
+        &self,
+        task: &ChunkTask,
+        side: Side,
+        version: Version,
+        hand: &mut CopyHand,
+    ) -> Result<Option<Receipt>, Trouble> {
+        let dir = match side {
+            Side::Source => task.place.source_dir(&*self.root(&task.place).source),
+            Side::Target => task.place.target_dir(self.target(&task.place)),
+        };
+        let extent = task.extent();
+        let buffers = hand.buffers(self.options.buffer_bytes);
+        let opened = open_version(&*dir.at(side)?, &task.name, version, extent);
+        let summed = opened.and_then(|file| Ok((sum_extent(&*file, extent, buffers)?, file)));
+        let (crc64, file) = match summed {
+            Err(error) if error.cause == Cause::Changed => return Ok(None),
+            summed => summed.at(side)?,
+        };
+        let check = if file.address().is_some() { Check::Downloaded } else { Check::Summed };
+        hand.gathered.tally.compared.by(check).bytes += extent.length;
+        Ok(Some(Receipt::of_bytes(extent, crc64)))
     }
 
     /// All chunks were compared: the file is copied, given attributes, or left alone.
@@ -255,20 +295,5 @@ impl LargeCopy {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         check_sum(&*self.source, metadata.size_bytes, receipts)
-    }
-}
-
-/// A file of which even the attributes are still what they were.
-fn open_version(
-    dir: &dyn Dir,
-    name: &Name,
-    version: Version,
-    extent: Extent,
-) -> crate::base::error::Result<Box<dyn SourceFile>> {
-    let file = dir.open_extent(name, &version.identity, extent)?;
-    if file.metadata()?.version() == version {
-        Ok(file)
-    } else {
-        Err(Op::Compare.failed(Cause::Changed))
     }
 }

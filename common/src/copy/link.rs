@@ -1,10 +1,13 @@
 //! Copying a symbolic link: verbatim.
 
+use super::content::copy_extent;
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
-use crate::model::entry::Kind;
+use crate::model::chunk::Extent;
+use crate::model::entry::{Kept, Kind};
+use crate::model::object_metadata::LinkForm;
 use crate::sched::crew::Crew;
-use crate::store::NewSymlink;
+use crate::store::{NewFile, NewSymlink, SourceFile};
 use crate::walk::{Visit, Visited};
 
 impl CopyJob<'_> {
@@ -29,6 +32,13 @@ impl CopyJob<'_> {
             return Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target);
         }
         self.plan_line("link", entry.place, entry.name.to_bytes(), hand, crew);
+        if self.target(entry.place).holds_objects()
+            && let Some((object, form)) = entry.dir.open_link(entry.name).at(Side::Source)?
+        {
+            let kept = self.copy_link_object(entry, &*object, form, hand)?;
+            Self::copied(Kind::Symlink, kept, hand);
+            return Ok(Visited::NOTHING_MOVED);
+        }
         let link = NewSymlink {
             points_to: &points_to,
             staged: &self.staged_name(),
@@ -39,5 +49,32 @@ impl CopyJob<'_> {
         let kept = target.make_symlink(&link).at(Side::Target)?;
         Self::copied(Kind::Symlink, kept, hand);
         Ok(Visited::NOTHING_MOVED)
+    }
+
+    /// From objects to objects a link stays the object that it is, in the form in which it is one.
+    fn copy_link_object(
+        &self,
+        entry: &Visit<'_>,
+        object: &dyn SourceFile,
+        form: LinkForm,
+        hand: &mut CopyHand,
+    ) -> Result<Kept, Trouble> {
+        let metadata = object.metadata().at(Side::Source)?;
+        let name = form.name_of(self.target_name(entry.place, entry.name));
+        let attributes = policy::of_link(self.options, &metadata);
+        let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let new = NewFile {
+            staged: &self.staged_name(),
+            name: &name,
+            size_bytes: metadata.size_bytes,
+            mtime: metadata.last_change(),
+            chunk_bytes: None,
+            attributes: &attributes,
+            headers: object.headers(),
+        };
+        let staged = target.stage_file(&new).at(Side::Target)?;
+        let whole = Extent { offset: 0, length: metadata.size_bytes };
+        copy_extent(object, &*staged, whole, &mut hand.buffer)?;
+        staged.commit(&attributes, Vec::new()).at(Side::Target)
     }
 }

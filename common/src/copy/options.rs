@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::process::current_umask;
+use crate::compare::options::Evidence;
 use crate::model::line::LineFormat;
 use crate::store::posix::Symlinks;
 
@@ -32,6 +33,8 @@ pub struct CopyOptions {
 pub struct SyncOptions {
     /// How a file is recognised that has not changed.
     pub judge: Judge,
+    /// What shows that content is the same, where content is compared.
+    pub evidence: Evidence,
     /// Files that are newer at the target stay as they are.
     pub update: bool,
     /// What is at the target stays as it is; only what is missing is copied.
@@ -51,7 +54,7 @@ pub enum Judge {
     SizeAndTime,
     /// By size.
     SizeOnly,
-    /// By every byte.
+    /// By content.
     Content,
 }
 

@@ -4,7 +4,8 @@ use super::content::{check_sum, copy_extent, copy_to_end};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
-use crate::model::entry::{Attributes, Kept, Kind, Metadata};
+use crate::model::difference::Fields;
+use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::{Visit, Visited};
@@ -30,7 +31,7 @@ impl CopyJob<'_> {
         let replaced = self.replaced(entry, &*target, &metadata)?;
         let old_file = replaced.filter(|old| old.kind == Kind::File);
         let xattrs = self.xattrs_of(|| source.xattrs())?;
-        let attributes = policy::of_file(self.options, &metadata, xattrs, old_file.as_ref());
+        let attributes = self.attributes_of(entry, &metadata, xattrs, old_file.as_ref());
         self.plan_line(
             self.verb(replaced.as_ref()),
             entry.place,
@@ -50,13 +51,29 @@ impl CopyJob<'_> {
             Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
                 let again = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs())?;
-                let attributes = policy::of_file(self.options, &again, xattrs, old_file.as_ref());
+                let attributes = self.attributes_of(entry, &again, xattrs, old_file.as_ref());
                 self.copy_whole(&WholeFile { attributes, ..copy }, entry, &again, hand)?
             }
             other => other?,
         };
         Self::copied(Kind::File, kept, hand);
         Ok(Visited::Done { moved_bytes })
+    }
+
+    /// The attributes of a file's copy. The time that is kept with an object is kept in any case, as other
+    /// clients of S3 do: else nobody could tell later whether the two are the same.
+    fn attributes_of(
+        &self,
+        entry: &Visit<'_>,
+        metadata: &Metadata,
+        xattrs: Option<Xattrs>,
+        replaced: Option<&Metadata>,
+    ) -> Attributes {
+        let attributes = policy::of_file(self.options, metadata, xattrs, replaced);
+        let keeps_time =
+            metadata.known.contains(Fields::MTIME) && self.root(entry.place).source.holds_objects();
+        let times = attributes.times.or_else(|| metadata.times().filter(|_| keeps_time));
+        Attributes { times, ..attributes }
     }
 
     /// What is done, for the plan.
@@ -82,6 +99,7 @@ impl CopyJob<'_> {
             mtime: metadata.last_change(),
             chunk_bytes: None,
             attributes: &copy.attributes,
+            headers: copy.source.headers(),
         });
         let staged = staged.at(Side::Target)?;
         let size_bytes = match copy.fill(&*staged, metadata, &mut hand.buffer) {
@@ -130,9 +148,8 @@ impl WholeFile<'_> {
             0 => copy_to_end(self.source, staged, buffer)?,
             size => {
                 let crc64 = copy_extent(self.source, staged, whole, buffer)?;
-                let receipt =
-                    Receipt { extent: whole, crc64, tag: String::new(), was_there: false };
-                check_sum(self.source, size, &[receipt])?;
+                let receipt = crc64.map(|crc64| Receipt::of_bytes(whole, crc64));
+                check_sum(self.source, size, receipt.as_slice())?;
                 size
             }
         };

@@ -10,13 +10,14 @@ use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::path;
 use crate::chunked::{ChunkTask, ChunkWork};
-use crate::compare::content::is_same_extent;
-use crate::model::chunk::{ChunkRun, Extent};
-use crate::model::compare;
+use crate::compare::content::{Way, is_same_whole};
+use crate::model::chunk::ChunkRun;
+use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Hint, Kind, Metadata, SET_ID_BITS, Xattrs};
+use crate::model::tally::Check;
 use crate::sched::crew::Crew;
-use crate::store::Dir;
+use crate::store::{Dir, SourceFile};
 use crate::walk::account;
 use crate::walk::{Visit, Visited};
 
@@ -246,21 +247,60 @@ impl CopyJob<'_> {
             }
             _ if source.size_bytes != target.size_bytes => true,
             (_, Judge::SizeOnly) => false,
-            (_, Judge::SizeAndTime) => {
-                !compare::attributes(source, target, Fields::MTIME).is_empty()
+            (_, Judge::SizeAndTime) => match compare::clue(source, target) {
+                Clue::Same => {
+                    let is_by_storing = !target.known.contains(Fields::MTIME);
+                    hand.gathered.tally.synced.stored_later += u64::from(is_by_storing);
+                    false
+                }
+                Clue::Differs => true,
+                Clue::Unclear => {
+                    return self.need_by_content(rules, entry, &*target_dir, sides, hand, crew);
+                }
+            },
+            (_, Judge::Content) => {
+                return self.need_by_content(rules, entry, &*target_dir, sides, hand, crew);
             }
-            (_, Judge::Content)
-                if source.size_bytes > self.chunk_bytes(entry.place, source.size_bytes) =>
-            {
-                self.begin_comparison(entry, &*target_dir, sides, crew)?;
-                return Ok(Need::ToBeSeen);
-            }
-            (_, Judge::Content) => !self.is_same_content(entry, &*target_dir, sides, hand)?,
         };
         if content_differs {
             return Ok(Need::Content);
         }
         self.attributes_needed(entry, &*target_dir, sides, hand)
+    }
+
+    /// What a file of the right size needs, as its content shows.
+    fn need_by_content(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        sides: &Sides,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Need, Trouble> {
+        // Opened once here, so that what cannot be read is said once.
+        let files = [
+            entry.dir.open_file(entry.name).at(Side::Source)?,
+            target_dir.open_file(entry.name).at(Side::Target)?,
+        ];
+        let size_bytes = sides.source.size_bytes;
+        let way = Way::of(&*files[0], &*files[1], rules.evidence);
+        let check = way.check(&*files[0], &*files[1]);
+        // Copying is no more than downloading, where that was not asked for.
+        if check == Check::Downloaded && rules.judge != Judge::Content {
+            return Ok(Need::Content);
+        }
+        let is_large = size_bytes > self.chunk_bytes(entry.place, size_bytes);
+        hand.gathered.tally.compared.by(check).files += 1;
+        if is_large && !matches!(way, Way::Sums { .. }) {
+            self.begin_comparison(entry, way, sides, crew);
+            return Ok(Need::ToBeSeen);
+        }
+        if self.is_same_content(way, &files, size_bytes, hand)? {
+            self.attributes_needed(entry, target_dir, sides, hand)
+        } else {
+            Ok(Need::Content)
+        }
     }
 
     /// Whether an entry with the right content needs other attributes.
@@ -272,17 +312,34 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
     ) -> Result<Need, Trouble> {
         let mut differing = self.differing_attributes(sides, hand);
+        let mut lost_xattrs = false;
         if sides.source.kind == Kind::File {
             let of_source = entry.dir.xattrs(Some(entry.name)).at(Side::Source)?;
             let of_target = target_dir.xattrs(Some(entry.name)).at(Side::Target)?;
+            lost_xattrs =
+                of_target.is_none() && of_source.as_ref().is_some_and(|all| !all.is_empty());
             differing.insert(self.differing_xattrs(of_source, of_target));
         }
+        if self.is_time_missing(sides) {
+            differing.insert(Fields::MTIME);
+        }
         Ok(match differing.is_empty() {
-            true => Need::Nothing,
+            true => {
+                hand.gathered.tally.xattrs_not_kept += u64::from(lost_xattrs);
+                Need::Nothing
+            }
             // Other names of the file, an older copy's perhaps, keep what they have.
             false if sides.source.kind == Kind::File && sides.target.links > 1 => Need::Content,
             false => Need::Attributes,
         })
+    }
+
+    /// The target gets the source's time of change, so that later runs need not look at the content again.
+    fn is_time_missing(&self, sides: &Sides) -> bool {
+        let goes_by_time =
+            self.options.sync.as_ref().is_some_and(|rules| rules.judge != Judge::SizeOnly);
+        let are_files = [sides.source.kind, sides.target.kind] == [Kind::File; 2];
+        goes_by_time && are_files && compare::clue(&sides.source, &sides.target) == Clue::Unclear
     }
 
     /// Only the superuser sets file capabilities (capabilities(7)).
@@ -337,47 +394,43 @@ impl CopyJob<'_> {
 
     fn is_same_content(
         &self,
-        entry: &Visit<'_>,
-        target_dir: &dyn Dir,
-        sides: &Sides,
+        way: Way,
+        files: &[Box<dyn SourceFile>; 2],
+        size_bytes: u64,
         hand: &mut CopyHand,
     ) -> Result<bool, Trouble> {
-        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
-        let target = target_dir.open_file(entry.name).at(Side::Target)?;
-        let whole = Extent { offset: 0, length: sides.source.size_bytes };
-        hand.gathered.tally.compared.bytes += whole.length;
+        let [source, target] = files.each_ref().map(|file| &**file);
+        hand.gathered.tally.compared.by(way.check(source, target)).bytes += size_bytes;
         let buffers = hand.buffers(self.options.buffer_bytes);
-        match is_same_extent(&*source, &*target, whole, buffers) {
+        match is_same_whole(way, source, target, size_bytes, buffers) {
             // What changes meanwhile is copied, with a check of its own.
             Err(Trouble { error: Error { cause: Cause::Changed, .. }, .. }) => Ok(false),
             compared => compared,
         }
     }
 
-    fn begin_comparison(
-        &self,
-        entry: &Visit<'_>,
-        target_dir: &dyn Dir,
-        sides: &Sides,
-        crew: &Crew<'_, Self>,
-    ) -> Result<(), Trouble> {
-        // Opened once here, so that what cannot be read is said once.
-        entry.dir.open_file(entry.name).at(Side::Source)?;
-        target_dir.open_file(entry.name).at(Side::Target)?;
+    fn begin_comparison(&self, entry: &Visit<'_>, way: Way, sides: &Sides, crew: &Crew<'_, Self>) {
         let chunk_bytes = self.chunk_bytes(entry.place, sides.source.size_bytes);
         let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let sides = Sides { ..*sides };
         let (source, target) = (sides.source.version(), sides.target.version());
-        let large = super::Large::Comparison { place, name, sides };
+        let large = super::Large::Comparison { place, name, sides, way };
         let file = self.large.begin(large, run.count());
         crew.hold();
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let work = ChunkWork::Compare { source, target };
+        let work = match way {
+            Way::Sum { read: Side::Source, .. } => {
+                ChunkWork::Sum { side: Side::Source, version: source }
+            }
+            Way::Sum { read: Side::Target, .. } => {
+                ChunkWork::Sum { side: Side::Target, version: target }
+            }
+            _ => ChunkWork::Compare { source, target },
+        };
         let owner = self.rank;
         let identity = source.identity;
         crew.push(ChunkTask { owner, file, place, name, identity, chunk_bytes, work, run }.into());
-        Ok(())
     }
 
     /// Gives an entry the source's attributes in place.
@@ -399,6 +452,7 @@ impl CopyJob<'_> {
         let kept = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
         hand.gathered.tally.synced.repaired += 1;
         hand.gathered.tally.xattrs_not_kept += u64::from(kept.xattrs_lost);
+        hand.gathered.tally.attributes_not_kept += u64::from(kept.attributes_lost);
         Ok(())
     }
 
@@ -409,6 +463,24 @@ impl CopyJob<'_> {
         }
         hand.gathered.tally.synced.kept_back += 1;
         Visited::NOTHING_MOVED
+    }
+
+    fn is_same_as_old(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        old_dir: &dyn Dir,
+        sides: &Sides,
+        hand: &mut CopyHand,
+    ) -> Result<bool, Trouble> {
+        let files = [
+            entry.dir.open_file(entry.name).at(Side::Source)?,
+            old_dir.open_file(entry.name).at(Side::Target)?,
+        ];
+        let way = Way::of(&*files[0], &*files[1], rules.evidence);
+        let check = way.check(&*files[0], &*files[1]);
+        hand.gathered.tally.compared.by(check).files += 1;
+        self.is_same_content(way, &files, sides.source.size_bytes, hand)
     }
 
     /// A file that is the same in the directory of `--link-dest` becomes a link to that one. True where
@@ -429,7 +501,7 @@ impl CopyJob<'_> {
         if !are_files
             || old.size_bytes != source.size_bytes
             || (rules.judge == Judge::Content
-                && !self.is_same_content(entry, &*old_dir, &sides, hand)?)
+                && !self.is_same_as_old(rules, entry, &*old_dir, &sides, hand)?)
             || self.attributes_needed(entry, &*old_dir, &sides, hand)? != Need::Nothing
         {
             return Ok(false);

@@ -41,6 +41,50 @@ pub fn attributes(source: &Metadata, target: &Metadata, wanted: Fields) -> Field
     fields.filter(|field| wanted.contains(*field) && differs(*field)).collect()
 }
 
+/// Those of the `wanted` fields in which two entries of one kind cannot be compared, because one of the
+/// two stores does not know them. Extended attributes are another matter.
+pub fn unknown(source: &Metadata, target: &Metadata, wanted: Fields) -> Fields {
+    if source.kind != target.kind {
+        return Fields::NONE;
+    }
+    let meaningless = match source.kind {
+        Kind::File => Fields::NONE,
+        Kind::Symlink => Fields::SIZE.union(Fields::PERM),
+        _ => Fields::SIZE,
+    };
+    let attributes = ATTRIBUTE_FIELDS.into_iter().collect::<Fields>().without(meaningless);
+    attributes.intersection(wanted).without(source.known.intersection(target.known))
+}
+
+/// What the times of two files of one size say of their content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clue {
+    /// It is the same.
+    Same,
+    /// It is not.
+    Differs,
+    /// They say nothing: one of the two keeps no time of change.
+    Unclear,
+}
+
+/// What is to be thought of two files of one size by their times.
+///
+/// An object that was stored without the time of its file's last change still shows when it was stored,
+/// by the service's clock, in whole seconds. It has what the file has if it was stored after anything at
+/// all was changed of the file (`ctime`, which nobody can set back), and it has not if the file was
+/// changed after that. In between, and where the source is such an object, only the content can tell.
+pub fn clue(source: &Metadata, target: &Metadata) -> Clue {
+    let knows_time = |metadata: &Metadata| metadata.known.contains(Fields::MTIME);
+    let says = |is_same| if is_same { Clue::Same } else { Clue::Differs };
+    match (knows_time(source), knows_time(target)) {
+        (true, true) => says(attributes(source, target, Fields::MTIME).is_empty()),
+        (false, true) if source.mtime == target.mtime => Clue::Same,
+        (_, false) if target.mtime > source.ctime => Clue::Same,
+        (true, false) if target.mtime.seconds < source.mtime.seconds => Clue::Differs,
+        (_, _) => Clue::Unclear,
+    }
+}
+
 /// [`Fields::ACL`] and [`Fields::XATTR`], where the extended attributes differ. A side that keeps none
 /// at all has nothing to compare.
 pub fn xattrs(source: Option<&Xattrs>, target: Option<&Xattrs>) -> Fields {
@@ -73,10 +117,19 @@ const ZONE_STEP_S: i64 = 900;
 /// shows: the kernel sets that one itself, so on a file system that keeps nanoseconds it is a multiple of
 /// a coarser step only once in a hundred times (for 100 ns) to a thousand million (for seconds).
 fn time_step_ns(target: &Metadata) -> u32 {
+    if !target.known.contains(Fields::CTIME) {
+        // Whoever has written the time of change down did so with all its digits.
+        return step_ns_of(target.mtime);
+    }
     if keeps_even_seconds(target) {
         return FAT_STEP_NS;
     }
-    let is_step = |step: &u32| target.ctime.nanoseconds.is_multiple_of(*step);
+    step_ns_of(target.ctime)
+}
+
+/// The coarsest step of which a time is a multiple.
+fn step_ns_of(time: Time) -> u32 {
+    let is_step = |step: &u32| time.nanoseconds.is_multiple_of(*step);
     TIME_STEPS_NS.into_iter().find(is_step).unwrap_or(1)
 }
 
@@ -230,6 +283,53 @@ mod tests {
         assert!(is_same_time(at(-3_000_000_000), at(-2_147_483_648), 1));
         assert!(!is_same_time(at(2_147_483_646), at(2_147_483_647), 1));
         assert!(!is_same_time(at(3_976_185_600), at(2_147_483_646), 1));
+    }
+
+    #[test]
+    fn objects_without_a_time_of_change_are_judged_by_when_they_were_stored() {
+        let at = |seconds: i64| Time { seconds, nanoseconds: 0 };
+        let stored = |seconds: i64| Metadata {
+            mtime: at(seconds),
+            ctime: at(seconds),
+            known: Fields::TYPE.union(Fields::SIZE),
+            ..entry(Kind::File)
+        };
+        // Changed at 100 and a bit; moved, or given other rights, at 200.
+        let changed = Time { seconds: 100, nanoseconds: 5 };
+        let source = Metadata { mtime: changed, ctime: at(200), ..entry(Kind::File) };
+        for (seconds, expected) in
+            [(99, Clue::Differs), (100, Clue::Unclear), (200, Clue::Unclear), (201, Clue::Same)]
+        {
+            assert_eq!(clue(&source, &stored(seconds)), expected, "{seconds}");
+        }
+        // Such an object as the source: a copy has its time, or nobody knows.
+        let target = Metadata { mtime: at(300), ..source };
+        assert_eq!(clue(&stored(300), &target), Clue::Same);
+        assert_eq!(clue(&stored(299), &target), Clue::Unclear);
+        assert_eq!(clue(&stored(300), &stored(300)), Clue::Unclear);
+        assert_eq!(clue(&stored(300), &stored(301)), Clue::Same);
+        let other = Metadata { mtime: at(301), ..target };
+        assert_eq!(clue(&target, &other), Clue::Differs);
+        assert_eq!(clue(&target, &target), Clue::Same);
+    }
+
+    #[test]
+    fn what_one_side_does_not_know_is_named() {
+        let known = Fields::TYPE.union(Fields::SIZE).union(Fields::MTIME);
+        let of = |kind| (entry(kind), Metadata { known, ..entry(kind) });
+        let wanted = Fields::ALL.without(Fields::ATIME).without(Fields::CTIME);
+        let owner = Fields::UID.union(Fields::GID);
+        for (kind, expected) in [
+            (Kind::File, owner.union(Fields::PERM)),
+            (Kind::Directory, owner.union(Fields::PERM)),
+            (Kind::Symlink, owner),
+        ] {
+            let (all, some) = of(kind);
+            assert_eq!(unknown(&all, &some, wanted), expected, "{kind:?}");
+            assert_eq!(unknown(&some, &all, Fields::UID), Fields::UID);
+            assert_eq!(unknown(&all, &all, Fields::ALL), Fields::NONE);
+        }
+        assert_eq!(unknown(&of(Kind::File).0, &of(Kind::Symlink).1, Fields::ALL), Fields::NONE);
     }
 
     #[test]

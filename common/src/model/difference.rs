@@ -95,6 +95,12 @@ impl Fields {
         Self(self.0 | other.0)
     }
 
+    /// What is in this set and not in the other.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// What is in both sets.
     #[must_use]
     pub fn intersection(self, other: Self) -> Self {
@@ -148,17 +154,19 @@ pub struct Findings {
     pub presence: Presence,
     /// The fields that differ; of no meaning for a path that exists on one side only.
     pub differing: Fields,
+    /// The fields that could not be compared, because one of the two places does not keep them.
+    pub unknown: Fields,
 }
 
 impl Findings {
     /// Of a path that exists on both sides and differs in these fields.
     pub fn both(differing: Fields) -> Self {
-        Self { presence: Presence::Both, differing }
+        Self { presence: Presence::Both, differing, unknown: Fields::NONE }
     }
 
     /// Of a path that exists on one side only.
     pub fn only(presence: Presence) -> Self {
-        Self { presence, differing: Fields::NONE }
+        Self { presence, differing: Fields::NONE, unknown: Fields::NONE }
     }
 
     /// Whether the entries differ in that one field.

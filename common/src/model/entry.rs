@@ -118,7 +118,7 @@ pub struct Metadata {
     pub allocated_bytes: u64,
     /// Last access.
     pub atime: Time,
-    /// Last change of content.
+    /// Last change of content; of a file for which that is not known, when it was stored.
     pub mtime: Time,
     /// Last change of attributes.
     pub ctime: Time,
@@ -163,17 +163,19 @@ impl Metadata {
         Identity { inode: self.inode, size_bytes: self.size_bytes, mtime: self.mtime }
     }
 
-    /// Last change of content, where it is known.
+    /// Last change of content. Where that is not known of a file it is when the file was stored, which
+    /// was no earlier; of a directory it may not be known at all.
     pub fn last_change(&self) -> Option<Time> {
-        self.known.contains(Fields::MTIME).then_some(self.mtime)
+        let is_known = self.known.contains(Fields::MTIME) || self.kind != Kind::Directory;
+        is_known.then_some(self.mtime)
     }
 
     /// The times to be given to a copy; where only that of the last change is known, the last access
     /// was then, too.
     pub fn times(&self) -> Option<Times> {
-        let is_known = self.known.contains(Fields::MTIME);
-        let atime = if self.known.contains(Fields::ATIME) { self.atime } else { self.mtime };
-        is_known.then_some(Times { atime, mtime: self.mtime })
+        let mtime = self.last_change()?;
+        let atime = if self.known.contains(Fields::ATIME) { self.atime } else { mtime };
+        Some(Times { atime, mtime })
     }
 
     /// The two entries are one inode, seen from one node.
@@ -248,11 +250,13 @@ pub struct Kept {
     pub owner_lost: bool,
     /// The file system, or the system for this user, does not take some extended attribute.
     pub xattrs_lost: bool,
+    /// The store has no room for owner, mode or times.
+    pub attributes_lost: bool,
 }
 
 impl Kept {
     /// Every attribute is as asked.
-    pub const ALL: Self = Self { owner_lost: false, xattrs_lost: false };
+    pub const ALL: Self = Self { owner_lost: false, xattrs_lost: false, attributes_lost: false };
 }
 
 /// Set-user-id, set-group-id: rights that belong to an owner.

@@ -311,9 +311,13 @@ mod tests {
         Expression::parse(text).unwrap().holds(&findings)
     }
 
-    const SAME: Findings = Findings { presence: Presence::Both, differing: Fields::NONE };
-    const SOURCE: Findings = Findings { presence: Presence::OnlySource, differing: Fields::NONE };
-    const TARGET: Findings = Findings { presence: Presence::OnlyTarget, differing: Fields::NONE };
+    const SAME: Findings = of(Presence::Both);
+    const SOURCE: Findings = of(Presence::OnlySource);
+    const TARGET: Findings = of(Presence::OnlyTarget);
+
+    const fn of(presence: Presence) -> Findings {
+        Findings { presence, differing: Fields::NONE, unknown: Fields::NONE }
+    }
 
     #[test]
     fn existence_is_as_in_mpifileutils() {

@@ -9,6 +9,9 @@ mod mode;
 mod read;
 mod time;
 
+use std::ffi::CString;
+
+use crate::base::path::Name;
 use crate::model::entry::{Kind, Metadata, Time};
 
 pub use read::{StoredAttributes, read};
@@ -41,6 +44,17 @@ pub enum LinkForm {
     FileType,
     /// Its key has [`RCLONE_LINK_SUFFIX`] at the end.
     Suffix,
+}
+
+impl LinkForm {
+    /// The name that the object of a link has below its prefix.
+    pub fn name_of(self, link: &Name) -> CString {
+        let mut name = link.to_bytes().to_vec();
+        if self == Self::Suffix {
+            name.extend_from_slice(RCLONE_LINK_SUFFIX.as_bytes());
+        }
+        CString::new(name).expect("neither part contains a NUL")
+    }
 }
 
 impl Schema {
@@ -153,11 +167,38 @@ const UID: &str = "uid";
 const GID: &str = "gid";
 const ATIME: &str = "atime";
 const MTIME: &str = "mtime";
+/// As s3fs writes it.
+const CTIME: &str = "ctime";
 
 /// What is given up for lack of room, the least important first: times of access; what `file-` keys
 /// say too; keys of others; then what could not be known without.
 const LEAST_FIRST: [&str; 5] = [ATIME, FILE_ATIME, MODE, UID, GID];
 const LAST: [&str; 5] = [FILE_MTIME, FILE_GROUP, FILE_OWNER, MTIME, FILE_PERMISSIONS];
+
+/// Which of an object's older metadata the attributes that are written now make void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voids {
+    /// All that tells attributes, in any way.
+    Attributes,
+    /// What tells the time of modification.
+    Time,
+    /// None.
+    Nothing,
+}
+
+/// Older metadata, of others too, with what is written now.
+pub fn merge(old: &[(String, String)], new: UserMetadata, voids: Voids) -> UserMetadata {
+    let is_void = |key: &str| match voids {
+        Voids::Attributes => LEAST_FIRST.contains(&key) || LAST.contains(&key) || key == CTIME,
+        Voids::Time => key == MTIME,
+        Voids::Nothing => false,
+    };
+    let is_new = |key: &str| new.iter().any(|(own, _)| own == key);
+    let kept = old.iter().filter(|(key, _)| !is_void(key) && !is_new(key)).cloned();
+    let mut merged: UserMetadata = kept.collect();
+    merged.extend(new);
+    merged
+}
 
 /// User metadata that S3 takes, and what had to be left out for that.
 #[derive(Debug, Clone, PartialEq, Eq)]

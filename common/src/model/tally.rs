@@ -30,6 +30,10 @@ pub struct Tally {
     pub owner_not_kept: u64,
     /// Entries of which some extended attribute could not be kept.
     pub xattrs_not_kept: u64,
+    /// Entries whose owner, mode or times have no place at the target.
+    pub attributes_not_kept: u64,
+    /// Directories that are kept only by what is in them.
+    pub directories_not_kept: u64,
     /// Entries that failed.
     pub failed: u64,
     /// Source entries that went away.
@@ -74,6 +78,9 @@ pub struct Synced {
     pub protected: u64,
     /// Entries that were left out, and of whose names the target has something else.
     pub unlike: u64,
+    /// Of those that were equal, objects without the time of their file's last change, that were stored
+    /// after it.
+    pub stored_later: u64,
 }
 
 impl Synced {
@@ -85,6 +92,7 @@ impl Synced {
         self.deleted.add(&other.deleted);
         self.protected += other.protected;
         self.unlike += other.unlike;
+        self.stored_later += other.stored_later;
     }
 }
 
@@ -101,8 +109,43 @@ pub struct Compared {
     pub only_target: u64,
     /// Of those on both sides, how many differ in which field, in the order of [`Fields::iter`].
     pub differing: [u64; 12],
-    /// Bytes of content compared, once for both sides.
+    /// Files whose content was compared, by what was read for it.
+    pub read: Volume,
+    /// The same: objects that had to be downloaded.
+    pub downloaded: Volume,
+    /// The same: a checksum that the service keeps stood for an object.
+    pub summed: Volume,
+    /// Of the entries on both sides, how many were not compared in which field, because one of the two
+    /// places does not keep it; in the order of [`Fields::iter`].
+    pub unknown: [u64; 12],
+    /// Directories that have no counterpart because the other place keeps none.
+    pub unkept_directories: u64,
+}
+
+/// So many files, and bytes in them: once for both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Volume {
+    pub files: u64,
     pub bytes: u64,
+}
+
+/// What was read to compare the content of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Check {
+    /// Both files, byte by byte.
+    Read,
+    /// An object's content.
+    Downloaded,
+    /// No object's content: the service keeps a checksum of it.
+    Summed,
+}
+
+impl Volume {
+    fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
 }
 
 impl Compared {
@@ -118,13 +161,41 @@ impl Compared {
             for (count, field) in self.differing.iter_mut().zip(Fields::ALL.iter()) {
                 *count += u64::from(findings.differs(field));
             }
+            let unknown = findings.unknown.intersection(counted);
+            for (count, field) in self.unknown.iter_mut().zip(Fields::ALL.iter()) {
+                *count += u64::from(unknown.contains(field));
+            }
         }
+    }
+
+    /// What was compared in that way.
+    pub fn by(&mut self, check: Check) -> &mut Volume {
+        match check {
+            Check::Read => &mut self.read,
+            Check::Downloaded => &mut self.downloaded,
+            Check::Summed => &mut self.summed,
+        }
+    }
+
+    /// Bytes of content compared in any way, once for both sides.
+    pub fn bytes(&self) -> u64 {
+        self.read.bytes + self.downloaded.bytes + self.summed.bytes
     }
 
     /// Of the entries on both sides, how many differ in that one field.
     pub fn differing_in(&self, field: Fields) -> u64 {
         let at = Fields::ALL.iter().position(|own| own == field);
         at.map_or(0, |at| self.differing[at])
+    }
+
+    /// How many entries on both sides were not compared in which field, of those that were not.
+    pub fn not_compared(&self) -> impl Iterator<Item = (Fields, u64)> {
+        Fields::ALL.iter().zip(self.unknown).filter(|(_, count)| *count > 0)
+    }
+
+    /// Something could not be compared because one of the two places does not keep it.
+    pub fn is_limited(&self) -> bool {
+        self.unkept_directories > 0 || self.not_compared().next().is_some()
     }
 
     /// Entries on both sides.
@@ -142,10 +213,16 @@ impl Compared {
         self.different += other.different;
         self.only_source += other.only_source;
         self.only_target += other.only_target;
-        self.bytes += other.bytes;
+        self.read.add(other.read);
+        self.downloaded.add(other.downloaded);
+        self.summed.add(other.summed);
         for (count, more) in self.differing.iter_mut().zip(other.differing) {
             *count += more;
         }
+        for (count, more) in self.unknown.iter_mut().zip(other.unknown) {
+            *count += more;
+        }
+        self.unkept_directories += other.unkept_directories;
     }
 }
 
@@ -206,6 +283,7 @@ impl Tally {
     pub fn count_lost(&mut self, kept: Kept) {
         self.owner_not_kept += u64::from(kept.owner_lost);
         self.xattrs_not_kept += u64::from(kept.xattrs_lost);
+        self.attributes_not_kept += u64::from(kept.attributes_lost);
     }
 
     /// A list may claim any size: sums stay at the largest number rather than wrap.
@@ -226,6 +304,8 @@ impl Tally {
         self.skipped += other.skipped;
         self.owner_not_kept += other.owner_not_kept;
         self.xattrs_not_kept += other.xattrs_not_kept;
+        self.attributes_not_kept += other.attributes_not_kept;
+        self.directories_not_kept += other.directories_not_kept;
         self.failed += other.failed;
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;
@@ -235,6 +315,11 @@ impl Tally {
         self.uploads.found += other.uploads.found;
         self.uploads.given_up += other.uploads.given_up;
         self.uploads.left_alone += other.uploads.left_alone;
+    }
+
+    /// The target has no place for something that was to be kept.
+    pub fn is_limited(&self) -> bool {
+        self.xattrs_not_kept + self.attributes_not_kept + self.directories_not_kept > 0
     }
 
     /// Whether every directory below the roots was read to its end.

@@ -9,7 +9,7 @@ use crate::base::path;
 use crate::base::size::human_bytes;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
-use crate::compare::options::CompareOptions;
+use crate::compare::options::{CompareOptions, Evidence};
 use crate::compare::root::{CompareRoot, Unfit};
 use crate::compare::{CompareJob, seed};
 use crate::lists;
@@ -68,7 +68,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Ok(root) => root,
         Err(exit) => return exit,
     };
-    let method = method(&request.options);
+    let method = method(&request.options, sites.has_objects());
     if is_root {
         header(session, request, method, args, &mut reporter);
     }
@@ -95,11 +95,12 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     close(&mut reporter, summary)
 }
 
-fn method(options: &CompareOptions) -> Method {
+fn method(options: &CompareOptions, has_objects: bool) -> Method {
     Method {
         lite: options.lite,
         content: options.compares_content(),
         bypass_cache: options.bypass_cache,
+        checksums: has_objects && options.evidence == Evidence::Checksums,
     }
 }
 

@@ -42,6 +42,10 @@ impl<S: Store> Store for DryRunStore<S> {
     fn has_spare_handles(&self) -> bool {
         self.inner.as_ref().is_none_or(Store::has_spare_handles)
     }
+
+    fn holds_objects(&self) -> bool {
+        self.inner.as_ref().is_some_and(Store::holds_objects)
+    }
 }
 
 /// Nothing there is no error: it would have been made.

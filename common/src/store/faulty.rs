@@ -109,6 +109,10 @@ impl<S: Store> Store for FaultyStore<S> {
     fn has_spare_handles(&self) -> bool {
         self.inner.has_spare_handles()
     }
+
+    fn holds_objects(&self) -> bool {
+        self.inner.holds_objects()
+    }
 }
 
 struct FaultyDir {

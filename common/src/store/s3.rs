@@ -112,4 +112,8 @@ impl Store for ObjectStore {
         // What is too large for any parts is refused by the service.
         Parts::of(size_bytes, wish_bytes).map_or(wish_bytes, |parts| parts.part_bytes)
     }
+
+    fn holds_objects(&self) -> bool {
+        true
+    }
 }

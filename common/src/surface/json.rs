@@ -49,6 +49,8 @@ pub fn tally(tally: &Tally) -> Value {
         "skipped": tally.skipped,
         "owner_not_kept": tally.owner_not_kept,
         "xattrs_not_kept": tally.xattrs_not_kept,
+        "attributes_not_kept": tally.attributes_not_kept,
+        "directories_not_kept": tally.directories_not_kept,
         "failed": tally.failed,
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,

@@ -95,6 +95,12 @@ pub struct UsageSummary {
     pub below: Vec<Below>,
 }
 
+const OWNER_NOT_KEPT: &str = "this user may not give files away; set-id bits were dropped";
+const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute or ACL";
+const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
+const DIRECTORIES_NOT_KEPT: &str =
+    "kept by what is in them alone: no empty ones, no owner, mode and times";
+
 impl Summary {
     /// Sums over all ranks.
     pub fn totals(&self) -> Tally {
@@ -183,21 +189,14 @@ impl Summary {
                 "left out"
             );
         }
-        if totals.owner_not_kept > 0 {
-            let count = human_count(totals.owner_not_kept);
-            let _ = writeln!(
-                text,
-                "{:<15}{count:>16}   this user may not give files away; set-id bits were dropped",
-                "owner not kept"
-            );
-        }
-        if totals.xattrs_not_kept > 0 {
-            let count = human_count(totals.xattrs_not_kept);
-            let _ = writeln!(
-                text,
-                "{:<15}{count:>16}   the target does not take some extended attribute or ACL",
-                "xattrs lost"
-            );
+        let not_kept = [
+            (totals.owner_not_kept, "owner not kept", OWNER_NOT_KEPT),
+            (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
+            (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),
+            (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
+        ];
+        for (count, name, words) in not_kept.into_iter().filter(|(count, ..)| *count > 0) {
+            let _ = writeln!(text, "{name:<15}{:>16}   {words}", human_count(count));
         }
     }
 

@@ -256,3 +256,18 @@ fn schemas_have_words() {
     }
     assert!(Schema::parse("AWS").is_err_and(|why| why.contains("rclone")));
 }
+
+#[test]
+fn metadata_of_others_stays_and_older_attributes_do_not() {
+    let pairs = |all: &[(&str, &str)]| -> UserMetadata {
+        all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let old = pairs(&[("mode", "33188"), ("uid", "7"), ("mtime", "1"), ("ctime", "2"), ("a", "b")]);
+    let new = pairs(&[("mtime", "5"), ("file-owner", "8")]);
+    let of_others = pairs(&[("a", "b"), ("mtime", "5"), ("file-owner", "8")]);
+    assert_eq!(merge(&old, new.clone(), Voids::Attributes), of_others);
+    let all_but_time = [&old[..2], &old[3..], &new[..]].concat();
+    assert_eq!(merge(&old, new, Voids::Time), all_but_time);
+    assert_eq!(merge(&old, Vec::new(), Voids::Nothing), old);
+    assert_eq!(merge(&old, Vec::new(), Voids::Attributes), pairs(&[("a", "b")]));
+}

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::fields::NewObject;
+use super::fields::{Like, NewObject};
 use super::listing::{From, Page};
 use super::object::{Bucket, Head};
 use super::reader::{self, ObjectFile};
@@ -47,8 +47,9 @@ impl ObjectDir {
         what: (Kind, u64),
         mtime: Option<crate::model::entry::Time>,
         attributes: &Attributes,
+        like: Like<'_>,
     ) -> NewObject {
-        NewObject::new(&self.bucket, key, what, mtime, attributes)
+        NewObject::new(&self.bucket, key, what, mtime, attributes, like)
     }
 
     /// The first page of the listing, if that is all of it.
@@ -179,6 +180,14 @@ impl Dir for ObjectDir {
         Ok(target)
     }
 
+    fn open_link(&self, name: &Name) -> Result<Option<(Box<dyn SourceFile>, LinkForm)>> {
+        let (key, head) = self.find(Op::Open, name)?;
+        let is_suffixed = key.len() > self.key(Op::Open, name)?.len();
+        let form = if is_suffixed { LinkForm::Suffix } else { LinkForm::FileType };
+        let end = head.metadata.size_bytes;
+        Ok(Some((Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)), form)))
+    }
+
     fn xattrs(&self, _name: Option<&Name>) -> Result<Option<Xattrs>> {
         Ok(None)
     }
@@ -196,7 +205,8 @@ impl Dir for ObjectDir {
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
         let key = self.key(Op::Create, new.name)?;
         let what = (Kind::File, new.size_bytes);
-        let object = self.new_object(key, what, new.mtime, new.attributes);
+        let like = new.headers.map_or(Like::Nothing, Like::Another);
+        let object = self.new_object(key, what, new.mtime, new.attributes, like);
         self.forget();
         let bucket = self.bucket.clone();
         Ok(Box::new(match new.chunk_bytes {
@@ -207,7 +217,7 @@ impl Dir for ObjectDir {
 
     fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
         let key = self.key(Op::Open, name)?;
-        let object = self.new_object(key, (Kind::File, 0), None, Attributes::NONE);
+        let object = self.new_object(key, (Kind::File, 0), None, Attributes::NONE, Like::Nothing);
         Ok(Box::new(ObjectStaged::join(self.bucket.clone(), object, ticket)?))
     }
 
@@ -219,10 +229,10 @@ impl Dir for ObjectDir {
             LinkForm::Suffix => key + RCLONE_LINK_SUFFIX,
         };
         let what = (Kind::Symlink, size_bytes);
-        let object = self.new_object(key, what, link.mtime, &link.attributes);
+        let object = self.new_object(key, what, link.mtime, &link.attributes, Like::Nothing);
         self.forget();
         self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
-        Ok(Kept::ALL)
+        Ok(object.kept)
     }
 
     /// There is nothing that could have them.
@@ -238,12 +248,23 @@ impl Dir for ObjectDir {
         attributes: &Attributes,
     ) -> Result<Kept> {
         let (key, head) = self.find(Op::SetMode, name)?;
-        let size_bytes = head.metadata.size_bytes;
-        let mtime = attributes.times.map_or(head.metadata.mtime, |times| times.mtime);
+        let (old, headers) = (head.metadata, head.headers.clone());
+        let size_bytes = old.size_bytes;
         let file = ObjectFile::new(self.bucket.clone(), key.clone(), head, size_bytes);
         let from = file.address().ok_or(Op::SetMode.errno(libc::EINVAL))?;
-        let object = self.new_object(key, (kind, size_bytes), Some(mtime), attributes);
-        self.bucket.copy_whole(&object, &from).map(|()| Kept::ALL)
+        // What is not set stays as it is, and all is written anew.
+        let stays = Attributes::all_of(&old, None);
+        let wanted = Attributes {
+            owner: attributes.owner.or(stays.owner),
+            mode: attributes.mode.or(stays.mode),
+            times: attributes.times.or(stays.times),
+            xattrs: attributes.xattrs.clone(),
+        };
+        let mtime = wanted.times.map(|times| times.mtime);
+        let like = Like::Itself(&headers);
+        let object = self.new_object(key, (kind, size_bytes), mtime, &wanted, like);
+        let kept = object.kept;
+        ObjectStaged::copy_all(&self.bucket, object, &from).map(|()| kept)
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {

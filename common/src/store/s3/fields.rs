@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+
 use super::object::Bucket;
 use crate::model::content_type;
-use crate::model::entry::{Attributes, Kind, Owner, Time, Times};
-use crate::model::object_metadata::{Facts, Scope, fit, write};
+use crate::model::entry::{Attributes, Kept, Kind, Owner, Time, Times};
+use crate::model::object_headers::ObjectHeaders;
+use crate::model::object_metadata::{Facts, Schema, Scope, Voids, fit, merge, write};
 
 /// An object to be made.
 #[derive(Debug, Clone)]
@@ -13,7 +16,22 @@ pub(super) struct NewObject {
     pub key: String,
     pub size_bytes: u64,
     pub user: HashMap<String, String>,
-    pub content_type: &'static str,
+    pub content_type: String,
+    /// The others of these, as the object has them that this one is a copy of.
+    pub headers: ObjectHeaders,
+    /// Which of the attributes that it was to have it has.
+    pub kept: Kept,
+}
+
+/// An object that a new one is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Like<'h> {
+    /// None.
+    Nothing,
+    /// Another one.
+    Another(&'h ObjectHeaders),
+    /// Itself, which gets other attributes.
+    Itself(&'h ObjectHeaders),
 }
 
 impl NewObject {
@@ -24,15 +42,47 @@ impl NewObject {
         (kind, size_bytes): (Kind, u64),
         mtime: Option<Time>,
         attributes: &Attributes,
+        like: Like<'_>,
     ) -> Self {
-        let name = key.rsplit('/').next().unwrap_or_default();
-        let content_type = match kind {
-            Kind::File => content_type::of_name(name.as_bytes()),
-            _ => content_type::UNKNOWN,
+        let headers = match like {
+            Like::Nothing => ObjectHeaders::default(),
+            Like::Another(headers) | Like::Itself(headers) => headers.clone(),
         };
         let (facts, scope) = facts(kind, mtime, attributes);
-        let fitted = fit(write(bucket.service.settings.metadata, &facts, scope));
-        Self { size_bytes, user: fitted.kept.into_iter().collect(), content_type, key }
+        let schema = bucket.service.settings.metadata;
+        let voids = match (schema, scope, like) {
+            (Schema::None, _, Like::Another(_)) => Voids::Nothing,
+            (Schema::None, _, _) | (_, Scope::Attributes, _) => Voids::Attributes,
+            (_, Scope::Needed, _) => Voids::Time,
+        };
+        let fitted = fit(merge(&headers.user, write(schema, &facts, scope), voids));
+        let is_asked = scope == Scope::Attributes;
+        let kept = Kept {
+            xattrs_lost: attributes.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty()),
+            attributes_lost: is_asked && schema == Schema::None || !fitted.dropped.is_empty(),
+            ..Kept::ALL
+        };
+        let guessed = || {
+            let name = key.rsplit('/').next().unwrap_or_default();
+            match kind {
+                Kind::File => content_type::of_name(name.as_bytes()).to_owned(),
+                _ => content_type::UNKNOWN.to_owned(),
+            }
+        };
+        let content_type = headers.content_type.clone().unwrap_or_else(guessed);
+        Self {
+            size_bytes,
+            user: fitted.kept.into_iter().collect(),
+            content_type,
+            headers,
+            key,
+            kept,
+        }
+    }
+
+    /// Expires; what is no time is left out.
+    pub fn expires(&self) -> Option<DateTime> {
+        DateTime::from_str(self.headers.expires.as_deref()?, DateTimeFormat::HttpDate).ok()
     }
 }
 
@@ -48,3 +98,18 @@ fn facts(kind: Kind, mtime: Option<Time>, attributes: &Attributes) -> (Facts, Sc
     let facts = Facts { kind, mode: 0o777, uid: 0, gid: 0, atime: needed, mtime: needed };
     (facts, Scope::Needed)
 }
+
+/// Adds headers and user metadata to a request for a new object.
+macro_rules! with_headers {
+    ($request:expr, $new:expr) => {
+        $request
+            .set_metadata(Some($new.user.clone()))
+            .content_type($new.content_type.clone())
+            .set_content_encoding($new.headers.own_encoding())
+            .set_content_disposition($new.headers.content_disposition.clone())
+            .set_content_language($new.headers.content_language.clone())
+            .set_cache_control($new.headers.cache_control.clone())
+            .set_expires($new.expires())
+    };
+}
+pub(super) use with_headers;

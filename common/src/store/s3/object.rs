@@ -14,6 +14,7 @@ use crate::base::crc64::Crc64;
 use crate::base::error::{Op, Result};
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Listed, Metadata, Time};
+use crate::model::object_headers::ObjectHeaders;
 use crate::model::object_metadata::{StoredAttributes, read};
 
 /// An object at one point in time.
@@ -25,6 +26,8 @@ pub(super) struct Head {
     pub etag: String,
     /// Checksum of the whole content, where the service keeps one.
     pub crc64: Option<Crc64>,
+    /// What else is kept with it.
+    pub headers: ObjectHeaders,
 }
 
 /// Where objects are: a bucket of a service.
@@ -42,6 +45,28 @@ struct Answer<'a> {
     user: Option<&'a HashMap<String, String>>,
     crc64: Option<&'a str>,
     checksum_type: Option<&'a ChecksumType>,
+    headers: ObjectHeaders,
+}
+
+/// The headers of an answer.
+macro_rules! headers {
+    ($answer:expr) => {{
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        ObjectHeaders {
+            content_type: own($answer.content_type()),
+            content_encoding: own($answer.content_encoding()),
+            content_disposition: own($answer.content_disposition()),
+            content_language: own($answer.content_language()),
+            cache_control: own($answer.cache_control()),
+            expires: own($answer.expires_string()),
+            user: $answer
+                .metadata()
+                .into_iter()
+                .flatten()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        }
+    }};
 }
 
 impl Bucket {
@@ -56,12 +81,12 @@ impl Bucket {
                 .set_request_payer(self.payer())
                 .send()
         })?;
-        Ok(self.head_of(key, &Answer::of_head(&answer)))
+        Ok(self.head_of(key, Answer::of_head(&answer)))
     }
 
     /// What the answer to asking for an object's content says of it. `size_bytes` is that of the whole.
     pub fn head_of_get(&self, key: &str, answer: &GetObjectOutput, size_bytes: u64) -> Head {
-        self.head_of(key, &Answer { size_bytes, ..Answer::of_get(answer) })
+        self.head_of(key, Answer { size_bytes, ..Answer::of_get(answer) })
     }
 
     /// Who pays for requests.
@@ -74,7 +99,7 @@ impl Bucket {
         hash(&(self.service.id, &self.name))
     }
 
-    fn head_of(&self, key: &str, answer: &Answer<'_>) -> Head {
+    fn head_of(&self, key: &str, answer: Answer<'_>) -> Head {
         let value = |key: &str| answer.user?.get(key).map(String::as_str);
         let stored = answer.stored.map_or(0, DateTime::secs);
         let etag = answer.etag.unwrap_or_default().to_owned();
@@ -83,7 +108,8 @@ impl Bucket {
         // A checksum of checksums stands for no content.
         let is_whole = answer.checksum_type != Some(&ChecksumType::Composite);
         let crc64 = answer.crc64.filter(|_| is_whole).and_then(Crc64::from_base64);
-        Head { metadata: with_stored(plain, &read(value)), etag, crc64 }
+        let metadata = with_stored(plain, &read(value));
+        Head { metadata, etag, crc64, headers: answer.headers }
     }
 
     /// What a listing says of an object.
@@ -106,7 +132,7 @@ impl Bucket {
             links: 1,
             device: self.device(),
             inode: hash(&(key, etag)),
-            known: [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT, Fields::LINK]
+            known: [Fields::TYPE, Fields::SIZE, Fields::CONTENT, Fields::LINK]
                 .into_iter()
                 .collect(),
         }
@@ -142,6 +168,7 @@ impl<'a> Answer<'a> {
             user: answer.metadata(),
             crc64: answer.checksum_crc64_nvme(),
             checksum_type: answer.checksum_type(),
+            headers: headers!(answer),
         }
     }
 
@@ -153,6 +180,7 @@ impl<'a> Answer<'a> {
             user: answer.metadata(),
             crc64: answer.checksum_crc64_nvme(),
             checksum_type: answer.checksum_type(),
+            headers: headers!(answer),
         }
     }
 }
@@ -166,6 +194,8 @@ fn with_stored(plain: Metadata, stored: &StoredAttributes) -> Metadata {
     note(stored.uid.is_some(), Fields::UID);
     note(stored.gid.is_some(), Fields::GID);
     note(stored.atime.is_some(), Fields::ATIME);
+    // When an object was stored is no earlier than the last change of its content, but seldom the same.
+    note(stored.mtime.is_some(), Fields::MTIME);
     // Only a file's content and a link's target are kept: all else would be an empty object.
     let kind = stored.kind.filter(|kind| *kind == Kind::Symlink).unwrap_or(plain.kind);
     Metadata {
@@ -175,8 +205,6 @@ fn with_stored(plain: Metadata, stored: &StoredAttributes) -> Metadata {
         gid: stored.gid.unwrap_or(plain.gid),
         atime: stored.atime.or(stored.mtime).unwrap_or(plain.atime),
         mtime: stored.mtime.unwrap_or(plain.mtime),
-        // Whoever stored the time of change did so with all its digits.
-        ctime: stored.mtime.unwrap_or(plain.ctime),
         known,
         ..plain
     }

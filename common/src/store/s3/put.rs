@@ -8,13 +8,13 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use super::abilities::Check;
-use super::fields::NewObject;
+use super::fields::{NewObject, with_headers};
 use super::object::Bucket;
 use super::upload::is_refusal;
 use crate::base::crc64::{Crc64, crc32c, crc32c_to_base64};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::model::chunk::Extent;
-use crate::store::ObjectAddress;
+use crate::store::{ObjectAddress, Receipt};
 
 /// Content with the check that goes with it.
 pub(super) struct Content {
@@ -124,12 +124,9 @@ impl Bucket {
     fn put_once(&self, new: &NewObject, content: &Content) -> Result<bool> {
         let options = &self.service.settings.object;
         let answer = self.service.call(Op::Write, |client| {
-            let request = client
-                .put_object()
+            let request = with_headers!(client.put_object(), new)
                 .bucket(&self.name)
                 .key(&new.key)
-                .set_metadata(Some(new.user.clone()))
-                .content_type(new.content_type)
                 .set_checksum_crc64_nvme(content.crc64.clone())
                 .set_checksum_crc32_c(content.crc32c.clone())
                 .set_content_md5(content.md5.clone())
@@ -193,15 +190,12 @@ impl Bucket {
     pub fn copy_whole(&self, new: &NewObject, from: &ObjectAddress) -> Result<()> {
         let options = &self.service.settings.object;
         self.service.call(Op::Copy, |client| {
-            client
-                .copy_object()
+            with_headers!(client.copy_object(), new)
                 .bucket(&self.name)
                 .key(&new.key)
                 .copy_source(copy_source(from))
                 .copy_source_if_match(&from.etag)
                 .metadata_directive(MetadataDirective::Replace)
-                .set_metadata(Some(new.user.clone()))
-                .content_type(new.content_type)
                 .set_acl(options.acl.as_deref().map(Into::into))
                 .set_storage_class(options.storage_class.as_deref().map(Into::into))
                 .set_server_side_encryption(options.sse.as_deref().map(Into::into))
@@ -214,27 +208,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Makes sure that an object has these attributes, which were perhaps others when its upload was begun.
-    pub fn renew_attributes(&self, new: &NewObject) -> Result<()> {
-        let answer = self.service.call(Op::Stat, |client| {
-            let request = client.head_object().bucket(&self.name).key(&new.key);
-            request.set_request_payer(self.payer()).send()
-        })?;
-        let is_so = answer.metadata().map_or(new.user.is_empty(), |user| *user == new.user)
-            && answer.content_type() == Some(new.content_type);
-        if is_so {
-            return Ok(());
-        }
-        let from = ObjectAddress {
-            service: self.service.id,
-            bucket: self.name.clone(),
-            key: new.key.clone(),
-            etag: answer.e_tag().unwrap_or_default().to_owned(),
-        };
-        self.copy_whole(new, &from)
-    }
-
-    /// Lets the service copy a part; its tag.
+    /// Lets the service copy a part.
     pub fn copy_part(
         &self,
         key: &str,
@@ -242,7 +216,7 @@ impl Bucket {
         number: i32,
         from: &ObjectAddress,
         extent: Extent,
-    ) -> Result<String> {
+    ) -> Result<Receipt> {
         let answer = self.service.call(Op::Copy, |client| {
             client
                 .upload_part_copy()
@@ -262,8 +236,11 @@ impl Bucket {
                 .mutate_request(without_body)
                 .send()
         })?;
-        let etag = answer.copy_part_result().and_then(|result| result.e_tag());
-        etag.map(str::to_owned).ok_or(Error { op: Op::Copy, cause: Cause::Incomplete })
+        let result = answer.copy_part_result();
+        let tag = result.and_then(|result| result.e_tag()).map(str::to_owned);
+        let tag = tag.ok_or(Error { op: Op::Copy, cause: Cause::Incomplete })?;
+        let crc64 = result.and_then(|result| result.checksum_crc64_nvme());
+        Ok(Receipt { extent, crc64: crc64.and_then(Crc64::from_base64), tag, was_there: false })
     }
 }
 

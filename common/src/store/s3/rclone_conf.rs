@@ -36,6 +36,8 @@ pub struct Remote {
     pub part_bytes: Option<u64>,
     /// Larger objects than that are made of parts.
     pub upload_cutoff_bytes: Option<u64>,
+    /// `copy_cutoff`.
+    pub copy_cutoff_bytes: Option<u64>,
     /// Parts of one object under way.
     pub upload_concurrency: Option<u32>,
     /// The bucket is taken to be there.
@@ -258,6 +260,7 @@ impl Keys<'_> {
             object: self.object()?,
             part_bytes: self.size("chunk_size")?,
             upload_cutoff_bytes: self.size("upload_cutoff")?,
+            copy_cutoff_bytes: self.size("copy_cutoff")?,
             upload_concurrency: self.count("upload_concurrency")?,
             no_check_bucket: self.flag("no_check_bucket", false)?,
             no_head: self.flag("no_head", false)?,
@@ -429,6 +432,7 @@ mod tests {
             },
             part_bytes: Some(64 << 20),
             upload_cutoff_bytes: Some(1 << 30),
+            copy_cutoff_bytes: None,
             upload_concurrency: Some(8),
             no_check_bucket: true,
             no_head: true,

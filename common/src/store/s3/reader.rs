@@ -15,6 +15,7 @@ use crate::base::limits::S3_ATTEMPTS_MAX;
 use crate::base::service::ServiceFault;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Xattrs};
+use crate::model::object_headers::ObjectHeaders;
 use crate::store::{ObjectAddress, SourceFile};
 
 /// An object open for reading.
@@ -127,6 +128,10 @@ impl SourceFile for ObjectFile {
 
     fn crc64(&self) -> Option<Crc64> {
         self.head.crc64
+    }
+
+    fn headers(&self) -> Option<&ObjectHeaders> {
+        Some(&self.head.headers)
     }
 
     fn address(&self) -> Option<ObjectAddress> {

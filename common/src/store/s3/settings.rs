@@ -115,6 +115,8 @@ pub struct Settings {
     pub part_bytes: Option<u64>,
     /// Larger objects than that are made of parts, where it was given.
     pub upload_cutoff_bytes: Option<u64>,
+    /// Objects up to that size are copied by the service in one piece, where it was given.
+    pub copy_cutoff_bytes: Option<u64>,
     /// Parts of one object under way, where it was given.
     pub upload_concurrency: Option<u32>,
     /// Requests under way of each rank, at most, where it was given.

@@ -3,13 +3,14 @@
 //! Nothing is visible before it is complete: an object appears with its one request, or when the file's
 //! owner completes its upload.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 
 use super::abilities::Check;
 use super::blocks::Block;
-use super::fields::NewObject;
+use super::fields::{NewObject, with_headers};
 use super::object::Bucket;
 use super::put::{Content, Sent};
 use crate::base::crc64::Crc64;
@@ -17,6 +18,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::BUFFER_BYTES;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Kept};
+use crate::model::parts::{PART_BYTES_MAX, Parts};
 use crate::store::{ObjectAddress, Receipt, SourceFile, StagedFile};
 
 /// An object on its way, or one part of it.
@@ -119,6 +121,28 @@ impl ObjectStaged {
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
 
+    /// Lets the service copy all of an object, with attributes of its own, in as few parts as it takes, one
+    /// after the other.
+    pub fn copy_all(bucket: &Bucket, new: NewObject, from: &ObjectAddress) -> Result<()> {
+        let cutoff_bytes = bucket.service.settings.copy_cutoff_bytes.unwrap_or(PART_BYTES_MAX);
+        if new.size_bytes <= cutoff_bytes {
+            return bucket.copy_whole(&new, from);
+        }
+        let parts = Parts::of(new.size_bytes, cutoff_bytes);
+        let parts = parts.map_err(|_| Op::Copy.errno(libc::EFBIG))?;
+        let upload = begin(bucket, &new, parts.part_bytes)?;
+        let (bucket, way) = (bucket.clone(), Way::Parts(upload.clone()));
+        let copy = Self { bucket, new, way, state: Mutex::default() };
+        let copied =
+            (0..parts.count()).map(|index| copy.copy_part(&upload, from, parts.extent(index)));
+        let completed = copied.collect::<Result<_>>().and_then(|all| copy.complete(&upload, all));
+        if completed.is_err() {
+            // The first error is the one to report.
+            let _ = copy.abort();
+        }
+        completed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,8 +173,7 @@ impl ObjectStaged {
     /// Lets the service copy a part itself.
     fn copy_part(&self, upload: &Upload, from: &ObjectAddress, extent: Extent) -> Result<Receipt> {
         let number = upload.part_number(extent.offset);
-        let tag = self.bucket.copy_part(&self.new.key, &upload.id, number, from, extent)?;
-        Ok(Receipt { extent, crc64: None, tag, was_there: false })
+        self.bucket.copy_part(&self.new.key, &upload.id, number, from, extent)
     }
 
     /// Fills a block from a source. `None` where reading failed: then the caller reads, and sees why.
@@ -201,8 +224,26 @@ impl ObjectStaged {
         })?;
         match upload.origin {
             Origin::Here => Ok(()),
-            Origin::Before => self.bucket.renew_attributes(&self.new),
+            Origin::Before => self.renew_attributes(),
         }
+    }
+
+    /// Makes sure that the object has these attributes, which were perhaps others when its upload was begun.
+    fn renew_attributes(&self) -> Result<()> {
+        let stored = self.bucket.head(&self.new.key)?;
+        let user: HashMap<_, _> = stored.headers.user.into_iter().collect();
+        let is_same = user == self.new.user
+            && stored.headers.content_type.as_ref() == Some(&self.new.content_type);
+        if is_same {
+            return Ok(());
+        }
+        let from = ObjectAddress {
+            service: self.bucket.service.id,
+            bucket: self.bucket.name.clone(),
+            key: self.new.key.clone(),
+            etag: stored.etag,
+        };
+        Self::copy_all(&self.bucket, self.new.clone(), &from)
     }
 
     fn put_whole(&self) -> Result<()> {
@@ -242,12 +283,9 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<String> {
     };
     let options = &bucket.service.settings.object;
     let answer = bucket.service.call(Op::Create, |client| {
-        client
-            .create_multipart_upload()
+        with_headers!(client.create_multipart_upload(), new)
             .bucket(&bucket.name)
             .key(&new.key)
-            .set_metadata(Some(new.user.clone()))
-            .content_type(new.content_type)
             .set_checksum_algorithm(algorithm)
             .set_checksum_type(kind)
             .set_acl(options.acl.as_deref().map(Into::into))
@@ -347,7 +385,7 @@ impl StagedFile for ObjectStaged {
                 }
             }
         }
-        Ok(Kept::ALL)
+        Ok(self.new.kept)
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

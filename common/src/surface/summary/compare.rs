@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::base::size::{human_bytes, human_count};
 use crate::model::difference::Fields;
 use crate::model::expression::{CAPTION_PREFIX, SUMMARY};
-use crate::model::tally::Compared;
+use crate::model::tally::{Compared, Volume};
 
 /// How the comparison was made, as far as the reader must know to trust it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Method {
     pub content: bool,
     /// What was cached of it was dropped first.
     pub bypass_cache: bool,
+    /// Checksums that a service keeps of objects stand for their content.
+    pub checksums: bool,
 }
 
 impl Method {
@@ -26,6 +28,16 @@ impl Method {
         match self {
             Self { lite: true, .. } => "size and time of change stand for the content",
             Self { content: false, .. } => "content was not compared",
+            Self { checksums: true, .. } => {
+                "objects by the checksums that the service keeps, all else byte by byte"
+            }
+            _ => self.reading(),
+        }
+    }
+
+    /// How bytes are read.
+    fn reading(self) -> &'static str {
+        match self {
             Self { bypass_cache: true, .. } => "byte by byte, cached pages dropped before reading",
             _ => "byte by byte, from memory where the system had it cached",
         }
@@ -60,8 +72,49 @@ pub(super) fn write_text(text: &mut String, compared: &Compared, method: Method)
         let count = human_count(compared.differing_in(field));
         let _ = writeln!(text, "{:<15}{count:>16}", format!("  by {}", name.to_lowercase()));
     }
-    let bytes = human_bytes(compared.bytes);
-    let _ = writeln!(text, "{:<15}{bytes:>16}   {}", "compared", method.words());
+    write_content(text, compared, method);
+    write_not_compared(text, compared);
+}
+
+/// How much content was compared in which way.
+fn write_content(text: &mut String, compared: &Compared, method: Method) {
+    let mut row = |bytes: u64, words: &str| {
+        let _ = writeln!(text, "{:<15}{:>16}   {words}", "compared", human_bytes(bytes));
+    };
+    if compared.summed.files + compared.downloaded.files == 0 {
+        return row(compared.bytes(), method.words());
+    }
+    let ways = [
+        (compared.summed, "by CRC-64/NVME kept by the service"),
+        (compared.downloaded, "by downloading"),
+        (compared.read, method.reading()),
+    ];
+    for (volume, words) in ways {
+        if volume.files > 0 {
+            row(volume.bytes, &format!("content of {} files, {words}", human_count(volume.files)));
+        }
+    }
+}
+
+/// What the two places do not both keep.
+fn write_not_compared(text: &mut String, compared: &Compared) {
+    let mut rows: Vec<(u64, Vec<String>)> = Vec::new();
+    for (field, count) in compared.not_compared() {
+        let name = field.names().collect::<String>().to_lowercase();
+        match rows.iter_mut().find(|(known, _)| *known == count) {
+            Some((_, names)) => names.push(name),
+            None => rows.push((count, vec![name])),
+        }
+    }
+    let mut row = |count: u64, words: &str| {
+        let _ = writeln!(text, "{:<15}{:>16}   {words}", "not compared", human_count(count));
+    };
+    for (count, names) in rows {
+        row(count, &format!("{}: one of the two places does not keep it", names.join(" ")));
+    }
+    if compared.unkept_directories > 0 {
+        row(compared.unkept_directories, "directories: the other place keeps only objects");
+    }
 }
 
 /// The last line's words.
@@ -77,7 +130,8 @@ pub(super) fn verdict(compared: &Compared) -> String {
     .flatten()
     .collect();
     if parts.is_empty() {
-        format!("identical, {} items", human_count(compared.same))
+        let limit = if compared.is_limited() { " in what both places keep" } else { "" };
+        format!("identical{limit}, {} items", human_count(compared.same))
     } else {
         parts.join(", ")
     }
@@ -89,12 +143,24 @@ pub(in crate::surface) fn to_json(compared: &Compared) -> Value {
         .iter()
         .map(|field| (field.names().collect(), compared.differing_in(field).into()))
         .collect();
+    let unknown: Map<String, Value> = compared
+        .not_compared()
+        .map(|(field, count)| (field.names().collect(), count.into()))
+        .collect();
+    let volume = |volume: Volume| json!({"files": volume.files, "bytes": volume.bytes});
     json!({
         "same": compared.same,
         "different": compared.different,
         "only_source": compared.only_source,
         "only_target": compared.only_target,
         "differing": differing,
-        "bytes": compared.bytes,
+        "bytes": compared.bytes(),
+        "content": {
+            "read": volume(compared.read),
+            "downloaded": volume(compared.downloaded),
+            "summed": volume(compared.summed),
+        },
+        "not_compared": unknown,
+        "unkept_directories": compared.unkept_directories,
     })
 }

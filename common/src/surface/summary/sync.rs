@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::base::size::human_count;
 use crate::model::tally::{Synced, Tally};
 
+const STORED_LATER: &str =
+    "of them are objects without a time of change: stored after the last change of the file";
+
 pub(super) fn write_text(text: &mut String, synced: &Synced, is_dry_run: bool) {
     let words = |plan: &'static str, past: &'static str| if is_dry_run { plan } else { past };
     let rows = [
@@ -16,6 +19,7 @@ pub(super) fn write_text(text: &mut String, synced: &Synced, is_dry_run: bool) {
         (synced.kept_back, "kept back", "left as they are, as asked"),
         (synced.deleted.total(), "deleted", words("would be, from the target", "from the target")),
         (synced.protected, "not removed", "directories in which something stays"),
+        (synced.stored_later, "stored later", STORED_LATER),
         (synced.unlike, "unlike", "left out, and the target has something else of that name"),
     ];
     for (count, name, words) in rows {
@@ -32,6 +36,9 @@ pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
     let done = totals.copied.total() + synced.repaired + synced.linked + synced.deleted.total();
     match (done, is_dry_run) {
         (0, _) if totals.skipped > 0 => "nothing to do but for what is left out".to_owned(),
+        (0, _) if totals.is_limited() => {
+            "nothing to do, the target is equal in what it keeps".to_owned()
+        }
         (0, _) => "nothing to do, the target is equal".to_owned(),
         (_, true) => "dry run, nothing was changed".to_owned(),
         (_, false) => "done, 0 errors".to_owned(),
@@ -48,5 +55,6 @@ pub(in crate::surface) fn to_json(synced: &Synced) -> Value {
         "deleted": synced.deleted,
         "protected": synced.protected,
         "unlike": synced.unlike,
+        "stored_later": synced.stored_later,
     })
 }
