@@ -30,7 +30,7 @@ use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
-use crate::store::{Dir, Store};
+use crate::store::{Dir, SourceFile, Store};
 use crate::walk::account::{self, Account};
 use crate::walk::place::{Place, Trees};
 use crate::walk::selection::Selection;
@@ -78,8 +78,11 @@ pub struct CompareJob<'c> {
     parts: Vec<SharedPart>,
 }
 
-/// The target's directory, and its entry there.
-type Counterpart = (Arc<dyn Dir>, Metadata);
+/// The target's directory, and its entry there, open where looking at it has opened it.
+type Counterpart = (Arc<dyn Dir>, Metadata, Option<Box<dyn SourceFile>>);
+
+/// Both sides of an entry, as far as they are open.
+type Opened = (Option<Box<dyn SourceFile>>, Option<Box<dyn SourceFile>>);
 
 /// An entry that is on both sides, as far as it is known yet.
 struct Pair {
@@ -87,6 +90,7 @@ struct Pair {
     target: Metadata,
     differing: Fields,
     unknown: Fields,
+    opened: Opened,
 }
 
 impl Pair {
@@ -193,7 +197,7 @@ impl<'c> CompareJob<'c> {
         if stands_for_content && unknown.contains(Fields::MTIME) {
             unknown.insert(Fields::CONTENT);
         }
-        Pair { source, target, differing, unknown }
+        Pair { source, target, differing, unknown, opened: (None, None) }
     }
 
     /// An entry of a directory that both sides have, or whose counterpart is missing.
@@ -203,7 +207,7 @@ impl<'c> CompareJob<'c> {
         hand: &mut CompareHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
-        let source = entry.dir.stat(entry.name).at(Side::Source)?;
+        let (source, source_file) = entry.dir.stat_open(entry.name).at(Side::Source)?;
         if !self.selection.admits(&source) {
             return Ok(Visited::NOTHING_MOVED);
         }
@@ -211,7 +215,7 @@ impl<'c> CompareJob<'c> {
             return Ok(Visited::Directory);
         }
         hand.gathered.tally.meet(&source);
-        let Some((target_dir, target)) = self.counterpart(entry)? else {
+        let Some((target_dir, target, target_file)) = self.counterpart(entry)? else {
             let findings = Findings::only(Presence::OnlySource);
             self.judge(entry.place, entry.name, (Some(&source), None), findings, hand, crew);
             return Ok(Visited::NOTHING_MOVED);
@@ -219,7 +223,9 @@ impl<'c> CompareJob<'c> {
         if target.kind == Kind::Directory {
             self.walk_target_below(entry, crew);
         }
-        self.compare_pair(entry, &*target_dir, self.pair(source, target), hand, crew)
+        let opened = (source_file, target_file);
+        let pair = Pair { opened, ..self.pair(source, target) };
+        self.compare_pair(entry, &*target_dir, pair, hand, crew)
     }
 
     /// The entry of the same name at the target, if there is one.
@@ -232,8 +238,8 @@ impl<'c> CompareJob<'c> {
             Err(trouble) if trouble.error.cause.is_vanished() => return Ok(None),
             opened => opened?,
         };
-        match dir.stat(self.target_name(entry.place, entry.name)) {
-            Ok(target) => Ok(Some((dir, target))),
+        match dir.stat_open(self.target_name(entry.place, entry.name)) {
+            Ok((target, file)) => Ok(Some((dir, target, file))),
             Err(error) if error.cause.is_vanished() => Ok(None),
             Err(error) => Err(error).at(Side::Target),
         }
@@ -298,14 +304,15 @@ impl<'c> CompareJob<'c> {
         pair: &mut Pair,
         hand: &mut CompareHand,
     ) -> Result<(), Trouble> {
-        let files = self.open_pair(entry.place, entry.dir, target_dir, entry.name)?;
+        let files = self.open_pair(entry, target_dir, std::mem::take(&mut pair.opened))?;
         let size_bytes = pair.source.size_bytes;
         let (source, target) = (&*files.source, &*files.target);
         let way = Way::of(source, target, self.options.evidence);
-        if !is_same_whole(way, source, target, size_bytes, &mut hand.buffers)? {
+        let (is_same, check) = is_same_whole(way, source, target, size_bytes, &mut hand.buffers)?;
+        if !is_same {
             pair.differing.insert(Fields::CONTENT);
         }
-        let volume = hand.gathered.tally.compared.by(way.check(source, target));
+        let volume = hand.gathered.tally.compared.by(check);
         volume.files += 1;
         volume.bytes += size_bytes;
         files.check(pair.source.version(), pair.target.version())

@@ -94,6 +94,11 @@ pub trait Dir: Send + Sync {
     /// Attributes of an entry.
     fn stat(&self, name: &Name) -> Result<Metadata>;
 
+    /// Attributes of an entry, and the file open, where looking at it takes no less.
+    fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
+        self.stat(name).map(|metadata| (metadata, None))
+    }
+
     /// Attributes of an entry as far as they cost next to nothing to know, from a listing perhaps:
     /// [`Metadata::known`] says which. Fails as [`Dir::stat`] does where there is no such entry.
     fn peek(&self, name: &Name, _hint: Hint) -> Result<Metadata> {
@@ -305,6 +310,12 @@ pub trait SourceFile: Send + Sync {
 
     /// Checksum of the whole content, where the store keeps it.
     fn crc64(&self) -> Option<Crc64> {
+        None
+    }
+
+    /// A name that the store has for the content, and that may be its MD5: where it is the MD5 of some
+    /// bytes, they are the content. Where it is not nothing is known.
+    fn md5(&self) -> Option<u128> {
         None
     }
 

@@ -42,6 +42,8 @@ pub struct Args {
     clean: Vec<OsString>,
 
     /// Keep mode, owner, group and times (to the nanosecond)
+    ///
+    /// The time of change goes into objects in S3, and comes from those that have it, in any case.
     #[arg(short, long)]
     preserve: bool,
 

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
-use super::{CompareHand, CompareJob, CompareTask, Pair};
+use super::{CompareHand, CompareJob, CompareTask, Opened, Pair};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
@@ -50,13 +50,15 @@ impl CompareJob<'_> {
     /// Opens both sides of a file, for reading past the cache where that is asked for.
     pub(super) fn open_pair(
         &self,
-        place: &Place,
-        source_dir: &Arc<dyn Dir>,
+        entry: &Visit<'_>,
         target_dir: &dyn Dir,
-        name: &Name,
+        opened: Opened,
     ) -> Result<FilePair, Trouble> {
-        let source = source_dir.open_file(name).at(Side::Source)?;
-        let target = target_dir.open_file(self.target_name(place, name)).at(Side::Target)?;
+        let open_source = || entry.dir.open_file(entry.name).at(Side::Source);
+        let source = opened.0.map_or_else(open_source, Ok)?;
+        let target_name = self.target_name(entry.place, entry.name);
+        let open_target = || target_dir.open_file(target_name).at(Side::Target);
+        let target = opened.1.map_or_else(open_target, Ok)?;
         if self.options.bypass_cache {
             source.bypass_cache();
             target.bypass_cache();
@@ -69,12 +71,12 @@ impl CompareJob<'_> {
         &self,
         entry: &Visit<'_>,
         target_dir: &dyn Dir,
-        pair: Pair,
+        mut pair: Pair,
         hand: &mut CompareHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
-        let files = self.open_pair(entry.place, entry.dir, target_dir, entry.name)?;
-        let way = Way::of(&*files.source, &*files.target, self.options.evidence);
+        let files = self.open_pair(entry, target_dir, std::mem::take(&mut pair.opened))?;
+        let way = Way::of_large(&*files.source, &*files.target, self.options.evidence);
         let chunk_bytes =
             self.root.source.chunk_bytes(pair.source.size_bytes, self.options.chunk_bytes);
         let run = ChunkRun::whole(pair.source.size_bytes, chunk_bytes);
@@ -90,9 +92,10 @@ impl CompareJob<'_> {
         };
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let large = LargePair { place, name, files, way, pair };
-        if let Way::Sums { is_same } = way {
+        if let Some(is_same) = way.known() {
+            let check = way.check(&*large.files.source, &*large.files.target);
             let size_bytes = large.pair.source.size_bytes;
-            hand.gathered.tally.compared.by(Check::Summed).bytes += size_bytes;
+            hand.gathered.tally.compared.by(check).bytes += size_bytes;
             let outcome = if is_same { Outcome::Done } else { Outcome::Differs };
             self.tell_verdict(large, outcome, hand, crew);
             return Ok(());

@@ -3,6 +3,8 @@
 //! A store that keeps a checksum of a whole file spares reading that side: the other one is summed up, by
 //! many ranks where it is large. Where both keep one nothing is read at all.
 
+use md5::{Digest, Md5};
+
 use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Op, Result, Side, Trouble};
 use crate::base::path::Name;
@@ -30,6 +32,16 @@ pub(crate) enum Way {
         /// They are equal.
         is_same: bool,
     },
+    /// One store has a name for the content that may be its MD5: the file on that side is read, and if it
+    /// has another MD5, both are.
+    Name {
+        /// Where a file is read.
+        read: Side,
+        /// What its bytes have, if the name is an MD5.
+        md5: u128,
+    },
+    /// Both stores have the same name for the content, and it looks like an MD5.
+    Names,
 }
 
 impl Way {
@@ -39,11 +51,37 @@ impl Way {
             Evidence::Checksums => (source.crc64(), target.crc64()),
             Evidence::Bytes => (None, None),
         };
+        let names = match evidence {
+            Evidence::Checksums => (source.md5(), target.md5()),
+            Evidence::Bytes => (None, None),
+        };
         match sums {
-            (None, None) => Self::Bytes,
+            (None, None) => match names {
+                (Some(source), Some(target)) if source == target => Self::Names,
+                (Some(md5), None) => Self::Name { read: Side::Target, md5 },
+                (None, Some(md5)) => Self::Name { read: Side::Source, md5 },
+                (_, _) => Self::Bytes,
+            },
             (None, Some(expected)) => Self::Sum { read: Side::Source, expected },
             (Some(expected), None) => Self::Sum { read: Side::Target, expected },
             (Some(source), Some(target)) => Self::Sums { is_same: source == target },
+        }
+    }
+
+    /// The same for a file that is read in chunks, by many: those have no MD5 in common.
+    pub fn of_large(source: &dyn SourceFile, target: &dyn SourceFile, evidence: Evidence) -> Self {
+        match Self::of(source, target, evidence) {
+            Self::Name { .. } => Self::Bytes,
+            way => way,
+        }
+    }
+
+    /// Whether the content is the same, where that is known without reading anything.
+    pub fn known(self) -> Option<bool> {
+        match self {
+            Self::Sums { is_same } => Some(is_same),
+            Self::Names => Some(true),
+            Self::Bytes | Self::Sum { .. } | Self::Name { .. } => None,
         }
     }
 
@@ -51,16 +89,17 @@ impl Way {
     pub fn expected(self) -> Option<Crc64> {
         match self {
             Self::Sum { expected, .. } => Some(expected),
-            Self::Bytes | Self::Sums { .. } => None,
+            _ => None,
         }
     }
 
-    /// As it is counted.
+    /// As it is counted, as far as it goes.
     pub fn check(self, source: &dyn SourceFile, target: &dyn SourceFile) -> Check {
         let is_object = |file: &dyn SourceFile| file.address().is_some();
         match self {
             Self::Sum { read, .. } if is_object(of_side(read, source, target)) => Check::Downloaded,
             Self::Sum { .. } | Self::Sums { .. } => Check::Summed,
+            Self::Name { .. } | Self::Names => Check::Named,
             Self::Bytes if is_object(source) || is_object(target) => Check::Downloaded,
             Self::Bytes => Check::Read,
         }
@@ -91,17 +130,25 @@ impl Buffers {
     }
 }
 
-/// Whether two files of one size are the same.
+/// Whether two files of one size are the same, and how that was found.
 pub(crate) fn is_same_whole(
     way: Way,
     source: &dyn SourceFile,
     target: &dyn SourceFile,
     size_bytes: u64,
     buffers: &mut Buffers,
-) -> std::result::Result<bool, Trouble> {
+) -> std::result::Result<(bool, Check), Trouble> {
     let whole = Extent { offset: 0, length: size_bytes };
-    match way {
-        Way::Sums { is_same } => Ok(is_same),
+    let is_same = match way {
+        Way::Sums { is_same } => is_same,
+        Way::Names => true,
+        Way::Name { read, md5 } => {
+            let file = of_side(read, source, target);
+            if md5_to_end(file, buffers).at(read)? != md5 {
+                return is_same_whole(Way::Bytes, source, target, size_bytes, buffers);
+            }
+            true
+        }
         Way::Sum { read, expected } => {
             let file = of_side(read, source, target);
             // Files that claim to be empty, as in /proc, may not be.
@@ -109,11 +156,12 @@ pub(crate) fn is_same_whole(
                 0 => sum_to_end(file, buffers),
                 _ => sum_extent(file, whole, buffers),
             };
-            Ok(sum.at(read)? == expected)
+            sum.at(read)? == expected
         }
-        Way::Bytes if size_bytes == 0 => is_same_to_end(source, target, buffers),
-        Way::Bytes => is_same_extent(source, target, whole, buffers),
-    }
+        Way::Bytes if size_bytes == 0 => is_same_to_end(source, target, buffers)?,
+        Way::Bytes => is_same_extent(source, target, whole, buffers)?,
+    };
+    Ok((is_same, way.check(source, target)))
 }
 
 /// What the chunks of a large file come to, whose whole must have the checksum `expected`.
@@ -151,6 +199,19 @@ pub(crate) fn sum_extent(
         at += want as u64;
     }
     Ok(sum.finish())
+}
+
+fn md5_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<u128> {
+    let mut digest = Md5::new();
+    let mut at = 0;
+    loop {
+        let count = read_most(file, &mut buffers.source, at)?;
+        if count == 0 {
+            return Ok(u128::from_be_bytes(digest.finalize().into()));
+        }
+        digest.update(&buffers.source[..count]);
+        at += count as u64;
+    }
 }
 
 fn sum_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<Crc64> {

@@ -284,15 +284,16 @@ impl CopyJob<'_> {
             target_dir.open_file(entry.name).at(Side::Target)?,
         ];
         let size_bytes = sides.source.size_bytes;
-        let way = Way::of(&*files[0], &*files[1], rules.evidence);
+        let is_large = size_bytes > self.chunk_bytes(entry.place, size_bytes);
+        let way_of = if is_large { Way::of_large } else { Way::of };
+        let way = way_of(&*files[0], &*files[1], rules.evidence);
         let check = way.check(&*files[0], &*files[1]);
         // Copying is no more than downloading, where that was not asked for.
         if check == Check::Downloaded && rules.judge != Judge::Content {
             return Ok(Need::Content);
         }
-        let is_large = size_bytes > self.chunk_bytes(entry.place, size_bytes);
-        hand.gathered.tally.compared.by(check).files += 1;
-        if is_large && !matches!(way, Way::Sums { .. }) {
+        if is_large && way.known().is_none() {
+            hand.gathered.tally.compared.by(check).files += 1;
             self.begin_comparison(entry, way, sides, crew);
             return Ok(Need::ToBeSeen);
         }
@@ -400,13 +401,16 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
     ) -> Result<bool, Trouble> {
         let [source, target] = files.each_ref().map(|file| &**file);
-        hand.gathered.tally.compared.by(way.check(source, target)).bytes += size_bytes;
         let buffers = hand.buffers(self.options.buffer_bytes);
-        match is_same_whole(way, source, target, size_bytes, buffers) {
+        let (is_same, check) = match is_same_whole(way, source, target, size_bytes, buffers) {
             // What changes meanwhile is copied, with a check of its own.
-            Err(Trouble { error: Error { cause: Cause::Changed, .. }, .. }) => Ok(false),
-            compared => compared,
-        }
+            Err(Trouble { error: Error { cause: Cause::Changed, .. }, .. }) => return Ok(false),
+            compared => compared?,
+        };
+        let volume = hand.gathered.tally.compared.by(check);
+        volume.files += 1;
+        volume.bytes += size_bytes;
+        Ok(is_same)
     }
 
     fn begin_comparison(&self, entry: &Visit<'_>, way: Way, sides: &Sides, crew: &Crew<'_, Self>) {
@@ -478,8 +482,6 @@ impl CopyJob<'_> {
             old_dir.open_file(entry.name).at(Side::Target)?,
         ];
         let way = Way::of(&*files[0], &*files[1], rules.evidence);
-        let check = way.check(&*files[0], &*files[1]);
-        hand.gathered.tally.compared.by(check).files += 1;
         self.is_same_content(way, &files, sides.source.size_bytes, hand)
     }
 

@@ -115,6 +115,8 @@ pub struct Compared {
     pub downloaded: Volume,
     /// The same: a checksum that the service keeps stood for an object.
     pub summed: Volume,
+    /// The same: the service's name for an object's content is the MD5 of the file.
+    pub named: Volume,
     /// Of the entries on both sides, how many were not compared in which field, because one of the two
     /// places does not keep it; in the order of [`Fields::iter`].
     pub unknown: [u64; 12],
@@ -139,6 +141,8 @@ pub enum Check {
     Downloaded,
     /// No object's content: the service keeps a checksum of it.
     Summed,
+    /// No object's content: the service's name for it is the other file's MD5.
+    Named,
 }
 
 impl Volume {
@@ -174,12 +178,13 @@ impl Compared {
             Check::Read => &mut self.read,
             Check::Downloaded => &mut self.downloaded,
             Check::Summed => &mut self.summed,
+            Check::Named => &mut self.named,
         }
     }
 
     /// Bytes of content compared in any way, once for both sides.
     pub fn bytes(&self) -> u64 {
-        self.read.bytes + self.downloaded.bytes + self.summed.bytes
+        self.read.bytes + self.downloaded.bytes + self.summed.bytes + self.named.bytes
     }
 
     /// Of the entries on both sides, how many differ in that one field.
@@ -216,6 +221,7 @@ impl Compared {
         self.read.add(other.read);
         self.downloaded.add(other.downloaded);
         self.summed.add(other.summed);
+        self.named.add(other.named);
         for (count, more) in self.differing.iter_mut().zip(other.differing) {
             *count += more;
         }

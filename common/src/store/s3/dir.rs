@@ -109,12 +109,20 @@ impl Dir for ObjectDir {
     }
 
     fn stat(&self, name: &Name) -> Result<Metadata> {
+        self.stat_open(name).map(|(metadata, _)| metadata)
+    }
+
+    fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
         match self.find(Op::Stat, name) {
-            Ok((_, head)) => Ok(head.metadata),
+            Ok((key, head)) => {
+                let metadata = head.metadata;
+                let file = ObjectFile::new(self.bucket.clone(), key, head, metadata.size_bytes);
+                Ok((metadata, Some(Box::new(file))))
+            }
             Err(error) if error.cause.is_vanished() => {
                 let prefix = self.key(Op::Stat, name)? + "/";
                 if self.bucket.has_below(&prefix)? {
-                    Ok(self.bucket.metadata_of_directory(&prefix))
+                    Ok((self.bucket.metadata_of_directory(&prefix), None))
                 } else {
                     Err(error)
                 }

@@ -130,6 +130,14 @@ impl SourceFile for ObjectFile {
         self.head.crc64
     }
 
+    /// An ETag of a single request is the content's MD5 almost everywhere, but for some ways of encryption
+    /// (Amazon S3 API Reference, "Object").
+    fn md5(&self) -> Option<u128> {
+        let name = self.head.etag.trim_matches('"');
+        let is_md5 = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_md5.then(|| u128::from_str_radix(name, 16).ok()).flatten()
+    }
+
     fn headers(&self) -> Option<&ObjectHeaders> {
         Some(&self.head.headers)
     }

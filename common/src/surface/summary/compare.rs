@@ -81,17 +81,20 @@ fn write_content(text: &mut String, compared: &Compared, method: Method) {
     let mut row = |bytes: u64, words: &str| {
         let _ = writeln!(text, "{:<15}{:>16}   {words}", "compared", human_bytes(bytes));
     };
-    if compared.summed.files + compared.downloaded.files == 0 {
+    if [compared.summed, compared.named, compared.downloaded].iter().all(|way| way.files == 0) {
         return row(compared.bytes(), method.words());
     }
     let ways = [
         (compared.summed, "by CRC-64/NVME kept by the service"),
+        (compared.named, "by MD5, which is the service's ETag"),
         (compared.downloaded, "by downloading"),
         (compared.read, method.reading()),
     ];
     for (volume, words) in ways {
         if volume.files > 0 {
-            row(volume.bytes, &format!("content of {} files, {words}", human_count(volume.files)));
+            let plural = if volume.files == 1 { "" } else { "s" };
+            let files = human_count(volume.files);
+            row(volume.bytes, &format!("content of {files} file{plural}, {words}"));
         }
     }
 }
@@ -159,6 +162,7 @@ pub(in crate::surface) fn to_json(compared: &Compared) -> Value {
             "read": volume(compared.read),
             "downloaded": volume(compared.downloaded),
             "summed": volume(compared.summed),
+            "named": volume(compared.named),
         },
         "not_compared": unknown,
         "unkept_directories": compared.unkept_directories,
