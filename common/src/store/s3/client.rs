@@ -144,7 +144,8 @@ impl Service {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .timeout_config(timeouts())
             .retry_config(
-                RetryConfig::adaptive()
+                // Not the adaptive one: after a few refusals it lets one request a second pass.
+                RetryConfig::standard()
                     .with_max_attempts(limits::S3_ATTEMPTS_MAX)
                     .with_initial_backoff(limits::S3_BACKOFF_MIN)
                     .with_max_backoff(limits::S3_BACKOFF_MAX),
