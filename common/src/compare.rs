@@ -25,7 +25,7 @@ use crate::lists::part::PartWriter;
 use crate::lists::shared_part::SharedPart;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
-use crate::model::entry::{Hint, Kind, Metadata};
+use crate::model::entry::{Hint, Kind, Metadata, Xattrs};
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
@@ -178,10 +178,14 @@ impl<'c> CompareJob<'c> {
             let of_target = target.0.xattrs(target.1).at(Side::Target)?;
             let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref());
             pair.differing.insert(differing.intersection(self.compared));
-            if of_source.is_none() || of_target.is_none() {
-                let unknown = Fields::ACL.union(Fields::XATTR).intersection(self.compared);
-                pair.unknown.insert(unknown);
-            }
+            // What the one has and the other cannot have.
+            let unknown = match (&of_source, &of_target) {
+                (Some(known), None) | (None, Some(known)) => {
+                    compare::xattrs(Some(known), Some(&Xattrs::new()))
+                }
+                _ => Fields::NONE,
+            };
+            pair.unknown.insert(unknown.intersection(self.compared));
         }
         Ok(())
     }
