@@ -45,10 +45,14 @@ pub trait Store: Send + Sync {
         true
     }
 
-    /// What is kept are objects under keys: directories are only what keys have in common, without
-    /// attributes, and no empty ones.
+    /// What is kept are objects under keys: directories are what keys have in common.
     fn holds_objects(&self) -> bool {
         false
+    }
+
+    /// Directories are entries of their own, with attributes, and there are empty ones.
+    fn keeps_directories(&self) -> bool {
+        !self.holds_objects()
     }
 }
 
@@ -71,6 +75,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn holds_objects(&self) -> bool {
         (**self).holds_objects()
+    }
+
+    fn keeps_directories(&self) -> bool {
+        (**self).keeps_directories()
     }
 }
 

@@ -65,7 +65,7 @@ impl CompareJob<'_> {
             Side::Source => (&self.root.source, &self.root.target),
             Side::Target => (&self.root.target, &self.root.source),
         };
-        here.holds_objects() && !there.holds_objects()
+        !here.keeps_directories() && there.keeps_directories()
     }
 
     fn compare_directories(

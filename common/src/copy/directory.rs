@@ -25,7 +25,7 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
-        if self.target(place).holds_objects() {
+        if !self.target(place).keeps_directories() {
             return self.count_directory(place, metadata, hand).at(Side::Target);
         }
         let xattrs =
@@ -73,7 +73,7 @@ impl CopyJob<'_> {
             Made::New => Trees::SourceOnly,
             Made::Existed => Trees::Both,
         });
-        let is_lost = !self.root(place).source.holds_objects();
+        let is_lost = self.root(place).source.keeps_directories();
         hand.gathered.tally.directories_not_kept += u64::from(is_lost);
         Ok(())
     }

@@ -46,6 +46,10 @@ impl<S: Store> Store for DryRunStore<S> {
     fn holds_objects(&self) -> bool {
         self.inner.as_ref().is_some_and(Store::holds_objects)
     }
+
+    fn keeps_directories(&self) -> bool {
+        self.inner.as_ref().is_none_or(Store::keeps_directories)
+    }
 }
 
 /// Nothing there is no error: it would have been made.

@@ -113,6 +113,10 @@ impl<S: Store> Store for FaultyStore<S> {
     fn holds_objects(&self) -> bool {
         self.inner.holds_objects()
     }
+
+    fn keeps_directories(&self) -> bool {
+        self.inner.keeps_directories()
+    }
 }
 
 struct FaultyDir {

@@ -116,4 +116,8 @@ impl Store for ObjectStore {
     fn holds_objects(&self) -> bool {
         true
     }
+
+    fn keeps_directories(&self) -> bool {
+        self.bucket.service.settings.directory_markers
+    }
 }

@@ -62,6 +62,10 @@ pub struct S3Args {
     #[arg(long, value_name = "SCHEMA", value_enum, default_value = "aws")]
     pub s3_metadata: SchemaArg,
 
+    /// Keep directories, with mode, owner and times, as empty objects whose keys end in a slash, and read them
+    #[arg(long)]
+    pub s3_directory_markers: bool,
+
     /// Canned ACL of new objects: private, bucket-owner-full-control...
     #[arg(long, value_name = "ACL", value_parser = checked_word)]
     pub acl: Option<String>,
@@ -132,6 +136,7 @@ impl S3Args {
                 SchemaArg::Both => Schema::Both,
                 SchemaArg::None => Schema::None,
             },
+            directory_markers: self.s3_directory_markers,
             object: ObjectOptions {
                 acl: self.acl.clone(),
                 storage_class: self.storage_class.clone(),
@@ -197,6 +202,7 @@ mod tests {
             "--s3-part-size=16M",
             "--s3-sign-payload",
             "--s3-metadata=both",
+            "--s3-directory-markers",
             "--acl=private",
             "--storage-class=STANDARD_IA",
             "--sse=aws:kms",
@@ -217,6 +223,7 @@ mod tests {
             part_bytes: Some(16 << 20),
             sign_payload: true,
             metadata: Schema::Both,
+            directory_markers: true,
             object: ObjectOptions {
                 acl: Some("private".into()),
                 storage_class: Some("STANDARD_IA".into()),

@@ -41,6 +41,11 @@ impl ObjectDir {
         Ok(key)
     }
 
+    /// Whether there is to be an object for the directory itself; the bucket is none.
+    fn has_marker(&self) -> bool {
+        self.bucket.service.settings.directory_markers && !self.prefix.is_empty()
+    }
+
     fn new_object(
         &self,
         key: String,
@@ -86,7 +91,14 @@ impl ObjectDir {
 
 impl Dir for ObjectDir {
     fn metadata(&self) -> Result<Metadata> {
-        Ok(self.bucket.metadata_of_directory(&self.prefix))
+        let plain = self.bucket.metadata_of_directory(&self.prefix);
+        if !self.has_marker() {
+            return Ok(plain);
+        }
+        match self.bucket.head(&self.prefix) {
+            Err(error) if error.cause.is_vanished() => Ok(plain),
+            marker => Ok(marker?.of_directory(&plain)),
+        }
     }
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
@@ -200,12 +212,16 @@ impl Dir for ObjectDir {
         Ok(None)
     }
 
-    /// Directories come with what is in them.
+    /// Directories come with what is in them, unless they are to have markers.
     fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
         match self.peek(name, Hint::Unknown) {
             Ok(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),
             Ok(_) => Err(Op::MakeDir.failed(Cause::KindDiffers)),
-            Err(error) if error.cause.is_vanished() => Ok(Made::New),
+            Err(error) if error.cause.is_vanished() => {
+                let prefix = self.key(Op::MakeDir, name)? + "/";
+                Self::new(self.bucket.clone(), prefix).set_attributes(Attributes::NONE)?;
+                Ok(Made::New)
+            }
             Err(error) => Err(error),
         }
     }
@@ -243,9 +259,15 @@ impl Dir for ObjectDir {
         Ok(object.kept)
     }
 
-    /// There is nothing that could have them.
-    fn set_attributes(&self, _attributes: &Attributes) -> Result<Kept> {
-        Ok(Kept::ALL)
+    /// Its marker has them, if anything.
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+        if !self.has_marker() {
+            return Ok(Kept::ALL);
+        }
+        let mtime = attributes.times.map(|times| times.mtime);
+        let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
+        let marker = self.new_object(key, what, mtime, attributes, Like::Nothing);
+        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|()| marker.kept)
     }
 
     /// Objects do not change: it becomes a copy of itself.

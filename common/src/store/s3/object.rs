@@ -30,6 +30,22 @@ pub(super) struct Head {
     pub headers: ObjectHeaders,
 }
 
+impl Head {
+    /// A directory's attributes, as its marker tells them; `plain` is what is known without it.
+    pub fn of_directory(&self, plain: &Metadata) -> Metadata {
+        let told = [Fields::UID, Fields::GID, Fields::PERM, Fields::ATIME, Fields::MTIME];
+        let known = told.into_iter().filter(|field| self.metadata.known.contains(*field));
+        Metadata {
+            kind: plain.kind,
+            size_bytes: 0,
+            allocated_bytes: 0,
+            inode: plain.inode,
+            known: known.fold(plain.known, Fields::union),
+            ..self.metadata
+        }
+    }
+}
+
 /// Where objects are: a bucket of a service.
 #[derive(Clone)]
 pub(super) struct Bucket {

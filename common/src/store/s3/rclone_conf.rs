@@ -40,6 +40,8 @@ pub struct Remote {
     pub copy_cutoff_bytes: Option<u64>,
     /// Parts of one object under way.
     pub upload_concurrency: Option<u32>,
+    /// Directories are objects, too.
+    pub directory_markers: bool,
     /// The bucket is taken to be there.
     pub no_check_bucket: bool,
     /// An object that was written is not asked for again.
@@ -262,6 +264,7 @@ impl Keys<'_> {
             upload_cutoff_bytes: self.size("upload_cutoff")?,
             copy_cutoff_bytes: self.size("copy_cutoff")?,
             upload_concurrency: self.count("upload_concurrency")?,
+            directory_markers: self.flag("directory_markers", false)?,
             no_check_bucket: self.flag("no_check_bucket", false)?,
             no_head: self.flag("no_head", false)?,
             disable_checksum: self.flag("disable_checksum", false)?,
@@ -408,7 +411,7 @@ mod tests {
             "{PLAIN}session_token = tok\nregion = here\nacl = private\nchunk_size = 64M\n\
              upload_cutoff = 1G\nupload_concurrency = 8\nstorage_class = COLD\n\
              server_side_encryption = aws:kms\nsse_kms_key_id = k\nrequester_pays = true\n\
-             no_check_bucket = 1\nno_head = true\ndisable_checksum = T\nunknown = x\n\
+             no_check_bucket = 1\ndirectory_markers = true\nno_head = true\ndisable_checksum = T\nunknown = x\n\
              location_constraint = there\n"
         );
         let remote = Place::with(&all).remote("m").unwrap();
@@ -434,6 +437,7 @@ mod tests {
             upload_cutoff_bytes: Some(1 << 30),
             copy_cutoff_bytes: None,
             upload_concurrency: Some(8),
+            directory_markers: true,
             no_check_bucket: true,
             no_head: true,
             disable_checksum: true,

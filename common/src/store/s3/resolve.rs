@@ -79,6 +79,7 @@ fn of_remote(remote: Remote) -> Result<Settings, String> {
         upload_concurrency: remote.upload_concurrency,
         object: remote.object,
         no_check_bucket: remote.no_check_bucket,
+        directory_markers: remote.directory_markers,
         no_head: remote.no_head,
         disable_checksum: remote.disable_checksum,
         ..plain(remote.region, endpoint_url, credentials, renewal)
@@ -110,6 +111,7 @@ fn plain(
         metadata: Schema::default(),
         sign_payload: false,
         no_check_bucket: false,
+        directory_markers: false,
         no_head: false,
         disable_checksum: false,
     }
@@ -130,6 +132,7 @@ fn with_options(settings: Settings, options: &S3Options) -> Result<Settings, Str
         object: options.object.clone().or(settings.object),
         metadata: options.metadata,
         sign_payload: options.sign_payload,
+        directory_markers: options.directory_markers || settings.directory_markers,
         ..settings
     })
 }

@@ -34,6 +34,8 @@ pub struct S3Options {
     pub sign_payload: bool,
     /// How attributes are written.
     pub metadata: Schema,
+    /// Directories are objects, too: empty ones, whose keys end in a slash.
+    pub directory_markers: bool,
     /// What new objects get.
     pub object: ObjectOptions,
 }
@@ -127,6 +129,8 @@ pub struct Settings {
     pub metadata: Schema,
     /// Content is hashed for the signature, also where TLS protects it.
     pub sign_payload: bool,
+    /// Directories are objects, too: empty ones, whose keys end in a slash.
+    pub directory_markers: bool,
     /// The bucket is taken to be there: whoever may only write objects cannot ask for it.
     pub no_check_bucket: bool,
     /// An object that was written is not asked for again.
