@@ -270,7 +270,7 @@ fn describe(sync: &SyncOptions) -> String {
     let judge = match sync.judge {
         Judge::SizeAndTime => "unchanged where size and time are",
         Judge::SizeOnly => "unchanged where the size is",
-        Judge::Content => "unchanged where every byte is",
+        Judge::Content => "unchanged where content is",
     };
     let rules = [
         (sync.delete, "what only the target has is deleted"),

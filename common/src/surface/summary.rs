@@ -127,6 +127,7 @@ impl Summary {
         }
         if self.deed == Deed::Sync {
             sync::write_text(&mut text, &totals.synced, self.is_dry_run);
+            compare::write_objects(&mut text, &totals.compared);
         }
         self.problems(&mut text, &totals);
         self.speed(&mut text, &totals);

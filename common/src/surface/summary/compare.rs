@@ -78,24 +78,32 @@ pub(super) fn write_text(text: &mut String, compared: &Compared, method: Method)
 
 /// How much content was compared in which way.
 fn write_content(text: &mut String, compared: &Compared, method: Method) {
-    let mut row = |bytes: u64, words: &str| {
-        let _ = writeln!(text, "{:<15}{:>16}   {words}", "compared", human_bytes(bytes));
-    };
-    if [compared.summed, compared.named, compared.downloaded].iter().all(|way| way.files == 0) {
-        return row(compared.bytes(), method.words());
+    let ways = [compared.summed, compared.named, compared.downloaded];
+    if ways.iter().all(|way| way.files == 0) {
+        let bytes = human_bytes(compared.bytes());
+        let _ = writeln!(text, "{:<15}{bytes:>16}   {}", "compared", method.words());
+        return;
     }
-    let ways = [
-        (compared.summed, "by CRC-64/NVME kept by the service"),
-        (compared.named, "by MD5, which is the service's ETag"),
-        (compared.downloaded, "by downloading"),
-        (compared.read, method.reading()),
-    ];
-    for (volume, words) in ways {
-        if volume.files > 0 {
-            let plural = if volume.files == 1 { "" } else { "s" };
-            let files = human_count(volume.files);
-            row(volume.bytes, &format!("content of {files} file{plural}, {words}"));
-        }
+    write_objects(text, compared);
+    write_volume(text, compared.read, method.reading());
+}
+
+/// How much content of objects was compared in which way.
+pub(super) fn write_objects(text: &mut String, compared: &Compared) {
+    write_volume(text, compared.summed, "by CRC-64/NVME kept by the service");
+    write_volume(text, compared.named, "by MD5, which is the service's ETag");
+    write_volume(text, compared.downloaded, "by downloading");
+}
+
+fn write_volume(text: &mut String, volume: Volume, words: &str) {
+    if volume.files > 0 {
+        let plural = if volume.files == 1 { "" } else { "s" };
+        let (files, bytes) = (human_count(volume.files), human_bytes(volume.bytes));
+        let _ = writeln!(
+            text,
+            "{:<15}{bytes:>16}   content of {files} file{plural}, {words}",
+            "compared"
+        );
     }
 }
 
