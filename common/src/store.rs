@@ -42,6 +42,11 @@ pub trait Store: Send + Sync {
     fn has_spare_handles(&self) -> bool {
         true
     }
+
+    /// The service that its files are objects of, where they are.
+    fn service(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
@@ -59,6 +64,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn has_spare_handles(&self) -> bool {
         (**self).has_spare_handles()
+    }
+
+    fn service(&self) -> Option<u64> {
+        (**self).service()
     }
 }
 
@@ -194,6 +203,8 @@ pub struct NewFile<'n> {
     pub chunk_bytes: Option<u64>,
     /// Attributes it will get: some stores want them first.
     pub attributes: &'n Attributes,
+    /// The service that the source is an object of: it may be this one, which copies it itself.
+    pub from_service: Option<u64>,
 }
 
 /// What a writer leaves to whoever completes the file.

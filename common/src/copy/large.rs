@@ -46,6 +46,7 @@ impl CopyJob<'_> {
             mtime: metadata.last_change(),
             chunk_bytes: Some(chunk_bytes),
             attributes: &copy.attributes,
+            from_service: source.address().map(|address| address.service),
         });
         let staged = staged.at(Side::Target)?;
         let ticket = staged.ticket();

@@ -137,6 +137,7 @@ pub fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
         mtime: None,
         chunk_bytes: None,
         attributes: Attributes::NONE,
+        from_service: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::object::Bucket;
 use crate::model::content_type;
-use crate::model::entry::{Attributes, Kind, Owner, Time, Times};
+use crate::model::entry::{Attributes, Kept, Kind, Owner, Time, Times};
 use crate::model::object_metadata::{Facts, Scope, fit, write};
 
 /// An object to be made.
@@ -14,6 +14,8 @@ pub(super) struct NewObject {
     pub size_bytes: u64,
     pub user: HashMap<String, String>,
     pub content_type: &'static str,
+    /// What goes when it is there: it was the same entry under another key.
+    pub replaces: Option<String>,
 }
 
 impl NewObject {
@@ -32,8 +34,20 @@ impl NewObject {
         };
         let (facts, scope) = facts(kind, mtime, attributes);
         let fitted = fit(write(bucket.service.settings.metadata, &facts, scope));
-        Self { size_bytes, user: fitted.kept.into_iter().collect(), content_type, key }
+        Self {
+            size_bytes,
+            user: fitted.kept.into_iter().collect(),
+            content_type,
+            key,
+            replaces: None,
+        }
     }
+}
+
+/// What becomes of these attributes: user metadata has no room for extended ones.
+pub(super) fn kept_of(attributes: &Attributes) -> Kept {
+    let xattrs_lost = attributes.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty());
+    Kept { xattrs_lost, ..Kept::ALL }
 }
 
 /// All that is known of an entry, or what is needed in any case.

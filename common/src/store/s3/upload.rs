@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 
 use super::abilities::Check;
 use super::blocks::Block;
-use super::fields::NewObject;
+use super::fields::{NewObject, kept_of};
 use super::object::Bucket;
 use super::put::{Content, Sent};
 use crate::base::crc64::Crc64;
@@ -79,13 +79,13 @@ impl ObjectStaged {
         Self { bucket, new, way: Way::Whole, state: Mutex::default() }
     }
 
-    /// Begins an object of parts.
-    pub fn in_parts(bucket: Bucket, new: NewObject, part_bytes: u64) -> Result<Self> {
-        let check = bucket.service.abilities.check();
+    /// Begins an object of parts that come with that check, or with one that the service knows.
+    pub fn in_parts(bucket: Bucket, new: NewObject, part_bytes: u64, check: Check) -> Result<Self> {
         let upload = match create(&bucket, &new, check) {
             // Some services know no checksum at all.
             Err(error) if is_refusal(error.cause) && bucket.service.abilities.lacks(check) => {
-                return Self::in_parts(bucket, new, part_bytes);
+                let check = bucket.service.abilities.check();
+                return Self::in_parts(bucket, new, part_bytes, check);
             }
             id => Upload { id: id?, part_bytes, check },
         };
@@ -140,6 +140,17 @@ impl ObjectStaged {
             }
         }
         Some(block)
+    }
+
+    /// No receipt will tell what has arrived here from another service.
+    fn check_whole(&self, source: &dyn SourceFile, block: &Block) -> Result<()> {
+        let is_all = block.bytes().len() as u64 == self.new.size_bytes;
+        match source.crc64() {
+            Some(expected) if is_all && expected != Crc64::of(block.bytes()) => {
+                Err(Op::Read.failed(Cause::Corrupt))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn complete(&self, upload: &Upload, mut receipts: Vec<Receipt>) -> Result<()> {
@@ -279,6 +290,7 @@ impl StagedFile for ObjectStaged {
                 let receipt = match way {
                     Way::Parts(upload) => Some(self.send_part(upload, offset, block)?),
                     Way::Whole => {
+                        self.check_whole(source, &block)?;
                         self.lock().block = Some(block);
                         None
                     }
@@ -303,7 +315,7 @@ impl StagedFile for ObjectStaged {
     }
 
     /// The attributes came with the beginning: objects have theirs from the start.
-    fn commit(self: Box<Self>, _: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
+    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
         match &self.way {
             Way::Whole => self.put_whole()?,
             Way::Parts(upload) => {
@@ -314,7 +326,10 @@ impl StagedFile for ObjectStaged {
                 }
             }
         }
-        Ok(Kept::ALL)
+        if let Some(old) = &self.new.replaces {
+            self.bucket.remove(old)?;
+        }
+        Ok(kept_of(attributes))
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {
