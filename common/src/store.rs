@@ -45,9 +45,14 @@ pub trait Store: Send + Sync {
         true
     }
 
+    /// The service that its files are objects of, where they are.
+    fn service(&self) -> Option<u64> {
+        None
+    }
+
     /// What is kept are objects under keys: directories are what keys have in common.
     fn holds_objects(&self) -> bool {
-        false
+        self.service().is_some()
     }
 
     /// Directories are entries of their own, with attributes, and there are empty ones.
@@ -73,8 +78,8 @@ impl<S: Store + ?Sized> Store for Box<S> {
         (**self).has_spare_handles()
     }
 
-    fn holds_objects(&self) -> bool {
-        (**self).holds_objects()
+    fn service(&self) -> Option<u64> {
+        (**self).service()
     }
 
     fn keeps_directories(&self) -> bool {
@@ -226,6 +231,8 @@ pub struct NewFile<'n> {
     pub attributes: &'n Attributes,
     /// What the source's service keeps with it, for a store that can keep that, too.
     pub headers: Option<&'n ObjectHeaders>,
+    /// The service that the source is an object of: it may be this one, which copies it itself.
+    pub from_service: Option<u64>,
 }
 
 /// What a writer leaves to whoever completes the file.

@@ -17,8 +17,8 @@ pub fn venv(program: &str) -> PathBuf {
 /// Environment variables of a server, and nothing that the user has set.
 pub type Environment = [(&'static str, String)];
 
-fn command(program: &str, environment: &Environment) -> Command {
-    let mut command = Command::new(venv(program));
+/// A command with this environment, and nothing of AWS's or rclone's that the user has set.
+pub fn within(mut command: Command, environment: &Environment) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_")
             || name.to_string_lossy().starts_with("RCLONE_")
@@ -28,6 +28,10 @@ fn command(program: &str, environment: &Environment) -> Command {
     }
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command
+}
+
+fn command(program: &str, environment: &Environment) -> Command {
+    within(Command::new(venv(program)), environment)
 }
 
 /// AWS's own; one attempt, so that errors are seen as they are.

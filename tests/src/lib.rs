@@ -3,6 +3,7 @@
 //!
 //! `SUITE_MPIEXEC` names the launcher with its flags; `make test` sets it.
 
+pub mod buckets;
 pub mod cloud;
 pub mod job;
 pub mod lifetime;

@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod behaviour;
+pub mod bodies;
 pub mod counts;
 pub mod front;
 pub mod listing;

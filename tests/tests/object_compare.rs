@@ -398,7 +398,7 @@ fn copies_within_a_service_keep_what_is_kept_with_an_object() {
         site.server.reset_counts();
         site.run(&format!("dcp {options} s3://data/a/ s3://data/{to}/")).expect(0);
         let counts = site.server.counts();
-        assert_eq!(counts.of(Operation::CopyObject), 1, "{counts}");
+        assert_eq!(counts.of(Operation::CopyObject), 3, "{counts}");
         assert_eq!(counts.of(Operation::UploadPartCopy), 3, "{counts}");
         for (name, _) in FOREIGN {
             let (mut user, headers) = kept_with(&site, &format!("{to}/{name}"));

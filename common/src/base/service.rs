@@ -83,6 +83,10 @@ pub enum Unfit {
     LongKey,
     /// An escape of bytes that need none: the file of that name would have another key.
     Escape,
+    /// The name ends as those of links do (rclone's `.rclonelink`): a file would come back as one.
+    LinkName,
+    /// Nothing but blanks: AWS's client sends no request with it.
+    Blank,
 }
 
 impl Unfit {
@@ -97,6 +101,8 @@ impl Unfit {
             Self::LongName => "key-long-name",
             Self::LongKey => "key-too-long",
             Self::Escape => "key-escape",
+            Self::LinkName => "key-link-name",
+            Self::Blank => "key-blank",
         }
     }
 }
@@ -121,6 +127,12 @@ impl fmt::Display for Unfit {
             }
             Self::Escape => f.write_str(
                 "its escapes (‛XX) stand for text, so a file of that name has another key",
+            ),
+            Self::Blank => {
+                f.write_str("its key would be nothing but blanks, which the S3 client cannot send")
+            }
+            Self::LinkName => f.write_str(
+                "in S3 a name that ends in .rclonelink stands for a symbolic link; rename the file",
             ),
         }
     }

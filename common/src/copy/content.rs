@@ -21,7 +21,8 @@ pub(super) fn copy_extent(
     let mut crc64 = source.crc64().map(|_| Crc64Nvme::new());
     let end = extent.offset + extent.length;
     let mut at = extent.offset;
-    let mut in_kernel = extent.length >= IN_KERNEL_BYTES_MIN;
+    // A service that copies an object itself saves two requests with content, however small.
+    let mut in_kernel = extent.length >= IN_KERNEL_BYTES_MIN || source.address().is_some();
     while at < end {
         if in_kernel {
             match staged.copy_from(source, at, end - at).at(Side::Target)? {

@@ -48,6 +48,7 @@ impl CopyJob<'_> {
             chunk_bytes: Some(chunk_bytes),
             attributes: &copy.attributes,
             headers: source.headers(),
+            from_service: source.address().map(|address| address.service),
         });
         let staged = staged.at(Side::Target)?;
         let ticket = staged.ticket();

@@ -71,6 +71,7 @@ impl CopyJob<'_> {
             chunk_bytes: None,
             attributes: &attributes,
             headers: object.headers(),
+            from_service: object.address().map(|address| address.service),
         };
         let staged = target.stage_file(&new).at(Side::Target)?;
         let whole = Extent { offset: 0, length: metadata.size_bytes };

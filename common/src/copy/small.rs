@@ -2,7 +2,7 @@
 
 use super::content::{check_sum, copy_extent, copy_to_end};
 use super::{CopyHand, CopyJob, policy};
-use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
@@ -18,7 +18,7 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
-        let source = entry.dir.open_listed(entry.name, entry.hint).at(Side::Source)?;
+        let source = self.open_source(entry).at(Side::Source)?;
         let metadata = source.metadata().at(Side::Source)?;
         if metadata.kind != Kind::File {
             return self.visit_kind(entry, metadata.kind, hand, crew);
@@ -76,6 +76,16 @@ impl CopyJob<'_> {
         Attributes { times, ..attributes }
     }
 
+    /// What a service is to copy itself is not asked for its content.
+    fn open_source(&self, entry: &Visit<'_>) -> Result<Box<dyn SourceFile>, Error> {
+        let from = self.root(entry.place).source.service();
+        if from.is_some() && from == self.target(entry.place).service() {
+            entry.dir.open_file(entry.name)
+        } else {
+            entry.dir.open_listed(entry.name, entry.hint)
+        }
+    }
+
     /// What is done, for the plan.
     fn verb(&self, replaced: Option<&Metadata>) -> &'static str {
         match replaced {
@@ -100,6 +110,7 @@ impl CopyJob<'_> {
             chunk_bytes: None,
             attributes: &copy.attributes,
             headers: copy.source.headers(),
+            from_service: copy.source.address().map(|address| address.service),
         });
         let staged = staged.at(Side::Target)?;
         let size_bytes = match copy.fill(&*staged, metadata, &mut hand.buffer) {

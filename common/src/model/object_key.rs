@@ -360,10 +360,21 @@ mod tests {
     #[test]
     fn each_reason_has_its_words() {
         use Unfit::{
-            DotComponent, EmptyComponent, Escape, LeadingSlash, LongKey, LongName, Nul, Outside,
+            Blank, DotComponent, EmptyComponent, Escape, LeadingSlash, LinkName, LongKey, LongName,
+            Nul, Outside,
         };
-        let all =
-            [Outside, LeadingSlash, EmptyComponent, DotComponent, Nul, LongName, LongKey, Escape];
+        let all = [
+            Outside,
+            LeadingSlash,
+            EmptyComponent,
+            DotComponent,
+            Nul,
+            LongName,
+            LongKey,
+            Escape,
+            LinkName,
+            Blank,
+        ];
         let words: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
         let codes: std::collections::BTreeSet<_> = all.iter().map(|why| why.code()).collect();
         assert_eq!((words.len(), codes.len()), (all.len(), all.len()));

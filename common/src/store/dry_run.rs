@@ -43,8 +43,8 @@ impl<S: Store> Store for DryRunStore<S> {
         self.inner.as_ref().is_none_or(Store::has_spare_handles)
     }
 
-    fn holds_objects(&self) -> bool {
-        self.inner.as_ref().is_some_and(Store::holds_objects)
+    fn service(&self) -> Option<u64> {
+        self.inner.as_ref().and_then(Store::service)
     }
 
     fn keeps_directories(&self) -> bool {

@@ -110,8 +110,8 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.has_spare_handles()
     }
 
-    fn holds_objects(&self) -> bool {
-        self.inner.holds_objects()
+    fn service(&self) -> Option<u64> {
+        self.inner.service()
     }
 
     fn keeps_directories(&self) -> bool {

@@ -107,14 +107,14 @@ impl Store for ObjectStore {
         Ok(self.bucket.device())
     }
 
+    fn service(&self) -> Option<u64> {
+        Some(self.bucket.service.id)
+    }
+
     fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
         let wish_bytes = self.bucket.service.settings.part_bytes.unwrap_or(wish_bytes);
         // What is too large for any parts is refused by the service.
         Parts::of(size_bytes, wish_bytes).map_or(wish_bytes, |parts| parts.part_bytes)
-    }
-
-    fn holds_objects(&self) -> bool {
-        true
     }
 
     fn keeps_directories(&self) -> bool {

@@ -138,6 +138,7 @@ pub fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
         chunk_bytes: None,
         attributes: Attributes::NONE,
         headers: None,
+        from_service: None,
     }
 }
 

@@ -21,6 +21,15 @@ pub struct Behaviour {
     /// After so many bytes.
     #[arg(long, default_value_t = 0)]
     pub cut_after_bytes: u64,
+    /// A byte of the body of every n-th GetObject is not what it was; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub spoil_gets_every: u64,
+    /// A byte of every n-th body that is stored is not what was sent; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub spoil_puts_every: u64,
+    /// Keys and common prefixes of a page of a list, at most; 0: 1000.
+    #[arg(long, default_value_t = 0)]
+    pub page_keys: usize,
     /// The order of lists.
     #[arg(long, value_enum, default_value_t)]
     pub order: Order,
@@ -36,6 +45,11 @@ impl Behaviour {
     /// Like the default, but for these quirks.
     pub fn with_quirks(quirks: &[Quirk]) -> Self {
         Self { quirks: quirks.to_vec(), ..Self::default() }
+    }
+
+    /// Keys and common prefixes of a page, at most.
+    pub fn page_keys_max(&self) -> usize {
+        if self.page_keys == 0 { usize::MAX } else { self.page_keys }
     }
 
     /// Whether it has this quirk.
@@ -68,6 +82,10 @@ pub enum Quirk {
     StartAfterSkipsSubtree,
     /// Checksums are neither verified nor kept nor returned.
     NoChecksums,
+    /// Requests that name a checksum are refused with 501 NotImplemented.
+    RefusesChecksums,
+    /// Parts may be smaller than 5 MiB.
+    SmallParts,
     /// Bodies with checksums in trailers are refused with XAmzContentSHA256Mismatch.
     NoTrailers,
     /// A copy without Content-Length is refused with 411.

@@ -44,6 +44,11 @@ impl Operation {
         }
     }
 
+    /// Whether its body becomes content.
+    pub fn stores_content(self) -> bool {
+        matches!(self, Self::PutObject | Self::UploadPart)
+    }
+
     fn of_bucket(method: &Method, query: Query<'_>) -> Self {
         match *method {
             Method::GET if query.has("uploads") => Self::ListMultipartUploads,
@@ -93,12 +98,28 @@ pub struct Counts {
     pub refused: u64,
     /// How many bodies were cut.
     pub cut: u64,
+    /// How many bodies were spoilt.
+    pub spoilt: u64,
 }
 
 impl Counts {
     /// How often this was asked for.
     pub fn of(&self, operation: Operation) -> u64 {
         self.requests.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// How often something was asked for that changes what is there.
+    pub fn writes(&self) -> u64 {
+        let reads = [
+            Operation::GetObject,
+            Operation::HeadBucket,
+            Operation::HeadObject,
+            Operation::ListBuckets,
+            Operation::ListMultipartUploads,
+            Operation::ListObjectsV2,
+            Operation::ListParts,
+        ];
+        self.total() - reads.iter().map(|read| self.of(*read)).sum::<u64>()
     }
 
     /// All requests.
@@ -112,7 +133,7 @@ impl std::fmt::Display for Counts {
         for (operation, count) in &self.requests {
             writeln!(f, "{operation:?} {count}")?;
         }
-        write!(f, "refused {}\ncut {}", self.refused, self.cut)
+        write!(f, "refused {}\ncut {}\nspoilt {}", self.refused, self.cut, self.spoilt)
     }
 }
 

@@ -2,14 +2,11 @@
 //!
 //! What a client sees of a server in trouble is seen at this level, and holds for every request alike.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Request, Response};
 use s3s::service::S3Service;
@@ -17,6 +14,7 @@ use s3s::{Body, HttpError, S3Error, S3ErrorCode};
 
 use super::backend::Backend;
 use super::behaviour::{Behaviour, Quirk};
+use super::bodies::{CutBody, SpoiltBody};
 use super::counts::{Counter, Operation};
 use super::sums::wrong_hash;
 
@@ -50,17 +48,33 @@ impl Front {
         if let Some(error) = objection(&request, &behaviour) {
             return refuse(request, error).await;
         }
-        let answer = self.protocol.call(request.map(Body::from)).await?;
-        let is_cut = operation == Operation::GetObject
-            && is_nth(of_its_kind, behaviour.cut_every)
-            && answer.body().size_hint().lower() > behaviour.cut_after_bytes;
-        if !is_cut {
+        let mut request = request.map(Body::from);
+        if operation.stores_content() && is_nth(of_its_kind, behaviour.spoil_puts_every) {
+            request = request.map(|body| self.spoil(body));
+        }
+        let answer = self.protocol.call(request).await?;
+        if operation != Operation::GetObject || !answer.status().is_success() {
             return Ok(answer);
         }
-        self.counter.with(|counts| counts.cut += 1);
-        let left_bytes = behaviour.cut_after_bytes;
-        Ok(answer
-            .map(|body| Body::http_body_unsync(CutBody { body, left_bytes, is_flushed: false })))
+        Ok(answer.map(|body| self.mistreat(body, of_its_kind, &behaviour)))
+    }
+
+    fn spoil(&self, body: Body) -> Body {
+        self.counter.with(|counts| counts.spoilt += 1);
+        SpoiltBody::of(body)
+    }
+
+    /// The body of the n-th answer to GetObject.
+    fn mistreat(&self, body: Body, number: u64, behaviour: &Behaviour) -> Body {
+        let cut_after_bytes = behaviour.cut_after_bytes;
+        if is_nth(number, behaviour.cut_every) && body.size_hint().lower() > cut_after_bytes {
+            self.counter.with(|counts| counts.cut += 1);
+            CutBody::of(body, cut_after_bytes)
+        } else if is_nth(number, behaviour.spoil_gets_every) {
+            self.spoil(body)
+        } else {
+            body
+        }
     }
 }
 
@@ -75,6 +89,11 @@ fn objection<B>(request: &Request<B>, behaviour: &Behaviour) -> Option<S3Error> 
     let has_trailer = hash.is_some_and(|hash| hash.ends_with("-TRAILER"));
     if has_trailer && behaviour.has(Quirk::NoTrailers) {
         return Some(wrong_hash());
+    }
+    let is_checksum = |name: &str| name.starts_with("x-amz-checksum-") && !name.ends_with("-mode");
+    let names_checksum = headers.keys().any(|name| is_checksum(name.as_str()));
+    if names_checksum && behaviour.has(Quirk::RefusesChecksums) {
+        return Some(S3Error::new(S3ErrorCode::NotImplemented));
     }
     let is_copy = headers.contains_key("x-amz-copy-source");
     let lacks_length = is_copy && !headers.contains_key(CONTENT_LENGTH);
@@ -93,41 +112,4 @@ async fn refuse(
     }
     error.set_message("as the server was told to");
     error.to_http_response().map_err(|error| HttpError::new(Box::new(error)))
-}
-
-/// A body that breaks off.
-struct CutBody {
-    body: Body,
-    left_bytes: u64,
-    is_flushed: bool,
-}
-
-impl hyper::body::Body for CutBody {
-    type Data = Bytes;
-    type Error = s3s::StdError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if self.left_bytes == 0 {
-            // One turn of waiting lets the connection send what it has.
-            if !std::mem::replace(&mut self.is_flushed, true) {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            return Poll::Ready(Some(Err("the body is cut, as the server was told to".into())));
-        }
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
-        let Ok(mut data) = frame.into_data() else { return Poll::Ready(None) };
-        data.truncate(usize::try_from(self.left_bytes).unwrap_or(usize::MAX));
-        self.left_bytes -= data.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(data))))
-    }
-
-    /// What the headers promise: more than comes.
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -1,12 +1,15 @@
 //! A directory of objects: what the keys have in common that begin with it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fields::{Like, NewObject};
+use super::fields::{Like, NewObject, has_xattrs};
 use super::listing::{From, Page};
 use super::object::{Bucket, Head};
 use super::reader::{self, ObjectFile};
-use super::upload::ObjectStaged;
+use super::upload::{ObjectStaged, PartsFrom};
+use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::{S3_PAGE_KEYS, S3_WHOLE_BYTES_MAX};
 use crate::base::path::Name;
@@ -24,19 +27,26 @@ pub(super) struct ObjectDir {
     prefix: String,
     /// The beginning of its listing, once somebody has peeked.
     first_page: Mutex<Option<Arc<Page>>>,
+    /// Names that were found to be links under the key with the suffix: what takes the place of one must
+    /// remove it.
+    links: Mutex<HashSet<CString>>,
     /// Keys of the last listing that cannot be paths.
     unfit: Mutex<Vec<(Vec<u8>, Unfit)>>,
 }
 
 impl ObjectDir {
     pub fn new(bucket: Bucket, prefix: String) -> Self {
-        Self { bucket, prefix, first_page: Mutex::default(), unfit: Mutex::default() }
+        let (first_page, links, unfit) = <_>::default();
+        Self { bucket, prefix, first_page, links, unfit }
     }
 
     fn key(&self, op: Op, name: &Name) -> Result<String> {
         let key = format!("{}{}", self.prefix, key_of_name(name.to_bytes()));
         if key.len() > KEY_BYTES_MAX {
             return Err(op.failed(Cause::Key(Unfit::LongKey)));
+        }
+        if key.trim().is_empty() {
+            return Err(op.failed(Cause::Key(Unfit::Blank)));
         }
         Ok(key)
     }
@@ -69,6 +79,15 @@ impl ObjectDir {
         Ok(Some(page).filter(|page| page.next.is_none()))
     }
 
+    fn links(&self) -> MutexGuard<'_, HashSet<CString>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object under another key that goes when this name gets another one.
+    fn replaced_link(&self, name: &Name, key: &str) -> Option<String> {
+        self.links().contains(name).then(|| format!("{key}{RCLONE_LINK_SUFFIX}"))
+    }
+
     /// What was peeked at is not so any more.
     fn forget(&self) {
         *self.first_page.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -77,14 +96,18 @@ impl ObjectDir {
     /// The object of that name, or the link that is one under another key.
     fn find(&self, op: Op, name: &Name) -> Result<(String, Head)> {
         let key = self.key(op, name)?;
-        match self.bucket.head(&key) {
-            Err(error) if error.cause.is_vanished() => {
+        // The object of a key that ends so is a link of another name.
+        let own = if is_link_key(name) { None } else { Some(self.bucket.head(&key)) };
+        match own {
+            Some(Err(error)) if !error.cause.is_vanished() => Err(error),
+            Some(Ok(head)) => Ok((key, head)),
+            _ => {
                 let link = key + RCLONE_LINK_SUFFIX;
                 let mut head = self.bucket.head(&link)?;
                 head.metadata.kind = Kind::Symlink;
+                self.links().insert(name.to_owned());
                 Ok((link, head))
             }
-            head => Ok((key, head?)),
         }
     }
 }
@@ -193,10 +216,14 @@ impl Dir for ObjectDir {
         if length > libc::PATH_MAX as u64 {
             return Err(Op::ReadLink.errno(libc::ENAMETOOLONG));
         }
+        let kept = head.crc64;
         let file = ObjectFile::new(self.bucket.clone(), key, head, length);
         let mut target = vec![0; length as usize];
         let count = file.read_at(&mut target, 0)?;
         target.truncate(count);
+        if kept.is_some_and(|kept| kept != Crc64::of(&target)) {
+            return Err(Op::ReadLink.failed(Cause::Corrupt));
+        }
         Ok(target)
     }
 
@@ -228,13 +255,23 @@ impl Dir for ObjectDir {
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
         let key = self.key(Op::Create, new.name)?;
+        // An object that is such a link stays one.
+        if is_link_key(new.name) && new.headers.is_none() {
+            return Err(Op::Create.failed(Cause::Key(Unfit::LinkName)));
+        }
         let what = (Kind::File, new.size_bytes);
         let like = new.headers.map_or(Like::Nothing, Like::Another);
+        let replaces = self.replaced_link(new.name, &key);
         let object = self.new_object(key, what, new.mtime, new.attributes, like);
+        let object = NewObject { replaces, ..object };
         self.forget();
         let bucket = self.bucket.clone();
         Ok(Box::new(match new.chunk_bytes {
-            Some(part_bytes) => ObjectStaged::in_parts(bucket, object, part_bytes)?,
+            Some(part_bytes) => {
+                let is_copy = new.from_service == Some(bucket.service.id);
+                let parts_from = if is_copy { PartsFrom::TheService } else { PartsFrom::Here };
+                ObjectStaged::in_parts(bucket, object, part_bytes, parts_from)?
+            }
             None => ObjectStaged::whole(bucket, object),
         }))
     }
@@ -248,21 +285,29 @@ impl Dir for ObjectDir {
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
         let key = self.key(Op::Symlink, link.name)?;
         let size_bytes = link.points_to.len() as u64;
-        let key = match self.bucket.service.settings.metadata.link_form() {
-            LinkForm::FileType => key,
-            LinkForm::Suffix => key + RCLONE_LINK_SUFFIX,
+        let (key, replaces) = match self.bucket.service.settings.metadata.link_form() {
+            _ if is_link_key(link.name) => (key + RCLONE_LINK_SUFFIX, None),
+            LinkForm::FileType => {
+                let replaces = self.replaced_link(link.name, &key);
+                (key, replaces)
+            }
+            LinkForm::Suffix => {
+                let replaces = self.bucket.head(&key).is_ok().then(|| key.clone());
+                (key + RCLONE_LINK_SUFFIX, replaces)
+            }
         };
         let what = (Kind::Symlink, size_bytes);
         let object = self.new_object(key, what, link.mtime, &link.attributes, Like::Nothing);
         self.forget();
         self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
+        replaces.map_or(Ok(()), |old| self.bucket.remove(&old))?;
         Ok(object.kept)
     }
 
     /// Its marker has them, if anything.
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
         if !self.has_marker() {
-            return Ok(Kept::ALL);
+            return Ok(Kept { xattrs_lost: has_xattrs(attributes), ..Kept::ALL });
         }
         let mtime = attributes.times.map(|times| times.mtime);
         let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
@@ -303,6 +348,7 @@ impl Dir for ObjectDir {
         match kind {
             // It goes with the last object in it; its marker is one.
             Kind::Directory => self.bucket.remove(&(key + "/")),
+            Kind::Symlink if is_link_key(name) => self.bucket.remove(&(key + RCLONE_LINK_SUFFIX)),
             Kind::Symlink => {
                 self.bucket.remove(&(key.clone() + RCLONE_LINK_SUFFIX))?;
                 self.bucket.remove(&key)
@@ -323,8 +369,15 @@ impl Dir for ObjectDir {
     }
 }
 
+/// Whether the key of that name is the one of a link without the suffix.
+fn is_link_key(name: &Name) -> bool {
+    let link = name.to_bytes().strip_suffix(RCLONE_LINK_SUFFIX.as_bytes());
+    link.is_some_and(|link| !link.is_empty())
+}
+
 impl Bucket {
-    fn remove(&self, key: &str) -> Result<()> {
+    /// Removes an object; there need be none.
+    pub(super) fn remove(&self, key: &str) -> Result<()> {
         self.service.call(Op::Remove, |client| {
             client
                 .delete_object()

@@ -21,6 +21,8 @@ pub(super) struct NewObject {
     pub headers: ObjectHeaders,
     /// Which of the attributes that it was to have it has.
     pub kept: Kept,
+    /// What goes when it is there: it was the same entry under another key.
+    pub replaces: Option<String>,
 }
 
 /// An object that a new one is like.
@@ -58,7 +60,7 @@ impl NewObject {
         let fitted = fit(merge(&headers.user, write(schema, &facts, scope), voids));
         let is_asked = scope == Scope::Attributes;
         let kept = Kept {
-            xattrs_lost: attributes.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty()),
+            xattrs_lost: has_xattrs(attributes),
             attributes_lost: is_asked && schema == Schema::None || !fitted.dropped.is_empty(),
             ..Kept::ALL
         };
@@ -77,6 +79,7 @@ impl NewObject {
             headers,
             key,
             kept,
+            replaces: None,
         }
     }
 
@@ -84,6 +87,11 @@ impl NewObject {
     pub fn expires(&self) -> Option<DateTime> {
         DateTime::from_str(self.headers.expires.as_deref()?, DateTimeFormat::HttpDate).ok()
     }
+}
+
+/// Objects have none.
+pub(super) fn has_xattrs(attributes: &Attributes) -> bool {
+    attributes.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty())
 }
 
 /// All that is known of an entry, or what is needed in any case.

@@ -33,6 +33,15 @@ pub(super) struct Sent {
     pub crc32c: Option<String>,
 }
 
+/// What a service's answer says of content that it has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// It is what was sent, or nobody wants to know.
+    Certain,
+    /// The service has not looked at the check.
+    Unknown,
+}
+
 impl Content {
     /// `crc64` is that of these bytes.
     pub fn new(bytes: Bytes, check: Check, crc64: Crc64) -> Self {
@@ -63,18 +72,25 @@ impl Content {
         Sent { etag: etag.unwrap_or_default().to_owned(), crc32c: self.crc32c.clone() }
     }
 
+    /// The same bytes with the check that even old services look at.
+    fn with_md5(&self) -> Self {
+        let md5 = Some(BASE64_STANDARD.encode(Md5::digest(&self.bytes)));
+        Self { check: Check::Md5, crc64: None, crc32c: None, md5, bytes: self.bytes.clone() }
+    }
+
     fn body(&self) -> ByteStream {
         ByteStream::from(self.bytes.clone())
     }
 
     /// The service has taken the content, but has it looked at the check? One that has names it in its
     /// answer; a Content-MD5 it would have refused.
-    fn was_checked(&self, crc64: Option<&str>, crc32c: Option<&str>) -> bool {
-        match self.check {
+    fn arrival(&self, (crc64, crc32c): (Option<&str>, Option<&str>), etag: &str) -> Arrival {
+        let is_checked = match self.check {
             Check::Crc64 => crc64.is_some(),
             Check::Crc32c => crc32c.is_some(),
             Check::Md5 | Check::None => true,
-        }
+        };
+        if is_checked || self.is_named_by(etag) { Arrival::Certain } else { Arrival::Unknown }
     }
 
     /// An ETag of a single request is the content's MD5 almost everywhere: where it is, the content
@@ -105,23 +121,29 @@ impl Sent {
 }
 
 impl Bucket {
-    /// Stores an object with one request.
+    /// Stores an object with one request; with another one where the service has not looked at the check.
     pub fn put_whole(&self, new: &NewObject, bytes: &Bytes) -> Result<()> {
         let crc64 = Crc64::of(bytes);
+        let mut is_doubtful = false;
         loop {
             let check = self.service.abilities.check();
             let content = Content::new(bytes.clone(), check, crc64);
             match self.put_once(new, &content) {
                 Err(error) if is_refusal(error.cause) && self.service.abilities.lacks(check) => {}
-                Ok(false) if self.service.abilities.lacks(check) => return Ok(()),
-                stored => return stored.map(|_| ()),
+                Ok(Arrival::Unknown) if self.service.abilities.lacks(check) => is_doubtful = true,
+                Err(error) => {
+                    // What an earlier try has left there may be anything; the first error is told.
+                    if is_doubtful {
+                        let _ = self.remove(&new.key);
+                    }
+                    return Err(error);
+                }
+                Ok(_) => return Ok(()),
             }
         }
     }
 
-    /// True where the service has looked at the check; false where it did not, and the content was found
-    /// to be there by its name.
-    fn put_once(&self, new: &NewObject, content: &Content) -> Result<bool> {
+    fn put_once(&self, new: &NewObject, content: &Content) -> Result<Arrival> {
         let options = &self.service.settings.object;
         let answer = self.service.call(Op::Write, |client| {
             let request = with_headers!(client.put_object(), new)
@@ -141,18 +163,11 @@ impl Bucket {
             let request = if signs { request } else { request.disable_payload_signing() };
             request.send()
         })?;
-        if content.was_checked(answer.checksum_crc64_nvme(), answer.checksum_crc32_c()) {
-            return Ok(true);
-        }
-        let etag = answer.e_tag().unwrap_or_default();
-        if !content.is_named_by(etag) {
-            // An ETag that is no MD5 says nothing: the next object goes with another check.
-            tracing::debug!(key = new.key, etag, "stored without any check");
-        }
-        Ok(false)
+        let sums = (answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
+        Ok(content.arrival(sums, answer.e_tag().unwrap_or_default()))
     }
 
-    /// Sends a part.
+    /// Sends a part; again, with a check that every service looks at, where it has not looked at this one.
     pub fn put_part(
         &self,
         key: &str,
@@ -160,6 +175,21 @@ impl Bucket {
         number: i32,
         content: &Content,
     ) -> Result<Sent> {
+        let (sent, arrival) = self.put_part_once(key, upload_id, number, content)?;
+        if arrival != Arrival::Unknown {
+            return Ok(sent);
+        }
+        self.service.abilities.lacks(content.check);
+        Ok(self.put_part_once(key, upload_id, number, &content.with_md5())?.0)
+    }
+
+    fn put_part_once(
+        &self,
+        key: &str,
+        upload_id: &str,
+        number: i32,
+        content: &Content,
+    ) -> Result<(Sent, Arrival)> {
         let answer = self.service.call(Op::Write, |client| {
             let request = client
                 .upload_part()
@@ -178,12 +208,9 @@ impl Bucket {
             request.send()
         })?;
         let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let is_checked =
-            content.was_checked(answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
-        if !is_checked && !content.is_named_by(&etag) {
-            self.service.abilities.lacks(content.check);
-        }
-        Ok(content.sent(Some(&etag)))
+        let sums = (answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
+        let arrival = content.arrival(sums, &etag);
+        Ok((content.sent(Some(&etag)), arrival))
     }
 
     /// Lets the service copy a whole object, with attributes of its own.

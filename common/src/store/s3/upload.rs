@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 
 use super::abilities::Check;
 use super::blocks::Block;
-use super::fields::{NewObject, with_headers};
+use super::fields::{NewObject, has_xattrs, with_headers};
 use super::object::Bucket;
 use super::put::{Content, Sent};
 use crate::base::crc64::Crc64;
@@ -45,6 +45,15 @@ struct Upload {
     /// The check that its parts were announced with.
     check: Check,
     origin: Origin,
+}
+
+/// Who has the content of an upload's parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PartsFrom {
+    /// Whoever sends them.
+    Here,
+    /// The service, in other objects.
+    TheService,
 }
 
 /// Who has begun an upload.
@@ -108,10 +117,18 @@ impl ObjectStaged {
     }
 
     /// Begins an object of parts, or goes on where a job that was stopped has left one.
-    pub fn in_parts(bucket: Bucket, new: NewObject, part_bytes: u64) -> Result<Self> {
-        let left = bucket.find_upload(&new, part_bytes);
+    pub fn in_parts(
+        bucket: Bucket,
+        new: NewObject,
+        part_bytes: u64,
+        parts_from: PartsFrom,
+    ) -> Result<Self> {
+        let left = match parts_from {
+            PartsFrom::Here => bucket.find_upload(&new, part_bytes),
+            PartsFrom::TheService => None,
+        };
         let left = left.map(|(id, check)| Upload { id, part_bytes, check, origin: Origin::Before });
-        let upload = left.map_or_else(|| begin(&bucket, &new, part_bytes), Ok)?;
+        let upload = left.map_or_else(|| begin(&bucket, &new, part_bytes, parts_from), Ok)?;
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
 
@@ -130,7 +147,7 @@ impl ObjectStaged {
         }
         let parts = Parts::of(new.size_bytes, cutoff_bytes);
         let parts = parts.map_err(|_| Op::Copy.errno(libc::EFBIG))?;
-        let upload = begin(bucket, &new, parts.part_bytes)?;
+        let upload = begin(bucket, &new, parts.part_bytes, PartsFrom::TheService)?;
         let (bucket, way) = (bucket.clone(), Way::Parts(upload.clone()));
         let copy = Self { bucket, new, way, state: Mutex::default() };
         let copied =
@@ -190,6 +207,17 @@ impl ObjectStaged {
             }
         }
         Some(block)
+    }
+
+    /// No receipt will tell what has arrived here from another service.
+    fn check_whole(&self, source: &dyn SourceFile, block: &Block) -> Result<()> {
+        let is_all = block.bytes().len() as u64 == self.new.size_bytes;
+        match source.crc64() {
+            Some(expected) if is_all && expected != Crc64::of(block.bytes()) => {
+                Err(Op::Read.failed(Cause::Corrupt))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn complete(&self, upload: &Upload, mut receipts: Vec<Receipt>) -> Result<()> {
@@ -262,13 +290,23 @@ impl ObjectStaged {
     }
 }
 
-/// Begins an upload with the best check that the service knows.
-fn begin(bucket: &Bucket, new: &NewObject, part_bytes: u64) -> Result<Upload> {
+/// Begins an upload with the best check that the service knows. It need not sum up the parts that it copies
+/// itself, and some cannot; what is sent in spite of that has a check with each request.
+fn begin(
+    bucket: &Bucket,
+    new: &NewObject,
+    part_bytes: u64,
+    parts_from: PartsFrom,
+) -> Result<Upload> {
+    let abilities = &bucket.service.abilities;
     loop {
-        let check = bucket.service.abilities.check();
+        let check = match parts_from {
+            PartsFrom::Here => abilities.check(),
+            PartsFrom::TheService => abilities.check().max(Check::Md5),
+        };
         match create(bucket, new, check) {
             // Some services know no checksum at all.
-            Err(error) if is_refusal(error.cause) && bucket.service.abilities.lacks(check) => {}
+            Err(error) if is_refusal(error.cause) && abilities.lacks(check) => {}
             id => return Ok(Upload { id: id?, part_bytes, check, origin: Origin::Here }),
         }
     }
@@ -350,6 +388,7 @@ impl StagedFile for ObjectStaged {
                 let receipt = match way {
                     Way::Parts(upload) => Some(self.send_part(upload, offset, block)?),
                     Way::Whole => {
+                        self.check_whole(source, &block)?;
                         self.lock().block = Some(block);
                         None
                     }
@@ -374,7 +413,7 @@ impl StagedFile for ObjectStaged {
     }
 
     /// The attributes came with the beginning: objects have theirs from the start.
-    fn commit(self: Box<Self>, _: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
+    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
         match &self.way {
             Way::Whole => self.put_whole()?,
             Way::Parts(upload) => {
@@ -385,7 +424,11 @@ impl StagedFile for ObjectStaged {
                 }
             }
         }
-        Ok(self.new.kept)
+        if let Some(old) = &self.new.replaces {
+            self.bucket.remove(old)?;
+        }
+        let xattrs_lost = self.new.kept.xattrs_lost || has_xattrs(attributes);
+        Ok(Kept { xattrs_lost, ..self.new.kept })
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

@@ -70,7 +70,7 @@ impl Backend {
             return Err(s3_error!(NotImplemented, "An unordered list begins nowhere"));
         }
         let token = input.continuation_token.as_deref().map(from_token).transpose()?;
-        let limit = limit_of(input.max_keys)?;
+        let limit = limit_of(input.max_keys)?.min(behaviour.page_keys_max());
         let ask = Ask {
             prefix: input.prefix.as_deref().unwrap_or_default(),
             delimiter: input.delimiter.as_deref().unwrap_or_default(),

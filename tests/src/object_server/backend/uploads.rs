@@ -7,7 +7,7 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::objects::{attributes, claims, of_whole, text_header};
 use super::{Backend, check_match, check_metadata, check_write, place, sums};
-use crate::object_server::behaviour::Quirk;
+use crate::object_server::behaviour::{Behaviour, Quirk};
 use crate::object_server::objects::{Attributes, Bucket, Content, Object, Part, Upload, now};
 use crate::object_server::sums::{self, Algorithm, Claims};
 
@@ -176,15 +176,15 @@ impl Backend {
         request: S3Request<dto::CompleteMultipartUploadInput>,
     ) -> S3Result<dto::CompleteMultipartUploadOutput> {
         let input = request.input;
-        let has_checksums = !self.has(Quirk::NoChecksums);
-        let is_conditional = !self.has(Quirk::NoConditionalWrites);
+        let behaviour = self.behaviour();
+        let is_conditional = !behaviour.has(Quirk::NoConditionalWrites);
         let object = self.on(&input.bucket, |bucket| {
             if is_conditional {
                 let old = bucket.objects.get(&input.key);
                 check_write(old, input.if_match.as_ref(), input.if_none_match.as_ref())?;
             }
             let upload = upload(bucket, &input.key, &input.upload_id)?;
-            let object = assemble(upload, &input, has_checksums)?;
+            let object = assemble(upload, &input, &behaviour)?;
             bucket.uploads.remove(&input.upload_id);
             let object = std::sync::Arc::new(object);
             bucket.objects.insert(input.key.clone(), object.clone());
@@ -249,7 +249,7 @@ fn described((number, part): (&i32, &Part)) -> dto::Part {
 fn assemble(
     upload: &Upload,
     input: &dto::CompleteMultipartUploadInput,
-    has_checksums: bool,
+    behaviour: &Behaviour,
 ) -> S3Result<Object> {
     let listed = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref());
     let listed = listed.filter(|parts| !parts.is_empty()).ok_or_else(|| s3_error!(MalformedXML))?;
@@ -259,7 +259,8 @@ fn assemble(
     let parts =
         listed.iter().map(|part| listed_part(upload, part)).collect::<S3Result<Vec<_>>>()?;
     let all_but_last = &parts[..parts.len() - 1];
-    if all_but_last.iter().any(|part| part.content.size_bytes() < LEAST_PART_BYTES) {
+    let is_small = |part: &&Part| part.content.size_bytes() < LEAST_PART_BYTES;
+    if all_but_last.iter().any(is_small) && !behaviour.has(Quirk::SmallParts) {
         return Err(s3_error!(EntityTooSmall));
     }
     let content = Content::of(parts.iter().flat_map(|part| part.content.pieces().cloned()));
@@ -267,7 +268,7 @@ fn assemble(
         return Err(s3_error!(InvalidRequest, "x-amz-mp-object-size does not match"));
     }
     let mut sums = Checksum::default();
-    if has_checksums {
+    if !behaviour.has(Quirk::NoChecksums) {
         sums = whole_sums(upload, listed, &parts, &content)?;
         sums::verify(&sums!(of input), &sums)?;
     }

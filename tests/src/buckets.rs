@@ -1,0 +1,93 @@
+//! Jobs with places in S3, and trees for them.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cloud::within;
+use crate::job::{Ended, run, tool};
+use crate::object_server::{Behaviour, Door, ObjectServer};
+use crate::trees;
+
+/// The bucket that is there.
+pub const BUCKET: &str = "data";
+
+/// A directory in memory, where there is one.
+pub fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+/// A server with the bucket.
+pub fn served(behaviour: Behaviour) -> ObjectServer {
+    let server = ObjectServer::start(behaviour);
+    server.make_bucket(BUCKET);
+    server
+}
+
+/// One of the tools, with so many ranks, that knows this server.
+pub fn with(server: &ObjectServer, count: u32, name: &str) -> Command {
+    within(tool(count, name), &server.environment())
+}
+
+/// Runs one of the tools: its name, and its arguments.
+pub fn go(server: &ObjectServer, count: u32, words: &[&str]) -> Ended {
+    run(with(server, count, words[0]).args(&words[1..]))
+}
+
+/// A small tree with a link and without directories that are empty.
+pub fn small_tree(root: &Path) {
+    trees::small_files(root, 4, 6);
+    trees::write(&root.join("empty"), b"");
+    trees::write(&root.join("d0000/larger"), &trees::noise(700_000));
+    symlink("d0000/larger", root.join("link")).unwrap();
+}
+
+/// All but directories, with what they are.
+pub fn entries(root: &Path) -> Vec<String> {
+    let format = "%P %y %s %#m %U %G %T@ %l\\0";
+    let listed = run(Command::new("find").arg(root).args(["!", "-type", "d", "-printf", format]));
+    let mut lines: Vec<String> =
+        listed.expect(0).stdout.split('\0').map(ToOwned::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Where two trees differ in content, by another tool.
+pub fn diff(one: &Path, other: &Path) -> String {
+    run(Command::new("diff").args(["-r", "--no-dereference"]).args([one, other])).stdout
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Two services that do not know each other's keys, as rclone's remotes.
+pub fn remotes(command: Command, servers: [(&str, &ObjectServer); 2]) -> Command {
+    let mut command = within(command, &[]);
+    for (name, server) in servers {
+        let (access, secret) = server.keys();
+        for (key, value) in [
+            ("TYPE", "s3"),
+            ("PROVIDER", "Other"),
+            ("ACCESS_KEY_ID", access),
+            ("SECRET_ACCESS_KEY", secret),
+            ("ENDPOINT", &server.endpoint()),
+            ("REGION", "us-east-1"),
+        ] {
+            command.env(format!("RCLONE_CONFIG_{name}_{key}"), value);
+        }
+    }
+    command.env("RCLONE_CONFIG", "/dev/null").env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}
+
+/// Another service: the first one's keys are nothing there.
+pub fn stranger(behaviour: Behaviour) -> ObjectServer {
+    let (access_key, secret_key) = ("another".to_owned(), "another secret".to_owned());
+    let server = ObjectServer::start_at(Door { port: 0, access_key, secret_key }, behaviour);
+    let server = server.unwrap();
+    server.make_bucket(BUCKET);
+    server
+}

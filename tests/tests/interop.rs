@@ -1,0 +1,146 @@
+//! Other people's server and clients: what the tools put into SeaweedFS, rclone and aws find, and the other
+//! way round.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use suite_tests::buckets::{temp, text};
+use suite_tests::cloud::{aws, rclone, within};
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::seaweed::Seaweed;
+use suite_tests::trees;
+
+fn go(server: &Seaweed, count: u32, words: &[&str]) -> Ended {
+    run(within(tool(count, words[0]), &server.environment()).args(&words[1..]))
+}
+
+/// Files of some sizes, one of them with a time of change that has all digits.
+fn tree(root: &Path, large_bytes: usize) {
+    trees::small_files(root, 3, 5);
+    trees::write(&root.join("empty"), b"");
+    trees::write(&root.join("a b/ä+%41.txt"), b"odd");
+    let mut large = fs::File::create(root.join("large")).unwrap();
+    let block = trees::noise(1 << 20);
+    for number in 0..large_bytes >> 20 {
+        std::io::Write::write_all(&mut large, &number.to_le_bytes()).unwrap();
+        std::io::Write::write_all(&mut large, &block[8..]).unwrap();
+    }
+    let moment = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+    let dated = fs::File::options().write(true).open(root.join("d0001/f00002")).unwrap();
+    dated.set_modified(moment).unwrap();
+}
+
+/// Paths, sizes and times of change of all files, as `rclone lsl` has them.
+fn files(root: &Path) -> Vec<String> {
+    let format = "%s %TY-%Tm-%Td %TH:%TM:%TS %P\\n";
+    let mut find = Command::new("find");
+    find.env("TZ", "UTC").arg(root).args(["-type", "f", "-printf", format]);
+    lines(&run(&mut find).expect(0).stdout)
+}
+
+/// In one order, with single spaces and no more than nine digits of a second.
+fn lines(text: &str) -> Vec<String> {
+    let short = |word: &str| match word.split_once('.') {
+        Some((time, digits)) if time.contains(':') => format!("{time}.{digits:.9}"),
+        _ => word.to_owned(),
+    };
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| line.split_whitespace().map(short).collect::<Vec<_>>().join(" "))
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn what_one_of_us_puts_there_the_others_find() {
+    let work = temp();
+    let source = work.path().join("source");
+    tree(&source, 300 << 20);
+    let server = Seaweed::start("data");
+    let up = ["dcp", "-p", "--json", text(&source), "s3://data/up"];
+    let ended = go(&server, 4, &up).expect(0);
+    let ranks = ended.summary()["ranks"].as_array().unwrap().clone();
+    let movers = ranks.iter().filter(|rank| rank["tally"]["chunks"] != 0).count();
+    assert!(movers > 1, "{}", ended.stdout);
+    ours_is_all_there(&server, &source);
+    rclone_gets_what_we_put(&server, &source, &work.path().join("down"));
+    let smaller = work.path().join("smaller");
+    tree(&smaller, 20 << 20);
+    theirs_is_equal_to_us(&server, &smaller);
+    the_service_copies_within_itself(&server, &smaller);
+}
+
+fn ours_is_all_there(server: &Seaweed, source: &Path) {
+    let environment = server.environment();
+    let mut check = rclone(&environment);
+    run(check.args(["check", "--download"]).arg(source).arg(":s3:data/up")).expect(0);
+    let mut sync = aws(&environment);
+    let ended =
+        run(sync.args(["s3", "sync", "--dryrun"]).arg(source).arg("s3://data/up")).expect(0);
+    assert_eq!(ended.stdout, "");
+    let listed = run(rclone(&environment).env("TZ", "UTC").args(["lsl", ":s3:data/up"])).expect(0);
+    let listed = lines(&listed.stdout);
+    assert_eq!(listed, files(source));
+    assert!(listed.contains(&"3 2023-11-14 22:13:20.123456789 d0001/f00002".to_owned()));
+    go(server, 4, &["dcmp", text(source), "s3://data/up"]).expect(0);
+}
+
+fn rclone_gets_what_we_put(server: &Seaweed, source: &Path, down: &Path) {
+    run(rclone(&server.environment()).args(["copy", ":s3:data/up"]).arg(down)).expect(0);
+    assert_eq!(files(source), files(down));
+    let diff = run(Command::new("diff").arg("-r").args([source, down])).expect(0);
+    assert_eq!(diff.stdout, "");
+    // With its metadata, it keeps modes, too, that it reads from its own keys.
+    let back = down.with_file_name("back");
+    go(server, 4, &["dcp", "-p", "s3://data/up", text(&back)]).expect(0);
+    assert_eq!(files(source), files(&back));
+    run(Command::new("diff").arg("-r").args([source, &*back])).expect(0);
+}
+
+fn theirs_is_equal_to_us(server: &Seaweed, source: &Path) {
+    let environment = server.environment();
+    let nothing_to_do = |goal: &str| {
+        let ended = go(server, 2, &["dsync", "-D", text(source), goal]).expect(0);
+        assert!(ended.stdout.contains("nothing to do"), "{}\n{}", ended.stdout, ended.stderr);
+        go(server, 2, &["dcmp", text(source), goal]).expect(0);
+    };
+    run(rclone(&environment).arg("copy").arg(source).arg(":s3:data/theirs")).expect(0);
+    nothing_to_do("s3://data/theirs");
+    symlink("d0000/f00000", source.join("link")).unwrap();
+    let options = ["copy", "--metadata", "--links"];
+    run(rclone(&environment).args(options).arg(source).arg(":s3:data/theirs-all")).expect(0);
+    nothing_to_do("s3://data/theirs-all");
+}
+
+fn the_service_copies_within_itself(server: &Seaweed, source: &Path) {
+    go(server, 4, &["dcp", "-p", "-k", "6MiB", "s3://data/theirs-all", "s3://data/copy"]).expect(0);
+    go(server, 4, &["dcmp", text(source), "s3://data/copy"]).expect(0);
+}
+
+/// Up and down with parts moved by each of four ranks. Needs 15 GiB of disk and some minutes:
+/// `cargo test --profile checked --test interop -- --ignored`.
+#[test]
+#[ignore = "takes minutes and 15 GiB of disk"]
+fn five_gib_go_and_come_by_four_ranks() {
+    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let source = work.path().join("source");
+    tree(&source, 5 << 30);
+    let server = Seaweed::start("data");
+    let all_moved = |ended: &Ended| {
+        let moved = |rank: &serde_json::Value| rank["tally"]["chunks"].as_u64().unwrap();
+        let ranks: Vec<u64> =
+            ended.summary()["ranks"].as_array().unwrap().iter().map(moved).collect();
+        println!("chunks by rank {ranks:?}, {:.1} s", ended.elapsed.as_secs_f64());
+        assert!(ranks.len() == 4 && !ranks.contains(&0), "{ranks:?}");
+    };
+    all_moved(&go(&server, 4, &["dcp", "-p", "--json", text(&source), "s3://data/up"]).expect(0));
+    ours_is_all_there(&server, &source);
+    let back = work.path().join("back");
+    all_moved(&go(&server, 4, &["dcp", "-p", "--json", "s3://data/up", text(&back)]).expect(0));
+    assert_eq!(files(&source), files(&back));
+    run(Command::new("cmp").args([source.join("large"), back.join("large")])).expect(0);
+}

@@ -1,0 +1,198 @@
+//! The tools with a service that misbehaves, or is not there: what arrives is right, or it is an error that
+//! somebody can read.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use suite_tests::buckets::{
+    BUCKET, diff, entries, go, remotes, served, small_tree, stranger, temp, text, with,
+};
+use suite_tests::cloud::within;
+use suite_tests::job::{Ended, mpiexec, program, run, tool};
+use suite_tests::object_server::{Behaviour, Operation, Quirk};
+use suite_tests::trees;
+
+/// A command fails with one line, and with that code.
+#[track_caller]
+fn assert_one_line(ended: &Ended, code: i32, word: &str) {
+    assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+    let is_complaint = |line: &&str| line.starts_with("dcp: ") || line.starts_with("dcmp: ");
+    let lines: Vec<&str> = ended.stderr.lines().filter(is_complaint).collect();
+    assert!(lines.len() == 1 && lines[0].contains(word), "{}", ended.stderr);
+}
+
+#[test]
+fn what_cannot_be_reached_is_one_line_and_nothing_is_done() {
+    let work = temp();
+    let source = work.path().join("source");
+    small_tree(&source);
+    let server = served(Behaviour::default());
+    let mut wrong = server.environment();
+    for (name, value) in &mut wrong {
+        if *name == "AWS_SECRET_ACCESS_KEY" {
+            "wrong".clone_into(value);
+        }
+    }
+    for count in [1, 4] {
+        for (from, to) in [(text(&source), "s3://none/x"), ("s3://none/x", "/dev/shm/none")] {
+            assert_one_line(&go(&server, count, &["dcp", from, to]), 3, "no such bucket");
+        }
+        for (from, to) in [(text(&source), "s3://data/x"), ("s3://data/x", "/dev/shm/none")] {
+            let ended = run(within(tool(count, "dcp"), &wrong).args([from, to]));
+            assert_one_line(&ended, 3, "does not accept the credentials");
+        }
+        let nothing = ["dcp", "s3://data/none", "/dev/shm/none"];
+        assert_one_line(&go(&server, count, &nothing), 3, "No such file");
+    }
+    assert_eq!(server.counts().writes(), 0);
+}
+
+#[test]
+fn an_endpoint_where_nobody_answers_is_one_line() {
+    let work = temp();
+    let source = work.path().join("source");
+    small_tree(&source);
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = served(Behaviour::default());
+    let mut dcp = with(&server, 1, "dcp");
+    dcp.arg("--s3-endpoint").arg(format!("http://{gone}"));
+    assert_one_line(&run(dcp.args([text(&source), "s3://data/x"])), 3, "cannot be reached");
+}
+
+#[test]
+fn refusals_and_bodies_that_break_off_are_lived_through() {
+    let work = temp();
+    let source = work.path().join("source");
+    small_tree(&source);
+    trees::write(&source.join("big"), &trees::noise(11 << 20));
+    for count in [1, 4] {
+        let storm =
+            Behaviour { refuse_every: 3, cut_every: 2, cut_after_bytes: 1, ..Behaviour::default() };
+        let server = served(storm);
+        let back = work.path().join(format!("back-{count}"));
+        go(&server, count, &["dcp", "-p", "-k", "5MiB", text(&source), "s3://data/up"]).expect(0);
+        go(&server, count, &["dcp", "-p", "-k", "5MiB", "s3://data/up", text(&back)]).expect(0);
+        assert_eq!(entries(&source), entries(&back));
+        assert_eq!(diff(&source, &back), "");
+        let counts = server.counts();
+        assert!(counts.refused > 10 && counts.cut > 10, "{counts}");
+    }
+}
+
+/// Each wrong byte is an error of that file, and nothing else is.
+#[test]
+fn content_that_arrives_otherwise_is_an_error_of_that_file() {
+    let work = temp();
+    let source = work.path().join("source");
+    small_tree(&source);
+    trees::write(&source.join("big"), &trees::noise(11 << 20));
+    let files = entries(&source).len() - 2; // without the link
+    let server = served(Behaviour { spoil_puts_every: 1, ..Behaviour::default() });
+    let ended = go(&server, 4, &["dcp", "-k", "5MiB", text(&source), "s3://data/up"]).expect(23);
+    assert!(ended.stderr.contains("checksum stands for"), "{}", ended.stderr);
+    // An empty body cannot be spoilt.
+    assert_eq!(server.keys_of(BUCKET), ["up/empty"]);
+    assert_eq!(server.open_uploads(BUCKET), 0);
+    server.behave(Behaviour::default());
+    go(&server, 4, &["dcp", "-p", "-k", "5MiB", text(&source), "s3://data/good"]).expect(0);
+    for every in [1, 3] {
+        server.behave(Behaviour { spoil_gets_every: every, ..Behaviour::default() });
+        server.reset_counts();
+        let back = work.path().join(format!("back-{every}"));
+        let down = ["dcp", "-p", "--json", "-k", "5MiB", "s3://data/good", text(&back)];
+        let ended = go(&server, 4, &down).expect(23);
+        let failed = ended.summary()["totals"]["failed"].as_u64().unwrap() as usize;
+        assert!(server.counts().spoilt > 0 && failed > 0 && failed <= files);
+        // What is there is right.
+        for line in diff(&source, &back).lines() {
+            assert!(line.starts_with(&format!("Only in {}", source.display())), "{line}");
+        }
+        let whole = entries(&back).len();
+        assert_eq!(whole + failed, entries(&source).len());
+    }
+    // Through memory from one service to another, nobody else looks.
+    let far = stranger(Behaviour::default());
+    server.behave(Behaviour { spoil_gets_every: 1, ..Behaviour::default() });
+    let mut dcp = remotes(tool(1, "dcp"), [("NEAR", &server), ("FAR", &far)]);
+    run(dcp.args(["near:data/good", "far:data/up"])).expect(23);
+    assert_eq!(far.keys_of(BUCKET), ["up/empty"]);
+}
+
+/// Services that ignore checksums, and those that refuse them: content arrives, and a wrong byte does not.
+#[test]
+fn services_without_checksums_are_met_with_other_checks() {
+    let work = temp();
+    let source = work.path().join("source");
+    small_tree(&source);
+    trees::write(&source.join("big"), &trees::noise(11 << 20));
+    for quirk in [Quirk::NoChecksums, Quirk::RefusesChecksums] {
+        let old = Behaviour::with_quirks(&[quirk, Quirk::NoTrailers, Quirk::CopyNeedsLength]);
+        for count in [1, 4] {
+            let server = served(old.clone());
+            let up = ["dcp", "-p", "-k", "5MiB", text(&source), "s3://data/up"];
+            go(&server, count, &up).expect(0);
+            go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", "s3://data/copy"]).expect(0);
+            for (number, from) in ["s3://data/up", "s3://data/copy"].into_iter().enumerate() {
+                let back = work.path().join(format!("{quirk:?}-{count}-{number}"));
+                go(&server, count, &["dcp", "-p", "-k", "5MiB", from, text(&back)]).expect(0);
+                assert_eq!(diff(&source, &back), "");
+            }
+            let server = served(Behaviour { spoil_puts_every: 1, ..old.clone() });
+            go(&server, count, &up).expect(23);
+            assert_eq!(server.keys_of(BUCKET), ["up/empty"], "{quirk:?}");
+        }
+    }
+}
+
+/// The processes of a job that are the tool itself.
+fn ranks_of(job: u32) -> Vec<u32> {
+    let listed = run(Command::new("ps").args(["-e", "-o", "pid=,ppid=,comm="])).expect(0).stdout;
+    let processes: Vec<(u32, u32, &str)> = listed
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (pid, parent) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            Some((pid, parent, words.next()?))
+        })
+        .collect();
+    let mut family = vec![job];
+    while let Some(child) =
+        processes.iter().find(|(pid, parent, _)| family.contains(parent) && !family.contains(pid))
+    {
+        family.push(child.0);
+    }
+    let is_rank = |(pid, _, name): &&(u32, u32, &str)| family.contains(pid) && *name == "dcp";
+    processes.iter().filter(is_rank).map(|(pid, ..)| *pid).collect()
+}
+
+#[test]
+fn a_job_that_dies_in_an_upload_leaves_no_object_of_that_name() {
+    let work = temp();
+    let source = work.path().join("big");
+    trees::write(&source, &trees::noise(60 << 20));
+    let server = served(Behaviour { latency_ms: 150, ..Behaviour::default() });
+    let launcher = mpiexec();
+    let mut command = Command::new(&launcher[0]);
+    command.args(&launcher[1..]).args(["-n", "4"]).arg(program("dcp"));
+    let mut command = within(command, &server.environment());
+    command.args(["-k", "5MiB", "--threads", "1", text(&source), "s3://data/big"]);
+    let mut job =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while server.counts().of(Operation::UploadPart) < 2 {
+        assert!(began.elapsed() < Duration::from_mins(1), "no part is sent");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let ranks = ranks_of(job.id());
+    assert_eq!(ranks.len(), 4);
+    run(Command::new("kill").arg("-KILL").arg(ranks[2].to_string())).expect(0);
+    assert!(!job.wait().unwrap().success());
+    assert!(server.counts().of(Operation::UploadPart) < 12, "it was killed too late");
+    assert_eq!((server.keys_of(BUCKET).len(), server.open_uploads(BUCKET)), (0, 1));
+    server.behave(Behaviour::default());
+    go(&server, 4, &["dcp", "-k", "5MiB", text(&source), "s3://data/big"]).expect(0);
+    let arrived = server.get(BUCKET, "big").unwrap().content.to_bytes();
+    assert!(arrived == fs::read(&source).unwrap());
+}
