@@ -217,7 +217,10 @@ impl<'c> CompareJob<'c> {
             Err(trouble) if trouble.error.cause.is_vanished() => return Ok(None),
             opened => opened?,
         };
-        match dir.stat(self.target_name(entry.place, entry.name)) {
+        let name = self.target_name(entry.place, entry.name);
+        // A listing tells what is missing for many names at once.
+        let seen = dir.peek(name, Hint::Unknown);
+        match seen.and_then(|seen| walk::whole(&*dir, name, seen)) {
             Ok(target) => Ok(Some((dir, target))),
             Err(error) if error.cause.is_vanished() => Ok(None),
             Err(error) => Err(error).at(Side::Target),
@@ -472,6 +475,17 @@ impl Visitor for CompareJob<'_> {
             self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
             Visited::NOTHING_MOVED
         })
+    }
+
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.fail(place, key, trouble, hand, crew);
     }
 
     fn unreadable(

@@ -83,6 +83,10 @@ pub enum Unfit {
     LongKey,
     /// An escape of bytes that need none: the file of that name would have another key.
     Escape,
+    /// Other keys begin with it and a slash: a directory has its name.
+    AlsoDirectory,
+    /// Another object stands for an entry of that name.
+    AlsoObject,
 }
 
 impl Unfit {
@@ -97,6 +101,8 @@ impl Unfit {
             Self::LongName => "key-long-name",
             Self::LongKey => "key-too-long",
             Self::Escape => "key-escape",
+            Self::AlsoDirectory => "key-also-directory",
+            Self::AlsoObject => "key-also-object",
         }
     }
 }
@@ -122,6 +128,12 @@ impl fmt::Display for Unfit {
             Self::Escape => f.write_str(
                 "its escapes (‛XX) stand for text, so a file of that name has another key",
             ),
+            Self::AlsoDirectory => {
+                f.write_str("no file can have this key: other keys make a directory of this name")
+            }
+            Self::AlsoObject => {
+                f.write_str("no link can have this key: another object has the link's name")
+            }
         }
     }
 }

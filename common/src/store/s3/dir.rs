@@ -1,36 +1,37 @@
 //! A directory of objects: what the keys have in common that begin with it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::fields::NewObject;
 use super::listing::{From, Page};
+use super::memory::{Found, Index};
 use super::object::{Bucket, Head};
 use super::reader::{self, ObjectFile};
+use super::spans::{self, Pages};
 use super::upload::ObjectStaged;
 use crate::base::error::{Cause, Op, Result};
-use crate::base::limits::{S3_PAGE_KEYS, S3_WHOLE_BYTES_MAX};
+use crate::base::limits::S3_WHOLE_BYTES_MAX;
 use crate::base::path::Name;
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
 use crate::model::object_key::{KEY_BYTES_MAX, key_of_name};
 use crate::model::object_metadata::{LinkForm, RCLONE_LINK_SUFFIX};
-use crate::store::{Dir, Made, NewFile, NewSymlink, SourceFile, StagedFile};
+use crate::model::span::Span;
+use crate::store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
 
 /// A directory of objects. There is none as such, so every one can be opened.
 pub(super) struct ObjectDir {
     bucket: Bucket,
     /// What all keys in it begin with: empty, or with a slash at the end.
     prefix: String,
-    /// The beginning of its listing, once somebody has peeked.
-    first_page: Mutex<Option<Arc<Page>>>,
-    /// Keys of the last listing that cannot be paths.
-    unfit: Mutex<Vec<(Vec<u8>, Unfit)>>,
+    /// What it has, as far as that was asked for.
+    index: OnceLock<Arc<Index>>,
 }
 
 impl ObjectDir {
     pub fn new(bucket: Bucket, prefix: String) -> Self {
-        Self { bucket, prefix, first_page: Mutex::default(), unfit: Mutex::default() }
+        Self { bucket, prefix, index: OnceLock::new() }
     }
 
     fn key(&self, op: Op, name: &Name) -> Result<String> {
@@ -51,21 +52,8 @@ impl ObjectDir {
         NewObject::new(&self.bucket, key, what, mtime, attributes)
     }
 
-    /// The first page of the listing, if that is all of it.
-    fn whole_listing(&self) -> Result<Option<Arc<Page>>> {
-        let mut slot = self.first_page.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = if let Some(page) = &*slot {
-            Arc::clone(page)
-        } else {
-            let page = self.bucket.page(&self.prefix, From::Start, S3_PAGE_KEYS)?;
-            Arc::clone(slot.insert(Arc::new(page)))
-        };
-        Ok(Some(page).filter(|page| page.next.is_none()))
-    }
-
-    /// What was peeked at is not so any more.
-    fn forget(&self) {
-        *self.first_page.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| self.bucket.memory.index(&self.prefix))
     }
 
     /// The object of that name, or the link that is one under another key.
@@ -89,17 +77,11 @@ impl Dir for ObjectDir {
     }
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
-        self.bucket.pages(&self.prefix, |page| {
-            let unfit = page.unfit.into_iter().map(|(key, why)| (key.into_bytes(), why));
-            self.unfit.lock().unwrap_or_else(PoisonError::into_inner).extend(unfit);
-            for (name, hint) in &page.entries {
-                each(name, *hint);
-            }
-        })
+        self.read(Span::default(), &mut Alone(each))
     }
 
-    fn take_unfit(&self) -> Vec<(Vec<u8>, Unfit)> {
-        std::mem::take(&mut *self.unfit.lock().unwrap_or_else(PoisonError::into_inner))
+    fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
+        spans::read(self, span, reader)
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
@@ -127,12 +109,13 @@ impl Dir for ObjectDir {
         if let Some(metadata) = self.bucket.metadata_hinted(&key, hint) {
             return Ok(metadata);
         }
-        let Some(page) = self.whole_listing()? else { return self.stat(name) };
-        let found = page.entries.iter().find(|(listed, _)| **listed == *name);
-        match found.map(|(_, hint)| self.bucket.metadata_hinted(&key, *hint)) {
-            Some(Some(metadata)) => Ok(metadata),
-            Some(None) => self.stat(name),
-            None => Err(Op::Stat.errno(libc::ENOENT)),
+        match self.index().find(&self.bucket, &self.prefix, name)? {
+            Found::There(hint) => match self.bucket.metadata_hinted(&key, hint) {
+                Some(metadata) => Ok(metadata),
+                None => self.stat(name),
+            },
+            Found::Missing => Err(Op::Stat.errno(libc::ENOENT)),
+            Found::Unknown => self.stat(name),
         }
     }
 
@@ -143,6 +126,9 @@ impl Dir for ObjectDir {
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         let (key, head) = self.find(Op::Open, name)?;
         let end = head.metadata.size_bytes;
+        if end > S3_WHOLE_BYTES_MAX {
+            self.bucket.memory.keep(&key, &head);
+        }
         Ok(Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)))
     }
 
@@ -188,7 +174,10 @@ impl Dir for ObjectDir {
         match self.peek(name, Hint::Unknown) {
             Ok(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),
             Ok(_) => Err(Op::MakeDir.failed(Cause::KindDiffers)),
-            Err(error) if error.cause.is_vanished() => Ok(Made::New),
+            Err(error) if error.cause.is_vanished() => {
+                self.index().note_directory(name);
+                Ok(Made::New)
+            }
             Err(error) => Err(error),
         }
     }
@@ -197,7 +186,7 @@ impl Dir for ObjectDir {
         let key = self.key(Op::Create, new.name)?;
         let what = (Kind::File, new.size_bytes);
         let object = self.new_object(key, what, new.mtime, new.attributes);
-        self.forget();
+        self.index().doubt(new.name);
         let bucket = self.bucket.clone();
         Ok(Box::new(match new.chunk_bytes {
             Some(part_bytes) => ObjectStaged::in_parts(bucket, object, part_bytes)?,
@@ -220,7 +209,7 @@ impl Dir for ObjectDir {
         };
         let what = (Kind::Symlink, size_bytes);
         let object = self.new_object(key, what, link.mtime, &link.attributes);
-        self.forget();
+        self.index().doubt(link.name);
         self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
         Ok(Kept::ALL)
     }
@@ -247,7 +236,7 @@ impl Dir for ObjectDir {
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
-        self.forget();
+        self.index().doubt(name);
         let key = self.key(Op::Remove, name)?;
         match kind {
             // It goes with the last object in it; its marker is one.
@@ -270,6 +259,29 @@ impl Dir for ObjectDir {
             prefix = inner.rfind('/').map_or("", |slash| &inner[..=slash]);
         }
     }
+}
+
+impl Pages for ObjectDir {
+    fn page(&self, from: From<'_>) -> Result<Page> {
+        self.bucket.page(&self.prefix, from, Page::KEYS_MAX)
+    }
+}
+
+/// Who wants all names for itself, and to know nothing of what can be none.
+struct Alone<'e>(&'e mut dyn FnMut(&Name, Hint));
+
+impl NameReader for Alone<'_> {
+    fn name(&mut self, name: &Name, hint: Hint) {
+        (self.0)(name, hint);
+    }
+
+    fn unfit(&mut self, _key: &[u8], _why: Unfit) {}
+
+    fn wants_to_share(&self) -> bool {
+        false
+    }
+
+    fn share(&mut self, _rest: Span) {}
 }
 
 impl Bucket {
