@@ -242,7 +242,13 @@ impl<'c> CompareJob<'c> {
             Err(trouble) if trouble.error.cause.is_vanished() => return Ok(None),
             opened => opened?,
         };
-        match dir.stat_open(self.target_name(entry.place, entry.name)) {
+        let name = self.target_name(entry.place, entry.name);
+        // A listing tells what is missing for many names at once.
+        let seen = dir.peek(name, Hint::Unknown);
+        let looked = seen.and_then(|seen| {
+            if walk::is_whole(&seen) { Ok((seen, None)) } else { dir.stat_open(name) }
+        });
+        match looked {
             Ok((target, file)) => Ok(Some((dir, target, file))),
             Err(error) if error.cause.is_vanished() => Ok(None),
             Err(error) => Err(error).at(Side::Target),
@@ -454,6 +460,17 @@ impl Visitor for CompareJob<'_> {
             self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
             Visited::NOTHING_MOVED
         })
+    }
+
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.fail(place, key, trouble, hand, crew);
     }
 
     fn unreadable(

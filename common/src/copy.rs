@@ -10,6 +10,7 @@ pub mod extras;
 pub mod finish;
 mod large;
 mod link;
+mod look;
 pub mod options;
 pub mod plan;
 mod policy;
@@ -32,7 +33,7 @@ use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, Way};
 use crate::lists::named::Named;
-use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
@@ -263,10 +264,15 @@ impl<'c> CopyJob<'c> {
             return Ok(None);
         }
         let refuse = |cause| Err(Op::Copy.failed(cause)).at(Side::Target);
-        let old = match target.stat(self.target_name(entry.place, entry.name)) {
+        let name = self.target_name(entry.place, entry.name);
+        let mut old = match target.peek(name, Hint::Unknown) {
             Err(error) if error.cause.is_vanished() => return Ok(None),
             looked => looked.at(Side::Target)?,
         };
+        if old.device == source.device {
+            // It may be the source itself.
+            old = walk::whole(target, name, old).at(Side::Target)?;
+        }
         match (old.kind, &self.options.sync) {
             // A dry run has only said that it would be deleted.
             (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
@@ -462,6 +468,17 @@ impl Visitor for CopyJob<'_> {
             self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
             Visited::NOTHING_MOVED
         })
+    }
+
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.fail(place, key, trouble, hand, crew);
     }
 
     fn unreadable(

@@ -441,6 +441,22 @@ impl Visitor for DeleteJob<'_> {
         })
     }
 
+    /// It cannot be named to be deleted; so its directory stays, too.
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.left_out(place);
+        if self.mode == Mode::Count {
+            return;
+        }
+        self.fail(place.root(), &path::join(place.path().as_bytes(), key), trouble, hand, crew);
+    }
+
     fn unreadable(
         &self,
         place: &Place,

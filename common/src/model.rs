@@ -21,4 +21,5 @@ pub mod object_metadata;
 pub mod parts;
 pub mod placement;
 pub mod record;
+pub mod span;
 pub mod tally;

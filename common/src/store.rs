@@ -25,6 +25,7 @@ use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
 use crate::model::object_headers::ObjectHeaders;
 use crate::model::object_metadata::LinkForm;
+use crate::model::span::Span;
 
 /// A tree below a root.
 pub trait Store: Send + Sync {
@@ -87,6 +88,21 @@ impl<S: Store + ?Sized> Store for Box<S> {
     }
 }
 
+/// Whoever reads a directory's names.
+pub trait NameReader {
+    /// An entry.
+    fn name(&mut self, name: &Name, hint: Hint);
+
+    /// A key below the directory that can be no entry, and why.
+    fn unfit(&mut self, key: &[u8], why: Unfit);
+
+    /// Others have nothing to do.
+    fn wants_to_share(&self) -> bool;
+
+    /// Leaves a range to others.
+    fn share(&mut self, rest: Span);
+}
+
 /// An open directory. Names are single components; symbolic links are never followed unless the store
 /// was opened to follow them.
 pub trait Dir: Send + Sync {
@@ -96,9 +112,10 @@ pub trait Dir: Send + Sync {
     /// Calls `each` with every entry, in no order, without `.` and `..`.
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()>;
 
-    /// What the last listing has met that can be no entry here, and why: each is told once.
-    fn take_unfit(&self) -> Vec<(Vec<u8>, Unfit)> {
-        Vec::new()
+    /// Tells the reader of all names in a range, in no order. Where others want work, a store may leave
+    /// part of the range to them.
+    fn read(&self, _span: Span, reader: &mut dyn NameReader) -> Result<()> {
+        self.list(&mut |name, hint| reader.name(name, hint))
     }
 
     /// Opens a directory in this one.

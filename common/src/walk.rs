@@ -7,6 +7,7 @@
 pub mod account;
 pub mod batch;
 pub mod list;
+mod listing;
 mod name_set;
 mod named;
 pub mod place;
@@ -22,12 +23,15 @@ use crate::base::limits;
 use crate::base::path::{Name, RelPath};
 use crate::lists::named::Named;
 use crate::lists::source::Piece;
+use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
+use crate::model::span::Span;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use batch::NameBatch;
+use listing::{Listing, Sharing};
 use name_set::NameSet;
 use place::{Place, Rights, Trees};
 use selection::Selection;
@@ -37,6 +41,8 @@ use selection::Selection;
 pub enum WalkTask {
     /// Read a directory, and deal with the names in it.
     List(Arc<Place>),
+    /// Read these names of a directory that was entered, and deal with them.
+    Span(Arc<Place>, Span),
     /// Deal with these names of a directory.
     Batch(Arc<Place>, NameBatch),
     /// Deal with the entries that are named in this piece of a list.
@@ -106,6 +112,19 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     /// Deals with one entry.
     fn visit(&self, entry: &Visit<'_>, hand: &mut Self::Hand, crew: &Crew<'_, Self>) -> Visited;
 
+    /// A key below a directory can be no entry.
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut Self::Hand,
+        crew: &Crew<'_, Self>,
+    );
+
+    /// So many names of a directory were read by this thread.
+    fn listed(&self, _names: u64, _hand: &mut Self::Hand) {}
+
     /// A directory cannot be opened or read to its end: what is below it stays unknown.
     fn unreadable(
         &self,
@@ -164,6 +183,17 @@ impl Visited {
 pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &Crew<'_, V>) {
     match task {
         WalkTask::List(place) => list(visitor, &place, hand, crew),
+        WalkTask::Span(place, span) => {
+            let all = |_: &Name, _| true;
+            let listed = walked_dir(visitor, &place).and_then(|dir| {
+                let source =
+                    Listing { visitor, place: &place, dir: &dir, sharing: Sharing::Allowed };
+                source.read(span, all, hand, crew)
+            });
+            if let Err(trouble) = listed {
+                visitor.unreadable(&place, trouble, hand, crew);
+            }
+        }
         WalkTask::Batch(place, batch) => match walked_dir(visitor, &place) {
             Ok(dir) => visit_batch(visitor, &place, &dir, batch, hand, crew),
             Err(trouble) => visitor.unreadable(&place, trouble, hand, crew),
@@ -204,7 +234,10 @@ fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &
         }
         true
     };
-    let listed = list_names(visitor, place, &dir, all, hand, crew);
+    // Who compares names with the other tree's must have all of them.
+    let sharing = if with_extras { Sharing::None } else { Sharing::Allowed };
+    let listing = Listing { visitor, place, dir: &dir, sharing };
+    let listed = listing.read(Span::default(), all, hand, crew);
     let listed = listed.and_then(|()| {
         if with_extras { list_extras(visitor, place, &names, hand, crew) } else { Ok(()) }
     });
@@ -219,39 +252,6 @@ fn is_other_system<V: Visitor>(visitor: &V, place: &Place, metadata: &Metadata) 
         Side::Target => visitor.target(place.root()).map_or(Ok(metadata.device), Store::device),
     };
     visitor.selection().stops_at(metadata, root_device)
-}
-
-/// Cuts the names of a directory into batches, as the file system returns them.
-fn list_names<V: Visitor>(
-    visitor: &V,
-    place: &Arc<Place>,
-    dir: &Arc<dyn Dir>,
-    mut takes_part: impl FnMut(&Name, Hint) -> bool,
-    hand: &mut V::Hand,
-    crew: &Crew<'_, V>,
-) -> Result<(), Trouble> {
-    let mut batch = NameBatch::default();
-    let listed = dir.list(&mut |name, hint| {
-        if !takes_part(name, hint) {
-            return;
-        }
-        if !visitor.selection().admits_name(place, &**dir, name, hint) {
-            return visitor.left_out(place);
-        }
-        batch.push(name, hint);
-        if batch.len() >= limits::BATCH_NAMES_MAX {
-            let full = std::mem::take(&mut batch);
-            // A full queue slows the listing down instead of filling memory.
-            if crew.is_full() {
-                visit_batch(visitor, place, dir, full, hand, crew);
-            } else {
-                let place = place.for_queue(visitor.source(place.root()));
-                crew.push(WalkTask::Batch(place, full).into());
-            }
-        }
-    });
-    visit_batch(visitor, place, dir, batch, hand, crew);
-    listed.at(place.trees().side())
 }
 
 /// Visits what the other tree has in a directory beyond the source's names.
@@ -270,7 +270,8 @@ fn list_extras<V: Visitor>(
     }
     let extras = Arc::new(place.extras());
     let is_extra = |name: &Name, _| !names.contains(name) && !visitor.is_staged(name);
-    list_names(visitor, &extras, &dir, is_extra, hand, crew)
+    let listing = Listing { visitor, place: &extras, dir: &dir, sharing: Sharing::None };
+    listing.read(Span::default(), is_extra, hand, crew)
 }
 
 fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadata), Trouble> {
@@ -336,6 +337,20 @@ pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<
         return Err(Op::Follow.failed(Cause::Loop));
     }
     Ok(metadata)
+}
+
+/// All that the store knows of an entry of which somebody has seen something. What a listing takes for a file
+/// may be a link.
+///
+/// # Errors
+/// Those of [`Dir::stat`].
+pub fn whole(dir: &dyn Dir, name: &Name, seen: Metadata) -> Result<Metadata, Error> {
+    if is_whole(&seen) { Ok(seen) } else { dir.stat(name) }
+}
+
+/// Whether that is all the store knows of an entry.
+pub fn is_whole(seen: &Metadata) -> bool {
+    seen.kind != Kind::File || seen.known.contains(Fields::CONTENT)
 }
 
 /// Whether a directory reached by a followed link, met in the directory at `path`, is one of those

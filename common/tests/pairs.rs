@@ -273,6 +273,7 @@ fn differing(a: &Entry, b: &Entry) -> Vec<&'static str> {
 
 fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
     SyncOptions {
+        use_server_modtime: false,
         judge: [Judge::SizeAndTime, Judge::SizeOnly, Judge::Content][random.usize(0..3)],
         evidence: Evidence::Checksums,
         update: false,

@@ -58,6 +58,11 @@ pub struct Args {
     #[arg(short, long)]
     update: bool,
 
+    /// Take the time when a service stored an object for that of its last change, instead of asking each
+    /// object for the one kept with it: of use only with --update, for which it saves a request per object
+    #[arg(long, requires = "update")]
+    use_server_modtime: bool,
+
     /// Leave alone what is in TARGET already; copy only what is missing
     #[arg(long, conflicts_with = "existing")]
     ignore_existing: bool,
@@ -135,6 +140,7 @@ impl Args {
             judge,
             evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
             update: self.update,
+            use_server_modtime: self.use_server_modtime,
             ignore_existing: self.ignore_existing,
             existing: self.existing,
             delete: self.delete,

@@ -15,6 +15,7 @@ use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
 use common::usage::options::{Distribution, UsageOptions};
+use common::walk::list::ObjectFacts;
 use common::walk::list::harvest::{HarvestOptions, Listing};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE.html", help_heading = "Statistics")]
     report: Option<OsString>,
 
+    /// Ask each object for the mode, owner and times that are stored with it, a request each. Otherwise
+    /// objects have the size and time of their listing, and links in AWS's form are files
+    #[arg(long, help_heading = "S3")]
+    s3_stored_attributes: bool,
+
     #[command(flatten)]
     filters: FilterArgs,
 
@@ -142,6 +148,11 @@ impl Args {
             paths: self.paths.iter().map(|path| path.clone().into_vec()).collect(),
             input: bytes(&self.input),
             symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
+            facts: if self.s3_stored_attributes {
+                ObjectFacts::Stored
+            } else {
+                ObjectFacts::Listed
+            },
             harvest: HarvestOptions { listing, usage: self.statistics(), sort: self.sort.clone() },
             list: bytes(&self.output),
             report: bytes(&self.report),

@@ -237,6 +237,21 @@ pub const S3_BODY_WAIT: Duration = Duration::from_mins(1);
 pub const S3_WHOLE_BYTES_MAX: u64 = 8 << 20;
 /// Keys that one answer lists, at most; no service gives more.
 pub const S3_PAGE_KEYS: i32 = 1000;
+/// Full pages of a listing that earn a cut of it, for others to list the rest. Each cut costs about one
+/// request: half a page more on either side of it, or a look that meets nothing.
+pub const LISTING_CUT_PAGES: u32 = 6;
+/// Cuts that a listing may make before it has earned any.
+pub const LISTING_CUTS_FIRST: u32 = 10;
+/// Pages that must be left of a listing for a cut to be worth it.
+pub const LISTING_PAGES_MIN: u128 = 6;
+/// Pages of a directory's listing that are kept to answer what is there, at some 100 KiB each.
+pub const S3_INDEX_PAGES_MAX: u32 = 200;
+/// Objects that are asked for by name before one more page of the listing is worth it.
+pub const S3_INDEX_MISSES: u32 = 4;
+/// Directories whose listings a rank keeps to answer what is there.
+pub const S3_INDEXES_MAX: usize = 8;
+/// Large objects of which a rank knows the content's tag.
+pub const S3_HEADS_MAX: usize = 64;
 /// I/O threads of one node, by default, where one of the places is in S3: each has one request under way.
 pub const S3_REQUESTS_OF_NODE: u32 = 256;
 /// New credentials are asked for that long before the old ones expire: at another time on each rank.

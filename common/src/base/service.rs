@@ -87,6 +87,10 @@ pub enum Unfit {
     LinkName,
     /// Nothing but blanks: AWS's client sends no request with it.
     Blank,
+    /// Other keys begin with it and a slash: a directory has its name.
+    AlsoDirectory,
+    /// Another object stands for an entry of that name.
+    AlsoObject,
 }
 
 impl Unfit {
@@ -103,6 +107,8 @@ impl Unfit {
             Self::Escape => "key-escape",
             Self::LinkName => "key-link-name",
             Self::Blank => "key-blank",
+            Self::AlsoDirectory => "key-also-directory",
+            Self::AlsoObject => "key-also-object",
         }
     }
 }
@@ -134,6 +140,12 @@ impl fmt::Display for Unfit {
             Self::LinkName => f.write_str(
                 "in S3 a name that ends in .rclonelink stands for a symbolic link; rename the file",
             ),
+            Self::AlsoDirectory => {
+                f.write_str("no file can have this key: other keys make a directory of this name")
+            }
+            Self::AlsoObject => {
+                f.write_str("no link can have this key: another object has the link's name")
+            }
         }
     }
 }

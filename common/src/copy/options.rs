@@ -37,6 +37,8 @@ pub struct SyncOptions {
     pub evidence: Evidence,
     /// Files that are newer at the target stay as they are.
     pub update: bool,
+    /// When a service stored an object counts as its last change.
+    pub use_server_modtime: bool,
     /// What is at the target stays as it is; only what is missing is copied.
     pub ignore_existing: bool,
     /// What is missing at the target is left out.

@@ -13,6 +13,9 @@ const PLAIN_BITS: u32 = 0o777;
 /// The same for a directory: one that everybody may write to keeps its sticky bit, as with cp(1).
 const PLAIN_DIRECTORY_BITS: u32 = 0o1777;
 
+/// What a replaced file hands on, if it is known.
+const KEPT: [Fields; 3] = [Fields::UID, Fields::GID, Fields::PERM];
+
 /// The owner's right to read, write and search.
 pub const OWNER_ALL: u32 = 0o700;
 
@@ -52,7 +55,7 @@ pub fn mode_alone(mode: u32) -> Attributes {
 }
 
 /// Attributes of a file's copy. `replaced` is what has the name at the target now: cp(1) writes into
-/// such a file, so it keeps its mode and owner.
+/// such a file, so it keeps its mode and owner, as far as they are known.
 pub(super) fn of_file(
     options: &CopyOptions,
     source: &Metadata,
@@ -65,12 +68,12 @@ pub(super) fn of_file(
             // Where the source knows no mode, it is that of any new file.
             Attributes { mode: kept.mode.or(Some(plain_mode(options, source))), ..kept }
         }
-        Some(old) => Attributes {
+        Some(old) if KEPT.iter().all(|field| old.known.contains(*field)) => Attributes {
             owner: Some(Owner { uid: old.uid, gid: old.gid }),
             mode: Some(old.mode & PLAIN_BITS),
             ..Attributes::default()
         },
-        None => Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() },
+        _ => Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() },
     }
 }
 

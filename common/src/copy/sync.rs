@@ -60,13 +60,13 @@ impl CopyJob<'_> {
         let source = match entry.hint {
             // Whoever lists it looks at it.
             Hint::Directory => None,
-            _ => Some(entry.dir.stat(entry.name).at(Side::Source)?),
+            _ => Some(self.source_of(rules, entry)?),
         };
         let kind = source.map_or(Kind::Directory, |source| source.kind);
         if source.is_some_and(|source| !self.selection.admits(&source)) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        let target = self.at_target(entry)?;
+        let target = self.at_target(rules, entry)?;
         if kind.is_special() {
             self.tell_unlike(entry, kind, target.as_ref(), hand, crew);
             return Ok(Self::leave_out(kind, hand));
@@ -86,7 +86,7 @@ impl CopyJob<'_> {
             }
             (Some(source), Some(target)) => {
                 let sides = Sides { source, target };
-                self.sync_existing(rules, entry, &sides, hand, crew)
+                self.sync_existing(rules, entry, sides, hand, crew)
             }
         }
     }
@@ -107,18 +107,6 @@ impl CopyJob<'_> {
             let shown = &self.root(entry.place).shown_source;
             let error = Op::Copy.failed(Cause::LeftOut);
             self.account.leave_out(account::failure(Side::Source, shown, &below, error), crew);
-        }
-    }
-
-    fn at_target(&self, entry: &Visit<'_>) -> Result<Option<Metadata>, Trouble> {
-        if entry.place.is_fresh() {
-            return Ok(None);
-        }
-        let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
-        match dir.stat(entry.name) {
-            Ok(target) => Ok(Some(target)),
-            Err(error) if error.cause.is_vanished() => Ok(None),
-            Err(error) => Err(error).at(Side::Target),
         }
     }
 
@@ -148,17 +136,21 @@ impl CopyJob<'_> {
         &self,
         rules: &SyncOptions,
         entry: &Visit<'_>,
-        sides: &Sides,
+        sides: Sides,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
+        if rules.ignore_existing && !sides.source.is_same_file(&sides.target) {
+            return Ok(Self::keep_back(Some(&sides.source), hand));
+        }
+        let sides = &self.look_closer(rules, entry, sides)?;
         let Sides { source, target } = sides;
         if source.is_same_file(target) {
             // One more name of the source itself: nothing can be more equal.
             return self.satisfy(Need::Nothing, entry, source, hand, crew);
         }
         let is_file = source.kind == Kind::File && target.kind == Kind::File;
-        if rules.ignore_existing || (rules.update && is_file && target.mtime > source.mtime) {
+        if rules.update && is_file && target.mtime > source.mtime {
             return Ok(Self::keep_back(Some(source), hand));
         }
         if source.kind != target.kind {

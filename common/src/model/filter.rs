@@ -136,7 +136,12 @@ impl Filter {
     /// Whether [`Filter::admits`] may leave out anything.
     pub fn needs_metadata(&self) -> bool {
         let sizes = self.min_size_bytes > 0 || self.max_size_bytes < u64::MAX;
-        sizes || self.latest.is_some() || self.earliest.is_some()
+        sizes || self.needs_times()
+    }
+
+    /// Whether it asks for the time of last change.
+    pub fn needs_times(&self) -> bool {
+        self.latest.is_some() || self.earliest.is_some()
     }
 
     /// Whether the entry of that path below the root takes part, by its path alone; for a

@@ -94,8 +94,13 @@ pub fn write_record(format: LineFormat, record: &Record<'_>, lines: &mut Vec<u8>
 
 fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
     let Metadata { uid, gid, size_bytes, mtime, .. } = *record.metadata;
-    let user = record.user.map_or_else(|| uid.to_string(), str::to_owned);
-    let group = record.group.map_or_else(|| gid.to_string(), str::to_owned);
+    let owner = |name: Option<&str>, id: u32, field| match name {
+        Some(name) => name.to_owned(),
+        None if record.metadata.known.contains(field) => id.to_string(),
+        None => "?".to_owned(),
+    };
+    let user = owner(record.user, uid, Fields::UID);
+    let group = owner(record.group, gid, Fields::GID);
     let line = format!(
         "{} {user} {group} {size_bytes:>12} {} {}",
         mode_text(record.metadata),
@@ -108,9 +113,12 @@ fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
     }
 }
 
-/// `-rwsr-xr-x`, as ls(1) writes it.
+/// `-rwsr-xr-x`, as ls(1) writes it, and as that does question marks for what is not known.
 fn mode_text(metadata: &Metadata) -> String {
     let mode = metadata.mode;
+    if !metadata.known.contains(Fields::PERM) {
+        return format!("{}?????????", metadata.kind.letter());
+    }
     let mut text = String::with_capacity(10);
     text.push(metadata.kind.letter());
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
@@ -175,6 +183,18 @@ mod tests {
             text,
             "-rwsr-xr-x 4000000000 root           12 2023-11-14T22:13:20Z a\\n\\xff\n"
         );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let known = Fields::TYPE.union(Fields::SIZE).union(Fields::MTIME);
+        let metadata = Metadata { known, ..metadata(0o644) };
+        let (user, group) = (None, None);
+        let record =
+            Record { path: b"a", depth: 1, metadata: &metadata, target: None, user, group };
+        let mut lines = Vec::new();
+        write_record(LineFormat::Text, &record, &mut lines);
+        assert_eq!(lines, b"-????????? ? ?           12 2023-11-14T22:13:20Z a\n");
     }
 
     #[test]

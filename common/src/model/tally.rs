@@ -16,6 +16,8 @@ pub struct Tally {
     pub found_allocated_bytes: u64,
     /// Entries whose attributes were read: of a directory by its lister, of others by name.
     pub examined: u64,
+    /// Names of directories that were read from them, where that is counted.
+    pub listed: u64,
     /// Entries made or replaced at the target, by kind.
     pub copied: Kinds,
     /// Bytes written to the target.
@@ -303,6 +305,7 @@ impl Tally {
         self.found.add(&other.found);
         self.find_bytes(other.found_bytes, other.found_allocated_bytes);
         self.examined += other.examined;
+        self.listed += other.listed;
         self.copied.add(&other.copied);
         self.copied_bytes += other.copied_bytes;
         self.resumed_bytes += other.resumed_bytes;

@@ -25,7 +25,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::describe_team;
 use crate::walk::list::harvest::{Harvest, HarvestOptions};
 use crate::walk::list::read::ReadJob;
-use crate::walk::list::{ListJob, seeds};
+use crate::walk::list::{ListJob, ObjectFacts, seeds};
 use input::Input;
 
 /// What a walk is asked for. Paths are as the operator gave them.
@@ -37,6 +37,8 @@ pub struct WalkRequest {
     pub input: Option<Vec<u8>>,
     /// What to do with symbolic links.
     pub symlinks: Symlinks,
+    /// How closely to look at objects.
+    pub facts: ObjectFacts,
     /// What to do with entries.
     pub harvest: HarvestOptions,
     /// Where the list goes; standard output where that is `None`.
@@ -96,7 +98,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
             let walk = || if is_root { seeds(roots) } else { Vec::new() };
             let first = entries.seeds().unwrap_or_else(walk);
             let named = entries.named.as_ref();
-            let job = ListJob::new(roots, request.symlinks, &selection, named, &harvest);
+            let looks = (request.symlinks, request.facts);
+            let job = ListJob::new(roots, looks, &selection, named, &harvest);
             engine::run(&job, first, &mut reporter, session.mail, settings)
         }
         Input::List(source, pieces) => {

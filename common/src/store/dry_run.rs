@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::{Dir, Made, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use super::{Dir, Made, NameReader, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::span::Span;
 
 /// A store around a store, or around nothing where the target's root does not exist yet.
 pub struct DryRunStore<S> {
@@ -81,6 +82,10 @@ impl Dir for DryRunDir {
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
         self.inner.as_ref().map_or(Ok(()), |inner| inner.list(each))
+    }
+
+    fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
+        self.inner.as_ref().map_or(Ok(()), |inner| inner.read(span, reader))
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {

@@ -10,9 +10,11 @@ mod dir;
 mod fault;
 mod fields;
 mod listing;
+mod memory;
 mod object;
 mod put;
 mod reader;
+mod spans;
 mod upload;
 mod uploads;
 
@@ -46,7 +48,8 @@ pub struct ObjectStore {
 impl ObjectStore {
     /// The objects of a bucket whose keys begin with `prefix` (with or without a slash at its end).
     pub fn new(service: &Arc<Service>, bucket: &str, prefix: &str) -> Self {
-        let bucket = Bucket { service: Arc::clone(service), name: bucket.to_owned() };
+        let name = bucket.to_owned();
+        let bucket = Bucket { service: Arc::clone(service), name, memory: Arc::default() };
         let prefix = prefix.trim_end_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Self { bucket, prefix }

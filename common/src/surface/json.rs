@@ -42,6 +42,7 @@ pub fn tally(tally: &Tally) -> Value {
         "found_bytes": tally.found_bytes,
         "found_allocated_bytes": tally.found_allocated_bytes,
         "examined": tally.examined,
+        "listed": tally.listed,
         "copied": kinds(&tally.copied),
         "copied_bytes": tally.copied_bytes,
         "resumed_bytes": tally.resumed_bytes,

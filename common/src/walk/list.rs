@@ -14,6 +14,7 @@ use crate::base::error::{Error, Failure, Op, Side, Trouble};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::lists::named::Named;
+use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::notice::Notice;
 use crate::model::placement::Given;
@@ -87,10 +88,20 @@ impl WalkRoot {
     }
 }
 
+/// How closely objects are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectFacts {
+    /// What listings say of them: size, and when they were stored.
+    Listed,
+    /// Also what is stored with each: mode, owner, times. A request for each.
+    Stored,
+}
+
 /// One rank's part of a walk.
 pub struct ListJob<'c> {
     roots: &'c [WalkRoot],
     symlinks: Symlinks,
+    facts: ObjectFacts,
     selection: &'c Selection,
     named: Option<&'c Named>,
     harvest: &'c Harvest,
@@ -100,12 +111,12 @@ impl<'c> ListJob<'c> {
     /// Walks these trees.
     pub fn new(
         roots: &'c [WalkRoot],
-        symlinks: Symlinks,
+        (symlinks, facts): (Symlinks, ObjectFacts),
         selection: &'c Selection,
         named: Option<&'c Named>,
         harvest: &'c Harvest,
     ) -> Self {
-        Self { roots, symlinks, selection, named, harvest }
+        Self { roots, symlinks, facts, selection, named, harvest }
     }
 
     fn fail(
@@ -152,7 +163,14 @@ impl<'c> ListJob<'c> {
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Error> {
         let store = self.source(entry.place.root());
-        let metadata = super::look(entry, store, self.symlinks)?;
+        let metadata = match (entry.hint, self.facts) {
+            (Hint::Object(_), ObjectFacts::Listed) => {
+                let mut listed = entry.dir.peek(entry.name, entry.hint)?;
+                listed.known.insert(Fields::MTIME);
+                listed
+            }
+            _ => super::look(entry, store, self.symlinks)?,
+        };
         if metadata.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
@@ -237,6 +255,21 @@ impl Visitor for ListJob<'_> {
             self.fail(entry.place, entry.name.to_bytes(), error, hand, crew);
             Visited::NOTHING_MOVED
         })
+    }
+
+    fn listed(&self, names: u64, hand: &mut HarvestHand) {
+        hand.gathered.tally.listed += names;
+    }
+
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut HarvestHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.fail(place, key, trouble.error, hand, crew);
     }
 
     fn unreadable(

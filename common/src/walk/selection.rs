@@ -83,6 +83,11 @@ impl Selection {
         self.filter.needs_metadata()
     }
 
+    /// Whether the time of their last change must be known for that.
+    pub fn needs_times(&self) -> bool {
+        self.filter.needs_times()
+    }
+
     /// Whether a directory is on another file system than its root, and so not entered.
     pub fn stops_at(&self, directory: &Metadata, root_device: Result<u64, Error>) -> bool {
         self.one_file_system && root_device.is_ok_and(|device| device != directory.device)

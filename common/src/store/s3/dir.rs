@@ -2,42 +2,42 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::fields::{Like, NewObject, has_xattrs};
 use super::listing::{From, Page};
+use super::memory::{Found, Index};
 use super::object::{Bucket, Head};
 use super::reader::{self, ObjectFile};
+use super::spans::{self, Pages};
 use super::upload::{ObjectStaged, PartsFrom};
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
-use crate::base::limits::{S3_PAGE_KEYS, S3_WHOLE_BYTES_MAX};
+use crate::base::limits::S3_WHOLE_BYTES_MAX;
 use crate::base::path::Name;
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
 use crate::model::object_key::{KEY_BYTES_MAX, key_of_name};
 use crate::model::object_metadata::{LinkForm, RCLONE_LINK_SUFFIX};
-use crate::store::{Dir, Made, NewFile, NewSymlink, SourceFile, StagedFile};
+use crate::model::span::Span;
+use crate::store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
 
 /// A directory of objects. There is none as such, so every one can be opened.
 pub(super) struct ObjectDir {
     bucket: Bucket,
     /// What all keys in it begin with: empty, or with a slash at the end.
     prefix: String,
-    /// The beginning of its listing, once somebody has peeked.
-    first_page: Mutex<Option<Arc<Page>>>,
     /// Names that were found to be links under the key with the suffix: what takes the place of one must
     /// remove it.
     links: Mutex<HashSet<CString>>,
-    /// Keys of the last listing that cannot be paths.
-    unfit: Mutex<Vec<(Vec<u8>, Unfit)>>,
+    /// What it has, as far as that was asked for.
+    index: OnceLock<Arc<Index>>,
 }
 
 impl ObjectDir {
     pub fn new(bucket: Bucket, prefix: String) -> Self {
-        let (first_page, links, unfit) = <_>::default();
-        Self { bucket, prefix, first_page, links, unfit }
+        Self { bucket, prefix, links: Mutex::default(), index: OnceLock::new() }
     }
 
     fn key(&self, op: Op, name: &Name) -> Result<String> {
@@ -67,18 +67,6 @@ impl ObjectDir {
         NewObject::new(&self.bucket, key, what, mtime, attributes, like)
     }
 
-    /// The first page of the listing, if that is all of it.
-    fn whole_listing(&self) -> Result<Option<Arc<Page>>> {
-        let mut slot = self.first_page.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = if let Some(page) = &*slot {
-            Arc::clone(page)
-        } else {
-            let page = self.bucket.page(&self.prefix, From::Start, S3_PAGE_KEYS)?;
-            Arc::clone(slot.insert(Arc::new(page)))
-        };
-        Ok(Some(page).filter(|page| page.next.is_none()))
-    }
-
     fn links(&self) -> MutexGuard<'_, HashSet<CString>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,9 +76,8 @@ impl ObjectDir {
         self.links().contains(name).then(|| format!("{key}{RCLONE_LINK_SUFFIX}"))
     }
 
-    /// What was peeked at is not so any more.
-    fn forget(&self) {
-        *self.first_page.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| self.bucket.memory.index(&self.prefix))
     }
 
     /// The object of that name, or the link that is one under another key.
@@ -125,17 +112,11 @@ impl Dir for ObjectDir {
     }
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
-        self.bucket.pages(&self.prefix, |page| {
-            let unfit = page.unfit.into_iter().map(|(key, why)| (key.into_bytes(), why));
-            self.unfit.lock().unwrap_or_else(PoisonError::into_inner).extend(unfit);
-            for (name, hint) in &page.entries {
-                each(name, *hint);
-            }
-        })
+        self.read(Span::default(), &mut Alone(each))
     }
 
-    fn take_unfit(&self) -> Vec<(Vec<u8>, Unfit)> {
-        std::mem::take(&mut *self.unfit.lock().unwrap_or_else(PoisonError::into_inner))
+    fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
+        spans::read(self, span, reader)
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
@@ -171,12 +152,13 @@ impl Dir for ObjectDir {
         if let Some(metadata) = self.bucket.metadata_hinted(&key, hint) {
             return Ok(metadata);
         }
-        let Some(page) = self.whole_listing()? else { return self.stat(name) };
-        let found = page.entries.iter().find(|(listed, _)| **listed == *name);
-        match found.map(|(_, hint)| self.bucket.metadata_hinted(&key, *hint)) {
-            Some(Some(metadata)) => Ok(metadata),
-            Some(None) => self.stat(name),
-            None => Err(Op::Stat.errno(libc::ENOENT)),
+        match self.index().find(&self.bucket, &self.prefix, name)? {
+            Found::There(hint) => match self.bucket.metadata_hinted(&key, hint) {
+                Some(metadata) => Ok(metadata),
+                None => self.stat(name),
+            },
+            Found::Missing => Err(Op::Stat.errno(libc::ENOENT)),
+            Found::Unknown => self.stat(name),
         }
     }
 
@@ -187,6 +169,9 @@ impl Dir for ObjectDir {
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         let (key, head) = self.find(Op::Open, name)?;
         let end = head.metadata.size_bytes;
+        if end > S3_WHOLE_BYTES_MAX {
+            self.bucket.memory.keep(&key, &head);
+        }
         Ok(Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)))
     }
 
@@ -247,6 +232,7 @@ impl Dir for ObjectDir {
             Err(error) if error.cause.is_vanished() => {
                 let prefix = self.key(Op::MakeDir, name)? + "/";
                 Self::new(self.bucket.clone(), prefix).set_attributes(Attributes::NONE)?;
+                self.index().note_directory(name);
                 Ok(Made::New)
             }
             Err(error) => Err(error),
@@ -264,7 +250,7 @@ impl Dir for ObjectDir {
         let replaces = self.replaced_link(new.name, &key);
         let object = self.new_object(key, what, new.mtime, new.attributes, like);
         let object = NewObject { replaces, ..object };
-        self.forget();
+        self.index().doubt(new.name);
         let bucket = self.bucket.clone();
         Ok(Box::new(match new.chunk_bytes {
             Some(part_bytes) => {
@@ -298,7 +284,7 @@ impl Dir for ObjectDir {
         };
         let what = (Kind::Symlink, size_bytes);
         let object = self.new_object(key, what, link.mtime, &link.attributes, Like::Nothing);
-        self.forget();
+        self.index().doubt(link.name);
         self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
         replaces.map_or(Ok(()), |old| self.bucket.remove(&old))?;
         Ok(object.kept)
@@ -343,7 +329,7 @@ impl Dir for ObjectDir {
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
-        self.forget();
+        self.index().doubt(name);
         let key = self.key(Op::Remove, name)?;
         match kind {
             // It goes with the last object in it; its marker is one.
@@ -373,6 +359,29 @@ impl Dir for ObjectDir {
 fn is_link_key(name: &Name) -> bool {
     let link = name.to_bytes().strip_suffix(RCLONE_LINK_SUFFIX.as_bytes());
     link.is_some_and(|link| !link.is_empty())
+}
+
+impl Pages for ObjectDir {
+    fn page(&self, from: From<'_>) -> Result<Page> {
+        self.bucket.page(&self.prefix, from, Page::KEYS_MAX)
+    }
+}
+
+/// Who wants all names for itself, and to know nothing of what can be none.
+struct Alone<'e>(&'e mut dyn FnMut(&Name, Hint));
+
+impl NameReader for Alone<'_> {
+    fn name(&mut self, name: &Name, hint: Hint) {
+        (self.0)(name, hint);
+    }
+
+    fn unfit(&mut self, _key: &[u8], _why: Unfit) {}
+
+    fn wants_to_share(&self) -> bool {
+        false
+    }
+
+    fn share(&mut self, _rest: Span) {}
 }
 
 impl Bucket {

@@ -7,22 +7,23 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::EncodingType;
 
 use super::object::Bucket;
-use crate::base::error::{Op, Result};
+use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::S3_PAGE_KEYS;
-use crate::base::service::Unfit;
+use crate::base::service::{ServiceFault, Unfit};
 use crate::model::entry::{Hint, Listed};
 use crate::model::object_key::checked_name;
 use crate::model::object_metadata::RCLONE_LINK_SUFFIX;
+use crate::model::span::NamePage;
 
 /// One page of a listing.
 #[derive(Default)]
 pub(super) struct Page {
-    /// Names below the prefix.
-    pub entries: Vec<(CString, Hint)>,
-    /// Keys, or what many keys begin with, that cannot be paths.
-    pub unfit: Vec<(String, Unfit)>,
-    /// The last key or common prefix of the page.
-    pub last: Option<String>,
+    /// Keys and common prefixes, without the prefix that was asked for.
+    pub names: NamePage,
+    /// Keys that do not begin with that.
+    pub outside: Vec<String>,
+    /// The directory that was listed has a marker of its own.
+    pub has_marker: bool,
     /// Where the next page begins; none after the last.
     pub next: Option<String>,
 }
@@ -32,6 +33,8 @@ pub(super) struct Page {
 pub(super) enum From<'a> {
     /// At the beginning.
     Start,
+    /// Behind this name, which need not exist.
+    After(&'a str),
     /// Where the last page has ended.
     Token(&'a str),
 }
@@ -39,9 +42,10 @@ pub(super) enum From<'a> {
 impl Bucket {
     /// A page of what is directly below `prefix`, at most so many keys.
     pub fn page(&self, prefix: &str, from: From<'_>, keys_max: i32) -> Result<Page> {
-        let token = match from {
-            From::Start => None,
-            From::Token(token) => Some(token.to_owned()),
+        let (after, token) = match from {
+            From::Start => (None, None),
+            From::After(name) => (Some(format!("{prefix}{name}")), None),
+            From::Token(token) => (None, Some(token.to_owned())),
         };
         let answer = self.service.call(Op::List, |client| {
             client
@@ -52,6 +56,7 @@ impl Bucket {
                 // XML cannot hold every character that keys may have.
                 .encoding_type(EncodingType::Url)
                 .max_keys(keys_max)
+                .set_start_after(after)
                 .set_continuation_token(token)
                 .set_request_payer(self.payer())
                 .send()
@@ -63,76 +68,65 @@ impl Bucket {
     pub fn has_below(&self, prefix: &str) -> Result<bool> {
         let page = self.page(prefix, From::Start, 1)?;
         // The marker of the directory itself is a key, too.
-        Ok(page.last.is_some())
-    }
-
-    /// Calls `each` with every page below a prefix.
-    pub fn pages(&self, prefix: &str, mut each: impl FnMut(Page)) -> Result<()> {
-        let mut next: Option<String> = None;
-        loop {
-            let from = next.as_deref().map_or(From::Start, From::Token);
-            let mut page = self.page(prefix, from, S3_PAGE_KEYS)?;
-            let token = page.next.take();
-            each(page);
-            match token {
-                // A service that gives the same page for ever must not be asked for ever.
-                Some(token) if next.as_ref() != Some(&token) => next = Some(token),
-                Some(_) => {
-                    return Err(Op::List.failed(crate::base::error::Cause::Service(
-                        crate::base::service::ServiceFault::Protocol,
-                    )));
-                }
-                None => return Ok(()),
-            }
-        }
+        Ok(page.has_marker || page.names.entries().next().is_some())
     }
 }
 
+/// Where the page after one with this token begins; none after the last.
+pub(super) fn next_token(old: Option<&str>, new: Option<String>) -> Result<Option<String>> {
+    // A service that gives the same page for ever must not be asked for ever.
+    if new.is_some() && new.as_deref() == old {
+        return Err(Op::List.failed(Cause::Service(ServiceFault::Protocol)));
+    }
+    Ok(new)
+}
+
 impl Page {
+    /// As many keys as there can be.
+    pub const KEYS_MAX: i32 = S3_PAGE_KEYS;
+
     fn of(prefix: &str, answer: &ListObjectsV2Output) -> Self {
         let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
-        let decode = |text: &str| decoded(text, is_encoded);
-        let mut page = Self::default();
-        for object in answer.contents() {
-            let key = decode(object.key().unwrap_or_default());
+        let decode = |text: Option<&str>| decoded(text.unwrap_or_default(), is_encoded);
+        let objects = answer.contents().iter().map(|object| {
             let listed = Listed {
                 size_bytes: object.size().unwrap_or(0).max(0) as u64,
                 stored_seconds: object.last_modified().map_or(0, DateTime::secs),
             };
-            page.meet(prefix, key, Hint::Object(listed));
-        }
-        for common in answer.common_prefixes() {
-            let key = decode(common.prefix().unwrap_or_default());
-            page.meet(prefix, key, Hint::Directory);
-        }
+            (decode(object.key()), Hint::Object(listed))
+        });
+        let directories = answer
+            .common_prefixes()
+            .iter()
+            .map(|common| (decode(common.prefix()), Hint::Directory));
+        let mut page = Self::default();
+        let objects = page.below(prefix, objects);
+        let directories = page.below(prefix, directories);
+        page.names = NamePage::new(objects, directories);
         let is_truncated = answer.is_truncated().unwrap_or(false);
         page.next = answer.next_continuation_token().filter(|_| is_truncated).map(str::to_owned);
         page
     }
 
-    fn meet(&mut self, prefix: &str, key: String, hint: Hint) {
-        match entry_of(prefix, &key, hint) {
-            Ok(Some(entry)) => self.entries.push(entry),
-            // The marker of the directory that is listed.
-            Ok(None) => {}
-            Err(unfit) => self.unfit.push((key.clone(), unfit)),
+    fn below(
+        &mut self,
+        prefix: &str,
+        keys: impl Iterator<Item = (String, Hint)>,
+    ) -> Vec<(String, Hint)> {
+        let mut names = Vec::with_capacity(keys.size_hint().0);
+        for (key, hint) in keys {
+            match key.strip_prefix(prefix) {
+                Some("") => self.has_marker = true,
+                Some(below) => names.push((below.to_owned(), hint)),
+                None => self.outside.push(key),
+            }
         }
-        if self.last.as_ref().is_none_or(|last| *last < key) {
-            self.last = Some(key);
-        }
+        names
     }
 }
 
-/// The entry that a key, or a common prefix, directly below `prefix` stands for.
-fn entry_of(
-    prefix: &str,
-    key: &str,
-    hint: Hint,
-) -> std::result::Result<Option<(CString, Hint)>, Unfit> {
-    let below = key.strip_prefix(prefix).ok_or(Unfit::Outside)?;
-    if below.is_empty() {
-        return Ok(None);
-    }
+/// The entry that a key, or a common prefix, without what it is below, stands for.
+pub(super) fn entry_of(below: &str, hint: Hint) -> std::result::Result<(CString, Hint), Unfit> {
     let (component, hint) = match (hint, below.strip_suffix(RCLONE_LINK_SUFFIX)) {
         (Hint::Directory, _) => (below.strip_suffix('/').unwrap_or(below), hint),
         (_, Some(link)) if !link.is_empty() => (link, Hint::Symlink),
@@ -140,7 +134,7 @@ fn entry_of(
     };
     let name = checked_name(component)?;
     let name = CString::new(name.into_owned()).map_err(|_| Unfit::Nul)?;
-    Ok(Some((name, hint)))
+    Ok((name, hint))
 }
 
 /// Undoes the encoding of keys in listings: as in URLs, with `+` for a space.
@@ -157,28 +151,34 @@ pub(super) fn decoded(text: &str, is_encoded: bool) -> String {
 mod tests {
     use super::*;
 
-    fn entry(key: &str, hint: Hint) -> std::result::Result<Option<(CString, Hint)>, Unfit> {
-        entry_of("p/", key, hint)
-    }
-
     const FILE: Hint = Hint::Object(Listed { size_bytes: 1, stored_seconds: 2 });
 
     #[test]
     fn keys_directly_below_a_prefix_are_entries() {
-        let named = |name: &std::ffi::CStr, hint| Ok(Some((name.to_owned(), hint)));
-        assert_eq!(entry("p/a", FILE), named(c"a", FILE));
-        assert_eq!(entry("p/a/", Hint::Directory), named(c"a", Hint::Directory));
-        assert_eq!(entry("p/l.rclonelink", FILE), named(c"l", Hint::Symlink));
-        assert_eq!(entry("p/.rclonelink", FILE), named(c".rclonelink", FILE));
-        assert_eq!(entry("p/", FILE), Ok(None));
+        let named = |name: &std::ffi::CStr, hint| Ok((name.to_owned(), hint));
+        assert_eq!(entry_of("a", FILE), named(c"a", FILE));
+        assert_eq!(entry_of("a/", Hint::Directory), named(c"a", Hint::Directory));
+        assert_eq!(entry_of("l.rclonelink", FILE), named(c"l", Hint::Symlink));
+        assert_eq!(entry_of(".rclonelink", FILE), named(c".rclonelink", FILE));
     }
 
     #[test]
     fn hostile_keys_are_no_entries() {
-        assert_eq!(entry("p//", Hint::Directory), Err(Unfit::EmptyComponent));
-        assert_eq!(entry("p/../", Hint::Directory), Err(Unfit::DotComponent));
-        assert_eq!(entry("p/..", FILE), Err(Unfit::DotComponent));
-        assert_eq!(entry("q/a", FILE), Err(Unfit::Outside));
+        assert_eq!(entry_of("/", Hint::Directory), Err(Unfit::EmptyComponent));
+        assert_eq!(entry_of("../", Hint::Directory), Err(Unfit::DotComponent));
+        assert_eq!(entry_of("..", FILE), Err(Unfit::DotComponent));
+        let mut page = Page::default();
+        let keys = ["p/a", "q/a", "p/"].map(|key| (key.to_owned(), FILE));
+        assert_eq!(page.below("p/", keys.into_iter()), [("a".to_owned(), FILE)]);
+        assert_eq!((page.outside, page.has_marker), (vec!["q/a".to_owned()], true));
+    }
+
+    #[test]
+    fn a_page_that_comes_again_is_an_error() {
+        let token = |text: &str| Some(text.to_owned());
+        assert_eq!(next_token(Some("a"), token("b")), Ok(token("b")));
+        assert_eq!(next_token(Some("a"), None), Ok(None));
+        assert!(next_token(Some("a"), token("a")).is_err());
     }
 
     #[test]

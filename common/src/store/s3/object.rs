@@ -10,6 +10,7 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType, RequestPayer};
 
 use super::client::Service;
+use super::memory::Memory;
 use crate::base::crc64::Crc64;
 use crate::base::error::{Op, Result};
 use crate::model::difference::Fields;
@@ -51,6 +52,8 @@ impl Head {
 pub(super) struct Bucket {
     pub service: std::sync::Arc<Service>,
     pub name: String,
+    /// What is known of it on this rank.
+    pub memory: std::sync::Arc<Memory>,
 }
 
 /// An answer's headers.

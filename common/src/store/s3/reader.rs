@@ -198,9 +198,14 @@ pub(super) fn open_extent(
     expected_inode: u64,
     extent: Extent,
 ) -> Result<ObjectFile> {
-    let head = bucket.head(&key)?;
+    // The service itself says whether it is still that content, with each range.
+    let head = match bucket.memory.recall(&key, expected_inode) {
+        Some(head) => head,
+        None => bucket.head(&key)?,
+    };
     if head.metadata.inode != expected_inode {
         return Err(Op::Read.failed(Cause::Changed));
     }
+    bucket.memory.keep(&key, &head);
     Ok(ObjectFile::new(bucket.clone(), key, head, extent.offset + extent.length))
 }

@@ -9,6 +9,7 @@ use crate::base::error::Failure;
 use crate::lists::part::PartWriter;
 use crate::lists::rows::Rows;
 use crate::lists::shared_part::SharedPart;
+use crate::model::difference::Fields;
 use crate::model::line::{LineFormat, write_record};
 use crate::model::names::Names;
 use crate::model::notice::Notice;
@@ -141,9 +142,14 @@ impl Harvest {
         }
         let (mut user, mut group) = (None, None);
         if self.options.wants_names() {
-            let unnamed = |name: Option<&str>| name.is_none();
-            user = unnamed(record.user).then(|| hand.names.user(record.metadata.uid)).flatten();
-            group = unnamed(record.group).then(|| hand.names.group(record.metadata.gid)).flatten();
+            let metadata = record.metadata;
+            let unnamed = |name: Option<&str>, id| name.is_none() && metadata.known.contains(id);
+            if unnamed(record.user, Fields::UID) {
+                user = hand.names.user(metadata.uid);
+            }
+            if unnamed(record.group, Fields::GID) {
+                group = hand.names.group(metadata.gid);
+            }
         }
         let record = Record {
             user: record.user.or(user.as_deref()),

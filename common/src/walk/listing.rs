@@ -1,0 +1,106 @@
+//! Reading a directory's names, and cutting them into batches as the store tells them.
+
+use std::sync::Arc;
+
+use super::batch::NameBatch;
+use super::place::Place;
+use super::{Visitor, WalkTask, visit_batch};
+use crate::base::error::{At, Cause, Op, Trouble};
+use crate::base::limits;
+use crate::base::path::{self, Name};
+use crate::base::service::Unfit;
+use crate::model::entry::Hint;
+use crate::model::span::Span;
+use crate::sched::crew::Crew;
+use crate::store::{Dir, NameReader};
+
+/// A directory that is read.
+pub(super) struct Listing<'l, V: Visitor> {
+    pub visitor: &'l V,
+    pub place: &'l Arc<Place>,
+    pub dir: &'l Arc<dyn Dir>,
+    pub sharing: Sharing,
+}
+
+/// Whether others may list part of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    Allowed,
+    None,
+}
+
+impl<V: Visitor> Listing<'_, V> {
+    /// Reads the names of a range, and deals with those that take part.
+    pub fn read(
+        &self,
+        span: Span,
+        takes_part: impl FnMut(&Name, Hint) -> bool,
+        hand: &mut V::Hand,
+        crew: &Crew<'_, V>,
+    ) -> Result<(), Trouble> {
+        let batch = NameBatch::default();
+        let mut names = Names { listing: self, takes_part, hand, crew, batch, count: 0 };
+        let read = self.dir.read(span, &mut names);
+        let Names { batch, count, .. } = names;
+        visit_batch(self.visitor, self.place, self.dir, batch, hand, crew);
+        self.visitor.listed(count, hand);
+        read.at(self.place.trees().side())
+    }
+}
+
+/// Names on their way into batches.
+struct Names<'n, 'c, V: Visitor, T> {
+    listing: &'n Listing<'n, V>,
+    takes_part: T,
+    hand: &'n mut V::Hand,
+    crew: &'n Crew<'c, V>,
+    batch: NameBatch,
+    count: u64,
+}
+
+impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, T> {
+    fn name(&mut self, name: &Name, hint: Hint) {
+        self.count += 1;
+        let Listing { visitor, place, dir, .. } = *self.listing;
+        if !(self.takes_part)(name, hint) {
+            return;
+        }
+        if !visitor.selection().admits_name(place, &**dir, name, hint) {
+            return visitor.left_out(place);
+        }
+        self.batch.push(name, hint);
+        if self.batch.len() >= limits::BATCH_NAMES_MAX {
+            let full = std::mem::take(&mut self.batch);
+            // A full queue slows the listing down instead of filling memory.
+            if self.crew.is_full() {
+                visit_batch(visitor, place, dir, full, self.hand, self.crew);
+            } else {
+                let place = place.for_queue(visitor.source(place.root()));
+                self.crew.push(WalkTask::Batch(place, full).into());
+            }
+        }
+    }
+
+    fn unfit(&mut self, key: &[u8], why: Unfit) {
+        let Listing { visitor, place, .. } = *self.listing;
+        let below = path::join(place.path().as_bytes(), key);
+        // Whoever excludes such keys knows of them.
+        if !visitor.selection().admits_below(&below, key.ends_with(b"/")) {
+            return visitor.left_out(place);
+        }
+        let trouble =
+            Trouble { side: place.trees().side(), error: Op::List.failed(Cause::Key(why)) };
+        visitor.unfit(place, key, trouble, self.hand, self.crew);
+    }
+
+    fn wants_to_share(&self) -> bool {
+        self.listing.sharing == Sharing::Allowed && self.crew.is_hungry()
+    }
+
+    fn share(&mut self, rest: Span) {
+        let Listing { visitor, place, .. } = *self.listing;
+        let place = place.for_queue(visitor.source(place.root()));
+        // Ahead of the names, which are soon dealt with.
+        self.crew.push_behind(WalkTask::Span(place, rest).into());
+    }
+}

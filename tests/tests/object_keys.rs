@@ -1,0 +1,304 @@
+//! Keys that can be no path, and how often a service is asked: what is listed is not asked for again.
+
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Order, Quirk};
+use suite_tests::seaweed::Seaweed;
+
+const UNFIT: [(&str, &str); 8] = [
+    ("data//empty", "key-empty-component"),
+    ("data/../up", "key-dot-component"),
+    ("data/in/..", "key-dot-component"),
+    ("data/in/./dot", "key-dot-component"),
+    ("data/both", "key-also-directory"),
+    ("data/link.rclonelink", "key-also-object"),
+    ("data/‛C3‛A9", "key-escape"),
+    ("data/in/x//", "key-empty-component"),
+];
+
+const FIT: [&str; 5] =
+    ["data/a", "data/both-1", "data/both/inner", "data/in/plus+ %41 日本", "data/link"];
+
+/// A server of either kind, as tools find it.
+type Environment = Vec<(&'static str, String)>;
+
+fn served(behaviour: Behaviour) -> ObjectServer {
+    let server = ObjectServer::start(behaviour);
+    server.make_bucket("bucket");
+    server
+}
+
+/// A tool of the suite that finds the server.
+fn ours(server: &ObjectServer, ranks: u32, name: &str, arguments: &[&str]) -> Ended {
+    with(&server.environment(), ranks, name, arguments)
+}
+
+fn with(environment: &Environment, ranks: u32, name: &str, arguments: &[&str]) -> Ended {
+    let mut command: Command = tool(ranks, name);
+    run(command.envs(environment.iter().cloned()).arg("--json").args(arguments))
+}
+
+/// Codes of the failures that were told of, in order.
+fn codes(ended: &Ended) -> Vec<String> {
+    let events = ended.events("failure");
+    let mut codes: Vec<String> =
+        events.iter().map(|event| event["cause"].as_str().unwrap().to_owned()).collect();
+    codes.sort_unstable();
+    codes
+}
+
+fn unfit_codes(long: bool) -> Vec<String> {
+    let mut codes: Vec<String> = UNFIT.iter().map(|(_, code)| (*code).to_owned()).collect();
+    codes.extend(long.then(|| "key-long-name".to_owned()));
+    codes.sort_unstable();
+    codes
+}
+
+fn with_hostile_keys() -> ObjectServer {
+    let server = served(Behaviour::default());
+    let long = format!("data/{}", "l".repeat(256));
+    let unfit = UNFIT.iter().map(|(key, _)| *key).chain([&*long]);
+    for key in unfit.chain(FIT) {
+        server.put("bucket", key, key.as_bytes().to_vec());
+    }
+    server
+}
+
+/// Files below a directory, as paths below it, in order.
+fn files(dir: &Path) -> Vec<String> {
+    let found =
+        run(Command::new("find").arg(dir).args(["-type", "f", "-printf", "%P\n"])).expect(0);
+    let mut files: Vec<String> = found.stdout.lines().map(str::to_owned).collect();
+    files.sort_unstable();
+    files
+}
+
+#[test]
+fn each_unfit_key_is_one_failure_and_the_rest_is_dealt_with() {
+    let server = with_hostile_keys();
+    for ranks in [1, 3] {
+        let walked = ours(&server, ranks, "dwalk", &["s3://bucket/data"]).expect(23);
+        assert_eq!(codes(&walked), unfit_codes(true));
+        assert_eq!(walked.summary()["totals"]["found"]["files"], FIT.len() as u64);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    let copied = ours(&server, 2, "dcp", &["s3://bucket/data", target.to_str().unwrap()]);
+    assert_eq!(codes(&copied.expect(23)), unfit_codes(true));
+    let mut expected: Vec<&str> = FIT.iter().map(|key| &key["data/".len()..]).collect();
+    expected.sort_unstable();
+    assert_eq!(files(&target), expected);
+    assert_eq!(files(dir.path()).len(), FIT.len(), "nothing is outside the target");
+}
+
+#[test]
+fn where_keys_are_unfit_nothing_is_deleted() {
+    let server = with_hostile_keys();
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().to_str().unwrap();
+    std::fs::write(dir.path().join("extra"), "x").unwrap();
+    let synced = ours(&server, 1, "dsync", &["-D", "s3://bucket/data", target]).expect(23);
+    assert_eq!(codes(&synced), unfit_codes(true));
+    assert!(dir.path().join("extra").exists());
+    // Who excludes them knows of them.
+    let excluded =
+        ["--exclude", "l*", "--exclude", "‛*", "--exclude", "both", "--exclude", "*/", "-D"];
+    let arguments: Vec<&str> = excluded.into_iter().chain(["s3://bucket/data", target]).collect();
+    let synced = ours(&server, 1, "dsync", &arguments).expect(0);
+    assert_eq!(codes(&synced), [""; 0]);
+    let mut left: Vec<&str> = FIT.iter().map(|key| &key["data/".len()..]).collect();
+    left.sort_unstable();
+    assert_eq!(files(dir.path()), left);
+}
+
+#[test]
+fn unfit_keys_of_a_target_are_told_of_and_stay() {
+    let server = with_hostile_keys();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "data/a").unwrap();
+    let source = dir.path().to_str().unwrap();
+    let synced = ours(&server, 1, "dsync", &["-D", source, "s3://bucket/data"]);
+    assert_eq!(synced.code, Some(23));
+    let all = server.keys_of("bucket");
+    assert!(UNFIT.iter().all(|(key, _)| all.iter().any(|kept| kept == key)), "{all:?}");
+}
+
+/// 2,500 objects in one prefix and 30 in each of 10.
+fn with_many_keys(server: &ObjectServer) -> Vec<String> {
+    let flat = (0..2_500).map(|number| format!("many/flat/{number:05}"));
+    let deep = (0..300).map(|number| format!("many/deep/{:02}/{number}", number % 10));
+    let keys: Vec<String> = flat.chain(deep).collect();
+    for key in &keys {
+        server.put("bucket", key, "content");
+    }
+    keys
+}
+
+#[test]
+fn a_walk_asks_for_objects_only_where_it_is_told_to() {
+    let server = served(Behaviour::default());
+    let keys = with_many_keys(&server);
+    server.reset_counts();
+    let walked = ours(&server, 1, "dwalk", &["s3://bucket/many"]).expect(0);
+    let tally = &walked.summary()["totals"];
+    assert_eq!(tally["found"]["files"], keys.len() as u64);
+    assert_eq!(tally["found_bytes"], 7 * keys.len() as u64);
+    let counts = server.reset_counts();
+    assert_eq!(counts.of(Operation::HeadObject), 0);
+    // The root (twice: whether it is there), 3 pages, and the directories; and looks ahead.
+    assert!((15..=20).contains(&counts.total()), "{counts}");
+    ours(&server, 1, "dwalk", &["--s3-stored-attributes", "s3://bucket/many/deep"]).expect(0);
+    assert_eq!(server.reset_counts().of(Operation::HeadObject), 300);
+}
+
+#[test]
+fn a_download_asks_once_for_each_object() {
+    let server = served(Behaviour::default());
+    let keys = with_many_keys(&server);
+    server.reset_counts();
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    let target = target.to_str().unwrap();
+    ours(&server, 1, "dcp", &["s3://bucket/many", target]).expect(0);
+    let counts = server.reset_counts();
+    assert_eq!(counts.of(Operation::HeadObject), 0, "{counts}");
+    assert_eq!(counts.of(Operation::GetObject), keys.len() as u64);
+}
+
+#[test]
+fn the_chunks_of_a_large_object_do_not_ask_for_it_again() {
+    let server = served(Behaviour::default());
+    server.put("bucket", "large", vec![7_u8; 40 << 20]);
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("large");
+    let arguments = ["--chunksize", "1M", "s3://bucket/large", target.to_str().unwrap()];
+    ours(&server, 2, "dcp", &arguments).expect(0);
+    let counts = server.reset_counts();
+    assert!(counts.of(Operation::GetObject) >= 5, "{counts}");
+    // To see what it is, to open it, and once on each rank.
+    assert!(counts.of(Operation::HeadObject) <= 5, "{counts}");
+}
+
+/// A directory with so many files.
+fn local_files(dir: &Path, count: usize) {
+    for number in 0..count {
+        std::fs::write(dir.join(format!("{number:05}")), "content").unwrap();
+    }
+}
+
+#[test]
+fn a_synchronisation_asks_only_for_objects_that_may_be_equal() {
+    let server = served(Behaviour::default());
+    let dir = tempfile::tempdir().unwrap();
+    local_files(dir.path(), 1_500);
+    let source = dir.path().to_str().unwrap();
+    let sync = |options: &[&str]| {
+        server.reset_counts();
+        let places = [source, "s3://bucket/target"];
+        let arguments: Vec<&str> = options.iter().copied().chain(places).collect();
+        let synced = ours(&server, 1, "dsync", &arguments).expect(0);
+        let copied = synced.summary()["totals"]["copied"]["files"].as_u64().unwrap();
+        (copied, server.reset_counts())
+    };
+    let (copied, counts) = sync(&[]);
+    assert_eq!((copied, counts.of(Operation::PutObject)), (1_500, 1_500));
+    assert!(counts.of(Operation::HeadObject) < 20, "{counts}");
+    for options in
+        [&["--size-only"][..], &["--ignore-existing"], &["--update", "--use-server-modtime"]]
+    {
+        let (copied, counts) = sync(options);
+        assert_eq!(copied, 0, "{options:?}");
+        assert!(counts.of(Operation::HeadObject) < 20, "{options:?} {counts}");
+    }
+    let (copied, counts) = sync(&[]);
+    assert_eq!((copied, counts.of(Operation::HeadObject) / 100), (0, 15), "{counts}");
+    (0..700).for_each(|number| {
+        std::fs::write(dir.path().join(format!("{number:05}")), "more content").unwrap();
+    });
+    let (copied, counts) = sync(&[]);
+    assert_eq!((copied, counts.of(Operation::HeadObject) / 100), (700, 8), "{counts}");
+}
+
+/// All keys that a walk lists, in order.
+fn walked_keys(environment: &Environment, ranks: u32, arguments: &[&str]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list.ndjson");
+    let output = ["-o", list.to_str().unwrap(), "s3://bucket/flat"];
+    let arguments: Vec<&str> = arguments.iter().copied().chain(output).collect();
+    with(environment, ranks, "dwalk", &arguments).expect(0);
+    let lines = std::fs::read_to_string(&list).unwrap();
+    let entries =
+        lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let files = entries.filter(|entry| entry["kind"] == "file");
+    let path = |entry: serde_json::Value| entry["path"]["text"].as_str().unwrap().to_owned();
+    let mut keys: Vec<String> = files.map(path).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn a_flat_prefix_is_listed_by_all_ranks_whatever_the_order_of_the_service() {
+    let skips = &[Quirk::StartAfterSkipsSubtree];
+    for (order, quirks) in
+        [(Order::Bytes, &[][..]), (Order::Directories, skips), (Order::Unordered, &[])]
+    {
+        let behaviour = Behaviour { order, latency_ms: 5, ..Behaviour::with_quirks(quirks) };
+        let server = served(behaviour);
+        let mut expected = Vec::new();
+        for number in 0..20_000 {
+            let slash = if number % 10 == 0 { "/in" } else { "" };
+            let key = format!("flat/d{number}{slash}");
+            server.put("bucket", &key, "");
+            expected.push(format!("s3://bucket/{key}"));
+        }
+        expected.sort_unstable();
+        let environment = server.environment();
+        let alone = walked_keys(&environment, 1, &["--s3-concurrency", "1"]);
+        assert!(alone == expected, "{order:?}");
+        let keys = walked_keys(&environment, 4, &["--s3-concurrency", "2"]);
+        assert!(keys == expected, "{order:?}: {} of {}", keys.len(), expected.len());
+    }
+}
+
+#[test]
+fn a_flat_prefix_of_a_real_server_is_listed_exactly() {
+    let server = Seaweed::start("bucket");
+    let environment = server.environment();
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for number in 0..6_000 {
+        let mut name = format!("d{number}");
+        if number % 40 == 0 {
+            std::fs::create_dir(dir.path().join(&name)).unwrap();
+            name.push_str("/in");
+        }
+        std::fs::write(dir.path().join(&name), "").unwrap();
+        expected.push(format!("s3://bucket/flat/{name}"));
+    }
+    expected.sort_unstable();
+    with(&environment, 2, "dsync", &[dir.path().to_str().unwrap(), "s3://bucket/flat"]).expect(0);
+    for ranks in [1, 4] {
+        let keys = walked_keys(&environment, ranks, &["--s3-concurrency", "4"]);
+        assert!(keys == expected, "{ranks}: {} of {}", keys.len(), expected.len());
+    }
+}
+
+#[test]
+fn four_ranks_share_a_listing_at_little_more_than_its_cost() {
+    let server = served(Behaviour { latency_ms: 20, ..Behaviour::default() });
+    for number in 0..100_000 {
+        server.put("bucket", &format!("flat/{number:08}"), "");
+    }
+    server.reset_counts();
+    let walked =
+        ours(&server, 4, "dwalk", &["--s3-concurrency", "1", "s3://bucket/flat"]).expect(0);
+    let counts = server.reset_counts();
+    assert_eq!(walked.summary()["totals"]["found"]["files"], 100_000);
+    assert!(counts.of(Operation::ListObjectsV2) < 120, "{counts}");
+    let ranks = walked.summary()["ranks"].as_array().unwrap().clone();
+    let shares: Vec<u64> =
+        ranks.iter().map(|rank| rank["tally"]["listed"].as_u64().unwrap()).collect();
+    assert!(shares.iter().all(|share| *share >= 1_000), "{shares:?}");
+}
