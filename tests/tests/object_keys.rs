@@ -248,7 +248,7 @@ fn a_flat_prefix_is_listed_by_all_ranks_whatever_the_order_of_the_service() {
         let server = served(behaviour);
         let mut expected = Vec::new();
         for number in 0..20_000 {
-            let slash = if number % 10 == 0 { "/in" } else { "" };
+            let slash = if number % 100 == 0 { "/in" } else { "" };
             let key = format!("flat/d{number}{slash}");
             server.put("bucket", &key, "");
             expected.push(format!("s3://bucket/{key}"));

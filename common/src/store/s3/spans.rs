@@ -9,6 +9,7 @@ mod tests;
 
 use super::listing::{From, Page, entry_of, next_token};
 use crate::base::error::Result;
+use crate::model::entry::Hint;
 use crate::model::span::{Cut, Span, Told};
 use crate::store::NameReader;
 
@@ -79,7 +80,11 @@ fn tell_page(span: &mut Span, page: &Page, reader: &mut dyn NameReader) {
 
 fn tell(told: Told<'_>, reader: &mut dyn NameReader) {
     match told {
-        Told::Unfit(key, why) => reader.unfit(key.as_bytes(), why),
+        Told::Unfit(key, why) => {
+            // What could be no entry alone, either, is told as that.
+            let why = entry_of(key, Hint::Unknown).err().unwrap_or(why);
+            reader.unfit(key.as_bytes(), why);
+        }
         Told::Entry(key, hint) => match entry_of(key, hint) {
             Ok((name, hint)) => reader.name(&name, hint),
             Err(why) => reader.unfit(key.as_bytes(), why),

@@ -1,0 +1,80 @@
+//! Directories in buckets: none, unless markers are asked for.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::object_server::{Behaviour, ObjectServer};
+
+fn go(server: &ObjectServer, ranks: u32, words: &[&str]) -> Ended {
+    let mut command = tool(ranks, words[0]);
+    run(command.envs(server.environment()).args(&words[1..]))
+}
+
+/// A directory with a file, and an empty one, whose attributes are none that any would have.
+fn tree(root: &Path) {
+    let time = std::time::UNIX_EPOCH + Duration::new(1_500_000_000, 987_654_321);
+    fs::create_dir_all(root.join("full")).unwrap();
+    fs::create_dir(root.join("empty")).unwrap();
+    fs::write(root.join("full/file"), "content").unwrap();
+    for (name, mode) in [("full", 0o2751), ("empty", 0o705)] {
+        let path = root.join(name);
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        fs::File::open(&path).unwrap().set_modified(time).unwrap();
+    }
+}
+
+fn facts(path: &Path) -> (u32, i64, i64) {
+    let metadata = fs::metadata(path).unwrap();
+    (metadata.mode(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+#[test]
+fn directories_are_kept_by_markers_where_that_is_asked_for() {
+    for ranks in [1, 4] {
+        let server = ObjectServer::start(Behaviour::default());
+        server.make_bucket("data");
+        let work = tempfile::tempdir().unwrap();
+        let [source, back] = ["source", "back"].map(|name| work.path().join(name));
+        let [from, to] = [&source, &back].map(|path| path.to_str().unwrap());
+        tree(&source);
+        let markers = "--s3-directory-markers";
+        go(&server, ranks, &["dcp", "-p", markers, &format!("{from}/"), "s3://data/t"]).expect(0);
+        assert_eq!(server.keys_of("data"), ["t/", "t/empty/", "t/full/", "t/full/file"]);
+        go(&server, ranks, &["dcmp", markers, from, "s3://data/t"]).expect(0);
+        let again = go(&server, ranks, &["dsync", markers, from, "s3://data/t"]).expect(0);
+        assert!(again.stdout.contains("nothing to do"), "{again:?}");
+        go(&server, ranks, &["dcp", "-p", markers, "s3://data/t/", to]).expect(0);
+        for name in ["full", "empty"] {
+            assert_eq!(facts(&source.join(name)), facts(&back.join(name)), "{name}");
+        }
+        fs::set_permissions(source.join("empty"), Permissions::from_mode(0o700)).unwrap();
+        let differs = go(&server, ranks, &["dcmp", markers, from, "s3://data/t"]).expect(1);
+        assert!(differs.stdout.contains("empty"), "{differs:?}");
+        go(&server, ranks, &["dsync", markers, from, "s3://data/t"]).expect(0);
+        go(&server, ranks, &["dcmp", markers, from, "s3://data/t"]).expect(0);
+        fs::remove_dir(source.join("empty")).unwrap();
+        go(&server, ranks, &["dsync", "-D", markers, from, "s3://data/t"]).expect(0);
+        assert_eq!(server.keys_of("data"), ["t/", "t/full/", "t/full/file"]);
+    }
+}
+
+#[test]
+fn without_markers_there_are_no_directories_and_that_is_said() {
+    let server = ObjectServer::start(Behaviour::default());
+    server.make_bucket("data");
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("source");
+    tree(&source);
+    let from = source.to_str().unwrap();
+    let copied =
+        go(&server, 1, &["dcp", "-p", "--json", &format!("{from}/"), "s3://data/t"]).expect(0);
+    assert_eq!(copied.summary()["totals"]["directories_not_kept"], 3);
+    assert_eq!(server.keys_of("data"), ["t/full/file"]);
+    let compared = go(&server, 1, &["dcmp", "--json", from, "s3://data/t"]).expect(0);
+    assert_eq!(compared.summary()["totals"]["compared"]["unkept_directories"], 1);
+}
