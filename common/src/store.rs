@@ -261,14 +261,25 @@ pub struct Receipt {
     pub crc64: Option<Crc64>,
     /// The store's own name for the piece.
     pub tag: String,
-    /// It was there already, from a job that was stopped.
-    pub was_there: bool,
+    /// Who has sent it.
+    pub by: Sender,
+}
+
+/// Who has sent a piece of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sender {
+    /// This job.
+    Here,
+    /// A job that was stopped.
+    Before,
+    /// The service, which had it elsewhere.
+    Service,
 }
 
 impl Receipt {
     /// For bytes of which nothing but their checksum is known.
     pub fn of_bytes(extent: Extent, crc64: Crc64) -> Self {
-        Self { extent, crc64: Some(crc64), tag: String::new(), was_there: false }
+        Self { extent, crc64: Some(crc64), tag: String::new(), by: Sender::Here }
     }
 
     /// Checksum of a whole file, if the receipts cover it and each has one.

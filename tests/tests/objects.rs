@@ -11,7 +11,7 @@ use suite_tests::buckets::{
 };
 use suite_tests::cloud::within;
 use suite_tests::job::{Ended, run, tool};
-use suite_tests::object_server::{Behaviour, ObjectServer, Operation};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees;
 
 /// Ranks that moved bytes.
@@ -313,4 +313,26 @@ fn names_and_keys_without_a_counterpart_lead_nowhere() {
     let names: Vec<_> = entries(&back).into_iter().filter(|line| !line.is_empty()).collect();
     assert_eq!(names.len(), 1, "{names:?}");
     assert!(!work.path().join("escape").exists());
+}
+
+#[test]
+fn the_summary_tells_what_shows_that_content_arrived() {
+    for (quirks, up, down) in [(&[][..], "crc64", "crc64"), (&[Quirk::NoChecksums], "md5", "none")]
+    {
+        let work = temp();
+        let source = work.path().join("source");
+        for (name, bytes) in [("small", 1000), ("middle", 3 << 20), ("large", 12 << 20)] {
+            trees::write(&source.join(name), &trees::noise(bytes));
+        }
+        let server = served(Behaviour::with_quirks(quirks));
+        let proven = |words: &[&str]| {
+            let options = ["--json", "-k", "5MiB"];
+            let ended = go(&server, 1, &[&["dcp"][..], &options, words].concat()).expect(0);
+            ended.summary()["totals"]["proven"].clone()
+        };
+        assert_eq!(proven(&[text(&source), "s3://data/up"]), serde_json::json!({ up: 3 }));
+        assert_eq!(proven(&["s3://data/up", "s3://data/copy"]), serde_json::json!({"service": 3}));
+        let back = work.path().join("back");
+        assert_eq!(proven(&["s3://data/up", text(&back)]), serde_json::json!({ down: 3 }));
+    }
 }

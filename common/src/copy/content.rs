@@ -3,6 +3,7 @@
 use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
+use crate::model::entry::Proof;
 use crate::store::{Receipt, SourceFile, StagedFile};
 
 /// Below this, reading and writing costs the same as letting the kernel copy.
@@ -82,11 +83,12 @@ pub(super) fn check_sum(
     source: &dyn SourceFile,
     size_bytes: u64,
     receipts: &[Receipt],
-) -> Result<(), Trouble> {
+) -> Result<Option<Proof>, Trouble> {
     match (source.crc64(), Receipt::crc64_of(receipts, size_bytes)) {
         (Some(expected), Some(arrived)) if expected != arrived => {
             Err(Op::Read.failed(Cause::Corrupt)).at(Side::Source)
         }
-        _ => Ok(()),
+        (Some(_), Some(_)) => Ok(Some(Proof::Crc64)),
+        _ => Ok(source.address().map(|_| Proof::None)),
     }
 }

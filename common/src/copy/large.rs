@@ -12,10 +12,10 @@ use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
 use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Hint, Kept, Kind, Version};
+use crate::model::entry::{Hint, Kept, Kind, Proof, Version};
 use crate::model::tally::Check;
 use crate::sched::crew::Crew;
-use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
+use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
 
@@ -125,7 +125,7 @@ impl CopyJob<'_> {
         let crc64 = copy_extent(&*source, &*staged, extent, &mut hand.buffer)?;
         let receipt = staged.close().at(Side::Target)?;
         let tally = &mut hand.gathered.tally;
-        if receipt.as_ref().is_some_and(|receipt| receipt.was_there) {
+        if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
             tally.resumed_bytes += extent.length;
         } else {
             tally.copied_bytes += extent.length;
@@ -259,12 +259,16 @@ impl CopyJob<'_> {
             Outcome::Done | Outcome::Differs => file.check(&receipts),
         };
         let LargeCopy { staged, copy, .. } = file;
-        if let Err(trouble) = unchanged {
-            // The first error is the one to report.
-            let _ = staged.abandon();
-            return Err(trouble);
-        }
-        staged.commit(&copy.attributes, receipts).at(Side::Target)
+        let proof = match unchanged {
+            Ok(proof) => proof,
+            Err(trouble) => {
+                // The first error is the one to report.
+                let _ = staged.abandon();
+                return Err(trouble);
+            }
+        };
+        let kept = staged.commit(&copy.attributes, receipts).at(Side::Target)?;
+        Ok(Kept { proof: kept.proof.or(proof), ..kept })
     }
 
     /// What was given up because the job stops is not a failure of its own: the cause was reported.
@@ -286,7 +290,7 @@ impl CopyJob<'_> {
 
 impl LargeCopy {
     /// The source is what it was, and all that many ranks wrote has arrived.
-    fn check(&self, receipts: &[Receipt]) -> Result<(), Trouble> {
+    fn check(&self, receipts: &[Receipt]) -> Result<Option<Proof>, Trouble> {
         let metadata = &self.copy.metadata;
         if self.staged.size_bytes(receipts).at(Side::Target)? != metadata.size_bytes {
             return Err(Op::Write.failed(Cause::Incomplete)).at(Side::Target);

@@ -5,7 +5,7 @@ use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::difference::Fields;
-use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
+use crate::model::entry::{Attributes, Kept, Kind, Metadata, Proof, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::{Visit, Visited};
@@ -113,8 +113,8 @@ impl CopyJob<'_> {
             from_service: copy.source.address().map(|address| address.service),
         });
         let staged = staged.at(Side::Target)?;
-        let size_bytes = match copy.fill(&*staged, metadata, &mut hand.buffer) {
-            Ok(size_bytes) => size_bytes,
+        let (size_bytes, proof) = match copy.fill(&*staged, metadata, &mut hand.buffer) {
+            Ok(filled) => filled,
             Err(trouble) => {
                 // The first error is the one to report; the leftover has a name that tells what it is.
                 let _ = staged.abandon();
@@ -123,7 +123,7 @@ impl CopyJob<'_> {
         };
         let kept = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
         hand.gathered.tally.copied_bytes += size_bytes;
-        Ok((size_bytes, kept))
+        Ok((size_bytes, Kept { proof: kept.proof.or(proof), ..kept }))
     }
 }
 
@@ -144,24 +144,23 @@ pub(super) struct FileCopy {
 
 impl WholeFile<'_> {
     /// Copies the content and makes sure that the source was the same file throughout. Returns the
-    /// bytes written.
+    /// bytes written, and what shows that they are the source's.
     fn fill(
         &self,
         staged: &dyn StagedFile,
         metadata: &Metadata,
         buffer: &mut [u8],
-    ) -> Result<u64, Trouble> {
+    ) -> Result<(u64, Option<Proof>), Trouble> {
         if !staged.wants_content() {
-            return Ok(metadata.size_bytes);
+            return Ok((metadata.size_bytes, None));
         }
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         let written = match metadata.size_bytes {
-            0 => copy_to_end(self.source, staged, buffer)?,
+            0 => (copy_to_end(self.source, staged, buffer)?, None),
             size => {
                 let crc64 = copy_extent(self.source, staged, whole, buffer)?;
                 let receipt = crc64.map(|crc64| Receipt::of_bytes(whole, crc64));
-                check_sum(self.source, size, receipt.as_slice())?;
-                size
+                (size, check_sum(self.source, size, receipt.as_slice())?)
             }
         };
         let now = self.source.metadata().at(Side::Source)?;

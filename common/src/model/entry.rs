@@ -252,11 +252,40 @@ pub struct Kept {
     pub xattrs_lost: bool,
     /// The store has no room for owner, mode or times.
     pub attributes_lost: bool,
+    /// What shows that content arrived as it was sent, where it went through a network service.
+    pub proof: Option<Proof>,
+}
+
+/// What shows that an object's content is what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proof {
+    /// CRC-64/NVME, compared by the service or, of what comes from there, by us.
+    Crc64,
+    /// CRC32C, compared by the service.
+    Crc32c,
+    /// MD5, compared by the service, or its ETag.
+    Md5,
+    /// The service has copied it itself.
+    ServiceCopy,
+    /// Nothing.
+    None,
+}
+
+impl Proof {
+    /// All of them, with a word and with words for people.
+    pub const ALL: [(Self, &'static str, &'static str); 5] = [
+        (Self::Crc64, "crc64", "checked by CRC-64/NVME"),
+        (Self::Crc32c, "crc32c", "checked by CRC32C"),
+        (Self::Md5, "md5", "checked by MD5"),
+        (Self::ServiceCopy, "service", "copied by the service itself"),
+        (Self::None, "none", "not checked on the way: no checksum is kept with them"),
+    ];
 }
 
 impl Kept {
     /// Every attribute is as asked.
-    pub const ALL: Self = Self { owner_lost: false, xattrs_lost: false, attributes_lost: false };
+    pub const ALL: Self =
+        Self { owner_lost: false, xattrs_lost: false, attributes_lost: false, proof: None };
 }
 
 /// Set-user-id, set-group-id: rights that belong to an owner.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::difference::{Fields, Findings, Presence};
-use super::entry::{Kept, Kind, Metadata};
+use super::entry::{Kept, Kind, Metadata, Proof};
 
 /// Counts of one thread, one rank or a whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Tally {
     pub attributes_not_kept: u64,
     /// Directories that are kept only by what is in them.
     pub directories_not_kept: u64,
+    /// Files that went through a network service, by what shows that they arrived, in the order of
+    /// [`Proof::ALL`].
+    pub proven: [u64; Proof::ALL.len()],
     /// Entries that failed.
     pub failed: u64,
     /// Source entries that went away.
@@ -292,6 +295,10 @@ impl Tally {
         self.owner_not_kept += u64::from(kept.owner_lost);
         self.xattrs_not_kept += u64::from(kept.xattrs_lost);
         self.attributes_not_kept += u64::from(kept.attributes_lost);
+        let at = |proof| Proof::ALL.iter().position(|(own, ..)| *own == proof);
+        if let Some(at) = kept.proof.and_then(at) {
+            self.proven[at] += 1;
+        }
     }
 
     /// A list may claim any size: sums stay at the largest number rather than wrap.
@@ -315,6 +322,9 @@ impl Tally {
         self.xattrs_not_kept += other.xattrs_not_kept;
         self.attributes_not_kept += other.attributes_not_kept;
         self.directories_not_kept += other.directories_not_kept;
+        for (count, more) in self.proven.iter_mut().zip(other.proven) {
+            *count += more;
+        }
         self.failed += other.failed;
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;

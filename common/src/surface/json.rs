@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::summary::{compare, sync};
 use crate::base::error::Failure;
+use crate::model::entry::Proof;
 use crate::model::line::json_path;
 use crate::model::tally::{Kinds, Tally};
 
@@ -52,6 +53,7 @@ pub fn tally(tally: &Tally) -> Value {
         "xattrs_not_kept": tally.xattrs_not_kept,
         "attributes_not_kept": tally.attributes_not_kept,
         "directories_not_kept": tally.directories_not_kept,
+        "proven": proven(&tally.proven),
         "failed": tally.failed,
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,
@@ -60,6 +62,16 @@ pub fn tally(tally: &Tally) -> Value {
         "uploads": tally.uploads,
         "compared": compare::to_json(&tally.compared),
     })
+}
+
+/// Files by what shows that they arrived, where there are any.
+fn proven(counts: &[u64; Proof::ALL.len()]) -> Value {
+    let words = Proof::ALL.iter().map(|(_, word, _)| (*word).to_owned());
+    words
+        .zip(counts)
+        .filter(|(_, count)| **count > 0)
+        .map(|(word, count)| (word, json!(count)))
+        .collect()
 }
 
 fn kinds(kinds: &Kinds) -> Value {

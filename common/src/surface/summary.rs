@@ -14,6 +14,7 @@ use super::json as events;
 use super::team::Team;
 use crate::base::exit::Exit;
 use crate::base::size::{human_bytes, human_count};
+use crate::model::entry::Proof;
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::usage::Usage;
@@ -129,6 +130,7 @@ impl Summary {
             sync::write_text(&mut text, &totals.synced, self.is_dry_run);
             compare::write_objects(&mut text, &totals.compared);
         }
+        Self::proven(&mut text, &totals);
         self.problems(&mut text, &totals);
         self.speed(&mut text, &totals);
         if verbose {
@@ -172,6 +174,14 @@ impl Summary {
                 "{:<15}{bytes:>16}   sent before, by a job that was stopped",
                 "resumed"
             );
+        }
+    }
+
+    /// Files that went through a network service, and what shows that they arrived.
+    fn proven(text: &mut String, totals: &Tally) {
+        let counts = Proof::ALL.iter().zip(totals.proven).filter(|(_, count)| *count > 0);
+        for ((_, _, words), count) in counts {
+            let _ = writeln!(text, "{:<15}{:>16}   {words}", "files sent", human_count(count));
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::base::error::Cause;
 use common::base::path::RelPath;
-use common::model::entry::{Attributes, Hint, Kind, Owner, Time, Times, Xattrs};
+use common::model::entry::{Attributes, Hint, Kept, Kind, Owner, Time, Times, Xattrs};
 use common::store::{Dir, Made, NewFile, NewSymlink, Store};
 
 /// Checks a promise on a fresh store and its root.
@@ -290,7 +290,8 @@ fn extended_attributes(root: &dyn Dir, _: &dyn Store) {
     let long = vec![0xff; 3000];
     let first = of(&[("user.one", b"1\0\n"), ("user.long", &long)]);
     let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
-    assert_eq!(staged.commit(&with(&first), Vec::new()), Ok(common::model::entry::Kept::ALL));
+    let kept = staged.commit(&with(&first), Vec::new());
+    assert_eq!(kept.map(|kept| Kept { proof: None, ..kept }), Ok(Kept::ALL));
     assert_eq!(root.xattrs(Some(c"file")).unwrap(), Some(first.clone()));
     assert_eq!(root.open_file(c"file").unwrap().xattrs().unwrap(), Some(first));
     let second = of(&[("user.one", b"2"), ("user.empty", b"")]);

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::settings::Settings;
+use crate::model::entry::Proof;
 
 /// The check of content on its way to a service, the better first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,16 @@ impl Check {
             Self::Crc32c => "crc32c",
             Self::Md5 => "md5",
             Self::None => "none",
+        }
+    }
+
+    /// What is shown by it.
+    pub fn proof(self) -> Proof {
+        match self {
+            Self::Crc64 => Proof::Crc64,
+            Self::Crc32c => Proof::Crc32c,
+            Self::Md5 => Proof::Md5,
+            Self::None => Proof::None,
         }
     }
 

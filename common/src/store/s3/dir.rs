@@ -298,7 +298,7 @@ impl Dir for ObjectDir {
         let mtime = attributes.times.map(|times| times.mtime);
         let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
         let marker = self.new_object(key, what, mtime, attributes, Like::Nothing);
-        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|()| marker.kept)
+        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.kept)
     }
 
     /// Objects do not change: it becomes a copy of itself.

@@ -14,7 +14,8 @@ use super::upload::is_refusal;
 use crate::base::crc64::{Crc64, crc32c, crc32c_to_base64};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::model::chunk::Extent;
-use crate::store::{ObjectAddress, Receipt};
+use crate::model::entry::Proof;
+use crate::store::{ObjectAddress, Receipt, Sender};
 
 /// Content with the check that goes with it.
 pub(super) struct Content {
@@ -36,8 +37,8 @@ pub(super) struct Sent {
 /// What a service's answer says of content that it has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arrival {
-    /// It is what was sent, or nobody wants to know.
-    Certain,
+    /// It is what was sent, which this shows; or nobody wants to know.
+    Certain(Proof),
     /// The service has not looked at the check.
     Unknown,
 }
@@ -90,7 +91,11 @@ impl Content {
             Check::Crc32c => crc32c.is_some(),
             Check::Md5 | Check::None => true,
         };
-        if is_checked || self.is_named_by(etag) { Arrival::Certain } else { Arrival::Unknown }
+        match is_checked {
+            true => Arrival::Certain(self.check.proof()),
+            false if self.is_named_by(etag) => Arrival::Certain(Proof::Md5),
+            false => Arrival::Unknown,
+        }
     }
 
     /// An ETag of a single request is the content's MD5 almost everywhere: where it is, the content
@@ -122,7 +127,7 @@ impl Sent {
 
 impl Bucket {
     /// Stores an object with one request; with another one where the service has not looked at the check.
-    pub fn put_whole(&self, new: &NewObject, bytes: &Bytes) -> Result<()> {
+    pub fn put_whole(&self, new: &NewObject, bytes: &Bytes) -> Result<Proof> {
         let crc64 = Crc64::of(bytes);
         let mut is_doubtful = false;
         loop {
@@ -138,7 +143,8 @@ impl Bucket {
                     }
                     return Err(error);
                 }
-                Ok(_) => return Ok(()),
+                Ok(Arrival::Unknown) => return Ok(Proof::None),
+                Ok(Arrival::Certain(proof)) => return Ok(proof),
             }
         }
     }
@@ -267,7 +273,8 @@ impl Bucket {
         let tag = result.and_then(|result| result.e_tag()).map(str::to_owned);
         let tag = tag.ok_or(Error { op: Op::Copy, cause: Cause::Incomplete })?;
         let crc64 = result.and_then(|result| result.checksum_crc64_nvme());
-        Ok(Receipt { extent, crc64: crc64.and_then(Crc64::from_base64), tag, was_there: false })
+        let crc64 = crc64.and_then(Crc64::from_base64);
+        Ok(Receipt { extent, crc64, tag, by: Sender::Service })
     }
 }
 

@@ -17,9 +17,9 @@ use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::BUFFER_BYTES;
 use crate::model::chunk::Extent;
-use crate::model::entry::{Attributes, Kept};
+use crate::model::entry::{Attributes, Kept, Proof};
 use crate::model::parts::{PART_BYTES_MAX, Parts};
-use crate::store::{ObjectAddress, Receipt, SourceFile, StagedFile};
+use crate::store::{ObjectAddress, Receipt, Sender, SourceFile, StagedFile};
 
 /// An object on its way, or one part of it.
 pub(super) struct ObjectStaged {
@@ -153,6 +153,7 @@ impl ObjectStaged {
         let copied =
             (0..parts.count()).map(|index| copy.copy_part(&upload, from, parts.extent(index)));
         let completed = copied.collect::<Result<_>>().and_then(|all| copy.complete(&upload, all));
+        let completed = completed.map(|_| ());
         if completed.is_err() {
             // The first error is the one to report.
             let _ = copy.abort();
@@ -182,9 +183,9 @@ impl ObjectStaged {
             Origin::Here => None,
             Origin::Before => self.bucket.find_part(key, id, number, &content),
         };
-        let was_there = found.is_some();
+        let by = if found.is_some() { Sender::Before } else { Sender::Here };
         let sent = found.map_or_else(|| self.bucket.put_part(key, id, number, &content), Ok)?;
-        Ok(Receipt { extent, crc64: Some(crc64), tag: sent.tag(), was_there })
+        Ok(Receipt { extent, crc64: Some(crc64), tag: sent.tag(), by })
     }
 
     /// Lets the service copy a part itself.
@@ -220,7 +221,8 @@ impl ObjectStaged {
         }
     }
 
-    fn complete(&self, upload: &Upload, mut receipts: Vec<Receipt>) -> Result<()> {
+    /// What shows that all of it arrived: each part was seen to, by its ETag at least.
+    fn complete(&self, upload: &Upload, mut receipts: Vec<Receipt>) -> Result<Proof> {
         receipts.sort_by_key(|receipt| receipt.extent.offset);
         let size_bytes = receipts.iter().map(|receipt| receipt.extent.length).sum();
         let crc64 = match upload.check {
@@ -238,7 +240,7 @@ impl ObjectStaged {
                 .build()
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
-        self.bucket.service.call(Op::Write, |client| {
+        let answer = self.bucket.service.call(Op::Write, |client| {
             client
                 .complete_multipart_upload()
                 .bucket(&self.bucket.name)
@@ -250,10 +252,15 @@ impl ObjectStaged {
                 .multipart_upload(parts)
                 .send()
         })?;
-        match upload.origin {
-            Origin::Here => Ok(()),
-            Origin::Before => self.renew_attributes(),
+        if upload.origin == Origin::Before {
+            self.renew_attributes()?;
         }
+        let is_told = match upload.check {
+            Check::Crc64 => answer.checksum_crc64_nvme().is_some(),
+            Check::Crc32c => answer.checksum_crc32_c().is_some(),
+            Check::Md5 | Check::None => true,
+        };
+        Ok(if is_told { upload.check.proof() } else { Proof::Md5 })
     }
 
     /// Makes sure that the object has these attributes, which were perhaps others when its upload was begun.
@@ -274,10 +281,11 @@ impl ObjectStaged {
         Self::copy_all(&self.bucket, self.new.clone(), &from)
     }
 
-    fn put_whole(&self) -> Result<()> {
+    fn put_whole(&self) -> Result<Proof> {
         let mut state = self.lock();
         if let Some(from) = state.copy_of.take() {
-            return self.bucket.copy_whole(&self.new, &from);
+            self.bucket.copy_whole(&self.new, &from)?;
+            return Ok(Proof::ServiceCopy);
         }
         let block = state.block.take().unwrap_or_else(|| self.bucket.service.blocks.take(0));
         drop(state);
@@ -414,21 +422,23 @@ impl StagedFile for ObjectStaged {
 
     /// The attributes came with the beginning: objects have theirs from the start.
     fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
-        match &self.way {
+        let proof = match &self.way {
             Way::Whole => self.put_whole()?,
             Way::Parts(upload) => {
-                if let Err(error) = self.complete(upload, receipts) {
+                let is_copy = receipts.iter().all(|receipt| receipt.by == Sender::Service);
+                let completed = self.complete(upload, receipts);
+                if completed.is_err() {
                     // The first error is the one to report.
                     let _ = self.abort();
-                    return Err(error);
                 }
+                if is_copy { completed.map(|_| Proof::ServiceCopy)? } else { completed? }
             }
-        }
+        };
         if let Some(old) = &self.new.replaces {
             self.bucket.remove(old)?;
         }
         let xattrs_lost = self.new.kept.xattrs_lost || has_xattrs(attributes);
-        Ok(Kept { xattrs_lost, ..self.new.kept })
+        Ok(Kept { xattrs_lost, proof: Some(proof), ..self.new.kept })
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {
