@@ -35,7 +35,7 @@ echo "== make it equal again: $* -n 4 dsync -D $source $work/copy"
 echo
 echo "== an S3 server of the tests: $bin/object_server"
 mkfifo "$work/end"
-"$bin/object_server" --bucket demo --access-key demo --secret-key demo <"$work/end" >"$work/url" &
+"$bin/object_server" --bucket demo --access-key demo --secret-key demo <"$work/end" >"$work/url" 2>/dev/null &
 server=$!
 exec 9>"$work/end"
 while [ ! -s "$work/url" ]; do sleep 0.05; done

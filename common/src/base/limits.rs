@@ -219,7 +219,7 @@ pub const S3_PART_BYTES_MIN: u64 = 5 << 20;
 pub const S3_PART_BYTES_MAX: u64 = 5 << 30;
 
 /// Bytes of parts that a rank holds in memory on their way to a service.
-pub const S3_BLOCKS_BYTES_MAX: u64 = 192 << 20;
+pub const S3_BLOCKS_BYTES_MAX: u64 = 160 << 20;
 /// Tries of one request, the first among them.
 pub const S3_ATTEMPTS_MAX: u32 = 10;
 /// First pause before a request is tried again; it doubles up to [`S3_BACKOFF_MAX`].
