@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Side, Trouble};
+use crate::base::error::{Error, Side};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::model::line::{LineFormat, write_plan};
@@ -77,8 +77,7 @@ impl CleanJob {
             Ok(page) => page,
             Err(error) => {
                 hand.tally.unread_directories += 1;
-                let trouble = Err(error).at(Side::Target);
-                return self.note(index, b"", trouble, hand, crew);
+                return self.fail(index, b"", error, hand, crew);
             }
         };
         if next.is_some() {
@@ -108,25 +107,20 @@ impl CleanJob {
             // It was completed or given up meanwhile.
             Err(error) if error.cause.is_vanished() => {}
             Ok(()) => hand.tally.uploads.given_up += 1,
-            Err(error) => {
-                let trouble = Err(error).at(Side::Target);
-                self.note(index, upload.key.as_bytes(), trouble, hand, crew);
-            }
+            Err(error) => self.fail(index, upload.key.as_bytes(), error, hand, crew),
         }
     }
 
-    fn note(
+    fn fail(
         &self,
         index: u32,
         key: &[u8],
-        trouble: Result<(), Trouble>,
+        error: Error,
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) {
-        if let Err(Trouble { side, error }) = trouble {
-            let failure = account::failure(side, &self.shown(index, key), b"", error);
-            self.account.fail(failure, hand, crew);
-        }
+        let failure = account::failure(Side::Target, &self.shown(index, key), b"", error);
+        self.account.fail(failure, hand, crew);
     }
 
     /// A key as the operator would write it; the place itself where there is none.

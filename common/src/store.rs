@@ -265,6 +265,34 @@ pub struct Receipt {
     pub by: Sender,
 }
 
+impl<'n> NewFile<'n> {
+    /// A file to be written by one alone, of which nothing else is known.
+    pub fn new(staged: &'n Name, name: &'n Name, attributes: &'n Attributes) -> Self {
+        Self {
+            staged,
+            name,
+            size_bytes: 0,
+            mtime: None,
+            chunk_bytes: None,
+            attributes,
+            headers: None,
+            from_service: None,
+        }
+    }
+
+    /// It becomes a copy of that one.
+    #[must_use]
+    pub fn copy_of(self, source: &'n dyn SourceFile, metadata: &Metadata) -> Self {
+        Self {
+            size_bytes: metadata.size_bytes,
+            mtime: metadata.last_change(),
+            headers: source.headers(),
+            from_service: source.address().map(|address| address.service),
+            ..self
+        }
+    }
+}
+
 /// Who has sent a piece of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sender {

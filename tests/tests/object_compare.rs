@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use suite_tests::buckets::{served, temp};
 use suite_tests::cloud::rclone;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
@@ -24,11 +25,7 @@ struct Site {
 
 impl Site {
     fn new(ranks: u32, behaviour: Behaviour) -> Self {
-        let server = ObjectServer::start(behaviour);
-        server.make_bucket("data");
-        let shm = Path::new("/dev/shm");
-        let temp = if shm.is_dir() { shm } else { Path::new("/tmp") };
-        Self { server, work: tempfile::tempdir_in(temp).unwrap(), ranks }
+        Self { server: served(behaviour), work: temp(), ranks }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -7,13 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use suite_tests::job::{Ended, run, tool};
-use suite_tests::object_server::{Behaviour, ObjectServer};
-
-fn go(server: &ObjectServer, ranks: u32, words: &[&str]) -> Ended {
-    let mut command = tool(ranks, words[0]);
-    run(command.envs(server.environment()).args(&words[1..]))
-}
+use suite_tests::buckets::{go, served, text};
+use suite_tests::object_server::Behaviour;
 
 /// A directory with a file, and an empty one, whose attributes are none that any would have.
 fn tree(root: &Path) {
@@ -36,11 +31,10 @@ fn facts(path: &Path) -> (u32, i64, i64) {
 #[test]
 fn directories_are_kept_by_markers_where_that_is_asked_for() {
     for ranks in [1, 4] {
-        let server = ObjectServer::start(Behaviour::default());
-        server.make_bucket("data");
+        let server = served(Behaviour::default());
         let work = tempfile::tempdir().unwrap();
         let [source, back] = ["source", "back"].map(|name| work.path().join(name));
-        let [from, to] = [&source, &back].map(|path| path.to_str().unwrap());
+        let [from, to] = [&source, &back].map(|path| text(path));
         tree(&source);
         let markers = "--s3-directory-markers";
         go(&server, ranks, &["dcp", "-p", markers, &format!("{from}/"), "s3://data/t"]).expect(0);
@@ -65,12 +59,11 @@ fn directories_are_kept_by_markers_where_that_is_asked_for() {
 
 #[test]
 fn without_markers_there_are_no_directories_and_that_is_said() {
-    let server = ObjectServer::start(Behaviour::default());
-    server.make_bucket("data");
+    let server = served(Behaviour::default());
     let work = tempfile::tempdir().unwrap();
     let source = work.path().join("source");
     tree(&source);
-    let from = source.to_str().unwrap();
+    let from = text(&source);
     let copied =
         go(&server, 1, &["dcp", "-p", "--json", &format!("{from}/"), "s3://data/t"]).expect(0);
     assert_eq!(copied.summary()["totals"]["directories_not_kept"], 3);

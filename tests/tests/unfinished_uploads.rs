@@ -4,45 +4,29 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use suite_tests::job::{self, Ended, run};
+use suite_tests::buckets::{go, served, with};
+use suite_tests::job::Ended;
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::trees::noise;
 
 const PART_BYTES: u64 = 5 << 20;
 const PARTS: u64 = 8;
 
 fn started(quirks: &[Quirk]) -> ObjectServer {
-    let server = ObjectServer::start(Behaviour::with_quirks(quirks));
-    server.make_bucket("data");
-    server
-}
-
-fn of(mut command: Command, server: &ObjectServer, arguments: &[&str]) -> Command {
-    command.envs(server.environment()).args(arguments);
-    command
+    served(Behaviour::with_quirks(quirks))
 }
 
 fn dcp(ranks: u32, server: &ObjectServer, arguments: &[&str]) -> Ended {
-    run(&mut of(job::tool(ranks, "dcp"), server, arguments))
-}
-
-/// Bytes that repeat nowhere.
-fn content(bytes: u64, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let words = std::iter::repeat_with(|| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 32) as u32
-    });
-    words.flat_map(u32::to_le_bytes).take(bytes as usize).collect()
+    go(server, ranks, &[&["dcp"][..], arguments].concat())
 }
 
 fn source() -> (tempfile::TempDir, String, Vec<u8>) {
     let work = tempfile::tempdir().unwrap();
     let path = work.path().join("big");
-    let bytes = content(PARTS * PART_BYTES - 100, 7);
+    let bytes = noise((PARTS * PART_BYTES) as usize - 100);
     std::fs::write(&path, &bytes).unwrap();
     let path = path.to_str().unwrap().to_owned();
     (work, path, bytes)
@@ -53,8 +37,8 @@ fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
     server.behave(Behaviour { latency_ms: 50, ..Behaviour::default() });
     let arguments =
         ["-q", "--s3-part-size=5M", "--s3-concurrency=2", "--chunksize=5M", path, "s3://data/d/"];
-    let mut command = of(job::alone("dcp"), server, &arguments);
-    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let mut command = with(server, 1, "dcp");
+    let mut child = command.args(arguments).stdout(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     while server.counts().of(Operation::UploadPart) < 5 {
         assert!(child.try_wait().unwrap().is_none(), "it was too fast to be killed");
@@ -114,8 +98,7 @@ fn parts_of_what_the_file_was_are_sent_again_and_its_new_time_is_kept() {
     let summary = dcp(1, &server, &arguments).expect(0).summary();
     assert!(summary["totals"]["resumed_bytes"].as_u64().unwrap() > 0, "{summary}");
     assert_stored(&server, &bytes, &path);
-    let compared = run(&mut of(job::alone("dcmp"), &server, &["-q", &path, "s3://data/d/big"]));
-    compared.expect(0);
+    go(&server, 1, &["dcmp", "-q", &path, "s3://data/d/big"]).expect(0);
 }
 
 #[test]

@@ -40,17 +40,10 @@ impl CopyJob<'_> {
     ) -> Result<(), Trouble> {
         let metadata = copy.metadata;
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
-        let staged = target.stage_file(&NewFile {
-            staged: &self.staged_name(),
-            name: self.target_name(entry.place, entry.name),
-            size_bytes: metadata.size_bytes,
-            mtime: metadata.last_change(),
-            chunk_bytes: Some(chunk_bytes),
-            attributes: &copy.attributes,
-            headers: source.headers(),
-            from_service: source.address().map(|address| address.service),
-        });
-        let staged = staged.at(Side::Target)?;
+        let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
+        let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(&*source, &metadata);
+        let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
+        let staged = target.stage_file(&new).at(Side::Target)?;
         let ticket = staged.ticket();
         let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());

@@ -63,16 +63,8 @@ impl CopyJob<'_> {
         let name = form.name_of(self.target_name(entry.place, entry.name));
         let attributes = policy::of_link(self.options, &metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
-        let new = NewFile {
-            staged: &self.staged_name(),
-            name: &name,
-            size_bytes: metadata.size_bytes,
-            mtime: metadata.last_change(),
-            chunk_bytes: None,
-            attributes: &attributes,
-            headers: object.headers(),
-            from_service: object.address().map(|address| address.service),
-        };
+        let staged_name = self.staged_name();
+        let new = NewFile::new(&staged_name, &name, &attributes).copy_of(object, &metadata);
         let staged = target.stage_file(&new).at(Side::Target)?;
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         copy_extent(object, &*staged, whole, &mut hand.buffer)?;

@@ -102,17 +102,9 @@ impl CopyJob<'_> {
         metadata: &Metadata,
         hand: &mut CopyHand,
     ) -> Result<(u64, Kept), Trouble> {
-        let staged = copy.target.stage_file(&NewFile {
-            staged: &self.staged_name(),
-            name: self.target_name(entry.place, entry.name),
-            size_bytes: metadata.size_bytes,
-            mtime: metadata.last_change(),
-            chunk_bytes: None,
-            attributes: &copy.attributes,
-            headers: copy.source.headers(),
-            from_service: copy.source.address().map(|address| address.service),
-        });
-        let staged = staged.at(Side::Target)?;
+        let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
+        let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
+        let staged = copy.target.stage_file(&new).at(Side::Target)?;
         let (size_bytes, proof) = match copy.fill(&*staged, metadata, &mut hand.buffer) {
             Ok(filled) => filled,
             Err(trouble) => {

@@ -77,7 +77,7 @@ fn open(
     mut reporter: Option<&mut Reporter>,
 ) -> Option<Arc<[Place]>> {
     let opened = request.places.iter().map(|path| {
-        let place = sites.open_objects(Side::Target, path);
+        let place = sites.objects(Side::Target, path);
         if let (None, Some(reporter)) = (&place, reporter.as_mut()) {
             let shown = path::escaped(path);
             reporter.refuse(&format!(

@@ -112,11 +112,7 @@ impl Sites {
     }
 
     /// The objects that a path leads to, if it does.
-    pub fn open_objects(&self, side: Side, path: &[u8]) -> Option<(ObjectStore, ObjectLocation)> {
-        self.objects(side, path)
-    }
-
-    fn objects(&self, side: Side, path: &[u8]) -> Option<(ObjectStore, ObjectLocation)> {
+    pub fn objects(&self, side: Side, path: &[u8]) -> Option<(ObjectStore, ObjectLocation)> {
         let is_remote =
             |name: &str| self.services.iter().any(|(_, remote, _)| remote.as_deref() == Some(name));
         let Ok(Location::Object(objects)) = Location::parse(path, &is_remote) else { return None };

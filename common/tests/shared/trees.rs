@@ -130,16 +130,7 @@ fn put(dir: &dyn Dir, name: &CStr, entry: &Entry) {
 
 /// A file that one writer makes.
 pub fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
-    NewFile {
-        staged,
-        name,
-        size_bytes: 0,
-        mtime: None,
-        chunk_bytes: None,
-        attributes: Attributes::NONE,
-        headers: None,
-        from_service: None,
-    }
+    NewFile::new(staged, name, Attributes::NONE)
 }
 
 /// What is in a store.

@@ -87,16 +87,7 @@ pub fn listing(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
 
 /// A file without anything.
 pub fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
-    NewFile {
-        staged,
-        name,
-        size_bytes: 0,
-        mtime: None,
-        chunk_bytes: None,
-        attributes: Attributes::NONE,
-        headers: None,
-        from_service: None,
-    }
+    NewFile::new(staged, name, Attributes::NONE)
 }
 
 /// Makes a file.

@@ -20,6 +20,8 @@ use crate::store::{ObjectAddress, Receipt, Sender};
 /// Content with the check that goes with it.
 pub(super) struct Content {
     bytes: Bytes,
+    /// That of these bytes, whether it goes with them or not.
+    sum: Crc64,
     check: Check,
     crc64: Option<String>,
     crc32c: Option<String>,
@@ -47,6 +49,7 @@ impl Content {
     /// `crc64` is that of these bytes.
     pub fn new(bytes: Bytes, check: Check, crc64: Crc64) -> Self {
         Self {
+            sum: crc64,
             check,
             crc64: (check == Check::Crc64).then(|| crc64.to_base64()),
             crc32c: (check == Check::Crc32c).then(|| crc32c_to_base64(crc32c(&bytes))),
@@ -62,7 +65,7 @@ impl Content {
     /// Whether what a service has is this, by the best it says of it: CRC-64/NVME, CRC32C, ETag.
     pub fn is_what(&self, (crc64, castagnoli, etag): (Option<&str>, Option<&str>, &str)) -> bool {
         match (crc64, castagnoli) {
-            (Some(sum), _) => sum == Crc64::of(&self.bytes).to_base64(),
+            (Some(sum), _) => sum == self.sum.to_base64(),
             (None, Some(sum)) => sum == crc32c_to_base64(crc32c(&self.bytes)),
             (None, None) => self.is_named_by(etag),
         }
@@ -76,7 +79,8 @@ impl Content {
     /// The same bytes with the check that even old services look at.
     fn with_md5(&self) -> Self {
         let md5 = Some(BASE64_STANDARD.encode(Md5::digest(&self.bytes)));
-        Self { check: Check::Md5, crc64: None, crc32c: None, md5, bytes: self.bytes.clone() }
+        let (bytes, sum) = (self.bytes.clone(), self.sum);
+        Self { bytes, sum, check: Check::Md5, crc64: None, crc32c: None, md5 }
     }
 
     fn body(&self) -> ByteStream {
