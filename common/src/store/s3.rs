@@ -7,6 +7,7 @@ mod abilities;
 mod blocks;
 mod client;
 mod dir;
+mod endpoint;
 mod fault;
 mod fields;
 mod listing;

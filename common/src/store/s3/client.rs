@@ -25,8 +25,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::abilities::Abilities;
 use super::blocks::Blocks;
+use super::endpoint::ByBucket;
 use super::fault;
-use super::http::{self, Proxies};
+use super::http::{self, Wire};
 use super::resolve::renew;
 use super::settings::{Credentials, Settings};
 use crate::base::error::{Cause, Op, Result};
@@ -130,7 +131,9 @@ impl Service {
 
     fn make_client(&self) -> std::result::Result<Client, String> {
         let settings = &self.settings;
-        let http = http::pooled(settings.ca_bundle.as_deref(), Proxies::Environment)?;
+        let is_plain = settings.endpoint_url.as_ref().is_some_and(|url| url.starts_with("http://"));
+        let wire = if is_plain { Wire::Plain } else { Wire::Tls };
+        let http = http::pooled(settings.ca_bundle.as_deref(), wire)?;
         let mut config = Builder::new()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.region.clone()))
@@ -138,6 +141,7 @@ impl Service {
             .use_dual_stack(settings.use_dual_stack)
             .use_fips(settings.use_fips)
             .http_client(http)
+            .endpoint_resolver(ByBucket::default())
             // Checksums are ours: computed while the bytes are in hand, and not in trailers, on which
             // many services choke.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -154,11 +158,17 @@ impl Service {
             // Copies within a service are silent for minutes; bodies have a timeout of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(settings.endpoint_url.clone());
-        config = match settings.credentials {
-            Credentials::Anonymous => config.allow_no_auth(),
-            Credentials::Keys { .. } => config
-                .identity_cache(IdentityCache::no_cache())
-                .credentials_provider(SharedSigning(Arc::clone(&self.signing))),
+        config = match settings.credentials.for_client() {
+            None => config.allow_no_auth(),
+            Some(keys) => {
+                let config = config.identity_cache(IdentityCache::no_cache());
+                match keys.expiry() {
+                    None => config.credentials_provider(keys),
+                    Some(_) => {
+                        config.credentials_provider(SharedSigning(Arc::clone(&self.signing)))
+                    }
+                }
+            }
         };
         Ok(Client::from_conf(config.build()))
     }

@@ -52,21 +52,36 @@ pub fn client(ca_bundle: Option<&str>, proxies: Proxies) -> Result<SharedHttpCli
     Ok(client)
 }
 
-/// A client that keeps its connections for further requests.
+/// What connections a client makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// With TLS, where an address asks for it.
+    Tls,
+    /// None but plain ones: no certificates are read.
+    Plain,
+}
+
+/// A client that keeps its connections for further requests. It goes through the environment's proxies.
 ///
 /// # Errors
 /// One line: the bundle of certificates cannot be used.
-pub fn pooled(ca_bundle: Option<&str>, proxies: Proxies) -> Result<SharedHttpClient, String> {
-    let trust = tls_context(ca_bundle)?;
+pub fn pooled(ca_bundle: Option<&str>, wire: Wire) -> Result<SharedHttpClient, String> {
+    let proxies = Proxies::Environment.config();
+    // A proxy may want TLS for itself.
+    let is_plain = wire == Wire::Plain && proxies.is_disabled();
+    let trust = if is_plain { TlsContext::default() } else { tls_context(ca_bundle)? };
     let kept = OnceLock::new();
     let client = http_client_fn(move |settings, components| {
         let make = || {
             let mut connector = Connector::builder()
                 .connector_settings(settings.clone())
-                .proxy_config(proxies.config());
+                .proxy_config(proxies.clone());
             connector.set_sleep_impl(components.sleep_impl());
-            let tls = connector.tls_provider(tls_provider()).tls_context(trust.clone());
-            SharedHttpConnector::new(tls.build())
+            SharedHttpConnector::new(if is_plain {
+                connector.build_http()
+            } else {
+                connector.tls_provider(tls_provider()).tls_context(trust.clone()).build()
+            })
         };
         kept.get_or_init(make).clone()
     });
