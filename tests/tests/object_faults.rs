@@ -81,6 +81,37 @@ fn refusals_and_bodies_that_break_off_are_lived_through() {
     }
 }
 
+/// Whoever has a window of `w` requests gets some `w * w / 4` answered before it is a request too many again, so
+/// few are turned away, whatever the number of ranks: a share of what they send, not of the time.
+#[test]
+fn a_busy_service_is_sent_fewer_requests_by_all_ranks() {
+    const REQUESTS_MAX: u64 = 64;
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 20, 100);
+    for (count, quirks) in [(1, vec![]), (4, vec![]), (4, vec![Quirk::TooManyRequests])] {
+        let bears = 24;
+        let server = served(Behaviour { bears, latency_ms: 10, quirks, ..Behaviour::default() });
+        let into = temp();
+        let back = into.path().join("back");
+        let mut told = 0;
+        for (from, to) in [(text(&source), "s3://data/up"), ("s3://data/up", text(&back))] {
+            let at_once = &format!("--s3-concurrency={REQUESTS_MAX}");
+            let json = ["dcp", "--json", at_once, from, to];
+            let ended = go(&server, count, &json).expect(0);
+            told += ended.summary()["totals"]["refused_requests"].as_u64().unwrap();
+        }
+        assert_eq!(diff(&source, &back), "");
+        let counts = server.counts();
+        assert_eq!(told, counts.refused);
+        let (share, ranks) = (bears / u64::from(count), u64::from(count));
+        let first_bursts = 2 * (ranks * REQUESTS_MAX - bears);
+        let bound = first_bursts + counts.total() * 4 / (share * share);
+        assert!((1..bound).contains(&counts.refused), "{bound} {counts}");
+        assert!(bound < counts.total() / 4, "that would be no small share: {bound} {counts}");
+    }
+}
+
 /// Each wrong byte is an error of that file, and nothing else is.
 #[test]
 fn content_that_arrives_otherwise_is_an_error_of_that_file() {

@@ -87,7 +87,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     for failure in unwritten.into_iter().flatten().flatten() {
         reporter.unwritten(&failure.to_string());
     }
-    let summary = session.summarise(&job.tally(), counters).map(|mut summary| {
+    let summary = session.summarise(&job.tally(), &sites, counters).map(|mut summary| {
         summary.deed = Deed::Compare(method);
         summary.exit = exit_of(&summary.totals());
         summary

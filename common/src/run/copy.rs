@@ -83,7 +83,7 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     tally.add(&more);
     counters.add(&finish);
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
-    let summary = session.summarise(&tally, counters).map(|mut summary| {
+    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Copy;
         summary.is_dry_run = options.dry_run;
         summary.exit = exit_of(&summary.totals());

@@ -4,6 +4,7 @@
 //! Only this folder knows the S3 client and its runtime; calls block, like those of every store.
 
 mod abilities;
+mod attempts;
 mod blocks;
 mod client;
 mod dir;
@@ -12,6 +13,7 @@ mod fields;
 mod listing;
 mod memory;
 mod object;
+mod pressure;
 mod put;
 mod reader;
 mod spans;

@@ -55,6 +55,11 @@ impl Sites {
         self.services.iter().filter_map(|(.., service)| service.settings.concurrency).max()
     }
 
+    /// Requests of this rank that services have turned away so far, because they got too many.
+    pub fn refused_requests(&self) -> u64 {
+        self.services.iter().map(|(.., service)| service.refused_requests()).sum()
+    }
+
     /// Opens the directory at a path.
     pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
         match self.objects(side, path) {

@@ -57,6 +57,7 @@ pub fn tally(tally: &Tally) -> Value {
         "failed": tally.failed,
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,
+        "refused_requests": tally.refused_requests,
         "given_up": tally.given_up,
         "synced": sync::to_json(&tally.synced),
         "uploads": tally.uploads,

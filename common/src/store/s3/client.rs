@@ -20,13 +20,16 @@ use aws_sdk_s3::config::{
     ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::abilities::Abilities;
+use super::attempts::{TOO_MANY_REQUESTS, Watch};
 use super::blocks::Blocks;
 use super::fault;
 use super::http::{self, Proxies};
+use super::pressure::Pressure;
 use super::resolve::renew;
 use super::settings::{Credentials, Settings};
 use crate::base::error::{Cause, Op, Result};
@@ -43,6 +46,7 @@ pub struct Service {
     pub abilities: Abilities,
     /// Room for what is on its way there.
     pub blocks: Blocks,
+    pressure: Arc<Pressure>,
     signing: Arc<Signing>,
     /// Tells clients of one thread apart.
     number: u64,
@@ -89,14 +93,21 @@ impl Service {
             current: tokio::sync::Mutex::new(settings.credentials.clone()),
             ahead: limits::CREDENTIALS_AHEAD_MIN + spread.mul_f64(fastrand::f64()),
         };
+        let requests_max = settings.concurrency.unwrap_or(limits::S3_REQUESTS_MAX);
         Self {
             id: hasher.finish(),
             abilities: Abilities::of(&settings),
             settings,
+            pressure: Arc::new(Pressure::new(requests_max)),
             blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
             signing: Arc::new(signing),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Requests of this rank that it has turned away so far, because it got too many.
+    pub fn refused_requests(&self) -> u64 {
+        self.pressure.refused()
     }
 
     /// Sends a request, again where that may help, and waits for the answer's head.
@@ -144,13 +155,16 @@ impl Service {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .timeout_config(timeouts())
             .retry_config(
-                // Not the adaptive one: after a few refusals it lets one request a second pass.
+                // Not the adaptive one: after a few refusals it lets one request a second pass. `Watch` does
+                // that instead.
                 RetryConfig::standard()
                     .with_max_attempts(limits::S3_ATTEMPTS_MAX)
                     .with_initial_backoff(limits::S3_BACKOFF_MIN)
                     .with_max_backoff(limits::S3_BACKOFF_MAX),
             )
             .retry_partition(partition())
+            .retry_classifier(HttpStatusCodeClassifier::new_from_codes(vec![TOO_MANY_REQUESTS]))
+            .interceptor(Watch(Arc::clone(&self.pressure)))
             // Copies within a service are silent for minutes; bodies have a timeout of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(settings.endpoint_url.clone());
