@@ -80,7 +80,9 @@ fn find_sites(
         let found = sites::find(places, &args.s3.options());
         found.map_err(|refusal| reporter.refuse(&refusal)).ok()
     });
-    broadcast(session.mail, reach).map(Sites::new)
+    let sites = broadcast(session.mail, reach).map(Sites::new)?;
+    reporter.know(sites.endpoints());
+    Some(sites)
 }
 
 /// I/O threads of a rank, at most: where a service is asked, more requests are under way than a file

@@ -167,7 +167,7 @@ fn open_everywhere(
     let opened = CompareRoot::open(sites, &request.source, &request.target);
     let host = &session.team.host;
     let trouble = opened.as_ref().err().map(|unfit| match unfit {
-        Unfit::Failure(failure) => format!("{failure} (on {host})"),
+        Unfit::Failure(failure) => format!("{} (on {host})", reporter.words(failure)),
         Unfit::Refusal(refusal) => refusal.clone(),
     });
     let troubles = gather(session.mail, &trouble);

@@ -259,7 +259,7 @@ fn prepare(
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let plan = sync_plan::make(sites, &source, &target, &options);
     if plan.roots.is_empty() {
-        plan.failures.iter().for_each(|failure| reporter.refuse(&failure.to_string()));
+        plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
         header(session, &source, &target, &options, args, reporter);
     }

@@ -1,17 +1,21 @@
-//! Each try of each request, as the client tells of it: when it may begin, and what its answer says of the
-//! service.
+//! Each try of each request, as the client tells of it: when it may begin, what its answer says of the
+//! service, and how many there may be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
 use super::pressure::{Answer, Place, Pressure};
+use crate::base::limits;
 
 /// Status of a service that gets too many requests (RFC 6585, 4).
 pub(super) const TOO_MANY_REQUESTS: u16 = 429;
@@ -32,9 +36,43 @@ const BUSY: [&str; 8] = [
     "BandwidthLimitExceeded",
 ];
 
-/// Sees to it that no more requests are under way than the service bears.
+/// Sees to it that no more requests are under way than the service bears, and that none is sent often to
+/// where nobody is.
 #[derive(Debug)]
-pub(super) struct Watch(pub Arc<Pressure>);
+pub(super) struct Watch {
+    /// Requests under way.
+    pub pressure: Arc<Pressure>,
+    /// The service has answered, to this rank or another.
+    pub has_answered: Arc<AtomicBool>,
+}
+
+/// How a try ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// At once: there is no such host, or nobody listens.
+    Refused,
+    /// It took as long as it may.
+    TimedOut,
+}
+
+/// When a request is tried again, and how often.
+pub(super) fn retries(attempts_max: u32) -> RetryConfig {
+    // Not the adaptive one: after a few refusals it lets one request a second pass. `Pressure` is there
+    // instead.
+    RetryConfig::standard()
+        .with_max_attempts(attempts_max)
+        .with_initial_backoff(limits::S3_BACKOFF_MIN)
+        .with_max_backoff(limits::S3_BACKOFF_MAX)
+}
+
+/// Tries of a request that got no answer, at most.
+fn attempts_max(silence: Silence, has_answered: bool) -> u32 {
+    match silence {
+        _ if has_answered => limits::S3_ATTEMPTS_MAX,
+        Silence::Refused => limits::S3_FIRST_ATTEMPTS_MAX,
+        Silence::TimedOut => limits::S3_FIRST_TIMEOUTS_MAX,
+    }
+}
 
 /// A try's place, from its beginning to its answer.
 #[derive(Debug)]
@@ -56,7 +94,7 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(Held(Some(self.0.wait())));
+        config.interceptor_state().store_put(Held(Some(self.pressure.wait())));
         Ok(())
     }
 
@@ -70,6 +108,16 @@ impl Intercept for Watch {
         if let Some(place) = held.and_then(|held| held.0.take()) {
             let is_error = context.output_or_error().is_none_or(|outcome| outcome.is_err());
             place.answered(answer(context.response(), is_error));
+        }
+        if context.response().is_some() {
+            self.has_answered.store(true, Ordering::Relaxed);
+        } else {
+            let error = context.output_or_error().and_then(Result::err);
+            let error = error.and_then(|error| error.as_connector_error());
+            let is_late = error.is_some_and(ConnectorError::is_timeout);
+            let silence = if is_late { Silence::TimedOut } else { Silence::Refused };
+            let has_answered = self.has_answered.load(Ordering::Relaxed);
+            config.interceptor_state().store_put(retries(attempts_max(silence, has_answered)));
         }
         Ok(())
     }
@@ -107,6 +155,15 @@ mod tests {
         let status = status.try_into().unwrap();
         let response = HttpResponse::new(status, SdkBody::from(body));
         assert_eq!(answer(Some(&response), is_error), expected);
+    }
+
+    #[test]
+    fn where_nobody_has_ever_answered_few_tries_will_do() {
+        assert_eq!(attempts_max(Silence::Refused, true), limits::S3_ATTEMPTS_MAX);
+        assert_eq!(attempts_max(Silence::TimedOut, true), limits::S3_ATTEMPTS_MAX);
+        let first = [Silence::Refused, Silence::TimedOut].map(|of| attempts_max(of, false));
+        assert_eq!(first, [limits::S3_FIRST_ATTEMPTS_MAX, limits::S3_FIRST_TIMEOUTS_MAX]);
+        assert_eq!(retries(3).max_attempts(), 3);
     }
 
     #[test]
