@@ -224,49 +224,6 @@ fn what_a_bucket_does_not_keep_is_no_difference_but_is_said() {
     }
 }
 
-/// A bucket has nothing of a tree without files, which is no reason to call the two different; but a prefix
-/// that is misspelt is one that no key begins with, too.
-#[test]
-fn a_prefix_without_keys_is_what_a_bucket_has_of_a_tree_without_files() {
-    for ranks in [1, 4] {
-        let site = Site::new(ranks, Behaviour::default());
-        fs::create_dir_all(site.path("hollow/inner/most")).unwrap();
-        write(&site.path("full/inner/file"), b"content");
-        site.totals(0, "dcp /hollow s3://data/none");
-        assert_eq!(site.server.keys_of("data"), [] as [&str; 0]);
-        for pair in ["/hollow s3://data/none", "s3://data/none /hollow"] {
-            let same = site.run(&format!("dcmp {pair}")).expect(0);
-            assert!(same.stdout.contains("identical") || same.stderr.contains("identical"));
-            // With markers there would be something.
-            site.run(&format!("dcmp --s3-directory-markers {pair}")).expect(3);
-        }
-        site.server.put("data", "there/key", "content");
-        for pair in [
-            "/full s3://data/none",
-            "s3://data/none /full",
-            "s3://data/none s3://data/there",
-            "s3://data/none s3://data/nothing",
-            "/absent s3://data/none",
-            "/hollow s3://absent/none",
-        ] {
-            let ended = site.run(&format!("dcmp {pair}")).expect(3);
-            let told =
-                ended.stderr.contains("No such file") || ended.stderr.contains("no such bucket");
-            assert!(told && !ended.stderr.contains("identical"), "{pair}: {}", ended.stderr);
-        }
-        // Nothing is deleted because of it.
-        site.run("dsync -D s3://data/none /full").expect(3);
-        site.run("dsync -D s3://data/none s3://data/there").expect(3);
-        assert_eq!(fs::read(site.path("full/inner/file")).unwrap(), b"content");
-        assert_eq!(site.server.keys_of("data"), ["there/key"]);
-        // A directory without files below one that has some.
-        fs::create_dir_all(site.path("full/empty/too")).unwrap();
-        site.totals(0, "dcp /full s3://data/full");
-        let compared = site.totals(0, "dcmp /full s3://data/full");
-        assert_eq!(compared["compared"]["unkept_directories"], 2, "{compared}");
-    }
-}
-
 #[test]
 fn objects_of_other_tools_have_few_attributes_and_the_rest_is_not_compared() {
     let site = Site::new(1, Behaviour::default());
