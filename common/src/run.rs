@@ -33,9 +33,10 @@ impl Session<'_, '_> {
         Settings { threads_max: threads_max.min(affordable), cpu_share: self.team.cpu_share() }
     }
 
-    /// Gathers what the ranks did into a summary, on rank 0.
-    fn summarise(&mut self, tally: &Tally, counters: Counters) -> Option<Summary> {
-        let report = RankReport::new(&self.team.host, tally, counters);
+    /// Gathers what the ranks did, and how the services took it, into a summary, on rank 0.
+    fn summarise(&mut self, tally: &Tally, sites: &Sites, counters: Counters) -> Option<Summary> {
+        let tally = Tally { refused_requests: sites.refused_requests(), ..*tally };
+        let report = RankReport::new(&self.team.host, &tally, counters);
         let ranks = gather(self.mail, &report)?;
         Some(Summary {
             tool: self.tool,
@@ -79,7 +80,9 @@ fn find_sites(
         let found = sites::find(places, &args.s3.options());
         found.map_err(|refusal| reporter.refuse(&refusal)).ok()
     });
-    broadcast(session.mail, reach).map(Sites::new)
+    let sites = broadcast(session.mail, reach).map(Sites::new)?;
+    reporter.know(sites.endpoints());
+    Some(sites)
 }
 
 /// I/O threads of a rank, at most: where a service is asked, more requests are under way than a file

@@ -85,7 +85,12 @@ impl ObjectServer {
         let mut protocol = S3ServiceBuilder::new(Shared(backend.clone()));
         protocol.set_auth(OneKey(SimpleAuth::from_single(&*door.access_key, &*door.secret_key)));
         let protocol = protocol.build();
-        let front = Front { protocol, backend: backend.clone(), counter: counter.clone() };
+        let front = Front {
+            protocol,
+            backend: backend.clone(),
+            counter: counter.clone(),
+            under_way: Arc::default(),
+        };
         runtime.spawn(serve(listener, front));
         Ok(Self { address, door, backend, counter, runtime: Some(runtime) })
     }

@@ -7,8 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use suite_tests::buckets::{go, served, text};
+use suite_tests::buckets::{BUCKET, go, served, temp, text};
 use suite_tests::object_server::Behaviour;
+use suite_tests::trees;
 
 /// A directory with a file, and an empty one, whose attributes are none that any would have.
 fn tree(root: &Path) {
@@ -70,4 +71,50 @@ fn without_markers_there_are_no_directories_and_that_is_said() {
     assert_eq!(server.keys_of("data"), ["t/full/file"]);
     let compared = go(&server, 1, &["dcmp", "--json", from, "s3://data/t"]).expect(0);
     assert_eq!(compared.summary()["totals"]["compared"]["unkept_directories"], 1);
+}
+
+/// A bucket has nothing of a tree without files, which is no reason to call the two different; but a prefix
+/// that is misspelt is one that no key begins with, too.
+#[test]
+fn a_prefix_without_keys_is_what_a_bucket_has_of_a_tree_without_files() {
+    for count in [1, 4] {
+        let (work, server) = (temp(), served(Behaviour::default()));
+        let path = |name: &str| text(&work.path().join(name)).to_owned();
+        let (hollow, full, none) = (path("hollow"), path("full"), "s3://data/none");
+        fs::create_dir_all(work.path().join("hollow/inner/most")).unwrap();
+        trees::write(&work.path().join("full/inner/file"), b"content");
+        go(&server, count, &["dcp", &hollow, none]).expect(0);
+        assert_eq!(server.keys_of(BUCKET), [] as [&str; 0]);
+        for (from, to) in [(&hollow[..], none), (none, &hollow[..])] {
+            let same = go(&server, count, &["dcmp", from, to]).expect(0);
+            assert!(same.stdout.contains("identical") || same.stderr.contains("identical"));
+            // With markers there would be something.
+            go(&server, count, &["dcmp", "--s3-directory-markers", from, to]).expect(3);
+        }
+        server.put(BUCKET, "there/key", "content");
+        for (from, to) in [
+            (&full[..], none),
+            (none, &full[..]),
+            (none, "s3://data/there"),
+            (none, "s3://data/nothing"),
+            (&path("absent")[..], none),
+            (&hollow[..], "s3://absent/none"),
+        ] {
+            let ended = go(&server, count, &["dcmp", from, to]).expect(3);
+            let (why, missing) = (&ended.stderr, ["No such file", "no such bucket"]);
+            assert!(missing.iter().any(|words| why.contains(words)), "{from} {to}: {why}");
+            assert!(!why.contains("identical") && !ended.stdout.contains("identical"));
+        }
+        // Nothing is deleted because of it.
+        go(&server, count, &["dsync", "-D", none, &full]).expect(3);
+        go(&server, count, &["dsync", "-D", none, "s3://data/there"]).expect(3);
+        assert_eq!(fs::read(work.path().join("full/inner/file")).unwrap(), b"content");
+        assert_eq!(server.keys_of(BUCKET), ["there/key"]);
+        // Directories without files beside some that have them.
+        fs::create_dir_all(work.path().join("full/empty/too")).unwrap();
+        go(&server, count, &["dcp", &full, "s3://data/full"]).expect(0);
+        let ended = go(&server, count, &["dcmp", "--json", &full, "s3://data/full"]).expect(0);
+        let compared = &ended.summary()["totals"]["compared"];
+        assert_eq!(compared["unkept_directories"], 2, "{compared}");
+    }
 }

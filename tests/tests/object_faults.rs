@@ -4,8 +4,11 @@
 use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use common::base::limits;
 use suite_tests::buckets::{
     BUCKET, diff, entries, go, remotes, served, small_tree, stranger, temp, text, with,
 };
@@ -18,7 +21,8 @@ use suite_tests::trees;
 #[track_caller]
 fn assert_one_line(ended: &Ended, code: i32, word: &str) {
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);
-    let is_complaint = |line: &&str| line.starts_with("dcp: ") || line.starts_with("dcmp: ");
+    let is_complaint =
+        |line: &&str| ["dcp: ", "dcmp: ", "dsync: "].iter().any(|tool| line.starts_with(tool));
     let lines: Vec<&str> = ended.stderr.lines().filter(is_complaint).collect();
     assert!(lines.len() == 1 && lines[0].contains(word), "{}", ended.stderr);
 }
@@ -56,9 +60,45 @@ fn an_endpoint_where_nobody_answers_is_one_line() {
     small_tree(&source);
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = served(Behaviour::default());
-    let mut dcp = with(&server, 1, "dcp");
-    dcp.arg("--s3-endpoint").arg(format!("http://{gone}"));
-    assert_one_line(&run(dcp.args([text(&source), "s3://data/x"])), 3, "cannot be reached");
+    let refused =
+        format!("connection refused; check the endpoint's host and port (endpoint http://{gone})");
+    let cases =
+        [(format!("http://{gone}"), &refused[..]), ("http://none.invalid".into(), "host name")];
+    for (endpoint, words) in &cases {
+        for (tool, from, to) in [
+            ("dcp", text(&source), "s3://data/x"),
+            ("dcp", "s3://data/x", "/dev/shm/none"),
+            ("dsync", text(&source), "s3://data/x"),
+            ("dcmp", "s3://data/x", text(&source)),
+        ] {
+            let mut command = with(&server, 1, tool);
+            command.arg("--s3-endpoint").arg(endpoint);
+            assert_one_line(&run(command.args([from, to])), 3, words);
+        }
+    }
+    assert_eq!(server.counts().total(), 0);
+}
+
+/// Somebody waits to be told: a place is tried a few times, not as often as one that has answered before.
+#[test]
+fn who_never_answers_is_not_asked_often() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&connections);
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(connection);
+        }
+    });
+    let server = served(Behaviour::default());
+    let mut dwalk = with(&server, 1, "dwalk");
+    let ended = run(dwalk.args(["--s3-endpoint", &endpoint, "s3://data/x"]));
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot be reached"), "{}", ended.stderr);
+    let tries = connections.load(Ordering::SeqCst);
+    assert!((2..=u64::from(limits::S3_FIRST_ATTEMPTS_MAX)).contains(&tries), "{tries}");
 }
 
 #[test]
@@ -78,6 +118,37 @@ fn refusals_and_bodies_that_break_off_are_lived_through() {
         assert_eq!(diff(&source, &back), "");
         let counts = server.counts();
         assert!(counts.refused > 10 && counts.cut > 10, "{counts}");
+    }
+}
+
+/// Whoever has a window of `w` requests gets some `w * w / 4` answered before it is a request too many again, so
+/// few are turned away, whatever the number of ranks: a share of what they send, not of the time.
+#[test]
+fn a_busy_service_is_sent_fewer_requests_by_all_ranks() {
+    const REQUESTS_MAX: u64 = 64;
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 20, 100);
+    for (count, quirks) in [(1, vec![]), (4, vec![]), (4, vec![Quirk::TooManyRequests])] {
+        let bears = 24;
+        let server = served(Behaviour { bears, latency_ms: 10, quirks, ..Behaviour::default() });
+        let into = temp();
+        let back = into.path().join("back");
+        let mut told = 0;
+        for (from, to) in [(text(&source), "s3://data/up"), ("s3://data/up", text(&back))] {
+            let at_once = &format!("--s3-concurrency={REQUESTS_MAX}");
+            let json = ["dcp", "--json", at_once, from, to];
+            let ended = go(&server, count, &json).expect(0);
+            told += ended.summary()["totals"]["refused_requests"].as_u64().unwrap();
+        }
+        assert_eq!(diff(&source, &back), "");
+        let counts = server.counts();
+        assert_eq!(told, counts.refused);
+        let (share, ranks) = (bears / u64::from(count), u64::from(count));
+        let first_bursts = 2 * (ranks * REQUESTS_MAX - bears);
+        let bound = first_bursts + counts.total() * 4 / (share * share);
+        assert!((1..bound).contains(&counts.refused), "{bound} {counts}");
+        assert!(bound < counts.total() / 4, "that would be no small share: {bound} {counts}");
     }
 }
 

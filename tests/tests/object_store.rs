@@ -46,14 +46,11 @@ fn service(environment: &[(&'static str, String)]) -> Arc<Service> {
         part_bytes: None,
         upload_cutoff_bytes: None,
         copy_cutoff_bytes: None,
-        upload_concurrency: None,
         concurrency: None,
         object: ObjectOptions::default(),
         metadata: Schema::default(),
         sign_payload: false,
         directory_markers: false,
-        no_check_bucket: false,
-        no_head: false,
         disable_checksum: false,
     }))
 }

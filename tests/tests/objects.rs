@@ -295,6 +295,36 @@ fn two_services_with_credentials_of_their_own_take_part_in_one_job() {
 }
 
 /// Names that a file cannot have there are told; of keys that no file can have nothing is made.
+/// rclone's `upload_cutoff`, unless the command line says what goes in parts.
+#[test]
+fn what_is_no_larger_than_a_remotes_cutoff_is_one_request() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::write(&source.join("below"), &trees::noise(11 << 20));
+    trees::write(&source.join("above"), &trees::noise(13 << 20));
+    let (near, far) = (served(Behaviour::default()), stranger(Behaviour::default()));
+    let copy = |more: &[&str], from: &str, to: &str| {
+        let mut dcp = remotes(tool(4, "dcp"), [("NEAR", &near), ("FAR", &far)]);
+        dcp.env("RCLONE_CONFIG_NEAR_UPLOAD_CUTOFF", "12M");
+        dcp.env("RCLONE_CONFIG_NEAR_CHUNK_SIZE", "5M").args(more).args([from, to]);
+        run(&mut dcp).expect(0);
+    };
+    copy(&[], text(&source), "near:data/up");
+    let counts = near.reset_counts();
+    let sent = [Operation::PutObject, Operation::UploadPart].map(|request| counts.of(request));
+    assert_eq!(sent, [1, 3], "{counts}");
+    // Nobody asks whether the bucket is there but by listing, nor for what was sent.
+    assert_eq!([Operation::HeadBucket, Operation::CreateBucket].map(|of| counts.of(of)), [0, 0]);
+    assert_eq!(near.keys_of(BUCKET), ["up/above", "up/below"]);
+    copy(&["--s3-part-size", "6MiB"], text(&source), "near:data/parts");
+    let counts = near.reset_counts();
+    assert_eq!([counts.of(Operation::PutObject), counts.of(Operation::UploadPart)], [0, 5]);
+    let back = work.path().join("back");
+    copy(&[], "near:data/up", text(&back));
+    assert_eq!(near.counts().of(Operation::GetObject), 6, "it is read in parts all the same");
+    assert_eq!(diff(&source, &back), "");
+}
+
 #[test]
 fn names_and_keys_without_a_counterpart_lead_nowhere() {
     let work = temp();

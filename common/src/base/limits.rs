@@ -228,6 +228,10 @@ pub const S3_PART_BYTES_MAX: u64 = 5 << 30;
 pub const S3_BLOCKS_BYTES_MAX: u64 = 160 << 20;
 /// Tries of one request, the first among them.
 pub const S3_ATTEMPTS_MAX: u32 = 10;
+/// The same while a service has never answered: most likely nothing will, and somebody waits to be told.
+pub const S3_FIRST_ATTEMPTS_MAX: u32 = 5;
+/// The same where nothing came of a try in time, which takes [`S3_CONNECT_WAIT`].
+pub const S3_FIRST_TIMEOUTS_MAX: u32 = 2;
 /// First pause before a request is tried again; it doubles up to [`S3_BACKOFF_MAX`].
 pub const S3_BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause before a request is tried again.

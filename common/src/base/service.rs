@@ -11,8 +11,14 @@ pub enum ServiceFault {
     Credentials,
     /// It asks for fewer requests, and went on doing so.
     Busy,
-    /// No connection.
+    /// No connection, or one that broke off.
     Unreachable,
+    /// Nobody listens at its address.
+    Refused,
+    /// Its host has no address.
+    UnknownHost,
+    /// It is not shown to be the one that it should be (TLS).
+    Untrusted,
     /// No answer in time.
     TimedOut,
     /// An answer that makes no sense, or a request that cannot be built.
@@ -33,6 +39,9 @@ impl ServiceFault {
             Self::Credentials => "credentials".into(),
             Self::Busy => "busy".into(),
             Self::Unreachable => "unreachable".into(),
+            Self::Refused => "connection-refused".into(),
+            Self::UnknownHost => "unknown-host".into(),
+            Self::Untrusted => "untrusted".into(),
             Self::TimedOut => "timed-out".into(),
             Self::Protocol => "protocol".into(),
             Self::Archived => "archived".into(),
@@ -53,7 +62,19 @@ impl fmt::Display for ServiceFault {
             Self::Unreachable => {
                 f.write_str("the service cannot be reached; check the endpoint and the network")
             }
-            Self::TimedOut => f.write_str("the service did not answer in time"),
+            Self::Refused => f.write_str(
+                "the service cannot be reached: connection refused; check the endpoint's host and port",
+            ),
+            Self::UnknownHost => f.write_str(
+                "the service cannot be reached: its host name is unknown; check the endpoint, and with \
+                 --s3-path-style=off the bucket's name",
+            ),
+            Self::Untrusted => f.write_str(
+                "the service's certificate is not trusted; check the endpoint, or name its CA by AWS_CA_BUNDLE",
+            ),
+            Self::TimedOut => {
+                f.write_str("the service did not answer in time; check the endpoint and the network")
+            }
             Self::Protocol => f.write_str("the service's answer makes no sense"),
             Self::Archived => f.write_str("it is archived; restore it first"),
             Self::OtherRegion => {

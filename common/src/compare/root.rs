@@ -3,7 +3,8 @@
 use std::ffi::CString;
 
 use crate::base::error::{Failure, Side};
-use crate::model::entry::Kind;
+use crate::base::path::RelPath;
+use crate::model::entry::{Hint, Kind};
 use crate::model::placement::Given;
 use crate::store::Store;
 use crate::store::posix::{Need, OpenAs, Symlinks};
@@ -20,6 +21,16 @@ pub struct CompareRoot {
     pub single: Option<(CString, CString)>,
     shown_source: Vec<u8>,
     shown_target: Vec<u8>,
+}
+
+/// What is at a path.
+enum Sight {
+    /// A directory.
+    Tree,
+    /// Another entry.
+    Single,
+    /// Nothing; and there would be nothing if it were a directory without files, in a bucket.
+    NoKeys(Failure),
 }
 
 /// Why two paths cannot be compared.
@@ -43,29 +54,54 @@ impl CompareRoot {
         Self { source, target, single: None, shown_source, shown_target }
     }
 
-    /// Opens what the operator named: two directories, also through links, or two other entries.
+    /// Opens what the operator named: two directories, also through links, or two other entries. A prefix that
+    /// no key begins with is what a bucket has of a directory without files, and of nothing else.
     pub fn open(sites: &Sites, source: &[u8], target: &[u8]) -> Result<Self, Unfit> {
-        let is_tree = |path: &[u8], side| match sites.look(side, path, Symlinks::Follow) {
-            Ok(metadata) => Ok(metadata.kind == Kind::Directory),
-            // A link that leads nowhere is an entry all the same.
-            Err(error) => match sites.look(side, path, Symlinks::Keep) {
-                Ok(_) => Ok(false),
-                Err(_) => Err(account::failure(side, path, b"", error)),
-            },
-        };
-        match (is_tree(source, Side::Source)?, is_tree(target, Side::Target)?) {
-            (true, true) => Ok(Self {
-                source: open(sites, source, Need::Listing, Side::Source)?,
-                target: open(sites, target, Need::Listing, Side::Target)?,
-                single: None,
-                shown_source: source.to_vec(),
-                shown_target: target.to_vec(),
-            }),
-            (false, false) => Self::open_singles(sites, &Given::new(source), &Given::new(target)),
+        let of_source = look(sites, Side::Source, source)?;
+        let of_target = look(sites, Side::Target, target)?;
+        match (of_source, of_target) {
+            (Sight::Tree, Sight::Tree) => Self::open_trees(sites, source, target),
+            (Sight::Single, Sight::Single) => {
+                Self::open_singles(sites, &Given::new(source), &Given::new(target))
+            }
+            (Sight::NoKeys(missing), Sight::Tree) => {
+                let trees = Self::open_trees(sites, source, target)?;
+                trees.if_nothing_is_missing(Side::Source, missing)
+            }
+            (Sight::Tree, Sight::NoKeys(missing)) => {
+                let trees = Self::open_trees(sites, source, target)?;
+                trees.if_nothing_is_missing(Side::Target, missing)
+            }
+            (Sight::NoKeys(missing), _) | (_, Sight::NoKeys(missing)) => Err(missing.into()),
             _ => Err(Unfit::Refusal(
                 "one of the two is a directory and the other is not; name two of a kind".to_owned(),
             )),
         }
+    }
+
+    fn open_trees(sites: &Sites, source: &[u8], target: &[u8]) -> Result<Self, Unfit> {
+        Ok(Self {
+            source: open(sites, source, Need::Listing, Side::Source)?,
+            target: open(sites, target, Need::Listing, Side::Target)?,
+            single: None,
+            shown_source: source.to_vec(),
+            shown_target: target.to_vec(),
+        })
+    }
+
+    /// These trees, if a bucket would have no key for what the other one has: a misspelt prefix must not look
+    /// like an empty one.
+    fn if_nothing_is_missing(self, no_keys: Side, missing: Failure) -> Result<Self, Unfit> {
+        let (empty, side, other) = match no_keys {
+            Side::Source => (&self.source, Side::Target, &self.target),
+            Side::Target => (&self.target, Side::Source, &self.source),
+        };
+        if empty.keeps_directories() {
+            return Err(missing.into());
+        }
+        let is_hollow = is_hollow(&**other)
+            .map_err(|error| account::failure(side, self.shown(side), b"", error))?;
+        if is_hollow { Ok(self) } else { Err(missing.into()) }
     }
 
     fn open_singles(sites: &Sites, source: &Given, target: &Given) -> Result<Self, Unfit> {
@@ -90,6 +126,47 @@ impl CompareRoot {
             Side::Target => &self.shown_target,
         }
     }
+}
+
+fn look(sites: &Sites, side: Side, path: &[u8]) -> Result<Sight, Failure> {
+    let failed = |error| account::failure(side, path, b"", error);
+    match sites.look(side, path, Symlinks::Follow) {
+        Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
+        Ok(_) => Ok(Sight::Single),
+        Err(error) if !sites.is_object(side, path) => {
+            // A link that leads nowhere is an entry all the same.
+            let link = sites.look(side, path, Symlinks::Keep);
+            link.map(|_| Sight::Single).map_err(|_| failed(error))
+        }
+        Err(error) if error.cause.is_vanished() => Ok(Sight::NoKeys(failed(error))),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether there is nothing in it but directories.
+fn is_hollow(store: &dyn Store) -> crate::base::error::Result<bool> {
+    let mut waiting = vec![RelPath::root()];
+    while let Some(path) = waiting.pop() {
+        let dir = store.open_dir(&path)?;
+        let (mut names, mut has_others) = (Vec::new(), false);
+        dir.list(&mut |name, hint| {
+            has_others |= !matches!(hint, Hint::Directory | Hint::Unknown);
+            if !has_others {
+                names.push((name.to_owned(), hint));
+            }
+        })?;
+        for (name, hint) in names {
+            has_others |= hint == Hint::Unknown && dir.peek(&name, hint)?.kind != Kind::Directory;
+            if has_others {
+                break;
+            }
+            waiting.push(path.child(&name));
+        }
+        if has_others {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn open(sites: &Sites, path: &[u8], need: Need, side: Side) -> Result<Box<dyn Store>, Failure> {

@@ -67,7 +67,13 @@ fn refuse_overlap(
     metadata: &Metadata,
 ) -> Result<(), Failure> {
     let refuse = |cause| Err(account::failure(Side::Source, source, b"", Op::Copy.failed(cause)));
-    let at_target = sites.look(Side::Target, target, Symlinks::Follow);
+    let at_target = match sites.look(Side::Target, target, Symlinks::Follow) {
+        // A service that is not there is not asked again.
+        Err(error) if matches!(error.cause, Cause::Service(_)) => {
+            return Err(account::failure(Side::Target, target, b"", error));
+        }
+        looked => looked,
+    };
     if at_target.is_ok_and(|at_target| at_target.is_same_file(metadata)) {
         return refuse(Cause::SameFile);
     }

@@ -45,6 +45,8 @@ pub struct Tally {
     pub vanished: u64,
     /// Directories that could not be read to their end: the walk does not know all there is.
     pub unread_directories: u64,
+    /// Requests that a service has turned away because it got too many; most were tried again.
+    pub refused_requests: u64,
     /// Pieces of work given up because the job was stopped.
     pub given_up: u64,
     /// What a comparison has found.
@@ -328,6 +330,7 @@ impl Tally {
         self.failed += other.failed;
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;
+        self.refused_requests += other.refused_requests;
         self.given_up += other.given_up;
         self.compared.add(&other.compared);
         self.synced.add(&other.synced);

@@ -61,7 +61,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     let job = CleanJob::new(places, options);
     let settings = session.settings(threads_max(session, &sites, args));
     let counters = engine::run(&job, seeds.collect(), &mut reporter, session.mail, settings);
-    let summary = session.summarise(&job.tally(), counters).map(|mut summary| {
+    let summary = session.summarise(&job.tally(), &sites, counters).map(|mut summary| {
         summary.deed = Deed::Clean;
         summary.is_dry_run = request.dry_run;
         summary.exit = exit_of(&summary.totals());

@@ -87,7 +87,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     for failure in unwritten.into_iter().flatten().flatten() {
         reporter.unwritten(&failure.to_string());
     }
-    let summary = session.summarise(&job.tally(), counters).map(|mut summary| {
+    let summary = session.summarise(&job.tally(), &sites, counters).map(|mut summary| {
         summary.deed = Deed::Compare(method);
         summary.exit = exit_of(&summary.totals());
         summary
@@ -167,7 +167,7 @@ fn open_everywhere(
     let opened = CompareRoot::open(sites, &request.source, &request.target);
     let host = &session.team.host;
     let trouble = opened.as_ref().err().map(|unfit| match unfit {
-        Unfit::Failure(failure) => format!("{failure} (on {host})"),
+        Unfit::Failure(failure) => format!("{} (on {host})", reporter.words(failure)),
         Unfit::Refusal(refusal) => refusal.clone(),
     });
     let troubles = gather(session.mail, &trouble);

@@ -83,7 +83,7 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     tally.add(&more);
     counters.add(&finish);
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
-    let summary = session.summarise(&tally, counters).map(|mut summary| {
+    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Copy;
         summary.is_dry_run = options.dry_run;
         summary.exit = exit_of(&summary.totals());
@@ -116,7 +116,7 @@ fn prepare(
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
         plan.roots.clear();
     } else if plan.roots.is_empty() {
-        plan.failures.iter().for_each(|failure| reporter.refuse(&failure.to_string()));
+        plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
         header(session, &plan, &options, args, reporter);
         plan.failures.iter().for_each(|failure| reporter.failure(failure));
@@ -193,7 +193,8 @@ pub(super) fn open_everywhere(
     let opened: Result<Vec<CopyRoot>, Failure> =
         plan.roots.iter().map(|root| root.open(sites, options)).collect();
     let host = &session.team.host;
-    let trouble = opened.as_ref().err().map(|failure| format!("{failure} (on {host})"));
+    let words = |failure| format!("{} (on {host})", reporter.words(failure));
+    let trouble = opened.as_ref().err().map(words);
     let troubles = gather(session.mail, &trouble);
     let all_open = troubles.map(|troubles| {
         // Ranks of one node fail alike: each line once.
@@ -204,7 +205,10 @@ pub(super) fn open_everywhere(
         }
         lines.is_empty()
     });
-    broadcast(session.mail, all_open).then_some(opened.ok()).flatten()
+    let all_open = broadcast(session.mail, all_open);
+    // Rank 0 has looked at all places.
+    sites.are_reached();
+    all_open.then_some(opened.ok()).flatten()
 }
 
 pub(super) fn copy_entries(

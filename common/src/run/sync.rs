@@ -86,7 +86,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let of = Sync { session, roots: &roots, options: &options, selection: &selection, args, phase };
     let (verdict, phase) = of.clean_up(leftovers, delete_max, &mut reporter);
     let (tally, counters) = phase;
-    let summary = session.summarise(&tally, counters).map(|mut summary| {
+    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Sync;
         summary.is_dry_run = options.dry_run;
         summary.exit = exit_of(&summary.totals()).worst(verdict);
@@ -259,7 +259,7 @@ fn prepare(
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let plan = sync_plan::make(sites, &source, &target, &options);
     if plan.roots.is_empty() {
-        plan.failures.iter().for_each(|failure| reporter.refuse(&failure.to_string()));
+        plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
         header(session, &source, &target, &options, args, reporter);
     }

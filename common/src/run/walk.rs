@@ -111,7 +111,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let usage = output::gather_usage(session, &harvest);
     let mut tally = harvest.account.tally();
     tally.failed += if is_root { failed } else { 0 };
-    let summary = session.summarise(&tally, counters).map(|mut summary| {
+    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.exit = exit_of(&summary.totals());
         summary.elapsed = began.elapsed();
         summary.usage = usage;

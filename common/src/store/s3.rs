@@ -4,6 +4,7 @@
 //! Only this folder knows the S3 client and its runtime; calls block, like those of every store.
 
 mod abilities;
+mod attempts;
 mod blocks;
 mod client;
 mod dir;
@@ -13,6 +14,7 @@ mod fields;
 mod listing;
 mod memory;
 mod object;
+mod pressure;
 mod put;
 mod reader;
 mod spans;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 
 use super::{Dir, Store};
 use crate::base::error::{Op, Result};
+use crate::base::limits::S3_BLOCKS_BYTES_MAX;
 use crate::base::path::RelPath;
 use crate::model::entry::Metadata;
 use crate::model::object_key::marker_of_path;
@@ -116,7 +119,13 @@ impl Store for ObjectStore {
     }
 
     fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
-        let wish_bytes = self.bucket.service.settings.part_bytes.unwrap_or(wish_bytes);
+        let settings = &self.bucket.service.settings;
+        let wish_bytes = settings.part_bytes.unwrap_or(wish_bytes);
+        // What goes in one request is in memory as a whole.
+        let whole_bytes_max = settings.upload_cutoff_bytes.unwrap_or(0).min(S3_BLOCKS_BYTES_MAX);
+        if size_bytes <= whole_bytes_max {
+            return wish_bytes.max(size_bytes);
+        }
         // What is too large for any parts is refused by the service.
         Parts::of(size_bytes, wish_bytes).map_or(wish_bytes, |parts| parts.part_bytes)
     }

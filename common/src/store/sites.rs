@@ -38,11 +38,37 @@ pub fn find(paths: &[(Side, &[u8])], options: &S3Options) -> std::result::Result
     Ok(reach)
 }
 
+/// A service, as failures name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Which tree's.
+    pub side: Side,
+    /// What paths there begin with.
+    pub begins: String,
+    /// Its URL.
+    pub shown: String,
+}
+
 impl Sites {
     /// Ready to be reached from this rank.
     pub fn new(reach: Reach) -> Self {
         let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
         Self { services: reach.into_iter().map(service).collect() }
+    }
+
+    /// A rank has looked at all places: where nobody answers, the job does not get that far.
+    pub fn are_reached(&self) {
+        self.services.iter().for_each(|(.., service)| service.is_reached());
+    }
+
+    /// Which service each beginning of a path stands for.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let endpoint = |(side, remote, service): &(Side, Option<String>, Arc<Service>)| Endpoint {
+            side: *side,
+            begins: remote.as_ref().map_or_else(|| "s3://".to_owned(), |name| format!("{name}:")),
+            shown: service.settings.shown_endpoint(),
+        };
+        self.services.iter().map(endpoint).collect()
     }
 
     /// Whether any place is a service's.
@@ -53,6 +79,11 @@ impl Sites {
     /// Requests that a rank may have under way, where the operator says so.
     pub fn requests_max(&self) -> Option<u32> {
         self.services.iter().filter_map(|(.., service)| service.settings.concurrency).max()
+    }
+
+    /// Requests of this rank that services have turned away so far, because they got too many.
+    pub fn refused_requests(&self) -> u64 {
+        self.services.iter().map(|(.., service)| service.refused_requests()).sum()
     }
 
     /// Opens the directory at a path.

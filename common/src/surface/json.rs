@@ -22,18 +22,19 @@ pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
     line
 }
 
-/// A failure as a line.
-pub fn failure(name: &str, failure: &Failure) -> Vec<u8> {
-    event(
-        name,
-        json!({
-            "path": json_path(&failure.path),
-            "side": failure.side,
-            "op": failure.error.op.to_string(),
-            "cause": failure.error.cause.code(),
-            "message": failure.to_string(),
-        }),
-    )
+/// A failure as a line, with the service that has failed, where one has.
+pub fn failure(name: &str, failure: &Failure, endpoint: Option<&str>) -> Vec<u8> {
+    let mut fields = json!({
+        "path": json_path(&failure.path),
+        "side": failure.side,
+        "op": failure.error.op.to_string(),
+        "cause": failure.error.cause.code(),
+        "message": failure.to_string(),
+    });
+    if let Some(endpoint) = endpoint {
+        fields["endpoint"] = endpoint.into();
+    }
+    event(name, fields)
 }
 
 /// Counts.
@@ -57,6 +58,7 @@ pub fn tally(tally: &Tally) -> Value {
         "failed": tally.failed,
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,
+        "refused_requests": tally.refused_requests,
         "given_up": tally.given_up,
         "synced": sync::to_json(&tally.synced),
         "uploads": tally.uploads,

@@ -10,7 +10,7 @@ use super::cli::CommonArgs;
 use super::console::{self, Console};
 use super::progress::{self, Progress};
 use super::{json, summary::Summary};
-use crate::base::error::{Failure, Op};
+use crate::base::error::{Cause, Failure, Op};
 use crate::base::exit::Exit;
 use crate::base::limits::FAILURE_LINES_PRINTED_MAX;
 use crate::base::path;
@@ -18,6 +18,7 @@ use crate::comm::Rank;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::job::{Job, Listener};
+use crate::store::sites::Endpoint;
 
 /// What rank 0 shows while the job runs.
 pub struct Reporter {
@@ -39,6 +40,8 @@ pub struct Reporter {
     unwritten: bool,
     shown: BTreeMap<(Op, String), u64>,
     latest: Vec<Tally>,
+    /// Services of the job, which failures at one of them name.
+    endpoints: Vec<Endpoint>,
     /// What the phases before this one have counted.
     earlier: Tally,
 }
@@ -94,8 +97,30 @@ impl Reporter {
             unwritten: false,
             shown: BTreeMap::new(),
             latest: vec![Tally::default(); ranks as usize],
+            endpoints: Vec::new(),
             earlier: Tally::default(),
         }
+    }
+
+    /// The services of the job.
+    pub fn know(&mut self, endpoints: Vec<Endpoint>) {
+        self.endpoints = endpoints;
+    }
+
+    /// The service that has failed, where one has.
+    fn endpoint_of(&self, failure: &Failure) -> Option<&str> {
+        let is_there = |endpoint: &&Endpoint| {
+            endpoint.side == failure.side && failure.path.starts_with(endpoint.begins.as_bytes())
+        };
+        let endpoint = self.endpoints.iter().find(is_there)?;
+        matches!(failure.error.cause, Cause::Service(_)).then_some(endpoint.shown.as_str())
+    }
+
+    /// A failure with all that is known of it.
+    pub fn words(&self, failure: &Failure) -> String {
+        let endpoint = self.endpoint_of(failure);
+        let at = endpoint.map_or_else(String::new, |shown| format!(" (endpoint {shown})"));
+        format!("{failure}{at}")
     }
 
     /// Lines of a list go to that file from now on.
@@ -159,13 +184,14 @@ impl Reporter {
 
     fn tell(&mut self, event: &str, failure: &Failure) {
         if self.json {
-            self.console.result(&json::failure(event, failure));
+            let endpoint = self.endpoint_of(failure);
+            self.console.result(&json::failure(event, failure, endpoint));
         }
         let kind = (failure.error.op, failure.error.cause.code());
         let shown = self.shown.entry(kind).or_insert(0);
         *shown += 1;
         if *shown <= FAILURE_LINES_PRINTED_MAX {
-            self.console.talk(&format!("{}: {failure}", self.tool));
+            self.console.talk(&format!("{}: {}", self.tool, self.words(failure)));
         } else if *shown == FAILURE_LINES_PRINTED_MAX + 1 {
             let (op, cause) = (failure.error.op, failure.error.cause);
             let line = format!("{}: more of \"{op} …: {cause}\" are only counted", self.tool);

@@ -101,6 +101,7 @@ const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute 
 const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
+const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
 
 impl Summary {
     /// Sums over all ranks.
@@ -200,13 +201,14 @@ impl Summary {
                 "left out"
             );
         }
-        let not_kept = [
+        let limits = [
             (totals.owner_not_kept, "owner not kept", OWNER_NOT_KEPT),
             (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
             (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
+            (totals.refused_requests, "turned away", REQUESTS_REFUSED),
         ];
-        for (count, name, words) in not_kept.into_iter().filter(|(count, ..)| *count > 0) {
+        for (count, name, words) in limits.into_iter().filter(|(count, ..)| *count > 0) {
             let _ = writeln!(text, "{name:<15}{:>16}   {words}", human_count(count));
         }
     }

@@ -10,7 +10,7 @@ use super::account;
 use super::place::Place;
 use super::selection::Selection;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
-use crate::base::error::{Error, Failure, Op, Side, Trouble};
+use crate::base::error::{Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::path;
 use crate::comm::Rank;
 use crate::lists::named::Named;
@@ -64,7 +64,12 @@ impl WalkRoot {
             sites.look(Side::Source, path, Symlinks::Keep).is_ok_and(|it| !is_directory(&it))
         };
         match (open_tree(sites, path, open_as), &given.last_name) {
-            (Err(error), Some(name)) if !given.means_contents && is_entry(path) => {
+            // A service that did not answer is not asked again.
+            (Err(error), Some(name))
+                if !given.means_contents
+                    && !matches!(error.cause, Cause::Service(_))
+                    && is_entry(path) =>
+            {
                 let name = CString::new(name.clone()).map_err(|_| failed(error))?;
                 let open_as = OpenAs { need: Need::Passage, ..open_as };
                 let parent = given.parent();

@@ -15,6 +15,9 @@ pub struct Behaviour {
     /// Every n-th request is answered with 503 SlowDown; 0: none.
     #[arg(long, default_value_t = 0)]
     pub refuse_every: u64,
+    /// More requests than these at once are answered with 503 SlowDown; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub bears: u64,
     /// The body of every n-th GetObject ends early, and so does the connection; 0: none.
     #[arg(long, default_value_t = 0)]
     pub cut_every: u64,
@@ -90,6 +93,8 @@ pub enum Quirk {
     NoTrailers,
     /// A copy without Content-Length is refused with 411.
     CopyNeedsLength,
+    /// Whoever asks for too much is told so with 429 TooManyRequests instead of 503.
+    TooManyRequests,
     /// If-Match and If-None-Match of writes are ignored.
     NoConditionalWrites,
 }

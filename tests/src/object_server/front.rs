@@ -3,6 +3,7 @@
 //! What a client sees of a server in trouble is seen at this level, and holds for every request alike.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -27,6 +28,8 @@ pub struct Front {
     pub backend: Arc<Backend>,
     /// Counts requests.
     pub counter: Arc<Counter>,
+    /// Requests that are being answered.
+    pub under_way: Arc<AtomicU64>,
 }
 
 impl Front {
@@ -38,12 +41,17 @@ impl Front {
             *counts.requests.entry(operation).or_default() += 1;
             (counts.total(), counts.of(operation))
         });
+        let one_more = UnderWay::of(&self.under_way);
+        if behaviour.bears > 0 && one_more.beside > behaviour.bears {
+            self.counter.with(|counts| counts.refused += 1);
+            return refuse(request, busy(&behaviour)).await;
+        }
         if behaviour.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
         }
         if is_nth(total, behaviour.refuse_every) {
             self.counter.with(|counts| counts.refused += 1);
-            return refuse(request, S3Error::new(S3ErrorCode::SlowDown)).await;
+            return refuse(request, busy(&behaviour)).await;
         }
         if let Some(error) = objection(&request, &behaviour) {
             return refuse(request, error).await;
@@ -76,6 +84,34 @@ impl Front {
             body
         }
     }
+}
+
+/// A request that is being answered.
+struct UnderWay<'c> {
+    all: &'c AtomicU64,
+    /// So many are, this one among them.
+    beside: u64,
+}
+
+impl<'c> UnderWay<'c> {
+    fn of(all: &'c AtomicU64) -> Self {
+        Self { all, beside: all.fetch_add(1, Ordering::SeqCst) + 1 }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn busy(behaviour: &Behaviour) -> S3Error {
+    if !behaviour.has(Quirk::TooManyRequests) {
+        return S3Error::new(S3ErrorCode::SlowDown);
+    }
+    let mut error = S3Error::new(S3ErrorCode::Custom("TooManyRequests".into()));
+    error.set_status_code(hyper::StatusCode::TOO_MANY_REQUESTS);
+    error
 }
 
 fn is_nth(count: u64, every: u64) -> bool {

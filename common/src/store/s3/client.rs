@@ -6,28 +6,30 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::abilities::Abilities;
+use super::attempts::{TOO_MANY_REQUESTS, Watch, retries};
 use super::blocks::Blocks;
 use super::endpoint::ByBucket;
 use super::fault;
 use super::http::{self, Wire};
+use super::pressure::Pressure;
 use super::resolve::renew;
 use super::settings::{Credentials, Settings};
 use crate::base::error::{Cause, Op, Result};
@@ -44,6 +46,8 @@ pub struct Service {
     pub abilities: Abilities,
     /// Room for what is on its way there.
     pub blocks: Blocks,
+    pressure: Arc<Pressure>,
+    has_answered: Arc<AtomicBool>,
     signing: Arc<Signing>,
     /// Tells clients of one thread apart.
     number: u64,
@@ -90,14 +94,32 @@ impl Service {
             current: tokio::sync::Mutex::new(settings.credentials.clone()),
             ahead: limits::CREDENTIALS_AHEAD_MIN + spread.mul_f64(fastrand::f64()),
         };
+        let requests_max = settings.concurrency.unwrap_or(limits::S3_REQUESTS_MAX);
         Self {
             id: hasher.finish(),
             abilities: Abilities::of(&settings),
             settings,
+            pressure: Arc::new(Pressure::new(requests_max)),
+            has_answered: Arc::default(),
             blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
             signing: Arc::new(signing),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Requests of this rank that it has turned away so far, because it got too many.
+    pub fn refused_requests(&self) -> u64 {
+        self.pressure.refused()
+    }
+
+    /// Some rank has got an answer, so this one tries its first request as often as any other.
+    pub fn is_reached(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    fn watch(&self) -> Watch {
+        let (pressure, has_answered) = (Arc::clone(&self.pressure), Arc::clone(&self.has_answered));
+        Watch { pressure, has_answered }
     }
 
     /// Sends a request, again where that may help, and waits for the answer's head.
@@ -147,14 +169,10 @@ impl Service {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .timeout_config(timeouts())
-            .retry_config(
-                // Not the adaptive one: after a few refusals it lets one request a second pass.
-                RetryConfig::standard()
-                    .with_max_attempts(limits::S3_ATTEMPTS_MAX)
-                    .with_initial_backoff(limits::S3_BACKOFF_MIN)
-                    .with_max_backoff(limits::S3_BACKOFF_MAX),
-            )
+            .retry_config(retries(limits::S3_ATTEMPTS_MAX))
             .retry_partition(partition())
+            .retry_classifier(HttpStatusCodeClassifier::new_from_codes(vec![TOO_MANY_REQUESTS]))
+            .interceptor(self.watch())
             // Copies within a service are silent for minutes; bodies have a timeout of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(settings.endpoint_url.clone());

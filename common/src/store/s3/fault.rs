@@ -1,5 +1,8 @@
 //! What a service's refusal means.
 
+use std::error::Error;
+use std::io;
+
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
@@ -13,7 +16,10 @@ pub(super) fn cause<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) 
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             Cause::Service(ServiceFault::TimedOut)
         }
-        SdkError::DispatchFailure(_) => Cause::Service(ServiceFault::Unreachable),
+        SdkError::DispatchFailure(failure) => {
+            let error = failure.as_connector_error();
+            Cause::Service(error.map_or(ServiceFault::Unreachable, |error| unreached(error)))
+        }
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             answer.err().code().and_then(of_code).unwrap_or_else(|| of_status(status))
@@ -23,6 +29,28 @@ pub(super) fn cause<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) 
         }
         _ => Cause::Service(ServiceFault::Protocol),
     }
+}
+
+/// Why there was no connection, as far as the layers below the client tell.
+fn unreached(error: &(dyn Error + 'static)) -> ServiceFault {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            let inner = io.get_ref();
+            if io.kind() == io::ErrorKind::ConnectionRefused {
+                return ServiceFault::Refused;
+            }
+            if inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some() {
+                return ServiceFault::Untrusted;
+            }
+        }
+        // The client's resolver has no type of its own for this.
+        if error.to_string().starts_with("dns error") {
+            return ServiceFault::UnknownHost;
+        }
+        next = error.source();
+    }
+    ServiceFault::Unreachable
 }
 
 fn of_code(code: &str) -> Option<Cause> {

@@ -60,6 +60,11 @@ impl Bucket {
                 .set_continuation_token(token)
                 .set_request_payer(self.payer())
                 .send()
+        });
+        // Where there are no keys the list is empty; what is missing is what has the list.
+        let answer = answer.map_err(|error| match error.cause {
+            cause if cause.is_vanished() => Op::List.failed(Cause::Service(ServiceFault::NoBucket)),
+            _ => error,
         })?;
         Ok(Page::of(prefix, &answer))
     }

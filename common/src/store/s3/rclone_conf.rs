@@ -38,14 +38,8 @@ pub struct Remote {
     pub upload_cutoff_bytes: Option<u64>,
     /// `copy_cutoff`.
     pub copy_cutoff_bytes: Option<u64>,
-    /// Parts of one object under way.
-    pub upload_concurrency: Option<u32>,
     /// Directories are objects, too.
     pub directory_markers: bool,
-    /// The bucket is taken to be there.
-    pub no_check_bucket: bool,
-    /// An object that was written is not asked for again.
-    pub no_head: bool,
     /// Content is written without a checksum of the whole.
     pub disable_checksum: bool,
 }
@@ -263,10 +257,7 @@ impl Keys<'_> {
             part_bytes: self.size("chunk_size")?,
             upload_cutoff_bytes: self.size("upload_cutoff")?,
             copy_cutoff_bytes: self.size("copy_cutoff")?,
-            upload_concurrency: self.count("upload_concurrency")?,
             directory_markers: self.flag("directory_markers", false)?,
-            no_check_bucket: self.flag("no_check_bucket", false)?,
-            no_head: self.flag("no_head", false)?,
             disable_checksum: self.flag("disable_checksum", false)?,
         })
     }
@@ -330,12 +321,6 @@ impl Keys<'_> {
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
             Some(_) => Err(self.wrong(key, "write true or false")),
         }
-    }
-
-    fn count(&self, key: &str) -> Result<Option<u32>, String> {
-        let parse = |text: String| text.parse::<u32>().ok().filter(|count| *count > 0);
-        let Some(text) = self.text(key)? else { return Ok(None) };
-        parse(text).map(Some).ok_or_else(|| self.wrong(key, "write a number above 0"))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, String> {
@@ -436,10 +421,7 @@ mod tests {
             part_bytes: Some(64 << 20),
             upload_cutoff_bytes: Some(1 << 30),
             copy_cutoff_bytes: None,
-            upload_concurrency: Some(8),
             directory_markers: true,
-            no_check_bucket: true,
-            no_head: true,
             disable_checksum: true,
         };
         assert_eq!(remote, expected);
@@ -541,7 +523,7 @@ mod tests {
             ("sse_customer_key = hush", "not supported"),
             ("force_path_style = maybe", "true or false"),
             ("chunk_size = big", "64M"),
-            ("upload_concurrency = 0", "above 0"),
+            ("upload_cutoff = -", "64M"),
         ] {
             let why = Place::with(&format!("{PLAIN}{keys}\n")).remote("m").unwrap_err();
             assert!(why.contains("\"m\"") && why.contains(expected), "{why}");

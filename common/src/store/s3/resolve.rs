@@ -31,7 +31,7 @@ pub fn resolve(
         Some(name) => of_remote(rclone_conf::remote(name, &environment)?)?,
         None => of_aws(side, options)?,
     };
-    with_options(settings, options)
+    with_options(settings, side, options)
         .map_err(|why| format!("\"{}\": {why}", escaped(location.to_string().as_bytes())))
 }
 
@@ -76,11 +76,8 @@ fn of_remote(remote: Remote) -> Result<Settings, String> {
         part_bytes: remote.part_bytes,
         upload_cutoff_bytes: remote.upload_cutoff_bytes,
         copy_cutoff_bytes: remote.copy_cutoff_bytes,
-        upload_concurrency: remote.upload_concurrency,
         object: remote.object,
-        no_check_bucket: remote.no_check_bucket,
         directory_markers: remote.directory_markers,
-        no_head: remote.no_head,
         disable_checksum: remote.disable_checksum,
         ..plain(remote.region, endpoint_url, credentials, renewal)
     })
@@ -105,19 +102,16 @@ fn plain(
         part_bytes: None,
         upload_cutoff_bytes: None,
         copy_cutoff_bytes: None,
-        upload_concurrency: None,
         concurrency: None,
         object: ObjectOptions::default(),
         metadata: Schema::default(),
         sign_payload: false,
-        no_check_bucket: false,
         directory_markers: false,
-        no_head: false,
         disable_checksum: false,
     }
 }
 
-fn with_options(settings: Settings, options: &S3Options) -> Result<Settings, String> {
+fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<Settings, String> {
     if let Some(url) = &settings.endpoint_url {
         check_endpoint(url)?;
     }
@@ -128,6 +122,11 @@ fn with_options(settings: Settings, options: &S3Options) -> Result<Settings, Str
             PathStyle::Off => false,
         },
         part_bytes: options.part_bytes.or(settings.part_bytes),
+        // Nothing is sent to a source; and whoever names the size of parts means every larger file.
+        upload_cutoff_bytes: match (side, options.part_bytes) {
+            (Side::Target, None) => settings.upload_cutoff_bytes,
+            _ => None,
+        },
         concurrency: options.concurrency,
         object: options.object.clone().or(settings.object),
         metadata: options.metadata,

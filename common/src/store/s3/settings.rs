@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Side;
+use crate::base::path::escaped;
 use crate::model::object_metadata::Schema;
 
 /// What the command line says.
@@ -115,12 +116,10 @@ pub struct Settings {
     pub renewal: Renewal,
     /// Size of the parts of a large object, where it was given.
     pub part_bytes: Option<u64>,
-    /// Larger objects than that are made of parts, where it was given.
+    /// Objects up to that size are sent in one request, also where parts are smaller, where it was given.
     pub upload_cutoff_bytes: Option<u64>,
     /// Objects up to that size are copied by the service in one piece, where it was given.
     pub copy_cutoff_bytes: Option<u64>,
-    /// Parts of one object under way, where it was given.
-    pub upload_concurrency: Option<u32>,
     /// Requests under way of each rank, at most, where it was given.
     pub concurrency: Option<u32>,
     /// What new objects get.
@@ -131,12 +130,16 @@ pub struct Settings {
     pub sign_payload: bool,
     /// Directories are objects, too: empty ones, whose keys end in a slash.
     pub directory_markers: bool,
-    /// The bucket is taken to be there: whoever may only write objects cannot ask for it.
-    pub no_check_bucket: bool,
-    /// An object that was written is not asked for again.
-    pub no_head: bool,
     /// Content is written without a checksum of the whole.
     pub disable_checksum: bool,
+}
+
+impl Settings {
+    /// Whom requests go to, for people.
+    pub fn shown_endpoint(&self) -> String {
+        let aws = || format!("AWS, region {}", self.region);
+        self.endpoint_url.as_ref().map_or_else(aws, |url| escaped(url.as_bytes()))
+    }
 }
 
 /// What requests are signed with.
