@@ -8,3 +8,4 @@ pub mod path;
 pub mod process;
 pub mod service;
 pub mod size;
+pub mod transfers;

@@ -47,12 +47,10 @@ pub const CREW_WINDOW_MAX: Duration = Duration::from_millis(20);
 
 /// Share of its CPU that a rank must leave unused before it starts more I/O threads.
 pub const CREW_BUSY_SHARE: f64 = 0.7;
-/// So many times the CPU must be in use after a start of threads for it to have helped.
-pub const CREW_GAIN_MIN: f64 = 1.1;
-/// How long a start of threads may take to help: a connection is to be made, and the first bytes are to come.
-pub const CREW_PATIENCE_MIN: Duration = Duration::from_millis(60);
-/// Longest pause between two starts that do not help.
-pub const CREW_PATIENCE_MAX: Duration = Duration::from_secs(15);
+/// Large transfers under way with which a rank has threads enough: each is a stream at the network's speed.
+pub const CREW_LARGE_TRANSFERS: u32 = 16;
+/// A transfer of so many bytes is a large one.
+pub const LARGE_TRANSFER_BYTES_MIN: u64 = 4 << 20;
 
 /// Serialised tasks in one answer to a thief: some ten thousand names, so that a rank that waits long for
 /// its processor between two questions still gets its share.

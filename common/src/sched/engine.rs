@@ -17,6 +17,7 @@ use super::reactor::{LocalWork, Reactor};
 use crate::base::exit::Exit;
 use crate::base::limits;
 use crate::base::process::{Usage, usage_of_process, usage_of_thread};
+use crate::base::transfers::LargeTransfer;
 use crate::comm::Rank;
 use crate::comm::mailbox::{Channel, Mailbox, Nap};
 
@@ -249,6 +250,7 @@ impl<J: Job> MainThread<'_, '_, J> {
             threads: self.threads,
             idle: pool.sleepers(),
             queued: pool.queued().max(0) as u32,
+            large_transfers: LargeTransfer::count(),
             usage,
         };
         match self.growth.advise(self.began.elapsed(), crew) {

@@ -2,10 +2,8 @@
 //!
 //! While there is a backlog and the rank leaves much of its CPU unused, its threads wait for the
 //! storage: more of them hide more of that latency. When its CPU is busy, more threads would only
-//! get in each other's way. So a parallel file system soon sees all threads, a local disk few.
-//!
-//! Where the last threads that were started have not made the rank use more CPU, it is not latency that
-//! it waits for but bandwidth, of the network or of the other side: then more are started ever more seldom.
+//! get in each other's way. So a parallel file system soon sees all threads, a local disk few. With enough
+//! large transfers under way it is bandwidth that they wait for, and no threads are added.
 
 use std::time::Duration;
 
@@ -19,17 +17,6 @@ pub struct Growth {
     /// Processors this rank may count on; below 1 where ranks outnumber processors.
     cpu_share: f64,
     window: Option<(Duration, Usage)>,
-    last: Option<LastStart>,
-}
-
-/// What was seen when threads were last started.
-#[derive(Debug)]
-struct LastStart {
-    /// CPU in use before, in processors.
-    used: f64,
-    at: Duration,
-    /// How long to wait for more of it before the next start.
-    patience: Duration,
 }
 
 /// A rank's threads at one moment.
@@ -41,6 +28,8 @@ pub struct Crew {
     pub idle: u32,
     /// Tasks that wait.
     pub queued: u32,
+    /// Large transfers under way.
+    pub large_transfers: u32,
     /// What they have used so far.
     pub usage: Usage,
 }
@@ -59,7 +48,7 @@ pub enum Advice {
 impl Growth {
     /// At most `threads_max` threads.
     pub fn new(threads_max: u32, cpu_share: f64) -> Self {
-        Self { threads_max, cpu_share, window: None, last: None }
+        Self { threads_max, cpu_share, window: None }
     }
 
     /// The system refuses more threads.
@@ -79,7 +68,7 @@ impl Growth {
 
     /// Looks at the threads now; says something when a window ends.
     pub fn advise(&mut self, now: Duration, crew: Crew) -> Advice {
-        if !self.is_open(crew.threads) || crew.idle > 0 {
+        if !self.is_open(crew.threads) || crew.idle > 0 || has_its_bandwidth(crew) {
             self.window = None;
             return Advice::Keep;
         }
@@ -103,27 +92,14 @@ impl Growth {
             Advice::Keep
         } else if crew.queued == 0 {
             Advice::Divide
-        } else if self.is_worth(now, used) {
-            Advice::Start(crew.threads.min(self.threads_max - crew.threads).min(crew.queued))
         } else {
-            Advice::Keep
+            Advice::Start(crew.threads.min(self.threads_max - crew.threads).min(crew.queued))
         }
     }
+}
 
-    /// Whether more threads may help, from what the last ones did.
-    fn is_worth(&mut self, now: Duration, used: f64) -> bool {
-        let patience = match &self.last {
-            Some(last) if used < last.used * limits::CREW_GAIN_MIN => {
-                if now < last.at + last.patience {
-                    return false;
-                }
-                (last.patience * 8).min(limits::CREW_PATIENCE_MAX)
-            }
-            _ => limits::CREW_PATIENCE_MIN,
-        };
-        self.last = Some(LastStart { used, at: now, patience });
-        true
-    }
+fn has_its_bandwidth(crew: Crew) -> bool {
+    crew.large_transfers >= limits::CREW_LARGE_TRANSFERS
 }
 
 #[cfg(test)]
@@ -135,7 +111,10 @@ mod tests {
         let mut growth = Growth::new(32, 2.0);
         let at = |wall_us, cpu_us, waits| {
             let usage = Usage { cpu: Duration::from_micros(cpu_us), waits, preemptions: 0 };
-            (Duration::from_micros(wall_us), Crew { threads, idle: 0, queued, usage })
+            (
+                Duration::from_micros(wall_us),
+                Crew { threads, idle: 0, queued, large_transfers: 0, usage },
+            )
         };
         let (begin, crew) = at(500, 700, 3);
         assert_eq!(growth.advise(begin, crew), Advice::Keep);
@@ -176,6 +155,7 @@ mod tests {
             threads: 1,
             idle: 0,
             queued: 100,
+            large_transfers: 0,
             usage: Usage { cpu: Duration::from_millis(cpu_ms), waits: 0, preemptions },
         };
         assert_eq!(growth.advise(Duration::ZERO, crew(0, 0)), Advice::Keep);
@@ -183,29 +163,16 @@ mod tests {
         assert_eq!(growth.advise(Duration::from_millis(40), crew(8, 5)), Advice::Start(1));
     }
 
-    /// Threads after so many windows, if the rank uses that much CPU with so many.
-    fn threads_after(windows: u32, cpu_of: fn(u32) -> f64) -> u32 {
-        let mut growth = Growth::new(256, 2.0);
-        let (mut threads, mut usage) = (2, Usage::default());
-        for window in 0..windows {
-            let now = limits::CREW_WINDOW_MAX * window;
-            let crew = Crew { threads, idle: 0, queued: 1000, usage };
-            if let Advice::Start(more) = growth.advise(now, crew) {
-                threads += more;
-            }
-            usage.cpu += limits::CREW_WINDOW_MAX.mul_f64(cpu_of(threads));
-            usage.waits += u64::from(threads);
-        }
-        threads
-    }
-
     #[test]
-    fn threads_that_make_nothing_faster_stay_few() {
-        let latency = threads_after(12, |threads| 0.005 * f64::from(threads));
-        assert_eq!(latency, 256, "each of them adds as much as the first");
-        let bandwidth = threads_after(100, |threads| (0.1 * f64::from(threads)).min(0.9));
-        assert!((16..=128).contains(&bandwidth), "nine would do: {bandwidth}");
-        assert_eq!(threads_after(3000, |_| 0.3), 256, "it is tried for ever, though seldom");
+    fn large_transfers_need_no_more_threads_than_a_few() {
+        let mut growth = Growth::new(256, 2.0);
+        let mut advice = |at_ms, large_transfers| {
+            let usage = Usage { waits: at_ms, ..Usage::default() };
+            let crew = Crew { threads: 16, idle: 0, queued: 100, large_transfers, usage };
+            growth.advise(Duration::from_millis(at_ms), crew)
+        };
+        assert_eq!([advice(0, 16), advice(20, 16), advice(40, 16)], [Advice::Keep; 3]);
+        assert_eq!((advice(60, 15), advice(80, 15)), (Advice::Keep, Advice::Start(16)));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::base::transfers::LargeTransfer;
+
 /// Blocks of memory that are used again.
 pub struct Blocks {
     shared: Arc<Shared>,
@@ -27,6 +29,8 @@ pub struct Block {
     bytes: Vec<u8>,
     charged_bytes: u64,
     shared: Arc<Shared>,
+    /// Counted from when it was asked for.
+    _transfer: Option<LargeTransfer>,
 }
 
 impl Shared {
@@ -44,6 +48,7 @@ impl Blocks {
 
     /// An empty block that can hold so many bytes; waits until there is room for it.
     pub fn take(&self, capacity_bytes: u64) -> Block {
+        let transfer = LargeTransfer::begin(capacity_bytes);
         let mut state = self.shared.lock();
         while state.bytes_out > 0 && state.bytes_out + capacity_bytes > self.shared.bytes_max {
             state = self.shared.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -55,8 +60,12 @@ impl Blocks {
             None => Vec::new(),
         };
         drop(state);
-        let mut block =
-            Block { bytes, charged_bytes: capacity_bytes, shared: Arc::clone(&self.shared) };
+        let mut block = Block {
+            bytes,
+            charged_bytes: capacity_bytes,
+            shared: Arc::clone(&self.shared),
+            _transfer: transfer,
+        };
         block.bytes.reserve_exact(capacity_bytes as usize);
         block
     }

@@ -13,6 +13,7 @@ use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::S3_ATTEMPTS_MAX;
 use crate::base::service::ServiceFault;
+use crate::base::transfers::LargeTransfer;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Xattrs};
 use crate::model::object_headers::ObjectHeaders;
@@ -36,6 +37,7 @@ struct Body {
     rest: Bytes,
     /// Only the thread that opened it drives its connection.
     thread: ThreadId,
+    _transfer: Option<LargeTransfer>,
 }
 
 impl ObjectFile {
@@ -62,13 +64,16 @@ impl ObjectFile {
         let size_bytes = answer.content_length().unwrap_or(0).max(0) as u64;
         let head = bucket.head_of_get(&key, &answer, size_bytes);
         let thread = std::thread::current().id();
-        let body = Body { stream: answer.body, at: 0, rest: Bytes::new(), thread };
+        let transfer = LargeTransfer::begin(size_bytes);
+        let body =
+            Body { stream: answer.body, at: 0, rest: Bytes::new(), thread, _transfer: transfer };
         Ok(Self { bucket, key, head, end: size_bytes, body: Mutex::new(Some(body)) })
     }
 
     /// Asks for the content from an offset on.
     fn open_body(&self, at: u64) -> Result<Body> {
         let end = if at < self.end { self.end } else { self.head.metadata.size_bytes };
+        let transfer = LargeTransfer::begin(end - at);
         let answer = self.bucket.service.call(Op::Read, |client| {
             client
                 .get_object()
@@ -86,7 +91,7 @@ impl ObjectFile {
             return Err(Op::Read.failed(Cause::Changed));
         }
         let thread = std::thread::current().id();
-        Ok(Body { stream: answer.body, at, rest: Bytes::new(), thread })
+        Ok(Body { stream: answer.body, at, rest: Bytes::new(), thread, _transfer: transfer })
     }
 }
 
