@@ -15,6 +15,7 @@ mod object;
 mod put;
 mod reader;
 mod spans;
+mod subtrees;
 mod upload;
 mod uploads;
 
