@@ -131,7 +131,9 @@ mod tests {
 
     fn keys(keys: &[&str]) -> KeysBelow {
         let mut below = KeysBelow::default();
-        keys.iter().for_each(|key| below.push(key, LISTED));
+        for key in keys {
+            below.push(key, LISTED);
+        }
         below
     }
 

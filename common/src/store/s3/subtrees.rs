@@ -181,7 +181,8 @@ impl Subtrees {
 
     /// No more names of this page come.
     pub fn page_ends(&mut self) {
-        if self.course == Course::Start || (self.tries.is_over && self.course != Course::GivenUp) {
+        let falls_behind = matches!(self.course, Course::Token(_)) && self.tries.is_over;
+        if self.course == Course::Start || falls_behind {
             self.course = Course::Jump;
         }
     }
@@ -232,16 +233,17 @@ impl Subtrees {
         self.tries.directories >= self.tries.pages * least
     }
 
-    /// Not for this page of names.
+    /// No more for this page of names.
     fn pause(&mut self) {
         self.tries.is_over = true;
         if self.tries.directories < self.tries.pages * S3_SUBTREES_OF_PAGE {
             self.failures += 1;
         }
         self.open = None;
-        self.course = Course::Jump;
         if self.failures >= S3_SUBTREES_FAILURES_MAX {
             self.give_up();
+        } else if self.course != Course::GivenUp {
+            self.course = Course::Jump;
         }
     }
 
@@ -253,35 +255,36 @@ impl Subtrees {
     }
 
     fn read_on(&mut self, pages: &impl Pages, name: &str) -> Result<()> {
-        let jump =
-            if self.course == Course::Jump { just_before(name, fastrand::u64(..)) } else { None };
-        let from = match (&self.course, &jump) {
-            (Course::Start, _) => From::Start,
-            (Course::Token(token), _) => From::Token(token),
-            (_, Some(after)) => From::After(after),
-            _ => return Ok(self.pause()),
-        };
-        let page = pages.keys("", from);
+        let (is_jump, completed) = (self.course == Course::Jump, self.tries.directories);
         self.tries.pages += 1;
-        let Ok(page) = page else { return Ok(self.give_up()) };
-        if matches!(&self.course, Course::Token(token) if page.next.as_ref() == Some(token)) {
-            return Ok(self.give_up());
-        }
-        let completed = self.tries.directories;
-        if let Some(after) = jump {
-            let follows = |(key, _): &(String, _)| self.orders.with(&after, key).is_any();
-            // There are services that begin nowhere but at the beginning.
-            if !page.keys.first().is_some_and(follows) {
-                return Ok(self.give_up());
-            }
-            (self.last, self.open, self.is_begin_known) = (after, None, false);
+        if let Some(page) = self.next_page(pages, name) {
             self.take(page, pages)?;
-            if self.tries.directories == completed {
-                self.pause();
+            if !is_jump || self.tries.directories > completed {
+                return Ok(());
             }
-            return Ok(());
         }
-        self.take(page, pages)
+        self.pause();
+        Ok(())
+    }
+
+    /// None where the service does not say what comes next.
+    fn next_page(&mut self, pages: &impl Pages, name: &str) -> Option<KeyPage> {
+        match &self.course {
+            Course::Start => pages.keys("", From::Start).ok(),
+            Course::Token(token) => {
+                let page = pages.keys("", From::Token(token)).ok()?;
+                (page.next.as_ref() != Some(token)).then_some(page)
+            }
+            _ => {
+                let after = just_before(name, fastrand::u64(..))?;
+                let page = pages.keys("", From::After(&after)).ok()?;
+                // There are services that begin nowhere but at the beginning.
+                let (first, _) = page.keys.first()?;
+                self.orders.with(&after, first).is_any().then_some(())?;
+                (self.last, self.open, self.is_begin_known) = (after, None, false);
+                Some(page)
+            }
+        }
     }
 
     fn take(&mut self, page: KeyPage, pages: &impl Pages) -> Result<()> {
@@ -290,7 +293,9 @@ impl Subtrees {
             self.known = page.all().fold().directories.into_iter().collect();
             self.course = Course::End;
             pages.habits().expect_little(true);
-        } else if page.next.is_some() && page.keys.len() < S3_SUBTREES_KEYS_MIN {
+        } else if pages.habits().trust() == Trust::Lost
+            || (page.next.is_some() && page.keys.len() < S3_SUBTREES_KEYS_MIN)
+        {
             self.give_up();
         } else if self.take_in_order(page) {
             self.verify(pages);
