@@ -266,10 +266,10 @@ fn a_flat_prefix_is_listed_by_all_ranks_whatever_the_order_of_the_service() {
 /// Directories of some files in two levels, a large one among them, and what sorts about the slash.
 fn small_directories() -> Vec<String> {
     let mut keys: Vec<String> =
-        (0..6_000).map(|number| format!("d{}/{:03}/f{number}", number % 7, number / 7)).collect();
-    keys.extend((0..2_500).map(|number| format!("d3/100/large/{number}")));
+        (0..2_100).map(|number| format!("d{}/{:03}/f{number}", number % 7, number / 7)).collect();
+    keys.extend((0..1_500).map(|number| format!("d3/100/large/{number}")));
     keys.extend((0..300).map(|number| format!("d4-{number}/.in")));
-    keys.extend((0..3_000).map(|number| format!("tiny/{:04}/{number}", number / 3)));
+    keys.extend((0..1_800).map(|number| format!("tiny/{:04}/{number}", number / 3)));
     keys
 }
 
