@@ -112,6 +112,8 @@ struct Tries {
     pages: usize,
     directories: usize,
     is_over: bool,
+    /// While the latest page was waited for, others had nothing to do.
+    is_hungry: bool,
 }
 
 impl Orders {
@@ -175,7 +177,7 @@ impl Subtrees {
         let few = if is_hungry { S3_SUBTREES_HUNGRY } else { S3_SUBTREES_MIN };
         let goes_on = matches!(self.course, Course::Token(_)) && directories > 0;
         let is_over = self.course == Course::GivenUp || (directories < few && !goes_on);
-        self.tries = Tries { is_over, ..Tries::default() };
+        self.tries = Tries { is_over, is_hungry, ..Tries::default() };
         !is_over || !self.known.is_empty()
     }
 
@@ -204,11 +206,11 @@ impl Subtrees {
         reader: &dyn NameReader,
     ) -> Result<Option<KeysBelow>> {
         while !self.known.contains_key(name) && !self.is_past(name) {
-            if !self.pays(reader.wants_to_share()) {
+            if !self.pays() {
                 self.pause();
                 break;
             }
-            self.read_on(pages, name)?;
+            self.read_on(pages, name, reader)?;
         }
         let found = self.known.remove(name);
         self.has_told |= found.is_some();
@@ -228,8 +230,8 @@ impl Subtrees {
         }
     }
 
-    fn pays(&self, is_hungry: bool) -> bool {
-        let least = if is_hungry { S3_SUBTREES_HUNGRY } else { S3_SUBTREES_OF_PAGE };
+    fn pays(&self) -> bool {
+        let least = if self.tries.is_hungry { S3_SUBTREES_HUNGRY } else { S3_SUBTREES_OF_PAGE };
         self.tries.directories >= self.tries.pages * least
     }
 
@@ -254,10 +256,13 @@ impl Subtrees {
         self.give_up();
     }
 
-    fn read_on(&mut self, pages: &impl Pages, name: &str) -> Result<()> {
+    fn read_on(&mut self, pages: &impl Pages, name: &str, reader: &dyn NameReader) -> Result<()> {
         let (is_jump, completed) = (self.course == Course::Jump, self.tries.directories);
         self.tries.pages += 1;
-        if let Some(page) = self.next_page(pages, name) {
+        let page = self.next_page(pages, name);
+        // Before what is told of it is work for others, which they have not seen yet.
+        self.tries.is_hungry = reader.wants_to_share();
+        if let Some(page) = page {
             self.take(page, pages)?;
             if !is_jump || self.tries.directories > completed {
                 return Ok(());
