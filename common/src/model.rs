@@ -11,6 +11,7 @@ pub mod expression;
 pub mod filter;
 pub mod glob;
 pub mod json_record;
+pub mod keys_below;
 pub mod line;
 pub mod location;
 pub mod names;

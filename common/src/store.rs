@@ -23,6 +23,7 @@ use crate::base::path::{Name, RelPath};
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use crate::model::keys_below::KeysBelow;
 use crate::model::object_headers::ObjectHeaders;
 use crate::model::object_metadata::LinkForm;
 use crate::model::span::Span;
@@ -93,6 +94,17 @@ pub trait NameReader {
     /// An entry.
     fn name(&mut self, name: &Name, hint: Hint);
 
+    /// A directory of objects, and all keys below it.
+    fn directory(&mut self, name: &Name, _below: &KeysBelow) {
+        self.name(name, Hint::Directory);
+    }
+
+    /// Whether a store is to find out all keys below a directory where that takes fewer requests than to list
+    /// it and those in it.
+    fn wants_below(&self) -> bool {
+        false
+    }
+
     /// A key below the directory that can be no entry, and why.
     fn unfit(&mut self, key: &[u8], why: Unfit);
 
@@ -116,6 +128,11 @@ pub trait Dir: Send + Sync {
     /// part of the range to them.
     fn read(&self, _span: Span, reader: &mut dyn NameReader) -> Result<()> {
         self.list(&mut |name, hint| reader.name(name, hint))
+    }
+
+    /// Tells the reader of all names as a listing has told all keys below this directory.
+    fn read_known(&self, _keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
+        self.read(Span::default(), reader)
     }
 
     /// Opens a directory in this one.

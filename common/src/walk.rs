@@ -25,13 +25,14 @@ use crate::lists::named::Named;
 use crate::lists::source::Piece;
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
+use crate::model::keys_below::KeysBelow;
 use crate::model::span::Span;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use batch::NameBatch;
-use listing::{Listing, Sharing};
+use listing::{Listing, Part, Sharing};
 use name_set::NameSet;
 use place::{Place, Rights, Trees};
 use selection::Selection;
@@ -41,6 +42,8 @@ use selection::Selection;
 pub enum WalkTask {
     /// Read a directory, and deal with the names in it.
     List(Arc<Place>),
+    /// The same, with a directory of objects all of whose keys are known.
+    Known(Arc<Place>, KeysBelow),
     /// Read these names of a directory that was entered, and deal with them.
     Span(Arc<Place>, Span),
     /// Deal with these names of a directory.
@@ -166,6 +169,14 @@ pub enum Visited {
 }
 
 impl WalkTask {
+    fn list(place: Place, below: Option<KeysBelow>) -> Self {
+        let place = Arc::new(place);
+        match below {
+            Some(keys) => Self::Known(place, keys),
+            None => Self::List(place),
+        }
+    }
+
     /// Deals with one name of a directory.
     pub fn single(place: Arc<Place>, name: &Name) -> Self {
         let mut batch = NameBatch::default();
@@ -182,13 +193,14 @@ impl Visited {
 /// Runs a piece of the walk.
 pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &Crew<'_, V>) {
     match task {
-        WalkTask::List(place) => list(visitor, &place, hand, crew),
+        WalkTask::List(place) => list(visitor, &place, Part::All, hand, crew),
+        WalkTask::Known(place, keys) => list(visitor, &place, Part::Known(keys), hand, crew),
         WalkTask::Span(place, span) => {
             let all = |_: &Name, _| true;
             let listed = walked_dir(visitor, &place).and_then(|dir| {
                 let source =
                     Listing { visitor, place: &place, dir: &dir, sharing: Sharing::Allowed };
-                source.read(span, all, hand, crew)
+                source.read(Part::Range(span), all, hand, crew)
             });
             if let Err(trouble) = listed {
                 visitor.unreadable(&place, trouble, hand, crew);
@@ -216,7 +228,13 @@ fn target_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Tr
     target.and_then(|target| place.target_dir_let_in(target, let_in)).at(Side::Target)
 }
 
-fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &Crew<'_, V>) {
+fn list<V: Visitor>(
+    visitor: &V,
+    place: &Arc<Place>,
+    part: Part,
+    hand: &mut V::Hand,
+    crew: &Crew<'_, V>,
+) {
     let (dir, metadata) = match open(visitor, place) {
         Ok(opened) => opened,
         Err(trouble) => return visitor.unreadable(place, trouble, hand, crew),
@@ -237,7 +255,7 @@ fn list<V: Visitor>(visitor: &V, place: &Arc<Place>, hand: &mut V::Hand, crew: &
     // Who compares names with the other tree's must have all of them.
     let sharing = if with_extras { Sharing::None } else { Sharing::Allowed };
     let listing = Listing { visitor, place, dir: &dir, sharing };
-    let listed = listing.read(Span::default(), all, hand, crew);
+    let listed = listing.read(part, all, hand, crew);
     let listed = listed.and_then(|()| {
         if with_extras { list_extras(visitor, place, &names, hand, crew) } else { Ok(()) }
     });
@@ -271,7 +289,7 @@ fn list_extras<V: Visitor>(
     let extras = Arc::new(place.extras());
     let is_extra = |name: &Name, _| !names.contains(name) && !visitor.is_staged(name);
     let listing = Listing { visitor, place: &extras, dir: &dir, sharing: Sharing::None };
-    listing.read(Span::default(), is_extra, hand, crew)
+    listing.read(Part::Names, is_extra, hand, crew)
 }
 
 fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadata), Trouble> {
@@ -298,7 +316,7 @@ fn visit_batch<V: Visitor>(
             // Others may take the rest; a stopped job gives it up in good order.
             return crew.push_behind(WalkTask::Batch(Arc::clone(place), batch).into());
         }
-        let visited = batch.take_first(|name, hint| {
+        let visited = batch.take_first(|name, hint, below| {
             let visited = visitor.visit(&Visit { place, dir, name, hint }, hand, crew);
             if matches!(visited, Visited::Directory | Visited::NewDirectory) {
                 let child = place.child(name, visitor.source(place.root()));
@@ -308,7 +326,7 @@ fn visit_batch<V: Visitor>(
                 if visitor.named().is_some() {
                     named::enter(visitor, &Arc::new(child), hand, crew);
                 } else {
-                    crew.push(WalkTask::List(Arc::new(child)).into());
+                    crew.push(WalkTask::list(child, below).into());
                 }
             }
             visited

@@ -252,6 +252,17 @@ pub const LISTING_CUT_PAGES: u32 = 6;
 pub const LISTING_CUTS_FIRST: u32 = 10;
 /// Pages that must be left of a listing for a cut to be worth it.
 pub const LISTING_PAGES_MIN: u128 = 6;
+/// Directories in a page of a listing from which on all keys below it are asked for.
+pub const S3_SUBTREES_MIN: usize = 2;
+/// Directories that a page of keys must complete, one page with the other, to be worth more than a request for
+/// each.
+pub const S3_SUBTREES_OF_PAGE: usize = 4;
+/// The same where others have nothing to do, and could list as many meanwhile.
+pub const S3_SUBTREES_HUNGRY: usize = 100;
+/// Keys in a page that show in which order they come: fewer could be so by chance.
+pub const S3_SUBTREES_KEYS_MIN: usize = 20;
+/// How often a listing begins in vain to read all keys.
+pub const S3_SUBTREES_FAILURES_MAX: u32 = 3;
 /// Pages of a directory's listing that are kept to answer what is there, at some 100 KiB each.
 pub const S3_INDEX_PAGES_MAX: u32 = 200;
 /// Objects that are asked for by name before one more page of the listing is worth it.

@@ -304,6 +304,17 @@ fn alphabet(classes: u8) -> Vec<u8> {
     known.flat_map(|(_, class)| class.iter().copied()).collect()
 }
 
+/// What to begin after so that nothing of a name is left out, and most of the names before it are. As a cut, it
+/// has no slash, and is no name that exists. `None` where there is nothing to be told.
+pub fn just_before(name: &str, chance: u64) -> Option<String> {
+    let mut stem = name.strip_suffix('/').unwrap_or(name).to_owned();
+    let last = stem.pop().filter(char::is_ascii)? as u8;
+    let before = last.checked_sub(if last == b'0' { 2 } else { 1 })?;
+    stem.push(char::from(before).is_ascii_graphic().then_some(char::from(before))?);
+    stem.push('~');
+    Some(with_chance(stem, chance))
+}
+
 fn with_chance(mut stem: String, chance: u64) -> String {
     let mut rest = chance;
     for _ in 0..CHANCE_CHARS {

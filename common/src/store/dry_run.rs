@@ -9,6 +9,7 @@ use super::{Dir, Made, NameReader, NewFile, NewSymlink, Receipt, SourceFile, Sta
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::keys_below::KeysBelow;
 use crate::model::span::Span;
 
 /// A store around a store, or around nothing where the target's root does not exist yet.
@@ -86,6 +87,10 @@ impl Dir for DryRunDir {
 
     fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
         self.inner.as_ref().map_or(Ok(()), |inner| inner.read(span, reader))
+    }
+
+    fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
+        self.inner.as_ref().map_or(Ok(()), |inner| inner.read_known(keys, reader))
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {

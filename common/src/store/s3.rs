@@ -18,6 +18,7 @@ mod pressure;
 mod put;
 mod reader;
 mod spans;
+mod subtrees;
 mod upload;
 mod uploads;
 

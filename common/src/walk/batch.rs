@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::path::Name;
 use crate::model::entry::{Hint, Listed};
+use crate::model::keys_below::KeysBelow;
 
 /// Names with what the listing says of each: for each a byte for the hint (and what else a listing says
-/// of an object), the name, a NUL.
+/// of an object, or all keys below a directory), the name, a NUL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameBatch {
     count: u32,
@@ -31,6 +32,15 @@ impl NameBatch {
         self.bytes.extend_from_slice(name.to_bytes_with_nul());
     }
 
+    /// Adds a directory all of whose keys are known.
+    pub fn push_known(&mut self, name: &Name, below: &KeysBelow) {
+        self.count += 1;
+        self.bytes.push(KNOWN);
+        self.bytes.extend_from_slice(&(below.as_bytes().len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(below.as_bytes());
+        self.bytes.extend_from_slice(name.to_bytes_with_nul());
+    }
+
     /// Names that are left.
     pub fn len(&self) -> usize {
         self.count as usize
@@ -41,11 +51,15 @@ impl NameBatch {
         self.count == 0
     }
 
-    /// Takes the first name out and hands it to `visit`; `None` when there is none.
-    pub fn take_first<T>(&mut self, visit: impl FnOnce(&Name, Hint) -> T) -> Option<T> {
-        let (hint, name) = first_name(&self.bytes[self.begin..])?;
-        let next = self.begin + length_of(hint) + name.to_bytes_with_nul().len();
-        let visited = visit(name, hint);
+    /// Takes the first name out and hands it to `visit`, with all keys below it where they are known;
+    /// `None` when there is none.
+    pub fn take_first<T>(
+        &mut self,
+        visit: impl FnOnce(&Name, Hint, Option<KeysBelow>) -> T,
+    ) -> Option<T> {
+        let first = Item::first(&self.bytes[self.begin..])?;
+        let next = self.begin + first.length_bytes;
+        let visited = visit(first.name, first.hint, first.below.and_then(KeysBelow::checked));
         self.begin = next;
         self.count -= 1;
         Some(visited)
@@ -57,8 +71,7 @@ impl NameBatch {
         let kept = self.count.div_ceil(2);
         let mut at = self.begin;
         for _ in 0..kept {
-            at += first_name(&self.bytes[at..])
-                .map_or(0, |(hint, name)| length_of(hint) + name.to_bytes_with_nul().len());
+            at += Item::first(&self.bytes[at..]).map_or(0, |item| item.length_bytes);
         }
         let bytes = self.bytes.split_off(at);
         let half = Self { count: self.count - kept, begin: 0, bytes };
@@ -67,15 +80,42 @@ impl NameBatch {
     }
 }
 
-fn first_name(bytes: &[u8]) -> Option<(Hint, &Name)> {
-    let (hint, rest) = take_hint(bytes)?;
-    let name = CStr::from_bytes_until_nul(rest).ok()?;
-    Some((hint, name))
+/// A name as it is packed.
+struct Item<'b> {
+    name: &'b Name,
+    hint: Hint,
+    below: Option<&'b [u8]>,
+    length_bytes: usize,
+}
+
+impl<'b> Item<'b> {
+    fn first(bytes: &'b [u8]) -> Option<Self> {
+        let (hint, below, rest) = match bytes.split_first()? {
+            (&KNOWN, rest) => {
+                let (length, rest) = rest.split_first_chunk()?;
+                let (below, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+                (Hint::Directory, Some(below), rest)
+            }
+            _ => take_hint(bytes).map(|(hint, rest)| (hint, None, rest))?,
+        };
+        let name = CStr::from_bytes_until_nul(rest).ok()?;
+        let left = rest.len() - name.to_bytes_with_nul().len();
+        Some(Self { name, hint, below, length_bytes: bytes.len() - left })
+    }
+
+    /// It is one component, so that it cannot lead outside, and nothing of it is torn.
+    fn is_sound(&self) -> bool {
+        !matches!(self.name.to_bytes(), b"" | b"." | b"..")
+            && !self.name.to_bytes().contains(&b'/')
+            && self.below.is_none_or(|below| KeysBelow::checked(below).is_some())
+    }
 }
 
 /// Hints without further words, each by its place.
 const PLAIN: [Hint; 5] = [Hint::File, Hint::Directory, Hint::Symlink, Hint::Other, Hint::Unknown];
 const OBJECT: u8 = PLAIN.len() as u8;
+/// A directory with all keys below it.
+const KNOWN: u8 = OBJECT + 1;
 
 fn push_hint(bytes: &mut Vec<u8>, hint: Hint) {
     match hint {
@@ -103,11 +143,6 @@ fn take_hint(bytes: &[u8]) -> Option<(Hint, &[u8])> {
     Some((Hint::Object(Listed { size_bytes, stored_seconds }), rest))
 }
 
-/// Bytes that a hint takes.
-fn length_of(hint: Hint) -> usize {
-    if matches!(hint, Hint::Object(_)) { 1 + 8 + 8 } else { 1 }
-}
-
 /// From another rank: every name is checked to be one component, so that nothing can lead outside.
 impl<'de> Deserialize<'de> for NameBatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -115,12 +150,8 @@ impl<'de> Deserialize<'de> for NameBatch {
         let foreign = || serde::de::Error::custom("names of a directory are torn");
         let (mut rest, mut names) = (&bytes[..], 0);
         while !rest.is_empty() {
-            let (hint, name) = first_name(rest).ok_or_else(foreign)?;
-            let sound = !matches!(name.to_bytes(), b"" | b"." | b"..");
-            if !sound || name.to_bytes().contains(&b'/') {
-                return Err(foreign());
-            }
-            rest = &rest[length_of(hint) + name.to_bytes_with_nul().len()..];
+            let item = Item::first(rest).filter(Item::is_sound).ok_or_else(foreign)?;
+            rest = &rest[item.length_bytes..];
             names += 1;
         }
         if names != count {
@@ -135,24 +166,35 @@ mod tests {
     use super::*;
     use std::ffi::CString;
 
+    fn keys() -> KeysBelow {
+        let mut keys = KeysBelow::default();
+        keys.push("a/b", Listed { size_bytes: 1, stored_seconds: 2 });
+        keys
+    }
+
     fn batch_of(count: usize) -> NameBatch {
         let mut batch = NameBatch::default();
         for number in 0..count {
             let name = CString::new(format!("name-{number}\u{1}\n")).unwrap();
-            batch.push(&name, Hint::File);
+            if number % 3 == 1 {
+                batch.push_known(&name, &keys());
+            } else {
+                batch.push(&name, Hint::File);
+            }
         }
         batch
     }
 
-    fn drain(mut batch: NameBatch) -> Vec<CString> {
-        std::iter::from_fn(|| batch.take_first(|name, _| name.to_owned())).collect()
+    fn drain(mut batch: NameBatch) -> Vec<(CString, Option<KeysBelow>)> {
+        let owned = |name: &Name, _, below| (name.to_owned(), below);
+        std::iter::from_fn(|| batch.take_first(owned)).collect()
     }
 
     #[test]
     fn splitting_loses_and_repeats_nothing() {
         for count in [1, 2, 3, 255] {
             let mut first = batch_of(count);
-            let head = first.take_first(|name, _| name.to_owned());
+            let head = first.take_first(|name, _, below| (name.to_owned(), below));
             let second = first.split_off_half();
             let names: Vec<_> = head.into_iter().chain(drain(first)).chain(drain(second)).collect();
             assert_eq!(names, drain(batch_of(count)));
@@ -166,7 +208,8 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(postcard::from_bytes::<NameBatch>(&bytes[..end]).is_err());
         }
-        for bad in [&b"\0..\0"[..], b"\0a/b\0", b"\0\0", b"\x09a\0", b"\0a"] {
+        for bad in [&b"\0..\0"[..], b"\0a/b\0", b"\0\0", b"\x09a\0", b"\0a", b"\x06\x01\0\0\0xa\0"]
+        {
             let wire = postcard::to_stdvec(&(1_u32, bad.to_vec())).unwrap();
             assert!(postcard::from_bytes::<NameBatch>(&wire).is_err(), "{}", bad.escape_ascii());
         }

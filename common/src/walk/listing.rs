@@ -10,6 +10,7 @@ use crate::base::limits;
 use crate::base::path::{self, Name};
 use crate::base::service::Unfit;
 use crate::model::entry::Hint;
+use crate::model::keys_below::KeysBelow;
 use crate::model::span::Span;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NameReader};
@@ -29,18 +30,44 @@ pub(super) enum Sharing {
     None,
 }
 
+/// What is read of a directory.
+pub(super) enum Part {
+    /// All names. What is below the directories among them is welcome, too, where that saves requests.
+    All,
+    /// The same of a range.
+    Range(Span),
+    /// All names and nothing else.
+    Names,
+    /// Nothing: all keys below it are known.
+    Known(KeysBelow),
+}
+
 impl<V: Visitor> Listing<'_, V> {
-    /// Reads the names of a range, and deals with those that take part.
+    /// Reads names, and deals with those that take part.
     pub fn read(
         &self,
-        span: Span,
+        part: Part,
         takes_part: impl FnMut(&Name, Hint) -> bool,
         hand: &mut V::Hand,
         crew: &Crew<'_, V>,
     ) -> Result<(), Trouble> {
+        let wants_below = !matches!(part, Part::Names);
         let batch = NameBatch::default();
-        let mut names = Names { listing: self, takes_part, hand, crew, batch, count: 0 };
-        let read = self.dir.read(span, &mut names);
+        let mut names = Names {
+            listing: self,
+            takes_part,
+            wants_below,
+            hand,
+            crew,
+            batch,
+            weight: 0,
+            count: 0,
+        };
+        let read = match part {
+            Part::All | Part::Names => self.dir.read(Span::default(), &mut names),
+            Part::Range(span) => self.dir.read(span, &mut names),
+            Part::Known(keys) => self.dir.read_known(&keys, &mut names),
+        };
         let Names { batch, count, .. } = names;
         visit_batch(self.visitor, self.place, self.dir, batch, hand, crew);
         self.visitor.listed(count, hand);
@@ -52,33 +79,66 @@ impl<V: Visitor> Listing<'_, V> {
 struct Names<'n, 'c, V: Visitor, T> {
     listing: &'n Listing<'n, V>,
     takes_part: T,
+    wants_below: bool,
     hand: &'n mut V::Hand,
     crew: &'n Crew<'c, V>,
     batch: NameBatch,
+    /// Names in the batch, and keys below them.
+    weight: usize,
     count: u64,
+}
+
+impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
+    /// One more name was read; whether it takes part.
+    fn admits(&mut self, name: &Name, hint: Hint) -> bool {
+        self.count += 1;
+        let Listing { visitor, place, dir, .. } = *self.listing;
+        if !(self.takes_part)(name, hint) {
+            return false;
+        }
+        let is_admitted = visitor.selection().admits_name(place, &**dir, name, hint);
+        if !is_admitted {
+            visitor.left_out(place);
+        }
+        is_admitted
+    }
+
+    /// So much was added to the batch.
+    fn added(&mut self, weight: usize) {
+        self.weight += weight;
+        if self.weight < limits::BATCH_NAMES_MAX {
+            return;
+        }
+        let Listing { visitor, place, dir, .. } = *self.listing;
+        let full = std::mem::take(&mut self.batch);
+        self.weight = 0;
+        // A full queue slows the listing down instead of filling memory.
+        if self.crew.is_full() {
+            visit_batch(visitor, place, dir, full, self.hand, self.crew);
+        } else {
+            let place = place.for_queue(visitor.source(place.root()));
+            self.crew.push(WalkTask::Batch(place, full).into());
+        }
+    }
 }
 
 impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, T> {
     fn name(&mut self, name: &Name, hint: Hint) {
-        self.count += 1;
-        let Listing { visitor, place, dir, .. } = *self.listing;
-        if !(self.takes_part)(name, hint) {
-            return;
+        if self.admits(name, hint) {
+            self.batch.push(name, hint);
+            self.added(1);
         }
-        if !visitor.selection().admits_name(place, &**dir, name, hint) {
-            return visitor.left_out(place);
+    }
+
+    fn directory(&mut self, name: &Name, below: &KeysBelow) {
+        if self.admits(name, Hint::Directory) {
+            self.batch.push_known(name, below);
+            self.added(1 + below.len());
         }
-        self.batch.push(name, hint);
-        if self.batch.len() >= limits::BATCH_NAMES_MAX {
-            let full = std::mem::take(&mut self.batch);
-            // A full queue slows the listing down instead of filling memory.
-            if self.crew.is_full() {
-                visit_batch(visitor, place, dir, full, self.hand, self.crew);
-            } else {
-                let place = place.for_queue(visitor.source(place.root()));
-                self.crew.push(WalkTask::Batch(place, full).into());
-            }
-        }
+    }
+
+    fn wants_below(&self) -> bool {
+        self.wants_below
     }
 
     fn unfit(&mut self, key: &[u8], why: Unfit) {

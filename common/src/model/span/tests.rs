@@ -125,3 +125,16 @@ fn a_cut_is_between_the_same_names_in_both_orders() {
     assert!(!is_sound("f/a", "e"));
     assert!(!is_sound("a", "b"));
 }
+
+#[test]
+fn what_comes_just_before_a_name_leaves_nothing_of_it_out() {
+    for (before, name) in [("d00999/x", "d01000/"), ("d0~", "d1/"), ("a/b", "b"), ("9", "a/")] {
+        let at = just_before(name, 7).unwrap();
+        assert!(*before < *at && *at < *name && !at.contains('/'), "{at}");
+        // Name by name, too.
+        assert!(before.split('/').lt(at.split('/')) && at.split('/').lt(name.split('/')), "{at}");
+    }
+    assert_eq!(just_before("é/", 7), None);
+    assert_eq!(just_before("/", 7), None);
+    assert_eq!(just_before("!/", 7), None);
+}

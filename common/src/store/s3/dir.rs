@@ -5,11 +5,12 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::fields::{Like, NewObject, has_xattrs};
-use super::listing::{From, Page};
+use super::listing::{From, KeyPage, Page};
 use super::memory::{Found, Index};
 use super::object::{Bucket, Head};
 use super::reader::{self, ObjectFile};
 use super::spans::{self, Pages};
+use super::subtrees::Habits;
 use super::upload::{ObjectStaged, PartsFrom};
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
@@ -18,6 +19,7 @@ use crate::base::path::Name;
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use crate::model::keys_below::KeysBelow;
 use crate::model::object_key::{KEY_BYTES_MAX, key_of_name};
 use crate::model::object_metadata::{LinkForm, RCLONE_LINK_SUFFIX};
 use crate::model::span::Span;
@@ -117,6 +119,11 @@ impl Dir for ObjectDir {
 
     fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
         spans::read(self, span, reader)
+    }
+
+    fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
+        spans::read_known(keys, reader);
+        Ok(())
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
@@ -364,6 +371,14 @@ fn is_link_key(name: &Name) -> bool {
 impl Pages for ObjectDir {
     fn page(&self, from: From<'_>) -> Result<Page> {
         self.bucket.page(&self.prefix, from, Page::KEYS_MAX)
+    }
+
+    fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage> {
+        self.bucket.key_page(&format!("{}{within}", self.prefix), from)
+    }
+
+    fn habits(&self) -> &Habits {
+        &self.bucket.memory.habits
     }
 }
 

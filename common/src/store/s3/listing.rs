@@ -1,4 +1,4 @@
-//! Listing what is directly below a prefix, a page at a time.
+//! Listing what is directly below a prefix, or all keys below it, a page at a time.
 
 use std::ffi::CString;
 
@@ -11,6 +11,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::S3_PAGE_KEYS;
 use crate::base::service::{ServiceFault, Unfit};
 use crate::model::entry::{Hint, Listed};
+use crate::model::keys_below::KeysBelow;
 use crate::model::object_key::checked_name;
 use crate::model::object_metadata::RCLONE_LINK_SUFFIX;
 use crate::model::span::NamePage;
@@ -28,6 +29,24 @@ pub(super) struct Page {
     pub next: Option<String>,
 }
 
+/// One page of all keys below a prefix.
+#[derive(Default)]
+pub(super) struct KeyPage {
+    /// Keys in the order of the answer, without the prefix. The marker of the prefix itself is not told.
+    pub keys: Vec<(String, Listed)>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<String>,
+}
+
+/// How deep a listing looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// What is directly below.
+    Names,
+    /// All keys.
+    Keys,
+}
+
 /// Where a page begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum From<'a> {
@@ -42,6 +61,21 @@ pub(super) enum From<'a> {
 impl Bucket {
     /// A page of what is directly below `prefix`, at most so many keys.
     pub fn page(&self, prefix: &str, from: From<'_>, keys_max: i32) -> Result<Page> {
+        Ok(Page::of(prefix, &self.listed(prefix, from, Depth::Names, keys_max)?))
+    }
+
+    /// A page of all keys below `prefix`.
+    pub fn key_page(&self, prefix: &str, from: From<'_>) -> Result<KeyPage> {
+        KeyPage::of(prefix, &self.listed(prefix, from, Depth::Keys, Page::KEYS_MAX)?)
+    }
+
+    fn listed(
+        &self,
+        prefix: &str,
+        from: From<'_>,
+        depth: Depth,
+        keys_max: i32,
+    ) -> Result<ListObjectsV2Output> {
         let (after, token) = match from {
             From::Start => (None, None),
             From::After(name) => (Some(format!("{prefix}{name}")), None),
@@ -52,7 +86,7 @@ impl Bucket {
                 .list_objects_v2()
                 .bucket(&self.name)
                 .prefix(prefix)
-                .delimiter("/")
+                .set_delimiter((depth == Depth::Names).then(|| "/".to_owned()))
                 // XML cannot hold every character that keys may have.
                 .encoding_type(EncodingType::Url)
                 .max_keys(keys_max)
@@ -62,11 +96,10 @@ impl Bucket {
                 .send()
         });
         // Where there are no keys the list is empty; what is missing is what has the list.
-        let answer = answer.map_err(|error| match error.cause {
+        answer.map_err(|error| match error.cause {
             cause if cause.is_vanished() => Op::List.failed(Cause::Service(ServiceFault::NoBucket)),
             _ => error,
-        })?;
-        Ok(Page::of(prefix, &answer))
+        })
     }
 
     /// Whether any key begins so.
@@ -91,25 +124,16 @@ impl Page {
     pub const KEYS_MAX: i32 = S3_PAGE_KEYS;
 
     fn of(prefix: &str, answer: &ListObjectsV2Output) -> Self {
-        let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
-        let decode = |text: Option<&str>| decoded(text.unwrap_or_default(), is_encoded);
-        let objects = answer.contents().iter().map(|object| {
-            let listed = Listed {
-                size_bytes: object.size().unwrap_or(0).max(0) as u64,
-                stored_seconds: object.last_modified().map_or(0, DateTime::secs),
-            };
-            (decode(object.key()), Hint::Object(listed))
-        });
+        let objects = objects(answer).map(|(key, listed)| (key, Hint::Object(listed)));
         let directories = answer
             .common_prefixes()
             .iter()
-            .map(|common| (decode(common.prefix()), Hint::Directory));
+            .map(|common| (key_of(answer, common.prefix()), Hint::Directory));
         let mut page = Self::default();
         let objects = page.below(prefix, objects);
         let directories = page.below(prefix, directories);
         page.names = NamePage::new(objects, directories);
-        let is_truncated = answer.is_truncated().unwrap_or(false);
-        page.next = answer.next_continuation_token().filter(|_| is_truncated).map(str::to_owned);
+        page.next = next_of(answer);
         page
     }
 
@@ -128,6 +152,53 @@ impl Page {
         }
         names
     }
+}
+
+impl KeyPage {
+    /// An answer that is not what was asked for is an error.
+    fn of(prefix: &str, answer: &ListObjectsV2Output) -> Result<Self> {
+        let torn = || Op::List.failed(Cause::Service(ServiceFault::Protocol));
+        let next = next_of(answer);
+        let is_cut = answer.is_truncated() == Some(true) && next.is_none();
+        if is_cut || !answer.common_prefixes().is_empty() {
+            return Err(torn());
+        }
+        let mut keys = Vec::with_capacity(answer.contents().len());
+        for (key, listed) in objects(answer) {
+            match key.strip_prefix(prefix).ok_or_else(torn)? {
+                "" => {}
+                below => keys.push((below.to_owned(), listed)),
+            }
+        }
+        Ok(Self { keys, next })
+    }
+
+    /// Its keys, packed.
+    pub fn all(&self) -> KeysBelow {
+        let mut all = KeysBelow::default();
+        self.keys.iter().for_each(|(key, listed)| all.push(key, *listed));
+        all
+    }
+}
+
+fn objects(answer: &ListObjectsV2Output) -> impl Iterator<Item = (String, Listed)> {
+    answer.contents().iter().map(|object| {
+        let listed = Listed {
+            size_bytes: object.size().unwrap_or(0).max(0) as u64,
+            stored_seconds: object.last_modified().map_or(0, DateTime::secs),
+        };
+        (key_of(answer, object.key()), listed)
+    })
+}
+
+fn key_of(answer: &ListObjectsV2Output, text: Option<&str>) -> String {
+    let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
+    decoded(text.unwrap_or_default(), is_encoded)
+}
+
+fn next_of(answer: &ListObjectsV2Output) -> Option<String> {
+    let is_truncated = answer.is_truncated().unwrap_or(false);
+    answer.next_continuation_token().filter(|_| is_truncated).map(str::to_owned)
 }
 
 /// The entry that a key, or a common prefix, without what it is below, stands for.

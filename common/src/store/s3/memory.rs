@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::listing::{From, Page, entry_of, next_token};
 use super::object::{Bucket, Head};
+use super::subtrees::Habits;
 use crate::base::error::Result;
 use crate::base::limits::{S3_HEADS_MAX, S3_INDEX_MISSES, S3_INDEX_PAGES_MAX, S3_INDEXES_MAX};
 use crate::base::path::Name;
@@ -19,6 +20,8 @@ pub(super) struct Memory {
     indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
     /// By key, the latest last.
     heads: Mutex<VecDeque<(String, Head)>>,
+    /// How it lists.
+    pub habits: Habits,
 }
 
 /// The names of a directory, as far as its listing was read for them.

@@ -7,20 +7,36 @@
 #[cfg(test)]
 mod tests;
 
-use super::listing::{From, Page, entry_of, next_token};
+use super::listing::{From, KeyPage, Page, entry_of, next_token};
+use super::subtrees::{Habits, Subtrees};
 use crate::base::error::Result;
+use crate::base::service::Unfit;
 use crate::model::entry::Hint;
-use crate::model::span::{Cut, Span, Told};
+use crate::model::keys_below::KeysBelow;
+use crate::model::span::{Cut, NamePage, Order, Span, Told};
 use crate::store::NameReader;
 
 /// Where pages come from.
 pub(super) trait Pages {
     /// The page that begins there.
     fn page(&self, from: From<'_>) -> Result<Page>;
+
+    /// The page of all keys that begins there. `within` is a common prefix, or empty.
+    fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage>;
+
+    /// How the service lists.
+    fn habits(&self) -> &Habits;
 }
 
 /// Tells of all names in a range that are not left to others.
 pub(super) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameReader) -> Result<()> {
+    let mut subtrees = Subtrees::of(&span, reader, pages.habits());
+    if subtrees.is_little_expected(pages.habits())
+        && let Some(all) = subtrees.read_all(pages)
+    {
+        read_known(&all, reader);
+        return Ok(());
+    }
     loop {
         let page = match (&span.token, &*span.after) {
             (Some(token), _) => pages.page(From::Token(token))?,
@@ -29,36 +45,62 @@ pub(super) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameRead
         };
         // What is told of now becomes work for others, who then seem to have enough.
         let wants_to_share = reader.wants_to_share();
-        tell_page(&mut span, &page, reader);
+        let directories = tell_page(&mut span, &page, &mut subtrees, reader);
         span.token = next_token(span.token.as_deref(), page.next.clone())?;
-        if span.token.is_none() || span.ends_with(&page.names) {
-            break;
+        let is_last = span.token.is_none() || span.ends_with(&page.names);
+        if !is_last {
+            span.earn();
+            if wants_to_share && let Some(cut) = span.cut(&page.names.names(), fastrand::u64(..)) {
+                look_ahead(pages, &mut span, &cut, reader)?;
+            }
         }
-        span.earn();
-        if wants_to_share && let Some(cut) = span.cut(&page.names.names(), fastrand::u64(..)) {
-            look_ahead(pages, &mut span, &cut, reader);
+        tell_directories(pages, &directories, &mut subtrees, reader)?;
+        if is_last {
+            break;
         }
     }
     span.finish(&mut |told| tell(told, reader));
     Ok(())
 }
 
-fn look_ahead(pages: &impl Pages, span: &mut Span, cut: &Cut, reader: &mut dyn NameReader) {
+/// Tells of all names in a directory all of whose keys are known.
+pub(super) fn read_known(keys: &KeysBelow, reader: &mut dyn NameReader) {
+    let folded = keys.fold();
+    let directories: Vec<_> =
+        folded.directories.keys().map(|name| (name.clone(), Hint::Directory)).collect();
+    let page = NamePage::new(folded.objects, directories);
+    let mut span = Span::default();
+    span.take(&page, &mut |told| match told {
+        Told::Entry(key, Hint::Directory) => {
+            tell_directory(key, folded.directories.get(key), reader);
+        }
+        _ => tell(told, reader),
+    });
+    span.finish(&mut |told| tell(told, reader));
+}
+
+fn look_ahead(
+    pages: &impl Pages,
+    span: &mut Span,
+    cut: &Cut,
+    reader: &mut dyn NameReader,
+) -> Result<()> {
     span.pay();
     let Ok(page) = pages.page(From::After(&cut.at)) else {
         // There are services that begin nowhere but at the beginning.
         span.credit = 0;
-        return;
+        return Ok(());
     };
     if page.names.names().first().is_some_and(|first| **first <= *cut.at) {
         // Nor does this one, though it does not say so.
         span.credit = 0;
-        return;
+        return Ok(());
     }
     let whole = span.clone();
     let mut rest = span.split_off(cut);
     let has_names = rest.meets(&page.names);
-    tell_page(&mut rest, &page, reader);
+    let mut subtrees = Subtrees::of(&rest, reader, pages.habits());
+    let directories = tell_page(&mut rest, &page, &mut subtrees, reader);
     if page.next.is_some() && !rest.ends_with(&page.names) {
         rest.token = page.next;
         rest.earn();
@@ -69,13 +111,44 @@ fn look_ahead(pages: &impl Pages, span: &mut Span, cut: &Cut, reader: &mut dyn N
         *span = whole;
         span.end_at(cut);
     }
+    tell_directories(pages, &directories, &mut subtrees, reader)
 }
 
-fn tell_page(span: &mut Span, page: &Page, reader: &mut dyn NameReader) {
+/// Tells of a page, but for directories of which more may be known soon: it returns them.
+fn tell_page(
+    span: &mut Span,
+    page: &Page,
+    subtrees: &mut Subtrees,
+    reader: &mut dyn NameReader,
+) -> Vec<String> {
     for key in &page.outside {
-        reader.unfit(key.as_bytes(), crate::base::service::Unfit::Outside);
+        reader.unfit(key.as_bytes(), Unfit::Outside);
     }
-    span.take(&page.names, &mut |told| tell(told, reader));
+    let count = page.names.entries().filter(|(_, hint)| *hint == Hint::Directory).count();
+    let is_deep = subtrees.expect(count, reader.wants_to_share());
+    let mut directories = Vec::new();
+    span.take(&page.names, &mut |told| match told {
+        Told::Entry(key, Hint::Directory) if is_deep => directories.push(key.to_owned()),
+        _ => tell(told, reader),
+    });
+    if span.order == Order::Other {
+        subtrees.give_up();
+    }
+    directories
+}
+
+fn tell_directories(
+    pages: &impl Pages,
+    directories: &[String],
+    subtrees: &mut Subtrees,
+    reader: &mut dyn NameReader,
+) -> Result<()> {
+    for key in directories {
+        let below = subtrees.find(pages, key, reader)?;
+        tell_directory(key, below.as_ref(), reader);
+    }
+    subtrees.page_ends();
+    Ok(())
 }
 
 fn tell(told: Told<'_>, reader: &mut dyn NameReader) {
@@ -89,5 +162,12 @@ fn tell(told: Told<'_>, reader: &mut dyn NameReader) {
             Ok((name, hint)) => reader.name(&name, hint),
             Err(why) => reader.unfit(key.as_bytes(), why),
         },
+    }
+}
+
+fn tell_directory(key: &str, below: Option<&KeysBelow>, reader: &mut dyn NameReader) {
+    match (below, entry_of(key, Hint::Directory)) {
+        (Some(below), Ok((name, _))) => reader.directory(&name, below),
+        _ => tell(Told::Entry(key, Hint::Directory), reader),
     }
 }

@@ -15,6 +15,7 @@ struct Served {
     page: usize,
     quirk: Quirk,
     requests: Cell<u64>,
+    habits: Habits,
 }
 
 #[derive(PartialEq)]
@@ -42,7 +43,7 @@ impl Served {
             }
             Order::Other => fastrand::Rng::with_seed(3).shuffle(&mut names),
         }
-        Self { names, order, page, quirk, requests: Cell::new(0) }
+        Self { names, order, page, quirk, requests: Cell::new(0), habits: Habits::default() }
     }
 
     fn begin(&self, after: &str) -> usize {
@@ -81,6 +82,14 @@ impl Pages for Served {
         let names = NamePage::new(objects, directories);
         let next = (end < self.names.len()).then(|| end.to_string());
         Ok(Page { names, next, ..Page::default() })
+    }
+
+    fn keys(&self, _within: &str, _from: From<'_>) -> Result<KeyPage> {
+        unreachable!("who reads here wants to know of names only")
+    }
+
+    fn habits(&self) -> &Habits {
+        &self.habits
     }
 }
 
