@@ -8,8 +8,11 @@ mod content;
 mod directory;
 pub mod extras;
 pub mod finish;
+mod hard_links;
 mod large;
+pub mod leftovers;
 mod link;
+pub mod linked;
 mod look;
 pub mod options;
 pub mod plan;
@@ -47,6 +50,8 @@ use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use extras::Extras;
 use finish::DirectoryRecords;
 use large::LargeCopy;
+use leftovers::Leftovers;
+use linked::{LinkRecords, LinkedFile, Links};
 use options::CopyOptions;
 use root::CopyRoot;
 use sync::Sides;
@@ -65,11 +70,21 @@ pub enum CopyTask {
     Chunks(ChunkTask),
     /// All chunks of this large file are there: give it its name. Runs on its owner only.
     Commit(u64),
+    /// A file with several names: its first name is to be copied.
+    Linked(LinkedFile),
+    /// Names that become links to the first one's copy.
+    Links(Links),
 }
 
 impl From<WalkTask> for CopyTask {
     fn from(task: WalkTask) -> Self {
         Self::Walk(task)
+    }
+}
+
+impl From<LinkedFile> for CopyTask {
+    fn from(file: LinkedFile) -> Self {
+        Self::Linked(file)
     }
 }
 
@@ -98,6 +113,12 @@ pub struct CopyJob<'c> {
     extras: Extras,
     /// Files and links whose names directories of the target have, until those are deleted.
     deferred: Extras,
+    /// Names of files with several.
+    links: LinkRecords,
+    /// Devices of the roots' sources, for files with several names.
+    source_devices: Vec<Option<u64>>,
+    /// All names of files with several are known.
+    is_after_walk: bool,
     /// What could be deleted was deleted.
     is_after_deletion: bool,
     /// Groups of this user.
@@ -109,17 +130,14 @@ enum Large {
     /// It is being copied.
     Copy(LargeCopy),
     /// It is being compared with the target's, to know whether it must be copied.
-    Comparison { place: Arc<Place>, name: CString, sides: Sides, way: Way },
-}
-
-/// What a rank's part of the copy leaves for the time after it.
-pub struct Leftovers {
-    /// Directories whose attributes are to be set.
-    pub directories: DirectoryRecords,
-    /// What only the target has.
-    pub extras: Extras,
-    /// Files and links that can be copied only when directories of their names are deleted.
-    pub deferred: Extras,
+    Comparison {
+        place: Arc<Place>,
+        name: CString,
+        sides: Sides,
+        way: Way,
+        /// The file with several names that it is, where it is one.
+        linked: Option<LinkedFile>,
+    },
 }
 
 /// What one thread keeps.
@@ -127,6 +145,10 @@ pub struct CopyHand {
     gathered: Gathered,
     buffer: Vec<u8>,
     buffers: Option<Buffers>,
+    /// The file with several names whose first one is being copied.
+    linked: Option<LinkedFile>,
+    /// Since this was last set to false, the target has got a file that it should have, or has it.
+    is_complete: bool,
 }
 
 impl CopyHand {
@@ -160,6 +182,9 @@ impl<'c> CopyJob<'c> {
             directories: DirectoryRecords::default(),
             extras: Extras::default(),
             deferred: Extras::default(),
+            links: LinkRecords::default(),
+            source_devices: linked::devices(roots),
+            is_after_walk: false,
             is_after_deletion: false,
             own_groups: own_groups(),
         }
@@ -177,9 +202,17 @@ impl<'c> CopyJob<'c> {
         self
     }
 
+    /// For files whose names are all known.
+    #[must_use]
+    pub fn after_walk(mut self) -> Self {
+        self.is_after_walk = true;
+        self
+    }
+
     /// What is left to be done at the end.
     pub fn into_leftovers(self) -> Leftovers {
-        Leftovers { directories: self.directories, extras: self.extras, deferred: self.deferred }
+        let Self { directories, extras, deferred, links, .. } = self;
+        Leftovers { directories, extras, deferred, links }
     }
 
     fn root(&self, place: &Place) -> &CopyRoot {
@@ -325,6 +358,7 @@ impl<'c> CopyJob<'c> {
 
     /// An entry is complete at the target.
     fn copied(kind: Kind, kept: Kept, hand: &mut CopyHand) {
+        hand.is_complete = true;
         hand.gathered.tally.copied.count(kind);
         hand.gathered.tally.count_lost(kept);
     }
@@ -360,6 +394,8 @@ impl Job for CopyJob<'_> {
             gathered: Gathered::default(),
             buffer: vec![0; self.options.buffer_bytes as usize],
             buffers: None,
+            linked: None,
+            is_complete: false,
         }
     }
 
@@ -368,6 +404,8 @@ impl Job for CopyJob<'_> {
             CopyTask::Walk(task) => walk::run(self, task, hand, crew),
             CopyTask::Chunks(task) => self.run_chunks(task, hand, crew),
             CopyTask::Commit(file) => self.end_large(file, hand, crew),
+            CopyTask::Linked(file) => self.copy_linked(file, hand, crew),
+            CopyTask::Links(links) => self.make_links(links, hand, crew),
         }
         self.account.settle(&mut hand.gathered);
     }
@@ -377,6 +415,12 @@ impl Job for CopyJob<'_> {
             CopyTask::Walk(_) => hand.gathered.tally.given_up += 1,
             CopyTask::Chunks(task) => self.give_up_chunks(&task, crew),
             CopyTask::Commit(file) => self.end_large(file, hand, crew),
+            CopyTask::Linked(file) => {
+                hand.gathered.tally.given_up += file.names.len() as u64;
+            }
+            CopyTask::Links(links) => {
+                hand.gathered.tally.given_up += links.others.len() as u64;
+            }
         }
         self.account.settle(&mut hand.gathered);
     }

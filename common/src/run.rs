@@ -3,6 +3,7 @@
 pub mod clean;
 pub mod compare;
 pub mod copy;
+mod links;
 pub mod named;
 pub mod sync;
 pub mod walk;

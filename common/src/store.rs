@@ -225,6 +225,12 @@ pub trait Dir: Send + Sync {
         Ok(false)
     }
 
+    /// Makes one more name of a file of this store, replacing what is not a directory; it must not be a
+    /// name of that file already. False where there can be no such name.
+    fn hard_link(&self, _link: &NewHardLink<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// The kernel's handle, where there is one.
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -371,6 +377,19 @@ pub struct NewSymlink<'n> {
     pub mtime: Option<Time>,
     /// Its attributes; a link has no mode of its own.
     pub attributes: Attributes,
+}
+
+/// One more name of a file, to be made.
+#[derive(Clone, Copy)]
+pub struct NewHardLink<'n> {
+    /// The directory in which the file has a name.
+    pub dir: &'n dyn Dir,
+    /// Its name there.
+    pub of: &'n Name,
+    /// The name under which the new one is prepared where it is taken.
+    pub staged: &'n Name,
+    /// The new name.
+    pub name: &'n Name,
 }
 
 /// What became of [`Dir::make_dir`].

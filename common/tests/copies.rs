@@ -13,7 +13,7 @@ use common::base::error::{Failure, Op};
 use common::base::path::RelPath;
 use common::comm::mailbox::Mailbox;
 use common::comm::{Comm, Rank, threads};
-use common::copy::options::{CopyOptions, JobFacts};
+use common::copy::options::{CopyOptions, HardLinks, JobFacts};
 use common::copy::root::CopyRoot;
 use common::copy::{CopyJob, CopyTask};
 use common::model::entry::{Attributes, Kind};
@@ -75,6 +75,7 @@ fn copy(
     let options = CopyOptions {
         symlinks: Symlinks::Keep,
         preserve: true,
+        hard_links: HardLinks::Separate,
         chunk_bytes: 100,
         buffer_bytes: 64,
         dry_run: false,

@@ -16,7 +16,7 @@ use common::base::path::escaped;
 use common::comm::mailbox::Mailbox;
 use common::comm::threads;
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
-use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
+use common::copy::options::{CopyOptions, HardLinks, JobFacts, Judge, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
 use common::model::filter::Rule;
 use common::model::line::LineFormat;
@@ -97,6 +97,7 @@ fn sync(
             options: CopyOptions {
                 symlinks: Symlinks::Keep,
                 preserve: true,
+                hard_links: HardLinks::Separate,
                 chunk_bytes: 100,
                 buffer_bytes: 64,
                 dry_run: false,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::copy::options::{CopyOptions, JobFacts};
+use common::copy::options::{CopyOptions, HardLinks, JobFacts};
 use common::model::line::LineFormat;
 use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
@@ -54,6 +54,10 @@ pub struct Args {
     /// Copy symbolic links as links (the default)
     #[arg(short = 'P', long)]
     no_dereference: bool,
+
+    /// Make all names of a file names of one file in TARGET, too
+    #[arg(short = 'H', long)]
+    hard_links: bool,
 
     /// Change nothing; print what would be done
     #[arg(short = 'n', long, alias = "dryrun")]
@@ -108,6 +112,7 @@ impl Args {
             options: CopyOptions {
                 symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
                 preserve: self.preserve,
+                hard_links: if self.hard_links { HardLinks::Keep } else { HardLinks::Separate },
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
                 dry_run: self.dry_run,

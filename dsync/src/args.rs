@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
 use common::compare::options::Evidence;
-use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
+use common::copy::options::{CopyOptions, HardLinks, JobFacts, Judge, SyncOptions};
 use common::model::line::LineFormat;
 use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
@@ -75,6 +75,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     link_dest: Option<OsString>,
 
+    /// Make all names of a file names of one file in TARGET, too
+    #[arg(short = 'H', long)]
+    hard_links: bool,
+
     /// Change nothing; print what would be done
     #[arg(short = 'n', long, alias = "dryrun")]
     dry_run: bool,
@@ -117,6 +121,7 @@ impl Args {
             options: CopyOptions {
                 symlinks: Symlinks::Keep,
                 preserve: true,
+                hard_links: if self.hard_links { HardLinks::Keep } else { HardLinks::Separate },
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
                 dry_run: self.dry_run,

@@ -200,6 +200,9 @@ pub fn sort_samples(ranks: u32) -> usize {
     (bytes / (SORT_SAMPLE_KEY_BYTES + 16)).clamp(2, SORT_SAMPLES)
 }
 
+/// Bytes of a file's names that go together to another rank: more names make several files.
+pub const LINKED_FILE_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
+
 /// Rectangles of the treemap in a report: more cannot be told apart.
 pub const TREEMAP_RECTANGLES_MAX: usize = 600;
 /// Levels of directories in the treemap.

@@ -40,6 +40,12 @@ impl Extras {
         }
     }
 
+    /// Takes over what another phase has remembered.
+    pub(super) fn append(&mut self, other: Self) {
+        let other = other.batches.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.batches.get_mut().unwrap_or_else(PoisonError::into_inner).extend(other);
+    }
+
     /// As pieces of a walk, in directories that are in these trees.
     pub(crate) fn into_tasks(self, trees: Trees) -> Vec<WalkTask> {
         let batches = self.batches.into_inner().unwrap_or_else(PoisonError::into_inner);

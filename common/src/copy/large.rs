@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::content::{check_sum, copy_extent};
+use super::linked::LinkedFile;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyTask, Large};
@@ -26,6 +27,8 @@ pub(super) struct LargeCopy {
     source: Box<dyn SourceFile>,
     staged: Box<dyn StagedFile>,
     copy: FileCopy,
+    /// The file with several names that it is, where it is one.
+    linked: Option<LinkedFile>,
 }
 
 impl CopyJob<'_> {
@@ -36,6 +39,7 @@ impl CopyJob<'_> {
         source: Box<dyn SourceFile>,
         target: &dyn Dir,
         copy: FileCopy,
+        hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
         let metadata = copy.metadata;
@@ -47,7 +51,7 @@ impl CopyJob<'_> {
         let ticket = staged.ticket();
         let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let large = LargeCopy { place, name, source, staged, copy };
+        let large = LargeCopy { place, name, source, staged, copy, linked: hand.linked.take() };
         let file = self.large.begin(Large::Copy(large), run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
@@ -146,15 +150,18 @@ impl CopyJob<'_> {
     /// Ends a large file whose chunks are all accounted for.
     pub(super) fn end_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
         let Some(Ended { file, outcome, receipts }) = self.large.end(file) else { return };
+        hand.is_complete = false;
         match file {
-            Large::Copy(file) => {
+            Large::Copy(mut file) => {
+                hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
                 match Self::commit_large(file, outcome, receipts) {
                     Ok(kept) => Self::copied(Kind::File, kept, hand),
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
             }
-            Large::Comparison { place, name, sides, way } => {
+            Large::Comparison { place, name, sides, way, linked } => {
+                hand.linked = linked;
                 let size_bytes = sides.source.size_bytes;
                 let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
                 let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
@@ -163,6 +170,7 @@ impl CopyJob<'_> {
                 }
             }
         }
+        Self::end_first(hand, crew);
         crew.release();
     }
 

@@ -14,6 +14,8 @@ pub struct CopyOptions {
     pub symlinks: Symlinks,
     /// Keep mode, owner, group and times.
     pub preserve: bool,
+    /// What becomes of files with several names.
+    pub hard_links: HardLinks,
     /// Files larger than this are cut into chunks of this size.
     pub chunk_bytes: u64,
     /// I/O buffer of each thread.
@@ -26,6 +28,15 @@ pub struct CopyOptions {
     pub sync: Option<SyncOptions>,
     /// What is not a matter of choice.
     pub job: JobFacts,
+}
+
+/// What becomes of files with several names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HardLinks {
+    /// Each name becomes a file of its own.
+    Separate,
+    /// The names become names of one file.
+    Keep,
 }
 
 /// What the operator wants of making a target equal.

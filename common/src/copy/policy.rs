@@ -149,6 +149,7 @@ mod tests {
         CopyOptions {
             symlinks: Symlinks::Keep,
             preserve,
+            hard_links: crate::copy::options::HardLinks::Separate,
             chunk_bytes: 1,
             buffer_bytes: 1,
             dry_run: false,

@@ -26,6 +26,10 @@ impl CopyJob<'_> {
         if !self.selection.admits(&metadata) {
             return Ok(Visited::NOTHING_MOVED);
         }
+        // Who makes a target equal has asked before.
+        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, hand) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         hand.gathered.tally.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
@@ -42,7 +46,7 @@ impl CopyJob<'_> {
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         if metadata.size_bytes > chunk_bytes && !self.options.dry_run {
             let copy = FileCopy { metadata, attributes };
-            self.begin_large(entry, source, &*target, copy, crew)?;
+            self.begin_large(entry, source, &*target, copy, hand, crew)?;
             // Nothing was moved yet, but this file is work enough: others may take the rest.
             return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
         }

@@ -66,6 +66,9 @@ impl CopyJob<'_> {
         if source.is_some_and(|source| !self.selection.admits(&source)) {
             return Ok(Visited::NOTHING_MOVED);
         }
+        if source.is_some_and(|source| self.leaves_for_links(entry, &source, hand)) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         let target = self.at_target(rules, entry)?;
         if kind.is_special() {
             self.tell_unlike(entry, kind, target.as_ref(), hand, crew);
@@ -169,7 +172,7 @@ impl CopyJob<'_> {
     /// A directory has the name of a file or link. An empty one goes at once. One with something in it is
     /// deleted like anything else that only the target has, under the same conditions; true then: the
     /// entry is copied after that.
-    fn make_way(
+    pub(super) fn make_way(
         &self,
         rules: &SyncOptions,
         entry: &Visit<'_>,
@@ -211,11 +214,13 @@ impl CopyJob<'_> {
             Need::Attributes => {
                 hand.gathered.tally.meet(source);
                 self.repair(entry, source, hand, crew)?;
+                hand.is_complete = true;
                 Ok(Visited::NOTHING_MOVED)
             }
             Need::Nothing | Need::ToBeSeen => {
                 hand.gathered.tally.meet(source);
                 hand.gathered.tally.synced.unchanged += 1;
+                hand.is_complete = true;
                 Ok(Visited::NOTHING_MOVED)
             }
         }
@@ -286,7 +291,7 @@ impl CopyJob<'_> {
         }
         if is_large && way.known().is_none() {
             hand.gathered.tally.compared.by(check).files += 1;
-            self.begin_comparison(entry, way, sides, crew);
+            self.begin_comparison(entry, way, sides, hand, crew);
             return Ok(Need::ToBeSeen);
         }
         if self.is_same_content(way, &files, size_bytes, hand)? {
@@ -405,13 +410,21 @@ impl CopyJob<'_> {
         Ok(is_same)
     }
 
-    fn begin_comparison(&self, entry: &Visit<'_>, way: Way, sides: &Sides, crew: &Crew<'_, Self>) {
+    fn begin_comparison(
+        &self,
+        entry: &Visit<'_>,
+        way: Way,
+        sides: &Sides,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
         let chunk_bytes = self.chunk_bytes(entry.place, sides.source.size_bytes);
         let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let sides = Sides { ..*sides };
         let (source, target) = (sides.source.version(), sides.target.version());
-        let large = super::Large::Comparison { place, name, sides, way };
+        let large =
+            super::Large::Comparison { place, name, sides, way, linked: hand.linked.take() };
         let file = self.large.begin(large, run.count());
         crew.hold();
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
@@ -506,6 +519,7 @@ impl CopyJob<'_> {
             self.plan_line("link to old", entry.place, entry.name.to_bytes(), hand, crew);
             hand.gathered.tally.meet(source);
             hand.gathered.tally.synced.linked += 1;
+            hand.is_complete = true;
         }
         Ok(linked)
     }

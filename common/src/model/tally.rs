@@ -26,6 +26,10 @@ pub struct Tally {
     pub resumed_bytes: u64,
     /// Chunks of large files copied.
     pub chunks: u64,
+    /// Names that became links to a copy of this job's, or of one before.
+    pub hard_linked: u64,
+    /// Names of files with several that could not become names of one file at the target.
+    pub links_not_kept: u64,
     /// Entries left out on purpose: FIFOs, sockets, devices.
     pub skipped: u64,
     /// Entries whose owner could not be kept.
@@ -292,6 +296,12 @@ impl Tally {
         }
     }
 
+    /// Counts one more name of a file that was met: its bytes are there once.
+    pub fn meet_link(&mut self, metadata: &Metadata) {
+        self.examined += 1;
+        self.found.count(metadata.kind);
+    }
+
     /// Counts what could not be set.
     pub fn count_lost(&mut self, kept: Kept) {
         self.owner_not_kept += u64::from(kept.owner_lost);
@@ -319,6 +329,8 @@ impl Tally {
         self.copied_bytes += other.copied_bytes;
         self.resumed_bytes += other.resumed_bytes;
         self.chunks += other.chunks;
+        self.hard_linked += other.hard_linked;
+        self.links_not_kept += other.links_not_kept;
         self.skipped += other.skipped;
         self.owner_not_kept += other.owner_not_kept;
         self.xattrs_not_kept += other.xattrs_not_kept;
@@ -341,7 +353,11 @@ impl Tally {
 
     /// The target has no place for something that was to be kept.
     pub fn is_limited(&self) -> bool {
-        self.xattrs_not_kept + self.attributes_not_kept + self.directories_not_kept > 0
+        self.xattrs_not_kept
+            + self.attributes_not_kept
+            + self.directories_not_kept
+            + self.links_not_kept
+            > 0
     }
 
     /// Whether every directory below the roots was read to its end.

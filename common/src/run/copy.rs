@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use serde_json::json;
 
+use super::links::{self, Copying};
 use super::named::{self, Opened};
 use super::{close, exit_of, find_sites, select, threads_max};
 use crate::base::error::{Failure, Side};
@@ -76,9 +77,13 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let rank = session.mail.comm().rank();
     let threads = threads_max(session, &sites, args);
     let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
-    let (mut tally, mut counters) =
-        copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
-    let directories = job.into_leftovers().directories;
+    let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
+    let mut leftovers = job.into_leftovers();
+    let copying =
+        Copying { roots: &roots, options: &options, selection: &selection, threads_max: threads };
+    links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
+    let (mut tally, mut counters) = phase;
+    let directories = leftovers.directories;
     let (more, finish) = finish_directories(session, &roots, directories, args, &mut reporter);
     tally.add(&more);
     counters.add(&finish);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::copy::{Phase, copy_entries, finish_directories, open_everywhere};
+use super::links::{self, Copying};
 use super::{close, exit_of, find_sites, named, select, threads_max};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
@@ -14,10 +15,11 @@ use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::copy::extras::Extras;
 use crate::copy::finish::DirectoryRecords;
+use crate::copy::leftovers::Leftovers;
 use crate::copy::options::{CopyOptions, Judge, SyncOptions};
 use crate::copy::plan::CopyPlan;
 use crate::copy::root::CopyRoot;
-use crate::copy::{CopyJob, Leftovers, sync_plan};
+use crate::copy::{CopyJob, sync_plan};
 use crate::delete::permit::{CompleteWalk, Doomed};
 use crate::delete::{DeleteJob, DeleteTask, Mode};
 use crate::model::line::{LineFormat, json_path};
@@ -81,8 +83,11 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let rank = session.mail.comm().rank();
     let threads = threads_max(session, &sites, args);
     let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
-    let phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
-    let leftovers = job.into_leftovers();
+    let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
+    let mut leftovers = job.into_leftovers();
+    let copying =
+        Copying { roots: &roots, options: &options, selection: &selection, threads_max: threads };
+    links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
     let of = Sync { session, roots: &roots, options: &options, selection: &selection, args, phase };
     let (verdict, phase) = of.clean_up(leftovers, delete_max, &mut reporter);
     let (tally, counters) = phase;
@@ -114,7 +119,7 @@ impl Sync<'_, '_, '_> {
         delete_max: Option<u64>,
         reporter: &mut Reporter,
     ) -> (Exit, Phase) {
-        let Leftovers { mut directories, extras, deferred } = leftovers;
+        let Leftovers { mut directories, extras, deferred, .. } = leftovers;
         let mut verdict = Exit::Ok;
         if self.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             match CompleteWalk::prove(&self.totals()) {
@@ -162,7 +167,15 @@ impl Sync<'_, '_, '_> {
         reporter.phase_ended();
         self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
-        job.into_leftovers().directories
+        let mut leftovers = job.into_leftovers();
+        let copying = Copying {
+            roots: self.roots,
+            options: &options,
+            selection: self.selection,
+            threads_max: self.args.threads,
+        };
+        links::copy(self.session, copying, &mut leftovers, &mut self.phase, reporter);
+        leftovers.directories
     }
 
     /// Counts of all ranks together.

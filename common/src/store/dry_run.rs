@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::{Dir, Made, NameReader, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use super::{
+    Dir, Made, NameReader, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store,
+};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
@@ -159,6 +161,13 @@ impl Dir for DryRunDir {
 
     fn remove(&self, _name: &Name, _kind: Kind) -> Result<()> {
         Ok(())
+    }
+
+    /// Only names of one file system can share a file, and one that does not exist yet will be on that of
+    /// the directory above it.
+    fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
+        let devices = (self.metadata(), link.dir.metadata());
+        Ok(!matches!(devices, (Ok(here), Ok(there)) if here.device != there.device))
     }
 
     /// Only names of one file system can share a file.

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Dir, Made, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use super::{Dir, Made, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use crate::base::error::{Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
@@ -214,6 +214,11 @@ impl Dir for FaultyDir {
     ) -> Result<Kept> {
         self.faults.strike(Op::SetMode, name.to_bytes())?;
         self.inner.set_entry_attributes(name, kind, attributes)
+    }
+
+    fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
+        self.faults.strike(Op::Link, link.name.to_bytes())?;
+        self.inner.hard_link(link)
     }
 
     fn device_number(&self, name: &Name) -> Result<Option<u64>> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Dir, Made, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use super::{Dir, Made, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::difference::Fields;
@@ -118,10 +118,20 @@ impl Tree {
             if matches!(self.node(old, op)?.content, Content::Directory(_)) {
                 return Err(op.failed(Cause::KindDiffers));
             }
-            self.nodes.remove(&old);
+            self.unlink(old);
         }
         self.children(parent, op)?.insert(name.to_owned(), inode);
         Ok(())
+    }
+
+    /// One name less; with its last one a file is gone.
+    fn unlink(&mut self, inode: Inode) {
+        if let Some(node) = self.nodes.get_mut(&inode) {
+            node.metadata.links -= 1;
+            if node.metadata.links == 0 {
+                self.nodes.remove(&inode);
+            }
+        }
     }
 
     fn set_attributes(&mut self, inode: Inode, attributes: &Attributes) -> Result<Kept> {
@@ -288,6 +298,16 @@ impl Dir for MemoryDir {
         lock(&self.tree).set_attributes(inode, attributes)
     }
 
+    fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
+        let dir = link.dir.metadata()?;
+        let mut tree = lock(&self.tree);
+        let inode = tree.children(dir.inode, Op::Link)?.get(link.of).copied();
+        let inode = inode.ok_or(Op::Link.errno(libc::ENOENT))?;
+        tree.node(inode, Op::Link)?.metadata.links += 1;
+        tree.link(self.inode, link.name, inode, Op::Link)?;
+        Ok(true)
+    }
+
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
         let inode = self.find(name, Op::Remove)?;
         let mut tree = lock(&self.tree);
@@ -303,7 +323,7 @@ impl Dir for MemoryDir {
             }
             _ => {}
         }
-        tree.nodes.remove(&inode);
+        tree.unlink(inode);
         tree.children(self.inode, Op::Remove)?.remove(name);
         Ok(())
     }

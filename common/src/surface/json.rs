@@ -49,6 +49,8 @@ pub fn tally(tally: &Tally) -> Value {
         "copied_bytes": tally.copied_bytes,
         "resumed_bytes": tally.resumed_bytes,
         "chunks": tally.chunks,
+        "hard_linked": tally.hard_linked,
+        "links_not_kept": tally.links_not_kept,
         "skipped": tally.skipped,
         "owner_not_kept": tally.owner_not_kept,
         "xattrs_not_kept": tally.xattrs_not_kept,

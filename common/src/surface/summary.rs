@@ -101,6 +101,7 @@ const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute 
 const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
+const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
 const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
 
 impl Summary {
@@ -168,6 +169,15 @@ impl Summary {
             let allocated = human_bytes(totals.found_allocated_bytes);
             let _ = writeln!(text, "{:<15}{allocated:>16}", "allocated");
         }
+        if totals.hard_linked > 0 {
+            let count = human_count(totals.hard_linked);
+            let words = if self.is_dry_run { "would become" } else { "became" };
+            let _ = writeln!(
+                text,
+                "{:<15}{count:>16}   more names of files that {words} links to one copy",
+                "hard links"
+            );
+        }
         if totals.resumed_bytes > 0 {
             let bytes = human_bytes(totals.resumed_bytes);
             let _ = writeln!(
@@ -206,6 +216,7 @@ impl Summary {
             (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
             (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
+            (totals.links_not_kept, "links not kept", LINKS_NOT_KEPT),
             (totals.refused_requests, "turned away", REQUESTS_REFUSED),
         ];
         for (count, name, words) in limits.into_iter().filter(|(count, ..)| *count > 0) {

@@ -23,7 +23,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
-use crate::store::{Dir, Made, NewFile, NewSymlink, SourceFile, StagedFile};
+use crate::store::{Dir, Made, NewFile, NewHardLink, NewSymlink, SourceFile, StagedFile};
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
@@ -176,8 +176,25 @@ impl Dir for PosixDir {
         let Some(other) = other.as_fd() else { return Ok(false) };
         match linkat(other, name, &self.fd, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
-            // Another file system, too many links, or no such thing as links there.
-            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) if is_without_links(errno) => Ok(false),
+            Err(errno) => Err(failed(Op::Link, errno)),
+        }
+    }
+
+    fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
+        let Some(from) = link.dir.as_fd() else { return Ok(false) };
+        let link_as = |name| linkat(from, link.of, &self.fd, name, AtFlags::empty());
+        let made = match link_as(link.name) {
+            Err(Errno::EXIST) => link_as(link.staged).and_then(|()| {
+                renameat(&self.fd, link.staged, &self.fd, link.name).inspect_err(|_| {
+                    let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
+                })
+            }),
+            other => other,
+        };
+        match made {
+            Ok(()) => Ok(true),
+            Err(errno) if is_without_links(errno) => Ok(false),
             Err(errno) => Err(failed(Op::Link, errno)),
         }
     }
@@ -230,6 +247,11 @@ impl PosixDir {
         }
         Ok(kept)
     }
+}
+
+/// Another file system, too many links, or no such thing as links there (link(2)).
+fn is_without_links(errno: Errno) -> bool {
+    matches!(errno, Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)
 }
 
 fn hint(file_type: FileType) -> Hint {

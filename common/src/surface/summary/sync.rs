@@ -33,7 +33,11 @@ pub(super) fn write_text(text: &mut String, synced: &Synced, is_dry_run: bool) {
 /// The last line's words, where all went well.
 pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
     let synced = &totals.synced;
-    let done = totals.copied.total() + synced.repaired + synced.linked + synced.deleted.total();
+    let done = totals.copied.total()
+        + totals.hard_linked
+        + synced.repaired
+        + synced.linked
+        + synced.deleted.total();
     match (done, is_dry_run) {
         (0, _) if totals.skipped > 0 => "nothing to do but for what is left out".to_owned(),
         (0, _) if totals.is_limited() => {

@@ -1,0 +1,212 @@
+//! Hard links: every name of a file becomes a name of one copy.
+//!
+//! The walk only remembers the names of files with several ([`super::linked`]). When it is over each
+//! file is a task: its first name is copied like any other file, and when that copy is complete the
+//! others become links to it. A name that cannot be one, because the target takes no links or no more of
+//! them, becomes a copy of its own, to which those behind it are linked.
+
+use super::linked::{LinkName, LinkedFile, Links, key_of};
+use super::options::{HardLinks, SyncOptions};
+use super::{CopyHand, CopyJob, CopyTask};
+use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::model::entry::{Hint, Kind, Metadata};
+use crate::sched::crew::Crew;
+use crate::store::NewHardLink;
+use crate::walk::{Visit, Visited};
+
+/// What became of a name that was to be a link.
+enum Linked {
+    /// It is one, or stays as it is because a rule says so.
+    Done,
+    /// It must be a copy of its own.
+    Apart,
+}
+
+impl CopyJob<'_> {
+    /// Leaves a file with several names for when all of those are known; true where that was done.
+    pub(super) fn leaves_for_links(
+        &self,
+        entry: &Visit<'_>,
+        source: &Metadata,
+        hand: &mut CopyHand,
+    ) -> bool {
+        if self.options.hard_links == HardLinks::Separate
+            || self.is_after_walk
+            || source.kind != Kind::File
+            || source.links < 2
+        {
+            return false;
+        }
+        if self.target(entry.place).holds_objects() {
+            hand.gathered.tally.links_not_kept += 1;
+            return false;
+        }
+        let key = key_of(&self.source_devices, source);
+        self.links.add(&key, &LinkName::new(entry.place, entry.name));
+        true
+    }
+
+    /// Copies a file's first name, as the copy that the others become links to.
+    pub(super) fn copy_linked(&self, file: LinkedFile, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        let Some(first) = file.names.first().cloned() else { return };
+        hand.is_complete = false;
+        hand.linked = Some(file);
+        self.visit_name(&first, hand, crew);
+        Self::end_first(hand, crew);
+    }
+
+    /// The first name has been dealt with, unless many ranks are at it: the others become links to the
+    /// copy, or, where there is none, the next one takes the first one's place.
+    pub(super) fn end_first(hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        let Some(mut file) = hand.linked.take() else { return };
+        if hand.is_complete {
+            for links in Links::of(file) {
+                crew.push(CopyTask::Links(links));
+            }
+        } else {
+            file.names.remove(0);
+            if !file.names.is_empty() {
+                crew.push(CopyTask::Linked(file));
+            }
+        }
+    }
+
+    fn visit_name(&self, link: &LinkName, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        let place = &link.place;
+        let visited = place
+            .source_dir(&*self.root(place).source)
+            .at(Side::Source)
+            .and_then(|dir| {
+                let entry = Visit { place, dir: &dir, name: &link.name, hint: Hint::File };
+                self.visit_source(&entry, hand, crew)
+            })
+            .and_then(|visited| match visited {
+                Visited::Done { .. } => Ok(()),
+                Visited::Directory | Visited::NewDirectory => {
+                    Err(Op::Copy.failed(Cause::Changed)).at(Side::Source)
+                }
+            });
+        if let Err(trouble) = visited {
+            self.fail(place, link.name.to_bytes(), trouble, hand, crew);
+        }
+    }
+
+    /// Makes names links to the copy that the first one has got.
+    pub(super) fn make_links(&self, task: Links, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        let Links { first, mut others } = task;
+        let mut made = 0;
+        for other in &others {
+            match self.make_link(&first, other, hand, crew) {
+                Ok(Linked::Done) => {}
+                Ok(Linked::Apart) => break,
+                Err(trouble) => {
+                    self.fail(&other.place, other.name.to_bytes(), trouble, hand, crew);
+                }
+            }
+            made += 1;
+        }
+        let names = others.split_off(made);
+        if !names.is_empty() {
+            crew.push(CopyTask::Linked(LinkedFile { names, is_apart: false }));
+        }
+    }
+
+    fn make_link(
+        &self,
+        first: &LinkName,
+        other: &LinkName,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Linked, Trouble> {
+        let LinkName { place, name } = other;
+        let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
+        let entry = Visit { place, dir: &dir, name, hint: Hint::File };
+        let source = dir.stat(name).at(Side::Source)?;
+        if !self.is_still_one(first, &source) {
+            return Ok(Linked::Apart);
+        }
+        if !self.selection.admits(&source) {
+            return Ok(Linked::Done);
+        }
+        let copy = first.place.target_dir(self.target(&first.place)).at(Side::Target)?;
+        let copy_name = self.target_name(&first.place, &first.name);
+        if let Some(rules) = &self.options.sync {
+            let of_copy = copy.stat(copy_name).ok();
+            if self.is_link_needless(rules, &entry, &source, of_copy.as_ref(), hand)?
+                || self.waits_for_deletion(rules, &entry, hand, crew)?
+            {
+                return Ok(Linked::Done);
+            }
+            self.before_change(place)?;
+        }
+        let target = place.target_dir(self.target(place)).at(Side::Target)?;
+        self.replaced(&entry, &*target, &source)?;
+        let staged = self.staged_name();
+        let link = NewHardLink {
+            dir: &*copy,
+            of: copy_name,
+            staged: &staged,
+            name: self.target_name(place, name),
+        };
+        if !target.hard_link(&link).at(Side::Target)? {
+            hand.gathered.tally.links_not_kept += 1;
+            return Ok(Linked::Apart);
+        }
+        self.plan_line("hard link", place, name.to_bytes(), hand, crew);
+        hand.gathered.tally.meet_link(&source);
+        hand.gathered.tally.hard_linked += 1;
+        Ok(Linked::Done)
+    }
+
+    /// The name is still one of the file that the first one is a name of.
+    fn is_still_one(&self, first: &LinkName, source: &Metadata) -> bool {
+        let dir = first.place.source_dir(&*self.root(&first.place).source);
+        let of_first = dir.and_then(|dir| dir.stat(&first.name));
+        source.kind == Kind::File && of_first.is_ok_and(|of_first| of_first.is_same_file(source))
+    }
+
+    /// What the target has of that name is a link to the copy already, or is to stay as it is.
+    fn is_link_needless(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        source: &Metadata,
+        copy: Option<&Metadata>,
+        hand: &mut CopyHand,
+    ) -> Result<bool, Trouble> {
+        let target = self.at_target(rules, entry)?;
+        if target.as_ref().zip(copy).is_some_and(|(target, copy)| target.is_same_file(copy)) {
+            hand.gathered.tally.meet_link(source);
+            hand.gathered.tally.synced.unchanged += 1;
+            return Ok(true);
+        }
+        let is_kept_back = match &target {
+            None => rules.existing,
+            Some(target) => {
+                let is_newer = target.kind == Kind::File && target.mtime > source.mtime;
+                rules.ignore_existing || rules.update && is_newer
+            }
+        };
+        if is_kept_back {
+            hand.gathered.tally.meet_link(source);
+            hand.gathered.tally.synced.kept_back += 1;
+        }
+        Ok(is_kept_back)
+    }
+
+    /// A directory with something in it has the name, which is deleted first. Then the file is copied anew:
+    /// a later run makes a link of it.
+    fn waits_for_deletion(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<bool, Trouble> {
+        let target = self.at_target(rules, entry)?;
+        let is_directory = target.is_some_and(|target| target.kind == Kind::Directory);
+        let waits = is_directory && self.make_way(rules, entry, hand, crew)?;
+        hand.gathered.tally.links_not_kept += u64::from(waits);
+        Ok(waits)
+    }
+}

@@ -1,0 +1,73 @@
+//! Files with several names: dealt with when the walk has found all of those.
+
+use super::copy::Phase;
+use crate::comm::collective::{broadcast, gather};
+use crate::copy::CopyJob;
+use crate::copy::leftovers::Leftovers;
+use crate::copy::linked::LinkRecords;
+use crate::copy::options::CopyOptions;
+use crate::copy::root::CopyRoot;
+use crate::model::tally::Tally;
+use crate::sched::counters::Counters;
+use crate::sched::engine;
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+use crate::walk::selection::Selection;
+
+/// What goes for the whole copy.
+#[derive(Clone, Copy)]
+pub(super) struct Copying<'r> {
+    pub roots: &'r [CopyRoot],
+    pub options: &'r CopyOptions,
+    pub selection: &'r Selection,
+    /// I/O threads of a rank, at most.
+    pub threads_max: u32,
+}
+
+/// Copies the files whose names the walk has remembered in `leftovers`, adds what that leaves to them,
+/// and to the phase what it counts. Where the walk was stopped it gives them up.
+pub(super) fn copy(
+    session: &mut Session<'_, '_>,
+    copying: Copying<'_>,
+    leftovers: &mut Leftovers,
+    phase: &mut Phase,
+    reporter: &mut Reporter,
+) {
+    let links = std::mem::take(&mut leftovers.links);
+    let here = (!links.is_empty(), phase.0.given_up > 0);
+    let all = gather(session.mail, &here);
+    let any = all.map(|all| {
+        all.into_iter().fold((false, false), |any, here| (any.0 || here.0, any.1 || here.1))
+    });
+    let (any_names, is_stopped) = broadcast(session.mail, any);
+    if is_stopped {
+        phase.0.given_up += links.len() as u64;
+    } else if any_names {
+        let (more, (tally, counters)) = copy_files(session, copying, links, reporter);
+        phase.0.add(&tally);
+        phase.1.add(&counters);
+        leftovers.add(more);
+    }
+}
+
+fn copy_files(
+    session: &mut Session<'_, '_>,
+    copying: Copying<'_>,
+    links: LinkRecords,
+    reporter: &mut Reporter,
+) -> (Leftovers, (Tally, Counters)) {
+    let Copying { roots, options, selection, threads_max } = copying;
+    reporter.phase_ended();
+    let (files, parted) = links.by_file(session.mail);
+    let mut options = options.clone();
+    // Temporary names of its own.
+    options.job.id = options.job.id.wrapping_add(2);
+    let rank = session.mail.comm().rank();
+    let job = CopyJob::new(roots, &options, selection, None, rank).after_walk();
+    let settings = session.settings(threads_max);
+    let seeds = files.into_iter().map(Into::into).collect();
+    let counters = engine::run(&job, seeds, reporter, session.mail, settings);
+    reporter.phase_ended();
+    let tally = Tally { links_not_kept: job.tally().links_not_kept + parted, ..job.tally() };
+    (job.into_leftovers(), (tally, counters))
+}
