@@ -1,0 +1,212 @@
+//! Files with several names, at any rank count: random trees of them are copied, and synchronised after
+//! random changes, and the names are grouped at the target as they are at the source.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use common::base::exit::Exit;
+use common::comm::mailbox::Mailbox;
+use common::comm::threads;
+use common::compare::options::Evidence;
+use common::copy::options::{CopyOptions, HardLinks, JobFacts, Judge, SyncOptions};
+use common::model::line::LineFormat;
+use common::run::copy::CopyRequest;
+use common::run::sync::SyncRequest;
+use common::store::posix::Symlinks;
+use common::surface::cli::CommonArgs;
+use common::surface::filter_args::{FilterArgs, RuleArgs};
+use common::surface::named_args::NamedArgs;
+use common::surface::s3_args::S3Args;
+use common::surface::session::Session;
+use common::surface::team::Team;
+
+fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+fn in_session(
+    ranks: u32,
+    tool: &'static str,
+    run: impl Fn(&mut Session<'_, '_>) -> Exit + Sync,
+) -> Exit {
+    let exits = threads::run(ranks, |comm| {
+        let mail = &mut Mailbox::new(comm);
+        let team = Team::meet(mail);
+        run(&mut Session { tool, mail, team, mpi: "none".to_owned() })
+    });
+    exits.into_iter().reduce(Exit::worst).unwrap()
+}
+
+fn quiet() -> CommonArgs {
+    CommonArgs {
+        quiet: true,
+        verbose: 0,
+        progress: 0,
+        json: false,
+        threads: 3,
+        s3: S3Args::default(),
+    }
+}
+
+fn no_filters() -> FilterArgs {
+    FilterArgs {
+        rules: RuleArgs(Vec::new()),
+        min_size: None,
+        max_size: None,
+        min_age: None,
+        max_age: None,
+        one_file_system: false,
+    }
+}
+
+fn options(sync: Option<SyncOptions>, job: JobFacts) -> CopyOptions {
+    CopyOptions {
+        symlinks: Symlinks::Keep,
+        preserve: true,
+        hard_links: HardLinks::Keep,
+        chunk_bytes: 100,
+        buffer_bytes: 64,
+        dry_run: false,
+        plan_as: LineFormat::Text,
+        sync,
+        job,
+    }
+}
+
+fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
+    let job = JobFacts::here();
+    in_session(ranks, "dcp", |session| {
+        let request = CopyRequest {
+            sources: vec![source.as_os_str().as_bytes().to_vec()],
+            target: target.as_os_str().as_bytes().to_vec(),
+            options: options(None, job),
+            filters: no_filters(),
+            named: NamedArgs::default(),
+        };
+        common::run::copy::run(session, request, &quiet())
+    })
+}
+
+fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
+    let job = JobFacts::here();
+    let rules = SyncOptions {
+        use_server_modtime: false,
+        judge,
+        evidence: Evidence::Checksums,
+        update: false,
+        ignore_existing: false,
+        existing: false,
+        delete: true,
+        link_dest: None,
+    };
+    in_session(ranks, "dsync", |session| {
+        let request = SyncRequest {
+            source: source.as_os_str().as_bytes().to_vec(),
+            target: target.as_os_str().as_bytes().to_vec(),
+            options: options(Some(rules.clone()), job),
+            delete_max: None,
+            filters: no_filters(),
+            named: NamedArgs::default(),
+        };
+        common::run::sync::run(session, request, &quiet())
+    })
+}
+
+fn files(tree: &Path) -> Vec<PathBuf> {
+    let (mut waiting, mut files) = (vec![tree.to_owned()], Vec::new());
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { waiting.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Content of each file, and which names are names of one file.
+type Picture = (BTreeMap<PathBuf, Vec<u8>>, BTreeSet<Vec<PathBuf>>);
+
+fn picture(tree: &Path) -> Picture {
+    let (mut contents, mut groups) = (BTreeMap::new(), BTreeMap::<u64, Vec<PathBuf>>::new());
+    for path in files(tree) {
+        let below = path.strip_prefix(tree).unwrap().to_owned();
+        contents.insert(below.clone(), fs::read(&path).unwrap());
+        groups.entry(fs::metadata(&path).unwrap().ino()).or_default().push(below);
+    }
+    (contents, groups.into_values().collect())
+}
+
+/// Adds files, and more names of files that are there, in random directories.
+fn plant(random: &mut fastrand::Rng, tree: &Path, count: usize) {
+    for _ in 0..count {
+        let dir = tree.join(format!("d{}/e{}", random.u8(0..5), random.u8(0..3)));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join(format!("f{}", random.u32(..)));
+        let others = files(tree);
+        if others.is_empty() || random.bool() {
+            let length = [0, 1, 99, 100, 101, 1000][random.usize(0..6)];
+            fs::write(path, (0..length).map(|_| random.u8(..)).collect::<Vec<u8>>()).unwrap();
+        } else {
+            fs::hard_link(&others[random.usize(0..others.len())], path).unwrap();
+        }
+    }
+}
+
+/// What somebody may do to a copy: names go, come, are parted, get other content.
+fn mutate(random: &mut fastrand::Rng, tree: &Path) {
+    for path in files(tree) {
+        match random.u8(0..8) {
+            0 => fs::remove_file(&path).unwrap(),
+            1 => {
+                let content = fs::read(&path).unwrap();
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, content).unwrap();
+            }
+            2 => fs::write(&path, b"else").unwrap(),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_copy_has_the_names_grouped_as_the_source_has_them() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        fs::create_dir(&source).unwrap();
+        plant(&mut random, &source, 60);
+        assert_eq!(copy(random.u32(1..9), &source, &target), Exit::Ok, "seed {seed}");
+        assert_eq!(picture(&target), picture(&source), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_target_gets_the_sources_groups_and_a_second_run_changes_nothing() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        fs::create_dir(&source).unwrap();
+        plant(&mut random, &source, 50);
+        copy(random.u32(1..5), &source, &target);
+        mutate(&mut random, &target);
+        plant(&mut random, &source, 20);
+        let judge = [Judge::SizeAndTime, Judge::Content][random.usize(0..2)];
+        assert_eq!(sync(random.u32(1..9), &source, &target, judge), Exit::Ok, "seed {seed}");
+        assert_eq!(picture(&target), picture(&source), "seed {seed}");
+        let inodes = |tree: &Path| -> Vec<u64> {
+            files(tree).iter().map(|path| fs::metadata(path).unwrap().ino()).collect()
+        };
+        let before = inodes(&target);
+        assert_eq!(sync(random.u32(1..9), &source, &target, judge), Exit::Ok, "seed {seed}");
+        assert_eq!(inodes(&target), before, "seed {seed}");
+    }
+}
