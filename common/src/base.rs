@@ -3,6 +3,7 @@
 pub mod crc64;
 pub mod error;
 pub mod exit;
+pub mod interrupt;
 pub mod limits;
 pub mod path;
 pub mod process;

@@ -40,6 +40,10 @@ pub const THREAD_STACK_BYTES: usize = 512 << 10;
 /// is less than the fewest threads a rank may be given by default.
 pub const THREAD_TRIES_MAX: u32 = 25;
 
+/// How long what is under way may take to end after the job was told to stop: batch systems kill after 10 s
+/// (PBS's `kill_delay`) to 30 s (Slurm's `KillWait`).
+pub const INTERRUPT_WAIT_MAX: Duration = Duration::from_secs(8);
+
 /// How often the number of I/O threads is reconsidered while they wait for storage now and then.
 pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
 /// How often in any case: several timer ticks.
