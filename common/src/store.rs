@@ -417,6 +417,12 @@ pub trait SourceFile: Send + Sync {
         None
     }
 
+    /// The first bytes in an extent that are not in a hole; `None` where there are none. A store that does
+    /// not know of holes has none.
+    fn data_in(&self, extent: Extent) -> Result<Option<Extent>> {
+        Ok(Some(extent))
+    }
+
     /// Reads at an offset; returns how many bytes, 0 only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
 
@@ -436,6 +442,16 @@ pub trait StagedFile: Send + Sync {
 
     /// Writes all of `data` at an offset.
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
+
+    /// What is not written reads as zeros, and takes no room.
+    fn keeps_holes(&self) -> bool {
+        false
+    }
+
+    /// The file ends here, where a hole does; only for a store that keeps holes.
+    fn end_at(&self, _size_bytes: u64) -> Result<()> {
+        Err(Op::Write.errno(libc::EOPNOTSUPP))
+    }
 
     /// Lets the store move bytes from a source file itself, at most `length` from `offset` on; returns
     /// how many it moved, or `None` where it cannot: then they are read and written.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{check_sum, copy_extent};
+use super::content::{Piece, check_sum, copy_piece};
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyTask, Large};
@@ -14,6 +14,7 @@ use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum,
 use crate::model::chunk::ChunkRun;
 use crate::model::entry::{Hint, Kept, Kind, Proof, Version};
 use crate::model::tally::Check;
+use crate::model::transfer::Manner;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -44,7 +45,7 @@ impl CopyJob<'_> {
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(&*source, &metadata);
         let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
-        let ticket = staged.ticket();
+        let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
         let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let large = LargeCopy { place, name, source, staged, copy };
@@ -58,7 +59,7 @@ impl CopyJob<'_> {
             name: entry.name.to_owned(),
             identity: metadata.identity(),
             chunk_bytes,
-            work: ChunkWork::Copy { ticket },
+            work: ChunkWork::Copy { ticket, manner },
             run,
         }));
         Ok(())
@@ -74,10 +75,12 @@ impl CopyJob<'_> {
         task.keep_first(crew);
         let mut receipt = None;
         let outcome = match &task.work {
-            ChunkWork::Copy { ticket } => self.copy_chunk(&task, ticket, hand).map(|left| {
-                receipt = left;
-                Outcome::Done
-            }),
+            ChunkWork::Copy { ticket, manner } => {
+                self.copy_chunk(&task, ticket, *manner, hand).map(|left| {
+                    receipt = left;
+                    Outcome::Done
+                })
+            }
             ChunkWork::Compare { .. } | ChunkWork::Sum { .. } if self.large.is_decided(&task) => {
                 Ok(Outcome::Done)
             }
@@ -107,6 +110,7 @@ impl CopyJob<'_> {
         &self,
         task: &ChunkTask,
         ticket: &[u8],
+        manner: Manner,
         hand: &mut CopyHand,
     ) -> Result<Option<Receipt>, Trouble> {
         let extent = task.extent();
@@ -115,7 +119,8 @@ impl CopyJob<'_> {
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let target_name = self.target_name(&task.place, &task.name);
         let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
-        let crc64 = copy_extent(&*source, &*staged, extent, &mut hand.buffer)?;
+        let piece = Piece { extent, size_bytes: task.identity.size_bytes, manner };
+        let crc64 = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
         let receipt = staged.close().at(Side::Target)?;
         let tally = &mut hand.gathered.tally;
         if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {

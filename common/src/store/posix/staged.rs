@@ -7,7 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, Mode, OFlags, copy_file_range, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, copy_file_range, ftruncate, openat, renameat, unlinkat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::attributes;
@@ -127,6 +127,14 @@ impl StagedFile for PosixStaged {
             }
         }
         Ok(())
+    }
+
+    fn keeps_holes(&self) -> bool {
+        true
+    }
+
+    fn end_at(&self, size_bytes: u64) -> Result<()> {
+        retry_on_intr(|| ftruncate(&self.fd, size_bytes)).map_err(|errno| failed(Op::Write, errno))
     }
 
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
