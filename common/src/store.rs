@@ -47,6 +47,11 @@ pub trait Store: Send + Sync {
         true
     }
 
+    /// Where what was changed is to be on storage before the job ends, it is now.
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The service that its files are objects of, where they are.
     fn service(&self) -> Option<u64> {
         None
@@ -78,6 +83,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn has_spare_handles(&self) -> bool {
         (**self).has_spare_handles()
+    }
+
+    fn settle(&self) -> Result<()> {
+        (**self).settle()
     }
 
     fn service(&self) -> Option<u64> {
@@ -451,6 +460,12 @@ pub trait StagedFile: Send + Sync {
     /// The file ends here, where a hole does; only for a store that keeps holes.
     fn end_at(&self, _size_bytes: u64) -> Result<()> {
         Err(Op::Write.errno(libc::EOPNOTSUPP))
+    }
+
+    /// Makes it share all content of a source file of these attributes, as that is now. On an error it has
+    /// none, or parts of it in their places.
+    fn share_all(&self, _source: &dyn SourceFile, _metadata: &Metadata) -> Result<()> {
+        Err(Op::Clone.errno(libc::EOPNOTSUPP))
     }
 
     /// Lets the store move bytes from a source file itself, at most `length` from `offset` on; returns

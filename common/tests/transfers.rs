@@ -137,7 +137,7 @@ fn random_islands_arrive_with_no_more_room_than_they_need() {
             write_islands(&source.join(name), &mut random);
         }
         let ranks = random.u32(1..5);
-        let failures = copy(ranks, &|| posix(&source), &target, Transfer { sparse });
+        let failures = copy(ranks, &|| posix(&source), &target, only(sparse));
         assert_eq!(failures, [], "seed {seed}");
         for name in ["a", "b", "c"] {
             let (from, to) = (source.join(name), target.join(name));
@@ -197,7 +197,7 @@ fn a_source_that_shrinks_or_grows_meanwhile_is_an_error() {
                         file.set_len(now.saturating_add_signed(change)).unwrap();
                     })
                 };
-                let failures = copy(ranks, &store, &target, Transfer { sparse });
+                let failures = copy(ranks, &store, &target, only(sparse));
                 let causes: Vec<Cause> =
                     failures.iter().map(|failure| failure.error.cause).collect();
                 assert_eq!(causes, [Cause::Changed], "{size} {has_tail} {sparse:?} {change}");
@@ -228,4 +228,8 @@ fn a_small_source_that_was_cut_off_once_arrives_as_it_is_then() {
     };
     assert_eq!(copy(1, &store, &target, Transfer::default()), []);
     assert!(fs::read(source.join("f")).unwrap() == fs::read(target.join("f")).unwrap());
+}
+
+fn only(sparse: Sparse) -> Transfer {
+    Transfer { sparse, ..Transfer::default() }
 }

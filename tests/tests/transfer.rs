@@ -4,8 +4,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
-use suite_tests::job::{alone, run, tool};
+use suite_tests::job::{alone, program, run, tool};
+use suite_tests::mounts::{Image, may_mount};
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -92,4 +94,168 @@ fn holes_are_looked_for_only_where_there_may_be_some() {
     file.write_all_at(b"x", 1 << 20).unwrap();
     assert_eq!(calls(), 1);
     assert!(allocated_bytes(&target.join("sparse")) <= 8 << 10);
+}
+
+/// File systems in which files can share content.
+fn sharing_disks() -> Vec<Image> {
+    let disks = || [Image::btrfs(), Image::xfs()].into_iter().flatten().collect();
+    if may_mount() { disks() } else { Vec::new() }
+}
+
+fn shares_content(path: &Path) -> bool {
+    let extents = run(Command::new("filefrag").args(["-s", "-v"]).arg(path)).expect(0).stdout;
+    let mut extents = extents.lines().filter(|line| line.contains(".. ")).peekable();
+    assert!(extents.peek().is_some(), "filefrag shows no extents");
+    extents.all(|line| line.contains("shared"))
+}
+
+/// Small and large files, with and without holes, with tails of all kinds.
+fn mixed_files(dir: &Path) -> [&'static str; 4] {
+    trees::write(&dir.join("small"), &trees::noise(100_001));
+    trees::write(&dir.join("large"), &trees::noise(20_000_003));
+    for (name, end) in [("small-holes", 2 << 20), ("large-holes", (40 << 20) + 1)] {
+        let file = File::create(dir.join(name)).unwrap();
+        file.write_all_at(&trees::noise(70_000), 1 << 20).unwrap();
+        file.set_len(end).unwrap();
+    }
+    trees::write(&dir.join("empty"), b"");
+    ["small", "large", "small-holes", "large-holes"]
+}
+
+fn assert_same_content(source: &Path, target: &Path) {
+    run(Command::new("diff").arg("-r").args([source, target])).expect(0);
+}
+
+#[test]
+fn files_share_content_where_they_can_and_only_where_they_may() {
+    for disk in sharing_disks() {
+        let source = disk.path().join("s");
+        let names = mixed_files(&source);
+        for (count, how, shares) in
+            [(1, "auto", true), (4, "auto", true), (4, "always", true), (4, "never", false)]
+        {
+            let target = disk.path().join(format!("{how}-{count}"));
+            let mut dcp = tool(count, "dcp");
+            run(dcp.args(["-k", "3MiB", "--reflink", how]).args([&source, &target])).expect(0);
+            assert_same_content(&source, &target);
+            for name in names {
+                assert_eq!(shares_content(&target.join(name)), shares, "{count} {how} {name}");
+            }
+            assert!(allocated_bytes(&target.join("large-holes")) < 10 << 20, "{how}");
+            fs::remove_dir_all(&target).unwrap();
+        }
+        let target = disk.path().join("sync");
+        fs::create_dir(&target).unwrap();
+        run(alone("dsync").args([&source, &target])).expect(0);
+        assert_same_content(&source, &target);
+        assert!(shares_content(&target.join("large")));
+    }
+}
+
+/// Neither what the operator says of holes nor another file system stands in the way of a copy.
+#[test]
+fn what_cannot_share_content_is_copied_or_an_error() {
+    let work = temp();
+    let source = work.path().join("s");
+    let names = mixed_files(&source);
+    for disk in sharing_disks() {
+        let target = disk.path().join("t");
+        for count in [1, 4] {
+            let mut dcp = tool(count, "dcp");
+            run(dcp.args(["-k", "3MiB"]).args([&source, &target])).expect(0);
+            assert_same_content(&source, &target);
+            fs::remove_dir_all(&target).unwrap();
+            let mut dcp = tool(count, "dcp");
+            dcp.args(["-k", "3MiB", "--reflink", "always"]).args([&source, &target]);
+            let ended = run(&mut dcp).expect(23);
+            let lines = ended.stderr.lines().filter(|line| line.contains("share content with"));
+            assert_eq!(lines.count(), names.len(), "{}", ended.stderr);
+            // What has no content has none to share.
+            let left: Vec<_> = fs::read_dir(&target).unwrap().map(Result::unwrap).collect();
+            assert!(left.len() == 1 && left[0].file_name() == "empty", "{left:?}");
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+    let target = work.path().join("t");
+    let mut dcp = alone("dcp");
+    dcp.args(["--reflink", "always", "--sparse", "never"]).args([&source, &target]);
+    let ended = run(&mut dcp).expect(2);
+    assert!(ended.stderr.contains("--sparse auto"), "{}", ended.stderr);
+    assert!(!target.exists());
+}
+
+#[test]
+fn filled_holes_are_not_shared() {
+    for disk in sharing_disks() {
+        let (source, target) = (disk.path().join("s"), disk.path().join("t"));
+        mixed_files(&source);
+        run(alone("dcp").args(["--sparse", "never"]).args([&source, &target])).expect(0);
+        assert_same_content(&source, &target);
+        assert!(!shares_content(&target.join("large")));
+        assert!(allocated_bytes(&target.join("large-holes")) > 40 << 20);
+    }
+}
+
+#[test]
+fn reading_leaves_times_of_access_alone_where_that_is_wished() {
+    if !may_mount() {
+        return;
+    }
+    let Some(disk) = Image::ext4(&[]) else { return };
+    let (source, old) = (disk.path().join("s"), SystemTime::UNIX_EPOCH + Duration::from_hours(9));
+    let set = || File::open(&source).unwrap().set_times(fs::FileTimes::new().set_accessed(old));
+    trees::write(&source, &trees::noise(1000));
+    for (options, stays) in [(&["--open-noatime"][..], true), (&[], false)] {
+        set().unwrap();
+        run(alone("dcp").args(options).arg(&source).arg(disk.path().join("t"))).expect(0);
+        assert_eq!(fs::metadata(&source).unwrap().accessed().unwrap() == old, stays);
+    }
+}
+
+/// Only a file's owner may ask for that: others read it all the same.
+#[test]
+fn files_of_others_are_read_with_their_times_of_access() {
+    if !may_mount() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    run(Command::new("chmod").arg("777").arg(work.path())).expect(0);
+    let dcp = work.path().join("dcp");
+    fs::copy(program("dcp"), &dcp).unwrap();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::write(&source, b"of root");
+    let mut user = Command::new("setpriv");
+    user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(dcp);
+    user.arg("--open-noatime").args([&source, &target]).env("HOME", "/");
+    run(&mut user).expect(0);
+    assert_eq!(fs::read(target).unwrap(), b"of root");
+}
+
+#[test]
+fn a_file_is_on_storage_before_it_gets_its_name() {
+    let work = temp();
+    let (source, log) = (work.path().join("s"), work.path().join("log"));
+    trees::write(&source.join("small"), b"x");
+    trees::write(&source.join("large"), &trees::noise(5 << 20));
+    let calls = |options: &[&str], target: &str| {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-e", "trace=fsync,syncfs,renameat,renameat2,rename", "-o"]).arg(&log);
+        strace.arg(program("dcp")).args(["-k", "2MiB"]).args(options);
+        run(strace.arg(&source).arg(work.path().join(target))).expect(0);
+        let log = fs::read_to_string(&log).unwrap();
+        // A call that another one interrupts has a second line.
+        let begun = log.lines().filter_map(|line| line.split_once('('));
+        let call = |(begin, _): (&str, &str)| begin.split(' ').next_back().unwrap().to_owned();
+        begun.filter(|(begin, _)| !begin.contains("resumed")).map(call).collect::<Vec<_>>()
+    };
+    assert!(!calls(&[], "t1").iter().any(|call| call.contains("sync")));
+    let calls = calls(&["--fsync"], "t2");
+    // Three chunks, each by its own handle, and each file by its owner's.
+    assert_eq!(calls.iter().filter(|call| *call == "fsync").count(), 5, "{calls:?}");
+    assert_eq!(calls.last().unwrap(), "syncfs", "{calls:?}");
+    let first_name = calls.iter().position(|call| call.contains("rename")).unwrap();
+    assert_eq!(calls[first_name - 1], "fsync", "{calls:?}");
+    run(tool(4, "dcp").args(["--fsync", "-k", "1MiB"]).arg(&source).arg(work.path().join("t3")))
+        .expect(0);
+    assert_same_content(&source, &work.path().join("t3"));
 }

@@ -3,8 +3,8 @@
 use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
-use crate::model::entry::Proof;
-use crate::model::transfer::{Holes, InKernel, Manner};
+use crate::model::entry::{Metadata, Proof};
+use crate::model::transfer::{Holes, InKernel, Manner, Reflink, Transfer};
 use crate::store::{Receipt, SourceFile, StagedFile};
 
 /// Below this, reading and writing costs the same as letting the kernel copy.
@@ -22,6 +22,26 @@ pub(super) struct Piece {
     pub size_bytes: u64,
     /// How.
     pub manner: Manner,
+}
+
+/// Lets a new file share all content with the source, where that is wished and possible.
+pub(super) fn share(
+    source: &dyn SourceFile,
+    staged: &dyn StagedFile,
+    metadata: &Metadata,
+    transfer: Transfer,
+) -> Result<bool, Trouble> {
+    let wish = transfer.sharing();
+    // What claims to be empty has nothing to share.
+    if wish == Reflink::Never || metadata.size_bytes == 0 {
+        return Ok(false);
+    }
+    match staged.share_all(source, metadata) {
+        Ok(()) => Ok(true),
+        // Reading and writing finds out what is really wrong, if anything is.
+        Err(_) if wish == Reflink::Auto => Ok(false),
+        Err(error) => Err(error).at(Side::Target),
+    }
 }
 
 /// Copies a piece whole. Returns the checksum of what was read, where the source has one to compare it

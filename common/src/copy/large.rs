@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{Piece, check_sum, copy_piece};
+use super::content::{Piece, check_sum, copy_piece, share};
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyTask, Large};
@@ -30,7 +30,8 @@ pub(super) struct LargeCopy {
 }
 
 impl CopyJob<'_> {
-    /// Stages a large file and queues all its chunks.
+    /// Stages a large file and queues all its chunks; or ends it, where it shares its content with the
+    /// source.
     pub(super) fn begin_large(
         &self,
         entry: &Visit<'_>,
@@ -38,7 +39,7 @@ impl CopyJob<'_> {
         target: &dyn Dir,
         copy: FileCopy,
         crew: &Crew<'_, Self>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Option<Kept>, Trouble> {
         let metadata = copy.metadata;
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
@@ -48,7 +49,15 @@ impl CopyJob<'_> {
         let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
         let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
+        let shared = share(&*source, &*staged, &metadata, self.options.transfer);
         let large = LargeCopy { place, name, source, staged, copy };
+        match shared {
+            Ok(false) => {}
+            Ok(true) => return Self::commit_large(large, Outcome::Done, Vec::new()).map(Some),
+            Err(trouble) => {
+                return Self::commit_large(large, Outcome::Failed(trouble), Vec::new()).map(Some);
+            }
+        }
         let file = self.large.begin(Large::Copy(large), run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
@@ -62,7 +71,7 @@ impl CopyJob<'_> {
             work: ChunkWork::Copy { ticket, manner },
             run,
         }));
-        Ok(())
+        Ok(None)
     }
 
     /// Works on the first chunk of a run.

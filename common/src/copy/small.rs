@@ -1,6 +1,6 @@
 //! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
 
-use super::content::{Piece, check_sum, copy_piece, copy_to_end};
+use super::content::{Piece, check_sum, copy_piece, copy_to_end, share};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
@@ -43,7 +43,11 @@ impl CopyJob<'_> {
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         if metadata.size_bytes > chunk_bytes && !self.options.dry_run {
             let copy = FileCopy { metadata, attributes };
-            self.begin_large(entry, source, &*target, copy, crew)?;
+            if let Some(kept) = self.begin_large(entry, source, &*target, copy, crew)? {
+                hand.gathered.tally.copied_bytes += metadata.size_bytes;
+                Self::copied(Kind::File, kept, hand);
+                return Ok(Visited::Done { moved_bytes: metadata.size_bytes });
+            }
             // Nothing was moved yet, but this file is work enough: others may take the rest.
             return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
         }
@@ -152,6 +156,7 @@ impl WholeFile<'_> {
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         let written = match metadata.size_bytes {
             0 => (copy_to_end(self.source, staged, buffer)?, None),
+            size if share(self.source, staged, metadata, self.transfer)? => (size, None),
             size => {
                 let manner = self.transfer.manner(metadata);
                 let piece = Piece { extent: whole, size_bytes: size, manner };

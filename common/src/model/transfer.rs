@@ -9,6 +9,44 @@ use super::entry::Metadata;
 pub struct Transfer {
     /// What becomes of holes.
     pub sparse: Sparse,
+    /// Whether files share content with the source.
+    pub reflink: Reflink,
+    /// What reading does to files' times of access.
+    pub atime: Atime,
+    /// When the target is on storage.
+    pub durable: Durable,
+}
+
+/// Whether files share content with the source, where both are in one file system that can do that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Reflink {
+    /// Where that is possible.
+    #[default]
+    Auto,
+    /// What cannot is an error.
+    Always,
+    /// None does.
+    Never,
+}
+
+/// What reading does to a file's time of access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Atime {
+    /// What the file system makes of it.
+    #[default]
+    Set,
+    /// Nothing, where the system allows that.
+    Kept,
+}
+
+/// When what was written is on storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Durable {
+    /// When the system has got round to it.
+    #[default]
+    Later,
+    /// A file before it gets its name, the rest before the job ends.
+    Now,
 }
 
 /// What becomes of holes.
@@ -58,13 +96,36 @@ impl Manner {
 }
 
 impl Transfer {
+    /// Whether files are to share content with the source: then holes are those of the source.
+    pub fn sharing(&self) -> Reflink {
+        if self.sparse == Sparse::Auto { self.reflink } else { Reflink::Never }
+    }
+
+    /// Why these wishes cannot be met together.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn check(&self) -> Result<(), String> {
+        if self.reflink == Reflink::Always && self.sharing() != Reflink::Always {
+            return Err("files that share content share its holes; \
+                        use --reflink always with --sparse auto only"
+                .to_owned());
+        }
+        Ok(())
+    }
+
     /// How a file of these attributes is moved. One that takes as much room as it has bytes has no holes
     /// worth looking for, which saves two calls for each file.
     pub fn manner(&self, metadata: &Metadata) -> Manner {
         let has_holes = metadata.allocated_bytes < metadata.size_bytes;
+        // The kernel may let files share content where it is to copy it.
+        let in_kernel = match self.reflink {
+            Reflink::Auto | Reflink::Always => InKernel::Allowed,
+            Reflink::Never => InKernel::Forbidden,
+        };
         let (holes, in_kernel) = match self.sparse {
-            Sparse::Auto if has_holes => (Holes::Kept, InKernel::Allowed),
-            Sparse::Auto => (Holes::None, InKernel::Allowed),
+            Sparse::Auto if has_holes => (Holes::Kept, in_kernel),
+            Sparse::Auto => (Holes::None, in_kernel),
             Sparse::Always => (Holes::Made, InKernel::Forbidden),
             Sparse::Never => (Holes::None, InKernel::Forbidden),
         };

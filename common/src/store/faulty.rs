@@ -283,6 +283,10 @@ impl StagedFile for FaultyStaged {
         self.inner.write_at(data, offset)
     }
 
+    fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
+        self.inner.share_all(source, metadata)
+    }
+
     fn keeps_holes(&self) -> bool {
         self.inner.keeps_holes()
     }

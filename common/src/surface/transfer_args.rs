@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::model::transfer::{Sparse, Transfer};
+use crate::model::transfer::{Atime, Durable, Reflink, Sparse, Transfer};
 
 /// Options of the tools that move content.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
@@ -14,6 +14,22 @@ pub struct TransferArgs {
     /// auto: holes stay holes. always: blocks of zeros become holes, too. never: every byte is written.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     sparse: When,
+
+    /// Let files share their content with SOURCE, where both are in one file system that can do that
+    /// (btrfs, xfs)
+    ///
+    /// auto: where it is possible; what cannot is copied. always: what cannot is an error. never: content
+    /// is read and written.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    reflink: When,
+
+    /// Do not let reading files change their times of access; those of others change all the same
+    #[arg(long)]
+    open_noatime: bool,
+
+    /// Each file is on storage before it gets its name, and all of TARGET before the job ends
+    #[arg(long)]
+    fsync: bool,
 }
 
 /// Whether something is done.
@@ -34,6 +50,13 @@ impl TransferArgs {
                 When::Always => Sparse::Always,
                 When::Never => Sparse::Never,
             },
+            reflink: match self.reflink {
+                When::Auto => Reflink::Auto,
+                When::Always => Reflink::Always,
+                When::Never => Reflink::Never,
+            },
+            atime: if self.open_noatime { Atime::Kept } else { Atime::Set },
+            durable: if self.fsync { Durable::Now } else { Durable::Later },
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::transfer::Atime;
 use crate::store::{Dir, Made, NewFile, NewSymlink, SourceFile, StagedFile};
 
 pub(super) struct PosixDir {
@@ -93,9 +94,16 @@ impl Dir for PosixDir {
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         // NONBLOCK: should a FIFO have taken the file's place, opening it must not hang.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = openat(&self.fd, name, flags | self.nofollow(), Mode::empty())
-            .map_err(|errno| failed(Op::Open, errno))?;
-        Ok(Box::new(PosixFile::new(fd)))
+        let open = |extra| openat(&self.fd, name, flags | self.nofollow() | extra, Mode::empty());
+        let fd = match self.shared.transfer.atime {
+            Atime::Set => open(OFlags::empty()),
+            // Only a file's owner may ask for that (open(2)).
+            Atime::Kept => open(OFlags::NOATIME).or_else(|errno| match errno {
+                Errno::PERM => open(OFlags::empty()),
+                errno => Err(errno),
+            }),
+        };
+        Ok(Box::new(PosixFile::new(fd.map_err(|errno| failed(Op::Open, errno))?)))
     }
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {

@@ -7,7 +7,10 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, Mode, OFlags, copy_file_range, ftruncate, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, copy_file_range, fsync, ftruncate, ioctl_ficlone, openat, renameat,
+    unlinkat,
+};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::attributes;
@@ -16,7 +19,8 @@ use super::xattrs::Holder;
 use super::{Shared, visible};
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
-use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Owner};
+use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Metadata, Owner};
+use crate::model::transfer::Durable;
 use crate::store::{Receipt, SourceFile, StagedFile};
 
 /// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
@@ -104,6 +108,7 @@ impl PosixStaged {
             attributes
         };
         let kept = attributes::set(&self.fd, attributes, owner, &Holder::file(&self.fd))?;
+        sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd)?;
         renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
         Ok(kept)
@@ -137,6 +142,23 @@ impl StagedFile for PosixStaged {
         retry_on_intr(|| ftruncate(&self.fd, size_bytes)).map_err(|errno| failed(Op::Write, errno))
     }
 
+    fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
+        let unsupported = Op::Clone.errno(libc::EOPNOTSUPP);
+        let from = source.as_fd().ok_or(unsupported)?;
+        let Shared { unshared, unshared_errno, .. } = &*self.shared;
+        if unshared.load(Ordering::Relaxed) == metadata.device {
+            return Err(Op::Clone.errno(unshared_errno.load(Ordering::Relaxed)));
+        }
+        retry_on_intr(|| ioctl_ficlone(&self.fd, from)).map_err(|errno| {
+            // Others say something about this one file (ioctl_ficlone(2)).
+            if matches!(errno, Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::XDEV) {
+                unshared_errno.store(errno.raw_os_error(), Ordering::Relaxed);
+                unshared.store(metadata.device, Ordering::Relaxed);
+            }
+            failed(Op::Clone, errno)
+        })
+    }
+
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
         let refused = &self.shared.refused;
         let Some(from) = source.as_fd() else { return Ok(None) };
@@ -167,6 +189,7 @@ impl StagedFile for PosixStaged {
     }
 
     fn close(self: Box<Self>) -> Result<Option<Receipt>> {
+        sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd).map(|()| None)
     }
 
@@ -185,6 +208,14 @@ impl StagedFile for PosixStaged {
 
     fn abandon(self: Box<Self>) -> Result<()> {
         Self::remove(&self.dir, &self.staged)
+    }
+}
+
+/// Network file systems have on this node what this node has written.
+fn sync(fd: &OwnedFd, durable: Durable) -> Result<()> {
+    match durable {
+        Durable::Later => Ok(()),
+        Durable::Now => retry_on_intr(|| fsync(fd)).map_err(|errno| failed(Op::Sync, errno)),
     }
 }
 
