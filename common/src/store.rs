@@ -457,6 +457,11 @@ pub trait StagedFile: Send + Sync {
         false
     }
 
+    /// Makes an extent read as zeros that is not written; only for a store that keeps holes.
+    fn leave_hole(&self, _extent: Extent) -> Result<()> {
+        Err(Op::Write.errno(libc::EOPNOTSUPP))
+    }
+
     /// The file ends here, where a hole does; only for a store that keeps holes.
     fn end_at(&self, _size_bytes: u64) -> Result<()> {
         Err(Op::Write.errno(libc::EOPNOTSUPP))

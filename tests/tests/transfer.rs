@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use suite_tests::job::{alone, program, run, tool};
-use suite_tests::mounts::{Image, may_mount};
+use suite_tests::mounts::{Image, SmallDisk, may_mount};
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -258,4 +258,84 @@ fn a_file_is_on_storage_before_it_gets_its_name() {
     run(tool(4, "dcp").args(["--fsync", "-k", "1MiB"]).arg(&source).arg(work.path().join("t3")))
         .expect(0);
     assert_same_content(&source, &work.path().join("t3"));
+}
+
+#[test]
+fn content_goes_past_the_cache_whatever_its_length() {
+    let work = temp();
+    let (source, log) = (work.path().join("s"), work.path().join("log"));
+    for size in [0, 1, 511, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5, 5_000_003] {
+        trees::write(&source.join(size.to_string()), &trees::noise(size));
+    }
+    let disk = may_mount().then(|| SmallDisk::mount("size=64m"));
+    let places = [Some(work.path()), disk.as_ref().map(SmallDisk::path)];
+    for (number, place) in places.into_iter().flatten().enumerate() {
+        for (count, chunk, buffer) in
+            [(1, "1MiB", "512KiB"), (4, "1MiB", "64KiB"), (4, "300000", "5000"), (1, "4MiB", "100")]
+        {
+            let target = place.join(format!("{number}-{count}-{chunk}"));
+            let mut dcp = tool(count, "dcp");
+            dcp.args(["--direct", "-k", chunk, "-b", buffer]).args([&source, &target]);
+            run(&mut dcp).expect(0);
+            assert_same_content(&source, &target);
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=openat,pread64,pwrite64,fcntl,copy_file_range", "-o"]);
+    strace.arg(&log).arg(program("dcp")).arg("--direct");
+    run(strace.arg(source.join("1048576")).arg(work.path().join("t"))).expect(0);
+    let log = fs::read_to_string(&log).unwrap();
+    let is_direct = |line: &&str| line.split(['|', ',', ')']).any(|flag| flag == "O_DIRECT");
+    let opened = log.lines().filter(is_direct).filter(|line| line.contains("openat"));
+    assert_eq!(opened.count(), 2);
+    // All of it could go that way.
+    assert!(!log.contains("F_SETFL") && !log.contains("copy_file_range"), "{log}");
+}
+
+#[test]
+fn a_file_that_is_there_is_rewritten_in_place() {
+    let work = temp();
+    let source = work.path().join("s");
+    let names = mixed_files(&source);
+    for (count, sparse) in [(1, "auto"), (4, "auto"), (4, "always"), (4, "never")] {
+        for old_size in [0, 1000, 50 << 20] {
+            let target = work.path().join("t");
+            for name in names {
+                trees::write(&target.join(name), &vec![0xff; old_size]);
+                fs::hard_link(target.join(name), work.path().join(name)).unwrap();
+            }
+            std::os::unix::fs::symlink("nowhere", target.join("empty")).unwrap();
+            let mut dcp = tool(count, "dcp");
+            dcp.args(["-p", "-k", "3MiB", "--inplace", "--sparse", sparse]);
+            run(dcp.arg(source.join("")).arg(&target)).expect(0);
+            assert_same_content(&source, &target);
+            assert!(fs::symlink_metadata(target.join("empty")).unwrap().is_file());
+            for name in names {
+                // Its other name shows the same file.
+                let [here, there] = [target.join(name), work.path().join(name)]
+                    .map(|path| fs::metadata(path).unwrap().ino());
+                assert_eq!(here, there, "{name}");
+                fs::remove_file(work.path().join(name)).unwrap();
+            }
+            if sparse != "never" {
+                let taken = allocated_bytes(&target.join("large-holes"));
+                assert!(taken < 1 << 20, "{sparse} {old_size}: {taken}");
+            }
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+}
+
+/// What is in the way of writing is an error; the file and its names stay.
+#[test]
+fn what_cannot_be_rewritten_is_an_error() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    fs::copy(program("dcp"), &target).unwrap();
+    trees::write(&source, b"new");
+    // A program that runs cannot be written to.
+    let ended = run(Command::new(&target).arg("--inplace").args([&source, &target])).expect(23);
+    assert!(ended.stderr.contains("Text file busy"), "{}", ended.stderr);
+    assert_eq!(fs::read(&target).unwrap(), fs::read(program("dcp")).unwrap());
 }

@@ -64,7 +64,12 @@ pub(super) fn copy_piece(
     let (mut at, mut written, mut crc64) = (extent.offset, extent.offset, None);
     while at < end {
         let rest = Extent::between(at, end);
-        let Some(data) = source.data_in(rest).at(Side::Source)? else { break };
+        let data = source.data_in(rest).at(Side::Source)?;
+        let hole_end = data.map_or(end, |data| data.offset);
+        if at < hole_end {
+            staged.leave_hole(Extent::between(at, hole_end)).at(Side::Target)?;
+        }
+        let Some(data) = data else { break };
         let copied = copy_data(source, staged, data, manner, buffer)?;
         written = copied.written_to.unwrap_or(written);
         // What is summed up has no holes: the sum is that of all of it, or of no use.
@@ -132,22 +137,32 @@ fn copy_data(
 
 /// Writes what is not in a block of zeros. Returns where the last write ended, if there was one.
 fn write_around_zeros(staged: &dyn StagedFile, data: &[u8], at: u64) -> Result<Option<u64>, Error> {
-    let (mut begin, mut block, mut written_to) = (0, 0, None);
-    while block < data.len() {
-        let to_boundary = HOLE_BLOCK_BYTES - (at + block as u64) % HOLE_BLOCK_BYTES;
-        let end = (block + to_boundary as usize).min(data.len());
-        let is_hole = is_zero(&data[block..end]);
-        let run_end = if is_hole { block } else { end };
-        if (is_hole || end == data.len()) && begin < run_end {
-            staged.write_at(&data[begin..run_end], at + begin as u64)?;
-            written_to = Some(at + run_end as u64);
+    let (mut begin, mut written_to) = (0, None);
+    while begin < data.len() {
+        let (mut end, is_hole) = block_at(data, at, begin);
+        while end < data.len() {
+            let (next, is_hole_too) = block_at(data, at, end);
+            if is_hole_too != is_hole {
+                break;
+            }
+            end = next;
         }
         if is_hole {
-            begin = end;
+            staged.leave_hole(Extent::between(at + begin as u64, at + end as u64))?;
+        } else {
+            staged.write_at(&data[begin..end], at + begin as u64)?;
+            written_to = Some(at + end as u64);
         }
-        block = end;
+        begin = end;
     }
     Ok(written_to)
+}
+
+/// Where the block ends that begins there, in data from that offset on, and whether it is all zeros.
+fn block_at(data: &[u8], at: u64, begin: usize) -> (usize, bool) {
+    let to_boundary = HOLE_BLOCK_BYTES - (at + begin as u64) % HOLE_BLOCK_BYTES;
+    let end = (begin + to_boundary as usize).min(data.len());
+    (end, is_zero(&data[begin..end]))
 }
 
 /// At most a block of [`HOLE_BLOCK_BYTES`].

@@ -15,6 +15,10 @@ pub struct Transfer {
     pub atime: Atime,
     /// When the target is on storage.
     pub durable: Durable,
+    /// Whether content goes through the system's cache.
+    pub caching: Caching,
+    /// Where the new content of a file is written that is there already.
+    pub rewriting: Rewriting,
 }
 
 /// Whether files share content with the source, where both are in one file system that can do that.
@@ -90,6 +94,26 @@ pub struct Manner {
     pub in_kernel: InKernel,
 }
 
+/// Whether content goes through the system's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Caching {
+    /// It does.
+    #[default]
+    Through,
+    /// It goes past it, as far as the file system and alignment allow.
+    Past,
+}
+
+/// Where the new content of a file is written that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Rewriting {
+    /// Into a new file, which takes its place when it is complete.
+    #[default]
+    Beside,
+    /// Into the file itself, all of whose names show the new content.
+    InPlace,
+}
+
 impl Manner {
     /// Whatever is fastest, all bytes.
     pub const PLAIN: Self = Self { holes: Holes::None, in_kernel: InKernel::Allowed };
@@ -118,10 +142,10 @@ impl Transfer {
     /// worth looking for, which saves two calls for each file.
     pub fn manner(&self, metadata: &Metadata) -> Manner {
         let has_holes = metadata.allocated_bytes < metadata.size_bytes;
-        // The kernel may let files share content where it is to copy it.
-        let in_kernel = match self.reflink {
-            Reflink::Auto | Reflink::Always => InKernel::Allowed,
-            Reflink::Never => InKernel::Forbidden,
+        // The kernel may let files share content where it is to copy it, and copies through its cache.
+        let in_kernel = match (self.reflink, self.caching) {
+            (Reflink::Auto | Reflink::Always, Caching::Through) => InKernel::Allowed,
+            (Reflink::Never, _) | (_, Caching::Past) => InKernel::Forbidden,
         };
         let (holes, in_kernel) = match self.sparse {
             Sparse::Auto if has_holes => (Holes::Kept, in_kernel),

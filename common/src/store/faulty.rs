@@ -291,6 +291,10 @@ impl StagedFile for FaultyStaged {
         self.inner.keeps_holes()
     }
 
+    fn leave_hole(&self, extent: Extent) -> Result<()> {
+        self.inner.leave_hole(extent)
+    }
+
     fn end_at(&self, size_bytes: u64) -> Result<()> {
         self.inner.end_at(size_bytes)
     }

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod dir;
+mod direct;
 mod failed;
 mod file;
 mod resolve;

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::model::transfer::{Atime, Durable, Reflink, Sparse, Transfer};
+use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse, Transfer};
 
 /// Options of the tools that move content.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
@@ -30,6 +30,18 @@ pub struct TransferArgs {
     /// Each file is on storage before it gets its name, and all of TARGET before the job ends
     #[arg(long)]
     fsync: bool,
+
+    /// Read and write past the system's cache (O_DIRECT), where the file system can; what is not aligned
+    /// to 4 KiB, as the ends of files, goes through it
+    #[arg(long)]
+    direct: bool,
+
+    /// Write into files that are in TARGET already, instead of replacing them when their new content is
+    /// complete
+    ///
+    /// Their other names get the new content, too. What is interrupted leaves part of it.
+    #[arg(long)]
+    inplace: bool,
 }
 
 /// Whether something is done.
@@ -56,6 +68,8 @@ impl TransferArgs {
                 When::Never => Reflink::Never,
             },
             atime: if self.open_noatime { Atime::Kept } else { Atime::Set },
+            caching: if self.direct { Caching::Past } else { Caching::Through },
+            rewriting: if self.inplace { Rewriting::InPlace } else { Rewriting::Beside },
             durable: if self.fsync { Durable::Now } else { Durable::Later },
         }
     }

@@ -6,6 +6,7 @@ use rustix::fs::{Advice, SeekFrom, fadvise, fdatasync, seek};
 use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::attributes::stat_fd;
+use super::direct::Direct;
 use super::failed::failed;
 use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
@@ -15,11 +16,12 @@ use crate::store::SourceFile;
 
 pub(super) struct PosixFile {
     fd: OwnedFd,
+    direct: Direct,
 }
 
 impl PosixFile {
-    pub fn new(fd: OwnedFd) -> Self {
-        Self { fd }
+    pub fn new(fd: OwnedFd, direct: Direct) -> Self {
+        Self { fd, direct }
     }
 }
 
@@ -60,7 +62,11 @@ impl SourceFile for PosixFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        retry_on_intr(|| pread(&self.fd, &mut *buffer, offset))
+        let (memory, length) = (buffer.as_ptr(), buffer.len());
+        self.direct
+            .access(&self.fd, memory, length, offset, || {
+                retry_on_intr(|| pread(&self.fd, &mut *buffer, offset))
+            })
             .map_err(|errno| failed(Op::Read, errno))
     }
 
