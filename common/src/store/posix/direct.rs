@@ -27,31 +27,32 @@ pub(super) fn open(
 pub(super) struct Direct(AtomicBool);
 
 impl Direct {
-    /// Reads or writes. What is not aligned, as the ends of most files, goes through the cache, and so does
-    /// all that follows; so it is where the file system wants larger blocks.
+    /// Reads or writes at most so many bytes; returns how many. What is not aligned, as the ends of most
+    /// files, goes through the cache, and so does all that follows; so it is where the file system wants
+    /// larger blocks.
     pub fn access(
         &self,
         fd: &OwnedFd,
         memory: *const u8,
         length: usize,
         offset: u64,
-        mut access: impl FnMut() -> Result<usize, Errno>,
+        mut access: impl FnMut(usize) -> Result<usize, Errno>,
     ) -> Result<usize, Errno> {
         if !self.0.load(Ordering::Relaxed) {
-            return access();
+            return access(length);
         }
         let align = DIRECT_ALIGN_BYTES as usize;
-        let is_aligned = memory.addr().is_multiple_of(align)
-            && length.is_multiple_of(align)
-            && offset.is_multiple_of(DIRECT_ALIGN_BYTES);
-        if is_aligned {
-            match access() {
+        let begins_aligned =
+            memory.addr().is_multiple_of(align) && offset.is_multiple_of(DIRECT_ALIGN_BYTES);
+        let whole_blocks = length - length % align;
+        if begins_aligned && whole_blocks > 0 {
+            match access(whole_blocks) {
                 Err(Errno::INVAL) => {}
                 done => return done,
             }
         }
         fcntl_setfl(fd, fcntl_getfl(fd)?.difference(OFlags::DIRECT))?;
         self.0.store(false, Ordering::Relaxed);
-        access()
+        access(length)
     }
 }

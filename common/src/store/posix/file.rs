@@ -64,8 +64,8 @@ impl SourceFile for PosixFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         let (memory, length) = (buffer.as_ptr(), buffer.len());
         self.direct
-            .access(&self.fd, memory, length, offset, || {
-                retry_on_intr(|| pread(&self.fd, &mut *buffer, offset))
+            .access(&self.fd, memory, length, offset, |length| {
+                retry_on_intr(|| pread(&self.fd, &mut buffer[..length], offset))
             })
             .map_err(|errno| failed(Op::Read, errno))
     }

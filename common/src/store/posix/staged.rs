@@ -205,7 +205,7 @@ impl StagedFile for PosixStaged {
 
     fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {
         while !data.is_empty() {
-            let write = || retry_on_intr(|| pwrite(&self.fd, data, offset));
+            let write = |length| retry_on_intr(|| pwrite(&self.fd, &data[..length], offset));
             match self.direct.access(&self.fd, data.as_ptr(), data.len(), offset, write) {
                 Ok(0) => return Err(Op::Write.errno(libc::EIO)),
                 Ok(written) => {
