@@ -1,5 +1,6 @@
 //! What every layer may use: errors, exit codes, names and paths as bytes, sizes, limits.
 
+pub mod aligned;
 pub mod crc64;
 pub mod error;
 pub mod exit;

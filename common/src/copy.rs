@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::aligned::AlignedBuffer;
 use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
@@ -125,7 +126,7 @@ pub struct Leftovers {
 /// What one thread keeps.
 pub struct CopyHand {
     gathered: Gathered,
-    buffer: Vec<u8>,
+    buffer: AlignedBuffer,
     buffers: Option<Buffers>,
 }
 
@@ -358,7 +359,7 @@ impl Job for CopyJob<'_> {
     fn hand(&self) -> CopyHand {
         CopyHand {
             gathered: Gathered::default(),
-            buffer: vec![0; self.options.buffer_bytes as usize],
+            buffer: AlignedBuffer::new(self.options.buffer_bytes),
             buffers: None,
         }
     }

@@ -24,3 +24,4 @@ pub mod placement;
 pub mod record;
 pub mod span;
 pub mod tally;
+pub mod transfer;

@@ -12,4 +12,5 @@ pub mod s3_args;
 pub mod session;
 pub mod summary;
 pub mod team;
+pub mod transfer_args;
 pub mod usage;

@@ -19,6 +19,7 @@ use common::copy::{CopyJob, CopyTask};
 use common::model::entry::{Attributes, Kind};
 use common::model::notice::Notice;
 use common::model::tally::Tally;
+use common::model::transfer::Transfer;
 use common::sched::engine::{self, Settings};
 use common::sched::job::Listener;
 use common::store::Store;
@@ -77,6 +78,7 @@ fn copy(
         preserve: true,
         chunk_bytes: 100,
         buffer_bytes: 64,
+        transfer: Transfer::default(),
         dry_run: false,
         plan_as: common::model::line::LineFormat::Text,
         sync: None,

@@ -20,6 +20,7 @@ use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
 use common::model::filter::Rule;
 use common::model::line::LineFormat;
+use common::model::transfer::Transfer;
 use common::run::compare::CompareRequest;
 use common::run::sync::SyncRequest;
 use common::store::posix::{OpenAs, PosixStore, Symlinks};
@@ -99,6 +100,7 @@ fn sync(
                 preserve: true,
                 chunk_bytes: 100,
                 buffer_bytes: 64,
+                transfer: Transfer::default(),
                 dry_run: false,
                 plan_as: LineFormat::Text,
                 sync: Some(rules.clone()),

@@ -13,6 +13,7 @@ use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
+use common::surface::transfer_args::TransferArgs;
 use serde::{Deserialize, Serialize};
 
 /// Copy files and directory trees, in parallel over all ranks of an MPI job.
@@ -66,6 +67,9 @@ pub struct Args {
     named: NamedArgs,
 
     #[command(flatten)]
+    transfer: TransferArgs,
+
+    #[command(flatten)]
     tuning: TuningArgs,
 
     #[command(flatten)]
@@ -110,6 +114,7 @@ impl Args {
                 preserve: self.preserve,
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
+                transfer: self.transfer.transfer(),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: None,

@@ -13,6 +13,7 @@ use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
+use common::surface::transfer_args::TransferArgs;
 use serde::{Deserialize, Serialize};
 
 /// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
@@ -86,6 +87,9 @@ pub struct Args {
     named: NamedArgs,
 
     #[command(flatten)]
+    transfer: TransferArgs,
+
+    #[command(flatten)]
     tuning: TuningArgs,
 
     #[command(flatten)]
@@ -119,6 +123,7 @@ impl Args {
                 preserve: true,
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
+                transfer: self.transfer.transfer(),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: Some(self.sync()),

@@ -225,6 +225,8 @@ pub enum Op {
     Follow,
     Copy,
     Compare,
+    Clone,
+    Sync,
 }
 
 impl fmt::Display for Op {
@@ -251,6 +253,8 @@ impl fmt::Display for Op {
             Self::Follow => "follow",
             Self::Copy => "copy",
             Self::Compare => "compare",
+            Self::Clone => "share content with",
+            Self::Sync => "bring to storage",
         })
     }
 }

@@ -23,6 +23,10 @@ pub const CHUNK_BYTES: u64 = 32 << 20;
 /// Default I/O buffer: larger ones fall out of the CPU's cache and copy slower.
 pub const BUFFER_BYTES: u64 = 512 << 10;
 
+/// What goes past the system's cache is in memory, and in its file, at multiples of this: of the block sizes
+/// of all common storage. Where more is asked for, it does not go past the cache.
+pub const DIRECT_ALIGN_BYTES: u64 = 4 << 10;
+
 /// Largest accepted I/O buffer per thread.
 pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::process::current_umask;
 use crate::compare::options::Evidence;
 use crate::model::line::LineFormat;
+use crate::model::transfer::Transfer;
 use crate::store::posix::Symlinks;
 
 /// Options of a copy; rank 0's hold for all ranks.
@@ -18,6 +19,8 @@ pub struct CopyOptions {
     pub chunk_bytes: u64,
     /// I/O buffer of each thread.
     pub buffer_bytes: u64,
+    /// How content is moved.
+    pub transfer: Transfer,
     /// Change nothing; say what would be done.
     pub dry_run: bool,
     /// How the plan of a dry run is written.

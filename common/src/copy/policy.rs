@@ -151,6 +151,7 @@ mod tests {
             preserve,
             chunk_bytes: 1,
             buffer_bytes: 1,
+            transfer: crate::model::transfer::Transfer::default(),
             dry_run: false,
             plan_as: crate::model::line::LineFormat::Text,
             sync: None,

@@ -77,7 +77,12 @@ impl RootPlan {
     /// Which side cannot be opened here, and why.
     pub fn open(&self, sites: &Sites, options: &CopyOptions) -> Result<CopyRoot, Failure> {
         let need = if self.singles.is_some() { Need::Passage } else { Need::Listing };
-        let open_as = OpenAs { symlinks: options.symlinks, need, ..OpenAs::default() };
+        let open_as = OpenAs {
+            symlinks: options.symlinks,
+            need,
+            transfer: options.transfer,
+            ..OpenAs::default()
+        };
         let source = sites
             .open(Side::Source, &self.source, open_as)
             .map_err(|error| account::failure(Side::Source, &self.source, b"", error))?;
@@ -105,6 +110,7 @@ impl RootPlan {
             need: Need::Passage,
             below: Need::Passage,
             is_growing: !options.dry_run,
+            transfer: options.transfer,
             ..OpenAs::default()
         };
         let failed = |error| account::failure(Side::Target, &self.target, b"", error);

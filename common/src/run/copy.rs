@@ -28,7 +28,7 @@ use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
-use crate::walk::WalkTask;
+use crate::walk::{WalkTask, account};
 
 /// What a copy is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -249,5 +249,22 @@ pub(super) fn finish_directories(
         let last = engine::run(&job, all.into_iter().collect(), reporter, session.mail, settings);
         counters.add(&last);
     }
-    (job.tally(), counters)
+    let mut tally = job.tally();
+    tally.failed += settle(session, roots, reporter);
+    (tally, counters)
+}
+
+/// What was changed is on storage, where that is wished. Returns how many targets on this rank are not.
+fn settle(session: &mut Session<'_, '_>, roots: &[CopyRoot], reporter: &mut Reporter) -> u64 {
+    let failures: Vec<Failure> = roots
+        .iter()
+        .filter_map(|root| {
+            let error = root.target.settle().err()?;
+            Some(account::failure(Side::Target, &root.shown_target, b"", error))
+        })
+        .collect();
+    for failure in gather(session.mail, &failures).into_iter().flatten().flatten() {
+        reporter.failure(&failure);
+    }
+    failures.len() as u64
 }

@@ -73,7 +73,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let prepared = is_root.then(|| prepare(session, &sites, request, args, &mut reporter));
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
-        return Exit::Unusable;
+        return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
     }
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
@@ -259,6 +259,7 @@ fn prepare(
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let plan = sync_plan::make(sites, &source, &target, &options);
     if plan.roots.is_empty() {
+        plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
         plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
         header(session, &source, &target, &options, args, reporter);

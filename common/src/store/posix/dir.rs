@@ -18,11 +18,12 @@ use super::file::PosixFile;
 use super::resolve::UP;
 use super::staged::PosixStaged;
 use super::xattrs::Holder;
-use super::{Shared, Symlinks, attributes, resolve};
+use super::{Shared, Symlinks, attributes, direct, resolve};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::transfer::{Atime, Rewriting, Transfer};
 use crate::store::{Dir, Made, NewFile, NewSymlink, SourceFile, StagedFile};
 
 pub(super) struct PosixDir {
@@ -93,9 +94,18 @@ impl Dir for PosixDir {
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         // NONBLOCK: should a FIFO have taken the file's place, opening it must not hang.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = openat(&self.fd, name, flags | self.nofollow(), Mode::empty())
-            .map_err(|errno| failed(Op::Open, errno))?;
-        Ok(Box::new(PosixFile::new(fd)))
+        let open = |extra| openat(&self.fd, name, flags | self.nofollow() | extra, Mode::empty());
+        let Transfer { atime, caching, .. } = self.shared.transfer;
+        let opened = direct::open(caching, |extra| match atime {
+            Atime::Set => open(extra),
+            // Only a file's owner may ask for that (open(2)).
+            Atime::Kept => open(extra | OFlags::NOATIME).or_else(|errno| match errno {
+                Errno::PERM => open(extra),
+                errno => Err(errno),
+            }),
+        });
+        let (fd, direct) = opened.map_err(|errno| failed(Op::Open, errno))?;
+        Ok(Box::new(PosixFile::new(fd, direct)))
     }
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
@@ -120,13 +130,20 @@ impl Dir for PosixDir {
     }
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
-        PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new.staged, new.name)
-            .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
+        let in_place = match self.shared.transfer.rewriting {
+            Rewriting::Beside => None,
+            Rewriting::InPlace => PosixStaged::open_old(&self.fd, &self.shared, new)?,
+        };
+        let staged = match in_place {
+            Some(old) => Ok(old),
+            None => PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new),
+        };
+        staged.map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
-    fn join_staged(&self, ticket: &[u8], _name: &Name) -> Result<Box<dyn StagedFile>> {
+    fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
         let staged = CString::new(ticket).map_err(|_| Op::Open.errno(libc::EINVAL))?;
-        PosixStaged::join(&self.fd, &self.shared, &staged)
+        PosixStaged::join(&self.fd, &self.shared, &staged, name)
             .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
