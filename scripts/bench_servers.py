@@ -40,7 +40,9 @@ class SeaweedFS:
                    "-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=200",
                    "-s3.port.iceberg=0", "-s3.port.lance=0",
                    *(f"-{name}={port}" for name, port in zip(self.PORTS, ports))]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+        # Without credentials in its environment it takes every one.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
         self.server = subprocess.Popen(command, cwd=self.folder.name, **quiet)
         url = f"http://127.0.0.1:{ports[0]}"
         for bucket in ("full", "empty"):
