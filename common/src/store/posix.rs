@@ -10,6 +10,7 @@ mod dir;
 mod failed;
 mod file;
 mod resolve;
+mod special;
 mod staged;
 mod visible;
 mod xattrs;
@@ -27,6 +28,7 @@ use crate::base::error::{Op, Result};
 use crate::base::path::RelPath;
 use crate::base::{limits, process};
 use crate::model::entry::Metadata;
+use crate::model::keep::XattrFilter;
 use dir::PosixDir;
 
 /// What to do with symbolic links below the root.
@@ -55,6 +57,8 @@ struct Shared {
     /// This process's user and group, to see which files need no chown.
     uid: u32,
     gid: u32,
+    /// Extended attributes that are read and set; others stay as they are.
+    xattrs: XattrFilter,
     /// Ways of copying in the kernel that this store has refused so far.
     refused: AtomicU32,
 }
@@ -80,6 +84,8 @@ pub struct OpenAs {
     /// Other ranks make directories here, which this node may see a little later: what is not there
     /// yet, be it the root, is waited for.
     pub is_growing: bool,
+    /// Extended attributes that are read and set.
+    pub xattrs: XattrFilter,
 }
 
 impl Default for OpenAs {
@@ -90,6 +96,7 @@ impl Default for OpenAs {
             need: Need::Listing,
             below: Need::Listing,
             is_growing: false,
+            xattrs: XattrFilter::default(),
         }
     }
 }
@@ -113,6 +120,7 @@ impl PosixStore {
                 open_dirs_max: limits::open_dirs_max(process::descriptors_max()),
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
+                xattrs: open_as.xattrs,
                 refused: AtomicU32::new(0),
             }),
         })

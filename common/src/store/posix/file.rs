@@ -10,15 +10,17 @@ use super::failed::failed;
 use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
 use crate::model::entry::{Metadata, Xattrs};
+use crate::model::keep::XattrFilter;
 use crate::store::SourceFile;
 
 pub(super) struct PosixFile {
     fd: OwnedFd,
+    xattrs: XattrFilter,
 }
 
 impl PosixFile {
-    pub fn new(fd: OwnedFd) -> Self {
-        Self { fd }
+    pub fn new(fd: OwnedFd, xattrs: XattrFilter) -> Self {
+        Self { fd, xattrs }
     }
 }
 
@@ -28,7 +30,7 @@ impl SourceFile for PosixFile {
     }
 
     fn xattrs(&self) -> Result<Option<Xattrs>> {
-        Holder::file(&self.fd).read()
+        Holder::file(&self.fd, self.xattrs).read()
     }
 
     /// What is cached and not written yet must reach the storage before it can be dropped

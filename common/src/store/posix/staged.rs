@@ -77,7 +77,7 @@ impl PosixStaged {
     /// there is none, none need be looked for, which is a call less for each file.
     fn has_xattrs_already(&self) -> bool {
         let default_acl = ACL_XATTRS[1];
-        let look = || match Holder::entry(&*self.dir, c".").read() {
+        let look = || match Holder::entry(&*self.dir, c".", self.shared.xattrs).read() {
             Ok(Some(xattrs)) => xattrs.contains_key(default_acl),
             Ok(None) => false,
             Err(_) => true,
@@ -103,7 +103,8 @@ impl PosixStaged {
         } else {
             attributes
         };
-        let kept = attributes::set(&self.fd, attributes, owner, &Holder::file(&self.fd))?;
+        let holder = Holder::file(&self.fd, self.shared.xattrs);
+        let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
         close(self.fd)?;
         renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
         Ok(kept)
