@@ -214,6 +214,12 @@ pub trait Dir: Send + Sync {
     /// Makes a symbolic link, complete with attributes, replacing what is not a directory.
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept>;
 
+    /// Makes a FIFO, socket or device, complete with attributes, replacing what is not a directory.
+    /// Nothing is ever opened.
+    fn make_special(&self, _special: &NewSpecial<'_>) -> Result<Kept> {
+        Err(Op::MakeSpecial.errno(libc::EOPNOTSUPP))
+    }
+
     /// Gives the directory itself these attributes.
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept>;
 
@@ -379,6 +385,21 @@ pub struct NewSymlink<'n> {
     /// Last change of the source, for stores that keep it in any case.
     pub mtime: Option<Time>,
     /// Its attributes; a link has no mode of its own.
+    pub attributes: Attributes,
+}
+
+/// A FIFO, socket or device to be made.
+#[derive(Debug, Clone)]
+pub struct NewSpecial<'n> {
+    /// Which of them.
+    pub kind: Kind,
+    /// Which device, as [`Dir::device_number`] tells it.
+    pub device: Option<u64>,
+    /// The name under which it is prepared.
+    pub staged: &'n Name,
+    /// Its own name.
+    pub name: &'n Name,
+    /// Its attributes.
     pub attributes: Attributes,
 }
 

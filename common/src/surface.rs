@@ -4,6 +4,7 @@ pub mod cli;
 pub mod console;
 pub mod filter_args;
 pub mod json;
+pub mod keep_args;
 pub mod named_args;
 pub mod progress;
 pub mod report;

@@ -17,6 +17,7 @@ use common::copy::options::{CopyOptions, JobFacts};
 use common::copy::root::CopyRoot;
 use common::copy::{CopyJob, CopyTask};
 use common::model::entry::{Attributes, Kind};
+use common::model::keep::Keep;
 use common::model::notice::Notice;
 use common::model::tally::Tally;
 use common::model::transfer::Transfer;
@@ -75,7 +76,7 @@ fn copy(
 ) -> Copied {
     let options = CopyOptions {
         symlinks: Symlinks::Keep,
-        preserve: true,
+        keep: Keep::all(),
         chunk_bytes: 100,
         buffer_bytes: 64,
         transfer: Transfer::default(),

@@ -19,6 +19,7 @@ use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
 use common::model::filter::Rule;
+use common::model::keep::Keep;
 use common::model::line::LineFormat;
 use common::model::transfer::Transfer;
 use common::run::compare::CompareRequest;
@@ -97,7 +98,7 @@ fn sync(
             target: target.as_os_str().as_bytes().to_vec(),
             options: CopyOptions {
                 symlinks: Symlinks::Keep,
-                preserve: true,
+                keep: Keep::all(),
                 chunk_bytes: 100,
                 buffer_bytes: 64,
                 transfer: Transfer::default(),

@@ -15,6 +15,7 @@ use common::comm::{Comm, Rank, threads};
 use common::copy::options::{CopyOptions, JobFacts};
 use common::copy::root::CopyRoot;
 use common::copy::{CopyJob, CopyTask};
+use common::model::keep::Keep;
 use common::model::line::LineFormat;
 use common::model::notice::Notice;
 use common::model::tally::Tally;
@@ -55,7 +56,7 @@ fn copy(
 ) -> Vec<Failure> {
     let options = CopyOptions {
         symlinks: Symlinks::Keep,
-        preserve: true,
+        keep: Keep::all(),
         chunk_bytes: CHUNK,
         buffer_bytes: 5 * BLOCK,
         transfer,

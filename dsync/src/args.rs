@@ -6,11 +6,13 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Parser;
 use common::compare::options::Evidence;
 use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
+use common::model::keep::Keep;
 use common::model::line::LineFormat;
 use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
+use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use common::surface::transfer_args::TransferArgs;
@@ -81,6 +83,9 @@ pub struct Args {
     dry_run: bool,
 
     #[command(flatten)]
+    keep: KeepArgs,
+
+    #[command(flatten)]
     filters: FilterArgs,
 
     #[command(flatten)]
@@ -115,19 +120,20 @@ impl ToolArgs for Args {
 impl Args {
     /// What these arguments ask for.
     pub fn request(&self) -> SyncRequest {
+        let job = JobFacts::here();
         SyncRequest {
             source: self.source.clone().into_vec(),
             target: self.target.clone().into_vec(),
             options: CopyOptions {
                 symlinks: Symlinks::Keep,
-                preserve: true,
+                keep: self.keep.keep(&Keep::all(), &job),
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
                 transfer: self.transfer.transfer(),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: Some(self.sync()),
-                job: JobFacts::here(),
+                job,
             },
             delete_max: self.max_delete,
             filters: self.filters.clone(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::process::current_umask;
 use crate::compare::options::Evidence;
+use crate::model::keep::Keep;
 use crate::model::line::LineFormat;
 use crate::model::transfer::Transfer;
 use crate::store::posix::Symlinks;
@@ -13,8 +14,8 @@ use crate::store::posix::Symlinks;
 pub struct CopyOptions {
     /// What to do with symbolic links in the source.
     pub symlinks: Symlinks,
-    /// Keep mode, owner, group and times.
-    pub preserve: bool,
+    /// Which attributes are kept, which are given, and which special files are made.
+    pub keep: Keep,
     /// Files larger than this are cut into chunks of this size.
     pub chunk_bytes: u64,
     /// I/O buffer of each thread.

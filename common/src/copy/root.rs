@@ -81,6 +81,7 @@ impl RootPlan {
             symlinks: options.symlinks,
             need,
             transfer: options.transfer,
+            xattrs: options.keep.xattr_filter(),
             ..OpenAs::default()
         };
         let source = sites
@@ -111,6 +112,7 @@ impl RootPlan {
             below: Need::Passage,
             is_growing: !options.dry_run,
             transfer: options.transfer,
+            xattrs: options.keep.xattr_filter(),
             ..OpenAs::default()
         };
         let failed = |error| account::failure(Side::Target, &self.target, b"", error);
@@ -146,7 +148,8 @@ fn open_link_dest(sites: &Sites, options: &CopyOptions) -> Result<Option<Box<dyn
     let Some(path) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
         return Ok(None);
     };
-    let open_as = OpenAs { need: Need::Passage, ..OpenAs::default() };
+    let xattrs = options.keep.xattr_filter();
+    let open_as = OpenAs { need: Need::Passage, xattrs, ..OpenAs::default() };
     match sites.open(Side::Target, path, open_as) {
         Ok(store) => Ok(Some(store)),
         Err(error) => Err(account::failure(Side::Target, path, b"", error)),

@@ -160,7 +160,7 @@ fn header(
         "  chunks of {}, buffers of {}{}{}",
         human_bytes(options.chunk_bytes),
         human_bytes(options.buffer_bytes),
-        if options.preserve { ", mode, owner and times kept" } else { "" },
+        options.keep.words(),
         if options.dry_run { ", dry run" } else { "" },
     ));
     let roots: Vec<_> = plan
@@ -176,12 +176,16 @@ fn header(
         "threads": args.threads,
         "chunk_bytes": options.chunk_bytes,
         "buffer_bytes": options.buffer_bytes,
-        "preserve": options.preserve,
+        "preserve": options.keep.is_any(),
+        "keep": options.keep,
         "dry_run": options.dry_run,
         "roots": roots,
     });
     reporter.header(&lines, fields);
 }
+
+const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
+for, only the time of change is kept";
 
 /// Opens all roots on this rank; `None` on all ranks where one of them cannot.
 pub(super) fn open_everywhere(
@@ -208,6 +212,10 @@ pub(super) fn open_everywhere(
     let all_open = broadcast(session.mail, all_open);
     // Rank 0 has looked at all places.
     sites.are_reached();
+    let some_fit_not = opened.iter().flatten().any(|root| root.target.holds_objects());
+    if some_fit_not && !options.keep.fits_objects() && session.mail.comm().rank() == Rank::ROOT {
+        reporter.warn(KEPT_TOGETHER);
+    }
     all_open.then_some(opened.ok()).flatten()
 }
 

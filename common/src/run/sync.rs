@@ -200,7 +200,7 @@ impl Sync<'_, '_, '_> {
 
     /// How many entries would be deleted on all ranks.
     fn count(&mut self, doomed: &Doomed, reporter: &mut Reporter) -> u64 {
-        let job = DeleteJob::new(self.roots, self.selection, Mode::Count, true);
+        let job = DeleteJob::new(self.roots, self.selection, Mode::Count, self.options);
         self.run_deletion(&job, doomed.to_count(), reporter);
         let counts = gather(self.session.mail, &job.tally().synced.deleted.total());
         broadcast(self.session.mail, counts.map(|counts| counts.iter().sum()))
@@ -212,8 +212,7 @@ impl Sync<'_, '_, '_> {
         if !broadcast(self.session.mail, any) {
             return DirectoryRecords::default();
         }
-        let is_superuser = self.options.job.is_superuser;
-        let job = DeleteJob::new(self.roots, self.selection, mode, is_superuser);
+        let job = DeleteJob::new(self.roots, self.selection, mode, self.options);
         reporter.phase_ended();
         let counters = self.run_deletion(&job, doomed.into_tasks(), reporter);
         self.phase.0.add(&job.tally());
@@ -311,6 +310,7 @@ fn header(
         "source": json_path(source),
         "target": json_path(target),
         "sync": options.sync,
+        "keep": options.keep,
         "chunk_bytes": options.chunk_bytes,
         "dry_run": options.dry_run,
     });

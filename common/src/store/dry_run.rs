@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::{Dir, Made, NameReader, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use super::{
+    Dir, Made, NameReader, NewFile, NewSpecial, NewSymlink, Receipt, SourceFile, StagedFile, Store,
+};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
@@ -143,6 +145,14 @@ impl Dir for DryRunDir {
 
     fn make_symlink(&self, _link: &NewSymlink<'_>) -> Result<Kept> {
         Ok(Kept::ALL)
+    }
+
+    fn make_special(&self, _special: &NewSpecial<'_>) -> Result<Kept> {
+        Ok(Kept::ALL)
+    }
+
+    fn device_number(&self, name: &Name) -> Result<Option<u64>> {
+        self.real(Op::Stat)?.device_number(name)
     }
 
     fn set_attributes(&self, _attributes: &Attributes) -> Result<Kept> {

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Dir, Made, NewFile, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use super::{Dir, Made, NewFile, NewSpecial, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use crate::base::error::{Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::chunk::Extent;
@@ -201,6 +201,11 @@ impl Dir for FaultyDir {
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
         self.faults.strike(Op::Symlink, link.name.to_bytes())?;
         self.inner.make_symlink(link)
+    }
+
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+        self.faults.strike(Op::MakeSpecial, special.name.to_bytes())?;
+        self.inner.make_special(special)
     }
 
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {

@@ -11,6 +11,7 @@ mod direct;
 mod failed;
 mod file;
 mod resolve;
+mod special;
 mod staged;
 mod visible;
 mod xattrs;
@@ -28,6 +29,7 @@ use crate::base::error::{Op, Result};
 use crate::base::path::RelPath;
 use crate::base::{limits, process};
 use crate::model::entry::Metadata;
+use crate::model::keep::XattrFilter;
 use crate::model::transfer::{Durable, Transfer};
 use dir::PosixDir;
 
@@ -62,6 +64,8 @@ struct Shared {
     /// none.
     unshared: AtomicU64,
     unshared_errno: AtomicI32,
+    /// Extended attributes that are read and set; others stay as they are.
+    xattrs: XattrFilter,
     /// Ways of copying in the kernel that this store has refused so far.
     refused: AtomicU32,
 }
@@ -89,6 +93,8 @@ pub struct OpenAs {
     pub is_growing: bool,
     /// How files are read and written.
     pub transfer: Transfer,
+    /// Extended attributes that are read and set.
+    pub xattrs: XattrFilter,
 }
 
 impl Default for OpenAs {
@@ -100,6 +106,7 @@ impl Default for OpenAs {
             below: Need::Listing,
             is_growing: false,
             transfer: Transfer::default(),
+            xattrs: XattrFilter::default(),
         }
     }
 }
@@ -126,6 +133,7 @@ impl PosixStore {
                 transfer: open_as.transfer,
                 unshared: AtomicU64::new(u64::MAX),
                 unshared_errno: AtomicI32::new(0),
+                xattrs: open_as.xattrs,
                 refused: AtomicU32::new(0),
             }),
         })

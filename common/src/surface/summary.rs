@@ -197,7 +197,7 @@ impl Summary {
             let count = human_count(totals.skipped);
             let _ = writeln!(
                 text,
-                "{:<15}{count:>16}   FIFOs, sockets and devices are not copied",
+                "{:<15}{count:>16}   FIFOs, sockets and devices: made with --specials, --devices, -a",
                 "left out"
             );
         }

@@ -12,16 +12,18 @@ use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Xattrs};
+use crate::model::keep::XattrFilter;
 use crate::store::SourceFile;
 
 pub(super) struct PosixFile {
     fd: OwnedFd,
     direct: Direct,
+    xattrs: XattrFilter,
 }
 
 impl PosixFile {
-    pub fn new(fd: OwnedFd, direct: Direct) -> Self {
-        Self { fd, direct }
+    pub fn new(fd: OwnedFd, direct: Direct, xattrs: XattrFilter) -> Self {
+        Self { fd, direct, xattrs }
     }
 }
 
@@ -31,7 +33,7 @@ impl SourceFile for PosixFile {
     }
 
     fn xattrs(&self) -> Result<Option<Xattrs>> {
-        Holder::file(&self.fd).read()
+        Holder::file(&self.fd, self.xattrs).read()
     }
 
     /// What is cached and not written yet must reach the storage before it can be dropped

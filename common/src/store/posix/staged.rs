@@ -162,7 +162,7 @@ impl PosixStaged {
             return true;
         }
         let default_acl = ACL_XATTRS[1];
-        let look = || match Holder::entry(&*self.dir, c".").read() {
+        let look = || match Holder::entry(&*self.dir, c".", self.shared.xattrs).read() {
             Ok(Some(xattrs)) => xattrs.contains_key(default_acl),
             Ok(None) => false,
             Err(_) => true,
@@ -188,7 +188,8 @@ impl PosixStaged {
         } else {
             attributes
         };
-        let kept = attributes::set(&self.fd, attributes, owner, &Holder::file(&self.fd))?;
+        let holder = Holder::file(&self.fd, self.shared.xattrs);
+        let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
         sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd)?;
         if self.content == Content::None {
