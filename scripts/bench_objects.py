@@ -1,30 +1,15 @@
 """dcp against s5cmd, rclone and aws, from and to S3: what a client costs, and how fast it is.
 
-The server is `null_object_server`, which answers from memory and throws uploads away, so that what is measured
-is the client. Both share the machine's processors: wall time is that of the two together, CPU time the client's
+Client and server share the machine's processors: wall time is that of the two together, CPU time the client's
 own.
 """
 
 import os
 import statistics
-import subprocess
+
+from bench_servers import NullServer, SeaweedFS
 
 GB = 1e9
-
-
-class NullServer:
-    """The server that does nothing, for the time of a `with`."""
-
-    def __init__(self, bin_dir, *flags):
-        self.command = [os.path.join(bin_dir, "null_object_server"), *flags]
-
-    def __enter__(self):
-        self.server = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self.server.stdout.readline().strip()
-
-    def __exit__(self, *_):
-        self.server.stdin.close()
-        self.server.wait()
 
 
 def environment(url):
@@ -90,20 +75,32 @@ def side_by_side(title, commands, env, runs, measure, before=lambda: None):
 
 
 def large(work, clients, bin_dir, runs, measure, remove):
-    size = 4 << 30
-    print(f"\nA file of 4 GiB, one process, {runs} turns:\n")
+    """A file of 4 GiB against the server that does nothing."""
+    print(f"\nA file of 4 GiB, null server, one process, {runs} turns:\n")
+    with NullServer(bin_dir) as url:
+        both_ways(work, clients, url, (4 << 30, runs), measure, remove, "s3://full/big.{size}")
+
+
+def real(work, clients, venv, runs, measure, remove):
+    """A file of 1 GiB against a real server, whose work is a part of the time."""
+    print(f"\nA file of 1 GiB, SeaweedFS, one process, {runs} turns:\n")
+    with SeaweedFS(venv) as url:
+        both_ways(work, clients, url, (1 << 30, runs), measure, remove, "s3://full/big")
+
+
+def both_ways(work, clients, url, size_and_runs, measure, remove, place):
+    size, runs = size_and_runs
     print("| what | client | wall | CPU | CPU-s/GB | memory |\n| --- | --- | --- | --- | --- | --- |")
     big, back = f"{work}/big", f"{work}/back"
     block = os.urandom(1 << 24)
     with open(big, "wb") as out:
         for _ in range(size >> 24):
             out.write(block)
-    with NullServer(bin_dir) as url:
-        up = clients.of_file(big, f"s3://full/big.{size}")
-        down = clients.of_file(f"s3://full/big.{size}", back)
-        rows = list(side_by_side("up", up, environment(url), runs, measure))
-        remove(big)
-        rows += side_by_side("down", down, environment(url), runs, measure, lambda: remove(back))
+    place = place.format(size=size)
+    rows = list(side_by_side("up", clients.of_file(big, place), environment(url), runs, measure))
+    remove(big)
+    down = clients.of_file(place, back)
+    rows += side_by_side("down", down, environment(url), runs, measure, lambda: remove(back))
     remove(back)
     for title, name, wall, cpu, memory in rows:
         per_gb = cpu / (size / GB)

@@ -44,6 +44,8 @@ if [ "$purpose" = test ]; then
     has setfattr || need setfattr attr attr
     has setfacl || need setfacl acl acl
     has mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || need mkfs.ext4 e2fsprogs e2fsprogs
+    has mkfs.btrfs || [ -x /sbin/mkfs.btrfs ] || need mkfs.btrfs btrfs-progs btrfs-progs
+    has mkfs.xfs || [ -x /sbin/mkfs.xfs ] || need mkfs.xfs xfsprogs xfsprogs
     { has python3 && python3 -c 'import ensurepip' 2>/dev/null; } ||
         need python3-venv python3-venv python3
 fi

@@ -1,8 +1,10 @@
 //! What every layer may use: errors, exit codes, names and paths as bytes, sizes, limits.
 
+pub mod aligned;
 pub mod crc64;
 pub mod error;
 pub mod exit;
+pub mod interrupt;
 pub mod limits;
 pub mod path;
 pub mod process;

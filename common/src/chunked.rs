@@ -14,6 +14,7 @@ use crate::base::error::{Side, Trouble};
 use crate::comm::Rank;
 use crate::model::chunk::{ChunkRun, Extent};
 use crate::model::entry::{Identity, Version};
+use crate::model::transfer::Manner;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::Receipt;
@@ -47,6 +48,8 @@ pub enum ChunkWork {
     Copy {
         /// What it takes to join in writing it.
         ticket: Vec<u8>,
+        /// How.
+        manner: Manner,
     },
     /// Compare it with that of the target's file of the same name.
     Compare {

@@ -19,6 +19,7 @@ pub mod plan;
 mod policy;
 pub mod root;
 mod small;
+mod special;
 mod sync;
 pub mod sync_plan;
 mod visit;
@@ -30,13 +31,14 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::aligned::AlignedBuffer;
 use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, Way};
 use crate::lists::named::Named;
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::entry::{Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
@@ -56,7 +58,9 @@ use options::CopyOptions;
 use root::CopyRoot;
 use sync::Sides;
 
-pub(crate) use policy::{OWNER_ALL, OWNER_LOOK, mode_alone, widen, widen_to_look};
+pub(crate) use policy::{
+    OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look,
+};
 
 /// How the temporary names of all jobs begin.
 const STAGED_PREFIX: &str = ".dcp.";
@@ -143,7 +147,7 @@ enum Large {
 /// What one thread keeps.
 pub struct CopyHand {
     gathered: Gathered,
-    buffer: Vec<u8>,
+    buffer: AlignedBuffer,
     buffers: Option<Buffers>,
     /// The file with several names whose first one is being copied.
     linked: Option<LinkedFile>,
@@ -311,7 +315,9 @@ impl<'c> CopyJob<'c> {
             (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
             (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
             (Kind::Directory, None) => refuse(Cause::KindDiffers),
-            (kind, None) if kind.is_special() => refuse(Cause::NotReplaceable),
+            (kind, None) if kind.is_special() && !source.kind.is_special() => {
+                refuse(Cause::NotReplaceable)
+            }
             _ if old.is_same_file(source) => refuse(Cause::SameFile),
             _ => Ok(Some(old)),
         }
@@ -340,10 +346,14 @@ impl<'c> CopyJob<'c> {
         place.prepare(|| {
             let source = place.source_dir(&*self.root(place).source).at(Side::Source)?;
             let metadata = source.metadata().at(Side::Source)?;
-            let xattrs = source.xattrs(None).at(Side::Source)?;
+            let xattrs = self.xattrs_of(|| source.xattrs(None))?;
             let target = place.target_dir(self.target(place)).at(Side::Target)?;
-            policy::widen(&*target, self.options.job.is_superuser).at(Side::Target)?;
-            self.directories.add(place, &Attributes::all_of(&metadata, xattrs));
+            let is_superuser = self.options.job.is_superuser;
+            let widened_from = policy::widen(&*target, is_superuser).at(Side::Target)?;
+            let end = policy::of_old_directory(self.options, &metadata, xattrs, widened_from);
+            if let Some(attributes) = end {
+                self.directories.add(place, &attributes);
+            }
             Ok(())
         })
     }
@@ -353,7 +363,12 @@ impl<'c> CopyJob<'c> {
         &self,
         read: impl FnOnce() -> Result<Option<Xattrs>, Error>,
     ) -> Result<Option<Xattrs>, Trouble> {
-        if self.options.preserve { read().at(Side::Source) } else { Ok(None) }
+        let keep = &self.options.keep;
+        if keep.xattr_filter().is_empty() {
+            return Ok(None);
+        }
+        let xattrs = read().at(Side::Source)?;
+        Ok(xattrs.map(|xattrs| keep.xattrs_of(xattrs)))
     }
 
     /// An entry is complete at the target.
@@ -392,7 +407,7 @@ impl Job for CopyJob<'_> {
     fn hand(&self) -> CopyHand {
         CopyHand {
             gathered: Gathered::default(),
-            buffer: vec![0; self.options.buffer_bytes as usize],
+            buffer: AlignedBuffer::new(self.options.buffer_bytes),
             buffers: None,
             linked: None,
             is_complete: false,

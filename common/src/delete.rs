@@ -15,9 +15,10 @@ use crate::base::limits::FINISH_BATCH_DIRS;
 use crate::base::path::{self, RelPath};
 use crate::comm::Rank;
 use crate::copy::finish::DirectoryRecords;
+use crate::copy::options::CopyOptions;
 use crate::copy::root::CopyRoot;
-use crate::copy::{OWNER_ALL, OWNER_LOOK, mode_alone, widen, widen_to_look};
-use crate::model::entry::{Attributes, Hint, Kind, Metadata};
+use crate::copy::{OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look};
+use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::line::{LineFormat, write_plan};
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
@@ -79,6 +80,7 @@ pub struct DeleteJob<'c> {
     roots: &'c [CopyRoot],
     selection: &'c Selection,
     mode: Mode,
+    options: &'c CopyOptions,
     is_superuser: bool,
     account: Account,
     /// Directories met, by depth.
@@ -99,16 +101,17 @@ impl<'c> DeleteJob<'c> {
         roots: &'c [CopyRoot],
         selection: &'c Selection,
         mode: Mode,
-        is_superuser: bool,
+        options: &'c CopyOptions,
     ) -> Self {
         Self {
             roots,
             selection,
             mode,
+            options,
             // Counting takes a look into directories, too, whoever counts.
             is_superuser: match mode {
                 Mode::Count => rustix::process::geteuid().is_root(),
-                Mode::Delete | Mode::Plan(_) => is_superuser,
+                Mode::Delete | Mode::Plan(_) => options.job.is_superuser,
             },
             account: Account::default(),
             met: Mutex::default(),
@@ -204,14 +207,19 @@ impl<'c> DeleteJob<'c> {
         }
         place.prepare(|| {
             let dir = place.target_dir(self.target_store(place.root())).at(Side::Target)?;
+            let widen = || widen(&*dir, self.is_superuser).at(Side::Target);
             if place.trees() == Trees::TargetBelow {
                 let source = &self.roots[place.root() as usize].source;
                 let kept = source.open_dir(place.path()).at(Side::Source)?;
                 let metadata = kept.metadata().at(Side::Source)?;
                 let xattrs = kept.xattrs(None).at(Side::Source)?;
-                self.changed.add(place, &Attributes::all_of(&metadata, xattrs));
+                let end = of_old_directory(self.options, &metadata, xattrs, widen()?);
+                if let Some(attributes) = end {
+                    self.changed.add(place, &attributes);
+                }
+            } else {
+                widen()?;
             }
-            widen(&*dir, self.is_superuser).at(Side::Target)?;
             Ok(())
         })
     }

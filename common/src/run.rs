@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::base::error::Side;
 use crate::base::exit::Exit;
-use crate::base::limits;
 use crate::base::process::descriptors_max;
+use crate::base::{interrupt, limits};
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::model::entry::Time;
@@ -36,7 +36,11 @@ impl Session<'_, '_> {
 
     /// Gathers what the ranks did, and how the services took it, into a summary, on rank 0.
     fn summarise(&mut self, tally: &Tally, sites: &Sites, counters: Counters) -> Option<Summary> {
-        let tally = Tally { refused_requests: sites.refused_requests(), ..*tally };
+        let tally = Tally {
+            refused_requests: sites.refused_requests(),
+            interrupted: u64::from(interrupt::is_wanted()),
+            ..*tally
+        };
         let report = RankReport::new(&self.team.host, &tally, counters);
         let ranks = gather(self.mail, &report)?;
         Some(Summary {
@@ -99,7 +103,9 @@ fn threads_max(session: &Session<'_, '_>, sites: &Sites, args: &CommonArgs) -> u
 
 /// The exit code that the counts ask for.
 fn exit_of(totals: &Tally) -> Exit {
-    if totals.failed > 0 || totals.given_up > 0 {
+    if totals.is_cut_short() {
+        Exit::Interrupted
+    } else if totals.failed > 0 || totals.given_up > 0 {
         Exit::Partial
     } else if totals.vanished > 0 {
         Exit::Vanished

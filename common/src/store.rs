@@ -47,6 +47,11 @@ pub trait Store: Send + Sync {
         true
     }
 
+    /// Where what was changed is to be on storage before the job ends, it is now.
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The service that its files are objects of, where they are.
     fn service(&self) -> Option<u64> {
         None
@@ -78,6 +83,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn has_spare_handles(&self) -> bool {
         (**self).has_spare_handles()
+    }
+
+    fn settle(&self) -> Result<()> {
+        (**self).settle()
     }
 
     fn service(&self) -> Option<u64> {
@@ -204,6 +213,12 @@ pub trait Dir: Send + Sync {
 
     /// Makes a symbolic link, complete with attributes, replacing what is not a directory.
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept>;
+
+    /// Makes a FIFO, socket or device, complete with attributes, replacing what is not a directory.
+    /// Nothing is ever opened.
+    fn make_special(&self, _special: &NewSpecial<'_>) -> Result<Kept> {
+        Err(Op::MakeSpecial.errno(libc::EOPNOTSUPP))
+    }
 
     /// Gives the directory itself these attributes.
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept>;
@@ -392,6 +407,21 @@ pub struct NewHardLink<'n> {
     pub name: &'n Name,
 }
 
+/// A FIFO, socket or device to be made.
+#[derive(Debug, Clone)]
+pub struct NewSpecial<'n> {
+    /// Which of them.
+    pub kind: Kind,
+    /// Which device, as [`Dir::device_number`] tells it.
+    pub device: Option<u64>,
+    /// The name under which it is prepared.
+    pub staged: &'n Name,
+    /// Its own name.
+    pub name: &'n Name,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
 /// What became of [`Dir::make_dir`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Made {
@@ -436,6 +466,12 @@ pub trait SourceFile: Send + Sync {
         None
     }
 
+    /// The first bytes in an extent that are not in a hole; `None` where there are none. A store that does
+    /// not know of holes has none.
+    fn data_in(&self, extent: Extent) -> Result<Option<Extent>> {
+        Ok(Some(extent))
+    }
+
     /// Reads at an offset; returns how many bytes, 0 only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
 
@@ -455,6 +491,27 @@ pub trait StagedFile: Send + Sync {
 
     /// Writes all of `data` at an offset.
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
+
+    /// What is not written reads as zeros, and takes no room.
+    fn keeps_holes(&self) -> bool {
+        false
+    }
+
+    /// Makes an extent read as zeros that is not written; only for a store that keeps holes.
+    fn leave_hole(&self, _extent: Extent) -> Result<()> {
+        Err(Op::Write.errno(libc::EOPNOTSUPP))
+    }
+
+    /// The file ends here, where a hole does; only for a store that keeps holes.
+    fn end_at(&self, _size_bytes: u64) -> Result<()> {
+        Err(Op::Write.errno(libc::EOPNOTSUPP))
+    }
+
+    /// Makes it share all content of a source file of these attributes, as that is now. On an error it has
+    /// none, or parts of it in their places.
+    fn share_all(&self, _source: &dyn SourceFile, _metadata: &Metadata) -> Result<()> {
+        Err(Op::Clone.errno(libc::EOPNOTSUPP))
+    }
 
     /// Lets the store move bytes from a source file itself, at most `length` from `offset` on; returns
     /// how many it moved, or `None` where it cannot: then they are read and written.

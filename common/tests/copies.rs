@@ -17,8 +17,10 @@ use common::copy::options::{CopyOptions, HardLinks, JobFacts};
 use common::copy::root::CopyRoot;
 use common::copy::{CopyJob, CopyTask};
 use common::model::entry::{Attributes, Kind};
+use common::model::keep::Keep;
 use common::model::notice::Notice;
 use common::model::tally::Tally;
+use common::model::transfer::Transfer;
 use common::sched::engine::{self, Settings};
 use common::sched::job::Listener;
 use common::store::Store;
@@ -74,10 +76,11 @@ fn copy(
 ) -> Copied {
     let options = CopyOptions {
         symlinks: Symlinks::Keep,
-        preserve: true,
+        keep: Keep::all(),
         hard_links: HardLinks::Separate,
         chunk_bytes: 100,
         buffer_bytes: 64,
+        transfer: Transfer::default(),
         dry_run: false,
         plan_as: common::model::line::LineFormat::Text,
         sync: None,

@@ -68,7 +68,8 @@ fn no_filters() -> FilterArgs {
 fn options(sync: Option<SyncOptions>, job: JobFacts) -> CopyOptions {
     CopyOptions {
         symlinks: Symlinks::Keep,
-        preserve: true,
+        keep: common::model::keep::Keep::all(),
+        transfer: common::model::transfer::Transfer::default(),
         hard_links: HardLinks::Keep,
         chunk_bytes: 100,
         buffer_bytes: 64,

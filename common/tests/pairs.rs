@@ -19,7 +19,9 @@ use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::copy::options::{CopyOptions, HardLinks, JobFacts, Judge, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
 use common::model::filter::Rule;
+use common::model::keep::Keep;
 use common::model::line::LineFormat;
+use common::model::transfer::Transfer;
 use common::run::compare::CompareRequest;
 use common::run::sync::SyncRequest;
 use common::store::posix::{OpenAs, PosixStore, Symlinks};
@@ -96,10 +98,11 @@ fn sync(
             target: target.as_os_str().as_bytes().to_vec(),
             options: CopyOptions {
                 symlinks: Symlinks::Keep,
-                preserve: true,
+                keep: Keep::all(),
                 hard_links: HardLinks::Separate,
                 chunk_bytes: 100,
                 buffer_bytes: 64,
+                transfer: Transfer::default(),
                 dry_run: false,
                 plan_as: LineFormat::Text,
                 sync: Some(rules.clone()),

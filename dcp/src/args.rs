@@ -4,15 +4,18 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::copy::options::{CopyOptions, HardLinks, JobFacts};
+use common::copy::options::{CopyOptions, JobFacts};
+use common::model::keep::Keep;
 use common::model::line::LineFormat;
 use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
+use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
+use common::surface::transfer_args::TransferArgs;
 use serde::{Deserialize, Serialize};
 
 /// Copy files and directory trees, in parallel over all ranks of an MPI job.
@@ -28,7 +31,7 @@ use serde::{Deserialize, Serialize};
     max_term_width = 100
 )]
 pub struct Args {
-    /// What to copy (files, directories, symbolic links), and at the end where to
+    /// What to copy (files, directories, symbolic links, with -a special files), and at the end where to
     #[arg(
         value_names = ["SOURCE", "TARGET"],
         num_args = 2..,
@@ -41,12 +44,6 @@ pub struct Args {
     #[arg(long, value_name = "PLACE", num_args = 1..)]
     clean: Vec<OsString>,
 
-    /// Keep mode, owner, group and times (to the nanosecond)
-    ///
-    /// The time of change goes into objects in S3, and comes from those that have it, in any case.
-    #[arg(short, long)]
-    preserve: bool,
-
     /// Copy what symbolic links in SOURCE point to
     #[arg(short = 'L', long, overrides_with = "no_dereference")]
     dereference: bool,
@@ -55,19 +52,21 @@ pub struct Args {
     #[arg(short = 'P', long)]
     no_dereference: bool,
 
-    /// Make all names of a file names of one file in TARGET, too
-    #[arg(short = 'H', long)]
-    hard_links: bool,
-
     /// Change nothing; print what would be done
     #[arg(short = 'n', long, alias = "dryrun")]
     dry_run: bool,
+
+    #[command(flatten)]
+    keep: KeepArgs,
 
     #[command(flatten)]
     filters: FilterArgs,
 
     #[command(flatten)]
     named: NamedArgs,
+
+    #[command(flatten)]
+    transfer: TransferArgs,
 
     #[command(flatten)]
     tuning: TuningArgs,
@@ -106,19 +105,21 @@ impl Args {
     pub fn request(&self) -> CopyRequest {
         let mut sources: Vec<_> = self.paths.iter().map(|path| path.clone().into_vec()).collect();
         let target = sources.pop().unwrap_or_default();
+        let job = JobFacts::here();
         CopyRequest {
             sources,
             target,
             options: CopyOptions {
                 symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
-                preserve: self.preserve,
-                hard_links: if self.hard_links { HardLinks::Keep } else { HardLinks::Separate },
+                keep: self.keep.keep(&Keep::default(), &job),
+                hard_links: self.keep.hard_links(),
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
+                transfer: self.transfer.transfer(),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: None,
-                job: JobFacts::here(),
+                job,
             },
             filters: self.filters.clone(),
             named: self.named.clone(),

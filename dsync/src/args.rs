@@ -5,14 +5,17 @@ use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
 use common::compare::options::Evidence;
-use common::copy::options::{CopyOptions, HardLinks, JobFacts, Judge, SyncOptions};
+use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
+use common::model::keep::Keep;
 use common::model::line::LineFormat;
 use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
+use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
+use common::surface::transfer_args::TransferArgs;
 use serde::{Deserialize, Serialize};
 
 /// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
@@ -75,19 +78,21 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     link_dest: Option<OsString>,
 
-    /// Make all names of a file names of one file in TARGET, too
-    #[arg(short = 'H', long)]
-    hard_links: bool,
-
     /// Change nothing; print what would be done
     #[arg(short = 'n', long, alias = "dryrun")]
     dry_run: bool,
+
+    #[command(flatten)]
+    keep: KeepArgs,
 
     #[command(flatten)]
     filters: FilterArgs,
 
     #[command(flatten)]
     named: NamedArgs,
+
+    #[command(flatten)]
+    transfer: TransferArgs,
 
     #[command(flatten)]
     tuning: TuningArgs,
@@ -115,19 +120,21 @@ impl ToolArgs for Args {
 impl Args {
     /// What these arguments ask for.
     pub fn request(&self) -> SyncRequest {
+        let job = JobFacts::here();
         SyncRequest {
             source: self.source.clone().into_vec(),
             target: self.target.clone().into_vec(),
             options: CopyOptions {
                 symlinks: Symlinks::Keep,
-                preserve: true,
-                hard_links: if self.hard_links { HardLinks::Keep } else { HardLinks::Separate },
+                keep: self.keep.keep(&Keep::all(), &job),
+                hard_links: self.keep.hard_links(),
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
+                transfer: self.transfer.transfer(),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: Some(self.sync()),
-                job: JobFacts::here(),
+                job,
             },
             delete_max: self.max_delete,
             filters: self.filters.clone(),

@@ -78,6 +78,27 @@ pub fn tool(count: u32, tool: &str) -> Command {
     if count == 1 { alone(tool) } else { ranks(count, tool) }
 }
 
+/// The processes of a job, by its launcher's, that are the tool itself.
+pub fn ranks_of(job: u32, tool: &str) -> Vec<u32> {
+    let listed = run(Command::new("ps").args(["-e", "-o", "pid=,ppid=,comm="])).expect(0).stdout;
+    let processes: Vec<(u32, u32, &str)> = listed
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (pid, parent) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            Some((pid, parent, words.next()?))
+        })
+        .collect();
+    let mut family = vec![job];
+    while let Some(child) =
+        processes.iter().find(|(pid, parent, _)| family.contains(parent) && !family.contains(pid))
+    {
+        family.push(child.0);
+    }
+    let is_rank = |(pid, _, name): &&(u32, u32, &str)| family.contains(pid) && *name == tool;
+    processes.iter().filter(is_rank).map(|(pid, ..)| *pid).collect()
+}
+
 /// Runs a command to its end.
 ///
 /// # Panics

@@ -47,12 +47,26 @@ impl Image {
     /// Makes an ext4 file system of 64 MiB with these options of mkfs.ext4(8), and mounts it. `None`
     /// where there are no loop devices.
     pub fn ext4(options: &[&str]) -> Option<Self> {
+        Self::make("/sbin/mkfs.ext4", 64 << 20, &[&["-q", "-F"], options].concat())
+    }
+
+    /// Makes a btrfs, in which files can share content.
+    pub fn btrfs() -> Option<Self> {
+        Self::make("/sbin/mkfs.btrfs", 256 << 20, &["-q"])
+    }
+
+    /// Makes an xfs in which files can share content; it has no smaller ones.
+    pub fn xfs() -> Option<Self> {
+        Self::make("/sbin/mkfs.xfs", 300 << 20, &["-q", "-m", "reflink=1"])
+    }
+
+    fn make(program: &str, size_bytes: u64, options: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
-        std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(size_bytes).unwrap();
         std::fs::create_dir(&mount).unwrap();
-        let mut make = Command::new("/sbin/mkfs.ext4");
-        make.args(["-q", "-F"]).args(options).arg(&image).stderr(Stdio::null());
+        let mut make = Command::new(program);
+        make.args(options).arg(&image).stderr(Stdio::null());
         assert!(make.status().unwrap().success());
         let mounted = Command::new("mount").args(["-o", "loop"]).args([&image, &mount]).status();
         mounted.unwrap().success().then_some(Self { dir })

@@ -13,7 +13,7 @@ use suite_tests::buckets::{
     BUCKET, diff, entries, go, remotes, served, small_tree, stranger, temp, text, with,
 };
 use suite_tests::cloud::within;
-use suite_tests::job::{Ended, mpiexec, program, run, tool};
+use suite_tests::job::{Ended, mpiexec, program, ranks_of, run, tool};
 use suite_tests::object_server::{Behaviour, Operation, Quirk};
 use suite_tests::trees;
 
@@ -217,27 +217,6 @@ fn services_without_checksums_are_met_with_other_checks() {
     }
 }
 
-/// The processes of a job that are the tool itself.
-fn ranks_of(job: u32) -> Vec<u32> {
-    let listed = run(Command::new("ps").args(["-e", "-o", "pid=,ppid=,comm="])).expect(0).stdout;
-    let processes: Vec<(u32, u32, &str)> = listed
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split_whitespace();
-            let (pid, parent) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            Some((pid, parent, words.next()?))
-        })
-        .collect();
-    let mut family = vec![job];
-    while let Some(child) =
-        processes.iter().find(|(pid, parent, _)| family.contains(parent) && !family.contains(pid))
-    {
-        family.push(child.0);
-    }
-    let is_rank = |(pid, _, name): &&(u32, u32, &str)| family.contains(pid) && *name == "dcp";
-    processes.iter().filter(is_rank).map(|(pid, ..)| *pid).collect()
-}
-
 #[test]
 fn a_job_that_dies_in_an_upload_leaves_no_object_of_that_name() {
     let work = temp();
@@ -256,7 +235,7 @@ fn a_job_that_dies_in_an_upload_leaves_no_object_of_that_name() {
         assert!(began.elapsed() < Duration::from_mins(1), "no part is sent");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let ranks = ranks_of(job.id());
+    let ranks = ranks_of(job.id(), "dcp");
     assert_eq!(ranks.len(), 4);
     run(Command::new("kill").arg("-KILL").arg(ranks[2].to_string())).expect(0);
     assert!(!job.wait().unwrap().success());

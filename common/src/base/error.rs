@@ -210,6 +210,7 @@ pub enum Op {
     Read,
     ReadLink,
     MakeDir,
+    MakeSpecial,
     Create,
     Write,
     SetOwner,
@@ -225,6 +226,8 @@ pub enum Op {
     Follow,
     Copy,
     Compare,
+    Clone,
+    Sync,
 }
 
 impl fmt::Display for Op {
@@ -236,6 +239,7 @@ impl fmt::Display for Op {
             Self::Read => "read",
             Self::ReadLink => "read link",
             Self::MakeDir => "make directory",
+            Self::MakeSpecial => "make device, FIFO or socket",
             Self::Create => "create",
             Self::Write => "write",
             Self::SetOwner => "set owner of",
@@ -251,6 +255,8 @@ impl fmt::Display for Op {
             Self::Follow => "follow",
             Self::Copy => "copy",
             Self::Compare => "compare",
+            Self::Clone => "share content with",
+            Self::Sync => "bring to storage",
         })
     }
 }

@@ -14,6 +14,8 @@ pub enum Exit {
     Usage = 2,
     /// A source or target cannot be used at all; nothing was done.
     Unusable = 3,
+    /// The job was told to stop by a signal before all was done.
+    Interrupted = 20,
     /// Some entries failed; the rest was done.
     Partial = 23,
     /// Some source entries went away meanwhile; the rest was done.
@@ -45,10 +47,11 @@ impl Exit {
             Self::Vanished => 2,
             Self::Partial => 3,
             Self::DeleteLimit => 4,
-            Self::Reporting => 5,
-            Self::Unusable => 6,
-            Self::Usage => 7,
-            Self::Bug => 8,
+            Self::Interrupted => 5,
+            Self::Reporting => 6,
+            Self::Unusable => 7,
+            Self::Usage => 8,
+            Self::Bug => 9,
         }
     }
 }

@@ -23,6 +23,10 @@ pub const CHUNK_BYTES: u64 = 32 << 20;
 /// Default I/O buffer: larger ones fall out of the CPU's cache and copy slower.
 pub const BUFFER_BYTES: u64 = 512 << 10;
 
+/// What goes past the system's cache is in memory, and in its file, at multiples of this: of the block sizes
+/// of all common storage. Where more is asked for, it does not go past the cache.
+pub const DIRECT_ALIGN_BYTES: u64 = 4 << 10;
+
 /// Largest accepted I/O buffer per thread.
 pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 
@@ -39,6 +43,10 @@ pub const THREAD_STACK_BYTES: usize = 512 << 10;
 /// Tries to start the first I/O thread, [`CREW_WINDOW_MAX`] apart. Each costs one of its places, so this
 /// is less than the fewest threads a rank may be given by default.
 pub const THREAD_TRIES_MAX: u32 = 25;
+
+/// How long what is under way may take to end after the job was told to stop: batch systems kill after 10 s
+/// (PBS's `kill_delay`) to 30 s (Slurm's `KillWait`).
+pub const INTERRUPT_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// How often the number of I/O threads is reconsidered while they wait for storage now and then.
 pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);

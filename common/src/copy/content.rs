@@ -1,34 +1,113 @@
 //! Moving bytes from an open source file to a staged one.
 
 use crate::base::crc64::{Crc64, Crc64Nvme};
-use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
-use crate::model::entry::Proof;
+use crate::model::entry::{Metadata, Proof};
+use crate::model::transfer::{Holes, InKernel, Manner, Reflink, Transfer};
 use crate::store::{Receipt, SourceFile, StagedFile};
 
 /// Below this, reading and writing costs the same as letting the kernel copy.
 const IN_KERNEL_BYTES_MIN: u64 = 256 << 10;
 
-/// Copies an extent whole. Returns the checksum of what was read, where the source has one to compare it
+/// Runs of zeros become holes in blocks of this size: file systems have none smaller, but for a few.
+const HOLE_BLOCK_BYTES: u64 = 4 << 10;
+
+/// A piece of a file, and how it is moved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    /// Which bytes.
+    pub extent: Extent,
+    /// Size of the whole file.
+    pub size_bytes: u64,
+    /// How.
+    pub manner: Manner,
+}
+
+/// Lets a new file share all content with the source, where that is wished and possible.
+pub(super) fn share(
+    source: &dyn SourceFile,
+    staged: &dyn StagedFile,
+    metadata: &Metadata,
+    transfer: Transfer,
+) -> Result<bool, Trouble> {
+    let wish = transfer.sharing();
+    // What claims to be empty has nothing to share.
+    if wish == Reflink::Never || metadata.size_bytes == 0 {
+        return Ok(false);
+    }
+    match staged.share_all(source, metadata) {
+        Ok(()) => Ok(true),
+        // Reading and writing finds out what is really wrong, if anything is.
+        Err(_) if wish == Reflink::Auto => Ok(false),
+        Err(error) => Err(error).at(Side::Target),
+    }
+}
+
+/// Copies a piece whole. Returns the checksum of what was read, where the source has one to compare it
 /// with.
 ///
-/// A source that ends early has changed: the copy is not padded.
-pub(super) fn copy_extent(
+/// A source that ends early has changed: the copy is not padded. One that is cut off while its holes are
+/// looked for has a hole there; whoever copies the file looks afterwards whether it has changed.
+pub(super) fn copy_piece(
+    source: &dyn SourceFile,
+    staged: &dyn StagedFile,
+    piece: Piece,
+    buffer: &mut [u8],
+) -> Result<Option<Crc64>, Trouble> {
+    let Piece { extent, size_bytes, manner } = piece;
+    if manner.holes == Holes::None || !staged.keeps_holes() {
+        let manner = if staged.keeps_holes() { manner } else { Manner::PLAIN };
+        return copy_data(source, staged, extent, manner, buffer).map(|copied| copied.crc64);
+    }
+    let end = extent.end();
+    let (mut at, mut written, mut crc64) = (extent.offset, extent.offset, None);
+    while at < end {
+        let rest = Extent::between(at, end);
+        let data = source.data_in(rest).at(Side::Source)?;
+        let hole_end = data.map_or(end, |data| data.offset);
+        if at < hole_end {
+            staged.leave_hole(Extent::between(at, hole_end)).at(Side::Target)?;
+        }
+        let Some(data) = data else { break };
+        let copied = copy_data(source, staged, data, manner, buffer)?;
+        written = copied.written_to.unwrap_or(written);
+        // What is summed up has no holes: the sum is that of all of it, or of no use.
+        crc64 = copied.crc64.filter(|_| data == extent);
+        at = data.end();
+    }
+    if end == size_bytes && written < end {
+        staged.end_at(size_bytes).at(Side::Target)?;
+    }
+    Ok(crc64)
+}
+
+/// What came of copying an extent.
+struct Copied {
+    /// Checksum of what was read, where the source has one to compare it with.
+    crc64: Option<Crc64>,
+    /// Where the last byte was written, and one on; `None` where all became a hole.
+    written_to: Option<u64>,
+}
+
+fn copy_data(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     extent: Extent,
+    manner: Manner,
     buffer: &mut [u8],
-) -> Result<Option<Crc64>, Trouble> {
+) -> Result<Copied, Trouble> {
     let mut crc64 = source.crc64().map(|_| Crc64Nvme::new());
-    let end = extent.offset + extent.length;
-    let mut at = extent.offset;
+    let (mut at, end, mut written_to) = (extent.offset, extent.end(), None);
     // A service that copies an object itself saves two requests with content, however small.
-    let mut in_kernel = extent.length >= IN_KERNEL_BYTES_MIN || source.address().is_some();
+    let mut in_kernel = manner.in_kernel == InKernel::Allowed
+        && (extent.length >= IN_KERNEL_BYTES_MIN || source.address().is_some());
     while at < end {
         if in_kernel {
             match staged.copy_from(source, at, end - at).at(Side::Target)? {
                 Some(moved) => {
                     at += moved;
+                    written_to = Some(at);
                     // Whoever moved the bytes has checked them, or left a receipt.
                     crc64 = None;
                 }
@@ -36,17 +115,60 @@ pub(super) fn copy_extent(
             }
         } else {
             let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-            let moved = move_once(source, staged, at, &mut buffer[..want])?;
-            if moved == 0 {
+            let read = source.read_at(&mut buffer[..want], at).at(Side::Source)?;
+            if read == 0 {
                 return Err(Op::Read.failed(Cause::Changed)).at(Side::Source);
             }
-            if let Some(crc64) = &mut crc64 {
-                crc64.update(&buffer[..moved]);
+            let data = &buffer[..read];
+            if manner.holes == Holes::Made {
+                written_to = write_around_zeros(staged, data, at).at(Side::Target)?.or(written_to);
+            } else {
+                staged.write_at(data, at).at(Side::Target)?;
+                written_to = Some(at + read as u64);
             }
-            at += moved as u64;
+            if let Some(crc64) = &mut crc64 {
+                crc64.update(data);
+            }
+            at += read as u64;
         }
     }
-    Ok(crc64.map(|crc64| crc64.finish()))
+    Ok(Copied { crc64: crc64.map(|crc64| crc64.finish()), written_to })
+}
+
+/// Writes what is not in a block of zeros. Returns where the last write ended, if there was one.
+fn write_around_zeros(staged: &dyn StagedFile, data: &[u8], at: u64) -> Result<Option<u64>, Error> {
+    let (mut begin, mut written_to) = (0, None);
+    while begin < data.len() {
+        let (mut end, is_hole) = block_at(data, at, begin);
+        while end < data.len() {
+            let (next, is_hole_too) = block_at(data, at, end);
+            if is_hole_too != is_hole {
+                break;
+            }
+            end = next;
+        }
+        if is_hole {
+            staged.leave_hole(Extent::between(at + begin as u64, at + end as u64))?;
+        } else {
+            staged.write_at(&data[begin..end], at + begin as u64)?;
+            written_to = Some(at + end as u64);
+        }
+        begin = end;
+    }
+    Ok(written_to)
+}
+
+/// Where the block ends that begins there, in data from that offset on, and whether it is all zeros.
+fn block_at(data: &[u8], at: u64, begin: usize) -> (usize, bool) {
+    let to_boundary = HOLE_BLOCK_BYTES - (at + begin as u64) % HOLE_BLOCK_BYTES;
+    let end = (begin + to_boundary as usize).min(data.len());
+    (end, is_zero(&data[begin..end]))
+}
+
+/// At most a block of [`HOLE_BLOCK_BYTES`].
+fn is_zero(block: &[u8]) -> bool {
+    static ZEROS: [u8; HOLE_BLOCK_BYTES as usize] = [0; HOLE_BLOCK_BYTES as usize];
+    *block == ZEROS[..block.len()]
 }
 
 /// Copies from the start until the source ends: for files that claim to be empty, as in /proc, and may
@@ -58,23 +180,13 @@ pub(super) fn copy_to_end(
 ) -> Result<u64, Trouble> {
     let mut at = 0;
     loop {
-        match move_once(source, staged, at, buffer)? {
-            0 => return Ok(at),
-            moved => at += moved as u64,
+        let read = source.read_at(buffer, at).at(Side::Source)?;
+        if read == 0 {
+            return Ok(at);
         }
+        staged.write_at(&buffer[..read], at).at(Side::Target)?;
+        at += read as u64;
     }
-}
-
-/// Reads once and writes what came; returns how much.
-fn move_once(
-    source: &dyn SourceFile,
-    staged: &dyn StagedFile,
-    at: u64,
-    buffer: &mut [u8],
-) -> Result<usize, Trouble> {
-    let read = source.read_at(buffer, at).at(Side::Source)?;
-    staged.write_at(&buffer[..read], at).at(Side::Target)?;
-    Ok(read)
 }
 
 /// What arrived is what the source's own checksum stands for, where it has one and all pieces were

@@ -117,7 +117,8 @@ impl CopyJob<'_> {
 
     /// The set-group-id bit of a directory just made, where its mode will be set again.
     fn inherited_bits(&self, place: &Place, source: &Metadata) -> Result<u32, Error> {
-        if self.options.preserve || self.options.dry_run || !policy::was_widened(source) {
+        let is_decided = self.options.keep.decides_mode();
+        if is_decided || self.options.dry_run || !policy::was_widened(source) {
             return Ok(0);
         }
         let made = place.target_dir(self.target(place))?.metadata()?;
@@ -171,13 +172,15 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Option<Attributes>, Trouble> {
-        let wanted = Attributes::all_of(source, xattrs.clone());
+        let wanted = policy::of_any(self.options, source, xattrs);
         let (dir, widened_from) = self.look_into(place, &wanted).at(Side::Target)?;
         let mut target = dir.metadata().at(Side::Target)?;
         target.mode = widened_from.unwrap_or(target.mode);
         let mut differing = self.differing_attributes(&Sides { source: *source, target }, hand);
-        let at_target = dir.xattrs(None).at(Side::Target)?;
-        differing.insert(self.differing_xattrs(xattrs, at_target));
+        if wanted.xattrs.is_some() {
+            let at_target = dir.xattrs(None).at(Side::Target)?;
+            differing.insert(self.differing_xattrs(wanted.xattrs.clone(), at_target));
+        }
         if differing.is_empty() {
             hand.gathered.tally.synced.unchanged += 1;
             return Ok(None);
@@ -203,7 +206,8 @@ impl CopyJob<'_> {
             if widened_from.is_none() {
                 return Ok(Rights::AsBefore);
             }
-            self.directories.add(place, wanted);
+            let mode = wanted.mode.or(widened_from);
+            self.directories.add(place, &Attributes { mode, ..wanted.clone() });
             Ok(Rights::Gained)
         })?;
         Ok((dir, widened_from))

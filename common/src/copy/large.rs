@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{check_sum, copy_extent};
+use super::content::{Piece, check_sum, copy_piece, share};
 use super::linked::LinkedFile;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
@@ -15,6 +15,7 @@ use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum,
 use crate::model::chunk::ChunkRun;
 use crate::model::entry::{Hint, Kept, Kind, Proof, Version};
 use crate::model::tally::Check;
+use crate::model::transfer::Manner;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -32,7 +33,8 @@ pub(super) struct LargeCopy {
 }
 
 impl CopyJob<'_> {
-    /// Stages a large file and queues all its chunks.
+    /// Stages a large file and queues all its chunks; or ends it, where it shares its content with the
+    /// source.
     pub(super) fn begin_large(
         &self,
         entry: &Visit<'_>,
@@ -41,17 +43,26 @@ impl CopyJob<'_> {
         copy: FileCopy,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Option<Kept>, Trouble> {
         let metadata = copy.metadata;
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(&*source, &metadata);
         let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
-        let ticket = staged.ticket();
+        let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
         let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let large = LargeCopy { place, name, source, staged, copy, linked: hand.linked.take() };
+        let shared = share(&*source, &*staged, &metadata, self.options.transfer);
+        let mut large = LargeCopy { place, name, source, staged, copy, linked: None };
+        match shared {
+            Ok(false) => {}
+            Ok(true) => return Self::commit_large(large, Outcome::Done, Vec::new()).map(Some),
+            Err(trouble) => {
+                return Self::commit_large(large, Outcome::Failed(trouble), Vec::new()).map(Some);
+            }
+        }
+        large.linked = hand.linked.take();
         let file = self.large.begin(Large::Copy(large), run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
@@ -62,10 +73,10 @@ impl CopyJob<'_> {
             name: entry.name.to_owned(),
             identity: metadata.identity(),
             chunk_bytes,
-            work: ChunkWork::Copy { ticket },
+            work: ChunkWork::Copy { ticket, manner },
             run,
         }));
-        Ok(())
+        Ok(None)
     }
 
     /// Works on the first chunk of a run.
@@ -78,10 +89,12 @@ impl CopyJob<'_> {
         task.keep_first(crew);
         let mut receipt = None;
         let outcome = match &task.work {
-            ChunkWork::Copy { ticket } => self.copy_chunk(&task, ticket, hand).map(|left| {
-                receipt = left;
-                Outcome::Done
-            }),
+            ChunkWork::Copy { ticket, manner } => {
+                self.copy_chunk(&task, ticket, *manner, hand).map(|left| {
+                    receipt = left;
+                    Outcome::Done
+                })
+            }
             ChunkWork::Compare { .. } | ChunkWork::Sum { .. } if self.large.is_decided(&task) => {
                 Ok(Outcome::Done)
             }
@@ -111,6 +124,7 @@ impl CopyJob<'_> {
         &self,
         task: &ChunkTask,
         ticket: &[u8],
+        manner: Manner,
         hand: &mut CopyHand,
     ) -> Result<Option<Receipt>, Trouble> {
         let extent = task.extent();
@@ -119,7 +133,8 @@ impl CopyJob<'_> {
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let target_name = self.target_name(&task.place, &task.name);
         let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
-        let crc64 = copy_extent(&*source, &*staged, extent, &mut hand.buffer)?;
+        let piece = Piece { extent, size_bytes: task.identity.size_bytes, manner };
+        let crc64 = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
         let receipt = staged.close().at(Side::Target)?;
         let tally = &mut hand.gathered.tally;
         if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {

@@ -1,11 +1,12 @@
 //! Copying a symbolic link: verbatim.
 
-use super::content::copy_extent;
+use super::content::{Piece, copy_piece};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Kept, Kind};
 use crate::model::object_metadata::LinkForm;
+use crate::model::transfer::Manner;
 use crate::sched::crew::Crew;
 use crate::store::{NewFile, NewSymlink, SourceFile};
 use crate::walk::{Visit, Visited};
@@ -66,8 +67,10 @@ impl CopyJob<'_> {
         let staged_name = self.staged_name();
         let new = NewFile::new(&staged_name, &name, &attributes).copy_of(object, &metadata);
         let staged = target.stage_file(&new).at(Side::Target)?;
-        let whole = Extent { offset: 0, length: metadata.size_bytes };
-        copy_extent(object, &*staged, whole, &mut hand.buffer)?;
+        let size_bytes = metadata.size_bytes;
+        let extent = Extent { offset: 0, length: size_bytes };
+        let piece = Piece { extent, size_bytes, manner: Manner::PLAIN };
+        copy_piece(object, &*staged, piece, &mut hand.buffer)?;
         staged.commit(&attributes, Vec::new()).at(Side::Target)
     }
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::process::current_umask;
 use crate::compare::options::Evidence;
+use crate::model::keep::Keep;
 use crate::model::line::LineFormat;
+use crate::model::transfer::Transfer;
 use crate::store::posix::Symlinks;
 
 /// Options of a copy; rank 0's hold for all ranks.
@@ -12,14 +14,16 @@ use crate::store::posix::Symlinks;
 pub struct CopyOptions {
     /// What to do with symbolic links in the source.
     pub symlinks: Symlinks,
-    /// Keep mode, owner, group and times.
-    pub preserve: bool,
     /// What becomes of files with several names.
     pub hard_links: HardLinks,
+    /// Which attributes are kept, which are given, and which special files are made.
+    pub keep: Keep,
     /// Files larger than this are cut into chunks of this size.
     pub chunk_bytes: u64,
     /// I/O buffer of each thread.
     pub buffer_bytes: u64,
+    /// How content is moved.
+    pub transfer: Transfer,
     /// Change nothing; say what would be done.
     pub dry_run: bool,
     /// How the plan of a dry run is written.

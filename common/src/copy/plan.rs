@@ -29,6 +29,10 @@ pub struct CopyPlan {
 /// Works out where each source goes, and makes the directories that trees are copied to.
 pub fn make(sites: &Sites, sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPlan {
     let mut plan = CopyPlan::default();
+    if let Err(refusal) = options.transfer.check() {
+        plan.refusals.push(refusal);
+        return plan;
+    }
     let target = Given::new(target);
     let target_is = match look_at_target(sites, &target) {
         Ok(target_is) => target_is,

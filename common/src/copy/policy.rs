@@ -1,10 +1,10 @@
-//! Which attributes a copy gets: all of the source's with `--preserve`, those cp(1) would give
-//! without.
+//! Which attributes a copy gets: those of the source's that are kept, and for the others what cp(1) would
+//! give.
 
 use super::options::CopyOptions;
 use crate::base::error::{Cause, Error, Result};
 use crate::model::difference::Fields;
-use crate::model::entry::{Attributes, Metadata, Owner, Xattrs};
+use crate::model::entry::{Attributes, Kind, Metadata, Owner, Xattrs};
 use crate::store::Dir;
 
 /// Bits of a file's mode that a copy without `--preserve` may have: no set-id bit is gained.
@@ -54,50 +54,64 @@ pub fn mode_alone(mode: u32) -> Attributes {
     Attributes { mode: Some(mode), ..Attributes::default() }
 }
 
-/// Attributes of a file's copy. `replaced` is what has the name at the target now: cp(1) writes into
-/// such a file, so it keeps its mode and owner, as far as they are known.
+/// What of an entry's attributes its copy gets in any case; fewer than all where fewer are kept.
+pub(crate) fn of_any(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+) -> Attributes {
+    options.keep.attributes_of(source, xattrs, plain_mode(options, source))
+}
+
+/// An entry of the source as its copy should look.
+pub(super) fn wanted(options: &CopyOptions, source: &Metadata) -> Metadata {
+    options.keep.wanted(source, plain_mode(options, source))
+}
+
+/// Attributes of a file's copy, or a special file's. `replaced` is what has the name at the target now:
+/// cp(1) writes into such a file, so it keeps its mode and owner, as far as they are known and nothing
+/// else is asked for.
 pub(super) fn of_file(
     options: &CopyOptions,
     source: &Metadata,
     xattrs: Option<Xattrs>,
     replaced: Option<&Metadata>,
 ) -> Attributes {
-    match replaced {
-        _ if options.preserve => {
-            let kept = Attributes::all_of(source, xattrs);
-            // Where the source knows no mode, it is that of any new file.
-            Attributes { mode: kept.mode.or(Some(plain_mode(options, source))), ..kept }
-        }
-        Some(old) if KEPT.iter().all(|field| old.known.contains(*field)) => Attributes {
-            owner: Some(Owner { uid: old.uid, gid: old.gid }),
-            mode: Some(old.mode & PLAIN_BITS),
-            ..Attributes::default()
-        },
-        _ => Attributes { mode: Some(plain_mode(options, source)), ..Attributes::default() },
-    }
+    let kept = of_any(options, source, xattrs);
+    let old = replaced.filter(|old| KEPT.iter().all(|field| old.known.contains(*field)));
+    let old_owner = old.map(|old| Owner { uid: old.uid, gid: old.gid });
+    let owner = match (kept.owner, old_owner) {
+        (Some(owner), Some(old)) => Some(owner.or(old)),
+        (None, old) if !options.keep.owner => old,
+        (owner, _) => owner,
+    };
+    let old_mode = old.filter(|_| !options.keep.decides_mode()).map(|old| old.mode & PLAIN_BITS);
+    // Where the source knows no mode, it is that of any new file.
+    let mode = kept.mode.or(old_mode).unwrap_or_else(|| plain_mode(options, source));
+    Attributes { owner, mode: Some(mode), ..kept }
 }
 
 /// The mode of a copy that is not to keep its source's.
 fn plain_mode(options: &CopyOptions, source: &Metadata) -> u32 {
-    source.mode & PLAIN_BITS & !options.job.umask
+    let bits = match source.kind {
+        Kind::Directory => PLAIN_DIRECTORY_BITS,
+        _ => PLAIN_BITS,
+    };
+    source.mode & bits & !options.job.umask
 }
 
 /// Attributes of a link's copy.
 pub(super) fn of_link(options: &CopyOptions, source: &Metadata) -> Attributes {
-    if options.preserve {
-        Attributes { mode: None, ..Attributes::all_of(source, None) }
-    } else {
-        Attributes::default()
-    }
+    Attributes { mode: None, ..of_any(options, source, None) }
 }
 
-/// The mode a new directory is made with, before the umask: its owner can fill it, and with
-/// `--preserve` nobody else gets in before its owner and mode are final.
+/// The mode a new directory is made with, before the umask: its owner can fill it, and where its mode
+/// is decided nobody else gets in before its owner and mode are final.
 pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
-    // A mode that is not known will not be set at the end either.
-    if options.preserve && source.known.contains(Fields::PERM) {
+    if of_any(options, source, None).mode.is_some() {
         OWNER_ALL
     } else {
+        // A mode that is not known will not be set at the end either.
         source.mode & PLAIN_DIRECTORY_BITS | OWNER_ALL
     }
 }
@@ -110,13 +124,10 @@ pub(super) fn of_new_directory(
     xattrs: Option<Xattrs>,
     inherited: u32,
 ) -> Option<Attributes> {
-    if options.preserve {
-        return Some(Attributes::all_of(source, xattrs));
-    }
-    was_widened(source).then(|| {
-        let mode = source.mode & PLAIN_DIRECTORY_BITS & !options.job.umask | inherited;
-        Attributes { mode: Some(mode), ..Attributes::default() }
-    })
+    let kept = of_any(options, source, xattrs);
+    let is_plain = !options.keep.decides_mode() && was_widened(source);
+    let plain = is_plain.then(|| plain_mode(options, source) | inherited);
+    something(Attributes { mode: kept.mode.or(plain), ..kept })
 }
 
 /// A new directory for that one is made with more rights than it will have.
@@ -124,34 +135,38 @@ pub(super) fn was_widened(source: &Metadata) -> bool {
     source.mode & OWNER_ALL != OWNER_ALL
 }
 
-/// What a directory that existed gets at the end: with `--preserve` the source's attributes, and where
-/// it had to be widened to be filled, its old mode.
-pub(super) fn of_old_directory(
+/// What a directory that existed gets at the end: what is kept, and where it had to be widened to be
+/// filled and no other mode is kept, its old one.
+pub(crate) fn of_old_directory(
     options: &CopyOptions,
     source: &Metadata,
     xattrs: Option<Xattrs>,
     widened_from: Option<u32>,
 ) -> Option<Attributes> {
-    if options.preserve {
-        return Some(Attributes::all_of(source, xattrs));
-    }
-    widened_from.map(|mode| Attributes { mode: Some(mode), ..Attributes::default() })
+    let kept = of_any(options, source, xattrs);
+    something(Attributes { mode: kept.mode.or(widened_from), ..kept })
+}
+
+fn something(attributes: Attributes) -> Option<Attributes> {
+    (attributes != Attributes::default()).then_some(attributes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::copy::options::JobFacts;
-    use crate::model::entry::{Kind, Time};
+    use crate::model::entry::Time;
+    use crate::model::keep::Keep;
     use crate::store::posix::Symlinks;
 
-    fn options(preserve: bool) -> CopyOptions {
+    fn options(keep: Keep) -> CopyOptions {
         CopyOptions {
             symlinks: Symlinks::Keep,
-            preserve,
+            keep,
             hard_links: crate::copy::options::HardLinks::Separate,
             chunk_bytes: 1,
             buffer_bytes: 1,
+            transfer: crate::model::transfer::Transfer::default(),
             dry_run: false,
             plan_as: crate::model::line::LineFormat::Text,
             sync: None,
@@ -180,14 +195,14 @@ mod tests {
 
     #[test]
     fn a_plain_copy_gains_no_set_id_bit_and_honours_the_umask() {
-        let copy = of_file(&options(false), &metadata(0o6777, 7), None, None);
+        let copy = of_file(&options(Keep::default()), &metadata(0o6777, 7), None, None);
         assert_eq!(copy, Attributes { mode: Some(0o750), ..Attributes::default() });
     }
 
     #[test]
     fn a_replaced_file_keeps_its_own_mode_and_owner() {
         let old = metadata(0o4640, 8);
-        let copy = of_file(&options(false), &metadata(0o777, 7), None, Some(&old));
+        let copy = of_file(&options(Keep::default()), &metadata(0o777, 7), None, Some(&old));
         assert_eq!(copy.mode, Some(0o640));
         assert_eq!(copy.owner, Some(Owner { uid: 8, gid: 8 }));
     }
@@ -196,18 +211,40 @@ mod tests {
     fn preserve_keeps_everything() {
         let source = metadata(0o6755, 7);
         let xattrs = Xattrs::from([(b"user.a".to_vec(), b"1".to_vec())]);
-        let copy =
-            of_file(&options(true), &source, Some(xattrs.clone()), Some(&metadata(0o600, 8)));
+        let copy = of_file(
+            &options(Keep::all()),
+            &source,
+            Some(xattrs.clone()),
+            Some(&metadata(0o600, 8)),
+        );
         assert_eq!(copy, Attributes::all_of(&source, Some(xattrs)));
     }
 
     #[test]
     fn a_directory_is_widened_while_it_is_filled_and_narrowed_at_the_end() {
-        let read_only = metadata(0o555, 7);
-        assert_eq!(making_mode(&options(false), &read_only), 0o755);
-        let end = of_new_directory(&options(false), &read_only, None, 0o2000);
+        let directory = |mode| Metadata { kind: Kind::Directory, ..metadata(mode, 7) };
+        let read_only = directory(0o555);
+        assert_eq!(making_mode(&options(Keep::default()), &read_only), 0o755);
+        let end = of_new_directory(&options(Keep::default()), &read_only, None, 0o2000);
         let end = end.and_then(|end| end.mode);
         assert_eq!(end, Some(0o2550));
-        assert_eq!(of_new_directory(&options(false), &metadata(0o755, 7), None, 0), None);
+        assert_eq!(of_new_directory(&options(Keep::default()), &directory(0o755), None, 0), None);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_as_without() {
+        let source = metadata(0o4750, 7);
+        let old = metadata(0o600, 8);
+        let times_alone = Keep { times: true, ..Keep::default() };
+        let copy = of_file(&options(times_alone.clone()), &source, None, Some(&old));
+        assert_eq!((copy.mode, copy.owner), (Some(0o600), Some(Owner { uid: 8, gid: 8 })));
+        assert_eq!(copy.times, source.times());
+        let no_owner = Keep { owner: false, ..Keep::all() };
+        let copy = of_file(&options(no_owner), &source, None, Some(&old));
+        assert_eq!((copy.mode, copy.owner), (Some(0o750), Some(Owner { uid: 8, gid: 8 })));
+        let directory = Metadata { kind: Kind::Directory, ..source };
+        let end = of_old_directory(&options(times_alone), &directory, None, Some(0o555));
+        assert_eq!(end.and_then(|end| end.mode), Some(0o555));
+        assert_eq!(of_old_directory(&options(Keep::default()), &directory, None, None), None);
     }
 }

@@ -77,7 +77,13 @@ impl RootPlan {
     /// Which side cannot be opened here, and why.
     pub fn open(&self, sites: &Sites, options: &CopyOptions) -> Result<CopyRoot, Failure> {
         let need = if self.singles.is_some() { Need::Passage } else { Need::Listing };
-        let open_as = OpenAs { symlinks: options.symlinks, need, ..OpenAs::default() };
+        let open_as = OpenAs {
+            symlinks: options.symlinks,
+            need,
+            transfer: options.transfer,
+            xattrs: options.keep.xattr_filter(),
+            ..OpenAs::default()
+        };
         let source = sites
             .open(Side::Source, &self.source, open_as)
             .map_err(|error| account::failure(Side::Source, &self.source, b"", error))?;
@@ -105,6 +111,8 @@ impl RootPlan {
             need: Need::Passage,
             below: Need::Passage,
             is_growing: !options.dry_run,
+            transfer: options.transfer,
+            xattrs: options.keep.xattr_filter(),
             ..OpenAs::default()
         };
         let failed = |error| account::failure(Side::Target, &self.target, b"", error);
@@ -140,7 +148,8 @@ fn open_link_dest(sites: &Sites, options: &CopyOptions) -> Result<Option<Box<dyn
     let Some(path) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
         return Ok(None);
     };
-    let open_as = OpenAs { need: Need::Passage, ..OpenAs::default() };
+    let xattrs = options.keep.xattr_filter();
+    let open_as = OpenAs { need: Need::Passage, xattrs, ..OpenAs::default() };
     match sites.open(Side::Target, path, open_as) {
         Ok(store) => Ok(Some(store)),
         Err(error) => Err(account::failure(Side::Target, path, b"", error)),

@@ -1,11 +1,12 @@
 //! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
 
-use super::content::{check_sum, copy_extent, copy_to_end};
+use super::content::{Piece, check_sum, copy_piece, copy_to_end, share};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Proof, Xattrs};
+use crate::model::transfer::Transfer;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::{Visit, Visited};
@@ -46,11 +47,16 @@ impl CopyJob<'_> {
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         if metadata.size_bytes > chunk_bytes && !self.options.dry_run {
             let copy = FileCopy { metadata, attributes };
-            self.begin_large(entry, source, &*target, copy, hand, crew)?;
+            if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
+                hand.gathered.tally.copied_bytes += metadata.size_bytes;
+                Self::copied(Kind::File, kept, hand);
+                return Ok(Visited::Done { moved_bytes: metadata.size_bytes });
+            }
             // Nothing was moved yet, but this file is work enough: others may take the rest.
             return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
         }
-        let copy = WholeFile { source: &*source, target: &*target, attributes };
+        let transfer = self.options.transfer;
+        let copy = WholeFile { source: &*source, target: &*target, attributes, transfer };
         let (moved_bytes, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
                 let again = source.metadata().at(Side::Source)?;
@@ -128,6 +134,7 @@ struct WholeFile<'f> {
     source: &'f dyn SourceFile,
     target: &'f dyn Dir,
     attributes: Attributes,
+    transfer: Transfer,
 }
 
 /// What becomes of a file.
@@ -153,8 +160,11 @@ impl WholeFile<'_> {
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         let written = match metadata.size_bytes {
             0 => (copy_to_end(self.source, staged, buffer)?, None),
+            size if share(self.source, staged, metadata, self.transfer)? => (size, None),
             size => {
-                let crc64 = copy_extent(self.source, staged, whole, buffer)?;
+                let manner = self.transfer.manner(metadata);
+                let piece = Piece { extent: whole, size_bytes: size, manner };
+                let crc64 = copy_piece(self.source, staged, piece, buffer)?;
                 let receipt = crc64.map(|crc64| Receipt::of_bytes(whole, crc64));
                 (size, check_sum(self.source, size, receipt.as_slice())?)
             }

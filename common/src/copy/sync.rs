@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::options::{Judge, SyncOptions};
-use super::{CopyHand, CopyJob};
+use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::path;
 use crate::chunked::{ChunkTask, ChunkWork};
@@ -14,7 +14,7 @@ use crate::compare::content::{Way, is_same_whole};
 use crate::model::chunk::ChunkRun;
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
-use crate::model::entry::{Attributes, Hint, Kind, Metadata, SET_ID_BITS, Xattrs};
+use crate::model::entry::{Hint, Kind, Metadata, SET_ID_BITS, Xattrs};
 use crate::model::tally::Check;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile};
@@ -44,10 +44,6 @@ pub(super) struct Sides {
     pub target: Metadata,
 }
 
-/// Attributes that a target is given to equal its source.
-const REPAIRED: [Fields; 6] =
-    [Fields::UID, Fields::GID, Fields::PERM, Fields::MTIME, Fields::ACL, Fields::XATTR];
-
 impl CopyJob<'_> {
     /// Does for an entry what it needs.
     pub(super) fn sync_entry(
@@ -70,7 +66,7 @@ impl CopyJob<'_> {
             return Ok(Visited::NOTHING_MOVED);
         }
         let target = self.at_target(rules, entry)?;
-        if kind.is_special() {
+        if kind.is_special() && !self.is_made(entry, kind) {
             self.tell_unlike(entry, kind, target.as_ref(), hand, crew);
             return Ok(Self::leave_out(kind, hand));
         }
@@ -242,6 +238,10 @@ impl CopyJob<'_> {
                 let points_to = target_dir.read_link(entry.name).at(Side::Target)?;
                 entry.dir.read_link(entry.name).at(Side::Source)? != points_to
             }
+            (kind, _) if kind.is_special() => {
+                let device = target_dir.device_number(entry.name).at(Side::Target)?;
+                entry.dir.device_number(entry.name).at(Side::Source)? != device
+            }
             _ if source.size_bytes != target.size_bytes => true,
             (_, Judge::SizeOnly) => false,
             (_, Judge::SizeAndTime) => match compare::clue(source, target) {
@@ -311,14 +311,15 @@ impl CopyJob<'_> {
     ) -> Result<Need, Trouble> {
         let mut differing = self.differing_attributes(sides, hand);
         let mut lost_xattrs = false;
-        if sides.source.kind == Kind::File {
-            let of_source = entry.dir.xattrs(Some(entry.name)).at(Side::Source)?;
+        let of_source = self.own_xattrs(entry, sides.source.kind)?;
+        let of_source = policy::of_any(self.options, &sides.source, of_source).xattrs;
+        if of_source.is_some() {
             let of_target = target_dir.xattrs(Some(entry.name)).at(Side::Target)?;
             lost_xattrs =
                 of_target.is_none() && of_source.as_ref().is_some_and(|all| !all.is_empty());
             differing.insert(self.differing_xattrs(of_source, of_target));
         }
-        if self.is_time_missing(sides) {
+        if self.is_time_missing(sides) && self.options.keep.times {
             differing.insert(Fields::MTIME);
         }
         Ok(match differing.is_empty() {
@@ -340,26 +341,36 @@ impl CopyJob<'_> {
         goes_by_time && are_files && compare::clue(&sides.source, &sides.target) == Clue::Unclear
     }
 
+    /// Extended attributes of a source entry, where the copy is to have them: a link has none of a user.
+    fn own_xattrs(&self, entry: &Visit<'_>, kind: Kind) -> Result<Option<Xattrs>, Trouble> {
+        match kind {
+            Kind::Symlink => Ok(None),
+            _ => self.xattrs_of(|| entry.dir.xattrs(Some(entry.name))),
+        }
+    }
+
     /// Only the superuser sets file capabilities (capabilities(7)).
     pub(super) fn differing_xattrs(
         &self,
-        of_source: Option<Xattrs>,
+        of_source: Option<Arc<Xattrs>>,
         of_target: Option<Xattrs>,
     ) -> Fields {
         let settable = |xattrs: Option<Xattrs>| {
-            xattrs.map(|mut xattrs| {
+            xattrs.map(|xattrs| {
+                let mut xattrs = self.options.keep.xattrs_of(xattrs);
                 xattrs.retain(|name, _| self.options.job.is_superuser || !is_of_system(name));
                 xattrs
             })
         };
+        let of_source = of_source.map(Arc::unwrap_or_clone);
         compare::xattrs(settable(of_source).as_ref(), settable(of_target).as_ref())
     }
 
     /// Attributes that differ and that this user can set: who may not give files away is told so, and
     /// does not try again in every run.
     pub(super) fn differing_attributes(&self, sides: &Sides, hand: &mut CopyHand) -> Fields {
-        let Sides { source, target } = sides;
-        let wanted = REPAIRED.into_iter().collect();
+        let (source, target) = (&policy::wanted(self.options, &sides.source), &sides.target);
+        let wanted = self.options.keep.fields();
         // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
         let may_keep_group_bit =
             self.options.job.is_superuser || self.own_groups.contains(&target.gid);
@@ -452,11 +463,8 @@ impl CopyJob<'_> {
     ) -> Result<(), Trouble> {
         let name = entry.name;
         self.plan_line("set attributes", entry.place, name.to_bytes(), hand, crew);
-        let xattrs = match source.kind {
-            Kind::File => entry.dir.xattrs(Some(name)).at(Side::Source)?,
-            _ => None,
-        };
-        let attributes = Attributes::all_of(source, xattrs);
+        let xattrs = self.own_xattrs(entry, source.kind)?;
+        let attributes = policy::of_any(self.options, source, xattrs);
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let kept = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
         hand.gathered.tally.synced.repaired += 1;

@@ -13,6 +13,10 @@ use crate::walk::account;
 /// Contents to contents: trailing slashes do not matter.
 pub fn make(sites: &Sites, source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
     let mut plan = CopyPlan::default();
+    if let Err(refusal) = options.transfer.check() {
+        plan.refusals.push(refusal);
+        return plan;
+    }
     let mut root = RootPlan {
         source: source.to_vec(),
         target: target.to_vec(),

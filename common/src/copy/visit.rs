@@ -19,9 +19,8 @@ impl CopyJob<'_> {
             Kind::File => self.copy_file(entry, hand, crew),
             Kind::Symlink => self.copy_link(entry, hand, crew),
             Kind::Directory => Ok(Visited::Directory),
-            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => {
-                Ok(Self::leave_out(kind, hand))
-            }
+            special if self.is_made(entry, special) => self.copy_special(entry, hand, crew),
+            special => Ok(Self::leave_out(special, hand)),
         }
     }
 

@@ -51,6 +51,18 @@ pub struct Extent {
     pub length: u64,
 }
 
+impl Extent {
+    /// From one offset to another.
+    pub fn between(offset: u64, end: u64) -> Self {
+        Self { offset, length: end - offset }
+    }
+
+    /// Offset of what follows.
+    pub fn end(self) -> u64 {
+        self.offset + self.length
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

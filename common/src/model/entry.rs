@@ -190,12 +190,6 @@ pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
 /// Names of the extended attributes that hold access control lists (acl(5)).
 pub const ACL_XATTRS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
-/// Whether an extended attribute belongs to the entry and not to the system it is on: what users and
-/// their programs set, access control lists, file capabilities.
-pub fn is_kept_xattr(name: &[u8]) -> bool {
-    name.starts_with(b"user.") || ACL_XATTRS.contains(&name) || name == b"security.capability"
-}
-
 /// Attributes to give to an entry; `None` leaves one as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attributes {
@@ -215,6 +209,23 @@ pub struct Attributes {
 pub struct Owner {
     pub uid: u32,
     pub gid: u32,
+}
+
+impl Owner {
+    /// Nobody has this number: one that is to stay as it is (chown(2)).
+    pub const AS_IT_IS: u32 = u32::MAX;
+
+    /// Both are given.
+    pub fn is_whole(&self) -> bool {
+        self.uid != Self::AS_IT_IS && self.gid != Self::AS_IT_IS
+    }
+
+    /// With those of `other` where one is to stay as it is.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let pick = |own: u32, other: u32| if own == Self::AS_IT_IS { other } else { own };
+        Self { uid: pick(self.uid, other.uid), gid: pick(self.gid, other.gid) }
+    }
 }
 
 /// The two times that can be set.

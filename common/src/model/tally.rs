@@ -53,6 +53,8 @@ pub struct Tally {
     pub refused_requests: u64,
     /// Pieces of work given up because the job was stopped.
     pub given_up: u64,
+    /// Ranks that were told to stop by a signal.
+    pub interrupted: u64,
     /// What a comparison has found.
     pub compared: Compared,
     /// What making a target equal has found and done, besides copying.
@@ -344,6 +346,7 @@ impl Tally {
         self.unread_directories += other.unread_directories;
         self.refused_requests += other.refused_requests;
         self.given_up += other.given_up;
+        self.interrupted += other.interrupted;
         self.compared.add(&other.compared);
         self.synced.add(&other.synced);
         self.uploads.found += other.uploads.found;
@@ -358,6 +361,11 @@ impl Tally {
             + self.directories_not_kept
             + self.links_not_kept
             > 0
+    }
+
+    /// Whether the job ended before its time because it was told to.
+    pub fn is_cut_short(&self) -> bool {
+        self.interrupted > 0 && self.given_up > 0
     }
 
     /// Whether every directory below the roots was read to its end.

@@ -29,7 +29,7 @@ use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
-use crate::walk::WalkTask;
+use crate::walk::{WalkTask, account};
 
 /// What a copy is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -165,7 +165,7 @@ fn header(
         "  chunks of {}, buffers of {}{}{}",
         human_bytes(options.chunk_bytes),
         human_bytes(options.buffer_bytes),
-        if options.preserve { ", mode, owner and times kept" } else { "" },
+        options.keep.words(),
         if options.dry_run { ", dry run" } else { "" },
     ));
     let roots: Vec<_> = plan
@@ -181,12 +181,16 @@ fn header(
         "threads": args.threads,
         "chunk_bytes": options.chunk_bytes,
         "buffer_bytes": options.buffer_bytes,
-        "preserve": options.preserve,
+        "preserve": options.keep.is_any(),
+        "keep": options.keep,
         "dry_run": options.dry_run,
         "roots": roots,
     });
     reporter.header(&lines, fields);
 }
+
+const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
+for, only the time of change is kept";
 
 /// Opens all roots on this rank; `None` on all ranks where one of them cannot.
 pub(super) fn open_everywhere(
@@ -213,6 +217,10 @@ pub(super) fn open_everywhere(
     let all_open = broadcast(session.mail, all_open);
     // Rank 0 has looked at all places.
     sites.are_reached();
+    let some_fit_not = opened.iter().flatten().any(|root| root.target.holds_objects());
+    if some_fit_not && !options.keep.fits_objects() && session.mail.comm().rank() == Rank::ROOT {
+        reporter.warn(KEPT_TOGETHER);
+    }
     all_open.then_some(opened.ok()).flatten()
 }
 
@@ -254,5 +262,22 @@ pub(super) fn finish_directories(
         let last = engine::run(&job, all.into_iter().collect(), reporter, session.mail, settings);
         counters.add(&last);
     }
-    (job.tally(), counters)
+    let mut tally = job.tally();
+    tally.failed += settle(session, roots, reporter);
+    (tally, counters)
+}
+
+/// What was changed is on storage, where that is wished. Returns how many targets on this rank are not.
+fn settle(session: &mut Session<'_, '_>, roots: &[CopyRoot], reporter: &mut Reporter) -> u64 {
+    let failures: Vec<Failure> = roots
+        .iter()
+        .filter_map(|root| {
+            let error = root.target.settle().err()?;
+            Some(account::failure(Side::Target, &root.shown_target, b"", error))
+        })
+        .collect();
+    for failure in gather(session.mail, &failures).into_iter().flatten().flatten() {
+        reporter.failure(&failure);
+    }
+    failures.len() as u64
 }

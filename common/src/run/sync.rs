@@ -75,7 +75,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let prepared = is_root.then(|| prepare(session, &sites, request, args, &mut reporter));
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
-        return Exit::Unusable;
+        return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
     }
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
@@ -213,7 +213,7 @@ impl Sync<'_, '_, '_> {
 
     /// How many entries would be deleted on all ranks.
     fn count(&mut self, doomed: &Doomed, reporter: &mut Reporter) -> u64 {
-        let job = DeleteJob::new(self.roots, self.selection, Mode::Count, true);
+        let job = DeleteJob::new(self.roots, self.selection, Mode::Count, self.options);
         self.run_deletion(&job, doomed.to_count(), reporter);
         let counts = gather(self.session.mail, &job.tally().synced.deleted.total());
         broadcast(self.session.mail, counts.map(|counts| counts.iter().sum()))
@@ -225,8 +225,7 @@ impl Sync<'_, '_, '_> {
         if !broadcast(self.session.mail, any) {
             return DirectoryRecords::default();
         }
-        let is_superuser = self.options.job.is_superuser;
-        let job = DeleteJob::new(self.roots, self.selection, mode, is_superuser);
+        let job = DeleteJob::new(self.roots, self.selection, mode, self.options);
         reporter.phase_ended();
         let counters = self.run_deletion(&job, doomed.into_tasks(), reporter);
         self.phase.0.add(&job.tally());
@@ -272,6 +271,7 @@ fn prepare(
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let plan = sync_plan::make(sites, &source, &target, &options);
     if plan.roots.is_empty() {
+        plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
         plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
         header(session, &source, &target, &options, args, reporter);
@@ -323,6 +323,7 @@ fn header(
         "source": json_path(source),
         "target": json_path(target),
         "sync": options.sync,
+        "keep": options.keep,
         "chunk_bytes": options.chunk_bytes,
         "dry_run": options.dry_run,
     });

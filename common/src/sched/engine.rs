@@ -15,9 +15,9 @@ use super::message::{Message, Parcel};
 use super::pool::Pool;
 use super::reactor::{LocalWork, Reactor};
 use crate::base::exit::Exit;
-use crate::base::limits;
 use crate::base::process::{Usage, usage_of_process, usage_of_thread};
 use crate::base::transfers::LargeTransfer;
+use crate::base::{interrupt, limits};
 use crate::comm::Rank;
 use crate::comm::mailbox::{Channel, Mailbox, Nap};
 
@@ -157,6 +157,7 @@ impl<J: Job> MainThread<'_, '_, J> {
             if self.local.pool.has_panicked() || self.local.undecodable {
                 self.local.mail.comm().abort(Exit::Bug);
             }
+            self.leave_in_time();
             let busy = self.turn();
             self.grow(start);
             if busy {
@@ -165,6 +166,15 @@ impl<J: Job> MainThread<'_, '_, J> {
             if !self.reactor.is_done() {
                 std::thread::park_timeout(nap.next_nap());
             }
+        }
+    }
+
+    /// What is under way when a signal comes may hang, in a dead file system for example: it is not waited
+    /// for until the batch system kills.
+    fn leave_in_time(&mut self) {
+        if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_WAIT_MAX) {
+            tracing::error!("told to stop, and what is under way does not end: it is abandoned");
+            self.local.mail.comm().abort(Exit::Interrupted);
         }
     }
 
@@ -353,6 +363,7 @@ impl<J: Job> LocalWork for Local<'_, '_, J> {
     }
 
     fn wants_stop(&self) -> bool {
-        self.pool.is_stop_wanted()
+        let is_interrupted = self.job.is_interruptible() && interrupt::is_wanted();
+        is_interrupted || self.pool.is_stop_wanted()
     }
 }

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Dir, Made, NameReader, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store,
+    Dir, Made, NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt, SourceFile,
+    StagedFile, Store,
 };
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
@@ -145,6 +146,14 @@ impl Dir for DryRunDir {
 
     fn make_symlink(&self, _link: &NewSymlink<'_>) -> Result<Kept> {
         Ok(Kept::ALL)
+    }
+
+    fn make_special(&self, _special: &NewSpecial<'_>) -> Result<Kept> {
+        Ok(Kept::ALL)
+    }
+
+    fn device_number(&self, name: &Name) -> Result<Option<u64>> {
+        self.real(Op::Stat)?.device_number(name)
     }
 
     fn set_attributes(&self, _attributes: &Attributes) -> Result<Kept> {

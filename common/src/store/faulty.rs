@@ -6,9 +6,12 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Dir, Made, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use super::{
+    Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt, SourceFile, StagedFile, Store,
+};
 use crate::base::error::{Op, Result};
 use crate::base::path::{Name, RelPath};
+use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 
 /// Which calls fail, and how often they did.
@@ -202,6 +205,11 @@ impl Dir for FaultyDir {
         self.inner.make_symlink(link)
     }
 
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+        self.faults.strike(Op::MakeSpecial, special.name.to_bytes())?;
+        self.inner.make_special(special)
+    }
+
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
         self.inner.set_attributes(attributes)
     }
@@ -250,6 +258,10 @@ impl SourceFile for FaultyFile {
         self.inner.xattrs()
     }
 
+    fn data_in(&self, extent: Extent) -> Result<Option<Extent>> {
+        self.inner.data_in(extent)
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         self.faults.strike(Op::Read, &self.name)?;
         let length = if self.faults.short_reads { buffer.len().div_ceil(3) } else { buffer.len() };
@@ -281,6 +293,22 @@ impl StagedFile for FaultyStaged {
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.faults.strike(Op::Write, &self.name)?;
         self.inner.write_at(data, offset)
+    }
+
+    fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
+        self.inner.share_all(source, metadata)
+    }
+
+    fn keeps_holes(&self) -> bool {
+        self.inner.keeps_holes()
+    }
+
+    fn leave_hole(&self, extent: Extent) -> Result<()> {
+        self.inner.leave_hole(extent)
+    }
+
+    fn end_at(&self, size_bytes: u64) -> Result<()> {
+        self.inner.end_at(size_bytes)
     }
 
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {

@@ -8,7 +8,7 @@ use super::{Dir, Made, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, St
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::difference::Fields;
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Time, Xattrs};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Owner, Time, Xattrs};
 
 /// A tree in memory.
 #[derive(Clone)]
@@ -140,7 +140,8 @@ impl Tree {
             *xattrs = (**wanted).clone();
         }
         if let Some(owner) = attributes.owner {
-            (metadata.uid, metadata.gid) = (owner.uid, owner.gid);
+            let old = Owner { uid: metadata.uid, gid: metadata.gid };
+            Owner { uid: metadata.uid, gid: metadata.gid } = owner.or(old);
         }
         if let Some(mode) = attributes.mode {
             metadata.mode = mode;

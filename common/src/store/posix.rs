@@ -7,9 +7,11 @@
 
 mod attributes;
 mod dir;
+mod direct;
 mod failed;
 mod file;
 mod resolve;
+mod special;
 mod staged;
 mod visible;
 mod xattrs;
@@ -18,7 +20,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -27,6 +29,8 @@ use crate::base::error::{Op, Result};
 use crate::base::path::RelPath;
 use crate::base::{limits, process};
 use crate::model::entry::Metadata;
+use crate::model::keep::XattrFilter;
+use crate::model::transfer::{Durable, Transfer};
 use dir::PosixDir;
 
 /// What to do with symbolic links below the root.
@@ -55,6 +59,13 @@ struct Shared {
     /// This process's user and group, to see which files need no chown.
     uid: u32,
     gid: u32,
+    transfer: Transfer,
+    /// The device whose files cannot share content with those here, and why; `u64::MAX` while there is
+    /// none.
+    unshared: AtomicU64,
+    unshared_errno: AtomicI32,
+    /// Extended attributes that are read and set; others stay as they are.
+    xattrs: XattrFilter,
     /// Ways of copying in the kernel that this store has refused so far.
     refused: AtomicU32,
 }
@@ -80,6 +91,10 @@ pub struct OpenAs {
     /// Other ranks make directories here, which this node may see a little later: what is not there
     /// yet, be it the root, is waited for.
     pub is_growing: bool,
+    /// How files are read and written.
+    pub transfer: Transfer,
+    /// Extended attributes that are read and set.
+    pub xattrs: XattrFilter,
 }
 
 impl Default for OpenAs {
@@ -90,6 +105,8 @@ impl Default for OpenAs {
             need: Need::Listing,
             below: Need::Listing,
             is_growing: false,
+            transfer: Transfer::default(),
+            xattrs: XattrFilter::default(),
         }
     }
 }
@@ -113,6 +130,10 @@ impl PosixStore {
                 open_dirs_max: limits::open_dirs_max(process::descriptors_max()),
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
+                transfer: open_as.transfer,
+                unshared: AtomicU64::new(u64::MAX),
+                unshared_errno: AtomicI32::new(0),
+                xattrs: open_as.xattrs,
                 refused: AtomicU32::new(0),
             }),
         })
@@ -134,6 +155,19 @@ impl Store for PosixStore {
 
     fn device(&self) -> Result<u64> {
         self.root_metadata().map(|metadata| metadata.device)
+    }
+
+    /// Directories and links, too, and what others have written through this node.
+    fn settle(&self) -> Result<()> {
+        match self.shared.transfer.durable {
+            Durable::Later => Ok(()),
+            Durable::Now => {
+                // A handle for passage only is of no use for that.
+                rustix::fs::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
+                    .and_then(|root| rustix::fs::syncfs(&root))
+                    .map_err(|errno| failed::failed(Op::Sync, errno))
+            }
+        }
     }
 
     fn has_spare_handles(&self) -> bool {

@@ -62,6 +62,7 @@ pub fn tally(tally: &Tally) -> Value {
         "unread_directories": tally.unread_directories,
         "refused_requests": tally.refused_requests,
         "given_up": tally.given_up,
+        "interrupted": tally.interrupted,
         "synced": sync::to_json(&tally.synced),
         "uploads": tally.uploads,
         "compared": compare::to_json(&tally.compared),

@@ -11,6 +11,7 @@ use super::cli::{self, CommonArgs, Parsed};
 use super::console::{self, Console};
 use super::team::Team;
 use crate::base::exit::Exit;
+use crate::base::interrupt;
 use crate::base::process::{current_umask, raise_descriptor_limit};
 use crate::comm::collective::broadcast;
 use crate::comm::launcher::{self, Launch};
@@ -92,6 +93,9 @@ fn run_joined<A: ToolArgs>(
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
     log_to_stderr(args.common().verbose, mail.comm().rank());
     raise_descriptor_limit();
+    if let Err(error) = interrupt::listen() {
+        tracing::warn!(%error, "a signal will end this process at once");
+    }
     let team = Team::meet(mail);
     let exit = work(&mut Session { tool, mail, team, mpi }, args);
     broadcast(mail, is_root.then_some(exit))

@@ -207,7 +207,7 @@ impl Summary {
             let count = human_count(totals.skipped);
             let _ = writeln!(
                 text,
-                "{:<15}{count:>16}   FIFOs, sockets and devices are not copied",
+                "{:<15}{count:>16}   FIFOs, sockets and devices: made with --specials, --devices, -a",
                 "left out"
             );
         }
@@ -302,6 +302,11 @@ impl Summary {
         let code = self.exit.code();
         let bad = totals.failed + totals.vanished;
         let what = match (totals.given_up > 0, self.exit) {
+            (_, Exit::Interrupted) => {
+                format!(
+                    "stopped by a signal before all was done; run it again to go on (exit {code})"
+                )
+            }
             (true, _) => format!("stopped early because the target is full (exit {code})"),
             (_, Exit::Ok) if self.deed == Deed::Sync => sync::verdict(totals, self.is_dry_run),
             (_, Exit::DeleteLimit) => format!("more to delete than allowed (exit {code})"),
@@ -330,6 +335,7 @@ impl Summary {
             "exit": self.exit.code(),
             "dry_run": self.is_dry_run,
             "stopped": self.totals().given_up > 0,
+            "interrupted": self.totals().is_cut_short(),
             "walk_complete": self.totals().is_walk_complete(),
             "elapsed_s": seconds,
             "nodes": self.nodes,

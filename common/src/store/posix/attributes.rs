@@ -140,8 +140,10 @@ pub(super) fn try_owner(
     owner: Owner,
     chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
 ) -> Result<bool> {
-    let gid = Some(Gid::from_raw(owner.gid));
-    match chown(Some(Uid::from_raw(owner.uid)), gid) {
+    let is_given = |id: &u32| *id != Owner::AS_IT_IS;
+    let uid = Some(owner.uid).filter(is_given).map(Uid::from_raw);
+    let gid = Some(owner.gid).filter(is_given).map(Gid::from_raw);
+    match chown(uid, gid) {
         Ok(()) => Ok(true),
         Err(Errno::PERM | Errno::INVAL) => {
             let _ = chown(None, gid);

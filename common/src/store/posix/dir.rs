@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, chownat, linkat, mkdirat, openat,
+    AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, chownat, linkat, mkdirat, mknodat, openat,
     readlinkat, renameat, statx, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
@@ -18,12 +18,15 @@ use super::file::PosixFile;
 use super::resolve::UP;
 use super::staged::PosixStaged;
 use super::xattrs::Holder;
-use super::{Shared, Symlinks, attributes, resolve};
+use super::{Shared, Symlinks, attributes, direct, resolve, special};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
-use crate::store::{Dir, Made, NewFile, NewHardLink, NewSymlink, SourceFile, StagedFile};
+use crate::model::transfer::{Atime, Rewriting, Transfer};
+use crate::store::{
+    Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, SourceFile, StagedFile,
+};
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
@@ -93,9 +96,18 @@ impl Dir for PosixDir {
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         // NONBLOCK: should a FIFO have taken the file's place, opening it must not hang.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = openat(&self.fd, name, flags | self.nofollow(), Mode::empty())
-            .map_err(|errno| failed(Op::Open, errno))?;
-        Ok(Box::new(PosixFile::new(fd)))
+        let open = |extra| openat(&self.fd, name, flags | self.nofollow() | extra, Mode::empty());
+        let Transfer { atime, caching, .. } = self.shared.transfer;
+        let opened = direct::open(caching, |extra| match atime {
+            Atime::Set => open(extra),
+            // Only a file's owner may ask for that (open(2)).
+            Atime::Kept => open(extra | OFlags::NOATIME).or_else(|errno| match errno {
+                Errno::PERM => open(extra),
+                errno => Err(errno),
+            }),
+        });
+        let (fd, direct) = opened.map_err(|errno| failed(Op::Open, errno))?;
+        Ok(Box::new(PosixFile::new(fd, direct, self.shared.xattrs)))
     }
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
@@ -105,7 +117,7 @@ impl Dir for PosixDir {
     }
 
     fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
-        Holder::entry(&self.fd, name.unwrap_or(c".")).read()
+        self.holder(name.unwrap_or(c".")).read()
     }
 
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
@@ -120,13 +132,20 @@ impl Dir for PosixDir {
     }
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
-        PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new.staged, new.name)
-            .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
+        let in_place = match self.shared.transfer.rewriting {
+            Rewriting::Beside => None,
+            Rewriting::InPlace => PosixStaged::open_old(&self.fd, &self.shared, new)?,
+        };
+        let staged = match in_place {
+            Some(old) => Ok(old),
+            None => PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new),
+        };
+        staged.map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
-    fn join_staged(&self, ticket: &[u8], _name: &Name) -> Result<Box<dyn StagedFile>> {
+    fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
         let staged = CString::new(ticket).map_err(|_| Op::Open.errno(libc::EINVAL))?;
-        PosixStaged::join(&self.fd, &self.shared, &staged)
+        PosixStaged::join(&self.fd, &self.shared, &staged, name)
             .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
@@ -143,8 +162,27 @@ impl Dir for PosixDir {
         made
     }
 
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+        let (file_type, device) = special::what(special)?;
+        // Nobody else may use it before its owner and mode are right.
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(&self.fd, special.staged, file_type, mode, device)
+            .map_err(|errno| failed(Op::MakeSpecial, errno))?;
+        let (staged, attributes) = (special.staged, &special.attributes);
+        let holder = self.holder(staged);
+        let finished =
+            attributes::set_by_name(&self.fd, staged, attributes, &holder).and_then(|kept| {
+                renameat(&self.fd, staged, &self.fd, special.name).map_err(rename_failed)?;
+                Ok(kept)
+            });
+        if finished.is_err() {
+            let _ = unlinkat(&self.fd, staged, AtFlags::empty());
+        }
+        finished
+    }
+
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
-        let holder = Holder::entry(&self.fd, c".");
+        let holder = self.holder(c".");
         match attributes::set(&self.fd, attributes, None, &holder) {
             // A handle for passage only: the directory is named through itself.
             Err(error) if error.cause == Cause::System(libc::EBADF) => {
@@ -163,7 +201,7 @@ impl Dir for PosixDir {
         // A link has neither a mode nor attributes of a user.
         let of_link = Attributes { mode: None, xattrs: None, ..attributes.clone() };
         let attributes = if kind == Kind::Symlink { &of_link } else { attributes };
-        attributes::set_by_name(&self.fd, name, attributes, &Holder::entry(&self.fd, name))
+        attributes::set_by_name(&self.fd, name, attributes, &self.holder(name))
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
@@ -204,16 +242,7 @@ impl Dir for PosixDir {
     }
 
     fn device_number(&self, name: &Name) -> Result<Option<u64>> {
-        let statx = statx(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
-            .map_err(|errno| failed(Op::Stat, errno))?;
-        let number = rustix::fs::makedev(statx.stx_rdev_major, statx.stx_rdev_minor);
-        let kind = FileType::from_raw_mode(statx.stx_mode.into());
-        // The same numbers mean another device among block and among character devices.
-        Ok(match kind {
-            FileType::BlockDevice => Some(number),
-            FileType::CharacterDevice => Some(!number),
-            _ => None,
-        })
+        special::number(&self.fd, name, self.shared.symlinks)
     }
 
     fn mount(&self) -> Option<u64> {
@@ -229,6 +258,11 @@ impl Dir for PosixDir {
 }
 
 impl PosixDir {
+    /// An entry's extended attributes.
+    fn holder(&self, name: &Name) -> Holder<'_> {
+        Holder::entry(&self.fd, name, self.shared.xattrs)
+    }
+
     /// A link cannot be opened, so this goes by its name in this directory: a random name that this
     /// process has just made.
     fn set_link_attributes(&self, link: &NewSymlink<'_>) -> Result<Kept> {

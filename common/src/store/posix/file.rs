@@ -2,23 +2,28 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Advice, fadvise, fdatasync};
-use rustix::io::{pread, retry_on_intr};
+use rustix::fs::{Advice, SeekFrom, fadvise, fdatasync, seek};
+use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::attributes::stat_fd;
+use super::direct::Direct;
 use super::failed::failed;
 use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
+use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Xattrs};
+use crate::model::keep::XattrFilter;
 use crate::store::SourceFile;
 
 pub(super) struct PosixFile {
     fd: OwnedFd,
+    direct: Direct,
+    xattrs: XattrFilter,
 }
 
 impl PosixFile {
-    pub fn new(fd: OwnedFd) -> Self {
-        Self { fd }
+    pub fn new(fd: OwnedFd, direct: Direct, xattrs: XattrFilter) -> Self {
+        Self { fd, direct, xattrs }
     }
 }
 
@@ -28,7 +33,7 @@ impl SourceFile for PosixFile {
     }
 
     fn xattrs(&self) -> Result<Option<Xattrs>> {
-        Holder::file(&self.fd).read()
+        Holder::file(&self.fd, self.xattrs).read()
     }
 
     /// What is cached and not written yet must reach the storage before it can be dropped
@@ -38,12 +43,41 @@ impl SourceFile for PosixFile {
         fadvise(&self.fd, 0, None, Advice::DontNeed).is_ok()
     }
 
+    fn data_in(&self, extent: Extent) -> Result<Option<Extent>> {
+        let end = extent.end();
+        let begin = match seek(&self.fd, SeekFrom::Data(extent.offset)) {
+            // Nothing but a hole to the end of the file, wherever that is now (lseek(2)).
+            Err(Errno::NXIO) => return Ok(None),
+            Err(errno) if knows_no_holes(errno) => return Ok(Some(extent)),
+            begin => begin.map_err(|errno| failed(Op::Read, errno))?,
+        };
+        if begin >= end {
+            return Ok(None);
+        }
+        let hole = match seek(&self.fd, SeekFrom::Hole(begin)) {
+            Ok(hole) if hole > begin => hole.min(end),
+            // The file was cut off meanwhile: reading will show it.
+            Ok(_) | Err(Errno::NXIO) => end,
+            Err(errno) => return Err(failed(Op::Read, errno)),
+        };
+        Ok(Some(Extent::between(begin, hole)))
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        retry_on_intr(|| pread(&self.fd, &mut *buffer, offset))
+        let (memory, length) = (buffer.as_ptr(), buffer.len());
+        self.direct
+            .access(&self.fd, memory, length, offset, |length| {
+                retry_on_intr(|| pread(&self.fd, &mut buffer[..length], offset))
+            })
             .map_err(|errno| failed(Op::Read, errno))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }
+}
+
+/// A file system may answer in either way that it has no such call.
+fn knows_no_holes(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)
 }

@@ -16,7 +16,7 @@ use crate::model::entry::Metadata;
 /// Bytes of one path that the kernel takes (`PATH_MAX` with its NUL).
 const PATH_BYTES_MAX: usize = 4095;
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The kernel or a sandbox does not have openat2(2).
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);

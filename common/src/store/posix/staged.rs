@@ -2,34 +2,56 @@
 
 #![allow(unsafe_code, reason = "close(2) with its result; the standard library throws it away")]
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, Mode, OFlags, copy_file_range, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, FallocateFlags, Mode, OFlags, copy_file_range, fallocate, fsync, ftruncate,
+    ioctl_ficlone, openat, renameat, unlinkat,
+};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::attributes;
+use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
 use super::xattrs::Holder;
-use super::{Shared, visible};
-use crate::base::error::{Op, Result};
+use super::{Shared, Symlinks, visible};
+use crate::base::aligned::AlignedBuffer;
+use crate::base::error::{Cause, Op, Result};
 use crate::base::path::Name;
-use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Owner};
-use crate::store::{Receipt, SourceFile, StagedFile};
+use crate::model::chunk::Extent;
+use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner};
+use crate::model::transfer::Durable;
+use crate::store::{NewFile, Receipt, SourceFile, StagedFile};
 
 /// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
 const COPY_FILE_RANGE: u32 = 1;
+
+/// Written at once where a hole cannot be made.
+const ZEROS_BYTES: u64 = 256 << 10;
 
 pub(super) struct PosixStaged {
     dir: Arc<OwnedFd>,
     gives_acls: Arc<OnceLock<bool>>,
     fd: OwnedFd,
+    direct: Direct,
     staged: CString,
     /// Its own name; only its owner knows it.
     name: Option<CString>,
+    content: Content,
     shared: Arc<Shared>,
+}
+
+/// What is in a file before it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Nothing.
+    None,
+    /// That of the file that is rewritten.
+    Old,
 }
 
 impl PosixStaged {
@@ -38,35 +60,95 @@ impl PosixStaged {
         dir: &Arc<OwnedFd>,
         gives_acls: &Arc<OnceLock<bool>>,
         shared: &Arc<Shared>,
-        staged: &Name,
-        name: &Name,
+        new: &NewFile<'_>,
     ) -> Result<Self> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let fd = openat(dir, staged, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let new_flags = flags | OFlags::CREATE | OFlags::EXCL;
+        let was_refused = Cell::new(false);
+        let open = |extra: OFlags| {
+            match openat(dir, new.staged, new_flags | extra, Mode::RUSR | Mode::WUSR) {
+                // It may have been made before it was found that it cannot be opened in this way.
+                Err(Errno::EXIST) if was_refused.get() => {
+                    openat(dir, new.staged, flags, Mode::empty())
+                }
+                opened => {
+                    was_refused.set(opened.as_ref().is_err_and(|errno| *errno == Errno::INVAL));
+                    opened
+                }
+            }
+        };
+        let (fd, direct) = direct::open(shared.transfer.caching, open)
             .map_err(|errno| failed(Op::Create, errno))?;
         Ok(Self {
             dir: Arc::clone(dir),
             gives_acls: Arc::clone(gives_acls),
             fd,
-            staged: staged.to_owned(),
-            name: Some(name.to_owned()),
+            direct,
+            staged: new.staged.to_owned(),
+            name: Some(new.name.to_owned()),
+            content: Content::None,
             shared: Arc::clone(shared),
         })
     }
 
-    /// A file that another rank has made, which this node may see a little later.
-    pub fn join(dir: &Arc<OwnedFd>, shared: &Arc<Shared>, staged: &Name) -> Result<Self> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = visible::until_visible(|| openat(dir, staged, flags, Mode::empty()))
+    /// The file that has the name already, to be rewritten; `None` where there is none, or something else.
+    /// What it has beyond the new content's end is cut off.
+    pub fn open_old(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+    ) -> Result<Option<Self>> {
+        // A device would act when it is opened.
+        match attributes::stat(dir, new.name, Symlinks::Keep) {
+            Ok(old) if old.kind == Kind::File => {}
+            Err(error) if !error.cause.is_vanished() => return Err(error),
+            _ => return Ok(None),
+        }
+        let old = Self::join(dir, shared, new.name, new.name)?;
+        let metadata = attributes::stat_fd(&old.fd)?;
+        if metadata.kind != Kind::File {
+            return Err(Op::Open.failed(Cause::NotReplaceable));
+        }
+        if metadata.size_bytes > new.size_bytes {
+            old.end_at(new.size_bytes)?;
+        }
+        Ok(Some(Self { name: Some(new.name.to_owned()), ..old }))
+    }
+
+    /// A file that another rank has made, which this node may see a little later; or the old one, where
+    /// that is rewritten.
+    pub fn join(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        staged: &Name,
+        name: &Name,
+    ) -> Result<Self> {
+        // NONBLOCK: should a FIFO have taken an old file's place, opening it must not hang.
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = |extra| openat(dir, staged, flags | extra, Mode::empty());
+        let (fd, direct) = visible::until_visible(|| direct::open(shared.transfer.caching, open))
             .map_err(|errno| failed(Op::Open, errno))?;
         Ok(Self {
             dir: Arc::clone(dir),
             gives_acls: Arc::default(),
             fd,
+            direct,
             staged: staged.to_owned(),
             name: None,
+            content: if staged == name { Content::Old } else { Content::None },
             shared: Arc::clone(shared),
         })
+    }
+
+    fn write_zeros(&self, extent: Extent) -> Result<()> {
+        let zeros = AlignedBuffer::new(ZEROS_BYTES.min(extent.length));
+        let mut at = extent.offset;
+        while at < extent.end() {
+            let length = (extent.end() - at).min(ZEROS_BYTES);
+            self.write_at(&zeros[..length as usize], at)?;
+            at += length;
+        }
+        Ok(())
     }
 
     fn remove(dir: &OwnedFd, staged: &Name) -> Result<()> {
@@ -76,8 +158,11 @@ impl PosixStaged {
     /// A new file has no extended attributes but those that its directory's default list gives it: where
     /// there is none, none need be looked for, which is a call less for each file.
     fn has_xattrs_already(&self) -> bool {
+        if self.content == Content::Old {
+            return true;
+        }
         let default_acl = ACL_XATTRS[1];
-        let look = || match Holder::entry(&*self.dir, c".").read() {
+        let look = || match Holder::entry(&*self.dir, c".", self.shared.xattrs).read() {
             Ok(Some(xattrs)) => xattrs.contains_key(default_acl),
             Ok(None) => false,
             Err(_) => true,
@@ -103,9 +188,13 @@ impl PosixStaged {
         } else {
             attributes
         };
-        let kept = attributes::set(&self.fd, attributes, owner, &Holder::file(&self.fd))?;
+        let holder = Holder::file(&self.fd, self.shared.xattrs);
+        let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
+        sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd)?;
-        renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
+        if self.content == Content::None {
+            renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
+        }
         Ok(kept)
     }
 }
@@ -117,7 +206,8 @@ impl StagedFile for PosixStaged {
 
     fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {
         while !data.is_empty() {
-            match retry_on_intr(|| pwrite(&self.fd, data, offset)) {
+            let write = |length| retry_on_intr(|| pwrite(&self.fd, &data[..length], offset));
+            match self.direct.access(&self.fd, data.as_ptr(), data.len(), offset, write) {
                 Ok(0) => return Err(Op::Write.errno(libc::EIO)),
                 Ok(written) => {
                     data = &data[written..];
@@ -127,6 +217,43 @@ impl StagedFile for PosixStaged {
             }
         }
         Ok(())
+    }
+
+    fn keeps_holes(&self) -> bool {
+        true
+    }
+
+    /// In a new file nothing need be done for that.
+    fn leave_hole(&self, extent: Extent) -> Result<()> {
+        if self.content == Content::None {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match retry_on_intr(|| fallocate(&self.fd, flags, extent.offset, extent.length)) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.write_zeros(extent),
+            punched => punched.map_err(|errno| failed(Op::Write, errno)),
+        }
+    }
+
+    fn end_at(&self, size_bytes: u64) -> Result<()> {
+        retry_on_intr(|| ftruncate(&self.fd, size_bytes)).map_err(|errno| failed(Op::Write, errno))
+    }
+
+    fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
+        let unsupported = Op::Clone.errno(libc::EOPNOTSUPP);
+        let from = source.as_fd().ok_or(unsupported)?;
+        let Shared { unshared, unshared_errno, .. } = &*self.shared;
+        if unshared.load(Ordering::Relaxed) == metadata.device {
+            return Err(Op::Clone.errno(unshared_errno.load(Ordering::Relaxed)));
+        }
+        retry_on_intr(|| ioctl_ficlone(&self.fd, from)).map_err(|errno| {
+            // Others say something about this one file (ioctl_ficlone(2)).
+            if matches!(errno, Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::XDEV) {
+                unshared_errno.store(errno.raw_os_error(), Ordering::Relaxed);
+                unshared.store(metadata.device, Ordering::Relaxed);
+            }
+            failed(Op::Clone, errno)
+        })
     }
 
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
@@ -159,6 +286,7 @@ impl StagedFile for PosixStaged {
     }
 
     fn close(self: Box<Self>) -> Result<Option<Receipt>> {
+        sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd).map(|()| None)
     }
 
@@ -168,15 +296,28 @@ impl StagedFile for PosixStaged {
 
     fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
         let (dir, staged) = (Arc::clone(&self.dir), self.staged.clone());
+        let is_new = self.content == Content::None;
         let finished = self.finish(attributes);
-        if finished.is_err() {
+        if finished.is_err() && is_new {
             let _ = Self::remove(&dir, &staged);
         }
         finished
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {
-        Self::remove(&self.dir, &self.staged)
+        match self.content {
+            Content::None => Self::remove(&self.dir, &self.staged),
+            // It is not for a copy that failed to remove what was there before.
+            Content::Old => Ok(()),
+        }
+    }
+}
+
+/// Network file systems have on this node what this node has written.
+fn sync(fd: &OwnedFd, durable: Durable) -> Result<()> {
+    match durable {
+        Durable::Later => Ok(()),
+        Durable::Now => retry_on_intr(|| fsync(fd)).map_err(|errno| failed(Op::Sync, errno)),
     }
 }
 

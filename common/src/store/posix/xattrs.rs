@@ -16,13 +16,19 @@ use rustix::io::Errno;
 use super::failed::failed;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
-use crate::model::entry::{Xattrs, is_kept_xattr};
+use crate::model::entry::Xattrs;
+use crate::model::keep::{XattrChoice, XattrFilter};
 
 /// Longest list of names, and longest value (xattr(7)).
 const BYTES_MAX: usize = 64 << 10;
 
-/// What holds extended attributes.
-pub(super) enum Holder<'h> {
+/// What holds extended attributes, and those of them that matter.
+pub(super) struct Holder<'h> {
+    at: At<'h>,
+    filter: XattrFilter,
+}
+
+enum At<'h> {
     /// A file that is open.
     File(BorrowedFd<'h>),
     /// An entry of an open directory, by a path through that directory's descriptor.
@@ -31,46 +37,47 @@ pub(super) enum Holder<'h> {
 
 impl<'h> Holder<'h> {
     /// An open file.
-    pub fn file(fd: &'h impl AsFd) -> Self {
-        Self::File(fd.as_fd())
+    pub fn file(fd: &'h impl AsFd, filter: XattrFilter) -> Self {
+        Self { at: At::File(fd.as_fd()), filter }
     }
 
     /// An entry of a directory, itself even where it is a link; `.` is the directory.
-    pub fn entry(dir: &impl AsRawFd, name: &Name) -> Self {
+    pub fn entry(dir: &impl AsRawFd, name: &Name, filter: XattrFilter) -> Self {
         let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
         path.extend_from_slice(name.to_bytes());
-        Self::Entry(CString::new(path).expect("neither digits nor a name contain NUL"))
+        let path = CString::new(path).expect("neither digits nor a name contain NUL");
+        Self { at: At::Entry(path), filter }
     }
 
     fn list(&self, names: &mut [u8]) -> rustix::io::Result<usize> {
-        match self {
-            Self::File(fd) => flistxattr(fd, names),
-            Self::Entry(path) => llistxattr(&**path, names),
+        match &self.at {
+            At::File(fd) => flistxattr(fd, names),
+            At::Entry(path) => llistxattr(&**path, names),
         }
     }
 
     fn get(&self, name: &[u8], value: &mut [u8]) -> rustix::io::Result<usize> {
-        match self {
-            Self::File(fd) => fgetxattr(fd, name, value),
-            Self::Entry(path) => lgetxattr(&**path, name, value),
+        match &self.at {
+            At::File(fd) => fgetxattr(fd, name, value),
+            At::Entry(path) => lgetxattr(&**path, name, value),
         }
     }
 
     fn set(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
-        match self {
-            Self::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
-            Self::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
+        match &self.at {
+            At::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
+            At::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
         }
     }
 
     fn remove(&self, name: &[u8]) -> rustix::io::Result<()> {
-        match self {
-            Self::File(fd) => fremovexattr(fd, name),
-            Self::Entry(path) => lremovexattr(&**path, name),
+        match &self.at {
+            At::File(fd) => fremovexattr(fd, name),
+            At::Entry(path) => lremovexattr(&**path, name),
         }
     }
 
-    /// Those that copies keep; `None` where the file system keeps none at all.
+    /// Those that matter; `None` where the file system keeps none at all.
     pub fn read(&self) -> Result<Option<Xattrs>> {
         self.read_all().map_err(|errno| failed(Op::GetXattrs, errno))
     }
@@ -85,7 +92,7 @@ impl<'h> Holder<'h> {
             Err(errno) => return Err(errno),
         }
         let mut xattrs = Xattrs::new();
-        let kept = |name: &&[u8]| !name.is_empty() && is_kept_xattr(name);
+        let kept = |name: &&[u8]| !name.is_empty() && self.filter.passes(name);
         for name in names.split(|byte| *byte == 0).filter(kept) {
             let mut value = Vec::new();
             match with_room(&mut value, 1024, |room| self.get(name, room)) {
@@ -99,11 +106,12 @@ impl<'h> Holder<'h> {
         Ok(Some(xattrs))
     }
 
-    /// Makes the kept ones exactly these. False where the system does not take one of them: others are
+    /// Makes those that matter exactly these. False where the system does not take one of them: others are
     /// set all the same.
     pub fn write(&self, wanted: &Xattrs) -> Result<bool> {
         let Some(now) = self.read()? else { return Ok(wanted.is_empty()) };
-        let stale = now.keys().filter(|name| !wanted.contains_key(*name));
+        let is_stale = |name: &&Vec<u8>| !wanted.contains_key(*name) && self.filter.removes(name);
+        let stale = now.keys().filter(is_stale);
         let removed = stale.map(|name| self.remove(name));
         let fresh = wanted.iter().filter(|(name, value)| now.get(*name) != Some(value));
         let set = fresh.map(|(name, value)| self.set(name, value));
@@ -112,6 +120,10 @@ impl<'h> Holder<'h> {
             match changed {
                 Ok(()) | Err(Errno::NODATA) => {}
                 Err(Errno::OPNOTSUPP | Errno::PERM) => all_taken = false,
+                // Labels have rules of their own, and some names are those of one file system only.
+                Err(Errno::ACCESS | Errno::INVAL) if self.filter.others > XattrChoice::Own => {
+                    all_taken = false;
+                }
                 Err(errno) => return Err(failed(Op::SetXattrs, errno)),
             }
         }

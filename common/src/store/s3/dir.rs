@@ -323,7 +323,10 @@ impl Dir for ObjectDir {
         // What is not set stays as it is, and all is written anew.
         let stays = Attributes::all_of(&old, None);
         let wanted = Attributes {
-            owner: attributes.owner.or(stays.owner),
+            owner: match (attributes.owner, stays.owner) {
+                (Some(owner), Some(old)) => Some(owner.or(old)),
+                (owner, old) => owner.or(old),
+            },
             mode: attributes.mode.or(stays.mode),
             times: attributes.times.or(stays.times),
             xattrs: attributes.xattrs.clone(),

@@ -99,7 +99,7 @@ fn facts(kind: Kind, mtime: Option<Time>, attributes: &Attributes) -> (Facts, Sc
     let needed = mtime.or(attributes.times.map(|times| times.mtime)).unwrap_or_else(Time::now);
     let mode = attributes.mode.or((kind == Kind::Symlink).then_some(0o777));
     if let (Some(Owner { uid, gid }), Some(mode), Some(Times { atime, mtime })) =
-        (attributes.owner, mode, attributes.times)
+        (attributes.owner.filter(Owner::is_whole), mode, attributes.times)
     {
         return (Facts { kind, mode, uid, gid, atime, mtime }, Scope::Attributes);
     }

@@ -1,0 +1,43 @@
+//! Copying a FIFO, socket or device: another one is made, neither is opened.
+
+use super::{CopyHand, CopyJob, policy};
+use crate::base::error::{At, Side, Trouble};
+use crate::model::entry::Kind;
+use crate::sched::crew::Crew;
+use crate::store::NewSpecial;
+use crate::walk::{Visit, Visited};
+
+impl CopyJob<'_> {
+    /// Whether the operator wants entries of that kind at the target, and it can have them.
+    pub(super) fn is_made(&self, entry: &Visit<'_>, kind: Kind) -> bool {
+        self.options.keep.makes(kind) && !self.target(entry.place).holds_objects()
+    }
+
+    pub(super) fn copy_special(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let metadata = entry.dir.stat(entry.name).at(Side::Source)?;
+        if !metadata.kind.is_special() {
+            return self.visit_kind(entry, metadata.kind, hand, crew);
+        }
+        let device = entry.dir.device_number(entry.name).at(Side::Source)?;
+        let xattrs = self.xattrs_of(|| entry.dir.xattrs(Some(entry.name)))?;
+        hand.gathered.tally.meet(&metadata);
+        let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let replaced = self.replaced(entry, &*target, &metadata)?;
+        self.plan_line("make special", entry.place, entry.name.to_bytes(), hand, crew);
+        let special = NewSpecial {
+            kind: metadata.kind,
+            device,
+            staged: &self.staged_name(),
+            name: self.target_name(entry.place, entry.name),
+            attributes: policy::of_file(self.options, &metadata, xattrs, replaced.as_ref()),
+        };
+        let kept = target.make_special(&special).at(Side::Target)?;
+        Self::copied(metadata.kind, kept, hand);
+        Ok(Visited::NOTHING_MOVED)
+    }
+}

@@ -1,0 +1,390 @@
+//! What the copy of an entry keeps of its source's attributes, and what it is given instead: the one place
+//! that decides it, for what is copied, what is repaired in place, and what counts as equal.
+
+use serde::{Deserialize, Serialize};
+
+use super::difference::Fields;
+use super::entry::{ACL_XATTRS, Attributes, Kind, Metadata, Owner, SET_ID_BITS, Xattrs};
+use super::mode_change::ModeChange;
+
+/// What a copy keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Keep {
+    /// Permissions, and access control lists with them, as with cp(1).
+    pub mode: bool,
+    /// Owner and group, as numbers.
+    pub owner: bool,
+    /// Times of last access and last change.
+    pub times: bool,
+    /// Extended attributes.
+    pub xattrs: XattrChoice,
+    /// FIFOs and sockets are made at the target.
+    pub specials: bool,
+    /// Devices are made at the target.
+    pub devices: bool,
+    /// Owners that all copies get.
+    pub chown: Chown,
+    /// How all modes are changed.
+    pub chmod: Option<ModeChange>,
+}
+
+/// Owner and group for whatever is written; `None` where it is as without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Chown {
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+}
+
+/// Which extended attributes are kept, the fewest first; access control lists are another matter, they go with the mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum XattrChoice {
+    /// None.
+    #[default]
+    None,
+    /// What users and their programs set.
+    User,
+    /// That, and file capabilities (capabilities(7)): what belongs to the entry and not to the system it
+    /// is on.
+    Own,
+    /// All but those of Lustre.
+    NonLustre,
+    /// All but those that say where a file's content lies.
+    All,
+}
+
+/// Names by which Lustre keeps where content lies and which object it is (`lustre_idl.h`), in the
+/// namespaces `lustre` and `trusted`: on another file, or elsewhere, they are wrong or do harm.
+const LAYOUTS: [&[u8]; 11] = [
+    b"lov",
+    b"lmv",
+    b"dmv",
+    b"lma",
+    b"lmm",
+    b"link",
+    b"fid",
+    b"som",
+    b"hsm",
+    b"version",
+    b"lfsck_namespace",
+];
+
+/// Which extended attributes a store reads and sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct XattrFilter {
+    /// Access control lists.
+    pub acls: bool,
+    /// All others.
+    pub others: XattrChoice,
+}
+
+impl Default for XattrFilter {
+    /// What belongs to an entry and not to the system it is on.
+    fn default() -> Self {
+        Self { acls: true, others: XattrChoice::Own }
+    }
+}
+
+impl XattrFilter {
+    /// Nothing passes.
+    pub fn is_empty(self) -> bool {
+        !self.acls && self.others == XattrChoice::None
+    }
+
+    /// Whether an extended attribute of that name passes.
+    pub fn passes(self, name: &[u8]) -> bool {
+        if ACL_XATTRS.contains(&name) {
+            return self.acls;
+        }
+        let is_of_user = name.starts_with(b"user.");
+        match self.others {
+            XattrChoice::None => false,
+            XattrChoice::User => is_of_user,
+            XattrChoice::Own => is_of_user || name == b"security.capability",
+            XattrChoice::NonLustre => !name.starts_with(b"lustre.") && !is_layout(name),
+            XattrChoice::All => !is_layout(name),
+        }
+    }
+
+    /// Whether one that only the target has is removed: labels that the system gives every file are not.
+    pub fn removes(self, name: &[u8]) -> bool {
+        let is_label = name.starts_with(b"security.") && name != b"security.capability";
+        self.passes(name) && !is_label
+    }
+}
+
+/// Tags of the entries of an access control list that the bits of a mode stand for (acl(5)): owner, owning
+/// group, mask, others; the last two bytes of each entry's first four are its permissions
+/// (`linux/posix_acl_xattr.h`).
+const ACL_TAGS: [u16; 4] = [0x01, 0x04, 0x10, 0x20];
+
+/// What chmod(2) makes of an access control list: where it has a mask, the group's bits are the mask's.
+fn change_acl(acl: &mut [u8], mode: u32) {
+    let [owner, group, mask, others] = ACL_TAGS;
+    let Some(entries) = acl.get_mut(4..) else { return };
+    let tag_of = |entry: &[u8]| u16::from_le_bytes([entry[0], entry[1]]);
+    let has_mask = entries.chunks_exact(8).any(|entry| tag_of(entry) == mask);
+    for entry in entries.chunks_exact_mut(8) {
+        let shift = match tag_of(entry) {
+            tag if tag == owner => 6,
+            tag if tag == if has_mask { mask } else { group } => 3,
+            tag if tag == others => 0,
+            _ => continue,
+        };
+        entry[2..4].copy_from_slice(&((mode >> shift & 0o7) as u16).to_le_bytes());
+    }
+}
+
+fn is_layout(name: &[u8]) -> bool {
+    let own = name.strip_prefix(b"lustre.").or_else(|| name.strip_prefix(b"trusted."));
+    own.is_some_and(|own| LAYOUTS.contains(&own))
+}
+
+impl Keep {
+    /// All attributes, and no special files.
+    pub fn all() -> Self {
+        Self { mode: true, owner: true, times: true, xattrs: XattrChoice::Own, ..Self::default() }
+    }
+
+    /// Any attribute of the source is kept.
+    pub fn is_any(&self) -> bool {
+        self.mode || self.owner || self.times || self.xattrs != XattrChoice::None
+    }
+
+    /// A place in S3 has room for what is kept: owner, mode and times are stored together or not at all.
+    pub fn fits_objects(&self) -> bool {
+        let gives = self.chown != Chown::default() || self.chmod.is_some();
+        let has_owner = self.owner || self.chown.uid.is_some() && self.chown.gid.is_some();
+        !(self.mode || self.owner || gives) || has_owner && self.times
+    }
+
+    /// What is kept, for people.
+    pub fn words(&self) -> String {
+        let all = [(self.mode, "mode"), (self.owner, "owner"), (self.times, "times")];
+        let kept: Vec<&str> =
+            all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, word)| word).collect();
+        match kept.split_last() {
+            None => String::new(),
+            Some((last, [])) => format!(", {last} kept"),
+            Some((last, others)) => format!(", {} and {last} kept", others.join(", ")),
+        }
+    }
+
+    /// Entries of that kind are made at the target.
+    pub fn makes(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::File | Kind::Directory | Kind::Symlink => true,
+            Kind::Fifo | Kind::Socket => self.specials,
+            Kind::BlockDevice | Kind::CharDevice => self.devices,
+        }
+    }
+
+    /// The source's mode, or the operator, decides what mode a copy has.
+    pub fn decides_mode(&self) -> bool {
+        self.mode || self.chmod.is_some()
+    }
+
+    /// Which extended attributes take part.
+    pub fn xattr_filter(&self) -> XattrFilter {
+        XattrFilter { acls: self.mode, others: self.xattrs }
+    }
+
+    /// Those extended attributes that take part.
+    pub fn xattrs_of(&self, mut xattrs: Xattrs) -> Xattrs {
+        let filter = self.xattr_filter();
+        xattrs.retain(|name, _| filter.passes(name));
+        xattrs
+    }
+
+    /// Fields in which a copy must not differ from its source, as it is [`Keep::wanted`].
+    pub fn fields(&self) -> Fields {
+        let all = [
+            (self.owner || self.chown.uid.is_some(), Fields::UID),
+            (self.owner || self.chown.gid.is_some(), Fields::GID),
+            (self.decides_mode(), Fields::PERM),
+            (self.times, Fields::MTIME),
+            (self.mode, Fields::ACL),
+            (self.xattrs != XattrChoice::None, Fields::XATTR),
+        ];
+        all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, field)| field).collect()
+    }
+
+    /// What the copy of an entry gets, as far as its source or the operator decides that. `plain_mode` is
+    /// the mode that it has where none is kept.
+    pub fn attributes_of(
+        &self,
+        source: &Metadata,
+        xattrs: Option<Xattrs>,
+        plain_mode: u32,
+    ) -> Attributes {
+        let mode = self.mode_of(source, plain_mode);
+        let mut xattrs = xattrs.map(|xattrs| self.xattrs_of(xattrs));
+        if let (Some(_), Some(mode), Some(xattrs)) = (&self.chmod, mode, &mut xattrs)
+            && let Some(acl) = xattrs.get_mut(ACL_XATTRS[0])
+        {
+            change_acl(acl, mode);
+        }
+        let all = Attributes::all_of(source, xattrs);
+        Attributes {
+            owner: self.owner_of(source),
+            mode,
+            times: all.times.filter(|_| self.times),
+            xattrs: all.xattrs,
+        }
+    }
+
+    /// The source as its copy should look.
+    pub fn wanted(&self, source: &Metadata, plain_mode: u32) -> Metadata {
+        let mut wanted = *source;
+        if let Some(uid) = self.chown.uid {
+            wanted.uid = uid;
+            wanted.known.insert(Fields::UID);
+        }
+        if let Some(gid) = self.chown.gid {
+            wanted.gid = gid;
+            wanted.known.insert(Fields::GID);
+        }
+        if let Some(mode) = self.mode_of(source, plain_mode) {
+            wanted.mode = mode;
+            wanted.known.insert(Fields::PERM);
+        }
+        wanted
+    }
+
+    fn owner_of(&self, source: &Metadata) -> Option<Owner> {
+        let is_kept = self.owner && source.known.contains(Fields::UID.union(Fields::GID));
+        let kept = |id: u32| is_kept.then_some(id);
+        let uid = self.chown.uid.or(kept(source.uid));
+        let gid = self.chown.gid.or(kept(source.gid));
+        (uid.is_some() || gid.is_some()).then_some(Owner {
+            uid: uid.unwrap_or(Owner::AS_IT_IS),
+            gid: gid.unwrap_or(Owner::AS_IT_IS),
+        })
+    }
+
+    /// Set-id bits of a file are rights that belong to its owner and group: they are not kept without
+    /// those.
+    fn mode_of(&self, source: &Metadata, plain_mode: u32) -> Option<u32> {
+        let is_kept = self.mode && source.known.contains(Fields::PERM);
+        let kept = is_kept.then(|| source.mode & !self.lost_bits(source));
+        match &self.chmod {
+            Some(change) => {
+                let is_directory = source.kind == Kind::Directory;
+                Some(change.apply(kept.unwrap_or(plain_mode), is_directory))
+            }
+            None => kept,
+        }
+    }
+
+    fn lost_bits(&self, source: &Metadata) -> u32 {
+        if source.kind == Kind::Directory {
+            return 0;
+        }
+        match self.owner_of(source) {
+            None => SET_ID_BITS,
+            Some(Owner { uid, gid }) => {
+                let of_user = if uid == source.uid { 0 } else { 0o4000 };
+                let of_group = if gid == source.gid { 0 } else { 0o2000 };
+                of_user | of_group
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Time;
+
+    fn entry(kind: Kind, mode: u32) -> Metadata {
+        let time = Time { seconds: 5, nanoseconds: 1 };
+        Metadata {
+            kind,
+            mode,
+            uid: 7,
+            gid: 8,
+            size_bytes: 0,
+            allocated_bytes: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 0,
+            inode: 0,
+            known: Fields::ALL,
+        }
+    }
+
+    #[test]
+    fn set_id_bits_are_kept_only_with_the_owner_they_belong_to() {
+        let file = entry(Kind::File, 0o6755);
+        let mode = |keep: &Keep| keep.attributes_of(&file, None, 0o644).mode;
+        assert_eq!(mode(&Keep::all()), Some(0o6755));
+        assert_eq!(mode(&Keep { owner: false, ..Keep::all() }), Some(0o755));
+        let chown = |uid, gid| Keep { chown: Chown { uid, gid }, ..Keep::all() };
+        assert_eq!(mode(&chown(Some(0), None)), Some(0o2755));
+        assert_eq!(mode(&chown(Some(7), Some(0))), Some(0o4755));
+        let by_hand = Keep { chmod: ModeChange::parse("u+s").ok(), ..chown(Some(0), Some(0)) };
+        assert_eq!(mode(&by_hand), Some(0o4755));
+        let directory = entry(Kind::Directory, 0o2775);
+        let keep = Keep { owner: false, ..Keep::all() };
+        assert_eq!(keep.attributes_of(&directory, None, 0o755).mode, Some(0o2775));
+    }
+
+    #[test]
+    fn what_is_given_counts_instead_of_what_the_source_has() {
+        let keep = Keep {
+            chown: Chown { uid: Some(1), gid: None },
+            chmod: ModeChange::parse("go=").ok(),
+            ..Keep::default()
+        };
+        let file = entry(Kind::File, 0o777);
+        let given = keep.attributes_of(&file, None, 0o755);
+        assert_eq!(given.owner, Some(Owner { uid: 1, gid: Owner::AS_IT_IS }));
+        assert_eq!((given.mode, given.times), (Some(0o700), None));
+        assert_eq!(keep.fields(), Fields::UID.union(Fields::PERM));
+        let wanted = keep.wanted(&file, 0o755);
+        assert_eq!((wanted.uid, wanted.gid, wanted.mode), (1, 8, 0o700));
+        let nothing = Keep::default().attributes_of(&file, None, 0o755);
+        assert_eq!(nothing, Attributes::default());
+    }
+
+    #[test]
+    fn access_control_lists_change_with_the_mode() {
+        let entry = |tag: u16, bits: u16| [tag.to_le_bytes(), bits.to_le_bytes()].concat();
+        let list = |entries: &[(u16, u16)]| {
+            let entries =
+                entries.iter().map(|(tag, bits)| [entry(*tag, *bits), vec![7; 4]].concat());
+            [vec![2, 0, 0, 0], entries.collect::<Vec<_>>().concat()].concat()
+        };
+        let mut masked = list(&[(1, 6), (2, 7), (4, 5), (0x10, 7), (0x20, 5)]);
+        change_acl(&mut masked, 0o740);
+        assert_eq!(masked, list(&[(1, 7), (2, 7), (4, 5), (0x10, 4), (0x20, 0)]));
+        let mut plain = list(&[(1, 6), (4, 5), (0x20, 5)]);
+        change_acl(&mut plain, 0o700);
+        assert_eq!(plain, list(&[(1, 7), (4, 0), (0x20, 0)]));
+        change_acl(&mut [2, 0], 0o700);
+    }
+
+    #[test]
+    fn layouts_are_never_attributes() {
+        let filter = |others| XattrFilter { acls: false, others };
+        for (name, chosen) in [
+            (&b"user.a"[..], [true, true, true, true]),
+            (b"security.capability", [false, true, true, true]),
+            (b"trusted.key", [false, false, true, true]),
+            (b"lustre.pool", [false, false, false, true]),
+            (b"lustre.lov", [false; 4]),
+            (b"trusted.lov", [false; 4]),
+            (b"trusted.lma", [false; 4]),
+            (b"system.posix_acl_access", [false; 4]),
+        ] {
+            let choices =
+                [XattrChoice::User, XattrChoice::Own, XattrChoice::NonLustre, XattrChoice::All];
+            assert_eq!(choices.map(|choice| filter(choice).passes(name)), chosen, "{name:?}");
+            assert!(!filter(XattrChoice::None).passes(name));
+        }
+        assert!(XattrFilter::default().passes(b"system.posix_acl_default"));
+        assert!(!filter(XattrChoice::All).removes(b"security.selinux"));
+    }
+}

@@ -1,0 +1,263 @@
+//! Command-line options that say what a copy keeps of its source, and what it is given instead: the same for
+//! all tools that write, as cp(1) and rsync(1) name them.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use uzers::{get_group_by_name, get_user_by_name};
+
+use crate::copy::options::{HardLinks, JobFacts};
+use crate::model::keep::{Chown, Keep, XattrChoice};
+use crate::model::mode_change::ModeChange;
+
+/// Options about attributes and special files.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "What is kept")]
+pub struct KeepArgs {
+    /// Keep all attributes, or those in LIST: mode (and access control lists), ownership, timestamps (to
+    /// the nanosecond), xattr, all; dsync keeps all without being asked
+    ///
+    /// The time of change goes into objects in S3, and comes from those that have it, in any case.
+    #[arg(
+        short,
+        long,
+        value_name = "LIST",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        value_parser = Preserved::parse
+    )]
+    preserve: Option<Preserved>,
+
+    /// Do not keep the attributes in LIST
+    #[arg(long, value_name = "LIST", value_parser = Preserved::parse)]
+    no_preserve: Option<Preserved>,
+
+    /// Keep all that can be kept: --preserve --hard-links --specials, and as root --devices
+    #[arg(short, long)]
+    archive: bool,
+
+    /// Make all names of a file names of one file in TARGET, too
+    #[arg(short = 'H', long)]
+    hard_links: bool,
+
+    /// Extended attributes to keep: those of users, all but Lustre's, or all; layouts of files never are.
+    /// Without it, those of users and file capabilities, where attributes are kept
+    #[arg(long, value_name = "WHICH", value_enum)]
+    xattrs: Option<Which>,
+
+    /// Make FIFOs and sockets at TARGET, instead of leaving them out
+    #[arg(long)]
+    specials: bool,
+
+    /// Make devices at TARGET, instead of leaving them out; only root may
+    #[arg(long)]
+    devices: bool,
+
+    /// Give whatever is written to USER and GROUP, names or numbers; set-id bits of others go
+    #[arg(long, value_name = "USER:GROUP", value_parser = parse_chown)]
+    chown: Option<Chown>,
+
+    /// Change the mode of whatever is written, as chmod does: 750, u+rwX,go-w; D2775,F664 for directories
+    /// and files apart
+    #[arg(long, value_name = "MODE", value_parser = ModeChange::parse)]
+    chmod: Option<ModeChange>,
+
+    /// Keep owners as numbers, not by their names: always so
+    #[arg(long)]
+    numeric_ids: bool,
+}
+
+/// A list of attributes, as cp(1) names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Preserved {
+    mode: bool,
+    ownership: bool,
+    timestamps: bool,
+    xattr: bool,
+}
+
+/// What `--xattrs` takes, as in mpiFileUtils.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum Which {
+    None,
+    All,
+    NonLustre,
+    User,
+}
+
+impl From<Which> for XattrChoice {
+    fn from(which: Which) -> Self {
+        match which {
+            Which::None => Self::None,
+            Which::All => Self::All,
+            Which::NonLustre => Self::NonLustre,
+            Which::User => Self::User,
+        }
+    }
+}
+
+impl Preserved {
+    const ALL: Self = Self { mode: true, ownership: true, timestamps: true, xattr: true };
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.split(',').try_fold(Self::default(), Self::and)
+    }
+
+    fn and(self, word: &str) -> Result<Self, String> {
+        Ok(match word {
+            "mode" => Self { mode: true, ..self },
+            "ownership" => Self { ownership: true, ..self },
+            "timestamps" => Self { timestamps: true, ..self },
+            "xattr" => Self { xattr: true, ..self },
+            // A flag from the environment.
+            "all" | "true" => Self::ALL,
+            "false" => self,
+            // Hard links are not kept yet.
+            _ => {
+                let known = "mode, ownership, timestamps, xattr, all";
+                return Err(format!("\"{word}\" cannot be kept; write some of {known}"));
+            }
+        })
+    }
+
+    fn of(keep: &Keep) -> Self {
+        let xattr = keep.xattrs != XattrChoice::None;
+        Self { mode: keep.mode, ownership: keep.owner, timestamps: keep.times, xattr }
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self {
+            mode: self.mode && !other.mode,
+            ownership: self.ownership && !other.ownership,
+            timestamps: self.timestamps && !other.timestamps,
+            xattr: self.xattr && !other.xattr,
+        }
+    }
+}
+
+impl KeepArgs {
+    /// What becomes of files with several names.
+    pub fn hard_links(&self) -> HardLinks {
+        if self.hard_links || self.archive { HardLinks::Keep } else { HardLinks::Separate }
+    }
+
+    /// What these arguments ask for, of a tool that keeps `by_default` where it is not asked.
+    pub fn keep(&self, by_default: &Keep, job: &JobFacts) -> Keep {
+        let asked = match self.preserve {
+            _ if self.archive => Preserved::ALL,
+            None => Preserved::of(by_default),
+            Some(list) => list,
+        };
+        let refused = self.no_preserve.unwrap_or_default();
+        let kept = asked.without(refused);
+        let chosen = self.xattrs.map(XattrChoice::from).filter(|_| !refused.xattr);
+        let xattrs =
+            chosen.unwrap_or(if kept.xattr { XattrChoice::Own } else { XattrChoice::None });
+        Keep {
+            mode: kept.mode,
+            owner: kept.ownership,
+            times: kept.timestamps,
+            xattrs,
+            specials: self.specials || self.archive,
+            devices: self.devices || self.archive && job.is_superuser,
+            chown: self.chown.unwrap_or_default(),
+            chmod: self.chmod.clone().map(|change| change.under(job.umask)),
+        }
+    }
+}
+
+/// Reads `USER`, `USER:GROUP` or `:GROUP`; as with chown(1), names come before numbers.
+fn parse_chown(text: &str) -> Result<Chown, String> {
+    let (user, group) = text.split_once(':').unwrap_or((text, ""));
+    let number = |text: &str| text.parse().ok().filter(|id| *id != u32::MAX);
+    let uid = match user {
+        "" => None,
+        name => {
+            let uid = get_user_by_name(name).map(|user| user.uid()).or_else(|| number(name));
+            Some(uid.ok_or_else(|| format!("there is no user \"{name}\" here"))?)
+        }
+    };
+    let gid = match group {
+        "" => None,
+        name => {
+            let gid = get_group_by_name(name).map(|group| group.gid()).or_else(|| number(name));
+            Some(gid.ok_or_else(|| format!("there is no group \"{name}\" here"))?)
+        }
+    };
+    if uid.is_none() && gid.is_none() {
+        return Err("write USER, USER:GROUP or :GROUP".to_owned());
+    }
+    Ok(Chown { uid, gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Tool {
+        #[command(flatten)]
+        keep: KeepArgs,
+        #[arg(short)]
+        n: bool,
+        path: Option<String>,
+    }
+
+    const USER: JobFacts = JobFacts { id: 0, umask: 0o022, is_superuser: false };
+    const ROOT: JobFacts = JobFacts { is_superuser: true, ..USER };
+
+    fn keep(words: &[&str], by_default: &Keep, job: &JobFacts) -> Keep {
+        let words = ["tool"].iter().chain(words);
+        Tool::try_parse_from(words).unwrap().keep.keep(by_default, job)
+    }
+
+    #[test]
+    fn lists_of_attributes_are_read_as_cp_reads_them() {
+        let none = Keep::default();
+        let dcp = |words: &[&str]| keep(words, &none, &ROOT);
+        let dsync = |words: &[&str]| keep(words, &Keep::all(), &ROOT);
+        assert_eq!(dcp(&[]), none);
+        assert_eq!(dsync(&[]), Keep::all());
+        for words in [&["-p", "path"][..], &["--preserve", "path"], &["--preserve=all"], &["-pn"]] {
+            assert_eq!(dcp(words), Keep::all(), "{words:?}");
+        }
+        let some = Keep { mode: true, times: true, ..Keep::default() };
+        assert_eq!(dcp(&["--preserve=mode,timestamps"]), some);
+        assert_eq!(dsync(&["--preserve=mode,timestamps"]), some);
+        assert_eq!(dcp(&["-p", "--no-preserve=ownership,xattr"]), some);
+        assert_eq!(dsync(&["--no-preserve=all"]), none);
+        assert!(Tool::try_parse_from(["tool", "--preserve=context"]).is_err());
+        let parsed = Tool::try_parse_from(["tool", "-pn", "path"]).unwrap();
+        assert!(parsed.n && parsed.path.is_some());
+    }
+
+    #[test]
+    fn an_archive_has_all_that_its_user_may_make() {
+        let of = |job| keep(&["-a"], &Keep::default(), job);
+        assert_eq!(of(&ROOT), Keep { specials: true, devices: true, ..Keep::all() });
+        assert_eq!(of(&USER), Keep { specials: true, ..Keep::all() });
+    }
+
+    #[test]
+    fn extended_attributes_are_chosen_as_in_mpifileutils() {
+        let xattrs = |words: &[&str]| keep(words, &Keep::default(), &USER).xattrs;
+        assert_eq!(xattrs(&["-p"]), XattrChoice::Own);
+        assert_eq!(xattrs(&["-p", "--xattrs", "none"]), XattrChoice::None);
+        assert_eq!(xattrs(&["-p", "--xattrs", "non-lustre"]), XattrChoice::NonLustre);
+        assert_eq!(xattrs(&["--xattrs=user"]), XattrChoice::User);
+        assert_eq!(xattrs(&["-a", "--xattrs=all", "--no-preserve=xattr"]), XattrChoice::None);
+    }
+
+    #[test]
+    fn owners_are_names_or_numbers_that_exist() {
+        assert_eq!(parse_chown("0:0"), Ok(Chown { uid: Some(0), gid: Some(0) }));
+        assert_eq!(parse_chown("root:12345"), Ok(Chown { uid: Some(0), gid: Some(12345) }));
+        assert_eq!(parse_chown(":root"), Ok(Chown { uid: None, gid: Some(0) }));
+        assert_eq!(parse_chown("root"), Ok(Chown { uid: Some(0), gid: None }));
+        for wrong in ["", ":", "no such user", "root:no such group", "4294967295", "-1"] {
+            assert!(parse_chown(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Content on its way over ranks that are threads of this process, from one file system to another: holes
+//! stay holes, and a source that changes meanwhile is an error of that file.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::{Arc, Once};
+
+use common::base::error::{Cause, Failure};
+use common::comm::mailbox::Mailbox;
+use common::comm::{Comm, Rank, threads};
+use common::copy::options::{CopyOptions, JobFacts};
+use common::copy::root::CopyRoot;
+use common::copy::{CopyJob, CopyTask};
+use common::model::keep::Keep;
+use common::model::line::LineFormat;
+use common::model::notice::Notice;
+use common::model::tally::Tally;
+use common::model::transfer::{Rewriting, Sparse, Transfer};
+use common::sched::engine::{self, Settings};
+use common::sched::job::Listener;
+use common::store::Store;
+use common::store::faulty::{Faults, FaultyStore};
+use common::store::posix::{OpenAs, PosixStore, Symlinks};
+use common::walk::WalkTask;
+use common::walk::place::Place;
+use common::walk::selection::Selection;
+
+const BLOCK: u64 = 4096;
+const CHUNK: u64 = 64 * BLOCK;
+
+#[derive(Default)]
+struct Ear(Vec<Failure>);
+
+impl Listener<CopyJob<'_>> for Ear {
+    fn notice(&mut self, _from: Rank, notice: Notice) {
+        if let Notice::Failure(failure) = notice {
+            self.0.push(failure);
+        }
+    }
+
+    fn progress(&mut self, _from: Rank, _snapshot: Tally) {}
+
+    fn tick(&mut self) {}
+}
+
+/// Copies on so many ranks; returns what failed.
+fn copy(
+    ranks: u32,
+    source: &(impl Fn() -> Box<dyn Store> + Sync),
+    target: &Path,
+    transfer: Transfer,
+) -> Vec<Failure> {
+    let options = CopyOptions {
+        symlinks: Symlinks::Keep,
+        keep: Keep::all(),
+        hard_links: common::copy::options::HardLinks::Separate,
+        chunk_bytes: CHUNK,
+        buffer_bytes: 5 * BLOCK,
+        transfer,
+        dry_run: false,
+        plan_as: LineFormat::Text,
+        sync: None,
+        job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
+    };
+    let outcomes = threads::run(ranks, |comm| {
+        let rank = comm.rank();
+        let roots = [CopyRoot {
+            source: source(),
+            target: posix(target),
+            target_metadata: None,
+            shown_source: b"s".to_vec(),
+            shown_target: b"t".to_vec(),
+            renamed: None,
+            link_dest: None,
+        }];
+        let selection = Selection::all();
+        let job = CopyJob::new(&roots, &options, &selection, None, rank);
+        let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
+        let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
+        let settings = Settings { threads_max: 3, cpu_share: 3.0 };
+        let mut ear = Ear::default();
+        engine::run(&job, seeds, &mut ear, &mut Mailbox::new(comm), settings);
+        ear.0
+    });
+    outcomes.into_iter().flatten().collect()
+}
+
+fn posix(path: &Path) -> Box<dyn Store> {
+    Box::new(PosixStore::open(path.as_os_str().as_bytes(), OpenAs::default()).unwrap())
+}
+
+fn allocated_bytes(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().blocks() * 512
+}
+
+/// A file of holes, data and zeros that were written, in runs of random lengths.
+fn write_islands(path: &Path, random: &mut fastrand::Rng) {
+    let file = File::create(path).unwrap();
+    let size = random.u64(1..5 * CHUNK);
+    let mut at = 0;
+    while at < size {
+        let length = match random.u8(0..3) {
+            0 => random.u64(1..100),
+            1 => random.u64(1..4) * BLOCK,
+            _ => random.u64(1..CHUNK),
+        };
+        let length = length.min(size - at);
+        match random.u8(0..4) {
+            0 => file.write_all_at(&vec![0; length as usize], at).unwrap(),
+            1 => file.write_all_at(&vec![random.u8(1..); length as usize], at).unwrap(),
+            _ => {}
+        }
+        at += length;
+    }
+    file.set_len(size).unwrap();
+}
+
+/// Blocks with anything but zeros in them.
+fn bytes_of_data(content: &[u8]) -> u64 {
+    let blocks = content.chunks(BLOCK as usize);
+    blocks.filter(|block| block.iter().any(|byte| *byte != 0)).count() as u64 * BLOCK
+}
+
+#[test]
+fn random_islands_arrive_with_no_more_room_than_they_need() {
+    let ways = [Sparse::Auto, Sparse::Always, Sparse::Never].into_iter().flat_map(|sparse| {
+        [Rewriting::Beside, Rewriting::InPlace].map(|rewriting| Transfer {
+            sparse,
+            rewriting,
+            ..Transfer::default()
+        })
+    });
+    for (seed, transfer) in (0..40).flat_map(|seed| ways.clone().map(move |way| (seed, way))) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&target).unwrap();
+        for name in ["a", "b", "c"] {
+            write_islands(&source.join(name), &mut random);
+            // What shows through would be seen.
+            fs::write(target.join(name), vec![0xff; random.usize(0..6 * CHUNK as usize)]).unwrap();
+        }
+        let failures = copy(random.u32(1..5), &|| posix(&source), &target, transfer);
+        assert_eq!(failures, [], "seed {seed}");
+        for name in ["a", "b", "c"] {
+            assert_arrived(&source.join(name), &target.join(name), seed, transfer);
+        }
+    }
+}
+
+fn assert_arrived(from: &Path, to: &Path, seed: u64, transfer: Transfer) {
+    let content = fs::read(from).unwrap();
+    assert!(content == fs::read(to).unwrap(), "seed {seed}, {transfer:?}: {}", from.display());
+    let (least, most) = match transfer.sparse {
+        Sparse::Auto => (bytes_of_data(&content), allocated_bytes(from)),
+        Sparse::Always => (bytes_of_data(&content), bytes_of_data(&content)),
+        Sparse::Never => (content.len() as u64, u64::MAX),
+    };
+    // A file with many holes takes a block to list what is between them.
+    let most = most.saturating_add(2 * BLOCK);
+    let taken = allocated_bytes(to);
+    assert!((least..=most).contains(&taken), "seed {seed}, {transfer:?}: {taken} bytes");
+}
+
+/// The source as it is after its first read.
+fn racing_store(source: &Path, deed: impl Fn(&Path) + Send + Sync + 'static) -> Box<dyn Store> {
+    let file = source.join("f");
+    let faults = Faults::new(0).meanwhile(b"f", move || deed(&file));
+    let open_as = OpenAs::default();
+    let inner = PosixStore::open(source.as_os_str().as_bytes(), open_as).unwrap();
+    Box::new(FaultyStore::new(inner, Arc::new(faults)))
+}
+
+/// A file that changes size while it is copied, small or large, is an error, also where a hole is what was
+/// cut off: nothing is filled in.
+#[test]
+fn a_source_that_shrinks_or_grows_meanwhile_is_an_error() {
+    for (size, ranks) in [(CHUNK / 2, 1), (8 * CHUNK, 1), (8 * CHUNK, 4)] {
+        for (has_tail, sparse) in [
+            (false, Sparse::Auto),
+            (true, Sparse::Auto),
+            (false, Sparse::Always),
+            (true, Sparse::Never),
+        ] {
+            for change in [-1, -(BLOCK as i64) * 3, 1] {
+                let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+                let (source, target) = (work.path().join("s"), work.path().join("t"));
+                fs::create_dir(&source).unwrap();
+                fs::create_dir(&target).unwrap();
+                let file = File::create(source.join("f")).unwrap();
+                file.write_all_at(&[7; BLOCK as usize], 0).unwrap();
+                if has_tail {
+                    file.write_all_at(&[7; BLOCK as usize], size - BLOCK).unwrap();
+                }
+                file.set_len(size).unwrap();
+                // Each read changes it once more: a second try must not succeed either.
+                let store = || {
+                    racing_store(&source, move |path| {
+                        let file = File::options().write(true).open(path).unwrap();
+                        let now = file.metadata().unwrap().len();
+                        file.set_len(now.saturating_add_signed(change)).unwrap();
+                    })
+                };
+                let failures = copy(ranks, &store, &target, only(sparse));
+                let causes: Vec<Cause> =
+                    failures.iter().map(|failure| failure.error.cause).collect();
+                assert_eq!(causes, [Cause::Changed], "{size} {has_tail} {sparse:?} {change}");
+                let left = fs::read_dir(&target).unwrap().count();
+                assert_eq!(left, 0, "{size} {has_tail} {sparse:?} {change}");
+            }
+        }
+    }
+}
+
+/// One change, then none: a small file is tried once more, and what arrives is what it is then.
+#[test]
+fn a_small_source_that_was_cut_off_once_arrives_as_it_is_then() {
+    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    fs::create_dir(&source).unwrap();
+    fs::create_dir(&target).unwrap();
+    let file = File::create(source.join("f")).unwrap();
+    file.write_all_at(&[7; BLOCK as usize], 0).unwrap();
+    file.set_len(CHUNK / 2).unwrap();
+    let store = || {
+        let once = Once::new();
+        racing_store(&source, move |path| {
+            once.call_once(|| {
+                File::options().write(true).open(path).unwrap().set_len(2 * BLOCK).unwrap();
+            });
+        })
+    };
+    assert_eq!(copy(1, &store, &target, Transfer::default()), []);
+    assert!(fs::read(source.join("f")).unwrap() == fs::read(target.join("f")).unwrap());
+}
+
+fn only(sparse: Sparse) -> Transfer {
+    Transfer { sparse, ..Transfer::default() }
+}
