@@ -38,13 +38,13 @@ use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, Way};
 use crate::lists::named::Named;
-use crate::model::entry::{Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::entry::{Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
-use crate::store::{Dir, Store};
+use crate::store::Store;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::Place;
 use crate::walk::selection::Selection;
@@ -286,50 +286,6 @@ impl<'c> CopyJob<'c> {
         {
             hand.gathered.tally.given_up += 1;
             crew.stop_job();
-        }
-    }
-
-    /// What has the name at the target now, if it may be replaced by this entry; in a directory that
-    /// this job made there is nothing.
-    fn replaced(
-        &self,
-        entry: &Visit<'_>,
-        target: &dyn Dir,
-        source: &Metadata,
-    ) -> Result<Option<Metadata>, Trouble> {
-        if entry.place.is_fresh() {
-            return Ok(None);
-        }
-        let refuse = |cause| Err(Op::Copy.failed(cause)).at(Side::Target);
-        let name = self.target_name(entry.place, entry.name);
-        let mut old = match target.peek(name, Hint::Unknown) {
-            Err(error) if error.cause.is_vanished() => return Ok(None),
-            looked => looked.at(Side::Target)?,
-        };
-        if old.device == source.device {
-            // It may be the source itself.
-            old = walk::whole(target, name, old).at(Side::Target)?;
-        }
-        match (old.kind, &self.options.sync) {
-            // A dry run has only said that it would be deleted.
-            (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
-            (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
-            (Kind::Directory, None) => refuse(Cause::KindDiffers),
-            (kind, None) if kind.is_special() && !source.kind.is_special() => {
-                refuse(Cause::NotReplaceable)
-            }
-            _ if old.is_same_file(source) => refuse(Cause::SameFile),
-            _ => Ok(Some(old)),
-        }
-    }
-
-    fn is_empty_tree(entry: &Visit<'_>, target: &dyn Dir) -> Result<bool, Trouble> {
-        let mut is_empty = true;
-        let dir = target.open_dir(entry.name).at(Side::Target)?;
-        match dir.list(&mut |_, _| is_empty = false) {
-            // Deleting takes a look into it, with more rights than now.
-            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
-            listed => listed.at(Side::Target).map(|()| is_empty),
         }
     }
 

@@ -4,12 +4,58 @@
 use super::CopyJob;
 use super::options::{Judge, SyncOptions};
 use super::sync::Sides;
-use crate::base::error::{At, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
+use crate::store::Dir;
 use crate::walk::{Visit, whole};
 
 impl CopyJob<'_> {
+    /// What has the name at the target now, if it may be replaced by this entry; in a directory that
+    /// this job made there is nothing.
+    pub(super) fn replaced(
+        &self,
+        entry: &Visit<'_>,
+        target: &dyn Dir,
+        source: &Metadata,
+    ) -> Result<Option<Metadata>, Trouble> {
+        if entry.place.is_fresh() {
+            return Ok(None);
+        }
+        let refuse = |cause| Err(Op::Copy.failed(cause)).at(Side::Target);
+        let name = self.target_name(entry.place, entry.name);
+        let mut old = match target.peek(name, Hint::Unknown) {
+            Err(error) if error.cause.is_vanished() => return Ok(None),
+            looked => looked.at(Side::Target)?,
+        };
+        if old.device == source.device {
+            // It may be the source itself.
+            old = whole(target, name, old).at(Side::Target)?;
+        }
+        match (old.kind, &self.options.sync) {
+            // A dry run has only said that it would be deleted.
+            (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
+            (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
+            (Kind::Directory, None) => refuse(Cause::KindDiffers),
+            (kind, None) if kind.is_special() && !source.kind.is_special() => {
+                refuse(Cause::NotReplaceable)
+            }
+            _ if old.is_same_file(source) => refuse(Cause::SameFile),
+            _ => Ok(Some(old)),
+        }
+    }
+
+    /// Whether a directory at the target has nothing in it.
+    pub(super) fn is_empty_tree(entry: &Visit<'_>, target: &dyn Dir) -> Result<bool, Trouble> {
+        let mut is_empty = true;
+        let dir = target.open_dir(entry.name).at(Side::Target)?;
+        match dir.list(&mut |_, _| is_empty = false) {
+            // Deleting takes a look into it, with more rights than now.
+            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
+            listed => listed.at(Side::Target).map(|()| is_empty),
+        }
+    }
+
     /// An entry of the source, as far as it is needed to know whether it takes part.
     pub(super) fn source_of(
         &self,
