@@ -66,9 +66,9 @@ pub enum Wire {
 /// # Errors
 /// One line: the bundle of certificates cannot be used.
 pub fn pooled(ca_bundle: Option<&str>, wire: Wire) -> Result<SharedHttpClient, String> {
-    let proxies = Proxies::Environment.config();
     // A proxy may want TLS for itself.
-    let is_plain = wire == Wire::Plain && proxies.is_disabled();
+    let is_plain = wire == Wire::Plain && !may_have_proxy();
+    let proxies = if is_plain { Proxies::None } else { Proxies::Environment }.config();
     let trust = if is_plain { TlsContext::default() } else { tls_context(ca_bundle)? };
     let kept = OnceLock::new();
     let client = http_client_fn(move |settings, components| {
@@ -86,6 +86,12 @@ pub fn pooled(ca_bundle: Option<&str>, wire: Wire) -> Result<SharedHttpClient, S
         kept.get_or_init(make).clone()
     });
     Ok(client)
+}
+
+/// Whether the environment names a proxy for what is plain.
+fn may_have_proxy() -> bool {
+    let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    names.into_iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 /// Who speaks TLS: one that builds without more than a C compiler.
