@@ -204,11 +204,6 @@ impl Job for FinishJob<'_> {
         self.account.settle(hand);
     }
 
-    /// The modes that directories had meanwhile are nobody's wish.
-    fn is_interruptible(&self) -> bool {
-        false
-    }
-
     fn discard(&self, task: FinishTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         // What is there deserves its attributes even when the job ends early.
         self.run(task, hand, crew);

@@ -107,7 +107,7 @@ impl CopyJob<'_> {
         }
         let names = others.split_off(made);
         if !names.is_empty() {
-            crew.push(CopyTask::Linked(LinkedFile { names, is_apart: false }));
+            crew.push(CopyTask::Linked(LinkedFile { names }));
         }
     }
 
@@ -131,9 +131,10 @@ impl CopyJob<'_> {
         let copy = first.place.target_dir(self.target(&first.place)).at(Side::Target)?;
         let copy_name = self.target_name(&first.place, &first.name);
         if let Some(rules) = &self.options.sync {
+            let there = self.at_target(rules, &entry)?;
             let of_copy = copy.stat(copy_name).ok();
-            if self.is_link_needless(rules, &entry, &source, of_copy.as_ref(), hand)?
-                || self.waits_for_deletion(rules, &entry, hand, crew)?
+            if Self::is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], hand)
+                || self.waits_for_deletion(rules, &entry, there.as_ref(), hand, crew)?
             {
                 return Ok(Linked::Done);
             }
@@ -167,31 +168,25 @@ impl CopyJob<'_> {
 
     /// What the target has of that name is a link to the copy already, or is to stay as it is.
     fn is_link_needless(
-        &self,
         rules: &SyncOptions,
-        entry: &Visit<'_>,
         source: &Metadata,
-        copy: Option<&Metadata>,
+        [target, copy]: [Option<&Metadata>; 2],
         hand: &mut CopyHand,
-    ) -> Result<bool, Trouble> {
-        let target = self.at_target(rules, entry)?;
-        if target.as_ref().zip(copy).is_some_and(|(target, copy)| target.is_same_file(copy)) {
+    ) -> bool {
+        if target.zip(copy).is_some_and(|(target, copy)| target.is_same_file(copy)) {
             hand.gathered.tally.meet_link(source);
             hand.gathered.tally.synced.unchanged += 1;
-            return Ok(true);
+            return true;
         }
-        let is_kept_back = match &target {
+        let is_kept_back = match target {
             None => rules.existing,
-            Some(target) => {
-                let is_newer = target.kind == Kind::File && target.mtime > source.mtime;
-                rules.ignore_existing || rules.update && is_newer
-            }
+            Some(target) => rules.ignore_existing || rules.keeps_newer(source, target),
         };
         if is_kept_back {
             hand.gathered.tally.meet_link(source);
             hand.gathered.tally.synced.kept_back += 1;
         }
-        Ok(is_kept_back)
+        is_kept_back
     }
 
     /// A directory with something in it has the name, which is deleted first. Then the file is copied anew:
@@ -200,10 +195,10 @@ impl CopyJob<'_> {
         &self,
         rules: &SyncOptions,
         entry: &Visit<'_>,
+        target: Option<&Metadata>,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<bool, Trouble> {
-        let target = self.at_target(rules, entry)?;
         let is_directory = target.is_some_and(|target| target.kind == Kind::Directory);
         let waits = is_directory && self.make_way(rules, entry, hand, crew)?;
         hand.gathered.tally.links_not_kept += u64::from(waits);

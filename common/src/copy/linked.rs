@@ -36,9 +36,6 @@ pub struct LinkName {
 pub struct LinkedFile {
     /// Its names, in order.
     pub(super) names: Vec<LinkName>,
-    /// What the target has under the first name belongs to another file of the source, too: the copy
-    /// must be a new one.
-    pub(super) is_apart: bool,
 }
 
 /// Some of a file's names that are to become links to the copy that the first one has got.
@@ -174,7 +171,7 @@ impl Gathering {
         self.bytes = 0;
         if !names.is_empty() {
             names.sort_by(LinkName::order);
-            self.files.push(LinkedFile { names, is_apart: false });
+            self.files.push(LinkedFile { names });
         }
     }
 }

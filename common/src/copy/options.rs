@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::process::current_umask;
 use crate::compare::options::Evidence;
+use crate::model::entry::{Kind, Metadata};
 use crate::model::keep::Keep;
 use crate::model::line::LineFormat;
 use crate::model::transfer::Transfer;
@@ -62,6 +63,14 @@ pub struct SyncOptions {
     pub delete: bool,
     /// Files that are the same in this directory become links to those.
     pub link_dest: Option<Vec<u8>>,
+}
+
+impl SyncOptions {
+    /// The target's file stays as it is because it is newer.
+    pub fn keeps_newer(&self, source: &Metadata, target: &Metadata) -> bool {
+        let are_files = source.kind == Kind::File && target.kind == Kind::File;
+        self.update && are_files && target.mtime > source.mtime
+    }
 }
 
 /// How a file is recognised that has not changed.

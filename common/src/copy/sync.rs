@@ -148,8 +148,7 @@ impl CopyJob<'_> {
             // One more name of the source itself: nothing can be more equal.
             return self.satisfy(Need::Nothing, entry, source, hand, crew);
         }
-        let is_file = source.kind == Kind::File && target.kind == Kind::File;
-        if rules.update && is_file && target.mtime > source.mtime {
+        if rules.keeps_newer(source, target) {
             return Ok(Self::keep_back(Some(source), hand));
         }
         if source.kind != target.kind {

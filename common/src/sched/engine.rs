@@ -363,7 +363,6 @@ impl<J: Job> LocalWork for Local<'_, '_, J> {
     }
 
     fn wants_stop(&self) -> bool {
-        let is_interrupted = self.job.is_interruptible() && interrupt::is_wanted();
-        is_interrupted || self.pool.is_stop_wanted()
+        interrupt::is_wanted() || self.pool.is_stop_wanted()
     }
 }

@@ -26,11 +26,6 @@ pub trait Job: Sync {
     /// Runs a task, on an I/O thread; more tasks may be pushed to `crew`.
     fn run(&self, task: Self::Task, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
 
-    /// Whether a signal stops it. What must be left in good order is done to its end.
-    fn is_interruptible(&self) -> bool {
-        true
-    }
-
     /// The job was stopped: gives a task up instead of running it.
     fn discard(&self, task: Self::Task, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
 
