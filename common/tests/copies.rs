@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "shared/copy_jobs.rs"]
+mod copy_jobs;
 #[path = "shared/trees.rs"]
 mod trees;
 
@@ -11,25 +13,16 @@ use std::sync::Arc;
 
 use common::base::error::{Failure, Op};
 use common::base::path::RelPath;
-use common::comm::mailbox::Mailbox;
-use common::comm::{Comm, Rank, threads};
 use common::copy::options::{CopyOptions, HardLinks, JobFacts};
-use common::copy::root::CopyRoot;
-use common::copy::{CopyJob, CopyTask};
 use common::model::entry::{Attributes, Kind};
 use common::model::keep::Keep;
-use common::model::notice::Notice;
 use common::model::tally::Tally;
 use common::model::transfer::Transfer;
-use common::sched::engine::{self, Settings};
-use common::sched::job::Listener;
 use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
 use common::store::posix::Symlinks;
-use common::walk::WalkTask;
-use common::walk::place::Place;
-use common::walk::selection::Selection;
+use copy_jobs::job_outcomes;
 use trees::Picture;
 
 fn grow(random: &mut fastrand::Rng) -> MemoryStore {
@@ -46,21 +39,6 @@ fn picture(store: &dyn Store) -> Picture {
         entry.attributes = Attributes::default();
     }
     picture
-}
-
-#[derive(Default)]
-struct Ear(Vec<Failure>);
-
-impl Listener<CopyJob<'_>> for Ear {
-    fn notice(&mut self, _from: Rank, notice: Notice) {
-        if let Notice::Failure(failure) = notice {
-            self.0.push(failure);
-        }
-    }
-
-    fn progress(&mut self, _from: Rank, _snapshot: Tally) {}
-
-    fn tick(&mut self) {}
 }
 
 struct Copied {
@@ -86,26 +64,7 @@ fn copy(
         sync: None,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
     };
-    let outcomes = threads::run(ranks, |comm| {
-        let rank = comm.rank();
-        let roots = [CopyRoot {
-            source: source(),
-            target: target(),
-            target_metadata: None,
-            shown_source: b"s".to_vec(),
-            shown_target: b"t".to_vec(),
-            renamed: None,
-            link_dest: None,
-        }];
-        let selection = Selection::all();
-        let job = CopyJob::new(&roots, &options, &selection, None, rank);
-        let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
-        let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
-        let settings = Settings { threads_max: 3, cpu_share: 3.0 };
-        let mut ear = Ear::default();
-        engine::run(&job, seeds, &mut ear, &mut Mailbox::new(comm), settings);
-        (job.tally(), ear.0)
-    });
+    let outcomes = job_outcomes(ranks, source, target, &options);
     let mut tally = Tally::default();
     for (of_rank, _) in &outcomes {
         tally.add(of_rank);

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "shared/runs.rs"]
+mod runs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,75 +13,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use common::base::exit::Exit;
-use common::comm::mailbox::Mailbox;
-use common::comm::threads;
 use common::compare::options::Evidence;
-use common::copy::options::{CopyOptions, HardLinks, JobFacts, Judge, SyncOptions};
-use common::model::line::LineFormat;
+use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
 use common::run::copy::CopyRequest;
 use common::run::sync::SyncRequest;
-use common::store::posix::Symlinks;
-use common::surface::cli::CommonArgs;
-use common::surface::filter_args::{FilterArgs, RuleArgs};
 use common::surface::named_args::NamedArgs;
-use common::surface::s3_args::S3Args;
-use common::surface::session::Session;
-use common::surface::team::Team;
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
-
-fn in_session(
-    ranks: u32,
-    tool: &'static str,
-    run: impl Fn(&mut Session<'_, '_>) -> Exit + Sync,
-) -> Exit {
-    let exits = threads::run(ranks, |comm| {
-        let mail = &mut Mailbox::new(comm);
-        let team = Team::meet(mail);
-        run(&mut Session { tool, mail, team, mpi: "none".to_owned() })
-    });
-    exits.into_iter().reduce(Exit::worst).unwrap()
-}
-
-fn quiet() -> CommonArgs {
-    CommonArgs {
-        quiet: true,
-        verbose: 0,
-        progress: 0,
-        json: false,
-        threads: 3,
-        s3: S3Args::default(),
-    }
-}
-
-fn no_filters() -> FilterArgs {
-    FilterArgs {
-        rules: RuleArgs(Vec::new()),
-        min_size: None,
-        max_size: None,
-        min_age: None,
-        max_age: None,
-        one_file_system: false,
-    }
-}
-
-fn options(sync: Option<SyncOptions>, job: JobFacts) -> CopyOptions {
-    CopyOptions {
-        symlinks: Symlinks::Keep,
-        keep: common::model::keep::Keep::all(),
-        transfer: common::model::transfer::Transfer::default(),
-        hard_links: HardLinks::Keep,
-        chunk_bytes: 100,
-        buffer_bytes: 64,
-        dry_run: false,
-        plan_as: LineFormat::Text,
-        sync,
-        job,
-    }
-}
+use runs::{filters, in_session, options, quiet, temp};
 
 fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
     let job = JobFacts::here();
@@ -86,8 +26,8 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
         let request = CopyRequest {
             sources: vec![source.as_os_str().as_bytes().to_vec()],
             target: target.as_os_str().as_bytes().to_vec(),
-            options: options(None, job),
-            filters: no_filters(),
+            options: options(HardLinks::Keep, None, job),
+            filters: filters(None),
             named: NamedArgs::default(),
         };
         common::run::copy::run(session, request, &quiet())
@@ -110,9 +50,9 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
         let request = SyncRequest {
             source: source.as_os_str().as_bytes().to_vec(),
             target: target.as_os_str().as_bytes().to_vec(),
-            options: options(Some(rules.clone()), job),
+            options: options(HardLinks::Keep, Some(rules.clone()), job),
             delete_max: None,
-            filters: no_filters(),
+            filters: filters(None),
             named: NamedArgs::default(),
         };
         common::run::sync::run(session, request, &quiet())

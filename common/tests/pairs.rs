@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "shared/runs.rs"]
+mod runs;
 #[path = "shared/trees.rs"]
 mod trees;
 
@@ -13,30 +15,16 @@ use std::path::Path;
 
 use common::base::exit::Exit;
 use common::base::path::escaped;
-use common::comm::mailbox::Mailbox;
-use common::comm::threads;
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
-use common::copy::options::{CopyOptions, HardLinks, JobFacts, Judge, SyncOptions};
+use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
-use common::model::filter::Rule;
-use common::model::keep::Keep;
 use common::model::line::LineFormat;
-use common::model::transfer::Transfer;
 use common::run::compare::CompareRequest;
 use common::run::sync::SyncRequest;
-use common::store::posix::{OpenAs, PosixStore, Symlinks};
-use common::surface::cli::CommonArgs;
-use common::surface::filter_args::{FilterArgs, RuleArgs};
+use common::store::posix::{OpenAs, PosixStore};
 use common::surface::named_args::NamedArgs;
-use common::surface::s3_args::S3Args;
-use common::surface::session::Session;
-use common::surface::team::Team;
+use runs::{filters, in_session, options, quiet, temp};
 use trees::{Entry, Picture};
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
 
 fn store(path: &Path) -> PosixStore {
     PosixStore::open(path.as_os_str().as_bytes(), OpenAs::default()).unwrap()
@@ -45,43 +33,6 @@ fn store(path: &Path) -> PosixStore {
 fn build(picture: &Picture, path: &Path) {
     std::fs::create_dir(path).unwrap();
     trees::build(picture, &store(path));
-}
-
-fn in_session(
-    ranks: u32,
-    tool: &'static str,
-    run: impl Fn(&mut Session<'_, '_>) -> Exit + Sync,
-) -> Exit {
-    let exits = threads::run(ranks, |comm| {
-        let mail = &mut Mailbox::new(comm);
-        let team = Team::meet(mail);
-        run(&mut Session { tool, mail, team, mpi: "none".to_owned() })
-    });
-    exits.into_iter().reduce(Exit::worst).unwrap()
-}
-
-fn quiet() -> CommonArgs {
-    CommonArgs {
-        quiet: true,
-        verbose: 0,
-        progress: 0,
-        json: false,
-        threads: 3,
-        s3: S3Args::default(),
-    }
-}
-
-fn filters(exclude: Option<&str>) -> FilterArgs {
-    FilterArgs {
-        rules: RuleArgs(
-            exclude.into_iter().map(|glob| Rule::exclude(glob.as_bytes().to_vec())).collect(),
-        ),
-        min_size: None,
-        max_size: None,
-        min_age: None,
-        max_age: None,
-        one_file_system: false,
-    }
 }
 
 fn sync(
@@ -96,18 +47,7 @@ fn sync(
         let request = SyncRequest {
             source: source.as_os_str().as_bytes().to_vec(),
             target: target.as_os_str().as_bytes().to_vec(),
-            options: CopyOptions {
-                symlinks: Symlinks::Keep,
-                keep: Keep::all(),
-                hard_links: HardLinks::Separate,
-                chunk_bytes: 100,
-                buffer_bytes: 64,
-                transfer: Transfer::default(),
-                dry_run: false,
-                plan_as: LineFormat::Text,
-                sync: Some(rules.clone()),
-                job,
-            },
+            options: options(HardLinks::Separate, Some(rules.clone()), job),
             delete_max: None,
             filters: filters(exclude),
             named: NamedArgs::default(),

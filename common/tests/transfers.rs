@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "shared/copy_jobs.rs"]
+mod copy_jobs;
+
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -10,42 +13,17 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use common::base::error::{Cause, Failure};
-use common::comm::mailbox::Mailbox;
-use common::comm::{Comm, Rank, threads};
 use common::copy::options::{CopyOptions, JobFacts};
-use common::copy::root::CopyRoot;
-use common::copy::{CopyJob, CopyTask};
 use common::model::keep::Keep;
 use common::model::line::LineFormat;
-use common::model::notice::Notice;
-use common::model::tally::Tally;
 use common::model::transfer::{Rewriting, Sparse, Transfer};
-use common::sched::engine::{self, Settings};
-use common::sched::job::Listener;
 use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::posix::{OpenAs, PosixStore, Symlinks};
-use common::walk::WalkTask;
-use common::walk::place::Place;
-use common::walk::selection::Selection;
+use copy_jobs::job_outcomes;
 
 const BLOCK: u64 = 4096;
 const CHUNK: u64 = 64 * BLOCK;
-
-#[derive(Default)]
-struct Ear(Vec<Failure>);
-
-impl Listener<CopyJob<'_>> for Ear {
-    fn notice(&mut self, _from: Rank, notice: Notice) {
-        if let Notice::Failure(failure) = notice {
-            self.0.push(failure);
-        }
-    }
-
-    fn progress(&mut self, _from: Rank, _snapshot: Tally) {}
-
-    fn tick(&mut self) {}
-}
 
 /// Copies on so many ranks; returns what failed.
 fn copy(
@@ -66,27 +44,8 @@ fn copy(
         sync: None,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
     };
-    let outcomes = threads::run(ranks, |comm| {
-        let rank = comm.rank();
-        let roots = [CopyRoot {
-            source: source(),
-            target: posix(target),
-            target_metadata: None,
-            shown_source: b"s".to_vec(),
-            shown_target: b"t".to_vec(),
-            renamed: None,
-            link_dest: None,
-        }];
-        let selection = Selection::all();
-        let job = CopyJob::new(&roots, &options, &selection, None, rank);
-        let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
-        let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
-        let settings = Settings { threads_max: 3, cpu_share: 3.0 };
-        let mut ear = Ear::default();
-        engine::run(&job, seeds, &mut ear, &mut Mailbox::new(comm), settings);
-        ear.0
-    });
-    outcomes.into_iter().flatten().collect()
+    let outcomes = job_outcomes(ranks, source, &|| posix(target), &options);
+    outcomes.into_iter().flat_map(|(_, failures)| failures).collect()
 }
 
 fn posix(path: &Path) -> Box<dyn Store> {

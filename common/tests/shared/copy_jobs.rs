@@ -1,0 +1,62 @@
+//! A copy as a job of the engine, on ranks that are threads of this process.
+
+use std::sync::Arc;
+
+use common::base::error::Failure;
+use common::comm::mailbox::Mailbox;
+use common::comm::{Comm, Rank, threads};
+use common::copy::options::CopyOptions;
+use common::copy::root::CopyRoot;
+use common::copy::{CopyJob, CopyTask};
+use common::model::notice::Notice;
+use common::model::tally::Tally;
+use common::sched::engine::{self, Settings};
+use common::sched::job::Listener;
+use common::store::Store;
+use common::walk::WalkTask;
+use common::walk::place::Place;
+use common::walk::selection::Selection;
+
+#[derive(Default)]
+struct Ear(Vec<Failure>);
+
+impl Listener<CopyJob<'_>> for Ear {
+    fn notice(&mut self, _from: Rank, notice: Notice) {
+        if let Notice::Failure(failure) = notice {
+            self.0.push(failure);
+        }
+    }
+
+    fn progress(&mut self, _from: Rank, _snapshot: Tally) {}
+
+    fn tick(&mut self) {}
+}
+
+/// Copies on so many ranks; returns what each has counted and heard of.
+pub fn job_outcomes(
+    ranks: u32,
+    source: &(impl Fn() -> Box<dyn Store> + Sync),
+    target: &(impl Fn() -> Box<dyn Store> + Sync),
+    options: &CopyOptions,
+) -> Vec<(Tally, Vec<Failure>)> {
+    threads::run(ranks, |comm| {
+        let rank = comm.rank();
+        let roots = [CopyRoot {
+            source: source(),
+            target: target(),
+            target_metadata: None,
+            shown_source: b"s".to_vec(),
+            shown_target: b"t".to_vec(),
+            renamed: None,
+            link_dest: None,
+        }];
+        let selection = Selection::all();
+        let job = CopyJob::new(&roots, options, &selection, None, rank);
+        let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
+        let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
+        let settings = Settings { threads_max: 3, cpu_share: 3.0 };
+        let mut ear = Ear::default();
+        engine::run(&job, seeds, &mut ear, &mut Mailbox::new(comm), settings);
+        (job.tally(), ear.0)
+    })
+}

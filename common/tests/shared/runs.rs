@@ -1,0 +1,78 @@
+//! Whole runs of a tool on ranks that are threads of this process.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::path::Path;
+
+use common::base::exit::Exit;
+use common::comm::mailbox::Mailbox;
+use common::comm::threads;
+use common::copy::options::{CopyOptions, HardLinks, JobFacts, SyncOptions};
+use common::model::filter::Rule;
+use common::model::keep::Keep;
+use common::model::line::LineFormat;
+use common::model::transfer::Transfer;
+use common::store::posix::Symlinks;
+use common::surface::cli::CommonArgs;
+use common::surface::filter_args::{FilterArgs, RuleArgs};
+use common::surface::s3_args::S3Args;
+use common::surface::session::Session;
+use common::surface::team::Team;
+
+pub fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+pub fn in_session(
+    ranks: u32,
+    tool: &'static str,
+    run: impl Fn(&mut Session<'_, '_>) -> Exit + Sync,
+) -> Exit {
+    let exits = threads::run(ranks, |comm| {
+        let mail = &mut Mailbox::new(comm);
+        let team = Team::meet(mail);
+        run(&mut Session { tool, mail, team, mpi: "none".to_owned() })
+    });
+    exits.into_iter().reduce(Exit::worst).unwrap()
+}
+
+pub fn quiet() -> CommonArgs {
+    CommonArgs {
+        quiet: true,
+        verbose: 0,
+        progress: 0,
+        json: false,
+        threads: 3,
+        s3: S3Args::default(),
+    }
+}
+
+pub fn filters(exclude: Option<&str>) -> FilterArgs {
+    FilterArgs {
+        rules: RuleArgs(
+            exclude.into_iter().map(|glob| Rule::exclude(glob.as_bytes().to_vec())).collect(),
+        ),
+        min_size: None,
+        max_size: None,
+        min_age: None,
+        max_age: None,
+        one_file_system: false,
+    }
+}
+
+/// A copy that keeps all, in chunks of 100 bytes.
+pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) -> CopyOptions {
+    CopyOptions {
+        symlinks: Symlinks::Keep,
+        keep: Keep::all(),
+        hard_links,
+        chunk_bytes: 100,
+        buffer_bytes: 64,
+        transfer: Transfer::default(),
+        dry_run: false,
+        plan_as: LineFormat::Text,
+        sync,
+        job,
+    }
+}
