@@ -17,6 +17,7 @@ mod look;
 pub mod options;
 pub mod plan;
 mod policy;
+pub mod resume;
 pub mod root;
 mod small;
 mod special;
@@ -37,6 +38,7 @@ use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, Way};
+use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::model::entry::{Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
@@ -112,6 +114,8 @@ pub struct CopyJob<'c> {
     staged_names: AtomicU64,
     account: Account,
     large: Chunked<Large>,
+    /// Where it is written down what another job could go on with.
+    journal: Option<&'c Journal>,
     directories: DirectoryRecords,
     /// What only the target has.
     extras: Extras,
@@ -183,6 +187,7 @@ impl<'c> CopyJob<'c> {
             staged_names: AtomicU64::new(0),
             account: Account::default(),
             large: Chunked::default(),
+            journal: None,
             directories: DirectoryRecords::default(),
             extras: Extras::default(),
             deferred: Extras::default(),
@@ -197,6 +202,13 @@ impl<'c> CopyJob<'c> {
     /// What this rank has found and done.
     pub fn tally(&self) -> Tally {
         self.account.tally()
+    }
+
+    /// What could be gone on with is written down.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Option<&'c Journal>) -> Self {
+        self.journal = journal;
+        self
     }
 
     /// For the entries that had to wait until directories in their way were deleted.

@@ -14,6 +14,7 @@ use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
+use common::surface::resume_args::ResumeArgs;
 use common::surface::session::ToolArgs;
 use common::surface::transfer_args::TransferArgs;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,9 @@ pub struct Args {
 
     #[command(flatten)]
     transfer: TransferArgs,
+
+    #[command(flatten)]
+    resume: ResumeArgs,
 
     #[command(flatten)]
     tuning: TuningArgs,
@@ -123,6 +127,7 @@ impl Args {
             },
             filters: self.filters.clone(),
             named: self.named.clone(),
+            resume: self.resume.request(),
         }
     }
 }

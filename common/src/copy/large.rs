@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::content::{Piece, check_sum, copy_piece, share};
 use super::linked::LinkedFile;
+use super::resume::Staging;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyTask, Large};
@@ -17,7 +18,7 @@ use crate::model::entry::{Hint, Kept, Kind, Proof, Version};
 use crate::model::tally::Check;
 use crate::model::transfer::Manner;
 use crate::sched::crew::Crew;
-use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
+use crate::store::{Dir, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
 
@@ -45,21 +46,18 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<Option<Kept>, Trouble> {
         let metadata = copy.metadata;
-        let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
-        let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
-        let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(&*source, &metadata);
-        let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
-        let staged = target.stage_file(&new).at(Side::Target)?;
+        let Staging { staged, chunk_bytes } = self.stage_large(entry, &*source, target, &copy)?;
         let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
+        let manner = if self.journal_of(&*staged).is_some() { manner.summed() } else { manner };
         let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let shared = share(&*source, &*staged, &metadata, self.options.transfer);
         let mut large = LargeCopy { place, name, source, staged, copy, linked: None };
         match shared {
             Ok(false) => {}
-            Ok(true) => return Self::commit_large(large, Outcome::Done, Vec::new()).map(Some),
+            Ok(true) => return self.commit_large(large, Outcome::Done, Vec::new()).map(Some),
             Err(trouble) => {
-                return Self::commit_large(large, Outcome::Failed(trouble), Vec::new()).map(Some);
+                return self.commit_large(large, Outcome::Failed(trouble), Vec::new()).map(Some);
             }
         }
         large.linked = hand.linked.take();
@@ -128,14 +126,22 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
     ) -> Result<Option<Receipt>, Trouble> {
         let extent = task.extent();
+        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
+        if let Some(receipt) = self.written_before(task, ticket, &*target_dir, hand) {
+            hand.gathered.tally.resumed_bytes += extent.length;
+            return Ok(Some(receipt));
+        }
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
         let source = source_dir.open_extent(&task.name, &task.identity, extent).at(Side::Source)?;
-        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let target_name = self.target_name(&task.place, &task.name);
         let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
         let piece = Piece { extent, size_bytes: task.identity.size_bytes, manner };
         let crc64 = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
+        let journal = self.journal_of(&*staged);
         let receipt = staged.close().at(Side::Target)?;
+        if let (Some(journal), Some(crc64)) = (journal, crc64) {
+            journal.chunk(ticket, extent, crc64);
+        }
         let tally = &mut hand.gathered.tally;
         if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
             tally.resumed_bytes += extent.length;
@@ -170,7 +176,7 @@ impl CopyJob<'_> {
             Large::Copy(mut file) => {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                match Self::commit_large(file, outcome, receipts) {
+                match self.commit_large(file, outcome, receipts) {
                     Ok(kept) => Self::copied(Kind::File, kept, hand),
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
@@ -266,6 +272,7 @@ impl CopyJob<'_> {
 
     /// Gives the complete file its name; removes what was staged where anything went wrong.
     fn commit_large(
+        &self,
         file: LargeCopy,
         outcome: Outcome,
         receipts: Vec<Receipt>,
@@ -274,16 +281,20 @@ impl CopyJob<'_> {
             Outcome::Failed(trouble) => Err(trouble),
             Outcome::Done | Outcome::Differs => file.check(&receipts),
         };
-        let LargeCopy { staged, copy, .. } = file;
         let proof = match unchanged {
             Ok(proof) => proof,
             Err(trouble) => {
-                // The first error is the one to report.
-                let _ = staged.abandon();
+                self.give_up_large(file, trouble.error.cause);
                 return Err(trouble);
             }
         };
-        let kept = staged.commit(&copy.attributes, receipts).at(Side::Target)?;
+        let LargeCopy { staged, copy, .. } = file;
+        let (journal, ticket) = (self.journal_of(&*staged), staged.ticket());
+        let kept = staged.commit(&copy.attributes, receipts).at(Side::Target);
+        if let Some(journal) = journal {
+            journal.end(&ticket);
+        }
+        let kept = kept?;
         Ok(Kept { proof: kept.proof.or(proof), ..kept })
     }
 
@@ -305,6 +316,11 @@ impl CopyJob<'_> {
 }
 
 impl LargeCopy {
+    /// What is there of it.
+    pub(super) fn into_staged(self) -> Box<dyn StagedFile> {
+        self.staged
+    }
+
     /// The source is what it was, and all that many ranks wrote has arrived.
     fn check(&self, receipts: &[Receipt]) -> Result<Option<Proof>, Trouble> {
         let metadata = &self.copy.metadata;

@@ -51,6 +51,8 @@ pub struct Tally {
     pub unread_directories: u64,
     /// Requests that a service has turned away because it got too many; most were tried again.
     pub refused_requests: u64,
+    /// Records of large files that could not be written into the journal.
+    pub unjournaled: u64,
     /// Pieces of work given up because the job was stopped.
     pub given_up: u64,
     /// Ranks that were told to stop by a signal.
@@ -345,6 +347,7 @@ impl Tally {
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;
         self.refused_requests += other.refused_requests;
+        self.unjournaled += other.unjournaled;
         self.given_up += other.given_up;
         self.interrupted += other.interrupted;
         self.compared.add(&other.compared);

@@ -102,6 +102,7 @@ const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the tar
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
+const UNJOURNALED: &str = "records; a job that goes on with this one would do more again";
 const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
 
 impl Summary {
@@ -218,6 +219,7 @@ impl Summary {
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
             (totals.links_not_kept, "links not kept", LINKS_NOT_KEPT),
             (totals.refused_requests, "turned away", REQUESTS_REFUSED),
+            (totals.unjournaled, "not journaled", UNJOURNALED),
         ];
         for (count, name, words) in limits.into_iter().filter(|(count, ..)| *count > 0) {
             let _ = writeln!(text, "{name:<15}{:>16}   {words}", human_count(count));
