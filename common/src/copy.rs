@@ -43,6 +43,7 @@ use crate::lists::named::Named;
 use crate::model::entry::{Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
+use crate::model::staged_name::{of_job, staged_name};
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
@@ -63,9 +64,6 @@ use sync::Sides;
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look,
 };
-
-/// How the temporary names of all jobs begin.
-const STAGED_PREFIX: &str = ".dcp.";
 
 /// A piece of the copy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -266,9 +264,7 @@ impl<'c> CopyJob<'c> {
     /// A name that no other file has: the job's random number, the rank, a count.
     fn staged_name(&self) -> CString {
         let count = self.staged_names.fetch_add(1, Ordering::Relaxed);
-        let job = self.options.job.id;
-        let name = format!("{STAGED_PREFIX}{job:016x}.{}.{count}", self.rank.0);
-        CString::new(name).expect("digits contain no NUL")
+        staged_name(self.options.job.id, self.rank.0, count)
     }
 
     fn fail(
@@ -458,8 +454,8 @@ impl Visitor for CopyJob<'_> {
     }
 
     fn is_staged(&self, name: &Name) -> bool {
-        let own = format!("{STAGED_PREFIX}{:016x}.", self.options.job.id);
-        name.to_bytes().starts_with(own.as_bytes())
+        name.to_bytes().starts_with(of_job(self.options.job.id).as_bytes())
+            || self.journal.is_some_and(|journal| journal.has_staged(name.to_bytes()))
     }
 
     fn enter(

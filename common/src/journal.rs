@@ -88,9 +88,19 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Whether there is anything that a stopped job has begun.
+    pub fn has_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
     /// What a stopped job has begun of this file.
     pub fn unfinished(&self, file: &TargetFile) -> Option<&Unfinished> {
         self.unfinished.get(file)
+    }
+
+    /// Whether a stopped job has staged a file under that name, and not ended it.
+    pub fn has_staged(&self, name: &[u8]) -> bool {
+        self.unfinished.values().any(|begun| begun.staged == name)
     }
 
     /// All files that a stopped job has begun, in an order that is the same on all ranks.

@@ -25,5 +25,6 @@ pub mod parts;
 pub mod placement;
 pub mod record;
 pub mod span;
+pub mod staged_name;
 pub mod tally;
 pub mod transfer;

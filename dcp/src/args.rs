@@ -41,7 +41,8 @@ pub struct Args {
     )]
     paths: Vec<OsString>,
 
-    /// Give up uploads to places in S3 that were begun --min-age ago (a day) and not completed
+    /// Remove what stopped jobs have left in PLACE: files that got no name, and in S3 uploads that were not
+    /// completed, if they were last changed, or begun, --min-age ago (a day)
     #[arg(long, value_name = "PLACE", num_args = 1..)]
     clean: Vec<OsString>,
 

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use super::large::LargeCopy;
 use super::root::CopyRoot;
 use super::small::FileCopy;
-use super::{CopyHand, CopyJob, STAGED_PREFIX};
+use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Side, Trouble};
 use crate::base::path::{self, Name, RelPath};
 use crate::chunked::ChunkTask;
@@ -14,6 +14,7 @@ use crate::comm::Rank;
 use crate::compare::content::sum_extent;
 use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::model::entry::Kind;
+use crate::model::staged_name::is_staged;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
@@ -50,6 +51,14 @@ impl CopyJob<'_> {
             journal.begin(file, Unfinished { identity, chunk_bytes, staged });
         }
         Ok(Staging { staged, chunk_bytes })
+    }
+
+    /// A stopped job took it for a large file.
+    pub(super) fn was_begun(&self, entry: &Visit<'_>) -> bool {
+        self.journal.is_some_and(|journal| {
+            journal.has_unfinished()
+                && journal.unfinished(&self.target_file(entry.place, entry.name)).is_some()
+        })
     }
 
     fn take_over(
@@ -143,7 +152,5 @@ pub fn remove_unused(journal: &Journal, roots: &[CopyRoot], rank: Rank, ranks: u
 
 /// A name that only jobs of ours give: a journal is not to lead to anything else.
 fn staged_name(begun: &Unfinished) -> Option<CString> {
-    let is_ours =
-        begun.staged.starts_with(STAGED_PREFIX.as_bytes()) && !begun.staged.contains(&b'/');
-    CString::new(begun.staged.clone()).ok().filter(|_| is_ours)
+    CString::new(begun.staged.clone()).ok().filter(|name| is_staged(name))
 }

@@ -65,7 +65,7 @@ pub fn tally(tally: &Tally) -> Value {
         "given_up": tally.given_up,
         "interrupted": tally.interrupted,
         "synced": sync::to_json(&tally.synced),
-        "uploads": tally.uploads,
+        "leftovers": tally.leftovers,
         "compared": compare::to_json(&tally.compared),
     })
 }

@@ -60,7 +60,7 @@ pub enum Deed {
     Copy,
     /// One tree is made equal another.
     Sync,
-    /// Uploads that were not completed are given up.
+    /// What stopped jobs have left is removed.
     Clean,
     /// Two trees are compared.
     Compare(compare::Method),
@@ -122,7 +122,7 @@ impl Summary {
         let totals = self.totals();
         let mut text = String::new();
         if self.deed == Deed::Clean {
-            clean::write_text(&mut text, &totals.uploads, self.is_dry_run);
+            clean::write_text(&mut text, &totals.leftovers, self.is_dry_run);
         } else {
             self.items(&mut text, &totals);
         }
