@@ -8,7 +8,7 @@ use super::linked::LinkedFile;
 use super::resume::Staging;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
-use super::{CopyHand, CopyJob, CopyTask, Large};
+use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
@@ -88,7 +88,13 @@ impl CopyJob<'_> {
         let mut receipt = None;
         let outcome = match &task.work {
             ChunkWork::Copy { ticket, manner } => {
-                self.copy_chunk(&task, ticket, *manner, hand).map(|left| {
+                let copied = self.copy_chunk(&task, ticket, *manner, hand);
+                if let Ok(left) = &copied
+                    && self.chunk_is_there(&task, ticket, left.as_ref(), hand, crew)
+                {
+                    return;
+                }
+                copied.map(|left| {
                     receipt = left;
                     Outcome::Done
                 })
@@ -152,11 +158,11 @@ impl CopyJob<'_> {
         Ok(receipt.or_else(|| crc64.map(|crc64| Receipt::of_bytes(extent, crc64))))
     }
 
-    fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
+    pub(super) fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
         if task.owner == self.rank {
             self.chunks_done(done, crew);
         } else {
-            crew.write_to(task.owner, &done);
+            crew.write_to(task.owner, &CopyLetter::Chunks(done));
         }
     }
 
@@ -176,8 +182,13 @@ impl CopyJob<'_> {
             Large::Copy(mut file) => {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
+                let size_bytes = file.copy.metadata.size_bytes;
+                let crc64 = Receipt::crc64_of(&receipts, size_bytes);
                 match self.commit_large(file, outcome, receipts) {
-                    Ok(kept) => Self::copied(Kind::File, kept, hand),
+                    Ok(kept) => {
+                        Self::copied(Kind::File, kept, hand);
+                        self.large_file_is_there(&place, &name, (size_bytes, crc64), hand, crew);
+                    }
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
             }

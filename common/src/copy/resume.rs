@@ -6,12 +6,12 @@ use std::ffi::CString;
 use super::large::LargeCopy;
 use super::root::CopyRoot;
 use super::small::FileCopy;
+use super::verify::sum_staged;
 use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Side, Trouble};
 use crate::base::path::{self, Name, RelPath};
 use crate::chunked::ChunkTask;
 use crate::comm::Rank;
-use crate::compare::content::sum_extent;
 use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::model::entry::Kind;
 use crate::model::staged_name::is_staged;
@@ -102,7 +102,7 @@ impl CopyJob<'_> {
         let extent = task.extent();
         let expected = self.journal?.written(ticket, extent)?;
         let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
-        let found = sum_extent(&*staged, extent, hand.buffers(self.options.buffer_bytes)).ok()?;
+        let found = sum_staged(&*staged, extent, hand.buffers(self.options.buffer_bytes)).ok()?;
         let receipt = Receipt::of_bytes(extent, expected);
         (found == expected).then_some(Receipt { by: Sender::Before, ..receipt })
     }

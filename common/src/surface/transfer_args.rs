@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse, Transfer};
+use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse, Sums, Transfer};
 
 /// Options of the tools that move content.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
@@ -70,6 +70,7 @@ impl TransferArgs {
             atime: if self.open_noatime { Atime::Kept } else { Atime::Set },
             caching: if self.direct { Caching::Past } else { Caching::Through },
             rewriting: if self.inplace { Rewriting::InPlace } else { Rewriting::Beside },
+            sums: Sums::AsKept,
             durable: if self.fsync { Durable::Now } else { Durable::Later },
         }
     }
