@@ -182,12 +182,12 @@ impl CopyJob<'_> {
             Large::Copy(mut file) => {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                let size_bytes = file.copy.metadata.size_bytes;
-                let crc64 = Receipt::crc64_of(&receipts, size_bytes);
+                let metadata = file.copy.metadata;
+                let crc64 = Receipt::crc64_of(&receipts, metadata.size_bytes);
                 match self.commit_large(file, outcome, receipts) {
                     Ok(kept) => {
                         Self::copied(Kind::File, kept, hand);
-                        self.large_file_is_there(&place, &name, (size_bytes, crc64), hand, crew);
+                        self.large_file_is_there(&place, &name, (&metadata, crc64), hand, crew);
                     }
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }

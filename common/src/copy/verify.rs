@@ -20,7 +20,7 @@ use crate::chunked::{ChunkTask, Outcome};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, sum_extent};
 use crate::model::chunk::Extent;
-use crate::model::entry::Kind;
+use crate::model::entry::{Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::store::{Receipt, Sender, SourceFile};
 use crate::walk::place::Place;
@@ -43,8 +43,20 @@ enum Written {
 }
 
 impl CopyJob<'_> {
-    /// A file has its name: it is to be verified, where that is wished.
+    /// A file has its name: it is recorded, and to be verified, where that is wished.
     pub(super) fn file_is_there(
+        &self,
+        place: &Arc<Place>,
+        name: &Name,
+        (metadata, crc64): (&Metadata, Option<Crc64>),
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.record((place, name), metadata, crc64, hand, crew);
+        self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);
+    }
+
+    fn verify_soon(
         &self,
         place: &Arc<Place>,
         name: &Name,
@@ -68,12 +80,13 @@ impl CopyJob<'_> {
         &self,
         place: &Arc<Place>,
         name: &Name,
-        (size_bytes, crc64): (u64, Option<Crc64>),
+        (metadata, crc64): (&Metadata, Option<Crc64>),
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
+        self.record((place, name), metadata, crc64, hand, crew);
         if self.target(place).holds_objects() || crc64.is_none() {
-            self.file_is_there(place, name, (size_bytes, crc64), hand, crew);
+            self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);
         } else {
             hand.gathered.tally.verified_files += u64::from(self.verifier.is_some());
         }
