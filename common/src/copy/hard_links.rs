@@ -30,9 +30,11 @@ impl CopyJob<'_> {
         source: &Metadata,
         hand: &mut CopyHand,
     ) -> bool {
+        let is_linkable = source.kind == Kind::File
+            || (source.kind.is_special() && self.is_made(entry, source.kind));
         if self.options.hard_links == HardLinks::Separate
             || self.is_after_walk
-            || source.kind != Kind::File
+            || !is_linkable
             || source.links < 2
         {
             return false;
@@ -77,7 +79,7 @@ impl CopyJob<'_> {
             .source_dir(&*self.root(place).source)
             .at(Side::Source)
             .and_then(|dir| {
-                let entry = Visit { place, dir: &dir, name: &link.name, hint: Hint::File };
+                let entry = Visit { place, dir: &dir, name: &link.name, hint: Hint::Unknown };
                 self.visit_source(&entry, hand, crew)
             })
             .and_then(|visited| match visited {
@@ -168,7 +170,7 @@ impl CopyJob<'_> {
     fn is_still_one(&self, first: &LinkName, source: &Metadata) -> bool {
         let dir = first.place.source_dir(&*self.root(&first.place).source);
         let of_first = dir.and_then(|dir| dir.stat(&first.name));
-        source.kind == Kind::File && of_first.is_ok_and(|of_first| of_first.is_same_file(source))
+        of_first.is_ok_and(|of_first| of_first.is_same_file(source))
     }
 
     /// What the target has of that name is a link to the copy already, or is to stay as it is.

@@ -23,6 +23,10 @@ impl CopyJob<'_> {
         if !metadata.kind.is_special() {
             return self.visit_kind(entry, metadata.kind, hand, crew);
         }
+        // Who makes a target equal has asked before.
+        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, hand) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         let device = entry.dir.device_number(entry.name).at(Side::Source)?;
         let xattrs = self.xattrs_of(|| entry.dir.xattrs(Some(entry.name)))?;
         hand.gathered.tally.meet(&metadata);

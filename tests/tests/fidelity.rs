@@ -1,0 +1,67 @@
+//! One of each awkward thing, copied as the superuser, and compared in every attribute by a program of its own
+//! (`fidelity/awkward.py`).
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use suite_tests::buckets::temp;
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::mounts::may_mount;
+
+fn awkward(verb: &str, paths: &[&Path]) -> Ended {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity/awkward.py");
+    run(Command::new("python3").arg(program).arg(verb).args(paths))
+}
+
+fn make(work: &Path) -> PathBuf {
+    let source = work.join("s");
+    let made = awkward("make", &[&source]).expect(0);
+    assert_eq!((&*made.stdout, &*made.stderr), ("", ""));
+    source
+}
+
+#[test]
+fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
+    if !may_mount() {
+        return;
+    }
+    let work = temp();
+    let source = make(work.path());
+    let target = work.path().join("t");
+    run(tool(4, "dcp").arg("-a").args([&source, &target])).expect(0);
+    let compared = awkward("compare", &[&source, &target]).expect(0);
+    assert!(compared.stdout.starts_with("53"), "5,3xx entries: {}", compared.stdout);
+    run(tool(3, "dcmp").arg("-q").args([&source, &target])).expect(0);
+    // Nothing is left for dsync to do, and what it does from nothing is as good.
+    let again = run(tool(2, "dsync").args(["-aD", "--json"]).args([&source, &target])).expect(0);
+    assert_eq!(again.summary()["totals"]["copied"]["files"], 0, "{again:?}");
+    let mirror = work.path().join("mirror");
+    run(tool(4, "dsync").arg("-a").args([&source, &mirror])).expect(0);
+    awkward("compare", &[&source, &mirror]).expect(0);
+}
+
+/// The judge finds what is wrong: else it proves nothing.
+#[test]
+fn the_judge_sees_each_attribute_that_is_lost() {
+    if !may_mount() {
+        return;
+    }
+    let work = temp();
+    let source = make(work.path());
+    for (options, lost) in [
+        (&["-a", "--no-preserve=mode"][..], "mode"),
+        (&["-a", "--no-preserve=ownership"], "uid"),
+        (&["-a", "--no-preserve=timestamps"], "mtime"),
+        (&["-a", "--xattrs=none"], "xattrs"),
+        (&["-a", "--sparse=never"], "extents"),
+        (&["-p", "--specials", "--devices"], "group"),
+        (&["-pH"], "names"),
+    ] {
+        let target = work.path().join(lost);
+        run(tool(2, "dcp").args(options).args([&source, &target])).expect(0);
+        let compared = awkward("compare", &[&source, &target]).expect(1);
+        assert!(compared.stdout.contains(&format!(": {lost}: ")), "{lost}: {}", compared.stdout);
+    }
+}
