@@ -8,6 +8,7 @@
 mod chunks;
 pub(crate) mod content;
 mod directories;
+pub mod grouping;
 pub mod options;
 pub mod root;
 mod verdict;
@@ -38,6 +39,7 @@ use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use chunks::LargePair;
 use content::{Way, is_same_whole};
+use grouping::Groups;
 use options::CompareOptions;
 use root::CompareRoot;
 use verdict::CompareHand;
@@ -75,6 +77,10 @@ pub struct CompareJob<'c> {
     rank: Rank,
     account: Account,
     large: Chunked<LargePair>,
+    /// Names of files with several.
+    groups: Groups,
+    /// Devices of both roots.
+    root_devices: [Option<u64>; 2],
     /// This rank's parts of Parquet lists, in the order of the options' expressions.
     parts: Vec<SharedPart>,
 }
@@ -118,6 +124,8 @@ impl<'c> CompareJob<'c> {
             rank,
             account: Account::default(),
             large: Chunked::default(),
+            groups: Groups::default(),
+            root_devices: [root.source.device().ok(), root.target.device().ok()],
             parts: Vec::new(),
         }
     }
@@ -234,6 +242,7 @@ impl<'c> CompareJob<'c> {
         if target.kind == Kind::Directory {
             self.walk_target_below(entry, crew);
         }
+        self.remember_group(entry.place, entry.name, &source, &target);
         let opened = (source_file, target_file);
         let pair = Pair { opened, ..self.pair(source, target) };
         self.compare_pair(entry, &*target_dir, pair, hand, crew)

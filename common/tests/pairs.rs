@@ -67,6 +67,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
             counted: COUNTED_BY_DEFAULT.into_iter().collect(),
             lite: false,
             evidence: Evidence::Checksums,
+            hard_links: false,
             one_way: false,
             bypass_cache: false,
             chunk_bytes: 100,

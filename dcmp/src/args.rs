@@ -63,6 +63,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "lite")]
     download: bool,
 
+    /// Compare which names are names of one file, too (hard links)
+    #[arg(short = 'H', long)]
+    hard_links: bool,
+
     /// What only TARGET has does not count, and is not looked for
     #[arg(long)]
     one_way: bool,
@@ -142,6 +146,7 @@ impl Args {
                 counted: self.counted(),
                 lite: self.lite,
                 evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
+                hard_links: self.hard_links,
                 one_way: self.one_way,
                 bypass_cache: self.direct,
                 chunk_bytes: self.tuning.chunk_bytes(),

@@ -257,3 +257,42 @@ fn two_files_are_compared_as_they_are() {
     assert!(ended.stdout.contains("CONTENT"), "{}", ended.stdout);
     run(alone("dcmp").arg(&a).arg(work.path())).expect(3);
 }
+
+#[test]
+fn which_names_are_links_of_one_file_is_compared_where_that_is_asked_for() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    for tree in [&source, &target] {
+        for name in ["a/1", "a/2", "b/3", "b/4", "c/5", "alone"] {
+            trees::write(&tree.join(name), b"the same");
+        }
+    }
+    let link = |tree: &Path, of: &str, name: &str| {
+        std::fs::remove_file(tree.join(name)).unwrap();
+        std::fs::hard_link(tree.join(of), tree.join(name)).unwrap();
+    };
+    let compared = |ranks: u32, code: i32| {
+        let mut dcmp = tool(ranks, "dcmp");
+        dcmp.args(["-H", "--json", "--ignore=mtime"]).args([&source, &target]);
+        let summary = run(&mut dcmp).expect(code).summary()["totals"]["compared"].clone();
+        (summary["parted_names"].as_u64().unwrap(), summary["joined_names"].as_u64().unwrap())
+    };
+    link(&source, "a/1", "b/3");
+    link(&source, "a/1", "c/5");
+    for ranks in [1, 4] {
+        assert_eq!(compared(ranks, 1), (2, 0));
+    }
+    link(&target, "a/1", "b/3");
+    link(&target, "a/1", "c/5");
+    assert_eq!(compared(4, 0), (0, 0));
+    link(&target, "a/2", "b/4");
+    assert_eq!(compared(3, 1), (0, 1));
+    // The same number of links, but of other names.
+    link(&source, "a/2", "alone");
+    assert_eq!(compared(3, 1), (1, 1));
+    let mut dcmp = tool(2, "dcmp");
+    dcmp.arg("-H").args([&source, &target]).arg("--ignore=mtime");
+    let ended = run(&mut dcmp).expect(1);
+    assert!(ended.stdout.contains("* alone\tHARDLINK\n"), "{ended:?}");
+    run(tool(2, "dcmp").arg("--ignore=mtime").args([&source, &target])).expect(0);
+}

@@ -25,6 +25,8 @@ pub struct CompareOptions {
     pub lite: bool,
     /// What shows that content is the same.
     pub evidence: Evidence,
+    /// Which names are names of one file is compared, too.
+    pub hard_links: bool,
     /// What only the target has does not count.
     pub one_way: bool,
     /// Content is read from the storage: what is cached of it is dropped first.

@@ -57,8 +57,23 @@ pub fn write_difference(
     differing: Fields,
     lines: &mut Vec<u8>,
 ) {
-    let path = if path.is_empty() { b"." } else { path };
     let fields: Vec<&str> = differing.names().collect();
+    write_fields(format, symbol, path, &fields, lines);
+}
+
+/// The same for a name that is grouped with others on one side only, as names of one file.
+pub fn write_regrouped(format: LineFormat, path: &[u8], lines: &mut Vec<u8>) {
+    write_fields(format, '*', path, &["HARDLINK"], lines);
+}
+
+fn write_fields(
+    format: LineFormat,
+    symbol: char,
+    path: &[u8],
+    fields: &[&str],
+    lines: &mut Vec<u8>,
+) {
+    let path = if path.is_empty() { b"." } else { path };
     let line = match format {
         LineFormat::Text if fields.is_empty() => format!("{symbol} {}\n", path::escaped(path)),
         LineFormat::Text => format!("{symbol} {}\t{}\n", path::escaped(path), fields.join(",")),

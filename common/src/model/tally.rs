@@ -141,6 +141,10 @@ pub struct Compared {
     /// Of the entries on both sides, how many were not compared in which field, because one of the two
     /// places does not keep it; in the order of [`Fields::iter`].
     pub unknown: [u64; 12],
+    /// Names that are one file with others in the source, and not in the target.
+    pub parted_names: u64,
+    /// Names that are one file with others in the target, and not in the source.
+    pub joined_names: u64,
     /// Directories that have no counterpart because the other place keeps none.
     pub unkept_directories: u64,
 }
@@ -231,14 +235,18 @@ impl Compared {
 
     /// Anything is unlike.
     pub fn is_different(&self) -> bool {
-        self.different + self.only_source + self.only_target > 0
+        let regrouped = self.parted_names + self.joined_names;
+        self.different + self.only_source + self.only_target + regrouped > 0
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds another one's counts.
+    pub fn add(&mut self, other: &Self) {
         self.same += other.same;
         self.different += other.different;
         self.only_source += other.only_source;
         self.only_target += other.only_target;
+        self.parted_names += other.parted_names;
+        self.joined_names += other.joined_names;
         self.read.add(other.read);
         self.downloaded.add(other.downloaded);
         self.summed.add(other.summed);

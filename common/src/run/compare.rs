@@ -14,6 +14,7 @@ use crate::compare::root::{CompareRoot, Unfit};
 use crate::compare::{CompareJob, seed};
 use crate::lists;
 use crate::model::line::json_path;
+use crate::model::tally::Compared;
 use crate::sched::engine;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
@@ -87,16 +88,34 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let seeds = opened.seeds().unwrap_or_else(walk).into_iter().map(Into::into).collect();
     let settings = session.settings(threads_max(session, &sites, args));
     let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
+    let mut tally = job.tally();
+    if request.options.hard_links {
+        tally.compared.add(&regrouped(session, &job, &mut reporter));
+    }
     let unwritten = gather(session.mail, &job.finish_parts());
     for failure in unwritten.into_iter().flatten().flatten() {
         reporter.unwritten(&failure.to_string());
     }
-    let summary = session.summarise(&job.tally(), &sites, counters).map(|mut summary| {
+    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Compare(method);
         summary.exit = exit_of(&summary.totals());
         summary
     });
     close(&mut reporter, summary)
+}
+
+/// Compares which names are names of one file, and tells of those that are not so on both sides.
+fn regrouped(
+    session: &mut Session<'_, '_>,
+    job: &CompareJob<'_>,
+    reporter: &mut Reporter,
+) -> Compared {
+    let found = job.regrouped(session.mail);
+    for lines in gather(session.mail, &found.lines).into_iter().flatten() {
+        reporter.differences(&lines);
+    }
+    let (parted_names, joined_names) = (found.parted, found.joined);
+    Compared { parted_names, joined_names, ..Compared::default() }
 }
 
 fn method(options: &CompareOptions, has_objects: bool) -> Method {

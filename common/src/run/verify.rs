@@ -6,7 +6,7 @@ use super::compare::{self, CompareRequest};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::compare::options::{CompareOptions, Evidence};
-use crate::copy::options::{CopyOptions, Verify};
+use crate::copy::options::{CopyOptions, HardLinks, Verify};
 use crate::copy::root::RootPlan;
 use crate::model::difference::Fields;
 use crate::model::keep::{Chown, Keep, XattrChoice};
@@ -78,6 +78,7 @@ fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
         counted: kept(&options.keep),
         lite: false,
         evidence: Evidence::Checksums,
+        hard_links: options.hard_links == HardLinks::Keep,
         one_way: !deletes,
         bypass_cache: true,
         chunk_bytes: options.chunk_bytes,

@@ -219,7 +219,7 @@ impl Reporter {
     }
 
     /// Differences one by one; on the screen at most so many.
-    fn differences(&mut self, lines: &[u8]) {
+    pub fn differences(&mut self, lines: &[u8]) {
         if self.json {
             return self.console.result(lines);
         }

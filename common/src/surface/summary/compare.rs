@@ -136,6 +136,8 @@ pub(super) fn verdict(compared: &Compared) -> String {
         count(compared.different, "differ"),
         count(compared.only_source, "only in source"),
         count(compared.only_target, "only in target"),
+        count(compared.parted_names, "are links of a file in source only"),
+        count(compared.joined_names, "are links of a file in target only"),
     ]
     .into_iter()
     .flatten()
@@ -164,6 +166,8 @@ pub(in crate::surface) fn to_json(compared: &Compared) -> Value {
         "different": compared.different,
         "only_source": compared.only_source,
         "only_target": compared.only_target,
+        "parted_names": compared.parted_names,
+        "joined_names": compared.joined_names,
         "differing": differing,
         "bytes": compared.bytes(),
         "content": {
