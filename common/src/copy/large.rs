@@ -13,9 +13,10 @@ use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
 use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Hint, Kept, Kind, Proof, Version};
+use crate::model::entry::{Hint, Kept, Kind, Metadata, Proof, Version};
+use crate::model::lanes::Lanes;
 use crate::model::tally::Check;
-use crate::model::transfer::Manner;
+use crate::model::transfer::{Holes, Manner};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -51,7 +52,11 @@ impl CopyJob<'_> {
         let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
         let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
-        let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
+        let lanes = self.lanes(entry.place, &*staged, &metadata, manner);
+        let run = match lanes {
+            Some(lanes) => lanes.whole(metadata.size_bytes),
+            None => ChunkRun::whole(metadata.size_bytes, chunk_bytes),
+        };
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let shared = share(&*source, &*staged, &metadata, self.options.transfer);
         let mut large = LargeCopy { place, name, source, staged, copy, linked: None };
@@ -73,10 +78,30 @@ impl CopyJob<'_> {
             name: entry.name.to_owned(),
             identity: metadata.identity(),
             chunk_bytes,
+            lanes,
             work: ChunkWork::Copy { ticket, manner },
             run,
         }));
         Ok(None)
+    }
+
+    /// How a file is cut whose target is striped. Holes are looked for in one place after another; and objects are
+    /// asked for in one piece.
+    fn lanes(
+        &self,
+        place: &Place,
+        staged: &dyn StagedFile,
+        metadata: &Metadata,
+        manner: Manner,
+    ) -> Option<Lanes> {
+        if self.root(place).source.holds_objects() {
+            return None;
+        }
+        let mut striping = staged.striping(metadata.size_bytes)?;
+        if manner.holes == Holes::Kept {
+            striping.stripe_count = 1;
+        }
+        Some(Lanes::new(striping, metadata.size_bytes, self.options.chunk_bytes))
     }
 
     /// Works on the first chunk of a run.
@@ -127,23 +152,31 @@ impl CopyJob<'_> {
         manner: Manner,
         hand: &mut CopyHand,
     ) -> Result<Option<Receipt>, Trouble> {
-        let extent = task.extent();
+        let extents = task.extents();
+        // The table of a striped file may have chunks behind its end.
+        let Some(first) = extents.first() else { return Ok(None) };
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
-        let source = source_dir.open_extent(&task.name, &task.identity, extent).at(Side::Source)?;
+        let source = source_dir.open_extent(&task.name, &task.identity, *first).at(Side::Source)?;
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let target_name = self.target_name(&task.place, &task.name);
         let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
-        let piece = Piece { extent, size_bytes: task.identity.size_bytes, manner };
-        let crc64 = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
+        let (mut own_receipt, mut bytes) = (None, 0);
+        for extent in &extents {
+            let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
+            let crc64 = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
+            own_receipt = crc64.map(|crc64| Receipt::of_bytes(*extent, crc64));
+            bytes += extent.length;
+        }
         let receipt = staged.close().at(Side::Target)?;
         let tally = &mut hand.gathered.tally;
         if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
-            tally.resumed_bytes += extent.length;
+            tally.resumed_bytes += bytes;
         } else {
-            tally.copied_bytes += extent.length;
+            tally.copied_bytes += bytes;
             tally.chunks += 1;
         }
-        Ok(receipt.or_else(|| crc64.map(|crc64| Receipt::of_bytes(extent, crc64))))
+        // Sources with checksums are cut into chunks of one extent.
+        Ok(receipt.or(own_receipt))
     }
 
     fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {

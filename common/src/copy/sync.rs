@@ -449,7 +449,9 @@ impl CopyJob<'_> {
         };
         let owner = self.rank;
         let identity = source.identity;
-        crew.push(ChunkTask { owner, file, place, name, identity, chunk_bytes, work, run }.into());
+        let lanes = None;
+        let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
+        crew.push(task.into());
     }
 
     /// Gives an entry the source's attributes in place.
