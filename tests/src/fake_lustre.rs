@@ -12,6 +12,7 @@ const STORED: &str = "user.f.lov";
 /// The tree.
 #[derive(Debug)]
 pub struct FakeLustre {
+    root: PathBuf,
     dir: tempfile::TempDir,
 }
 
@@ -19,13 +20,19 @@ impl FakeLustre {
     /// An empty one, in a directory whose file system keeps attributes of users.
     pub fn below(dir: &Path) -> Self {
         let dir = tempfile::tempdir_in(dir.canonicalize().unwrap()).unwrap();
-        std::fs::create_dir(dir.path().join("lustre")).unwrap();
-        Self { dir }
+        let root = dir.path().join("lustre");
+        std::fs::create_dir(&root).unwrap();
+        Self { root, dir }
+    }
+
+    /// A whole file system.
+    pub fn all_of(root: &Path) -> Self {
+        Self { root: root.canonicalize().unwrap(), dir: tempfile::tempdir().unwrap() }
     }
 
     /// Its root.
     pub fn path(&self) -> PathBuf {
-        self.dir.path().join("lustre")
+        self.root.clone()
     }
 
     fn log(&self) -> PathBuf {

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use suite_tests::fake_lustre::{Call, FakeLustre, layout, put_layout};
 use suite_tests::job::{Ended, alone, assert_identical, program, run, tool};
+use suite_tests::mounts::{SmallDisk, may_mount};
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -197,6 +198,11 @@ fn a_layout_that_is_kept_gets_objects_of_its_own() {
         put_layout(&source.join(name), &blob);
     }
     trees::write(&source.join("without"), b"");
+    // Compressed: to be striped like that would say so of plain content.
+    let mut compressed = with_objects(plain(3, 2 << 20, None), 3);
+    compressed[5] = 8;
+    trees::write(&source.join("compressed"), b"");
+    put_layout(&source.join("compressed"), &compressed);
     let mut expected =
         [plain(3, 2 << 20, None), pool, composite(false)].map(|blob| hex(&blob)).to_vec();
     expected.sort();
@@ -205,7 +211,8 @@ fn a_layout_that_is_kept_gets_objects_of_its_own() {
             let target = lustre.path().join(format!("{name}{count}"));
             let args = ["-p", "-k", "1MiB", "--xattrs", "all", "--stripe", "keep"];
             let args = if name == "dcp" { &args[..] } else { &args[1..] };
-            go(&lustre, count, name, args, &[&source, &target]).expect(0);
+            let ended = go(&lustre, count, name, args, &[&source, &target]).expect(0);
+            assert_eq!(ended.summary()["totals"]["layouts_not_set"], 1);
             let mut set = layouts_set(lustre.calls());
             set.sort();
             assert_eq!(set, expected, "{name} on {count} ranks");
@@ -257,6 +264,30 @@ fn large_files_get_more_stripes_where_the_directory_has_no_better_rule() {
     let args = ["--stripe", "default"];
     go(&lustre, 2, "dcp", &args, &[&source.join("huge"), &target]).expect(0);
     assert_eq!(layouts_set(lustre.calls()), Vec::<String>::new());
+}
+
+/// The root of the file system has the rule of all directories without one of their own.
+#[test]
+fn a_directory_without_a_rule_has_that_of_the_root() {
+    if !may_mount() {
+        return eprintln!("not tested with a rule of the root: only the superuser may mount");
+    }
+    let work = temp();
+    let disk = SmallDisk::mount("size=16m");
+    let lustre = FakeLustre::all_of(disk.path());
+    let source = work.path().join("s");
+    sparse(&source, 4);
+    let below = lustre.path().join("a/b");
+    fs::create_dir_all(&below).unwrap();
+    for (rule, expected) in [
+        (plain(1, 128 << 10, Some("root")), Some(plain(4, 128 << 10, Some("root")))),
+        (composite(false), None),
+    ] {
+        put_layout(&lustre.path(), &rule);
+        go(&lustre, 2, "dcp", &[], &[&source, &below]).expect(0);
+        let expected: Vec<String> = expected.iter().map(|blob| hex(blob)).collect();
+        assert_eq!(layouts_set(lustre.calls()), expected);
+    }
 }
 
 /// A file that is there keeps its layout, whatever is set: what replaces it is another file.

@@ -100,7 +100,7 @@ const OWNER_NOT_KEPT: &str = "this user may not give files away; set-id bits wer
 const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute or ACL";
 const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
 const LAYOUTS_NOT_SET: &str =
-    "files for which Lustre did not take the stripes; they have the directory's";
+    "files that could not be striped as asked; they have the layout of their directory";
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";

@@ -158,7 +158,7 @@ impl Dir for PosixDir {
         let staged = in_place.map_or_else(
             || {
                 let layout = Lustre::wanted(&self.shared, &self.fd, &self.default_layout, new);
-                PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new, layout.as_ref())
+                PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new, &layout)
             },
             Ok,
         );

@@ -34,6 +34,16 @@ pub(super) const WITHOUT_OBJECTS: OFlags = OFlags::NOCTTY.union(OFlags::ASYNC);
 /// Directories above each other that are looked at for the root of a file system.
 const DEPTH_MAX: usize = 4096;
 
+/// How a new file is to be striped.
+pub(super) enum Wanted {
+    /// As its directory says.
+    Default,
+    /// Like this.
+    Layout(Layout),
+    /// As its source, whose layout is of a kind that no new file can be given.
+    Unknown,
+}
+
 /// What is known of one store.
 #[derive(Default)]
 pub(super) struct Lustre {
@@ -49,22 +59,26 @@ impl Lustre {
         *self.is_here.get_or_init(ask)
     }
 
-    /// The layout to be given to a new file; `None` where it gets what the directory says.
+    /// The layout to be given to a new file.
     pub fn wanted(
         shared: &Shared,
         dir: &OwnedFd,
         of_dir: &OnceLock<Option<Layout>>,
         new: &NewFile<'_>,
-    ) -> Option<Layout> {
+    ) -> Wanted {
         let policy = shared.transfer.stripe.unwrap_or_default();
         let has_something_to_keep = policy != StripePolicy::Keep || new.layout.is_some();
         if !policy.concerns(new.size_bytes) || !has_something_to_keep || !shared.lustre.is_here(dir)
         {
-            return None;
+            return Wanted::Default;
         }
         let here = || of_dir.get_or_init(|| layout_at(dir, c".", Symlinks::Keep).ok().flatten());
         let above = || shared.lustre.default.get_or_init(|| default_of_file_system(dir)).clone();
-        policy.layout(new.size_bytes, new.layout, || here().clone().or_else(above))
+        match policy.layout(new.size_bytes, new.layout, || here().clone().or_else(above)) {
+            Some(layout) => Wanted::Layout(layout),
+            None if policy == StripePolicy::Keep => Wanted::Unknown,
+            None => Wanted::Default,
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use rustix::io::{Errno, pwrite, retry_on_intr};
 use super::attributes;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
+use super::lustre::{self, Wanted};
 use super::xattrs::Holder;
-use super::{Shared, Symlinks, lustre, visible};
+use super::{Shared, Symlinks, visible};
 use crate::base::aligned::AlignedBuffer;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::path::Name;
@@ -64,13 +65,13 @@ impl PosixStaged {
         gives_acls: &Arc<OnceLock<bool>>,
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
-        layout: Option<&Layout>,
+        wanted: &Wanted,
     ) -> Result<Self> {
-        let striped = match layout {
-            Some(layout) => Self::open_striped(dir, shared, new, layout)?,
-            None => None,
+        let striped = match wanted {
+            Wanted::Layout(layout) => Self::open_striped(dir, shared, new, layout)?,
+            Wanted::Default | Wanted::Unknown => None,
         };
-        let layout_lost = layout.is_some() && striped.is_none();
+        let layout_lost = !matches!(wanted, Wanted::Default) && striped.is_none();
         let (fd, direct) = match striped {
             Some(opened) => opened,
             None => Self::open_new(dir, shared, new, OFlags::empty())?,
