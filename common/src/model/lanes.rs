@@ -5,7 +5,7 @@
 //! So a file is seen as a table, with a row for each round of stripes and a column for each object. A *lane* is a
 //! column, or a few side by side where the table is short; a chunk is some rows of one lane. Chunks are numbered
 //! lane by lane: a run that is halved falls apart into lanes first, so ranks have objects of their own, and only where
-//! there are more ranks than objects do two have parts of one, one behind the other.
+//! more threads are at work than there are objects do two ranks have parts of one, one behind the other.
 
 use serde::{Deserialize, Serialize};
 
