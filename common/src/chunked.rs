@@ -191,6 +191,16 @@ impl ChunkTask {
         self.run.extent(self.identity.size_bytes, self.chunk_bytes)
     }
 
+    /// From the first byte of the chunks to the last. Chunks of a striped file lie in between each other, but no two
+    /// begin alike.
+    pub fn span(&self) -> Extent {
+        let extents = self.extents();
+        match (extents.first(), extents.last()) {
+            (Some(first), Some(last)) => Extent::between(first.offset, last.end()),
+            _ => Extent::between(0, 0),
+        }
+    }
+
     /// The bytes of the chunks, however they are cut.
     pub fn extents(&self) -> Vec<Extent> {
         let size_bytes = self.identity.size_bytes;

@@ -1,12 +1,14 @@
-//! Giving up what jobs that did not get to their end have left: uploads that were begun and not completed.
-//! Nobody sees them, and the service keeps them, and charges for them, until they are given up.
+//! Removing what jobs that did not get to their end have left: in buckets uploads that were begun and not
+//! completed ([`uploads`]), in file systems what was staged ([`leftovers`]).
+
+mod leftovers;
+mod uploads;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Side};
-use crate::base::path;
 use crate::comm::Rank;
 use crate::model::line::{LineFormat, write_plan};
 use crate::model::location::ObjectLocation;
@@ -14,22 +16,35 @@ use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
+use crate::store::Store;
 use crate::store::s3::{ObjectStore, OpenUpload, UploadMarker};
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::selection::Selection;
+use crate::walk::{self, WalkTask};
 
 /// A place to be cleaned.
-pub struct Place {
-    /// Where its objects are.
-    pub store: ObjectStore,
-    /// What the operator calls it.
-    pub location: ObjectLocation,
+pub enum Place {
+    /// Uploads to it are given up.
+    Bucket {
+        /// Where its objects are.
+        store: ObjectStore,
+        /// What the operator calls it.
+        location: ObjectLocation,
+    },
+    /// Staged files below it are removed.
+    Tree {
+        /// The tree.
+        store: Box<dyn Store>,
+        /// What the operator calls it.
+        path: Vec<u8>,
+    },
 }
 
-/// What is given up, and what is said of it.
+/// What is removed, and what is said of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleanOptions {
-    /// Uploads that were begun later stay, in seconds since 1970: somebody may be at work on them.
-    pub begun_by_seconds: i64,
+    /// What was begun or changed later stays, in seconds since 1970: somebody may be at work on it.
+    pub old_by_seconds: i64,
     /// They are named, and stay.
     pub dry_run: bool,
     /// How they are named; not at all where nobody wants to read it.
@@ -43,22 +58,28 @@ pub enum CleanTask {
     List(u32, Option<UploadMarker>),
     /// Gives some of them up.
     GiveUp(u32, Vec<OpenUpload>),
+    /// A piece of the walk through a tree.
+    Walk(WalkTask),
 }
 
-/// Uploads in one task: each is a request.
-const BATCH_UPLOADS: usize = 16;
+impl From<WalkTask> for CleanTask {
+    fn from(task: WalkTask) -> Self {
+        Self::Walk(task)
+    }
+}
 
 /// One rank's part in the work.
 pub struct CleanJob {
     places: Arc<[Place]>,
     options: CleanOptions,
+    selection: Selection,
     account: Account,
 }
 
 impl CleanJob {
     /// For these places, the same on all ranks.
     pub fn new(places: Arc<[Place]>, options: CleanOptions) -> Self {
-        Self { places, options, account: Account::default() }
+        Self { places, options, selection: Selection::all(), account: Account::default() }
     }
 
     /// What was done.
@@ -66,71 +87,40 @@ impl CleanJob {
         self.account.tally()
     }
 
-    fn list(
-        &self,
-        index: u32,
-        from: Option<&UploadMarker>,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
-    ) {
-        let (uploads, next) = match self.places[index as usize].store.open_uploads(from) {
-            Ok(page) => page,
-            Err(error) => {
-                hand.tally.unread_directories += 1;
-                return self.fail(index, b"", error, hand, crew);
+    /// The first task of each place.
+    pub fn seeds(&self) -> Vec<CleanTask> {
+        let seed = |(place, index): (&Place, u32)| match place {
+            Place::Bucket { .. } => CleanTask::List(index, None),
+            Place::Tree { .. } => {
+                WalkTask::List(Arc::new(walk::place::Place::root_of(index))).into()
             }
         };
-        if next.is_some() {
-            crew.push(CleanTask::List(index, next));
-        }
-        let is_old = |upload: &OpenUpload| upload.begun_seconds <= self.options.begun_by_seconds;
-        let (old, young): (Vec<_>, Vec<_>) = uploads.into_iter().partition(is_old);
-        hand.tally.uploads.found += (old.len() + young.len()) as u64;
-        hand.tally.uploads.left_alone += young.len() as u64;
-        for some in old.chunks(BATCH_UPLOADS) {
-            crew.push(CleanTask::GiveUp(index, some.to_vec()));
-        }
+        self.places.iter().zip(0..).map(seed).collect()
     }
 
-    fn give_up(&self, index: u32, upload: &OpenUpload, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        if let Some(format) = self.options.plan_as {
-            let shown = self.shown(index, upload.key.as_bytes());
-            write_plan(format, "give-up-upload", &shown, &mut hand.lines);
-            hand.send_lines(crew, false);
-        }
-        let given_up = if self.options.dry_run {
-            Ok(())
-        } else {
-            self.places[index as usize].store.give_up_upload(upload)
-        };
-        match given_up {
-            // It was completed or given up meanwhile.
-            Err(error) if error.cause.is_vanished() => {}
-            Ok(()) => hand.tally.uploads.given_up += 1,
-            Err(error) => self.fail(index, upload.key.as_bytes(), error, hand, crew),
-        }
-    }
-
-    fn fail(
+    /// Removes something, or only says that it would be.
+    fn remove(
         &self,
-        index: u32,
-        key: &[u8],
-        error: Error,
+        shown: &[u8],
+        verb: &str,
+        remove: impl FnOnce() -> Result<(), Error>,
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) {
-        let failure = account::failure(Side::Target, &self.shown(index, key), b"", error);
-        self.account.fail(failure, hand, crew);
+        if let Some(format) = self.options.plan_as {
+            write_plan(format, verb, shown, &mut hand.lines);
+            hand.send_lines(crew, false);
+        }
+        match if self.options.dry_run { Ok(()) } else { remove() } {
+            // Its job has completed it, or somebody else has removed it.
+            Err(error) if error.cause.is_vanished() => {}
+            Ok(()) => hand.tally.leftovers.removed += 1,
+            Err(error) => self.fail(shown, error, hand, crew),
+        }
     }
 
-    /// A key as the operator would write it; the place itself where there is none.
-    fn shown(&self, index: u32, key: &[u8]) -> Vec<u8> {
-        let location = &self.places[index as usize].location;
-        if key.is_empty() {
-            return location.to_string().into_bytes();
-        }
-        let bucket = ObjectLocation { prefix: Vec::new(), ..location.clone() };
-        path::join(bucket.to_string().as_bytes(), key)
+    fn fail(&self, shown: &[u8], error: Error, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        self.account.fail(account::failure(Side::Target, shown, b"", error), hand, crew);
     }
 }
 
@@ -153,6 +143,7 @@ impl Job for CleanJob {
                     self.give_up(index, upload, hand, crew);
                 }
             }
+            CleanTask::Walk(task) => walk::run(self, task, hand, crew),
         }
         self.account.settle(hand);
     }

@@ -17,6 +17,7 @@ mod look;
 pub mod options;
 pub mod plan;
 mod policy;
+pub mod resume;
 pub mod root;
 mod small;
 mod special;
@@ -37,10 +38,12 @@ use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, Way};
+use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::model::entry::{Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
+use crate::model::staged_name::{of_job, staged_name};
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
@@ -61,9 +64,6 @@ use sync::Sides;
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look,
 };
-
-/// How the temporary names of all jobs begin.
-const STAGED_PREFIX: &str = ".dcp.";
 
 /// A piece of the copy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,6 +112,8 @@ pub struct CopyJob<'c> {
     staged_names: AtomicU64,
     account: Account,
     large: Chunked<Large>,
+    /// Where it is written down what another job could go on with.
+    journal: Option<&'c Journal>,
     directories: DirectoryRecords,
     /// What only the target has.
     extras: Extras,
@@ -183,6 +185,7 @@ impl<'c> CopyJob<'c> {
             staged_names: AtomicU64::new(0),
             account: Account::default(),
             large: Chunked::default(),
+            journal: None,
             directories: DirectoryRecords::default(),
             extras: Extras::default(),
             deferred: Extras::default(),
@@ -197,6 +200,13 @@ impl<'c> CopyJob<'c> {
     /// What this rank has found and done.
     pub fn tally(&self) -> Tally {
         self.account.tally()
+    }
+
+    /// What could be gone on with is written down.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Option<&'c Journal>) -> Self {
+        self.journal = journal;
+        self
     }
 
     /// For the entries that had to wait until directories in their way were deleted.
@@ -254,9 +264,7 @@ impl<'c> CopyJob<'c> {
     /// A name that no other file has: the job's random number, the rank, a count.
     fn staged_name(&self) -> CString {
         let count = self.staged_names.fetch_add(1, Ordering::Relaxed);
-        let job = self.options.job.id;
-        let name = format!("{STAGED_PREFIX}{job:016x}.{}.{count}", self.rank.0);
-        CString::new(name).expect("digits contain no NUL")
+        staged_name(self.options.job.id, self.rank.0, count)
     }
 
     fn fail(
@@ -446,8 +454,8 @@ impl Visitor for CopyJob<'_> {
     }
 
     fn is_staged(&self, name: &Name) -> bool {
-        let own = format!("{STAGED_PREFIX}{:016x}.", self.options.job.id);
-        name.to_bytes().starts_with(own.as_bytes())
+        name.to_bytes().starts_with(of_job(self.options.job.id).as_bytes())
+            || self.journal.is_some_and(|journal| journal.has_staged(name.to_bytes()))
     }
 
     fn enter(

@@ -7,6 +7,7 @@ pub mod comm;
 pub mod compare;
 pub mod copy;
 pub mod delete;
+pub mod journal;
 pub mod lists;
 pub mod model;
 pub mod run;

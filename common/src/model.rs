@@ -27,6 +27,7 @@ pub mod parts;
 pub mod placement;
 pub mod record;
 pub mod span;
+pub mod staged_name;
 pub mod stripe_policy;
 pub mod tally;
 pub mod transfer;

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod copy;
 mod links;
 pub mod named;
+mod resume;
 pub mod sync;
 pub mod walk;
 
@@ -71,6 +72,25 @@ fn select(
     let options = broadcast(session.mail, options)?;
     // What rank 0 has accepted is the same text here.
     Selection::new(&options).ok()
+}
+
+/// What went well on this rank, if it did on all of them. What did not is said, once for each node.
+fn agree<T>(
+    session: &mut Session<'_, '_>,
+    here: Result<T, String>,
+    reporter: &mut Reporter,
+) -> Option<T> {
+    let troubles = gather(session.mail, &here.as_ref().err().cloned());
+    let all_well = troubles.map(|troubles| {
+        // Ranks of one node fail alike.
+        let mut lines: Vec<String> = troubles.into_iter().flatten().collect();
+        lines.dedup();
+        for line in &lines {
+            reporter.refuse(line);
+        }
+        lines.is_empty()
+    });
+    broadcast(session.mail, all_well).then_some(here.ok()).flatten()
 }
 
 /// Rank 0 finds out how the services among these places are reached; `None` on all ranks where it is

@@ -222,6 +222,12 @@ pub trait Dir: Send + Sync {
     /// Begins a new file that nobody else can read, to get its own name later.
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>>;
 
+    /// Takes over a new file that a stopped job of this user has staged under that name; `None` where there is
+    /// none.
+    fn resume_staged(&self, _new: &NewFile<'_>) -> Result<Option<Box<dyn StagedFile>>> {
+        Ok(None)
+    }
+
     /// Joins in writing a file that another rank has staged, to become `name`, by the ticket that
     /// [`StagedFile::ticket`] gave it.
     fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>>;
@@ -516,6 +522,11 @@ pub trait StagedFile: Send + Sync {
     /// How a file of that size is striped here: it is written best in pieces that fit that.
     fn striping(&self, _size_bytes: u64) -> Option<Striping> {
         None
+    }
+
+    /// What is left of it when it is dropped can be taken over by its ticket ([`Dir::resume_staged`]).
+    fn is_resumable(&self) -> bool {
+        false
     }
 
     /// Writes all of `data` at an offset.

@@ -9,6 +9,7 @@ pub mod named_args;
 pub mod progress;
 pub mod report;
 pub mod reporter;
+pub mod resume_args;
 pub mod s3_args;
 pub mod session;
 pub mod summary;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use common::base::exit::Exit;
 use common::compare::options::Evidence;
-use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
+use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
 use common::run::copy::CopyRequest;
 use common::run::sync::SyncRequest;
 use common::surface::named_args::NamedArgs;
@@ -29,6 +29,7 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
             options: options(HardLinks::Keep, None, job),
             filters: filters(None),
             named: NamedArgs::default(),
+            resume: ResumeRequest::default(),
         };
         common::run::copy::run(session, request, &quiet())
     })
@@ -45,6 +46,7 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
         existing: false,
         delete: true,
         link_dest: None,
+        made_since: None,
     };
     in_session(ranks, "dsync", |session| {
         let request = SyncRequest {
@@ -54,6 +56,7 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
             delete_max: None,
             filters: filters(None),
             named: NamedArgs::default(),
+            resume: ResumeRequest::default(),
         };
         common::run::sync::run(session, request, &quiet())
     })

@@ -16,7 +16,7 @@ use std::path::Path;
 use common::base::exit::Exit;
 use common::base::path::escaped;
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
-use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
+use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
@@ -51,6 +51,7 @@ fn sync(
             delete_max: None,
             filters: filters(exclude),
             named: NamedArgs::default(),
+            resume: ResumeRequest::default(),
         };
         common::run::sync::run(session, request, &quiet())
     })
@@ -225,6 +226,7 @@ fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
         existing: false,
         delete: random.bool(),
         link_dest: None,
+        made_since: None,
     }
 }
 

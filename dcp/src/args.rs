@@ -14,6 +14,7 @@ use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
+use common::surface::resume_args::ResumeArgs;
 use common::surface::session::ToolArgs;
 use common::surface::transfer_args::TransferArgs;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,8 @@ pub struct Args {
     )]
     paths: Vec<OsString>,
 
-    /// Give up uploads to places in S3 that were begun --min-age ago (a day) and not completed
+    /// Remove what stopped jobs have left in PLACE: files that got no name, and in S3 uploads that were not
+    /// completed, if they were last changed, or begun, --min-age ago (a day)
     #[arg(long, value_name = "PLACE", num_args = 1..)]
     clean: Vec<OsString>,
 
@@ -67,6 +69,9 @@ pub struct Args {
 
     #[command(flatten)]
     transfer: TransferArgs,
+
+    #[command(flatten)]
+    resume: ResumeArgs,
 
     #[command(flatten)]
     tuning: TuningArgs,
@@ -123,6 +128,7 @@ impl Args {
             },
             filters: self.filters.clone(),
             named: self.named.clone(),
+            resume: self.resume.request(),
         }
     }
 }

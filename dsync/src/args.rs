@@ -14,6 +14,7 @@ use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
+use common::surface::resume_args::ResumeArgs;
 use common::surface::session::ToolArgs;
 use common::surface::transfer_args::TransferArgs;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,9 @@ pub struct Args {
     transfer: TransferArgs,
 
     #[command(flatten)]
+    resume: ResumeArgs,
+
+    #[command(flatten)]
     tuning: TuningArgs,
 
     #[command(flatten)]
@@ -139,6 +143,7 @@ impl Args {
             delete_max: self.max_delete,
             filters: self.filters.clone(),
             named: self.named.clone(),
+            resume: self.resume.request(),
         }
     }
 
@@ -157,6 +162,7 @@ impl Args {
             existing: self.existing,
             delete: self.delete,
             link_dest: self.link_dest.clone().map(OsStringExt::into_vec),
+            made_since: None,
         }
     }
 }

@@ -47,6 +47,11 @@ impl FakeLustre {
             .env("FAKE_LUSTRE_LOG", self.log())
     }
 
+    /// Length of what was noted so far.
+    pub fn noted_bytes(&self) -> u64 {
+        std::fs::metadata(self.log()).map_or(0, |log| log.len())
+    }
+
     /// What was asked of it so far; then it is forgotten.
     pub fn calls(&self) -> Vec<Call> {
         let log = std::fs::read_to_string(self.log()).unwrap_or_default();

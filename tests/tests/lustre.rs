@@ -6,10 +6,11 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use suite_tests::fake_lustre::{Call, FakeLustre, layout, put_layout};
-use suite_tests::job::{Ended, alone, assert_identical, program, run, tool};
+use suite_tests::job::{Ended, alone, assert_identical, program, ranks_of, run, tool};
 use suite_tests::mounts::{SmallDisk, may_mount};
 use suite_tests::trees;
 
@@ -374,6 +375,42 @@ fn elsewhere_layouts_cost_nothing() {
         let asked = log.lines().filter(|line| line.contains("fstatfs(")).count();
         assert!(asked <= most, "{log}");
     }
+}
+
+/// Chunks that lie in between each other are found again.
+#[test]
+fn a_killed_job_is_gone_on_with_along_the_stripes() {
+    let work = temp();
+    let lustre = FakeLustre::below(work.path());
+    let (source, target) = (work.path().join("s"), lustre.path().join("t"));
+    trees::write(&source.join("large"), &trees::noise((24 << 20) + 7));
+    let copy = |count| {
+        let mut dcp = tool(count, "dcp");
+        dcp.args(["--json", "-p", "--resume", "--threads", "2", "-k", "256KiB", "-b", "1KiB"]);
+        dcp.args(["--stripe", "4,64KiB"]).args([&source, &target]);
+        lustre.show_to(&mut dcp);
+        dcp
+    };
+    let mut job = copy(2);
+    let mut job =
+        job.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while lustre.noted_bytes() < 1_000_000 {
+        assert!(job.try_wait().unwrap().is_none(), "it is done already");
+        assert!(began.elapsed() < Duration::from_mins(1), "it does not begin");
+    }
+    for pid in ranks_of(job.id(), "dcp") {
+        run(Command::new("kill").args(["-KILL", &pid.to_string()]));
+    }
+    job.wait().unwrap();
+    assert_eq!(layouts_set(lustre.calls()), [hex(&plain(4, 64 << 10, None))]);
+    assert!(!target.join("large").exists());
+    let ended = run(&mut copy(4)).expect(0);
+    let bytes = |what: &str| ended.summary()["totals"][what].as_u64().unwrap();
+    assert!(bytes("resumed_bytes") >= 1 << 20, "{} bytes", bytes("resumed_bytes"));
+    assert_eq!(bytes("resumed_bytes") + bytes("copied_bytes"), (24 << 20) + 7);
+    assert!(lustre.calls().iter().all(|call| call.what != "set" && call.what != "bare"));
+    assert_identical(&source, &target);
 }
 
 #[test]

@@ -68,14 +68,15 @@ fn lower_layers_do_not_know_higher_ones() {
     // Each may use those above it in this list; siblings do not know each other.
     let operations = "chunked clean compare copy delete";
     let layers = [
-        ("base", "model comm store usage lists sort sched"),
-        ("model", "comm store usage lists sort sched"),
-        ("comm", "model store usage lists sort sched"),
-        ("store", "comm usage lists sort sched"),
-        ("usage", "comm store lists sort sched"),
-        ("lists", "comm store usage sort sched"),
-        ("sort", "store usage lists sched"),
-        ("sched", "model store usage lists sort"),
+        ("base", "model comm store usage journal lists sort sched"),
+        ("model", "comm store usage journal lists sort sched"),
+        ("comm", "model store usage journal lists sort sched"),
+        ("store", "comm usage journal lists sort sched"),
+        ("usage", "comm store journal lists sort sched"),
+        ("journal", "store usage lists sort sched"),
+        ("lists", "comm store usage journal sort sched"),
+        ("sort", "store usage journal lists sched"),
+        ("sched", "model store usage journal lists sort"),
         ("walk", ""),
     ];
     for (layer, siblings) in layers {

@@ -89,6 +89,21 @@ impl Crc64 {
         from_base64(text).map(|bytes| Self(u64::from_be_bytes(bytes)))
     }
 
+    /// The value for so many bytes of zeros.
+    pub fn of_zeros(length_bytes: u64) -> Self {
+        let one = Self::of(&[0]);
+        let (mut sum, mut power, mut power_bytes) = (Self::default(), one, 1);
+        while power_bytes <= length_bytes {
+            if length_bytes & power_bytes != 0 {
+                sum = sum.combine(power, power_bytes);
+            }
+            power = power.combine(power, power_bytes);
+            let Some(doubled) = power_bytes.checked_mul(2) else { break };
+            power_bytes = doubled;
+        }
+        sum
+    }
+
     /// The value for the bytes of `self` and then `next_length_bytes` more, which by themselves have
     /// `next`.
     #[must_use]

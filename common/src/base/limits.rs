@@ -67,6 +67,12 @@ pub const STEAL_BYTES_MAX: usize = 128 << 10;
 /// Largest message that is accepted: above it, the input is torn or foreign.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// How far the clocks of a node and of a file server may be apart, generously.
+pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
+
+/// Largest record of a journal that is accepted: two paths and some numbers.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 64 << 10;
+
 /// Messages handed to MPI and not yet taken by the receiver, above which workers wait.
 pub const UNSENT_MESSAGES_MAX: usize = 64;
 

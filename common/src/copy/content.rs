@@ -4,7 +4,7 @@ use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Proof};
-use crate::model::transfer::{Holes, InKernel, Manner, Reflink, Transfer};
+use crate::model::transfer::{Holes, InKernel, Manner, Reflink, Sums, Transfer};
 use crate::store::{Receipt, SourceFile, StagedFile};
 
 /// Below this, reading and writing costs the same as letting the kernel copy.
@@ -44,8 +44,8 @@ pub(super) fn share(
     }
 }
 
-/// Copies a piece whole. Returns the checksum of what was read, where the source has one to compare it
-/// with.
+/// Copies a piece whole. Returns the checksum of what was read, where it is wanted, or the source has one to
+/// compare it with.
 ///
 /// A source that ends early has changed: the copy is not padded. One that is cut off while its holes are
 /// looked for has a hole there; whoever copies the file looks afterwards whether it has changed.
@@ -61,19 +61,21 @@ pub(super) fn copy_piece(
         return copy_data(source, staged, extent, manner, buffer).map(|copied| copied.crc64);
     }
     let end = extent.end();
-    let (mut at, mut written, mut crc64) = (extent.offset, extent.offset, None);
+    let (mut at, mut written) = (extent.offset, extent.offset);
+    let mut crc64 = Some(Crc64::default());
     while at < end {
         let rest = Extent::between(at, end);
         let data = source.data_in(rest).at(Side::Source)?;
         let hole_end = data.map_or(end, |data| data.offset);
         if at < hole_end {
             staged.leave_hole(Extent::between(at, hole_end)).at(Side::Target)?;
+            let length = hole_end - at;
+            crc64 = crc64.map(|sum| sum.combine(Crc64::of_zeros(length), length));
         }
         let Some(data) = data else { break };
         let copied = copy_data(source, staged, data, manner, buffer)?;
         written = copied.written_to.unwrap_or(written);
-        // What is summed up has no holes: the sum is that of all of it, or of no use.
-        crc64 = copied.crc64.filter(|_| data == extent);
+        crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, data.length));
         at = data.end();
     }
     if end == size_bytes && written < end {
@@ -97,7 +99,8 @@ fn copy_data(
     manner: Manner,
     buffer: &mut [u8],
 ) -> Result<Copied, Trouble> {
-    let mut crc64 = source.crc64().map(|_| Crc64Nvme::new());
+    let is_summed = manner.sums == Sums::All || source.crc64().is_some();
+    let mut crc64 = is_summed.then(Crc64Nvme::new);
     let (mut at, end, mut written_to) = (extent.offset, extent.end(), None);
     // A service that copies an object itself saves two requests with content, however small.
     let mut in_kernel = manner.in_kernel == InKernel::Allowed

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::content::{Piece, check_sum, copy_piece, share};
 use super::linked::LinkedFile;
+use super::resume::Staging;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyTask, Large};
+use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
@@ -18,7 +20,7 @@ use crate::model::lanes::Lanes;
 use crate::model::tally::Check;
 use crate::model::transfer::{Holes, Manner};
 use crate::sched::crew::Crew;
-use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
+use crate::store::{Dir, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
 
@@ -46,13 +48,10 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<Option<Kept>, Trouble> {
         let metadata = copy.metadata;
-        let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
-        let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
-        let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(&*source, &metadata);
-        let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
-        let staged = target.stage_file(&new).at(Side::Target)?;
+        let Staging { staged, chunk_bytes } = self.stage_large(entry, &*source, target, &copy)?;
         let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
-        let lanes = self.lanes(entry.place, &*staged, &metadata, manner);
+        let manner = if self.journal_of(&*staged).is_some() { manner.summed() } else { manner };
+        let lanes = self.lanes(entry.place, &*staged, &metadata, manner, chunk_bytes);
         let run = match lanes {
             Some(lanes) => lanes.whole(metadata.size_bytes),
             None => ChunkRun::whole(metadata.size_bytes, chunk_bytes),
@@ -62,9 +61,9 @@ impl CopyJob<'_> {
         let mut large = LargeCopy { place, name, source, staged, copy, linked: None };
         match shared {
             Ok(false) => {}
-            Ok(true) => return Self::commit_large(large, Outcome::Done, Vec::new()).map(Some),
+            Ok(true) => return self.commit_large(large, Outcome::Done, Vec::new()).map(Some),
             Err(trouble) => {
-                return Self::commit_large(large, Outcome::Failed(trouble), Vec::new()).map(Some);
+                return self.commit_large(large, Outcome::Failed(trouble), Vec::new()).map(Some);
             }
         }
         large.linked = hand.linked.take();
@@ -93,6 +92,7 @@ impl CopyJob<'_> {
         staged: &dyn StagedFile,
         metadata: &Metadata,
         manner: Manner,
+        chunk_bytes: u64,
     ) -> Option<Lanes> {
         if self.root(place).source.holds_objects() {
             return None;
@@ -101,7 +101,7 @@ impl CopyJob<'_> {
         if manner.holes == Holes::Kept {
             striping.stripe_count = 1;
         }
-        Some(Lanes::new(striping, metadata.size_bytes, self.options.chunk_bytes))
+        Some(Lanes::new(striping, metadata.size_bytes, chunk_bytes))
     }
 
     /// Works on the first chunk of a run.
@@ -155,19 +155,27 @@ impl CopyJob<'_> {
         let extents = task.extents();
         // The table of a striped file may have chunks behind its end.
         let Some(first) = extents.first() else { return Ok(None) };
+        let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
+        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
+        if let Some(receipt) = self.written_before(task, ticket, &*target_dir, hand) {
+            hand.gathered.tally.resumed_bytes += bytes;
+            return Ok(Some(receipt));
+        }
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
         let source = source_dir.open_extent(&task.name, &task.identity, *first).at(Side::Source)?;
-        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let target_name = self.target_name(&task.place, &task.name);
         let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
-        let (mut own_receipt, mut bytes) = (None, 0);
+        let mut crc64 = Some(Crc64::default());
         for extent in &extents {
             let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
-            let crc64 = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
-            own_receipt = crc64.map(|crc64| Receipt::of_bytes(*extent, crc64));
-            bytes += extent.length;
+            let next = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
+            crc64 = crc64.zip(next).map(|(sum, next)| sum.combine(next, extent.length));
         }
+        let (journal, extent) = (self.journal_of(&*staged), task.span());
         let receipt = staged.close().at(Side::Target)?;
+        if let (Some(journal), Some(crc64)) = (journal, crc64) {
+            journal.chunk(ticket, extent, crc64);
+        }
         let tally = &mut hand.gathered.tally;
         if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
             tally.resumed_bytes += bytes;
@@ -175,8 +183,7 @@ impl CopyJob<'_> {
             tally.copied_bytes += bytes;
             tally.chunks += 1;
         }
-        // Sources with checksums are cut into chunks of one extent.
-        Ok(receipt.or(own_receipt))
+        Ok(receipt.or_else(|| crc64.map(|crc64| Receipt::of_bytes(extent, crc64))))
     }
 
     fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
@@ -203,7 +210,7 @@ impl CopyJob<'_> {
             Large::Copy(mut file) => {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                match Self::commit_large(file, outcome, receipts) {
+                match self.commit_large(file, outcome, receipts) {
                     Ok(kept) => Self::copied(Kind::File, kept, hand),
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
@@ -299,6 +306,7 @@ impl CopyJob<'_> {
 
     /// Gives the complete file its name; removes what was staged where anything went wrong.
     fn commit_large(
+        &self,
         file: LargeCopy,
         outcome: Outcome,
         receipts: Vec<Receipt>,
@@ -307,16 +315,20 @@ impl CopyJob<'_> {
             Outcome::Failed(trouble) => Err(trouble),
             Outcome::Done | Outcome::Differs => file.check(&receipts),
         };
-        let LargeCopy { staged, copy, .. } = file;
         let proof = match unchanged {
             Ok(proof) => proof,
             Err(trouble) => {
-                // The first error is the one to report.
-                let _ = staged.abandon();
+                self.give_up_large(file, trouble.error.cause);
                 return Err(trouble);
             }
         };
-        let kept = staged.commit(&copy.attributes, receipts).at(Side::Target)?;
+        let LargeCopy { staged, copy, .. } = file;
+        let (journal, ticket) = (self.journal_of(&*staged), staged.ticket());
+        let kept = staged.commit(&copy.attributes, receipts).at(Side::Target);
+        if let Some(journal) = journal {
+            journal.end(&ticket);
+        }
+        let kept = kept?;
         Ok(Kept { proof: kept.proof.or(proof), ..kept })
     }
 
@@ -338,6 +350,11 @@ impl CopyJob<'_> {
 }
 
 impl LargeCopy {
+    /// What is there of it.
+    pub(super) fn into_staged(self) -> Box<dyn StagedFile> {
+        self.staged
+    }
+
     /// The source is what it was, and all that many ranks wrote has arrived.
     fn check(&self, receipts: &[Receipt]) -> Result<Option<Proof>, Trouble> {
         let metadata = &self.copy.metadata;

@@ -27,16 +27,25 @@ pub struct CopyPlan {
 }
 
 /// Works out where each source goes, and makes the directories that trees are copied to.
-pub fn make(sites: &Sites, sources: &[Vec<u8>], target: &[u8], options: &CopyOptions) -> CopyPlan {
+///
+/// A job that goes on with another one takes the target for what that has found there.
+pub fn make(
+    sites: &Sites,
+    sources: &[Vec<u8>],
+    target: &[u8],
+    target_was: Option<TargetIs>,
+    options: &CopyOptions,
+) -> CopyPlan {
     let mut plan = CopyPlan::default();
     if let Err(refusal) = options.transfer.check() {
         plan.refusals.push(refusal);
         return plan;
     }
     let target = Given::new(target);
-    let target_is = match look_at_target(sites, &target) {
-        Ok(target_is) => target_is,
-        Err(failure) => {
+    let target_is = match (look_at_target(sites, &target), target_was) {
+        (Ok(_), Some(target_was)) => target_was,
+        (Ok(target_is), None) => target_is,
+        (Err(failure), _) => {
             plan.failures.push(failure);
             return plan;
         }
@@ -60,6 +69,11 @@ pub fn make(sites: &Sites, sources: &[Vec<u8>], target: &[u8], options: &CopyOpt
 
 fn not_copied(source: &[u8], cause: Cause) -> Failure {
     account::failure(Side::Source, source, b"", Op::Copy.failed(cause))
+}
+
+/// What is at the target, as far as that can be known.
+pub fn target_is(sites: &Sites, target: &[u8]) -> TargetIs {
+    look_at_target(sites, &Given::new(target)).unwrap_or(TargetIs::Missing)
 }
 
 fn look_at_target(sites: &Sites, target: &Given) -> Result<TargetIs, Failure> {

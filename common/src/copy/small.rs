@@ -45,7 +45,8 @@ impl CopyJob<'_> {
             crew,
         );
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
-        if metadata.size_bytes > chunk_bytes && !self.options.dry_run {
+        let is_large = metadata.size_bytes > chunk_bytes || self.was_begun(entry);
+        if is_large && !self.options.dry_run {
             let copy = FileCopy { metadata, attributes };
             if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;

@@ -244,6 +244,7 @@ impl CopyJob<'_> {
             _ if source.size_bytes != target.size_bytes => true,
             (_, Judge::SizeOnly) => false,
             (_, Judge::SizeAndTime) => match compare::clue(source, target) {
+                Clue::Same if rules.is_older_than_job(target) => true,
                 Clue::Same => {
                     let is_by_storing = !target.known.contains(Fields::MTIME);
                     hand.gathered.tally.synced.stored_later += u64::from(is_by_storing);

@@ -8,6 +8,8 @@
 //! - A target that does not exist becomes the copy (`dcp a new` makes `new`).
 //! - Several sources need an existing directory as target.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::path;
 
 /// A path as the operator gave it, with what its spelling says.
@@ -45,7 +47,7 @@ impl Given {
 }
 
 /// What is at the target path before the copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetIs {
     /// Nothing.
     Missing,

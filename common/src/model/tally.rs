@@ -53,6 +53,8 @@ pub struct Tally {
     pub unread_directories: u64,
     /// Requests that a service has turned away because it got too many; most were tried again.
     pub refused_requests: u64,
+    /// Records of large files that could not be written into the journal.
+    pub unjournaled: u64,
     /// Pieces of work given up because the job was stopped.
     pub given_up: u64,
     /// Ranks that were told to stop by a signal.
@@ -61,18 +63,18 @@ pub struct Tally {
     pub compared: Compared,
     /// What making a target equal has found and done, besides copying.
     pub synced: Synced,
-    /// What became of uploads that were not completed.
-    pub uploads: Uploads,
+    /// What became of what stopped jobs have left.
+    pub leftovers: Leftovers,
 }
 
-/// Counts of uploads that were begun and not completed.
+/// Counts of uploads that were begun and not completed, and of files that were staged and got no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Uploads {
+pub struct Leftovers {
     /// All that were found.
     pub found: u64,
-    /// Those that were given up.
-    pub given_up: u64,
-    /// Those that are too young to be given up.
+    /// Those that were given up or removed.
+    pub removed: u64,
+    /// Those that are too young for that.
     pub left_alone: u64,
 }
 
@@ -349,13 +351,14 @@ impl Tally {
         self.vanished += other.vanished;
         self.unread_directories += other.unread_directories;
         self.refused_requests += other.refused_requests;
+        self.unjournaled += other.unjournaled;
         self.given_up += other.given_up;
         self.interrupted += other.interrupted;
         self.compared.add(&other.compared);
         self.synced.add(&other.synced);
-        self.uploads.found += other.uploads.found;
-        self.uploads.given_up += other.uploads.given_up;
-        self.uploads.left_alone += other.uploads.left_alone;
+        self.leftovers.found += other.leftovers.found;
+        self.leftovers.removed += other.leftovers.removed;
+        self.leftovers.left_alone += other.leftovers.left_alone;
     }
 
     /// The target has no place for something that was to be kept.

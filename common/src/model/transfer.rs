@@ -88,6 +88,15 @@ pub enum InKernel {
     Forbidden,
 }
 
+/// What is summed up on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sums {
+    /// What the source keeps a checksum of.
+    AsKept,
+    /// Everything, so it must be read here.
+    All,
+}
+
 /// How the content of one file is moved, by whatever rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manner {
@@ -95,6 +104,8 @@ pub struct Manner {
     pub holes: Holes,
     /// Whether the kernel may do it: nobody knows what it makes of holes and zeros.
     pub in_kernel: InKernel,
+    /// What is summed up.
+    pub sums: Sums,
 }
 
 /// Whether content goes through the system's cache.
@@ -119,7 +130,14 @@ pub enum Rewriting {
 
 impl Manner {
     /// Whatever is fastest, all bytes.
-    pub const PLAIN: Self = Self { holes: Holes::None, in_kernel: InKernel::Allowed };
+    pub const PLAIN: Self =
+        Self { holes: Holes::None, in_kernel: InKernel::Allowed, sums: Sums::AsKept };
+
+    /// The same, with checksums of everything.
+    #[must_use]
+    pub fn summed(self) -> Self {
+        Self { in_kernel: InKernel::Forbidden, sums: Sums::All, ..self }
+    }
 }
 
 impl Transfer {
@@ -156,6 +174,6 @@ impl Transfer {
             Sparse::Always => (Holes::Made, InKernel::Forbidden),
             Sparse::Never => (Holes::None, InKernel::Forbidden),
         };
-        Manner { holes, in_kernel }
+        Manner { holes, in_kernel, sums: Sums::AsKept }
     }
 }

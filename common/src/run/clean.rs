@@ -1,41 +1,43 @@
-//! Giving up uploads that were not completed, from the places to the summary.
+//! Removing what stopped jobs have left, from the places to the summary.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{close, exit_of, find_sites, threads_max};
-use crate::base::error::Side;
+use super::{agree, close, exit_of, find_sites, threads_max};
+use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
-use crate::clean::{CleanJob, CleanOptions, CleanTask, Place};
+use crate::clean::{CleanJob, CleanOptions, Place};
 use crate::comm::Rank;
 use crate::comm::collective::broadcast;
 use crate::model::age::Age;
 use crate::model::entry::Time;
 use crate::model::line::{LineFormat, json_path};
 use crate::sched::engine;
+use crate::store::posix::OpenAs;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
+use crate::walk::account;
 
 /// What is to be cleaned. Places are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct CleanRequest {
     /// Where.
     pub places: Vec<Vec<u8>>,
-    /// Younger uploads stay.
+    /// What is younger stays.
     pub min_age: Option<Age>,
-    /// Nothing is given up, only named.
+    /// Nothing is removed, only named.
     pub dry_run: bool,
 }
 
 /// What is younger may be another job's that is at work.
 const MIN_AGE: Age = Age::Seconds(24 * 3600);
 
-/// Gives uploads up, on all ranks.
+/// Removes it, on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, "clean", args, session.team.ranks);
@@ -43,24 +45,24 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     let Some(sites) = find_sites(session, &named, args, &mut reporter) else {
         return Exit::Unusable;
     };
-    let Some(places) = open(&sites, request, is_root.then_some(&mut reporter)) else {
-        return Exit::Usage;
+    let Some(places) = open(session, &sites, request, &mut reporter) else {
+        return Exit::Unusable;
     };
     let newest = request.min_age.unwrap_or(MIN_AGE).moment(Time::now()).seconds;
     let format = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let options = CleanOptions {
         // All ranks have one clock.
-        begun_by_seconds: broadcast(session.mail, is_root.then_some(newest)),
+        old_by_seconds: broadcast(session.mail, is_root.then_some(newest)),
         dry_run: request.dry_run,
         plan_as: (request.dry_run || !args.quiet).then_some(format),
     };
     if is_root {
         header(session, request, args, &mut reporter);
     }
-    let seeds = (0..places.len() as u32).filter(|_| is_root).map(|at| CleanTask::List(at, None));
     let job = CleanJob::new(places, options);
+    let seeds = if is_root { job.seeds() } else { Vec::new() };
     let settings = session.settings(threads_max(session, &sites, args));
-    let counters = engine::run(&job, seeds.collect(), &mut reporter, session.mail, settings);
+    let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
     let summary = session.summarise(&job.tally(), &sites, counters).map(|mut summary| {
         summary.deed = Deed::Clean;
         summary.is_dry_run = request.dry_run;
@@ -70,23 +72,23 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     close(&mut reporter, summary)
 }
 
-/// The places, if all of them are in S3.
+/// The places, if all of them can be opened on all ranks.
 fn open(
+    session: &mut Session<'_, '_>,
     sites: &Sites,
     request: &CleanRequest,
-    mut reporter: Option<&mut Reporter>,
+    reporter: &mut Reporter,
 ) -> Option<Arc<[Place]>> {
-    let opened = request.places.iter().map(|path| {
-        let place = sites.objects(Side::Target, path);
-        if let (None, Some(reporter)) = (&place, reporter.as_mut()) {
-            let shown = path::escaped(path);
-            reporter.refuse(&format!(
-                "{shown}: --clean gives up uploads in S3, and this is no such place"
-            ));
-        }
-        place.map(|(store, location)| Place { store, location })
+    let opened = request.places.iter().map(|path| match sites.objects(Side::Target, path) {
+        Some((store, location)) => Ok(Place::Bucket { store, location }),
+        None => sites
+            .open(Side::Target, path, OpenAs::default())
+            .map(|store| Place::Tree { store, path: path.clone() })
+            .map_err(|error| account::failure(Side::Target, path, b"", error)),
     });
-    opened.collect::<Vec<_>>().into_iter().collect()
+    let opened: Result<Vec<Place>, Failure> = opened.collect();
+    let opened = opened.map_err(|failure| reporter.words(&failure));
+    agree(session, opened, reporter).map(Into::into)
 }
 
 fn header(
@@ -97,8 +99,7 @@ fn header(
 ) {
     let team = describe_team(&session.team, args.threads);
     let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
-    let of =
-        |path: &Vec<u8>| format!("  uploads that were not completed in {}", path::escaped(path));
+    let of = |path: &Vec<u8>| format!("  what stopped jobs have left in {}", path::escaped(path));
     lines.extend(request.places.iter().map(of));
     let places: Vec<_> = request.places.iter().map(|path| json_path(path)).collect();
     let fields = json!({

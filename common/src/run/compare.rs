@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{close, create, exit_of, find_sites, named, select, threads_max};
+use super::{agree, close, create, exit_of, find_sites, named, select, threads_max};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -166,24 +166,11 @@ fn open_everywhere(
 ) -> Result<CompareRoot, Exit> {
     let opened = CompareRoot::open(sites, &request.source, &request.target);
     let host = &session.team.host;
-    let trouble = opened.as_ref().err().map(|unfit| match unfit {
-        Unfit::Failure(failure) => format!("{} (on {host})", reporter.words(failure)),
-        Unfit::Refusal(refusal) => refusal.clone(),
+    let opened = opened.map_err(|unfit| match unfit {
+        Unfit::Failure(failure) => format!("{} (on {host})", reporter.words(&failure)),
+        Unfit::Refusal(refusal) => refusal,
     });
-    let troubles = gather(session.mail, &trouble);
-    let all_open = troubles.map(|troubles| {
-        // Ranks of one node fail alike: each line once.
-        let mut lines: Vec<String> = troubles.into_iter().flatten().collect();
-        lines.dedup();
-        for line in &lines {
-            reporter.refuse(line);
-        }
-        lines.is_empty()
-    });
-    match (broadcast(session.mail, all_open), opened) {
-        (true, Ok(root)) => Ok(root),
-        _ => Err(Exit::Unusable),
-    }
+    agree(session, opened, reporter).ok_or(Exit::Unusable)
 }
 
 fn header(

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::links::{self, Copying};
 use super::named::{self, Opened};
-use super::{close, exit_of, find_sites, select, threads_max};
+use super::resume::{self, Found};
+use super::{agree, close, exit_of, find_sites, select, threads_max};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -15,9 +16,10 @@ use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::copy::CopyJob;
 use crate::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
-use crate::copy::options::CopyOptions;
+use crate::copy::options::{CopyOptions, ResumeRequest};
 use crate::copy::plan::{self, CopyPlan};
 use crate::copy::root::{CopyRoot, RootPlan, Singles};
+use crate::journal::Journal;
 use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
@@ -44,6 +46,8 @@ pub struct CopyRequest {
     pub filters: FilterArgs,
     /// The entries to be dealt with, instead of walking.
     pub named: NamedArgs,
+    /// What becomes of a job that was stopped.
+    pub resume: ResumeRequest,
 }
 
 /// What a phase has counted on this rank.
@@ -66,21 +70,32 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
-    let prepared = is_root.then(|| prepare(session, &sites, request, args, &mut reporter));
+    let mut found = None;
+    let prepared = is_root.then(|| {
+        let (plan, options, journal) = prepare(session, &sites, request, args, &mut reporter);
+        found = journal;
+        (plan, options)
+    });
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
         return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
     }
+    let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let journal = kept.journal.as_ref();
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
     let rank = session.mail.comm().rank();
     let threads = threads_max(session, &sites, args);
-    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
+    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank)
+        .with_journal(journal);
     let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
     let mut leftovers = job.into_leftovers();
+    let selection = &selection;
     let copying =
-        Copying { roots: &roots, options: &options, selection: &selection, threads_max: threads };
+        Copying { roots: &roots, options: &options, selection, journal, threads_max: threads };
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
     let (mut tally, mut counters) = phase;
     let directories = leftovers.directories;
@@ -88,12 +103,14 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     tally.add(&more);
     counters.add(&finish);
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
+    tally.unjournaled += journal.map_or(0, Journal::unwritten);
     let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Copy;
         summary.is_dry_run = options.dry_run;
         summary.exit = exit_of(&summary.totals());
         summary
     });
+    kept.end(session, &roots, summary.as_ref().map(|summary| summary.exit), &mut reporter);
     close(&mut reporter, summary)
 }
 
@@ -104,10 +121,10 @@ fn prepare(
     request: CopyRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
-) -> (CopyPlan, CopyOptions) {
-    let CopyRequest { mut sources, target, mut options, named, .. } = request;
+) -> (CopyPlan, CopyOptions, Option<Found>) {
+    let CopyRequest { mut sources, target, mut options, named, resume, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
-    let mut plan = CopyPlan::default();
+    let (mut plan, mut journal) = (CopyPlan::default(), None);
     if !named.is_empty() && sources.len() != 1 {
         plan.refusals.push("entries that are named are of one SOURCE; name one".to_owned());
     } else {
@@ -115,7 +132,15 @@ fn prepare(
             // What is named is in it.
             sources[0].push(b'/');
         }
-        plan = plan::make(sites, &sources, &target, &options);
+        match resume::find(&resume, sites, &sources, &target, &options) {
+            Ok(found) => {
+                found.prepare(&mut options);
+                let target_was = found.target_was();
+                plan = plan::make(sites, &sources, &target, target_was, &options);
+                journal = Some(found);
+            }
+            Err(refusal) => plan.refusals.push(refusal),
+        }
     }
     if !plan.refusals.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
@@ -123,10 +148,10 @@ fn prepare(
     } else if plan.roots.is_empty() {
         plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
-        header(session, &plan, &options, args, reporter);
+        header(session, &plan, &options, journal.as_ref(), args, reporter);
         plan.failures.iter().for_each(|failure| reporter.failure(failure));
     }
-    (plan, options)
+    (plan, options, journal)
 }
 
 /// Roots that the header names; a glob may have given thousands.
@@ -152,6 +177,7 @@ fn header(
     session: &Session<'_, '_>,
     plan: &CopyPlan,
     options: &CopyOptions,
+    journal: Option<&Found>,
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
@@ -168,6 +194,7 @@ fn header(
         options.keep.words(),
         if options.dry_run { ", dry run" } else { "" },
     ));
+    lines.extend(journal.and_then(Found::words));
     let roots: Vec<_> = plan
         .roots
         .iter()
@@ -184,6 +211,8 @@ fn header(
         "preserve": options.keep.is_any(),
         "keep": options.keep,
         "dry_run": options.dry_run,
+        "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),
+        "resumes": journal.is_some_and(|found| found.earlier.is_some()),
         "roots": roots,
     });
     reporter.header(&lines, fields);
@@ -204,19 +233,9 @@ pub(super) fn open_everywhere(
     let opened: Result<Vec<CopyRoot>, Failure> =
         plan.roots.iter().map(|root| root.open(sites, options)).collect();
     let host = &session.team.host;
-    let words = |failure| format!("{} (on {host})", reporter.words(failure));
-    let trouble = opened.as_ref().err().map(words);
-    let troubles = gather(session.mail, &trouble);
-    let all_open = troubles.map(|troubles| {
-        // Ranks of one node fail alike: each line once.
-        let mut lines: Vec<String> = troubles.into_iter().flatten().collect();
-        lines.dedup();
-        for line in &lines {
-            reporter.refuse(line);
-        }
-        lines.is_empty()
-    });
-    let all_open = broadcast(session.mail, all_open);
+    let words = |failure: &Failure| format!("{} (on {host})", reporter.words(failure));
+    let opened = opened.map_err(|failure| words(&failure));
+    let opened = agree(session, opened, reporter);
     // Rank 0 has looked at all places.
     sites.are_reached();
     let some_fit_not = opened.iter().flatten().any(|root| root.target.holds_objects());
@@ -228,7 +247,7 @@ pub(super) fn open_everywhere(
     if some_fit_not && !options.keep.fits_objects() && is_root {
         reporter.warn(KEPT_TOGETHER);
     }
-    all_open.then_some(opened.ok()).flatten()
+    opened
 }
 
 pub(super) fn copy_entries(

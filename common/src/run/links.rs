@@ -7,6 +7,7 @@ use crate::copy::leftovers::Leftovers;
 use crate::copy::linked::LinkRecords;
 use crate::copy::options::CopyOptions;
 use crate::copy::root::CopyRoot;
+use crate::journal::Journal;
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
@@ -20,6 +21,7 @@ pub(super) struct Copying<'r> {
     pub roots: &'r [CopyRoot],
     pub options: &'r CopyOptions,
     pub selection: &'r Selection,
+    pub journal: Option<&'r Journal>,
     /// I/O threads of a rank, at most.
     pub threads_max: u32,
 }
@@ -56,14 +58,15 @@ fn copy_files(
     links: LinkRecords,
     reporter: &mut Reporter,
 ) -> (Leftovers, (Tally, Counters)) {
-    let Copying { roots, options, selection, threads_max } = copying;
+    let Copying { roots, options, selection, journal, threads_max } = copying;
     reporter.phase_ended();
     let (files, parted) = links.by_file(session.mail);
     let mut options = options.clone();
     // Temporary names of its own.
     options.job.id = options.job.id.wrapping_add(2);
     let rank = session.mail.comm().rank();
-    let job = CopyJob::new(roots, &options, selection, None, rank).after_walk();
+    let job = CopyJob::new(roots, &options, selection, None, rank);
+    let job = job.with_journal(journal).after_walk();
     let settings = session.settings(threads_max);
     let seeds = files.into_iter().map(Into::into).collect();
     let counters = engine::run(&job, seeds, reporter, session.mail, settings);

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::copy::{Phase, copy_entries, finish_directories, open_everywhere};
 use super::links::{self, Copying};
+use super::resume::{self, Found};
 use super::{close, exit_of, find_sites, named, select, threads_max};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
@@ -16,12 +17,12 @@ use crate::comm::collective::{broadcast, gather};
 use crate::copy::extras::Extras;
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::leftovers::Leftovers;
-use crate::copy::options::{CopyOptions, Judge, SyncOptions};
+use crate::copy::options::{CopyOptions, Judge, ResumeRequest, SyncOptions};
 use crate::copy::plan::CopyPlan;
-use crate::copy::root::CopyRoot;
 use crate::copy::{CopyJob, sync_plan};
 use crate::delete::permit::{CompleteWalk, Doomed};
 use crate::delete::{DeleteJob, DeleteTask, Mode};
+use crate::journal::Journal;
 use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
@@ -35,7 +36,6 @@ use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
 use crate::walk::WalkTask;
 use crate::walk::place::Trees;
-use crate::walk::selection::Selection;
 
 /// What a synchronisation is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct SyncRequest {
     pub filters: FilterArgs,
     /// The entries to be dealt with, instead of walking.
     pub named: NamedArgs,
+    /// What becomes of a job that was stopped.
+    pub resume: ResumeRequest,
 }
 
 /// Runs a synchronisation on all ranks.
@@ -72,40 +74,51 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
-    let prepared = is_root.then(|| prepare(session, &sites, request, args, &mut reporter));
+    let mut found = None;
+    let prepared = is_root.then(|| {
+        let (plan, options, journal) = prepare(session, &sites, request, args, &mut reporter);
+        found = journal;
+        (plan, options)
+    });
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
         return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
     }
+    let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let journal = kept.journal.as_ref();
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
     let rank = session.mail.comm().rank();
     let threads = threads_max(session, &sites, args);
-    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank);
+    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank)
+        .with_journal(journal);
     let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
     let mut leftovers = job.into_leftovers();
+    let selection = &selection;
     let copying =
-        Copying { roots: &roots, options: &options, selection: &selection, threads_max: threads };
+        Copying { roots: &roots, options: &options, selection, journal, threads_max: threads };
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
-    let of = Sync { session, roots: &roots, options: &options, selection: &selection, args, phase };
+    let of = Sync { session, copying, args, phase };
     let (verdict, phase) = of.clean_up(leftovers, delete_max, &mut reporter);
-    let (tally, counters) = phase;
+    let (mut tally, counters) = phase;
+    tally.unjournaled += journal.map_or(0, Journal::unwritten);
     let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Sync;
         summary.is_dry_run = options.dry_run;
         summary.exit = exit_of(&summary.totals()).worst(verdict);
         summary
     });
+    kept.end(session, &roots, summary.as_ref().map(|summary| summary.exit), &mut reporter);
     close(&mut reporter, summary)
 }
 
 /// What comes after the copy.
 struct Sync<'r, 's, 'c> {
     session: &'r mut Session<'s, 'c>,
-    roots: &'r [CopyRoot],
-    options: &'r CopyOptions,
-    selection: &'r Selection,
+    copying: Copying<'r>,
     args: &'r CommonArgs,
     /// What was counted so far on this rank.
     phase: Phase,
@@ -121,7 +134,7 @@ impl Sync<'_, '_, '_> {
     ) -> (Exit, Phase) {
         let Leftovers { mut directories, extras, deferred, .. } = leftovers;
         let mut verdict = Exit::Ok;
-        if self.options.sync.as_ref().is_some_and(|sync| sync.delete) {
+        if self.copying.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             match CompleteWalk::prove(&self.totals()) {
                 Ok(proof) => {
                     let doomed = Doomed::extras(extras, &proof);
@@ -136,7 +149,7 @@ impl Sync<'_, '_, '_> {
             }
         }
         let (tally, counters) =
-            finish_directories(self.session, self.roots, directories, self.args, reporter);
+            finish_directories(self.session, self.copying.roots, directories, self.args, reporter);
         self.phase.0.add(&tally);
         self.phase.1.add(&counters);
         (verdict, self.phase)
@@ -156,24 +169,22 @@ impl Sync<'_, '_, '_> {
         if !broadcast(self.session.mail, any.map(|any| any.contains(&true))) {
             return DirectoryRecords::default();
         }
-        let mut options = self.options.clone();
+        let mut options = self.copying.options.clone();
         // Temporary names of its own.
         options.job.id = options.job.id.wrapping_add(1);
+        let Copying { roots, selection, journal, threads_max, .. } = self.copying;
         let rank = self.session.mail.comm().rank();
-        let job = CopyJob::new(self.roots, &options, self.selection, None, rank).after_deletion();
-        let settings = self.session.settings(self.args.threads);
+        let job = CopyJob::new(roots, &options, selection, None, rank)
+            .with_journal(journal)
+            .after_deletion();
+        let settings = self.session.settings(threads_max);
         let seeds = seeds.into_iter().map(Into::into).collect();
         let counters = engine::run(&job, seeds, reporter, self.session.mail, settings);
         reporter.phase_ended();
         self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
         let mut leftovers = job.into_leftovers();
-        let copying = Copying {
-            roots: self.roots,
-            options: &options,
-            selection: self.selection,
-            threads_max: self.args.threads,
-        };
+        let copying = Copying { options: &options, ..self.copying };
         links::copy(self.session, copying, &mut leftovers, &mut self.phase, reporter);
         leftovers.directories
     }
@@ -206,14 +217,22 @@ impl Sync<'_, '_, '_> {
                 return (Exit::DeleteLimit, DirectoryRecords::default());
             }
         }
-        let mode =
-            if self.options.dry_run { Mode::Plan(self.options.plan_as) } else { Mode::Delete };
+        let mode = if self.copying.options.dry_run {
+            Mode::Plan(self.copying.options.plan_as)
+        } else {
+            Mode::Delete
+        };
         (Exit::Ok, self.delete(doomed, mode, reporter))
     }
 
     /// How many entries would be deleted on all ranks.
     fn count(&mut self, doomed: &Doomed, reporter: &mut Reporter) -> u64 {
-        let job = DeleteJob::new(self.roots, self.selection, Mode::Count, self.options);
+        let job = DeleteJob::new(
+            self.copying.roots,
+            self.copying.selection,
+            Mode::Count,
+            self.copying.options,
+        );
         self.run_deletion(&job, doomed.to_count(), reporter);
         let counts = gather(self.session.mail, &job.tally().synced.deleted.total());
         broadcast(self.session.mail, counts.map(|counts| counts.iter().sum()))
@@ -225,7 +244,8 @@ impl Sync<'_, '_, '_> {
         if !broadcast(self.session.mail, any) {
             return DirectoryRecords::default();
         }
-        let job = DeleteJob::new(self.roots, self.selection, mode, self.options);
+        let job =
+            DeleteJob::new(self.copying.roots, self.copying.selection, mode, self.copying.options);
         reporter.phase_ended();
         let counters = self.run_deletion(&job, doomed.into_tasks(), reporter);
         self.phase.0.add(&job.tally());
@@ -266,17 +286,21 @@ fn prepare(
     request: SyncRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
-) -> (CopyPlan, CopyOptions) {
-    let SyncRequest { source, target, mut options, .. } = request;
+) -> (CopyPlan, CopyOptions, Option<Found>) {
+    let SyncRequest { source, target, mut options, resume, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
-    let plan = sync_plan::make(sites, &source, &target, &options);
+    let sources = std::slice::from_ref(&source);
+    let (plan, journal) = match resume::find(&resume, sites, sources, &target, &options) {
+        Ok(found) => (sync_plan::make(sites, &source, &target, &options), Some(found)),
+        Err(refusal) => (CopyPlan { refusals: vec![refusal], ..CopyPlan::default() }, None),
+    };
     if plan.roots.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));
         plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
-        header(session, &source, &target, &options, args, reporter);
+        header(session, (&source, &target), &options, journal.as_ref(), args, reporter);
     }
-    (plan, options)
+    (plan, options, journal)
 }
 
 fn describe(sync: &SyncOptions) -> String {
@@ -297,15 +321,15 @@ fn describe(sync: &SyncOptions) -> String {
 
 fn header(
     session: &Session<'_, '_>,
-    source: &[u8],
-    target: &[u8],
+    (source, target): (&[u8], &[u8]),
     options: &CopyOptions,
+    journal: Option<&Found>,
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
     let team = describe_team(&session.team, args.threads);
     let rules = options.sync.as_ref().map(describe).unwrap_or_default();
-    let lines = [
+    let mut lines = vec![
         format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION")),
         format!("  {} => {}", path::escaped(source), path::escaped(target)),
         format!(
@@ -314,6 +338,7 @@ fn header(
             if options.dry_run { ", dry run" } else { "" }
         ),
     ];
+    lines.extend(journal.and_then(Found::words));
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
@@ -326,6 +351,8 @@ fn header(
         "keep": options.keep,
         "chunk_bytes": options.chunk_bytes,
         "dry_run": options.dry_run,
+        "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),
+        "resumes": journal.is_some_and(|found| found.earlier.is_some()),
     });
     reporter.header(&lines, fields);
 }

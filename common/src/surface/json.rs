@@ -62,10 +62,11 @@ pub fn tally(tally: &Tally) -> Value {
         "vanished": tally.vanished,
         "unread_directories": tally.unread_directories,
         "refused_requests": tally.refused_requests,
+        "unjournaled": tally.unjournaled,
         "given_up": tally.given_up,
         "interrupted": tally.interrupted,
         "synced": sync::to_json(&tally.synced),
-        "uploads": tally.uploads,
+        "leftovers": tally.leftovers,
         "compared": compare::to_json(&tally.compared),
     })
 }

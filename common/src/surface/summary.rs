@@ -60,7 +60,7 @@ pub enum Deed {
     Copy,
     /// One tree is made equal another.
     Sync,
-    /// Uploads that were not completed are given up.
+    /// What stopped jobs have left is removed.
     Clean,
     /// Two trees are compared.
     Compare(compare::Method),
@@ -104,6 +104,7 @@ const LAYOUTS_NOT_SET: &str =
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
+const UNJOURNALED: &str = "records; a job that goes on with this one would do more again";
 const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
 
 impl Summary {
@@ -123,7 +124,7 @@ impl Summary {
         let totals = self.totals();
         let mut text = String::new();
         if self.deed == Deed::Clean {
-            clean::write_text(&mut text, &totals.uploads, self.is_dry_run);
+            clean::write_text(&mut text, &totals.leftovers, self.is_dry_run);
         } else {
             self.items(&mut text, &totals);
         }
@@ -221,6 +222,7 @@ impl Summary {
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
             (totals.links_not_kept, "links not kept", LINKS_NOT_KEPT),
             (totals.refused_requests, "turned away", REQUESTS_REFUSED),
+            (totals.unjournaled, "not journaled", UNJOURNALED),
         ];
         for (count, name, words) in limits.into_iter().filter(|(count, ..)| *count > 0) {
             let _ = writeln!(text, "{name:<15}{:>16}   {words}", human_count(count));

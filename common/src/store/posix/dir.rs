@@ -165,6 +165,11 @@ impl Dir for PosixDir {
         staged.map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
+    fn resume_staged(&self, new: &NewFile<'_>) -> Result<Option<Box<dyn StagedFile>>> {
+        let resumed = PosixStaged::resume(&self.fd, &self.gives_acls, &self.shared, new)?;
+        Ok(resumed.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
+    }
+
     fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
         let staged = CString::new(ticket).map_err(|_| Op::Open.errno(libc::EINVAL))?;
         PosixStaged::join(&self.fd, &self.shared, &staged, name)

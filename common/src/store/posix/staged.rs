@@ -179,6 +179,27 @@ impl PosixStaged {
         })
     }
 
+    /// What a stopped job of this user has staged; `None` where there is no such file, or something else.
+    pub fn resume(
+        dir: &Arc<OwnedFd>,
+        gives_acls: &Arc<OnceLock<bool>>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+    ) -> Result<Option<Self>> {
+        match attributes::stat(dir, new.staged, Symlinks::Keep) {
+            Ok(old) if old.kind == Kind::File => {}
+            Err(error) if !error.cause.is_vanished() => return Err(error),
+            _ => return Ok(None),
+        }
+        let old = Self::join(dir, shared, new.staged, new.name)?;
+        let metadata = attributes::stat_fd(&old.fd)?;
+        let is_ours = metadata.kind == Kind::File
+            && metadata.links == 1
+            && metadata.uid == rustix::process::geteuid().as_raw();
+        let (gives_acls, name) = (Arc::clone(gives_acls), Some(new.name.to_owned()));
+        Ok(is_ours.then_some(Self { gives_acls, name, ..old }))
+    }
+
     fn write_zeros(&self, extent: Extent) -> Result<()> {
         let zeros = AlignedBuffer::new(ZEROS_BYTES.min(extent.length));
         let mut at = extent.offset;
@@ -249,6 +270,10 @@ impl StagedFile for PosixStaged {
             return None;
         }
         lustre::layout_of(&self.fd)?.striping(size_bytes)
+    }
+
+    fn is_resumable(&self) -> bool {
+        self.content == Content::None
     }
 
     fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {

@@ -1,0 +1,161 @@
+//! Going on where a stopped job was: its journal says what was staged of large files, and the staged file
+//! itself whether that is so.
+
+use std::ffi::CString;
+
+use super::large::LargeCopy;
+use super::root::CopyRoot;
+use super::small::FileCopy;
+use super::{CopyHand, CopyJob};
+use crate::base::crc64::Crc64;
+use crate::base::error::{At, Cause, Side, Trouble};
+use crate::base::path::{self, Name, RelPath};
+use crate::chunked::ChunkTask;
+use crate::comm::Rank;
+use crate::compare::content::sum_extent;
+use crate::journal::{Journal, TargetFile, Unfinished};
+use crate::model::entry::Kind;
+use crate::model::staged_name::is_staged;
+use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
+use crate::walk::Visit;
+use crate::walk::place::Place;
+
+/// A large file that is ready for its chunks.
+pub(super) struct Staging {
+    /// Where they go.
+    pub staged: Box<dyn StagedFile>,
+    /// Their size.
+    pub chunk_bytes: u64,
+}
+
+impl CopyJob<'_> {
+    /// Stages a large file, or takes over what a stopped job has staged of it.
+    pub(super) fn stage_large(
+        &self,
+        entry: &Visit<'_>,
+        source: &dyn SourceFile,
+        target: &dyn Dir,
+        copy: &FileCopy,
+    ) -> Result<Staging, Trouble> {
+        let file = self.target_file(entry.place, entry.name);
+        if let Some(staging) = self.take_over(&file, entry, source, target, copy)? {
+            return Ok(staging);
+        }
+        let metadata = &copy.metadata;
+        let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
+        let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
+        let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
+        let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
+        let staged = target.stage_file(&new).at(Side::Target)?;
+        if let Some(journal) = self.journal_of(&*staged) {
+            let (identity, staged) = (metadata.identity(), staged.ticket());
+            journal.begin(file, Unfinished { identity, chunk_bytes, staged });
+        }
+        Ok(Staging { staged, chunk_bytes })
+    }
+
+    /// A stopped job took it for a large file.
+    pub(super) fn was_begun(&self, entry: &Visit<'_>) -> bool {
+        self.journal.is_some_and(|journal| {
+            journal.has_unfinished()
+                && journal.unfinished(&self.target_file(entry.place, entry.name)).is_some()
+        })
+    }
+
+    fn take_over(
+        &self,
+        file: &TargetFile,
+        entry: &Visit<'_>,
+        source: &dyn SourceFile,
+        target: &dyn Dir,
+        copy: &FileCopy,
+    ) -> Result<Option<Staging>, Trouble> {
+        let Some(journal) = self.journal else { return Ok(None) };
+        let Some(begun) = journal.unfinished(file) else { return Ok(None) };
+        let Some(staged_name) = staged_name(begun) else { return Ok(None) };
+        let name = self.target_name(entry.place, entry.name);
+        let new =
+            NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, &copy.metadata);
+        let chunk_bytes = begun.chunk_bytes;
+        let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
+        let Some(staged) = target.resume_staged(&new).at(Side::Target)? else { return Ok(None) };
+        if begun.identity == copy.metadata.identity() && chunk_bytes > 0 {
+            return Ok(Some(Staging { staged, chunk_bytes }));
+        }
+        staged.abandon().at(Side::Target)?;
+        journal.end(&begun.staged);
+        Ok(None)
+    }
+
+    /// The journal, if what is staged like this can be taken over by another job.
+    pub(super) fn journal_of(&self, staged: &dyn StagedFile) -> Option<&Journal> {
+        self.journal.filter(|_| staged.is_resumable())
+    }
+
+    /// A chunk that a stopped job has written, and that is there as it should be.
+    pub(super) fn written_before(
+        &self,
+        task: &ChunkTask,
+        ticket: &[u8],
+        target: &dyn Dir,
+        hand: &mut CopyHand,
+    ) -> Option<Receipt> {
+        let extent = task.span();
+        let expected = self.journal?.written(ticket, extent)?;
+        let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
+        let mut found = Crc64::default();
+        for extent in task.extents() {
+            let buffers = hand.buffers(self.options.buffer_bytes);
+            found = found.combine(sum_extent(&*staged, extent, buffers).ok()?, extent.length);
+        }
+        let receipt = Receipt::of_bytes(extent, expected);
+        (found == expected).then_some(Receipt { by: Sender::Before, ..receipt })
+    }
+
+    /// Ends what is staged of a large file that failed. What is only stopped stays for another job, where a
+    /// journal has it.
+    pub(super) fn give_up_large(&self, file: LargeCopy, cause: Cause) {
+        let staged = file.into_staged();
+        let ticket = staged.ticket();
+        // The first error is the one to report.
+        match self.journal_of(&*staged) {
+            Some(_) if cause == Cause::Stopped => {
+                let _ = staged.close();
+            }
+            Some(journal) => {
+                let _ = staged.abandon();
+                journal.end(&ticket);
+            }
+            None => {
+                let _ = staged.abandon();
+            }
+        }
+    }
+
+    fn target_file(&self, place: &Place, name: &Name) -> TargetFile {
+        let name = self.target_name(place, name).to_bytes();
+        let root = self.root(place).shown_target.clone();
+        TargetFile { root, path: path::join(place.path().as_bytes(), name) }
+    }
+}
+
+/// Removes what stopped jobs have staged and this one had no use for: the source is not there any more. Each
+/// of so many ranks sees to its share; what cannot be removed stays.
+pub fn remove_unused(journal: &Journal, roots: &[CopyRoot], rank: Rank, ranks: u32) {
+    for (file, begun) in
+        journal.all_unfinished().into_iter().skip(rank.index()).step_by(ranks as usize)
+    {
+        let root = roots.iter().find(|root| root.shown_target == file.root);
+        let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
+        if let (Some(root), Some((parent, _)), Some(staged)) = (root, parent, staged_name(begun))
+            && let Ok(dir) = root.target.open_dir(&parent)
+        {
+            let _ = dir.remove(&staged, Kind::File);
+        }
+    }
+}
+
+/// A name that only jobs of ours give: a journal is not to lead to anything else.
+fn staged_name(begun: &Unfinished) -> Option<CString> {
+    CString::new(begun.staged.clone()).ok().filter(|name| is_staged(name))
+}

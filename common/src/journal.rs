@@ -1,0 +1,284 @@
+//! What a copy writes down on its way, so that another job goes on where it was stopped.
+//!
+//! A journal is a directory that all ranks share. `job` in it says what is copied where ([`folder`]); each
+//! rank appends to a log of its own which large files it has staged, which chunks of anybody's it has
+//! written, with their checksums, and which files are at their end. The next job, of any number of ranks,
+//! takes over what was staged ([`Unfinished`]).
+//!
+//! What a log says is never believed alone: a chunk counts only where the staged file has bytes of that
+//! checksum, and a file only while its source is what it was. Small files need no record: what is
+//! finished has its name, size and time of change.
+
+pub mod folder;
+mod record;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::crc64::Crc64;
+use crate::comm::Rank;
+use crate::model::chunk::Extent;
+use crate::model::entry::Identity;
+use record::{Record, Records};
+
+/// Of a large file that a stopped job has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// The source was this.
+    pub identity: Identity,
+    /// Size of its chunks.
+    pub chunk_bytes: u64,
+    /// The name under which it is staged, in its directory.
+    pub staged: Vec<u8>,
+}
+
+/// Where a large file goes: the root's target, and the path below it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TargetFile {
+    /// The directory that receives the copy, as the operator gave it.
+    pub root: Vec<u8>,
+    /// The file's path in it.
+    pub path: Vec<u8>,
+}
+
+/// A chunk, by the file it is staged in and its offset there.
+type ChunkKey = (Vec<u8>, u64);
+
+/// One rank's part of a journal.
+pub struct Journal {
+    log_path: PathBuf,
+    /// Made when there is something to write.
+    log: Mutex<Option<File>>,
+    unfinished: HashMap<TargetFile, Unfinished>,
+    chunks: HashMap<ChunkKey, (u64, Crc64)>,
+    unwritten: AtomicU64,
+}
+
+impl Journal {
+    /// Opens what the job before has left, for a rank of the job of this number.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read from this rank.
+    pub fn open(dir: &Path, job: u64, rank: Rank) -> io::Result<Self> {
+        let mut journal = Self {
+            log_path: dir.join(format!("{job:016x}.{}.log", rank.0)),
+            log: Mutex::default(),
+            unfinished: HashMap::new(),
+            chunks: HashMap::new(),
+            unwritten: AtomicU64::new(0),
+        };
+        // There in any case, so that a directory that this node does not have is noticed.
+        for record in Records::open(&dir.join(folder::UNFINISHED))? {
+            match record {
+                Record::Begun { file, begun } => {
+                    journal.unfinished.insert(file, begun);
+                }
+                Record::Chunk { staged, extent, crc64 } => {
+                    journal.chunks.insert((staged, extent.offset), (extent.length, crc64));
+                }
+                Record::Ended { .. } => {}
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Whether there is anything that a stopped job has begun.
+    pub fn has_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// What a stopped job has begun of this file.
+    pub fn unfinished(&self, file: &TargetFile) -> Option<&Unfinished> {
+        self.unfinished.get(file)
+    }
+
+    /// Whether a stopped job has staged a file under that name, and not ended it.
+    pub fn has_staged(&self, name: &[u8]) -> bool {
+        self.unfinished.values().any(|begun| begun.staged == name)
+    }
+
+    /// All files that a stopped job has begun, in an order that is the same on all ranks.
+    pub fn all_unfinished(&self) -> Vec<(&TargetFile, &Unfinished)> {
+        let mut all: Vec<_> = self.unfinished.iter().collect();
+        all.sort_by_key(|(file, _)| *file);
+        all
+    }
+
+    /// The checksum that a chunk had when it was written into that staged file, by a job that was stopped.
+    pub fn written(&self, staged: &[u8], extent: Extent) -> Option<Crc64> {
+        if self.chunks.is_empty() {
+            return None;
+        }
+        let (length, crc64) = self.chunks.get(&(staged.to_vec(), extent.offset))?;
+        (*length == extent.length).then_some(*crc64)
+    }
+
+    /// A file is staged.
+    pub fn begin(&self, file: TargetFile, begun: Unfinished) {
+        self.append(&Record::Begun { file, begun });
+    }
+
+    /// A chunk is written.
+    pub fn chunk(&self, staged: &[u8], extent: Extent, crc64: Crc64) {
+        self.append(&Record::Chunk { staged: staged.to_vec(), extent, crc64 });
+    }
+
+    /// Nothing is staged under that name any more.
+    pub fn end(&self, staged: &[u8]) {
+        self.append(&Record::Ended { staged: staged.to_vec() });
+    }
+
+    /// Records that could not be written: a job that goes on does more than it must.
+    pub fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// One write a record: what a killed process has written is there.
+    fn append(&self, record: &Record) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.try_append(&mut log, record).is_err() {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn try_append(&self, log: &mut Option<File>, record: &Record) -> io::Result<()> {
+        let log = match log {
+            Some(log) => log,
+            None => log.insert(record::create(&self.log_path)?),
+        };
+        log.write_all(&record.framed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder::{self, JobRecord, Start};
+    use super::*;
+    use crate::model::entry::Time;
+    use crate::model::placement::TargetIs;
+
+    const TIME: Time = Time { seconds: 1, nanoseconds: 2 };
+
+    fn job() -> JobRecord {
+        let (sources, target) = (vec![b"/src".to_vec()], b"/dst".to_vec());
+        JobRecord { sources, target, target_was: TargetIs::Missing, began: TIME }
+    }
+
+    fn file(name: &str) -> TargetFile {
+        TargetFile { root: b"/dst".to_vec(), path: name.into() }
+    }
+
+    fn begun(staged: &str) -> Unfinished {
+        let identity = Identity { inode: 7, size_bytes: 300, mtime: TIME };
+        Unfinished { identity, chunk_bytes: 100, staged: staged.into() }
+    }
+
+    fn extent(offset: u64) -> Extent {
+        Extent { offset, length: 100 }
+    }
+
+    /// Two ranks of a job that is stopped; what the next one finds.
+    fn stopped_job(dir: &Path) -> Journal {
+        let ready = folder::begin(dir, &job(), Start::Resume).expect("a new journal");
+        assert_eq!(ready.earlier, None);
+        let refusal = folder::begin(dir, &job(), Start::Resume).expect_err("is in use");
+        assert!(refusal.contains("at work"), "{refusal}");
+        drop(ready);
+        let ranks = [0, 1].map(|rank| Journal::open(dir, 1, Rank(rank)).expect("is there"));
+        ranks[0].begin(file("a"), begun("s.a"));
+        ranks[0].begin(file("b"), begun("s.b"));
+        ranks[1].chunk(b"s.a", extent(100), Crc64(11));
+        ranks[1].chunk(b"s.b", extent(0), Crc64(12));
+        ranks[0].end(b"s.b");
+        let ready = folder::begin(dir, &job(), Start::Resume).expect("is ours");
+        assert_eq!(ready.earlier, Some(job()));
+        Journal::open(dir, 2, Rank(5)).expect("is there")
+    }
+
+    #[test]
+    fn the_next_job_knows_what_was_staged_and_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let journal = stopped_job(dir.path());
+        assert_eq!(journal.unfinished(&file("a")), Some(&begun("s.a")));
+        assert_eq!(journal.written(b"s.a", extent(100)), Some(Crc64(11)));
+        assert_eq!(journal.written(b"s.a", extent(0)), None);
+        assert_eq!(journal.written(b"s.a", Extent { offset: 100, length: 99 }), None);
+        assert_eq!(journal.unfinished(&file("b")), None);
+        assert_eq!(journal.written(b"s.b", extent(0)), None);
+    }
+
+    #[test]
+    fn the_job_after_the_next_knows_it_too() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let journal = stopped_job(dir.path());
+        journal.chunk(b"s.a", extent(0), Crc64(13));
+        folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
+        let journal = Journal::open(dir.path(), 3, Rank(0)).expect("is there");
+        assert_eq!(journal.written(b"s.a", extent(100)), Some(Crc64(11)));
+        assert_eq!(journal.written(b"s.a", extent(0)), Some(Crc64(13)));
+    }
+
+    #[test]
+    fn a_torn_log_counts_up_to_where_it_is_torn_wherever_that_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        folder::begin(dir.path(), &job(), Start::Resume).expect("a new journal");
+        let journal = Journal::open(dir.path(), 1, Rank(0)).expect("is there");
+        journal.begin(file("a"), begun("s.a"));
+        let one = std::fs::metadata(&journal.log_path).expect("is there").len();
+        journal.chunk(b"s.a", extent(0), Crc64(1));
+        let log = std::fs::read(&journal.log_path).expect("is there");
+        for length in 0..=log.len() {
+            std::fs::write(&journal.log_path, &log[..length]).expect("can be written");
+            let found: Vec<Record> = Records::open(&journal.log_path).expect("opens").collect();
+            let whole = 1 + u64::from(length == log.len());
+            let expected = if (length as u64) < one { 0 } else { whole };
+            assert_eq!(found.len() as u64, expected, "cut to {length} of {}", log.len());
+        }
+        for at in 0..log.len() {
+            let mut flipped = log.clone();
+            flipped[at] ^= 4;
+            std::fs::write(&journal.log_path, &flipped).expect("can be written");
+            let found = Records::open(&journal.log_path).expect("opens").count() as u64;
+            assert!(found <= u64::from(at as u64 >= one), "byte {at} is wrong, {found} records");
+        }
+    }
+
+    #[test]
+    fn a_journal_of_another_job_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        stopped_job(dir.path());
+        let other = JobRecord { target: b"/elsewhere".to_vec(), ..job() };
+        let refusal = folder::begin(dir.path(), &other, Start::Resume).expect_err("is another's");
+        assert!(refusal.contains("/src") && refusal.contains("/dst"), "{refusal}");
+        let ready = folder::begin(dir.path(), &other, Start::Anew).expect("starts over");
+        assert_eq!(ready.earlier, None);
+        let journal = Journal::open(dir.path(), 4, Rank(0)).expect("is there");
+        assert!(journal.all_unfinished().is_empty());
+    }
+
+    #[test]
+    fn a_directory_with_other_things_in_it_is_refused_and_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let precious = dir.path().join("thesis.tex");
+        std::fs::write(&precious, "all of it").expect("can be written");
+        for start in [Start::Resume, Start::Anew] {
+            folder::begin(dir.path(), &job(), start).expect_err("is not a journal");
+        }
+        assert!(precious.exists());
+    }
+
+    #[test]
+    fn a_journal_is_gone_when_its_job_is_done() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = parent.path().join("journal");
+        stopped_job(&dir);
+        folder::end(&dir).expect("can be removed");
+        assert!(!dir.exists());
+    }
+}

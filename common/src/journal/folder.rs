@@ -1,0 +1,215 @@
+//! The directory of a journal, which rank 0 looks after: whose it is, what of the logs still matters, and
+//! its end.
+
+use std::collections::HashSet;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Frames, Record, Records, create, frame};
+use crate::base::path::escaped;
+use crate::model::entry::Time;
+use crate::model::placement::TargetIs;
+
+/// What is copied.
+const JOB: &str = "job";
+
+/// What stopped jobs have begun and not ended: the logs without what does not matter any more.
+pub(super) const UNFINISHED: &str = "unfinished";
+
+/// How a file is named until it is complete.
+const NEW: &str = ".dcp-journal-new";
+
+/// What a job copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The sources, from the root directory on.
+    pub sources: Vec<Vec<u8>>,
+    /// The target, from the root directory on.
+    pub target: Vec<u8>,
+    /// What was there when the job began: the same command means the same places when it is repeated.
+    pub target_was: TargetIs,
+    /// When it began.
+    pub began: Time,
+}
+
+/// A journal that is ready.
+#[derive(Debug)]
+pub struct Begun {
+    /// The job that was stopped, where this one goes on with it.
+    pub earlier: Option<JobRecord>,
+    /// Keeps other jobs away as long as it is open.
+    pub lock: File,
+}
+
+/// What becomes of the journal that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// The job goes on where that one was stopped.
+    #[default]
+    Resume,
+    /// It is forgotten.
+    Anew,
+}
+
+impl JobRecord {
+    fn is_same_job(&self, other: &Self) -> bool {
+        self.sources == other.sources && self.target == other.target
+    }
+
+    fn words(&self) -> String {
+        let sources: Vec<_> = self.sources.iter().map(|source| escaped(source)).collect();
+        format!("{} to {}", sources.join(" "), escaped(&self.target))
+    }
+}
+
+/// The job that a journal is of, if it is a journal.
+///
+/// # Errors
+/// Those of the system, but for a directory or file that does not exist.
+pub fn read(dir: &Path) -> io::Result<Option<JobRecord>> {
+    match Frames::open(&dir.join(JOB)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(|mut frames| frames.next_value()),
+    }
+}
+
+/// Makes a journal for a job, or takes over the one that is there. What a directory has besides a journal is
+/// never touched.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub fn begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, String> {
+    let shown = dir.display();
+    let failed = |error: io::Error| format!("journal {shown}: {error}");
+    let earlier = read(dir).map_err(failed)?;
+    if let (Some(earlier), Start::Resume) = (&earlier, start)
+        && !earlier.is_same_job(job)
+    {
+        let words = earlier.words();
+        return Err(format!(
+            "journal {shown} is of another job, {words}; \
+             name another directory, or forget that job with --no-resume"
+        ));
+    }
+    fs::create_dir_all(dir).map_err(failed)?;
+    if let Some(foreign) = foreign_entry(dir, earlier.is_some()).map_err(failed)? {
+        let foreign = foreign.display();
+        return Err(format!("journal {shown}: has {foreign} in it; name a directory of its own"));
+    }
+    if earlier.is_some() {
+        // Held to the end of this function.
+        let _lock = lock(dir).map_err(failed)?.ok_or_else(|| in_use(dir))?;
+    }
+    let earlier = earlier.filter(|_| start == Start::Resume);
+    if earlier.is_none() {
+        forget(dir).map_err(failed)?;
+        write_whole(dir, JOB, |file| file.write_all(&frame(job))).map_err(failed)?;
+    }
+    let lock = lock(dir).map_err(failed)?.ok_or_else(|| in_use(dir))?;
+    compact(dir).map_err(failed)?;
+    Ok(Begun { earlier, lock })
+}
+
+fn in_use(dir: &Path) -> String {
+    format!("journal {}: its job is at work", dir.display())
+}
+
+/// Makes sure that no other job is at work with a journal; `None` where one is. File systems without locks
+/// are trusted.
+fn lock(dir: &Path) -> io::Result<Option<File>> {
+    let job = File::open(dir.join(JOB))?;
+    Ok(match job.try_lock() {
+        Err(TryLockError::WouldBlock) => None,
+        Ok(()) | Err(TryLockError::Error(_)) => Some(job),
+    })
+}
+
+/// Removes a journal: its job is done.
+///
+/// # Errors
+/// Those of the system.
+pub fn end(dir: &Path) -> io::Result<()> {
+    forget(dir)?;
+    fs::remove_dir(dir)
+}
+
+/// The job's record goes last: without it the rest is of no use.
+fn forget(dir: &Path) -> io::Result<()> {
+    let paths = entries(dir)?;
+    let is_job = |path: &&PathBuf| path.file_name().is_some_and(|name| name == JOB);
+    for path in paths.iter().filter(|path| !is_job(path)).chain(paths.iter().filter(is_job)) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect()
+}
+
+fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
+}
+
+/// Something in the directory that is no part of a journal: all that there is without the record of a job.
+fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
+    let is_foreign = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_part = is_log(path) || [JOB, UNFINISHED].contains(&name);
+        name != NEW && !(is_journal && is_part)
+    };
+    Ok(entries(dir)?.into_iter().find(is_foreign))
+}
+
+/// Makes one file of all logs, with what still matters of them. Stopped in its midst it leaves the logs, and
+/// what is in two files counts once.
+fn compact(dir: &Path) -> io::Result<()> {
+    let logs: Vec<PathBuf> = entries(dir)?.into_iter().filter(|path| is_log(path)).collect();
+    let before = dir.join(UNFINISHED);
+    let parts = || logs.iter().chain(before.exists().then_some(&before));
+    let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
+    for path in parts() {
+        for record in Records::open(path)? {
+            match record {
+                Record::Begun { begun: it, .. } => begun.insert(it.staged),
+                Record::Ended { staged } => ended.insert(staged),
+                Record::Chunk { .. } => false,
+            };
+        }
+    }
+    let matters = |staged: &Vec<u8>| begun.contains(staged) && !ended.contains(staged);
+    write_whole(dir, UNFINISHED, |file| {
+        for path in parts() {
+            for record in Records::open(path)? {
+                let (Record::Begun { begun: super::Unfinished { staged, .. }, .. }
+                | Record::Chunk { staged, .. }
+                | Record::Ended { staged }) = &record;
+                if matters(staged) {
+                    file.write_all(&record.framed())?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    logs.iter().try_for_each(fs::remove_file)
+}
+
+/// Writes a file that has its name when it is complete and on storage.
+fn write_whole(
+    dir: &Path,
+    name: &str,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let new = dir.join(NEW);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut buffered = io::BufWriter::new(create(&new)?);
+    fill(&mut buffered)?;
+    buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    fs::rename(new, dir.join(name))
+}

@@ -1,0 +1,62 @@
+//! Names under which jobs stage what is to get its own name later.
+
+use std::ffi::CString;
+
+use crate::base::path::Name;
+
+/// How they all begin.
+const PREFIX: &str = ".dcp.";
+
+/// The name for the `count`th file that a rank stages: the job's random number makes sure that nobody else has
+/// it.
+pub fn staged_name(job: u64, rank: u32, count: u64) -> CString {
+    CString::new(format!("{PREFIX}{job:016x}.{rank}.{count}")).expect("digits contain no NUL")
+}
+
+/// What all names of a job begin with.
+pub fn of_job(job: u64) -> String {
+    format!("{PREFIX}{job:016x}.")
+}
+
+/// Whether a name is one that a job, any, has given.
+pub fn is_staged(name: &Name) -> bool {
+    let Some(rest) = name.to_bytes().strip_prefix(PREFIX.as_bytes()) else { return false };
+    let mut words = rest.split(|byte| *byte == b'.');
+    let is_number = |word: Option<&[u8]>| {
+        word.is_some_and(|word| !word.is_empty() && word.iter().all(u8::is_ascii_digit))
+    };
+    let is_lower_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    words.next().is_some_and(|job| job.len() == 16 && job.iter().all(is_lower_hex))
+        && is_number(words.next())
+        && is_number(words.next())
+        && words.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_gives_is_recognised_and_nothing_else() {
+        for (job, rank, count) in [(0, 0, 0), (u64::MAX, 4095, 1 << 40), (0xabc, 7, 9)] {
+            let name = staged_name(job, rank, count);
+            assert!(is_staged(&name), "{name:?}");
+            assert!(name.to_bytes().starts_with(of_job(job).as_bytes()));
+        }
+        let others = [
+            c".dcp.",
+            c".dcp.0123456789abcdef",
+            c".dcp.0123456789abcdef.1",
+            c".dcp.0123456789abcdef.1.",
+            c".dcp.0123456789abcdef.1.2.3",
+            c".dcp.0123456789ABCDEF.1.2",
+            c".dcp.123.1.2",
+            c"dcp.0123456789abcdef.1.2",
+            c".dcp.0123456789abcdef.x.2",
+            c"x.dcp.0123456789abcdef.1.2",
+        ];
+        for name in others {
+            assert!(!is_staged(name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Going on with a job that was stopped: whether there is one, and the journal of this one on all ranks.
+
+use std::fs::File;
+use std::io;
+
+use super::agree;
+use crate::base::crc64::Crc64;
+use crate::base::error::Side;
+use crate::base::exit::Exit;
+use crate::base::path::{escaped, join};
+use crate::comm::Rank;
+use crate::comm::collective::broadcast;
+use crate::copy::options::{CopyOptions, ResumeRequest, SyncOptions};
+use crate::copy::root::CopyRoot;
+use crate::copy::{plan, resume};
+use crate::journal::Journal;
+use crate::journal::folder::{self, JobRecord, Start};
+use crate::lists::as_path;
+use crate::model::entry::Time;
+use crate::model::placement::{Given, TargetIs};
+use crate::store::sites::Sites;
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+
+/// A journal as rank 0 has found or made it.
+pub(super) struct Found {
+    /// Where it is, if this job keeps one.
+    pub dir: Option<Vec<u8>>,
+    /// The job that was stopped and that this one goes on with.
+    pub earlier: Option<JobRecord>,
+    /// Held as long as the job is at work.
+    lock: Option<File>,
+}
+
+/// This rank's part of it.
+pub(super) struct Kept {
+    dir: Vec<u8>,
+    /// `None` where the job keeps none.
+    pub journal: Option<Journal>,
+    _lock: Option<File>,
+}
+
+/// Rank 0 looks for the job that was stopped, and begins a journal where one is wanted.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub(super) fn find(
+    request: &ResumeRequest,
+    sites: &Sites,
+    sources: &[Vec<u8>],
+    target: &[u8],
+    options: &CopyOptions,
+) -> Result<Found, String> {
+    let mut found = Found { dir: None, earlier: None, lock: None };
+    let job = JobRecord {
+        sources: sources.iter().map(|path| absolute(sites, Side::Source, path)).collect(),
+        target: absolute(sites, Side::Target, target),
+        target_was: plan::target_is(sites, target),
+        began: Time::now(),
+    };
+    let beside = if sites.is_object(Side::Target, target) { None } else { beside(&job) };
+    let is_asked_for = request.dir.is_some() || request.is_wanted;
+    let Some(dir) = request.dir.clone().or(beside) else {
+        let shown = escaped(target);
+        let trouble =
+            format!("there is no place for a journal beside {shown}; name one with --journal");
+        return if request.is_wanted { Err(trouble) } else { Ok(found) };
+    };
+    let there = folder::read(as_path(&dir)).unwrap_or_default();
+    if options.dry_run {
+        found.earlier = there.filter(|_| request.start == Start::Resume);
+    } else if is_asked_for || there.is_some() {
+        let begun = folder::begin(as_path(&dir), &job, request.start)?;
+        (found.earlier, found.lock) = (begun.earlier, Some(begun.lock));
+        found.dir = Some(dir);
+    }
+    Ok(found)
+}
+
+/// A path from the root directory on, so that it means the same wherever the job is begun again.
+fn absolute(sites: &Sites, side: Side, path: &[u8]) -> Vec<u8> {
+    let made = std::path::absolute(as_path(path));
+    match made {
+        Ok(made) if !sites.is_object(side, path) => {
+            let mut made = made.into_os_string().into_encoded_bytes();
+            // A trailing slash means something.
+            if path.ends_with(b"/") && !made.ends_with(b"/") {
+                made.push(b'/');
+            }
+            made
+        }
+        _ => path.to_vec(),
+    }
+}
+
+/// Where a job's journal is if the operator names no place: the same for the same command.
+fn beside(job: &JobRecord) -> Option<Vec<u8>> {
+    let target = Given::new(&job.target);
+    let name = escaped(target.last_name.as_ref()?);
+    let command = [job.sources.as_slice(), std::slice::from_ref(&job.target)].concat().join(&0);
+    let journal = format!(".{name}.dcp-{:016x}", Crc64::of(&command).0);
+    Some(join(&target.parent(), journal.as_bytes()))
+}
+
+/// Opens the journal on this rank. `None` on all ranks where one of them cannot; without a journal there is
+/// nothing to open.
+pub(super) fn open(
+    session: &mut Session<'_, '_>,
+    found: Option<Found>,
+    options: &CopyOptions,
+    reporter: &mut Reporter,
+) -> Option<Kept> {
+    let (dir, lock) = found.map_or((None, None), |found| (found.dir, found.lock));
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let Some(dir): Option<Vec<u8>> = broadcast(session.mail, is_root.then_some(dir)) else {
+        return Some(Kept { dir: Vec::new(), journal: None, _lock: None });
+    };
+    let opened = Journal::open(as_path(&dir), options.job.id, session.mail.comm().rank());
+    let words = |error: io::Error| {
+        let (shown, host) = (escaped(&dir), &session.team.host);
+        format!("journal {shown}: {error} (on {host}); all ranks must share it")
+    };
+    let opened = opened.map_err(words);
+    let journal = Some(agree(session, opened, reporter)?);
+    Some(Kept { dir, journal, _lock: lock })
+}
+
+impl Kept {
+    /// The job has ended: where all is done the journal goes, with what was staged for nothing.
+    pub fn end(
+        self,
+        session: &mut Session<'_, '_>,
+        roots: &[CopyRoot],
+        exit: Option<Exit>,
+        reporter: &mut Reporter,
+    ) {
+        let Some(journal) = self.journal else { return };
+        let is_done = exit.map(|exit| exit == Exit::Ok);
+        if !broadcast(session.mail, is_done) {
+            return;
+        }
+        let comm = session.mail.comm();
+        resume::remove_unused(&journal, roots, comm.rank(), comm.size());
+        if comm.rank() == Rank::ROOT
+            && let Err(error) = folder::end(as_path(&self.dir))
+        {
+            let shown = escaped(&self.dir);
+            reporter.warn(&format!("journal {shown}: cannot be removed: {error}"));
+        }
+    }
+}
+
+impl Found {
+    /// A copy that goes on copies what is not there. What is finished is told by its time of change, so that
+    /// is kept.
+    pub fn prepare(&self, options: &mut CopyOptions) {
+        options.keep.times |= self.dir.is_some();
+        if let (Some(earlier), None) = (&self.earlier, &options.sync) {
+            options.sync = Some(SyncOptions::going_on_since(earlier.began));
+        }
+    }
+
+    /// What was at the target when the work began.
+    pub fn target_was(&self) -> Option<TargetIs> {
+        self.earlier.as_ref().map(|earlier| earlier.target_was)
+    }
+
+    /// For the head of the output.
+    pub fn words(&self) -> Option<String> {
+        let dir = escaped(self.dir.as_ref()?);
+        Some(match &self.earlier {
+            Some(_) => format!("  goes on where a job was stopped; journal {dir}"),
+            None => format!("  journal {dir}"),
+        })
+    }
+}

@@ -1,0 +1,363 @@
+//! Jobs that are stopped or killed, and the same command again: what is finished stays as it is, large files
+//! go on at the chunks that were written, and nothing partial ever has a name.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use suite_tests::buckets::temp;
+use suite_tests::job::{Ended, assert_identical, ranks_of, run, tool};
+use suite_tests::trees::{noise, write};
+
+const CHUNK_BYTES: u64 = 256 << 10;
+const THREADS: u64 = 2;
+
+/// Some large files, and small ones around them.
+fn make_source(root: &Path) {
+    let bytes = noise(20 << 20);
+    for number in 0..4 {
+        write(&root.join(format!("large/{number}")), &bytes[number..(16 + number) << 20]);
+    }
+    for number in 0..60 {
+        write(&root.join(format!("small/{}/{number}", number % 5)), &bytes[number..1000 * number]);
+    }
+}
+
+/// The copy, with buffers so small that it takes a while.
+fn copy(ranks: u32, source: &Path, target: &Path) -> Command {
+    let mut command = tool(ranks, "dcp");
+    command.args(["-p", "--json", "--resume", "--chunksize=256KiB", "--bufsize=256"]);
+    command.arg(format!("--threads={THREADS}")).args([source, target]);
+    command
+}
+
+fn begin(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn files_in(tree: &Path) -> Vec<PathBuf> {
+    let (mut waiting, mut files) = (vec![tree.to_owned()], Vec::new());
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { waiting.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+fn is_staged(path: &Path) -> bool {
+    path.file_name().unwrap().as_encoded_bytes().starts_with(b".dcp.")
+}
+
+fn journals(target: &Path) -> Vec<PathBuf> {
+    let dir = fs::read_dir(target.parent().unwrap()).unwrap();
+    let paths = dir.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.to_string_lossy().contains(".dcp-")).collect()
+}
+
+/// Bytes that a job has written; fails where a file that has its name is not whole.
+fn written(source: &Path, target: &Path) -> u64 {
+    let bytes_of = |path: &PathBuf| {
+        let metadata = fs::metadata(path).unwrap();
+        if is_staged(path) {
+            return (metadata.blocks() * 512).min(metadata.size());
+        }
+        let original = source.join(path.strip_prefix(target).unwrap());
+        assert!(
+            fs::read(original).unwrap() == fs::read(path).unwrap(),
+            "{} is not whole",
+            path.display()
+        );
+        metadata.size()
+    };
+    files_in(target).iter().map(bytes_of).sum()
+}
+
+fn totals(ended: &Ended, what: &str) -> u64 {
+    ended.summary()["totals"][what].as_u64().unwrap()
+}
+
+/// Kills a rank of a job at some time; then the same command with another number of ranks.
+fn kill_and_go_on(random: &mut Random, round: u32, work: &Path) -> u64 {
+    let (source, target) = (work.join("s"), work.join(format!("t{round}")));
+    let ranks = 2 + random.below(3) as u32;
+    let mut job = begin(&mut copy(ranks, &source, &target));
+    let began = Instant::now();
+    while !target.exists() && job.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not begin");
+    }
+    let pids = ranks_of(job.id(), "dcp");
+    std::thread::sleep(Duration::from_micros(random.below(200_000)));
+    if let Some(pid) = pids.get(random.below(pids.len().max(1) as u64) as usize) {
+        run(Command::new("kill").args(["-KILL", &pid.to_string()]));
+    }
+    job.wait().unwrap();
+    if journals(&target).is_empty() {
+        // It was done before.
+        fs::remove_dir_all(target).unwrap();
+        return 0;
+    }
+    let before = written(&source, &target);
+    let others = [1, 2, 3, 4].map(|count| (count, count != ranks));
+    let others: Vec<u32> = others.iter().filter(|(_, is)| *is).map(|(count, _)| *count).collect();
+    let again = others[random.below(3) as usize];
+    let ended = run(&mut copy(again, &source, &target)).expect(0);
+    assert_eq!(journals(&target), Vec::<PathBuf>::new());
+    let twice = (before + totals(&ended, "copied_bytes")).saturating_sub(written(&source, &source));
+    let allowed = 2 * CHUNK_BYTES * THREADS * u64::from(ranks);
+    assert!(twice <= allowed, "{twice} bytes were copied twice, {ranks} ranks, then {again}");
+    remove_leftovers(&target);
+    assert_same_tree(&source, &target);
+    fs::remove_dir_all(target).unwrap();
+    totals(&ended, "resumed_bytes")
+}
+
+/// Directories in which a leftover was removed have changed once more.
+fn assert_same_tree(source: &Path, target: &Path) {
+    let mut diff = Command::new("diff");
+    assert_eq!(run(diff.arg("-r").args([source, target])).expect(0).stdout, "");
+    for path in files_in(source) {
+        let copy = target.join(path.strip_prefix(source).unwrap());
+        let [one, other] = [path, copy].map(|path| fs::metadata(path).unwrap());
+        assert_eq!((one.mode(), one.mtime_nsec()), (other.mode(), other.mtime_nsec()));
+    }
+}
+
+/// What a killed job had staged of small files; nothing else may be there.
+fn remove_leftovers(target: &Path) {
+    let staged = |path: &PathBuf| is_staged(path);
+    let count = files_in(target).iter().filter(|path| staged(path)).count();
+    let clean = ["--json", "--min-age=0s", "--clean"];
+    let ended = run(tool(2, "dcp").args(clean).arg(target)).expect(0);
+    assert_eq!(ended.summary()["totals"]["leftovers"]["removed"], count);
+    assert!(!files_in(target).iter().any(staged));
+}
+
+/// Numbers that differ from round to round and are the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+#[test]
+fn a_rank_is_killed_at_any_time_and_the_next_job_does_only_the_rest() {
+    let work = temp();
+    make_source(&work.path().join("s"));
+    let mut random = Random(5);
+    let resumed = (0..50).filter(|round| kill_and_go_on(&mut random, *round, work.path()) > 0);
+    let resumed = resumed.count();
+    assert!(resumed >= 5, "chunks were taken over in {resumed} of 50 rounds only");
+}
+
+/// A job that is stopped when a large file is half there; what it has left.
+fn stopped(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
+    let (source, target) = (work.join("s"), work.join("t"));
+    write(&source.join("large"), &noise(24 << 20));
+    let mut job = begin(copy(1, &source, &target).args(options));
+    let began = Instant::now();
+    let is_under_way = || {
+        files_in(&target)
+            .iter()
+            .any(|path| fs::metadata(path).is_ok_and(|metadata| metadata.size() > 2 << 20))
+    };
+    while !is_under_way() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not begin");
+    }
+    run(Command::new("kill").args(["-TERM", &job.id().to_string()]));
+    assert_eq!(job.wait().unwrap().code(), Some(20), "it was too fast");
+    assert!(files_in(&target).iter().all(|path| is_staged(path)));
+    (source, target)
+}
+
+#[test]
+fn without_being_asked_a_job_goes_on_where_the_same_command_was_stopped() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    assert_eq!(journals(&target).len(), 1);
+    // Without --resume, and although the target is there now.
+    let ended = run(tool(2, "dcp").args(["-p", "--json"]).args([&source, &target])).expect(0);
+    assert!(totals(&ended, "resumed_bytes") >= 1 << 20, "{ended:?}");
+    let all = totals(&ended, "resumed_bytes") + totals(&ended, "copied_bytes");
+    assert_eq!(all, 24 << 20);
+    assert_identical(&source, &target);
+    assert_eq!((journals(&target).len(), files_in(&target).len()), (0, 1));
+}
+
+#[test]
+fn what_is_not_as_the_journal_says_is_copied_again() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    let staged = files_in(&target).pop().unwrap();
+    let mut bytes = fs::read(&staged).unwrap();
+    for byte in bytes.iter_mut().step_by(CHUNK_BYTES as usize * 2) {
+        *byte ^= 1;
+    }
+    fs::write(&staged, bytes).unwrap();
+    let ended = run(&mut copy(3, &source, &target)).expect(0);
+    assert!(totals(&ended, "resumed_bytes") > 0);
+    assert_identical(&source, &target);
+}
+
+#[test]
+fn a_source_that_has_changed_is_begun_anew() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    let large = source.join("large");
+    fs::write(&large, noise(25 << 20)).unwrap();
+    let ended = run(&mut copy(2, &source, &target)).expect(0);
+    assert_eq!((totals(&ended, "resumed_bytes"), totals(&ended, "copied_bytes")), (0, 25 << 20));
+    assert_identical(&source, &target);
+    assert_eq!(files_in(&target).len(), 1);
+}
+
+#[test]
+fn a_source_that_is_gone_leaves_nothing_staged() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    fs::remove_file(source.join("large")).unwrap();
+    run(&mut copy(2, &source, &target)).expect(0);
+    assert_eq!((journals(&target).len(), files_in(&target).len()), (0, 0));
+}
+
+#[test]
+fn a_job_starts_over_where_that_is_asked_for() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    let start_over = |ranks| {
+        let mut command = copy(ranks, &source, &target);
+        command.arg("--no-resume");
+        run(&mut command)
+    };
+    // The target is there now, and receives the source.
+    let ended = start_over(2).expect(0);
+    assert_eq!(totals(&ended, "resumed_bytes"), 0);
+    assert_identical(&source, &target.join("s"));
+}
+
+#[test]
+fn files_that_were_there_before_are_not_taken_for_finished_ones() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("same"), b"new content");
+    write(&target.join("s/same"), b"old content");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for path in [source.join("same"), target.join("s/same")] {
+        let file = File::options().append(true).open(path).unwrap();
+        file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    }
+    // A journal of this command, of a time to come as far as the old file is concerned.
+    let journal = work.path().join("journal");
+    let command = |ranks| {
+        let mut command = copy(ranks, &source, &target);
+        command.arg("--journal").arg(&journal);
+        command
+    };
+    write(&source.join("large"), &noise(24 << 20));
+    let mut job = begin(&mut command(1));
+    while files_in(&target).iter().all(|path| !is_staged(path)) {}
+    run(Command::new("kill").args(["-TERM", &job.id().to_string()]));
+    job.wait().unwrap();
+    fs::write(target.join("s/same"), b"old content").unwrap();
+    let file = File::options().append(true).open(target.join("s/same")).unwrap();
+    file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    let hour = Duration::from_hours(1).as_secs();
+    move_clock(&journal, hour);
+    run(&mut command(2)).expect(0);
+    // The journal made anew knows nothing of it.
+    files_in(&target).iter().filter(|path| is_staged(path)).for_each(|path| {
+        fs::remove_file(path).unwrap();
+    });
+    assert_eq!(fs::read(target.join("s/same")).unwrap(), b"new content");
+    assert_same_tree(&source, &target.join("s"));
+}
+
+/// Makes a journal's job begin so many seconds later.
+fn move_clock(journal: &Path, seconds: u64) {
+    use common::journal::folder;
+    let mut job = folder::read(journal).unwrap().unwrap();
+    job.began.seconds += seconds as i64;
+    folder::end(journal).unwrap();
+    folder::begin(journal, &job, folder::Start::Resume).unwrap();
+}
+
+#[test]
+fn a_journal_of_another_command_is_refused_and_two_jobs_do_not_share_one() {
+    let work = temp();
+    let journal = work.path().join("j");
+    let journaled = ["--journal", journal.to_str().unwrap()];
+    let (source, target) = stopped(work.path(), &journaled);
+    let other = work.path().join("other");
+    let ended = run(tool(2, "dcp").args(journaled).args([&source, &other])).expect(2);
+    assert!(ended.stderr.contains("is of another job"), "{}", ended.stderr);
+    assert!(!other.exists());
+    // As a job does that is at work.
+    let lock = File::open(journal.join("job")).unwrap();
+    lock.try_lock().unwrap();
+    let ended = run(copy(2, &source, &target).args(journaled)).expect(2);
+    assert!(ended.stderr.contains("its job is at work"), "{}", ended.stderr);
+    drop(lock);
+    run(copy(2, &source, &target).args(journaled)).expect(0);
+    assert_identical(&source, &target);
+    run(tool(1, "dcp").args(["--resume"]).args([source.as_path(), Path::new("/")])).expect(2);
+}
+
+#[test]
+fn dsync_goes_on_too_and_does_not_delete_what_it_goes_on_with() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("large"), &noise(24 << 20));
+    write(&target.join("extra"), b"only here");
+    let sync = |ranks| {
+        let mut command = tool(ranks, "dsync");
+        command.args(["-D", "--json", "--resume", "--chunksize=256KiB", "--bufsize=512"]);
+        command.arg("--threads=2").args([&source, &target]);
+        command
+    };
+    let mut job = begin(&mut sync(1));
+    let is_under_way = || {
+        files_in(&target).iter().any(|path| {
+            is_staged(path) && fs::metadata(path).is_ok_and(|metadata| metadata.size() > 2 << 20)
+        })
+    };
+    while !is_under_way() {
+        assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+    }
+    run(Command::new("kill").args(["-TERM", &job.id().to_string()]));
+    assert_eq!(job.wait().unwrap().code(), Some(20));
+    let ended = run(&mut sync(3)).expect(0);
+    assert!(totals(&ended, "resumed_bytes") >= 1 << 20);
+    assert_identical(&source, &target);
+    assert_eq!(files_in(&target).len(), 1);
+}
+
+#[test]
+fn clean_removes_only_what_is_old_and_what_jobs_have_staged() {
+    let work = temp();
+    let staged = work.path().join("a/.dcp.0123456789abcdef.0.7");
+    write(&staged, b"x");
+    for other in ["a/.dcp.notes", "a/b/dcp.0123456789abcdef.0.7", "a/b/data"] {
+        write(&work.path().join(other), b"x");
+    }
+    let clean = |options: &[&str]| {
+        run(tool(2, "dcp").args(["--json", "--clean"]).arg(work.path()).args(options)).expect(0)
+    };
+    let leftovers = |ended: &Ended| ended.summary()["totals"]["leftovers"].clone();
+    let counts = |removed: u64, left_alone: u64| serde_json::json!({"found": 1, "removed": removed, "left_alone": left_alone});
+    assert_eq!(leftovers(&clean(&[])), counts(0, 1));
+    assert_eq!(leftovers(&clean(&["--min-age=0s", "-n"])), counts(1, 0));
+    assert!(staged.exists());
+    assert_eq!(leftovers(&clean(&["--min-age=0s"])), counts(1, 0));
+    assert!(!staged.exists());
+    assert_eq!(files_in(work.path()).len(), 3);
+    run(tool(1, "dcp").arg("--clean").arg(work.path().join("missing"))).expect(3);
+}
