@@ -417,7 +417,7 @@ impl Visitor for CompareJob<'_> {
     }
 
     fn wants_extras(&self) -> bool {
-        true
+        !self.options.one_way
     }
 
     fn enter(

@@ -23,6 +23,7 @@ mod small;
 mod special;
 mod sync;
 pub mod sync_plan;
+mod verify;
 mod visit;
 
 use std::collections::HashSet;
@@ -57,9 +58,10 @@ use finish::DirectoryRecords;
 use large::LargeCopy;
 use leftovers::Leftovers;
 use linked::{LinkRecords, LinkedFile, Links};
-use options::CopyOptions;
+use options::{CopyOptions, Verify};
 use root::CopyRoot;
 use sync::Sides;
+use verify::VerifyTask;
 
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look,
@@ -74,10 +76,23 @@ pub enum CopyTask {
     Chunks(ChunkTask),
     /// All chunks of this large file are there: give it its name. Runs on its owner only.
     Commit(u64),
+    /// Something that another rank has written is to be read again. Not by that one.
+    Verify(VerifyTask),
     /// A file with several names: its first name is to be copied.
     Linked(LinkedFile),
     /// Names that become links to the first one's copy.
     Links(Links),
+}
+
+/// What ranks write to each other.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum CopyLetter {
+    /// Chunks of a file of the receiver's.
+    Chunks(ChunksDone),
+    /// Something is to be read again.
+    Verify(VerifyTask),
+    /// Something that the receiver has written was read again.
+    Verified,
 }
 
 impl From<WalkTask> for CopyTask {
@@ -112,6 +127,10 @@ pub struct CopyJob<'c> {
     staged_names: AtomicU64,
     account: Account,
     large: Chunked<Large>,
+    /// Who reads again what this rank has written, where that is wished.
+    verifier: Option<Rank>,
+    /// What waits for that.
+    unverified: AtomicU64,
     /// Where it is written down what another job could go on with.
     journal: Option<&'c Journal>,
     directories: DirectoryRecords,
@@ -185,6 +204,8 @@ impl<'c> CopyJob<'c> {
             staged_names: AtomicU64::new(0),
             account: Account::default(),
             large: Chunked::default(),
+            verifier: None,
+            unverified: AtomicU64::new(0),
             journal: None,
             directories: DirectoryRecords::default(),
             extras: Extras::default(),
@@ -206,6 +227,13 @@ impl<'c> CopyJob<'c> {
     #[must_use]
     pub fn with_journal(mut self, journal: Option<&'c Journal>) -> Self {
         self.journal = journal;
+        self
+    }
+
+    /// That rank, another one if there is one, reads again what this one has written, if that is wished.
+    #[must_use]
+    pub fn verified_by(mut self, rank: Rank) -> Self {
+        self.verifier = (self.options.verify == Verify::Transferred).then_some(rank);
         self
     }
 
@@ -363,7 +391,7 @@ impl<'c> CopyJob<'c> {
 
 impl Job for CopyJob<'_> {
     type Task = CopyTask;
-    type Letter = ChunksDone;
+    type Letter = CopyLetter;
     type Notice = Notice;
     type Snapshot = Tally;
     type Hand = CopyHand;
@@ -383,6 +411,7 @@ impl Job for CopyJob<'_> {
             CopyTask::Walk(task) => walk::run(self, task, hand, crew),
             CopyTask::Chunks(task) => self.run_chunks(task, hand, crew),
             CopyTask::Commit(file) => self.end_large(file, hand, crew),
+            CopyTask::Verify(task) => self.verify(task, hand, crew),
             CopyTask::Linked(file) => self.copy_linked(file, hand, crew),
             CopyTask::Links(links) => self.make_links(links, hand, crew),
         }
@@ -394,6 +423,7 @@ impl Job for CopyJob<'_> {
             CopyTask::Walk(_) => hand.gathered.tally.given_up += 1,
             CopyTask::Chunks(task) => self.give_up_chunks(&task, crew),
             CopyTask::Commit(file) => self.end_large(file, hand, crew),
+            CopyTask::Verify(task) => self.give_up_verifying(&task, hand, crew),
             CopyTask::Linked(file) => {
                 hand.gathered.tally.given_up += file.names.len() as u64;
             }
@@ -409,8 +439,14 @@ impl Job for CopyJob<'_> {
         hand.gathered.send_lines(crew, true);
     }
 
-    fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {
-        self.chunks_done(letter, crew);
+    fn letter(&self, _from: Rank, letter: CopyLetter, crew: &Crew<'_, Self>) {
+        match letter {
+            CopyLetter::Chunks(done) => self.chunks_done(done, crew),
+            CopyLetter::Verify(task) => crew.push_pinned(CopyTask::Verify(task)),
+            CopyLetter::Verified => {
+                self.unverified.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 
     fn snapshot(&self) -> Tally {

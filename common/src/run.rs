@@ -7,6 +7,7 @@ mod links;
 pub mod named;
 mod resume;
 pub mod sync;
+mod verify;
 pub mod walk;
 
 use std::time::Duration;
@@ -33,6 +34,14 @@ impl Session<'_, '_> {
     fn settings(&self, threads_max: u32) -> Settings {
         let affordable = limits::threads_for_descriptors(descriptors_max());
         Settings { threads_max: threads_max.min(affordable), cpu_share: self.team.cpu_share() }
+    }
+
+    /// The rank that reads again what this one has written: on another node, where ranks fill node by node.
+    fn verifier(&self) -> Rank {
+        let ranks = self.team.ranks;
+        let of_node = ranks.div_ceil(self.team.nodes.len().max(1) as u32);
+        let step = if of_node < ranks { of_node } else { 1 };
+        Rank((self.mail.comm().rank().0 + step) % ranks)
     }
 
     /// Gathers what the ranks did, and how the services took it, into a summary, on rank 0.

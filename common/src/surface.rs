@@ -16,3 +16,4 @@ pub mod summary;
 pub mod team;
 pub mod transfer_args;
 pub mod usage;
+pub mod verify_args;

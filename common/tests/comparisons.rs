@@ -66,6 +66,7 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
         counted: COUNTED_BY_DEFAULT.into_iter().collect(),
         lite: false,
         evidence: Evidence::Checksums,
+        one_way: false,
         bypass_cache: false,
         chunk_bytes: 100,
         buffer_bytes: 64,

@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use common::base::error::{Failure, Op};
 use common::base::path::RelPath;
-use common::copy::options::{CopyOptions, HardLinks, JobFacts};
+use common::copy::options::{CopyOptions, HardLinks, JobFacts, Verify};
 use common::model::entry::{Attributes, Kind};
 use common::model::keep::Keep;
 use common::model::layout::Striping;
 use common::model::tally::Tally;
-use common::model::transfer::Transfer;
+use common::model::transfer::{Sums, Transfer};
 use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
@@ -63,7 +63,11 @@ fn copy(
     source: &(impl Fn() -> Box<dyn Store> + Sync),
     target: &(impl Fn() -> Box<dyn Store> + Sync),
 ) -> Copied {
-    let options = CopyOptions {
+    copy_with(ranks, source, target, &options())
+}
+
+fn options() -> CopyOptions {
+    CopyOptions {
         symlinks: Symlinks::Keep,
         keep: Keep::all(),
         hard_links: HardLinks::Separate,
@@ -73,9 +77,18 @@ fn copy(
         dry_run: false,
         plan_as: common::model::line::LineFormat::Text,
         sync: None,
+        verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
-    };
-    let outcomes = job_outcomes(ranks, source, target, &options);
+    }
+}
+
+fn copy_with(
+    ranks: u32,
+    source: &(impl Fn() -> Box<dyn Store> + Sync),
+    target: &(impl Fn() -> Box<dyn Store> + Sync),
+    options: &CopyOptions,
+) -> Copied {
+    let outcomes = job_outcomes(ranks, source, target, options);
     let mut tally = Tally::default();
     for (of_rank, _) in &outcomes {
         tally.add(of_rank);
@@ -130,6 +143,42 @@ fn with_faults_every_entry_is_copied_whole_or_reported() {
         check_partial(seed, &picture(&source), &picture(&target), &copied);
     }
     assert!(struck > 1000, "only {struck} faults: the test tests nothing");
+}
+
+/// Storage that keeps other bytes than it was given is found out, file by file, large and small.
+#[test]
+fn what_is_not_as_it_was_written_is_found_and_does_not_stay() {
+    let transfer = Transfer { sums: Sums::All, ..Transfer::default() };
+    let options = CopyOptions { verify: Verify::Transferred, transfer, ..options() };
+    let (mut large, mut small) = (0, 0);
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (source, target) = (grow(&mut random), MemoryStore::new());
+        let faults = Arc::new(Faults::new(seed).garble_writes(6));
+        let copied = copy_with(
+            random.u32(1..7),
+            &|| Box::new(source.clone()),
+            &|| Box::new(FaultyStore::new(target.clone(), Arc::clone(&faults))),
+            &options,
+        );
+        let (wanted, got) = (picture(&source), picture(&target));
+        let is_garbled = |path: &[u8], entry: &trees::Entry| {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap();
+            entry.kind == Kind::File && !entry.content.is_empty() && faults.garbles(name)
+        };
+        for (path, entry) in &wanted {
+            let expected = Some(entry).filter(|entry| !is_garbled(path, entry));
+            assert_eq!(got.get(path), expected, "seed {seed}: {}", path.escape_ascii());
+        }
+        let garbled: Vec<_> =
+            wanted.iter().filter(|(path, entry)| is_garbled(path, entry)).collect();
+        assert_eq!(copied.tally.failed, garbled.len() as u64, "seed {seed}");
+        large += garbled.iter().filter(|(_, entry)| entry.content.len() > 100).count();
+        small += garbled.iter().filter(|(_, entry)| entry.content.len() <= 100).count();
+        let files = wanted.values().filter(|entry| entry.kind == Kind::File).count();
+        assert_eq!(copied.tally.verified_files + copied.tally.failed, files as u64, "seed {seed}");
+    }
+    assert!(large > 10 && small > 10, "{large} large, {small} small: the test tests little");
 }
 
 fn check_partial(seed: u64, wanted: &Picture, got: &Picture, copied: &Copied) {

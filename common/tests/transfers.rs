@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use common::base::error::{Cause, Failure};
-use common::copy::options::{CopyOptions, JobFacts};
+use common::copy::options::{CopyOptions, JobFacts, Verify};
 use common::model::keep::Keep;
 use common::model::line::LineFormat;
 use common::model::transfer::{Rewriting, Sparse, Transfer};
@@ -42,6 +42,7 @@ fn copy(
         dry_run: false,
         plan_as: LineFormat::Text,
         sync: None,
+        verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
     };
     let outcomes = job_outcomes(ranks, source, &|| posix(target), &options);

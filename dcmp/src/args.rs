@@ -54,6 +54,10 @@ pub struct Args {
     #[arg(long, conflicts_with = "lite")]
     download: bool,
 
+    /// What only TARGET has does not count, and is not looked for
+    #[arg(long)]
+    one_way: bool,
+
     /// Read the storage, not memory: drop what is cached of a file before it is read
     #[arg(long)]
     direct: bool,
@@ -128,6 +132,7 @@ impl Args {
                 counted: self.counted(),
                 lite: self.lite,
                 evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
+                one_way: self.one_way,
                 bypass_cache: self.direct,
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),

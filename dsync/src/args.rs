@@ -17,6 +17,7 @@ use common::surface::named_args::NamedArgs;
 use common::surface::resume_args::ResumeArgs;
 use common::surface::session::ToolArgs;
 use common::surface::transfer_args::TransferArgs;
+use common::surface::verify_args::VerifyArgs;
 use serde::{Deserialize, Serialize};
 
 /// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
@@ -96,6 +97,9 @@ pub struct Args {
     transfer: TransferArgs,
 
     #[command(flatten)]
+    verify: VerifyArgs,
+
+    #[command(flatten)]
     resume: ResumeArgs,
 
     #[command(flatten)]
@@ -134,10 +138,11 @@ impl Args {
                 hard_links: self.keep.hard_links(),
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
-                transfer: self.transfer.transfer(),
+                transfer: self.verify.transfer(self.transfer.transfer()),
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: Some(self.sync()),
+                verify: self.verify.verify(),
                 job,
             },
             delete_max: self.max_delete,

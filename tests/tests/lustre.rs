@@ -161,6 +161,25 @@ fn who_writes_has_one_object_after_the_other() {
     assert_eq!(changes, 3, "{objects:?}");
 }
 
+#[test]
+fn chunks_along_the_stripes_are_read_again_where_that_is_wished() {
+    let work = temp();
+    let lustre = FakeLustre::below(work.path());
+    let source = work.path().join("s");
+    three_files(&source);
+    // The last round of stripes is not full: some chunks have nothing.
+    trees::write(&source.join("odd"), &trees::noise((9 << 20) + 1));
+    for count in [1, 4] {
+        let target = lustre.path().join(format!("t{count}"));
+        let args = ["-p", "-k", "1MiB", "--verify", "transferred", "--stripe", "4,1MiB"];
+        let ended = go(&lustre, count, "dcp", &args, &[&source, &target]).expect(0);
+        let totals = &ended.summary()["totals"];
+        assert_eq!((&totals["verified_files"], &totals["not_verified"]), (&4.into(), &0.into()));
+        assert_eq!(totals["verified_bytes"], (30 << 20) + 5 + 1 + 5, "{count} ranks");
+        assert_identical(&source, &target);
+    }
+}
+
 /// Also where everything is to be kept: a layout names the objects of another file.
 #[test]
 fn a_layout_is_never_copied_as_an_attribute() {

@@ -43,6 +43,8 @@ pub enum Cause {
     Incomplete,
     /// What arrived is not what the checksum stands for.
     Corrupt,
+    /// What was read again is not what was written.
+    NotAsWritten,
     /// The job was stopped before this was done.
     Stopped,
     /// A list that was to be read is not what it should be.
@@ -133,6 +135,7 @@ impl Cause {
             Self::Dangling => "dangling".into(),
             Self::Incomplete => "incomplete".into(),
             Self::Corrupt => "corrupt".into(),
+            Self::NotAsWritten => "not-as-written".into(),
             Self::Stopped => "stopped".into(),
             Self::List(fault) => fault.code().into(),
             Self::Service(fault) => fault.code(),
@@ -173,6 +176,9 @@ impl fmt::Display for Cause {
             Self::Dangling => f.write_str("symbolic link points to nothing"),
             Self::Incomplete => f.write_str("not everything that was written is there"),
             Self::Corrupt => f.write_str("what arrived differs from what its checksum stands for"),
+            Self::NotAsWritten => {
+                f.write_str("what is there differs from what was written; it was removed")
+            }
             Self::Stopped => f.write_str("the job was stopped before this was done"),
             Self::List(fault) => fault.fmt(f),
             Self::Service(fault) => fault.fmt(f),
@@ -228,6 +234,7 @@ pub enum Op {
     Compare,
     Clone,
     Sync,
+    Verify,
 }
 
 impl fmt::Display for Op {
@@ -254,6 +261,7 @@ impl fmt::Display for Op {
             Self::Link => "link",
             Self::Follow => "follow",
             Self::Copy => "copy",
+            Self::Verify => "verify",
             Self::Compare => "compare",
             Self::Clone => "share content with",
             Self::Sync => "bring to storage",

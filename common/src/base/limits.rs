@@ -67,6 +67,9 @@ pub const STEAL_BYTES_MAX: usize = 128 << 10;
 /// Largest message that is accepted: above it, the input is torn or foreign.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// Files and chunks of a rank that wait to be read again by another; above that it reads them itself.
+pub const UNVERIFIED_MAX: u64 = 1024;
+
 /// How far the clocks of a node and of a file server may be apart, generously.
 pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
 

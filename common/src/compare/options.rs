@@ -25,6 +25,8 @@ pub struct CompareOptions {
     pub lite: bool,
     /// What shows that content is the same.
     pub evidence: Evidence,
+    /// What only the target has does not count.
+    pub one_way: bool,
     /// Content is read from the storage: what is cached of it is dropped first.
     pub bypass_cache: bool,
     /// Files larger than this are cut into chunks of this size.

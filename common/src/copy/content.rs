@@ -57,7 +57,8 @@ pub(super) fn copy_piece(
 ) -> Result<Option<Crc64>, Trouble> {
     let Piece { extent, size_bytes, manner } = piece;
     if manner.holes == Holes::None || !staged.keeps_holes() {
-        let manner = if staged.keeps_holes() { manner } else { Manner::PLAIN };
+        let plain = Manner { sums: manner.sums, ..Manner::PLAIN };
+        let manner = if staged.keeps_holes() { manner } else { plain };
         return copy_data(source, staged, extent, manner, buffer).map(|copied| copied.crc64);
     }
     let end = extent.end();
@@ -103,8 +104,9 @@ fn copy_data(
     let mut crc64 = is_summed.then(Crc64Nvme::new);
     let (mut at, end, mut written_to) = (extent.offset, extent.end(), None);
     // A service that copies an object itself saves two requests with content, however small.
-    let mut in_kernel = manner.in_kernel == InKernel::Allowed
-        && (extent.length >= IN_KERNEL_BYTES_MIN || source.address().is_some());
+    let is_object = source.address().is_some();
+    let is_worth_it = extent.length >= IN_KERNEL_BYTES_MIN && manner.sums == Sums::AsKept;
+    let mut in_kernel = manner.in_kernel == InKernel::Allowed && (is_worth_it || is_object);
     while at < end {
         if in_kernel {
             match staged.copy_from(source, at, end - at).at(Side::Target)? {

@@ -8,7 +8,7 @@ use super::linked::LinkedFile;
 use super::resume::Staging;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
-use super::{CopyHand, CopyJob, CopyTask, Large};
+use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
@@ -18,7 +18,7 @@ use crate::model::chunk::ChunkRun;
 use crate::model::entry::{Hint, Kept, Kind, Metadata, Proof, Version};
 use crate::model::lanes::Lanes;
 use crate::model::tally::Check;
-use crate::model::transfer::{Holes, Manner};
+use crate::model::transfer::{Holes, Manner, Sums};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -33,6 +33,8 @@ pub(super) struct LargeCopy {
     copy: FileCopy,
     /// The file with several names that it is, where it is one.
     linked: Option<LinkedFile>,
+    /// In how many chunks it is cut, where that is along its stripes.
+    striped_chunks: Option<u64>,
 }
 
 impl CopyJob<'_> {
@@ -58,7 +60,9 @@ impl CopyJob<'_> {
         };
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let shared = share(&*source, &*staged, &metadata, self.options.transfer);
-        let mut large = LargeCopy { place, name, source, staged, copy, linked: None };
+        let striped_chunks = lanes.map(|_| run.count());
+        let mut large =
+            LargeCopy { place, name, source, staged, copy, linked: None, striped_chunks };
         match shared {
             Ok(false) => {}
             Ok(true) => return self.commit_large(large, Outcome::Done, Vec::new()).map(Some),
@@ -115,7 +119,13 @@ impl CopyJob<'_> {
         let mut receipt = None;
         let outcome = match &task.work {
             ChunkWork::Copy { ticket, manner } => {
-                self.copy_chunk(&task, ticket, *manner, hand).map(|left| {
+                let copied = self.copy_chunk(&task, ticket, *manner, hand);
+                if let Ok(left) = &copied
+                    && self.chunk_is_there(&task, ticket, left.as_ref(), hand, crew)
+                {
+                    return;
+                }
+                copied.map(|left| {
                     receipt = left;
                     Outcome::Done
                 })
@@ -154,7 +164,10 @@ impl CopyJob<'_> {
     ) -> Result<Option<Receipt>, Trouble> {
         let extents = task.extents();
         // The table of a striped file may have chunks behind its end.
-        let Some(first) = extents.first() else { return Ok(None) };
+        let Some(first) = extents.first() else {
+            let nothing = Receipt::of_bytes(task.span(), Crc64::default());
+            return Ok(Some(nothing).filter(|_| manner.sums == Sums::All));
+        };
         let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         if let Some(receipt) = self.written_before(task, ticket, &*target_dir, hand) {
@@ -186,11 +199,11 @@ impl CopyJob<'_> {
         Ok(receipt.or_else(|| crc64.map(|crc64| Receipt::of_bytes(extent, crc64))))
     }
 
-    fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
+    pub(super) fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
         if task.owner == self.rank {
             self.chunks_done(done, crew);
         } else {
-            crew.write_to(task.owner, &done);
+            crew.write_to(task.owner, &CopyLetter::Chunks(done));
         }
     }
 
@@ -210,8 +223,13 @@ impl CopyJob<'_> {
             Large::Copy(mut file) => {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
+                let size_bytes = file.copy.metadata.size_bytes;
+                let sums = (file.are_summed(&receipts), Receipt::crc64_of(&receipts, size_bytes));
                 match self.commit_large(file, outcome, receipts) {
-                    Ok(kept) => Self::copied(Kind::File, kept, hand),
+                    Ok(kept) => {
+                        Self::copied(Kind::File, kept, hand);
+                        self.large_file_is_there(&place, &name, size_bytes, sums, hand, crew);
+                    }
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
             }
@@ -353,6 +371,16 @@ impl LargeCopy {
     /// What is there of it.
     pub(super) fn into_staged(self) -> Box<dyn StagedFile> {
         self.staged
+    }
+
+    /// Each chunk was summed up while it was copied.
+    fn are_summed(&self, receipts: &[Receipt]) -> bool {
+        match self.striped_chunks {
+            None => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes).is_some(),
+            Some(chunks) => {
+                receipts.len() as u64 == chunks && receipts.iter().all(|it| it.crc64.is_some())
+            }
+        }
     }
 
     /// The source is what it was, and all that many ranks wrote has arrived.

@@ -33,8 +33,22 @@ pub struct CopyOptions {
     pub plan_as: LineFormat,
     /// The target is made equal, with no more than that takes; `None` where all is copied.
     pub sync: Option<SyncOptions>,
+    /// What is done to be sure of what was written.
+    pub verify: Verify,
     /// What is not a matter of choice.
     pub job: JobFacts,
+}
+
+/// What is done to be sure of what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Verify {
+    /// Nothing more.
+    #[default]
+    Nothing,
+    /// What was written is read again.
+    Transferred,
+    /// The whole of source and target is compared at the end.
+    All,
 }
 
 /// What becomes of files with several names.

@@ -154,7 +154,7 @@ fn something(attributes: Attributes) -> Option<Attributes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::options::JobFacts;
+    use crate::copy::options::{JobFacts, Verify};
     use crate::model::entry::Time;
     use crate::model::keep::Keep;
     use crate::store::posix::Symlinks;
@@ -170,6 +170,7 @@ mod tests {
             dry_run: false,
             plan_as: crate::model::line::LineFormat::Text,
             sync: None,
+            verify: Verify::Nothing,
             job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
         }
     }

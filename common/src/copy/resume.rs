@@ -6,13 +6,12 @@ use std::ffi::CString;
 use super::large::LargeCopy;
 use super::root::CopyRoot;
 use super::small::FileCopy;
+use super::verify::sum_staged;
 use super::{CopyHand, CopyJob};
-use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Side, Trouble};
 use crate::base::path::{self, Name, RelPath};
 use crate::chunked::ChunkTask;
 use crate::comm::Rank;
-use crate::compare::content::sum_extent;
 use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::model::entry::Kind;
 use crate::model::staged_name::is_staged;
@@ -103,11 +102,8 @@ impl CopyJob<'_> {
         let extent = task.span();
         let expected = self.journal?.written(ticket, extent)?;
         let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
-        let mut found = Crc64::default();
-        for extent in task.extents() {
-            let buffers = hand.buffers(self.options.buffer_bytes);
-            found = found.combine(sum_extent(&*staged, extent, buffers).ok()?, extent.length);
-        }
+        let buffers = hand.buffers(self.options.buffer_bytes);
+        let found = sum_staged(&*staged, &task.extents(), buffers).ok()?;
         let receipt = Receipt::of_bytes(extent, expected);
         (found == expected).then_some(Receipt { by: Sender::Before, ..receipt })
     }

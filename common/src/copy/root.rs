@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::CopyTask;
-use super::options::CopyOptions;
+use super::options::{CopyOptions, Verify};
 use crate::base::error::{Failure, Side};
 use crate::base::limits::BATCH_NAMES_MAX;
 use crate::model::entry::{Hint, Metadata};
+use crate::model::transfer::{Atime, Transfer};
 use crate::store::Store;
 use crate::store::dry_run::DryRunStore;
 use crate::store::posix::{Need, OpenAs, PosixStore};
@@ -107,11 +108,16 @@ impl RootPlan {
         if self.target_is == RootTarget::Absent {
             return Ok((Box::new(DryRunStore::<PosixStore>::new(None)), None));
         }
+        // What is read again is to keep its times.
+        let atime = match options.verify {
+            Verify::Nothing | Verify::All => options.transfer.atime,
+            Verify::Transferred => Atime::Kept,
+        };
         let open_as = OpenAs {
             need: Need::Passage,
             below: Need::Passage,
             is_growing: !options.dry_run,
-            transfer: options.transfer,
+            transfer: Transfer { atime, ..options.transfer },
             xattrs: options.keep.xattr_filter(),
             ..OpenAs::default()
         };

@@ -2,6 +2,7 @@
 
 use super::content::{Piece, check_sum, copy_piece, copy_to_end, share};
 use super::{CopyHand, CopyJob, policy};
+use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::difference::Fields;
@@ -51,6 +52,8 @@ impl CopyJob<'_> {
             if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;
                 Self::copied(Kind::File, kept, hand);
+                let summed = (metadata.size_bytes, None);
+                self.file_is_there(entry.place, entry.name, summed, hand, crew);
                 return Ok(Visited::Done { moved_bytes: metadata.size_bytes });
             }
             // Nothing was moved yet, but this file is work enough: others may take the rest.
@@ -58,7 +61,7 @@ impl CopyJob<'_> {
         }
         let transfer = self.options.transfer;
         let copy = WholeFile { source: &*source, target: &*target, attributes, transfer };
-        let (moved_bytes, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
+        let (filled, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
                 let again = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs())?;
@@ -68,7 +71,9 @@ impl CopyJob<'_> {
             other => other?,
         };
         Self::copied(Kind::File, kept, hand);
-        Ok(Visited::Done { moved_bytes })
+        let Filled { size_bytes, crc64, .. } = filled;
+        self.file_is_there(entry.place, entry.name, (size_bytes, crc64), hand, crew);
+        Ok(Visited::Done { moved_bytes: size_bytes })
     }
 
     /// The attributes of a file's copy. The time that is kept with an object is kept in any case, as other
@@ -112,11 +117,11 @@ impl CopyJob<'_> {
         entry: &Visit<'_>,
         metadata: &Metadata,
         hand: &mut CopyHand,
-    ) -> Result<(u64, Kept), Trouble> {
+    ) -> Result<(Filled, Kept), Trouble> {
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
         let staged = copy.target.stage_file(&new).at(Side::Target)?;
-        let (size_bytes, proof) = match copy.fill(&*staged, metadata, &mut hand.buffer) {
+        let filled = match copy.fill(&*staged, metadata, &mut hand.buffer) {
             Ok(filled) => filled,
             Err(trouble) => {
                 // The first error is the one to report; the leftover has a name that tells what it is.
@@ -125,8 +130,9 @@ impl CopyJob<'_> {
             }
         };
         let kept = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
-        hand.gathered.tally.copied_bytes += size_bytes;
-        Ok((size_bytes, Kept { proof: kept.proof.or(proof), ..kept }))
+        hand.gathered.tally.copied_bytes += filled.size_bytes;
+        let proof = kept.proof.or(filled.proof);
+        Ok((filled, Kept { proof, ..kept }))
     }
 }
 
@@ -138,6 +144,15 @@ struct WholeFile<'f> {
     transfer: Transfer,
 }
 
+/// What was written of a file.
+struct Filled {
+    size_bytes: u64,
+    /// What shows that it is the source's.
+    proof: Option<Proof>,
+    /// Checksum of what was read, if it is known.
+    crc64: Option<Crc64>,
+}
+
 /// What becomes of a file.
 pub(super) struct FileCopy {
     /// The source's.
@@ -147,27 +162,34 @@ pub(super) struct FileCopy {
 }
 
 impl WholeFile<'_> {
-    /// Copies the content and makes sure that the source was the same file throughout. Returns the
-    /// bytes written, and what shows that they are the source's.
+    /// Copies the content and makes sure that the source was the same file throughout.
     fn fill(
         &self,
         staged: &dyn StagedFile,
         metadata: &Metadata,
         buffer: &mut [u8],
-    ) -> Result<(u64, Option<Proof>), Trouble> {
+    ) -> Result<Filled, Trouble> {
         if !staged.wants_content() {
-            return Ok((metadata.size_bytes, None));
+            let size_bytes = metadata.size_bytes;
+            return Ok(Filled { size_bytes, proof: None, crc64: None });
         }
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         let written = match metadata.size_bytes {
-            0 => (copy_to_end(self.source, staged, buffer)?, None),
-            size if share(self.source, staged, metadata, self.transfer)? => (size, None),
-            size => {
+            0 => {
+                let size_bytes = copy_to_end(self.source, staged, buffer)?;
+                let crc64 = (size_bytes == 0).then(Crc64::default);
+                Filled { size_bytes, proof: None, crc64 }
+            }
+            size_bytes if share(self.source, staged, metadata, self.transfer)? => {
+                Filled { size_bytes, proof: None, crc64: None }
+            }
+            size_bytes => {
                 let manner = self.transfer.manner(metadata);
-                let piece = Piece { extent: whole, size_bytes: size, manner };
+                let piece = Piece { extent: whole, size_bytes, manner };
                 let crc64 = copy_piece(self.source, staged, piece, buffer)?;
                 let receipt = crc64.map(|crc64| Receipt::of_bytes(whole, crc64));
-                (size, check_sum(self.source, size, receipt.as_slice())?)
+                let proof = check_sum(self.source, size_bytes, receipt.as_slice())?;
+                Filled { size_bytes, proof, crc64 }
             }
         };
         let now = self.source.metadata().at(Side::Source)?;

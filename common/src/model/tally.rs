@@ -53,6 +53,12 @@ pub struct Tally {
     pub unread_directories: u64,
     /// Requests that a service has turned away because it got too many; most were tried again.
     pub refused_requests: u64,
+    /// Files that were read again and are as they were written.
+    pub verified_files: u64,
+    /// Bytes that were read again, or checked by a service.
+    pub verified_bytes: u64,
+    /// Files that were to be read again, and were not.
+    pub not_verified: u64,
     /// Records of large files that could not be written into the journal.
     pub unjournaled: u64,
     /// Pieces of work given up because the job was stopped.
@@ -352,6 +358,9 @@ impl Tally {
         self.unread_directories += other.unread_directories;
         self.refused_requests += other.refused_requests;
         self.unjournaled += other.unjournaled;
+        self.verified_files += other.verified_files;
+        self.verified_bytes += other.verified_bytes;
+        self.not_verified += other.not_verified;
         self.given_up += other.given_up;
         self.interrupted += other.interrupted;
         self.compared.add(&other.compared);

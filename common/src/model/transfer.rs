@@ -22,6 +22,8 @@ pub struct Transfer {
     pub rewriting: Rewriting,
     /// Which layouts new files get on Lustre; `None` where the operator leaves that to us.
     pub stripe: Option<StripePolicy>,
+    /// What is summed up on its way.
+    pub sums: Sums,
 }
 
 /// Whether files share content with the source, where both are in one file system that can do that.
@@ -89,9 +91,10 @@ pub enum InKernel {
 }
 
 /// What is summed up on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Sums {
     /// What the source keeps a checksum of.
+    #[default]
     AsKept,
     /// Everything, so it must be read here.
     All,
@@ -143,7 +146,12 @@ impl Manner {
 impl Transfer {
     /// Whether files are to share content with the source: then holes are those of the source.
     pub fn sharing(&self) -> Reflink {
-        if self.sparse == Sparse::Auto { self.reflink } else { Reflink::Never }
+        match (self.reflink, self.sums) {
+            _ if self.sparse != Sparse::Auto => Reflink::Never,
+            // What is not read cannot be summed up.
+            (Reflink::Auto, Sums::All) => Reflink::Never,
+            (wish, _) => wish,
+        }
     }
 
     /// Why these wishes cannot be met together.
@@ -174,6 +182,7 @@ impl Transfer {
             Sparse::Always => (Holes::Made, InKernel::Forbidden),
             Sparse::Never => (Holes::None, InKernel::Forbidden),
         };
-        Manner { holes, in_kernel, sums: Sums::AsKept }
+        let manner = Manner { holes, in_kernel, sums: Sums::AsKept };
+        if self.sums == Sums::All { manner.summed() } else { manner }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::links::{self, Copying};
 use super::named::{self, Opened};
 use super::resume::{self, Found};
+use super::verify;
 use super::{agree, close, exit_of, find_sites, select, threads_max};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
@@ -70,6 +71,7 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
+    let part = verify::Part { filters: request.filters.clone(), named: request.named.clone() };
     let mut found = None;
     let prepared = is_root.then(|| {
         let (plan, options, journal) = prepare(session, &sites, request, args, &mut reporter);
@@ -90,7 +92,8 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let rank = session.mail.comm().rank();
     let threads = threads_max(session, &sites, args);
     let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank)
-        .with_journal(journal);
+        .with_journal(journal)
+        .verified_by(session.verifier());
     let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
     let mut leftovers = job.into_leftovers();
     let selection = &selection;
@@ -111,7 +114,8 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
         summary
     });
     kept.end(session, &roots, summary.as_ref().map(|summary| summary.exit), &mut reporter);
-    close(&mut reporter, summary)
+    let exit = close(&mut reporter, summary);
+    exit.worst(verify::compare_all(session, &plan.roots, &options, &part, args))
 }
 
 /// Rank 0 looks at the paths before anything is written.
@@ -125,7 +129,9 @@ fn prepare(
     let CopyRequest { mut sources, target, mut options, named, resume, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let (mut plan, mut journal) = (CopyPlan::default(), None);
-    if !named.is_empty() && sources.len() != 1 {
+    if let Some(refusal) = verify::refusal(&options) {
+        plan.refusals.push(refusal);
+    } else if !named.is_empty() && sources.len() != 1 {
         plan.refusals.push("entries that are named are of one SOURCE; name one".to_owned());
     } else {
         if !named.is_empty() {

@@ -66,7 +66,7 @@ fn copy_files(
     options.job.id = options.job.id.wrapping_add(2);
     let rank = session.mail.comm().rank();
     let job = CopyJob::new(roots, &options, selection, None, rank);
-    let job = job.with_journal(journal).after_walk();
+    let job = job.with_journal(journal).verified_by(session.verifier()).after_walk();
     let settings = session.settings(threads_max);
     let seeds = files.into_iter().map(Into::into).collect();
     let counters = engine::run(&job, seeds, reporter, session.mail, settings);

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::copy::{Phase, copy_entries, finish_directories, open_everywhere};
 use super::links::{self, Copying};
 use super::resume::{self, Found};
+use super::verify;
 use super::{close, exit_of, find_sites, named, select, threads_max};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
@@ -74,6 +75,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
+    let part = verify::Part { filters: request.filters.clone(), named: request.named.clone() };
     let mut found = None;
     let prepared = is_root.then(|| {
         let (plan, options, journal) = prepare(session, &sites, request, args, &mut reporter);
@@ -94,7 +96,8 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let rank = session.mail.comm().rank();
     let threads = threads_max(session, &sites, args);
     let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank)
-        .with_journal(journal);
+        .with_journal(journal)
+        .verified_by(session.verifier());
     let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
     let mut leftovers = job.into_leftovers();
     let selection = &selection;
@@ -112,7 +115,8 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
         summary
     });
     kept.end(session, &roots, summary.as_ref().map(|summary| summary.exit), &mut reporter);
-    close(&mut reporter, summary)
+    let exit = close(&mut reporter, summary);
+    exit.worst(verify::compare_all(session, &plan.roots, &options, &part, args))
 }
 
 /// What comes after the copy.
@@ -176,6 +180,7 @@ impl Sync<'_, '_, '_> {
         let rank = self.session.mail.comm().rank();
         let job = CopyJob::new(roots, &options, selection, None, rank)
             .with_journal(journal)
+            .verified_by(self.session.verifier())
             .after_deletion();
         let settings = self.session.settings(threads_max);
         let seeds = seeds.into_iter().map(Into::into).collect();

@@ -20,6 +20,7 @@ pub struct Faults {
     seed: u64,
     rules: Vec<Rule>,
     short_reads: bool,
+    garbled_one_in: Option<u64>,
     injected: AtomicU64,
     meanwhile: Option<Meanwhile>,
 }
@@ -40,6 +41,7 @@ impl Faults {
             seed,
             rules: Vec::new(),
             short_reads: false,
+            garbled_one_in: None,
             injected: AtomicU64::new(0),
             meanwhile: None,
         }
@@ -49,6 +51,13 @@ impl Faults {
     #[must_use]
     pub fn fail(mut self, op: Op, errno: i32, one_in: u64) -> Self {
         self.rules.push(Rule { op, errno, one_in });
+        self
+    }
+
+    /// Of the files that are written, one in so many gets other bytes than it was given, and nobody is told.
+    #[must_use]
+    pub fn garble_writes(mut self, one_in: u64) -> Self {
+        self.garbled_one_in = Some(one_in);
         self
     }
 
@@ -71,12 +80,21 @@ impl Faults {
         self.injected.load(Ordering::Relaxed)
     }
 
+    fn is_struck(&self, op: Op, name: &[u8], one_in: u64) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, op, name).hash(&mut hasher);
+        hasher.finish().is_multiple_of(one_in)
+    }
+
+    /// What is written into a file of that name is not what was given.
+    pub fn garbles(&self, name: &[u8]) -> bool {
+        self.garbled_one_in.is_some_and(|one_in| self.is_struck(Op::Write, name, one_in))
+    }
+
     /// Fails where a rule says so.
     fn strike(&self, op: Op, name: &[u8]) -> Result<()> {
         for rule in self.rules.iter().filter(|rule| rule.op == op) {
-            let mut hasher = DefaultHasher::new();
-            (self.seed, op, name).hash(&mut hasher);
-            if hasher.finish().is_multiple_of(rule.one_in) {
+            if self.is_struck(op, name, rule.one_in) {
                 self.injected.fetch_add(1, Ordering::Relaxed);
                 return Err(op.errno(rule.errno));
             }
@@ -306,7 +324,12 @@ impl StagedFile for FaultyStaged {
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.faults.strike(Op::Write, &self.name)?;
-        self.inner.write_at(data, offset)
+        if data.is_empty() || !self.faults.garbles(&self.name) {
+            return self.inner.write_at(data, offset);
+        }
+        let mut garbled = data.to_vec();
+        garbled[data.len() / 2] ^= 1;
+        self.inner.write_at(&garbled, offset)
     }
 
     fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {

@@ -104,6 +104,7 @@ const LAYOUTS_NOT_SET: &str =
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
+const NOT_VERIFIED: &str = "files of whose content no checksum is known, or the job was stopped";
 const UNJOURNALED: &str = "records; a job that goes on with this one would do more again";
 const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
 
@@ -136,6 +137,7 @@ impl Summary {
             compare::write_objects(&mut text, &totals.compared);
         }
         Self::proven(&mut text, &totals);
+        Self::verified(&mut text, &totals);
         self.problems(&mut text, &totals);
         self.speed(&mut text, &totals);
         if verbose {
@@ -199,6 +201,15 @@ impl Summary {
         }
     }
 
+    fn verified(text: &mut String, totals: &Tally) {
+        if totals.verified_files > 0 {
+            let (count, bytes) =
+                (human_count(totals.verified_files), human_bytes(totals.verified_bytes));
+            let words = "files were read again, and are as they were written";
+            let _ = writeln!(text, "{:<15}{count:>16}   {words} ({bytes})", "verified");
+        }
+    }
+
     fn problems(&self, text: &mut String, totals: &Tally) {
         let _ = writeln!(text, "{:<15}{:>16}", "failed", human_count(totals.failed));
         let _ = writeln!(text, "{:<15}{:>16}", "vanished", human_count(totals.vanished));
@@ -222,6 +233,7 @@ impl Summary {
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
             (totals.links_not_kept, "links not kept", LINKS_NOT_KEPT),
             (totals.refused_requests, "turned away", REQUESTS_REFUSED),
+            (totals.not_verified, "not verified", NOT_VERIFIED),
             (totals.unjournaled, "not journaled", UNJOURNALED),
         ];
         for (count, name, words) in limits.into_iter().filter(|(count, ..)| *count > 0) {

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::model::stripe_policy::StripePolicy;
-use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse, Transfer};
+use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse, Sums, Transfer};
 
 /// Options of the tools that move content.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
@@ -80,6 +80,7 @@ impl TransferArgs {
             caching: if self.direct { Caching::Past } else { Caching::Through },
             rewriting: if self.inplace { Rewriting::InPlace } else { Rewriting::Beside },
             stripe: self.stripe,
+            sums: Sums::AsKept,
             durable: if self.fsync { Durable::Now } else { Durable::Later },
         }
     }

@@ -51,7 +51,8 @@ pub fn job_outcomes(
             link_dest: None,
         }];
         let selection = Selection::all();
-        let job = CopyJob::new(&roots, options, &selection, None, rank);
+        let next = Rank((rank.0 + 1) % ranks);
+        let job = CopyJob::new(&roots, options, &selection, None, rank).verified_by(next);
         let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
         let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
         let settings = Settings { threads_max: 3, cpu_share: 3.0 };

@@ -7,7 +7,7 @@ use std::path::Path;
 use common::base::exit::Exit;
 use common::comm::mailbox::Mailbox;
 use common::comm::threads;
-use common::copy::options::{CopyOptions, HardLinks, JobFacts, SyncOptions};
+use common::copy::options::{CopyOptions, HardLinks, JobFacts, SyncOptions, Verify};
 use common::model::filter::Rule;
 use common::model::keep::Keep;
 use common::model::line::LineFormat;
@@ -73,6 +73,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         dry_run: false,
         plan_as: LineFormat::Text,
         sync,
+        verify: Verify::Nothing,
         job,
     }
 }

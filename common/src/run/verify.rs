@@ -1,0 +1,103 @@
+//! Comparing all of source and target when a copy has ended.
+
+use std::ffi::CString;
+
+use super::compare::{self, CompareRequest};
+use crate::base::exit::Exit;
+use crate::base::path;
+use crate::compare::options::{CompareOptions, Evidence};
+use crate::copy::options::{CopyOptions, Verify};
+use crate::copy::root::RootPlan;
+use crate::model::difference::Fields;
+use crate::model::keep::{Chown, Keep, XattrChoice};
+use crate::model::line::LineFormat;
+use crate::store::posix::Symlinks;
+use crate::surface::cli::CommonArgs;
+use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
+use crate::surface::session::Session;
+
+/// What takes part.
+pub(super) struct Part {
+    pub filters: FilterArgs,
+    pub named: NamedArgs,
+}
+
+/// Why all cannot be compared, if it cannot.
+pub(super) fn refusal(options: &CopyOptions) -> Option<String> {
+    let follows = options.verify == Verify::All && options.symlinks == Symlinks::Follow;
+    follows.then(|| {
+        "--verify all compares links, and -L follows them; use --verify transferred".to_owned()
+    })
+}
+
+/// Compares the copies of all roots with their sources, in what was to be kept.
+pub(super) fn compare_all(
+    session: &mut Session<'_, '_>,
+    roots: &[RootPlan],
+    options: &CopyOptions,
+    part: &Part,
+    args: &CommonArgs,
+) -> Exit {
+    if options.verify != Verify::All || options.dry_run {
+        return Exit::Ok;
+    }
+    let mut worst = Exit::Ok;
+    for (source, target) in roots.iter().flat_map(pairs) {
+        let request = CompareRequest {
+            source,
+            target,
+            options: compare_options(options, args),
+            filters: part.filters.clone(),
+            named: part.named.clone(),
+            combined: None,
+            outputs: Vec::new(),
+        };
+        worst = worst.worst(compare::run(session, &request, args));
+    }
+    worst
+}
+
+/// The paths that are to be equal.
+fn pairs(root: &RootPlan) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Some(singles) = &root.singles else {
+        return vec![(root.source.clone(), root.target.clone())];
+    };
+    let pair = |name: &CString| {
+        let copy = singles.renamed.as_ref().unwrap_or(name);
+        let of = |dir: &[u8], name: &CString| path::join(dir, name.to_bytes());
+        (of(&root.source, name), of(&root.target, copy))
+    };
+    singles.names.iter().map(pair).collect()
+}
+
+fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
+    let deletes = options.sync.as_ref().is_some_and(|sync| sync.delete);
+    let tell = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
+    CompareOptions {
+        counted: kept(&options.keep),
+        lite: false,
+        evidence: Evidence::Checksums,
+        one_way: !deletes,
+        bypass_cache: true,
+        chunk_bytes: options.chunk_bytes,
+        buffer_bytes: options.buffer_bytes,
+        combined: None,
+        tell: (!args.quiet).then_some(tell),
+        outputs: Vec::new(),
+    }
+}
+
+/// In what a copy is to be like its source.
+fn kept(keep: &Keep) -> Fields {
+    let content = [Fields::TYPE, Fields::SIZE, Fields::LINK, Fields::CONTENT];
+    let own_owner = keep.chown == Chown::default();
+    let attributes = [
+        (keep.times, Fields::MTIME),
+        (keep.owner && own_owner, Fields::UID.union(Fields::GID)),
+        (keep.mode && keep.chmod.is_none(), Fields::PERM.union(Fields::ACL)),
+        (keep.xattrs != XattrChoice::None, Fields::XATTR),
+    ];
+    let counted = attributes.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, field)| field);
+    content.into_iter().chain(counted).fold(Fields::NONE, Fields::union)
+}

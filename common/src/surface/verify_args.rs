@@ -1,0 +1,45 @@
+//! Command-line options about being sure of what was written.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::copy::options::Verify;
+use crate::model::transfer::{Sums, Transfer};
+
+/// Options of the tools that copy.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Being sure")]
+pub struct VerifyArgs {
+    /// Read again what was written (transferred), or compare all of SOURCE with TARGET at the end (all)
+    ///
+    /// transferred: by another rank than the one that wrote it, from the storage, against the CRC-64/NVME of what
+    /// was read from SOURCE; what is not as it was written is removed, and counts as failed. all: as dcmp does, in
+    /// what was to be kept; the exit code is dcmp's where nothing else was wrong.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    verify: Option<What>,
+}
+
+/// What is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum What {
+    Transferred,
+    All,
+}
+
+impl VerifyArgs {
+    /// What these arguments say.
+    pub fn verify(&self) -> Verify {
+        match self.verify {
+            None => Verify::Nothing,
+            Some(What::Transferred) => Verify::Transferred,
+            Some(What::All) => Verify::All,
+        }
+    }
+
+    /// How content is moved so that this can be done.
+    #[must_use]
+    pub fn transfer(&self, transfer: Transfer) -> Transfer {
+        let sums = if self.verify() == Verify::Transferred { Sums::All } else { transfer.sums };
+        Transfer { sums, ..transfer }
+    }
+}
