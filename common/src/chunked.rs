@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::crc64::Crc64;
 use crate::base::error::{Side, Trouble};
 use crate::comm::Rank;
 use crate::model::chunk::{ChunkRun, Extent};
@@ -198,6 +199,15 @@ impl ChunkTask {
         match (extents.first(), extents.last()) {
             (Some(first), Some(last)) => Extent::between(first.offset, last.end()),
             _ => Extent::between(0, 0),
+        }
+    }
+
+    /// Adds the next extent of the chunks to their checksum. Where chunks lie in between each other that is what they
+    /// add to the checksum of the whole file.
+    pub fn add_sum(&self, sum: Crc64, extent: Extent, next: Crc64) -> Crc64 {
+        match self.lanes {
+            None => sum.combine(next, extent.length),
+            Some(_) => sum.with_share(next.share(self.identity.size_bytes - extent.end())),
         }
     }
 

@@ -30,6 +30,7 @@ use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
+use crate::store::recorded::RecordedFile;
 use crate::store::{Dir, SourceFile, Store};
 use crate::walk::account::{self, Account};
 use crate::walk::place::{Place, Trees};
@@ -211,7 +212,13 @@ impl<'c> CompareJob<'c> {
         hand: &mut CompareHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
-        let (source, source_file) = entry.dir.stat_open(entry.name).at(Side::Source)?;
+        let (source, source_file) = match entry.hint {
+            Hint::Recorded(recorded) => {
+                let file: Box<dyn SourceFile> = Box::new(RecordedFile(recorded));
+                (recorded.metadata(), Some(file))
+            }
+            _ => entry.dir.stat_open(entry.name).at(Side::Source)?,
+        };
         if !self.selection.admits(&source) {
             return Ok(Visited::NOTHING_MOVED);
         }

@@ -14,6 +14,7 @@ pub mod leftovers;
 mod link;
 pub mod linked;
 mod look;
+mod manifest;
 pub mod options;
 pub mod plan;
 mod policy;
@@ -41,6 +42,8 @@ use crate::comm::Rank;
 use crate::compare::content::{Buffers, Way};
 use crate::journal::Journal;
 use crate::lists::named::Named;
+use crate::lists::rows::Rows;
+use crate::lists::shared_part::SharedPart;
 use crate::model::entry::{Kept, Kind, Metadata, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
@@ -127,6 +130,8 @@ pub struct CopyJob<'c> {
     staged_names: AtomicU64,
     account: Account,
     large: Chunked<Large>,
+    /// Where is recorded what is at the target.
+    manifest: Option<&'c SharedPart>,
     /// Who reads again what this rank has written, where that is wished.
     verifier: Option<Rank>,
     /// What waits for that.
@@ -170,6 +175,8 @@ pub struct CopyHand {
     gathered: Gathered,
     buffer: AlignedBuffer,
     buffers: Option<Buffers>,
+    /// For the manifest.
+    rows: Rows,
     /// The file with several names whose first one is being copied.
     linked: Option<LinkedFile>,
     /// Since this was last set to false, the target has got a file that it should have, or has it.
@@ -204,6 +211,7 @@ impl<'c> CopyJob<'c> {
             staged_names: AtomicU64::new(0),
             account: Account::default(),
             large: Chunked::default(),
+            manifest: None,
             verifier: None,
             unverified: AtomicU64::new(0),
             journal: None,
@@ -401,6 +409,7 @@ impl Job for CopyJob<'_> {
             gathered: Gathered::default(),
             buffer: AlignedBuffer::new(self.options.buffer_bytes),
             buffers: None,
+            rows: Rows::default(),
             linked: None,
             is_complete: false,
         }
@@ -437,6 +446,9 @@ impl Job for CopyJob<'_> {
     fn flush(&self, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
         self.account.settle(&mut hand.gathered);
         hand.gathered.send_lines(crew, true);
+        if let Some(manifest) = self.manifest {
+            manifest.append(&mut hand.rows);
+        }
     }
 
     fn letter(&self, _from: Rank, letter: CopyLetter, crew: &Crew<'_, Self>) {

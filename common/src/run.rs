@@ -3,8 +3,12 @@
 pub mod clean;
 pub mod compare;
 pub mod copy;
+mod copying;
+mod ending;
 mod links;
+mod manifest;
 pub mod named;
+mod parts;
 mod resume;
 pub mod sync;
 mod verify;

@@ -9,6 +9,7 @@ pub mod dry_run;
 pub mod faulty;
 pub mod memory;
 pub mod posix;
+pub mod recorded;
 pub mod s3;
 pub mod sites;
 

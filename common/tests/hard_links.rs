@@ -30,6 +30,7 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
             filters: filters(None),
             named: NamedArgs::default(),
             resume: ResumeRequest::default(),
+            manifest: None,
         };
         common::run::copy::run(session, request, &quiet())
     })
@@ -57,6 +58,7 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
             filters: filters(None),
             named: NamedArgs::default(),
             resume: ResumeRequest::default(),
+            manifest: None,
         };
         common::run::sync::run(session, request, &quiet())
     })

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use common::base::crc64::Crc64;
 use common::base::error::Failure;
 use common::lists::part::{PartOf, PartWriter};
 use common::lists::rows::Rows;
@@ -45,6 +46,7 @@ fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
         target: (kind == Kind::Symlink).then(|| b"\xff\n|../x".to_vec()),
         user: number.is_multiple_of(2).then(|| "jürgen".to_owned()),
         group: None,
+        crc64: number.is_multiple_of(3).then_some(Crc64(number << 40)),
     }
 }
 

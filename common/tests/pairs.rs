@@ -52,6 +52,7 @@ fn sync(
             filters: filters(exclude),
             named: NamedArgs::default(),
             resume: ResumeRequest::default(),
+            manifest: None,
         };
         common::run::sync::run(session, request, &quiet())
     })

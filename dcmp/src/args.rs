@@ -26,12 +26,21 @@ use serde::{Deserialize, Serialize};
 #[command(name = "dcmp", after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
     /// What should be
-    #[arg(value_name = "SOURCE")]
-    source: OsString,
+    #[arg(value_name = "SOURCE", required = true)]
+    first: OsString,
 
-    /// What is to be checked
-    #[arg(value_name = "TARGET")]
-    target: OsString,
+    /// What is to be checked; with --manifest the only place
+    #[arg(
+        value_name = "TARGET",
+        required_unless_present = "manifest",
+        conflicts_with = "manifest"
+    )]
+    second: Option<OsString>,
+
+    /// Check the files in the one place against the manifest that dcp --manifest has written: size, time of
+    /// change and checksum; what is there besides is not looked for
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "files_from", "download"])]
+    manifest: Option<OsString>,
 
     /// Let size and time of change stand for the content, which is not read
     ///
@@ -123,11 +132,12 @@ impl Args {
     /// What these arguments ask for.
     pub fn request(&self) -> CompareRequest {
         let outputs = self.outputs();
+        let manifest = self.manifest.clone().map(OsStringExt::into_vec);
         let tell = if self.common.json { LineFormat::Ndjson } else { LineFormat::Text };
         let to_stdout = self.combined.as_ref().is_some_and(|file| file == "-");
         CompareRequest {
-            source: self.source.clone().into_vec(),
-            target: self.target.clone().into_vec(),
+            source: manifest.clone().unwrap_or_else(|| self.first.clone().into_vec()),
+            target: self.second.clone().unwrap_or_else(|| self.first.clone()).into_vec(),
             options: CompareOptions {
                 counted: self.counted(),
                 lite: self.lite,
@@ -146,7 +156,7 @@ impl Args {
                     .collect(),
             },
             filters: self.filters.clone(),
-            named: self.named.clone(),
+            named: manifest.map_or_else(|| self.named.clone(), NamedArgs::of_manifest),
             combined: self.combined.clone().map(OsStringExt::into_vec),
             outputs: outputs.into_iter().map(|(_, file)| file).collect(),
         }
@@ -158,7 +168,9 @@ impl Args {
         };
         let ignored = named(&self.ignore);
         let all = COUNTED_BY_DEFAULT.into_iter().collect::<Fields>().union(named(&self.also));
-        all.iter().filter(|field| !ignored.contains(*field)).collect()
+        let told = [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT];
+        let is_told = |field: &Fields| self.manifest.is_none() || told.contains(field);
+        all.iter().filter(|field| !ignored.contains(*field) && is_told(field)).collect()
     }
 
     fn outputs(&self) -> Vec<(Expression, Vec<u8>)> {

@@ -120,7 +120,7 @@ impl Args {
             target,
             options: CopyOptions {
                 symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
-                keep: self.keep.keep(&Keep::default(), &job),
+                keep: self.verify.keep(self.keep.keep(&Keep::default(), &job)),
                 hard_links: self.keep.hard_links(),
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
@@ -134,6 +134,7 @@ impl Args {
             filters: self.filters.clone(),
             named: self.named.clone(),
             resume: self.resume.request(),
+            manifest: self.verify.manifest(),
         }
     }
 }

@@ -134,7 +134,7 @@ impl Args {
             target: self.target.clone().into_vec(),
             options: CopyOptions {
                 symlinks: Symlinks::Keep,
-                keep: self.keep.keep(&Keep::all(), &job),
+                keep: self.verify.keep(self.keep.keep(&Keep::all(), &job)),
                 hard_links: self.keep.hard_links(),
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),
@@ -149,6 +149,7 @@ impl Args {
             filters: self.filters.clone(),
             named: self.named.clone(),
             resume: self.resume.request(),
+            manifest: self.verify.manifest(),
         }
     }
 

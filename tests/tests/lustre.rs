@@ -171,11 +171,16 @@ fn chunks_along_the_stripes_are_read_again_where_that_is_wished() {
     trees::write(&source.join("odd"), &trees::noise((9 << 20) + 1));
     for count in [1, 4] {
         let target = lustre.path().join(format!("t{count}"));
-        let args = ["-p", "-k", "1MiB", "--verify", "transferred", "--stripe", "4,1MiB"];
+        let manifest = work.path().join(format!("m{count}.parquet"));
+        let manifest = manifest.to_str().unwrap();
+        let mut args = vec!["-p", "-k", "1MiB", "--verify", "transferred", "--stripe", "4,1MiB"];
+        args.extend(["--manifest", manifest]);
         let ended = go(&lustre, count, "dcp", &args, &[&source, &target]).expect(0);
         let totals = &ended.summary()["totals"];
         assert_eq!((&totals["verified_files"], &totals["not_verified"]), (&4.into(), &0.into()));
         assert_eq!(totals["verified_bytes"], (30 << 20) + 5 + 1 + 5, "{count} ranks");
+        // Checksums of the whole files were made of those of their chunks.
+        run(alone("dcmp").args(["--manifest", manifest]).arg(&target)).expect(0);
         assert_identical(&source, &target);
     }
 }

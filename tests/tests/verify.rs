@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::buckets::{go, served, temp, text};
-use suite_tests::job::{assert_identical, run, tool};
+use suite_tests::job::{Ended, assert_identical, run, tool};
 use suite_tests::object_server::Behaviour;
+use suite_tests::object_server::counts::Operation;
 use suite_tests::trees::{noise, small_files, write};
 
 fn make_source(root: &Path) -> u64 {
@@ -80,4 +81,78 @@ fn all_of_source_and_target_is_compared_at_the_end() {
     all(2, "dcp", &["-p"], [&source, &target.join("u")]).expect(1);
     let ended = all(1, "dcp", &["-L"], [&source, &target]).expect(2);
     assert!(ended.stderr.contains("--verify transferred"), "{}", ended.stderr);
+}
+
+/// Lines of differences, without the counts.
+fn told(ended: &Ended) -> Vec<String> {
+    ended.stdout.lines().map(ToOwned::to_owned).take_while(|line| !line.contains("found")).collect()
+}
+
+#[test]
+fn a_manifest_stands_for_the_source_when_that_is_gone() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let files = make_source(&source);
+    let manifest = work.path().join("m.parquet");
+    let mut dcp = tool(3, "dcp");
+    dcp.args(["-aH", "--chunksize=1MiB", "--manifest"]).arg(&manifest).args([&source, &target]);
+    run(&mut dcp).expect(0);
+    fs::remove_dir_all(&source).unwrap();
+    let check = |ranks: u32, options: &[&str]| {
+        let mut command = tool(ranks, "dcmp");
+        run(command
+            .args(["--chunksize=1MiB"])
+            .args(options)
+            .arg("--manifest")
+            .args([&manifest, &target]))
+    };
+    for ranks in [1, 4] {
+        let summary = check(ranks, &["--json"]).expect(0).summary();
+        assert_eq!(summary["totals"]["compared"]["same"], files, "{summary}");
+        assert_eq!(summary["totals"]["compared"]["content"]["summed"]["files"], files);
+    }
+    // One byte in the middle of a large file, of the same size and time.
+    flip_a_byte(&target.join("large"));
+    let ended = check(2, &[]).expect(1);
+    assert_eq!(told(&ended).len(), 2, "two names of the file: {ended:?}");
+    assert!(ended.stdout.contains("large") && ended.stdout.contains("CONTENT"), "{ended:?}");
+    check(2, &["--lite"]).expect(0);
+    fs::remove_file(target.join("empty")).unwrap();
+    fs::remove_dir_all(target.join("d0000")).unwrap();
+    let summary = check(2, &["--json"]).expect(1).summary();
+    assert_eq!(summary["totals"]["compared"]["only_source"], 9, "{summary}");
+    run(tool(1, "dcmp").arg("--manifest").arg(&manifest)).expect(2);
+    run(tool(1, "dcmp").arg("--manifest").arg(&target).arg(&target)).expect(3);
+}
+
+fn flip_a_byte(path: &Path) {
+    let metadata = fs::metadata(path).unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let file = fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(metadata.modified().unwrap()).unwrap();
+}
+
+#[test]
+fn a_manifest_has_what_was_there_before_too_and_checks_a_bucket() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let files = make_source(&source);
+    run(tool(1, "dcp").arg("-p").args([&source, &target])).expect(0);
+    fs::remove_file(target.join("empty")).unwrap();
+    let manifest = work.path().join("m.parquet");
+    let mut dsync = tool(2, "dsync");
+    run(dsync.arg("--manifest").arg(&manifest).args([&source, &target])).expect(0);
+    let same = |ended: &Ended| ended.summary()["totals"]["compared"]["same"].as_u64().unwrap();
+    let check = ["--json", "--manifest", text(&manifest)];
+    let of_tree = run(tool(3, "dcmp").args(check).arg(&target)).expect(0);
+    assert_eq!(same(&of_tree), files);
+    let server = served(Behaviour::default());
+    go(&server, 2, &["dcp", "-p", text(&target), "s3://data/t"]).expect(0);
+    server.reset_counts();
+    let of_bucket = [&["dcmp"], &check[..], &["s3://data/t"]].concat();
+    assert_eq!(same(&go(&server, 2, &of_bucket).expect(0)), files);
+    assert_eq!(server.counts().of(Operation::GetObject), 0, "nothing was to be downloaded");
 }

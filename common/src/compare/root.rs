@@ -8,6 +8,7 @@ use crate::model::entry::{Hint, Kind};
 use crate::model::placement::Given;
 use crate::store::Store;
 use crate::store::posix::{Need, OpenAs, Symlinks};
+use crate::store::recorded::RecordedStore;
 use crate::store::sites::Sites;
 use crate::walk::account;
 
@@ -52,6 +53,17 @@ impl CompareRoot {
     pub fn of_stores(source: Box<dyn Store>, target: Box<dyn Store>) -> Self {
         let (shown_source, shown_target) = (b"source".to_vec(), b"target".to_vec());
         Self { source, target, single: None, shown_source, shown_target }
+    }
+
+    /// What a manifest tells of, and a tree.
+    pub fn of_manifest(sites: &Sites, manifest: &[u8], target: &[u8]) -> Result<Self, Unfit> {
+        Ok(Self {
+            source: Box::new(RecordedStore),
+            target: open(sites, target, Need::Listing, Side::Target)?,
+            single: None,
+            shown_source: manifest.to_vec(),
+            shown_target: target.to_vec(),
+        })
     }
 
     /// Opens what the operator named: two directories, also through links, or two other entries. A prefix that

@@ -144,6 +144,7 @@ impl CompareJob<'_> {
             target: target.as_deref(),
             user: user.as_deref(),
             group: group.as_deref(),
+            crc64: None,
         };
         for (option, output) in self.options.outputs.iter().zip(&mut hand.outputs) {
             match option.1 {

@@ -133,9 +133,13 @@ impl CopyJob<'_> {
         if let Some(rules) = &self.options.sync {
             let there = self.at_target(rules, &entry)?;
             let of_copy = copy.stat(copy_name).ok();
-            if Self::is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], hand)
-                || self.waits_for_deletion(rules, &entry, there.as_ref(), hand, crew)?
-            {
+            if Self::is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], hand) {
+                if there.zip(of_copy).is_some_and(|(there, copy)| there.is_same_file(&copy)) {
+                    self.record_unchanged(&entry, &source, hand, crew);
+                }
+                return Ok(Linked::Done);
+            }
+            if self.waits_for_deletion(rules, &entry, there.as_ref(), hand, crew)? {
                 return Ok(Linked::Done);
             }
             self.before_change(place)?;
@@ -156,6 +160,7 @@ impl CopyJob<'_> {
         self.plan_line("hard link", place, name.to_bytes(), hand, crew);
         hand.gathered.tally.meet_link(&source);
         hand.gathered.tally.hard_linked += 1;
+        self.record_unchanged(&entry, &source, hand, crew);
         Ok(Linked::Done)
     }
 

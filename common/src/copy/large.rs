@@ -182,7 +182,7 @@ impl CopyJob<'_> {
         for extent in &extents {
             let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
             let next = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
-            crc64 = crc64.zip(next).map(|(sum, next)| sum.combine(next, extent.length));
+            crc64 = crc64.zip(next).map(|(sum, next)| task.add_sum(sum, *extent, next));
         }
         let (journal, extent) = (self.journal_of(&*staged), task.span());
         let receipt = staged.close().at(Side::Target)?;
@@ -223,12 +223,12 @@ impl CopyJob<'_> {
             Large::Copy(mut file) => {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                let size_bytes = file.copy.metadata.size_bytes;
-                let sums = (file.are_summed(&receipts), Receipt::crc64_of(&receipts, size_bytes));
+                let metadata = file.copy.metadata;
+                let crc64 = file.sum(&receipts);
                 match self.commit_large(file, outcome, receipts) {
                     Ok(kept) => {
                         Self::copied(Kind::File, kept, hand);
-                        self.large_file_is_there(&place, &name, size_bytes, sums, hand, crew);
+                        self.large_file_is_there(&place, &name, (&metadata, crc64), hand, crew);
                     }
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }
@@ -373,13 +373,14 @@ impl LargeCopy {
         self.staged
     }
 
-    /// Each chunk was summed up while it was copied.
-    fn are_summed(&self, receipts: &[Receipt]) -> bool {
+    /// Checksum of the whole file, if each chunk was summed up while it was copied.
+    fn sum(&self, receipts: &[Receipt]) -> Option<Crc64> {
         match self.striped_chunks {
-            None => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes).is_some(),
-            Some(chunks) => {
-                receipts.len() as u64 == chunks && receipts.iter().all(|it| it.crc64.is_some())
-            }
+            None => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes),
+            Some(chunks) if chunks != receipts.len() as u64 => None,
+            Some(_) => receipts
+                .iter()
+                .try_fold(Crc64::default(), |sum, receipt| Some(sum.with_share(receipt.crc64?))),
         }
     }
 

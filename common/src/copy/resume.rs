@@ -103,7 +103,7 @@ impl CopyJob<'_> {
         let expected = self.journal?.written(ticket, extent)?;
         let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
         let buffers = hand.buffers(self.options.buffer_bytes);
-        let found = sum_staged(&*staged, &task.extents(), buffers).ok()?;
+        let found = sum_staged(&*staged, task, buffers).ok()?;
         let receipt = Receipt::of_bytes(extent, expected);
         (found == expected).then_some(Receipt { by: Sender::Before, ..receipt })
     }

@@ -52,8 +52,7 @@ impl CopyJob<'_> {
             if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;
                 Self::copied(Kind::File, kept, hand);
-                let summed = (metadata.size_bytes, None);
-                self.file_is_there(entry.place, entry.name, summed, hand, crew);
+                self.file_is_there(entry.place, entry.name, (&metadata, None), hand, crew);
                 return Ok(Visited::Done { moved_bytes: metadata.size_bytes });
             }
             // Nothing was moved yet, but this file is work enough: others may take the rest.
@@ -72,7 +71,8 @@ impl CopyJob<'_> {
         };
         Self::copied(Kind::File, kept, hand);
         let Filled { size_bytes, crc64, .. } = filled;
-        self.file_is_there(entry.place, entry.name, (size_bytes, crc64), hand, crew);
+        let copied = Metadata { size_bytes, ..metadata };
+        self.file_is_there(entry.place, entry.name, (&copied, crc64), hand, crew);
         Ok(Visited::Done { moved_bytes: size_bytes })
     }
 

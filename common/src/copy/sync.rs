@@ -210,12 +210,14 @@ impl CopyJob<'_> {
                 hand.gathered.tally.meet(source);
                 self.repair(entry, source, hand, crew)?;
                 hand.is_complete = true;
+                self.record_unchanged(entry, source, hand, crew);
                 Ok(Visited::NOTHING_MOVED)
             }
             Need::Nothing | Need::ToBeSeen => {
                 hand.gathered.tally.meet(source);
                 hand.gathered.tally.synced.unchanged += 1;
                 hand.is_complete = true;
+                self.record_unchanged(entry, source, hand, crew);
                 Ok(Visited::NOTHING_MOVED)
             }
         }
@@ -530,6 +532,7 @@ impl CopyJob<'_> {
             hand.gathered.tally.meet(source);
             hand.gathered.tally.synced.linked += 1;
             hand.is_complete = true;
+            self.record_unchanged(entry, source, hand, crew);
         }
         Ok(linked)
     }

@@ -20,7 +20,7 @@ use crate::chunked::{ChunkTask, Outcome};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, sum_extent};
 use crate::model::chunk::Extent;
-use crate::model::entry::Kind;
+use crate::model::entry::{Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::store::{Receipt, Sender, SourceFile};
 use crate::walk::place::Place;
@@ -43,8 +43,20 @@ enum Written {
 }
 
 impl CopyJob<'_> {
-    /// A file has its name: it is to be verified, where that is wished.
+    /// A file has its name: it is recorded, and to be verified, where that is wished.
     pub(super) fn file_is_there(
+        &self,
+        place: &Arc<Place>,
+        name: &Name,
+        (metadata, crc64): (&Metadata, Option<Crc64>),
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.record((place, name), metadata, crc64, hand, crew);
+        self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);
+    }
+
+    fn verify_soon(
         &self,
         place: &Arc<Place>,
         name: &Name,
@@ -68,13 +80,13 @@ impl CopyJob<'_> {
         &self,
         place: &Arc<Place>,
         name: &Name,
-        size_bytes: u64,
-        (are_chunks_summed, crc64): (bool, Option<Crc64>),
+        (metadata, crc64): (&Metadata, Option<Crc64>),
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        if self.target(place).holds_objects() || !are_chunks_summed {
-            self.file_is_there(place, name, (size_bytes, crc64), hand, crew);
+        self.record((place, name), metadata, crc64, hand, crew);
+        if self.target(place).holds_objects() || crc64.is_none() {
+            self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);
         } else {
             hand.gathered.tally.verified_files += u64::from(self.verifier.is_some());
         }
@@ -184,12 +196,11 @@ impl CopyJob<'_> {
         let dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let staged = CString::new(ticket).unwrap_or_default();
         let file = dir.open_file(&staged).at(Side::Target)?;
-        let extents = task.extents();
         hand.gathered.tally.verified_bytes +=
-            extents.iter().map(|extent| extent.length).sum::<u64>();
+            task.extents().iter().map(|extent| extent.length).sum::<u64>();
         file.bypass_cache();
         let buffers = hand.buffers(self.options.buffer_bytes);
-        if sum_staged(&*file, &extents, buffers).at(Side::Target)? == crc64 {
+        if sum_staged(&*file, task, buffers).at(Side::Target)? == crc64 {
             Ok(())
         } else {
             Err(Op::Verify.failed(Cause::NotAsWritten)).at(Side::Target)
@@ -219,20 +230,21 @@ impl CopyJob<'_> {
     }
 }
 
-/// Checksum of some extents, one after the other, of a file that others may still be writing: holes at its end
+/// Checksum of a chunk of a file that others may still be writing: holes at its end
 /// come to be when it is complete.
 pub(super) fn sum_staged(
     file: &dyn SourceFile,
-    extents: &[Extent],
+    task: &ChunkTask,
     buffers: &mut Buffers,
 ) -> Result<Crc64, Error> {
     let size_bytes = file.metadata()?.size_bytes;
     let mut sum = Crc64::default();
-    for extent in extents {
+    for extent in task.extents() {
         let there = Extent::between(extent.offset, size_bytes.clamp(extent.offset, extent.end()));
         let missing_bytes = extent.length - there.length;
-        sum = sum.combine(sum_extent(file, there, buffers)?, there.length);
-        sum = sum.combine(Crc64::of_zeros(missing_bytes), missing_bytes);
+        let found = sum_extent(file, there, buffers)?;
+        let whole = found.combine(Crc64::of_zeros(missing_bytes), missing_bytes);
+        sum = task.add_sum(sum, extent, whole);
     }
     Ok(sum)
 }

@@ -42,7 +42,9 @@ impl CopyJob<'_> {
             return self.sync_entry(rules, entry, hand, crew);
         }
         match (entry.hint, self.options.symlinks) {
-            (Hint::File | Hint::Object(_), _) => self.visit_kind(entry, Kind::File, hand, crew),
+            (Hint::File | Hint::Object(_) | Hint::Recorded(_), _) => {
+                self.visit_kind(entry, Kind::File, hand, crew)
+            }
             (Hint::Directory, _) => Ok(Visited::Directory),
             (Hint::Symlink, Symlinks::Keep) => self.visit_kind(entry, Kind::Symlink, hand, crew),
             (Hint::Symlink | Hint::Other | Hint::Unknown, _) => {

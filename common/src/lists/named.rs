@@ -8,7 +8,7 @@ use super::source::{ListSource, Piece, Share};
 use crate::base::error::Failure;
 use crate::base::limits::NDJSON_PIECE_BYTES;
 use crate::base::path::RelPath;
-use crate::model::entry::Hint;
+use crate::model::entry::{Hint, Metadata, Recorded};
 use crate::model::record::OwnedRecord;
 
 /// Where the names come from.
@@ -18,6 +18,8 @@ pub enum Named {
     List(ListSource),
     /// A file of paths below the source.
     Paths(PathsFile),
+    /// A list with checksums of files, which are what should be.
+    Manifest(ListSource),
 }
 
 /// Paths below the source, with what is known of each.
@@ -30,7 +32,7 @@ impl Named {
     /// What is wrong with a part it has looked into.
     pub fn share(&self, rank: u32, ranks: u32) -> Result<Share, Failure> {
         match self {
-            Self::List(list) => list.share(rank, ranks),
+            Self::List(list) | Self::Manifest(list) => list.share(rank, ranks),
             Self::Paths(file) => {
                 let pieces = 0..file.bytes.div_ceil(NDJSON_PIECE_BYTES);
                 let own = pieces.skip(rank as usize).step_by(ranks as usize);
@@ -52,6 +54,13 @@ impl Named {
             (Self::List(list), piece) => {
                 Box::new(list.records(piece)?.map(|record| record.map(|it| below_root(&it))))
             }
+            (Self::Manifest(list), piece) => {
+                let files = list.records(piece)?.filter_map(|record| match record {
+                    Ok(record) => recorded(&record).map(Ok),
+                    Err(failure) => Some(Err(failure)),
+                });
+                Box::new(files)
+            }
             (Self::Paths(file), Piece::Lines { begin, end }) => {
                 let paths = file.paths(begin, end)?;
                 Box::new(paths.map(|path| path.map(|path| (path, Hint::Unknown))))
@@ -59,6 +68,13 @@ impl Named {
             (Self::Paths(_), Piece::Group { .. }) => Box::new(std::iter::empty()),
         })
     }
+}
+
+/// A file with its checksum; other entries have none.
+fn recorded(record: &OwnedRecord) -> Option<(RelPath, Hint)> {
+    let Metadata { size_bytes, mtime, .. } = record.metadata;
+    let crc64 = record.crc64?;
+    Some((below_root(record).0, Hint::Recorded(Recorded { size_bytes, mtime, crc64 })))
 }
 
 /// Where an entry is below the root it was found from; a list that lies about it names the root itself.

@@ -20,7 +20,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use twox_hash::XxHash64;
 
 use super::part::{VERSION, add_shape, key};
-use super::rows::{COLUMNS, Cells, Taken, Values};
+use super::rows::{COLUMNS, COLUMNS_AT_FIRST, Cells, Taken, Values};
 use super::{fault, io_failure};
 use crate::base::error::{Failure, ListFault, Op};
 use crate::base::limits;
@@ -74,7 +74,8 @@ impl Part {
             Some(_) => return Err(fault(&self.path, ListFault::Version)),
         }
         let schema = self.metadata.file_metadata().schema_descr();
-        let same = schema.num_columns() == COLUMNS.len()
+        let columns = schema.num_columns();
+        let same = [COLUMNS_AT_FIRST, COLUMNS.len()].contains(&columns)
             && COLUMNS.iter().zip(schema.columns()).all(|(column, there)| {
                 there.name() == column.name
                     && there.physical_type() == column.physical()
@@ -124,7 +125,7 @@ impl Part {
         }
         let block = Arc::new(Block { begin, bytes: bytes.into() });
         let rows = usize::try_from(metadata.num_rows()).map_err(|_| damaged())?;
-        let columns = (0..COLUMNS.len())
+        let columns = (0..metadata.num_columns())
             .map(|column| AnyReader::new(&block, metadata, column, rows))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| damaged())?;

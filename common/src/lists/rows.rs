@@ -11,6 +11,7 @@ use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::schema::types::{Type, TypePtr};
 
+use crate::base::crc64::Crc64;
 use crate::base::limits;
 use crate::model::difference::Fields;
 use crate::model::entry::{Kind, Metadata, Time};
@@ -46,7 +47,7 @@ const fn column(name: &'static str, holds: Holds, optional: bool, repeats: bool)
 }
 
 /// All columns, in order.
-pub(super) const COLUMNS: [Column; 18] = [
+pub(super) const COLUMNS: [Column; 19] = [
     column("path", Holds::Bytes, false, false),
     column("depth", Holds::Unsigned32, false, true),
     column("kind", Holds::Text, false, true),
@@ -65,7 +66,11 @@ pub(super) const COLUMNS: [Column; 18] = [
     column("inode", Holds::Unsigned64, false, false),
     column("target", Holds::Bytes, true, false),
     column("far_times", Holds::Text, true, false),
+    column("crc64", Holds::Unsigned64, true, false),
 ];
+
+/// Columns of lists that were written before there was a checksum.
+pub(super) const COLUMNS_AT_FIRST: usize = 18;
 
 impl Column {
     pub fn physical(&self) -> Physical {
@@ -225,6 +230,7 @@ impl Rows {
         row.large(metadata.inode);
         row.maybe_bytes(record.target.map(|target| target.to_vec().into()));
         row.maybe_bytes(far_times(metadata).map(|text| text.into_bytes().into()));
+        row.maybe_large(record.crc64.map(|sum| sum.0));
     }
 }
 
@@ -263,11 +269,14 @@ impl Row<'_> {
     }
 
     fn time(&mut self, time: Time) {
+        self.maybe_large(nanoseconds(time).map(i64::cast_unsigned));
+    }
+
+    fn maybe_large(&mut self, number: Option<u64>) {
         let cells = self.next();
-        let stamp = nanoseconds(time);
-        cells.levels.push(i16::from(stamp.is_some()));
-        if let (Values::Int64(all), Some(stamp)) = (&mut cells.values, stamp) {
-            all.push(stamp);
+        cells.levels.push(i16::from(number.is_some()));
+        if let (Values::Int64(all), Some(number)) = (&mut cells.values, number) {
+            all.push(number.cast_signed());
         }
     }
 }
@@ -329,6 +338,9 @@ impl Taken {
             Some(text) => serde_json::from_str(&text).ok()?,
             None => FarTimes::new(),
         };
+        let has_sums = self.cells.len() == COLUMNS.len();
+        let crc64 = if has_sums { self.stamp(next()).ok()? } else { None };
+        let crc64 = crc64.map(|sum| Crc64(sum.cast_unsigned()));
         let time = |stamp: Option<i64>, name: &str| match stamp {
             Some(stamp) => Some(from_nanoseconds(stamp)),
             None => far.get(name).map(|(seconds, nanoseconds)| Time {
@@ -355,7 +367,7 @@ impl Taken {
             inode,
             known: Fields::ALL,
         };
-        let record = OwnedRecord { path, depth, metadata, target, user, group };
+        let record = OwnedRecord { path, depth, metadata, target, user, group, crc64 };
         record.is_sound().then_some(record)
     }
 

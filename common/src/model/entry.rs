@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::difference::Fields;
+use crate::base::crc64::Crc64;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -321,6 +322,19 @@ pub enum Hint {
     Unknown,
     /// An object, of which listings say more.
     Object(Listed),
+    /// A file of which a manifest says what it was.
+    Recorded(Recorded),
+}
+
+/// What a manifest says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Length of its content.
+    pub size_bytes: u64,
+    /// When its content was last changed.
+    pub mtime: Time,
+    /// Checksum of its content.
+    pub crc64: Crc64,
 }
 
 /// What a listing says of an object.
@@ -335,7 +349,7 @@ pub struct Listed {
 impl Hint {
     /// As far as the listing says, it is a regular file.
     pub fn is_file(self) -> bool {
-        matches!(self, Self::File | Self::Object(_))
+        matches!(self, Self::File | Self::Object(_) | Self::Recorded(_))
     }
 }
 

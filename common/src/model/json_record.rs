@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::difference::Fields;
 use super::entry::{Kind, Metadata, Time};
 use super::record::{OwnedRecord, Record};
+use crate::base::crc64::Crc64;
 
 /// Version of the lines: a reader refuses others.
 pub const VERSION: u32 = 1;
@@ -63,6 +64,9 @@ pub struct JsonRecord<'r> {
     inode: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<JsonBytes<'r>>,
+    /// In hexadecimal: programs that read JSON may take numbers for floating-point ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc64: Option<String>,
 }
 
 impl<'r> JsonRecord<'r> {
@@ -90,6 +94,7 @@ impl<'r> JsonRecord<'r> {
             dev: metadata.device,
             inode: metadata.inode,
             target: record.target.map(JsonBytes::of),
+            crc64: record.crc64.map(|sum| format!("{:016x}", sum.0)),
         }
     }
 
@@ -120,6 +125,10 @@ impl<'r> JsonRecord<'r> {
             Some(target) => Some(target.into_bytes()?),
             None => None,
         };
+        let crc64 = match self.crc64 {
+            Some(sum) => Some(Crc64(u64::from_str_radix(&sum, 16).ok()?)),
+            None => None,
+        };
         let record = OwnedRecord {
             path: self.path.into_bytes()?,
             depth: self.depth,
@@ -127,6 +136,7 @@ impl<'r> JsonRecord<'r> {
             target,
             user: self.user.map(Cow::into_owned),
             group: self.group.map(Cow::into_owned),
+            crc64,
         };
         record.is_sound().then_some(record)
     }

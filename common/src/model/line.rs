@@ -171,7 +171,8 @@ mod tests {
         let mut lines = Vec::new();
         let metadata = metadata(0o4755);
         let (user, group) = (None, Some("root"));
-        let record = Record { path, depth: 1, metadata: &metadata, target: None, user, group };
+        let record =
+            Record { path, depth: 1, metadata: &metadata, target: None, user, group, crc64: None };
         write_record(format, &record, &mut lines);
         String::from_utf8(lines).unwrap()
     }
@@ -190,8 +191,15 @@ mod tests {
         let known = Fields::TYPE.union(Fields::SIZE).union(Fields::MTIME);
         let metadata = Metadata { known, ..metadata(0o644) };
         let (user, group) = (None, None);
-        let record =
-            Record { path: b"a", depth: 1, metadata: &metadata, target: None, user, group };
+        let record = Record {
+            path: b"a",
+            depth: 1,
+            metadata: &metadata,
+            target: None,
+            user,
+            group,
+            crc64: None,
+        };
         let mut lines = Vec::new();
         write_record(LineFormat::Text, &record, &mut lines);
         assert_eq!(lines, b"-????????? ? ?           12 2023-11-14T22:13:20Z a\n");

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Kind, Metadata, Time};
+use crate::base::crc64::Crc64;
 use crate::base::limits;
 
 /// An entry met by a walk or read from a list.
@@ -20,6 +21,8 @@ pub struct Record<'r> {
     pub user: Option<&'r str>,
     /// The group's name, if there is one.
     pub group: Option<&'r str>,
+    /// Checksum of a file's content, where it was worked out.
+    pub crc64: Option<Crc64>,
 }
 
 /// The same, kept.
@@ -32,6 +35,7 @@ pub struct OwnedRecord {
     pub target: Option<Vec<u8>>,
     pub user: Option<String>,
     pub group: Option<String>,
+    pub crc64: Option<Crc64>,
 }
 
 impl OwnedRecord {
@@ -59,6 +63,7 @@ impl OwnedRecord {
             target: self.target.as_deref(),
             user: self.user.as_deref(),
             group: self.group.as_deref(),
+            crc64: self.crc64,
         }
     }
 }
@@ -73,6 +78,7 @@ impl Record<'_> {
             target: self.target.map(<[u8]>::to_vec),
             user: self.user.map(str::to_owned),
             group: self.group.map(str::to_owned),
+            crc64: self.crc64,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{agree, close, create, exit_of, find_sites, named, select, threads_max};
-use crate::base::error::{Failure, Side};
+use super::{agree, close, create, exit_of, find_sites, named, parts, select, threads_max};
+use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::human_bytes;
@@ -13,7 +13,6 @@ use crate::compare::options::{CompareOptions, Evidence};
 use crate::compare::root::{CompareRoot, Unfit};
 use crate::compare::{CompareJob, seed};
 use crate::lists;
-use crate::lists::part::{PartOf, PartWriter};
 use crate::model::line::json_path;
 use crate::sched::engine;
 use crate::store::sites::Sites;
@@ -60,8 +59,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     if !broadcast(session.mail, lists_are_open) {
         return Exit::Unusable;
     }
-    let places = [(Side::Source, &request.source[..]), (Side::Target, &request.target)];
-    let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
+    let places = [(Side::Target, &request.target[..]), (Side::Source, &request.source)];
+    // A manifest is a list in a file system.
+    let count = if request.named.manifest().is_some() { 1 } else { 2 };
+    let Some(sites) = find_sites(session, &places[..count], args, &mut reporter) else {
         return Exit::Unusable;
     };
     let root = match open_everywhere(session, &sites, request, &mut reporter) {
@@ -73,7 +74,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         header(session, request, method, args, &mut reporter);
     }
     let rank = session.mail.comm().rank();
-    let parts = match open_parts(session, request, &mut reporter) {
+    let lists = request.outputs.iter().zip(&request.options.outputs);
+    let lists =
+        lists.map(|(list, (_, listing))| (*listing == Listing::Parquet).then_some(&list[..]));
+    let parts = match parts::open(session, lists, &mut reporter) {
         Ok(parts) => parts,
         Err(exit) => return exit,
     };
@@ -132,31 +136,6 @@ fn try_open_lists(request: &CompareRequest, reporter: &mut Reporter) -> Result<(
     Ok(())
 }
 
-/// This rank's parts of the lists that are Parquet; an exit code on all ranks where one cannot be made.
-fn open_parts(
-    session: &mut Session<'_, '_>,
-    request: &CompareRequest,
-    reporter: &mut Reporter,
-) -> Result<Vec<Option<PartWriter>>, Exit> {
-    let rank = session.mail.comm().rank();
-    let id = (rank == Rank::ROOT).then(|| format!("{:016x}", fastrand::u64(..)));
-    let id: String = broadcast(session.mail, id);
-    let (part, parts) = (rank.0, session.mail.comm().size());
-    let create = |(output, (_, listing)): (&Vec<u8>, &(_, Listing))| {
-        let of = PartOf { list: output.clone(), id: id.clone(), part, parts, sorted: None };
-        (*listing == Listing::Parquet).then(|| PartWriter::create(&of)).transpose()
-    };
-    let outputs = request.outputs.iter().zip(&request.options.outputs);
-    let created: Result<Vec<_>, Failure> = outputs.map(create).collect();
-    let troubles = gather(session.mail, &created.as_ref().err().cloned());
-    let first = troubles.map(|troubles| troubles.into_iter().flatten().next());
-    if let Some(Some(failure)) = &first {
-        reporter.refuse(&failure.to_string());
-    }
-    let all_made = broadcast(session.mail, first.map(|first| first.is_none()));
-    created.ok().filter(|_| all_made).ok_or(Exit::Unusable)
-}
-
 /// Opens both trees on this rank; an exit code on all ranks where one of them cannot.
 fn open_everywhere(
     session: &mut Session<'_, '_>,
@@ -164,7 +143,10 @@ fn open_everywhere(
     request: &CompareRequest,
     reporter: &mut Reporter,
 ) -> Result<CompareRoot, Exit> {
-    let opened = CompareRoot::open(sites, &request.source, &request.target);
+    let opened = match request.named.manifest() {
+        Some(manifest) => CompareRoot::of_manifest(sites, manifest, &request.target),
+        None => CompareRoot::open(sites, &request.source, &request.target),
+    };
     let host = &session.team.host;
     let opened = opened.map_err(|unfit| match unfit {
         Unfit::Failure(failure) => format!("{} (on {host})", reporter.words(&failure)),

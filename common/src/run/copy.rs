@@ -4,11 +4,13 @@ use std::ffi::CString;
 
 use serde_json::json;
 
-use super::links::{self, Copying};
+use super::copying::Copying;
+use super::ending::Ending;
+use super::links;
 use super::named::{self, Opened};
 use super::resume::{self, Found};
-use super::verify;
-use super::{agree, close, exit_of, find_sites, select, threads_max};
+use super::{agree, find_sites, select, threads_max};
+use super::{manifest, verify};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -20,7 +22,6 @@ use crate::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
 use crate::copy::options::{CopyOptions, ResumeRequest};
 use crate::copy::plan::{self, CopyPlan};
 use crate::copy::root::{CopyRoot, RootPlan, Singles};
-use crate::journal::Journal;
 use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
@@ -49,6 +50,8 @@ pub struct CopyRequest {
     pub named: NamedArgs,
     /// What becomes of a job that was stopped.
     pub resume: ResumeRequest,
+    /// Where is recorded what is at the target, a Parquet list.
+    pub manifest: Option<Vec<u8>>,
 }
 
 /// What a phase has counted on this rank.
@@ -71,6 +74,7 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
+    let manifest_path = request.manifest.clone().filter(|_| !request.options.dry_run);
     let part = verify::Part { filters: request.filters.clone(), named: request.named.clone() };
     let mut found = None;
     let prepared = is_root.then(|| {
@@ -85,20 +89,25 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
         return Exit::Unusable;
     };
-    let journal = kept.journal.as_ref();
+    let manifest = match manifest::open(session, manifest_path.as_deref(), &mut reporter) {
+        Ok(manifest) => manifest,
+        Err(exit) => return exit,
+    };
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
-    let rank = session.mail.comm().rank();
-    let threads = threads_max(session, &sites, args);
-    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank)
-        .with_journal(journal)
-        .verified_by(session.verifier());
-    let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
+    let copying = Copying {
+        roots: &roots,
+        options: &options,
+        selection: &selection,
+        journal: kept.journal.as_ref(),
+        manifest: &manifest,
+        threads_max: threads_max(session, &sites, args),
+    };
+    let job = copying.job(session, opened.named.as_ref());
+    let mut phase =
+        copy_entries(session, &job, (&plan, &opened), copying.threads_max, &mut reporter);
     let mut leftovers = job.into_leftovers();
-    let selection = &selection;
-    let copying =
-        Copying { roots: &roots, options: &options, selection, journal, threads_max: threads };
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
     let (mut tally, mut counters) = phase;
     let directories = leftovers.directories;
@@ -106,16 +115,18 @@ pub fn run(session: &mut Session<'_, '_>, request: CopyRequest, args: &CommonArg
     tally.add(&more);
     counters.add(&finish);
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
-    tally.unjournaled += journal.map_or(0, Journal::unwritten);
-    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
-        summary.deed = Deed::Copy;
-        summary.is_dry_run = options.dry_run;
-        summary.exit = exit_of(&summary.totals());
-        summary
-    });
-    kept.end(session, &roots, summary.as_ref().map(|summary| summary.exit), &mut reporter);
-    let exit = close(&mut reporter, summary);
-    exit.worst(verify::compare_all(session, &plan.roots, &options, &part, args))
+    let ending = Ending {
+        deed: Deed::Copy,
+        sites: &sites,
+        plan: &plan,
+        roots: &roots,
+        options: &options,
+        part: &part,
+        manifest: &manifest,
+        kept,
+        verdict: Exit::Ok,
+    };
+    ending.conclude(session, (tally, counters), args, &mut reporter)
 }
 
 /// Rank 0 looks at the paths before anything is written.

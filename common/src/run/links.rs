@@ -1,30 +1,15 @@
 //! Files with several names: dealt with when the walk has found all of those.
 
 use super::copy::Phase;
+use super::copying::Copying;
 use crate::comm::collective::{broadcast, gather};
-use crate::copy::CopyJob;
 use crate::copy::leftovers::Leftovers;
 use crate::copy::linked::LinkRecords;
-use crate::copy::options::CopyOptions;
-use crate::copy::root::CopyRoot;
-use crate::journal::Journal;
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::walk::selection::Selection;
-
-/// What goes for the whole copy.
-#[derive(Clone, Copy)]
-pub(super) struct Copying<'r> {
-    pub roots: &'r [CopyRoot],
-    pub options: &'r CopyOptions,
-    pub selection: &'r Selection,
-    pub journal: Option<&'r Journal>,
-    /// I/O threads of a rank, at most.
-    pub threads_max: u32,
-}
 
 /// Copies the files whose names the walk has remembered in `leftovers`, adds what that leaves to them,
 /// and to the phase what it counts. Where the walk was stopped it gives them up.
@@ -58,16 +43,13 @@ fn copy_files(
     links: LinkRecords,
     reporter: &mut Reporter,
 ) -> (Leftovers, (Tally, Counters)) {
-    let Copying { roots, options, selection, journal, threads_max } = copying;
     reporter.phase_ended();
     let (files, parted) = links.by_file(session.mail);
-    let mut options = options.clone();
+    let mut options = copying.options.clone();
     // Temporary names of its own.
     options.job.id = options.job.id.wrapping_add(2);
-    let rank = session.mail.comm().rank();
-    let job = CopyJob::new(roots, &options, selection, None, rank);
-    let job = job.with_journal(journal).verified_by(session.verifier()).after_walk();
-    let settings = session.settings(threads_max);
+    let job = Copying { options: &options, ..copying }.job(session, None).after_walk();
+    let settings = session.settings(copying.threads_max);
     let seeds = files.into_iter().map(Into::into).collect();
     let counters = engine::run(&job, seeds, reporter, session.mail, settings);
     reporter.phase_ended();

@@ -59,6 +59,9 @@ pub fn open(
 }
 
 fn look(args: &NamedArgs) -> Result<Named, Failure> {
+    if let Some(manifest) = args.manifest() {
+        return ListSource::open(manifest).map(Named::Manifest);
+    }
     match (args.input(), args.files_from()) {
         (Some(list), _) => ListSource::open(&list).map(Named::List),
         (None, files) => {
@@ -81,7 +84,7 @@ fn refusal_of(
     }
     ids.dedup();
     match named {
-        Some(Named::List(list)) if ids.len() > 1 => Some(list.mixed()),
+        Some(Named::List(list) | Named::Manifest(list)) if ids.len() > 1 => Some(list.mixed()),
         _ => None,
     }
 }

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::copy::{Phase, copy_entries, finish_directories, open_everywhere};
-use super::links::{self, Copying};
+use super::copying::Copying;
+use super::ending::Ending;
+use super::links;
 use super::resume::{self, Found};
-use super::verify;
-use super::{close, exit_of, find_sites, named, select, threads_max};
+use super::{find_sites, named, select, threads_max};
+use super::{manifest, verify};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -20,10 +22,9 @@ use crate::copy::finish::DirectoryRecords;
 use crate::copy::leftovers::Leftovers;
 use crate::copy::options::{CopyOptions, Judge, ResumeRequest, SyncOptions};
 use crate::copy::plan::CopyPlan;
-use crate::copy::{CopyJob, sync_plan};
+use crate::copy::sync_plan;
 use crate::delete::permit::{CompleteWalk, Doomed};
 use crate::delete::{DeleteJob, DeleteTask, Mode};
-use crate::journal::Journal;
 use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
@@ -55,6 +56,8 @@ pub struct SyncRequest {
     pub named: NamedArgs,
     /// What becomes of a job that was stopped.
     pub resume: ResumeRequest,
+    /// Where is recorded what is at the target, a Parquet list.
+    pub manifest: Option<Vec<u8>>,
 }
 
 /// Runs a synchronisation on all ranks.
@@ -75,6 +78,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
+    let manifest_path = request.manifest.clone().filter(|_| !request.options.dry_run);
     let part = verify::Part { filters: request.filters.clone(), named: request.named.clone() };
     let mut found = None;
     let prepared = is_root.then(|| {
@@ -89,34 +93,40 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
         return Exit::Unusable;
     };
-    let journal = kept.journal.as_ref();
+    let manifest = match manifest::open(session, manifest_path.as_deref(), &mut reporter) {
+        Ok(manifest) => manifest,
+        Err(exit) => return exit,
+    };
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
-    let rank = session.mail.comm().rank();
-    let threads = threads_max(session, &sites, args);
-    let job = CopyJob::new(&roots, &options, &selection, opened.named.as_ref(), rank)
-        .with_journal(journal)
-        .verified_by(session.verifier());
-    let mut phase = copy_entries(session, &job, (&plan, &opened), threads, &mut reporter);
+    let copying = Copying {
+        roots: &roots,
+        options: &options,
+        selection: &selection,
+        journal: kept.journal.as_ref(),
+        manifest: &manifest,
+        threads_max: threads_max(session, &sites, args),
+    };
+    let job = copying.job(session, opened.named.as_ref());
+    let mut phase =
+        copy_entries(session, &job, (&plan, &opened), copying.threads_max, &mut reporter);
     let mut leftovers = job.into_leftovers();
-    let selection = &selection;
-    let copying =
-        Copying { roots: &roots, options: &options, selection, journal, threads_max: threads };
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
     let of = Sync { session, copying, args, phase };
     let (verdict, phase) = of.clean_up(leftovers, delete_max, &mut reporter);
-    let (mut tally, counters) = phase;
-    tally.unjournaled += journal.map_or(0, Journal::unwritten);
-    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
-        summary.deed = Deed::Sync;
-        summary.is_dry_run = options.dry_run;
-        summary.exit = exit_of(&summary.totals()).worst(verdict);
-        summary
-    });
-    kept.end(session, &roots, summary.as_ref().map(|summary| summary.exit), &mut reporter);
-    let exit = close(&mut reporter, summary);
-    exit.worst(verify::compare_all(session, &plan.roots, &options, &part, args))
+    let ending = Ending {
+        deed: Deed::Sync,
+        sites: &sites,
+        plan: &plan,
+        roots: &roots,
+        options: &options,
+        part: &part,
+        manifest: &manifest,
+        kept,
+        verdict,
+    };
+    ending.conclude(session, phase, args, &mut reporter)
 }
 
 /// What comes after the copy.
@@ -176,20 +186,15 @@ impl Sync<'_, '_, '_> {
         let mut options = self.copying.options.clone();
         // Temporary names of its own.
         options.job.id = options.job.id.wrapping_add(1);
-        let Copying { roots, selection, journal, threads_max, .. } = self.copying;
-        let rank = self.session.mail.comm().rank();
-        let job = CopyJob::new(roots, &options, selection, None, rank)
-            .with_journal(journal)
-            .verified_by(self.session.verifier())
-            .after_deletion();
-        let settings = self.session.settings(threads_max);
+        let copying = Copying { options: &options, ..self.copying };
+        let job = copying.job(self.session, None).after_deletion();
+        let settings = self.session.settings(copying.threads_max);
         let seeds = seeds.into_iter().map(Into::into).collect();
         let counters = engine::run(&job, seeds, reporter, self.session.mail, settings);
         reporter.phase_ended();
         self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
         let mut leftovers = job.into_leftovers();
-        let copying = Copying { options: &options, ..self.copying };
         links::copy(self.session, copying, &mut leftovers, &mut self.phase, reporter);
         leftovers.directories
     }

@@ -129,7 +129,15 @@ mod tests {
             };
             let (user, group) = (Some("u"), None);
             let path = path.as_bytes();
-            let record = Record { path, depth: 0, metadata: &metadata, target: None, user, group };
+            let record = Record {
+                path,
+                depth: 0,
+                metadata: &metadata,
+                target: None,
+                user,
+                group,
+                crc64: None,
+            };
             let mut key = Vec::new();
             keys.write(&record, &mut key);
             key

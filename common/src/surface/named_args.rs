@@ -17,6 +17,10 @@ pub struct NamedArgs {
 
     #[command(flatten)]
     files: FilesFromArgs,
+
+    /// A list with checksums.
+    #[arg(skip)]
+    manifest: Option<Vec<u8>>,
 }
 
 /// Those of them that dwalk has, too.
@@ -35,14 +39,24 @@ pub struct FilesFromArgs {
 
 impl From<FilesFromArgs> for NamedArgs {
     fn from(files: FilesFromArgs) -> Self {
-        Self { input: None, files }
+        Self { input: None, files, manifest: None }
     }
 }
 
 impl NamedArgs {
+    /// All files of a manifest.
+    pub fn of_manifest(manifest: Vec<u8>) -> Self {
+        Self { manifest: Some(manifest), ..Self::default() }
+    }
+
     /// Nothing is named.
     pub fn is_empty(&self) -> bool {
-        self.input.is_none() && self.files.files_from.is_none()
+        self.input.is_none() && self.files.files_from.is_none() && self.manifest.is_none()
+    }
+
+    /// The list with checksums.
+    pub fn manifest(&self) -> Option<&[u8]> {
+        self.manifest.as_deref()
     }
 
     /// The list.

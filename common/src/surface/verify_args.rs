@@ -1,9 +1,13 @@
 //! Command-line options about being sure of what was written.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::copy::options::Verify;
+use crate::model::keep::Keep;
 use crate::model::transfer::{Sums, Transfer};
 
 /// Options of the tools that copy.
@@ -17,6 +21,13 @@ pub struct VerifyArgs {
     /// what was to be kept; the exit code is dcmp's where nothing else was wrong.
     #[arg(long, value_name = "WHAT", value_enum)]
     verify: Option<What>,
+
+    /// Write path, size, time of change and CRC-64/NVME of each file that is in TARGET now into FILE, a Parquet list:
+    /// dcmp --manifest checks TARGET against it later, without SOURCE
+    ///
+    /// Times of change are kept then. What was in TARGET before is read for it.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<OsString>,
 }
 
 /// What is verified.
@@ -36,10 +47,22 @@ impl VerifyArgs {
         }
     }
 
+    /// Where the manifest goes.
+    pub fn manifest(&self) -> Option<Vec<u8>> {
+        self.manifest.clone().map(OsStringExt::into_vec)
+    }
+
+    /// What is kept so that a manifest holds.
+    #[must_use]
+    pub fn keep(&self, keep: Keep) -> Keep {
+        Keep { times: keep.times || self.manifest.is_some(), ..keep }
+    }
+
     /// How content is moved so that this can be done.
     #[must_use]
     pub fn transfer(&self, transfer: Transfer) -> Transfer {
-        let sums = if self.verify() == Verify::Transferred { Sums::All } else { transfer.sums };
+        let needs_sums = self.verify() == Verify::Transferred || self.manifest.is_some();
+        let sums = if needs_sums { Sums::All } else { transfer.sums };
         Transfer { sums, ..transfer }
     }
 }

@@ -4,8 +4,9 @@ use std::ffi::CStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::crc64::Crc64;
 use crate::base::path::Name;
-use crate::model::entry::{Hint, Listed};
+use crate::model::entry::{Hint, Listed, Recorded, Time};
 use crate::model::keys_below::KeysBelow;
 
 /// Names with what the listing says of each: for each a byte for the hint (and what else a listing says
@@ -116,6 +117,7 @@ const PLAIN: [Hint; 5] = [Hint::File, Hint::Directory, Hint::Symlink, Hint::Othe
 const OBJECT: u8 = PLAIN.len() as u8;
 /// A directory with all keys below it.
 const KNOWN: u8 = OBJECT + 1;
+const RECORDED: u8 = KNOWN + 1;
 
 fn push_hint(bytes: &mut Vec<u8>, hint: Hint) {
     match hint {
@@ -123,6 +125,13 @@ fn push_hint(bytes: &mut Vec<u8>, hint: Hint) {
             bytes.push(OBJECT);
             bytes.extend_from_slice(&listed.size_bytes.to_le_bytes());
             bytes.extend_from_slice(&listed.stored_seconds.to_le_bytes());
+        }
+        Hint::Recorded(recorded) => {
+            bytes.push(RECORDED);
+            bytes.extend_from_slice(&recorded.size_bytes.to_le_bytes());
+            bytes.extend_from_slice(&recorded.mtime.seconds.to_le_bytes());
+            bytes.extend_from_slice(&recorded.mtime.nanoseconds.to_le_bytes());
+            bytes.extend_from_slice(&recorded.crc64.0.to_le_bytes());
         }
         plain => {
             let place = PLAIN.iter().position(|hint| *hint == plain);
@@ -133,9 +142,30 @@ fn push_hint(bytes: &mut Vec<u8>, hint: Hint) {
 
 fn take_hint(bytes: &[u8]) -> Option<(Hint, &[u8])> {
     let (first, rest) = bytes.split_first()?;
-    if *first != OBJECT {
-        return Some((*PLAIN.get(usize::from(*first))?, rest));
+    match *first {
+        OBJECT => take_listed(rest),
+        RECORDED => take_recorded(rest),
+        plain => Some((*PLAIN.get(usize::from(plain))?, rest)),
     }
+}
+
+fn take_recorded(rest: &[u8]) -> Option<(Hint, &[u8])> {
+    let (size, rest) = rest.split_first_chunk()?;
+    let (seconds, rest) = rest.split_first_chunk()?;
+    let (nanoseconds, rest) = rest.split_first_chunk()?;
+    let (sum, rest) = rest.split_first_chunk()?;
+    let recorded = Recorded {
+        size_bytes: u64::from_le_bytes(*size),
+        mtime: Time {
+            seconds: i64::from_le_bytes(*seconds),
+            nanoseconds: u32::from_le_bytes(*nanoseconds),
+        },
+        crc64: Crc64(u64::from_le_bytes(*sum)),
+    };
+    Some((Hint::Recorded(recorded), rest))
+}
+
+fn take_listed(rest: &[u8]) -> Option<(Hint, &[u8])> {
     let (size, rest) = rest.split_first_chunk()?;
     let (stored, rest) = rest.split_first_chunk()?;
     let size_bytes = u64::from_le_bytes(*size);

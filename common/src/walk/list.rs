@@ -157,7 +157,7 @@ impl<'c> ListJob<'c> {
             place.path().depth() as u32 + u32::from(!name.is_empty())
         };
         let path = &path::join(&root.shown, &below);
-        let record = Record { path, depth, metadata, target, user: None, group: None };
+        let record = Record { path, depth, metadata, target, user: None, group: None, crc64: None };
         self.harvest.meet(&record, hand, crew);
     }
 

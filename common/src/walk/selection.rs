@@ -48,7 +48,7 @@ impl Selection {
         let is_directory = match hint {
             Hint::Directory => true,
             Hint::Unknown => dir.stat(name).is_ok_and(|it| it.kind == Kind::Directory),
-            Hint::File | Hint::Object(_) | Hint::Symlink | Hint::Other => false,
+            Hint::File | Hint::Object(_) | Hint::Recorded(_) | Hint::Symlink | Hint::Other => false,
         };
         let below = path::join(place.path().as_bytes(), name.to_bytes());
         self.filter.admits_path(&below, is_directory)
@@ -132,8 +132,15 @@ mod tests {
         ] {
             let path_bytes = path.as_bytes();
             let (user, group, target) = (None, None, None);
-            let record =
-                Record { path: path_bytes, depth, metadata: &metadata, target, user, group };
+            let record = Record {
+                path: path_bytes,
+                depth,
+                metadata: &metadata,
+                target,
+                user,
+                group,
+                crc64: None,
+            };
             assert_eq!(selection.admits_record(&record), admitted, "{path} {depth}");
         }
     }

@@ -1,0 +1,106 @@
+//! What is recorded of the files that are at the target: size, time of change and checksum, so that they can be
+//! checked later without the source.
+
+use super::{CopyHand, CopyJob};
+use crate::base::crc64::Crc64;
+use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::base::path::{self, Name};
+use crate::compare::content::sum_extent;
+use crate::lists::shared_part::SharedPart;
+use crate::model::chunk::Extent;
+use crate::model::entry::{Kind, Metadata};
+use crate::model::record::Record;
+use crate::sched::crew::Crew;
+use crate::walk::Visit;
+use crate::walk::place::Place;
+
+impl<'c> CopyJob<'c> {
+    /// What is at the target is recorded there.
+    #[must_use]
+    pub fn with_manifest(mut self, manifest: Option<&'c SharedPart>) -> Self {
+        self.manifest = manifest.filter(|_| !self.options.dry_run);
+        self
+    }
+
+    /// A file is at the target as the source has it. Where its checksum is not known, because it was not copied,
+    /// it is read.
+    pub(super) fn record(
+        &self,
+        (place, name): (&Place, &Name),
+        metadata: &Metadata,
+        crc64: Option<Crc64>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        let Some(manifest) = self.manifest else { return };
+        let summed = match crc64 {
+            Some(crc64) => Ok(crc64),
+            None => self.sum_at_target(place, name, metadata.size_bytes, hand),
+        };
+        match summed {
+            Ok(crc64) => {
+                self.push_row(place, name, metadata, crc64, hand);
+                if hand.rows.are_enough() {
+                    manifest.append(&mut hand.rows);
+                }
+            }
+            Err(trouble) => self.fail(place, name.to_bytes(), trouble, hand, crew),
+        }
+    }
+
+    /// The same for a file that was at the target before.
+    pub(super) fn record_unchanged(
+        &self,
+        entry: &Visit<'_>,
+        source: &Metadata,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        if source.kind == Kind::File {
+            self.record((entry.place, entry.name), source, None, hand, crew);
+        }
+    }
+
+    fn push_row(
+        &self,
+        place: &Place,
+        name: &Name,
+        metadata: &Metadata,
+        crc64: Crc64,
+        hand: &mut CopyHand,
+    ) {
+        let name = self.target_name(place, name).to_bytes();
+        let below = path::join(place.path().as_bytes(), name);
+        let root = &self.root(place).shown_target;
+        // The current directory is not written, and a list has a root in each path.
+        let root = if root.is_empty() { &b"."[..] } else { root };
+        hand.rows.push(&Record {
+            path: &path::join(root, &below),
+            depth: place.path().depth() as u32 + 1,
+            metadata,
+            target: None,
+            user: None,
+            group: None,
+            crc64: Some(crc64),
+        });
+    }
+
+    fn sum_at_target(
+        &self,
+        place: &Place,
+        name: &Name,
+        size_bytes: u64,
+        hand: &mut CopyHand,
+    ) -> Result<Crc64, Trouble> {
+        let dir = place.target_dir(self.target(place)).at(Side::Target)?;
+        let file = dir.open_file(self.target_name(place, name)).at(Side::Target)?;
+        if file.metadata().at(Side::Target)?.size_bytes != size_bytes {
+            return Err(Op::Verify.failed(Cause::Changed)).at(Side::Target);
+        }
+        if let Some(kept) = file.crc64() {
+            return Ok(kept);
+        }
+        let whole = Extent { offset: 0, length: size_bytes };
+        sum_extent(&*file, whole, hand.buffers(self.options.buffer_bytes)).at(Side::Target)
+    }
+}

@@ -1,0 +1,56 @@
+//! How a copy ends: its manifest and journal, its summary, and the comparison of all where that is wished.
+
+use super::copy::Phase;
+use super::resume::Kept;
+use super::verify::{self, Part};
+use super::{close, exit_of, manifest};
+use crate::base::exit::Exit;
+use crate::copy::options::CopyOptions;
+use crate::copy::plan::CopyPlan;
+use crate::copy::root::CopyRoot;
+use crate::journal::Journal;
+use crate::lists::shared_part::SharedPart;
+use crate::store::sites::Sites;
+use crate::surface::cli::CommonArgs;
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+use crate::surface::summary::Deed;
+
+/// What is left to be done when all is copied.
+pub(super) struct Ending<'r> {
+    pub deed: Deed,
+    pub sites: &'r Sites,
+    pub plan: &'r CopyPlan,
+    pub roots: &'r [CopyRoot],
+    pub options: &'r CopyOptions,
+    pub part: &'r Part,
+    pub manifest: &'r SharedPart,
+    pub kept: Kept,
+    /// What the counts do not tell.
+    pub verdict: Exit,
+}
+
+impl Ending<'_> {
+    /// Ends the job on all ranks.
+    pub fn conclude(
+        self,
+        session: &mut Session<'_, '_>,
+        (mut tally, counters): Phase,
+        args: &CommonArgs,
+        reporter: &mut Reporter,
+    ) -> Exit {
+        manifest::end(session, self.manifest, reporter);
+        tally.unjournaled += self.kept.journal.as_ref().map_or(0, Journal::unwritten);
+        let summary = session.summarise(&tally, self.sites, counters).map(|mut summary| {
+            summary.deed = self.deed;
+            summary.is_dry_run = self.options.dry_run;
+            summary.exit = exit_of(&summary.totals()).worst(self.verdict);
+            summary
+        });
+        let exit = summary.as_ref().map(|summary| summary.exit);
+        self.kept.end(session, self.roots, exit, reporter);
+        let exit = close(reporter, summary);
+        let plans = &self.plan.roots;
+        exit.worst(verify::compare_all(session, plans, self.options, self.part, args))
+    }
+}
