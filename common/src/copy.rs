@@ -24,6 +24,7 @@ mod small;
 mod special;
 mod sync;
 pub mod sync_plan;
+mod task;
 mod verify;
 mod visit;
 
@@ -32,89 +33,42 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::aligned::AlignedBuffer;
-use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
+use crate::base::error::{At, Error, Op, Side, Trouble};
 use crate::base::path::{self, Name};
-use crate::chunked::{ChunkTask, Chunked, ChunksDone};
+use crate::chunked::Chunked;
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, Way};
 use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::lists::rows::Rows;
 use crate::lists::shared_part::SharedPart;
-use crate::model::entry::{Kept, Kind, Metadata, Xattrs};
+use crate::model::entry::{Kept, Kind, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
-use crate::model::staged_name::{of_job, staged_name};
+use crate::model::staged_name::staged_name;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::Store;
+use crate::walk;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::place::Place;
 use crate::walk::selection::Selection;
-use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use extras::Extras;
 use finish::DirectoryRecords;
 use large::LargeCopy;
 use leftovers::Leftovers;
-use linked::{LinkRecords, LinkedFile, Links};
+use linked::{LinkRecords, LinkedFile};
 use options::{CopyOptions, Verify};
 use root::CopyRoot;
 use sync::Sides;
-use verify::VerifyTask;
+
+pub use task::{CopyLetter, CopyTask};
 
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look,
 };
-
-/// A piece of the copy.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum CopyTask {
-    /// A piece of the walk.
-    Walk(WalkTask),
-    /// Chunks of a large file.
-    Chunks(ChunkTask),
-    /// All chunks of this large file are there: give it its name. Runs on its owner only.
-    Commit(u64),
-    /// Something that another rank has written is to be read again. Not by that one.
-    Verify(VerifyTask),
-    /// A file with several names: its first name is to be copied.
-    Linked(LinkedFile),
-    /// Names that become links to the first one's copy.
-    Links(Links),
-}
-
-/// What ranks write to each other.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum CopyLetter {
-    /// Chunks of a file of the receiver's.
-    Chunks(ChunksDone),
-    /// Something is to be read again.
-    Verify(VerifyTask),
-    /// Something that the receiver has written was read again.
-    Verified,
-}
-
-impl From<WalkTask> for CopyTask {
-    fn from(task: WalkTask) -> Self {
-        Self::Walk(task)
-    }
-}
-
-impl From<LinkedFile> for CopyTask {
-    fn from(file: LinkedFile) -> Self {
-        Self::Linked(file)
-    }
-}
-
-impl From<ChunkTask> for CopyTask {
-    fn from(task: ChunkTask) -> Self {
-        Self::Chunks(task)
-    }
-}
 
 /// One rank's part of the copy.
 pub struct CopyJob<'c> {
@@ -463,104 +417,6 @@ impl Job for CopyJob<'_> {
 
     fn snapshot(&self) -> Tally {
         self.tally()
-    }
-}
-
-impl Visitor for CopyJob<'_> {
-    fn selection(&self) -> &Selection {
-        self.selection
-    }
-
-    fn named(&self) -> Option<&Named> {
-        self.named
-    }
-
-    fn list_failed(&self, failure: Failure, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        hand.gathered.tally.unread_directories += 1;
-        self.account.fail(failure, &mut hand.gathered, crew);
-    }
-
-    fn reach(
-        &self,
-        place: &Arc<Place>,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<(), Skip> {
-        self.make_reachable(place, hand, crew)
-    }
-
-    fn source(&self, root: u32) -> &dyn Store {
-        &*self.roots[root as usize].source
-    }
-
-    fn target(&self, root: u32) -> Option<&dyn Store> {
-        Some(&*self.roots[root as usize].target)
-    }
-
-    fn wants_extras(&self) -> bool {
-        self.options.sync.as_ref().is_some_and(|sync| sync.delete)
-    }
-
-    fn is_staged(&self, name: &Name) -> bool {
-        name.to_bytes().starts_with(of_job(self.options.job.id).as_bytes())
-            || self.journal.is_some_and(|journal| journal.has_staged(name.to_bytes()))
-    }
-
-    fn enter(
-        &self,
-        place: &Arc<Place>,
-        metadata: &Metadata,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<(), Skip> {
-        hand.gathered.tally.meet(metadata);
-        if self.target_roots.contains(&(metadata.device, metadata.inode)) {
-            let error = Op::Copy.failed(Cause::TargetInside);
-            self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
-            return Err(Skip);
-        }
-        if self.named.is_some() {
-            return self.make_reachable(place, hand, crew);
-        }
-        self.make_directory(place, metadata, hand, crew).map_err(|trouble| {
-            hand.gathered.tally.unread_directories += 1;
-            self.fail(place, b"", trouble, hand, crew);
-            Skip
-        })
-    }
-
-    fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
-        if entry.place.trees().side() == Side::Target {
-            self.extras.add(entry.place, entry.name, entry.hint);
-            return Visited::NOTHING_MOVED;
-        }
-        let visited = self.visit_source(entry, hand, crew);
-        visited.unwrap_or_else(|trouble| {
-            self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
-            Visited::NOTHING_MOVED
-        })
-    }
-
-    fn unfit(
-        &self,
-        place: &Place,
-        key: &[u8],
-        trouble: Trouble,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) {
-        self.fail(place, key, trouble, hand, crew);
-    }
-
-    fn unreadable(
-        &self,
-        place: &Place,
-        trouble: Trouble,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) {
-        hand.gathered.tally.unread_directories += 1;
-        self.fail(place, b"", trouble, hand, crew);
     }
 }
 

@@ -1,11 +1,19 @@
 //! Meeting an entry of the source: which way it takes, by what the listing or a look says it is.
 
+use std::sync::Arc;
+
 use super::{CopyHand, CopyJob};
-use crate::base::error::{At, Cause, Op, Side, Trouble};
-use crate::model::entry::{Hint, Kind};
+use crate::base::error::{At, Cause, Failure, Op, Side, Trouble};
+use crate::base::path::Name;
+use crate::lists::named::Named;
+use crate::model::entry::{Hint, Kind, Metadata};
+use crate::model::staged_name::of_job;
 use crate::sched::crew::Crew;
+use crate::store::Store;
 use crate::store::posix::Symlinks;
-use crate::walk::{self, Visit, Visited};
+use crate::walk::place::Place;
+use crate::walk::selection::Selection;
+use crate::walk::{self, Skip, Visit, Visited, Visitor};
 
 impl CopyJob<'_> {
     pub(super) fn visit_kind(
@@ -77,5 +85,103 @@ impl CopyJob<'_> {
             return Err(Op::Follow.failed(Cause::LeadsToTarget)).at(Side::Source);
         }
         Ok(())
+    }
+}
+
+impl Visitor for CopyJob<'_> {
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
+    fn named(&self) -> Option<&Named> {
+        self.named
+    }
+
+    fn list_failed(&self, failure: Failure, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        hand.gathered.tally.unread_directories += 1;
+        self.account.fail(failure, &mut hand.gathered, crew);
+    }
+
+    fn reach(
+        &self,
+        place: &Arc<Place>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        self.make_reachable(place, hand, crew)
+    }
+
+    fn source(&self, root: u32) -> &dyn Store {
+        &*self.roots[root as usize].source
+    }
+
+    fn target(&self, root: u32) -> Option<&dyn Store> {
+        Some(&*self.roots[root as usize].target)
+    }
+
+    fn wants_extras(&self) -> bool {
+        self.options.sync.as_ref().is_some_and(|sync| sync.delete)
+    }
+
+    fn is_staged(&self, name: &Name) -> bool {
+        name.to_bytes().starts_with(of_job(self.options.job.id).as_bytes())
+            || self.journal.is_some_and(|journal| journal.has_staged(name.to_bytes()))
+    }
+
+    fn enter(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        hand.gathered.tally.meet(metadata);
+        if self.target_roots.contains(&(metadata.device, metadata.inode)) {
+            let error = Op::Copy.failed(Cause::TargetInside);
+            self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
+            return Err(Skip);
+        }
+        if self.named.is_some() {
+            return self.make_reachable(place, hand, crew);
+        }
+        self.make_directory(place, metadata, hand, crew).map_err(|trouble| {
+            hand.gathered.tally.unread_directories += 1;
+            self.fail(place, b"", trouble, hand, crew);
+            Skip
+        })
+    }
+
+    fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
+        if entry.place.trees().side() == Side::Target {
+            self.extras.add(entry.place, entry.name, entry.hint);
+            return Visited::NOTHING_MOVED;
+        }
+        let visited = self.visit_source(entry, hand, crew);
+        visited.unwrap_or_else(|trouble| {
+            self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
+            Visited::NOTHING_MOVED
+        })
+    }
+
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.fail(place, key, trouble, hand, crew);
+    }
+
+    fn unreadable(
+        &self,
+        place: &Place,
+        trouble: Trouble,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        hand.gathered.tally.unread_directories += 1;
+        self.fail(place, b"", trouble, hand, crew);
     }
 }
