@@ -407,7 +407,7 @@ fn a_killed_job_is_gone_on_with_along_the_stripes() {
     let work = temp();
     let lustre = FakeLustre::below(work.path());
     let (source, target) = (work.path().join("s"), lustre.path().join("t"));
-    trees::write(&source.join("large"), &trees::noise((24 << 20) + 7));
+    trees::write(&source.join("large"), &trees::noise((128 << 20) + 7));
     let copy = |count| {
         let mut dcp = tool(count, "dcp");
         dcp.args(["--json", "-p", "--resume", "--threads", "2", "-k", "256KiB", "-b", "1KiB"]);
@@ -432,7 +432,7 @@ fn a_killed_job_is_gone_on_with_along_the_stripes() {
     let ended = run(&mut copy(4)).expect(0);
     let bytes = |what: &str| ended.summary()["totals"][what].as_u64().unwrap();
     assert!(bytes("resumed_bytes") >= 1 << 20, "{} bytes", bytes("resumed_bytes"));
-    assert_eq!(bytes("resumed_bytes") + bytes("copied_bytes"), (24 << 20) + 7);
+    assert_eq!(bytes("resumed_bytes") + bytes("copied_bytes"), (128 << 20) + 7);
     assert!(lustre.calls().iter().all(|call| call.what != "set" && call.what != "bare"));
     assert_identical(&source, &target);
 }

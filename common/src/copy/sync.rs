@@ -450,9 +450,7 @@ impl CopyJob<'_> {
             }
             _ => ChunkWork::Compare { source, target },
         };
-        let owner = self.rank;
-        let identity = source.identity;
-        let lanes = None;
+        let (owner, identity, lanes) = (self.rank, source.identity, None);
         let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
         crew.push(task.into());
     }
