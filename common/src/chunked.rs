@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::crc64::Crc64;
 use crate::base::error::{Side, Trouble};
 use crate::comm::Rank;
 use crate::model::chunk::{ChunkRun, Extent};
 use crate::model::entry::{Identity, Version};
+use crate::model::lanes::Lanes;
 use crate::model::transfer::Manner;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
@@ -33,8 +35,10 @@ pub struct ChunkTask {
     pub name: CString,
     /// The source must still be this.
     pub identity: Identity,
-    /// Size of a chunk.
+    /// Size of a chunk, where chunks follow each other.
     pub chunk_bytes: u64,
+    /// How the file is cut, where it is cut along its stripes.
+    pub lanes: Option<Lanes>,
     /// What to do with the chunks.
     pub work: ChunkWork,
     /// Which chunks.
@@ -183,9 +187,40 @@ impl ChunkTask {
         ChunksDone { file: self.file, chunks: self.run.count(), outcome, receipt }
     }
 
-    /// The bytes of the chunks.
+    /// The bytes of the chunks, where chunks follow each other.
     pub fn extent(&self) -> Extent {
         self.run.extent(self.identity.size_bytes, self.chunk_bytes)
+    }
+
+    /// From the first byte of the chunks to the last. Chunks of a striped file lie in between each other, but no two
+    /// begin alike.
+    pub fn span(&self) -> Extent {
+        let extents = self.extents();
+        match (extents.first(), extents.last()) {
+            (Some(first), Some(last)) => Extent::between(first.offset, last.end()),
+            _ => Extent::between(0, 0),
+        }
+    }
+
+    /// Adds the next extent of the chunks to their checksum. Where chunks lie in between each other that is what they
+    /// add to the checksum of the whole file.
+    pub fn add_sum(&self, sum: Crc64, extent: Extent, next: Crc64) -> Crc64 {
+        match self.lanes {
+            None => sum.combine(next, extent.length),
+            Some(_) => sum.with_share(next.share(self.identity.size_bytes - extent.end())),
+        }
+    }
+
+    /// The bytes of the chunks, however they are cut.
+    pub fn extents(&self) -> Vec<Extent> {
+        let size_bytes = self.identity.size_bytes;
+        match self.lanes {
+            None => vec![self.extent()],
+            Some(lanes) => {
+                let chunks = self.run.first..self.run.end;
+                chunks.flat_map(|chunk| lanes.extents(chunk, size_bytes)).collect()
+            }
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
 use crate::model::keys_below::KeysBelow;
+use crate::model::layout::{Layout, Striping};
 use crate::model::object_headers::ObjectHeaders;
 use crate::model::object_metadata::LinkForm;
 use crate::model::span::Span;
@@ -63,6 +64,11 @@ pub trait Store: Send + Sync {
         self.service().is_some()
     }
 
+    /// New files here can be striped as the operator wishes.
+    fn has_layouts(&self) -> bool {
+        false
+    }
+
     /// Directories are entries of their own, with attributes, and there are empty ones.
     fn keeps_directories(&self) -> bool {
         !self.holds_objects()
@@ -92,6 +98,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn service(&self) -> Option<u64> {
         (**self).service()
+    }
+
+    fn has_layouts(&self) -> bool {
+        (**self).has_layouts()
     }
 
     fn keeps_directories(&self) -> bool {
@@ -202,6 +212,11 @@ pub trait Dir: Send + Sync {
     /// itself; `None` where the store keeps none.
     fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>>;
 
+    /// How a regular file is striped; `None` where there is no such thing.
+    fn layout(&self, _name: &Name) -> Result<Option<Layout>> {
+        Ok(None)
+    }
+
     /// Makes a directory; `mode` is subject to the process's umask.
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made>;
 
@@ -293,6 +308,8 @@ pub struct NewFile<'n> {
     pub attributes: &'n Attributes,
     /// What the source's service keeps with it, for a store that can keep that, too.
     pub headers: Option<&'n ObjectHeaders>,
+    /// How the source is striped, where that is to be kept.
+    pub layout: Option<&'n Layout>,
     /// The service that the source is an object of: it may be this one, which copies it itself.
     pub from_service: Option<u64>,
 }
@@ -321,6 +338,7 @@ impl<'n> NewFile<'n> {
             chunk_bytes: None,
             attributes,
             headers: None,
+            layout: None,
             from_service: None,
         }
     }
@@ -332,6 +350,7 @@ impl<'n> NewFile<'n> {
             size_bytes: metadata.size_bytes,
             mtime: metadata.last_change(),
             headers: source.headers(),
+            layout: source.layout(),
             from_service: source.address().map(|address| address.service),
             ..self
         }
@@ -468,6 +487,11 @@ pub trait SourceFile: Send + Sync {
         None
     }
 
+    /// How the file is striped, where that is to be kept and known.
+    fn layout(&self) -> Option<&Layout> {
+        None
+    }
+
     /// Where the object is, where it is one.
     fn address(&self) -> Option<ObjectAddress> {
         None
@@ -495,6 +519,11 @@ pub trait SourceFile: Send + Sync {
 pub trait StagedFile: Send + Sync {
     /// What others need to join in writing it.
     fn ticket(&self) -> Vec<u8>;
+
+    /// How a file of that size is striped here: it is written best in pieces that fit that.
+    fn striping(&self, _size_bytes: u64) -> Option<Striping> {
+        None
+    }
 
     /// What is left of it when it is dropped can be taken over by its ticket ([`Dir::resume_staged`]).
     fn is_resumable(&self) -> bool {

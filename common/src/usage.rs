@@ -6,6 +6,7 @@ pub mod bins;
 pub mod directories;
 pub mod options;
 pub mod owners;
+pub mod stripes;
 pub mod top;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use bins::Bins;
 use directories::Directories;
 use options::UsageOptions;
 use owners::Owners;
+use stripes::Striped;
 use top::Top;
 
 /// Entries and what they hold. Bytes are those of regular files, as in the totals.
@@ -73,6 +75,8 @@ pub struct Usage {
     pub files: Top,
     /// By directory.
     pub directories: Directories,
+    /// By layout, on Lustre.
+    pub striped: Striped,
 }
 
 impl Usage {
@@ -90,6 +94,7 @@ impl Usage {
             depths: Vec::new(),
             files: Top::new(options.top),
             directories: Directories::default(),
+            striped: Striped::default(),
             options: options.clone(),
         }
     }
@@ -134,5 +139,6 @@ impl Usage {
         self.depths.iter_mut().zip(&other.depths).for_each(|(sum, more)| sum.add(more));
         self.files.merge(other.files);
         self.directories.merge(other.directories);
+        self.striped.merge(other.striped);
     }
 }

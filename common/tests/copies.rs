@@ -16,6 +16,7 @@ use common::base::path::RelPath;
 use common::copy::options::{CopyOptions, HardLinks, JobFacts, Verify};
 use common::model::entry::{Attributes, Kind};
 use common::model::keep::Keep;
+use common::model::layout::Striping;
 use common::model::tally::Tally;
 use common::model::transfer::{Sums, Transfer};
 use common::store::Store;
@@ -29,6 +30,16 @@ fn grow(random: &mut fastrand::Rng) -> MemoryStore {
     let store = MemoryStore::new();
     trees::build(&trees::random_tree(random), &store);
     store
+}
+
+/// Somewhere to copy to; in every other one large files are cut along their stripes.
+fn empty(random: &mut fastrand::Rng) -> MemoryStore {
+    let (stripe_bytes, stripe_count) = (random.u64(1..150), random.u64(1..9));
+    if random.bool() {
+        MemoryStore::striped(Striping { stripe_bytes, stripe_count })
+    } else {
+        MemoryStore::new()
+    }
 }
 
 /// What is in a store, below its root; directories' attributes are set by a phase of its own.
@@ -90,7 +101,7 @@ fn copy_with(
 fn random_trees_arrive_whole_at_any_rank_count() {
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let (source, target) = (grow(&mut random), MemoryStore::new());
+        let (source, target) = (grow(&mut random), empty(&mut random));
         let ranks = random.u32(1..9);
         let copied = copy(ranks, &|| Box::new(source.clone()), &|| Box::new(target.clone()));
         assert_eq!(copied.failures, [], "seed {seed}");
@@ -108,7 +119,7 @@ fn with_faults_every_entry_is_copied_whole_or_reported() {
     let mut struck = 0;
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let (source, target) = (grow(&mut random), MemoryStore::new());
+        let (source, target) = (grow(&mut random), empty(&mut random));
         let ops = [Op::Open, Op::Stat, Op::Read, Op::ReadLink, Op::List];
         let at_source = Faults::new(seed)
             .fail(ops[random.usize(0..ops.len())], libc::EIO, random.u64(3..40))
@@ -191,7 +202,7 @@ fn check_partial(seed: u64, wanted: &Picture, got: &Picture, copied: &Copied) {
 fn a_full_target_stops_the_job_and_leaves_nothing_half_done() {
     for seed in 0..40 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let (source, target) = (grow(&mut random), MemoryStore::new());
+        let (source, target) = (grow(&mut random), empty(&mut random));
         let full = Arc::new(Faults::new(seed).fail(Op::Write, libc::ENOSPC, 6));
         let copied = copy(random.u32(1..5), &|| Box::new(source.clone()), &|| {
             Box::new(FaultyStore::new(target.clone(), Arc::clone(&full)))

@@ -80,6 +80,10 @@ pub struct Args {
     )]
     top: Option<u32>,
 
+    /// Count files by stripes and pools, on Lustre; a request for each file
+    #[arg(long, conflicts_with = "input", help_heading = "Statistics")]
+    striping: bool,
+
     /// Write all statistics to FILE as one page for a browser, with pictures
     #[arg(long, value_name = "FILE.html", help_heading = "Statistics")]
     report: Option<OsString>,
@@ -170,6 +174,7 @@ impl Args {
             owners: self.usage || all,
             directories: self.usage || all || self.top.is_some(),
             top: self.top.unwrap_or(if all { limits::TABLE_ROWS_MAX as u32 } else { 0 }),
+            striping: self.striping,
             now_seconds: 0,
         }
     }

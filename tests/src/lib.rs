@@ -5,6 +5,7 @@
 
 pub mod buckets;
 pub mod cloud;
+pub mod fake_lustre;
 pub mod job;
 pub mod lifetime;
 pub mod mounts;

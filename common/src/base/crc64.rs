@@ -112,6 +112,18 @@ impl Crc64 {
         // The algorithm begins with all ones and inverts at the end: both cancel out here.
         Self(set.fold(self.0, |value, bit| multiply(value, SQUARES[bit])) ^ next.0)
     }
+
+    /// What the bytes add to the value of a file in which so many more come after them.
+    #[must_use]
+    pub fn share(self, bytes_after: u64) -> Self {
+        self.combine(Self::default(), bytes_after)
+    }
+
+    /// Of the shares of all parts of a file, in any order, this makes its value.
+    #[must_use]
+    pub fn with_share(self, share: Self) -> Self {
+        Self(self.0 ^ share.0)
+    }
 }
 
 /// CRC32C (CRC-32/ISCSI), for services that do not know CRC-64/NVME.
@@ -141,6 +153,18 @@ mod tests {
 
     fn random_bytes(random: &mut fastrand::Rng, length: usize) -> Vec<u8> {
         std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+    }
+
+    #[test]
+    fn shares_in_any_order_make_the_value_of_the_whole() {
+        let bytes: Vec<u8> = (0..1000_u32).map(|at| (at * 7 % 251) as u8).collect();
+        let parts = [300..1000, 0..0, 0..1, 20..300, 1..20];
+        let share = |part: std::ops::Range<usize>| {
+            let after = (bytes.len() - part.end) as u64;
+            Crc64::of(&bytes[part]).share(after)
+        };
+        let sum = parts.into_iter().map(share).fold(Crc64::default(), Crc64::with_share);
+        assert_eq!(sum, Crc64::of(&bytes));
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl CompareJob<'_> {
             name: entry.name.to_owned(),
             identity: source.identity,
             chunk_bytes,
+            lanes: None,
             work,
             run,
         }));

@@ -9,14 +9,16 @@ use super::resume::Staging;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
+use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
 use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Hint, Kept, Kind, Proof, Version};
+use crate::model::entry::{Hint, Kept, Kind, Metadata, Proof, Version};
+use crate::model::lanes::Lanes;
 use crate::model::tally::Check;
-use crate::model::transfer::Manner;
+use crate::model::transfer::{Holes, Manner, Sums};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::Visit;
@@ -31,6 +33,8 @@ pub(super) struct LargeCopy {
     copy: FileCopy,
     /// The file with several names that it is, where it is one.
     linked: Option<LinkedFile>,
+    /// In how many chunks it is cut, where that is along its stripes.
+    striped_chunks: Option<u64>,
 }
 
 impl CopyJob<'_> {
@@ -49,10 +53,16 @@ impl CopyJob<'_> {
         let Staging { staged, chunk_bytes } = self.stage_large(entry, &*source, target, &copy)?;
         let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
         let manner = if self.journal_of(&*staged).is_some() { manner.summed() } else { manner };
-        let run = ChunkRun::whole(metadata.size_bytes, chunk_bytes);
+        let lanes = self.lanes(entry.place, &*staged, &metadata, manner, chunk_bytes);
+        let run = match lanes {
+            Some(lanes) => lanes.whole(metadata.size_bytes),
+            None => ChunkRun::whole(metadata.size_bytes, chunk_bytes),
+        };
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let shared = share(&*source, &*staged, &metadata, self.options.transfer);
-        let mut large = LargeCopy { place, name, source, staged, copy, linked: None };
+        let striped_chunks = lanes.map(|_| run.count());
+        let mut large =
+            LargeCopy { place, name, source, staged, copy, linked: None, striped_chunks };
         match shared {
             Ok(false) => {}
             Ok(true) => return self.commit_large(large, Outcome::Done, Vec::new()).map(Some),
@@ -71,10 +81,31 @@ impl CopyJob<'_> {
             name: entry.name.to_owned(),
             identity: metadata.identity(),
             chunk_bytes,
+            lanes,
             work: ChunkWork::Copy { ticket, manner },
             run,
         }));
         Ok(None)
+    }
+
+    /// How a file is cut whose target is striped. Holes are looked for in one place after another; and objects are
+    /// asked for in one piece.
+    fn lanes(
+        &self,
+        place: &Place,
+        staged: &dyn StagedFile,
+        metadata: &Metadata,
+        manner: Manner,
+        chunk_bytes: u64,
+    ) -> Option<Lanes> {
+        if self.root(place).source.holds_objects() {
+            return None;
+        }
+        let mut striping = staged.striping(metadata.size_bytes)?;
+        if manner.holes == Holes::Kept {
+            striping.stripe_count = 1;
+        }
+        Some(Lanes::new(striping, metadata.size_bytes, chunk_bytes))
     }
 
     /// Works on the first chunk of a run.
@@ -131,28 +162,38 @@ impl CopyJob<'_> {
         manner: Manner,
         hand: &mut CopyHand,
     ) -> Result<Option<Receipt>, Trouble> {
-        let extent = task.extent();
+        let extents = task.extents();
+        // The table of a striped file may have chunks behind its end.
+        let Some(first) = extents.first() else {
+            let nothing = Receipt::of_bytes(task.span(), Crc64::default());
+            return Ok(Some(nothing).filter(|_| manner.sums == Sums::All));
+        };
+        let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         if let Some(receipt) = self.written_before(task, ticket, &*target_dir, hand) {
-            hand.gathered.tally.resumed_bytes += extent.length;
+            hand.gathered.tally.resumed_bytes += bytes;
             return Ok(Some(receipt));
         }
         let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
-        let source = source_dir.open_extent(&task.name, &task.identity, extent).at(Side::Source)?;
+        let source = source_dir.open_extent(&task.name, &task.identity, *first).at(Side::Source)?;
         let target_name = self.target_name(&task.place, &task.name);
         let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
-        let piece = Piece { extent, size_bytes: task.identity.size_bytes, manner };
-        let crc64 = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
-        let journal = self.journal_of(&*staged);
+        let mut crc64 = Some(Crc64::default());
+        for extent in &extents {
+            let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
+            let next = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
+            crc64 = crc64.zip(next).map(|(sum, next)| task.add_sum(sum, *extent, next));
+        }
+        let (journal, extent) = (self.journal_of(&*staged), task.span());
         let receipt = staged.close().at(Side::Target)?;
         if let (Some(journal), Some(crc64)) = (journal, crc64) {
             journal.chunk(ticket, extent, crc64);
         }
         let tally = &mut hand.gathered.tally;
         if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
-            tally.resumed_bytes += extent.length;
+            tally.resumed_bytes += bytes;
         } else {
-            tally.copied_bytes += extent.length;
+            tally.copied_bytes += bytes;
             tally.chunks += 1;
         }
         Ok(receipt.or_else(|| crc64.map(|crc64| Receipt::of_bytes(extent, crc64))))
@@ -183,7 +224,7 @@ impl CopyJob<'_> {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
                 let metadata = file.copy.metadata;
-                let crc64 = Receipt::crc64_of(&receipts, metadata.size_bytes);
+                let crc64 = file.sum(&receipts);
                 match self.commit_large(file, outcome, receipts) {
                     Ok(kept) => {
                         Self::copied(Kind::File, kept, hand);
@@ -330,6 +371,17 @@ impl LargeCopy {
     /// What is there of it.
     pub(super) fn into_staged(self) -> Box<dyn StagedFile> {
         self.staged
+    }
+
+    /// Checksum of the whole file, if each chunk was summed up while it was copied.
+    fn sum(&self, receipts: &[Receipt]) -> Option<Crc64> {
+        match self.striped_chunks {
+            None => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes),
+            Some(chunks) if chunks != receipts.len() as u64 => None,
+            Some(_) => receipts
+                .iter()
+                .try_fold(Crc64::default(), |sum, receipt| Some(sum.with_share(receipt.crc64?))),
+        }
     }
 
     /// The source is what it was, and all that many ranks wrote has arrived.

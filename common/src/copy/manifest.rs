@@ -18,7 +18,7 @@ impl<'c> CopyJob<'c> {
     /// What is at the target is recorded there.
     #[must_use]
     pub fn with_manifest(mut self, manifest: Option<&'c SharedPart>) -> Self {
-        self.manifest = manifest.filter(|_| !self.options.dry_run);
+        self.manifest = manifest.filter(|part| part.is_wanted() && !self.options.dry_run);
         self
     }
 

@@ -99,10 +99,11 @@ impl CopyJob<'_> {
         target: &dyn Dir,
         hand: &mut CopyHand,
     ) -> Option<Receipt> {
-        let extent = task.extent();
+        let extent = task.span();
         let expected = self.journal?.written(ticket, extent)?;
         let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
-        let found = sum_staged(&*staged, extent, hand.buffers(self.options.buffer_bytes)).ok()?;
+        let buffers = hand.buffers(self.options.buffer_bytes);
+        let found = sum_staged(&*staged, task, buffers).ok()?;
         let receipt = Receipt::of_bytes(extent, expected);
         (found == expected).then_some(Receipt { by: Sender::Before, ..receipt })
     }

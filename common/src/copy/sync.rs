@@ -450,9 +450,9 @@ impl CopyJob<'_> {
             }
             _ => ChunkWork::Compare { source, target },
         };
-        let owner = self.rank;
-        let identity = source.identity;
-        crew.push(ChunkTask { owner, file, place, name, identity, chunk_bytes, work, run }.into());
+        let (owner, identity, lanes) = (self.rank, source.identity, None);
+        let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
+        crew.push(task.into());
     }
 
     /// Gives an entry the source's attributes in place.

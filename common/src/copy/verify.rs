@@ -39,7 +39,7 @@ enum Written {
     /// A file that has its name.
     File { place: Arc<Place>, name: CString, size_bytes: u64, crc64: Crc64 },
     /// A chunk of a staged file, whose owner waits to hear of it.
-    Chunk { task: ChunkTask, ticket: Vec<u8>, crc64: Crc64 },
+    Chunk { task: Box<ChunkTask>, ticket: Vec<u8>, crc64: Crc64 },
 }
 
 impl CopyJob<'_> {
@@ -103,7 +103,7 @@ impl CopyJob<'_> {
     ) -> bool {
         let crc64 = receipt.filter(|receipt| Self::is_own_work(receipt)).and_then(|it| it.crc64);
         let (Some(verifier), Some(crc64)) = (self.verifier, crc64) else { return false };
-        let (task, ticket) = (task.clone(), ticket.to_vec());
+        let (task, ticket) = (Box::new(task.clone()), ticket.to_vec());
         self.have_verified(Written::Chunk { task, ticket, crc64 }, verifier, hand, crew);
         true
     }
@@ -142,7 +142,7 @@ impl CopyJob<'_> {
             }
             Written::Chunk { task, ticket, crc64 } => {
                 let outcome = self.verify_chunk(&task, &ticket, crc64, hand);
-                let receipt = Receipt::of_bytes(task.extent(), crc64);
+                let receipt = Receipt::of_bytes(task.span(), crc64);
                 let done = task.done(Outcome::of(outcome.map(|()| Outcome::Done)), Some(receipt));
                 self.tell_owner(&task, done, crew);
             }
@@ -196,10 +196,11 @@ impl CopyJob<'_> {
         let dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let staged = CString::new(ticket).unwrap_or_default();
         let file = dir.open_file(&staged).at(Side::Target)?;
-        hand.gathered.tally.verified_bytes += task.extent().length;
+        hand.gathered.tally.verified_bytes +=
+            task.extents().iter().map(|extent| extent.length).sum::<u64>();
         file.bypass_cache();
         let buffers = hand.buffers(self.options.buffer_bytes);
-        if sum_staged(&*file, task.extent(), buffers).at(Side::Target)? == crc64 {
+        if sum_staged(&*file, task, buffers).at(Side::Target)? == crc64 {
             Ok(())
         } else {
             Err(Op::Verify.failed(Cause::NotAsWritten)).at(Side::Target)
@@ -229,16 +230,21 @@ impl CopyJob<'_> {
     }
 }
 
-/// Checksum of an extent of a file that others may still be writing: holes at its end come to be when it is
-/// complete.
+/// Checksum of a chunk of a file that others may still be writing: holes at its end
+/// come to be when it is complete.
 pub(super) fn sum_staged(
     file: &dyn SourceFile,
-    extent: Extent,
+    task: &ChunkTask,
     buffers: &mut Buffers,
 ) -> Result<Crc64, Error> {
-    let size_bytes = file.metadata()?.size_bytes.clamp(extent.offset, extent.end());
-    let there = Extent::between(extent.offset, size_bytes);
-    let missing_bytes = extent.end() - size_bytes;
-    let sum = sum_extent(file, there, buffers)?;
-    Ok(sum.combine(Crc64::of_zeros(missing_bytes), missing_bytes))
+    let size_bytes = file.metadata()?.size_bytes;
+    let mut sum = Crc64::default();
+    for extent in task.extents() {
+        let there = Extent::between(extent.offset, size_bytes.clamp(extent.offset, extent.end()));
+        let missing_bytes = extent.length - there.length;
+        let found = sum_extent(file, there, buffers)?;
+        let whole = found.combine(Crc64::of_zeros(missing_bytes), missing_bytes);
+        sum = task.add_sum(sum, extent, whole);
+    }
+    Ok(sum)
 }

@@ -28,6 +28,11 @@ impl SharedPart {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something is to be written.
+    pub fn is_wanted(&self) -> bool {
+        !matches!(*self.lock(), State::None)
+    }
+
     /// Takes over what a thread has gathered; after a failure it is dropped.
     pub fn append(&self, rows: &mut Rows) {
         let mut state = self.lock();

@@ -264,6 +264,8 @@ pub struct Kept {
     pub xattrs_lost: bool,
     /// The store has no room for owner, mode or times.
     pub attributes_lost: bool,
+    /// The file could not be striped as it should be.
+    pub layout_lost: bool,
     /// What shows that content arrived as it was sent, where it went through a network service.
     pub proof: Option<Proof>,
 }
@@ -296,8 +298,13 @@ impl Proof {
 
 impl Kept {
     /// Every attribute is as asked.
-    pub const ALL: Self =
-        Self { owner_lost: false, xattrs_lost: false, attributes_lost: false, proof: None };
+    pub const ALL: Self = Self {
+        owner_lost: false,
+        xattrs_lost: false,
+        attributes_lost: false,
+        layout_lost: false,
+        proof: None,
+    };
 }
 
 /// Set-user-id, set-group-id: rights that belong to an owner.

@@ -55,7 +55,7 @@ pub enum XattrChoice {
 
 /// Names by which Lustre keeps where content lies and which object it is (`lustre_idl.h`), in the
 /// namespaces `lustre` and `trusted`: on another file, or elsewhere, they are wrong or do harm.
-const LAYOUTS: [&[u8]; 11] = [
+const LAYOUTS: [&[u8]; 12] = [
     b"lov",
     b"lmv",
     b"dmv",
@@ -67,6 +67,7 @@ const LAYOUTS: [&[u8]; 11] = [
     b"hsm",
     b"version",
     b"lfsck_namespace",
+    b"lfsck_bitmap",
 ];
 
 /// Which extended attributes a store reads and sets.
@@ -137,7 +138,8 @@ fn change_acl(acl: &mut [u8], mode: u32) {
 
 fn is_layout(name: &[u8]) -> bool {
     let own = name.strip_prefix(b"lustre.").or_else(|| name.strip_prefix(b"trusted."));
-    own.is_some_and(|own| LAYOUTS.contains(&own))
+    // Changes of a layout have names of their own, such as `lustre.lov.add`.
+    own.is_some_and(|own| LAYOUTS.contains(&own) || own.starts_with(b"lov."))
 }
 
 impl Keep {
@@ -377,6 +379,16 @@ mod tests {
             (b"lustre.lov", [false; 4]),
             (b"trusted.lov", [false; 4]),
             (b"trusted.lma", [false; 4]),
+            (b"lustre.lov.add", [false; 4]),
+            (b"trusted.som", [false; 4]),
+            (b"trusted.lmv", [false; 4]),
+            (b"trusted.dmv", [false; 4]),
+            (b"trusted.link", [false; 4]),
+            (b"trusted.fid", [false; 4]),
+            (b"trusted.version", [false; 4]),
+            (b"trusted.hsm", [false; 4]),
+            (b"trusted.lfsck_bitmap", [false; 4]),
+            (b"trusted.lovely", [false, false, true, true]),
             (b"system.posix_acl_access", [false; 4]),
         ] {
             let choices =

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::Metadata;
+use super::stripe_policy::StripePolicy;
 
 /// What the operator wants of moving content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Transfer {
     pub caching: Caching,
     /// Where the new content of a file is written that is there already.
     pub rewriting: Rewriting,
+    /// Which layouts new files get on Lustre; `None` where the operator leaves that to us.
+    pub stripe: Option<StripePolicy>,
     /// What is summed up on its way.
     pub sums: Sums,
 }

@@ -235,6 +235,8 @@ fn header(
     reporter.header(&lines, fields);
 }
 
+const NOT_STRIPED: &str = "--stripe has no effect where the target is not on Lustre";
+
 const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
 for, only the time of change is kept";
 
@@ -254,7 +256,12 @@ pub(super) fn open_everywhere(
     // Rank 0 has looked at all places.
     sites.are_reached();
     let some_fit_not = opened.iter().flatten().any(|root| root.target.holds_objects());
-    if some_fit_not && !options.keep.fits_objects() && session.mail.comm().rank() == Rank::ROOT {
+    let no_stripes = || opened.iter().flatten().any(|root| !root.target.has_layouts());
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    if is_root && options.transfer.stripe.is_some() && no_stripes() {
+        reporter.warn(NOT_STRIPED);
+    }
+    if some_fit_not && !options.keep.fits_objects() && is_root {
         reporter.warn(KEPT_TOGETHER);
     }
     opened

@@ -52,6 +52,10 @@ impl<S: Store> Store for DryRunStore<S> {
         self.inner.as_ref().and_then(Store::service)
     }
 
+    fn has_layouts(&self) -> bool {
+        self.inner.as_ref().is_some_and(Store::has_layouts)
+    }
+
     fn keeps_directories(&self) -> bool {
         self.inner.as_ref().is_none_or(Store::keeps_directories)
     }

@@ -13,6 +13,7 @@ use crate::base::error::{Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::layout::{Layout, Striping};
 
 /// Which calls fail, and how often they did.
 pub struct Faults {
@@ -204,6 +205,11 @@ impl Dir for FaultyDir {
         self.inner.xattrs(name)
     }
 
+    fn layout(&self, name: &Name) -> Result<Option<Layout>> {
+        self.faults.strike(Op::GetXattrs, name.to_bytes())?;
+        self.inner.layout(name)
+    }
+
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         self.faults.strike(Op::MakeDir, name.to_bytes())?;
         self.inner.make_dir(name, mode)
@@ -276,6 +282,10 @@ impl SourceFile for FaultyFile {
         self.inner.xattrs()
     }
 
+    fn layout(&self) -> Option<&Layout> {
+        self.inner.layout()
+    }
+
     fn data_in(&self, extent: Extent) -> Result<Option<Extent>> {
         self.inner.data_in(extent)
     }
@@ -306,6 +316,10 @@ struct FaultyStaged {
 impl StagedFile for FaultyStaged {
     fn ticket(&self) -> Vec<u8> {
         self.inner.ticket()
+    }
+
+    fn striping(&self, size_bytes: u64) -> Option<Striping> {
+        self.inner.striping(size_bytes)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Owner, Time, Xattrs};
+use crate::model::layout::Striping;
 
 /// A tree in memory.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ struct Tree {
     nodes: HashMap<Inode, Node>,
     next_inode: Inode,
     umask: u32,
+    striping: Option<Striping>,
 }
 
 struct Node {
@@ -46,9 +48,17 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty tree.
     pub fn new() -> Self {
-        let mut tree = Tree { nodes: HashMap::new(), next_inode: ROOT, umask: 0o022 };
+        let mut tree =
+            Tree { nodes: HashMap::new(), next_inode: ROOT, umask: 0o022, striping: None };
         tree.insert(Kind::Directory, 0o755, Content::Directory(BTreeMap::new()));
         Self { tree: Arc::new(Mutex::new(tree)) }
+    }
+
+    /// An empty tree in which files claim to be striped.
+    pub fn striped(striping: Striping) -> Self {
+        let store = Self::new();
+        lock(&store.tree).striping = Some(striping);
+        store
     }
 
     fn dir(&self, inode: Inode) -> MemoryDir {
@@ -390,6 +400,10 @@ impl MemoryStaged {
 impl StagedFile for MemoryStaged {
     fn ticket(&self) -> Vec<u8> {
         self.staged.to_bytes().to_vec()
+    }
+
+    fn striping(&self, _size_bytes: u64) -> Option<Striping> {
+        lock(&self.file.tree).striping
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {

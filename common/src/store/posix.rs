@@ -10,6 +10,7 @@ mod dir;
 mod direct;
 mod failed;
 mod file;
+mod lustre;
 mod resolve;
 mod special;
 mod staged;
@@ -32,6 +33,7 @@ use crate::model::entry::Metadata;
 use crate::model::keep::XattrFilter;
 use crate::model::transfer::{Durable, Transfer};
 use dir::PosixDir;
+use lustre::Lustre;
 
 /// What to do with symbolic links below the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -68,6 +70,7 @@ struct Shared {
     xattrs: XattrFilter,
     /// Ways of copying in the kernel that this store has refused so far.
     refused: AtomicU32,
+    lustre: Lustre,
 }
 
 /// What a tree is opened for.
@@ -135,6 +138,7 @@ impl PosixStore {
                 unshared_errno: AtomicI32::new(0),
                 xattrs: open_as.xattrs,
                 refused: AtomicU32::new(0),
+                lustre: Lustre::default(),
             }),
         })
     }
@@ -168,6 +172,10 @@ impl Store for PosixStore {
                     .map_err(|errno| failed::failed(Op::Sync, errno))
             }
         }
+    }
+
+    fn has_layouts(&self) -> bool {
+        self.shared.lustre.is_here(&self.root)
     }
 
     fn has_spare_handles(&self) -> bool {

@@ -99,6 +99,8 @@ pub struct UsageSummary {
 const OWNER_NOT_KEPT: &str = "this user may not give files away; set-id bits were dropped";
 const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute or ACL";
 const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
+const LAYOUTS_NOT_SET: &str =
+    "files that could not be striped as asked; they have the layout of their directory";
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
@@ -227,6 +229,7 @@ impl Summary {
             (totals.owner_not_kept, "owner not kept", OWNER_NOT_KEPT),
             (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
             (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),
+            (totals.layouts_not_set, "layouts not set", LAYOUTS_NOT_SET),
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
             (totals.links_not_kept, "links not kept", LINKS_NOT_KEPT),
             (totals.refused_requests, "turned away", REQUESTS_REFUSED),

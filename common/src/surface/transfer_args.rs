@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::model::stripe_policy::StripePolicy;
 use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse, Sums, Transfer};
 
 /// Options of the tools that move content.
@@ -42,6 +43,14 @@ pub struct TransferArgs {
     /// Their other names get the new content, too. What is interrupted leaves part of it.
     #[arg(long)]
     inplace: bool,
+
+    /// How new files are striped on Lustre: auto, keep, default, or COUNT,SIZE (COUNT may be all)
+    ///
+    /// auto: files of 1 GiB and more get more stripes the larger they are, where the directory's default is
+    /// not a composite layout (PFL), which grows with a file as it is. keep: as in SOURCE, where that is
+    /// on Lustre, too. default: what the directory says. Other file systems have no such thing. [default: auto]
+    #[arg(long, value_name = "LAYOUT", allow_hyphen_values = true)]
+    stripe: Option<StripePolicy>,
 }
 
 /// Whether something is done.
@@ -70,6 +79,7 @@ impl TransferArgs {
             atime: if self.open_noatime { Atime::Kept } else { Atime::Set },
             caching: if self.direct { Caching::Past } else { Caching::Through },
             rewriting: if self.inplace { Rewriting::InPlace } else { Rewriting::Beside },
+            stripe: self.stripe,
             sums: Sums::AsKept,
             durable: if self.fsync { Durable::Now } else { Durable::Later },
         }

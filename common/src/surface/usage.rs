@@ -11,6 +11,7 @@ use crate::model::line::json_path;
 use crate::usage::bins::{Bin, Bins, Field};
 use crate::usage::directories::Below;
 use crate::usage::owners::Owners;
+use crate::usage::stripes::{Form, Striped};
 use crate::usage::{Usage, Use};
 
 /// Powers of two between two rows of the default histogram, as in mpiFileUtils.
@@ -57,6 +58,9 @@ pub fn text(usage: &Usage, below: &[Below]) -> String {
         owners(&mut text, "group", &usage.groups);
         let depths = usage.depths.iter().enumerate();
         table(&mut text, "depth", depths.map(|(depth, part)| (depth.to_string(), *part)));
+    }
+    if usage.options.striping {
+        striped(&mut text, &usage.striped);
     }
     if usage.options.top > 0 {
         let _ = writeln!(text, "\n{:>12}  largest files", "data");
@@ -107,6 +111,23 @@ fn owners(text: &mut String, name: &str, owners: &Owners) {
     table(text, name, rows.into_iter());
 }
 
+fn striped(text: &mut String, striped: &Striped) {
+    let counts = striped.by_count().map(|(form, count, part)| {
+        let name = match form {
+            Form::Plain => count.to_string(),
+            Form::Composite => format!("{count}, composite"),
+            Form::OnMdt => "with the inode".to_owned(),
+        };
+        (name, *part)
+    });
+    let without = Some(("none".to_owned(), striped.without)).filter(|(_, part)| part.items > 0);
+    table(text, "stripes", counts.chain(without));
+    let pools = striped.pools().map(|(pool, part)| (path::escaped(pool), *part));
+    if striped.pools().next().is_some() {
+        table(text, "pool", pools);
+    }
+}
+
 fn table(text: &mut String, name: &str, rows: impl Iterator<Item = (String, Use)>) {
     let rows: Vec<_> = rows.collect();
     let most = rows.iter().map(|(_, part)| part.items).max().unwrap_or(0).max(1);
@@ -150,6 +171,9 @@ pub fn to_json(usage: &Usage, below: &[Below]) -> Value {
         add("groups", owners_json("gid", &usage.groups));
         add("depths", usage.depths.iter().map(part_json).collect());
     }
+    if usage.options.striping {
+        add("striping", striped_json(&usage.striped));
+    }
     if usage.options.top > 0 {
         let files = usage.files.sorted().into_iter();
         let files = files.map(|(bytes, path)| json!({"path": json_path(path), "bytes": bytes}));
@@ -176,6 +200,22 @@ fn part_json(part: &Use) -> Value {
         "bytes": part.bytes,
         "allocated_bytes": part.allocated_bytes,
     })
+}
+
+fn striped_json(striped: &Striped) -> Value {
+    let counts = striped.by_count().map(|(form, count, part)| {
+        let mut value = part_json(part);
+        value["layout"] = form.word().into();
+        value["stripes"] = count.into();
+        value
+    });
+    let pools = striped.pools().map(|(pool, part)| {
+        let mut value = part_json(part);
+        value["pool"] = json_path(pool);
+        value
+    });
+    let (counts, pools): (Vec<Value>, Vec<Value>) = (counts.collect(), pools.collect());
+    json!({"counts": counts, "pools": pools, "without": part_json(&striped.without)})
 }
 
 fn bins_json(bins: &Bins, rows: &[Bin]) -> Value {

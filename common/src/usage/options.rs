@@ -20,6 +20,8 @@ pub struct UsageOptions {
     pub directories: bool,
     /// Largest files and directories to name.
     pub top: u32,
+    /// By layout of the files, where they are on Lustre.
+    pub striping: bool,
     /// What ages count from: seconds since 1970.
     pub now_seconds: i64,
 }
@@ -27,8 +29,14 @@ pub struct UsageOptions {
 impl UsageOptions {
     /// Something is to be gathered for each entry.
     pub fn is_any(&self) -> bool {
-        let Self { sizes, distributions, ages, owners, directories, top, .. } = self;
-        *sizes || !distributions.is_empty() || *ages || *owners || *directories || *top > 0
+        let Self { sizes, distributions, ages, owners, directories, top, striping, .. } = self;
+        *striping
+            || *sizes
+            || !distributions.is_empty()
+            || *ages
+            || *owners
+            || *directories
+            || *top > 0
     }
 }
 

@@ -186,6 +186,10 @@ impl<'c> ListJob<'c> {
         let target = if wants_target { Some(entry.dir.read_link(entry.name)?) } else { None };
         let found = (&metadata, target.as_deref());
         self.meet(entry.place, entry.name.to_bytes(), found, hand, crew);
+        if metadata.kind == Kind::File && self.harvest.options().usage.striping {
+            let layout = entry.dir.layout(entry.name)?;
+            Harvest::meet_layout(&metadata, layout.as_ref(), hand);
+        }
         Ok(Visited::NOTHING_MOVED)
     }
 }

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
+use super::lustre::{self, Lustre};
 use super::resolve::UP;
 use super::staged::PosixStaged;
 use super::xattrs::Holder;
@@ -23,6 +24,8 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::layout::Layout;
+use crate::model::stripe_policy::StripePolicy;
 use crate::model::transfer::{Atime, Rewriting, Transfer};
 use crate::store::{
     Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, SourceFile, StagedFile,
@@ -32,13 +35,20 @@ pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
     /// New files here begin with access control lists; looked up when it is first needed.
     gives_acls: Arc<OnceLock<bool>>,
+    /// How new files here are striped; looked up when it is first needed.
+    default_layout: OnceLock<Option<Layout>>,
     shared: Arc<Shared>,
 }
 
 impl PosixDir {
     pub fn new(fd: OwnedFd, shared: &Arc<Shared>) -> Self {
         shared.open_dirs.fetch_add(1, Ordering::Relaxed);
-        Self { fd: Arc::new(fd), gives_acls: Arc::default(), shared: Arc::clone(shared) }
+        Self {
+            fd: Arc::new(fd),
+            gives_acls: Arc::default(),
+            default_layout: OnceLock::new(),
+            shared: Arc::clone(shared),
+        }
     }
 
     /// Links are followed only where the operator asked for it.
@@ -97,7 +107,7 @@ impl Dir for PosixDir {
         // NONBLOCK: should a FIFO have taken the file's place, opening it must not hang.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = |extra| openat(&self.fd, name, flags | self.nofollow() | extra, Mode::empty());
-        let Transfer { atime, caching, .. } = self.shared.transfer;
+        let Transfer { atime, caching, stripe, .. } = self.shared.transfer;
         let opened = direct::open(caching, |extra| match atime {
             Atime::Set => open(extra),
             // Only a file's owner may ask for that (open(2)).
@@ -107,7 +117,9 @@ impl Dir for PosixDir {
             }),
         });
         let (fd, direct) = opened.map_err(|errno| failed(Op::Open, errno))?;
-        Ok(Box::new(PosixFile::new(fd, direct, self.shared.xattrs)))
+        let keeps_layout = stripe == Some(StripePolicy::Keep) && self.shared.lustre.is_here(&fd);
+        let layout = keeps_layout.then(OnceLock::new);
+        Ok(Box::new(PosixFile::new(fd, direct, self.shared.xattrs, layout)))
     }
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
@@ -118,6 +130,13 @@ impl Dir for PosixDir {
 
     fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
         self.holder(name.unwrap_or(c".")).read()
+    }
+
+    fn layout(&self, name: &Name) -> Result<Option<Layout>> {
+        if !self.shared.lustre.is_here(&self.fd) {
+            return Ok(None);
+        }
+        lustre::layout_at(&*self.fd, name, self.shared.symlinks)
     }
 
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
@@ -136,10 +155,13 @@ impl Dir for PosixDir {
             Rewriting::Beside => None,
             Rewriting::InPlace => PosixStaged::open_old(&self.fd, &self.shared, new)?,
         };
-        let staged = match in_place {
-            Some(old) => Ok(old),
-            None => PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new),
-        };
+        let staged = in_place.map_or_else(
+            || {
+                let layout = Lustre::wanted(&self.shared, &self.fd, &self.default_layout, new);
+                PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new, &layout)
+            },
+            Ok,
+        );
         staged.map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 

@@ -1,6 +1,7 @@
 //! A file open for reading.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{Advice, SeekFrom, fadvise, fdatasync, seek};
 use rustix::io::{Errno, pread, retry_on_intr};
@@ -8,22 +9,31 @@ use rustix::io::{Errno, pread, retry_on_intr};
 use super::attributes::stat_fd;
 use super::direct::Direct;
 use super::failed::failed;
+use super::lustre;
 use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Xattrs};
 use crate::model::keep::XattrFilter;
+use crate::model::layout::Layout;
 use crate::store::SourceFile;
 
 pub(super) struct PosixFile {
     fd: OwnedFd,
     direct: Direct,
     xattrs: XattrFilter,
+    /// Read when it is first needed; `None` where it is not to be kept.
+    layout: Option<OnceLock<Option<Layout>>>,
 }
 
 impl PosixFile {
-    pub fn new(fd: OwnedFd, direct: Direct, xattrs: XattrFilter) -> Self {
-        Self { fd, direct, xattrs }
+    pub fn new(
+        fd: OwnedFd,
+        direct: Direct,
+        xattrs: XattrFilter,
+        layout: Option<OnceLock<Option<Layout>>>,
+    ) -> Self {
+        Self { fd, direct, xattrs, layout }
     }
 }
 
@@ -34,6 +44,10 @@ impl SourceFile for PosixFile {
 
     fn xattrs(&self) -> Result<Option<Xattrs>> {
         Holder::file(&self.fd, self.xattrs).read()
+    }
+
+    fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()?.get_or_init(|| lustre::layout_of(&self.fd)).as_ref()
     }
 
     /// What is cached and not written yet must reach the storage before it can be dropped

@@ -17,6 +17,7 @@ use rustix::io::{Errno, pwrite, retry_on_intr};
 use super::attributes;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
+use super::lustre::{self, Wanted};
 use super::xattrs::Holder;
 use super::{Shared, Symlinks, visible};
 use crate::base::aligned::AlignedBuffer;
@@ -24,6 +25,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::path::Name;
 use crate::model::chunk::Extent;
 use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner};
+use crate::model::layout::{Layout, Striping};
 use crate::model::transfer::Durable;
 use crate::store::{NewFile, Receipt, SourceFile, StagedFile};
 
@@ -42,6 +44,8 @@ pub(super) struct PosixStaged {
     /// Its own name; only its owner knows it.
     name: Option<CString>,
     content: Content,
+    /// It has not got the layout that it should have.
+    layout_lost: bool,
     shared: Arc<Shared>,
 }
 
@@ -61,8 +65,53 @@ impl PosixStaged {
         gives_acls: &Arc<OnceLock<bool>>,
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
+        wanted: &Wanted,
     ) -> Result<Self> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let striped = match wanted {
+            Wanted::Layout(layout) => Self::open_striped(dir, shared, new, layout)?,
+            Wanted::Default | Wanted::Unknown => None,
+        };
+        let layout_lost = !matches!(wanted, Wanted::Default) && striped.is_none();
+        let (fd, direct) = match striped {
+            Some(opened) => opened,
+            None => Self::open_new(dir, shared, new, OFlags::empty())?,
+        };
+        Ok(Self {
+            dir: Arc::clone(dir),
+            gives_acls: Arc::clone(gives_acls),
+            fd,
+            direct,
+            staged: new.staged.to_owned(),
+            name: Some(new.name.to_owned()),
+            content: Content::None,
+            layout_lost,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// A new file with that layout; `None` where the file system does not take it. Then no file is left: one without
+    /// objects cannot be written.
+    fn open_striped(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+        layout: &Layout,
+    ) -> Result<Option<(OwnedFd, Direct)>> {
+        let opened = Self::open_new(dir, shared, new, lustre::WITHOUT_OBJECTS)?;
+        if lustre::set_layout(&opened.0, layout).is_ok() {
+            return Ok(Some(opened));
+        }
+        Self::remove(dir, new.staged)?;
+        Ok(None)
+    }
+
+    fn open_new(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+        how: OFlags,
+    ) -> Result<(OwnedFd, Direct)> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | how;
         let new_flags = flags | OFlags::CREATE | OFlags::EXCL;
         let was_refused = Cell::new(false);
         let open = |extra: OFlags| {
@@ -77,18 +126,7 @@ impl PosixStaged {
                 }
             }
         };
-        let (fd, direct) = direct::open(shared.transfer.caching, open)
-            .map_err(|errno| failed(Op::Create, errno))?;
-        Ok(Self {
-            dir: Arc::clone(dir),
-            gives_acls: Arc::clone(gives_acls),
-            fd,
-            direct,
-            staged: new.staged.to_owned(),
-            name: Some(new.name.to_owned()),
-            content: Content::None,
-            shared: Arc::clone(shared),
-        })
+        direct::open(shared.transfer.caching, open).map_err(|errno| failed(Op::Create, errno))
     }
 
     /// The file that has the name already, to be rewritten; `None` where there is none, or something else.
@@ -136,6 +174,7 @@ impl PosixStaged {
             staged: staged.to_owned(),
             name: None,
             content: if staged == name { Content::Old } else { Content::None },
+            layout_lost: false,
             shared: Arc::clone(shared),
         })
     }
@@ -211,6 +250,7 @@ impl PosixStaged {
         };
         let holder = Holder::file(&self.fd, self.shared.xattrs);
         let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
+        let kept = Kept { layout_lost: self.layout_lost, ..kept };
         sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd)?;
         if self.content == Content::None {
@@ -223,6 +263,13 @@ impl PosixStaged {
 impl StagedFile for PosixStaged {
     fn ticket(&self) -> Vec<u8> {
         self.staged.to_bytes().to_vec()
+    }
+
+    fn striping(&self, size_bytes: u64) -> Option<Striping> {
+        if !self.shared.lustre.is_here(&self.fd) {
+            return None;
+        }
+        lustre::layout_of(&self.fd)?.striping(size_bytes)
     }
 
     fn is_resumable(&self) -> bool {

@@ -10,6 +10,8 @@ use crate::lists::part::PartWriter;
 use crate::lists::rows::Rows;
 use crate::lists::shared_part::SharedPart;
 use crate::model::difference::Fields;
+use crate::model::entry::Metadata;
+use crate::model::layout::Layout;
 use crate::model::line::{LineFormat, write_record};
 use crate::model::names::Names;
 use crate::model::notice::Notice;
@@ -18,8 +20,8 @@ use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::sort::key::SortKeys;
 use crate::sort::shelf::Shelf;
-use crate::usage::Usage;
 use crate::usage::options::UsageOptions;
+use crate::usage::{Usage, Use};
 use crate::walk::account::{Account, Gathered};
 
 /// How entries are listed.
@@ -164,6 +166,12 @@ impl Harvest {
             }
         }
         self.list(&record, hand, crew);
+    }
+
+    /// Takes in how a file is striped.
+    pub fn meet_layout(metadata: &Metadata, layout: Option<&Layout>, hand: &mut HarvestHand) {
+        hand.usage.striped.count(layout, &Use::of(metadata));
+        hand.usage_waits = true;
     }
 
     fn list<J: Job<Notice = Notice> + ?Sized>(
