@@ -6,6 +6,7 @@ pub mod error;
 pub mod exit;
 pub mod interrupt;
 pub mod limits;
+pub mod mounts;
 pub mod path;
 pub mod process;
 pub mod service;

@@ -9,5 +9,6 @@ pub mod job;
 pub mod lifetime;
 pub mod mounts;
 pub mod object_server;
+pub mod preload;
 pub mod seaweed;
 pub mod trees;

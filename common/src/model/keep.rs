@@ -69,6 +69,10 @@ const LAYOUTS: [&[u8]; 11] = [
     b"lfsck_namespace",
 ];
 
+/// Where a directory stands for a container of DAOS, this says for which: dfuse shows it at its root
+/// (`DUNS_XATTR_NAME` in `daos_uns.h`). On a copy it would hide what is there behind that container.
+const DAOS_LINK: &[u8] = b"user.daos";
+
 /// Which extended attributes a store reads and sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct XattrFilter {
@@ -95,6 +99,9 @@ impl XattrFilter {
     pub fn passes(self, name: &[u8]) -> bool {
         if ACL_XATTRS.contains(&name) {
             return self.acls;
+        }
+        if name == DAOS_LINK {
+            return false;
         }
         let is_of_user = name.starts_with(b"user.");
         match self.others {
@@ -377,6 +384,8 @@ mod tests {
             (b"lustre.lov", [false; 4]),
             (b"trusted.lov", [false; 4]),
             (b"trusted.lma", [false; 4]),
+            (b"user.daos", [false; 4]),
+            (b"user.daos.mine", [true, true, true, true]),
             (b"system.posix_acl_access", [false; 4]),
         ] {
             let choices =

@@ -1,5 +1,6 @@
 //! A copy, from the paths to the summary.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use serde_json::json;
@@ -220,6 +221,12 @@ pub(super) fn open_everywhere(
     let some_fit_not = opened.iter().flatten().any(|root| root.target.holds_objects());
     if some_fit_not && !options.keep.fits_objects() && session.mail.comm().rank() == Rank::ROOT {
         reporter.warn(KEPT_TOGETHER);
+    }
+    if session.mail.comm().rank() == Rank::ROOT {
+        let shortcomings = opened.iter().flatten().filter_map(|root| root.source.shortcoming());
+        for words in shortcomings.collect::<BTreeSet<_>>() {
+            reporter.warn(words);
+        }
     }
     all_open.then_some(opened.ok()).flatten()
 }

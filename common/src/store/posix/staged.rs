@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +17,7 @@ use rustix::io::{Errno, pwrite, retry_on_intr};
 use super::attributes;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
+use super::made_up::is_made_up;
 use super::xattrs::Holder;
 use super::{Shared, Symlinks, visible};
 use crate::base::aligned::AlignedBuffer;
@@ -140,6 +141,11 @@ impl PosixStaged {
         })
     }
 
+    /// Content may go from one file to the other without passing through this process.
+    fn may_move_in_kernel(&self, from: BorrowedFd<'_>) -> bool {
+        self.shared.daos.is_none() && !is_made_up(from) && !is_made_up(&self.fd)
+    }
+
     fn write_zeros(&self, extent: Extent) -> Result<()> {
         let zeros = AlignedBuffer::new(ZEROS_BYTES.min(extent.length));
         let mut at = extent.offset;
@@ -242,6 +248,9 @@ impl StagedFile for PosixStaged {
     fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
         let unsupported = Op::Clone.errno(libc::EOPNOTSUPP);
         let from = source.as_fd().ok_or(unsupported)?;
+        if !self.may_move_in_kernel(from) {
+            return Err(unsupported);
+        }
         let Shared { unshared, unshared_errno, .. } = &*self.shared;
         if unshared.load(Ordering::Relaxed) == metadata.device {
             return Err(Op::Clone.errno(unshared_errno.load(Ordering::Relaxed)));
@@ -259,7 +268,8 @@ impl StagedFile for PosixStaged {
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
         let refused = &self.shared.refused;
         let Some(from) = source.as_fd() else { return Ok(None) };
-        if refused.load(Ordering::Relaxed) & COPY_FILE_RANGE != 0 {
+        if !self.may_move_in_kernel(from) || refused.load(Ordering::Relaxed) & COPY_FILE_RANGE != 0
+        {
             return Ok(None);
         }
         let (mut read_at, mut write_at) = (offset, offset);
