@@ -2,6 +2,7 @@
 
 pub mod aligned;
 pub mod crc64;
+pub mod dfuse;
 pub mod error;
 pub mod exit;
 pub mod interrupt;

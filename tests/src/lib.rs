@@ -5,6 +5,7 @@
 
 pub mod buckets;
 pub mod cloud;
+pub mod dfuse;
 pub mod job;
 pub mod lifetime;
 pub mod mounts;

@@ -8,6 +8,7 @@
 //! - A target that does not exist becomes the copy (`dcp a new` makes `new`).
 //! - Several sources need an existing directory as target.
 
+use super::container::ContainerPath;
 use crate::base::path;
 
 /// A path as the operator gave it, with what its spelling says.
@@ -30,6 +31,10 @@ impl Given {
             .split(|byte| *byte == b'/')
             .rfind(|part| !part.is_empty() && *part != b".")
             .filter(|part| *part != b"..");
+        if matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty()) {
+            // A container has no name in any directory.
+            return Self { path: path.to_vec(), last_name: None, means_contents: true };
+        }
         Self { path: path.to_vec(), last_name: name.map(<[u8]>::to_vec), means_contents }
     }
 

@@ -74,7 +74,8 @@ pub(super) fn set(
     if let Some(owner) = attributes.owner
         && known != Some(owner)
     {
-        kept.owner_lost = !try_owner(owner, |uid, gid| change_owner(&fd, uid, gid))?;
+        let change = |uid, gid| change_owner(&fd, uid, gid);
+        kept.owner_lost = !try_owner(owner, change, || stat_fd(&fd))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
         kept.xattrs_lost = !holder.write(xattrs)?;
@@ -102,8 +103,8 @@ pub(super) fn set_by_name(
     }
     let mut kept = Kept::ALL;
     if let Some(owner) = attributes.owner {
-        kept.owner_lost =
-            !try_owner(owner, |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
+        let change = |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+        kept.owner_lost = !try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
         kept.xattrs_lost = !holder.write(xattrs)?;
@@ -178,18 +179,26 @@ fn set_mode_of_pinned(pinned: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<(
 }
 
 /// Where the system does not let this user give files away, the group alone is tried: a user may
-/// choose among their own groups. False where the owner could not be set.
+/// choose among their own groups. False where the owner could not be set, and `now` it is another one.
 pub(super) fn try_owner(
     owner: Owner,
     chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+    now: impl Fn() -> Result<Metadata>,
 ) -> Result<bool> {
     let is_given = |id: &u32| *id != Owner::AS_IT_IS;
     let uid = Some(owner.uid).filter(is_given).map(Uid::from_raw);
     let gid = Some(owner.gid).filter(is_given).map(Gid::from_raw);
+    let is_it = |now: Metadata| {
+        let now = Owner { uid: now.uid, gid: now.gid };
+        owner.or(now) == now
+    };
     match chown(uid, gid) {
         Ok(()) => Ok(true),
         // Some file systems know no owners to give files to.
         Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+            if now().is_ok_and(is_it) {
+                return Ok(true);
+            }
             let _ = chown(None, gid);
             Ok(false)
         }

@@ -291,10 +291,15 @@ impl PosixDir {
         if let Some(owner) = link.attributes.owner
             && (owner.uid, owner.gid) != (self.shared.uid, self.shared.gid)
         {
-            kept.owner_lost = is_made_up(&self.fd)
-                || !attributes::try_owner(owner, |uid, gid| {
-                    chownat(&self.fd, link.staged, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-                })?;
+            let change = |uid, gid| {
+                if is_made_up(&self.fd) {
+                    // No call sets a link's owner there.
+                    return Err(Errno::OPNOTSUPP);
+                }
+                chownat(&self.fd, link.staged, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            };
+            let now = || attributes::stat(&self.fd, link.staged, Symlinks::Keep);
+            kept.owner_lost = !attributes::try_owner(owner, change, now)?;
         }
         if let Some(times) = &link.attributes.times {
             let times = attributes::timestamps(times);
