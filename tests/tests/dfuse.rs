@@ -173,6 +173,7 @@ fn what_dfuse_does_not_do_is_counted_and_said_once() {
         let mut setfacl = Command::new("setfacl");
         run(setfacl.args(["-m", "u:1235:r"]).arg(&file)).expect(0);
     }
+    run(Command::new("mkfifo").arg(source.join("fifo"))).expect(0);
     fs::create_dir(&content).unwrap();
     let asked = work.path().join("asked");
     let mount = SlowDisk::as_dfuse(&content, "DAOS.POSIX://a/b", "mount", &asked);
@@ -185,6 +186,8 @@ fn what_dfuse_does_not_do_is_counted_and_said_once() {
     assert_eq!(totals["xattrs_not_kept"], 20);
     // 5,000,000 bytes in whole chunks of dfuse: 2 MiB, where 1.5 MB were asked for.
     assert_eq!(totals["chunks"], 3, "{summary}");
+    assert_eq!(totals["skipped"], 1);
+    fs::remove_file(source.join("fifo")).unwrap();
     let diff = run(Command::new("diff").args(["-r", "--no-dereference"]).args([&source, &copy]));
     assert_eq!((diff.code, &*diff.stdout), (Some(0), ""));
     let asked_for = || fs::read_to_string(&asked).unwrap().matches("COPY_FILE_RANGE").count();
