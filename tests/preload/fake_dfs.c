@@ -22,7 +22,8 @@
  *  - stat's device is 0, its inode a hash of the path, its atime that of the last change.
  *  - Times of last access are not kept.  fsync does nothing.
  *  - statx reads the path without looking whether it is a null pointer.
- *  - lseek knows no holes, fallocate and locks are not supported.
+ *  - lseek knows no holes; fallocate and locks are not supported, and fallocate64 is
+ *    not replaced.
  *  - fchmod of a directory is refused; futimens of one reads beyond an array: abort().
  *  - fdopendir takes the descriptor of a directory, not a copy of it.
  */
@@ -492,7 +493,6 @@ ssize_t pread64(int, void *, size_t, off_t) __attribute__((alias("pread")));
 ssize_t pwrite64(int, const void *, size_t, off_t) __attribute__((alias("pwrite")));
 off_t lseek64(int, off_t, int) __attribute__((alias("lseek")));
 int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
-int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
 int posix_fadvise64(int, off_t, off_t, int) __attribute__((alias("posix_fadvise")));
 int fstat64(int, struct stat64 *) __attribute__((alias("fstat")));
 int fstatat64(int, const char *, struct stat64 *, int) __attribute__((alias("fstatat")));
@@ -529,6 +529,13 @@ ssize_t copy_file_range(int from, off64_t *at, int to, off64_t *there, size_t si
 	PAST(from);
 	PAST(to);
 	return real(from, at, to, there, size, flags);
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t length)
+{
+	NEXT(fallocate64);
+	PAST(fd);
+	return real(fd, mode, offset, length);
 }
 
 ssize_t sendfile(int to, int from, off_t *at, size_t size)

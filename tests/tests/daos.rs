@@ -67,6 +67,8 @@ fn past_the_kernel_only_functions_of_libc_are_used() {
         run(dfs.preload(dcmp.args([&source, &inside]))).expect(1);
         with("dsync", &["-D"], [&source, &inside]);
         assert_identical(&source, &inside);
+        with("dcp", &["-p", "--inplace", "-k", "1MiB"], [&source.join(""), &inside]);
+        assert_identical(&source, &inside);
         with("dsync", &["-D", "--direct", "--fsync"], [&inside, &again]);
         assert_identical(&source, &again);
         assert_only_answered(&dfs, &["unlinkat", "fdopendir", "pread", "pwrite"]);

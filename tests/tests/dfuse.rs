@@ -114,13 +114,13 @@ fn a_job_that_is_told_to_stop_unmounts() {
         return;
     }
     let (work, dfuse) = (temp(), FakeDfuse::new());
-    let content = dfuse.container("pool", "cont");
+    let content = dfuse.container("pool", "stopped");
     trees::small_files(&content, 40, 100);
     let slow = SlowDisk::mount(work.path(), Duration::from_millis(5));
     for (count, signal) in [(1, "INT"), (4, "TERM")] {
         let target = slow.path().join(format!("copy-{count}"));
         let mut dcp = tool(count, "dcp");
-        dcp.args(["--threads=1", "daos://pool/cont", text(&target)]);
+        dcp.args(["--threads=1", "daos://pool/stopped", text(&target)]);
         let mut dcp =
             dfuse.in_path(&mut dcp).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let began = Instant::now();

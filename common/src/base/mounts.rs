@@ -21,6 +21,11 @@ impl Mount {
     pub fn is_dfuse(&self) -> bool {
         self.kind == DFUSE
     }
+
+    /// This user may look at it, and somebody is there to answer.
+    pub fn answers(&self) -> bool {
+        rustix::fs::stat(std::ffi::OsStr::from_bytes(&self.point)).is_ok()
+    }
 }
 
 /// All that this process sees, the latest last; nothing where the system does not tell.

@@ -61,6 +61,11 @@ impl ContainerPath {
 }
 
 impl Container {
+    /// Pool or container is named by its UUID.
+    pub fn has_uuid(&self) -> bool {
+        is_uuid(&self.pool) || is_uuid(&self.name)
+    }
+
     /// Whether a mount of dfuse shows this container, as far as that can be told: a mount tells UUIDs only, in the
     /// link that it has for them. A label is looked for in the path, which sites make of pool and container.
     pub fn is_at(&self, mount_point: &[u8], link: Option<&[u8]>) -> bool {

@@ -55,10 +55,13 @@ impl Mounted {
     /// One line that says why it is not there.
     pub fn find(container: &Container) -> std::result::Result<Self, String> {
         let shows = |mount: &mounts::Mount| {
-            let link = || mounts::attribute(mount, "user.daos");
+            // A mount that nobody asked for may be one that does not answer.
+            let link =
+                || container.has_uuid().then(|| mounts::attribute(mount, "user.daos")).flatten();
             mount.is_dfuse() && container.is_at(&mount.point, link().as_deref())
         };
-        if let Some(mount) = mounts::table().into_iter().rfind(shows) {
+        let is_usable = |mount: &mounts::Mount| shows(mount) && mount.answers();
+        if let Some(mount) = mounts::table().into_iter().rfind(is_usable) {
             return Ok(Self::Already(mount.point));
         }
         Dfuse::mount(&container.pool, &container.name)

@@ -5,8 +5,8 @@
 //! descriptor goes through libc's functions, and only through those that the library replaces: the kernel's own
 //! answer would be `EBADF`. What it replaces, and how, is in its `int_dfs.c`; the rules that follow from that:
 //!
-//! - There is no `openat2`, `getdents64`, `copy_file_range`, `ioctl` or `/proc/self/fd`, there are no links to
-//!   files, no special files and no lists of extended attributes.
+//! - There is no `openat2`, `getdents64`, `copy_file_range`, `fallocate64`, `ioctl` or `/proc/self/fd`, there are no
+//!   links to files, no special files and no lists of extended attributes.
 //! - `statx` fails on a file that is open, and tells no device: `fstat` and `fstatat` are asked.
 //! - `futimens` and `fchmod` take files only; a directory is named `.` in itself.
 //! - `O_DIRECTORY` is not looked at, and `O_NOFOLLOW` opens the link itself: what was opened is looked at.

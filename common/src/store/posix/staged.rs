@@ -234,6 +234,9 @@ impl StagedFile for PosixStaged {
         if self.content == Content::None {
             return Ok(());
         }
+        if is_made_up(&self.fd) {
+            return self.write_zeros(extent);
+        }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match retry_on_intr(|| fallocate(&self.fd, flags, extent.offset, extent.length)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.write_zeros(extent),
