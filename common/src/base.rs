@@ -2,10 +2,12 @@
 
 pub mod aligned;
 pub mod crc64;
+pub mod dfuse;
 pub mod error;
 pub mod exit;
 pub mod interrupt;
 pub mod limits;
+pub mod mounts;
 pub mod path;
 pub mod process;
 pub mod service;

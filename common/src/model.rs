@@ -4,6 +4,7 @@
 pub mod age;
 pub mod chunk;
 pub mod compare;
+pub mod container;
 pub mod content_type;
 pub mod difference;
 pub mod entry;

@@ -2,6 +2,7 @@
 
 pub mod clean;
 pub mod compare;
+mod containers;
 pub mod copy;
 mod copying;
 mod ending;
@@ -120,7 +121,11 @@ fn find_sites(
     });
     let sites = broadcast(session.mail, reach).map(Sites::new)?;
     reporter.know(sites.endpoints());
-    Some(sites)
+    let containers = sites::containers(places);
+    if containers.is_empty() {
+        return Some(sites);
+    }
+    containers::mount(session, sites, containers, reporter)
 }
 
 /// I/O threads of a rank, at most: where a service is asked, more requests are under way than a file

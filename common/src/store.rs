@@ -49,6 +49,11 @@ pub trait Store: Send + Sync {
         true
     }
 
+    /// What of all its entries cannot be told here, although it was asked for, in words for one warning.
+    fn shortcoming(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Where what was changed is to be on storage before the job ends, it is now.
     fn settle(&self) -> Result<()> {
         Ok(())
@@ -86,6 +91,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
         (**self).chunk_bytes(size_bytes, wish_bytes)
+    }
+
+    fn shortcoming(&self) -> Option<&'static str> {
+        (**self).shortcoming()
     }
 
     fn has_spare_handles(&self) -> bool {

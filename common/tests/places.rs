@@ -31,7 +31,7 @@ fn child() {
     let located = Location::parse(place.as_bytes(), &is_remote);
     let settings = located.and_then(|location| match location {
         Location::Object(objects) => resolve(&objects, side, &options),
-        Location::Posix(_) => Err("a path".to_owned()),
+        Location::Posix(_) | Location::Container(_) => Err("a path".to_owned()),
     });
     let settings = match settings {
         Ok(settings) if renewing => renewed(settings),

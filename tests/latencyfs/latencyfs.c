@@ -10,6 +10,7 @@
  *   Use:    latencyfs --delay-us=1000 BACKING MOUNTPOINT [-o OPTIONS]
  *           stays in the foreground; ready once `mountpoint -q MOUNTPOINT` says so
  *           --no-permissions  no permission checks (see GETATTR below)
+ *           --as-dfuse=LINK   answers as DAOS's dfuse does: see below
  *           -d                print each operation, to count them
  *   Stop:   fusermount3 -u MOUNTPOINT   (or SIGINT / SIGTERM)
  *
@@ -39,6 +40,13 @@
  *  - A write or truncate by another user than root keeps setuid and setgid bits.
  *  - No O_TMPFILE, no ioctl; copy_file_range becomes reads and writes; locks
  *    are local to the mount.
+ *
+ * As DAOS's dfuse (its ops/ directory; mount with -o fsname=dfuse,subtype=daos):
+ *  - No hard links, no fallocate, no FIFOs, sockets and devices, no owners for
+ *    whoever is not the one user, no access control lists.
+ *  - Times of last access are not set.
+ *  - st_blksize is 1 MiB, the size of a chunk.
+ *  - The root has the attribute user.daos, which is LINK, and takes no other.
  */
 #define FUSE_USE_VERSION 312
 #define _GNU_SOURCE
@@ -102,6 +110,7 @@ static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fuse_session *session;
 static struct timespec delay_time;
 static int use_handles;
+static const char *dfuse_link; /* NULL: a plain passthrough */
 static int held_fds_end; /* greater descriptors are not held by inodes */
 
 /* ---- small helpers ---- */
@@ -122,6 +131,19 @@ static void close_fd(int *fd)
 {
 	if (*fd != -1)
 		close(*fd);
+}
+
+/* In a handler: replies that dfuse does not do that, and returns. */
+#define NOT_AS_DFUSE(condition, error)            \
+	if (dfuse_link && (condition)) {          \
+		fuse_reply_err(req, error);       \
+		return;                           \
+	}
+
+static void as_dfuse(struct stat *st)
+{
+	if (dfuse_link)
+		st->st_blksize = 1 << 20;
 }
 
 /* A descriptor that is closed where its scope ends. */
@@ -249,6 +271,7 @@ static int find_entry(int dir, const char *name, struct fuse_entry_param *entry)
 	memset(&key, 0, sizeof(key));
 	if (fd == -1 || fstat(fd, &entry->attr) == -1)
 		return -1;
+	as_dfuse(&entry->attr);
 	key.dev = entry->attr.st_dev;
 	key.ino = entry->attr.st_ino;
 	if (use_handles && key.dev == root.key.dev) /* not below a submount */
@@ -326,6 +349,7 @@ static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
 {
 	delay();
+	NOT_AS_DFUSE(!S_ISREG(mode), ENOTSUP);
 	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, mode, mknodat(dir, name, mode, dev));
 }
@@ -347,6 +371,7 @@ static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	delay();
+	NOT_AS_DFUSE(1, ENOSYS);
 	OPEN_INODE(fd, ino);
 	OPEN_INODE(dir, parent);
 	if (linkat(AT_FDCWD, path_of(fd), dir, name, AT_SYMLINK_FOLLOW) == -1)
@@ -386,8 +411,10 @@ static void reply_attr(fuse_req_t req, int fd)
 
 	if (fstat(fd, &st) == -1)
 		reply(req, -1);
-	else
+	else {
+		as_dfuse(&st);
 		fuse_reply_attr(req, &st, CACHE_SECONDS);
+	}
 }
 
 static void do_getattr(fuse_req_t req, fuse_ino_t ino, file_info *fi)
@@ -432,6 +459,9 @@ static int set_attributes(int fd, const struct stat *st, int set, const file_inf
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, file_info *fi)
 {
 	delay();
+	NOT_AS_DFUSE(set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID), ENOTSUP);
+	if (dfuse_link)
+		set &= ~(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW);
 	OPEN_INODE(fd, ino);
 	if (set_attributes(fd, st, set, fi) == -1)
 		reply(req, -1);
@@ -489,6 +519,10 @@ static void do_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 
 	if (strcmp(name, "security.capability") != 0) /* see the traps above */
 		delay();
+	if (dfuse_link && ino == FUSE_ROOT_ID && strcmp(name, "user.daos") == 0) {
+		reply_xattr(req, dfuse_link, size, strlen(dfuse_link));
+		return;
+	}
 	OPEN_INODE(fd, ino);
 	reply_xattr(req, value, size, getxattr(path_of(fd), name, value, size));
 }
@@ -499,7 +533,18 @@ static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 	delay();
 	OPEN_INODE(fd, ino);
-	reply_xattr(req, names, size, listxattr(path_of(fd), names, size));
+	ssize_t length = listxattr(path_of(fd), names, size ? sizeof(names) : 0);
+
+	if (dfuse_link && ino == FUSE_ROOT_ID && length != -1) {
+		if (size)
+			memcpy(names + length, "user.daos", 10);
+		length += 10;
+	}
+	if (size && length > (ssize_t)size) {
+		errno = ERANGE;
+		length = -1;
+	}
+	reply_xattr(req, names, size, length);
 }
 
 /* An ACL changes the mode too, which the kernel goes on taking from its cache. */
@@ -518,6 +563,8 @@ static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 			size_t size, int flags)
 {
 	delay();
+	NOT_AS_DFUSE(strncmp(name, "system.posix_acl", 16) == 0, ENOTSUP);
+	NOT_AS_DFUSE(ino == FUSE_ROOT_ID && strcmp(name, "user.daos") == 0, EINVAL);
 	OPEN_INODE(fd, ino);
 	reply_xattr_changed(req, ino, name, setxattr(path_of(fd), name, value, size, flags));
 }
@@ -625,6 +672,7 @@ static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset,
 			 file_info *fi)
 {
 	delay();
+	NOT_AS_DFUSE(1, ENOTSUP);
 	reply(req, fallocate(fi->fh, mode, offset, length));
 }
 
@@ -791,6 +839,7 @@ static void prepare_process(unsigned int delay_us)
 struct options {
 	unsigned int delay_us;
 	int no_permissions;
+	char *as_dfuse;
 	char *backing;
 };
 
@@ -810,16 +859,17 @@ int main(int argc, char **argv)
 	static const struct fuse_opt specs[] = {
 		{ "--delay-us=%u", offsetof(struct options, delay_us), 0 },
 		{ "--no-permissions", offsetof(struct options, no_permissions), 1 },
+		{ "--as-dfuse=%s", offsetof(struct options, as_dfuse), 0 },
 		FUSE_OPT_END
 	};
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
 	struct fuse_cmdline_opts cmdline;
-	struct options options = { 0, 0, NULL };
+	struct options options = { 0, 0, NULL, NULL };
 
 	if (fuse_opt_parse(&args, &options, specs, take_backing) == -1 ||
 	    fuse_parse_cmdline(&args, &cmdline) == -1 || !options.backing || !cmdline.mountpoint) {
-		fprintf(stderr, "usage: latencyfs --delay-us=N [--no-permissions] [-d] "
-				"BACKING MOUNTPOINT [-o OPTIONS]\n");
+		fprintf(stderr, "usage: latencyfs --delay-us=N [--no-permissions] [--as-dfuse=LINK] "
+				"[-d] BACKING MOUNTPOINT [-o OPTIONS]\n");
 		return 2;
 	}
 	/* In front, so that the user's own -o options win. */
@@ -829,6 +879,7 @@ int main(int argc, char **argv)
 	if (geteuid() == 0)
 		fuse_opt_insert_arg(&args, 1, "-oallow_other");
 
+	dfuse_link = options.as_dfuse;
 	prepare_process(options.delay_us);
 	if (open_backing(options.backing) == -1) {
 		perror(options.backing);

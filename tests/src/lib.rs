@@ -5,10 +5,12 @@
 
 pub mod buckets;
 pub mod cloud;
+pub mod dfuse;
 pub mod fake_lustre;
 pub mod job;
 pub mod lifetime;
 pub mod mounts;
 pub mod object_server;
+pub mod preload;
 pub mod seaweed;
 pub mod trees;

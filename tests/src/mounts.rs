@@ -88,50 +88,77 @@ impl Drop for Image {
 /// client. See `latencyfs/latencyfs.c`.
 #[derive(Debug)]
 pub struct SlowDisk {
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
+    path: PathBuf,
     server: Child,
 }
 
 impl SlowDisk {
     /// Mounts the contents of `backing` with that delay.
     pub fn mount(backing: &Path, delay: Duration) -> Self {
+        let (dir, delay) = (tempfile::tempdir().unwrap(), delay.as_micros());
+        let mut latencyfs = Command::new(latencyfs());
+        latencyfs.arg(format!("--delay-us={delay}")).arg("--no-permissions");
+        latencyfs.args([backing, dir.path()]).stderr(Stdio::inherit());
+        let path = dir.path().to_owned();
+        Self::start(&mut latencyfs, dir, path)
+    }
+
+    /// Mounts the contents of `backing` as DAOS's dfuse would show a container with that link, below a directory
+    /// of its own at that path. What it is asked goes into a file.
+    pub fn as_dfuse(backing: &Path, link: &str, below: &str, asked: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = Command::new(latencyfs())
-            .arg(format!("--delay-us={}", delay.as_micros()))
-            .arg("--no-permissions")
-            .args([backing, dir.path()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let path = dir.path().join(below);
+        std::fs::create_dir_all(&path).unwrap();
+        let mut latencyfs = Command::new(latencyfs());
+        latencyfs.args(["-d", "--no-permissions"]).arg(format!("--as-dfuse={link}"));
+        latencyfs.args([backing, &path]).args(["-o", "fsname=dfuse,subtype=daos"]);
+        latencyfs.stderr(std::fs::File::create(asked).unwrap());
+        Self::start(&mut latencyfs, dir, path)
+    }
+
+    fn start(latencyfs: &mut Command, dir: tempfile::TempDir, path: PathBuf) -> Self {
+        let server = latencyfs.stdout(Stdio::null()).spawn().unwrap();
+        let disk = Self { _dir: dir, path, server };
         let began = Instant::now();
-        while !is_mount_point(dir.path()) {
+        while !is_mount_point(&disk.path) {
             assert!(began.elapsed() < Duration::from_secs(10), "latencyfs does not mount");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { dir, server }
+        disk
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 }
 
 impl Drop for SlowDisk {
     fn drop(&mut self) {
-        let _ = Command::new("fusermount3").arg("-u").arg(self.dir.path()).status();
-        let _ = self.server.wait();
+        // Whoever looks at all mounts of the machine has it open for a moment.
+        let began = Instant::now();
+        while let Ok(None) = self.server.try_wait() {
+            let is_late = began.elapsed() > Duration::from_secs(10);
+            let flags = if is_late { "-uz" } else { "-u" };
+            let mut unmount = Command::new("fusermount3");
+            let _ = unmount.arg(flags).arg(&self.path).stderr(Stdio::null()).status();
+            if is_late {
+                let _ = self.server.kill();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
-fn is_mount_point(path: &Path) -> bool {
+/// Whether something is mounted there.
+pub fn is_mount_point(path: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
 }
 
 /// Builds the file system's server, once.
-fn latencyfs() -> PathBuf {
+pub fn latencyfs() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let build = || {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("latencyfs/latencyfs.c");

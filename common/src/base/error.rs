@@ -112,6 +112,11 @@ impl Cause {
         matches!(self, Self::System(libc::ENOENT | libc::ESTALE))
     }
 
+    /// There is no such thing in the file system at all.
+    pub fn is_unsupported(self) -> bool {
+        matches!(self, Self::System(libc::EOPNOTSUPP | libc::ENOSYS))
+    }
+
     /// The target is full, or its quota is: nothing else will fit either.
     pub fn is_full(self) -> bool {
         matches!(self, Self::System(libc::ENOSPC | libc::EDQUOT))

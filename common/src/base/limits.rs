@@ -14,6 +14,17 @@ pub const LIST_BUFFER_BYTES: usize = 64 << 10;
 /// others have nothing to do, the names it works on are divided, so it is soon back at the listing.
 pub const QUEUED_TASKS_MAX: usize = 64;
 
+/// Directories that are open through a library past the kernel, at most for each tree: DAOS's `libpil4dfs` has
+/// 512 in all (`MAX_OPENED_DIR` in its `pil4dfs_int.h`).
+pub const MADE_UP_DIRS_MAX: usize = 128;
+
+/// How long a container of DAOS may take to be mounted: its client starts up, and connects to the pool.
+pub const DFUSE_START_MAX: Duration = Duration::from_mins(1);
+/// How long its end may take, with what was written and kept back.
+pub const DFUSE_STOP_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked at meanwhile.
+pub const DFUSE_PAUSE: Duration = Duration::from_millis(20);
+
 /// Bytes copied in one batch of small files before the rest is offered to others.
 pub const BATCH_BYTES_MAX: u64 = 32 << 20;
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, CWD, Mode, StatxFlags, statx};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// The file mode creation mask (umask(2)). It can only be read by setting it, so this is for the time
@@ -13,6 +13,14 @@ pub fn current_umask() -> u32 {
     let mask = umask(Mode::empty());
     umask(mask);
     mask.as_raw_mode()
+}
+
+/// Lets the standard library and rustix find out that there is statx(2), before anything else is looked at. Where
+/// their first look is at something that does not exist, they call `statx` once more, with null pointers, to see
+/// `EFAULT`; DAOS's `libpil4dfs`, which replaces `statx`, reads the path without looking whether it is one.
+pub fn find_statx() {
+    let _ = std::fs::metadata("/");
+    let _ = statx(CWD, c"/", AtFlags::empty(), StatxFlags::TYPE);
 }
 
 /// What this process, or a part of it, has used so far.

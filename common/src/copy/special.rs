@@ -40,7 +40,13 @@ impl CopyJob<'_> {
             name: self.target_name(entry.place, entry.name),
             attributes: policy::of_file(self.options, &metadata, xattrs, replaced.as_ref()),
         };
-        let kept = target.make_special(&special).at(Side::Target)?;
+        let kept = match target.make_special(&special) {
+            Err(error) if error.cause.is_unsupported() => {
+                hand.gathered.tally.skipped += 1;
+                return Ok(Visited::NOTHING_MOVED);
+            }
+            made => made.at(Side::Target)?,
+        };
         Self::copied(metadata.kind, kept, hand);
         Ok(Visited::NOTHING_MOVED)
     }

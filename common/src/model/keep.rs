@@ -70,6 +70,10 @@ const LAYOUTS: [&[u8]; 12] = [
     b"lfsck_bitmap",
 ];
 
+/// Where a directory stands for a container of DAOS, this says for which: dfuse shows it at its root
+/// (`DUNS_XATTR_NAME` in `daos_uns.h`). On a copy it would hide what is there behind that container.
+const DAOS_LINK: &[u8] = b"user.daos";
+
 /// Which extended attributes a store reads and sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct XattrFilter {
@@ -96,6 +100,9 @@ impl XattrFilter {
     pub fn passes(self, name: &[u8]) -> bool {
         if ACL_XATTRS.contains(&name) {
             return self.acls;
+        }
+        if name == DAOS_LINK {
+            return false;
         }
         let is_of_user = name.starts_with(b"user.");
         match self.others {
@@ -389,6 +396,8 @@ mod tests {
             (b"trusted.hsm", [false; 4]),
             (b"trusted.lfsck_bitmap", [false; 4]),
             (b"trusted.lovely", [false, false, true, true]),
+            (b"user.daos", [false; 4]),
+            (b"user.daos.mine", [true, true, true, true]),
             (b"system.posix_acl_access", [false; 4]),
         ] {
             let choices =

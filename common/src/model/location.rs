@@ -3,12 +3,14 @@
 //! - `s3://BUCKET[/PREFIX]`: what AWS's own tools take.
 //! - `REMOTE:BUCKET[/PREFIX]`: a remote of rclone's configuration; rclone's rules for names
 //!   (<https://rclone.org/docs/#valid-remote-names>) say what can be one.
+//! - `daos://POOL/CONTAINER[/PATH]`: a path in a container of DAOS.
 //! - Anything else is a path. `./a:b` is always one.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::container::ContainerPath;
 use crate::base::path;
 
 /// A place.
@@ -18,6 +20,8 @@ pub enum Location {
     Posix(Vec<u8>),
     /// Objects.
     Object(ObjectLocation),
+    /// In a container of DAOS.
+    Container(ContainerPath),
 }
 
 /// Objects in a bucket.
@@ -37,8 +41,8 @@ pub struct ObjectLocation {
 const BUCKET_BYTES_MAX: usize = 255;
 
 /// What a refusal of another service says.
-const SUPPORTED: &str = "write a path, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (an S3 remote \
-                         of rclone's configuration)";
+const SUPPORTED: &str = "write a path, s3://BUCKET/PREFIX, REMOTE:BUCKET/PREFIX (an S3 remote of \
+                         rclone's configuration) or daos://POOL/CONTAINER/PATH";
 
 impl Location {
     /// Reads a place; `is_remote` says whether rclone's configuration has a remote of that name.
@@ -46,6 +50,9 @@ impl Location {
     /// # Errors
     /// One line that says what does not fit and what to write.
     pub fn parse(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Result<Self, String> {
+        if let Some(place) = ContainerPath::parse(given)? {
+            return Ok(Self::Container(place));
+        }
         let found = match head(given) {
             None => None,
             Some(head) => object(given, head, is_remote)?,
@@ -58,6 +65,9 @@ impl Location {
         match self {
             Self::Posix(given) => path::escaped(given),
             Self::Object(objects) => objects.to_string(),
+            Self::Container(place) => {
+                format!("{}/{}", place.container, path::escaped(&place.path))
+            }
         }
     }
 }
@@ -304,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_place_is_shown_as_it_is_written() {
-        for given in ["s3://b", "s3://b/x/", "minio:b/x", "a/b:c"] {
+        for given in ["s3://b", "s3://b/x/", "minio:b/x", "a/b:c", "daos://p/c/x"] {
             assert_eq!(parse(given).unwrap().shown(), given);
         }
         assert_eq!(parse("s3://b/x\ny").unwrap().shown(), r"s3://b/x\ny");

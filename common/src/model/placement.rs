@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::container::ContainerPath;
 use crate::base::path;
 
 /// A path as the operator gave it, with what its spelling says.
@@ -32,6 +33,10 @@ impl Given {
             .split(|byte| *byte == b'/')
             .rfind(|part| !part.is_empty() && *part != b".")
             .filter(|part| *part != b"..");
+        if matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty()) {
+            // A container has no name in any directory.
+            return Self { path: path.to_vec(), last_name: None, means_contents: true };
+        }
         Self { path: path.to_vec(), last_name: name.map(<[u8]>::to_vec), means_contents }
     }
 

@@ -1,5 +1,6 @@
 //! A copy, from the paths to the summary.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use serde_json::json;
@@ -263,6 +264,12 @@ pub(super) fn open_everywhere(
     }
     if some_fit_not && !options.keep.fits_objects() && is_root {
         reporter.warn(KEPT_TOGETHER);
+    }
+    if is_root {
+        let shortcomings = opened.iter().flatten().filter_map(|root| root.source.shortcoming());
+        for words in shortcomings.collect::<BTreeSet<_>>() {
+            reporter.warn(words);
+        }
     }
     opened
 }

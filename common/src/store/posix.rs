@@ -6,11 +6,13 @@
 //! Attributes are set by descriptor.
 
 mod attributes;
+mod daos;
 mod dir;
 mod direct;
 mod failed;
 mod file;
 mod lustre;
+mod made_up;
 mod resolve;
 mod special;
 mod staged;
@@ -32,6 +34,7 @@ use crate::base::{limits, process};
 use crate::model::entry::Metadata;
 use crate::model::keep::XattrFilter;
 use crate::model::transfer::{Durable, Transfer};
+use daos::{Daos, Reached};
 use dir::PosixDir;
 use lustre::Lustre;
 
@@ -71,6 +74,8 @@ struct Shared {
     /// Ways of copying in the kernel that this store has refused so far.
     refused: AtomicU32,
     lustre: Lustre,
+    /// What goes for DAOS, where that is what is behind it.
+    daos: Option<Daos>,
 }
 
 /// What a tree is opened for.
@@ -123,14 +128,19 @@ impl PosixStore {
             })
         };
         let root = if open_as.is_growing { visible::until_visible(open) } else { open() };
+        let root = root.map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
+        let daos = Daos::of(&root);
         Ok(Self {
-            root: root.map_err(|errno| Op::Open.errno(errno.raw_os_error()))?,
+            root,
             is_growing: open_as.is_growing,
             shared: Arc::new(Shared {
                 symlinks: open_as.symlinks,
                 need: open_as.below,
                 open_dirs: AtomicUsize::new(0),
-                open_dirs_max: limits::open_dirs_max(process::descriptors_max()),
+                open_dirs_max: match daos {
+                    Some(Daos { reached: Reached::PastKernel, .. }) => limits::MADE_UP_DIRS_MAX,
+                    _ => limits::open_dirs_max(process::descriptors_max()),
+                },
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
                 transfer: open_as.transfer,
@@ -139,6 +149,7 @@ impl PosixStore {
                 xattrs: open_as.xattrs,
                 refused: AtomicU32::new(0),
                 lustre: Lustre::default(),
+                daos,
             }),
         })
     }
@@ -161,10 +172,24 @@ impl Store for PosixStore {
         self.root_metadata().map(|metadata| metadata.device)
     }
 
+    fn chunk_bytes(&self, _size_bytes: u64, wish_bytes: u64) -> u64 {
+        match &self.shared.daos {
+            Some(daos) => wish_bytes.next_multiple_of(daos.chunk_bytes),
+            None => wish_bytes,
+        }
+    }
+
+    fn shortcoming(&self) -> Option<&'static str> {
+        let filter = self.shared.xattrs;
+        self.shared.daos.as_ref().and_then(|daos| daos.shortcoming(filter))
+    }
+
     /// Directories and links, too, and what others have written through this node.
     fn settle(&self) -> Result<()> {
         match self.shared.transfer.durable {
             Durable::Later => Ok(()),
+            // The library keeps nothing back: its own fsync does nothing.
+            Durable::Now if made_up::is_made_up(&self.root) => Ok(()),
             Durable::Now => {
                 // A handle for passage only is of no use for that.
                 rustix::fs::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())

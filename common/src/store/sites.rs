@@ -1,6 +1,7 @@
 //! The store that a path given by the operator is in. Rank 0 finds out what it takes to reach the services
 //! among them, once for all ranks.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Store;
@@ -8,7 +9,10 @@ use super::posix::{self, OpenAs, PosixStore, Symlinks};
 use super::s3::resolve::{environment, resolve};
 use super::s3::settings::{S3Options, Settings};
 use super::s3::{ObjectStore, Service, rclone_conf};
+use crate::base::dfuse::Dfuse;
 use crate::base::error::{Op, Result, Side};
+use crate::base::{mounts, path};
+use crate::model::container::{Container, ContainerPath};
 use crate::model::entry::{Kind, Metadata};
 use crate::model::location::{Location, ObjectLocation};
 
@@ -19,6 +23,59 @@ pub type Reach = Vec<(Side, Option<String>, Settings)>;
 #[derive(Default)]
 pub struct Sites {
     services: Vec<(Side, Option<String>, Arc<Service>)>,
+    /// Containers of DAOS, and where they are mounted on this node.
+    containers: Vec<(Container, Vec<u8>)>,
+    /// Those that are mounted for this job only, where this rank has mounted them.
+    #[expect(dead_code, reason = "dropping them unmounts")]
+    mounted: Vec<Dfuse>,
+}
+
+/// Containers of DAOS that these paths name; all ranks know them alike.
+pub fn containers(paths: &[(Side, &[u8])]) -> Vec<Container> {
+    let named = |(_, path): &(Side, &[u8])| ContainerPath::parse(path).ok().flatten();
+    let mut found: Vec<_> = paths.iter().filter_map(named).map(|place| place.container).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// A container on this node.
+#[derive(Debug)]
+pub enum Mounted {
+    /// Somebody has mounted it there.
+    Already(Vec<u8>),
+    /// It was mounted for this job.
+    Now(Dfuse),
+}
+
+impl Mounted {
+    /// Finds the container, or mounts it.
+    ///
+    /// # Errors
+    /// One line that says why it is not there.
+    pub fn find(container: &Container) -> std::result::Result<Self, String> {
+        let shows = |mount: &mounts::Mount| {
+            // A mount that nobody asked for may be one that does not answer.
+            let link =
+                || container.has_uuid().then(|| mounts::attribute(mount, "user.daos")).flatten();
+            mount.is_dfuse() && container.is_at(&mount.point, link().as_deref())
+        };
+        let is_usable = |mount: &mounts::Mount| shows(mount) && mount.answers();
+        if let Some(mount) = mounts::table().into_iter().rfind(is_usable) {
+            return Ok(Self::Already(mount.point));
+        }
+        Dfuse::mount(&container.pool, &container.name)
+            .map(Self::Now)
+            .map_err(|why| format!("{container}: {why}"))
+    }
+
+    /// Where it is.
+    pub fn point(&self) -> Vec<u8> {
+        match self {
+            Self::Already(point) => point.clone(),
+            Self::Now(dfuse) => dfuse.point().into_os_string().into_encoded_bytes(),
+        }
+    }
 }
 
 /// Finds out how the services are reached that these paths name.
@@ -53,7 +110,32 @@ impl Sites {
     /// Ready to be reached from this rank.
     pub fn new(reach: Reach) -> Self {
         let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
-        Self { services: reach.into_iter().map(service).collect() }
+        Self { services: reach.into_iter().map(service).collect(), ..Self::default() }
+    }
+
+    /// With these containers, which are there on this node. What was mounted for this job stays as long as
+    /// the sites.
+    #[must_use]
+    pub fn with_containers(
+        self,
+        containers: Vec<(Container, Vec<u8>)>,
+        mounted: Vec<Mounted>,
+    ) -> Self {
+        let now = mounted.into_iter().filter_map(|mounted| match mounted {
+            Mounted::Now(dfuse) => Some(dfuse),
+            Mounted::Already(_) => None,
+        });
+        Self { containers, mounted: now.collect(), ..self }
+    }
+
+    /// The path of this node's that is meant.
+    fn local<'p>(&self, given: &'p [u8]) -> Cow<'p, [u8]> {
+        let Ok(Some(place)) = ContainerPath::parse(given) else { return given.into() };
+        let is_it = |(container, _): &&(Container, Vec<u8>)| *container == place.container;
+        match self.containers.iter().find(is_it) {
+            Some((_, point)) => path::join(point, &place.path).into(),
+            None => given.into(),
+        }
     }
 
     /// A rank has looked at all places: where nobody answers, the job does not get that far.
@@ -90,14 +172,14 @@ impl Sites {
     pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
         match self.objects(side, path) {
             Some((store, _)) => Ok(Box::new(store)),
-            None => Ok(Box::new(PosixStore::open(path, open_as)?)),
+            None => Ok(Box::new(PosixStore::open(&self.local(path), open_as)?)),
         }
     }
 
     /// Attributes of what is at a path.
     pub fn look(&self, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
         let Some((store, location)) = self.objects(side, path) else {
-            return posix::stat_path(path, symlinks);
+            return posix::stat_path(&self.local(path), symlinks);
         };
         match store.look() {
             // Whoever writes a slash at the end of a target means a directory, and there need be none.
@@ -117,7 +199,7 @@ impl Sites {
     pub fn root_metadata(&self, side: Side, path: &[u8]) -> Result<Metadata> {
         match self.objects(side, path) {
             Some((store, _)) => store.root_metadata(),
-            None => posix::stat_path(path, Symlinks::Follow),
+            None => posix::stat_path(&self.local(path), Symlinks::Follow),
         }
     }
 
@@ -125,7 +207,7 @@ impl Sites {
     pub fn make_dir(&self, side: Side, path: &[u8], mode: u32) -> Result<()> {
         match self.objects(side, path) {
             Some(_) => Ok(()),
-            None => posix::make_dir_path(path, mode),
+            None => posix::make_dir_path(&self.local(path), mode),
         }
     }
 
@@ -138,7 +220,7 @@ impl Sites {
     pub fn is_below(&self, side: Side, path: &[u8], above: &Metadata) -> bool {
         match self.objects(side, path) {
             Some((store, _)) => store.is_below(above),
-            None => posix::is_below(path, above),
+            None => posix::is_below(&self.local(path), above),
         }
     }
 

@@ -12,7 +12,7 @@ use super::console::{self, Console};
 use super::team::Team;
 use crate::base::exit::Exit;
 use crate::base::interrupt;
-use crate::base::process::{current_umask, raise_descriptor_limit};
+use crate::base::process::{current_umask, find_statx, raise_descriptor_limit};
 use crate::comm::collective::broadcast;
 use crate::comm::launcher::{self, Launch};
 use crate::comm::mailbox::Mailbox;
@@ -59,6 +59,7 @@ pub fn run<A: ToolArgs>(
     tool: &'static str,
     work: impl FnOnce(&mut Session<'_, '_>, A) -> Exit,
 ) -> ExitCode {
+    find_statx();
     let launch = launcher::detect(|name| std::env::var(name).ok());
     let (mut comm, mpi) = match join(&launch) {
         Ok(joined) => joined,

@@ -221,7 +221,8 @@ impl Summary {
             let count = human_count(totals.skipped);
             let _ = writeln!(
                 text,
-                "{:<15}{count:>16}   FIFOs, sockets and devices: made with --specials, --devices, -a",
+                "{:<15}{count:>16}   FIFOs, sockets and devices: made with --specials, --devices, -a, \
+                 where the target can have them",
                 "left out"
             );
         }

@@ -3,14 +3,15 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, fchmod,
-    fchown, futimens, openat, statx, utimensat,
+    AtFlags, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, futimens,
+    openat, statx, utimensat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
 
 use super::Symlinks;
 use super::failed::failed;
+use super::made_up::{self, is_made_up};
 use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
@@ -32,6 +33,9 @@ pub(super) fn stat_fd(fd: impl AsFd) -> Result<Metadata> {
 }
 
 fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
+    if is_made_up(&at) {
+        return made_up::metadata(at, name, flags).map_err(|errno| failed(Op::Stat, errno));
+    }
     let stat =
         statx(at, name, flags, StatxFlags::BASIC_STATS).map_err(|errno| failed(Op::Stat, errno))?;
     let time = |stamp: rustix::fs::StatxTimestamp| Time {
@@ -70,15 +74,15 @@ pub(super) fn set(
     if let Some(owner) = attributes.owner
         && known != Some(owner)
     {
-        kept.owner_lost = !try_owner(owner, |uid, gid| fchown(&fd, uid, gid))?;
+        let change = |uid, gid| change_owner(&fd, uid, gid);
+        kept.owner_lost = !try_owner(owner, change, || stat_fd(&fd))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
         kept.xattrs_lost = !holder.write(xattrs)?;
     }
     if let Some(mode) = attributes.mode {
         let lost = if kept.owner_lost { SET_ID_BITS } else { 0 };
-        fchmod(&fd, Mode::from_raw_mode(mode & !lost))
-            .map_err(|errno| failed(Op::SetMode, errno))?;
+        made_up::set_mode(&fd, mode & !lost).map_err(|errno| failed(Op::SetMode, errno))?;
     }
     if let Some(times) = &attributes.times {
         futimens(&fd, &timestamps(times)).map_err(|errno| failed(Op::SetTimes, errno))?;
@@ -94,10 +98,13 @@ pub(super) fn set_by_name(
     attributes: &Attributes,
     holder: &Holder<'_>,
 ) -> Result<Kept> {
+    if is_made_up(&dir) {
+        return set_in_made_up(dir.as_fd(), name, attributes, holder);
+    }
     let mut kept = Kept::ALL;
     if let Some(owner) = attributes.owner {
-        kept.owner_lost =
-            !try_owner(owner, |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
+        let change = |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+        kept.owner_lost = !try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
         kept.xattrs_lost = !holder.write(xattrs)?;
@@ -111,6 +118,43 @@ pub(super) fn set_by_name(
             .map_err(|errno| failed(Op::SetTimes, errno))?;
     }
     Ok(kept)
+}
+
+/// The same in a directory that the kernel does not know.
+fn set_in_made_up(
+    dir: BorrowedFd<'_>,
+    name: &Name,
+    attributes: &Attributes,
+    holder: &Holder<'_>,
+) -> Result<Kept> {
+    let has_others =
+        attributes.owner.is_some() || attributes.mode.is_some() || attributes.xattrs.is_some();
+    let mut kept = Kept::ALL;
+    if name == c"." {
+        kept =
+            set(dir, &Attributes { mode: None, times: None, ..attributes.clone() }, None, holder)?;
+        if let Some(mode) = attributes.mode {
+            let lost = if kept.owner_lost { SET_ID_BITS } else { 0 };
+            made_up::set_mode_at(dir, name, mode & !lost)
+                .map_err(|errno| failed(Op::SetMode, errno))?;
+        }
+    } else if has_others {
+        match made_up::open_for_attributes(dir, name) {
+            Ok(file) => return set(&file, attributes, None, &holder.of(&file)),
+            // No call sets a link's owner there.
+            Err(Errno::LOOP) => kept.owner_lost = attributes.owner.is_some(),
+            Err(errno) => return Err(failed(Op::Open, errno)),
+        }
+    }
+    if let Some(times) = &attributes.times {
+        utimensat(dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed(Op::SetTimes, errno))?;
+    }
+    Ok(kept)
+}
+
+fn change_owner(fd: impl AsFd, uid: Option<Uid>, gid: Option<Gid>) -> rustix::io::Result<()> {
+    made_up::set_owner(fd, uid.map(Uid::as_raw), gid.map(Gid::as_raw))
 }
 
 /// chmod(2) follows links: so the entry is pinned with a handle that can be no link, and changed through
@@ -135,17 +179,26 @@ fn set_mode_of_pinned(pinned: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<(
 }
 
 /// Where the system does not let this user give files away, the group alone is tried: a user may
-/// choose among their own groups. False where the owner could not be set.
+/// choose among their own groups. False where the owner could not be set, and `now` it is another one.
 pub(super) fn try_owner(
     owner: Owner,
     chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+    now: impl Fn() -> Result<Metadata>,
 ) -> Result<bool> {
     let is_given = |id: &u32| *id != Owner::AS_IT_IS;
     let uid = Some(owner.uid).filter(is_given).map(Uid::from_raw);
     let gid = Some(owner.gid).filter(is_given).map(Gid::from_raw);
+    let is_it = |now: Metadata| {
+        let now = Owner { uid: now.uid, gid: now.gid };
+        owner.or(now) == now
+    };
     match chown(uid, gid) {
         Ok(()) => Ok(true),
-        Err(Errno::PERM | Errno::INVAL) => {
+        // Some file systems know no owners to give files to.
+        Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+            if now().is_ok_and(is_it) {
+                return Ok(true);
+            }
             let _ = chown(None, gid);
             Ok(false)
         }

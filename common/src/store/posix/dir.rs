@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::lustre::{self, Lustre};
+use super::made_up::{self, is_made_up};
 use super::resolve::UP;
 use super::staged::PosixStaged;
 use super::xattrs::Holder;
@@ -72,6 +73,10 @@ impl Dir for PosixDir {
     }
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
+        if is_made_up(&self.fd) {
+            return made_up::list(&self.fd, &mut |name, file_type| each(name, hint(file_type)))
+                .map_err(|errno| failed(Op::List, errno));
+        }
         let mut buffer = vec![MaybeUninit::uninit(); LIST_BUFFER_BYTES];
         let mut entries = RawDir::new(&self.fd, &mut buffer);
         while let Some(entry) = entries.next() {
@@ -115,6 +120,10 @@ impl Dir for PosixDir {
                 Errno::PERM => open(extra),
                 errno => Err(errno),
             }),
+        });
+        let opened = opened.and_then(|(fd, direct)| match self.shared.symlinks {
+            Symlinks::Keep => Ok((made_up::checked_file(fd)?, direct)),
+            Symlinks::Follow => Ok((fd, direct)),
         });
         let (fd, direct) = opened.map_err(|errno| failed(Op::Open, errno))?;
         let keeps_layout = stripe == Some(StripePolicy::Keep) && self.shared.lustre.is_here(&fd);
@@ -190,6 +199,9 @@ impl Dir for PosixDir {
     }
 
     fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+        if is_made_up(&self.fd) {
+            return Err(Op::MakeSpecial.errno(libc::EOPNOTSUPP));
+        }
         let (file_type, device) = special::what(special)?;
         // Nobody else may use it before its owner and mode are right.
         let mode = Mode::RUSR | Mode::WUSR;
@@ -210,6 +222,9 @@ impl Dir for PosixDir {
 
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
         let holder = self.holder(c".");
+        if is_made_up(&self.fd) {
+            return attributes::set_by_name(&self.fd, c".", attributes, &holder);
+        }
         match attributes::set(&self.fd, attributes, None, &holder) {
             // A handle for passage only: the directory is named through itself.
             Err(error) if error.cause == Cause::System(libc::EBADF) => {
@@ -239,6 +254,9 @@ impl Dir for PosixDir {
 
     fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
         let Some(other) = other.as_fd() else { return Ok(false) };
+        if is_made_up(other) || is_made_up(&self.fd) {
+            return Ok(false);
+        }
         match linkat(other, name, &self.fd, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(errno) if is_without_links(errno) => Ok(false),
@@ -248,6 +266,9 @@ impl Dir for PosixDir {
 
     fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
         let Some(from) = link.dir.as_fd() else { return Ok(false) };
+        if is_made_up(from) || is_made_up(&self.fd) {
+            return Ok(false);
+        }
         let link_as = |name| linkat(from, link.of, &self.fd, name, AtFlags::empty());
         let made = match link_as(link.name) {
             Err(Errno::EXIST) => link_as(link.staged).and_then(|()| {
@@ -297,9 +318,15 @@ impl PosixDir {
         if let Some(owner) = link.attributes.owner
             && (owner.uid, owner.gid) != (self.shared.uid, self.shared.gid)
         {
-            kept.owner_lost = !attributes::try_owner(owner, |uid, gid| {
+            let change = |uid, gid| {
+                if is_made_up(&self.fd) {
+                    // No call sets a link's owner there.
+                    return Err(Errno::OPNOTSUPP);
+                }
                 chownat(&self.fd, link.staged, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-            })?;
+            };
+            let now = || attributes::stat(&self.fd, link.staged, Symlinks::Keep);
+            kept.owner_lost = !attributes::try_owner(owner, change, now)?;
         }
         if let Some(times) = &link.attributes.times {
             let times = attributes::timestamps(times);

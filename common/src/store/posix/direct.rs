@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
+use super::made_up::is_made_up;
 use crate::base::limits::DIRECT_ALIGN_BYTES;
 use crate::model::transfer::Caching;
 
@@ -17,6 +18,7 @@ pub(super) fn open(
     if caching == Caching::Past {
         match open(OFlags::DIRECT) {
             Err(Errno::INVAL) => {}
+            Ok(fd) if is_made_up(&fd) => return Ok((fd, Direct(AtomicBool::new(false)))),
             opened => return Ok((opened?, Direct(AtomicBool::new(true)))),
         }
     }

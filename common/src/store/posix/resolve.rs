@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
+use super::made_up::{checked_directory, is_made_up};
 use super::{Need, Symlinks, attributes};
 use crate::base::limits;
 use crate::base::path::RelPath;
@@ -30,7 +31,7 @@ pub(super) fn open_for(
 ) -> Result<OwnedFd, Errno> {
     match open(DIRECTORY | extra) {
         Err(Errno::ACCESS) if need == Need::Passage => open(DIRECTORY | extra | OFlags::PATH),
-        other => other,
+        other => other.and_then(checked_directory),
     }
 }
 
@@ -99,7 +100,7 @@ fn open_segment(
     if symlinks == Symlinks::Follow {
         return openat(from, OsStr::from_bytes(segment), flags, Mode::empty());
     }
-    if NO_OPENAT2.load(Ordering::Relaxed) {
+    if NO_OPENAT2.load(Ordering::Relaxed) || is_made_up(from) {
         return open_by_components(from, segment, flags);
     }
     match open_beneath(from, segment, flags) {

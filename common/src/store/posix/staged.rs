@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
@@ -18,6 +18,7 @@ use super::attributes;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
 use super::lustre::{self, Wanted};
+use super::made_up::is_made_up;
 use super::xattrs::Holder;
 use super::{Shared, Symlinks, visible};
 use crate::base::aligned::AlignedBuffer;
@@ -200,6 +201,11 @@ impl PosixStaged {
         Ok(is_ours.then_some(Self { gives_acls, name, ..old }))
     }
 
+    /// Content may go from one file to the other without passing through this process.
+    fn may_move_in_kernel(&self, from: BorrowedFd<'_>) -> bool {
+        self.shared.daos.is_none() && !is_made_up(from) && !is_made_up(&self.fd)
+    }
+
     fn write_zeros(&self, extent: Extent) -> Result<()> {
         let zeros = AlignedBuffer::new(ZEROS_BYTES.min(extent.length));
         let mut at = extent.offset;
@@ -300,6 +306,9 @@ impl StagedFile for PosixStaged {
         if self.content == Content::None {
             return Ok(());
         }
+        if is_made_up(&self.fd) {
+            return self.write_zeros(extent);
+        }
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match retry_on_intr(|| fallocate(&self.fd, flags, extent.offset, extent.length)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.write_zeros(extent),
@@ -314,6 +323,9 @@ impl StagedFile for PosixStaged {
     fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
         let unsupported = Op::Clone.errno(libc::EOPNOTSUPP);
         let from = source.as_fd().ok_or(unsupported)?;
+        if !self.may_move_in_kernel(from) {
+            return Err(unsupported);
+        }
         let Shared { unshared, unshared_errno, .. } = &*self.shared;
         if unshared.load(Ordering::Relaxed) == metadata.device {
             return Err(Op::Clone.errno(unshared_errno.load(Ordering::Relaxed)));
@@ -331,7 +343,8 @@ impl StagedFile for PosixStaged {
     fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
         let refused = &self.shared.refused;
         let Some(from) = source.as_fd() else { return Ok(None) };
-        if refused.load(Ordering::Relaxed) & COPY_FILE_RANGE != 0 {
+        if !self.may_move_in_kernel(from) || refused.load(Ordering::Relaxed) & COPY_FILE_RANGE != 0
+        {
             return Ok(None);
         }
         let (mut read_at, mut write_at) = (offset, offset);

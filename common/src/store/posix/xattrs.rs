@@ -14,9 +14,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::failed::failed;
+use super::made_up::is_made_up;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
-use crate::model::entry::Xattrs;
+use crate::model::entry::{ACL_XATTRS, Xattrs};
 use crate::model::keep::{XattrChoice, XattrFilter};
 
 /// Longest list of names, and longest value (xattr(7)).
@@ -33,16 +34,29 @@ enum At<'h> {
     File(BorrowedFd<'h>),
     /// An entry of an open directory, by a path through that directory's descriptor.
     Entry(CString),
+    /// What the kernel does not know, where that is open: its attributes can be set, but not listed.
+    MadeUp(Option<BorrowedFd<'h>>),
 }
 
 impl<'h> Holder<'h> {
     /// An open file.
     pub fn file(fd: &'h impl AsFd, filter: XattrFilter) -> Self {
-        Self { at: At::File(fd.as_fd()), filter }
+        let fd = fd.as_fd();
+        let at = if is_made_up(fd) { At::MadeUp(Some(fd)) } else { At::File(fd) };
+        Self { at, filter }
+    }
+
+    /// Another file, with the same attributes mattering.
+    pub fn of<'f>(&self, fd: &'f impl AsFd) -> Holder<'f> {
+        Holder::file(fd, self.filter)
     }
 
     /// An entry of a directory, itself even where it is a link; `.` is the directory.
-    pub fn entry(dir: &impl AsRawFd, name: &Name, filter: XattrFilter) -> Self {
+    pub fn entry(dir: &'h impl AsFd, name: &Name, filter: XattrFilter) -> Self {
+        let dir = dir.as_fd();
+        if is_made_up(dir) {
+            return Self { at: At::MadeUp((name == c".").then_some(dir)), filter };
+        }
         let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
         path.extend_from_slice(name.to_bytes());
         let path = CString::new(path).expect("neither digits nor a name contain NUL");
@@ -53,6 +67,7 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => flistxattr(fd, names),
             At::Entry(path) => llistxattr(&**path, names),
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -60,6 +75,7 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => fgetxattr(fd, name, value),
             At::Entry(path) => lgetxattr(&**path, name, value),
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -67,6 +83,11 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
             At::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
+            // A list of access control would be kept as any other attribute, and mean nothing.
+            At::MadeUp(Some(fd)) if !ACL_XATTRS.contains(&name) => {
+                fsetxattr(fd, name, value, XattrFlags::empty())
+            }
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -74,6 +95,7 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => fremovexattr(fd, name),
             At::Entry(path) => lremovexattr(&**path, name),
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -109,7 +131,11 @@ impl<'h> Holder<'h> {
     /// Makes those that matter exactly these. False where the system does not take one of them: others are
     /// set all the same.
     pub fn write(&self, wanted: &Xattrs) -> Result<bool> {
-        let Some(now) = self.read()? else { return Ok(wanted.is_empty()) };
+        let now = match (self.read()?, &self.at) {
+            (Some(now), _) => now,
+            (None, At::MadeUp(_)) => Xattrs::new(),
+            (None, _) => return Ok(wanted.is_empty()),
+        };
         let is_stale = |name: &&Vec<u8>| !wanted.contains_key(*name) && self.filter.removes(name);
         let stale = now.keys().filter(is_stale);
         let removed = stale.map(|name| self.remove(name));

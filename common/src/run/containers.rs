@@ -1,0 +1,61 @@
+//! Containers of DAOS on all nodes: one rank of each finds or mounts them for all ranks that are there.
+
+use std::collections::BTreeMap;
+
+use crate::comm::Rank;
+use crate::comm::collective::{broadcast, gather};
+use crate::model::container::Container;
+use crate::store::sites::{Mounted, Sites};
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+
+/// Where the containers of a node are, or why one of them is not.
+type Points = Result<Vec<Vec<u8>>, String>;
+
+/// The sites with these containers; `None` on all ranks where some node cannot have one. Those that are mounted for this
+/// job go away with the sites, also then.
+pub(super) fn mount(
+    session: &mut Session<'_, '_>,
+    sites: Sites,
+    containers: Vec<Container>,
+    reporter: &mut Reporter,
+) -> Option<Sites> {
+    let (mounted, points) = if is_first_of_node(session) {
+        let mounted: Result<Vec<Mounted>, String> = containers.iter().map(Mounted::find).collect();
+        let points = mounted.as_ref().map(|all| all.iter().map(Mounted::point).collect());
+        let points: Points = points.map_err(Clone::clone);
+        (mounted.unwrap_or_default(), Some(points))
+    } else {
+        (Vec::new(), None)
+    };
+    let nodes = everywhere(session, points);
+    let here = nodes.get(&session.team.host).cloned();
+    if session.mail.comm().rank() == Rank::ROOT {
+        let failed = nodes.iter().filter_map(|(host, points)| Some((host, points.as_ref().err()?)));
+        failed.for_each(|(host, why)| reporter.refuse(&format!("{why} (on {host})")));
+    }
+    let all_there = nodes.values().all(Result::is_ok);
+    let points = here.and_then(Result::ok).filter(|_| all_there)?;
+    Some(sites.with_containers(containers.into_iter().zip(points).collect(), mounted))
+}
+
+/// Whether no rank with a smaller number is on this node.
+fn is_first_of_node(session: &mut Session<'_, '_>) -> bool {
+    let hosts = gather(session.mail, &session.team.host);
+    let firsts = hosts.map(|hosts| {
+        let mut firsts = BTreeMap::new();
+        for (host, rank) in hosts.into_iter().zip(0_u32..) {
+            firsts.entry(host).or_insert(rank);
+        }
+        firsts
+    });
+    let firsts = broadcast(session.mail, firsts);
+    firsts.get(&session.team.host) == Some(&session.mail.comm().rank().0)
+}
+
+/// What the first rank of each node has found, by node.
+fn everywhere(session: &mut Session<'_, '_>, points: Option<Points>) -> BTreeMap<String, Points> {
+    let found = points.map(|points| (session.team.host.clone(), points));
+    let all = gather(session.mail, &found);
+    broadcast(session.mail, all.map(|all| all.into_iter().flatten().collect()))
+}
