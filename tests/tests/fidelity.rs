@@ -57,6 +57,7 @@ fn the_judge_sees_each_attribute_that_is_lost() {
         (&["-a", "--xattrs=none"], "xattrs"),
         (&["-a", "--sparse=never"], "extents"),
         (&["-p", "--specials", "--devices"], "group"),
+        (&["-a", "--no-preserve=links"], "links"),
         (&["-pH"], "names"),
     ] {
         let target = work.path().join(lost);

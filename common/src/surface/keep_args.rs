@@ -14,7 +14,7 @@ use crate::model::mode_change::ModeChange;
 #[command(next_help_heading = "What is kept")]
 pub struct KeepArgs {
     /// Keep all attributes, or those in LIST: mode (and access control lists), ownership, timestamps (to
-    /// the nanosecond), xattr, all; dsync keeps all without being asked
+    /// the nanosecond), xattr, all, and links, which is -H; dsync keeps all without being asked
     ///
     /// The time of change goes into objects in S3, and comes from those that have it, in any case.
     #[arg(
@@ -74,6 +74,7 @@ struct Preserved {
     ownership: bool,
     timestamps: bool,
     xattr: bool,
+    links: bool,
 }
 
 /// What `--xattrs` takes, as in mpiFileUtils.
@@ -97,7 +98,9 @@ impl From<Which> for XattrChoice {
 }
 
 impl Preserved {
-    const ALL: Self = Self { mode: true, ownership: true, timestamps: true, xattr: true };
+    /// All attributes: which names are links is none.
+    const ALL: Self =
+        Self { mode: true, ownership: true, timestamps: true, xattr: true, links: false };
 
     fn parse(text: &str) -> Result<Self, String> {
         text.split(',').try_fold(Self::default(), Self::and)
@@ -109,12 +112,12 @@ impl Preserved {
             "ownership" => Self { ownership: true, ..self },
             "timestamps" => Self { timestamps: true, ..self },
             "xattr" => Self { xattr: true, ..self },
+            "links" => Self { links: true, ..self },
             // A flag from the environment.
             "all" | "true" => Self::ALL,
             "false" => self,
-            // Hard links are not kept yet.
             _ => {
-                let known = "mode, ownership, timestamps, xattr, all";
+                let known = "mode, ownership, timestamps, xattr, links, all";
                 return Err(format!("\"{word}\" cannot be kept; write some of {known}"));
             }
         })
@@ -122,7 +125,7 @@ impl Preserved {
 
     fn of(keep: &Keep) -> Self {
         let xattr = keep.xattrs != XattrChoice::None;
-        Self { mode: keep.mode, ownership: keep.owner, timestamps: keep.times, xattr }
+        Self { mode: keep.mode, ownership: keep.owner, timestamps: keep.times, xattr, links: false }
     }
 
     fn without(self, other: Self) -> Self {
@@ -131,6 +134,7 @@ impl Preserved {
             ownership: self.ownership && !other.ownership,
             timestamps: self.timestamps && !other.timestamps,
             xattr: self.xattr && !other.xattr,
+            links: self.links && !other.links,
         }
     }
 }
@@ -138,7 +142,13 @@ impl Preserved {
 impl KeepArgs {
     /// What becomes of files with several names.
     pub fn hard_links(&self) -> HardLinks {
-        if self.hard_links || self.archive { HardLinks::Keep } else { HardLinks::Separate }
+        let names_links = |list: Option<Preserved>| list.is_some_and(|list| list.links);
+        let is_asked_for = self.hard_links || self.archive || names_links(self.preserve);
+        if is_asked_for && !names_links(self.no_preserve) {
+            HardLinks::Keep
+        } else {
+            HardLinks::Separate
+        }
     }
 
     /// What these arguments ask for, of a tool that keeps `by_default` where it is not asked.
