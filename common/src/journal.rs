@@ -12,7 +12,7 @@
 pub mod folder;
 mod record;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,9 @@ pub struct Unfinished {
 /// Where a large file goes: the root's target, and the path below it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TargetFile {
-    /// The directory that receives the copy, as the operator gave it.
+    /// The directory that is copied: several may go into one.
+    pub from: Vec<u8>,
+    /// The directory that receives the copy.
     pub root: Vec<u8>,
     /// The file's path in it.
     pub path: Vec<u8>,
@@ -57,6 +59,8 @@ pub struct Journal {
     log: Mutex<Option<File>>,
     unfinished: HashMap<TargetFile, Unfinished>,
     chunks: HashMap<ChunkKey, (u64, Crc64)>,
+    /// Staged files that were taken over here: each goes to one file.
+    taken: Mutex<HashSet<Vec<u8>>>,
     unwritten: AtomicU64,
 }
 
@@ -71,6 +75,7 @@ impl Journal {
             log: Mutex::default(),
             unfinished: HashMap::new(),
             chunks: HashMap::new(),
+            taken: Mutex::default(),
             unwritten: AtomicU64::new(0),
         };
         // There in any case, so that a directory that this node does not have is noticed.
@@ -96,6 +101,11 @@ impl Journal {
     /// What a stopped job has begun of this file.
     pub fn unfinished(&self, file: &TargetFile) -> Option<&Unfinished> {
         self.unfinished.get(file)
+    }
+
+    /// Takes over what is staged under that name; false where that was done before.
+    pub fn take(&self, staged: &[u8]) -> bool {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(staged.to_vec())
     }
 
     /// Whether a stopped job has staged a file under that name, and not ended it.
@@ -171,7 +181,7 @@ mod tests {
     }
 
     fn file(name: &str) -> TargetFile {
-        TargetFile { root: b"/dst".to_vec(), path: name.into() }
+        TargetFile { from: b"/src".to_vec(), root: b"/dst".to_vec(), path: name.into() }
     }
 
     fn begun(staged: &str) -> Unfinished {
@@ -271,6 +281,29 @@ mod tests {
             folder::begin(dir.path(), &job(), start).expect_err("is not a journal");
         }
         assert!(precious.exists());
+    }
+
+    #[test]
+    fn what_others_put_into_a_journal_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        stopped_job(dir.path());
+        for name in ["slurm-1.log", "notes"] {
+            std::fs::write(dir.path().join(name), "mine").expect("can be written");
+        }
+        folder::begin(dir.path(), &job(), Start::Resume).expect_err("has something else in it");
+        folder::end(dir.path()).expect("its own files can be removed");
+        let left = std::fs::read_dir(dir.path()).expect("is there").count();
+        assert_eq!(left, 2);
+    }
+
+    #[test]
+    fn a_file_that_was_staged_anew_is_the_one_that_counts() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let journal = stopped_job(dir.path());
+        journal.begin(file("a"), begun("s.new"));
+        folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
+        let journal = Journal::open(dir.path(), 3, Rank(0)).expect("is there");
+        assert_eq!(journal.unfinished(&file("a")), Some(&begun("s.new")));
     }
 
     #[test]

@@ -47,7 +47,6 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
         existing: false,
         delete: true,
         link_dest: None,
-        made_since: None,
     };
     in_session(ranks, "dsync", |session| {
         let request = SyncRequest {

@@ -229,7 +229,6 @@ fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
         existing: false,
         delete: random.bool(),
         link_dest: None,
-        made_since: None,
     }
 }
 

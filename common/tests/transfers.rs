@@ -42,6 +42,7 @@ fn copy(
         dry_run: false,
         plan_as: LineFormat::Text,
         sync: None,
+        going_on_since: None,
         verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
     };

@@ -90,11 +90,12 @@ Examples:
   dcp big.h5 /scratch/                                  one rank, many threads, no MPI needed
   mpiexec -n 8 dcp run1/ run2/ /archive/all             contents of two trees into one directory
   mpiexec -n 64 dcp -p /scratch/run s3://bucket/        a tree into a bucket; and back: dcp -p s3://bucket/run .
+  mpiexec -n 64 dcp -p --resume SRC DST                 stopped at its walltime, the same command goes on
   dcp --clean s3://bucket                               what jobs that were killed have left there
 
 Every option can be given by the environment: DCP_CHUNKSIZE=64MiB, DCP_PRESERVE=true.
-Exit codes: 0 all copied, 2 usage, 3 source or target unusable, 23 some failed,
-24 some sources vanished, 70 bug, 74 results could not be written.";
+Exit codes: 0 all copied, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
+failed, 24 some sources vanished, 70 bug, 74 results could not be written.";
 
 impl ToolArgs for Args {
     fn common(&self) -> &CommonArgs {
@@ -128,6 +129,7 @@ impl Args {
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: None,
+                going_on_since: None,
                 verify: self.verify.verify(),
                 job,
             },

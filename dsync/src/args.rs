@@ -116,8 +116,8 @@ Examples:
   dsync --link-dest /backup/monday /data /backup/tuesday what is unchanged becomes a link
 
 Every option can be given by the environment: DSYNC_DELETE=true.
-Exit codes: 0 equal now, 2 usage, 3 source or target unusable, 23 some entries failed,
-24 some sources vanished, 25 delete limit, 70 bug, 74 results could not be written.";
+Exit codes: 0 equal now, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
+entries failed, 24 some sources vanished, 25 delete limit, 70 bug, 74 results could not be written.";
 
 impl ToolArgs for Args {
     fn common(&self) -> &CommonArgs {
@@ -142,6 +142,7 @@ impl Args {
                 dry_run: self.dry_run,
                 plan_as: LineFormat::Text,
                 sync: Some(self.sync()),
+                going_on_since: None,
                 verify: self.verify.verify(),
                 job,
             },
@@ -168,7 +169,6 @@ impl Args {
             existing: self.existing,
             delete: self.delete,
             link_dest: self.link_dest.clone().map(OsStringExt::into_vec),
-            made_since: None,
         }
     }
 }

@@ -168,7 +168,7 @@ fn stopped(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
     let is_under_way = || {
         files_in(&target)
             .iter()
-            .any(|path| fs::metadata(path).is_ok_and(|metadata| metadata.size() > 2 << 20))
+            .any(|path| fs::metadata(path).is_ok_and(|metadata| metadata.blocks() * 512 > 2 << 20))
     };
     while !is_under_way() {
         assert!(began.elapsed() < Duration::from_secs(30), "it does not begin");
@@ -227,6 +227,90 @@ fn a_source_that_is_gone_leaves_nothing_staged() {
     fs::remove_file(source.join("large")).unwrap();
     run(&mut copy(2, &source, &target)).expect(0);
     assert_eq!((journals(&target).len(), files_in(&target).len()), (0, 0));
+}
+
+#[test]
+fn a_copy_with_a_name_of_its_own_is_gone_on_with_beside_its_source() {
+    let work = temp();
+    let (source, target) = (work.path().join("big.h5"), work.path().join("big.copy.h5"));
+    write(&source, &noise(24 << 20));
+    let mut job = begin(&mut copy(1, &source, &target));
+    let is_under_way = || {
+        files_in(work.path())
+            .iter()
+            .filter(|path| is_staged(path))
+            .any(|path| fs::metadata(path).is_ok_and(|metadata| metadata.blocks() * 512 > 2 << 20))
+    };
+    while !is_under_way() {
+        assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+    }
+    run(Command::new("kill").args(["-TERM", &job.id().to_string()]));
+    assert_eq!(job.wait().unwrap().code(), Some(20));
+    let ended = run(&mut copy(2, &source, &target)).expect(0);
+    assert!(totals(&ended, "resumed_bytes") >= 1 << 20, "{ended:?}");
+    assert!(fs::read(&source).unwrap() == fs::read(&target).unwrap());
+    assert_eq!(files_in(work.path()).len(), 2);
+}
+
+/// A copy that is repeated is still a copy: what it would not replace before stays.
+#[test]
+fn what_the_first_run_refused_to_replace_the_next_one_refuses_too() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("sub/file"), b"x");
+    write(&source.join("other"), b"y");
+    write(&target.join("sub"), b"precious");
+    fs::create_dir(target.join("other")).unwrap();
+    let contents = work.path().join("s/.");
+    for ranks in [2, 1, 3] {
+        run(&mut copy(ranks, &contents, &target)).expect(23);
+        assert_eq!(fs::read(target.join("sub")).unwrap(), b"precious");
+        assert!(target.join("other").is_dir());
+    }
+    fs::remove_file(target.join("sub")).unwrap();
+    fs::remove_dir(target.join("other")).unwrap();
+    run(&mut copy(2, &contents, &target)).expect(0);
+    assert_same_tree(&source, &target);
+    assert_eq!(journals(&target).len(), 0);
+}
+
+#[test]
+fn a_job_that_cannot_begin_leaves_no_journal() {
+    let work = temp();
+    let target = work.path().join("t");
+    run(&mut copy(2, &work.path().join("missing"), &target)).expect(3);
+    assert_eq!(journals(&target).len(), 0);
+    let typo = work.path().join("typo/t");
+    write(&work.path().join("s/file"), b"x");
+    assert_ne!(run(&mut copy(2, &work.path().join("s"), &typo)).code, Some(0));
+    assert!(!work.path().join("typo").exists());
+}
+
+/// Names that a stopped job has linked are linked once more without harm.
+#[test]
+fn links_are_gone_on_with() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &["-H"]);
+    for name in ["1", "2", "3"] {
+        write(&source.join("a").join(name), name.as_bytes());
+        fs::hard_link(source.join("a").join(name), source.join(name)).unwrap();
+    }
+    for expected in [20, 0] {
+        // The first time only what is small: the large one is stopped again.
+        if expected == 20 {
+            let mut job = begin(copy(1, &source, &target).arg("-H"));
+            while !target.join("a").exists() {
+                assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+            }
+            run(Command::new("kill").args(["-TERM", &job.id().to_string()]));
+            job.wait().unwrap();
+        } else {
+            run(copy(3, &source, &target).arg("-H")).expect(0);
+        }
+    }
+    assert_identical(&source, &target);
+    run(tool(2, "dcmp").arg("-qH").args([&source, &target])).expect(0);
+    assert_eq!(files_in(&target).len(), 7);
 }
 
 #[test]
@@ -326,7 +410,8 @@ fn dsync_goes_on_too_and_does_not_delete_what_it_goes_on_with() {
     let mut job = begin(&mut sync(1));
     let is_under_way = || {
         files_in(&target).iter().any(|path| {
-            is_staged(path) && fs::metadata(path).is_ok_and(|metadata| metadata.size() > 2 << 20)
+            is_staged(path)
+                && fs::metadata(path).is_ok_and(|metadata| metadata.blocks() * 512 > 2 << 20)
         })
     };
     while !is_under_way() {

@@ -125,6 +125,20 @@ fn a_manifest_stands_for_the_source_when_that_is_gone() {
     run(tool(1, "dcmp").arg("--manifest").arg(&target).arg(&target)).expect(3);
 }
 
+#[test]
+fn a_manifest_is_not_put_where_it_would_be_deleted() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("file"), b"x");
+    write(&target.join("extra"), b"y");
+    let manifest = target.join("m.parquet");
+    let mut dsync = tool(2, "dsync");
+    dsync.arg("-D").arg("--manifest").arg(&manifest).args([&source, &target]);
+    let ended = run(&mut dsync).expect(2);
+    assert!(ended.stderr.contains("m.parquet is in the target"), "{}", ended.stderr);
+    assert!(target.join("extra").exists() && !manifest.exists());
+}
+
 fn flip_a_byte(path: &Path) {
     let metadata = fs::metadata(path).unwrap();
     let mut bytes = fs::read(path).unwrap();

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::CLOCKS_APART_MAX;
 use crate::base::process::current_umask;
 use crate::compare::options::Evidence;
 use crate::journal::folder::Start;
@@ -33,6 +32,8 @@ pub struct CopyOptions {
     pub plan_as: LineFormat,
     /// The target is made equal, with no more than that takes; `None` where all is copied.
     pub sync: Option<SyncOptions>,
+    /// When the stopped job began that this copy goes on with: what that has finished is not copied again.
+    pub going_on_since: Option<Time>,
     /// What is done to be sure of what was written.
     pub verify: Verify,
     /// What is not a matter of choice.
@@ -79,33 +80,9 @@ pub struct SyncOptions {
     pub delete: bool,
     /// Files that are the same in this directory become links to those.
     pub link_dest: Option<Vec<u8>>,
-    /// Files that were not changed at the target since then do not count as unchanged copies; `None` where
-    /// they do.
-    pub made_since: Option<Time>,
 }
 
 impl SyncOptions {
-    /// What a copy does that goes on with one begun then: only what that has finished is not copied again.
-    pub fn going_on_since(began: Time) -> Self {
-        let seconds = began.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
-        Self {
-            judge: Judge::SizeAndTime,
-            evidence: Evidence::Checksums,
-            update: false,
-            use_server_modtime: false,
-            ignore_existing: false,
-            existing: false,
-            delete: false,
-            link_dest: None,
-            made_since: Some(Time { seconds, ..began }),
-        }
-    }
-
-    /// The target's file was there before the job that this one goes on with.
-    pub fn is_older_than_job(&self, target: &Metadata) -> bool {
-        self.made_since.is_some_and(|since| target.ctime < since)
-    }
-
     /// The target's file stays as it is because it is newer.
     pub fn keeps_newer(&self, source: &Metadata, target: &Metadata) -> bool {
         let are_files = source.kind == Kind::File && target.kind == Kind::File;

@@ -9,15 +9,21 @@ use super::small::FileCopy;
 use super::verify::sum_staged;
 use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Side, Trouble};
+use crate::base::limits::CLOCKS_APART_MAX;
 use crate::base::path::{self, Name, RelPath};
 use crate::chunked::ChunkTask;
 use crate::comm::Rank;
+use crate::compare::content::Way;
+use crate::compare::options::Evidence;
+use crate::journal::folder::absolute;
 use crate::journal::{Journal, TargetFile, Unfinished};
-use crate::model::entry::Kind;
+use crate::model::compare::{self, Clue};
+use crate::model::difference::Fields;
+use crate::model::entry::{Kind, Metadata, Time};
 use crate::model::staged_name::is_staged;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
-use crate::walk::Visit;
 use crate::walk::place::Place;
+use crate::walk::{Visit, whole};
 
 /// A large file that is ready for its chunks.
 pub(super) struct Staging {
@@ -53,6 +59,36 @@ impl CopyJob<'_> {
         Ok(Staging { staged, chunk_bytes })
     }
 
+    /// The stopped job that this one goes on with has finished the file: the target's is as the source's, and was
+    /// changed since that began. Where what is written is read again, so is what may not have been.
+    pub(super) fn is_finished(
+        &self,
+        entry: &Visit<'_>,
+        target: &dyn Dir,
+        (source, old): (&Metadata, Option<&Metadata>),
+        hand: &mut CopyHand,
+    ) -> Result<bool, Trouble> {
+        let (Some(began), Some(old)) = (self.options.going_on_since, old) else { return Ok(false) };
+        let name = self.target_name(entry.place, entry.name);
+        let old = whole(target, name, *old).at(Side::Target)?;
+        let seconds = began.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
+        let is_same = old.kind == Kind::File
+            && old.size_bytes == source.size_bytes
+            && old.known.contains(Fields::MTIME)
+            && compare::clue(source, &old) == Clue::Same
+            && old.ctime >= Time { seconds, ..began };
+        if !is_same || self.verifier.is_none() {
+            return Ok(is_same);
+        }
+        let files = [
+            entry.dir.open_file(entry.name).at(Side::Source)?,
+            target.open_file(name).at(Side::Target)?,
+        ];
+        files[1].bypass_cache();
+        let way = Way::of(&*files[0], &*files[1], Evidence::Checksums);
+        self.is_same_content(way, &files, source.size_bytes, hand)
+    }
+
     /// A stopped job took it for a large file.
     pub(super) fn was_begun(&self, entry: &Visit<'_>) -> bool {
         self.journal.is_some_and(|journal| {
@@ -77,7 +113,13 @@ impl CopyJob<'_> {
             NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, &copy.metadata);
         let chunk_bytes = begun.chunk_bytes;
         let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
-        let Some(staged) = target.resume_staged(&new).at(Side::Target)? else { return Ok(None) };
+        if !journal.take(&begun.staged) {
+            return Ok(None);
+        }
+        let Some(staged) = target.resume_staged(&new).at(Side::Target)? else {
+            journal.end(&begun.staged);
+            return Ok(None);
+        };
         if begun.identity == copy.metadata.identity() && chunk_bytes > 0 {
             return Ok(Some(Staging { staged, chunk_bytes }));
         }
@@ -102,6 +144,9 @@ impl CopyJob<'_> {
         let extent = task.span();
         let expected = self.journal?.written(ticket, extent)?;
         let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
+        if self.verifier.is_some() {
+            staged.bypass_cache();
+        }
         let buffers = hand.buffers(self.options.buffer_bytes);
         let found = sum_staged(&*staged, task, buffers).ok()?;
         let receipt = Receipt::of_bytes(extent, expected);
@@ -130,8 +175,9 @@ impl CopyJob<'_> {
 
     fn target_file(&self, place: &Place, name: &Name) -> TargetFile {
         let name = self.target_name(place, name).to_bytes();
-        let root = self.root(place).shown_target.clone();
-        TargetFile { root, path: path::join(place.path().as_bytes(), name) }
+        let root = self.root(place);
+        let (from, root) = (absolute(&root.shown_source), absolute(&root.shown_target));
+        TargetFile { from, root, path: path::join(place.path().as_bytes(), name) }
     }
 }
 
@@ -141,7 +187,7 @@ pub fn remove_unused(journal: &Journal, roots: &[CopyRoot], rank: Rank, ranks: u
     for (file, begun) in
         journal.all_unfinished().into_iter().skip(rank.index()).step_by(ranks as usize)
     {
-        let root = roots.iter().find(|root| root.shown_target == file.root);
+        let root = roots.iter().find(|root| absolute(&root.shown_target) == file.root);
         let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
         if let (Some(root), Some((parent, _)), Some(staged)) = (root, parent, staged_name(begun))
             && let Ok(dir) = root.target.open_dir(&parent)

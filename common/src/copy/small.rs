@@ -35,6 +35,12 @@ impl CopyJob<'_> {
         hand.gathered.tally.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
+        if self.is_finished(entry, &*target, (&metadata, replaced.as_ref()), hand)? {
+            hand.gathered.tally.synced.unchanged += 1;
+            hand.is_complete = true;
+            self.record_unchanged(entry, &metadata, hand, crew);
+            return Ok(Visited::NOTHING_MOVED);
+        }
         let old_file = replaced.filter(|old| old.kind == Kind::File);
         let xattrs = self.xattrs_of(|| source.xattrs())?;
         let attributes = self.attributes_of(entry, &metadata, xattrs, old_file.as_ref());
@@ -60,14 +66,16 @@ impl CopyJob<'_> {
         }
         let transfer = self.options.transfer;
         let copy = WholeFile { source: &*source, target: &*target, attributes, transfer };
-        let (filled, kept) = match self.copy_whole(&copy, entry, &metadata, hand) {
+        let (filled, kept, metadata) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
                 let again = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs())?;
                 let attributes = self.attributes_of(entry, &again, xattrs, old_file.as_ref());
-                self.copy_whole(&WholeFile { attributes, ..copy }, entry, &again, hand)?
+                let copy = WholeFile { attributes, ..copy };
+                let (filled, kept) = self.copy_whole(&copy, entry, &again, hand)?;
+                (filled, kept, again)
             }
-            other => other?,
+            copied => copied.map(|(filled, kept)| (filled, kept, metadata))?,
         };
         Self::copied(Kind::File, kept, hand);
         let Filled { size_bytes, crc64, .. } = filled;

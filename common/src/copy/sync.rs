@@ -246,7 +246,6 @@ impl CopyJob<'_> {
             _ if source.size_bytes != target.size_bytes => true,
             (_, Judge::SizeOnly) => false,
             (_, Judge::SizeAndTime) => match compare::clue(source, target) {
-                Clue::Same if rules.is_older_than_job(target) => true,
                 Clue::Same => {
                     let is_by_storing = !target.known.contains(Fields::MTIME);
                     hand.gathered.tally.synced.stored_later += u64::from(is_by_storing);
@@ -403,7 +402,7 @@ impl CopyJob<'_> {
         self.own_groups.contains(&gid)
     }
 
-    fn is_same_content(
+    pub(super) fn is_same_content(
         &self,
         way: Way,
         files: &[Box<dyn SourceFile>; 2],

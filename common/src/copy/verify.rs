@@ -20,7 +20,7 @@ use crate::chunked::{ChunkTask, Outcome};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, sum_extent};
 use crate::model::chunk::Extent;
-use crate::model::entry::{Kind, Metadata};
+use crate::model::entry::{Identity, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::store::{Receipt, Sender, SourceFile};
 use crate::walk::place::Place;
@@ -37,7 +37,7 @@ pub struct VerifyTask {
 #[derive(Debug, Serialize, Deserialize)]
 enum Written {
     /// A file that has its name.
-    File { place: Arc<Place>, name: CString, size_bytes: u64, crc64: Crc64 },
+    File { place: Arc<Place>, name: CString, identity: Identity, crc64: Crc64 },
     /// A chunk of a staged file, whose owner waits to hear of it.
     Chunk { task: Box<ChunkTask>, ticket: Vec<u8>, crc64: Crc64 },
 }
@@ -69,8 +69,16 @@ impl CopyJob<'_> {
             (Some(_), None) => hand.gathered.tally.not_verified += 1,
             (Some(verifier), Some(crc64)) => {
                 let name = self.target_name(place, name).to_owned();
-                let what = Written::File { place: Arc::clone(place), name, size_bytes, crc64 };
-                self.have_verified(what, verifier, hand, crew);
+                let looked = place.target_dir(self.target(place)).and_then(|dir| dir.stat(&name));
+                // What somebody has changed or replaced already is not ours to judge.
+                match looked.map(|written| written.identity()) {
+                    Ok(identity) if identity.size_bytes == size_bytes => {
+                        let place = Arc::clone(place);
+                        let what = Written::File { place, name, identity, crc64 };
+                        self.have_verified(what, verifier, hand, crew);
+                    }
+                    _ => hand.gathered.tally.not_verified += 1,
+                }
             }
         }
     }
@@ -122,7 +130,9 @@ impl CopyJob<'_> {
     ) {
         let task = VerifyTask { writer: self.rank, what };
         let waiting = self.unverified.fetch_add(1, Ordering::Relaxed);
-        if verifier == self.rank || waiting >= UNVERIFIED_MAX {
+        // Other names become links to it only when it is right.
+        let is_awaited = hand.linked.is_some();
+        if verifier == self.rank || waiting >= UNVERIFIED_MAX || is_awaited {
             self.unverified.fetch_sub(1, Ordering::Relaxed);
             self.verify(task, hand, crew);
         } else {
@@ -134,10 +144,14 @@ impl CopyJob<'_> {
     pub(super) fn verify(&self, task: VerifyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
         let VerifyTask { writer, what } = task;
         match what {
-            Written::File { place, name, size_bytes, crc64 } => {
-                match self.verify_file(&place, &name, size_bytes, crc64, hand) {
-                    Ok(()) => hand.gathered.tally.verified_files += 1,
-                    Err(trouble) => self.fail(&place, name.to_bytes(), trouble, hand, crew),
+            Written::File { place, name, identity, crc64 } => {
+                match self.verify_file(&place, &name, identity, crc64, hand) {
+                    Ok(true) => hand.gathered.tally.verified_files += 1,
+                    Ok(false) => hand.gathered.tally.not_verified += 1,
+                    Err(trouble) => {
+                        hand.is_complete = false;
+                        self.fail(&place, name.to_bytes(), trouble, hand, crew);
+                    }
                 }
             }
             Written::Chunk { task, ticket, crc64 } => {
@@ -160,26 +174,35 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         match &task.what {
-            Written::File { .. } => hand.gathered.tally.not_verified += 1,
+            Written::File { .. } => {
+                hand.gathered.tally.not_verified += 1;
+                hand.gathered.tally.given_up += 1;
+            }
             Written::Chunk { task, .. } => self.give_up_chunks(task, crew),
         }
     }
 
+    /// False for a file that is not the one that was written any more.
     fn verify_file(
         &self,
         place: &Place,
         name: &Name,
-        size_bytes: u64,
+        identity: Identity,
         crc64: Crc64,
         hand: &mut CopyHand,
-    ) -> Result<(), Trouble> {
+    ) -> Result<bool, Trouble> {
         let dir = place.target_dir(self.target(place)).at(Side::Target)?;
         let file = dir.open_file(name).at(Side::Target)?;
-        let whole = Extent { offset: 0, length: size_bytes };
-        let is_right = file.metadata().at(Side::Target)?.size_bytes == size_bytes
-            && self.has_sum(&*file, whole, crc64, hand)?;
-        if is_right {
-            return Ok(());
+        let whole = Extent { offset: 0, length: identity.size_bytes };
+        let is_it = |metadata: Metadata| metadata.identity() == identity;
+        if !is_it(file.metadata().at(Side::Target)?) {
+            return Ok(false);
+        }
+        if self.has_sum(&*file, whole, crc64, hand)? {
+            return Ok(true);
+        }
+        if !is_it(dir.stat(name).at(Side::Target)?) {
+            return Ok(false);
         }
         // A name that is there says that all is well to whoever looks at size and time.
         dir.remove(name, Kind::File).at(Side::Target)?;

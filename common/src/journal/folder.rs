@@ -2,8 +2,10 @@
 //! its end.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,21 @@ impl JobRecord {
     }
 }
 
+/// A place from the root directory on, so that it is the same from wherever it is named; the current directory need
+/// not be named.
+pub fn absolute(place: &[u8]) -> Vec<u8> {
+    let place = if place.is_empty() { b"." } else { place };
+    let mut made = match std::path::absolute(OsStr::from_bytes(place)) {
+        Ok(made) => made.into_os_string().into_encoded_bytes(),
+        Err(_) => return place.to_vec(),
+    };
+    // A trailing slash means something.
+    if place.ends_with(b"/") && !made.ends_with(b"/") {
+        made.push(b'/');
+    }
+    made
+}
+
 /// The job that a journal is of, if it is a journal.
 ///
 /// # Errors
@@ -94,7 +111,10 @@ pub fn begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, String>
              name another directory, or forget that job with --no-resume"
         ));
     }
-    fs::create_dir_all(dir).map_err(failed)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
     if let Some(foreign) = foreign_entry(dir, earlier.is_some()).map_err(failed)? {
         let foreign = foreign.display();
         return Err(format!("journal {shown}: has {foreign} in it; name a directory of its own"));
@@ -127,18 +147,21 @@ fn lock(dir: &Path) -> io::Result<Option<File>> {
     })
 }
 
-/// Removes a journal: its job is done.
+/// Removes a journal: its job is done. What others have put there stays.
 ///
 /// # Errors
 /// Those of the system.
 pub fn end(dir: &Path) -> io::Result<()> {
     forget(dir)?;
-    fs::remove_dir(dir)
+    match fs::remove_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed,
+    }
 }
 
 /// The job's record goes last: without it the rest is of no use.
 fn forget(dir: &Path) -> io::Result<()> {
-    let paths = entries(dir)?;
+    let paths: Vec<_> = entries(dir)?.into_iter().filter(|path| is_part(path)).collect();
     let is_job = |path: &&PathBuf| path.file_name().is_some_and(|name| name == JOB);
     for path in paths.iter().filter(|path| !is_job(path)).chain(paths.iter().filter(is_job)) {
         fs::remove_file(path)?;
@@ -150,17 +173,25 @@ fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect()
 }
 
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// The job's number in 16 digits, the rank, `log`.
 fn is_log(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "log")
+    let words: Vec<&str> = name_of(path).split('.').collect();
+    matches!(words[..], [job, rank, "log"]
+        if job.len() == 16 && job.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && !rank.is_empty() && rank.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn is_part(path: &Path) -> bool {
+    is_log(path) || [JOB, UNFINISHED, NEW].contains(&name_of(path))
 }
 
 /// Something in the directory that is no part of a journal: all that there is without the record of a job.
 fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
-    let is_foreign = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_part = is_log(path) || [JOB, UNFINISHED].contains(&name);
-        name != NEW && !(is_journal && is_part)
-    };
+    let is_foreign = |path: &PathBuf| name_of(path) != NEW && !(is_journal && is_part(path));
     Ok(entries(dir)?.into_iter().find(is_foreign))
 }
 
@@ -169,7 +200,8 @@ fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
 fn compact(dir: &Path) -> io::Result<()> {
     let logs: Vec<PathBuf> = entries(dir)?.into_iter().filter(|path| is_log(path)).collect();
     let before = dir.join(UNFINISHED);
-    let parts = || logs.iter().chain(before.exists().then_some(&before));
+    // What was written last comes last.
+    let parts = || before.exists().then_some(&before).into_iter().chain(&logs);
     let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
     for path in parts() {
         for record in Records::open(path)? {

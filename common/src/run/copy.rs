@@ -169,6 +169,9 @@ fn prepare(
         header(session, &plan, &options, journal.as_ref(), args, reporter);
         plan.failures.iter().for_each(|failure| reporter.failure(failure));
     }
+    if let (Some(found), true) = (&journal, plan.roots.is_empty()) {
+        found.give_up();
+    }
     (plan, options, journal)
 }
 

@@ -47,10 +47,15 @@ impl Ending<'_> {
             summary.exit = exit_of(&summary.totals()).worst(self.verdict);
             summary
         });
-        let exit = summary.as_ref().map(|summary| summary.exit);
-        self.kept.end(session, self.roots, exit, reporter);
         let exit = close(reporter, summary);
         let plans = &self.plan.roots;
-        exit.worst(verify::compare_all(session, plans, self.options, self.part, args))
+        let exit = match verify::compare_all(session, plans, self.options, self.part, args) {
+            // What is missing there was said.
+            Exit::Unusable if exit != Exit::Ok => exit,
+            compared => exit.worst(compared),
+        };
+        // What is not compared to its end is gone on with, too.
+        self.kept.end(session, self.roots, exit, reporter);
+        exit
     }
 }

@@ -10,12 +10,13 @@ use crate::base::exit::Exit;
 use crate::base::path::{escaped, join};
 use crate::comm::Rank;
 use crate::comm::collective::broadcast;
-use crate::copy::options::{CopyOptions, ResumeRequest, SyncOptions};
+use crate::copy::options::{CopyOptions, ResumeRequest};
 use crate::copy::root::CopyRoot;
 use crate::copy::{plan, resume};
 use crate::journal::Journal;
 use crate::journal::folder::{self, JobRecord, Start};
 use crate::lists::as_path;
+use crate::model::container::ContainerPath;
 use crate::model::entry::Time;
 use crate::model::placement::{Given, TargetIs};
 use crate::store::sites::Sites;
@@ -53,12 +54,13 @@ pub(super) fn find(
 ) -> Result<Found, String> {
     let mut found = Found { dir: None, earlier: None, lock: None };
     let job = JobRecord {
-        sources: sources.iter().map(|path| absolute(sites, Side::Source, path)).collect(),
-        target: absolute(sites, Side::Target, target),
+        sources: sources.iter().map(|path| recorded(sites, Side::Source, path)).collect(),
+        target: recorded(sites, Side::Target, target),
         target_was: plan::target_is(sites, target),
         began: Time::now(),
     };
-    let beside = if sites.is_object(Side::Target, target) { None } else { beside(&job) };
+    let is_path = !sites.is_object(Side::Target, target) && !is_container(target);
+    let beside = if is_path { beside(&job) } else { None };
     let is_asked_for = request.dir.is_some() || request.is_wanted;
     let Some(dir) = request.dir.clone().or(beside) else {
         let shown = escaped(target);
@@ -77,20 +79,14 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// A path from the root directory on, so that it means the same wherever the job is begun again.
-fn absolute(sites: &Sites, side: Side, path: &[u8]) -> Vec<u8> {
-    let made = std::path::absolute(as_path(path));
-    match made {
-        Ok(made) if !sites.is_object(side, path) => {
-            let mut made = made.into_os_string().into_encoded_bytes();
-            // A trailing slash means something.
-            if path.ends_with(b"/") && !made.ends_with(b"/") {
-                made.push(b'/');
-            }
-            made
-        }
-        _ => path.to_vec(),
-    }
+/// As it is to be in the journal: what is no path means the same from everywhere.
+fn recorded(sites: &Sites, side: Side, place: &[u8]) -> Vec<u8> {
+    let is_path = !sites.is_object(side, place) && !is_container(place);
+    if is_path { folder::absolute(place) } else { place.to_vec() }
+}
+
+fn is_container(path: &[u8]) -> bool {
+    ContainerPath::parse(path).is_ok_and(|parsed| parsed.is_some())
 }
 
 /// Where a job's journal is if the operator names no place: the same for the same command.
@@ -131,11 +127,12 @@ impl Kept {
         self,
         session: &mut Session<'_, '_>,
         roots: &[CopyRoot],
-        exit: Option<Exit>,
+        exit: Exit,
         reporter: &mut Reporter,
     ) {
         let Some(journal) = self.journal else { return };
-        let is_done = exit.map(|exit| exit == Exit::Ok);
+        let is_root = session.mail.comm().rank() == Rank::ROOT;
+        let is_done = is_root.then_some(exit == Exit::Ok);
         if !broadcast(session.mail, is_done) {
             return;
         }
@@ -151,12 +148,21 @@ impl Kept {
 }
 
 impl Found {
+    /// Nothing will be copied: a journal that was made for it goes.
+    pub fn give_up(&self) {
+        if let (Some(dir), None) = (&self.dir, &self.earlier) {
+            // What is left of it is said when it is used.
+            let _ = folder::end(as_path(dir));
+        }
+    }
+
     /// A copy that goes on copies what is not there. What is finished is told by its time of change, so that
     /// is kept.
     pub fn prepare(&self, options: &mut CopyOptions) {
         options.keep.times |= self.dir.is_some();
-        if let (Some(earlier), None) = (&self.earlier, &options.sync) {
-            options.sync = Some(SyncOptions::going_on_since(earlier.began));
+        // Who makes a target equal recognises what is equal in any case.
+        if options.sync.is_none() {
+            options.going_on_since = self.earlier.as_ref().map(|earlier| earlier.began);
         }
     }
 

@@ -25,6 +25,7 @@ use crate::copy::plan::CopyPlan;
 use crate::copy::sync_plan;
 use crate::delete::permit::{CompleteWalk, Doomed};
 use crate::delete::{DeleteJob, DeleteTask, Mode};
+use crate::journal::folder::absolute;
 use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
@@ -297,10 +298,15 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> (CopyPlan, CopyOptions, Option<Found>) {
-    let SyncRequest { source, target, mut options, resume, .. } = request;
+    let SyncRequest { source, target, mut options, resume, manifest, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let sources = std::slice::from_ref(&source);
-    let (plan, journal) = match resume::find(&resume, sites, sources, &target, &options) {
+    let own = manifest.iter().chain(&resume.dir);
+    let found = match doomed(own, &target, &options) {
+        Some(refusal) => Err(refusal),
+        None => resume::find(&resume, sites, sources, &target, &options),
+    };
+    let (plan, journal) = match found {
         Ok(found) => (sync_plan::make(sites, &source, &target, &options), Some(found)),
         Err(refusal) => (CopyPlan { refusals: vec![refusal], ..CopyPlan::default() }, None),
     };
@@ -310,7 +316,27 @@ fn prepare(
     } else {
         header(session, (&source, &target), &options, journal.as_ref(), args, reporter);
     }
+    if let (Some(found), true) = (&journal, plan.roots.is_empty()) {
+        found.give_up();
+    }
     (plan, options, journal)
+}
+
+/// Why one of the job's own files cannot be where it is: it would be deleted as what only the target has.
+fn doomed<'p>(
+    own: impl Iterator<Item = &'p Vec<u8>>,
+    target: &[u8],
+    options: &CopyOptions,
+) -> Option<String> {
+    let deletes = options.sync.as_ref().is_some_and(|sync| sync.delete);
+    let above = absolute(target);
+    let is_inside = |place: &&Vec<u8>| {
+        let below = absolute(place).strip_prefix(&above[..]).map(<[u8]>::to_vec);
+        below.is_some_and(|below| above.ends_with(b"/") || below.starts_with(b"/"))
+    };
+    let inside = own.filter(|_| deletes).find(is_inside)?;
+    let shown = path::escaped(inside);
+    Some(format!("{shown} is in the target, where --delete would delete it; name another place"))
 }
 
 fn describe(sync: &SyncOptions) -> String {

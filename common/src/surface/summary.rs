@@ -104,7 +104,8 @@ const LAYOUTS_NOT_SET: &str =
 const DIRECTORIES_NOT_KEPT: &str =
     "kept by what is in them alone: no empty ones, no owner, mode and times";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
-const NOT_VERIFIED: &str = "files of whose content no checksum is known, or the job was stopped";
+const NOT_VERIFIED: &str =
+    "files that others have changed, of which no checksum is known, or that a stop left";
 const UNJOURNALED: &str = "records; a job that goes on with this one would do more again";
 const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
 
@@ -182,6 +183,11 @@ impl Summary {
                 "{:<15}{count:>16}   more names of files that {words} links to one copy",
                 "hard links"
             );
+        }
+        if self.deed == Deed::Copy && totals.synced.unchanged > 0 {
+            let count = human_count(totals.synced.unchanged);
+            let words = "finished before, by a job that was stopped";
+            let _ = writeln!(text, "{:<15}{count:>16}   {words}", "files");
         }
         if totals.resumed_bytes > 0 {
             let bytes = human_bytes(totals.resumed_bytes);

@@ -73,6 +73,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         dry_run: false,
         plan_as: LineFormat::Text,
         sync,
+        going_on_since: None,
         verify: Verify::Nothing,
         job,
     }

@@ -18,7 +18,7 @@ use super::attributes;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
 use super::lustre::{self, Wanted};
-use super::made_up::is_made_up;
+use super::made_up::{is_made_up, set_mode};
 use super::xattrs::Holder;
 use super::{Shared, Symlinks, visible};
 use crate::base::aligned::AlignedBuffer;
@@ -187,16 +187,24 @@ impl PosixStaged {
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
     ) -> Result<Option<Self>> {
-        match attributes::stat(dir, new.staged, Symlinks::Keep) {
-            Ok(old) if old.kind == Kind::File => {}
+        let is_ours = |metadata: &Metadata| {
+            metadata.kind == Kind::File
+                && metadata.links == 1
+                && metadata.uid == rustix::process::geteuid().as_raw()
+        };
+        let found = match attributes::stat(dir, new.staged, Symlinks::Keep) {
+            Ok(old) if is_ours(&old) => old,
             Err(error) if !error.cause.is_vanished() => return Err(error),
             _ => return Ok(None),
+        };
+        // It was stopped after it had got its mode, and before it got its name.
+        if found.mode & 0o200 == 0 {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let Ok(closed) = openat(dir, new.staged, flags, Mode::empty()) else { return Ok(None) };
+            set_mode(&closed, 0o600).map_err(|errno| failed(Op::SetMode, errno))?;
         }
         let old = Self::join(dir, shared, new.staged, new.name)?;
-        let metadata = attributes::stat_fd(&old.fd)?;
-        let is_ours = metadata.kind == Kind::File
-            && metadata.links == 1
-            && metadata.uid == rustix::process::geteuid().as_raw();
+        let is_ours = is_ours(&attributes::stat_fd(&old.fd)?);
         let (gives_acls, name) = (Arc::clone(gives_acls), Some(new.name.to_owned()));
         Ok(is_ours.then_some(Self { gives_acls, name, ..old }))
     }
