@@ -17,8 +17,9 @@ use crate::walk::place::Place;
 impl<'c> CopyJob<'c> {
     /// What is at the target is recorded there.
     #[must_use]
-    pub fn with_manifest(mut self, manifest: Option<&'c SharedPart>) -> Self {
-        self.manifest = manifest.filter(|part| part.is_wanted() && !self.options.dry_run);
+    pub fn with_manifest(mut self, manifest: &'c SharedPart) -> Self {
+        let is_wanted = manifest.is_wanted() && !self.options.dry_run;
+        self.manifest = is_wanted.then_some(manifest);
         self
     }
 

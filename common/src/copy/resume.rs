@@ -42,8 +42,9 @@ impl CopyJob<'_> {
         target: &dyn Dir,
         copy: &FileCopy,
     ) -> Result<Staging, Trouble> {
-        let file = self.target_file(entry.place, entry.name);
-        if let Some(staging) = self.take_over(&file, entry, source, target, copy)? {
+        if let Some(journal) = self.journal
+            && let Some(staging) = self.take_over(journal, entry, source, target, copy)?
+        {
             return Ok(staging);
         }
         let metadata = &copy.metadata;
@@ -54,6 +55,7 @@ impl CopyJob<'_> {
         let staged = target.stage_file(&new).at(Side::Target)?;
         if let Some(journal) = self.journal_of(&*staged) {
             let (identity, staged) = (metadata.identity(), staged.ticket());
+            let file = self.target_file(entry.place, entry.name);
             journal.begin(file, Unfinished { identity, chunk_bytes, staged });
         }
         Ok(Staging { staged, chunk_bytes })
@@ -91,22 +93,24 @@ impl CopyJob<'_> {
 
     /// A stopped job took it for a large file.
     pub(super) fn was_begun(&self, entry: &Visit<'_>) -> bool {
-        self.journal.is_some_and(|journal| {
-            journal.has_unfinished()
-                && journal.unfinished(&self.target_file(entry.place, entry.name)).is_some()
-        })
+        self.journal.is_some_and(|journal| self.begun(journal, entry).is_some())
+    }
+
+    /// What a stopped job has begun of the file.
+    fn begun<'j>(&self, journal: &'j Journal, entry: &Visit<'_>) -> Option<&'j Unfinished> {
+        let file = || self.target_file(entry.place, entry.name);
+        journal.has_unfinished().then(file).and_then(|file| journal.unfinished(&file))
     }
 
     fn take_over(
         &self,
-        file: &TargetFile,
+        journal: &Journal,
         entry: &Visit<'_>,
         source: &dyn SourceFile,
         target: &dyn Dir,
         copy: &FileCopy,
     ) -> Result<Option<Staging>, Trouble> {
-        let Some(journal) = self.journal else { return Ok(None) };
-        let Some(begun) = journal.unfinished(file) else { return Ok(None) };
+        let Some(begun) = self.begun(journal, entry) else { return Ok(None) };
         let Some(staged_name) = staged_name(begun) else { return Ok(None) };
         let name = self.target_name(entry.place, entry.name);
         let new =

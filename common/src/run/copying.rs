@@ -27,7 +27,7 @@ impl<'r> Copying<'r> {
         let rank = session.mail.comm().rank();
         CopyJob::new(self.roots, self.options, self.selection, named, rank)
             .with_journal(self.journal)
-            .with_manifest(Some(self.manifest))
+            .with_manifest(self.manifest)
             .verified_by(session.verifier())
     }
 }

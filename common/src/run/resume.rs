@@ -53,14 +53,10 @@ pub(super) fn find(
     options: &CopyOptions,
 ) -> Result<Found, String> {
     let mut found = Found { dir: None, earlier: None, lock: None };
-    let job = JobRecord {
-        sources: sources.iter().map(|path| recorded(sites, Side::Source, path)).collect(),
-        target: recorded(sites, Side::Target, target),
-        target_was: plan::target_is(sites, target),
-        began: Time::now(),
-    };
     let is_path = !sites.is_object(Side::Target, target) && !is_container(target);
-    let beside = if is_path { beside(&job) } else { None };
+    let sources: Vec<_> = sources.iter().map(|path| recorded(sites, Side::Source, path)).collect();
+    let target_place = recorded(sites, Side::Target, target);
+    let beside = if is_path { beside(&sources, &target_place) } else { None };
     let is_asked_for = request.dir.is_some() || request.is_wanted;
     let Some(dir) = request.dir.clone().or(beside) else {
         let shown = escaped(target);
@@ -72,6 +68,9 @@ pub(super) fn find(
     if options.dry_run {
         found.earlier = there.filter(|_| request.start == Start::Resume);
     } else if is_asked_for || there.is_some() {
+        // Looked at only where it is to be remembered: it may be a request to a service.
+        let target_was = plan::target_is(sites, target);
+        let job = JobRecord { sources, target: target_place, target_was, began: Time::now() };
         let begun = folder::begin(as_path(&dir), &job, request.start)?;
         (found.earlier, found.lock) = (begun.earlier, Some(begun.lock));
         found.dir = Some(dir);
@@ -90,12 +89,12 @@ fn is_container(path: &[u8]) -> bool {
 }
 
 /// Where a job's journal is if the operator names no place: the same for the same command.
-fn beside(job: &JobRecord) -> Option<Vec<u8>> {
-    let target = Given::new(&job.target);
-    let name = escaped(target.last_name.as_ref()?);
-    let command = [job.sources.as_slice(), std::slice::from_ref(&job.target)].concat().join(&0);
+fn beside(sources: &[Vec<u8>], target: &Vec<u8>) -> Option<Vec<u8>> {
+    let given = Given::new(target);
+    let name = escaped(given.last_name.as_ref()?);
+    let command = [sources, std::slice::from_ref(target)].concat().join(&0);
     let journal = format!(".{name}.dcp-{:016x}", Crc64::of(&command).0);
-    Some(join(&target.parent(), journal.as_bytes()))
+    Some(join(&given.parent(), journal.as_bytes()))
 }
 
 /// Opens the journal on this rank. `None` on all ranks where one of them cannot; without a journal there is
