@@ -204,7 +204,7 @@ def objects(work):
     clients = bench_objects.Clients(BIN, venv)
     bench_objects.large(work, clients, BIN, RUNS, measure, remove)
     bench_objects.real(work, clients, venv, min(RUNS, 3), measure, remove)
-    bench_objects.small(work, clients, BIN, RUNS, measure, remove, small_files)
+    bench_objects.small(work, clients, BIN, venv, min(RUNS, 3), measure, remove, small_files)
     bench_objects.flat_listing(BIN, summary, tool)
 
 

@@ -107,22 +107,28 @@ def both_ways(work, clients, url, size_and_runs, measure, remove, place):
         print(f"| {title} | {name} | {wall:.2f} s | {cpu:.2f} s | {per_gb:.2f} | {memory:.0f} MiB |", flush=True)
 
 
-def small(work, clients, bin_dir, runs, measure, remove, small_files):
-    print(f"\n20,000 objects of 4 KiB, one process, {runs} turns:\n")
-    print("| what | client | wall | CPU | CPU, s5cmd = 1 | memory |\n| --- | --- | --- | --- | --- | --- |")
+def small(work, clients, bin_dir, venv, runs, measure, remove, small_files):
+    """20,000 objects of 4 KiB, against the server that does nothing, and against a real one."""
     source, back = f"{work}/source", f"{work}/back"
     small_files(source, 100, 200, 4096)
-    with NullServer(bin_dir, "--keys=20000", "--key-prefix=t/") as url:
-        up = clients.of_tree(source, "s3://empty/t")
-        down = clients.of_tree("s3://full/t", back)
-        rows = list(side_by_side("up", up, environment(url), runs, measure))
-        rows += side_by_side("down", down, environment(url), runs, measure, lambda: remove(back))
+    null = NullServer(bin_dir, "--keys=20000", "--key-prefix=t/")
+    servers = (
+        ("null server", null, "s3://empty/t", "s3://full/t"),
+        ("SeaweedFS", SeaweedFS(venv), "s3://full/t", "s3://full/t"),
+    )
+    for title, server, target, origin in servers:
+        print(f"\n20,000 objects of 4 KiB, {title}, one process, {runs} turns:\n")
+        print("| what | client | wall | CPU | CPU, s5cmd = 1 | memory |\n| --- | --- | --- | --- | --- | --- |")
+        with server as url:
+            up, down = clients.of_tree(source, target), clients.of_tree(origin, back)
+            rows = list(side_by_side("up", up, environment(url), runs, measure))
+            rows += side_by_side("down", down, environment(url), runs, measure, lambda: remove(back))
+        of_s5cmd = {what: cpu for what, name, _, cpu, _ in rows if name == "s5cmd"}
+        for what, name, wall, cpu, memory in rows:
+            share = cpu / of_s5cmd[what]
+            print(f"| {what} | {name} | {wall:.2f} s | {cpu:.2f} s | {share:.2f} | {memory:.0f} MiB |", flush=True)
     remove(source)
     remove(back)
-    of_s5cmd = {title: cpu for title, name, _, cpu, _ in rows if name == "s5cmd"}
-    for title, name, wall, cpu, memory in rows:
-        share = cpu / of_s5cmd[title]
-        print(f"| {title} | {name} | {wall:.2f} s | {cpu:.2f} s | {share:.2f} | {memory:.0f} MiB |", flush=True)
 
 
 def flat_listing(bin_dir, summary, tool):

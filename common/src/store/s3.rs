@@ -17,6 +17,7 @@ mod object;
 mod pressure;
 mod put;
 mod reader;
+mod shortcut;
 mod spans;
 mod subtrees;
 mod upload;

@@ -97,4 +97,6 @@ pub enum Quirk {
     TooManyRequests,
     /// If-Match and If-None-Match of writes are ignored.
     NoConditionalWrites,
+    /// Who does not send what AWS's own client sends with each request is refused with 403 AccessDenied.
+    OwnClientOnly,
 }

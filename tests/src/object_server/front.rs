@@ -131,6 +131,9 @@ fn objection<B>(request: &Request<B>, behaviour: &Behaviour) -> Option<S3Error> 
     if names_checksum && behaviour.has(Quirk::RefusesChecksums) {
         return Some(S3Error::new(S3ErrorCode::NotImplemented));
     }
+    if !headers.contains_key("amz-sdk-request") && behaviour.has(Quirk::OwnClientOnly) {
+        return Some(S3Error::new(S3ErrorCode::AccessDenied));
+    }
     let is_copy = headers.contains_key("x-amz-copy-source");
     let lacks_length = is_copy && !headers.contains_key(CONTENT_LENGTH);
     (lacks_length && behaviour.has(Quirk::CopyNeedsLength))

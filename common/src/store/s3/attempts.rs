@@ -127,13 +127,16 @@ fn answer(response: Option<&HttpResponse>, is_error: bool) -> Answer {
     let Some(response) = response else { return Answer::Other };
     let status = response.status().as_u16();
     let body = response.body().bytes().unwrap_or_default();
-    if matches!(status, TOO_MANY_REQUESTS | UNAVAILABLE) || (is_error && is_busy(body)) {
-        Answer::Busy
-    } else if status < 500 {
+    if is_error && is_busy(body) { Answer::Busy } else { answer_of_status(status) }
+}
+
+/// What an answer's status alone says of the service.
+pub(super) fn answer_of_status(status: u16) -> Answer {
+    match status {
+        TOO_MANY_REQUESTS | UNAVAILABLE => Answer::Busy,
         // That there is no such object is as good an answer as any.
-        Answer::Good
-    } else {
-        Answer::Other
+        0..500 => Answer::Good,
+        _ => Answer::Other,
     }
 }
 

@@ -21,10 +21,11 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime::client::retries::classifiers::HttpStatusCodeClassifier;
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::abilities::Abilities;
-use super::attempts::{TOO_MANY_REQUESTS, Watch, retries};
+use super::attempts::{self, TOO_MANY_REQUESTS, Watch, retries};
 use super::blocks::Blocks;
 use super::endpoint::ByBucket;
 use super::fault;
@@ -32,6 +33,7 @@ use super::http::{self, Wire};
 use super::pressure::Pressure;
 use super::resolve::renew;
 use super::settings::{Credentials, Settings};
+use super::shortcut::{Request, Verdict};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits;
 use crate::base::service::ServiceFault;
@@ -49,6 +51,8 @@ pub struct Service {
     pressure: Arc<Pressure>,
     has_answered: Arc<AtomicBool>,
     signing: Arc<Signing>,
+    /// Requests for whole objects need not go through the client.
+    takes_shortcut: AtomicBool,
     /// Tells clients of one thread apart.
     number: u64,
 }
@@ -62,8 +66,16 @@ struct Signing {
 }
 
 thread_local! {
-    static CLIENTS: RefCell<HashMap<u64, Client>> = RefCell::new(HashMap::new());
+    static CLIENTS: RefCell<HashMap<u64, Line>> = RefCell::new(HashMap::new());
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = const { OnceLock::new() };
+}
+
+/// A thread's way to a service.
+#[derive(Clone)]
+struct Line {
+    client: Client,
+    /// What the client sends its requests by.
+    connections: SharedHttpConnector,
 }
 
 /// Runs a future to its end on this thread.
@@ -103,6 +115,7 @@ impl Service {
             has_answered: Arc::default(),
             blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
             signing: Arc::new(signing),
+            takes_shortcut: AtomicBool::new(true),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -117,6 +130,45 @@ impl Service {
         self.has_answered.store(true, Ordering::Relaxed);
     }
 
+    /// Sends a request for a whole object at once, and leaves it to the client where that does not do.
+    pub(super) fn call_shortly<T>(
+        &self,
+        request: Option<Request>,
+        read: impl FnOnce(HttpResponse) -> T,
+        by_client: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let answer = request.and_then(|request| self.send_once(request));
+        let verdict = answer.as_ref().map(|it| Verdict::of(it.status().as_u16()));
+        if let (Some(answer), Some(Verdict::Done)) = (answer, verdict) {
+            return Ok(read(answer));
+        }
+        let value = by_client()?;
+        if verdict == Some(Verdict::Refused) {
+            // The client knows something that we do not.
+            tracing::info!("the S3 service refuses short requests; they go the long way now");
+            self.takes_shortcut.store(false, Ordering::Relaxed);
+        }
+        Ok(value)
+    }
+
+    fn send_once(&self, request: Request) -> Option<HttpResponse> {
+        let line = self.line().ok()?;
+        let place = self.pressure.wait();
+        if !self.takes_shortcut.load(Ordering::Relaxed) {
+            return None;
+        }
+        let answer = wait_for(async {
+            let keys = match self.settings.credentials {
+                Credentials::Anonymous => None,
+                Credentials::Keys { .. } => Some(self.signing.credentials().await.ok()?),
+            };
+            request.send(keys, &line.connections).await
+        })?;
+        self.has_answered.store(true, Ordering::Relaxed);
+        place.answered(attempts::answer_of_status(answer.status().as_u16()));
+        Some(answer)
+    }
+
     fn watch(&self) -> Watch {
         let (pressure, has_answered) = (Arc::clone(&self.pressure), Arc::clone(&self.has_answered));
         Watch { pressure, has_answered }
@@ -128,41 +180,49 @@ impl Service {
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + fmt::Debug,
     {
-        let client = self.client().map_err(|why| {
+        let line = self.line().map_err(|why| {
             tracing::error!("S3 client: {why}");
             op.failed(Cause::Service(ServiceFault::Protocol))
         })?;
-        wait_for(request(client)).map_err(|error| {
+        wait_for(request(line.client)).map_err(|error| {
             let cause = fault::cause(&error);
             tracing::debug!(?error, ?cause, "request failed");
             op.failed(cause)
         })
     }
 
-    /// This thread's client.
-    fn client(&self) -> std::result::Result<Client, String> {
-        CLIENTS.with(|clients| {
-            if let Some(client) = clients.borrow().get(&self.number) {
-                return Ok(client.clone());
+    /// This thread's way there.
+    fn line(&self) -> std::result::Result<Line, String> {
+        CLIENTS.with(|lines| {
+            if let Some(line) = lines.borrow().get(&self.number) {
+                return Ok(line.clone());
             }
-            let client = self.make_client()?;
-            clients.borrow_mut().insert(self.number, client.clone());
-            Ok(client)
+            let connections = self.connections()?;
+            let line = Line { client: self.client(connections.clone()), connections };
+            lines.borrow_mut().insert(self.number, line.clone());
+            Ok(line)
         })
     }
 
-    fn make_client(&self) -> std::result::Result<Client, String> {
+    fn connections(&self) -> std::result::Result<SharedHttpConnector, String> {
         let settings = &self.settings;
         let is_plain = settings.endpoint_url.as_ref().is_some_and(|url| url.starts_with("http://"));
         let wire = if is_plain { Wire::Plain } else { Wire::Tls };
-        let http = http::pooled(settings.ca_bundle.as_deref(), wire)?;
+        let waits = HttpConnectorSettings::builder()
+            .connect_timeout(limits::S3_CONNECT_WAIT)
+            .read_timeout(limits::S3_ANSWER_WAIT);
+        http::pooled(settings.ca_bundle.as_deref(), wire, waits.build())
+    }
+
+    fn client(&self, connections: SharedHttpConnector) -> Client {
+        let settings = &self.settings;
         let mut config = Builder::new()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.region.clone()))
             .force_path_style(settings.path_style)
             .use_dual_stack(settings.use_dual_stack)
             .use_fips(settings.use_fips)
-            .http_client(http)
+            .http_client(http::over(connections))
             .endpoint_resolver(ByBucket::default())
             // Checksums are ours: computed while the bytes are in hand, and not in trailers, on which
             // many services choke.
@@ -188,7 +248,7 @@ impl Service {
                 }
             }
         };
-        Ok(Client::from_conf(config.build()))
+        Client::from_conf(config.build())
     }
 }
 

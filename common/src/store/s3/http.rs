@@ -1,13 +1,14 @@
 //! HTTP as all that talks to S3 uses it: TLS by rustls, certificates and proxies as the user's
 //! environment says.
 
-use std::sync::OnceLock;
-
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
 use base64::Engine;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -61,31 +62,31 @@ pub enum Wire {
     Plain,
 }
 
-/// A client that keeps its connections for further requests. It goes through the environment's proxies.
+/// Connections that are kept for further requests. They go through the environment's proxies.
 ///
 /// # Errors
 /// One line: the bundle of certificates cannot be used.
-pub fn pooled(ca_bundle: Option<&str>, wire: Wire) -> Result<SharedHttpClient, String> {
+pub fn pooled(
+    ca_bundle: Option<&str>,
+    wire: Wire,
+    waits: HttpConnectorSettings,
+) -> Result<SharedHttpConnector, String> {
     // A proxy may want TLS for itself.
     let is_plain = wire == Wire::Plain && !may_have_proxy();
     let proxies = if is_plain { Proxies::None } else { Proxies::Environment }.config();
-    let trust = if is_plain { TlsContext::default() } else { tls_context(ca_bundle)? };
-    let kept = OnceLock::new();
-    let client = http_client_fn(move |settings, components| {
-        let make = || {
-            let mut connector = Connector::builder()
-                .connector_settings(settings.clone())
-                .proxy_config(proxies.clone());
-            connector.set_sleep_impl(components.sleep_impl());
-            SharedHttpConnector::new(if is_plain {
-                connector.build_http()
-            } else {
-                connector.tls_provider(tls_provider()).tls_context(trust.clone()).build()
-            })
-        };
-        kept.get_or_init(make).clone()
-    });
-    Ok(client)
+    let sleep = SharedAsyncSleep::new(TokioSleep::new());
+    let connector = Connector::builder().connector_settings(waits).proxy_config(proxies);
+    let connector = connector.sleep_impl(sleep);
+    Ok(SharedHttpConnector::new(if is_plain {
+        connector.build_http()
+    } else {
+        connector.tls_provider(tls_provider()).tls_context(tls_context(ca_bundle)?).build()
+    }))
+}
+
+/// A client over these connections.
+pub fn over(connections: SharedHttpConnector) -> SharedHttpClient {
+    http_client_fn(move |_, _| connections.clone())
 }
 
 /// Whether the environment names a proxy for what is plain.

@@ -1,15 +1,17 @@
 //! What a service knows of one object.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType, RequestPayer};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::http::Headers;
 
 use super::client::Service;
+use super::endpoint::Route;
 use super::memory::Memory;
 use crate::base::crc64::Crc64;
 use crate::base::error::{Op, Result};
@@ -60,10 +62,9 @@ pub(super) struct Bucket {
 struct Answer<'a> {
     size_bytes: u64,
     etag: Option<&'a str>,
-    stored: Option<&'a DateTime>,
-    user: Option<&'a HashMap<String, String>>,
+    stored: Option<DateTime>,
     crc64: Option<&'a str>,
-    checksum_type: Option<&'a ChecksumType>,
+    checksum_type: Option<&'a str>,
     headers: ObjectHeaders,
 }
 
@@ -103,6 +104,17 @@ impl Bucket {
         Ok(self.head_of(key, Answer::of_head(&answer)))
     }
 
+    /// Where requests for its objects go; none where the service wants more than that.
+    pub fn route(&self) -> Option<&Route> {
+        let find = || Route::of(&self.service.settings, &self.name);
+        self.memory.route.get_or_init(find).as_ref()
+    }
+
+    /// What the headers of an answer to asking for a whole object say of it.
+    pub fn head_of_answer(&self, key: &str, answer: &HttpResponse) -> Head {
+        self.head_of(key, Answer::of_headers(answer.headers()))
+    }
+
     /// What the answer to asking for an object's content says of it. `size_bytes` is that of the whole.
     pub fn head_of_get(&self, key: &str, answer: &GetObjectOutput, size_bytes: u64) -> Head {
         self.head_of(key, Answer { size_bytes, ..Answer::of_get(answer) })
@@ -119,13 +131,14 @@ impl Bucket {
     }
 
     fn head_of(&self, key: &str, answer: Answer<'_>) -> Head {
-        let value = |key: &str| answer.user?.get(key).map(String::as_str);
-        let stored = answer.stored.map_or(0, DateTime::secs);
+        let user = &answer.headers.user;
+        let value = |key: &str| Some(user.iter().find(|(own, _)| own == key)?.1.as_str());
+        let stored = answer.stored.as_ref().map_or(0, DateTime::secs);
         let etag = answer.etag.unwrap_or_default().to_owned();
         let listed = Listed { size_bytes: answer.size_bytes, stored_seconds: stored };
         let plain = self.metadata_of(key, &etag, listed);
         // A checksum of checksums stands for no content.
-        let is_whole = answer.checksum_type != Some(&ChecksumType::Composite);
+        let is_whole = answer.checksum_type != Some(ChecksumType::Composite.as_str());
         let crc64 = answer.crc64.filter(|_| is_whole).and_then(Crc64::from_base64);
         let metadata = with_stored(plain, &read(value));
         Head { metadata, etag, crc64, headers: answer.headers }
@@ -179,14 +192,37 @@ impl Bucket {
 }
 
 impl<'a> Answer<'a> {
+    fn of_headers(headers: &'a Headers) -> Self {
+        let own = |name: &str| headers.get(name).map(str::to_owned);
+        let time = |text: &str| DateTime::from_str(text, DateTimeFormat::HttpDate).ok();
+        let user = headers.iter().filter_map(|(name, value)| {
+            Some((name.strip_prefix("x-amz-meta-")?.to_owned(), value.to_owned()))
+        });
+        Self {
+            size_bytes: headers.get("content-length").and_then(|it| it.parse().ok()).unwrap_or(0),
+            etag: headers.get("etag"),
+            stored: headers.get("last-modified").and_then(time),
+            crc64: headers.get("x-amz-checksum-crc64nvme"),
+            checksum_type: headers.get("x-amz-checksum-type"),
+            headers: ObjectHeaders {
+                content_type: own("content-type"),
+                content_encoding: own("content-encoding"),
+                content_disposition: own("content-disposition"),
+                content_language: own("content-language"),
+                cache_control: own("cache-control"),
+                expires: own("expires"),
+                user: user.collect(),
+            },
+        }
+    }
+
     fn of_head(answer: &'a HeadObjectOutput) -> Self {
         Self {
             size_bytes: answer.content_length().unwrap_or(0).max(0) as u64,
             etag: answer.e_tag(),
-            stored: answer.last_modified(),
-            user: answer.metadata(),
+            stored: answer.last_modified().copied(),
             crc64: answer.checksum_crc64_nvme(),
-            checksum_type: answer.checksum_type(),
+            checksum_type: answer.checksum_type().map(ChecksumType::as_str),
             headers: headers!(answer),
         }
     }
@@ -195,10 +231,9 @@ impl<'a> Answer<'a> {
         Self {
             size_bytes: 0,
             etag: answer.e_tag(),
-            stored: answer.last_modified(),
-            user: answer.metadata(),
+            stored: answer.last_modified().copied(),
             crc64: answer.checksum_crc64_nvme(),
-            checksum_type: answer.checksum_type(),
+            checksum_type: answer.checksum_type().map(ChecksumType::as_str),
             headers: headers!(answer),
         }
     }

@@ -1,21 +1,28 @@
 //! The requests that carry content, and those that let the service copy it itself.
 
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::MetadataDirective;
+use aws_sdk_s3::primitives::{ByteStream, DateTimeFormat};
+use aws_sdk_s3::types::{MetadataDirective, RequestPayer};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use http::Method;
 use md5::{Digest, Md5};
 
 use super::abilities::Check;
 use super::fields::{NewObject, with_headers};
 use super::object::Bucket;
+use super::shortcut::Request;
 use super::upload::is_refusal;
 use crate::base::crc64::{Crc64, crc32c, crc32c_to_base64};
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::model::chunk::Extent;
 use crate::model::entry::Proof;
 use crate::store::{ObjectAddress, Receipt, Sender};
+
+/// Headers of checks.
+const CRC64: &str = "x-amz-checksum-crc64nvme";
+const CRC32C: &str = "x-amz-checksum-crc32c";
 
 /// Content with the check that goes with it.
 pub(super) struct Content {
@@ -154,6 +161,46 @@ impl Bucket {
     }
 
     fn put_once(&self, new: &NewObject, content: &Content) -> Result<Arrival> {
+        let read = |answer: HttpResponse| {
+            let header = |name: &str| answer.headers().get(name);
+            let sums = (header(CRC64), header(CRC32C));
+            content.arrival(sums, header("etag").unwrap_or_default())
+        };
+        let request = self.short_put(new, content);
+        self.service.call_shortly(request, read, || self.put_by_client(new, content))
+    }
+
+    fn short_put(&self, new: &NewObject, content: &Content) -> Option<Request> {
+        let options = &self.service.settings.object;
+        if self.service.settings.sign_payload {
+            return None;
+        }
+        let (payer, encoding) = (self.payer(), new.headers.own_encoding());
+        let expires = new.expires().and_then(|time| time.fmt(DateTimeFormat::HttpDate).ok());
+        let user: Vec<_> =
+            new.user.iter().map(|(name, value)| (format!("x-amz-meta-{name}"), value)).collect();
+        let headers = [
+            ("content-type", Some(&*new.content_type)),
+            ("content-encoding", encoding.as_deref()),
+            ("content-disposition", new.headers.content_disposition.as_deref()),
+            ("content-language", new.headers.content_language.as_deref()),
+            ("cache-control", new.headers.cache_control.as_deref()),
+            ("expires", expires.as_deref()),
+            (CRC64, content.crc64.as_deref()),
+            (CRC32C, content.crc32c.as_deref()),
+            ("content-md5", content.md5.as_deref()),
+            ("x-amz-acl", options.acl.as_deref()),
+            ("x-amz-storage-class", options.storage_class.as_deref()),
+            ("x-amz-server-side-encryption", options.sse.as_deref()),
+            ("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id.as_deref()),
+            ("x-amz-request-payer", payer.as_ref().map(RequestPayer::as_str)),
+        ];
+        let user = user.iter().map(|(name, value)| (&**name, Some(&***value)));
+        let headers = headers.into_iter().chain(user);
+        Request::new(self, (Method::PUT, &new.key), headers, content.bytes.clone())
+    }
+
+    fn put_by_client(&self, new: &NewObject, content: &Content) -> Result<Arrival> {
         let options = &self.service.settings.object;
         let answer = self.service.call(Op::Write, |client| {
             let request = with_headers!(client.put_object(), new)

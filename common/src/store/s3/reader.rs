@@ -5,10 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
 
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::RequestPayer;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
+use http::Method;
 
 use super::client::wait_for;
 use super::object::{BODY_WAIT, Bucket, Head};
+use super::shortcut::Request;
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::S3_ATTEMPTS_MAX;
@@ -18,6 +22,9 @@ use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Xattrs};
 use crate::model::object_headers::ObjectHeaders;
 use crate::store::{ObjectAddress, SourceFile};
+
+/// Asks for the whole's checksum, for us: the client would do so only to check it itself.
+const CHECKSUM_MODE: (&str, Option<&str>) = ("x-amz-checksum-mode", Some("ENABLED"));
 
 /// An object open for reading.
 pub(super) struct ObjectFile {
@@ -48,25 +55,11 @@ impl ObjectFile {
 
     /// Asks for the whole object at once, without looking at it first.
     pub fn whole(bucket: Bucket, key: String) -> Result<Self> {
-        let answer = bucket.service.call(Op::Open, |client| {
-            client
-                .get_object()
-                .bucket(&bucket.name)
-                .key(&key)
-                .set_request_payer(bucket.payer())
-                .customize()
-                // The whole's checksum, for us: the client would read it only to check it itself.
-                .mutate_request(|request| {
-                    request.headers_mut().insert("x-amz-checksum-mode", "ENABLED");
-                })
-                .send()
-        })?;
-        let size_bytes = answer.content_length().unwrap_or(0).max(0) as u64;
-        let head = bucket.head_of_get(&key, &answer, size_bytes);
+        let (head, stream) = bucket.get_whole(&key)?;
+        let size_bytes = head.metadata.size_bytes;
         let thread = std::thread::current().id();
         let transfer = LargeTransfer::begin(size_bytes);
-        let body =
-            Body { stream: answer.body, at: 0, rest: Bytes::new(), thread, _transfer: transfer };
+        let body = Body { stream, at: 0, rest: Bytes::new(), thread, _transfer: transfer };
         Ok(Self { bucket, key, head, end: size_bytes, body: Mutex::new(Some(body)) })
     }
 
@@ -92,6 +85,39 @@ impl ObjectFile {
         }
         let thread = std::thread::current().id();
         Ok(Body { stream: answer.body, at, rest: Bytes::new(), thread, _transfer: transfer })
+    }
+}
+
+impl Bucket {
+    /// Asks for an object, and waits until its content begins to come.
+    fn get_whole(&self, key: &str) -> Result<(Head, ByteStream)> {
+        let payer = self.payer();
+        let headers =
+            [CHECKSUM_MODE, ("x-amz-request-payer", payer.as_ref().map(RequestPayer::as_str))];
+        let request = Request::new(self, (Method::GET, key), headers, Bytes::new());
+        let read = |answer: HttpResponse| {
+            let head = self.head_of_answer(key, &answer);
+            (head, ByteStream::new(answer.into_body()))
+        };
+        self.service.call_shortly(request, read, || self.get_whole_by_client(key))
+    }
+
+    fn get_whole_by_client(&self, key: &str) -> Result<(Head, ByteStream)> {
+        let answer = self.service.call(Op::Open, |client| {
+            client
+                .get_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_request_payer(self.payer())
+                .customize()
+                .mutate_request(|request| {
+                    let (name, value) = CHECKSUM_MODE;
+                    request.headers_mut().insert(name, value.unwrap_or_default());
+                })
+                .send()
+        })?;
+        let size_bytes = answer.content_length().unwrap_or(0).max(0) as u64;
+        Ok((self.head_of_get(key, &answer, size_bytes), answer.body))
     }
 }
 
