@@ -12,6 +12,7 @@ pub mod named;
 mod parts;
 mod resume;
 pub mod sync;
+mod transfer;
 mod verify;
 pub mod walk;
 

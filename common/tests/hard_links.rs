@@ -32,7 +32,7 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
             resume: ResumeRequest::default(),
             manifest: None,
         };
-        common::run::copy::run(session, request, &quiet())
+        common::run::copy::run(session, &request, &quiet())
     })
 }
 
@@ -59,7 +59,7 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
             resume: ResumeRequest::default(),
             manifest: None,
         };
-        common::run::sync::run(session, request, &quiet())
+        common::run::sync::run(session, &request, &quiet())
     })
 }
 

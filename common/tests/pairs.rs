@@ -54,7 +54,7 @@ fn sync(
             resume: ResumeRequest::default(),
             manifest: None,
         };
-        common::run::sync::run(session, request, &quiet())
+        common::run::sync::run(session, &request, &quiet())
     })
 }
 

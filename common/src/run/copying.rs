@@ -1,13 +1,29 @@
-//! What all phases of a copy have in common on this rank.
+//! The phases of a copy on this rank, and what they have in common.
 
+use super::named::Opened;
+use crate::base::error::{Failure, Side};
+use crate::comm::Rank;
+use crate::comm::collective::{broadcast, gather};
 use crate::copy::CopyJob;
+use crate::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
+use crate::copy::leftovers::Leftovers;
 use crate::copy::options::CopyOptions;
+use crate::copy::plan::CopyPlan;
 use crate::copy::root::CopyRoot;
 use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::lists::shared_part::SharedPart;
+use crate::model::tally::Tally;
+use crate::sched::counters::Counters;
+use crate::sched::engine;
+use crate::surface::cli::CommonArgs;
+use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::walk::selection::Selection;
+use crate::walk::{WalkTask, account};
+
+/// What a phase has counted on this rank.
+pub(super) type Phase = (Tally, Counters);
 
 /// What goes for the whole copy.
 #[derive(Clone, Copy)]
@@ -29,5 +45,64 @@ impl<'r> Copying<'r> {
             .with_journal(self.journal)
             .with_manifest(self.manifest)
             .verified_by(session.verifier())
+    }
+
+    /// Copies what is walked or named.
+    pub fn entries(
+        &self,
+        session: &mut Session<'_, '_>,
+        (plan, opened): (&CopyPlan, &'r Opened),
+        reporter: &mut Reporter,
+    ) -> (Leftovers, Phase) {
+        let job = self.job(session, opened.named.as_ref());
+        let is_root = session.mail.comm().rank() == Rank::ROOT;
+        let roots = plan.roots.iter().zip(0..).filter(|_| is_root);
+        let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
+        let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();
+        let seeds = opened.seeds().map_or_else(walk, named);
+        let settings = session.settings(self.threads_max);
+        let counters = engine::run(&job, seeds, reporter, session.mail, settings);
+        reporter.phase_ended();
+        let tally = job.tally();
+        (job.into_leftovers(), (tally, counters))
+    }
+
+    /// Sets the directories' own attributes, now that nothing changes below them any more.
+    pub fn finish(
+        &self,
+        session: &mut Session<'_, '_>,
+        directories: DirectoryRecords,
+        args: &CommonArgs,
+        reporter: &mut Reporter,
+    ) -> Phase {
+        let settings = session.settings(args.threads);
+        let (blocks, restricted) = directories.into_parts();
+        let job = FinishJob::new(self.roots);
+        let seeds = blocks.into_iter().map(FinishTask::Block).collect();
+        let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
+        let restricted = gather(session.mail, &restricted);
+        let some_left =
+            restricted.as_ref().map(|all| all.iter().any(|of_rank| !of_rank.is_empty()));
+        if broadcast(session.mail, some_left) {
+            let all = restricted.map(|all| FinishTask::restricted(all.concat()));
+            let seeds = all.into_iter().collect();
+            counters.add(&engine::run(&job, seeds, reporter, session.mail, settings));
+        }
+        let mut tally = job.tally();
+        tally.failed += self.settle(session, reporter);
+        (tally, counters)
+    }
+
+    /// What was changed is on storage, where that is wished. Returns how many targets on this rank are not.
+    fn settle(&self, session: &mut Session<'_, '_>, reporter: &mut Reporter) -> u64 {
+        let failure = |root: &CopyRoot| {
+            let error = root.target.settle().err()?;
+            Some(account::failure(Side::Target, &root.shown_target, b"", error))
+        };
+        let failures: Vec<Failure> = self.roots.iter().filter_map(failure).collect();
+        for failure in gather(session.mail, &failures).into_iter().flatten().flatten() {
+            reporter.failure(&failure);
+        }
+        failures.len() as u64
     }
 }

@@ -1,6 +1,6 @@
 //! How a copy ends: its manifest and journal, its summary, and the comparison of all where that is wished.
 
-use super::copy::Phase;
+use super::copying::Phase;
 use super::resume::Kept;
 use super::verify::{self, Part};
 use super::{close, exit_of, manifest};

@@ -1,7 +1,6 @@
 //! Files with several names: dealt with when the walk has found all of those.
 
-use super::copy::Phase;
-use super::copying::Copying;
+use super::copying::{Copying, Phase};
 use crate::comm::collective::{broadcast, gather};
 use crate::copy::leftovers::Leftovers;
 use crate::copy::linked::LinkRecords;

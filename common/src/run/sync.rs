@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::copy::{Phase, copy_entries, finish_directories, open_everywhere};
-use super::copying::Copying;
-use super::ending::Ending;
+use super::copying::{Copying, Phase};
 use super::links;
 use super::resume::{self, Found};
-use super::{find_sites, named, select, threads_max};
-use super::{manifest, verify};
+use super::transfer::{self, After, Prepared, Transfer, Wishes};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -62,72 +59,39 @@ pub struct SyncRequest {
 }
 
 /// Runs a synchronisation on all ranks.
-pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArgs) -> Exit {
-    let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let mut reporter = Reporter::new(session.tool, "sync", args, session.team.ranks);
-    let Some(selection) = select(session, &request.filters, &mut reporter) else {
-        return Exit::Usage;
-    };
-    let opened = match named::open(session, &request.named, &mut reporter) {
-        Ok(opened) => opened,
-        Err(exit) => return exit,
-    };
-    let delete_max = request.delete_max;
-    let mut places = vec![(Side::Source, &request.source[..]), (Side::Target, &request.target)];
-    let old = request.options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref());
-    places.extend(old.map(|old| (Side::Target, &old[..])));
-    let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
-        return Exit::Unusable;
-    };
-    let manifest_path = request.manifest.clone().filter(|_| !request.options.dry_run);
-    let part = verify::Part { filters: request.filters.clone(), named: request.named.clone() };
-    let mut found = None;
-    let prepared = is_root.then(|| {
-        let (plan, options, journal) = prepare(session, &sites, request, args, &mut reporter);
-        found = journal;
-        (plan, options)
-    });
-    let (plan, options) = broadcast(session.mail, prepared);
-    if plan.roots.is_empty() {
-        return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
+pub fn run(session: &mut Session<'_, '_>, request: &SyncRequest, args: &CommonArgs) -> Exit {
+    transfer::run(session, request, args)
+}
+
+impl Transfer for SyncRequest {
+    const DEED: Deed = Deed::Sync;
+    const VERB: &str = "sync";
+
+    fn wishes(&self) -> Wishes<'_> {
+        let Self { options, filters, named, manifest, .. } = self;
+        Wishes { options, filters, named, manifest: manifest.as_deref() }
     }
-    let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
-        return Exit::Unusable;
-    };
-    let manifest = match manifest::open(session, manifest_path.as_deref(), &mut reporter) {
-        Ok(manifest) => manifest,
-        Err(exit) => return exit,
-    };
-    let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
-        return Exit::Unusable;
-    };
-    let copying = Copying {
-        roots: &roots,
-        options: &options,
-        selection: &selection,
-        journal: kept.journal.as_ref(),
-        manifest: &manifest,
-        threads_max: threads_max(session, &sites, args),
-    };
-    let job = copying.job(session, opened.named.as_ref());
-    let mut phase =
-        copy_entries(session, &job, (&plan, &opened), copying.threads_max, &mut reporter);
-    let mut leftovers = job.into_leftovers();
-    links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
-    let of = Sync { session, copying, args, phase };
-    let (verdict, phase) = of.clean_up(leftovers, delete_max, &mut reporter);
-    let ending = Ending {
-        deed: Deed::Sync,
-        sites: &sites,
-        plan: &plan,
-        roots: &roots,
-        options: &options,
-        part: &part,
-        manifest: &manifest,
-        kept,
-        verdict,
-    };
-    ending.conclude(session, phase, args, &mut reporter)
+
+    fn places(&self) -> Vec<(Side, &[u8])> {
+        let old = self.options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
+        let own = [(Side::Source, &self.source[..]), (Side::Target, &self.target)];
+        own.into_iter().chain(old.map(|old| (Side::Target, old))).collect()
+    }
+
+    fn prepare(
+        &self,
+        session: &Session<'_, '_>,
+        sites: &Sites,
+        args: &CommonArgs,
+        reporter: &mut Reporter,
+    ) -> Prepared {
+        prepare(session, sites, self.clone(), args, reporter)
+    }
+
+    fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase) {
+        let After { session, copying, args, phase, leftovers } = after;
+        Sync { session, copying, args, phase }.clean_up(leftovers, self.delete_max, reporter)
+    }
 }
 
 /// What comes after the copy.
@@ -163,8 +127,7 @@ impl Sync<'_, '_, '_> {
                 Err(why) => self.warn(&format!("nothing was deleted, because {why}"), reporter),
             }
         }
-        let (tally, counters) =
-            finish_directories(self.session, self.copying.roots, directories, self.args, reporter);
+        let (tally, counters) = self.copying.finish(self.session, directories, self.args, reporter);
         self.phase.0.add(&tally);
         self.phase.1.add(&counters);
         (verdict, self.phase)
@@ -290,14 +253,13 @@ impl Sync<'_, '_, '_> {
     }
 }
 
-/// Rank 0 looks at the paths before anything is written.
 fn prepare(
     session: &Session<'_, '_>,
     sites: &Sites,
     request: SyncRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
-) -> (CopyPlan, CopyOptions, Option<Found>) {
+) -> Prepared {
     let SyncRequest { source, target, mut options, resume, manifest, .. } = request;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let sources = std::slice::from_ref(&source);
@@ -319,7 +281,7 @@ fn prepare(
     if let (Some(found), true) = (&journal, plan.roots.is_empty()) {
         found.give_up();
     }
-    (plan, options, journal)
+    Prepared { plan, options, journal }
 }
 
 /// Why one of the job's own files cannot be where it is: it would be deleted as what only the target has.

@@ -1,0 +1,178 @@
+//! What a copy and a synchronisation do alike: from what is asked for to the end.
+
+use std::collections::BTreeSet;
+
+use super::copying::{Copying, Phase};
+use super::ending::Ending;
+use super::resume::{self, Found};
+use super::{agree, find_sites, links, manifest, named, select, threads_max, verify};
+use crate::base::error::{Failure, Side};
+use crate::base::exit::Exit;
+use crate::comm::Rank;
+use crate::comm::collective::broadcast;
+use crate::copy::leftovers::Leftovers;
+use crate::copy::options::CopyOptions;
+use crate::copy::plan::CopyPlan;
+use crate::copy::root::CopyRoot;
+use crate::store::sites::Sites;
+use crate::surface::cli::CommonArgs;
+use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+use crate::surface::summary::Deed;
+
+/// What is asked for, as all ranks know it.
+pub(super) trait Transfer {
+    const DEED: Deed;
+    /// What is done, for the bar and for messages.
+    const VERB: &str;
+
+    fn wishes(&self) -> Wishes<'_>;
+
+    /// The paths that were given.
+    fn places(&self) -> Vec<(Side, &[u8])>;
+
+    /// Rank 0 looks at the paths before anything is written. A plan without roots is the end: why, was said.
+    fn prepare(
+        &self,
+        session: &Session<'_, '_>,
+        sites: &Sites,
+        args: &CommonArgs,
+        reporter: &mut Reporter,
+    ) -> Prepared;
+
+    /// What comes after the entries; with what the counts do not tell.
+    fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase);
+}
+
+/// What both can be asked for.
+pub(super) struct Wishes<'q> {
+    pub options: &'q CopyOptions,
+    pub filters: &'q FilterArgs,
+    pub named: &'q NamedArgs,
+    pub manifest: Option<&'q [u8]>,
+}
+
+/// What is to be done, and the journal that tells how far it is.
+pub(super) struct Prepared {
+    pub plan: CopyPlan,
+    pub options: CopyOptions,
+    pub journal: Option<Found>,
+}
+
+/// A copy whose entries were dealt with.
+pub(super) struct After<'r, 's, 'c> {
+    pub session: &'r mut Session<'s, 'c>,
+    pub copying: Copying<'r>,
+    pub args: &'r CommonArgs,
+    /// What was counted so far on this rank.
+    pub phase: Phase,
+    pub leftovers: Leftovers,
+}
+
+/// Does it on all ranks.
+pub(super) fn run<T: Transfer>(
+    session: &mut Session<'_, '_>,
+    request: &T,
+    args: &CommonArgs,
+) -> Exit {
+    let wishes = request.wishes();
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let mut reporter = Reporter::new(session.tool, T::VERB, args, session.team.ranks);
+    let Some(selection) = select(session, wishes.filters, &mut reporter) else {
+        return Exit::Usage;
+    };
+    let opened = match named::open(session, wishes.named, &mut reporter) {
+        Ok(opened) => opened,
+        Err(exit) => return exit,
+    };
+    let Some(sites) = find_sites(session, &request.places(), args, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let mut found = None;
+    let prepared = is_root.then(|| {
+        let prepared = request.prepare(session, &sites, args, &mut reporter);
+        found = prepared.journal;
+        (prepared.plan, prepared.options)
+    });
+    let (plan, options) = broadcast(session.mail, prepared);
+    if plan.roots.is_empty() {
+        return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
+    }
+    let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let path = wishes.manifest.filter(|_| !wishes.options.dry_run);
+    let manifest = match manifest::open(session, path, &mut reporter) {
+        Ok(manifest) => manifest,
+        Err(exit) => return exit,
+    };
+    let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
+        return Exit::Unusable;
+    };
+    let copying = Copying {
+        roots: &roots,
+        options: &options,
+        selection: &selection,
+        journal: kept.journal.as_ref(),
+        manifest: &manifest,
+        threads_max: threads_max(session, &sites, args),
+    };
+    let (mut leftovers, mut phase) = copying.entries(session, (&plan, &opened), &mut reporter);
+    links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
+    let after = After { session: &mut *session, copying, args, phase, leftovers };
+    let (verdict, (mut tally, counters)) = request.finish(after, &mut reporter);
+    tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
+    let part = verify::Part { filters: wishes.filters.clone(), named: wishes.named.clone() };
+    let ending = Ending {
+        deed: T::DEED,
+        sites: &sites,
+        plan: &plan,
+        roots: &roots,
+        options: &options,
+        part: &part,
+        manifest: &manifest,
+        kept,
+        verdict,
+    };
+    ending.conclude(session, (tally, counters), args, &mut reporter)
+}
+
+const NOT_STRIPED: &str = "--stripe has no effect where the target is not on Lustre";
+
+const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
+for, only the time of change is kept";
+
+/// Opens all roots on this rank; `None` on all ranks where one of them cannot.
+fn open_everywhere(
+    session: &mut Session<'_, '_>,
+    sites: &Sites,
+    (plan, options): (&CopyPlan, &CopyOptions),
+    reporter: &mut Reporter,
+) -> Option<Vec<CopyRoot>> {
+    let opened: Result<Vec<CopyRoot>, Failure> =
+        plan.roots.iter().map(|root| root.open(sites, options)).collect();
+    let host = &session.team.host;
+    let words = |failure: &Failure| format!("{} (on {host})", reporter.words(failure));
+    let opened = opened.map_err(|failure| words(&failure));
+    let opened = agree(session, opened, reporter);
+    // Rank 0 has looked at all places.
+    sites.are_reached();
+    let some_fit_not = opened.iter().flatten().any(|root| root.target.holds_objects());
+    let no_stripes = || opened.iter().flatten().any(|root| !root.target.has_layouts());
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    if is_root && options.transfer.stripe.is_some() && no_stripes() {
+        reporter.warn(NOT_STRIPED);
+    }
+    if some_fit_not && !options.keep.fits_objects() && is_root {
+        reporter.warn(KEPT_TOGETHER);
+    }
+    if is_root {
+        let shortcomings = opened.iter().flatten().filter_map(|root| root.source.shortcoming());
+        for words in shortcomings.collect::<BTreeSet<_>>() {
+            reporter.warn(words);
+        }
+    }
+    opened
+}
