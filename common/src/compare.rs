@@ -27,6 +27,7 @@ use crate::lists::shared_part::SharedPart;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
 use crate::model::entry::{Hint, Kind, Metadata, Xattrs};
+use crate::model::keep::XattrFilter;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
@@ -74,6 +75,7 @@ pub struct CompareJob<'c> {
     selection: &'c Selection,
     named: Option<&'c Named>,
     compared: Fields,
+    xattrs: XattrFilter,
     rank: Rank,
     account: Account,
     large: Chunked<LargePair>,
@@ -121,6 +123,7 @@ impl<'c> CompareJob<'c> {
             selection,
             named,
             compared: options.compared(),
+            xattrs: options.xattr_filter(),
             rank,
             account: Account::default(),
             large: Chunked::default(),
@@ -181,16 +184,16 @@ impl<'c> CompareJob<'c> {
         source: (&dyn Dir, Option<&Name>),
         target: (&dyn Dir, Option<&Name>),
     ) -> Result<(), Trouble> {
-        let of_kind = matches!(pair.source.kind, Kind::File | Kind::Directory);
-        if self.options.compares_xattrs() && of_kind {
+        let filter = self.xattrs;
+        if filter.concerns(pair.source.kind) {
             let of_source = source.0.xattrs(source.1).at(Side::Source)?;
             let of_target = target.0.xattrs(target.1).at(Side::Target)?;
-            let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref());
+            let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref(), filter);
             pair.differing.insert(differing.intersection(self.compared));
             // What the one has and the other cannot have.
             let unknown = match (&of_source, &of_target) {
                 (Some(known), None) | (None, Some(known)) => {
-                    compare::xattrs(Some(known), Some(&Xattrs::new()))
+                    compare::xattrs(Some(known), Some(&Xattrs::new()), filter)
                 }
                 _ => Fields::NONE,
             };

@@ -4,6 +4,7 @@
 //! run ([`large`]). Every file is staged under a temporary name and appears complete. What can only be
 //! set when everything below a directory is done is kept for the end ([`finish`]).
 
+mod attributes;
 mod content;
 mod directory;
 pub mod extras;

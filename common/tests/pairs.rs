@@ -18,6 +18,7 @@ use common::base::path::escaped;
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
+use common::model::keep::XattrChoice;
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
 use common::run::sync::SyncRequest;
@@ -65,6 +66,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
         target: target.as_os_str().as_bytes().to_vec(),
         options: CompareOptions {
             counted: COUNTED_BY_DEFAULT.into_iter().collect(),
+            xattrs: XattrChoice::Own,
             lite: false,
             evidence: Evidence::Checksums,
             hard_links: false,

@@ -40,12 +40,13 @@ impl CopyJob<'_> {
             Self::copied(Kind::Symlink, kept, hand);
             return Ok(Visited::NOTHING_MOVED);
         }
+        let xattrs = self.own_xattrs(entry, Kind::Symlink)?;
         let link = NewSymlink {
             points_to: &points_to,
             staged: &self.staged_name(),
             name: self.target_name(entry.place, entry.name),
             mtime: metadata.last_change(),
-            attributes: policy::of_link(self.options, &metadata),
+            attributes: policy::of_link(self.options, &metadata, xattrs),
         };
         let kept = target.make_symlink(&link).at(Side::Target)?;
         Self::copied(Kind::Symlink, kept, hand);
@@ -62,7 +63,7 @@ impl CopyJob<'_> {
     ) -> Result<Kept, Trouble> {
         let metadata = object.metadata().at(Side::Source)?;
         let name = form.name_of(self.target_name(entry.place, entry.name));
-        let attributes = policy::of_link(self.options, &metadata);
+        let attributes = policy::of_link(self.options, &metadata, None);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let staged_name = self.staged_name();
         let new = NewFile::new(&staged_name, &name, &attributes).copy_of(object, &metadata);

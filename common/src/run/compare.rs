@@ -162,9 +162,10 @@ fn open_everywhere(
     request: &CompareRequest,
     reporter: &mut Reporter,
 ) -> Result<CompareRoot, Exit> {
+    let xattrs = request.options.xattr_filter();
     let opened = match request.named.manifest() {
         Some(manifest) => CompareRoot::of_manifest(sites, manifest, &request.target),
-        None => CompareRoot::open(sites, &request.source, &request.target),
+        None => CompareRoot::open(sites, &request.source, &request.target, xattrs),
     };
     let host = &session.team.host;
     let opened = opened.map_err(|unfit| match unfit {

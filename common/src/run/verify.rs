@@ -76,6 +76,7 @@ fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
     let tell = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     CompareOptions {
         counted: kept(&options.keep),
+        xattrs: options.keep.xattrs,
         lite: false,
         evidence: Evidence::Checksums,
         hard_links: options.hard_links == HardLinks::Keep,
