@@ -22,6 +22,10 @@ impl CopyJob<'_> {
         if metadata.kind != Kind::Symlink {
             return self.visit_kind(entry, metadata.kind, hand, crew);
         }
+        // Who makes a target equal has asked before.
+        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, None, hand) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         hand.gathered.tally.meet(&metadata);
         let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;

@@ -71,6 +71,9 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
     ) -> Result<bool, Trouble> {
         let (Some(began), Some(old)) = (self.options.going_on_since, old) else { return Ok(false) };
+        if Self::is_parted(hand) {
+            return Ok(false);
+        }
         let name = self.target_name(entry.place, entry.name);
         let old = whole(target, name, *old).at(Side::Target)?;
         let seconds = began.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());

@@ -58,10 +58,11 @@ impl CopyJob<'_> {
         if source.is_some_and(|source| !self.selection.admits(&source)) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        if source.is_some_and(|source| self.leaves_for_links(entry, &source, hand)) {
+        let target = self.at_target(rules, entry)?;
+        let is_left = |source| self.leaves_for_links(entry, &source, target.as_ref(), hand);
+        if source.is_some_and(is_left) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        let target = self.at_target(rules, entry)?;
         if kind.is_special() && !self.is_made(entry, kind) {
             self.tell_unlike(entry, kind, target.as_ref(), hand, crew);
             return Ok(Self::leave_out(kind, hand));
@@ -153,6 +154,9 @@ impl CopyJob<'_> {
             }
             self.before_change(entry.place)?;
             return self.visit_kind(entry, source.kind, hand, crew);
+        }
+        if Self::is_parted(hand) {
+            return self.part(entry, source.kind, hand, crew);
         }
         match self.need(rules, entry, sides, hand, crew)? {
             Need::ToBeSeen => Ok(Visited::Done { moved_bytes: u64::MAX / 2 }),
