@@ -54,9 +54,9 @@ impl CopyJob<'_> {
         let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
         if let Some(journal) = self.journal_of(&*staged) {
-            let (identity, staged) = (metadata.identity(), staged.ticket());
+            let (identity, inode, staged) = (metadata.identity(), staged.inode(), staged.ticket());
             let file = self.target_file(entry.place, entry.name);
-            journal.begin(file, Unfinished { identity, chunk_bytes, staged });
+            journal.begin(file, Unfinished { identity, chunk_bytes, staged, inode });
         }
         Ok(Staging { staged, chunk_bytes })
     }
@@ -123,7 +123,7 @@ impl CopyJob<'_> {
         if !journal.take(&begun.staged) {
             return Ok(None);
         }
-        let Some(staged) = target.resume_staged(&new).at(Side::Target)? else {
+        let Some(staged) = target.resume_staged(&new, begun.inode).at(Side::Target)? else {
             journal.end(&begun.staged);
             return Ok(None);
         };

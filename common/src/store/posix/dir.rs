@@ -174,8 +174,12 @@ impl Dir for PosixDir {
         staged.map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
-    fn resume_staged(&self, new: &NewFile<'_>) -> Result<Option<Box<dyn StagedFile>>> {
-        let resumed = PosixStaged::resume(&self.fd, &self.gives_acls, &self.shared, new)?;
+    fn resume_staged(
+        &self,
+        new: &NewFile<'_>,
+        inode: Option<u64>,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        let resumed = PosixStaged::resume(&self.fd, &self.gives_acls, &self.shared, new, inode)?;
         Ok(resumed.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
     }
 
