@@ -10,6 +10,7 @@ use common::model::expression::{Expression, parse_output};
 use common::model::keep::XattrChoice;
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
+use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::WhichXattrs;
@@ -152,6 +153,7 @@ impl Args {
         CompareRequest {
             source: manifest.clone().unwrap_or_else(|| self.first.clone().into_vec()),
             target: self.second.clone().unwrap_or_else(|| self.first.clone()).into_vec(),
+            symlinks: Symlinks::Follow,
             options: CompareOptions {
                 counted: self.counted(),
                 xattrs: self.xattrs.map_or(XattrChoice::Own, XattrChoice::from),

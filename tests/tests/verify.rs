@@ -83,6 +83,43 @@ fn all_of_source_and_target_is_compared_at_the_end() {
     assert!(ended.stderr.contains("--verify transferred"), "{}", ended.stderr);
 }
 
+/// A link that is named is copied as a link; with a slash, or as what is synchronised, it is a directory.
+#[test]
+fn what_a_named_link_was_copied_as_is_what_is_compared() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("dir/file"), b"x");
+    std::os::unix::fs::symlink("dir", source.join("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", source.join("dangling")).unwrap();
+    fs::create_dir(&target).unwrap();
+    for ranks in [1, 3] {
+        let verified = |name: &str, options: &[&str], from: &str, to: &str| {
+            let mut job = tool(ranks, name);
+            job.args(["--json", "--verify=all"]).args(options);
+            run(job.args([source.join(from), target.join(to)])).expect(0)
+        };
+        for from in ["link", "dangling", "dir/file"] {
+            let ended = verified("dcp", &["-p"], from, "");
+            let compared = &ended.events("summary")[1]["totals"]["compared"];
+            assert_eq!(compared["same"], 1, "{ended:?}");
+            verified("dcp", &["-p"], from, "another name");
+            fs::remove_file(target.join("another name")).unwrap();
+        }
+        assert!(target.join("link").is_symlink());
+        verified("dcp", &["-p"], "link/", "contents");
+        verified("dsync", &["-D"], "link", "mirror");
+        assert!(target.join("contents/file").exists() && target.join("mirror/file").exists());
+        fs::remove_dir_all(target.join("contents")).unwrap();
+    }
+    // A link that leads elsewhere now is another one.
+    let link = target.join("link");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("contents", &link).unwrap();
+    let mut dcp = tool(2, "dcp");
+    dcp.args(["-p", "--verify=all", "--exclude=link"]).args([source.join("link"), target.clone()]);
+    assert_ne!(run(&mut dcp).code, Some(3));
+}
+
 /// Lines of differences, without the counts.
 fn told(ended: &Ended) -> Vec<String> {
     ended.stdout.lines().map(ToOwned::to_owned).take_while(|line| !line.contains("found")).collect()

@@ -67,17 +67,19 @@ impl CompareRoot {
         })
     }
 
-    /// Opens what the operator named: two directories, also through links, or two other entries. A prefix that
+    /// Opens what the operator named: two directories, also through links where those are followed, or two other
+    /// entries. A prefix that
     /// no key begins with is what a bucket has of a directory without files, and of nothing else.
     pub fn open(
         sites: &Sites,
         source: &[u8],
         target: &[u8],
+        symlinks: Symlinks,
         xattrs: XattrFilter,
     ) -> Result<Self, Unfit> {
         let open_as = OpenAs { xattrs, ..OpenAs::default() };
-        let of_source = look(sites, Side::Source, source)?;
-        let of_target = look(sites, Side::Target, target)?;
+        let of_source = look(sites, Side::Source, source, symlinks)?;
+        let of_target = look(sites, Side::Target, target, symlinks)?;
         match (of_source, of_target) {
             (Sight::Tree, Sight::Tree) => Self::open_trees(sites, source, target, open_as),
             (Sight::Single, Sight::Single) => {
@@ -158,9 +160,9 @@ impl CompareRoot {
     }
 }
 
-fn look(sites: &Sites, side: Side, path: &[u8]) -> Result<Sight, Failure> {
+fn look(sites: &Sites, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Sight, Failure> {
     let failed = |error| account::failure(side, path, b"", error);
-    match sites.look(side, path, Symlinks::Follow) {
+    match sites.look(side, path, symlinks) {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
         Ok(_) => Ok(Sight::Single),
         Err(error) if !sites.is_object(side, path) => {

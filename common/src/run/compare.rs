@@ -16,6 +16,7 @@ use crate::lists;
 use crate::model::line::json_path;
 use crate::model::tally::Compared;
 use crate::sched::engine;
+use crate::store::posix::Symlinks;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
@@ -33,6 +34,8 @@ pub struct CompareRequest {
     pub source: Vec<u8>,
     /// What is.
     pub target: Vec<u8>,
+    /// What becomes of links that the two paths themselves are.
+    pub symlinks: Symlinks,
     /// How.
     pub options: CompareOptions,
     /// Which entries take part.
@@ -163,9 +166,10 @@ fn open_everywhere(
     reporter: &mut Reporter,
 ) -> Result<CompareRoot, Exit> {
     let xattrs = request.options.xattr_filter();
+    let CompareRequest { source, target, symlinks, .. } = request;
     let opened = match request.named.manifest() {
-        Some(manifest) => CompareRoot::of_manifest(sites, manifest, &request.target),
-        None => CompareRoot::open(sites, &request.source, &request.target, xattrs),
+        Some(manifest) => CompareRoot::of_manifest(sites, manifest, target),
+        None => CompareRoot::open(sites, source, target, *symlinks, xattrs),
     };
     let host = &session.team.host;
     let opened = opened.map_err(|unfit| match unfit {
