@@ -163,6 +163,50 @@ fn a_manifest_stands_for_the_source_when_that_is_gone() {
 }
 
 #[test]
+fn files_that_a_manifest_has_not_are_told_of() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    make_source(&source);
+    let manifest = work.path().join("m.parquet");
+    run(tool(2, "dcp").args(["-a", "--manifest"]).arg(&manifest).args([&source, &target]))
+        .expect(0);
+    let check = |ranks: u32, options: &[&str]| {
+        let mut dcmp = tool(ranks, "dcmp");
+        dcmp.args(options).arg("--manifest").args([&manifest, &target]);
+        run(&mut dcmp)
+    };
+    // What a manifest has nothing to say of.
+    fs::create_dir_all(target.join("empty directories/are no files")).unwrap();
+    std::os::unix::fs::symlink("large", target.join("link")).unwrap();
+    check(2, &[]).expect(0);
+    let extras = ["0", "d0000/more", "new/deep/c", "new/deep/er/a", "new/deep/er/b", "zz"];
+    for extra in extras {
+        write(&target.join(extra), extra.as_bytes());
+    }
+    for ranks in [1, 4] {
+        let list = work.path().join(format!("only-{ranks}.txt"));
+        let output = format!("EXIST=ONLY_DEST:{}", text(&list));
+        let ended = check(ranks, &["--combined", "-", "-o", &output]).expect(1);
+        let mut told: Vec<_> =
+            ended.stdout.lines().filter_map(|line| line.strip_prefix("- ")).collect();
+        told.sort_unstable();
+        assert_eq!(told, extras, "{}", ended.stdout);
+        assert_eq!(fs::read_to_string(list).unwrap().lines().count(), extras.len());
+        let compared = check(ranks, &["--json"]).expect(1).summary()["totals"]["compared"].clone();
+        assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
+        check(ranks, &["--one-way"]).expect(0);
+        check(ranks, &["--exclude=/new", "--exclude=more", "--exclude=0", "--exclude=zz"])
+            .expect(0);
+        check(ranks, &["--min-size=100"]).expect(0);
+    }
+    let server = served(Behaviour::default());
+    go(&server, 2, &["dcp", "-p", text(&target.join("")), "s3://data/t/"]).expect(0);
+    let in_bucket = ["dcmp", "--json", "--manifest", text(&manifest), "s3://data/t"];
+    let compared = go(&server, 3, &in_bucket).expect(1).summary()["totals"]["compared"].clone();
+    assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
+}
+
+#[test]
 fn a_manifest_is_not_put_where_it_would_be_deleted() {
     let work = temp();
     let (source, target) = (work.path().join("s"), work.path().join("t"));
