@@ -11,7 +11,7 @@ use common::model::keep::XattrChoice;
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, TuningArgs};
+use common::surface::cli::{CommonArgs, TuningArgs, after_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::WhichXattrs;
 use common::surface::named_args::NamedArgs;
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// objects in S3 by the checksum that the service keeps. What a place cannot keep is not compared, and
 /// the summary says so. What could not be read, or changed meanwhile, is an error and never counts as the same.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dcmp", after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "dcmp", after_help = after_help(EXAMPLES), max_term_width = 100)]
 pub struct Args {
     /// What should be
     #[arg(value_name = "SOURCE", required = true)]
@@ -41,7 +41,7 @@ pub struct Args {
     second: Option<OsString>,
 
     /// Check the files in the one place against the manifest that dcp --manifest has written: size, time of
-    /// change and checksum; what is there besides is not looked for
+    /// change and checksum, and, without --one-way, whether there are files besides
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "files_from", "download"])]
     manifest: Option<OsString>,
 
