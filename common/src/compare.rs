@@ -11,9 +11,11 @@ mod directories;
 pub mod grouping;
 pub mod options;
 pub mod root;
+pub mod unlisted;
 mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,7 @@ use crate::lists::shared_part::SharedPart;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
 use crate::model::entry::{Hint, Kind, Metadata, Xattrs};
+use crate::model::keep::XattrFilter;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
@@ -42,6 +45,7 @@ use content::{Way, is_same_whole};
 use grouping::Groups;
 use options::CompareOptions;
 use root::CompareRoot;
+use unlisted::Unlisted;
 use verdict::CompareHand;
 
 /// A piece of the comparison.
@@ -74,11 +78,16 @@ pub struct CompareJob<'c> {
     selection: &'c Selection,
     named: Option<&'c Named>,
     compared: Fields,
+    xattrs: XattrFilter,
     rank: Rank,
     account: Account,
     large: Chunked<LargePair>,
     /// Names of files with several.
     groups: Groups,
+    /// What only the tree has, where a manifest tells what should be there.
+    unlisted: Option<Unlisted>,
+    /// All names are known: what is visited now is only in the tree.
+    is_after_walk: AtomicBool,
     /// Devices of both roots.
     root_devices: [Option<u64>; 2],
     /// This rank's parts of Parquet lists, in the order of the options' expressions.
@@ -121,10 +130,13 @@ impl<'c> CompareJob<'c> {
             selection,
             named,
             compared: options.compared(),
+            xattrs: options.xattr_filter(),
             rank,
             account: Account::default(),
             large: Chunked::default(),
             groups: Groups::default(),
+            unlisted: None,
+            is_after_walk: AtomicBool::new(false),
             root_devices: [root.source.device().ok(), root.target.device().ok()],
             parts: Vec::new(),
         }
@@ -134,6 +146,13 @@ impl<'c> CompareJob<'c> {
     #[must_use]
     pub fn with_parts(mut self, parts: Vec<Option<PartWriter>>) -> Self {
         self.parts = parts.into_iter().map(SharedPart::new).collect();
+        self
+    }
+
+    /// The tree is walked for files that the manifest has not.
+    #[must_use]
+    pub fn looking_for_unlisted(mut self) -> Self {
+        self.unlisted = Some(Unlisted::default());
         self
     }
 
@@ -181,16 +200,16 @@ impl<'c> CompareJob<'c> {
         source: (&dyn Dir, Option<&Name>),
         target: (&dyn Dir, Option<&Name>),
     ) -> Result<(), Trouble> {
-        let of_kind = matches!(pair.source.kind, Kind::File | Kind::Directory);
-        if self.options.compares_xattrs() && of_kind {
+        let filter = self.xattrs;
+        if filter.concerns(pair.source.kind) {
             let of_source = source.0.xattrs(source.1).at(Side::Source)?;
             let of_target = target.0.xattrs(target.1).at(Side::Target)?;
-            let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref());
+            let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref(), filter);
             pair.differing.insert(differing.intersection(self.compared));
             // What the one has and the other cannot have.
             let unknown = match (&of_source, &of_target) {
                 (Some(known), None) | (None, Some(known)) => {
-                    compare::xattrs(Some(known), Some(&Xattrs::new()))
+                    compare::xattrs(Some(known), Some(&Xattrs::new()), filter)
                 }
                 _ => Fields::NONE,
             };
@@ -222,6 +241,9 @@ impl<'c> CompareJob<'c> {
     ) -> Result<Visited, Trouble> {
         let (source, source_file) = match entry.hint {
             Hint::Recorded(recorded) => {
+                if let Some(unlisted) = &self.unlisted {
+                    unlisted.listed(entry.place, entry.name);
+                }
                 let file: Box<dyn SourceFile> = Box::new(RecordedFile(recorded));
                 (recorded.metadata(), Some(file))
             }
@@ -343,27 +365,6 @@ impl<'c> CompareJob<'c> {
         volume.bytes += size_bytes;
         files.check(pair.source.version(), pair.target.version())
     }
-
-    /// An entry that only the target has.
-    fn meet_extra(
-        &self,
-        entry: &Visit<'_>,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
-        if entry.hint == Hint::Directory {
-            return Ok(Visited::Directory);
-        }
-        let target = entry.dir.stat(entry.name).at(Side::Target)?;
-        if target.kind == Kind::Directory {
-            return Ok(Visited::Directory);
-        }
-        if self.selection.admits(&target) {
-            let findings = Findings::only(Presence::OnlyTarget);
-            self.judge(entry.place, entry.name, (None, Some(&target)), findings, hand, crew);
-        }
-        Ok(Visited::NOTHING_MOVED)
-    }
 }
 
 impl Job for CompareJob<'_> {
@@ -428,6 +429,9 @@ impl Visitor for CompareJob<'_> {
     }
 
     fn list_failed(&self, failure: Failure, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        if let Some(unlisted) = &self.unlisted {
+            unlisted.tear();
+        }
         hand.gathered.tally.unread_directories += 1;
         self.account.fail(failure, &mut hand.gathered, crew);
     }
@@ -448,6 +452,8 @@ impl Visitor for CompareJob<'_> {
                 hand.gathered.tally.meet(metadata);
                 self.enter_source(place, metadata, hand, crew)
             }
+            // A manifest tells of files only.
+            Trees::TargetOnly if self.unlisted.is_some() => Ok(()),
             Trees::TargetOnly if self.keeps_none(Side::Source) => {
                 hand.gathered.tally.compared.unkept_directories += 1;
                 Ok(())

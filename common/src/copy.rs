@@ -4,6 +4,7 @@
 //! run ([`large`]). Every file is staged under a temporary name and appears complete. What can only be
 //! set when everything below a directory is done is kept for the end ([`finish`]).
 
+mod attributes;
 mod content;
 mod directory;
 pub mod extras;
@@ -59,7 +60,7 @@ use extras::Extras;
 use finish::DirectoryRecords;
 use large::LargeCopy;
 use leftovers::Leftovers;
-use linked::{LinkRecords, LinkedFile};
+use linked::{Devices, LinkRecords, LinkedFile};
 use options::{CopyOptions, Verify};
 use root::CopyRoot;
 use sync::Sides;
@@ -99,8 +100,8 @@ pub struct CopyJob<'c> {
     deferred: Extras,
     /// Names of files with several.
     links: LinkRecords,
-    /// Devices of the roots' sources, for files with several names.
-    source_devices: Vec<Option<u64>>,
+    /// Of the roots, for files with several names.
+    devices: Devices,
     /// All names of files with several are known.
     is_after_walk: bool,
     /// What could be deleted was deleted.
@@ -173,7 +174,7 @@ impl<'c> CopyJob<'c> {
             extras: Extras::default(),
             deferred: Extras::default(),
             links: LinkRecords::default(),
-            source_devices: linked::devices(roots),
+            devices: Devices::of(roots),
             is_after_walk: false,
             is_after_deletion: false,
             own_groups: own_groups(),

@@ -36,6 +36,9 @@ pub struct Unfinished {
     pub chunk_bytes: u64,
     /// The name under which it is staged, in its directory.
     pub staged: Vec<u8>,
+    /// The inode of what is staged there, if there is such a thing. Devices have other numbers on other nodes.
+    #[serde(skip)]
+    pub inode: Option<u64>,
 }
 
 /// Where a large file goes: the root's target, and the path below it.
@@ -84,6 +87,9 @@ impl Journal {
                 Record::Begun { file, begun } => {
                     journal.unfinished.insert(file, begun);
                 }
+                Record::BegunAs { file, begun, inode } => {
+                    journal.unfinished.insert(file, Unfinished { inode: Some(inode), ..begun });
+                }
                 Record::Chunk { staged, extent, crc64 } => {
                     journal.chunks.insert((staged, extent.offset), (extent.length, crc64));
                 }
@@ -131,7 +137,10 @@ impl Journal {
 
     /// A file is staged.
     pub fn begin(&self, file: TargetFile, begun: Unfinished) {
-        self.append(&Record::Begun { file, begun });
+        self.append(&match begun.inode {
+            Some(inode) => Record::BegunAs { file, begun, inode },
+            None => Record::Begun { file, begun },
+        });
     }
 
     /// A chunk is written.
@@ -186,7 +195,7 @@ mod tests {
 
     fn begun(staged: &str) -> Unfinished {
         let identity = Identity { inode: 7, size_bytes: 300, mtime: TIME };
-        Unfinished { identity, chunk_bytes: 100, staged: staged.into() }
+        Unfinished { identity, chunk_bytes: 100, staged: staged.into(), inode: None }
     }
 
     fn extent(offset: u64) -> Extent {
@@ -228,8 +237,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let journal = stopped_job(dir.path());
         journal.chunk(b"s.a", extent(0), Crc64(13));
+        let known = Unfinished { inode: Some(77), ..begun("s.c") };
+        journal.begin(file("c"), known.clone());
         folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
         let journal = Journal::open(dir.path(), 3, Rank(0)).expect("is there");
+        assert_eq!(journal.unfinished(&file("c")), Some(&known));
         assert_eq!(journal.written(b"s.a", extent(100)), Some(Crc64(11)));
         assert_eq!(journal.written(b"s.a", extent(0)), Some(Crc64(13)));
     }

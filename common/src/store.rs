@@ -232,9 +232,13 @@ pub trait Dir: Send + Sync {
     /// Begins a new file that nobody else can read, to get its own name later.
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>>;
 
-    /// Takes over a new file that a stopped job of this user has staged under that name; `None` where there is
-    /// none.
-    fn resume_staged(&self, _new: &NewFile<'_>) -> Result<Option<Box<dyn StagedFile>>> {
+    /// Takes over a new file that a stopped job of this user has staged under that name, with that inode if that is
+    /// known; `None` where there is none.
+    fn resume_staged(
+        &self,
+        _new: &NewFile<'_>,
+        _inode: Option<u64>,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
         Ok(None)
     }
 
@@ -537,6 +541,11 @@ pub trait StagedFile: Send + Sync {
     /// What is left of it when it is dropped can be taken over by its ticket ([`Dir::resume_staged`]).
     fn is_resumable(&self) -> bool {
         false
+    }
+
+    /// The number of what is staged, which it keeps as long as it is there, where there is such a thing.
+    fn inode(&self) -> Option<u64> {
+        None
     }
 
     /// Writes all of `data` at an offset.

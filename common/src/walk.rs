@@ -323,7 +323,7 @@ fn visit_batch<V: Visitor>(
                 if visited == Visited::NewDirectory {
                     child.set_trees(Trees::SourceOnly);
                 }
-                if visitor.named().is_some() {
+                if visitor.named().is_some() && place.trees().side() == Side::Source {
                     named::enter(visitor, &Arc::new(child), hand, crew);
                 } else {
                     crew.push(WalkTask::list(child, below).into());

@@ -13,6 +13,7 @@ use common::comm::{Comm, Rank, threads};
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::compare::root::CompareRoot;
 use common::compare::{self, CompareJob};
+use common::model::keep::XattrChoice;
 use common::model::notice::Notice;
 use common::model::tally::Tally;
 use common::sched::engine::{self, Settings};
@@ -64,6 +65,7 @@ fn opened(tree: &Path, faults: Faults) -> Box<dyn Store> {
 fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Vec<Failure>) {
     let options = CompareOptions {
         counted: COUNTED_BY_DEFAULT.into_iter().collect(),
+        xattrs: XattrChoice::Own,
         lite: false,
         evidence: Evidence::Checksums,
         hard_links: false,

@@ -18,9 +18,11 @@ use common::base::path::escaped;
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
+use common::model::keep::XattrChoice;
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
 use common::run::sync::SyncRequest;
+use common::store::posix::Symlinks;
 use common::store::posix::{OpenAs, PosixStore};
 use common::surface::named_args::NamedArgs;
 use runs::{filters, in_session, options, quiet, temp};
@@ -63,8 +65,10 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
     let request = CompareRequest {
         source: source.as_os_str().as_bytes().to_vec(),
         target: target.as_os_str().as_bytes().to_vec(),
+        symlinks: Symlinks::Follow,
         options: CompareOptions {
             counted: COUNTED_BY_DEFAULT.into_iter().collect(),
+            xattrs: XattrChoice::Own,
             lite: false,
             evidence: Evidence::Checksums,
             hard_links: false,

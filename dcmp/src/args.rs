@@ -7,10 +7,13 @@ use clap::Parser;
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::model::difference::Fields;
 use common::model::expression::{Expression, parse_output};
+use common::model::keep::XattrChoice;
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
-use common::surface::cli::{CommonArgs, TuningArgs};
+use common::store::posix::Symlinks;
+use common::surface::cli::{CommonArgs, TuningArgs, after_help};
 use common::surface::filter_args::FilterArgs;
+use common::surface::keep_args::WhichXattrs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use common::walk::list::harvest::Listing;
@@ -23,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// objects in S3 by the checksum that the service keeps. What a place cannot keep is not compared, and
 /// the summary says so. What could not be read, or changed meanwhile, is an error and never counts as the same.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dcmp", after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "dcmp", after_help = after_help(EXAMPLES), max_term_width = 100)]
 pub struct Args {
     /// What should be
     #[arg(value_name = "SOURCE", required = true)]
@@ -38,7 +41,7 @@ pub struct Args {
     second: Option<OsString>,
 
     /// Check the files in the one place against the manifest that dcp --manifest has written: size, time of
-    /// change and checksum; what is there besides is not looked for
+    /// change and checksum, and, without --one-way, whether there are files besides
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "files_from", "download"])]
     manifest: Option<OsString>,
 
@@ -56,6 +59,14 @@ pub struct Args {
     /// Fields in which a difference counts besides: atime, ctime
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
     also: Vec<String>,
+
+    /// Extended attributes to compare: none, those of users, all but Lustre's, or all; layouts of files never
+    /// are, and access control lists always unless --ignore acl. Without it, those of users and file
+    /// capabilities, as dcp -p keeps them
+    ///
+    /// With non-lustre and all those of links are compared, too.
+    #[arg(long, value_name = "WHICH", value_enum)]
+    xattrs: Option<WhichXattrs>,
 
     /// Compare objects byte by byte, too: download them even where the service keeps a checksum
     ///
@@ -142,8 +153,10 @@ impl Args {
         CompareRequest {
             source: manifest.clone().unwrap_or_else(|| self.first.clone().into_vec()),
             target: self.second.clone().unwrap_or_else(|| self.first.clone()).into_vec(),
+            symlinks: Symlinks::Follow,
             options: CompareOptions {
                 counted: self.counted(),
+                xattrs: self.xattrs.map_or(XattrChoice::Own, XattrChoice::from),
                 lite: self.lite,
                 evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
                 hard_links: self.hard_links,
@@ -171,7 +184,11 @@ impl Args {
         let named = |names: &[String]| -> Fields {
             names.iter().filter_map(|name| Fields::from_name(name)).collect()
         };
-        let ignored = named(&self.ignore);
+        let mut ignored = named(&self.ignore);
+        ignored.insert(match self.xattrs {
+            Some(WhichXattrs::None) => Fields::XATTR,
+            _ => Fields::NONE,
+        });
         let all = COUNTED_BY_DEFAULT.into_iter().collect::<Fields>().union(named(&self.also));
         let told = [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT];
         let is_told = |field: &Fields| self.manifest.is_none() || told.contains(field);

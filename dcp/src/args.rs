@@ -10,7 +10,7 @@ use common::model::line::LineFormat;
 use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, TuningArgs};
+use common::surface::cli::{CommonArgs, TuningArgs, after_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 #[command(
     name = "dcp",
     override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp [OPTIONS] --clean PLACE...",
-    after_help = EXAMPLES,
+    after_help = after_help(EXAMPLES),
     max_term_width = 100
 )]
 pub struct Args {
@@ -90,6 +90,7 @@ Examples:
   dcp big.h5 /scratch/                                  one rank, many threads, no MPI needed
   mpiexec -n 8 dcp run1/ run2/ /archive/all             contents of two trees into one directory
   mpiexec -n 64 dcp -p /scratch/run s3://bucket/        a tree into a bucket; and back: dcp -p s3://bucket/run .
+  mpiexec -n 64 dcp -p /scratch/run daos://pool/cont/   a tree into a container of DAOS
   mpiexec -n 64 dcp -p --resume SRC DST                 stopped at its walltime, the same command goes on
   dcp --clean s3://bucket                               what jobs that were killed have left there
 

@@ -10,7 +10,7 @@ use common::model::keep::Keep;
 use common::model::line::LineFormat;
 use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, TuningArgs};
+use common::surface::cli::{CommonArgs, TuningArgs, after_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::KeepArgs;
 use common::surface::named_args::NamedArgs;
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 /// touched. A trailing "/" does not matter. A file's old content stays in place until its new one is
 /// complete.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dsync", after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "dsync", after_help = after_help(EXAMPLES), max_term_width = 100)]
 pub struct Args {
     /// What should be
     #[arg(value_name = "SOURCE")]

@@ -10,7 +10,7 @@ use common::model::record;
 use common::run::walk::WalkRequest;
 use common::sort::key::SortKeys;
 use common::store::posix::Symlinks;
-use common::surface::cli::CommonArgs;
+use common::surface::cli::{CommonArgs, after_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 /// Count, and list, what is in directory trees, in parallel over all ranks of an MPI job.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dwalk", after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "dwalk", after_help = after_help(EXAMPLES), max_term_width = 100)]
 pub struct Args {
     /// What to walk
     #[arg(required_unless_present = "input", value_name = "PATH")]

@@ -81,6 +81,83 @@ fn access_control_lists_are_compared() {
     compare(2, &["--ignore", "acl,perm"], &source, &target).expect(0);
 }
 
+/// Sets an extended attribute, of a link itself where it is one.
+fn set_xattr(name: &str, value: &str, path: &Path) {
+    run(Command::new("setfattr").args(["-h", "-n", name, "-v", value]).arg(path)).expect(0);
+}
+
+#[test]
+fn extended_attributes_are_compared_as_far_as_is_asked_for() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    let (source, target) = twins(work.path());
+    // A capability to bind ports, as linux/capability.h has it.
+    let capability = "0sAQAAAgAEAAAAAAAAAAAAAAAAAAA=";
+    let differs = |options: &[&str], expected: &[&str]| {
+        for count in [1, 3] {
+            let code = i32::from(!expected.is_empty());
+            let ended = compare(count, &[options, &["--json"]].concat(), &source, &target);
+            let ended = ended.expect(code);
+            let totals = ended.summary()["totals"]["compared"].clone();
+            assert_eq!(totals["differing"]["XATTR"], expected.len(), "{options:?}");
+            let events = ended.events("difference");
+            let mut paths: Vec<_> =
+                events.iter().map(|event| event["path"]["text"].as_str().unwrap()).collect();
+            paths.sort_unstable();
+            assert_eq!(paths, expected, "{options:?}");
+        }
+    };
+    fs::write(source.join("user"), "").unwrap();
+    fs::write(source.join("capable"), "").unwrap();
+    fs::write(source.join("trusted"), "").unwrap();
+    std::os::unix::fs::symlink("nowhere", source.join("trusted link")).unwrap();
+    run(Command::new("cp").arg("-a").arg(source.join(".")).arg(&target)).expect(0);
+    set_xattr("security.capability", capability, &source.join("capable"));
+    set_xattr("trusted.b", "1", &source.join("trusted"));
+    set_xattr("trusted.b", "1", &source.join("trusted link"));
+    differs(&[], &["capable"]);
+    differs(&["--xattrs", "user"], &[]);
+    set_xattr("user.a", "1", &source.join("user"));
+    differs(&["--xattrs", "user"], &["user"]);
+    differs(&["--xattrs", "none"], &[]);
+    differs(&["--ignore", "xattr", "--xattrs", "all"], &[]);
+    for which in ["non-lustre", "all"] {
+        differs(&["--xattrs", which], &["capable", "trusted", "trusted link", "user"]);
+    }
+    // What a copy keeps is what is compared, of links too.
+    for which in ["user", "all"] {
+        let copy = work.path().join(which);
+        let kept = ["-a", "--xattrs", which, "--verify", "all"];
+        run(tool(2, "dcp").args(kept).args([&source.join(""), &copy])).expect(0);
+        compare(2, &["--xattrs", which], &source, &copy).expect(0);
+    }
+    compare(2, &["--xattrs", "all"], &source, &work.path().join("user")).expect(1);
+    let dsync = |options: &[&str]| {
+        run(tool(2, "dsync").args(["-a"]).args(options).args([&source, &target])).expect(0).stdout
+    };
+    dsync(&["--xattrs", "all"]);
+    differs(&["--xattrs", "all"], &[]);
+    assert!(dsync(&["--xattrs", "all"]).contains("nothing to do"));
+}
+
+#[test]
+fn lists_of_rights_of_special_files_are_compared_too() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    fs::create_dir(&source).unwrap();
+    run(Command::new("mkfifo").arg(source.join("fifo"))).expect(0);
+    copy(&source, &target);
+    compare(2, &[], &source, &target).expect(0);
+    let grant = |path: &Path| {
+        run(Command::new("setfacl").args(["-m", "u:12345:r,m::rw"]).arg(path)).expect(0);
+    };
+    grant(&source.join("fifo"));
+    let ended = compare(2, &["--ignore", "perm"], &source, &target).expect(1);
+    assert!(ended.stdout.contains("* fifo\tACL\n"), "{}", ended.stdout);
+}
+
 /// Size and time are the same, the bytes are not: what --lite is blind to, and what it is not.
 #[test]
 fn lite_believes_size_and_time_and_says_so() {

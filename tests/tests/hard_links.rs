@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{Ended, run, tool};
@@ -93,6 +93,105 @@ fn dsync_makes_links_of_copies_and_is_idle_after_that() {
         fs::write(source.join("c/small"), "other").unwrap();
         sync(count);
         assert_grouped_alike(&source, &target);
+    }
+}
+
+/// Two files and a link of the source, all of one content and time; at the target all are one file each, and two
+/// of other content, too.
+fn joined_twins(work: &Path) -> (PathBuf, PathBuf) {
+    let (source, target) = (work.join("source"), work.join("target"));
+    for dir in ["a", "b"] {
+        fs::create_dir_all(source.join(dir)).unwrap();
+    }
+    for name in ["a/1", "b/2", "a/large 1", "b/large 2"] {
+        let size = if name.contains("large") { 1 << 20 } else { 5 };
+        fs::write(source.join(name), vec![1; size]).unwrap();
+    }
+    fs::hard_link(source.join("a/1"), source.join("b/1")).unwrap();
+    fs::write(source.join("a/own"), "one").unwrap();
+    fs::write(source.join("b/own"), "another").unwrap();
+    std::os::unix::fs::symlink("1", source.join("a/link")).unwrap();
+    std::os::unix::fs::symlink("1", source.join("b/link")).unwrap();
+    let touch = ["-h", "-d", "2020-02-02"];
+    for dir in ["a", "b"] {
+        for entry in fs::read_dir(source.join(dir)).unwrap() {
+            run(Command::new("touch").args(touch).arg(entry.unwrap().path())).expect(0);
+        }
+    }
+    run(Command::new("cp").arg("-a").args([&source, &target])).expect(0);
+    let join = |one: &str, other: &str| {
+        fs::remove_file(target.join(other)).unwrap();
+        fs::hard_link(target.join(one), target.join(other)).unwrap();
+    };
+    for (one, other) in
+        [("a/1", "b/2"), ("a/large 1", "b/large 2"), ("a/own", "b/own"), ("a/link", "b/link")]
+    {
+        join(one, other);
+    }
+    fs::hard_link(target.join("a/1"), work.join("outside")).unwrap();
+    (source, target)
+}
+
+#[test]
+fn names_that_only_the_target_has_together_are_parted() {
+    for count in [1, 3] {
+        for inplace in [None, Some("--inplace")] {
+            let work = temp();
+            let (source, target) = joined_twins(work.path());
+            let compare = |code| {
+                run(tool(count, "dcmp").arg("-H").args([&source, &target])).expect(code).stdout
+            };
+            let told = compare(1);
+            assert!(told.contains("4 are links of a file in target only"), "{told}");
+            let sync = || {
+                let mut dsync = tool(count, "dsync");
+                dsync.args(["-H", "-k", "64KiB", "--json"]).args(inplace);
+                run(dsync.args([&source, &target])).expect(0).summary()["totals"].clone()
+            };
+            sync();
+            compare(0);
+            assert_eq!(fs::read(target.join("a/own")).unwrap(), b"one");
+            assert_eq!(fs::read(target.join("b/own")).unwrap(), b"another");
+            assert_eq!(count_of(&target, "b/own"), 1);
+            let mut rsync = Command::new("rsync");
+            rsync.args(["-aHAX", "--checksum", "--delete", "--itemize-changes", "-n"]);
+            let ended = run(rsync.arg(source.join("")).arg(target.join(""))).expect(0);
+            assert_eq!(ended.stdout, "");
+            let again = sync();
+            assert_eq!(again["copied"]["files"], 0, "{again}");
+            assert_eq!(again["hard_linked"], 0, "{again}");
+        }
+    }
+}
+
+/// A file whose other names are elsewhere is no reason to copy it.
+#[test]
+fn names_outside_the_target_part_nothing() {
+    let work = temp();
+    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    run(Command::new("cp").arg("-a").args([&source, &target])).expect(0);
+    fs::hard_link(target.join("file"), work.path().join("older copy")).unwrap();
+    let ended = run(tool(2, "dsync").args(["-DH"]).args([&source, &target])).expect(0);
+    assert!(ended.stdout.contains("nothing to do"), "{}", ended.stdout);
+    assert_eq!(count_of(&target, "file"), 2);
+}
+
+#[test]
+fn links_with_several_names_stay_together() {
+    let work = temp();
+    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    std::os::unix::fs::symlink("nowhere", source.join("one")).unwrap();
+    fs::hard_link(source.join("one"), source.join("two")).unwrap();
+    for (name, options) in [("dcp", ["-a", "-H"]), ("dsync", ["-a", "-H"])] {
+        let mut copy = tool(2, name);
+        copy.args(options).args([&source.join(""), &target.join(name).join("")]);
+        fs::create_dir_all(target.join(name)).unwrap();
+        run(&mut copy).expect(0);
+        let inode = |link: &str| fs::symlink_metadata(target.join(name).join(link)).unwrap().ino();
+        assert_eq!(inode("one"), inode("two"), "{name}");
     }
 }
 

@@ -61,6 +61,40 @@ fn a_file_of_paths_names_what_is_copied_and_no_more() {
     }
 }
 
+/// Everything is named four times, far apart, with a directory and as others would write it.
+#[test]
+fn what_is_named_again_is_copied_once() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::small_files(&source, 10, 30);
+    trees::write(&source.join("d0000/large"), &trees::noise(4 << 20));
+    let listed = run(Command::new("find").arg(&source).args(["-mindepth", "1", "-printf", "%P\n"]));
+    let listed = listed.expect(0).stdout;
+    let paths: Vec<&str> = listed.lines().collect();
+    let files = paths.iter().filter(|path| path.contains('/')).count();
+    let mut text = paths.join("\n");
+    // The next piece of it.
+    text.push_str(&"\n".repeat(2 << 20));
+    text.extend(paths.iter().map(|path| format!("./{path}\n")));
+    text.extend(paths.iter().rev().map(|path| format!("{}/\n", path.replace('/', "//"))));
+    text.push_str(&listed);
+    let names = work.path().join("names");
+    fs::write(&names, text).unwrap();
+    for count in [1, 4] {
+        let target = work.path().join(format!("t{count}"));
+        let mut job = tool(count, "dcp");
+        job.args(["-p", "--json", "--resume", "--chunksize=64KiB", "--files-from"]);
+        let ended = run(job.args([&names, &source, &target])).expect(0);
+        assert_eq!(ended.summary()["totals"]["copied"]["files"], files);
+        assert_eq!(ended.summary()["totals"]["found"]["files"], files);
+        let mut dcmp = tool(count, "dcmp");
+        dcmp.args(["--json", "--files-from"]).args([&names, &source, &target]);
+        let compared = run(&mut dcmp).expect(0).summary()["totals"]["compared"].clone();
+        assert_eq!(compared["same"], paths.len());
+        assert_identical(&source, &target);
+    }
+}
+
 #[test]
 fn what_makes_no_sense_with_names_is_refused() {
     let work = temp();

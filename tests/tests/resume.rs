@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs::{self, File, FileTimes};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -250,6 +250,51 @@ fn a_copy_with_a_name_of_its_own_is_gone_on_with_beside_its_source() {
     assert!(totals(&ended, "resumed_bytes") >= 1 << 20, "{ended:?}");
     assert!(fs::read(&source).unwrap() == fs::read(&target).unwrap());
     assert_eq!(files_in(work.path()).len(), 2);
+}
+
+/// As a job leaves it that is killed between giving a file away and giving it its name.
+#[test]
+fn a_file_that_was_given_to_its_owner_already_is_gone_on_with() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for (owner, is_it) in [(1234, true), (4321, false)] {
+        let work = temp();
+        let (source, target) = stopped(work.path(), &[]);
+        let large = source.join("large");
+        let times = fs::metadata(&large).unwrap().modified().unwrap();
+        std::os::unix::fs::chown(&large, Some(1234), Some(5678)).unwrap();
+        let staged = files_in(&target).into_iter().find(|path| is_staged(path)).unwrap();
+        std::os::unix::fs::chown(&staged, Some(owner), Some(5678)).unwrap();
+        fs::set_permissions(&staged, fs::Permissions::from_mode(0o4477)).unwrap();
+        let ended = run(&mut copy(3, &source, &target)).expect(0);
+        let resumed = totals(&ended, "resumed_bytes");
+        assert_eq!(resumed >= 1 << 20, is_it, "{resumed} bytes, owner {owner}");
+        let copied = fs::metadata(target.join("large")).unwrap();
+        assert_eq!((copied.uid(), copied.gid()), (1234, 5678));
+        assert_eq!(copied.mode(), fs::metadata(&large).unwrap().mode());
+        assert_eq!(copied.modified().unwrap(), times);
+        assert!(fs::read(&large).unwrap() == fs::read(target.join("large")).unwrap());
+    }
+}
+
+/// Who plants a file of that owner under the staged name is not believed.
+#[test]
+fn another_file_of_that_owner_is_begun_anew() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    std::os::unix::fs::chown(source.join("large"), Some(1234), Some(5678)).unwrap();
+    let staged = files_in(&target).into_iter().find(|path| is_staged(path)).unwrap();
+    let planted = work.path().join("planted");
+    fs::copy(&staged, &planted).unwrap();
+    fs::rename(&planted, &staged).unwrap();
+    std::os::unix::fs::chown(&staged, Some(1234), Some(5678)).unwrap();
+    let ended = run(&mut copy(2, &source, &target)).expect(0);
+    assert_eq!(totals(&ended, "resumed_bytes"), 0);
+    assert!(fs::read(source.join("large")).unwrap() == fs::read(target.join("large")).unwrap());
 }
 
 /// A copy that is repeated is still a copy: what it would not replace before stays.

@@ -83,6 +83,43 @@ fn all_of_source_and_target_is_compared_at_the_end() {
     assert!(ended.stderr.contains("--verify transferred"), "{}", ended.stderr);
 }
 
+/// A link that is named is copied as a link; with a slash, or as what is synchronised, it is a directory.
+#[test]
+fn what_a_named_link_was_copied_as_is_what_is_compared() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("dir/file"), b"x");
+    std::os::unix::fs::symlink("dir", source.join("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", source.join("dangling")).unwrap();
+    fs::create_dir(&target).unwrap();
+    for ranks in [1, 3] {
+        let verified = |name: &str, options: &[&str], from: &str, to: &str| {
+            let mut job = tool(ranks, name);
+            job.args(["--json", "--verify=all"]).args(options);
+            run(job.args([source.join(from), target.join(to)])).expect(0)
+        };
+        for from in ["link", "dangling", "dir/file"] {
+            let ended = verified("dcp", &["-p"], from, "");
+            let compared = &ended.events("summary")[1]["totals"]["compared"];
+            assert_eq!(compared["same"], 1, "{ended:?}");
+            verified("dcp", &["-p"], from, "another name");
+            fs::remove_file(target.join("another name")).unwrap();
+        }
+        assert!(target.join("link").is_symlink());
+        verified("dcp", &["-p"], "link/", "contents");
+        verified("dsync", &["-D"], "link", "mirror");
+        assert!(target.join("contents/file").exists() && target.join("mirror/file").exists());
+        fs::remove_dir_all(target.join("contents")).unwrap();
+    }
+    // A link that leads elsewhere now is another one.
+    let link = target.join("link");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("contents", &link).unwrap();
+    let mut dcp = tool(2, "dcp");
+    dcp.args(["-p", "--verify=all", "--exclude=link"]).args([source.join("link"), target.clone()]);
+    assert_ne!(run(&mut dcp).code, Some(3));
+}
+
 /// Lines of differences, without the counts.
 fn told(ended: &Ended) -> Vec<String> {
     ended.stdout.lines().map(ToOwned::to_owned).take_while(|line| !line.contains("found")).collect()
@@ -123,6 +160,50 @@ fn a_manifest_stands_for_the_source_when_that_is_gone() {
     assert_eq!(summary["totals"]["compared"]["only_source"], 9, "{summary}");
     run(tool(1, "dcmp").arg("--manifest").arg(&manifest)).expect(2);
     run(tool(1, "dcmp").arg("--manifest").arg(&target).arg(&target)).expect(3);
+}
+
+#[test]
+fn files_that_a_manifest_has_not_are_told_of() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    make_source(&source);
+    let manifest = work.path().join("m.parquet");
+    run(tool(2, "dcp").args(["-a", "--manifest"]).arg(&manifest).args([&source, &target]))
+        .expect(0);
+    let check = |ranks: u32, options: &[&str]| {
+        let mut dcmp = tool(ranks, "dcmp");
+        dcmp.args(options).arg("--manifest").args([&manifest, &target]);
+        run(&mut dcmp)
+    };
+    // What a manifest has nothing to say of.
+    fs::create_dir_all(target.join("empty directories/are no files")).unwrap();
+    std::os::unix::fs::symlink("large", target.join("link")).unwrap();
+    check(2, &[]).expect(0);
+    let extras = ["0", "d0000/more", "new/deep/c", "new/deep/er/a", "new/deep/er/b", "zz"];
+    for extra in extras {
+        write(&target.join(extra), extra.as_bytes());
+    }
+    for ranks in [1, 4] {
+        let list = work.path().join(format!("only-{ranks}.txt"));
+        let output = format!("EXIST=ONLY_DEST:{}", text(&list));
+        let ended = check(ranks, &["--combined", "-", "-o", &output]).expect(1);
+        let mut told: Vec<_> =
+            ended.stdout.lines().filter_map(|line| line.strip_prefix("- ")).collect();
+        told.sort_unstable();
+        assert_eq!(told, extras, "{}", ended.stdout);
+        assert_eq!(fs::read_to_string(list).unwrap().lines().count(), extras.len());
+        let compared = check(ranks, &["--json"]).expect(1).summary()["totals"]["compared"].clone();
+        assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
+        check(ranks, &["--one-way"]).expect(0);
+        check(ranks, &["--exclude=/new", "--exclude=more", "--exclude=0", "--exclude=zz"])
+            .expect(0);
+        check(ranks, &["--min-size=100"]).expect(0);
+    }
+    let server = served(Behaviour::default());
+    go(&server, 2, &["dcp", "-p", text(&target.join("")), "s3://data/t/"]).expect(0);
+    let in_bucket = ["dcmp", "--json", "--manifest", text(&manifest), "s3://data/t"];
+    let compared = go(&server, 3, &in_bucket).expect(1).summary()["totals"]["compared"].clone();
+    assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::difference::Fields;
 use crate::model::expression::Expression;
+use crate::model::keep::{XattrChoice, XattrFilter};
 use crate::model::line::LineFormat;
 use crate::walk::list::harvest::Listing;
 
@@ -21,6 +22,8 @@ pub enum Evidence {
 pub struct CompareOptions {
     /// Fields in which a difference counts.
     pub counted: Fields,
+    /// Extended attributes in which a difference counts, where any does.
+    pub xattrs: XattrChoice,
     /// Size and time of change stand for the content.
     pub lite: bool,
     /// What shows that content is the same.
@@ -71,9 +74,12 @@ impl CompareOptions {
         compared
     }
 
-    /// Whether any extended attribute must be looked at.
-    pub fn compares_xattrs(&self) -> bool {
-        self.compared().intersects(Fields::ACL.union(Fields::XATTR))
+    /// Extended attributes that must be looked at.
+    pub fn xattr_filter(&self) -> XattrFilter {
+        let compared = self.compared();
+        let is_compared = compared.contains(Fields::XATTR);
+        let others = if is_compared { self.xattrs } else { XattrChoice::None };
+        XattrFilter { acls: compared.contains(Fields::ACL), others }
     }
 
     /// Whether the bytes of files must be looked at.

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use crate::base::error::{Failure, Side};
 use crate::base::path::RelPath;
 use crate::model::entry::{Hint, Kind};
+use crate::model::keep::XattrFilter;
 use crate::model::placement::Given;
 use crate::store::Store;
 use crate::store::posix::{Need, OpenAs, Symlinks};
@@ -59,29 +60,37 @@ impl CompareRoot {
     pub fn of_manifest(sites: &Sites, manifest: &[u8], target: &[u8]) -> Result<Self, Unfit> {
         Ok(Self {
             source: Box::new(RecordedStore),
-            target: open(sites, target, Need::Listing, Side::Target)?,
+            target: open(sites, target, OpenAs::default(), Side::Target)?,
             single: None,
             shown_source: manifest.to_vec(),
             shown_target: target.to_vec(),
         })
     }
 
-    /// Opens what the operator named: two directories, also through links, or two other entries. A prefix that
+    /// Opens what the operator named: two directories, also through links where those are followed, or two other
+    /// entries. A prefix that
     /// no key begins with is what a bucket has of a directory without files, and of nothing else.
-    pub fn open(sites: &Sites, source: &[u8], target: &[u8]) -> Result<Self, Unfit> {
-        let of_source = look(sites, Side::Source, source)?;
-        let of_target = look(sites, Side::Target, target)?;
+    pub fn open(
+        sites: &Sites,
+        source: &[u8],
+        target: &[u8],
+        symlinks: Symlinks,
+        xattrs: XattrFilter,
+    ) -> Result<Self, Unfit> {
+        let open_as = OpenAs { xattrs, ..OpenAs::default() };
+        let of_source = look(sites, Side::Source, source, symlinks)?;
+        let of_target = look(sites, Side::Target, target, symlinks)?;
         match (of_source, of_target) {
-            (Sight::Tree, Sight::Tree) => Self::open_trees(sites, source, target),
+            (Sight::Tree, Sight::Tree) => Self::open_trees(sites, source, target, open_as),
             (Sight::Single, Sight::Single) => {
-                Self::open_singles(sites, &Given::new(source), &Given::new(target))
+                Self::open_singles(sites, &Given::new(source), &Given::new(target), open_as)
             }
             (Sight::NoKeys(missing), Sight::Tree) => {
-                let trees = Self::open_trees(sites, source, target)?;
+                let trees = Self::open_trees(sites, source, target, open_as)?;
                 trees.if_nothing_is_missing(Side::Source, missing)
             }
             (Sight::Tree, Sight::NoKeys(missing)) => {
-                let trees = Self::open_trees(sites, source, target)?;
+                let trees = Self::open_trees(sites, source, target, open_as)?;
                 trees.if_nothing_is_missing(Side::Target, missing)
             }
             (Sight::NoKeys(missing), _) | (_, Sight::NoKeys(missing)) => Err(missing.into()),
@@ -91,10 +100,15 @@ impl CompareRoot {
         }
     }
 
-    fn open_trees(sites: &Sites, source: &[u8], target: &[u8]) -> Result<Self, Unfit> {
+    fn open_trees(
+        sites: &Sites,
+        source: &[u8],
+        target: &[u8],
+        open_as: OpenAs,
+    ) -> Result<Self, Unfit> {
         Ok(Self {
-            source: open(sites, source, Need::Listing, Side::Source)?,
-            target: open(sites, target, Need::Listing, Side::Target)?,
+            source: open(sites, source, open_as, Side::Source)?,
+            target: open(sites, target, open_as, Side::Target)?,
             single: None,
             shown_source: source.to_vec(),
             shown_target: target.to_vec(),
@@ -116,15 +130,21 @@ impl CompareRoot {
         if is_hollow { Ok(self) } else { Err(missing.into()) }
     }
 
-    fn open_singles(sites: &Sites, source: &Given, target: &Given) -> Result<Self, Unfit> {
+    fn open_singles(
+        sites: &Sites,
+        source: &Given,
+        target: &Given,
+        open_as: OpenAs,
+    ) -> Result<Self, Unfit> {
         let name = |given: &Given| CString::new(given.last_name.clone().unwrap_or_default());
         let (Ok(of_source), Ok(of_target)) = (name(source), name(target)) else {
             return Err(Unfit::Refusal("a path holds a NUL".to_owned()));
         };
         let (above_source, above_target) = (source.parent(), target.parent());
+        let open_as = OpenAs { need: Need::Passage, ..open_as };
         Ok(Self {
-            source: open(sites, &above_source, Need::Passage, Side::Source)?,
-            target: open(sites, &above_target, Need::Passage, Side::Target)?,
+            source: open(sites, &above_source, open_as, Side::Source)?,
+            target: open(sites, &above_target, open_as, Side::Target)?,
             single: Some((of_source, of_target)),
             shown_source: above_source,
             shown_target: above_target,
@@ -140,9 +160,9 @@ impl CompareRoot {
     }
 }
 
-fn look(sites: &Sites, side: Side, path: &[u8]) -> Result<Sight, Failure> {
+fn look(sites: &Sites, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Sight, Failure> {
     let failed = |error| account::failure(side, path, b"", error);
-    match sites.look(side, path, Symlinks::Follow) {
+    match sites.look(side, path, symlinks) {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
         Ok(_) => Ok(Sight::Single),
         Err(error) if !sites.is_object(side, path) => {
@@ -181,7 +201,11 @@ fn is_hollow(store: &dyn Store) -> crate::base::error::Result<bool> {
     Ok(true)
 }
 
-fn open(sites: &Sites, path: &[u8], need: Need, side: Side) -> Result<Box<dyn Store>, Failure> {
-    let open_as = OpenAs { symlinks: Symlinks::Keep, need, ..OpenAs::default() };
+fn open(
+    sites: &Sites,
+    path: &[u8],
+    open_as: OpenAs,
+    side: Side,
+) -> Result<Box<dyn Store>, Failure> {
     sites.open(side, path, open_as).map_err(|error| account::failure(side, path, b"", error))
 }

@@ -3,13 +3,16 @@
 //! The walk only remembers the names of files with several ([`super::linked`]). When it is over each
 //! file is a task: its first name is copied like any other file, and when that copy is complete the
 //! others become links to it. A name that cannot be one, because the target takes no links or no more of
-//! them, becomes a copy of its own, to which those behind it are linked.
+//! them, becomes a copy of its own, to which those behind it are linked. Names that are one file at the
+//! target, and several in the source, are parted: each such file but one is copied anew.
 
 use super::linked::{LinkName, LinkedFile, Links, key_of};
 use super::options::{HardLinks, SyncOptions};
 use super::{CopyHand, CopyJob, CopyTask};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::base::path;
 use crate::model::entry::{Hint, Kind, Metadata};
+use crate::model::transfer::Rewriting;
 use crate::sched::crew::Crew;
 use crate::store::NewHardLink;
 use crate::walk::{Visit, Visited};
@@ -23,19 +26,25 @@ enum Linked {
 }
 
 impl CopyJob<'_> {
-    /// Leaves a file with several names for when all of those are known; true where that was done.
+    /// Leaves a file with several names, in the source or at the target, for when all of those are known; true
+    /// where that was done. A job that replaces whatever there is need not know what the target has.
     pub(super) fn leaves_for_links(
         &self,
         entry: &Visit<'_>,
         source: &Metadata,
+        target: Option<&Metadata>,
         hand: &mut CopyHand,
     ) -> bool {
-        let is_linkable = source.kind == Kind::File
-            || (source.kind.is_special() && self.is_made(entry, source.kind));
+        let is_linkable = match source.kind {
+            Kind::Directory => false,
+            Kind::File | Kind::Symlink => true,
+            special => self.is_made(entry, special),
+        };
+        let shared = target.filter(|target| target.kind == source.kind && target.links > 1);
         if self.options.hard_links == HardLinks::Separate
             || self.is_after_walk
             || !is_linkable
-            || source.links < 2
+            || (source.links < 2 && shared.is_none())
         {
             return false;
         }
@@ -43,9 +52,42 @@ impl CopyJob<'_> {
             hand.gathered.tally.links_not_kept += 1;
             return false;
         }
-        let key = key_of(&self.source_devices, source);
-        self.links.add(&key, &LinkName::new(entry.place, entry.name));
+        let mut key = key_of(&self.devices.sources, source);
+        if source.links < 2 {
+            // A file by itself, whatever a store numbers it.
+            key.extend(path::join(entry.place.path().as_bytes(), entry.name.to_bytes()));
+        }
+        let name = LinkName::new(entry.place, entry.name);
+        match shared {
+            Some(target) => {
+                self.links.add_shared(&key_of(&self.devices.targets, target), &key, &name);
+            }
+            None => self.links.add(&key, &name),
+        }
         true
+    }
+
+    /// What the target has of the name that is being dealt with is to stay with other names only.
+    pub(super) fn is_parted(hand: &CopyHand) -> bool {
+        let first = hand.linked.as_ref().and_then(|file| file.names.first());
+        first.is_some_and(|name| name.is_apart)
+    }
+
+    /// Gives a name a file of its own. Where files are written into, that must not be the one it has: other
+    /// names keep that.
+    pub(super) fn part(
+        &self,
+        entry: &Visit<'_>,
+        kind: Kind,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        self.before_change(entry.place)?;
+        if self.options.transfer.rewriting == Rewriting::InPlace {
+            let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+            target.remove(entry.name, kind).at(Side::Target)?;
+        }
+        self.visit_kind(entry, kind, hand, crew)
     }
 
     /// Copies a file's first name, as the copy that the others become links to.
@@ -120,7 +162,7 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Linked, Trouble> {
-        let LinkName { place, name } = other;
+        let LinkName { place, name, .. } = other;
         let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
         let entry = Visit { place, dir: &dir, name, hint: Hint::File };
         let source = dir.stat(name).at(Side::Source)?;

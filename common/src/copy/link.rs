@@ -22,6 +22,10 @@ impl CopyJob<'_> {
         if metadata.kind != Kind::Symlink {
             return self.visit_kind(entry, metadata.kind, hand, crew);
         }
+        // Who makes a target equal has asked before.
+        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, None, hand) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         hand.gathered.tally.meet(&metadata);
         let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
@@ -40,12 +44,13 @@ impl CopyJob<'_> {
             Self::copied(Kind::Symlink, kept, hand);
             return Ok(Visited::NOTHING_MOVED);
         }
+        let xattrs = self.own_xattrs(entry, Kind::Symlink)?;
         let link = NewSymlink {
             points_to: &points_to,
             staged: &self.staged_name(),
             name: self.target_name(entry.place, entry.name),
             mtime: metadata.last_change(),
-            attributes: policy::of_link(self.options, &metadata),
+            attributes: policy::of_link(self.options, &metadata, xattrs),
         };
         let kept = target.make_symlink(&link).at(Side::Target)?;
         Self::copied(Kind::Symlink, kept, hand);
@@ -62,7 +67,7 @@ impl CopyJob<'_> {
     ) -> Result<Kept, Trouble> {
         let metadata = object.metadata().at(Side::Source)?;
         let name = form.name_of(self.target_name(entry.place, entry.name));
-        let attributes = policy::of_link(self.options, &metadata);
+        let attributes = policy::of_link(self.options, &metadata, None);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let staged_name = self.staged_name();
         let new = NewFile::new(&staged_name, &name, &attributes).copy_of(object, &metadata);

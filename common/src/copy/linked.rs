@@ -1,12 +1,13 @@
 //! Files with several names: their names, remembered by whoever meets them, and brought together when
 //! the walk is over, however far apart they are and whichever ranks have met them.
 //!
-//! Only names of files with more than one take memory. They are sorted by their files over all ranks, so
-//! that afterwards all names of a file are on one of them.
+//! Only names of files with more than one, on either side, take memory. They are sorted by their files over
+//! all ranks, so that afterwards all names of a file are on one of them. Names that are one file at the
+//! target, and not in the source, are sorted by that one before, to part them.
 
 use std::cmp::Ordering;
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -28,6 +29,8 @@ pub struct LinkName {
     /// Its name there.
     #[serde(deserialize_with = "component")]
     pub(super) name: CString,
+    /// What the target has of that name belongs to another file's names: this one gets a file of its own.
+    pub(super) is_apart: bool,
 }
 
 /// A file and its names, as far as they take part; the first one is copied, the others become links to
@@ -49,6 +52,8 @@ pub struct Links {
 #[derive(Debug, Default)]
 pub struct LinkRecords {
     shelf: Mutex<Shelf>,
+    /// Those of which the target has a file with several names, by that one.
+    shared: Mutex<Shelf>,
 }
 
 /// Device and inode, as bytes to sort by.
@@ -80,14 +85,26 @@ pub(super) fn key_of(device_of_roots: &[Option<u64>], metadata: &Metadata) -> Ke
     key
 }
 
-/// The devices of the roots' sources, as this node numbers them.
-pub(super) fn devices(roots: &[CopyRoot]) -> Vec<Option<u64>> {
-    roots.iter().map(|root| root.source.device().ok()).collect()
+/// The devices of the roots, as this node numbers them.
+#[derive(Debug)]
+pub(super) struct Devices {
+    pub(super) sources: Vec<Option<u64>>,
+    pub(super) targets: Vec<Option<u64>>,
+}
+
+impl Devices {
+    pub(super) fn of(roots: &[CopyRoot]) -> Self {
+        let target = |root: &CopyRoot| root.target_metadata.map(|target| target.device);
+        Self {
+            sources: roots.iter().map(|root| root.source.device().ok()).collect(),
+            targets: roots.iter().map(target).collect(),
+        }
+    }
 }
 
 impl LinkName {
     pub(super) fn new(place: &Place, name: &Name) -> Self {
-        Self { place: Arc::new(place.path_only()), name: name.to_owned() }
+        Self { place: Arc::new(place.path_only()), name: name.to_owned(), is_apart: false }
     }
 
     fn order(&self, other: &Self) -> Ordering {
@@ -111,35 +128,75 @@ impl LinkRecords {
     /// Remembers a name of a file with that key.
     pub(super) fn add(&self, key: &[u8], name: &LinkName) {
         let value = postcard::to_stdvec(name).expect("plain values always serialise");
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).push(key, &value);
+        lock(&self.shelf).push(key, &value);
+    }
+
+    /// The same for a name that is one of several of a file at the target.
+    pub(super) fn add_shared(&self, of_target: &[u8], key: &[u8], name: &LinkName) {
+        let value = postcard::to_stdvec(&(key, name)).expect("plain values always serialise");
+        lock(&self.shared).push(of_target, &value);
     }
 
     /// No file with several names was met here.
     pub fn is_empty(&self) -> bool {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.len() == 0
     }
 
     /// How many names were met here.
     pub fn len(&self) -> usize {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.shelf).len() + lock(&self.shared).len()
     }
 
     /// Brings each file's names together. All ranks call it; each gets some of the files. Where a file
     /// has more names than fit into a message, each part of them is a file of its own: that is counted.
     pub fn by_file(self, mail: &mut Mailbox<'_>) -> (Vec<LinkedFile>, u64) {
+        part_shared(&self, mail);
         let own = self.shelf.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Names of one file have one key, so they are on one side of every cut.
         let in_order = exchange::sort(own, mail);
         let mut gathering = Gathering::default();
         for (file, link) in in_order.entries() {
-            let Ok(name) = postcard::from_bytes::<LinkName>(link) else {
-                tracing::error!("name that this build did not write; use one build on all nodes");
-                mail.comm().abort(Exit::Bug)
-            };
-            gathering.add(file, name, link.len());
+            gathering.add(file, read(link, mail), link.len());
         }
         gathering.end();
         (gathering.files, gathering.parted)
+    }
+}
+
+fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a rank has pushed.
+fn read<'v, T: Deserialize<'v>>(value: &'v [u8], mail: &mut Mailbox<'_>) -> T {
+    postcard::from_bytes(value).unwrap_or_else(|_| {
+        tracing::error!("name that this build did not write; use one build on all nodes");
+        mail.comm().abort(Exit::Bug)
+    })
+}
+
+/// Names that are one file at the target: those of the file that the first of them is of keep it, others are
+/// parted from them.
+fn part_shared(records: &LinkRecords, mail: &mut Mailbox<'_>) {
+    let shared = std::mem::take(&mut *lock(&records.shared));
+    let in_order = exchange::sort(shared, mail);
+    let mut group: (Key, Vec<(Key, LinkName)>) = Default::default();
+    for (of_target, value) in in_order.entries() {
+        if group.0 != of_target {
+            part(std::mem::take(&mut group.1), records);
+            group.0 = of_target.to_vec();
+        }
+        group.1.push(read(value, mail));
+    }
+    part(group.1, records);
+}
+
+fn part(mut names: Vec<(Key, LinkName)>, records: &LinkRecords) {
+    names.sort_by(|(_, one), (_, next)| one.order(next));
+    let keeper = names.first().map(|(key, _)| key.clone());
+    for (key, name) in names {
+        let is_apart = keeper.as_ref() != Some(&key);
+        records.add(&key, &LinkName { is_apart, ..name });
     }
 }
 

@@ -101,8 +101,12 @@ fn plain_mode(options: &CopyOptions, source: &Metadata) -> u32 {
 }
 
 /// Attributes of a link's copy.
-pub(super) fn of_link(options: &CopyOptions, source: &Metadata) -> Attributes {
-    Attributes { mode: None, ..of_any(options, source, None) }
+pub(super) fn of_link(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+) -> Attributes {
+    Attributes { mode: None, ..of_any(options, source, xattrs) }
 }
 
 /// The mode a new directory is made with, before the umask: its owner can fill it, and where its mode

@@ -54,9 +54,9 @@ impl CopyJob<'_> {
         let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
         if let Some(journal) = self.journal_of(&*staged) {
-            let (identity, staged) = (metadata.identity(), staged.ticket());
+            let (identity, inode, staged) = (metadata.identity(), staged.inode(), staged.ticket());
             let file = self.target_file(entry.place, entry.name);
-            journal.begin(file, Unfinished { identity, chunk_bytes, staged });
+            journal.begin(file, Unfinished { identity, chunk_bytes, staged, inode });
         }
         Ok(Staging { staged, chunk_bytes })
     }
@@ -71,6 +71,9 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
     ) -> Result<bool, Trouble> {
         let (Some(began), Some(old)) = (self.options.going_on_since, old) else { return Ok(false) };
+        if Self::is_parted(hand) {
+            return Ok(false);
+        }
         let name = self.target_name(entry.place, entry.name);
         let old = whole(target, name, *old).at(Side::Target)?;
         let seconds = began.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
@@ -120,7 +123,7 @@ impl CopyJob<'_> {
         if !journal.take(&begun.staged) {
             return Ok(None);
         }
-        let Some(staged) = target.resume_staged(&new).at(Side::Target)? else {
+        let Some(staged) = target.resume_staged(&new, begun.inode).at(Side::Target)? else {
             journal.end(&begun.staged);
             return Ok(None);
         };

@@ -29,7 +29,7 @@ impl CopyJob<'_> {
             return Ok(Visited::NOTHING_MOVED);
         }
         // Who makes a target equal has asked before.
-        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, hand) {
+        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, None, hand) {
             return Ok(Visited::NOTHING_MOVED);
         }
         hand.gathered.tally.meet(&metadata);

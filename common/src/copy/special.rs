@@ -24,7 +24,7 @@ impl CopyJob<'_> {
             return self.visit_kind(entry, metadata.kind, hand, crew);
         }
         // Who makes a target equal has asked before.
-        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, hand) {
+        if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, None, hand) {
             return Ok(Visited::NOTHING_MOVED);
         }
         let device = entry.dir.device_number(entry.name).at(Side::Source)?;

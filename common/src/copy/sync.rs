@@ -14,7 +14,7 @@ use crate::compare::content::{Way, is_same_whole};
 use crate::model::chunk::ChunkRun;
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
-use crate::model::entry::{Hint, Kind, Metadata, SET_ID_BITS, Xattrs};
+use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::tally::Check;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile};
@@ -32,10 +32,6 @@ pub(super) enum Need {
     Nothing,
     /// Its content is being compared by many ranks; then it is seen to.
     ToBeSeen,
-}
-
-fn is_of_system(name: &[u8]) -> bool {
-    name.starts_with(b"security.")
 }
 
 /// Both sides of an entry.
@@ -62,10 +58,11 @@ impl CopyJob<'_> {
         if source.is_some_and(|source| !self.selection.admits(&source)) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        if source.is_some_and(|source| self.leaves_for_links(entry, &source, hand)) {
+        let target = self.at_target(rules, entry)?;
+        let is_left = |source| self.leaves_for_links(entry, &source, target.as_ref(), hand);
+        if source.is_some_and(is_left) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        let target = self.at_target(rules, entry)?;
         if kind.is_special() && !self.is_made(entry, kind) {
             self.tell_unlike(entry, kind, target.as_ref(), hand, crew);
             return Ok(Self::leave_out(kind, hand));
@@ -157,6 +154,9 @@ impl CopyJob<'_> {
             }
             self.before_change(entry.place)?;
             return self.visit_kind(entry, source.kind, hand, crew);
+        }
+        if Self::is_parted(hand) {
+            return self.part(entry, source.kind, hand, crew);
         }
         match self.need(rules, entry, sides, hand, crew)? {
             Need::ToBeSeen => Ok(Visited::Done { moved_bytes: u64::MAX / 2 }),
@@ -300,106 +300,6 @@ impl CopyJob<'_> {
         } else {
             Ok(Need::Content)
         }
-    }
-
-    /// Whether an entry with the right content needs other attributes.
-    pub(super) fn attributes_needed(
-        &self,
-        entry: &Visit<'_>,
-        target_dir: &dyn Dir,
-        sides: &Sides,
-        hand: &mut CopyHand,
-    ) -> Result<Need, Trouble> {
-        let mut differing = self.differing_attributes(sides, hand);
-        let mut lost_xattrs = false;
-        let of_source = self.own_xattrs(entry, sides.source.kind)?;
-        let of_source = policy::of_any(self.options, &sides.source, of_source).xattrs;
-        if of_source.is_some() {
-            let of_target = target_dir.xattrs(Some(entry.name)).at(Side::Target)?;
-            lost_xattrs =
-                of_target.is_none() && of_source.as_ref().is_some_and(|all| !all.is_empty());
-            differing.insert(self.differing_xattrs(of_source, of_target));
-        }
-        if self.is_time_missing(sides) && self.options.keep.times {
-            differing.insert(Fields::MTIME);
-        }
-        Ok(match differing.is_empty() {
-            true => {
-                hand.gathered.tally.xattrs_not_kept += u64::from(lost_xattrs);
-                Need::Nothing
-            }
-            // Other names of the file, an older copy's perhaps, keep what they have.
-            false if sides.source.kind == Kind::File && sides.target.links > 1 => Need::Content,
-            false => Need::Attributes,
-        })
-    }
-
-    /// The target gets the source's time of change, so that later runs need not look at the content again.
-    fn is_time_missing(&self, sides: &Sides) -> bool {
-        let goes_by_time =
-            self.options.sync.as_ref().is_some_and(|rules| rules.judge != Judge::SizeOnly);
-        let are_files = [sides.source.kind, sides.target.kind] == [Kind::File; 2];
-        goes_by_time && are_files && compare::clue(&sides.source, &sides.target) == Clue::Unclear
-    }
-
-    /// Extended attributes of a source entry, where the copy is to have them: a link has none of a user.
-    fn own_xattrs(&self, entry: &Visit<'_>, kind: Kind) -> Result<Option<Xattrs>, Trouble> {
-        match kind {
-            Kind::Symlink => Ok(None),
-            _ => self.xattrs_of(|| entry.dir.xattrs(Some(entry.name))),
-        }
-    }
-
-    /// Only the superuser sets file capabilities (capabilities(7)).
-    pub(super) fn differing_xattrs(
-        &self,
-        of_source: Option<Arc<Xattrs>>,
-        of_target: Option<Xattrs>,
-    ) -> Fields {
-        let settable = |xattrs: Option<Xattrs>| {
-            xattrs.map(|xattrs| {
-                let mut xattrs = self.options.keep.xattrs_of(xattrs);
-                xattrs.retain(|name, _| self.options.job.is_superuser || !is_of_system(name));
-                xattrs
-            })
-        };
-        let of_source = of_source.map(Arc::unwrap_or_clone);
-        compare::xattrs(settable(of_source).as_ref(), settable(of_target).as_ref())
-    }
-
-    /// Attributes that differ and that this user can set: who may not give files away is told so, and
-    /// does not try again in every run.
-    pub(super) fn differing_attributes(&self, sides: &Sides, hand: &mut CopyHand) -> Fields {
-        let (source, target) = (&policy::wanted(self.options, &sides.source), &sides.target);
-        let wanted = self.options.keep.fields();
-        // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
-        let may_keep_group_bit =
-            self.options.job.is_superuser || self.own_groups.contains(&target.gid);
-        let lost_bit = if may_keep_group_bit { 0 } else { 0o2000 };
-        let kept = |metadata: &Metadata| Metadata { mode: metadata.mode & !lost_bit, ..*metadata };
-        let (source, target) = (&kept(source), &kept(target));
-        let differing = compare::attributes(source, target, wanted);
-        if self.options.job.is_superuser || !differing.intersects(Fields::UID.union(Fields::GID)) {
-            return differing;
-        }
-        let owner_kept = !differing.contains(Fields::UID);
-        let group_kept = !differing.contains(Fields::GID) || self.may_set_group(source.gid);
-        if owner_kept && group_kept {
-            return differing;
-        }
-        hand.gathered.tally.owner_not_kept += 1;
-        // What comes with an owner was dropped with it.
-        let plain = |metadata: &Metadata| Metadata {
-            mode: metadata.mode & !SET_ID_BITS,
-            uid: 0,
-            gid: if group_kept { metadata.gid } else { 0 },
-            ..*metadata
-        };
-        compare::attributes(&plain(source), &plain(target), wanted)
-    }
-
-    fn may_set_group(&self, gid: u32) -> bool {
-        self.own_groups.contains(&gid)
     }
 
     pub(super) fn is_same_content(

@@ -206,7 +206,9 @@ fn compact(dir: &Path) -> io::Result<()> {
     for path in parts() {
         for record in Records::open(path)? {
             match record {
-                Record::Begun { begun: it, .. } => begun.insert(it.staged),
+                Record::Begun { begun: it, .. } | Record::BegunAs { begun: it, .. } => {
+                    begun.insert(it.staged)
+                }
                 Record::Ended { staged } => ended.insert(staged),
                 Record::Chunk { .. } => false,
             };
@@ -217,6 +219,7 @@ fn compact(dir: &Path) -> io::Result<()> {
         for path in parts() {
             for record in Records::open(path)? {
                 let (Record::Begun { begun: super::Unfinished { staged, .. }, .. }
+                | Record::BegunAs { begun: super::Unfinished { staged, .. }, .. }
                 | Record::Chunk { staged, .. }
                 | Record::Ended { staged }) = &record;
                 if matters(staged) {

@@ -29,6 +29,8 @@ pub(super) enum Record {
     Chunk { staged: Vec<u8>, extent: Extent, crc64: Crc64 },
     /// Nothing is staged there any more.
     Ended { staged: Vec<u8> },
+    /// A large file is staged in that inode.
+    BegunAs { file: TargetFile, begun: Unfinished, inode: u64 },
 }
 
 impl Record {

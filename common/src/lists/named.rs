@@ -1,6 +1,8 @@
 //! Entries that the operator names, to be dealt with instead of walking a tree: those of a list, or of a
 //! file of paths.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::paths::PathsFile;
@@ -11,9 +13,17 @@ use crate::base::path::RelPath;
 use crate::model::entry::{Hint, Metadata, Recorded};
 use crate::model::record::OwnedRecord;
 
+/// The entries that are named, each once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    origin: Origin,
+    /// What stands there once more, by its piece and its number in that.
+    repeated: HashMap<Piece, HashSet<u64>>,
+}
+
 /// Where the names come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Named {
+pub enum Origin {
     /// A list that dwalk or dcmp has written.
     List(ListSource),
     /// A file of paths below the source.
@@ -25,7 +35,40 @@ pub enum Named {
 /// Paths below the source, with what is known of each.
 pub type Names = Box<dyn Iterator<Item = Result<(RelPath, Hint), Failure>>>;
 
+impl From<Origin> for Named {
+    fn from(origin: Origin) -> Self {
+        Self { origin, repeated: HashMap::new() }
+    }
+}
+
 impl Named {
+    /// Without what stands there once more, as [`Origin::names`] counts.
+    #[must_use]
+    pub fn without(mut self, repeated: impl IntoIterator<Item = (Piece, u64)>) -> Self {
+        for (piece, number) in repeated {
+            self.repeated.entry(piece).or_default().insert(number);
+        }
+        self
+    }
+
+    /// The file or list.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The names in a piece.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn names(&self, piece: Piece) -> Result<Names, Failure> {
+        let names = self.origin.names(piece)?;
+        let Some(repeated) = self.repeated.get(&piece).cloned() else { return Ok(names) };
+        let is_first = move |(number, _): &(u64, _)| !repeated.contains(number);
+        Ok(Box::new((0..).zip(names).filter(is_first).map(|(_, name)| name)))
+    }
+}
+
+impl Origin {
     /// What that rank of so many begins with.
     ///
     /// # Errors
@@ -45,7 +88,7 @@ impl Named {
         }
     }
 
-    /// The names in a piece.
+    /// The names in a piece, as they stand there.
     ///
     /// # Errors
     /// Why it cannot be read.

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// Some of a list's entries: what one task reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Piece {
     /// A row group of a Parquet part.
     Group {

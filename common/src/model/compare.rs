@@ -2,6 +2,7 @@
 
 use super::difference::Fields;
 use super::entry::{ACL_XATTRS, Kind, Metadata, Time, Xattrs};
+use super::keep::XattrFilter;
 
 /// What [`attributes`] can tell.
 pub const ATTRIBUTE_FIELDS: [Fields; 8] = [
@@ -85,20 +86,21 @@ pub fn clue(source: &Metadata, target: &Metadata) -> Clue {
     }
 }
 
-/// [`Fields::ACL`] and [`Fields::XATTR`], where the extended attributes differ. A side that keeps none
-/// at all has nothing to compare.
-pub fn xattrs(source: Option<&Xattrs>, target: Option<&Xattrs>) -> Fields {
+/// [`Fields::ACL`] and [`Fields::XATTR`], where the extended attributes that pass differ. A side that keeps
+/// none at all has nothing to compare. Labels that only the target's system gives are no difference.
+pub fn xattrs(source: Option<&Xattrs>, target: Option<&Xattrs>, filter: XattrFilter) -> Fields {
     let (Some(source), Some(target)) = (source, target) else { return Fields::NONE };
+    let is_left = |name: &Vec<u8>| !source.contains_key(name) && !filter.removes(name);
+    let of_source = source.iter().filter(|(name, _)| filter.passes(name));
+    let of_target = target.iter().filter(|(name, _)| filter.passes(name) && !is_left(name));
     let is_acl = |name: &[u8]| ACL_XATTRS.contains(&name);
-    let of = |xattrs: &Xattrs, acl: bool| -> Vec<(Vec<u8>, Vec<u8>)> {
-        let own = xattrs.iter().filter(|(name, _)| is_acl(name) == acl);
-        own.map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
-    [(Fields::ACL, true), (Fields::XATTR, false)]
-        .into_iter()
-        .filter(|(_, acl)| of(source, *acl) != of(target, *acl))
-        .map(|(field, _)| field)
-        .collect()
+    let (source_acls, source_others): (Vec<_>, Vec<_>) = of_source.partition(|one| is_acl(one.0));
+    let (target_acls, target_others): (Vec<_>, Vec<_>) = of_target.partition(|one| is_acl(one.0));
+    let differing = [
+        (Fields::ACL, source_acls != target_acls),
+        (Fields::XATTR, source_others != target_others),
+    ];
+    differing.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
 }
 
 /// Steps in which file systems keep time, the coarsest first: ext3 and some servers 1 s, exFAT 10 ms,
@@ -177,6 +179,7 @@ fn is_clamped(source: Time, target: Time) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keep::XattrChoice;
     use super::*;
 
     fn entry(kind: Kind) -> Metadata {
@@ -338,10 +341,23 @@ mod tests {
             pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
         };
         let source = of(&[("user.a", "1"), ("system.posix_acl_access", "x")]);
-        let same = |target: &Xattrs| xattrs(Some(&source), Some(target));
+        let all = XattrFilter { acls: true, others: XattrChoice::All };
+        let same = |target: &Xattrs| xattrs(Some(&source), Some(target), all);
         assert_eq!(same(&source), Fields::NONE);
         assert_eq!(same(&of(&[("user.a", "1")])), Fields::ACL);
         assert_eq!(same(&of(&[("user.a", "2"), ("system.posix_acl_access", "x")])), Fields::XATTR);
-        assert_eq!(xattrs(Some(&source), None), Fields::NONE);
+        assert_eq!(xattrs(Some(&source), None, all), Fields::NONE);
+        let labelled = of(&[
+            ("user.a", "1"),
+            ("system.posix_acl_access", "x"),
+            ("security.selinux", "given by the system"),
+        ]);
+        assert_eq!(same(&labelled), Fields::NONE);
+        assert_eq!(xattrs(Some(&labelled), Some(&source), all), Fields::XATTR);
+        assert_eq!(
+            xattrs(Some(&labelled), Some(&source), XattrFilter::default()),
+            Fields::NONE,
+            "labels are not looked at"
+        );
     }
 }

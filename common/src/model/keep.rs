@@ -96,6 +96,14 @@ impl XattrFilter {
         !self.acls && self.others == XattrChoice::None
     }
 
+    /// Whether entries of that kind have any that pass: a link has none of a user (xattr(7)), and no list.
+    pub fn concerns(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Symlink => self.others > XattrChoice::Own,
+            _ => !self.is_empty(),
+        }
+    }
+
     /// Whether an extended attribute of that name passes.
     pub fn passes(self, name: &[u8]) -> bool {
         if ACL_XATTRS.contains(&name) {

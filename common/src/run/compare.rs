@@ -11,11 +11,12 @@ use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::compare::options::{CompareOptions, Evidence};
 use crate::compare::root::{CompareRoot, Unfit};
-use crate::compare::{CompareJob, seed};
+use crate::compare::{CompareJob, seed, unlisted};
 use crate::lists;
 use crate::model::line::json_path;
 use crate::model::tally::Compared;
 use crate::sched::engine;
+use crate::store::posix::Symlinks;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
@@ -33,6 +34,8 @@ pub struct CompareRequest {
     pub source: Vec<u8>,
     /// What is.
     pub target: Vec<u8>,
+    /// What becomes of links that the two paths themselves are.
+    pub symlinks: Symlinks,
     /// How.
     pub options: CompareOptions,
     /// Which entries take part.
@@ -82,12 +85,22 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Ok(parts) => parts,
         Err(exit) => return exit,
     };
-    let job = CompareJob::new(&root, &request.options, &selection, opened.named.as_ref(), rank)
+    let mut job = CompareJob::new(&root, &request.options, &selection, opened.named.as_ref(), rank)
         .with_parts(parts);
+    let finds_unlisted = request.named.manifest().is_some() && !request.options.one_way;
+    if finds_unlisted {
+        job = job.looking_for_unlisted();
+    }
     let walk = || if is_root { vec![seed(&root)] } else { Vec::new() };
-    let seeds = opened.seeds().unwrap_or_else(walk).into_iter().map(Into::into).collect();
+    let also = (is_root && finds_unlisted).then(unlisted::seed);
+    let seeds = opened.seeds().unwrap_or_else(walk).into_iter().chain(also);
+    let seeds = seeds.map(Into::into).collect();
     let settings = session.settings(threads_max(session, &sites, args));
-    let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
+    let mut counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
+    if finds_unlisted {
+        let seeds = job.unlisted(session.mail);
+        counters.add(&engine::run(&job, seeds, &mut reporter, session.mail, settings));
+    }
     let mut tally = job.tally();
     if request.options.hard_links {
         tally.compared.add(&regrouped(session, &job, &mut reporter));
@@ -162,9 +175,11 @@ fn open_everywhere(
     request: &CompareRequest,
     reporter: &mut Reporter,
 ) -> Result<CompareRoot, Exit> {
+    let xattrs = request.options.xattr_filter();
+    let CompareRequest { source, target, symlinks, .. } = request;
     let opened = match request.named.manifest() {
-        Some(manifest) => CompareRoot::of_manifest(sites, manifest, &request.target),
-        None => CompareRoot::open(sites, &request.source, &request.target),
+        Some(manifest) => CompareRoot::of_manifest(sites, manifest, target),
+        None => CompareRoot::open(sites, source, target, *symlinks, xattrs),
     };
     let host = &session.team.host;
     let opened = opened.map_err(|unfit| match unfit {

@@ -4,9 +4,11 @@ use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
-use crate::lists::named::Named;
+use crate::lists::named::{Named, Origin};
 use crate::lists::paths::PathsFile;
 use crate::lists::source::{ListSource, Piece};
+use crate::sort::exchange;
+use crate::sort::shelf::Shelf;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -42,30 +44,58 @@ pub fn open(
     }
     let (rank, ranks) = (session.mail.comm().rank(), session.mail.comm().size());
     let looked = (rank == Rank::ROOT).then(|| look(args));
-    let named: Result<Named, Failure> = broadcast(session.mail, looked);
-    let share = named.clone().and_then(|named| named.share(rank.0, ranks));
+    let origin: Result<Origin, Failure> = broadcast(session.mail, looked);
+    let share = origin.clone().and_then(|origin| origin.share(rank.0, ranks));
     let said = share.as_ref().map(|share| share.id.clone()).map_err(Clone::clone);
-    let refusal = gather(session.mail, &said).map(|all| refusal_of(all, named.as_ref().ok()));
+    let refusal = gather(session.mail, &said).map(|all| refusal_of(all, origin.as_ref().ok()));
     if let Some(Some(failure)) = &refusal {
         reporter.refuse(&failure.to_string());
     }
     let is_open = broadcast(session.mail, refusal.map(|refusal| refusal.is_none()));
-    match (share, named) {
-        (Ok(share), Ok(named)) if is_open => {
+    match (share, origin) {
+        (Ok(share), Ok(origin)) if is_open => {
+            let repeated = repeated(session, &origin, &share.pieces);
+            let named = Named::from(origin).without(repeated);
             Ok(Opened { named: Some(named), pieces: share.pieces })
         }
         _ => Err(Exit::Unusable),
     }
 }
 
-fn look(args: &NamedArgs) -> Result<Named, Failure> {
+/// Which names stand there once more, by piece and number: two ranks must not be at one file. All names are
+/// sorted for that, over all ranks. What cannot be read is told of when it is to be dealt with.
+fn repeated(session: &mut Session<'_, '_>, origin: &Origin, pieces: &[Piece]) -> Vec<(Piece, u64)> {
+    let mut own = Shelf::default();
+    for piece in pieces {
+        let names = origin.names(*piece).into_iter().flatten();
+        for (name, number) in names.zip(0_u64..) {
+            if let Ok((path, _)) = name {
+                let place = (piece, number);
+                let place = postcard::to_stdvec(&place).expect("plain values always serialise");
+                own.push(path.as_bytes(), &place);
+            }
+        }
+    }
+    let in_order = exchange::sort(own, session.mail);
+    let (mut repeated, mut before) = (Vec::new(), None);
+    for (path, place) in in_order.entries() {
+        if before == Some(path) {
+            repeated.push(postcard::from_bytes(place).expect("this build has written it"));
+        }
+        before = Some(path);
+    }
+    let all = gather(session.mail, &repeated).map(|all| all.concat());
+    broadcast(session.mail, all)
+}
+
+fn look(args: &NamedArgs) -> Result<Origin, Failure> {
     if let Some(manifest) = args.manifest() {
-        return ListSource::open(manifest).map(Named::Manifest);
+        return ListSource::open(manifest).map(Origin::Manifest);
     }
     match (args.input(), args.files_from()) {
-        (Some(list), _) => ListSource::open(&list).map(Named::List),
+        (Some(list), _) => ListSource::open(&list).map(Origin::List),
         (None, files) => {
-            PathsFile::open(&files.unwrap_or_default(), args.separator()).map(Named::Paths)
+            PathsFile::open(&files.unwrap_or_default(), args.separator()).map(Origin::Paths)
         }
     }
 }
@@ -73,7 +103,7 @@ fn look(args: &NamedArgs) -> Result<Named, Failure> {
 /// The first failure; or that parts are not of one list.
 fn refusal_of(
     said: Vec<Result<Option<String>, Failure>>,
-    named: Option<&Named>,
+    origin: Option<&Origin>,
 ) -> Option<Failure> {
     let mut ids = Vec::new();
     for of_rank in said {
@@ -83,8 +113,8 @@ fn refusal_of(
         }
     }
     ids.dedup();
-    match named {
-        Some(Named::List(list) | Named::Manifest(list)) if ids.len() > 1 => Some(list.mixed()),
+    match origin {
+        Some(Origin::List(list) | Origin::Manifest(list)) if ids.len() > 1 => Some(list.mixed()),
         _ => None,
     }
 }

@@ -43,10 +43,11 @@ pub(super) fn compare_all(
         return Exit::Ok;
     }
     let mut worst = Exit::Ok;
-    for (source, target) in roots.iter().flat_map(pairs) {
+    for (source, target, symlinks) in roots.iter().flat_map(pairs) {
         let request = CompareRequest {
             source,
             target,
+            symlinks,
             options: compare_options(options, args),
             filters: part.filters.clone(),
             named: part.named.clone(),
@@ -58,15 +59,16 @@ pub(super) fn compare_all(
     worst
 }
 
-/// The paths that are to be equal.
-fn pairs(root: &RootPlan) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// The paths that are to be equal. A directory's contents may be named by a link to it; a link that is named
+/// as an entry was copied as one.
+fn pairs(root: &RootPlan) -> Vec<(Vec<u8>, Vec<u8>, Symlinks)> {
     let Some(singles) = &root.singles else {
-        return vec![(root.source.clone(), root.target.clone())];
+        return vec![(root.source.clone(), root.target.clone(), Symlinks::Follow)];
     };
     let pair = |name: &CString| {
         let copy = singles.renamed.as_ref().unwrap_or(name);
         let of = |dir: &[u8], name: &CString| path::join(dir, name.to_bytes());
-        (of(&root.source, name), of(&root.target, copy))
+        (of(&root.source, name), of(&root.target, copy), Symlinks::Keep)
     };
     singles.names.iter().map(pair).collect()
 }
@@ -76,6 +78,7 @@ fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
     let tell = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     CompareOptions {
         counted: kept(&options.keep),
+        xattrs: options.keep.xattrs,
         lite: false,
         evidence: Evidence::Checksums,
         hard_links: options.hard_links == HardLinks::Keep,

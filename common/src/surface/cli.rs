@@ -7,6 +7,16 @@ use super::s3_args::S3Args;
 use crate::base::limits;
 use crate::base::size::{human_bytes, parse_positive_bytes};
 
+/// What ends a tool's help: what a place may be, then its examples.
+pub fn after_help(examples: &str) -> String {
+    format!(
+        "Places are paths, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a remote of rclone.conf) for objects
+in S3, and daos://POOL/CONT/PATH for a container of DAOS.
+
+{examples}"
+    )
+}
+
 /// Options that all tools have.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Output")]

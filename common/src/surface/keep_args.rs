@@ -43,7 +43,7 @@ pub struct KeepArgs {
     /// Extended attributes to keep: those of users, all but Lustre's, or all; layouts of files never are.
     /// Without it, those of users and file capabilities, where attributes are kept
     #[arg(long, value_name = "WHICH", value_enum)]
-    xattrs: Option<Which>,
+    xattrs: Option<WhichXattrs>,
 
     /// Make FIFOs and sockets at TARGET, instead of leaving them out
     #[arg(long)]
@@ -79,20 +79,21 @@ struct Preserved {
 
 /// What `--xattrs` takes, as in mpiFileUtils.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-enum Which {
+#[allow(missing_docs, reason = "the names say it")]
+pub enum WhichXattrs {
     None,
     All,
     NonLustre,
     User,
 }
 
-impl From<Which> for XattrChoice {
-    fn from(which: Which) -> Self {
+impl From<WhichXattrs> for XattrChoice {
+    fn from(which: WhichXattrs) -> Self {
         match which {
-            Which::None => Self::None,
-            Which::All => Self::All,
-            Which::NonLustre => Self::NonLustre,
-            Which::User => Self::User,
+            WhichXattrs::None => Self::None,
+            WhichXattrs::All => Self::All,
+            WhichXattrs::NonLustre => Self::NonLustre,
+            WhichXattrs::User => Self::User,
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct NamedArgs {
 #[command(next_help_heading = "Filters")]
 pub struct FilesFromArgs {
     /// Take the paths in FILE, one a line and below the source, instead of walking; a directory is
-    /// taken without what is in it
+    /// taken without what is in it, and what is named twice is taken once
     #[arg(long, value_name = "FILE")]
     files_from: Option<OsString>,
 

@@ -174,8 +174,12 @@ impl Dir for PosixDir {
         staged.map(|staged| Box::new(staged) as Box<dyn StagedFile>)
     }
 
-    fn resume_staged(&self, new: &NewFile<'_>) -> Result<Option<Box<dyn StagedFile>>> {
-        let resumed = PosixStaged::resume(&self.fd, &self.gives_acls, &self.shared, new)?;
+    fn resume_staged(
+        &self,
+        new: &NewFile<'_>,
+        inode: Option<u64>,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        let resumed = PosixStaged::resume(&self.fd, &self.gives_acls, &self.shared, new, inode)?;
         Ok(resumed.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
     }
 
@@ -240,8 +244,7 @@ impl Dir for PosixDir {
         kind: Kind,
         attributes: &Attributes,
     ) -> Result<Kept> {
-        // A link has neither a mode nor attributes of a user.
-        let of_link = Attributes { mode: None, xattrs: None, ..attributes.clone() };
+        let of_link = Attributes { mode: None, ..attributes.clone() };
         let attributes = if kind == Kind::Symlink { &of_link } else { attributes };
         attributes::set_by_name(&self.fd, name, attributes, &self.holder(name))
     }
@@ -327,6 +330,9 @@ impl PosixDir {
             };
             let now = || attributes::stat(&self.fd, link.staged, Symlinks::Keep);
             kept.owner_lost = !attributes::try_owner(owner, change, now)?;
+        }
+        if let Some(xattrs) = &link.attributes.xattrs {
+            kept.xattrs_lost = !self.holder(link.staged).write(xattrs)?;
         }
         if let Some(times) = &link.attributes.times {
             let times = attributes::timestamps(times);

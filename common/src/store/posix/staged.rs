@@ -18,7 +18,7 @@ use super::attributes;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
 use super::lustre::{self, Wanted};
-use super::made_up::{is_made_up, set_mode};
+use super::made_up::{is_made_up, set_mode, set_owner};
 use super::xattrs::Holder;
 use super::{Shared, Symlinks, visible};
 use crate::base::aligned::AlignedBuffer;
@@ -180,27 +180,37 @@ impl PosixStaged {
         })
     }
 
-    /// What a stopped job of this user has staged; `None` where there is no such file, or something else.
+    /// What a stopped job of this user has staged; `None` where there is no such file, or something else. One that
+    /// was stopped after it had got its owner, and before it got its name, is known by its inode: it is taken back
+    /// until it is complete.
     pub fn resume(
         dir: &Arc<OwnedFd>,
         gives_acls: &Arc<OnceLock<bool>>,
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
+        inode: Option<u64>,
     ) -> Result<Option<Self>> {
-        let is_ours = |metadata: &Metadata| {
-            metadata.kind == Kind::File
-                && metadata.links == 1
-                && metadata.uid == rustix::process::geteuid().as_raw()
+        let given_to = new.attributes.owner.map(|owner| owner.uid);
+        let is_given = |found: &Metadata| {
+            found.uid != shared.uid && inode == Some(found.inode) && given_to == Some(found.uid)
+        };
+        let is_ours = |found: &Metadata| {
+            let is_owned = found.uid == shared.uid || is_given(found);
+            found.kind == Kind::File && found.links == 1 && is_owned
         };
         let found = match attributes::stat(dir, new.staged, Symlinks::Keep) {
             Ok(old) if is_ours(&old) => old,
             Err(error) if !error.cause.is_vanished() => return Err(error),
             _ => return Ok(None),
         };
-        // It was stopped after it had got its mode, and before it got its name.
-        if found.mode & 0o200 == 0 {
+        // Others may know a mode that lets them write, and it may forbid that to us.
+        if is_given(&found) || found.mode & 0o200 == 0 {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let Ok(closed) = openat(dir, new.staged, flags, Mode::empty()) else { return Ok(None) };
+            let is_it = attributes::stat_fd(&closed)?.inode == found.inode;
+            if !is_it || is_given(&found) && take_back(&closed, shared).is_err() {
+                return Ok(None);
+            }
             set_mode(&closed, 0o600).map_err(|errno| failed(Op::SetMode, errno))?;
         }
         let old = Self::join(dir, shared, new.staged, new.name)?;
@@ -288,6 +298,10 @@ impl StagedFile for PosixStaged {
 
     fn is_resumable(&self) -> bool {
         self.content == Content::None
+    }
+
+    fn inode(&self) -> Option<u64> {
+        attributes::stat_fd(&self.fd).ok().map(|metadata| metadata.inode)
     }
 
     fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {
@@ -404,6 +418,11 @@ impl StagedFile for PosixStaged {
             Content::Old => Ok(()),
         }
     }
+}
+
+/// Makes a file this user's own again.
+fn take_back(file: &OwnedFd, shared: &Shared) -> rustix::io::Result<()> {
+    set_owner(file, Some(shared.uid), Some(shared.gid))
 }
 
 /// Network file systems have on this node what this node has written.
