@@ -63,8 +63,12 @@ pub fn open(
 }
 
 /// Which names stand there once more, by piece and number: two ranks must not be at one file. All names are
-/// sorted for that, over all ranks. What cannot be read is told of when it is to be dealt with.
+/// sorted for that, over all ranks; a list that dwalk or dcmp has written has each once. What cannot be read is
+/// told of when it is to be dealt with.
 fn repeated(session: &mut Session<'_, '_>, origin: &Origin, pieces: &[Piece]) -> Vec<(Piece, u64)> {
+    if !matches!(origin, Origin::Paths(_)) {
+        return Vec::new();
+    }
     let mut own = Shelf::default();
     for piece in pieces {
         let names = origin.names(*piece).into_iter().flatten();
