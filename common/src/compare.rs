@@ -149,10 +149,10 @@ impl<'c> CompareJob<'c> {
         self
     }
 
-    /// The tree is walked for files that the manifest has not.
+    /// The tree is walked for files that the manifest, which may be in it itself, has not.
     #[must_use]
-    pub fn looking_for_unlisted(mut self) -> Self {
-        self.unlisted = Some(Unlisted::default());
+    pub fn looking_for_unlisted(mut self, manifest: Option<Metadata>) -> Self {
+        self.unlisted = Some(Unlisted::besides(manifest));
         self
     }
 
@@ -447,13 +447,15 @@ impl Visitor for CompareJob<'_> {
         hand: &mut CompareHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
+        // A manifest tells of files only.
+        if let (Trees::TargetOnly, Some(unlisted)) = (place.trees(), &self.unlisted) {
+            return unlisted.enter(metadata);
+        }
         let entered = match place.trees() {
             Trees::Both | Trees::SourceOnly => {
                 hand.gathered.tally.meet(metadata);
                 self.enter_source(place, metadata, hand, crew)
             }
-            // A manifest tells of files only.
-            Trees::TargetOnly if self.unlisted.is_some() => Ok(()),
             Trees::TargetOnly if self.keeps_none(Side::Source) => {
                 hand.gathered.tally.compared.unkept_directories += 1;
                 Ok(())

@@ -78,6 +78,11 @@ pub trait Store: Send + Sync {
     fn keeps_directories(&self) -> bool {
         !self.holds_objects()
     }
+
+    /// Names that differ only in case are one name here, as far as can be seen without writing.
+    fn folds_case(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
@@ -115,6 +120,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn keeps_directories(&self) -> bool {
         (**self).keeps_directories()
+    }
+
+    fn folds_case(&self) -> bool {
+        (**self).folds_case()
     }
 }
 

@@ -70,6 +70,11 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         false
     }
 
+    /// Names that differ only in case are one in the other tree: only the first of them is visited.
+    fn folds_case(&self, _root: u32) -> bool {
+        false
+    }
+
     /// Names in the other tree that are none of its own: what this job has staged there.
     fn is_staged(&self, _name: &Name) -> bool {
         false
@@ -244,18 +249,30 @@ fn list<V: Visitor>(
     {
         return;
     }
-    let mut names = NameSet::default();
     let with_extras = visitor.wants_extras() && place.trees() == Trees::Both;
-    let all = |name: &Name, _| {
+    let folds = place.trees().side() == Side::Source && visitor.folds_case(place.root());
+    let set = || if folds { NameSet::folding() } else { NameSet::default() };
+    let (mut names, mut taken, mut folded) = (set(), set(), Vec::new());
+    let all = |name: &Name, hint| {
         if with_extras {
             names.insert(name);
         }
-        true
+        // What takes no part takes nobody's place.
+        let takes_part = folds && visitor.selection().admits_name(place, &*dir, name, hint);
+        let is_free = !takes_part || taken.insert(name);
+        if !is_free {
+            folded.push(name.to_owned());
+        }
+        is_free
     };
-    // Who compares names with the other tree's must have all of them.
-    let sharing = if with_extras { Sharing::None } else { Sharing::Allowed };
+    // Who compares names with others must have all of them.
+    let sharing = if with_extras || folds { Sharing::None } else { Sharing::Allowed };
     let listing = Listing { visitor, place, dir: &dir, sharing };
     let listed = listing.read(part, all, hand, crew);
+    for name in folded {
+        let trouble = Trouble { side: Side::Source, error: Op::Copy.failed(Cause::Folds) };
+        visitor.unfit(place, name.to_bytes(), trouble, hand, crew);
+    }
     let listed = listed.and_then(|()| {
         if with_extras { list_extras(visitor, place, &names, hand, crew) } else { Ok(()) }
     });

@@ -11,6 +11,7 @@
  *           stays in the foreground; ready once `mountpoint -q MOUNTPOINT` says so
  *           --no-permissions  no permission checks (see GETATTR below)
  *           --as-dfuse=LINK   answers as DAOS's dfuse does: see below
+ *           --fold-case       names are kept in small letters, as on FAT
  *           -d                print each operation, to count them
  *   Stop:   fusermount3 -u MOUNTPOINT   (or SIGINT / SIGTERM)
  *
@@ -111,6 +112,7 @@ static struct fuse_session *session;
 static struct timespec delay_time;
 static int use_handles;
 static const char *dfuse_link; /* NULL: a plain passthrough */
+static int folds_case;
 static int held_fds_end; /* greater descriptors are not held by inodes */
 
 /* ---- small helpers ---- */
@@ -132,6 +134,24 @@ static void close_fd(int *fd)
 	if (*fd != -1)
 		close(*fd);
 }
+
+/* The name as it is kept: in small letters where case makes no difference. */
+static const char *kept(const char *name, char *buffer)
+{
+	size_t i;
+
+	if (!folds_case)
+		return name;
+	for (i = 0; name[i] && i < NAME_MAX; i++)
+		buffer[i] = name[i] >= 'A' && name[i] <= 'Z' ? name[i] - 'A' + 'a' : name[i];
+	buffer[i] = 0;
+	return buffer;
+}
+
+/* In a handler that takes a name: from here on it is the one that is kept. */
+#define FOLD(name)                              \
+	char folded_##name[NAME_MAX + 1];       \
+	name = kept(name, folded_##name);
 
 /* In a handler: replies that dfuse does not do that, and returns. */
 #define NOT_AS_DFUSE(condition, error)            \
@@ -329,6 +349,7 @@ static void reply_new(fuse_req_t req, int dir, const char *name, mode_t mode, in
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	delay();
+	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply_entry(req, dir, name);
 }
@@ -349,6 +370,7 @@ static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
 {
 	delay();
+	FOLD(name);
 	NOT_AS_DFUSE(!S_ISREG(mode), ENOTSUP);
 	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, mode, mknodat(dir, name, mode, dev));
@@ -357,6 +379,7 @@ static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	delay();
+	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, 0, mkdirat(dir, name, mode));
 }
@@ -364,6 +387,7 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
 	delay();
+	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, 0, symlinkat(target, dir, name));
 }
@@ -371,6 +395,7 @@ static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	delay();
+	FOLD(name);
 	NOT_AS_DFUSE(1, ENOSYS);
 	OPEN_INODE(fd, ino);
 	OPEN_INODE(dir, parent);
@@ -383,6 +408,7 @@ static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	delay();
+	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply(req, unlinkat(dir, name, 0));
 }
@@ -390,6 +416,7 @@ static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	delay();
+	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply(req, unlinkat(dir, name, AT_REMOVEDIR));
 }
@@ -398,6 +425,8 @@ static void do_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 		      const char *new_name, unsigned int flags)
 {
 	delay();
+	FOLD(name);
+	FOLD(new_name);
 	OPEN_INODE(from, parent);
 	OPEN_INODE(to, new_parent);
 	reply(req, renameat2(from, name, to, new_name, flags));
@@ -605,6 +634,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct fuse_entry_param entry;
 
 	delay();
+	FOLD(name);
 	OPEN_INODE(dir, parent);
 	int file = open_or_create(req, dir, name, mode, fi->flags);
 
@@ -839,6 +869,7 @@ static void prepare_process(unsigned int delay_us)
 struct options {
 	unsigned int delay_us;
 	int no_permissions;
+	int fold_case;
 	char *as_dfuse;
 	char *backing;
 };
@@ -859,12 +890,13 @@ int main(int argc, char **argv)
 	static const struct fuse_opt specs[] = {
 		{ "--delay-us=%u", offsetof(struct options, delay_us), 0 },
 		{ "--no-permissions", offsetof(struct options, no_permissions), 1 },
+		{ "--fold-case", offsetof(struct options, fold_case), 1 },
 		{ "--as-dfuse=%s", offsetof(struct options, as_dfuse), 0 },
 		FUSE_OPT_END
 	};
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
 	struct fuse_cmdline_opts cmdline;
-	struct options options = { 0, 0, NULL, NULL };
+	struct options options = { 0, 0, 0, NULL, NULL };
 
 	if (fuse_opt_parse(&args, &options, specs, take_backing) == -1 ||
 	    fuse_parse_cmdline(&args, &cmdline) == -1 || !options.backing || !cmdline.mountpoint) {
@@ -880,6 +912,7 @@ int main(int argc, char **argv)
 		fuse_opt_insert_arg(&args, 1, "-oallow_other");
 
 	dfuse_link = options.as_dfuse;
+	folds_case = options.fold_case;
 	prepare_process(options.delay_us);
 	if (open_backing(options.backing) == -1) {
 		perror(options.backing);

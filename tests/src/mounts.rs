@@ -104,6 +104,16 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
+    /// Mounts the contents of `backing`, whose names are all in small letters, so that case makes no difference.
+    pub fn folding(backing: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut latencyfs = Command::new(latencyfs());
+        latencyfs.args(["--fold-case", "--no-permissions"]).args([backing, dir.path()]);
+        latencyfs.stderr(Stdio::inherit());
+        let path = dir.path().to_owned();
+        Self::start(&mut latencyfs, dir, path)
+    }
+
     /// Mounts the contents of `backing` as DAOS's dfuse would show a container with that link, below a directory
     /// of its own at that path. What it is asked goes into a file.
     pub fn as_dfuse(backing: &Path, link: &str, below: &str, asked: &Path) -> Self {

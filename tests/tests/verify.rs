@@ -199,6 +199,12 @@ fn files_that_a_manifest_has_not_are_told_of() {
             .expect(0);
         check(ranks, &["--min-size=100"]).expect(0);
     }
+    let inside = target.join("m.parquet");
+    fs::rename(&manifest, &inside).unwrap();
+    let mut dcmp = tool(2, "dcmp");
+    let ended = run(dcmp.args(["--json", "--manifest"]).args([&inside, &target])).expect(1);
+    assert_eq!(ended.summary()["totals"]["compared"]["only_target"], 6);
+    fs::rename(&inside, &manifest).unwrap();
     let server = served(Behaviour::default());
     go(&server, 2, &["dcp", "-p", text(&target.join("")), "s3://data/t/"]).expect(0);
     let in_bucket = ["dcmp", "--json", "--manifest", text(&manifest), "s3://data/t"];

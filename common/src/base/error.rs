@@ -25,6 +25,8 @@ pub enum Cause {
     SameFile,
     /// Another source has taken this target.
     Collides,
+    /// Another entry of the directory has this name in other letters, and the target takes the two for one.
+    Folds,
     /// The target is inside the source.
     TargetInside,
     /// The source is inside the target.
@@ -131,6 +133,7 @@ impl Cause {
             Self::FullDirectory => "full-directory".into(),
             Self::SameFile => "same-file".into(),
             Self::Collides => "collides".into(),
+            Self::Folds => "folds".into(),
             Self::TargetInside => "target-inside".into(),
             Self::SourceInside => "source-inside".into(),
             Self::LeadsToTarget => "leads-to-target".into(),
@@ -162,6 +165,9 @@ impl fmt::Display for Cause {
             }
             Self::SameFile => f.write_str("source and target are the same file"),
             Self::Collides => f.write_str("another source becomes the same target"),
+            Self::Folds => f.write_str(
+                "another name there differs only in case, and the target takes the two for one",
+            ),
             Self::TargetInside => {
                 f.write_str("the target is inside it, so the copy would copy itself")
             }

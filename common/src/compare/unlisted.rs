@@ -14,13 +14,13 @@ use crate::base::path::{self, Name, RelPath};
 use crate::comm::collective::{broadcast, gather};
 use crate::comm::mailbox::Mailbox;
 use crate::model::difference::{Findings, Presence};
-use crate::model::entry::{Hint, Kind};
+use crate::model::entry::{Hint, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::sort::exchange;
 use crate::sort::shelf::Shelf;
 use crate::walk::batch::NameBatch;
 use crate::walk::place::{Place, Trees};
-use crate::walk::{Visit, Visited, WalkTask};
+use crate::walk::{Skip, Visit, Visited, WalkTask};
 
 /// Paths of files that this rank has met, in the manifest or the tree.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(super) struct Unlisted {
     paths: Mutex<Shelf>,
     /// Part of the manifest could not be read: who knows what is in it.
     is_torn: AtomicBool,
+    /// The manifest itself.
+    manifest: Option<Metadata>,
 }
 
 /// Where a path was met, as a value to sort.
@@ -35,6 +37,17 @@ const IN_MANIFEST: &[u8] = &[0];
 const IN_TREE: &[u8] = &[1];
 
 impl Unlisted {
+    /// Nothing met yet.
+    pub fn besides(manifest: Option<Metadata>) -> Self {
+        Self { manifest, ..Self::default() }
+    }
+
+    /// A directory of the tree: the manifest does not tell of itself.
+    pub fn enter(&self, metadata: &Metadata) -> Result<(), Skip> {
+        let is_manifest = self.manifest.is_some_and(|manifest| manifest.is_same_file(metadata));
+        if is_manifest { Err(Skip) } else { Ok(()) }
+    }
+
     fn push(&self, place: &Place, name: &Name, where_met: &[u8]) {
         let path = path::join(place.path().as_bytes(), name.to_bytes());
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).push(&path, where_met);

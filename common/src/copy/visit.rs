@@ -123,6 +123,10 @@ impl Visitor for CopyJob<'_> {
         self.options.sync.as_ref().is_some_and(|sync| sync.delete)
     }
 
+    fn folds_case(&self, root: u32) -> bool {
+        self.roots[root as usize].target.folds_case()
+    }
+
     fn is_staged(&self, name: &Name) -> bool {
         name.to_bytes().starts_with(of_job(self.options.job.id).as_bytes())
             || self.journal.is_some_and(|journal| journal.has_staged(name.to_bytes()))

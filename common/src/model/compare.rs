@@ -118,7 +118,7 @@ const ZONE_STEP_S: i64 = 900;
 /// The step in which the file system of an entry keeps time, in nanoseconds, as its time of last change
 /// shows: the kernel sets that one itself, so on a file system that keeps nanoseconds it is a multiple of
 /// a coarser step only once in a hundred times (for 100 ns) to a thousand million (for seconds).
-fn time_step_ns(target: &Metadata) -> u32 {
+pub fn time_step_ns(target: &Metadata) -> u32 {
     if !target.known.contains(Fields::CTIME) {
         // Whoever has written the time of change down did so with all its digits.
         return step_ns_of(target.mtime);
@@ -152,7 +152,7 @@ fn keeps_even_seconds(entry: &Metadata) -> bool {
 }
 
 /// The last multiple of the step that is not after this time.
-fn floor(time: Time, step_ns: u32) -> Time {
+pub fn floor(time: Time, step_ns: u32) -> Time {
     if step_ns == FAT_STEP_NS {
         return Time { seconds: time.seconds - time.seconds.rem_euclid(2), nanoseconds: 0 };
     }

@@ -266,6 +266,8 @@ pub struct Kept {
     pub attributes_lost: bool,
     /// The file could not be striped as it should be.
     pub layout_lost: bool,
+    /// The file system keeps times in coarser steps than the source does.
+    pub times_cut: bool,
     /// What shows that content arrived as it was sent, where it went through a network service.
     pub proof: Option<Proof>,
 }
@@ -303,6 +305,7 @@ impl Kept {
         xattrs_lost: false,
         attributes_lost: false,
         layout_lost: false,
+        times_cut: false,
         proof: None,
     };
 }

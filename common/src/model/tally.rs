@@ -38,6 +38,8 @@ pub struct Tally {
     pub xattrs_not_kept: u64,
     /// Entries whose owner, mode or times have no place at the target.
     pub attributes_not_kept: u64,
+    /// Files whose time of change is kept in coarser steps than the source has it.
+    pub times_cut: u64,
     /// Files that could not be striped as they should be.
     pub layouts_not_set: u64,
     /// Directories that are kept only by what is in them.
@@ -328,6 +330,7 @@ impl Tally {
         self.xattrs_not_kept += u64::from(kept.xattrs_lost);
         self.attributes_not_kept += u64::from(kept.attributes_lost);
         self.layouts_not_set += u64::from(kept.layout_lost);
+        self.times_cut += u64::from(kept.times_cut);
         let at = |proof| Proof::ALL.iter().position(|(own, ..)| *own == proof);
         if let Some(at) = kept.proof.and_then(at) {
             self.proven[at] += 1;
@@ -357,6 +360,7 @@ impl Tally {
         self.xattrs_not_kept += other.xattrs_not_kept;
         self.attributes_not_kept += other.attributes_not_kept;
         self.layouts_not_set += other.layouts_not_set;
+        self.times_cut += other.times_cut;
         self.directories_not_kept += other.directories_not_kept;
         for (count, more) in self.proven.iter_mut().zip(other.proven) {
             *count += more;

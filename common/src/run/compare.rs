@@ -16,7 +16,7 @@ use crate::lists;
 use crate::model::line::json_path;
 use crate::model::tally::Compared;
 use crate::sched::engine;
-use crate::store::posix::Symlinks;
+use crate::store::posix::{self, Symlinks};
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
@@ -87,9 +87,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     };
     let mut job = CompareJob::new(&root, &request.options, &selection, opened.named.as_ref(), rank)
         .with_parts(parts);
-    let finds_unlisted = request.named.manifest().is_some() && !request.options.one_way;
-    if finds_unlisted {
-        job = job.looking_for_unlisted();
+    let manifest = request.named.manifest().filter(|_| !request.options.one_way);
+    let finds_unlisted = manifest.is_some();
+    if let Some(manifest) = manifest {
+        job = job.looking_for_unlisted(posix::stat_path(manifest, Symlinks::Follow).ok());
     }
     let walk = || if is_root { vec![seed(&root)] } else { Vec::new() };
     let also = (is_root && finds_unlisted).then(unlisted::seed);

@@ -59,6 +59,10 @@ impl<S: Store> Store for DryRunStore<S> {
     fn keeps_directories(&self) -> bool {
         self.inner.as_ref().is_none_or(Store::keeps_directories)
     }
+
+    fn folds_case(&self) -> bool {
+        self.inner.as_ref().is_some_and(Store::folds_case)
+    }
 }
 
 /// Nothing there is no error: it would have been made.

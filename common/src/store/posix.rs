@@ -11,6 +11,7 @@ mod dir;
 mod direct;
 mod failed;
 mod file;
+mod folding;
 mod lustre;
 mod made_up;
 mod resolve;
@@ -22,8 +23,8 @@ mod xattrs;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -74,6 +75,9 @@ struct Shared {
     /// Ways of copying in the kernel that this store has refused so far.
     refused: AtomicU32,
     lustre: Lustre,
+    folds_case: OnceLock<bool>,
+    /// In which steps new files here have times, once there is one.
+    time_step_ns: OnceLock<u32>,
     /// What goes for DAOS, where that is what is behind it.
     daos: Option<Daos>,
 }
@@ -149,6 +153,8 @@ impl PosixStore {
                 xattrs: open_as.xattrs,
                 refused: AtomicU32::new(0),
                 lustre: Lustre::default(),
+                folds_case: OnceLock::new(),
+                time_step_ns: OnceLock::new(),
                 daos,
             }),
         })
@@ -201,6 +207,10 @@ impl Store for PosixStore {
 
     fn has_layouts(&self) -> bool {
         self.shared.lustre.is_here(&self.root)
+    }
+
+    fn folds_case(&self) -> bool {
+        *self.shared.folds_case.get_or_init(|| folding::folds_case(&self.root))
     }
 
     fn has_spare_handles(&self) -> bool {

@@ -96,6 +96,8 @@ pub struct UsageSummary {
     pub below: Vec<Below>,
 }
 
+const TIMES_CUT: &str = "files: the target keeps times of change in coarser steps than the source";
+
 const OWNER_NOT_KEPT: &str = "this user may not give files away; set-id bits were dropped";
 const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute or ACL";
 const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
@@ -236,6 +238,7 @@ impl Summary {
             (totals.owner_not_kept, "owner not kept", OWNER_NOT_KEPT),
             (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
             (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),
+            (totals.times_cut, "times cut", TIMES_CUT),
             (totals.layouts_not_set, "layouts not set", LAYOUTS_NOT_SET),
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
             (totals.links_not_kept, "links not kept", LINKS_NOT_KEPT),

@@ -3,6 +3,7 @@
 //! 16 bytes a name, whatever its length: a keyed 128-bit hash. Two names of one directory would have to
 //! collide in it for one of them to be taken for the other, which 2^64 names would make likely.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
@@ -12,12 +13,20 @@ use crate::base::path::Name;
 pub(super) struct NameSet {
     keys: [RandomState; 2],
     hashes: HashSet<u128>,
+    /// Names that differ only in case are one.
+    folds: bool,
 }
 
 impl NameSet {
-    pub fn insert(&mut self, name: &Name) {
+    /// Names that differ only in case are one.
+    pub fn folding() -> Self {
+        Self { folds: true, ..Self::default() }
+    }
+
+    /// False where it is there already.
+    pub fn insert(&mut self, name: &Name) -> bool {
         let hash = self.hash(name);
-        self.hashes.insert(hash);
+        self.hashes.insert(hash)
     }
 
     pub fn contains(&self, name: &Name) -> bool {
@@ -25,8 +34,17 @@ impl NameSet {
     }
 
     fn hash(&self, name: &Name) -> u128 {
-        let [high, low] = [0, 1].map(|half| self.keys[half].hash_one(name.to_bytes()));
+        let name = if self.folds { folded(name) } else { name.to_bytes().into() };
+        let [high, low] = [0, 1].map(|half| self.keys[half].hash_one(&*name));
         u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+/// In small letters, those of all languages where the name is text.
+fn folded(name: &Name) -> Cow<'static, [u8]> {
+    match name.to_str() {
+        Ok(text) => text.to_lowercase().into_bytes().into(),
+        Err(_) => name.to_bytes().to_ascii_lowercase().into(),
     }
 }
 
@@ -39,9 +57,18 @@ mod tests {
     fn names_are_told_apart() {
         let name = |number: usize| CString::new(format!("name-{number}")).unwrap();
         let mut names = NameSet::default();
-        (0..10_000).for_each(|number| names.insert(&name(number)));
+        assert!((0..10_000).all(|number| names.insert(&name(number))));
+        assert!(!names.insert(&name(77)));
         assert!((0..10_000).all(|number| names.contains(&name(number))));
         assert!((10_000..20_000).all(|number| !names.contains(&name(number))));
+    }
+
+    #[test]
+    fn letters_of_any_size_are_one_where_that_is_wished() {
+        let mut names = NameSet::folding();
+        assert!(names.insert(c"Stra\u{df}e \u{c4}"));
+        assert!(names.contains(c"STRA\u{df}E \u{e4}") && !names.insert(c"stra\u{df}e \u{e4}"));
+        assert!(names.insert(c"\xffA") && names.contains(c"\xffa") && !names.contains(c"b"));
     }
 
     #[test]

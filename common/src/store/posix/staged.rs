@@ -25,13 +25,17 @@ use crate::base::aligned::AlignedBuffer;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::path::Name;
 use crate::model::chunk::Extent;
-use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner};
+use crate::model::compare;
+use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner, Time};
 use crate::model::layout::{Layout, Striping};
 use crate::model::transfer::Durable;
 use crate::store::{NewFile, Receipt, SourceFile, StagedFile};
 
 /// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
 const COPY_FILE_RANGE: u32 = 1;
+
+/// A time is a multiple of a smaller step by chance too often to say what a file system keeps.
+const COARSE_STEP_NS: u32 = 1_000_000;
 
 /// Written at once where a hole cannot be made.
 const ZEROS_BYTES: u64 = 256 << 10;
@@ -254,6 +258,16 @@ impl PosixStaged {
         *self.gives_acls.get_or_init(look)
     }
 
+    /// A time cannot be kept here as it is: that of the file's own last change, which the kernel has set, tells in
+    /// which steps there are any. Asked once: all files of a place are alike.
+    fn cuts(&self, time: Time) -> bool {
+        let step_ns = self.shared.time_step_ns.get_or_init(|| {
+            let step_ns = attributes::stat_fd(&self.fd).map(|new| compare::time_step_ns(&new));
+            step_ns.ok().filter(|step_ns| *step_ns >= COARSE_STEP_NS).unwrap_or(1)
+        });
+        compare::floor(time, *step_ns) != time
+    }
+
     /// Attributes, then close, then the name: a file is never visible before all of it is right.
     fn finish(self, attributes: &Attributes) -> Result<Kept> {
         let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
@@ -272,9 +286,10 @@ impl PosixStaged {
         } else {
             attributes
         };
+        let times_cut = attributes.times.is_some_and(|times| self.cuts(times.mtime));
         let holder = Holder::file(&self.fd, self.shared.xattrs);
         let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
-        let kept = Kept { layout_lost: self.layout_lost, ..kept };
+        let kept = Kept { layout_lost: self.layout_lost, times_cut, ..kept };
         sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd)?;
         if self.content == Content::None {

@@ -1,0 +1,109 @@
+//! File systems that keep less than the source: coarser times, names without case.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::mounts::{Image, SlowDisk, may_mount};
+use suite_tests::trees;
+
+fn temp() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn folded(ended: &Ended) -> usize {
+    let failures = ended.events("failure");
+    failures.iter().filter(|failure| failure["cause"] == "folds").count()
+}
+
+#[test]
+fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
+    if !may_mount() {
+        return;
+    }
+    for (count, target) in [(1, "new"), (3, "new"), (2, "there")] {
+        let work = temp();
+        let (source, backing) = (work.path().join("s"), work.path().join("backing"));
+        for name in ["Read me", "read Me", "other", "A/file", "a/another file", "sub/X", "sub/y"] {
+            trees::write(&source.join(name), name.as_bytes());
+        }
+        fs::create_dir_all(backing.join("there")).unwrap();
+        let disk = SlowDisk::folding(&backing);
+        let target = disk.path().join(target);
+        let mut dcp = tool(count, "dcp");
+        let ended = run(dcp.args(["-p", "--json"]).args([&source.join(""), &target])).expect(23);
+        assert_eq!(folded(&ended), 2, "{ended:?}");
+        assert_eq!(names_in(&target), ["a", "other", "read me", "sub"]);
+        let content = fs::read_to_string(target.join("read me")).unwrap();
+        assert!(content == "Read me" || content == "read Me");
+        assert_eq!(names_in(&target.join("a")).len(), 1, "one of the two directories");
+        // Who leaves one of two out has no trouble.
+        let mut dcp = tool(count, "dcp");
+        dcp.args(["-p", "--exclude=Read me", "--exclude=/A"]);
+        run(dcp.args([&source.join(""), &disk.path().join("few")])).expect(0);
+        assert_eq!(fs::read_to_string(disk.path().join("few/read me")).unwrap(), "read Me");
+    }
+}
+
+/// What the target keeps in other letters is not taken for something that the source has not.
+#[test]
+fn dsync_deletes_nothing_that_only_has_other_letters() {
+    if !may_mount() {
+        return;
+    }
+    let work = temp();
+    let (source, backing) = (work.path().join("s"), work.path().join("backing"));
+    trees::write(&source.join("Dir/File"), b"content");
+    trees::write(&backing.join("t/extra"), b"only here");
+    let disk = SlowDisk::folding(&backing);
+    let target = disk.path().join("t");
+    let sync = || run(tool(2, "dsync").args(["-D"]).args([&source, &target])).expect(0);
+    sync();
+    assert_eq!(names_in(&target), ["dir"]);
+    assert_eq!(fs::read(target.join("dir/file")).unwrap(), b"content");
+    // Nor something that takes no part, whose pattern does not know the other letters.
+    trees::write(&source.join("Left out"), b"x");
+    trees::write(&target.join("Left out"), b"precious");
+    let mut dsync = tool(2, "dsync");
+    run(dsync.args(["-D", "--exclude=Left out"]).args([&source, &target])).expect(0);
+    assert_eq!(fs::read(target.join("left out")).unwrap(), b"precious");
+    fs::remove_file(target.join("left out")).unwrap();
+    fs::remove_file(source.join("Left out")).unwrap();
+    sync();
+    let again = sync();
+    assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
+}
+
+#[test]
+fn coarser_times_are_said_once_where_any_is_lost() {
+    let coarse = may_mount().then(|| Image::ext4(&["-I", "128"])).flatten();
+    let Some(coarse) = coarse else { return };
+    let fine = temp();
+    let source = fine.path().join("s");
+    trees::small_files(&source, 2, 5);
+    let copy = |options: &[&str], to: &Path| {
+        run(tool(2, "dcp").args(options).args([&source, to])).expect(0)
+    };
+    let told = "coarser steps";
+    let kept = copy(&["-p"], &coarse.path().join("kept"));
+    assert_eq!(kept.stdout.matches(told).count(), 1, "{}", kept.stdout);
+    let counted = copy(&["-p", "--json"], &coarse.path().join("counted"));
+    assert_eq!(counted.summary()["totals"]["times_cut"], 10);
+    // Nothing was to be kept, or nothing is lost.
+    assert!(!copy(&[], &coarse.path().join("plain")).stdout.contains(told));
+    assert!(!copy(&["-p"], &fine.path().join("t")).stdout.contains(told));
+    for entry in ["d0000/f00000", "d0001/f00001"] {
+        run(Command::new("touch").args(["-d", "2020-02-02"]).arg(source.join(entry))).expect(0);
+    }
+    let counted = copy(&["-p", "--json"], &coarse.path().join("some"));
+    assert_eq!(counted.summary()["totals"]["times_cut"], 8);
+}
