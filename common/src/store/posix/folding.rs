@@ -21,8 +21,8 @@ const FOLDING_SYSTEMS: [u64; 2] = [0x4d44, 0x2011_bab0];
 /// The mark of a directory (`FS_CASEFOLD_FL` in linux/fs.h).
 const FOLDING_FLAG: u32 = 0x4000_0000;
 
-/// So many names are looked at for one that tells.
-const NAMES_MAX: usize = 64;
+/// So many names are looked at for one that tells: every rank does so, at one place.
+const NAMES_MAX: usize = 8;
 
 /// Whether names in that directory differ by more than case.
 pub(super) fn folds_case(root: &OwnedFd) -> bool {
