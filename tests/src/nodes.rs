@@ -34,18 +34,11 @@ code=$?
 while kill -0 $launcher 2> /dev/null; do sleep 0.1; done
 "#;
 
-/// Which kind of launcher `mpiexec` is: how it is told about nodes differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Launcher {
-    Hydra,
-    OpenMpi,
-}
-
-impl Launcher {
-    fn find() -> Self {
-        let version = run(Command::new(&mpiexec()[0]).arg("--version")).stdout;
-        if version.contains("HYDRA") { Self::Hydra } else { Self::OpenMpi }
-    }
+/// Whether there can be nodes: for the superuser, and with MPICH's launcher. Others, as Open MPI's, find out about
+/// hosts and networks in ways of their own, which were not tried.
+pub fn may_start() -> bool {
+    let version = run(Command::new(&mpiexec()[0]).arg("--version")).stdout;
+    mounts::may_mount() && version.contains("HYDRA")
 }
 
 /// What becomes of a node's network when its processes end.
@@ -66,7 +59,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts so many, without anything on them. That needs the superuser ([`mounts::may_mount`]).
+    /// Starts so many, without anything on them. Not everywhere: [`may_start`].
     pub fn start(count: usize) -> Self {
         assert!(mounts::may_mount(), "only the superuser makes namespaces");
         let agents = tempfile::tempdir().unwrap();
@@ -103,10 +96,7 @@ impl Nodes {
     pub fn tool(&self, numbers: &[usize], ranks_each: usize, tool: &str) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).args(self.switch.enter()).args(mpiexec());
-        match Launcher::find() {
-            Launcher::Hydra => self.tell_hydra(&mut command, numbers, ranks_each),
-            Launcher::OpenMpi => self.tell_open_mpi(&mut command, numbers, ranks_each),
-        }
+        self.tell_hydra(&mut command, numbers, ranks_each);
         command.args(["-n", &(numbers.len() * ranks_each).to_string()]).arg(program(tool));
         command
     }
@@ -129,14 +119,6 @@ impl Nodes {
             // Not what looks for other processes in /proc: they have other numbers there.
             command.env("UCX_TLS", "sysv,self");
         }
-    }
-
-    fn tell_open_mpi(&self, command: &mut Command, numbers: &[usize], ranks_each: usize) {
-        let slots = |number: &usize| format!("{}:{ranks_each}", address(*number));
-        let hosts: Vec<String> = numbers.iter().map(slots).collect();
-        command.args(["--mca", "plm", "rsh", "--mca", "plm_rsh_agent"]).arg(self.agent());
-        command.args(["--mca", "pml", "ob1", "--mca", "btl", "tcp,self"]);
-        command.args(["--mca", "btl_tcp_if_include", "eth0", "-H", &hosts.join(",")]);
     }
 
     /// Ends all processes of a node, for good.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, run};
-use suite_tests::mounts::{SlowDisk, may_mount};
-use suite_tests::nodes::{Cable, Nodes};
+use suite_tests::mounts::SlowDisk;
+use suite_tests::nodes::{Cable, Nodes, may_start};
 use suite_tests::trees::{noise, small_files, write};
 use suite_tests::unfinished::{
     assert_same_tree, files_in, is_staged, remove_leftovers, totals, written,
@@ -41,7 +41,7 @@ fn shares(nodes: &Nodes, words: &[&str], what: &str) -> (Ended, [u64; 2]) {
 
 #[test]
 fn two_nodes_share_the_work() {
-    if !may_mount() {
+    if !may_start() {
         return;
     }
     let (work, nodes) = (temp(), Nodes::start(2));
@@ -147,7 +147,7 @@ fn go_on(nodes: &Nodes, lost: usize, work: &Path) {
 
 #[test]
 fn a_node_is_lost_in_silence_and_the_next_job_does_only_the_rest() {
-    if !may_mount() {
+    if !may_start() {
         return;
     }
     // The node of rank 0, too.
@@ -164,7 +164,7 @@ fn a_node_is_lost_in_silence_and_the_next_job_does_only_the_rest() {
 
 #[test]
 fn a_job_whose_node_tells_of_its_end_ends_by_itself() {
-    if !may_mount() {
+    if !may_start() {
         return;
     }
     let (work, mut nodes) = (temp(), Nodes::start(2));
