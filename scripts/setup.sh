@@ -39,7 +39,9 @@ if [ "$purpose" = test ]; then
     { has pkg-config && pkg-config --exists fuse3; } ||
         need libfuse3 "libfuse3-dev pkg-config" "fuse3-devel pkgconf"
     has curl || need curl curl curl
-    has setpriv || need setpriv util-linux util-linux
+    { has setpriv && has nsenter && has unshare; } || need setpriv/nsenter/unshare util-linux util-linux
+    has ip || need ip iproute2 iproute
+    has hostname || need hostname hostname hostname
     has strace || need strace strace strace
     has setfattr || need setfattr attr attr
     has setfacl || need setfacl acl acl

@@ -51,6 +51,6 @@ pub trait Comm {
     /// Ends the job on all ranks at once with that exit code.
     fn abort(&self, exit: Exit) -> !;
 
-    /// Ends this rank's part in good order, together with all others.
-    fn finish(&mut self);
+    /// Ends this rank's part in good order, together with all others; the process is about to end with this code.
+    fn finish(&mut self, exit: Exit);
 }

@@ -6,12 +6,15 @@
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, ranks_of, run, tool};
 use suite_tests::trees::{noise, write};
+use suite_tests::unfinished::{
+    assert_same_tree, begin, files_in, is_staged, journals, remove_leftovers, totals, written,
+};
 
 const CHUNK_BYTES: u64 = 256 << 10;
 const THREADS: u64 = 2;
@@ -33,53 +36,6 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Command {
     command.args(["-p", "--json", "--resume", "--chunksize=256KiB", "--bufsize=256"]);
     command.arg(format!("--threads={THREADS}")).args([source, target]);
     command
-}
-
-fn begin(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-fn files_in(tree: &Path) -> Vec<PathBuf> {
-    let (mut waiting, mut files) = (vec![tree.to_owned()], Vec::new());
-    while let Some(dir) = waiting.pop() {
-        for entry in fs::read_dir(dir).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { waiting.push(path) } else { files.push(path) }
-        }
-    }
-    files
-}
-
-fn is_staged(path: &Path) -> bool {
-    path.file_name().unwrap().as_encoded_bytes().starts_with(b".dcp.")
-}
-
-fn journals(target: &Path) -> Vec<PathBuf> {
-    let dir = fs::read_dir(target.parent().unwrap()).unwrap();
-    let paths = dir.map(|entry| entry.unwrap().path());
-    paths.filter(|path| path.to_string_lossy().contains(".dcp-")).collect()
-}
-
-/// Bytes that a job has written; fails where a file that has its name is not whole.
-fn written(source: &Path, target: &Path) -> u64 {
-    let bytes_of = |path: &PathBuf| {
-        let metadata = fs::metadata(path).unwrap();
-        if is_staged(path) {
-            return (metadata.blocks() * 512).min(metadata.size());
-        }
-        let original = source.join(path.strip_prefix(target).unwrap());
-        assert!(
-            fs::read(original).unwrap() == fs::read(path).unwrap(),
-            "{} is not whole",
-            path.display()
-        );
-        metadata.size()
-    };
-    files_in(target).iter().map(bytes_of).sum()
-}
-
-fn totals(ended: &Ended, what: &str) -> u64 {
-    ended.summary()["totals"][what].as_u64().unwrap()
 }
 
 /// Kills a rank of a job at some time; then the same command with another number of ranks.
@@ -115,27 +71,6 @@ fn kill_and_go_on(random: &mut Random, round: u32, work: &Path) -> u64 {
     assert_same_tree(&source, &target);
     fs::remove_dir_all(target).unwrap();
     totals(&ended, "resumed_bytes")
-}
-
-/// Directories in which a leftover was removed have changed once more.
-fn assert_same_tree(source: &Path, target: &Path) {
-    let mut diff = Command::new("diff");
-    assert_eq!(run(diff.arg("-r").args([source, target])).expect(0).stdout, "");
-    for path in files_in(source) {
-        let copy = target.join(path.strip_prefix(source).unwrap());
-        let [one, other] = [path, copy].map(|path| fs::metadata(path).unwrap());
-        assert_eq!((one.mode(), one.mtime_nsec()), (other.mode(), other.mtime_nsec()));
-    }
-}
-
-/// What a killed job had staged of small files; nothing else may be there.
-fn remove_leftovers(target: &Path) {
-    let staged = |path: &PathBuf| is_staged(path);
-    let count = files_in(target).iter().filter(|path| staged(path)).count();
-    let clean = ["--json", "--min-age=0s", "--clean"];
-    let ended = run(tool(2, "dcp").args(clean).arg(target)).expect(0);
-    assert_eq!(ended.summary()["totals"]["leftovers"]["removed"], count);
-    assert!(!files_in(target).iter().any(staged));
 }
 
 /// Numbers that differ from round to round and are the same in each run.

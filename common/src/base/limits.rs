@@ -59,6 +59,13 @@ pub const THREAD_TRIES_MAX: u32 = 25;
 /// (PBS's `kill_delay`) to 30 s (Slurm's `KillWait`).
 pub const INTERRUPT_WAIT_MAX: Duration = Duration::from_secs(8);
 
+/// How long a rank that was told to stop waits for others once its own work has ended: more than for the work, and
+/// less than until batch systems kill.
+pub const INTERRUPT_FAREWELL_MAX: Duration = Duration::from_secs(9);
+
+/// How long `MPI_Finalize` may take when all was done and said; it should be a matter of a second.
+pub const FAREWELL_MAX: Duration = Duration::from_secs(15);
+
 /// How often the number of I/O threads is reconsidered while they wait for storage now and then.
 pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
 /// How often in any case: several timer ticks.

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Comm, Rank};
-use crate::base::limits;
+use crate::base::exit::Exit;
+use crate::base::{interrupt, limits};
 
 /// A phase of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +81,7 @@ impl<'c> Mailbox<'c> {
             if let Some(received) = self.try_recv(channel) {
                 return received;
             }
+            leave_in_time(self.comm);
             std::thread::sleep(nap.next_nap());
         }
     }
@@ -90,7 +92,15 @@ impl<'c> Mailbox<'c> {
             bytes = message.len(),
             "message of another version of this program; use one build on all nodes"
         );
-        self.comm.abort(crate::base::exit::Exit::Bug)
+        self.comm.abort(Exit::Bug)
+    }
+}
+
+/// A rank that was told to stop does not wait for others beyond its time: they may be on a node that is lost.
+pub fn leave_in_time(comm: &dyn Comm) {
+    if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_FAREWELL_MAX) {
+        tracing::error!("told to stop, and other ranks do not answer: they are not waited for");
+        comm.abort(Exit::Interrupted);
     }
 }
 

@@ -103,5 +103,5 @@ impl Comm for SimComm {
         std::panic::resume_unwind(Box::new(super::threads::Aborted(exit)))
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self, _exit: Exit) {}
 }

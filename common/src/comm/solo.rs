@@ -38,5 +38,5 @@ impl Comm for Solo {
         std::process::exit(i32::from(exit.code()))
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self, _exit: Exit) {}
 }

@@ -85,7 +85,7 @@ impl Comm for ThreadComm {
         std::panic::resume_unwind(Box::new(Aborted(exit)))
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self, _exit: Exit) {}
 }
 
 impl Drop for ThreadComm {

@@ -73,7 +73,7 @@ pub fn run<A: ToolArgs>(
     };
     install_panic_hook(tool, comm.rank());
     let exit = run_joined(tool, work, &mut *comm, mpi);
-    comm.finish();
+    comm.finish(exit);
     ExitCode::from(exit.code())
 }
 

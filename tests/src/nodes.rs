@@ -1,0 +1,190 @@
+//! Nodes in one machine: each has a network, a host name and processes of its own, and a cable to a switch that
+//! can be pulled. Files are shared, as on a cluster.
+//!
+//! A node is three namespaces (namespaces(7): network, UTS, PID) and lives as long as its first process, which
+//! ends when its standard input is closed. So nothing is left where a test is killed, and no name is taken that
+//! another test could want: addresses and bridges are within the namespaces. Launchers are started beside the
+//! switch, as on a login node, and reach the nodes through a program that takes the place of ssh.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::job::{mpiexec, program, run};
+use crate::mounts;
+
+/// Brought up by the first process of a node, which tells its number as the rest of the machine knows it.
+const FIRST_PROCESS: &str = r#"read -r pid rest < /proc/self/stat
+hostname "$0-$pid" && ip link set lo up && echo "$pid" && exec cat"#;
+
+/// Called as ssh: `[-x] HOST COMMAND…`. What became of a node that is lost it does not know: as ssh does then, it
+/// waits, but no longer than its launcher lives.
+const AGENT: &str = r#"#!/bin/sh
+launcher=$PPID
+while [ "${1#-}" != "$1" ]; do shift; done
+read -r pid < "${0%/*}/$1" || exit 255
+shift
+nsenter --target "$pid" --net --uts --pid sh -c "$*"
+code=$?
+[ $code = 137 ] || exit $code
+while kill -0 $launcher 2> /dev/null; do sleep 0.1; done
+"#;
+
+/// Whether there can be nodes: for the superuser, and with MPICH's launcher. Others, as Open MPI's, find out about
+/// hosts and networks in ways of their own, which were not tried.
+pub fn may_start() -> bool {
+    let version = run(Command::new(&mpiexec()[0]).arg("--version")).stdout;
+    mounts::may_mount() && version.contains("HYDRA")
+}
+
+/// What becomes of a node's network when its processes end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cable {
+    /// Pulled before: nobody is told of their end, as when power fails.
+    Pulled,
+    /// Connections are closed, as when the node runs out of memory and kills.
+    Intact,
+}
+
+/// Some nodes, and the switch between them; all gone when dropped.
+#[derive(Debug)]
+pub struct Nodes {
+    agents: tempfile::TempDir,
+    switch: Namespaces,
+    members: Vec<Namespaces>,
+}
+
+impl Nodes {
+    /// Starts so many, without anything on them. Not everywhere: [`may_start`].
+    pub fn start(count: usize) -> Self {
+        assert!(mounts::may_mount(), "only the superuser makes namespaces");
+        let agents = tempfile::tempdir().unwrap();
+        let agent = agents.path().join("agent");
+        fs::write(&agent, AGENT).unwrap();
+        fs::set_permissions(&agent, Permissions::from_mode(0o755)).unwrap();
+        let switch = Namespaces::start("switch");
+        switch.ip("link add bridge type bridge");
+        switch.ip(&format!("addr add {}/24 dev bridge", address(0)));
+        switch.ip("link set bridge up");
+        let mut nodes = Self { agents, switch, members: Vec::new() };
+        (1..=count).for_each(|number| nodes.add(number));
+        nodes
+    }
+
+    fn add(&mut self, number: usize) {
+        let node = Namespaces::start(&format!("node{number}"));
+        let (port, pid) = (format!("port{number}"), node.pid());
+        self.switch.ip(&format!("link add {port} type veth peer name eth0 netns {pid}"));
+        self.switch.ip(&format!("link set {port} master bridge up"));
+        node.ip(&format!("addr add {}/24 dev eth0", address(number)));
+        node.ip("link set eth0 up");
+        fs::write(self.agents.path().join(address(number)), format!("{pid}\n")).unwrap();
+        self.members.push(node);
+    }
+
+    /// The host name of a node; they count from 1.
+    pub fn name(&self, number: usize) -> String {
+        format!("node{number}-{}", self.members[number - 1].pid())
+    }
+
+    /// A tool with so many ranks on each of these nodes. Its launcher does not outlive the thread that starts
+    /// it, whatever becomes of the test.
+    pub fn tool(&self, numbers: &[usize], ranks_each: usize, tool: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).args(self.switch.enter()).args(mpiexec());
+        self.tell_hydra(&mut command, numbers, ranks_each);
+        command.args(["-n", &(numbers.len() * ranks_each).to_string()]).arg(program(tool));
+        command
+    }
+
+    fn agent(&self) -> PathBuf {
+        self.agents.path().join("agent")
+    }
+
+    /// MPICH has a network through UCX or libfabric. Both see that it is one machine, and that two nodes have the
+    /// same loopback address; so they are told to use the cable.
+    fn tell_hydra(&self, command: &mut Command, numbers: &[usize], ranks_each: usize) {
+        let hosts: Vec<String> = numbers.iter().map(|number| address(*number)).collect();
+        command.args(["-launcher", "ssh", "-launcher-exec"]).arg(self.agent());
+        command.args(["-localhost", &address(0), "-hosts", &hosts.join(",")]);
+        command.args(["-ppn", &ranks_each.to_string()]);
+        if numbers.len() > 1 {
+            command.envs([("UCX_TLS", "tcp,self"), ("UCX_NET_DEVICES", "eth0")]);
+            command.envs([("FI_PROVIDER", "tcp"), ("FI_TCP_IFACE", "eth0")]);
+        } else {
+            // Not what looks for other processes in /proc: they have other numbers there.
+            command.env("UCX_TLS", "sysv,self");
+        }
+    }
+
+    /// Ends all processes of a node, for good.
+    pub fn lose(&mut self, number: usize, cable: Cable) {
+        let node = &mut self.members[number - 1];
+        if cable == Cable::Pulled {
+            node.ip("link set eth0 down");
+        }
+        node.end();
+        fs::remove_file(self.agents.path().join(address(number))).unwrap();
+    }
+}
+
+/// Of the switch (0) and of the nodes.
+fn address(number: usize) -> String {
+    if number == 0 { "10.0.0.254".to_owned() } else { format!("10.0.0.{number}") }
+}
+
+/// Namespaces with at least one process.
+#[derive(Debug)]
+struct Namespaces {
+    first: Child,
+    pid: Pid,
+}
+
+impl Namespaces {
+    fn start(name: &str) -> Self {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--net", "--uts", "--pid", "--fork", "--kill-child"]);
+        // It complains of its child's end.
+        unshare.args(["sh", "-c", FIRST_PROCESS, name]).stderr(Stdio::null());
+        let mut first = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = String::new();
+        BufReader::new(first.stdout.take().unwrap()).read_line(&mut told).unwrap();
+        let pid = told.trim().parse().ok().and_then(Pid::from_raw);
+        Self { first, pid: pid.unwrap_or_else(|| panic!("{name} does not start")) }
+    }
+
+    fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// What to put before a command that shall be in this network and have this host name.
+    fn enter(&self) -> [String; 5] {
+        let target = self.pid().to_string();
+        ["nsenter", "--target", &target, "--net", "--uts"].map(ToOwned::to_owned)
+    }
+
+    fn ip(&self, words: &str) {
+        let enter = self.enter();
+        let mut ip = Command::new(&enter[0]);
+        run(ip.args(&enter[1..]).arg("ip").args(words.split(' '))).expect(0);
+    }
+
+    /// Ends all processes, by ending the first one (pid_namespaces(7)), and returns when they are gone.
+    fn end(&mut self) {
+        if let Ok(None) = self.first.try_wait() {
+            // It was not waited for, so the number is still its own.
+            let _ = kill_process(self.pid, Signal::KILL);
+            let _ = self.first.wait();
+        }
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

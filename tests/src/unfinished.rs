@@ -1,0 +1,83 @@
+//! Jobs that were stopped or killed: what they have written, and what they have left.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::job::{Ended, run, tool};
+
+/// Starts a job that nobody reads.
+pub fn begin(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// All but directories in a tree that may change meanwhile.
+pub fn files_in(tree: &Path) -> Vec<PathBuf> {
+    let (mut waiting, mut files) = (vec![tree.to_owned()], Vec::new());
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { waiting.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+/// Whether a file has a name that jobs give until it is whole.
+pub fn is_staged(path: &Path) -> bool {
+    path.file_name().unwrap().as_encoded_bytes().starts_with(b".dcp.")
+}
+
+/// The journals beside a target.
+pub fn journals(target: &Path) -> Vec<PathBuf> {
+    let dir = fs::read_dir(target.parent().unwrap()).unwrap();
+    let paths = dir.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.to_string_lossy().contains(".dcp-")).collect()
+}
+
+/// Bytes that a job has written; fails where a file that has its name is not whole.
+pub fn written(source: &Path, target: &Path) -> u64 {
+    let bytes_of = |path: &PathBuf| {
+        let metadata = fs::metadata(path).unwrap();
+        if is_staged(path) {
+            return (metadata.blocks() * 512).min(metadata.size());
+        }
+        let original = source.join(path.strip_prefix(target).unwrap());
+        assert!(
+            fs::read(original).unwrap() == fs::read(path).unwrap(),
+            "{} is not whole",
+            path.display()
+        );
+        metadata.size()
+    };
+    files_in(target).iter().map(bytes_of).sum()
+}
+
+/// A count of all ranks.
+pub fn totals(ended: &Ended, what: &str) -> u64 {
+    ended.summary()["totals"][what].as_u64().unwrap()
+}
+
+/// Fails unless content, modes and times of files are the same; directories in which a leftover was removed have
+/// changed once more.
+#[track_caller]
+pub fn assert_same_tree(source: &Path, target: &Path) {
+    let mut diff = Command::new("diff");
+    assert_eq!(run(diff.arg("-r").args([source, target])).expect(0).stdout, "");
+    for path in files_in(source) {
+        let copy = target.join(path.strip_prefix(source).unwrap());
+        let [one, other] = [path, copy].map(|path| fs::metadata(path).unwrap());
+        assert_eq!((one.mode(), one.mtime_nsec()), (other.mode(), other.mtime_nsec()));
+    }
+}
+
+/// What a killed job had staged of small files; nothing else may be there.
+pub fn remove_leftovers(target: &Path) {
+    let staged = |path: &PathBuf| is_staged(path);
+    let count = files_in(target).iter().filter(|path| staged(path)).count();
+    let clean = ["--json", "--min-age=0s", "--clean"];
+    let ended = run(tool(2, "dcp").args(clean).arg(target)).expect(0);
+    assert_eq!(ended.summary()["totals"]["leftovers"]["removed"], count);
+    assert!(!files_in(target).iter().any(staged));
+}
