@@ -68,7 +68,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
     };
-    let opened = match named::open(session, &request.named, &mut reporter) {
+    let mut opened = match named::open(session, &request.named, &mut reporter) {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
@@ -101,6 +101,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
+    let folded = opened.part_folded(session, &roots, &mut reporter);
     let copying = Copying {
         roots: &roots,
         options: &options,
@@ -112,6 +113,7 @@ pub fn run(session: &mut Session<'_, '_>, request: SyncRequest, args: &CommonArg
     let job = copying.job(session, opened.named.as_ref());
     let mut phase =
         copy_entries(session, &job, (&plan, &opened), copying.threads_max, &mut reporter);
+    phase.0.failed += folded;
     let mut leftovers = job.into_leftovers();
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
     let of = Sync { session, copying, args, phase };
