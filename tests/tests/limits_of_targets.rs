@@ -54,6 +54,40 @@ fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
     }
 }
 
+#[test]
+fn names_that_are_given_are_not_merged_either() {
+    if !may_mount() {
+        return;
+    }
+    let work = temp();
+    let (source, backing) = (work.path().join("s"), work.path().join("backing"));
+    for name in ["One", "oNE", "sub/Two", "sub/two", "sub/three"] {
+        trees::write(&source.join(name), name.as_bytes());
+    }
+    fs::create_dir_all(backing.join("t")).unwrap();
+    fs::create_dir_all(backing.join("u")).unwrap();
+    let disk = SlowDisk::folding(&backing);
+    let target = disk.path().join("t");
+    let mut dcp = tool(2, "dcp");
+    dcp.args([&source.join("One"), &source.join("oNE"), &target]);
+    let ended = run(&mut dcp).expect(23);
+    assert!(ended.stderr.contains("oNE\": another source"), "{}", ended.stderr);
+    assert_eq!(fs::read(target.join("one")).unwrap(), b"One");
+    let names = work.path().join("names");
+    fs::write(&names, "One\noNE\nsub/Two\nsub/Two\nsub/three\nsub/two\nOne\n").unwrap();
+    for (name, count) in [("dcp", 1), ("dcp", 3), ("dsync", 2)] {
+        let target = disk.path().join("u").join(format!("{name}{count}"));
+        let mut job = tool(count, name);
+        job.args(["--json", "--files-from"]).args([&names, &source, &target]);
+        let ended = run(&mut job).expect(23);
+        assert_eq!(folded(&ended), 2, "{ended:?}");
+        let totals = &ended.summary()["totals"];
+        assert_eq!((&totals["failed"], &totals["copied"]["files"]), (&2.into(), &3.into()));
+        assert_eq!(names_in(&target), ["one", "sub"]);
+        assert_eq!(names_in(&target.join("sub")), ["three", "two"]);
+    }
+}
+
 /// What the target keeps in other letters is not taken for something that the source has not.
 #[test]
 fn dsync_deletes_nothing_that_only_has_other_letters() {

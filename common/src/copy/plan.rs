@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::options::CopyOptions;
 use super::root::{RootPlan, RootTarget, Singles};
 use crate::base::error::{Cause, Failure, Op, Side};
+use crate::base::path::in_small_letters;
 use crate::model::entry::{Kind, Metadata};
 use crate::model::placement::{Given, TargetIs, place};
-use crate::store::posix::Symlinks;
+use crate::store::posix::{Need, OpenAs, Symlinks};
 use crate::store::sites::Sites;
 use crate::walk::account;
 
@@ -50,10 +51,12 @@ pub fn make(
             return plan;
         }
     };
+    let folds = sources.len() > 1 && target_is == TargetIs::Directory && folds_case(sites, &target);
+    let key = |path: &[u8]| if folds { in_small_letters(path) } else { path.to_vec() };
     let (mut seen, mut taken) = (HashSet::new(), HashSet::new());
     for source in sources.iter().filter(|source| seen.insert(*source)) {
         match Placing::of(sites, source, (&target, target_is), sources.len(), options) {
-            Ok(placing) if placing.merges() || taken.insert(placing.target_path.clone()) => {
+            Ok(placing) if placing.merges() || taken.insert(key(&placing.target_path)) => {
                 plan.add(placing);
             }
             Ok(_) => plan.failures.push(not_copied(source, Cause::Collides)),
@@ -65,6 +68,12 @@ pub fn make(
         plan.make_directories(sites, options);
     }
     plan
+}
+
+/// Names that differ only in case are one in that directory, as far as that is known.
+fn folds_case(sites: &Sites, target: &Given) -> bool {
+    let open_as = OpenAs { need: Need::Passage, ..OpenAs::default() };
+    sites.open(Side::Target, &target.path, open_as).is_ok_and(|store| store.folds_case())
 }
 
 fn not_copied(source: &[u8], cause: Cause) -> Failure {

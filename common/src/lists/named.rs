@@ -51,6 +51,11 @@ impl Named {
         self
     }
 
+    /// Whether it stands there once more.
+    pub fn is_repeated(&self, piece: Piece, number: u64) -> bool {
+        self.repeated.get(&piece).is_some_and(|numbers| numbers.contains(&number))
+    }
+
     /// The file or list.
     pub fn origin(&self) -> &Origin {
         &self.origin

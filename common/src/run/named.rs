@@ -1,9 +1,13 @@
 //! Entries named by the operator, opened on all ranks.
 
-use crate::base::error::Failure;
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::{Cause, Failure, Op, Side};
 use crate::base::exit::Exit;
+use crate::base::path::in_small_letters;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
+use crate::copy::root::CopyRoot;
 use crate::lists::named::{Named, Origin};
 use crate::lists::paths::PathsFile;
 use crate::lists::source::{ListSource, Piece};
@@ -12,7 +16,7 @@ use crate::sort::shelf::Shelf;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::walk::WalkTask;
+use crate::walk::{WalkTask, account};
 
 /// What is named, and the pieces of it that this rank begins with.
 #[derive(Default)]
@@ -27,6 +31,32 @@ impl Opened {
     pub fn seeds(&self) -> Option<Vec<WalkTask>> {
         self.named.as_ref()?;
         Some(self.pieces.iter().copied().map(WalkTask::Named).collect())
+    }
+
+    /// Where a target takes names that differ only in case for one, the first of such names is left. The others are
+    /// failures: how many, on rank 0. All ranks call it.
+    pub fn part_folded(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        roots: &[CopyRoot],
+        reporter: &mut Reporter,
+    ) -> u64 {
+        let Some(named) = self.named.take() else { return 0 };
+        let is_root = session.mail.comm().rank() == Rank::ROOT;
+        let folds = is_root.then(|| roots.iter().any(|root| root.target.folds_case()));
+        if !broadcast(session.mail, folds) {
+            self.named = Some(named);
+            return 0;
+        }
+        let folded = repeated(session, &named, &self.pieces, Same::Letters);
+        let shown = roots.first().map(|root| &root.shown_source[..]).unwrap_or_default();
+        for again in folded.iter().filter(|_| is_root) {
+            let error = Op::Copy.failed(Cause::Folds);
+            reporter.failure(&account::failure(Side::Source, shown, &again.path, error));
+        }
+        let count = if is_root { folded.len() as u64 } else { 0 };
+        self.named = Some(named.without(folded.into_iter().map(|again| again.place)));
+        count
     }
 }
 
@@ -54,41 +84,72 @@ pub fn open(
     let is_open = broadcast(session.mail, refusal.map(|refusal| refusal.is_none()));
     match (share, origin) {
         (Ok(share), Ok(origin)) if is_open => {
-            let repeated = repeated(session, &origin, &share.pieces);
-            let named = Named::from(origin).without(repeated);
+            let named = Named::from(origin);
+            let repeated = repeated(session, &named, &share.pieces, Same::Bytes);
+            let named = named.without(repeated.into_iter().map(|again| again.place));
             Ok(Opened { named: Some(named), pieces: share.pieces })
         }
         _ => Err(Exit::Unusable),
     }
 }
 
-/// Which names stand there once more, by piece and number: two ranks must not be at one file. All names are
-/// sorted for that, over all ranks; a list that dwalk or dcmp has written has each once. What cannot be read is
-/// told of when it is to be dealt with.
-fn repeated(session: &mut Session<'_, '_>, origin: &Origin, pieces: &[Piece]) -> Vec<(Piece, u64)> {
-    if !matches!(origin, Origin::Paths(_)) {
+/// Which names are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Same {
+    /// Those of the same bytes.
+    Bytes,
+    /// Those that differ only in case.
+    Letters,
+}
+
+/// A name that is one with another that stands there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Again {
+    /// Its piece, and its number in that.
+    place: (Piece, u64),
+    /// The name, where the other one may be written otherwise.
+    path: Vec<u8>,
+}
+
+/// Which names stand there once more: two ranks must not be at one file. All names are sorted for that, over all
+/// ranks; a list that dwalk or dcmp has written has each once. What cannot be read is told of when it is to be dealt
+/// with.
+fn repeated(
+    session: &mut Session<'_, '_>,
+    named: &Named,
+    pieces: &[Piece],
+    same: Same,
+) -> Vec<Again> {
+    if same == Same::Bytes && !matches!(named.origin(), Origin::Paths(_)) {
         return Vec::new();
     }
     let mut own = Shelf::default();
     for piece in pieces {
-        let names = origin.names(*piece).into_iter().flatten();
-        for (name, number) in names.zip(0_u64..) {
-            if let Ok((path, _)) = name {
-                let place = (piece, number);
-                let place = postcard::to_stdvec(&place).expect("plain values always serialise");
-                own.push(path.as_bytes(), &place);
+        let there = named.origin().names(*piece).into_iter().flatten();
+        for (name, number) in there.zip(0..) {
+            let Ok((path, _)) = name else { continue };
+            if named.is_repeated(*piece, number) {
+                continue;
             }
+            let path = path.as_bytes();
+            let (key, path) = match same {
+                Same::Bytes => (path.to_vec(), Vec::new()),
+                Same::Letters => (in_small_letters(path), path.to_vec()),
+            };
+            let again = Again { place: (*piece, number), path };
+            let value = postcard::to_stdvec(&again).expect("plain values always serialise");
+            own.push(&key, &value);
         }
     }
     let in_order = exchange::sort(own, session.mail);
     let (mut repeated, mut before) = (Vec::new(), None);
-    for (path, place) in in_order.entries() {
-        if before == Some(path) {
-            repeated.push(postcard::from_bytes(place).expect("this build has written it"));
+    for (key, value) in in_order.entries() {
+        if before == Some(key) {
+            repeated.push(postcard::from_bytes(value).expect("this build has written it"));
         }
-        before = Some(path);
+        before = Some(key);
     }
-    let all = gather(session.mail, &repeated).map(|all| all.concat());
+    let all = gather(session.mail, &repeated).map(|all: Vec<Vec<Again>>| all.concat());
     broadcast(session.mail, all)
 }
 

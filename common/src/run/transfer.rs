@@ -83,7 +83,7 @@ pub(super) fn run<T: Transfer>(
     let Some(selection) = select(session, wishes.filters, &mut reporter) else {
         return Exit::Usage;
     };
-    let opened = match named::open(session, wishes.named, &mut reporter) {
+    let mut opened = match named::open(session, wishes.named, &mut reporter) {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
@@ -111,6 +111,7 @@ pub(super) fn run<T: Transfer>(
     let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
         return Exit::Unusable;
     };
+    let folded = opened.part_folded(session, &roots, &mut reporter);
     let copying = Copying {
         roots: &roots,
         options: &options,
@@ -120,6 +121,7 @@ pub(super) fn run<T: Transfer>(
         threads_max: threads_max(session, &sites, args),
     };
     let (mut leftovers, mut phase) = copying.entries(session, (&plan, &opened), &mut reporter);
+    phase.0.failed += folded;
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
     let after = After { session: &mut *session, copying, args, phase, leftovers };
     let (verdict, (mut tally, counters)) = request.finish(after, &mut reporter);

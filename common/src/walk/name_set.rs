@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::base::path::Name;
+use crate::base::path::{Name, in_small_letters};
 
 #[derive(Debug, Default)]
 pub(super) struct NameSet {
@@ -34,17 +34,10 @@ impl NameSet {
     }
 
     fn hash(&self, name: &Name) -> u128 {
-        let name = if self.folds { folded(name) } else { name.to_bytes().into() };
+        let bytes = name.to_bytes();
+        let name = if self.folds { in_small_letters(bytes).into() } else { Cow::Borrowed(bytes) };
         let [high, low] = [0, 1].map(|half| self.keys[half].hash_one(&*name));
         u128::from(high) << 64 | u128::from(low)
-    }
-}
-
-/// In small letters, those of all languages where the name is text.
-fn folded(name: &Name) -> Cow<'static, [u8]> {
-    match name.to_str() {
-        Ok(text) => text.to_lowercase().into_bytes().into(),
-        Err(_) => name.to_bytes().to_ascii_lowercase().into(),
     }
 }
 
