@@ -51,6 +51,8 @@ pub enum Symlinks {
 /// A tree of a POSIX file system.
 pub struct PosixStore {
     root: OwnedFd,
+    /// The kind of file system that it is on, where the kernel knows it.
+    system: Option<u64>,
     /// Other ranks make directories here, which this node may see a little later.
     is_growing: bool,
     shared: Arc<Shared>,
@@ -133,9 +135,11 @@ impl PosixStore {
         };
         let root = if open_as.is_growing { visible::until_visible(open) } else { open() };
         let root = root.map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
-        let daos = Daos::of(&root);
+        let system = kind_of_system(&root);
+        let daos = Daos::of(&root, system);
         Ok(Self {
             root,
+            system,
             is_growing: open_as.is_growing,
             shared: Arc::new(Shared {
                 symlinks: open_as.symlinks,
@@ -210,12 +214,18 @@ impl Store for PosixStore {
     }
 
     fn folds_case(&self) -> bool {
-        *self.shared.folds_case.get_or_init(|| folding::folds_case(&self.root))
+        *self.shared.folds_case.get_or_init(|| folding::folds_case(&self.root, self.system))
     }
 
     fn has_spare_handles(&self) -> bool {
         self.shared.open_dirs.load(Ordering::Relaxed) < self.shared.open_dirs_max
     }
+}
+
+/// The kind of file system that a directory is on (statfs(2)), where the kernel knows it.
+fn kind_of_system(root: &OwnedFd) -> Option<u64> {
+    let asked = (!made_up::is_made_up(root)).then(|| rustix::fs::fstatfs(root));
+    asked?.ok().map(|statfs| statfs.f_type as u64)
 }
 
 /// Attributes of what is at `path`, resolved as the operator gave it; the last component is followed

@@ -7,7 +7,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{fstat, fstatfs};
+use rustix::fs::fstat;
 
 use super::made_up::is_made_up;
 use crate::base::mounts;
@@ -15,6 +15,10 @@ use crate::model::keep::{XattrChoice, XattrFilter};
 
 /// Size of a chunk where it is not told (`DFS_DEFAULT_CHUNK_SIZE`).
 const CHUNK_BYTES: u64 = 1 << 20;
+
+/// A program of some user's answers for the file system (`FUSE_SUPER_MAGIC` of statfs(2)): only then is the table of
+/// mounts worth reading.
+const FUSE: u64 = 0x6573_5546;
 
 /// A smaller `st_blksize` is that of pages, not of chunks.
 const CHUNK_BYTES_MIN: u64 = 64 << 10;
@@ -37,12 +41,12 @@ pub(super) enum Reached {
 }
 
 impl Daos {
-    /// What goes for the tree with that root, where it is one on DAOS.
-    pub fn of(root: &OwnedFd) -> Option<Self> {
+    /// What goes for the tree with that root, on a file system of that kind, where it is one on DAOS.
+    pub fn of(root: &OwnedFd, system: Option<u64>) -> Option<Self> {
         let stat = fstat(root).ok()?;
         let reached = if is_made_up(root) {
             Reached::PastKernel
-        } else if is_fuse(root) && mounts::is_dfuse(stat.st_dev) {
+        } else if system == Some(FUSE) && mounts::is_dfuse(stat.st_dev) {
             Reached::Dfuse
         } else {
             return None;
@@ -57,12 +61,6 @@ impl Daos {
              without it, through dfuse, they are",
         )
     }
-}
-
-/// Whether a program of some user's answers for the file system: only then is the table of mounts worth reading.
-fn is_fuse(root: &OwnedFd) -> bool {
-    // FUSE_SUPER_MAGIC (statfs(2)).
-    fstatfs(root).is_ok_and(|statfs| statfs.f_type as u64 == 0x6573_5546)
 }
 
 fn chunk_bytes(block_bytes: u64) -> u64 {
@@ -83,6 +81,7 @@ mod tests {
     fn this_machine_s_own_file_system_is_not_on_daos() {
         let here =
             rustix::fs::open(c".", super::super::resolve::DIRECTORY, rustix::fs::Mode::empty());
-        assert_eq!(Daos::of(&here.unwrap()), None);
+        let here = here.unwrap();
+        assert_eq!(Daos::of(&here, super::super::kind_of_system(&here)), None);
     }
 }
