@@ -63,8 +63,9 @@ pub const INTERRUPT_WAIT_MAX: Duration = Duration::from_secs(8);
 /// less than until batch systems kill.
 pub const INTERRUPT_FAREWELL_MAX: Duration = Duration::from_secs(9);
 
-/// How long `MPI_Finalize` may take when all was done and said; it should be a matter of a second.
-pub const FAREWELL_MAX: Duration = Duration::from_secs(15);
+/// How long `MPI_Finalize` may take when all was done and said: a matter of a second, of several with ten thousand
+/// ranks.
+pub const FAREWELL_MAX: Duration = Duration::from_secs(30);
 
 /// How often the number of I/O threads is reconsidered while they wait for storage now and then.
 pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
