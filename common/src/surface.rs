@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod console;
+pub mod copy_args;
 pub mod filter_args;
 pub mod json;
 pub mod keep_args;

@@ -17,6 +17,7 @@ use common::compare::options::Evidence;
 use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
 use common::run::copy::CopyRequest;
 use common::run::sync::SyncRequest;
+use common::surface::copy_args::CopyWishes;
 use common::surface::named_args::NamedArgs;
 use runs::{filters, in_session, options, quiet, temp};
 
@@ -26,11 +27,13 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
         let request = CopyRequest {
             sources: vec![source.as_os_str().as_bytes().to_vec()],
             target: target.as_os_str().as_bytes().to_vec(),
-            options: options(HardLinks::Keep, None, job),
-            filters: filters(None),
-            named: NamedArgs::default(),
-            resume: ResumeRequest::default(),
-            manifest: None,
+            wishes: CopyWishes {
+                options: options(HardLinks::Keep, None, job),
+                filters: filters(None),
+                named: NamedArgs::default(),
+                resume: ResumeRequest::default(),
+                manifest: None,
+            },
         };
         common::run::copy::run(session, &request, &quiet())
     })
@@ -52,12 +55,14 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
         let request = SyncRequest {
             source: source.as_os_str().as_bytes().to_vec(),
             target: target.as_os_str().as_bytes().to_vec(),
-            options: options(HardLinks::Keep, Some(rules.clone()), job),
             delete_max: None,
-            filters: filters(None),
-            named: NamedArgs::default(),
-            resume: ResumeRequest::default(),
-            manifest: None,
+            wishes: CopyWishes {
+                options: options(HardLinks::Keep, Some(rules.clone()), job),
+                filters: filters(None),
+                named: NamedArgs::default(),
+                resume: ResumeRequest::default(),
+                manifest: None,
+            },
         };
         common::run::sync::run(session, &request, &quiet())
     })

@@ -24,6 +24,7 @@ use common::run::compare::CompareRequest;
 use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
 use common::store::posix::{OpenAs, PosixStore};
+use common::surface::copy_args::CopyWishes;
 use common::surface::named_args::NamedArgs;
 use runs::{filters, in_session, options, quiet, temp};
 use trees::{Entry, Picture};
@@ -49,12 +50,14 @@ fn sync(
         let request = SyncRequest {
             source: source.as_os_str().as_bytes().to_vec(),
             target: target.as_os_str().as_bytes().to_vec(),
-            options: options(HardLinks::Separate, Some(rules.clone()), job),
             delete_max: None,
-            filters: filters(exclude),
-            named: NamedArgs::default(),
-            resume: ResumeRequest::default(),
-            manifest: None,
+            wishes: CopyWishes {
+                options: options(HardLinks::Separate, Some(rules.clone()), job),
+                filters: filters(exclude),
+                named: NamedArgs::default(),
+                resume: ResumeRequest::default(),
+                manifest: None,
+            },
         };
         common::run::sync::run(session, &request, &quiet())
     })

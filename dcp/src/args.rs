@@ -4,20 +4,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::copy::options::{CopyOptions, JobFacts};
 use common::model::keep::Keep;
-use common::model::line::LineFormat;
 use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, TuningArgs, after_help};
-use common::surface::filter_args::FilterArgs;
-use common::surface::keep_args::KeepArgs;
-use common::surface::named_args::NamedArgs;
-use common::surface::resume_args::ResumeArgs;
+use common::surface::cli::{CommonArgs, after_help};
+use common::surface::copy_args::CopyArgs;
 use common::surface::session::ToolArgs;
-use common::surface::transfer_args::TransferArgs;
-use common::surface::verify_args::VerifyArgs;
 use serde::{Deserialize, Serialize};
 
 /// Copy files and directory trees, in parallel over all ranks of an MPI job.
@@ -55,30 +48,8 @@ pub struct Args {
     #[arg(short = 'P', long)]
     no_dereference: bool,
 
-    /// Change nothing; print what would be done
-    #[arg(short = 'n', long, alias = "dryrun")]
-    dry_run: bool,
-
     #[command(flatten)]
-    keep: KeepArgs,
-
-    #[command(flatten)]
-    filters: FilterArgs,
-
-    #[command(flatten)]
-    named: NamedArgs,
-
-    #[command(flatten)]
-    transfer: TransferArgs,
-
-    #[command(flatten)]
-    verify: VerifyArgs,
-
-    #[command(flatten)]
-    resume: ResumeArgs,
-
-    #[command(flatten)]
-    tuning: TuningArgs,
+    copy: CopyArgs,
 
     #[command(flatten)]
     pub common: CommonArgs,
@@ -108,7 +79,7 @@ impl Args {
     /// What is to be cleaned, if that is what these arguments ask for.
     pub fn clean_request(&self) -> Option<CleanRequest> {
         let places: Vec<_> = self.clean.iter().map(|path| path.clone().into_vec()).collect();
-        let (min_age, dry_run) = (self.filters.min_age, self.dry_run);
+        let (min_age, dry_run) = (self.copy.filters.min_age, self.copy.dry_run);
         (!places.is_empty()).then_some(CleanRequest { places, min_age, dry_run })
     }
 
@@ -116,28 +87,8 @@ impl Args {
     pub fn request(&self) -> CopyRequest {
         let mut sources: Vec<_> = self.paths.iter().map(|path| path.clone().into_vec()).collect();
         let target = sources.pop().unwrap_or_default();
-        let job = JobFacts::here();
-        CopyRequest {
-            sources,
-            target,
-            options: CopyOptions {
-                symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
-                keep: self.verify.keep(self.keep.keep(&Keep::default(), &job)),
-                hard_links: self.keep.hard_links(),
-                chunk_bytes: self.tuning.chunk_bytes(),
-                buffer_bytes: self.tuning.buffer_bytes(),
-                transfer: self.verify.transfer(self.transfer.transfer()),
-                dry_run: self.dry_run,
-                plan_as: LineFormat::Text,
-                sync: None,
-                going_on_since: None,
-                verify: self.verify.verify(),
-                job,
-            },
-            filters: self.filters.clone(),
-            named: self.named.clone(),
-            resume: self.resume.request(),
-            manifest: self.verify.manifest(),
-        }
+        let symlinks = if self.dereference { Symlinks::Follow } else { Symlinks::Keep };
+        let wishes = self.copy.wishes(&Keep::default(), symlinks, None);
+        CopyRequest { sources, target, wishes }
     }
 }

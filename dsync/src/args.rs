@@ -5,19 +5,13 @@ use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
 use common::compare::options::Evidence;
-use common::copy::options::{CopyOptions, JobFacts, Judge, SyncOptions};
+use common::copy::options::{Judge, SyncOptions};
 use common::model::keep::Keep;
-use common::model::line::LineFormat;
 use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, TuningArgs, after_help};
-use common::surface::filter_args::FilterArgs;
-use common::surface::keep_args::KeepArgs;
-use common::surface::named_args::NamedArgs;
-use common::surface::resume_args::ResumeArgs;
+use common::surface::cli::{CommonArgs, after_help};
+use common::surface::copy_args::CopyArgs;
 use common::surface::session::ToolArgs;
-use common::surface::transfer_args::TransferArgs;
-use common::surface::verify_args::VerifyArgs;
 use serde::{Deserialize, Serialize};
 
 /// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
@@ -80,30 +74,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     link_dest: Option<OsString>,
 
-    /// Change nothing; print what would be done
-    #[arg(short = 'n', long, alias = "dryrun")]
-    dry_run: bool,
-
     #[command(flatten)]
-    keep: KeepArgs,
-
-    #[command(flatten)]
-    filters: FilterArgs,
-
-    #[command(flatten)]
-    named: NamedArgs,
-
-    #[command(flatten)]
-    transfer: TransferArgs,
-
-    #[command(flatten)]
-    verify: VerifyArgs,
-
-    #[command(flatten)]
-    resume: ResumeArgs,
-
-    #[command(flatten)]
-    tuning: TuningArgs,
+    copy: CopyArgs,
 
     #[command(flatten)]
     pub common: CommonArgs,
@@ -128,29 +100,11 @@ impl ToolArgs for Args {
 impl Args {
     /// What these arguments ask for.
     pub fn request(&self) -> SyncRequest {
-        let job = JobFacts::here();
         SyncRequest {
             source: self.source.clone().into_vec(),
             target: self.target.clone().into_vec(),
-            options: CopyOptions {
-                symlinks: Symlinks::Keep,
-                keep: self.verify.keep(self.keep.keep(&Keep::all(), &job)),
-                hard_links: self.keep.hard_links(),
-                chunk_bytes: self.tuning.chunk_bytes(),
-                buffer_bytes: self.tuning.buffer_bytes(),
-                transfer: self.verify.transfer(self.transfer.transfer()),
-                dry_run: self.dry_run,
-                plan_as: LineFormat::Text,
-                sync: Some(self.sync()),
-                going_on_since: None,
-                verify: self.verify.verify(),
-                job,
-            },
             delete_max: self.max_delete,
-            filters: self.filters.clone(),
-            named: self.named.clone(),
-            resume: self.resume.request(),
-            manifest: self.verify.manifest(),
+            wishes: self.copy.wishes(&Keep::all(), Symlinks::Keep, Some(self.sync())),
         }
     }
 

@@ -6,20 +6,19 @@ use serde_json::json;
 
 use super::copying::Phase;
 use super::resume::{self, Found};
-use super::transfer::{self, After, Prepared, Transfer, Wishes};
+use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
 use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::{human_bytes, human_count};
-use crate::copy::options::{CopyOptions, ResumeRequest};
+use crate::copy::options::CopyOptions;
 use crate::copy::plan::{self, CopyPlan};
 use crate::copy::root::{RootPlan, Singles};
 use crate::model::line::{LineFormat, json_path};
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
-use crate::surface::filter_args::FilterArgs;
-use crate::surface::named_args::NamedArgs;
+use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
@@ -32,15 +31,7 @@ pub struct CopyRequest {
     /// Where to.
     pub target: Vec<u8>,
     /// How.
-    pub options: CopyOptions,
-    /// Which entries take part.
-    pub filters: FilterArgs,
-    /// The entries to be dealt with, instead of walking.
-    pub named: NamedArgs,
-    /// What becomes of a job that was stopped.
-    pub resume: ResumeRequest,
-    /// Where is recorded what is at the target, a Parquet list.
-    pub manifest: Option<Vec<u8>>,
+    pub wishes: CopyWishes,
 }
 
 /// Runs a copy on all ranks.
@@ -52,9 +43,8 @@ impl Transfer for CopyRequest {
     const DEED: Deed = Deed::Copy;
     const VERB: &str = "copy";
 
-    fn wishes(&self) -> Wishes<'_> {
-        let Self { options, filters, named, manifest, .. } = self;
-        Wishes { options, filters, named, manifest: manifest.as_deref() }
+    fn wishes(&self) -> &CopyWishes {
+        &self.wishes
     }
 
     fn places(&self) -> Vec<(Side, &[u8])> {
@@ -88,7 +78,8 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Prepared {
-    let CopyRequest { mut sources, target, mut options, named, resume, .. } = request;
+    let CopyRequest { mut sources, target, wishes } = request;
+    let CopyWishes { mut options, named, resume, .. } = wishes;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let (mut plan, mut journal) = (CopyPlan::default(), None);
     if let Some(refusal) = verify::refusal(&options) {

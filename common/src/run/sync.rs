@@ -7,7 +7,7 @@ use serde_json::json;
 use super::copying::{Copying, Phase};
 use super::links;
 use super::resume::{self, Found};
-use super::transfer::{self, After, Prepared, Transfer, Wishes};
+use super::transfer::{self, After, Prepared, Transfer};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -17,7 +17,7 @@ use crate::comm::collective::{broadcast, gather};
 use crate::copy::extras::Extras;
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::leftovers::Leftovers;
-use crate::copy::options::{CopyOptions, Judge, ResumeRequest, SyncOptions};
+use crate::copy::options::{CopyOptions, Judge, SyncOptions};
 use crate::copy::plan::CopyPlan;
 use crate::copy::sync_plan;
 use crate::delete::permit::{CompleteWalk, Doomed};
@@ -29,8 +29,7 @@ use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
-use crate::surface::filter_args::FilterArgs;
-use crate::surface::named_args::NamedArgs;
+use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
@@ -44,18 +43,10 @@ pub struct SyncRequest {
     pub source: Vec<u8>,
     /// What is to become equal.
     pub target: Vec<u8>,
-    /// How.
-    pub options: CopyOptions,
     /// More entries than these are not deleted.
     pub delete_max: Option<u64>,
-    /// Which entries take part.
-    pub filters: FilterArgs,
-    /// The entries to be dealt with, instead of walking.
-    pub named: NamedArgs,
-    /// What becomes of a job that was stopped.
-    pub resume: ResumeRequest,
-    /// Where is recorded what is at the target, a Parquet list.
-    pub manifest: Option<Vec<u8>>,
+    /// How.
+    pub wishes: CopyWishes,
 }
 
 /// Runs a synchronisation on all ranks.
@@ -67,13 +58,12 @@ impl Transfer for SyncRequest {
     const DEED: Deed = Deed::Sync;
     const VERB: &str = "sync";
 
-    fn wishes(&self) -> Wishes<'_> {
-        let Self { options, filters, named, manifest, .. } = self;
-        Wishes { options, filters, named, manifest: manifest.as_deref() }
+    fn wishes(&self) -> &CopyWishes {
+        &self.wishes
     }
 
     fn places(&self) -> Vec<(Side, &[u8])> {
-        let old = self.options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
+        let old = self.wishes.options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
         let own = [(Side::Source, &self.source[..]), (Side::Target, &self.target)];
         own.into_iter().chain(old.map(|old| (Side::Target, old))).collect()
     }
@@ -260,7 +250,8 @@ fn prepare(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) -> Prepared {
-    let SyncRequest { source, target, mut options, resume, manifest, .. } = request;
+    let SyncRequest { source, target, wishes, .. } = request;
+    let CopyWishes { mut options, resume, manifest, .. } = wishes;
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);

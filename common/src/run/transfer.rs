@@ -16,8 +16,7 @@ use crate::copy::plan::CopyPlan;
 use crate::copy::root::CopyRoot;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
-use crate::surface::filter_args::FilterArgs;
-use crate::surface::named_args::NamedArgs;
+use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::Deed;
@@ -28,7 +27,7 @@ pub(super) trait Transfer {
     /// What is done, for the bar and for messages.
     const VERB: &str;
 
-    fn wishes(&self) -> Wishes<'_>;
+    fn wishes(&self) -> &CopyWishes;
 
     /// The paths that were given.
     fn places(&self) -> Vec<(Side, &[u8])>;
@@ -44,14 +43,6 @@ pub(super) trait Transfer {
 
     /// What comes after the entries; with what the counts do not tell.
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase);
-}
-
-/// What both can be asked for.
-pub(super) struct Wishes<'q> {
-    pub options: &'q CopyOptions,
-    pub filters: &'q FilterArgs,
-    pub named: &'q NamedArgs,
-    pub manifest: Option<&'q [u8]>,
 }
 
 /// What is to be done, and the journal that tells how far it is.
@@ -80,10 +71,10 @@ pub(super) fn run<T: Transfer>(
     let wishes = request.wishes();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, T::VERB, args, session.team.ranks);
-    let Some(selection) = select(session, wishes.filters, &mut reporter) else {
+    let Some(selection) = select(session, &wishes.filters, &mut reporter) else {
         return Exit::Usage;
     };
-    let mut opened = match named::open(session, wishes.named, &mut reporter) {
+    let mut opened = match named::open(session, &wishes.named, &mut reporter) {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
@@ -103,7 +94,7 @@ pub(super) fn run<T: Transfer>(
     let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
         return Exit::Unusable;
     };
-    let path = wishes.manifest.filter(|_| !wishes.options.dry_run);
+    let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
     let manifest = match manifest::open(session, path, &mut reporter) {
         Ok(manifest) => manifest,
         Err(exit) => return exit,

@@ -40,7 +40,8 @@ pub struct TransferArgs {
     /// Write into files that are in TARGET already, instead of replacing them when their new content is
     /// complete
     ///
-    /// Their other names get the new content, too. What is interrupted leaves part of it.
+    /// Their other names get the new content, too. What is interrupted leaves part of it,
+    /// which dsync --update then takes for newer, and --size-only for done.
     #[arg(long)]
     inplace: bool,
 

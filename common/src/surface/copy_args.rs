@@ -1,0 +1,94 @@
+//! Options of whatever copies, and what they come to.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::cli::TuningArgs;
+use super::filter_args::FilterArgs;
+use super::keep_args::KeepArgs;
+use super::named_args::NamedArgs;
+use super::resume_args::ResumeArgs;
+use super::transfer_args::TransferArgs;
+use super::verify_args::VerifyArgs;
+use crate::copy::options::{CopyOptions, JobFacts, ResumeRequest, SyncOptions};
+use crate::model::keep::Keep;
+use crate::model::line::LineFormat;
+use crate::store::posix::Symlinks;
+
+/// What and how to copy.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub struct CopyArgs {
+    /// Change nothing; print what would be done
+    #[arg(short = 'n', long, alias = "dryrun")]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    keep: KeepArgs,
+
+    /// Which entries take part.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+
+    #[command(flatten)]
+    named: NamedArgs,
+
+    #[command(flatten)]
+    transfer: TransferArgs,
+
+    #[command(flatten)]
+    verify: VerifyArgs,
+
+    #[command(flatten)]
+    resume: ResumeArgs,
+
+    #[command(flatten)]
+    tuning: TuningArgs,
+}
+
+/// What a copy is asked for, but for its paths.
+#[derive(Debug, Clone)]
+pub struct CopyWishes {
+    /// How.
+    pub options: CopyOptions,
+    /// Which entries take part.
+    pub filters: FilterArgs,
+    /// The entries to be dealt with, instead of walking.
+    pub named: NamedArgs,
+    /// What becomes of a job that was stopped.
+    pub resume: ResumeRequest,
+    /// Where is recorded what is at the target, a Parquet list.
+    pub manifest: Option<Vec<u8>>,
+}
+
+impl CopyArgs {
+    /// What they ask for. `keeps` is kept where nothing is said of it.
+    pub fn wishes(
+        &self,
+        keeps: &Keep,
+        symlinks: Symlinks,
+        sync: Option<SyncOptions>,
+    ) -> CopyWishes {
+        let job = JobFacts::here();
+        let options = CopyOptions {
+            symlinks,
+            keep: self.verify.keep(self.keep.keep(keeps, &job)),
+            hard_links: self.keep.hard_links(),
+            chunk_bytes: self.tuning.chunk_bytes(),
+            buffer_bytes: self.tuning.buffer_bytes(),
+            transfer: self.verify.transfer(self.transfer.transfer()),
+            dry_run: self.dry_run,
+            plan_as: LineFormat::Text,
+            sync,
+            going_on_since: None,
+            verify: self.verify.verify(),
+            job,
+        };
+        CopyWishes {
+            options,
+            filters: self.filters.clone(),
+            named: self.named.clone(),
+            resume: self.resume.request(),
+            manifest: self.verify.manifest(),
+        }
+    }
+}
