@@ -235,6 +235,8 @@ fn a_job_that_dies_in_an_upload_leaves_no_object_of_that_name() {
         assert!(began.elapsed() < Duration::from_mins(1), "no part is sent");
         std::thread::sleep(Duration::from_millis(2));
     }
+    // A launcher takes a while to end the ranks that are left: no more than one part of each gets there till then.
+    server.behave(Behaviour { latency_ms: 10_000, ..Behaviour::default() });
     let ranks = ranks_of(job.id(), "dcp");
     assert_eq!(ranks.len(), 4);
     run(Command::new("kill").arg("-KILL").arg(ranks[2].to_string())).expect(0);
