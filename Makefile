@@ -33,7 +33,7 @@ demo: build
 
 test: setup-test lint
 	$(CARGO) build --profile checked --locked --bins
-	SUITE_MPIEXEC="$(MPIEXEC) $(MPIEXEC_FLAGS)" $(CARGO) test --profile checked --locked --workspace
+	SUITE_MPIEXEC="$(MPIEXEC) $(MPIEXEC_FLAGS)" $(CARGO) test --profile checked --locked --workspace --no-fail-fast
 
 lint: setup
 	cargo fmt --all --check

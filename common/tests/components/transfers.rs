@@ -1,17 +1,13 @@
 //! Content on its way over ranks that are threads of this process, from one file system to another: holes
 //! stay holes, and a source that changes meanwhile is an error of that file.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
-#[path = "shared/copy_jobs.rs"]
-mod copy_jobs;
-
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Once};
 
+use crate::copy_jobs::job_outcomes;
 use common::base::error::{Cause, Failure};
 use common::copy::options::{CopyOptions, JobFacts, Verify};
 use common::model::keep::Keep;
@@ -20,7 +16,6 @@ use common::model::transfer::{Rewriting, Sparse, Transfer};
 use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::posix::{OpenAs, PosixStore, Symlinks};
-use copy_jobs::job_outcomes;
 
 const BLOCK: u64 = 4096;
 const CHUNK: u64 = 64 * BLOCK;

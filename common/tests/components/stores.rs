@@ -1,14 +1,11 @@
 //! The stores of this machine keep their promises; those that keep objects are tested with the servers.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![allow(clippy::print_stdout, reason = "a failing test shows how far it got")]
-
-#[path = "stores/promises.rs"]
-mod promises;
 
 use std::ffi::CString;
 use std::sync::Arc;
 
+use crate::promises::{cause, keeps_all_but, put};
 use common::base::error::{Cause, Op};
 use common::base::path::RelPath;
 use common::model::entry::Attributes;
@@ -17,7 +14,6 @@ use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
 use common::store::posix::{OpenAs, PosixStore};
 use common::store::{Dir, Made, NewSymlink, Store};
-use promises::{cause, keeps_all_but, put};
 
 fn posix() -> (tempfile::TempDir, PosixStore) {
     let dir = tempfile::tempdir().unwrap();

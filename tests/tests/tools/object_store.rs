@@ -1,7 +1,7 @@
 //! Objects as a store: the same promises as every other store, the exceptions by name, and what only
 //! objects have.
 
-#[path = "../../common/tests/stores/promises.rs"]
+#[path = "../../../common/tests/components/stores/promises.rs"]
 mod promises;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,5 @@
 //! The comparison while others write: what was not at rest is never "the same".
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -122,7 +122,7 @@ fn the_service_copies_within_itself(server: &Seaweed, source: &Path) {
 }
 
 /// Up and down with parts moved by each of four ranks. Needs 15 GiB of disk and some minutes:
-/// `cargo test --profile checked --test interop -- --ignored`.
+/// `cargo test --profile checked --test tools interop:: -- --ignored`.
 #[test]
 #[ignore = "takes minutes and 15 GiB of disk"]
 fn five_gib_go_and_come_by_four_ranks() {

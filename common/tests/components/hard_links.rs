@@ -1,17 +1,13 @@
 //! Files with several names, at any rank count: random trees of them are copied, and synchronised after
 //! random changes, and the names are grouped at the target as they are at the source.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
-#[path = "shared/runs.rs"]
-mod runs;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::runs::{filters, in_session, options, quiet, temp};
 use common::base::exit::Exit;
 use common::compare::options::Evidence;
 use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
@@ -19,7 +15,6 @@ use common::run::copy::CopyRequest;
 use common::run::sync::SyncRequest;
 use common::surface::copy_args::CopyWishes;
 use common::surface::named_args::NamedArgs;
-use runs::{filters, in_session, options, quiet, temp};
 
 fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
     let job = JobFacts::here();

@@ -1,8 +1,6 @@
 //! Places in S3 are resolved as AWS's own tools and rclone would: each test makes an environment and
 //! has this program resolve a place in it, in a process of its own, since variables are the process's.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -80,7 +78,7 @@ impl Place {
 
     fn ask(&self, question: &Question) -> Result<Settings, String> {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .args(["--exact", "places::child", "--ignored", "--nocapture"])
             .env_clear()
             .env("HOME", self.home.path())
             .env("PATH", std::env::var_os("PATH").unwrap())

@@ -1,8 +1,6 @@
 //! Work stealing and termination under a virtual clock and a network that delays and reorders:
 //! every task runs exactly once and the job ends, whatever the seed.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

@@ -1,18 +1,14 @@
 //! dsync and dcmp on random trees and random changes of them, over ranks that are threads of this
 //! process, against a model that is a few lines of maps.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
-#[path = "shared/runs.rs"]
-mod runs;
-#[path = "shared/trees.rs"]
-mod trees;
-
+use crate::trees;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::runs::{filters, in_session, options, quiet, temp};
+use crate::trees::{Entry, Picture};
 use common::base::exit::Exit;
 use common::base::path::escaped;
 use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
@@ -26,8 +22,6 @@ use common::store::posix::Symlinks;
 use common::store::posix::{OpenAs, PosixStore};
 use common::surface::copy_args::CopyWishes;
 use common::surface::named_args::NamedArgs;
-use runs::{filters, in_session, options, quiet, temp};
-use trees::{Entry, Picture};
 
 fn store(path: &Path) -> PosixStore {
     PosixStore::open(path.as_os_str().as_bytes(), OpenAs::default()).unwrap()

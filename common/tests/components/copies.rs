@@ -1,16 +1,12 @@
 //! The copy over ranks that are threads of this process, from memory to memory, with seeded faults:
 //! every entry is copied whole or reported, and nothing half-done is left.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
-#[path = "shared/copy_jobs.rs"]
-mod copy_jobs;
-#[path = "shared/trees.rs"]
-mod trees;
-
+use crate::trees;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::copy_jobs::job_outcomes;
+use crate::trees::Picture;
 use common::base::error::{Failure, Op};
 use common::base::path::RelPath;
 use common::copy::options::{CopyOptions, HardLinks, JobFacts, Verify};
@@ -23,8 +19,6 @@ use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
 use common::store::posix::Symlinks;
-use copy_jobs::job_outcomes;
-use trees::Picture;
 
 fn grow(random: &mut fastrand::Rng) -> MemoryStore {
     let store = MemoryStore::new();
