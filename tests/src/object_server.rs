@@ -11,9 +11,11 @@ pub mod front;
 pub mod listing;
 pub mod objects;
 pub mod sums;
+pub mod tearing;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -55,6 +57,7 @@ pub struct ObjectServer {
     door: Door,
     backend: Arc<Backend>,
     counter: Arc<Counter>,
+    endless_bytes: Arc<AtomicU64>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -82,6 +85,7 @@ impl ObjectServer {
         let address = listener.local_addr()?;
         let backend = Arc::new(Backend::new(behaviour));
         let counter = Arc::new(Counter::default());
+        let endless_bytes = Arc::<AtomicU64>::default();
         let mut protocol = S3ServiceBuilder::new(Shared(backend.clone()));
         protocol.set_auth(OneKey(SimpleAuth::from_single(&*door.access_key, &*door.secret_key)));
         let protocol = protocol.build();
@@ -90,9 +94,10 @@ impl ObjectServer {
             backend: backend.clone(),
             counter: counter.clone(),
             under_way: Arc::default(),
+            endless_bytes: endless_bytes.clone(),
         };
         runtime.spawn(serve(listener, front));
-        Ok(Self { address, door, backend, counter, runtime: Some(runtime) })
+        Ok(Self { address, door, backend, counter, endless_bytes, runtime: Some(runtime) })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -123,6 +128,11 @@ impl ObjectServer {
     /// Counts from zero again; returns what was counted.
     pub fn reset_counts(&self) -> Counts {
         self.counter.with(std::mem::take)
+    }
+
+    /// What it has sent of bodies without an end.
+    pub fn endless_bytes(&self) -> u64 {
+        self.endless_bytes.load(Ordering::Relaxed)
     }
 
     /// Makes a bucket, unless there is one.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use super::tearing::Tearing;
+
 /// How a server answers; the default is like Amazon's. Can be replaced while it runs, and is the flags of
 /// the program `object_server`.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -42,12 +44,20 @@ pub struct Behaviour {
     /// Habits of real servers.
     #[arg(long = "quirk", value_enum)]
     pub quirks: Vec<Quirk>,
+    /// Answers that are not whole.
+    #[arg(skip)]
+    pub tearing: Option<Tearing>,
 }
 
 impl Behaviour {
     /// Like the default, but for these quirks.
     pub fn with_quirks(quirks: &[Quirk]) -> Self {
         Self { quirks: quirks.to_vec(), ..Self::default() }
+    }
+
+    /// Like the default, but for answers that are torn.
+    pub fn with_tearing(tearing: Tearing) -> Self {
+        Self { tearing: Some(tearing), ..Self::default() }
     }
 
     /// Keys and common prefixes of a page, at most.

@@ -49,6 +49,22 @@ impl Operation {
         matches!(self, Self::PutObject | Self::UploadPart)
     }
 
+    /// Whether what comes after it in an answer is an XML document.
+    pub fn has_document(self) -> bool {
+        matches!(
+            self,
+            Self::CompleteMultipartUpload
+                | Self::CopyObject
+                | Self::CreateMultipartUpload
+                | Self::DeleteObjects
+                | Self::ListBuckets
+                | Self::ListMultipartUploads
+                | Self::ListObjectsV2
+                | Self::ListParts
+                | Self::UploadPartCopy
+        )
+    }
+
     fn of_bucket(method: &Method, query: Query<'_>) -> Self {
         match *method {
             Method::GET if query.has("uploads") => Self::ListMultipartUploads,
@@ -100,6 +116,8 @@ pub struct Counts {
     pub cut: u64,
     /// How many bodies were spoilt.
     pub spoilt: u64,
+    /// How many answers were torn.
+    pub torn: u64,
 }
 
 impl Counts {
@@ -133,7 +151,8 @@ impl std::fmt::Display for Counts {
         for (operation, count) in &self.requests {
             writeln!(f, "{operation:?} {count}")?;
         }
-        write!(f, "refused {}\ncut {}\nspoilt {}", self.refused, self.cut, self.spoilt)
+        write!(f, "refused {}\ncut {}\nspoilt {}\n", self.refused, self.cut, self.spoilt)?;
+        write!(f, "torn {}", self.torn)
     }
 }
 

@@ -18,6 +18,7 @@ use super::behaviour::{Behaviour, Quirk};
 use super::bodies::{CutBody, SpoiltBody};
 use super::counts::{Counter, Operation};
 use super::sums::wrong_hash;
+use super::tearing::torn;
 
 /// Answers requests.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Front {
     pub counter: Arc<Counter>,
     /// Requests that are being answered.
     pub under_way: Arc<AtomicU64>,
+    /// What was sent of bodies without an end.
+    pub endless_bytes: Arc<AtomicU64>,
 }
 
 impl Front {
@@ -61,6 +64,12 @@ impl Front {
             request = request.map(|body| self.spoil(body));
         }
         let answer = self.protocol.call(request).await?;
+        let tearing = behaviour.tearing.as_ref().filter(|_| answer.status().is_success());
+        if let Some(how) = tearing.and_then(|it| it.of(operation, of_its_kind, total)) {
+            let (answer, is_torn) = torn(answer, how, self.endless_bytes.clone()).await?;
+            self.counter.with(|counts| counts.torn += u64::from(is_torn));
+            return Ok(answer);
+        }
         if operation != Operation::GetObject || !answer.status().is_success() {
             return Ok(answer);
         }
