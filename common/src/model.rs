@@ -12,6 +12,7 @@ pub mod expression;
 pub mod filter;
 pub mod glob;
 pub mod json_record;
+pub mod json_text;
 pub mod keep;
 pub mod keys_below;
 pub mod lanes;

@@ -77,8 +77,8 @@ pub fn join(head: &[u8], tail: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// A path as one line of text that names no other path: UTF-8 as it is; control characters,
-/// `\`, `"`, bidirectional overrides and bytes that are not UTF-8 escaped as in Rust or C.
+/// A path as one line of text that names no other path: UTF-8 as it is; `\`, `"`, hidden characters
+/// ([`is_hidden`]) and bytes that are not UTF-8 escaped as in Rust or C.
 ///
 /// The escapes can be undone: `\\`, `\"`, `\n`, `\t`, `\r`, `\xNN` for a byte, `\u{…}` for a character.
 pub fn escaped(bytes: &[u8]) -> String {
@@ -98,16 +98,37 @@ fn push_escaped(text: &mut String, character: char) {
         control if control.is_control() && control.is_ascii() => {
             let _ = write!(text, "\\x{:02x}", control as u32);
         }
-        hidden if hidden.is_control() || is_bidi(hidden) => {
-            text.extend(hidden.escape_unicode());
-        }
+        hidden if is_hidden(hidden) => text.extend(hidden.escape_unicode()),
         plain => text.push(plain),
     }
 }
 
-/// Characters that reorder the text around them: a name must not be able to disguise itself.
-fn is_bidi(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether a character could disguise a name, or do something to a terminal: control characters (C0, DEL, C1),
+/// those that reorder the text around them, separators of lines and paragraphs, and those that show as
+/// nothing (Unicode Standard, `Default_Ignorable_Code_Point` and invisible ones of category Cf).
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || !character.is_ascii()
+            && matches!(
+                character,
+                '\u{ad}'
+                    | '\u{34f}'
+                    | '\u{61c}'
+                    | '\u{115f}'..='\u{1160}'
+                    | '\u{17b4}'..='\u{17b5}'
+                    | '\u{180b}'..='\u{180f}'
+                    | '\u{200b}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}'
+                    | '\u{3164}'
+                    | '\u{fe00}'..='\u{fe0f}'
+                    | '\u{feff}'
+                    | '\u{ffa0}'
+                    | '\u{fff0}'..='\u{fffb}'
+                    | '\u{1bca0}'..='\u{1bca3}'
+                    | '\u{1d173}'..='\u{1d17a}'
+                    | '\u{e0000}'..='\u{e0fff}'
+            )
 }
 
 /// In small letters, those of all languages where it is text.
@@ -143,5 +164,8 @@ mod tests {
     fn hostile_names_are_one_harmless_line() {
         assert_eq!(escaped(b"a\nb\x1b[2J\xff\\\""), r#"a\nb\x1b[2J\xff\\\""#);
         assert_eq!(escaped("ä\u{202e}x\u{85}".as_bytes()), "ä\\u{202e}x\\u{85}");
+        assert_eq!(escaped("a\u{200b}\u{feff}\u{7f}".as_bytes()), "a\\u{200b}\\u{feff}\\x7f");
+        // Letters with marks of their own, as macOS writes them, stay as they are.
+        assert_eq!(escaped("a\u{308} 猫\u{a0}".as_bytes()), "a\u{308} 猫\u{a0}");
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::difference::Fields;
 use super::entry::{Metadata, Time};
 use super::json_record::JsonRecord;
+use super::json_text;
 use super::record::Record;
 use crate::base::path;
 
@@ -37,14 +38,16 @@ pub fn json_path(path: &[u8]) -> Value {
 
 /// Appends a line of a plan: what would be done with which path.
 pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec<u8>) {
-    let line = match format {
-        LineFormat::Text => format!("{action} {}\n", path::escaped(path)),
+    match format {
+        LineFormat::Text => {
+            lines.extend_from_slice(format!("{action} {}\n", path::escaped(path)).as_bytes());
+        }
         LineFormat::Ndjson => {
             let path = json_path(path);
-            format!("{}\n", json!({ "v": 1, "event": "plan", "action": action, "path": path }))
+            let event = json!({ "v": 1, "event": "plan", "action": action, "path": path });
+            json_text::write_line(&event, lines);
         }
-    };
-    lines.extend_from_slice(line.as_bytes());
+    }
 }
 
 /// Appends a line that says how two entries of one path compare: `=` the same, `*` different, `+` only
@@ -74,9 +77,12 @@ fn write_fields(
     lines: &mut Vec<u8>,
 ) {
     let path = if path.is_empty() { b"." } else { path };
-    let line = match format {
-        LineFormat::Text if fields.is_empty() => format!("{symbol} {}\n", path::escaped(path)),
-        LineFormat::Text => format!("{symbol} {}\t{}\n", path::escaped(path), fields.join(",")),
+    match format {
+        LineFormat::Text => {
+            let tab = if fields.is_empty() { "" } else { "\t" };
+            let line = format!("{symbol} {}{tab}{}\n", path::escaped(path), fields.join(","));
+            lines.extend_from_slice(line.as_bytes());
+        }
         LineFormat::Ndjson => {
             let state = match symbol {
                 '=' => "same",
@@ -89,28 +95,24 @@ fn write_fields(
             let event = json!({
                 "v": 1, "event": "difference", "state": state, "path": path, "fields": fields,
             });
-            format!("{event}\n")
+            json_text::write_line(&event, lines);
         }
-    };
-    lines.extend_from_slice(line.as_bytes());
+    }
 }
 
 /// Appends an entry as one line.
 pub fn write_record(format: LineFormat, record: &Record<'_>, lines: &mut Vec<u8>) {
     match format {
         LineFormat::Text => write_text(record, lines),
-        LineFormat::Ndjson => {
-            let line = JsonRecord::of(record);
-            serde_json::to_writer(&mut *lines, &line).expect("plain values always serialise");
-        }
+        LineFormat::Ndjson => json_text::write_line(&JsonRecord::of(record), lines),
     }
-    lines.push(b'\n');
 }
 
 fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
     let Metadata { uid, gid, size_bytes, mtime, .. } = *record.metadata;
     let owner = |name: Option<&str>, id: u32, field| match name {
-        Some(name) => name.to_owned(),
+        // A list may be foreign.
+        Some(name) => path::escaped(name.as_bytes()),
         None if record.metadata.known.contains(field) => id.to_string(),
         None => "?".to_owned(),
     };
@@ -126,6 +128,7 @@ fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
     if let Some(target) = record.target {
         lines.extend_from_slice(format!(" -> {}", path::escaped(target)).as_bytes());
     }
+    lines.push(b'\n');
 }
 
 /// `-rwsr-xr-x`, as ls(1) writes it, and as that does question marks for what is not known.

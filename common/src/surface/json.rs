@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::summary::{compare, sync};
 use crate::base::error::Failure;
 use crate::model::entry::Proof;
+use crate::model::json_text;
 use crate::model::line::json_path;
 use crate::model::tally::{Kinds, Tally};
 
@@ -17,8 +18,8 @@ pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
         map.insert("v".into(), VERSION.into());
         map.insert("event".into(), name.into());
     }
-    let mut line = fields.to_string().into_bytes();
-    line.push(b'\n');
+    let mut line = Vec::new();
+    json_text::write_line(&fields, &mut line);
     line
 }
 
