@@ -215,6 +215,18 @@ pub const PARTS_MAX: u32 = 1 << 20;
 /// Deepest entry that is read from a list: real trees are not that deep, and sums go up all the way.
 pub const LIST_DEPTH_MAX: usize = 64 << 10;
 
+/// Longest list of paths that comes by a pipe: every rank holds a copy of it, since any of them may need any part.
+pub const PIPED_PATHS_BYTES_MAX: u64 = 64 << 20;
+
+/// Address space without which a process alone is not begun: buffers and stacks of a few threads.
+pub const ADDRESS_SPACE_BYTES_MIN: u64 = 48 << 20;
+
+/// Address space without which a rank is not begun: MPI's libraries (UCX) take most of it, and fail without it.
+pub const ADDRESS_SPACE_OF_RANKS_BYTES_MIN: u64 = 256 << 20;
+
+/// How soon the main thread notices a signal while it waits for something outside the job.
+pub const SIGNAL_WAIT_MAX: Duration = Duration::from_millis(100);
+
 /// Bytes of an NDJSON list that are one task.
 pub const NDJSON_PIECE_BYTES: u64 = 4 << 20;
 /// Longest line of an NDJSON list: a path and a link target may be long, but not that long.

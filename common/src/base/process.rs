@@ -69,6 +69,23 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// Bytes of address space that this process may still take; `None` where there is no limit.
+pub fn address_space_left() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = pages.split_whitespace().next().and_then(|pages| pages.parse::<u64>().ok());
+    let taken = pages.unwrap_or(0) * rustix::param::page_size() as u64;
+    Some(limit.saturating_sub(taken))
+}
+
+/// The limits that may be why this process cannot start a thread, as the shell names them.
+pub fn limits_of_threads() -> &'static str {
+    match getrlimit(Resource::As).current {
+        Some(_) => "ulimit -v or ulimit -u",
+        None => "ulimit -u",
+    }
+}
+
 /// How many files this process may have open.
 pub fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)

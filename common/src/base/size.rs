@@ -2,18 +2,26 @@
 
 use bytesize::ByteSize;
 
+/// Size of the largest file that the system's calls can address (`off_t`).
+const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+
 /// Reads `64MiB`, `64MB` or `64M`; a bare letter means the binary unit, as in cp, dd and rclone.
 ///
 /// # Errors
-/// One line that says what was wrong and shows a right one.
+/// One line that says what was wrong and shows a right one; also for more than any file can have.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let bare_letter = text.len() > 1 && text.ends_with(|c: char| "kKmMgGtTpP".contains(c));
+    let bare_letter = text.len() > 1 && text.ends_with(|c: char| "kKmMgGtTpPeE".contains(c));
     let spelled = if bare_letter { format!("{text}iB") } else { text.to_owned() };
-    spelled
+    let size = spelled
         .parse::<ByteSize>()
-        .map(|size| size.as_u64())
-        .map_err(|_| format!("\"{text}\" is not a size; write it as 64MiB, 64MB or 64M (=MiB)"))
+        .map_err(|_| format!("\"{text}\" is not a size; write it as 64MiB, 64MB or 64M (=MiB)"))?;
+    match size.as_u64() {
+        bytes if bytes > FILE_BYTES_MAX => {
+            Err(format!("\"{text}\" is more than any file can have; write less than 8EiB"))
+        }
+        bytes => Ok(bytes),
+    }
 }
 
 /// Like [`parse_bytes`], and at least one byte.
@@ -94,6 +102,11 @@ mod tests {
         for bad in ["", "x", "M", "-1", "1Q", "64 apples"] {
             assert!(parse_bytes(bad).is_err_and(|why| why.contains("64MiB")), "{bad}");
         }
+        for much in ["16E", "16EiB", "8E", "9223372036854775808", "99999999P"] {
+            let why = parse_bytes(much).unwrap_err();
+            assert!(why.contains("more than any file can have"), "{much}: {why}");
+        }
+        assert_eq!(parse_bytes("7e"), Ok(7 << 60));
         assert!(parse_positive_bytes("0").is_err());
     }
 

@@ -1,7 +1,8 @@
 //! Patterns of `--include` and `--exclude`: what they mean, and how they are checked.
 //!
 //! - `*` and `?` match anything but `/`, `?` exactly one byte; `**`, which is always a whole
-//!   component, also matches any number of components.
+//!   component, matches any number of components: between two others also none, so that `a/**/b`
+//!   matches `a/b`, as for git and rclone, where rsync wants one or more; at the end at least one.
 //! - `[a-z]` matches one ASCII character of the class, `[!a-z]` one byte that is not of it, never
 //!   `/`; `{a,b}` matches either; `\` takes the next character literally.
 //! - A pattern without `/` is one for the last component, at any depth. One with a `/` is one for
@@ -174,6 +175,47 @@ mod tests {
         check("/**/a", &["a", "x/y/a"], &["a/x"]);
         check("**", &["a", "x/y"], &[]);
         check("/**", &["a", "x/y"], &[]);
+    }
+
+    /// Whether components match, by the definition alone.
+    fn by_definition(pattern: &[&str], path: &[&str]) -> bool {
+        match (pattern.split_first(), path.split_first()) {
+            (None, _) => path.is_empty(),
+            // A trailing `**` wants something to match.
+            (Some((&"**", [])), _) => !path.is_empty(),
+            (Some((&"**", rest)), _) => {
+                (0..=path.len()).any(|skipped| by_definition(rest, &path[skipped..]))
+            }
+            (Some(_), None) => false,
+            (Some((component, rest)), Some((name, below))) => {
+                (*component == "*" || component == name) && by_definition(rest, below)
+            }
+        }
+    }
+
+    #[test]
+    fn two_stars_stand_for_any_number_of_components_wherever_they_are() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..1000 {
+            let mut draw = |words: &[&'static str]| -> Vec<&'static str> {
+                (0..random.usize(1..5)).map(|_| words[random.usize(..words.len())]).collect()
+            };
+            let (mut pattern, path) = (draw(&["a", "b", "*", "**", "**"]), draw(&["a", "b", "ab"]));
+            let text = pattern.join("/");
+            let (anchored, free) = (format!("/{text}"), text);
+            let (joined, shown) = (path.join("/"), format!("{pattern:?} {path:?}"));
+            assert_eq!(
+                matches(&anchored, joined.as_bytes()),
+                by_definition(&pattern, &path),
+                "/{shown}"
+            );
+            pattern.insert(0, "**");
+            assert_eq!(
+                matches(&free, joined.as_bytes()),
+                by_definition(&pattern, &path),
+                "{shown}"
+            );
+        }
     }
 
     #[test]

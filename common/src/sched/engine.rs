@@ -15,7 +15,7 @@ use super::message::{Message, Parcel};
 use super::pool::Pool;
 use super::reactor::{LocalWork, Reactor};
 use crate::base::exit::Exit;
-use crate::base::process::{Usage, usage_of_process, usage_of_thread};
+use crate::base::process::{Usage, limits_of_threads, usage_of_process, usage_of_thread};
 use crate::base::transfers::LargeTransfer;
 use crate::base::{interrupt, limits};
 use crate::comm::Rank;
@@ -185,7 +185,8 @@ impl<J: Job> MainThread<'_, '_, J> {
             self.threads = start(self.growth.first());
             tries += 1;
             if self.threads == 0 && tries >= limits::THREAD_TRIES_MAX {
-                tracing::error!("this process may not start any thread; raise ulimit -u");
+                let limits = limits_of_threads();
+                tracing::error!("this process may not start any thread; raise {limits}");
                 self.local.mail.comm().abort(Exit::Unusable);
             }
             if self.threads == 0 {

@@ -125,12 +125,14 @@ pub enum Parsed<A> {
 }
 
 /// Reads a command line. Every option can also be given by the environment: `DCP_CHUNKSIZE` for
-/// `--chunksize` of dcp.
+/// `--chunksize` of dcp. Where one that takes a single value is repeated, the last one counts, as with cp
+/// and rsync, so that wrapper scripts and aliases can be overruled.
 pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     arguments: Vec<std::ffi::OsString>,
     version: &str,
 ) -> Parsed<A> {
-    let command = with_environment(A::command()).version(version.to_owned());
+    let command =
+        with_environment(A::command()).version(version.to_owned()).args_override_self(true);
     let parsed =
         command.try_get_matches_from(arguments).and_then(|matches| A::from_arg_matches(&matches));
     match parsed {
@@ -149,4 +151,39 @@ fn with_environment(command: Command) -> Command {
             arg.env(variable).hide_env_values(true)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    #[command(name = "tool")]
+    struct Tool {
+        #[command(flatten)]
+        common: CommonArgs,
+        #[command(flatten)]
+        tuning: TuningArgs,
+        #[arg(long)]
+        clean: Vec<String>,
+    }
+
+    fn read(words: &[&str]) -> Tool {
+        let all = ["tool"].iter().chain(words).map(Into::into).collect();
+        match parse::<Tool>(all, "1") {
+            Parsed::Args(tool) => tool,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_last_of_repeated_options_counts() {
+        let tool =
+            read(&["--json", "-k", "1M", "--json", "--chunksize=2M", "--progress=1", "-k3M"]);
+        assert!(tool.common.json);
+        assert_eq!(tool.tuning.chunk_bytes(), 3 << 20);
+        // Those that add up go on doing so.
+        let tool = read(&["-v", "--clean", "a", "-v", "--clean", "b"]);
+        assert_eq!((tool.common.verbose, tool.clean), (2, vec!["a".to_owned(), "b".to_owned()]));
+    }
 }

@@ -95,7 +95,7 @@ impl Args for RuleArgs {
             .arg(rule_arg(
                 EXCLUDE,
                 "Leave out what matches GLOB, a directory with all in it: *.o at any depth, \
-                 /tmp at the top, build/ directories only, a/**/b",
+                 /tmp at the top, build/ directories only, a/**/b also a/b",
             ))
     }
 

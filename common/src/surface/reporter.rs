@@ -14,6 +14,7 @@ use crate::base::error::{Cause, Failure, Op};
 use crate::base::exit::Exit;
 use crate::base::limits::FAILURE_LINES_PRINTED_MAX;
 use crate::base::path;
+use crate::base::size::human_count;
 use crate::comm::Rank;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
@@ -39,6 +40,8 @@ pub struct Reporter {
     /// Other results could not be written.
     unwritten: bool,
     shown: BTreeMap<(Op, String), u64>,
+    /// Failures that have a line on the screen.
+    failures_shown: u64,
     latest: Vec<Tally>,
     /// Services of the job, which failures at one of them name.
     endpoints: Vec<Endpoint>,
@@ -96,6 +99,7 @@ impl Reporter {
             differences_shown: 0,
             unwritten: false,
             shown: BTreeMap::new(),
+            failures_shown: 0,
             latest: vec![Tally::default(); ranks as usize],
             endpoints: Vec::new(),
             earlier: Tally::default(),
@@ -179,23 +183,35 @@ impl Reporter {
 
     /// One entry that failed. On the screen at most so many of a kind; the rest is only counted.
     pub fn failure(&mut self, failure: &Failure) {
-        self.tell("failure", failure);
+        self.failures_shown += u64::from(self.tell("failure", failure));
     }
 
-    fn tell(&mut self, event: &str, failure: &Failure) {
+    /// True where it has a line of its own on the screen.
+    fn tell(&mut self, event: &str, failure: &Failure) -> bool {
         if self.json {
             let endpoint = self.endpoint_of(failure);
             self.console.result(&json::failure(event, failure, endpoint));
         }
         let kind = (failure.error.op, failure.error.cause.code());
-        let shown = self.shown.entry(kind).or_insert(0);
-        *shown += 1;
-        if *shown <= FAILURE_LINES_PRINTED_MAX {
+        let of_kind = self.shown.entry(kind).or_insert(0);
+        *of_kind += 1;
+        let of_kind = *of_kind;
+        if of_kind <= FAILURE_LINES_PRINTED_MAX {
             self.console.talk(&format!("{}: {}", self.tool, self.words(failure)));
-        } else if *shown == FAILURE_LINES_PRINTED_MAX + 1 {
+        } else if of_kind == FAILURE_LINES_PRINTED_MAX + 1 {
             let (op, cause) = (failure.error.op, failure.error.cause);
             let line = format!("{}: more of \"{op} …: {cause}\" are only counted", self.tool);
             self.console.talk(&line);
+        }
+        of_kind <= FAILURE_LINES_PRINTED_MAX
+    }
+
+    /// How many failures have no line: more of a kind than the screen is to hold, or than their ranks tell of.
+    fn count_unshown(&mut self, totals: &Tally) {
+        let unshown = (totals.failed + totals.vanished).saturating_sub(self.failures_shown);
+        if unshown > 0 {
+            let count = human_count(unshown);
+            self.console.talk(&format!("{}: {count} more failures are not shown", self.tool));
         }
     }
 
@@ -251,6 +267,7 @@ impl Reporter {
         if let Some(bar) = self.console.bar.take() {
             bar.finish_and_clear();
         }
+        self.count_unshown(&summary.totals());
         if self.json {
             self.console.result(&json::event("summary", summary.to_json()));
         } else if !self.quiet {
@@ -282,7 +299,7 @@ impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporte
     fn notice(&mut self, _from: Rank, notice: Notice) {
         match notice {
             Notice::Failure(failure) => self.failure(&failure),
-            Notice::LeftOut(entry) => self.tell("left-out", &entry),
+            Notice::LeftOut(entry) => drop(self.tell("left-out", &entry)),
             Notice::Lines(lines) => self.lines(&lines),
             Notice::Output(number, lines) => self.output(number, &lines),
             Notice::Differences(lines) => self.differences(&lines),

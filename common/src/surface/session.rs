@@ -12,7 +12,9 @@ use super::console::{self, Console};
 use super::team::Team;
 use crate::base::exit::Exit;
 use crate::base::interrupt;
-use crate::base::process::{current_umask, find_statx, raise_descriptor_limit};
+use crate::base::limits;
+use crate::base::process::{address_space_left, current_umask, find_statx, raise_descriptor_limit};
+use crate::base::size::human_bytes;
 use crate::comm::collective::broadcast;
 use crate::comm::launcher::{self, Launch};
 use crate::comm::mailbox::Mailbox;
@@ -61,6 +63,10 @@ pub fn run<A: ToolArgs>(
 ) -> ExitCode {
     find_statx();
     let launch = launcher::detect(|name| std::env::var(name).ok());
+    if let Some(why) = lack_of_room(&launch) {
+        console::say(&format!("{tool}: {why}"));
+        return ExitCode::from(Exit::Unusable.code());
+    }
     let (mut comm, mpi) = match join(&launch) {
         Ok(joined) => joined,
         Err(refusal) => {
@@ -100,6 +106,19 @@ fn run_joined<A: ToolArgs>(
     let team = Team::meet(mail);
     let exit = work(&mut Session { tool, mail, team, mpi }, args);
     broadcast(mail, is_root.then_some(exit))
+}
+
+/// Why this process cannot work: where memory is refused later, it can only be aborted.
+fn lack_of_room(launch: &Launch) -> Option<String> {
+    let left = address_space_left()?;
+    let least = match launch {
+        Launch::Alone => limits::ADDRESS_SPACE_BYTES_MIN,
+        Launch::Launched { .. } => limits::ADDRESS_SPACE_OF_RANKS_BYTES_MIN,
+    };
+    let (left_words, least_words) = (human_bytes(left), human_bytes(least));
+    (left < least).then(|| {
+        format!("{left_words} of address space are left to this process, which needs {least_words}; raise ulimit -v")
+    })
 }
 
 /// Reads the command line; on rank 0 only, so that the environment of other nodes does not matter.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use suite_tests::job::{Ended, alone, assert_identical, mpiexec, ranks, run, tool};
+use suite_tests::job::{Ended, alone, assert_identical, mpiexec, program, ranks, run, tool};
 use suite_tests::{mounts, trees};
 
 fn temp() -> tempfile::TempDir {
@@ -225,6 +225,79 @@ fn options_can_come_from_the_environment_and_the_command_line_wins() {
     };
     assert_eq!(chunks(&[]), 10);
     assert_eq!(chunks(&["-k", "500"]), 2);
+}
+
+/// Wrapper scripts and aliases: `dcp -p "$@"`.
+#[test]
+fn options_may_be_repeated_and_the_last_one_counts() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::small_files(&source, 1, 1);
+    for (tool, words) in [
+        ("dcp", &["-p", "-p", "--preserve=mode", "-k8M", "-k", "9M"][..]),
+        ("dsync", &["-D", "-D", "-n", "-n"]),
+        ("dcmp", &["--lite", "--lite", "--ignore=uid", "--ignore=gid"]),
+        ("dwalk", &["-p", "-p", "-x", "-x"]),
+    ] {
+        let mut job = alone(tool);
+        job.args(words).arg(&source);
+        let job = if tool == "dwalk" { &mut job } else { job.arg(&target) };
+        let ended = run(job);
+        assert!(matches!(ended.code, Some(0 | 1)), "{tool}: {ended:?}");
+    }
+    let too_much = run(alone("dcp").args(["-k", "16E"]).args([&source, &target])).expect(2);
+    assert!(too_much.stderr.contains("more than any file can have"), "{}", too_much.stderr);
+}
+
+/// Many failures of one kind: some lines, and how many more there are.
+#[test]
+fn failures_that_are_not_shown_are_counted() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::small_files(&source, 3, 100);
+    fs::create_dir_all(&target).unwrap();
+    for number in 0..3 {
+        for file in 0..100 {
+            fs::create_dir_all(target.join(format!("d{number:04}/f{file:05}/x"))).unwrap();
+        }
+    }
+    for count in [1, 3] {
+        let ended = run(tool(count, "dsync").args([&source, &target])).expect(23);
+        let lines = ended.stderr.lines().filter(|line| line.contains("with something in it"));
+        // And one that says that no more will follow.
+        assert_eq!(lines.count(), 101, "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("dsync: 200 more failures are not shown"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+/// A process that may not have enough memory says so, instead of being aborted in the middle of something.
+#[test]
+fn too_little_address_space_is_said_at_once() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::small_files(&source, 5, 50);
+    let mut dcp = alone("dcp");
+    dcp.args([&source, &target]);
+    // With room for the program, and as much more again.
+    let size = fs::metadata(program("dcp")).unwrap().len() >> 10;
+    let mut refused = 0;
+    for more in (0..10).map(|step| size + (20 + step * 20) * 1024) {
+        let ended = run(&mut in_shell(&format!("ulimit -v {more}; exec "), &dcp));
+        match ended.code {
+            // Not even the libraries can be loaded.
+            Some(127) => {}
+            Some(3) => {
+                assert!(ended.stderr.contains("raise ulimit -v"), "{}", ended.stderr);
+                refused += 1;
+            }
+            _ => assert_eq!(ended.code, Some(0), "{}", ended.stderr),
+        }
+    }
+    assert!(refused > 0);
 }
 
 #[test]
