@@ -21,6 +21,8 @@ pub enum Cause {
     KindDiffers,
     /// A directory with something in it is in the way.
     FullDirectory,
+    /// The same, where `--delete` has not made it go.
+    UndeletedDirectory,
     /// Source and target are one file.
     SameFile,
     /// Another source has taken this target.
@@ -74,6 +76,12 @@ pub enum ListFault {
     Occupied,
     /// It names a path outside the source.
     Outside,
+    /// A directory or a device instead of a file of paths.
+    NoPaths,
+    /// More came by a pipe than every rank is to hold.
+    TooLong,
+    /// An entry near that byte has a key twice.
+    Repeated(u64),
 }
 
 impl ListFault {
@@ -86,6 +94,9 @@ impl ListFault {
             Self::OnePart => "list-one-part",
             Self::Occupied => "list-occupied",
             Self::Outside => "list-outside",
+            Self::NoPaths => "list-no-paths",
+            Self::TooLong => "list-too-long",
+            Self::Repeated(_) => "list-repeated-key",
         }
     }
 }
@@ -104,6 +115,13 @@ impl fmt::Display for ListFault {
             Self::OnePart => f.write_str("one part of a Parquet list; name its directory instead"),
             Self::Outside => f.write_str("the list names a path outside the source"),
             Self::Occupied => f.write_str("exists and holds something else than a Parquet list"),
+            Self::NoPaths => f.write_str("a directory or device, not a file of paths"),
+            Self::TooLong => f.write_str(
+                "more than 64 MiB of paths came by a pipe; write them to a file that all nodes see",
+            ),
+            Self::Repeated(at) => {
+                write!(f, "the entry near byte {at} of the list has a key twice: which value counts?")
+            }
         }
     }
 }
@@ -131,6 +149,7 @@ impl Cause {
             Self::Changed => "changed".into(),
             Self::KindDiffers => "kind-differs".into(),
             Self::FullDirectory => "full-directory".into(),
+            Self::UndeletedDirectory => "undeleted-directory".into(),
             Self::SameFile => "same-file".into(),
             Self::Collides => "collides".into(),
             Self::Folds => "folds".into(),
@@ -163,6 +182,10 @@ impl fmt::Display for Cause {
             Self::FullDirectory => {
                 f.write_str("a directory with something in it has this name; --delete replaces it")
             }
+            Self::UndeletedDirectory => f.write_str(
+                "a directory has this name, and --delete left it, because of what is in it: excluded, a mount \
+                 point, or not to be removed",
+            ),
             Self::SameFile => f.write_str("source and target are the same file"),
             Self::Collides => f.write_str("another source becomes the same target"),
             Self::Folds => f.write_str(

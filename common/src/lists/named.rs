@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::paths::PathsFile;
 use super::source::{ListSource, Piece, Share};
-use crate::base::error::Failure;
+use crate::base::error::{Cause, Failure, ListFault, Op, Side};
 use crate::base::limits::NDJSON_PIECE_BYTES;
 use crate::base::path::RelPath;
 use crate::model::entry::{Hint, Metadata, Recorded};
@@ -100,11 +100,11 @@ impl Origin {
     pub fn names(&self, piece: Piece) -> Result<Names, Failure> {
         Ok(match (self, piece) {
             (Self::List(list), piece) => {
-                Box::new(list.records(piece)?.map(|record| record.map(|it| below_root(&it))))
+                Box::new(list.records(piece)?.map(|record| below_root(&record?)))
             }
             (Self::Manifest(list), piece) => {
                 let files = list.records(piece)?.filter_map(|record| match record {
-                    Ok(record) => recorded(&record).map(Ok),
+                    Ok(record) => recorded(&record),
                     Err(failure) => Some(Err(failure)),
                 });
                 Box::new(files)
@@ -119,14 +119,23 @@ impl Origin {
 }
 
 /// A file with its checksum; other entries have none.
-fn recorded(record: &OwnedRecord) -> Option<(RelPath, Hint)> {
+fn recorded(record: &OwnedRecord) -> Option<Result<(RelPath, Hint), Failure>> {
     let Metadata { size_bytes, mtime, .. } = record.metadata;
     let crc64 = record.crc64?;
-    Some((below_root(record).0, Hint::Recorded(Recorded { size_bytes, mtime, crc64 })))
+    let hint = Hint::Recorded(Recorded { size_bytes, mtime, crc64 });
+    Some(below_root(record).map(|(path, _)| (path, hint)))
 }
 
-/// Where an entry is below the root it was found from; a list that lies about it names the root itself.
-fn below_root(record: &OwnedRecord) -> (RelPath, Hint) {
-    let hint = Hint::from(record.metadata.kind);
-    (RelPath::checked(record.view().below_root()).unwrap_or_else(RelPath::root), hint)
+/// Where an entry is below the root it was found from.
+///
+/// # Errors
+/// The list says something that leads out of it.
+fn below_root(record: &OwnedRecord) -> Result<(RelPath, Hint), Failure> {
+    let outside = || Failure {
+        path: record.path.clone(),
+        side: Side::Source,
+        error: Op::Open.failed(Cause::List(ListFault::Outside)),
+    };
+    let path = RelPath::checked(record.view().below_root()).ok_or_else(outside)?;
+    Ok((path, Hint::from(record.metadata.kind)))
 }

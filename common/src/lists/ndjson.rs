@@ -78,8 +78,13 @@ impl LineRecords {
     fn parse(&self, begin: u64) -> Result<Option<OwnedRecord>, Failure> {
         // A file of another kind is foreign from its first byte; later on, it is damaged.
         let wrong = if begin == 0 { ListFault::Foreign } else { ListFault::Damaged(begin) };
-        let wrong = || fault(&self.path, wrong);
-        if let Ok(line) = serde_json::from_slice::<JsonRecord<'_>>(&self.line)
+        let read = serde_json::from_slice::<JsonRecord<'_>>(&self.line);
+        // Parsers differ in which of two values counts, and this one says so in no other way.
+        let repeats = |error: &serde_json::Error| error.to_string().starts_with("duplicate field");
+        let is_repeated = read.as_ref().is_err_and(repeats);
+        let wrong =
+            || fault(&self.path, if is_repeated { ListFault::Repeated(begin) } else { wrong });
+        if let Ok(line) = read
             && line.is_entry()
         {
             return line.into_record().map(Some).ok_or_else(wrong);

@@ -27,6 +27,14 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The arguments by which another run over the same entries finds them: a pipe cannot be read again.
+    pub fn again(&self, args: &NamedArgs) -> NamedArgs {
+        match self.named.as_ref().map(Named::origin) {
+            Some(Origin::Paths(paths)) => NamedArgs::of_paths(paths.clone()),
+            _ => args.clone(),
+        }
+    }
+
     /// The first tasks of this rank, in place of those of a walk.
     pub fn seeds(&self) -> Option<Vec<WalkTask>> {
         self.named.as_ref()?;
@@ -81,15 +89,25 @@ pub fn open(
     if let Some(Some(failure)) = &refusal {
         reporter.refuse(&failure.to_string());
     }
-    let is_open = broadcast(session.mail, refusal.map(|refusal| refusal.is_none()));
+    let verdict = broadcast(session.mail, refusal.map(|refusal| verdict_of(refusal.as_ref())));
     match (share, origin) {
-        (Ok(share), Ok(origin)) if is_open => {
+        (Ok(share), Ok(origin)) if verdict == Exit::Ok => {
             let named = Named::from(origin);
             let repeated = repeated(session, &named, &share.pieces, Same::Bytes);
             let named = named.without(repeated.into_iter().map(|again| again.place));
             Ok(Opened { named: Some(named), pieces: share.pieces })
         }
-        _ => Err(Exit::Unusable),
+        _ if verdict == Exit::Ok => Err(Exit::Unusable),
+        _ => Err(verdict),
+    }
+}
+
+/// The exit code of a job whose list cannot be read.
+fn verdict_of(refusal: Option<&Failure>) -> Exit {
+    match refusal.map(|failure| failure.error.cause) {
+        None => Exit::Ok,
+        Some(Cause::Stopped) => Exit::Interrupted,
+        Some(_) => Exit::Unusable,
     }
 }
 
@@ -156,6 +174,9 @@ fn repeated(
 fn look(args: &NamedArgs) -> Result<Origin, Failure> {
     if let Some(manifest) = args.manifest() {
         return ListSource::open(manifest).map(Origin::Manifest);
+    }
+    if let Some(paths) = args.paths() {
+        return Ok(Origin::Paths(paths.clone()));
     }
     match (args.input(), args.files_from()) {
         (Some(list), _) => ListSource::open(&list).map(Origin::List),

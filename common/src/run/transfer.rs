@@ -117,7 +117,7 @@ pub(super) fn run<T: Transfer>(
     let after = After { session: &mut *session, copying, args, phase, leftovers };
     let (verdict, (mut tally, counters)) = request.finish(after, &mut reporter);
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
-    let part = verify::Part { filters: wishes.filters.clone(), named: wishes.named.clone() };
+    let part = verify::Part { filters: wishes.filters.clone(), named: opened.again(&wishes.named) };
     let ending = Ending {
         deed: T::DEED,
         sites: &sites,

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::lists::paths::PathsFile;
+
 /// Options that name entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Filters")]
@@ -21,6 +23,10 @@ pub struct NamedArgs {
     /// A list with checksums.
     #[arg(skip)]
     manifest: Option<Vec<u8>>,
+
+    /// A file of paths that was opened before.
+    #[arg(skip)]
+    paths: Option<PathsFile>,
 }
 
 /// Those of them that dwalk has, too.
@@ -28,7 +34,8 @@ pub struct NamedArgs {
 #[command(next_help_heading = "Filters")]
 pub struct FilesFromArgs {
     /// Take the paths in FILE, one a line and below the source, instead of walking; a directory is
-    /// taken without what is in it, and what is named twice is taken once
+    /// taken without what is in it, and what is named twice is taken once; "-" is standard input, which like a
+    /// pipe may bring 64 MiB
     #[arg(long, value_name = "FILE")]
     files_from: Option<OsString>,
 
@@ -39,7 +46,7 @@ pub struct FilesFromArgs {
 
 impl From<FilesFromArgs> for NamedArgs {
     fn from(files: FilesFromArgs) -> Self {
-        Self { input: None, files, manifest: None }
+        Self { files, ..Self::default() }
     }
 }
 
@@ -49,9 +56,20 @@ impl NamedArgs {
         Self { manifest: Some(manifest), ..Self::default() }
     }
 
+    /// The paths of a file that was opened before.
+    pub fn of_paths(paths: PathsFile) -> Self {
+        Self { paths: Some(paths), ..Self::default() }
+    }
+
     /// Nothing is named.
     pub fn is_empty(&self) -> bool {
-        self.input.is_none() && self.files.files_from.is_none() && self.manifest.is_none()
+        let has_file = self.files.files_from.is_some() || self.paths.is_some();
+        self.input.is_none() && !has_file && self.manifest.is_none()
+    }
+
+    /// A file of paths that was opened before.
+    pub fn paths(&self) -> Option<&PathsFile> {
+        self.paths.as_ref()
     }
 
     /// The list with checksums.

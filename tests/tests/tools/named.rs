@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::job::{alone, assert_identical, run, tool};
+use suite_tests::job::{alone, assert_identical, program, run, tool};
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -93,6 +93,73 @@ fn what_is_named_again_is_copied_once() {
         assert_eq!(compared["same"], paths.len());
         assert_identical(&source, &target);
     }
+}
+
+/// By standard input, as `-` and by its name, by a process substitution and by a FIFO; and what comes so is there
+/// again when all is compared at the end.
+#[test]
+fn paths_may_come_by_a_pipe() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::small_files(&source, 4, 50);
+    let listed = run(Command::new("find").arg(&source).args(["-type", "f", "-printf", "%P\\n"]));
+    fs::write(work.path().join("names"), listed.expect(0).stdout.replace("\\n", "\n")).unwrap();
+    run(Command::new("mkfifo").arg(work.path().join("fifo"))).expect(0);
+    for (number, way) in [
+        "cat names | \"$@\" --files-from -",
+        "cat names | \"$@\" --files-from /dev/stdin",
+        "\"$@\" --files-from - < names",
+        "\"$@\" --files-from <(cat names)",
+        "cat names > fifo & \"$@\" --files-from fifo",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let count = if way.contains('|') { 3 } else { 1 };
+        let target = work.path().join(format!("t{number}"));
+        let mut dcp = tool(count, "dcp");
+        dcp.args(["--json", "-p", "--verify", "all"]).args([&source, &target]);
+        let mut shell = Command::new("bash");
+        shell.args(["-c", way, "bash"]).arg(dcp.get_program()).args(dcp.get_args());
+        let ended = run(shell.current_dir(work.path())).expect(0);
+        let summaries = ended.events("summary");
+        assert_eq!(summaries[0]["totals"]["copied"]["files"], 200, "{way}");
+        assert_eq!(summaries[1]["totals"]["compared"]["same"], 200, "{way}");
+    }
+}
+
+/// A FIFO that nobody writes to holds the job, but not against the operator's will.
+#[test]
+fn a_fifo_without_a_writer_is_left_when_the_job_is_told_to_stop() {
+    let work = temp();
+    fs::create_dir(work.path().join("s")).unwrap();
+    run(Command::new("mkfifo").arg(work.path().join("fifo"))).expect(0);
+    let mut dcp = Command::new("timeout");
+    dcp.args(["-s", "TERM", "--preserve-status", "1"]).arg(program("dcp"));
+    let ended = run(dcp.args(["--files-from", "fifo", "s", "t"]).current_dir(work.path()));
+    ended.expect(20);
+}
+
+/// A list is foreign: what it names outside of its root is a failure, and the rest is taken.
+#[test]
+fn entries_of_a_list_that_lead_outside_are_said() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::small_files(&source, 2, 2);
+    let list = work.path().join("list.ndjson");
+    run(alone("dwalk").arg("-o").args([&list, &source])).expect(0);
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.replace("d0001/f00001", "../outside")).unwrap();
+    for count in [1, 3] {
+        let target = work.path().join(format!("t{count}"));
+        let ended = run(tool(count, "dcp").arg("-i").args([&list, &source, &target])).expect(23);
+        assert!(ended.stderr.contains("../outside\": the list names a path outside"), "{ended:?}");
+        assert_eq!(fs::read_dir(target.join("d0001")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(target.join("d0000")).unwrap().count(), 2);
+    }
+    fs::write(&list, text.replace(",\"kind\":", ",\"depth\":1,\"kind\":")).unwrap();
+    let ended = run(alone("dcp").arg("-i").args([&list, &source, &work.path().join("u")]));
+    assert!(ended.expect(3).stderr.contains("has a key twice"));
 }
 
 #[test]
