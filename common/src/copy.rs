@@ -299,13 +299,17 @@ impl<'c> CopyJob<'c> {
             return Ok(());
         }
         place.prepare(|| {
-            let source = place.source_dir(&*self.root(place).source).at(Side::Source)?;
-            let metadata = source.metadata().at(Side::Source)?;
-            let xattrs = self.xattrs_of(|| source.xattrs(None))?;
             let target = place.target_dir(self.target(place)).at(Side::Target)?;
             let is_superuser = self.options.job.is_superuser;
             let widened_from = policy::widen(&*target, is_superuser).at(Side::Target)?;
-            let end = policy::of_old_directory(self.options, &metadata, xattrs, widened_from);
+            let end = if place.path().is_root() && self.root(place).is_of_singles {
+                widened_from.map(policy::mode_alone)
+            } else {
+                let source = place.source_dir(&*self.root(place).source).at(Side::Source)?;
+                let metadata = source.metadata().at(Side::Source)?;
+                let xattrs = self.xattrs_of(|| source.xattrs(None))?;
+                policy::of_old_directory(self.options, &metadata, xattrs, widened_from)
+            };
             if let Some(attributes) = end {
                 self.directories.add(place, &attributes);
             }

@@ -15,12 +15,12 @@ use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 
 /// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
-/// MPI job.
+/// MPI job; or a file equal another one.
 ///
 /// What is new or differs in size or time of change is copied; where only owner, group, permissions,
 /// times, extended attributes or access control lists differ, those are set; what is equal is not
-/// touched. A trailing "/" does not matter. A file's old content stays in place until its new one is
-/// complete.
+/// touched. A trailing "/" does not matter. A SOURCE that is no directory goes into TARGET where that is one,
+/// and becomes TARGET otherwise. A file's old content stays in place until its new one is complete.
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(name = "dsync", after_help = after_help(EXAMPLES), max_term_width = 100)]
 pub struct Args {

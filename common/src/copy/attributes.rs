@@ -31,7 +31,8 @@ impl CopyJob<'_> {
         let of_source = self.own_xattrs(entry, sides.source.kind)?;
         let of_source = policy::of_any(self.options, &sides.source, of_source).xattrs;
         if of_source.is_some() {
-            let of_target = target_dir.xattrs(Some(entry.name)).at(Side::Target)?;
+            let name = self.target_name(entry.place, entry.name);
+            let of_target = target_dir.xattrs(Some(name)).at(Side::Target)?;
             lost_xattrs =
                 of_target.is_none() && of_source.as_ref().is_some_and(|all| !all.is_empty());
             differing.insert(self.differing_xattrs(of_source, of_target));

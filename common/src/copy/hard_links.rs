@@ -85,7 +85,8 @@ impl CopyJob<'_> {
         self.before_change(entry.place)?;
         if self.options.transfer.rewriting == Rewriting::InPlace {
             let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
-            target.remove(entry.name, kind).at(Side::Target)?;
+            let name = self.target_name(entry.place, entry.name);
+            target.remove(name, kind).at(Side::Target)?;
         }
         self.visit_kind(entry, kind, hand, crew)
     }

@@ -258,7 +258,8 @@ impl CopyJob<'_> {
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let extent = task.extent();
         let from_source = open_version(&*source_dir, &task.name, source, extent);
-        let from_target = open_version(&*target_dir, &task.name, target, extent);
+        let target_name = self.target_name(&task.place, &task.name);
+        let from_target = open_version(&*target_dir, target_name, target, extent);
         let is_same = match (from_source.at(Side::Source), from_target.at(Side::Target)) {
             // What changes meanwhile is copied, with a check of its own.
             (Err(trouble), _) | (_, Err(trouble)) if trouble.error.cause == Cause::Changed => false,
@@ -282,13 +283,16 @@ impl CopyJob<'_> {
         version: Version,
         hand: &mut CopyHand,
     ) -> Result<Option<Receipt>, Trouble> {
-        let dir = match side {
-            Side::Source => task.place.source_dir(&*self.root(&task.place).source),
-            Side::Target => task.place.target_dir(self.target(&task.place)),
+        let (dir, name) = match side {
+            Side::Source => (task.place.source_dir(&*self.root(&task.place).source), &*task.name),
+            Side::Target => {
+                let name = self.target_name(&task.place, &task.name);
+                (task.place.target_dir(self.target(&task.place)), name)
+            }
         };
         let extent = task.extent();
         let buffers = hand.buffers(self.options.buffer_bytes);
-        let opened = open_version(&*dir.at(side)?, &task.name, version, extent);
+        let opened = open_version(&*dir.at(side)?, name, version, extent);
         let summed = opened.and_then(|file| Ok((sum_extent(&*file, extent, buffers)?, file)));
         let (crc64, file) = match summed {
             Err(error) if error.cause == Cause::Changed => return Ok(None),

@@ -5,6 +5,7 @@ use super::CopyJob;
 use super::options::{Judge, SyncOptions};
 use super::sync::Sides;
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::path::Name;
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::store::Dir;
@@ -35,6 +36,7 @@ impl CopyJob<'_> {
         match (old.kind, &self.options.sync) {
             // A dry run has only said that it would be deleted.
             (Kind::Directory, Some(_)) if self.options.dry_run => Ok(None),
+            (Kind::Directory, Some(rules)) if rules.delete => refuse(Cause::UndeletedDirectory),
             (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
             (Kind::Directory, None) => refuse(Cause::KindDiffers),
             (kind, None) if kind.is_special() && !source.kind.is_special() => {
@@ -46,9 +48,9 @@ impl CopyJob<'_> {
     }
 
     /// Whether a directory at the target has nothing in it.
-    pub(super) fn is_empty_tree(entry: &Visit<'_>, target: &dyn Dir) -> Result<bool, Trouble> {
+    pub(super) fn is_empty_tree(target: &dyn Dir, name: &Name) -> Result<bool, Trouble> {
         let mut is_empty = true;
-        let dir = target.open_dir(entry.name).at(Side::Target)?;
+        let dir = target.open_dir(name).at(Side::Target)?;
         match dir.list(&mut |_, _| is_empty = false) {
             // Deleting takes a look into it, with more rights than now.
             Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
@@ -81,7 +83,7 @@ impl CopyJob<'_> {
             return Ok(None);
         }
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
-        match dir.peek(entry.name, Hint::Unknown) {
+        match dir.peek(self.target_name(entry.place, entry.name), Hint::Unknown) {
             Ok(target) => Ok(Some(with_time(rules, target))),
             Err(error) if error.cause.is_vanished() => Ok(None),
             Err(error) => Err(error).at(Side::Target),
@@ -109,9 +111,10 @@ impl CopyJob<'_> {
             return Ok(sides);
         }
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let name = self.target_name(entry.place, entry.name);
         Ok(Sides {
             source: whole(&**entry.dir, entry.name, source).at(Side::Source)?,
-            target: whole(&*dir, entry.name, target).at(Side::Target)?,
+            target: whole(&*dir, name, target).at(Side::Target)?,
         })
     }
 }

@@ -67,6 +67,8 @@ pub struct CopyRoot {
     pub shown_target: Vec<u8>,
     /// The name of a single entry's copy, where it is another one.
     pub renamed: Option<CString>,
+    /// Only single entries of the source's directory are copied: it is no model for the target's.
+    pub is_of_singles: bool,
     /// An older copy, whose files may be linked to.
     pub link_dest: Option<Box<dyn Store>>,
 }
@@ -96,6 +98,7 @@ impl RootPlan {
             shown_source: shown(&self.source),
             shown_target: shown(&self.target),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
+            is_of_singles: self.singles.is_some(),
             link_dest: open_link_dest(sites, options)?,
         })
     }

@@ -178,16 +178,18 @@ impl CopyJob<'_> {
         if self.is_after_deletion && self.options.dry_run {
             return Ok(false);
         }
-        if Self::is_empty_tree(entry, &*target)? {
+        let name = self.target_name(entry.place, entry.name);
+        if Self::is_empty_tree(&*target, name)? {
             self.before_change(entry.place)?;
             self.plan_line("remove", entry.place, entry.name.to_bytes(), hand, crew);
-            target.remove(entry.name, Kind::Directory).at(Side::Target)?;
+            target.remove(name, Kind::Directory).at(Side::Target)?;
             return Ok(false);
         }
         if !rules.delete || self.is_after_deletion {
-            return Err(Op::Copy.failed(Cause::FullDirectory)).at(Side::Target);
+            let left = if rules.delete { Cause::UndeletedDirectory } else { Cause::FullDirectory };
+            return Err(Op::Copy.failed(left)).at(Side::Target);
         }
-        self.extras.add(entry.place, entry.name, Hint::Directory);
+        self.extras.add(entry.place, name, Hint::Directory);
         self.deferred.add(entry.place, entry.name, entry.hint);
         Ok(true)
     }
@@ -233,14 +235,15 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<Need, Trouble> {
         let target_dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let name = self.target_name(entry.place, entry.name);
         let Sides { source, target } = sides;
         let content_differs = match (source.kind, rules.judge) {
             (Kind::Symlink, _) => {
-                let points_to = target_dir.read_link(entry.name).at(Side::Target)?;
+                let points_to = target_dir.read_link(name).at(Side::Target)?;
                 entry.dir.read_link(entry.name).at(Side::Source)? != points_to
             }
             (kind, _) if kind.is_special() => {
-                let device = target_dir.device_number(entry.name).at(Side::Target)?;
+                let device = target_dir.device_number(name).at(Side::Target)?;
                 entry.dir.device_number(entry.name).at(Side::Source)? != device
             }
             _ if source.size_bytes != target.size_bytes => true,
@@ -279,7 +282,7 @@ impl CopyJob<'_> {
         // Opened once here, so that what cannot be read is said once.
         let files = [
             entry.dir.open_file(entry.name).at(Side::Source)?,
-            target_dir.open_file(entry.name).at(Side::Target)?,
+            target_dir.open_file(self.target_name(entry.place, entry.name)).at(Side::Target)?,
         ];
         let size_bytes = sides.source.size_bytes;
         let is_large = size_bytes > self.chunk_bytes(entry.place, size_bytes);
@@ -362,8 +365,8 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
-        let name = entry.name;
-        self.plan_line("set attributes", entry.place, name.to_bytes(), hand, crew);
+        let name = self.target_name(entry.place, entry.name);
+        self.plan_line("set attributes", entry.place, entry.name.to_bytes(), hand, crew);
         let xattrs = self.own_xattrs(entry, source.kind)?;
         let attributes = policy::of_any(self.options, source, xattrs);
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
@@ -410,6 +413,10 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<bool, Trouble> {
         let Some(link_dest) = &self.root(entry.place).link_dest else { return Ok(false) };
+        if self.target_name(entry.place, entry.name) != entry.name {
+            // The old copy of a file that gets another name is not looked for.
+            return Ok(false);
+        }
         let Ok(old_dir) = link_dest.open_dir(entry.place.path()) else { return Ok(false) };
         let Ok(old) = old_dir.stat(entry.name) else { return Ok(false) };
         let are_files = source.kind == Kind::File && old.kind == Kind::File;

@@ -2,7 +2,7 @@
 //! is written.
 
 use super::options::CopyOptions;
-use super::plan::{CopyPlan, make_root_target};
+use super::plan::{self, CopyPlan, make_root_target};
 use super::root::{RootPlan, RootTarget};
 use crate::base::error::{Cause, Failure, Op, Side};
 use crate::model::entry::{Kind, Metadata};
@@ -10,12 +10,16 @@ use crate::store::posix::Symlinks;
 use crate::store::sites::Sites;
 use crate::walk::account;
 
-/// Contents to contents: trailing slashes do not matter.
+/// Contents to contents: trailing slashes do not matter. A source that is no directory goes where cp(1) and
+/// mpiFileUtils' dsync would put it: into a directory that exists, or to the name that is given.
 pub fn make(sites: &Sites, source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
     let mut plan = CopyPlan::default();
     if let Err(refusal) = options.transfer.check() {
         plan.refusals.push(refusal);
         return plan;
+    }
+    if is_single(sites, source) {
+        return plan::make(sites, &[source.to_vec()], target, None, options);
     }
     let mut root = RootPlan {
         source: source.to_vec(),
@@ -23,7 +27,9 @@ pub fn make(sites: &Sites, source: &[u8], target: &[u8], options: &CopyOptions) 
         target_is: RootTarget::Existing,
         singles: None,
     };
-    let checked = look(sites, source)
+    let looked = sites.look(Side::Source, source, Symlinks::Follow);
+    let checked = looked
+        .map_err(|error| account::failure(Side::Source, source, b"", error))
         .and_then(|metadata| refuse_overlap(sites, source, target, &metadata))
         .and_then(|()| refuse_old_inside(sites, target, options));
     match checked {
@@ -39,13 +45,11 @@ pub fn make(sites: &Sites, source: &[u8], target: &[u8], options: &CopyOptions) 
     plan
 }
 
-fn look(sites: &Sites, source: &[u8]) -> Result<Metadata, Failure> {
-    let failed = |error| account::failure(Side::Source, source, b"", error);
-    let metadata = sites.look(Side::Source, source, Symlinks::Follow).map_err(failed)?;
-    match metadata.kind {
-        Kind::Directory => Ok(metadata),
-        _ => Err(failed(Op::List.errno(libc::ENOTDIR))),
-    }
+/// Whether there is something else than a directory; also a link that leads nowhere.
+fn is_single(sites: &Sites, source: &[u8]) -> bool {
+    let look = |symlinks| sites.look(Side::Source, source, symlinks);
+    let looked = look(Symlinks::Follow).or_else(|_| look(Symlinks::Keep));
+    looked.is_ok_and(|metadata| metadata.kind != Kind::Directory)
 }
 
 /// What is linked to must not be deleted as something the source does not have.

@@ -251,7 +251,10 @@ fn prepare(
     reporter: &mut Reporter,
 ) -> Prepared {
     let SyncRequest { source, target, wishes, .. } = request;
-    let CopyWishes { mut options, resume, manifest, .. } = wishes;
+    let CopyWishes { mut options, resume, manifest, named, .. } = wishes;
+    // What is named is in it.
+    let within: &[u8] = if named.is_empty() { b"" } else { b"/" };
+    let planned = [&source, within].concat();
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);
@@ -260,7 +263,7 @@ fn prepare(
         None => resume::find(&resume, sites, sources, &target, &options),
     };
     let (plan, journal) = match found {
-        Ok(found) => (sync_plan::make(sites, &source, &target, &options), Some(found)),
+        Ok(found) => (sync_plan::make(sites, &planned, &target, &options), Some(found)),
         Err(refusal) => (CopyPlan { refusals: vec![refusal], ..CopyPlan::default() }, None),
     };
     if plan.roots.is_empty() {

@@ -28,6 +28,7 @@ mod objects;
 mod resume;
 mod safety;
 mod sync;
+mod sync_single;
 mod tidy;
 mod transfer;
 mod unfinished_uploads;
