@@ -277,6 +277,9 @@ pub const S3_PART_BYTES_MAX: u64 = 5 << 30;
 pub const S3_BLOCKS_BYTES_MAX: u64 = 160 << 20;
 /// Tries of one request, the first among them.
 pub const S3_ATTEMPTS_MAX: u32 = 10;
+/// Tries of a request whose answers have a status of success and do not show that they are whole: what a server
+/// between has torn may come whole the next time.
+pub const S3_UNPROVEN_ATTEMPTS_MAX: u32 = 3;
 /// The same while a service has never answered: most likely nothing will, and somebody waits to be told.
 pub const S3_FIRST_ATTEMPTS_MAX: u32 = 5;
 /// The same where nothing came of a try in time, which takes [`S3_CONNECT_WAIT`].

@@ -27,6 +27,16 @@ pub enum ServiceFault {
     Archived,
     /// The bucket is in another region.
     OtherRegion,
+    /// An answer of success without the ETag that shows whose it is.
+    NoEtag,
+    /// It does not say how long an object is.
+    NoLength,
+    /// The content is longer or shorter than the object.
+    WrongLength,
+    /// It has sent another part of an object than it was asked for.
+    WrongRange,
+    /// The content's MD5 is not the object's ETag.
+    WrongEtag,
     /// Any other refusal, by its HTTP status.
     Status(u16),
 }
@@ -46,6 +56,11 @@ impl ServiceFault {
             Self::Protocol => "protocol".into(),
             Self::Archived => "archived".into(),
             Self::OtherRegion => "other-region".into(),
+            Self::NoEtag => "no-etag".into(),
+            Self::NoLength => "no-length".into(),
+            Self::WrongLength => "wrong-length".into(),
+            Self::WrongRange => "wrong-range".into(),
+            Self::WrongEtag => "wrong-etag".into(),
             Self::Status(status) => format!("http:{status}"),
         }
     }
@@ -80,6 +95,21 @@ impl fmt::Display for ServiceFault {
             Self::OtherRegion => {
                 f.write_str("the bucket is in another region; name that with --s3-region")
             }
+            Self::NoEtag => f.write_str(
+                "the answer has no ETag, so it may not be the service's; check the endpoint, and proxies before it",
+            ),
+            Self::NoLength => f.write_str("the service does not say how long the object is"),
+            Self::WrongLength => f.write_str(
+                "what arrived is not as long as the object; check whether the service or a proxy unpacks it",
+            ),
+            Self::WrongRange => f.write_str(
+                "the service sent another part of the object than it was asked for; if it ignores ranges, name a \
+                 --chunksize of the object's size",
+            ),
+            Self::WrongEtag => f.write_str(
+                "what arrived differs from what its ETag stands for; if the service's ETags are no MD5s, say \
+                 --s3-opaque-etags",
+            ),
             Self::Status(status) => write!(f, "the service refused it (HTTP {status})"),
         }
     }

@@ -1,7 +1,10 @@
 //! Moving bytes from an open source file to a staged one.
 
+use md5::{Digest, Md5};
+
 use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::service::ServiceFault;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Metadata, Proof};
 use crate::model::transfer::{Holes, InKernel, Manner, Reflink, Sums, Transfer};
@@ -102,6 +105,8 @@ fn copy_data(
 ) -> Result<Copied, Trouble> {
     let is_summed = manner.sums == Sums::All || source.crc64().is_some();
     let mut crc64 = is_summed.then(Crc64Nvme::new);
+    let named = name_of(source, extent);
+    let mut md5 = named.map(|_| Md5::new());
     let (mut at, end, mut written_to) = (extent.offset, extent.end(), None);
     // A service that copies an object itself saves two requests with content, however small.
     let is_object = source.address().is_some();
@@ -114,7 +119,7 @@ fn copy_data(
                     at += moved;
                     written_to = Some(at);
                     // Whoever moved the bytes has checked them, or left a receipt.
-                    crc64 = None;
+                    (crc64, md5) = (None, None);
                 }
                 None => in_kernel = false,
             }
@@ -134,10 +139,25 @@ fn copy_data(
             if let Some(crc64) = &mut crc64 {
                 crc64.update(data);
             }
+            if let Some(md5) = &mut md5 {
+                md5.update(data);
+            }
             at += read as u64;
         }
     }
+    let arrived = md5.map(|md5| u128::from_be_bytes(md5.finalize().into()));
+    if arrived.is_some() && arrived != named {
+        return Err(Op::Read.failed(Cause::Service(ServiceFault::WrongEtag))).at(Side::Source);
+    }
     Ok(Copied { crc64: crc64.map(|crc64| crc64.finish()), written_to })
+}
+
+/// The MD5 that a whole object must have, where no better checksum is kept with it.
+fn name_of(source: &dyn SourceFile, extent: Extent) -> Option<u128> {
+    let is_whole =
+        extent.offset == 0 && source.metadata().is_ok_and(|it| it.size_bytes == extent.length);
+    let is_needed = source.address().is_some() && source.crc64().is_none() && is_whole;
+    if is_needed { source.md5() } else { None }
 }
 
 /// Writes what is not in a block of zeros. Returns where the last write ended, if there was one.
@@ -195,17 +215,32 @@ pub(super) fn copy_to_end(
 }
 
 /// What arrived is what the source's own checksum stands for, where it has one and all pieces were
-/// summed up on their way.
+/// summed up on their way. An object that is read in one piece was compared with its MD5, where it has one.
 pub(super) fn check_sum(
     source: &dyn SourceFile,
     size_bytes: u64,
     receipts: &[Receipt],
+    is_one_piece: bool,
 ) -> Result<Option<Proof>, Trouble> {
     match (source.crc64(), Receipt::crc64_of(receipts, size_bytes)) {
         (Some(expected), Some(arrived)) if expected != arrived => {
             Err(Op::Read.failed(Cause::Corrupt)).at(Side::Source)
         }
-        (Some(_), Some(_)) => Ok(Some(Proof::Crc64)),
+        (Some(_), arrived) if arrived.is_some() || is_one_piece => {
+            Ok(source.address().map(|_| Proof::Crc64))
+        }
+        (None, _) if is_one_piece && source.md5().is_some() => {
+            Ok(source.address().map(|_| Proof::Md5))
+        }
         _ => Ok(source.address().map(|_| Proof::None)),
+    }
+}
+
+/// What shows of a copy that it is the source's content: of what is read here and sent elsewhere, no more than
+/// what shows that it came whole.
+pub(super) fn proof_of(read: Option<Proof>, sent: Option<Proof>) -> Option<Proof> {
+    match (read, sent) {
+        (Some(Proof::None), Some(sent)) if sent != Proof::ServiceCopy => Some(Proof::None),
+        _ => sent.or(read),
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{Piece, check_sum, copy_piece, share};
+use super::content::{Piece, check_sum, copy_piece, proof_of, share};
 use super::linked::LinkedFile;
 use super::resume::Staging;
 use super::small::FileCopy;
@@ -351,7 +351,7 @@ impl CopyJob<'_> {
             journal.end(&ticket);
         }
         let kept = kept?;
-        Ok(Kept { proof: kept.proof.or(proof), ..kept })
+        Ok(Kept { proof: proof_of(proof, kept.proof), ..kept })
     }
 
     /// What was given up because the job stops is not a failure of its own: the cause was reported.
@@ -398,6 +398,6 @@ impl LargeCopy {
         if now.identity() != metadata.identity() {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
-        check_sum(&*self.source, metadata.size_bytes, receipts)
+        check_sum(&*self.source, metadata.size_bytes, receipts, false)
     }
 }

@@ -1,9 +1,10 @@
 //! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
 
-use super::content::{Piece, check_sum, copy_piece, copy_to_end, share};
+use super::content::{Piece, check_sum, copy_piece, copy_to_end, proof_of, share};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::service::ServiceFault;
 use crate::model::chunk::Extent;
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Proof, Xattrs};
@@ -13,7 +14,8 @@ use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
 use crate::walk::{Visit, Visited};
 
 impl CopyJob<'_> {
-    /// Copies a regular file. One that changes meanwhile is tried once more, then it is an error.
+    /// Copies a regular file. One that changes meanwhile, or arrives otherwise than it is kept, is tried once
+    /// more, then it is an error.
     pub(super) fn copy_file(
         &self,
         entry: &Visit<'_>,
@@ -67,7 +69,7 @@ impl CopyJob<'_> {
         let transfer = self.options.transfer;
         let copy = WholeFile { source: &*source, target: &*target, attributes, transfer };
         let (filled, kept, metadata) = match self.copy_whole(&copy, entry, &metadata, hand) {
-            Err(Trouble { error, .. }) if error.cause == Cause::Changed => {
+            Err(Trouble { error, .. }) if is_worth_another_try(error.cause) => {
                 let again = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs())?;
                 let attributes = self.attributes_of(entry, &again, xattrs, old_file.as_ref());
@@ -139,9 +141,15 @@ impl CopyJob<'_> {
         };
         let kept = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
         hand.gathered.tally.copied_bytes += filled.size_bytes;
-        let proof = kept.proof.or(filled.proof);
+        let proof = proof_of(filled.proof, kept.proof);
         Ok((filled, Kept { proof, ..kept }))
     }
+}
+
+/// The source may be at rest the next time, or its content come as it is.
+fn is_worth_another_try(cause: Cause) -> bool {
+    let came_otherwise = [ServiceFault::WrongEtag, ServiceFault::WrongLength].map(Cause::Service);
+    matches!(cause, Cause::Changed | Cause::Corrupt) || came_otherwise.contains(&cause)
 }
 
 /// One file's way from here to there.
@@ -186,7 +194,8 @@ impl WholeFile<'_> {
             0 => {
                 let size_bytes = copy_to_end(self.source, staged, buffer)?;
                 let crc64 = (size_bytes == 0).then(Crc64::default);
-                Filled { size_bytes, proof: None, crc64 }
+                let proof = check_sum(self.source, size_bytes, &[], true)?;
+                Filled { size_bytes, proof, crc64 }
             }
             size_bytes if share(self.source, staged, metadata, self.transfer)? => {
                 Filled { size_bytes, proof: None, crc64: None }
@@ -196,7 +205,7 @@ impl WholeFile<'_> {
                 let piece = Piece { extent: whole, size_bytes, manner };
                 let crc64 = copy_piece(self.source, staged, piece, buffer)?;
                 let receipt = crc64.map(|crc64| Receipt::of_bytes(whole, crc64));
-                let proof = check_sum(self.source, size_bytes, receipt.as_slice())?;
+                let proof = check_sum(self.source, size_bytes, receipt.as_slice(), true)?;
                 Filled { size_bytes, proof, crc64 }
             }
         };

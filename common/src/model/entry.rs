@@ -294,7 +294,11 @@ impl Proof {
         (Self::Crc32c, "crc32c", "checked by CRC32C"),
         (Self::Md5, "md5", "checked by MD5"),
         (Self::ServiceCopy, "service", "copied by the service itself"),
-        (Self::None, "none", "not checked on the way: no checksum is kept with them"),
+        (
+            Self::None,
+            "not_verifiable",
+            "not verifiable: no checksum of the whole is kept with them",
+        ),
     ];
 }
 

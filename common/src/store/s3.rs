@@ -4,6 +4,7 @@
 //! Only this folder knows the S3 client and its runtime; calls block, like those of every store.
 
 mod abilities;
+mod assembled;
 mod attempts;
 mod blocks;
 mod client;

@@ -66,6 +66,10 @@ pub struct S3Args {
     #[arg(long)]
     pub s3_directory_markers: bool,
 
+    /// ETags of the service are no MD5s, though they look like some: content is not compared with them
+    #[arg(long)]
+    pub s3_opaque_etags: bool,
+
     /// Canned ACL of new objects: private, bucket-owner-full-control...
     #[arg(long, value_name = "ACL", value_parser = checked_word)]
     pub acl: Option<String>,
@@ -137,6 +141,7 @@ impl S3Args {
                 SchemaArg::None => Schema::None,
             },
             directory_markers: self.s3_directory_markers,
+            opaque_etags: self.s3_opaque_etags,
             object: ObjectOptions {
                 acl: self.acl.clone(),
                 storage_class: self.storage_class.clone(),
@@ -203,6 +208,7 @@ mod tests {
             "--s3-sign-payload",
             "--s3-metadata=both",
             "--s3-directory-markers",
+            "--s3-opaque-etags",
             "--acl=private",
             "--storage-class=STANDARD_IA",
             "--sse=aws:kms",
@@ -224,6 +230,7 @@ mod tests {
             sign_payload: true,
             metadata: Schema::Both,
             directory_markers: true,
+            opaque_etags: true,
             object: ObjectOptions {
                 acl: Some("private".into()),
                 storage_class: Some("STANDARD_IA".into()),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use s3s::dto::{self, ETagCondition};
+use s3s::dto::{self, ETag, ETagCondition};
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::behaviour::{Behaviour, Quirk};
@@ -119,7 +119,9 @@ fn check_match(etag: &str, condition: Option<&ETagCondition>) -> S3Result<()> {
 }
 
 fn fits(condition: &ETagCondition, etag: &str) -> bool {
-    condition.as_etag().is_none_or(|given| given.value() == etag)
+    // A weak one is never strongly equal to any (RFC 9110, 8.8.3.2).
+    let is_it = |given: &ETag| matches!(given, ETag::Strong(value) if value == etag);
+    condition.as_etag().is_none_or(is_it)
 }
 
 fn check_metadata(metadata: Option<&dto::Metadata>) -> S3Result<()> {

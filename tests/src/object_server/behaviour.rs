@@ -109,4 +109,12 @@ pub enum Quirk {
     NoConditionalWrites,
     /// Who does not send what AWS's own client sends with each request is refused with 403 AccessDenied.
     OwnClientOnly,
+    /// Range is ignored: the answer has all of the object.
+    IgnoresRanges,
+    /// ETags are weak ones, which never fulfil a condition.
+    WeakEtags,
+    /// ETags look like MD5s and are none.
+    OpaqueEtags,
+    /// Objects are encrypted with keys of AWS KMS: they say so, and their ETags are no MD5s.
+    KmsKeys,
 }

@@ -17,6 +17,7 @@ mod lists;
 mod lustre;
 mod named;
 mod nodes;
+mod object_answers;
 mod object_compare;
 mod object_directories;
 mod object_faults;

@@ -173,9 +173,12 @@ fn content_that_arrives_otherwise_is_an_error_of_that_file() {
         server.reset_counts();
         let back = work.path().join(format!("back-{every}"));
         let down = ["dcp", "-p", "--json", "-k", "5MiB", "s3://data/good", text(&back)];
-        let ended = go(&server, 4, &down).expect(23);
+        let ended = go(&server, 4, &down);
         let failed = ended.summary()["totals"]["failed"].as_u64().unwrap() as usize;
-        assert!(server.counts().spoilt > 0 && failed > 0 && failed <= files);
+        assert!(server.counts().spoilt > 0 && failed <= files);
+        // What is small is tried once more.
+        assert!(if every == 1 { failed > 0 } else { failed < files }, "{every} {failed}");
+        assert_eq!(ended.code, Some(if failed > 0 { 23 } else { 0 }));
         // What is there is right.
         for line in diff(&source, &back).lines() {
             assert!(line.starts_with(&format!("Only in {}", source.display())), "{line}");

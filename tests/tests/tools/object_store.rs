@@ -52,6 +52,7 @@ fn service(environment: &[(&'static str, String)]) -> Arc<Service> {
         sign_payload: false,
         directory_markers: false,
         disable_checksum: false,
+        opaque_etags: false,
     }))
 }
 

@@ -57,6 +57,9 @@ pub struct Service {
     number: u64,
 }
 
+/// What an answer holds, if it shows that it is whole; otherwise what it lacks.
+pub(super) type Proven<T> = std::result::Result<T, ServiceFault>;
+
 /// Credentials that all threads of a rank share.
 struct Signing {
     settings: Settings,
@@ -134,13 +137,15 @@ impl Service {
     pub(super) fn call_shortly<T>(
         &self,
         request: Option<Request>,
-        read: impl FnOnce(HttpResponse) -> T,
+        read: impl FnOnce(HttpResponse) -> Proven<T>,
         by_client: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let answer = request.and_then(|request| self.send_once(request));
         let verdict = answer.as_ref().map(|it| Verdict::of(it.status().as_u16()));
-        if let (Some(answer), Some(Verdict::Done)) = (answer, verdict) {
-            return Ok(read(answer));
+        if let (Some(answer), Some(Verdict::Done)) = (answer, verdict)
+            && let Ok(value) = read(answer)
+        {
+            return Ok(value);
         }
         let value = by_client()?;
         if verdict == Some(Verdict::Refused) {
@@ -167,6 +172,33 @@ impl Service {
         self.has_answered.store(true, Ordering::Relaxed);
         place.answered(attempts::answer_of_status(answer.status().as_u16()));
         Some(answer)
+    }
+
+    /// Sends a request until its answer shows that it is whole, a few times; `read` says what it lacks.
+    pub(super) fn call_proven<A, T, E, F>(
+        &self,
+        op: Op,
+        request: impl Fn(Client) -> F,
+        read: impl Fn(A) -> Proven<T>,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<A, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + fmt::Debug,
+    {
+        let mut tries = 0;
+        loop {
+            let answer = self.call(op, &request);
+            let value = answer.and_then(|it| read(it).map_err(|it| op.failed(Cause::Service(it))));
+            tries += 1;
+            match value {
+                Err(error)
+                    if is_unproven(error.cause) && tries < limits::S3_UNPROVEN_ATTEMPTS_MAX =>
+                {
+                    tracing::debug!(?error, tries, "an answer that does not prove itself");
+                }
+                value => return value,
+            }
+        }
     }
 
     fn watch(&self) -> Watch {
@@ -250,6 +282,15 @@ impl Service {
         };
         Client::from_conf(config.build())
     }
+}
+
+/// Whether a request has failed by an answer of success that is not one, as a proxy's page.
+pub(super) fn is_unproven(cause: Cause) -> bool {
+    use ServiceFault::{NoEtag, NoLength, Protocol, Status, WrongLength, WrongRange};
+    matches!(
+        cause,
+        Cause::Service(NoEtag | NoLength | Protocol | Status(200..300) | WrongLength | WrongRange)
+    )
 }
 
 fn timeouts() -> TimeoutConfig {

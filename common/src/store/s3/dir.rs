@@ -186,7 +186,7 @@ impl Dir for ObjectDir {
         match hint {
             Hint::Object(listed) if listed.size_bytes <= S3_WHOLE_BYTES_MAX => {
                 let key = self.key(Op::Open, name)?;
-                Ok(Box::new(ObjectFile::whole(self.bucket.clone(), key)?))
+                Ok(Box::new(ObjectFile::whole(self.bucket.clone(), key, listed)?))
             }
             _ => self.open_file(name),
         }

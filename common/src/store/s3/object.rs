@@ -3,18 +3,20 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
-use aws_sdk_s3::types::{ChecksumMode, ChecksumType, RequestPayer};
+use aws_sdk_s3::types::{ChecksumMode, ChecksumType, RequestPayer, ServerSideEncryption};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::Headers;
 
-use super::client::Service;
+use super::client::{Proven, Service};
 use super::endpoint::Route;
 use super::memory::Memory;
 use crate::base::crc64::Crc64;
 use crate::base::error::{Op, Result};
+use crate::base::service::ServiceFault;
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Listed, Metadata, Time};
 use crate::model::object_headers::ObjectHeaders;
@@ -29,6 +31,8 @@ pub(super) struct Head {
     pub etag: String,
     /// Checksum of the whole content, where the service keeps one.
     pub crc64: Option<Crc64>,
+    /// MD5 of the whole content, where the ETag is one.
+    pub md5: Option<u128>,
     /// What else is kept with it.
     pub headers: ObjectHeaders,
 }
@@ -60,8 +64,12 @@ pub(super) struct Bucket {
 
 /// An answer's headers.
 struct Answer<'a> {
-    size_bytes: u64,
+    /// Content-Length.
+    length: Option<u64>,
     etag: Option<&'a str>,
+    /// Encryption at rest, and whether with a key of the client.
+    encryption: Option<&'a str>,
+    has_own_key: bool,
     stored: Option<DateTime>,
     crc64: Option<&'a str>,
     checksum_type: Option<&'a str>,
@@ -90,9 +98,10 @@ macro_rules! headers {
 }
 
 impl Bucket {
-    /// Looks at an object.
+    /// Looks at an object. What has no ETag is no object's answer, and one without a length says nothing of
+    /// the content.
     pub fn head(&self, key: &str) -> Result<Head> {
-        let answer = self.service.call(Op::Stat, |client| {
+        let request = |client: Client| {
             client
                 .head_object()
                 .bucket(&self.name)
@@ -100,8 +109,12 @@ impl Bucket {
                 .checksum_mode(ChecksumMode::Enabled)
                 .set_request_payer(self.payer())
                 .send()
-        })?;
-        Ok(self.head_of(key, Answer::of_head(&answer)))
+        };
+        self.service.call_proven(Op::Stat, request, |answer| {
+            let answer = Answer::of_head(&answer);
+            let size_bytes = answer.length.ok_or(ServiceFault::NoLength)?;
+            self.head_of(key, size_bytes, answer)
+        })
     }
 
     /// Where requests for its objects go; none where the service wants more than that.
@@ -110,14 +123,43 @@ impl Bucket {
         self.memory.route.get_or_init(find).as_ref()
     }
 
-    /// What the headers of an answer to asking for a whole object say of it.
-    pub fn head_of_answer(&self, key: &str, answer: &HttpResponse) -> Head {
-        self.head_of(key, Answer::of_headers(answer.headers()))
+    /// What the headers of an answer to a request for a whole object say of it, and Content-Length.
+    pub fn head_of_answer(
+        &self,
+        key: &str,
+        answer: &HttpResponse,
+        listed_bytes: u64,
+    ) -> Proven<(Head, Option<u64>)> {
+        // Part of an object is not what was asked for.
+        if answer.status().as_u16() != OK {
+            return Err(ServiceFault::WrongRange);
+        }
+        self.head_of_whole(key, Answer::of_headers(answer.headers()), listed_bytes)
     }
 
-    /// What the answer to asking for an object's content says of it. `size_bytes` is that of the whole.
-    pub fn head_of_get(&self, key: &str, answer: &GetObjectOutput, size_bytes: u64) -> Head {
-        self.head_of(key, Answer { size_bytes, ..Answer::of_get(answer) })
+    /// The same of an answer that the client has read.
+    pub fn head_of_get(
+        &self,
+        key: &str,
+        answer: &GetObjectOutput,
+        listed_bytes: u64,
+    ) -> Proven<(Head, Option<u64>)> {
+        if answer.content_range().is_some() {
+            return Err(ServiceFault::WrongRange);
+        }
+        self.head_of_whole(key, Answer::of_get(answer), listed_bytes)
+    }
+
+    /// What comes in chunks says nothing of its length: then it has the listed one, or is wrong.
+    fn head_of_whole(
+        &self,
+        key: &str,
+        answer: Answer<'_>,
+        listed_bytes: u64,
+    ) -> Proven<(Head, Option<u64>)> {
+        let length = answer.length;
+        let head = self.head_of(key, length.unwrap_or(listed_bytes), answer)?;
+        Ok((head, length))
     }
 
     /// Who pays for requests.
@@ -130,18 +172,19 @@ impl Bucket {
         hash(&(self.service.id, &self.name))
     }
 
-    fn head_of(&self, key: &str, answer: Answer<'_>) -> Head {
+    fn head_of(&self, key: &str, size_bytes: u64, answer: Answer<'_>) -> Proven<Head> {
         let user = &answer.headers.user;
         let value = |key: &str| Some(user.iter().find(|(own, _)| own == key)?.1.as_str());
         let stored = answer.stored.as_ref().map_or(0, DateTime::secs);
-        let etag = answer.etag.unwrap_or_default().to_owned();
-        let listed = Listed { size_bytes: answer.size_bytes, stored_seconds: stored };
+        let etag = some_etag(answer.etag)?.to_owned();
+        let listed = Listed { size_bytes, stored_seconds: stored };
         let plain = self.metadata_of(key, &etag, listed);
         // A checksum of checksums stands for no content.
         let is_whole = answer.checksum_type != Some(ChecksumType::Composite.as_str());
         let crc64 = answer.crc64.filter(|_| is_whole).and_then(Crc64::from_base64);
         let metadata = with_stored(plain, &read(value));
-        Head { metadata, etag, crc64, headers: answer.headers }
+        let md5 = answer.md5().filter(|_| !self.service.settings.opaque_etags);
+        Ok(Head { metadata, etag, crc64, md5, headers: answer.headers })
     }
 
     /// What a listing says of an object.
@@ -192,6 +235,15 @@ impl Bucket {
 }
 
 impl<'a> Answer<'a> {
+    /// An ETag of a single request is the content's MD5 almost everywhere, unless keys of AWS KMS or the
+    /// client's own encrypt it (Amazon S3 API Reference, "Object").
+    fn md5(&self) -> Option<u128> {
+        let is_plain = self.encryption.is_none_or(|by| by == "AES256") && !self.has_own_key;
+        let name = self.etag.filter(|_| is_plain)?.trim_matches('"');
+        let is_md5 = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_md5.then(|| u128::from_str_radix(name, 16).ok()).flatten()
+    }
+
     fn of_headers(headers: &'a Headers) -> Self {
         let own = |name: &str| headers.get(name).map(str::to_owned);
         let time = |text: &str| DateTime::from_str(text, DateTimeFormat::HttpDate).ok();
@@ -199,8 +251,10 @@ impl<'a> Answer<'a> {
             Some((name.strip_prefix("x-amz-meta-")?.to_owned(), value.to_owned()))
         });
         Self {
-            size_bytes: headers.get("content-length").and_then(|it| it.parse().ok()).unwrap_or(0),
+            length: headers.get("content-length").and_then(|it| it.parse().ok()),
             etag: headers.get("etag"),
+            encryption: headers.get("x-amz-server-side-encryption"),
+            has_own_key: headers.get("x-amz-server-side-encryption-customer-algorithm").is_some(),
             stored: headers.get("last-modified").and_then(time),
             crc64: headers.get("x-amz-checksum-crc64nvme"),
             checksum_type: headers.get("x-amz-checksum-type"),
@@ -218,8 +272,10 @@ impl<'a> Answer<'a> {
 
     fn of_head(answer: &'a HeadObjectOutput) -> Self {
         Self {
-            size_bytes: answer.content_length().unwrap_or(0).max(0) as u64,
+            length: answer.content_length().and_then(|length| u64::try_from(length).ok()),
             etag: answer.e_tag(),
+            encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
+            has_own_key: answer.sse_customer_algorithm().is_some(),
             stored: answer.last_modified().copied(),
             crc64: answer.checksum_crc64_nvme(),
             checksum_type: answer.checksum_type().map(ChecksumType::as_str),
@@ -229,8 +285,10 @@ impl<'a> Answer<'a> {
 
     fn of_get(answer: &'a GetObjectOutput) -> Self {
         Self {
-            size_bytes: 0,
+            length: answer.content_length().and_then(|length| u64::try_from(length).ok()),
             etag: answer.e_tag(),
+            encryption: answer.server_side_encryption().map(ServerSideEncryption::as_str),
+            has_own_key: answer.sse_customer_algorithm().is_some(),
             stored: answer.last_modified().copied(),
             crc64: answer.checksum_crc64_nvme(),
             checksum_type: answer.checksum_type().map(ChecksumType::as_str),
@@ -269,6 +327,24 @@ fn hash(value: &impl Hash) -> u64 {
     value.hash(&mut hasher);
     hasher.finish()
 }
+
+/// The ETag of an answer: without one it is not the service's answer, or not a whole one.
+pub(super) fn some_etag(etag: Option<&str>) -> Proven<&str> {
+    etag.filter(|etag| !etag.trim_matches('"').is_empty()).ok_or(ServiceFault::NoEtag)
+}
+
+/// An ETag without the mark of a weak one (RFC 9110, 8.8.3): a server between may have added it.
+pub(super) fn opaque(etag: &str) -> &str {
+    etag.strip_prefix("W/").unwrap_or(etag)
+}
+
+/// The ETag for a condition. A weak one never fulfils If-Match: then the answer's must do.
+pub(super) fn condition(etag: &str) -> Option<String> {
+    (!etag.starts_with("W/")).then(|| etag.to_owned())
+}
+
+/// Status of an answer that has all that was asked for.
+const OK: u16 = 200;
 
 /// How long to wait for the next bytes of a body.
 pub(super) const BODY_WAIT: Duration = crate::base::limits::S3_BODY_WAIT;

@@ -1,5 +1,10 @@
 //! The requests that carry content, and those that let the service copy it itself.
 
+use std::sync::OnceLock;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::copy_object::CopyObjectOutput;
+use aws_sdk_s3::operation::upload_part_copy::UploadPartCopyOutput;
 use aws_sdk_s3::primitives::{ByteStream, DateTimeFormat};
 use aws_sdk_s3::types::{MetadataDirective, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -10,12 +15,13 @@ use http::Method;
 use md5::{Digest, Md5};
 
 use super::abilities::Check;
+use super::client::Proven;
 use super::fields::{NewObject, with_headers};
-use super::object::Bucket;
+use super::object::{Bucket, condition, opaque, some_etag};
 use super::shortcut::Request;
 use super::upload::is_refusal;
 use crate::base::crc64::{Crc64, crc32c, crc32c_to_base64};
-use crate::base::error::{Cause, Error, Op, Result};
+use crate::base::error::{Cause, Op, Result};
 use crate::model::chunk::Extent;
 use crate::model::entry::Proof;
 use crate::store::{ObjectAddress, Receipt, Sender};
@@ -32,7 +38,8 @@ pub(super) struct Content {
     check: Check,
     crc64: Option<String>,
     crc32c: Option<String>,
-    md5: Option<String>,
+    /// MD5, worked out at most once.
+    digest: OnceLock<[u8; 16]>,
 }
 
 /// What a service has said of content that it has taken.
@@ -50,6 +57,8 @@ enum Arrival {
     Certain(Proof),
     /// The service has not looked at the check.
     Unknown,
+    /// It is something else.
+    Other,
 }
 
 impl Content {
@@ -60,9 +69,18 @@ impl Content {
             check,
             crc64: (check == Check::Crc64).then(|| crc64.to_base64()),
             crc32c: (check == Check::Crc32c).then(|| crc32c_to_base64(crc32c(&bytes))),
-            md5: (check == Check::Md5).then(|| BASE64_STANDARD.encode(Md5::digest(&bytes))),
+            digest: OnceLock::new(),
             bytes,
         }
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        *self.digest.get_or_init(|| md5_of(&self.bytes).to_be_bytes())
+    }
+
+    /// Content-MD5, where that is the check.
+    fn md5(&self) -> Option<String> {
+        (self.check == Check::Md5).then(|| BASE64_STANDARD.encode(self.digest()))
     }
 
     pub fn bytes_count(&self) -> u64 {
@@ -85,9 +103,8 @@ impl Content {
 
     /// The same bytes with the check that even old services look at.
     fn with_md5(&self) -> Self {
-        let md5 = Some(BASE64_STANDARD.encode(Md5::digest(&self.bytes)));
-        let (bytes, sum) = (self.bytes.clone(), self.sum);
-        Self { bytes, sum, check: Check::Md5, crc64: None, crc32c: None, md5 }
+        let (bytes, digest) = (self.bytes.clone(), self.digest.clone());
+        Self { bytes, sum: self.sum, check: Check::Md5, crc64: None, crc32c: None, digest }
     }
 
     fn body(&self) -> ByteStream {
@@ -95,28 +112,32 @@ impl Content {
     }
 
     /// The service has taken the content, but has it looked at the check? One that has names it in its
-    /// answer; a Content-MD5 it would have refused.
-    fn arrival(&self, (crc64, crc32c): (Option<&str>, Option<&str>), etag: &str) -> Arrival {
-        let is_checked = match self.check {
-            Check::Crc64 => crc64.is_some(),
-            Check::Crc32c => crc32c.is_some(),
-            Check::Md5 | Check::None => true,
+    /// answer; a Content-MD5 it would have refused. Without an ETag it has taken nothing.
+    fn arrival(&self, (crc64, crc32c): Sums<'_>, etag: Option<&str>) -> Proven<Arrival> {
+        let etag = some_etag(etag)?;
+        let (sent, named) = match self.check {
+            Check::Crc64 => (self.crc64.as_deref(), crc64),
+            Check::Crc32c => (self.crc32c.as_deref(), crc32c),
+            Check::Md5 | Check::None => return Ok(Arrival::Certain(self.check.proof())),
         };
-        match is_checked {
-            true => Arrival::Certain(self.check.proof()),
-            false if self.is_named_by(etag) => Arrival::Certain(Proof::Md5),
-            false => Arrival::Unknown,
+        match named {
+            Some(_) if named == sent => Ok(Arrival::Certain(self.check.proof())),
+            Some(_) => Ok(Arrival::Other),
+            None if self.is_named_by(etag) => Ok(Arrival::Certain(Proof::Md5)),
+            None => Ok(Arrival::Unknown),
         }
     }
 
     /// An ETag of a single request is the content's MD5 almost everywhere: where it is, the content
     /// arrived.
     fn is_named_by(&self, etag: &str) -> bool {
-        let digest: [u8; 16] = Md5::digest(&self.bytes).into();
         let named = u128::from_str_radix(etag.trim_matches('"'), 16);
-        etag.len() >= 32 && named == Ok(u128::from_be_bytes(digest))
+        etag.len() >= 32 && named == Ok(u128::from_be_bytes(self.digest()))
     }
 }
+
+/// The CRC-64/NVME and the CRC32C that an answer names.
+type Sums<'a> = (Option<&'a str>, Option<&'a str>);
 
 impl Sent {
     /// As one word, for those who complete the upload.
@@ -154,6 +175,10 @@ impl Bucket {
                     }
                     return Err(error);
                 }
+                Ok(Arrival::Other) => {
+                    let _ = self.remove(&new.key);
+                    return Err(Op::Write.failed(Cause::Corrupt));
+                }
                 Ok(Arrival::Unknown) => return Ok(Proof::None),
                 Ok(Arrival::Certain(proof)) => return Ok(proof),
             }
@@ -164,7 +189,7 @@ impl Bucket {
         let read = |answer: HttpResponse| {
             let header = |name: &str| answer.headers().get(name);
             let sums = (header(CRC64), header(CRC32C));
-            content.arrival(sums, header("etag").unwrap_or_default())
+            content.arrival(sums, header("etag"))
         };
         let request = self.short_put(new, content);
         self.service.call_shortly(request, read, || self.put_by_client(new, content))
@@ -175,7 +200,7 @@ impl Bucket {
         if self.service.settings.sign_payload {
             return None;
         }
-        let (payer, encoding) = (self.payer(), new.headers.own_encoding());
+        let (payer, encoding, md5) = (self.payer(), new.headers.own_encoding(), content.md5());
         let expires = new.expires().and_then(|time| time.fmt(DateTimeFormat::HttpDate).ok());
         let user: Vec<_> =
             new.user.iter().map(|(name, value)| (format!("x-amz-meta-{name}"), value)).collect();
@@ -188,7 +213,7 @@ impl Bucket {
             ("expires", expires.as_deref()),
             (CRC64, content.crc64.as_deref()),
             (CRC32C, content.crc32c.as_deref()),
-            ("content-md5", content.md5.as_deref()),
+            ("content-md5", md5.as_deref()),
             ("x-amz-acl", options.acl.as_deref()),
             ("x-amz-storage-class", options.storage_class.as_deref()),
             ("x-amz-server-side-encryption", options.sse.as_deref()),
@@ -202,13 +227,13 @@ impl Bucket {
 
     fn put_by_client(&self, new: &NewObject, content: &Content) -> Result<Arrival> {
         let options = &self.service.settings.object;
-        let answer = self.service.call(Op::Write, |client| {
+        let request = |client: Client| {
             let request = with_headers!(client.put_object(), new)
                 .bucket(&self.name)
                 .key(&new.key)
                 .set_checksum_crc64_nvme(content.crc64.clone())
                 .set_checksum_crc32_c(content.crc32c.clone())
-                .set_content_md5(content.md5.clone())
+                .set_content_md5(content.md5())
                 .set_acl(options.acl.as_deref().map(Into::into))
                 .set_storage_class(options.storage_class.as_deref().map(Into::into))
                 .set_server_side_encryption(options.sse.as_deref().map(Into::into))
@@ -219,9 +244,11 @@ impl Bucket {
             let signs = self.service.settings.sign_payload;
             let request = if signs { request } else { request.disable_payload_signing() };
             request.send()
-        })?;
-        let sums = (answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
-        Ok(content.arrival(sums, answer.e_tag().unwrap_or_default()))
+        };
+        self.service.call_proven(Op::Write, request, |answer| {
+            let sums = (answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
+            content.arrival(sums, answer.e_tag())
+        })
     }
 
     /// Sends a part; again, with a check that every service looks at, where it has not looked at this one.
@@ -233,11 +260,14 @@ impl Bucket {
         content: &Content,
     ) -> Result<Sent> {
         let (sent, arrival) = self.put_part_once(key, upload_id, number, content)?;
-        if arrival != Arrival::Unknown {
-            return Ok(sent);
+        match arrival {
+            Arrival::Certain(_) => Ok(sent),
+            Arrival::Other => Err(Op::Write.failed(Cause::Corrupt)),
+            Arrival::Unknown => {
+                self.service.abilities.lacks(content.check);
+                Ok(self.put_part_once(key, upload_id, number, &content.with_md5())?.0)
+            }
         }
-        self.service.abilities.lacks(content.check);
-        Ok(self.put_part_once(key, upload_id, number, &content.with_md5())?.0)
     }
 
     fn put_part_once(
@@ -247,7 +277,7 @@ impl Bucket {
         number: i32,
         content: &Content,
     ) -> Result<(Sent, Arrival)> {
-        let answer = self.service.call(Op::Write, |client| {
+        let request = |client: Client| {
             let request = client
                 .upload_part()
                 .bucket(&self.name)
@@ -256,29 +286,29 @@ impl Bucket {
                 .part_number(number)
                 .set_checksum_crc64_nvme(content.crc64.clone())
                 .set_checksum_crc32_c(content.crc32c.clone())
-                .set_content_md5(content.md5.clone())
+                .set_content_md5(content.md5())
                 .set_request_payer(self.payer())
                 .body(content.body())
                 .customize();
             let signs = self.service.settings.sign_payload;
             let request = if signs { request } else { request.disable_payload_signing() };
             request.send()
-        })?;
-        let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let sums = (answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
-        let arrival = content.arrival(sums, &etag);
-        Ok((content.sent(Some(&etag)), arrival))
+        };
+        self.service.call_proven(Op::Write, request, |answer| {
+            let sums = (answer.checksum_crc64_nvme(), answer.checksum_crc32_c());
+            Ok((content.sent(answer.e_tag()), content.arrival(sums, answer.e_tag())?))
+        })
     }
 
     /// Lets the service copy a whole object, with attributes of its own.
     pub fn copy_whole(&self, new: &NewObject, from: &ObjectAddress) -> Result<()> {
         let options = &self.service.settings.object;
-        self.service.call(Op::Copy, |client| {
+        let request = |client: Client| {
             with_headers!(client.copy_object(), new)
                 .bucket(&self.name)
                 .key(&new.key)
                 .copy_source(copy_source(from))
-                .copy_source_if_match(&from.etag)
+                .set_copy_source_if_match(condition(&from.etag))
                 .metadata_directive(MetadataDirective::Replace)
                 .set_acl(options.acl.as_deref().map(Into::into))
                 .set_storage_class(options.storage_class.as_deref().map(Into::into))
@@ -288,8 +318,22 @@ impl Bucket {
                 .customize()
                 .mutate_request(without_body)
                 .send()
+        };
+        self.service.call_proven(Op::Copy, request, |answer: CopyObjectOutput| {
+            let result = answer.copy_object_result();
+            some_etag(result.and_then(|result| result.e_tag())).map(|_| ())
         })?;
-        Ok(())
+        self.is_still(from)
+    }
+
+    /// A weak ETag is no condition that a copy can have: the object is looked at afterwards.
+    fn is_still(&self, from: &ObjectAddress) -> Result<()> {
+        if condition(&from.etag).is_some() {
+            return Ok(());
+        }
+        let bucket = Self { name: from.bucket.clone(), ..self.clone() };
+        let is_same = opaque(&bucket.head(&from.key)?.etag) == opaque(&from.etag);
+        if is_same { Ok(()) } else { Err(Op::Copy.failed(Cause::Changed)) }
     }
 
     /// Lets the service copy a part.
@@ -301,7 +345,8 @@ impl Bucket {
         from: &ObjectAddress,
         extent: Extent,
     ) -> Result<Receipt> {
-        let answer = self.service.call(Op::Copy, |client| {
+        let range = format!("bytes={}-{}", extent.offset, extent.end() - 1);
+        let request = |client: Client| {
             client
                 .upload_part_copy()
                 .bucket(&self.name)
@@ -309,24 +354,28 @@ impl Bucket {
                 .upload_id(upload_id)
                 .part_number(number)
                 .copy_source(copy_source(from))
-                .copy_source_if_match(&from.etag)
-                .copy_source_range(format!(
-                    "bytes={}-{}",
-                    extent.offset,
-                    extent.offset + extent.length - 1
-                ))
+                .set_copy_source_if_match(condition(&from.etag))
+                .copy_source_range(&range)
                 .set_request_payer(self.payer())
                 .customize()
                 .mutate_request(without_body)
                 .send()
-        })?;
-        let result = answer.copy_part_result();
-        let tag = result.and_then(|result| result.e_tag()).map(str::to_owned);
-        let tag = tag.ok_or(Error { op: Op::Copy, cause: Cause::Incomplete })?;
-        let crc64 = result.and_then(|result| result.checksum_crc64_nvme());
-        let crc64 = crc64.and_then(Crc64::from_base64);
-        Ok(Receipt { extent, crc64, tag, by: Sender::Service })
+        };
+        let copied =
+            self.service.call_proven(Op::Copy, request, |answer: UploadPartCopyOutput| {
+                let result = answer.copy_part_result();
+                let tag = some_etag(result.and_then(|result| result.e_tag()))?.to_owned();
+                let crc64 = result.and_then(|result| result.checksum_crc64_nvme());
+                let crc64 = crc64.and_then(Crc64::from_base64);
+                Ok(Receipt { extent, crc64, tag, by: Sender::Service })
+            })?;
+        self.is_still(from).map(|()| copied)
     }
+}
+
+/// MD5 of these bytes.
+pub(super) fn md5_of(bytes: &[u8]) -> u128 {
+    u128::from_be_bytes(Md5::digest(bytes).into())
 }
 
 /// Some services want to be told that nothing follows.

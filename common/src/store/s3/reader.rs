@@ -4,22 +4,24 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
 
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::RequestPayer;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use http::Method;
 
-use super::client::wait_for;
-use super::object::{BODY_WAIT, Bucket, Head};
+use super::client::{Proven, is_unproven, wait_for};
+use super::object::{BODY_WAIT, Bucket, Head, condition, opaque, some_etag};
 use super::shortcut::Request;
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
-use crate::base::limits::S3_ATTEMPTS_MAX;
+use crate::base::limits::{S3_ATTEMPTS_MAX, S3_UNPROVEN_ATTEMPTS_MAX};
 use crate::base::service::ServiceFault;
 use crate::base::transfers::LargeTransfer;
 use crate::model::chunk::Extent;
-use crate::model::entry::{Metadata, Xattrs};
+use crate::model::entry::{Listed, Metadata, Xattrs};
 use crate::model::object_headers::ObjectHeaders;
 use crate::store::{ObjectAddress, SourceFile};
 
@@ -40,6 +42,10 @@ pub(super) struct ObjectFile {
 struct Body {
     stream: ByteStream,
     at: u64,
+    /// Where in the object it ends, if it is what it should be.
+    end: u64,
+    /// The answer has said how long it is, so the connection sees to it.
+    is_measured: bool,
     /// What has come and was not taken yet.
     rest: Bytes,
     /// Only the thread that opened it drives its connection.
@@ -53,57 +59,129 @@ impl ObjectFile {
         Self { bucket, key, head, end, body: Mutex::new(None) }
     }
 
-    /// Asks for the whole object at once, without looking at it first.
-    pub fn whole(bucket: Bucket, key: String) -> Result<Self> {
-        let (head, stream) = bucket.get_whole(&key)?;
-        let size_bytes = head.metadata.size_bytes;
-        let thread = std::thread::current().id();
-        let transfer = LargeTransfer::begin(size_bytes);
-        let body = Body { stream, at: 0, rest: Bytes::new(), thread, _transfer: transfer };
-        Ok(Self { bucket, key, head, end: size_bytes, body: Mutex::new(Some(body)) })
+    /// Asks for the whole object at once, without looking at it first. It has the size that the listing tells,
+    /// or was replaced since.
+    pub fn whole(bucket: Bucket, key: String, listed: Listed) -> Result<Self> {
+        let transfer = LargeTransfer::begin(listed.size_bytes);
+        let (head, body) = bucket.get_checked(&key, listed.size_bytes)?;
+        let body = Body { _transfer: transfer, ..body };
+        let end = head.metadata.size_bytes;
+        Ok(Self { bucket, key, head, end, body: Mutex::new(Some(body)) })
+    }
+
+    /// The body at that place: the one that is there, or another.
+    fn body_at<'b>(&self, slot: &'b mut Option<Body>, at: u64) -> Result<&'b mut Body> {
+        let here = std::thread::current().id();
+        if !slot.as_ref().is_some_and(|body| body.at == at && body.thread == here) {
+            *slot = None;
+        }
+        match slot {
+            Some(body) => Ok(body),
+            None => Ok(slot.insert(self.open_body(at)?)),
+        }
     }
 
     /// Asks for the content from an offset on.
     fn open_body(&self, at: u64) -> Result<Body> {
         let end = if at < self.end { self.end } else { self.head.metadata.size_bytes };
-        let transfer = LargeTransfer::begin(end - at);
-        let answer = self.bucket.service.call(Op::Read, |client| {
+        let asked = Extent::between(at, end);
+        let transfer = LargeTransfer::begin(asked.length);
+        let request = |client: Client| {
             client
                 .get_object()
                 .bucket(&self.bucket.name)
                 .key(&self.key)
                 .range(format!("bytes={at}-{}", end - 1))
-                .if_match(&self.head.etag)
+                .set_if_match(condition(&self.head.etag))
                 .set_request_payer(self.bucket.payer())
                 .send()
-        })?;
+        };
         // Some services do not look at the condition, or at the range.
-        let is_same = answer.e_tag().unwrap_or_default() == self.head.etag;
-        let is_range = answer.content_length() == Some((end - at) as i64);
-        if !is_same || !is_range {
-            return Err(Op::Read.failed(Cause::Changed));
-        }
-        let thread = std::thread::current().id();
-        Ok(Body { stream: answer.body, at, rest: Bytes::new(), thread, _transfer: transfer })
+        let read = |answer: GetObjectOutput| {
+            if opaque(some_etag(answer.e_tag())?) != opaque(&self.head.etag) {
+                return Ok(None);
+            }
+            let sent = sent_of(&answer, asked, self.head.metadata.size_bytes)?;
+            Ok(Some((sent, answer.content_length().is_some(), answer.body)))
+        };
+        let answer = self.bucket.service.call_proven(Op::Read, request, read)?;
+        let (sent, is_measured, stream) = answer.ok_or(Op::Read.failed(Cause::Changed))?;
+        Ok(Body { _transfer: transfer, ..Body::new(stream, sent, is_measured) })
     }
 }
 
+/// Which part of an object an answer has: the one that was asked for, or all of it where that begins with it.
+fn sent_of(answer: &GetObjectOutput, asked: Extent, size_bytes: u64) -> Proven<Extent> {
+    let sent = match answer.content_range() {
+        Some(text) if is_range(text, asked, size_bytes) => asked,
+        None if asked.offset == 0 => Extent::between(0, size_bytes),
+        _ => return Err(ServiceFault::WrongRange),
+    };
+    let is_as_long = answer.content_length().is_none_or(|length| length as u64 == sent.length);
+    if is_as_long { Ok(sent) } else { Err(ServiceFault::WrongLength) }
+}
+
+/// Whether a Content-Range is that extent of an object of that size (RFC 9110, 14.4).
+fn is_range(text: &str, extent: Extent, size_bytes: u64) -> bool {
+    let (first, last) = (extent.offset, extent.end() - 1);
+    let total = text.strip_prefix(&format!("bytes {first}-{last}/"));
+    total.is_some_and(|total| total == "*" || total == size_bytes.to_string())
+}
+
+/// An object's answer: what it says, Content-Length, and the content.
+type Answer = (Head, Option<u64>, ByteStream);
+
 impl Bucket {
+    /// An object and its content, which may be longer or shorter than the listing says only if the object is.
+    fn get_checked(&self, key: &str, listed_bytes: u64) -> Result<(Head, Body)> {
+        let mut tries = 0;
+        loop {
+            let (head, length, stream) = self.get_whole(key, listed_bytes)?;
+            let whole = Extent::between(0, head.metadata.size_bytes);
+            let body = Body::new(stream, whole, length.is_some());
+            match self.check_size(key, &head, listed_bytes, body) {
+                Ok(body) => return Ok((head, body)),
+                Err(error) => {
+                    tries += 1;
+                    if !is_unproven(error.cause) || tries >= S3_UNPROVEN_ATTEMPTS_MAX {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_size(
+        &self,
+        key: &str,
+        head: &Head,
+        listed_bytes: u64,
+        mut body: Body,
+    ) -> Result<Body> {
+        if head.metadata.size_bytes != listed_bytes {
+            self.confirm(key, head, listed_bytes)?;
+        }
+        if head.metadata.size_bytes == 0 {
+            body.check_end().map_err(|fault| Op::Read.failed(Cause::Service(fault)))?;
+        }
+        Ok(body)
+    }
+
     /// Asks for an object, and waits until its content begins to come.
-    fn get_whole(&self, key: &str) -> Result<(Head, ByteStream)> {
+    fn get_whole(&self, key: &str, listed_bytes: u64) -> Result<Answer> {
         let payer = self.payer();
         let headers =
             [CHECKSUM_MODE, ("x-amz-request-payer", payer.as_ref().map(RequestPayer::as_str))];
         let request = Request::new(self, (Method::GET, key), headers, Bytes::new());
         let read = |answer: HttpResponse| {
-            let head = self.head_of_answer(key, &answer);
-            (head, ByteStream::new(answer.into_body()))
+            let (head, length) = self.head_of_answer(key, &answer, listed_bytes)?;
+            Ok((head, length, ByteStream::new(answer.into_body())))
         };
-        self.service.call_shortly(request, read, || self.get_whole_by_client(key))
+        self.service.call_shortly(request, read, || self.get_whole_by_client(key, listed_bytes))
     }
 
-    fn get_whole_by_client(&self, key: &str) -> Result<(Head, ByteStream)> {
-        let answer = self.service.call(Op::Open, |client| {
+    fn get_whole_by_client(&self, key: &str, listed_bytes: u64) -> Result<Answer> {
+        let request = |client: Client| {
             client
                 .get_object()
                 .bucket(&self.name)
@@ -115,15 +193,41 @@ impl Bucket {
                     request.headers_mut().insert(name, value.unwrap_or_default());
                 })
                 .send()
-        })?;
-        let size_bytes = answer.content_length().unwrap_or(0).max(0) as u64;
-        Ok((self.head_of_get(key, &answer, size_bytes), answer.body))
+        };
+        self.service.call_proven(Op::Open, request, |answer| {
+            let (head, length) = self.head_of_get(key, &answer, listed_bytes)?;
+            Ok((head, length, answer.body))
+        })
+    }
+
+    /// An object that came with another size than was listed was replaced meanwhile, or it is not the object.
+    fn confirm(&self, key: &str, came: &Head, listed_bytes: u64) -> Result<()> {
+        let now = self.head(key)?;
+        let size_bytes = now.metadata.size_bytes;
+        if opaque(&now.etag) == opaque(&came.etag) && size_bytes == came.metadata.size_bytes {
+            return Ok(());
+        }
+        let is_listed = size_bytes == listed_bytes;
+        let wrong = Cause::Service(ServiceFault::WrongLength);
+        Err(Op::Read.failed(if is_listed { wrong } else { Cause::Changed }))
     }
 }
 
 impl Body {
+    fn new(stream: ByteStream, extent: Extent, is_measured: bool) -> Self {
+        Self {
+            stream,
+            at: extent.offset,
+            end: extent.end(),
+            is_measured,
+            rest: Bytes::new(),
+            thread: std::thread::current().id(),
+            _transfer: None,
+        }
+    }
+
     /// Waits for the next bytes; false at the end.
-    fn advance(&mut self) -> std::result::Result<bool, ServiceFault> {
+    fn advance(&mut self) -> Proven<bool> {
         let stream = &mut self.stream;
         let next = wait_for(async { tokio::time::timeout(BODY_WAIT, stream.next()).await });
         match next {
@@ -140,11 +244,38 @@ impl Body {
         }
     }
 
-    fn take(&mut self, buffer: &mut [u8]) -> usize {
-        let count = self.rest.len().min(buffer.len());
+    /// Takes the next bytes; none at its end.
+    fn read(&mut self, buffer: &mut [u8]) -> Proven<usize> {
+        while self.rest.is_empty() && self.at < self.end {
+            if !self.advance()? {
+                let is_short = !self.is_measured;
+                return Err(if is_short {
+                    ServiceFault::WrongLength
+                } else {
+                    ServiceFault::Unreachable
+                });
+            }
+        }
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let count = self.rest.len().min(buffer.len()).min(left);
         buffer[..count].copy_from_slice(&self.rest.split_to(count));
         self.at += count as u64;
-        count
+        if self.at == self.end {
+            self.check_end()?;
+        }
+        Ok(count)
+    }
+
+    /// Nothing follows what was promised.
+    fn check_end(&mut self) -> Proven<()> {
+        while self.rest.is_empty() && !self.is_measured && self.advance()? {}
+        if self.rest.is_empty() { Ok(()) } else { Err(ServiceFault::WrongLength) }
+    }
+
+    /// A body that has not said how long it is may be another than the object's, as one that was unpacked on
+    /// its way: what follows in the object does not continue it.
+    fn can_go_on(&self) -> bool {
+        self.is_measured && self.at < self.end
     }
 }
 
@@ -161,12 +292,8 @@ impl SourceFile for ObjectFile {
         self.head.crc64
     }
 
-    /// An ETag of a single request is the content's MD5 almost everywhere, but for some ways of encryption
-    /// (Amazon S3 API Reference, "Object").
     fn md5(&self) -> Option<u128> {
-        let name = self.head.etag.trim_matches('"');
-        let is_md5 = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_md5.then(|| u128::from_str_radix(name, 16).ok()).flatten()
+        self.head.md5
     }
 
     fn headers(&self) -> Option<&ObjectHeaders> {
@@ -183,39 +310,24 @@ impl SourceFile for ObjectFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        if offset >= self.head.metadata.size_bytes || buffer.is_empty() {
-            return Ok(0);
-        }
+        let left = self.head.metadata.size_bytes.saturating_sub(offset);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let mut slot = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = std::thread::current().id();
         let (mut filled, mut tries) = (0, 0);
-        while filled < buffer.len() {
-            let at = offset + filled as u64;
-            if at >= self.head.metadata.size_bytes {
-                break;
-            }
-            let fits = slot.as_ref().is_some_and(|body| body.at == at && body.thread == here);
-            if !fits {
-                *slot = None;
-            }
-            let body = match &mut *slot {
-                Some(body) => body,
-                None => slot.insert(self.open_body(at)?),
-            };
-            if !body.rest.is_empty() {
-                filled += body.take(&mut buffer[filled..]);
-                continue;
-            }
-            let ended = match body.advance() {
-                Ok(true) => continue,
-                // The extent is read; or the service has sent less than it promised.
-                Ok(false) => ServiceFault::Unreachable,
-                Err(fault) => fault,
-            };
-            *slot = None;
-            tries += u32::from(at < self.end);
-            if tries >= S3_ATTEMPTS_MAX {
-                return Err(Op::Read.failed(Cause::Service(ended)));
+        while filled < wanted {
+            let body = self.body_at(&mut slot, offset + filled as u64)?;
+            match body.read(&mut buffer[filled..wanted]) {
+                // The extent is read, and somebody wants what follows.
+                Ok(0) => *slot = None,
+                Ok(count) => filled += count,
+                Err(fault) => {
+                    tries += 1;
+                    if !body.can_go_on() || tries >= S3_ATTEMPTS_MAX {
+                        *slot = None;
+                        return Err(Op::Read.failed(Cause::Service(fault)));
+                    }
+                    *slot = None;
+                }
             }
         }
         Ok(filled)

@@ -108,6 +108,7 @@ fn plain(
         sign_payload: false,
         directory_markers: false,
         disable_checksum: false,
+        opaque_etags: false,
     }
 }
 
@@ -132,6 +133,7 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
         metadata: options.metadata,
         sign_payload: options.sign_payload,
         directory_markers: options.directory_markers || settings.directory_markers,
+        opaque_etags: options.opaque_etags,
         ..settings
     })
 }

@@ -37,6 +37,8 @@ pub struct S3Options {
     pub metadata: Schema,
     /// Directories are objects, too: empty ones, whose keys end in a slash.
     pub directory_markers: bool,
+    /// ETags are no MD5s, though they look like some.
+    pub opaque_etags: bool,
     /// What new objects get.
     pub object: ObjectOptions,
 }
@@ -132,6 +134,8 @@ pub struct Settings {
     pub directory_markers: bool,
     /// Content is written without a checksum of the whole.
     pub disable_checksum: bool,
+    /// ETags are no MD5s, though they look like some.
+    pub opaque_etags: bool,
 }
 
 impl Settings {

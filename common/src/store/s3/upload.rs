@@ -6,16 +6,20 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 
 use super::abilities::Check;
+use super::assembled::Assembled;
 use super::blocks::Block;
 use super::fields::{NewObject, has_xattrs, with_headers};
-use super::object::Bucket;
-use super::put::{Content, Sent};
+use super::object::{Bucket, Head, some_etag};
+use super::put::{Content, Sent, md5_of};
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::BUFFER_BYTES;
+use crate::base::service::ServiceFault;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Kept, Proof};
 use crate::model::parts::{PART_BYTES_MAX, Parts};
@@ -176,7 +180,7 @@ impl ObjectStaged {
     fn send_part(&self, upload: &Upload, offset: u64, block: Block) -> Result<Receipt> {
         let crc64 = Crc64::of(block.bytes());
         let extent = Extent { offset, length: block.bytes().len() as u64 };
-        let content = Content::new(block.freeze(), upload.check, crc64);
+        let content = Content::new(block.freeze(), self.check_of_part(upload), crc64);
         let number = upload.part_number(offset);
         let (key, id) = (&self.new.key, &upload.id);
         let found = match upload.origin {
@@ -186,6 +190,13 @@ impl ObjectStaged {
         let by = if found.is_some() { Sender::Before } else { Sender::Here };
         let sent = found.map_or_else(|| self.bucket.put_part(key, id, number, &content), Ok)?;
         Ok(Receipt { extent, crc64: Some(crc64), tag: sent.tag(), by })
+    }
+
+    /// The check that the upload was announced with, unless the service was seen not to look at that: then one
+    /// that every service looks at.
+    fn check_of_part(&self, upload: &Upload) -> Check {
+        let is_ignored = upload.check < self.bucket.service.abilities.check();
+        if is_ignored { upload.check.max(Check::Md5) } else { upload.check }
     }
 
     /// Lets the service copy a part itself.
@@ -212,10 +223,16 @@ impl ObjectStaged {
 
     /// No receipt will tell what has arrived here from another service.
     fn check_whole(&self, source: &dyn SourceFile, block: &Block) -> Result<()> {
-        let is_all = block.bytes().len() as u64 == self.new.size_bytes;
-        match source.crc64() {
-            Some(expected) if is_all && expected != Crc64::of(block.bytes()) => {
+        let bytes = block.bytes();
+        if bytes.len() as u64 != self.new.size_bytes {
+            return Ok(());
+        }
+        match (source.crc64(), source.md5()) {
+            (Some(expected), _) if expected != Crc64::of(bytes) => {
                 Err(Op::Read.failed(Cause::Corrupt))
+            }
+            (None, Some(expected)) if expected != md5_of(bytes) => {
+                Err(Op::Read.failed(Cause::Service(ServiceFault::WrongEtag)))
             }
             _ => Ok(()),
         }
@@ -224,11 +241,8 @@ impl ObjectStaged {
     /// What shows that all of it arrived: each part was seen to, by its ETag at least.
     fn complete(&self, upload: &Upload, mut receipts: Vec<Receipt>) -> Result<Proof> {
         receipts.sort_by_key(|receipt| receipt.extent.offset);
-        let size_bytes = receipts.iter().map(|receipt| receipt.extent.length).sum();
-        let crc64 = match upload.check {
-            Check::Crc64 => Receipt::crc64_of(&receipts, size_bytes),
-            _ => None,
-        };
+        let whole = Assembled::of(&receipts);
+        let crc64 = whole.crc64.filter(|_| upload.check == Check::Crc64);
         let parts = receipts.iter().map(|receipt| {
             let sent = Sent::of_tag(&receipt.tag);
             let crc64 = receipt.crc64.filter(|_| crc64.is_some()).map(Crc64::to_base64);
@@ -240,7 +254,28 @@ impl ObjectStaged {
                 .build()
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
-        let answer = self.bucket.service.call(Op::Write, |client| {
+        let is_told = match self.send_list(upload, crc64, &parts) {
+            Ok(answer) => match upload.check {
+                Check::Crc64 => answer.checksum_crc64_nvme().is_some(),
+                Check::Crc32c => answer.checksum_crc32_c().is_some(),
+                Check::Md5 | Check::None => true,
+            },
+            Err(error) => self.find_assembled(upload, &whole).ok_or(error)?,
+        };
+        if upload.origin == Origin::Before {
+            self.renew_attributes()?;
+        }
+        Ok(if is_told { upload.check.proof() } else { Proof::Md5 })
+    }
+
+    /// Asks for the parts to become the object. No ETag, no object.
+    fn send_list(
+        &self,
+        upload: &Upload,
+        crc64: Option<Crc64>,
+        parts: &CompletedMultipartUpload,
+    ) -> Result<CompleteMultipartUploadOutput> {
+        let request = |client: Client| {
             client
                 .complete_multipart_upload()
                 .bucket(&self.bucket.name)
@@ -249,27 +284,34 @@ impl ObjectStaged {
                 .set_checksum_crc64_nvme(crc64.map(Crc64::to_base64))
                 .set_checksum_type(crc64.map(|_| ChecksumType::FullObject))
                 .set_request_payer(self.bucket.payer())
-                .multipart_upload(parts)
+                .multipart_upload(parts.clone())
                 .send()
-        })?;
-        if upload.origin == Origin::Before {
-            self.renew_attributes()?;
-        }
-        let is_told = match upload.check {
-            Check::Crc64 => answer.checksum_crc64_nvme().is_some(),
-            Check::Crc32c => answer.checksum_crc32_c().is_some(),
-            Check::Md5 | Check::None => true,
         };
-        Ok(if is_told { upload.check.proof() } else { Proof::Md5 })
+        self.bucket.service.call_proven(Op::Write, request, |answer| {
+            some_etag(answer.e_tag())?;
+            Ok(answer)
+        })
+    }
+
+    /// A service may have done it all the same where its answer was lost: then the object tells, and whether it
+    /// tells so by its checksum.
+    fn find_assembled(&self, upload: &Upload, whole: &Assembled) -> Option<bool> {
+        let head = self.bucket.head(&self.new.key).ok()?;
+        // An older object of that content would have other attributes, which are not renewed.
+        let is_ours = upload.origin == Origin::Before || self.has_attributes(&head);
+        (is_ours && whole.is(&head)).then(|| head.crc64.is_some() && whole.crc64.is_some())
+    }
+
+    /// Whether an object has the attributes that this one is to have.
+    fn has_attributes(&self, head: &Head) -> bool {
+        let user: HashMap<_, _> = head.headers.user.iter().cloned().collect();
+        user == self.new.user && head.headers.content_type.as_ref() == Some(&self.new.content_type)
     }
 
     /// Makes sure that the object has these attributes, which were perhaps others when its upload was begun.
     fn renew_attributes(&self) -> Result<()> {
         let stored = self.bucket.head(&self.new.key)?;
-        let user: HashMap<_, _> = stored.headers.user.into_iter().collect();
-        let is_same = user == self.new.user
-            && stored.headers.content_type.as_ref() == Some(&self.new.content_type);
-        if is_same {
+        if self.has_attributes(&stored) {
             return Ok(());
         }
         let from = ObjectAddress {
@@ -292,9 +334,14 @@ impl ObjectStaged {
         self.bucket.put_whole(&self.new, &block.freeze())
     }
 
+    /// Gives up what this job has begun. Another job may be at work on what it has not.
     fn abort(&self) -> Result<()> {
-        let Way::Parts(upload) = &self.way else { return Ok(()) };
-        self.bucket.give_up_upload(&self.new.key, &upload.id)
+        match &self.way {
+            Way::Parts(upload) if upload.origin == Origin::Here => {
+                self.bucket.give_up_upload(&self.new.key, &upload.id)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -328,21 +375,23 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<String> {
         Check::Md5 | Check::None => (None, None),
     };
     let options = &bucket.service.settings.object;
-    let answer = bucket.service.call(Op::Create, |client| {
+    let request = |client: Client| {
         with_headers!(client.create_multipart_upload(), new)
             .bucket(&bucket.name)
             .key(&new.key)
-            .set_checksum_algorithm(algorithm)
-            .set_checksum_type(kind)
+            .set_checksum_algorithm(algorithm.clone())
+            .set_checksum_type(kind.clone())
             .set_acl(options.acl.as_deref().map(Into::into))
             .set_storage_class(options.storage_class.as_deref().map(Into::into))
             .set_server_side_encryption(options.sse.as_deref().map(Into::into))
             .set_ssekms_key_id(options.sse_kms_key_id.clone())
             .set_request_payer(bucket.payer())
             .send()
-    })?;
-    let id = answer.upload_id().filter(|id| !id.is_empty());
-    id.map(str::to_owned).ok_or(Op::Create.errno(libc::EPROTO))
+    };
+    bucket.service.call_proven(Op::Create, request, |answer| {
+        let id = answer.upload_id().filter(|id| !id.is_empty());
+        id.map(str::to_owned).ok_or(ServiceFault::Protocol)
+    })
 }
 
 /// An answer that may mean that the service does not know a checksum.

@@ -64,6 +64,23 @@ impl Backend {
         Claims { size_bytes: claims.size_bytes, md5: claims.md5, ..Claims::default() }
     }
 
+    /// The ETag of content with that MD5.
+    pub(super) fn etag_of(&self, md5: &[u8]) -> String {
+        let name = sums::hex(md5);
+        let is_md5 = !self.has(Quirk::OpaqueEtags) && !self.has(Quirk::KmsKeys);
+        if is_md5 { name } else { name.chars().rev().collect() }
+    }
+
+    fn shown_etag(&self, object: &Object) -> ETag {
+        let etag = object.etag.clone();
+        if self.has(Quirk::WeakEtags) { ETag::Weak(etag) } else { ETag::Strong(etag) }
+    }
+
+    fn encryption(&self) -> Option<dto::ServerSideEncryption> {
+        let by = dto::ServerSideEncryption::AWS_KMS;
+        self.has(Quirk::KmsKeys).then(|| dto::ServerSideEncryption::from_static(by))
+    }
+
     /// What is computed where nothing was given: as Amazon does, CRC-64.
     fn default_algorithm(&self, claims: &Claims) -> Option<Algorithm> {
         let is_given = !sums::present(&claims.sums).is_empty() || claims.trailer.is_some();
@@ -82,7 +99,7 @@ impl Backend {
         let received = sums::receive(input.body.take(), claims, also).await?;
         let object = Object {
             content: received.content,
-            etag: sums::hex(&received.md5),
+            etag: self.etag_of(&received.md5),
             modified: now(),
             attributes: attributes!(of input),
             sums: of_whole(received.sums),
@@ -124,7 +141,8 @@ impl Backend {
         let object = self.object(&input.bucket, &input.key)?;
         check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let size = object.content.size_bytes();
-        let range = input.range.map(|range| range.check(size)).transpose()?;
+        let range = input.range.filter(|_| !self.has(Quirk::IgnoresRanges));
+        let range = range.map(|range| range.check(size)).transpose()?;
         let content = match &range {
             Some(range) => object.content.slice(range.clone()),
             None => object.content.clone(),
@@ -136,8 +154,9 @@ impl Backend {
             content_range: range
                 .as_ref()
                 .map(|range| format!("bytes {}-{}/{size}", range.start, range.end - 1)),
-            e_tag: Some(ETag::Strong(object.etag.clone())),
+            e_tag: Some(self.shown_etag(&object)),
             last_modified: Some(object.modified.into()),
+            server_side_encryption: self.encryption(),
             ..Default::default()
         };
         attributes!(object.attributes.clone() => output);
@@ -159,8 +178,9 @@ impl Backend {
         let mut output = dto::HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             content_length: Some(object.content.size_bytes() as i64),
-            e_tag: Some(ETag::Strong(object.etag.clone())),
+            e_tag: Some(self.shown_etag(&object)),
             last_modified: Some(object.modified.into()),
+            server_side_encryption: self.encryption(),
             ..Default::default()
         };
         attributes!(object.attributes.clone() => output);

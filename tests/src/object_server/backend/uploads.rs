@@ -78,7 +78,7 @@ impl Backend {
         let received = sums::receive(input.body.take(), claims, declared).await?;
         let part = Part {
             content: received.content,
-            etag: sums::hex(&received.md5),
+            etag: self.etag_of(&received.md5),
             modified: now(),
             sums: received.sums,
         };

@@ -1,0 +1,74 @@
+//! The object that parts become: what a service that has put them together says of it.
+
+use md5::{Digest, Md5};
+
+use super::object::{Head, opaque};
+use super::put::Sent;
+use crate::base::crc64::Crc64;
+use crate::store::Receipt;
+
+/// An object as its parts tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Assembled {
+    size_bytes: u64,
+    /// Checksum of the whole, where each part has one.
+    pub crc64: Option<Crc64>,
+    /// Its ETag, where those of its parts are their MD5s.
+    etag: Option<String>,
+}
+
+impl Assembled {
+    /// That of these parts, in their order.
+    pub fn of(parts: &[Receipt]) -> Self {
+        let size_bytes = parts.iter().map(|part| part.extent.length).sum();
+        let crc64 = Receipt::crc64_of(parts, size_bytes);
+        Self { size_bytes, crc64, etag: etag_of(parts) }
+    }
+
+    /// Whether an object is this one, by the best that both say of it.
+    pub fn is(&self, head: &Head) -> bool {
+        let is_same = match (self.crc64, head.crc64) {
+            (Some(ours), Some(its)) => ours == its,
+            _ => self.etag.as_deref() == Some(opaque(&head.etag).trim_matches('"')),
+        };
+        is_same && head.metadata.size_bytes == self.size_bytes
+    }
+}
+
+/// The MD5 of the parts' MD5s, and how many there are (Amazon S3 User Guide, "Checking object integrity").
+fn etag_of(parts: &[Receipt]) -> Option<String> {
+    let mut all = Md5::new();
+    for part in parts {
+        let sent = Sent::of_tag(&part.tag);
+        let name = sent.etag.trim_matches('"');
+        let md5 = u128::from_str_radix(name, 16).ok().filter(|_| name.len() == 32)?;
+        all.update(md5.to_be_bytes());
+    }
+    let sum = u128::from_be_bytes(all.finalize().into());
+    Some(format!("{sum:032x}-{}", parts.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::chunk::Extent;
+    use crate::store::Sender;
+
+    /// As Amazon's service names two parts of 5 MiB and 1 byte of zeros.
+    #[test]
+    fn parts_have_the_etag_that_a_service_gives_their_object() {
+        let part = |offset, length: u64, tag: &str| {
+            let crc64 = Some(Crc64::of_zeros(length));
+            let extent = Extent { offset, length };
+            Receipt { extent, crc64, tag: tag.to_owned(), by: Sender::Here }
+        };
+        let first = part(0, 5 << 20, "\"5f363e0e58a95f06cbe9bbc662c5dfb6\"");
+        let second = part(5 << 20, 1, "93b885adfe0da089cdf634904fd59f71");
+        let whole = Assembled::of(&[first.clone(), second]);
+        assert_eq!(whole.size_bytes, (5 << 20) + 1);
+        assert_eq!(whole.crc64, Some(Crc64::of_zeros((5 << 20) + 1)));
+        assert_eq!(whole.etag.as_deref(), Some("92f3a08aa3b1d7eb318ab9c2fc4a6ec3-2"));
+        let opaque = Assembled::of(&[first, part(5 << 20, 1, "\"an etag of its own\"")]);
+        assert_eq!((opaque.etag, opaque.crc64), (None, whole.crc64));
+    }
+}

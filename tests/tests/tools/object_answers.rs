@@ -1,0 +1,274 @@
+//! Answers about objects that are torn, or another's: what has arrived is whole, or it is an error. `SUITE_SEEDS`
+//! says with how many seeds.
+
+use std::fs;
+use std::path::Path;
+
+use suite_tests::buckets::{BUCKET, diff, entries, go, served, temp, text};
+use suite_tests::job::Ended;
+use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::trees;
+
+/// Requests about one object each.
+const ABOUT_OBJECTS: [Operation; 8] = [
+    Operation::CompleteMultipartUpload,
+    Operation::CopyObject,
+    Operation::CreateMultipartUpload,
+    Operation::GetObject,
+    Operation::HeadObject,
+    Operation::PutObject,
+    Operation::UploadPart,
+    Operation::UploadPartCopy,
+];
+const FOR_EVER: u64 = u64::MAX;
+
+fn seeds() -> u64 {
+    std::env::var("SUITE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+}
+
+/// Files of all sizes that are moved in ways of their own.
+fn tree(root: &Path) {
+    trees::small_files(root, 2, 8);
+    trees::write(&root.join("empty"), b"");
+    trees::write(&root.join("large"), &trees::noise(11 << 20));
+}
+
+fn torn(operation: Operation, tear: Tear, ending: Ending, times: u64) -> Behaviour {
+    Behaviour::with_tearing(Tearing::rule(&[operation], tear, ending, times))
+}
+
+/// A server with the tree as objects, which has checksums of them or has not.
+fn with_objects(source: &Path, quirks: &[Quirk]) -> ObjectServer {
+    let server = served(Behaviour::with_quirks(quirks));
+    go(&server, 1, &["dcp", "-k", "5MiB", text(source), "s3://data/up"]).expect(0);
+    server.reset_counts();
+    server
+}
+
+/// What is in the bucket is what is in the tree; with exit 0 all of it is.
+#[track_caller]
+fn assert_objects(server: &ObjectServer, prefix: &str, source: &Path, ended: &Ended) {
+    let keys = server.keys_of(BUCKET);
+    let there: Vec<_> = keys.iter().filter_map(|key| key.strip_prefix(prefix)).collect();
+    for name in &there {
+        let content = server.get(BUCKET, &format!("{prefix}{name}")).unwrap().content.to_bytes();
+        assert!(content == fs::read(source.join(name)).unwrap(), "{name}: {}", ended.stderr);
+    }
+    let is_all = there.len() == entries(source).len() - 1;
+    assert!(matches!(ended.code, Some(0 | 3 | 23)), "{ended:?}");
+    assert!(is_all || ended.code != Some(0), "{there:?} {}", ended.stderr);
+}
+
+/// The same of files.
+#[track_caller]
+fn assert_files(back: &Path, source: &Path, ended: &Ended) {
+    assert!(matches!(ended.code, Some(0 | 3 | 23)), "{ended:?}");
+    if ended.code == Some(0) {
+        assert_eq!(diff(source, back), "", "{}", ended.stderr);
+    }
+    if back.exists() {
+        for line in diff(source, back).lines() {
+            let is_missing = line.starts_with(&format!("Only in {}", source.display()));
+            assert!(is_missing, "{line}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn whatever_is_torn_exit_0_means_that_all_is_there() {
+    let work = temp();
+    let source = work.path().join("source");
+    tree(&source);
+    for seed in 0..seeds() {
+        let quirks: &[Quirk] = if seed % 3 == 1 { &[Quirk::NoChecksums] } else { &[] };
+        let server = with_objects(&source, quirks);
+        let tearing = Tearing::seeded(&ABOUT_OBJECTS, seed, 2 + seed % 5);
+        let behaviour = Behaviour::with_quirks(quirks);
+        server.behave(Behaviour { tearing: Some(tearing), ..behaviour });
+        let ranks = 1 + u32::from(seed % 4 == 3);
+        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", text(&source), "s3://data/new"]);
+        assert_objects(&server, "new/", &source, &ended);
+        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", "s3://data/copy"]);
+        assert_objects(&server, "copy/", &source, &ended);
+        let back = work.path().join(format!("back-{seed}"));
+        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]);
+        assert_files(&back, &source, &ended);
+        let one = fs::read(source.join("large")).unwrap();
+        let other = work.path().join(format!("other-{seed}"));
+        trees::write(&other.join("large"), &[&one[..one.len() - 1], b"x"].concat());
+        let ended = go(&server, ranks, &["dcmp", "--download", text(&other), "s3://data/up"]);
+        assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+        let counts = server.counts();
+        assert!(counts.torn > 10, "{counts}");
+    }
+}
+
+#[test]
+fn content_that_says_no_length_has_the_listed_one() {
+    let work = temp();
+    let source = work.path().join("source");
+    tree(&source);
+    let server = with_objects(&source, &[Quirk::NoChecksums]);
+    let nothing = work.path().join("nothing");
+    trees::write(&nothing.join("large"), b"");
+    for ending in [Ending::Chunked, Ending::Closes] {
+        let tear = Tear::WithoutHeader("content-length");
+        let tearing = Tearing::rule(&[Operation::GetObject], tear, ending, FOR_EVER);
+        let quirks = vec![Quirk::NoChecksums];
+        server.behave(Behaviour { quirks, tearing: Some(tearing), ..Behaviour::default() });
+        let back = work.path().join(format!("{ending:?}"));
+        go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]).expect(0);
+        assert_eq!(diff(&source, &back), "");
+        go(&server, 1, &["dcmp", "--download", text(&source), "s3://data/up"]).expect(0);
+        go(&server, 1, &["dcmp", "--download", text(&nothing.join("large")), "s3://data/up/large"])
+            .expect(1);
+    }
+    // Nothing says how long an object is: that is not 0.
+    let tear = Tear::WithoutHeader("content-length");
+    server.behave(torn(Operation::HeadObject, tear, Ending::Chunked, FOR_EVER));
+    let back = work.path().join("head");
+    let ended = go(&server, 1, &["dcp", "s3://data/up/large", text(&back)]);
+    assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("how long the object is"), "{}", ended.stderr);
+}
+
+/// Without a checksum the MD5 shows it, the length, or that there is no ETag.
+#[test]
+fn content_that_is_not_the_objects_is_an_error() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 1, 8);
+    let server = with_objects(&source, &[Quirk::NoChecksums]);
+    for (tear, ending, words) in [
+        (Tear::Flipped(7), Ending::LengthFits, "what its ETag stands for"),
+        (Tear::Flipped(7), Ending::Chunked, "what its ETag stands for"),
+        (Tear::Longer, Ending::LengthFits, "not as long as the object"),
+        (Tear::Longer, Ending::Chunked, "not as long as the object"),
+        (Tear::AtByte(5), Ending::LengthFits, "not as long as the object"),
+        (Tear::AtByte(5), Ending::Chunked, "not as long as the object"),
+        (Tear::Empty, Ending::Closes, "not as long as the object"),
+        (Tear::Page, Ending::LengthFits, "has no ETag"),
+    ] {
+        let quirks = vec![Quirk::NoChecksums];
+        let tearing = Tearing::rule(&[Operation::GetObject], tear, ending, FOR_EVER);
+        server.behave(Behaviour { quirks, tearing: Some(tearing), ..Behaviour::default() });
+        let back = work.path().join("back");
+        let ended = go(&server, 1, &["dcp", "s3://data/up", text(&back)]).expect(23);
+        assert!(ended.stderr.contains(words), "{tear:?} {ending:?}: {}", ended.stderr);
+        assert_eq!(entries(&back).len(), 1, "{tear:?} {ending:?}");
+        fs::remove_dir_all(&back).unwrap();
+    }
+    // Once is nothing that the next try does not mend.
+    for tear in [Tear::Flipped(7), Tear::Longer, Tear::Page] {
+        server.reset_counts();
+        server.behave(torn(Operation::GetObject, tear, Ending::LengthFits, 1));
+        let back = work.path().join("back");
+        go(&server, 1, &["dcp", "s3://data/up", text(&back)]).expect(0);
+        assert_eq!(diff(&source, &back), "");
+        fs::remove_dir_all(&back).unwrap();
+    }
+}
+
+#[test]
+fn copies_within_a_service_that_are_not_confirmed_are_errors() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 1, 2);
+    let server = with_objects(&source, &[]);
+    for tear in [Tear::WithoutElement("ETag"), Tear::Page] {
+        let copy = ["dcp", "s3://data/up", "s3://data/copy"];
+        server.behave(torn(Operation::CopyObject, tear, Ending::LengthFits, 2));
+        server.reset_counts();
+        go(&server, 1, &copy).expect(0);
+        server.behave(torn(Operation::CopyObject, tear, Ending::LengthFits, FOR_EVER));
+        let ended = go(&server, 1, &copy).expect(23);
+        assert!(ended.stderr.contains("2 of 4 failed") || ended.stdout.contains("2 of 4 failed"));
+    }
+}
+
+#[test]
+fn an_upload_whose_completion_was_not_confirmed_is_looked_at() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::write(&source.join("large"), &trees::noise(11 << 20));
+    for quirks in [&[][..], &[Quirk::NoChecksums]] {
+        for tear in [Tear::WithoutElement("ETag"), Tear::AtTag(4), Tear::Page] {
+            let server = served(Behaviour::default());
+            let complete = [Operation::CompleteMultipartUpload];
+            let tearing = Tearing::rule(&complete, tear, Ending::LengthFits, FOR_EVER);
+            let quirks = quirks.to_vec();
+            server.behave(Behaviour { quirks, tearing: Some(tearing), ..Behaviour::default() });
+            let up = ["dcp", "-k", "5MiB", text(&source), "s3://data/up"];
+            let ended = go(&server, 1, &up).expect(0);
+            let arrived = server.get(BUCKET, "up/large").unwrap().content.to_bytes();
+            assert!(arrived == fs::read(source.join("large")).unwrap(), "{}", ended.stderr);
+            assert_eq!(server.open_uploads(BUCKET), 0);
+        }
+    }
+}
+
+/// Nothing is there, and what is there is not what was sent.
+#[test]
+fn an_upload_that_was_not_completed_is_an_error() {
+    let work = temp();
+    let large = work.path().join("large");
+    trees::write(&large, &trees::noise(11 << 20));
+    let server = served(Behaviour::default());
+    server.put(BUCKET, "large", trees::noise((11 << 20) - 1));
+    let part = Tear::WithoutHeader("etag");
+    server.behave(torn(Operation::UploadPart, part, Ending::LengthFits, FOR_EVER));
+    let ended = go(&server, 1, &["dcp", "-k", "5MiB", text(&large), "s3://data/large"]).expect(23);
+    assert!(ended.stderr.contains("has no ETag"), "{}", ended.stderr);
+    assert_eq!(server.open_uploads(BUCKET), 0);
+    server.behave(torn(Operation::PutObject, part, Ending::LengthFits, FOR_EVER));
+    let ended = go(&server, 1, &["dcp", text(&large), "s3://data/other"]).expect(23);
+    assert!(ended.stderr.contains("has no ETag"), "{}", ended.stderr);
+}
+
+/// ETags that are no MD5s are told by the service, or by the operator.
+#[test]
+fn etags_that_are_no_md5_are_no_evidence() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 1, 3);
+    for (quirk, options) in
+        [(Quirk::KmsKeys, None), (Quirk::OpaqueEtags, Some("--s3-opaque-etags"))]
+    {
+        let server = with_objects(&source, &[Quirk::NoChecksums, quirk]);
+        let back = work.path().join(format!("{quirk:?}"));
+        let down = ["dcp", "--json", "s3://data/up", text(&back)];
+        if options.is_some() {
+            let ended = go(&server, 1, &down).expect(23);
+            assert!(ended.stdout.contains("wrong-etag"), "{}", ended.stdout);
+            fs::remove_dir_all(&back).unwrap();
+        }
+        let down: Vec<_> = down.into_iter().chain(options).collect();
+        let ended = go(&server, 1, &down).expect(0);
+        assert_eq!(diff(&source, &back), "");
+        let proven = &ended.summary()["totals"]["proven"];
+        assert_eq!(*proven, serde_json::json!({ "not_verifiable": 3 }));
+    }
+}
+
+#[test]
+fn services_that_ignore_ranges_or_have_weak_etags_are_lived_with() {
+    let work = temp();
+    let source = work.path().join("source");
+    tree(&source);
+    let server = with_objects(&source, &[]);
+    server.behave(Behaviour::with_quirks(&[Quirk::WeakEtags]));
+    let back = work.path().join("weak");
+    go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]).expect(0);
+    assert_eq!(diff(&source, &back), "");
+    go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", "s3://data/copy"]).expect(0);
+    go(&server, 1, &["dcmp", "--download", text(&source), "s3://data/copy"]).expect(0);
+    server.behave(Behaviour::with_quirks(&[Quirk::IgnoresRanges]));
+    let back = work.path().join("ranges");
+    let ended = go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]).expect(23);
+    assert!(ended.stderr.contains("another part of the object"), "{}", ended.stderr);
+    assert_eq!(diff(&source, &back), format!("Only in {}: large\n", source.display()));
+    fs::remove_dir_all(&back).unwrap();
+    go(&server, 1, &["dcp", "-k", "16MiB", "s3://data/up", text(&back)]).expect(0);
+    assert_eq!(diff(&source, &back), "");
+}
