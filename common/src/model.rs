@@ -28,6 +28,7 @@ pub mod object_metadata;
 pub mod parts;
 pub mod placement;
 pub mod record;
+pub mod root_view;
 pub mod span;
 pub mod staged_name;
 pub mod stripe_policy;

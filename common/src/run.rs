@@ -11,8 +11,10 @@ mod manifest;
 pub mod named;
 mod parts;
 mod resume;
+mod shared_roots;
 pub mod sync;
 mod transfer;
+mod troubles;
 mod verify;
 pub mod walk;
 
@@ -35,6 +37,7 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, RankReport, Summary};
 use crate::walk::selection::{Selection, SelectionOptions};
+use troubles::Troubles;
 
 impl Session<'_, '_> {
     fn settings(&self, threads_max: u32) -> Settings {
@@ -95,17 +98,25 @@ fn agree<T>(
     here: Result<T, String>,
     reporter: &mut Reporter,
 ) -> Option<T> {
-    let troubles = gather(session.mail, &here.as_ref().err().cloned());
-    let all_well = troubles.map(|troubles| {
-        // Ranks of one node fail alike.
-        let mut lines: Vec<String> = troubles.into_iter().flatten().collect();
-        lines.dedup();
+    let mut troubles = Troubles::default();
+    let here = here.map_err(|line| troubles.add(session, line)).ok();
+    let lines = troubles.of_all(session);
+    if session.mail.comm().rank() == Rank::ROOT {
         for line in &lines {
             reporter.refuse(line);
         }
-        lines.is_empty()
-    });
-    broadcast(session.mail, all_well).then_some(here.ok()).flatten()
+    }
+    here.filter(|_| lines.is_empty())
+}
+
+/// Where that is wrong, in a job of several nodes.
+fn on_this_node(session: &Session<'_, '_>) -> String {
+    let host = &session.team.host;
+    let is_first = session.mail.comm().rank() == Rank::ROOT;
+    if session.team.nodes.len() == 1 || is_first {
+        return format!("(on {host})");
+    }
+    format!("(on {host}); mount it there too, or start the job without that node")
 }
 
 /// Rank 0 finds out how the services among these places are reached; `None` on all ranks where it is

@@ -28,6 +28,7 @@ use crate::model::keys_below::KeysBelow;
 use crate::model::layout::{Layout, Striping};
 use crate::model::object_headers::ObjectHeaders;
 use crate::model::object_metadata::LinkForm;
+use crate::model::root_view::RootView;
 use crate::model::span::Span;
 
 /// A tree below a root.
@@ -83,6 +84,25 @@ pub trait Store: Send + Sync {
     fn folds_case(&self) -> bool {
         false
     }
+
+    /// The root as this node sees it, or the entry of it that is meant, with the mount points below that take part;
+    /// `None` where all nodes see the same by its nature.
+    fn view(
+        &self,
+        _entry: Option<&Name>,
+        _takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<RootView>> {
+        Ok(None)
+    }
+
+    /// Remembers what is mounted below the root, or below an entry of it.
+    fn watch(&self, _entry: Option<&Name>) {}
+
+    /// Fails where something else is mounted below the root than was, at points that take part: what is missing now
+    /// has not vanished.
+    fn check_mounts(&self, _takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
@@ -124,6 +144,22 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn folds_case(&self) -> bool {
         (**self).folds_case()
+    }
+
+    fn view(
+        &self,
+        entry: Option<&Name>,
+        takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<RootView>> {
+        (**self).view(entry, takes_part)
+    }
+
+    fn watch(&self, entry: Option<&Name>) {
+        (**self).watch(entry);
+    }
+
+    fn check_mounts(&self, takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+        (**self).check_mounts(takes_part)
     }
 }
 

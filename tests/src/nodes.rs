@@ -1,7 +1,8 @@
 //! Nodes in one machine: each has a network, a host name and processes of its own, and a cable to a switch that
-//! can be pulled. Files are shared, as on a cluster.
+//! can be pulled. Files are shared, as on a cluster; where that is wished each node has mounts of its own, and believes
+//! to be another machine.
 //!
-//! A node is three namespaces (namespaces(7): network, UTS, PID) and lives as long as its first process, which
+//! A node is three or four namespaces (namespaces(7): network, UTS, PID, mounts) and lives as long as its first process, which
 //! ends when its standard input is closed. So nothing is left where a test is killed, and no name is taken that
 //! another test could want: addresses and bridges are within the namespaces. Launchers are started beside the
 //! switch, as on a login node, and reach the nodes through a program that takes the place of ssh.
@@ -9,7 +10,7 @@
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,9 @@ use crate::mounts;
 
 /// Brought up by the first process of a node, which tells its number as the rest of the machine knows it.
 const FIRST_PROCESS: &str = r#"read -r pid rest < /proc/self/stat
+if [ -n "$1" ]; then
+    cat /proc/sys/kernel/random/uuid > "$1" && mount --bind "$1" /etc/machine-id || exit 1
+fi
 hostname "$0-$pid" && ip link set lo up && echo "$pid" && exec cat"#;
 
 /// Called as ssh: `[-x] HOST COMMAND…`. What became of a node that is lost it does not know: as ssh does then, it
@@ -26,9 +30,9 @@ hostname "$0-$pid" && ip link set lo up && echo "$pid" && exec cat"#;
 const AGENT: &str = r#"#!/bin/sh
 launcher=$PPID
 while [ "${1#-}" != "$1" ]; do shift; done
-read -r pid < "${0%/*}/$1" || exit 255
+read -r pid more < "${0%/*}/$1" || exit 255
 shift
-nsenter --target "$pid" --net --uts --pid sh -c "$*"
+nsenter --target "$pid" --net --uts --pid $more sh -c "$*"
 code=$?
 [ $code = 137 ] || exit $code
 while kill -0 $launcher 2> /dev/null; do sleep 0.1; done
@@ -39,6 +43,13 @@ while kill -0 $launcher 2> /dev/null; do sleep 0.1; done
 pub fn may_start() -> bool {
     let version = run(Command::new(&mpiexec()[0]).arg("--version")).stdout;
     mounts::may_mount() && version.contains("HYDRA")
+}
+
+/// Whose mounts the nodes have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mounts {
+    OfAll,
+    OfEach,
 }
 
 /// What becomes of a node's network when its processes end.
@@ -61,34 +72,56 @@ pub struct Nodes {
 impl Nodes {
     /// Starts so many, without anything on them. Not everywhere: [`may_start`].
     pub fn start(count: usize) -> Self {
+        Self::start_with(Mounts::OfAll, count)
+    }
+
+    /// The same; each has mounts of its own, at first those that this process has now.
+    pub fn start_apart(count: usize) -> Self {
+        Self::start_with(Mounts::OfEach, count)
+    }
+
+    fn start_with(mounts: Mounts, count: usize) -> Self {
         assert!(mounts::may_mount(), "only the superuser makes namespaces");
         let agents = tempfile::tempdir().unwrap();
         let agent = agents.path().join("agent");
         fs::write(&agent, AGENT).unwrap();
         fs::set_permissions(&agent, Permissions::from_mode(0o755)).unwrap();
-        let switch = Namespaces::start("switch");
+        let switch = Namespaces::start("switch", None);
         switch.ip("link add bridge type bridge");
         switch.ip(&format!("addr add {}/24 dev bridge", address(0)));
         switch.ip("link set bridge up");
         let mut nodes = Self { agents, switch, members: Vec::new() };
-        (1..=count).for_each(|number| nodes.add(number));
+        (1..=count).for_each(|number| nodes.add(number, mounts));
         nodes
     }
 
-    fn add(&mut self, number: usize) {
-        let node = Namespaces::start(&format!("node{number}"));
+    fn add(&mut self, number: usize, mounts: Mounts) {
+        let machine = self.agents.path().join(format!("machine{number}"));
+        let (machine, more) = match mounts {
+            Mounts::OfAll => (None, ""),
+            Mounts::OfEach => (Some(&*machine), " --mount"),
+        };
+        let node = Namespaces::start(&format!("node{number}"), machine);
         let (port, pid) = (format!("port{number}"), node.pid());
         self.switch.ip(&format!("link add {port} type veth peer name eth0 netns {pid}"));
         self.switch.ip(&format!("link set {port} master bridge up"));
         node.ip(&format!("addr add {}/24 dev eth0", address(number)));
         node.ip("link set eth0 up");
-        fs::write(self.agents.path().join(address(number)), format!("{pid}\n")).unwrap();
+        fs::write(self.agents.path().join(address(number)), format!("{pid}{more}\n")).unwrap();
         self.members.push(node);
     }
 
     /// The host name of a node; they count from 1.
     pub fn name(&self, number: usize) -> String {
         format!("node{number}-{}", self.members[number - 1].pid())
+    }
+
+    /// Runs words of the shell on a node that has mounts of its own.
+    pub fn on(&self, number: usize, script: &str) {
+        let pid = self.members[number - 1].pid().to_string();
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--target", &pid, "--mount", "--net", "--uts", "sh", "-e", "-c", script]);
+        run(&mut nsenter).expect(0);
     }
 
     /// A tool with so many ranks on each of these nodes. Its launcher does not outlive the thread that starts
@@ -98,6 +131,28 @@ impl Nodes {
         command.args(["--pdeathsig", "KILL"]).args(self.switch.enter()).args(mpiexec());
         self.tell_hydra(&mut command, numbers, ranks_each);
         command.args(["-n", &(numbers.len() * ranks_each).to_string()]).arg(program(tool));
+        command
+    }
+
+    /// A tool with a rank on each of these nodes, that reach each other through memory instead of the network: for
+    /// what they see, not for how they talk, which over TCP some jobs end with half a minute's wait.
+    pub fn tool_beside(&self, numbers: &[usize], tool: &str) -> Command {
+        let pids: Vec<String> =
+            numbers.iter().map(|number| self.members[number - 1].pid().to_string()).collect();
+        let script = self.agents.path().join(format!("rank-{}", pids.join("-")));
+        let text = format!(
+            "#!/bin/sh\nset -- {} -- \"$@\"\nrank=$PMI_RANK\n\
+             while [ $rank -gt 0 ]; do rank=$((rank - 1)); shift; done\npid=$1\n\
+             while [ \"$1\" != -- ]; do shift; done\nshift\n\
+             exec nsenter --target $pid --mount --uts \"$@\"\n",
+            pids.join(" ")
+        );
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+        let launcher = mpiexec();
+        let mut command = Command::new(&launcher[0]);
+        command.args(&launcher[1..]).args(["-n", &numbers.len().to_string()]);
+        command.arg(script).arg(program(tool));
         command
     }
 
@@ -145,11 +200,13 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    fn start(name: &str) -> Self {
+    /// With mounts of its own where a file is named that is to say which machine it is.
+    fn start(name: &str, machine: Option<&Path>) -> Self {
         let mut unshare = Command::new("unshare");
         unshare.args(["--net", "--uts", "--pid", "--fork", "--kill-child"]);
+        unshare.args(machine.map(|_| "--mount"));
         // It complains of its child's end.
-        unshare.args(["sh", "-c", FIRST_PROCESS, name]).stderr(Stdio::null());
+        unshare.args(["sh", "-c", FIRST_PROCESS, name]).args(machine).stderr(Stdio::null());
         let mut first = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut told = String::new();
         BufReader::new(first.stdout.take().unwrap()).read_line(&mut told).unwrap();

@@ -17,6 +17,8 @@ pub enum Cause {
     System(i32),
     /// The source is not what it was when the walk met it.
     Changed,
+    /// Something else is mounted below the root, on this node, than when the job began.
+    MountsChanged,
     /// The target entry is a directory and the source is not, or the other way round.
     KindDiffers,
     /// A directory with something in it is in the way.
@@ -129,7 +131,7 @@ impl fmt::Display for ListFault {
 impl Cause {
     /// The entry is not there any more.
     pub fn is_vanished(self) -> bool {
-        matches!(self, Self::System(libc::ENOENT | libc::ESTALE))
+        matches!(self, Self::System(libc::ENOENT))
     }
 
     /// There is no such thing in the file system at all.
@@ -147,6 +149,7 @@ impl Cause {
         match self {
             Self::System(errno) => format!("errno:{errno}"),
             Self::Changed => "changed".into(),
+            Self::MountsChanged => "mounts-changed".into(),
             Self::KindDiffers => "kind-differs".into(),
             Self::FullDirectory => "full-directory".into(),
             Self::UndeletedDirectory => "undeleted-directory".into(),
@@ -176,6 +179,9 @@ impl fmt::Display for Cause {
         match self {
             Self::System(errno) => f.write_str(&errno_words(*errno)),
             Self::Changed => f.write_str("changed meanwhile"),
+            Self::MountsChanged => f.write_str(
+                "file systems were mounted or unmounted in it meanwhile; what is missing there has not vanished",
+            ),
             Self::KindDiffers => {
                 f.write_str("one is a directory and the other is not; move the target away first")
             }

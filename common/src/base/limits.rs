@@ -163,6 +163,13 @@ pub fn threads_for_descriptors(descriptors_max: u64) -> u32 {
 /// caches of network file systems).
 pub const VISIBLE_WAIT_MAX: Duration = Duration::from_secs(3);
 
+/// Nodes that are named where a root is not the same on all of them: the first few show what is wrong.
+pub const NODES_NAMED_MAX: usize = 8;
+
+/// Entries named on the command line, of one directory, that each node looks at before the work begins; more of them
+/// are known by their directory.
+pub const ENTRIES_COMPARED_MAX: usize = 16;
+
 /// Failures that one rank reports line by line; the rest are only counted.
 pub const FAILURE_LINES_MAX: u64 = 1000;
 

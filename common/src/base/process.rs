@@ -90,3 +90,12 @@ pub fn limits_of_threads() -> &'static str {
 pub fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
+
+/// The machine, as long as its kernel runs (random(4), machine-id(5)); nothing where the system does not tell.
+///
+/// Containers of one machine have one kernel, and perhaps an installation of their own.
+pub fn machine_id() -> Vec<u8> {
+    let read = |path| std::fs::read(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/random/boot_id");
+    if kernel.is_empty() { kernel } else { [kernel, read("/etc/machine-id")].concat() }
+}

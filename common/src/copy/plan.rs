@@ -184,6 +184,14 @@ impl CopyPlan {
         }
     }
 
+    /// The job does not begin after all: what was made for it goes, if nothing is in it.
+    pub fn take_back(&self, sites: &Sites) {
+        for root in self.roots.iter().filter(|root| root.target_is == RootTarget::New) {
+            // It may be in use by now; then it stays.
+            let _ = sites.remove_dir(Side::Target, &root.target);
+        }
+    }
+
     /// Trees need their target directory before the ranks open it. Its mode is widened for the time of
     /// the copy like that of any directory.
     fn make_directories(&mut self, sites: &Sites, options: &CopyOptions) {

@@ -126,7 +126,7 @@ impl RootPlan {
         };
         let failed = |error| account::failure(Side::Target, &self.target, b"", error);
         let target = sites.open(Side::Target, &self.target, open_as).map_err(failed)?;
-        let metadata = sites.root_metadata(Side::Target, &self.target).map_err(failed)?;
+        let metadata = sites.root_metadata(Side::Target, &self.target, &*target).map_err(failed)?;
         Ok(if options.dry_run {
             (Box::new(DryRunStore::new(Some(target))), Some(metadata))
         } else {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{agree, close, exit_of, find_sites, threads_max};
+use super::shared_roots::{SharedRoot, are_shared};
+use super::{agree, close, exit_of, find_sites, on_this_node, threads_max};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -22,6 +23,7 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
 use crate::walk::account;
+use crate::walk::selection::Selection;
 
 /// What is to be cleaned. Places are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -48,6 +50,15 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     let Some(places) = open(session, &sites, request, &mut reporter) else {
         return Exit::Unusable;
     };
+    if !are_shared(
+        session,
+        &shared(&places, request),
+        &Selection::all(),
+        args.assume_shared,
+        &mut reporter,
+    ) {
+        return Exit::Unusable;
+    }
     let newest = request.min_age.unwrap_or(MIN_AGE).moment(Time::now()).seconds;
     let format = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let options = CleanOptions {
@@ -87,8 +98,21 @@ fn open(
             .map_err(|error| account::failure(Side::Target, path, b"", error)),
     });
     let opened: Result<Vec<Place>, Failure> = opened.collect();
-    let opened = opened.map_err(|failure| reporter.words(&failure));
+    let here = on_this_node(session);
+    let opened = opened.map_err(|failure| format!("{} {here}", reporter.words(&failure)));
     agree(session, opened, reporter).map(Into::into)
+}
+
+/// What all ranks must see alike.
+fn shared<'p>(places: &'p [Place], request: &CleanRequest) -> Vec<SharedRoot<'p>> {
+    let is_written = !request.dry_run;
+    let of = |place: &'p Place| match place {
+        Place::Tree { store, path } => {
+            Some(SharedRoot { shown: path, store: &**store, entry: None, is_written })
+        }
+        Place::Bucket { .. } => None,
+    };
+    places.iter().filter_map(of).collect()
 }
 
 fn header(

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{agree, close, create, exit_of, find_sites, named, parts, select, threads_max};
+use super::shared_roots::{SharedRoot, are_shared};
+use super::{
+    agree, close, create, exit_of, find_sites, named, on_this_node, parts, select, threads_max,
+};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
 use crate::base::path;
@@ -73,6 +76,9 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Ok(root) => root,
         Err(exit) => return exit,
     };
+    if !are_shared(session, &shared(&root), &selection, args.assume_shared, &mut reporter) {
+        return Exit::Unusable;
+    }
     let method = method(&request.options, sites.has_objects());
     if is_root {
         header(session, request, method, args, &mut reporter);
@@ -182,12 +188,25 @@ fn open_everywhere(
         Some(manifest) => CompareRoot::of_manifest(sites, manifest, target),
         None => CompareRoot::open(sites, source, target, *symlinks, xattrs),
     };
-    let host = &session.team.host;
+    let here = on_this_node(session);
     let opened = opened.map_err(|unfit| match unfit {
-        Unfit::Failure(failure) => format!("{} (on {host})", reporter.words(&failure)),
+        Unfit::Failure(failure) => format!("{} {here}", reporter.words(&failure)),
         Unfit::Refusal(refusal) => refusal,
     });
     agree(session, opened, reporter).ok_or(Exit::Unusable)
+}
+
+/// What all ranks must see alike.
+fn shared(root: &CompareRoot) -> [SharedRoot<'_>; 2] {
+    let names = root.single.as_ref().map(|(source, target)| [source, target]);
+    [(Side::Source, &root.source, 0), (Side::Target, &root.target, 1)].map(
+        |(side, store, number)| SharedRoot {
+            shown: root.shown(side),
+            store: &**store,
+            entry: names.map(|names| names[number].as_c_str()),
+            is_written: false,
+        },
+    )
 }
 
 fn header(

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::copying::{Copying, Phase};
 use super::ending::Ending;
 use super::resume::{self, Found};
-use super::{agree, find_sites, links, manifest, named, select, threads_max, verify};
+use super::shared_roots::{SharedRoot, are_shared};
+use super::{agree, find_sites, links, manifest, named, on_this_node, select, threads_max, verify};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::comm::Rank;
@@ -99,7 +100,15 @@ pub(super) fn run<T: Transfer>(
         Ok(manifest) => manifest,
         Err(exit) => return exit,
     };
-    let Some(roots) = open_everywhere(session, &sites, (&plan, &options), &mut reporter) else {
+    let opened_roots = open_everywhere(session, &sites, (&plan, &options), &mut reporter);
+    let opened_roots = opened_roots.filter(|roots| {
+        let roots = shared(&plan, roots, &options);
+        are_shared(session, &roots, &selection, args.assume_shared, &mut reporter)
+    });
+    let Some(roots) = opened_roots else {
+        if is_root {
+            plan.take_back(&sites);
+        }
         return Exit::Unusable;
     };
     let folded = opened.part_folded(session, &roots, &mut reporter);
@@ -132,6 +141,34 @@ pub(super) fn run<T: Transfer>(
     ending.conclude(session, (tally, counters), args, &mut reporter)
 }
 
+/// What all ranks must see alike: the single entries that are meant, unless there are many, and the directories that
+/// are copied or copied to.
+fn shared<'r>(
+    plan: &'r CopyPlan,
+    roots: &'r [CopyRoot],
+    options: &CopyOptions,
+) -> Vec<SharedRoot<'r>> {
+    let is_written = !options.dry_run;
+    let mut all = Vec::new();
+    for (plan, root) in plan.roots.iter().zip(roots) {
+        let source = SharedRoot {
+            shown: &plan.source,
+            store: &*root.source,
+            entry: None,
+            is_written: false,
+        };
+        all.extend(source.or_its_entries(plan.singles.as_ref().map(|it| &it.names[..])));
+        all.push(SharedRoot { shown: &plan.target, store: &*root.target, entry: None, is_written });
+        all.extend(root.link_dest.iter().map(|old| SharedRoot {
+            shown: &plan.target,
+            store: &**old,
+            entry: None,
+            is_written: false,
+        }));
+    }
+    all
+}
+
 const NOT_STRIPED: &str = "--stripe has no effect where the target is not on Lustre";
 
 const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
@@ -146,8 +183,8 @@ fn open_everywhere(
 ) -> Option<Vec<CopyRoot>> {
     let opened: Result<Vec<CopyRoot>, Failure> =
         plan.roots.iter().map(|root| root.open(sites, options)).collect();
-    let host = &session.team.host;
-    let words = |failure: &Failure| format!("{} (on {host})", reporter.words(failure));
+    let here = on_this_node(session);
+    let words = |failure: &Failure| format!("{} {here}", reporter.words(failure));
     let opened = opened.map_err(|failure| words(&failure));
     let opened = agree(session, opened, reporter);
     // Rank 0 has looked at all places.

@@ -75,7 +75,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
-    let Some((input, failed)) = input::open(session, &sites, request, &mut reporter) else {
+    let choice = (&selection, args);
+    let Some((input, failed)) = input::open(session, &sites, request, choice, &mut reporter) else {
         return Exit::Unusable;
     };
     let opened = is_root.then(|| output::open(request, &mut reporter).then(start));

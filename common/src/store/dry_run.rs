@@ -13,6 +13,7 @@ use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::keys_below::KeysBelow;
+use crate::model::root_view::RootView;
 use crate::model::span::Span;
 
 /// A store around a store, or around nothing where the target's root does not exist yet.
@@ -62,6 +63,24 @@ impl<S: Store> Store for DryRunStore<S> {
 
     fn folds_case(&self) -> bool {
         self.inner.as_ref().is_some_and(Store::folds_case)
+    }
+
+    fn view(
+        &self,
+        entry: Option<&Name>,
+        takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<RootView>> {
+        self.inner.as_ref().map_or(Ok(None), |inner| inner.view(entry, takes_part))
+    }
+
+    fn watch(&self, entry: Option<&Name>) {
+        if let Some(inner) = &self.inner {
+            inner.watch(entry);
+        }
+    }
+
+    fn check_mounts(&self, takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+        self.inner.as_ref().map_or(Ok(()), |inner| inner.check_mounts(takes_part))
     }
 }
 

@@ -17,11 +17,12 @@ mod made_up;
 mod resolve;
 mod special;
 mod staged;
+mod view;
 mod visible;
 mod xattrs;
 
-use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -29,11 +30,12 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{Mode, OFlags};
 
 use super::{Dir, Store};
-use crate::base::error::{Op, Result};
-use crate::base::path::RelPath;
-use crate::base::{limits, process};
+use crate::base::error::{Cause, Op, Result};
+use crate::base::path::{Name, RelPath};
+use crate::base::{limits, mounts, process};
 use crate::model::entry::Metadata;
 use crate::model::keep::XattrFilter;
+use crate::model::root_view::RootView;
 use crate::model::transfer::{Durable, Transfer};
 use daos::{Daos, Reached};
 use dir::PosixDir;
@@ -55,7 +57,18 @@ pub struct PosixStore {
     system: Option<u64>,
     /// Other ranks make directories here, which this node may see a little later.
     is_growing: bool,
+    /// What was mounted below when the job began.
+    watched: OnceLock<Watched>,
     shared: Arc<Shared>,
+}
+
+/// What is mounted below a root, or an entry of it, while nothing changes there.
+struct Watched {
+    entry: Option<CString>,
+    /// Mount points and devices.
+    mounts: Vec<(Vec<u8>, u64)>,
+    /// How often mounts anywhere had changed when these were last looked at.
+    changes: AtomicU64,
 }
 
 /// What all handles of one store share.
@@ -141,6 +154,7 @@ impl PosixStore {
             root,
             system,
             is_growing: open_as.is_growing,
+            watched: OnceLock::new(),
             shared: Arc::new(Shared {
                 symlinks: open_as.symlinks,
                 need: open_as.below,
@@ -167,6 +181,28 @@ impl PosixStore {
     /// Attributes of the root.
     pub fn root_metadata(&self) -> Result<Metadata> {
         attributes::stat_fd(&self.root)
+    }
+
+    /// The root, or the entry that is meant, to be looked at; `None` where the kernel does not know it.
+    fn meant(&self, entry: Option<&Name>) -> Result<Option<OwnedFd>> {
+        if made_up::is_made_up(&self.root) {
+            return Ok(None);
+        }
+        let nofollow = match self.shared.symlinks {
+            Symlinks::Keep => OFlags::NOFOLLOW,
+            Symlinks::Follow => OFlags::empty(),
+        };
+        let opened = match entry {
+            Some(name) => view::open_entry(self.root.as_fd(), name, nofollow),
+            None => rustix::io::fcntl_dupfd_cloexec(&self.root, 0),
+        };
+        opened.map(Some).map_err(|errno| failed::failed(Op::Open, errno))
+    }
+
+    /// Devices of what is mounted below the root, by mount point.
+    fn mounts_below(&self, entry: Option<&Name>) -> Vec<(Vec<u8>, u64)> {
+        let at = self.meant(entry).ok().flatten();
+        at.map(|at| view::mounts_below(at.as_fd(), &mounts::table())).unwrap_or_default()
     }
 }
 
@@ -220,6 +256,41 @@ impl Store for PosixStore {
     fn has_spare_handles(&self) -> bool {
         self.shared.open_dirs.load(Ordering::Relaxed) < self.shared.open_dirs_max
     }
+
+    fn view(
+        &self,
+        entry: Option<&Name>,
+        takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<RootView>> {
+        let Some(at) = self.meant(entry)? else { return Ok(None) };
+        let view = view::view(at.as_fd(), &mounts::table(), takes_part);
+        view.map(Some).map_err(|errno| failed::failed(Op::Stat, errno))
+    }
+
+    fn watch(&self, entry: Option<&Name>) {
+        self.watched.get_or_init(|| Watched {
+            entry: entry.map(ToOwned::to_owned),
+            changes: AtomicU64::new(mounts::changes()),
+            mounts: self.mounts_below(entry),
+        });
+    }
+
+    fn check_mounts(&self, takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+        let Some(watched) = self.watched.get() else { return Ok(()) };
+        let changes = mounts::changes();
+        if watched.changes.load(Ordering::SeqCst) == changes {
+            return Ok(());
+        }
+        let now = self.mounts_below(watched.entry.as_deref());
+        let those = |mounts: &[(Vec<u8>, u64)]| -> Vec<(Vec<u8>, u64)> {
+            mounts.iter().filter(|(point, _)| takes_part(point)).cloned().collect()
+        };
+        if those(&now) != those(&watched.mounts) {
+            return Err(Op::List.failed(Cause::MountsChanged));
+        }
+        watched.changes.store(changes, Ordering::SeqCst);
+        Ok(())
+    }
 }
 
 /// The kind of file system that a directory is on (statfs(2)), where the kernel knows it.
@@ -238,6 +309,12 @@ pub fn stat_path(path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
 pub fn make_dir_path(path: &[u8], mode: u32) -> Result<()> {
     rustix::fs::mkdir(OsStr::from_bytes(path), Mode::from_raw_mode(mode))
         .map_err(|errno| Op::MakeDir.errno(errno.raw_os_error()))
+}
+
+/// Removes the directory at `path`, if nothing is in it.
+pub fn remove_dir_path(path: &[u8]) -> Result<()> {
+    rustix::fs::rmdir(OsStr::from_bytes(path))
+        .map_err(|errno| Op::Remove.errno(errno.raw_os_error()))
 }
 
 /// Whether the directory at `path` is `above`, or somewhere below it. False where there is no such

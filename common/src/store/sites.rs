@@ -2,7 +2,8 @@
 //! among them, once for all ranks.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Store;
 use super::posix::{self, OpenAs, PosixStore, Symlinks};
@@ -10,7 +11,8 @@ use super::s3::resolve::{environment, resolve};
 use super::s3::settings::{S3Options, Settings};
 use super::s3::{ObjectStore, Service, rclone_conf};
 use crate::base::dfuse::Dfuse;
-use crate::base::error::{Op, Result, Side};
+use crate::base::error::{Cause, Op, Result, Side};
+use crate::base::path::RelPath;
 use crate::base::{mounts, path};
 use crate::model::container::{Container, ContainerPath};
 use crate::model::entry::{Kind, Metadata};
@@ -25,6 +27,9 @@ pub struct Sites {
     services: Vec<(Side, Option<String>, Arc<Service>)>,
     /// Containers of DAOS, and where they are mounted on this node.
     containers: Vec<(Container, Vec<u8>)>,
+    /// Directories that this rank has looked at by path, by device and inode. What is opened later is the same, or
+    /// somebody has led the path elsewhere meanwhile.
+    looked_at: Mutex<BTreeMap<Vec<u8>, (u64, u64)>>,
     /// Those that are mounted for this job only, where this rank has mounted them.
     #[expect(dead_code, reason = "dropping them unmounts")]
     mounted: Vec<Dfuse>,
@@ -170,16 +175,42 @@ impl Sites {
 
     /// Opens the directory at a path.
     pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
-        match self.objects(side, path) {
-            Some((store, _)) => Ok(Box::new(store)),
-            None => Ok(Box::new(PosixStore::open(&self.local(path), open_as)?)),
+        if let Some((store, _)) = self.objects(side, path) {
+            return Ok(Box::new(store));
+        }
+        let store = PosixStore::open(&self.local(path), open_as)?;
+        if self.has_looked_at(path) {
+            self.check_same(path, &store.root_metadata()?, Op::Open)?;
+        }
+        Ok(Box::new(store))
+    }
+
+    fn lock_looked_at(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, (u64, u64)>> {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_looked_at(&self, path: &[u8]) -> bool {
+        self.lock_looked_at().contains_key(path)
+    }
+
+    /// A path leads to one directory all the time.
+    fn check_same(&self, path: &[u8], found: &Metadata, op: Op) -> Result<()> {
+        let id = (found.device, found.inode);
+        if *self.lock_looked_at().entry(path.to_vec()).or_insert(id) == id {
+            Ok(())
+        } else {
+            Err(op.failed(Cause::Changed))
         }
     }
 
     /// Attributes of what is at a path.
     pub fn look(&self, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
         let Some((store, location)) = self.objects(side, path) else {
-            return posix::stat_path(&self.local(path), symlinks);
+            let found = posix::stat_path(&self.local(path), symlinks)?;
+            if symlinks == Symlinks::Follow && found.kind == Kind::Directory {
+                self.check_same(path, &found, Op::Stat)?;
+            }
+            return Ok(found);
         };
         match store.look() {
             // Whoever writes a slash at the end of a target means a directory, and there need be none.
@@ -196,10 +227,10 @@ impl Sites {
     }
 
     /// Attributes of the root of a store that was opened there.
-    pub fn root_metadata(&self, side: Side, path: &[u8]) -> Result<Metadata> {
+    pub fn root_metadata(&self, side: Side, path: &[u8], opened: &dyn Store) -> Result<Metadata> {
         match self.objects(side, path) {
             Some((store, _)) => store.root_metadata(),
-            None => posix::stat_path(&self.local(path), Symlinks::Follow),
+            None => opened.open_dir(&RelPath::root())?.metadata(),
         }
     }
 
@@ -208,6 +239,14 @@ impl Sites {
         match self.objects(side, path) {
             Some(_) => Ok(()),
             None => posix::make_dir_path(&self.local(path), mode),
+        }
+    }
+
+    /// Removes the directory at a path, if nothing is in it.
+    pub fn remove_dir(&self, side: Side, path: &[u8]) -> Result<()> {
+        match self.objects(side, path) {
+            Some(_) => Ok(()),
+            None => posix::remove_dir_path(&self.local(path)),
         }
     }
 

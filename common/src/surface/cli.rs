@@ -52,6 +52,10 @@ pub struct CommonArgs {
     )]
     pub threads: u32,
 
+    /// Take the paths to be the same directories on all nodes, without making sure
+    #[arg(long, help_heading = "Tuning")]
+    pub assume_shared: bool,
+
     /// How places in S3 are reached
     #[command(flatten)]
     pub s3: S3Args,

@@ -88,6 +88,11 @@ impl Selection {
         self.filter.needs_times()
     }
 
+    /// Whether mount points are not entered.
+    pub fn is_one_file_system(&self) -> bool {
+        self.one_file_system
+    }
+
     /// Whether a directory is on another file system than its root, and so not entered.
     pub fn stops_at(&self, directory: &Metadata, root_device: Result<u64, Error>) -> bool {
         self.one_file_system && root_device.is_ok_and(|device| device != directory.device)

@@ -28,6 +28,7 @@ mod object_store;
 mod objects;
 mod resume;
 mod safety;
+mod shared_roots;
 mod sync;
 mod sync_single;
 mod tidy;

@@ -44,6 +44,7 @@ pub fn quiet() -> CommonArgs {
         progress: 0,
         json: false,
         threads: 3,
+        assume_shared: false,
         s3: S3Args::default(),
     }
 }
