@@ -284,6 +284,13 @@ pub const S3_PART_BYTES_MAX: u64 = 5 << 30;
 pub const S3_BLOCKS_BYTES_MAX: u64 = 160 << 20;
 /// Tries of one request, the first among them.
 pub const S3_ATTEMPTS_MAX: u32 = 10;
+/// An upload to which nothing comes for so long may be one that a stopped job has left: long enough for a part of
+/// the usual size on a slow line. Where its parts came less often, more, in proportion.
+pub const S3_UPLOAD_QUIET_MIN: Duration = Duration::from_secs(2);
+/// The same, at most: whoever sends less often is not waited for, an upload of its own is begun instead.
+pub const S3_UPLOAD_QUIET_MAX: Duration = Duration::from_secs(30);
+/// Nobody sends a part for longer: what is older was left. More than two clocks may differ.
+pub const S3_UPLOAD_LEFT: Duration = Duration::from_hours(1);
 /// Tries of a request whose answers have a status of success and do not show that they are whole: what a server
 /// between has torn may come whole the next time.
 pub const S3_UNPROVEN_ATTEMPTS_MAX: u32 = 3;

@@ -35,6 +35,8 @@ pub enum ServiceFault {
     WrongLength,
     /// It has sent another part of an object than it was asked for.
     WrongRange,
+    /// An upload is not there any more, or has other parts.
+    NoUpload,
     /// The content's MD5 is not the object's ETag.
     WrongEtag,
     /// Any other refusal, by its HTTP status.
@@ -60,6 +62,7 @@ impl ServiceFault {
             Self::NoLength => "no-length".into(),
             Self::WrongLength => "wrong-length".into(),
             Self::WrongRange => "wrong-range".into(),
+            Self::NoUpload => "no-upload".into(),
             Self::WrongEtag => "wrong-etag".into(),
             Self::Status(status) => format!("http:{status}"),
         }
@@ -105,6 +108,9 @@ impl fmt::Display for ServiceFault {
             Self::WrongRange => f.write_str(
                 "the service sent another part of the object than it was asked for; if it ignores ranges, name a \
                  --chunksize of the object's size",
+            ),
+            Self::NoUpload => f.write_str(
+                "the upload has ended or changed: another job sends the same object, or gives uploads up",
             ),
             Self::WrongEtag => f.write_str(
                 "what arrived differs from what its ETag stands for; if the service's ETags are no MD5s, say \

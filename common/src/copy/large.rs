@@ -12,6 +12,7 @@ use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
+use crate::base::service::ServiceFault;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
 use crate::model::chunk::ChunkRun;
@@ -223,9 +224,14 @@ impl CopyJob<'_> {
             Large::Copy(mut file) => {
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                let metadata = file.copy.metadata;
-                let crc64 = file.sum(&receipts);
+                let (copy, crc64) = (file.copy.clone(), file.sum(&receipts));
+                let metadata = copy.metadata;
                 match self.commit_large(file, outcome, receipts) {
+                    Err(trouble) if is_upload_gone(trouble.error.cause) && !copy.is_anew => {
+                        if let Err(trouble) = self.copy_anew(&place, &name, copy, hand, crew) {
+                            self.fail_large(&place, &name, trouble, hand, crew);
+                        }
+                    }
                     Ok(kept) => {
                         Self::copied(Kind::File, kept, hand);
                         self.large_file_is_there(&place, &name, (&metadata, crc64), hand, crew);
@@ -303,6 +309,26 @@ impl CopyJob<'_> {
         Ok(Some(Receipt::of_bytes(extent, crc64)))
     }
 
+    /// Another job has ended the upload of a file: it is sent once more, from its beginning.
+    fn copy_anew(
+        &self,
+        place: &Arc<Place>,
+        name: &Name,
+        copy: FileCopy,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
+        let source = dir.open_file(name).at(Side::Source)?;
+        if source.metadata().at(Side::Source)?.identity() != copy.metadata.identity() {
+            return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
+        }
+        let target = place.target_dir(self.target(place)).at(Side::Target)?;
+        let entry = Visit { place, dir: &dir, name, hint: Hint::File };
+        let copy = FileCopy { is_anew: true, ..copy };
+        self.begin_large(&entry, source, &*target, copy, hand, crew).map(|_| ())
+    }
+
     /// All chunks were compared: the file is copied, given attributes, or left alone.
     fn end_comparison(
         &self,
@@ -369,6 +395,10 @@ impl CopyJob<'_> {
             self.fail(place, name.to_bytes(), trouble, hand, crew);
         }
     }
+}
+
+fn is_upload_gone(cause: Cause) -> bool {
+    cause == Cause::Service(ServiceFault::NoUpload)
 }
 
 impl LargeCopy {

@@ -56,7 +56,7 @@ impl CopyJob<'_> {
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         let is_large = metadata.size_bytes > chunk_bytes || self.was_begun(entry);
         if is_large && !self.options.dry_run {
-            let copy = FileCopy { metadata, attributes };
+            let copy = FileCopy { metadata, attributes, is_anew: false };
             if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;
                 Self::copied(Kind::File, kept, hand);
@@ -170,11 +170,14 @@ struct Filled {
 }
 
 /// What becomes of a file.
+#[derive(Clone)]
 pub(super) struct FileCopy {
     /// The source's.
     pub metadata: Metadata,
     /// What it gets.
     pub attributes: Attributes,
+    /// It was begun before, and another job has ended that.
+    pub is_anew: bool,
 }
 
 impl WholeFile<'_> {

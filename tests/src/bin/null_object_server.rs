@@ -111,7 +111,7 @@ impl Server {
             Operation::PutObject | Operation::UploadPart => put(&request),
             Operation::ListObjectsV2 => self.list(request.uri().query(), is_empty),
             Operation::DeleteObject | Operation::AbortMultipartUpload => status(204),
-            operation => xml(document(operation)),
+            operation => confirming(xml(document(operation)), &request),
         })
     }
 
@@ -199,6 +199,15 @@ fn put(request: &Request<Incoming>) -> Answer {
         if name.as_str().starts_with("x-amz-checksum-") {
             answer.headers_mut().insert(name, value.clone());
         }
+    }
+    answer
+}
+
+/// With the checksum that parts are to have.
+fn confirming(mut answer: Answer, request: &Request<Incoming>) -> Answer {
+    let name = "x-amz-checksum-algorithm";
+    if let Some(value) = request.headers().get(name) {
+        answer.headers_mut().insert(name, value.clone());
     }
     answer
 }

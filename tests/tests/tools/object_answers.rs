@@ -272,3 +272,16 @@ fn services_that_ignore_ranges_or_have_weak_etags_are_lived_with() {
     go(&server, 1, &["dcp", "-k", "16MiB", "s3://data/up", text(&back)]).expect(0);
     assert_eq!(diff(&source, &back), "");
 }
+
+/// A service that looks at no CRC, and whose ETags are no MD5s, shows that by the first part.
+#[test]
+fn parts_are_sent_once_to_a_service_that_looks_at_no_crc() {
+    let work = temp();
+    let large = work.path().join("large");
+    trees::write(&large, &trees::noise(80 << 20));
+    let server = served(Behaviour::with_quirks(&[Quirk::NoChecksums, Quirk::OpaqueEtags]));
+    let up = ["dcp", "-k", "5MiB", text(&large), "s3://data/large"];
+    go(&server, 1, &up).expect(0);
+    assert_eq!(server.counts().of(Operation::UploadPart), 17);
+    assert!(server.get(BUCKET, "large").unwrap().content.to_bytes() == fs::read(&large).unwrap());
+}

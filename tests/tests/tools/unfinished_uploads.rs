@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use suite_tests::buckets::{go, served, with};
@@ -99,6 +99,45 @@ fn parts_of_what_the_file_was_are_sent_again_and_its_new_time_is_kept() {
     assert!(summary["totals"]["resumed_bytes"].as_u64().unwrap() > 0, "{summary}");
     assert_stored(&server, &bytes, &path);
     go(&server, 1, &["dcmp", "-q", &path, "s3://data/d/big"]).expect(0);
+}
+
+/// A job that is at work on an upload, slowly, until it is waited for.
+fn slow_job(server: &ObjectServer, path: &str) -> Child {
+    server.behave(Behaviour { latency_ms: 250, ..Behaviour::default() });
+    let arguments = ["-q", "--s3-part-size=5M", "--s3-concurrency=1", path, "s3://data/d/"];
+    let job = with(server, 1, "dcp").args(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while server.counts().of(Operation::UploadPart) < 2 {
+        assert!(began.elapsed() < Duration::from_mins(1), "no part was sent");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    job
+}
+
+#[test]
+fn an_upload_that_another_job_is_at_work_on_is_left_to_it() {
+    let server = started(&[]);
+    let (_work, path, bytes) = source();
+    let mut first = slow_job(&server, &path);
+    dcp(1, &server, &["-q", "--s3-part-size=5M", &path, "s3://data/d/"]).expect(0);
+    assert!(first.wait().unwrap().success());
+    assert_eq!(server.counts().of(Operation::CreateMultipartUpload), 2);
+    assert_eq!(server.open_uploads("data"), 0);
+    server.behave(Behaviour::default());
+    assert_stored(&server, &bytes, &path);
+}
+
+#[test]
+fn an_upload_that_is_given_up_elsewhere_is_begun_anew() {
+    let server = started(&[]);
+    let (_work, path, bytes) = source();
+    let mut first = slow_job(&server, &path);
+    dcp(1, &server, &["-q", "--min-age=0s", "--clean", "s3://data/d/"]).expect(0);
+    assert!(first.wait().unwrap().success());
+    assert_eq!(server.counts().of(Operation::CreateMultipartUpload), 2);
+    assert_eq!(server.open_uploads("data"), 0);
+    server.behave(Behaviour::default());
+    assert_stored(&server, &bytes, &path);
 }
 
 #[test]

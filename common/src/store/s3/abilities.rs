@@ -1,6 +1,7 @@
 //! What a service can do, found out by trying: once for each rank and service.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::settings::Settings;
 use crate::model::entry::Proof;
@@ -39,11 +40,18 @@ impl Check {
         }
     }
 
+    fn rung(self) -> u8 {
+        LADDER.iter().position(|known| *known == self).unwrap_or(0) as u8
+    }
+
     /// The check of that word.
     pub fn of_word(word: &str) -> Option<Self> {
         LADDER.into_iter().find(|check| check.word() == word)
     }
 }
+
+/// No rung.
+const NOTHING: u8 = u8::MAX;
 
 const LADDER: [Check; 4] = [Check::Crc64, Check::Crc32c, Check::Md5, Check::None];
 
@@ -52,6 +60,10 @@ const LADDER: [Check; 4] = [Check::Crc64, Check::Crc32c, Check::Md5, Check::None
 pub struct Abilities {
     /// The rung of the ladder that is tried next, or is known to hold.
     rung: AtomicU8,
+    /// The rung that the service is known to look at.
+    seen: AtomicU8,
+    /// Held by whoever sends the first content.
+    first: Mutex<()>,
     /// It does not tell which uploads were begun.
     hides_uploads: AtomicBool,
 }
@@ -60,7 +72,32 @@ impl Abilities {
     /// Nothing is known yet.
     pub fn of(settings: &Settings) -> Self {
         let rung = if settings.disable_checksum { LADDER.len() - 1 } else { 0 };
-        Self { rung: AtomicU8::new(rung as u8), hides_uploads: AtomicBool::new(false) }
+        Self {
+            rung: AtomicU8::new(rung as u8),
+            seen: AtomicU8::new(NOTHING),
+            first: Mutex::default(),
+            hides_uploads: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits until it is known what the service does with a check; whoever is the first to send content by it
+    /// goes ahead, and the others wait while it holds the guard. Else each thread would send a part for nothing.
+    pub fn first_alone(&self, check: Check) -> Option<MutexGuard<'_, ()>> {
+        let is_known = || check >= Check::Md5 || check < self.check() || self.holds(check);
+        if is_known() {
+            return None;
+        }
+        let guard = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_known() { None } else { Some(guard) }
+    }
+
+    /// The service looks at that check, or shows in another way what it has.
+    pub fn has(&self, check: Check) {
+        self.seen.store(check.rung(), Ordering::Relaxed);
+    }
+
+    fn holds(&self, check: Check) -> bool {
+        self.seen.load(Ordering::Relaxed) == check.rung()
     }
 
     /// Whether it may tell which uploads were begun.
@@ -82,7 +119,7 @@ impl Abilities {
 
     /// That check was refused, or ignored: the next one is used from now on. False where there is none.
     pub fn lacks(&self, check: Check) -> bool {
-        let next = LADDER.iter().position(|known| *known == check).unwrap_or(0) + 1;
+        let next = usize::from(check.rung()) + 1;
         if next >= LADDER.len() - 1 {
             return false;
         }

@@ -55,7 +55,8 @@ fn unreached(error: &(dyn Error + 'static)) -> ServiceFault {
 
 fn of_code(code: &str) -> Option<Cause> {
     Some(match code {
-        "NoSuchKey" | "NotFound" | "NoSuchUpload" => Cause::System(libc::ENOENT),
+        "NoSuchUpload" | "InvalidPart" => Cause::Service(ServiceFault::NoUpload),
+        "NoSuchKey" | "NotFound" => Cause::System(libc::ENOENT),
         "NoSuchBucket" => Cause::Service(ServiceFault::NoBucket),
         "AccessDenied" | "AllAccessDisabled" => Cause::System(libc::EACCES),
         "InvalidAccessKeyId"

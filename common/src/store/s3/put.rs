@@ -261,7 +261,10 @@ impl Bucket {
     ) -> Result<Sent> {
         let (sent, arrival) = self.put_part_once(key, upload_id, number, content)?;
         match arrival {
-            Arrival::Certain(_) => Ok(sent),
+            Arrival::Certain(_) => {
+                self.service.abilities.has(content.check);
+                Ok(sent)
+            }
             Arrival::Other => Err(Op::Write.failed(Cause::Corrupt)),
             Arrival::Unknown => {
                 self.service.abilities.lacks(content.check);

@@ -48,6 +48,8 @@ struct Upload {
     part_bytes: u64,
     /// The check that its parts were announced with.
     check: Check,
+    /// The service has confirmed that it looks at it.
+    is_confirmed: bool,
     origin: Origin,
 }
 
@@ -94,18 +96,21 @@ impl Origin {
 
 impl Upload {
     fn ticket(&self) -> Vec<u8> {
-        let origin = self.origin.word();
-        format!("{}:{}:{origin}:{}", self.part_bytes, self.check.word(), self.id).into_bytes()
+        let Self { id, part_bytes, check, is_confirmed, origin } = self;
+        let confirmed = u8::from(*is_confirmed);
+        format!("{part_bytes}:{}:{confirmed}:{}:{id}", check.word(), origin.word()).into_bytes()
     }
 
     fn of_ticket(ticket: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(ticket).ok()?;
         let (part_bytes, rest) = text.split_once(':')?;
         let (check, rest) = rest.split_once(':')?;
+        let (confirmed, rest) = rest.split_once(':')?;
+        let is_confirmed = confirmed == "1";
         let (origin, id) = rest.split_once(':')?;
         let part_bytes = part_bytes.parse().ok().filter(|bytes| *bytes > 0)?;
         let (check, origin) = (Check::of_word(check)?, Origin::of_word(origin)?);
-        Some(Self { id: id.to_owned(), part_bytes, check, origin })
+        Some(Self { id: id.to_owned(), part_bytes, check, is_confirmed, origin })
     }
 
     /// Parts are counted from 1.
@@ -131,7 +136,13 @@ impl ObjectStaged {
             PartsFrom::Here => bucket.find_upload(&new, part_bytes),
             PartsFrom::TheService => None,
         };
-        let left = left.map(|(id, check)| Upload { id, part_bytes, check, origin: Origin::Before });
+        let left = left.map(|(id, check)| Upload {
+            id,
+            part_bytes,
+            check,
+            is_confirmed: false,
+            origin: Origin::Before,
+        });
         let upload = left.map_or_else(|| begin(&bucket, &new, part_bytes, parts_from), Ok)?;
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
@@ -139,6 +150,9 @@ impl ObjectStaged {
     /// Joins in sending the parts of an object that another rank has begun.
     pub fn join(bucket: Bucket, new: NewObject, ticket: &[u8]) -> Result<Self> {
         let upload = Upload::of_ticket(ticket).ok_or(Op::Open.errno(libc::EINVAL))?;
+        if upload.is_confirmed {
+            bucket.service.abilities.has(upload.check);
+        }
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
 
@@ -180,6 +194,7 @@ impl ObjectStaged {
     fn send_part(&self, upload: &Upload, offset: u64, block: Block) -> Result<Receipt> {
         let crc64 = Crc64::of(block.bytes());
         let extent = Extent { offset, length: block.bytes().len() as u64 };
+        let _first = self.bucket.service.abilities.first_alone(upload.check);
         let content = Content::new(block.freeze(), self.check_of_part(upload), crc64);
         let number = upload.part_number(offset);
         let (key, id) = (&self.new.key, &upload.id);
@@ -362,13 +377,19 @@ fn begin(
         match create(bucket, new, check) {
             // Some services know no checksum at all.
             Err(error) if is_refusal(error.cause) && abilities.lacks(check) => {}
-            id => return Ok(Upload { id: id?, part_bytes, check, origin: Origin::Here }),
+            Err(error) => return Err(error),
+            Ok((id, is_confirmed)) => {
+                if is_confirmed {
+                    abilities.has(check);
+                }
+                return Ok(Upload { id, part_bytes, check, is_confirmed, origin: Origin::Here });
+            }
         }
     }
 }
 
-/// Asks for an upload; its id.
-fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<String> {
+/// Asks for an upload; its id, and whether the service says that it looks at the check.
+fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<(String, bool)> {
     let (algorithm, kind) = match check {
         Check::Crc64 => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
         Check::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::Composite)),
@@ -390,7 +411,8 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<String> {
     };
     bucket.service.call_proven(Op::Create, request, |answer| {
         let id = answer.upload_id().filter(|id| !id.is_empty());
-        id.map(str::to_owned).ok_or(ServiceFault::Protocol)
+        let is_confirmed = algorithm.is_some() && answer.checksum_algorithm() == algorithm.as_ref();
+        id.map(|id| (id.to_owned(), is_confirmed)).ok_or(ServiceFault::Protocol)
     })
 }
 
@@ -503,17 +525,18 @@ mod tests {
     fn tickets_come_back_and_torn_ones_do_not() {
         for origin in [Origin::Here, Origin::Before] {
             let (id, part_bytes) = ("a:b/c==".to_owned(), 5 << 20);
-            let upload = Upload { id, part_bytes, check: Check::Crc32c, origin };
+            let (check, is_confirmed) = (Check::Crc32c, origin == Origin::Here);
+            let upload = Upload { id, part_bytes, check, is_confirmed, origin };
             assert_eq!(Upload::of_ticket(&upload.ticket()), Some(upload));
         }
         for torn in [
             &b""[..],
             b"5",
-            b"x:crc64:here:i",
-            b"0:crc64:here:i",
+            b"x:crc64:1:here:i",
+            b"0:crc64:1:here:i",
             b"5:none",
-            b"5:what:here:i",
-            b"5:none:there:i",
+            b"5:what:1:here:i",
+            b"5:none:1:there:i",
             b"\xff",
         ] {
             assert_eq!(Upload::of_ticket(torn), None);

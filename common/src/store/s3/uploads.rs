@@ -3,7 +3,10 @@
 //! What was sent of them is not trusted by its number: a part counts only if its checksum is that of the
 //! bytes that would be sent.
 
+use std::time::{Duration, SystemTime};
+
 use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
+use aws_sdk_s3::operation::list_parts::ListPartsOutput;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, EncodingType, MultipartUpload, Part};
 use serde::{Deserialize, Serialize};
@@ -13,8 +16,10 @@ use super::fields::NewObject;
 use super::listing::decoded;
 use super::object::Bucket;
 use super::put::{Content, Sent};
-use crate::base::error::{Op, Result};
-use crate::base::limits::S3_PAGE_KEYS;
+use crate::base::error::{Cause, Op, Result};
+use crate::base::limits::{S3_PAGE_KEYS, S3_UPLOAD_LEFT, S3_UPLOAD_QUIET_MAX, S3_UPLOAD_QUIET_MIN};
+use crate::base::service::ServiceFault;
+use crate::model::parts::PARTS_MAX;
 
 /// An upload that was not completed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,31 +106,55 @@ impl Bucket {
     }
 
     fn fitting(&self, id: &str, new: &NewObject, part_bytes: u64) -> Option<(String, Check)> {
-        let answer = self.service.call(Op::List, |client| {
+        let (parts, check) = self.parts_of(&new.key, id)?;
+        let first = parts.first()?;
+        let offset = u64::try_from(first.part_number()?.checked_sub(1)?).ok()? * part_bytes;
+        let expected = part_bytes.min(new.size_bytes.checked_sub(offset)?);
+        let is_fitting = u64::try_from(first.size()?) == Ok(expected);
+        (is_fitting && self.is_left(&new.key, id, &parts)).then(|| (id.to_owned(), check))
+    }
+
+    /// The parts of an upload, by number, and the check that they have.
+    fn parts_of(&self, key: &str, id: &str) -> Option<(Vec<Part>, Check)> {
+        let (mut parts, mut after) = (Vec::new(), None);
+        loop {
+            let answer = self.list_parts(key, id, after.clone()).ok()?;
+            let check = check_of(answer.checksum_algorithm(), answer.checksum_type())?;
+            let is_truncated = answer.is_truncated().unwrap_or(false);
+            let next = answer.next_part_number_marker().map(str::to_owned);
+            parts.extend(answer.parts.unwrap_or_default());
+            if !is_truncated || next.is_none() || next == after || parts.len() as u64 > PARTS_MAX {
+                return Some((parts, check));
+            }
+            after = next;
+        }
+    }
+
+    fn list_parts(&self, key: &str, id: &str, after: Option<String>) -> Result<ListPartsOutput> {
+        self.service.call(Op::List, |client| {
             client
                 .list_parts()
                 .bucket(&self.name)
-                .key(&new.key)
+                .key(key)
                 .upload_id(id)
-                .max_parts(1)
+                .set_part_number_marker(after)
                 .set_request_payer(self.payer())
                 .send()
-        });
-        let answer = answer.ok()?;
-        let first = answer.parts().first()?;
-        let offset = u64::try_from(first.part_number()?.checked_sub(1)?).ok()? * part_bytes;
-        let expected = part_bytes.min(new.size_bytes.checked_sub(offset)?);
-        let check = match (answer.checksum_algorithm(), answer.checksum_type()) {
-            (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject) | None) => {
-                Check::Crc64
-            }
-            (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::Composite) | None) => {
-                Check::Crc32c
-            }
-            (None, _) => Check::Md5,
-            _ => return None,
-        };
-        (u64::try_from(first.size()?) == Ok(expected)).then(|| (id.to_owned(), check))
+        })
+    }
+
+    /// Whether no job is at work on an upload: what a live one has begun is not taken from it. Nothing comes to
+    /// it any more, for much longer than from one part to the next.
+    fn is_left(&self, key: &str, id: &str, parts: &[Part]) -> bool {
+        let quiet = quiet_time(parts);
+        if is_long_ago(parts) {
+            return true;
+        }
+        if quiet > S3_UPLOAD_QUIET_MAX {
+            return false;
+        }
+        std::thread::sleep(quiet);
+        self.parts_of(key, id).is_some_and(|(now, _)| now == parts)
     }
 
     /// The part of that number, if the service has it with exactly this content.
@@ -154,7 +183,7 @@ impl Bucket {
     /// # Errors
     /// As the service says; one that is not there any more is vanished.
     pub fn give_up_upload(&self, key: &str, id: &str) -> Result<()> {
-        self.service.call(Op::Remove, |client| {
+        let given_up = self.service.call(Op::Remove, |client| {
             client
                 .abort_multipart_upload()
                 .bucket(&self.name)
@@ -162,9 +191,46 @@ impl Bucket {
                 .upload_id(id)
                 .set_request_payer(self.payer())
                 .send()
-        })?;
-        Ok(())
+        });
+        match given_up {
+            Err(error) if error.cause == Cause::Service(ServiceFault::NoUpload) => {
+                Err(Op::Remove.errno(libc::ENOENT))
+            }
+            given_up => given_up.map(|_| ()),
+        }
     }
+}
+
+/// The check that parts were announced with, if it is one of ours.
+fn check_of(algorithm: Option<&ChecksumAlgorithm>, kind: Option<&ChecksumType>) -> Option<Check> {
+    match (algorithm, kind) {
+        (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject) | None) => {
+            Some(Check::Crc64)
+        }
+        (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::Composite) | None) => {
+            Some(Check::Crc32c)
+        }
+        (None, _) => Some(Check::Md5),
+        _ => None,
+    }
+}
+
+/// For how long nothing must come to an upload that a job has left, by how long it took from one part to the next.
+fn quiet_time(parts: &[Part]) -> Duration {
+    let mut stored: Vec<_> = parts.iter().filter_map(Part::last_modified).collect();
+    stored.sort();
+    let gaps = stored.windows(2).map(|two| two[1].secs() - two[0].secs());
+    let longest = u64::try_from(gaps.max().unwrap_or(0)).unwrap_or(0);
+    (Duration::from_secs(longest) * 2).max(S3_UPLOAD_QUIET_MIN)
+}
+
+fn is_long_ago(parts: &[Part]) -> bool {
+    let newest = parts.iter().filter_map(Part::last_modified).max();
+    let age = newest.and_then(|newest| {
+        let newest = SystemTime::try_from(*newest).ok()?;
+        SystemTime::now().duration_since(newest).ok()
+    });
+    age.is_some_and(|age| age > S3_UPLOAD_LEFT)
 }
 
 /// Uploads of one key that are looked at, at most; keys that only begin like it count, too.
