@@ -158,7 +158,8 @@ impl<'c> CompareJob<'c> {
 
     /// Ends this rank's parts of lists; the first failure of each.
     pub fn finish_parts(&self) -> Vec<Failure> {
-        self.parts.iter().filter_map(|part| part.finish().err()).collect()
+        let failed = self.tally().failed;
+        self.parts.iter().filter_map(|part| part.finish(failed).err()).collect()
     }
 
     /// What this rank has found.

@@ -7,9 +7,11 @@ pub mod ndjson;
 pub mod part;
 pub mod paths;
 pub mod read_part;
+pub mod repeated;
 pub mod rows;
 pub mod shared_part;
 pub mod source;
+pub mod staged;
 
 use std::path::{Path, PathBuf};
 
@@ -46,32 +48,9 @@ pub fn io_failure(path: &Path, op: Op, error: &std::io::Error) -> Failure {
     failure(path, op.errno(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-/// Makes the directory of a Parquet list, or clears that of an earlier one.
-///
-/// # Errors
-/// Where it cannot be made, or where it holds anything but the parts of a list.
-pub fn make_directory(list: &[u8]) -> Result<(), Failure> {
-    let path = as_path(list);
-    let failed = |op| move |error: std::io::Error| io_failure(path, op, &error);
-    match std::fs::create_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => return made.map_err(failed(Op::MakeDir)),
-    }
-    let occupied = || failure(path, Op::Create.failed(Cause::List(ListFault::Occupied)));
-    if !path.is_dir() {
-        return Err(occupied());
-    }
-    let mut parts = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed(Op::List))? {
-        let entry = entry.map_err(failed(Op::List))?;
-        let name = entry.file_name();
-        let is_file = entry.file_type().is_ok_and(|it| it.is_file());
-        if !is_file || part_number(name.as_encoded_bytes()).is_none() {
-            return Err(occupied());
-        }
-        parts.push(entry.path());
-    }
-    parts.iter().try_for_each(|part| {
-        std::fs::remove_file(part).map_err(|error| io_failure(part, Op::Remove, &error))
-    })
+/// A failed system call at a list that could be opened when the job began: one that is not there any more is no
+/// entry that has vanished.
+fn read_failure(path: &Path, op: Op, error: &std::io::Error) -> Failure {
+    let failed = io_failure(path, op, error);
+    if failed.is_vanished() { fault(path, ListFault::Changed) } else { failed }
 }

@@ -9,7 +9,9 @@ mod ending;
 mod links;
 mod manifest;
 pub mod named;
+mod outputs;
 mod parts;
+mod repeats;
 mod resume;
 mod shared_roots;
 pub mod sync;
@@ -172,12 +174,4 @@ fn close(reporter: &mut Reporter, summary: Option<Summary>) -> Exit {
         Some(summary) => reporter.close(&summary).worst(summary.exit),
         None => Exit::Ok,
     }
-}
-
-/// Makes a file for results: better now than after hours.
-fn create(path: &[u8]) -> Result<std::fs::File, String> {
-    std::fs::File::create(crate::lists::as_path(path)).map_err(|error| {
-        let words = crate::base::error::errno_words(error.raw_os_error().unwrap_or(libc::EIO));
-        format!("create \"{}\": {words}", crate::base::path::escaped(path))
-    })
 }

@@ -6,6 +6,7 @@ pub mod copy_args;
 pub mod filter_args;
 pub mod json;
 pub mod keep_args;
+mod list_file;
 pub mod named_args;
 pub mod progress;
 pub mod report;

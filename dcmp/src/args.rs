@@ -87,7 +87,7 @@ pub struct Args {
     direct: bool,
 
     /// List the entries for which EXPR holds to FILE (FILE.ndjson: one JSON object a line;
-    /// FILE.parquet: a directory with one Parquet file a rank):
+    /// FILE.parquet: a directory with one Parquet file a rank; -: standard output):
     /// EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …; may be given several times
     #[arg(short, long = "output", value_name = "EXPR:FILE", value_parser = checked_output)]
     outputs: Vec<String>,
@@ -132,8 +132,8 @@ fn checked_field(text: &str) -> Result<String, String> {
 
 fn checked_output(text: &str) -> Result<String, String> {
     match parse_output(text.as_bytes())? {
-        (_, Some(file)) if file != b"-" => Ok(text.to_owned()),
-        (_, _) => Err(format!("name a file: {text}:FILE")),
+        (_, Some(_)) => Ok(text.to_owned()),
+        (_, None) => Err(format!("name a file: {text}:FILE")),
     }
 }
 
@@ -150,6 +150,11 @@ impl Args {
         let manifest = self.manifest.clone().map(OsStringExt::into_vec);
         let tell = if self.common.json { LineFormat::Ndjson } else { LineFormat::Text };
         let to_stdout = self.combined.as_ref().is_some_and(|file| file == "-");
+        let lists_to_stdout = outputs.iter().any(|(_, file)| file == b"-");
+        let listing = |file: &[u8]| match file {
+            b"-" => Listing::Lines(tell),
+            file => Listing::of_file(file),
+        };
         CompareRequest {
             source: manifest.clone().unwrap_or_else(|| self.first.clone().into_vec()),
             target: self.second.clone().unwrap_or_else(|| self.first.clone()).into_vec(),
@@ -167,10 +172,10 @@ impl Args {
                 combined: self.combined.as_ref().map(|file| {
                     if to_stdout { tell } else { LineFormat::of_file(file.as_encoded_bytes()) }
                 }),
-                tell: (!to_stdout && !self.common.quiet).then_some(tell),
+                tell: (!to_stdout && !lists_to_stdout && !self.common.quiet).then_some(tell),
                 outputs: outputs
                     .iter()
-                    .map(|(expression, file)| (expression.clone(), Listing::of_file(file)))
+                    .map(|(expression, file)| (expression.clone(), listing(file)))
                     .collect(),
             },
             filters: self.filters.clone(),

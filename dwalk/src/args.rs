@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "output")]
     print: bool,
 
-    /// List the entries to FILE; FILE.ndjson is one JSON object a line, FILE.parquet a directory with
+    /// List the entries to FILE, or - for standard output; FILE.ndjson is one JSON object a line, FILE.parquet a directory with
     /// one Parquet file a rank, for DuckDB, pandas and Polars
     #[arg(short, long, value_name = "FILE")]
     output: Option<OsString>,
@@ -137,7 +137,7 @@ impl Args {
     /// One line that says which of them do not go together.
     pub fn request(&self) -> Result<WalkRequest, String> {
         let listing = self.listing();
-        if listing == Listing::Parquet && self.output.is_none() {
+        if listing == Listing::Parquet && self.output.as_ref().is_none_or(|file| file == "-") {
             return Err("a Parquet list needs a place: -o LIST.parquet".to_owned());
         }
         if self.sort.is_some() && listing == Listing::None {
@@ -158,7 +158,7 @@ impl Args {
                 ObjectFacts::Listed
             },
             harvest: HarvestOptions { listing, usage: self.statistics(), sort: self.sort.clone() },
-            list: bytes(&self.output),
+            list: bytes(&self.output).filter(|file| file != b"-"),
             report: bytes(&self.report),
             filters: self.filters.clone(),
             named,

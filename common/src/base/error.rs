@@ -84,6 +84,10 @@ pub enum ListFault {
     TooLong,
     /// An entry near that byte has a key twice.
     Repeated(u64),
+    /// The walk that wrote it could not read everything, so entries are missing.
+    Unfinished,
+    /// It was changed or removed while it was read.
+    Changed,
 }
 
 impl ListFault {
@@ -99,6 +103,8 @@ impl ListFault {
             Self::NoPaths => "list-no-paths",
             Self::TooLong => "list-too-long",
             Self::Repeated(_) => "list-repeated-key",
+            Self::Unfinished => "list-unfinished",
+            Self::Changed => "list-changed",
         }
     }
 }
@@ -116,6 +122,10 @@ impl fmt::Display for ListFault {
             }
             Self::OnePart => f.write_str("one part of a Parquet list; name its directory instead"),
             Self::Outside => f.write_str("the list names a path outside the source"),
+            Self::Unfinished => f.write_str(
+                "the list lacks entries that the job which wrote it could not read; write it again",
+            ),
+            Self::Changed => f.write_str("the list was changed or removed while it was read"),
             Self::Occupied => f.write_str("exists and holds something else than a Parquet list"),
             Self::NoPaths => f.write_str("a directory or device, not a file of paths"),
             Self::TooLong => f.write_str(

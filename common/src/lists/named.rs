@@ -1,11 +1,10 @@
 //! Entries that the operator names, to be dealt with instead of walking a tree: those of a list, or of a
 //! file of paths.
 
-use std::collections::{HashMap, HashSet};
-
 use serde::{Deserialize, Serialize};
 
 use super::paths::PathsFile;
+use super::repeated::{Place, Repeated};
 use super::source::{ListSource, Piece, Share};
 use crate::base::error::{Cause, Failure, ListFault, Op, Side};
 use crate::base::limits::NDJSON_PIECE_BYTES;
@@ -17,8 +16,7 @@ use crate::model::record::OwnedRecord;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     origin: Origin,
-    /// What stands there once more, by its piece and its number in that.
-    repeated: HashMap<Piece, HashSet<u64>>,
+    repeated: Repeated,
 }
 
 /// Where the names come from.
@@ -37,23 +35,21 @@ pub type Names = Box<dyn Iterator<Item = Result<(RelPath, Hint), Failure>>>;
 
 impl From<Origin> for Named {
     fn from(origin: Origin) -> Self {
-        Self { origin, repeated: HashMap::new() }
+        Self { origin, repeated: Repeated::default() }
     }
 }
 
 impl Named {
-    /// Without what stands there once more, as [`Origin::names`] counts.
+    /// Passes over the entries at these places, too.
     #[must_use]
-    pub fn without(mut self, repeated: impl IntoIterator<Item = (Piece, u64)>) -> Self {
-        for (piece, number) in repeated {
-            self.repeated.entry(piece).or_default().insert(number);
-        }
+    pub fn without(mut self, repeated: impl IntoIterator<Item = Place>) -> Self {
+        self.repeated.extend(repeated);
         self
     }
 
-    /// Whether it stands there once more.
-    pub fn is_repeated(&self, piece: Piece, number: u64) -> bool {
-        self.repeated.get(&piece).is_some_and(|numbers| numbers.contains(&number))
+    /// Whether an entry is passed over.
+    pub fn is_repeated(&self, place: Place) -> bool {
+        self.repeated.contains(place)
     }
 
     /// The file or list.
@@ -67,8 +63,11 @@ impl Named {
     /// Why it cannot be read.
     pub fn names(&self, piece: Piece) -> Result<Names, Failure> {
         let names = self.origin.names(piece)?;
-        let Some(repeated) = self.repeated.get(&piece).cloned() else { return Ok(names) };
-        let is_first = move |(number, _): &(u64, _)| !repeated.contains(number);
+        if !self.repeated.is_in(piece) {
+            return Ok(names);
+        }
+        let repeated = self.repeated.clone();
+        let is_first = move |(number, _): &(u64, _)| !repeated.contains((piece, *number));
         Ok(Box::new((0..).zip(names).filter(is_first).map(|(_, name)| name)))
     }
 }
@@ -88,7 +87,7 @@ impl Origin {
                     let begin = piece * NDJSON_PIECE_BYTES;
                     Piece::Lines { begin, end: (begin + NDJSON_PIECE_BYTES).min(file.bytes) }
                 };
-                Ok(Share { pieces: own.map(piece).collect(), id: None })
+                Ok(Share { pieces: own.map(piece).collect(), id: None, may_repeat: true })
             }
         }
     }
@@ -113,7 +112,9 @@ impl Origin {
                 let paths = file.paths(begin, end)?;
                 Box::new(paths.map(|path| path.map(|path| (path, Hint::Unknown))))
             }
-            (Self::Paths(_), Piece::Group { .. }) => Box::new(std::iter::empty()),
+            (Self::Paths(_), Piece::Group { .. } | Piece::Missing { .. }) => {
+                Box::new(std::iter::empty())
+            }
         })
     }
 }

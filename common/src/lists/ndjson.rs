@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{fault, io_failure};
+use super::{fault, io_failure, read_failure};
 use crate::base::error::{Failure, ListFault, Op};
+use crate::base::exit::Exit;
 use crate::base::limits::NDJSON_LINE_BYTES_MAX;
 use crate::model::json_record::{JsonRecord, VERSION};
 use crate::model::record::OwnedRecord;
@@ -21,11 +22,34 @@ pub struct LineRecords {
     line: Vec<u8>,
 }
 
+/// The last line of a list that is empty or lacks entries. Other lists have none, so that lines and entries are one.
+pub const END_EVENT: &str = "end";
+
+/// The last line of a list, where it needs one; the job that wrote the list could not read `failed` entries.
+pub fn end_line(is_empty: bool, failed: u64) -> Option<String> {
+    (is_empty || failed > 0).then(|| {
+        format!("{}\n", serde_json::json!({ "v": VERSION, "event": END_EVENT, "failed": failed }))
+    })
+}
+
 /// What every line has.
 #[derive(Deserialize)]
 struct Head {
     v: u32,
     event: String,
+    /// Entries that the job which wrote the list could not read, in an [`END_EVENT`].
+    #[serde(default)]
+    failed: u64,
+    /// The exit code in the summary of a job whose standard output became the list.
+    #[serde(default)]
+    exit: u8,
+}
+
+impl Head {
+    fn lacks_entries(&self) -> bool {
+        let exits = [Exit::Ok, Exit::Different, Exit::Vanished].map(|exit| exit as u8);
+        self.failed > 0 || !exits.contains(&self.exit)
+    }
 }
 
 impl LineRecords {
@@ -34,7 +58,7 @@ impl LineRecords {
     /// # Errors
     /// Where the file cannot be read.
     pub fn open(path: &Path, begin: u64, end: u64) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|error| io_failure(path, Op::Open, &error))?;
+        let file = File::open(path).map_err(|error| read_failure(path, Op::Open, &error))?;
         let mut reader = BufReader::with_capacity(1 << 17, file);
         // The line that begins before belongs to whoever has the piece before.
         let from = begin.saturating_sub(1);
@@ -66,7 +90,8 @@ impl LineRecords {
         while self.at < self.end {
             let begin = self.at;
             if !self.read_line()? {
-                break;
+                // It was longer when the job began.
+                return Err(fault(&self.path, ListFault::Changed));
             }
             if let Some(record) = self.parse(begin)? {
                 return Ok(Some(record));
@@ -93,7 +118,13 @@ impl LineRecords {
         if head.v != VERSION {
             return Err(fault(&self.path, ListFault::Version));
         }
-        if head.event == "entry" { Err(wrong()) } else { Ok(None) }
+        match head.event.as_str() {
+            "entry" => Err(wrong()),
+            END_EVENT | "summary" if head.lacks_entries() => {
+                Err(fault(&self.path, ListFault::Unfinished))
+            }
+            _ => Ok(None),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use parquet::schema::types::ColumnPath;
 use twox_hash::XxHash64;
 
 use super::rows::{COLUMNS, Cells, Holds, Rows, Values, schema};
+use super::staged::sync;
 use super::{io_failure, part_path};
 use crate::base::error::{Failure, Op};
 use crate::base::limits;
@@ -32,8 +33,12 @@ pub(super) mod key {
     pub const PARTS: &str = "dwalk.parts";
     /// XXH64 of each row group, hexadecimal, divided by commas.
     pub const CHECKSUMS: &str = "dwalk.checksums";
-    /// What it is sorted by, if it is.
+    /// The key that a list is sorted by; absent from an unsorted one.
     pub const SORTED: &str = "dwalk.sorted";
+    /// The number of entries that the rank which wrote the part could not read; absent where it read all.
+    pub const FAILED: &str = "dwalk.failed";
+    /// The number of roots that were walked: each path is once in the list where that is 1.
+    pub const ROOTS: &str = "dwalk.roots";
 }
 
 /// Which part of which list.
@@ -49,6 +54,8 @@ pub struct PartOf {
     pub parts: u32,
     /// What it is sorted by.
     pub sorted: Option<String>,
+    /// The number of roots whose entries it has; `None` where that is not known.
+    pub roots: Option<u32>,
 }
 
 /// A part being written.
@@ -98,6 +105,7 @@ impl PartWriter {
             (key::PART, Some(of.part.to_string())),
             (key::PARTS, Some(of.parts.to_string())),
             (key::SORTED, of.sorted.clone()),
+            (key::ROOTS, of.roots.map(|roots| roots.to_string())),
         ];
         let key_values = key_values
             .into_iter()
@@ -136,26 +144,23 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Writes what is left and the footer, without which nobody takes the file for a list.
+    /// Writes what is left and the footer, without which no reader takes the file for a list: it says how many
+    /// entries this rank could not read.
     ///
     /// # Errors
     /// Why that cannot be written.
-    pub fn finish(mut self) -> Result<(), Failure> {
+    pub fn finish(mut self, failed: u64) -> Result<(), Failure> {
         if !self.group.is_empty() {
             self.write_group()?;
         }
         let checksums = KeyValue::new(key::CHECKSUMS.to_owned(), self.checksums.join(","));
         self.writer.append_key_value_metadata(checksums);
-        self.writer
-            .into_inner()
-            .map_err(|error| write_failure(&self.path, &error))?
-            .file
-            .sync_data()
-            .or_else(|error| match error.raw_os_error() {
-                // Some file systems do not know how.
-                Some(libc::EINVAL | libc::ENOTSUP) => Ok(()),
-                _ => Err(io_failure(&self.path, Op::Write, &error)),
-            })
+        if failed > 0 {
+            let failed = KeyValue::new(key::FAILED.to_owned(), failed.to_string());
+            self.writer.append_key_value_metadata(failed);
+        }
+        let hashed = self.writer.into_inner().map_err(|error| write_failure(&self.path, &error))?;
+        sync(&hashed.file).map_err(|error| io_failure(&self.path, Op::Write, &error))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom, stdin};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{as_path, failure, fault, io_failure};
+use super::{as_path, failure, fault, io_failure, read_failure};
 use crate::base::error::{Cause, Failure, ListFault, Op, Side};
 use crate::base::interrupt;
 use crate::base::limits::{NDJSON_LINE_BYTES_MAX, PIPED_PATHS_BYTES_MAX, SIGNAL_WAIT_MAX};
@@ -31,6 +31,8 @@ pub struct PathsFile {
     pub bytes: u64,
     /// All of it, where it came by a pipe.
     held: Option<Arc<[u8]>>,
+    /// Its modification time when the job began: seconds and nanoseconds.
+    mtime: (i64, i64),
 }
 
 impl PathsFile {
@@ -53,12 +55,12 @@ impl PathsFile {
         if kind.is_dir() || kind.is_block_device() {
             return Err(fault(name, ListFault::NoPaths));
         }
-        let path = path.to_vec();
+        let (path, mtime) = (path.to_vec(), (metadata.mtime(), metadata.mtime_nsec()));
         if kind.is_file() && !is_input {
-            return Ok(Self { path, separator, bytes: metadata.len(), held: None });
+            return Ok(Self { path, separator, bytes: metadata.len(), held: None, mtime });
         }
         let held = read_piped(&file).map_err(|cause| failure(name, Op::Read.failed(cause)))?;
-        Ok(Self { path, separator, bytes: held.len() as u64, held: Some(held.into()) })
+        Ok(Self { path, separator, bytes: held.len() as u64, held: Some(held.into()), mtime })
     }
 
     /// The paths that begin from `begin` on and before `end`. A wrong one does not end them.
@@ -67,7 +69,8 @@ impl PathsFile {
     /// Why the file cannot be read.
     pub fn paths(&self, begin: u64, end: u64) -> Result<Paths, Failure> {
         let name = as_path(&self.path);
-        let failed = |error: std::io::Error| io_failure(name, Op::Read, &error);
+        let failed = |error: std::io::Error| read_failure(name, Op::Read, &error);
+        self.check_unchanged()?;
         // The path that begins before belongs to whoever has the piece before.
         let from = begin.saturating_sub(1);
         let reader: Box<dyn BufRead> = if let Some(held) = &self.held {
@@ -84,6 +87,19 @@ impl PathsFile {
             paths.read()?;
         }
         Ok(paths)
+    }
+
+    /// Checks that the file is still the one that the job began with: what is numbered in it, and what is read of it
+    /// by several ranks, would not fit together.
+    fn check_unchanged(&self) -> Result<(), Failure> {
+        if self.held.is_some() {
+            return Ok(());
+        }
+        let name = as_path(&self.path);
+        let metadata = std::fs::metadata(name);
+        let metadata = metadata.map_err(|error| read_failure(name, Op::Read, &error))?;
+        let now = (metadata.len(), (metadata.mtime(), metadata.mtime_nsec()));
+        if now == (self.bytes, self.mtime) { Ok(()) } else { Err(fault(name, ListFault::Changed)) }
     }
 }
 
@@ -137,6 +153,7 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Reads one path; an error ends them.
     fn read(&mut self) -> Result<(), Failure> {
         let read = self.read_text();
         if read.is_err() {
@@ -146,15 +163,14 @@ impl Paths {
     }
 
     fn read_text(&mut self) -> Result<(), Failure> {
-        let name = as_path(&self.file.path);
         self.text.clear();
+        let name = as_path(&self.file.path);
         let mut limited = (&mut self.reader).take(NDJSON_LINE_BYTES_MAX);
         let read = limited
             .read_until(self.file.separator, &mut self.text)
-            .map_err(|error| io_failure(name, Op::Read, &error))?;
+            .map_err(|error| read_failure(name, Op::Read, &error))?;
         if read == 0 {
-            // Somebody has made it shorter.
-            return Err(failure(name, Op::Read.failed(Cause::Changed)));
+            return Err(fault(name, ListFault::Changed));
         }
         if self.text.last() == Some(&self.file.separator) {
             self.text.pop();
@@ -162,7 +178,7 @@ impl Paths {
             return Err(fault(name, ListFault::Damaged(self.at)));
         }
         self.at += read as u64;
-        Ok(())
+        if self.at >= self.end { self.file.check_unchanged() } else { Ok(()) }
     }
 }
 

@@ -46,14 +46,14 @@ impl SharedPart {
         }
     }
 
-    /// Ends the part.
+    /// Ends the part of a rank that could not read so many entries.
     ///
     /// # Errors
     /// Why not all of it was written.
-    pub fn finish(&self) -> Result<(), Failure> {
+    pub fn finish(&self, failed: u64) -> Result<(), Failure> {
         match std::mem::replace(&mut *self.lock(), State::None) {
             State::None => Ok(()),
-            State::Open(part) => part.finish(),
+            State::Open(part) => part.finish(failed),
             State::Failed(failure) => Err(failure),
         }
     }

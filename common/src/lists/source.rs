@@ -36,6 +36,11 @@ pub enum Piece {
         /// Number of the group in it.
         group: u32,
     },
+    /// Entries that a part lacks, because the rank that wrote it could not read them: reading it fails.
+    Missing {
+        /// Number of the part.
+        part: u32,
+    },
     /// Lines that begin between these bytes.
     Lines {
         /// The first.
@@ -52,6 +57,8 @@ pub struct Share {
     pub pieces: Vec<Piece>,
     /// The list that the parts it has looked at belong to: the same on all ranks.
     pub id: Option<String>,
+    /// Whether an entry may stand there more than once.
+    pub may_repeat: bool,
 }
 
 /// Entries, one by one; after an error there are no more.
@@ -99,6 +106,8 @@ impl ListSource {
         let mut share = Share::default();
         match self.form {
             Form::Ndjson { bytes } => {
+                // Lines may be those of several lists, one after the other.
+                share.may_repeat = true;
                 let step = limits::NDJSON_PIECE_BYTES;
                 let begins = (0..bytes.div_ceil(step)).map(|piece| piece * step);
                 let own = begins.skip(rank as usize).step_by(ranks as usize);
@@ -123,6 +132,10 @@ impl ListSource {
             return Err(fault(&path, ListFault::Incomplete));
         }
         share.id = id;
+        share.may_repeat |= part.says(key::ROOTS) != Some("1");
+        if part.says(key::FAILED).is_some() {
+            share.pieces.push(Piece::Missing { part: number });
+        }
         let groups = 0..part.groups() as u32;
         share.pieces.extend(groups.map(|group| Piece::Group { part: number, group }));
         Ok(())
@@ -141,6 +154,10 @@ impl ListSource {
         Ok(match piece {
             Piece::Group { part, group } => {
                 Box::new(Part::open(&part_path(&self.list, part))?.records(group as usize)?)
+            }
+            Piece::Missing { part } => {
+                let path = part_path(&self.list, part);
+                Box::new(std::iter::once(Err(fault(&path, ListFault::Unfinished))))
             }
             Piece::Lines { begin, end } => {
                 Box::new(LineRecords::open(as_path(&self.list), begin, end)?)

@@ -2,21 +2,20 @@
 
 use serde_json::json;
 
+use super::parts::PartLists;
 use super::shared_roots::{SharedRoot, are_shared};
-use super::{
-    agree, close, create, exit_of, find_sites, named, on_this_node, parts, select, threads_max,
-};
-use crate::base::error::Side;
+use super::{agree, close, exit_of, find_sites, named, on_this_node, outputs, select, threads_max};
+use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
 use crate::base::size::human_bytes;
 use crate::comm::Rank;
-use crate::comm::collective::{broadcast, gather};
+use crate::comm::collective::gather;
 use crate::compare::options::{CompareOptions, Evidence};
 use crate::compare::root::{CompareRoot, Unfit};
 use crate::compare::{CompareJob, seed, unlisted};
-use crate::lists;
-use crate::model::line::json_path;
+use crate::lists::staged::{StagedDirectory, StagedFile};
+use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Compared;
 use crate::sched::engine;
 use crate::store::posix::{self, Symlinks};
@@ -51,6 +50,9 @@ pub struct CompareRequest {
     pub outputs: Vec<Vec<u8>>,
 }
 
+/// The name that stands for standard output.
+const STDOUT: &[u8] = b"-";
+
 /// Runs a comparison on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
@@ -62,10 +64,11 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let lists_are_open = is_root.then(|| open_lists(request, &mut reporter));
-    if !broadcast(session.mail, lists_are_open) {
-        return Exit::Unusable;
-    }
+    let made = is_root.then(|| open_lists(request, &mut reporter));
+    let lists = match PartLists::open(session, made, &mut reporter) {
+        Ok(lists) => lists,
+        Err(exit) => return exit,
+    };
     let places = [(Side::Target, &request.target[..]), (Side::Source, &request.source)];
     // A manifest is a list in a file system.
     let count = if request.named.manifest().is_some() { 1 } else { 2 };
@@ -84,10 +87,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         header(session, request, method, args, &mut reporter);
     }
     let rank = session.mail.comm().rank();
-    let lists = request.outputs.iter().zip(&request.options.outputs);
-    let lists =
-        lists.map(|(list, (_, listing))| (*listing == Listing::Parquet).then_some(&list[..]));
-    let parts = match parts::open(session, lists, &mut reporter) {
+    let parts = match lists.create(session, &mut reporter) {
         Ok(parts) => parts,
         Err(exit) => return exit,
     };
@@ -112,10 +112,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     if request.options.hard_links {
         tally.compared.add(&regrouped(session, &job, &mut reporter));
     }
-    let unwritten = gather(session.mail, &job.finish_parts());
-    for failure in unwritten.into_iter().flatten().flatten() {
-        reporter.unwritten(&failure.to_string());
-    }
+    lists.end(session, &job.finish_parts(), &tally, &mut reporter);
     let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Compare(method);
         summary.exit = exit_of(&summary.totals());
@@ -147,32 +144,37 @@ fn method(options: &CompareOptions, has_objects: bool) -> Method {
     }
 }
 
-fn open_lists(request: &CompareRequest, reporter: &mut Reporter) -> bool {
-    let opened = try_open_lists(request, reporter);
-    if let Err(refusal) = &opened {
-        reporter.refuse(refusal);
+/// Makes the files and directories that results go to.
+fn open_lists(
+    request: &CompareRequest,
+    reporter: &mut Reporter,
+) -> Result<Vec<Option<StagedDirectory>>, String> {
+    let combined = request.combined.as_ref().filter(|file| *file != STDOUT);
+    let is_file = |output: &&[u8]| *output != STDOUT;
+    let written = combined.into_iter().chain(&request.outputs).map(Vec::as_slice);
+    let written: Vec<&[u8]> = written.filter(is_file).collect();
+    let read = request.named.files();
+    outputs::check(&written, &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    let words = |failure: Failure| failure.to_string();
+    if let Some(combined) = combined {
+        let format = LineFormat::of_file(combined);
+        reporter.list_to(StagedFile::create(combined).map_err(words)?, format);
     }
-    opened.is_ok()
-}
-
-fn try_open_lists(request: &CompareRequest, reporter: &mut Reporter) -> Result<(), String> {
-    let mut named: Vec<_> = request.combined.iter().chain(&request.outputs).collect();
-    named.sort();
-    if let Some(twice) = named.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("\"{}\" is named for two lists", path::escaped(twice[0])));
-    }
-    if let Some(combined) = request.combined.as_ref().filter(|file| file.as_slice() != b"-") {
-        reporter.list_to(combined, create(combined)?);
-    }
+    let mut made = Vec::new();
     let outputs = request.outputs.iter().zip(&request.options.outputs);
     for ((output, (_, listing)), number) in outputs.zip(0..) {
-        if *listing == Listing::Parquet {
-            lists::make_directory(output).map_err(|failure| failure.to_string())?;
-        } else {
-            reporter.add_output(number, output, create(output)?);
-        }
+        made.push(match listing {
+            Listing::Parquet => Some(StagedDirectory::create(output).map_err(words)?),
+            Listing::Lines(_) if output == STDOUT => None,
+            Listing::Lines(format) => {
+                let file = StagedFile::create(output).map_err(words)?;
+                reporter.add_output(number, file, *format);
+                None
+            }
+            Listing::None => None,
+        });
     }
-    Ok(())
+    Ok(made)
 }
 
 /// Opens both trees on this rank; an exit code on all ranks where one of them cannot.

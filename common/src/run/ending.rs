@@ -1,15 +1,15 @@
 //! How a copy ends: its manifest and journal, its summary, and the comparison of all where that is wished.
 
 use super::copying::Phase;
+use super::manifest::Manifest;
 use super::resume::Kept;
 use super::verify::{self, Part};
-use super::{close, exit_of, manifest};
+use super::{close, exit_of};
 use crate::base::exit::Exit;
 use crate::copy::options::CopyOptions;
 use crate::copy::plan::CopyPlan;
 use crate::copy::root::CopyRoot;
 use crate::journal::Journal;
-use crate::lists::shared_part::SharedPart;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
@@ -24,7 +24,7 @@ pub(super) struct Ending<'r> {
     pub roots: &'r [CopyRoot],
     pub options: &'r CopyOptions,
     pub part: &'r Part,
-    pub manifest: &'r SharedPart,
+    pub manifest: Manifest,
     pub kept: Kept,
     /// What the counts do not tell.
     pub verdict: Exit,
@@ -39,7 +39,7 @@ impl Ending<'_> {
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Exit {
-        manifest::end(session, self.manifest, reporter);
+        self.manifest.end(session, &tally, reporter);
         tally.unjournaled += self.kept.journal.as_ref().map_or(0, Journal::unwritten);
         let summary = session.summarise(&tally, self.sites, counters).map(|mut summary| {
             summary.deed = self.deed;

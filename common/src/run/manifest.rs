@@ -1,38 +1,47 @@
 //! The manifest of a copy: opened before it begins, ended on all ranks after it.
 
-use super::parts;
+use super::outputs;
+use super::parts::PartLists;
 use crate::base::exit::Exit;
 use crate::comm::Rank;
-use crate::comm::collective::{broadcast, gather};
-use crate::lists;
 use crate::lists::shared_part::SharedPart;
+use crate::lists::staged::StagedDirectory;
+use crate::model::tally::Tally;
+use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 
-/// This rank's part, where one is wished.
+/// The manifest of this job, and this rank's part of it.
+pub(super) struct Manifest {
+    lists: PartLists,
+    pub part: SharedPart,
+}
+
+/// Opens the manifest, where one is requested.
 ///
 /// # Errors
 /// The exit code, on all ranks, where it cannot be made; rank 0 has said why.
 pub(super) fn open(
     session: &mut Session<'_, '_>,
     manifest: Option<&[u8]>,
+    named: &NamedArgs,
     reporter: &mut Reporter,
-) -> Result<SharedPart, Exit> {
+) -> Result<Manifest, Exit> {
     let made = (session.mail.comm().rank() == Rank::ROOT).then(|| {
-        let made = manifest.map_or(Ok(()), lists::make_directory);
-        made.map_err(|failure| reporter.refuse(&failure.to_string())).is_ok()
+        let inputs = named.files();
+        outputs::check(manifest.as_slice(), &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let made = manifest.map(StagedDirectory::create).transpose();
+        made.map(|made| vec![made]).map_err(|failure| failure.to_string())
     });
-    if !broadcast(session.mail, made) {
-        return Err(Exit::Unusable);
-    }
-    let mut parts = parts::open(session, std::iter::once(manifest), reporter)?;
-    Ok(SharedPart::new(parts.pop().flatten()))
+    let lists = PartLists::open(session, made, reporter)?;
+    let mut parts = lists.create(session, reporter)?;
+    Ok(Manifest { lists, part: SharedPart::new(parts.pop().flatten()) })
 }
 
-/// Ends all parts; what went wrong is said.
-pub(super) fn end(session: &mut Session<'_, '_>, part: &SharedPart, reporter: &mut Reporter) {
-    let failed = gather(session.mail, &part.finish().err());
-    for failure in failed.into_iter().flatten().flatten() {
-        reporter.unwritten(&failure.to_string());
+impl Manifest {
+    /// Ends all parts and names the manifest; the tally is that of this rank.
+    pub fn end(self, session: &mut Session<'_, '_>, tally: &Tally, reporter: &mut Reporter) {
+        let written: Vec<_> = self.part.finish(tally.failed).err().into_iter().collect();
+        self.lists.end(session, &written, tally, reporter);
     }
 }

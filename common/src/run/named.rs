@@ -1,7 +1,6 @@
 //! Entries named by the operator, opened on all ranks.
 
-use serde::{Deserialize, Serialize};
-
+use super::repeats;
 use crate::base::error::{Cause, Failure, Op, Side};
 use crate::base::exit::Exit;
 use crate::base::path::in_small_letters;
@@ -10,9 +9,7 @@ use crate::comm::collective::{broadcast, gather};
 use crate::copy::root::CopyRoot;
 use crate::lists::named::{Named, Origin};
 use crate::lists::paths::PathsFile;
-use crate::lists::source::{ListSource, Piece};
-use crate::sort::exchange;
-use crate::sort::shelf::Shelf;
+use crate::lists::source::{ListSource, Piece, Share};
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -84,31 +81,20 @@ pub fn open(
     let looked = (rank == Rank::ROOT).then(|| look(args));
     let origin: Result<Origin, Failure> = broadcast(session.mail, looked);
     let share = origin.clone().and_then(|origin| origin.share(rank.0, ranks));
-    let said = share.as_ref().map(|share| share.id.clone()).map_err(Clone::clone);
-    let refusal = gather(session.mail, &said).map(|all| refusal_of(all, origin.as_ref().ok()));
-    if let Some(Some(failure)) = &refusal {
-        reporter.refuse(&failure.to_string());
+    let list = match &origin {
+        Ok(Origin::List(list) | Origin::Manifest(list)) => Some(list),
+        _ => None,
+    };
+    let may_repeat = agree_on(session, &share, list, reporter)?;
+    let (share, origin) =
+        share.and_then(|share| Ok((share, origin?))).map_err(|_| Exit::Unusable)?;
+    let mut named = Named::from(origin);
+    // The files of a manifest are compared one by one, and nothing is written.
+    if may_repeat && !matches!(named.origin(), Origin::Manifest(_)) {
+        let repeated = repeated(session, &named, &share.pieces, Same::Bytes);
+        named = named.without(repeated.into_iter().map(|again| again.place));
     }
-    let verdict = broadcast(session.mail, refusal.map(|refusal| verdict_of(refusal.as_ref())));
-    match (share, origin) {
-        (Ok(share), Ok(origin)) if verdict == Exit::Ok => {
-            let named = Named::from(origin);
-            let repeated = repeated(session, &named, &share.pieces, Same::Bytes);
-            let named = named.without(repeated.into_iter().map(|again| again.place));
-            Ok(Opened { named: Some(named), pieces: share.pieces })
-        }
-        _ if verdict == Exit::Ok => Err(Exit::Unusable),
-        _ => Err(verdict),
-    }
-}
-
-/// The exit code of a job whose list cannot be read.
-fn verdict_of(refusal: Option<&Failure>) -> Exit {
-    match refusal.map(|failure| failure.error.cause) {
-        None => Exit::Ok,
-        Some(Cause::Stopped) => Exit::Interrupted,
-        Some(_) => Exit::Unusable,
-    }
+    Ok(Opened { named: Some(named), pieces: share.pieces })
 }
 
 /// Which names are one.
@@ -120,55 +106,32 @@ enum Same {
     Letters,
 }
 
-/// A name that is one with another that stands there.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Again {
-    /// Its piece, and its number in that.
-    place: (Piece, u64),
-    /// The name, where the other one may be written otherwise.
-    path: Vec<u8>,
-}
-
-/// Which names stand there once more: two ranks must not be at one file. All names are sorted for that, over all
-/// ranks; a list that dwalk or dcmp has written has each once. What cannot be read is told of when it is to be dealt
-/// with.
+/// The names that stand there once more, besides those that are passed over already. What cannot be read is a failure
+/// when it is to be dealt with.
 fn repeated(
     session: &mut Session<'_, '_>,
     named: &Named,
     pieces: &[Piece],
     same: Same,
-) -> Vec<Again> {
-    if same == Same::Bytes && !matches!(named.origin(), Origin::Paths(_)) {
-        return Vec::new();
-    }
-    let mut own = Shelf::default();
-    for piece in pieces {
-        let there = named.origin().names(*piece).into_iter().flatten();
-        for (name, number) in there.zip(0..) {
-            let Ok((path, _)) = name else { continue };
-            if named.is_repeated(*piece, number) {
-                continue;
-            }
-            let path = path.as_bytes();
-            let (key, path) = match same {
-                Same::Bytes => (path.to_vec(), Vec::new()),
-                Same::Letters => (in_small_letters(path), path.to_vec()),
-            };
-            let again = Again { place: (*piece, number), path };
-            let value = postcard::to_stdvec(&again).expect("plain values always serialise");
-            own.push(&key, &value);
-        }
-    }
-    let in_order = exchange::sort(own, session.mail);
-    let (mut repeated, mut before) = (Vec::new(), None);
-    for (key, value) in in_order.entries() {
-        if before == Some(key) {
-            repeated.push(postcard::from_bytes(value).expect("this build has written it"));
-        }
-        before = Some(key);
-    }
-    let all = gather(session.mail, &repeated).map(|all: Vec<Vec<Again>>| all.concat());
-    broadcast(session.mail, all)
+) -> Vec<repeats::Named> {
+    let of_piece = |piece: &Piece| {
+        let piece = *piece;
+        let there = named.origin().names(piece).into_iter().flatten();
+        there.zip(0..).filter_map(move |(name, number)| {
+            let (path, _) = name.ok()?;
+            let place = (piece, number);
+            (!named.is_repeated(place)).then(|| match same {
+                Same::Bytes => {
+                    (path.as_bytes().to_vec(), repeats::Named { place, path: Vec::new() })
+                }
+                Same::Letters => {
+                    let path = path.as_bytes().to_vec();
+                    (in_small_letters(&path), repeats::Named { place, path })
+                }
+            })
+        })
+    };
+    repeats::find(session, pieces.iter().flat_map(of_piece))
 }
 
 fn look(args: &NamedArgs) -> Result<Origin, Failure> {
@@ -186,21 +149,44 @@ fn look(args: &NamedArgs) -> Result<Origin, Failure> {
     }
 }
 
-/// The first failure; or that parts are not of one list.
-fn refusal_of(
-    said: Vec<Result<Option<String>, Failure>>,
-    origin: Option<&Origin>,
-) -> Option<Failure> {
-    let mut ids = Vec::new();
-    for of_rank in said {
-        match of_rank {
-            Err(failure) => return Some(failure),
-            Ok(id) => ids.extend(id),
-        }
+/// Whether any part of a list may have an entry more than once, where all ranks could look into their parts.
+///
+/// # Errors
+/// The exit code, on all ranks, where one could not, or where the parts are not of one list; rank 0 has said why.
+pub(super) fn agree_on(
+    session: &mut Session<'_, '_>,
+    share: &Result<Share, Failure>,
+    list: Option<&ListSource>,
+    reporter: &mut Reporter,
+) -> Result<bool, Exit> {
+    let told = share.as_ref().map(|share| (share.id.clone(), share.may_repeat));
+    let told = gather(session.mail, &told.map_err(Clone::clone));
+    let agreed = told.map(|told| {
+        may_repeat(told, list).map_err(|failure| {
+            reporter.refuse(&failure.to_string());
+            exit_of(&failure)
+        })
+    });
+    broadcast(session.mail, agreed)
+}
+
+/// The exit code of a job whose list cannot be read.
+fn exit_of(failure: &Failure) -> Exit {
+    match failure.error.cause {
+        Cause::Stopped => Exit::Interrupted,
+        _ => Exit::Unusable,
     }
+}
+
+fn may_repeat(
+    told: Vec<Result<(Option<String>, bool), Failure>>,
+    list: Option<&ListSource>,
+) -> Result<bool, Failure> {
+    let told = told.into_iter().collect::<Result<Vec<_>, Failure>>()?;
+    let mut ids: Vec<&String> = told.iter().filter_map(|(id, _)| id.as_ref()).collect();
     ids.dedup();
-    match origin {
-        Some(Origin::List(list) | Origin::Manifest(list)) if ids.len() > 1 => Some(list.mixed()),
-        _ => None,
+    match list {
+        Some(list) if ids.len() > 1 => Err(list.mixed()),
+        _ => Ok(told.iter().any(|(_, may_repeat)| *may_repeat)),
     }
 }

@@ -1,37 +1,105 @@
-//! Parquet lists, of which every rank writes a part.
+//! Parquet lists, of which every rank writes a part: begun under temporary names, named when all parts are whole.
 
 use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::lists::part::{PartOf, PartWriter};
+use crate::lists::staged::StagedDirectory;
+use crate::model::tally::Tally;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 
-/// This rank's part of each of these lists whose directories rank 0 has made; `None` for what is no such list.
-///
-/// # Errors
-/// The exit code, on all ranks, where one cannot be made; rank 0 has said why.
-pub(super) fn open<'l>(
-    session: &mut Session<'_, '_>,
-    lists: impl Iterator<Item = Option<&'l [u8]>>,
-    reporter: &mut Reporter,
-) -> Result<Vec<Option<PartWriter>>, Exit> {
-    let rank = session.mail.comm().rank();
-    let id = (rank == Rank::ROOT).then(|| format!("{:016x}", fastrand::u64(..)));
-    let id: String = broadcast(session.mail, id);
-    let (part, parts) = (rank.0, session.mail.comm().size());
-    let create = |list: Option<&[u8]>| {
-        let of =
-            |list: &[u8]| PartOf { list: list.to_vec(), id: id.clone(), part, parts, sorted: None };
-        list.map(|list| PartWriter::create(&of(list))).transpose()
-    };
-    let created: Result<Vec<_>, Failure> = lists.map(create).collect();
-    let troubles = gather(session.mail, &created.as_ref().err().cloned());
-    let first = troubles.map(|troubles| troubles.into_iter().flatten().next());
-    if let Some(Some(failure)) = &first {
-        reporter.refuse(&failure.to_string());
+/// The Parquet lists of a job.
+pub(super) struct PartLists {
+    /// Their directories, on rank 0.
+    staged: Vec<StagedDirectory>,
+    /// This rank's part of each list; `None` in the place of a list that is text.
+    of: Vec<Option<PartOf>>,
+}
+
+impl PartLists {
+    /// Tells all ranks of the directories that rank 0 has made, one for each list that is not text.
+    ///
+    /// # Errors
+    /// The exit code, on all ranks, where rank 0 could not make them and has said why.
+    pub fn open(
+        session: &mut Session<'_, '_>,
+        made: Option<Result<Vec<Option<StagedDirectory>>, String>>,
+        reporter: &mut Reporter,
+    ) -> Result<Self, Exit> {
+        let made = made.map(|made| made.map_err(|refusal| reporter.refuse(&refusal)).ok());
+        let paths = made.as_ref().map(|made| {
+            let id = format!("{:016x}", fastrand::u64(..));
+            made.as_ref().map(|lists| {
+                (id, lists.iter().map(|list| list.as_ref().map(path_of)).collect::<Vec<_>>())
+            })
+        });
+        let told: Option<(String, Vec<Option<Vec<u8>>>)> = broadcast(session.mail, paths);
+        let (id, paths) = told.ok_or(Exit::Unusable)?;
+        let (part, parts) = (session.mail.comm().rank().0, session.mail.comm().size());
+        // A comparison and a manifest have each path once.
+        let of = |list| PartOf { list, id: id.clone(), part, parts, sorted: None, roots: Some(1) };
+        Ok(Self {
+            staged: made.flatten().into_iter().flatten().flatten().collect(),
+            of: paths.into_iter().map(|path| path.map(of)).collect(),
+        })
     }
-    let all_made = broadcast(session.mail, first.map(|first| first.is_none()));
-    created.ok().filter(|_| all_made).ok_or(Exit::Unusable)
+
+    /// This rank's part of the only list, to be described and written.
+    pub fn only(&mut self) -> Option<&mut PartOf> {
+        self.of.iter_mut().flatten().next()
+    }
+
+    /// Begins this rank's part of each list.
+    ///
+    /// # Errors
+    /// The exit code, on all ranks, where one cannot be made; rank 0 has said why.
+    pub fn create(
+        &self,
+        session: &mut Session<'_, '_>,
+        reporter: &mut Reporter,
+    ) -> Result<Vec<Option<PartWriter>>, Exit> {
+        let create = |of: &Option<PartOf>| of.as_ref().map(PartWriter::create).transpose();
+        let created: Result<Vec<_>, Failure> = self.of.iter().map(create).collect();
+        let troubles = gather(session.mail, &created.as_ref().err().cloned());
+        let first = troubles.map(|troubles| troubles.into_iter().flatten().next());
+        if let Some(Some(failure)) = &first {
+            reporter.refuse(&failure.to_string());
+        }
+        let all_made = broadcast(session.mail, first.map(|first| first.is_none()));
+        created.ok().filter(|_| all_made).ok_or(Exit::Unusable)
+    }
+
+    /// Names the lists, if every rank has written its parts and nothing was cancelled; otherwise lists that were
+    /// there stay. The tally is that of this rank.
+    pub fn end(
+        self,
+        session: &mut Session<'_, '_>,
+        written: &[Failure],
+        tally: &Tally,
+        reporter: &mut Reporter,
+    ) {
+        let told = gather(session.mail, &(written.to_vec(), tally.given_up > 0));
+        let Some(told) = told else { return };
+        debug_assert_eq!(session.mail.comm().rank(), Rank::ROOT);
+        let is_cancelled = told.iter().any(|(_, is_cancelled)| *is_cancelled);
+        let failures: Vec<Failure> = told.into_iter().flat_map(|(failures, _)| failures).collect();
+        for failure in &failures {
+            reporter.unwritten(&failure.to_string());
+        }
+        for list in self.staged {
+            if is_cancelled {
+                reporter.withheld(list.target());
+            } else if failures.is_empty()
+                && let Err(failure) = list.commit()
+            {
+                reporter.unwritten(&failure.to_string());
+            }
+        }
+    }
+}
+
+fn path_of(list: &StagedDirectory) -> Vec<u8> {
+    list.path().to_vec()
 }

@@ -96,7 +96,7 @@ pub(super) fn run<T: Transfer>(
         return Exit::Unusable;
     };
     let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
-    let manifest = match manifest::open(session, path, &mut reporter) {
+    let manifest = match manifest::open(session, path, &wishes.named, &mut reporter) {
         Ok(manifest) => manifest,
         Err(exit) => return exit,
     };
@@ -117,7 +117,7 @@ pub(super) fn run<T: Transfer>(
         options: &options,
         selection: &selection,
         journal: kept.journal.as_ref(),
-        manifest: &manifest,
+        manifest: &manifest.part,
         threads_max: threads_max(session, &sites, args),
     };
     let (mut leftovers, mut phase) = copying.entries(session, (&plan, &opened), &mut reporter);
@@ -134,7 +134,7 @@ pub(super) fn run<T: Transfer>(
         roots: &roots,
         options: &options,
         part: &part,
-        manifest: &manifest,
+        manifest,
         kept,
         verdict,
     };

@@ -3,9 +3,8 @@
 mod input;
 mod output;
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{close, exit_of, find_sites, named, select, threads_max};
@@ -14,12 +13,14 @@ use crate::base::exit::Exit;
 use crate::base::path;
 use crate::comm::Rank;
 use crate::comm::collective::broadcast;
+use crate::model::entry::Time;
 use crate::model::line::json_path;
 use crate::sched::engine;
 use crate::store::posix::Symlinks;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
+use crate::surface::report::About;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::describe_team;
@@ -51,14 +52,6 @@ pub struct WalkRequest {
     pub named: NamedArgs,
 }
 
-/// What rank 0 tells the others once everything is open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Start {
-    now_seconds: i64,
-    /// A name for a new list.
-    list_id: String,
-}
-
 /// Runs a walk on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
@@ -79,14 +72,18 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let Some((input, failed)) = input::open(session, &sites, request, choice, &mut reporter) else {
         return Exit::Unusable;
     };
-    let opened = is_root.then(|| output::open(request, &mut reporter).then(start));
-    let Some(start) = broadcast(session.mail, opened) else { return Exit::Unusable };
-    let mut options = request.harvest.clone();
-    options.usage.now_seconds = start.now_seconds;
-    let part = match output::first_part(session, request, &start, &mut reporter) {
-        Ok(part) => part,
+    let opened = output::open(session, request, &mut reporter).and_then(|outputs| {
+        let part = outputs.first_part(session, request, &mut reporter)?;
+        Ok((outputs, part))
+    });
+    let (outputs, part) = match opened {
+        Ok(opened) => opened,
         Err(exit) => return exit,
     };
+    let selection = selection.without_outputs(outputs.own_entries.clone());
+    let now_seconds = broadcast(session.mail, is_root.then(|| Time::now().seconds));
+    let mut options = request.harvest.clone();
+    options.usage.now_seconds = now_seconds;
     let shown = input.shown(request);
     if is_root {
         header(session, &shown, args, &mut reporter);
@@ -103,31 +100,26 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
             let job = ListJob::new(roots, looks, &selection, named, &harvest);
             engine::run(&job, first, &mut reporter, session.mail, settings)
         }
-        Input::List(source, pieces) => {
-            let job = ReadJob::new(source, &selection, &harvest);
+        Input::List { source, repeated, pieces } => {
+            let job = ReadJob::new(source, repeated, &selection, &harvest);
             engine::run(&job, pieces.clone(), &mut reporter, session.mail, settings)
         }
     };
-    output::finish_list(session, request, &harvest, &start, &mut reporter);
-    let usage = output::gather_usage(session, &harvest);
     let mut tally = harvest.account.tally();
     tally.failed += if is_root { failed } else { 0 };
+    let report = outputs.finish_list(session, request, &harvest, &tally, &mut reporter);
+    let usage = output::gather_usage(session, &harvest);
     let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.exit = exit_of(&summary.totals());
         summary.elapsed = began.elapsed();
         summary.usage = usage;
-        output::write_report(request, &shown, &start, &summary, &mut reporter);
+        if let Some(file) = report {
+            let about = About { roots: &shown, is_list: request.input.is_some(), now_seconds };
+            output::write_report(file, &about, &summary, &mut reporter);
+        }
         summary
     });
     close(&mut reporter, summary)
-}
-
-fn start() -> Start {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Start {
-        now_seconds: now.as_secs().cast_signed(),
-        list_id: format!("{:016x}", fastrand::u64(..)),
-    }
 }
 
 fn header(

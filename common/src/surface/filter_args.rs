@@ -60,6 +60,11 @@ impl FilterArgs {
         };
         Filter::new(&options).map(|_| options)
     }
+
+    /// Whether a walk meets every path below its root.
+    pub fn admits_all_paths(&self) -> bool {
+        self.rules.0.is_empty() && !self.one_file_system
+    }
 }
 
 /// `--include` and `--exclude`: written by hand, because derived options forget the order between

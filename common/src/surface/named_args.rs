@@ -87,6 +87,12 @@ impl NamedArgs {
         self.files.files_from.clone().map(OsStringExt::into_vec)
     }
 
+    /// All files and lists that names are read from.
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        let manifest = self.manifest.clone();
+        [self.input(), self.files_from(), manifest].into_iter().flatten().collect()
+    }
+
     /// What its paths end in.
     pub fn separator(&self) -> u8 {
         if self.files.from0 { 0 } else { b'\n' }

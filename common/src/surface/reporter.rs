@@ -1,13 +1,13 @@
 //! Rank 0's ear and mouth: prints failures, lines and progress as they come in.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::cli::CommonArgs;
 use super::console::{self, Console};
+use super::list_file::ListFile;
 use super::progress::{self, Progress};
 use super::{json, summary::Summary};
 use crate::base::error::{Cause, Failure, Op};
@@ -16,6 +16,8 @@ use crate::base::limits::FAILURE_LINES_PRINTED_MAX;
 use crate::base::path;
 use crate::base::size::human_count;
 use crate::comm::Rank;
+use crate::lists::staged::StagedFile;
+use crate::model::line::LineFormat;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::job::{Job, Listener};
@@ -47,36 +49,6 @@ pub struct Reporter {
     endpoints: Vec<Endpoint>,
     /// What the phases before this one have counted.
     earlier: Tally,
-}
-
-struct ListFile {
-    path: Vec<u8>,
-    writer: std::io::BufWriter<std::fs::File>,
-    failed: bool,
-}
-
-impl ListFile {
-    fn new(path: &[u8], file: std::fs::File) -> Self {
-        let writer = std::io::BufWriter::with_capacity(1 << 20, file);
-        Self { path: path.to_vec(), writer, failed: false }
-    }
-
-    /// Writes lines, unless that has failed before; says what went wrong, once.
-    fn write(&mut self, lines: &[u8]) -> Option<String> {
-        let written = if self.failed { Ok(()) } else { self.writer.write_all(lines) };
-        self.check(written)
-    }
-
-    fn flush(&mut self) -> Option<String> {
-        let flushed = if self.failed { Ok(()) } else { self.writer.flush() };
-        self.check(flushed)
-    }
-
-    fn check(&mut self, done: std::io::Result<()>) -> Option<String> {
-        let error = done.err()?;
-        self.failed = true;
-        Some(format!("write \"{}\": {error}", path::escaped(&self.path)))
-    }
 }
 
 impl Reporter {
@@ -128,13 +100,22 @@ impl Reporter {
     }
 
     /// Lines of a list go to that file from now on.
-    pub fn list_to(&mut self, path: &[u8], file: std::fs::File) {
-        self.list = Some(ListFile::new(path, file));
+    pub fn list_to(&mut self, file: StagedFile, format: LineFormat) {
+        self.list = Some(ListFile::new(file, format));
     }
 
-    /// The list of that number goes to that file.
-    pub fn add_output(&mut self, number: u16, path: &[u8], file: std::fs::File) {
-        self.outputs.insert(number, ListFile::new(path, file));
+    /// The list of that number goes to that file, not to standard output.
+    pub fn add_output(&mut self, number: u16, file: StagedFile, format: LineFormat) {
+        self.outputs.insert(number, ListFile::new(file, format));
+    }
+
+    /// A list that keeps its earlier content, or is not there, because the job ended before all of it was known.
+    pub fn withheld(&mut self, list: &[u8]) {
+        let list = path::escaped(list);
+        self.console.talk(&format!(
+            "{}: \"{list}\" is not written: the job ended before the list was complete",
+            self.tool
+        ));
     }
 
     /// Results that could not be written, though the work was done.
@@ -228,9 +209,13 @@ impl Reporter {
     }
 
     fn output(&mut self, number: u16, lines: &[u8]) {
-        let list = self.outputs.get_mut(&number);
-        if let Some(trouble) = list.and_then(|list| list.write(lines)) {
-            self.console.talk(&format!("{}: {trouble}", self.tool));
+        match self.outputs.get_mut(&number) {
+            None => self.console.result(lines),
+            Some(list) => {
+                if let Some(trouble) = list.write(lines) {
+                    self.console.talk(&format!("{}: {trouble}", self.tool));
+                }
+            }
         }
     }
 
@@ -273,17 +258,19 @@ impl Reporter {
         } else if !self.quiet {
             self.console.result(summary.to_text(self.verbose).as_bytes());
         }
-        let mut failed = false;
-        for list in self.list.iter_mut().chain(self.outputs.values_mut()) {
-            if let Some(trouble) = list.flush() {
-                console::say(&format!("{}: {trouble}", self.tool));
+        self.close_lists(&summary.totals());
+        if self.unwritten || self.console.output_failed { Exit::Reporting } else { Exit::Ok }
+    }
+
+    /// Gives complete lists their names.
+    fn close_lists(&mut self, totals: &Tally) {
+        let outputs = std::mem::take(&mut self.outputs).into_values();
+        for list in self.list.take().into_iter().chain(outputs) {
+            if totals.given_up > 0 {
+                self.withheld(list.target());
+            } else if let Err(trouble) = list.commit(totals.failed) {
+                self.unwritten(&trouble);
             }
-            failed |= list.failed;
-        }
-        if failed || self.unwritten || self.console.output_failed {
-            Exit::Reporting
-        } else {
-            Exit::Ok
         }
     }
 

@@ -24,6 +24,8 @@ pub struct SelectionOptions {
 pub struct Selection {
     filter: Filter,
     one_file_system: bool,
+    /// Files and directories that the job itself writes: name and inode.
+    outputs: Vec<(Vec<u8>, u64)>,
 }
 
 impl Selection {
@@ -31,7 +33,7 @@ impl Selection {
     /// One line: a pattern that is none.
     pub fn new(options: &SelectionOptions) -> Result<Self, String> {
         let filter = Filter::new(&options.filter)?;
-        Ok(Self { filter, one_file_system: options.one_file_system })
+        Ok(Self { filter, one_file_system: options.one_file_system, outputs: Vec::new() })
     }
 
     /// Everything takes part.
@@ -39,9 +41,24 @@ impl Selection {
         Self::new(&SelectionOptions::default()).expect("no pattern is a wrong one")
     }
 
+    /// Passes over files and directories that the job itself writes, by name and inode: they get another name at its end.
+    #[must_use]
+    pub fn without_outputs(mut self, outputs: Vec<(Vec<u8>, u64)>) -> Self {
+        self.outputs = outputs;
+        self
+    }
+
+    fn is_output(&self, dir: &dyn Dir, name: &Name) -> bool {
+        let mut named = self.outputs.iter().filter(|(output, _)| output == name.to_bytes());
+        named.any(|(_, inode)| dir.stat(name).is_ok_and(|it| it.inode == *inode))
+    }
+
     /// Whether a name of a directory takes part; whether it is a directory is looked up only where a
     /// filter asks for it and the listing does not say.
     pub fn admits_name(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        if self.is_output(dir, name) {
+            return false;
+        }
         if self.filter.is_trivial() {
             return true;
         }

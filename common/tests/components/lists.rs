@@ -6,9 +6,10 @@ use std::path::Path;
 use common::base::crc64::Crc64;
 use common::base::error::Failure;
 use common::lists::part::{PartOf, PartWriter};
+use common::lists::part_path;
 use common::lists::rows::Rows;
 use common::lists::source::ListSource;
-use common::lists::{make_directory, part_path};
+use common::lists::staged::StagedDirectory;
 use common::model::entry::{Kind, Metadata, Time};
 use common::model::line::{LineFormat, write_record};
 use common::model::record::OwnedRecord;
@@ -67,14 +68,15 @@ fn awkward() -> Vec<OwnedRecord> {
 
 fn write_parquet(list: &Path, parts: &[&[OwnedRecord]], id: &str) {
     let list = list.as_os_str().as_encoded_bytes().to_vec();
-    make_directory(&list).expect("the list can be written");
+    let staged = StagedDirectory::create(&list).expect("the list can be written");
     for (part, records) in parts.iter().enumerate() {
         let of = PartOf {
-            list: list.clone(),
+            list: staged.path().to_vec(),
             id: id.to_owned(),
             part: part as u32,
             parts: parts.len() as u32,
             sorted: None,
+            roots: None,
         };
         let mut writer = PartWriter::create(&of).expect("the list can be written");
         let mut rows = Rows::default();
@@ -82,8 +84,9 @@ fn write_parquet(list: &Path, parts: &[&[OwnedRecord]], id: &str) {
             rows.push(&record.view());
         }
         writer.append(&mut rows).expect("the list can be written");
-        writer.finish().expect("the list can be written");
+        writer.finish(0).expect("the list can be written");
     }
+    staged.commit().expect("the list can be written");
 }
 
 /// All that the ranks of a job of that size would read.
@@ -159,9 +162,7 @@ fn parts_of_different_lists_or_too_few_are_refused() {
     says("missing");
     fs::write(one.join("other.txt"), "x").unwrap();
     says("not a list");
-    assert!(make_directory(one.as_os_str().as_encoded_bytes()).is_err());
-    make_directory(two.as_os_str().as_encoded_bytes()).unwrap();
-    assert_eq!(fs::read_dir(&two).unwrap().count(), 0);
+    assert!(StagedDirectory::create(one.as_os_str().as_encoded_bytes()).is_err());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod interop;
 mod interrupt;
 mod licences;
 mod limits_of_targets;
+mod list_outputs;
 mod lists;
 mod lustre;
 mod named;

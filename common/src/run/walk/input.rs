@@ -1,12 +1,18 @@
 //! Where entries come from: trees, or a list.
 
+use std::os::unix::ffi::OsStringExt;
+
 use super::super::shared_roots::{SharedRoot, are_shared};
 use super::super::{agree, on_this_node};
 use super::WalkRequest;
 use crate::base::error::Failure;
+use crate::base::path;
 use crate::comm::Rank;
-use crate::comm::collective::{broadcast, gather};
+use crate::comm::collective::broadcast;
+use crate::lists;
+use crate::lists::repeated::Repeated;
 use crate::lists::source::{ListSource, Piece};
+use crate::run::{named, repeats};
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
@@ -19,7 +25,7 @@ pub enum Input {
     /// Trees to walk.
     Trees(Vec<WalkRoot>),
     /// A list, and the pieces of it that this rank begins with.
-    List(ListSource, Vec<Piece>),
+    List { source: ListSource, repeated: Repeated, pieces: Vec<Piece> },
 }
 
 impl Input {
@@ -27,7 +33,7 @@ impl Input {
     pub fn shown(&self, request: &WalkRequest) -> Vec<Vec<u8>> {
         match self {
             Self::Trees(roots) => roots.iter().map(|root| root.given.clone()).collect(),
-            Self::List(..) => request.input.iter().cloned().collect(),
+            Self::List { .. } => request.input.iter().cloned().collect(),
         }
     }
 }
@@ -59,28 +65,66 @@ fn shared(root: &WalkRoot) -> SharedRoot<'_> {
 /// Rank 0 looks at the list for all; each rank looks into the parts that fall to it.
 fn open_list(session: &mut Session<'_, '_>, list: &[u8], reporter: &mut Reporter) -> Option<Input> {
     let (rank, ranks) = (session.mail.comm().rank(), session.mail.comm().size());
-    let mut refuse = |failure: Failure| reporter.refuse(&failure.to_string());
-    let source = (rank == Rank::ROOT).then(|| ListSource::open(list).map_err(&mut refuse).ok());
+    let refuse = |failure: Failure| reporter.refuse(&failure.to_string());
+    let source = (rank == Rank::ROOT).then(|| ListSource::open(list).map_err(refuse).ok());
     let source: ListSource = broadcast(session.mail, source)?;
     let share = source.share(rank.0, ranks);
-    let said = share.as_ref().map(|share| share.id.clone()).map_err(Clone::clone);
-    let trouble = gather(session.mail, &said).map(|all| trouble_of(all, &source));
-    let is_open = trouble.map(|trouble| trouble.map(&mut refuse).is_none());
-    let is_open = broadcast(session.mail, is_open);
-    share.ok().filter(|_| is_open).map(|share| Input::List(source, share.pieces))
+    let may_repeat = named::agree_on(session, &share, Some(&source), reporter).ok()?;
+    let pieces = share.ok()?.pieces;
+    let mut repeated = Repeated::default();
+    if may_repeat {
+        let found = repeats::find(session, names(&source, &pieces));
+        repeated.extend(found.into_iter().map(|name| name.place));
+    }
+    Some(Input::List { source, repeated, pieces })
 }
 
-/// The first failure; or that parts are not of one list.
-fn trouble_of(said: Vec<Result<Option<String>, Failure>>, source: &ListSource) -> Option<Failure> {
-    let mut ids = Vec::new();
-    for of_rank in said {
-        match of_rank {
-            Err(failure) => return Some(failure),
-            Ok(id) => ids.extend(id),
+/// The paths in these pieces; what cannot be read is a failure when it is to be counted.
+fn names<'l>(
+    source: &'l ListSource,
+    pieces: &'l [Piece],
+) -> impl Iterator<Item = (Vec<u8>, repeats::Named)> + 'l {
+    pieces.iter().flat_map(|piece| {
+        let records = source.records(*piece).into_iter().flatten().zip(0..);
+        records.filter_map(|(record, number)| {
+            let name = repeats::Named { place: (*piece, number), path: Vec::new() };
+            Some((record.ok()?.path, name))
+        })
+    })
+}
+
+/// The paths without those that a walk of another one meets: what is in several of them is counted once.
+fn distinct(request: &WalkRequest, reporter: &mut Reporter) -> Vec<Vec<u8>> {
+    let real: Vec<Vec<u8>> = request.paths.iter().map(|path| real_path(path)).collect();
+    let mut kept = Vec::new();
+    for (index, path) in request.paths.iter().enumerate() {
+        let is_again = real[..index].contains(&real[index]);
+        let meets = |other: &Vec<u8>| is_inside(&real[index], other);
+        let above = real.iter().position(meets).filter(|_| request.filters.admits_all_paths());
+        let shown = path::escaped(path);
+        match above {
+            _ if is_again => reporter.warn(&format!("\"{shown}\" is named twice; counted once")),
+            Some(above) => {
+                let above = path::escaped(&request.paths[above]);
+                reporter.warn(&format!("\"{shown}\" is inside \"{above}\"; counted once, with it"));
+            }
+            None => kept.push(path.clone()),
         }
     }
-    ids.dedup();
-    (ids.len() > 1).then(|| source.mixed())
+    kept
+}
+
+/// The path without symbolic links, where it is one of this machine's.
+fn real_path(path: &[u8]) -> Vec<u8> {
+    match std::fs::canonicalize(lists::as_path(path)) {
+        Ok(real) => real.into_os_string().into_vec(),
+        Err(_) => path.strip_suffix(b"/").unwrap_or(path).to_vec(),
+    }
+}
+
+fn is_inside(path: &[u8], above: &[u8]) -> bool {
+    let below = path.strip_prefix(above);
+    below.is_some_and(|below| (above == b"/" && !below.is_empty()) || below.starts_with(b"/"))
 }
 
 /// Opens the paths that rank 0 can open; the others are failures, reported once. Returns how many failed, too; `None`
@@ -92,8 +136,9 @@ fn open_everywhere(
     reporter: &mut Reporter,
 ) -> Option<(Vec<WalkRoot>, u64)> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let paths = broadcast(session.mail, is_root.then(|| distinct(request, reporter)));
     let open = |path: &Vec<u8>| WalkRoot::open(sites, path, request.symlinks);
-    let opened: Vec<Result<WalkRoot, Failure>> = request.paths.iter().map(open).collect();
+    let opened: Vec<Result<WalkRoot, Failure>> = paths.iter().map(open).collect();
     let can = is_root.then(|| {
         for failure in opened.iter().filter_map(|opened| opened.as_ref().err()) {
             reporter.failure(failure);

@@ -2,23 +2,26 @@
 //! report.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Start, WalkRequest};
+use super::WalkRequest;
 use crate::base::error::{Failure, Op};
 use crate::base::exit::Exit;
 use crate::base::limits::{LINES_BLOCK_BYTES, SORT_BLOCK_BYTES, SORT_BLOCKS_ASKED};
-use crate::base::path;
 use crate::comm::Rank;
-use crate::comm::collective::{gather, reduce};
+use crate::comm::collective::{broadcast, reduce};
 use crate::comm::mailbox::{Channel, Mailbox};
 use crate::lists;
 use crate::lists::part::{PartOf, PartWriter};
 use crate::lists::rows::Rows;
+use crate::lists::staged::{StagedDirectory, StagedFile};
 use crate::model::line::{LineFormat, write_record};
 use crate::model::record::OwnedRecord;
-use crate::run::create;
+use crate::model::tally::Tally;
+use crate::run::outputs;
+use crate::run::parts::PartLists;
 use crate::sort::exchange;
 use crate::sort::shelf::Shelf;
 use crate::surface::report::{self, About};
@@ -28,89 +31,112 @@ use crate::surface::summary::{Summary, UsageSummary};
 use crate::usage::Usage;
 use crate::walk::list::harvest::{Harvest, Listing};
 
-/// Makes, on rank 0, the files and the directory that results go to: better now than after hours.
-pub fn open(request: &WalkRequest, reporter: &mut Reporter) -> bool {
-    let opened = open_list(request, reporter).and_then(|()| match &request.report {
-        Some(report) => create(report).map(drop),
-        None => Ok(()),
+/// Where a walk writes its results.
+pub struct Outputs {
+    lists: PartLists,
+    /// The page, on rank 0.
+    report: Option<StagedFile>,
+    /// Temporary names and inodes of all of them, on all ranks.
+    pub own_entries: Vec<(Vec<u8>, u64)>,
+}
+
+/// Makes the files and the directory that results go to: better now than after hours.
+///
+/// # Errors
+/// The exit code, on all ranks, where one cannot be made; rank 0 has said why.
+pub fn open(
+    session: &mut Session<'_, '_>,
+    request: &WalkRequest,
+    reporter: &mut Reporter,
+) -> Result<Outputs, Exit> {
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let (mut report, mut own_entries) = (None, Vec::new());
+    let made = is_root.then(|| {
+        let list = try_open(request, (&mut report, &mut own_entries), reporter)?;
+        Ok(vec![list])
     });
-    if let Err(text) = &opened {
-        reporter.refuse(text);
+    let mut lists = PartLists::open(session, made, reporter)?;
+    if let Some(part) = lists.only() {
+        part.sorted = request.harvest.sort.as_ref().map(|keys| keys.text.clone());
+        part.roots = request.input.is_none().then_some(request.paths.len() as u32);
     }
-    opened.is_ok()
+    let own_entries = broadcast(session.mail, is_root.then_some(own_entries));
+    Ok(Outputs { lists, report, own_entries })
 }
 
-fn open_list(request: &WalkRequest, reporter: &mut Reporter) -> Result<(), String> {
-    let Some(list) = &request.list else { return Ok(()) };
-    let real = |path: &[u8]| std::fs::canonicalize(lists::as_path(path)).ok();
-    if request
-        .input
-        .as_ref()
-        .is_some_and(|input| real(input).is_some_and(|it| real(list) == Some(it)))
-    {
-        return Err(format!(
-            "\"{}\" is both the list to read and the one to write",
-            path::escaped(list)
-        ));
-    }
+fn try_open(
+    request: &WalkRequest,
+    (report, own): (&mut Option<StagedFile>, &mut Vec<(Vec<u8>, u64)>),
+    reporter: &mut Reporter,
+) -> Result<Option<StagedDirectory>, String> {
+    let WalkRequest { list, report: page, input, named, .. } = request;
+    let written: Vec<&[u8]> = list.iter().chain(page).map(Vec::as_slice).collect();
+    let read: Vec<Vec<u8>> = input.iter().cloned().chain(named.files()).collect();
+    outputs::check(&written, &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    let create = |path: &Vec<u8>| StagedFile::create(path).map_err(|failure| failure.to_string());
+    *report = page.as_ref().map(create).transpose()?;
+    own.extend(report.iter().filter_map(StagedFile::own_entry));
+    let Some(list) = list else { return Ok(None) };
     match request.harvest.listing {
-        Listing::Parquet => lists::make_directory(list).map_err(|failure| failure.to_string()),
-        _ => create(list).map(|file| reporter.list_to(list, file)),
-    }
-}
-
-fn part_of(session: &Session<'_, '_>, request: &WalkRequest, start: &Start) -> PartOf {
-    PartOf {
-        list: request.list.clone().unwrap_or_default(),
-        id: start.list_id.clone(),
-        part: session.mail.comm().rank().0,
-        parts: session.mail.comm().size(),
-        sorted: request.harvest.sort.as_ref().map(|keys| keys.text.clone()),
-    }
-}
-
-/// This rank's file of a list that is written as entries are met.
-pub fn first_part(
-    session: &mut Session<'_, '_>,
-    request: &WalkRequest,
-    start: &Start,
-    reporter: &mut Reporter,
-) -> Result<Option<PartWriter>, Exit> {
-    if request.harvest.listing != Listing::Parquet || request.harvest.sort.is_some() {
-        return Ok(None);
-    }
-    let created = PartWriter::create(&part_of(session, request, start));
-    let troubles = gather(session.mail, &created.as_ref().err().cloned());
-    let first = troubles.map(|troubles| troubles.into_iter().flatten().next());
-    if let Some(Some(failure)) = &first {
-        reporter.refuse(&failure.to_string());
-    }
-    let is_open = crate::comm::collective::broadcast(session.mail, first.map(|it| it.is_none()));
-    if is_open { Ok(created.ok()) } else { Err(Exit::Unusable) }
-}
-
-/// Writes what has to wait until everything is known.
-pub fn finish_list(
-    session: &mut Session<'_, '_>,
-    request: &WalkRequest,
-    harvest: &Harvest,
-    start: &Start,
-    reporter: &mut Reporter,
-) {
-    let mut written = harvest.finish_part();
-    if request.harvest.sort.is_some() && request.harvest.listing != Listing::None {
-        if session.mail.comm().rank() == Rank::ROOT {
-            reporter.phase("sort");
+        Listing::Parquet => {
+            let made = StagedDirectory::create(list).map_err(|failure| failure.to_string())?;
+            own.push(made.own_entry());
+            return Ok(Some(made));
         }
-        let shelf = exchange::sort(harvest.take_shelf(), session.mail);
-        match request.harvest.listing {
-            Listing::Lines(format) => print_in_order(&shelf, format, session.mail, reporter),
-            _ => written = write_part(&shelf, &part_of(session, request, start)),
+        Listing::Lines(format) => {
+            let file = create(list)?;
+            own.extend(file.own_entry());
+            reporter.list_to(file, format);
         }
+        Listing::None => {}
     }
-    let troubles = gather(session.mail, &written.err());
-    for failure in troubles.into_iter().flatten().flatten() {
-        reporter.unwritten(&failure.to_string());
+    Ok(None)
+}
+
+impl Outputs {
+    /// This rank's file of a list that is written as entries are met.
+    ///
+    /// # Errors
+    /// The exit code, on all ranks, where it cannot be made; rank 0 has said why.
+    pub fn first_part(
+        &self,
+        session: &mut Session<'_, '_>,
+        request: &WalkRequest,
+        reporter: &mut Reporter,
+    ) -> Result<Option<PartWriter>, Exit> {
+        if request.harvest.sort.is_some() {
+            return Ok(None);
+        }
+        Ok(self.lists.create(session, reporter)?.pop().flatten())
+    }
+
+    /// Writes what has to wait until everything is known, and names a Parquet list. The tally is that of this rank.
+    /// Returns the page's file.
+    pub fn finish_list(
+        mut self,
+        session: &mut Session<'_, '_>,
+        request: &WalkRequest,
+        harvest: &Harvest,
+        tally: &Tally,
+        reporter: &mut Reporter,
+    ) -> Option<StagedFile> {
+        let mut written = harvest.finish_part(tally.failed);
+        if request.harvest.sort.is_some() && request.harvest.listing != Listing::None {
+            if session.mail.comm().rank() == Rank::ROOT {
+                reporter.phase("sort");
+            }
+            let sorted = exchange::sort(harvest.take_shelf(), session.mail);
+            match (request.harvest.listing, self.lists.only()) {
+                (Listing::Lines(format), _) => {
+                    print_in_order(&sorted, format, session.mail, reporter);
+                }
+                (_, Some(part)) => written = write_part(&sorted, part, tally.failed),
+                (_, None) => {}
+            }
+        }
+        let written: Vec<_> = written.err().into_iter().collect();
+        self.lists.end(session, &written, tally, reporter);
+        self.report
     }
 }
 
@@ -119,7 +145,7 @@ fn records(shelf: &Shelf) -> impl Iterator<Item = OwnedRecord> {
     shelf.entries().map(move |(_, value)| decode(value))
 }
 
-fn write_part(shelf: &Shelf, of: &PartOf) -> Result<(), Failure> {
+fn write_part(shelf: &Shelf, of: &PartOf, failed: u64) -> Result<(), Failure> {
     let mut part = PartWriter::create(of)?;
     let mut rows = Rows::default();
     for record in records(shelf) {
@@ -129,7 +155,7 @@ fn write_part(shelf: &Shelf, of: &PartOf) -> Result<(), Failure> {
         }
     }
     part.append(&mut rows)?;
-    part.finish()
+    part.finish(failed)
 }
 
 /// The ranks in a row give rank 0 their lines, in blocks and only when asked: it need not hold them.
@@ -220,17 +246,19 @@ pub fn gather_usage(session: &mut Session<'_, '_>, harvest: &Harvest) -> Option<
 
 /// Writes the page.
 pub fn write_report(
-    request: &WalkRequest,
-    shown: &[Vec<u8>],
-    start: &Start,
+    mut file: StagedFile,
+    about: &About<'_>,
     summary: &Summary,
     reporter: &mut Reporter,
 ) {
-    let (Some(path), Some(usage)) = (&request.report, &summary.usage) else { return };
-    let about =
-        About { roots: shown, is_list: request.input.is_some(), now_seconds: start.now_seconds };
-    let page = report::page(&about, summary, &usage.usage, &usage.below);
-    if let Err(error) = std::fs::write(lists::as_path(path), page) {
-        reporter.unwritten(&lists::io_failure(lists::as_path(path), Op::Write, &error).to_string());
+    let Some(usage) = &summary.usage else { return };
+    let page = report::page(about, summary, &usage.usage, &usage.below);
+    let target = lists::as_path(file.target()).to_owned();
+    let written = file
+        .write_all(page.as_bytes())
+        .map_err(|error| lists::io_failure(&target, Op::Write, &error))
+        .and_then(|()| file.commit());
+    if let Err(failure) = written {
+        reporter.unwritten(&failure.to_string());
     }
 }

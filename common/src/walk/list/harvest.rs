@@ -229,12 +229,12 @@ impl Harvest {
         }
     }
 
-    /// Ends this rank's part of the list.
+    /// Ends this rank's part of the list, which lacks so many entries.
     ///
     /// # Errors
     /// Why not all of it was written.
-    pub fn finish_part(&self) -> Result<(), Failure> {
-        self.part.finish()
+    pub fn finish_part(&self, failed: u64) -> Result<(), Failure> {
+        self.part.finish(failed)
     }
 
     /// This rank's statistics.

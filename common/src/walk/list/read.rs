@@ -3,6 +3,7 @@
 use super::harvest::{Harvest, HarvestHand};
 use crate::base::error::Failure;
 use crate::comm::Rank;
+use crate::lists::repeated::Repeated;
 use crate::lists::source::{ListSource, Piece};
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
@@ -13,14 +14,20 @@ use crate::walk::selection::Selection;
 /// One rank's part in reading a list.
 pub struct ReadJob<'c> {
     source: &'c ListSource,
+    repeated: &'c Repeated,
     selection: &'c Selection,
     harvest: &'c Harvest,
 }
 
 impl<'c> ReadJob<'c> {
-    /// Reads that list.
-    pub fn new(source: &'c ListSource, selection: &'c Selection, harvest: &'c Harvest) -> Self {
-        Self { source, selection, harvest }
+    /// Reads that list, each entry once.
+    pub fn new(
+        source: &'c ListSource,
+        repeated: &'c Repeated,
+        selection: &'c Selection,
+        harvest: &'c Harvest,
+    ) -> Self {
+        Self { source, repeated, selection, harvest }
     }
 
     fn fail(&self, failure: Failure, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
@@ -44,8 +51,9 @@ impl Job for ReadJob<'_> {
         match self.source.records(piece) {
             Err(failure) => self.fail(failure, hand, crew),
             Ok(records) => {
-                for record in records {
+                for (record, number) in records.zip(0..) {
                     match record {
+                        Ok(_) if self.repeated.contains((piece, number)) => {}
                         Ok(record) if !self.selection.admits_record(&record.view()) => {}
                         Ok(record) => self.harvest.meet(&record.view(), hand, crew),
                         Err(failure) => self.fail(failure, hand, crew),
