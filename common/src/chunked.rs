@@ -81,7 +81,7 @@ pub struct ChunksDone {
 }
 
 /// What became of chunks, the better first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Copied; or the same in both files; or not looked at because the file is decided.
     Done,

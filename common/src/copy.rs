@@ -276,13 +276,13 @@ impl<'c> CopyJob<'c> {
             Side::Target => self.target_name_bytes(place, name),
         };
         let below = path::join(place.path().as_bytes(), name);
-        let failure = account::failure(trouble.side, shown, &below, trouble.error);
-        self.account.fail(failure, &mut hand.gathered, crew);
-        if trouble.side == Side::Target
+        let is_hopeless = trouble.side == Side::Target
             && trouble.error.cause.is_full()
             // Room for extended attributes is an inode's own.
-            && trouble.error.op != Op::SetXattrs
-        {
+            && trouble.error.op != Op::SetXattrs;
+        let failure = account::failure(trouble.side, shown, &below, trouble.error);
+        self.account.fail(failure, &mut hand.gathered, crew);
+        if is_hopeless {
             hand.gathered.tally.given_up += 1;
             crew.stop_job();
         }

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::path;
-use super::service::{ServiceFault, Unfit};
+use super::service::{Details, ServiceFault, Unfit};
 
 /// Why an operation on one entry failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,13 +247,23 @@ pub fn errno_words(errno: i32) -> String {
 }
 
 /// What a store tried, and why it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{op}: {cause}")]
 pub struct Error {
     /// The operation, as a verb that fits "cannot …".
     pub op: Op,
     /// Why it failed.
     pub cause: Cause,
+    /// What else is known, of a failure at a service.
+    pub details: Option<Box<Details>>,
+}
+
+impl Error {
+    /// The same failure with what else is known of it.
+    #[must_use]
+    pub fn with(self, details: Option<Details>) -> Self {
+        Self { details: details.map(Box::new), ..self }
+    }
 }
 
 /// What a store was asked to do.
@@ -322,7 +332,7 @@ impl fmt::Display for Op {
 impl Op {
     /// This operation failed for that reason.
     pub fn failed(self, cause: Cause) -> Error {
-        Error { op: self, cause }
+        Error { op: self, cause, details: None }
     }
 
     /// This operation failed with that `errno`.
@@ -343,7 +353,7 @@ pub enum Side {
 }
 
 /// Why an entry failed, and in which tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// The tree.
     pub side: Side,
@@ -383,7 +393,14 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\": {}", self.error.op, path::escaped(&self.path), self.error.cause)
+        write!(f, "{} \"{}\": {}", self.error.op, path::escaped(&self.path), self.error.cause)?;
+        if self.side == Side::Target && self.error.cause == Cause::Service(ServiceFault::NoBucket) {
+            f.write_str("; make it first")?;
+        }
+        match &self.error.details {
+            Some(details) => write!(f, " ({details})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -404,8 +421,19 @@ mod tests {
     #[test]
     fn only_a_missing_source_counts_as_vanished() {
         let gone = Op::Open.errno(libc::ENOENT);
-        let at = |side| Failure { path: b"x".to_vec(), side, error: gone };
+        let at = |side| Failure { path: b"x".to_vec(), side, error: gone.clone() };
         assert!(at(Side::Source).is_vanished());
         assert!(!at(Side::Target).is_vanished());
+    }
+
+    #[test]
+    fn what_a_service_says_is_told_and_only_targets_are_to_be_made() {
+        let details = Details { code: Some("NoSuchBucket".into()), ..Details::default() };
+        let error = Op::List.failed(Cause::Service(ServiceFault::NoBucket)).with(Some(details));
+        let at =
+            |side| Failure { path: b"s3://b".to_vec(), side, error: error.clone() }.to_string();
+        let words = "list \"s3://b\": there is no such bucket";
+        assert_eq!(at(Side::Source), format!("{words} (NoSuchBucket)"));
+        assert_eq!(at(Side::Target), format!("{words}; make it first (NoSuchBucket)"));
     }
 }

@@ -267,6 +267,10 @@ pub const TABLE_ROWS_MAX: usize = 20;
 
 /// Largest accepted configuration file or bundle of certificates: those of whole systems are under 1 MiB.
 pub const CONFIG_FILE_BYTES_MAX: usize = 8 << 20;
+/// Characters of a service's words that a failure shows: its messages are a sentence or two.
+pub const SHOWN_MESSAGE_CHARS_MAX: usize = 600;
+/// Characters of an answer that is not S3's that a failure shows: enough to see what has sent it.
+pub const SHOWN_ANSWER_CHARS_MAX: usize = 200;
 /// Longest wait for credentials: a process or a sign-on service behind them may be slow, but not for ever.
 pub const CREDENTIALS_WAIT: Duration = Duration::from_mins(1);
 /// Longest wait for the service that tells an instance of AWS its role. It answers in milliseconds where

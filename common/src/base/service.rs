@@ -2,13 +2,21 @@
 
 use std::fmt;
 
+use super::path::escaped;
+
 /// Why a service did not do what it was asked for, where no `errno` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ServiceFault {
     /// The bucket does not exist.
     NoBucket,
-    /// The credentials are not accepted, or have expired.
+    /// The credentials are not accepted.
     Credentials,
+    /// The credentials have expired.
+    Expired,
+    /// The signature is not the one that the service computes.
+    Signature,
+    /// The service's clock shows another time than this node's.
+    Clock,
     /// It asks for fewer requests, and went on doing so.
     Busy,
     /// No connection, or one that broke off.
@@ -17,12 +25,26 @@ pub enum ServiceFault {
     Refused,
     /// Its host has no address.
     UnknownHost,
-    /// It is not shown to be the one that it should be (TLS).
+    /// Its certificate was issued by nobody who is trusted (TLS).
     Untrusted,
+    /// Its certificate is another host's.
+    WrongHost,
+    /// Its certificate has expired, or is not valid yet.
+    CertificateExpired,
+    /// TLS failed for another reason.
+    Tls,
+    /// It answers to TLS with something else.
+    NotTls,
+    /// It answers with something that is not HTTP.
+    NotHttp,
+    /// A proxy did not let the request through.
+    Proxy,
     /// No answer in time.
     TimedOut,
     /// An answer that makes no sense, or a request that cannot be built.
     Protocol,
+    /// It says that the request has succeeded, and the rest of its answer cannot be read.
+    Unreadable,
     /// It is kept where it must be restored first.
     Archived,
     /// The bucket is in another region.
@@ -49,13 +71,23 @@ impl ServiceFault {
         match self {
             Self::NoBucket => "no-bucket".into(),
             Self::Credentials => "credentials".into(),
+            Self::Expired => "credentials-expired".into(),
+            Self::Signature => "signature".into(),
+            Self::Clock => "clock".into(),
             Self::Busy => "busy".into(),
             Self::Unreachable => "unreachable".into(),
             Self::Refused => "connection-refused".into(),
             Self::UnknownHost => "unknown-host".into(),
             Self::Untrusted => "untrusted".into(),
+            Self::WrongHost => "certificate-host".into(),
+            Self::CertificateExpired => "certificate-expired".into(),
+            Self::Tls => "tls".into(),
+            Self::NotTls => "not-tls".into(),
+            Self::NotHttp => "not-http".into(),
+            Self::Proxy => "proxy".into(),
             Self::TimedOut => "timed-out".into(),
             Self::Protocol => "protocol".into(),
+            Self::Unreadable => "unreadable".into(),
             Self::Archived => "archived".into(),
             Self::OtherRegion => "other-region".into(),
             Self::NoEtag => "no-etag".into(),
@@ -67,57 +99,125 @@ impl ServiceFault {
             Self::Status(status) => format!("http:{status}"),
         }
     }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::NoBucket => "there is no such bucket",
+            Self::Credentials => {
+                "the service does not accept the credentials; check the profile or remote"
+            }
+            Self::Expired => "the credentials have expired; get new ones",
+            Self::Signature => {
+                "the service does not accept the signature; check the secret key and the region"
+            }
+            Self::Clock => {
+                "the clocks of this node and of the service differ too much; set the clock"
+            }
+            Self::Busy => "the service is busy and went on refusing; use fewer ranks",
+            Self::Unreachable => {
+                "the service cannot be reached; check the endpoint and the network"
+            }
+            Self::Refused => {
+                "the service cannot be reached: connection refused; check the endpoint's host and port"
+            }
+            Self::UnknownHost => {
+                "the service cannot be reached: its host name is unknown; check the endpoint, and with \
+                 --s3-path-style=off the bucket's name"
+            }
+            Self::Untrusted => {
+                "the service's certificate was issued by an unknown CA; check the endpoint, or name the CA's \
+                 certificate by AWS_CA_BUNDLE"
+            }
+            Self::WrongHost => {
+                "the service's certificate is for another host; check the endpoint's host name"
+            }
+            Self::CertificateExpired => {
+                "the service's certificate has expired or is not valid yet; check this node's clock"
+            }
+            Self::Tls => "no TLS connection to the service",
+            Self::NotTls => "the service does not speak TLS; write http:// in the endpoint",
+            Self::NotHttp => {
+                "the answer is not HTTP; check the port, and for TLS write https:// in the endpoint"
+            }
+            Self::Proxy => {
+                "a proxy did not let the request through; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+            }
+            Self::TimedOut => {
+                "the service did not answer in time; check the endpoint and the network"
+            }
+            Self::Protocol => "the service's answer makes no sense",
+            Self::Unreadable => {
+                "the service's answer cannot be read; check that the endpoint is an S3 service"
+            }
+            Self::Archived => "it is archived; restore it first",
+            Self::OtherRegion => "the bucket is in another region; name that with --s3-region",
+            other => other.words_of_torn(),
+        }
+    }
+
+    /// Words for answers and content that do not show that they are whole, and for what is left.
+    fn words_of_torn(self) -> &'static str {
+        match self {
+            Self::NoEtag => {
+                "the answer has no ETag, so it may not be the service's; check the endpoint, and proxies before it"
+            }
+            Self::NoLength => "the service does not say how long the object is",
+            Self::WrongLength => {
+                "what arrived is not as long as the object; check whether the service or a proxy unpacks it"
+            }
+            Self::WrongRange => {
+                "the service sent another part of the object than it was asked for; if it ignores ranges, name a \
+                 --chunksize of the object's size"
+            }
+            Self::NoUpload => {
+                "the upload has ended or changed: another job sends the same object, or gives uploads up"
+            }
+            Self::WrongEtag => {
+                "what arrived differs from what its ETag stands for; if the service's ETags are no MD5s, say \
+                 --s3-opaque-etags"
+            }
+            _ => "the service refused it",
+        }
+    }
 }
 
 impl fmt::Display for ServiceFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoBucket => f.write_str("there is no such bucket; make it first"),
-            Self::Credentials => f.write_str(
-                "the service does not accept the credentials; check the profile or remote, and the clock",
-            ),
-            Self::Busy => f.write_str("the service is busy and went on refusing; use fewer ranks"),
-            Self::Unreachable => {
-                f.write_str("the service cannot be reached; check the endpoint and the network")
-            }
-            Self::Refused => f.write_str(
-                "the service cannot be reached: connection refused; check the endpoint's host and port",
-            ),
-            Self::UnknownHost => f.write_str(
-                "the service cannot be reached: its host name is unknown; check the endpoint, and with \
-                 --s3-path-style=off the bucket's name",
-            ),
-            Self::Untrusted => f.write_str(
-                "the service's certificate is not trusted; check the endpoint, or name its CA by AWS_CA_BUNDLE",
-            ),
-            Self::TimedOut => {
-                f.write_str("the service did not answer in time; check the endpoint and the network")
-            }
-            Self::Protocol => f.write_str("the service's answer makes no sense"),
-            Self::Archived => f.write_str("it is archived; restore it first"),
-            Self::OtherRegion => {
-                f.write_str("the bucket is in another region; name that with --s3-region")
-            }
-            Self::NoEtag => f.write_str(
-                "the answer has no ETag, so it may not be the service's; check the endpoint, and proxies before it",
-            ),
-            Self::NoLength => f.write_str("the service does not say how long the object is"),
-            Self::WrongLength => f.write_str(
-                "what arrived is not as long as the object; check whether the service or a proxy unpacks it",
-            ),
-            Self::WrongRange => f.write_str(
-                "the service sent another part of the object than it was asked for; if it ignores ranges, name a \
-                 --chunksize of the object's size",
-            ),
-            Self::NoUpload => f.write_str(
-                "the upload has ended or changed: another job sends the same object, or gives uploads up",
-            ),
-            Self::WrongEtag => f.write_str(
-                "what arrived differs from what its ETag stands for; if the service's ETags are no MD5s, say \
-                 --s3-opaque-etags",
-            ),
-            Self::Status(status) => write!(f, "the service refused it (HTTP {status})"),
+            Self::Status(status) => write!(f, "{} (HTTP {status})", self.words()),
+            other => f.write_str(other.words()),
         }
+    }
+}
+
+/// Details of a failure at a service, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Details {
+    /// Operation of the S3 API that was asked for, such as `ListObjectsV2`.
+    pub operation: Option<String>,
+    /// Status of the answer.
+    pub status: Option<u16>,
+    /// The service's own code, such as `ExpiredToken`.
+    pub code: Option<String>,
+    /// The service's own words, the head of an answer that is not S3's, or the reason that a lower layer gives.
+    pub message: Option<String>,
+    /// By which the service's operators find the request.
+    pub request_id: Option<String>,
+}
+
+impl fmt::Display for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |text: &String| escaped(text.as_bytes());
+        let answer = match (&self.code, self.status) {
+            (Some(code), _) => Some(shown(code)),
+            (None, Some(status)) => Some(format!("HTTP {status}")),
+            (None, None) => None,
+        };
+        let message = self.message.as_ref().map(shown);
+        let request = self.request_id.as_ref().map(|id| format!("request {}", shown(id)));
+        let parts = [self.operation.as_ref().map(shown), answer, message, request];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        f.write_str(&parts.join(": "))
     }
 }
 
@@ -204,5 +304,26 @@ impl fmt::Display for Unfit {
                 f.write_str("no link can have this key: another object has the link's name")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_one_line() {
+        let details = Details {
+            operation: Some("ListObjectsV2".into()),
+            status: Some(400),
+            code: Some("ExpiredToken".into()),
+            message: Some("The token\nhas expired.".into()),
+            request_id: Some("MOCK".into()),
+        };
+        let words = "ListObjectsV2: ExpiredToken: The token\\nhas expired.: request MOCK";
+        assert_eq!(details.to_string(), words);
+        let bare = Details { code: None, message: None, request_id: None, ..details };
+        assert_eq!(bare.to_string(), "ListObjectsV2: HTTP 400");
+        assert_eq!(Details::default().to_string(), "");
     }
 }

@@ -237,6 +237,7 @@ impl CompareJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         let LargePair { place, name, files, way, mut pair } = file;
+        let is_different = outcome == Outcome::Differs;
         let checked = match outcome {
             Outcome::Failed(trouble) => Err(trouble),
             Outcome::Done | Outcome::Differs => {
@@ -247,7 +248,7 @@ impl CompareJob<'_> {
             Ok(()) => {
                 let check = way.check(&*files.source, &*files.target);
                 hand.gathered.tally.compared.by(check).files += 1;
-                if outcome == Outcome::Differs {
+                if is_different {
                     pair.differing.insert(Fields::CONTENT);
                 }
                 let both = (Some(&pair.source), Some(&pair.target));

@@ -178,7 +178,7 @@ pub(crate) fn outcome_of_sum(
             Outcome::Done
         }
         (Outcome::Done, Some(_)) => Outcome::Differs,
-        _ => outcome,
+        (outcome, _) => outcome,
     }
 }
 

@@ -82,7 +82,7 @@ fn refuse_overlap(
         }
         looked => looked,
     };
-    if at_target.is_ok_and(|at_target| at_target.is_same_file(metadata)) {
+    if at_target.as_ref().is_ok_and(|at_target| at_target.is_same_file(metadata)) {
         return refuse(Cause::SameFile);
     }
     if sites.is_below(Side::Target, target, metadata) {

@@ -35,6 +35,9 @@ pub fn failure(name: &str, failure: &Failure, endpoint: Option<&str>) -> Vec<u8>
     if let Some(endpoint) = endpoint {
         fields["endpoint"] = endpoint.into();
     }
+    if let Some(details) = &failure.error.details {
+        fields["service"] = json!(details);
+    }
     event(name, fields)
 }
 

@@ -89,7 +89,9 @@ impl Reporter {
             endpoint.side == failure.side && failure.path.starts_with(endpoint.begins.as_bytes())
         };
         let endpoint = self.endpoints.iter().find(is_there)?;
-        matches!(failure.error.cause, Cause::Service(_)).then_some(endpoint.shown.as_str())
+        let is_of_service =
+            matches!(failure.error.cause, Cause::Service(_)) || failure.error.details.is_some();
+        is_of_service.then_some(endpoint.shown.as_str())
     }
 
     /// A failure with all that is known of it.

@@ -174,7 +174,7 @@ impl Place {
 
     /// Prepares the counterpart for changes, once on this rank: others wait until that is done.
     pub fn prepare(&self, prepare: impl FnOnce() -> Result<(), Trouble>) -> Result<(), Trouble> {
-        *self.prepared.get_or_init(prepare)
+        self.prepared.get_or_init(prepare).clone()
     }
 
     /// The directory in the tree being walked.

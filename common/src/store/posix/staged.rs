@@ -358,10 +358,10 @@ impl StagedFile for PosixStaged {
     }
 
     fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
-        let unsupported = Op::Clone.errno(libc::EOPNOTSUPP);
-        let from = source.as_fd().ok_or(unsupported)?;
+        let unsupported = || Op::Clone.errno(libc::EOPNOTSUPP);
+        let from = source.as_fd().ok_or_else(unsupported)?;
         if !self.may_move_in_kernel(from) {
-            return Err(unsupported);
+            return Err(unsupported());
         }
         let Shared { unshared, unshared_errno, .. } = &*self.shared;
         if unshared.load(Ordering::Relaxed) == metadata.device {

@@ -217,9 +217,9 @@ impl Service {
             op.failed(Cause::Service(ServiceFault::Protocol))
         })?;
         wait_for(request(line.client)).map_err(|error| {
-            let cause = fault::cause(&error);
+            let (cause, details) = fault::explain(&error);
             tracing::debug!(?error, ?cause, "request failed");
-            op.failed(cause)
+            op.failed(cause).with(details)
         })
     }
 
