@@ -13,6 +13,7 @@ pub mod mounts;
 pub mod nodes;
 pub mod object_server;
 pub mod preload;
+pub mod scripted;
 pub mod seaweed;
 pub mod trees;
 pub mod unfinished;

@@ -154,6 +154,11 @@ impl Cause {
         matches!(self, Self::System(libc::ENOSPC | libc::EDQUOT))
     }
 
+    /// Nobody answers where the entry is, and nobody is expected to.
+    pub fn is_given_up(self) -> bool {
+        self == Self::Service(ServiceFault::GivenUp)
+    }
+
     /// A short stable word for machine-readable output.
     pub fn code(self) -> String {
         match self {

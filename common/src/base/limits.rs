@@ -311,6 +311,21 @@ pub const S3_CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the head of an answer: completing an upload of many parts, or copying a large object
 /// within a service, is silent for minutes.
 pub const S3_ANSWER_WAIT: Duration = Duration::from_mins(10);
+/// The same of all other requests, which a service answers at once when it has all of them.
+pub const S3_HEAD_WAIT: Duration = Duration::from_secs(30);
+/// Content of a request is sent at no less than this speed; otherwise something is wrong.
+pub const S3_SEND_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+/// Largest answer that is no object's content: a page of 1000 keys, each of 1024 bytes that are encoded as three, has
+/// some 4 MiB.
+pub const S3_DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// Silence of a service after which somebody is told of it.
+pub const S3_SILENCE_TOLD: Duration = Duration::from_secs(10);
+/// Silence of a service after which the job ends, by default: a restart takes less.
+pub const S3_GIVE_UP_AFTER: Duration = Duration::from_mins(5);
+/// How long a request may go on after the job was told to stop: less than [`INTERRUPT_WAIT_MAX`].
+pub const S3_INTERRUPT_WAIT: Duration = Duration::from_secs(5);
+/// How long a request that is begun later than that may take.
+pub const S3_INTERRUPT_REQUEST: Duration = Duration::from_secs(1);
 /// Longest wait for the next bytes of a body.
 pub const S3_BODY_WAIT: Duration = Duration::from_mins(1);
 /// Objects up to this size are asked for without looking at them first.
@@ -349,3 +364,7 @@ pub const S3_REQUESTS_OF_NODE: u32 = 256;
 pub const CREDENTIALS_AHEAD_MIN: Duration = Duration::from_mins(5);
 /// See [`CREDENTIALS_AHEAD_MIN`].
 pub const CREDENTIALS_AHEAD_MAX: Duration = Duration::from_mins(15);
+/// Pause before credentials are asked for again, where new ones were not to be had or expire at once.
+pub const CREDENTIALS_AGAIN_MIN: Duration = Duration::from_secs(10);
+/// How often a thread looks whether another one has renewed credentials that have expired.
+pub const CREDENTIALS_PAUSE: Duration = Duration::from_millis(50);

@@ -41,6 +41,8 @@ pub enum ServiceFault {
     Proxy,
     /// No answer in time.
     TimedOut,
+    /// It has been silent for too long, and is not asked any more.
+    GivenUp,
     /// An answer that makes no sense, or a request that cannot be built.
     Protocol,
     /// It says that the request has succeeded, and the rest of its answer cannot be read.
@@ -86,6 +88,7 @@ impl ServiceFault {
             Self::NotHttp => "not-http".into(),
             Self::Proxy => "proxy".into(),
             Self::TimedOut => "timed-out".into(),
+            Self::GivenUp => "given-up".into(),
             Self::Protocol => "protocol".into(),
             Self::Unreadable => "unreadable".into(),
             Self::Archived => "archived".into(),
@@ -115,7 +118,7 @@ impl ServiceFault {
             }
             Self::Busy => "the service is busy and went on refusing; use fewer ranks",
             Self::Unreachable => {
-                "the service cannot be reached; check the endpoint and the network"
+                "the service cannot be reached; check the endpoint (host, port, http or https) and the network"
             }
             Self::Refused => {
                 "the service cannot be reached: connection refused; check the endpoint's host and port"
@@ -144,6 +147,9 @@ impl ServiceFault {
             }
             Self::TimedOut => {
                 "the service did not answer in time; check the endpoint and the network"
+            }
+            Self::GivenUp => {
+                "the service has answered nothing for as long as --give-up-after says; the job ends"
             }
             Self::Protocol => "the service's answer makes no sense",
             Self::Unreadable => {

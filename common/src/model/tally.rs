@@ -65,6 +65,8 @@ pub struct Tally {
     pub unjournaled: u64,
     /// Pieces of work given up because the job was stopped.
     pub given_up: u64,
+    /// Failures after which a service was not asked any more, because it was silent for too long.
+    pub silent_services: u64,
     /// Ranks that were told to stop by a signal.
     pub interrupted: u64,
     /// What a comparison has found.
@@ -374,6 +376,7 @@ impl Tally {
         self.verified_bytes += other.verified_bytes;
         self.not_verified += other.not_verified;
         self.given_up += other.given_up;
+        self.silent_services += other.silent_services;
         self.interrupted += other.interrupted;
         self.compared.add(&other.compared);
         self.synced.add(&other.synced);

@@ -4,6 +4,7 @@
 //! Only this folder knows the S3 client and its runtime; calls block, like those of every store.
 
 mod abilities;
+mod answers;
 mod assembled;
 mod attempts;
 mod blocks;
@@ -13,18 +14,22 @@ mod endpoint;
 mod fault;
 mod fields;
 mod listing;
+mod liveness;
 mod memory;
 mod object;
 mod pressure;
 mod put;
 mod reader;
+mod redirect;
 mod shortcut;
+mod signing;
 mod spans;
 mod subtrees;
 mod upload;
 mod uploads;
 
 pub mod aws_chain;
+pub mod aws_profile;
 pub mod config_file;
 pub mod http;
 pub mod rclone_conf;

@@ -153,7 +153,7 @@ impl Sites {
         let endpoint = |(side, remote, service): &(Side, Option<String>, Arc<Service>)| Endpoint {
             side: *side,
             begins: remote.as_ref().map_or_else(|| "s3://".to_owned(), |name| format!("{name}:")),
-            shown: service.settings.shown_endpoint(),
+            shown: service.shown(),
         };
         self.services.iter().map(endpoint).collect()
     }

@@ -72,6 +72,7 @@ pub fn tally(tally: &Tally) -> Value {
         "verified_bytes": tally.verified_bytes,
         "not_verified": tally.not_verified,
         "given_up": tally.given_up,
+        "silent_services": tally.silent_services,
         "interrupted": tally.interrupted,
         "synced": sync::to_json(&tally.synced),
         "leftovers": tally.leftovers,

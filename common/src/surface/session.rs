@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 use clap::{CommandFactory, FromArgMatches};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::cli::{self, CommonArgs, Parsed};
 use super::console::{self, Console};
@@ -104,7 +106,11 @@ fn run_joined<A: ToolArgs>(
         tracing::warn!(%error, "a signal will end this process at once");
     }
     let team = Team::meet(mail);
-    let exit = work(&mut Session { tool, mail, team, mpi }, args);
+    let mut exit = work(&mut Session { tool, mail, team, mpi }, args);
+    // Whoever was told to stop while it asked for the first time has not found that nothing can be done.
+    if exit == Exit::Unusable && interrupt::is_wanted() {
+        exit = Exit::Interrupted;
+    }
     broadcast(mail, is_root.then_some(exit))
 }
 
@@ -208,11 +214,11 @@ fn log_to_stderr(verbose: u8, rank: Rank) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_max_level(level)
-        .finish();
+    // Libraries' own logs have requests in them, with what they are signed with.
+    let own = env!("CARGO_PKG_NAME");
+    let targets = Targets::new().with_target(own, level).with_default(tracing::Level::WARN);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let subscriber = tracing_subscriber::registry().with(lines).with(targets);
     // A second session in one process keeps the first one's log.
     let _ = tracing::subscriber::set_global_default(subscriber);
     tracing::debug!(rank = rank.0, "joined");

@@ -334,6 +334,9 @@ impl Summary {
                     "stopped by a signal before all was done; run it again to go on (exit {code})"
                 )
             }
+            (true, _) if totals.silent_services > 0 => {
+                format!("stopped early because a service does not answer (exit {code})")
+            }
             (true, _) => format!("stopped early because the target is full (exit {code})"),
             (_, Exit::Ok) if self.deed == Deed::Sync => sync::verdict(totals, self.is_dry_run),
             (_, Exit::DeleteLimit) => format!("more to delete than allowed (exit {code})"),

@@ -45,6 +45,11 @@ impl Account {
         gathered: &mut Gathered,
         crew: &Crew<'_, J>,
     ) {
+        if failure.error.cause.is_given_up() {
+            gathered.tally.given_up += 1;
+            gathered.tally.silent_services += 1;
+            crew.stop_job();
+        }
         if failure.is_vanished() {
             gathered.tally.vanished += 1;
         } else {

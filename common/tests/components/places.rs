@@ -198,6 +198,55 @@ fn profiles_give_keys_region_and_endpoint() {
 }
 
 #[test]
+fn variables_that_are_empty_are_none() {
+    let place = Place::new().with_keys().file(".aws/config", PROFILES);
+    let empty =
+        ["ENDPOINT_URL", "ENDPOINT_URL_S3", "REGION", "DEFAULT_REGION", "PROFILE", "CA_BUNDLE"];
+    let place = empty.into_iter().fold(place, |place, name| place.set(&format!("AWS_{name}"), ""));
+    let settings = place.plainly().unwrap();
+    assert_eq!((&settings.region[..], &settings.endpoint_url), ("from-default", &None));
+    assert_eq!((key_of(&settings), &settings.ca_bundle), ("ENV", &None));
+    let settings = place.resolve("s3://b", &profile("a")).unwrap();
+    assert_eq!(settings.endpoint_url.as_deref(), Some("http://a.example:1"));
+    let settings = place.set("AWS_ENDPOINT_URL", "http://all.example").plainly().unwrap();
+    assert_eq!(settings.endpoint_url.as_deref(), Some("http://all.example"));
+}
+
+#[test]
+fn a_profile_says_where_the_bucket_goes_and_whom_to_trust() {
+    let system = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").unwrap();
+    let place = Place::new().with_keys().file("ca.pem", &system);
+    let path = place.path("ca.pem").to_str().unwrap().to_owned();
+    let config = format!(
+        "[default]\nca_bundle = {path}\ns3 =\n  addressing_style = virtual\n  max_queue_size = 5\n\
+         [profile torn]\nregion = r\nca_bundle = /none/ca.pem\n\
+         [profile odd]\naws_access_key_id = A\naws_secret_access_key = a\n\
+         s3 =\n  addressing_style = sideways\n"
+    );
+    let place = place.file(".aws/config", &config).set("AWS_ENDPOINT_URL", "http://lab.example");
+    let settings = place.plainly().unwrap();
+    assert_eq!((settings.path_style, &settings.ca_bundle.unwrap().paths[0]), (false, &path));
+    let options = S3Options { path_style: PathStyle::On, ..S3Options::default() };
+    assert!(place.resolve("s3://b", &options).unwrap().path_style);
+    let why = place.resolve("s3://b", &profile("torn")).unwrap_err();
+    assert!(why.contains("ca_bundle") && why.contains("/none/ca.pem"), "{why}");
+    let why = place.resolve("s3://b", &profile("odd")).unwrap_err();
+    assert!(why.contains("addressing_style") && why.contains("sideways"), "{why}");
+    let place = place.set("AWS_CA_BUNDLE", "/none/other.pem");
+    let why = place.plainly().unwrap_err();
+    assert!(why.contains("AWS_CA_BUNDLE") && why.contains("/none/other.pem"), "{why}");
+}
+
+#[test]
+fn an_endpoint_may_have_a_path_and_no_password() {
+    let place = Place::new().with_keys().set("AWS_ENDPOINT_URL", "http://lab.example/s3/v1");
+    let settings = place.plainly().unwrap();
+    assert_eq!(settings.endpoint_url.as_deref(), Some("http://lab.example/s3/v1/"));
+    let why = place.set("AWS_ENDPOINT_URL", "http://joe:hush@lab.example").plainly().unwrap_err();
+    assert!(why.contains("lab.example") && !why.contains("hush") && !why.contains("joe"), "{why}");
+}
+
+#[test]
 fn both_sides_may_have_their_own_profile() {
     let place = Place::new().file(".aws/config", PROFILES);
     let options = S3Options { target_profile: Some("b".into()), ..profile("a") };
@@ -372,6 +421,10 @@ fn a_remote_of_rclone_says_it_all() {
     assert_eq!((settings.path_style, settings.part_bytes), (true, Some(16 << 20)));
     assert_eq!(settings.object.acl.as_deref(), Some("private"));
     assert_eq!(settings.renewal, Renewal::Never);
+    let trusting = place.set("RCLONE_CA_CERT", "/none/rclone.pem");
+    let why = trusting.resolve("lab:b/x", &options).unwrap_err();
+    assert!(why.contains("RCLONE_CA_CERT") && why.contains("/none/rclone.pem"), "{why}");
+    let place = trusting.set("RCLONE_CA_CERT", "");
     assert!(place.resolve("disk:b", &options).unwrap_err().contains("type local"));
     assert_eq!(place.resolve("other:b", &options).unwrap_err(), "a path");
 }

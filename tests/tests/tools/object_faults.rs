@@ -45,7 +45,7 @@ fn what_cannot_be_reached_is_one_line_and_nothing_is_done() {
         }
         for (from, to) in [(text(&source), "s3://data/x"), ("s3://data/x", "/dev/shm/none")] {
             let ended = run(within(tool(count, "dcp"), &wrong).args([from, to]));
-            assert_one_line(&ended, 3, "does not accept the credentials");
+            assert_one_line(&ended, 3, "does not accept the signature");
         }
         let nothing = ["dcp", "s3://data/none", "/dev/shm/none"];
         assert_one_line(&go(&server, count, &nothing), 3, "No such file");

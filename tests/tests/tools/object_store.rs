@@ -53,6 +53,7 @@ fn service(environment: &[(&'static str, String)]) -> Arc<Service> {
         directory_markers: false,
         disable_checksum: false,
         opaque_etags: false,
+        give_up_after: common::base::limits::S3_GIVE_UP_AFTER,
     }))
 }
 

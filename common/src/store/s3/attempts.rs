@@ -2,11 +2,14 @@
 //! service, and how many there may be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use aws_sdk_s3::config::endpoint::Params;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::operation::RequestId;
+use aws_smithy_runtime_api::client::endpoint::EndpointResolverParams;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
 };
@@ -14,7 +17,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
+use super::endpoint::Routes;
+use super::liveness::{Liveness, Silence};
 use super::pressure::{Answer, Place, Pressure};
+use super::redirect;
 use crate::base::limits;
 
 /// Status of a service that gets too many requests (RFC 6585, 4).
@@ -42,17 +48,10 @@ const BUSY: [&str; 8] = [
 pub(super) struct Watch {
     /// Requests under way.
     pub pressure: Arc<Pressure>,
-    /// The service has answered, to this rank or another.
-    pub has_answered: Arc<AtomicBool>,
-}
-
-/// How a try ended without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Silence {
-    /// At once: there is no such host, or nobody listens.
-    Refused,
-    /// It took as long as it may.
-    TimedOut,
+    /// Whether the service answers at all.
+    pub liveness: Arc<Liveness>,
+    /// Where buckets are.
+    pub routes: Arc<Routes>,
 }
 
 /// When a request is tried again, and how often.
@@ -65,21 +64,34 @@ pub(super) fn retries(attempts_max: u32) -> RetryConfig {
         .with_max_backoff(limits::S3_BACKOFF_MAX)
 }
 
-/// Tries of a request that got no answer, at most.
-fn attempts_max(silence: Silence, has_answered: bool) -> u32 {
-    match silence {
-        _ if has_answered => limits::S3_ATTEMPTS_MAX,
-        Silence::Refused => limits::S3_FIRST_ATTEMPTS_MAX,
-        Silence::TimedOut => limits::S3_FIRST_TIMEOUTS_MAX,
-    }
+/// A request's tries so far.
+#[derive(Debug, Default)]
+struct Tries {
+    /// The place of the one under way, from its beginning to its answer.
+    place: Option<Place>,
+    /// Answers of the service, to whatever request, when the last try was counted.
+    answers: u64,
+    /// Those that were in vain because the service answered nobody: they do not count.
+    uncounted: u32,
 }
 
-/// A try's place, from its beginning to its answer.
-#[derive(Debug)]
-struct Held(Option<Place>);
-
-impl Storable for Held {
+impl Storable for Tries {
     type Storer = StoreReplace<Self>;
+}
+
+impl Tries {
+    /// How many there may be after one that got no answer. While a service is down for a while, requests wait for
+    /// it; what fails while others get answers is tried a few times.
+    fn max_after(&mut self, silence: Silence, is_late: bool) -> u32 {
+        match silence {
+            Silence { answers: 0, .. } if is_late => return limits::S3_FIRST_TIMEOUTS_MAX,
+            Silence { answers: 0, .. } => return limits::S3_FIRST_ATTEMPTS_MAX,
+            Silence { is_too_long: true, .. } => return 1,
+            Silence { answers, .. } if answers == self.answers => self.uncounted += 1,
+            Silence { answers, .. } => self.answers = answers,
+        }
+        limits::S3_ATTEMPTS_MAX + self.uncounted
+    }
 }
 
 impl Intercept for Watch {
@@ -94,7 +106,13 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(Held(Some(self.pressure.wait())));
+        let place = Some(self.pressure.wait());
+        if let Some(tries) = config.get_mut_from_interceptor_state::<Tries>() {
+            tries.place = place;
+        } else {
+            let tries = Tries { place, answers: self.liveness.answers(), uncounted: 0 };
+            config.interceptor_state().store_put(tries);
+        }
         Ok(())
     }
 
@@ -104,23 +122,50 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let held = config.get_mut_from_interceptor_state::<Held>();
-        if let Some(place) = held.and_then(|held| held.0.take()) {
+        let tries = config.get_mut_from_interceptor_state::<Tries>();
+        if let Some(place) = tries.and_then(|tries| tries.place.take()) {
             let is_error = context.output_or_error().is_none_or(|outcome| outcome.is_err());
             place.answered(answer(context.response(), is_error));
         }
-        if context.response().is_some() {
-            self.has_answered.store(true, Ordering::Relaxed);
+        if context.response().is_some_and(is_of_service) {
+            self.liveness.answered();
+            self.note_region(context, config);
         } else {
-            let error = context.output_or_error().and_then(Result::err);
-            let error = error.and_then(|error| error.as_connector_error());
-            let is_late = error.is_some_and(ConnectorError::is_timeout);
-            let silence = if is_late { Silence::TimedOut } else { Silence::Refused };
-            let has_answered = self.has_answered.load(Ordering::Relaxed);
-            config.interceptor_state().store_put(retries(attempts_max(silence, has_answered)));
+            self.unanswered(context, config);
         }
         Ok(())
     }
+}
+
+impl Watch {
+    fn unanswered(&self, context: &FinalizerInterceptorContextRef<'_>, config: &mut ConfigBag) {
+        let error = context.output_or_error().and_then(Result::err);
+        let error = error.and_then(|error| error.as_connector_error());
+        let is_late = error.is_some_and(ConnectorError::is_timeout);
+        let silence = self.liveness.unanswered(Instant::now(), is_late);
+        let tries = config.get_mut_from_interceptor_state::<Tries>();
+        if let Some(tries) = tries {
+            let attempts_max = tries.max_after(silence, is_late);
+            config.interceptor_state().store_put(retries(attempts_max));
+        }
+    }
+
+    fn note_region(&self, context: &FinalizerInterceptorContextRef<'_>, config: &ConfigBag) {
+        let Some(region) = context.response().and_then(redirect::elsewhere) else { return };
+        let params = config.load::<EndpointResolverParams>().and_then(|all| all.get::<Params>());
+        if let Some(bucket) = params.and_then(Params::bucket) {
+            self.routes.moved(bucket, region);
+        }
+    }
+}
+
+/// Not of something that stands before the service, and says that nothing is behind it.
+fn is_of_service(response: &HttpResponse) -> bool {
+    let body = response.body().bytes().unwrap_or_default();
+    answer_of_status(response.status().as_u16()) != Answer::Other
+        && response.status().as_u16() != UNAVAILABLE
+        || response.request_id().is_some()
+        || code_in(&String::from_utf8_lossy(body)).is_some()
 }
 
 fn answer(response: Option<&HttpResponse>, is_error: bool) -> Answer {
@@ -143,8 +188,13 @@ pub(super) fn answer_of_status(status: u16) -> Answer {
 /// An error of S3 with one of the codes.
 fn is_busy(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
-    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    code.is_some_and(|(code, _)| BUSY.contains(&code))
+    code_in(&text).is_some_and(|code| BUSY.contains(&code))
+}
+
+/// The code of an error of S3.
+fn code_in(text: &str) -> Option<&str> {
+    let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
+    Some(code)
 }
 
 #[cfg(test)]
@@ -160,13 +210,38 @@ mod tests {
         assert_eq!(answer(Some(&response), is_error), expected);
     }
 
+    fn silence(answers: u64, is_too_long: bool) -> Silence {
+        Silence { answers, is_too_long }
+    }
+
     #[test]
     fn where_nobody_has_ever_answered_few_tries_will_do() {
-        assert_eq!(attempts_max(Silence::Refused, true), limits::S3_ATTEMPTS_MAX);
-        assert_eq!(attempts_max(Silence::TimedOut, true), limits::S3_ATTEMPTS_MAX);
-        let first = [Silence::Refused, Silence::TimedOut].map(|of| attempts_max(of, false));
-        assert_eq!(first, [limits::S3_FIRST_ATTEMPTS_MAX, limits::S3_FIRST_TIMEOUTS_MAX]);
+        let mut tries = Tries::default();
+        assert_eq!(tries.max_after(silence(0, false), false), limits::S3_FIRST_ATTEMPTS_MAX);
+        assert_eq!(tries.max_after(silence(0, false), true), limits::S3_FIRST_TIMEOUTS_MAX);
         assert_eq!(retries(3).max_attempts(), 3);
+    }
+
+    #[test]
+    fn a_service_that_is_down_for_a_while_is_waited_for() {
+        let mut tries = Tries { answers: 7, ..Tries::default() };
+        for count in 1..=50 {
+            let max = tries.max_after(silence(7, false), false);
+            assert_eq!(max, limits::S3_ATTEMPTS_MAX + count);
+        }
+        // It answers others: this one counts.
+        assert_eq!(tries.max_after(silence(8, false), false), limits::S3_ATTEMPTS_MAX + 50);
+        assert_eq!(tries.max_after(silence(8, true), false), 1);
+    }
+
+    #[test]
+    fn a_gateways_words_are_not_the_services() {
+        let of = |status: u16, body| {
+            is_of_service(&HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+        };
+        assert!(of(200, "") && of(404, "") && of(429, ""));
+        assert!(of(503, "<Error><Code>SlowDown</Code></Error>"));
+        assert!(!of(502, "<html>") && !of(503, "No server is available"));
     }
 
     #[test]

@@ -4,13 +4,11 @@
 use std::time::UNIX_EPOCH;
 
 use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::{
-    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
-};
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::meta::region::RegionProviderChain;
+use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
@@ -20,10 +18,11 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_types::service_config::ServiceConfigKey;
 
+use super::aws_profile::{Profile, variable};
 use super::http::{self, Proxies};
-use super::settings::{Chain, Credentials, Secret};
+use super::rclone_conf::Environment;
+use super::settings::{CaBundle, Chain, Credentials, Secret};
 use crate::base::limits::{CREDENTIALS_WAIT, INSTANCE_METADATA_WAIT};
 
 /// The region where nothing names one.
@@ -38,6 +37,10 @@ pub struct Found {
     pub region: String,
     /// Where S3 is, if not at AWS.
     pub endpoint_url: Option<String>,
+    /// Whether the bucket's name goes into the path, where the profile says it.
+    pub path_style: Option<bool>,
+    /// Certificates that stand for the system's.
+    pub ca_bundle: Option<CaBundle>,
     /// AWS's hosts that answer by IPv6 too.
     pub use_dual_stack: bool,
     /// AWS's hosts with cryptography as in FIPS 140.
@@ -47,7 +50,12 @@ pub struct Found {
 /// Where to look, and how to ask.
 pub struct Search<'s> {
     chain: &'s Chain,
+    environment: Environment<'s>,
+    /// The profile that is read, where that is not the client's business.
+    selected: Option<String>,
+    profile: Profile,
     files: Option<EnvConfigFiles>,
+    ca_bundle: Option<CaBundle>,
     http: SharedHttpClient,
     direct: SharedHttpClient,
 }
@@ -57,14 +65,22 @@ impl<'s> Search<'s> {
     ///
     /// # Errors
     /// One line: the bundle of certificates cannot be used.
-    pub fn new(chain: &'s Chain, ca_bundle: Option<&str>) -> Result<Self, String> {
+    pub async fn open(chain: &'s Chain, environment: Environment<'s>) -> Result<Self, String> {
         let files = chain.credentials_file.as_ref().map(|path| {
             let files = EnvConfigFiles::builder().include_default_config_file(true);
             files.with_file(EnvConfigFileKind::Credentials, path).build()
         });
-        let http = http::client(ca_bundle, Proxies::Environment)?;
-        let direct = http::client(ca_bundle, Proxies::None)?;
-        Ok(Self { chain, files, http, direct })
+        // A variable that is empty names no profile; the client would look for one without a name.
+        let is_empty = environment("AWS_PROFILE").is_some_and(|name| name.is_empty());
+        let selected = chain.profile.clone().or_else(|| is_empty.then(|| "default".to_owned()));
+        let named = selected.clone().or_else(|| variable(environment, "AWS_PROFILE"));
+        let name = named.unwrap_or_else(|| "default".to_owned());
+        let profile = Profile::load(&name, files.as_ref()).await;
+        let ca_bundle = http::ca_bundle(environment, profile.ca_bundle());
+        let proxies = Proxies::of("https://amazonaws.com", environment);
+        let http = http::client(ca_bundle.as_ref(), proxies)?;
+        let direct = http::client(ca_bundle.as_ref(), Proxies::None)?;
+        Ok(Self { chain, environment, selected, profile, files, ca_bundle, http, direct })
     }
 
     /// Looks for all of it; credentials only where requests are to be signed.
@@ -85,7 +101,9 @@ impl<'s> Search<'s> {
         Ok(Found {
             credentials,
             region: region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.to_string()),
-            endpoint_url: endpoint(&sdk),
+            endpoint_url: self.profile.endpoint_url(self.environment),
+            path_style: self.profile.path_style()?,
+            ca_bundle: self.ca_bundle.clone(),
             use_dual_stack: sdk.use_dual_stack().unwrap_or(false),
             use_fips: sdk.use_fips().unwrap_or(false),
         })
@@ -102,14 +120,17 @@ impl<'s> Search<'s> {
 
     async fn region(&self) -> Option<Region> {
         let mut profile = ProfileFileRegionProvider::builder();
-        if let Some(name) = &self.chain.profile {
+        if let Some(name) = &self.selected {
             profile = profile.profile_name(name);
         }
         if let Some(files) = &self.files {
             profile = profile.profile_files(files.clone());
         }
-        let environment = EnvironmentVariableRegionProvider::new();
-        RegionProviderChain::first_try(environment).or_else(profile.build()).region().await
+        let named = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+        match named.into_iter().find_map(|name| variable(self.environment, name)) {
+            Some(region) => Some(Region::new(region)),
+            None => profile.build().region().await,
+        }
     }
 
     async fn sdk_config(&self, region: Option<Region>) -> SdkConfig {
@@ -118,7 +139,7 @@ impl<'s> Search<'s> {
             // Without one the loader would ask for the instance's.
             .region(region.unwrap_or_else(|| Region::new(DEFAULT_REGION)))
             .no_credentials();
-        if let Some(name) = &self.chain.profile {
+        if let Some(name) = &self.selected {
             loader = loader.profile_name(name);
         }
         if let Some(files) = &self.files {
@@ -168,6 +189,9 @@ impl<'s> Search<'s> {
                 "Profile",
                 profile.profile_name(name).build(),
             );
+        }
+        if let Some(name) = &self.selected {
+            profile = profile.profile_name(name);
         }
         let environment = EnvironmentVariableCredentialsProvider::new();
         let token = WebIdentityTokenCredentialsProvider::builder().configure(config).build();
@@ -256,20 +280,6 @@ pub enum Signing {
     Needed,
     /// They are not.
     None,
-}
-
-/// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's `services` section, its `endpoint_url`, in
-/// that order, as the S3 client itself would look it up
-/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
-fn endpoint(sdk: &SdkConfig) -> Option<String> {
-    let key = ServiceConfigKey::builder()
-        .service_id("S3")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .expect("all that it asks for is there");
-    let own = sdk.service_config().and_then(|configured| configured.load_config(key));
-    own.or_else(|| sdk.endpoint_url().map(str::to_owned))
 }
 
 fn keys(found: &aws_credential_types::Credentials) -> Credentials {

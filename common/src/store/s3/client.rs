@@ -6,12 +6,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::task::Poll;
 
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
@@ -25,18 +24,22 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::abilities::Abilities;
+use super::answers;
 use super::attempts::{self, TOO_MANY_REQUESTS, Watch, retries};
 use super::blocks::Blocks;
-use super::endpoint::ByBucket;
+use super::endpoint::{ByBucket, Routes};
 use super::fault;
-use super::http::{self, Wire};
+use super::http::{self, Proxies, Wire};
+use super::liveness::Liveness;
 use super::pressure::Pressure;
-use super::resolve::renew;
+use super::redirect::Redirects;
+use super::resolve::environment;
 use super::settings::{Credentials, Settings};
 use super::shortcut::{Request, Verdict};
-use crate::base::error::{Cause, Op, Result};
-use crate::base::limits;
-use crate::base::service::ServiceFault;
+use super::signing::{SharedSigning, Signing};
+use crate::base::error::{Cause, Error, Op, Result};
+use crate::base::service::{Details, ServiceFault};
+use crate::base::{interrupt, limits};
 
 /// A service and an account there, as this rank reaches it.
 pub struct Service {
@@ -48,8 +51,10 @@ pub struct Service {
     pub abilities: Abilities,
     /// Room for what is on its way there.
     pub blocks: Blocks,
+    /// Where its buckets are.
+    pub(super) routes: Arc<Routes>,
     pressure: Arc<Pressure>,
-    has_answered: Arc<AtomicBool>,
+    liveness: Arc<Liveness>,
     signing: Arc<Signing>,
     /// Requests for whole objects need not go through the client.
     takes_shortcut: AtomicBool,
@@ -59,14 +64,6 @@ pub struct Service {
 
 /// What an answer holds, if it shows that it is whole; otherwise what it lacks.
 pub(super) type Proven<T> = std::result::Result<T, ServiceFault>;
-
-/// Credentials that all threads of a rank share.
-struct Signing {
-    settings: Settings,
-    current: tokio::sync::Mutex<Credentials>,
-    /// How long before they expire new ones are asked for: at another time on each rank.
-    ahead: Duration,
-}
 
 thread_local! {
     static CLIENTS: RefCell<HashMap<u64, Line>> = RefCell::new(HashMap::new());
@@ -79,6 +76,39 @@ struct Line {
     client: Client,
     /// What the client sends its requests by.
     connections: SharedHttpConnector,
+}
+
+/// Nothing any more, where the job was told to stop and the work has had its time since.
+async fn unless_stopped<F: Future>(work: F) -> Option<F::Output> {
+    let (mut work, mut stop) = (pin!(work), pin!(told_to_stop()));
+    std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => stop.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+async fn told_to_stop() {
+    loop {
+        tokio::time::sleep(limits::S3_INTERRUPT_REQUEST).await;
+        if interrupt::wanted_for().is_some_and(|time| time > limits::S3_INTERRUPT_WAIT) {
+            return;
+        }
+    }
+}
+
+fn shown(settings: &Settings) -> String {
+    let (endpoint, address) = (settings.shown_endpoint(), settings.address());
+    match Proxies::of(&address, &environment).shown(&address) {
+        Some(proxy) => format!("{endpoint}, by way of the proxy {proxy}"),
+        None => endpoint,
+    }
+}
+
+/// A failure after which nothing is asked of the service any more.
+fn given_up(op: Op, cause: Cause) -> Error {
+    let details = Details { message: Some(cause.to_string()), ..Details::default() };
+    op.failed(Cause::Service(ServiceFault::GivenUp)).with(Some(details))
 }
 
 /// Runs a future to its end on this thread.
@@ -103,24 +133,24 @@ impl Service {
         if let Credentials::Keys { access_key_id, .. } = &settings.credentials {
             access_key_id.hash(&mut hasher);
         }
-        let spread = limits::CREDENTIALS_AHEAD_MAX.saturating_sub(limits::CREDENTIALS_AHEAD_MIN);
-        let signing = Signing {
-            settings: settings.clone(),
-            current: tokio::sync::Mutex::new(settings.credentials.clone()),
-            ahead: limits::CREDENTIALS_AHEAD_MIN + spread.mul_f64(fastrand::f64()),
-        };
         let requests_max = settings.concurrency.unwrap_or(limits::S3_REQUESTS_MAX);
         Self {
             id: hasher.finish(),
             abilities: Abilities::of(&settings),
-            settings,
+            signing: Arc::new(Signing::new(&settings)),
+            routes: Arc::default(),
             pressure: Arc::new(Pressure::new(requests_max)),
-            has_answered: Arc::default(),
+            liveness: Arc::new(Liveness::new(settings.give_up_after, &shown(&settings))),
+            settings,
             blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
-            signing: Arc::new(signing),
             takes_shortcut: AtomicBool::new(true),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Whom requests go to, and by which way, for people.
+    pub fn shown(&self) -> String {
+        shown(&self.settings)
     }
 
     /// Requests of this rank that it has turned away so far, because it got too many.
@@ -130,7 +160,7 @@ impl Service {
 
     /// Some rank has got an answer, so this one tries its first request as often as any other.
     pub fn is_reached(&self) {
-        self.has_answered.store(true, Ordering::Relaxed);
+        self.liveness.answered();
     }
 
     /// Sends a request for a whole object at once, and leaves it to the client where that does not do.
@@ -147,8 +177,10 @@ impl Service {
         {
             return Ok(value);
         }
+        let moves = self.routes.moves();
         let value = by_client()?;
-        if verdict == Some(Verdict::Refused) {
+        let has_moved = self.routes.moves() != moves;
+        if !has_moved && verdict == Some(Verdict::Refused) {
             // The client knows something that we do not.
             tracing::info!("the S3 service refuses short requests; they go the long way now");
             self.takes_shortcut.store(false, Ordering::Relaxed);
@@ -159,17 +191,17 @@ impl Service {
     fn send_once(&self, request: Request) -> Option<HttpResponse> {
         let line = self.line().ok()?;
         let place = self.pressure.wait();
-        if !self.takes_shortcut.load(Ordering::Relaxed) {
+        if !self.takes_shortcut.load(Ordering::Relaxed) || self.liveness.is_given_up() {
             return None;
         }
-        let answer = wait_for(async {
+        let answer = wait_for(unless_stopped(async {
             let keys = match self.settings.credentials {
                 Credentials::Anonymous => None,
                 Credentials::Keys { .. } => Some(self.signing.credentials().await.ok()?),
             };
             request.send(keys, &line.connections).await
-        })?;
-        self.has_answered.store(true, Ordering::Relaxed);
+        }))??;
+        self.liveness.answered();
         place.answered(attempts::answer_of_status(answer.status().as_u16()));
         Some(answer)
     }
@@ -202,8 +234,8 @@ impl Service {
     }
 
     fn watch(&self) -> Watch {
-        let (pressure, has_answered) = (Arc::clone(&self.pressure), Arc::clone(&self.has_answered));
-        Watch { pressure, has_answered }
+        let (pressure, liveness) = (Arc::clone(&self.pressure), Arc::clone(&self.liveness));
+        Watch { pressure, liveness, routes: Arc::clone(&self.routes) }
     }
 
     /// Sends a request, again where that may help, and waits for the answer's head.
@@ -216,10 +248,18 @@ impl Service {
             tracing::error!("S3 client: {why}");
             op.failed(Cause::Service(ServiceFault::Protocol))
         })?;
-        wait_for(request(line.client)).map_err(|error| {
+        if self.liveness.is_given_up() {
+            return Err(op.failed(Cause::Service(ServiceFault::GivenUp)));
+        }
+        let ended = wait_for(unless_stopped(request(line.client)));
+        ended.ok_or_else(|| op.failed(Cause::Stopped))?.map_err(|error| {
             let (cause, details) = fault::explain(&error);
             tracing::debug!(?error, ?cause, "request failed");
-            op.failed(cause).with(details)
+            if self.liveness.is_given_up() {
+                given_up(op, cause)
+            } else {
+                op.failed(cause).with(details)
+            }
         })
     }
 
@@ -243,7 +283,9 @@ impl Service {
         let waits = HttpConnectorSettings::builder()
             .connect_timeout(limits::S3_CONNECT_WAIT)
             .read_timeout(limits::S3_ANSWER_WAIT);
-        http::pooled(settings.ca_bundle.as_deref(), wire, waits.build())
+        let proxies = Proxies::of(&settings.address(), &environment);
+        let ca_bundle = settings.ca_bundle.as_ref();
+        http::pooled(ca_bundle, (wire, proxies), waits.build()).map(answers::checked)
     }
 
     fn client(&self, connections: SharedHttpConnector) -> Client {
@@ -255,7 +297,7 @@ impl Service {
             .use_dual_stack(settings.use_dual_stack)
             .use_fips(settings.use_fips)
             .http_client(http::over(connections))
-            .endpoint_resolver(ByBucket::default())
+            .endpoint_resolver(ByBucket::new(&self.routes))
             // Checksums are ours: computed while the bytes are in hand, and not in trailers, on which
             // many services choke.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -264,6 +306,7 @@ impl Service {
             .retry_config(retries(limits::S3_ATTEMPTS_MAX))
             .retry_partition(partition())
             .retry_classifier(HttpStatusCodeClassifier::new_from_codes(vec![TOO_MANY_REQUESTS]))
+            .retry_classifier(Redirects)
             .interceptor(self.watch())
             // Copies within a service are silent for minutes; bodies have a timeout of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -305,39 +348,4 @@ fn partition() -> RetryPartition {
     static PARTITION: OnceLock<RetryPartition> = OnceLock::new();
     let make = || RetryPartition::custom("objects").token_bucket(TokenBucket::unlimited()).build();
     PARTITION.get_or_init(make).clone()
-}
-
-struct SharedSigning(Arc<Signing>);
-
-impl fmt::Debug for SharedSigning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SharedSigning")
-    }
-}
-
-impl ProvideCredentials for SharedSigning {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(self.0.credentials())
-    }
-}
-
-impl Signing {
-    /// The credentials, new ones where the old ones are about to expire.
-    async fn credentials(
-        &self,
-    ) -> std::result::Result<aws_credential_types::Credentials, CredentialsError> {
-        let mut current = self.current.lock().await;
-        let left = current.time_left(SystemTime::now());
-        if left.is_some_and(|left| left < self.ahead) {
-            match renew(&self.settings).await {
-                Ok(renewed) => *current = renewed,
-                // The old ones may serve a little longer.
-                Err(why) => tracing::warn!("credentials are not renewed: {why}"),
-            }
-        }
-        current.for_client().ok_or_else(|| CredentialsError::not_loaded("there are none"))
-    }
 }

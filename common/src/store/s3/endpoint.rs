@@ -1,6 +1,9 @@
 //! Where requests go: found out once for a bucket. The client's own way asks the service's table of rules
 //! again for each key, though none of them looks at it, and that costs a tenth of a small request.
 
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use aws_sdk_s3::config::endpoint::{
     DefaultResolver, EndpointFuture, InvalidParams, Params, ResolveEndpoint,
 };
@@ -11,14 +14,25 @@ use super::client::wait_for;
 use super::settings::Settings;
 
 /// The service's rules, which remember what they last came to.
-#[derive(Debug, Default)]
-pub(super) struct ByBucket(DefaultResolver);
+#[derive(Debug)]
+pub(super) struct ByBucket {
+    rules: DefaultResolver,
+    routes: Arc<Routes>,
+}
+
+impl ByBucket {
+    /// The rules, for buckets that may be in other regions.
+    pub fn new(routes: &Arc<Routes>) -> Self {
+        Self { rules: DefaultResolver::new(), routes: Arc::clone(routes) }
+    }
+}
 
 impl ResolveEndpoint for ByBucket {
     fn resolve_endpoint<'a>(&'a self, params: &'a Params) -> EndpointFuture<'a> {
         EndpointFuture::new(async move {
-            let of_bucket = without_key(params)?;
-            self.0.resolve_endpoint(&of_bucket).await
+            let region = params.bucket().and_then(|bucket| self.routes.region(bucket));
+            let of_bucket = without_key(params, region)?;
+            self.rules.resolve_endpoint(&of_bucket).await
         })
     }
 }
@@ -31,12 +45,61 @@ pub(super) struct Route {
     pub region: String,
 }
 
+/// What all threads of a rank know of where buckets are.
+#[derive(Debug, Default)]
+pub(super) struct Routes(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Regions that the service has named.
+    regions: HashMap<String, String>,
+    routes: HashMap<String, Option<Arc<Route>>>,
+}
+
+impl Routes {
+    /// The region of a bucket, where the service has named it.
+    pub fn region(&self, bucket: &str) -> Option<String> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.regions.get(bucket).cloned()
+    }
+
+    /// Buckets that are known to be in other regions than the given one.
+    pub fn moves(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).regions.len()
+    }
+
+    /// The service says that a bucket is in that region.
+    pub fn moved(&self, bucket: &str, region: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let old = known.regions.insert(bucket.to_owned(), region.to_owned());
+        if old.as_deref() != Some(region) {
+            tracing::info!("the S3 bucket {bucket:?} is in the region {region:?}");
+            known.routes.remove(bucket);
+        }
+    }
+
+    /// Where the requests for a bucket's objects go; none where the service wants more than an address and a
+    /// signature.
+    pub fn route(&self, settings: &Settings, bucket: &str) -> Option<Arc<Route>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = known.routes.get(bucket) {
+            return route.clone();
+        }
+        let region = known.regions.get(bucket).unwrap_or(&settings.region).clone();
+        drop(known);
+        let route = Route::of(settings, &region, bucket).map(Arc::new);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.routes.insert(bucket.to_owned(), route.clone());
+        route
+    }
+}
+
 impl Route {
     /// None where the service's rules want more than an address and a plain signature.
-    pub fn of(settings: &Settings, bucket: &str) -> Option<Self> {
+    fn of(settings: &Settings, region: &str, bucket: &str) -> Option<Self> {
         let params = Params::builder()
             .bucket(bucket)
-            .region(&settings.region)
+            .region(region)
             .set_endpoint(settings.endpoint_url.clone())
             .force_path_style(settings.path_style)
             .use_dual_stack(settings.use_dual_stack)
@@ -57,11 +120,11 @@ impl Route {
     }
 }
 
-fn without_key(params: &Params) -> Result<Params, InvalidParams> {
+fn without_key(params: &Params, region: Option<String>) -> Result<Params, InvalidParams> {
     let own = |text: Option<&str>| text.map(str::to_owned);
     Params::builder()
         .set_bucket(own(params.bucket()))
-        .set_region(own(params.region()))
+        .set_region(region.or_else(|| own(params.region())))
         .set_use_fips(params.use_fips())
         .set_use_dual_stack(params.use_dual_stack())
         .set_endpoint(own(params.endpoint()))
@@ -85,7 +148,7 @@ mod tests {
         let url = |it: EndpointFuture<'_>| {
             wait_for(it).map_or_else(|error| error.to_string(), |it| format!("{it:?}"))
         };
-        let own = ByBucket::default();
+        let own = ByBucket::new(&Arc::default());
         [url(own.resolve_endpoint(params)), url(DefaultResolver::new().resolve_endpoint(params))]
     }
 
@@ -137,5 +200,19 @@ mod tests {
         assert_eq!(route("bkt", false, None), at(amazon, "eu-west-3"));
         assert_eq!(route("x--use1-az4--x-s3", false, None), None);
         assert_eq!(route("arn:aws:s3::123456789012:accesspoint:my.mrap", false, None), None);
+    }
+
+    #[test]
+    fn a_bucket_that_has_moved_is_asked_for_where_it_is() {
+        let routes = Arc::new(Routes::default());
+        let settings = crate::store::s3::resolve::anonymous_settings();
+        let region = |routes: &Routes| routes.route(&settings, "bkt").map(|it| it.region.clone());
+        assert_eq!(region(&routes).as_deref(), Some("us-east-1"));
+        routes.moved("bkt", "eu-west-3");
+        assert_eq!(region(&routes).as_deref(), Some("eu-west-3"));
+        let params = Params::builder().bucket("bkt").region("us-east-1").build().unwrap();
+        let own = ByBucket::new(&routes);
+        let endpoint = wait_for(own.resolve_endpoint(&params)).unwrap();
+        assert_eq!(endpoint.url(), "https://bkt.s3.eu-west-3.amazonaws.com");
     }
 }

@@ -8,6 +8,7 @@ use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use rustls::CertificateError;
 
+use super::answers::TooLong;
 use crate::base::error::Cause;
 use crate::base::limits::{SHOWN_ANSWER_CHARS_MAX, SHOWN_MESSAGE_CHARS_MAX};
 use crate::base::service::{Details, ServiceFault, Unfit};
@@ -33,9 +34,11 @@ where
         }
         _ => (Cause::Service(ServiceFault::Protocol), Details::default()),
     };
-    let details = Details { operation: operation::<E>(), ..details };
+    let is_answer = details.status.is_some();
+    let details = Details { operation: operation::<E>().filter(|_| is_answer), ..details };
     // That nothing has a key needs no more words.
-    (cause, (!cause.is_vanished()).then_some(details))
+    let is_news = details != Details::default() && !cause.is_vanished();
+    (cause, is_news.then_some(details))
 }
 
 /// The operation that the S3 API has this type of errors for, such as `ListObjectsV2`.
@@ -107,8 +110,10 @@ fn behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stat
 /// Why there was no answer, as far as the layers below the client tell.
 fn unreached(error: &(dyn Error + 'static)) -> (ServiceFault, Details) {
     let fault = causes(error).find_map(fault_of).unwrap_or(ServiceFault::Unreachable);
-    let message =
-        causes(error).last().map(|last| shortened(&last.to_string(), SHOWN_MESSAGE_CHARS_MAX));
+    // These say it all.
+    let is_plain = matches!(fault, ServiceFault::Refused | ServiceFault::UnknownHost);
+    let last = causes(error).last().filter(|_| !is_plain);
+    let message = last.map(|last| shortened(&last.to_string(), SHOWN_MESSAGE_CHARS_MAX));
     (fault, Details { message, ..Details::default() })
 }
 
@@ -122,6 +127,9 @@ const BY_WORDS: [(&str, ServiceFault); 3] = [
 fn fault_of(error: &(dyn Error + 'static)) -> Option<ServiceFault> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(tls_fault(error));
+    }
+    if error.is::<TooLong>() {
+        return Some(ServiceFault::Protocol);
     }
     let io = error.downcast_ref::<io::Error>();
     if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {

@@ -10,11 +10,15 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use base64::Engine;
+use hyper_util::client::proxy::matcher::Matcher;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::aws_profile::variable;
 use super::config_file;
+use super::rclone_conf::Environment;
+use super::settings::CaBundle;
 use crate::base::path::escaped;
 
 /// Whether requests go through the proxies of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
@@ -27,6 +31,22 @@ pub enum Proxies {
 }
 
 impl Proxies {
+    /// Those for requests to an endpoint. The client does not know all forms of exemptions.
+    pub fn of(url: &str, environment: Environment<'_>) -> Self {
+        let named = ["NO_PROXY", "no_proxy"];
+        let no_proxy = named.into_iter().find_map(|name| variable(environment, name));
+        let is_exempt = no_proxy.is_some_and(|entries| is_exempt(&entries, url));
+        if is_exempt { Self::None } else { Self::Environment }
+    }
+
+    /// The proxy that requests to an endpoint go through, without the password for it.
+    pub fn shown(self, url: &str) -> Option<String> {
+        let uri = url.parse::<http::Uri>().ok().filter(|_| self == Self::Environment)?;
+        let proxy = Matcher::from_env().intercept(&uri)?;
+        let authority = proxy.uri().authority()?.as_str();
+        Some(format!("{}://{authority}", proxy.uri().scheme_str().unwrap_or("http")))
+    }
+
     /// As the client wants it.
     pub fn config(self) -> ProxyConfig {
         match self {
@@ -40,7 +60,7 @@ impl Proxies {
 ///
 /// # Errors
 /// One line: the bundle of certificates cannot be used.
-pub fn client(ca_bundle: Option<&str>, proxies: Proxies) -> Result<SharedHttpClient, String> {
+pub fn client(ca_bundle: Option<&CaBundle>, proxies: Proxies) -> Result<SharedHttpClient, String> {
     let trust = tls_context(ca_bundle)?;
     let client = http_client_fn(move |settings, components| {
         let mut connector = Connector::builder()
@@ -62,18 +82,19 @@ pub enum Wire {
     Plain,
 }
 
-/// Connections that are kept for further requests. They go through the environment's proxies.
+/// Connections that are kept for further requests.
 ///
 /// # Errors
 /// One line: the bundle of certificates cannot be used.
 pub fn pooled(
-    ca_bundle: Option<&str>,
-    wire: Wire,
+    ca_bundle: Option<&CaBundle>,
+    (wire, proxies): (Wire, Proxies),
     waits: HttpConnectorSettings,
 ) -> Result<SharedHttpConnector, String> {
     // A proxy may want TLS for itself.
-    let is_plain = wire == Wire::Plain && !may_have_proxy();
-    let proxies = if is_plain { Proxies::None } else { Proxies::Environment }.config();
+    let may_have_proxy = proxies == Proxies::Environment && may_have_proxy();
+    let is_plain = wire == Wire::Plain && !may_have_proxy;
+    let proxies = if is_plain { Proxies::None } else { proxies }.config();
     let sleep = SharedAsyncSleep::new(TokioSleep::new());
     let connector = Connector::builder().connector_settings(waits).proxy_config(proxies);
     let connector = connector.sleep_impl(sleep);
@@ -104,25 +125,83 @@ pub fn tls_provider() -> Provider {
 ///
 /// # Errors
 /// One line: the bundle cannot be used.
-pub fn tls_context(ca_bundle: Option<&str>) -> Result<TlsContext, String> {
+pub fn tls_context(ca_bundle: Option<&CaBundle>) -> Result<TlsContext, String> {
     ca_bundle.map_or_else(|| Ok(TlsContext::default()), trusting)
 }
 
-/// `AWS_CA_BUNDLE`, which stands for the system's certificates as in AWS's own tools. (`SSL_CERT_FILE`
-/// and `SSL_CERT_DIR` do so too; the client reads them itself.)
-pub fn ca_bundle(environment: super::rclone_conf::Environment<'_>) -> Option<String> {
-    environment("AWS_CA_BUNDLE").filter(|path| !path.is_empty())
+/// The bundle of certificates that stands for the system's: what AWS's own tools take, `AWS_CA_BUNDLE` and the
+/// profile's `ca_bundle`, or what Go's and OpenSSL's take, `SSL_CERT_FILE`. (`SSL_CERT_DIR` the client reads itself.)
+pub fn ca_bundle(environment: Environment<'_>, of_profile: Option<&str>) -> Option<CaBundle> {
+    let bundle = |named_by: &str, path: String| {
+        Some(CaBundle { named_by: named_by.to_owned(), paths: vec![path] })
+    };
+    if let Some(path) = variable(environment, "AWS_CA_BUNDLE") {
+        return bundle("AWS_CA_BUNDLE", path);
+    }
+    if let Some(path) = of_profile {
+        return bundle("ca_bundle of AWS's profile", path.to_owned());
+    }
+    let file = variable(environment, "SSL_CERT_FILE");
+    match (file, variable(environment, "SSL_CERT_DIR")) {
+        (Some(path), None) => bundle("SSL_CERT_FILE", path),
+        (None, None) if environment("SSL_CERT_FILE").is_some() => of_system(),
+        _ => None,
+    }
 }
 
-fn trusting(path: &str) -> Result<TlsContext, String> {
-    let refused = |why: &str| format!("AWS_CA_BUNDLE, \"{}\": {why}", escaped(path.as_bytes()));
-    let content = config_file::read(path)?.ok_or_else(|| refused("No such file or directory"))?;
-    let usable = usable_certificates(&content);
-    if usable.is_empty() {
-        return Err(refused("there is no certificate in it that can be used; PEM is expected"));
+/// The system's own, for where the client would read a variable that is empty.
+fn of_system() -> Option<CaBundle> {
+    const USUAL: [&str; 4] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    let is_there = |path: &&str| config_file::read(path).is_ok_and(|content| content.is_some());
+    let path = USUAL.into_iter().find(is_there)?;
+    Some(CaBundle { named_by: "the system".to_owned(), paths: vec![path.to_owned()] })
+}
+
+/// The bundle for remotes of rclone: `RCLONE_CA_CERT`, a list of files, counts most.
+pub fn ca_bundle_of_rclone(environment: Environment<'_>) -> Option<CaBundle> {
+    let Some(list) = variable(environment, "RCLONE_CA_CERT") else {
+        return ca_bundle(environment, None);
+    };
+    let paths = list.split(',').map(|path| path.trim().to_owned()).collect();
+    Some(CaBundle { named_by: "RCLONE_CA_CERT".to_owned(), paths })
+}
+
+fn trusting(bundle: &CaBundle) -> Result<TlsContext, String> {
+    let mut store = TrustStore::empty();
+    for path in &bundle.paths {
+        let refused =
+            |why: &str| format!("{}, \"{}\": {why}", bundle.named_by, escaped(path.as_bytes()));
+        let content =
+            config_file::read(path)?.ok_or_else(|| refused("No such file or directory"))?;
+        let usable = usable_certificates(&content);
+        if usable.is_empty() {
+            return Err(refused("there is no certificate in it that can be used; PEM is expected"));
+        }
+        store = store.with_pem_certificate(usable);
     }
-    let store = TrustStore::empty().with_pem_certificate(usable);
     TlsContext::builder().with_trust_store(store).build().map_err(|error| error.to_string())
+}
+
+/// Whether `NO_PROXY` has an entry for an endpoint that the client does not know of: `*` for an address that is a
+/// number, or one with a port.
+fn is_exempt(no_proxy: &str, url: &str) -> bool {
+    let Some(uri) = url.parse::<http::Uri>().ok() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
+    let usual_port = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    let port = uri.port_u16().unwrap_or(usual_port);
+    no_proxy.split(',').map(str::trim).any(|entry| {
+        let Some((named, of_entry)) = entry.rsplit_once(':') else { return entry == "*" };
+        let is_bare_v6 = named.contains(':') && !named.starts_with('[');
+        let named =
+            named.trim_matches(['[', ']']).trim_start_matches(['*', '.']).to_ascii_lowercase();
+        let is_host = host == named || host.ends_with(&format!(".{named}"));
+        !is_bare_v6 && !named.is_empty() && is_host && of_entry.parse() == Ok(port)
+    })
 }
 
 /// Those certificates that the client can parse, as PEM: it would panic on others.
@@ -168,12 +247,57 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(path("empty"), "").unwrap();
-        let why = |path: &str| client(Some(path), Proxies::None).err().unwrap();
+        let bundle = |paths: &[&str]| CaBundle {
+            named_by: "AWS_CA_BUNDLE".into(),
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        };
+        let why = |path: &str| client(Some(&bundle(&[path])), Proxies::None).err().unwrap();
         assert!(why(&path("none")).contains("No such file"));
         assert!(why(&path("empty")).contains("no certificate"));
         assert!(why(&path(".")).contains("Is a directory"));
         std::fs::write(path("good"), system()).unwrap();
-        assert!(client(Some(&path("good")), Proxies::None).is_ok());
+        assert!(client(Some(&bundle(&[&path("good")])), Proxies::None).is_ok());
+        let both = bundle(&[&path("good"), &path("empty")]);
+        assert!(client(Some(&both), Proxies::None).is_err());
         assert!(client(None, Proxies::Environment).is_ok());
+    }
+
+    #[test]
+    fn the_variable_that_counts_most_names_the_bundle() {
+        let of = |set: &[(&str, &str)], of_profile| {
+            let value = |name: &str| {
+                set.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
+            };
+            ca_bundle(&value, of_profile).map(|bundle| bundle.paths[0].clone())
+        };
+        let all = [("AWS_CA_BUNDLE", "/a"), ("SSL_CERT_FILE", "/s")];
+        assert_eq!(of(&all, Some("/p")).as_deref(), Some("/a"));
+        assert_eq!(of(&all[1..], Some("/p")).as_deref(), Some("/p"));
+        assert_eq!(of(&all[1..], None).as_deref(), Some("/s"));
+        assert_eq!(of(&[("AWS_CA_BUNDLE", "")], None), None);
+        assert_eq!(of(&[("SSL_CERT_FILE", "/s"), ("SSL_CERT_DIR", "/d")], None), None);
+        let system = of(&[("SSL_CERT_FILE", "")], None);
+        assert!(system.is_some_and(|path| path.starts_with("/etc/")));
+        let rclone = |name: &str| (name == "RCLONE_CA_CERT").then(|| "/r, /t".to_owned());
+        assert_eq!(ca_bundle_of_rclone(&rclone).unwrap().paths, ["/r", "/t"]);
+    }
+
+    #[test]
+    fn exemptions_from_proxies_are_those_of_other_tools() {
+        let url = "http://127.0.0.1:9000/s3";
+        for entries in ["*", "a, *", "127.0.0.1:9000", "x,127.0.0.1:9000"] {
+            assert!(is_exempt(entries, url), "{entries}");
+        }
+        for entries in ["", "127.0.0.1:9001", "127.0.0.10:9000", ":9000", "example:9000"] {
+            assert!(!is_exempt(entries, url), "{entries}");
+        }
+        assert!(is_exempt("example.org:443", "https://s3.example.org"));
+        assert!(is_exempt(".example.org:80", "http://s3.example.org"));
+        assert!(!is_exempt("example.org:443", "https://s3.anexample.org"));
+        assert!(is_exempt("[::1]:9000", "http://[::1]:9000"));
+        let none = |name: &str| (name == "no_proxy").then(|| "*".to_owned());
+        assert_eq!(Proxies::of(url, &none), Proxies::None);
+        assert_eq!(Proxies::of(url, &|_| None), Proxies::Environment);
+        assert_eq!(Proxies::None.shown(url), None);
     }
 }

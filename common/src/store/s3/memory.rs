@@ -3,9 +3,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::endpoint::Route;
 use super::listing::{From, Page, entry_of, next_token};
 use super::object::{Bucket, Head};
 use super::subtrees::Habits;
@@ -23,8 +22,6 @@ pub(super) struct Memory {
     heads: Mutex<VecDeque<(String, Head)>>,
     /// How it lists.
     pub habits: Habits,
-    /// Where requests for its objects go.
-    pub route: OnceLock<Option<Route>>,
 }
 
 /// The names of a directory, as far as its listing was read for them.

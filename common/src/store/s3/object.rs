@@ -1,6 +1,7 @@
 //! What a service knows of one object.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -56,10 +57,10 @@ impl Head {
 /// Where objects are: a bucket of a service.
 #[derive(Clone)]
 pub(super) struct Bucket {
-    pub service: std::sync::Arc<Service>,
+    pub service: Arc<Service>,
     pub name: String,
     /// What is known of it on this rank.
-    pub memory: std::sync::Arc<Memory>,
+    pub memory: Arc<Memory>,
 }
 
 /// An answer's headers.
@@ -118,9 +119,8 @@ impl Bucket {
     }
 
     /// Where requests for its objects go; none where the service wants more than that.
-    pub fn route(&self) -> Option<&Route> {
-        let find = || Route::of(&self.service.settings, &self.name);
-        self.memory.route.get_or_init(find).as_ref()
+    pub fn route(&self) -> Option<Arc<Route>> {
+        self.service.routes.route(&self.service.settings, &self.name)
     }
 
     /// What the headers of an answer to a request for a whole object say of it, and Content-Length.

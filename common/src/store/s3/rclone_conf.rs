@@ -12,10 +12,11 @@ use std::cell::OnceCell;
 use self::ini::Ini;
 use super::config_file;
 use super::settings::{Chain, Credentials, ObjectOptions, Secret};
+use crate::base::limits::S3_PART_BYTES_MIN;
 use crate::base::path::escaped;
 
 /// The user's environment: the value of a variable.
-pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+pub type Environment<'e> = &'e (dyn Fn(&str) -> Option<String> + Sync);
 
 /// A remote of type `s3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,8 +255,8 @@ impl Keys<'_> {
             path_style: may_be_path && !has_virtual_host,
             use_dual_stack: self.flag("use_dual_stack", false)?,
             object: self.object()?,
-            part_bytes: self.size("chunk_size")?,
-            upload_cutoff_bytes: self.size("upload_cutoff")?,
+            part_bytes: self.part()?,
+            upload_cutoff_bytes: self.cutoff("upload_cutoff")?,
             copy_cutoff_bytes: self.size("copy_cutoff")?,
             directory_markers: self.flag("directory_markers", false)?,
             disable_checksum: self.flag("disable_checksum", false)?,
@@ -267,6 +268,7 @@ impl Keys<'_> {
         if is_v2 || self.flag("v2_auth", false)? {
             return Err(self.wrong("v2_auth", "signatures of version 2 are not supported"));
         }
+        self.check_encoding()?;
         for (key, why) in UNSUPPORTED {
             // rclone writes `off` for no moment.
             if self.text(key)?.is_some_and(|value| value != "off") {
@@ -274,6 +276,18 @@ impl Keys<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What rclone encodes in keys unless it is told otherwise, and what is encoded here.
+    fn check_encoding(&self) -> Result<(), String> {
+        let Some(encoding) = self.text("encoding")? else { return Ok(()) };
+        let mut named: Vec<_> = encoding.split(',').map(str::trim).collect();
+        named.sort_unstable();
+        named.dedup();
+        if named == ["Dot", "InvalidUtf8", "Slash"] {
+            return Ok(());
+        }
+        Err(self.wrong("encoding", "keys are encoded as Slash,InvalidUtf8,Dot and in no other way"))
     }
 
     fn object(&self) -> Result<ObjectOptions, String> {
@@ -321,6 +335,26 @@ impl Keys<'_> {
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
             Some(_) => Err(self.wrong(key, "write true or false")),
         }
+    }
+
+    /// As rclone, which takes no smaller parts than S3 does.
+    fn part(&self) -> Result<Option<u64>, String> {
+        match self.size("chunk_size")? {
+            Some(bytes) if bytes < S3_PART_BYTES_MIN => {
+                Err(self.wrong("chunk_size", "write 5Mi or more"))
+            }
+            size => Ok(size),
+        }
+    }
+
+    /// A size, or 0: every object is larger.
+    fn cutoff(&self, key: &str) -> Result<Option<u64>, String> {
+        let text = self.text(key)?;
+        let is_zero = text.is_some_and(|text| {
+            let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            digits.parse::<f64>().is_ok_and(|count| count == 0.0)
+        });
+        if is_zero { Ok(Some(0)) } else { self.size(key) }
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, String> {
@@ -523,6 +557,9 @@ mod tests {
             ("sse_customer_key = hush", "not supported"),
             ("force_path_style = maybe", "true or false"),
             ("chunk_size = big", "64M"),
+            ("chunk_size = 1M", "5Mi"),
+            ("encoding = Slash,Colon,Dot", "encoded as"),
+            ("encoding = None", "encoded as"),
             ("upload_cutoff = -", "64M"),
         ] {
             let why = Place::with(&format!("{PLAIN}{keys}\n")).remote("m").unwrap_err();
@@ -552,6 +589,13 @@ mod tests {
         let path = folder.folder.path().to_str().unwrap().to_owned();
         folder.variables.insert("RCLONE_CONFIG".into(), path);
         assert!(folder.remote("m").unwrap_err().contains("Is a directory"));
+    }
+
+    #[test]
+    fn what_is_said_as_it_is_anyway_is_taken() {
+        let keys = "encoding = Dot, InvalidUtf8,Slash\nupload_cutoff = 0\nchunk_size = 5Mi";
+        let remote = Place::with(&format!("{PLAIN}{keys}\n")).remote("m").unwrap();
+        assert_eq!((remote.upload_cutoff_bytes, remote.part_bytes), (Some(0), Some(5 << 20)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::http;
 use super::rclone_conf::{self, Login, Remote};
 use super::settings::{Chain, Credentials, ObjectOptions, PathStyle, Renewal, S3Options, Settings};
 use crate::base::error::Side;
+use crate::base::limits::S3_GIVE_UP_AFTER;
 use crate::base::path::escaped;
 use crate::model::location::ObjectLocation;
 use crate::model::object_metadata::Schema;
@@ -42,7 +43,7 @@ pub fn resolve(
 pub async fn renew(settings: &Settings) -> Result<Credentials, String> {
     match &settings.renewal {
         Renewal::Never => Ok(settings.credentials.clone()),
-        Renewal::Chain(chain) => Search::new(chain, settings.ca_bundle.as_deref())?.renew().await,
+        Renewal::Chain(chain) => Search::open(chain, &environment).await?.renew().await,
     }
 }
 
@@ -56,7 +57,10 @@ fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
     Ok(Settings {
         use_dual_stack: found.use_dual_stack,
         use_fips: found.use_fips,
-        path_style: endpoint_url.as_deref().is_some_and(|url| !is_aws(url)),
+        path_style: found
+            .path_style
+            .unwrap_or_else(|| endpoint_url.as_deref().is_some_and(|url| !is_aws(url))),
+        ca_bundle: found.ca_bundle,
         ..plain(found.region, endpoint_url, found.credentials, renewal)
     })
 }
@@ -72,6 +76,7 @@ fn of_remote(remote: Remote) -> Result<Settings, String> {
     };
     Ok(Settings {
         path_style: remote.path_style,
+        ca_bundle: http::ca_bundle_of_rclone(&environment),
         use_dual_stack: remote.use_dual_stack,
         part_bytes: remote.part_bytes,
         upload_cutoff_bytes: remote.upload_cutoff_bytes,
@@ -96,7 +101,7 @@ fn plain(
         path_style: false,
         use_dual_stack: false,
         use_fips: false,
-        ca_bundle: http::ca_bundle(&environment),
+        ca_bundle: None,
         credentials,
         renewal,
         part_bytes: None,
@@ -109,14 +114,23 @@ fn plain(
         directory_markers: false,
         disable_checksum: false,
         opaque_etags: false,
+        give_up_after: S3_GIVE_UP_AFTER,
     }
+}
+
+/// Settings of a service of AWS's that is asked without a signature.
+#[cfg(test)]
+pub(super) fn anonymous_settings() -> Settings {
+    plain("us-east-1".to_owned(), None, Credentials::Anonymous, Renewal::Never)
 }
 
 fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<Settings, String> {
     if let Some(url) = &settings.endpoint_url {
         check_endpoint(url)?;
     }
+    http::tls_context(settings.ca_bundle.as_ref())?;
     Ok(Settings {
+        endpoint_url: settings.endpoint_url.map(with_slash),
         path_style: match options.path_style {
             PathStyle::Auto => settings.path_style,
             PathStyle::On => true,
@@ -129,6 +143,7 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
             _ => None,
         },
         concurrency: options.concurrency,
+        give_up_after: options.give_up_after.unwrap_or(settings.give_up_after),
         object: options.object.clone().or(settings.object),
         metadata: options.metadata,
         sign_payload: options.sign_payload,
@@ -139,11 +154,10 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
 }
 
 fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, String> {
-    let ca_bundle = http::ca_bundle(&environment);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("start the S3 client: {error}"))?;
     let found = runtime
-        .block_on(async { Search::new(chain, ca_bundle.as_deref())?.look(region, signing).await });
+        .block_on(async { Search::open(chain, &environment).await?.look(region, signing).await });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     found
@@ -152,17 +166,45 @@ fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, 
 /// A URL with a scheme and a host, which is what requests can be made from.
 ///
 /// # Errors
-/// One line: what is wrong with it.
+/// One line: what is wrong with it, without what may be secret in it.
 pub fn check_endpoint(url: &str) -> Result<(), String> {
+    let refused = |why: &str| {
+        Err(format!("endpoint \"{}\": {why}", escaped(without_secrets(url).as_bytes())))
+    };
+    if may_hold_secrets(url) {
+        return refused("write it without a user, password, or parameters; S3 has no use for them");
+    }
     let parsed = url.parse::<::http::Uri>().ok();
     let is_http = |uri: &::http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
     let is_good =
         |uri: ::http::Uri| is_http(&uri) && uri.host().is_some_and(|host| !host.is_empty());
     if parsed.is_some_and(is_good) {
-        return Ok(());
+        Ok(())
+    } else {
+        refused("write http://HOST:PORT or https://HOST")
     }
-    let url = escaped(url.as_bytes());
-    Err(format!("endpoint \"{url}\": write http://HOST:PORT or https://HOST"))
+}
+
+/// Whether a URL has parts in which passwords and tokens are.
+pub fn may_hold_secrets(url: &str) -> bool {
+    url.contains(['@', '?', '#'])
+}
+
+/// A URL as it may be shown.
+fn without_secrets(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = plain.split_once("://").unwrap_or(("", plain));
+    match rest.rsplit_once('@') {
+        Some((_, host)) if scheme.is_empty() => format!("…@{host}"),
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => plain.to_owned(),
+    }
+}
+
+/// An endpoint with a path ends in a slash: the service's rules for addresses only put the bucket behind it.
+fn with_slash(url: String) -> String {
+    let has_path = url.splitn(4, '/').nth(3).is_some_and(|path| !path.is_empty());
+    if has_path && !url.ends_with('/') { url + "/" } else { url }
 }
 
 /// One of AWS's own hosts, which know a bucket by the host's name.
@@ -171,4 +213,37 @@ fn is_aws(url: &str) -> bool {
     let host = uri.as_ref().and_then(::http::Uri::host).unwrap_or_default();
     let host = host.to_ascii_lowercase();
     host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_secret_in_an_endpoint_is_refused_and_not_shown() {
+        for url in [
+            "http://user:hush@host:9000",
+            "user:hush@host:9000",
+            "http://host/?token=hush",
+            "https://hush@host/path#hush",
+            "http://a:hu@sh@host",
+        ] {
+            let why = check_endpoint(url).unwrap_err();
+            assert!(why.contains("host") && why.contains("without a user"), "{why}");
+            assert!(!why.contains("hush") && !why.contains("hu@sh"), "{why}");
+        }
+        assert_eq!(check_endpoint("http://host:9000/s3/v1"), Ok(()));
+        assert!(check_endpoint("host:9000").unwrap_err().contains("http://HOST:PORT"));
+    }
+
+    #[test]
+    fn an_endpoints_path_ends_in_a_slash() {
+        let of = |url: &str| with_slash(url.to_owned());
+        assert_eq!(of("http://h:1/s3/v1"), "http://h:1/s3/v1/");
+        assert_eq!(of("http://h:1/s3/v1/"), "http://h:1/s3/v1/");
+        assert_eq!(
+            (of("http://h:1"), of("http://h:1/")),
+            ("http://h:1".into(), "http://h:1/".into())
+        );
+    }
 }

@@ -39,6 +39,8 @@ pub struct S3Options {
     pub directory_markers: bool,
     /// ETags are no MD5s, though they look like some.
     pub opaque_etags: bool,
+    /// How long a service may be silent before the job ends.
+    pub give_up_after: Option<Duration>,
     /// What new objects get.
     pub object: ObjectOptions,
 }
@@ -110,8 +112,8 @@ pub struct Settings {
     pub use_dual_stack: bool,
     /// AWS's hosts with cryptography as in FIPS 140.
     pub use_fips: bool,
-    /// A file of certificates that stand for the system's (`AWS_CA_BUNDLE`).
-    pub ca_bundle: Option<String>,
+    /// Certificates that stand for the system's.
+    pub ca_bundle: Option<CaBundle>,
     /// What requests are signed with.
     pub credentials: Credentials,
     /// Where the next credentials come from.
@@ -136,14 +138,31 @@ pub struct Settings {
     pub disable_checksum: bool,
     /// ETags are no MD5s, though they look like some.
     pub opaque_etags: bool,
+    /// How long the service may be silent before the job ends.
+    pub give_up_after: Duration,
 }
 
 impl Settings {
+    /// The URL that requests go to, or one like it: at AWS the bucket is in the host's name.
+    pub fn address(&self) -> String {
+        let aws = || format!("https://s3.{}.amazonaws.com", self.region);
+        self.endpoint_url.clone().unwrap_or_else(aws)
+    }
+
     /// Whom requests go to, for people.
     pub fn shown_endpoint(&self) -> String {
         let aws = || format!("AWS, region {}", self.region);
         self.endpoint_url.as_ref().map_or_else(aws, |url| escaped(url.as_bytes()))
     }
+}
+
+/// Files of certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaBundle {
+    /// What names them, such as `AWS_CA_BUNDLE`.
+    pub named_by: String,
+    /// The files.
+    pub paths: Vec<String>,
 }
 
 /// What requests are signed with.

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::attempts::TOO_MANY_REQUESTS;
-use super::endpoint::Route;
 use super::object::Bucket;
 
 const NOT_IMPLEMENTED: u16 = 501;
@@ -55,16 +54,16 @@ impl Request {
         headers: impl IntoIterator<Item = (&'h str, Option<&'h str>)>,
         content: Bytes,
     ) -> Option<Self> {
-        let Route { url, region } = bucket.route()?;
+        let route = bucket.route()?;
         let user_agent = ("user-agent", Some(USER_AGENT));
-        let mut request = http::Request::builder().method(method).uri(address(url, key));
+        let mut request = http::Request::builder().method(method).uri(address(&route.url, key));
         for (name, value) in headers.into_iter().chain([user_agent]) {
             let Some(value) = value else { continue };
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
             request = request.header(name, HeaderValue::from_str(value).ok()?);
         }
         let content = request.body(content).ok()?;
-        Some(Self { content, signing_region: region.clone() })
+        Some(Self { content, signing_region: route.region.clone() })
     }
 
     /// Signs it, sends it, and waits for the answer's head.

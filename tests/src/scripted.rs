@@ -1,0 +1,116 @@
+//! A server that answers as a test says: for what no service does that is well, and for what stands before one.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// `GET`, `PUT`.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Names in small letters, and values.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Asked {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// An answer: its status, headers, and body.
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// The connection stays open, and nothing comes.
+    Silence,
+}
+
+/// A running server; it ends with the process.
+#[derive(Debug)]
+pub struct Scripted {
+    endpoint: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Scripted {
+    /// Starts one on a free port.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback interface");
+        let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let asked = Arc::<Mutex<Vec<Asked>>>::default();
+        let (heard, answer) = (Arc::clone(&asked), Arc::new(answer));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (heard, answer) = (Arc::clone(&heard), Arc::clone(&answer));
+                std::thread::spawn(move || serve(&stream, &heard, &*answer));
+            }
+        });
+        Self { endpoint, asked }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// All requests so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The environment in which AWS's tools find it.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        crate::object_server::environment(&self.endpoint, "test-access", "test-secret")
+    }
+}
+
+fn serve(stream: &TcpStream, heard: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> Reply) {
+    let mut lines = BufReader::new(stream);
+    while let Some(asked) = read(&mut lines) {
+        heard.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
+        match answer(&asked) {
+            Reply::Answer(status, headers, body) => {
+                let mut text = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
+                for (name, value) in headers {
+                    text.extend([name, ": ", &value, "\r\n"]);
+                }
+                text.extend(["\r\n", if asked.method == "HEAD" { "" } else { &body }]);
+                let mut out = stream;
+                if out.write_all(text.as_bytes()).is_err() {
+                    return;
+                }
+            }
+            Reply::Silence => loop {
+                std::thread::park();
+            },
+        }
+    }
+}
+
+/// The next request of a connection.
+fn read(lines: &mut BufReader<&TcpStream>) -> Option<Asked> {
+    let mut first = String::new();
+    lines.read_line(&mut first).ok().filter(|length| *length > 0)?;
+    let mut words = first.split(' ').map(ToOwned::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let asked = Asked { method, target, headers };
+    let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    std::io::copy(&mut lines.take(length), &mut std::io::sink()).ok()?;
+    Some(asked)
+}

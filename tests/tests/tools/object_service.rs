@@ -1,0 +1,273 @@
+//! The tools with a service that refuses, moves, is silent, goes away or stands behind a proxy: it is told in its own
+//! words, lived through, or given up in time.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use suite_tests::buckets::{BUCKET, diff, served, small_tree, temp, text, with};
+use suite_tests::cloud::{venv, within};
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::object_server::{Behaviour, Door, ObjectServer};
+use suite_tests::scripted::{Asked, Reply, Scripted};
+use suite_tests::trees;
+
+const EMPTY_LIST: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult>\
+    <IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>";
+
+fn error(status: u16, code: &str, message: &str) -> Reply {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+         <Message>{message}</Message><RequestId>R1</RequestId></Error>"
+    );
+    Reply::Answer(status, vec![("x-amz-request-id", "R1".to_owned())], body)
+}
+
+fn dwalk(service: &Scripted, words: &[&str]) -> Ended {
+    run(within(tool(1, "dwalk"), &service.environment()).args(words))
+}
+
+#[test]
+fn each_refusal_is_told_in_the_services_own_words() {
+    let service = Scripted::start(|asked: &Asked| match asked.target.split('/').nth(1) {
+        Some("expired") => error(400, "ExpiredToken", "The provided token has expired."),
+        Some("denied") => {
+            error(403, "AccessDenied", "joe is not authorized to perform: s3:ListBucket")
+        }
+        Some("kms") => error(400, "KMS.DisabledException", "key k is disabled"),
+        Some("name") => error(400, "InvalidBucketName", "The specified bucket is not valid."),
+        Some("clock") => error(403, "RequestTimeTooSkewed", "The difference is too large."),
+        Some("none") => error(404, "NoSuchBucket", "The specified bucket does not exist"),
+        _ => Reply::Answer(200, Vec::new(), "<html>Please log in</html>".to_owned()),
+    });
+    for (bucket, words) in [
+        ("expired", &["ExpiredToken", "token has expired", "get new ones"][..]),
+        ("denied", &["Permission denied", "AccessDenied", "s3:ListBucket", "ListObjectsV2"]),
+        ("kms", &["KMS.DisabledException", "key k is disabled"]),
+        ("name", &["InvalidBucketName"]),
+        ("clock", &["RequestTimeTooSkewed", "set the clock"]),
+        ("none", &["there is no such bucket"]),
+        ("page", &["cannot be read", "<html>Please log in</html>"]),
+    ] {
+        let ended = dwalk(&service, &[&format!("s3://{bucket}")]).expect(3);
+        let is_told = words.iter().all(|word| ended.stderr.contains(word));
+        assert!(is_told && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+        assert!(!ended.stderr.contains("make it first"), "{}", ended.stderr);
+        assert!(bucket == "page" || ended.stderr.contains("request R1"), "{}", ended.stderr);
+    }
+    let work = temp();
+    small_tree(work.path());
+    let up = ["--json", text(work.path()), "s3://none/x"];
+    let ended = run(within(tool(1, "dcp"), &service.environment()).args(up)).expect(3);
+    assert!(ended.stderr.contains("make it first"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_proxys_answer_is_called_that_and_exemptions_are_as_with_other_tools() {
+    let proxy = Scripted::start(|_| {
+        let headers = vec![("x-squid-error", "ERR_ACCESS_DENIED 0".to_owned())];
+        Reply::Answer(403, headers, "<html>Access denied</html>".to_owned())
+    });
+    let service = Scripted::start(|_| Reply::Answer(200, Vec::new(), EMPTY_LIST.to_owned()));
+    let secret = proxy.endpoint().replace("http://", "http://joe:hush@");
+    let go = |no_proxy: &str| {
+        let mut command = within(tool(1, "dwalk"), &service.environment());
+        run(command.env("http_proxy", &secret).env("no_proxy", no_proxy).args(["-vvv", "s3://b"]))
+    };
+    let ended = go("other.example").expect(3);
+    let by_way = format!("by way of the proxy {}", proxy.endpoint());
+    for words in ["a proxy did not let the request through", "Access denied", &by_way] {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("hush") && !ended.stderr.contains("joe"), "{}", ended.stderr);
+    let with_port = service.endpoint().trim_start_matches("http://").to_owned();
+    for exempt in ["*", "127.0.0.1", &with_port] {
+        go(exempt).expect(0);
+    }
+}
+
+#[test]
+fn the_region_that_a_service_names_is_taken() {
+    let service = Scripted::start(|asked: &Asked| {
+        let scope = asked.header("authorization").unwrap_or_default();
+        let moved = vec![("x-amz-bucket-region", "eu-west-3".to_owned())];
+        match (scope.contains("/eu-west-3/s3/"), asked.target.starts_with("/b400")) {
+            (true, _) => Reply::Answer(200, Vec::new(), EMPTY_LIST.to_owned()),
+            (false, false) => Reply::Answer(301, moved, String::new()),
+            (false, true) => error(
+                400,
+                "AuthorizationHeaderMalformed",
+                "wrong region</Message><Region>eu-west-3</Region><Message>",
+            ),
+        }
+    });
+    for bucket in ["s3://b301", "s3://b400"] {
+        dwalk(&service, &[bucket]).expect(0);
+    }
+    let is_elsewhere =
+        |asked: &&Asked| !asked.header("authorization").unwrap_or_default().contains("/eu-west-3/");
+    let in_vain = service.asked().iter().filter(is_elsewhere).count();
+    assert_eq!(in_vain, 2, "each bucket is asked for in vain once");
+}
+
+#[test]
+fn credentials_of_a_few_minutes_are_not_renewed_for_each_request() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 2, 30);
+    let server = served(Behaviour::default());
+    let (script, count) = (work.path().join("give"), work.path().join("count"));
+    let (access, secret) = server.keys();
+    let content = format!(
+        "#!/bin/sh\necho x >>{}\necho '{{\"Version\":1,\"AccessKeyId\":\"{access}\",\
+         \"SecretAccessKey\":\"{secret}\",\"Expiration\":\"'$(date -u -d '+4 minutes' \
+         +%Y-%m-%dT%H:%M:%SZ)'\"}}'\n",
+        count.display()
+    );
+    fs::write(&script, content).unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let config = work.path().join("config");
+    fs::write(&config, format!("[default]\ncredential_process = {}\n", script.display())).unwrap();
+    for ranks in [1, 3] {
+        let mut command = with(&server, ranks, "dcp");
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        command.env("AWS_CONFIG_FILE", &config);
+        run(command.args([text(&source), &format!("s3://data/{ranks}")])).expect(0);
+        let times = fs::read_to_string(&count).unwrap().lines().count();
+        assert!(times <= 2, "{times} times for {}", server.counts());
+        fs::remove_file(&count).unwrap();
+    }
+}
+
+/// A job that puts many files one by one, when it has begun to.
+fn slow_upload(server: &ObjectServer, ranks: u32, source: &str, options: &[&str]) -> Child {
+    server.behave(Behaviour { latency_ms: 20, ..Behaviour::default() });
+    let mut command = with(server, ranks, "dcp");
+    command
+        .args(["--threads=1", "--s3-concurrency=1"])
+        .args(options)
+        .args([source, "s3://data/up"]);
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let job = command.spawn().unwrap();
+    let began = Instant::now();
+    while server.counts().writes() < 10 {
+        assert!(began.elapsed() < Duration::from_mins(1), "nothing is sent");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    job
+}
+
+#[test]
+fn a_service_that_goes_away_for_good_ends_the_job() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 20, 30);
+    for ranks in [1, 3] {
+        let server = served(Behaviour::default());
+        let job = slow_upload(&server, ranks, text(&source), &["--give-up-after=2s"]);
+        drop(server);
+        let ended = job.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(23), "{said}");
+        assert!(said.contains("--give-up-after") && said.contains("connection refused"), "{said}");
+        assert!(said.lines().count() < 100, "{said}");
+        let summary = String::from_utf8_lossy(&ended.stdout);
+        assert!(summary.contains("stopped early"), "{summary}");
+    }
+}
+
+#[test]
+fn a_service_that_comes_back_has_all_that_was_to_be_sent() {
+    let work = temp();
+    let source = work.path().join("source");
+    trees::small_files(&source, 10, 20);
+    let server = served(Behaviour::default());
+    let port = server.endpoint().rsplit(':').next().unwrap().parse().unwrap();
+    let job = slow_upload(&server, 1, text(&source), &[]);
+    drop(server);
+    std::thread::sleep(Duration::from_secs(1));
+    let door = Door { port, ..Door::default() };
+    let again = ObjectServer::start_at(door, Behaviour::default()).unwrap();
+    again.make_bucket(BUCKET);
+    let ended = job.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert!(again.keys_of(BUCKET).len() > 50, "{}", again.counts());
+}
+
+#[test]
+fn a_job_that_waits_for_a_silent_service_ends_when_it_is_told_to() {
+    let service = Scripted::start(|_| Reply::Silence);
+    for signal in ["TERM", "INT"] {
+        let before = service.asked().len();
+        let mut command = within(tool(1, "dwalk"), &service.environment());
+        let mut job = command.arg("s3://b").stderr(Stdio::null()).spawn().unwrap();
+        while service.asked().len() == before {
+            assert!(job.try_wait().unwrap().is_none(), "it does not wait");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        run(Command::new("kill").arg(format!("-{signal}")).arg(job.id().to_string())).expect(0);
+        assert_eq!(job.wait().unwrap().code(), Some(20), "{signal}");
+    }
+}
+
+#[test]
+fn nothing_that_is_secret_shows() {
+    let server = served(Behaviour::default());
+    let (_, secret) = server.keys();
+    let ended = run(with(&server, 1, "dwalk")
+        .env("AWS_SESSION_TOKEN", "t0ken")
+        .args(["-vvv", "s3://data"]));
+    let all = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(all.contains("DEBUG"), "{all}");
+    for word in [secret, "t0ken", "Signature="] {
+        assert!(!all.contains(word), "{all}");
+    }
+    let endpoint = server.endpoint().replace("http://", "http://joe:hush@");
+    for words in [&["-vvv"][..], &["--json"]] {
+        let mut command = with(&server, 1, "dwalk");
+        let ended = run(command.args(words).args(["--s3-endpoint", &endpoint, "s3://data"]));
+        let ended = ended.expect(3);
+        let all = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(all.contains("without a user, password") && !all.contains("hush"), "{all}");
+    }
+}
+
+/// rclone's own server, which is ended when this is dropped.
+struct RcloneServer(Child);
+
+impl Drop for RcloneServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn large_files_go_to_rclones_own_server_and_come_back() {
+    let work = temp();
+    let (source, kept, back) =
+        (work.path().join("source"), work.path().join("kept"), work.path().join("back"));
+    small_tree(&source);
+    trees::write(&source.join("large"), &trees::noise(11 << 20));
+    fs::create_dir_all(kept.join("data")).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new(venv("rclone"));
+    command.args(["serve", "s3", "--config", "/dev/null", "--auth-key", "test-access,test-secret"]);
+    command.arg("--addr").arg(format!("127.0.0.1:{port}")).arg(&kept);
+    let _server = RcloneServer(command.stderr(Stdio::null()).spawn().unwrap());
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let began = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(began.elapsed() < Duration::from_mins(1), "rclone does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let environment =
+        suite_tests::object_server::environment(&endpoint, "test-access", "test-secret");
+    let dcp = |count: u32| within(tool(count, "dcp"), &environment);
+    run(dcp(2).args(["-k", "5MiB", text(&source), "s3://data/up"])).expect(0);
+    run(dcp(2).args(["-k", "5MiB", "s3://data/up", text(&back)])).expect(0);
+    assert_eq!(diff(&source, &back), "");
+}
