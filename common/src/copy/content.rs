@@ -152,12 +152,12 @@ fn copy_data(
     Ok(Copied { crc64: crc64.map(|crc64| crc64.finish()), written_to })
 }
 
-/// The MD5 that a whole object must have, where no better checksum is kept with it.
+/// The MD5 that a whole object must have, where no better checksum is kept with it. Files have none, and are
+/// not asked for their size.
 fn name_of(source: &dyn SourceFile, extent: Extent) -> Option<u128> {
-    let is_whole =
-        extent.offset == 0 && source.metadata().is_ok_and(|it| it.size_bytes == extent.length);
-    let is_needed = source.address().is_some() && source.crc64().is_none() && is_whole;
-    if is_needed { source.md5() } else { None }
+    let md5 = source.md5().filter(|_| source.crc64().is_none())?;
+    let size_bytes = source.metadata().ok()?.size_bytes;
+    (extent == Extent::between(0, size_bytes)).then_some(md5)
 }
 
 /// Writes what is not in a block of zeros. Returns where the last write ended, if there was one.

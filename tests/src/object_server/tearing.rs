@@ -193,10 +193,11 @@ pub async fn torn(
             }
             Body::from(sent)
         }
-        (_, Ending::Promised) if has_length && sent.len() < whole.len() => {
+        (_, Ending::Promised)
+            if has_length && sent.len() < whole.len() && whole.starts_with(&sent) =>
+        {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(whole.len()));
-            let count = sent.len() as u64;
-            CutBody::of(Body::from(sent), count)
+            CutBody::of(Body::from(whole), sent.len() as u64)
         }
         (_, ending) => {
             head.headers.remove(CONTENT_LENGTH);

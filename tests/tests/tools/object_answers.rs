@@ -38,10 +38,16 @@ fn torn(operation: Operation, tear: Tear, ending: Ending, times: u64) -> Behavio
     Behaviour::with_tearing(Tearing::rule(&[operation], tear, ending, times))
 }
 
+/// Without checksums only what comes in one piece can be verified, by its MD5.
+fn chunk_of(quirks: &[Quirk]) -> &'static str {
+    if quirks.contains(&Quirk::NoChecksums) { "32MiB" } else { "5MiB" }
+}
+
 /// A server with the tree as objects, which has checksums of them or has not.
 fn with_objects(source: &Path, quirks: &[Quirk]) -> ObjectServer {
     let server = served(Behaviour::with_quirks(quirks));
-    go(&server, 1, &["dcp", "-k", "5MiB", text(source), "s3://data/up"]).expect(0);
+    let chunk = chunk_of(quirks);
+    go(&server, 1, &["dcp", "-k", chunk, text(source), "s3://data/up"]).expect(0);
     server.reset_counts();
     server
 }
@@ -92,7 +98,8 @@ fn whatever_is_torn_exit_0_means_that_all_is_there() {
         let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", "s3://data/copy"]);
         assert_objects(&server, "copy/", &source, &ended);
         let back = work.path().join(format!("back-{seed}"));
-        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]);
+        let chunk = chunk_of(quirks);
+        let ended = go(&server, ranks, &["dcp", "-k", chunk, "s3://data/up", text(&back)]);
         assert_files(&back, &source, &ended);
         let one = fs::read(source.join("large")).unwrap();
         let other = work.path().join(format!("other-{seed}"));
@@ -100,7 +107,7 @@ fn whatever_is_torn_exit_0_means_that_all_is_there() {
         let ended = go(&server, ranks, &["dcmp", "--download", text(&other), "s3://data/up"]);
         assert_ne!(ended.code, Some(0), "{}", ended.stderr);
         let counts = server.counts();
-        assert!(counts.torn > 10, "{counts}");
+        assert!(counts.torn > 4, "{counts}");
     }
 }
 

@@ -352,3 +352,40 @@ pub(super) fn open_extent(
     bucket.memory.keep(&key, &head);
     Ok(ObjectFile::new(bucket.clone(), key, head, extent.offset + extent.length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_the_one_that_was_asked_for() {
+        let asked = Extent::between(10, 20);
+        assert!(is_range("bytes 10-19/100", asked, 100));
+        assert!(is_range("bytes 10-19/*", asked, 100));
+        for other in
+            ["bytes 10-19/99", "bytes 0-9/100", "bytes 10-18/100", "bytes 10-19", "10-19/100", ""]
+        {
+            assert!(!is_range(other, asked, 100), "{other}");
+        }
+    }
+
+    fn answer(range: Option<&str>, length: Option<i64>) -> GetObjectOutput {
+        let answer = GetObjectOutput::builder().set_content_range(range.map(str::to_owned));
+        answer.set_content_length(length).build()
+    }
+
+    /// All of an object does where its beginning was asked for; nothing else does that is not the range.
+    #[test]
+    fn an_answer_has_what_was_asked_for() {
+        let (first, second) = (Extent::between(0, 10), Extent::between(10, 20));
+        let of = |range, length, asked| sent_of(&answer(range, length), asked, 20);
+        assert_eq!(of(Some("bytes 10-19/20"), Some(10), second), Ok(second));
+        assert_eq!(of(Some("bytes 10-19/20"), None, second), Ok(second));
+        assert_eq!(of(None, Some(20), first), Ok(Extent::between(0, 20)));
+        assert_eq!(of(None, Some(10), first), Err(ServiceFault::WrongLength));
+        assert_eq!(of(None, Some(20), second), Err(ServiceFault::WrongRange));
+        assert_eq!(of(Some("bytes 0-9/20"), Some(10), second), Err(ServiceFault::WrongRange));
+        let short = of(Some("bytes 10-19/20"), Some(9), second);
+        assert_eq!(short, Err(ServiceFault::WrongLength));
+    }
+}
