@@ -188,6 +188,8 @@ impl<'c> CompareJob<'c> {
         crew: &Crew<'_, Self>,
     ) {
         let below = path::join(place.path().as_bytes(), name);
+        let trouble =
+            account::missing(trouble, below.is_empty(), &*self.root.source, self.selection);
         let failure =
             account::failure(trouble.side, self.root.shown(trouble.side), &below, trouble.error);
         self.account.fail(failure, &mut hand.gathered, crew);

@@ -267,6 +267,8 @@ impl<'c> CopyJob<'c> {
         crew: &Crew<'_, Self>,
     ) {
         let root = self.root(place);
+        let at_root = place.path().is_root() && name.is_empty();
+        let trouble = account::missing(trouble, at_root, &*root.source, self.selection);
         let shown = match trouble.side {
             Side::Source => &root.shown_source,
             Side::Target => &root.shown_target,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::{At, Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::limits::FINISH_BATCH_DIRS;
-use crate::base::path::{self, RelPath};
+use crate::base::path::{self, Name, RelPath};
 use crate::comm::Rank;
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::options::CopyOptions;
@@ -243,6 +243,12 @@ impl<'c> DeleteJob<'c> {
                 metadata.kind
             }
         };
+        if self.mode != Mode::Count && self.source_has(entry.place, entry.name, kind)? {
+            // It has come there since that was listed.
+            hand.tally.synced.come_back += 1;
+            self.left_out(entry.place);
+            return Ok(Visited::NOTHING_MOVED);
+        }
         if kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
@@ -255,6 +261,24 @@ impl<'c> DeleteJob<'c> {
             }
         }
         Ok(Visited::NOTHING_MOVED)
+    }
+
+    /// Whether the source has the name by now. A directory there is one, whatever it is called; of what is none the
+    /// target's directory is still in the way.
+    fn source_has(&self, place: &Place, name: &Name, kind: Kind) -> Result<bool, Trouble> {
+        let source = &*self.roots[place.root() as usize].source;
+        let found = place.source_dir(source).and_then(|dir| dir.stat(name));
+        match found {
+            Ok(found) => Ok(kind != Kind::Directory || found.kind == Kind::Directory),
+            Err(error) if matches!(error.cause, Cause::System(libc::ENOTDIR | libc::ELOOP)) => {
+                Ok(false)
+            }
+            Err(error) => {
+                let trouble = Trouble { side: Side::Source, error };
+                let missing = account::missing(trouble, false, source, self.selection);
+                if missing.error.cause.is_vanished() { Ok(false) } else { Err(missing) }
+            }
+        }
     }
 
     fn remove_directory(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
@@ -303,6 +327,9 @@ impl<'c> DeleteJob<'c> {
         let place = Place::at(root, parent);
         // One that the source has, too, stays.
         let in_source = self.roots[root as usize].source.open_dir(place.path());
+        if in_source.is_ok() && self.source_has(&place, &name, Kind::Directory)? {
+            return Err(Op::Remove.errno(STILL_FULL)).at(Side::Target);
+        }
         place.set_trees(if in_source.is_ok() { Trees::TargetBelow } else { Trees::TargetOnly });
         self.before_change(&place)?;
         let dir = place.target_dir(self.target_store(root)).at(Side::Target)?;

@@ -159,7 +159,7 @@ fn exit_of(totals: &Tally) -> Exit {
         Exit::Interrupted
     } else if totals.failed > 0 || totals.given_up > 0 {
         Exit::Partial
-    } else if totals.vanished > 0 {
+    } else if totals.vanished + totals.synced.come_back > 0 {
         Exit::Vanished
     } else if totals.compared.is_different() {
         Exit::Different

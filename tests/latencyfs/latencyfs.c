@@ -12,6 +12,8 @@
  *           --no-permissions  no permission checks (see GETATTR below)
  *           --as-dfuse=LINK   answers as DAOS's dfuse does: see below
  *           --fold-case       names are kept in small letters, as on FAT
+ *           --unanswered=E    files cannot be opened, with that errno ...
+ *           --in-vain=N       ... the first N times
  *           -d                print each operation, to count them
  *   Stop:   fusermount3 -u MOUNTPOINT   (or SIGINT / SIGTERM)
  *
@@ -59,6 +61,7 @@
 #include <limits.h>
 #include <linux/fuse.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +116,8 @@ static struct timespec delay_time;
 static int use_handles;
 static const char *dfuse_link; /* NULL: a plain passthrough */
 static int folds_case;
+static int unanswered;
+static atomic_int in_vain;
 static int held_fds_end; /* greater descriptors are not held by inodes */
 
 /* ---- small helpers ---- */
@@ -650,6 +655,10 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 static void do_open(fuse_req_t req, fuse_ino_t ino, file_info *fi)
 {
 	delay();
+	if (!(fi->flags & O_DIRECTORY) && atomic_fetch_sub(&in_vain, 1) > 0) {
+		fuse_reply_err(req, unanswered);
+		return;
+	}
 	OPEN_INODE(fd, ino);
 	fi->fh = open(path_of(fd), backing_flags(fi->flags));
 	if ((int)fi->fh == -1)
@@ -870,6 +879,8 @@ struct options {
 	unsigned int delay_us;
 	int no_permissions;
 	int fold_case;
+	int unanswered;
+	int in_vain;
 	char *as_dfuse;
 	char *backing;
 };
@@ -891,12 +902,14 @@ int main(int argc, char **argv)
 		{ "--delay-us=%u", offsetof(struct options, delay_us), 0 },
 		{ "--no-permissions", offsetof(struct options, no_permissions), 1 },
 		{ "--fold-case", offsetof(struct options, fold_case), 1 },
+		{ "--unanswered=%d", offsetof(struct options, unanswered), 0 },
+		{ "--in-vain=%d", offsetof(struct options, in_vain), 0 },
 		{ "--as-dfuse=%s", offsetof(struct options, as_dfuse), 0 },
 		FUSE_OPT_END
 	};
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
 	struct fuse_cmdline_opts cmdline;
-	struct options options = { 0, 0, 0, NULL, NULL };
+	struct options options = { 0 };
 
 	if (fuse_opt_parse(&args, &options, specs, take_backing) == -1 ||
 	    fuse_parse_cmdline(&args, &cmdline) == -1 || !options.backing || !cmdline.mountpoint) {
@@ -913,6 +926,8 @@ int main(int argc, char **argv)
 
 	dfuse_link = options.as_dfuse;
 	folds_case = options.fold_case;
+	unanswered = options.unanswered;
+	in_vain = options.in_vain;
 	prepare_process(options.delay_us);
 	if (open_backing(options.backing) == -1) {
 		perror(options.backing);

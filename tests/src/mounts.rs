@@ -114,6 +114,18 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
+    /// Mounts the contents of `backing`, of which nobody answers for files the first so many times: opening one fails
+    /// with that `errno`.
+    pub fn unanswering(backing: &Path, errno: i32, times: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut latencyfs = Command::new(latencyfs());
+        latencyfs.arg("--no-permissions").arg(format!("--unanswered={errno}"));
+        latencyfs.arg(format!("--in-vain={times}")).args([backing, dir.path()]);
+        latencyfs.stderr(Stdio::inherit());
+        let path = dir.path().to_owned();
+        Self::start(&mut latencyfs, dir, path)
+    }
+
     /// Mounts the contents of `backing` as DAOS's dfuse would show a container with that link, below a directory
     /// of its own at that path. What it is asked goes into a file.
     pub fn as_dfuse(backing: &Path, link: &str, below: &str, asked: &Path) -> Self {

@@ -19,6 +19,8 @@ pub enum Cause {
     Changed,
     /// Something else is mounted below the root, on this node, than when the job began.
     MountsChanged,
+    /// The root itself is not there any more.
+    RootGone,
     /// The target entry is a directory and the source is not, or the other way round.
     KindDiffers,
     /// A directory with something in it is in the way.
@@ -144,6 +146,12 @@ impl Cause {
         matches!(self, Self::System(libc::ENOENT))
     }
 
+    /// Nobody has answered for the file system: a handle that its server does not know, a connection that is gone.
+    /// That says nothing of whether the entry is there.
+    pub fn is_unanswered(self) -> bool {
+        matches!(self, Self::System(libc::ESTALE | libc::ENOTCONN | libc::ESHUTDOWN))
+    }
+
     /// There is no such thing in the file system at all.
     pub fn is_unsupported(self) -> bool {
         matches!(self, Self::System(libc::EOPNOTSUPP | libc::ENOSYS))
@@ -165,6 +173,7 @@ impl Cause {
             Self::System(errno) => format!("errno:{errno}"),
             Self::Changed => "changed".into(),
             Self::MountsChanged => "mounts-changed".into(),
+            Self::RootGone => "root-gone".into(),
             Self::KindDiffers => "kind-differs".into(),
             Self::FullDirectory => "full-directory".into(),
             Self::UndeletedDirectory => "undeleted-directory".into(),
@@ -194,6 +203,7 @@ impl fmt::Display for Cause {
         match self {
             Self::System(errno) => f.write_str(&errno_words(*errno)),
             Self::Changed => f.write_str("changed meanwhile"),
+            Self::RootGone => f.write_str("it is not there any more"),
             Self::MountsChanged => f.write_str(
                 "file systems were mounted or unmounted in it meanwhile; what is missing there has not vanished",
             ),
@@ -428,6 +438,10 @@ mod tests {
         let gone = Op::Open.errno(libc::ENOENT);
         let at = |side| Failure { path: b"x".to_vec(), side, error: gone.clone() };
         assert!(at(Side::Source).is_vanished());
+        for errno in [libc::ESTALE, libc::ENOTCONN, libc::ESHUTDOWN] {
+            let unanswered = Failure { error: Op::Open.errno(errno), ..at(Side::Source) };
+            assert!(!unanswered.is_vanished() && unanswered.error.cause.is_unanswered());
+        }
         assert!(!at(Side::Target).is_vanished());
     }
 

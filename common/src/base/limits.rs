@@ -170,6 +170,18 @@ pub const NODES_NAMED_MAX: usize = 8;
 /// are known by their directory.
 pub const ENTRIES_COMPARED_MAX: usize = 16;
 
+/// Pauses before a file system is asked again that has not answered: a server that takes over needs longer, but then its
+/// clients wait by themselves.
+pub const UNANSWERED_PAUSES: [Duration; 4] = [
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(320),
+];
+/// So often in vain, and nothing is asked again: a file system whose server has ended answers nothing, for each of its
+/// entries.
+pub const UNANSWERED_IN_VAIN_MAX: u32 = 16;
+
 /// Failures that one rank reports line by line; the rest are only counted.
 pub const FAILURE_LINES_MAX: u64 = 1000;
 

@@ -185,7 +185,11 @@ impl Visitor for CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        hand.gathered.tally.unread_directories += 1;
+        // One that has vanished has nothing in it that could have been read.
+        let vanished = hand.gathered.tally.vanished;
         self.fail(place, b"", trouble, hand, crew);
+        if hand.gathered.tally.vanished == vanished {
+            hand.gathered.tally.unread_directories += 1;
+        }
     }
 }

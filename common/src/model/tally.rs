@@ -103,6 +103,8 @@ pub struct Synced {
     pub deleted: Kinds,
     /// Directories of the target that stay because something in them does.
     pub protected: u64,
+    /// Entries that were to be deleted, and that the source has by now.
+    pub come_back: u64,
     /// Entries that were left out, and of whose names the target has something else.
     pub unlike: u64,
     /// Of those that were equal, objects without the time of their file's last change, that were stored
@@ -118,6 +120,7 @@ impl Synced {
         self.kept_back += other.kept_back;
         self.deleted.add(&other.deleted);
         self.protected += other.protected;
+        self.come_back += other.come_back;
         self.unlike += other.unlike;
         self.stored_later += other.stored_later;
     }

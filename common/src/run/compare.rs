@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::parts::PartLists;
-use super::shared_roots::{SharedRoot, are_shared};
+use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{agree, close, exit_of, find_sites, named, on_this_node, outputs, select, threads_max};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
@@ -109,6 +109,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         counters.add(&engine::run(&job, seeds, &mut reporter, session.mail, settings));
     }
     let mut tally = job.tally();
+    tally.add(&lost(session, &shared(&root), &selection, &mut reporter));
     if request.options.hard_links {
         tally.compared.add(&regrouped(session, &job, &mut reporter));
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::troubles::Troubles;
-use crate::base::error::{Op, Result};
+use crate::base::error::{Cause, Op, Result};
 use crate::base::limits;
 use crate::base::path::{Name, RelPath, escaped, join};
 use crate::comm::Rank;
@@ -23,6 +23,7 @@ use crate::model::difference::Fields;
 use crate::model::entry::Attributes;
 use crate::model::root_view::{Agreement, Discrepancy, RootView, Sureness};
 use crate::model::staged_name::staged_name;
+use crate::model::tally::Tally;
 use crate::store::{Dir, NewFile, StagedFile, Store};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -122,6 +123,49 @@ pub(super) fn are_shared(
         }
     }
     lines.is_empty()
+}
+
+/// What of the roots is not there any more as it was, on any rank: what was missing in it had not vanished, and what
+/// was listed may not have been all. Rank 0 says so; the count of this rank. All ranks call it.
+pub(super) fn lost(
+    session: &mut Session<'_, '_>,
+    roots: &[SharedRoot<'_>],
+    selection: &Selection,
+    reporter: &mut Reporter,
+) -> Tally {
+    let takes_part = |point: &[u8]| selection.admits_below(point, true);
+    let (mut troubles, mut tally) = (Troubles::default(), Tally::default());
+    for root in roots {
+        let error = root.store.check_mounts(&takes_part).and_then(|()| is_there(root.store)).err();
+        if let Some(error) = error {
+            let (host, shown) = (&session.team.host, root.words());
+            let line = format!("{} \"{shown}\": {} (on {host})", error.op, error.cause);
+            troubles.add_one_of_many(line);
+            tally.failed += 1;
+            tally.unread_directories += 1;
+        }
+    }
+    let lines = troubles.of_all(session);
+    if session.mail.comm().rank() == Rank::ROOT {
+        for line in &lines {
+            reporter.warn(line);
+        }
+    }
+    tally
+}
+
+/// A root that was removed is still open, and empty.
+fn is_there(store: &dyn Store) -> Result<()> {
+    if store.holds_objects() || !store.keeps_directories() {
+        return Ok(());
+    }
+    let root = store.open_dir(&RelPath::root()).and_then(|dir| dir.metadata());
+    match root {
+        Ok(root) if root.links > 0 => Ok(()),
+        Ok(_) => Err(Op::List.failed(Cause::RootGone)),
+        Err(error) if error.cause.is_vanished() => Err(Op::List.failed(Cause::RootGone)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Compares what this rank sees with what rank 0 does. The numbers of the roots in which a mark must tell.

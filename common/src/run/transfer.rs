@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::copying::{Copying, Phase};
 use super::ending::Ending;
 use super::resume::{self, Found};
-use super::shared_roots::{SharedRoot, are_shared};
+use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{agree, find_sites, links, manifest, named, on_this_node, select, threads_max, verify};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
@@ -21,6 +21,7 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::Deed;
+use crate::walk::selection::Selection;
 
 /// What is asked for, as all ranks know it.
 pub(super) trait Transfer {
@@ -100,15 +101,8 @@ pub(super) fn run<T: Transfer>(
         Ok(manifest) => manifest,
         Err(exit) => return exit,
     };
-    let opened_roots = open_everywhere(session, &sites, (&plan, &options), &mut reporter);
-    let opened_roots = opened_roots.filter(|roots| {
-        let roots = shared(&plan, roots, &options);
-        are_shared(session, &roots, &selection, args.assume_shared, &mut reporter)
-    });
-    let Some(roots) = opened_roots else {
-        if is_root {
-            plan.take_back(&sites);
-        }
+    let choice = (&selection, args);
+    let Some(roots) = open_shared(session, &sites, (&plan, &options), choice, &mut reporter) else {
         return Exit::Unusable;
     };
     let folded = opened.part_folded(session, &roots, &mut reporter);
@@ -123,6 +117,8 @@ pub(super) fn run<T: Transfer>(
     let (mut leftovers, mut phase) = copying.entries(session, (&plan, &opened), &mut reporter);
     phase.0.failed += folded;
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
+    let shared = shared(&plan, &roots, &options);
+    phase.0.add(&lost(session, &shared, &selection, &mut reporter));
     let after = After { session: &mut *session, copying, args, phase, leftovers };
     let (verdict, (mut tally, counters)) = request.finish(after, &mut reporter);
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
@@ -173,6 +169,26 @@ const NOT_STRIPED: &str = "--stripe has no effect where the target is not on Lus
 
 const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
 for, only the time of change is kept";
+
+/// Opens all roots on this rank; `None` on all ranks where they are not the same everywhere. What was made for the job is
+/// gone then.
+fn open_shared(
+    session: &mut Session<'_, '_>,
+    sites: &Sites,
+    (plan, options): (&CopyPlan, &CopyOptions),
+    (selection, args): (&Selection, &CommonArgs),
+    reporter: &mut Reporter,
+) -> Option<Vec<CopyRoot>> {
+    let opened = open_everywhere(session, sites, (plan, options), reporter);
+    let opened = opened.filter(|roots| {
+        let roots = shared(plan, roots, options);
+        are_shared(session, &roots, selection, args.assume_shared, reporter)
+    });
+    if opened.is_none() && session.mail.comm().rank() == Rank::ROOT {
+        plan.take_back(sites);
+    }
+    opened
+}
 
 /// Opens all roots on this rank; `None` on all ranks where one of them cannot.
 fn open_everywhere(

@@ -28,6 +28,11 @@ impl Troubles {
         }
     }
 
+    /// One more line of this rank, which says nothing of others.
+    pub fn add_one_of_many(&mut self, line: String) {
+        self.take(line);
+    }
+
     fn take(&mut self, line: String) {
         if self.lines.len() < NODES_NAMED_MAX || self.lines.contains(&line) {
             self.lines.insert(line);

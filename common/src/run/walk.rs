@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::shared_roots::lost;
 use super::{close, exit_of, find_sites, named, select, threads_max};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
@@ -107,6 +108,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     };
     let mut tally = harvest.account.tally();
     tally.failed += if is_root { failed } else { 0 };
+    if let Input::Trees(roots) = &input {
+        let shared: Vec<_> = roots.iter().map(input::shared).collect();
+        tally.add(&lost(session, &shared, &selection, &mut reporter));
+    }
     let report = outputs.finish_list(session, request, &harvest, &tally, &mut reporter);
     let usage = output::gather_usage(session, &harvest);
     let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {

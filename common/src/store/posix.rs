@@ -5,6 +5,7 @@
 //! copier outside its tree by swapping a directory for a link, and paths beyond `PATH_MAX` work.
 //! Attributes are set by descriptor.
 
+mod answered;
 mod attributes;
 mod daos;
 mod dir;
@@ -37,6 +38,7 @@ use crate::model::entry::Metadata;
 use crate::model::keep::XattrFilter;
 use crate::model::root_view::RootView;
 use crate::model::transfer::{Durable, Transfer};
+use answered::until_answered;
 use daos::{Daos, Reached};
 use dir::PosixDir;
 use lustre::Lustre;
@@ -208,7 +210,11 @@ impl PosixStore {
 
 impl Store for PosixStore {
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        let open = || resolve::open_dir(&self.root, path, self.shared.symlinks, self.shared.need);
+        let open = || {
+            until_answered(|| {
+                resolve::open_dir(&self.root, path, self.shared.symlinks, self.shared.need)
+            })
+        };
         let fd = if self.is_growing { visible::until_visible(open) } else { open() }
             .map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
         Ok(Arc::new(PosixDir::new(fd, &self.shared)))

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::base::error::{Error, Failure, Side};
+use crate::base::error::{Cause, Error, Failure, Side, Trouble};
 use crate::base::{limits, path};
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
+use crate::store::Store;
+use crate::walk::selection::Selection;
 
 /// A rank's counts, shared by its threads.
 #[derive(Debug, Default)]
@@ -78,6 +80,26 @@ impl Gathered {
             crew.report(&Notice::Lines(std::mem::take(&mut self.lines)));
         }
     }
+}
+
+/// What has become of an entry of the source that is not there: it has vanished, unless it is the root, or what is
+/// mounted in that has changed on this node.
+pub fn missing(
+    trouble: Trouble,
+    at_root: bool,
+    source: &dyn Store,
+    selection: &Selection,
+) -> Trouble {
+    if trouble.side != Side::Source || !trouble.error.cause.is_vanished() {
+        return trouble;
+    }
+    let is_there = source.check_mounts(&|point| selection.admits_below(point, true));
+    let error = match is_there {
+        Err(error) => error,
+        Ok(()) if at_root => trouble.error.op.failed(Cause::RootGone),
+        Ok(()) => trouble.error,
+    };
+    Trouble { error, ..trouble }
 }
 
 /// A failure at an entry, with the path as the user would write it.

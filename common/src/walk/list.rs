@@ -133,7 +133,10 @@ impl<'c> ListJob<'c> {
         crew: &Crew<'_, Self>,
     ) {
         let below = path::join(place.path().as_bytes(), name);
-        let shown = &self.roots[place.root() as usize].shown;
+        let WalkRoot { shown, source, .. } = &self.roots[place.root() as usize];
+        let trouble = Trouble { side: Side::Source, error };
+        let Trouble { error, .. } =
+            account::missing(trouble, below.is_empty(), &**source, self.selection);
         let failure = account::failure(Side::Source, shown, &below, error);
         self.harvest.account.fail(failure, &mut hand.gathered, crew);
     }

@@ -82,8 +82,10 @@ impl Handle {
     }
 
     fn open(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>, Error> {
-        match &self.near {
-            Some((parent, name)) => parent.open_dir(name),
+        match self.near.as_ref().map(|(parent, name)| parent.open_dir(name)) {
+            // The handle is no good any more; the way from the root may be.
+            Some(Err(error)) if error.cause.is_unanswered() => store.open_dir(path),
+            Some(opened) => opened,
             None => store.open_dir(path),
         }
     }

@@ -16,6 +16,7 @@ mod limits_of_targets;
 mod list_outputs;
 mod lists;
 mod lustre;
+mod moving_sources;
 mod named;
 mod nodes;
 mod object_answers;

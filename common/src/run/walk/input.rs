@@ -57,7 +57,8 @@ pub fn open(
     is_it.then_some((Input::Trees(roots), failed))
 }
 
-fn shared(root: &WalkRoot) -> SharedRoot<'_> {
+/// What all ranks must see alike.
+pub fn shared(root: &WalkRoot) -> SharedRoot<'_> {
     let entry = root.single.as_deref();
     SharedRoot { shown: &root.shown, store: &*root.source, entry, is_written: false }
 }

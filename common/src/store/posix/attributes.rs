@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::path::Arg;
 
 use super::Symlinks;
+use super::answered::until_answered;
 use super::failed::failed;
 use super::made_up::{self, is_made_up};
 use super::xattrs::Holder;
@@ -36,8 +37,10 @@ fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
     if is_made_up(&at) {
         return made_up::metadata(at, name, flags).map_err(|errno| failed(Op::Stat, errno));
     }
-    let stat =
-        statx(at, name, flags, StatxFlags::BASIC_STATS).map_err(|errno| failed(Op::Stat, errno))?;
+    let stat = until_answered(|| {
+        name.as_cow_c_str().and_then(|name| statx(&at, &*name, flags, StatxFlags::BASIC_STATS))
+    });
+    let stat = stat.map_err(|errno| failed(Op::Stat, errno))?;
     let time = |stamp: rustix::fs::StatxTimestamp| Time {
         seconds: stamp.tv_sec,
         nanoseconds: stamp.tv_nsec,

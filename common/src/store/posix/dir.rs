@@ -13,6 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::answered::until_answered;
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::lustre::{self, Lustre};
@@ -94,8 +95,10 @@ impl Dir for PosixDir {
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
-        let fd = resolve::open_for(self.shared.need, self.nofollow(), |flags| {
-            openat(&self.fd, name, flags, Mode::empty())
+        let fd = until_answered(|| {
+            resolve::open_for(self.shared.need, self.nofollow(), |flags| {
+                openat(&self.fd, name, flags, Mode::empty())
+            })
         });
         Ok(Arc::new(Self::new(fd.map_err(|errno| failed(Op::Open, errno))?, &self.shared)))
     }
@@ -111,7 +114,10 @@ impl Dir for PosixDir {
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         // NONBLOCK: should a FIFO have taken the file's place, opening it must not hang.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let open = |extra| openat(&self.fd, name, flags | self.nofollow() | extra, Mode::empty());
+        let open = |extra| {
+            let flags = flags | self.nofollow() | extra;
+            until_answered(|| openat(&self.fd, name, flags, Mode::empty()))
+        };
         let Transfer { atime, caching, stripe, .. } = self.shared.transfer;
         let opened = direct::open(caching, |extra| match atime {
             Atime::Set => open(extra),
@@ -132,7 +138,7 @@ impl Dir for PosixDir {
     }
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
-        readlinkat(&self.fd, name, Vec::new())
+        until_answered(|| readlinkat(&self.fd, name, Vec::new()))
             .map(std::ffi::CString::into_bytes)
             .map_err(|errno| failed(Op::ReadLink, errno))
     }

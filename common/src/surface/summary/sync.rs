@@ -10,6 +10,9 @@ use crate::model::tally::{Synced, Tally};
 const STORED_LATER: &str =
     "of them are objects without a time of change: stored after the last change of the file";
 
+const COME_BACK: &str =
+    "not deleted: the source has got them since it was listed; run it again to copy them";
+
 pub(super) fn write_text(text: &mut String, synced: &Synced, is_dry_run: bool) {
     let words = |plan: &'static str, past: &'static str| if is_dry_run { plan } else { past };
     let rows = [
@@ -20,6 +23,7 @@ pub(super) fn write_text(text: &mut String, synced: &Synced, is_dry_run: bool) {
         (synced.deleted.total(), "deleted", words("would be, from the target", "from the target")),
         (synced.protected, "not removed", "directories in which something stays"),
         (synced.stored_later, "stored later", STORED_LATER),
+        (synced.come_back, "came back", COME_BACK),
         (synced.unlike, "unlike", "left out, and the target has something else of that name"),
     ];
     for (count, name, words) in rows {
