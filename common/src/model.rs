@@ -11,6 +11,7 @@ pub mod entry;
 pub mod expression;
 pub mod filter;
 pub mod glob;
+pub mod header_text;
 pub mod json_record;
 pub mod json_text;
 pub mod keep;

@@ -15,6 +15,7 @@ pub mod sites;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -103,9 +104,19 @@ pub trait Store: Send + Sync {
     fn check_mounts(&self, _takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
         Ok(())
     }
+
+    /// How far the clock that times of storing come from is ahead of this node's, at most; `None` where that is not
+    /// known.
+    fn clock_ahead(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
+    fn clock_ahead(&self) -> Option<Duration> {
+        (**self).clock_ahead()
+    }
+
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
         (**self).open_dir(path)
     }
@@ -349,7 +360,7 @@ pub trait Dir: Send + Sync {
 }
 
 /// A file to be made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NewFile<'n> {
     /// The name under which it is prepared, where there is such a thing.
     pub staged: &'n Name,
@@ -368,8 +379,8 @@ pub struct NewFile<'n> {
     pub headers: Option<&'n ObjectHeaders>,
     /// How the source is striped, where that is to be kept.
     pub layout: Option<&'n Layout>,
-    /// The service that the source is an object of: it may be this one, which copies it itself.
-    pub from_service: Option<u64>,
+    /// The object that the source is: its service may be this one, which copies it itself.
+    pub from: Option<ObjectAddress>,
 }
 
 /// What a writer leaves to whoever completes the file.
@@ -397,7 +408,7 @@ impl<'n> NewFile<'n> {
             attributes,
             headers: None,
             layout: None,
-            from_service: None,
+            from: None,
         }
     }
 
@@ -409,7 +420,7 @@ impl<'n> NewFile<'n> {
             mtime: metadata.last_change(),
             headers: source.headers(),
             layout: source.layout(),
-            from_service: source.address().map(|address| address.service),
+            from: source.address(),
             ..self
         }
     }

@@ -83,6 +83,11 @@ impl Args {
         (!places.is_empty()).then_some(CleanRequest { places, min_age, dry_run })
     }
 
+    /// What all tools take, as the other arguments complete it.
+    pub fn completed(&self) -> CommonArgs {
+        self.copy.complete(&self.common)
+    }
+
     /// What these arguments ask for.
     pub fn request(&self) -> CopyRequest {
         let mut sources: Vec<_> = self.paths.iter().map(|path| path.clone().into_vec()).collect();

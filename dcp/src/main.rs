@@ -10,6 +10,6 @@ use common::surface::session;
 fn main() -> ExitCode {
     session::run("dcp", |session, args: args::Args| match args.clean_request() {
         Some(request) => clean::run(session, &request, &args.common),
-        None => copy::run(session, &args.request(), &args.common),
+        None => copy::run(session, &args.request(), &args.completed()),
     })
 }

@@ -98,6 +98,11 @@ impl ToolArgs for Args {
 }
 
 impl Args {
+    /// What all tools take, as the other arguments complete it.
+    pub fn completed(&self) -> CommonArgs {
+        self.copy.complete(&self.common)
+    }
+
     /// What these arguments ask for.
     pub fn request(&self) -> SyncRequest {
         SyncRequest {

@@ -9,6 +9,6 @@ use common::surface::session;
 
 fn main() -> ExitCode {
     session::run("dsync", |session, args: args::Args| {
-        sync::run(session, &args.request(), &args.common)
+        sync::run(session, &args.request(), &args.completed())
     })
 }

@@ -24,7 +24,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 
 use backend::{Backend, Shared};
-pub use behaviour::{Behaviour, Order, Quirk};
+pub use behaviour::{Behaviour, FAST_CLOCK_AHEAD, Order, Quirk};
 use counts::Counter;
 pub use counts::{Counts, Operation};
 use front::Front;
@@ -142,10 +142,21 @@ impl ObjectServer {
 
     /// Puts an object without a request; makes the bucket if need be.
     pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
-        let object = Arc::new(backend::planted(Content::of([content.into()])));
+        let mut object = backend::planted(Content::of([content.into()]));
+        if self.backend.behaviour().has(Quirk::FastClock) {
+            object.modified += FAST_CLOCK_AHEAD;
+        }
+        let object = Arc::new(object);
         let mut buckets = self.backend.buckets();
         let bucket = buckets.entry(bucket.to_owned()).or_default();
         bucket.objects.insert(key.to_owned(), object);
+    }
+
+    /// Changes what is kept with an object, without a request.
+    pub fn change(&self, bucket: &str, key: &str, change: impl FnOnce(&mut objects::Attributes)) {
+        let mut buckets = self.backend.buckets();
+        let object = buckets.get_mut(bucket).and_then(|bucket| bucket.objects.get_mut(key));
+        change(&mut Arc::make_mut(object.expect("it was put there")).attributes);
     }
 
     /// What is there, without a request.

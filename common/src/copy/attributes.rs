@@ -2,6 +2,7 @@
 //! them: who may not do so is told once, and does not try again in every run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::options::Judge;
 use super::sync::{Need, Sides};
@@ -12,6 +13,7 @@ use crate::model::difference::Fields;
 use crate::model::entry::{Kind, Metadata, SET_ID_BITS, Xattrs};
 use crate::store::Dir;
 use crate::walk::Visit;
+use crate::walk::place::Place;
 
 fn is_of_system(name: &[u8]) -> bool {
     name.starts_with(b"security.")
@@ -37,7 +39,7 @@ impl CopyJob<'_> {
                 of_target.is_none() && of_source.as_ref().is_some_and(|all| !all.is_empty());
             differing.insert(self.differing_xattrs(of_source, of_target));
         }
-        if self.is_time_missing(sides) && self.options.keep.times {
+        if self.is_time_missing(entry.place, sides) && self.options.keep.times {
             differing.insert(Fields::MTIME);
         }
         Ok(match differing.is_empty() {
@@ -52,11 +54,24 @@ impl CopyJob<'_> {
     }
 
     /// The target gets the source's time of change, so that later runs need not look at the content again.
-    fn is_time_missing(&self, sides: &Sides) -> bool {
+    fn is_time_missing(&self, place: &Place, sides: &Sides) -> bool {
         let goes_by_time =
             self.options.sync.as_ref().is_some_and(|rules| rules.judge != Judge::SizeOnly);
         let are_files = [sides.source.kind, sides.target.kind] == [Kind::File; 2];
-        goes_by_time && are_files && compare::clue(&sides.source, &sides.target) == Clue::Unclear
+        goes_by_time && are_files && self.clue(place, sides) == Clue::Unclear
+    }
+
+    /// What the times of two files of one size say.
+    pub(super) fn clue(&self, place: &Place, sides: &Sides) -> Clue {
+        let (source, target) = (&*self.root(place).source, self.target(place));
+        let ahead = match (source.service(), target.service()) {
+            // Both times are of one clock, or of two of which nothing is known.
+            (Some(of_source), Some(of_target)) => {
+                (of_source == of_target).then_some(Duration::ZERO)
+            }
+            _ => target.clock_ahead(),
+        };
+        compare::clue(&sides.source, &sides.target, ahead)
     }
 
     /// Extended attributes of a source entry, where the copy is to have them.

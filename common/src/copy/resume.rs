@@ -80,7 +80,7 @@ impl CopyJob<'_> {
         let is_same = old.kind == Kind::File
             && old.size_bytes == source.size_bytes
             && old.known.contains(Fields::MTIME)
-            && compare::clue(source, &old) == Clue::Same
+            && compare::clue(source, &old, None) == Clue::Same
             && old.ctime >= Time { seconds, ..began };
         if !is_same || self.verifier.is_none() {
             return Ok(is_same);

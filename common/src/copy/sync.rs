@@ -12,7 +12,7 @@ use crate::base::path;
 use crate::chunked::{ChunkTask, ChunkWork};
 use crate::compare::content::{Way, is_same_whole};
 use crate::model::chunk::ChunkRun;
-use crate::model::compare::{self, Clue};
+use crate::model::compare::Clue;
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::tally::Check;
@@ -248,7 +248,7 @@ impl CopyJob<'_> {
             }
             _ if source.size_bytes != target.size_bytes => true,
             (_, Judge::SizeOnly) => false,
-            (_, Judge::SizeAndTime) => match compare::clue(source, target) {
+            (_, Judge::SizeAndTime) => match self.clue(entry.place, sides) {
                 Clue::Same => {
                     let is_by_storing = !target.known.contains(Fields::MTIME);
                     hand.gathered.tally.synced.stored_later += u64::from(is_by_storing);
@@ -374,6 +374,7 @@ impl CopyJob<'_> {
         hand.gathered.tally.synced.repaired += 1;
         hand.gathered.tally.xattrs_not_kept += u64::from(kept.xattrs_lost);
         hand.gathered.tally.attributes_not_kept += u64::from(kept.attributes_lost);
+        hand.gathered.tally.properties_not_kept += u64::from(kept.properties_lost);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! In which attributes two entries of one path differ: a pure function of both.
 
+use std::time::Duration;
+
 use super::difference::Fields;
 use super::entry::{ACL_XATTRS, Kind, Metadata, Time, Xattrs};
 use super::keep::XattrFilter;
@@ -74,16 +76,28 @@ pub enum Clue {
 /// by the service's clock, in whole seconds. It has what the file has if it was stored after anything at
 /// all was changed of the file (`ctime`, which nobody can set back), and it has not if the file was
 /// changed after that. In between, and where the source is such an object, only the content can tell.
-pub fn clue(source: &Metadata, target: &Metadata) -> Clue {
+/// `ahead` is how far the service's clock is ahead of that of the source, at most: without that, when an object was
+/// stored says nothing of what came before.
+pub fn clue(source: &Metadata, target: &Metadata, ahead: Option<Duration>) -> Clue {
     let knows_time = |metadata: &Metadata| metadata.known.contains(Fields::MTIME);
     let says = |is_same| if is_same { Clue::Same } else { Clue::Differs };
     match (knows_time(source), knows_time(target)) {
         (true, true) => says(attributes(source, target, Fields::MTIME).is_empty()),
         (false, true) if source.mtime == target.mtime => Clue::Same,
-        (_, false) if target.mtime > source.ctime => Clue::Same,
+        (_, false) if ahead.is_some_and(|ahead| is_after(target.mtime, source.ctime, ahead)) => {
+            Clue::Same
+        }
         (true, false) if target.mtime.seconds < source.mtime.seconds => Clue::Differs,
         (_, _) => Clue::Unclear,
     }
+}
+
+/// Whether it is later by more than that.
+fn is_after(later: Time, earlier: Time, by: Duration) -> bool {
+    let nanoseconds = |time: Time| {
+        i128::from(time.seconds) * i128::from(SECOND_NS) + i128::from(time.nanoseconds)
+    };
+    nanoseconds(later) - nanoseconds(earlier) > by.as_nanos() as i128
 }
 
 /// [`Fields::ACL`] and [`Fields::XATTR`], where the extended attributes that pass differ. A side that keeps
@@ -297,23 +311,30 @@ mod tests {
             known: Fields::TYPE.union(Fields::SIZE),
             ..entry(Kind::File)
         };
+        let at_once = Some(Duration::ZERO);
         // Changed at 100 and a bit; moved, or given other rights, at 200.
         let changed = Time { seconds: 100, nanoseconds: 5 };
         let source = Metadata { mtime: changed, ctime: at(200), ..entry(Kind::File) };
         for (seconds, expected) in
             [(99, Clue::Differs), (100, Clue::Unclear), (200, Clue::Unclear), (201, Clue::Same)]
         {
-            assert_eq!(clue(&source, &stored(seconds)), expected, "{seconds}");
+            assert_eq!(clue(&source, &stored(seconds), at_once), expected, "{seconds}");
         }
+        // A service whose clock is ahead stores things later than they were.
+        let ahead = Some(Duration::from_millis(1500));
+        for (seconds, expected) in [(201, Clue::Unclear), (202, Clue::Same)] {
+            assert_eq!(clue(&source, &stored(seconds), ahead), expected, "{seconds}");
+        }
+        assert_eq!(clue(&source, &stored(1_000_000), None), Clue::Unclear);
         // Such an object as the source: a copy has its time, or nobody knows.
         let target = Metadata { mtime: at(300), ..source };
-        assert_eq!(clue(&stored(300), &target), Clue::Same);
-        assert_eq!(clue(&stored(299), &target), Clue::Unclear);
-        assert_eq!(clue(&stored(300), &stored(300)), Clue::Unclear);
-        assert_eq!(clue(&stored(300), &stored(301)), Clue::Same);
+        assert_eq!(clue(&stored(300), &target, at_once), Clue::Same);
+        assert_eq!(clue(&stored(299), &target, at_once), Clue::Unclear);
+        assert_eq!(clue(&stored(300), &stored(300), at_once), Clue::Unclear);
+        assert_eq!(clue(&stored(300), &stored(301), at_once), Clue::Same);
         let other = Metadata { mtime: at(301), ..target };
-        assert_eq!(clue(&target, &other), Clue::Differs);
-        assert_eq!(clue(&target, &target), Clue::Same);
+        assert_eq!(clue(&target, &other, at_once), Clue::Differs);
+        assert_eq!(clue(&target, &target, at_once), Clue::Same);
     }
 
     #[test]

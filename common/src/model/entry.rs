@@ -264,6 +264,8 @@ pub struct Kept {
     pub xattrs_lost: bool,
     /// The store has no room for owner, mode or times.
     pub attributes_lost: bool,
+    /// Tags, or what else a service keeps with an object, were not to be read, or not to be kept.
+    pub properties_lost: bool,
     /// The file could not be striped as it should be.
     pub layout_lost: bool,
     /// The file system keeps times in coarser steps than the source does.
@@ -308,6 +310,7 @@ impl Kept {
         owner_lost: false,
         xattrs_lost: false,
         attributes_lost: false,
+        properties_lost: false,
         layout_lost: false,
         times_cut: false,
         proof: None,

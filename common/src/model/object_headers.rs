@@ -17,8 +17,25 @@ pub struct ObjectHeaders {
     pub cache_control: Option<String>,
     /// Expires, as in HTTP.
     pub expires: Option<String>,
+    /// Where those who ask for it by a website are sent instead.
+    pub website_redirect: Option<String>,
     /// `x-amz-meta-…`, attributes of files among it.
     pub user: UserMetadata,
+    /// How the service keeps it, which is its own affair, and no other object's.
+    pub storage: Storage,
+}
+
+/// How a service keeps an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Storage {
+    /// Storage class; none where it is the usual one.
+    pub class: Option<String>,
+    /// Encryption at rest.
+    pub sse: Option<String>,
+    /// The key for that.
+    pub sse_kms_key_id: Option<String>,
+    /// It may not be removed before some time, or at all.
+    pub is_locked: bool,
 }
 
 impl ObjectHeaders {

@@ -13,6 +13,7 @@ use std::ffi::CString;
 
 use crate::base::path::Name;
 use crate::model::entry::{Kind, Metadata, Time};
+use crate::model::header_text;
 
 pub use read::{StoredAttributes, read};
 
@@ -169,11 +170,23 @@ const ATIME: &str = "atime";
 const MTIME: &str = "mtime";
 /// As s3fs writes it.
 const CTIME: &str = "ctime";
+/// All that s3cmd keeps, as `mode:33184/mtime:1700000000/uid:0` with more of the kind, numbers in decimal.
+const S3CMD: &str = "s3cmd-attrs";
+/// As gsutil keeps them with `-P`, and the time of change always.
+const GSUTIL_MTIME: &str = "goog-reserved-file-mtime";
+const GSUTIL_ATIME: &str = "goog-reserved-file-atime";
+const GSUTIL_MODE: &str = "goog-reserved-posix-mode";
+const GSUTIL_UID: &str = "goog-reserved-posix-uid";
+const GSUTIL_GID: &str = "goog-reserved-posix-gid";
 
 /// What is given up for lack of room, the least important first: times of access; what `file-` keys
 /// say too; keys of others; then what could not be known without.
 const LEAST_FIRST: [&str; 5] = [ATIME, FILE_ATIME, MODE, UID, GID];
 const LAST: [&str; 5] = [FILE_MTIME, FILE_GROUP, FILE_OWNER, MTIME, FILE_PERMISSIONS];
+
+/// Attributes in ways that are only read.
+const OF_OTHERS: [&str; 7] =
+    [CTIME, S3CMD, GSUTIL_MTIME, GSUTIL_ATIME, GSUTIL_MODE, GSUTIL_UID, GSUTIL_GID];
 
 /// Which of an object's older metadata the attributes that are written now make void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,8 +202,10 @@ pub enum Voids {
 /// Older metadata, of others too, with what is written now.
 pub fn merge(old: &[(String, String)], new: UserMetadata, voids: Voids) -> UserMetadata {
     let is_void = |key: &str| match voids {
-        Voids::Attributes => LEAST_FIRST.contains(&key) || LAST.contains(&key) || key == CTIME,
-        Voids::Time => key == MTIME,
+        Voids::Attributes => {
+            LEAST_FIRST.contains(&key) || LAST.contains(&key) || OF_OTHERS.contains(&key)
+        }
+        Voids::Time => [MTIME, GSUTIL_MTIME].contains(&key),
         Voids::Nothing => false,
     };
     let is_new = |key: &str| new.iter().any(|(own, _)| own == key);
@@ -209,9 +224,9 @@ pub struct Fitted {
     pub dropped: Vec<String>,
 }
 
-/// Bytes of keys and values, as S3 counts them.
+/// Bytes of keys and values as headers have them: S3 counts no more than these.
 pub fn size_bytes(pairs: &[(String, String)]) -> usize {
-    pairs.iter().map(|(key, value)| key.len() + value.len()).sum()
+    pairs.iter().map(|(key, value)| key.len() + header_text::encode(value).len()).sum()
 }
 
 /// Drops the least important pairs until the rest are no more than [`USER_METADATA_BYTES_MAX`]. The order of

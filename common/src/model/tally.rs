@@ -38,6 +38,8 @@ pub struct Tally {
     pub xattrs_not_kept: u64,
     /// Entries whose owner, mode or times have no place at the target.
     pub attributes_not_kept: u64,
+    /// Objects whose tags or access control list could not be read, so that they may lack them now.
+    pub properties_not_kept: u64,
     /// Files whose time of change is kept in coarser steps than the source has it.
     pub times_cut: u64,
     /// Files that could not be striped as they should be.
@@ -334,6 +336,7 @@ impl Tally {
         self.owner_not_kept += u64::from(kept.owner_lost);
         self.xattrs_not_kept += u64::from(kept.xattrs_lost);
         self.attributes_not_kept += u64::from(kept.attributes_lost);
+        self.properties_not_kept += u64::from(kept.properties_lost);
         self.layouts_not_set += u64::from(kept.layout_lost);
         self.times_cut += u64::from(kept.times_cut);
         let at = |proof| Proof::ALL.iter().position(|(own, ..)| *own == proof);
@@ -364,6 +367,7 @@ impl Tally {
         self.owner_not_kept += other.owner_not_kept;
         self.xattrs_not_kept += other.xattrs_not_kept;
         self.attributes_not_kept += other.attributes_not_kept;
+        self.properties_not_kept += other.properties_not_kept;
         self.layouts_not_set += other.layouts_not_set;
         self.times_cut += other.times_cut;
         self.directories_not_kept += other.directories_not_kept;

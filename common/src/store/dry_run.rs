@@ -4,6 +4,7 @@
 //! course, with all its checks, and only the changes are left out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
     Dir, Made, NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt, SourceFile,
@@ -51,6 +52,10 @@ impl<S: Store> Store for DryRunStore<S> {
 
     fn service(&self) -> Option<u64> {
         self.inner.as_ref().and_then(Store::service)
+    }
+
+    fn clock_ahead(&self) -> Option<Duration> {
+        self.inner.as_ref().map_or(Some(Duration::ZERO), Store::clock_ahead)
     }
 
     fn has_layouts(&self) -> bool {

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{
     Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt, SourceFile, StagedFile, Store,
@@ -134,6 +135,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn service(&self) -> Option<u64> {
         self.inner.service()
+    }
+
+    fn clock_ahead(&self) -> Option<Duration> {
+        self.inner.clock_ahead()
     }
 
     fn keeps_directories(&self) -> bool {

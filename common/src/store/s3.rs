@@ -4,10 +4,12 @@
 //! Only this folder knows the S3 client and its runtime; calls block, like those of every store.
 
 mod abilities;
+mod answer_headers;
 mod answers;
 mod assembled;
 mod attempts;
 mod blocks;
+mod carried;
 mod client;
 mod dir;
 mod endpoint;
@@ -37,6 +39,7 @@ pub mod resolve;
 pub mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Dir, Store};
 use crate::base::error::{Op, Result};
@@ -140,5 +143,9 @@ impl Store for ObjectStore {
 
     fn keeps_directories(&self) -> bool {
         self.bucket.service.settings.directory_markers
+    }
+
+    fn clock_ahead(&self) -> Option<Duration> {
+        self.bucket.service.clock.ahead()
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::cli::TuningArgs;
+use super::cli::{CommonArgs, TuningArgs};
 use super::filter_args::FilterArgs;
 use super::keep_args::KeepArgs;
 use super::named_args::NamedArgs;
@@ -61,6 +61,13 @@ pub struct CopyWishes {
 }
 
 impl CopyArgs {
+    /// The common arguments as these complete them.
+    pub fn complete(&self, common: &CommonArgs) -> CommonArgs {
+        let common = common.clone();
+        let s3 = if self.keep.archive { common.s3.archiving() } else { common.s3 };
+        CommonArgs { s3, ..common }
+    }
+
     /// What they ask for. `keeps` is kept where nothing is said of it.
     pub fn wishes(
         &self,

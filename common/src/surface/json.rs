@@ -59,6 +59,7 @@ pub fn tally(tally: &Tally) -> Value {
         "owner_not_kept": tally.owner_not_kept,
         "xattrs_not_kept": tally.xattrs_not_kept,
         "attributes_not_kept": tally.attributes_not_kept,
+        "properties_not_kept": tally.properties_not_kept,
         "times_cut": tally.times_cut,
         "layouts_not_set": tally.layouts_not_set,
         "directories_not_kept": tally.directories_not_kept,

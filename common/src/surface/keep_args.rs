@@ -32,9 +32,10 @@ pub struct KeepArgs {
     #[arg(long, value_name = "LIST", value_parser = Preserved::parse)]
     no_preserve: Option<Preserved>,
 
-    /// Keep all that can be kept: --preserve --hard-links --specials, and as root --devices
+    /// Keep all that can be kept: --preserve --hard-links --specials, as root --devices, and in S3
+    /// --s3-directory-markers
     #[arg(short, long)]
-    archive: bool,
+    pub(super) archive: bool,
 
     /// Make all names of a file names of one file in TARGET, too
     #[arg(short = 'H', long)]

@@ -10,7 +10,7 @@ use crate::base::limits;
 use crate::base::size::{parse_bytes, parse_duration};
 use crate::model::object_metadata::Schema;
 use crate::store::s3::resolve::{check_endpoint, may_hold_secrets};
-use crate::store::s3::settings::{ObjectOptions, PathStyle, S3Options};
+use crate::store::s3::settings::{CopyTags, ObjectOptions, PathStyle, S3Options};
 
 /// Options of places in S3 (`s3://BUCKET/PREFIX`, `REMOTE:BUCKET/PREFIX`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
@@ -68,9 +68,21 @@ pub struct S3Args {
     #[arg(long, value_name = "SCHEMA", value_enum, default_value = "aws")]
     pub s3_metadata: SchemaArg,
 
-    /// Keep directories, with mode, owner and times, as empty objects whose keys end in a slash, and read them
-    #[arg(long)]
-    pub s3_directory_markers: bool,
+    /// Keep directories, with mode, owner and times, as empty objects whose keys end in a slash, and read them; with
+    /// -a unless WHEN is off
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "on"
+    )]
+    pub s3_directory_markers: Option<OnOff>,
+
+    /// Copy tags of objects within a service: auto, where they may be read; always, or fail; never
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub s3_copy_tags: CopyTagsArg,
 
     /// ETags of the service are no MD5s, though they look like some: content is not compared with them
     #[arg(long)]
@@ -111,6 +123,26 @@ pub enum PathStyleArg {
     Off,
 }
 
+/// Whether something is done; words of flags in the environment, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum OnOff {
+    #[value(alias = "true")]
+    On,
+    #[value(alias = "false")]
+    Off,
+}
+
+/// See [`CopyTags`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum CopyTagsArg {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
 /// See [`Schema`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -123,6 +155,13 @@ pub enum SchemaArg {
 }
 
 impl S3Args {
+    /// As these, and with markers of directories where nothing is said of them: `-a` keeps all that can be kept.
+    #[must_use]
+    pub fn archiving(self) -> Self {
+        let markers = self.s3_directory_markers.or(Some(OnOff::On));
+        Self { s3_directory_markers: markers, ..self }
+    }
+
     /// What these arguments say.
     pub fn options(&self) -> S3Options {
         S3Options {
@@ -147,7 +186,7 @@ impl S3Args {
                 SchemaArg::Both => Schema::Both,
                 SchemaArg::None => Schema::None,
             },
-            directory_markers: self.s3_directory_markers,
+            directory_markers: self.s3_directory_markers.map(|when| when == OnOff::On),
             opaque_etags: self.s3_opaque_etags,
             object: ObjectOptions {
                 acl: self.acl.clone(),
@@ -155,6 +194,11 @@ impl S3Args {
                 sse: self.sse.clone(),
                 sse_kms_key_id: self.sse_kms_key_id.clone(),
                 requester_pays: self.requester_pays,
+                copy_tags: match self.s3_copy_tags {
+                    CopyTagsArg::Auto => CopyTags::Auto,
+                    CopyTagsArg::Always => CopyTags::Always,
+                    CopyTagsArg::Never => CopyTags::Never,
+                },
             },
         }
     }
@@ -225,6 +269,7 @@ mod tests {
             "--s3-sign-payload",
             "--s3-metadata=both",
             "--s3-directory-markers",
+            "--s3-copy-tags=never",
             "--s3-opaque-etags",
             "--acl=private",
             "--storage-class=STANDARD_IA",
@@ -247,7 +292,7 @@ mod tests {
             part_bytes: Some(16 << 20),
             sign_payload: true,
             metadata: Schema::Both,
-            directory_markers: true,
+            directory_markers: Some(true),
             opaque_etags: true,
             object: ObjectOptions {
                 acl: Some("private".into()),
@@ -255,6 +300,7 @@ mod tests {
                 sse: Some("aws:kms".into()),
                 sse_kms_key_id: Some("alias/k".into()),
                 requester_pays: true,
+                copy_tags: CopyTags::Never,
             },
         };
         assert_eq!(options, expected);

@@ -101,10 +101,11 @@ const TIMES_CUT: &str = "files: the target keeps times of change in coarser step
 const OWNER_NOT_KEPT: &str = "this user may not give files away; set-id bits were dropped";
 const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute or ACL";
 const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
+const PROPERTIES_NOT_KEPT: &str = "objects whose tags, ACL or lock this account may not read, or a copy cannot keep (--s3-copy-tags)";
 const LAYOUTS_NOT_SET: &str =
     "files that could not be striped as asked; they have the layout of their directory";
-const DIRECTORIES_NOT_KEPT: &str =
-    "kept by what is in them alone: no empty ones, no owner, mode and times";
+const DIRECTORIES_NOT_KEPT: &str = "kept by what is in them alone: no empty ones, no owner, mode and times; -a or \
+     --s3-directory-markers keeps them";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
 const NOT_VERIFIED: &str =
     "files that others have changed, of which no checksum is known, or that a stop left";
@@ -238,6 +239,7 @@ impl Summary {
             (totals.owner_not_kept, "owner not kept", OWNER_NOT_KEPT),
             (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
             (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),
+            (totals.properties_not_kept, "tags, ACL lost", PROPERTIES_NOT_KEPT),
             (totals.times_cut, "times cut", TIMES_CUT),
             (totals.layouts_not_set, "layouts not set", LAYOUTS_NOT_SET),
             (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),

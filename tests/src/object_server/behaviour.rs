@@ -4,6 +4,7 @@
 //! server that people use, and is named after what the client sees of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::tearing::Tearing;
 
@@ -76,6 +77,9 @@ impl Behaviour {
     }
 }
 
+/// How far a fast clock is ahead: less than what makes signatures void.
+pub const FAST_CLOCK_AHEAD: Duration = Duration::from_mins(10);
+
 /// In which order a server lists keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Order {
@@ -107,6 +111,13 @@ pub enum Quirk {
     TooManyRequests,
     /// If-Match and If-None-Match of writes are ignored.
     NoConditionalWrites,
+    /// User metadata that was sent in encoded words (RFC 2047) comes back as bytes of Latin-1, or of UTF-8 where that
+    /// has not all of its characters.
+    RawMetadata,
+    /// Tags may be given to objects, but not read.
+    HidesTags,
+    /// Its clock is ten minutes ahead.
+    FastClock,
     /// Who does not send what AWS's own client sends with each request is refused with 403 AccessDenied.
     OwnClientOnly,
     /// Range is ignored: the answer has all of the object.

@@ -81,6 +81,7 @@ impl Operation {
         let is_part = query.has("uploadId");
         match *method {
             Method::GET if is_part => Self::ListParts,
+            Method::GET if query.has("tagging") || query.has("acl") => Self::Other,
             Method::GET => Self::GetObject,
             Method::HEAD => Self::HeadObject,
             Method::PUT if is_part && is_copy => Self::UploadPartCopy,

@@ -4,17 +4,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use common::model::header_text;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::CONTENT_LENGTH;
+use hyper::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
+use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3Error, S3ErrorCode};
 
 use super::backend::Backend;
-use super::behaviour::{Behaviour, Quirk};
+use super::behaviour::{Behaviour, FAST_CLOCK_AHEAD, Quirk};
 use super::bodies::{CutBody, SpoiltBody};
 use super::counts::{Counter, Operation};
 use super::sums::wrong_hash;
@@ -63,7 +65,8 @@ impl Front {
         if operation.stores_content() && is_nth(of_its_kind, behaviour.spoil_puts_every) {
             request = request.map(|body| self.spoil(body));
         }
-        let answer = self.protocol.call(request).await?;
+        let mut answer = self.protocol.call(request).await?;
+        dress(answer.headers_mut(), &behaviour);
         let tearing = behaviour.tearing.as_ref().filter(|_| answer.status().is_success());
         if let Some(how) = tearing.and_then(|it| it.of(operation, of_its_kind, total)) {
             let (answer, is_torn) = torn(answer, how, self.endless_bytes.clone()).await?;
@@ -111,6 +114,26 @@ impl<'c> UnderWay<'c> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What quirks do to the headers of answers.
+fn dress(headers: &mut HeaderMap, behaviour: &Behaviour) {
+    if behaviour.has(Quirk::RawMetadata) {
+        let of_users = headers.iter_mut().filter(|it| it.0.as_str().starts_with("x-amz-meta-"));
+        for (_, value) in of_users {
+            let text = header_text::decode(value.to_str().unwrap_or_default());
+            let latin1: Option<Vec<u8>> = text.chars().map(|it| u8::try_from(it).ok()).collect();
+            let raw = HeaderValue::from_bytes(&latin1.unwrap_or(text.into_bytes()));
+            *value = raw.unwrap_or(value.clone());
+        }
+    }
+    if behaviour.has(Quirk::FastClock) {
+        let mut date = Vec::new();
+        let ahead = Timestamp::from(SystemTime::now() + FAST_CLOCK_AHEAD);
+        let is_written = ahead.format(TimestampFormat::HttpDate, &mut date).is_ok();
+        let date = HeaderValue::from_bytes(&date).ok().filter(|_| is_written);
+        headers.extend(date.map(|date| (DATE, date)));
     }
 }
 

@@ -118,6 +118,8 @@ pub struct Attributes {
     pub metadata: Option<dto::Metadata>,
     /// x-amz-storage-class.
     pub storage_class: Option<dto::StorageClass>,
+    /// x-amz-tagging, as it came.
+    pub tagging: Option<dto::TaggingHeader>,
 }
 
 /// An object.

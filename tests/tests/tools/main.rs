@@ -24,6 +24,7 @@ mod object_compare;
 mod object_directories;
 mod object_faults;
 mod object_keys;
+mod object_metadata;
 mod object_server;
 mod object_service;
 mod object_shortcut;

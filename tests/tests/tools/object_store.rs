@@ -18,7 +18,7 @@ use common::model::object_metadata::Schema;
 use common::model::span::Span;
 use common::store::s3::settings::{Credentials, ObjectOptions, Renewal, Secret, Settings};
 use common::store::s3::{ObjectStore, Service};
-use common::store::{Dir, Made, NameReader, NewFile, Receipt, StagedFile, Store};
+use common::store::{Dir, Made, NameReader, NewFile, ObjectAddress, Receipt, StagedFile, Store};
 use promises::{Exception, cause, content, link, listing, new_file, put};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::seaweed::Seaweed;
@@ -282,10 +282,10 @@ fn in_parts(
     root: &dyn Dir,
     size_bytes: u64,
     part_bytes: u64,
-    from_service: Option<u64>,
+    from: Option<ObjectAddress>,
 ) -> Box<dyn StagedFile> {
     let (chunk_bytes, names) = (Some(part_bytes), new_file(c".staged", c"target"));
-    root.stage_file(&NewFile { size_bytes, chunk_bytes, from_service, ..names }).unwrap()
+    root.stage_file(&NewFile { size_bytes, chunk_bytes, from, ..names }).unwrap()
 }
 
 /// The service copies each range itself, in no order.
@@ -293,8 +293,7 @@ fn ranges_are_copied_by_the_service(root: &dyn Dir) {
     let whole = noise(2 * PART_BYTES as usize + 77);
     put(root, c"source", &whole);
     let source = root.open_file(c"source").unwrap();
-    let here = source.address().map(|address| address.service);
-    let owner = in_parts(root, whole.len() as u64, PART_BYTES, here);
+    let owner = in_parts(root, whole.len() as u64, PART_BYTES, source.address());
     let mut receipts = Vec::new();
     for part in [2, 0, 1] {
         let offset = part * PART_BYTES;

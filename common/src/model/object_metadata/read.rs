@@ -2,8 +2,8 @@
 
 use super::mode::{self, Writer};
 use super::{
-    ATIME, FILE_ATIME, FILE_GROUP, FILE_MTIME, FILE_OWNER, FILE_PERMISSIONS, GID, MODE, MTIME, UID,
-    time,
+    ATIME, FILE_ATIME, FILE_GROUP, FILE_MTIME, FILE_OWNER, FILE_PERMISSIONS, GID, GSUTIL_ATIME,
+    GSUTIL_GID, GSUTIL_MODE, GSUTIL_MTIME, GSUTIL_UID, MODE, MTIME, S3CMD, UID, time,
 };
 use crate::model::entry::{Kind, Time};
 
@@ -28,23 +28,40 @@ pub struct StoredAttributes {
 /// Reads user metadata; `value` gives the value of a key.
 ///
 /// Where both kinds of keys are there and differ, the plain ones (`mode`, `mtime`, …) are the younger: rclone
-/// and s3fs change theirs and keep all others, while FSx drops what it does not know.
+/// and s3fs change theirs and keep all others, while FSx drops what it does not know. s3cmd and gsutil store the
+/// whole object anew, so what they have written is there with other keys only where another tool came later.
 pub fn read<'a>(value: impl Fn(&str) -> Option<&'a str>) -> StoredAttributes {
     let permissions = value(FILE_PERMISSIONS).and_then(mode::from_aws);
     let plain = value(MODE).and_then(|text| mode::from_plain(text, writer(&value), permissions));
-    let id = |plain, aws| value(plain).and_then(id).or_else(|| value(aws).and_then(id));
-    let time = |plain, aws| {
-        let plain = value(plain).and_then(time::from_plain);
-        plain.or_else(|| value(aws).and_then(time::from_aws))
+    let of_s3cmd = |key| s3cmd_value(value(S3CMD)?, key);
+    let other_mode = || {
+        let of_s3cmd = of_s3cmd(MODE).and_then(|text| mode::from_plain(text, Writer::S3fs, None));
+        of_s3cmd.or_else(|| value(GSUTIL_MODE).and_then(mode::from_aws))
+    };
+    let id = |plain, aws, gsutil| {
+        let known = [value(plain), value(aws), of_s3cmd(plain), value(gsutil)];
+        known.into_iter().flatten().find_map(id)
+    };
+    let time = |plain, aws, gsutil| {
+        let first = value(plain).and_then(time::from_plain);
+        let first = first.or_else(|| value(aws).and_then(time::from_aws));
+        let others = [of_s3cmd(plain), value(gsutil)];
+        first.or_else(|| others.into_iter().flatten().find_map(time::from_plain))
     };
     StoredAttributes {
         kind: plain.and_then(|(kind, _)| kind).or(permissions.and_then(|(kind, _)| kind)),
-        mode: plain.or(permissions).map(|(_, mode)| mode),
-        uid: id(UID, FILE_OWNER),
-        gid: id(GID, FILE_GROUP),
-        atime: time(ATIME, FILE_ATIME),
-        mtime: time(MTIME, FILE_MTIME),
+        mode: plain.or(permissions).or_else(other_mode).map(|(_, mode)| mode),
+        uid: id(UID, FILE_OWNER, GSUTIL_UID),
+        gid: id(GID, FILE_GROUP, GSUTIL_GID),
+        atime: time(ATIME, FILE_ATIME, GSUTIL_ATIME),
+        mtime: time(MTIME, FILE_MTIME, GSUTIL_MTIME),
     }
+}
+
+/// One of the attributes that s3cmd keeps together.
+fn s3cmd_value<'a>(attributes: &'a str, key: &str) -> Option<&'a str> {
+    let mut pairs = attributes.split('/').filter_map(|pair| pair.split_once(':'));
+    pairs.find(|(own, _)| *own == key).map(|(_, value)| value)
 }
 
 /// Who wrote the plain keys, by the times beside them: rclone always writes `atime` in RFC 3339, s3fs

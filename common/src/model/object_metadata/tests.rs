@@ -271,3 +271,34 @@ fn metadata_of_others_stays_and_older_attributes_do_not() {
     assert_eq!(merge(&old, Vec::new(), Voids::Nothing), old);
     assert_eq!(merge(&old, Vec::new(), Voids::Attributes), pairs(&[("a", "b")]));
 }
+
+#[test]
+fn s3cmd_and_gsutil_are_read_and_what_is_written_anew_takes_their_place() {
+    let attrs = "atime:1600000001/ctime:1600000002/gid:100/gname:users/md5:0123/mode:33184/mtime:1600000000/\
+                 uid:1000/uname:u";
+    let of_s3cmd = [("s3cmd-attrs", attrs)];
+    let stored = read_pairs(&of_s3cmd);
+    let at = |seconds| Some(Time { seconds, nanoseconds: 0 });
+    assert_eq!((stored.mtime, stored.atime), (at(1_600_000_000), at(1_600_000_001)));
+    assert_eq!((stored.mode, stored.uid, stored.gid), (Some(0o640), Some(1000), Some(100)));
+    let of_gsutil = [
+        ("goog-reserved-file-mtime", "1600000000"),
+        ("goog-reserved-file-atime", "1600000001"),
+        ("goog-reserved-posix-mode", "640"),
+        ("goog-reserved-posix-uid", "1000"),
+        ("goog-reserved-posix-gid", "100"),
+    ];
+    assert_eq!(read_pairs(&of_gsutil), StoredAttributes { kind: None, ..stored });
+    for torn in ["", "/", ":", "mtime", "mtime:", "mtime:x", "mtime:1e9/uid:-1"] {
+        assert_eq!(read_pairs(&[("s3cmd-attrs", torn)]), StoredAttributes::default(), "{torn}");
+    }
+    // Both are there: another tool came after s3cmd.
+    assert_eq!(read_pairs(&[of_s3cmd[0], ("mtime", "1700000000")]).mtime, at(1_700_000_000));
+    let owned = |pairs: &[(&str, &str)]| -> UserMetadata {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let new = write(Schema::Aws, &facts(), Scope::Attributes);
+    for old in [&of_s3cmd[..], &of_gsutil] {
+        assert_eq!(merge(&owned(old), new.clone(), Voids::Attributes), new);
+    }
+}

@@ -24,6 +24,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::abilities::Abilities;
+use super::answer_headers::{ServiceClock, readable};
 use super::answers;
 use super::attempts::{self, TOO_MANY_REQUESTS, Watch, retries};
 use super::blocks::Blocks;
@@ -56,6 +57,8 @@ pub struct Service {
     pressure: Arc<Pressure>,
     liveness: Arc<Liveness>,
     signing: Arc<Signing>,
+    /// How far its clock is ahead.
+    pub(super) clock: Arc<ServiceClock>,
     /// Requests for whole objects need not go through the client.
     takes_shortcut: AtomicBool,
     /// Tells clients of one thread apart.
@@ -143,6 +146,7 @@ impl Service {
             liveness: Arc::new(Liveness::new(settings.give_up_after, &shown(&settings))),
             settings,
             blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
+            clock: Arc::default(),
             takes_shortcut: AtomicBool::new(true),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
@@ -269,7 +273,7 @@ impl Service {
             if let Some(line) = lines.borrow().get(&self.number) {
                 return Ok(line.clone());
             }
-            let connections = self.connections()?;
+            let connections = readable(self.connections()?, Arc::clone(&self.clock));
             let line = Line { client: self.client(connections.clone()), connections };
             lines.borrow_mut().insert(self.number, line.clone());
             Ok(line)

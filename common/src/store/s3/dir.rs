@@ -261,9 +261,14 @@ impl Dir for ObjectDir {
         let bucket = self.bucket.clone();
         Ok(Box::new(match new.chunk_bytes {
             Some(part_bytes) => {
-                let is_copy = new.from_service == Some(bucket.service.id);
-                let parts_from = if is_copy { PartsFrom::TheService } else { PartsFrom::Here };
-                ObjectStaged::in_parts(bucket, object, part_bytes, parts_from)?
+                let service = bucket.service.id;
+                match new.from.as_ref().filter(|from| from.service == service) {
+                    Some(from) => {
+                        let object = bucket.with_tags_of(object, from)?;
+                        ObjectStaged::in_parts(bucket, object, part_bytes, PartsFrom::TheService)?
+                    }
+                    None => ObjectStaged::in_parts(bucket, object, part_bytes, PartsFrom::Here)?,
+                }
             }
             None => ObjectStaged::whole(bucket, object),
         }))
@@ -334,8 +339,7 @@ impl Dir for ObjectDir {
         let mtime = wanted.times.map(|times| times.mtime);
         let like = Like::Itself(&headers);
         let object = self.new_object(key, (kind, size_bytes), mtime, &wanted, like);
-        let kept = object.kept;
-        ObjectStaged::copy_all(&self.bucket, object, &from).map(|()| kept)
+        ObjectStaged::copy_all(&self.bucket, self.bucket.as_it_was(object)?, &from)
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {

@@ -3,24 +3,33 @@
 use std::collections::HashMap;
 
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 
+use super::carried::{Grants, Tags};
 use super::object::Bucket;
+use super::settings::ObjectOptions;
 use crate::model::content_type;
 use crate::model::entry::{Attributes, Kept, Kind, Owner, Time, Times};
-use crate::model::object_headers::ObjectHeaders;
-use crate::model::object_metadata::{Facts, Schema, Scope, Voids, fit, merge, write};
+use crate::model::header_text;
+use crate::model::object_headers::{ObjectHeaders, Storage};
+use crate::model::object_metadata::{Facts, Schema, Scope, UserMetadata, Voids, fit, merge, write};
 
 /// An object to be made.
 #[derive(Debug, Clone)]
 pub(super) struct NewObject {
     pub key: String,
     pub size_bytes: u64,
+    /// As headers take it.
     pub user: HashMap<String, String>,
     pub content_type: String,
     /// The others of these, as the object has them that this one is a copy of.
     pub headers: ObjectHeaders,
     /// Which of the attributes that it was to have it has.
     pub kept: Kept,
+    /// Tags, where it is a copy.
+    pub tags: Tags,
+    /// Who else may do what with it.
+    pub grants: Grants,
     /// What goes when it is there: it was the same entry under another key.
     pub replaces: Option<String>,
 }
@@ -48,7 +57,10 @@ impl NewObject {
     ) -> Self {
         let headers = match like {
             Like::Nothing => ObjectHeaders::default(),
-            Like::Another(headers) | Like::Itself(headers) => headers.clone(),
+            Like::Another(headers) => {
+                ObjectHeaders { storage: Storage::default(), ..headers.clone() }
+            }
+            Like::Itself(headers) => headers.clone(),
         };
         let (facts, scope) = facts(kind, mtime, attributes);
         let schema = bucket.service.settings.metadata;
@@ -74,19 +86,45 @@ impl NewObject {
         let content_type = headers.content_type.clone().unwrap_or_else(guessed);
         Self {
             size_bytes,
-            user: fitted.kept.into_iter().collect(),
+            user: as_headers(fitted.kept),
             content_type,
             headers,
             key,
             kept,
+            tags: Tags::default(),
+            grants: Grants::default(),
             replaces: None,
         }
+    }
+
+    /// Storage class: the operator's, or the one that the object has.
+    pub fn storage_class(&self, options: &ObjectOptions) -> Option<StorageClass> {
+        let own = self.headers.storage.class.as_ref();
+        options.storage_class.as_ref().or(own).map(|class| class.as_str().into())
+    }
+
+    /// Encryption and the key for it, likewise.
+    pub fn encryption(
+        &self,
+        options: &ObjectOptions,
+    ) -> (Option<ServerSideEncryption>, Option<String>) {
+        let own = &self.headers.storage;
+        let (sse, key) = match &options.sse {
+            Some(sse) => (Some(sse), &options.sse_kms_key_id),
+            None => (own.sse.as_ref(), &own.sse_kms_key_id),
+        };
+        (sse.map(|sse| sse.as_str().into()), key.clone())
     }
 
     /// Expires; what is no time is left out.
     pub fn expires(&self) -> Option<DateTime> {
         DateTime::from_str(self.headers.expires.as_deref()?, DateTimeFormat::HttpDate).ok()
     }
+}
+
+/// User metadata as headers take it.
+pub(super) fn as_headers(user: UserMetadata) -> HashMap<String, String> {
+    user.into_iter().map(|(key, value)| (key, header_text::encode(&value))).collect()
 }
 
 /// Objects have none.
@@ -118,6 +156,7 @@ macro_rules! with_headers {
             .set_content_language($new.headers.content_language.clone())
             .set_cache_control($new.headers.cache_control.clone())
             .set_expires($new.expires())
+            .set_website_redirect_location($new.headers.website_redirect.clone())
     };
 }
 pub(super) use with_headers;

@@ -8,7 +8,10 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
-use aws_sdk_s3::types::{ChecksumMode, ChecksumType, RequestPayer, ServerSideEncryption};
+use aws_sdk_s3::types::{
+    ChecksumMode, ChecksumType, ObjectLockLegalHoldStatus, RequestPayer, ServerSideEncryption,
+    StorageClass,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::Headers;
 
@@ -20,7 +23,8 @@ use crate::base::error::{Op, Result};
 use crate::base::service::ServiceFault;
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Listed, Metadata, Time};
-use crate::model::object_headers::ObjectHeaders;
+use crate::model::header_text;
+use crate::model::object_headers::{ObjectHeaders, Storage};
 use crate::model::object_metadata::{StoredAttributes, read};
 
 /// An object at one point in time.
@@ -88,11 +92,20 @@ macro_rules! headers {
             content_language: own($answer.content_language()),
             cache_control: own($answer.cache_control()),
             expires: own($answer.expires_string()),
+            website_redirect: own($answer.website_redirect_location()),
+            storage: Storage {
+                class: own($answer.storage_class().map(StorageClass::as_str)),
+                sse: own($answer.server_side_encryption().map(ServerSideEncryption::as_str)),
+                sse_kms_key_id: own($answer.ssekms_key_id()),
+                is_locked: $answer.object_lock_mode().is_some()
+                    || $answer.object_lock_legal_hold_status()
+                        == Some(&ObjectLockLegalHoldStatus::On),
+            },
             user: $answer
                 .metadata()
                 .into_iter()
                 .flatten()
-                .map(|(key, value)| (key.clone(), value.clone()))
+                .map(|(key, value)| (key.clone(), header_text::decode(value)))
                 .collect(),
         }
     }};
@@ -248,7 +261,7 @@ impl<'a> Answer<'a> {
         let own = |name: &str| headers.get(name).map(str::to_owned);
         let time = |text: &str| DateTime::from_str(text, DateTimeFormat::HttpDate).ok();
         let user = headers.iter().filter_map(|(name, value)| {
-            Some((name.strip_prefix("x-amz-meta-")?.to_owned(), value.to_owned()))
+            Some((name.strip_prefix("x-amz-meta-")?.to_owned(), header_text::decode(value)))
         });
         Self {
             length: headers.get("content-length").and_then(|it| it.parse().ok()),
@@ -265,7 +278,10 @@ impl<'a> Answer<'a> {
                 content_language: own("content-language"),
                 cache_control: own("cache-control"),
                 expires: own("expires"),
+                website_redirect: own("x-amz-website-redirect-location"),
                 user: user.collect(),
+                // It is asked for nothing but reading.
+                storage: Storage::default(),
             },
         }
     }

@@ -211,6 +211,7 @@ impl Bucket {
             ("content-language", new.headers.content_language.as_deref()),
             ("cache-control", new.headers.cache_control.as_deref()),
             ("expires", expires.as_deref()),
+            ("x-amz-website-redirect-location", new.headers.website_redirect.as_deref()),
             (CRC64, content.crc64.as_deref()),
             (CRC32C, content.crc32c.as_deref()),
             ("content-md5", md5.as_deref()),
@@ -306,6 +307,7 @@ impl Bucket {
     /// Lets the service copy a whole object, with attributes of its own.
     pub fn copy_whole(&self, new: &NewObject, from: &ObjectAddress) -> Result<()> {
         let options = &self.service.settings.object;
+        let (sse, sse_kms_key_id) = new.encryption(options);
         let request = |client: Client| {
             with_headers!(client.copy_object(), new)
                 .bucket(&self.name)
@@ -314,9 +316,14 @@ impl Bucket {
                 .set_copy_source_if_match(condition(&from.etag))
                 .metadata_directive(MetadataDirective::Replace)
                 .set_acl(options.acl.as_deref().map(Into::into))
-                .set_storage_class(options.storage_class.as_deref().map(Into::into))
-                .set_server_side_encryption(options.sse.as_deref().map(Into::into))
-                .set_ssekms_key_id(options.sse_kms_key_id.clone())
+                .set_grant_full_control(new.grants.full_control.clone())
+                .set_grant_read(new.grants.read.clone())
+                .set_grant_read_acp(new.grants.read_acp.clone())
+                .set_grant_write_acp(new.grants.write_acp.clone())
+                .set_tagging_directive(new.tags.directive())
+                .set_storage_class(new.storage_class(options))
+                .set_server_side_encryption(sse.clone())
+                .set_ssekms_key_id(sse_kms_key_id.clone())
                 .set_request_payer(self.payer())
                 .customize()
                 .mutate_request(without_body)

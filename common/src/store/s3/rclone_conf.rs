@@ -11,7 +11,7 @@ use std::cell::OnceCell;
 
 use self::ini::Ini;
 use super::config_file;
-use super::settings::{Chain, Credentials, ObjectOptions, Secret};
+use super::settings::{Chain, CopyTags, Credentials, ObjectOptions, Secret};
 use crate::base::limits::S3_PART_BYTES_MIN;
 use crate::base::path::escaped;
 
@@ -297,6 +297,7 @@ impl Keys<'_> {
             sse: self.text("server_side_encryption")?,
             sse_kms_key_id: self.text("sse_kms_key_id")?,
             requester_pays: self.flag("requester_pays", false)?,
+            copy_tags: CopyTags::default(),
         })
     }
 
@@ -451,6 +452,7 @@ mod tests {
                 sse: Some("aws:kms".into()),
                 sse_kms_key_id: Some("k".into()),
                 requester_pays: true,
+                copy_tags: CopyTags::default(),
             },
             part_bytes: Some(64 << 20),
             upload_cutoff_bytes: Some(1 << 30),

@@ -147,7 +147,7 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
         object: options.object.clone().or(settings.object),
         metadata: options.metadata,
         sign_payload: options.sign_payload,
-        directory_markers: options.directory_markers || settings.directory_markers,
+        directory_markers: options.directory_markers.unwrap_or(settings.directory_markers),
         opaque_etags: options.opaque_etags,
         ..settings
     })

@@ -36,7 +36,7 @@ pub struct S3Options {
     /// How attributes are written.
     pub metadata: Schema,
     /// Directories are objects, too: empty ones, whose keys end in a slash.
-    pub directory_markers: bool,
+    pub directory_markers: Option<bool>,
     /// ETags are no MD5s, though they look like some.
     pub opaque_etags: bool,
     /// How long a service may be silent before the job ends.
@@ -81,6 +81,20 @@ pub struct ObjectOptions {
     pub sse_kms_key_id: Option<String>,
     /// Who asks pays, for every request.
     pub requester_pays: bool,
+    /// What becomes of tags in copies within the service.
+    pub copy_tags: CopyTags,
+}
+
+/// Whether tags of objects go along in copies within a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum CopyTags {
+    /// Where this account may read them; what may lack some is counted.
+    #[default]
+    Auto,
+    /// They must: what has tags that may not be read is not copied.
+    Always,
+    /// They do not.
+    Never,
 }
 
 impl ObjectOptions {
@@ -95,6 +109,7 @@ impl ObjectOptions {
             sse: self.sse.or(others.sse),
             sse_kms_key_id: self.sse_kms_key_id.or(key),
             requester_pays: self.requester_pays || others.requester_pays,
+            copy_tags: self.copy_tags,
         }
     }
 }

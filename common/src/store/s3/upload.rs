@@ -3,7 +3,6 @@
 //! Nothing is visible before it is complete: an object appears with its one request, or when the file's
 //! owner completes its upload.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_s3::Client;
@@ -13,7 +12,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 use super::abilities::Check;
 use super::assembled::Assembled;
 use super::blocks::Block;
-use super::fields::{NewObject, has_xattrs, with_headers};
+use super::fields::{NewObject, as_headers, has_xattrs, with_headers};
 use super::object::{Bucket, Head, some_etag};
 use super::put::{Content, Sent, md5_of};
 use crate::base::crc64::Crc64;
@@ -79,6 +78,8 @@ struct State {
     /// The object that the service is to copy itself.
     copy_of: Option<ObjectAddress>,
     receipt: Option<Receipt>,
+    /// It was copied without its tags.
+    is_untagged: bool,
 }
 
 impl Origin {
@@ -158,11 +159,15 @@ impl ObjectStaged {
 
     /// Lets the service copy all of an object, with attributes of its own, in as few parts as it takes, one
     /// after the other.
-    pub fn copy_all(bucket: &Bucket, new: NewObject, from: &ObjectAddress) -> Result<()> {
+    pub fn copy_all(bucket: &Bucket, new: NewObject, from: &ObjectAddress) -> Result<Kept> {
         let cutoff_bytes = bucket.service.settings.copy_cutoff_bytes.unwrap_or(PART_BYTES_MAX);
         if new.size_bytes <= cutoff_bytes {
-            return bucket.copy_whole(&new, from);
+            let is_untagged = bucket.copy_with_tags(&new, from)?;
+            let properties_lost = new.kept.properties_lost || is_untagged;
+            return Ok(Kept { properties_lost, ..new.kept });
         }
+        let new = bucket.with_tags_of(new, from)?;
+        let kept = new.kept;
         let parts = Parts::of(new.size_bytes, cutoff_bytes);
         let parts = parts.map_err(|_| Op::Copy.errno(libc::EFBIG))?;
         let upload = begin(bucket, &new, parts.part_bytes, PartsFrom::TheService)?;
@@ -171,12 +176,11 @@ impl ObjectStaged {
         let copied =
             (0..parts.count()).map(|index| copy.copy_part(&upload, from, parts.extent(index)));
         let completed = copied.collect::<Result<_>>().and_then(|all| copy.complete(&upload, all));
-        let completed = completed.map(|_| ());
         if completed.is_err() {
             // The first error is the one to report.
             let _ = copy.abort();
         }
-        completed
+        completed.map(|_| kept)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -319,7 +323,7 @@ impl ObjectStaged {
 
     /// Whether an object has the attributes that this one is to have.
     fn has_attributes(&self, head: &Head) -> bool {
-        let user: HashMap<_, _> = head.headers.user.iter().cloned().collect();
+        let user = as_headers(head.headers.user.clone());
         user == self.new.user && head.headers.content_type.as_ref() == Some(&self.new.content_type)
     }
 
@@ -335,13 +339,13 @@ impl ObjectStaged {
             key: self.new.key.clone(),
             etag: stored.etag,
         };
-        Self::copy_all(&self.bucket, self.new.clone(), &from)
+        Self::copy_all(&self.bucket, self.new.clone(), &from).map(|_| ())
     }
 
     fn put_whole(&self) -> Result<Proof> {
         let mut state = self.lock();
         if let Some(from) = state.copy_of.take() {
-            self.bucket.copy_whole(&self.new, &from)?;
+            state.is_untagged = self.bucket.copy_with_tags(&self.new, &from)?;
             return Ok(Proof::ServiceCopy);
         }
         let block = state.block.take().unwrap_or_else(|| self.bucket.service.blocks.take(0));
@@ -396,6 +400,7 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<(String, boo
         Check::Md5 | Check::None => (None, None),
     };
     let options = &bucket.service.settings.object;
+    let (sse, sse_kms_key_id) = new.encryption(options);
     let request = |client: Client| {
         with_headers!(client.create_multipart_upload(), new)
             .bucket(&bucket.name)
@@ -403,9 +408,14 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<(String, boo
             .set_checksum_algorithm(algorithm.clone())
             .set_checksum_type(kind.clone())
             .set_acl(options.acl.as_deref().map(Into::into))
-            .set_storage_class(options.storage_class.as_deref().map(Into::into))
-            .set_server_side_encryption(options.sse.as_deref().map(Into::into))
-            .set_ssekms_key_id(options.sse_kms_key_id.clone())
+            .set_grant_full_control(new.grants.full_control.clone())
+            .set_grant_read(new.grants.read.clone())
+            .set_grant_read_acp(new.grants.read_acp.clone())
+            .set_grant_write_acp(new.grants.write_acp.clone())
+            .set_tagging(new.tags.header())
+            .set_storage_class(new.storage_class(options))
+            .set_server_side_encryption(sse.clone())
+            .set_ssekms_key_id(sse_kms_key_id.clone())
             .set_request_payer(bucket.payer())
             .send()
     };
@@ -508,8 +518,10 @@ impl StagedFile for ObjectStaged {
         if let Some(old) = &self.new.replaces {
             self.bucket.remove(old)?;
         }
-        let xattrs_lost = self.new.kept.xattrs_lost || has_xattrs(attributes);
-        Ok(Kept { xattrs_lost, proof: Some(proof), ..self.new.kept })
+        let kept = self.new.kept;
+        let xattrs_lost = kept.xattrs_lost || has_xattrs(attributes);
+        let properties_lost = kept.properties_lost || self.lock().is_untagged;
+        Ok(Kept { xattrs_lost, properties_lost, proof: Some(proof), ..kept })
     }
 
     fn abandon(self: Box<Self>) -> Result<()> {

@@ -22,6 +22,7 @@ macro_rules! attributes {
             expires: $input.expires.take(),
             metadata: $input.metadata.take(),
             storage_class: $input.storage_class.take(),
+            tagging: $input.tagging.take(),
         }
     };
     ($attributes:expr => $output:expr) => {{
@@ -241,7 +242,16 @@ impl Backend {
         if !is_replaced && source == (&*input.bucket, &*input.key) {
             return Err(s3_error!(InvalidRequest, "A copy onto itself must change something"));
         }
-        let attributes = if is_replaced { attributes!(of input) } else { old.attributes.clone() };
+        let replaces_tags =
+            input.tagging_directive.as_ref().is_some_and(|it| it.as_str() == "REPLACE");
+        if !replaces_tags && old.attributes.tagging.is_some() && self.has(Quirk::HidesTags) {
+            return Err(s3_error!(AccessDenied));
+        }
+        let mut attributes =
+            if is_replaced { attributes!(of input) } else { old.attributes.clone() };
+        if !replaces_tags {
+            attributes.tagging.clone_from(&old.attributes.tagging);
+        }
         let asked = input.checksum_algorithm.as_ref().map(dto::ChecksumAlgorithm::as_str);
         let object = Object {
             content: old.content.clone(),
@@ -259,6 +269,26 @@ impl Backend {
         sums!(object.sums => result);
         self.store(&input.bucket, &input.key, object, (None, None))?;
         Ok(dto::CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
+    }
+}
+
+impl Backend {
+    pub(super) fn get_object_tagging(
+        &self,
+        request: S3Request<dto::GetObjectTaggingInput>,
+    ) -> S3Result<dto::GetObjectTaggingOutput> {
+        let input = request.input;
+        let object = self.object(&input.bucket, &input.key)?;
+        if self.has(Quirk::HidesTags) {
+            return Err(s3_error!(AccessDenied));
+        }
+        let pairs = object.attributes.tagging.iter().flat_map(|tags| tags.split('&'));
+        let tag = |pair: &str| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            dto::Tag { key: Some(key.to_owned()), value: Some(value.to_owned()) }
+        };
+        let tag_set = pairs.map(tag).collect();
+        Ok(dto::GetObjectTaggingOutput { tag_set, ..Default::default() })
     }
 }
 
