@@ -1,7 +1,10 @@
-//! A directory that is reached past the kernel, as DAOS's `libpil4dfs` does it. See `preload/fake_dfs.c`.
+//! Libraries to be preloaded: a directory that is reached past the kernel, as DAOS's `libpil4dfs` does it
+//! (`preload/fake_dfs.c`), and calls that fail (`preload/faults.c`).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 /// The directory, and what was done with the descriptors of what was opened in it.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ impl FakeDfs {
     /// The same command, with the library.
     pub fn preload<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
-            .env("LD_PRELOAD", library())
+            .env("LD_PRELOAD", library("fake_dfs"))
             .env("FAKE_DFS_ROOT", self.path())
             .env("FAKE_DFS_LOG", self.log())
     }
@@ -53,16 +56,54 @@ impl FakeDfs {
     }
 }
 
-/// Builds the library, once.
-fn library() -> PathBuf {
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+/// Calls on some trees that fail or do less than was asked for. See `preload/faults.c`.
+#[derive(Debug, Clone)]
+pub struct Faults<'f> {
+    /// Below which directories.
+    pub roots: &'f [&'f Path],
+    /// Which of the calls are struck, by chance.
+    pub seed: u64,
+    /// One in so many is.
+    pub every: u64,
+    /// Functions of libc, with commas; or `all`.
+    pub calls: &'f str,
+    /// What becomes of those: `fail`, `interrupt`, `short`, `lie`, with commas.
+    pub kinds: &'f str,
+    /// A line for each.
+    pub log: &'f Path,
+}
+
+impl Faults<'_> {
+    /// The same command, with the library.
+    pub fn strike<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        let roots: Vec<&str> = self.roots.iter().map(|root| root.to_str().unwrap()).collect();
+        command
+            .env("LD_PRELOAD", library("faults"))
+            .env("FAULT_ROOTS", roots.join(":"))
+            .env("FAULT_SEED", self.seed.to_string())
+            .env("FAULT_EVERY", self.every.to_string())
+            .env("FAULT_CALLS", self.calls)
+            .env("FAULT_KINDS", self.kinds)
+            .env("FAULT_LOG", self.log)
+    }
+
+    /// Calls that were struck so far: name, kind, number of the error, path.
+    pub fn struck(&self) -> Vec<String> {
+        let log = std::fs::read(self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().map(ToOwned::to_owned).collect()
+    }
+}
+
+/// A library of `preload/`, built once.
+fn library(name: &'static str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     let build = || {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/fake_dfs.c");
-        let library = super::job::program_dir().join(format!("fake_dfs-{}.so", std::process::id()));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("preload/{name}.c"));
+        let library = super::job::program_dir().join(format!("{name}-{}.so", std::process::id()));
         let mut compile = Command::new("cc");
         compile.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl");
         assert!(compile.status().unwrap().success());
         library
     };
-    BUILT.get_or_init(build).clone()
+    BUILT.lock().unwrap().entry(name).or_insert_with(build).clone()
 }

@@ -9,7 +9,7 @@
 use super::linked::{LinkName, LinkedFile, Links, key_of};
 use super::options::{HardLinks, SyncOptions};
 use super::{CopyHand, CopyJob, CopyTask};
-use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::path;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::transfer::Rewriting;
@@ -167,7 +167,7 @@ impl CopyJob<'_> {
         let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
         let entry = Visit { place, dir: &dir, name, hint: Hint::File };
         let source = dir.stat(name).at(Side::Source)?;
-        if !self.is_still_one(first, &source) {
+        if !self.is_still_one(first, &source).at(Side::Source)? {
             return Ok(Linked::Apart);
         }
         if !self.selection.admits(&source) {
@@ -218,10 +218,13 @@ impl CopyJob<'_> {
     }
 
     /// The name is still one of the file that the first one is a name of.
-    fn is_still_one(&self, first: &LinkName, source: &Metadata) -> bool {
+    fn is_still_one(&self, first: &LinkName, source: &Metadata) -> Result<bool, Error> {
         let dir = first.place.source_dir(&*self.root(&first.place).source);
-        let of_first = dir.and_then(|dir| dir.stat(&first.name));
-        of_first.is_ok_and(|of_first| of_first.is_same_file(source))
+        match dir.and_then(|dir| dir.stat(&first.name)) {
+            Ok(of_first) => Ok(of_first.is_same_file(source)),
+            Err(error) if error.cause.is_vanished() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// What the target has of that name is a link to the copy already, or is to stay as it is.

@@ -7,6 +7,7 @@
 
 mod answered;
 mod attributes;
+mod calls;
 mod daos;
 mod dir;
 mod direct;
@@ -145,7 +146,7 @@ impl PosixStore {
     pub fn open(path: &[u8], open_as: OpenAs) -> Result<Self> {
         let open = || {
             resolve::open_for(open_as.need, OFlags::empty(), |flags| {
-                rustix::fs::open(OsStr::from_bytes(path), flags, Mode::empty())
+                calls::open(OsStr::from_bytes(path), flags, Mode::empty())
             })
         };
         let root = if open_as.is_growing { visible::until_visible(open) } else { open() };
@@ -244,7 +245,7 @@ impl Store for PosixStore {
             Durable::Now if made_up::is_made_up(&self.root) => Ok(()),
             Durable::Now => {
                 // A handle for passage only is of no use for that.
-                rustix::fs::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
+                calls::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
                     .and_then(|root| rustix::fs::syncfs(&root))
                     .map_err(|errno| failed::failed(Op::Sync, errno))
             }
@@ -301,7 +302,7 @@ impl Store for PosixStore {
 
 /// The kind of file system that a directory is on (statfs(2)), where the kernel knows it.
 fn kind_of_system(root: &OwnedFd) -> Option<u64> {
-    let asked = (!made_up::is_made_up(root)).then(|| rustix::fs::fstatfs(root));
+    let asked = (!made_up::is_made_up(root)).then(|| calls::fstatfs(root));
     asked?.ok().map(|statfs| statfs.f_type as u64)
 }
 
@@ -326,6 +327,6 @@ pub fn remove_dir_path(path: &[u8]) -> Result<()> {
 /// Whether the directory at `path` is `above`, or somewhere below it. False where there is no such
 /// directory.
 pub fn is_below(path: &[u8], above: &Metadata) -> bool {
-    let here = rustix::fs::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
+    let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
     here.is_ok_and(|here| resolve::is_below(here, above))
 }

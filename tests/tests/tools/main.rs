@@ -35,6 +35,7 @@ mod safety;
 mod shared_roots;
 mod sync;
 mod sync_single;
+mod system_faults;
 mod tidy;
 mod transfer;
 mod unfinished_uploads;

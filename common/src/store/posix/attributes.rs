@@ -4,13 +4,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, futimens,
-    openat, statx, utimensat,
+    statx, utimensat,
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
 
 use super::Symlinks;
 use super::answered::until_answered;
+use super::calls::openat;
 use super::failed::failed;
 use super::made_up::{self, is_made_up};
 use super::xattrs::Holder;

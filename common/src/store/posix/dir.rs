@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, chownat, linkat, mkdirat, mknodat, openat,
+    AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, chownat, linkat, mkdirat, mknodat,
     readlinkat, renameat, statx, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::answered::until_answered;
+use super::calls::openat;
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::lustre::{self, Lustre};
@@ -281,9 +282,10 @@ impl Dir for PosixDir {
         let link_as = |name| linkat(from, link.of, &self.fd, name, AtFlags::empty());
         let made = match link_as(link.name) {
             Err(Errno::EXIST) => link_as(link.staged).and_then(|()| {
-                renameat(&self.fd, link.staged, &self.fd, link.name).inspect_err(|_| {
-                    let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
-                })
+                let renamed = renameat(&self.fd, link.staged, &self.fd, link.name);
+                // Where the name is a link of the same file already, both stay (rename(2)).
+                let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
+                renamed
             }),
             other => other,
         };

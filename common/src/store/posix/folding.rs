@@ -8,8 +8,9 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Dir, Mode, OFlags, ioctl_getflags, openat};
+use rustix::fs::{Dir, Mode, OFlags, ioctl_getflags};
 
+use super::calls::openat;
 use super::made_up::is_made_up;
 use super::{Symlinks, attributes, resolve};
 use crate::base::path::Name;

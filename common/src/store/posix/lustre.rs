@@ -6,11 +6,10 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::fs::{
-    Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, fstatfs, getxattr, lgetxattr, openat,
-};
+use rustix::fs::{Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, getxattr, lgetxattr};
 use rustix::io::Errno;
 
+use super::calls::{fstatfs, openat};
 use super::failed::failed;
 use super::{Shared, Symlinks, attributes, resolve};
 use crate::base::error::{Op, Result};

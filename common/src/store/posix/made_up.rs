@@ -19,10 +19,11 @@
 use std::ffi::c_int;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, statat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
+use super::calls::openat;
 use super::resolve::DIRECTORY;
 use crate::base::path::Name;
 use crate::model::difference::Fields;

@@ -10,11 +10,12 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     AtFlags, FallocateFlags, Mode, OFlags, copy_file_range, fallocate, fsync, ftruncate,
-    ioctl_ficlone, openat, renameat, unlinkat,
+    ioctl_ficlone, renameat, unlinkat,
 };
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::attributes;
+use super::calls::openat;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
 use super::lustre::{self, Wanted};

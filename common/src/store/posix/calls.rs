@@ -1,0 +1,41 @@
+//! System calls that are made again when a signal has interrupted them (`EINTR`).
+//!
+//! A handler that asks for it (`SA_RESTART`) spares a program most of that, but not all, and network file systems
+//! that are mounted interruptible return it for whatever waits for a server.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, StatFs};
+use rustix::io::{Result, retry_on_intr};
+use rustix::path::Arg;
+
+/// open(2).
+pub(super) fn open(path: impl Arg + Copy, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+    retry_on_intr(|| rustix::fs::open(path, flags, mode))
+}
+
+/// openat(2).
+pub(super) fn openat(
+    dir: impl AsFd,
+    path: impl Arg + Copy,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd> {
+    retry_on_intr(|| rustix::fs::openat(&dir, path, flags, mode))
+}
+
+/// openat2(2).
+pub(super) fn openat2(
+    dir: impl AsFd,
+    path: impl Arg + Copy,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd> {
+    retry_on_intr(|| rustix::fs::openat2(&dir, path, flags, mode, resolve))
+}
+
+/// fstatfs(2).
+pub(super) fn fstatfs(fd: impl AsFd) -> Result<StatFs> {
+    retry_on_intr(|| rustix::fs::fstatfs(&fd))
+}

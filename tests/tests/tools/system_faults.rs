@@ -1,0 +1,160 @@
+//! System calls that fail, are interrupted, or move fewer bytes than they were asked to, below everything
+//! that the tools and their libraries do.
+//!
+//! Exit 0 implies that source and target are equal, as an independent judge sees them; nothing that is not
+//! whole has its final name; nothing staged stays; and what failed is said, with path and reason. `SUITE_SEEDS`
+//! says how many runs there are.
+
+use std::path::Path;
+use std::process::Command;
+
+use fastrand::Rng;
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::judge::{Picture, differences, picture, shown};
+use suite_tests::mounts::may_mount;
+use suite_tests::preload::Faults;
+use suite_tests::random_trees::RandomTree;
+use suite_tests::seeds;
+
+/// Calls that are struck together; each group is one in many seeds, all of them is another.
+const GROUPS: [&str; 10] = [
+    "all",
+    "open,openat,openat2",
+    "read,pread,write,pwrite,copy_file_range,ioctl",
+    "lseek,ftruncate,fallocate",
+    "close,close_unwritten",
+    "fsync,fdatasync,syncfs",
+    "fstat,fstatat,statx,getdents64,fstatfs,readlinkat",
+    "fchmod,fchmodat,fchown,fchownat,futimens,utimensat",
+    "flistxattr,llistxattr,fgetxattr,lgetxattr,fsetxattr,lsetxattr,fremovexattr,lremovexattr",
+    "mkdirat,mknodat,symlinkat,linkat,renameat,unlinkat",
+];
+
+/// A tool and its options; each makes the target equal.
+const JOBS: [&[&str]; 6] = [
+    &["dcp", "-a"],
+    &["dcp", "-a", "--fsync", "--threads=1"],
+    &["dcp", "-a", "-k", "64KiB", "--sparse=always"],
+    &["dcp", "-a", "-k", "64KiB", "--verify=transferred"],
+    &["dsync", "-acD"],
+    &["dsync", "-acD", "-k", "64KiB", "--fsync"],
+];
+
+fn seen(path: &Path) -> Picture {
+    let mut seen = if path.exists() { picture(path) } else { Picture::new() };
+    for entry in seen.values_mut() {
+        entry.data.clear();
+    }
+    seen
+}
+
+/// Interrupted calls are made again, and the rest of what was not moved is moved.
+#[test]
+fn interrupted_and_short_calls_are_no_errors() {
+    if !may_mount() {
+        return;
+    }
+    seeds::each(80, |random| {
+        let every = random.u64(2..8);
+        struck(random, "interrupt,short", every, |ended, _, _| {
+            (ended.code != Some(0)).then(|| "an error".to_owned()).into_iter().collect()
+        })
+    });
+}
+
+#[test]
+fn calls_that_fail_are_told_and_leave_nothing_half_done() {
+    if !may_mount() {
+        return;
+    }
+    seeds::each(220, |random| {
+        let every = *random.choice(&[3, 10, 30, 100]).unwrap();
+        struck(random, "fail,interrupt,short", every, told)
+    });
+}
+
+/// Runs a job whose calls are struck, and says what is wrong.
+fn struck(
+    random: &mut Rng,
+    kinds: &str,
+    every: u64,
+    law: impl Fn(&Ended, &Faults<'_>, &str) -> Vec<String>,
+) -> Vec<String> {
+    let work = seeds::work();
+    let [source, target, log] = ["s", "t", "log"].map(|name| work.path().join(name));
+    let tree = RandomTree::new(random);
+    tree.write(&source);
+    let job = *random.choice(&JOBS).unwrap();
+    if job[0] == "dsync" && random.bool() {
+        tree.drifted(random).clear_for_links(&tree).write(&target);
+    }
+    let before = [&source, &target].map(|path| seen(path));
+    let ranks = if random.u8(..12) == 0 { 3 } else { 1 };
+    let roots = [&*source, &*target];
+    let calls = random.choice(GROUPS).unwrap();
+    let faults = Faults { roots: &roots, seed: random.u64(..), every, calls, kinds, log: &log };
+    let go = |command: &mut Command| run(command.args(&job[1..]).args([&source, &target]));
+    let ended = go(faults.strike(&mut tool(ranks, job[0])));
+    let after = seen(&target);
+    let mut wrong = law(&ended, &faults, job[0]);
+    if ended.code == Some(0) {
+        wrong.extend(differences(&before[0], &after));
+    }
+    wrong.extend(partial(&before, &after, &faults));
+    // Whatever has happened, the same without faults mends it.
+    let again = go(&mut tool(1, job[0]));
+    if again.code != Some(0) && job[0] == "dsync" {
+        wrong.push(format!("afterwards: {again:?}"));
+    }
+    if !wrong.is_empty() {
+        wrong.push(format!("in {}, {job:?} {ended:?}", work.path().display()));
+        wrong.push(faults.struck().join("\n  "));
+    }
+    wrong
+}
+
+/// What is at the target and not whole, or has no final name.
+fn partial(before: &[Picture; 2], after: &Picture, faults: &Faults<'_>) -> Vec<String> {
+    let is_staged = |path: &Path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".dcp."))
+    };
+    // What cannot be removed stays.
+    let may_stay = faults.struck().iter().any(|line| line.starts_with("unlinkat fail"));
+    let mut wrong = Vec::new();
+    for (path, entry) in after {
+        let is_as_in = |tree: &Picture| {
+            tree.get(path)
+                .is_some_and(|other| other.kind == entry.kind && other.content == entry.content)
+        };
+        if is_staged(path) {
+            wrong.extend((!may_stay).then(|| format!("{} is left", shown(path))));
+        } else if !before.iter().any(is_as_in) {
+            wrong.push(format!("{} is neither the source's nor what was there", shown(path)));
+        }
+    }
+    wrong
+}
+
+/// What storage has said that it may not have: nobody else can see that.
+fn unsettled(faults: &Faults<'_>) -> Vec<String> {
+    let is_lost = |line: &String| {
+        ["close fail", "fsync fail", "syncfs fail"].iter().any(|call| line.starts_with(call))
+    };
+    faults.struck().into_iter().filter(is_lost).map(|line| format!("passed over: {line}")).collect()
+}
+
+/// Each failure has a line with path and reason, and the exit code says that there are some.
+fn told(ended: &Ended, faults: &Faults<'_>, tool: &str) -> Vec<String> {
+    let lines = ended.stderr.lines().filter(|line| line.starts_with(&format!("{tool}: ")));
+    let has_path_and_reason = |line: &str| {
+        let (_, quoted) = line.split_once('"').unwrap_or_default();
+        let (path, said) = quoted.split_once('"').unwrap_or_default();
+        !path.is_empty() && said.contains(": ")
+    };
+    let is_told = lines.clone().any(has_path_and_reason);
+    match ended.code {
+        Some(0) => unsettled(faults),
+        Some(3 | 23) if is_told => Vec::new(),
+        _ => vec![format!("exit {:?}", ended.code)],
+    }
+}
