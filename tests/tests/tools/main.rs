@@ -30,6 +30,7 @@ mod object_service;
 mod object_shortcut;
 mod object_store;
 mod objects;
+mod oracle;
 mod resume;
 mod safety;
 mod shared_roots;
