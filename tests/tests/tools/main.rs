@@ -8,6 +8,7 @@ mod daos;
 mod dfuse;
 mod errors;
 mod fidelity;
+mod flipping_links;
 mod hard_links;
 mod interop;
 mod interrupt;
