@@ -266,10 +266,13 @@ mod tests {
         let name = dir.path().join("paths");
         std::fs::write(&name, b"a\nb\nc\n").unwrap();
         let file = PathsFile::open(name.as_os_str().as_encoded_bytes(), b'\n').unwrap();
+        let paths = file.paths(0, file.bytes).unwrap();
         std::fs::write(&name, b"a\n").unwrap();
-        let names = read(&file, 1000);
+        let names: Vec<_> = paths.collect();
         assert_eq!(names.len(), 2, "{names:?}");
-        assert!(names[1].contains("changed"), "{names:?}");
+        let why = names[1].as_ref().unwrap_err();
+        assert!(why.to_string().contains("changed"), "{why}");
+        assert!(file.paths(0, file.bytes).is_err());
         assert!(PathsFile::open(dir.path().as_os_str().as_encoded_bytes(), b'\n').is_err());
     }
 }
