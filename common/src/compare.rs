@@ -489,6 +489,10 @@ impl Visitor for CompareJob<'_> {
         })
     }
 
+    fn root_may_be_empty(&self) -> bool {
+        true
+    }
+
     fn unfit(
         &self,
         place: &Place,

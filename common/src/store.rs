@@ -190,7 +190,13 @@ pub trait NameReader {
         false
     }
 
-    /// A key below the directory that can be no entry, and why.
+    /// Whether the directory may have nothing in it, also where a store has none that is empty: nobody has told
+    /// of it.
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+
+    /// A key below the directory that can be no entry, and why. An empty one is the directory's own.
     fn unfit(&mut self, key: &[u8], why: Unfit);
 
     /// Others have nothing to do.

@@ -130,6 +130,11 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         crew: &Crew<'_, Self>,
     );
 
+    /// Whether a root may be a prefix of objects that no key has, as what a bucket has of a tree without files.
+    fn root_may_be_empty(&self) -> bool {
+        false
+    }
+
     /// So many names of a directory were read by this thread.
     fn listed(&self, _names: u64, _hand: &mut Self::Hand) {}
 

@@ -310,6 +310,8 @@ pub const S3_UPLOAD_LEFT: Duration = Duration::from_hours(1);
 /// Tries of a request whose answers have a status of success and do not show that they are whole: what a server
 /// between has torn may come whole the next time.
 pub const S3_UNPROVEN_ATTEMPTS_MAX: u32 = 3;
+/// The same where an answer has broken off, or is no whole document: with pauses, a second together.
+pub const S3_TORN_ATTEMPTS_MAX: u32 = 5;
 /// The same while a service has never answered: most likely nothing will, and somebody waits to be told.
 pub const S3_FIRST_ATTEMPTS_MAX: u32 = 5;
 /// The same where nothing came of a try in time, which takes [`S3_CONNECT_WAIT`].
@@ -340,6 +342,10 @@ pub const S3_INTERRUPT_WAIT: Duration = Duration::from_secs(5);
 pub const S3_INTERRUPT_REQUEST: Duration = Duration::from_secs(1);
 /// Longest wait for the next bytes of a body.
 pub const S3_BODY_WAIT: Duration = Duration::from_mins(1);
+/// Bytes of an answer that are read where its status says all: an error's code is at its beginning.
+pub const S3_REMARK_BYTES_MAX: usize = 256 << 10;
+/// Longest wait for the end of such an answer from its head on: a long page takes 35 kB/s to come in time.
+pub const S3_DOCUMENT_WAIT: Duration = Duration::from_mins(2);
 /// Objects up to this size are asked for without looking at them first.
 pub const S3_WHOLE_BYTES_MAX: u64 = 8 << 20;
 /// Keys that one answer lists, at most; no service gives more.

@@ -43,6 +43,10 @@ pub enum ServiceFault {
     TimedOut,
     /// It has been silent for too long, and is not asked any more.
     GivenUp,
+    /// An answer of which only a part has come, or somebody else's.
+    Torn,
+    /// A directory that a list has told of has no key.
+    NoKeys,
     /// An answer that makes no sense, or a request that cannot be built.
     Protocol,
     /// It says that the request has succeeded, and the rest of its answer cannot be read.
@@ -89,6 +93,8 @@ impl ServiceFault {
             Self::Proxy => "proxy".into(),
             Self::TimedOut => "timed-out".into(),
             Self::GivenUp => "given-up".into(),
+            Self::Torn => "torn-answer".into(),
+            Self::NoKeys => "no-keys".into(),
             Self::Protocol => "protocol".into(),
             Self::Unreadable => "unreadable".into(),
             Self::Archived => "archived".into(),
@@ -150,6 +156,14 @@ impl ServiceFault {
             }
             Self::GivenUp => {
                 "the service has answered nothing for as long as --give-up-after says; the job ends"
+            }
+            Self::Torn => {
+                "the service's answer cannot be read: it is not whole; check that the endpoint is an S3 service, \
+                 and what is between"
+            }
+            Self::NoKeys => {
+                "a list has told of this directory, and there is no key in it: the service writes its name in \
+                 two ways, or it was removed"
             }
             Self::Protocol => "the service's answer makes no sense",
             Self::Unreadable => {
@@ -254,6 +268,8 @@ pub enum Unfit {
     AlsoDirectory,
     /// Another object stands for an entry of that name.
     AlsoObject,
+    /// The marker of a directory has content.
+    MarkerContent,
 }
 
 impl Unfit {
@@ -272,6 +288,7 @@ impl Unfit {
             Self::Blank => "key-blank",
             Self::AlsoDirectory => "key-also-directory",
             Self::AlsoObject => "key-also-object",
+            Self::MarkerContent => "key-marker-content",
         }
     }
 }
@@ -305,6 +322,9 @@ impl fmt::Display for Unfit {
             ),
             Self::AlsoDirectory => {
                 f.write_str("no file can have this key: other keys make a directory of this name")
+            }
+            Self::MarkerContent => {
+                f.write_str("no file can have the content of its key with \"/\" at the end")
             }
             Self::AlsoObject => {
                 f.write_str("no link can have this key: another object has the link's name")

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::CopyOptions;
 use super::root::{RootPlan, RootTarget, Singles};
-use crate::base::error::{Cause, Failure, Op, Side};
+use crate::base::error::{Cause, Error, Failure, Op, Side};
 use crate::base::path::in_small_letters;
 use crate::model::entry::{Kind, Metadata};
 use crate::model::placement::{Given, TargetIs, place};
@@ -90,8 +90,17 @@ fn look_at_target(sites: &Sites, target: &Given) -> Result<TargetIs, Failure> {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(TargetIs::Directory),
         Ok(_) => Ok(TargetIs::NotDirectory),
         Err(error) if error.cause.is_vanished() => Ok(TargetIs::Missing),
+        Err(error) if may_be_written(sites, &target.path, &error) => {
+            let is_directory = target.means_contents;
+            Ok(if is_directory { TargetIs::Directory } else { TargetIs::Missing })
+        }
         Err(error) => Err(account::failure(Side::Target, &target.path, b"", error)),
     }
+}
+
+/// An account may write into a bucket that it may not list.
+fn may_be_written(sites: &Sites, target: &[u8], error: &Error) -> bool {
+    error.cause == Cause::System(libc::EACCES) && sites.is_object(Side::Target, target)
 }
 
 enum Unplaced {
@@ -223,6 +232,10 @@ pub(super) fn make_root_target(
     match sites.look(Side::Target, &root.target, Symlinks::Follow) {
         Ok(metadata) if metadata.kind == Kind::Directory => return Ok(RootTarget::Existing),
         Ok(_) => return Err(at_target(Op::MakeDir.failed(Cause::KindDiffers))),
+        // Whoever compares with what is there must see it.
+        Err(error) if options.sync.is_none() && may_be_written(sites, &root.target, &error) => {
+            return Ok(RootTarget::New);
+        }
         Err(error) if !error.cause.is_vanished() => return Err(at_target(error)),
         Err(error) if root.singles.is_some() && !sites.is_object(Side::Target, &root.target) => {
             return Err(at_target(error));

@@ -31,7 +31,7 @@ pub struct ObjectLocation {
     pub remote: Option<String>,
     /// The bucket.
     pub bucket: String,
-    /// What the keys begin with, as written, without slashes before it.
+    /// What the keys begin with, as written: all behind the slash that ends the bucket's name.
     pub prefix: Vec<u8>,
     /// It ends in `/`, or is the bucket itself: what is meant is what is below.
     pub means_contents: bool,
@@ -156,7 +156,7 @@ fn objects(given: &[u8], remote: Option<&str>, rest: &[u8]) -> Result<ObjectLoca
     let rest = if remote.is_some() { without_leading_slashes(rest) } else { rest };
     let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let bucket = checked_bucket(&rest[..end]).map_err(|why| refused(&why))?;
-    let mut prefix = without_leading_slashes(&rest[end..]);
+    let mut prefix = rest.get(end + 1..).unwrap_or_default();
     if prefix == b"." || prefix.ends_with(b"/.") {
         prefix = &prefix[..prefix.len() - 1];
     }
@@ -223,7 +223,9 @@ mod tests {
         assert_eq!(object("s3://b/x/"), s3("b", "x/", true));
         assert_eq!(object("s3://b/x/."), s3("b", "x/", true));
         assert_eq!(object("s3://b/."), s3("b", "", true));
-        assert_eq!(object("s3://b//x//y"), s3("b", "x//y", false));
+        assert_eq!(object("s3://b//x//y"), s3("b", "/x//y", false));
+        assert_eq!(object("s3://b//"), s3("b", "/", true));
+        assert_eq!(object("s3://b/x//"), s3("b", "x//", true));
         assert_eq!(object("s3://b/x:y z"), s3("b", "x:y z", false));
     }
 
@@ -314,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_place_is_shown_as_it_is_written() {
-        for given in ["s3://b", "s3://b/x/", "minio:b/x", "a/b:c", "daos://p/c/x"] {
+        for given in ["s3://b", "s3://b//x", "s3://b/x/", "minio:b/x", "a/b:c", "daos://p/c/x"] {
             assert_eq!(parse(given).unwrap().shown(), given);
         }
         assert_eq!(parse("s3://b/x\ny").unwrap().shown(), r"s3://b/x\ny");

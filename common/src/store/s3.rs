@@ -29,6 +29,7 @@ mod spans;
 mod subtrees;
 mod upload;
 mod uploads;
+mod whole;
 
 pub mod aws_chain;
 pub mod aws_profile;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Dir, Store};
-use crate::base::error::{Op, Result};
+use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::S3_BLOCKS_BYTES_MAX;
 use crate::base::path::RelPath;
 use crate::model::entry::Metadata;
@@ -65,8 +66,8 @@ impl ObjectStore {
     pub fn new(service: &Arc<Service>, bucket: &str, prefix: &str) -> Self {
         let name = bucket.to_owned();
         let bucket = Bucket { service: Arc::clone(service), name, memory: Arc::default() };
-        let prefix = prefix.trim_end_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let has_end = prefix.is_empty() || prefix.ends_with('/');
+        let prefix = format!("{prefix}{}", if has_end { "" } else { "/" });
         Self { bucket, prefix }
     }
 
@@ -76,10 +77,23 @@ impl ObjectStore {
             self.bucket.page("", listing::From::Start, 1)?;
             return self.root_metadata();
         }
-        if self.bucket.has_below(&self.prefix)? {
-            return self.root_metadata();
+        let has_below = self.bucket.has_below(&self.prefix);
+        match has_below {
+            Ok(true) => return self.root_metadata(),
+            // Who may not list may still read an object by its name.
+            Err(error) if error.cause != Cause::System(libc::EACCES) => return Err(error),
+            _ => {}
         }
-        self.bucket.head(self.prefix.trim_end_matches('/')).map(|head| head.metadata)
+        let object = match self.key() {
+            "" => Err(Op::Stat.errno(libc::ENOENT)),
+            key => self.bucket.head(key).map(|head| head.metadata),
+        };
+        object.map_err(|error| has_below.err().unwrap_or(error))
+    }
+
+    /// The key of the object that has the prefix's name.
+    fn key(&self) -> &str {
+        self.prefix.strip_suffix('/').unwrap_or_default()
     }
 
     /// A page of the uploads below the prefix, or of the object of that key, that were not completed.
@@ -87,7 +101,7 @@ impl ObjectStore {
     /// # Errors
     /// As the service says.
     pub fn open_uploads(&self, from: Option<&UploadMarker>) -> Result<UploadPage> {
-        let key = self.prefix.trim_end_matches('/');
+        let key = self.key();
         let is_below =
             |upload: &OpenUpload| upload.key == key || upload.key.starts_with(&self.prefix);
         let (mut uploads, next) = self.bucket.open_uploads(key, from)?;
@@ -117,7 +131,7 @@ impl ObjectStore {
 impl Store for ObjectStore {
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
         let prefix = marker_of_path(&self.prefix, path)
-            .map_err(|unfit| Op::Open.failed(crate::base::error::Cause::Key(unfit)))?;
+            .map_err(|unfit| Op::Open.failed(Cause::Key(unfit)))?;
         Ok(Arc::new(ObjectDir::new(self.bucket.clone(), prefix)))
     }
 

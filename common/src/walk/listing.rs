@@ -51,18 +51,11 @@ impl<V: Visitor> Listing<'_, V> {
         hand: &mut V::Hand,
         crew: &Crew<'_, V>,
     ) -> Result<(), Trouble> {
-        let wants_below = !matches!(part, Part::Names);
+        // What the other tree has may be nothing; the tree that is walked has told of the directory.
+        let is_walked = !matches!(part, Part::Names);
         let batch = NameBatch::default();
-        let mut names = Names {
-            listing: self,
-            takes_part,
-            wants_below,
-            hand,
-            crew,
-            batch,
-            weight: 0,
-            count: 0,
-        };
+        let mut names =
+            Names { listing: self, takes_part, is_walked, hand, crew, batch, weight: 0, count: 0 };
         let read = match part {
             Part::All | Part::Names => self.dir.read(Span::default(), &mut names),
             Part::Range(span) => self.dir.read(span, &mut names),
@@ -79,7 +72,7 @@ impl<V: Visitor> Listing<'_, V> {
 struct Names<'n, 'c, V: Visitor, T> {
     listing: &'n Listing<'n, V>,
     takes_part: T,
-    wants_below: bool,
+    is_walked: bool,
     hand: &'n mut V::Hand,
     crew: &'n Crew<'c, V>,
     batch: NameBatch,
@@ -138,7 +131,12 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, 
     }
 
     fn wants_below(&self) -> bool {
-        self.wants_below
+        self.is_walked
+    }
+
+    fn may_be_empty(&self) -> bool {
+        let Listing { visitor, place, .. } = *self.listing;
+        !self.is_walked || (place.path().is_root() && visitor.root_may_be_empty())
     }
 
     fn unfit(&mut self, key: &[u8], why: Unfit) {

@@ -175,6 +175,7 @@ answers! {
     head_object: HeadObjectInput => HeadObjectOutput;
     list_buckets: ListBucketsInput => ListBucketsOutput;
     list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput;
+    list_objects: ListObjectsInput => ListObjectsOutput;
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output;
     list_parts: ListPartsInput => ListPartsOutput;
     put_object: PutObjectInput => PutObjectOutput, await;

@@ -118,6 +118,18 @@ pub enum Quirk {
     HidesTags,
     /// Its clock is ten minutes ahead.
     FastClock,
+    /// Only the first version of lists is known: what the second one adds is passed over.
+    ListsByMarker,
+    /// The first page of each list has no key, and says that there is more.
+    EmptyPages,
+    /// Where a list should go on behind its second page, it begins again.
+    TokensInACircle,
+    /// Common prefixes are not encoded, though the answer says so.
+    PlainPrefixes,
+    /// Lists are refused with 403 AccessDenied.
+    DeniesLists,
+    /// All that reads is refused with 403 AccessDenied.
+    DeniesReads,
     /// Who does not send what AWS's own client sends with each request is refused with 403 AccessDenied.
     OwnClientOnly,
     /// Range is ignored: the answer has all of the object.

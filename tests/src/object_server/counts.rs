@@ -22,6 +22,7 @@ pub enum Operation {
     HeadObject,
     ListBuckets,
     ListMultipartUploads,
+    ListObjects,
     ListObjectsV2,
     ListParts,
     PutObject,
@@ -44,6 +45,18 @@ impl Operation {
         }
     }
 
+    /// Whether it tells names.
+    pub fn lists(self) -> bool {
+        matches!(
+            self,
+            Self::ListBuckets
+                | Self::ListMultipartUploads
+                | Self::ListObjects
+                | Self::ListObjectsV2
+                | Self::ListParts
+        )
+    }
+
     /// Whether its body becomes content.
     pub fn stores_content(self) -> bool {
         matches!(self, Self::PutObject | Self::UploadPart)
@@ -59,6 +72,7 @@ impl Operation {
                 | Self::DeleteObjects
                 | Self::ListBuckets
                 | Self::ListMultipartUploads
+                | Self::ListObjects
                 | Self::ListObjectsV2
                 | Self::ListParts
                 | Self::UploadPartCopy
@@ -69,6 +83,7 @@ impl Operation {
         match *method {
             Method::GET if query.has("uploads") => Self::ListMultipartUploads,
             Method::GET if query.has("list-type") => Self::ListObjectsV2,
+            Method::GET if query.has("max-keys") => Self::ListObjects,
             Method::HEAD => Self::HeadBucket,
             Method::PUT if query.0.is_empty() => Self::CreateBucket,
             Method::POST if query.has("delete") => Self::DeleteObjects,
@@ -135,6 +150,7 @@ impl Counts {
             Operation::HeadObject,
             Operation::ListBuckets,
             Operation::ListMultipartUploads,
+            Operation::ListObjects,
             Operation::ListObjectsV2,
             Operation::ListParts,
         ];

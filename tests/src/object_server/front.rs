@@ -58,6 +58,12 @@ impl Front {
             self.counter.with(|counts| counts.refused += 1);
             return refuse(request, busy(&behaviour)).await;
         }
+        let is_read = matches!(operation, Operation::GetObject | Operation::HeadObject);
+        let denies_reads = behaviour.has(Quirk::DeniesReads);
+        let is_denied = operation.lists() && (denies_reads || behaviour.has(Quirk::DeniesLists));
+        if is_denied || (is_read && denies_reads) {
+            return refuse(request, S3Error::new(S3ErrorCode::AccessDenied)).await;
+        }
         if let Some(error) = objection(&request, &behaviour) {
             return refuse(request, error).await;
         }

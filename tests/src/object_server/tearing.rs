@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Response, Version};
+use hyper::{HeaderMap, Response, StatusCode, Version};
 use s3s::{Body, HttpError};
 
 use super::bodies::CutBody;
@@ -166,6 +166,7 @@ pub async fn torn(
         Tear::AtByte(number) => sent = whole.slice(..number.checked_rem(whole.len()).unwrap_or(0)),
         Tear::Empty => sent = Bytes::new(),
         Tear::Page => {
+            head.status = StatusCode::OK;
             head.headers = page_headers(&head.headers);
             sent = Bytes::from_static(PAGE);
         }

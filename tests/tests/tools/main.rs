@@ -30,6 +30,7 @@ mod object_server;
 mod object_service;
 mod object_shortcut;
 mod object_store;
+mod object_tearing;
 mod objects;
 mod oracle;
 mod resume;

@@ -404,3 +404,84 @@ fn four_ranks_share_a_listing_at_little_more_than_its_cost() {
         ranks.iter().map(|rank| rank["tally"]["listed"].as_u64().unwrap()).collect();
     assert!(shares.iter().all(|share| *share >= 1_000), "{shares:?}");
 }
+
+#[test]
+fn a_key_that_begins_with_a_slash_is_that_key() {
+    let server = served(Behaviour::default());
+    for (key, content) in [("/x", "right"), ("x", "wrong"), ("/d/y", "right"), ("d/y", "wrong")] {
+        server.put("bucket", key, content.as_bytes().to_vec());
+    }
+    let stored = |key: &str| {
+        let object = server.get("bucket", key)?;
+        Some(String::from_utf8(object.content.to_bytes().to_vec()).unwrap())
+    };
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name).to_str().unwrap().to_owned();
+    ours(&server, 1, "dcp", &["s3://bucket//x", &path("x")]).expect(0);
+    assert_eq!(std::fs::read_to_string(path("x")).unwrap(), "right");
+    ours(&server, 1, "dcp", &["s3://bucket//d/", &path("d")]).expect(0);
+    assert_eq!(std::fs::read_to_string(path("d/y")).unwrap(), "right");
+    std::fs::write(path("new"), "new").unwrap();
+    ours(&server, 1, "dcp", &[&path("new"), "s3://bucket//x"]).expect(0);
+    assert_eq!([stored("/x"), stored("x")], ["new", "wrong"].map(|text| Some(text.to_owned())));
+    std::fs::create_dir(path("empty")).unwrap();
+    ours(&server, 2, "dsync", &["-D", &path("empty"), "s3://bucket//d"]).expect(0);
+    assert_eq!([stored("/d/y"), stored("d/y")], [None, Some("wrong".to_owned())]);
+}
+
+/// A key with a slash at its end is a directory's marker; its content can be no file.
+#[test]
+fn the_content_of_a_marker_is_a_failure() {
+    let server = served(Behaviour::default());
+    for (key, content) in
+        [("top/d/", "content"), ("top/d/x", "x"), ("top/alone/", "content"), ("top/e/", "")]
+    {
+        server.put("bucket", key, content.as_bytes().to_vec());
+    }
+    let work = tempfile::tempdir().unwrap();
+    let target = work.path().join("target");
+    let target = target.to_str().unwrap();
+    let expected = ["key-marker-content", "key-marker-content"];
+    for (ranks, words) in [
+        (1, &["dwalk", "s3://bucket/top"][..]),
+        (1, &["dcp", "s3://bucket/top", target]),
+        (2, &["dcp", "s3://bucket/top", "s3://bucket/other"]),
+        (1, &["dsync", "-D", "s3://bucket/top", target]),
+        (1, &["dcmp", "s3://bucket/top", target]),
+        (2, &["dcmp", "s3://bucket/top", "s3://bucket/other"]),
+    ] {
+        let ended = ours(&server, ranks, words[0], &words[1..]).expect(23);
+        assert_eq!(codes(&ended), expected, "{words:?}");
+    }
+}
+
+#[test]
+fn an_object_that_may_not_be_listed_is_read_and_a_bucket_that_may_not_be_is_written() {
+    let server = served(Behaviour::with_quirks(&[Quirk::DeniesLists]));
+    server.put("bucket", "d/x", b"hello".to_vec());
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name).to_str().unwrap().to_owned();
+    for ranks in [1, 2] {
+        let back = path(&format!("back{ranks}"));
+        ours(&server, ranks, "dcp", &["s3://bucket/d/x", &back]).expect(0);
+        assert_eq!(std::fs::read(back).unwrap(), b"hello");
+    }
+    ours(&server, 1, "dcp", &["s3://bucket/d/none", &path("none")]).expect(3);
+    std::fs::create_dir(path("source")).unwrap();
+    local_files(&work.path().join("source"), 3);
+    for quirk in [Quirk::DeniesLists, Quirk::DeniesReads] {
+        server.behave(Behaviour::with_quirks(&[quirk]));
+        let into = format!("s3://bucket/{quirk:?}");
+        for _ in ["new", "again"] {
+            let target = format!("{into}/file");
+            ours(&server, 1, "dcp", &[&path("back1"), &target]).expect(0);
+        }
+        ours(&server, 2, "dcp", &[&path("source/"), &format!("{into}/tree/")]).expect(0);
+        let keys = server.keys_of("bucket");
+        let written = keys.iter().filter(|key| key.starts_with(&format!("{quirk:?}/")));
+        assert_eq!(written.count(), 4);
+        // Those who must know what is there say that they may not.
+        let dsync = ours(&server, 1, "dsync", &["-D", &path("source"), &format!("{into}/tree")]);
+        assert!(matches!(dsync.code, Some(3 | 23)), "{dsync:?}");
+    }
+}

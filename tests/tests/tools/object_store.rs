@@ -54,6 +54,8 @@ fn service(environment: &[(&'static str, String)]) -> Arc<Service> {
         disable_checksum: false,
         opaque_etags: false,
         give_up_after: common::base::limits::S3_GIVE_UP_AFTER,
+        lists_by_marker: false,
+        attempts_max: None,
     }))
 }
 

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::endpoint::EndpointResolverParams;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
@@ -52,6 +52,8 @@ pub(super) struct Watch {
     pub liveness: Arc<Liveness>,
     /// Where buckets are.
     pub routes: Arc<Routes>,
+    /// Tries of one request, the first among them.
+    pub attempts_max: u32,
 }
 
 /// When a request is tried again, and how often.
@@ -130,6 +132,11 @@ impl Intercept for Watch {
         if context.response().is_some_and(is_of_service) {
             self.liveness.answered();
             self.note_region(context, config);
+            let error = context.output_or_error().and_then(Result::err);
+            if error.is_some_and(OrchestratorError::is_response_error) {
+                let attempts_max = limits::S3_TORN_ATTEMPTS_MAX.min(self.attempts_max);
+                config.interceptor_state().store_put(retries(attempts_max));
+            }
         } else {
             self.unanswered(context, config);
         }
@@ -145,7 +152,7 @@ impl Watch {
         let silence = self.liveness.unanswered(Instant::now(), is_late);
         let tries = config.get_mut_from_interceptor_state::<Tries>();
         if let Some(tries) = tries {
-            let attempts_max = tries.max_after(silence, is_late);
+            let attempts_max = tries.max_after(silence, is_late).min(self.attempts_max);
             config.interceptor_state().store_put(retries(attempts_max));
         }
     }

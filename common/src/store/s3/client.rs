@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::pin;
@@ -38,6 +37,7 @@ use super::resolve::environment;
 use super::settings::{Credentials, Settings};
 use super::shortcut::{Request, Verdict};
 use super::signing::{SharedSigning, Signing};
+use super::whole::WholeAnswers;
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::service::{Details, ServiceFault};
 use crate::base::{interrupt, limits};
@@ -219,17 +219,15 @@ impl Service {
     ) -> Result<T>
     where
         F: Future<Output = std::result::Result<A, SdkError<E, HttpResponse>>>,
-        E: ProvideErrorMetadata + fmt::Debug,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let mut tries = 0;
+        let (mut tries, tries_max) = (0, limits::S3_UNPROVEN_ATTEMPTS_MAX.min(self.attempts_max()));
         loop {
             let answer = self.call(op, &request);
             let value = answer.and_then(|it| read(it).map_err(|it| op.failed(Cause::Service(it))));
             tries += 1;
             match value {
-                Err(error)
-                    if is_unproven(error.cause) && tries < limits::S3_UNPROVEN_ATTEMPTS_MAX =>
-                {
+                Err(error) if is_unproven(error.cause) && tries < tries_max => {
                     tracing::debug!(?error, tries, "an answer that does not prove itself");
                 }
                 value => return value,
@@ -237,16 +235,22 @@ impl Service {
         }
     }
 
+    /// Tries of one request, the first among them.
+    pub fn attempts_max(&self) -> u32 {
+        self.settings.attempts_max.unwrap_or(limits::S3_ATTEMPTS_MAX)
+    }
+
     fn watch(&self) -> Watch {
         let (pressure, liveness) = (Arc::clone(&self.pressure), Arc::clone(&self.liveness));
-        Watch { pressure, liveness, routes: Arc::clone(&self.routes) }
+        let (routes, attempts_max) = (Arc::clone(&self.routes), self.attempts_max());
+        Watch { pressure, liveness, routes, attempts_max }
     }
 
     /// Sends a request, again where that may help, and waits for the answer's head.
     pub(super) fn call<T, E, F>(&self, op: Op, request: impl FnOnce(Client) -> F) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
-        E: ProvideErrorMetadata + fmt::Debug,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let line = self.line().map_err(|why| {
             tracing::error!("S3 client: {why}");
@@ -307,11 +311,12 @@ impl Service {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .timeout_config(timeouts())
-            .retry_config(retries(limits::S3_ATTEMPTS_MAX))
+            .retry_config(retries(self.attempts_max()))
             .retry_partition(partition())
             .retry_classifier(HttpStatusCodeClassifier::new_from_codes(vec![TOO_MANY_REQUESTS]))
             .retry_classifier(Redirects)
             .interceptor(self.watch())
+            .interceptor(WholeAnswers)
             // Copies within a service are silent for minutes; bodies have a timeout of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(settings.endpoint_url.clone());

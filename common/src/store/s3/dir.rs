@@ -25,6 +25,9 @@ use crate::model::object_metadata::{LinkForm, RCLONE_LINK_SUFFIX};
 use crate::model::span::Span;
 use crate::store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
 
+/// How a service refuses what an account has no right to.
+const DENIED: Cause = Cause::System(libc::EACCES);
+
 /// A directory of objects. There is none as such, so every one can be opened.
 pub(super) struct ObjectDir {
     bucket: Bucket,
@@ -114,7 +117,9 @@ impl Dir for ObjectDir {
     }
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
-        self.read(Span::default(), &mut Alone(each))
+        let mut alone = Alone { each, unfit: None };
+        self.read(Span::default(), &mut alone)?;
+        alone.unfit.map_or(Ok(()), |why| Err(Op::List.failed(Cause::Key(why))))
     }
 
     fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
@@ -236,7 +241,8 @@ impl Dir for ObjectDir {
         match self.peek(name, Hint::Unknown) {
             Ok(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),
             Ok(_) => Err(Op::MakeDir.failed(Cause::KindDiffers)),
-            Err(error) if error.cause.is_vanished() => {
+            // An account that may not look may still write.
+            Err(error) if error.cause.is_vanished() || error.cause == DENIED => {
                 let prefix = self.key(Op::MakeDir, name)? + "/";
                 Self::new(self.bucket.clone(), prefix).set_attributes(Attributes::NONE)?;
                 self.index().note_directory(name);
@@ -387,17 +393,26 @@ impl Pages for ObjectDir {
     fn habits(&self) -> &Habits {
         &self.bucket.memory.habits
     }
+
+    fn may_be_empty(&self) -> bool {
+        self.prefix.is_empty()
+    }
 }
 
-/// Who wants all names for itself, and to know nothing of what can be none.
-struct Alone<'e>(&'e mut dyn FnMut(&Name, Hint));
+/// Who wants all names for itself, and cannot be told of what can be none.
+struct Alone<'e> {
+    each: &'e mut dyn FnMut(&Name, Hint),
+    unfit: Option<Unfit>,
+}
 
 impl NameReader for Alone<'_> {
     fn name(&mut self, name: &Name, hint: Hint) {
-        (self.0)(name, hint);
+        (self.each)(name, hint);
     }
 
-    fn unfit(&mut self, _key: &[u8], _why: Unfit) {}
+    fn unfit(&mut self, _key: &[u8], why: Unfit) {
+        self.unfit.get_or_insert(why);
+    }
 
     fn wants_to_share(&self) -> bool {
         false

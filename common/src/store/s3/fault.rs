@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use rustls::CertificateError;
 
 use super::answers::TooLong;
+use super::whole::NotWhole;
 use crate::base::error::Cause;
 use crate::base::limits::{SHOWN_ANSWER_CHARS_MAX, SHOWN_MESSAGE_CHARS_MAX};
 use crate::base::service::{Details, ServiceFault, Unfit};
@@ -16,10 +17,13 @@ use crate::base::service::{Details, ServiceFault, Unfit};
 /// The cause behind a failed request, and what else is known of it (Amazon S3 API Reference, "Error responses").
 pub(super) fn explain<E>(error: &SdkError<E, HttpResponse>) -> (Cause, Option<Details>)
 where
-    E: ProvideErrorMetadata,
+    E: ProvideErrorMetadata + Error + 'static,
 {
     let (cause, details) = match error {
         SdkError::ServiceError(answer) => refused(answer.err(), answer.raw()),
+        SdkError::ResponseError(answer) if answer.raw().status().is_success() => {
+            torn(error, answer.raw())
+        }
         SdkError::ResponseError(answer) => unread(answer.raw()),
         SdkError::TimeoutError(_) => (Cause::Service(ServiceFault::TimedOut), Details::default()),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
@@ -54,6 +58,13 @@ fn refused(error: &impl ProvideErrorMetadata, answer: &HttpResponse) -> (Cause, 
     let message = error.message().map(|words| shortened(words, SHOWN_MESSAGE_CHARS_MAX));
     let details = Details { code: Some(code.to_owned()), message, ..details_of(answer) };
     (of_code(code).unwrap_or_else(|| of_status(status)), details)
+}
+
+/// An answer of success that has broken off, or was never whole.
+fn torn(error: &(dyn Error + 'static), answer: &HttpResponse) -> (Cause, Details) {
+    let message = causes(error).find_map(|cause| cause.downcast_ref::<NotWhole>());
+    let message = message.map(|it| shortened(&it.to_string(), SHOWN_MESSAGE_CHARS_MAX));
+    (Cause::Service(ServiceFault::Torn), Details { message, ..details_of(answer) })
 }
 
 /// An answer in which S3's words are not.

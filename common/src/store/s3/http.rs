@@ -7,8 +7,10 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector, http_client_fn,
 };
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use base64::Engine;
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::RootCertStore;
@@ -19,6 +21,7 @@ use super::aws_profile::variable;
 use super::config_file;
 use super::rclone_conf::Environment;
 use super::settings::CaBundle;
+use super::whole::bounded;
 use crate::base::path::escaped;
 
 /// Whether requests go through the proxies of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
@@ -68,9 +71,24 @@ pub fn client(ca_bundle: Option<&CaBundle>, proxies: Proxies) -> Result<SharedHt
             .proxy_config(proxies.config());
         connector.set_sleep_impl(components.sleep_impl());
         let connector = connector.tls_provider(tls_provider()).tls_context(trust.clone()).build();
-        SharedHttpConnector::new(connector)
+        SharedHttpConnector::new(Bounded(SharedHttpConnector::new(connector)))
     });
     Ok(client)
+}
+
+/// Connections whose answers are no longer than those of who gives out credentials.
+#[derive(Debug)]
+struct Bounded(SharedHttpConnector);
+
+impl HttpConnector for Bounded {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let answer = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            let mut answer = answer.await?;
+            *answer.body_mut() = bounded(answer.take_body());
+            Ok(answer)
+        })
+    }
 }
 
 /// What connections a client makes.
@@ -103,6 +121,20 @@ pub fn pooled(
     } else {
         connector.tls_provider(tls_provider()).tls_context(tls_context(ca_bundle)?).build()
     }))
+}
+
+/// Makes UTF-8 of headers in Latin-1, which is what others may be in (RFC 9110, 5.5): such metadata would be read
+/// over, or make the answer one that cannot be read.
+pub fn read_latin1(answer: &mut HttpResponse) {
+    let is_other = |(_, value): &(&str, &[u8])| std::str::from_utf8(value).is_err();
+    let text = |value: &[u8]| value.iter().map(|byte| char::from(*byte)).collect::<String>();
+    let others = answer.headers().iter_bytes().filter(is_other);
+    let others: Vec<_> = others.map(|(name, value)| (name.to_owned(), text(value))).collect();
+    for (name, value) in others {
+        if let Err(error) = answer.headers_mut().try_insert(name, value) {
+            tracing::warn!(%error, "a header cannot be read");
+        }
+    }
 }
 
 /// A client over these connections.
@@ -229,6 +261,18 @@ mod tests {
 
     fn system() -> Vec<u8> {
         std::fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap()
+    }
+
+    #[test]
+    fn headers_in_latin1_can_be_read() {
+        let mut answer = http::Response::new(aws_smithy_types::body::SdkBody::empty());
+        for (name, value) in [("latin", &b"J\xf6rg"[..]), ("utf", "J\u{f6}rg".as_bytes())] {
+            answer.headers_mut().insert(name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        let mut answer = HttpResponse::try_from(answer).unwrap();
+        assert_eq!(answer.headers().get("latin"), None);
+        read_latin1(&mut answer);
+        assert_eq!(["latin", "utf"].map(|name| answer.headers().get(name)), [Some("J\u{f6}rg"); 2]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::listing::{From, Page, entry_of, next_token};
+use super::listing::{Circle, From, Page, entry_of};
 use super::object::{Bucket, Head};
 use super::subtrees::Habits;
-use crate::base::error::Result;
+use crate::base::error::{Cause, Result};
 use crate::base::limits::{S3_HEADS_MAX, S3_INDEX_MISSES, S3_INDEX_PAGES_MAX, S3_INDEXES_MAX};
 use crate::base::path::Name;
 use crate::model::entry::Hint;
@@ -35,6 +35,9 @@ struct Names {
     doubtful: HashSet<CString>,
     pages: u32,
     next: Option<String>,
+    circle: Circle,
+    /// This account may not list: each name is asked for.
+    is_denied: bool,
     /// Names that were asked for and not listed so far.
     misses: u32,
 }
@@ -103,12 +106,14 @@ impl Index {
             if names.is_whole() {
                 return Ok(Found::Missing);
             }
-            if !names.is_page_due() {
+            if names.is_denied || !names.is_page_due() {
                 return Ok(Found::Unknown);
             }
             let from = names.next.as_deref().map_or(From::Start, From::Token);
-            let page = bucket.page(prefix, from, Page::KEYS_MAX)?;
-            names.take(page)?;
+            match bucket.page(prefix, from, Page::KEYS_MAX) {
+                Err(error) if error.cause == Cause::System(libc::EACCES) => names.is_denied = true,
+                page => names.take(page?)?,
+            }
         }
     }
 
@@ -137,7 +142,7 @@ impl Names {
 
     fn take(&mut self, page: Page) -> Result<()> {
         self.pages += 1;
-        self.next = next_token(self.next.as_deref(), page.next)?;
+        self.next = self.circle.pass(page.next)?;
         for (text, hint) in page.names.entries() {
             let Ok((name, hint)) = entry_of(text, hint) else { continue };
             // Where a name stands for two, the directory is what others see of it.

@@ -43,6 +43,8 @@ pub struct Remote {
     pub directory_markers: bool,
     /// Content is written without a checksum of the whole.
     pub disable_checksum: bool,
+    /// The service knows the first version of lists only.
+    pub lists_by_marker: bool,
 }
 
 /// What requests are signed with.
@@ -260,7 +262,17 @@ impl Keys<'_> {
             copy_cutoff_bytes: self.size("copy_cutoff")?,
             directory_markers: self.flag("directory_markers", false)?,
             disable_checksum: self.flag("disable_checksum", false)?,
+            lists_by_marker: self.lists_by_marker()?,
         })
+    }
+
+    /// `list_version`; what rclone takes as 0 is up to the provider, and no provider of today is an old one.
+    fn lists_by_marker(&self) -> Result<bool, String> {
+        match self.text("list_version")?.as_deref() {
+            None | Some("0" | "2") => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(self.wrong("list_version", "write 1 or 2")),
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -431,7 +443,7 @@ mod tests {
             "{PLAIN}session_token = tok\nregion = here\nacl = private\nchunk_size = 64M\n\
              upload_cutoff = 1G\nupload_concurrency = 8\nstorage_class = COLD\n\
              server_side_encryption = aws:kms\nsse_kms_key_id = k\nrequester_pays = true\n\
-             no_check_bucket = 1\ndirectory_markers = true\nno_head = true\ndisable_checksum = T\nunknown = x\n\
+             no_check_bucket = 1\ndirectory_markers = true\nno_head = true\ndisable_checksum = T\nlist_version = 1\nunknown = x\n\
              location_constraint = there\n"
         );
         let remote = Place::with(&all).remote("m").unwrap();
@@ -459,6 +471,7 @@ mod tests {
             copy_cutoff_bytes: None,
             directory_markers: true,
             disable_checksum: true,
+            lists_by_marker: true,
         };
         assert_eq!(remote, expected);
         assert!(!format!("{remote:?}").contains("hush"));

@@ -84,6 +84,7 @@ fn of_remote(remote: Remote) -> Result<Settings, String> {
         object: remote.object,
         directory_markers: remote.directory_markers,
         disable_checksum: remote.disable_checksum,
+        lists_by_marker: remote.lists_by_marker,
         ..plain(remote.region, endpoint_url, credentials, renewal)
     })
 }
@@ -115,6 +116,8 @@ fn plain(
         disable_checksum: false,
         opaque_etags: false,
         give_up_after: S3_GIVE_UP_AFTER,
+        lists_by_marker: false,
+        attempts_max: None,
     }
 }
 
@@ -149,8 +152,20 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
         sign_payload: options.sign_payload,
         directory_markers: options.directory_markers.unwrap_or(settings.directory_markers),
         opaque_etags: options.opaque_etags,
+        attempts_max: attempts_max(&environment)?,
         ..settings
     })
+}
+
+/// As AWS's own tools take it.
+fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>, String> {
+    let Some(text) = environment("AWS_MAX_ATTEMPTS").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let number = text.trim().parse().ok().filter(|number| *number > 0);
+    let wrong =
+        || format!("AWS_MAX_ATTEMPTS=\"{}\": write a number from 1 on", escaped(text.as_bytes()));
+    number.map(Some).ok_or_else(wrong)
 }
 
 fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, String> {

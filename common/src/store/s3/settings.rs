@@ -155,6 +155,10 @@ pub struct Settings {
     pub opaque_etags: bool,
     /// How long the service may be silent before the job ends.
     pub give_up_after: Duration,
+    /// The service knows the first version of lists only.
+    pub lists_by_marker: bool,
+    /// Tries of one request, the first among them, where it was given.
+    pub attempts_max: Option<u32>,
 }
 
 impl Settings {

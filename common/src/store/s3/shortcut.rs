@@ -21,6 +21,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::attempts::TOO_MANY_REQUESTS;
+use super::http::read_latin1;
 use super::object::Bucket;
 
 const NOT_IMPLEMENTED: u16 = 501;
@@ -78,7 +79,10 @@ impl Request {
         };
         let request = HttpRequest::try_from(request.map(SdkBody::from)).ok()?;
         let answer = connections.call(request).await;
-        answer.inspect_err(|error| tracing::debug!(?error, "short request failed")).ok()
+        let mut answer =
+            answer.inspect_err(|error| tracing::debug!(?error, "short request failed")).ok()?;
+        read_latin1(&mut answer);
+        Some(answer)
     }
 
     /// Signature Version 4 as S3 wants it: paths are neither normalised nor encoded twice, and the hash of

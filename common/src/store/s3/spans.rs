@@ -7,10 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use super::listing::{From, KeyPage, Page, entry_of, next_token};
+use super::listing::{Circle, From, KeyPage, Page, entry_of};
 use super::subtrees::{Habits, Subtrees};
-use crate::base::error::Result;
-use crate::base::service::Unfit;
+use crate::base::error::{Cause, Op, Result};
+use crate::base::service::{ServiceFault, Unfit};
 use crate::model::entry::Hint;
 use crate::model::keys_below::KeysBelow;
 use crate::model::span::{Cut, NamePage, Order, Span, Told};
@@ -26,27 +26,40 @@ pub(super) trait Pages {
 
     /// How the service lists.
     fn habits(&self) -> &Habits;
+
+    /// Whether there need be no key: a bucket may be empty, and a directory in it is what keys begin with.
+    fn may_be_empty(&self) -> bool {
+        true
+    }
 }
 
 /// Tells of all names in a range that are not left to others.
 pub(super) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameReader) -> Result<()> {
     let mut subtrees = Subtrees::of(&span, reader, pages.habits());
+    let must_have_keys = span == Span::default() && !pages.may_be_empty() && !reader.may_be_empty();
+    let check = |has_keys: bool| {
+        let no_keys = Op::List.failed(Cause::Service(ServiceFault::NoKeys));
+        if has_keys || !must_have_keys { Ok(()) } else { Err(no_keys) }
+    };
     if subtrees.is_little_expected(pages.habits())
         && let Some(all) = subtrees.read_all(pages)
     {
         read_known(&all, reader);
-        return Ok(());
+        return check(!all.is_empty());
     }
+    let (mut circle, mut has_keys) = (Circle::default(), false);
+    circle.pass(span.token.clone())?;
     loop {
         let page = match (&span.token, &*span.after) {
             (Some(token), _) => pages.page(From::Token(token))?,
             (None, "") => pages.page(From::Start)?,
             (None, after) => pages.page(From::After(after))?,
         };
+        has_keys |= page.has_keys();
         // What is told of now becomes work for others, who then seem to have enough.
         let wants_to_share = reader.wants_to_share();
         let directories = tell_page(&mut span, &page, &mut subtrees, reader);
-        span.token = next_token(span.token.as_deref(), page.next.clone())?;
+        span.token = circle.pass(page.next.clone())?;
         let is_last = span.token.is_none() || span.ends_with(&page.names);
         if !is_last {
             span.earn();
@@ -60,12 +73,14 @@ pub(super) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameRead
         }
     }
     span.finish(&mut |told| tell(told, reader));
-    Ok(())
+    check(has_keys)
 }
 
 /// Tells of all names in a directory all of whose keys are known.
 pub(super) fn read_known(keys: &KeysBelow, reader: &mut dyn NameReader) {
     let folded = keys.fold();
+    let marker = keys.iter().find(|(key, _)| key.is_empty());
+    tell_marker(marker.map(|(_, listed)| listed.size_bytes), reader);
     let directories: Vec<_> =
         folded.directories.keys().map(|name| (name.clone(), Hint::Directory)).collect();
     let page = NamePage::new(folded.objects, directories);
@@ -124,6 +139,7 @@ fn tell_page(
     for key in &page.outside {
         reader.unfit(key.as_bytes(), Unfit::Outside);
     }
+    tell_marker(page.marker_bytes, reader);
     let count = page.names.entries().filter(|(_, hint)| *hint == Hint::Directory).count();
     let is_deep = subtrees.expect(count, reader.wants_to_share());
     let mut directories = Vec::new();
@@ -135,6 +151,13 @@ fn tell_page(
         subtrees.give_up();
     }
     directories
+}
+
+/// A directory's marker is no entry; but content is lost without one.
+fn tell_marker(bytes: Option<u64>, reader: &mut dyn NameReader) {
+    if bytes.is_some_and(|bytes| bytes > 0) {
+        reader.unfit(b"", Unfit::MarkerContent);
+    }
 }
 
 fn tell_directories(

@@ -39,6 +39,13 @@ pub struct UploadMarker {
     id: String,
 }
 
+impl UploadMarker {
+    /// Keys come in order; uploads of one key, in whatever order it is that their names do not tell.
+    fn is_behind(&self, other: &Self) -> bool {
+        self.key > other.key || (self.key == other.key && self.id != other.id)
+    }
+}
+
 /// Uploads below a prefix, and where there are more of them.
 pub type UploadPage = (Vec<OpenUpload>, Option<UploadMarker>);
 
@@ -59,7 +66,10 @@ impl Bucket {
             id: answer.next_upload_id_marker().unwrap_or_default().to_owned(),
         });
         // A service that gives the same page for ever must not be asked for ever.
-        Ok((uploads.collect(), next.filter(|next| from != Some(next))))
+        if next.as_ref().zip(from).is_some_and(|(next, from)| !next.is_behind(from)) {
+            return Err(Op::List.failed(Cause::Service(ServiceFault::Protocol)));
+        }
+        Ok((uploads.collect(), next))
     }
 
     fn list_uploads(
@@ -123,8 +133,12 @@ impl Bucket {
             let is_truncated = answer.is_truncated().unwrap_or(false);
             let next = answer.next_part_number_marker().map(str::to_owned);
             parts.extend(answer.parts.unwrap_or_default());
-            if !is_truncated || next.is_none() || next == after || parts.len() as u64 > PARTS_MAX {
+            if !is_truncated {
                 return Some((parts, check));
+            }
+            // Half a list would make an upload look older than it is.
+            if next.is_none() || next == after || parts.len() as u64 > PARTS_MAX {
+                return None;
             }
             after = next;
         }

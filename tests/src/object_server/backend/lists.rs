@@ -59,6 +59,37 @@ impl Backend {
         Ok(dto::ListBucketsOutput { buckets: Some(described.collect()), ..Default::default() })
     }
 
+    /// The first version, which goes on behind a name.
+    pub(super) fn list_objects(
+        &self,
+        request: S3Request<dto::ListObjectsInput>,
+    ) -> S3Result<dto::ListObjectsOutput> {
+        let input = request.input;
+        let behaviour = self.behaviour();
+        let ask = Ask {
+            prefix: input.prefix.as_deref().unwrap_or_default(),
+            delimiter: input.delimiter.as_deref().unwrap_or_default(),
+            after: input.marker.as_deref().unwrap_or_default(),
+            limit: limit_of(input.max_keys)?.min(behaviour.page_keys_max()),
+        };
+        let encode = encoder(input.encoding_type.as_ref());
+        self.on(&input.bucket, |bucket| {
+            let page = page_of(bucket, ask, None, &behaviour);
+            let is_told = page.is_truncated && input.delimiter.is_some();
+            let last = page.entries.last().filter(|_| is_told);
+            let mut output = dto::ListObjectsOutput {
+                prefix: Some(encode(ask.prefix)),
+                encoding_type: input.encoding_type.clone(),
+                is_truncated: Some(page.is_truncated),
+                next_marker: last.map(|entry| encode(entry.text())),
+                ..Default::default()
+            };
+            let (contents, prefixes) = entries_of(bucket, page.entries, encode, encode);
+            (output.contents, output.common_prefixes) = (Some(contents), Some(prefixes));
+            Ok(output)
+        })
+    }
+
     pub(super) fn list_objects_v2(
         &self,
         request: S3Request<dto::ListObjectsV2Input>,
@@ -69,7 +100,11 @@ impl Backend {
         if start_after.is_some() && behaviour.order == Order::Unordered {
             return Err(s3_error!(NotImplemented, "An unordered list begins nowhere"));
         }
-        let token = input.continuation_token.as_deref().map(from_token).transpose()?;
+        let is_old = behaviour.has(Quirk::ListsByMarker);
+        let start_after = start_after.filter(|_| !is_old);
+        let token = input.continuation_token.as_deref().filter(|_| !is_old);
+        let token = token.map(from_token).transpose()?;
+        let is_first = token.is_none() && start_after.is_none();
         let limit = limit_of(input.max_keys)?.min(behaviour.page_keys_max());
         let ask = Ask {
             prefix: input.prefix.as_deref().unwrap_or_default(),
@@ -79,8 +114,17 @@ impl Backend {
         };
         let encode = encoder(input.encoding_type.as_ref());
         self.on(&input.bucket, |bucket| {
-            let page = page_of(bucket, ask, start_after, &behaviour);
-            let last = page.entries.last().filter(|_| page.is_truncated);
+            let mut page = page_of(bucket, ask, start_after, &behaviour);
+            let is_empty = is_first && behaviour.has(Quirk::EmptyPages);
+            let is_back = !is_first && behaviour.has(Quirk::TokensInACircle);
+            let last = page.entries.last().filter(|_| page.is_truncated).map(Entry::text);
+            let next = if is_empty || (is_back && last.is_some()) { Some(BEGINNING) } else { last };
+            let next = next.map(|text| BASE64.encode(text));
+            if is_empty {
+                page = crate::object_server::listing::Page { entries: vec![], is_truncated: true };
+            }
+            let encode_prefix =
+                if behaviour.has(Quirk::PlainPrefixes) { ToOwned::to_owned } else { encode };
             let mut output = dto::ListObjectsV2Output {
                 name: Some(input.bucket.clone()),
                 prefix: Some(encode(ask.prefix)),
@@ -88,23 +132,13 @@ impl Backend {
                 start_after: start_after.map(encode),
                 encoding_type: input.encoding_type.clone(),
                 max_keys: Some(limit as i32),
-                key_count: Some(page.entries.len() as i32),
+                key_count: (!is_old).then_some(page.entries.len() as i32),
                 is_truncated: Some(page.is_truncated),
                 continuation_token: input.continuation_token.clone(),
-                next_continuation_token: last.map(|entry| BASE64.encode(entry.text())),
+                next_continuation_token: next.filter(|_| !is_old),
                 ..Default::default()
             };
-            let (mut contents, mut prefixes) = (Vec::new(), Vec::new());
-            for entry in page.entries {
-                match entry {
-                    Entry::Key(key) => {
-                        contents.push(described(encode(&key), &bucket.objects[&key]));
-                    }
-                    Entry::Prefix(prefix) => {
-                        prefixes.push(dto::CommonPrefix { prefix: Some(encode(&prefix)) });
-                    }
-                }
-            }
+            let (contents, prefixes) = entries_of(bucket, page.entries, encode, encode_prefix);
             (output.contents, output.common_prefixes) = (Some(contents), Some(prefixes));
             Ok(output)
         })
@@ -150,6 +184,27 @@ impl Backend {
             })
         })
     }
+}
+
+/// What comes before every key.
+const BEGINNING: &str = "\0";
+
+fn entries_of(
+    bucket: &Bucket,
+    entries: Vec<Entry>,
+    encode: fn(&str) -> String,
+    encode_prefix: fn(&str) -> String,
+) -> (Vec<dto::Object>, Vec<dto::CommonPrefix>) {
+    let (mut contents, mut prefixes) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            Entry::Key(key) => contents.push(described(encode(&key), &bucket.objects[&key])),
+            Entry::Prefix(prefix) => {
+                prefixes.push(dto::CommonPrefix { prefix: Some(encode_prefix(&prefix)) });
+            }
+        }
+    }
+    (contents, prefixes)
 }
 
 fn limit_of(asked: Option<i32>) -> S3Result<usize> {

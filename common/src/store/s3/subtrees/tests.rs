@@ -127,7 +127,7 @@ impl Pages for At<'_> {
         let next = next_of(&listed, is_cut);
         let below = |key: &String| (key[prefix.len()..].to_owned(), facts(key));
         let keys = listed.iter().filter(|key| **key != prefix).map(below).collect();
-        Ok(KeyPage { keys, next })
+        Ok(KeyPage { keys, next, ..KeyPage::default() })
     }
 
     fn habits(&self) -> &Habits {

@@ -1,0 +1,101 @@
+//! The elements of an XML document that is whole.
+
+use std::ops::Range;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+/// An element, and where it is in the document.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    pub name: String,
+    /// The outermost one's is 0.
+    pub depth: usize,
+    /// With its tags.
+    pub all: Range<usize>,
+    /// Between its tags.
+    pub inside: Range<usize>,
+}
+
+/// All elements, in the order of their first tags.
+///
+/// # Errors
+/// Why that is no whole document.
+pub(super) fn elements(document: &[u8]) -> Result<Vec<Element>, String> {
+    let mut reader = Reader::from_reader(document);
+    let mut all = Vec::new();
+    let mut open = Vec::new();
+    loop {
+        let begins_at = reader.buffer_position() as usize;
+        let event = reader.read_event().map_err(|error| error.to_string())?;
+        let ends_at = reader.buffer_position() as usize;
+        if open.is_empty() && !may_be_outside(&event, &all) {
+            return Err("it is no document".to_owned());
+        }
+        match event {
+            Event::Start(tag) => {
+                open.push(all.len());
+                all.push(element(&tag, open.len() - 1, begins_at..ends_at));
+            }
+            Event::Empty(tag) => all.push(element(&tag, open.len(), begins_at..ends_at)),
+            // That it is the one that was opened last is seen to by the reader.
+            Event::End(_) => {
+                let last: Option<&mut Element> = open.pop().and_then(|at: usize| all.get_mut(at));
+                let last = last.ok_or("an element ends that has not begun")?;
+                last.inside.end = begins_at;
+                last.all.end = ends_at;
+            }
+            Event::Eof if open.is_empty() => return Ok(all),
+            Event::Eof => return Err("it ends early".to_owned()),
+            _ => {}
+        }
+    }
+}
+
+/// Outside of the outermost element is next to nothing; and there is one.
+fn may_be_outside(event: &Event<'_>, all: &[Element]) -> bool {
+    match event {
+        Event::Start(_) | Event::Empty(_) => all.is_empty(),
+        Event::Text(text) => text.trim_ascii().is_empty(),
+        Event::Eof => !all.is_empty(),
+        Event::Decl(_) | Event::PI(_) | Event::Comment(_) => true,
+        _ => false,
+    }
+}
+
+fn element(tag: &BytesStart<'_>, depth: usize, all: Range<usize>) -> Element {
+    let name = String::from_utf8_lossy(tag.local_name().as_ref()).into_owned();
+    Element { name, depth, inside: all.end..all.end, all }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(document: &str) -> Result<String, String> {
+        let text = |element: &Element| {
+            format!("{}{}={} ", element.depth, element.name, &document[element.inside.clone()])
+        };
+        elements(document.as_bytes()).map(|all| all.iter().map(text).collect())
+    }
+
+    #[test]
+    fn a_document_is_its_elements() {
+        let document = "<?xml version=\"1.0\"?>\n \n<a xmlns=\"x\"><b>1 &amp; 2</b><c/></a>\n";
+        assert_eq!(shown(document).unwrap(), "0a=<b>1 &amp; 2</b><c/> 1b=1 &amp; 2 1c= ");
+        assert_eq!(shown("<x:a/>").unwrap(), "0a= ");
+    }
+
+    #[test]
+    fn a_document_that_is_cut_anywhere_is_none() {
+        let document = "<?xml version=\"1.0\"?><a><b>1</b><b>2</b></a>";
+        for end in 0..document.len() {
+            assert!(shown(&document[..end]).is_err(), "{}", &document[..end]);
+        }
+        for torn in ["", " ", "text", "<a></b>", "<a/><b/>", "<a/>text", "</a>", "<a><b></a>"] {
+            assert!(shown(torn).is_err(), "{torn}");
+        }
+        let page = "<!DOCTYPE html>\n<html><body><br></body></html>";
+        assert!(shown(page).is_err());
+    }
+}

@@ -1,0 +1,376 @@
+//! Answers of a service that are not whole: each is asked for again or an error, and nothing is made, compared or
+//! deleted by them.
+//!
+//! `SUITE_SEEDS` says how many seeds the long test tries; `docs/s3-requests.md` has which request is torn where.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::buckets::{BUCKET, served, temp, text};
+use suite_tests::cloud::within;
+use suite_tests::job::{Ended, run, tool};
+use suite_tests::object_server::tearing::{ENDINGS, Ending, Tear, Tearing};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::trees;
+
+const LISTS: [Operation; 1] = [Operation::ListObjectsV2];
+
+/// A tool that tries each request so often.
+fn with_attempts(server: &ObjectServer, ranks: u32, attempts: u32, words: &[&str]) -> Ended {
+    let mut command: Command = within(tool(ranks, words[0]), &server.environment());
+    run(command.env("AWS_MAX_ATTEMPTS", attempts.to_string()).args(&words[1..]))
+}
+
+/// Keys below a prefix, with what is in them.
+fn objects(server: &ObjectServer, prefix: &str) -> BTreeMap<String, Vec<u8>> {
+    let keys = server.keys_of(BUCKET).into_iter().filter(|key| key.starts_with(prefix));
+    let content = |key: &str| server.get(BUCKET, key).unwrap().content.to_bytes().to_vec();
+    keys.map(|key| (key[prefix.len()..].to_owned(), content(&key))).collect()
+}
+
+/// Files below a directory, with what is in them; nothing where it is missing.
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut waiting = vec![root.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().map(Result::unwrap) {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(path);
+            } else {
+                let below = text(path.strip_prefix(root).unwrap()).to_owned();
+                all.insert(below, fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+fn write_all(root: &Path, all: &BTreeMap<String, Vec<u8>>) {
+    fs::create_dir_all(root).unwrap();
+    for (name, content) in all {
+        trees::write(&root.join(name), content);
+    }
+}
+
+fn put_all(server: &ObjectServer, prefix: &str, all: &BTreeMap<String, Vec<u8>>) {
+    for (name, content) in all {
+        server.put(BUCKET, &format!("{prefix}{name}"), content.clone());
+    }
+}
+
+/// Twelve small files in three directories.
+fn small() -> BTreeMap<String, Vec<u8>> {
+    let name = |number: u32| format!("d{}/f{number:02}", number / 5);
+    (0..12).map(|number| (name(number), number.to_string().into_bytes())).collect()
+}
+
+/// What dsync -D leaves of a target that is equal to its source, and how it ends, where answers are torn for good.
+#[track_caller]
+fn assert_nothing_is_deleted(server: &ObjectServer, tearing: &Tearing) {
+    let (work, all) = (temp(), small());
+    let target = work.path().join("target");
+    write_all(&target, &all);
+    server.behave(Behaviour { page_keys: 4, ..Behaviour::with_tearing(tearing.clone()) });
+    let words = ["dsync", "-D", "--size-only", "s3://data/tree", text(&target)];
+    let ended = with_attempts(server, 1, 1, &words);
+    assert!(ended.code != Some(0) && server.reset_counts().torn > 0, "{tearing:?}: {ended:?}");
+    assert_eq!(files(&target), all, "{tearing:?}");
+}
+
+/// How many tags the list of a directory has, roughly: some more are the same again.
+const LIST_TAGS: usize = 60;
+
+#[test]
+fn a_list_that_is_cut_at_any_tag_is_an_error_and_nothing_is_deleted() {
+    let server = served(Behaviour::default());
+    put_all(&server, "tree/", &small());
+    for number in (0..LIST_TAGS).step_by(3) {
+        let ending = ENDINGS[number % ENDINGS.len()];
+        let tearing = Tearing::rule(&LISTS, Tear::AtTag(number), ending, u64::MAX);
+        assert_nothing_is_deleted(&server, &tearing);
+    }
+}
+
+#[test]
+fn a_list_of_another_kind_is_an_error_and_nothing_is_deleted() {
+    let server = served(Behaviour::default());
+    put_all(&server, "tree/", &small());
+    for tear in [
+        Tear::Empty,
+        Tear::Page,
+        Tear::AtByte(1),
+        Tear::AtByte(777),
+        Tear::WithoutEntry(0),
+        Tear::WithoutEntry(2),
+        Tear::WithoutElement("NextContinuationToken"),
+        Tear::WithoutElement("IsTruncated"),
+        Tear::WithoutElement("Key"),
+        Tear::Longer,
+        Tear::Endless,
+    ] {
+        for ending in [Ending::LengthFits, Ending::Closes] {
+            let tearing = Tearing::rule(&LISTS, tear, ending, u64::MAX);
+            assert_nothing_is_deleted(&server, &tearing);
+        }
+    }
+}
+
+/// A torn answer is asked for again.
+#[test]
+fn lists_that_are_torn_once_are_lived_through() {
+    let server = served(Behaviour::default());
+    put_all(&server, "tree/", &small());
+    let ways = [Tear::AtTag(20), Tear::Empty, Tear::Page, Tear::WithoutEntry(1), Tear::Longer];
+    for (number, tear) in ways.into_iter().enumerate() {
+        let work = temp();
+        let target = work.path().join("target");
+        let tearing = Tearing::rule(&LISTS, tear, ENDINGS[number % ENDINGS.len()], 2);
+        server.behave(Behaviour { page_keys: 4, ..Behaviour::with_tearing(tearing) });
+        server.reset_counts();
+        with_attempts(&server, 2, 4, &["dcp", "s3://data/tree", text(&target)]).expect(0);
+        assert_eq!(files(&target), small());
+        assert_eq!(server.reset_counts().torn, 2);
+    }
+}
+
+/// A page without keys is no end, and pages that come again are one, with an error.
+#[test]
+fn pages_without_keys_and_tokens_in_a_circle() {
+    let server = served(Behaviour::default());
+    put_all(&server, "tree/", &small());
+    let (work, all) = (temp(), small());
+    let target = work.path().join("target");
+    server.behave(Behaviour { page_keys: 4, ..Behaviour::with_quirks(&[Quirk::EmptyPages]) });
+    for ranks in [1, 2] {
+        with_attempts(&server, ranks, 1, &["dsync", "-D", "s3://data/tree", text(&target)])
+            .expect(0);
+        assert_eq!(files(&target), all);
+    }
+    server.behave(Behaviour { page_keys: 1, ..Behaviour::with_quirks(&[Quirk::TokensInACircle]) });
+    let words = ["dsync", "-D", "--size-only", "s3://data/tree", text(&target)];
+    let ended = with_attempts(&server, 1, 1, &words).expect(23);
+    assert!(ended.stderr.contains("makes no sense"), "{}", ended.stderr);
+    assert_eq!(files(&target), all);
+}
+
+#[test]
+fn a_service_that_lists_by_markers_only_is_listed_to_the_end() {
+    let server = served(Behaviour::default());
+    let all: BTreeMap<_, _> =
+        (0..40).map(|number| (format!("d{}/f+{number:02}", number % 3), vec![1])).collect();
+    put_all(&server, "tree/", &all);
+    let (work, old) = (temp(), Behaviour::with_quirks(&[Quirk::ListsByMarker]));
+    let old = Behaviour { page_keys: 6, ..old };
+    for ranks in [1, 2] {
+        let target = work.path().join(format!("target{ranks}"));
+        server.behave(old.clone());
+        let words = ["dsync", "-D", "s3://data/tree", text(&target)];
+        with_attempts(&server, ranks, 1, &words).expect(0);
+        assert_eq!(files(&target), all);
+        assert!(server.reset_counts().of(Operation::ListObjects) > 3);
+        let tearing =
+            Tearing::rule(&[Operation::ListObjects], Tear::AtTag(20), Ending::LengthFits, u64::MAX);
+        server.behave(Behaviour { tearing: Some(tearing), ..old.clone() });
+        assert_ne!(with_attempts(&server, ranks, 1, &words).code, Some(0));
+        assert_eq!(files(&target), all);
+    }
+}
+
+/// Names that are read as others lead to directories without keys.
+#[test]
+fn a_listed_directory_without_keys_makes_a_walk_incomplete() {
+    let server = served(Behaviour::with_quirks(&[Quirk::PlainPrefixes]));
+    let names = ["a+b/x", "c%41d/x", "plain/x"];
+    let all: BTreeMap<_, _> = names.iter().map(|name| ((*name).to_owned(), vec![1])).collect();
+    put_all(&server, "tree/", &all);
+    let work = temp();
+    let target = work.path().join("target");
+    write_all(&target, &all);
+    // Where all keys are read at once, no common prefix is.
+    let words = ["dsync", "-D", "--size-only", "s3://data/tree", text(&target)];
+    let ended = with_attempts(&server, 1, 1, &words);
+    assert_eq!(files(&target), all, "{}", ended.stderr);
+    let dwalk = with_attempts(&server, 1, 1, &["dwalk", "s3://data/tree"]);
+    let is_told = ended.code == Some(23) && ended.stderr.contains("there is no key in it");
+    assert!(is_told && dwalk.code == Some(23), "{ended:?} {dwalk:?}");
+}
+
+/// Lists of what an earlier job has sent spare requests where they are whole, and nothing where not.
+#[test]
+fn lists_of_parts_that_are_torn_spare_nothing() {
+    let work = temp();
+    let source = work.path().join("big");
+    trees::write(&source, &trees::noise(11 << 20));
+    let lists = [Operation::ListMultipartUploads, Operation::ListParts];
+    for tear in [Tear::AtTag(12), Tear::Page, Tear::WithoutEntry(0)] {
+        let tearing = Tearing::rule(&lists, tear, Ending::LengthFits, u64::MAX);
+        let server = served(Behaviour::with_tearing(tearing));
+        let words = ["dcp", "-k", "5MiB", text(&source), "s3://data/big"];
+        with_attempts(&server, 1, 1, &words).expect(0);
+        let stored = server.get(BUCKET, "big").unwrap().content.to_bytes();
+        assert!(stored == fs::read(&source).unwrap(), "{tear:?}");
+        assert!(tear == Tear::WithoutEntry(0) || server.counts().torn > 0, "{tear:?}");
+    }
+}
+
+/// What is read of an answer without an end is what an honest one may have, for each try.
+#[test]
+fn an_answer_without_an_end_is_read_as_far_as_an_honest_one() {
+    let server = served(Behaviour::default());
+    put_all(&server, "tree/", &small());
+    let attempts = 2;
+    let tearing = Tearing::rule(&LISTS, Tear::Endless, Ending::Chunked, u64::MAX);
+    server.behave(Behaviour::with_tearing(tearing));
+    let ended = with_attempts(&server, 1, attempts, &["dwalk", "s3://data/tree"]).expect(3);
+    assert!(ended.stderr.contains("not whole"), "{}", ended.stderr);
+    let bound = common::base::limits::S3_DOCUMENT_BYTES_MAX as u64;
+    // What the system keeps on its way counts, too.
+    let most = u64::from(attempts) * (bound + (16 << 20));
+    assert!((bound..most).contains(&server.endless_bytes()), "{}", server.endless_bytes());
+}
+
+/// Where a deletion is answered by somebody else, nothing was deleted, and that is said.
+#[test]
+fn a_deletion_that_a_gateway_answers_is_no_deletion() {
+    let server = served(Behaviour::default());
+    put_all(&server, "tree/", &small());
+    let (work, empty) = (temp(), BTreeMap::new());
+    let source = work.path().join("source");
+    write_all(&source, &empty);
+    let tearing =
+        Tearing::rule(&[Operation::DeleteObject], Tear::Page, Ending::LengthFits, u64::MAX);
+    server.behave(Behaviour::with_tearing(tearing));
+    let words = ["dsync", "-D", text(&source), "s3://data/tree"];
+    let ended = with_attempts(&server, 1, 2, &words).expect(23);
+    assert!(ended.stderr.contains("not whole"), "{}", ended.stderr);
+}
+
+/// An upload that was begun and not completed, which is looked for in lists that are torn.
+#[test]
+fn lists_of_uploads_that_are_torn_are_an_error_of_those_who_remove_them() {
+    for operation in [Operation::ListMultipartUploads, Operation::AbortMultipartUpload] {
+        let server = served(Behaviour::default());
+        let mut aws = suite_tests::cloud::aws(&server.environment());
+        let begin = ["s3api", "create-multipart-upload", "--bucket", BUCKET, "--key", "tree/x"];
+        run(aws.args(begin)).expect(0);
+        // The server has given the upload up, whatever it says.
+        let ways: &[_] = match operation {
+            Operation::ListMultipartUploads => {
+                &[Tear::AtTag(9), Tear::Empty, Tear::Page, Tear::Longer]
+            }
+            _ => &[Tear::Page],
+        };
+        for &tear in ways {
+            let tearing = Tearing::rule(&[operation], tear, Ending::LengthFits, u64::MAX);
+            server.behave(Behaviour::with_tearing(tearing));
+            server.reset_counts();
+            let words = ["dcp", "--min-age=0s", "--clean", "s3://data/tree"];
+            let ended = with_attempts(&server, 1, 1, &words).expect(23);
+            assert!(ended.stderr.contains("not whole"), "{tear:?}: {}", ended.stderr);
+            assert_eq!(server.counts().torn, 1);
+        }
+    }
+}
+
+/// How many seeds are tried: more where `SUITE_SEEDS` says so.
+fn seeds() -> u64 {
+    std::env::var("SUITE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(120)
+}
+
+/// One run: a tool, a direction, a tree, and answers that are torn by chance.
+struct Run {
+    seed: u64,
+    random: fastrand::Rng,
+}
+
+/// Requests whose answers are torn by chance.
+const TORN: [Operation; 2] = [Operation::ListObjectsV2, Operation::DeleteObject];
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        Self { seed, random: fastrand::Rng::with_seed(seed) }
+    }
+
+    fn tree(&mut self) -> BTreeMap<String, Vec<u8>> {
+        let count = self.random.usize(1..14);
+        let mut all = BTreeMap::new();
+        for number in 0..count {
+            let directory = ["", "a/", "a/b/", "c d/", "e+f%41/"][self.random.usize(..5)];
+            let length = [0, 1, 17, 4000][self.random.usize(..4)];
+            all.insert(format!("{directory}n{number}"), trees::noise(length));
+        }
+        all
+    }
+
+    fn behaviour(&mut self) -> Behaviour {
+        let one_in = [1, 2, 4, 8][self.random.usize(..4)];
+        Behaviour {
+            page_keys: [0, 1, 2, 5][self.random.usize(..4)],
+            ..Behaviour::with_tearing(Tearing::seeded(&TORN, self.seed, one_in))
+        }
+    }
+
+    /// Part of a tree, some of it with other content.
+    fn part_of(&mut self, all: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+        let mut part = all.clone();
+        part.retain(|_, content| {
+            if self.random.u8(..4) == 0 {
+                content.push(1);
+            }
+            self.random.u8(..4) > 0
+        });
+        part
+    }
+
+    fn go(mut self, server: &ObjectServer, work: &Path) {
+        let (prefix, local) = (format!("{}/", self.seed), work.join(self.seed.to_string()));
+        let place = format!("s3://{BUCKET}/{}", self.seed);
+        let source = self.tree();
+        let mut target = self.part_of(&source);
+        target.insert("extra".to_owned(), b"extra".to_vec());
+        target.insert("x/extra".to_owned(), b"extra".to_vec());
+        let is_up = self.random.bool();
+        let (bucket, disk) = if is_up { (&target, &source) } else { (&source, &target) };
+        put_all(server, &prefix, bucket);
+        write_all(&local, disk);
+        let (from, to) = if is_up { (text(&local), &*place) } else { (&*place, text(&local)) };
+        let (from, to) = (format!("{from}/"), format!("{to}/"));
+        let tool = [&["dcp"][..], &["dsync", "-D", "-c"], &["dcmp"]][self.random.usize(..3)];
+        let words = &[tool, &[&from, &to]].concat();
+        let ranks = if self.seed.is_multiple_of(25) { 2 } else { 1 };
+        server.behave(self.behaviour());
+        let ended = with_attempts(server, ranks, self.random.u32(1..4), words);
+        server.behave(Behaviour::default());
+        let (bucket, disk) = (objects(server, &prefix), files(&local));
+        let (at_source, at_target) = if is_up { (disk, bucket) } else { (bucket, disk) };
+        let shown = || format!("seed {}: {words:?}\n{}", self.seed, ended.stderr);
+        assert_eq!(at_source, source, "{}", shown());
+        let is_equal = match words[0] {
+            "dsync" => at_target == source,
+            "dcp" => source.iter().all(|(name, content)| at_target.get(name) == Some(content)),
+            // The extra ones make the two differ.
+            _ => false,
+        };
+        assert!(is_equal || ended.code != Some(0), "{}", shown());
+        let is_kept = |name: &String| !source.contains_key(name) || at_target.contains_key(name);
+        assert!(target.keys().all(is_kept), "{}", shown());
+        let is_whole = |(name, content): (&String, &Vec<u8>)| {
+            [source.get(name), target.get(name)].contains(&Some(content))
+        };
+        assert!(at_target.iter().all(is_whole), "{}", shown());
+    }
+}
+
+/// Whatever is torn: exit 0 means equal, nothing is deleted that the source has, and each file is the old or the new
+/// one.
+#[test]
+fn exit_0_means_equal_however_answers_are_torn() {
+    let (server, work) = (served(Behaviour::default()), temp());
+    for seed in 0..seeds() {
+        Run::new(seed).go(&server, work.path());
+    }
+    assert!(server.counts().torn > seeds() / 4);
+}
