@@ -35,6 +35,8 @@ impl Dfuse {
     /// # Errors
     /// One line: what went wrong, and what dfuse said.
     pub fn mount(pool: &str, container: &str) -> Result<Self, String> {
+        // What is mounted is to be unmounted.
+        interrupt::work_begins();
         let above = private_dir().map_err(|error| format!("make a mount point: {error}"))?;
         let started = start(&above, pool, container);
         let server = started.map_err(|error| {

@@ -38,6 +38,15 @@ pub const BUFFER_BYTES: u64 = 512 << 10;
 /// of all common storage. Where more is asked for, it does not go past the cache.
 pub const DIRECT_ALIGN_BYTES: u64 = 4 << 10;
 
+/// Holes that two files have in common are passed over where they are as long as that: shorter ones are read as fast.
+pub const HOLE_BYTES_MIN: u64 = 256 << 10;
+
+/// So often, in bytes, is a block of such a hole read all the same: a file system may call a hole what is none.
+pub const HOLE_PROBE_STRIDE_BYTES: u64 = 8 << 20;
+
+/// Size of such a block: file systems have no smaller ones, but for a few.
+pub const HOLE_PROBE_BYTES: u64 = 4 << 10;
+
 /// Largest accepted I/O buffer per thread.
 pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 
@@ -58,6 +67,10 @@ pub const THREAD_TRIES_MAX: u32 = 25;
 /// How long what is under way may take to end after the job was told to stop: batch systems kill after 10 s
 /// (PBS's `kill_delay`) to 30 s (Slurm's `KillWait`).
 pub const INTERRUPT_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// How long after the first signal another Ctrl-C counts as a second one, which ends the process at once: one key may
+/// come both from the terminal and through the launcher.
+pub const INTERRUPT_AGAIN_MIN: Duration = Duration::from_millis(500);
 
 /// How long a rank that was told to stop waits for others once its own work has ended: more than for the work, and
 /// less than until batch systems kill.
@@ -91,6 +104,9 @@ pub const UNVERIFIED_MAX: u64 = 1024;
 
 /// How far the clocks of a node and of a file server may be apart, generously.
 pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
+
+/// How often a journal is begun again that another job has removed in the same moment, because it was done.
+pub const JOURNAL_TRIES_MAX: u32 = 10;
 
 /// Largest record of a journal that is accepted: two paths and some numbers.
 pub const JOURNAL_RECORD_BYTES_MAX: usize = 64 << 10;
@@ -187,6 +203,14 @@ pub const FAILURE_LINES_MAX: u64 = 1000;
 
 /// Failure lines printed by rank 0 for one kind of failure; the rest are only counted.
 pub const FAILURE_LINES_PRINTED_MAX: u64 = 100;
+
+/// Room below which a target that has refused a file for want of it counts as full. Where there is more, some part of it
+/// is full, such as one of a parallel file system's many disks, and other files fit.
+pub const TARGET_ROOM_MIN: u64 = 64 << 20;
+
+/// Failures of one kind at the target, in a row on one thread and without anything that was copied in between, after
+/// which nothing else will fare better: more than where any part of the target still works, fewer than anybody reads.
+pub const HOPELESS_FAILURES: u32 = 200;
 
 /// List lines gathered by a worker before they are sent to rank 0.
 pub const LINES_BLOCK_BYTES: usize = 32 << 10;

@@ -2,17 +2,36 @@
 
 #![allow(unsafe_code, reason = "getrusage(2) has no safe wrapper here")]
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, StatxFlags, statx};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
-/// The file mode creation mask (umask(2)). It can only be read by setting it, so this is for the time
+/// The mask that was set with [`set_umask`].
+static UMASK: AtomicU32 = AtomicU32::new(NO_UMASK);
+
+/// No mask was set yet.
+const NO_UMASK: u32 = u32::MAX;
+
+/// The user's file mode creation mask (umask(2)). It can only be read by setting it, so this is for the time
 /// before there are other threads.
 pub fn current_umask() -> u32 {
-    let mask = umask(Mode::empty());
-    umask(mask);
-    mask.as_raw_mode()
+    match UMASK.load(Ordering::Relaxed) {
+        NO_UMASK => {
+            let mask = umask(Mode::empty());
+            umask(mask);
+            mask.as_raw_mode()
+        }
+        mask => mask,
+    }
+}
+
+/// Makes this the user's mask. The owner's rights are taken away at the end only, by the modes that are set then:
+/// without them, what is new could not be filled, nor MPI begin.
+pub fn set_umask(mask: u32) {
+    umask(Mode::from_raw_mode(mask & 0o077));
+    UMASK.store(mask, Ordering::Relaxed);
 }
 
 /// Lets the standard library and rustix find out that there is statx(2), before anything else is looked at. Where

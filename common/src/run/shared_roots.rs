@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::troubles::Troubles;
 use crate::base::error::{Cause, Op, Result};
-use crate::base::limits;
 use crate::base::path::{Name, RelPath, escaped, join};
+use crate::base::{interrupt, limits};
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, reduce};
 use crate::model::difference::Fields;
@@ -315,6 +315,8 @@ fn look_for_marks(
     let of = |number: &u32| &roots[*number as usize];
     let (mut marks, job) = (BTreeMap::new(), fastrand::u64(..));
     if is_root {
+        // Marks are to be removed, whatever signal comes.
+        interrupt::work_begins();
         for number in marked {
             let name = staged_name(job, 0, u64::from(*number));
             if let Ok(mark) = Mark::leave(of(number).store, &name) {

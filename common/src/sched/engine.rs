@@ -41,6 +41,7 @@ pub fn run<J: Job>(
     mail: &mut Mailbox<'_>,
     settings: Settings,
 ) -> Counters {
+    interrupt::work_begins();
     let began = Instant::now();
     let cpu_before = usage_of_process().cpu;
     let (pool, workers) = Pool::new(settings.threads_max);

@@ -15,7 +15,9 @@ use super::team::Team;
 use crate::base::exit::Exit;
 use crate::base::interrupt;
 use crate::base::limits;
-use crate::base::process::{address_space_left, current_umask, find_statx, raise_descriptor_limit};
+use crate::base::process::{
+    address_space_left, current_umask, find_statx, raise_descriptor_limit, set_umask,
+};
 use crate::base::size::human_bytes;
 use crate::comm::collective::broadcast;
 use crate::comm::launcher::{self, Launch};
@@ -64,6 +66,8 @@ pub fn run<A: ToolArgs>(
     work: impl FnOnce(&mut Session<'_, '_>, A) -> Exit,
 ) -> ExitCode {
     find_statx();
+    set_umask(current_umask());
+    listen();
     let launch = launcher::detect(|name| std::env::var(name).ok());
     if let Some(why) = lack_of_room(&launch) {
         console::say(&format!("{tool}: {why}"));
@@ -85,6 +89,12 @@ pub fn run<A: ToolArgs>(
     ExitCode::from(exit.code())
 }
 
+fn listen() {
+    if let Err(error) = interrupt::listen() {
+        tracing::warn!(%error, "a signal will end this process at once");
+    }
+}
+
 fn run_joined<A: ToolArgs>(
     tool: &'static str,
     work: impl FnOnce(&mut Session<'_, '_>, A) -> Exit,
@@ -99,12 +109,11 @@ fn run_joined<A: ToolArgs>(
         Decision::Exit(exit) => return exit,
     };
     // Launchers start ranks with masks of their own; the user's is rank 0's.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    set_umask(umask);
     log_to_stderr(args.common().verbose, mail.comm().rank());
     raise_descriptor_limit();
-    if let Err(error) = interrupt::listen() {
-        tracing::warn!(%error, "a signal will end this process at once");
-    }
+    // Again: MPI may have set handlers of its own.
+    listen();
     let team = Team::meet(mail);
     let mut exit = work(&mut Session { tool, mail, team, mpi }, args);
     // Whoever was told to stop while it asked for the first time has not found that nothing can be done.

@@ -4,14 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use suite_tests::buckets::{diff, go, served, temp, text, with};
-use suite_tests::job::{Ended, ranks_of, run};
+use suite_tests::job::{Ended, program, ranks_of, run};
 use suite_tests::object_server::{Behaviour, ObjectServer};
 use suite_tests::trees;
+use suite_tests::unfinished::{begin, files_in as all_in, is_staged};
 
 const FILES: usize = 600;
 
@@ -66,5 +68,97 @@ fn a_job_that_is_told_to_stop_leaves_what_is_whole_and_the_next_one_goes_on() {
         assert!(torn.lines().all(|line| line.starts_with("Only in")), "{torn}");
         go(&server, told.0, &["dsync", "s3://data/t", text(&back)]).expect(0);
         assert_eq!(diff(&source, &back), "");
+    }
+}
+
+/// dcp alone, with signals as in a new terminal, whoever has started the tests, or with one ignored.
+fn dcp_with_signals(option: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg(option).arg(program("dcp"));
+    command
+}
+
+fn send(signal: &str, job: u32) {
+    run(Command::new("kill").arg(format!("-{signal}")).arg(job.to_string())).expect(0);
+}
+
+/// LSF, SGE and Slurm send these some time before they kill, and a closed terminal sends SIGHUP.
+#[test]
+fn other_warnings_end_a_job_as_sigterm_does_and_nothing_staged_is_left() {
+    let work = temp();
+    let source = work.path().join("s");
+    for name in ["1", "2", "3"] {
+        trees::write(&source.join(name), b"");
+        fs::File::options().write(true).open(source.join(name)).unwrap().set_len(8 << 30).unwrap();
+    }
+    for signal in ["HUP", "USR1", "USR2", "XCPU"] {
+        let target = work.path().join(signal);
+        let mut dcp = dcp_with_signals("--default-signal");
+        dcp.args(["--sparse=never", "--bufsize=4096", "-k1MiB"]);
+        let mut job = begin(dcp.args([&source, &target]));
+        while !all_in(&target).iter().any(|path| is_staged(path)) {
+            assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+        }
+        send(signal, job.id());
+        assert_eq!(job.wait().unwrap().code(), Some(20), "{signal}");
+        assert_eq!(all_in(&target), Vec::<std::path::PathBuf>::new(), "{signal}");
+    }
+}
+
+/// A job that waits for a FIFO that nobody writes to; the writing end, open, tells that it is there.
+fn waiting(work: &Path, option: &str) -> (std::process::Child, fs::File) {
+    let (journal, fifo) = (work.join("journal"), work.join("journal/job"));
+    let _ = fs::remove_dir_all(&journal);
+    fs::create_dir(&journal).unwrap();
+    run(Command::new("mkfifo").arg(&fifo)).expect(0);
+    let mut dcp = dcp_with_signals(option);
+    let job = begin(dcp.arg("--journal").args([&journal, &work.join("s"), &work.join("t")]));
+    (job, fs::File::options().write(true).open(fifo).unwrap())
+}
+
+#[test]
+fn a_signal_before_the_work_begins_is_obeyed_at_once_unless_nohup_keeps_it_away() {
+    let work = temp();
+    trees::write(&work.path().join("s/f"), b"x");
+    for signal in ["TERM", "INT", "HUP", "USR1"] {
+        let (mut job, writer) = waiting(work.path(), "--default-signal");
+        send(signal, job.id());
+        assert_eq!(job.wait().unwrap().code(), Some(20), "{signal}");
+        drop(writer);
+    }
+    let (mut job, writer) = waiting(work.path(), "--ignore-signal=HUP");
+    send("HUP", job.id());
+    // Nothing was written, so it is no journal; it is looked at once more.
+    drop(writer);
+    let fifo = work.path().join("journal/job");
+    let mut again = fs::File::options();
+    again.write(true).custom_flags(libc::O_NONBLOCK);
+    let writer = loop {
+        assert!(job.try_wait().unwrap().is_none(), "SIGHUP has ended it");
+        match again.open(&fifo) {
+            Ok(writer) => break writer,
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    send("TERM", job.id());
+    assert_eq!(job.wait().unwrap().code(), Some(20));
+    drop(writer);
+    assert!(!work.path().join("t").exists());
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_an_error_of_that_file() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::write(&source.join("large"), &trees::noise(3 << 20));
+    trees::write(&source.join("small"), b"x");
+    for options in ["-k64MiB", "-k1MiB", "-k64MiB --sparse=always"] {
+        let target = work.path().join(options);
+        let script = format!("ulimit -f 1024; exec \"$0\" {options} \"$1\" \"$2\"");
+        let mut shell = Command::new("bash");
+        let ended = run(shell.args(["-c", &script]).arg(program("dcp")).args([&source, &target]));
+        let ended = ended.expect(23);
+        assert!(ended.stderr.contains("File too large"), "{ended:?}");
+        assert_eq!(all_in(&target), [target.join("small")], "{options}");
     }
 }
