@@ -9,6 +9,7 @@ mod chunks;
 pub(crate) mod content;
 mod directories;
 pub mod grouping;
+pub(crate) mod holes;
 pub mod options;
 pub mod root;
 pub mod unlisted;
@@ -43,6 +44,7 @@ use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use chunks::LargePair;
 use content::{Way, is_same_whole};
 use grouping::Groups;
+use holes::Reading;
 use options::CompareOptions;
 use root::CompareRoot;
 use unlisted::Unlisted;
@@ -147,6 +149,11 @@ impl<'c> CompareJob<'c> {
     pub fn with_parts(mut self, parts: Vec<Option<PartWriter>>) -> Self {
         self.parts = parts.into_iter().map(SharedPart::new).collect();
         self
+    }
+
+    /// What is read of two files: all, where the storage is to be verified.
+    fn reading(&self) -> Reading {
+        if self.options.bypass_cache { Reading::Everything } else { Reading::AroundHoles }
     }
 
     /// The tree is walked for files that the manifest, which may be in it itself, has not.
@@ -359,7 +366,8 @@ impl<'c> CompareJob<'c> {
         let size_bytes = pair.source.size_bytes;
         let (source, target) = (&*files.source, &*files.target);
         let way = Way::of(source, target, self.options.evidence);
-        let (is_same, check) = is_same_whole(way, source, target, size_bytes, &mut hand.buffers)?;
+        let (reading, buffers) = (self.reading(), &mut hand.buffers);
+        let (is_same, check) = is_same_whole(way, source, target, size_bytes, reading, buffers)?;
         if !is_same {
             pair.differing.insert(Fields::CONTENT);
         }

@@ -10,6 +10,7 @@ mod directory;
 pub mod extras;
 pub mod finish;
 mod hard_links;
+mod hopeless;
 mod large;
 pub mod leftovers;
 mod link;
@@ -31,11 +32,11 @@ mod visit;
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::base::aligned::AlignedBuffer;
-use crate::base::error::{At, Error, Op, Side, Trouble};
+use crate::base::error::{At, Error, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::Chunked;
 use crate::comm::Rank;
@@ -58,6 +59,7 @@ use crate::walk::place::Place;
 use crate::walk::selection::Selection;
 use extras::Extras;
 use finish::DirectoryRecords;
+use hopeless::Streak;
 use large::LargeCopy;
 use leftovers::Leftovers;
 use linked::{Devices, LinkRecords, LinkedFile};
@@ -108,6 +110,8 @@ pub struct CopyJob<'c> {
     is_after_deletion: bool,
     /// Groups of this user.
     own_groups: Vec<u32>,
+    /// It was told why nothing else will fare better at a target.
+    is_hopeless: AtomicBool,
 }
 
 /// A large file that many ranks work on.
@@ -136,6 +140,8 @@ pub struct CopyHand {
     linked: Option<LinkedFile>,
     /// Since this was last set to false, the target has got a file that it should have, or has it.
     is_complete: bool,
+    /// What has failed at the target since anything was copied.
+    streak: Streak,
 }
 
 impl CopyHand {
@@ -178,6 +184,7 @@ impl<'c> CopyJob<'c> {
             is_after_walk: false,
             is_after_deletion: false,
             own_groups: own_groups(),
+            is_hopeless: AtomicBool::new(false),
         }
     }
 
@@ -269,6 +276,11 @@ impl<'c> CopyJob<'c> {
         let root = self.root(place);
         let at_root = place.path().is_root() && name.is_empty();
         let trouble = account::missing(trouble, at_root, &*root.source, self.selection);
+        if trouble.side == Side::Target
+            && !self.stop_if_hopeless(&*root.target, &trouble.error, hand, crew)
+        {
+            return;
+        }
         let shown = match trouble.side {
             Side::Source => &root.shown_source,
             Side::Target => &root.shown_target,
@@ -278,16 +290,8 @@ impl<'c> CopyJob<'c> {
             Side::Target => self.target_name_bytes(place, name),
         };
         let below = path::join(place.path().as_bytes(), name);
-        let is_hopeless = trouble.side == Side::Target
-            && trouble.error.cause.is_full()
-            // Room for extended attributes is an inode's own.
-            && trouble.error.op != Op::SetXattrs;
         let failure = account::failure(trouble.side, shown, &below, trouble.error);
         self.account.fail(failure, &mut hand.gathered, crew);
-        if is_hopeless {
-            hand.gathered.tally.given_up += 1;
-            crew.stop_job();
-        }
     }
 
     /// Before anything changes in a directory that was there: it is made writable, and its attributes
@@ -335,6 +339,7 @@ impl<'c> CopyJob<'c> {
     /// An entry is complete at the target.
     fn copied(kind: Kind, kept: Kept, hand: &mut CopyHand) {
         hand.is_complete = true;
+        hand.streak = Streak::default();
         hand.gathered.tally.copied.count(kind);
         hand.gathered.tally.count_lost(kept);
     }
@@ -373,6 +378,7 @@ impl Job for CopyJob<'_> {
             rows: Rows::default(),
             linked: None,
             is_complete: false,
+            streak: Streak::default(),
         }
     }
 

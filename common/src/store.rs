@@ -61,6 +61,11 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Nothing else that is written here can fare better than what has failed with that `errno`.
+    fn is_past_help(&self, errno: i32) -> bool {
+        matches!(errno, libc::ENOSPC | libc::EROFS)
+    }
+
     /// The service that its files are objects of, where they are.
     fn service(&self) -> Option<u64> {
         None
@@ -139,6 +144,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn settle(&self) -> Result<()> {
         (**self).settle()
+    }
+
+    fn is_past_help(&self, errno: i32) -> bool {
+        (**self).is_past_help(errno)
     }
 
     fn service(&self) -> Option<u64> {

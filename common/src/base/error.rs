@@ -41,6 +41,8 @@ pub enum Cause {
     LeadsToTarget,
     /// What has the name at the target is a device, a FIFO or a socket.
     NotReplaceable,
+    /// Nothing can be renamed in the directory, so nothing can appear in it whole or not at all.
+    AppendOnly,
     /// The source has a FIFO, socket or device, which is not copied, where the target has another entry.
     LeftOut,
     /// Following this symbolic link would lead back to a directory above it.
@@ -157,11 +159,6 @@ impl Cause {
         matches!(self, Self::System(libc::EOPNOTSUPP | libc::ENOSYS))
     }
 
-    /// The target is full, or its quota is: nothing else will fit either.
-    pub fn is_full(self) -> bool {
-        matches!(self, Self::System(libc::ENOSPC | libc::EDQUOT))
-    }
-
     /// Nobody answers where the entry is, and nobody is expected to.
     pub fn is_given_up(self) -> bool {
         self == Self::Service(ServiceFault::GivenUp)
@@ -184,6 +181,7 @@ impl Cause {
             Self::SourceInside => "source-inside".into(),
             Self::LeadsToTarget => "leads-to-target".into(),
             Self::NotReplaceable => "not-replaceable".into(),
+            Self::AppendOnly => "append-only".into(),
             Self::LeftOut => "left-out".into(),
             Self::Loop => "loop".into(),
             Self::Dangling => "dangling".into(),
@@ -236,6 +234,9 @@ impl fmt::Display for Cause {
             }
             Self::LeftOut => f.write_str(
                 "a device, FIFO or socket is left out; what the target has of its name stays",
+            ),
+            Self::AppendOnly => f.write_str(
+                "its directory is append-only (chattr +a): nothing can be renamed in it",
             ),
             Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
             Self::Dangling => f.write_str("symbolic link points to nothing"),

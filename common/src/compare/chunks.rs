@@ -159,7 +159,8 @@ impl CompareJob<'_> {
         let name = self.target_name(&task.place, &task.name);
         let target = self.open_chunk(&*target_dir, name, *target, extent);
         let (source, target) = (source.at(Side::Source)?, target.at(Side::Target)?);
-        let is_same = is_same_extent(&*source, &*target, extent, &mut hand.buffers)?;
+        let is_same =
+            is_same_extent(&*source, &*target, extent, self.reading(), &mut hand.buffers)?;
         let check = Way::Bytes.check(&*source, &*target);
         hand.gathered.tally.chunks += 1;
         hand.gathered.tally.compared.by(check).bytes += extent.length;

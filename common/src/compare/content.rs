@@ -9,6 +9,7 @@ use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Op, Result, Side, Trouble};
 use crate::base::path::Name;
 use crate::chunked::Outcome;
+use crate::compare::holes::{Data, Reading, common_hole};
 use crate::compare::options::Evidence;
 use crate::model::chunk::Extent;
 use crate::model::entry::Version;
@@ -128,6 +129,14 @@ impl Buffers {
     pub fn new(bytes: u64) -> Self {
         Self { source: vec![0; bytes as usize], target: vec![0; bytes as usize] }
     }
+
+    /// Room for one of them.
+    pub fn of(&mut self, side: Side) -> &mut [u8] {
+        match side {
+            Side::Source => &mut self.source,
+            Side::Target => &mut self.target,
+        }
+    }
 }
 
 /// Whether two files of one size are the same, and how that was found.
@@ -136,6 +145,7 @@ pub(crate) fn is_same_whole(
     source: &dyn SourceFile,
     target: &dyn SourceFile,
     size_bytes: u64,
+    reading: Reading,
     buffers: &mut Buffers,
 ) -> std::result::Result<(bool, Check), Trouble> {
     let whole = Extent { offset: 0, length: size_bytes };
@@ -145,7 +155,7 @@ pub(crate) fn is_same_whole(
         Way::Name { read, md5 } => {
             let file = of_side(read, source, target);
             if md5_to_end(file, buffers).at(read)? != md5 {
-                return is_same_whole(Way::Bytes, source, target, size_bytes, buffers);
+                return is_same_whole(Way::Bytes, source, target, size_bytes, reading, buffers);
             }
             true
         }
@@ -159,7 +169,7 @@ pub(crate) fn is_same_whole(
             sum.at(read)? == expected
         }
         Way::Bytes if size_bytes == 0 => is_same_to_end(source, target, buffers)?,
-        Way::Bytes => is_same_extent(source, target, whole, buffers)?,
+        Way::Bytes => is_same_extent(source, target, whole, reading, buffers)?,
     };
     Ok((is_same, way.check(source, target)))
 }
@@ -234,11 +244,17 @@ pub(crate) fn is_same_extent(
     source: &dyn SourceFile,
     target: &dyn SourceFile,
     extent: Extent,
+    reading: Reading,
     buffers: &mut Buffers,
 ) -> std::result::Result<bool, Trouble> {
     let end = extent.offset + extent.length;
     let mut at = extent.offset;
+    let reading = reading.of_extent(source, target, extent);
+    let mut data = [Data::of(source), Data::of(target)];
     while at < end {
+        if reading == Reading::AroundHoles {
+            at = common_hole(&mut data, at, end, buffers);
+        }
         let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffers.source.len());
         let (from_source, from_target) = (&mut buffers.source[..want], &mut buffers.target[..want]);
         read_all(source, from_source, at).at(Side::Source)?;
@@ -281,7 +297,7 @@ fn read_all(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<()>
 }
 
 /// Fills the buffer as far as the file goes; returns how far.
-fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<usize> {
+pub(super) fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], offset + filled as u64)? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::options::Judge;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, policy};
-use crate::base::error::{At, Side, Trouble};
+use crate::base::error::Trouble;
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
 use crate::model::entry::{Kind, Metadata, SET_ID_BITS, Xattrs};
@@ -33,11 +33,15 @@ impl CopyJob<'_> {
         let of_source = self.own_xattrs(entry, sides.source.kind)?;
         let of_source = policy::of_any(self.options, &sides.source, of_source).xattrs;
         if of_source.is_some() {
-            let name = self.target_name(entry.place, entry.name);
-            let of_target = target_dir.xattrs(Some(name)).at(Side::Target)?;
-            lost_xattrs =
-                of_target.is_none() && of_source.as_ref().is_some_and(|all| !all.is_empty());
-            differing.insert(self.differing_xattrs(of_source, of_target));
+            match target_dir.xattrs(Some(self.target_name(entry.place, entry.name))) {
+                Ok(of_target) => {
+                    lost_xattrs = of_target.is_none()
+                        && of_source.as_ref().is_some_and(|all| !all.is_empty());
+                    differing.insert(self.differing_xattrs(of_source, of_target));
+                }
+                // What cannot be inspected counts as different.
+                Err(_) => differing.insert(Fields::XATTR),
+            }
         }
         if self.is_time_missing(entry.place, sides) && self.options.keep.times {
             differing.insert(Fields::MTIME);

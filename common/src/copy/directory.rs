@@ -10,6 +10,7 @@ use super::sync::Sides;
 use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Error, Side, Trouble};
 use crate::base::path::RelPath;
+use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, Made};
@@ -118,7 +119,7 @@ impl CopyJob<'_> {
     /// The set-group-id bit of a directory just made, where its mode will be set again.
     fn inherited_bits(&self, place: &Place, source: &Metadata) -> Result<u32, Error> {
         let is_decided = self.options.keep.decides_mode();
-        if is_decided || self.options.dry_run || !policy::was_widened(source) {
+        if is_decided || self.options.dry_run || !policy::was_widened(self.options, source) {
             return Ok(0);
         }
         let made = place.target_dir(self.target(place))?.metadata()?;
@@ -178,8 +179,11 @@ impl CopyJob<'_> {
         target.mode = widened_from.unwrap_or(target.mode);
         let mut differing = self.differing_attributes(&Sides { source: *source, target }, hand);
         if wanted.xattrs.is_some() {
-            let at_target = dir.xattrs(None).at(Side::Target)?;
-            differing.insert(self.differing_xattrs(wanted.xattrs.clone(), at_target));
+            differing.insert(match dir.xattrs(None) {
+                Ok(at_target) => self.differing_xattrs(wanted.xattrs.clone(), at_target),
+                // What cannot be inspected counts as different.
+                Err(_) => Fields::XATTR,
+            });
         }
         if differing.is_empty() {
             hand.gathered.tally.synced.unchanged += 1;

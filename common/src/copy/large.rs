@@ -7,7 +7,7 @@ use super::content::{Piece, check_sum, copy_piece, proof_of, share};
 use super::linked::LinkedFile;
 use super::resume::Staging;
 use super::small::FileCopy;
-use super::sync::{Need, Sides};
+use super::sync::{Need, Sides, unless_in_doubt};
 use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
@@ -15,6 +15,7 @@ use crate::base::path::Name;
 use crate::base::service::ServiceFault;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
+use crate::compare::holes::Reading;
 use crate::model::chunk::ChunkRun;
 use crate::model::entry::{Hint, Kept, Kind, Metadata, Proof, Version};
 use crate::model::lanes::Lanes;
@@ -264,19 +265,19 @@ impl CopyJob<'_> {
         let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
         let extent = task.extent();
         let from_source = open_version(&*source_dir, &task.name, source, extent);
+        let Some(source) = unless_in_doubt(from_source.at(Side::Source))? else {
+            return Ok(Outcome::Differs);
+        };
         let target_name = self.target_name(&task.place, &task.name);
         let from_target = open_version(&*target_dir, target_name, target, extent);
-        let is_same = match (from_source.at(Side::Source), from_target.at(Side::Target)) {
-            // What changes meanwhile is copied, with a check of its own.
-            (Err(trouble), _) | (_, Err(trouble)) if trouble.error.cause == Cause::Changed => false,
-            (source, target) => {
-                let (source, target) = (source?, target?);
-                let check = Way::Bytes.check(&*source, &*target);
-                hand.gathered.tally.compared.by(check).bytes += extent.length;
-                let buffers = hand.buffers(self.options.buffer_bytes);
-                is_same_extent(&*source, &*target, extent, buffers)?
-            }
+        let Some(target) = unless_in_doubt(from_target.at(Side::Target))? else {
+            return Ok(Outcome::Differs);
         };
+        let check = Way::Bytes.check(&*source, &*target);
+        hand.gathered.tally.compared.by(check).bytes += extent.length;
+        let buffers = hand.buffers(self.options.buffer_bytes);
+        let compared = is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers);
+        let is_same = unless_in_doubt(compared)?.unwrap_or(false);
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
     }
 
@@ -300,10 +301,7 @@ impl CopyJob<'_> {
         let buffers = hand.buffers(self.options.buffer_bytes);
         let opened = open_version(&*dir.at(side)?, name, version, extent);
         let summed = opened.and_then(|file| Ok((sum_extent(&*file, extent, buffers)?, file)));
-        let (crc64, file) = match summed {
-            Err(error) if error.cause == Cause::Changed => return Ok(None),
-            summed => summed.at(side)?,
-        };
+        let Some((crc64, file)) = unless_in_doubt(summed.at(side))? else { return Ok(None) };
         let check = if file.address().is_some() { Check::Downloaded } else { Check::Summed };
         hand.gathered.tally.compared.by(check).bytes += extent.length;
         Ok(Some(Receipt::of_bytes(extent, crc64)))
@@ -341,9 +339,12 @@ impl CopyJob<'_> {
     ) -> Result<(), Trouble> {
         let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
         let entry = Visit { place, dir: &dir, name, hint: Hint::File };
+        let outcome = match outcome {
+            Outcome::Failed(trouble) => unless_in_doubt(Err(trouble))?.unwrap_or(Outcome::Differs),
+            outcome => outcome,
+        };
         let need = match outcome {
-            Outcome::Failed(trouble) => return Err(trouble),
-            Outcome::Differs => Need::Content,
+            Outcome::Failed(_) | Outcome::Differs => Need::Content,
             Outcome::Done => {
                 let target_dir = place.target_dir(self.target(place)).at(Side::Target)?;
                 self.attributes_needed(&entry, &*target_dir, sides, hand)?

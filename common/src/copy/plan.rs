@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::options::CopyOptions;
 use super::root::{RootPlan, RootTarget, Singles};
 use crate::base::error::{Cause, Error, Failure, Op, Side};
-use crate::base::path::in_small_letters;
+use crate::base::path::{in_small_letters, join};
 use crate::model::entry::{Kind, Metadata};
 use crate::model::placement::{Given, TargetIs, place};
 use crate::store::posix::{Need, OpenAs, Symlinks};
 use crate::store::sites::Sites;
 use crate::walk::account;
+use crate::walk::selection::Selection;
 
 /// What is to be copied where.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,8 +36,9 @@ pub fn make(
     sources: &[Vec<u8>],
     target: &[u8],
     target_was: Option<TargetIs>,
-    options: &CopyOptions,
+    rules: (&CopyOptions, &Selection),
 ) -> CopyPlan {
+    let (options, _) = rules;
     let mut plan = CopyPlan::default();
     if let Err(refusal) = options.transfer.check() {
         plan.refusals.push(refusal);
@@ -55,7 +57,7 @@ pub fn make(
     let key = |path: &[u8]| if folds { in_small_letters(path) } else { path.to_vec() };
     let (mut seen, mut taken) = (HashSet::new(), HashSet::new());
     for source in sources.iter().filter(|source| seen.insert(*source)) {
-        match Placing::of(sites, source, (&target, target_is), sources.len(), options) {
+        match Placing::of(sites, source, (&target, target_is), sources.len(), rules) {
             Ok(placing) if placing.merges() || taken.insert(key(&placing.target_path)) => {
                 plan.add(placing);
             }
@@ -125,7 +127,7 @@ impl Placing {
         source: &[u8],
         (target, target_is): (&Given, TargetIs),
         sources: usize,
-        options: &CopyOptions,
+        (options, selection): (&CopyOptions, &Selection),
     ) -> Result<Self, Unplaced> {
         let given = Given::new(source);
         // A trailing slash follows a link, as the kernel does.
@@ -138,7 +140,7 @@ impl Placing {
             place(&given, is_directory, target, target_is, sources).map_err(Unplaced::Refusal)?;
         let keeps_name = target_path != target.path;
         let placing = Self { source: given, is_directory, keeps_name, target_path };
-        match placing.overlap(sites, &metadata) {
+        match placing.overlap(sites, &metadata, selection) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
             None => Ok(placing),
         }
@@ -151,16 +153,69 @@ impl Placing {
 
     /// Source and target must not be one, nor the target inside the source: by device and inode, so
     /// that links and bind mounts cannot hide it.
-    fn overlap(&self, sites: &Sites, source: &Metadata) -> Option<Cause> {
+    fn overlap(&self, sites: &Sites, source: &Metadata, selection: &Selection) -> Option<Cause> {
         if let Ok(target) = sites.look(Side::Target, &self.target_path, Symlinks::Follow)
             && target.is_same_file(source)
         {
             return Some(Cause::SameFile);
         }
-        let is_inside = self.is_directory
-            && (sites.is_below(Side::Target, &self.target_path, source)
-                || sites.is_below(Side::Target, &Given::new(&self.target_path).parent(), source));
+        // Paths in filters count from the directory that is walked.
+        let walked = if self.merges_or_becomes() { &b""[..] } else { self.own_name() };
+        let inside = Inside { source: &self.source.path, metadata: source, walked };
+        let is_inside = self.is_directory && inside.holds(sites, &self.target_path, selection);
         is_inside.then_some(Cause::TargetInside)
+    }
+
+    /// Its contents go into the target, not the directory itself under its own name.
+    fn merges_or_becomes(&self) -> bool {
+        self.is_directory && !self.keeps_name
+    }
+
+    fn own_name(&self) -> &[u8] {
+        self.source.last_name.as_deref().unwrap_or_default()
+    }
+}
+
+/// A directory that is to be copied, and in which the target may be.
+pub(super) struct Inside<'p> {
+    /// Its path.
+    pub source: &'p [u8],
+    /// What it is.
+    pub metadata: &'p Metadata,
+    /// Its path below the directory that is walked: empty for that itself.
+    pub walked: &'p [u8],
+}
+
+impl Inside<'_> {
+    /// Whether the target, or where it will be made, is in it where the copy would come to it.
+    pub fn holds(&self, sites: &Sites, target: &[u8], selection: &Selection) -> bool {
+        let parent = Given::new(target).parent();
+        let is_below = |path: &[u8]| sites.is_below(Side::Target, path, self.metadata);
+        if is_below(target) {
+            let path = sites.real_path(Side::Target, target);
+            return !self.is_passed_over(sites, (target, path), selection);
+        }
+        let name = Given::new(target).last_name.unwrap_or_default();
+        let path = || sites.real_path(Side::Target, &parent).map(|path| join(&path, &name));
+        is_below(&parent) && !self.is_passed_over(sites, (&parent, path()), selection)
+    }
+
+    /// Whether the operator's options keep the copy away from there.
+    fn is_passed_over(
+        &self,
+        sites: &Sites,
+        (place, path): (&[u8], Option<Vec<u8>>),
+        selection: &Selection,
+    ) -> bool {
+        let there = sites.look(Side::Target, place, Symlinks::Follow);
+        let is_behind_mount =
+            || there.is_ok_and(|there| selection.stops_at(&there, Ok(self.metadata.device)));
+        let is_left_out = || {
+            let (path, root) = (path?, sites.real_path(Side::Source, self.source)?);
+            let below = path.strip_prefix(&root[..])?.strip_prefix(b"/")?;
+            Some(!selection.admits_below(&join(self.walked, below), true))
+        };
+        is_behind_mount() || is_left_out().unwrap_or(false)
     }
 }
 

@@ -129,14 +129,14 @@ pub(super) fn of_new_directory(
     inherited: u32,
 ) -> Option<Attributes> {
     let kept = of_any(options, source, xattrs);
-    let is_plain = !options.keep.decides_mode() && was_widened(source);
+    let is_plain = !options.keep.decides_mode() && was_widened(options, source);
     let plain = is_plain.then(|| plain_mode(options, source) | inherited);
     something(Attributes { mode: kept.mode.or(plain), ..kept })
 }
 
 /// A new directory for that one is made with more rights than it will have.
-pub(super) fn was_widened(source: &Metadata) -> bool {
-    source.mode & OWNER_ALL != OWNER_ALL
+pub(super) fn was_widened(options: &CopyOptions, source: &Metadata) -> bool {
+    source.mode & !options.job.umask & OWNER_ALL != OWNER_ALL
 }
 
 /// What a directory that existed gets at the end: what is kept, and where it had to be widened to be

@@ -67,13 +67,15 @@ impl CopyJob<'_> {
             return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
         }
         let transfer = self.options.transfer;
-        let copy = WholeFile { source: &*source, target: &*target, attributes, transfer };
+        let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
+        let copy = WholeFile { source: source_file, target, attributes, transfer, is_sized };
         let (filled, kept, metadata) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if is_worth_another_try(error.cause) => {
                 let again = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs())?;
                 let attributes = self.attributes_of(entry, &again, xattrs, old_file.as_ref());
-                let copy = WholeFile { attributes, ..copy };
+                let is_sized = again.size_bytes > 0 && !is_made_as_it_is_read(&metadata, &again);
+                let copy = WholeFile { attributes, is_sized, ..copy };
                 let (filled, kept) = self.copy_whole(&copy, entry, &again, hand)?;
                 (filled, kept, again)
             }
@@ -158,6 +160,8 @@ struct WholeFile<'f> {
     target: &'f dyn Dir,
     attributes: Attributes,
     transfer: Transfer,
+    /// It ends where its size says.
+    is_sized: bool,
 }
 
 /// What was written of a file.
@@ -194,7 +198,7 @@ impl WholeFile<'_> {
         }
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         let written = match metadata.size_bytes {
-            0 => {
+            _ if !self.is_sized => {
                 let size_bytes = copy_to_end(self.source, staged, buffer)?;
                 let crc64 = (size_bytes == 0).then(Crc64::default);
                 let proof = check_sum(self.source, size_bytes, &[], true)?;
@@ -218,4 +222,10 @@ impl WholeFile<'_> {
         }
         Ok(written)
     }
+}
+
+/// A file that ended before its size, and takes no room: those of sysfs say 4096 bytes, and are made when they are
+/// read. Their times may change when they are looked at.
+fn is_made_as_it_is_read(before: &Metadata, now: &Metadata) -> bool {
+    now.allocated_bytes == 0 && now.size_bytes == before.size_bytes && now.is_same_file(before)
 }

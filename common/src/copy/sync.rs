@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::options::{Judge, SyncOptions};
 use super::{CopyHand, CopyJob, policy};
-use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path;
 use crate::chunked::{ChunkTask, ChunkWork};
 use crate::compare::content::{Way, is_same_whole};
+use crate::compare::holes::Reading;
 use crate::model::chunk::ChunkRun;
 use crate::model::compare::Clue;
 use crate::model::difference::Fields;
@@ -239,12 +240,12 @@ impl CopyJob<'_> {
         let Sides { source, target } = sides;
         let content_differs = match (source.kind, rules.judge) {
             (Kind::Symlink, _) => {
-                let points_to = target_dir.read_link(name).at(Side::Target)?;
-                entry.dir.read_link(entry.name).at(Side::Source)? != points_to
+                let points_to = target_dir.read_link(name).ok();
+                Some(entry.dir.read_link(entry.name).at(Side::Source)?) != points_to
             }
             (kind, _) if kind.is_special() => {
-                let device = target_dir.device_number(name).at(Side::Target)?;
-                entry.dir.device_number(entry.name).at(Side::Source)? != device
+                let device = target_dir.device_number(name).ok();
+                Some(entry.dir.device_number(entry.name).at(Side::Source)?) != device
             }
             _ if source.size_bytes != target.size_bytes => true,
             (_, Judge::SizeOnly) => false,
@@ -280,10 +281,11 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<Need, Trouble> {
         // Opened once here, so that what cannot be read is said once.
-        let files = [
-            entry.dir.open_file(entry.name).at(Side::Source)?,
-            target_dir.open_file(self.target_name(entry.place, entry.name)).at(Side::Target)?,
-        ];
+        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+        // What cannot be inspected counts as different: to compare it was only to save work.
+        let target_name = self.target_name(entry.place, entry.name);
+        let Ok(target) = target_dir.open_file(target_name) else { return Ok(Need::Content) };
+        let files = [source, target];
         let size_bytes = sides.source.size_bytes;
         let is_large = size_bytes > self.chunk_bytes(entry.place, size_bytes);
         let way_of = if is_large { Way::of_large } else { Way::of };
@@ -314,11 +316,11 @@ impl CopyJob<'_> {
     ) -> Result<bool, Trouble> {
         let [source, target] = files.each_ref().map(|file| &**file);
         let buffers = hand.buffers(self.options.buffer_bytes);
-        let (is_same, check) = match is_same_whole(way, source, target, size_bytes, buffers) {
-            // What changes meanwhile is copied, with a check of its own.
-            Err(Trouble { error: Error { cause: Cause::Changed, .. }, .. }) => return Ok(false),
-            compared => compared?,
-        };
+        // What was read is evidence where what is copied is read again.
+        let reading =
+            if self.verifier.is_some() { Reading::Everything } else { Reading::AroundHoles };
+        let compared = is_same_whole(way, source, target, size_bytes, reading, buffers);
+        let Some((is_same, check)) = unless_in_doubt(compared)? else { return Ok(false) };
         let volume = hand.gathered.tally.compared.by(check);
         volume.files += 1;
         volume.bytes += size_bytes;
@@ -395,10 +397,9 @@ impl CopyJob<'_> {
         sides: &Sides,
         hand: &mut CopyHand,
     ) -> Result<bool, Trouble> {
-        let files = [
-            entry.dir.open_file(entry.name).at(Side::Source)?,
-            old_dir.open_file(entry.name).at(Side::Target)?,
-        ];
+        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+        let Ok(old) = old_dir.open_file(entry.name) else { return Ok(false) };
+        let files = [source, old];
         let way = Way::of(&*files[0], &*files[1], rules.evidence);
         self.is_same_content(way, &files, sides.source.size_bytes, hand)
     }
@@ -440,5 +441,16 @@ impl CopyJob<'_> {
             self.record_unchanged(entry, source, hand, crew);
         }
         Ok(linked)
+    }
+}
+
+/// What a comparison has found that only saves work. `None` where it is in doubt: what changes meanwhile is copied, with
+/// a check of its own; and so is what cannot be read at the target, where the copy says whether anything is wrong.
+pub(super) fn unless_in_doubt<T>(compared: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+    match compared {
+        Err(trouble) if trouble.side == Side::Target || trouble.error.cause == Cause::Changed => {
+            Ok(None)
+        }
+        compared => compared.map(Some),
     }
 }

@@ -2,24 +2,30 @@
 //! is written.
 
 use super::options::CopyOptions;
-use super::plan::{self, CopyPlan, make_root_target};
+use super::plan::{self, CopyPlan, Inside, make_root_target};
 use super::root::{RootPlan, RootTarget};
 use crate::base::error::{Cause, Failure, Op, Side};
 use crate::model::entry::{Kind, Metadata};
 use crate::store::posix::Symlinks;
 use crate::store::sites::Sites;
 use crate::walk::account;
+use crate::walk::selection::Selection;
 
 /// Contents to contents: trailing slashes do not matter. A source that is no directory goes where cp(1) and
 /// mpiFileUtils' dsync would put it: into a directory that exists, or to the name that is given.
-pub fn make(sites: &Sites, source: &[u8], target: &[u8], options: &CopyOptions) -> CopyPlan {
+pub fn make(
+    sites: &Sites,
+    source: &[u8],
+    target: &[u8],
+    (options, selection): (&CopyOptions, &Selection),
+) -> CopyPlan {
     let mut plan = CopyPlan::default();
     if let Err(refusal) = options.transfer.check() {
         plan.refusals.push(refusal);
         return plan;
     }
     if is_single(sites, source) {
-        return plan::make(sites, &[source.to_vec()], target, None, options);
+        return plan::make(sites, &[source.to_vec()], target, None, (options, selection));
     }
     let mut root = RootPlan {
         source: source.to_vec(),
@@ -30,7 +36,7 @@ pub fn make(sites: &Sites, source: &[u8], target: &[u8], options: &CopyOptions) 
     let looked = sites.look(Side::Source, source, Symlinks::Follow);
     let checked = looked
         .map_err(|error| account::failure(Side::Source, source, b"", error))
-        .and_then(|metadata| refuse_overlap(sites, source, target, &metadata))
+        .and_then(|metadata| refuse_overlap(sites, source, target, (&metadata, selection)))
         .and_then(|()| refuse_old_inside(sites, target, options));
     match checked {
         Ok(()) => match make_root_target(sites, &root, options) {
@@ -72,7 +78,7 @@ fn refuse_overlap(
     sites: &Sites,
     source: &[u8],
     target: &[u8],
-    metadata: &Metadata,
+    (metadata, selection): (&Metadata, &Selection),
 ) -> Result<(), Failure> {
     let refuse = |cause| Err(account::failure(Side::Source, source, b"", Op::Copy.failed(cause)));
     let at_target = match sites.look(Side::Target, target, Symlinks::Follow) {
@@ -85,7 +91,7 @@ fn refuse_overlap(
     if at_target.as_ref().is_ok_and(|at_target| at_target.is_same_file(metadata)) {
         return refuse(Cause::SameFile);
     }
-    if sites.is_below(Side::Target, target, metadata) {
+    if (Inside { source, metadata, walked: b"" }).holds(sites, target, selection) {
         return refuse(Cause::TargetInside);
     }
     if at_target.is_ok_and(|at_target| sites.is_below(Side::Source, source, &at_target)) {

@@ -69,6 +69,8 @@ pub struct Tally {
     pub given_up: u64,
     /// Failures after which a service was not asked any more, because it was silent for too long.
     pub silent_services: u64,
+    /// The `errno` that showed that nothing else would fare better at the target; 0 where none did.
+    pub gave_up_for: u64,
     /// Ranks that were told to stop by a signal.
     pub interrupted: u64,
     /// What a comparison has found.
@@ -384,6 +386,7 @@ impl Tally {
         self.not_verified += other.not_verified;
         self.given_up += other.given_up;
         self.silent_services += other.silent_services;
+        self.gave_up_for = self.gave_up_for.max(other.gave_up_for);
         self.interrupted += other.interrupted;
         self.compared.add(&other.compared);
         self.synced.add(&other.synced);

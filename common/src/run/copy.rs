@@ -22,6 +22,7 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
+use crate::walk::selection::Selection;
 
 /// What a copy is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -55,11 +56,11 @@ impl Transfer for CopyRequest {
     fn prepare(
         &self,
         session: &Session<'_, '_>,
-        sites: &Sites,
+        looked: (&Sites, &Selection),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Prepared {
-        prepare(session, sites, self.clone(), args, reporter)
+        prepare(session, looked, self.clone(), args, reporter)
     }
 
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase) {
@@ -73,7 +74,7 @@ impl Transfer for CopyRequest {
 
 fn prepare(
     session: &Session<'_, '_>,
-    sites: &Sites,
+    (sites, selection): (&Sites, &Selection),
     request: CopyRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
@@ -95,7 +96,7 @@ fn prepare(
             Ok(found) => {
                 found.prepare(&mut options);
                 let target_was = found.target_was();
-                plan = plan::make(sites, &sources, &target, target_was, &options);
+                plan = plan::make(sites, &sources, &target, target_was, (&options, selection));
                 journal = Some(found);
             }
             Err(refusal) => plan.refusals.push(refusal),

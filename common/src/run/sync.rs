@@ -35,6 +35,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
 use crate::walk::WalkTask;
 use crate::walk::place::Trees;
+use crate::walk::selection::Selection;
 
 /// What a synchronisation is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -71,11 +72,11 @@ impl Transfer for SyncRequest {
     fn prepare(
         &self,
         session: &Session<'_, '_>,
-        sites: &Sites,
+        looked: (&Sites, &Selection),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Prepared {
-        prepare(session, sites, self.clone(), args, reporter)
+        prepare(session, looked, self.clone(), args, reporter)
     }
 
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase) {
@@ -245,7 +246,7 @@ impl Sync<'_, '_, '_> {
 
 fn prepare(
     session: &Session<'_, '_>,
-    sites: &Sites,
+    (sites, selection): (&Sites, &Selection),
     request: SyncRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
@@ -263,7 +264,9 @@ fn prepare(
         None => resume::find(&resume, sites, sources, &target, &options),
     };
     let (plan, journal) = match found {
-        Ok(found) => (sync_plan::make(sites, &planned, &target, &options), Some(found)),
+        Ok(found) => {
+            (sync_plan::make(sites, &planned, &target, (&options, selection)), Some(found))
+        }
         Err(refusal) => (CopyPlan { refusals: vec![refusal], ..CopyPlan::default() }, None),
     };
     if plan.roots.is_empty() {

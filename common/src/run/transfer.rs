@@ -38,7 +38,7 @@ pub(super) trait Transfer {
     fn prepare(
         &self,
         session: &Session<'_, '_>,
-        sites: &Sites,
+        looked: (&Sites, &Selection),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Prepared;
@@ -85,7 +85,7 @@ pub(super) fn run<T: Transfer>(
     };
     let mut found = None;
     let prepared = is_root.then(|| {
-        let prepared = request.prepare(session, &sites, args, &mut reporter);
+        let prepared = request.prepare(session, (&sites, &selection), args, &mut reporter);
         found = prepared.journal;
         (prepared.plan, prepared.options)
     });

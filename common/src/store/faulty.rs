@@ -133,6 +133,10 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.has_spare_handles()
     }
 
+    fn is_past_help(&self, errno: i32) -> bool {
+        self.inner.is_past_help(errno)
+    }
+
     fn service(&self) -> Option<u64> {
         self.inner.service()
     }

@@ -24,7 +24,7 @@ mod visible;
 mod xattrs;
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -252,6 +252,22 @@ impl Store for PosixStore {
         }
     }
 
+    /// A parallel file system may have room while one of its disks is full; and a quota may be one of several.
+    fn is_past_help(&self, errno: i32) -> bool {
+        if made_up::is_made_up(&self.root) {
+            return errno == libc::ENOSPC;
+        }
+        let Ok(system) = rustix::fs::fstatfs(&self.root) else { return false };
+        let blocks = if self.shared.uid == 0 { system.f_bfree } else { system.f_bavail };
+        let room = blocks.saturating_mul(system.f_bsize as u64);
+        let is_out_of_inodes = system.f_files > 0 && system.f_ffree == 0;
+        match errno {
+            libc::ENOSPC => room < limits::TARGET_ROOM_MIN || is_out_of_inodes,
+            libc::EROFS => system.f_flags as u64 & libc::ST_RDONLY != 0,
+            _ => false,
+        }
+    }
+
     fn has_layouts(&self) -> bool {
         self.shared.lustre.is_here(&self.root)
     }
@@ -329,4 +345,11 @@ pub fn remove_dir_path(path: &[u8]) -> Result<()> {
 pub fn is_below(path: &[u8], above: &Metadata) -> bool {
     let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
     here.is_ok_and(|here| resolve::is_below(here, above))
+}
+
+/// The path of the directory at `path` from the root directory on, without any link in it (proc_pid_fd(5)).
+pub fn real_path(path: &[u8]) -> Option<Vec<u8>> {
+    let here = rustix::fs::open(OsStr::from_bytes(path), resolve::UP, Mode::empty()).ok()?;
+    let link = format!("/proc/self/fd/{}", here.as_raw_fd());
+    rustix::fs::readlink(link, Vec::new()).ok().map(CString::into_bytes)
 }

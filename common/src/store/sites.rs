@@ -263,6 +263,11 @@ impl Sites {
         }
     }
 
+    /// The path of a directory from the root directory on, without any link in it; `None` where there is no such thing.
+    pub fn real_path(&self, side: Side, path: &[u8]) -> Option<Vec<u8>> {
+        if self.is_object(side, path) { None } else { posix::real_path(&self.local(path)) }
+    }
+
     /// The objects that a path leads to, if it does.
     pub fn objects(&self, side: Side, path: &[u8]) -> Option<(ObjectStore, ObjectLocation)> {
         let is_remote =

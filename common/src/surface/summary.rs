@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::json as events;
 use super::team::Team;
+use crate::base::error::errno_words;
 use crate::base::exit::Exit;
 use crate::base::size::{human_bytes, human_count};
 use crate::model::entry::Proof;
@@ -111,6 +112,17 @@ const NOT_VERIFIED: &str =
     "files that others have changed, of which no checksum is known, or that a stop left";
 const UNJOURNALED: &str = "records; a job that goes on with this one would do more again";
 const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
+
+/// What of the target shows that nothing else will fare better there.
+fn why_given_up(errno: u64) -> String {
+    match errno as i32 {
+        libc::ENOSPC => "the target is full".to_owned(),
+        libc::EDQUOT => "the quota at the target is used up".to_owned(),
+        libc::EROFS => "the target is read-only".to_owned(),
+        0 => "the rest was given up".to_owned(),
+        errno => format!("the target answers only \"{}\"", errno_words(errno)),
+    }
+}
 
 impl Summary {
     /// Sums over all ranks.
@@ -339,7 +351,9 @@ impl Summary {
             (true, _) if totals.silent_services > 0 => {
                 format!("stopped early because a service does not answer (exit {code})")
             }
-            (true, _) => format!("stopped early because the target is full (exit {code})"),
+            (true, _) => {
+                format!("stopped early because {} (exit {code})", why_given_up(totals.gave_up_for))
+            }
             (_, Exit::Ok) if self.deed == Deed::Sync => sync::verdict(totals, self.is_dry_run),
             (_, Exit::DeleteLimit) => format!("more to delete than allowed (exit {code})"),
             (_, Exit::Ok) if self.is_dry_run => "dry run, nothing was changed".to_owned(),
@@ -367,6 +381,7 @@ impl Summary {
             "exit": self.exit.code(),
             "dry_run": self.is_dry_run,
             "stopped": self.totals().given_up > 0,
+            "stopped_by_errno": self.totals().gave_up_for,
             "interrupted": self.totals().is_cut_short(),
             "walk_complete": self.totals().is_walk_complete(),
             "elapsed_s": seconds,

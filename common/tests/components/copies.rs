@@ -18,7 +18,7 @@ use common::model::transfer::{Sums, Transfer};
 use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::memory::MemoryStore;
-use common::store::posix::Symlinks;
+use common::store::posix::{Need, OpenAs, PosixStore, Symlinks};
 
 fn grow(random: &mut fastrand::Rng) -> MemoryStore {
     let store = MemoryStore::new();
@@ -210,4 +210,53 @@ fn a_full_target_stops_the_job_and_leaves_nothing_half_done() {
             assert!(!copied.failures.is_empty(), "seed {seed}");
         }
     }
+}
+
+/// A source of many files in one directory, and a real one to copy to, in which so many of them meet that error.
+fn copy_many(files: usize, (errno, one_in): (i32, u64), is_superuser: bool) -> (Copied, usize) {
+    let work = tempfile::tempdir().unwrap();
+    let open = |tree: &str, need| {
+        let path = work.path().join(tree);
+        let _ = std::fs::create_dir(&path);
+        let open_as = OpenAs { need, below: need, ..OpenAs::default() };
+        PosixStore::open(path.as_os_str().as_encoded_bytes(), open_as).unwrap()
+    };
+    open("s", Need::Listing);
+    for file in 0..files {
+        std::fs::write(work.path().join(format!("s/{file}")), "content").unwrap();
+    }
+    let faults = Arc::new(Faults::new(1).fail(Op::Create, errno, one_in));
+    let job = JobFacts { is_superuser, ..options().job };
+    let copied = copy_with(
+        2,
+        &|| Box::new(open("s", Need::Listing)),
+        &|| Box::new(FaultyStore::new(open("t", Need::Passage), Arc::clone(&faults))),
+        &CopyOptions { job, ..options() },
+    );
+    let arrived = std::fs::read_dir(work.path().join("t")).unwrap().count();
+    (copied, arrived)
+}
+
+/// As on a parallel file system of which one disk is full: there is room for the others.
+#[test]
+fn one_file_without_room_is_one_files_failure_while_there_is_room() {
+    let (copied, arrived) = copy_many(400, (libc::ENOSPC, 3), true);
+    assert!((90..180).contains(&copied.failures.len()), "{}", copied.failures.len());
+    assert_eq!((arrived + copied.failures.len(), copied.tally.given_up), (400, 0));
+}
+
+/// A user's quota goes for all of the user's files; the superuser copies for many users.
+#[test]
+fn what_fails_again_and_again_ends_the_job() {
+    for errno in [libc::EDQUOT, libc::EIO] {
+        let (copied, arrived) = copy_many(5000, (errno, 1), false);
+        assert!((200..4000).contains(&copied.failures.len()), "{}", copied.failures.len());
+        assert!(copied.tally.given_up > 0 && copied.tally.gave_up_for == errno as u64);
+        assert_eq!(arrived, 0);
+    }
+    let (copied, _) = copy_many(1500, (libc::EDQUOT, 1), true);
+    assert_eq!((copied.tally.failed, copied.tally.given_up), (1500, 0));
+    // A single one that is done between them says that it is not hopeless.
+    let (copied, arrived) = copy_many(3000, (libc::EDQUOT, 2), false);
+    assert_eq!((arrived + copied.tally.failed as usize, copied.tally.given_up), (3000, 0));
 }

@@ -307,3 +307,22 @@ fn small_files_arrive_whole_when_every_operation_takes_its_time() {
         "{ranks}"
     );
 }
+
+/// Files of /proc say that they are empty, those of /sys that they are larger than they are.
+#[test]
+fn files_whose_size_is_not_that_of_their_content_arrive_whole() {
+    let work = temp();
+    for (count, path) in [
+        (1, "/proc/version"),
+        (1, "/sys/kernel/mm/transparent_hugepage/enabled"),
+        (2, "/sys/class/net/lo/address"),
+    ] {
+        let Ok(content) = fs::read(path) else { continue };
+        for options in [&[][..], &["-p", "--verify=transferred"], &["--sparse=never"]] {
+            let target = work.path().join("t");
+            run(tool(count, "dcp").args(options).arg(path).arg(&target)).expect(0);
+            assert_eq!(fs::read(&target).unwrap(), content, "{path} {options:?}");
+            fs::remove_file(target).unwrap();
+        }
+    }
+}

@@ -126,6 +126,31 @@ fn a_full_disk_stops_the_job_and_leaves_no_partial_file() {
     }
 }
 
+/// One line says why, not one for each file.
+#[test]
+fn a_read_only_target_stops_the_job() {
+    if !mounts::may_mount() {
+        return;
+    }
+    let work = temp();
+    let source = work.path().join("s");
+    trees::small_files(&source, 20, 50);
+    let disk = mounts::SmallDisk::mount("size=8m");
+    let target = disk.path().join("t");
+    fs::create_dir(&target).unwrap();
+    run(Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path())).expect(0);
+    for (count, name) in [(1, "dcp"), (3, "dcp"), (3, "dsync")] {
+        let mut job = tool(count, name);
+        let ended = run(job.arg("--json").arg(source.join("")).arg(&target)).expect(23);
+        let failures = ended.events("failure").len() as u32;
+        assert!((1..=count).contains(&failures), "{name}, {count} ranks: {}", ended.stderr);
+        let summary = ended.summary();
+        assert_eq!((&summary["stopped"], &summary["stopped_by_errno"]), (&true.into(), &30.into()));
+    }
+    let told = run(tool(1, "dcp").arg(source.join("")).arg(&target)).expect(23).stdout;
+    assert!(told.contains("stopped early because the target is read-only"), "{told}");
+}
+
 #[test]
 fn fifos_and_sockets_are_left_out_and_nothing_hangs() {
     let work = temp();

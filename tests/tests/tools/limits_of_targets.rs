@@ -141,3 +141,28 @@ fn coarser_times_are_said_once_where_any_is_lost() {
     let counted = copy(&["-p", "--json"], &coarse.path().join("some"));
     assert_eq!(counted.summary()["totals"]["times_cut"], 8);
 }
+
+/// What is staged could not be renamed or removed there; directories can be made, and filled.
+#[test]
+fn nothing_is_left_in_an_append_only_directory() {
+    let disk = may_mount().then(|| Image::ext4(&[])).flatten();
+    let Some(disk) = disk else { return };
+    let work = temp();
+    let source = work.path().join("s");
+    trees::write(&source.join("file"), b"x");
+    trees::write(&source.join("d/file"), b"x");
+    std::os::unix::fs::symlink("file", source.join("link")).unwrap();
+    let target = disk.path().join("t");
+    fs::create_dir(&target).unwrap();
+    let flag = |flag: &str| run(Command::new("chattr").arg(flag).arg(&target)).expect(0);
+    flag("+a");
+    for count in [1, 3] {
+        let ended = run(tool(count, "dcp").arg("-a").arg(source.join("")).arg(&target)).expect(23);
+        assert!(ended.stderr.contains("append-only"), "{}", ended.stderr);
+        assert_eq!(names_in(&target), ["d"]);
+        assert_eq!(names_in(&target.join("d")), ["file"]);
+    }
+    flag("-a");
+    run(tool(2, "dcp").arg("-a").arg(source.join("")).arg(&target)).expect(0);
+    assert_eq!(names_in(&target), ["d", "file", "link"]);
+}

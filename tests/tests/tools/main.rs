@@ -45,3 +45,4 @@ mod unfinished_uploads;
 mod usage;
 mod verify;
 mod walk;
+mod without_rights;

@@ -416,3 +416,37 @@ fn two_lists_do_not_share_a_file() {
     pair.compare(&["-o", &output("EXIST=ONLY_SRC"), "-o", &output("EXIST=ONLY_DEST")]).expect(3);
     pair.compare(&["-o", "EXIST=ONLY_SRC:-"]).expect(2);
 }
+
+/// Where the target is missing, too; unless options keep the copy away from there.
+#[test]
+fn a_target_inside_its_source_is_refused_where_the_copy_would_come_to_it() {
+    let pair = pair();
+    trees::write(&pair.source.join("etc/f"), b"x");
+    let point = pair.source.join("mnt/disk");
+    fs::create_dir_all(&point).unwrap();
+    let with_slash = pair.source.join("");
+    let copy = |tool_name: &str, options: &[&str], name: &str| {
+        let target = point.join(name);
+        let source = if tool_name == "dcp" { &with_slash } else { &pair.source };
+        let ended = run(tool(2, tool_name).args(options).args([source, &target]));
+        let is_there = target.join("etc/f").exists();
+        assert_eq!(is_there, ended.code == Some(0), "{ended:?}");
+        assert!(!target.join("mnt/disk").join(name).exists());
+        let _ = fs::remove_dir_all(target);
+        ended.code
+    };
+    for tool_name in ["dsync", "dcp"] {
+        assert_eq!(copy(tool_name, &[], "t"), Some(3));
+        assert_eq!(copy(tool_name, &["-x"], "t"), Some(3));
+        assert_eq!(copy(tool_name, &["--exclude", "*.o"], "t"), Some(3));
+        assert_eq!(copy(tool_name, &["--exclude", "/mnt/disk"], "t"), Some(0));
+        assert_eq!(copy(tool_name, &["--exclude", "t"], "t"), Some(0));
+    }
+    if !mounts::may_mount() {
+        return;
+    }
+    run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&point)).expect(0);
+    let codes = ["dsync", "dcp"].map(|name| [copy(name, &["-x"], "t"), copy(name, &[], "t")]);
+    run(Command::new("umount").arg(&point)).expect(0);
+    assert_eq!(codes, [[Some(0), Some(3)], [Some(0), Some(3)]]);
+}

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, chownat, linkat, mkdirat, mknodat,
-    readlinkat, renameat, statx, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, RawDir, StatxAttributes, StatxFlags, chownat, linkat, mkdirat,
+    mknodat, readlinkat, renameat, statx, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -40,6 +40,8 @@ pub(super) struct PosixDir {
     gives_acls: Arc<OnceLock<bool>>,
     /// How new files here are striped; looked up when it is first needed.
     default_layout: OnceLock<Option<Layout>>,
+    /// Looked up when it is first needed.
+    is_append_only: OnceLock<bool>,
     shared: Arc<Shared>,
 }
 
@@ -50,6 +52,7 @@ impl PosixDir {
             fd: Arc::new(fd),
             gives_acls: Arc::default(),
             default_layout: OnceLock::new(),
+            is_append_only: OnceLock::new(),
             shared: Arc::clone(shared),
         }
     }
@@ -167,6 +170,7 @@ impl Dir for PosixDir {
     }
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
+        self.refuse_append_only(Op::Create)?;
         let in_place = match self.shared.transfer.rewriting {
             Rewriting::Beside => None,
             Rewriting::InPlace => PosixStaged::open_old(&self.fd, &self.shared, new)?,
@@ -197,6 +201,7 @@ impl Dir for PosixDir {
     }
 
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        self.refuse_append_only(Op::Symlink)?;
         symlinkat(std::ffi::OsStr::from_bytes(link.points_to), &self.fd, link.staged)
             .map_err(|errno| failed(Op::Symlink, errno))?;
         let made = self.set_link_attributes(link).and_then(|kept| {
@@ -213,6 +218,7 @@ impl Dir for PosixDir {
         if is_made_up(&self.fd) {
             return Err(Op::MakeSpecial.errno(libc::EOPNOTSUPP));
         }
+        self.refuse_append_only(Op::MakeSpecial)?;
         let (file_type, device) = special::what(special)?;
         // Nobody else may use it before its owner and mode are right.
         let mode = Mode::RUSR | Mode::WUSR;
@@ -281,12 +287,13 @@ impl Dir for PosixDir {
         }
         let link_as = |name| linkat(from, link.of, &self.fd, name, AtFlags::empty());
         let made = match link_as(link.name) {
-            Err(Errno::EXIST) => link_as(link.staged).and_then(|()| {
-                let renamed = renameat(&self.fd, link.staged, &self.fd, link.name);
-                // Where the name is a link of the same file already, both stay (rename(2)).
-                let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
-                renamed
-            }),
+            Err(Errno::EXIST) if self.refuse_append_only(Op::Link).is_ok() => link_as(link.staged)
+                .and_then(|()| {
+                    let renamed = renameat(&self.fd, link.staged, &self.fd, link.name);
+                    // Where the name is a link of the same file already, both stay (rename(2)).
+                    let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
+                    renamed
+                }),
             other => other,
         };
         match made {
@@ -317,6 +324,20 @@ impl Dir for PosixDir {
 }
 
 impl PosixDir {
+    /// In an append-only directory (chattr(1)) nothing can be renamed or removed: what is staged would stay for ever.
+    fn refuse_append_only(&self, op: Op) -> Result<()> {
+        let is_append_only = || {
+            let flags = (!is_made_up(&self.fd))
+                .then(|| statx(&self.fd, c"", AtFlags::EMPTY_PATH, StatxFlags::empty()));
+            let known = flags.and_then(std::result::Result::ok);
+            known.is_some_and(|statx| statx.stx_attributes.contains(StatxAttributes::APPEND))
+        };
+        if *self.is_append_only.get_or_init(is_append_only) {
+            return Err(op.failed(Cause::AppendOnly));
+        }
+        Ok(())
+    }
+
     /// An entry's extended attributes.
     fn holder(&self, name: &Name) -> Holder<'_> {
         Holder::entry(&self.fd, name, self.shared.xattrs)

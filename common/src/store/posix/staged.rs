@@ -273,12 +273,14 @@ impl PosixStaged {
     fn finish(self, attributes: &Attributes) -> Result<Kept> {
         let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
         // Who owns it is asked only where that matters: it may cost a round trip.
-        let owner = match attributes.owner {
-            Some(_) => {
-                Some(attributes::stat_fd(&self.fd)?).map(|now| Owner { uid: now.uid, gid: now.gid })
-            }
-            None => None,
-        };
+        let is_rewritten = self.content == Content::Old;
+        let asks = attributes.owner.is_some() || is_rewritten;
+        let now = asks.then(|| attributes::stat_fd(&self.fd)).transpose()?;
+        let owner = now.map(|now| Owner { uid: now.uid, gid: now.gid });
+        // As with cp(1): who may write to somebody else's file may not set its mode.
+        let has_mode = is_rewritten && now.map(|now| now.mode) == attributes.mode;
+        let with_its_mode = Attributes { mode: None, ..attributes.clone() };
+        let attributes = if has_mode { &with_its_mode } else { attributes };
         let wants_none = attributes.xattrs.as_ref().is_some_and(|wanted| wanted.is_empty());
         let as_they_are;
         let attributes = if wants_none && !self.has_xattrs_already() {

@@ -1,0 +1,131 @@
+//! Users without rights: what they may not inspect, and what they take away from themselves.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use suite_tests::job::{Ended, mpiexec, program, run};
+use suite_tests::{mounts, trees};
+
+const NOBODY: u32 = 65534;
+
+/// A directory of that user's, and the tools where everybody can run them.
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Option<Self> {
+        let dir = mounts::may_mount().then(|| tempfile::tempdir().unwrap())?;
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        for tool in ["dcp", "dsync"] {
+            fs::copy(program(tool), dir.path().join(tool)).unwrap();
+        }
+        let home = Self { dir };
+        fs::create_dir(home.at("home")).unwrap();
+        home.give("home");
+        Some(home)
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn give(&self, path: &str) {
+        chown(self.at(path), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+
+    /// A file of the user's.
+    fn file(&self, path: &str, content: &[u8], mode: u32) {
+        trees::write(&self.at(path), content);
+        let mut above = Path::new(path);
+        while above != Path::new("home") {
+            self.give(above.to_str().unwrap());
+            above = above.parent().unwrap();
+        }
+        fs::set_permissions(self.at(path), Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Runs a tool as the user, with a mask.
+    fn run(&self, ranks: u32, umask: &str, words: &[&str]) -> Ended {
+        let launcher = mpiexec();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);
+        command.arg(format!("umask {umask}; cd home; exec \"$@\"")).arg("sh");
+        if ranks > 1 {
+            command.args(&launcher).args(["-n", &ranks.to_string()]);
+        }
+        command.arg(self.at(words[0])).args(&words[1..]).env("HOME", self.at("home"));
+        run(command.current_dir(self.dir.path()))
+    }
+}
+
+/// To look at the old file was only to save work.
+#[test]
+fn what_cannot_be_inspected_at_the_target_counts_as_different() {
+    let Some(home) = Home::new() else { return };
+    for ranks in [1, 3] {
+        for options in [&["-c"][..], &["-c", "-k", "1KiB"], &["-c", "--xattrs=user"]] {
+            let _ = fs::remove_dir_all(home.at("home/s"));
+            let _ = fs::remove_dir_all(home.at("home/t"));
+            for (name, bytes) in [("small", 100), ("large", 9000)] {
+                let (new, old) = (vec![1; bytes], vec![2; bytes]);
+                home.file(&format!("home/s/{name}"), &new, 0o644);
+                home.file(&format!("home/t/{name}"), &old, 0o000);
+                home.file(&format!("home/s/same-{name}"), &new, 0o644);
+                home.file(&format!("home/t/same-{name}"), &new, 0o200);
+            }
+            home.run(ranks, "022", &[&["dsync"], options, &["s", "t"]].concat()).expect(0);
+            for name in ["small", "large", "same-small", "same-large"] {
+                let [new, copy] = ["s", "t"].map(|tree| home.at(&format!("home/{tree}/{name}")));
+                assert_eq!(fs::read(new).unwrap(), fs::read(copy).unwrap(), "{name} {options:?}");
+            }
+        }
+    }
+    // Nor does it keep a file from being copied that it might have been linked to.
+    home.file("home/old/small", &[1; 100], 0o000);
+    home.run(1, "022", &["dsync", "-c", "--link-dest=old", "s", "new"]).expect(0);
+    assert_eq!(fs::read(home.at("home/new/small")).unwrap(), [1; 100]);
+}
+
+/// As cp(1) does: the owner's rights are kept until all is there.
+#[test]
+fn a_umask_that_takes_the_owners_rights_hinders_no_copy() {
+    let Some(home) = Home::new() else { return };
+    home.file("home/s/a/b/small", b"content", 0o644);
+    home.file("home/s/a/large", &trees::noise(40_000), 0o755);
+    for (ranks, umask) in [(1, "0277"), (3, "0777"), (2, "0700")] {
+        for tool in ["dcp", "dsync"] {
+            let target = format!("{tool}{umask}");
+            home.run(ranks, umask, &[tool, "-k", "4KiB", "s", &target]).expect(0);
+            let mask = u32::from_str_radix(umask, 8).unwrap();
+            for (path, mode) in
+                [("", 0o755), ("a", 0o755), ("a/b/small", 0o644), ("a/large", 0o755)]
+            {
+                let new = fs::metadata(home.at(&format!("home/{target}")).join(path)).unwrap();
+                // dsync keeps modes.
+                let mode = if tool == "dcp" { mode & !mask } else { mode };
+                assert_eq!(new.mode() & 0o777, mode, "{tool} {umask} {path}");
+            }
+            let copied = fs::read(home.at(&format!("home/{target}/a/large"))).unwrap();
+            assert!(copied == trees::noise(40_000));
+        }
+    }
+}
+
+/// As cp(1) does: what is written into keeps its mode, and only who asks for another one is told that it cannot be.
+#[test]
+fn a_file_of_somebody_elses_may_be_written_into() {
+    let Some(home) = Home::new() else { return };
+    home.file("home/s/f", b"new content", 0o644);
+    trees::write(&home.at("home/t/f"), b"old");
+    fs::set_permissions(home.at("home/t/f"), Permissions::from_mode(0o666)).unwrap();
+    home.run(1, "022", &["dcp", "--inplace", "s/f", "t"]).expect(0);
+    let new = fs::metadata(home.at("home/t/f")).unwrap();
+    assert_eq!((new.mode() & 0o777, new.uid()), (0o666, 0));
+    assert_eq!(fs::read(home.at("home/t/f")).unwrap(), b"new content");
+    home.run(1, "022", &["dcp", "--inplace", "--preserve=mode", "s/f", "t"]).expect(23);
+}
