@@ -22,9 +22,11 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::base::crc64::Crc64;
+use crate::base::path::Name;
 use crate::comm::Rank;
 use crate::model::chunk::Extent;
 use crate::model::entry::Identity;
+use crate::model::staged_name::is_of_job;
 use record::{Record, Records};
 
 /// Of a large file that a stopped job has begun.
@@ -65,6 +67,8 @@ pub struct Journal {
     /// Staged files that were taken over here: each goes to one file.
     taken: Mutex<HashSet<Vec<u8>>>,
     unwritten: AtomicU64,
+    /// Numbers of the jobs before this one.
+    earlier_jobs: Vec<u64>,
 }
 
 impl Journal {
@@ -80,6 +84,7 @@ impl Journal {
             chunks: HashMap::new(),
             taken: Mutex::default(),
             unwritten: AtomicU64::new(0),
+            earlier_jobs: Vec::new(),
         };
         // There in any case, so that a directory that this node does not have is noticed.
         for record in Records::open(&dir.join(folder::UNFINISHED))? {
@@ -93,6 +98,7 @@ impl Journal {
                 Record::Chunk { staged, extent, crc64 } => {
                     journal.chunks.insert((staged, extent.offset), (extent.length, crc64));
                 }
+                Record::Job { id } => journal.earlier_jobs.push(id),
                 Record::Ended { .. } => {}
             }
         }
@@ -119,6 +125,17 @@ impl Journal {
         self.unfinished.values().any(|begun| begun.staged == name)
     }
 
+    /// There were jobs before this one.
+    pub fn has_earlier_jobs(&self) -> bool {
+        !self.earlier_jobs.is_empty()
+    }
+
+    /// Whether a job before this one has given that name to what nobody will go on with, such as a small file.
+    pub fn was_left(&self, name: &Name) -> bool {
+        self.earlier_jobs.iter().any(|job| is_of_job(name, *job))
+            && !self.has_staged(name.to_bytes())
+    }
+
     /// All files that a stopped job has begun, in an order that is the same on all ranks.
     pub fn all_unfinished(&self) -> Vec<(&TargetFile, &Unfinished)> {
         let mut all: Vec<_> = self.unfinished.iter().collect();
@@ -133,6 +150,11 @@ impl Journal {
         }
         let (length, crc64) = self.chunks.get(&(staged.to_vec(), extent.offset))?;
         (*length == extent.length).then_some(*crc64)
+    }
+
+    /// The job of this number is at work, on all ranks.
+    pub fn enlist(&self, id: u64) {
+        self.append(&Record::Job { id });
     }
 
     /// A file is staged.
@@ -181,6 +203,7 @@ mod tests {
     use super::*;
     use crate::model::entry::Time;
     use crate::model::placement::TargetIs;
+    use crate::model::staged_name::staged_name;
 
     const TIME: Time = Time { seconds: 1, nanoseconds: 2 };
 
@@ -207,7 +230,7 @@ mod tests {
         let ready = folder::begin(dir, &job(), Start::Resume).expect("a new journal");
         assert_eq!(ready.earlier, None);
         let refusal = folder::begin(dir, &job(), Start::Resume).expect_err("is in use");
-        assert!(refusal.contains("at work"), "{refusal}");
+        assert!(refusal.words.contains("at work"), "{refusal:?}");
         drop(ready);
         let ranks = [0, 1].map(|rank| Journal::open(dir, 1, Rank(rank)).expect("is there"));
         ranks[0].begin(file("a"), begun("s.a"));
@@ -230,6 +253,27 @@ mod tests {
         assert_eq!(journal.written(b"s.a", Extent { offset: 100, length: 99 }), None);
         assert_eq!(journal.unfinished(&file("b")), None);
         assert_eq!(journal.written(b"s.b", extent(0)), None);
+    }
+
+    #[test]
+    fn what_no_job_will_go_on_with_is_known_by_the_numbers_of_the_jobs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let large = staged_name(40, 0, 1);
+        for id in [40, 80, 120] {
+            let _ready = folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
+            let journal = Journal::open(dir.path(), id, Rank(0)).expect("is there");
+            assert_eq!(journal.has_earlier_jobs(), id > 40);
+            journal.enlist(id);
+            if id == 40 {
+                journal.begin(file("a"), begun(large.to_str().expect("is text")));
+            }
+            if id == 120 {
+                let left = |id| journal.was_left(&staged_name(id, 5, 9));
+                assert!(left(40) && left(41) && left(80) && left(83));
+                assert!(!left(39) && !left(44) && !left(120) && !left(u64::MAX));
+                assert!(!journal.was_left(&large) && !journal.was_left(c".dcp.notes"));
+            }
+        }
     }
 
     #[test]
@@ -277,7 +321,8 @@ mod tests {
         stopped_job(dir.path());
         let other = JobRecord { target: b"/elsewhere".to_vec(), ..job() };
         let refusal = folder::begin(dir.path(), &other, Start::Resume).expect_err("is another's");
-        assert!(refusal.contains("/src") && refusal.contains("/dst"), "{refusal}");
+        let words = refusal.words;
+        assert!(words.contains("/src") && words.contains("/dst"), "{words}");
         let ready = folder::begin(dir.path(), &other, Start::Anew).expect("starts over");
         assert_eq!(ready.earlier, None);
         let journal = Journal::open(dir.path(), 4, Rank(0)).expect("is there");

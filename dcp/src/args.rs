@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(
     name = "dcp",
-    override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp [OPTIONS] --clean PLACE...",
+    override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp --clean [OPTIONS] PLACE...",
     after_help = after_help(EXAMPLES),
     max_term_width = 100
 )]
@@ -29,16 +29,15 @@ pub struct Args {
     /// What to copy (files, directories, symbolic links, with -a special files), and at the end where to
     #[arg(
         value_names = ["SOURCE", "TARGET"],
-        num_args = 2..,
-        required_unless_present = "clean",
-        conflicts_with = "clean"
+        num_args = 1..,
+        required = true
     )]
     paths: Vec<OsString>,
 
     /// Remove what stopped jobs have left in PLACE: files that got no name, and in S3 uploads that were not
     /// completed, if they were last changed, or begun, --min-age ago (a day)
-    #[arg(long, value_name = "PLACE", num_args = 1..)]
-    clean: Vec<OsString>,
+    #[arg(long)]
+    clean: bool,
 
     /// Copy what symbolic links in SOURCE point to
     #[arg(short = 'L', long, overrides_with = "no_dereference")]
@@ -78,9 +77,9 @@ impl ToolArgs for Args {
 impl Args {
     /// What is to be cleaned, if that is what these arguments ask for.
     pub fn clean_request(&self) -> Option<CleanRequest> {
-        let places: Vec<_> = self.clean.iter().map(|path| path.clone().into_vec()).collect();
-        let (min_age, dry_run) = (self.copy.filters.min_age, self.copy.dry_run);
-        (!places.is_empty()).then_some(CleanRequest { places, min_age, dry_run })
+        let (places, dry_run) = (self.paths(), self.copy.dry_run);
+        let min_age = self.copy.filters.min_age;
+        self.clean.then_some(CleanRequest { places, min_age, dry_run })
     }
 
     /// What all tools take, as the other arguments complete it.
@@ -88,12 +87,16 @@ impl Args {
         self.copy.complete(&self.common)
     }
 
-    /// What these arguments ask for.
-    pub fn request(&self) -> CopyRequest {
-        let mut sources: Vec<_> = self.paths.iter().map(|path| path.clone().into_vec()).collect();
-        let target = sources.pop().unwrap_or_default();
+    fn paths(&self) -> Vec<Vec<u8>> {
+        self.paths.iter().map(|path| path.clone().into_vec()).collect()
+    }
+
+    /// What these arguments ask for; `None` where only one of SOURCE and TARGET is named.
+    pub fn request(&self) -> Option<CopyRequest> {
+        let mut sources = self.paths();
+        let target = sources.pop().filter(|_| !sources.is_empty())?;
         let symlinks = if self.dereference { Symlinks::Follow } else { Symlinks::Keep };
         let wishes = self.copy.wishes(&Keep::default(), symlinks, None);
-        CopyRequest { sources, target, wishes }
+        Some(CopyRequest { sources, target, wishes })
     }
 }

@@ -8,8 +8,9 @@ use common::run::{clean, copy};
 use common::surface::session;
 
 fn main() -> ExitCode {
-    session::run("dcp", |session, args: args::Args| match args.clean_request() {
-        Some(request) => clean::run(session, &request, &args.common),
-        None => copy::run(session, &args.request(), &args.completed()),
+    session::run("dcp", |session, args: args::Args| match (args.clean_request(), args.request()) {
+        (Some(request), _) => clean::run(session, &request, &args.common),
+        (None, Some(request)) => copy::run(session, &request, &args.completed()),
+        (None, None) => session.refuse("a TARGET is missing; name SOURCE and TARGET"),
     })
 }

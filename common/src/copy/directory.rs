@@ -43,11 +43,12 @@ impl CopyJob<'_> {
                 if let Some(attributes) = attributes.filter(|_| !self.options.dry_run) {
                     self.directories.add(place, &attributes);
                 }
-                return Ok(());
+                return self.sweep(place);
             }
             Made::Existed => {
                 place.set_trees(Trees::Both);
                 let widened_from = self.widen(place).at(Side::Target)?;
+                self.sweep(place)?;
                 policy::of_old_directory(self.options, metadata, xattrs, widened_from)
             }
         };

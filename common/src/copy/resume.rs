@@ -7,8 +7,8 @@ use super::large::LargeCopy;
 use super::root::CopyRoot;
 use super::small::FileCopy;
 use super::verify::sum_staged;
-use super::{CopyHand, CopyJob};
-use crate::base::error::{At, Cause, Side, Trouble};
+use super::{CopyHand, CopyJob, widen};
+use crate::base::error::{At, Cause, Error, Failure, Side, Trouble};
 use crate::base::limits::CLOCKS_APART_MAX;
 use crate::base::path::{self, Name, RelPath};
 use crate::chunked::ChunkTask;
@@ -19,11 +19,11 @@ use crate::journal::folder::absolute;
 use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
-use crate::model::entry::{Kind, Metadata, Time};
+use crate::model::entry::{Attributes, Kind, Metadata, Time};
 use crate::model::staged_name::is_staged;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::place::Place;
-use crate::walk::{Visit, whole};
+use crate::walk::{Visit, account, whole};
 
 /// A large file that is ready for its chunks.
 pub(super) struct Staging {
@@ -85,13 +85,29 @@ impl CopyJob<'_> {
         if !is_same || self.verifier.is_none() {
             return Ok(is_same);
         }
-        let files = [
-            entry.dir.open_file(entry.name).at(Side::Source)?,
-            target.open_file(name).at(Side::Target)?,
-        ];
-        files[1].bypass_cache();
+        let size_bytes = source.size_bytes;
+        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+        let Ok(old) = target.open_file(name) else { return Ok(false) };
+        old.bypass_cache();
+        let files = [source, old];
         let way = Way::of(&*files[0], &*files[1], Evidence::Checksums);
-        self.is_same_content(way, &files, source.size_bytes, hand)
+        self.is_same_content(way, &files, size_bytes, hand)
+    }
+
+    /// Removes what stopped jobs have left in a directory of the target that was there. The walk comes to all of them,
+    /// so that this costs listing each once more.
+    pub(super) fn sweep(&self, place: &Place) -> Result<(), Trouble> {
+        let Some(journal) = self.journal.filter(|journal| journal.has_earlier_jobs()) else {
+            return Ok(());
+        };
+        // Opened anew: it may not have been readable before.
+        let dir = self.target(place).open_dir(place.path()).at(Side::Target)?;
+        let left = left_in(journal, &*dir).at(Side::Target)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        self.before_change(place)?;
+        remove_all(&*dir, &left).at(Side::Target)
     }
 
     /// A stopped job took it for a large file.
@@ -188,19 +204,88 @@ impl CopyJob<'_> {
     }
 }
 
-/// Removes what stopped jobs have staged and this one had no use for: the source is not there any more. Each
-/// of so many ranks sees to its share; what cannot be removed stays.
-pub fn remove_unused(journal: &Journal, roots: &[CopyRoot], rank: Rank, ranks: u32) {
+/// What stopped jobs have left in a directory of a target and nobody will go on with: small files, links.
+fn left_in(journal: &Journal, dir: &dyn Dir) -> Result<Vec<CString>, Error> {
+    let mut left = Vec::new();
+    let listed = dir.list(&mut |name, _| {
+        if journal.was_left(name) {
+            left.push(name.to_owned());
+        }
+    });
+    match listed {
+        // Its owner lets others put something into it, not see what is there.
+        Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(left),
+        listed => listed.map(|()| left),
+    }
+}
+
+fn remove_all(dir: &dyn Dir, names: &[CString]) -> Result<(), Error> {
+    for name in names {
+        match dir.remove(name, Kind::File) {
+            Err(error) if !error.cause.is_vanished() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes what stopped jobs have left directly in a root, small files and links.
+///
+/// # Errors
+/// That of the first name that stays.
+pub fn sweep_root(journal: &Journal, root: &CopyRoot) -> Result<(), Failure> {
+    if !journal.has_earlier_jobs() || root.target.holds_objects() {
+        return Ok(());
+    }
+    let swept = root
+        .target
+        .open_dir(&RelPath::root())
+        .and_then(|dir| remove_all(&*dir, &left_in(journal, &*dir)?));
+    swept.map_err(|error| account::failure(Side::Target, &root.shown_target, b"", error))
+}
+
+/// Removes what stopped jobs have staged and this one had no use for: the source is not there any more. Each of so many
+/// ranks sees to its share; returns what stays.
+pub fn remove_unused(
+    journal: &Journal,
+    roots: &[CopyRoot],
+    (rank, ranks): (Rank, u32),
+    is_superuser: bool,
+) -> Vec<Failure> {
+    let mut failures = Vec::new();
     for (file, begun) in
         journal.all_unfinished().into_iter().skip(rank.index()).step_by(ranks as usize)
     {
         let root = roots.iter().find(|root| absolute(&root.shown_target) == file.root);
         let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
-        if let (Some(root), Some((parent, _)), Some(staged)) = (root, parent, staged_name(begun))
-            && let Ok(dir) = root.target.open_dir(&parent)
+        let (Some(root), Some((parent, _)), Some(staged)) = (root, parent, staged_name(begun))
+        else {
+            continue;
+        };
+        match root.target.open_dir(&parent).and_then(|dir| remove_one(&*dir, &staged, is_superuser))
         {
-            let _ = dir.remove(&staged, Kind::File);
+            Err(error) if !error.cause.is_vanished() => {
+                let below = path::join(parent.as_bytes(), staged.to_bytes());
+                failures.push(account::failure(Side::Target, &root.shown_target, &below, error));
+            }
+            _ => {}
         }
+    }
+    failures
+}
+
+/// Removes a name from a directory that is complete otherwise: it keeps its mode and its times.
+fn remove_one(dir: &dyn Dir, name: &Name, is_superuser: bool) -> Result<(), Error> {
+    dir.stat(name)?;
+    let before = dir.metadata()?;
+    let widened_from = widen(dir, is_superuser)?;
+    let removed = dir.remove(name, Kind::File);
+    let as_before =
+        Attributes { mode: widened_from, times: before.times(), ..Attributes::default() };
+    match dir.set_attributes(&as_before) {
+        // It is somebody else's, and has no times of this user's choice.
+        Err(error) if error.cause != Cause::System(libc::EPERM) => removed.and(Err(error)),
+        _ => removed,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Frames, Record, Records, create, frame};
+use crate::base::exit::Exit;
+use crate::base::limits::JOURNAL_TRIES_MAX;
 use crate::base::path::escaped;
 use crate::model::entry::Time;
 use crate::model::placement::TargetIs;
@@ -42,8 +45,8 @@ pub struct JobRecord {
 pub struct Begun {
     /// The job that was stopped, where this one goes on with it.
     pub earlier: Option<JobRecord>,
-    /// Keeps other jobs away as long as it is open.
-    pub lock: File,
+    /// Keep other jobs away as long as they are open.
+    pub locks: [File; 2],
 }
 
 /// What becomes of the journal that is there.
@@ -93,57 +96,107 @@ pub fn read(dir: &Path) -> io::Result<Option<JobRecord>> {
     }
 }
 
+/// Why there is no journal for a job.
+#[derive(Debug)]
+pub struct Refusal {
+    /// One line that says what is wrong and what to do.
+    pub words: String,
+    /// How the job ends.
+    pub exit: Exit,
+    /// Another job has removed it meanwhile: it may be tried again.
+    is_gone: bool,
+}
+
+impl Refusal {
+    fn new(dir: &Path, exit: Exit, why: impl fmt::Display) -> Self {
+        Self { words: format!("journal {}: {why}", dir.display()), exit, is_gone: false }
+    }
+
+    /// The system does not let it be made, read or written.
+    fn of_system(dir: &Path, error: &io::Error) -> Self {
+        let is_gone = error.kind() == io::ErrorKind::NotFound;
+        Self { is_gone, ..Self::new(dir, Exit::Usage, error) }
+    }
+
+    /// It cannot be there at all.
+    fn of_place(dir: &Path, error: &io::Error) -> Self {
+        Self::new(dir, Exit::Unusable, format!("{error}; name another place with --journal"))
+    }
+
+    fn in_use(dir: &Path) -> Self {
+        let began = read(dir).ok().flatten().map(|job| job.began.seconds);
+        let began = began.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        let since = began.map_or_else(String::new, |began| format!(" since {began}"));
+        Self::new(dir, Exit::Usage, format!("its job is at work{since}"))
+    }
+}
+
 /// Makes a journal for a job, or takes over the one that is there. What a directory has besides a journal is
 /// never touched.
 ///
 /// # Errors
-/// One line that says what is wrong and what to do.
-pub fn begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, String> {
-    let shown = dir.display();
-    let failed = |error: io::Error| format!("journal {shown}: {error}");
-    let earlier = read(dir).map_err(failed)?;
-    if let (Some(earlier), Start::Resume) = (&earlier, start)
-        && !earlier.is_same_job(job)
-    {
-        let words = earlier.words();
-        return Err(format!(
-            "journal {shown} is of another job, {words}; \
-             name another directory, or forget that job with --no-resume"
-        ));
+/// Why that cannot be.
+pub fn begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal> {
+    for _ in 0..JOURNAL_TRIES_MAX {
+        match try_begin(dir, job, start) {
+            Err(Refusal { is_gone: true, .. }) => {}
+            begun => return begun,
+        }
     }
+    try_begin(dir, job, start)
+}
+
+fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal> {
+    let failed = |error: io::Error| Refusal::of_system(dir, &error);
+    refuse_other_job(dir, job, start)?;
     match fs::create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Refusal::of_place(dir, &error));
+        }
         _ => {}
     }
+    // From now on nobody else begins here, so what is read stays as it is.
+    let place = lock(dir).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir))?;
+    refuse_other_job(dir, job, start)?;
+    let earlier = read(dir).map_err(failed)?;
     if let Some(foreign) = foreign_entry(dir, earlier.is_some()).map_err(failed)? {
-        let foreign = foreign.display();
-        return Err(format!("journal {shown}: has {foreign} in it; name a directory of its own"));
+        let why = format!("has {} in it; name a directory of its own", foreign.display());
+        return Err(Refusal::new(dir, Exit::Usage, why));
     }
+    let lock_job = || lock(&dir.join(JOB)).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir));
     if earlier.is_some() {
-        // Held to the end of this function.
-        let _lock = lock(dir).map_err(failed)?.ok_or_else(|| in_use(dir))?;
+        // Where directories cannot be locked; held to the end of this function.
+        let _lock = lock_job()?;
     }
     let earlier = earlier.filter(|_| start == Start::Resume);
     if earlier.is_none() {
         forget(dir).map_err(failed)?;
         write_whole(dir, JOB, |file| file.write_all(&frame(job))).map_err(failed)?;
     }
-    let lock = lock(dir).map_err(failed)?.ok_or_else(|| in_use(dir))?;
+    let locks = [place, lock_job()?];
     compact(dir).map_err(failed)?;
-    Ok(Begun { earlier, lock })
+    Ok(Begun { earlier, locks })
 }
 
-fn in_use(dir: &Path) -> String {
-    format!("journal {}: its job is at work", dir.display())
+fn refuse_other_job(dir: &Path, job: &JobRecord, start: Start) -> Result<(), Refusal> {
+    match read(dir).map_err(|error| Refusal::of_system(dir, &error))? {
+        Some(earlier) if start == Start::Resume && !earlier.is_same_job(job) => {
+            let why = format!(
+                "is of another job, {}; name another directory, or forget that job with --no-resume",
+                earlier.words()
+            );
+            Err(Refusal::new(dir, Exit::Usage, why))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Makes sure that no other job is at work with a journal; `None` where one is. File systems without locks
-/// are trusted.
-fn lock(dir: &Path) -> io::Result<Option<File>> {
-    let job = File::open(dir.join(JOB))?;
-    Ok(match job.try_lock() {
+/// Makes sure that no other job is at work with that; `None` where one is. File systems without locks are trusted.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::open(path)?;
+    Ok(match file.try_lock() {
         Err(TryLockError::WouldBlock) => None,
-        Ok(()) | Err(TryLockError::Error(_)) => Some(job),
+        Ok(()) | Err(TryLockError::Error(_)) => Some(file),
     })
 }
 
@@ -202,7 +255,7 @@ fn compact(dir: &Path) -> io::Result<()> {
     let before = dir.join(UNFINISHED);
     // What was written last comes last.
     let parts = || before.exists().then_some(&before).into_iter().chain(&logs);
-    let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
+    let (mut begun, mut ended, mut jobs) = (HashSet::new(), HashSet::new(), HashSet::new());
     for path in parts() {
         for record in Records::open(path)? {
             match record {
@@ -210,7 +263,7 @@ fn compact(dir: &Path) -> io::Result<()> {
                     begun.insert(it.staged)
                 }
                 Record::Ended { staged } => ended.insert(staged),
-                Record::Chunk { .. } => false,
+                Record::Chunk { .. } | Record::Job { .. } => false,
             };
         }
     }
@@ -218,11 +271,14 @@ fn compact(dir: &Path) -> io::Result<()> {
     write_whole(dir, UNFINISHED, |file| {
         for path in parts() {
             for record in Records::open(path)? {
-                let (Record::Begun { begun: super::Unfinished { staged, .. }, .. }
-                | Record::BegunAs { begun: super::Unfinished { staged, .. }, .. }
-                | Record::Chunk { staged, .. }
-                | Record::Ended { staged }) = &record;
-                if matters(staged) {
+                let is_kept = match &record {
+                    Record::Begun { begun: super::Unfinished { staged, .. }, .. }
+                    | Record::BegunAs { begun: super::Unfinished { staged, .. }, .. }
+                    | Record::Chunk { staged, .. }
+                    | Record::Ended { staged } => matters(staged),
+                    Record::Job { id } => jobs.insert(*id),
+                };
+                if is_kept {
                     file.write_all(&record.framed())?;
                 }
             }

@@ -31,6 +31,8 @@ pub(super) enum Record {
     Ended { staged: Vec<u8> },
     /// A large file is staged in that inode.
     BegunAs { file: TargetFile, begun: Unfinished, inode: u64 },
+    /// A job of that number is at work.
+    Job { id: u64 },
 }
 
 impl Record {

@@ -18,6 +18,18 @@ pub fn of_job(job: u64) -> String {
     format!("{PREFIX}{job:016x}.")
 }
 
+/// Numbers that a job takes for the names of its phases, from its own on: the walk, and afterwards files that had to
+/// wait for deletions, or for all their names.
+const NUMBERS_OF_JOB: u64 = 4;
+
+/// Whether a name is one that this job, in any of its phases, has given.
+pub fn is_of_job(name: &Name, job: u64) -> bool {
+    let digits = name.to_bytes().get(PREFIX.len()..PREFIX.len() + 16);
+    let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+    let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    is_staged(name) && number.is_some_and(|number| number.wrapping_sub(job) < NUMBERS_OF_JOB)
+}
+
 /// Whether a name is one that a job, any, has given.
 pub fn is_staged(name: &Name) -> bool {
     let Some(rest) = name.to_bytes().strip_prefix(PREFIX.as_bytes()) else { return false };
@@ -42,6 +54,10 @@ mod tests {
             let name = staged_name(job, rank, count);
             assert!(is_staged(&name), "{name:?}");
             assert!(name.to_bytes().starts_with(of_job(job).as_bytes()));
+            assert!(is_of_job(&name, job) && is_of_job(&name, job.wrapping_sub(3)));
+            assert!(
+                !is_of_job(&name, job.wrapping_sub(4)) && !is_of_job(&name, job.wrapping_add(1))
+            );
         }
         let others = [
             c".dcp.",

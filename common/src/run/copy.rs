@@ -99,7 +99,8 @@ fn prepare(
                 plan = plan::make(sites, &sources, &target, target_was, (&options, selection));
                 journal = Some(found);
             }
-            Err(refusal) => plan.refusals.push(refusal),
+            Err((Exit::Unusable, why)) => reporter.refuse(&why),
+            Err((_, refusal)) => plan.refusals.push(refusal),
         }
     }
     if !plan.refusals.is_empty() {

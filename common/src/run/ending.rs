@@ -39,6 +39,8 @@ impl Ending<'_> {
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Exit {
+        let (done, how) = ((&tally, self.verdict), (self.roots, self.options));
+        tally.failed += self.kept.remove_unused(session, how, done, reporter);
         self.manifest.end(session, &tally, reporter);
         tally.unjournaled += self.kept.journal.as_ref().map_or(0, Journal::unwritten);
         let summary = session.summarise(&tally, self.sites, counters).map(|mut summary| {
@@ -55,7 +57,7 @@ impl Ending<'_> {
             compared => exit.worst(compared),
         };
         // What is not compared to its end is gone on with, too.
-        self.kept.end(session, self.roots, exit, reporter);
+        self.kept.end(session, exit, reporter);
         exit
     }
 }

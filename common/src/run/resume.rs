@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io;
 
-use super::agree;
+use super::{agree, exit_of};
 use crate::base::crc64::Crc64;
-use crate::base::error::Side;
+use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path::{escaped, join};
 use crate::comm::Rank;
-use crate::comm::collective::broadcast;
+use crate::comm::collective::{broadcast, gather};
 use crate::copy::options::{CopyOptions, ResumeRequest};
+use crate::copy::plan::CopyPlan;
 use crate::copy::root::CopyRoot;
 use crate::copy::{plan, resume};
 use crate::journal::Journal;
@@ -19,6 +20,7 @@ use crate::lists::as_path;
 use crate::model::container::ContainerPath;
 use crate::model::entry::Time;
 use crate::model::placement::{Given, TargetIs};
+use crate::model::tally::Tally;
 use crate::store::sites::Sites;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -30,7 +32,7 @@ pub(super) struct Found {
     /// The job that was stopped and that this one goes on with.
     pub earlier: Option<JobRecord>,
     /// Held as long as the job is at work.
-    lock: Option<File>,
+    locks: Option<[File; 2]>,
 }
 
 /// This rank's part of it.
@@ -38,21 +40,21 @@ pub(super) struct Kept {
     dir: Vec<u8>,
     /// `None` where the job keeps none.
     pub journal: Option<Journal>,
-    _lock: Option<File>,
+    _locks: Option<[File; 2]>,
 }
 
 /// Rank 0 looks for the job that was stopped, and begins a journal where one is wanted.
 ///
 /// # Errors
-/// One line that says what is wrong and what to do.
+/// How the job ends, and one line that says what is wrong and what to do.
 pub(super) fn find(
     request: &ResumeRequest,
     sites: &Sites,
     sources: &[Vec<u8>],
     target: &[u8],
     options: &CopyOptions,
-) -> Result<Found, String> {
-    let mut found = Found { dir: None, earlier: None, lock: None };
+) -> Result<Found, (Exit, String)> {
+    let mut found = Found { dir: None, earlier: None, locks: None };
     let is_path = !sites.is_object(Side::Target, target) && !is_container(target);
     let sources: Vec<_> = sources.iter().map(|path| recorded(sites, Side::Source, path)).collect();
     let target_place = recorded(sites, Side::Target, target);
@@ -62,7 +64,7 @@ pub(super) fn find(
         let shown = escaped(target);
         let trouble =
             format!("there is no place for a journal beside {shown}; name one with --journal");
-        return if request.is_wanted { Err(trouble) } else { Ok(found) };
+        return if request.is_wanted { Err((Exit::Usage, trouble)) } else { Ok(found) };
     };
     let there = folder::read(as_path(&dir)).unwrap_or_default();
     if options.dry_run {
@@ -71,8 +73,9 @@ pub(super) fn find(
         // Looked at only where it is to be remembered: it may be a request to a service.
         let target_was = plan::target_is(sites, target);
         let job = JobRecord { sources, target: target_place, target_was, began: Time::now() };
-        let begun = folder::begin(as_path(&dir), &job, request.start)?;
-        (found.earlier, found.lock) = (begun.earlier, Some(begun.lock));
+        let begun = folder::begin(as_path(&dir), &job, request.start)
+            .map_err(|refusal| (refusal.exit, refusal.words))?;
+        (found.earlier, found.locks) = (begun.earlier, Some(begun.locks));
         found.dir = Some(dir);
     }
     Ok(found)
@@ -105,10 +108,10 @@ pub(super) fn open(
     options: &CopyOptions,
     reporter: &mut Reporter,
 ) -> Option<Kept> {
-    let (dir, lock) = found.map_or((None, None), |found| (found.dir, found.lock));
+    let (dir, locks) = found.map_or((None, None), |found| (found.dir, found.locks));
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let Some(dir): Option<Vec<u8>> = broadcast(session.mail, is_root.then_some(dir)) else {
-        return Some(Kept { dir: Vec::new(), journal: None, _lock: None });
+        return Some(Kept { dir: Vec::new(), journal: None, _locks: None });
     };
     let opened = Journal::open(as_path(&dir), options.job.id, session.mail.comm().rank());
     let words = |error: io::Error| {
@@ -116,30 +119,73 @@ pub(super) fn open(
         format!("journal {shown}: {error} (on {host}); all ranks must share it")
     };
     let opened = opened.map_err(words);
-    let journal = Some(agree(session, opened, reporter)?);
-    Some(Kept { dir, journal, _lock: lock })
+    let journal = agree(session, opened, reporter)?;
+    if is_root {
+        journal.enlist(options.job.id);
+    }
+    Some(Kept { dir, journal: Some(journal), _locks: locks })
 }
 
 impl Kept {
-    /// The job has ended: where all is done the journal goes, with what was staged for nothing.
-    pub fn end(
-        self,
-        session: &mut Session<'_, '_>,
-        roots: &[CopyRoot],
-        exit: Exit,
+    /// Removes what stopped jobs have staged directly in the roots whose entries were named one by one: nobody walks
+    /// through those. Returns how much could not be looked through, on rank 0.
+    pub fn sweep_roots(
+        &self,
+        session: &Session<'_, '_>,
+        (plan, roots): (&CopyPlan, &[CopyRoot]),
         reporter: &mut Reporter,
-    ) {
-        let Some(journal) = self.journal else { return };
+    ) -> u64 {
+        let is_root = session.mail.comm().rank() == Rank::ROOT;
+        let Some(journal) = self.journal.as_ref().filter(|_| is_root) else { return 0 };
+        let singles = plan.roots.iter().zip(roots).filter(|(plan, _)| plan.singles.is_some());
+        let swept = singles.filter_map(|(_, root)| resume::sweep_root(journal, root).err());
+        let failures: Vec<Failure> = swept.collect();
+        for failure in &failures {
+            reporter.failure(failure);
+        }
+        failures.len() as u64
+    }
+
+    /// Removes what was staged for nothing, where all is done but that. Returns how much of it stays, on rank 0.
+    pub fn remove_unused(
+        &self,
+        session: &mut Session<'_, '_>,
+        (roots, options): (&[CopyRoot], &CopyOptions),
+        (tally, verdict): (&Tally, Exit),
+        reporter: &mut Reporter,
+    ) -> u64 {
+        let Some(journal) = &self.journal else { return 0 };
+        let is_done = gather(session.mail, tally).map(|all| {
+            let mut totals = Tally::default();
+            for tally in &all {
+                totals.add(tally);
+            }
+            exit_of(&totals).worst(verdict) == Exit::Ok
+        });
+        if !broadcast(session.mail, is_done) {
+            return 0;
+        }
+        let comm = session.mail.comm();
+        let share = (comm.rank(), comm.size());
+        let here = resume::remove_unused(journal, roots, share, options.job.is_superuser);
+        let failures = gather(session.mail, &here).map_or_else(Vec::new, |all| all.concat());
+        for failure in &failures {
+            reporter.failure(failure);
+        }
+        failures.len() as u64
+    }
+
+    /// The job has ended: where all is done the journal goes.
+    pub fn end(self, session: &mut Session<'_, '_>, exit: Exit, reporter: &mut Reporter) {
+        if self.journal.is_none() {
+            return;
+        }
         let is_root = session.mail.comm().rank() == Rank::ROOT;
         let is_done = is_root.then_some(exit == Exit::Ok);
         if !broadcast(session.mail, is_done) {
             return;
         }
-        let comm = session.mail.comm();
-        resume::remove_unused(&journal, roots, comm.rank(), comm.size());
-        if comm.rank() == Rank::ROOT
-            && let Err(error) = folder::end(as_path(&self.dir))
-        {
+        if is_root && let Err(error) = folder::end(as_path(&self.dir)) {
             let shown = escaped(&self.dir);
             reporter.warn(&format!("journal {shown}: cannot be removed: {error}"));
         }

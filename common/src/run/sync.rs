@@ -260,14 +260,18 @@ fn prepare(
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);
     let found = match doomed(own, &target, &options) {
-        Some(refusal) => Err(refusal),
+        Some(refusal) => Err((Exit::Usage, refusal)),
         None => resume::find(&resume, sites, sources, &target, &options),
     };
     let (plan, journal) = match found {
         Ok(found) => {
             (sync_plan::make(sites, &planned, &target, (&options, selection)), Some(found))
         }
-        Err(refusal) => (CopyPlan { refusals: vec![refusal], ..CopyPlan::default() }, None),
+        Err((Exit::Unusable, why)) => {
+            reporter.refuse(&why);
+            (CopyPlan::default(), None)
+        }
+        Err((_, refusal)) => (CopyPlan { refusals: vec![refusal], ..CopyPlan::default() }, None),
     };
     if plan.roots.is_empty() {
         plan.refusals.iter().for_each(|refusal| reporter.refuse(refusal));

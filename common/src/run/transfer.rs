@@ -115,7 +115,7 @@ pub(super) fn run<T: Transfer>(
         threads_max: threads_max(session, &sites, args),
     };
     let (mut leftovers, mut phase) = copying.entries(session, (&plan, &opened), &mut reporter);
-    phase.0.failed += folded;
+    phase.0.failed += folded + kept.sweep_roots(session, (&plan, &roots), &mut reporter);
     links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
     let shared = shared(&plan, &roots, &options);
     phase.0.add(&lost(session, &shared, &selection, &mut reporter));

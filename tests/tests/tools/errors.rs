@@ -187,7 +187,7 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
         (&["-k", "12x", "s", "t"], 2, "write it as 64MiB"),
         (&["--threads", "0", "s", "t"], 2, "0 is not in 1..="),
         (&["--nonsense", "s", "t"], 2, "unexpected argument '--nonsense'"),
-        (&["s"], 2, "2 values required"),
+        (&["s"], 2, "a TARGET is missing"),
     ] {
         for count in [1, 2] {
             let ended = run(tool(count, "dcp").current_dir(work.path()).args(args));

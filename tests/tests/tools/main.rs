@@ -12,6 +12,7 @@ mod flipping_links;
 mod hard_links;
 mod interop;
 mod interrupt;
+mod journals;
 mod licences;
 mod limits_of_targets;
 mod list_outputs;

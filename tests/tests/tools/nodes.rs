@@ -16,7 +16,7 @@ use suite_tests::mounts::SlowDisk;
 use suite_tests::nodes::{Cable, Nodes, may_start};
 use suite_tests::trees::{noise, small_files, write};
 use suite_tests::unfinished::{
-    assert_same_tree, files_in, is_staged, remove_leftovers, totals, written,
+    assert_nothing_left, assert_same_tree, files_in, is_staged, totals, written,
 };
 
 const RANKS_EACH: usize = 2;
@@ -144,7 +144,7 @@ fn go_on(nodes: &Nodes, lost: usize, work: &Path) {
     let twice = (before + totals(&ended, "copied_bytes")).saturating_sub(written(&source, &source));
     let allowed = 2 * CHUNK_BYTES * THREADS * 2 * RANKS_EACH as u64;
     assert!(twice <= allowed, "{twice} bytes were copied twice");
-    remove_leftovers(&target);
+    assert_nothing_left(&target);
     assert_same_tree(&source, &target);
 }
 

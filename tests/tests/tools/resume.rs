@@ -13,7 +13,7 @@ use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, ranks_of, run, tool};
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{
-    assert_same_tree, begin, files_in, is_staged, journals, remove_leftovers, totals, written,
+    assert_nothing_left, assert_same_tree, begin, files_in, is_staged, journals, totals, written,
 };
 
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -31,7 +31,7 @@ fn make_source(root: &Path) {
 }
 
 /// The copy, with buffers so small that it takes a while.
-fn copy(ranks: u32, source: &Path, target: &Path) -> Command {
+pub(crate) fn copy(ranks: u32, source: &Path, target: &Path) -> Command {
     let mut command = tool(ranks, "dcp");
     command.args(["-p", "--json", "--resume", "--chunksize=256KiB", "--bufsize=256"]);
     command.arg(format!("--threads={THREADS}")).args([source, target]);
@@ -67,8 +67,8 @@ fn kill_and_go_on(random: &mut Random, round: u32, work: &Path) -> u64 {
     let twice = (before + totals(&ended, "copied_bytes")).saturating_sub(written(&source, &source));
     let allowed = 2 * CHUNK_BYTES * THREADS * u64::from(ranks);
     assert!(twice <= allowed, "{twice} bytes were copied twice, {ranks} ranks, then {again}");
-    remove_leftovers(&target);
-    assert_same_tree(&source, &target);
+    assert_nothing_left(&target);
+    assert_identical(&source, &target);
     fs::remove_dir_all(target).unwrap();
     totals(&ended, "resumed_bytes")
 }
@@ -95,7 +95,7 @@ fn a_rank_is_killed_at_any_time_and_the_next_job_does_only_the_rest() {
 }
 
 /// A job that is stopped when a large file is half there; what it has left.
-fn stopped(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
+pub(crate) fn stopped(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
     let (source, target) = (work.join("s"), work.join("t"));
     write(&source.join("large"), &noise(24 << 20));
     let mut job = begin(copy(1, &source, &target).args(options));
@@ -420,6 +420,10 @@ fn clean_removes_only_what_is_old_and_what_jobs_have_staged() {
     let counts = |removed: u64, left_alone: u64| serde_json::json!({"found": 1, "removed": removed, "left_alone": left_alone});
     assert_eq!(leftovers(&clean(&[])), counts(0, 1));
     assert_eq!(leftovers(&clean(&["--min-age=0s", "-n"])), counts(1, 0));
+    // In any order.
+    let command = ["--clean", "--min-age", "0s", "-n"];
+    let named = run(tool(1, "dcp").args(command).arg(work.path())).expect(0).stdout;
+    assert!(named.contains(staged.to_str().unwrap()), "{named}");
     assert!(staged.exists());
     assert_eq!(leftovers(&clean(&["--min-age=0s"])), counts(1, 0));
     assert!(!staged.exists());

@@ -1,0 +1,110 @@
+//! Journals and what they are worth: whose they are, where they can be, and that nothing is left of the jobs before.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::resume::{copy, stopped};
+use suite_tests::buckets::temp;
+use suite_tests::job::{assert_identical, run, tool};
+use suite_tests::trees::{noise, write};
+use suite_tests::unfinished::{assert_nothing_left, begin, files_in, is_staged, journals};
+
+/// The number of a job that has a journal, from what it has staged.
+fn job_number(target: &Path) -> u64 {
+    let staged = files_in(target).into_iter().find(|path| is_staged(path)).unwrap();
+    let name = staged.file_name().unwrap().to_str().unwrap();
+    u64::from_str_radix(name.split('.').nth(2).unwrap(), 16).unwrap()
+}
+
+/// Small files that a killed job had staged, in a directory and beside single entries; another job's stay.
+#[test]
+fn a_job_that_goes_on_removes_what_the_killed_one_has_left() {
+    for (name, options) in [("dcp", &["-p"][..]), ("dsync", &[]), ("dsync", &["--existing"])] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        write(&source.join("large"), &noise(24 << 20));
+        for dir in ["a/b", "closed", "c"] {
+            write(&source.join(dir).join("file"), b"x");
+            write(&target.join(dir).join("file"), b"x");
+        }
+        write(&target.join("large"), b"old");
+        fs::set_permissions(source.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
+        let command = |ranks| {
+            let mut command = tool(ranks, name);
+            command.args(["--resume", "-k256KiB", "--bufsize=512", "--threads=2"]).args(options);
+            command.arg(source.join("")).arg(&target);
+            command
+        };
+        let mut job = begin(&mut command(1));
+        while !files_in(&target).iter().any(|path| is_staged(path)) {
+            assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+        }
+        run(Command::new("kill").args(["-KILL", &job.id().to_string()]));
+        job.wait().unwrap();
+        let number = job_number(&target);
+        let staged = |number: u64, count: u32| format!(".dcp.{number:016x}.3.{count}");
+        for (dir, count) in [("", 1), ("a", 2), ("a/b", 3), ("closed", 4)] {
+            write(&target.join(dir).join(staged(number.wrapping_add(count % 4), 9)), b"left");
+        }
+        std::os::unix::fs::symlink("left", target.join("c").join(staged(number, 8))).unwrap();
+        let of_another = target.join("c").join(staged(number ^ (1 << 40), 7));
+        write(&of_another, b"at work");
+        run(&mut command(3)).expect(0);
+        let left: Vec<_> = files_in(&target).into_iter().filter(|path| is_staged(path)).collect();
+        assert_eq!(left, std::slice::from_ref(&of_another), "{name} {options:?}");
+        fs::remove_file(&of_another).unwrap();
+        assert_eq!(journals(&target), Vec::<PathBuf>::new());
+        assert!(fs::read(source.join("large")).unwrap() == fs::read(target.join("large")).unwrap());
+    }
+}
+
+/// Its removal changes the directory once more.
+#[test]
+fn a_directory_has_its_time_although_something_staged_for_nothing_was_in_it() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    fs::remove_file(source.join("large")).unwrap();
+    write(&source.join("other"), b"x");
+    run(Command::new("touch").args(["-d", "2020-01-01"]).arg(&source)).expect(0);
+    run(&mut copy(2, &source, &target)).expect(0);
+    assert_identical(&source, &target);
+}
+
+#[test]
+fn a_journal_that_cannot_be_beside_the_target_is_told_of_with_the_way_out() {
+    let work = temp();
+    write(&work.path().join("s/f"), b"x");
+    // Nobody can make anything in it, the superuser neither.
+    let ended = run(tool(2, "dcp").arg("--resume").arg(work.path().join("s")).arg("/proc/t"));
+    let ended = ended.expect(3);
+    assert!(ended.stderr.contains("name another place with --journal"), "{}", ended.stderr);
+}
+
+/// Both begin in the same moment: one does it, the other one says why it does not.
+#[test]
+fn of_two_jobs_that_begin_at_once_one_wins() {
+    let work = temp();
+    let source = work.path().join("s");
+    write(&source.join("f"), &noise(8 << 20));
+    for round in 0..8 {
+        let target = work.path().join(format!("t{round}"));
+        let start = || {
+            let mut command = copy(1, &source, &target);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let jobs = [start(), start()].map(|job| job.wait_with_output().unwrap());
+        assert!(jobs.iter().any(|job| job.status.success()), "{jobs:?}");
+        for job in jobs.iter().filter(|job| !job.status.success()) {
+            let said = String::from_utf8_lossy(&job.stderr);
+            assert!(said.contains("its job is at work"), "{said}");
+        }
+        // The later one may have found the other's work done: then it is the copy's source once more.
+        assert!(fs::read(target.join("f")).unwrap() == noise(8 << 20));
+        assert_nothing_left(&target);
+    }
+}
