@@ -18,6 +18,8 @@ struct Clause {
     who: u32,
     deed: Deed,
     what: What,
+    /// Bits that the text names itself: of a directory, set-id bits change only where they are among those.
+    named: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,15 +75,32 @@ impl ModeChange {
 }
 
 impl Clause {
+    /// All bits are named.
+    fn octal(of: Entries, deed: Deed, bits: u32) -> Self {
+        let what = What::Bits { bits, some_x: false };
+        Self { of, who: EVERYBODY, deed, what, named: EVERYBODY }
+    }
+
+    fn of_letters(of: Entries, who: u32, deed: Deed, letters: &str) -> Option<Self> {
+        let what = what_of(letters)?;
+        let bits = match what {
+            What::Bits { bits, .. } => bits,
+            What::LikeThose(_) => 0,
+        };
+        let named = if who == 0 { bits } else { who & bits };
+        Some(Self { of, who, deed, what, named })
+    }
+
+    /// As `mode_adjust` of GNU chmod(1): where nobody is named the umask limits what is given, and `=` still
+    /// takes all the rest away.
     fn apply(&self, mode: u32, is_directory: bool, umask: u32) -> u32 {
-        let affected = if self.who == 0 { EVERYBODY & !umask } else { self.who };
-        let bits = affected & self.bits(mode, is_directory);
+        let given = if self.who == 0 { EVERYBODY & !umask } else { self.who };
+        let stays = if is_directory { SET_IDS & !self.named } else { 0 };
+        let bits = given & self.bits(mode, is_directory) & !stays;
         match self.deed {
             Deed::Add => mode | bits,
             Deed::Remove => mode & !bits,
-            // Of directories these bits stay unless they are named (chmod(1)).
-            Deed::Set if is_directory => mode & (!affected | SET_IDS) | bits,
-            Deed::Set => mode & !affected | bits,
+            Deed::Set => mode & (stays | if self.who == 0 { 0 } else { !self.who }) | bits,
         }
     }
 
@@ -105,33 +124,37 @@ fn clauses_of(text: &str) -> Result<Vec<Clause>, String> {
         Some(b'F') => (Entries::Files, &text[1..]),
         _ => (Entries::All, text),
     };
-    if rest.starts_with(|first: char| first.is_ascii_digit()) {
-        let bits = u32::from_str_radix(rest, 8).ok().filter(|bits| *bits <= EVERYBODY);
-        let bits = bits.ok_or_else(wrong)?;
-        // All bits are named: none stays.
-        let what = |bits| What::Bits { bits, some_x: false };
-        return Ok(vec![
-            Clause { of, who: EVERYBODY, deed: Deed::Remove, what: what(EVERYBODY) },
-            Clause { of, who: EVERYBODY, deed: Deed::Add, what: what(bits) },
-        ]);
+    if let Some(bits) = octal(rest) {
+        // A directory's set-id bits are named by five digits, or where they are set.
+        let named = if rest.len() < 5 { bits & !0o777 | 0o777 } else { EVERYBODY };
+        return Ok(vec![Clause { named, ..Clause::octal(of, Deed::Set, bits) }]);
     }
-    let named = rest.find(['+', '-', '=']).ok_or_else(wrong)?;
-    let who = rest[..named].chars().try_fold(0, |who, letter| Some(who | who_is(letter)?));
+    let signs = rest.find(['+', '-', '=']).ok_or_else(wrong)?;
+    let who = rest[..signs].chars().try_fold(0, |who, letter| Some(who | who_is(letter)?));
     let who = who.ok_or_else(wrong)?;
     let mut clauses = Vec::new();
-    let mut deeds = &rest[named..];
+    let mut deeds = &rest[signs..];
     while let Some(sign) = deeds.chars().next() {
         let end = deeds[1..].find(['+', '-', '=']).map_or(deeds.len(), |next| next + 1);
-        let what = what_of(&deeds[1..end]).ok_or_else(wrong)?;
         let deed = match sign {
             '+' => Deed::Add,
             '-' => Deed::Remove,
             _ => Deed::Set,
         };
-        clauses.push(Clause { of, who, deed, what });
+        clauses.push(match octal(&deeds[1..end]) {
+            Some(bits) if who == 0 => Clause::octal(of, deed, bits),
+            _ => Clause::of_letters(of, who, deed, &deeds[1..end]).ok_or_else(wrong)?,
+        });
         deeds = &deeds[end..];
     }
     Ok(clauses)
+}
+
+/// A mode in digits.
+fn octal(text: &str) -> Option<u32> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let bits = is_octal.then(|| u32::from_str_radix(text, 8).ok())?;
+    bits.filter(|bits| *bits <= EVERYBODY)
 }
 
 /// The bits that belong to those a letter names.
@@ -175,7 +198,13 @@ mod tests {
     fn modes_change_as_chmod_changes_them() {
         for (text, is_directory, mode, expected) in [
             ("750", false, 0o4777, 0o750),
-            ("0644", true, 0o2755, 0o644),
+            ("0644", true, 0o2755, 0o2644),
+            ("755", true, 0o6777, 0o6755),
+            ("00755", true, 0o6777, 0o755),
+            ("=755", true, 0o2777, 0o755),
+            ("4755", true, 0o2777, 0o6755),
+            ("-7000", true, 0o7755, 0o755),
+            ("+2000", true, 0o755, 0o2755),
             ("2775", true, 0o755, 0o2775),
             ("u+rwX,go-w", false, 0o466, 0o644),
             ("u+rwX,go-w", false, 0o577, 0o755),
@@ -206,11 +235,78 @@ mod tests {
         assert_eq!(change.apply(0o444, false), 0o644);
         let change = ModeChange::parse("a+w").unwrap().under(0o022);
         assert_eq!(change.apply(0o444, false), 0o666);
+        for (umask, expected) in [(0o022, 0o444), (0o027, 0o440), (0o077, 0o400)] {
+            let change = ModeChange::parse("=r").unwrap().under(umask);
+            assert_eq!(change.apply(0o4777, false), expected, "{umask:o}");
+            assert_eq!(change.apply(0o2777, true), 0o2000 | expected, "{umask:o}");
+        }
+    }
+
+    /// chmod(1) itself, on a file and on a directory, where the system has GNU's.
+    #[test]
+    fn chmod_says_the_same() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (file, below) = (dir.path().join("file"), dir.path().join("directory"));
+        std::fs::write(&file, "").unwrap();
+        std::fs::create_dir(&below).unwrap();
+        let texts = [
+            "=r",
+            "=",
+            "=rwx",
+            "+x",
+            "-w",
+            "=s",
+            "+s",
+            "+t",
+            "=t",
+            "u=s",
+            "g=s",
+            "g=",
+            "ug=rw",
+            "o=t",
+            "a=rx",
+            "a=",
+            "u=g",
+            "g=u",
+            "=u",
+            "=g",
+            "+X",
+            "a+X",
+            "755",
+            "0755",
+            "00755",
+            "2755",
+            "=2755",
+            "+4000",
+            "-6000",
+            "u+s,g-s",
+            "g+s,o=",
+            "u=rwX,go=u",
+            "ugo=rwxst",
+            "a=s",
+            "7777",
+        ];
+        for text in texts {
+            let change =
+                ModeChange::parse(text).unwrap().under(crate::base::process::current_umask());
+            for (path, is_directory) in [(&file, false), (&below, true)] {
+                for mode in [0o000, 0o644, 0o755, 0o2755, 0o4711, 0o6777, 0o7777, 0o1777] {
+                    let permissions = std::fs::Permissions::from_mode(mode);
+                    std::fs::set_permissions(path, permissions).unwrap();
+                    let mut chmod = std::process::Command::new("chmod");
+                    assert!(chmod.args(["--", text]).arg(path).output().is_ok());
+                    let theirs = std::fs::metadata(path).unwrap().permissions().mode() & EVERYBODY;
+                    let ours = change.apply(mode, is_directory);
+                    assert_eq!(ours, theirs, "{text} of {mode:o}: {ours:o}, chmod: {theirs:o}");
+                }
+            }
+        }
     }
 
     #[test]
     fn what_is_no_mode_is_refused() {
-        for text in ["", "8", "77777", "u", "u+q", "q+x", "u+ug", "755,", "D", "+755"] {
+        for text in ["", "8", "77777", "u", "u+q", "q+x", "u+ug", "755,", "D", "u+755", "=8"] {
             assert!(ModeChange::parse(text).is_err(), "{text}");
         }
     }
