@@ -175,20 +175,28 @@ pub fn floor(time: Time, step_ns: u32) -> Time {
 
 /// The same time, as far as a target that keeps it in such steps can hold it.
 fn is_same_time(source: Time, target: Time, step_ns: u32) -> bool {
-    source == target || floor(source, step_ns) == target || is_clamped(source, target)
+    source == target || floor(source, step_ns) == target || is_clamped(source, target, step_ns)
 }
 
-/// Last seconds that file systems can keep: of 32 bits with a sign (ext3, some ext4) and without (NFSv3,
-/// XFS from long ago), of ext4's 34 bits.
-const LAST_SECONDS: [i64; 3] = [i32::MAX as i64, u32::MAX as i64, 15_032_385_535];
+/// Last seconds that file systems can keep (`s_time_max` in Linux): of 32 bits with a sign (ext3, some ext4,
+/// XFS without bigtime) and without (NFSv3), of ext4's 34 bits, and of XFS's 64 bits of nanoseconds.
+const LAST_SECONDS: [i64; 4] = [i32::MAX as i64, u32::MAX as i64, 15_032_385_535, 16_299_260_424];
 
-/// The first they can keep.
-const FIRST_SECONDS: i64 = i32::MIN as i64;
+/// The first they can keep: of 32 bits with a sign, and of those that count from 1970.
+const FIRST_SECONDS: [i64; 2] = [i32::MIN as i64, 0];
 
-/// The target keeps the nearest time it can: none after the source's, or none before it.
-fn is_clamped(source: Time, target: Time) -> bool {
-    LAST_SECONDS.contains(&target.seconds) && source.seconds > target.seconds
-        || target.seconds == FIRST_SECONDS && source.seconds < FIRST_SECONDS
+/// FAT and exFAT, which keep no fine times: from 1980 to 2107. Others give files such times by chance.
+const FAT_SECONDS: [i64; 3] = [315_532_800, 4_354_819_198, 4_354_819_199];
+
+/// The target keeps the nearest time it can: none after the source's, or none before it. The kernel cuts
+/// off what such a time has below a second.
+fn is_clamped(source: Time, target: Time, step_ns: u32) -> bool {
+    let is_fat = step_ns >= TIME_STEPS_NS[1];
+    let [fat_first, fat_last @ ..] = FAT_SECONDS;
+    let at = target.seconds;
+    let is_last = LAST_SECONDS.contains(&at) || is_fat && fat_last.contains(&at);
+    let is_first = FIRST_SECONDS.contains(&at) || is_fat && at == fat_first;
+    target.nanoseconds == 0 && (is_last && source.seconds > at || is_first && source.seconds < at)
 }
 
 #[cfg(test)]
@@ -298,6 +306,12 @@ mod tests {
         let at = |seconds: i64| Time { seconds, nanoseconds: 0 };
         assert!(is_same_time(at(3_976_185_600), at(2_147_483_647), 1));
         assert!(is_same_time(at(-3_000_000_000), at(-2_147_483_648), 1));
+        assert!(is_same_time(at(20_000_000_000), at(16_299_260_424), 1));
+        assert!(is_same_time(at(-5), at(0), 1));
+        assert!(is_same_time(at(5), at(315_532_800), FAT_STEP_NS));
+        assert!(!is_same_time(at(5), at(315_532_800), 1), "by chance");
+        let with_more = Time { seconds: 2_147_483_647, nanoseconds: 1 };
+        assert!(!is_same_time(at(3_976_185_600), with_more, 1));
         assert!(!is_same_time(at(2_147_483_646), at(2_147_483_647), 1));
         assert!(!is_same_time(at(3_976_185_600), at(2_147_483_646), 1));
     }
