@@ -42,7 +42,8 @@ pub struct KeepArgs {
     hard_links: bool,
 
     /// Extended attributes to keep: those of users, all but Lustre's, or all; layouts of files never are.
-    /// Without it, those of users and file capabilities, where attributes are kept
+    /// Without it, where attributes are kept, those of users and file capabilities, and with -a as root
+    /// non-lustre
     #[arg(long, value_name = "WHICH", value_enum)]
     xattrs: Option<WhichXattrs>,
 
@@ -163,8 +164,12 @@ impl KeepArgs {
         let refused = self.no_preserve.unwrap_or_default();
         let kept = asked.without(refused);
         let chosen = self.xattrs.map(XattrChoice::from).filter(|_| !refused.xattr);
-        let xattrs =
-            chosen.unwrap_or(if kept.xattr { XattrChoice::Own } else { XattrChoice::None });
+        let xattrs = chosen.unwrap_or(match kept.xattr {
+            false => XattrChoice::None,
+            // As rsync(1): only the superuser sees `trusted.*`.
+            true if self.archive && job.is_superuser => XattrChoice::NonLustre,
+            true => XattrChoice::Own,
+        });
         Keep {
             mode: kept.mode,
             owner: kept.ownership,
@@ -248,7 +253,8 @@ mod tests {
     #[test]
     fn an_archive_has_all_that_its_user_may_make() {
         let of = |job| keep(&["-a"], &Keep::default(), job);
-        assert_eq!(of(&ROOT), Keep { specials: true, devices: true, ..Keep::all() });
+        let all = Keep { xattrs: XattrChoice::NonLustre, ..Keep::all() };
+        assert_eq!(of(&ROOT), Keep { specials: true, devices: true, ..all });
         assert_eq!(of(&USER), Keep { specials: true, ..Keep::all() });
     }
 
