@@ -11,6 +11,7 @@ pub mod extras;
 pub mod finish;
 mod hard_links;
 mod hopeless;
+mod in_the_way;
 mod large;
 pub mod leftovers;
 mod link;
@@ -207,10 +208,10 @@ impl<'c> CopyJob<'c> {
         self
     }
 
-    /// For the entries that had to wait until directories in their way were deleted.
+    /// For entries that may have had to wait until directories in their way were deleted.
     #[must_use]
-    pub fn after_deletion(mut self) -> Self {
-        self.is_after_deletion = true;
+    pub fn after_deletion(mut self, is_after_deletion: bool) -> Self {
+        self.is_after_deletion = is_after_deletion;
         self
     }
 
@@ -337,11 +338,35 @@ impl<'c> CopyJob<'c> {
     }
 
     /// An entry is complete at the target.
-    fn copied(kind: Kind, kept: Kept, hand: &mut CopyHand) {
+    fn copied(
+        &self,
+        (place, name): (&Place, &Name),
+        kind: Kind,
+        kept: Kept,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
         hand.is_complete = true;
         hand.streak = Streak::default();
         hand.gathered.tally.copied.count(kind);
         hand.gathered.tally.count_lost(kept);
+        self.check_given(place, name, kept, hand, crew);
+    }
+
+    /// An owner that the operator gives is not one that is kept as far as that goes: where it cannot be set
+    /// the entry has failed.
+    fn check_given(
+        &self,
+        place: &Place,
+        name: &Name,
+        kept: Kept,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        if self.options.keep.chown.is_refused(kept) {
+            let error = Op::SetOwner.errno(libc::EPERM);
+            self.fail(place, name.to_bytes(), Trouble { side: Side::Target, error }, hand, crew);
+        }
     }
 
     /// A line of the plan, in a dry run.

@@ -52,7 +52,7 @@ impl CopyJob<'_> {
                 Need::Nothing
             }
             // Other names of the file, an older copy's perhaps, keep what they have.
-            false if sides.source.kind == Kind::File && sides.target.links > 1 => Need::Content,
+            false if sides.target.links > 1 => Need::Content,
             false => Need::Attributes,
         })
     }
@@ -111,7 +111,8 @@ impl CopyJob<'_> {
     /// Attributes that differ and that this user can set: who may not give files away is told so, and
     /// does not try again in every run.
     pub(super) fn differing_attributes(&self, sides: &Sides, hand: &mut CopyHand) -> Fields {
-        let (source, target) = (&policy::wanted(self.options, &sides.source), &sides.target);
+        let (source, target) =
+            (&policy::wanted(self.options, &sides.source, &sides.target), &sides.target);
         let wanted = self.options.keep.fields();
         // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
         let may_keep_group_bit =
@@ -121,6 +122,13 @@ impl CopyJob<'_> {
         let (source, target) = (&kept(source), &kept(target));
         let differing = compare::attributes(source, target, wanted);
         if self.options.job.is_superuser || !differing.intersects(Fields::UID.union(Fields::GID)) {
+            return differing;
+        }
+        // An owner that the operator gives is tried, and fails, each time.
+        let chown = self.options.keep.chown;
+        if chown.uid.is_some() && differing.contains(Fields::UID)
+            || chown.gid.is_some() && differing.contains(Fields::GID)
+        {
             return differing;
         }
         let owner_kept = !differing.contains(Fields::UID);

@@ -59,7 +59,7 @@ impl CopyJob<'_> {
         }
         // One that is named may be reached from many places.
         if place.is_fresh() || self.named.is_none() {
-            Self::copied(Kind::Directory, Kept::ALL, hand);
+            self.copied((&**place, c""), Kind::Directory, Kept::ALL, hand, crew);
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::base::limits::{FINISH_BATCH_DIRS, STEAL_BYTES_MAX};
 use crate::base::path::RelPath;
 use crate::comm::Rank;
 use crate::model::entry::{Attributes, Kept};
+use crate::model::keep::Chown;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
@@ -125,13 +126,15 @@ impl RecordBlock {
 /// One rank's part in setting directories' attributes.
 pub struct FinishJob<'c> {
     roots: &'c [CopyRoot],
+    /// Owners that the operator gives.
+    chown: Chown,
     account: Account,
 }
 
 impl<'c> FinishJob<'c> {
-    /// For the same roots as the copy.
-    pub fn new(roots: &'c [CopyRoot]) -> Self {
-        Self { roots, account: Account::default() }
+    /// For the same roots as the copy, which gives these owners.
+    pub fn new(roots: &'c [CopyRoot], chown: Chown) -> Self {
+        Self { roots, chown, account: Account::default() }
     }
 
     /// What was done.
@@ -146,13 +149,13 @@ impl<'c> FinishJob<'c> {
     }
 
     fn finish(&self, record: &Record, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        match self.set(record) {
-            Ok(kept) => hand.tally.count_lost(kept),
-            Err(error) => {
-                let shown = &self.roots[record.root as usize].shown_target;
-                let failure = account::failure(Side::Target, shown, &record.path, error);
-                self.account.fail(failure, hand, crew);
-            }
+        let set = self.set(record).inspect(|kept| hand.tally.count_lost(*kept));
+        let refused = set.is_ok_and(|kept| self.chown.is_refused(kept));
+        let refused = refused.then(|| Op::SetOwner.errno(libc::EPERM));
+        if let Some(error) = set.err().or(refused) {
+            let shown = &self.roots[record.root as usize].shown_target;
+            let failure = account::failure(Side::Target, shown, &record.path, error);
+            self.account.fail(failure, hand, crew);
         }
     }
 }
@@ -252,6 +255,7 @@ mod tests {
         let metadata_like = Attributes {
             owner: Some(crate::model::entry::Owner { uid: 123_456, gid: 123_456 }),
             mode: Some(0o755),
+            set_ids_of: None,
             times: Some(crate::model::entry::Times {
                 atime: crate::model::entry::Time {
                     seconds: 1_700_000_000,

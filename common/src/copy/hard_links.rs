@@ -8,6 +8,7 @@
 
 use super::linked::{LinkName, LinkedFile, Links, key_of};
 use super::options::{HardLinks, SyncOptions};
+use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, CopyTask};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::path;
@@ -91,8 +92,49 @@ impl CopyJob<'_> {
         self.visit_kind(entry, kind, hand, crew)
     }
 
+    /// What the target has of the name stays, and is a copy that the names that are missing can be linked to:
+    /// it is the same as the source.
+    pub(super) fn is_joined(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        sides: &Sides,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<bool, Trouble> {
+        let Sides { source, target } = sides;
+        if hand.linked.is_none() || source.kind != target.kind || Self::is_parted(hand) {
+            return Ok(false);
+        }
+        let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        match source.kind {
+            Kind::File => self.is_unchanged(rules, entry, &*dir, sides, hand),
+            _ => Ok(self.need(rules, entry, sides, hand, crew)? == Need::Nothing),
+        }
+    }
+
+    /// Where what is there stays, a name that is there comes first: the others are to become links to it.
+    fn existing_first(&self, file: &mut LinkedFile) {
+        let is_there = |link: &LinkName| {
+            let dir = link.place.target_dir(self.target(&link.place));
+            dir.and_then(|dir| dir.stat(self.target_name(&link.place, &link.name))).is_ok()
+        };
+        if let Some(at) = file.names.iter().position(is_there) {
+            let existing = file.names.remove(at);
+            file.names.insert(0, existing);
+        }
+    }
+
     /// Copies a file's first name, as the copy that the others become links to.
-    pub(super) fn copy_linked(&self, file: LinkedFile, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+    pub(super) fn copy_linked(
+        &self,
+        mut file: LinkedFile,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        if self.options.sync.as_ref().is_some_and(|rules| rules.ignore_existing) {
+            self.existing_first(&mut file);
+        }
         let Some(first) = file.names.first().cloned() else { return };
         hand.is_complete = false;
         hand.linked = Some(file);
@@ -178,13 +220,14 @@ impl CopyJob<'_> {
         if let Some(rules) = &self.options.sync {
             let there = self.at_target(rules, &entry)?;
             let of_copy = copy.stat(copy_name).ok();
-            if Self::is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], hand) {
+            if self.is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], hand) {
                 if there.zip(of_copy).is_some_and(|(there, copy)| there.is_same_file(&copy)) {
                     self.record_unchanged(&entry, &source, hand, crew);
                 }
                 return Ok(Linked::Done);
             }
-            if self.waits_for_deletion(rules, &entry, there.as_ref(), hand, crew)? {
+            let kinds = (source.kind, there.map(|there| there.kind));
+            if self.waits_for_deletion(rules, &entry, kinds, hand, crew)? {
                 return Ok(Linked::Done);
             }
             self.before_change(place)?;
@@ -229,6 +272,7 @@ impl CopyJob<'_> {
 
     /// What the target has of that name is a link to the copy already, or is to stay as it is.
     fn is_link_needless(
+        &self,
         rules: &SyncOptions,
         source: &Metadata,
         [target, copy]: [Option<&Metadata>; 2],
@@ -240,7 +284,7 @@ impl CopyJob<'_> {
             return true;
         }
         let is_kept_back = match target {
-            None => rules.existing,
+            None => self.leaves_missing(rules),
             Some(target) => rules.ignore_existing || rules.keeps_newer(source, target),
         };
         if is_kept_back {
@@ -256,12 +300,12 @@ impl CopyJob<'_> {
         &self,
         rules: &SyncOptions,
         entry: &Visit<'_>,
-        target: Option<&Metadata>,
+        (source, target): (Kind, Option<Kind>),
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<bool, Trouble> {
-        let is_directory = target.is_some_and(|target| target.kind == Kind::Directory);
-        let waits = is_directory && self.make_way(rules, entry, hand, crew)?;
+        let is_in_the_way = target == Some(Kind::Directory);
+        let waits = is_in_the_way && self.make_way(rules, entry, source, hand, crew)?;
         hand.gathered.tally.links_not_kept += u64::from(waits);
         Ok(waits)
     }

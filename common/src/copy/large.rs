@@ -234,7 +234,7 @@ impl CopyJob<'_> {
                         }
                     }
                     Ok(kept) => {
-                        Self::copied(Kind::File, kept, hand);
+                        self.copied((&place, &name), Kind::File, kept, hand, crew);
                         self.large_file_is_there(&place, &name, (&metadata, crc64), hand, crew);
                     }
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),

@@ -41,7 +41,7 @@ impl CopyJob<'_> {
             && let Some((object, form)) = entry.dir.open_link(entry.name).at(Side::Source)?
         {
             let kept = self.copy_link_object(entry, &*object, form, hand)?;
-            Self::copied(Kind::Symlink, kept, hand);
+            self.copied((entry.place, entry.name), Kind::Symlink, kept, hand, crew);
             return Ok(Visited::NOTHING_MOVED);
         }
         let xattrs = self.own_xattrs(entry, Kind::Symlink)?;
@@ -53,7 +53,7 @@ impl CopyJob<'_> {
             attributes: policy::of_link(self.options, &metadata, xattrs),
         };
         let kept = target.make_symlink(&link).at(Side::Target)?;
-        Self::copied(Kind::Symlink, kept, hand);
+        self.copied((entry.place, entry.name), Kind::Symlink, kept, hand, crew);
         Ok(Visited::NOTHING_MOVED)
     }
 

@@ -4,8 +4,7 @@
 use super::CopyJob;
 use super::options::{Judge, SyncOptions};
 use super::sync::Sides;
-use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
-use crate::base::path::Name;
+use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::store::Dir;
@@ -50,17 +49,6 @@ impl CopyJob<'_> {
             }
             _ if old.is_same_file(source) => refuse(Cause::SameFile),
             _ => Ok(Some(old)),
-        }
-    }
-
-    /// Whether a directory at the target has nothing in it.
-    pub(super) fn is_empty_tree(target: &dyn Dir, name: &Name) -> Result<bool, Trouble> {
-        let mut is_empty = true;
-        let dir = target.open_dir(name).at(Side::Target)?;
-        match dir.list(&mut |_, _| is_empty = false) {
-            // Deleting takes a look into it, with more rights than now.
-            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
-            listed => listed.at(Side::Target).map(|()| is_empty),
         }
     }
 

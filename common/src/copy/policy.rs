@@ -63,9 +63,9 @@ pub(crate) fn of_any(
     options.keep.attributes_of(source, xattrs, plain_mode(options, source))
 }
 
-/// An entry of the source as its copy should look.
-pub(super) fn wanted(options: &CopyOptions, source: &Metadata) -> Metadata {
-    options.keep.wanted(source, plain_mode(options, source))
+/// An entry of the source as its copy should look, which is `now` at the target.
+pub(super) fn wanted(options: &CopyOptions, source: &Metadata, now: &Metadata) -> Metadata {
+    options.keep.wanted(source, now, plain_mode(options, source))
 }
 
 /// Attributes of a file's copy, or a special file's. `replaced` is what has the name at the target now:
@@ -159,7 +159,7 @@ fn something(attributes: Attributes) -> Option<Attributes> {
 mod tests {
     use super::*;
     use crate::copy::options::{JobFacts, Verify};
-    use crate::model::entry::Time;
+    use crate::model::entry::{Kept, Time};
     use crate::model::keep::Keep;
     use crate::store::posix::Symlinks;
 
@@ -247,7 +247,8 @@ mod tests {
         assert_eq!(copy.times, source.times());
         let no_owner = Keep { owner: false, ..Keep::all() };
         let copy = of_file(&options(no_owner), &source, None, Some(&old));
-        assert_eq!((copy.mode, copy.owner), (Some(0o750), Some(Owner { uid: 8, gid: 8 })));
+        let mode = copy.mode_to_set(Kept::ALL, || Ok::<_, ()>(Owner { uid: 8, gid: 8 }));
+        assert_eq!((mode, copy.owner), (Ok(Some(0o750)), Some(Owner { uid: 8, gid: 8 })));
         let directory = Metadata { kind: Kind::Directory, ..source };
         let end = of_old_directory(&options(times_alone), &directory, None, Some(0o555));
         assert_eq!(end.and_then(|end| end.mode), Some(0o555));

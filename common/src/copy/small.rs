@@ -59,7 +59,8 @@ impl CopyJob<'_> {
             let copy = FileCopy { metadata, attributes, is_anew: false };
             if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;
-                Self::copied(Kind::File, kept, hand);
+                let at = (&**entry.place, entry.name);
+                self.copied(at, Kind::File, kept, hand, crew);
                 self.file_is_there(entry.place, entry.name, (&metadata, None), hand, crew);
                 return Ok(Visited::Done { moved_bytes: metadata.size_bytes });
             }
@@ -81,7 +82,7 @@ impl CopyJob<'_> {
             }
             copied => copied.map(|(filled, kept)| (filled, kept, metadata))?,
         };
-        Self::copied(Kind::File, kept, hand);
+        self.copied((entry.place, entry.name), Kind::File, kept, hand, crew);
         let Filled { size_bytes, crc64, .. } = filled;
         let copied = Metadata { size_bytes, ..metadata };
         self.file_is_there(entry.place, entry.name, (&copied, crc64), hand, crew);

@@ -47,7 +47,7 @@ impl CopyJob<'_> {
             }
             made => made.at(Side::Target)?,
         };
-        Self::copied(metadata.kind, kept, hand);
+        self.copied((entry.place, entry.name), metadata.kind, kept, hand, crew);
         Ok(Visited::NOTHING_MOVED)
     }
 }

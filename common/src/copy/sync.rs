@@ -69,7 +69,7 @@ impl CopyJob<'_> {
             return Ok(Self::leave_out(kind, hand));
         }
         match (source, target) {
-            (_, None) if rules.existing => Ok(Self::keep_back(source.as_ref(), hand)),
+            (_, None) if self.leaves_missing(rules) => Ok(Self::keep_back(source.as_ref(), hand)),
             (None, target) => self.sync_directory(rules, entry, target, hand, crew),
             (Some(source), _) if source.kind == Kind::Directory => {
                 self.sync_directory(rules, entry, target, hand, crew)
@@ -138,6 +138,7 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
         if rules.ignore_existing && !sides.source.is_same_file(&sides.target) {
+            hand.is_complete = self.is_joined(rules, entry, &sides, hand, crew)?;
             return Ok(Self::keep_back(Some(&sides.source), hand));
         }
         let sides = &self.look_closer(rules, entry, sides)?;
@@ -150,7 +151,8 @@ impl CopyJob<'_> {
             return Ok(Self::keep_back(Some(source), hand));
         }
         if source.kind != target.kind {
-            if target.kind == Kind::Directory && self.make_way(rules, entry, hand, crew)? {
+            let is_in_the_way = target.kind == Kind::Directory;
+            if is_in_the_way && self.make_way(rules, entry, source.kind, hand, crew)? {
                 return Ok(Visited::NOTHING_MOVED);
             }
             self.before_change(entry.place)?;
@@ -163,36 +165,6 @@ impl CopyJob<'_> {
             Need::ToBeSeen => Ok(Visited::Done { moved_bytes: u64::MAX / 2 }),
             need => self.satisfy(need, entry, source, hand, crew),
         }
-    }
-
-    /// A directory has the name of a file or link. An empty one goes at once. One with something in it is
-    /// deleted like anything else that only the target has, under the same conditions; true then: the
-    /// entry is copied after that.
-    pub(super) fn make_way(
-        &self,
-        rules: &SyncOptions,
-        entry: &Visit<'_>,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<bool, Trouble> {
-        let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
-        if self.is_after_deletion && self.options.dry_run {
-            return Ok(false);
-        }
-        let name = self.target_name(entry.place, entry.name);
-        if Self::is_empty_tree(&*target, name)? {
-            self.before_change(entry.place)?;
-            self.plan_line("remove", entry.place, entry.name.to_bytes(), hand, crew);
-            target.remove(name, Kind::Directory).at(Side::Target)?;
-            return Ok(false);
-        }
-        if !rules.delete || self.is_after_deletion {
-            let left = if rules.delete { Cause::UndeletedDirectory } else { Cause::FullDirectory };
-            return Err(Op::Copy.failed(left)).at(Side::Target);
-        }
-        self.extras.add(entry.place, name, Hint::Directory);
-        self.deferred.add(entry.place, entry.name, entry.hint);
-        Ok(true)
     }
 
     /// Gives an entry what it was found to need.
@@ -227,7 +199,7 @@ impl CopyJob<'_> {
     }
 
     /// What an entry of the right kind needs.
-    fn need(
+    pub(super) fn need(
         &self,
         rules: &SyncOptions,
         entry: &Visit<'_>,
@@ -377,7 +349,14 @@ impl CopyJob<'_> {
         hand.gathered.tally.xattrs_not_kept += u64::from(kept.xattrs_lost);
         hand.gathered.tally.attributes_not_kept += u64::from(kept.attributes_lost);
         hand.gathered.tally.properties_not_kept += u64::from(kept.properties_lost);
+        self.check_given(entry.place, name, kept, hand, crew);
         Ok(())
+    }
+
+    /// What the target does not have is left out. What is missing only because it was deleted for that
+    /// entry is not.
+    pub(super) fn leaves_missing(&self, rules: &SyncOptions) -> bool {
+        rules.existing && !self.is_after_deletion
     }
 
     /// A rule of the operator leaves the target as it is.
@@ -389,17 +368,43 @@ impl CopyJob<'_> {
         Visited::NOTHING_MOVED
     }
 
-    fn is_same_as_old(
+    /// Whether a file of another copy, in that directory, has the source's content by the operator's rule, and
+    /// all attributes that it is to have.
+    pub(super) fn is_unchanged(
         &self,
         rules: &SyncOptions,
         entry: &Visit<'_>,
-        old_dir: &dyn Dir,
+        dir: &dyn Dir,
+        sides: &Sides,
+        hand: &mut CopyHand,
+    ) -> Result<bool, Trouble> {
+        let Sides { source, target } = sides;
+        let are_files = [source.kind, target.kind] == [Kind::File; 2];
+        if !are_files || source.size_bytes != target.size_bytes {
+            return Ok(false);
+        }
+        let is_same = match (rules.judge, compare::clue(source, target)) {
+            (Judge::SizeOnly, _) | (Judge::SizeAndTime, Clue::Same) => true,
+            (Judge::SizeAndTime, Clue::Differs) => false,
+            (Judge::Content, _) | (Judge::SizeAndTime, Clue::Unclear) => {
+                self.has_same_content(rules, entry, dir, sides, hand)?
+            }
+        };
+        Ok(is_same && self.attributes_needed(entry, dir, sides, hand)? == Need::Nothing)
+    }
+
+    fn has_same_content(
+        &self,
+        rules: &SyncOptions,
+        entry: &Visit<'_>,
+        dir: &dyn Dir,
         sides: &Sides,
         hand: &mut CopyHand,
     ) -> Result<bool, Trouble> {
         let source = entry.dir.open_file(entry.name).at(Side::Source)?;
-        let Ok(old) = old_dir.open_file(entry.name) else { return Ok(false) };
-        let files = [source, old];
+        let name = self.target_name(entry.place, entry.name);
+        let Ok(other) = dir.open_file(name) else { return Ok(false) };
+        let files = [source, other];
         let way = Way::of(&*files[0], &*files[1], rules.evidence);
         self.is_same_content(way, &files, sides.source.size_bytes, hand)
     }
@@ -421,14 +426,8 @@ impl CopyJob<'_> {
         }
         let Ok(old_dir) = link_dest.open_dir(entry.place.path()) else { return Ok(false) };
         let Ok(old) = old_dir.stat(entry.name) else { return Ok(false) };
-        let are_files = source.kind == Kind::File && old.kind == Kind::File;
         let sides = Sides { source: *source, target: old };
-        if !are_files
-            || old.size_bytes != source.size_bytes
-            || (rules.judge == Judge::Content
-                && !self.is_same_as_old(rules, entry, &*old_dir, &sides, hand)?)
-            || self.attributes_needed(entry, &*old_dir, &sides, hand)? != Need::Nothing
-        {
+        if !self.is_unchanged(rules, entry, &*old_dir, &sides, hand)? {
             return Ok(false);
         }
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;

@@ -198,6 +198,8 @@ pub struct Attributes {
     pub owner: Option<Owner>,
     /// Permission bits. Set-id bits are dropped where the owner could not be kept.
     pub mode: Option<u32>,
+    /// Whose set-id bits the mode has, where no owner is given: they are dropped where the entry is another's.
+    pub set_ids_of: Option<Owner>,
     /// Access and modification time.
     pub times: Option<Times>,
     /// Exactly these of the extended attributes that copies keep; others of them are removed.
@@ -221,6 +223,13 @@ impl Owner {
         self.uid != Self::AS_IT_IS && self.gid != Self::AS_IT_IS
     }
 
+    /// Set-id bits that are this owner's right and not another one's.
+    pub fn set_ids_lost_to(self, other: Self) -> u32 {
+        let of_user = if other.uid == self.uid { 0 } else { 0o4000 };
+        let of_group = if other.gid == self.gid { 0 } else { 0o2000 };
+        of_user | of_group
+    }
+
     /// With those of `other` where one is to stay as it is.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -239,7 +248,26 @@ pub struct Times {
 
 impl Attributes {
     /// None of them.
-    pub const NONE: &Self = &Self { owner: None, mode: None, times: None, xattrs: None };
+    pub const NONE: &Self =
+        &Self { owner: None, mode: None, set_ids_of: None, times: None, xattrs: None };
+
+    /// The mode to be set: without set-id bits that are the right of somebody else than who has the entry `now`.
+    ///
+    /// # Errors
+    /// Those of asking for that, which is done only where it matters.
+    pub fn mode_to_set<E>(
+        &self,
+        kept: Kept,
+        now: impl FnOnce() -> Result<Owner, E>,
+    ) -> Result<Option<u32>, E> {
+        let Some(mode) = self.mode else { return Ok(None) };
+        let lost = match self.set_ids_of {
+            _ if kept.is_owner_lost() => SET_ID_BITS,
+            Some(of) if mode & SET_ID_BITS != 0 => of.set_ids_lost_to(now()?),
+            _ => 0,
+        };
+        Ok(Some(mode & !lost))
+    }
 
     /// All that `-p` keeps, as far as the source knows it; `xattrs` is `None` where the source has no
     /// notion of them.
@@ -249,6 +277,7 @@ impl Attributes {
             owner: knows(Fields::UID.union(Fields::GID))
                 .then_some(Owner { uid: metadata.uid, gid: metadata.gid }),
             mode: knows(Fields::PERM).then_some(metadata.mode),
+            set_ids_of: None,
             times: metadata.times(),
             xattrs: xattrs.map(Arc::new),
         }
@@ -258,8 +287,10 @@ impl Attributes {
 /// Which of the attributes asked for could not be set, because of who asks or where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// The system does not let this user give files away; set-id bits were dropped.
-    pub owner_lost: bool,
+    /// The system does not let this user give files to that user; set-id bits were dropped.
+    pub user_lost: bool,
+    /// The system does not let this user give files to that group; set-id bits were dropped.
+    pub group_lost: bool,
     /// The file system, or the system for this user, does not take some extended attribute.
     pub xattrs_lost: bool,
     /// The store has no room for owner, mode or times.
@@ -304,10 +335,22 @@ impl Proof {
     ];
 }
 
+impl From<&Metadata> for Owner {
+    fn from(metadata: &Metadata) -> Self {
+        Self { uid: metadata.uid, gid: metadata.gid }
+    }
+}
+
 impl Kept {
+    /// User or group is not as asked.
+    pub fn is_owner_lost(self) -> bool {
+        self.user_lost || self.group_lost
+    }
+
     /// Every attribute is as asked.
     pub const ALL: Self = Self {
-        owner_lost: false,
+        user_lost: false,
+        group_lost: false,
         xattrs_lost: false,
         attributes_lost: false,
         properties_lost: false,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::difference::Fields;
-use super::entry::{ACL_XATTRS, Attributes, Kind, Metadata, Owner, SET_ID_BITS, Xattrs};
+use super::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Xattrs};
 use super::mode_change::ModeChange;
 
 /// What a copy keeps.
@@ -34,6 +34,13 @@ pub struct Keep {
 pub struct Chown {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
+}
+
+impl Chown {
+    /// What it gives could not be set.
+    pub fn is_refused(self, kept: Kept) -> bool {
+        self.uid.is_some() && kept.user_lost || self.gid.is_some() && kept.group_lost
+    }
 }
 
 /// Which extended attributes are kept, the fewest first; access control lists are another matter, they go with the mode.
@@ -245,13 +252,14 @@ impl Keep {
         Attributes {
             owner: self.owner_of(source),
             mode,
+            set_ids_of: mode.and_then(|_| self.set_ids_of(source)),
             times: all.times.filter(|_| self.times),
             xattrs: all.xattrs,
         }
     }
 
-    /// The source as its copy should look.
-    pub fn wanted(&self, source: &Metadata, plain_mode: u32) -> Metadata {
+    /// The source as its copy should look, which is `now` at the target.
+    pub fn wanted(&self, source: &Metadata, now: &Metadata, plain_mode: u32) -> Metadata {
         let mut wanted = *source;
         if let Some(uid) = self.chown.uid {
             wanted.uid = uid;
@@ -262,14 +270,15 @@ impl Keep {
             wanted.known.insert(Fields::GID);
         }
         if let Some(mode) = self.mode_of(source, plain_mode) {
-            wanted.mode = mode;
+            let of = self.set_ids_of(source);
+            wanted.mode = mode & !of.map_or(0, |of| of.set_ids_lost_to(Owner::from(now)));
             wanted.known.insert(Fields::PERM);
         }
         wanted
     }
 
     fn owner_of(&self, source: &Metadata) -> Option<Owner> {
-        let is_kept = self.owner && source.known.contains(Fields::UID.union(Fields::GID));
+        let is_kept = self.owner && knows_owner(source);
         let kept = |id: u32| is_kept.then_some(id);
         let uid = self.chown.uid.or(kept(source.uid));
         let gid = self.chown.gid.or(kept(source.gid));
@@ -277,6 +286,15 @@ impl Keep {
             uid: uid.unwrap_or(Owner::AS_IT_IS),
             gid: gid.unwrap_or(Owner::AS_IT_IS),
         })
+    }
+
+    /// Whose set-id bits a file's copy gets if it happens to be theirs: where it is not given to anybody.
+    fn set_ids_of(&self, source: &Metadata) -> Option<Owner> {
+        let is_left_open = source.kind != Kind::Directory
+            && self.chmod.is_none()
+            && self.owner_of(source).is_none()
+            && knows_owner(source);
+        is_left_open.then(|| Owner::from(source))
     }
 
     /// Set-id bits of a file are rights that belong to its owner and group: they are not kept without
@@ -298,14 +316,15 @@ impl Keep {
             return 0;
         }
         match self.owner_of(source) {
-            None => SET_ID_BITS,
-            Some(Owner { uid, gid }) => {
-                let of_user = if uid == source.uid { 0 } else { 0o4000 };
-                let of_group = if gid == source.gid { 0 } else { 0o2000 };
-                of_user | of_group
-            }
+            None if self.set_ids_of(source).is_some() => 0,
+            Some(owner) if knows_owner(source) => Owner::from(source).set_ids_lost_to(owner),
+            _ => SET_ID_BITS,
         }
     }
+}
+
+fn knows_owner(source: &Metadata) -> bool {
+    source.known.contains(Fields::UID.union(Fields::GID))
 }
 
 #[cfg(test)]
@@ -337,7 +356,12 @@ mod tests {
         let file = entry(Kind::File, 0o6755);
         let mode = |keep: &Keep| keep.attributes_of(&file, None, 0o644).mode;
         assert_eq!(mode(&Keep::all()), Some(0o6755));
-        assert_eq!(mode(&Keep { owner: false, ..Keep::all() }), Some(0o755));
+        let by_chance = Keep { owner: false, ..Keep::all() }.attributes_of(&file, None, 0o644);
+        let mode_of =
+            |uid, gid| by_chance.mode_to_set(Kept::ALL, || Ok::<_, ()>(Owner { uid, gid }));
+        assert_eq!(mode_of(7, 8), Ok(Some(0o6755)));
+        assert_eq!(mode_of(0, 8), Ok(Some(0o2755)));
+        assert_eq!(mode_of(7, 0), Ok(Some(0o4755)));
         let chown = |uid, gid| Keep { chown: Chown { uid, gid }, ..Keep::all() };
         assert_eq!(mode(&chown(Some(0), None)), Some(0o2755));
         assert_eq!(mode(&chown(Some(7), Some(0))), Some(0o4755));
@@ -360,7 +384,7 @@ mod tests {
         assert_eq!(given.owner, Some(Owner { uid: 1, gid: Owner::AS_IT_IS }));
         assert_eq!((given.mode, given.times), (Some(0o700), None));
         assert_eq!(keep.fields(), Fields::UID.union(Fields::PERM));
-        let wanted = keep.wanted(&file, 0o755);
+        let wanted = keep.wanted(&file, &file, 0o755);
         assert_eq!((wanted.uid, wanted.gid, wanted.mode), (1, 8, 0o700));
         let nothing = Keep::default().attributes_of(&file, None, 0o755);
         assert_eq!(nothing, Attributes::default());

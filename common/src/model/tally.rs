@@ -335,7 +335,7 @@ impl Tally {
 
     /// Counts what could not be set.
     pub fn count_lost(&mut self, kept: Kept) {
-        self.owner_not_kept += u64::from(kept.owner_lost);
+        self.owner_not_kept += u64::from(kept.is_owner_lost());
         self.xattrs_not_kept += u64::from(kept.xattrs_lost);
         self.attributes_not_kept += u64::from(kept.attributes_lost);
         self.properties_not_kept += u64::from(kept.properties_lost);

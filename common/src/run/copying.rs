@@ -33,6 +33,8 @@ pub(super) struct Copying<'r> {
     pub selection: &'r Selection,
     pub journal: Option<&'r Journal>,
     pub manifest: &'r SharedPart,
+    /// Directories that were in the way of entries were deleted.
+    pub is_after_deletion: bool,
     /// I/O threads of a rank, at most.
     pub threads_max: u32,
 }
@@ -44,6 +46,7 @@ impl<'r> Copying<'r> {
         CopyJob::new(self.roots, self.options, self.selection, named, rank)
             .with_journal(self.journal)
             .with_manifest(self.manifest)
+            .after_deletion(self.is_after_deletion)
             .verified_by(session.verifier())
     }
 
@@ -77,7 +80,7 @@ impl<'r> Copying<'r> {
     ) -> Phase {
         let settings = session.settings(args.threads);
         let (blocks, restricted) = directories.into_parts();
-        let job = FinishJob::new(self.roots);
+        let job = FinishJob::new(self.roots, self.options.keep.chown);
         let seeds = blocks.into_iter().map(FinishTask::Block).collect();
         let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
         let restricted = gather(session.mail, &restricted);

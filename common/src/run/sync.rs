@@ -141,8 +141,8 @@ impl Sync<'_, '_, '_> {
         let mut options = self.copying.options.clone();
         // Temporary names of its own.
         options.job.id = options.job.id.wrapping_add(1);
-        let copying = Copying { options: &options, ..self.copying };
-        let job = copying.job(self.session, None).after_deletion();
+        let copying = Copying { options: &options, is_after_deletion: true, ..self.copying };
+        let job = copying.job(self.session, None);
         let settings = self.session.settings(copying.threads_max);
         let seeds = seeds.into_iter().map(Into::into).collect();
         let counters = engine::run(&job, seeds, reporter, self.session.mail, settings);

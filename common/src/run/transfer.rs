@@ -112,6 +112,7 @@ pub(super) fn run<T: Transfer>(
         selection: &selection,
         journal: kept.journal.as_ref(),
         manifest: &manifest.part,
+        is_after_deletion: false,
         threads_max: threads_max(session, &sites, args),
     };
     let (mut leftovers, mut phase) = copying.entries(session, (&plan, &opened), &mut reporter);

@@ -153,7 +153,8 @@ impl Tree {
             let old = Owner { uid: metadata.uid, gid: metadata.gid };
             Owner { uid: metadata.uid, gid: metadata.gid } = owner.or(old);
         }
-        if let Some(mode) = attributes.mode {
+        let now = || Ok(Owner::from(&*metadata));
+        if let Some(mode) = attributes.mode_to_set(Kept::ALL, now)? {
             metadata.mode = mode;
         }
         if let Some(times) = attributes.times {

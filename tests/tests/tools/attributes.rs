@@ -366,15 +366,15 @@ fn set_id_bits_are_left_off_where_the_owner_cannot_be_kept() {
     fs::create_dir(&target).unwrap();
     chown(&target, Some(65534), Some(65534)).unwrap();
     fs::set_permissions(work.path(), Permissions::from_mode(0o755)).unwrap();
-    for (tool, options) in [
-        ("dcp", &["-p"][..]),
-        ("dcp", &["-p", "--no-preserve=ownership"]),
-        ("dcp", &["--chown=root", "--chmod=u+s"]),
-        ("dsync", &[]),
+    for (tool, options, code) in [
+        ("dcp", &["-p"][..], 0),
+        ("dcp", &["-p", "--no-preserve=ownership"], 0),
+        ("dcp", &["--chown=root", "--chmod=u+s"], 23),
+        ("dsync", &[], 0),
     ] {
         let mut user = Command::new("setpriv");
         user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program(tool));
-        run(user.args(options).args([&source.join(""), &target])).expect(0);
+        run(user.args(options).args([&source.join(""), &target])).expect(code);
         let made = fs::metadata(target.join("d/f")).unwrap();
         assert_eq!((made.uid(), made.mode() & 0o7777), (65534, 0o755), "{tool} {options:?}");
         run(Command::new("rm").arg("-r").arg(target.join("d"))).expect(0);

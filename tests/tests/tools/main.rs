@@ -14,6 +14,7 @@ mod interop;
 mod interrupt;
 mod journals;
 mod licences;
+
 mod limits_of_targets;
 mod list_outputs;
 mod lists;
@@ -38,6 +39,7 @@ mod resume;
 mod safety;
 mod shared_roots;
 mod sync;
+mod sync_rules;
 mod sync_single;
 mod system_faults;
 mod tidy;

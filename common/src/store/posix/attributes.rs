@@ -18,7 +18,7 @@ use super::xattrs::Holder;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
 use crate::model::difference::Fields;
-use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Time, Times};
+use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, Time, Times};
 
 /// Attributes of `name` in a directory.
 pub(super) fn stat(dir: impl AsFd, name: impl Arg, symlinks: Symlinks) -> Result<Metadata> {
@@ -79,14 +79,14 @@ pub(super) fn set(
         && known != Some(owner)
     {
         let change = |uid, gid| change_owner(&fd, uid, gid);
-        kept.owner_lost = !try_owner(owner, change, || stat_fd(&fd))?;
+        kept = try_owner(owner, change, || stat_fd(&fd))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
         kept.xattrs_lost = !holder.write(xattrs)?;
     }
-    if let Some(mode) = attributes.mode {
-        let lost = if kept.owner_lost { SET_ID_BITS } else { 0 };
-        made_up::set_mode(&fd, mode & !lost).map_err(|errno| failed(Op::SetMode, errno))?;
+    let now = || stat_fd(&fd).map(|now| Owner::from(&now));
+    if let Some(mode) = attributes.mode_to_set(kept, now)? {
+        made_up::set_mode(&fd, mode).map_err(|errno| failed(Op::SetMode, errno))?;
     }
     if let Some(times) = &attributes.times {
         futimens(&fd, &timestamps(times)).map_err(|errno| failed(Op::SetTimes, errno))?;
@@ -108,14 +108,14 @@ pub(super) fn set_by_name(
     let mut kept = Kept::ALL;
     if let Some(owner) = attributes.owner {
         let change = |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-        kept.owner_lost = !try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
+        kept = try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
     }
     if let Some(xattrs) = &attributes.xattrs {
         kept.xattrs_lost = !holder.write(xattrs)?;
     }
-    if let Some(mode) = attributes.mode {
-        let lost = if kept.owner_lost { SET_ID_BITS } else { 0 };
-        set_mode_by_name(&dir, name, mode & !lost).map_err(|errno| failed(Op::SetMode, errno))?;
+    let now = || stat(&dir, name, Symlinks::Keep).map(|now| Owner::from(&now));
+    if let Some(mode) = attributes.mode_to_set(kept, now)? {
+        set_mode_by_name(&dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
     }
     if let Some(times) = &attributes.times {
         utimensat(&dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
@@ -137,16 +137,18 @@ fn set_in_made_up(
     if name == c"." {
         kept =
             set(dir, &Attributes { mode: None, times: None, ..attributes.clone() }, None, holder)?;
-        if let Some(mode) = attributes.mode {
-            let lost = if kept.owner_lost { SET_ID_BITS } else { 0 };
-            made_up::set_mode_at(dir, name, mode & !lost)
-                .map_err(|errno| failed(Op::SetMode, errno))?;
+        let now = || stat_fd(dir).map(|now| Owner::from(&now));
+        if let Some(mode) = attributes.mode_to_set(kept, now)? {
+            made_up::set_mode_at(dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
         }
     } else if has_others {
         match made_up::open_for_attributes(dir, name) {
             Ok(file) => return set(&file, attributes, None, &holder.of(&file)),
             // No call sets a link's owner there.
-            Err(Errno::LOOP) => kept.owner_lost = attributes.owner.is_some(),
+            Err(Errno::LOOP) => {
+                let is_lost = attributes.owner.is_some();
+                kept = Kept { user_lost: is_lost, group_lost: is_lost, ..kept };
+            }
             Err(errno) => return Err(failed(Op::Open, errno)),
         }
     }
@@ -183,28 +185,26 @@ fn set_mode_of_pinned(pinned: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<(
 }
 
 /// Where the system does not let this user give files away, the group alone is tried: a user may
-/// choose among their own groups. False where the owner could not be set, and `now` it is another one.
+/// choose among their own groups. Says which of the two could not be set, and `now` is another one.
 pub(super) fn try_owner(
     owner: Owner,
     chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
     now: impl Fn() -> Result<Metadata>,
-) -> Result<bool> {
+) -> Result<Kept> {
     let is_given = |id: &u32| *id != Owner::AS_IT_IS;
     let uid = Some(owner.uid).filter(is_given).map(Uid::from_raw);
     let gid = Some(owner.gid).filter(is_given).map(Gid::from_raw);
-    let is_it = |now: Metadata| {
-        let now = Owner { uid: now.uid, gid: now.gid };
-        owner.or(now) == now
-    };
     match chown(uid, gid) {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(Kept::ALL),
         // Some file systems know no owners to give files to.
         Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
-            if now().is_ok_and(is_it) {
-                return Ok(true);
+            let (mut user_lost, mut group_lost) = (uid.is_some(), gid.is_some());
+            if let Ok(now) = now() {
+                user_lost &= owner.uid != now.uid;
+                group_lost &= owner.gid != now.gid;
             }
-            let _ = chown(None, gid);
-            Ok(false)
+            let group_lost = group_lost && chown(None, gid).is_err();
+            Ok(Kept { user_lost, group_lost, ..Kept::ALL })
         }
         Err(errno) => Err(failed(Op::SetOwner, errno)),
     }

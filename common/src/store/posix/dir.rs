@@ -26,7 +26,7 @@ use super::{Shared, Symlinks, attributes, direct, resolve, special};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::LIST_BUFFER_BYTES;
 use crate::base::path::Name;
-use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Owner, Xattrs};
 use crate::model::layout::Layout;
 use crate::model::stripe_policy::StripePolicy;
 use crate::model::transfer::{Atime, Rewriting, Transfer};
@@ -347,8 +347,10 @@ impl PosixDir {
     /// process has just made.
     fn set_link_attributes(&self, link: &NewSymlink<'_>) -> Result<Kept> {
         let mut kept = Kept::ALL;
+        let now = || attributes::stat(&self.fd, link.staged, Symlinks::Keep);
+        // A directory with the set-group-id bit, or a mount with `grpid`, has given it a group of its own.
         if let Some(owner) = link.attributes.owner
-            && (owner.uid, owner.gid) != (self.shared.uid, self.shared.gid)
+            && now().map(|now| Owner::from(&now)) != Ok(owner)
         {
             let change = |uid, gid| {
                 if is_made_up(&self.fd) {
@@ -357,8 +359,7 @@ impl PosixDir {
                 }
                 chownat(&self.fd, link.staged, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
             };
-            let now = || attributes::stat(&self.fd, link.staged, Symlinks::Keep);
-            kept.owner_lost = !attributes::try_owner(owner, change, now)?;
+            kept = attributes::try_owner(owner, change, now)?;
         }
         if let Some(xattrs) = &link.attributes.xattrs {
             kept.xattrs_lost = !self.holder(link.staged).write(xattrs)?;

@@ -339,6 +339,7 @@ impl Dir for ObjectDir {
                 (owner, old) => owner.or(old),
             },
             mode: attributes.mode.or(stays.mode),
+            set_ids_of: None,
             times: attributes.times.or(stays.times),
             xattrs: attributes.xattrs.clone(),
         };

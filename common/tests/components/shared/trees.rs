@@ -36,6 +36,7 @@ pub fn random_attributes(random: &mut fastrand::Rng, kind: Kind) -> Attributes {
     Attributes {
         owner: Some(owner),
         mode: (kind != Kind::Symlink).then(|| random.u32(0..0o1000) | 0o700),
+        set_ids_of: None,
         times: Some(Times { atime: mtime, mtime }),
         xattrs: (kind != Kind::Symlink).then(|| Arc::new(xattrs)),
     }

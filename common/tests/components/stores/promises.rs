@@ -228,6 +228,7 @@ pub fn odd_attributes() -> Attributes {
     Attributes {
         owner: Some(Owner { uid: 12_345, gid: 54_321 }),
         mode: Some(0o6751),
+        set_ids_of: None,
         times: Some(times),
         xattrs: None,
     }
@@ -256,6 +257,7 @@ fn attributes_in_place(root: &dyn Dir, _: &dyn Store) {
     let wanted = Attributes {
         owner: Some(Owner { uid: 12_345, gid: 54_321 }),
         mode: Some(0o6444),
+        set_ids_of: None,
         times: Some(Times { atime: time, mtime: time }),
         xattrs: None,
     };

@@ -1,0 +1,200 @@
+//! Rules of dsync where they meet: what is in the way of an entry, older copies, names of one file. What is lost
+//! here would be lost with exit code 0.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::job::{Ended, alone, program, run, tool};
+use suite_tests::trees;
+
+fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+fn sync(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
+    run(tool(count, "dsync").args(options).args([source, target]))
+}
+
+fn shell(dir: &Path, script: &str) -> String {
+    run(Command::new("sh").args(["-ec", script]).current_dir(dir)).expect(0).stdout
+}
+
+/// Kind, mode, owner, time, size and where it leads, of all there is.
+fn facts(dir: &Path) -> String {
+    shell(dir, r"find . -mindepth 1 -printf '%P %y %m %U:%G %T@ %s %l\n' | sort")
+}
+
+#[test]
+fn other_content_of_that_size_is_not_linked_to_whatever_is_kept() {
+    let work = temp();
+    let (source, old) = (work.path().join("s"), work.path().join("old"));
+    trees::write(&source.join("f"), b"new!");
+    trees::write(&source.join("same"), b"same");
+    trees::write(&old.join("f"), b"old!");
+    trees::write(&old.join("same"), b"same");
+    shell(work.path(), "touch -d 2020-01-01 old/f; touch -d 2021-06-01 s/f s/same old/same");
+    let link_dest = format!("--link-dest={}", old.display());
+    for (number, options) in [
+        &["--no-preserve=timestamps"][..],
+        &["--preserve=mode"],
+        &["--no-preserve=all"],
+        &["--preserve=mode,ownership", "-c"],
+        &["--no-preserve=all", "-H"],
+        &[],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let target = work.path().join(format!("t{number}"));
+        sync(2, &[options, &[&link_dest]].concat(), &source, &target).expect(0);
+        assert_eq!(fs::read(target.join("f")).unwrap(), b"new!", "{options:?}");
+        let inode = |dir: &Path| fs::metadata(dir.join("same")).unwrap().ino();
+        assert_eq!(inode(&target), inode(&old), "{options:?}");
+    }
+    let by_size = work.path().join("by size");
+    sync(1, &[&link_dest, "--size-only", "--preserve=mode"], &source, &by_size).expect(0);
+    assert_eq!(fs::read(by_size.join("f")).unwrap(), b"old!", "as asked");
+}
+
+/// A file, a link and a FIFO in the source; directories with something in them at the target.
+const IN_THE_WAY: &str = "mkdir -p s t/x/deep t/y t/p t/several; echo file > s/x; ln -s f s/y
+    mkfifo s/p; echo 1 > s/several; ln s/several s/twin
+    for d in x/deep y p several; do echo in > t/$d/f; done; cp -a t t0";
+
+#[test]
+fn a_directory_in_the_way_goes_where_something_takes_its_place() {
+    let work = temp();
+    shell(work.path(), IN_THE_WAY);
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    for count in [1, 3] {
+        for options in [
+            &["-D", "--existing"][..],
+            &["-D", "--existing", "-H", "--specials"],
+            &["-D", "-u", "--specials"],
+            &["-D", "--size-only"],
+            &["-D", "-c", "-H"],
+            &["-D", "--inplace"],
+        ] {
+            shell(work.path(), "rm -rf t; cp -a t0 t");
+            sync(count, options, &source, &target).expect(0);
+            let kinds = shell(&target, "stat -c %F x y several p | tr '\\n' ,");
+            let fifo = if options.contains(&"--specials") { "fifo" } else { "directory" };
+            let expected = format!("regular file,symbolic link,regular file,{fifo},");
+            assert_eq!(kinds, expected, "{options:?}");
+            assert_eq!(target.join("p/f").exists(), fifo == "directory", "{options:?}");
+            assert_eq!(target.join("twin").exists(), !options.contains(&"--existing"));
+        }
+        shell(work.path(), "rm -rf t; cp -a t0 t; rm s/twin");
+        let before = facts(&target);
+        sync(count, &["-D", "--ignore-existing"], &source, &target).expect(0);
+        assert_eq!(facts(&target), before);
+        shell(work.path(), "ln s/several s/twin");
+    }
+}
+
+/// What cannot be read, or not be made at the target, is found out while the directory is still there.
+#[test]
+fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
+    let work = temp();
+    shell(work.path(), IN_THE_WAY);
+    shell(work.path(), "rm s/several s/twin; chmod 000 s/x; chown -R 65534:65534 s t; chmod 755 .");
+    shell(work.path(), "mknod s/device c 1 3; mkdir t/device; echo in > t/device/f");
+    shell(work.path(), "mkdir t/empty; echo 1 > s/empty; chmod 000 s/empty; chown -R 65534 t");
+    for options in [&["-D"][..], &["-D", "--existing", "-H"], &["-D", "-c", "--devices"]] {
+        let mut user = Command::new("setpriv");
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
+        user.arg(program("dsync")).args(options).args(["s", "t"]).current_dir(work.path());
+        run(&mut user).expect(23);
+        for name in ["x/deep/f", "device/f", "empty"] {
+            assert!(work.path().join("t").join(name).exists(), "{options:?} {name}");
+        }
+        assert_eq!(shell(work.path(), "find t -name '.dcp*' | wc -l").trim(), "0");
+    }
+    assert_eq!(fs::read(work.path().join("t/x/deep/f")).unwrap(), b"in\n");
+}
+
+/// Snapshots that were made with `cp -al` share inodes with what is synchronised.
+#[test]
+fn older_snapshots_do_not_change() {
+    for (count, options) in
+        [(1, &["-a", "-D"][..]), (3, &["-a", "-D"]), (2, &["-a", "--chmod=go="])]
+    {
+        let work = temp();
+        let data = work.path().join("data");
+        trees::write(&data.join("f"), b"1");
+        trees::write(&data.join("d/h"), b"3");
+        symlink("x", data.join("l")).unwrap();
+        symlink("y", data.join("late")).unwrap();
+        shell(&data, "mkfifo p; mknod c c 1 3");
+        let [monday, tuesday] = ["monday", "tuesday"].map(|name| work.path().join(name));
+        sync(count, &["-a"], &data, &monday).expect(0);
+        shell(work.path(), "cp -al monday tuesday");
+        let before = facts(&monday);
+        for name in ["l", "p", "c", "f"] {
+            std::os::unix::fs::lchown(data.join(name), Some(1001), Some(1001)).unwrap();
+        }
+        shell(&data, "touch -h -d 2001-01-01 late c; setfattr -n user.a -v 1 d/h; chmod 600 p");
+        sync(count, options, &data, &tuesday).expect(0);
+        assert_eq!(facts(&monday), before, "{options:?}");
+        if options.contains(&"-D") {
+            assert_eq!(facts(&tuesday), facts(&data));
+        }
+    }
+}
+
+#[test]
+fn a_new_name_joins_those_that_stay() {
+    for count in [1, 3] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let script =
+            "mkdir -p s/snap1; echo 1 > s/f; ln s/f s/snap1/f; ln -s f s/l; ln s/l s/snap1/l";
+        shell(work.path(), script);
+        sync(count, &["-H"], &source, &target).expect(0);
+        // A name that comes before, and one that comes after those that are there.
+        shell(&source, "mkdir snap2; ln f a; ln f snap2/f; ln l snap2/l");
+        sync(count, &["-H", "--ignore-existing"], &source, &target).expect(0);
+        let inodes = |names: &str| shell(&target, &format!("stat -c %i {names} | sort -u | wc -l"));
+        assert_eq!(inodes("a f snap1/f snap2/f").trim(), "1");
+        assert_eq!(inodes("l snap1/l snap2/l").trim(), "1");
+        // What stays and is something else is no copy of the source.
+        shell(&target, "rm -r a snap2; echo 'something else' > f");
+        sync(count, &["-H", "--ignore-existing"], &source, &target).expect(0);
+        assert_eq!(shell(&target, "cat f a snap2/f"), "something else\n1\n1\n");
+        assert_eq!(inodes("a snap2/f").trim(), "1");
+    }
+}
+
+#[test]
+fn an_owner_that_cannot_be_given_is_a_failure() {
+    let work = temp();
+    shell(work.path(), "chmod 755 .; mkdir -p s/d open; echo 1 > s/d/f; ln -s f s/d/l; mkfifo s/p");
+    shell(work.path(), "chown -R 65534:65534 s open");
+    let user = |tool: &str, options: &[&str], target: &str| {
+        let mut user = Command::new("setpriv");
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program(tool));
+        let ended = run(user.args(options).args(["s/", target]).current_dir(work.path()));
+        (ended.code, ended.stderr.matches("set owner of").count())
+    };
+    for chown in ["1234", "1234:4321", ":4321"] {
+        let given = format!("--chown={chown}");
+        assert_eq!(user("dcp", &["--specials", &given], "open/t"), (Some(23), 5), "{chown}");
+        assert_eq!(user("dcp", &["--specials", "-p", &given], "open/t"), (Some(23), 5), "{chown}");
+        // Each run says so, although what was there has all else.
+        for _ in 0..2 {
+            assert_eq!(user("dsync", &["--specials", &given], "open/t").0, Some(23), "{chown}");
+        }
+        assert_eq!(fs::read(work.path().join("open/t/d/f")).unwrap(), b"1\n");
+        shell(work.path(), "rm -r open/t");
+    }
+    // Who may give it has given it, though the owner that is kept besides is lost.
+    chown(work.path().join("s/d/f"), Some(0), Some(0)).unwrap();
+    assert_eq!(user("dcp", &["-p", "--chown=:65534"], "open/t"), (Some(0), 0));
+    fs::set_permissions(work.path().join("open"), fs::Permissions::from_mode(0o755)).unwrap();
+    run(alone("dcp").args(["--chown=1:2"]).arg(work.path().join("s/d/f")).arg(work.path()))
+        .expect(0);
+    assert_eq!(fs::metadata(work.path().join("f")).unwrap().gid(), 2);
+}
