@@ -71,7 +71,7 @@ use sync::Sides;
 pub use task::{CopyLetter, CopyTask};
 
 pub(crate) use policy::{
-    OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look,
+    OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
 
 /// One rank's part of the copy.
@@ -315,7 +315,9 @@ impl<'c> CopyJob<'c> {
                 let source = place.source_dir(&*self.root(place).source).at(Side::Source)?;
                 let metadata = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs(None))?;
-                policy::of_old_directory(self.options, &metadata, xattrs, widened_from)
+                let plain = Plain::of_directory(self.options, &metadata, &*target);
+                let plain = plain.at(Side::Target)?;
+                policy::of_old_directory(self.options, &metadata, xattrs, widened_from, plain)
             };
             if let Some(attributes) = end {
                 self.directories.add(place, &attributes);

@@ -17,7 +17,9 @@ use crate::comm::Rank;
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::options::CopyOptions;
 use crate::copy::root::CopyRoot;
-use crate::copy::{OWNER_ALL, OWNER_LOOK, mode_alone, of_old_directory, widen, widen_to_look};
+use crate::copy::{
+    OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
+};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::line::{LineFormat, write_plan};
 use crate::model::notice::Notice;
@@ -213,7 +215,9 @@ impl<'c> DeleteJob<'c> {
                 let kept = source.open_dir(place.path()).at(Side::Source)?;
                 let metadata = kept.metadata().at(Side::Source)?;
                 let xattrs = kept.xattrs(None).at(Side::Source)?;
-                let end = of_old_directory(self.options, &metadata, xattrs, widen()?);
+                let (from, plain) = (widen()?, Plain::of_directory(self.options, &metadata, &*dir));
+                let plain = plain.at(Side::Target)?;
+                let end = of_old_directory(self.options, &metadata, xattrs, from, plain);
                 if let Some(attributes) = end {
                     self.changed.add(place, &attributes);
                 }

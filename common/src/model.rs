@@ -1,6 +1,7 @@
 //! What the tools talk about, without any I/O: entries, chunks, where a copy goes,
 //! how two entries differ, which entries take part.
 
+pub mod acl;
 pub mod age;
 pub mod chunk;
 pub mod compare;

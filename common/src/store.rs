@@ -297,6 +297,12 @@ pub trait Dir: Send + Sync {
         Ok(None)
     }
 
+    /// Permission bits that the directory's default access control list leaves to new entries; `None` where it
+    /// has none, and the umask limits them (acl(5)).
+    fn default_acl_mode(&self) -> Result<Option<u32>> {
+        Ok(None)
+    }
+
     /// Makes a directory; `mode` is subject to the process's umask.
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made>;
 
@@ -394,6 +400,8 @@ pub struct NewFile<'n> {
     pub headers: Option<&'n ObjectHeaders>,
     /// How the source is striped, where that is to be kept.
     pub layout: Option<&'n Layout>,
+    /// It replaces a file, from which it gets what it does not get from the source.
+    pub replaces: bool,
     /// The object that the source is: its service may be this one, which copies it itself.
     pub from: Option<ObjectAddress>,
 }
@@ -423,6 +431,7 @@ impl<'n> NewFile<'n> {
             attributes,
             headers: None,
             layout: None,
+            replaces: false,
             from: None,
         }
     }

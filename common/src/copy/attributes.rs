@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::Judge;
+use super::policy::Plain;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::Trouble;
@@ -28,10 +29,11 @@ impl CopyJob<'_> {
         sides: &Sides,
         hand: &mut CopyHand,
     ) -> Result<Need, Trouble> {
-        let mut differing = self.differing_attributes(sides, hand);
+        let plain = Plain::of_entry(self.options, &sides.source, target_dir).at(Side::Target)?;
+        let mut differing = self.differing_attributes(sides, plain, hand);
         let mut lost_xattrs = false;
         let of_source = self.own_xattrs(entry, sides.source.kind)?;
-        let of_source = policy::of_any(self.options, &sides.source, of_source).xattrs;
+        let of_source = policy::of_any(self.options, &sides.source, of_source, plain).xattrs;
         if of_source.is_some() {
             match target_dir.xattrs(Some(self.target_name(entry.place, entry.name))) {
                 Ok(of_target) => {
@@ -110,9 +112,14 @@ impl CopyJob<'_> {
 
     /// Attributes that differ and that this user can set: who may not give files away is told so, and
     /// does not try again in every run.
-    pub(super) fn differing_attributes(&self, sides: &Sides, hand: &mut CopyHand) -> Fields {
+    pub(super) fn differing_attributes(
+        &self,
+        sides: &Sides,
+        plain: Plain,
+        hand: &mut CopyHand,
+    ) -> Fields {
         let (source, target) =
-            (&policy::wanted(self.options, &sides.source, &sides.target), &sides.target);
+            (&policy::wanted(self.options, &sides.source, &sides.target, plain), &sides.target);
         let wanted = self.options.keep.fields();
         // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
         let may_keep_group_bit =

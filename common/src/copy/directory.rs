@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 
-use super::policy;
+use super::policy::{self, Plain};
 use super::sync::Sides;
 use super::{CopyHand, CopyJob};
 use crate::base::error::{At, Cause, Error, Side, Trouble};
@@ -35,8 +35,8 @@ impl CopyJob<'_> {
             Made::New => {
                 place.set_trees(Trees::SourceOnly);
                 self.plan_line("make directory", place, b"", hand, crew);
-                let inherited = self.inherited_bits(place, metadata).at(Side::Target)?;
-                policy::of_new_directory(self.options, metadata, xattrs, inherited)
+                let plain = self.plain(place, metadata).at(Side::Target)?;
+                policy::of_new_directory(self.options, metadata, xattrs, plain)
             }
             Made::Existed if self.options.sync.is_some() => {
                 let attributes = self.sync_attributes(place, metadata, xattrs, hand, crew)?;
@@ -49,7 +49,8 @@ impl CopyJob<'_> {
                 place.set_trees(Trees::Both);
                 let widened_from = self.widen(place).at(Side::Target)?;
                 self.sweep(place)?;
-                policy::of_old_directory(self.options, metadata, xattrs, widened_from)
+                let plain = self.plain(place, metadata).at(Side::Target)?;
+                policy::of_old_directory(self.options, metadata, xattrs, widened_from, plain)
             }
         };
         if let Some(attributes) = attributes
@@ -117,14 +118,12 @@ impl CopyJob<'_> {
         Ok(())
     }
 
-    /// The set-group-id bit of a directory just made, where its mode will be set again.
-    fn inherited_bits(&self, place: &Place, source: &Metadata) -> Result<u32, Error> {
-        let is_decided = self.options.keep.decides_mode();
-        if is_decided || self.options.dry_run || !policy::was_widened(self.options, source) {
-            return Ok(0);
+    /// What the mode of a directory that is there is made of, where its source does not decide it.
+    fn plain(&self, place: &Place, source: &Metadata) -> Result<Plain, Error> {
+        if self.options.dry_run {
+            return Ok(Plain::under_umask(self.options));
         }
-        let made = place.target_dir(self.target(place))?.metadata()?;
-        Ok(made.mode & 0o2000)
+        Plain::of_directory(self.options, source, &*place.target_dir(self.target(place))?)
     }
 
     /// The root itself was made, or found, before the walk began. Where the target is to be made equal,
@@ -174,11 +173,13 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Option<Attributes>, Trouble> {
-        let wanted = policy::of_any(self.options, source, xattrs);
-        let (dir, widened_from) = self.look_into(place, &wanted).at(Side::Target)?;
+        let (dir, widened_from) = self.look_into(place, source, &xattrs).at(Side::Target)?;
+        let plain = Plain::of_directory(self.options, source, &*dir).at(Side::Target)?;
+        let wanted = policy::of_any(self.options, source, xattrs, plain);
         let mut target = dir.metadata().at(Side::Target)?;
         target.mode = widened_from.unwrap_or(target.mode);
-        let mut differing = self.differing_attributes(&Sides { source: *source, target }, hand);
+        let sides = Sides { source: *source, target };
+        let mut differing = self.differing_attributes(&sides, plain, hand);
         if wanted.xattrs.is_some() {
             differing.insert(match dir.xattrs(None) {
                 Ok(at_target) => self.differing_xattrs(wanted.xattrs.clone(), at_target),
@@ -196,11 +197,12 @@ impl CopyJob<'_> {
     }
 
     /// Opens a directory that is there. One that its own owner may not look into is widened before, gets
-    /// the `wanted` attributes at the end in any case, and is returned with the mode it had.
+    /// the source's attributes at the end in any case, and is returned with the mode it had.
     fn look_into(
         &self,
         place: &Place,
-        wanted: &Attributes,
+        source: &Metadata,
+        xattrs: &Option<Xattrs>,
     ) -> Result<(Arc<dyn Dir>, Option<u32>), Error> {
         let mut widened_from = None;
         let dir = place.target_dir_let_in(self.target(place), |dir| {
@@ -211,8 +213,10 @@ impl CopyJob<'_> {
             if widened_from.is_none() {
                 return Ok(Rights::AsBefore);
             }
+            let plain = Plain::of_directory(self.options, source, dir)?;
+            let wanted = policy::of_any(self.options, source, xattrs.clone(), plain);
             let mode = wanted.mode.or(widened_from);
-            self.directories.add(place, &Attributes { mode, ..wanted.clone() });
+            self.directories.add(place, &Attributes { mode, ..wanted });
             Ok(Rights::Gained)
         })?;
         Ok((dir, widened_from))

@@ -5,6 +5,7 @@ use super::options::CopyOptions;
 use crate::base::error::{Cause, Error, Result};
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kind, Metadata, Owner, Xattrs};
+use crate::model::transfer::Rewriting;
 use crate::store::Dir;
 
 /// Bits of a file's mode that a copy without `--preserve` may have: no set-id bit is gained.
@@ -15,6 +16,60 @@ const PLAIN_DIRECTORY_BITS: u32 = 0o1777;
 
 /// What a replaced file hands on, if it is known.
 const KEPT: [Fields; 3] = [Fields::UID, Fields::GID, Fields::PERM];
+
+/// What an entry's mode is made of where neither the source nor the operator decides it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain {
+    /// Permission bits that it may have.
+    allowed: u32,
+    /// The set-group-id bit that a directory has from the one it was made in.
+    inherited: u32,
+}
+
+impl Plain {
+    /// Where the umask limits modes.
+    pub fn under_umask(options: &CopyOptions) -> Self {
+        Self { allowed: !options.job.umask, inherited: 0 }
+    }
+
+    /// Of an entry of that directory, whose default access control list comes before the umask.
+    pub fn of_entry(options: &CopyOptions, source: &Metadata, dir: &dyn Dir) -> Result<Self> {
+        let plain = Self::under_umask(options);
+        if keeps_mode(options, source) {
+            return Ok(plain);
+        }
+        Ok(Self { allowed: dir.default_acl_mode()?.unwrap_or(plain.allowed), ..plain })
+    }
+
+    /// Of that directory itself, which has its default list from the one it was made in.
+    pub fn of_directory(options: &CopyOptions, source: &Metadata, dir: &dyn Dir) -> Result<Self> {
+        let is_needed = options.keep.chmod.is_some() || was_widened(options, source);
+        if !is_needed || keeps_mode(options, source) {
+            return Ok(Self::under_umask(options));
+        }
+        let inherited = dir.metadata()?.mode & 0o2000;
+        let Self { allowed, .. } = Self::of_entry(options, source, dir)?;
+        Ok(Self { allowed: allowed & !withheld(options), inherited })
+    }
+
+    /// The mode of a copy that is not to keep its source's.
+    fn mode(self, source: &Metadata) -> u32 {
+        match source.kind {
+            Kind::Directory => source.mode & PLAIN_DIRECTORY_BITS & self.allowed | self.inherited,
+            _ => source.mode & PLAIN_BITS & self.allowed,
+        }
+    }
+}
+
+/// The right of others to write to a new directory, which the umask withholds also where a default list gives
+/// it, as with cp(1).
+fn withheld(options: &CopyOptions) -> u32 {
+    options.job.umask & 0o022
+}
+
+fn keeps_mode(options: &CopyOptions, source: &Metadata) -> bool {
+    options.keep.mode && source.known.contains(Fields::PERM)
+}
 
 /// The owner's right to read, write and search.
 pub const OWNER_ALL: u32 = 0o700;
@@ -59,13 +114,25 @@ pub(crate) fn of_any(
     options: &CopyOptions,
     source: &Metadata,
     xattrs: Option<Xattrs>,
+    plain: Plain,
 ) -> Attributes {
-    options.keep.attributes_of(source, xattrs, plain_mode(options, source))
+    options.keep.attributes_of(source, xattrs, plain.mode(source))
+}
+
+/// Extended attributes of something new: where the mode is kept, and the source has no notion of access control
+/// lists, it has none, whatever the directory's default list has given it.
+fn of_new(options: &CopyOptions, source: &Metadata, xattrs: Option<Xattrs>) -> Option<Xattrs> {
+    xattrs.or_else(|| keeps_mode(options, source).then(Xattrs::new))
 }
 
 /// An entry of the source as its copy should look, which is `now` at the target.
-pub(super) fn wanted(options: &CopyOptions, source: &Metadata, now: &Metadata) -> Metadata {
-    options.keep.wanted(source, now, plain_mode(options, source))
+pub(super) fn wanted(
+    options: &CopyOptions,
+    source: &Metadata,
+    now: &Metadata,
+    plain: Plain,
+) -> Metadata {
+    options.keep.wanted(source, now, plain.mode(source))
 }
 
 /// Attributes of a file's copy, or a special file's. `replaced` is what has the name at the target now:
@@ -76,8 +143,11 @@ pub(super) fn of_file(
     source: &Metadata,
     xattrs: Option<Xattrs>,
     replaced: Option<&Metadata>,
+    plain: Plain,
 ) -> Attributes {
-    let kept = of_any(options, source, xattrs);
+    let is_new = replaced.is_none() || options.transfer.rewriting == Rewriting::Beside;
+    let xattrs = if is_new { of_new(options, source, xattrs) } else { xattrs };
+    let kept = of_any(options, source, xattrs, plain);
     let old = replaced.filter(|old| KEPT.iter().all(|field| old.known.contains(*field)));
     let old_owner = old.map(|old| Owner { uid: old.uid, gid: old.gid });
     let owner = match (kept.owner, old_owner) {
@@ -87,17 +157,8 @@ pub(super) fn of_file(
     };
     let old_mode = old.filter(|_| !options.keep.decides_mode()).map(|old| old.mode & PLAIN_BITS);
     // Where the source knows no mode, it is that of any new file.
-    let mode = kept.mode.or(old_mode).unwrap_or_else(|| plain_mode(options, source));
+    let mode = kept.mode.or(old_mode).unwrap_or_else(|| plain.mode(source));
     Attributes { owner, mode: Some(mode), ..kept }
-}
-
-/// The mode of a copy that is not to keep its source's.
-fn plain_mode(options: &CopyOptions, source: &Metadata) -> u32 {
-    let bits = match source.kind {
-        Kind::Directory => PLAIN_DIRECTORY_BITS,
-        _ => PLAIN_BITS,
-    };
-    source.mode & bits & !options.job.umask
 }
 
 /// Attributes of a link's copy.
@@ -106,31 +167,31 @@ pub(super) fn of_link(
     source: &Metadata,
     xattrs: Option<Xattrs>,
 ) -> Attributes {
-    Attributes { mode: None, ..of_any(options, source, xattrs) }
+    Attributes { mode: None, ..of_any(options, source, xattrs, Plain::under_umask(options)) }
 }
 
 /// The mode a new directory is made with, before the umask: its owner can fill it, and where its mode
 /// is decided nobody else gets in before its owner and mode are final.
 pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
-    if of_any(options, source, None).mode.is_some() {
+    if of_any(options, source, None, Plain::under_umask(options)).mode.is_some() {
         OWNER_ALL
     } else {
         // A mode that is not known will not be set at the end either.
-        source.mode & PLAIN_DIRECTORY_BITS | OWNER_ALL
+        source.mode & PLAIN_DIRECTORY_BITS & !withheld(options) | OWNER_ALL
     }
 }
 
 /// What a new directory gets at the end, if anything is left to be set.
-/// `inherited` is the set-group-id bit that it has from the directory it was made in.
 pub(super) fn of_new_directory(
     options: &CopyOptions,
     source: &Metadata,
     xattrs: Option<Xattrs>,
-    inherited: u32,
+    plain: Plain,
 ) -> Option<Attributes> {
-    let kept = of_any(options, source, xattrs);
+    let xattrs = of_new(options, source, xattrs);
+    let kept = of_any(options, source, xattrs, plain);
     let is_plain = !options.keep.decides_mode() && was_widened(options, source);
-    let plain = is_plain.then(|| plain_mode(options, source) | inherited);
+    let plain = is_plain.then(|| plain.mode(source));
     something(Attributes { mode: kept.mode.or(plain), ..kept })
 }
 
@@ -146,8 +207,9 @@ pub(crate) fn of_old_directory(
     source: &Metadata,
     xattrs: Option<Xattrs>,
     widened_from: Option<u32>,
+    plain: Plain,
 ) -> Option<Attributes> {
-    let kept = of_any(options, source, xattrs);
+    let kept = of_any(options, source, xattrs, plain);
     something(Attributes { mode: kept.mode.or(widened_from), ..kept })
 }
 
@@ -180,6 +242,10 @@ mod tests {
         }
     }
 
+    fn plain() -> Plain {
+        Plain::under_umask(&options(Keep::default()))
+    }
+
     fn metadata(mode: u32, uid: u32) -> Metadata {
         let time = Time { seconds: -5, nanoseconds: 1 };
         Metadata {
@@ -201,14 +267,15 @@ mod tests {
 
     #[test]
     fn a_plain_copy_gains_no_set_id_bit_and_honours_the_umask() {
-        let copy = of_file(&options(Keep::default()), &metadata(0o6777, 7), None, None);
+        let copy = of_file(&options(Keep::default()), &metadata(0o6777, 7), None, None, plain());
         assert_eq!(copy, Attributes { mode: Some(0o750), ..Attributes::default() });
     }
 
     #[test]
     fn a_replaced_file_keeps_its_own_mode_and_owner() {
         let old = metadata(0o4640, 8);
-        let copy = of_file(&options(Keep::default()), &metadata(0o777, 7), None, Some(&old));
+        let copy =
+            of_file(&options(Keep::default()), &metadata(0o777, 7), None, Some(&old), plain());
         assert_eq!(copy.mode, Some(0o640));
         assert_eq!(copy.owner, Some(Owner { uid: 8, gid: 8 }));
     }
@@ -222,6 +289,7 @@ mod tests {
             &source,
             Some(xattrs.clone()),
             Some(&metadata(0o600, 8)),
+            plain(),
         );
         assert_eq!(copy, Attributes::all_of(&source, Some(xattrs)));
     }
@@ -231,10 +299,12 @@ mod tests {
         let directory = |mode| Metadata { kind: Kind::Directory, ..metadata(mode, 7) };
         let read_only = directory(0o555);
         assert_eq!(making_mode(&options(Keep::default()), &read_only), 0o755);
-        let end = of_new_directory(&options(Keep::default()), &read_only, None, 0o2000);
+        let inherited = Plain { inherited: 0o2000, ..plain() };
+        let end = of_new_directory(&options(Keep::default()), &read_only, None, inherited);
         let end = end.and_then(|end| end.mode);
         assert_eq!(end, Some(0o2550));
-        assert_eq!(of_new_directory(&options(Keep::default()), &directory(0o755), None, 0), None);
+        let end = of_new_directory(&options(Keep::default()), &directory(0o755), None, plain());
+        assert_eq!(end, None);
     }
 
     #[test]
@@ -242,16 +312,17 @@ mod tests {
         let source = metadata(0o4750, 7);
         let old = metadata(0o600, 8);
         let times_alone = Keep { times: true, ..Keep::default() };
-        let copy = of_file(&options(times_alone.clone()), &source, None, Some(&old));
+        let copy = of_file(&options(times_alone.clone()), &source, None, Some(&old), plain());
         assert_eq!((copy.mode, copy.owner), (Some(0o600), Some(Owner { uid: 8, gid: 8 })));
         assert_eq!(copy.times, source.times());
         let no_owner = Keep { owner: false, ..Keep::all() };
-        let copy = of_file(&options(no_owner), &source, None, Some(&old));
+        let copy = of_file(&options(no_owner), &source, None, Some(&old), plain());
         let mode = copy.mode_to_set(Kept::ALL, || Ok::<_, ()>(Owner { uid: 8, gid: 8 }));
         assert_eq!((mode, copy.owner), (Ok(Some(0o750)), Some(Owner { uid: 8, gid: 8 })));
         let directory = Metadata { kind: Kind::Directory, ..source };
-        let end = of_old_directory(&options(times_alone), &directory, None, Some(0o555));
+        let end = of_old_directory(&options(times_alone), &directory, None, Some(0o555), plain());
         assert_eq!(end.and_then(|end| end.mode), Some(0o555));
-        assert_eq!(of_old_directory(&options(Keep::default()), &directory, None, None), None);
+        let end = of_old_directory(&options(Keep::default()), &directory, None, None, plain());
+        assert_eq!(end, None);
     }
 }

@@ -51,7 +51,8 @@ impl CopyJob<'_> {
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
-        let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
+        let replaces = copy.replaces;
+        let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
         if let Some(journal) = self.journal_of(&*staged) {
             let (identity, inode, staged) = (metadata.identity(), staged.inode(), staged.ticket());
@@ -135,7 +136,8 @@ impl CopyJob<'_> {
         let new =
             NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, &copy.metadata);
         let chunk_bytes = begun.chunk_bytes;
-        let new = NewFile { chunk_bytes: Some(chunk_bytes), ..new };
+        let replaces = copy.replaces;
+        let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
         if !journal.take(&begun.staged) {
             return Ok(None);
         }

@@ -1,6 +1,7 @@
 //! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
 
 use super::content::{Piece, check_sum, copy_piece, copy_to_end, proof_of, share};
+use super::policy::Plain;
 use super::{CopyHand, CopyJob, policy};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
@@ -45,7 +46,8 @@ impl CopyJob<'_> {
         }
         let old_file = replaced.filter(|old| old.kind == Kind::File);
         let xattrs = self.xattrs_of(|| source.xattrs())?;
-        let attributes = self.attributes_of(entry, &metadata, xattrs, old_file.as_ref());
+        let plain = Plain::of_entry(self.options, &metadata, &*target).at(Side::Target)?;
+        let attributes = self.attributes_of(entry, &metadata, xattrs, old_file.as_ref(), plain);
         self.plan_line(
             self.verb(replaced.as_ref()),
             entry.place,
@@ -56,7 +58,8 @@ impl CopyJob<'_> {
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         let is_large = metadata.size_bytes > chunk_bytes || self.was_begun(entry);
         if is_large && !self.options.dry_run {
-            let copy = FileCopy { metadata, attributes, is_anew: false };
+            let replaces = old_file.is_some();
+            let copy = FileCopy { metadata, attributes, replaces, is_anew: false };
             if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;
                 let at = (&**entry.place, entry.name);
@@ -69,12 +72,15 @@ impl CopyJob<'_> {
         }
         let transfer = self.options.transfer;
         let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
-        let copy = WholeFile { source: source_file, target, attributes, transfer, is_sized };
+        let replaces = old_file.is_some();
+        let copy =
+            WholeFile { source: source_file, target, attributes, replaces, transfer, is_sized };
         let (filled, kept, metadata) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if is_worth_another_try(error.cause) => {
                 let again = source.metadata().at(Side::Source)?;
                 let xattrs = self.xattrs_of(|| source.xattrs())?;
-                let attributes = self.attributes_of(entry, &again, xattrs, old_file.as_ref());
+                let attributes =
+                    self.attributes_of(entry, &again, xattrs, old_file.as_ref(), plain);
                 let is_sized = again.size_bytes > 0 && !is_made_as_it_is_read(&metadata, &again);
                 let copy = WholeFile { attributes, is_sized, ..copy };
                 let (filled, kept) = self.copy_whole(&copy, entry, &again, hand)?;
@@ -97,8 +103,9 @@ impl CopyJob<'_> {
         metadata: &Metadata,
         xattrs: Option<Xattrs>,
         replaced: Option<&Metadata>,
+        plain: Plain,
     ) -> Attributes {
-        let attributes = policy::of_file(self.options, metadata, xattrs, replaced);
+        let attributes = policy::of_file(self.options, metadata, xattrs, replaced, plain);
         let keeps_time =
             metadata.known.contains(Fields::MTIME) && self.root(entry.place).source.holds_objects();
         let times = attributes.times.or_else(|| metadata.times().filter(|_| keeps_time));
@@ -133,6 +140,7 @@ impl CopyJob<'_> {
     ) -> Result<(Filled, Kept), Trouble> {
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
+        let new = NewFile { replaces: copy.replaces, ..new };
         let staged = copy.target.stage_file(&new).at(Side::Target)?;
         let filled = match copy.fill(&*staged, metadata, &mut hand.buffer) {
             Ok(filled) => filled,
@@ -160,6 +168,7 @@ struct WholeFile<'f> {
     source: &'f dyn SourceFile,
     target: &'f dyn Dir,
     attributes: Attributes,
+    replaces: bool,
     transfer: Transfer,
     /// It ends where its size says.
     is_sized: bool,
@@ -183,6 +192,8 @@ pub(super) struct FileCopy {
     pub attributes: Attributes,
     /// It was begun before, and another job has ended that.
     pub is_anew: bool,
+    /// It replaces a file.
+    pub replaces: bool,
 }
 
 impl WholeFile<'_> {

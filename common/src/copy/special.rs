@@ -1,5 +1,6 @@
 //! Copying a FIFO, socket or device: another one is made, neither is opened.
 
+use super::policy::Plain;
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Side, Trouble};
 use crate::model::entry::Kind;
@@ -33,12 +34,13 @@ impl CopyJob<'_> {
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
         self.plan_line("make special", entry.place, entry.name.to_bytes(), hand, crew);
+        let plain = Plain::of_entry(self.options, &metadata, &*target).at(Side::Target)?;
         let special = NewSpecial {
             kind: metadata.kind,
             device,
             staged: &self.staged_name(),
             name: self.target_name(entry.place, entry.name),
-            attributes: policy::of_file(self.options, &metadata, xattrs, replaced.as_ref()),
+            attributes: policy::of_file(self.options, &metadata, xattrs, replaced.as_ref(), plain),
         };
         let kept = match target.make_special(&special) {
             Err(error) if error.cause.is_unsupported() => {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::options::{Judge, SyncOptions};
+use super::policy::Plain;
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path;
@@ -342,8 +343,9 @@ impl CopyJob<'_> {
         let name = self.target_name(entry.place, entry.name);
         self.plan_line("set attributes", entry.place, entry.name.to_bytes(), hand, crew);
         let xattrs = self.own_xattrs(entry, source.kind)?;
-        let attributes = policy::of_any(self.options, source, xattrs);
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
+        let plain = Plain::of_entry(self.options, source, &*dir).at(Side::Target)?;
+        let attributes = policy::of_any(self.options, source, xattrs, plain);
         let kept = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
         hand.gathered.tally.synced.repaired += 1;
         hand.gathered.tally.xattrs_not_kept += u64::from(kept.xattrs_lost);

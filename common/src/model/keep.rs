@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::acl;
 use super::difference::Fields;
 use super::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Xattrs};
 use super::mode_change::ModeChange;
@@ -98,6 +99,17 @@ impl Default for XattrFilter {
 }
 
 impl XattrFilter {
+    /// What a file that is replaced hands on, where copies get what passes here from their sources: its access
+    /// control list, and what its users have set.
+    #[must_use]
+    pub fn handed_on(self) -> Self {
+        let others = match self.others {
+            XattrChoice::None => XattrChoice::User,
+            _ => XattrChoice::None,
+        };
+        Self { acls: !self.acls, others }
+    }
+
     /// Nothing passes.
     pub fn is_empty(self) -> bool {
         !self.acls && self.others == XattrChoice::None
@@ -133,28 +145,6 @@ impl XattrFilter {
     pub fn removes(self, name: &[u8]) -> bool {
         let is_label = name.starts_with(b"security.") && name != b"security.capability";
         self.passes(name) && !is_label
-    }
-}
-
-/// Tags of the entries of an access control list that the bits of a mode stand for (acl(5)): owner, owning
-/// group, mask, others; the last two bytes of each entry's first four are its permissions
-/// (`linux/posix_acl_xattr.h`).
-const ACL_TAGS: [u16; 4] = [0x01, 0x04, 0x10, 0x20];
-
-/// What chmod(2) makes of an access control list: where it has a mask, the group's bits are the mask's.
-fn change_acl(acl: &mut [u8], mode: u32) {
-    let [owner, group, mask, others] = ACL_TAGS;
-    let Some(entries) = acl.get_mut(4..) else { return };
-    let tag_of = |entry: &[u8]| u16::from_le_bytes([entry[0], entry[1]]);
-    let has_mask = entries.chunks_exact(8).any(|entry| tag_of(entry) == mask);
-    for entry in entries.chunks_exact_mut(8) {
-        let shift = match tag_of(entry) {
-            tag if tag == owner => 6,
-            tag if tag == if has_mask { mask } else { group } => 3,
-            tag if tag == others => 0,
-            _ => continue,
-        };
-        entry[2..4].copy_from_slice(&((mode >> shift & 0o7) as u16).to_le_bytes());
     }
 }
 
@@ -246,7 +236,7 @@ impl Keep {
         if let (Some(_), Some(mode), Some(xattrs)) = (&self.chmod, mode, &mut xattrs)
             && let Some(acl) = xattrs.get_mut(ACL_XATTRS[0])
         {
-            change_acl(acl, mode);
+            acl::change_mode(acl, mode);
         }
         let all = Attributes::all_of(source, xattrs);
         Attributes {
@@ -388,23 +378,6 @@ mod tests {
         assert_eq!((wanted.uid, wanted.gid, wanted.mode), (1, 8, 0o700));
         let nothing = Keep::default().attributes_of(&file, None, 0o755);
         assert_eq!(nothing, Attributes::default());
-    }
-
-    #[test]
-    fn access_control_lists_change_with_the_mode() {
-        let entry = |tag: u16, bits: u16| [tag.to_le_bytes(), bits.to_le_bytes()].concat();
-        let list = |entries: &[(u16, u16)]| {
-            let entries =
-                entries.iter().map(|(tag, bits)| [entry(*tag, *bits), vec![7; 4]].concat());
-            [vec![2, 0, 0, 0], entries.collect::<Vec<_>>().concat()].concat()
-        };
-        let mut masked = list(&[(1, 6), (2, 7), (4, 5), (0x10, 7), (0x20, 5)]);
-        change_acl(&mut masked, 0o740);
-        assert_eq!(masked, list(&[(1, 7), (2, 7), (4, 5), (0x10, 4), (0x20, 0)]));
-        let mut plain = list(&[(1, 6), (4, 5), (0x20, 5)]);
-        change_acl(&mut plain, 0o700);
-        assert_eq!(plain, list(&[(1, 7), (4, 0), (0x20, 0)]));
-        change_acl(&mut [2, 0], 0o700);
     }
 
     #[test]

@@ -219,6 +219,10 @@ impl Dir for FaultyDir {
         self.inner.layout(name)
     }
 
+    fn default_acl_mode(&self) -> Result<Option<u32>> {
+        self.inner.default_acl_mode()
+    }
+
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         self.faults.strike(Op::MakeDir, name.to_bytes())?;
         self.inner.make_dir(name, mode)

@@ -14,6 +14,7 @@ mod interop;
 mod interrupt;
 mod journals;
 mod licences;
+mod like_cp;
 
 mod limits_of_targets;
 mod list_outputs;

@@ -36,8 +36,8 @@ use crate::store::{
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
-    /// New files here begin with access control lists; looked up when it is first needed.
-    gives_acls: Arc<OnceLock<bool>>,
+    /// What the default access control list leaves to new entries; looked up when it is first needed.
+    default_acl: Arc<OnceLock<Result<Option<u32>>>>,
     /// How new files here are striped; looked up when it is first needed.
     default_layout: OnceLock<Option<Layout>>,
     /// Looked up when it is first needed.
@@ -50,7 +50,7 @@ impl PosixDir {
         shared.open_dirs.fetch_add(1, Ordering::Relaxed);
         Self {
             fd: Arc::new(fd),
-            gives_acls: Arc::default(),
+            default_acl: Arc::default(),
             default_layout: OnceLock::new(),
             is_append_only: OnceLock::new(),
             shared: Arc::clone(shared),
@@ -158,6 +158,10 @@ impl Dir for PosixDir {
         lustre::layout_at(&*self.fd, name, self.shared.symlinks)
     }
 
+    fn default_acl_mode(&self) -> Result<Option<u32>> {
+        self.default_acl.get_or_init(|| self.holder(c".").default_acl_mode()).clone()
+    }
+
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
         match mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
             Ok(()) => Ok(Made::New),
@@ -178,7 +182,7 @@ impl Dir for PosixDir {
         let staged = in_place.map_or_else(
             || {
                 let layout = Lustre::wanted(&self.shared, &self.fd, &self.default_layout, new);
-                PosixStaged::create(&self.fd, &self.gives_acls, &self.shared, new, &layout)
+                PosixStaged::create(&self.fd, &self.default_acl, &self.shared, new, &layout)
             },
             Ok,
         );
@@ -190,7 +194,7 @@ impl Dir for PosixDir {
         new: &NewFile<'_>,
         inode: Option<u64>,
     ) -> Result<Option<Box<dyn StagedFile>>> {
-        let resumed = PosixStaged::resume(&self.fd, &self.gives_acls, &self.shared, new, inode)?;
+        let resumed = PosixStaged::resume(&self.fd, &self.default_acl, &self.shared, new, inode)?;
         Ok(resumed.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
     }
 

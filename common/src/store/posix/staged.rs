@@ -27,7 +27,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::path::Name;
 use crate::model::chunk::Extent;
 use crate::model::compare;
-use crate::model::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner, Time};
+use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, Time};
 use crate::model::layout::{Layout, Striping};
 use crate::model::transfer::Durable;
 use crate::store::{NewFile, Receipt, SourceFile, StagedFile};
@@ -43,7 +43,7 @@ const ZEROS_BYTES: u64 = 256 << 10;
 
 pub(super) struct PosixStaged {
     dir: Arc<OwnedFd>,
-    gives_acls: Arc<OnceLock<bool>>,
+    default_acl: Arc<DefaultAcl>,
     fd: OwnedFd,
     direct: Direct,
     staged: CString,
@@ -52,8 +52,13 @@ pub(super) struct PosixStaged {
     content: Content,
     /// It has not got the layout that it should have.
     layout_lost: bool,
+    /// It replaces a file, which hands some attributes on.
+    replaces: bool,
     shared: Arc<Shared>,
 }
+
+/// What a directory's default access control list leaves to new entries; looked up when it is first needed.
+type DefaultAcl = OnceLock<Result<Option<u32>>>;
 
 /// What is in a file before it is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,7 +73,7 @@ impl PosixStaged {
     /// A new file that only this user can open: its content may be secret, and its mode not yet set.
     pub fn create(
         dir: &Arc<OwnedFd>,
-        gives_acls: &Arc<OnceLock<bool>>,
+        default_acl: &Arc<DefaultAcl>,
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
         wanted: &Wanted,
@@ -84,13 +89,14 @@ impl PosixStaged {
         };
         Ok(Self {
             dir: Arc::clone(dir),
-            gives_acls: Arc::clone(gives_acls),
+            default_acl: Arc::clone(default_acl),
             fd,
             direct,
             staged: new.staged.to_owned(),
             name: Some(new.name.to_owned()),
             content: Content::None,
             layout_lost,
+            replaces: new.replaces,
             shared: Arc::clone(shared),
         })
     }
@@ -174,13 +180,14 @@ impl PosixStaged {
             .map_err(|errno| failed(Op::Open, errno))?;
         Ok(Self {
             dir: Arc::clone(dir),
-            gives_acls: Arc::default(),
+            default_acl: Arc::default(),
             fd,
             direct,
             staged: staged.to_owned(),
             name: None,
             content: if staged == name { Content::Old } else { Content::None },
             layout_lost: false,
+            replaces: false,
             shared: Arc::clone(shared),
         })
     }
@@ -190,7 +197,7 @@ impl PosixStaged {
     /// until it is complete.
     pub fn resume(
         dir: &Arc<OwnedFd>,
-        gives_acls: &Arc<OnceLock<bool>>,
+        default_acl: &Arc<DefaultAcl>,
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
         inode: Option<u64>,
@@ -220,8 +227,9 @@ impl PosixStaged {
         }
         let old = Self::join(dir, shared, new.staged, new.name)?;
         let is_ours = is_ours(&attributes::stat_fd(&old.fd)?);
-        let (gives_acls, name) = (Arc::clone(gives_acls), Some(new.name.to_owned()));
-        Ok(is_ours.then_some(Self { gives_acls, name, ..old }))
+        let (default_acl, name) = (Arc::clone(default_acl), Some(new.name.to_owned()));
+        let replaces = new.replaces;
+        Ok(is_ours.then_some(Self { default_acl, name, replaces, ..old }))
     }
 
     /// Content may go from one file to the other without passing through this process.
@@ -250,13 +258,22 @@ impl PosixStaged {
         if self.content == Content::Old {
             return true;
         }
-        let default_acl = ACL_XATTRS[1];
-        let look = || match Holder::entry(&*self.dir, c".", self.shared.xattrs).read() {
-            Ok(Some(xattrs)) => xattrs.contains_key(default_acl),
-            Ok(None) => false,
-            Err(_) => true,
+        let look = || Holder::entry(&*self.dir, c".", self.shared.xattrs).default_acl_mode();
+        *self.default_acl.get_or_init(look) != Ok(None)
+    }
+
+    /// Gets what the file that it replaces has, and that it does not get from its source: as cp(1) leaves it,
+    /// which writes into that file. False where that cannot be read or set.
+    fn inherit(&self, name: &Name) -> bool {
+        let filter = self.shared.xattrs.handed_on();
+        let old = match Holder::entry(&*self.dir, name, filter).read() {
+            Ok(old) => old.unwrap_or_default(),
+            Err(_) => return false,
         };
-        *self.gives_acls.get_or_init(look)
+        if old.is_empty() && !self.has_xattrs_already() {
+            return true;
+        }
+        Holder::file(&self.fd, filter).write(&old).unwrap_or(false)
     }
 
     /// A time cannot be kept here as it is: that of the file's own last change, which the kernel has set, tells in
@@ -276,7 +293,7 @@ impl PosixStaged {
         let is_rewritten = self.content == Content::Old;
         let asks = attributes.owner.is_some() || is_rewritten;
         let now = asks.then(|| attributes::stat_fd(&self.fd)).transpose()?;
-        let owner = now.map(|now| Owner { uid: now.uid, gid: now.gid });
+        let owner = now.as_ref().map(Owner::from);
         // As with cp(1): who may write to somebody else's file may not set its mode.
         let has_mode = is_rewritten && now.map(|now| now.mode) == attributes.mode;
         let with_its_mode = Attributes { mode: None, ..attributes.clone() };
@@ -289,10 +306,12 @@ impl PosixStaged {
         } else {
             attributes
         };
+        let is_inherited = self.content == Content::Old || !self.replaces || self.inherit(name);
         let times_cut = attributes.times.is_some_and(|times| self.cuts(times.mtime));
         let holder = Holder::file(&self.fd, self.shared.xattrs);
         let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
-        let kept = Kept { layout_lost: self.layout_lost, times_cut, ..kept };
+        let xattrs_lost = kept.xattrs_lost || !is_inherited;
+        let kept = Kept { layout_lost: self.layout_lost, times_cut, xattrs_lost, ..kept };
         sync(&self.fd, self.shared.transfer.durable)?;
         close(self.fd)?;
         if self.content == Content::None {

@@ -17,6 +17,7 @@ use super::failed::failed;
 use super::made_up::is_made_up;
 use crate::base::error::{Op, Result};
 use crate::base::path::Name;
+use crate::model::acl;
 use crate::model::entry::{ACL_XATTRS, Xattrs};
 use crate::model::keep::{XattrChoice, XattrFilter};
 
@@ -126,6 +127,16 @@ impl<'h> Holder<'h> {
             xattrs.insert(name.to_vec(), value);
         }
         Ok(Some(xattrs))
+    }
+
+    /// The permission bits that a default access control list leaves to new entries; `None` where there is none.
+    pub fn default_acl_mode(&self) -> Result<Option<u32>> {
+        let mut acl = Vec::new();
+        match with_room(&mut acl, 256, |room| self.get(ACL_XATTRS[1], room)) {
+            Ok(length) => Ok(Some(acl::mode_of(&acl[..length]))),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(errno) => Err(failed(Op::GetXattrs, errno)),
+        }
     }
 
     /// Makes those that matter exactly these. False where the system does not take one of them: others are
