@@ -19,6 +19,7 @@ pub mod linked;
 mod look;
 mod manifest;
 pub mod options;
+mod overlap;
 pub mod plan;
 mod policy;
 pub mod resume;
@@ -73,6 +74,9 @@ pub use task::{CopyLetter, CopyTask};
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
+
+/// A phase stages fewer files than that many bits count.
+const STAGED_NAMES_BITS: u32 = 40;
 
 /// One rank's part of the copy.
 pub struct CopyJob<'c> {
@@ -215,6 +219,13 @@ impl<'c> CopyJob<'c> {
         self
     }
 
+    /// Gives staged files names that no other phase gives them.
+    #[must_use]
+    pub fn in_phase(self, number: usize) -> Self {
+        let first = (number as u64) << STAGED_NAMES_BITS;
+        Self { staged_names: AtomicU64::new(first), ..self }
+    }
+
     /// For files whose names are all known.
     #[must_use]
     pub fn after_walk(mut self) -> Self {
@@ -225,7 +236,7 @@ impl<'c> CopyJob<'c> {
     /// What is left to be done at the end.
     pub fn into_leftovers(self) -> Leftovers {
         let Self { directories, extras, deferred, links, .. } = self;
-        Leftovers { directories, extras, deferred, links }
+        Leftovers { earlier: Vec::new(), directories, extras, deferred, links }
     }
 
     fn root(&self, place: &Place) -> &CopyRoot {
@@ -309,7 +320,7 @@ impl<'c> CopyJob<'c> {
             let target = place.target_dir(self.target(place)).at(Side::Target)?;
             let is_superuser = self.options.job.is_superuser;
             let widened_from = policy::widen(&*target, is_superuser).at(Side::Target)?;
-            let end = if place.path().is_root() && self.root(place).is_of_singles {
+            let end = if place.path().is_root() && self.root(place).names.is_some() {
                 widened_from.map(policy::mode_alone)
             } else {
                 let source = place.source_dir(&*self.root(place).source).at(Side::Source)?;

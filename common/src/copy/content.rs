@@ -72,9 +72,10 @@ pub(super) fn copy_piece(
         let data = source.data_in(rest).at(Side::Source)?;
         let hole_end = data.map_or(end, |data| data.offset);
         if at < hole_end {
-            staged.leave_hole(Extent::between(at, hole_end)).at(Side::Target)?;
-            let length = hole_end - at;
-            crc64 = crc64.map(|sum| sum.combine(Crc64::of_zeros(length), length));
+            let hole = Extent::between(at, hole_end);
+            let copied = copy_hole(source, staged, hole, manner, buffer)?;
+            written = copied.written_to.unwrap_or(written);
+            crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, hole.length));
         }
         let Some(data) = data else { break };
         let copied = copy_data(source, staged, data, manner, buffer)?;
@@ -94,6 +95,23 @@ struct Copied {
     crc64: Option<Crc64>,
     /// Where the last byte was written, and one on; `None` where all became a hole.
     written_to: Option<u64>,
+}
+
+/// Copies what the file system says is a hole. A checksum stands for bytes that were read: where there is to be
+/// one they are, and what the file system was wrong about is written.
+fn copy_hole(
+    source: &dyn SourceFile,
+    staged: &dyn StagedFile,
+    hole: Extent,
+    manner: Manner,
+    buffer: &mut [u8],
+) -> Result<Copied, Trouble> {
+    if manner.sums == Sums::All {
+        let manner = Manner { holes: Holes::Made, ..manner };
+        return copy_data(source, staged, hole, manner, buffer);
+    }
+    staged.leave_hole(hole).at(Side::Target)?;
+    Ok(Copied { crc64: Some(Crc64::of_zeros(hole.length)), written_to: None })
 }
 
 fn copy_data(

@@ -138,7 +138,9 @@ impl CopyJob<'_> {
         let Some(first) = file.names.first().cloned() else { return };
         hand.is_complete = false;
         hand.linked = Some(file);
-        self.visit_name(&first, hand, crew);
+        if !self.is_replaced_later(&first.place, &first.name) {
+            self.visit_name(&first, hand, crew);
+        }
         Self::end_first(hand, crew);
     }
 
@@ -212,7 +214,7 @@ impl CopyJob<'_> {
         if !self.is_still_one(first, &source).at(Side::Source)? {
             return Ok(Linked::Apart);
         }
-        if !self.selection.admits(&source) {
+        if !self.selection.admits(&source) || self.is_replaced_later(place, name) {
             return Ok(Linked::Done);
         }
         let copy = first.place.target_dir(self.target(&first.place)).at(Side::Target)?;

@@ -5,7 +5,10 @@ use super::finish::DirectoryRecords;
 use super::linked::LinkRecords;
 
 /// What is to be done when the walk is over.
+#[derive(Default)]
 pub struct Leftovers {
+    /// Directories of sources that come before others, in that order: their attributes are set first.
+    pub earlier: Vec<DirectoryRecords>,
     /// Directories whose attributes are to be set.
     pub directories: DirectoryRecords,
     /// What only the target has.
@@ -17,6 +20,17 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
+    /// Puts what sources have left, that come before these, in front.
+    #[must_use]
+    pub fn after(self, before: Self) -> Self {
+        let Self { mut earlier, directories, mut extras, mut deferred, links } = before;
+        earlier.push(directories);
+        extras.append(self.extras);
+        deferred.append(self.deferred);
+        links.append(&self.links);
+        Self { earlier, directories: self.directories, extras, deferred, links }
+    }
+
     /// Takes over what another phase has left, but for names of files, which it must not leave.
     pub fn add(&mut self, other: Self) {
         self.directories.append(other.directories);

@@ -137,6 +137,12 @@ impl LinkRecords {
         lock(&self.shared).push(of_target, &value);
     }
 
+    /// Takes over what another phase has met.
+    pub(super) fn append(&self, other: &Self) {
+        lock(&self.shelf).append(std::mem::take(&mut *lock(&other.shelf)));
+        lock(&self.shared).append(std::mem::take(&mut *lock(&other.shared)));
+    }
+
     /// No file with several names was met here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

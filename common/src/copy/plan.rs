@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -236,9 +237,11 @@ impl CopyPlan {
             self.roots.push(RootPlan { source, target, target_is, singles });
             return;
         }
-        // Entries of one directory share its handles: there may be thousands of them (dcp * target).
+        // Entries of one directory share its handles: there may be thousands of them (dcp * target). What is
+        // copied after the contents of a directory may replace some of those.
         let shares = |root: &&mut RootPlan| root.source == source && root.target == target;
-        let neighbour = self.roots.iter_mut().rev().find(shares);
+        let mut before = self.roots.iter_mut().rev().take_while(|root| root.singles.is_some());
+        let neighbour = before.find(shares);
         match neighbour.and_then(|root| root.singles.as_mut()) {
             Some(singles) if singles.renamed.is_none() => singles.names.push(name),
             _ => {
@@ -254,6 +257,22 @@ impl CopyPlan {
             // It may be in use by now; then it stays.
             let _ = sites.remove_dir(Side::Target, &root.target);
         }
+    }
+
+    /// The roots in parts that are copied one after the other: names of a directory's contents may be names of
+    /// other sources, too, and then the last source has them, as with cp(1).
+    pub fn phases(&self) -> Vec<Range<usize>> {
+        let is_apart = |root: &RootPlan| root.singles.is_none();
+        let mut phases: Vec<Range<usize>> = Vec::new();
+        for (index, root) in self.roots.iter().enumerate() {
+            match phases.last_mut() {
+                Some(last) if !is_apart(root) && !is_apart(&self.roots[last.start]) => {
+                    last.end = index + 1;
+                }
+                _ => phases.push(index..index + 1),
+            }
+        }
+        phases
     }
 
     /// Trees need their target directory before the ranks open it. Its mode is widened for the time of

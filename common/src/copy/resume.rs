@@ -72,7 +72,7 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
     ) -> Result<bool, Trouble> {
         let (Some(began), Some(old)) = (self.options.going_on_since, old) else { return Ok(false) };
-        if Self::is_parted(hand) {
+        if Self::is_parted(hand) || self.replaces_earlier(entry.place, entry.name) {
             return Ok(false);
         }
         let name = self.target_name(entry.place, entry.name);

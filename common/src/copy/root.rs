@@ -1,5 +1,6 @@
 //! One source, or the single entries of one directory, and where they go.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -67,8 +68,9 @@ pub struct CopyRoot {
     pub shown_target: Vec<u8>,
     /// The name of a single entry's copy, where it is another one.
     pub renamed: Option<CString>,
-    /// Only single entries of the source's directory are copied: it is no model for the target's.
-    pub is_of_singles: bool,
+    /// The entries that are meant, of a directory that is no model for the target's then; `None` for all its
+    /// contents.
+    pub names: Option<HashSet<CString>>,
     /// An older copy, whose files may be linked to.
     pub link_dest: Option<Box<dyn Store>>,
 }
@@ -98,7 +100,7 @@ impl RootPlan {
             shown_source: shown(&self.source),
             shown_target: shown(&self.target),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
-            is_of_singles: self.singles.is_some(),
+            names: self.singles.as_ref().map(|singles| singles.names.iter().cloned().collect()),
             link_dest: open_link_dest(sites, options)?,
         })
     }

@@ -52,8 +52,17 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
+        if self.is_unheeded(place, name) {
+            return;
+        }
         self.record((place, name), metadata, crc64, hand, crew);
         self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);
+    }
+
+    /// Nobody asks what is there now, or another source's copy will be.
+    fn is_unheeded(&self, place: &Place, name: &Name) -> bool {
+        let is_asked = self.manifest.is_some() || self.verifier.is_some();
+        !is_asked || self.is_replaced_later(place, name)
     }
 
     fn verify_soon(
@@ -92,6 +101,9 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
+        if self.is_unheeded(place, name) {
+            return;
+        }
         self.record((place, name), metadata, crc64, hand, crew);
         if self.target(place).holds_objects() || crc64.is_none() {
             self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);

@@ -65,9 +65,11 @@ impl Transfer for CopyRequest {
 
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase) {
         let After { session, copying, args, mut phase, leftovers } = after;
-        let more = copying.finish(session, leftovers.directories, args, reporter);
-        phase.0.add(&more.0);
-        phase.1.add(&more.1);
+        for directories in leftovers.earlier.into_iter().chain([leftovers.directories]) {
+            let more = copying.finish(session, directories, args, reporter);
+            phase.0.add(&more.0);
+            phase.1.add(&more.1);
+        }
         (Exit::Ok, phase)
     }
 }

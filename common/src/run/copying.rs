@@ -9,7 +9,7 @@ use crate::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
 use crate::copy::leftovers::Leftovers;
 use crate::copy::options::CopyOptions;
 use crate::copy::plan::CopyPlan;
-use crate::copy::root::CopyRoot;
+use crate::copy::root::{CopyRoot, RootPlan};
 use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::lists::shared_part::SharedPart;
@@ -50,16 +50,42 @@ impl<'r> Copying<'r> {
             .verified_by(session.verifier())
     }
 
-    /// Copies what is walked or named.
+    /// Copies what is walked or named; where names may be those of several sources, one source after the
+    /// other.
     pub fn entries(
         &self,
         session: &mut Session<'_, '_>,
         (plan, opened): (&CopyPlan, &'r Opened),
         reporter: &mut Reporter,
     ) -> (Leftovers, Phase) {
-        let job = self.job(session, opened.named.as_ref());
+        let (mut leftovers, mut counted) = (Leftovers::default(), Phase::default());
+        for (number, roots) in plan.phases().into_iter().enumerate() {
+            if number > 0 && is_stopped(session, &counted.0) {
+                let is_root = session.mail.comm().rank() == Rank::ROOT;
+                counted.0.given_up += if is_root { roots.len() as u64 } else { 0 };
+                continue;
+            }
+            let part = (&plan.roots[roots.clone()], roots.start as u32);
+            let (more, phase) = self.part(session, part, opened, number, reporter);
+            leftovers = if number == 0 { more } else { more.after(leftovers) };
+            counted.0.add(&phase.0);
+            counted.1.add(&phase.1);
+        }
+        (leftovers, counted)
+    }
+
+    /// Copies what is walked in those roots, of which the first has that index, or named.
+    fn part(
+        &self,
+        session: &mut Session<'_, '_>,
+        (roots, first): (&[RootPlan], u32),
+        opened: &'r Opened,
+        number: usize,
+        reporter: &mut Reporter,
+    ) -> (Leftovers, Phase) {
+        let job = self.job(session, opened.named.as_ref()).in_phase(number);
         let is_root = session.mail.comm().rank() == Rank::ROOT;
-        let roots = plan.roots.iter().zip(0..).filter(|_| is_root);
+        let roots = roots.iter().zip(first..).filter(|_| is_root);
         let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
         let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();
         let seeds = opened.seeds().map_or_else(walk, named);
@@ -108,4 +134,10 @@ impl<'r> Copying<'r> {
         }
         failures.len() as u64
     }
+}
+
+/// Some rank was stopped, or has stopped, before all was done.
+fn is_stopped(session: &mut Session<'_, '_>, tally: &Tally) -> bool {
+    let all = gather(session.mail, &(tally.given_up > 0));
+    broadcast(session.mail, all.map(|all| all.contains(&true)))
 }

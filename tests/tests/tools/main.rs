@@ -36,6 +36,7 @@ mod object_store;
 mod object_tearing;
 mod objects;
 mod oracle;
+mod overlapping;
 mod resume;
 mod safety;
 mod shared_roots;

@@ -48,7 +48,7 @@ pub fn job_outcomes(
             shown_source: b"s".to_vec(),
             shown_target: b"t".to_vec(),
             renamed: None,
-            is_of_singles: false,
+            names: None,
             link_dest: None,
         }];
         let selection = Selection::all();

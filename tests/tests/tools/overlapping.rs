@@ -1,0 +1,110 @@
+//! Several sources whose contents go into one directory: of one name the last source's is there, as with cp(1),
+//! whoever is fast.
+
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::job::{Ended, run, tool};
+
+fn temp() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
+}
+
+fn shell(dir: &Path, script: &str) -> String {
+    run(Command::new("bash").args(["-ec", script]).current_dir(dir)).expect(0).stdout
+}
+
+fn dcp(dir: &Path, count: u32, words: &[&str]) -> Ended {
+    let mut dcp = tool(count, "dcp");
+    run(dcp.args(["--chunksize=256K", "--threads=8"]).args(words).current_dir(dir))
+}
+
+/// Kind, mode, time of change, size and where it leads, of all there is.
+fn facts(dir: &Path) -> String {
+    shell(
+        dir,
+        r"find . -printf '%P %y %m %T@ %s %l\n' | sort; find . -type f | sort | xargs md5sum",
+    )
+}
+
+/// Files small and large, directories that merge, links, in each of three sources; each has something of its
+/// own, and the first has most to do.
+const SOURCES: &str = r"
+    for s in a b c; do mkdir -p $s/sub/deep $s/only-$s; for i in $(seq 120); do echo $s$i > $s/f$i; done
+    head -c 1500000 /dev/zero | tr '\0' $s > $s/big; echo $s > $s/sub/deep/x; echo $s > $s/sub/$s
+    ln -s $s $s/link; echo $s > $s/only-$s/$s; done
+    for i in $(seq 400); do echo a$i > a/first$i; done
+    chmod 700 a/sub; chmod 750 b/sub; chmod 711 c/sub
+    touch -d 2001-01-01 a a/sub a/sub/deep; touch -d 2002-01-01 b b/sub b/sub/deep; touch -d 2003-01-01 c c/sub c/sub/deep
+    echo single > single; mkdir -p x/sub/deep; echo x > x/sub/deep/x; echo x > x/f7; touch -d 2004-01-01 x/sub";
+
+#[test]
+fn the_last_source_has_the_name() {
+    let work = temp();
+    shell(work.path(), SOURCES);
+    for (count, sources, like_cp) in [
+        (1, &["a/", "b/", "c/"][..], "a/. b/. c/."),
+        (4, &["a/", "b/", "c/"], "a/. b/. c/."),
+        (4, &["c/", "b/", "a/"], "c/. b/. a/."),
+        // A directory by its name merges, and a file by its name replaces.
+        (3, &["a/", "x/sub", "x/f7"], "a/. x/sub x/f7"),
+        (3, &["x/sub", "x/f7", "a/"], "x/sub x/f7 a/."),
+        (2, &["x/sub", "a/", "x/f7"], "x/sub a/. x/f7"),
+    ] {
+        for options in [&["-p"][..], &["-p", "-H"], &["-p", "--verify=transferred"]] {
+            shell(work.path(), &format!("rm -rf t u; mkdir t u; cp -a {like_cp} u"));
+            dcp(work.path(), count, &[options, sources, &["t"]].concat()).expect(0);
+            assert_eq!(facts(&work.path().join("t")), facts(&work.path().join("u")), "{sources:?}");
+        }
+    }
+}
+
+/// Names of a file that has several are copied when all are known, and still not over a later source's.
+#[test]
+fn hard_links_do_not_come_back_over_a_later_source() {
+    let work = temp();
+    shell(work.path(), "mkdir a b; echo a > a/1; ln a/1 a/2; ln a/1 a/3; echo b > b/2; ln a/1 b/4");
+    for count in [1, 3] {
+        shell(work.path(), "rm -rf t; mkdir t");
+        dcp(work.path(), count, &["-a", "a/", "b/", "t"]).expect(0);
+        assert_eq!(shell(work.path(), "cat t/1 t/2 t/3 t/4"), "a\nb\na\na\n");
+        assert_eq!(shell(work.path(), "stat -c %i t/1 t/3 t/4 | sort -u | wc -l").trim(), "1");
+    }
+}
+
+#[test]
+fn kinds_that_clash_are_errors_in_each_run() {
+    let work = temp();
+    shell(
+        work.path(),
+        "mkdir -p a/x b/y; echo 1 > a/x/1; echo 2 > a/y; echo 3 > b/x; echo 4 > b/y/4",
+    );
+    for count in [1, 4] {
+        shell(work.path(), "rm -rf t; mkdir t");
+        let ended = dcp(work.path(), count, &["a/", "b/", "t"]).expect(23);
+        assert_eq!(shell(work.path(), "cat t/x/1 t/y; ls t/x"), "1\n2\n1\n", "{}", ended.stderr);
+    }
+}
+
+/// A manifest has one row for each name; a job that goes on does not take one source's copy for another's.
+#[test]
+fn what_is_recorded_is_what_is_there() {
+    let work = temp();
+    shell(
+        work.path(),
+        "mkdir a b t; echo a > a/f; echo b > b/f; echo a > a/g; touch -d 2001-01-01 a/f b/f",
+    );
+    dcp(work.path(), 2, &["-p", "--manifest=m.parquet", "a/", "b/", "t"]).expect(0);
+    let mut dcmp = tool(2, "dcmp");
+    run(dcmp.args(["--manifest=m.parquet", "t"]).current_dir(work.path())).expect(0);
+    // As where it was stopped between the two: the time and size are those of both.
+    shell(
+        work.path(),
+        "rm -r t; mkdir t; mkdir b/full; chmod 700 b/full; ln -s x b/l; mkdir -p t/l",
+    );
+    dcp(work.path(), 1, &["-p", "--resume", "a/", "b/", "t"]).expect(23);
+    shell(work.path(), "cp -p a/f t/f; rmdir t/l");
+    dcp(work.path(), 2, &["-p", "--resume", "a/", "b/", "t"]).expect(0);
+    assert_eq!(shell(work.path(), "cat t/f t/g"), "b\na\n");
+}
