@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::base::aligned::AlignedBuffer;
-use crate::base::error::{At, Error, Side, Trouble};
+use crate::base::error::{At, Error, Op, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::Chunked;
 use crate::comm::Rank;

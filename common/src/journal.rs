@@ -9,12 +9,14 @@
 //! checksum, and a file only while its source is what it was. Small files need no record: what is
 //! finished has its name, size and time of change.
 
+mod doubt;
 pub mod folder;
 mod record;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -25,8 +27,9 @@ use crate::base::crc64::Crc64;
 use crate::base::path::Name;
 use crate::comm::Rank;
 use crate::model::chunk::Extent;
-use crate::model::entry::Identity;
+use crate::model::entry::{Identity, Time};
 use crate::model::staged_name::is_of_job;
+use doubt::Doubt;
 use record::{Record, Records};
 
 /// Of a large file that a stopped job has begun.
@@ -69,6 +72,8 @@ pub struct Journal {
     unwritten: AtomicU64,
     /// Numbers of the jobs before this one.
     earlier_jobs: Vec<u64>,
+    /// When files were changed of which a stopped job's nodes may have lost the content.
+    doubts: Vec<Doubt>,
 }
 
 impl Journal {
@@ -85,6 +90,7 @@ impl Journal {
             taken: Mutex::default(),
             unwritten: AtomicU64::new(0),
             earlier_jobs: Vec::new(),
+            doubts: Vec::new(),
         };
         // There in any case, so that a directory that this node does not have is noticed.
         for record in Records::open(&dir.join(folder::UNFINISHED))? {
@@ -99,7 +105,11 @@ impl Journal {
                     journal.chunks.insert((staged, extent.offset), (extent.length, crc64));
                 }
                 Record::Job { id } => journal.earlier_jobs.push(id),
-                Record::Ended { .. } => {}
+                Record::Doubtful(doubt) => journal.doubts.push(doubt),
+                Record::Ended { .. }
+                | Record::Started { .. }
+                | Record::Syncing { .. }
+                | Record::Synced { .. } => {}
             }
         }
         Ok(journal)
@@ -175,6 +185,33 @@ impl Journal {
         self.append(&Record::Ended { staged: staged.to_vec() });
     }
 
+    /// Whether a file of that size, changed then (`ctime`), may lack content that a stopped job has given it.
+    pub fn doubts(&self, ctime: Time, size_bytes: u64) -> bool {
+        self.doubts.iter().any(|doubt| doubt.covers(ctime, size_bytes))
+    }
+
+    /// Writes down that this rank, one of so many, has brought to storage what it had copied before, where
+    /// `sync` has done so. `device` is where that is, as far as it is one place.
+    pub fn synced(&self, ranks: u32, device: Option<u64>, sync: impl FnOnce() -> bool) {
+        self.append(&Record::Syncing { ranks });
+        // The log was changed just now, by the clock of the file system that it is on.
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = log.as_ref().and_then(|log| log.metadata().ok());
+        drop(log);
+        if let (Some(now), true) = (now, sync()) {
+            let changed = Time { seconds: now.ctime(), nanoseconds: now.ctime_nsec() as u32 };
+            let is_here = device == Some(now.dev());
+            let until = if is_here { changed } else { doubt::early(changed) };
+            self.append(&Record::Synced { until });
+        }
+    }
+
+    /// The same for the end of a job, after which nothing more is copied.
+    pub fn synced_for_good(&self, ranks: u32) {
+        self.append(&Record::Syncing { ranks });
+        self.append(&Record::Synced { until: doubt::FOR_GOOD });
+    }
+
     /// Records that could not be written: a job that goes on does more than it must.
     pub fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
@@ -201,7 +238,6 @@ impl Journal {
 mod tests {
     use super::folder::{self, JobRecord, Start};
     use super::*;
-    use crate::model::entry::Time;
     use crate::model::placement::TargetIs;
     use crate::model::staged_name::staged_name;
 
@@ -288,6 +324,35 @@ mod tests {
         assert_eq!(journal.unfinished(&file("c")), Some(&known));
         assert_eq!(journal.written(b"s.a", extent(100)), Some(Crc64(11)));
         assert_eq!(journal.written(b"s.a", extent(0)), Some(Crc64(13)));
+    }
+
+    #[test]
+    fn what_was_not_synced_is_in_doubt_for_the_next_job() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let begin = |number: u64| {
+            folder::begin(dir.path(), &JobRecord { began: Time::now(), ..job() }, Start::Resume)
+                .expect("is ours");
+            [0, 1].map(|rank| Journal::open(dir.path(), number, Rank(rank)).expect("is there"))
+        };
+        let now = Time::now;
+        let ranks = begin(1);
+        assert!(!ranks[0].doubts(now(), 5), "nothing was before");
+        // Killed: all of it is in doubt.
+        let ranks = begin(2);
+        assert!(ranks[0].doubts(now(), 5) && ranks[1].doubts(now(), 5));
+        assert!(!ranks[0].doubts(now(), u64::MAX), "large files are synced at once");
+        let early = Time { seconds: now().seconds - 100_000, nanoseconds: 0 };
+        assert!(!ranks[0].doubts(early, 5));
+        for start in [Start::Anew, Start::Resume] {
+            folder::begin(dir.path(), &job(), start).expect("is ours");
+            let ranks =
+                [0, 1].map(|rank| Journal::open(dir.path(), 3, Rank(rank)).expect("is there"));
+            for rank in &ranks {
+                rank.synced_for_good(2);
+            }
+        }
+        let ranks = begin(4);
+        assert!(!ranks[0].doubts(now(), 5), "it ended in order");
     }
 
     #[test]

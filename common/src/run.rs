@@ -15,6 +15,7 @@ mod repeats;
 mod resume;
 mod shared_roots;
 pub mod sync;
+mod syncing;
 mod transfer;
 mod troubles;
 mod verify;

@@ -56,8 +56,8 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// Where what was changed is to be on storage before the job ends, it is now.
-    fn settle(&self) -> Result<()> {
+    /// Brings to storage what this node has changed.
+    fn sync(&self) -> Result<()> {
         Ok(())
     }
 
@@ -142,8 +142,8 @@ impl<S: Store + ?Sized> Store for Box<S> {
         (**self).has_spare_handles()
     }
 
-    fn settle(&self) -> Result<()> {
-        (**self).settle()
+    fn sync(&self) -> Result<()> {
+        (**self).sync()
     }
 
     fn is_past_help(&self, errno: i32) -> bool {

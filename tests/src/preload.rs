@@ -1,7 +1,9 @@
 //! Libraries to be preloaded: a directory that is reached past the kernel, as DAOS's `libpil4dfs` does it
-//! (`preload/fake_dfs.c`), and calls that fail (`preload/faults.c`).
+//! (`preload/fake_dfs.c`), calls that fail (`preload/faults.c`), and file systems that lie or forget
+//! (`preload/file_faults.c`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -106,4 +108,70 @@ fn library(name: &'static str) -> PathBuf {
         library
     };
     BUILT.lock().unwrap().entry(name).or_insert_with(build).clone()
+}
+
+/// A library that lies about files, or writes down what was done with them. See `preload/file_faults.c`.
+#[derive(Debug)]
+pub struct FileFaults {
+    log: PathBuf,
+}
+
+impl FileFaults {
+    /// What is done goes into that file.
+    pub fn new(log: &Path) -> Self {
+        Self { log: log.to_owned() }
+    }
+
+    /// The same command, with what it writes and syncs written down.
+    pub fn observe<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("LD_PRELOAD", library("file_faults")).env("FILE_FAULTS_LOG", &self.log)
+    }
+
+    /// Takes the content of what was written below these directories and not synced, as a device does that loses
+    /// its power: size and times stay. What had lost its name by then is gone anyway. Returns how many files
+    /// that were.
+    pub fn lose_power(&self, dirs: &[&Path]) -> usize {
+        let lost = unsynced(&std::fs::read_to_string(&self.log).unwrap_or_default());
+        let _ = std::fs::remove_file(&self.log);
+        let files = dirs.iter().flat_map(|dir| super::unfinished::files_in(dir));
+        let is_lost = |path: &PathBuf| {
+            std::fs::symlink_metadata(path)
+                .is_ok_and(|file| file.is_file() && lost.contains(&(file.dev(), file.ino())))
+        };
+        files.filter(is_lost).map(|path| forget(&path)).count()
+    }
+}
+
+/// Device and inode of what was written after the last sync of it, or of its file system, had begun.
+fn unsynced(log: &str) -> HashSet<(u64, u64)> {
+    let (mut written, mut begun, mut synced) = (HashMap::new(), HashMap::new(), HashMap::new());
+    for (line, text) in log.lines().enumerate() {
+        let words: Vec<&str> = text.split(' ').collect();
+        let [what, device, inode, number] = words[..] else { continue };
+        let file = (device.parse::<u64>().unwrap(), inode.parse::<u64>().unwrap());
+        let _ = match what {
+            "w" => written.insert(file, line),
+            "b" => begun.insert(number, line),
+            _ => synced.insert(file, begun[number]),
+        };
+    }
+    let is_after = |at: usize, file| synced.get(&file).is_none_or(|begun| *begun < at);
+    let is_lost = |((device, inode), at): &((u64, u64), usize)| {
+        is_after(*at, (*device, *inode)) && is_after(*at, (*device, 0))
+    };
+    written.into_iter().filter(is_lost).map(|(file, _)| file).collect()
+}
+
+fn forget(path: &Path) {
+    let metadata = std::fs::metadata(path).unwrap();
+    std::fs::write(path, vec![0; metadata.len() as usize]).unwrap();
+    let times = std::fs::FileTimes::new()
+        .set_accessed(metadata.accessed().unwrap())
+        .set_modified(metadata.modified().unwrap());
+    std::fs::File::options().write(true).open(path).unwrap().set_times(times).unwrap();
+}
+
+/// The same command, on file systems that say of each file that nothing is in it but a hole: in that way.
+pub fn lie_about_holes<'c>(command: &'c mut Command, how: &str) -> &'c mut Command {
+    command.env("LD_PRELOAD", library("file_faults")).env("FILE_FAULTS_HOLES", how)
 }

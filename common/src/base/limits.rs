@@ -108,6 +108,14 @@ pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
 /// How often a journal is begun again that another job has removed in the same moment, because it was done.
 pub const JOURNAL_TRIES_MAX: u32 = 10;
 
+/// How often what a job with a journal has copied is brought to storage: about as often as the kernel does it
+/// anyway (`dirty_expire_centisecs` of proc(5)), so that it costs little. What a node loses was done since.
+pub const JOURNAL_SYNC_EVERY: Duration = Duration::from_secs(30);
+
+/// Files above this are on storage before they have their names, where there is a journal: a file takes longer
+/// to write than to wait for. Smaller ones are synced many at a time, and read again where that was not done.
+pub const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+
 /// Largest record of a journal that is accepted: two paths and some numbers.
 pub const JOURNAL_RECORD_BYTES_MAX: usize = 64 << 10;
 

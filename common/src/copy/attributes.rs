@@ -8,7 +8,7 @@ use super::options::Judge;
 use super::policy::Plain;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, policy};
-use crate::base::error::Trouble;
+use crate::base::error::{At, Side, Trouble};
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
 use crate::model::entry::{Kind, Metadata, SET_ID_BITS, Xattrs};

@@ -173,7 +173,8 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Option<Attributes>, Trouble> {
-        let (dir, widened_from) = self.look_into(place, source, &xattrs).at(Side::Target)?;
+        let (dir, widened_from) =
+            self.look_into(place, source, xattrs.as_ref()).at(Side::Target)?;
         let plain = Plain::of_directory(self.options, source, &*dir).at(Side::Target)?;
         let wanted = policy::of_any(self.options, source, xattrs, plain);
         let mut target = dir.metadata().at(Side::Target)?;
@@ -202,7 +203,7 @@ impl CopyJob<'_> {
         &self,
         place: &Place,
         source: &Metadata,
-        xattrs: &Option<Xattrs>,
+        xattrs: Option<&Xattrs>,
     ) -> Result<(Arc<dyn Dir>, Option<u32>), Error> {
         let mut widened_from = None;
         let dir = place.target_dir_let_in(self.target(place), |dir| {
@@ -214,7 +215,7 @@ impl CopyJob<'_> {
                 return Ok(Rights::AsBefore);
             }
             let plain = Plain::of_directory(self.options, source, dir)?;
-            let wanted = policy::of_any(self.options, source, xattrs.clone(), plain);
+            let wanted = policy::of_any(self.options, source, xattrs.cloned(), plain);
             let mode = wanted.mode.or(widened_from);
             self.directories.add(place, &Attributes { mode, ..wanted });
             Ok(Rights::Gained)

@@ -150,7 +150,7 @@ impl<'c> FinishJob<'c> {
 
     fn finish(&self, record: &Record, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         let set = self.set(record).inspect(|kept| hand.tally.count_lost(*kept));
-        let refused = set.is_ok_and(|kept| self.chown.is_refused(kept));
+        let refused = set.as_ref().is_ok_and(|kept| self.chown.is_refused(*kept));
         let refused = refused.then(|| Op::SetOwner.errno(libc::EPERM));
         if let Some(error) = set.err().or(refused) {
             let shown = &self.roots[record.root as usize].shown_target;

@@ -67,7 +67,8 @@ impl CopyJob<'_> {
                 source.read_at(&mut [0], 0).at(Side::Source)?;
                 if is_tried {
                     let new = NewFile::new(staged, name, Attributes::NONE);
-                    target.stage_file(&new).and_then(|file| file.abandon()).at(Side::Target)?;
+                    let staged = target.stage_file(&new).at(Side::Target)?;
+                    staged.abandon().at(Side::Target)?;
                 }
                 return Ok(());
             }

@@ -4,7 +4,7 @@
 use super::CopyJob;
 use super::options::{Judge, SyncOptions};
 use super::sync::Sides;
-use crate::base::error::{At, Cause, Op, Side, Trouble};
+use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::store::Dir;

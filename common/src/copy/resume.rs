@@ -9,7 +9,7 @@ use super::small::FileCopy;
 use super::verify::sum_staged;
 use super::{CopyHand, CopyJob, widen};
 use crate::base::error::{At, Cause, Error, Failure, Side, Trouble};
-use crate::base::limits::CLOCKS_APART_MAX;
+use crate::base::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
 use crate::base::path::{self, Name, RelPath};
 use crate::chunked::ChunkTask;
 use crate::comm::Rank;
@@ -83,7 +83,7 @@ impl CopyJob<'_> {
             && old.known.contains(Fields::MTIME)
             && compare::clue(source, &old, None) == Clue::Same
             && old.ctime >= Time { seconds, ..began };
-        if !is_same || self.verifier.is_none() {
+        if !is_same || (self.verifier.is_none() && !self.is_in_doubt(entry.place, &old)) {
             return Ok(is_same);
         }
         let size_bytes = source.size_bytes;
@@ -109,6 +109,18 @@ impl CopyJob<'_> {
         }
         self.before_change(place)?;
         remove_all(&*dir, &left).at(Side::Target)
+    }
+
+    /// A stopped job may have given that file of the target content that never reached the storage. Below other
+    /// mounts nothing is synced but what is large.
+    pub(super) fn is_in_doubt(&self, place: &Place, there: &Metadata) -> bool {
+        let Some(journal) = self.journal else { return false };
+        let is_synced_with = |root: Metadata| root.device == there.device;
+        let is_elsewhere = !self.root(place).target_metadata.is_none_or(is_synced_with);
+        let is_left = self.options.going_on_since.is_some() && is_elsewhere;
+        let is_doubted = is_left && there.size_bytes <= UNSYNCED_BYTES_MAX
+            || journal.doubts(there.ctime, there.size_bytes);
+        is_doubted && !self.target(place).holds_objects()
     }
 
     /// A stopped job took it for a large file.

@@ -45,6 +45,7 @@ impl CopyJob<'_> {
             return Ok(Visited::NOTHING_MOVED);
         }
         let old_file = replaced.filter(|old| old.kind == Kind::File);
+        let has_old = old_file.is_some();
         let xattrs = self.xattrs_of(|| source.xattrs())?;
         let plain = Plain::of_entry(self.options, &metadata, &*target).at(Side::Target)?;
         let attributes = self.attributes_of(entry, &metadata, xattrs, old_file.as_ref(), plain);
@@ -58,8 +59,7 @@ impl CopyJob<'_> {
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         let is_large = metadata.size_bytes > chunk_bytes || self.was_begun(entry);
         if is_large && !self.options.dry_run {
-            let replaces = old_file.is_some();
-            let copy = FileCopy { metadata, attributes, replaces, is_anew: false };
+            let copy = FileCopy { metadata, attributes, replaces: has_old, is_anew: false };
             if let Some(kept) = self.begin_large(entry, source, &*target, copy, hand, crew)? {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;
                 let at = (&**entry.place, entry.name);
@@ -72,9 +72,8 @@ impl CopyJob<'_> {
         }
         let transfer = self.options.transfer;
         let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
-        let replaces = old_file.is_some();
         let copy =
-            WholeFile { source: source_file, target, attributes, replaces, transfer, is_sized };
+            WholeFile { source: source_file, target, attributes, has_old, transfer, is_sized };
         let (filled, kept, metadata) = match self.copy_whole(&copy, entry, &metadata, hand) {
             Err(Trouble { error, .. }) if is_worth_another_try(error.cause) => {
                 let again = source.metadata().at(Side::Source)?;
@@ -140,7 +139,7 @@ impl CopyJob<'_> {
     ) -> Result<(Filled, Kept), Trouble> {
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
-        let new = NewFile { replaces: copy.replaces, ..new };
+        let new = NewFile { replaces: copy.has_old, ..new };
         let staged = copy.target.stage_file(&new).at(Side::Target)?;
         let filled = match copy.fill(&*staged, metadata, &mut hand.buffer) {
             Ok(filled) => filled,
@@ -168,7 +167,8 @@ struct WholeFile<'f> {
     source: &'f dyn SourceFile,
     target: &'f dyn Dir,
     attributes: Attributes,
-    replaces: bool,
+    /// It replaces a file.
+    has_old: bool,
     transfer: Transfer,
     /// It ends where its size says.
     is_sized: bool,

@@ -221,6 +221,13 @@ impl CopyJob<'_> {
                 Some(entry.dir.device_number(entry.name).at(Side::Source)?) != device
             }
             _ if source.size_bytes != target.size_bytes => true,
+            (_, judge)
+                if self.is_in_doubt(entry.place, target)
+                    && (judge == Judge::SizeOnly
+                        || self.clue(entry.place, sides) == Clue::Same) =>
+            {
+                return self.need_by_content(rules, entry, &*target_dir, sides, hand, crew);
+            }
             (_, Judge::SizeOnly) => false,
             (_, Judge::SizeAndTime) => match self.clue(entry.place, sides) {
                 Clue::Same => {
@@ -385,7 +392,7 @@ impl CopyJob<'_> {
         if !are_files || source.size_bytes != target.size_bytes {
             return Ok(false);
         }
-        let is_same = match (rules.judge, compare::clue(source, target)) {
+        let is_same = match (rules.judge, self.clue(entry.place, sides)) {
             (Judge::SizeOnly, _) | (Judge::SizeAndTime, Clue::Same) => true,
             (Judge::SizeAndTime, Clue::Differs) => false,
             (Judge::Content, _) | (Judge::SizeAndTime, Clue::Unclear) => {

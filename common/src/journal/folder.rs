@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::doubt::LastJob;
 use super::record::{Frames, Record, Records, create, frame};
 use crate::base::exit::Exit;
 use crate::base::limits::JOURNAL_TRIES_MAX;
@@ -169,12 +170,13 @@ fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
         let _lock = lock_job()?;
     }
     let earlier = earlier.filter(|_| start == Start::Resume);
+    let first_began = earlier.as_ref().map(|earlier| earlier.began);
     if earlier.is_none() {
         forget(dir).map_err(failed)?;
         write_whole(dir, JOB, |file| file.write_all(&frame(job))).map_err(failed)?;
     }
     let locks = [place, lock_job()?];
-    compact(dir).map_err(failed)?;
+    compact(dir, first_began, job.began).map_err(failed)?;
     Ok(Begun { earlier, locks })
 }
 
@@ -248,35 +250,40 @@ fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
     Ok(entries(dir)?.into_iter().find(is_foreign))
 }
 
-/// Makes one file of all logs, with what still matters of them. Stopped in its midst it leaves the logs, and
-/// what is in two files counts once.
-fn compact(dir: &Path) -> io::Result<()> {
+/// Makes one file of all logs, with what still matters of them, for a job that begins now. Stopped in its midst it
+/// leaves the logs, and what is in two files counts once.
+fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
     let logs: Vec<PathBuf> = entries(dir)?.into_iter().filter(|path| is_log(path)).collect();
     let before = dir.join(UNFINISHED);
     // What was written last comes last.
     let parts = || before.exists().then_some(&before).into_iter().chain(&logs);
     let (mut begun, mut ended, mut jobs) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut last_job = LastJob::default();
     for path in parts() {
         for record in Records::open(path)? {
+            last_job.add(&record);
             match record {
                 Record::Begun { begun: it, .. } | Record::BegunAs { begun: it, .. } => {
                     begun.insert(it.staged)
                 }
                 Record::Ended { staged } => ended.insert(staged),
-                Record::Chunk { .. } | Record::Job { .. } => false,
+                _ => false,
             };
         }
+        last_job.end_log();
     }
+    let doubts = last_job.doubts(first_began, now);
     let matters = |staged: &Vec<u8>| begun.contains(staged) && !ended.contains(staged);
     write_whole(dir, UNFINISHED, |file| {
+        let doubts = doubts.into_iter().map(Record::Doubtful);
+        for record in doubts.chain([Record::Started { at: now }]) {
+            file.write_all(&record.framed())?;
+        }
         for path in parts() {
             for record in Records::open(path)? {
                 let is_kept = match &record {
-                    Record::Begun { begun: super::Unfinished { staged, .. }, .. }
-                    | Record::BegunAs { begun: super::Unfinished { staged, .. }, .. }
-                    | Record::Chunk { staged, .. }
-                    | Record::Ended { staged } => matters(staged),
                     Record::Job { id } => jobs.insert(*id),
+                    record => record.staged().is_some_and(matters),
                 };
                 if is_kept {
                     file.write_all(&record.framed())?;
@@ -302,5 +309,6 @@ fn write_whole(
     let mut buffered = io::BufWriter::new(create(&new)?);
     fill(&mut buffered)?;
     buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(new, dir.join(name))
+    fs::rename(new, dir.join(name))?;
+    File::open(dir)?.sync_all()
 }

@@ -10,10 +10,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::doubt::Doubt;
 use super::{TargetFile, Unfinished};
 use crate::base::crc64::Crc64;
 use crate::base::limits::JOURNAL_RECORD_BYTES_MAX;
 use crate::model::chunk::Extent;
+use crate::model::entry::Time;
 
 const FIRST_LINE: &[u8] = b"dcp journal 1\n";
 
@@ -33,9 +35,30 @@ pub(super) enum Record {
     BegunAs { file: TargetFile, begun: Unfinished, inode: u64 },
     /// A job of that number is at work.
     Job { id: u64 },
+    /// A job has begun.
+    Started { at: Time },
+    /// A rank begins to bring to storage what it has copied: it is one of so many.
+    Syncing { ranks: u32 },
+    /// What that rank had copied before is there.
+    Synced { until: Time },
+    /// Of files that were changed then a node may have lost the content.
+    Doubtful(Doubt),
 }
 
 impl Record {
+    /// The name of what is staged, if it is about that.
+    pub fn staged(&self) -> Option<&Vec<u8>> {
+        match self {
+            Self::Begun { begun, .. } | Self::BegunAs { begun, .. } => Some(&begun.staged),
+            Self::Chunk { staged, .. } | Self::Ended { staged } => Some(staged),
+            Self::Job { .. }
+            | Self::Started { .. }
+            | Self::Syncing { .. }
+            | Self::Synced { .. }
+            | Self::Doubtful(_) => None,
+        }
+    }
+
     /// As it is in a log.
     pub fn framed(&self) -> Vec<u8> {
         frame(self)

@@ -54,6 +54,8 @@ pub enum Durable {
     /// When the system has got round to it.
     #[default]
     Later,
+    /// As far as a journal says: large files before they get their names, others many at a time.
+    Journaled,
     /// A file before it gets its name, the rest before the job ends.
     Now,
 }

@@ -14,6 +14,7 @@ use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::lists::shared_part::SharedPart;
 use crate::model::tally::Tally;
+use crate::model::transfer::Durable;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
@@ -124,11 +125,13 @@ impl<'r> Copying<'r> {
 
     /// What was changed is on storage, where that is wished. Returns how many targets on this rank are not.
     fn settle(&self, session: &mut Session<'_, '_>, reporter: &mut Reporter) -> u64 {
+        let is_wished = self.options.transfer.durable == Durable::Now;
         let failure = |root: &CopyRoot| {
-            let error = root.target.settle().err()?;
+            let error = root.target.sync().err()?;
             Some(account::failure(Side::Target, &root.shown_target, b"", error))
         };
-        let failures: Vec<Failure> = self.roots.iter().filter_map(failure).collect();
+        let failures: Vec<Failure> =
+            self.roots.iter().filter(|_| is_wished).filter_map(failure).collect();
         for failure in gather(session.mail, &failures).into_iter().flatten().flatten() {
             reporter.failure(&failure);
         }

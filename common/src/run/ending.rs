@@ -57,7 +57,7 @@ impl Ending<'_> {
             compared => exit.worst(compared),
         };
         // What is not compared to its end is gone on with, too.
-        self.kept.end(session, exit, reporter);
+        self.kept.end(session, self.roots, exit, reporter);
         exit
     }
 }

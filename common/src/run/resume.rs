@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 
+use super::syncing::Syncing;
 use super::{agree, exit_of};
 use crate::base::crc64::Crc64;
 use crate::base::error::{Failure, Side};
@@ -21,6 +22,7 @@ use crate::model::container::ContainerPath;
 use crate::model::entry::Time;
 use crate::model::placement::{Given, TargetIs};
 use crate::model::tally::Tally;
+use crate::model::transfer::Durable;
 use crate::store::sites::Sites;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -127,6 +129,22 @@ pub(super) fn open(
 }
 
 impl Kept {
+    /// Does the work; where there is a journal, what is copied is brought to storage now and then.
+    pub fn during<'s, 'c, T>(
+        &self,
+        session: &mut Session<'s, 'c>,
+        roots: &[CopyRoot],
+        work: impl FnOnce(&mut Session<'s, 'c>) -> T,
+    ) -> T {
+        match &self.journal {
+            Some(journal) => {
+                let syncing = Syncing::new(journal, roots, session.mail.comm().size());
+                syncing.during(|| work(session))
+            }
+            None => work(session),
+        }
+    }
+
     /// Removes what stopped jobs have staged directly in the roots whose entries were named one by one: nobody walks
     /// through those. Returns how much could not be looked through, on rank 0.
     pub fn sweep_roots(
@@ -176,13 +194,18 @@ impl Kept {
     }
 
     /// The job has ended: where all is done the journal goes.
-    pub fn end(self, session: &mut Session<'_, '_>, exit: Exit, reporter: &mut Reporter) {
-        if self.journal.is_none() {
-            return;
-        }
+    pub fn end(
+        self,
+        session: &mut Session<'_, '_>,
+        roots: &[CopyRoot],
+        exit: Exit,
+        reporter: &mut Reporter,
+    ) {
+        let Some(journal) = &self.journal else { return };
         let is_root = session.mail.comm().rank() == Rank::ROOT;
         let is_done = is_root.then_some(exit == Exit::Ok);
         if !broadcast(session.mail, is_done) {
+            Syncing::new(journal, roots, session.mail.comm().size()).end();
             return;
         }
         if is_root && let Err(error) = folder::end(as_path(&self.dir)) {
@@ -205,6 +228,9 @@ impl Found {
     /// is kept.
     pub fn prepare(&self, options: &mut CopyOptions) {
         options.keep.times |= self.dir.is_some();
+        if self.dir.is_some() && options.transfer.durable == Durable::Later {
+            options.transfer.durable = Durable::Journaled;
+        }
         // Who makes a target equal recognises what is equal in any case.
         if options.sync.is_none() {
             options.going_on_since = self.earlier.as_ref().map(|earlier| earlier.began);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::copying::{Copying, Phase};
 use super::ending::Ending;
-use super::resume::{self, Found};
+use super::resume::{self, Found, Kept};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{agree, find_sites, links, manifest, named, on_this_node, select, threads_max, verify};
 use crate::base::error::{Failure, Side};
@@ -115,13 +115,11 @@ pub(super) fn run<T: Transfer>(
         is_after_deletion: false,
         threads_max: threads_max(session, &sites, args),
     };
-    let (mut leftovers, mut phase) = copying.entries(session, (&plan, &opened), &mut reporter);
-    phase.0.failed += folded + kept.sweep_roots(session, (&plan, &roots), &mut reporter);
-    links::copy(session, copying, &mut leftovers, &mut phase, &mut reporter);
-    let shared = shared(&plan, &roots, &options);
-    phase.0.add(&lost(session, &shared, &selection, &mut reporter));
-    let after = After { session: &mut *session, copying, args, phase, leftovers };
-    let (verdict, (mut tally, counters)) = request.finish(after, &mut reporter);
+    let (verdict, (mut tally, counters)) = kept.during(session, &roots, |session| {
+        let after =
+            copy_all(session, copying, args, (&plan, &opened, folded, &kept), &mut reporter);
+        request.finish(after, &mut reporter)
+    });
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
     let part = verify::Part { filters: wishes.filters.clone(), named: opened.again(&wishes.named) };
     let ending = Ending {
@@ -136,6 +134,22 @@ pub(super) fn run<T: Transfer>(
         verdict,
     };
     ending.conclude(session, (tally, counters), args, &mut reporter)
+}
+
+/// Deals with all entries, and with files that have several names when all of those are known.
+fn copy_all<'r, 's, 'c>(
+    session: &'r mut Session<'s, 'c>,
+    copying: Copying<'r>,
+    args: &'r CommonArgs,
+    (plan, opened, folded, kept): (&CopyPlan, &'r named::Opened, u64, &Kept),
+    reporter: &mut Reporter,
+) -> After<'r, 's, 'c> {
+    let (mut leftovers, mut phase) = copying.entries(session, (plan, opened), reporter);
+    phase.0.failed += folded + kept.sweep_roots(session, (plan, copying.roots), reporter);
+    links::copy(session, copying, &mut leftovers, &mut phase, reporter);
+    let shared = shared(plan, copying.roots, copying.options);
+    phase.0.add(&lost(session, &shared, copying.selection, reporter));
+    After { session, copying, args, phase, leftovers }
 }
 
 /// What all ranks must see alike: the single entries that are meant, unless there are many, and the directories that

@@ -38,7 +38,7 @@ use crate::base::{limits, mounts, process};
 use crate::model::entry::Metadata;
 use crate::model::keep::XattrFilter;
 use crate::model::root_view::RootView;
-use crate::model::transfer::{Durable, Transfer};
+use crate::model::transfer::Transfer;
 use answered::until_answered;
 use daos::{Daos, Reached};
 use dir::PosixDir;
@@ -238,18 +238,15 @@ impl Store for PosixStore {
     }
 
     /// Directories and links, too, and what others have written through this node.
-    fn settle(&self) -> Result<()> {
-        match self.shared.transfer.durable {
-            Durable::Later => Ok(()),
-            // The library keeps nothing back: its own fsync does nothing.
-            Durable::Now if made_up::is_made_up(&self.root) => Ok(()),
-            Durable::Now => {
-                // A handle for passage only is of no use for that.
-                calls::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
-                    .and_then(|root| rustix::fs::syncfs(&root))
-                    .map_err(|errno| failed::failed(Op::Sync, errno))
-            }
+    fn sync(&self) -> Result<()> {
+        // The library keeps nothing back: its own fsync does nothing.
+        if made_up::is_made_up(&self.root) {
+            return Ok(());
         }
+        // A handle for passage only is of no use for that.
+        calls::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
+            .and_then(|root| rustix::fs::syncfs(&root))
+            .map_err(|errno| failed::failed(Op::Sync, errno))
     }
 
     /// A parallel file system may have room while one of its disks is full; and a quota may be one of several.

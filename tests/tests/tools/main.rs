@@ -37,6 +37,7 @@ mod object_tearing;
 mod objects;
 mod oracle;
 mod overlapping;
+mod power_loss;
 mod resume;
 mod safety;
 mod shared_roots;

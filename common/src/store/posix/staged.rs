@@ -24,6 +24,7 @@ use super::xattrs::Holder;
 use super::{Shared, Symlinks, visible};
 use crate::base::aligned::AlignedBuffer;
 use crate::base::error::{Cause, Op, Result};
+use crate::base::limits::UNSYNCED_BYTES_MAX;
 use crate::base::path::Name;
 use crate::model::chunk::Extent;
 use crate::model::compare;
@@ -54,6 +55,8 @@ pub(super) struct PosixStaged {
     layout_lost: bool,
     /// It replaces a file, which hands some attributes on.
     replaces: bool,
+    /// How long it will be, where that is known.
+    size_bytes: u64,
     shared: Arc<Shared>,
 }
 
@@ -97,6 +100,7 @@ impl PosixStaged {
             content: Content::None,
             layout_lost,
             replaces: new.replaces,
+            size_bytes: new.size_bytes,
             shared: Arc::clone(shared),
         })
     }
@@ -162,7 +166,8 @@ impl PosixStaged {
         if metadata.size_bytes > new.size_bytes {
             old.end_at(new.size_bytes)?;
         }
-        Ok(Some(Self { name: Some(new.name.to_owned()), ..old }))
+        let (name, size_bytes) = (Some(new.name.to_owned()), new.size_bytes);
+        Ok(Some(Self { name, size_bytes, ..old }))
     }
 
     /// A file that another rank has made, which this node may see a little later; or the old one, where
@@ -188,6 +193,7 @@ impl PosixStaged {
             content: if staged == name { Content::Old } else { Content::None },
             layout_lost: false,
             replaces: false,
+            size_bytes: 0,
             shared: Arc::clone(shared),
         })
     }
@@ -228,8 +234,8 @@ impl PosixStaged {
         let old = Self::join(dir, shared, new.staged, new.name)?;
         let is_ours = is_ours(&attributes::stat_fd(&old.fd)?);
         let (default_acl, name) = (Arc::clone(default_acl), Some(new.name.to_owned()));
-        let replaces = new.replaces;
-        Ok(is_ours.then_some(Self { default_acl, name, replaces, ..old }))
+        let NewFile { replaces, size_bytes, .. } = *new;
+        Ok(is_ours.then_some(Self { default_acl, name, replaces, size_bytes, ..old }))
     }
 
     /// Content may go from one file to the other without passing through this process.
@@ -312,7 +318,12 @@ impl PosixStaged {
         let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
         let xattrs_lost = kept.xattrs_lost || !is_inherited;
         let kept = Kept { layout_lost: self.layout_lost, times_cut, xattrs_lost, ..kept };
-        sync(&self.fd, self.shared.transfer.durable)?;
+        // Smaller ones are synced many at a time.
+        let is_left = self.size_bytes <= UNSYNCED_BYTES_MAX;
+        match self.shared.transfer.durable {
+            Durable::Journaled if is_left => {}
+            durable => sync(&self.fd, durable)?,
+        }
         close(self.fd)?;
         if self.content == Content::None {
             renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
@@ -466,7 +477,9 @@ fn take_back(file: &OwnedFd, shared: &Shared) -> rustix::io::Result<()> {
 fn sync(fd: &OwnedFd, durable: Durable) -> Result<()> {
     match durable {
         Durable::Later => Ok(()),
-        Durable::Now => retry_on_intr(|| fsync(fd)).map_err(|errno| failed(Op::Sync, errno)),
+        Durable::Journaled | Durable::Now => {
+            retry_on_intr(|| fsync(fd)).map_err(|errno| failed(Op::Sync, errno))
+        }
     }
 }
 

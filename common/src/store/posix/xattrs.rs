@@ -156,9 +156,10 @@ impl<'h> Holder<'h> {
         for changed in removed.chain(set) {
             match changed {
                 Ok(()) | Err(Errno::NODATA) => {}
-                Err(Errno::OPNOTSUPP | Errno::PERM) => all_taken = false,
-                // Room for them is an inode's own, or they may not be that long.
-                Err(Errno::NOSPC | Errno::RANGE | Errno::TOOBIG) => all_taken = false,
+                // Room for them is an inode's own, and they may not be that long everywhere.
+                Err(
+                    Errno::OPNOTSUPP | Errno::PERM | Errno::NOSPC | Errno::RANGE | Errno::TOOBIG,
+                ) => all_taken = false,
                 // Labels have rules of their own, and some names are those of one file system only.
                 Err(Errno::ACCESS | Errno::INVAL) if self.filter.others > XattrChoice::Own => {
                     all_taken = false;
