@@ -249,11 +249,14 @@ pub(crate) fn is_same_extent(
 ) -> std::result::Result<bool, Trouble> {
     let end = extent.offset + extent.length;
     let mut at = extent.offset;
-    let reading = reading.of_extent(source, target, extent);
+    let mut reading = reading.of_extent(source, target, extent);
     let mut data = [Data::of(source), Data::of(target)];
     while at < end {
         if reading == Reading::AroundHoles {
-            at = common_hole(&mut data, at, end, buffers);
+            match common_hole(&mut data, at, end, buffers) {
+                Some(next) => at = next,
+                None => reading = Reading::Everything,
+            }
         }
         let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffers.source.len());
         let (from_source, from_target) = (&mut buffers.source[..want], &mut buffers.target[..want]);

@@ -56,19 +56,24 @@ impl<'f> Data<'f> {
     }
 }
 
-/// Where a hole ends that both files have there; the offset itself where there is none worth passing over. A file
-/// system that does not tell has none.
-pub(super) fn common_hole(files: &mut [Data<'_>; 2], at: u64, end: u64, room: &mut Buffers) -> u64 {
+/// Where a hole ends that both files have there; the offset itself where there is none worth passing over. `None` where
+/// a file system does not tell, or has called a hole what is none: it is not believed any more.
+pub(super) fn common_hole(
+    files: &mut [Data<'_>; 2],
+    at: u64,
+    end: u64,
+    room: &mut Buffers,
+) -> Option<u64> {
     let [source, target] = files;
-    let (Ok(of_source), Ok(of_target)) = (source.next(at, end), target.next(at, end)) else {
-        return at;
-    };
+    let (of_source, of_target) = (source.next(at, end).ok()?, target.next(at, end).ok()?);
     let hole_end = of_source.min(of_target);
     let hole = Extent::between(at, hole_end);
-    let is_true = hole.length >= HOLE_BYTES_MIN
-        && reads_as_zeros(source.file, hole, room.of(Side::Source))
+    if hole.length < HOLE_BYTES_MIN {
+        return Some(at);
+    }
+    let is_true = reads_as_zeros(source.file, hole, room.of(Side::Source))
         && reads_as_zeros(target.file, hole, room.of(Side::Target));
-    if is_true { hole_end } else { at }
+    is_true.then_some(hole_end)
 }
 
 /// Reads a block of a hole now and then, and its last one.
