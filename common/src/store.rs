@@ -9,6 +9,7 @@ pub mod dry_run;
 pub mod faulty;
 pub mod memory;
 pub mod posix;
+mod receipt;
 pub mod recorded;
 pub mod s3;
 pub mod sites;
@@ -16,8 +17,6 @@ pub mod sites;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
@@ -31,6 +30,8 @@ use crate::model::object_headers::ObjectHeaders;
 use crate::model::object_metadata::LinkForm;
 use crate::model::root_view::RootView;
 use crate::model::span::Span;
+
+pub use receipt::{Receipt, Sender};
 
 /// A tree below a root.
 pub trait Store: Send + Sync {
@@ -406,19 +407,6 @@ pub struct NewFile<'n> {
     pub from: Option<ObjectAddress>,
 }
 
-/// What a writer leaves to whoever completes the file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// What was written.
-    pub extent: Extent,
-    /// Checksum of these bytes, where it was worked out.
-    pub crc64: Option<Crc64>,
-    /// The store's own name for the piece.
-    pub tag: String,
-    /// Who has sent it.
-    pub by: Sender,
-}
-
 impl<'n> NewFile<'n> {
     /// A file to be written by one alone, of which nothing else is known.
     pub fn new(staged: &'n Name, name: &'n Name, attributes: &'n Attributes) -> Self {
@@ -447,41 +435,6 @@ impl<'n> NewFile<'n> {
             from: source.address(),
             ..self
         }
-    }
-}
-
-/// Who has sent a piece of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sender {
-    /// This job.
-    Here,
-    /// A job that was stopped.
-    Before,
-    /// The service, which had it elsewhere.
-    Service,
-}
-
-impl Receipt {
-    /// For bytes of which nothing but their checksum is known.
-    pub fn of_bytes(extent: Extent, crc64: Crc64) -> Self {
-        Self { extent, crc64: Some(crc64), tag: String::new(), by: Sender::Here }
-    }
-
-    /// Checksum of a whole file, if the receipts cover it and each has one.
-    pub fn crc64_of(receipts: &[Self], size_bytes: u64) -> Option<Crc64> {
-        let mut in_order: Vec<&Self> = receipts.iter().collect();
-        in_order.sort_by_key(|receipt| receipt.extent.offset);
-        let mut pieces = in_order.into_iter();
-        let first = pieces.next().filter(|first| first.extent.offset == 0)?;
-        let (mut sum, mut end) = (first.crc64?, first.extent.length);
-        for piece in pieces {
-            if piece.extent.offset != end {
-                return None;
-            }
-            sum = sum.combine(piece.crc64?, piece.extent.length);
-            end += piece.extent.length;
-        }
-        (end == size_bytes).then_some(sum)
     }
 }
 
