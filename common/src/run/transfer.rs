@@ -14,7 +14,7 @@ use crate::comm::collective::broadcast;
 use crate::copy::leftovers::Leftovers;
 use crate::copy::options::CopyOptions;
 use crate::copy::plan::CopyPlan;
-use crate::copy::root::CopyRoot;
+use crate::copy::root::{CopyRoot, RootTarget};
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
@@ -169,7 +169,11 @@ fn shared<'r>(
             is_written: false,
         };
         all.extend(source.or_its_entries(plan.singles.as_ref().map(|it| &it.names[..])));
-        all.push(SharedRoot { shown: &plan.target, store: &*root.target, entry: None, is_written });
+        // A dry run into what does not exist looks at nothing there.
+        if plan.target_is != RootTarget::Absent {
+            let (shown, store) = (&plan.target, &*root.target);
+            all.push(SharedRoot { shown, store, entry: None, is_written });
+        }
         all.extend(root.link_dest.iter().map(|old| SharedRoot {
             shown: &plan.target,
             store: &**old,
