@@ -28,7 +28,11 @@ fn are_one(one: &Path, other: &Path) -> bool {
         let (in_one, in_other) = (parent(one), parent(other));
         in_one.is_some() && in_one == in_other && one.file_name() == other.file_name()
     };
-    (is_there.is_some() && is_there == identity(other)) || (is_there.is_none() && same_place())
+    match is_there {
+        Some(_) => is_there == identity(other),
+        // A device that is there has no identity, either.
+        None => !one.exists() && same_place(),
+    }
 }
 
 /// Refuses outputs that would replace an input, by whatever name, be a part of one, or replace each other.
