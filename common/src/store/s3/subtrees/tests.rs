@@ -118,7 +118,9 @@ impl Pages for At<'_> {
                 objects.push((name, Hint::Object(facts(key))));
             }
         }
-        Ok(Page { names: NamePage::new(objects, directories), next, ..Page::default() })
+        let marker_bytes = listed.contains(&self.prefix).then(|| facts(&self.prefix).size_bytes);
+        let names = NamePage::new(objects, directories);
+        Ok(Page { names, next, marker_bytes, ..Page::default() })
     }
 
     fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage> {
@@ -127,7 +129,8 @@ impl Pages for At<'_> {
         let next = next_of(&listed, is_cut);
         let below = |key: &String| (key[prefix.len()..].to_owned(), facts(key));
         let keys = listed.iter().filter(|key| **key != prefix).map(below).collect();
-        Ok(KeyPage { keys, next, ..KeyPage::default() })
+        let marker = listed.contains(&prefix).then(|| facts(&prefix));
+        Ok(KeyPage { keys, next, marker })
     }
 
     fn habits(&self) -> &Habits {
