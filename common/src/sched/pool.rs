@@ -232,9 +232,11 @@ impl<T> Pool<T> {
         self.sleepers.load(Ordering::SeqCst)
     }
 
-    /// A thread asks for the whole job to stop.
+    /// A thread asks for the whole job to stop. This rank gives its tasks up at once: what made one fail would make
+    /// each of them fail before the others have heard of it.
     pub fn want_stop(&self) {
         self.stop_wanted.store(true, Ordering::SeqCst);
+        self.stop();
         self.main.unpark();
     }
 

@@ -427,10 +427,7 @@ fn odd_keys_are_names_or_are_told() {
     expected.insert(c"l".to_owned(), Kind::Symlink);
     expected.insert(c"d".to_owned(), Kind::Directory);
     expected.insert(c"e".to_owned(), Kind::Directory);
-    // Keys that can be no path are an error of the whole listing, which names the others all the same.
-    let mut found = BTreeMap::new();
-    let listed = root.list(&mut |name, hint| drop(found.insert(name.to_owned(), hint)));
-    assert!(matches!(listed.unwrap_err().cause, Cause::Key(_)));
+    let found = listing_with_unfit(&*root);
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (name, hint) in &found {
         assert_eq!(root.peek(name, *hint).unwrap().kind, expected[name], "{name:?}");
@@ -445,8 +442,19 @@ fn odd_keys_are_names_or_are_told() {
     let expected = unfit.into_iter().map(|(key, why)| (key.as_bytes().to_vec(), why));
     assert_eq!(told, expected.collect::<BTreeMap<_, _>>().into_iter().collect::<Vec<_>>());
     let empty = root.open_dir(c"e").unwrap();
-    assert!(listing(&*empty).is_empty());
+    assert!(listing_with_unfit(&*empty).is_empty());
     assert_eq!(unfit_of(&*empty), [(b"/".to_vec(), Unfit::EmptyComponent)]);
+}
+
+/// The names of a directory in which some keys can be no path: an error of the whole listing, which tells the others
+/// all the same.
+fn listing_with_unfit(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
+    let mut found = BTreeMap::new();
+    let listed = dir.list(&mut |name, hint| {
+        found.insert(name.to_owned(), hint);
+    });
+    assert!(matches!(listed.unwrap_err().cause, Cause::Key(_)));
+    found
 }
 
 /// Keys below a directory that can be no entries, in any order.
