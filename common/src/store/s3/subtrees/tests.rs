@@ -120,7 +120,7 @@ impl Pages for At<'_> {
         }
         let marker_bytes = listed.contains(&self.prefix).then(|| facts(&self.prefix).size_bytes);
         let names = NamePage::new(objects, directories);
-        Ok(Page { names, next, marker_bytes, ..Page::default() })
+        Ok(Page { names, marker_bytes, next, ..Page::default() })
     }
 
     fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage> {
@@ -130,7 +130,7 @@ impl Pages for At<'_> {
         let below = |key: &String| (key[prefix.len()..].to_owned(), facts(key));
         let keys = listed.iter().filter(|key| **key != prefix).map(below).collect();
         let marker = listed.contains(&prefix).then(|| facts(&prefix));
-        Ok(KeyPage { keys, next, marker })
+        Ok(KeyPage { keys, marker, next })
     }
 
     fn habits(&self) -> &Habits {
