@@ -25,8 +25,10 @@ impl Home {
             fs::copy(program(tool), dir.path().join(tool)).unwrap();
         }
         let home = Self { dir };
-        fs::create_dir(home.at("home")).unwrap();
-        home.give("home");
+        for owned in ["home", "tmp"] {
+            fs::create_dir(home.at(owned)).unwrap();
+            home.give(owned);
+        }
         Some(home)
     }
 
@@ -49,17 +51,19 @@ impl Home {
         fs::set_permissions(self.at(path), Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Runs a tool as the user, with a mask.
+    /// Runs a tool as the user, with a mask that its launcher does not have: Open MPI's could not use its own directory.
     fn run(&self, ranks: u32, umask: &str, words: &[&str]) -> Ended {
         let launcher = mpiexec();
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);
-        command.arg(format!("umask {umask}; cd home; exec \"$@\"")).arg("sh");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
         if ranks > 1 {
             command.args(&launcher).args(["-n", &ranks.to_string()]);
         }
+        command.args(["sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"]);
         command.arg(self.at(words[0])).args(&words[1..]).env("HOME", self.at("home"));
-        run(command.current_dir(self.dir.path()))
+        // Launchers keep what is theirs there.
+        command.env("TMPDIR", self.at("tmp"));
+        run(command.current_dir(self.at("home")))
     }
 }
 
