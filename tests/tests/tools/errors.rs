@@ -142,8 +142,9 @@ fn a_read_only_target_stops_the_job() {
     for (count, name) in [(1, "dcp"), (3, "dcp"), (3, "dsync")] {
         let mut job = tool(count, name);
         let ended = run(job.arg("--json").arg(source.join("")).arg(&target)).expect(23);
+        // A rank may meet it at an entry, and at the directory that it has prepared for that.
         let failures = ended.events("failure").len() as u32;
-        assert!((1..=count).contains(&failures), "{name}, {count} ranks: {}", ended.stderr);
+        assert!((1..=2 * count).contains(&failures), "{name}, {count} ranks: {}", ended.stderr);
         let summary = ended.summary();
         assert_eq!((&summary["stopped"], &summary["stopped_by_errno"]), (&true.into(), &30.into()));
     }
