@@ -15,6 +15,9 @@ pub struct Behaviour {
     /// Milliseconds before each answer.
     #[arg(long, default_value_t = 0)]
     pub latency_ms: u64,
+    /// Parts after the n-th are held until another behaviour is set; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub hold_parts_after: u64,
     /// Every n-th request is answered with 503 SlowDown; 0: none.
     #[arg(long, default_value_t = 0)]
     pub refuse_every: u64,
@@ -54,6 +57,11 @@ impl Behaviour {
     /// Like the default, but for these quirks.
     pub fn with_quirks(quirks: &[Quirk]) -> Self {
         Self { quirks: quirks.to_vec(), ..Self::default() }
+    }
+
+    /// Whether the n-th part is held.
+    pub fn holds(&self, part: u64) -> bool {
+        self.hold_parts_after > 0 && part > self.hold_parts_after
     }
 
     /// Like the default, but for answers that are torn.

@@ -54,6 +54,7 @@ impl Front {
         if behaviour.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
         }
+        self.hold(operation, of_its_kind).await;
         if is_nth(total, behaviour.refuse_every) {
             self.counter.with(|counts| counts.refused += 1);
             return refuse(request, busy(&behaviour)).await;
@@ -83,6 +84,13 @@ impl Front {
             return Ok(answer);
         }
         Ok(answer.map(|body| self.mistreat(body, of_its_kind, &behaviour)))
+    }
+
+    /// Waits for as long as the behaviour holds the n-th request of its kind.
+    async fn hold(&self, operation: Operation, of_its_kind: u64) {
+        while operation == Operation::UploadPart && self.backend.behaviour().holds(of_its_kind) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn spoil(&self, body: Body) -> Body {
