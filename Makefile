@@ -1,4 +1,5 @@
 # Two commands do everything:  make demo   make test
+# Then:  make install PREFIX=/opt/suite
 #
 # MPI chooses the MPI library:  MPI=mpich (default) or MPI=openmpi  (Debian's mpicc.mpich, …),
 #                               MPI=site: whatever mpicc and mpiexec are in PATH (module load).
@@ -23,13 +24,23 @@ endif
 TARGET_DIR = target/$(MPI)
 CARGO = CARGO_TARGET_DIR=$(TARGET_DIR) cargo
 
-.PHONY: build demo test lint bench setup setup-test
+.PHONY: build demo dist install test lint bench setup setup-test
+
+PREFIX ?= /usr/local
+TOOLS = dcp dsync dcmp dwalk
 
 build: setup
 	$(CARGO) build --release --locked
 
 demo: build
 	scripts/demo.sh $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
+
+# What is installed: optimised across crates, which takes longer to build.
+dist: setup
+	$(CARGO) build --profile dist --locked $(TOOLS:%=--bin %)
+
+install: dist
+	scripts/install.sh $(TARGET_DIR)/dist "$(DESTDIR)$(PREFIX)" $(TOOLS)
 
 test: setup-test lint
 	$(CARGO) build --profile checked --locked --bins
@@ -39,8 +50,9 @@ lint: setup
 	cargo fmt --all --check
 	$(CARGO) clippy --profile checked --locked --workspace --all-targets -- -D warnings
 
-bench: setup-test build
-	scripts/bench.py $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
+bench: setup-test
+	$(CARGO) build --profile dist --locked --bins
+	scripts/bench.py $(TARGET_DIR)/dist $(MPIEXEC) $(MPIEXEC_FLAGS)
 
 setup:
 	@scripts/setup.sh build $(MPI) $(MPICC) $(MPIEXEC)

@@ -17,7 +17,3 @@ pub mod store;
 pub mod surface;
 pub mod usage;
 pub mod walk;
-
-/// A request to S3 is hundreds of small allocations, freed on the thread that made them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -11,7 +11,7 @@ use common::model::keep::XattrChoice;
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, TuningArgs, after_help};
+use common::surface::cli::{CommonArgs, TuningArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::WhichXattrs;
 use common::surface::named_args::NamedArgs;
@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 /// objects in S3 by the checksum that the service keeps. What a place cannot keep is not compared, and
 /// the summary says so. What could not be read, or changed meanwhile, is an error and never counts as the same.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dcmp", after_help = after_help(EXAMPLES), max_term_width = 100)]
+#[command(name = "dcmp", after_help = EXAMPLES,
+    after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What should be
     #[arg(value_name = "SOURCE", required = true)]
@@ -40,12 +41,13 @@ pub struct Args {
     )]
     second: Option<OsString>,
 
-    /// Check the files in the one place against the manifest that dcp --manifest has written: size, time of
-    /// change and checksum, and, without --one-way, whether there are files besides
+    /// Check the files in the one place against the manifest that dcp --manifest has written
+    ///
+    /// Size, modification time and checksum, and, without --one-way, whether there are files besides.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "files_from", "download"])]
     manifest: Option<OsString>,
 
-    /// Let size and time of change stand for the content, which is not read
+    /// Let size and modification time stand for the content, which is not read
     ///
     /// Files of the same size and time that hold other bytes are taken for the same.
     #[arg(short, long)]
@@ -86,14 +88,17 @@ pub struct Args {
     #[arg(long)]
     direct: bool,
 
-    /// List the entries for which EXPR holds to FILE (FILE.ndjson: one JSON object a line;
-    /// FILE.parquet: a directory with one Parquet file a rank; -: standard output):
-    /// EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …; may be given several times
+    /// List the entries for which EXPR holds to FILE: EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …
+    ///
+    /// FILE.ndjson has one JSON object a line, FILE.parquet is a directory with one Parquet file a rank, and - is
+    /// standard output. May be given several times.
     #[arg(short, long = "output", value_name = "EXPR:FILE", value_parser = checked_output)]
     outputs: Vec<String>,
 
-    /// A line for every entry to FILE, or - for standard output: "= PATH" the same, "* PATH" different
-    /// (with the fields), "+ PATH" only in SOURCE, "- PATH" only in TARGET, "! PATH" error
+    /// A line for every entry to FILE, or - for standard output
+    ///
+    /// "= PATH" the same, "* PATH" different (with the fields), "+ PATH" only in SOURCE, "- PATH" only in TARGET,
+    /// "! PATH" error.
     #[arg(long, value_name = "FILE")]
     combined: Option<OsString>,
 
@@ -115,11 +120,13 @@ Examples:
   mpiexec -n 64 dcmp /lustre/project /daos/project      after dcp -p: is all of it there?
   dcmp --ignore uid,gid,mtime,perm src dst              after dcp without -p
   dcmp -o EXIST=ONLY_SRC:missing.txt src dst            list what is not there
-  mpiexec -n 64 dcmp /lustre/project s3://bucket/project   nothing is downloaded
+  mpiexec -n 64 dcmp /lustre/project s3://bucket/project   nothing is downloaded";
 
-Every option can be given by the environment: DCMP_LITE=true.
-Exit codes: 0 identical, 1 different, 2 usage, 3 source or target unusable, 23 some entries could
-not be compared, 24 some vanished, 70 bug, 74 results could not be written.";
+const ENVIRONMENT: &str = "DCMP_LITE=true";
+
+const EXIT_CODES: &str = "\
+0 identical, 1 different, 2 usage, 3 source or target unusable, 23 some entries could
+not be compared, 24 some vanished, 70 bug, 74 results could not be written";
 
 fn checked_field(text: &str) -> Result<String, String> {
     let upper = text.to_uppercase();
@@ -138,6 +145,24 @@ fn checked_output(text: &str) -> Result<String, String> {
 }
 
 impl ToolArgs for Args {
+    const SHORT_HELP: &'static [&'static str] = &[
+        "lite",
+        "ignore",
+        "hard-links",
+        "one-way",
+        "output",
+        "combined",
+        "manifest",
+        "include",
+        "exclude",
+        "files-from",
+        "threads",
+        "quiet",
+        "verbose",
+        "progress",
+        "json",
+    ];
+
     fn common(&self) -> &CommonArgs {
         &self.common
     }

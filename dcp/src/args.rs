@@ -8,7 +8,7 @@ use common::model::keep::Keep;
 use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, after_help};
+use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
@@ -22,11 +22,14 @@ use serde::{Deserialize, Serialize};
 #[command(
     name = "dcp",
     override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp --clean [OPTIONS] PLACE...",
-    after_help = after_help(EXAMPLES),
+    after_help = EXAMPLES,
+    after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES),
     max_term_width = 100
 )]
 pub struct Args {
-    /// What to copy (files, directories, symbolic links, with -a special files), and at the end where to
+    /// What to copy, and at the end where to
+    ///
+    /// Files, directories, symbolic links, and with -a special files.
     #[arg(
         value_names = ["SOURCE", "TARGET"],
         num_args = 1..,
@@ -34,8 +37,10 @@ pub struct Args {
     )]
     paths: Vec<OsString>,
 
-    /// Remove what stopped jobs have left in PLACE: files that got no name, and in S3 uploads that were not
-    /// completed, if they were last changed, or begun, --min-age ago (a day)
+    /// Remove what stopped jobs have left in PLACE
+    ///
+    /// Files that got no name, and in S3 uploads that were not completed, if they were last changed, or begun,
+    /// --min-age ago (a day).
     #[arg(long)]
     clean: bool,
 
@@ -59,16 +64,38 @@ Examples:
   mpiexec -n 64 dcp -p /lustre/project /daos/project    4 nodes x 16 ranks: a tree, all attributes
   dcp big.h5 /scratch/                                  one rank, many threads, no MPI needed
   mpiexec -n 8 dcp run1/ run2/ /archive/all             contents of two trees into one directory
-  mpiexec -n 64 dcp -p /scratch/run s3://bucket/        a tree into a bucket; and back: dcp -p s3://bucket/run .
+  mpiexec -n 64 dcp -p /scratch/run s3://bucket/        a tree into a bucket
   mpiexec -n 64 dcp -p /scratch/run daos://pool/cont/   a tree into a container of DAOS
-  mpiexec -n 64 dcp -p --resume SRC DST                 stopped at its walltime, the same command goes on
-  dcp --clean s3://bucket                               what jobs that were killed have left there
+  mpiexec -n 64 dcp -p --resume SRC DST                 after its walltime, it goes on
+  dcp --clean s3://bucket                               what jobs that were killed have left there";
 
-Every option can be given by the environment: DCP_CHUNKSIZE=64MiB, DCP_PRESERVE=true.
-Exit codes: 0 all copied, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
-failed, 24 some sources vanished, 70 bug, 74 results could not be written.";
+const ENVIRONMENT: &str = "DCP_CHUNKSIZE=64MiB, DCP_PRESERVE=true";
+
+const EXIT_CODES: &str = "\
+0 all copied, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
+failed, 24 some sources vanished, 70 bug, 74 results could not be written";
 
 impl ToolArgs for Args {
+    const SHORT_HELP: &'static [&'static str] = &[
+        "preserve",
+        "archive",
+        "hard-links",
+        "dereference",
+        "dry-run",
+        "include",
+        "exclude",
+        "files-from",
+        "verify",
+        "resume",
+        "clean",
+        "chunksize",
+        "threads",
+        "quiet",
+        "verbose",
+        "progress",
+        "json",
+    ];
+
     fn common(&self) -> &CommonArgs {
         &self.common
     }

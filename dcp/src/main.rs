@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use common::run::{clean, copy};
 use common::surface::session;
 
+/// A request to S3 is hundreds of small allocations, freed on the thread that made them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     session::run("dcp", |session, args: args::Args| match (args.clean_request(), args.request()) {
         (Some(request), _) => clean::run(session, &request, &args.common),

@@ -9,7 +9,7 @@ use common::copy::options::{Judge, SyncOptions};
 use common::model::keep::Keep;
 use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, after_help};
+use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 /// touched. A trailing "/" does not matter. A SOURCE that is no directory goes into TARGET where that is one,
 /// and becomes TARGET otherwise. A file's old content stays in place until its new one is complete.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dsync", after_help = after_help(EXAMPLES), max_term_width = 100)]
+#[command(name = "dsync", after_help = EXAMPLES,
+    after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What should be
     #[arg(value_name = "SOURCE")]
@@ -32,8 +33,9 @@ pub struct Args {
     #[arg(value_name = "TARGET")]
     target: OsString,
 
-    /// Compare files by content, not by size and time of change: byte by byte, objects in S3 by the
-    /// checksum that the service keeps
+    /// Compare files by content, not by size and modification time
+    ///
+    /// Byte by byte; objects in S3 by the checksum that the service keeps.
     #[arg(short, long, visible_alias = "checksum", conflicts_with = "size_only")]
     contents: bool,
 
@@ -85,13 +87,37 @@ const EXAMPLES: &str = "\
 Examples:
   mpiexec -n 64 dsync -D /lustre/project /daos/project   a mirror
   dsync -nD src dst                                      what would be done
-  dsync --link-dest /backup/monday /data /backup/tuesday what is unchanged becomes a link
+  dsync --link-dest /backup/monday /data /backup/tuesday hard links to what is unchanged";
 
-Every option can be given by the environment: DSYNC_DELETE=true.
-Exit codes: 0 equal now, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
-entries failed, 24 some sources vanished, 25 delete limit, 70 bug, 74 results could not be written.";
+const ENVIRONMENT: &str = "DSYNC_DELETE=true";
+
+const EXIT_CODES: &str = "\
+0 equal now, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
+entries failed, 24 some sources vanished, 25 delete limit, 70 bug, 74 results could not be written";
 
 impl ToolArgs for Args {
+    const SHORT_HELP: &'static [&'static str] = &[
+        "delete",
+        "contents",
+        "archive",
+        "no-preserve",
+        "hard-links",
+        "update",
+        "link-dest",
+        "dry-run",
+        "include",
+        "exclude",
+        "files-from",
+        "verify",
+        "resume",
+        "chunksize",
+        "threads",
+        "quiet",
+        "verbose",
+        "progress",
+        "json",
+    ];
+
     fn common(&self) -> &CommonArgs {
         &self.common
     }

@@ -7,6 +7,10 @@ use std::process::ExitCode;
 use common::run::sync;
 use common::surface::session;
 
+/// A request to S3 is hundreds of small allocations, freed on the thread that made them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     session::run("dsync", |session, args: args::Args| {
         sync::run(session, &args.request(), &args.completed())

@@ -10,7 +10,7 @@ use common::model::record;
 use common::run::walk::WalkRequest;
 use common::sort::key::SortKeys;
 use common::store::posix::Symlinks;
-use common::surface::cli::{CommonArgs, after_help};
+use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 
 /// Count, and list, what is in directory trees, in parallel over all ranks of an MPI job.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dwalk", after_help = after_help(EXAMPLES), max_term_width = 100)]
+#[command(name = "dwalk", after_help = EXAMPLES,
+    after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What to walk
     #[arg(required_unless_present = "input", value_name = "PATH")]
@@ -31,12 +32,14 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "output")]
     print: bool,
 
-    /// List the entries to FILE, or - for standard output; FILE.ndjson is one JSON object a line, FILE.parquet a directory with
-    /// one Parquet file a rank, for DuckDB, pandas and Polars
+    /// List the entries to FILE, or - for standard output
+    ///
+    /// FILE.ndjson is one JSON object a line, FILE.parquet a directory with one Parquet file a rank, for DuckDB,
+    /// pandas and Polars.
     #[arg(short, long, value_name = "FILE")]
     output: Option<OsString>,
 
-    /// Read LIST, which dwalk -o has written as Parquet or NDJSON, instead of walking
+    /// Read LIST (Parquet or NDJSON, of dwalk -o) instead of walking
     #[arg(short, long, value_name = "LIST", conflicts_with = "paths")]
     input: Option<OsString>,
 
@@ -49,8 +52,10 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "format")]
     text: bool,
 
-    /// Sort the list by these fields, over all ranks: name, user, group, uid, gid, atime, mtime, ctime,
-    /// size; with "-" before it from the largest down. Each rank keeps its share in memory
+    /// Sort the list by these fields, over all ranks: -size,name
+    ///
+    /// name, user, group, uid, gid, atime, mtime, ctime, size; with "-" before it from the largest down. Each rank
+    /// keeps its share in memory.
     #[arg(short, long, value_name = "[-]FIELD,…", allow_hyphen_values = true)]
     sort: Option<SortKeys>,
 
@@ -62,8 +67,10 @@ pub struct Args {
     #[arg(short, long = "file_histogram", alias = "file-histogram", help_heading = "Statistics")]
     file_histogram: bool,
 
-    /// Count items by size or age (since mtime), up to and including each separator, and above the
-    /// last: size:0,4K,1M or age:1d,30d,1y; "age" alone for the usual steps. May be repeated
+    /// Count items by size or age: size:0,4K,1M or age:1d,30d,1y
+    ///
+    /// Up to and including each separator, and above the last; ages are since mtime; "age" alone has the usual
+    /// steps. May be repeated.
     #[arg(short, long, value_name = "FIELD:SEPARATORS", help_heading = "Statistics")]
     distribution: Vec<Distribution>,
 
@@ -118,13 +125,34 @@ Examples:
   mpiexec -n 64 dwalk -o list.parquet /lustre/project   a list for DuckDB, pandas, Polars
   mpiexec -n 8 dwalk -i list.parquet -f --top 20        statistics of that list, later
   mpiexec -n 64 dwalk --report usage.html /lustre       where the space has gone, as a page
-  dwalk -p --sort -size,name src                        the largest first
+  dwalk -p --sort -size,name src                        the largest first";
 
-Every option can be given by the environment: DWALK_THREADS=16.
-Exit codes: 0 all read, 2 usage, 3 nothing could be walked, 23 some could not be read,
-24 some vanished, 70 bug, 74 results could not be written.";
+const ENVIRONMENT: &str = "DWALK_THREADS=16";
+
+const EXIT_CODES: &str = "\
+0 all read, 2 usage, 3 nothing could be walked, 23 some could not be read,
+24 some vanished, 70 bug, 74 results could not be written";
 
 impl ToolArgs for Args {
+    const SHORT_HELP: &'static [&'static str] = &[
+        "print",
+        "output",
+        "input",
+        "sort",
+        "dereference",
+        "distribution",
+        "usage",
+        "top",
+        "report",
+        "include",
+        "exclude",
+        "threads",
+        "quiet",
+        "verbose",
+        "progress",
+        "json",
+    ];
+
     fn common(&self) -> &CommonArgs {
         &self.common
     }

@@ -3,17 +3,21 @@
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
+use super::generate::{self, Document};
 use super::s3_args::S3Args;
 use crate::base::limits;
 use crate::base::size::{human_bytes, parse_positive_bytes};
 
-/// What ends a tool's help: what a place may be, then its examples.
-pub fn after_help(examples: &str) -> String {
+/// The end of a tool's long help: what a place may be, examples, the environment, exit codes.
+pub fn after_long_help(examples: &str, environment: &str, exit_codes: &str) -> String {
     format!(
         "Places are paths, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a remote of rclone.conf) for objects
 in S3, and daos://POOL/CONT/PATH for a container of DAOS.
 
-{examples}"
+{examples}
+
+Every option can be given by the environment: {environment}.
+Exit codes: {exit_codes}."
     )
 }
 
@@ -70,8 +74,7 @@ pub struct TuningArgs {
         short = 'k', long = "chunksize", value_name = "SIZE",
         default_value_t = limits::CHUNK_BYTES.to_string(), hide_default_value = true,
         help = format!(
-            "Cut files larger than SIZE into chunks of that size, worked on by many ranks \
-             [default: {}]",
+            "Cut files larger than SIZE into chunks, for many ranks [default: {}]",
             human_bytes(limits::CHUNK_BYTES)
         ),
         value_parser = checked_chunk
@@ -131,28 +134,50 @@ pub enum Parsed<A> {
 /// Reads a command line. Every option can also be given by the environment: `DCP_CHUNKSIZE` for
 /// `--chunksize` of dcp. Where one that takes a single value is repeated, the last one counts, as with cp
 /// and rsync, so that wrapper scripts and aliases can be overruled.
+///
+/// The help of `-h` has the options in `short_help` only, by their long names.
 pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     arguments: Vec<std::ffi::OsString>,
     version: &str,
+    short_help: &[&str],
 ) -> Parsed<A> {
-    let command =
-        with_environment(A::command()).version(version.to_owned()).args_override_self(true);
-    let parsed =
-        command.try_get_matches_from(arguments).and_then(|matches| A::from_arg_matches(&matches));
+    let command = with_environment(A::command());
+    let mut parser = with_short_help(command.clone(), short_help)
+        .arg(generate::argument())
+        .version(version.to_owned())
+        .args_override_self(true);
+    let parsed = parser.try_get_matches_from_mut(arguments).and_then(|matches| {
+        match matches.get_one::<Document>(generate::OPTION) {
+            Some(document) => Ok(Parsed::Answer(document.of(command))),
+            None => A::from_arg_matches(&matches).map(Parsed::Args),
+        }
+    });
     match parsed {
-        Ok(args) => Parsed::Args(args),
+        Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => Parsed::Refusal(error.render().to_string()),
         Err(answer) => Parsed::Answer(answer.render().to_string()),
     }
 }
 
+/// Lets the environment give each option. The help says so once, not with each option.
 fn with_environment(command: Command) -> Command {
     let tool = command.get_name().to_uppercase();
     command.mut_args(|arg| match arg.get_long() {
         Some("help" | "version") | None => arg,
         Some(long) => {
             let variable = format!("{tool}_{}", long.to_uppercase().replace('-', "_"));
-            arg.env(variable).hide_env_values(true)
+            arg.env(variable).hide_env(true)
+        }
+    })
+}
+
+/// Leaves all other options to the long help: more than a screen is not read.
+fn with_short_help(command: Command, options: &[&str]) -> Command {
+    command.mut_args(|arg| match arg.get_long() {
+        Some("help" | "version") | None => arg,
+        Some(long) => {
+            let is_rare = !options.contains(&long);
+            arg.hide_short_help(is_rare)
         }
     })
 }
@@ -174,9 +199,32 @@ mod tests {
 
     fn read(words: &[&str]) -> Tool {
         let all = ["tool"].iter().chain(words).map(Into::into).collect();
-        match parse::<Tool>(all, "1") {
+        match parse::<Tool>(all, "1", &["json"]) {
             Parsed::Args(tool) => tool,
             other => panic!("{other:?}"),
+        }
+    }
+
+    fn answer(words: &[&str]) -> String {
+        match parse::<Tool>(words.iter().map(Into::into).collect(), "1", &["json"]) {
+            Parsed::Answer(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_short_help_has_the_options_that_are_named_and_the_long_one_has_all() {
+        let (short, long) = (answer(&["tool", "-h"]), answer(&["tool", "--help"]));
+        assert!(short.contains("--json") && !short.contains("--chunksize"), "{short}");
+        assert!(long.contains("--json") && long.contains("--chunksize"), "{long}");
+    }
+
+    #[test]
+    fn documents_have_all_options_and_need_no_operands() {
+        for document in ["man", "complete-bash", "complete-zsh", "complete-fish"] {
+            let text = answer(&["tool", "--generate", document]);
+            assert!(text.contains("chunksize"), "{document}: {text}");
+            assert!(!text.contains("TOOL_CHUNKSIZE"), "{document}: {text}");
         }
     }
 

@@ -75,7 +75,7 @@ pub struct RuleArgs(pub Vec<Rule>);
 const INCLUDE: &str = "include";
 const EXCLUDE: &str = "exclude";
 
-fn rule_arg(name: &'static str, help: &'static str) -> Arg {
+fn rule_arg(name: &'static str, help: &'static str, details: &str) -> Arg {
     let checked = clap::builder::OsStringValueParser::new().try_map(|text: OsString| {
         let pattern = text.into_vec();
         Pattern::parse(&pattern).map(|_| pattern)
@@ -84,6 +84,7 @@ fn rule_arg(name: &'static str, help: &'static str) -> Arg {
         .long(name)
         .value_name("GLOB")
         .help(help)
+        .long_help(format!("{help}\n\n{details}"))
         .help_heading("Filters")
         .action(ArgAction::Append)
         .value_parser(checked)
@@ -94,13 +95,14 @@ impl Args for RuleArgs {
         command
             .arg(rule_arg(
                 INCLUDE,
-                "Take what matches GLOB; the first GLOB that matches decides; \
-                 without --exclude, take no other files",
+                "Take what matches GLOB",
+                "The first GLOB of --include and --exclude that matches decides. Without --exclude, no \
+                 other files are taken.",
             ))
             .arg(rule_arg(
                 EXCLUDE,
-                "Leave out what matches GLOB, a directory with all in it: *.o at any depth, \
-                 /tmp at the top, build/ directories only, a/**/b also a/b",
+                "Leave out what matches GLOB, a directory with all in it",
+                "*.o is at any depth, /tmp at the top, build/ directories only, and a/**/b also a/b.",
             ))
     }
 

@@ -11,12 +11,12 @@ use crate::model::mode_change::ModeChange;
 
 /// Options about attributes and special files.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "What is kept")]
+#[command(next_help_heading = "Attributes")]
 pub struct KeepArgs {
-    /// Keep all attributes, or those in LIST: mode (and access control lists), ownership, timestamps (to
-    /// the nanosecond), xattr, all, and links, which is -H; dsync keeps all without being asked
+    /// Keep all attributes, or those in LIST
     ///
-    /// The time of change goes into objects in S3, and comes from those that have it, in any case.
+    /// LIST: mode (and access control lists), ownership, timestamps (to the nanosecond), xattr, all, and links,
+    /// which is -H. dsync keeps all without being asked. The time of change goes into objects in S3, and comes from those that have it, in any case.
     #[arg(
         short,
         long,
@@ -32,8 +32,9 @@ pub struct KeepArgs {
     #[arg(long, value_name = "LIST", value_parser = Preserved::parse)]
     no_preserve: Option<Preserved>,
 
-    /// Keep all that can be kept: --preserve --hard-links --specials, as root --devices, and in S3
-    /// --s3-directory-markers
+    /// Keep all that can be kept
+    ///
+    /// --preserve --hard-links --specials, as root --devices, and in S3 --s3-directory-markers.
     #[arg(short, long)]
     pub(super) archive: bool,
 

@@ -33,9 +33,10 @@ pub struct NamedArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Filters")]
 pub struct FilesFromArgs {
-    /// Take the paths in FILE, one a line and below the source, instead of walking; a directory is
-    /// taken without what is in it, and what is named twice is taken once; "-" is standard input, which like a
-    /// pipe may bring 64 MiB
+    /// Take the paths in FILE, one a line and below the source, instead of walking
+    ///
+    /// A directory is taken without what is in it, and what is named twice is taken once. "-" is standard input,
+    /// which like a pipe may bring 64 MiB.
     #[arg(long, value_name = "FILE")]
     files_from: Option<OsString>,
 

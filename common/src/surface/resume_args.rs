@@ -11,11 +11,11 @@ use crate::journal::folder::Start;
 
 /// Options of the tools that copy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "Jobs that are stopped")]
+#[command(next_help_heading = "Resuming")]
 pub struct ResumeArgs {
-    /// Keep a journal beside TARGET, and go on where the same command was stopped: at the end of the
-    /// walltime, by a signal, or with a node; on any number of ranks
+    /// Keep a journal beside TARGET; go on where the same command was stopped
     ///
+    /// Stopped at the end of the walltime, by a signal, or with a node; on any number of ranks.
     /// What is finished is recognised by size and time of change, so that time is kept. Large files go on at
     /// the chunks that were written. The journal goes when all is done. Where there is one already, or
     /// --journal is given, this is the default.

@@ -29,6 +29,9 @@ use crate::comm::{Comm, Rank};
 pub trait ToolArgs: FromArgMatches + CommandFactory + Serialize + DeserializeOwned {
     /// The options all tools share.
     fn common(&self) -> &CommonArgs;
+
+    /// The long names of the options that the short help has.
+    const SHORT_HELP: &'static [&'static str];
 }
 
 /// What a tool's work gets.
@@ -138,7 +141,7 @@ fn lack_of_room(launch: &Launch) -> Option<String> {
 
 /// Reads the command line; on rank 0 only, so that the environment of other nodes does not matter.
 fn decide<A: ToolArgs>(tool: &str, mpi: &str) -> Decision<A> {
-    match cli::parse::<A>(std::env::args_os().collect(), &version(mpi)) {
+    match cli::parse::<A>(std::env::args_os().collect(), &version(mpi), A::SHORT_HELP) {
         Parsed::Args(args) => Decision::Run { args, umask: current_umask() },
         Parsed::Answer(text) => {
             let mut console = Console::default();

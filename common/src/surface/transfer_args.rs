@@ -8,7 +8,7 @@ use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse
 
 /// Options of the tools that move content.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "How content is moved")]
+#[command(next_help_heading = "Transfer")]
 pub struct TransferArgs {
     /// Holes in files
     ///

@@ -12,9 +12,9 @@ use crate::model::transfer::{Sums, Transfer};
 
 /// Options of the tools that copy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "Being sure")]
+#[command(next_help_heading = "Verification")]
 pub struct VerifyArgs {
-    /// Read again what was written (transferred), or compare all of SOURCE with TARGET at the end (all)
+    /// Read again what was written, or compare everything at the end
     ///
     /// transferred: by another rank than the one that wrote it, from the storage, against the CRC-64/NVME of what
     /// was read from SOURCE; what is not as it was written is removed, and counts as failed. all: as dcmp does, in

@@ -25,6 +25,8 @@ struct Args {
 }
 
 impl ToolArgs for Args {
+    const SHORT_HELP: &'static [&'static str] = &[];
+
     fn common(&self) -> &CommonArgs {
         &self.common
     }
