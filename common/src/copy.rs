@@ -208,7 +208,8 @@ impl<'c> CopyJob<'c> {
     /// That rank, another one if there is one, reads again what this one has written, if that is wished.
     #[must_use]
     pub fn verified_by(mut self, rank: Rank) -> Self {
-        self.verifier = (self.options.verify == Verify::Transferred).then_some(rank);
+        let is_wanted = self.options.verify == Verify::Transferred && !self.options.dry_run;
+        self.verifier = is_wanted.then_some(rank);
         self
     }
 

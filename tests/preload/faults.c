@@ -12,6 +12,7 @@
  *    what was not open for writing is called `close_unwritten`.
  *  - interrupt: EINTR, from calls that may say so; nothing was done, but close(2) closes.
  *  - short: reading, writing and copying move some of the bytes only.
+ *  - lose: nothing is done, and success is told: of writing, copying, cutting off, linking and renaming.
  *  - lie: SEEK_DATA finds none to the end of the file, or finds it later than it is.
  * The log gets a line for each: `CALL KIND ERRNO PATH`.
  */
@@ -40,9 +41,9 @@
 	if (!real)                                                          \
 	real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
-enum kind { NONE, FAIL, INTERRUPT, SHORT, LIE };
+enum kind { NONE, FAIL, INTERRUPT, SHORT, LIE, LOSE };
 
-static const char *const KINDS[] = { "none", "fail", "interrupt", "short", "lie" };
+static const char *const KINDS[] = { "none", "fail", "interrupt", "short", "lie", "lose" };
 
 /* Errors of a class of calls. */
 #define ERRORS(name, ...) static const int name[] = { __VA_ARGS__, 0 }
@@ -155,7 +156,7 @@ static enum kind strike(struct call *call, int fd, const char *name)
 	const char *wanted = getenv("FAULT_KINDS");
 	uint64_t every = number("FAULT_EVERY", 0);
 	uint64_t random = number("FAULT_SEED", 0);
-	enum kind kinds[4], kind;
+	enum kind kinds[5], kind;
 	int count = 0, errors = 0, saved = errno;
 
 	if (!every || !wanted || (calls && strcmp(calls, "all") && !is_in_list(calls, call->name)))
@@ -169,7 +170,7 @@ static enum kind strike(struct call *call, int fd, const char *name)
 	errno = saved;
 	if (random % every)
 		return NONE;
-	for (kind = FAIL; kind <= LIE; kind++)
+	for (kind = FAIL; kind <= LOSE; kind++)
 		if (call->kinds & MAY(kind) && is_in_list(wanted, KINDS[kind]))
 			kinds[count++] = kind;
 	if (!count)
@@ -195,8 +196,9 @@ static enum kind strike(struct call *call, int fd, const char *name)
 #define STRUCK(name, errors, kinds, fd, path)                               \
 	do {                                                                \
 		CALL(name, errors, kinds);                                  \
-		if (strike(&call, fd, path))                                \
-			return -1;                                          \
+		enum kind kind = strike(&call, fd, path);                   \
+		if (kind)                                                   \
+			return kind == LOSE ? 0 : -1;                       \
 	} while (0)
 
 /* Some of the bytes, where a call is struck in that way. */
@@ -209,6 +211,8 @@ static enum kind strike(struct call *call, int fd, const char *name)
 		case SHORT:                                                 \
 			size = size > 1 ? 1 + mixed(size) % (size - 1) : size; \
 			break;                                              \
+		case LOSE:                                                  \
+			return size;                                        \
 		default:                                                    \
 			return -1;                                          \
 		}                                                           \
@@ -280,14 +284,14 @@ ssize_t read(int fd, void *buffer, size_t size)
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
 	NEXT(pwrite);
-	STRUCK_BYTES("pwrite", WRITING, MAY(INTERRUPT), fd, size);
+	STRUCK_BYTES("pwrite", WRITING, MAY(INTERRUPT) | MAY(LOSE), fd, size);
 	return real(fd, data, size, offset);
 }
 
 ssize_t write(int fd, const void *data, size_t size)
 {
 	NEXT(write);
-	STRUCK_BYTES("write", WRITING, MAY(INTERRUPT), fd, size);
+	STRUCK_BYTES("write", WRITING, MAY(INTERRUPT) | MAY(LOSE), fd, size);
 	return real(fd, data, size);
 }
 
@@ -321,7 +325,7 @@ off_t lseek(int fd, off_t offset, int whence)
 int ftruncate(int fd, off_t length)
 {
 	NEXT(ftruncate);
-	STRUCK("ftruncate", WRITING, MAY(INTERRUPT), fd, NULL);
+	STRUCK("ftruncate", WRITING, MAY(INTERRUPT) | MAY(LOSE), fd, NULL);
 	return real(fd, length);
 }
 
@@ -529,14 +533,14 @@ ssize_t readlinkat(int dirfd, const char *name, char *buffer, size_t size)
 int linkat(int from, const char *name, int to, const char *new_name, int flags)
 {
 	NEXT(linkat);
-	STRUCK("linkat", NAMING, 0, to, new_name);
+	STRUCK("linkat", NAMING, MAY(LOSE), to, new_name);
 	return real(from, name, to, new_name, flags);
 }
 
 int renameat(int from, const char *name, int to, const char *new_name)
 {
 	NEXT(renameat);
-	STRUCK("renameat", NAMING, 0, to, new_name);
+	STRUCK("renameat", NAMING, MAY(LOSE), to, new_name);
 	return real(from, name, to, new_name);
 }
 

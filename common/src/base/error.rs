@@ -55,6 +55,12 @@ pub enum Cause {
     Corrupt,
     /// What was read again is not what was written.
     NotAsWritten,
+    /// Others have changed what was to be verified.
+    ChangedByOthers,
+    /// What has the name is not what was made.
+    Replaced,
+    /// Nobody knows the checksum of what was written.
+    NoChecksum,
     /// The job was stopped before this was done.
     Stopped,
     /// A list that was to be read is not what it should be.
@@ -188,6 +194,9 @@ impl Cause {
             Self::Incomplete => "incomplete".into(),
             Self::Corrupt => "corrupt".into(),
             Self::NotAsWritten => "not-as-written".into(),
+            Self::ChangedByOthers => "changed-by-others".into(),
+            Self::Replaced => "replaced".into(),
+            Self::NoChecksum => "no-checksum".into(),
             Self::Stopped => "stopped".into(),
             Self::List(fault) => fault.code().into(),
             Self::Service(fault) => fault.code(),
@@ -244,6 +253,15 @@ impl fmt::Display for Cause {
             Self::Corrupt => f.write_str("what arrived differs from what its checksum stands for"),
             Self::NotAsWritten => {
                 f.write_str("what is there differs from what was written; it was removed")
+            }
+            Self::ChangedByOthers => f.write_str(
+                "not verified: its size, mtime or ctime are not those it got, so others have changed it",
+            ),
+            Self::Replaced => f.write_str(
+                "not verified: what has its name is not what was made (another inode, ETag or link target)",
+            ),
+            Self::NoChecksum => {
+                f.write_str("not verified: no checksum of what was written is known; compare it with dcmp")
             }
             Self::Stopped => f.write_str("the job was stopped before this was done"),
             Self::List(fault) => fault.fmt(f),

@@ -215,19 +215,20 @@ fn is_zero(block: &[u8]) -> bool {
 }
 
 /// Copies from the start until the source ends: for files that claim to be empty, as in /proc, and may
-/// not be. Returns the bytes copied.
+/// not be. Returns how many bytes were copied, and their checksum.
 pub(super) fn copy_to_end(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     buffer: &mut [u8],
-) -> Result<u64, Trouble> {
-    let mut at = 0;
+) -> Result<(u64, Crc64), Trouble> {
+    let (mut at, mut crc64) = (0, Crc64Nvme::new());
     loop {
         let read = source.read_at(buffer, at).at(Side::Source)?;
         if read == 0 {
-            return Ok(at);
+            return Ok((at, crc64.finish()));
         }
         staged.write_at(&buffer[..read], at).at(Side::Target)?;
+        crc64.update(&buffer[..read]);
         at += read as u64;
     }
 }

@@ -255,6 +255,7 @@ impl CopyJob<'_> {
             hand.gathered.tally.links_not_kept += 1;
             return Ok(Linked::Apart);
         }
+        self.verify_hard_link([(&*copy, copy_name), (&*target, link.name)]).at(Side::Target)?;
         self.plan_line("hard link", place, name.to_bytes(), hand, crew);
         hand.gathered.tally.meet_link(&source);
         hand.gathered.tally.hard_linked += 1;

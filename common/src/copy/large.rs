@@ -8,6 +8,7 @@ use super::linked::LinkedFile;
 use super::resume::Staging;
 use super::small::FileCopy;
 use super::sync::{Need, Sides, unless_in_doubt};
+use super::verify::Arrived;
 use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
@@ -227,6 +228,7 @@ impl CopyJob<'_> {
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
                 let (copy, crc64) = (file.copy.clone(), file.sum(&receipts));
                 let metadata = copy.metadata;
+                let inode = self.verifier.and_then(|_| file.staged.inode());
                 match self.commit_large(file, outcome, receipts) {
                     Err(trouble) if is_upload_gone(trouble.error.cause) && !copy.is_anew => {
                         if let Err(trouble) = self.copy_anew(&place, &name, copy, hand, crew) {
@@ -235,7 +237,8 @@ impl CopyJob<'_> {
                     }
                     Ok(kept) => {
                         self.copied((&place, &name), Kind::File, kept, hand, crew);
-                        self.large_file_is_there(&place, &name, (&metadata, crc64), hand, crew);
+                        let file = Arrived { metadata: &metadata, crc64, inode };
+                        self.large_file_is_there(&place, &name, file, hand, crew);
                     }
                     Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
                 }

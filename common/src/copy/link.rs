@@ -53,6 +53,8 @@ impl CopyJob<'_> {
             attributes: policy::of_link(self.options, &metadata, xattrs),
         };
         let kept = target.make_symlink(&link).at(Side::Target)?;
+        let at = (&**entry.place, entry.name);
+        self.verify_link(at, &*target, &points_to).at(Side::Target)?;
         self.copied((entry.place, entry.name), Kind::Symlink, kept, hand, crew);
         Ok(Visited::NOTHING_MOVED)
     }

@@ -8,7 +8,7 @@ use crate::journal::folder::Start;
 use crate::model::entry::{Kind, Metadata, Time};
 use crate::model::keep::Keep;
 use crate::model::line::LineFormat;
-use crate::model::transfer::Transfer;
+use crate::model::transfer::{Reflink, Transfer};
 use crate::store::posix::Symlinks;
 
 /// Options of a copy; rank 0's hold for all ranks.
@@ -38,6 +38,22 @@ pub struct CopyOptions {
     pub verify: Verify,
     /// What is not a matter of choice.
     pub job: JobFacts,
+}
+
+impl CopyOptions {
+    /// Why these wishes cannot be met together.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn check(&self) -> Result<(), String> {
+        self.transfer.check()?;
+        if self.verify == Verify::Transferred && self.transfer.reflink == Reflink::Always {
+            return Err("--verify transferred reads what was written, and --reflink always writes nothing; use \
+                        --verify all"
+                .to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// What is done to be sure of what was written.

@@ -41,7 +41,7 @@ pub fn make(
 ) -> CopyPlan {
     let (options, _) = rules;
     let mut plan = CopyPlan::default();
-    if let Err(refusal) = options.transfer.check() {
+    if let Err(refusal) = options.check() {
         plan.refusals.push(refusal);
         return plan;
     }

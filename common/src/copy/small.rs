@@ -2,6 +2,7 @@
 
 use super::content::{Piece, check_sum, copy_piece, copy_to_end, proof_of, share};
 use super::policy::Plain;
+use super::verify::Arrived;
 use super::{CopyHand, CopyJob, policy};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
@@ -64,7 +65,13 @@ impl CopyJob<'_> {
                 hand.gathered.tally.copied_bytes += metadata.size_bytes;
                 let at = (&**entry.place, entry.name);
                 self.copied(at, Kind::File, kept, hand, crew);
-                self.file_is_there(entry.place, entry.name, (&metadata, None), hand, crew);
+                self.file_is_there(
+                    entry.place,
+                    entry.name,
+                    Arrived { metadata: &metadata, crc64: None, inode: None },
+                    hand,
+                    crew,
+                );
                 return Ok(Visited::Done { moved_bytes: metadata.size_bytes });
             }
             // Nothing was moved yet, but this file is work enough: others may take the rest.
@@ -74,24 +81,36 @@ impl CopyJob<'_> {
         let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
         let copy =
             WholeFile { source: source_file, target, attributes, has_old, transfer, is_sized };
-        let (filled, kept, metadata) = match self.copy_whole(&copy, entry, &metadata, hand) {
-            Err(Trouble { error, .. }) if is_worth_another_try(error.cause) => {
-                let again = source.metadata().at(Side::Source)?;
-                let xattrs = self.xattrs_of(|| source.xattrs())?;
-                let attributes =
-                    self.attributes_of(entry, &again, xattrs, old_file.as_ref(), plain);
-                let is_sized = again.size_bytes > 0 && !is_made_as_it_is_read(&metadata, &again);
-                let copy = WholeFile { attributes, is_sized, ..copy };
-                let (filled, kept) = self.copy_whole(&copy, entry, &again, hand)?;
-                (filled, kept, again)
-            }
-            copied => copied.map(|(filled, kept)| (filled, kept, metadata))?,
-        };
+        let (filled, kept, metadata) =
+            self.copy_at_rest(&copy, entry, (metadata, old_file.as_ref(), plain), hand)?;
         self.copied((entry.place, entry.name), Kind::File, kept, hand, crew);
-        let Filled { size_bytes, crc64, .. } = filled;
+        let Filled { size_bytes, crc64, inode, .. } = filled;
         let copied = Metadata { size_bytes, ..metadata };
-        self.file_is_there(entry.place, entry.name, (&copied, crc64), hand, crew);
+        let file = Arrived { metadata: &copied, crc64, inode };
+        self.file_is_there(entry.place, entry.name, file, hand, crew);
         Ok(Visited::Done { moved_bytes: size_bytes })
+    }
+
+    /// Copies a file whole, and once more if it has changed meanwhile; returns its attributes at that time.
+    fn copy_at_rest(
+        &self,
+        copy: &WholeFile<'_>,
+        entry: &Visit<'_>,
+        (metadata, replaced, plain): (Metadata, Option<&Metadata>, Plain),
+        hand: &mut CopyHand,
+    ) -> Result<(Filled, Kept, Metadata), Trouble> {
+        match self.copy_whole(copy, entry, &metadata, hand) {
+            Err(Trouble { error, .. }) if is_worth_another_try(error.cause) => {
+                let again = copy.source.metadata().at(Side::Source)?;
+                let xattrs = self.xattrs_of(|| copy.source.xattrs())?;
+                let attributes = self.attributes_of(entry, &again, xattrs, replaced, plain);
+                let is_sized = again.size_bytes > 0 && !is_made_as_it_is_read(&metadata, &again);
+                let copy = WholeFile { attributes, is_sized, ..*copy };
+                let (filled, kept) = self.copy_whole(&copy, entry, &again, hand)?;
+                Ok((filled, kept, again))
+            }
+            copied => copied.map(|(filled, kept)| (filled, kept, metadata)),
+        }
     }
 
     /// The attributes of a file's copy. The time that is kept with an object is kept in any case, as other
@@ -141,7 +160,11 @@ impl CopyJob<'_> {
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
         let new = NewFile { replaces: copy.has_old, ..new };
         let staged = copy.target.stage_file(&new).at(Side::Target)?;
-        let filled = match copy.fill(&*staged, metadata, &mut hand.buffer) {
+        let filled = copy.fill(&*staged, metadata, &mut hand.buffer).and_then(|filled| {
+            let inode = self.staged_inode(&*staged, filled.size_bytes).at(Side::Target)?;
+            Ok(Filled { inode, ..filled })
+        });
+        let filled = match filled {
             Ok(filled) => filled,
             Err(trouble) => {
                 // The first error is the one to report; the leftover has a name that tells what it is.
@@ -181,6 +204,8 @@ struct Filled {
     proof: Option<Proof>,
     /// Checksum of what was read, if it is known.
     crc64: Option<Crc64>,
+    /// The inode it was written into, where it is to be verified.
+    inode: Option<u64>,
 }
 
 /// What becomes of a file.
@@ -206,18 +231,17 @@ impl WholeFile<'_> {
     ) -> Result<Filled, Trouble> {
         if !staged.wants_content() {
             let size_bytes = metadata.size_bytes;
-            return Ok(Filled { size_bytes, proof: None, crc64: None });
+            return Ok(Filled { size_bytes, proof: None, crc64: None, inode: None });
         }
         let whole = Extent { offset: 0, length: metadata.size_bytes };
         let written = match metadata.size_bytes {
             _ if !self.is_sized => {
-                let size_bytes = copy_to_end(self.source, staged, buffer)?;
-                let crc64 = (size_bytes == 0).then(Crc64::default);
+                let (size_bytes, crc64) = copy_to_end(self.source, staged, buffer)?;
                 let proof = check_sum(self.source, size_bytes, &[], true)?;
-                Filled { size_bytes, proof, crc64 }
+                Filled { size_bytes, proof, crc64: Some(crc64), inode: None }
             }
             size_bytes if share(self.source, staged, metadata, self.transfer)? => {
-                Filled { size_bytes, proof: None, crc64: None }
+                Filled { size_bytes, proof: None, crc64: None, inode: None }
             }
             size_bytes => {
                 let manner = self.transfer.manner(metadata);
@@ -225,7 +249,7 @@ impl WholeFile<'_> {
                 let crc64 = copy_piece(self.source, staged, piece, buffer)?;
                 let receipt = crc64.map(|crc64| Receipt::of_bytes(whole, crc64));
                 let proof = check_sum(self.source, size_bytes, receipt.as_slice(), true)?;
-                Filled { size_bytes, proof, crc64 }
+                Filled { size_bytes, proof, crc64, inode: None }
             }
         };
         let now = self.source.metadata().at(Side::Source)?;

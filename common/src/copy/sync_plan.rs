@@ -20,7 +20,7 @@ pub fn make(
     (options, selection): (&CopyOptions, &Selection),
 ) -> CopyPlan {
     let mut plan = CopyPlan::default();
-    if let Err(refusal) = options.transfer.check() {
+    if let Err(refusal) = options.check() {
         plan.refusals.push(refusal);
         return plan;
     }

@@ -20,9 +20,9 @@ use crate::chunked::{ChunkTask, Outcome};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, sum_extent};
 use crate::model::chunk::Extent;
-use crate::model::entry::{Identity, Kind, Metadata};
+use crate::model::entry::{Kind, Metadata, Version};
 use crate::sched::crew::Crew;
-use crate::store::{Receipt, Sender, SourceFile};
+use crate::store::{Dir, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::place::Place;
 
 /// Something that was written and is to be read again.
@@ -36,10 +36,28 @@ pub struct VerifyTask {
 /// What was written.
 #[derive(Debug, Serialize, Deserialize)]
 enum Written {
-    /// A file that has its name.
-    File { place: Arc<Place>, name: CString, identity: Identity, crc64: Crc64 },
+    /// A file that has its name, and is that long; the version is that of right after it got its name.
+    File { place: Arc<Place>, name: CString, size_bytes: u64, crc64: Crc64, version: Version },
     /// A chunk of a staged file, whose owner waits to hear of it.
     Chunk { task: Box<ChunkTask>, ticket: Vec<u8>, crc64: Crc64 },
+}
+
+/// What a file that has its name must be.
+struct Expected {
+    size_bytes: u64,
+    crc64: Crc64,
+    version: Version,
+}
+
+/// A file that has just got its name, as its writer knows it.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'m> {
+    /// The source's attributes; the size is that of what was written.
+    pub metadata: &'m Metadata,
+    /// Checksum of what was written, where it is known.
+    pub crc64: Option<Crc64>,
+    /// The inode that was staged, where there is one.
+    pub inode: Option<u64>,
 }
 
 impl CopyJob<'_> {
@@ -48,15 +66,20 @@ impl CopyJob<'_> {
         &self,
         place: &Arc<Place>,
         name: &Name,
-        (metadata, crc64): (&Metadata, Option<Crc64>),
+        file: Arrived<'_>,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
         if self.is_unheeded(place, name) {
             return;
         }
-        self.record((place, name), metadata, crc64, hand, crew);
-        self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);
+        self.record((place, name), file.metadata, file.crc64, hand, crew);
+        if let Some(verifier) = self.verifier {
+            match self.written_file(place, name, file) {
+                Ok(what) => self.have_verified(what, verifier, hand, crew),
+                Err(trouble) => self.not_verified((place, name), trouble, hand, crew),
+            }
+        }
     }
 
     /// Nobody asks what is there now, or another source's copy will be.
@@ -65,51 +88,119 @@ impl CopyJob<'_> {
         !is_asked || self.is_replaced_later(place, name)
     }
 
-    fn verify_soon(
+    /// The inode of a staged file that is to be verified. One that is not as long as what was written into it does
+    /// not get its name.
+    pub(super) fn staged_inode(
+        &self,
+        staged: &dyn StagedFile,
+        written_bytes: u64,
+    ) -> Result<Option<u64>, Error> {
+        let inode = self.verifier.and_then(|_| staged.inode());
+        if inode.is_some() && staged.size_bytes(&[])? != written_bytes {
+            return Err(Op::Write.failed(Cause::Incomplete));
+        }
+        Ok(inode)
+    }
+
+    fn written_file(
         &self,
         place: &Arc<Place>,
         name: &Name,
-        (size_bytes, crc64): (u64, Option<Crc64>),
+        file: Arrived<'_>,
+    ) -> Result<Written, Trouble> {
+        let crc64 = file.crc64.ok_or(Op::Verify.failed(Cause::NoChecksum)).at(Side::Target)?;
+        let version = self.version_at_target(place, name, file.inode)?;
+        let (place, name) = (Arc::clone(place), self.target_name(place, name).to_owned());
+        Ok(Written::File { place, name, size_bytes: file.metadata.size_bytes, crc64, version })
+    }
+
+    /// The version of a file that has just got its name, as the node sees it that has staged it.
+    fn version_at_target(
+        &self,
+        place: &Place,
+        name: &Name,
+        inode: Option<u64>,
+    ) -> Result<Version, Trouble> {
+        let dir = place.target_dir(self.target(place)).at(Side::Target)?;
+        let found = dir.stat(self.target_name(place, name)).at(Side::Target)?;
+        if inode.is_some_and(|inode| inode != found.inode) {
+            return Err(Op::Verify.failed(Cause::Replaced)).at(Side::Target);
+        }
+        Ok(found.version())
+    }
+
+    /// What was to be verified and was not is a failure.
+    fn not_verified(
+        &self,
+        (place, name): (&Place, &Name),
+        trouble: Trouble,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        match (self.verifier, crc64) {
-            (None, _) => {}
-            (Some(_), None) => hand.gathered.tally.not_verified += 1,
-            (Some(verifier), Some(crc64)) => {
-                let name = self.target_name(place, name).to_owned();
-                let looked = place.target_dir(self.target(place)).and_then(|dir| dir.stat(&name));
-                // What somebody has changed or replaced already is not ours to judge.
-                match looked.map(|written| written.identity()) {
-                    Ok(identity) if identity.size_bytes == size_bytes => {
-                        let place = Arc::clone(place);
-                        let what = Written::File { place, name, identity, crc64 };
-                        self.have_verified(what, verifier, hand, crew);
-                    }
-                    _ => hand.gathered.tally.not_verified += 1,
-                }
-            }
+        hand.is_complete = false;
+        if !matches!(trouble.error.cause, Cause::NotAsWritten | Cause::Incomplete) {
+            hand.gathered.tally.not_verified += 1;
         }
+        self.fail(place, name.to_bytes(), trouble, hand, crew);
     }
 
-    /// The same for a large file: its chunks may have been verified before.
+    /// Verifies a large file that has its name: its chunks may have been verified before.
     pub(super) fn large_file_is_there(
         &self,
         place: &Arc<Place>,
         name: &Name,
-        (metadata, crc64): (&Metadata, Option<Crc64>),
+        file: Arrived<'_>,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        if self.is_unheeded(place, name) {
+        if self.is_unheeded(place, name)
+            || self.target(place).holds_objects()
+            || file.crc64.is_none()
+        {
+            return self.file_is_there(place, name, file, hand, crew);
+        }
+        self.record((place, name), file.metadata, file.crc64, hand, crew);
+        if self.verifier.is_none() {
             return;
         }
-        self.record((place, name), metadata, crc64, hand, crew);
-        if self.target(place).holds_objects() || crc64.is_none() {
-            self.verify_soon(place, name, (metadata.size_bytes, crc64), hand, crew);
-        } else {
-            hand.gathered.tally.verified_files += u64::from(self.verifier.is_some());
+        match self.version_at_target(place, name, file.inode) {
+            Ok(version) if version.identity.size_bytes == file.metadata.size_bytes => {
+                hand.gathered.tally.verified_files += 1;
+            }
+            Ok(_) => {
+                let short = Op::Verify.failed(Cause::Incomplete);
+                let trouble = Trouble { side: Side::Target, error: short };
+                self.not_verified((place, name), trouble, hand, crew);
+            }
+            Err(trouble) => self.not_verified((place, name), trouble, hand, crew),
         }
+    }
+
+    /// Reads a link again that was just made, where that is wished.
+    pub(super) fn verify_link(
+        &self,
+        (place, name): (&Place, &Name),
+        target: &dyn Dir,
+        points_to: &[u8],
+    ) -> Result<(), Error> {
+        if self.verifier.is_none() || self.is_replaced_later(place, name) {
+            return Ok(());
+        }
+        let is_it = target.read_link(self.target_name(place, name))? == points_to;
+        is_it.then_some(()).ok_or(Op::Verify.failed(Cause::Replaced))
+    }
+
+    /// Looks again at a hard link that was just made, where that is wished.
+    pub(super) fn verify_hard_link(
+        &self,
+        [copy, target]: [(&dyn Dir, &Name); 2],
+    ) -> Result<(), Error> {
+        if self.verifier.is_none() {
+            return Ok(());
+        }
+        let stat = |(dir, name): (&dyn Dir, &Name)| dir.stat(name);
+        let is_it = stat(copy)?.is_same_file(&stat(target)?);
+        is_it.then_some(()).ok_or(Op::Verify.failed(Cause::Replaced))
     }
 
     /// A chunk is written; true where it is to be verified before its owner hears of it.
@@ -156,14 +247,11 @@ impl CopyJob<'_> {
     pub(super) fn verify(&self, task: VerifyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
         let VerifyTask { writer, what } = task;
         match what {
-            Written::File { place, name, identity, crc64 } => {
-                match self.verify_file(&place, &name, identity, crc64, hand) {
-                    Ok(true) => hand.gathered.tally.verified_files += 1,
-                    Ok(false) => hand.gathered.tally.not_verified += 1,
-                    Err(trouble) => {
-                        hand.is_complete = false;
-                        self.fail(&place, name.to_bytes(), trouble, hand, crew);
-                    }
+            Written::File { place, name, size_bytes, crc64, version } => {
+                let expected = Expected { size_bytes, crc64, version };
+                match self.verify_file(&place, &name, &expected, hand) {
+                    Ok(()) => hand.gathered.tally.verified_files += 1,
+                    Err(trouble) => self.not_verified((&place, &name), trouble, hand, crew),
                 }
             }
             Written::Chunk { task, ticket, crc64 } => {
@@ -194,27 +282,28 @@ impl CopyJob<'_> {
         }
     }
 
-    /// False for a file that is not the one that was written any more.
+    /// Content is right, or it is not as it was written, or others have changed the file: then the file is another
+    /// one, or its size, mtime or ctime are others than when it got its name.
     fn verify_file(
         &self,
         place: &Place,
         name: &Name,
-        identity: Identity,
-        crc64: Crc64,
+        expected: &Expected,
         hand: &mut CopyHand,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<(), Trouble> {
+        let Expected { size_bytes, crc64, version } = *expected;
         let dir = place.target_dir(self.target(place)).at(Side::Target)?;
         let file = dir.open_file(name).at(Side::Target)?;
-        let whole = Extent { offset: 0, length: identity.size_bytes };
-        let is_it = |metadata: Metadata| metadata.identity() == identity;
-        if !is_it(file.metadata().at(Side::Target)?) {
-            return Ok(false);
+        let whole = Extent { offset: 0, length: size_bytes };
+        let is_whole = file.metadata().at(Side::Target)?.size_bytes == size_bytes;
+        if is_whole && self.has_sum(&*file, whole, crc64, hand)? {
+            return Ok(());
         }
-        if self.has_sum(&*file, whole, crc64, hand)? {
-            return Ok(true);
-        }
-        if !is_it(dir.stat(name).at(Side::Target)?) {
-            return Ok(false);
+        let now = dir.stat(name).at(Side::Target)?.version();
+        if now != version {
+            let is_it = now.identity.inode == version.identity.inode;
+            let cause = if is_it { Cause::ChangedByOthers } else { Cause::Replaced };
+            return Err(Op::Verify.failed(cause)).at(Side::Target);
         }
         // A name that is there says that all is well to whoever looks at size and time.
         dir.remove(name, Kind::File).at(Side::Target)?;

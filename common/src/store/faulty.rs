@@ -335,6 +335,10 @@ impl StagedFile for FaultyStaged {
         self.inner.striping(size_bytes)
     }
 
+    fn inode(&self) -> Option<u64> {
+        self.inner.inode()
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.faults.strike(Op::Write, &self.name)?;
         if data.is_empty() || !self.faults.garbles(&self.name) {

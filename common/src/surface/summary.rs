@@ -109,7 +109,7 @@ const DIRECTORIES_NOT_KEPT: &str = "kept by what is in them alone: no empty ones
      --s3-directory-markers keeps them";
 const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
 const NOT_VERIFIED: &str =
-    "files that others have changed, of which no checksum is known, or that a stop left";
+    "files: others have changed them, they could not be read, or a stop left them";
 const UNJOURNALED: &str = "records; a job that goes on with this one would do more again";
 const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
 

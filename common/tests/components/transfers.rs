@@ -12,7 +12,7 @@ use common::base::error::{Cause, Failure};
 use common::copy::options::{CopyOptions, JobFacts, Verify};
 use common::model::keep::Keep;
 use common::model::line::LineFormat;
-use common::model::transfer::{Rewriting, Sparse, Transfer};
+use common::model::transfer::{Rewriting, Sparse, Sums, Transfer};
 use common::store::Store;
 use common::store::faulty::{Faults, FaultyStore};
 use common::store::posix::{OpenAs, PosixStore, Symlinks};
@@ -27,7 +27,12 @@ fn copy(
     target: &Path,
     transfer: Transfer,
 ) -> Vec<Failure> {
-    let options = CopyOptions {
+    let outcomes = job_outcomes(ranks, source, &|| posix(target), &options(transfer));
+    outcomes.into_iter().flat_map(|(_, failures)| failures).collect()
+}
+
+fn options(transfer: Transfer) -> CopyOptions {
+    CopyOptions {
         symlinks: Symlinks::Keep,
         keep: Keep::all(),
         hard_links: common::copy::options::HardLinks::Separate,
@@ -40,9 +45,7 @@ fn copy(
         going_on_since: None,
         verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
-    };
-    let outcomes = job_outcomes(ranks, source, &|| posix(target), &options);
-    outcomes.into_iter().flat_map(|(_, failures)| failures).collect()
+    }
 }
 
 fn posix(path: &Path) -> Box<dyn Store> {
@@ -197,4 +200,35 @@ fn a_small_source_that_was_cut_off_once_arrives_as_it_is_then() {
 
 fn only(sparse: Sparse) -> Transfer {
     Transfer { sparse, ..Transfer::default() }
+}
+
+/// Others write into a copy, or cut it off, while it is read again: it stays as they have left it, and is a failure.
+#[test]
+fn a_copy_that_others_change_before_it_is_verified_is_a_failure_and_theirs() {
+    let verified = Transfer { sums: Sums::All, ..Transfer::default() };
+    let options = CopyOptions { verify: Verify::Transferred, ..options(verified) };
+    for (ranks, kept_bytes) in [(1, 3 * BLOCK), (2, 8 * BLOCK)] {
+        let work = tempfile::tempdir().unwrap();
+        let [source, target] = ["s", "t"].map(|name| work.path().join(name));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(source.join("file"), vec![7; 20 * BLOCK as usize]).unwrap();
+        let theirs = target.join("file");
+        let deed = move || {
+            let file = File::options().write(true).open(&theirs).unwrap();
+            file.set_len(kept_bytes).unwrap();
+            file.write_all_at(b"theirs", 0).unwrap();
+        };
+        let faults = Arc::new(Faults::new(1).meanwhile(b"file", deed));
+        let changed = || -> Box<dyn Store> {
+            let target = PosixStore::open(target.as_os_str().as_bytes(), OpenAs::default());
+            Box::new(FaultyStore::new(target.unwrap(), Arc::clone(&faults)))
+        };
+        let outcomes = job_outcomes(ranks, &|| posix(&source), &changed, &options);
+        let failures: Vec<_> = outcomes.iter().flat_map(|(_, failures)| failures).collect();
+        let causes: Vec<_> = failures.iter().map(|failure| failure.error.cause).collect();
+        assert_eq!(causes, [Cause::ChangedByOthers], "{failures:?}");
+        assert_eq!(outcomes.iter().map(|(tally, _)| tally.not_verified).sum::<u64>(), 1);
+        assert_eq!(fs::metadata(target.join("file")).unwrap().len(), kept_bytes);
+    }
 }

@@ -10,6 +10,7 @@ use suite_tests::buckets::{go, served, temp, text};
 use suite_tests::job::{Ended, assert_identical, run, tool};
 use suite_tests::object_server::Behaviour;
 use suite_tests::object_server::counts::Operation;
+use suite_tests::preload::Faults;
 use suite_tests::trees::{noise, small_files, write};
 
 fn make_source(root: &Path) -> u64 {
@@ -41,6 +42,65 @@ fn what_was_written_is_read_again_whoever_wrote_it() {
         assert_eq!(totals["not_verified"], 0);
         assert!(totals["verified_bytes"].as_u64().unwrap() >= size("large") + size("sparse"));
         assert_identical(&source, &target);
+    }
+}
+
+/// Storage says that all is done and does nothing: no copy that was to be verified passes, and what is there is what
+/// was there before.
+#[test]
+fn what_the_storage_has_lost_is_a_failure() {
+    let work = temp();
+    let work = work.path().canonicalize().unwrap();
+    let (source, log) = (work.join("s"), work.join("log"));
+    let sizes = [1, 5000, 100_000, (1 << 20) + 7, 3 << 20];
+    for size in sizes {
+        write(&source.join(format!("of {size}")), &noise(size));
+    }
+    let old_files = ["of 1", "of 5000", "of 3145728"];
+    fs::hard_link(source.join("of 5000"), source.join("second")).unwrap();
+    std::os::unix::fs::symlink("of 1", source.join("link")).unwrap();
+    for (ranks, calls, options, failed) in [
+        (1, "write,pwrite", &["-p"][..], &["of 1", "of 5000", "of 100000", "of 1048583"][..]),
+        (2, "write,pwrite", &["-a"], &["of 5000", "of 3145728", "second"]),
+        (1, "write,pwrite", &["-p", "--inplace"], &["of 1", "of 5000"]),
+        (1, "renameat", &["-p"], &["of 1", "of 5000", "of 3145728", "link"]),
+        (2, "renameat", &[], &["of 100000", "second"]),
+        (1, "linkat", &["-aH"], &["second"]),
+    ] {
+        let target = work.join(format!("t {ranks}{calls}{}", options.concat()));
+        for old in old_files {
+            let size = old[3..].parse().unwrap();
+            write(&target.join(old), &vec![b'o'; size]);
+        }
+        std::os::unix::fs::symlink("old", target.join("link")).unwrap();
+        let roots = [&*target];
+        let faults = Faults { roots: &roots, seed: 1, every: 1, calls, kinds: "lose", log: &log };
+        let mut dcp = tool(ranks, "dcp");
+        dcp.args(options).args(["--verify=transferred", "--chunksize=1MiB"]);
+        dcp.arg(source.join("")).arg(&target);
+        let ended = run(faults.strike(&mut dcp)).expect(23);
+        for name in failed {
+            let path = format!("{}\": ", target.join(name).display());
+            assert!(ended.stderr.contains(&path), "{name}: {ended:?}");
+            let is_old = fs::read(target.join(name)).is_ok_and(|bytes| bytes.starts_with(b"o"));
+            let is_gone =
+                !old_files.contains(name) && fs::symlink_metadata(target.join(name)).is_err();
+            let is_link = fs::read_link(target.join(name)).is_ok_and(|to| to == Path::new("old"));
+            let is_left = is_old || is_gone || is_link || options.contains(&"--inplace");
+            assert!(is_left, "{name} with {calls}");
+        }
+    }
+}
+
+#[test]
+fn what_shares_its_content_cannot_be_verified_as_written() {
+    let work = temp();
+    write(&work.path().join("s/file"), b"x");
+    for tool_name in ["dcp", "dsync"] {
+        let mut job = tool(1, tool_name);
+        job.args(["--verify=transferred", "--reflink=always"]);
+        let ended = run(job.args(["s", "t"].map(|name| work.path().join(name)))).expect(2);
+        assert!(ended.stderr.contains("--verify all"), "{ended:?}");
     }
 }
 
