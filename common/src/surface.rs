@@ -4,6 +4,7 @@ pub mod cli;
 pub mod console;
 pub mod copy_args;
 pub mod filter_args;
+pub mod foreign;
 pub mod generate;
 pub mod json;
 pub mod keep_args;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 /// touched. A trailing "/" does not matter. A SOURCE that is no directory goes into TARGET where that is one,
 /// and becomes TARGET otherwise. A file's old content stays in place until its new one is complete.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dsync", after_help = EXAMPLES,
+#[command(name = "dsync", mut_arg("buffer", |arg| arg.short(None::<char>)), after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What should be

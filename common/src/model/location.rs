@@ -4,7 +4,8 @@
 //! - `REMOTE:BUCKET[/PREFIX]`: a remote of rclone's configuration; rclone's rules for names
 //!   (<https://rclone.org/docs/#valid-remote-names>) say what can be one.
 //! - `daos://POOL/CONTAINER[/PATH]`: a path in a container of DAOS.
-//! - Anything else is a path. `./a:b` is always one.
+//! - Anything else is a path. `./a:b` is always one; `a:b` is refused where no remote is called `a`, because rsync and
+//!   rclone would not take it for a file.
 
 use std::fmt;
 
@@ -83,6 +84,11 @@ impl fmt::Display for ObjectLocation {
             prefix => write!(f, "/{}", path::escaped(prefix)),
         }
     }
+}
+
+/// The name of a remote or a host, where a path is written as one there is: `NAME:REST`, `USER@HOST:REST`.
+pub fn named_host(given: &[u8]) -> Option<&str> {
+    head(given).filter(|name| is_remote_name(name))
 }
 
 /// What stands before the first `:`, where that is before any `/` as in a remote's name; none where
@@ -268,6 +274,24 @@ mod tests {
         }
         let bytes = b"\xff:b".to_vec();
         assert_eq!(Location::parse(&bytes, &|_| true), Ok(Location::Posix(bytes)));
+    }
+
+    #[test]
+    fn what_is_written_as_a_place_on_a_host_is_known() {
+        for (given, host) in [
+            ("gs:x", Some("gs")),
+            ("user@host:", Some("user@host")),
+            ("user@host:/x/y:z", Some("user@host")),
+            ("./gs:x", None),
+            ("/gs:x", None),
+            ("a/b:c", None),
+            ("a,b=c:d", None),
+            ("-gs:x", None),
+            (":x", None),
+            ("x", None),
+        ] {
+            assert_eq!(named_host(given.as_bytes()), host, "{given}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::base::path::RelPath;
 use crate::base::{mounts, path};
 use crate::model::container::{Container, ContainerPath};
 use crate::model::entry::{Kind, Metadata};
-use crate::model::location::{Location, ObjectLocation};
+use crate::model::location::{self, Location, ObjectLocation};
 
 /// Services by the side they are named on, and by their remote's name.
 pub type Reach = Vec<(Side, Option<String>, Settings)>;
@@ -91,13 +91,34 @@ pub fn find(paths: &[(Side, &[u8])], options: &S3Options) -> std::result::Result
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
     let mut reach = Reach::new();
     for (side, path) in paths {
-        let Location::Object(objects) = Location::parse(path, &is_remote)? else { continue };
+        let objects = match Location::parse(path, &is_remote)? {
+            Location::Object(objects) => objects,
+            Location::Posix(_) => {
+                location::named_host(path).map_or(Ok(()), |name| Err(unknown(path, name)))?;
+                continue;
+            }
+            Location::Container(_) => continue,
+        };
         if !reach.iter().any(|(known, remote, _)| known == side && *remote == objects.remote) {
             let settings = resolve(&objects, *side, options)?;
             reach.push((*side, objects.remote, settings));
         }
     }
     Ok(reach)
+}
+
+/// Why a path that is written as a place on a host or remote is none. It is not taken for a file: rsync and rclone
+/// would not do so either, and a copy onto this node's disk would look like a success.
+fn unknown(path: &[u8], name: &str) -> String {
+    let (path, name) = (path::escaped(path), path::escaped(name.as_bytes()));
+    let remotes = match &rclone_conf::names(&environment)[..] {
+        [] => "has no remotes".to_owned(),
+        names => format!("has only {}", names.join(", ")),
+    };
+    format!(
+        "\"{path}\": there is no remote \"{name}\": rclone's configuration {remotes}, and other hosts \
+         cannot be reached; for a file of that name write \"./{path}\""
+    )
 }
 
 /// A service, as failures name it.

@@ -1,8 +1,10 @@
 //! Command-line options that all tools share, and how any command line is read.
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
+use super::foreign;
 use super::generate::{self, Document};
 use super::s3_args::S3Args;
 use crate::base::limits;
@@ -123,8 +125,8 @@ fn checked_buffer(text: &str) -> Result<String, String> {
 /// What became of a command line.
 #[derive(Debug)]
 pub enum Parsed<A> {
-    /// Arguments to work with.
-    Args(A),
+    /// Arguments to work with, and lines about options of other tools that change nothing.
+    Args(A, Vec<String>),
     /// Help or version was asked for: text for standard output.
     Answer(String),
     /// It makes no sense: text for standard error.
@@ -142,21 +144,33 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     short_help: &[&str],
 ) -> Parsed<A> {
     let command = with_environment(A::command());
-    let mut parser = with_short_help(command.clone(), short_help)
+    let mut parser = foreign::accepted(with_short_help(command.clone(), short_help))
         .arg(generate::argument())
         .version(version.to_owned())
         .args_override_self(true);
     let parsed = parser.try_get_matches_from_mut(arguments).and_then(|matches| {
         match matches.get_one::<Document>(generate::OPTION) {
-            Some(document) => Ok(Parsed::Answer(document.of(command))),
-            None => A::from_arg_matches(&matches).map(Parsed::Args),
+            Some(document) => Ok(Parsed::Answer(document.of(command.clone()))),
+            None => A::from_arg_matches(&matches)
+                .map(|args| Parsed::Args(args, foreign::notes(&matches))),
         }
     });
     match parsed {
         Ok(parsed) => parsed,
-        Err(error) if error.use_stderr() => Parsed::Refusal(error.render().to_string()),
+        Err(error) if error.use_stderr() => Parsed::Refusal(refusal(&error, &command)),
         Err(answer) => Parsed::Answer(answer.render().to_string()),
     }
+}
+
+/// The parser's words, unless the option is one of another tool: the nearest spelling is no answer then.
+fn refusal(error: &clap::Error, command: &Command) -> String {
+    let answer = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => {
+            foreign::instead(typed, command)
+        }
+        _ => None,
+    };
+    answer.unwrap_or_else(|| error.render().to_string())
 }
 
 /// Lets the environment give each option. The help says so once, not with each option.
@@ -200,7 +214,7 @@ mod tests {
     fn read(words: &[&str]) -> Tool {
         let all = ["tool"].iter().chain(words).map(Into::into).collect();
         match parse::<Tool>(all, "1", &["json"]) {
-            Parsed::Args(tool) => tool,
+            Parsed::Args(tool, _) => tool,
             other => panic!("{other:?}"),
         }
     }

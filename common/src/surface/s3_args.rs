@@ -17,7 +17,7 @@ use crate::store::s3::settings::{CopyTags, ObjectOptions, PathStyle, S3Options};
 #[command(next_help_heading = "S3")]
 pub struct S3Args {
     /// Where s3:// leads to, as http://HOST:PORT; otherwise what AWS's configuration says, or AWS
-    #[arg(long, value_name = "URL", value_parser = checked_endpoint)]
+    #[arg(long, alias = "endpoint-url", value_name = "URL", value_parser = checked_endpoint)]
     pub s3_endpoint: Option<String>,
 
     /// Region of s3:// places; otherwise AWS_REGION, the profile's, or us-east-1
@@ -25,7 +25,7 @@ pub struct S3Args {
     pub s3_region: Option<String>,
 
     /// Profile of AWS's configuration for s3:// places; otherwise AWS_PROFILE
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, alias = "profile", value_name = "PROFILE")]
     pub s3_profile: Option<String>,
 
     /// The same for the source alone
@@ -41,7 +41,7 @@ pub struct S3Args {
     pub s3_path_style: PathStyleArg,
 
     /// Do not sign requests for s3:// places: public buckets
-    #[arg(long)]
+    #[arg(long, alias = "no-sign-request")]
     pub s3_no_sign_request: bool,
 
     /// Requests under way of each rank, at most
@@ -57,7 +57,7 @@ pub struct S3Args {
     pub give_up_after: Option<u64>,
 
     /// Size of the parts of a large object, 5MiB to 5GiB
-    #[arg(long, value_name = "SIZE", value_parser = checked_part)]
+    #[arg(long, alias = "s3-chunk-size", value_name = "SIZE", value_parser = checked_part)]
     pub s3_part_size: Option<u64>,
 
     /// Hash content for the signature too, also where TLS protects it

@@ -142,7 +142,12 @@ fn lack_of_room(launch: &Launch) -> Option<String> {
 /// Reads the command line; on rank 0 only, so that the environment of other nodes does not matter.
 fn decide<A: ToolArgs>(tool: &str, mpi: &str) -> Decision<A> {
     match cli::parse::<A>(std::env::args_os().collect(), &version(mpi), A::SHORT_HELP) {
-        Parsed::Args(args) => Decision::Run { args, umask: current_umask() },
+        Parsed::Args(args, notes) => {
+            for note in notes.iter().filter(|_| args.common().verbose > 0) {
+                console::say(&format!("{tool}: {note}"));
+            }
+            Decision::Run { args, umask: current_umask() }
+        }
         Parsed::Answer(text) => {
             let mut console = Console::default();
             console.result(format!("{}\n", text.trim_end()).as_bytes());

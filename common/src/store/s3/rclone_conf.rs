@@ -111,6 +111,13 @@ pub fn is_configured(name: &str, environment: Environment<'_>) -> bool {
     conf.variable(name, "type").is_some() || conf.file().map_or(true, |file| file.has(name))
 }
 
+/// The names of the remotes in the file, as lines of text; none where it cannot be read.
+pub fn names(environment: Environment<'_>) -> Vec<String> {
+    let conf = Conf::new(environment);
+    let names = conf.file().map(Ini::sections).unwrap_or_default();
+    names.into_iter().map(|name| escaped(name.as_bytes())).collect()
+}
+
 /// The remote of that name.
 ///
 /// # Errors

@@ -47,6 +47,12 @@ impl Ini {
         self.0.iter().any(|entry| entry.section == section)
     }
 
+    /// The names of the sections that have a header, in their order.
+    pub fn sections(&self) -> Vec<&str> {
+        let headers = self.0.iter().filter(|entry| entry.pair.is_none());
+        headers.map(|entry| &entry.section[..]).collect()
+    }
+
     /// The last value that a key was given.
     pub fn get(&self, section: &str, key: &str) -> Option<&str> {
         let pairs = self.0.iter().filter(|entry| entry.section == section);
