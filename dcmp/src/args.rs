@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 /// objects in S3 by the checksum that the service keeps. What a place cannot keep is not compared, and
 /// the summary says so. What could not be read, or changed meanwhile, is an error and never counts as the same.
 #[derive(Debug, Parser, Serialize, Deserialize)]
-#[command(name = "dcmp", after_help = EXAMPLES,
+#[command(name = "dcmp", mut_arg("buffer", |arg| arg.short(None::<char>)), after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What should be
@@ -85,7 +85,7 @@ pub struct Args {
     one_way: bool,
 
     /// Read the storage, not memory: drop what is cached of a file before it is read
-    #[arg(long)]
+    #[arg(short = 's', long)]
     direct: bool,
 
     /// List the entries for which EXPR holds to FILE: EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …

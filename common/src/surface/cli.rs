@@ -85,7 +85,7 @@ pub struct TuningArgs {
 
     /// I/O buffer of each thread
     #[arg(
-        short = 'b', long = "bufsize", value_name = "SIZE",
+        short = 'b', long = "bufsize", alias = "blocksize", value_name = "SIZE",
         default_value_t = limits::BUFFER_BYTES.to_string(), hide_default_value = true,
         help = format!(
             "I/O buffer of each thread [default: {}]",

@@ -6,6 +6,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// An option that changes nothing here.
 struct Idle {
+    /// Tools that have it; none: all.
+    tools: &'static [&'static str],
     short: Option<char>,
     long: &'static str,
     takes_value: bool,
@@ -14,55 +16,75 @@ struct Idle {
 }
 
 impl Idle {
+    const fn of(&self, tools: &'static [&'static str]) -> Self {
+        Self { tools, ..*self }
+    }
+
+    const fn short(&self, short: char) -> Self {
+        Self { short: Some(short), ..*self }
+    }
+
     /// Another name than any field of a tool's arguments has.
     fn id(&self) -> String {
         format!("idle-{}", self.long)
     }
 }
 
-const fn flag(short: char, long: &'static str, why: &'static str) -> Idle {
-    Idle { short: Some(short), long, takes_value: false, why }
+const fn flag(long: &'static str, why: &'static str) -> Idle {
+    Idle { tools: &[], short: None, long, takes_value: false, why }
 }
 
-const fn long_flag(long: &'static str, why: &'static str) -> Idle {
-    Idle { short: None, long, takes_value: false, why }
-}
-
-const fn with_value(long: &'static str, why: &'static str) -> Idle {
-    Idle { short: None, long, takes_value: true, why }
+const fn value(long: &'static str, why: &'static str) -> Idle {
+    Idle { tools: &[], short: None, long, takes_value: true, why }
 }
 
 const OWN_PARALLELISM: &str = "ranks and --threads decide how much is done at a time";
 const OWN_RETRIES: &str = "what fails for a while is tried again until --give-up-after";
+const ALL_KEPT: &str = "dsync keeps all attributes, unless --no-preserve says which not";
+const DFUSE: &str = "DAOS is reached through dfuse or libpil4dfs";
 
 /// Options of cp, rsync, rclone and mpiFileUtils.
 const IDLE: &[Idle] = &[
-    flag('r', "recursive", "directories are copied with all that is in them"),
-    flag('l', "links", "symbolic links are copied as links"),
-    flag('W', "whole-file", "a file that differs is copied as a whole"),
-    flag('z', "compress", "content is not compressed on its way"),
-    long_flag("stats", "the summary is always printed"),
-    long_flag("human-readable", "sizes are always printed with units"),
-    long_flag("partial", "what a stopped job has copied is used by --resume"),
-    long_flag("fast-list", "listings use as few requests as they can"),
-    long_flag("create-empty-src-dirs", "empty directories are copied"),
-    Idle {
-        short: Some('b'),
-        long: "batch-files",
-        takes_value: true,
-        why: "memory does not grow with the number of files",
-    },
-    with_value("info", "--progress and -v say what is printed"),
-    with_value("transfers", OWN_PARALLELISM),
-    with_value("checkers", OWN_PARALLELISM),
-    with_value("multi-thread-streams", OWN_PARALLELISM),
-    with_value("s3-upload-concurrency", OWN_PARALLELISM),
-    with_value("retries", OWN_RETRIES),
-    with_value("low-level-retries", OWN_RETRIES),
+    flag("recursive", "directories are copied with all that is in them").short('r'),
+    flag("links", "symbolic links are copied as links").short('l'),
+    flag("whole-file", "a file that differs is copied as a whole").short('W'),
+    flag("compress", "content is not compressed on its way").short('z'),
+    flag("stats", "the summary is always printed"),
+    flag("human-readable", "sizes are always printed with units"),
+    flag("partial", "what a stopped job has copied is used by --resume"),
+    flag("fast-list", "listings use as few requests as they can"),
+    flag("create-empty-src-dirs", "empty directories are copied"),
+    value("info", "--progress and -v say what is printed"),
+    value("transfers", OWN_PARALLELISM),
+    value("checkers", OWN_PARALLELISM),
+    value("multi-thread-streams", OWN_PARALLELISM),
+    value("s3-upload-concurrency", OWN_PARALLELISM),
+    value("retries", OWN_RETRIES),
+    value("low-level-retries", OWN_RETRIES),
+    value("batch-files", "memory does not grow with the number of files").short('b').of(&["dsync"]),
+    flag("no-dereference", "symbolic links are copied as links").short('P').of(&["dsync"]),
+    flag("base", "what -o lists is counted in any case").short('b').of(&["dcmp"]),
+    flag("text", "lists are text unless their name ends in .ndjson or .parquet")
+        .short('t')
+        .of(&["dcmp"]),
+    flag("lite", "an entry's attributes come with its name where that is cheaper")
+        .short('l')
+        .of(&["dwalk"]),
+    flag("no-atime", "a walk does not change access times").short('n').of(&["dwalk"]),
+    value("debug", "-v says more").short('d').of(&["dcp"]),
+    flag("debug", "-v says more").short('d').of(&["dsync", "dcmp"]),
+    value("grouplock", "each part of a file is written by one rank").short('g').of(&["dcp"]),
+    value("daos-api", DFUSE),
+    flag("times", ALL_KEPT).short('t').of(&["dsync"]),
+    flag("owner", ALL_KEPT).short('o').of(&["dsync"]),
+    flag("group", ALL_KEPT).short('g').of(&["dsync"]),
+    flag("perms", ALL_KEPT).of(&["dsync"]),
+    flag("acls", ALL_KEPT).short('A').of(&["dsync"]),
 ];
 
 const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has this option";
 const NO_HOSTS: &str = "other hosts cannot be reached; mount their file system, or go through S3";
+const OTHER_USER: &str = "start the job as that user; --chown USER:GROUP gives the copies away";
 const NO_MOVE: &str = "sources are not removed; delete them when dcmp has found no difference";
 
 /// What to do instead, by what was typed.
@@ -94,8 +116,6 @@ const INSTEAD: &[(&str, &str)] = &[
     ("--metadata", "write -p, which keeps all attributes"),
     ("-M", "write -p, which keeps all attributes"),
     ("-A", "access control lists are kept with -p"),
-    ("-X", "extended attributes are kept with -p; --xattrs says which"),
-    ("-S", "holes are kept; --sparse=always makes holes of blocks of zeros"),
     ("-o", "owners are kept with -p, or by --preserve=ownership"),
     ("-g", "groups are kept with -p, or by --preserve=ownership"),
     ("-t", "times are kept with -p, or by --preserve=timestamps"),
@@ -104,6 +124,13 @@ const INSTEAD: &[(&str, &str)] = &[
     ("--group", "groups are kept with -p, or by --preserve=ownership"),
     ("--perms", "modes are kept with -p, or by --preserve=mode"),
     ("--acls", "access control lists are kept with -p"),
+    ("--dereference", "symbolic links are made equal as links; dcp -L copies what they point to"),
+    ("-L", "symbolic links are made equal as links; dcp -L copies what they point to"),
+    ("--uid", OTHER_USER),
+    ("--gid", OTHER_USER),
+    ("-U", OTHER_USER),
+    ("-G", OTHER_USER),
+    ("--daos-preserve", "DAOS's own properties of a container are not copied"),
     ("--rsh", NO_HOSTS),
     ("-e", NO_HOSTS),
     ("--remove-source-files", NO_MOVE),
@@ -114,28 +141,30 @@ const INSTEAD: &[(&str, &str)] = &[
 
 /// The command with the options that change nothing, but for those whose name means something to it.
 pub fn accepted(command: Command) -> Command {
-    let is_free = |idle: &&Idle| {
-        !command.get_arguments().any(|arg| {
-            let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
-            longs.contains(&idle.long)
-                || arg.get_all_aliases().is_some_and(|it| it.contains(&idle.long))
-        })
-    };
-    let is_short_free =
-        |short: &char| !command.get_arguments().any(|arg| arg.get_short() == Some(*short));
-    let args: Vec<Arg> = IDLE
-        .iter()
-        .filter(is_free)
-        .map(|idle| {
-            let action = if idle.takes_value { ArgAction::Set } else { ArgAction::SetTrue };
-            let arg = Arg::new(idle.id()).long(idle.long).action(action).hide(true);
-            match idle.short.filter(is_short_free) {
-                Some(short) => arg.short(short),
-                None => arg,
-            }
-        })
-        .collect();
-    command.args(args)
+    let name = command.get_name().to_owned();
+    let is_meant = |idle: &&Idle| idle.tools.is_empty() || idle.tools.contains(&&name[..]);
+    // A tool's own come first: they have the short name where both would.
+    let (of_all, of_one): (Vec<_>, Vec<_>) =
+        IDLE.iter().filter(is_meant).partition(|idle| idle.tools.is_empty());
+    of_one.into_iter().chain(of_all).fold(command, with)
+}
+
+fn with(command: Command, idle: &Idle) -> Command {
+    let is_long_taken = command.get_arguments().any(|arg| {
+        let aliases = arg.get_all_aliases().unwrap_or_default();
+        arg.get_long() == Some(idle.long) || aliases.contains(&idle.long)
+    });
+    if is_long_taken {
+        return command;
+    }
+    let action = if idle.takes_value { ArgAction::Set } else { ArgAction::SetTrue };
+    let arg = Arg::new(idle.id()).long(idle.long).action(action).hide(true);
+    let is_taken =
+        |short: &char| command.get_arguments().any(|arg| arg.get_short() == Some(*short));
+    match idle.short.filter(|short| !is_taken(short)) {
+        Some(short) => command.arg(arg.short(short)),
+        None => command.arg(arg),
+    }
 }
 
 /// Lines about the options that were given and change nothing.
@@ -176,14 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn each_name_is_in_one_table_once() {
-        let mut names: Vec<String> = IDLE.iter().map(|idle| format!("--{}", idle.long)).collect();
-        names.extend(IDLE.iter().filter_map(|idle| idle.short).map(|short| format!("-{short}")));
-        names.extend(INSTEAD.iter().map(|(name, _)| (*name).to_owned()));
-        let count = names.len();
+    fn no_tool_is_given_a_name_twice() {
+        for tool in ["dcp", "dsync", "dcmp", "dwalk"] {
+            // Debug builds of the parser check that.
+            let mut command = accepted(Command::new(tool));
+            command.build();
+        }
+        let mut names: Vec<_> = INSTEAD.iter().map(|(name, _)| name).collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), count);
+        assert_eq!(names.len(), INSTEAD.len());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct KeepArgs {
     /// Extended attributes to keep: those of users, all but Lustre's, or all; layouts of files never are.
     /// Without it, where attributes are kept, those of users and file capabilities, and with -a as root
     /// non-lustre
-    #[arg(long, value_name = "WHICH", value_enum)]
+    #[arg(short = 'X', long, value_name = "WHICH", value_enum)]
     xattrs: Option<WhichXattrs>,
 
     /// Make FIFOs and sockets at TARGET, instead of leaving them out

@@ -16,6 +16,10 @@ pub struct TransferArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     sparse: When,
 
+    /// Make holes of blocks of zeros; the same as --sparse=always
+    #[arg(short = 'S', long = "make-sparse", hide = true)]
+    makes_sparse: bool,
+
     /// Let files share their content with SOURCE, where both are in one file system that can do that
     /// (btrfs, xfs)
     ///
@@ -34,7 +38,7 @@ pub struct TransferArgs {
 
     /// Read and write past the system's cache (O_DIRECT), where the file system can; what is not aligned
     /// to 4 KiB, as the ends of files, goes through it
-    #[arg(long)]
+    #[arg(short = 's', long, alias = "synchronous")]
     direct: bool,
 
     /// Write into files that are in TARGET already, instead of replacing them when their new content is
@@ -68,6 +72,7 @@ impl TransferArgs {
     pub fn transfer(&self) -> Transfer {
         Transfer {
             sparse: match self.sparse {
+                When::Auto if self.makes_sparse => Sparse::Always,
                 When::Auto => Sparse::Auto,
                 When::Always => Sparse::Always,
                 When::Never => Sparse::Never,

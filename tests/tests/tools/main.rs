@@ -20,6 +20,7 @@ mod limits_of_targets;
 mod list_outputs;
 mod lists;
 mod lustre;
+mod migrating;
 mod moving_sources;
 mod named;
 mod nodes;
