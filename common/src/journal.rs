@@ -11,6 +11,7 @@
 
 mod doubt;
 pub mod folder;
+pub mod job;
 mod record;
 
 use std::collections::{HashMap, HashSet};
@@ -27,16 +28,17 @@ use crate::base::crc64::Crc64;
 use crate::base::path::Name;
 use crate::comm::Rank;
 use crate::model::chunk::Extent;
-use crate::model::entry::{Identity, Time};
+use crate::model::entry::{Time, Version};
 use crate::model::staged_name::is_of_job;
 use doubt::Doubt;
-use record::{Record, Records};
+use folder::Start;
+use record::{Ends, Record, Records};
 
 /// Of a large file that a stopped job has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
     /// The source was this.
-    pub identity: Identity,
+    pub version: Version,
     /// Size of its chunks.
     pub chunk_bytes: u64,
     /// The name under which it is staged, in its directory.
@@ -74,6 +76,8 @@ pub struct Journal {
     earlier_jobs: Vec<u64>,
     /// When files were changed of which a stopped job's nodes may have lost the content.
     doubts: Vec<Doubt>,
+    /// Nothing of what was done before is gone on with.
+    is_anew: bool,
 }
 
 impl Journal {
@@ -81,7 +85,7 @@ impl Journal {
     ///
     /// # Errors
     /// Where the directory cannot be read from this rank.
-    pub fn open(dir: &Path, job: u64, rank: Rank) -> io::Result<Self> {
+    pub fn open(dir: &Path, (job, start): (u64, Start), rank: Rank) -> io::Result<Self> {
         let mut journal = Self {
             log_path: dir.join(format!("{job:016x}.{}.log", rank.0)),
             log: Mutex::default(),
@@ -91,10 +95,11 @@ impl Journal {
             unwritten: AtomicU64::new(0),
             earlier_jobs: Vec::new(),
             doubts: Vec::new(),
+            is_anew: start == Start::Anew,
         };
         // There in any case, so that a directory that this node does not have is noticed.
-        for record in Records::open(&dir.join(folder::UNFINISHED))? {
-            match record {
+        for record in Records::open(&dir.join(folder::UNFINISHED), Ends::Sealed)? {
+            match record? {
                 Record::Begun { file, begun } => {
                     journal.unfinished.insert(file, begun);
                 }
@@ -123,6 +128,17 @@ impl Journal {
     /// What a stopped job has begun of this file.
     pub fn unfinished(&self, file: &TargetFile) -> Option<&Unfinished> {
         self.unfinished.get(file)
+    }
+
+    /// What was staged before is begun anew.
+    pub fn is_anew(&self) -> bool {
+        self.is_anew
+    }
+
+    /// What the source was when a stopped job began to stage it under that name.
+    pub fn version_staged(&self, staged: &[u8]) -> Option<Version> {
+        let begun = self.unfinished.values().find(|begun| begun.staged == staged)?;
+        Some(begun.version)
     }
 
     /// Takes over what is staged under that name; false where that was done before.
@@ -236,16 +252,25 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use super::folder::{self, JobRecord, Start};
+    use super::job::{JobRecord, MadeTarget, SourcePlace};
     use super::*;
+    use crate::base::exit::Exit;
+    use crate::model::entry::Identity;
     use crate::model::placement::TargetIs;
     use crate::model::staged_name::staged_name;
 
     const TIME: Time = Time { seconds: 1, nanoseconds: 2 };
 
     fn job() -> JobRecord {
-        let (sources, target) = (vec![b"/src".to_vec()], b"/dst".to_vec());
-        JobRecord { sources, target, target_was: TargetIs::Missing, began: TIME }
+        JobRecord {
+            tool: "dcp".to_owned(),
+            sources: vec![SourcePlace { path: b"/src".to_vec(), is_contents: false }],
+            target: b"/dst".to_vec(),
+            target_was: TargetIs::Missing,
+            names: None,
+            settings: Vec::new(),
+            began: TIME,
+        }
     }
 
     fn file(name: &str) -> TargetFile {
@@ -254,7 +279,8 @@ mod tests {
 
     fn begun(staged: &str) -> Unfinished {
         let identity = Identity { inode: 7, size_bytes: 300, mtime: TIME };
-        Unfinished { identity, chunk_bytes: 100, staged: staged.into(), inode: None }
+        let version = Version { identity, ctime: TIME };
+        Unfinished { version, chunk_bytes: 100, staged: staged.into(), inode: None }
     }
 
     fn extent(offset: u64) -> Extent {
@@ -266,9 +292,12 @@ mod tests {
         let ready = folder::begin(dir, &job(), Start::Resume).expect("a new journal");
         assert_eq!(ready.earlier, None);
         let refusal = folder::begin(dir, &job(), Start::Resume).expect_err("is in use");
-        assert!(refusal.words.contains("at work"), "{refusal:?}");
+        let worker = format!("process {}", std::process::id());
+        assert!(refusal.words.contains("at work since "), "{refusal:?}");
+        assert!(refusal.words.contains(&worker), "{refusal:?}");
         drop(ready);
-        let ranks = [0, 1].map(|rank| Journal::open(dir, 1, Rank(rank)).expect("is there"));
+        let ranks = [0, 1]
+            .map(|rank| Journal::open(dir, (1, Start::Resume), Rank(rank)).expect("is there"));
         ranks[0].begin(file("a"), begun("s.a"));
         ranks[0].begin(file("b"), begun("s.b"));
         ranks[1].chunk(b"s.a", extent(100), Crc64(11));
@@ -276,7 +305,7 @@ mod tests {
         ranks[0].end(b"s.b");
         let ready = folder::begin(dir, &job(), Start::Resume).expect("is ours");
         assert_eq!(ready.earlier, Some(job()));
-        Journal::open(dir, 2, Rank(5)).expect("is there")
+        Journal::open(dir, (2, Start::Resume), Rank(5)).expect("is there")
     }
 
     #[test]
@@ -297,7 +326,8 @@ mod tests {
         let large = staged_name(40, 0, 1);
         for id in [40, 80, 120] {
             let _ready = folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
-            let journal = Journal::open(dir.path(), id, Rank(0)).expect("is there");
+            let journal =
+                Journal::open(dir.path(), (id, Start::Resume), Rank(0)).expect("is there");
             assert_eq!(journal.has_earlier_jobs(), id > 40);
             journal.enlist(id);
             if id == 40 {
@@ -320,7 +350,7 @@ mod tests {
         let known = Unfinished { inode: Some(77), ..begun("s.c") };
         journal.begin(file("c"), known.clone());
         folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
-        let journal = Journal::open(dir.path(), 3, Rank(0)).expect("is there");
+        let journal = Journal::open(dir.path(), (3, Start::Resume), Rank(0)).expect("is there");
         assert_eq!(journal.unfinished(&file("c")), Some(&known));
         assert_eq!(journal.written(b"s.a", extent(100)), Some(Crc64(11)));
         assert_eq!(journal.written(b"s.a", extent(0)), Some(Crc64(13)));
@@ -332,7 +362,9 @@ mod tests {
         let begin = |number: u64| {
             folder::begin(dir.path(), &JobRecord { began: Time::now(), ..job() }, Start::Resume)
                 .expect("is ours");
-            [0, 1].map(|rank| Journal::open(dir.path(), number, Rank(rank)).expect("is there"))
+            [0, 1].map(|rank| {
+                Journal::open(dir.path(), (number, Start::Resume), Rank(rank)).expect("is there")
+            })
         };
         let now = Time::now;
         let ranks = begin(1);
@@ -343,10 +375,11 @@ mod tests {
         assert!(!ranks[0].doubts(now(), u64::MAX), "large files are synced at once");
         let early = Time { seconds: now().seconds - 100_000, nanoseconds: 0 };
         assert!(!ranks[0].doubts(early, 5));
-        for start in [Start::Anew, Start::Resume] {
+        for start in [Start::Forget, Start::Resume] {
             folder::begin(dir.path(), &job(), start).expect("is ours");
-            let ranks =
-                [0, 1].map(|rank| Journal::open(dir.path(), 3, Rank(rank)).expect("is there"));
+            let ranks = [0, 1].map(|rank| {
+                Journal::open(dir.path(), (3, Start::Resume), Rank(rank)).expect("is there")
+            });
             for rank in &ranks {
                 rank.synced_for_good(2);
             }
@@ -359,25 +392,71 @@ mod tests {
     fn a_torn_log_counts_up_to_where_it_is_torn_wherever_that_is() {
         let dir = tempfile::tempdir().expect("a directory");
         folder::begin(dir.path(), &job(), Start::Resume).expect("a new journal");
-        let journal = Journal::open(dir.path(), 1, Rank(0)).expect("is there");
+        let journal = Journal::open(dir.path(), (1, Start::Resume), Rank(0)).expect("is there");
         journal.begin(file("a"), begun("s.a"));
         let one = std::fs::metadata(&journal.log_path).expect("is there").len();
         journal.chunk(b"s.a", extent(0), Crc64(1));
         let log = std::fs::read(&journal.log_path).expect("is there");
+        let read = |bytes: &[u8]| -> io::Result<Vec<Record>> {
+            std::fs::write(&journal.log_path, bytes).expect("can be written");
+            Records::open(&journal.log_path, Ends::Torn)?.collect()
+        };
+        let all = read(&log).expect("is whole");
         for length in 0..=log.len() {
-            std::fs::write(&journal.log_path, &log[..length]).expect("can be written");
-            let found: Vec<Record> = Records::open(&journal.log_path).expect("opens").collect();
-            let whole = 1 + u64::from(length == log.len());
+            let whole = 1 + usize::from(length == log.len());
             let expected = if (length as u64) < one { 0 } else { whole };
-            assert_eq!(found.len() as u64, expected, "cut to {length} of {}", log.len());
+            for lost in [0, 1, 100_000] {
+                let torn = [&log[..length], &vec![0; lost][..]].concat();
+                let found = read(&torn).expect("is torn at its end");
+                assert_eq!(found, all[..expected], "cut to {length} of {}", log.len());
+            }
         }
         for at in 0..log.len() {
             let mut flipped = log.clone();
             flipped[at] ^= 4;
-            std::fs::write(&journal.log_path, &flipped).expect("can be written");
-            let found = Records::open(&journal.log_path).expect("opens").count() as u64;
-            assert!(found <= u64::from(at as u64 >= one), "byte {at} is wrong, {found} records");
+            // The last record may be torn as well.
+            if let Ok(found) = read(&flipped) {
+                assert!(at as u64 >= one && found == all[..1], "byte {at} is wrong, {found:?}");
+            }
         }
+    }
+
+    /// All that is written as a whole: what is wrong or missing is told by the name of its file.
+    #[test]
+    fn no_byte_of_a_journal_can_be_wrong_or_missing_unnoticed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        drop(stopped_job(dir.path()));
+        let made = MadeTarget { inode: 7, born: Some(TIME) };
+        folder::record_target(dir.path(), made).expect("can be written");
+        let check = || {
+            let made = folder::made_target(dir.path())?;
+            let begun = folder::begin(dir.path(), &job(), Start::Resume);
+            begun.map_err(|refusal| {
+                assert_eq!(refusal.exit, Exit::Unusable);
+                io::Error::other(refusal.words)
+            })?;
+            Journal::open(dir.path(), (9, Start::Resume), Rank(0)).map(|_| made)
+        };
+        assert_eq!(check().expect("is whole"), Some(made));
+        for name in ["job", folder::UNFINISHED, "target"] {
+            let path = dir.path().join(name);
+            let whole = std::fs::read(&path).expect("is there");
+            let flipped = (0..whole.len()).map(|at| {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << (at % 8);
+                flipped
+            });
+            let cut = (0..whole.len()).map(|length| whole[..length].to_vec());
+            for wrong in flipped.chain(cut) {
+                std::fs::write(&path, &wrong).expect("can be written");
+                let error = check().expect_err("is damaged").to_string();
+                assert!(error.contains(name), "{error}");
+            }
+            std::fs::write(&path, &whole).expect("can be written");
+        }
+        check().expect("is whole again");
+        std::fs::remove_file(dir.path().join("job")).expect("can be removed");
+        assert!(check().expect_err("has no job").to_string().contains("job is missing"));
     }
 
     #[test]
@@ -385,13 +464,38 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         stopped_job(dir.path());
         let other = JobRecord { target: b"/elsewhere".to_vec(), ..job() };
-        let refusal = folder::begin(dir.path(), &other, Start::Resume).expect_err("is another's");
-        let words = refusal.words;
-        assert!(words.contains("/src") && words.contains("/dst"), "{words}");
-        let ready = folder::begin(dir.path(), &other, Start::Anew).expect("starts over");
+        for start in [Start::Resume, Start::Anew, Start::Forget] {
+            let refusal = folder::begin(dir.path(), &other, start).expect_err("is another's");
+            let words = refusal.words;
+            assert!(words.contains("/src") && words.contains("/dst"), "{words}");
+        }
+        assert!(
+            !Journal::open(dir.path(), (4, Start::Resume), Rank(0))
+                .expect("is there")
+                .unfinished
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_job_that_is_done_anew_knows_what_there_was_and_a_forgotten_one_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        stopped_job(dir.path());
+        let later = Time { seconds: 9, nanoseconds: 0 };
+        let again = JobRecord { target_was: TargetIs::Directory, began: later, ..job() };
+        let ready = folder::begin(dir.path(), &again, Start::Anew).expect("is ours");
+        assert_eq!(ready.earlier, Some(job()));
+        drop(ready);
+        let journal = Journal::open(dir.path(), (4, Start::Anew), Rank(0)).expect("is there");
+        assert!(journal.is_anew() && journal.has_unfinished());
+        // The same place as before, and nothing that was finished before now.
+        let expected = JobRecord { began: later, ..job() };
+        assert_eq!(folder::read(dir.path()).expect("is whole"), Some(expected));
+        let ready = folder::begin(dir.path(), &again, Start::Forget).expect("is ours");
         assert_eq!(ready.earlier, None);
-        let journal = Journal::open(dir.path(), 4, Rank(0)).expect("is there");
-        assert!(journal.all_unfinished().is_empty());
+        assert_eq!(folder::read(dir.path()).expect("is whole"), Some(again));
+        let journal = Journal::open(dir.path(), (5, Start::Resume), Rank(0)).expect("is there");
+        assert!(!journal.has_unfinished());
     }
 
     #[test]
@@ -424,7 +528,7 @@ mod tests {
         let journal = stopped_job(dir.path());
         journal.begin(file("a"), begun("s.new"));
         folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
-        let journal = Journal::open(dir.path(), 3, Rank(0)).expect("is there");
+        let journal = Journal::open(dir.path(), (3, Start::Resume), Rank(0)).expect("is there");
         assert_eq!(journal.unfinished(&file("a")), Some(&begun("s.new")));
     }
 

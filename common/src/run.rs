@@ -13,6 +13,7 @@ mod outputs;
 mod parts;
 mod repeats;
 mod resume;
+mod same_command;
 mod shared_roots;
 pub mod sync;
 mod syncing;

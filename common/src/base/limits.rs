@@ -108,6 +108,12 @@ pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
 /// How often a journal is begun again that another job has removed in the same moment, because it was done.
 pub const JOURNAL_TRIES_MAX: u32 = 10;
 
+/// Journals of as many jobs are looked for beside a target: of dcp and dsync, whole and by a list, or two such.
+pub const JOURNALS_MAX: u32 = 4;
+
+/// So many entries show that a directory is the copy of another one: a fraction of a second on a busy file system.
+pub const NAMES_COMPARED_MAX: usize = 1000;
+
 /// How often what a job with a journal has copied is brought to storage: about as often as the kernel does it
 /// anyway (`dirty_expire_centisecs` of proc(5)), so that it costs little. What a node loses was done since.
 pub const JOURNAL_SYNC_EVERY: Duration = Duration::from_secs(30);

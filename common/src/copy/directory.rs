@@ -36,7 +36,9 @@ impl CopyJob<'_> {
                 place.set_trees(Trees::SourceOnly);
                 self.plan_line("make directory", place, b"", hand, crew);
                 let plain = self.plain(place, metadata).at(Side::Target)?;
-                policy::of_new_directory(self.options, metadata, xattrs, plain)
+                let attributes = policy::of_new_directory(self.options, metadata, xattrs, plain);
+                self.give_rights(place, attributes.as_ref());
+                attributes
             }
             Made::Existed if self.options.sync.is_some() => {
                 let attributes = self.sync_attributes(place, metadata, xattrs, hand, crew)?;
@@ -63,6 +65,17 @@ impl CopyJob<'_> {
             self.copied((&**place, c""), Kind::Directory, Kept::ALL, hand, crew);
         }
         Ok(())
+    }
+
+    /// Gives a new directory its rights at once where the job may be stopped and go on: it may have got another name by
+    /// then, where nobody comes to it any more.
+    fn give_rights(&self, place: &Place, attributes: Option<&Attributes>) {
+        let decided = attributes.and_then(|attributes| Some((attributes, attributes.mode?)));
+        let Some((attributes, mode)) = decided.filter(|_| self.journal.is_some()) else { return };
+        let mode = Some(mode | policy::OWNER_ALL);
+        let rights = Attributes { mode, times: None, ..attributes.clone() };
+        // At the end it is done once more, and told where it cannot be.
+        let _ = place.target_dir(self.target(place)).and_then(|dir| dir.set_attributes(&rights));
     }
 
     /// A directory whose target holds objects comes into being with what is in it, and has nothing else.

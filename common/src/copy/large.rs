@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::content::{Piece, check_sum, copy_piece, proof_of, share};
 use super::linked::LinkedFile;
+use super::policy::Plain;
 use super::resume::Staging;
 use super::small::FileCopy;
 use super::sync::{Need, Sides, unless_in_doubt};
@@ -230,7 +231,7 @@ impl CopyJob<'_> {
                 let metadata = copy.metadata;
                 let inode = self.verifier.and_then(|_| file.staged.inode());
                 match self.commit_large(file, outcome, receipts) {
-                    Err(trouble) if is_upload_gone(trouble.error.cause) && !copy.is_anew => {
+                    Err(trouble) if is_to_be_begun_anew(&trouble) && !copy.is_anew => {
                         if let Err(trouble) = self.copy_anew(&place, &name, copy, hand, crew) {
                             self.fail_large(&place, &name, trouble, hand, crew);
                         }
@@ -310,7 +311,8 @@ impl CopyJob<'_> {
         Ok(Some(Receipt::of_bytes(extent, crc64)))
     }
 
-    /// Another job has ended the upload of a file: it is sent once more, from its beginning.
+    /// Copies a file once more, from its beginning: another job has ended its upload, or something of the source was
+    /// changed that may have been its content, and may not.
     fn copy_anew(
         &self,
         place: &Arc<Place>,
@@ -321,12 +323,21 @@ impl CopyJob<'_> {
     ) -> Result<(), Trouble> {
         let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
         let source = dir.open_file(name).at(Side::Source)?;
-        if source.metadata().at(Side::Source)?.identity() != copy.metadata.identity() {
+        let metadata = source.metadata().at(Side::Source)?;
+        if metadata.identity() != copy.metadata.identity() {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         let target = place.target_dir(self.target(place)).at(Side::Target)?;
         let entry = Visit { place, dir: &dir, name, hint: Hint::File };
-        let copy = FileCopy { is_anew: true, ..copy };
+        let mut copy = FileCopy { is_anew: true, ..copy };
+        if metadata.version() != copy.metadata.version() {
+            let xattrs = self.xattrs_of(|| source.xattrs())?;
+            let old = self.replaced(&entry, &*target, &metadata)?;
+            let old = old.filter(|old| old.kind == Kind::File);
+            let plain = Plain::of_entry(self.options, &metadata, &*target).at(Side::Target)?;
+            copy.attributes = self.attributes_of(&entry, &metadata, xattrs, old.as_ref(), plain);
+            copy.metadata = metadata;
+        }
         self.begin_large(&entry, source, &*target, copy, hand, crew).map(|_| ())
     }
 
@@ -401,8 +412,9 @@ impl CopyJob<'_> {
     }
 }
 
-fn is_upload_gone(cause: Cause) -> bool {
-    cause == Cause::Service(ServiceFault::NoUpload)
+fn is_to_be_begun_anew(trouble: &Trouble) -> bool {
+    let is_changed = trouble.side == Side::Source && trouble.error.cause == Cause::Changed;
+    is_changed || trouble.error.cause == Cause::Service(ServiceFault::NoUpload)
 }
 
 impl LargeCopy {
@@ -429,7 +441,7 @@ impl LargeCopy {
             return Err(Op::Write.failed(Cause::Incomplete)).at(Side::Target);
         }
         let now = self.source.metadata().at(Side::Source)?;
-        if now.identity() != metadata.identity() {
+        if now.version() != metadata.version() {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         check_sum(&*self.source, metadata.size_bytes, receipts, false)

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::limits::CLOCKS_APART_MAX;
 use crate::base::process::current_umask;
 use crate::compare::options::Evidence;
 use crate::journal::folder::Start;
@@ -32,8 +33,8 @@ pub struct CopyOptions {
     pub plan_as: LineFormat,
     /// The target is made equal, with no more than that takes; `None` where all is copied.
     pub sync: Option<SyncOptions>,
-    /// When the stopped job began that this copy goes on with: what that has finished is not copied again.
-    pub going_on_since: Option<Time>,
+    /// The stopped job that this one goes on with.
+    pub going_on: Option<GoingOn>,
     /// What is done to be sure of what was written.
     pub verify: Verify,
     /// What is not a matter of choice.
@@ -53,6 +54,23 @@ impl CopyOptions {
                 .to_owned());
         }
         Ok(())
+    }
+}
+
+/// A stopped job: what that has finished is not copied again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoingOn {
+    /// When it began.
+    pub since: Time,
+    /// All that is at the target was made by it.
+    pub is_new: bool,
+}
+
+impl GoingOn {
+    /// Whether what was changed then (`ctime`) may have been changed by that job, by the clock of any node or server.
+    pub fn is_since(&self, ctime: Time) -> bool {
+        let seconds = self.since.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
+        ctime >= Time { seconds, ..self.since }
     }
 }
 

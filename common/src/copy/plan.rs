@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::options::CopyOptions;
-use super::root::{RootPlan, RootTarget, Singles};
+use super::root::{Places, RootPlan, RootTarget, Singles};
 use crate::base::error::{Cause, Error, Failure, Op, Side};
 use crate::base::path::{in_small_letters, join};
 use crate::model::entry::{Kind, Metadata};
@@ -223,10 +223,9 @@ impl Inside<'_> {
 impl CopyPlan {
     fn add(&mut self, placing: Placing) {
         let Placing { source, is_directory, keeps_name, target_path } = placing;
-        let target_is = RootTarget::Existing;
         if is_directory && !keeps_name {
             let (source, target) = (source.path, target_path);
-            self.roots.push(RootPlan { source, target, target_is, singles: None });
+            self.roots.push(RootPlan::new(source, target, None));
             return;
         }
         let target = Given::new(&target_path);
@@ -234,7 +233,7 @@ impl CopyPlan {
         let (source, target) = (source.parent(), target.parent());
         if name != target_name {
             let singles = Some(Singles { names: vec![name], renamed: Some(target_name) });
-            self.roots.push(RootPlan { source, target, target_is, singles });
+            self.roots.push(RootPlan::new(source, target, singles));
             return;
         }
         // Entries of one directory share its handles: there may be thousands of them (dcp * target). What is
@@ -246,8 +245,17 @@ impl CopyPlan {
             Some(singles) if singles.renamed.is_none() => singles.names.push(name),
             _ => {
                 let singles = Some(Singles { names: vec![name], renamed: None });
-                self.roots.push(RootPlan { source, target, target_is, singles });
+                self.roots.push(RootPlan::new(source, target, singles));
             }
+        }
+    }
+
+    /// Finds out where all of it is, however it was spelled.
+    pub fn locate(&mut self, sites: &Sites) {
+        let real = |side, path: &[u8]| sites.real_path(side, path).unwrap_or_else(|| path.to_vec());
+        for root in &mut self.roots {
+            let source = real(Side::Source, &root.source);
+            root.places = Places { source, target: real(Side::Target, &root.target) };
         }
     }
 

@@ -236,7 +236,7 @@ mod tests {
             dry_run: false,
             plan_as: crate::model::line::LineFormat::Text,
             sync: None,
-            going_on_since: None,
+            going_on: None,
             verify: Verify::Nothing,
             job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
         }

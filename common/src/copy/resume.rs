@@ -2,12 +2,16 @@
 //! itself whether that is so.
 
 use std::ffi::CString;
+use std::time::Duration;
 
 use super::large::LargeCopy;
-use super::root::CopyRoot;
+use super::policy::{self, Plain, mode_alone};
+use super::root::{CopyRoot, Places};
 use super::small::FileCopy;
+use super::sync::{Need, Sides};
 use super::verify::sum_staged;
 use super::{CopyHand, CopyJob, widen};
+use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Error, Failure, Side, Trouble};
 use crate::base::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
 use crate::base::path::{self, Name, RelPath};
@@ -15,12 +19,12 @@ use crate::chunked::ChunkTask;
 use crate::comm::Rank;
 use crate::compare::content::Way;
 use crate::compare::options::Evidence;
-use crate::journal::folder::absolute;
 use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kind, Metadata, Time};
 use crate::model::staged_name::is_staged;
+use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::place::Place;
 use crate::walk::{Visit, account, whole};
@@ -55,44 +59,91 @@ impl CopyJob<'_> {
         let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
         if let Some(journal) = self.journal_of(&*staged) {
-            let (identity, inode, staged) = (metadata.identity(), staged.inode(), staged.ticket());
+            let (version, inode, staged) = (metadata.version(), staged.inode(), staged.ticket());
             let file = self.target_file(entry.place, entry.name);
-            journal.begin(file, Unfinished { identity, chunk_bytes, staged, inode });
+            journal.begin(file, Unfinished { version, chunk_bytes, staged, inode });
         }
         Ok(Staging { staged, chunk_bytes })
     }
 
     /// The stopped job that this one goes on with has finished the file: the target's is as the source's, and was
-    /// changed since that began. Where what is written is read again, so is what may not have been.
+    /// changed since that began. Where what is written is read again, so is what may not have been. It gets what
+    /// attributes the source has got since, or this job keeps more.
     pub(super) fn is_finished(
         &self,
         entry: &Visit<'_>,
         target: &dyn Dir,
         (source, old): (&Metadata, Option<&Metadata>),
         hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
     ) -> Result<bool, Trouble> {
-        let (Some(began), Some(old)) = (self.options.going_on_since, old) else { return Ok(false) };
-        if Self::is_parted(hand) || self.replaces_earlier(entry.place, entry.name) {
+        let (Some(going_on), Some(old)) = (self.options.going_on, old) else { return Ok(false) };
+        let is_copied_anew = self.options.sync.is_some() || Self::is_parted(hand);
+        if is_copied_anew || self.replaces_earlier(entry.place, entry.name) {
             return Ok(false);
         }
         let name = self.target_name(entry.place, entry.name);
         let old = whole(target, name, *old).at(Side::Target)?;
-        let seconds = began.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
+        let sides = Sides { source: *source, target: old };
         let is_same = old.kind == Kind::File
             && old.size_bytes == source.size_bytes
             && old.known.contains(Fields::MTIME)
             && compare::clue(source, &old, None) == Clue::Same
-            && old.ctime >= Time { seconds, ..began };
-        if !is_same || (self.verifier.is_none() && !self.is_in_doubt(entry.place, &old)) {
-            return Ok(is_same);
+            && going_on.is_since(old.ctime);
+        if !is_same {
+            return Ok(false);
         }
-        let size_bytes = source.size_bytes;
+        let is_read = self.verifier.is_some() || self.is_in_doubt(entry.place, &sides);
+        if is_read && !self.is_finished_content(entry, target, source.size_bytes, hand)? {
+            return Ok(false);
+        }
+        self.complete(entry, target, &sides, hand, crew)
+    }
+
+    /// The target's file has the content of the source's.
+    fn is_finished_content(
+        &self,
+        entry: &Visit<'_>,
+        target: &dyn Dir,
+        size_bytes: u64,
+        hand: &mut CopyHand,
+    ) -> Result<bool, Trouble> {
         let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+        let name = self.target_name(entry.place, entry.name);
         let Ok(old) = target.open_file(name) else { return Ok(false) };
         old.bypass_cache();
         let files = [source, old];
         let way = Way::of(&*files[0], &*files[1], Evidence::Checksums);
         self.is_same_content(way, &files, size_bytes, hand)
+    }
+
+    /// Gives a finished file the attributes that its copy gets now. False where it must be copied for that.
+    fn complete(
+        &self,
+        entry: &Visit<'_>,
+        target: &dyn Dir,
+        sides: &Sides,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<bool, Trouble> {
+        match self.attributes_needed(entry, target, sides, hand)? {
+            Need::Content | Need::ToBeSeen => return Ok(false),
+            Need::Attributes => self.repair(entry, &sides.source, hand, crew)?,
+            Need::Nothing => {}
+        }
+        let is_new = self.options.going_on.is_some_and(|going_on| going_on.is_new);
+        if !is_new || self.options.keep.decides_mode() || self.target(entry.place).holds_objects() {
+            return Ok(true);
+        }
+        // As cp(1) gives it to a file that is new.
+        let plain = Plain::of_entry(self.options, &sides.source, target).at(Side::Target)?;
+        let new = policy::of_file(self.options, &sides.source, None, None, plain);
+        if let Some(mode) = new.mode.filter(|mode| *mode != sides.target.mode) {
+            let name = self.target_name(entry.place, entry.name);
+            let set = target.set_entry_attributes(name, Kind::File, &mode_alone(mode));
+            set.at(Side::Target)?;
+        }
+        Ok(true)
     }
 
     /// Removes what stopped jobs have left in a directory of the target that was there. The walk comes to all of them,
@@ -111,16 +162,32 @@ impl CopyJob<'_> {
         remove_all(&*dir, &left).at(Side::Target)
     }
 
-    /// A stopped job may have given that file of the target content that never reached the storage. Below other
-    /// mounts nothing is synced but what is large.
-    pub(super) fn is_in_doubt(&self, place: &Place, there: &Metadata) -> bool {
-        let Some(journal) = self.journal else { return false };
+    /// A stopped job may have given that file of the target content that never reached the storage, or that the source
+    /// has not got any more. Below other mounts nothing is synced but what is large.
+    pub(super) fn is_in_doubt(&self, place: &Place, sides: &Sides) -> bool {
+        let (Some(journal), there) = (self.journal, &sides.target) else { return false };
+        if self.target(place).holds_objects() {
+            return false;
+        }
         let is_synced_with = |root: Metadata| root.device == there.device;
         let is_elsewhere = !self.root(place).target_metadata.is_none_or(is_synced_with);
-        let is_left = self.options.going_on_since.is_some() && is_elsewhere;
-        let is_doubted = is_left && there.size_bytes <= UNSYNCED_BYTES_MAX
-            || journal.doubts(there.ctime, there.size_bytes);
-        is_doubted && !self.target(place).holds_objects()
+        let goes_on = self.options.going_on.is_some() && self.options.sync.is_none();
+        let is_left = goes_on && is_elsewhere && there.size_bytes <= UNSYNCED_BYTES_MAX;
+        is_left
+            || journal.doubts(there.ctime, there.size_bytes)
+            || self.is_source_later(place, sides)
+    }
+
+    /// Something of the source was changed after a stopped job had finished the file, as far as their clocks tell: that
+    /// may have been its content, and its time of change set back.
+    fn is_source_later(&self, place: &Place, Sides { source, target }: &Sides) -> bool {
+        let is_of_job = self.options.going_on.is_some_and(|it| it.is_since(target.ctime));
+        if !is_of_job || self.root(place).source.holds_objects() {
+            return false;
+        }
+        let apart = if source.device == target.device { Duration::ZERO } else { CLOCKS_APART_MAX };
+        let seconds = source.ctime.seconds.saturating_add_unsigned(apart.as_secs());
+        Time { seconds, ..source.ctime } >= target.ctime
     }
 
     /// A stopped job took it for a large file.
@@ -157,7 +224,8 @@ impl CopyJob<'_> {
             journal.end(&begun.staged);
             return Ok(None);
         };
-        if begun.identity == copy.metadata.identity() && chunk_bytes > 0 {
+        let is_it = begun.version.identity == copy.metadata.identity() && chunk_bytes > 0;
+        if is_it && !journal.is_anew() {
             return Ok(Some(Staging { staged, chunk_bytes }));
         }
         staged.abandon().at(Side::Target)?;
@@ -180,6 +248,9 @@ impl CopyJob<'_> {
     ) -> Option<Receipt> {
         let extent = task.span();
         let expected = self.journal?.written(ticket, extent)?;
+        if !self.is_still_source(task, ticket, expected, hand)? {
+            return None;
+        }
         let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
         if self.verifier.is_some() {
             staged.bypass_cache();
@@ -188,6 +259,30 @@ impl CopyJob<'_> {
         let found = sum_staged(&*staged, task, buffers).ok()?;
         let receipt = Receipt::of_bytes(extent, expected);
         (found == expected).then_some(Receipt { by: Sender::Before, ..receipt })
+    }
+
+    /// Whether the source has in a chunk what it had when a stopped job has written it: it has not been changed at all
+    /// since then (`ctime`), or is read once more. `None` where that cannot be found out.
+    fn is_still_source(
+        &self,
+        task: &ChunkTask,
+        ticket: &[u8],
+        expected: Crc64,
+        hand: &mut CopyHand,
+    ) -> Option<bool> {
+        let source = &*self.root(&task.place).source;
+        if source.holds_objects() {
+            // An object that is stored again is another one.
+            return Some(true);
+        }
+        let begun = self.journal?.version_staged(ticket)?;
+        let dir = task.place.source_dir(source).ok()?;
+        let file = dir.open_extent(&task.name, &task.identity, task.span()).ok()?;
+        if file.metadata().ok()?.version() == begun {
+            return Some(true);
+        }
+        let found = sum_staged(&*file, task, hand.buffers(self.options.buffer_bytes)).ok()?;
+        Some(found == expected)
     }
 
     /// Ends what is staged of a large file that failed. What is only stopped stays for another job, where a
@@ -212,9 +307,8 @@ impl CopyJob<'_> {
 
     fn target_file(&self, place: &Place, name: &Name) -> TargetFile {
         let name = self.target_name(place, name).to_bytes();
-        let root = self.root(place);
-        let (from, root) = (absolute(&root.shown_source), absolute(&root.shown_target));
-        TargetFile { from, root, path: path::join(place.path().as_bytes(), name) }
+        let Places { source, target } = self.root(place).places.clone();
+        TargetFile { from: source, root: target, path: path::join(place.path().as_bytes(), name) }
     }
 }
 
@@ -270,7 +364,7 @@ pub fn remove_unused(
     for (file, begun) in
         journal.all_unfinished().into_iter().skip(rank.index()).step_by(ranks as usize)
     {
-        let root = roots.iter().find(|root| absolute(&root.shown_target) == file.root);
+        let root = roots.iter().find(|root| root.places.target == file.root);
         let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
         let (Some(root), Some((parent, _)), Some(staged)) = (root, parent, staged_name(begun))
         else {

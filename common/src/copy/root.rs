@@ -32,6 +32,16 @@ pub struct RootPlan {
     pub target_is: RootTarget,
     /// The entries that are meant; `None` for the contents of a whole directory.
     pub singles: Option<Singles>,
+    /// Source and target for a journal, however they were spelled.
+    pub places: Places,
+}
+
+/// Both directories of a root, from the root directory on and without links.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Places {
+    pub source: Vec<u8>,
+    pub target: Vec<u8>,
 }
 
 /// Single entries of a directory; a tree that goes into a directory under its own name is one, too.
@@ -66,6 +76,8 @@ pub struct CopyRoot {
     pub shown_source: Vec<u8>,
     /// The target as the user wrote it, for messages.
     pub shown_target: Vec<u8>,
+    /// The same for a journal, however they were spelled.
+    pub places: Places,
     /// The name of a single entry's copy, where it is another one.
     pub renamed: Option<CString>,
     /// The entries that are meant, of a directory that is no model for the target's then; `None` for all its
@@ -76,6 +88,12 @@ pub struct CopyRoot {
 }
 
 impl RootPlan {
+    /// From a directory into one, which is there as long as nothing else is known.
+    pub fn new(source: Vec<u8>, target: Vec<u8>, singles: Option<Singles>) -> Self {
+        let target_is = RootTarget::Existing;
+        Self { source, target, target_is, singles, places: Places::default() }
+    }
+
     /// Opens both sides on this rank.
     ///
     /// # Errors
@@ -99,6 +117,7 @@ impl RootPlan {
             target_metadata,
             shown_source: shown(&self.source),
             shown_target: shown(&self.target),
+            places: self.places.clone(),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
             names: self.singles.as_ref().map(|singles| singles.names.iter().cloned().collect()),
             link_dest: open_link_dest(sites, options)?,

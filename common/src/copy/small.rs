@@ -39,7 +39,7 @@ impl CopyJob<'_> {
         hand.gathered.tally.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
-        if self.is_finished(entry, &*target, (&metadata, replaced.as_ref()), hand)? {
+        if self.is_finished(entry, &*target, (&metadata, replaced.as_ref()), hand, crew)? {
             hand.gathered.tally.synced.unchanged += 1;
             hand.is_complete = true;
             self.record_unchanged(entry, &metadata, hand, crew);
@@ -115,7 +115,7 @@ impl CopyJob<'_> {
 
     /// The attributes of a file's copy. The time that is kept with an object is kept in any case, as other
     /// clients of S3 do: else nobody could tell later whether the two are the same.
-    fn attributes_of(
+    pub(super) fn attributes_of(
         &self,
         entry: &Visit<'_>,
         metadata: &Metadata,
@@ -253,7 +253,7 @@ impl WholeFile<'_> {
             }
         };
         let now = self.source.metadata().at(Side::Source)?;
-        if now.identity() != metadata.identity() {
+        if now.version() != metadata.version() {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
         Ok(written)

@@ -222,7 +222,7 @@ impl CopyJob<'_> {
             }
             _ if source.size_bytes != target.size_bytes => true,
             (_, judge)
-                if self.is_in_doubt(entry.place, target)
+                if self.is_in_doubt(entry.place, sides)
                     && (judge == Judge::SizeOnly
                         || self.clue(entry.place, sides) == Clue::Same) =>
             {
@@ -340,7 +340,7 @@ impl CopyJob<'_> {
     }
 
     /// Gives an entry the source's attributes in place.
-    fn repair(
+    pub(super) fn repair(
         &self,
         entry: &Visit<'_>,
         source: &Metadata,

@@ -3,7 +3,7 @@
 
 use super::options::CopyOptions;
 use super::plan::{self, CopyPlan, Inside, make_root_target};
-use super::root::{RootPlan, RootTarget};
+use super::root::RootPlan;
 use crate::base::error::{Cause, Failure, Op, Side};
 use crate::model::entry::{Kind, Metadata};
 use crate::store::posix::Symlinks;
@@ -27,12 +27,7 @@ pub fn make(
     if is_single(sites, source) {
         return plan::make(sites, &[source.to_vec()], target, None, (options, selection));
     }
-    let mut root = RootPlan {
-        source: source.to_vec(),
-        target: target.to_vec(),
-        target_is: RootTarget::Existing,
-        singles: None,
-    };
+    let mut root = RootPlan::new(source.to_vec(), target.to_vec(), None);
     let looked = sites.look(Side::Source, source, Symlinks::Follow);
     let checked = looked
         .map_err(|error| account::failure(Side::Source, source, b"", error))

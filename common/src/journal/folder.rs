@@ -1,7 +1,7 @@
 //! The directory of a journal, which rank 0 looks after: whose it is, what of the logs still matters, and
 //! its end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::doubt::LastJob;
-use super::record::{Frames, Record, Records, create, frame};
+use super::job::{JobRecord, MadeTarget, Worker};
+use super::record::{Ends, Frames, Record, Records, create, frame, seal};
 use crate::base::exit::Exit;
 use crate::base::limits::JOURNAL_TRIES_MAX;
-use crate::base::path::escaped;
 use crate::model::entry::Time;
-use crate::model::placement::TargetIs;
 
 /// What is copied.
 const JOB: &str = "job";
@@ -25,50 +24,34 @@ const JOB: &str = "job";
 /// What stopped jobs have begun and not ended: the logs without what does not matter any more.
 pub(super) const UNFINISHED: &str = "unfinished";
 
+/// Who is at work.
+const AT_WORK: &str = "at-work";
+
+/// The directory that was made for the copy.
+const TARGET: &str = "target";
+
 /// How a file is named until it is complete.
 const NEW: &str = ".dcp-journal-new";
-
-/// What a job copies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobRecord {
-    /// The sources, from the root directory on.
-    pub sources: Vec<Vec<u8>>,
-    /// The target, from the root directory on.
-    pub target: Vec<u8>,
-    /// What was there when the job began: the same command means the same places when it is repeated.
-    pub target_was: TargetIs,
-    /// When it began.
-    pub began: Time,
-}
 
 /// A journal that is ready.
 #[derive(Debug)]
 pub struct Begun {
-    /// The job that was stopped, where this one goes on with it.
+    /// The job that was stopped, where this one is that one once more.
     pub earlier: Option<JobRecord>,
     /// Keep other jobs away as long as they are open.
     pub locks: [File; 2],
 }
 
 /// What becomes of the journal that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Start {
     /// The job goes on where that one was stopped.
     #[default]
     Resume,
-    /// It is forgotten.
+    /// It is done anew, at the same place, and what that one had staged goes.
     Anew,
-}
-
-impl JobRecord {
-    fn is_same_job(&self, other: &Self) -> bool {
-        self.sources == other.sources && self.target == other.target
-    }
-
-    fn words(&self) -> String {
-        let sources: Vec<_> = self.sources.iter().map(|source| escaped(source)).collect();
-        format!("{} to {}", sources.join(" "), escaped(&self.target))
-    }
+    /// It is forgotten: what it has copied to is gone.
+    Forget,
 }
 
 /// A place from the root directory on, so that it is the same from wherever it is named; the current directory need
@@ -89,11 +72,55 @@ pub fn absolute(place: &[u8]) -> Vec<u8> {
 /// The job that a journal is of, if it is a journal.
 ///
 /// # Errors
-/// Those of the system, but for a directory or file that does not exist.
+/// Those of the system, but for a directory or file that does not exist; and that it is damaged.
 pub fn read(dir: &Path) -> io::Result<Option<JobRecord>> {
-    match Frames::open(&dir.join(JOB)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        opened => opened.map(|mut frames| frames.next_value()),
+    // A job that begins in between writes both.
+    for _ in 0..2 {
+        let job = read_sealed(dir, JOB)?;
+        if job.is_some() || !has_records(dir)? {
+            return Ok(job);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("{JOB} is missing")))
+}
+
+/// The directory that was made for the copy, as far as that is known.
+///
+/// # Errors
+/// Those of the system, and that it is damaged.
+pub fn made_target(dir: &Path) -> io::Result<Option<MadeTarget>> {
+    read_sealed(dir, TARGET)
+}
+
+/// Writes down that this directory was made for the copy.
+///
+/// # Errors
+/// Those of the system.
+pub fn record_target(dir: &Path, made: MadeTarget) -> io::Result<()> {
+    write_sealed(dir, TARGET, &made)
+}
+
+/// The one value in a file, if there is such a file.
+fn read_sealed<T: for<'d> Deserialize<'d>>(dir: &Path, name: &str) -> io::Result<Option<T>> {
+    let mut frames = match Frames::open(&dir.join(name), Ends::Sealed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match (frames.next_value()?, frames.next_value::<T>()?) {
+        (Some(value), None) => Ok(Some(value)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is damaged"))),
+    }
+}
+
+fn write_sealed(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    write_whole(dir, name, |file| file.write_all(&frame(value)))
+}
+
+/// Whether there is something that only a job writes down.
+fn has_records(dir: &Path) -> io::Result<bool> {
+    match entries(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => Ok(found?.iter().any(|path| is_log(path) || name_of(path) == UNFINISHED)),
     }
 }
 
@@ -113,8 +140,11 @@ impl Refusal {
         Self { words: format!("journal {}: {why}", dir.display()), exit, is_gone: false }
     }
 
-    /// The system does not let it be made, read or written.
-    fn of_system(dir: &Path, error: &io::Error) -> Self {
+    /// The system does not let it be made, read or written, or it is damaged.
+    pub fn of_system(dir: &Path, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::InvalidData {
+            return Self::new(dir, Exit::Unusable, format!("{error}; {WAY_OUT}"));
+        }
         let is_gone = error.kind() == io::ErrorKind::NotFound;
         Self { is_gone, ..Self::new(dir, Exit::Usage, error) }
     }
@@ -125,12 +155,29 @@ impl Refusal {
     }
 
     fn in_use(dir: &Path) -> Self {
-        let began = read(dir).ok().flatten().map(|job| job.began.seconds);
-        let began = began.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        let since = began.map_or_else(String::new, |began| format!(" since {began}"));
-        Self::new(dir, Exit::Usage, format!("its job is at work{since}"))
+        let worker: Option<Worker> = read_sealed(dir, AT_WORK).ok().flatten();
+        let worker = worker.map_or_else(String::new, |worker| format!(" {worker}"));
+        Self::new(dir, Exit::Usage, format!("its job is at work{worker}"))
+    }
+
+    /// It is somebody else's.
+    pub fn of_other_job(dir: &Path, earlier: &JobRecord) -> Self {
+        let why = format!("is of another job, {earlier}; name another directory");
+        Self::new(dir, Exit::Usage, why)
+    }
+
+    fn of_other_options(dir: &Path, refused: &BTreeSet<&str>) -> Self {
+        let shown = refused.iter().copied().collect::<Vec<_>>().join(", ");
+        let why = format!(
+            "its job was begun with other options ({shown}); repeat it as it was, or begin anew with --no-resume"
+        );
+        Self::new(dir, Exit::Usage, why)
     }
 }
+
+/// What to do where a journal is of no use.
+const WAY_OUT: &str = "remove it, and what its job has staged with dcp --clean TARGET; \
+the copy begins anew then (SOURCE/ goes to where SOURCE went)";
 
 /// Makes a journal for a job, or takes over the one that is there. What a directory has besides a journal is
 /// never touched.
@@ -158,39 +205,44 @@ fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
     }
     // From now on nobody else begins here, so what is read stays as it is.
     let place = lock(dir).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir))?;
-    refuse_other_job(dir, job, start)?;
-    let earlier = read(dir).map_err(failed)?;
+    let earlier = refuse_other_job(dir, job, start)?;
     if let Some(foreign) = foreign_entry(dir, earlier.is_some()).map_err(failed)? {
         let why = format!("has {} in it; name a directory of its own", foreign.display());
         return Err(Refusal::new(dir, Exit::Usage, why));
     }
     let lock_job = || lock(&dir.join(JOB)).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir));
-    if earlier.is_some() {
-        // Where directories cannot be locked; held to the end of this function.
-        let _lock = lock_job()?;
-    }
-    let earlier = earlier.filter(|_| start == Start::Resume);
+    // Where directories cannot be locked; held to the end of this function.
+    let _lock = earlier.is_some().then(lock_job).transpose()?;
+    let earlier = earlier.filter(|_| start != Start::Forget);
     let first_began = earlier.as_ref().map(|earlier| earlier.began);
+    let first_began_now = first_began.filter(|_| start == Start::Resume).unwrap_or(job.began);
+    let record = earlier.as_ref().map(|earlier| earlier.gone_on_with(job, first_began_now));
     if earlier.is_none() {
         forget(dir).map_err(failed)?;
-        write_whole(dir, JOB, |file| file.write_all(&frame(job))).map_err(failed)?;
     }
+    write_sealed(dir, AT_WORK, &Worker::here()).map_err(failed)?;
+    write_sealed(dir, JOB, record.as_ref().unwrap_or(job)).map_err(failed)?;
     let locks = [place, lock_job()?];
     compact(dir, first_began, job.began).map_err(failed)?;
     Ok(Begun { earlier, locks })
 }
 
-fn refuse_other_job(dir: &Path, job: &JobRecord, start: Start) -> Result<(), Refusal> {
-    match read(dir).map_err(|error| Refusal::of_system(dir, &error))? {
-        Some(earlier) if start == Start::Resume && !earlier.is_same_job(job) => {
-            let why = format!(
-                "is of another job, {}; name another directory, or forget that job with --no-resume",
-                earlier.words()
-            );
-            Err(Refusal::new(dir, Exit::Usage, why))
-        }
-        _ => Ok(()),
+/// The job whose journal is there, which is to be this one.
+fn refuse_other_job(
+    dir: &Path,
+    job: &JobRecord,
+    start: Start,
+) -> Result<Option<JobRecord>, Refusal> {
+    let earlier = read(dir).map_err(|error| Refusal::of_system(dir, &error))?;
+    let Some(earlier) = earlier else { return Ok(None) };
+    if !earlier.is_same_job(job) {
+        return Err(Refusal::of_other_job(dir, &earlier));
     }
+    let refused = earlier.refused(job);
+    if start == Start::Resume && !refused.is_empty() {
+        return Err(Refusal::of_other_options(dir, &refused));
+    }
+    Ok(Some(earlier))
 }
 
 /// Makes sure that no other job is at work with that; `None` where one is. File systems without locks are trusted.
@@ -214,14 +266,11 @@ pub fn end(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The job's record goes last: without it the rest is of no use.
+/// The job's record goes last, and before it what its logs were made one of: without them the rest would be damage.
 fn forget(dir: &Path) -> io::Result<()> {
-    let paths: Vec<_> = entries(dir)?.into_iter().filter(|path| is_part(path)).collect();
-    let is_job = |path: &&PathBuf| path.file_name().is_some_and(|name| name == JOB);
-    for path in paths.iter().filter(|path| !is_job(path)).chain(paths.iter().filter(is_job)) {
-        fs::remove_file(path)?;
-    }
-    Ok(())
+    let mut paths: Vec<_> = entries(dir)?.into_iter().filter(|path| is_part(path)).collect();
+    paths.sort_by_key(|path| (name_of(path) == JOB, name_of(path) == UNFINISHED));
+    paths.iter().try_for_each(fs::remove_file)
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -241,12 +290,14 @@ fn is_log(path: &Path) -> bool {
 }
 
 fn is_part(path: &Path) -> bool {
-    is_log(path) || [JOB, UNFINISHED, NEW].contains(&name_of(path))
+    is_log(path) || [JOB, UNFINISHED, AT_WORK, TARGET, NEW].contains(&name_of(path))
 }
 
 /// Something in the directory that is no part of a journal: all that there is without the record of a job.
 fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
-    let is_foreign = |path: &PathBuf| name_of(path) != NEW && !(is_journal && is_part(path));
+    // Written before the job's record.
+    let is_first = |path: &Path| [NEW, AT_WORK].contains(&name_of(path));
+    let is_foreign = |path: &PathBuf| !(is_first(path) || is_journal && is_part(path));
     Ok(entries(dir)?.into_iter().find(is_foreign))
 }
 
@@ -255,12 +306,19 @@ fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
 fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
     let logs: Vec<PathBuf> = entries(dir)?.into_iter().filter(|path| is_log(path)).collect();
     let before = dir.join(UNFINISHED);
+    let has_before = fs::exists(&before)?;
+    if !has_before && !logs.is_empty() {
+        let why = format!("{UNFINISHED} is missing");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
     // What was written last comes last.
-    let parts = || before.exists().then_some(&before).into_iter().chain(&logs);
+    let before = has_before.then_some((&before, Ends::Sealed)).into_iter();
+    let parts = || before.clone().chain(logs.iter().map(|log| (log, Ends::Torn)));
     let (mut begun, mut ended, mut jobs) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut last_job = LastJob::default();
-    for path in parts() {
-        for record in Records::open(path)? {
+    for (path, ends) in parts() {
+        for record in Records::open(path, ends)? {
+            let record = record?;
             last_job.add(&record);
             match record {
                 Record::Begun { begun: it, .. } | Record::BegunAs { begun: it, .. } => {
@@ -279,8 +337,9 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
         for record in doubts.chain([Record::Started { at: now }]) {
             file.write_all(&record.framed())?;
         }
-        for path in parts() {
-            for record in Records::open(path)? {
+        for (path, ends) in parts() {
+            for record in Records::open(path, ends)? {
+                let record = record?;
                 let is_kept = match &record {
                     Record::Job { id } => jobs.insert(*id),
                     record => record.staged().is_some_and(matters),
@@ -295,7 +354,7 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
     logs.iter().try_for_each(fs::remove_file)
 }
 
-/// Writes a file that has its name when it is complete and on storage.
+/// Writes a file that has its name when it is complete, sealed, and on storage.
 fn write_whole(
     dir: &Path,
     name: &str,
@@ -308,6 +367,7 @@ fn write_whole(
     }
     let mut buffered = io::BufWriter::new(create(&new)?);
     fill(&mut buffered)?;
+    buffered.write_all(&seal())?;
     buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(new, dir.join(name))?;
     File::open(dir)?.sync_all()

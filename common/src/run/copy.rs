@@ -5,7 +5,8 @@ use std::ffi::CString;
 use serde_json::json;
 
 use super::copying::Phase;
-use super::resume::{self, Found};
+use super::resume::Found;
+use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
 use crate::base::error::Side;
@@ -82,7 +83,7 @@ fn prepare(
     reporter: &mut Reporter,
 ) -> Prepared {
     let CopyRequest { mut sources, target, wishes } = request;
-    let CopyWishes { mut options, named, resume, .. } = wishes;
+    let CopyWishes { mut options, named, .. } = wishes.clone();
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let (mut plan, mut journal) = (CopyPlan::default(), None);
     if let Some(refusal) = verify::refusal(&options) {
@@ -94,11 +95,14 @@ fn prepare(
             // What is named is in it.
             sources[0].push(b'/');
         }
-        match resume::find(&resume, sites, &sources, &target, &options) {
+        let command =
+            Command { tool: session.tool, sources: &sources, target: &target, wishes: &wishes };
+        match same_command::find(command, sites, reporter) {
             Ok(found) => {
                 found.prepare(&mut options);
                 let target_was = found.target_was();
                 plan = plan::make(sites, &sources, &target, target_was, (&options, selection));
+                plan.refusals.extend(found.record_target(&plan).err());
                 journal = Some(found);
             }
             Err((Exit::Unusable, why)) => reporter.refuse(&why),

@@ -3,27 +3,26 @@
 use std::fs::File;
 use std::io;
 
+use super::same_command::made_target;
 use super::syncing::Syncing;
 use super::{agree, exit_of};
-use crate::base::crc64::Crc64;
-use crate::base::error::{Failure, Side};
+use crate::base::error::Failure;
 use crate::base::exit::Exit;
-use crate::base::path::{escaped, join};
+use crate::base::path::escaped;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
-use crate::copy::options::{CopyOptions, ResumeRequest};
+use crate::copy::options::{CopyOptions, GoingOn};
 use crate::copy::plan::CopyPlan;
-use crate::copy::root::CopyRoot;
-use crate::copy::{plan, resume};
+use crate::copy::resume;
+use crate::copy::root::{CopyRoot, RootPlan, RootTarget};
 use crate::journal::Journal;
-use crate::journal::folder::{self, JobRecord, Start};
+use crate::journal::folder::{self, Start};
+use crate::journal::job::JobRecord;
 use crate::lists::as_path;
-use crate::model::container::ContainerPath;
 use crate::model::entry::Time;
-use crate::model::placement::{Given, TargetIs};
+use crate::model::placement::TargetIs;
 use crate::model::tally::Tally;
 use crate::model::transfer::Durable;
-use crate::store::sites::Sites;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 
@@ -31,10 +30,14 @@ use crate::surface::session::Session;
 pub(super) struct Found {
     /// Where it is, if this job keeps one.
     pub dir: Option<Vec<u8>>,
-    /// The job that was stopped and that this one goes on with.
+    /// The job that was stopped and that this one is once more.
     pub earlier: Option<JobRecord>,
+    /// What becomes of what that has done.
+    pub start: Start,
+    /// No job was stopped, and the copy is there: the last run has ended well.
+    pub is_copy_there: bool,
     /// Held as long as the job is at work.
-    locks: Option<[File; 2]>,
+    pub locks: Option<[File; 2]>,
 }
 
 /// This rank's part of it.
@@ -45,63 +48,6 @@ pub(super) struct Kept {
     _locks: Option<[File; 2]>,
 }
 
-/// Rank 0 looks for the job that was stopped, and begins a journal where one is wanted.
-///
-/// # Errors
-/// How the job ends, and one line that says what is wrong and what to do.
-pub(super) fn find(
-    request: &ResumeRequest,
-    sites: &Sites,
-    sources: &[Vec<u8>],
-    target: &[u8],
-    options: &CopyOptions,
-) -> Result<Found, (Exit, String)> {
-    let mut found = Found { dir: None, earlier: None, locks: None };
-    let is_path = !sites.is_object(Side::Target, target) && !is_container(target);
-    let sources: Vec<_> = sources.iter().map(|path| recorded(sites, Side::Source, path)).collect();
-    let target_place = recorded(sites, Side::Target, target);
-    let beside = if is_path { beside(&sources, &target_place) } else { None };
-    let is_asked_for = request.dir.is_some() || request.is_wanted;
-    let Some(dir) = request.dir.clone().or(beside) else {
-        let shown = escaped(target);
-        let trouble =
-            format!("there is no place for a journal beside {shown}; name one with --journal");
-        return if request.is_wanted { Err((Exit::Usage, trouble)) } else { Ok(found) };
-    };
-    let there = folder::read(as_path(&dir)).unwrap_or_default();
-    if options.dry_run {
-        found.earlier = there.filter(|_| request.start == Start::Resume);
-    } else if is_asked_for || there.is_some() {
-        // Looked at only where it is to be remembered: it may be a request to a service.
-        let target_was = plan::target_is(sites, target);
-        let job = JobRecord { sources, target: target_place, target_was, began: Time::now() };
-        let begun = folder::begin(as_path(&dir), &job, request.start)
-            .map_err(|refusal| (refusal.exit, refusal.words))?;
-        (found.earlier, found.locks) = (begun.earlier, Some(begun.locks));
-        found.dir = Some(dir);
-    }
-    Ok(found)
-}
-
-/// As it is to be in the journal: what is no path means the same from everywhere.
-fn recorded(sites: &Sites, side: Side, place: &[u8]) -> Vec<u8> {
-    let is_path = !sites.is_object(side, place) && !is_container(place);
-    if is_path { folder::absolute(place) } else { place.to_vec() }
-}
-
-fn is_container(path: &[u8]) -> bool {
-    ContainerPath::parse(path).is_ok_and(|parsed| parsed.is_some())
-}
-
-/// Where a job's journal is if the operator names no place: the same for the same command.
-fn beside(sources: &[Vec<u8>], target: &Vec<u8>) -> Option<Vec<u8>> {
-    let given = Given::new(target);
-    let name = escaped(given.last_name.as_ref()?);
-    let command = [sources, std::slice::from_ref(target)].concat().join(&0);
-    let journal = format!(".{name}.dcp-{:016x}", Crc64::of(&command).0);
-    Some(join(&given.parent(), journal.as_bytes()))
-}
-
 /// Opens the journal on this rank. `None` on all ranks where one of them cannot; without a journal there is
 /// nothing to open.
 pub(super) fn open(
@@ -110,12 +56,15 @@ pub(super) fn open(
     options: &CopyOptions,
     reporter: &mut Reporter,
 ) -> Option<Kept> {
-    let (dir, locks) = found.map_or((None, None), |found| (found.dir, found.locks));
+    let (dir, locks) =
+        found.map_or((None, None), |found| (found.dir.map(|dir| (dir, found.start)), found.locks));
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let Some(dir): Option<Vec<u8>> = broadcast(session.mail, is_root.then_some(dir)) else {
+    let told: Option<(Vec<u8>, Start)> = broadcast(session.mail, is_root.then_some(dir));
+    let Some((dir, start)) = told else {
         return Some(Kept { dir: Vec::new(), journal: None, _locks: None });
     };
-    let opened = Journal::open(as_path(&dir), options.job.id, session.mail.comm().rank());
+    let job = (options.job.id, start);
+    let opened = Journal::open(as_path(&dir), job, session.mail.comm().rank());
     let words = |error: io::Error| {
         let (shown, host) = (escaped(&dir), &session.team.host);
         format!("journal {shown}: {error} (on {host}); all ranks must share it")
@@ -231,23 +180,47 @@ impl Found {
         if self.dir.is_some() && options.transfer.durable == Durable::Later {
             options.transfer.durable = Durable::Journaled;
         }
-        // Who makes a target equal recognises what is equal in any case.
-        if options.sync.is_none() {
-            options.going_on_since = self.earlier.as_ref().map(|earlier| earlier.began);
-        }
+        let is_new = self.target_was() == Some(TargetIs::Missing);
+        let earlier = self.earlier.as_ref().filter(|_| self.start == Start::Resume);
+        let since = earlier.map(|earlier| earlier.began);
+        // Whenever that was.
+        let since = since.or(self.is_copy_there.then_some(Time { seconds: 0, nanoseconds: 0 }));
+        options.going_on = since.map(|since| GoingOn { since, is_new });
     }
 
     /// What was at the target when the work began.
     pub fn target_was(&self) -> Option<TargetIs> {
-        self.earlier.as_ref().map(|earlier| earlier.target_was)
+        let of_earlier = self.earlier.as_ref().map(|earlier| earlier.target_was);
+        of_earlier.or(self.is_copy_there.then_some(TargetIs::Missing))
+    }
+
+    /// Writes down which directory was made to be the copy: another one may have its name when the job goes on.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn record_target(&self, plan: &CopyPlan) -> Result<(), String> {
+        let is_made =
+            |root: &&RootPlan| root.target_is == RootTarget::New && root.singles.is_none();
+        let (Some(dir), Some(root)) = (&self.dir, plan.roots.iter().find(is_made)) else {
+            return Ok(());
+        };
+        let Some(made) = made_target(&root.target) else { return Ok(()) };
+        folder::record_target(as_path(dir), made)
+            .map_err(|error| format!("journal {}: {error}", escaped(dir)))
     }
 
     /// For the head of the output.
     pub fn words(&self) -> Option<String> {
         let dir = escaped(self.dir.as_ref()?);
-        Some(match &self.earlier {
-            Some(_) => format!("  goes on where a job was stopped; journal {dir}"),
-            None => format!("  journal {dir}"),
+        Some(match (&self.earlier, self.start) {
+            (Some(_), Start::Resume) => {
+                format!("  goes on where a job was stopped; journal {dir}")
+            }
+            (Some(_), _) => format!("  begins a job anew that was stopped; journal {dir}"),
+            (None, _) if self.is_copy_there => {
+                format!("  goes on where an earlier run has ended; journal {dir}")
+            }
+            (None, _) => format!("  journal {dir}"),
         })
     }
 }

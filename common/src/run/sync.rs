@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::copying::{Copying, Phase};
 use super::links;
-use super::resume::{self, Found};
+use super::resume::Found;
+use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use crate::base::error::Side;
 use crate::base::exit::Exit;
@@ -252,7 +253,7 @@ fn prepare(
     reporter: &mut Reporter,
 ) -> Prepared {
     let SyncRequest { source, target, wishes, .. } = request;
-    let CopyWishes { mut options, resume, manifest, named, .. } = wishes;
+    let CopyWishes { mut options, resume, manifest, named, .. } = wishes.clone();
     // What is named is in it.
     let within: &[u8] = if named.is_empty() { b"" } else { b"/" };
     let planned = [&source, within].concat();
@@ -261,10 +262,15 @@ fn prepare(
     let own = manifest.iter().chain(&resume.dir);
     let found = match doomed(own, &target, &options) {
         Some(refusal) => Err((Exit::Usage, refusal)),
-        None => resume::find(&resume, sites, sources, &target, &options),
+        None => same_command::find(
+            Command { tool: session.tool, sources, target: &target, wishes: &wishes },
+            sites,
+            reporter,
+        ),
     };
     let (plan, journal) = match found {
         Ok(found) => {
+            found.prepare(&mut options);
             (sync_plan::make(sites, &planned, &target, (&options, selection)), Some(found))
         }
         Err((Exit::Unusable, why)) => {

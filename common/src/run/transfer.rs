@@ -85,7 +85,8 @@ pub(super) fn run<T: Transfer>(
     };
     let mut found = None;
     let prepared = is_root.then(|| {
-        let prepared = request.prepare(session, (&sites, &selection), args, &mut reporter);
+        let mut prepared = request.prepare(session, (&sites, &selection), args, &mut reporter);
+        prepared.plan.locate(&sites);
         found = prepared.journal;
         (prepared.plan, prepared.options)
     });

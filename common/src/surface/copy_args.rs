@@ -86,7 +86,7 @@ impl CopyArgs {
             dry_run: self.dry_run,
             plan_as: LineFormat::Text,
             sync,
-            going_on_since: None,
+            going_on: None,
             verify: self.verify.verify(),
             job,
         };

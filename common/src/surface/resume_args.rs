@@ -18,11 +18,11 @@ pub struct ResumeArgs {
     /// Stopped at the end of the walltime, by a signal, or with a node; on any number of ranks.
     /// What is finished is recognised by size and time of change, so that time is kept. Large files go on at
     /// the chunks that were written. The journal goes when all is done. Where there is one already, or
-    /// --journal is given, this is the default.
+    /// --journal is given, this is the default. Options that decide what is written must be the same, or keep more.
     #[arg(long, overrides_with = "no_resume")]
     resume: bool,
 
-    /// Start over, and forget the journal that there is
+    /// Do a job that was stopped anew, at the same place; what it had staged goes
     #[arg(long)]
     no_resume: bool,
 

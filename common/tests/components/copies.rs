@@ -71,7 +71,7 @@ fn options() -> CopyOptions {
         dry_run: false,
         plan_as: common::model::line::LineFormat::Text,
         sync: None,
-        going_on_since: None,
+        going_on: None,
         verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
     }

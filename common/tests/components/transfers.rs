@@ -42,7 +42,7 @@ fn options(transfer: Transfer) -> CopyOptions {
         dry_run: false,
         plan_as: LineFormat::Text,
         sync: None,
-        going_on_since: None,
+        going_on: None,
         verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
     }

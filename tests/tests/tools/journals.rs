@@ -103,7 +103,8 @@ fn of_two_jobs_that_begin_at_once_one_wins() {
             let said = String::from_utf8_lossy(&job.stderr);
             assert!(said.contains("its job is at work"), "{said}");
         }
-        // The later one may have found the other's work done: then it is the copy's source once more.
+        // The later one may have found the other's work done.
+        assert!(!target.join("s").exists());
         assert!(fs::read(target.join("f")).unwrap() == noise(8 << 20));
         assert_nothing_left(&target);
     }

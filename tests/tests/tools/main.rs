@@ -1,6 +1,7 @@
 //! The tools under a real launcher, and the rules of the code base: one module a subject, one program for
 //! all of them, because each program links the whole suite.
 
+mod again;
 mod attributes;
 mod compare;
 mod copy;

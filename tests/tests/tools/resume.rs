@@ -302,10 +302,11 @@ fn a_job_starts_over_where_that_is_asked_for() {
         command.arg("--no-resume");
         run(&mut command)
     };
-    // The target is there now, and receives the source.
+    // At the same place, although the target is there now.
     let ended = start_over(2).expect(0);
-    assert_eq!(totals(&ended, "resumed_bytes"), 0);
-    assert_identical(&source, &target.join("s"));
+    assert_eq!((totals(&ended, "resumed_bytes"), totals(&ended, "copied_bytes")), (0, 24 << 20));
+    assert_identical(&source, &target);
+    assert_eq!((journals(&target).len(), files_in(&target).len()), (0, 1));
 }
 
 #[test]

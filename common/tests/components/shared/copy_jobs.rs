@@ -6,7 +6,7 @@ use common::base::error::Failure;
 use common::comm::mailbox::Mailbox;
 use common::comm::{Comm, Rank, threads};
 use common::copy::options::CopyOptions;
-use common::copy::root::CopyRoot;
+use common::copy::root::{CopyRoot, Places};
 use common::copy::{CopyJob, CopyTask};
 use common::model::notice::Notice;
 use common::model::tally::Tally;
@@ -42,6 +42,7 @@ pub fn job_outcomes(
     threads::run(ranks, |comm| {
         let rank = comm.rank();
         let roots = [CopyRoot {
+            places: Places::default(),
             source: source(),
             target: target(),
             target_metadata: None,

@@ -74,7 +74,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         dry_run: false,
         plan_as: LineFormat::Text,
         sync,
-        going_on_since: None,
+        going_on: None,
         verify: Verify::Nothing,
         job,
     }

@@ -1,0 +1,356 @@
+//! Whether a command was run before and was stopped: the journal of these places, names and options, however they are
+//! spelled now.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::UNIX_EPOCH;
+
+use serde::Serialize;
+
+use super::resume::Found;
+use crate::base::crc64::Crc64;
+use crate::base::error::Side;
+use crate::base::exit::Exit;
+use crate::base::limits::{JOURNALS_MAX, NAMES_COMPARED_MAX};
+use crate::base::path::{escaped, join};
+use crate::copy::options::{CopyOptions, HardLinks, Judge};
+use crate::copy::plan;
+use crate::journal::folder::{self, Refusal, Start, absolute};
+use crate::journal::job::{JobRecord, MadeTarget, NamesFrom, Setting, SourcePlace};
+use crate::lists::as_path;
+use crate::model::compare;
+use crate::model::container::ContainerPath;
+use crate::model::difference::Fields;
+use crate::model::entry::{Kind, Time};
+use crate::model::keep::{Chown, XattrChoice};
+use crate::model::placement::{Given, TargetIs};
+use crate::model::transfer::{Reflink, Rewriting, Sparse};
+use crate::store::posix::Symlinks;
+use crate::store::sites::Sites;
+use crate::surface::copy_args::CopyWishes;
+use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
+use crate::surface::reporter::Reporter;
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Command<'c> {
+    pub tool: &'c str,
+    pub sources: &'c [Vec<u8>],
+    pub target: &'c [u8],
+    pub wishes: &'c CopyWishes,
+}
+
+/// Rank 0 looks for the job that was stopped, and begins a journal where one is wanted.
+///
+/// # Errors
+/// How the job ends, and one line that says what is wrong and what to do.
+pub(super) fn find(
+    command: Command<'_>,
+    sites: &Sites,
+    reporter: &mut Reporter,
+) -> Result<Found, (Exit, String)> {
+    let found = find_now(command, sites, reporter)?;
+    let is_first = found.dir.is_some() && found.earlier.is_none() && !found.is_copy_there;
+    if is_first && command.is_to_go_on() && command.is_copy_there(sites).unwrap_or(false) {
+        // A job of the same command has ended since this one has looked.
+        found.give_up();
+        drop(found);
+        return find_now(command, sites, reporter);
+    }
+    Ok(found)
+}
+
+fn find_now(
+    command: Command<'_>,
+    sites: &Sites,
+    reporter: &mut Reporter,
+) -> Result<Found, (Exit, String)> {
+    let request = &command.wishes.resume;
+    let mut job = command.record(sites);
+    let beside =
+        if is_path(sites, Side::Target, command.target) { beside(&job) } else { Vec::new() };
+    let candidates = request.dir.clone().map_or(beside, |dir| vec![dir]);
+    let looked = look(&candidates, &job, request.dir.is_some(), reporter)
+        .map_err(|refusal| (refusal.exit, refusal.words))?;
+    let mut found = Found {
+        dir: None,
+        earlier: looked.earlier,
+        start: request.start,
+        is_copy_there: false,
+        locks: None,
+    };
+    if let Some(dir) = &looked.dir
+        && is_target_gone(dir, found.earlier.as_ref(), command.target)
+            .map_err(|refusal| (refusal.exit, refusal.words))?
+    {
+        let why =
+            "its target is gone, and is another one now: it is forgotten, and the copy begins anew";
+        reporter.warn(&format!("journal {}: {why}", escaped(dir)));
+        (found.earlier, found.start) = (None, Start::Forget);
+    }
+    found.is_copy_there = command.is_to_go_on()
+        && found.earlier.is_none()
+        && command.is_copy_there(sites).unwrap_or(false);
+    let is_asked_for = request.dir.is_some() || request.is_wanted || looked.is_ours;
+    match looked.dir {
+        _ if command.wishes.options.dry_run || !is_asked_for => return Ok(found),
+        Some(dir) => found.dir = Some(dir),
+        None if request.is_wanted => return Err((Exit::Usage, command.no_place(&candidates))),
+        None => return Ok(found),
+    }
+    // Looked at only where it is to be remembered: it may be a request to a service.
+    job.target_was = if found.is_copy_there {
+        TargetIs::Missing
+    } else {
+        plan::target_is(sites, command.target)
+    };
+    let dir = found.dir.as_deref().unwrap_or_default();
+    let begun = folder::begin(as_path(dir), &job, found.start)
+        .map_err(|refusal| (refusal.exit, refusal.words))?;
+    (found.earlier, found.locks) = (begun.earlier, Some(begun.locks));
+    Ok(found)
+}
+
+impl Command<'_> {
+    /// As it is to be in the journal; what is at the target is not looked at yet.
+    fn record(&self, sites: &Sites) -> JobRecord {
+        let source = |path: &Vec<u8>| SourcePlace {
+            path: self.place(sites, Side::Source, path),
+            is_contents: self.wishes.options.sync.is_none() && Given::new(path).means_contents,
+        };
+        JobRecord {
+            tool: self.tool.to_owned(),
+            sources: self.sources.iter().map(source).collect(),
+            target: self.place(sites, Side::Target, self.target),
+            target_was: TargetIs::Missing,
+            names: names_from(&self.wishes.named),
+            settings: settings(&self.wishes.options, &self.wishes.filters),
+            began: Time::now(),
+        }
+    }
+
+    fn is_to_go_on(&self) -> bool {
+        self.wishes.resume.is_wanted && self.wishes.resume.start == Start::Resume
+    }
+
+    /// A place however it is spelled; what is no path means the same from everywhere.
+    fn place(&self, sites: &Sites, side: Side, path: &[u8]) -> Vec<u8> {
+        if !is_path(sites, side, path) {
+            let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+            return path[..end].to_vec();
+        }
+        let given = Given::new(path);
+        let follows = side == Side::Target
+            || given.means_contents
+            || self.wishes.options.sync.is_some()
+            || self.wishes.options.symlinks == Symlinks::Follow;
+        let is_link = || fs::symlink_metadata(as_path(path)).is_ok_and(|it| it.is_symlink());
+        let real = (follows || !is_link()).then(|| sites.real_path(side, path)).flatten();
+        let within =
+            || Some(join(&sites.real_path(side, &given.parent())?, given.last_name.as_ref()?));
+        real.or_else(within).unwrap_or_else(|| absolute(path))
+    }
+
+    fn no_place(&self, candidates: &[Vec<u8>]) -> String {
+        let shown = escaped(self.target);
+        match candidates.first() {
+            None => {
+                format!("there is no place for a journal beside {shown}; name one with --journal")
+            }
+            Some(_) => format!(
+                "{} journals of other jobs are beside {shown}; name another place with --journal",
+                candidates.len()
+            ),
+        }
+    }
+
+    /// Whether the target is the copy of the source already, as a run leaves it that has ended well: then its journal is
+    /// gone, and the same command means the same place. Its time of change is the source's, and so are entries in it.
+    fn is_copy_there(&self, sites: &Sites) -> Option<bool> {
+        let [source] = self.sources else { return None };
+        let given = Given::new(source);
+        let name = given.last_name.as_ref().filter(|_| !given.means_contents)?;
+        let paths =
+            is_path(sites, Side::Source, source) && is_path(sites, Side::Target, self.target);
+        if !paths
+            || self.wishes.options.sync.is_some()
+            || fs::symlink_metadata(as_path(&join(self.target, name))).is_ok()
+        {
+            return None;
+        }
+        let from = sites.look(Side::Source, source, self.wishes.options.symlinks).ok()?;
+        let to = sites.look(Side::Target, self.target, Symlinks::Follow).ok()?;
+        let are_directories = [from.kind, to.kind] == [Kind::Directory; 2];
+        let are_alike = compare::attributes(&from, &to, Fields::MTIME).is_empty();
+        if !are_directories || !are_alike || from.is_same_file(&to) {
+            return None;
+        }
+        let mut has_any = false;
+        for entry in fs::read_dir(as_path(source)).ok()?.take(NAMES_COMPARED_MAX) {
+            let entry = entry.ok()?;
+            let Ok(there) = fs::symlink_metadata(as_path(self.target).join(entry.file_name()))
+            else {
+                continue;
+            };
+            let here = entry.metadata().ok()?;
+            let is_alike = here.file_type() == there.file_type()
+                && (!here.is_file() || (here.len(), here.mtime()) == (there.len(), there.mtime()));
+            if !is_alike {
+                return None;
+            }
+            has_any = true;
+        }
+        Some(has_any)
+    }
+}
+
+fn is_path(sites: &Sites, side: Side, place: &[u8]) -> bool {
+    let is_container = ContainerPath::parse(place).is_ok_and(|parsed| parsed.is_some());
+    !sites.is_object(side, place) && !is_container
+}
+
+/// What there is where this command's journal may be.
+struct Looked {
+    /// Where it is, or may be made.
+    dir: Option<Vec<u8>>,
+    /// The job, where there is one that this is once more.
+    earlier: Option<JobRecord>,
+    is_ours: bool,
+}
+
+fn look(
+    candidates: &[Vec<u8>],
+    job: &JobRecord,
+    is_named: bool,
+    reporter: &mut Reporter,
+) -> Result<Looked, Refusal> {
+    let mut free = None;
+    let mut others = Vec::new();
+    for dir in candidates {
+        match folder::read(as_path(dir)) {
+            Ok(Some(earlier)) if earlier.is_same_job(job) => {
+                return Ok(Looked {
+                    dir: Some(dir.clone()),
+                    earlier: Some(earlier),
+                    is_ours: true,
+                });
+            }
+            Ok(Some(earlier)) if is_named => {
+                return Err(Refusal::of_other_job(as_path(dir), &earlier));
+            }
+            Ok(Some(earlier)) => others.push((dir, earlier)),
+            // Another user's, perhaps; where it is to be used that is told.
+            Err(error) if is_named || error.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(Refusal::of_system(as_path(dir), &error));
+            }
+            Ok(None) => free = free.or_else(|| Some(dir.clone())),
+            Err(_) => {}
+        }
+    }
+    for (dir, earlier) in others {
+        let dir = escaped(dir);
+        reporter.warn(&format!("journal {dir} is of another job, {earlier}; it is left alone"));
+    }
+    Ok(Looked { dir: free, earlier: None, is_ours: false })
+}
+
+/// Where a journal of these places may be if the operator names none: several jobs may be stopped there.
+fn beside(job: &JobRecord) -> Vec<Vec<u8>> {
+    let given = Given::new(&job.target);
+    let Some(name) = given.last_name.as_ref().map(|name| escaped(name)) else { return Vec::new() };
+    let sources = job.sources.iter().map(|source| &source.path);
+    let places: Vec<_> = sources.chain([&job.target]).cloned().collect();
+    let sum = Crc64::of(&places.join(&0)).0;
+    let journal = |number: u32| match number {
+        1 => format!(".{name}.dcp-{sum:016x}"),
+        _ => format!(".{name}.dcp-{sum:016x}-{number}"),
+    };
+    (1..=JOURNALS_MAX).map(|number| join(&given.parent(), journal(number).as_bytes())).collect()
+}
+
+/// The directory that a stopped job has made has not got its name any more.
+fn is_target_gone(dir: &[u8], earlier: Option<&JobRecord>, target: &[u8]) -> Result<bool, Refusal> {
+    if earlier.is_none_or(|earlier| earlier.target_was != TargetIs::Missing) {
+        return Ok(false);
+    }
+    let made = folder::made_target(as_path(dir))
+        .map_err(|error| Refusal::of_system(as_path(dir), &error))?;
+    let is_other = |now: MadeTarget| made.is_some_and(|made| made != now);
+    Ok(made_target(target).is_some_and(is_other))
+}
+
+/// What tells a directory from others that have its path later.
+pub(super) fn made_target(path: &[u8]) -> Option<MadeTarget> {
+    let metadata = fs::metadata(as_path(path)).ok().filter(fs::Metadata::is_dir)?;
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let born = born
+        .map(|since| Time { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() });
+    Some(MadeTarget { inode: metadata.ino(), born })
+}
+
+fn names_from(named: &NamedArgs) -> Option<NamesFrom> {
+    let of = |option: &str, path: Vec<u8>| {
+        let metadata = fs::metadata(as_path(&path)).ok();
+        // What comes through a pipe is taken for the same.
+        let metadata = metadata.filter(|metadata| metadata.is_file() || metadata.is_dir());
+        let version = metadata.map(|metadata| {
+            let nanoseconds = metadata.mtime_nsec() as u32;
+            (metadata.len(), Time { seconds: metadata.mtime(), nanoseconds })
+        });
+        let path = version
+            .and_then(|_| fs::canonicalize(as_path(&path)).ok())
+            .map_or(path, |path| path.into_os_string().into_encoded_bytes());
+        NamesFrom { option: option.to_owned(), path, version }
+    };
+    let list = named.input().map(|list| of("--input", list));
+    list.or_else(|| named.files_from().map(|file| of("--files-from", file)))
+}
+
+/// Options that decide what is written, as far as they were given.
+fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Setting> {
+    let CopyOptions { symlinks, hard_links, keep, transfer, sync, .. } = options;
+    let is = |is: bool| if is { "yes".to_owned() } else { String::new() };
+    let mut all = vec![
+        ("--dereference", is(*symlinks == Symlinks::Follow)),
+        ("--hard-links", is(*hard_links == HardLinks::Keep)),
+        ("--preserve=mode", is(keep.mode)),
+        ("--preserve=ownership", is(keep.owner)),
+        ("--preserve=xattr", unless(&keep.xattrs, &XattrChoice::None)),
+        ("--specials", is(keep.specials)),
+        ("--devices", is(keep.devices)),
+        ("--chown", unless(&keep.chown, &Chown::default())),
+        ("--chmod", unless(&keep.chmod, &None)),
+        ("--sparse", unless(&transfer.sparse, &Sparse::Auto)),
+        ("--reflink", unless(&transfer.reflink, &Reflink::Auto)),
+        ("--stripe", unless(&transfer.stripe, &None)),
+        ("--inplace", is(transfer.rewriting == Rewriting::InPlace)),
+        ("--include, --exclude", unless(&filters.rules.0, &Vec::new())),
+        ("--min-size", unless(&filters.min_size, &None)),
+        ("--max-size", unless(&filters.max_size, &None)),
+        ("--min-age", unless(&filters.min_age, &None)),
+        ("--max-age", unless(&filters.max_age, &None)),
+        ("--one-file-system", is(filters.one_file_system)),
+    ];
+    if let Some(sync) = sync {
+        all.extend([
+            ("--checksum, --size-only", unless(&sync.judge, &Judge::SizeAndTime)),
+            ("--update", is(sync.update)),
+            ("--use-server-modtime", is(sync.use_server_modtime)),
+            ("--ignore-existing", is(sync.ignore_existing)),
+            ("--existing", is(sync.existing)),
+            ("--delete", is(sync.delete)),
+            ("--link-dest", unless(&sync.link_dest, &None)),
+        ]);
+    }
+    let given = all.into_iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| Setting { name: name.to_owned(), value }).collect()
+}
+
+/// A value as it is compared; nothing where it is what it is without being asked for.
+fn unless<T: Serialize + PartialEq>(value: &T, default: &T) -> String {
+    if value == default {
+        return String::new();
+    }
+    serde_json::to_string(value).unwrap_or_default()
+}
