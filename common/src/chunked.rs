@@ -68,6 +68,8 @@ pub enum ChunkWork {
         side: Side,
         /// The file there must still be this.
         version: Version,
+        /// The whole's checksum is one of MD5s of parts of that size.
+        part_bytes: Option<u64>,
     },
 }
 

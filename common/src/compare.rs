@@ -365,7 +365,7 @@ impl<'c> CompareJob<'c> {
         let files = self.open_pair(entry, target_dir, std::mem::take(&mut pair.opened))?;
         let size_bytes = pair.source.size_bytes;
         let (source, target) = (&*files.source, &*files.target);
-        let way = Way::of(source, target, self.options.evidence);
+        let way = Way::of(source, target, self.options.evidence)?;
         let (reading, buffers) = (self.reading(), &mut hand.buffers);
         let (is_same, check) = is_same_whole(way, source, target, size_bytes, reading, buffers)?;
         if !is_same {

@@ -4,7 +4,9 @@
 //! run ([`large`]). Every file is staged under a temporary name and appears complete. What can only be
 //! set when everything below a directory is done is kept for the end ([`finish`]).
 
+mod arrival;
 mod attributes;
+mod chunks;
 mod content;
 mod directory;
 pub mod extras;

@@ -9,6 +9,7 @@ pub mod container;
 pub mod content_type;
 pub mod difference;
 pub mod entry;
+pub mod etag;
 pub mod expression;
 pub mod filter;
 pub mod glob;

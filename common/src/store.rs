@@ -24,6 +24,7 @@ use crate::base::path::{Name, RelPath};
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use crate::model::etag::{Etag, PartedEtag};
 use crate::model::keys_below::KeysBelow;
 use crate::model::layout::{Layout, Striping};
 use crate::model::object_headers::ObjectHeaders;
@@ -522,10 +523,22 @@ pub trait SourceFile: Send + Sync {
         None
     }
 
-    /// A name that the store has for the content, and that may be its MD5: where it is the MD5 of some
-    /// bytes, they are the content. Where it is not nothing is known.
-    fn md5(&self) -> Option<u128> {
+    /// A name that the store has for the content, and that may be an MD5: where it is the one of some bytes, they
+    /// are the content. Where it is not nothing is known.
+    fn etag(&self) -> Option<Etag> {
         None
+    }
+
+    /// That name with the size of the parts whose MD5s it stands for, for which a store may have to be asked; `None`
+    /// where it stands for no parts of one size.
+    fn parted_etag(&self) -> Result<Option<PartedEtag>> {
+        Ok(None)
+    }
+
+    /// Whether all parts but the last are as large as the first one, as [`SourceFile::parted_etag`] takes it: many
+    /// questions, for content that has come to another name.
+    fn has_equal_parts(&self, _etag: &PartedEtag) -> Result<bool> {
+        Ok(true)
     }
 
     /// What a service keeps with the object, where it is one.

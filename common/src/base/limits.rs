@@ -333,6 +333,27 @@ pub const S3_REQUESTS_MAX: u32 = 4096;
 pub const S3_PART_BYTES_MIN: u64 = 5 << 20;
 /// Largest part of an object, as S3 has it.
 pub const S3_PART_BYTES_MAX: u64 = 5 << 30;
+/// Sizes of parts that are usual, for services that do not tell those of an object: MiB of `s3cmd`, of AWS's tools and
+/// `rclone` (5 and 8), `mc` (16), this suite (32), `s5cmd` (50), Hadoop (64 and 128), and megabytes.
+pub const USUAL_PART_BYTES: [u64; 12] = [
+    8 << 20,
+    5 << 20,
+    16 << 20,
+    32 << 20,
+    64 << 20,
+    15 << 20,
+    50 << 20,
+    10 << 20,
+    100 << 20,
+    128 << 20,
+    8_000_000,
+    5_000_000,
+];
+/// Chunks that are whole parts of an object are read up to that size by one thread each; where parts are larger, chunks
+/// stay small, and what was written is read again for its MD5s, up to [`S3_READ_AGAIN_BYTES_MAX`].
+pub const S3_PART_CHUNK_BYTES_MAX: u64 = 128 << 20;
+/// Largest file that one thread reads again, at about 600 MB/s: as large as what a single request can store.
+pub const S3_READ_AGAIN_BYTES_MAX: u64 = S3_PART_BYTES_MAX;
 
 /// Bytes of parts that a rank holds in memory on their way to a service.
 pub const S3_BLOCKS_BYTES_MAX: u64 = 160 << 20;

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
+use super::content::{Way, check_of, is_same_extent, open_version, outcome_of_sum, summed};
 use super::{CompareHand, CompareJob, CompareTask, Opened, Pair};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
@@ -11,7 +11,6 @@ use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::model::chunk::{ChunkRun, Extent};
 use crate::model::difference::Fields;
 use crate::model::entry::Version;
-use crate::model::tally::Check;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, Receipt, SourceFile};
 use crate::walk::Visit;
@@ -76,20 +75,7 @@ impl CompareJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
         let files = self.open_pair(entry, target_dir, std::mem::take(&mut pair.opened))?;
-        let way = Way::of_large(&*files.source, &*files.target, self.options.evidence);
-        let chunk_bytes =
-            self.root.source.chunk_bytes(pair.source.size_bytes, self.options.chunk_bytes);
-        let run = ChunkRun::whole(pair.source.size_bytes, chunk_bytes);
-        let (source, target) = (pair.source.version(), pair.target.version());
-        let work = match way {
-            Way::Sum { read: Side::Source, .. } => {
-                ChunkWork::Sum { side: Side::Source, version: source }
-            }
-            Way::Sum { read: Side::Target, .. } => {
-                ChunkWork::Sum { side: Side::Target, version: target }
-            }
-            _ => ChunkWork::Compare { source, target },
-        };
+        let way = Way::of(&*files.source, &*files.target, self.options.evidence)?;
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let large = LargePair { place, name, files, way, pair };
         if let Some(is_same) = way.known() {
@@ -98,23 +84,26 @@ impl CompareJob<'_> {
             hand.gathered.tally.compared.by(check).bytes += size_bytes;
             let outcome = if is_same { Outcome::Done } else { Outcome::Differs };
             self.tell_verdict(large, outcome, hand, crew);
-            return Ok(());
+        } else {
+            self.queue_chunks(large, crew);
         }
+        Ok(())
+    }
+
+    /// Queues all chunks of a large file.
+    fn queue_chunks(&self, large: LargePair, crew: &Crew<'_, Self>) {
+        let (source, target) = (large.pair.source.version(), large.pair.target.version());
+        let size_bytes = large.pair.source.size_bytes;
+        let wish_bytes = self.root.source.chunk_bytes(size_bytes, self.options.chunk_bytes);
+        let (work, chunk_bytes) = large.way.chunks([source, target], wish_bytes);
+        let run = ChunkRun::whole(size_bytes, chunk_bytes);
+        let (place, name) = (Arc::clone(&large.place), large.name.clone());
         let file = self.large.begin(large, run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
-        crew.push(CompareTask::Chunks(ChunkTask {
-            owner: self.rank,
-            file,
-            place: Arc::clone(entry.place),
-            name: entry.name.to_owned(),
-            identity: source.identity,
-            chunk_bytes,
-            lanes: None,
-            work,
-            run,
-        }));
-        Ok(())
+        let (owner, identity, lanes) = (self.rank, source.identity, None);
+        let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
+        crew.push(CompareTask::Chunks(task));
     }
 
     /// Compares the first chunk of a run, unless the file is decided already.
@@ -130,8 +119,8 @@ impl CompareJob<'_> {
         task.keep_first(crew);
         let mut receipt = None;
         let outcome = Outcome::of(match &task.work {
-            ChunkWork::Sum { side, version } => {
-                self.sum_chunk(&task, *side, *version, hand).map(|left| {
+            ChunkWork::Sum { side, version, part_bytes } => {
+                self.sum_chunk(&task, (*side, *version), *part_bytes, hand).map(|left| {
                     receipt = Some(left);
                     Outcome::Done
                 })
@@ -170,8 +159,8 @@ impl CompareJob<'_> {
     fn sum_chunk(
         &self,
         task: &ChunkTask,
-        side: Side,
-        version: Version,
+        (side, version): (Side, Version),
+        part_bytes: Option<u64>,
         hand: &mut CompareHand,
     ) -> Result<Receipt, Trouble> {
         let (dir, name) = match side {
@@ -182,12 +171,11 @@ impl CompareJob<'_> {
         };
         let extent = task.extent();
         let file = self.open_chunk(&*dir, name, version, extent).at(side)?;
-        let crc64 = sum_extent(&*file, extent, &mut hand.buffers).at(side)?;
-        let is_object = file.address().is_some();
-        let check = if is_object { Check::Downloaded } else { Check::Summed };
+        let receipt = summed(&*file, extent, part_bytes, &mut hand.buffers).at(side)?;
+        let check = check_of(&*file, part_bytes);
         hand.gathered.tally.chunks += 1;
         hand.gathered.tally.compared.by(check).bytes += extent.length;
-        Ok(Receipt::of_bytes(extent, crc64))
+        Ok(receipt)
     }
 
     /// Opens a file to read one extent of it, past the cache where that is asked for.
@@ -225,6 +213,10 @@ impl CompareJob<'_> {
     pub(super) fn conclude(&self, file: u64, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
         let Some(Ended { file, outcome, receipts }) = self.large.end(file) else { return };
         let size_bytes = file.pair.source.size_bytes;
+        if outcome == Outcome::Done && file.way.is_disproved(&receipts, size_bytes) {
+            self.queue_chunks(LargePair { way: Way::Bytes, ..file }, crew);
+            return crew.release();
+        }
         let outcome = outcome_of_sum(outcome, file.way.expected(), &receipts, size_bytes);
         self.tell_verdict(file, outcome, hand, crew);
         crew.release();

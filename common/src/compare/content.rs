@@ -3,18 +3,18 @@
 //! A store that keeps a checksum of a whole file spares reading that side: the other one is summed up, by
 //! many ranks where it is large. Where both keep one nothing is read at all.
 
-use md5::{Digest, Md5};
-
 use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Op, Result, Side, Trouble};
+use crate::base::limits::S3_READ_AGAIN_BYTES_MAX;
 use crate::base::path::Name;
-use crate::chunked::Outcome;
+use crate::chunked::{ChunkWork, Outcome};
 use crate::compare::holes::{Data, Reading, common_hole};
 use crate::compare::options::Evidence;
 use crate::model::chunk::Extent;
 use crate::model::entry::Version;
+use crate::model::etag::{PartHasher, PartedEtag};
 use crate::model::tally::Check;
-use crate::store::{Dir, Receipt, SourceFile};
+use crate::store::{Dir, Receipt, Sender, SourceFile};
 
 /// How two files are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +33,13 @@ pub(crate) enum Way {
         /// They are equal.
         is_same: bool,
     },
-    /// One store has a name for the content that may be its MD5: the file on that side is read, and if it
+    /// One store has a name for the content that may be an MD5: the file on that side is read, and if it
     /// has another MD5, both are.
     Name {
         /// Where a file is read.
         read: Side,
         /// What its bytes have, if the name is an MD5.
-        md5: u128,
+        etag: PartedEtag,
     },
     /// Both stores have the same name for the content, and it looks like an MD5.
     Names,
@@ -47,34 +47,58 @@ pub(crate) enum Way {
 
 impl Way {
     /// The one that reads least.
-    pub fn of(source: &dyn SourceFile, target: &dyn SourceFile, evidence: Evidence) -> Self {
+    ///
+    /// # Errors
+    /// Where a store does not say what its name for the content stands for.
+    pub fn of(
+        source: &dyn SourceFile,
+        target: &dyn SourceFile,
+        evidence: Evidence,
+    ) -> std::result::Result<Self, Trouble> {
         let sums = match evidence {
             Evidence::Checksums => (source.crc64(), target.crc64()),
             Evidence::Bytes => (None, None),
         };
         let names = match evidence {
-            Evidence::Checksums => (source.md5(), target.md5()),
+            Evidence::Checksums => (source.etag(), target.etag()),
             Evidence::Bytes => (None, None),
         };
-        match sums {
+        let by_name = |etag: Option<PartedEtag>, read| {
+            // One thread reads a part.
+            let etag = etag.filter(|etag| etag.part_bytes <= S3_READ_AGAIN_BYTES_MAX);
+            etag.map_or(Self::Bytes, |etag| Self::Name { read, etag })
+        };
+        Ok(match sums {
             (None, None) => match names {
                 (Some(source), Some(target)) if source == target => Self::Names,
-                (Some(md5), None) => Self::Name { read: Side::Target, md5 },
-                (None, Some(md5)) => Self::Name { read: Side::Source, md5 },
+                (Some(_), None) => by_name(source.parted_etag().at(Side::Source)?, Side::Target),
+                (None, Some(_)) => by_name(target.parted_etag().at(Side::Target)?, Side::Source),
                 (_, _) => Self::Bytes,
             },
             (None, Some(expected)) => Self::Sum { read: Side::Source, expected },
             (Some(expected), None) => Self::Sum { read: Side::Target, expected },
             (Some(source), Some(target)) => Self::Sums { is_same: source == target },
+        })
+    }
+
+    /// What a chunk of a large file is to give, and the size of chunks where that is wished: whole parts, where their
+    /// MD5s are compared.
+    pub fn chunks(self, [source, target]: [Version; 2], wish_bytes: u64) -> (ChunkWork, u64) {
+        let version = |side| if side == Side::Source { source } else { target };
+        let sum = |side, part_bytes| ChunkWork::Sum { side, version: version(side), part_bytes };
+        match self {
+            Self::Sum { read, .. } => (sum(read, None), wish_bytes),
+            Self::Name { read, etag } => {
+                (sum(read, Some(etag.part_bytes)), etag.chunk_bytes(wish_bytes))
+            }
+            _ => (ChunkWork::Compare { source, target }, wish_bytes),
         }
     }
 
-    /// The same for a file that is read in chunks, by many: those have no MD5 in common.
-    pub fn of_large(source: &dyn SourceFile, target: &dyn SourceFile, evidence: Evidence) -> Self {
-        match Self::of(source, target, evidence) {
-            Self::Name { .. } => Self::Bytes,
-            way => way,
-        }
+    /// The name was no evidence: the chunks of a large file are to be compared byte by byte.
+    pub fn is_disproved(self, receipts: &[Receipt], size_bytes: u64) -> bool {
+        let md5s = || Receipt::part_md5s_of(receipts, size_bytes);
+        matches!(self, Self::Name { etag, .. } if md5s().is_some_and(|md5s| !etag.is_of(&md5s)))
     }
 
     /// Whether the content is the same, where that is known without reading anything.
@@ -152,9 +176,10 @@ pub(crate) fn is_same_whole(
     let is_same = match way {
         Way::Sums { is_same } => is_same,
         Way::Names => true,
-        Way::Name { read, md5 } => {
+        Way::Name { read, etag } => {
             let file = of_side(read, source, target);
-            if md5_to_end(file, buffers).at(read)? != md5 {
+            let md5s = part_md5s_to_end(file, etag.part_bytes, buffers).at(read)?;
+            if !etag.is_of(&md5s) {
                 return is_same_whole(Way::Bytes, source, target, size_bytes, reading, buffers);
             }
             true
@@ -211,15 +236,74 @@ pub(crate) fn sum_extent(
     Ok(sum.finish())
 }
 
-fn md5_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<u128> {
-    let mut digest = Md5::new();
+/// As it is counted that an extent was summed up.
+pub(crate) fn check_of(file: &dyn SourceFile, part_bytes: Option<u64>) -> Check {
+    match part_bytes {
+        _ if file.address().is_some() => Check::Downloaded,
+        Some(_) => Check::Named,
+        None => Check::Summed,
+    }
+}
+
+/// What an extent is summed up to: a checksum, or MD5s of parts of that size.
+pub(crate) fn summed(
+    file: &dyn SourceFile,
+    extent: Extent,
+    part_bytes: Option<u64>,
+    buffers: &mut Buffers,
+) -> Result<Receipt> {
+    let Some(part_bytes) = part_bytes else {
+        return Ok(Receipt::of_bytes(extent, sum_extent(file, extent, buffers)?));
+    };
+    let part_md5s = part_md5s(file, extent, part_bytes, buffers)?;
+    Ok(Receipt { part_md5s, ..Receipt::sent(extent, None, String::new(), Sender::Here) })
+}
+
+/// MD5s of the parts of an extent that begins with one.
+pub(crate) fn part_md5s(
+    file: &dyn SourceFile,
+    extent: Extent,
+    part_bytes: u64,
+    buffers: &mut Buffers,
+) -> Result<Vec<u128>> {
+    let mut hasher = PartHasher::new(part_bytes);
+    hash_extent(file, extent, &mut hasher, buffers)?;
+    Ok(hasher.finish())
+}
+
+/// Gives all of an extent to a hasher.
+pub(crate) fn hash_extent(
+    file: &dyn SourceFile,
+    extent: Extent,
+    hasher: &mut PartHasher,
+    buffers: &mut Buffers,
+) -> Result<()> {
+    let mut at = extent.offset;
+    while at < extent.end() {
+        let want = usize::try_from(extent.end() - at).unwrap_or(usize::MAX);
+        let want = want.min(buffers.source.len());
+        let piece = &mut buffers.source[..want];
+        read_all(file, piece, at)?;
+        hasher.update(piece);
+        at += want as u64;
+    }
+    Ok(())
+}
+
+/// MD5s of the parts of a file, whatever size it claims.
+fn part_md5s_to_end(
+    file: &dyn SourceFile,
+    part_bytes: u64,
+    buffers: &mut Buffers,
+) -> Result<Vec<u128>> {
+    let mut hasher = PartHasher::new(part_bytes);
     let mut at = 0;
     loop {
         let count = read_most(file, &mut buffers.source, at)?;
         if count == 0 {
-            return Ok(u128::from_be_bytes(digest.finalize().into()));
+            return Ok(hasher.finish());
         }
-        digest.update(&buffers.source[..count]);
+        hasher.update(&buffers.source[..count]);
         at += count as u64;
     }
 }

@@ -1,14 +1,12 @@
 //! Moving bytes from an open source file to a staged one.
 
-use md5::{Digest, Md5};
-
 use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
-use crate::base::service::ServiceFault;
 use crate::model::chunk::Extent;
-use crate::model::entry::{Metadata, Proof};
+use crate::model::entry::Metadata;
+use crate::model::etag::PartHasher;
 use crate::model::transfer::{Holes, InKernel, Manner, Reflink, Sums, Transfer};
-use crate::store::{Receipt, SourceFile, StagedFile};
+use crate::store::{SourceFile, StagedFile};
 
 /// Below this, reading and writing costs the same as letting the kernel copy.
 const IN_KERNEL_BYTES_MIN: u64 = 256 << 10;
@@ -48,7 +46,7 @@ pub(super) fn share(
 }
 
 /// Copies a piece whole. Returns the checksum of what was read, where it is wanted, or the source has one to
-/// compare it with.
+/// compare it with; the hasher, where there is one, has been given all of it.
 ///
 /// A source that ends early has changed: the copy is not padded. One that is cut off while its holes are
 /// looked for has a hole there; whoever copies the file looks afterwards whether it has changed.
@@ -56,13 +54,14 @@ pub(super) fn copy_piece(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     piece: Piece,
+    hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
 ) -> Result<Option<Crc64>, Trouble> {
     let Piece { extent, size_bytes, manner } = piece;
     if manner.holes == Holes::None || !staged.keeps_holes() {
         let plain = Manner { sums: manner.sums, ..Manner::PLAIN };
         let manner = if staged.keeps_holes() { manner } else { plain };
-        return copy_data(source, staged, extent, manner, buffer).map(|copied| copied.crc64);
+        return copy_data(source, staged, extent, manner, hasher, buffer).map(|it| it.crc64);
     }
     let end = extent.end();
     let (mut at, mut written) = (extent.offset, extent.offset);
@@ -73,12 +72,12 @@ pub(super) fn copy_piece(
         let hole_end = data.map_or(end, |data| data.offset);
         if at < hole_end {
             let hole = Extent::between(at, hole_end);
-            let copied = copy_hole(source, staged, hole, manner, buffer)?;
+            let copied = copy_hole(source, staged, hole, manner, hasher, buffer)?;
             written = copied.written_to.unwrap_or(written);
             crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, hole.length));
         }
         let Some(data) = data else { break };
-        let copied = copy_data(source, staged, data, manner, buffer)?;
+        let copied = copy_data(source, staged, data, manner, hasher, buffer)?;
         written = copied.written_to.unwrap_or(written);
         crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, data.length));
         at = data.end();
@@ -104,11 +103,12 @@ fn copy_hole(
     staged: &dyn StagedFile,
     hole: Extent,
     manner: Manner,
+    hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
 ) -> Result<Copied, Trouble> {
-    if manner.sums == Sums::All {
+    if manner.sums == Sums::All || hasher.is_some() {
         let manner = Manner { holes: Holes::Made, ..manner };
-        return copy_data(source, staged, hole, manner, buffer);
+        return copy_data(source, staged, hole, manner, hasher, buffer);
     }
     staged.leave_hole(hole).at(Side::Target)?;
     Ok(Copied { crc64: Some(Crc64::of_zeros(hole.length)), written_to: None })
@@ -119,17 +119,17 @@ fn copy_data(
     staged: &dyn StagedFile,
     extent: Extent,
     manner: Manner,
+    hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
 ) -> Result<Copied, Trouble> {
     let is_summed = manner.sums == Sums::All || source.crc64().is_some();
     let mut crc64 = is_summed.then(Crc64Nvme::new);
-    let named = name_of(source, extent);
-    let mut md5 = named.map(|_| Md5::new());
     let (mut at, end, mut written_to) = (extent.offset, extent.end(), None);
     // A service that copies an object itself saves two requests with content, however small.
     let is_object = source.address().is_some();
     let is_worth_it = extent.length >= IN_KERNEL_BYTES_MIN && manner.sums == Sums::AsKept;
-    let mut in_kernel = manner.in_kernel == InKernel::Allowed && (is_worth_it || is_object);
+    let is_allowed = manner.in_kernel == InKernel::Allowed && hasher.is_none();
+    let mut in_kernel = is_allowed && (is_worth_it || is_object);
     while at < end {
         if in_kernel {
             match staged.copy_from(source, at, end - at).at(Side::Target)? {
@@ -137,7 +137,7 @@ fn copy_data(
                     at += moved;
                     written_to = Some(at);
                     // Whoever moved the bytes has checked them, or left a receipt.
-                    (crc64, md5) = (None, None);
+                    crc64 = None;
                 }
                 None => in_kernel = false,
             }
@@ -157,25 +157,13 @@ fn copy_data(
             if let Some(crc64) = &mut crc64 {
                 crc64.update(data);
             }
-            if let Some(md5) = &mut md5 {
-                md5.update(data);
+            if let Some(hasher) = hasher {
+                hasher.update(data);
             }
             at += read as u64;
         }
     }
-    let arrived = md5.map(|md5| u128::from_be_bytes(md5.finalize().into()));
-    if arrived.is_some() && arrived != named {
-        return Err(Op::Read.failed(Cause::Service(ServiceFault::WrongEtag))).at(Side::Source);
-    }
     Ok(Copied { crc64: crc64.map(|crc64| crc64.finish()), written_to })
-}
-
-/// The MD5 that a whole object must have, where no better checksum is kept with it. Files have none, and are
-/// not asked for their size.
-fn name_of(source: &dyn SourceFile, extent: Extent) -> Option<u128> {
-    let md5 = source.md5().filter(|_| source.crc64().is_none())?;
-    let size_bytes = source.metadata().ok()?.size_bytes;
-    (extent == Extent::between(0, size_bytes)).then_some(md5)
 }
 
 /// Writes what is not in a block of zeros. Returns where the last write ended, if there was one.
@@ -230,36 +218,5 @@ pub(super) fn copy_to_end(
         staged.write_at(&buffer[..read], at).at(Side::Target)?;
         crc64.update(&buffer[..read]);
         at += read as u64;
-    }
-}
-
-/// What arrived is what the source's own checksum stands for, where it has one and all pieces were
-/// summed up on their way. An object that is read in one piece was compared with its MD5, where it has one.
-pub(super) fn check_sum(
-    source: &dyn SourceFile,
-    size_bytes: u64,
-    receipts: &[Receipt],
-    is_one_piece: bool,
-) -> Result<Option<Proof>, Trouble> {
-    match (source.crc64(), Receipt::crc64_of(receipts, size_bytes)) {
-        (Some(expected), Some(arrived)) if expected != arrived => {
-            Err(Op::Read.failed(Cause::Corrupt)).at(Side::Source)
-        }
-        (Some(_), arrived) if arrived.is_some() || is_one_piece => {
-            Ok(source.address().map(|_| Proof::Crc64))
-        }
-        (None, _) if is_one_piece && source.md5().is_some() => {
-            Ok(source.address().map(|_| Proof::Md5))
-        }
-        _ => Ok(source.address().map(|_| Proof::None)),
-    }
-}
-
-/// What shows of a copy that it is the source's content: of what is read here and sent elsewhere, no more than
-/// what shows that it came whole.
-pub(super) fn proof_of(read: Option<Proof>, sent: Option<Proof>) -> Option<Proof> {
-    match (read, sent) {
-        (Some(Proof::None), Some(sent)) if sent != Proof::ServiceCopy => Some(Proof::None),
-        _ => sent.or(read),
     }
 }

@@ -3,7 +3,8 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{Piece, check_sum, copy_piece, proof_of, share};
+use super::arrival::{check_arrived, check_md5s, proof_of};
+use super::content::share;
 use super::linked::LinkedFile;
 use super::policy::Plain;
 use super::resume::Staging;
@@ -16,25 +17,30 @@ use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
 use crate::base::service::ServiceFault;
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
-use crate::compare::content::{Way, is_same_extent, open_version, outcome_of_sum, sum_extent};
-use crate::compare::holes::Reading;
+use crate::compare::content::{Way, outcome_of_sum};
 use crate::model::chunk::ChunkRun;
-use crate::model::entry::{Hint, Kept, Kind, Metadata, Proof, Version};
+use crate::model::entry::{Hint, Kept, Kind, Metadata, Proof};
+use crate::model::etag::PartedEtag;
 use crate::model::lanes::Lanes;
-use crate::model::tally::Check;
-use crate::model::transfer::{Holes, Manner, Sums};
+use crate::model::transfer::{Holes, Manner};
 use crate::sched::crew::Crew;
-use crate::store::{Dir, Receipt, Sender, SourceFile, StagedFile};
+use crate::store::{Dir, Receipt, SourceFile, StagedFile};
 use crate::walk::Visit;
 use crate::walk::place::Place;
 
 /// A large file on its way.
 pub(super) struct LargeCopy {
-    place: Arc<Place>,
+    pub(super) place: Arc<Place>,
     name: CString,
     source: Box<dyn SourceFile>,
-    staged: Box<dyn StagedFile>,
+    pub(super) staged: Box<dyn StagedFile>,
     copy: FileCopy,
+    /// What its content is compared with.
+    pub(super) etag: Option<PartedEtag>,
+    /// Size of the parts that are compared while they are copied.
+    pub(super) part_bytes: Option<u64>,
+    /// MD5s of its parts, as they were written, where that was read again.
+    md5s_as_written: Option<Vec<u128>>,
     /// The file with several names that it is, where it is one.
     linked: Option<LinkedFile>,
     /// In how many chunks it is cut, where that is along its stripes.
@@ -54,8 +60,15 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<Option<Kept>, Trouble> {
         let metadata = copy.metadata;
-        let Staging { staged, chunk_bytes } = self.stage_large(entry, &*source, target, &copy)?;
-        let (ticket, manner) = (staged.ticket(), self.options.transfer.manner(&metadata));
+        let etag = self.etag_of(entry.place, &*source)?;
+        let Staging { staged, chunk_bytes } =
+            self.stage_large(entry, &*source, etag.as_ref(), target, &copy)?;
+        let part_bytes = etag.map(|etag| etag.part_bytes);
+        let part_bytes = part_bytes.filter(|bytes| {
+            self.is_hashed(entry.place, (metadata.size_bytes, chunk_bytes), *bytes)
+        });
+        let manner = Manner { part_bytes, ..self.options.transfer.manner(&metadata) };
+        let ticket = staged.ticket();
         let manner = if self.journal_of(&*staged).is_some() { manner.summed() } else { manner };
         let lanes = self.lanes(entry.place, &*staged, &metadata, manner, chunk_bytes);
         let run = match lanes {
@@ -65,8 +78,18 @@ impl CopyJob<'_> {
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let shared = share(&*source, &*staged, &metadata, self.options.transfer);
         let striped_chunks = lanes.map(|_| run.count());
-        let mut large =
-            LargeCopy { place, name, source, staged, copy, linked: None, striped_chunks };
+        let mut large = LargeCopy {
+            place,
+            name,
+            source,
+            staged,
+            copy,
+            etag,
+            part_bytes,
+            md5s_as_written: None,
+            linked: None,
+            striped_chunks,
+        };
         match shared {
             Ok(false) => {}
             Ok(true) => return self.commit_large(large, Outcome::Done, Vec::new()).map(Some),
@@ -112,97 +135,6 @@ impl CopyJob<'_> {
         Some(Lanes::new(striping, metadata.size_bytes, chunk_bytes))
     }
 
-    /// Works on the first chunk of a run.
-    pub(super) fn run_chunks(
-        &self,
-        mut task: ChunkTask,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) {
-        task.keep_first(crew);
-        let mut receipt = None;
-        let outcome = match &task.work {
-            ChunkWork::Copy { ticket, manner } => {
-                let copied = self.copy_chunk(&task, ticket, *manner, hand);
-                if let Ok(left) = &copied
-                    && self.chunk_is_there(&task, ticket, left.as_ref(), hand, crew)
-                {
-                    return;
-                }
-                copied.map(|left| {
-                    receipt = left;
-                    Outcome::Done
-                })
-            }
-            ChunkWork::Compare { .. } | ChunkWork::Sum { .. } if self.large.is_decided(&task) => {
-                Ok(Outcome::Done)
-            }
-            ChunkWork::Compare { source, target } => {
-                self.compare_chunk(&task, [*source, *target], hand)
-            }
-            ChunkWork::Sum { side, version } => {
-                self.sum_chunk(&task, *side, *version, hand).map(|left| {
-                    receipt = left;
-                    if receipt.is_some() { Outcome::Done } else { Outcome::Differs }
-                })
-            }
-        };
-        if outcome != Ok(Outcome::Done) {
-            self.large.decide(&task);
-        }
-        self.tell_owner(&task, task.done(Outcome::of(outcome), receipt), crew);
-    }
-
-    /// The job was stopped before these chunks began.
-    pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &Crew<'_, Self>) {
-        let stopped = Trouble { side: Side::Source, error: Op::Copy.failed(Cause::Stopped) };
-        self.tell_owner(task, task.done(Outcome::Failed(stopped), None), crew);
-    }
-
-    fn copy_chunk(
-        &self,
-        task: &ChunkTask,
-        ticket: &[u8],
-        manner: Manner,
-        hand: &mut CopyHand,
-    ) -> Result<Option<Receipt>, Trouble> {
-        let extents = task.extents();
-        // The table of a striped file may have chunks behind its end.
-        let Some(first) = extents.first() else {
-            let nothing = Receipt::of_bytes(task.span(), Crc64::default());
-            return Ok(Some(nothing).filter(|_| manner.sums == Sums::All));
-        };
-        let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
-        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        if let Some(receipt) = self.written_before(task, ticket, &*target_dir, hand) {
-            hand.gathered.tally.resumed_bytes += bytes;
-            return Ok(Some(receipt));
-        }
-        let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
-        let source = source_dir.open_extent(&task.name, &task.identity, *first).at(Side::Source)?;
-        let target_name = self.target_name(&task.place, &task.name);
-        let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
-        let mut crc64 = Some(Crc64::default());
-        for extent in &extents {
-            let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
-            let next = copy_piece(&*source, &*staged, piece, &mut hand.buffer)?;
-            crc64 = crc64.zip(next).map(|(sum, next)| task.add_sum(sum, *extent, next));
-        }
-        let (journal, extent) = (self.journal_of(&*staged), task.span());
-        let receipt = staged.close().at(Side::Target)?;
-        if let (Some(journal), Some(crc64)) = (journal, crc64) {
-            journal.chunk(ticket, extent, crc64);
-        }
-        let tally = &mut hand.gathered.tally;
-        if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
-            tally.resumed_bytes += bytes;
-        } else {
-            tally.copied_bytes += bytes;
-            tally.chunks += 1;
-        }
-        Ok(receipt.or_else(|| crc64.map(|crc64| Receipt::of_bytes(extent, crc64))))
-    }
-
     pub(super) fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
         if task.owner == self.rank {
             self.chunks_done(done, crew);
@@ -221,10 +153,16 @@ impl CopyJob<'_> {
 
     /// Ends a large file whose chunks are all accounted for.
     pub(super) fn end_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let Some(Ended { file, outcome, receipts }) = self.large.end(file) else { return };
+        let Some(Ended { file, mut outcome, receipts }) = self.large.end(file) else { return };
         hand.is_complete = false;
         match file {
             Large::Copy(mut file) => {
+                if outcome == Outcome::Done {
+                    match self.md5s_as_written(&file, hand) {
+                        Ok(md5s) => file.md5s_as_written = md5s,
+                        Err(trouble) => outcome = Outcome::Failed(trouble),
+                    }
+                }
                 hand.linked = file.linked.take();
                 let (place, name) = (Arc::clone(&file.place), file.name.clone());
                 let (copy, crc64) = (file.copy.clone(), file.sum(&receipts));
@@ -247,68 +185,19 @@ impl CopyJob<'_> {
             Large::Comparison { place, name, sides, way, linked } => {
                 hand.linked = linked;
                 let size_bytes = sides.source.size_bytes;
-                let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
-                let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
-                if let Err(trouble) = ended {
-                    self.fail_large(&place, &name, trouble, hand, crew);
+                if outcome == Outcome::Done && way.is_disproved(&receipts, size_bytes) {
+                    self.begin_comparison((&place, &name), Way::Bytes, &sides, hand, crew);
+                } else {
+                    let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
+                    let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
+                    if let Err(trouble) = ended {
+                        self.fail_large(&place, &name, trouble, hand, crew);
+                    }
                 }
             }
         }
         Self::end_first(hand, crew);
         crew.release();
-    }
-
-    /// A chunk of both sides, to know whether the file must be copied.
-    fn compare_chunk(
-        &self,
-        task: &ChunkTask,
-        [source, target]: [Version; 2],
-        hand: &mut CopyHand,
-    ) -> Result<Outcome, Trouble> {
-        let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
-        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        let extent = task.extent();
-        let from_source = open_version(&*source_dir, &task.name, source, extent);
-        let Some(source) = unless_in_doubt(from_source.at(Side::Source))? else {
-            return Ok(Outcome::Differs);
-        };
-        let target_name = self.target_name(&task.place, &task.name);
-        let from_target = open_version(&*target_dir, target_name, target, extent);
-        let Some(target) = unless_in_doubt(from_target.at(Side::Target))? else {
-            return Ok(Outcome::Differs);
-        };
-        let check = Way::Bytes.check(&*source, &*target);
-        hand.gathered.tally.compared.by(check).bytes += extent.length;
-        let buffers = hand.buffers(self.options.buffer_bytes);
-        let compared = is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers);
-        let is_same = unless_in_doubt(compared)?.unwrap_or(false);
-        Ok(if is_same { Outcome::Done } else { Outcome::Differs })
-    }
-
-    /// A chunk of the side whose checksum nobody keeps. `None` for one that has changed: it is copied,
-    /// with a check of its own.
-    fn sum_chunk(
-        &self,
-        task: &ChunkTask,
-        side: Side,
-        version: Version,
-        hand: &mut CopyHand,
-    ) -> Result<Option<Receipt>, Trouble> {
-        let (dir, name) = match side {
-            Side::Source => (task.place.source_dir(&*self.root(&task.place).source), &*task.name),
-            Side::Target => {
-                let name = self.target_name(&task.place, &task.name);
-                (task.place.target_dir(self.target(&task.place)), name)
-            }
-        };
-        let extent = task.extent();
-        let buffers = hand.buffers(self.options.buffer_bytes);
-        let opened = open_version(&*dir.at(side)?, name, version, extent);
-        let summed = opened.and_then(|file| Ok((sum_extent(&*file, extent, buffers)?, file)));
-        let Some((crc64, file)) = unless_in_doubt(summed.at(side))? else { return Ok(None) };
-        let check = if file.address().is_some() { Check::Downloaded } else { Check::Summed };
-        hand.gathered.tally.compared.by(check).bytes += extent.length;
-        Ok(Some(Receipt::of_bytes(extent, crc64)))
     }
 
     /// Copies a file once more, from its beginning: another job has ended its upload, or something of the source was
@@ -444,6 +333,17 @@ impl LargeCopy {
         if now.version() != metadata.version() {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
-        check_sum(&*self.source, metadata.size_bytes, receipts, false)
+        match (&self.etag, &self.md5s_as_written) {
+            (Some(etag), Some(md5s)) => check_md5s(&*self.source, etag, md5s).map(Some),
+            (etag, _) => {
+                let arrived = (metadata.size_bytes, receipts);
+                check_arrived(&*self.source, etag.as_ref(), arrived, false)
+            }
+        }
+    }
+
+    /// Size of the file.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.copy.metadata.size_bytes
     }
 }

@@ -1,14 +1,16 @@
 //! Copying a symbolic link: verbatim.
 
+use super::arrival::check_arrived;
 use super::content::{Piece, copy_piece};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::model::chunk::Extent;
 use crate::model::entry::{Kept, Kind};
+use crate::model::etag::PartHasher;
 use crate::model::object_metadata::LinkForm;
 use crate::model::transfer::Manner;
 use crate::sched::crew::Crew;
-use crate::store::{NewFile, NewSymlink, SourceFile};
+use crate::store::{NewFile, NewSymlink, Receipt, Sender, SourceFile};
 use crate::walk::{Visit, Visited};
 
 impl CopyJob<'_> {
@@ -77,7 +79,13 @@ impl CopyJob<'_> {
         let size_bytes = metadata.size_bytes;
         let extent = Extent { offset: 0, length: size_bytes };
         let piece = Piece { extent, size_bytes, manner: Manner::PLAIN };
-        copy_piece(object, &*staged, piece, &mut hand.buffer)?;
+        let etag = self.etag_of(entry.place, object)?;
+        let mut hasher = etag.map(|etag| PartHasher::new(etag.part_bytes));
+        let crc64 = copy_piece(object, &*staged, piece, &mut hasher, &mut hand.buffer)?;
+        let part_md5s = hasher.map(PartHasher::finish).unwrap_or_default();
+        let receipt = Receipt::sent(extent, crc64, String::new(), Sender::Here);
+        let receipts = [Receipt { part_md5s, ..receipt }];
+        check_arrived(object, etag.as_ref(), (size_bytes, &receipts), true)?;
         staged.commit(&attributes, Vec::new()).at(Side::Target)
     }
 }

@@ -17,12 +17,13 @@ use crate::base::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
 use crate::base::path::{self, Name, RelPath};
 use crate::chunked::ChunkTask;
 use crate::comm::Rank;
-use crate::compare::content::Way;
+use crate::compare::content::{Way, hash_extent};
 use crate::compare::options::Evidence;
 use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kind, Metadata, Time};
+use crate::model::etag::{PartHasher, PartedEtag};
 use crate::model::staged_name::is_staged;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
@@ -43,6 +44,7 @@ impl CopyJob<'_> {
         &self,
         entry: &Visit<'_>,
         source: &dyn SourceFile,
+        etag: Option<&PartedEtag>,
         target: &dyn Dir,
         copy: &FileCopy,
     ) -> Result<Staging, Trouble> {
@@ -53,6 +55,7 @@ impl CopyJob<'_> {
         }
         let metadata = &copy.metadata;
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
+        let chunk_bytes = self.whole_parts(entry.place, (metadata.size_bytes, chunk_bytes), etag);
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
         let replaces = copy.replaces;
@@ -113,7 +116,7 @@ impl CopyJob<'_> {
         let Ok(old) = target.open_file(name) else { return Ok(false) };
         old.bypass_cache();
         let files = [source, old];
-        let way = Way::of(&*files[0], &*files[1], Evidence::Checksums);
+        let way = Way::of(&*files[0], &*files[1], Evidence::Checksums)?;
         self.is_same_content(way, &files, size_bytes, hand)
     }
 
@@ -243,6 +246,7 @@ impl CopyJob<'_> {
         &self,
         task: &ChunkTask,
         ticket: &[u8],
+        hasher: &mut Option<PartHasher>,
         target: &dyn Dir,
         hand: &mut CopyHand,
     ) -> Option<Receipt> {
@@ -257,8 +261,13 @@ impl CopyJob<'_> {
         }
         let buffers = hand.buffers(self.options.buffer_bytes);
         let found = sum_staged(&*staged, task, buffers).ok()?;
-        let receipt = Receipt::of_bytes(extent, expected);
-        (found == expected).then_some(Receipt { by: Sender::Before, ..receipt })
+        if found != expected {
+            return None;
+        }
+        if let Some(hasher) = hasher {
+            hash_extent(&*staged, extent, hasher, buffers).ok()?;
+        }
+        Some(Receipt::sent(extent, Some(expected), String::new(), Sender::Before))
     }
 
     /// Whether the source has in a chunk what it had when a stopped job has written it: it has not been changed at all

@@ -1,6 +1,7 @@
 //! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
 
-use super::content::{Piece, check_sum, copy_piece, copy_to_end, proof_of, share};
+use super::arrival::{check_arrived, proof_of};
+use super::content::{Piece, copy_piece, copy_to_end, share};
 use super::policy::Plain;
 use super::verify::Arrived;
 use super::{CopyHand, CopyJob, policy};
@@ -10,9 +11,10 @@ use crate::base::service::ServiceFault;
 use crate::model::chunk::Extent;
 use crate::model::difference::Fields;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Proof, Xattrs};
+use crate::model::etag::{PartHasher, PartedEtag};
 use crate::model::transfer::Transfer;
 use crate::sched::crew::Crew;
-use crate::store::{Dir, NewFile, Receipt, SourceFile, StagedFile};
+use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use crate::walk::{Visit, Visited};
 
 impl CopyJob<'_> {
@@ -79,8 +81,10 @@ impl CopyJob<'_> {
         }
         let transfer = self.options.transfer;
         let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
-        let copy =
-            WholeFile { source: source_file, target, attributes, has_old, transfer, is_sized };
+        let etag =
+            if self.options.dry_run { None } else { self.etag_of(entry.place, source_file)? };
+        let source = source_file;
+        let copy = WholeFile { source, etag, target, attributes, has_old, transfer, is_sized };
         let (filled, kept, metadata) =
             self.copy_at_rest(&copy, entry, (metadata, old_file.as_ref(), plain), hand)?;
         self.copied((entry.place, entry.name), Kind::File, kept, hand, crew);
@@ -188,6 +192,8 @@ fn is_worth_another_try(cause: Cause) -> bool {
 /// One file's way from here to there.
 struct WholeFile<'f> {
     source: &'f dyn SourceFile,
+    /// What its content is compared with.
+    etag: Option<PartedEtag>,
     target: &'f dyn Dir,
     attributes: Attributes,
     /// It replaces a file.
@@ -222,6 +228,14 @@ pub(super) struct FileCopy {
 }
 
 impl WholeFile<'_> {
+    fn check_arrived(
+        &self,
+        size_bytes: u64,
+        receipts: &[Receipt],
+    ) -> Result<Option<Proof>, Trouble> {
+        check_arrived(self.source, self.etag.as_ref(), (size_bytes, receipts), true)
+    }
+
     /// Copies the content and makes sure that the source was the same file throughout.
     fn fill(
         &self,
@@ -237,18 +251,20 @@ impl WholeFile<'_> {
         let written = match metadata.size_bytes {
             _ if !self.is_sized => {
                 let (size_bytes, crc64) = copy_to_end(self.source, staged, buffer)?;
-                let proof = check_sum(self.source, size_bytes, &[], true)?;
+                let proof = self.check_arrived(size_bytes, &[])?;
                 Filled { size_bytes, proof, crc64: Some(crc64), inode: None }
             }
             size_bytes if share(self.source, staged, metadata, self.transfer)? => {
                 Filled { size_bytes, proof: None, crc64: None, inode: None }
             }
             size_bytes => {
+                let mut hasher = self.etag.map(|etag| PartHasher::new(etag.part_bytes));
                 let manner = self.transfer.manner(metadata);
                 let piece = Piece { extent: whole, size_bytes, manner };
-                let crc64 = copy_piece(self.source, staged, piece, buffer)?;
-                let receipt = crc64.map(|crc64| Receipt::of_bytes(whole, crc64));
-                let proof = check_sum(self.source, size_bytes, receipt.as_slice(), true)?;
+                let crc64 = copy_piece(self.source, staged, piece, &mut hasher, buffer)?;
+                let part_md5s = hasher.map(PartHasher::finish).unwrap_or_default();
+                let receipt = Receipt::sent(whole, crc64, String::new(), Sender::Here);
+                let proof = self.check_arrived(size_bytes, &[Receipt { part_md5s, ..receipt }])?;
                 Filled { size_bytes, proof, crc64, inode: None }
             }
         };

@@ -9,8 +9,8 @@ use super::options::{Judge, SyncOptions};
 use super::policy::Plain;
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
-use crate::base::path;
-use crate::chunked::{ChunkTask, ChunkWork};
+use crate::base::path::{self, Name};
+use crate::chunked::ChunkTask;
 use crate::compare::content::{Way, is_same_whole};
 use crate::compare::holes::Reading;
 use crate::model::chunk::ChunkRun;
@@ -21,6 +21,7 @@ use crate::model::tally::Check;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile};
 use crate::walk::account;
+use crate::walk::place::Place;
 use crate::walk::{Visit, Visited};
 
 /// What an entry needs that is at the target already, with the right kind.
@@ -268,8 +269,7 @@ impl CopyJob<'_> {
         let files = [source, target];
         let size_bytes = sides.source.size_bytes;
         let is_large = size_bytes > self.chunk_bytes(entry.place, size_bytes);
-        let way_of = if is_large { Way::of_large } else { Way::of };
-        let way = way_of(&*files[0], &*files[1], rules.evidence);
+        let way = Way::of(&*files[0], &*files[1], rules.evidence)?;
         let check = way.check(&*files[0], &*files[1]);
         // Copying is no more than downloading, where that was not asked for.
         if check == Check::Downloaded && rules.judge != Judge::Content {
@@ -277,7 +277,7 @@ impl CopyJob<'_> {
         }
         if is_large && way.known().is_none() {
             hand.gathered.tally.compared.by(check).files += 1;
-            self.begin_comparison(entry, way, sides, hand, crew);
+            self.begin_comparison((entry.place, entry.name), way, sides, hand, crew);
             return Ok(Need::ToBeSeen);
         }
         if self.is_same_content(way, &files, size_bytes, hand)? {
@@ -307,33 +307,25 @@ impl CopyJob<'_> {
         Ok(is_same)
     }
 
-    fn begin_comparison(
+    pub(super) fn begin_comparison(
         &self,
-        entry: &Visit<'_>,
+        (place, name): (&Arc<Place>, &Name),
         way: Way,
         sides: &Sides,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        let chunk_bytes = self.chunk_bytes(entry.place, sides.source.size_bytes);
-        let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
-        let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let sides = Sides { ..*sides };
         let (source, target) = (sides.source.version(), sides.target.version());
-        let large =
-            super::Large::Comparison { place, name, sides, way, linked: hand.linked.take() };
+        let wish_bytes = self.chunk_bytes(place, sides.source.size_bytes);
+        let (work, chunk_bytes) = way.chunks([source, target], wish_bytes);
+        let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
+        let (place, name) = (Arc::clone(place), name.to_owned());
+        let (of_task, name_of_task) = (Arc::clone(&place), name.clone());
+        let (sides, linked) = (Sides { ..*sides }, hand.linked.take());
+        let large = super::Large::Comparison { place, name, sides, way, linked };
         let file = self.large.begin(large, run.count());
         crew.hold();
-        let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let work = match way {
-            Way::Sum { read: Side::Source, .. } => {
-                ChunkWork::Sum { side: Side::Source, version: source }
-            }
-            Way::Sum { read: Side::Target, .. } => {
-                ChunkWork::Sum { side: Side::Target, version: target }
-            }
-            _ => ChunkWork::Compare { source, target },
-        };
+        let (place, name) = (of_task, name_of_task);
         let (owner, identity, lanes) = (self.rank, source.identity, None);
         let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
         crew.push(task.into());
@@ -414,7 +406,7 @@ impl CopyJob<'_> {
         let name = self.target_name(entry.place, entry.name);
         let Ok(other) = dir.open_file(name) else { return Ok(false) };
         let files = [source, other];
-        let way = Way::of(&*files[0], &*files[1], rules.evidence);
+        let way = Way::of(&*files[0], &*files[1], rules.evidence)?;
         self.is_same_content(way, &files, sides.source.size_bytes, hand)
     }
 

@@ -39,7 +39,7 @@ enum Written {
     /// A file that has its name, and is that long; the version is that of right after it got its name.
     File { place: Arc<Place>, name: CString, size_bytes: u64, crc64: Crc64, version: Version },
     /// A chunk of a staged file, whose owner waits to hear of it.
-    Chunk { task: Box<ChunkTask>, ticket: Vec<u8>, crc64: Crc64 },
+    Chunk { task: Box<ChunkTask>, ticket: Vec<u8>, receipt: Receipt },
 }
 
 /// What a file that has its name must be.
@@ -212,10 +212,11 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> bool {
-        let crc64 = receipt.filter(|receipt| Self::is_own_work(receipt)).and_then(|it| it.crc64);
-        let (Some(verifier), Some(crc64)) = (self.verifier, crc64) else { return false };
+        let receipt = receipt.filter(|it| Self::is_own_work(it) && it.crc64.is_some());
+        let (Some(verifier), Some(receipt)) = (self.verifier, receipt) else { return false };
         let (task, ticket) = (Box::new(task.clone()), ticket.to_vec());
-        self.have_verified(Written::Chunk { task, ticket, crc64 }, verifier, hand, crew);
+        let chunk = Written::Chunk { task, ticket, receipt: receipt.clone() };
+        self.have_verified(chunk, verifier, hand, crew);
         true
     }
 
@@ -254,9 +255,8 @@ impl CopyJob<'_> {
                     Err(trouble) => self.not_verified((&place, &name), trouble, hand, crew),
                 }
             }
-            Written::Chunk { task, ticket, crc64 } => {
-                let outcome = self.verify_chunk(&task, &ticket, crc64, hand);
-                let receipt = Receipt::of_bytes(task.span(), crc64);
+            Written::Chunk { task, ticket, receipt } => {
+                let outcome = self.verify_chunk(&task, &ticket, receipt.crc64, hand);
                 let done = task.done(Outcome::of(outcome.map(|()| Outcome::Done)), Some(receipt));
                 self.tell_owner(&task, done, crew);
             }
@@ -314,7 +314,7 @@ impl CopyJob<'_> {
         &self,
         task: &ChunkTask,
         ticket: &[u8],
-        crc64: Crc64,
+        crc64: Option<Crc64>,
         hand: &mut CopyHand,
     ) -> Result<(), Trouble> {
         let dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
@@ -324,7 +324,7 @@ impl CopyJob<'_> {
             task.extents().iter().map(|extent| extent.length).sum::<u64>();
         file.bypass_cache();
         let buffers = hand.buffers(self.options.buffer_bytes);
-        if sum_staged(&*file, task, buffers).at(Side::Target)? == crc64 {
+        if Some(sum_staged(&*file, task, buffers).at(Side::Target)?) == crc64 {
             Ok(())
         } else {
             Err(Op::Verify.failed(Cause::NotAsWritten)).at(Side::Target)

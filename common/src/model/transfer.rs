@@ -111,6 +111,8 @@ pub struct Manner {
     pub in_kernel: InKernel,
     /// What is summed up.
     pub sums: Sums,
+    /// Each part of that size of what is read gets an MD5, so it is read here.
+    pub part_bytes: Option<u64>,
 }
 
 /// Whether content goes through the system's cache.
@@ -135,8 +137,12 @@ pub enum Rewriting {
 
 impl Manner {
     /// Whatever is fastest, all bytes.
-    pub const PLAIN: Self =
-        Self { holes: Holes::None, in_kernel: InKernel::Allowed, sums: Sums::AsKept };
+    pub const PLAIN: Self = Self {
+        holes: Holes::None,
+        in_kernel: InKernel::Allowed,
+        sums: Sums::AsKept,
+        part_bytes: None,
+    };
 
     /// The same, with checksums of everything.
     #[must_use]
@@ -184,7 +190,7 @@ impl Transfer {
             Sparse::Always => (Holes::Made, InKernel::Forbidden),
             Sparse::Never => (Holes::None, InKernel::Forbidden),
         };
-        let manner = Manner { holes, in_kernel, sums: Sums::AsKept };
+        let manner = Manner { holes, in_kernel, ..Manner::PLAIN };
         if self.sums == Sums::All { manner.summed() } else { manner }
     }
 }

@@ -16,6 +16,8 @@ pub struct Receipt {
     pub tag: String,
     /// Who has sent it.
     pub by: Sender,
+    /// MD5s of the source's parts in it, where they were asked for.
+    pub part_md5s: Vec<u128>,
 }
 
 /// Who has sent a piece of a file.
@@ -32,23 +34,36 @@ pub enum Sender {
 impl Receipt {
     /// For bytes of which nothing but their checksum is known.
     pub fn of_bytes(extent: Extent, crc64: Crc64) -> Self {
-        Self { extent, crc64: Some(crc64), tag: String::new(), by: Sender::Here }
+        Self::sent(extent, Some(crc64), String::new(), Sender::Here)
+    }
+
+    /// For bytes that a store has named.
+    pub fn sent(extent: Extent, crc64: Option<Crc64>, tag: String, by: Sender) -> Self {
+        Self { extent, crc64, tag, by, part_md5s: Vec::new() }
     }
 
     /// Checksum of a whole file, if the receipts cover it and each has one.
     pub fn crc64_of(receipts: &[Self], size_bytes: u64) -> Option<Crc64> {
-        let mut in_order: Vec<&Self> = receipts.iter().collect();
-        in_order.sort_by_key(|receipt| receipt.extent.offset);
-        let mut pieces = in_order.into_iter();
-        let first = pieces.next().filter(|first| first.extent.offset == 0)?;
-        let (mut sum, mut end) = (first.crc64?, first.extent.length);
-        for piece in pieces {
-            if piece.extent.offset != end {
-                return None;
-            }
-            sum = sum.combine(piece.crc64?, piece.extent.length);
-            end += piece.extent.length;
-        }
-        (end == size_bytes).then_some(sum)
+        let mut pieces = in_order(receipts, size_bytes)?.into_iter();
+        let first = pieces.next()?.crc64?;
+        pieces.try_fold(first, |sum, piece| Some(sum.combine(piece.crc64?, piece.extent.length)))
     }
+
+    /// MD5s of all parts of a whole source, if the receipts cover it and have any.
+    pub fn part_md5s_of(receipts: &[Self], size_bytes: u64) -> Option<Vec<u128>> {
+        let pieces = in_order(receipts, size_bytes)?;
+        let md5s: Vec<u128> = pieces.iter().flat_map(|piece| piece.part_md5s.clone()).collect();
+        (!md5s.is_empty()).then_some(md5s)
+    }
+}
+
+/// The receipts from a file's beginning to its end; `None` where they leave something out.
+fn in_order(receipts: &[Receipt], size_bytes: u64) -> Option<Vec<&Receipt>> {
+    let mut pieces: Vec<&Receipt> = receipts.iter().collect();
+    pieces.sort_by_key(|receipt| receipt.extent.offset);
+    let follow = |end: u64, piece: &&Receipt| {
+        (piece.extent.offset == end).then(|| end + piece.extent.length)
+    };
+    let end = pieces.iter().try_fold(0, follow)?;
+    (end == size_bytes && !pieces.is_empty()).then_some(pieces)
 }

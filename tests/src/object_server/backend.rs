@@ -6,7 +6,7 @@
 #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)] // all answers have one form
 mod lists;
 mod objects;
-pub(super) use objects::planted;
+pub(super) use objects::{assembled, planted};
 mod uploads;
 
 use std::collections::BTreeMap;

@@ -140,6 +140,8 @@ pub enum Quirk {
     DeniesReads,
     /// Who does not send what AWS's own client sends with each request is refused with 403 AccessDenied.
     OwnClientOnly,
+    /// The number of a part that is asked for is ignored: the answer is about all of the object.
+    IgnoresPartNumbers,
     /// Range is ignored: the answer has all of the object.
     IgnoresRanges,
     /// ETags are weak ones, which never fulfil a condition.

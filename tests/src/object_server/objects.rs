@@ -135,6 +135,8 @@ pub struct Object {
     pub attributes: Attributes,
     /// With their type: of the whole object, or of its parts' checksums.
     pub sums: dto::Checksum,
+    /// Sizes of the parts in which it was uploaded; none where it came in one piece.
+    pub parts_bytes: Vec<u64>,
 }
 
 /// A part of an upload.

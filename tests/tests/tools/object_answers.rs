@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use suite_tests::buckets::{BUCKET, diff, entries, go, served, temp, text};
-use suite_tests::job::Ended;
+use suite_tests::buckets::{BUCKET, diff, entries, go, remotes, served, stranger, temp, text};
+use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees;
@@ -38,16 +38,10 @@ fn torn(operation: Operation, tear: Tear, ending: Ending, times: u64) -> Behavio
     Behaviour::with_tearing(Tearing::rule(&[operation], tear, ending, times))
 }
 
-/// Without checksums only what comes in one piece can be verified, by its MD5.
-fn chunk_of(quirks: &[Quirk]) -> &'static str {
-    if quirks.contains(&Quirk::NoChecksums) { "32MiB" } else { "5MiB" }
-}
-
 /// A server with the tree as objects, which has checksums of them or has not.
 fn with_objects(source: &Path, quirks: &[Quirk]) -> ObjectServer {
     let server = served(Behaviour::with_quirks(quirks));
-    let chunk = chunk_of(quirks);
-    go(&server, 1, &["dcp", "-k", chunk, text(source), "s3://data/up"]).expect(0);
+    go(&server, 1, &["dcp", "-k", "5MiB", text(source), "s3://data/up"]).expect(0);
     server.reset_counts();
     server
 }
@@ -98,8 +92,7 @@ fn whatever_is_torn_exit_0_means_that_all_is_there() {
         let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", "s3://data/copy"]);
         assert_objects(&server, "copy/", &source, &ended);
         let back = work.path().join(format!("back-{seed}"));
-        let chunk = chunk_of(quirks);
-        let ended = go(&server, ranks, &["dcp", "-k", chunk, "s3://data/up", text(&back)]);
+        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]);
         assert_files(&back, &source, &ended);
         let one = fs::read(source.join("large")).unwrap();
         let other = work.path().join(format!("other-{seed}"));
@@ -175,6 +168,135 @@ fn content_that_is_not_the_objects_is_an_error() {
         assert_eq!(diff(&source, &back), "");
         fs::remove_dir_all(&back).unwrap();
     }
+}
+
+/// Objects without a checksum: in parts of 5 MiB, in parts that are larger than a chunk, in one piece, and in parts of
+/// different sizes, of which nothing can be shown.
+fn unsummed(server: &ObjectServer, content: &[u8]) {
+    let parts = |sizes: &[usize]| {
+        let mut rest = content;
+        let each = |size: &usize| rest.split_off(..*size).unwrap();
+        sizes.iter().map(each).collect::<Vec<_>>()
+    };
+    server.put_parts(BUCKET, "up/parts", &parts(&[5 << 20, 5 << 20, 1 << 20]));
+    server.put_parts(BUCKET, "up/larger", &parts(&[8 << 20, 3 << 20]));
+    server.put_parts(BUCKET, "up/one", &[content]);
+    server.put_parts(BUCKET, "unequal/parts", &parts(&[5 << 20, 1 << 20, 5 << 20]));
+}
+
+fn proven(ended: &Ended) -> serde_json::Value {
+    ended.summary()["totals"]["proven"].clone()
+}
+
+/// Whether chunks are smaller than parts, larger, or the whole.
+#[test]
+fn objects_without_a_checksum_are_proven_by_the_md5s_of_their_parts() {
+    let (work, server) = (temp(), served(Behaviour::default()));
+    let content = trees::noise(11 << 20);
+    unsummed(&server, &content);
+    for (ranks, options) in [
+        (1, &["-k", "5MiB"][..]),
+        (2, &["-k", "3MiB", "--verify", "transferred"]),
+        (1, &["-k", "32MiB"]),
+    ] {
+        let back = work.path().join("back");
+        let words = |from, to| [&["dcp", "--json"], options, &[from, to]].concat();
+        let ended = go(&server, ranks, &words("s3://data/up", text(&back))).expect(0);
+        assert_eq!(proven(&ended), serde_json::json!({ "md5": 3 }), "{options:?}");
+        for name in ["parts", "larger", "one"] {
+            assert!(fs::read(back.join(name)).unwrap() == content, "{name}");
+        }
+        fs::remove_dir_all(&back).unwrap();
+        let ended = go(&server, ranks, &words("s3://data/unequal", text(&back))).expect(0);
+        assert_eq!(proven(&ended), serde_json::json!({ "not_verifiable": 1 }), "{options:?}");
+        fs::remove_dir_all(&back).unwrap();
+    }
+    // A service that tells no part's size: a usual one is tried.
+    server.behave(Behaviour::with_quirks(&[Quirk::IgnoresPartNumbers]));
+    let back = work.path().join("guessed");
+    let ended = go(&server, 1, &["dcp", "--json", "s3://data/up", text(&back)]).expect(0);
+    assert_eq!(proven(&ended), serde_json::json!({ "md5": 3 }));
+}
+
+/// One byte of one answer, however the object was uploaded and is read; and between two services.
+#[test]
+fn parts_that_are_not_the_objects_are_an_error() {
+    let (work, server) = (temp(), served(Behaviour::default()));
+    let other = stranger(Behaviour::default());
+    let content = trees::noise(11 << 20);
+    unsummed(&server, &content);
+    for chunk in ["3MiB", "5MiB", "32MiB"] {
+        for name in ["parts", "larger", "one"] {
+            let (from, back) = (format!("s3://data/up/{name}"), work.path().join("back"));
+            server.behave(torn(Operation::GetObject, Tear::Flipped(7), Ending::LengthFits, 9));
+            server.reset_counts();
+            let ended = go(&server, 1, &["dcp", "-k", chunk, &from, text(&back)]).expect(23);
+            assert!(ended.stderr.contains("what its ETag stands for"), "{}", ended.stderr);
+            assert!(!back.exists(), "{name} in chunks of {chunk}");
+        }
+    }
+    let across = |from: &str| {
+        let mut command = remotes(tool(1, "dcp"), [("NEAR", &server), ("FAR", &other)]);
+        run(command.args(["--json", "-k", "5MiB", from, "far:data/copy"]))
+    };
+    server.behave(torn(Operation::GetObject, Tear::Flipped(7), Ending::LengthFits, 9));
+    for name in ["parts", "larger", "one"] {
+        server.reset_counts();
+        let ended = across(&format!("near:data/up/{name}")).expect(23);
+        assert!(ended.stdout.contains("wrong-etag"), "{}", ended.stdout);
+        assert_eq!(other.keys_of(BUCKET).len() + other.open_uploads(BUCKET), 0);
+    }
+    server.behave(Behaviour::default());
+    let ended = across("near:data/up").expect(0);
+    // It came whole, and was sent with a checksum.
+    assert_eq!(proven(&ended), serde_json::json!({ "crc64": 3 }));
+    for name in ["parts", "larger", "one"] {
+        let copy = other.get(BUCKET, &format!("copy/{name}")).unwrap();
+        assert!(copy.content.to_bytes() == content, "{name}");
+    }
+}
+
+/// Comparing with objects that have no checksum reads the files alone, and the objects where that says nothing.
+#[test]
+fn files_are_compared_with_the_md5s_of_parts() {
+    let (work, server) = (temp(), served(Behaviour::default()));
+    let mut content = trees::noise(11 << 20);
+    unsummed(&server, &content);
+    let files = work.path().join("files");
+    for name in ["parts", "larger", "one"] {
+        trees::write(&files.join(name), &content);
+    }
+    let dcmp = ["dcmp", "-k", "3MiB", text(&files), "s3://data/up"];
+    for tool in [&dcmp[..], &["dsync", "-c", "-k", "3MiB", "s3://data/up", text(&files)]] {
+        server.reset_counts();
+        go(&server, 2, tool).expect(0);
+        assert_eq!(server.counts().of(Operation::GetObject), 0, "{tool:?}");
+    }
+    let unequal = work.path().join("unequal");
+    trees::write(&unequal.join("parts"), &content);
+    go(&server, 1, &["dcmp", "-k", "3MiB", text(&unequal), "s3://data/unequal"]).expect(0);
+    content[9 << 20] ^= 1;
+    for name in ["parts", "larger", "one"] {
+        trees::write(&files.join(name), &content);
+    }
+    go(&server, 2, &dcmp).expect(1);
+    go(&server, 1, &["dsync", "-c", "-k", "3MiB", "s3://data/up", text(&files)]).expect(0);
+    go(&server, 1, &dcmp).expect(0);
+}
+
+/// A link's target is content, too.
+#[test]
+fn a_link_that_is_not_the_objects_is_an_error() {
+    let (work, source) = (temp(), temp());
+    std::os::unix::fs::symlink("where/it/leads", source.path().join("link")).unwrap();
+    let server = served(Behaviour::with_quirks(&[Quirk::NoChecksums]));
+    go(&server, 1, &["dcp", "-p", text(source.path()), "s3://data/up"]).expect(0);
+    let quirks = vec![Quirk::NoChecksums];
+    let flipped = Tearing::rule(&[Operation::GetObject], Tear::Flipped(7), Ending::LengthFits, 99);
+    server.behave(Behaviour { quirks, tearing: Some(flipped), ..Behaviour::default() });
+    let back = work.path().join("back");
+    go(&server, 1, &["dcp", "s3://data/up", text(&back)]).expect(23);
+    assert!(back.join("link").symlink_metadata().is_err());
 }
 
 #[test]

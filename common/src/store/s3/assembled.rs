@@ -1,10 +1,9 @@
 //! The object that parts become: what a service that has put them together says of it.
 
-use md5::{Digest, Md5};
-
 use super::object::{Head, opaque};
 use super::put::Sent;
 use crate::base::crc64::Crc64;
+use crate::model::etag::md5_of_md5s;
 use crate::store::Receipt;
 
 /// An object as its parts tell it.
@@ -37,15 +36,13 @@ impl Assembled {
 
 /// The MD5 of the parts' MD5s, and how many there are (Amazon S3 User Guide, "Checking object integrity").
 fn etag_of(parts: &[Receipt]) -> Option<String> {
-    let mut all = Md5::new();
-    for part in parts {
+    let md5 = |part: &Receipt| {
         let sent = Sent::of_tag(&part.tag);
         let name = sent.etag.trim_matches('"');
-        let md5 = u128::from_str_radix(name, 16).ok().filter(|_| name.len() == 32)?;
-        all.update(md5.to_be_bytes());
-    }
-    let sum = u128::from_be_bytes(all.finalize().into());
-    Some(format!("{sum:032x}-{}", parts.len()))
+        u128::from_str_radix(name, 16).ok().filter(|_| name.len() == 32)
+    };
+    let md5s: Vec<u128> = parts.iter().map(md5).collect::<Option<_>>()?;
+    Some(format!("{:032x}-{}", md5_of_md5s(&md5s), parts.len()))
 }
 
 #[cfg(test)]
@@ -60,7 +57,7 @@ mod tests {
         let part = |offset, length: u64, tag: &str| {
             let crc64 = Some(Crc64::of_zeros(length));
             let extent = Extent { offset, length };
-            Receipt { extent, crc64, tag: tag.to_owned(), by: Sender::Here }
+            Receipt::sent(extent, crc64, tag.to_owned(), Sender::Here)
         };
         let first = part(0, 5 << 20, "\"5f363e0e58a95f06cbe9bbc662c5dfb6\"");
         let second = part(5 << 20, 1, "93b885adfe0da089cdf634904fd59f71");

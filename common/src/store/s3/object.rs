@@ -18,11 +18,13 @@ use aws_smithy_runtime_api::http::Headers;
 use super::client::{Proven, Service};
 use super::endpoint::Route;
 use super::memory::Memory;
+use super::upload::is_refusal;
 use crate::base::crc64::Crc64;
-use crate::base::error::{Op, Result};
+use crate::base::error::{Cause, Op, Result};
 use crate::base::service::ServiceFault;
 use crate::model::difference::Fields;
 use crate::model::entry::{Hint, Kind, Listed, Metadata, Time};
+use crate::model::etag::Etag;
 use crate::model::header_text;
 use crate::model::object_headers::{ObjectHeaders, Storage};
 use crate::model::object_metadata::{StoredAttributes, read};
@@ -36,8 +38,8 @@ pub(super) struct Head {
     pub etag: String,
     /// Checksum of the whole content, where the service keeps one.
     pub crc64: Option<Crc64>,
-    /// MD5 of the whole content, where the ETag is one.
-    pub md5: Option<u128>,
+    /// The ETag, where it is an MD5.
+    pub md5: Option<Etag>,
     /// What else is kept with it.
     pub headers: ObjectHeaders,
 }
@@ -129,6 +131,32 @@ impl Bucket {
             let size_bytes = answer.length.ok_or(ServiceFault::NoLength)?;
             self.head_of(key, size_bytes, answer)
         })
+    }
+
+    /// Size of a part of an object that was uploaded in parts; `None` where the service does not tell, and then it says
+    /// the object's, or that it does not know such a request.
+    pub fn part_bytes(&self, key: &str, object: &Head, number: u64) -> Result<Option<u64>> {
+        let request = |client: Client| {
+            client
+                .head_object()
+                .bucket(&self.name)
+                .key(key)
+                .part_number(i32::try_from(number).unwrap_or(i32::MAX))
+                .set_if_match(condition(&object.etag))
+                .set_request_payer(self.payer())
+                .send()
+        };
+        let read = |answer: HeadObjectOutput| {
+            let is_same = opaque(some_etag(answer.e_tag())?) == opaque(&object.etag);
+            let length = Answer::of_head(&answer).length.ok_or(ServiceFault::NoLength)?;
+            Ok((is_same, length))
+        };
+        match self.service.call_proven(Op::Stat, request, read) {
+            Ok((false, _)) => Err(Op::Read.failed(Cause::Changed)),
+            Ok((true, length)) => Ok(Some(length).filter(|it| *it < object.metadata.size_bytes)),
+            Err(error) if is_refusal(error.cause) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where requests for its objects go; none where the service wants more than that.
@@ -248,13 +276,11 @@ impl Bucket {
 }
 
 impl<'a> Answer<'a> {
-    /// An ETag of a single request is the content's MD5 almost everywhere, unless keys of AWS KMS or the
-    /// client's own encrypt it (Amazon S3 API Reference, "Object").
-    fn md5(&self) -> Option<u128> {
+    /// An ETag of a single request is the content's MD5 almost everywhere, and that of parts the MD5 of their MD5s,
+    /// unless keys of AWS KMS or the client's own encrypt it (Amazon S3 API Reference, "Object").
+    fn md5(&self) -> Option<Etag> {
         let is_plain = self.encryption.is_none_or(|by| by == "AES256") && !self.has_own_key;
-        let name = self.etag.filter(|_| is_plain)?.trim_matches('"');
-        let is_md5 = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_md5.then(|| u128::from_str_radix(name, 16).ok()).flatten()
+        Etag::of_text(opaque(self.etag.filter(|_| is_plain)?).trim_matches('"'))
     }
 
     fn of_headers(headers: &'a Headers) -> Self {

@@ -377,7 +377,7 @@ impl Bucket {
                 let tag = some_etag(result.and_then(|result| result.e_tag()))?.to_owned();
                 let crc64 = result.and_then(|result| result.checksum_crc64_nvme());
                 let crc64 = crc64.and_then(Crc64::from_base64);
-                Ok(Receipt { extent, crc64, tag, by: Sender::Service })
+                Ok(Receipt::sent(extent, crc64, tag, Sender::Service))
             })?;
         self.is_still(from).map(|()| copied)
     }

@@ -22,6 +22,7 @@ use crate::base::service::ServiceFault;
 use crate::base::transfers::LargeTransfer;
 use crate::model::chunk::Extent;
 use crate::model::entry::{Listed, Metadata, Xattrs};
+use crate::model::etag::{Etag, PartedEtag};
 use crate::model::object_headers::ObjectHeaders;
 use crate::store::{ObjectAddress, SourceFile};
 
@@ -67,6 +68,10 @@ impl ObjectFile {
         let body = Body { _transfer: transfer, ..body };
         let end = head.metadata.size_bytes;
         Ok(Self { bucket, key, head, end, body: Mutex::new(Some(body)) })
+    }
+
+    fn part_bytes(&self, number: u64) -> Result<Option<u64>> {
+        self.bucket.part_bytes(&self.key, &self.head, number)
     }
 
     /// The body at that place: the one that is there, or another.
@@ -292,8 +297,23 @@ impl SourceFile for ObjectFile {
         self.head.crc64
     }
 
-    fn md5(&self) -> Option<u128> {
+    fn etag(&self) -> Option<Etag> {
         self.head.md5
+    }
+
+    fn parted_etag(&self) -> Result<Option<PartedEtag>> {
+        let Some(etag) = self.head.md5 else { return Ok(None) };
+        let first_bytes = if etag.is_of_parts() { self.part_bytes(1)? } else { None };
+        Ok(etag.parted(self.head.metadata.size_bytes, first_bytes))
+    }
+
+    fn has_equal_parts(&self, etag: &PartedEtag) -> Result<bool> {
+        for number in 2..etag.parts() {
+            if self.part_bytes(number)?.is_some_and(|bytes| bytes != etag.part_bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn headers(&self) -> Option<&ObjectHeaders> {

@@ -14,7 +14,7 @@ use super::assembled::Assembled;
 use super::blocks::Block;
 use super::fields::{NewObject, as_headers, has_xattrs, with_headers};
 use super::object::{Bucket, Head, some_etag};
-use super::put::{Content, Sent, md5_of};
+use super::put::{Content, Sent};
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::BUFFER_BYTES;
@@ -208,7 +208,7 @@ impl ObjectStaged {
         };
         let by = if found.is_some() { Sender::Before } else { Sender::Here };
         let sent = found.map_or_else(|| self.bucket.put_part(key, id, number, &content), Ok)?;
-        Ok(Receipt { extent, crc64: Some(crc64), tag: sent.tag(), by })
+        Ok(Receipt::sent(extent, Some(crc64), sent.tag(), by))
     }
 
     /// The check that the upload was announced with, unless the service was seen not to look at that: then one
@@ -246,13 +246,8 @@ impl ObjectStaged {
         if bytes.len() as u64 != self.new.size_bytes {
             return Ok(());
         }
-        match (source.crc64(), source.md5()) {
-            (Some(expected), _) if expected != Crc64::of(bytes) => {
-                Err(Op::Read.failed(Cause::Corrupt))
-            }
-            (None, Some(expected)) if expected != md5_of(bytes) => {
-                Err(Op::Read.failed(Cause::Service(ServiceFault::WrongEtag)))
-            }
+        match source.crc64() {
+            Some(expected) if expected != Crc64::of(bytes) => Err(Op::Read.failed(Cause::Corrupt)),
             _ => Ok(()),
         }
     }

@@ -104,6 +104,7 @@ impl Backend {
             modified: now(),
             attributes: attributes!(of input),
             sums: of_whole(received.sums),
+            parts_bytes: Vec::new(),
         };
         let mut output = dto::PutObjectOutput {
             e_tag: Some(ETag::Strong(object.etag.clone())),
@@ -189,6 +190,12 @@ impl Backend {
             sums!(object.sums => output);
             output.checksum_type.clone_from(&object.sums.checksum_type);
         }
+        let number = input.part_number.filter(|_| !self.has(Quirk::IgnoresPartNumbers));
+        if let Some(number) = number {
+            let size = part_bytes(&object, number).ok_or_else(|| s3_error!(InvalidPart))?;
+            output.content_length = Some(size as i64);
+            output.parts_count = Some(object.parts_bytes.len().max(1) as i32);
+        }
         Ok(output)
     }
 
@@ -259,6 +266,7 @@ impl Backend {
             modified: now(),
             attributes,
             sums: copied_sums(&old, asked.and_then(Algorithm::named)),
+            parts_bytes: Vec::new(),
         };
         let mut result = dto::CopyObjectResult {
             e_tag: Some(ETag::Strong(object.etag.clone())),
@@ -295,6 +303,14 @@ impl Backend {
 /// If-Match and If-None-Match.
 pub(super) type Conditions<'a> = (Option<&'a dto::ETagCondition>, Option<&'a dto::ETagCondition>);
 
+/// Size of a part, by its number; an object that came in one piece has one.
+fn part_bytes(object: &Object, number: i32) -> Option<u64> {
+    if object.parts_bytes.is_empty() {
+        return (number == 1).then(|| object.content.size_bytes());
+    }
+    object.parts_bytes.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+}
+
 fn check_read(
     object: &Object,
     if_match: Option<&dto::ETagCondition>,
@@ -327,9 +343,28 @@ pub(super) fn of_whole(mut sums: Checksum) -> Checksum {
 pub(in crate::object_server) fn planted(content: Content) -> Object {
     Object {
         etag: sums::etag_of_content(&content),
+        parts_bytes: Vec::new(),
         modified: now(),
         attributes: Attributes::default(),
         sums: of_whole(sums::of_content(&content, Algorithm::Crc64Nvme)),
         content,
+    }
+}
+
+/// An object as a test plants it, of parts, or of one piece; without checksums.
+pub(in crate::object_server) fn assembled(parts: &[&[u8]]) -> Object {
+    let pieces = parts.iter().map(|part| Content::of([bytes::Bytes::copy_from_slice(part)]));
+    let etags: Vec<String> = pieces.clone().map(|piece| sums::etag_of_content(&piece)).collect();
+    let content = Content::of(parts.iter().map(|part| bytes::Bytes::copy_from_slice(part)));
+    let is_one = parts.len() == 1;
+    Object {
+        etag: if is_one {
+            etags[0].clone()
+        } else {
+            sums::etag_of_parts(etags.iter().map(String::as_str))
+        },
+        parts_bytes: parts.iter().map(|part| part.len() as u64).filter(|_| !is_one).collect(),
+        sums: Checksum::default(),
+        ..planted(content)
     }
 }

@@ -278,6 +278,7 @@ fn assemble(
         modified: now(),
         attributes: upload.attributes.clone(),
         sums,
+        parts_bytes: parts.iter().map(|part| part.content.size_bytes()).collect(),
     })
 }
 
