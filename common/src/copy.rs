@@ -26,6 +26,7 @@ pub mod plan;
 mod policy;
 pub mod resume;
 pub mod root;
+pub mod second_look;
 mod small;
 mod special;
 mod sync;
@@ -36,7 +37,7 @@ mod visit;
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::base::aligned::AlignedBuffer;
@@ -59,6 +60,7 @@ use crate::sched::job::Job;
 use crate::store::Store;
 use crate::walk;
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::listed::Listed;
 use crate::walk::place::Place;
 use crate::walk::selection::Selection;
 use extras::Extras;
@@ -69,10 +71,12 @@ use leftovers::Leftovers;
 use linked::{Devices, LinkRecords, LinkedFile};
 use options::{CopyOptions, Verify};
 use root::CopyRoot;
+use second_look::SecondLook;
 use sync::Sides;
 
 pub use task::{CopyLetter, CopyTask};
 
+pub(crate) use hopeless::Hopeless;
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
@@ -109,6 +113,9 @@ pub struct CopyJob<'c> {
     deferred: Extras,
     /// Names of files with several.
     links: LinkRecords,
+    /// Directories of the source that were listed, and how they looked.
+    listed: Listed,
+    second_look: SecondLook,
     /// Of the roots, for files with several names.
     devices: Devices,
     /// All names of files with several are known.
@@ -118,7 +125,7 @@ pub struct CopyJob<'c> {
     /// Groups of this user.
     own_groups: Vec<u32>,
     /// It was told why nothing else will fare better at a target.
-    is_hopeless: AtomicBool,
+    hopeless: Hopeless,
 }
 
 /// A large file that many ranks work on.
@@ -187,11 +194,13 @@ impl<'c> CopyJob<'c> {
             extras: Extras::default(),
             deferred: Extras::default(),
             links: LinkRecords::default(),
+            listed: Listed::default(),
+            second_look: SecondLook::default(),
             devices: Devices::of(roots),
             is_after_walk: false,
             is_after_deletion: false,
             own_groups: own_groups(),
-            is_hopeless: AtomicBool::new(false),
+            hopeless: Hopeless::default(),
         }
     }
 
@@ -238,8 +247,8 @@ impl<'c> CopyJob<'c> {
 
     /// What is left to be done at the end.
     pub fn into_leftovers(self) -> Leftovers {
-        let Self { directories, extras, deferred, links, .. } = self;
-        Leftovers { earlier: Vec::new(), directories, extras, deferred, links }
+        let Self { directories, extras, deferred, links, listed, .. } = self;
+        Leftovers { earlier: Vec::new(), directories, extras, deferred, links, listed }
     }
 
     fn root(&self, place: &Place) -> &CopyRoot {

@@ -18,7 +18,7 @@ use crate::copy::finish::DirectoryRecords;
 use crate::copy::options::CopyOptions;
 use crate::copy::root::CopyRoot;
 use crate::copy::{
-    OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
+    Hopeless, OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::line::{LineFormat, write_plan};
@@ -28,6 +28,7 @@ use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::{Dir, Store};
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::packed::RootedPath;
 use crate::walk::place::{Place, Rights, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
@@ -50,9 +51,6 @@ fn identity_of_source(root: &CopyRoot) -> Option<(u64, u64)> {
     let metadata = root.source.open_dir(&RelPath::root()).and_then(|dir| dir.metadata()).ok()?;
     Some((metadata.device, metadata.inode))
 }
-
-/// Index of a root, and a path below it.
-pub type RootedPath = (u32, Vec<u8>);
 
 /// A directory that was met.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,6 +83,7 @@ pub struct DeleteJob<'c> {
     options: &'c CopyOptions,
     is_superuser: bool,
     account: Account,
+    hopeless: Hopeless,
     /// Directories met, by depth.
     met: Mutex<BTreeMap<u32, Vec<Met>>>,
     /// Modes of directories that were widened to look into them, until they are met.
@@ -116,6 +115,7 @@ impl<'c> DeleteJob<'c> {
                 Mode::Delete | Mode::Plan(_) => options.job.is_superuser,
             },
             account: Account::default(),
+            hopeless: Hopeless::default(),
             met: Mutex::default(),
             widened_from: Mutex::default(),
             kept: Mutex::default(),
@@ -178,9 +178,13 @@ impl<'c> DeleteJob<'c> {
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) {
-        let shown = &self.roots[root as usize].shown_target;
-        let failure = account::failure(trouble.side, shown, below, trouble.error);
-        self.account.fail(failure, hand, crew);
+        let CopyRoot { target, shown_target: shown, .. } = &self.roots[root as usize];
+        let is_told = trouble.side == Side::Target
+            && !self.hopeless.stop_if_past_help(&**target, &trouble.error, &mut hand.tally, crew);
+        if !is_told {
+            let failure = account::failure(trouble.side, shown, below, trouble.error);
+            self.account.fail(failure, hand, crew);
+        }
     }
 
     /// Counts an entry; true where it is to be deleted, too.
@@ -212,7 +216,11 @@ impl<'c> DeleteJob<'c> {
             let widen = || widen(&*dir, self.is_superuser).at(Side::Target);
             if place.trees() == Trees::TargetBelow {
                 let source = &self.roots[place.root() as usize].source;
-                let kept = source.open_dir(place.path()).at(Side::Source)?;
+                let kept = match source.open_dir(place.path()) {
+                    // It is not there any more, so it has no attributes to give.
+                    Err(error) if error.cause.is_vanished() => return widen().map(drop),
+                    opened => opened.at(Side::Source)?,
+                };
                 let metadata = kept.metadata().at(Side::Source)?;
                 let xattrs = kept.xattrs(None).at(Side::Source)?;
                 let (from, plain) = (widen()?, Plain::of_directory(self.options, &metadata, &*dir));
@@ -261,7 +269,7 @@ impl<'c> DeleteJob<'c> {
             self.before_change(entry.place)?;
             if let Err(trouble) = entry.dir.remove(entry.name, kind).at(Side::Target) {
                 hand.tally.synced.deleted.uncount(kind);
-                return Err(trouble);
+                return if is_gone(&trouble) { Ok(Visited::NOTHING_MOVED) } else { Err(trouble) };
             }
         }
         Ok(Visited::NOTHING_MOVED)
@@ -293,6 +301,7 @@ impl<'c> DeleteJob<'c> {
             self.count(*root, path, Kind::Directory, hand, crew);
         } else {
             match self.remove_empty(*root, path) {
+                Err(trouble) if is_gone(&trouble) => return,
                 Ok(()) => return hand.tally.synced.deleted.count(Kind::Directory),
                 // What is in it was reported already.
                 Err(Trouble { error: Error { cause: Cause::System(STILL_FULL), .. }, .. }) => {
@@ -319,7 +328,9 @@ impl<'c> DeleteJob<'c> {
             }
             Ok(())
         });
-        if let Err(trouble) = given_back.at(Side::Target) {
+        if let Err(trouble) = given_back.at(Side::Target)
+            && !is_gone(&trouble)
+        {
             self.fail(*root, &met.directory.1, trouble, hand, crew);
         }
     }
@@ -503,6 +514,13 @@ impl Visitor for DeleteJob<'_> {
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) {
-        self.fail(place.root(), place.path().as_bytes(), trouble, hand, crew);
+        if !is_gone(&trouble) {
+            self.fail(place.root(), place.path().as_bytes(), trouble, hand, crew);
+        }
     }
+}
+
+/// What was to be deleted is not there any more: it went with a directory above it, or somebody else has removed it.
+fn is_gone(trouble: &Trouble) -> bool {
+    trouble.side == Side::Target && trouble.error.cause.is_vanished()
 }

@@ -14,6 +14,7 @@ mod parts;
 mod repeats;
 mod resume;
 mod same_command;
+mod second_look;
 mod shared_roots;
 pub mod sync;
 mod syncing;
@@ -161,7 +162,7 @@ fn exit_of(totals: &Tally) -> Exit {
         Exit::Interrupted
     } else if totals.failed > 0 || totals.given_up > 0 {
         Exit::Partial
-    } else if totals.vanished + totals.synced.come_back > 0 {
+    } else if totals.vanished + totals.moving + totals.synced.come_back > 0 {
         Exit::Vanished
     } else if totals.compared.is_different() {
         Exit::Different

@@ -39,6 +39,16 @@ pub trait Store: Send + Sync {
     /// Opens a directory by its path below the root.
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>>;
 
+    /// How a directory looks now, whatever this node remembers of it.
+    fn look(&self, path: &RelPath) -> Result<Metadata> {
+        self.open_dir(path)?.metadata()
+    }
+
+    /// How far the clock that stamps changes here may be behind this node's, at most.
+    fn clock_behind(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Device of the file system that the root is on, as this node numbers it.
     fn device(&self) -> Result<u64>;
 
@@ -126,6 +136,14 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
         (**self).open_dir(path)
+    }
+
+    fn look(&self, path: &RelPath) -> Result<Metadata> {
+        (**self).look(path)
+    }
+
+    fn clock_behind(&self) -> Duration {
+        (**self).clock_behind()
     }
 
     fn device(&self) -> Result<u64> {

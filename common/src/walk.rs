@@ -7,9 +7,11 @@
 pub mod account;
 pub mod batch;
 pub mod list;
+pub mod listed;
 mod listing;
 mod name_set;
 mod named;
+pub mod packed;
 pub mod place;
 pub mod selection;
 
@@ -42,7 +44,9 @@ use selection::Selection;
 pub enum WalkTask {
     /// Read a directory, and deal with the names in it.
     List(Arc<Place>),
-    /// The same, with a directory of objects all of whose keys are known.
+    /// Read a directory once more that has changed since, and deal with what is new in it.
+    Again(Arc<Place>),
+    /// Read a directory, with a directory of objects all of whose keys are known.
     Known(Arc<Place>, KeysBelow),
     /// Read these names of a directory that was entered, and deal with them.
     Span(Arc<Place>, Span),
@@ -78,6 +82,14 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     /// Names in the other tree that are none of its own: what this job has staged there.
     fn is_staged(&self, _name: &Name) -> bool {
         false
+    }
+
+    /// A directory is read once more.
+    fn enter_again(&self, _place: &Arc<Place>, _metadata: &Metadata, _hand: &mut Self::Hand) {}
+
+    /// Whether an entry has come into a directory since that was first read.
+    fn is_news(&self, _place: &Place, _dir: &dyn Dir, _name: &Name, _hint: Hint) -> bool {
+        true
     }
 
     /// A directory of the other tree is open, and is about to be read for the first time on this rank:
@@ -204,6 +216,7 @@ impl Visited {
 pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &Crew<'_, V>) {
     match task {
         WalkTask::List(place) => list(visitor, &place, Part::All, hand, crew),
+        WalkTask::Again(place) => list(visitor, &place, Part::News, hand, crew),
         WalkTask::Known(place, keys) => list(visitor, &place, Part::Known(keys), hand, crew),
         WalkTask::Span(place, span) => {
             let all = |_: &Name, _| true;
@@ -249,9 +262,13 @@ fn list<V: Visitor>(
         Ok(opened) => opened,
         Err(trouble) => return visitor.unreadable(place, trouble, hand, crew),
     };
-    if visitor.enter(place, &metadata, hand, crew) == Err(Skip)
-        || is_other_system(visitor, place, &metadata)
-    {
+    let is_again = matches!(part, Part::News);
+    if is_again {
+        visitor.enter_again(place, &metadata, hand);
+    } else if visitor.enter(place, &metadata, hand, crew) == Err(Skip) {
+        return;
+    }
+    if is_other_system(visitor, place, &metadata) {
         return;
     }
     let with_extras = visitor.wants_extras() && place.trees() == Trees::Both;
@@ -265,10 +282,11 @@ fn list<V: Visitor>(
         // What takes no part takes nobody's place.
         let takes_part = folds && visitor.selection().admits_name(place, &*dir, name, hint);
         let is_free = !takes_part || taken.insert(name);
-        if !is_free {
+        let is_news = !is_again || visitor.is_news(place, &*dir, name, hint);
+        if !is_free && is_news {
             folded.push(name.to_owned());
         }
-        is_free
+        is_free && is_news
     };
     // Who compares names with others must have all of them.
     let sharing = if with_extras || folds { Sharing::None } else { Sharing::Allowed };

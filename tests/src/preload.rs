@@ -1,6 +1,6 @@
 //! Libraries to be preloaded: a directory that is reached past the kernel, as DAOS's `libpil4dfs` does it
-//! (`preload/fake_dfs.c`), calls that fail (`preload/faults.c`), and file systems that lie or forget
-//! (`preload/file_faults.c`).
+//! (`preload/fake_dfs.c`), calls that fail (`preload/faults.c`), file systems that lie or forget
+//! (`preload/file_faults.c`), and files at whose opening a program is held (`preload/gates.c`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
@@ -93,6 +93,38 @@ impl Faults<'_> {
     pub fn struck(&self) -> Vec<String> {
         let log = std::fs::read(self.log).unwrap_or_default();
         String::from_utf8_lossy(&log).lines().map(ToOwned::to_owned).collect()
+    }
+}
+
+/// A program held where it opens files of these names. See `preload/gates.c`.
+#[derive(Debug)]
+pub struct Gates {
+    dir: tempfile::TempDir,
+}
+
+impl Gates {
+    /// Closed for files of these names.
+    pub fn closed(work: &Path, names: &[&str]) -> Self {
+        let dir = tempfile::tempdir_in(work).unwrap();
+        for name in names {
+            std::fs::write(dir.path().join(name), b"").unwrap();
+        }
+        Self { dir }
+    }
+
+    /// The same command, with the library.
+    pub fn hold<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("LD_PRELOAD", library("gates")).env("GATES", self.dir.path())
+    }
+
+    /// The program is held there.
+    pub fn is_reached(&self, name: &str) -> bool {
+        self.dir.path().join(format!("{name}.reached")).exists()
+    }
+
+    /// Lets it go on.
+    pub fn open(&self, name: &str) {
+        std::fs::remove_file(self.dir.path().join(name)).unwrap();
     }
 }
 

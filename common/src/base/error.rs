@@ -17,6 +17,8 @@ pub enum Cause {
     System(i32),
     /// The source is not what it was when the walk met it.
     Changed,
+    /// Entries came, went or were renamed in the directory after it was listed for the second time.
+    Moving,
     /// Something else is mounted below the root, on this node, than when the job began.
     MountsChanged,
     /// The root itself is not there any more.
@@ -175,6 +177,7 @@ impl Cause {
         match self {
             Self::System(errno) => format!("errno:{errno}"),
             Self::Changed => "changed".into(),
+            Self::Moving => "moving".into(),
             Self::MountsChanged => "mounts-changed".into(),
             Self::RootGone => "root-gone".into(),
             Self::KindDiffers => "kind-differs".into(),
@@ -210,6 +213,9 @@ impl fmt::Display for Cause {
         match self {
             Self::System(errno) => f.write_str(&errno_words(*errno)),
             Self::Changed => f.write_str("changed meanwhile"),
+            Self::Moving => f.write_str(
+                "entries came, went or were renamed in it meanwhile, and again when it was read for the second time",
+            ),
             Self::RootGone => f.write_str("it is not there any more"),
             Self::MountsChanged => f.write_str(
                 "file systems were mounted or unmounted in it meanwhile; what is missing there has not vanished",

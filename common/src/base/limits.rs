@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// Steps in which file systems stamp changes where they keep parts of seconds: the kernel's tick is 10 ms or less.
+pub const CLOCK_TICK: Duration = Duration::from_millis(20);
+/// The same where they keep whole seconds, or two of them (FAT).
+pub const CLOCK_TICK_COARSE: Duration = Duration::from_secs(2);
+/// How far the clocks of servers may be behind this node's: those of a site are set by NTP.
+pub const SERVER_CLOCK_BEHIND_MAX: Duration = Duration::from_secs(1);
+
 /// Names in one batch: enough to make handing it over cheap (0.2 µs a name), few enough that a
 /// giant directory is many tasks.
 pub const BATCH_NAMES_MAX: usize = 256;

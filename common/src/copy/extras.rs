@@ -40,6 +40,20 @@ impl Extras {
         }
     }
 
+    /// Forgets what is in other directories than those.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&Place) -> bool) {
+        let batches = self.batches.get_mut().unwrap_or_else(PoisonError::into_inner);
+        batches.retain(|(place, _)| is_kept(place));
+    }
+
+    /// Remembers the directories that are in the way of entries, of which those in some places are deferred.
+    pub(super) fn add_in_the_way(&self, deferred: &Self, is_of: impl Fn(&Place) -> bool) {
+        for (place, names) in deferred.lock().iter().filter(|(place, _)| is_of(place)) {
+            let mut names = names.clone();
+            while names.take_first(|name, _, _| self.add(place, name, Hint::Directory)).is_some() {}
+        }
+    }
+
     /// Takes over what another phase has remembered.
     pub(super) fn append(&mut self, other: Self) {
         let other = other.batches.into_inner().unwrap_or_else(PoisonError::into_inner);

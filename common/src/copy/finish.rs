@@ -4,22 +4,24 @@
 //! Each rank remembers the directories it made, packed at well under 100 bytes each; a second run of
 //! the engine sets them, spread over all ranks again.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::hopeless::Hopeless;
 use super::root::CopyRoot;
 use crate::base::error::{Error, Op, Side};
-use crate::base::limits::{FINISH_BATCH_DIRS, STEAL_BYTES_MAX};
 use crate::base::path::RelPath;
 use crate::comm::Rank;
-use crate::model::entry::{Attributes, Kept};
+use crate::model::entry::{Attributes, Kept, Times};
 use crate::model::keep::Chown;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::packed::{Block, Packed, RootedPath};
 use crate::walk::place::Place;
 
 /// What a rank remembers of the directories it made.
@@ -30,9 +32,7 @@ pub struct DirectoryRecords {
 
 #[derive(Debug, Default)]
 struct Inner {
-    blocks: Vec<RecordBlock>,
-    /// The path of the last record in the last block.
-    last_path: Vec<u8>,
+    packed: Packed<Attributes>,
     restricted: Vec<Record>,
 }
 
@@ -43,16 +43,6 @@ pub struct Record {
     path: Vec<u8>,
     attributes: Attributes,
 }
-
-/// Some records, each path without what it shares with the one before. Serialised as it is.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct RecordBlock {
-    count: u32,
-    bytes: Vec<u8>,
-}
-
-/// A record in a block: root, bytes shared with the path before, the rest of the path, attributes.
-type Packed<'p> = (u32, u32, std::borrow::Cow<'p, [u8]>, Attributes);
 
 impl DirectoryRecords {
     /// Remembers a directory.
@@ -65,7 +55,7 @@ impl DirectoryRecords {
                 Record { root: place.root(), path: path.to_vec(), attributes: attributes.clone() };
             inner.restricted.push(record);
         } else {
-            inner.pack(place.root(), path, attributes);
+            inner.packed.add(place.root(), path, attributes);
         }
     }
 
@@ -73,53 +63,32 @@ impl DirectoryRecords {
     pub fn append(&mut self, other: Self) {
         let other = other.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // The last block goes on where its last path ended; blocks of others are complete.
-        inner.blocks.splice(0..0, other.blocks);
+        inner.packed.append(other.packed);
         inner.restricted.extend(other.restricted);
     }
 
-    /// The records as tasks, and apart from them the directories that must come last.
-    pub fn into_parts(self) -> (Vec<RecordBlock>, Vec<Record>) {
-        let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (inner.blocks, inner.restricted)
-    }
-}
-
-impl Inner {
-    fn pack(&mut self, root: u32, path: &[u8], attributes: &Attributes) {
-        if self.blocks.last().is_none_or(RecordBlock::is_full) {
-            if let Some(full) = self.blocks.last_mut() {
-                full.bytes.shrink_to_fit();
-            }
-            self.blocks.push(RecordBlock::default());
-            self.last_path.clear();
+    /// Gives directories that have changed since they were remembered the times that they have now.
+    pub(crate) fn retime(&mut self, times: &HashMap<RootedPath, Times>) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let new = |directory: &RootedPath, old: Attributes| Attributes {
+            times: old.times.map(|old| times.get(directory).copied().unwrap_or(old)),
+            ..old
+        };
+        let mut packed = Packed::default();
+        for (directory, attributes) in inner.packed.iter() {
+            packed.add(directory.0, &directory.1, &new(&directory, attributes));
         }
-        let shared = self.last_path.iter().zip(path).take_while(|(a, b)| a == b).count();
-        let packed: Packed<'_> = (root, shared as u32, path[shared..].into(), attributes.clone());
-        let block = self.blocks.last_mut().expect("a block was just made sure of");
-        block.bytes.extend(postcard::to_stdvec(&packed).expect("plain values always serialise"));
-        block.count += 1;
-        self.last_path.truncate(shared);
-        self.last_path.extend_from_slice(&path[shared..]);
-    }
-}
-
-impl RecordBlock {
-    fn is_full(&self) -> bool {
-        self.count as usize >= FINISH_BATCH_DIRS || self.bytes.len() >= STEAL_BYTES_MAX
+        inner.packed = packed;
+        for record in &mut inner.restricted {
+            let directory = (record.root, record.path.clone());
+            record.attributes = new(&directory, std::mem::take(&mut record.attributes));
+        }
     }
 
-    /// The records in it; stops where the bytes are torn.
-    fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let (mut rest, mut path) = (&self.bytes[..], Vec::new());
-        std::iter::from_fn(move || {
-            let ((root, shared, tail, attributes), behind) =
-                postcard::take_from_bytes::<Packed<'_>>(rest).ok()?;
-            rest = behind;
-            path.truncate(shared as usize);
-            path.extend_from_slice(&tail);
-            Some(Record { root, path: path.clone(), attributes })
-        })
+    /// The records as tasks, and apart from them the directories that must come last.
+    pub fn into_parts(self) -> (Vec<Block<Attributes>>, Vec<Record>) {
+        let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (inner.packed.into_blocks(), inner.restricted)
     }
 }
 
@@ -128,13 +97,15 @@ pub struct FinishJob<'c> {
     roots: &'c [CopyRoot],
     /// Owners that the operator gives.
     chown: Chown,
+    hopeless: Hopeless,
     account: Account,
 }
 
 impl<'c> FinishJob<'c> {
-    /// For the same roots as the copy, which gives these owners.
-    pub fn new(roots: &'c [CopyRoot], chown: Chown) -> Self {
-        Self { roots, chown, account: Account::default() }
+    /// For the same roots as the copy, which gives these owners, and may have given up for that `errno`.
+    pub fn new(roots: &'c [CopyRoot], chown: Chown, gave_up_for: u64) -> Self {
+        let hopeless = Hopeless::after(gave_up_for);
+        Self { roots, chown, hopeless, account: Account::default() }
     }
 
     /// What was done.
@@ -152,8 +123,10 @@ impl<'c> FinishJob<'c> {
         let set = self.set(record).inspect(|kept| hand.tally.count_lost(*kept));
         let refused = set.as_ref().is_ok_and(|kept| self.chown.is_refused(*kept));
         let refused = refused.then(|| Op::SetOwner.errno(libc::EPERM));
-        if let Some(error) = set.err().or(refused) {
-            let shown = &self.roots[record.root as usize].shown_target;
+        let CopyRoot { target, shown_target: shown, .. } = &self.roots[record.root as usize];
+        if let Some(error) = set.err().or(refused)
+            && self.hopeless.stop_if_past_help(&**target, &error, &mut hand.tally, crew)
+        {
             let failure = account::failure(Side::Target, shown, &record.path, error);
             self.account.fail(failure, hand, crew);
         }
@@ -164,7 +137,7 @@ impl<'c> FinishJob<'c> {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FinishTask {
     /// In any order.
-    Block(RecordBlock),
+    Block(Block<Attributes>),
     /// One after the other, deepest first.
     InOrder(Vec<Record>),
 }
@@ -196,7 +169,9 @@ impl Job for FinishJob<'_> {
     fn run(&self, task: FinishTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         match task {
             FinishTask::Block(block) => {
-                block.records().for_each(|record| self.finish(&record, hand, crew));
+                for ((root, path), attributes) in block.iter() {
+                    self.finish(&Record { root, path, attributes }, hand, crew);
+                }
             }
             FinishTask::InOrder(records) => {
                 for record in &records {
@@ -227,29 +202,6 @@ impl Job for FinishJob<'_> {
 mod tests {
     use super::*;
 
-    fn packed(paths: &[&str]) -> Vec<RecordBlock> {
-        let mut inner = Inner::default();
-        for (number, path) in paths.iter().enumerate() {
-            let attributes = Attributes { mode: Some(number as u32), ..Attributes::default() };
-            inner.pack(3, path.as_bytes(), &attributes);
-        }
-        inner.blocks
-    }
-
-    #[test]
-    fn packed_records_come_back_in_order() {
-        let paths: Vec<String> = (0..300).map(|n| format!("a/{}/b{}", n / 7, n)).collect();
-        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let blocks = packed(&paths);
-        let back: Vec<Record> = blocks.iter().flat_map(RecordBlock::records).collect();
-        assert_eq!(back.len(), paths.len());
-        for (number, (record, path)) in back.iter().zip(&paths).enumerate() {
-            assert_eq!(record.path, path.as_bytes());
-            assert_eq!(record.attributes.mode, Some(number as u32));
-            assert_eq!(record.root, 3);
-        }
-    }
-
     #[test]
     fn a_record_takes_less_than_100_bytes() {
         let metadata_like = Attributes {
@@ -268,13 +220,13 @@ mod tests {
             }),
             xattrs: Some(std::sync::Arc::default()),
         };
-        let mut inner = Inner::default();
+        let mut packed = Packed::default();
         for number in 0..10_000 {
             let path =
                 format!("project/some/long/way/down/the/tree/run-{:05}/out-{number}", number / 10);
-            inner.pack(0, path.as_bytes(), &metadata_like);
+            packed.add(0, path.as_bytes(), &metadata_like);
         }
-        let bytes: usize = inner.blocks.iter().map(|block| block.bytes.capacity() + 32).sum();
+        let bytes = packed.capacity_bytes();
         assert!(bytes < 100 * 10_000, "{bytes} bytes for 10,000 directories");
     }
 

@@ -1,12 +1,51 @@
-//! Ending a copy early: what has failed at the target shows that nothing else will fare better there.
+//! Ending a job early: what has failed at the target shows that nothing else will fare better there.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CopyHand, CopyJob};
 use crate::base::error::{Cause, Error, Op};
 use crate::base::limits::HOPELESS_FAILURES;
+use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
+use crate::sched::job::Job;
 use crate::store::Store;
+
+/// Whether this rank has told why nothing else will fare better at a target.
+#[derive(Debug, Default)]
+pub(crate) struct Hopeless {
+    is_told: AtomicBool,
+}
+
+impl Hopeless {
+    /// For a phase after one that has given up for that `errno`, and has told so; 0 where none has.
+    pub fn after(gave_up_for: u64) -> Self {
+        Self { is_told: AtomicBool::new(gave_up_for != 0) }
+    }
+
+    /// Gives all else up where what has failed shows that the target is past help. False where that was told before:
+    /// then it is no failure of its own.
+    pub fn stop_if_past_help<J: Job + ?Sized>(
+        &self,
+        target: &dyn Store,
+        error: &Error,
+        tally: &mut Tally,
+        crew: &Crew<'_, J>,
+    ) -> bool {
+        match error.cause {
+            Cause::System(errno) if error.op != Op::SetXattrs && target.is_past_help(errno) => {
+                self.stop(errno, tally, crew)
+            }
+            _ => true,
+        }
+    }
+
+    fn stop<J: Job + ?Sized>(&self, errno: i32, tally: &mut Tally, crew: &Crew<'_, J>) -> bool {
+        tally.given_up += 1;
+        tally.gave_up_for = tally.gave_up_for.max(errno as u64);
+        crew.stop_job();
+        !self.is_told.swap(true, Ordering::Relaxed)
+    }
+}
 
 /// Failures at the target of one kind, in a row.
 #[derive(Debug, Default)]
@@ -34,16 +73,17 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> bool {
-        let Some(errno) = self.hopeless(target, error, hand) else { return true };
-        let tally = &mut hand.gathered.tally;
-        tally.given_up += 1;
-        tally.gave_up_for = tally.gave_up_for.max(errno as u64);
-        crew.stop_job();
-        !self.is_hopeless.swap(true, Ordering::Relaxed)
+        let Some(errno) = self.hopeless_errno(target, error, hand) else { return true };
+        self.hopeless.stop(errno, &mut hand.gathered.tally, crew)
     }
 
     /// The `errno` that shows that.
-    fn hopeless(&self, target: &dyn Store, error: &Error, hand: &mut CopyHand) -> Option<i32> {
+    fn hopeless_errno(
+        &self,
+        target: &dyn Store,
+        error: &Error,
+        hand: &mut CopyHand,
+    ) -> Option<i32> {
         // Room for extended attributes is an inode's own.
         let Cause::System(errno) = error.cause else { return None };
         if error.op == Op::SetXattrs {

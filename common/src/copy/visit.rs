@@ -9,8 +9,8 @@ use crate::lists::named::Named;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::staged_name::of_job;
 use crate::sched::crew::Crew;
-use crate::store::Store;
 use crate::store::posix::Symlinks;
+use crate::store::{Dir, Store};
 use crate::walk::place::Place;
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor};
@@ -140,6 +140,7 @@ impl Visitor for CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
         hand.gathered.tally.meet(metadata);
+        self.remember_listed(place, metadata);
         if self.target_roots.contains(&(metadata.device, metadata.inode)) {
             let error = Op::Copy.failed(Cause::TargetInside);
             self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
@@ -153,6 +154,14 @@ impl Visitor for CopyJob<'_> {
             self.fail(place, b"", trouble, hand, crew);
             Skip
         })
+    }
+
+    fn enter_again(&self, place: &Arc<Place>, metadata: &Metadata, hand: &mut CopyHand) {
+        self.list_again(place, metadata, hand);
+    }
+
+    fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        self.is_news_to(place, dir, name, hint)
     }
 
     fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
@@ -188,7 +197,9 @@ impl Visitor for CopyJob<'_> {
         // One that has vanished has nothing in it that could have been read.
         let vanished = hand.gathered.tally.vanished;
         self.fail(place, b"", trouble, hand, crew);
-        if hand.gathered.tally.vanished == vanished {
+        let has_vanished = hand.gathered.tally.vanished > vanished;
+        self.remember_unread(place, has_vanished);
+        if !has_vanished {
             hand.gathered.tally.unread_directories += 1;
         }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::difference::Fields;
@@ -85,8 +87,11 @@ impl Kind {
     }
 }
 
+/// In a second.
+const NANOSECONDS: u32 = 1_000_000_000;
+
 /// A point in time as POSIX keeps it: seconds since 1970 (negative before), and nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "units are in the names")]
 pub struct Time {
     pub seconds: i64,
@@ -99,6 +104,21 @@ impl Time {
         let now = std::time::SystemTime::now();
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
+    }
+
+    /// The time with which the kernel stamps a change now: its last tick.
+    pub fn of_last_tick() -> Self {
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        Self { seconds: now.tv_sec, nanoseconds: now.tv_nsec as u32 }
+    }
+
+    /// That much later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let nanoseconds = self.nanoseconds + duration.subsec_nanos();
+        let carried = i64::from(nanoseconds / NANOSECONDS);
+        let seconds = self.seconds.saturating_add(duration.as_secs() as i64);
+        Self { seconds: seconds.saturating_add(carried), nanoseconds: nanoseconds % NANOSECONDS }
     }
 }
 

@@ -122,6 +122,11 @@ impl Reach {
     }
 }
 
+/// Whether a file system of that type has its clock from this node, as far as is known.
+pub fn is_of_one_node(system: u64) -> bool {
+    Reach::of(system) == Reach::Unknown
+}
+
 /// Whether the name of what is mounted tells which file system of that type it is, rather than numbers and times.
 pub fn is_known_by_origin(system: u64) -> bool {
     Reach::of(system) == Reach::Vague

@@ -53,6 +53,8 @@ pub struct Tally {
     pub failed: u64,
     /// Source entries that went away.
     pub vanished: u64,
+    /// Source directories in which entries came or went, and again while they were read for the second time.
+    pub moving: u64,
     /// Directories that could not be read to their end: the walk does not know all there is.
     pub unread_directories: u64,
     /// Requests that a service has turned away because it got too many; most were tried again.
@@ -378,6 +380,7 @@ impl Tally {
         }
         self.failed += other.failed;
         self.vanished += other.vanished;
+        self.moving += other.moving;
         self.unread_directories += other.unread_directories;
         self.refused_requests += other.refused_requests;
         self.unjournaled += other.unjournaled;

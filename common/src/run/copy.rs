@@ -67,7 +67,7 @@ impl Transfer for CopyRequest {
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase) {
         let After { session, copying, args, mut phase, leftovers } = after;
         for directories in leftovers.earlier.into_iter().chain([leftovers.directories]) {
-            let more = copying.finish(session, directories, args, reporter);
+            let more = copying.finish(session, (directories, phase.0.gave_up_for), args, reporter);
             phase.0.add(&more.0);
             phase.1.add(&more.1);
         }

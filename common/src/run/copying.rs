@@ -1,6 +1,7 @@
 //! The phases of a copy on this rank, and what they have in common.
 
 use super::named::Opened;
+use super::second_look;
 use crate::base::error::{Failure, Side};
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
@@ -13,6 +14,7 @@ use crate::copy::root::{CopyRoot, RootPlan};
 use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::lists::shared_part::SharedPart;
+use crate::model::entry::Time;
 use crate::model::tally::Tally;
 use crate::model::transfer::Durable;
 use crate::sched::counters::Counters;
@@ -90,24 +92,28 @@ impl<'r> Copying<'r> {
         let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
         let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();
         let seeds = opened.seeds().map_or_else(walk, named);
-        let settings = session.settings(self.threads_max);
+        let (settings, began) = (session.settings(self.threads_max), Time::of_last_tick());
         let counters = engine::run(&job, seeds, reporter, session.mail, settings);
         reporter.phase_ended();
-        let tally = job.tally();
-        (job.into_leftovers(), (tally, counters))
+        let mut phase = (job.tally(), counters);
+        let mut leftovers = job.into_leftovers();
+        let of_phase = (self, number, began);
+        second_look::take(session, of_phase, &mut leftovers, &mut phase, reporter);
+        (leftovers, phase)
     }
 
-    /// Sets the directories' own attributes, now that nothing changes below them any more.
+    /// Sets the directories' own attributes, now that nothing changes below them any more. This rank may have given up
+    /// for that `errno` before.
     pub fn finish(
         &self,
         session: &mut Session<'_, '_>,
-        directories: DirectoryRecords,
+        (directories, gave_up_for): (DirectoryRecords, u64),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Phase {
         let settings = session.settings(args.threads);
         let (blocks, restricted) = directories.into_parts();
-        let job = FinishJob::new(self.roots, self.options.keep.chown);
+        let job = FinishJob::new(self.roots, self.options.keep.chown, gave_up_for);
         let seeds = blocks.into_iter().map(FinishTask::Block).collect();
         let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
         let restricted = gather(session.mail, &restricted);
@@ -140,7 +146,7 @@ impl<'r> Copying<'r> {
 }
 
 /// Some rank was stopped, or has stopped, before all was done.
-fn is_stopped(session: &mut Session<'_, '_>, tally: &Tally) -> bool {
+pub(super) fn is_stopped(session: &mut Session<'_, '_>, tally: &Tally) -> bool {
     let all = gather(session.mail, &(tally.given_up > 0));
     broadcast(session.mail, all.map(|all| all.contains(&true)))
 }

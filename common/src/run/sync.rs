@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::copying::{Copying, Phase};
+use super::copying::{Copying, Phase, is_stopped};
 use super::links;
 use super::resume::Found;
 use super::same_command::{self, Command};
@@ -112,13 +112,14 @@ impl Sync<'_, '_, '_> {
                     let (exit, changed) = self.delete_extras(doomed, delete_max, reporter);
                     verdict = exit;
                     directories.append(changed);
-                    if exit == Exit::Ok {
+                    if exit == Exit::Ok && !is_stopped(self.session, &self.phase.0) {
                         directories.append(self.copy_deferred(deferred, reporter));
                     }
                 }
                 Err(why) => self.warn(&format!("nothing was deleted, because {why}"), reporter),
             }
         }
+        let directories = (directories, self.phase.0.gave_up_for);
         let (tally, counters) = self.copying.finish(self.session, directories, self.args, reporter);
         self.phase.0.add(&tally);
         self.phase.1.add(&counters);

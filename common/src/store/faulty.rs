@@ -141,6 +141,10 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.service()
     }
 
+    fn clock_behind(&self) -> Duration {
+        self.inner.clock_behind()
+    }
+
     fn clock_ahead(&self) -> Option<Duration> {
         self.inner.clock_ahead()
     }

@@ -28,6 +28,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -37,7 +38,7 @@ use crate::base::path::{Name, RelPath};
 use crate::base::{limits, mounts, process};
 use crate::model::entry::Metadata;
 use crate::model::keep::XattrFilter;
-use crate::model::root_view::RootView;
+use crate::model::root_view::{self, RootView};
 use crate::model::transfer::Transfer;
 use answered::until_answered;
 use daos::{Daos, Reached};
@@ -219,6 +220,20 @@ impl Store for PosixStore {
         let fd = if self.is_growing { visible::until_visible(open) } else { open() }
             .map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
         Ok(Arc::new(PosixDir::new(fd, &self.shared)))
+    }
+
+    fn look(&self, path: &RelPath) -> Result<Metadata> {
+        if made_up::is_made_up(&self.root) {
+            return self.open_dir(path)?.metadata();
+        }
+        let open = || resolve::open_to_look(&self.root, path, self.shared.symlinks);
+        let fd = until_answered(open).map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
+        attributes::stat_fd_now(fd)
+    }
+
+    fn clock_behind(&self) -> Duration {
+        let is_of_this_node = self.system.is_some_and(root_view::is_of_one_node);
+        if is_of_this_node { Duration::ZERO } else { limits::SERVER_CLOCK_BEHIND_MAX }
     }
 
     fn device(&self) -> Result<u64> {

@@ -66,6 +66,7 @@ pub fn tally(tally: &Tally) -> Value {
         "proven": proven(&tally.proven),
         "failed": tally.failed,
         "vanished": tally.vanished,
+        "moving": tally.moving,
         "unread_directories": tally.unread_directories,
         "refused_requests": tally.refused_requests,
         "unjournaled": tally.unjournaled,

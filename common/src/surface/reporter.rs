@@ -191,7 +191,8 @@ impl Reporter {
 
     /// How many failures have no line: more of a kind than the screen is to hold, or than their ranks tell of.
     fn count_unshown(&mut self, totals: &Tally) {
-        let unshown = (totals.failed + totals.vanished).saturating_sub(self.failures_shown);
+        let unshown =
+            (totals.failed + totals.vanished + totals.moving).saturating_sub(self.failures_shown);
         if unshown > 0 {
             let count = human_count(unshown);
             self.console.talk(&format!("{}: {count} more failures are not shown", self.tool));

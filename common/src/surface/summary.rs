@@ -234,6 +234,11 @@ impl Summary {
     fn problems(&self, text: &mut String, totals: &Tally) {
         let _ = writeln!(text, "{:<15}{:>16}", "failed", human_count(totals.failed));
         let _ = writeln!(text, "{:<15}{:>16}", "vanished", human_count(totals.vanished));
+        if totals.moving > 0 {
+            let count = human_count(totals.moving);
+            let words = "source directories in which entries come and go: they may lack some";
+            let _ = writeln!(text, "{:<15}{count:>16}   {words}", "not at rest");
+        }
         if totals.unread_directories > 0 {
             let count = human_count(totals.unread_directories);
             let _ = writeln!(text, "{:<15}{count:>16}   the walk is incomplete", "unread");
@@ -361,9 +366,10 @@ impl Summary {
                 format!("{} (exit {code})", compare::verdict(&totals.compared))
             }
             (_, Exit::Ok) => "done, 0 errors".to_owned(),
-            (_, Exit::Vanished) => {
+            (_, Exit::Vanished) if totals.vanished > 0 => {
                 format!("{} source entries vanished (exit {code})", human_count(totals.vanished))
             }
+            (_, Exit::Vanished) => format!("the source was changed meanwhile (exit {code})"),
             _ => {
                 let all = human_count(totals.found.total().max(bad));
                 format!("{} of {all} failed (exit {code})", human_count(bad))

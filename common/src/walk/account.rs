@@ -54,6 +54,8 @@ impl Account {
         }
         if failure.is_vanished() {
             gathered.tally.vanished += 1;
+        } else if failure.error.cause == Cause::Moving {
+            gathered.tally.moving += 1;
         } else {
             gathered.tally.failed += 1;
         }

@@ -36,6 +36,8 @@ pub(super) enum Part {
     All,
     /// The same of a range.
     Range(Span),
+    /// All names, of which those that are new are dealt with.
+    News,
     /// All names and nothing else.
     Names,
     /// Nothing: all keys below it are known.
@@ -57,7 +59,7 @@ impl<V: Visitor> Listing<'_, V> {
         let mut names =
             Names { listing: self, takes_part, is_walked, hand, crew, batch, weight: 0, count: 0 };
         let read = match part {
-            Part::All | Part::Names => self.dir.read(Span::default(), &mut names),
+            Part::All | Part::News | Part::Names => self.dir.read(Span::default(), &mut names),
             Part::Range(span) => self.dir.read(span, &mut names),
             Part::Known(keys) => self.dir.read_known(&keys, &mut names),
         };

@@ -109,6 +109,11 @@ impl Place {
         Self::new(root, path)
     }
 
+    /// The same of a path as bytes, which was one before; the root where it was not.
+    pub fn of_bytes(root: u32, path: &[u8]) -> Arc<Self> {
+        Arc::new(Self::new(root, RelPath::checked(path).unwrap_or_default()))
+    }
+
     fn new(root: u32, path: RelPath) -> Self {
         Self {
             root,

@@ -1,5 +1,5 @@
 //! Sources that change under a mirror, or go away: what is gone is told from what only cannot be seen, and nothing is
-//! deleted for the latter. Jobs are held where a large file is half done, not where a clock says so.
+//! deleted for the latter. Jobs are held where they open a file, not where a clock says so.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -9,69 +9,75 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use suite_tests::buckets::temp;
-use suite_tests::job::{Ended, alone, ranks_of, run};
+use suite_tests::job::{Ended, alone, assert_identical, run, tool};
 use suite_tests::mounts::{SlowDisk, may_mount};
 use suite_tests::nodes::{Nodes, may_start};
-use suite_tests::trees::{noise, small_files, write};
-use suite_tests::unfinished::{files_in, is_staged};
+use suite_tests::preload::Gates;
+use suite_tests::trees::{small_files, write};
+use suite_tests::unfinished::files_in;
 
 /// A mirror that is made, and can be held.
 struct Mirror {
     work: tempfile::TempDir,
+    gates: Gates,
     job: Option<Child>,
 }
 
 impl Mirror {
-    /// A source with a large file, and a target that has only something more.
+    /// A source with a file at which the job is held, and a target that has only something more.
     fn new() -> Self {
         let work = temp();
-        write(&work.path().join("s/large"), &noise(48 << 20));
+        write(&work.path().join("s/held"), b"held here");
         small_files(&work.path().join("s/small"), 3, 4);
         write(&work.path().join("t/extra"), b"only here");
-        Self { work, job: None }
+        let gates = Gates::closed(work.path(), &["held", "held-again"]);
+        Self { work, gates, job: None }
     }
 
     fn at(&self, path: &str) -> PathBuf {
         self.work.path().join(path)
     }
 
-    /// Starts the job, and stops its processes when the large file is half there: by then all names of the root
-    /// were read.
+    /// Starts the job, and waits until one of its threads is held: by then all names of the root were read.
     fn hold(&mut self, mut dsync: Command) {
-        dsync.args(["-D", "--json", "--threads=1", "--chunksize=256KiB", "--bufsize=64"]);
-        dsync.args([self.at("s"), self.at("t")]).stdin(Stdio::null());
-        dsync.stdout(fs::File::create(self.at("said")).unwrap());
-        dsync.stderr(fs::File::create(self.at("told")).unwrap());
-        let mut job = dsync.spawn().unwrap();
-        let began = Instant::now();
-        let is_half = |path: &PathBuf| {
-            is_staged(path) && fs::metadata(path).is_ok_and(|found| found.len() > 1 << 20)
-        };
-        while !files_in(&self.at("t")).iter().any(is_half) {
-            assert!(job.try_wait().unwrap().is_none(), "it was too fast");
-            assert!(began.elapsed() < Duration::from_mins(1), "it does not begin");
-        }
-        self.job = Some(job);
-        self.signal("-STOP");
-        assert!(files_in(&self.at("t")).iter().any(is_half), "it was too fast");
+        dsync.args(["-D".into(), self.at("s"), self.at("t")]);
+        self.hold_job(dsync);
     }
 
-    fn signal(&self, signal: &str) {
-        let job = self.job.as_ref().unwrap().id();
-        let pids = ranks_of(job, "dsync");
-        let pids = pids.iter().map(ToString::to_string);
-        run(Command::new("kill").arg(signal).args(pids)).expect(0);
+    fn hold_job(&mut self, mut tool: Command) {
+        self.gates.hold(&mut tool).args(["--json", "--threads=1"]).stdin(Stdio::null());
+        tool.stdout(fs::File::create(self.at("said")).unwrap());
+        tool.stderr(fs::File::create(self.at("told")).unwrap());
+        self.job = Some(tool.spawn().unwrap());
+        self.wait_for("held");
+    }
+
+    fn wait_for(&mut self, gate: &str) {
+        let began = Instant::now();
+        while !self.gates.is_reached(gate) {
+            let ended = self.job.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", self.text("told"));
+            assert!(began.elapsed() < Duration::from_mins(1), "it does not come there");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.at(name)).unwrap()
     }
 
     /// Lets it go on to its end.
     fn end(&mut self) -> Ended {
-        self.signal("-CONT");
+        self.gates.open("held");
+        self.end_of_all()
+    }
+
+    fn end_of_all(&mut self) -> Ended {
         let status = self.job.take().unwrap().wait().unwrap();
-        let text = |name: &str| fs::read_to_string(self.at(name)).unwrap();
         Ended {
             code: status.code(),
-            stdout: text("said"),
-            stderr: text("told"),
+            stdout: self.text("said"),
+            stderr: self.text("told"),
             elapsed: Duration::ZERO,
         }
     }
@@ -90,11 +96,85 @@ impl Drop for Mirror {
 fn what_vanishes_does_not_keep_extras_from_being_deleted() {
     let mut mirror = Mirror::new();
     mirror.hold(alone("dsync"));
-    fs::remove_file(mirror.at("s/large")).unwrap();
+    fs::remove_file(mirror.at("s/held")).unwrap();
     let ended = mirror.end().expect(24);
     let totals = &ended.summary()["totals"];
     assert_eq!((&totals["vanished"], &totals["failed"]), (&1.into(), &0.into()), "{totals}");
-    assert!(!mirror.at("t/extra").exists() && !mirror.at("t/large").exists());
+    assert!(!mirror.at("t/extra").exists() && !mirror.at("t/held").exists());
+}
+
+/// Whatever of the two directories is listed first: what moves between them is met in neither, or in both.
+#[test]
+fn what_moves_into_a_listed_directory_is_mirrored() {
+    for count in [1, 3] {
+        let mut mirror = Mirror::new();
+        let into = mirror.at("s/into/deep");
+        fs::create_dir_all(&into).unwrap();
+        small_files(&mirror.at("t/small"), 3, 4);
+        mirror.hold(tool(count, "dsync"));
+        fs::rename(mirror.at("s/small/d0000"), mirror.at("s/moved")).unwrap();
+        fs::rename(mirror.at("s/small/d0001"), into.join("moved")).unwrap();
+        fs::rename(mirror.at("s/small/d0002/f00000"), mirror.at("s/file")).unwrap();
+        assert_is_whole(&mirror.end());
+        assert_identical(&mirror.at("s"), &mirror.at("t"));
+        run(alone("dcmp").args([mirror.at("s"), mirror.at("t")])).expect(0);
+    }
+}
+
+/// Nothing but that a name was gone when its turn came may be told: it depends on who was where.
+#[track_caller]
+fn assert_is_whole(ended: &Ended) {
+    let summary = ended.summary();
+    let totals = &summary["totals"];
+    assert_eq!((&totals["failed"], &totals["moving"]), (&0.into(), &0.into()), "{totals}");
+    let code = if totals["vanished"] == 0 { 0 } else { 24 };
+    assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+}
+
+#[test]
+fn what_moves_into_a_listed_directory_is_copied() {
+    for count in [1, 3] {
+        let mut copy = Mirror::new();
+        fs::remove_dir_all(copy.at("t")).unwrap();
+        let mut dcp = tool(count, "dcp");
+        dcp.args(["-p".into(), copy.at("s"), copy.at("t")]);
+        copy.hold_job(dcp);
+        fs::rename(copy.at("s/small/d0000"), copy.at("s/moved")).unwrap();
+        fs::rename(copy.at("s/small/d0001/f00001"), copy.at("s/small/d0002/file")).unwrap();
+        assert_is_whole(&copy.end());
+        // What was met before it moved may be there twice.
+        let left = copy.at("t/small/d0000");
+        if left.exists() {
+            fs::remove_dir_all(left).unwrap();
+        }
+        let _ = fs::remove_file(copy.at("t/small/d0001/f00001"));
+        let diff = run(Command::new("diff").arg("-r").args([copy.at("s"), copy.at("t")]));
+        assert_eq!((diff.code, &*diff.stdout), (Some(0), ""));
+        let mtime = |tree: &str| fs::metadata(copy.at(tree)).unwrap().modified().unwrap();
+        assert_eq!(mtime("s"), mtime("t"), "of a directory that has changed meanwhile");
+    }
+}
+
+#[test]
+fn a_source_that_does_not_come_to_rest_is_said() {
+    for count in [1, 3] {
+        let mut mirror = Mirror::new();
+        write(&mirror.at("other/held-again"), b"and here");
+        mirror.hold(tool(count, "dsync"));
+        fs::rename(mirror.at("other"), mirror.at("s/came")).unwrap();
+        mirror.gates.open("held");
+        // By now the source is read for the second time.
+        mirror.wait_for("held-again");
+        write(&mirror.at("s/late"), b"too late");
+        mirror.gates.open("held-again");
+        let ended = mirror.end_of_all().expect(24);
+        let totals = &ended.summary()["totals"];
+        assert_eq!((&totals["moving"], &totals["vanished"]), (&1.into(), &0.into()), "{totals}");
+        assert!(ended.stderr.contains("read for the second time"), "{}", ended.stderr);
+        assert!(mirror.at("t/came/held-again").exists() && !mirror.at("t/extra").exists());
+        run(alone("dsync").arg("-D").args([mirror.at("s"), mirror.at("t")])).expect(0);
+        assert_identical(&mirror.at("s"), &mirror.at("t"));
+    }
 }
 
 #[test]

@@ -34,6 +34,11 @@ pub(super) fn stat_fd(fd: impl AsFd) -> Result<Metadata> {
     read(fd, c"", AtFlags::EMPTY_PATH)
 }
 
+/// The same, as the server of a network file system says now.
+pub(super) fn stat_fd_now(fd: impl AsFd) -> Result<Metadata> {
+    read(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC)
+}
+
 fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
     if is_made_up(&at) {
         return made_up::metadata(at, name, flags).map_err(|errno| failed(Op::Stat, errno));

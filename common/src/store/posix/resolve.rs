@@ -48,6 +48,15 @@ pub(super) fn open_dir(
     open_for(need, OFlags::empty(), |flags| open_below(root, path, symlinks, flags))
 }
 
+/// Opens the directory at `path` below `root` for nothing but to look at it: no right to read it is needed.
+pub(super) fn open_to_look(
+    root: &OwnedFd,
+    path: &RelPath,
+    symlinks: Symlinks,
+) -> Result<OwnedFd, Errno> {
+    open_below(root, path, symlinks, DIRECTORY | OFlags::PATH)
+}
+
 fn open_below(
     root: &OwnedFd,
     path: &RelPath,
