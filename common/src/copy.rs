@@ -154,6 +154,8 @@ pub struct CopyHand {
     linked: Option<LinkedFile>,
     /// Since this was last set to false, the target has got a file that it should have, or has it.
     is_complete: bool,
+    /// Since this was last set to false, an entry was left for when a directory in its way is deleted.
+    is_deferred: bool,
     /// What has failed at the target since anything was copied.
     streak: Streak,
 }
@@ -428,6 +430,7 @@ impl Job for CopyJob<'_> {
             rows: Rows::default(),
             linked: None,
             is_complete: false,
+            is_deferred: false,
             streak: Streak::default(),
         }
     }

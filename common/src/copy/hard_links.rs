@@ -113,11 +113,12 @@ impl CopyJob<'_> {
         }
     }
 
-    /// Where what is there stays, a name that is there comes first: the others are to become links to it.
+    /// Where what is there stays, or was dealt with, a name that is there comes first: the others are to become links to it.
     fn existing_first(&self, file: &mut LinkedFile) {
         let is_there = |link: &LinkName| {
             let dir = link.place.target_dir(self.target(&link.place));
-            dir.and_then(|dir| dir.stat(self.target_name(&link.place, &link.name))).is_ok()
+            let found = dir.and_then(|dir| dir.stat(self.target_name(&link.place, &link.name)));
+            found.is_ok_and(|found| found.kind != Kind::Directory)
         };
         if let Some(at) = file.names.iter().position(is_there) {
             let existing = file.names.remove(at);
@@ -132,16 +133,30 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        if self.options.sync.as_ref().is_some_and(|rules| rules.ignore_existing) {
+        let stays = self.options.sync.as_ref().is_some_and(|rules| rules.ignore_existing);
+        if stays || self.is_after_deletion {
             self.existing_first(&mut file);
         }
         let Some(first) = file.names.first().cloned() else { return };
         hand.is_complete = false;
+        hand.is_deferred = false;
         hand.linked = Some(file);
         if !self.is_replaced_later(&first.place, &first.name) {
             self.visit_name(&first, hand, crew);
         }
+        if hand.is_deferred {
+            self.defer_others(hand);
+        }
         Self::end_first(hand, crew);
+    }
+
+    /// The first name waits until a directory in its way is deleted: it is to become a link to what the others are by
+    /// then.
+    fn defer_others(&self, hand: &CopyHand) {
+        let names = hand.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();
+        for link in names.iter().skip(1).filter(|_| !self.options.dry_run) {
+            self.deferred.add(&link.place, &link.name, Hint::Unknown);
+        }
     }
 
     /// The first name has been dealt with, unless many ranks are at it: the others become links to the
@@ -230,6 +245,8 @@ impl CopyJob<'_> {
             }
             let kinds = (source.kind, there.map(|there| there.kind));
             if self.waits_for_deletion(rules, &entry, kinds, hand, crew)? {
+                // The two are brought together again.
+                self.deferred.add(&first.place, &first.name, Hint::Unknown);
                 return Ok(Linked::Done);
             }
             self.before_change(place)?;
@@ -297,8 +314,7 @@ impl CopyJob<'_> {
         is_kept_back
     }
 
-    /// A directory with something in it has the name, which is deleted first. Then the file is copied anew:
-    /// a later run makes a link of it.
+    /// A directory with something in it has the name, which is deleted first.
     fn waits_for_deletion(
         &self,
         rules: &SyncOptions,
@@ -308,8 +324,6 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<bool, Trouble> {
         let is_in_the_way = target == Some(Kind::Directory);
-        let waits = is_in_the_way && self.make_way(rules, entry, source, hand, crew)?;
-        hand.gathered.tally.links_not_kept += u64::from(waits);
-        Ok(waits)
+        Ok(is_in_the_way && self.make_way(rules, entry, source, hand, crew)?)
     }
 }

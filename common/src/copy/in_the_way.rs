@@ -41,6 +41,7 @@ impl CopyJob<'_> {
         }
         self.extras.add(entry.place, name, Hint::Directory);
         self.deferred.add(entry.place, entry.name, entry.hint);
+        hand.is_deferred = true;
         Ok(true)
     }
 

@@ -234,6 +234,8 @@ impl Gathering {
         self.bytes = 0;
         if !names.is_empty() {
             names.sort_by(LinkName::order);
+            // One may have been met twice.
+            names.dedup_by(|one, next| one.order(next).is_eq());
             self.files.push(LinkedFile { names });
         }
     }

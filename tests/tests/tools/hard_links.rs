@@ -218,3 +218,26 @@ fn forty_thousand_names_of_twenty_thousand_files_arrive_in_pairs() {
         assert_eq!(inode("one").1, 2);
     }
 }
+
+/// Whichever of the names a directory is in the way of.
+#[test]
+fn a_directory_in_the_way_of_a_name_parts_it_from_no_other() {
+    for (count, way) in [(1, "a/small"), (3, "a/small"), (1, "c/small"), (3, "a/deep/er/small")] {
+        let work = temp();
+        let (source, target) = (work.path().join("source"), work.path().join("target"));
+        grow(&source);
+        fs::create_dir_all(target.join(way).join("full/of")).unwrap();
+        fs::write(target.join(way).join("full/of/it"), "it").unwrap();
+        run(tool(count, "dsync").args(["-H", "-D"]).args([&source, &target])).expect(0);
+        assert_grouped_alike(&source, &target);
+        // Where nothing may be deleted, the others are there.
+        let other = work.path().join("other");
+        fs::create_dir_all(other.join(way).join("full")).unwrap();
+        let mut dsync = tool(count, "dsync");
+        dsync.args(["-H", "-D", "--max-delete=0"]).args([&source, &other]);
+        run(&mut dsync).expect(25);
+        assert_eq!(count_of(&other, "b/large"), 2);
+        let small = ["a/small", "c/small", "a/deep/er/small"].into_iter().find(|name| *name != way);
+        assert_eq!(count_of(&other, small.unwrap()), 2);
+    }
+}
