@@ -271,7 +271,7 @@ impl<'c> CompareJob<'c> {
             self.judge(entry.place, entry.name, (Some(&source), None), findings, hand, crew);
             return Ok(Visited::NOTHING_MOVED);
         };
-        if target.kind == Kind::Directory {
+        if target.kind == Kind::Directory && self.wants_extras() {
             self.walk_target_below(entry, crew);
         }
         self.remember_group(entry.place, entry.name, &source, &target);
