@@ -102,15 +102,11 @@ impl RandomTree {
         tree
     }
 
-    /// No directories where the other tree has a hard link: what is in their way is deleted first, so such a name
-    /// becomes a link only in the next run.
+    /// No directory gives what is made in it an access control list.
     #[must_use]
-    pub fn clear_for_links(mut self, other: &Self) -> Self {
-        for (path, node) in &other.paths {
-            let links = other.paths.values().filter(|linked| *linked == node).count();
-            if links > 1 && self.is_directory(path) {
-                self.remove(path);
-            }
+    pub fn without_default_lists(mut self) -> Self {
+        for node in &mut self.nodes {
+            node.xattrs.remove("system.posix_acl_default");
         }
         self
     }

@@ -1,16 +1,15 @@
 //! Random trees and options, and what rsync(1) and cp(1) make of them: dsync and dcp do the same, or what the
-//! documentation says instead ([`Case::normal`] has all of that).
+//! documentation says instead ([`documented`] has all of that).
 //!
 //! Each seed is a source, a target that has drifted away from it, and options. `SUITE_SEEDS` says how many.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use fastrand::Rng;
-use rustix::fs::FileType;
 use suite_tests::job::{Ended, mpiexec, program, run};
-use suite_tests::judge::{Entry, Picture, differences, picture};
+use suite_tests::judge::{Picture, differences, picture};
 use suite_tests::mounts::may_mount;
 use suite_tests::random_trees::RandomTree;
 use suite_tests::seeds;
@@ -25,8 +24,34 @@ const RUNS_SINCE: i64 = 1_577_836_800;
 const ATTRIBUTES: [(&str, &str); 4] =
     [("mode", "-pA"), ("ownership", "-og"), ("timestamps", "-t"), ("xattr", "-X")];
 
-/// Attributes that are left out now and then. Without modes, what a replaced file keeps is not rsync's.
-const LOST: [&str; 2] = ["ownership", "timestamps"];
+/// Attributes that are left out now and then.
+const LOST: [&str; 4] = ["mode", "ownership", "timestamps", "xattr"];
+
+mod documented;
+
+/// What there is of a case at its end, and what there was at the target.
+struct Seen {
+    source: Picture,
+    before: Picture,
+    /// What may be linked to.
+    old: Picture,
+    ours: Picture,
+    theirs: Picture,
+}
+
+impl Seen {
+    /// What there was of the paths that these lines are about.
+    fn origins(&self, lines: &[String]) -> Vec<String> {
+        let path = |line: &str| line.split_once(": ").map(|(path, _)| path.to_owned());
+        let trees = [("source", &self.source), ("before", &self.before), ("old", &self.old)];
+        let origins = |(name, tree): (&str, &Picture)| {
+            let all = differences(tree, &self.ours).into_iter();
+            let same = all.filter(|line| lines.iter().any(|own| path(own) == path(line)));
+            same.map(|line| format!("{name} {line}")).collect::<Vec<_>>()
+        };
+        trees.into_iter().flat_map(origins).collect()
+    }
+}
 
 /// Trees, options, and how the two programs are called.
 struct Case {
@@ -35,8 +60,8 @@ struct Case {
     old: Option<RandomTree>,
     umask: &'static str,
     ranks: u32,
-    /// An attribute that is not preserved.
-    lost: Option<&'static str>,
+    /// Attributes that are not preserved.
+    lost: Vec<&'static str>,
     ours: Vec<String>,
     theirs: Vec<String>,
     is_sync: bool,
@@ -51,12 +76,12 @@ impl Case {
     fn new(random: &mut Rng) -> Self {
         let source = RandomTree::new(random);
         Self {
-            target: (!has(random, 5)).then(|| source.drifted(random).clear_for_links(&source)),
+            target: (!has(random, 5)).then(|| source.drifted(random)),
             source,
             old: None,
             umask: random.choice(["022", "027", "000"]).unwrap(),
             ranks: if has(random, 12) { 3 } else { 1 },
-            lost: if has(random, 3) { random.choice(LOST) } else { None },
+            lost: LOST.into_iter().filter(|_| has(random, 8)).collect(),
             ours: Vec::new(),
             theirs: Vec::new(),
             is_sync: true,
@@ -71,15 +96,24 @@ impl Case {
 
     fn copy(random: &mut Rng) -> Self {
         let mut case = Self { is_sync: false, ..Self::new(random) };
-        let links = if case.hard_links { ",links" } else { "" };
+        let links = case.hard_links.then_some("links");
+        if !case.keeps("mode") && case.keeps("xattr") {
+            // cp takes access control lists for extended attributes, too.
+            case.lost.push("xattr");
+        }
         let kept = ATTRIBUTES.map(|(word, _)| word).into_iter().filter(|word| case.keeps(word));
-        let list = format!("{}{links}", kept.collect::<Vec<_>>().join(","));
-        case.both(
-            &format!("--specials --devices --preserve={list}"),
-            &format!("-R -P --preserve={list}"),
-        );
+        let list: Vec<_> = kept.chain(links).collect();
+        case.both("--specials --devices", "-R -P");
+        if !list.is_empty() {
+            let list = format!("--preserve={}", list.join(","));
+            case.both(&list, &list);
+        }
         // cp writes through links and into files that have other names, and refuses what has another type.
         case.target = case.target.map(|target| target.plain_for(&case.source));
+        if !case.keeps("mode") && case.keeps("ownership") {
+            // The rights that cp withholds until the owner is right come back by the umask, default list or not.
+            case.target = case.target.map(RandomTree::without_default_lists);
+        }
         case
     }
 
@@ -88,11 +122,10 @@ impl Case {
         // Times are compared to the nanosecond, owners as numbers.
         case.both("", "-rl --numeric-ids --modify-window=-1");
         for (word, theirs) in ATTRIBUTES {
-            if case.keeps(word) {
-                case.both("", theirs);
-            } else {
-                case.both(&format!("--no-preserve={word}"), "");
-            }
+            case.both("", if case.keeps(word) { theirs } else { "" });
+        }
+        if !case.lost.is_empty() {
+            case.both(&format!("--no-preserve={}", case.lost.join(",")), "");
         }
         if case.hard_links {
             case.both("-H", "-H");
@@ -112,8 +145,18 @@ impl Case {
         }
         // Names that are one file at the target alone: rsync gives it the attributes of each in turn.
         case.target = case.target.map(|target| {
-            if case.hard_links { target.linked_as(&case.source) } else { target.without_links() }
+            // A name that is left out keeps what it has, where rsync changes the file that it is a name of.
+            let has_filters = case.ours.iter().any(|word| word.contains("clude="));
+            if case.hard_links && !has_filters {
+                target.linked_as(&case.source)
+            } else {
+                target.without_links()
+            }
         });
+        if !case.keeps("mode") {
+            // What a default list gives is as with cp(1), which dcp is compared with.
+            case.target = case.target.map(RandomTree::without_default_lists);
+        }
         case
     }
 
@@ -129,10 +172,6 @@ impl Case {
             let conflict = match rule.0 {
                 "--size-only" => "-c",
                 "--ignore-existing" => "--existing",
-                // With both, rsync deletes directories for files that it then does not copy.
-                "--existing" => "-D",
-                // With both, rsync makes a link of a file that is newer.
-                "-u" => "-H",
                 _ => "",
             };
             if !self.has(conflict) {
@@ -160,7 +199,7 @@ impl Case {
     }
 
     fn keeps(&self, attribute: &str) -> bool {
-        self.lost != Some(attribute)
+        !self.lost.contains(&attribute)
     }
 
     fn has(&self, word: &str) -> bool {
@@ -176,61 +215,19 @@ impl Case {
         }
     }
 
-    /// Without what the two do differently on purpose.
+    /// Without what is of no account.
     fn normal(&self, mut picture: Picture) -> Picture {
         for entry in picture.values_mut() {
             // rsync writes holes only with --sparse, and then for all zeros.
             if self.is_sync {
                 entry.data.clear();
             }
-            // Where owners are not preserved, a replaced file has its old one, as with cp; rsync gives it to
-            // the user.
-            if self.is_sync && !self.keeps("ownership") {
-                (entry.uid, entry.gid) = (0, 0);
-            }
-            // Set-id bits are rights that belong to an owner: the others give them to any.
-            if !self.keeps("ownership") {
-                entry.mode &= 0o1777;
-            }
-            // The group of a link is nobody's right: a set-group-id directory may give it another one.
-            if entry.kind == FileType::Symlink {
-                entry.gid = 0;
-            }
-            // They are those of the run, as are those of a directory that is changed and not taken.
-            if !self.keeps("timestamps") || entry.mtime.0 > RUNS_SINCE {
+            // A time of the run, whichever moment it is.
+            if entry.mtime.0 > RUNS_SINCE {
                 entry.mtime = (0, 0);
-            }
-            // Without -H it is left to chance which of the target's hard links stay.
-            if !self.hard_links {
-                entry.first_link = PathBuf::new();
             }
         }
         picture
-    }
-
-    /// What cp has made of an entry as dcp would have.
-    fn as_ours(&self, entry: &mut Entry, source: &Entry) {
-        // cp makes holes of zeros in files that have holes already.
-        if entry.content == source.content {
-            entry.data.clone_from(&source.data);
-        }
-        // It leaves bits and attributes of what it writes into: what is preserved must be the source's.
-        if self.keeps("mode") {
-            entry.mode = source.mode;
-        }
-        if self.keeps("xattr") {
-            entry.xattrs.clone_from(&source.xattrs);
-        }
-    }
-
-    /// A hard link of which the target has names with other content or attributes: which of the names is
-    /// compared decides what rsync notices. Ours has become equal to the source.
-    fn is_equal_link(&self, path: &Path, source: &Picture, ours: &Picture) -> bool {
-        let is_link = |entry: &&Entry| {
-            source.values().filter(|other| other.first_link == entry.first_link).count() > 1
-        };
-        let wanted = source.get(path).filter(is_link);
-        self.hard_links && wanted.is_some() && wanted == ours.get(path)
     }
 
     fn call(&self, work: &Path, words: &[String], copy: &str) -> Ended {
@@ -275,6 +272,9 @@ impl Case {
             let option = self.old.iter().map(|_| format!("--link-dest={}", old.display()));
             option.collect::<Vec<_>>()
         };
+        let target = work.path().join("ours/t");
+        let before =
+            self.target.iter().map(|_| self.normal(picture(&target))).next().unwrap_or_default();
         let old_before = self.old.iter().map(|_| picture(&work.path().join("ours/old"))).next();
         let ours = [self.tool(tool, &self.ours), link_dest("ours")].concat();
         let ended = self.call(work.path(), &ours, "ours");
@@ -287,7 +287,7 @@ impl Case {
         if is_misled || !matches!(theirs.code, Some(0 | 1 | 23)) {
             return Vec::new();
         }
-        let mut wrong = self.judge(work.path(), old_before.as_ref());
+        let mut wrong = self.judge(work.path(), before, old_before.as_ref());
         if !ended_alike(&ended, &theirs) {
             wrong.push(format!("exit {:?} / {:?}", theirs.code, ended.code));
         }
@@ -299,36 +299,16 @@ impl Case {
         wrong
     }
 
-    fn judge(&self, work: &Path, old: Option<&Picture>) -> Vec<String> {
+    fn judge(&self, work: &Path, before: Picture, old: Option<&Picture>) -> Vec<String> {
         let seen = |path: &str| {
             let path = work.join(path);
             if path.exists() { self.normal(picture(&path)) } else { Picture::new() }
         };
-        let [source, mut ours, mut theirs] = ["s", "ours/t", "theirs/t"].map(seen);
-        for path in source
-            .keys()
-            .filter(|path| self.is_equal_link(path, &source, &ours))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            ours.remove(&path);
-            theirs.remove(&path);
-        }
-        if !self.is_sync {
-            for (path, entry) in &mut theirs {
-                if let Some(source) = source.get(path) {
-                    self.as_ours(entry, source);
-                }
-            }
-        }
-        // rsync takes from a list the group's right that equals the mask, now and then.
-        for (path, entry) in &mut theirs {
-            let xattrs = |tree: &Picture| tree.get(path).map(|entry| entry.xattrs.clone());
-            if let Some(wanted) = xattrs(&source).filter(|_| xattrs(&source) == xattrs(&ours)) {
-                entry.xattrs = wanted;
-            }
-        }
-        let mut wrong = differences(&theirs, &ours);
+        let [source, ours, theirs] = ["s", "ours/t", "theirs/t"].map(seen);
+        let old_seen = self.normal(old.cloned().unwrap_or_default());
+        let seen = Seen { source, before, old: old_seen, ours, theirs };
+        let mut wrong = differences(&self.documented(&seen), &seen.ours);
+        wrong.extend(seen.origins(&wrong));
         if let Some(old) = old {
             let changed = differences(old, &picture(&work.join("ours/old")));
             wrong.extend(changed.into_iter().map(|line| format!("--link-dest changed: {line}")));

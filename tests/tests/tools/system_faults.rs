@@ -86,7 +86,7 @@ fn struck(
     tree.write(&source);
     let job = *random.choice(&JOBS).unwrap();
     if job[0] == "dsync" && random.bool() {
-        tree.drifted(random).clear_for_links(&tree).write(&target);
+        tree.drifted(random).write(&target);
     }
     let before = [&source, &target].map(|path| seen(path));
     let ranks = if random.u8(..12) == 0 { 3 } else { 1 };
