@@ -13,7 +13,8 @@
  *  - interrupt: EINTR, from calls that may say so; nothing was done, but close(2) closes.
  *  - short: reading, writing and copying move some of the bytes only.
  *  - lose: nothing is done, and success is told: of writing, copying, cutting off, linking and renaming.
- *  - lie: SEEK_DATA finds none to the end of the file, or finds it later than it is.
+ *  - lie: SEEK_DATA finds none to the end of the file, or finds it later than it is; reads have another bit, or
+ *    are from elsewhere; of writes a part, or another bit arrives, or all of it elsewhere, and success is told.
  * The log gets a line for each: `CALL KIND ERRNO PATH`.
  */
 #define _GNU_SOURCE
@@ -267,11 +268,25 @@ int close(int fd)
 
 /* ---- content ---- */
 
+/* A bit of what is read is another one, or it comes from elsewhere in the file. */
 ssize_t pread(int fd, void *buffer, size_t size, off_t offset)
 {
 	NEXT(pread);
-	STRUCK_BYTES("pread", READING, MAY(INTERRUPT), fd, size);
-	return real(fd, buffer, size, offset);
+	CALL("pread", READING, MAY(INTERRUPT) | MAY(SHORT) | MAY(LIE));
+	enum kind kind = strike(&call, fd, NULL);
+	uint64_t random = mixed(number("FAULT_SEED", 0) + offset + size);
+	ssize_t length;
+
+	if (kind == FAIL || kind == INTERRUPT)
+		return -1;
+	if (kind == SHORT && size > 1)
+		size = 1 + random % (size - 1);
+	if (kind == LIE && random % 2 && offset >= (off_t)size)
+		return real(fd, buffer, size, offset - (off_t)(random % size));
+	length = real(fd, buffer, size, offset);
+	if (kind == LIE && length > 0)
+		((unsigned char *)buffer)[random % length] ^= 1 << random / 7 % 8;
+	return length;
 }
 
 ssize_t read(int fd, void *buffer, size_t size)
@@ -281,10 +296,42 @@ ssize_t read(int fd, void *buffer, size_t size)
 	return real(fd, buffer, size);
 }
 
+/* All is said to be written: a part is, or with another bit, or elsewhere. */
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
 	NEXT(pwrite);
-	STRUCK_BYTES("pwrite", WRITING, MAY(INTERRUPT) | MAY(LOSE), fd, size);
+	CALL("pwrite", WRITING, MAY(INTERRUPT) | MAY(SHORT) | MAY(LOSE) | MAY(LIE));
+	enum kind kind = strike(&call, fd, NULL);
+	uint64_t random = mixed(number("FAULT_SEED", 0) + offset + size);
+	unsigned char *flipped;
+
+	switch (kind) {
+	case NONE:
+		break;
+	case SHORT:
+		size = size > 1 ? 1 + random % (size - 1) : size;
+		break;
+	case LOSE:
+		return size;
+	case LIE:
+		switch (size ? random / 5 % 3 : 0) {
+		case 0:
+			if (size)
+				real(fd, data, random % size, offset);
+			return size;
+		case 1:
+			return real(fd, data, size, offset + 1 + (off_t)(random % 8192));
+		default:
+			flipped = malloc(size);
+			memcpy(flipped, data, size);
+			flipped[random % size] ^= 1 << random / 7 % 8;
+			real(fd, flipped, size, offset);
+			free(flipped);
+			return size;
+		}
+	default:
+		return -1;
+	}
 	return real(fd, data, size, offset);
 }
 
@@ -339,7 +386,7 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
 int fsync(int fd)
 {
 	NEXT(fsync);
-	STRUCK("fsync", SETTLING, MAY(INTERRUPT), fd, NULL);
+	STRUCK("fsync", SETTLING, MAY(INTERRUPT) | MAY(LOSE), fd, NULL);
 	return real(fd);
 }
 

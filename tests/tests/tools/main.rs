@@ -4,6 +4,7 @@
 mod again;
 mod attributes;
 mod compare;
+mod compare_oracle;
 mod copy;
 mod daos;
 mod dfuse;
@@ -16,7 +17,6 @@ mod interrupt;
 mod journals;
 mod licences;
 mod like_cp;
-
 mod limits_of_targets;
 mod list_outputs;
 mod lists;
@@ -51,6 +51,7 @@ mod tidy;
 mod transfer;
 mod unfinished_uploads;
 mod usage;
+mod verified_faults;
 mod verify;
 mod walk;
 mod without_rights;
