@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Failure, Side, Trouble};
+use crate::base::error::{At, Cause, Failure, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
@@ -229,7 +229,8 @@ impl<'c> CompareJob<'c> {
     }
 
     fn pair(&self, source: Metadata, target: Metadata) -> Pair {
-        let mut differing = compare::attributes(&source, &target, self.compared);
+        let range = self.root.target.time_range(&target);
+        let mut differing = compare::attributes(&source, &target, self.compared, range);
         // Where bytes are not compared, another time of change stands for other bytes.
         let stands_for_content = self.options.lite && source.kind == Kind::File;
         if stands_for_content && differing.contains(Fields::MTIME) {
@@ -259,14 +260,21 @@ impl<'c> CompareJob<'c> {
             }
             _ => entry.dir.stat_open(entry.name).at(Side::Source)?,
         };
-        if !self.selection.admits(&source) {
+        let is_chosen = self.selection.admits(&source);
+        if !is_chosen && self.options.chosen_by_source {
             return Ok(Visited::NOTHING_MOVED);
         }
         if source.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
+        let counterpart = self.counterpart(entry)?;
+        let is_chosen_there =
+            || counterpart.as_ref().is_some_and(|(_, it, _)| self.selection.admits(it));
+        if !is_chosen && !is_chosen_there() {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         hand.gathered.tally.meet(&source);
-        let Some((target_dir, target, target_file)) = self.counterpart(entry)? else {
+        let Some((target_dir, target, target_file)) = counterpart else {
             let findings = Findings::only(Presence::OnlySource);
             self.judge(entry.place, entry.name, (Some(&source), None), findings, hand, crew);
             return Ok(Visited::NOTHING_MOVED);
@@ -286,8 +294,8 @@ impl<'c> CompareJob<'c> {
             return Ok(None);
         }
         let dir = match self.target_dir(entry.place) {
-            // Nobody has come by it: the entry was named.
-            Err(trouble) if trouble.error.cause.is_vanished() => return Ok(None),
+            // Nobody has come by it: the entry was named. A file or a link may be where the directory was.
+            Err(trouble) if is_no_directory(trouble.error.cause) => return Ok(None),
             opened => opened?,
         };
         let name = self.target_name(entry.place, entry.name);
@@ -321,7 +329,7 @@ impl<'c> CompareJob<'c> {
     ) -> Result<Visited, Trouble> {
         let is_same_kind = pair.source.kind == pair.target.kind;
         let target_name = self.target_name(entry.place, entry.name);
-        if is_same_kind {
+        if self.xattrs.concerns(pair.target.kind) {
             let source = (&**entry.dir, Some(entry.name));
             self.compare_xattrs(&mut pair, source, (target_dir, Some(target_name)))?;
         }
@@ -522,6 +530,11 @@ impl Visitor for CompareJob<'_> {
         hand.gathered.tally.unread_directories += 1;
         self.fail(place, b"", trouble, hand, crew);
     }
+}
+
+/// There is nothing of that name, or something else than a directory.
+fn is_no_directory(cause: Cause) -> bool {
+    matches!(cause, Cause::System(libc::ENOENT | libc::ENOTDIR | libc::ELOOP))
 }
 
 /// The first task of a comparison.

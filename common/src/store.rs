@@ -23,6 +23,7 @@ use crate::base::error::{Cause, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::base::service::Unfit;
 use crate::model::chunk::Extent;
+use crate::model::compare::TimeRange;
 use crate::model::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
 use crate::model::etag::{Etag, PartedEtag};
 use crate::model::keys_below::KeysBelow;
@@ -127,11 +128,20 @@ pub trait Store: Send + Sync {
     fn clock_ahead(&self) -> Option<Duration> {
         Some(Duration::ZERO)
     }
+
+    /// Times that the file system of an entry can keep, as far as it shows.
+    fn time_range(&self, _entry: &Metadata) -> TimeRange {
+        TimeRange::All
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
     fn clock_ahead(&self) -> Option<Duration> {
         (**self).clock_ahead()
+    }
+
+    fn time_range(&self, entry: &Metadata) -> TimeRange {
+        (**self).time_range(entry)
     }
 
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {

@@ -191,6 +191,7 @@ impl Args {
                 evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
                 hard_links: self.hard_links,
                 one_way: self.one_way,
+                chosen_by_source: false,
                 bypass_cache: self.direct,
                 chunk_bytes: self.tuning.chunk_bytes(),
                 buffer_bytes: self.tuning.buffer_bytes(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CompareHand, CompareJob};
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
-use crate::model::difference::{Fields, Findings, Presence};
+use crate::model::difference::{Findings, Presence};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, Store};
@@ -35,12 +35,36 @@ impl CompareJob<'_> {
             }
             Err(error) if error.cause.is_vanished() => Findings::only(Presence::OnlySource),
             Err(Error { cause: Cause::System(libc::ENOTDIR | libc::ELOOP), .. }) => {
-                Findings::both(Fields::TYPE)
+                return self.compare_with_other(place, source, hand, crew);
             }
             Err(error) => return Err(error).at(Side::Target),
         };
         place.set_trees(Trees::SourceOnly);
         self.judge(place, c"", (Some(source), None), findings, hand, crew);
+        Ok(())
+    }
+
+    /// The target has something else than a directory of that name.
+    fn compare_with_other(
+        &self,
+        place: &Place,
+        source: &Metadata,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Trouble> {
+        place.set_trees(Trees::SourceOnly);
+        let Some((parent, name)) = place.path().split_last() else {
+            return Err(Op::Open.errno(libc::ENOTDIR)).at(Side::Target);
+        };
+        let above = place.target_parent(&*self.root.target, &parent).at(Side::Target)?;
+        let target = above.peek(&name, Hint::Unknown).at(Side::Target)?;
+        let mut pair = self.pair(*source, target);
+        if self.xattrs.concerns(target.kind) {
+            let source_dir = place.source_dir(&*self.root.source).at(Side::Source)?;
+            self.compare_xattrs(&mut pair, (&*source_dir, None), (&*above, Some(&name)))?;
+        }
+        let both = (Some(source), Some(&target));
+        self.judge(place, c"", both, pair.findings(), hand, crew);
         Ok(())
     }
 

@@ -32,6 +32,9 @@ pub struct CompareOptions {
     pub hard_links: bool,
     /// What only the target has does not count.
     pub one_way: bool,
+    /// What takes part by its size and time is what does so in the source; else a name takes part where it does on
+    /// either side.
+    pub chosen_by_source: bool,
     /// Content is read from the storage: what is cached of it is dropped first.
     pub bypass_cache: bool,
     /// Files larger than this are cut into chunks of this size.

@@ -29,8 +29,8 @@ pub struct CompareRoot {
 enum Sight {
     /// A directory.
     Tree,
-    /// Another entry.
-    Single,
+    /// Another entry; the link that it is, where that is not followed or leads nowhere.
+    Single(Symlinks),
     /// Nothing; and there would be nothing if it were a directory without files, in a bucket.
     NoKeys(Failure),
 }
@@ -82,8 +82,9 @@ impl CompareRoot {
         let of_target = look(sites, Side::Target, target, symlinks)?;
         match (of_source, of_target) {
             (Sight::Tree, Sight::Tree) => Self::open_trees(sites, source, target, open_as),
-            (Sight::Single, Sight::Single) => {
-                Self::open_singles(sites, &Given::new(source), &Given::new(target), open_as)
+            (Sight::Single(of_source), Sight::Single(of_target)) => {
+                let given = [(source, of_source), (target, of_target)];
+                Self::open_singles(sites, given, open_as)
             }
             (Sight::NoKeys(missing), Sight::Tree) => {
                 let trees = Self::open_trees(sites, source, target, open_as)?;
@@ -132,19 +133,19 @@ impl CompareRoot {
 
     fn open_singles(
         sites: &Sites,
-        source: &Given,
-        target: &Given,
+        [(source, source_links), (target, target_links)]: [(&[u8], Symlinks); 2],
         open_as: OpenAs,
     ) -> Result<Self, Unfit> {
+        let (source, target) = (Given::new(source), Given::new(target));
         let name = |given: &Given| CString::new(given.last_name.clone().unwrap_or_default());
-        let (Ok(of_source), Ok(of_target)) = (name(source), name(target)) else {
+        let (Ok(of_source), Ok(of_target)) = (name(&source), name(&target)) else {
             return Err(Unfit::Refusal("a path holds a NUL".to_owned()));
         };
         let (above_source, above_target) = (source.parent(), target.parent());
-        let open_as = OpenAs { need: Need::Passage, ..open_as };
+        let with = |symlinks| OpenAs { need: Need::Passage, symlinks, ..open_as };
         Ok(Self {
-            source: open(sites, &above_source, open_as, Side::Source)?,
-            target: open(sites, &above_target, open_as, Side::Target)?,
+            source: open(sites, &above_source, with(source_links), Side::Source)?,
+            target: open(sites, &above_target, with(target_links), Side::Target)?,
             single: Some((of_source, of_target)),
             shown_source: above_source,
             shown_target: above_target,
@@ -164,11 +165,11 @@ fn look(sites: &Sites, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Si
     let failed = |error| account::failure(side, path, b"", error);
     match sites.look(side, path, symlinks) {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
-        Ok(_) => Ok(Sight::Single),
+        Ok(_) => Ok(Sight::Single(symlinks)),
         Err(error) if !sites.is_object(side, path) => {
             // A link that leads nowhere is an entry all the same.
             let link = sites.look(side, path, Symlinks::Keep);
-            link.map(|_| Sight::Single).map_err(|_| failed(error))
+            link.map(|_| Sight::Single(Symlinks::Keep)).map_err(|_| failed(error))
         }
         Err(error) if error.cause.is_vanished() => Ok(Sight::NoKeys(failed(error))),
         Err(error) => Err(failed(error)),

@@ -9,7 +9,7 @@ use super::policy::Plain;
 use super::sync::{Need, Sides};
 use super::{CopyHand, CopyJob, policy};
 use crate::base::error::{At, Side, Trouble};
-use crate::model::compare::{self, Clue};
+use crate::model::compare::{self, Clue, TimeRange};
 use crate::model::difference::Fields;
 use crate::model::entry::{Kind, Metadata, SET_ID_BITS, Xattrs};
 use crate::store::Dir;
@@ -30,7 +30,8 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
     ) -> Result<Need, Trouble> {
         let plain = Plain::of_entry(self.options, &sides.source, target_dir).at(Side::Target)?;
-        let mut differing = self.differing_attributes(sides, plain, hand);
+        let range = self.target(entry.place).time_range(&sides.target);
+        let mut differing = self.differing_attributes(sides, plain, range, hand);
         let mut lost_xattrs = false;
         let of_source = self.own_xattrs(entry, sides.source.kind)?;
         let of_source = policy::of_any(self.options, &sides.source, of_source, plain).xattrs;
@@ -77,7 +78,7 @@ impl CopyJob<'_> {
             }
             _ => target.clock_ahead(),
         };
-        compare::clue(&sides.source, &sides.target, ahead)
+        compare::clue(&sides.source, &sides.target, ahead, target.time_range(&sides.target))
     }
 
     /// Extended attributes of a source entry, where the copy is to have them.
@@ -116,6 +117,7 @@ impl CopyJob<'_> {
         &self,
         sides: &Sides,
         plain: Plain,
+        range: TimeRange,
         hand: &mut CopyHand,
     ) -> Fields {
         let (source, target) =
@@ -127,7 +129,7 @@ impl CopyJob<'_> {
         let lost_bit = if may_keep_group_bit { 0 } else { 0o2000 };
         let kept = |metadata: &Metadata| Metadata { mode: metadata.mode & !lost_bit, ..*metadata };
         let (source, target) = (&kept(source), &kept(target));
-        let differing = compare::attributes(source, target, wanted);
+        let differing = compare::attributes(source, target, wanted, range);
         if self.options.job.is_superuser || !differing.intersects(Fields::UID.union(Fields::GID)) {
             return differing;
         }
@@ -151,7 +153,7 @@ impl CopyJob<'_> {
             gid: if group_kept { metadata.gid } else { 0 },
             ..*metadata
         };
-        compare::attributes(&plain(source), &plain(target), wanted)
+        compare::attributes(&plain(source), &plain(target), wanted, range)
     }
 
     fn may_set_group(&self, gid: u32) -> bool {

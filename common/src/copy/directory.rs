@@ -193,7 +193,8 @@ impl CopyJob<'_> {
         let mut target = dir.metadata().at(Side::Target)?;
         target.mode = widened_from.unwrap_or(target.mode);
         let sides = Sides { source: *source, target };
-        let mut differing = self.differing_attributes(&sides, plain, hand);
+        let range = self.target(place).time_range(&target);
+        let mut differing = self.differing_attributes(&sides, plain, range, hand);
         if wanted.xattrs.is_some() {
             differing.insert(match dir.xattrs(None) {
                 Ok(at_target) => self.differing_xattrs(wanted.xattrs.clone(), at_target),

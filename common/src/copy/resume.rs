@@ -91,7 +91,8 @@ impl CopyJob<'_> {
         let is_same = old.kind == Kind::File
             && old.size_bytes == source.size_bytes
             && old.known.contains(Fields::MTIME)
-            && compare::clue(source, &old, None) == Clue::Same
+            && compare::clue(source, &old, None, self.target(entry.place).time_range(&old))
+                == Clue::Same
             && going_on.is_since(old.ctime);
         if !is_same {
             return Ok(false);

@@ -18,29 +18,38 @@ pub const ATTRIBUTE_FIELDS: [Fields; 8] = [
     Fields::PERM,
 ];
 
-/// Those of the `wanted` attributes in which the two differ. Where the types do, nothing else is said.
+/// Those of the `wanted` attributes in which the two differ, on a target whose times are in that range.
 ///
 /// The size of a directory is the file system's own affair, and so is that of a link, whose target is
 /// compared instead; a link has no mode. What one of the two stores does not know is not compared.
-pub fn attributes(source: &Metadata, target: &Metadata, wanted: Fields) -> Fields {
-    if source.kind != target.kind {
-        return Fields::TYPE.intersection(wanted);
-    }
-    let wanted = wanted.intersection(source.known).intersection(target.known);
-    let is_file = source.kind == Kind::File;
-    let is_link = source.kind == Kind::Symlink;
-    let step_ns = time_step_ns(target);
+/// Where the types differ so do sizes, unless both are as long, and what a link points to.
+pub fn attributes(
+    source: &Metadata,
+    target: &Metadata,
+    wanted: Fields,
+    range: TimeRange,
+) -> Fields {
+    let known = source.known.intersection(target.known).union(Fields::TYPE.union(Fields::LINK));
+    let wanted = wanted.intersection(known);
+    let is_same_kind = source.kind == target.kind;
+    let is_either = |kind: Kind| source.kind == kind || target.kind == kind;
+    let is_same = |one: Time, other: Time| is_same_time(one, other, time_step_ns(target), range);
     let differs = |field: Fields| match field {
-        Fields::SIZE => is_file && source.size_bytes != target.size_bytes,
+        Fields::TYPE => !is_same_kind,
+        Fields::SIZE if is_same_kind => {
+            source.kind == Kind::File && source.size_bytes != target.size_bytes
+        }
+        Fields::SIZE => is_either(Kind::Directory) || source.size_bytes != target.size_bytes,
         Fields::UID => source.uid != target.uid,
         Fields::GID => source.gid != target.gid,
-        Fields::ATIME => !is_same_time(source.atime, target.atime, step_ns),
-        Fields::MTIME => !is_same_time(source.mtime, target.mtime, step_ns),
-        Fields::CTIME => !is_same_time(source.ctime, target.ctime, step_ns),
-        Fields::PERM => !is_link && source.mode != target.mode,
+        Fields::ATIME => !is_same(source.atime, target.atime),
+        Fields::MTIME => !is_same(source.mtime, target.mtime),
+        Fields::CTIME => !is_same(source.ctime, target.ctime),
+        Fields::PERM => !is_either(Kind::Symlink) && source.mode != target.mode,
+        Fields::LINK => !is_same_kind && is_either(Kind::Symlink),
         _ => false,
     };
-    let fields = ATTRIBUTE_FIELDS.into_iter();
+    let fields = ATTRIBUTE_FIELDS.into_iter().chain([Fields::LINK]);
     fields.filter(|field| wanted.contains(*field) && differs(*field)).collect()
 }
 
@@ -78,11 +87,16 @@ pub enum Clue {
 /// changed after that. In between, and where the source is such an object, only the content can tell.
 /// `ahead` is how far the service's clock is ahead of that of the source, at most: without that, when an object was
 /// stored says nothing of what came before.
-pub fn clue(source: &Metadata, target: &Metadata, ahead: Option<Duration>) -> Clue {
+pub fn clue(
+    source: &Metadata,
+    target: &Metadata,
+    ahead: Option<Duration>,
+    range: TimeRange,
+) -> Clue {
     let knows_time = |metadata: &Metadata| metadata.known.contains(Fields::MTIME);
     let says = |is_same| if is_same { Clue::Same } else { Clue::Differs };
     match (knows_time(source), knows_time(target)) {
-        (true, true) => says(attributes(source, target, Fields::MTIME).is_empty()),
+        (true, true) => says(attributes(source, target, Fields::MTIME, range).is_empty()),
         (false, true) if source.mtime == target.mtime => Clue::Same,
         (_, false) if ahead.is_some_and(|ahead| is_after(target.mtime, source.ctime, ahead)) => {
             Clue::Same
@@ -173,30 +187,45 @@ pub fn floor(time: Time, step_ns: u32) -> Time {
     Time { nanoseconds: time.nanoseconds - time.nanoseconds % step_ns, ..time }
 }
 
-/// The same time, as far as a target that keeps it in such steps can hold it.
-fn is_same_time(source: Time, target: Time, step_ns: u32) -> bool {
-    source == target || floor(source, step_ns) == target || is_clamped(source, target, step_ns)
+/// The same time, as far as a target that keeps it in such steps, and in that range, can hold it.
+fn is_same_time(source: Time, target: Time, step_ns: u32, range: TimeRange) -> bool {
+    source == target || floor(source, step_ns) == target || range.clamps(source, target, step_ns)
 }
 
-/// Last seconds that file systems can keep (`s_time_max` in Linux): of 32 bits with a sign (ext3, some ext4,
-/// XFS without bigtime) and without (NFSv3), of ext4's 34 bits, and of XFS's 64 bits of nanoseconds.
-const LAST_SECONDS: [i64; 4] = [i32::MAX as i64, u32::MAX as i64, 15_032_385_535, 16_299_260_424];
+/// Times that a file system can keep, in seconds since 1970, as far as it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeRange {
+    /// Nothing shows that there is a time it does not keep.
+    #[default]
+    All,
+    /// From the first to the last one (`s_time_min` and `s_time_max` in Linux).
+    Between(i64, i64),
+    /// Those of ext2, ext3 and ext4: 32 bits with a sign, and two more where an inode has room for nanoseconds.
+    Ext,
+}
 
-/// The first they can keep: of 32 bits with a sign, and of those that count from 1970.
-const FIRST_SECONDS: [i64; 2] = [i32::MIN as i64, 0];
+impl TimeRange {
+    /// 32 bits with a sign: XFS without bigtime.
+    pub const SIGNED_32: Self = Self::Between(i32::MIN as i64, i32::MAX as i64);
+    /// XFS with bigtime: 64 bits of nanoseconds.
+    pub const BIGTIME: Self = Self::Between(i32::MIN as i64, 16_299_260_424);
+    /// FAT: from 1980 to 2107.
+    pub const FAT: Self = Self::Between(315_532_800, 4_354_819_198);
+    /// exFAT, which keeps odd seconds, too.
+    pub const EXFAT: Self = Self::Between(315_532_800, 4_354_819_199);
 
-/// FAT and exFAT, which keep no fine times: from 1980 to 2107. Others give files such times by chance.
-const FAT_SECONDS: [i64; 3] = [315_532_800, 4_354_819_198, 4_354_819_199];
-
-/// The target keeps the nearest time it can: none after the source's, or none before it. The kernel cuts
-/// off what such a time has below a second.
-fn is_clamped(source: Time, target: Time, step_ns: u32) -> bool {
-    let is_fat = step_ns >= TIME_STEPS_NS[1];
-    let [fat_first, fat_last @ ..] = FAT_SECONDS;
-    let at = target.seconds;
-    let is_last = LAST_SECONDS.contains(&at) || is_fat && fat_last.contains(&at);
-    let is_first = FIRST_SECONDS.contains(&at) || is_fat && at == fat_first;
-    target.nanoseconds == 0 && (is_last && source.seconds > at || is_first && source.seconds < at)
+    /// The target keeps the nearest time it can: none after the source's, or none before it. The kernel cuts
+    /// off what such a time has below a second.
+    fn clamps(self, source: Time, target: Time, step_ns: u32) -> bool {
+        let (first, last) = match self {
+            Self::All => return false,
+            Self::Between(first, last) => (first, last),
+            Self::Ext if step_ns >= SECOND_NS => (i32::MIN.into(), i32::MAX.into()),
+            Self::Ext => (i32::MIN.into(), 15_032_385_535),
+        };
+        let (at, is_last) = (target.seconds, target.seconds == last && source.seconds > last);
+        target.nanoseconds == 0 && (is_last || at == first && source.seconds < first)
+    }
 }
 
 #[cfg(test)]
@@ -240,28 +269,29 @@ mod tests {
             (Metadata { atime: later, ..source }, Fields::ATIME),
             (Metadata { mtime: later, ..source }, Fields::MTIME),
             (Metadata { ctime: later, ..source }, Fields::CTIME),
-            (Metadata { kind: Kind::Fifo, mode: 0, ..source }, Fields::TYPE),
+            (Metadata { kind: Kind::Fifo, ..source }, Fields::TYPE),
         ] {
-            assert_eq!(attributes(&source, &target, Fields::ALL), field);
-            assert_eq!(attributes(&source, &target, Fields::CONTENT), Fields::NONE);
+            assert_eq!(attributes(&source, &target, Fields::ALL, TimeRange::All), field);
+            assert_eq!(attributes(&source, &target, Fields::CONTENT, TimeRange::All), Fields::NONE);
         }
-        assert_eq!(attributes(&source, &source, Fields::ALL), Fields::NONE);
+        assert_eq!(attributes(&source, &source, Fields::ALL, TimeRange::All), Fields::NONE);
     }
 
     #[test]
     fn sizes_of_directories_and_modes_of_links_mean_nothing() {
         let directory = entry(Kind::Directory);
         let other = Metadata { size_bytes: 9, ..directory };
-        assert_eq!(attributes(&directory, &other, Fields::ALL), Fields::NONE);
+        assert_eq!(attributes(&directory, &other, Fields::ALL, TimeRange::All), Fields::NONE);
         let link = entry(Kind::Symlink);
         let other = Metadata { mode: 0o777, size_bytes: 9, ..link };
-        assert_eq!(attributes(&link, &other, Fields::ALL), Fields::NONE);
+        assert_eq!(attributes(&link, &other, Fields::ALL, TimeRange::All), Fields::NONE);
     }
 
     #[test]
     fn coarser_times_of_the_target_are_the_same_where_its_file_system_keeps_no_finer_ones() {
-        let differs =
-            |target: Metadata| !attributes(&entry(Kind::File), &target, Fields::MTIME).is_empty();
+        let differs = |target: Metadata| {
+            !attributes(&entry(Kind::File), &target, Fields::MTIME, TimeRange::All).is_empty()
+        };
         assert!(!differs(coarse(1_700_000_001, 0)), "1 s");
         assert!(!differs(coarse(1_700_000_001, 120_000_000)), "10 ms");
         assert!(!differs(coarse(1_700_000_001, 123_456_700)), "100 ns");
@@ -282,8 +312,9 @@ mod tests {
 
     #[test]
     fn even_seconds_of_fat_are_the_same_and_of_others_are_not() {
-        let differs =
-            |target: Metadata| !attributes(&entry(Kind::File), &target, Fields::MTIME).is_empty();
+        let differs = |target: Metadata| {
+            !attributes(&entry(Kind::File), &target, Fields::MTIME, TimeRange::All).is_empty()
+        };
         let older_kernel = Time { seconds: 1_700_000_777, nanoseconds: 560_000_000 };
         for ctime in [None, Some(older_kernel)] {
             assert!(!differs(on_fat(1_700_000_000, ctime)), "{ctime:?}");
@@ -304,16 +335,26 @@ mod tests {
     #[test]
     fn times_that_the_target_cannot_hold_are_the_nearest_it_can() {
         let at = |seconds: i64| Time { seconds, nanoseconds: 0 };
-        assert!(is_same_time(at(3_976_185_600), at(2_147_483_647), 1));
-        assert!(is_same_time(at(-3_000_000_000), at(-2_147_483_648), 1));
-        assert!(is_same_time(at(20_000_000_000), at(16_299_260_424), 1));
-        assert!(is_same_time(at(-5), at(0), 1));
-        assert!(is_same_time(at(5), at(315_532_800), FAT_STEP_NS));
-        assert!(!is_same_time(at(5), at(315_532_800), 1), "by chance");
-        let with_more = Time { seconds: 2_147_483_647, nanoseconds: 1 };
-        assert!(!is_same_time(at(3_976_185_600), with_more, 1));
-        assert!(!is_same_time(at(2_147_483_646), at(2_147_483_647), 1));
-        assert!(!is_same_time(at(3_976_185_600), at(2_147_483_646), 1));
+        let same = |source: i64, target: i64, step_ns: u32, range: TimeRange| {
+            is_same_time(at(source), at(target), step_ns, range)
+        };
+        for (source, target, range) in [
+            (3_976_185_600, 2_147_483_647, TimeRange::SIGNED_32),
+            (-3_000_000_000, -2_147_483_648, TimeRange::SIGNED_32),
+            (20_000_000_000, 16_299_260_424, TimeRange::BIGTIME),
+            (20_000_000_000, 15_032_385_535, TimeRange::Ext),
+            (5, 315_532_800, TimeRange::FAT),
+        ] {
+            assert!(same(source, target, 1, range), "{source}");
+            assert!(!same(source, target, 1, TimeRange::All), "{source} where all are kept");
+            let with_more = Time { seconds: target, nanoseconds: 1 };
+            assert!(!is_same_time(at(source), with_more, 1, range));
+            assert!(!same(source, target - source.signum(), 1, range), "{source}");
+        }
+        assert!(!same(2_300_000_000, 2_147_483_647, 1, TimeRange::Ext), "room for nanoseconds");
+        assert!(same(2_300_000_000, 2_147_483_647, SECOND_NS, TimeRange::Ext));
+        assert!(!same(2_147_483_646, 2_147_483_647, 1, TimeRange::SIGNED_32));
+        assert!(!same(2_300_000_000, 2_147_483_647, 1, TimeRange::BIGTIME));
     }
 
     #[test]
@@ -332,23 +373,31 @@ mod tests {
         for (seconds, expected) in
             [(99, Clue::Differs), (100, Clue::Unclear), (200, Clue::Unclear), (201, Clue::Same)]
         {
-            assert_eq!(clue(&source, &stored(seconds), at_once), expected, "{seconds}");
+            assert_eq!(
+                clue(&source, &stored(seconds), at_once, TimeRange::All),
+                expected,
+                "{seconds}"
+            );
         }
         // A service whose clock is ahead stores things later than they were.
         let ahead = Some(Duration::from_millis(1500));
         for (seconds, expected) in [(201, Clue::Unclear), (202, Clue::Same)] {
-            assert_eq!(clue(&source, &stored(seconds), ahead), expected, "{seconds}");
+            assert_eq!(
+                clue(&source, &stored(seconds), ahead, TimeRange::All),
+                expected,
+                "{seconds}"
+            );
         }
-        assert_eq!(clue(&source, &stored(1_000_000), None), Clue::Unclear);
+        assert_eq!(clue(&source, &stored(1_000_000), None, TimeRange::All), Clue::Unclear);
         // Such an object as the source: a copy has its time, or nobody knows.
         let target = Metadata { mtime: at(300), ..source };
-        assert_eq!(clue(&stored(300), &target, at_once), Clue::Same);
-        assert_eq!(clue(&stored(299), &target, at_once), Clue::Unclear);
-        assert_eq!(clue(&stored(300), &stored(300), at_once), Clue::Unclear);
-        assert_eq!(clue(&stored(300), &stored(301), at_once), Clue::Same);
+        assert_eq!(clue(&stored(300), &target, at_once, TimeRange::All), Clue::Same);
+        assert_eq!(clue(&stored(299), &target, at_once, TimeRange::All), Clue::Unclear);
+        assert_eq!(clue(&stored(300), &stored(300), at_once, TimeRange::All), Clue::Unclear);
+        assert_eq!(clue(&stored(300), &stored(301), at_once, TimeRange::All), Clue::Same);
         let other = Metadata { mtime: at(301), ..target };
-        assert_eq!(clue(&target, &other, at_once), Clue::Differs);
-        assert_eq!(clue(&target, &target, at_once), Clue::Same);
+        assert_eq!(clue(&target, &other, at_once, TimeRange::All), Clue::Differs);
+        assert_eq!(clue(&target, &target, at_once, TimeRange::All), Clue::Same);
     }
 
     #[test]

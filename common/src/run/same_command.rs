@@ -182,7 +182,8 @@ impl Command<'_> {
         let from = sites.look(Side::Source, source, self.wishes.options.symlinks).ok()?;
         let to = sites.look(Side::Target, self.target, Symlinks::Follow).ok()?;
         let are_directories = [from.kind, to.kind] == [Kind::Directory; 2];
-        let are_alike = compare::attributes(&from, &to, Fields::MTIME).is_empty();
+        let are_alike =
+            compare::attributes(&from, &to, Fields::MTIME, compare::TimeRange::All).is_empty();
         if !are_directories || !are_alike || from.is_same_file(&to) {
             return None;
         }

@@ -83,6 +83,8 @@ fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
         evidence: Evidence::Checksums,
         hard_links: options.hard_links == HardLinks::Keep,
         one_way: !deletes,
+        // As the copy chose.
+        chosen_by_source: true,
         bypass_cache: true,
         chunk_bytes: options.chunk_bytes,
         buffer_bytes: options.buffer_bytes,

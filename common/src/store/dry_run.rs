@@ -12,6 +12,7 @@ use super::{
 };
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::path::{Name, RelPath};
+use crate::model::compare::TimeRange;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::keys_below::KeysBelow;
 use crate::model::root_view::RootView;
@@ -52,6 +53,10 @@ impl<S: Store> Store for DryRunStore<S> {
 
     fn service(&self) -> Option<u64> {
         self.inner.as_ref().and_then(Store::service)
+    }
+
+    fn time_range(&self, entry: &Metadata) -> TimeRange {
+        self.inner.as_ref().map_or(TimeRange::All, |inner| inner.time_range(entry))
     }
 
     fn clock_ahead(&self) -> Option<Duration> {

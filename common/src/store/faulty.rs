@@ -13,6 +13,7 @@ use super::{
 use crate::base::error::{Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::model::chunk::Extent;
+use crate::model::compare::TimeRange;
 use crate::model::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use crate::model::layout::{Layout, Striping};
 
@@ -143,6 +144,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn clock_behind(&self) -> Duration {
         self.inner.clock_behind()
+    }
+
+    fn time_range(&self, entry: &Metadata) -> TimeRange {
+        self.inner.time_range(entry)
     }
 
     fn clock_ahead(&self) -> Option<Duration> {

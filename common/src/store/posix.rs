@@ -19,6 +19,7 @@ mod made_up;
 mod resolve;
 mod special;
 mod staged;
+mod time_range;
 mod view;
 mod visible;
 mod xattrs;
@@ -36,6 +37,7 @@ use super::{Dir, Store};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::path::{Name, RelPath};
 use crate::base::{limits, mounts, process};
+use crate::model::compare::TimeRange;
 use crate::model::entry::Metadata;
 use crate::model::keep::XattrFilter;
 use crate::model::root_view::{self, RootView};
@@ -95,6 +97,8 @@ struct Shared {
     refused: AtomicU32,
     lustre: Lustre,
     folds_case: OnceLock<bool>,
+    /// The device of the root, and the times that can be kept on it, once that was asked.
+    time_range: OnceLock<(u64, TimeRange)>,
     /// In which steps new files here have times, once there is one.
     time_step_ns: OnceLock<u32>,
     /// What goes for DAOS, where that is what is behind it.
@@ -176,6 +180,7 @@ impl PosixStore {
                 refused: AtomicU32::new(0),
                 lustre: Lustre::default(),
                 folds_case: OnceLock::new(),
+                time_range: OnceLock::new(),
                 time_step_ns: OnceLock::new(),
                 daos,
             }),
@@ -238,6 +243,13 @@ impl Store for PosixStore {
 
     fn device(&self) -> Result<u64> {
         self.root_metadata().map(|metadata| metadata.device)
+    }
+
+    /// What is mounted below the root is another file system.
+    fn time_range(&self, entry: &Metadata) -> TimeRange {
+        let ask = || (self.device().unwrap_or_default(), time_range::of(&self.root, self.system));
+        let (device, range) = *self.shared.time_range.get_or_init(ask);
+        if device == entry.device { range } else { TimeRange::All }
     }
 
     fn chunk_bytes(&self, _size_bytes: u64, wish_bytes: u64) -> u64 {

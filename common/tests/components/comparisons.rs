@@ -68,6 +68,7 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
         evidence: Evidence::Checksums,
         hard_links: false,
         one_way: false,
+        chosen_by_source: false,
         bypass_cache: false,
         chunk_bytes: 100,
         buffer_bytes: 64,

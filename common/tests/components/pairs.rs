@@ -70,6 +70,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
             evidence: Evidence::Checksums,
             hard_links: false,
             one_way: false,
+            chosen_by_source: false,
             bypass_cache: false,
             chunk_bytes: 100,
             buffer_bytes: 64,
@@ -201,21 +202,26 @@ fn comparison(source: &Picture, target: &Picture) -> BTreeSet<String> {
 }
 
 fn differing(a: &Entry, b: &Entry) -> Vec<&'static str> {
-    if a.kind != b.kind {
-        return vec!["TYPE"];
-    }
+    let is_same_kind = a.kind == b.kind;
+    let is_either = |kind: Kind| a.kind == kind || b.kind == kind;
     let owner = |entry: &Entry| entry.attributes.owner.unwrap();
-    let is_file = a.kind == Kind::File;
+    let is_file = is_same_kind && a.kind == Kind::File;
     let same_size = a.content.len() == b.content.len();
+    let other_size = if is_same_kind {
+        is_file && !same_size
+    } else {
+        is_either(Kind::Directory) || !same_size
+    };
     let checks = BTreeMap::from([
-        ((0, "SIZE"), is_file && !same_size),
+        ((-1, "TYPE"), !is_same_kind),
+        ((0, "SIZE"), other_size),
         ((1, "UID"), owner(a).uid != owner(b).uid),
         ((2, "GID"), owner(a).gid != owner(b).gid),
         ((3, "MTIME"), a.attributes.times != b.attributes.times),
-        ((4, "PERM"), a.attributes.mode != b.attributes.mode),
+        ((4, "PERM"), !is_either(Kind::Symlink) && a.attributes.mode != b.attributes.mode),
         ((5, "CONTENT"), is_file && same_size && a.content != b.content),
-        ((6, "XATTR"), a.attributes.xattrs != b.attributes.xattrs),
-        ((7, "LINK"), a.kind == Kind::Symlink && a.content != b.content),
+        ((6, "XATTR"), !is_either(Kind::Symlink) && a.attributes.xattrs != b.attributes.xattrs),
+        ((7, "LINK"), is_either(Kind::Symlink) && (!is_same_kind || a.content != b.content)),
     ]);
     checks.into_iter().filter(|(_, differs)| *differs).map(|((_, name), _)| name).collect()
 }

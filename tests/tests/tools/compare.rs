@@ -373,3 +373,99 @@ fn which_names_are_links_of_one_file_is_compared_where_that_is_asked_for() {
     assert!(ended.stdout.contains("* alone\tHARDLINK\n"), "{ended:?}");
     run(tool(2, "dcmp").arg("--ignore=mtime").args([&source, &target])).expect(0);
 }
+
+/// Which names take part by size or time is asked of both sides: a file that one side has grown is no longer left out.
+#[test]
+fn a_filter_by_size_chooses_what_takes_part_on_either_side() {
+    let work = temp();
+    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    trees::write(&a.join("grown"), b"");
+    trees::write(&b.join("grown"), b"data");
+    trees::write(&a.join("small"), b"");
+    trees::write(&b.join("small"), b"");
+    let ignored = ["--min-size", "1", "--ignore", "mtime", "--combined", "-"];
+    for (source, target) in [(&a, &b), (&b, &a)] {
+        let ended = compare(2, &ignored, source, target).expect(1);
+        assert!(ended.stdout.contains("* grown\tSIZE"), "{}", ended.stdout);
+        assert!(!ended.stdout.contains("small"), "{}", ended.stdout);
+    }
+    // A copy has left it out, and is as was asked for.
+    let mut dcp = tool(2, "dcp");
+    dcp.args(["--min-size=1", "--verify=all"]).args([a.join(""), b.clone()]);
+    run(&mut dcp).expect(0);
+}
+
+/// As in mpiFileUtils: what differs is DIFFER, whatever the type.
+#[test]
+fn fields_that_differ_are_no_less_different_where_the_type_differs() {
+    let work = temp();
+    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    trees::write(&a.join("fifo"), b"data");
+    trees::write(&a.join("link"), b"data");
+    trees::write(&b.join("dir"), b"data");
+    fs::create_dir(a.join("dir")).unwrap();
+    run(Command::new("mkfifo").args(["-m", "600"]).arg(b.join("fifo"))).expect(0);
+    std::os::unix::fs::symlink("nowhere", b.join("link")).unwrap();
+    for (source, target) in [(&a, &b), (&b, &a)] {
+        for (expression, expected) in [
+            ("TYPE=DIFFER@SIZE=DIFFER@MTIME=DIFFER", &["dir", "fifo", "link"][..]),
+            ("TYPE=DIFFER@PERM=DIFFER", &["dir", "fifo"]),
+            ("TYPE=DIFFER@LINK=DIFFER", &["link"]),
+            ("TYPE=DIFFER@SIZE=COMMON", &[]),
+            ("TYPE=DIFFER@MTIME=COMMON", &[]),
+        ] {
+            let output = format!("{expression}:-");
+            let ended = compare(1, &["-q", "-o", &output], source, target).expect(1);
+            let mut told: Vec<_> =
+                ended.stdout.lines().map(|line| line.rsplit('/').next()).collect();
+            told.sort_unstable();
+            let expected: Vec<_> = expected.iter().map(|name| Some(*name)).collect();
+            assert_eq!(told, expected, "{expression}: {}", ended.stdout);
+        }
+    }
+}
+
+/// As diff(1) does it: a link that is named stands for what it leads to, be it a file or a directory.
+#[test]
+fn a_link_that_is_named_is_what_it_leads_to() {
+    let work = temp();
+    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    trees::write(&a.join("file"), b"data");
+    copy(&a, &b);
+    let link = |name: &str, to: &Path| {
+        let path = work.path().join(name);
+        std::os::unix::fs::symlink(to, &path).unwrap();
+        path
+    };
+    let (to_file, to_dir) = (link("to_file", &a.join("file")), link("to_dir", &a));
+    compare(2, &[], &to_file, &b.join("file")).expect(0);
+    compare(2, &[], &b.join("file"), &to_file).expect(0);
+    compare(2, &[], &to_dir, &b).expect(0);
+    fs::write(b.join("file"), b"else").unwrap();
+    compare(1, &["--ignore", "mtime"], &to_file, &b.join("file")).expect(1);
+    let nowhere = link("nowhere", Path::new("gone"));
+    compare(1, &["--ignore", "mtime"], &nowhere, &link("nowhere too", Path::new("gone"))).expect(0);
+}
+
+/// 2038 on one side and a later time on the other are two times, but where no later ones can be kept.
+#[test]
+fn two_times_are_one_only_where_the_file_system_cannot_keep_them_apart() {
+    let work = temp();
+    let keeping = work.path().to_owned();
+    let small = mounts::may_mount().then(|| mounts::Image::ext4(&["-I", "128"])).flatten();
+    let cutting = small.as_ref().map(|disk| (disk.path(), 0));
+    for (target, differs) in [(keeping.clone(), 1)].into_iter().chain(cutting) {
+        let (a, b) = (work.path().join(format!("a{differs}")), target.join("b"));
+        for (dir, seconds) in [(&a, "@2300000000"), (&b, "@2147483647")] {
+            trees::write(&dir.join("file"), dir.as_os_str().as_encoded_bytes());
+            fs::write(dir.join("file"), if seconds.ends_with('7') { b"old" } else { b"new" })
+                .unwrap();
+            let mut touch = Command::new("touch");
+            run(touch.args(["-d", seconds]).args([dir.join("file"), dir.clone()])).expect(0);
+        }
+        compare(1, &["--ignore", "content"], &a, &b).expect(differs);
+        run(tool(1, "dsync").args([&a, &b])).expect(0);
+        let is_new = fs::read(b.join("file")).unwrap() == b"new";
+        assert_eq!(i32::from(is_new), differs);
+    }
+}
