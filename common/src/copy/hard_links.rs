@@ -238,9 +238,7 @@ impl CopyJob<'_> {
             let there = self.at_target(rules, &entry)?;
             let of_copy = copy.stat(copy_name).ok();
             if self.is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], hand) {
-                if there.zip(of_copy).is_some_and(|(there, copy)| there.is_same_file(&copy)) {
-                    self.record_unchanged(&entry, &source, hand, crew);
-                }
+                self.record_as_it_is((&**place, &**name), hand, crew);
                 return Ok(Linked::Done);
             }
             let kinds = (source.kind, there.map(|there| there.kind));

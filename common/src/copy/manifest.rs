@@ -8,10 +8,10 @@ use crate::base::path::{self, Name};
 use crate::compare::content::sum_extent;
 use crate::lists::shared_part::SharedPart;
 use crate::model::chunk::Extent;
-use crate::model::entry::{Kind, Metadata};
+use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::record::Record;
 use crate::sched::crew::Crew;
-use crate::walk::Visit;
+use crate::walk::{Visit, Visited};
 use crate::walk::place::Place;
 
 impl<'c> CopyJob<'c> {
@@ -47,6 +47,56 @@ impl<'c> CopyJob<'c> {
             }
             Err(trouble) => self.fail(place, name.to_bytes(), trouble, hand, crew),
         }
+    }
+
+    /// Records a file that stays at the target as it is, be it one of the source's or not.
+    pub(super) fn record_as_it_is(
+        &self,
+        (place, name): (&Place, &Name),
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        if self.manifest.is_none() {
+            return;
+        }
+        let dir = place.target_dir(self.target(place));
+        match dir.and_then(|dir| dir.stat(self.target_name(place, name))).at(Side::Target) {
+            Ok(found) if found.kind == Kind::File => {
+                self.record((place, name), &found, None, hand, crew);
+            }
+            Err(trouble) if !trouble.error.cause.is_vanished() => {
+                self.fail(place, name.to_bytes(), trouble, hand, crew);
+            }
+            _ => {}
+        }
+    }
+
+    /// Deals with an entry that only the target has: it is to be deleted, or to be recorded.
+    pub(super) fn meet_extra(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        if self.deletes() {
+            self.extras.add(entry.place, entry.name, entry.hint);
+            return Ok(Visited::NOTHING_MOVED);
+        }
+        let found = match entry.hint {
+            Hint::Directory => return Ok(Visited::Directory),
+            _ => entry.dir.stat(entry.name).at(Side::Target)?,
+        };
+        if found.kind == Kind::Directory {
+            return Ok(Visited::Directory);
+        }
+        let at = (&**entry.place, entry.name);
+        // What another source has of that name is recorded where that is met.
+        let is_others = self.is_replaced_later(at.0, at.1) || self.replaces_earlier(at.0, at.1);
+        let is_chosen = found.kind == Kind::File && self.selection.admits(&found);
+        if is_chosen && !is_others && self.manifest.is_some_and(|it| !it.is_itself(&found)) {
+            self.record(at, &found, None, hand, crew);
+        }
+        Ok(Visited::NOTHING_MOVED)
     }
 
     /// The same for a file that was at the target before.

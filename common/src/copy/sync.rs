@@ -68,6 +68,7 @@ impl CopyJob<'_> {
         }
         if kind.is_special() && !self.is_made(entry, kind) {
             self.tell_unlike(entry, kind, target.as_ref(), hand, crew);
+            self.record_as_it_is((&**entry.place, entry.name), hand, crew);
             return Ok(Self::leave_out(kind, hand));
         }
         match (source, target) {
@@ -122,6 +123,7 @@ impl CopyJob<'_> {
             return Ok(Visited::Directory);
         }
         if rules.ignore_existing && target.is_some() {
+            self.record_as_it_is((&**entry.place, entry.name), hand, crew);
             return Ok(Self::keep_back(None, hand));
         }
         self.before_change(entry.place)?;
@@ -141,6 +143,7 @@ impl CopyJob<'_> {
     ) -> Result<Visited, Trouble> {
         if rules.ignore_existing && !sides.source.is_same_file(&sides.target) {
             hand.is_complete = self.is_joined(rules, entry, &sides, hand, crew)?;
+            self.record_as_it_is((&**entry.place, entry.name), hand, crew);
             return Ok(Self::keep_back(Some(&sides.source), hand));
         }
         let sides = &self.look_closer(rules, entry, sides)?;
@@ -150,6 +153,7 @@ impl CopyJob<'_> {
             return self.satisfy(Need::Nothing, entry, source, hand, crew);
         }
         if rules.keeps_newer(source, target) {
+            self.record_as_it_is((&**entry.place, entry.name), hand, crew);
             return Ok(Self::keep_back(Some(source), hand));
         }
         if source.kind != target.kind {

@@ -16,6 +16,11 @@ use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor};
 
 impl CopyJob<'_> {
+    /// What only the target has is deleted.
+    pub(super) fn deletes(&self) -> bool {
+        self.options.sync.as_ref().is_some_and(|sync| sync.delete)
+    }
+
     pub(super) fn visit_kind(
         &self,
         entry: &Visit<'_>,
@@ -120,7 +125,7 @@ impl Visitor for CopyJob<'_> {
     }
 
     fn wants_extras(&self) -> bool {
-        self.options.sync.as_ref().is_some_and(|sync| sync.delete)
+        self.deletes() || self.manifest.is_some()
     }
 
     fn folds_case(&self, root: u32) -> bool {
@@ -139,6 +144,10 @@ impl Visitor for CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
+        if place.trees().side() == Side::Target {
+            let is_manifest = self.manifest.is_some_and(|it| it.is_itself(metadata));
+            return if is_manifest { Err(Skip) } else { Ok(()) };
+        }
         hand.gathered.tally.meet(metadata);
         self.remember_listed(place, metadata);
         if self.target_roots.contains(&(metadata.device, metadata.inode)) {
@@ -165,11 +174,10 @@ impl Visitor for CopyJob<'_> {
     }
 
     fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
-        if entry.place.trees().side() == Side::Target {
-            self.extras.add(entry.place, entry.name, entry.hint);
-            return Visited::NOTHING_MOVED;
-        }
-        let visited = self.visit_source(entry, hand, crew);
+        let visited = match entry.place.trees().side() {
+            Side::Source => self.visit_source(entry, hand, crew),
+            Side::Target => self.meet_extra(entry, hand, crew),
+        };
         visited.unwrap_or_else(|trouble| {
             self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
             Visited::NOTHING_MOVED

@@ -4,11 +4,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::part::PartWriter;
 use super::rows::Rows;
+use super::staged;
 use crate::base::error::Failure;
+use crate::model::entry::Metadata;
 
 /// The part, if there is one to be written.
 pub struct SharedPart {
     state: Mutex<State>,
+    /// The list's own directories, which are in no list.
+    own: Vec<(u64, u64)>,
 }
 
 enum State {
@@ -21,7 +25,18 @@ impl SharedPart {
     /// Nothing is written where `part` is `None`.
     pub fn new(part: Option<PartWriter>) -> Self {
         let state = part.map_or(State::None, |part| State::Open(Box::new(part)));
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), own: Vec::new() }
+    }
+
+    /// A part of a list whose directories are those at these paths, now and while it is written.
+    #[must_use]
+    pub fn of_list(self, target: &[u8]) -> Self {
+        Self { own: staged::own_directories(target), ..self }
+    }
+
+    /// Whether an entry is the list itself.
+    pub fn is_itself(&self, entry: &Metadata) -> bool {
+        self.own.contains(&(entry.device, entry.inode))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -195,6 +195,12 @@ fn temporary_name(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
+/// Device and inode of a Parquet list's directory, and of the one that it is written as.
+pub(super) fn own_directories(target: &[u8]) -> Vec<(u64, u64)> {
+    let target = resolved(target);
+    [temporary_name(&target), target].iter().filter_map(|path| identity(path).ok()).collect()
+}
+
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|it| (it.dev(), it.ino()))
 }

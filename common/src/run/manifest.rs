@@ -35,7 +35,9 @@ pub(super) fn open(
     });
     let lists = PartLists::open(session, made, reporter)?;
     let mut parts = lists.create(session, reporter)?;
-    Ok(Manifest { lists, part: SharedPart::new(parts.pop().flatten()) })
+    let part = SharedPart::new(parts.pop().flatten());
+    let part = if let Some(target) = manifest { part.of_list(target) } else { part };
+    Ok(Manifest { lists, part })
 }
 
 impl Manifest {

@@ -25,7 +25,8 @@ pub struct VerifyArgs {
     /// Write path, size, time of change and CRC-64/NVME of each file that is in TARGET now into FILE, a Parquet list:
     /// dcmp --manifest checks TARGET against it later, without SOURCE
     ///
-    /// Times of change are kept then. What was in TARGET before is read for it.
+    /// Times of change are kept then. What was in TARGET before, in the directories that are walked, is read for it,
+    /// whether SOURCE has it or not; what a filter leaves out has no row.
     #[arg(long, value_name = "FILE")]
     manifest: Option<OsString>,
 }

@@ -317,3 +317,44 @@ fn a_manifest_has_what_was_there_before_too_and_checks_a_bucket() {
     assert_eq!(same(&go(&server, 2, &of_bucket).expect(0)), files);
     assert_eq!(server.counts().of(Operation::GetObject), 0, "nothing was to be downloaded");
 }
+
+#[test]
+fn a_manifest_has_what_only_the_target_has_and_what_stays_there() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("new"), b"new");
+    write(&source.join("both/older"), b"older");
+    write(&target.join("both/older"), b"newer here");
+    write(&target.join("both/old"), b"old");
+    write(&target.join("old/deep/er"), b"old");
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let older = fs::File::options().write(true).open(source.join("both/older")).unwrap();
+    older.set_modified(old).unwrap();
+    // It may be in the target, and is no file of it.
+    let manifest = target.join("m.parquet");
+    for (ranks, name, options) in
+        [(2, "dsync", &["--update"][..]), (1, "dsync", &["--ignore-existing"]), (2, "dcp", &[])]
+    {
+        let mut job = tool(ranks, name);
+        job.args(options).arg("--manifest").arg(&manifest);
+        run(job.args([source.join(""), target.clone()])).expect(0);
+        let check = |options: &[&str]| {
+            let mut dcmp = tool(2, "dcmp");
+            run(dcmp.args(options).arg("--manifest").args([&manifest, &target]))
+        };
+        let summary = check(&["--json"]).expect(0).summary();
+        assert_eq!(summary["totals"]["compared"]["same"], 4, "{summary}");
+        flip_a_byte(&target.join("old/deep/er"));
+        check(&["--one-way"]).expect(1);
+        flip_a_byte(&target.join("old/deep/er"));
+    }
+    // A directory that is a file or a link now is a difference.
+    fs::rename(target.join("old"), work.path().join("elsewhere")).unwrap();
+    write(&target.join("old"), b"a file");
+    let mut dcmp = tool(2, "dcmp");
+    run(dcmp.arg("--manifest").args([&manifest, &target])).expect(1);
+    fs::remove_file(target.join("old")).unwrap();
+    std::os::unix::fs::symlink(work.path().join("elsewhere"), target.join("old")).unwrap();
+    let mut dcmp = tool(1, "dcmp");
+    run(dcmp.arg("--manifest").args([&manifest, &target])).expect(1);
+}
