@@ -541,9 +541,9 @@ pub trait SourceFile: Send + Sync {
     fn xattrs(&self) -> Result<Option<Xattrs>>;
 
     /// From now on content is read from the storage, not from memory, as far as the system lets us:
-    /// what is cached of it is dropped first. False where that cannot be asked for.
-    fn bypass_cache(&self) -> bool {
-        false
+    /// what is cached of it is written out and dropped first. Fails where the storage has not taken that.
+    fn bypass_cache(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Checksum of the whole content, where the store keeps it.

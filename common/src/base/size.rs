@@ -35,26 +35,38 @@ pub fn parse_positive_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Seconds of each unit of time, the longest first. A year is 365 days.
-const TIME_UNITS: [(&str, u64); 6] =
-    [("y", 31_536_000), ("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+/// Units of time and their seconds: months have 30 days and years 365, as in rclone.
+const TIME_UNITS: [(char, u64); 7] = [
+    ('s', 1),
+    ('m', 60),
+    ('h', 3600),
+    ('d', 86_400),
+    ('w', 604_800),
+    ('M', 2_592_000),
+    ('y', 31_536_000),
+];
 
-/// Reads `30d`, `12h`, `1y`; a bare number means days.
+/// Reads `90s`, `15m`, `12h`, `7d`, `2w`, `3M` (30 days each), `1y` (365 days), or these joined as in `1d12h`.
 ///
 /// # Errors
-/// One line that says what was wrong and shows a right one.
+/// One line that says what was wrong and shows right ones.
 pub fn parse_duration(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let unit = TIME_UNITS.iter().find(|(unit, _)| text.ends_with(unit));
-    let (digits, seconds) = match unit {
-        Some((unit, seconds)) => (&text[..text.len() - unit.len()], *seconds),
-        None => (text, 86_400),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|count| count.checked_mul(seconds))
-        .ok_or_else(|| format!("\"{text}\" is not a time; write it as 12h, 30d or 1y"))
+    seconds_of(text.trim()).ok_or_else(|| {
+        format!("\"{text}\" is not a time; write it as 90s, 15m, 12h, 30d, 2w, 3M, 1y or 1d12h")
+    })
+}
+
+fn seconds_of(text: &str) -> Option<u64> {
+    let (mut rest, mut total) = (text, 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let count: u64 = rest[..digits].parse().ok()?;
+        let letter = rest[digits..].chars().next()?;
+        let (_, seconds) = TIME_UNITS.iter().find(|(unit, _)| *unit == letter)?;
+        total = total.checked_add(count.checked_mul(*seconds)?)?;
+        rest = &rest[digits + letter.len_utf8()..];
+    }
+    (!text.is_empty()).then_some(total)
 }
 
 /// `30 days`, for people: the largest unit that divides it.
@@ -66,8 +78,11 @@ pub fn human_duration(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// `3.1 GiB`, for people.
+/// `3.1 GiB`, for people. Sums end at the largest number, which stands for itself and all above.
 pub fn human_bytes(bytes: u64) -> String {
+    if bytes == u64::MAX {
+        return "16 EiB or more".to_owned();
+    }
     ByteSize(bytes).display().iec().to_string()
 }
 
@@ -113,8 +128,10 @@ mod tests {
     #[test]
     fn times_have_units() {
         assert_eq!(parse_duration("30d"), Ok(2_592_000));
-        assert_eq!(parse_duration("2"), Ok(172_800));
-        for bad in ["", "d", "-1d", "99999999999999999999", "999999999999999999y", "5 apples"] {
+        assert_eq!(parse_duration("1d12h"), Ok(129_600));
+        assert_eq!(parse_duration("3M"), Ok(7_776_000));
+        for bad in ["", "2", "d", "-1d", "99999999999999999999", "999999999999999999y", "5 apples"]
+        {
             assert!(parse_duration(bad).is_err_and(|why| why.contains("30d")), "{bad}");
         }
         for (seconds, words) in

@@ -59,8 +59,8 @@ impl CompareJob<'_> {
         let open_target = || target_dir.open_file(target_name).at(Side::Target);
         let target = opened.1.map_or_else(open_target, Ok)?;
         if self.options.bypass_cache {
-            source.bypass_cache();
-            target.bypass_cache();
+            source.bypass_cache().at(Side::Source)?;
+            target.bypass_cache().at(Side::Target)?;
         }
         Ok(FilePair { source, target })
     }
@@ -188,7 +188,7 @@ impl CompareJob<'_> {
     ) -> crate::base::error::Result<Box<dyn SourceFile>> {
         let file = open_version(dir, name, version, extent)?;
         if self.options.bypass_cache {
-            file.bypass_cache();
+            file.bypass_cache()?;
         }
         Ok(file)
     }

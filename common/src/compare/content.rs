@@ -3,6 +3,7 @@
 //! A store that keeps a checksum of a whole file spares reading that side: the other one is summed up, by
 //! many ranks where it is large. Where both keep one nothing is read at all.
 
+use crate::base::aligned::AlignedBuffer;
 use crate::base::crc64::{Crc64, Crc64Nvme};
 use crate::base::error::{At, Cause, Op, Result, Side, Trouble};
 use crate::base::limits::S3_READ_AGAIN_BYTES_MAX;
@@ -144,14 +145,14 @@ fn of_side<'f>(
 
 /// Room for what is read of both files.
 pub(crate) struct Buffers {
-    source: Vec<u8>,
-    target: Vec<u8>,
+    source: AlignedBuffer,
+    target: AlignedBuffer,
 }
 
 impl Buffers {
     /// So many bytes for each file.
     pub fn new(bytes: u64) -> Self {
-        Self { source: vec![0; bytes as usize], target: vec![0; bytes as usize] }
+        Self { source: AlignedBuffer::new(bytes), target: AlignedBuffer::new(bytes) }
     }
 
     /// Room for one of them.

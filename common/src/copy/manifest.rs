@@ -11,8 +11,8 @@ use crate::model::chunk::Extent;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::record::Record;
 use crate::sched::crew::Crew;
-use crate::walk::{Visit, Visited};
 use crate::walk::place::Place;
+use crate::walk::{Visit, Visited};
 
 impl<'c> CopyJob<'c> {
     /// What is at the target is recorded there.

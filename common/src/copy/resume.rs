@@ -115,7 +115,7 @@ impl CopyJob<'_> {
         let source = entry.dir.open_file(entry.name).at(Side::Source)?;
         let name = self.target_name(entry.place, entry.name);
         let Ok(old) = target.open_file(name) else { return Ok(false) };
-        old.bypass_cache();
+        old.bypass_cache().at(Side::Target)?;
         let files = [source, old];
         let way = Way::of(&*files[0], &*files[1], Evidence::Checksums)?;
         self.is_same_content(way, &files, size_bytes, hand)
@@ -258,7 +258,7 @@ impl CopyJob<'_> {
         }
         let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
         if self.verifier.is_some() {
-            staged.bypass_cache();
+            staged.bypass_cache().ok()?;
         }
         let buffers = hand.buffers(self.options.buffer_bytes);
         let found = sum_staged(&*staged, task, buffers).ok()?;

@@ -322,7 +322,7 @@ impl CopyJob<'_> {
         let file = dir.open_file(&staged).at(Side::Target)?;
         hand.gathered.tally.verified_bytes +=
             task.extents().iter().map(|extent| extent.length).sum::<u64>();
-        file.bypass_cache();
+        file.bypass_cache().at(Side::Target)?;
         let buffers = hand.buffers(self.options.buffer_bytes);
         if Some(sum_staged(&*file, task, buffers).at(Side::Target)?) == crc64 {
             Ok(())
@@ -343,7 +343,7 @@ impl CopyJob<'_> {
         if let Some(kept) = file.crc64() {
             return Ok(kept == expected);
         }
-        file.bypass_cache();
+        file.bypass_cache().at(Side::Target)?;
         let buffers = hand.buffers(self.options.buffer_bytes);
         let found = sum_extent(file, extent, buffers);
         match found {

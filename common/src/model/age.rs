@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::entry::Time;
+use crate::base::size::parse_duration;
 
 /// A length of time before now, or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,17 +16,6 @@ pub enum Age {
     Since(Time),
 }
 
-/// Units and their seconds: months have 30 days and years 365, as in rclone.
-const UNITS: [(char, u64); 7] = [
-    ('s', 1),
-    ('m', 60),
-    ('h', 3600),
-    ('d', 86_400),
-    ('w', 7 * 86_400),
-    ('M', 30 * 86_400),
-    ('y', 365 * 86_400),
-];
-
 impl Age {
     /// Reads `90s`, `15m`, `12h`, `7d`, `2w`, `3M` (30 days each), `1y` (365 days), these joined
     /// as in `1d12h`, or a date or RFC 3339 timestamp. Without a zone it is UTC, so that every
@@ -35,7 +25,7 @@ impl Age {
     /// One line that says what was wrong and shows right ones.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let age = parse_duration(text).map(Self::Seconds);
+        let age = parse_duration(text).ok().map(Self::Seconds);
         age.or_else(|| parse_moment(text).map(Self::Since)).ok_or_else(|| {
             format!(
                 "\"{text}\" is no age; write it as 90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h, \
@@ -53,20 +43,6 @@ impl Age {
             Self::Since(moment) => moment,
         }
     }
-}
-
-fn parse_duration(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let count: u64 = rest[..digits].parse().ok()?;
-        let letter = rest[digits..].chars().next()?;
-        let (_, seconds) = UNITS.iter().find(|(unit, _)| *unit == letter)?;
-        total = total.checked_add(count.checked_mul(*seconds)?)?;
-        rest = &rest[digits + letter.len_utf8()..];
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 fn parse_moment(text: &str) -> Option<Time> {

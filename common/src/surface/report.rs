@@ -93,6 +93,11 @@ fn head(page: &mut String, about: &About<'_>, summary: &Summary) {
         summary.elapsed.as_secs_f64(),
     );
     let totals = summary.totals();
+    if totals.given_up > 0 {
+        page.push_str(
+            "<p class=\"warn\">The job was stopped before all was read: these are the figures of a part.</p>\n",
+        );
+    }
     let missed = totals.failed + totals.vanished;
     if missed > 0 || !totals.is_walk_complete() {
         let _ = writeln!(

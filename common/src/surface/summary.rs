@@ -349,9 +349,12 @@ impl Summary {
         let bad = totals.failed + totals.vanished;
         let what = match (totals.given_up > 0, self.exit) {
             (_, Exit::Interrupted) => {
-                format!(
-                    "stopped by a signal before all was done; run it again to go on (exit {code})"
-                )
+                let way_on = match self.deed {
+                    Deed::Copy => "; run it again, which goes on where --resume was given",
+                    Deed::Sync => "; run it again to go on",
+                    _ => "",
+                };
+                format!("stopped by a signal before all was done{way_on} (exit {code})")
             }
             (true, _) if totals.silent_services > 0 => {
                 format!("stopped early because a service does not answer (exit {code})")

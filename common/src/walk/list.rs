@@ -292,7 +292,21 @@ impl Visitor for ListJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         hand.gathered.tally.unread_directories += 1;
+        if let Some(metadata) = self.unopened(place) {
+            self.meet(place, b"", (&metadata, None), hand, crew);
+        }
         self.fail(place, b"", trouble.error, hand, crew);
+    }
+}
+
+impl ListJob<'_> {
+    /// What the directory above says of one that could not be opened, so nobody has met it.
+    fn unopened(&self, place: &Place) -> Option<Metadata> {
+        let source = self.source(place.root());
+        place.source_dir(source).err()?;
+        let (parent, name) = place.path().split_last()?;
+        let found = source.open_dir(&parent).and_then(|above| above.stat(&name)).ok();
+        found.filter(|it| it.kind == Kind::Directory)
     }
 }
 

@@ -406,6 +406,10 @@ fn fields_that_differ_are_no_less_different_where_the_type_differs() {
     fs::create_dir(a.join("dir")).unwrap();
     run(Command::new("mkfifo").args(["-m", "600"]).arg(b.join("fifo"))).expect(0);
     std::os::unix::fs::symlink("nowhere", b.join("link")).unwrap();
+    for (tree, time) in [(&a, "@1000000000"), (&b, "@1000000001")] {
+        let paths = ["fifo", "link", "dir"].map(|name| tree.join(name));
+        run(Command::new("touch").args(["-h", "-d", time]).args(paths)).expect(0);
+    }
     for (source, target) in [(&a, &b), (&b, &a)] {
         for (expression, expected) in [
             ("TYPE=DIFFER@SIZE=DIFFER@MTIME=DIFFER", &["dir", "fifo", "link"][..]),

@@ -21,7 +21,7 @@ impl Home {
     fn new() -> Option<Self> {
         let dir = mounts::may_mount().then(|| tempfile::tempdir().unwrap())?;
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        for tool in ["dcp", "dsync"] {
+        for tool in ["dcp", "dsync", "dwalk"] {
             fs::copy(program(tool), dir.path().join(tool)).unwrap();
         }
         let home = Self { dir };
@@ -132,4 +132,23 @@ fn a_file_of_somebody_elses_may_be_written_into() {
     assert_eq!((new.mode() & 0o777, new.uid()), (0o666, 0));
     assert_eq!(fs::read(home.at("home/t/f")).unwrap(), b"new content");
     home.run(1, "022", &["dcp", "--inplace", "--preserve=mode", "s/f", "t"]).expect(23);
+}
+
+/// What may not be opened is known to the directory above it.
+#[test]
+fn a_directory_that_cannot_be_read_is_in_the_list_beside_the_failure() {
+    let Some(home) = Home::new() else { return };
+    home.file("home/s/shut/inside", b"content", 0o644);
+    home.file("home/s/file", b"content", 0o644);
+    fs::set_permissions(home.at("home/s/shut"), Permissions::from_mode(0o000)).unwrap();
+    for ranks in [1, 3] {
+        let ended = home.run(ranks, "022", &["dwalk", "--json", "-o", "list.ndjson", "s"]);
+        let summary = ended.expect(23).summary();
+        assert_eq!(summary["totals"]["found"]["directories"], 2, "{summary}");
+        assert_eq!(summary["totals"]["unread_directories"], 1, "{summary}");
+        let list = fs::read_to_string(home.at("home/list.ndjson")).unwrap();
+        let is_shut = |line: &&str| line.contains("s/shut\"") && line.contains("\"0000\"");
+        assert_eq!(list.lines().filter(is_shut).count(), 1, "{list}");
+    }
+    fs::set_permissions(home.at("home/s/shut"), Permissions::from_mode(0o755)).unwrap();
 }

@@ -29,6 +29,14 @@ pub(super) fn open(
 pub(super) struct Direct(AtomicBool);
 
 impl Direct {
+    /// Goes past the cache from now on, where the file system knows that (fcntl(2): `EINVAL`).
+    pub fn begin(&self, fd: &OwnedFd) {
+        let set = || fcntl_setfl(fd, fcntl_getfl(fd)?.union(OFlags::DIRECT));
+        if !is_made_up(fd) && set().is_ok() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Reads or writes at most so many bytes; returns how many. What is not aligned, as the ends of most
     /// files, goes through the cache, and so does all that follows; so it is where the file system wants
     /// larger blocks.

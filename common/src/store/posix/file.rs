@@ -52,9 +52,15 @@ impl SourceFile for PosixFile {
 
     /// What is cached and not written yet must reach the storage before it can be dropped
     /// (posix_fadvise(2)).
-    fn bypass_cache(&self) -> bool {
-        let _ = fdatasync(&self.fd);
-        fadvise(&self.fd, 0, None, Advice::DontNeed).is_ok()
+    fn bypass_cache(&self) -> Result<()> {
+        // Others say that there is no such thing here.
+        let written = retry_on_intr(|| fdatasync(&self.fd));
+        if let Err(errno @ (Errno::IO | Errno::NOSPC | Errno::DQUOT)) = written {
+            return Err(failed(Op::Sync, errno));
+        }
+        let _ = fadvise(&self.fd, 0, None, Advice::DontNeed);
+        self.direct.begin(&self.fd);
+        Ok(())
     }
 
     fn data_in(&self, extent: Extent) -> Result<Option<Extent>> {
