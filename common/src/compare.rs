@@ -7,6 +7,7 @@
 
 mod chunks;
 pub(crate) mod content;
+mod counterpart;
 mod directories;
 pub mod grouping;
 pub(crate) mod holes;
@@ -20,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{At, Cause, Failure, Side, Trouble};
+use crate::base::error::{At, Failure, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::comm::Rank;
@@ -95,9 +96,6 @@ pub struct CompareJob<'c> {
     /// This rank's parts of Parquet lists, in the order of the options' expressions.
     parts: Vec<SharedPart>,
 }
-
-/// The target's directory, and its entry there, open where looking at it has opened it.
-type Counterpart = (Arc<dyn Dir>, Metadata, Option<Box<dyn SourceFile>>);
 
 /// Both sides of an entry, as far as they are open.
 type Opened = (Option<Box<dyn SourceFile>>, Option<Box<dyn SourceFile>>);
@@ -286,37 +284,6 @@ impl<'c> CompareJob<'c> {
         let opened = (source_file, target_file);
         let pair = Pair { opened, ..self.pair(source, target) };
         self.compare_pair(entry, &*target_dir, pair, hand, crew)
-    }
-
-    /// The entry of the same name at the target, if there is one.
-    fn counterpart(&self, entry: &Visit<'_>) -> Result<Option<Counterpart>, Trouble> {
-        if entry.place.trees() == Trees::SourceOnly {
-            return Ok(None);
-        }
-        let dir = match self.target_dir(entry.place) {
-            // Nobody has come by it: the entry was named. A file or a link may be where the directory was.
-            Err(trouble) if is_no_directory(trouble.error.cause) => return Ok(None),
-            opened => opened?,
-        };
-        let name = self.target_name(entry.place, entry.name);
-        // A listing tells what is missing for many names at once.
-        let seen = dir.peek(name, Hint::Unknown);
-        let looked = seen.and_then(|seen| {
-            if walk::is_whole(&seen) { Ok((seen, None)) } else { dir.stat_open(name) }
-        });
-        match looked {
-            Ok((target, file)) => Ok(Some((dir, target, file))),
-            Err(error) if error.cause.is_vanished() => Ok(None),
-            Err(error) => Err(error).at(Side::Target),
-        }
-    }
-
-    /// The target has a directory where the source has something else: what is in it has no
-    /// counterpart.
-    fn walk_target_below(&self, entry: &Visit<'_>, crew: &Crew<'_, Self>) {
-        let child = entry.place.child(entry.name, &*self.root.source);
-        child.set_trees(Trees::TargetBelow);
-        crew.push(WalkTask::List(Arc::new(child)).into());
     }
 
     fn compare_pair(
@@ -530,11 +497,6 @@ impl Visitor for CompareJob<'_> {
         hand.gathered.tally.unread_directories += 1;
         self.fail(place, b"", trouble, hand, crew);
     }
-}
-
-/// There is nothing of that name, or something else than a directory.
-fn is_no_directory(cause: Cause) -> bool {
-    matches!(cause, Cause::System(libc::ENOENT | libc::ENOTDIR | libc::ELOOP))
 }
 
 /// The first task of a comparison.
