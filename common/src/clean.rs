@@ -1,6 +1,7 @@
 //! Removing what jobs that did not get to their end have left: in buckets uploads that were begun and not
-//! completed ([`uploads`]), in file systems what was staged ([`leftovers`]).
+//! completed ([`uploads`]), in file systems what was staged ([`leftovers`]) and journals ([`journals`]).
 
+mod journals;
 mod leftovers;
 mod uploads;
 
@@ -31,10 +32,12 @@ pub enum Place {
         /// What the operator calls it.
         location: ObjectLocation,
     },
-    /// Staged files below it are removed.
+    /// Staged files below it are removed, and journals below and beside it.
     Tree {
         /// The tree.
         store: Box<dyn Store>,
+        /// The directory that it is in, where it has a name there: journals are beside their targets.
+        beside: Option<Box<dyn Store>>,
         /// What the operator calls it.
         path: Vec<u8>,
     },
@@ -56,6 +59,8 @@ pub struct CleanOptions {
 pub enum CleanTask {
     /// Lists the uploads of a place, from a page on.
     List(u32, Option<UploadMarker>),
+    /// Looks for journals beside a place.
+    Beside(u32),
     /// Gives some of them up.
     GiveUp(u32, Vec<OpenUpload>),
     /// A piece of the walk through a tree.
@@ -89,13 +94,14 @@ impl CleanJob {
 
     /// The first task of each place.
     pub fn seeds(&self) -> Vec<CleanTask> {
-        let seed = |(place, index): (&Place, u32)| match place {
-            Place::Bucket { .. } => CleanTask::List(index, None),
+        let seeds = |(place, index): (&Place, u32)| match place {
+            Place::Bucket { .. } => vec![CleanTask::List(index, None)],
             Place::Tree { .. } => {
-                WalkTask::List(Arc::new(walk::place::Place::root_of(index))).into()
+                let walk = WalkTask::List(Arc::new(walk::place::Place::root_of(index)));
+                vec![walk.into(), CleanTask::Beside(index)]
             }
         };
-        self.places.iter().zip(0..).map(seed).collect()
+        self.places.iter().zip(0..).flat_map(seeds).collect()
     }
 
     /// Removes something, or only says that it would be.
@@ -143,6 +149,7 @@ impl Job for CleanJob {
                     self.give_up(index, upload, hand, crew);
                 }
             }
+            CleanTask::Beside(index) => self.clean_beside(index, hand, crew),
             CleanTask::Walk(task) => walk::run(self, task, hand, crew),
         }
         self.account.settle(hand);

@@ -206,6 +206,22 @@ impl Journal {
         self.doubts.iter().any(|doubt| doubt.covers(ctime, size_bytes))
     }
 
+    /// Writes down that something at the target is not as its source: the next job takes nothing there for finished
+    /// without comparing its content.
+    pub fn distrust(&self) {
+        self.append(&Record::Doubtful(doubt::OF_ALL));
+    }
+
+    /// Whether nothing at the target is to be taken for finished by its looks.
+    pub fn distrusts(&self) -> bool {
+        self.doubts.contains(&doubt::OF_ALL)
+    }
+
+    /// Numbers of the jobs before this one.
+    pub fn earlier_jobs(&self) -> &[u64] {
+        &self.earlier_jobs
+    }
+
     /// Writes down that this rank, one of so many, has brought to storage what it had copied before, where
     /// `sync` has done so. `device` is where that is, as far as it is one place.
     pub fn synced(&self, ranks: u32, device: Option<u64>, sync: impl FnOnce() -> bool) {

@@ -183,6 +183,7 @@ impl Args {
         CompareRequest {
             source: manifest.clone().unwrap_or_else(|| self.first.clone().into_vec()),
             target: self.second.clone().unwrap_or_else(|| self.first.clone()).into_vec(),
+            own: None,
             symlinks: Symlinks::Follow,
             options: CompareOptions {
                 counted: self.counted(),

@@ -61,7 +61,7 @@ pub fn awkward_tree(root: &Path) {
         write(&root.join("names").join(OsStr::from_bytes(&[byte])), &[byte]);
     }
     write(&root.join("names").join(OsStr::from_bytes(&[b'n'; 255])), b"255");
-    for odd in ["-rf", " ", "...", "a\nb", "\u{202e}txt", ".dcp.0123456789abcdef.0.0"] {
+    for odd in ["-rf", " ", "...", "a\nb", "\u{202e}txt", ".dcp.0123456789abcdef.0"] {
         write(&root.join("names").join(odd), odd.as_bytes());
     }
     links(&root.join("links"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{CleanJob, Place};
 use crate::base::error::{Error, Failure, Trouble};
 use crate::base::path::{self, Name};
+use crate::journal::folder::LOCKED;
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::staged_name::is_staged;
 use crate::sched::crew::Crew;
@@ -17,7 +18,7 @@ use crate::walk::{self, Skip, Visit, Visited, Visitor};
 impl CleanJob {
     fn tree(&self, index: u32) -> (&dyn Store, &[u8]) {
         match &self.places[index as usize] {
-            Place::Tree { store, path } => (&**store, path),
+            Place::Tree { store, path, .. } => (&**store, path),
             Place::Bucket { store, .. } => (store, b""),
         }
     }
@@ -34,14 +35,20 @@ impl CleanJob {
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Error> {
         let is_ours = is_staged(entry.name);
+        let may_be_journal = entry.name == LOCKED;
         let metadata = match entry.hint {
             Hint::Directory => return Ok(Visited::Directory),
             Hint::Unknown => entry.dir.stat(entry.name)?,
-            _ if is_ours => entry.dir.stat(entry.name)?,
+            _ if is_ours || may_be_journal => entry.dir.stat(entry.name)?,
             _ => return Ok(Visited::NOTHING_MOVED),
         };
         if metadata.kind == Kind::Directory {
             return Ok(Visited::Directory);
+        }
+        if may_be_journal && metadata.kind == Kind::File {
+            let (store, _) = self.tree(entry.place.root());
+            let shown = self.shown(entry.place, b"");
+            self.clean_journal((store, entry.place.path()), &shown, hand, crew)?;
         }
         if is_ours {
             self.remove_old(entry, &metadata, hand, crew);

@@ -170,6 +170,9 @@ impl CopyJob<'_> {
     /// has not got any more. Below other mounts nothing is synced but what is large.
     pub(super) fn is_in_doubt(&self, place: &Place, sides: &Sides) -> bool {
         let (Some(journal), there) = (self.journal, &sides.target) else { return false };
+        if journal.distrusts() {
+            return true;
+        }
         if self.target(place).holds_objects() {
             return false;
         }

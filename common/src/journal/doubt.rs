@@ -21,6 +21,13 @@ pub struct Doubt {
     pub(super) size_bytes_max: u64,
 }
 
+/// About every file: a comparison has found that not all are as they should be.
+pub(super) const OF_ALL: Doubt = Doubt {
+    from: Time { seconds: i64::MIN, nanoseconds: 0 },
+    until: Time { seconds: i64::MAX, nanoseconds: 0 },
+    size_bytes_max: u64::MAX,
+};
+
 /// For what needs no more syncing.
 pub(super) const FOR_GOOD: Time = Time { seconds: i64::MAX, nanoseconds: 0 };
 

@@ -1,8 +1,8 @@
 //! The directory of a journal, which rank 0 looks after: whose it is, what of the logs still matters, and
 //! its end.
 
-use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{CStr, OsStr};
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doubt::LastJob;
 use super::job::{JobRecord, MadeTarget, Worker};
-use super::record::{Ends, Frames, Record, Records, create, frame, seal};
+use super::record::{ANY_FIRST, Ends, Frames, Record, Records, create, frame, seal};
 use crate::base::exit::Exit;
 use crate::base::limits::JOURNAL_TRIES_MAX;
 use crate::model::entry::Time;
@@ -291,6 +291,50 @@ fn is_log(path: &Path) -> bool {
 
 fn is_part(path: &Path) -> bool {
     is_log(path) || [JOB, UNFINISHED, AT_WORK, TARGET, NEW].contains(&name_of(path))
+}
+
+/// Whether a file of that name may be part of a journal: what it begins with tells.
+pub fn may_be_part(name: &[u8]) -> bool {
+    is_part(Path::new(OsStr::from_bytes(name)))
+}
+
+/// Whether that is how each part of a journal begins.
+pub fn is_beginning_of_part(bytes: &[u8]) -> bool {
+    bytes.starts_with(ANY_FIRST)
+}
+
+/// Bytes at the beginning that tell.
+pub const BEGINNING_BYTES: usize = ANY_FIRST.len();
+
+/// The file whose lock keeps other jobs away.
+pub const LOCKED: &CStr = c"job";
+
+/// Bytes of unfinished files that the jobs of a journal say they have written.
+///
+/// # Errors
+/// Those of the system.
+pub fn written_bytes(dir: &Path) -> io::Result<u64> {
+    let (mut chunks, mut ended) = (HashMap::new(), HashSet::new());
+    for path in entries(dir)? {
+        let ends = match (is_log(&path), name_of(&path)) {
+            (true, _) => Ends::Torn,
+            (_, UNFINISHED) => Ends::Sealed,
+            _ => continue,
+        };
+        for record in Records::open(&path, ends)? {
+            match record? {
+                Record::Chunk { staged, extent, .. } => {
+                    chunks.insert((staged, extent.offset), extent.length);
+                }
+                Record::Ended { staged } => {
+                    ended.insert(staged);
+                }
+                _ => {}
+            }
+        }
+    }
+    let counted = chunks.into_iter().filter(|((staged, _), _)| !ended.contains(staged));
+    Ok(counted.map(|(_, length)| length).sum())
 }
 
 /// Something in the directory that is no part of a journal: all that there is without the record of a job.

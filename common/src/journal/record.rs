@@ -20,7 +20,7 @@ use crate::model::chunk::Extent;
 use crate::model::entry::Time;
 
 /// All versions begin like this.
-const ANY_FIRST: &[u8] = b"dcp journal ";
+pub(super) const ANY_FIRST: &[u8] = b"dcp journal ";
 
 const FIRST_LINE: &[u8] = b"dcp journal 2\n";
 

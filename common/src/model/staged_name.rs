@@ -1,4 +1,4 @@
-//! Names under which jobs stage what is to get its own name later.
+//! Names that jobs give: to what is staged until it gets its own name, and to journals.
 
 use std::ffi::CString;
 
@@ -44,6 +44,49 @@ pub fn is_staged(name: &Name) -> bool {
         && words.next().is_none()
 }
 
+/// Stands between the name of a target and its journal's number.
+const JOURNAL: &[u8] = b".dcp-";
+
+/// Digits of a journal's number.
+const JOURNAL_DIGITS: usize = 16;
+
+/// The name of a journal beside a target of that name.
+pub fn journal_name(target: &str, number: u64) -> String {
+    let between = String::from_utf8_lossy(JOURNAL);
+    format!(".{target}{between}{number:0JOURNAL_DIGITS$x}")
+}
+
+/// Whether a name is one that a journal has beside its target.
+pub fn is_journal_name(name: &[u8]) -> bool {
+    let name = without_count(name);
+    let Some((head, number)) = name.split_at_checked(name.len().saturating_sub(JOURNAL_DIGITS))
+    else {
+        return false;
+    };
+    let is_lower_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    number.len() == JOURNAL_DIGITS
+        && number.iter().all(is_lower_hex)
+        && head.starts_with(b".")
+        && head.ends_with(JOURNAL)
+        && head.len() > 1 + JOURNAL.len()
+}
+
+/// Several journals of a place are counted, from the second on.
+fn without_count(name: &[u8]) -> &[u8] {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (head, count) = name.split_at(name.len() - digits);
+    let is_counted = !count.is_empty() && count.len() < JOURNAL_DIGITS;
+    // What is before the number ends in the same sign.
+    head.strip_suffix(b"-").filter(|head| is_counted && !head.ends_with(b".dcp")).unwrap_or(name)
+}
+
+/// Whether it is one of a target of that name.
+pub fn is_journal_of(name: &[u8], target: &str) -> bool {
+    let name = without_count(name);
+    let rest = name.strip_prefix(b".").and_then(|rest| rest.strip_prefix(target.as_bytes()));
+    is_journal_name(name) && rest.is_some_and(|rest| rest.len() == JOURNAL.len() + JOURNAL_DIGITS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +102,12 @@ mod tests {
                 !is_of_job(&name, job.wrapping_sub(4)) && !is_of_job(&name, job.wrapping_add(1))
             );
         }
+        for name in [journal_name("t", 7), format!("{}-2", journal_name("t", 7))] {
+            assert!(is_journal_name(name.as_bytes()) && is_journal_of(name.as_bytes(), "t"));
+            assert!(!is_journal_of(name.as_bytes(), "u"));
+        }
+        let others = [".dcp-0123456789abcdef", ".t.dcp-0123456789abcde", "t.dcp-0123456789abcdef"];
+        assert!(others.iter().all(|name| !is_journal_name(name.as_bytes())));
         let others = [
             c".dcp.",
             c".dcp.0123456789abcdef",

@@ -32,6 +32,8 @@ pub struct Tally {
     pub links_not_kept: u64,
     /// Entries left out on purpose: FIFOs, sockets, devices.
     pub skipped: u64,
+    /// Names of what jobs have staged, and of their journals, that were passed over.
+    pub passed_over: u64,
     /// Entries whose owner could not be kept.
     pub owner_not_kept: u64,
     /// Entries of which some extended attribute could not be kept.
@@ -368,6 +370,7 @@ impl Tally {
         self.hard_linked += other.hard_linked;
         self.links_not_kept += other.links_not_kept;
         self.skipped += other.skipped;
+        self.passed_over += other.passed_over;
         self.owner_not_kept += other.owner_not_kept;
         self.xattrs_not_kept += other.xattrs_not_kept;
         self.attributes_not_kept += other.attributes_not_kept;

@@ -15,7 +15,9 @@ use crate::comm::collective::broadcast;
 use crate::model::age::Age;
 use crate::model::entry::Time;
 use crate::model::line::{LineFormat, json_path};
+use crate::model::placement::Given;
 use crate::sched::engine;
+use crate::store::Store;
 use crate::store::posix::OpenAs;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
@@ -94,7 +96,7 @@ fn open(
         Some((store, location)) => Ok(Place::Bucket { store, location }),
         None => sites
             .open(Side::Target, path, OpenAs::default())
-            .map(|store| Place::Tree { store, path: path.clone() })
+            .map(|store| Place::Tree { store, beside: beside(sites, path), path: path.clone() })
             .map_err(|error| account::failure(Side::Target, path, b"", error)),
     });
     let opened: Result<Vec<Place>, Failure> = opened.collect();
@@ -103,11 +105,18 @@ fn open(
     agree(session, opened, reporter).map(Into::into)
 }
 
+/// The directory that a place is in.
+fn beside(sites: &Sites, path: &[u8]) -> Option<Box<dyn Store>> {
+    let given = Given::new(path);
+    given.last_name.as_ref()?;
+    sites.open(Side::Target, &given.parent(), OpenAs::default()).ok()
+}
+
 /// What all ranks must see alike.
 fn shared<'p>(places: &'p [Place], request: &CleanRequest) -> Vec<SharedRoot<'p>> {
     let is_written = !request.dry_run;
     let of = |place: &'p Place| match place {
-        Place::Tree { store, path } => {
+        Place::Tree { store, path, .. } => {
             Some(SharedRoot { shown: path, store: &**store, entry: None, is_written })
         }
         Place::Bucket { .. } => None,

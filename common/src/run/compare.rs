@@ -28,6 +28,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::compare::Method;
 use crate::surface::summary::{Deed, describe_team};
 use crate::walk::list::harvest::Listing;
+use crate::walk::selection::OwnThings;
 
 /// What a comparison is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub struct CompareRequest {
     pub filters: FilterArgs,
     /// The entries to be dealt with, instead of walking.
     pub named: NamedArgs,
+    /// Passes over what jobs have staged and their journals, where this is known.
+    pub own: Option<OwnThings>,
     /// Where the line of each entry goes; standard output for `-`.
     pub combined: Option<Vec<u8>>,
     /// Where the lists go, in the order of the options' expressions.
@@ -59,6 +62,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let mut reporter = Reporter::new(session.tool, "compare", args, session.team.ranks);
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
+    };
+    let selection = match &request.own {
+        Some(own) => selection.without_things_of_jobs(own.clone()),
+        None => selection,
     };
     let opened = match named::open(session, &request.named, &mut reporter) {
         Ok(opened) => opened,

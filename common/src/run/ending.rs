@@ -51,13 +51,15 @@ impl Ending<'_> {
         });
         let exit = close(reporter, summary);
         let plans = &self.plan.roots;
-        let exit = match verify::compare_all(session, plans, self.options, self.part, args) {
+        let compared = verify::compare_all(session, plans, self.options, self.part, args);
+        let exit = match compared {
             // What is missing there was said.
             Exit::Unusable if exit != Exit::Ok => exit,
             compared => exit.worst(compared),
         };
+        let differs = matches!(compared, Exit::Different | Exit::Partial | Exit::Vanished);
         // What is not compared to its end is gone on with, too.
-        self.kept.end(session, self.roots, exit, reporter);
+        self.kept.end(session, self.roots, (exit, differs), reporter);
         exit
     }
 }

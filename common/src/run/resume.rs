@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use super::same_command::made_target;
 use super::syncing::Syncing;
@@ -9,6 +10,7 @@ use super::{agree, exit_of};
 use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::base::path::escaped;
+use crate::base::size::human_bytes;
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
 use crate::copy::options::{CopyOptions, GoingOn};
@@ -20,11 +22,12 @@ use crate::journal::folder::{self, Start};
 use crate::journal::job::JobRecord;
 use crate::lists::as_path;
 use crate::model::entry::Time;
-use crate::model::placement::TargetIs;
+use crate::model::placement::{Given, TargetIs};
 use crate::model::tally::Tally;
 use crate::model::transfer::Durable;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
+use crate::walk::selection::OwnThings;
 
 /// A journal as rank 0 has found or made it.
 pub(super) struct Found {
@@ -36,6 +39,8 @@ pub(super) struct Found {
     pub start: Start,
     /// No job was stopped, and the copy is there: the last run has ended well.
     pub is_copy_there: bool,
+    /// Where a dry run has found that job's journal, and how much of unfinished files is there.
+    pub planned: Option<(Vec<u8>, u64)>,
     /// Held as long as the job is at work.
     pub locks: Option<[File; 2]>,
 }
@@ -78,6 +83,15 @@ pub(super) fn open(
 }
 
 impl Kept {
+    /// What tells this job's own things from those of others.
+    pub fn own_things(&self) -> OwnThings {
+        let Some(journal) = &self.journal else { return OwnThings::default() };
+        let place = folder::absolute(&self.dir);
+        let name = Given::new(&place).last_name;
+        let inode = std::fs::metadata(as_path(&place)).ok().map(|it| it.ino());
+        OwnThings { earlier_jobs: journal.earlier_jobs().to_vec(), journal: name.zip(inode) }
+    }
+
     /// Does the work; where there is a journal, what is copied is brought to storage now and then.
     pub fn during<'s, 'c, T>(
         &self,
@@ -142,18 +156,23 @@ impl Kept {
         failures.len() as u64
     }
 
-    /// The job has ended: where all is done the journal goes.
+    /// The job has ended: where all is done the journal goes. Where a comparison at its end has found that something
+    /// `differs`, the next job believes nothing that it has not compared.
     pub fn end(
         self,
         session: &mut Session<'_, '_>,
         roots: &[CopyRoot],
-        exit: Exit,
+        (exit, differs): (Exit, bool),
         reporter: &mut Reporter,
     ) {
         let Some(journal) = &self.journal else { return };
         let is_root = session.mail.comm().rank() == Rank::ROOT;
         let is_done = is_root.then_some(exit == Exit::Ok);
         if !broadcast(session.mail, is_done) {
+            if is_root && differs {
+                journal.distrust();
+                reporter.warn(COPIED_AGAIN);
+            }
             Syncing::new(journal, roots, session.mail.comm().size()).end();
             return;
         }
@@ -163,6 +182,10 @@ impl Kept {
         }
     }
 }
+
+/// What becomes of what a comparison has found.
+const COPIED_AGAIN: &str =
+    "the same command copies again what differs: it compares the content of all that is there";
 
 impl Found {
     /// Nothing will be copied: a journal that was made for it goes.
@@ -211,6 +234,12 @@ impl Found {
 
     /// For the head of the output.
     pub fn words(&self) -> Option<String> {
+        if let Some((dir, written_bytes)) = &self.planned {
+            let (dir, bytes) = (escaped(dir), human_bytes(*written_bytes));
+            return Some(format!(
+                "  would go on where a job was stopped, with {bytes} of unfinished files; journal {dir}"
+            ));
+        }
         let dir = escaped(self.dir.as_ref()?);
         Some(match (&self.earlier, self.start) {
             (Some(_), Start::Resume) => {

@@ -24,6 +24,7 @@ use crate::model::difference::Fields;
 use crate::model::entry::{Kind, Time};
 use crate::model::keep::{Chown, XattrChoice};
 use crate::model::placement::{Given, TargetIs};
+use crate::model::staged_name::journal_name;
 use crate::model::transfer::{Reflink, Rewriting, Sparse};
 use crate::store::posix::Symlinks;
 use crate::store::sites::Sites;
@@ -66,7 +67,7 @@ fn find_now(
     sites: &Sites,
     reporter: &mut Reporter,
 ) -> Result<Found, (Exit, String)> {
-    let request = &command.wishes.resume;
+    let (request, options) = (&command.wishes.resume, &command.wishes.options);
     let mut job = command.record(sites);
     let beside =
         if is_path(sites, Side::Target, command.target) { beside(&job) } else { Vec::new() };
@@ -78,6 +79,7 @@ fn find_now(
         earlier: looked.earlier,
         start: request.start,
         is_copy_there: false,
+        planned: None,
         locks: None,
     };
     if let Some(dir) = &looked.dir
@@ -93,8 +95,12 @@ fn find_now(
         && found.earlier.is_none()
         && command.is_copy_there(sites).unwrap_or(false);
     let is_asked_for = request.dir.is_some() || request.is_wanted || looked.is_ours;
+    if let (true, Some(dir), Some(_)) = (options.dry_run, &looked.dir, &found.earlier) {
+        let written_bytes = folder::written_bytes(as_path(dir)).unwrap_or(0);
+        found.planned = Some((dir.clone(), written_bytes)).filter(|_| found.start == Start::Resume);
+    }
     match looked.dir {
-        _ if command.wishes.options.dry_run || !is_asked_for => return Ok(found),
+        _ if options.dry_run || !is_asked_for => return Ok(found),
         Some(dir) => found.dir = Some(dir),
         None if request.is_wanted => return Err((Exit::Usage, command.no_place(&candidates))),
         None => return Ok(found),
@@ -264,8 +270,8 @@ fn beside(job: &JobRecord) -> Vec<Vec<u8>> {
     let places: Vec<_> = sources.chain([&job.target]).cloned().collect();
     let sum = Crc64::of(&places.join(&0)).0;
     let journal = |number: u32| match number {
-        1 => format!(".{name}.dcp-{sum:016x}"),
-        _ => format!(".{name}.dcp-{sum:016x}-{number}"),
+        1 => journal_name(&name, sum),
+        _ => format!("{}-{number}", journal_name(&name, sum)),
     };
     (1..=JOURNALS_MAX).map(|number| join(&given.parent(), journal(number).as_bytes())).collect()
 }

@@ -97,6 +97,8 @@ pub(super) fn run<T: Transfer>(
     let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
         return Exit::Unusable;
     };
+    let own = kept.own_things();
+    let selection = selection.without_things_of_jobs(own.clone());
     let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
     let manifest = match manifest::open(session, path, &wishes.named, &mut reporter) {
         Ok(manifest) => manifest,
@@ -122,7 +124,9 @@ pub(super) fn run<T: Transfer>(
         request.finish(after, &mut reporter)
     });
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
-    let part = verify::Part { filters: wishes.filters.clone(), named: opened.again(&wishes.named) };
+    tally.passed_over += selection.passed_over();
+    let (filters, named) = (wishes.filters.clone(), opened.again(&wishes.named));
+    let part = verify::Part { filters, named, own };
     let ending = Ending {
         deed: T::DEED,
         sites: &sites,

@@ -16,11 +16,14 @@ use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::session::Session;
+use crate::walk::selection::OwnThings;
 
 /// What takes part.
 pub(super) struct Part {
     pub filters: FilterArgs,
     pub named: NamedArgs,
+    /// What the job itself has put beside the content.
+    pub own: OwnThings,
 }
 
 /// Why all cannot be compared, if it cannot.
@@ -51,6 +54,7 @@ pub(super) fn compare_all(
             options: compare_options(options, args),
             filters: part.filters.clone(),
             named: part.named.clone(),
+            own: Some(part.own.clone()),
             combined: None,
             outputs: Vec::new(),
         };

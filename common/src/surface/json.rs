@@ -52,6 +52,7 @@ pub fn tally(tally: &Tally) -> Value {
         "copied": kinds(&tally.copied),
         "copied_bytes": tally.copied_bytes,
         "resumed_bytes": tally.resumed_bytes,
+        "passed_over": tally.passed_over,
         "chunks": tally.chunks,
         "hard_linked": tally.hard_linked,
         "links_not_kept": tally.links_not_kept,

@@ -99,6 +99,8 @@ pub struct UsageSummary {
 
 const TIMES_CUT: &str = "files: the target keeps times of change in coarser steps than the source";
 
+const PASSED_OVER: &str =
+    "what jobs have staged, or their journals; dcp --clean removes what is left of dead ones";
 const OWNER_NOT_KEPT: &str = "this user may not give files away; set-id bits were dropped";
 const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute or ACL";
 const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
@@ -253,6 +255,7 @@ impl Summary {
             );
         }
         let limits = [
+            (totals.passed_over, "passed over", PASSED_OVER),
             (totals.owner_not_kept, "owner not kept", OWNER_NOT_KEPT),
             (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
             (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),

@@ -1,12 +1,16 @@
 //! Which entries of a walk take part.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Error;
 use crate::base::path::{self, Name};
+use crate::journal::folder::{BEGINNING_BYTES, is_beginning_of_part, may_be_part};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::filter::{Filter, FilterOptions};
 use crate::model::record::Record;
+use crate::model::staged_name::{is_journal_name, is_of_job, is_staged};
 use crate::store::Dir;
 use crate::walk::place::Place;
 
@@ -19,6 +23,15 @@ pub struct SelectionOptions {
     pub one_file_system: bool,
 }
 
+/// What tells a job's own things from those of other jobs.
+#[derive(Debug, Clone, Default)]
+pub struct OwnThings {
+    /// Numbers of stopped jobs that this one goes on with: what they have staged is its own to remove.
+    pub earlier_jobs: Vec<u64>,
+    /// Its journal: name and inode.
+    pub journal: Option<(Vec<u8>, u64)>,
+}
+
 /// The same, ready for use on one rank.
 #[derive(Debug)]
 pub struct Selection {
@@ -26,6 +39,9 @@ pub struct Selection {
     one_file_system: bool,
     /// Files and directories that the job itself writes: name and inode.
     outputs: Vec<(Vec<u8>, u64)>,
+    /// What jobs stage and their journals are passed over, where this is known.
+    own: Option<OwnThings>,
+    passed_over: AtomicU64,
 }
 
 impl Selection {
@@ -33,7 +49,9 @@ impl Selection {
     /// One line: a pattern that is none.
     pub fn new(options: &SelectionOptions) -> Result<Self, String> {
         let filter = Filter::new(&options.filter)?;
-        Ok(Self { filter, one_file_system: options.one_file_system, outputs: Vec::new() })
+        let one_file_system = options.one_file_system;
+        let (outputs, own, passed_over) = (Vec::new(), None, AtomicU64::new(0));
+        Ok(Self { filter, one_file_system, outputs, own, passed_over })
     }
 
     /// Everything takes part.
@@ -48,6 +66,34 @@ impl Selection {
         self
     }
 
+    /// Passes over what jobs have staged and not given its name, and journals: that is nobody's content. What the
+    /// jobs before this one have staged takes part, so that it can be deleted.
+    #[must_use]
+    pub fn without_things_of_jobs(mut self, own: OwnThings) -> Self {
+        self.outputs.extend(own.journal.clone());
+        self.own = Some(own);
+        self
+    }
+
+    /// Names of other jobs that were passed over.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
+    }
+
+    fn is_of_a_job(&self, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        let Some(own) = &self.own else { return false };
+        let is_ours = || own.earlier_jobs.iter().any(|job| is_of_job(name, *job));
+        let is_it = match hint {
+            Hint::Directory => is_journal_name(name.to_bytes()),
+            Hint::Object(_) => is_staged(name),
+            _ => is_staged(name) && !is_ours() || is_part_of_journal(dir, name),
+        };
+        if is_it {
+            self.passed_over.fetch_add(1, Ordering::Relaxed);
+        }
+        is_it
+    }
+
     fn is_output(&self, dir: &dyn Dir, name: &Name) -> bool {
         let mut named = self.outputs.iter().filter(|(output, _)| output == name.to_bytes());
         named.any(|(_, inode)| dir.stat(name).is_ok_and(|it| it.inode == *inode))
@@ -56,7 +102,7 @@ impl Selection {
     /// Whether a name of a directory takes part; whether it is a directory is looked up only where a
     /// filter asks for it and the listing does not say.
     pub fn admits_name(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
-        if self.is_output(dir, name) {
+        if self.is_output(dir, name) || self.is_of_a_job(dir, name, hint) {
             return false;
         }
         if self.filter.is_trivial() {
@@ -114,6 +160,15 @@ impl Selection {
     pub fn stops_at(&self, directory: &Metadata, root_device: Result<u64, Error>) -> bool {
         self.one_file_system && root_device.is_ok_and(|device| device != directory.device)
     }
+}
+
+/// Whether a file is part of a journal: by its name, and by what it begins with.
+pub fn is_part_of_journal(dir: &dyn Dir, name: &Name) -> bool {
+    may_be_part(name.to_bytes())
+        && dir.open_file(name).is_ok_and(|file| {
+            let mut beginning = [0; BEGINNING_BYTES];
+            file.read_at(&mut beginning, 0).is_ok() && is_beginning_of_part(&beginning)
+        })
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
     let request = CompareRequest {
         source: source.as_os_str().as_bytes().to_vec(),
         target: target.as_os_str().as_bytes().to_vec(),
+        own: None,
         symlinks: Symlinks::Follow,
         options: CompareOptions {
             counted: COUNTED_BY_DEFAULT.into_iter().collect(),

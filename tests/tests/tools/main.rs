@@ -47,6 +47,7 @@ mod sync;
 mod sync_rules;
 mod sync_single;
 mod system_faults;
+mod things_of_jobs;
 mod tidy;
 mod transfer;
 mod unfinished_uploads;

@@ -1,0 +1,172 @@
+//! What jobs have beside content, journals and what they have staged: nobody's content, and what becomes of it when
+//! its job is dead.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::resume::{copy, stopped};
+use suite_tests::buckets::temp;
+use suite_tests::job::{Ended, alone, assert_identical, run, tool};
+use suite_tests::trees::{noise, write};
+use suite_tests::unfinished::{assert_nothing_left, begin, files_in, is_staged, journals, totals};
+
+fn staged_in(tree: &Path) -> Vec<PathBuf> {
+    files_in(tree).into_iter().filter(|path| is_staged(path)).collect()
+}
+
+#[test]
+fn a_job_does_not_copy_its_own_journal() {
+    for (name, verify) in [("dcp", "all"), ("dsync", "all"), ("dcp", "transferred")] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        write(&source.join("d/file"), b"x");
+        let mut command = tool(2, name);
+        command.args(["-p", "--resume", "--verify", verify, "--journal"]);
+        command.arg(source.join("d/journal")).arg(source.join("")).arg(&target);
+        run(&mut command).expect(0);
+        assert_eq!(files_in(&target), [target.join("d/file")], "{name}");
+        assert_eq!(fs::read_dir(target.join("d")).unwrap().count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &["--journal", text(&work.path().join("j"))]);
+    let (other, beside) = (temp(), journals_of_another(work.path()));
+    let backup = other.path().join("backup");
+    let ended = run(alone("dcp").arg("-p").arg(work.path().join("")).arg(&backup)).expect(0);
+    assert!(ended.stdout.contains("passed over"), "{ended:?}");
+    assert_eq!(files_in(&backup), [backup.join("s/large")]);
+    // A mirror of what has neither the target nor the journals.
+    let mirrored = other.path().join("mirrored");
+    write(&work.path().join("extra"), b"x");
+    run(Command::new("cp").arg("-a").arg(&backup).arg(&mirrored)).expect(0);
+    fs::remove_dir(mirrored.join("t")).unwrap();
+    let ended = run(tool(2, "dsync").args(["-D", "--json"]).arg(&mirrored).arg(work.path()));
+    let ended = ended.expect(0);
+    assert!(totals(&ended, "passed_over") > 0, "{ended:?}");
+    assert!(!work.path().join("extra").exists() && beside.join("job").exists());
+    assert_eq!(staged_in(&target).len(), 1);
+    let mut again = copy(2, &source, &target);
+    let ended = run(again.arg("--journal").arg(work.path().join("j"))).expect(0);
+    assert!(totals(&ended, "resumed_bytes") > 0, "{ended:?}");
+    assert_identical(&source, &target);
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A journal beside a target that is somewhere in that directory.
+fn journals_of_another(work: &Path) -> PathBuf {
+    let journal = work.join(".u.dcp-0123456789abcdef");
+    fs::create_dir(&journal).unwrap();
+    for part in fs::read_dir(work.join("j")).unwrap() {
+        let part = part.unwrap();
+        fs::copy(part.path(), journal.join(part.file_name())).unwrap();
+    }
+    journal
+}
+
+fn clean(place: &Path, options: &[&str]) -> Ended {
+    run(alone("dcp").args(["--clean", "--json", "--min-age", "0s"]).args(options).arg(place))
+}
+
+#[test]
+fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
+    let work = temp();
+    let (_source, target) = stopped(work.path(), &[]);
+    let journal = journals(&target).pop().unwrap();
+    let inside = target.join("d/.u.dcp-0123456789abcdef");
+    run(Command::new("cp").arg("-a").arg(&journal).arg(work.path().join("copy"))).expect(0);
+    fs::create_dir(target.join("d")).unwrap();
+    fs::rename(work.path().join("copy"), &inside).unwrap();
+    let named = clean(&target, &["-n"]).expect(0);
+    let staged = staged_in(&target).pop().unwrap();
+    for path in [&journal, &inside, &staged] {
+        assert!(path.exists() && named.stdout.contains(text(path)), "{path:?} in {named:?}");
+    }
+    // A day is what nothing has taken by then.
+    let young = run(alone("dcp").args(["--clean", "--json"]).arg(&target)).expect(0);
+    assert_eq!(young.summary()["totals"]["leftovers"]["left_alone"], 3, "{young:?}");
+    let removed = clean(&target, &[]).expect(0).summary();
+    assert_eq!(removed["totals"]["leftovers"]["removed"], 3, "{removed}");
+    assert!(!journal.exists() && !inside.exists());
+    assert_nothing_left(&target);
+}
+
+#[test]
+fn the_journal_of_a_job_at_work_is_not_cleaned() {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    write(&source.join("large"), &noise(24 << 20));
+    let mut job = begin(&mut copy(1, &source, &target));
+    while staged_in(&target).is_empty() {
+        assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+    }
+    let send = |signal: &str| run(Command::new("kill").args([signal, &job.id().to_string()]));
+    send("-STOP").expect(0);
+    let summary = clean(&work.path().join("t/."), &["-n"]).expect(0).summary();
+    assert_eq!(summary["totals"]["leftovers"]["removed"], 1, "{summary}");
+    let summary = clean(work.path(), &["-n"]).expect(0).summary();
+    let leftovers = &summary["totals"]["leftovers"];
+    assert_eq!((&leftovers["removed"], &leftovers["left_alone"]), (&1.into(), &1.into()));
+    send("-CONT").expect(0);
+    assert!(job.wait().unwrap().success());
+    assert_identical(&source, &target);
+}
+
+#[test]
+fn what_a_comparison_at_the_end_has_found_is_copied_again_by_the_same_command() {
+    for name in ["dcp", "dsync"] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        for (file, length) in [("small", 3000), ("large", 1 << 20), ("blocked/file", 9)] {
+            write(&source.join(file), &noise(length));
+        }
+        let mut command = tool(2, name);
+        command.args(["-p", "--resume", "--json", "--verify", "all", "-k", "64KiB"]);
+        command.arg(source.join("")).arg(&target);
+        // Something in the way, so that there is a job to go on with.
+        write(&target.join("blocked"), b"x");
+        fs::create_dir(target.join("link")).unwrap();
+        std::os::unix::fs::symlink("small", source.join("link")).unwrap();
+        write(&target.join("link/in the way"), b"x");
+        let ended = run(&mut command);
+        assert!(ended.code != Some(0), "{ended:?}");
+        assert!(format!("{ended:?}").contains("copies again what differs"), "{ended:?}");
+        for file in ["small", "large"] {
+            damage(&target.join(file));
+        }
+        let _ = fs::remove_file(target.join("blocked"));
+        fs::remove_dir_all(target.join("link")).unwrap();
+        run(&mut command).expect(0);
+        assert_identical(&source, &target);
+        assert_eq!(journals(&target), Vec::<PathBuf>::new());
+    }
+}
+
+/// Other content of the same size and time.
+fn damage(file: &Path) {
+    let times = fs::metadata(file).unwrap().modified().unwrap();
+    let mut bytes = fs::read(file).unwrap();
+    bytes[700] ^= 1;
+    fs::write(file, bytes).unwrap();
+    fs::File::options().write(true).open(file).unwrap().set_modified(times).unwrap();
+}
+
+#[test]
+fn a_dry_run_says_that_the_job_would_go_on_and_how_much_is_there() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    let before = files_in(work.path());
+    let ended = run(alone("dcp").args(["-n", "-p", "--resume"]).args([&source, &target])).expect(0);
+    let words = "would go on where a job was stopped, with ";
+    let rest = ended.stderr.split_once(words).unwrap_or_else(|| panic!("{ended:?}")).1;
+    assert!(rest.split_once(" of unfinished files").unwrap().0.ends_with("MiB"), "{ended:?}");
+    assert_eq!(files_in(work.path()), before);
+}
