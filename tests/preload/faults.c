@@ -16,6 +16,9 @@
  *  - lie: SEEK_DATA finds none to the end of the file, or finds it later than it is; reads have another bit, or
  *    are from elsewhere; of writes a part, or another bit arrives, or all of it elsewhere, and success is told.
  * The log gets a line for each: `CALL KIND ERRNO PATH`.
+ *
+ * Or nothing fails, and at the FAULT_KILL_ATth call of a process it is ended by FAULT_SIGNAL (9); with
+ * FAULT_VICTIM it is another one that is, such as the launcher, and this one goes on.
  */
 #define _GNU_SOURCE
 
@@ -23,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -139,6 +143,19 @@ static void note(const char *call, enum kind kind, int error, const char *path)
 	syscall(SYS_close, fd);
 }
 
+/* Counts a call; at one of them a process comes to its end. */
+static void end_at(uint64_t at, int fd, const char *name)
+{
+	static atomic_uint_fast64_t calls;
+	char path[2 * PATH_MAX];
+	int saved = errno;
+
+	path_of(fd, name, path);
+	if (is_below_roots(path) && atomic_fetch_add(&calls, 1) + 1 == at)
+		kill(number("FAULT_VICTIM", getpid()), number("FAULT_SIGNAL", SIGKILL));
+	errno = saved;
+}
+
 struct call {
 	const char *name;
 	const int *errors;
@@ -159,7 +176,10 @@ static enum kind strike(struct call *call, int fd, const char *name)
 	uint64_t random = number("FAULT_SEED", 0);
 	enum kind kinds[5], kind;
 	int count = 0, errors = 0, saved = errno;
+	uint64_t at = number("FAULT_KILL_AT", 0);
 
+	if (at)
+		end_at(at, fd, name);
 	if (!every || !wanted || (calls && strcmp(calls, "all") && !is_in_list(calls, call->name)))
 		return NONE;
 	path_of(fd, name, path);
@@ -596,6 +616,43 @@ int unlinkat(int dirfd, const char *name, int flags)
 	NEXT(unlinkat);
 	STRUCK("unlinkat", NAMING, 0, dirfd, name);
 	return real(dirfd, name, flags);
+}
+
+/* ---- names by their paths: these only count ---- */
+
+#define COUNTED(path)                                                       \
+	do {                                                                \
+		uint64_t at = number("FAULT_KILL_AT", 0);                   \
+		if (at)                                                     \
+			end_at(at, AT_FDCWD, path);                         \
+	} while (0)
+
+int mkdir(const char *path, mode_t mode)
+{
+	NEXT(mkdir);
+	COUNTED(path);
+	return real(path, mode);
+}
+
+int rename(const char *path, const char *new_path)
+{
+	NEXT(rename);
+	COUNTED(new_path);
+	return real(path, new_path);
+}
+
+int unlink(const char *path)
+{
+	NEXT(unlink);
+	COUNTED(path);
+	return real(path);
+}
+
+int rmdir(const char *path)
+{
+	NEXT(rmdir);
+	COUNTED(path);
+	return real(path);
 }
 
 /* ---- what has no function of its own ---- */

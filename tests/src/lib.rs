@@ -8,6 +8,7 @@ pub mod cloud;
 pub mod dfuse;
 pub mod fake_lustre;
 pub mod job;
+pub mod journey;
 pub mod judge;
 pub mod lifetime;
 pub mod mounts;

@@ -128,6 +128,47 @@ impl Gates {
     }
 }
 
+/// An end that comes to a job at some call on a tree. See `preload/faults.c`.
+#[derive(Debug, Clone)]
+pub struct Death<'d> {
+    /// Below which directory calls count.
+    pub root: &'d Path,
+    /// A rank's call of that number.
+    pub at: u64,
+    /// What it is ended by.
+    pub signal: i32,
+}
+
+impl Death<'_> {
+    /// The same command, and a rank that makes that call is ended.
+    pub fn of_rank(&self, command: Command) -> Command {
+        let mut command = command;
+        command
+            .env("LD_PRELOAD", library("faults"))
+            .env("FAULT_ROOTS", self.root)
+            .env("FAULT_KILL_AT", self.at.to_string())
+            .env("FAULT_SIGNAL", self.signal.to_string());
+        command
+    }
+
+    /// The same command, and the process that was started, such as the launcher, is ended.
+    pub fn of_launcher(&self, command: &Command) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "FAULT_VICTIM=$$ exec \"$@\"", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        if let Some(dir) = command.get_current_dir() {
+            shell.current_dir(dir);
+        }
+        self.of_rank(shell)
+    }
+}
+
 /// A library of `preload/`, built once.
 fn library(name: &'static str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());

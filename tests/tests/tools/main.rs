@@ -15,6 +15,7 @@ mod hard_links;
 mod interop;
 mod interrupt;
 mod journals;
+mod journeys;
 mod licences;
 mod like_cp;
 mod limits_of_targets;

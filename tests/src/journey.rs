@@ -1,0 +1,347 @@
+//! Random journeys of one command line: run again and again, killed at a random operation or not, with changes
+//! between the runs, until it ends with 0.
+//!
+//! The law: then the tree is the one that a single undisturbed run makes, and nothing of any of the runs is left;
+//! and what was sent before is not sent again, beyond the chunks in flight.
+
+mod changes;
+mod places;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use fastrand::Rng;
+
+use crate::job::{Ended, alone, run, tool};
+use crate::judge::{Picture, differences, picture, shown};
+use crate::object_server::ObjectServer;
+use crate::preload::Death;
+use crate::seeds;
+use crate::unfinished::is_staged;
+pub use changes::Change;
+use places::Places;
+
+/// Runs that are disturbed, at most.
+const RUNS_MAX: usize = 4;
+
+/// Runs in peace until the job must have ended with 0.
+const QUIET_RUNS_MAX: usize = 3;
+
+/// Calls of a rank in a run, about; the one at which it is killed is one of them.
+const CALLS_MAX: f64 = 1200.0;
+
+/// A launcher's ranks may outlive it for a while, and are at work then.
+const TRIES_WHILE_AT_WORK: usize = 200;
+
+/// Bytes in a chunk; large files have more.
+const CHUNK_BYTES: u64 = 64 << 10;
+
+/// I/O threads of a rank.
+const THREADS: u64 = 2;
+
+/// Who the ranks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranks {
+    /// Threads of one process, which die together.
+    Threads,
+    /// Processes under a launcher.
+    Processes,
+}
+
+/// From where to where.
+#[derive(Debug, Clone, Copy)]
+pub enum Way<'s> {
+    /// Between directories.
+    Files,
+    /// From a directory into S3.
+    ToObjects(&'s ObjectServer),
+    /// From S3 into a directory.
+    FromObjects(&'s ObjectServer),
+}
+
+/// What stays the same in a journey.
+struct Line {
+    tool: &'static str,
+    form: Form,
+    options: Vec<String>,
+}
+
+/// Where the copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// TARGET was not there: it is the copy.
+    Whole,
+    /// TARGET was there: it receives SOURCE.
+    Into,
+    /// The contents of SOURCE go into TARGET.
+    Contents,
+}
+
+struct Journey<'w, 'r> {
+    random: &'r mut Rng,
+    ranks: Ranks,
+    line: Line,
+    places: Places<'w>,
+    /// What the source was, and what was at the target.
+    versions: Vec<Picture>,
+    /// For who wants to know how it came about.
+    told: Vec<String>,
+    wrong: Vec<String>,
+    /// Nothing has changed but what the job itself does.
+    is_calm: bool,
+}
+
+/// Goes on a journey; says where the law was broken.
+pub fn go(random: &mut Rng, ranks: Ranks, way: Way<'_>, allowed: &[Change]) -> Vec<String> {
+    let work = seeds::work();
+    let places = Places::new(work.path(), way, random.u64(..));
+    let line = Line::random(random, way);
+    changes::make_source(random, &places.source());
+    let mut journey = Journey {
+        random,
+        ranks,
+        line,
+        places,
+        versions: Vec::new(),
+        told: Vec::new(),
+        wrong: Vec::new(),
+        is_calm: true,
+    };
+    journey.prepare();
+    journey.travel(allowed);
+    if !journey.wrong.is_empty() {
+        let Line { tool, form, options } = &journey.line;
+        let line = format!("{tool} {options:?} {form:?} in {}", work.path().display());
+        journey.wrong.push(line);
+        journey.wrong.append(&mut journey.told);
+    }
+    journey.wrong
+}
+
+impl Line {
+    fn random(random: &mut Rng, way: Way<'_>) -> Self {
+        let tool = *random.choice(&["dcp", "dcp", "dsync"]).unwrap();
+        let form = match (tool, way) {
+            ("dsync", _) | (_, Way::ToObjects(_)) => Form::Contents,
+            _ => *random.choice(&[Form::Whole, Form::Whole, Form::Into, Form::Contents]).unwrap(),
+        };
+        let mut options = vec!["--resume".to_owned(), "--json".to_owned()];
+        let mut may = |option: &str, one_in: u8| {
+            if random.u8(..one_in) == 0 {
+                options.push(option.to_owned());
+            }
+        };
+        may("--verify=transferred", 4);
+        if tool == "dsync" {
+            may("-D", 2);
+            may("-c", 3);
+        } else if random.u8(..4) > 0 || !matches!(way, Way::Files) {
+            options.push("-p".to_owned());
+        }
+        if matches!(way, Way::Files) && random.u8(..3) == 0 {
+            options.push("-H".to_owned());
+        }
+        Self { tool, form, options }
+    }
+
+    fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|has| has == option)
+    }
+}
+
+impl Journey<'_, '_> {
+    fn prepare(&mut self) {
+        self.places.publish();
+        self.versions.push(picture(&self.places.source()));
+        if self.line.form == Form::Into || (self.line.form == Form::Contents && self.random.bool())
+        {
+            self.versions.push(self.places.make_target(self.random));
+        }
+    }
+
+    fn travel(&mut self, allowed: &[Change]) {
+        for _ in 0..self.random.usize(1..=RUNS_MAX) {
+            let death = (self.random.u8(..8) > 0).then(|| self.death());
+            let ended = self.run(death);
+            if is_done(&ended) && self.judge() {
+                return;
+            }
+            if !allowed.is_empty() && self.random.u8(..3) > 0 {
+                self.change(allowed);
+            }
+        }
+        for _ in 0..QUIET_RUNS_MAX {
+            let before = self.places.written(&self.line);
+            let ended = self.run(None);
+            if is_done(&ended) {
+                self.count(before, &ended);
+                self.judge();
+                return;
+            }
+        }
+        self.wrong.push("it never ends with 0".to_owned());
+    }
+
+    /// At which call, more often an early one, and by what.
+    fn death(&mut self) -> (u64, i32, bool) {
+        let at = CALLS_MAX.powf(self.random.f64()) as u64;
+        let signal = *self.random.choice(&[libc::SIGKILL, libc::SIGKILL, libc::SIGTERM]).unwrap();
+        (at, signal, self.ranks == Ranks::Processes && self.random.u8(..3) == 0)
+    }
+
+    fn change(&mut self, allowed: &[Change]) {
+        // Without -c dsync takes size and time for the content.
+        let is_blind = self.line.tool == "dsync" && !self.line.has("-c");
+        for _ in 0..self.random.usize(1..4) {
+            let change = *self.random.choice(allowed).unwrap();
+            if is_blind && change == Change::RewriteInPlace {
+                continue;
+            }
+            let place = if change.is_of_target() {
+                self.places.copy(&self.line)
+            } else {
+                Some(self.places.source())
+            };
+            let Some(place) = place.filter(|place| place.exists()) else { continue };
+            if let Some(words) = change.make(self.random, &place, &self.places.source()) {
+                self.told.push(words);
+                self.is_calm = false;
+            }
+        }
+        self.versions.push(picture(&self.places.source()));
+        let copy = self.places.copy(&self.line).filter(|copy| copy.exists());
+        self.versions.extend(copy.map(|copy| picture(&copy)));
+        self.places.publish();
+    }
+
+    /// Runs the command once more, on some number of ranks, with whatever does not matter.
+    fn run(&mut self, death: Option<(u64, i32, bool)>) -> Ended {
+        let ranks = match self.ranks {
+            Ranks::Threads => self.random.u32(1..=4),
+            Ranks::Processes => *self.random.choice(&[1, 1, 2, 3]).unwrap(),
+        };
+        let mut command = match self.ranks {
+            Ranks::Threads => {
+                let mut command = alone("threads");
+                command.args([&ranks.to_string(), self.line.tool]);
+                command
+            }
+            Ranks::Processes => tool(ranks, self.line.tool),
+        };
+        self.places.environment(&mut command);
+        let buffer = self.random.choice(["512", "4KiB", "64KiB"]).unwrap();
+        command.args(&self.line.options).args(self.places.tuning());
+        command.args([&format!("--threads={THREADS}"), &format!("--bufsize={buffer}")]);
+        command.args(self.places.journal());
+        let paths = self.places.of(&self.line, false);
+        command.args(&paths).current_dir(self.places.work());
+        let command = match death {
+            None => command,
+            Some((at, signal, is_launcher)) => {
+                let death = Death { root: self.places.work(), at, signal };
+                if is_launcher { death.of_launcher(&command) } else { death.of_rank(command) }
+            }
+        };
+        let ended = patiently(command);
+        let said = ended.stderr.lines().last().unwrap_or_default();
+        self.told.push(format!("{ranks} ranks, {death:?}: {:?} {said}", ended.code));
+        ended
+    }
+
+    /// A job that ended with 0: true if no more can be asked of the same command.
+    fn judge(&mut self) -> bool {
+        let fresh = self.places.of(&self.line, true);
+        let mut command = alone(self.line.tool);
+        self.places.environment(&mut command);
+        command.args(&self.line.options).args(self.places.tuning()).args(self.places.journal());
+        let ended = run(command.args(&fresh).current_dir(self.places.work()));
+        if ended.code != Some(0) {
+            self.wrong.push(format!("a single run: {ended:?}"));
+            return true;
+        }
+        let [found, expected] = [false, true].map(|is_fresh| self.places.seen(is_fresh));
+        let source = picture(&self.places.source());
+        let is_copied = |path: &Path| match self.line.form {
+            // Its time is when the copy was put into it.
+            Form::Into => path.strip_prefix("s").is_ok_and(|below| source.contains_key(below)),
+            _ => source.contains_key(path),
+        };
+        let of_source = |seen: &Picture| -> Picture {
+            let copied = seen.iter().filter(|(path, _)| is_copied(path));
+            copied.map(|(path, entry)| (path.clone(), entry.clone())).collect()
+        };
+        self.wrong.extend(differences(&of_source(&found), &of_source(&expected)));
+        for (path, entry) in found.iter().filter(|(path, _)| !is_copied(path)) {
+            self.wrong.extend(self.fault_of_extra(path, entry));
+        }
+        self.wrong.extend(self.places.left());
+        self.places.forget_fresh();
+        !self.wrong.is_empty() || self.line.form == Form::Whole
+    }
+
+    /// A copy deletes nothing: what is not in the source any more stays as some version was. A mirror has none.
+    fn fault_of_extra(&self, path: &Path, entry: &crate::judge::Entry) -> Option<String> {
+        if path.as_os_str().is_empty() {
+            return None;
+        }
+        if is_staged(path) || self.line.has("-D") {
+            return Some(format!("{} is left", shown(path)));
+        }
+        let below = Places::below(&self.line, path);
+        let is_as_in = |version: &Picture| {
+            version.get(&below).or_else(|| version.get(path)).is_some_and(|other| {
+                let is_as_wide = entry.mode & !0o700 != 0 || other.mode.trailing_zeros() >= 6;
+                let is_as_kind = other.kind == entry.kind || self.places.are_objects();
+                is_as_kind && other.content == entry.content && is_as_wide
+            })
+        };
+        let is_known = self.versions.iter().any(is_as_in);
+        (!is_known).then(|| format!("{}: {:o}, no version of it", shown(path), entry.mode))
+    }
+
+    /// In a journey without changes nothing is sent twice but what was under way at each end.
+    fn count(&mut self, before: Option<u64>, ended: &Ended) {
+        let Some(before) = before.filter(|_| self.is_calm && !self.line.has("-c")) else { return };
+        let copied = ended.summary()["totals"]["copied_bytes"].as_u64().unwrap();
+        let whole: u64 = self.versions[0]
+            .values()
+            .filter(|entry| entry.kind == rustix::fs::FileType::RegularFile)
+            .map(|entry| entry.content.len() as u64)
+            .sum();
+        let twice = (before + copied).saturating_sub(whole);
+        let allowed = 2 * CHUNK_BYTES * THREADS * 4;
+        if twice > allowed {
+            self.wrong.push(format!("{twice} bytes were sent twice"));
+        }
+    }
+}
+
+/// A job has ended with 0. Hydra may hand that back for one that was stopped through it: the summary tells.
+fn is_done(ended: &Ended) -> bool {
+    ended.code == Some(0) && ended.events("summary").last().is_some_and(|end| end["exit"] == 0)
+}
+
+/// Runs a job; as long as the ranks of the one before are at work it is refused, and asked for again.
+fn patiently(command: Command) -> Ended {
+    let mut command = command;
+    let mut ended = run(&mut command);
+    for _ in 0..TRIES_WHILE_AT_WORK {
+        if !ended.stderr.contains("at work") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        ended = run(&mut command);
+    }
+    ended
+}
+
+/// All that is in a directory, with what is in that.
+fn copy_of(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("-a").args([from, to])).expect(0);
+}
+
+/// Removes what may be there.
+fn remove(path: &Path) {
+    let _ = fs::remove_dir_all(path);
+}
