@@ -208,11 +208,8 @@ fn differing(a: &Entry, b: &Entry) -> Vec<&'static str> {
     let owner = |entry: &Entry| entry.attributes.owner.unwrap();
     let is_file = is_same_kind && a.kind == Kind::File;
     let same_size = a.content.len() == b.content.len();
-    let other_size = if is_same_kind {
-        is_file && !same_size
-    } else {
-        is_either(Kind::Directory) || !same_size
-    };
+    let other_size =
+        if is_same_kind { is_file && !same_size } else { is_either(Kind::Directory) || !same_size };
     let checks = BTreeMap::from([
         ((-1, "TYPE"), !is_same_kind),
         ((0, "SIZE"), other_size),
