@@ -285,6 +285,9 @@ pub const PIPED_PATHS_BYTES_MAX: u64 = 64 << 20;
 /// Address space without which a process alone is not begun: buffers and stacks of a few threads.
 pub const ADDRESS_SPACE_BYTES_MIN: u64 = 48 << 20;
 
+/// Address space without which no further I/O thread is started: some buffers, and the stack.
+pub const ADDRESS_SPACE_OF_THREADS_BYTES_MIN: u64 = 16 << 20;
+
 /// Address space without which a rank is not begun: MPI's libraries (UCX) take most of it, and fail without it.
 pub const ADDRESS_SPACE_OF_RANKS_BYTES_MIN: u64 = 256 << 20;
 

@@ -193,7 +193,7 @@ mod tests {
             etag.parted(size, None).map(|parted| parted.part_bytes)
         };
         assert_eq!(of(20 << 20, 3), Some(8 << 20));
-        assert_eq!(of(100 << 20, 3), Some(50 << 20));
+        assert_eq!(of(100 << 20, 3), Some(34 << 20));
         assert_eq!(of(300 << 20, 100), Some(3 << 20));
         assert_eq!(of(77, 1), Some(77));
         let parted = Etag { md5: 0, parts: Some(3) }.parted(20 << 20, Some(8 << 20)).unwrap();

@@ -15,7 +15,9 @@ use super::message::{Message, Parcel};
 use super::pool::Pool;
 use super::reactor::{LocalWork, Reactor};
 use crate::base::exit::Exit;
-use crate::base::process::{Usage, limits_of_threads, usage_of_process, usage_of_thread};
+use crate::base::process::{
+    Usage, address_space_left, limits_of_threads, usage_of_process, usage_of_thread,
+};
 use crate::base::transfers::LargeTransfer;
 use crate::base::{interrupt, limits};
 use crate::comm::Rank;
@@ -61,9 +63,11 @@ pub fn run<J: Job>(
     };
     std::thread::scope(|scope| {
         let mut workers = workers.into_iter();
+        let mut has_any = false;
         let mut start = |count: u32| -> u32 {
             let mut started = 0;
             while started < count
+                && (!has_any || has_room_for_a_thread())
                 && let Some(worker) = workers.next()
             {
                 let pool = &pool;
@@ -75,6 +79,7 @@ pub fn run<J: Job>(
                     tracing::debug!(%error, "no more threads may be started here");
                     break;
                 }
+                has_any = true;
                 started += 1;
             }
             started
@@ -91,6 +96,11 @@ pub fn run<J: Job>(
         cpu_ns: usage_of_process().cpu.saturating_sub(cpu_before).as_nanos() as u64,
         ..funnel.reactor.counters()
     }
+}
+
+/// Whether one more thread can be expected to get the memory that it asks for: where it can't, the process is aborted.
+fn has_room_for_a_thread() -> bool {
+    address_space_left().is_none_or(|left| left >= limits::ADDRESS_SPACE_OF_THREADS_BYTES_MIN)
 }
 
 /// Ends a pool's threads when the main thread leaves, however it does.
