@@ -8,6 +8,7 @@
 pub mod dry_run;
 pub mod faulty;
 pub mod memory;
+mod new_entry;
 pub mod posix;
 mod receipt;
 pub mod recorded;
@@ -33,6 +34,7 @@ use crate::model::object_metadata::LinkForm;
 use crate::model::root_view::RootView;
 use crate::model::span::Span;
 
+pub use new_entry::{NewHardLink, NewSpecial, NewSymlink};
 pub use receipt::{Receipt, Sender};
 
 /// A tree below a root.
@@ -478,49 +480,6 @@ pub struct ObjectAddress {
     pub key: String,
     /// Which content it had when it was opened.
     pub etag: String,
-}
-
-/// A symbolic link to be made.
-#[derive(Debug, Clone)]
-pub struct NewSymlink<'n> {
-    /// Where it points, byte for byte.
-    pub points_to: &'n [u8],
-    /// The name under which it is prepared.
-    pub staged: &'n Name,
-    /// Its own name.
-    pub name: &'n Name,
-    /// Last change of the source, for stores that keep it in any case.
-    pub mtime: Option<Time>,
-    /// Its attributes; a link has no mode of its own.
-    pub attributes: Attributes,
-}
-
-/// One more name of a file, to be made.
-#[derive(Clone, Copy)]
-pub struct NewHardLink<'n> {
-    /// The directory in which the file has a name.
-    pub dir: &'n dyn Dir,
-    /// Its name there.
-    pub of: &'n Name,
-    /// The name under which the new one is prepared where it is taken.
-    pub staged: &'n Name,
-    /// The new name.
-    pub name: &'n Name,
-}
-
-/// A FIFO, socket or device to be made.
-#[derive(Debug, Clone)]
-pub struct NewSpecial<'n> {
-    /// Which of them.
-    pub kind: Kind,
-    /// Which device, as [`Dir::device_number`] tells it.
-    pub device: Option<u64>,
-    /// The name under which it is prepared.
-    pub staged: &'n Name,
-    /// Its own name.
-    pub name: &'n Name,
-    /// Its attributes.
-    pub attributes: Attributes,
 }
 
 /// What became of [`Dir::make_dir`].

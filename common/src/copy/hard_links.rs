@@ -115,11 +115,8 @@ impl CopyJob<'_> {
 
     /// Where what is there stays, or was dealt with, a name that is there comes first: the others are to become links to it.
     fn existing_first(&self, file: &mut LinkedFile) {
-        let is_there = |link: &LinkName| {
-            let dir = link.place.target_dir(self.target(&link.place));
-            let found = dir.and_then(|dir| dir.stat(self.target_name(&link.place, &link.name)));
-            found.is_ok_and(|found| found.kind != Kind::Directory)
-        };
+        let is_there =
+            |link: &LinkName| self.kind_at_target(link).is_some_and(|kind| kind != Kind::Directory);
         if let Some(at) = file.names.iter().position(is_there) {
             let existing = file.names.remove(at);
             file.names.insert(0, existing);
@@ -150,11 +147,22 @@ impl CopyJob<'_> {
         Self::end_first(hand, crew);
     }
 
+    fn kind_at_target(&self, link: &LinkName) -> Option<Kind> {
+        let dir = link.place.target_dir(self.target(&link.place)).ok()?;
+        let found = dir.stat(self.target_name(&link.place, &link.name));
+        found.ok().map(|found| found.kind)
+    }
+
     /// The first name waits until a directory in its way is deleted: it is to become a link to what the others are by
-    /// then.
+    /// then. Under `--existing` the others are those that have something at the target.
     fn defer_others(&self, hand: &CopyHand) {
+        if self.options.dry_run {
+            return;
+        }
         let names = hand.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();
-        for link in names.iter().skip(1).filter(|_| !self.options.dry_run) {
+        let must_exist = self.options.sync.as_ref().is_some_and(|rules| rules.existing);
+        let takes_part = |link: &&LinkName| !must_exist || self.kind_at_target(link).is_some();
+        for link in names.iter().skip(1).filter(takes_part) {
             self.deferred.add(&link.place, &link.name, Hint::Unknown);
         }
     }

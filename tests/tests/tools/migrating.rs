@@ -59,3 +59,48 @@ fn every_row_does_what_it_says() {
         }
     }
 }
+
+#[test]
+fn what_is_written_as_a_place_elsewhere_is_never_a_local_file() {
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("s");
+    trees::write(&source, b"content");
+    for target in ["user@host:x", "gs:x", "user@host:/data/x", "12:30"] {
+        let ended = run(tool(1, "dcp").current_dir(work.path()).args(["s", target])).expect(3);
+        let (name, _) = target.split_once(':').unwrap();
+        assert!(ended.stderr.contains(&format!("no remote \"{name}\"")), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("write \"./{target}\"")), "{}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        let there = std::fs::read_dir(work.path()).unwrap().count();
+        assert_eq!(there, 1, "{target} was made");
+    }
+    run(tool(1, "dcp").current_dir(work.path()).args(["s", "./12:30"])).expect(0);
+    assert_eq!(std::fs::read(work.path().join("12:30")).unwrap(), b"content");
+}
+
+#[test]
+fn options_of_other_tools_are_accepted_or_answered() {
+    let work = tempfile::tempdir().unwrap();
+    let source = work.path().join("s");
+    trees::write(&source, b"content");
+    let habits = ["-v", "-r", "--transfers=64", "--checkers", "8", "--fast-list", "-W"];
+    let mut dcp = tool(1, "dcp");
+    let ended = run(dcp.current_dir(work.path()).args(habits).args(["s", "t"])).expect(0);
+    for name in ["recursive", "transfers", "checkers", "fast-list", "whole-file"] {
+        assert!(ended.stderr.contains(&format!("--{name} changes nothing: ")), "{}", ended.stderr);
+    }
+    // Of mpiFileUtils' dsync: no buffer of 100 bytes.
+    std::fs::create_dir(work.path().join("d")).unwrap();
+    let ended = run(tool(1, "dsync").current_dir(work.path()).args(["-v", "-b", "100", "d", "e"]));
+    assert!(ended.expect(0).stderr.contains("--batch-files changes nothing: "));
+    for (option, says) in [
+        ("--remove-source-files", "sources are not removed"),
+        ("--delete", "use dsync"),
+        ("--bwlimit=1M", "start fewer ranks"),
+        ("-M", "write -p"),
+    ] {
+        let ended = run(tool(1, "dcp").current_dir(work.path()).args([option, "s", "u"])).expect(2);
+        assert!(ended.stderr.contains(says), "{option}: {}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+}
