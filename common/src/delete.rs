@@ -353,8 +353,8 @@ impl<'c> DeleteJob<'c> {
 
     /// Mount points stay, and the source, however it can be reached here.
     fn must_stay(&self, root: u32, dir: &dyn Dir, metadata: &Metadata) -> Result<bool, Error> {
-        let of_root = self.target_store(root).open_dir(&RelPath::root())?.mount();
-        if dir.mount() != of_root {
+        let of_root = self.target_store(root).open_dir(&RelPath::root())?.mount()?;
+        if dir.mount()? != of_root {
             return Ok(true);
         }
         if self.sources.contains(&(metadata.device, metadata.inode)) {

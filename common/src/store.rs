@@ -402,8 +402,8 @@ pub trait Dir: Send + Sync {
 
     /// Which mount the directory was reached through, where there is such a thing: one file system may
     /// show in several places.
-    fn mount(&self) -> Option<u64> {
-        None
+    fn mount(&self) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     /// Whether this directory is `above`, or somewhere below it, as far as the store can tell.

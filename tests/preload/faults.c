@@ -276,7 +276,10 @@ int close(int fd)
 	static struct call unwritten = { .name = "close_unwritten", .errors = SETTLING,
 					 .kinds = MAY(FAIL) | MAY(INTERRUPT) };
 	int flags = fcntl(fd, F_GETFL);
-	int is_written = flags != -1 && (flags & O_ACCMODE) != O_RDONLY;
+	struct stat status = { .st_nlink = 1 };
+	/* What has no name any more was given up: nobody misses it. */
+	int has_name = syscall(SYS_fstat, fd, &status) != 0 || status.st_nlink > 0;
+	int is_written = flags != -1 && (flags & O_ACCMODE) != O_RDONLY && has_name;
 	enum kind kind = strike(is_written ? &call : &unwritten, fd, NULL);
 	int error = errno, result = real(fd);
 

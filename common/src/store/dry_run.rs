@@ -201,8 +201,8 @@ impl Dir for DryRunDir {
         Ok(Kept::ALL)
     }
 
-    fn mount(&self) -> Option<u64> {
-        self.inner.as_ref()?.mount()
+    fn mount(&self) -> Result<Option<u64>> {
+        self.inner.as_ref().map_or(Ok(None), |inner| inner.mount())
     }
 
     fn remove(&self, _name: &Name, _kind: Kind) -> Result<()> {

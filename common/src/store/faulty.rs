@@ -279,7 +279,7 @@ impl Dir for FaultyDir {
         self.inner.device_number(name)
     }
 
-    fn mount(&self) -> Option<u64> {
+    fn mount(&self) -> Result<Option<u64>> {
         self.inner.mount()
     }
 

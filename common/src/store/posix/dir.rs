@@ -315,10 +315,15 @@ impl Dir for PosixDir {
         special::number(&self.fd, name, self.shared.symlinks)
     }
 
-    fn mount(&self) -> Option<u64> {
-        let statx = statx(&self.fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    fn mount(&self) -> Result<Option<u64>> {
+        let statx = match statx(&self.fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+            Ok(statx) => statx,
+            Err(Errno::NOSYS) => return Ok(None),
+            Err(_) if is_made_up(&self.fd) => return Ok(None),
+            Err(errno) => return Err(Op::Stat.errno(errno.raw_os_error())),
+        };
         let is_known = StatxFlags::from_bits_retain(statx.stx_mask).contains(StatxFlags::MNT_ID);
-        is_known.then_some(statx.stx_mnt_id)
+        Ok(is_known.then_some(statx.stx_mnt_id))
     }
 
     fn is_below(&self, above: &Metadata) -> bool {
