@@ -355,6 +355,11 @@ pub trait Dir: Send + Sync {
     /// [`StagedFile::ticket`] gave it.
     fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>>;
 
+    /// Aborts an upload that an interrupted job has begun for that name, unless it is the one of the other ticket.
+    fn abort_upload(&self, _name: &Name, _ticket: &[u8], _unless: Option<&[u8]>) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes a symbolic link, complete with attributes, replacing what is not a directory.
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept>;
 
@@ -436,6 +441,8 @@ pub struct NewFile<'n> {
     pub replaces: bool,
     /// The object that the source is: its service may be this one, which copies it itself.
     pub from: Option<ObjectAddress>,
+    /// The upload that an interrupted job has begun for it, by its ticket: no other job is at work on that.
+    pub begun: Option<&'n [u8]>,
 }
 
 impl<'n> NewFile<'n> {
@@ -452,6 +459,7 @@ impl<'n> NewFile<'n> {
             layout: None,
             replaces: false,
             from: None,
+            begun: None,
         }
     }
 
@@ -573,6 +581,11 @@ pub trait StagedFile: Send + Sync {
 
     /// What is left of it when it is dropped can be taken over by its ticket ([`Dir::resume_staged`]).
     fn is_resumable(&self) -> bool {
+        false
+    }
+
+    /// It is an upload in parts, which the store keeps until somebody completes or aborts it.
+    fn is_upload(&self) -> bool {
         false
     }
 

@@ -7,7 +7,7 @@ use super::arrival::{check_arrived, check_md5s, proof_of};
 use super::content::share;
 use super::linked::LinkedFile;
 use super::policy::Plain;
-use super::resume::Staging;
+use super::resume::{Staging, stays};
 use super::small::FileCopy;
 use super::sync::{Need, Sides, unless_in_doubt};
 use super::verify::Arrived;
@@ -275,7 +275,7 @@ impl CopyJob<'_> {
             }
         };
         let LargeCopy { staged, copy, .. } = file;
-        let (journal, ticket) = (self.journal_of(&*staged), staged.ticket());
+        let (journal, ticket) = (self.journal.filter(|_| stays(&*staged)), staged.ticket());
         let kept = staged.commit(&copy.attributes, receipts).at(Side::Target);
         if let Some(journal) = journal {
             journal.end(&ticket);

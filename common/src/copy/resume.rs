@@ -54,14 +54,22 @@ impl CopyJob<'_> {
             return Ok(staging);
         }
         let metadata = &copy.metadata;
+        let upload = self.journal.and_then(|journal| self.begun_upload(journal, entry));
+        let same = upload.filter(|begun| begun.version.identity == metadata.identity());
         let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
         let chunk_bytes = self.whole_parts(entry.place, (metadata.size_bytes, chunk_bytes), etag);
+        let chunk_bytes = same.map_or(chunk_bytes, |begun| begun.chunk_bytes);
         let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
         let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
         let replaces = copy.replaces;
-        let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
+        let begun = same.map(|begun| &*begun.staged);
+        let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, begun, ..new };
         let staged = target.stage_file(&new).at(Side::Target)?;
-        if let Some(journal) = self.journal_of(&*staged) {
+        if let Some(upload) = upload {
+            let aborted = target.abort_upload(name, &upload.staged, Some(&staged.ticket()));
+            vanished_is_gone(aborted).at(Side::Target)?;
+        }
+        if let Some(journal) = self.journal.filter(|_| stays(&*staged)) {
             let (version, inode, staged) = (metadata.version(), staged.inode(), staged.ticket());
             let file = self.target_file(entry.place, entry.name);
             journal.begin(file, Unfinished { version, chunk_bytes, staged, inode });
@@ -205,7 +213,15 @@ impl CopyJob<'_> {
     /// What a stopped job has begun of the file.
     fn begun<'j>(&self, journal: &'j Journal, entry: &Visit<'_>) -> Option<&'j Unfinished> {
         let file = || self.target_file(entry.place, entry.name);
-        journal.has_unfinished().then(file).and_then(|file| journal.unfinished(&file))
+        let begun = journal.has_unfinished().then(file).and_then(|file| journal.unfinished(&file));
+        begun.filter(|begun| staged_name(begun).is_some())
+    }
+
+    /// The upload that an interrupted job has begun of the file.
+    fn begun_upload<'j>(&self, journal: &'j Journal, entry: &Visit<'_>) -> Option<&'j Unfinished> {
+        let is_upload = self.target(entry.place).holds_objects() && journal.has_unfinished();
+        let file = || self.target_file(entry.place, entry.name);
+        is_upload.then(file).and_then(|file| journal.unfinished(&file))
     }
 
     fn take_over(
@@ -304,7 +320,7 @@ impl CopyJob<'_> {
         let staged = file.into_staged();
         let ticket = staged.ticket();
         // The first error is the one to report.
-        match self.journal_of(&*staged) {
+        match self.journal.filter(|_| stays(&*staged)) {
             Some(_) if cause == Cause::Stopped => {
                 let _ = staged.close();
             }
@@ -323,6 +339,16 @@ impl CopyJob<'_> {
         let Places { source, target } = self.root(place).places.clone();
         TargetFile { from: source, root: target, path: path::join(place.path().as_bytes(), name) }
     }
+}
+
+/// What is staged stays when the job ends, for another one.
+pub(super) fn stays(staged: &dyn StagedFile) -> bool {
+    staged.is_resumable() || staged.is_upload()
+}
+
+/// What is not there any more need not be removed.
+fn vanished_is_gone(removed: Result<(), Error>) -> Result<(), Error> {
+    removed.or_else(|error| if error.cause.is_vanished() { Ok(()) } else { Err(error) })
 }
 
 /// What stopped jobs have left in a directory of a target and nobody will go on with: small files, links.
@@ -379,17 +405,15 @@ pub fn remove_unused(
     {
         let root = roots.iter().find(|root| root.places.target == file.root);
         let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
-        let (Some(root), Some((parent, _)), Some(staged)) = (root, parent, staged_name(begun))
-        else {
-            continue;
-        };
-        match root.target.open_dir(&parent).and_then(|dir| remove_one(&*dir, &staged, is_superuser))
-        {
-            Err(error) if !error.cause.is_vanished() => {
-                let below = path::join(parent.as_bytes(), staged.to_bytes());
-                failures.push(account::failure(Side::Target, &root.shown_target, &below, error));
-            }
-            _ => {}
+        let (Some(root), Some((parent, name))) = (root, parent) else { continue };
+        let removed = root.target.open_dir(&parent).and_then(|dir| match staged_name(begun) {
+            Some(staged) => remove_one(&*dir, &staged, is_superuser),
+            None => dir.abort_upload(&name, &begun.staged, None),
+        });
+        if let Err(error) = vanished_is_gone(removed) {
+            let shown = staged_name(begun).unwrap_or(name);
+            let below = path::join(parent.as_bytes(), shown.to_bytes());
+            failures.push(account::failure(Side::Target, &root.shown_target, &below, error));
         }
     }
     failures

@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use suite_tests::buckets::{go, served, with};
-use suite_tests::job::Ended;
+use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees::noise;
 
@@ -34,7 +34,7 @@ fn source() -> (tempfile::TempDir, String, Vec<u8>) {
 
 /// Begins to copy, and is killed when some parts are there.
 fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
-    server.behave(Behaviour { latency_ms: 50, ..Behaviour::default() });
+    server.behave(Behaviour { hold_parts_after: 5, ..Behaviour::default() });
     let arguments =
         ["-q", "--s3-part-size=5M", "--s3-concurrency=2", "--chunksize=5M", path, "s3://data/d/"];
     let mut command = with(server, 1, "dcp");
@@ -50,6 +50,86 @@ fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
     server.behave(Behaviour::default());
     assert_eq!(server.open_uploads("data"), 1);
     assert!(server.get("data", "d/big").is_none(), "nothing has the final name yet");
+}
+
+/// Begins to copy, and is told to stop when some parts are there.
+fn interrupt_in_mid_upload(server: &ObjectServer, arguments: &[&str]) {
+    server.behave(Behaviour { hold_parts_after: 4, ..Behaviour::default() });
+    let mut command = with(server, 1, "dcp");
+    let mut child = command.args(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while server.counts().of(Operation::UploadPart) <= 4 {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        assert!(began.elapsed() < Duration::from_mins(1), "no part was sent");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    run(Command::new("kill").args(["-TERM", &child.id().to_string()])).expect(0);
+    server.behave(Behaviour::default());
+    assert_eq!(child.wait().unwrap().code(), Some(20));
+    assert_eq!((server.keys_of("data").len(), server.open_uploads("data")), (0, 1));
+    server.reset_counts();
+}
+
+#[test]
+fn an_interrupted_job_with_a_journal_keeps_its_uploads() {
+    for ranks in [1, 4] {
+        let server = started(&[]);
+        let (work, path, bytes) = source();
+        let journal = work.path().join("journal");
+        let arguments = with_journal(&journal, &path);
+        interrupt_in_mid_upload(&server, &arguments);
+        let summary = dcp(ranks, &server, &arguments).expect(0).summary();
+        let counts = server.reset_counts();
+        let resumed = summary["totals"]["resumed_bytes"].as_u64().unwrap();
+        assert!(resumed >= 4 * PART_BYTES, "{summary}");
+        assert_eq!(counts.of(Operation::CreateMultipartUpload), 0);
+        assert_eq!(counts.of(Operation::UploadPart), PARTS - resumed.div_ceil(PART_BYTES));
+        assert_eq!(server.open_uploads("data"), 0);
+        assert!(!journal.exists());
+        assert_stored(&server, &bytes, &path);
+    }
+}
+
+#[test]
+fn uploads_that_nobody_goes_on_with_are_aborted_by_the_job_that_ends_well() {
+    for is_replaced in [true, false] {
+        let server = started(&[]);
+        let (work, path, _) = source();
+        let (tree, journal) = (work.path().join("tree"), work.path().join("journal"));
+        std::fs::create_dir(&tree).unwrap();
+        let file = tree.join("big");
+        std::fs::rename(path, &file).unwrap();
+        let arguments = with_journal(&journal, tree.to_str().unwrap());
+        interrupt_in_mid_upload(&server, &arguments);
+        let small = noise(1000);
+        if is_replaced {
+            std::fs::write(&file, &small).unwrap();
+        } else {
+            std::fs::remove_file(&file).unwrap();
+        }
+        dcp(1, &server, &arguments).expect(0);
+        assert_eq!(server.open_uploads("data"), 0, "replaced: {is_replaced}");
+        let stored = server.get("data", "d/tree/big").map(|object| object.content.to_bytes());
+        assert_eq!(stored.as_deref(), is_replaced.then_some(&small[..]));
+    }
+}
+
+fn with_journal<'a>(journal: &'a Path, source: &'a str) -> [&'a str; 10] {
+    let journal = journal.to_str().unwrap();
+    let sizes = ["--s3-part-size=5M", "--chunksize=5M", "--s3-concurrency=2"];
+    let [part, chunk, requests] = sizes;
+    [
+        "--json",
+        "-p",
+        "--resume",
+        "--journal",
+        journal,
+        part,
+        chunk,
+        requests,
+        source,
+        "s3://data/d/",
+    ]
 }
 
 #[track_caller]

@@ -11,7 +11,7 @@ use super::object::{Bucket, Head};
 use super::reader::{self, ObjectFile};
 use super::spans::{self, Pages};
 use super::subtrees::Habits;
-use super::upload::{ObjectStaged, PartsFrom};
+use super::upload::{ObjectStaged, PartsFrom, upload_of};
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::S3_WHOLE_BYTES_MAX;
@@ -274,7 +274,12 @@ impl Dir for ObjectDir {
                         let object = bucket.with_tags_of(object, from)?;
                         ObjectStaged::in_parts(bucket, object, part_bytes, PartsFrom::TheService)?
                     }
-                    None => ObjectStaged::in_parts(bucket, object, part_bytes, PartsFrom::Here)?,
+                    None => ObjectStaged::in_parts(
+                        bucket,
+                        object,
+                        part_bytes,
+                        PartsFrom::Here(new.begun),
+                    )?,
                 }
             }
             None => ObjectStaged::whole(bucket, object),
@@ -285,6 +290,16 @@ impl Dir for ObjectDir {
         let key = self.key(Op::Open, name)?;
         let object = self.new_object(key, (Kind::File, 0), None, Attributes::NONE, Like::Nothing);
         Ok(Box::new(ObjectStaged::join(self.bucket.clone(), object, ticket)?))
+    }
+
+    fn abort_upload(&self, name: &Name, ticket: &[u8], unless: Option<&[u8]>) -> Result<()> {
+        let key = self.key(Op::Remove, name)?;
+        match upload_of(ticket) {
+            Some(id) if Some(&id) != unless.and_then(upload_of).as_ref() => {
+                self.bucket.give_up_upload(&key, &id)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {

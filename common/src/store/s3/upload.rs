@@ -54,9 +54,9 @@ struct Upload {
 
 /// Who has the content of an upload's parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PartsFrom {
-    /// Whoever sends them.
-    Here,
+pub(super) enum PartsFrom<'b> {
+    /// Whoever sends them; an interrupted job may have begun that, by this ticket.
+    Here(Option<&'b [u8]>),
     /// The service, in other objects.
     TheService,
 }
@@ -131,10 +131,13 @@ impl ObjectStaged {
         bucket: Bucket,
         new: NewObject,
         part_bytes: u64,
-        parts_from: PartsFrom,
+        parts_from: PartsFrom<'_>,
     ) -> Result<Self> {
         let left = match parts_from {
-            PartsFrom::Here => bucket.find_upload(&new, part_bytes),
+            PartsFrom::Here(begun) => {
+                let begun = begun.and_then(upload_of);
+                bucket.find_upload(&new, part_bytes, begun.as_deref())
+            }
             PartsFrom::TheService => None,
         };
         let left = left.map(|(id, check)| Upload {
@@ -359,18 +362,23 @@ impl ObjectStaged {
     }
 }
 
+/// The service's name for the upload of a ticket.
+pub(super) fn upload_of(ticket: &[u8]) -> Option<String> {
+    Upload::of_ticket(ticket).map(|upload| upload.id)
+}
+
 /// Begins an upload with the best check that the service knows. It need not sum up the parts that it copies
 /// itself, and some cannot; what is sent in spite of that has a check with each request.
 fn begin(
     bucket: &Bucket,
     new: &NewObject,
     part_bytes: u64,
-    parts_from: PartsFrom,
+    parts_from: PartsFrom<'_>,
 ) -> Result<Upload> {
     let abilities = &bucket.service.abilities;
     loop {
         let check = match parts_from {
-            PartsFrom::Here => abilities.check(),
+            PartsFrom::Here(_) => abilities.check(),
             PartsFrom::TheService => abilities.check().max(Check::Md5),
         };
         match create(bucket, new, check) {
@@ -433,6 +441,10 @@ impl StagedFile for ObjectStaged {
             Way::Whole => Vec::new(),
             Way::Parts(upload) => upload.ticket(),
         }
+    }
+
+    fn is_upload(&self) -> bool {
+        matches!(self.way, Way::Parts(_))
     }
 
     /// Bytes come one after the other, within one part.

@@ -92,16 +92,22 @@ impl Bucket {
         })
     }
 
-    /// The newest upload of that object which has parts of that size, and the check of its parts. Where
-    /// the service does not tell, there is none.
-    pub fn find_upload(&self, new: &NewObject, part_bytes: u64) -> Option<(String, Check)> {
+    /// The upload that an earlier run of this job has begun, or the newest one of that object, if it has parts of that
+    /// size, and the check of its parts. Where the service does not tell, there is none.
+    pub fn find_upload(
+        &self,
+        new: &NewObject,
+        part_bytes: u64,
+        begun: Option<&str>,
+    ) -> Option<(String, Check)> {
         // These belong to the upload, and it does not tell them.
         let options = &self.service.settings.object;
         if options.acl.is_some() || options.sse.is_some() || options.storage_class.is_some() {
             return None;
         }
-        if !self.service.abilities.tells_uploads() {
-            return None;
+        let own = begun.and_then(|id| self.fitting(id, new, part_bytes, true));
+        if own.is_some() || !self.service.abilities.tells_uploads() {
+            return own;
         }
         let Ok(answer) = self.list_uploads(&new.key, None, UPLOADS_OF_A_KEY_MAX) else {
             self.service.abilities.hides_uploads();
@@ -112,16 +118,24 @@ impl Bucket {
             |upload: &&MultipartUpload| decoded(upload.key().unwrap_or(""), is_encoded) == new.key;
         let mut uploads: Vec<_> = answer.uploads().iter().filter(is_ours).collect();
         uploads.sort_by_key(|upload| std::cmp::Reverse(begun_seconds(upload)));
-        uploads.into_iter().find_map(|upload| self.fitting(upload.upload_id()?, new, part_bytes))
+        let mut ids = uploads.into_iter().filter_map(MultipartUpload::upload_id);
+        ids.find_map(|id| self.fitting(id, new, part_bytes, false))
     }
 
-    fn fitting(&self, id: &str, new: &NewObject, part_bytes: u64) -> Option<(String, Check)> {
+    fn fitting(
+        &self,
+        id: &str,
+        new: &NewObject,
+        part_bytes: u64,
+        is_own: bool,
+    ) -> Option<(String, Check)> {
         let (parts, check) = self.parts_of(&new.key, id)?;
         let first = parts.first()?;
         let offset = u64::try_from(first.part_number()?.checked_sub(1)?).ok()? * part_bytes;
         let expected = part_bytes.min(new.size_bytes.checked_sub(offset)?);
         let is_fitting = u64::try_from(first.size()?) == Ok(expected);
-        (is_fitting && self.is_left(&new.key, id, &parts)).then(|| (id.to_owned(), check))
+        let is_ours = is_fitting && (is_own || self.is_left(&new.key, id, &parts));
+        is_ours.then(|| (id.to_owned(), check))
     }
 
     /// The parts of an upload, by number, and the check that they have.
