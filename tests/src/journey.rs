@@ -10,6 +10,7 @@ mod places;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
@@ -117,6 +118,23 @@ pub fn go(random: &mut Rng, ranks: Ranks, way: Way<'_>, allowed: &[Change]) -> V
         journey.wrong.append(&mut journey.told);
     }
     journey.wrong
+}
+
+/// Waits until no process works in that directory: where a rank or the launcher was killed, the others need a while to
+/// find out.
+fn wait_for_the_others(work: &Path) {
+    let began = Instant::now();
+    let works_there = |process: &fs::DirEntry| {
+        fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == work)
+    };
+    while fs::read_dir("/proc").unwrap().flatten().any(|process| works_there(&process)) {
+        assert!(
+            began.elapsed() < Duration::from_mins(2),
+            "processes work on in {}",
+            work.display()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 impl Line {
@@ -244,6 +262,7 @@ impl Journey<'_, '_> {
             }
         };
         let ended = patiently(command);
+        wait_for_the_others(self.places.work());
         let said = ended.stderr.lines().last().unwrap_or_default();
         self.told.push(format!("{ranks} ranks, {death:?}: {:?} {said}", ended.code));
         ended
