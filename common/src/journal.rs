@@ -319,7 +319,7 @@ mod tests {
         ranks[1].chunk(b"s.a", extent(100), Crc64(11));
         ranks[1].chunk(b"s.b", extent(0), Crc64(12));
         ranks[0].end(b"s.b");
-        let ready = folder::begin(dir, &job(), Start::Resume).expect("is ours");
+        let ready = begin_when_free(dir, &job(), Start::Resume).expect("is ours");
         assert_eq!(ready.earlier, Some(job()));
         Journal::open(dir, (2, Start::Resume), Rank(5)).expect("is there")
     }
@@ -341,7 +341,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let large = staged_name(40, 0, 1);
         for id in [40, 80, 120] {
-            let _ready = folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
+            let _ready = begin_when_free(dir.path(), &job(), Start::Resume).expect("is ours");
             let journal =
                 Journal::open(dir.path(), (id, Start::Resume), Rank(0)).expect("is there");
             assert_eq!(journal.has_earlier_jobs(), id > 40);
@@ -365,7 +365,7 @@ mod tests {
         journal.chunk(b"s.a", extent(0), Crc64(13));
         let known = Unfinished { inode: Some(77), ..begun("s.c") };
         journal.begin(file("c"), known.clone());
-        folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
+        begin_when_free(dir.path(), &job(), Start::Resume).expect("is ours");
         let journal = Journal::open(dir.path(), (3, Start::Resume), Rank(0)).expect("is there");
         assert_eq!(journal.unfinished(&file("c")), Some(&known));
         assert_eq!(journal.written(b"s.a", extent(100)), Some(Crc64(11)));
@@ -376,7 +376,7 @@ mod tests {
     fn what_was_not_synced_is_in_doubt_for_the_next_job() {
         let dir = tempfile::tempdir().expect("a directory");
         let begin = |number: u64| {
-            folder::begin(dir.path(), &JobRecord { began: Time::now(), ..job() }, Start::Resume)
+            begin_when_free(dir.path(), &JobRecord { began: Time::now(), ..job() }, Start::Resume)
                 .expect("is ours");
             [0, 1].map(|rank| {
                 Journal::open(dir.path(), (number, Start::Resume), Rank(rank)).expect("is there")
@@ -392,7 +392,7 @@ mod tests {
         let early = Time { seconds: now().seconds - 100_000, nanoseconds: 0 };
         assert!(!ranks[0].doubts(early, 5));
         for start in [Start::Forget, Start::Resume] {
-            folder::begin(dir.path(), &job(), start).expect("is ours");
+            begin_when_free(dir.path(), &job(), start).expect("is ours");
             let ranks = [0, 1].map(|rank| {
                 Journal::open(dir.path(), (3, Start::Resume), Rank(rank)).expect("is there")
             });
@@ -438,6 +438,21 @@ mod tests {
     }
 
     /// All that is written as a whole: what is wrong or missing is told by the name of its file.
+    /// Begins as soon as no process has the lock of a job that has ended: what another test starts has it, too, until it
+    /// runs its program.
+    fn begin_when_free(
+        dir: &Path,
+        job: &JobRecord,
+        start: Start,
+    ) -> Result<folder::Begun, folder::Refusal> {
+        loop {
+            match folder::begin(dir, job, start) {
+                Err(refusal) if refusal.exit == Exit::Usage => std::thread::yield_now(),
+                begun => return begun,
+            }
+        }
+    }
+
     #[test]
     fn no_byte_of_a_journal_can_be_wrong_or_missing_unnoticed() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -446,7 +461,7 @@ mod tests {
         folder::record_target(dir.path(), made).expect("can be written");
         let check = || {
             let made = folder::made_target(dir.path())?;
-            let begun = folder::begin(dir.path(), &job(), Start::Resume);
+            let begun = begin_when_free(dir.path(), &job(), Start::Resume);
             begun.map_err(|refusal| {
                 assert_eq!(refusal.exit, Exit::Unusable);
                 io::Error::other(refusal.words)
@@ -499,7 +514,7 @@ mod tests {
         stopped_job(dir.path());
         let later = Time { seconds: 9, nanoseconds: 0 };
         let again = JobRecord { target_was: TargetIs::Directory, began: later, ..job() };
-        let ready = folder::begin(dir.path(), &again, Start::Anew).expect("is ours");
+        let ready = begin_when_free(dir.path(), &again, Start::Anew).expect("is ours");
         assert_eq!(ready.earlier, Some(job()));
         drop(ready);
         let journal = Journal::open(dir.path(), (4, Start::Anew), Rank(0)).expect("is there");
@@ -507,7 +522,7 @@ mod tests {
         // The same place as before, and nothing that was finished before now.
         let expected = JobRecord { began: later, ..job() };
         assert_eq!(folder::read(dir.path()).expect("is whole"), Some(expected));
-        let ready = folder::begin(dir.path(), &again, Start::Forget).expect("is ours");
+        let ready = begin_when_free(dir.path(), &again, Start::Forget).expect("is ours");
         assert_eq!(ready.earlier, None);
         assert_eq!(folder::read(dir.path()).expect("is whole"), Some(again));
         let journal = Journal::open(dir.path(), (5, Start::Resume), Rank(0)).expect("is there");
@@ -543,7 +558,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let journal = stopped_job(dir.path());
         journal.begin(file("a"), begun("s.new"));
-        folder::begin(dir.path(), &job(), Start::Resume).expect("is ours");
+        begin_when_free(dir.path(), &job(), Start::Resume).expect("is ours");
         let journal = Journal::open(dir.path(), (3, Start::Resume), Rank(0)).expect("is there");
         assert_eq!(journal.unfinished(&file("a")), Some(&begun("s.new")));
     }
