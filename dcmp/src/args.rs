@@ -153,14 +153,7 @@ impl ToolArgs for Args {
         "output",
         "combined",
         "manifest",
-        "include",
-        "exclude",
         "files-from",
-        "threads",
-        "quiet",
-        "verbose",
-        "progress",
-        "json",
     ];
 
     fn common(&self) -> &CommonArgs {

@@ -82,18 +82,11 @@ impl ToolArgs for Args {
         "hard-links",
         "dereference",
         "dry-run",
-        "include",
-        "exclude",
         "files-from",
         "verify",
         "resume",
         "clean",
         "chunksize",
-        "threads",
-        "quiet",
-        "verbose",
-        "progress",
-        "json",
     ];
 
     fn common(&self) -> &CommonArgs {

@@ -105,17 +105,10 @@ impl ToolArgs for Args {
         "update",
         "link-dest",
         "dry-run",
-        "include",
-        "exclude",
         "files-from",
         "verify",
         "resume",
         "chunksize",
-        "threads",
-        "quiet",
-        "verbose",
-        "progress",
-        "json",
     ];
 
     fn common(&self) -> &CommonArgs {

@@ -144,13 +144,6 @@ impl ToolArgs for Args {
         "usage",
         "top",
         "report",
-        "include",
-        "exclude",
-        "threads",
-        "quiet",
-        "verbose",
-        "progress",
-        "json",
     ];
 
     fn common(&self) -> &CommonArgs {

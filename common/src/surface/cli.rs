@@ -133,11 +133,15 @@ pub enum Parsed<A> {
     Refusal(String),
 }
 
+/// Options that the short help of every tool has, by their long names.
+const SHORT_HELP_OF_ALL: [&str; 7] =
+    ["include", "exclude", "threads", "quiet", "verbose", "progress", "json"];
+
 /// Reads a command line. Every option can also be given by the environment: `DCP_CHUNKSIZE` for
 /// `--chunksize` of dcp. Where one that takes a single value is repeated, the last one counts, as with cp
 /// and rsync, so that wrapper scripts and aliases can be overruled.
 ///
-/// The help of `-h` has the options in `short_help` only, by their long names.
+/// The help of `-h` has the options in `short_help`, by their long names, besides those of all tools.
 pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     arguments: Vec<std::ffi::OsString>,
     version: &str,
@@ -190,7 +194,7 @@ fn with_short_help(command: Command, options: &[&str]) -> Command {
     command.mut_args(|arg| match arg.get_long() {
         Some("help" | "version") | None => arg,
         Some(long) => {
-            let is_rare = !options.contains(&long);
+            let is_rare = !options.contains(&long) && !SHORT_HELP_OF_ALL.contains(&long);
             arg.hide_short_help(is_rare)
         }
     })
@@ -213,14 +217,14 @@ mod tests {
 
     fn read(words: &[&str]) -> Tool {
         let all = ["tool"].iter().chain(words).map(Into::into).collect();
-        match parse::<Tool>(all, "1", &["json"]) {
+        match parse::<Tool>(all, "1", &[]) {
             Parsed::Args(tool, _) => tool,
             other => panic!("{other:?}"),
         }
     }
 
     fn answer(words: &[&str]) -> String {
-        match parse::<Tool>(words.iter().map(Into::into).collect(), "1", &["json"]) {
+        match parse::<Tool>(words.iter().map(Into::into).collect(), "1", &[]) {
             Parsed::Answer(text) => text,
             other => panic!("{other:?}"),
         }

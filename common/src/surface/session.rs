@@ -30,7 +30,7 @@ pub trait ToolArgs: FromArgMatches + CommandFactory + Serialize + DeserializeOwn
     /// The options all tools share.
     fn common(&self) -> &CommonArgs;
 
-    /// The long names of the options that the short help has.
+    /// The long names of the options that the short help has besides those of all tools.
     const SHORT_HELP: &'static [&'static str];
 }
 
