@@ -26,7 +26,7 @@ pub mod plan;
 mod policy;
 pub mod resume;
 pub mod root;
-pub mod second_look;
+mod second_look;
 mod small;
 mod special;
 mod sync;
@@ -50,7 +50,7 @@ use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::lists::rows::Rows;
 use crate::lists::shared_part::SharedPart;
-use crate::model::entry::{Kept, Kind, Xattrs};
+use crate::model::entry::{Kept, Kind, Times, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::staged_name::staged_name;
@@ -60,9 +60,10 @@ use crate::sched::job::Job;
 use crate::store::Store;
 use crate::walk;
 use crate::walk::account::{self, Account, Gathered};
-use crate::walk::listed::Listed;
+use crate::walk::packed::RootedPath;
 use crate::walk::place::Place;
 use crate::walk::selection::Selection;
+use crate::walk::watch::Watch;
 use extras::Extras;
 use finish::DirectoryRecords;
 use hopeless::Streak;
@@ -71,7 +72,6 @@ use leftovers::Leftovers;
 use linked::{Devices, LinkRecords, LinkedFile};
 use options::{CopyOptions, Verify};
 use root::CopyRoot;
-use second_look::SecondLook;
 use sync::Sides;
 
 pub use task::{CopyLetter, CopyTask};
@@ -113,9 +113,10 @@ pub struct CopyJob<'c> {
     deferred: Extras,
     /// Names of files with several.
     links: LinkRecords,
-    /// Directories of the source that were listed, and how they looked.
-    listed: Listed,
-    second_look: SecondLook,
+    /// What watches the directories of the source while they are walked.
+    watch: Option<Watch>,
+    /// The times of directories that were listed again.
+    new_times: Mutex<Vec<(RootedPath, Times)>>,
     /// Of the roots, for files with several names.
     devices: Devices,
     /// All names of files with several are known.
@@ -196,8 +197,8 @@ impl<'c> CopyJob<'c> {
             extras: Extras::default(),
             deferred: Extras::default(),
             links: LinkRecords::default(),
-            listed: Listed::default(),
-            second_look: SecondLook::default(),
+            watch: None,
+            new_times: Mutex::default(),
             devices: Devices::of(roots),
             is_after_walk: false,
             is_after_deletion: false,
@@ -249,8 +250,8 @@ impl<'c> CopyJob<'c> {
 
     /// What is left to be done at the end.
     pub fn into_leftovers(self) -> Leftovers {
-        let Self { directories, extras, deferred, links, listed, .. } = self;
-        Leftovers { earlier: Vec::new(), directories, extras, deferred, links, listed }
+        let Self { directories, extras, deferred, links, .. } = self;
+        Leftovers { earlier: Vec::new(), directories, extras, deferred, links }
     }
 
     fn root(&self, place: &Place) -> &CopyRoot {
@@ -311,12 +312,16 @@ impl<'c> CopyJob<'c> {
             Side::Source => &root.shown_source,
             Side::Target => &root.shown_target,
         };
+        let source_name = name;
         let name = match trouble.side {
             Side::Source => name,
             Side::Target => self.target_name_bytes(place, name),
         };
         let below = path::join(place.path().as_bytes(), name);
         let failure = account::failure(trouble.side, shown, &below, trouble.error);
+        if let Some(watch) = self.watch_over(place).filter(|_| !failure.is_vanished()) {
+            watch.told(place, source_name);
+        }
         self.account.fail(failure, &mut hand.gathered, crew);
     }
 

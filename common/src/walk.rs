@@ -14,6 +14,7 @@ mod named;
 pub mod packed;
 pub mod place;
 pub mod selection;
+pub mod watch;
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use listing::{Listing, Part, Sharing};
 use name_set::NameSet;
 use place::{Place, Rights, Trees};
 use selection::Selection;
+use watch::Watch;
 
 /// A piece of the walk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,9 +89,20 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     /// A directory is read once more.
     fn enter_again(&self, _place: &Arc<Place>, _metadata: &Metadata, _hand: &mut Self::Hand) {}
 
-    /// Whether an entry has come into a directory since that was first read.
-    fn is_news(&self, _place: &Place, _dir: &dyn Dir, _name: &Name, _hint: Hint) -> bool {
-        true
+    /// What watches a directory while it is walked, where anything does.
+    fn watch(&self, _place: &Place) -> Option<&Watch> {
+        None
+    }
+
+    /// Takes out what was seen of the entry that was visited last.
+    fn take_seen(&self, _hand: &mut Self::Hand) -> Option<Metadata> {
+        None
+    }
+
+    /// Whether an entry of a directory that is listed again is to be dealt with.
+    fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        self.watch(place)
+            .is_none_or(|watch| watch.is_news(place, dir, (name, hint), walked_store(self, place)))
     }
 
     /// A directory of the other tree is open, and is about to be read for the first time on this rank:
@@ -226,12 +239,12 @@ pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &C
                 source.read(Part::Range(span), all, hand, crew)
             });
             if let Err(trouble) = listed {
-                visitor.unreadable(&place, trouble, hand, crew);
+                shut(visitor, &place, trouble, hand, crew);
             }
         }
         WalkTask::Batch(place, batch) => match walked_dir(visitor, &place) {
             Ok(dir) => visit_batch(visitor, &place, &dir, batch, hand, crew),
-            Err(trouble) => visitor.unreadable(&place, trouble, hand, crew),
+            Err(trouble) => shut(visitor, &place, trouble, hand, crew),
         },
         WalkTask::Named(piece) => named::run(visitor, piece, hand, crew),
     }
@@ -260,12 +273,16 @@ fn list<V: Visitor>(
 ) {
     let (dir, metadata) = match open(visitor, place) {
         Ok(opened) => opened,
-        Err(trouble) => return visitor.unreadable(place, trouble, hand, crew),
+        Err(trouble) => return shut(visitor, place, trouble, hand, crew),
     };
     let is_again = matches!(part, Part::News);
+    if let Some(watch) = visitor.watch(place) {
+        watch.add(place.trees().side(), place, &metadata);
+    }
     if is_again {
         visitor.enter_again(place, &metadata, hand);
     } else if visitor.enter(place, &metadata, hand, crew) == Err(Skip) {
+        visitor.watch(place).inspect(|watch| watch.shut(place));
         return;
     }
     if is_other_system(visitor, place, &metadata) {
@@ -275,18 +292,31 @@ fn list<V: Visitor>(
     let folds = place.trees().side() == Side::Source && visitor.folds_case(place.root());
     let set = || if folds { NameSet::folding() } else { NameSet::default() };
     let (mut names, mut taken, mut folded) = (set(), set(), Vec::new());
+    let is_news = |name: &Name, hint| !is_again || visitor.is_news(place, &*dir, name, hint);
+    // What takes no part takes nobody's place.
+    let has_place =
+        |name: &Name, hint| folds && visitor.selection().admits_name(place, &*dir, name, hint);
+    if is_again && folds {
+        let known = &mut |name: &Name, hint| {
+            if has_place(name, hint) && !is_news(name, hint) {
+                taken.insert(name);
+            }
+        };
+        // Where that fails so does reading it below, which is told of.
+        let _ = dir.list(known);
+    }
     let all = |name: &Name, hint| {
         if with_extras {
             names.insert(name);
         }
-        // What takes no part takes nobody's place.
-        let takes_part = folds && visitor.selection().admits_name(place, &*dir, name, hint);
-        let is_free = !takes_part || taken.insert(name);
-        let is_news = !is_again || visitor.is_news(place, &*dir, name, hint);
-        if !is_free && is_news {
+        if !is_news(name, hint) {
+            return false;
+        }
+        let is_free = !has_place(name, hint) || taken.insert(name);
+        if !is_free {
             folded.push(name.to_owned());
         }
-        is_free && is_news
+        is_free
     };
     // Who compares names with others must have all of them.
     let sharing = if with_extras || folds { Sharing::None } else { Sharing::Allowed };
@@ -297,10 +327,33 @@ fn list<V: Visitor>(
         visitor.unfit(place, name.to_bytes(), trouble, hand, crew);
     }
     let listed = listed.and_then(|()| {
-        if with_extras { list_extras(visitor, place, &names, hand, crew) } else { Ok(()) }
+        let names = (&names, is_again);
+        if with_extras { list_extras(visitor, place, names, hand, crew) } else { Ok(()) }
     });
     if let Err(trouble) = listed {
-        visitor.unreadable(place, trouble, hand, crew);
+        shut(visitor, place, trouble, hand, crew);
+    }
+}
+
+/// Tells of a directory that cannot be read, once.
+fn shut<V: Visitor>(
+    visitor: &V,
+    place: &Place,
+    trouble: Trouble,
+    hand: &mut V::Hand,
+    crew: &Crew<'_, V>,
+) {
+    // One that has vanished may be there again.
+    let has_vanished = trouble.side == Side::Source && trouble.error.cause.is_vanished();
+    visitor.unreadable(place, trouble, hand, crew);
+    visitor.watch(place).filter(|_| !has_vanished).inspect(|watch| watch.shut(place));
+}
+
+fn walked_store<'v, V: Visitor + ?Sized>(visitor: &'v V, place: &Place) -> &'v dyn Store {
+    let source = visitor.source(place.root());
+    match place.trees().side() {
+        Side::Source => source,
+        Side::Target => visitor.target(place.root()).unwrap_or(source),
     }
 }
 
@@ -316,7 +369,7 @@ fn is_other_system<V: Visitor>(visitor: &V, place: &Place, metadata: &Metadata) 
 fn list_extras<V: Visitor>(
     visitor: &V,
     place: &Place,
-    names: &NameSet,
+    (names, is_again): (&NameSet, bool),
     hand: &mut V::Hand,
     crew: &Crew<'_, V>,
 ) -> Result<(), Trouble> {
@@ -327,7 +380,10 @@ fn list_extras<V: Visitor>(
         return Ok(());
     }
     let extras = Arc::new(place.extras());
-    let is_extra = |name: &Name, _| !names.contains(name) && !visitor.is_staged(name);
+    let is_extra = |name: &Name, hint| {
+        let is_new = || !is_again || visitor.is_news(&extras, &*dir, name, hint);
+        !names.contains(name) && !visitor.is_staged(name) && is_new()
+    };
     let listing = Listing { visitor, place: &extras, dir: &dir, sharing: Sharing::None };
     listing.read(Part::Names, is_extra, hand, crew)
 }
@@ -357,7 +413,12 @@ fn visit_batch<V: Visitor>(
             return crew.push_behind(WalkTask::Batch(Arc::clone(place), batch).into());
         }
         let visited = batch.take_first(|name, hint, below| {
-            let visited = visitor.visit(&Visit { place, dir, name, hint }, hand, crew);
+            let entry = Visit { place, dir, name, hint };
+            let visited = visitor.visit(&entry, hand, crew);
+            if let Some(watch) = visitor.watch(place) {
+                let seen = visitor.take_seen(hand);
+                watch.dealt_with(&entry, visited, seen, walked_store(visitor, place));
+            }
             if matches!(visited, Visited::Directory | Visited::NewDirectory) {
                 let child = place.child(name, visitor.source(place.root()));
                 if visited == Visited::NewDirectory {

@@ -65,6 +65,7 @@ impl CopyJob<'_> {
             }
             None => self.links.add(&key, &name),
         }
+        hand.gathered.seen = Some(*source);
         true
     }
 

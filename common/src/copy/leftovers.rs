@@ -3,7 +3,6 @@
 use super::extras::Extras;
 use super::finish::DirectoryRecords;
 use super::linked::LinkRecords;
-use crate::walk::listed::Listed;
 
 /// What is to be done when the walk is over.
 #[derive(Default)]
@@ -18,21 +17,18 @@ pub struct Leftovers {
     pub deferred: Extras,
     /// Names of files with several, to be copied when all are known.
     pub links: LinkRecords,
-    /// Directories that were listed, to be looked at once more.
-    pub listed: Listed,
 }
 
 impl Leftovers {
     /// Puts what sources have left, that come before these, in front.
     #[must_use]
     pub fn after(self, before: Self) -> Self {
-        let Self { mut earlier, directories, mut extras, mut deferred, links, mut listed } = before;
+        let Self { mut earlier, directories, mut extras, mut deferred, links } = before;
         earlier.push(directories);
         extras.append(self.extras);
         deferred.append(self.deferred);
         links.append(&self.links);
-        listed.append(self.listed);
-        Self { earlier, directories: self.directories, extras, deferred, links, listed }
+        Self { earlier, directories: self.directories, extras, deferred, links }
     }
 
     /// Takes over what another phase has left, but for names of files, which it must not leave.

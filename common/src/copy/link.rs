@@ -28,7 +28,7 @@ impl CopyJob<'_> {
         if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, None, hand) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        hand.gathered.tally.meet(&metadata);
+        hand.gathered.meet(&metadata);
         let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;

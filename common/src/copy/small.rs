@@ -38,7 +38,7 @@ impl CopyJob<'_> {
         if self.options.sync.is_none() && self.leaves_for_links(entry, &metadata, None, hand) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        hand.gathered.tally.meet(&metadata);
+        hand.gathered.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
         if self.is_finished(entry, &*target, (&metadata, replaced.as_ref()), hand, crew)? {

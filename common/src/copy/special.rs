@@ -30,7 +30,7 @@ impl CopyJob<'_> {
         }
         let device = entry.dir.device_number(entry.name).at(Side::Source)?;
         let xattrs = self.xattrs_of(|| entry.dir.xattrs(Some(entry.name)))?;
-        hand.gathered.tally.meet(&metadata);
+        hand.gathered.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
         self.plan_line("make special", entry.place, entry.name.to_bytes(), hand, crew);

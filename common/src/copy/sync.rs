@@ -57,6 +57,7 @@ impl CopyJob<'_> {
             Hint::Directory => None,
             _ => Some(self.source_of(rules, entry)?),
         };
+        hand.gathered.seen = source;
         let kind = source.map_or(Kind::Directory, |source| source.kind);
         if source.is_some_and(|source| !self.selection.admits(&source)) {
             return Ok(Visited::NOTHING_MOVED);
@@ -188,14 +189,14 @@ impl CopyJob<'_> {
                 self.visit_kind(entry, source.kind, hand, crew)
             }
             Need::Attributes => {
-                hand.gathered.tally.meet(source);
+                hand.gathered.meet(source);
                 self.repair(entry, source, hand, crew)?;
                 hand.is_complete = true;
                 self.record_unchanged(entry, source, hand, crew);
                 Ok(Visited::NOTHING_MOVED)
             }
             Need::Nothing | Need::ToBeSeen => {
-                hand.gathered.tally.meet(source);
+                hand.gathered.meet(source);
                 hand.gathered.tally.synced.unchanged += 1;
                 hand.is_complete = true;
                 self.record_unchanged(entry, source, hand, crew);
@@ -367,7 +368,7 @@ impl CopyJob<'_> {
     /// A rule of the operator leaves the target as it is.
     fn keep_back(source: Option<&Metadata>, hand: &mut CopyHand) -> Visited {
         if let Some(source) = source {
-            hand.gathered.tally.meet(source);
+            hand.gathered.meet(source);
         }
         hand.gathered.tally.synced.kept_back += 1;
         Visited::NOTHING_MOVED
@@ -439,7 +440,7 @@ impl CopyJob<'_> {
         let linked = dir.link_from(&*old_dir, entry.name).at(Side::Target)?;
         if linked {
             self.plan_line("link to old", entry.place, entry.name.to_bytes(), hand, crew);
-            hand.gathered.tally.meet(source);
+            hand.gathered.meet(source);
             hand.gathered.tally.synced.linked += 1;
             hand.is_complete = true;
             self.record_unchanged(entry, source, hand, crew);

@@ -13,6 +13,7 @@ use crate::store::posix::Symlinks;
 use crate::store::{Dir, Store};
 use crate::walk::place::Place;
 use crate::walk::selection::Selection;
+use crate::walk::watch::Watch;
 use crate::walk::{self, Skip, Visit, Visited, Visitor};
 
 impl CopyJob<'_> {
@@ -75,6 +76,7 @@ impl CopyJob<'_> {
     ) -> Result<Visited, Trouble> {
         let metadata = walk::look(entry, &*self.root(entry.place).source, self.options.symlinks)
             .at(Side::Source)?;
+        hand.gathered.seen = Some(metadata);
         if metadata.kind == Kind::Directory && entry.hint == Hint::Symlink {
             self.refuse_target(entry)?;
         }
@@ -149,7 +151,6 @@ impl Visitor for CopyJob<'_> {
             return if is_manifest { Err(Skip) } else { Ok(()) };
         }
         hand.gathered.tally.meet(metadata);
-        self.remember_listed(place, metadata);
         if self.target_roots.contains(&(metadata.device, metadata.inode)) {
             let error = Op::Copy.failed(Cause::TargetInside);
             self.fail(place, b"", Trouble { side: Side::Source, error }, hand, crew);
@@ -165,12 +166,24 @@ impl Visitor for CopyJob<'_> {
         })
     }
 
-    fn enter_again(&self, place: &Arc<Place>, metadata: &Metadata, hand: &mut CopyHand) {
-        self.list_again(place, metadata, hand);
+    fn enter_again(&self, place: &Arc<Place>, metadata: &Metadata, _hand: &mut CopyHand) {
+        self.take_times_again(place, metadata);
     }
 
+    fn watch(&self, place: &Place) -> Option<&Watch> {
+        self.watch_over(place).filter(|_| place.trees().side() == Side::Source)
+    }
+
+    fn take_seen(&self, hand: &mut CopyHand) -> Option<Metadata> {
+        hand.gathered.seen.take()
+    }
+
+    /// What is to be deleted is found out anew; what else only the target has was dealt with.
     fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
-        self.is_news_to(place, dir, name, hint)
+        match self.watch(place) {
+            Some(watch) => watch.is_news(place, dir, (name, hint), self.source(place.root())),
+            None => self.deletes(),
+        }
     }
 
     fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
@@ -205,9 +218,7 @@ impl Visitor for CopyJob<'_> {
         // One that has vanished has nothing in it that could have been read.
         let vanished = hand.gathered.tally.vanished;
         self.fail(place, b"", trouble, hand, crew);
-        let has_vanished = hand.gathered.tally.vanished > vanished;
-        self.remember_unread(place, has_vanished);
-        if !has_vanished {
+        if hand.gathered.tally.vanished == vanished {
             hand.gathered.tally.unread_directories += 1;
         }
     }

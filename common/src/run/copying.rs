@@ -1,7 +1,7 @@
 //! The phases of a copy on this rank, and what they have in common.
 
 use super::named::Opened;
-use super::second_look;
+use super::second_look::{self, Again, Watched};
 use crate::base::error::{Failure, Side};
 use crate::comm::Rank;
 use crate::comm::collective::{broadcast, gather};
@@ -14,7 +14,7 @@ use crate::copy::root::{CopyRoot, RootPlan};
 use crate::journal::Journal;
 use crate::lists::named::Named;
 use crate::lists::shared_part::SharedPart;
-use crate::model::entry::Time;
+use crate::model::entry::Times;
 use crate::model::tally::Tally;
 use crate::model::transfer::Durable;
 use crate::sched::counters::Counters;
@@ -22,7 +22,10 @@ use crate::sched::engine;
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
+use crate::walk::listed::{CheckedTree, Listed};
+use crate::walk::packed::RootedPath;
 use crate::walk::selection::Selection;
+use crate::walk::watch::{Watch, of_tree};
 use crate::walk::{WalkTask, account};
 
 /// What a phase has counted on this rank.
@@ -86,20 +89,23 @@ impl<'r> Copying<'r> {
         number: usize,
         reporter: &mut Reporter,
     ) -> (Leftovers, Phase) {
-        let job = self.job(session, opened.named.as_ref()).in_phase(number);
+        let watch = second_look::watch(session, self.options.symlinks);
+        let mut job = self.job(session, opened.named.as_ref()).in_phase(number).watched(watch);
         let is_root = session.mail.comm().rank() == Rank::ROOT;
         let roots = roots.iter().zip(first..).filter(|_| is_root);
         let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
         let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();
         let seeds = opened.seeds().map_or_else(walk, named);
-        let (settings, began) = (session.settings(self.threads_max), Time::of_last_tick());
+        let settings = session.settings(self.threads_max);
         let counters = engine::run(&job, seeds, reporter, session.mail, settings);
         reporter.phase_ended();
         let mut phase = (job.tally(), counters);
-        let mut leftovers = job.into_leftovers();
-        let of_phase = (self, number, began);
-        second_look::take(session, of_phase, &mut leftovers, &mut phase, reporter);
-        (leftovers, phase)
+        let watch = job.take_watch();
+        let mut walk = WatchedCopy { copying: self, number, leftovers: job.into_leftovers() };
+        if let Some(watch) = watch {
+            second_look::take(session, &mut walk, watch, &mut phase, reporter);
+        }
+        (walk.leftovers, phase)
     }
 
     /// Sets the directories' own attributes, now that nothing changes below them any more. This rank may have given up
@@ -142,6 +148,63 @@ impl<'r> Copying<'r> {
             reporter.failure(&failure);
         }
         failures.len() as u64
+    }
+}
+
+/// Phases of second looks have numbers of their own: there are fewer sources than that.
+const SECOND_LOOKS: usize = 1 << 22;
+
+/// The walk of a phase, and what it has left.
+struct WatchedCopy<'w, 'r> {
+    copying: &'w Copying<'r>,
+    number: usize,
+    leftovers: Leftovers,
+}
+
+impl Watched for WatchedCopy<'_, '_> {
+    fn trees(&self) -> Vec<CheckedTree<'_>> {
+        let trees = self.copying.roots.iter().flat_map(|root| {
+            let source = (&root.source, &root.shown_source, Side::Source);
+            [source, (&root.target, &root.shown_target, Side::Target)]
+        });
+        trees.map(|(store, shown, side)| CheckedTree { store: &**store, shown, side }).collect()
+    }
+
+    fn selection(&self) -> &Selection {
+        self.copying.selection
+    }
+
+    fn threads_max(&self) -> u32 {
+        self.copying.threads_max
+    }
+
+    fn list_again(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        watch: Watch,
+        again: Again<'_>,
+        phase: &mut Phase,
+        reporter: &mut Reporter,
+    ) -> Listed {
+        let of_source = |(tree, path): &RootedPath| {
+            let (root, side) = of_tree(*tree);
+            (side == Side::Source).then(|| (root, path.clone()))
+        };
+        self.leftovers.forget_extras_of(&again.directories.iter().filter_map(of_source).collect());
+        let job = self.copying.job(session, None).in_phase(SECOND_LOOKS + self.number);
+        let mut job = job.watched(watch);
+        let seeds = again.seeds.into_iter().map(Into::into).collect();
+        let settings = session.settings(self.copying.threads_max);
+        let counters = engine::run(&job, seeds, reporter, session.mail, settings);
+        reporter.phase_ended();
+        let times = gather(session.mail, &job.take_new_times());
+        let times: Vec<(RootedPath, Times)> =
+            broadcast(session.mail, times.map(|all| all.concat()));
+        phase.0.add(&job.tally());
+        phase.1.add(&counters);
+        let listed = job.take_watch().map(|mut watch| watch.take_listed()).unwrap_or_default();
+        self.leftovers.add_second(job.into_leftovers(), &times.into_iter().collect());
+        listed
     }
 }
 

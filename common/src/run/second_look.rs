@@ -1,82 +1,117 @@
 //! The second look: after a walk all ranks look once more at the directories that were listed, and list those again
 //! that have changed meanwhile. What does not come to rest is said.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::copying::{Copying, Phase, is_stopped};
+use super::copying::{Phase, is_stopped};
 use crate::base::error::Side;
 use crate::comm::collective::{broadcast, gather};
-use crate::copy::CopyTask;
-use crate::copy::leftovers::Leftovers;
-use crate::copy::second_look::SecondLook;
-use crate::model::entry::{Time, Times};
+use crate::model::entry::Time;
 use crate::sched::engine;
+use crate::store::posix::Symlinks;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::walk::WalkTask;
-use crate::walk::listed::{Changed, CheckJob, CheckedRoot, Found, Listed, Verdict};
+use crate::walk::listed::{Changed, CheckJob, CheckedTree, Found, Listed, Verdict};
 use crate::walk::packed::RootedPath;
-use crate::walk::place::Place;
+use crate::walk::place::{Place, Trees};
+use crate::walk::selection::Selection;
+use crate::walk::watch::{Known, Watch, of_tree, tree_of};
 
-/// Phases of second looks have numbers of their own: there are fewer sources than that.
-const PHASES: usize = 1 << 22;
+/// A walk whose directories are looked at once more.
+pub(super) trait Watched {
+    /// The trees that were walked, in the order of [`tree_of`].
+    fn trees(&self) -> Vec<CheckedTree<'_>>;
 
-/// What all ranks have found together.
-#[derive(Serialize, Deserialize)]
-struct News {
-    began: Time,
-    pause: Duration,
-    directories: Vec<RootedPath>,
+    /// Which entries take part.
+    fn selection(&self) -> &Selection;
+
+    /// I/O threads of a rank, at most.
+    fn threads_max(&self) -> u32;
+
+    /// Lists directories that have changed again, of which these are this rank's, under that watch; returns the
+    /// directories that were listed.
+    fn list_again(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        watch: Watch,
+        again: Again<'_>,
+        phase: &mut Phase,
+        reporter: &mut Reporter,
+    ) -> Listed;
 }
 
-/// Deals with what has come while the walk of a phase went on, which began then, and adds to what that has left and
-/// counted. All ranks call it.
+/// Directories that are listed again.
+pub(super) struct Again<'a> {
+    /// All of them, and their counterparts.
+    pub directories: &'a HashSet<RootedPath>,
+    /// This rank's part.
+    pub seeds: Vec<WalkTask>,
+}
+
+/// What a rank has found, or all of them together.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct News {
+    pause: Duration,
+    directories: Vec<Changed>,
+}
+
+/// The watch over a walk that begins now. All ranks call it.
+pub(super) fn watch(session: &mut Session<'_, '_>, symlinks: Symlinks) -> Watch {
+    let began = Time::of_last_tick();
+    let all = gather(session.mail, &began);
+    let first = all.map(|all| all.into_iter().min().unwrap_or(began));
+    Watch::new(broadcast(session.mail, first), symlinks)
+}
+
+/// Deals with what has come while a walk went on that was watched like that. All ranks call it.
 pub(super) fn take(
     session: &mut Session<'_, '_>,
-    (copying, number, began): (&Copying<'_>, usize, Time),
-    leftovers: &mut Leftovers,
+    walk: &mut impl Watched,
+    mut watch: Watch,
     phase: &mut Phase,
     reporter: &mut Reporter,
 ) {
-    let listed = std::mem::take(&mut leftovers.listed);
+    let listed = watch.take_listed();
     let any = gather(session.mail, &!listed.is_empty());
     if !broadcast(session.mail, any.map(|any| any.contains(&true))) || is_stopped(session, &phase.0)
     {
         return;
     }
-    let found = check(session, copying, listed, Verdict::Again, phase, reporter);
-    let news = news_of_all(session, &found, began);
+    let mut found = check(session, walk, listed, Verdict::Again, phase, reporter);
+    let news = news_of_all(session, &found);
     if news.directories.is_empty() {
         return;
     }
     // From then on a change shows.
     std::thread::sleep(news.pause);
-    leftovers.listed = found.listed;
-    list_again(session, (copying, number), (news, found.changed), leftovers, phase, reporter);
-    let listed = std::mem::take(&mut leftovers.listed);
+    let directories = with_counterparts(&news.directories);
+    let known = gather(session.mail, &watch.known_in(&directories, &found.listed));
+    let known: Vec<u64> = broadcast(session.mail, known.map(|all| all.concat()));
+    let known = Known::new(known, &news.directories);
+    let seeds = seeds(session, &news.directories, &found.listed, &known);
+    // What is there is looked at as it is listed, so these are remembered anew.
+    found.listed.forget(&directories);
+    let (watch, again) = (watch.again(known), Again { directories: &directories, seeds });
+    found.listed.append(walk.list_again(session, watch, again, phase, reporter));
     if !is_stopped(session, &phase.0) {
-        check(session, copying, listed, Verdict::Moving, phase, reporter);
+        check(session, walk, found.listed, Verdict::Moving, phase, reporter);
     }
 }
 
 fn check(
     session: &mut Session<'_, '_>,
-    copying: &Copying<'_>,
+    walk: &impl Watched,
     listed: Listed,
     verdict: Verdict,
     phase: &mut Phase,
     reporter: &mut Reporter,
 ) -> Found {
-    let roots = copying.roots.iter().map(|root| CheckedRoot {
-        store: &*root.source,
-        shown: &root.shown_source,
-        side: Side::Source,
-    });
-    let job = CheckJob::new(roots.collect(), copying.selection, verdict);
-    let settings = session.settings(copying.threads_max);
+    let job = CheckJob::new(walk.trees(), walk.selection(), verdict);
+    let settings = session.settings(walk.threads_max());
     let counters = engine::run(&job, listed.into_tasks(), reporter, session.mail, settings);
     reporter.phase_ended();
     phase.0.add(&job.tally());
@@ -84,51 +119,58 @@ fn check(
     job.into_found()
 }
 
-fn news_of_all(session: &mut Session<'_, '_>, found: &Found, began: Time) -> News {
-    let directories = found.changed.iter().map(|changed| changed.directory.clone()).collect();
-    let here = News { began, pause: found.pause, directories };
+fn news_of_all(session: &mut Session<'_, '_>, found: &Found) -> News {
+    let here = News { pause: found.pause, directories: found.changed.clone() };
     let all = gather(session.mail, &here).map(|all| {
-        let joined = all.into_iter().reduce(|mut joined, more| {
-            joined.began = joined.began.min(more.began);
+        all.into_iter().fold(News::default(), |mut joined, more| {
             joined.pause = joined.pause.max(more.pause);
             joined.directories.extend(more.directories);
             joined
-        });
-        joined.unwrap_or(here)
+        })
     });
     broadcast(session.mail, all)
 }
 
-/// Lists the directories that have changed again, this rank those that it has found.
-fn list_again(
-    session: &mut Session<'_, '_>,
-    (copying, number): (&Copying<'_>, usize),
-    (news, changed): (News, Vec<Changed>),
-    leftovers: &mut Leftovers,
-    phase: &mut Phase,
-    reporter: &mut Reporter,
-) {
-    let directories: HashSet<RootedPath> = news.directories.into_iter().collect();
-    let known = gather(session.mail, &leftovers.listed.known_in(&directories));
-    let known: Vec<u64> = broadcast(session.mail, known.map(|all| all.concat()));
-    leftovers.forget_extras_of(&directories);
-    // What is there is looked at as it is listed, so these are remembered anew.
-    leftovers.listed.forget(&directories);
-    let second_look = SecondLook::new(news.began, known.into_iter().collect());
-    let job = copying.job(session, None).in_phase(PHASES + number).looking_again(second_look);
-    let seeds = changed.into_iter().map(again).collect();
-    let settings = session.settings(copying.threads_max);
-    let counters = engine::run(&job, seeds, reporter, session.mail, settings);
-    reporter.phase_ended();
-    let times = gather(session.mail, &job.take_new_times());
-    let times: Vec<(RootedPath, Times)> = broadcast(session.mail, times.map(|all| all.concat()));
-    phase.0.add(&job.tally());
-    phase.1.add(&counters);
-    leftovers.add_second(job.into_leftovers(), &times.into_iter().collect::<HashMap<_, _>>());
+/// Those directories in both trees.
+fn with_counterparts(changed: &[Changed]) -> HashSet<RootedPath> {
+    let in_both = |Changed { directory: (tree, path), .. }: &Changed| {
+        let (root, _) = of_tree(*tree);
+        [Side::Source, Side::Target].map(|side| (tree_of(root, side), path.clone()))
+    };
+    changed.iter().flat_map(in_both).collect()
 }
 
-fn again(changed: Changed) -> CopyTask {
-    let (root, path) = changed.directory;
+/// The tasks that list those directories again, all of them rank 0's. One that has changed in both trees, or is in both,
+/// is listed once.
+fn seeds(
+    session: &mut Session<'_, '_>,
+    changed: &[Changed],
+    listed: &Listed,
+    known: &Known,
+) -> Vec<WalkTask> {
+    let in_source =
+        |(tree, path): &RootedPath| (tree_of(of_tree(*tree).0, Side::Source), path.clone());
+    let of_targets = |it: &&Changed| of_tree(it.directory.0).1 == Side::Target;
+    let asked = changed.iter().filter(of_targets).map(|it| in_source(&it.directory)).collect();
+    let in_both = gather(session.mail, &listed.among(&asked)).map(|all| all.concat());
+    let Some(in_both) = in_both else { return Vec::new() };
+    let in_both: HashSet<RootedPath> = in_both.into_iter().collect();
+    let mut seen = HashSet::new();
+    let mut again = |it: &Changed| {
+        let above = in_source(&it.directory);
+        let directory = if in_both.contains(&above) { above } else { it.directory.clone() };
+        let is_other = it.is_another && directory == it.directory;
+        let is_first = !known.is_shut(&directory) && seen.insert(directory.clone());
+        is_first.then(|| task(directory, is_other))
+    };
+    changed.iter().filter_map(&mut again).collect()
+}
+
+fn task((tree, path): RootedPath, is_another: bool) -> WalkTask {
+    let (root, side) = of_tree(tree);
     let place = Place::of_bytes(root, &path);
-    if changed.is_another { WalkTask::List(place).into() } else { WalkTask::Again(place).into() }
+    if side == Side::Target {
+        place.set_trees(Trees::TargetOnly);
+    }
+    if is_another { WalkTask::List(place) } else { WalkTask::Again(place) }
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::error::{Cause, Error, Failure, Side, Trouble};
 use crate::base::{limits, path};
+use crate::model::entry::Metadata;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
@@ -26,6 +27,8 @@ pub struct Gathered {
     pub tally: Tally,
     /// Whole lines of a list.
     pub lines: Vec<u8>,
+    /// The entry that was dealt with last, where it was inspected.
+    pub seen: Option<Metadata>,
 }
 
 impl Account {
@@ -54,6 +57,7 @@ impl Account {
         }
         if failure.is_vanished() {
             gathered.tally.vanished += 1;
+            gathered.seen = None;
         } else if failure.error.cause == Cause::Moving {
             gathered.tally.moving += 1;
         } else {
@@ -75,6 +79,12 @@ impl Account {
 }
 
 impl Gathered {
+    /// Counts an entry.
+    pub fn meet(&mut self, metadata: &Metadata) {
+        self.tally.meet(metadata);
+        self.seen = Some(*metadata);
+    }
+
     /// Sends the lines on when there are enough of them, or in any case when asked to.
     pub fn send_lines<J: Job<Notice = Notice> + ?Sized>(&mut self, crew: &Crew<'_, J>, all: bool) {
         let enough = if all { 1 } else { limits::LINES_BLOCK_BYTES };

@@ -5,7 +5,7 @@
 //! change by it, and so does each directory whose names change.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account, Gathered};
 use super::packed::{Block, Packed, RootedPath};
-use super::place::Place;
 use super::selection::Selection;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::limits::{CLOCK_TICK, CLOCK_TICK_COARSE};
@@ -29,16 +28,12 @@ use crate::store::Store;
 /// What tells whether a directory is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
-    /// [`ANY`] where that is of no account.
     inode: u64,
     /// Made of the times of its last change.
     stamp: u64,
     /// It was changed so shortly before that another change may have left it with the same times.
     is_recent: bool,
 }
-
-/// In place of an inode: whatever directory has that path.
-const ANY: u64 = 0;
 
 impl Look {
     fn of(metadata: &Metadata, now: Time) -> Self {
@@ -69,19 +64,13 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Remembers a directory that looks like that before it is listed.
-    pub fn add(&self, place: &Place, metadata: &Metadata) {
-        self.put(place.root(), place.path().as_bytes(), &Look::of(metadata, Time::now()));
+    /// Remembers a directory of that tree that looks like that before it is listed.
+    pub fn add(&self, (tree, path): (u32, &RelPath), metadata: &Metadata) {
+        self.put(tree, path.as_bytes(), &Look::of(metadata, Time::now()));
     }
 
-    /// Remembers one that could not be opened, which was said: it is no news later.
-    pub fn add_unread(&self, place: &Place) {
-        let look = Look { inode: ANY, stamp: 0, is_recent: false };
-        self.put(place.root(), place.path().as_bytes(), &look);
-    }
-
-    fn put(&self, root: u32, path: &[u8], look: &Look) {
-        self.packed.lock().unwrap_or_else(PoisonError::into_inner).add(root, path, look);
+    fn put(&self, tree: u32, path: &[u8], look: &Look) {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner).add(tree, path, look);
     }
 
     /// None was listed.
@@ -89,14 +78,14 @@ impl Listed {
         self.packed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Takes over what another phase has listed.
+    /// Takes over what another walk has listed.
     pub fn append(&mut self, other: Self) {
         let other = other.packed.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.packed.get_mut().unwrap_or_else(PoisonError::into_inner).append(other);
     }
 
     /// Forgets these directories.
-    pub fn forget(&mut self, directories: &HashSet<RootedPath, impl BuildHasher>) {
+    pub fn forget(&mut self, directories: &HashSet<RootedPath>) {
         let packed = self.packed.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut kept = Packed::default();
         for (directory, look) in packed.iter().filter(|(it, _)| !directories.contains(it)) {
@@ -111,32 +100,23 @@ impl Listed {
         packed.into_blocks().into_iter().map(CheckTask).collect()
     }
 
-    /// Directories directly in one of those, by [`key_of`].
-    pub fn known_in(&self, parents: &HashSet<RootedPath, impl BuildHasher>) -> Vec<u64> {
+    /// Those directories that are among these.
+    pub fn among(&self, directories: &HashSet<RootedPath>) -> Vec<RootedPath> {
+        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = packed.iter().map(|(directory, _)| directory);
+        found.filter(|directory| directories.contains(directory)).collect()
+    }
+
+    /// Directories directly in one of those, with their inodes.
+    pub fn in_any_of(&self, parents: &HashSet<RootedPath>) -> Vec<(RootedPath, u64)> {
         let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         let is_in = |(root, path): &RootedPath| {
             let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
             !path.is_empty() && parents.contains(&(*root, path[..end].to_vec()))
         };
-        let known = packed.iter().filter(|(directory, _)| is_in(directory));
-        known.map(|((root, path), look)| key_of(root, &path, look.inode)).collect()
+        let found = packed.iter().filter(|(directory, _)| is_in(directory));
+        found.map(|(directory, look)| (directory, look.inode)).collect()
     }
-}
-
-fn key_of(root: u32, path: &[u8], inode: u64) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (root, path, inode).hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Whether a directory is among those that were met.
-pub fn is_known<S: BuildHasher>(
-    known: &HashSet<u64, S>,
-    (root, path): (u32, &RelPath),
-    inode: u64,
-) -> bool {
-    let has = |inode| known.contains(&key_of(root, path.as_bytes(), inode));
-    has(inode) || has(ANY)
 }
 
 /// A directory in which there may be news.
@@ -152,9 +132,9 @@ pub struct Changed {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CheckTask(Block<Look>);
 
-/// A root whose directories are looked at.
+/// A tree whose directories are looked at.
 #[derive(Clone, Copy)]
-pub struct CheckedRoot<'c> {
+pub struct CheckedTree<'c> {
     /// The tree.
     pub store: &'c dyn Store,
     /// As the user wrote it.
@@ -176,7 +156,7 @@ pub enum Verdict {
 
 /// One rank's part of looking at directories once more.
 pub struct CheckJob<'c> {
-    roots: Vec<CheckedRoot<'c>>,
+    trees: Vec<CheckedTree<'c>>,
     selection: &'c Selection,
     verdict: Verdict,
     account: Account,
@@ -186,7 +166,7 @@ pub struct CheckJob<'c> {
 /// What a rank has found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// Directories that are as they were, and what takes the place of others.
+    /// All directories, as they are now.
     pub listed: Listed,
     /// Those to be listed again.
     pub changed: Vec<Changed>,
@@ -195,9 +175,9 @@ pub struct Found {
 }
 
 impl<'c> CheckJob<'c> {
-    /// Looks at directories of these roots.
-    pub fn new(roots: Vec<CheckedRoot<'c>>, selection: &'c Selection, verdict: Verdict) -> Self {
-        Self { roots, selection, verdict, account: Account::default(), found: Mutex::default() }
+    /// Looks at directories of these trees.
+    pub fn new(trees: Vec<CheckedTree<'c>>, selection: &'c Selection, verdict: Verdict) -> Self {
+        Self { trees, selection, verdict, account: Account::default(), found: Mutex::default() }
     }
 
     /// What was counted.
@@ -221,9 +201,6 @@ impl<'c> CheckJob<'c> {
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) {
-        if before.inode == ANY {
-            return self.lock().listed.put(directory.0, &directory.1, &before);
-        }
         match self.look(&directory) {
             Ok(Some(now)) => self.judge(directory, (before, now), hand, crew),
             // The directory it was in has changed by that.
@@ -236,8 +213,8 @@ impl<'c> CheckJob<'c> {
     }
 
     /// The directory as it is now; `None` where there is none.
-    fn look(&self, (root, path): &RootedPath) -> Result<Option<Metadata>, Trouble> {
-        let CheckedRoot { store, side, .. } = self.roots[*root as usize];
+    fn look(&self, (tree, path): &RootedPath) -> Result<Option<Metadata>, Trouble> {
+        let CheckedTree { store, side, .. } = self.trees[*tree as usize];
         let torn = || Op::Open.errno(libc::EINVAL);
         let below = RelPath::checked(path).ok_or_else(torn).at(side)?;
         match store.look(&below) {
@@ -267,15 +244,13 @@ impl<'c> CheckJob<'c> {
         {
             return self.lock().listed.put(directory.0, &directory.1, &before);
         }
-        let side = self.roots[directory.0 as usize].side;
+        let side = self.trees[directory.0 as usize].side;
         let failed = |cause| Trouble { side, error: Op::List.failed(cause) };
         match self.verdict {
             Verdict::Again => {
                 let mut found = self.lock();
                 found.pause = found.pause.max(tick_of(now.ctime));
-                // It is seen to by itself: no news to the directory it is in.
-                let seen_to = Look { inode: ANY, ..look };
-                found.listed.put(directory.0, &directory.1, &seen_to);
+                found.listed.put(directory.0, &directory.1, &look);
                 found.changed.push(Changed { directory, is_another });
             }
             Verdict::Moving => self.fail(&directory, failed(Cause::Moving), hand, crew),
@@ -285,12 +260,12 @@ impl<'c> CheckJob<'c> {
 
     fn fail(
         &self,
-        (root, path): &RootedPath,
+        (tree, path): &RootedPath,
         trouble: Trouble,
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) {
-        let shown = self.roots[*root as usize].shown;
+        let shown = self.trees[*tree as usize].shown;
         let failure = account::failure(trouble.side, shown, path, trouble.error);
         self.account.fail(failure, hand, crew);
     }
@@ -385,14 +360,15 @@ mod tests {
         for path in ["", "a", "a/b", "a/b/c", "ab", "d/a"] {
             listed.put(0, path.as_bytes(), &Look { inode: 9, stamp: 1, is_recent: false });
         }
-        let known = |parent: &str| {
+        let found = |parent: &str| {
             let parents = HashSet::from([(0, parent.as_bytes().to_vec())]);
-            listed.known_in(&parents).into_iter().collect::<HashSet<u64>>()
+            let found = listed.in_any_of(&parents).into_iter();
+            found.map(|((_, path), inode)| (String::from_utf8(path).unwrap(), inode)).collect()
         };
-        let of = |path: &str| RelPath::checked(path.as_bytes()).unwrap();
-        assert_eq!((known("").len(), known("a").len(), known("ab").len()), (2, 1, 0));
-        assert!(is_known(&known("a"), (0, &of("a/b")), 9));
-        assert!(!is_known(&known("a"), (0, &of("a/b")), 8));
-        assert!(!is_known(&known("a"), (1, &of("a/b")), 9));
+        let expected = |paths: &[&str]| -> Vec<_> {
+            paths.iter().map(|path| ((*path).to_owned(), 9)).collect()
+        };
+        assert_eq!(found(""), expected(&["a", "ab"]));
+        assert_eq!((found("a"), found("ab")), (expected(&["a/b"]), expected(&[])));
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::{FINISH_BATCH_DIRS, STEAL_BYTES_MAX};
 
-/// Index of a root, and a path below it.
+/// Index of a root or tree, and a path below it.
 pub type RootedPath = (u32, Vec<u8>);
 
 /// Directories and what is remembered of each, in blocks that may be sent to other ranks.

@@ -37,8 +37,6 @@ fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
             trees::write(&source.join(name), name.as_bytes());
         }
         fs::create_dir_all(backing.join("there")).unwrap();
-        // What is changed within a clock tick before a directory is listed is looked at, and told, twice.
-        std::thread::sleep(std::time::Duration::from_millis(50));
         let disk = SlowDisk::folding(&backing);
         let target = disk.path().join(target);
         let mut dcp = tool(count, "dcp");

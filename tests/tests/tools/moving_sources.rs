@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -174,6 +175,44 @@ fn a_source_that_does_not_come_to_rest_is_said() {
         assert!(mirror.at("t/came/held-again").exists() && !mirror.at("t/extra").exists());
         run(alone("dsync").arg("-D").args([mirror.at("s"), mirror.at("t")])).expect(0);
         assert_identical(&mirror.at("s"), &mirror.at("t"));
+    }
+}
+
+/// Entries that are younger than the job, met before their directory changed: files, links, one that leads nowhere,
+/// and one of a kind that is left out.
+#[test]
+fn what_was_met_is_met_once_though_its_directory_is_listed_twice() {
+    let jobs: [(_, _, &[&str]); 4] =
+        [(1, "dsync", &[]), (3, "dsync", &[]), (1, "dcp", &["-L"]), (3, "dcp", &["-p"])];
+    for (count, name, options) in jobs {
+        let mut mirror = Mirror::new();
+        fs::remove_dir_all(mirror.at("t")).unwrap();
+        symlink("nowhere", mirror.at("s/small/d0001/dangling")).unwrap();
+        let mut job = tool(count, name);
+        job.args(options).args([mirror.at("s"), mirror.at("t")]);
+        mirror.hold_job(job);
+        // The names of the root were read; what is here was not.
+        let young = mirror.at("s/small/d0001");
+        write(&young.join("held-again"), b"and here");
+        write(&young.join("young"), b"young");
+        symlink("young", young.join("link")).unwrap();
+        run(Command::new("mkfifo").arg(young.join("fifo"))).expect(0);
+        mirror.gates.open("held");
+        mirror.wait_for("held-again");
+        write(&young.join("late"), b"late");
+        mirror.gates.open("held-again");
+        let is_followed = options == ["-L"];
+        let ended = mirror.end_of_all().expect(if is_followed { 23 } else { 0 });
+        let totals = &ended.summary()["totals"];
+        // 1 at the root, 12 small ones, 3 young ones, and the link to one of those.
+        let files = 16 + u64::from(is_followed);
+        let links = if is_followed { 0 } else { 2 };
+        let kinds = ["files", "symlinks", "others"].map(|kind| totals["found"][kind].as_u64());
+        assert_eq!(kinds, [Some(files), Some(links), Some(1)], "{name} {options:?}: {totals}");
+        let counts = ["failed", "skipped", "vanished", "moving"].map(|it| totals[it].as_u64());
+        assert_eq!(counts, [u64::from(is_followed), 1, 0, 0].map(Some), "{totals}");
+        assert_eq!(totals["copied"]["files"], files, "{totals}");
+        assert_eq!(fs::read(mirror.at("t/small/d0001/late")).unwrap(), b"late");
     }
 }
 
