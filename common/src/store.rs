@@ -518,6 +518,11 @@ pub trait SourceFile: Send + Sync {
         None
     }
 
+    /// SHA-256 of the whole content, where the store keeps it.
+    fn sha256(&self) -> Option<[u8; 32]> {
+        None
+    }
+
     /// A name that the store has for the content, and that may be an MD5: where it is the one of some bytes, they
     /// are the content. Where it is not nothing is known.
     fn etag(&self) -> Option<Etag> {

@@ -16,6 +16,7 @@ use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
 use common::usage::options::{Distribution, UsageOptions};
 use common::walk::list::ObjectFacts;
+use common::walk::list::checksums::Checksum;
 use common::walk::list::harvest::{HarvestOptions, Listing};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,14 @@ pub struct Args {
     /// keeps its share in memory.
     #[arg(short, long, value_name = "[-]FIELD,…", allow_hyphen_values = true)]
     sort: Option<SortKeys>,
+
+    /// List checksums of files instead, in the form of sha256sum, b3sum, md5sum and rclone
+    ///
+    /// A line for each regular file, whose path counts from the one PATH: check with (cd COPY && sha256sum -c FILE), or
+    /// rclone check --checkfile sha256 FILE COPY. Ranks and threads share the files out; each file is read by one
+    /// thread. Objects that have a SHA-256 stored with them are not read for that.
+    #[arg(long, value_name = "WHICH", value_enum, conflicts_with_all = ["input", "format", "text"])]
+    checksum: Option<WhichChecksum>,
 
     /// Walk what symbolic links point to
     #[arg(short = 'L', long)]
@@ -110,6 +119,24 @@ pub struct Args {
     pub common: CommonArgs,
 }
 
+/// See `Checksum`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum WhichChecksum {
+    Sha256,
+    Blake3,
+    Md5,
+}
+
+impl From<WhichChecksum> for Checksum {
+    fn from(which: WhichChecksum) -> Self {
+        match which {
+            WhichChecksum::Sha256 => Self::Sha256,
+            WhichChecksum::Blake3 => Self::Blake3,
+            WhichChecksum::Md5 => Self::Md5,
+        }
+    }
+}
+
 /// See `Listing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum Format {
@@ -125,7 +152,8 @@ Examples:
   mpiexec -n 64 dwalk -o list.parquet /lustre/project   a list for DuckDB, pandas, Polars
   mpiexec -n 8 dwalk -i list.parquet -f --top 20        statistics of that list, later
   mpiexec -n 64 dwalk --report usage.html /lustre       where the space has gone, as a page
-  dwalk -p --sort -size,name src                        the largest first";
+  dwalk -p --sort -size,name src                        the largest first
+  mpiexec -n 8 dwalk --checksum sha256 -o SUMS src      for (cd COPY && sha256sum -c SUMS)";
 
 const ENVIRONMENT: &str = "DWALK_THREADS=16";
 
@@ -161,6 +189,9 @@ impl Args {
         if listing == Listing::Parquet && self.output.as_ref().is_none_or(|file| file == "-") {
             return Err("a Parquet list needs a place: -o LIST.parquet".to_owned());
         }
+        if self.checksum.is_some() {
+            self.check_checksums(listing)?;
+        }
         if self.sort.is_some() && listing == Listing::None {
             return Err("--sort is for a list: add --print or --output FILE".to_owned());
         }
@@ -186,6 +217,22 @@ impl Args {
         })
     }
 
+    fn check_checksums(&self, listing: Listing) -> Result<(), String> {
+        let is_printed = self.output.as_ref().is_none_or(|file| file == "-");
+        let wrong = if listing == Listing::None {
+            "--checksum makes a list: add --print or --output FILE"
+        } else if self.paths.len() != 1 {
+            "--checksum counts paths from one PATH; name one"
+        } else if self.common.json && is_printed {
+            "--json prints events, and --checksum lines for other tools: add --output FILE"
+        } else if self.output.as_ref().is_some_and(|file| is_of_lists(file.as_encoded_bytes())) {
+            "--checksum writes lines for other tools, neither Parquet nor JSON: use another name"
+        } else {
+            return Ok(());
+        };
+        Err(wrong.to_owned())
+    }
+
     fn statistics(&self) -> UsageOptions {
         let all = self.report.is_some();
         UsageOptions {
@@ -206,8 +253,13 @@ impl Args {
             path.is_some_and(|path| record::trimmed(path).ends_with(ending))
         };
         let is_json = ends(b".ndjson") || ends(b".jsonl") || ends(b".json");
+        if !self.print && self.output.is_none() {
+            return Listing::None;
+        }
+        if let Some(which) = self.checksum {
+            return Listing::Checksums(which.into());
+        }
         match self.format {
-            _ if !self.print && self.output.is_none() => Listing::None,
             Some(Format::Parquet) => Listing::Parquet,
             None if !self.text && ends(b".parquet") => Listing::Parquet,
             Some(Format::Ndjson) => Listing::Lines(LineFormat::Ndjson),
@@ -217,4 +269,9 @@ impl Args {
             Some(Format::Text) | None => Listing::Lines(LineFormat::Text),
         }
     }
+}
+
+/// The name of a list for programs.
+fn is_of_lists(file: &[u8]) -> bool {
+    Listing::of_file(file) != Listing::Lines(LineFormat::Text)
 }

@@ -142,7 +142,8 @@ pub fn crc32c_from_base64(text: &str) -> Option<u32> {
 }
 
 /// Exactly so many bytes. Headers are foreign: their length is checked before anything is decoded.
-fn from_base64<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+/// As many bytes as are wanted, of a header's text.
+pub fn from_base64<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let is_right_length = text.len() == BYTES.div_ceil(3) * 4;
     is_right_length.then(|| BASE64_STANDARD.decode(text).ok())??.try_into().ok()
 }

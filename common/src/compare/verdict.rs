@@ -9,7 +9,7 @@ use crate::base::path::{self, Name};
 use crate::lists::rows::Rows;
 use crate::model::entry::{Kind, Metadata};
 use crate::model::expression::Expression;
-use crate::model::line::{write_difference, write_record};
+use crate::model::line::write_difference;
 use crate::model::names::Names;
 use crate::model::notice::Notice;
 use crate::model::record::Record;
@@ -145,13 +145,13 @@ impl CompareJob<'_> {
             user: user.as_deref(),
             group: group.as_deref(),
             crc64: None,
+            digest: None,
         };
         for (option, output) in self.options.outputs.iter().zip(&mut hand.outputs) {
             match option.1 {
                 _ if !wanted(option) => {}
-                Listing::Lines(format) => write_record(format, &record, &mut output.lines),
                 Listing::Parquet => output.rows.push(&record),
-                Listing::None => {}
+                listing => listing.write(&record, &mut output.lines),
             }
         }
         self.settle_rows(hand, false);

@@ -133,6 +133,7 @@ impl<'c> CopyJob<'c> {
             user: None,
             group: None,
             crc64: Some(crc64),
+            digest: None,
         });
     }
 

@@ -367,7 +367,8 @@ impl Taken {
             inode,
             known: Fields::ALL,
         };
-        let record = OwnedRecord { path, depth, metadata, target, user, group, crc64 };
+        let record =
+            OwnedRecord { path, depth, metadata, target, user, group, crc64, digest: None };
         record.is_sound().then_some(record)
     }
 

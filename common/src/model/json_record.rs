@@ -137,6 +137,7 @@ impl<'r> JsonRecord<'r> {
             user: self.user.map(Cow::into_owned),
             group: self.group.map(Cow::into_owned),
             crc64,
+            digest: None,
         };
         record.is_sound().then_some(record)
     }

@@ -189,8 +189,16 @@ mod tests {
         let mut lines = Vec::new();
         let metadata = metadata(0o4755);
         let (user, group) = (None, Some("root"));
-        let record =
-            Record { path, depth: 1, metadata: &metadata, target: None, user, group, crc64: None };
+        let record = Record {
+            path,
+            depth: 1,
+            metadata: &metadata,
+            target: None,
+            user,
+            group,
+            crc64: None,
+            digest: None,
+        };
         write_record(format, &record, &mut lines);
         String::from_utf8(lines).unwrap()
     }
@@ -217,6 +225,7 @@ mod tests {
             user,
             group,
             crc64: None,
+            digest: None,
         };
         let mut lines = Vec::new();
         write_record(LineFormat::Text, &record, &mut lines);

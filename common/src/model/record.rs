@@ -23,6 +23,8 @@ pub struct Record<'r> {
     pub group: Option<&'r str>,
     /// Checksum of a file's content, where it was worked out.
     pub crc64: Option<Crc64>,
+    /// Another checksum of it, in hexadecimal digits, where that was asked for.
+    pub digest: Option<&'r str>,
 }
 
 /// The same, kept.
@@ -36,6 +38,7 @@ pub struct OwnedRecord {
     pub user: Option<String>,
     pub group: Option<String>,
     pub crc64: Option<Crc64>,
+    pub digest: Option<String>,
 }
 
 impl OwnedRecord {
@@ -64,6 +67,7 @@ impl OwnedRecord {
             user: self.user.as_deref(),
             group: self.group.as_deref(),
             crc64: self.crc64,
+            digest: self.digest.as_deref(),
         }
     }
 }
@@ -79,6 +83,7 @@ impl Record<'_> {
             user: self.user.map(str::to_owned),
             group: self.group.map(str::to_owned),
             crc64: self.crc64,
+            digest: self.digest.map(str::to_owned),
         }
     }
 

@@ -165,21 +165,21 @@ fn open_lists(
     outputs::check(&written, &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
     let words = |failure: Failure| failure.to_string();
     if let Some(combined) = combined {
-        let format = LineFormat::of_file(combined);
-        reporter.list_to(StagedFile::create(combined).map_err(words)?, format);
+        let listing = Listing::Lines(LineFormat::of_file(combined));
+        reporter.list_to(StagedFile::create(combined).map_err(words)?, listing);
     }
     let mut made = Vec::new();
     let outputs = request.outputs.iter().zip(&request.options.outputs);
     for ((output, (_, listing)), number) in outputs.zip(0..) {
         made.push(match listing {
             Listing::Parquet => Some(StagedDirectory::create(output).map_err(words)?),
-            Listing::Lines(_) if output == STDOUT => None,
-            Listing::Lines(format) => {
+            Listing::None => None,
+            _ if output == STDOUT => None,
+            listing => {
                 let file = StagedFile::create(output).map_err(words)?;
-                reporter.add_output(number, file, *format);
+                reporter.add_output(number, file, *listing);
                 None
             }
-            Listing::None => None,
         });
     }
     Ok(made)

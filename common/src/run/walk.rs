@@ -56,8 +56,7 @@ pub struct WalkRequest {
 /// Runs a walk on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let verb = if request.input.is_some() { "read" } else { "walk" };
-    let mut reporter = Reporter::new(session.tool, verb, args, session.team.ranks);
+    let mut reporter = reporter_of(session, request, args);
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
     };
@@ -125,6 +124,15 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         summary
     });
     close(&mut reporter, summary)
+}
+
+fn reporter_of(session: &Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Reporter {
+    let verb = if request.input.is_some() { "read" } else { "walk" };
+    let mut reporter = Reporter::new(session.tool, verb, args, session.team.ranks);
+    if request.harvest.listing.checksum().is_some() && request.list.is_none() {
+        reporter.keep_output_for_list();
+    }
+    reporter
 }
 
 fn header(

@@ -137,6 +137,7 @@ mod tests {
                 user,
                 group,
                 crc64: None,
+                digest: None,
             };
             let mut key = Vec::new();
             keys.write(&record, &mut key);

@@ -3,14 +3,13 @@
 use std::io::{BufWriter, Write};
 
 use crate::base::path;
-use crate::lists::ndjson::end_line;
 use crate::lists::staged::StagedFile;
-use crate::model::line::LineFormat;
+use crate::walk::list::harvest::Listing;
 
 /// A list of lines on its way to its file.
 pub struct ListFile {
     target: Vec<u8>,
-    format: LineFormat,
+    listing: Listing,
     is_empty: bool,
     /// The file; `None` once writing has failed, so that nothing incomplete takes the name.
     writer: Option<BufWriter<StagedFile>>,
@@ -18,11 +17,11 @@ pub struct ListFile {
 
 impl ListFile {
     /// Begins a list in a file.
-    pub fn new(file: StagedFile, format: LineFormat) -> Self {
+    pub fn new(file: StagedFile, listing: Listing) -> Self {
         let target = file.target().to_vec();
         Self {
             target,
-            format,
+            listing,
             is_empty: true,
             writer: Some(BufWriter::with_capacity(1 << 20, file)),
         }
@@ -57,8 +56,7 @@ impl ListFile {
             let list = path::escaped(&self.target);
             return Err(format!("\"{list}\" is not written; what was there before stays"));
         };
-        let end = end_line(self.is_empty, failed).filter(|_| self.format == LineFormat::Ndjson);
-        let text = end.unwrap_or_default();
+        let text = self.listing.end_line(self.is_empty, failed).unwrap_or_default();
         let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
         let (file, _) = writer.into_parts();
         written.map_err(|error| self.failed(&error))?;

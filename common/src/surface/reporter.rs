@@ -17,11 +17,11 @@ use crate::base::path;
 use crate::base::size::human_count;
 use crate::comm::Rank;
 use crate::lists::staged::StagedFile;
-use crate::model::line::LineFormat;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::job::{Job, Listener};
 use crate::store::sites::Endpoint;
+use crate::walk::list::harvest::Listing;
 
 /// What rank 0 shows while the job runs.
 pub struct Reporter {
@@ -30,6 +30,8 @@ pub struct Reporter {
     verbose: bool,
     json: bool,
     console: Console,
+    /// Standard output is for a list alone.
+    with_list_alone: bool,
     progress: Progress,
     /// A bar instead of lines.
     with_bar: bool,
@@ -63,6 +65,7 @@ impl Reporter {
             verbose: args.verbose > 0,
             json: args.json,
             console: Console::default(),
+            with_list_alone: false,
             with_bar,
             progress: Progress::new(tool, verb, interval),
             bar_interval: Duration::from_millis(300),
@@ -101,14 +104,19 @@ impl Reporter {
         format!("{failure}{at}")
     }
 
+    /// Standard output is for a list alone: the summary goes where messages go.
+    pub fn keep_output_for_list(&mut self) {
+        self.with_list_alone = true;
+    }
+
     /// Lines of a list go to that file from now on.
-    pub fn list_to(&mut self, file: StagedFile, format: LineFormat) {
-        self.list = Some(ListFile::new(file, format));
+    pub fn list_to(&mut self, file: StagedFile, listing: Listing) {
+        self.list = Some(ListFile::new(file, listing));
     }
 
     /// The list of that number goes to that file, not to standard output.
-    pub fn add_output(&mut self, number: u16, file: StagedFile, format: LineFormat) {
-        self.outputs.insert(number, ListFile::new(file, format));
+    pub fn add_output(&mut self, number: u16, file: StagedFile, listing: Listing) {
+        self.outputs.insert(number, ListFile::new(file, listing));
     }
 
     /// A list that keeps its earlier content, or is not there, because the job ended before all of it was known.
@@ -258,6 +266,8 @@ impl Reporter {
         self.count_unshown(&summary.totals());
         if self.json {
             self.console.result(&json::event("summary", summary.to_json()));
+        } else if !self.quiet && self.with_list_alone {
+            self.console.talk(summary.to_text(self.verbose).trim_end());
         } else if !self.quiet {
             self.console.result(summary.to_text(self.verbose).as_bytes());
         }

@@ -1,5 +1,6 @@
 //! The walk for its own sake: counts entries, and lists them where that is asked for.
 
+pub mod checksums;
 pub mod harvest;
 pub mod read;
 
@@ -102,6 +103,21 @@ pub enum ObjectFacts {
     Stored,
 }
 
+/// What is known of an entry.
+struct Found<'f> {
+    metadata: &'f Metadata,
+    /// Where a link points.
+    target: Option<&'f [u8]>,
+    /// A file's checksum.
+    digest: Option<&'f str>,
+}
+
+impl<'f> Found<'f> {
+    fn of(metadata: &'f Metadata) -> Self {
+        Self { metadata, target: None, digest: None }
+    }
+}
+
 /// One rank's part of a walk.
 pub struct ListJob<'c> {
     roots: &'c [WalkRoot],
@@ -145,7 +161,7 @@ impl<'c> ListJob<'c> {
         &self,
         place: &Place,
         name: &[u8],
-        (metadata, target): (&Metadata, Option<&[u8]>),
+        Found { metadata, target, digest }: Found<'_>,
         hand: &mut HarvestHand,
         crew: &Crew<'_, Self>,
     ) {
@@ -160,7 +176,8 @@ impl<'c> ListJob<'c> {
             place.path().depth() as u32 + u32::from(!name.is_empty())
         };
         let path = &path::join(&root.shown, &below);
-        let record = Record { path, depth, metadata, target, user: None, group: None, crc64: None };
+        let (user, group, crc64) = (None, None, None);
+        let record = Record { path, depth, metadata, target, user, group, crc64, digest };
         self.harvest.meet(&record, hand, crew);
     }
 
@@ -187,13 +204,32 @@ impl<'c> ListJob<'c> {
         }
         let wants_target = metadata.kind == Kind::Symlink && self.harvest.options().wants_targets();
         let target = if wants_target { Some(entry.dir.read_link(entry.name)?) } else { None };
-        let found = (&metadata, target.as_deref());
+        let digest = self.digest(entry, metadata.kind, hand, crew);
+        let known = digest.as_ref().map_or(None, Option::as_deref);
+        let found = Found { metadata: &metadata, target: target.as_deref(), digest: known };
         self.meet(entry.place, entry.name.to_bytes(), found, hand, crew);
+        digest?;
         if metadata.kind == Kind::File && self.harvest.options().usage.striping {
             let layout = entry.dir.layout(entry.name)?;
             Harvest::meet_layout(&metadata, layout.as_ref(), hand);
         }
         Ok(Visited::NOTHING_MOVED)
+    }
+}
+
+impl ListJob<'_> {
+    /// The checksum that a list of such has of a file.
+    fn digest(
+        &self,
+        entry: &Visit<'_>,
+        kind: Kind,
+        hand: &mut HarvestHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Option<String>, Error> {
+        let listed = self.harvest.options().listing.checksum();
+        let Some(checksum) = listed.filter(|_| kind == Kind::File) else { return Ok(None) };
+        let file = entry.dir.open_listed(entry.name, entry.hint)?;
+        checksum.of(&*file, &mut hand.buffer, &|| crew.is_stopped()).map(Some)
     }
 }
 
@@ -254,7 +290,7 @@ impl Visitor for ListJob<'_> {
         hand: &mut HarvestHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
-        self.meet(place, b"", (metadata, None), hand, crew);
+        self.meet(place, b"", Found::of(metadata), hand, crew);
         Ok(())
     }
 
@@ -264,7 +300,11 @@ impl Visitor for ListJob<'_> {
             return Visited::Directory;
         }
         self.look(entry, hand, crew).unwrap_or_else(|error| {
-            self.fail(entry.place, entry.name.to_bytes(), error, hand, crew);
+            if error.cause == Cause::Stopped {
+                hand.gathered.tally.given_up += 1;
+            } else {
+                self.fail(entry.place, entry.name.to_bytes(), error, hand, crew);
+            }
             Visited::NOTHING_MOVED
         })
     }
@@ -293,7 +333,7 @@ impl Visitor for ListJob<'_> {
     ) {
         hand.gathered.tally.unread_directories += 1;
         if let Some(metadata) = self.unopened(place) {
-            self.meet(place, b"", (&metadata, None), hand, crew);
+            self.meet(place, b"", Found::of(&metadata), hand, crew);
         }
         self.fail(place, b"", trouble.error, hand, crew);
     }

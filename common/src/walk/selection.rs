@@ -217,6 +217,7 @@ mod tests {
                 user,
                 group,
                 crc64: None,
+                digest: None,
             };
             assert_eq!(selection.admits_record(&record), admitted, "{path} {depth}");
         }

@@ -48,6 +48,7 @@ fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
         user: number.is_multiple_of(2).then(|| "jürgen".to_owned()),
         group: None,
         crc64: number.is_multiple_of(3).then_some(Crc64(number << 40)),
+        digest: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod again;
 mod attributes;
+mod checksums;
 mod compare;
 mod compare_oracle;
 mod copy;

@@ -17,7 +17,6 @@ use crate::lists;
 use crate::lists::part::{PartOf, PartWriter};
 use crate::lists::rows::Rows;
 use crate::lists::staged::{StagedDirectory, StagedFile};
-use crate::model::line::{LineFormat, write_record};
 use crate::model::record::OwnedRecord;
 use crate::model::tally::Tally;
 use crate::run::outputs;
@@ -83,10 +82,10 @@ fn try_open(
             own.push(made.own_entry());
             return Ok(Some(made));
         }
-        Listing::Lines(format) => {
+        listing @ (Listing::Lines(_) | Listing::Checksums(_)) => {
             let file = create(list)?;
             own.extend(file.own_entry());
-            reporter.list_to(file, format);
+            reporter.list_to(file, listing);
         }
         Listing::None => {}
     }
@@ -127,11 +126,10 @@ impl Outputs {
             }
             let sorted = exchange::sort(harvest.take_shelf(), session.mail);
             match (request.harvest.listing, self.lists.only()) {
-                (Listing::Lines(format), _) => {
-                    print_in_order(&sorted, format, session.mail, reporter);
+                (Listing::Parquet, Some(part)) => {
+                    written = write_part(&sorted, part, tally.failed);
                 }
-                (_, Some(part)) => written = write_part(&sorted, part, tally.failed),
-                (_, None) => {}
+                (listing, _) => print_in_order(&sorted, listing, session.mail, reporter),
             }
         }
         let written: Vec<_> = written.err().into_iter().collect();
@@ -161,15 +159,15 @@ fn write_part(shelf: &Shelf, of: &PartOf, failed: u64) -> Result<(), Failure> {
 /// The ranks in a row give rank 0 their lines, in blocks and only when asked: it need not hold them.
 fn print_in_order(
     shelf: &Shelf,
-    format: LineFormat,
+    listing: Listing,
     mail: &mut Mailbox<'_>,
     reporter: &mut Reporter,
 ) {
     let channel = mail.open();
     if mail.comm().rank() != Rank::ROOT {
-        return answer(shelf, format, channel, mail);
+        return answer(shelf, listing, channel, mail);
     }
-    for_each_block(shelf, format, |lines| reporter.lines(lines));
+    for_each_block(shelf, listing, |lines| reporter.lines(lines));
     for rank in (1..mail.comm().size()).map(Rank) {
         for _ in 0..SORT_BLOCKS_ASKED {
             mail.send(channel, rank, b"");
@@ -207,7 +205,7 @@ struct Block {
     lines: Vec<u8>,
 }
 
-fn answer(shelf: &Shelf, format: LineFormat, channel: Channel, mail: &mut Mailbox<'_>) {
+fn answer(shelf: &Shelf, listing: Listing, channel: Channel, mail: &mut Mailbox<'_>) {
     let mut number = 0;
     let mut send = |lines: &[u8]| {
         mail.recv(channel);
@@ -216,14 +214,14 @@ fn answer(shelf: &Shelf, format: LineFormat, channel: Channel, mail: &mut Mailbo
         mail.send(channel, Rank::ROOT, &bytes);
         number += 1;
     };
-    for_each_block(shelf, format, &mut send);
+    for_each_block(shelf, listing, &mut send);
     send(b"");
 }
 
-fn for_each_block(shelf: &Shelf, format: LineFormat, mut use_lines: impl FnMut(&[u8])) {
+fn for_each_block(shelf: &Shelf, listing: Listing, mut use_lines: impl FnMut(&[u8])) {
     let mut lines = Vec::new();
     for record in records(shelf) {
-        write_record(format, &record.view(), &mut lines);
+        listing.write(&record.view(), &mut lines);
         if lines.len() >= SORT_BLOCK_BYTES {
             use_lines(&lines);
             lines.clear();

@@ -19,7 +19,7 @@ use super::client::{Proven, Service};
 use super::endpoint::Route;
 use super::memory::Memory;
 use super::upload::is_refusal;
-use crate::base::crc64::Crc64;
+use crate::base::crc64::{Crc64, from_base64};
 use crate::base::error::{Cause, Op, Result};
 use crate::base::service::ServiceFault;
 use crate::model::difference::Fields;
@@ -38,6 +38,8 @@ pub(super) struct Head {
     pub etag: String,
     /// Checksum of the whole content, where the service keeps one.
     pub crc64: Option<Crc64>,
+    /// SHA-256 of the whole content, where the service keeps one.
+    pub sha256: Option<[u8; 32]>,
     /// The ETag, where it is an MD5.
     pub md5: Option<Etag>,
     /// What else is kept with it.
@@ -79,6 +81,7 @@ struct Answer<'a> {
     has_own_key: bool,
     stored: Option<DateTime>,
     crc64: Option<&'a str>,
+    sha256: Option<&'a str>,
     checksum_type: Option<&'a str>,
     headers: ObjectHeaders,
 }
@@ -223,9 +226,10 @@ impl Bucket {
         // A checksum of checksums stands for no content.
         let is_whole = answer.checksum_type != Some(ChecksumType::Composite.as_str());
         let crc64 = answer.crc64.filter(|_| is_whole).and_then(Crc64::from_base64);
+        let sha256 = answer.sha256.filter(|_| is_whole).and_then(from_base64);
         let metadata = with_stored(plain, &read(value));
         let md5 = answer.md5().filter(|_| !self.service.settings.opaque_etags);
-        Ok(Head { metadata, etag, crc64, md5, headers: answer.headers })
+        Ok(Head { metadata, etag, crc64, sha256, md5, headers: answer.headers })
     }
 
     /// What a listing says of an object.
@@ -296,6 +300,7 @@ impl<'a> Answer<'a> {
             has_own_key: headers.get("x-amz-server-side-encryption-customer-algorithm").is_some(),
             stored: headers.get("last-modified").and_then(time),
             crc64: headers.get("x-amz-checksum-crc64nvme"),
+            sha256: headers.get("x-amz-checksum-sha256"),
             checksum_type: headers.get("x-amz-checksum-type"),
             headers: ObjectHeaders {
                 content_type: own("content-type"),
@@ -320,6 +325,7 @@ impl<'a> Answer<'a> {
             has_own_key: answer.sse_customer_algorithm().is_some(),
             stored: answer.last_modified().copied(),
             crc64: answer.checksum_crc64_nvme(),
+            sha256: answer.checksum_sha256(),
             checksum_type: answer.checksum_type().map(ChecksumType::as_str),
             headers: headers!(answer),
         }
@@ -333,6 +339,7 @@ impl<'a> Answer<'a> {
             has_own_key: answer.sse_customer_algorithm().is_some(),
             stored: answer.last_modified().copied(),
             crc64: answer.checksum_crc64_nvme(),
+            sha256: answer.checksum_sha256(),
             checksum_type: answer.checksum_type().map(ChecksumType::as_str),
             headers: headers!(answer),
         }

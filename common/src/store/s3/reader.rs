@@ -297,6 +297,10 @@ impl SourceFile for ObjectFile {
         self.head.crc64
     }
 
+    fn sha256(&self) -> Option<[u8; 32]> {
+        self.head.sha256
+    }
+
     fn etag(&self) -> Option<Etag> {
         self.head.md5
     }

@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::checksums::{self, Checksum};
 use crate::base::error::Failure;
+use crate::lists::ndjson;
 use crate::lists::part::PartWriter;
 use crate::lists::rows::Rows;
 use crate::lists::shared_part::SharedPart;
@@ -31,6 +33,8 @@ pub enum Listing {
     None,
     /// As lines, which go to rank 0.
     Lines(LineFormat),
+    /// Files alone, with their checksums, as lines, which go to rank 0.
+    Checksums(Checksum),
     /// As a Parquet directory, of which each rank writes a part.
     Parquet,
 }
@@ -42,6 +46,32 @@ impl Listing {
             Self::Parquet
         } else {
             Self::Lines(LineFormat::of_file(name))
+        }
+    }
+
+    /// Appends an entry, where it has a line.
+    pub fn write(self, record: &Record<'_>, lines: &mut Vec<u8>) {
+        match self {
+            Self::Lines(format) => write_record(format, record, lines),
+            Self::Checksums(_) => checksums::write_record(record, lines),
+            Self::None | Self::Parquet => {}
+        }
+    }
+
+    /// The last line of a list of lines, where it needs one: it is empty, or lacks `failed` entries.
+    pub fn end_line(self, is_empty: bool, failed: u64) -> Option<String> {
+        match self {
+            Self::Lines(LineFormat::Ndjson) => ndjson::end_line(is_empty, failed),
+            Self::Checksums(checksum) => checksum.end_line(failed),
+            Self::None | Self::Lines(LineFormat::Text) | Self::Parquet => None,
+        }
+    }
+
+    /// Checksum of files that it has.
+    pub fn checksum(self) -> Option<Checksum> {
+        match self {
+            Self::Checksums(checksum) => Some(checksum),
+            Self::None | Self::Lines(_) | Self::Parquet => None,
         }
     }
 }
@@ -64,7 +94,7 @@ impl HarvestOptions {
 
     /// Where symbolic links point is needed.
     pub fn wants_targets(&self) -> bool {
-        self.listing != Listing::None
+        matches!(self.listing, Listing::Lines(_) | Listing::Parquet)
     }
 }
 
@@ -89,6 +119,8 @@ pub struct HarvestHand {
     rows: Rows,
     shelf: Shelf,
     key: Vec<u8>,
+    /// For content that is read.
+    pub buffer: Vec<u8>,
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,6 +160,7 @@ impl Harvest {
             rows: Rows::default(),
             shelf: Shelf::default(),
             key: Vec::new(),
+            buffer: Vec::new(),
         }
     }
 
@@ -192,8 +225,8 @@ impl Harvest {
                     lock(&self.shelf).append(std::mem::take(&mut hand.shelf));
                 }
             }
-            (None, Listing::Lines(format)) => {
-                write_record(format, record, &mut hand.gathered.lines);
+            (None, listing @ (Listing::Lines(_) | Listing::Checksums(_))) => {
+                listing.write(record, &mut hand.gathered.lines);
                 hand.gathered.send_lines(crew, false);
             }
             (None, Listing::Parquet) => {

@@ -1,0 +1,161 @@
+//! dwalk's lists of checksums, as the tools that they are for check them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use suite_tests::buckets::{BUCKET, go, served, temp, text};
+use suite_tests::cloud::{aws, venv};
+use suite_tests::job::{alone, run, tool};
+use suite_tests::object_server::{Behaviour, Operation};
+use suite_tests::preload::Faults;
+use suite_tests::trees;
+
+/// A tree with names that a line cannot have as they are, or that are no UTF-8; and one that is a link.
+fn files_to_sum(tree: &Path) {
+    for name in ["plain", "d/deep er/file", "back\\slash", "line\nfeed", "d/cr\r", "empty"] {
+        trees::write(&tree.join(name), name.strip_prefix("empty").unwrap_or(name).as_bytes());
+    }
+    trees::write(&tree.join(OsStr::from_bytes(b"odd\xff")), b"odd");
+    trees::write(&tree.join("large"), &trees::noise(3 << 20));
+    symlink("plain", tree.join("link")).unwrap();
+}
+
+#[test]
+fn sha256sum_and_md5sum_check_lists_of_checksums() {
+    let work = temp();
+    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    files_to_sum(&tree);
+    for (ranks, which, checker) in [(3, "sha256", "sha256sum"), (1, "md5", "md5sum")] {
+        let mut dwalk = tool(ranks, "dwalk");
+        run(dwalk.args(["--checksum", which, "-o"]).args([&list, &tree])).expect(0);
+        let check =
+            || run(Command::new(checker).args(["--strict", "-c"]).arg(&list).current_dir(&tree));
+        let ended = check().expect(0);
+        assert_eq!(ended.stdout.lines().filter(|line| line.ends_with(": OK")).count(), 8);
+        fs::write(tree.join("d/cr\r"), "other").unwrap();
+        assert_eq!(check().code, Some(1));
+        fs::write(tree.join("d/cr\r"), "d/cr\r").unwrap();
+    }
+}
+
+/// rclone reads no escapes, so that names which need such are not to be checked with it.
+#[test]
+fn rclone_checks_lists_of_checksums() {
+    let work = temp();
+    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    for name in ["plain", "d/deep er/file", "empty"] {
+        trees::write(&tree.join(name), name.strip_prefix("empty").unwrap_or(name).as_bytes());
+    }
+    for which in ["sha256", "blake3", "md5"] {
+        let mut dwalk = tool(2, "dwalk");
+        run(dwalk.args(["--checksum", which, "--sort=name", "-o"]).args([&list, &tree])).expect(0);
+        let lines = fs::read_to_string(&list).unwrap();
+        let names: Vec<_> = lines.lines().map(|line| line.split_once("  ").unwrap().1).collect();
+        assert_eq!(names, ["d/deep er/file", "empty", "plain"]);
+        let check = |code| {
+            let mut rclone = Command::new(venv("rclone"));
+            rclone.args(["--config", "/dev/null", "check", "--checkfile", which]);
+            run(rclone.args([&list, &tree])).expect(code)
+        };
+        check(0);
+        fs::write(tree.join("plain"), "other").unwrap();
+        check(1);
+        fs::write(tree.join("plain"), "plain").unwrap();
+    }
+}
+
+#[test]
+fn checksums_on_standard_output_are_all_there_is() {
+    let work = temp();
+    let tree = work.path().join("s");
+    files_to_sum(&tree);
+    let of_nothing = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+    // One file, and links that are followed.
+    let dwalk = |words: &[&str], path: &Path| {
+        run(tool(2, "dwalk").args(["--checksum=blake3"]).args(words).arg(path)).expect(0).stdout
+    };
+    assert_eq!(dwalk(&["-p"], &tree.join("empty")), format!("{of_nothing}  empty\n"));
+    assert_eq!(dwalk(&["-o", "-", "-L"], &tree).lines().count(), 9);
+    for wrong in [&[][..], &["-p", "--text"], &["-p", "--json"], &["-o", "sums.parquet"]] {
+        run(tool(1, "dwalk").arg("--checksum=md5").args(wrong).arg(&tree)).expect(2);
+    }
+    run(tool(1, "dwalk").args(["-p", "--checksum=md5"]).args([&tree, &tree])).expect(2);
+}
+
+/// What has no checksum is said by the exit code, and by a line that fails where the list is checked.
+#[test]
+fn a_list_that_lacks_a_checksum_passes_no_check() {
+    let work = temp();
+    let [tree, list, log] = ["s", "sums", "log"].map(|name| work.path().join(name));
+    trees::write(&tree.join("a"), b"a");
+    trees::write(&tree.join("b"), b"b");
+    fs::write(&list, "old").unwrap();
+    let roots = [&*tree.join("b")];
+    let (calls, kinds) = ("pread", "fail");
+    let faults = Faults { roots: &roots, seed: 1, every: 1, calls, kinds, log: &log };
+    let mut dwalk = tool(2, "dwalk");
+    dwalk.args(["--checksum", "sha256", "-o"]).args([&list, &tree]);
+    run(faults.strike(&mut dwalk)).expect(23);
+    assert_eq!(fs::read_to_string(&list).unwrap().lines().count(), 2);
+    let ended = run(Command::new("sha256sum").arg("-c").arg(&list).current_dir(&tree));
+    assert_eq!(ended.expect(1).stdout.lines().filter(|line| line.ends_with(": OK")).count(), 1);
+}
+
+/// A job that is stopped while it reads a file leaves the list that was there.
+#[test]
+fn a_stopped_job_leaves_the_old_list_of_checksums() {
+    let work = temp();
+    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    fs::create_dir(&tree).unwrap();
+    // It never ends being read while the test runs: a terabyte of nothing.
+    fs::File::create(tree.join("huge")).unwrap().set_len(1 << 40).unwrap();
+    fs::write(&list, "old").unwrap();
+    let mut dwalk = alone("dwalk");
+    dwalk.args(["--checksum", "sha256", "-o"]).args([&list, &tree]);
+    let job = dwalk.stderr(Stdio::piped()).spawn().unwrap();
+    let partial = work.path().join(".sums.partial");
+    while !partial.exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    rustix::process::kill_process(Pid::from_child(&job), Signal::TERM).unwrap();
+    let ended = job.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(20), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(fs::read_to_string(&list).unwrap(), "old");
+    assert!(!partial.exists());
+}
+
+/// A SHA-256 that the service keeps of a whole object is taken; all else is read.
+#[test]
+fn checksums_of_objects_are_stored_ones_or_of_their_content() {
+    let work = temp();
+    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    trees::write(&tree.join("d/plain"), b"plain");
+    trees::write(&tree.join("kept"), &trees::noise(11 << 20));
+    trees::write(&tree.join("parts"), &trees::noise(11 << 20));
+    let server = served(Behaviour::default());
+    server.put(BUCKET, "s/d/plain", "plain");
+    let put = |words: &[&str]| {
+        let mut command = aws(&server.environment());
+        run(command.args(words).arg("--checksum-algorithm=SHA256").current_dir(&tree)).expect(0);
+    };
+    put(&["s3", "cp", "parts", "s3://data/s/parts"]);
+    put(&["s3api", "put-object", "--bucket=data", "--body=kept", "--key=s/kept"]);
+    for (which, checker, read) in [("sha256", "sha256sum", 2), ("md5", "md5sum", 3)] {
+        server.reset_counts();
+        let words = ["dwalk", "--checksum", which, "-o", text(&list), "s3://data/s"];
+        go(&server, 2, &words).expect(0);
+        assert_eq!(server.counts().of(Operation::GetObject), read);
+        let mut check = Command::new(checker);
+        run(check.args(["--strict", "-c"]).arg(&list).current_dir(&tree)).expect(0);
+        assert_eq!(fs::read_to_string(&list).unwrap().lines().count(), 3);
+    }
+    server.put(BUCKET, "s/d/plain", "other");
+    go(&server, 2, &["dwalk", "--checksum=md5", "-o", text(&list), "s3://data/s"]).expect(0);
+    run(Command::new("md5sum").arg("-c").arg(&list).current_dir(&tree)).expect(1);
+}
