@@ -80,6 +80,18 @@ pub struct ChunksDone {
     chunks: u64,
     outcome: Outcome,
     receipt: Option<Receipt>,
+    unverified: Option<UnverifiedChunk>,
+}
+
+/// A chunk that was written and is to be read again, when the whole file is there.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct UnverifiedChunk {
+    /// Who is to read it: not who has written it, where there are several ranks.
+    pub reader: Rank,
+    /// Its number.
+    pub chunk: u64,
+    /// What it must have.
+    pub crc64: Crc64,
 }
 
 /// What became of chunks, the better first.
@@ -112,6 +124,7 @@ struct OpenFile<F> {
     outcome: Outcome,
     /// What the writers have left.
     receipts: Vec<Receipt>,
+    unverified: Vec<UnverifiedChunk>,
 }
 
 /// A large file whose chunks are all accounted for.
@@ -122,6 +135,8 @@ pub struct Ended<F> {
     pub outcome: Outcome,
     /// What their writers have left.
     pub receipts: Vec<Receipt>,
+    /// Chunks that are to be read again.
+    pub unverified: Vec<UnverifiedChunk>,
 }
 
 impl<F> Default for Chunked<F> {
@@ -141,9 +156,9 @@ impl<F> Chunked<F> {
         let mut open = self.lock();
         open.begun += 1;
         let number = open.begun;
-        let outcome = Outcome::Done;
-        let receipts = Vec::new();
-        open.files.insert(number, OpenFile { file, chunks_left: chunks, outcome, receipts });
+        let (outcome, receipts, unverified) = (Outcome::Done, Vec::new(), Vec::new());
+        let file = OpenFile { file, chunks_left: chunks, outcome, receipts, unverified };
+        open.files.insert(number, file);
         number
     }
 
@@ -156,13 +171,15 @@ impl<F> Chunked<F> {
             file.outcome = done.outcome;
         }
         file.receipts.extend(done.receipt);
+        file.unverified.extend(done.unverified);
         file.chunks_left == 0
     }
 
     /// Takes out a file whose chunks are all in.
     pub fn end(&self, file: u64) -> Option<Ended<F>> {
-        let OpenFile { file, outcome, receipts, .. } = self.lock().files.remove(&file)?;
-        Some(Ended { file, outcome, receipts })
+        let OpenFile { file, outcome, receipts, unverified, .. } =
+            self.lock().files.remove(&file)?;
+        Some(Ended { file, outcome, receipts, unverified })
     }
 
     /// Whether a chunk of this file has differed or failed, as far as this rank knows.
@@ -186,7 +203,8 @@ impl ChunkTask {
 
     /// What the owner is to be told.
     pub fn done(&self, outcome: Outcome, receipt: Option<Receipt>) -> ChunksDone {
-        ChunksDone { file: self.file, chunks: self.run.count(), outcome, receipt }
+        let chunks = self.run.count();
+        ChunksDone { file: self.file, chunks, outcome, receipt, unverified: None }
     }
 
     /// The bytes of the chunks, where chunks follow each other.
@@ -230,6 +248,12 @@ impl ChunksDone {
     /// The owner's number for the file.
     pub fn file(&self) -> u64 {
         self.file
+    }
+
+    /// The chunk is to be read again.
+    #[must_use]
+    pub fn to_be_verified(self, unverified: Option<UnverifiedChunk>) -> Self {
+        Self { unverified, ..self }
     }
 }
 

@@ -57,7 +57,7 @@ use crate::model::staged_name::staged_name;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
-use crate::store::Store;
+use crate::store::{Receipt, Store};
 use crate::walk;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::packed::RootedPath;
@@ -133,6 +133,8 @@ pub struct CopyJob<'c> {
 enum Large {
     /// It is being copied.
     Copy(LargeCopy),
+    /// It is written, and read again. With what its writers have left.
+    Written(LargeCopy, Vec<Receipt>),
     /// It is being compared with the target's, to know whether it must be copied.
     Comparison {
         place: Arc<Place>,

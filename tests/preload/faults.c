@@ -15,6 +15,7 @@
  *  - lose: nothing is done, and success is told: of writing, copying, cutting off, linking and renaming.
  *  - lie: SEEK_DATA finds none to the end of the file, or finds it later than it is; reads have another bit, or
  *    are from elsewhere; of writes a part, or another bit arrives, or all of it elsewhere, and success is told.
+ *  - spill: what is written arrives, and once more before that place.
  * The log gets a line for each: `CALL KIND ERRNO PATH`.
  *
  * Or nothing fails, and at the FAULT_KILL_ATth call of a process it is ended by FAULT_SIGNAL (9); with
@@ -46,9 +47,10 @@
 	if (!real)                                                          \
 	real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
-enum kind { NONE, FAIL, INTERRUPT, SHORT, LIE, LOSE };
+enum kind { NONE, FAIL, INTERRUPT, SHORT, LIE, LOSE, SPILL };
 
-static const char *const KINDS[] = { "none", "fail", "interrupt", "short", "lie", "lose" };
+static const char *const KINDS[] = { "none", "fail", "interrupt", "short", "lie", "lose",
+				     "spill" };
 
 /* Errors of a class of calls. */
 #define ERRORS(name, ...) static const int name[] = { __VA_ARGS__, 0 }
@@ -174,7 +176,7 @@ static enum kind strike(struct call *call, int fd, const char *name)
 	const char *wanted = getenv("FAULT_KINDS");
 	uint64_t every = number("FAULT_EVERY", 0);
 	uint64_t random = number("FAULT_SEED", 0);
-	enum kind kinds[5], kind;
+	enum kind kinds[6], kind;
 	int count = 0, errors = 0, saved = errno;
 	uint64_t at = number("FAULT_KILL_AT", 0);
 
@@ -191,7 +193,7 @@ static enum kind strike(struct call *call, int fd, const char *name)
 	errno = saved;
 	if (random % every)
 		return NONE;
-	for (kind = FAIL; kind <= LOSE; kind++)
+	for (kind = FAIL; kind <= SPILL; kind++)
 		if (call->kinds & MAY(kind) && is_in_list(wanted, KINDS[kind]))
 			kinds[count++] = kind;
 	if (!count)
@@ -323,7 +325,8 @@ ssize_t read(int fd, void *buffer, size_t size)
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
 	NEXT(pwrite);
-	CALL("pwrite", WRITING, MAY(INTERRUPT) | MAY(SHORT) | MAY(LOSE) | MAY(LIE));
+	CALL("pwrite", WRITING,
+	     MAY(INTERRUPT) | MAY(SHORT) | MAY(LOSE) | MAY(LIE) | MAY(SPILL));
 	enum kind kind = strike(&call, fd, NULL);
 	uint64_t random = mixed(number("FAULT_SEED", 0) + offset + size);
 	unsigned char *flipped;
@@ -336,6 +339,10 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 		break;
 	case LOSE:
 		return size;
+	case SPILL:
+		if (offset)
+			real(fd, data, size, random % offset);
+		break;
 	case LIE:
 		switch (size ? random / 5 % 3 : 0) {
 		case 0:

@@ -69,7 +69,7 @@ pub struct Faults<'f> {
     pub every: u64,
     /// Functions of libc, with commas; or `all`.
     pub calls: &'f str,
-    /// What becomes of those: `fail`, `interrupt`, `short`, `lie`, `lose`, with commas.
+    /// What becomes of those: `fail`, `interrupt`, `short`, `lie`, `lose`, `spill`, with commas.
     pub kinds: &'f str,
     /// A line for each.
     pub log: &'f Path,

@@ -106,7 +106,8 @@ pub const STEAL_BYTES_MAX: usize = 128 << 10;
 /// Largest message that is accepted: above it, the input is torn or foreign.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// Files and chunks of a rank that wait to be read again by another; above that it reads them itself.
+/// Files of a rank that wait to be read again by another; above that it reads them itself. Chunks of a file in a message
+/// that has them read again.
 pub const UNVERIFIED_MAX: u64 = 1024;
 
 /// How far the clocks of a node and of a file server may be apart, generously.

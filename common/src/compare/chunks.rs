@@ -211,7 +211,7 @@ impl CompareJob<'_> {
 
     /// The verdict on a large file whose chunks are all accounted for.
     pub(super) fn conclude(&self, file: u64, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
-        let Some(Ended { file, outcome, receipts }) = self.large.end(file) else { return };
+        let Some(Ended { file, outcome, receipts, .. }) = self.large.end(file) else { return };
         let size_bytes = file.pair.source.size_bytes;
         if outcome == Outcome::Done && file.way.is_disproved(&receipts, size_bytes) {
             self.queue_chunks(LargePair { way: Way::Bytes, ..file }, crew);

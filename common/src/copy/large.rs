@@ -32,6 +32,8 @@ use crate::walk::place::Place;
 pub(super) struct LargeCopy {
     pub(super) place: Arc<Place>,
     name: CString,
+    /// All its chunks, which have no number yet.
+    pub(super) chunks: ChunkTask,
     source: Box<dyn SourceFile>,
     pub(super) staged: Box<dyn StagedFile>,
     copy: FileCopy,
@@ -76,11 +78,23 @@ impl CopyJob<'_> {
             None => ChunkRun::whole(metadata.size_bytes, chunk_bytes),
         };
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
+        let chunks = ChunkTask {
+            owner: self.rank,
+            file: 0,
+            place: Arc::clone(&place),
+            name: name.clone(),
+            identity: metadata.identity(),
+            chunk_bytes,
+            lanes,
+            work: ChunkWork::Copy { ticket, manner },
+            run,
+        };
         let shared = share(&*source, &*staged, &metadata, self.options.transfer);
         let striped_chunks = lanes.map(|_| run.count());
         let mut large = LargeCopy {
             place,
             name,
+            chunks: chunks.clone(),
             source,
             staged,
             copy,
@@ -101,17 +115,7 @@ impl CopyJob<'_> {
         let file = self.large.begin(Large::Copy(large), run.count());
         // Until the last chunk is in, this rank waits for letters.
         crew.hold();
-        crew.push(CopyTask::Chunks(ChunkTask {
-            owner: self.rank,
-            file,
-            place: Arc::clone(entry.place),
-            name: entry.name.to_owned(),
-            identity: metadata.identity(),
-            chunk_bytes,
-            lanes,
-            work: ChunkWork::Copy { ticket, manner },
-            run,
-        }));
+        crew.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
         Ok(None)
     }
 
@@ -153,10 +157,12 @@ impl CopyJob<'_> {
 
     /// Ends a large file whose chunks are all accounted for.
     pub(super) fn end_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let Some(Ended { file, mut outcome, receipts }) = self.large.end(file) else { return };
+        let Some(ended) = self.large.end(file) else { return };
         hand.is_complete = false;
+        let Some(ended) = self.have_chunks_verified(ended, crew) else { return };
+        let Ended { file, mut outcome, receipts, .. } = ended;
         match file {
-            Large::Copy(mut file) => {
+            Large::Copy(mut file) | Large::Written(mut file, _) => {
                 if outcome == Outcome::Done {
                     match self.md5s_as_written(&file, hand) {
                         Ok(md5s) => file.md5s_as_written = md5s,

@@ -2,24 +2,26 @@
 //! storage, not from memory. What is there must have the checksum that was worked out while the source was
 //! read.
 //!
-//! A chunk of a large file is verified while the file is staged, so that a wrong one never gets its name. A small
-//! file, or an object, is verified when it has its name; a wrong one is removed.
+//! The chunks of a large file are verified after the last of them was written, since each write may have damaged others,
+//! and while the file is staged, so that a wrong one never gets its name. A small file, or an object, is verified when it
+//! has its name; a wrong one is removed.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CopyHand, CopyJob, CopyLetter};
+use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Error, Op, Side, Trouble};
 use crate::base::limits::UNVERIFIED_MAX;
 use crate::base::path::Name;
-use crate::chunked::{ChunkTask, Outcome};
+use crate::chunked::{ChunkTask, ChunkWork, Ended, Outcome, UnverifiedChunk};
 use crate::comm::Rank;
 use crate::compare::content::{Buffers, sum_extent};
-use crate::model::chunk::Extent;
+use crate::model::chunk::{ChunkRun, Extent};
 use crate::model::entry::{Kind, Metadata, Version};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, Receipt, Sender, SourceFile, StagedFile};
@@ -27,23 +29,16 @@ use crate::walk::place::Place;
 
 /// Something that was written and is to be read again.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct VerifyTask {
-    /// Who wrote it.
-    writer: Rank,
-    what: Written,
+pub enum VerifyTask {
+    /// A file that has its name. Its writer is told.
+    File { writer: Rank, place: Arc<Place>, name: CString, expected: Expected },
+    /// Chunks of a staged file of which all is written, and what each must have. Their owner waits to hear of them.
+    Chunks { task: Box<ChunkTask>, chunks: Vec<(u64, Crc64)> },
 }
 
-/// What was written.
-#[derive(Debug, Serialize, Deserialize)]
-enum Written {
-    /// A file that has its name, and is that long; the version is that of right after it got its name.
-    File { place: Arc<Place>, name: CString, size_bytes: u64, crc64: Crc64, version: Version },
-    /// A chunk of a staged file, whose owner waits to hear of it.
-    Chunk { task: Box<ChunkTask>, ticket: Vec<u8>, receipt: Receipt },
-}
-
-/// What a file that has its name must be.
-struct Expected {
+/// What a file that has its name must be; the version is that of right after it got its name.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Expected {
     size_bytes: u64,
     crc64: Crc64,
     version: Version,
@@ -75,8 +70,13 @@ impl CopyJob<'_> {
         }
         self.record((place, name), file.metadata, file.crc64, hand, crew);
         if let Some(verifier) = self.verifier {
-            match self.written_file(place, name, file) {
-                Ok(what) => self.have_verified(what, verifier, hand, crew),
+            match self.expected(place, name, file) {
+                Ok(expected) => {
+                    let name = self.target_name(place, name).to_owned();
+                    let (writer, place) = (self.rank, Arc::clone(place));
+                    let task = VerifyTask::File { writer, place, name, expected };
+                    self.have_verified(task, verifier, hand, crew);
+                }
                 Err(trouble) => self.not_verified((place, name), trouble, hand, crew),
             }
         }
@@ -102,16 +102,10 @@ impl CopyJob<'_> {
         Ok(inode)
     }
 
-    fn written_file(
-        &self,
-        place: &Arc<Place>,
-        name: &Name,
-        file: Arrived<'_>,
-    ) -> Result<Written, Trouble> {
+    fn expected(&self, place: &Place, name: &Name, file: Arrived<'_>) -> Result<Expected, Trouble> {
         let crc64 = file.crc64.ok_or(Op::Verify.failed(Cause::NoChecksum)).at(Side::Target)?;
         let version = self.version_at_target(place, name, file.inode)?;
-        let (place, name) = (Arc::clone(place), self.target_name(place, name).to_owned());
-        Ok(Written::File { place, name, size_bytes: file.metadata.size_bytes, crc64, version })
+        Ok(Expected { size_bytes: file.metadata.size_bytes, crc64, version })
     }
 
     /// The version of a file that has just got its name, as the node sees it that has staged it.
@@ -144,7 +138,7 @@ impl CopyJob<'_> {
         self.fail(place, name.to_bytes(), trouble, hand, crew);
     }
 
-    /// Verifies a large file that has its name: its chunks may have been verified before.
+    /// Verifies a large file that has its name: its chunks were verified before, where each has a checksum.
     pub(super) fn large_file_is_there(
         &self,
         place: &Arc<Place>,
@@ -203,36 +197,75 @@ impl CopyJob<'_> {
         is_it.then_some(()).ok_or(Op::Verify.failed(Cause::Replaced))
     }
 
-    /// A chunk is written; true where it is to be verified before its owner hears of it.
-    pub(super) fn chunk_is_there(
+    /// A chunk that is to be read again when the whole file is written. Services check what they get.
+    pub(super) fn unverified_chunk(
         &self,
         task: &ChunkTask,
-        ticket: &[u8],
         receipt: Option<&Receipt>,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> bool {
-        let receipt = receipt.filter(|it| Self::is_own_work(it) && it.crc64.is_some());
-        let (Some(verifier), Some(receipt)) = (self.verifier, receipt) else { return false };
-        let (task, ticket) = (Box::new(task.clone()), ticket.to_vec());
-        let chunk = Written::Chunk { task, ticket, receipt: receipt.clone() };
-        self.have_verified(chunk, verifier, hand, crew);
-        true
+    ) -> Option<UnverifiedChunk> {
+        let is_copied = matches!(task.work, ChunkWork::Copy { .. });
+        let receipt = receipt.filter(|it| is_copied && it.tag.is_empty())?;
+        let receipt = Some(receipt).filter(|it| it.by != Sender::Service)?;
+        Some(UnverifiedChunk {
+            reader: self.verifier?,
+            chunk: task.run.first,
+            crc64: receipt.crc64?,
+        })
     }
 
-    /// Services check what they get; and what a stopped job has written was read just now.
-    fn is_own_work(receipt: &Receipt) -> bool {
-        receipt.tag.is_empty() && receipt.by == Sender::Here
+    /// Has the chunks of a file read again that is written, by other ranks than those that have written them. Returns a
+    /// file for which that was done, or need not be.
+    pub(super) fn have_chunks_verified(
+        &self,
+        ended: Ended<Large>,
+        crew: &Crew<'_, Self>,
+    ) -> Option<Ended<Large>> {
+        let Ended { file, outcome, receipts, unverified } = ended;
+        match file {
+            Large::Written(file, receipts) => {
+                Some(Ended { file: Large::Copy(file), outcome, receipts, unverified })
+            }
+            Large::Copy(file) if outcome == Outcome::Done && !unverified.is_empty() => {
+                let chunks = file.chunks.clone();
+                let written = Large::Written(file, receipts);
+                let file = self.large.begin(written, unverified.len() as u64);
+                self.send_to_readers(&ChunkTask { file, ..chunks }, &unverified, crew);
+                None
+            }
+            file => Some(Ended { file, outcome, receipts, unverified }),
+        }
+    }
+
+    fn send_to_readers(
+        &self,
+        file: &ChunkTask,
+        unverified: &[UnverifiedChunk],
+        crew: &Crew<'_, Self>,
+    ) {
+        let mut shares: BTreeMap<Rank, Vec<(u64, Crc64)>> = BTreeMap::new();
+        for UnverifiedChunk { reader, chunk, crc64 } in unverified {
+            shares.entry(*reader).or_default().push((*chunk, *crc64));
+        }
+        for (reader, chunks) in &shares {
+            for chunks in chunks.chunks(UNVERIFIED_MAX as usize) {
+                let (task, chunks) = (Box::new(file.clone()), chunks.to_vec());
+                let task = VerifyTask::Chunks { task, chunks };
+                if *reader == self.rank {
+                    crew.push_pinned(CopyTask::Verify(task));
+                } else {
+                    crew.write_to(*reader, &CopyLetter::Verify(task));
+                }
+            }
+        }
     }
 
     fn have_verified(
         &self,
-        what: Written,
+        task: VerifyTask,
         verifier: Rank,
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        let task = VerifyTask { writer: self.rank, what };
         let waiting = self.unverified.fetch_add(1, Ordering::Relaxed);
         // Other names become links to it only when it is right.
         let is_awaited = hand.linked.is_some();
@@ -246,23 +279,45 @@ impl CopyJob<'_> {
 
     /// Reads something again.
     pub(super) fn verify(&self, task: VerifyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let VerifyTask { writer, what } = task;
-        match what {
-            Written::File { place, name, size_bytes, crc64, version } => {
-                let expected = Expected { size_bytes, crc64, version };
+        match task {
+            VerifyTask::File { writer, place, name, expected } => {
                 match self.verify_file(&place, &name, &expected, hand) {
                     Ok(()) => hand.gathered.tally.verified_files += 1,
                     Err(trouble) => self.not_verified((&place, &name), trouble, hand, crew),
                 }
+                if writer != self.rank {
+                    crew.write_to(writer, &CopyLetter::Verified);
+                }
             }
-            Written::Chunk { task, ticket, receipt } => {
-                let outcome = self.verify_chunk(&task, &ticket, receipt.crc64, hand);
-                let done = task.done(Outcome::of(outcome.map(|()| Outcome::Done)), Some(receipt));
-                self.tell_owner(&task, done, crew);
-            }
+            VerifyTask::Chunks { task, chunks } => self.verify_first(&task, chunks, hand, crew),
         }
-        if writer != self.rank {
-            crew.write_to(writer, &CopyLetter::Verified);
+    }
+
+    /// Verifies the first of these chunks; the rest is queued in halves, for other threads of this rank.
+    fn verify_first(
+        &self,
+        task: &ChunkTask,
+        mut chunks: Vec<(u64, Crc64)>,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        while chunks.len() > 1 {
+            let upper = chunks.split_off(chunks.len().div_ceil(2));
+            let rest = VerifyTask::Chunks { task: Box::new(task.clone()), chunks: upper };
+            crew.push_pinned(CopyTask::Verify(rest));
+        }
+        for (chunk, crc64) in chunks {
+            let task = one_chunk(task, chunk);
+            let verified = if self.large.is_decided(&task) {
+                Ok(())
+            } else {
+                self.verify_chunk(&task, crc64, hand)
+            };
+            if verified.is_err() {
+                self.large.decide(&task);
+            }
+            let outcome = Outcome::of(verified.map(|()| Outcome::Done));
+            self.tell_owner(&task, task.done(outcome, None), crew);
         }
     }
 
@@ -273,12 +328,16 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        match &task.what {
-            Written::File { .. } => {
+        match task {
+            VerifyTask::File { .. } => {
                 hand.gathered.tally.not_verified += 1;
                 hand.gathered.tally.given_up += 1;
             }
-            Written::Chunk { task, .. } => self.give_up_chunks(task, crew),
+            VerifyTask::Chunks { task, chunks } => {
+                for (chunk, _) in chunks {
+                    self.give_up_chunks(&one_chunk(task, *chunk), crew);
+                }
+            }
         }
     }
 
@@ -313,18 +372,18 @@ impl CopyJob<'_> {
     fn verify_chunk(
         &self,
         task: &ChunkTask,
-        ticket: &[u8],
-        crc64: Option<Crc64>,
+        crc64: Crc64,
         hand: &mut CopyHand,
     ) -> Result<(), Trouble> {
+        let ChunkWork::Copy { ticket, .. } = &task.work else { return Ok(()) };
         let dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        let staged = CString::new(ticket).unwrap_or_default();
+        let staged = CString::new(ticket.clone()).unwrap_or_default();
         let file = dir.open_file(&staged).at(Side::Target)?;
         hand.gathered.tally.verified_bytes +=
             task.extents().iter().map(|extent| extent.length).sum::<u64>();
         file.bypass_cache().at(Side::Target)?;
         let buffers = hand.buffers(self.options.buffer_bytes);
-        if Some(sum_staged(&*file, task, buffers).at(Side::Target)?) == crc64 {
+        if sum_staged(&*file, task, buffers).at(Side::Target)? == crc64 {
             Ok(())
         } else {
             Err(Op::Verify.failed(Cause::NotAsWritten)).at(Side::Target)
@@ -352,6 +411,10 @@ impl CopyJob<'_> {
             found => Ok(found.at(Side::Target)? == expected),
         }
     }
+}
+
+fn one_chunk(task: &ChunkTask, chunk: u64) -> ChunkTask {
+    ChunkTask { run: ChunkRun { first: chunk, end: chunk + 1 }, ..task.clone() }
 }
 
 /// Checksum of a chunk of a file that others may still be writing: holes at its end

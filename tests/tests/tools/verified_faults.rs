@@ -65,7 +65,7 @@ fn verified_copy(random: &mut Rng) -> Vec<String> {
         seed: random.u64(..),
         every: *random.choice(&[1, 2, 5, 20]).unwrap(),
         calls: random.choice(GROUPS).unwrap(),
-        kinds: random.choice(["lie", "lose", "lose,lie,short"]).unwrap(),
+        kinds: random.choice(["lie", "lose", "spill", "lose,lie,short,spill"]).unwrap(),
         log: &log,
     };
     let mut command = tool(random.u32(1..=3), job[0]);
@@ -87,6 +87,30 @@ fn verified_copy(random: &mut Rng) -> Vec<String> {
         wrong.push(faults.struck().join("\n  "));
     }
     wrong
+}
+
+/// What is written late damages chunks that were right when they were written: a copy of them must not get its name.
+#[test]
+fn writes_that_spill_into_earlier_chunks_are_seen() {
+    let mut damaged = 0;
+    for seed in 0..12 {
+        let work = seeds::work();
+        let [source, target, log] = ["s", "t", "log"].map(|name| work.path().join(name));
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("f"), suite_tests::trees::noise(1_000_000)).unwrap();
+        fs::create_dir(&target).unwrap();
+        let (roots, every) = ([&*target], 1 + seed % 4);
+        let (calls, kinds) = ("pwrite", "spill");
+        let faults = Faults { roots: &roots, seed, every, calls, kinds, log: &log };
+        let mut command = tool(1 + seed as u32 % 3, "dcp");
+        command.args(["-p", "-k", "64KiB", "--threads=1", "--verify=transferred"]);
+        let ended = run(faults.strike(&mut command).arg(source.join("")).arg(&target));
+        match ended.code {
+            Some(23) => damaged += 1,
+            code => assert_eq!((code, unlike(&source, &target)), (Some(0), Vec::new()), "{seed}"),
+        }
+    }
+    assert!(damaged > 6, "{damaged} of 12 copies were damaged");
 }
 
 #[test]
