@@ -30,6 +30,9 @@ use serde::{Deserialize, Serialize};
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What should be
+    ///
+    /// A symbolic link that is named, here or as TARGET, stands for what it leads to, be that a directory or a file, as
+    /// with diff; one that leads nowhere is compared as a link.
     #[arg(value_name = "SOURCE", required = true)]
     first: OsString,
 

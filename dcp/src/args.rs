@@ -29,7 +29,9 @@ use serde::{Deserialize, Serialize};
 pub struct Args {
     /// What to copy, and at the end where to
     ///
-    /// Files, directories, symbolic links, and with -a special files.
+    /// Files, directories, symbolic links, and with -a special files. A symbolic link that is named, to a file or to a
+    /// directory, is copied as a link, as with cp -R and rsync -l, unless -L is given; with a "/" at its end it stands for
+    /// the directory that it leads to. A TARGET that is a link to a directory is that directory; another link is replaced.
     #[arg(
         value_names = ["SOURCE", "TARGET"],
         num_args = 1..,

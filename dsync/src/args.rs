@@ -26,6 +26,9 @@ use serde::{Deserialize, Serialize};
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What should be
+    ///
+    /// A symbolic link that is named stands for what it leads to, be that a directory or a file; one that leads nowhere is
+    /// copied as a link.
     #[arg(value_name = "SOURCE")]
     source: OsString,
 

@@ -26,6 +26,9 @@ use serde::{Deserialize, Serialize};
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
     /// What to walk
+    ///
+    /// A symbolic link that is named stands for what it leads to, be that a directory or a file; one that leads nowhere
+    /// is an entry itself, but with -L a failure.
     #[arg(required_unless_present = "input", value_name = "PATH")]
     paths: Vec<OsString>,
 

@@ -46,6 +46,14 @@ pub fn make(
     plan
 }
 
+/// Whether that is a link to something else than a directory: it stands for that, as a link to a directory does.
+pub fn is_link_to_single(sites: &Sites, source: &[u8]) -> bool {
+    let kind = |symlinks| sites.look(Side::Source, source, symlinks).ok().map(|found| found.kind);
+    !sites.is_object(Side::Source, source)
+        && kind(Symlinks::Keep) == Some(Kind::Symlink)
+        && kind(Symlinks::Follow).is_some_and(|kind| kind != Kind::Directory)
+}
+
 /// Whether there is something else than a directory; also a link that leads nowhere.
 fn is_single(sites: &Sites, source: &[u8]) -> bool {
     let look = |symlinks| sites.look(Side::Source, source, symlinks);

@@ -28,6 +28,7 @@ use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Tally;
 use crate::sched::counters::Counters;
 use crate::sched::engine;
+use crate::store::posix::Symlinks;
 use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
@@ -272,6 +273,9 @@ fn prepare(
     let (plan, journal) = match found {
         Ok(found) => {
             found.prepare(&mut options);
+            if sync_plan::is_link_to_single(sites, &planned) {
+                options.symlinks = Symlinks::Follow;
+            }
             (sync_plan::make(sites, &planned, &target, (&options, selection)), Some(found))
         }
         Err((Exit::Unusable, why)) => {

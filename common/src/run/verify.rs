@@ -46,6 +46,7 @@ pub(super) fn compare_all(
         return Exit::Ok;
     }
     let mut worst = Exit::Ok;
+    let pairs = |root: &RootPlan| pairs(root, options.symlinks);
     for (source, target, symlinks) in roots.iter().flat_map(pairs) {
         let request = CompareRequest {
             source,
@@ -63,16 +64,16 @@ pub(super) fn compare_all(
     worst
 }
 
-/// The paths that are to be equal. A directory's contents may be named by a link to it; a link that is named
-/// as an entry was copied as one.
-fn pairs(root: &RootPlan) -> Vec<(Vec<u8>, Vec<u8>, Symlinks)> {
+/// The paths that are to be equal. A directory's contents may be named by a link to it; a link that is named as an
+/// entry was copied as one, unless it was followed.
+fn pairs(root: &RootPlan, symlinks: Symlinks) -> Vec<(Vec<u8>, Vec<u8>, Symlinks)> {
     let Some(singles) = &root.singles else {
         return vec![(root.source.clone(), root.target.clone(), Symlinks::Follow)];
     };
     let pair = |name: &CString| {
         let copy = singles.renamed.as_ref().unwrap_or(name);
         let of = |dir: &[u8], name: &CString| path::join(dir, name.to_bytes());
-        (of(&root.source, name), of(&root.target, copy), Symlinks::Keep)
+        (of(&root.source, name), of(&root.target, copy), symlinks)
     };
     singles.names.iter().map(pair).collect()
 }

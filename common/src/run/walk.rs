@@ -96,8 +96,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
             let walk = || if is_root { seeds(roots) } else { Vec::new() };
             let first = entries.seeds().unwrap_or_else(walk);
             let named = entries.named.as_ref();
-            let looks = (request.symlinks, request.facts);
-            let job = ListJob::new(roots, looks, &selection, named, &harvest);
+            let job = ListJob::new(roots, request.facts, &selection, named, &harvest);
             engine::run(&job, first, &mut reporter, session.mail, settings)
         }
         Input::List { source, repeated, pieces } => {

@@ -48,11 +48,13 @@ pub struct WalkRoot {
     pub given: Vec<u8>,
     /// The one entry that is meant, where that is not a directory.
     pub single: Option<CString>,
+    /// What is done with links: one that was named stands for what it leads to.
+    symlinks: Symlinks,
 }
 
 impl WalkRoot {
-    /// Opens what the operator named: a directory, also through a link, or the directory of another
-    /// entry.
+    /// Opens what the operator named, also through a link: a directory, or the directory of another entry. A link that
+    /// leads nowhere is an entry itself, unless links are to be followed.
     ///
     /// # Errors
     /// Why it cannot be opened.
@@ -72,17 +74,19 @@ impl WalkRoot {
                     && is_entry(path) =>
             {
                 let name = CString::new(name.clone()).map_err(|_| failed(error))?;
-                let open_as = OpenAs { need: Need::Passage, ..open_as };
+                let symlinks = single_as(sites, path, symlinks).map_err(failed)?;
+                let open_as = OpenAs { need: Need::Passage, symlinks, ..open_as };
                 let parent = given.parent();
                 let source = sites.open(Side::Source, &parent, open_as).map_err(failed)?;
                 let shown = if parent == b"." { Vec::new() } else { parent };
-                Ok(Self { source, shown, given: given.path, single: Some(name) })
+                Ok(Self { source, shown, given: given.path, single: Some(name), symlinks })
             }
             (opened, _) => Ok(Self {
                 source: opened.map_err(failed)?,
                 shown: path.to_vec(),
                 given: given.path,
                 single: None,
+                symlinks,
             }),
         }
     }
@@ -91,6 +95,19 @@ impl WalkRoot {
         let place = Arc::new(Place::root_of(index));
         let Some(name) = &self.single else { return WalkTask::List(place) };
         WalkTask::single(place, name)
+    }
+}
+
+/// What is done with an entry that was named and is no directory, if it is a link.
+fn single_as(sites: &Sites, path: &[u8], symlinks: Symlinks) -> Result<Symlinks, Error> {
+    let is_link = sites.look(Side::Source, path, Symlinks::Keep)?.kind == Kind::Symlink;
+    if !is_link || sites.is_object(Side::Source, path) {
+        return Ok(symlinks);
+    }
+    match (sites.look(Side::Source, path, Symlinks::Follow), symlinks) {
+        (Ok(_), _) => Ok(Symlinks::Follow),
+        (Err(_), Symlinks::Keep) => Ok(Symlinks::Keep),
+        (Err(_), Symlinks::Follow) => Err(Op::Follow.failed(Cause::Dangling)),
     }
 }
 
@@ -121,7 +138,6 @@ impl<'f> Found<'f> {
 /// One rank's part of a walk.
 pub struct ListJob<'c> {
     roots: &'c [WalkRoot],
-    symlinks: Symlinks,
     facts: ObjectFacts,
     selection: &'c Selection,
     named: Option<&'c Named>,
@@ -132,12 +148,12 @@ impl<'c> ListJob<'c> {
     /// Walks these trees.
     pub fn new(
         roots: &'c [WalkRoot],
-        (symlinks, facts): (Symlinks, ObjectFacts),
+        facts: ObjectFacts,
         selection: &'c Selection,
         named: Option<&'c Named>,
         harvest: &'c Harvest,
     ) -> Self {
-        Self { roots, symlinks, facts, selection, named, harvest }
+        Self { roots, facts, selection, named, harvest }
     }
 
     fn fail(
@@ -194,7 +210,7 @@ impl<'c> ListJob<'c> {
                 listed.known.insert(Fields::MTIME);
                 listed
             }
-            _ => super::look(entry, store, self.symlinks)?,
+            _ => super::look(entry, store, self.roots[entry.place.root() as usize].symlinks)?,
         };
         if metadata.kind == Kind::Directory {
             return Ok(Visited::Directory);

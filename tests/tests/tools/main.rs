@@ -26,6 +26,7 @@ mod lustre;
 mod migrating;
 mod moving_sources;
 mod named;
+mod named_links;
 mod nodes;
 mod object_answers;
 mod object_compare;
