@@ -59,6 +59,12 @@ impl StagedFile {
         Some(own_entry(staged, self.file.metadata().ok()?.ino()))
     }
 
+    /// The entry that the file replaces when it gets its name: name and inode.
+    pub fn replaced_entry(&self) -> Option<(Vec<u8>, u64)> {
+        let inode = fs::symlink_metadata(&self.target).ok()?.ino();
+        self.staged.as_ref().map(|_| own_entry(&self.target, inode))
+    }
+
     /// Brings the content to storage and gives the file its name.
     ///
     /// # Errors
@@ -97,9 +103,9 @@ impl Drop for StagedFile {
     }
 }
 
-/// A temporary name in its directory, and the inode that has it: a walk that meets it passes over it.
-fn own_entry(staged: &Path, inode: u64) -> (Vec<u8>, u64) {
-    (staged.file_name().unwrap_or_default().as_bytes().to_vec(), inode)
+/// A name in its directory, and the inode that has it: a walk that meets it passes over it.
+fn own_entry(path: &Path, inode: u64) -> (Vec<u8>, u64) {
+    (path.file_name().unwrap_or_default().as_bytes().to_vec(), inode)
 }
 
 /// The directory of a Parquet list, which takes its name when all parts are whole.

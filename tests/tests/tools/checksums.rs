@@ -88,6 +88,19 @@ fn checksums_on_standard_output_are_all_there_is() {
     run(tool(1, "dwalk").args(["-p", "--checksum=md5"]).args([&tree, &tree])).expect(2);
 }
 
+/// The list may be in the tree: neither it nor the one that it replaces is in it.
+#[test]
+fn a_list_of_checksums_in_its_own_tree_has_no_checksum_of_itself() {
+    let work = temp();
+    let (tree, list) = (work.path(), work.path().join("SUMS"));
+    trees::write(&tree.join("a"), b"a");
+    for _ in 0..2 {
+        run(tool(2, "dwalk").args(["--checksum=sha256", "-o"]).args([&list, tree])).expect(0);
+        run(Command::new("sha256sum").arg("-c").arg(&list).current_dir(tree)).expect(0);
+        assert_eq!(fs::read_to_string(&list).unwrap().lines().count(), 1);
+    }
+}
+
 /// What has no checksum is said by the exit code, and by a line that fails where the list is checked.
 #[test]
 fn a_list_that_lacks_a_checksum_passes_no_check() {
@@ -107,7 +120,7 @@ fn a_list_that_lacks_a_checksum_passes_no_check() {
     assert_eq!(ended.expect(1).stdout.lines().filter(|line| line.ends_with(": OK")).count(), 1);
 }
 
-/// A job that is stopped while it reads a file leaves the list that was there.
+/// A job that is stopped while it reads a file leaves the list that was there; its page tells of a part.
 #[test]
 fn a_stopped_job_leaves_the_old_list_of_checksums() {
     let work = temp();
@@ -116,8 +129,9 @@ fn a_stopped_job_leaves_the_old_list_of_checksums() {
     // It never ends being read while the test runs: a terabyte of nothing.
     fs::File::create(tree.join("huge")).unwrap().set_len(1 << 40).unwrap();
     fs::write(&list, "old").unwrap();
+    let page = work.path().join("page.html");
     let mut dwalk = alone("dwalk");
-    dwalk.args(["--checksum", "sha256", "-o"]).args([&list, &tree]);
+    dwalk.args(["--checksum", "sha256", "--report"]).arg(&page).arg("-o").args([&list, &tree]);
     let job = dwalk.stderr(Stdio::piped()).spawn().unwrap();
     let partial = work.path().join(".sums.partial");
     while !partial.exists() {
@@ -127,6 +141,8 @@ fn a_stopped_job_leaves_the_old_list_of_checksums() {
     let ended = job.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(20), "{}", String::from_utf8_lossy(&ended.stderr));
     assert_eq!(fs::read_to_string(&list).unwrap(), "old");
+    // The page is there, and says of what it is.
+    assert!(fs::read_to_string(&page).unwrap().contains("The job was stopped before all was read"));
     assert!(!partial.exists());
 }
 

@@ -85,6 +85,8 @@ fn try_open(
         listing @ (Listing::Lines(_) | Listing::Checksums(_)) => {
             let file = create(list)?;
             own.extend(file.own_entry());
+            // A checksum of the list that is replaced would be wrong when this one is there.
+            own.extend(listing.checksum().and_then(|_| file.replaced_entry()));
             reporter.list_to(file, listing);
         }
         Listing::None => {}
