@@ -10,7 +10,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 use suite_tests::job::{run, tool};
-use suite_tests::preload::Faults;
+use suite_tests::preload::{Death, Faults};
 use suite_tests::seeds;
 
 /// Calls that are struck together.
@@ -111,6 +111,34 @@ fn writes_that_spill_into_earlier_chunks_are_seen() {
         }
     }
     assert!(damaged > 6, "{damaged} of 12 copies were damaged");
+}
+
+/// Chunks of an interrupted job are read when it is resumed, and again when the others are written.
+#[test]
+fn writes_that_spill_into_chunks_of_an_interrupted_job_are_seen() {
+    let work = seeds::work();
+    let [source, target, journal, log] = ["s", "t", "j", "log"].map(|name| work.path().join(name));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("f"), suite_tests::trees::noise(2_000_000)).unwrap();
+    fs::create_dir(&target).unwrap();
+    let copy = || {
+        let mut command = tool(1, "dcp");
+        command.args(["-p", "--json", "-k", "64KiB", "--threads=1", "--verify=transferred"]);
+        command.arg("--resume").arg("--journal").args([&journal, &source.join(""), &target]);
+        command
+    };
+    // Most chunks are there by then.
+    let (at, signal) = (150, 9);
+    let killed = run(&mut Death { root: &target, at, signal }.of_rank(copy()));
+    assert_ne!(killed.code, Some(0));
+    let (roots, calls, kinds) = ([&*target], "pwrite", "spill");
+    let faults = Faults { roots: &roots, seed: 3, every: 1, calls, kinds, log: &log };
+    let ended = run(faults.strike(&mut copy())).expect(23);
+    let resumed = ended.summary()["totals"]["resumed_bytes"].as_u64().unwrap();
+    assert!(resumed > 1_000_000 && !faults.struck().is_empty(), "{resumed}");
+    // What was damaged is not kept for the next job.
+    run(&mut copy()).expect(0);
+    assert_eq!(unlike(&source, &target), Vec::<String>::new());
 }
 
 #[test]
