@@ -144,6 +144,8 @@ pub enum Quirk {
     IgnoresPartNumbers,
     /// Range is ignored: the answer has all of the object.
     IgnoresRanges,
+    /// The answer has as many bytes as were asked for, but from elsewhere, and says so in Content-Range.
+    OtherRanges,
     /// ETags are weak ones, which never fulfil a condition.
     WeakEtags,
     /// ETags look like MD5s and are none.

@@ -284,6 +284,31 @@ fn files_are_compared_with_the_md5s_of_parts() {
     go(&server, 1, &dcmp).expect(0);
 }
 
+/// Bytes of another range are no evidence, even where they are those that were asked for: with either side, one rank
+/// and several.
+#[test]
+fn comparing_trusts_no_range_that_was_not_asked_for() {
+    let (work, server) = (temp(), served(Behaviour::default()));
+    let files = work.path().join("files");
+    let content = vec![7; 11 << 20];
+    trees::write(&files.join("large"), &content);
+    server.put(BUCKET, "up/large", content);
+    let sides = [[text(&files), "s3://data/up"], ["s3://data/up", text(&files)]];
+    let compare = |behaviour: Behaviour, code| {
+        server.behave(behaviour);
+        for (sides, ranks) in sides.into_iter().zip([1, 3]) {
+            let words = [&["dcmp", "--download", "-k", "3MiB"], &sides[..]].concat();
+            let ended = go(&server, ranks, &words).expect(code);
+            assert_eq!(ended.stderr.contains("range"), code != 0, "{}", ended.stderr);
+        }
+    };
+    compare(Behaviour::default(), 0);
+    compare(Behaviour::with_quirks(&[Quirk::OtherRanges]), 23);
+    // It does not say which range it is.
+    let tear = Tear::WithoutHeader("content-range");
+    compare(torn(Operation::GetObject, tear, Ending::LengthFits, FOR_EVER), 23);
+}
+
 /// A link's target is content, too.
 #[test]
 fn a_link_that_is_not_the_objects_is_an_error() {

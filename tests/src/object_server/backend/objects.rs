@@ -1,5 +1,6 @@
 //! One object: put, get, head, delete, copy.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use s3s::dto::{self, Checksum, ETag, StreamingBlob};
@@ -145,6 +146,8 @@ impl Backend {
         let size = object.content.size_bytes();
         let range = input.range.filter(|_| !self.has(Quirk::IgnoresRanges));
         let range = range.map(|range| range.check(size)).transpose()?;
+        let range = range
+            .map(|range| if self.has(Quirk::OtherRanges) { moved(&range, size) } else { range });
         let content = match &range {
             Some(range) => object.content.slice(range.clone()),
             None => object.content.clone(),
@@ -366,5 +369,14 @@ pub(in crate::object_server) fn assembled(parts: &[&[u8]]) -> Object {
         parts_bytes: parts.iter().map(|part| part.len() as u64).filter(|_| !is_one).collect(),
         sums: Checksum::default(),
         ..planted(content)
+    }
+}
+
+/// A range of that length elsewhere in an object of that size, where there is one.
+fn moved(range: &Range<u64>, size: u64) -> Range<u64> {
+    if range.end < size {
+        range.start + 1..range.end + 1
+    } else {
+        range.start.saturating_sub(1)..range.end - u64::from(range.start > 0)
     }
 }
