@@ -57,7 +57,12 @@ impl Image {
 
     /// Makes an xfs in which files can share content; it has no smaller ones.
     pub fn xfs() -> Option<Self> {
-        Self::make("/sbin/mkfs.xfs", 300 << 20, &["-q", "-m", "reflink=1"])
+        Self::xfs_with("reflink=1")
+    }
+
+    /// Makes an xfs with these options of its metadata.
+    pub fn xfs_with(options: &str) -> Option<Self> {
+        Self::make("/sbin/mkfs.xfs", 300 << 20, &["-q", "-m", options])
     }
 
     fn make(program: &str, size_bytes: u64, options: &[&str]) -> Option<Self> {

@@ -454,26 +454,3 @@ fn a_link_that_is_named_is_what_it_leads_to() {
     let nowhere = link("nowhere", Path::new("gone"));
     compare(1, &["--ignore", "mtime"], &nowhere, &link("nowhere too", Path::new("gone"))).expect(0);
 }
-
-/// 2038 on one side and a later time on the other are two times, but where no later ones can be kept.
-#[test]
-fn two_times_are_one_only_where_the_file_system_cannot_keep_them_apart() {
-    let work = temp();
-    let keeping = work.path().to_owned();
-    let small = mounts::may_mount().then(|| mounts::Image::ext4(&["-I", "128"])).flatten();
-    let cutting = small.as_ref().map(|disk| (disk.path(), 0));
-    for (target, differs) in [(keeping.clone(), 1)].into_iter().chain(cutting) {
-        let (a, b) = (work.path().join(format!("a{differs}")), target.join("b"));
-        for (dir, seconds) in [(&a, "@2300000000"), (&b, "@2147483647")] {
-            trees::write(&dir.join("file"), dir.as_os_str().as_encoded_bytes());
-            fs::write(dir.join("file"), if seconds.ends_with('7') { b"old" } else { b"new" })
-                .unwrap();
-            let mut touch = Command::new("touch");
-            run(touch.args(["-d", seconds]).args([dir.join("file"), dir.clone()])).expect(0);
-        }
-        compare(1, &["--ignore", "content"], &a, &b).expect(differs);
-        run(tool(1, "dsync").args([&a, &b])).expect(0);
-        let is_new = fs::read(b.join("file")).unwrap() == b"new";
-        assert_eq!(i32::from(is_new), differs);
-    }
-}

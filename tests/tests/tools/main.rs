@@ -52,6 +52,7 @@ mod sync_single;
 mod system_faults;
 mod things_of_jobs;
 mod tidy;
+mod time_ranges;
 mod transfer;
 mod unfinished_uploads;
 mod usage;

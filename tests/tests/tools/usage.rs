@@ -214,3 +214,24 @@ fn a_report_is_one_page_that_no_name_can_break() {
     }
     run(alone("dwalk").args(["--report", "/nowhere/usage.html"]).arg(&tree)).expect(3);
 }
+
+/// A sum that no counter holds is not the largest one that it does.
+#[test]
+fn sums_beyond_64_bits_are_said_to_be() {
+    let work = temp();
+    let [tree, list, page] = ["s", "l.ndjson", "page.html"].map(|name| work.path().join(name));
+    trees::write(&tree.join("a"), b"1");
+    trees::write(&tree.join("b"), b"2");
+    run(tool(1, "dwalk").arg("-o").args([&list, &tree])).expect(0);
+    let huge = format!("\"size\":{}", u64::MAX);
+    let lines = std::fs::read_to_string(&list).unwrap().replace("\"size\":1,", &format!("{huge},"));
+    std::fs::write(&list, lines).unwrap();
+    for ranks in [1, 3] {
+        let mut dwalk = tool(ranks, "dwalk");
+        dwalk.args(["--usage", "--top=2", "--report"]).arg(&page).arg("-i").arg(&list);
+        let told = run(&mut dwalk).expect(0).stdout;
+        // The total, an owner, a group, a depth and a directory, and the largest file.
+        assert!(told.matches("16 EiB or more").count() >= 6, "{told}");
+        assert!(std::fs::read_to_string(&page).unwrap().contains("16 EiB or more"));
+    }
+}

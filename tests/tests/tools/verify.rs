@@ -272,6 +272,38 @@ fn files_that_a_manifest_has_not_are_told_of() {
     assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
 }
 
+/// What became another kind of entry is a difference, not an error; a link is no file, wherever it leads.
+#[test]
+fn a_manifest_finds_what_became_something_else() {
+    let work = temp();
+    let [source, target, manifest] = ["s", "t", "m.parquet"].map(|name| work.path().join(name));
+    for name in ["d/a", "d/e/b", "f"] {
+        write(&source.join(name), name.as_bytes());
+    }
+    let mut dcp = tool(2, "dcp");
+    run(dcp.args(["-p", "--manifest"]).arg(&manifest).args([&source, &target])).expect(0);
+    for change in [
+        "true",
+        "rm -r d; echo x > d",
+        "mv d ../gone; ln -s ../gone d",
+        "rm -r d; ln -s nowhere d",
+        "rm -r d; mkfifo d",
+        "mv d/e d/e2; ln -s e2 d/e",
+        "rm f; mkdir f",
+        "rm f; mkdir f; echo > f/x",
+        "mv f g; ln -s g f",
+        "rm f; mkfifo f",
+    ] {
+        let changed = work.path().join("changed");
+        let script =
+            format!("rm -rf changed gone; cp -a t changed; cd changed; {change}; cd ..; exit 0");
+        run(Command::new("sh").args(["-ec", &script]).current_dir(work.path())).expect(0);
+        let mut check = tool(2, "dcmp");
+        let ended = run(check.arg("--manifest").args([&manifest, &changed]));
+        assert_eq!(ended.code, Some(i32::from(change != "true")), "{change}: {ended:?}");
+    }
+}
+
 #[test]
 fn a_manifest_is_not_put_where_it_would_be_deleted() {
     let work = temp();
