@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::buckets::{go, served, temp, text};
-use suite_tests::job::{Ended, assert_identical, run, tool};
+use suite_tests::job::{Ended, assert_identical, program, run, tool};
 use suite_tests::object_server::Behaviour;
 use suite_tests::object_server::counts::Operation;
 use suite_tests::preload::Faults;
@@ -43,6 +43,25 @@ fn what_was_written_is_read_again_whoever_wrote_it() {
         assert!(totals["verified_bytes"].as_u64().unwrap() >= size("large") + size("sparse"));
         assert_identical(&source, &target);
     }
+}
+
+/// All of a large file is written before any of it is read again; each chunk is written out and dropped from memory
+/// before that; and the file has its name only then.
+#[test]
+fn what_is_read_again_is_on_the_storage_and_not_only_in_memory() {
+    let work = temp();
+    let [source, log] = ["s", "log"].map(|name| work.path().join(name));
+    write(&source, &noise(3 << 20));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=pwrite64,fdatasync,fadvise64,renameat", "-o"]).arg(&log);
+    strace.arg(program("dcp")).args(["-k", "1MiB", "--threads=1", "--verify=transferred"]);
+    run(strace.arg(&source).arg(work.path().join("t"))).expect(0);
+    let log = fs::read_to_string(&log).unwrap();
+    let calls = ["pwrite64(", "fdatasync(", "POSIX_FADV_DONTNEED", "renameat("];
+    let seen = |line: &str| calls.iter().position(|call| line.contains(call));
+    let mut seen: Vec<usize> = log.lines().filter_map(seen).collect();
+    seen.dedup_by(|next, last| (*last, *next) == (0, 0));
+    assert_eq!(seen, [0, 1, 2, 1, 2, 1, 2, 3], "{log}");
 }
 
 /// Storage says that all is done and does nothing: no copy that was to be verified passes, and what is there is what
