@@ -19,5 +19,6 @@ pub mod random_trees;
 pub mod scripted;
 pub mod seaweed;
 pub mod seeds;
+pub mod skips;
 pub mod trees;
 pub mod unfinished;

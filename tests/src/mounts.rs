@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Whether this process may mount.
-pub fn may_mount() -> bool {
-    rustix::process::geteuid().is_root()
-}
+use crate::skips;
 
 /// A tmpfs of a fixed size.
 #[derive(Debug)]
@@ -74,7 +71,11 @@ impl Image {
         make.args(options).arg(&image).stderr(Stdio::null());
         assert!(make.status().unwrap().success());
         let mounted = Command::new("mount").args(["-o", "loop"]).args([&image, &mount]).status();
-        mounted.unwrap().success().then_some(Self { dir })
+        let is_mounted = mounted.unwrap().success();
+        if !is_mounted {
+            skips::report("loop devices");
+        }
+        is_mounted.then_some(Self { dir })
     }
 
     /// Where it is mounted.

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::job::{mpiexec, program, run};
-use crate::mounts;
+use crate::skips;
 
 /// Brought up by the first process of a node, which tells its number as the rest of the machine knows it.
 const FIRST_PROCESS: &str = r#"read -r pid rest < /proc/self/stat
@@ -37,13 +37,6 @@ code=$?
 [ $code = 137 ] || exit $code
 while kill -0 $launcher 2> /dev/null; do sleep 0.1; done
 "#;
-
-/// Whether there can be nodes: for the superuser, and with MPICH's launcher. Others, as Open MPI's, find out about
-/// hosts and networks in ways of their own, which were not tried.
-pub fn may_start() -> bool {
-    let version = run(Command::new(&mpiexec()[0]).arg("--version")).stdout;
-    mounts::may_mount() && version.contains("HYDRA")
-}
 
 /// Whose mounts the nodes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +63,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts so many, without anything on them. Not everywhere: [`may_start`].
+    /// Starts so many, without anything on them: for the superuser, and with MPICH's launcher.
     pub fn start(count: usize) -> Self {
         Self::start_with(Mounts::OfAll, count)
     }
@@ -81,7 +74,7 @@ impl Nodes {
     }
 
     fn start_with(mounts: Mounts, count: usize) -> Self {
-        assert!(mounts::may_mount(), "only the superuser makes namespaces");
+        assert!(skips::has_root(), "only the superuser makes namespaces");
         let agents = tempfile::tempdir().unwrap();
         let agent = agents.path().join("agent");
         fs::write(&agent, AGENT).unwrap();

@@ -11,6 +11,7 @@ use std::process::Command;
 use super::resume::{copy, stopped};
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, run, tool};
+use suite_tests::skips;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{files_in, is_staged, journals, totals};
 
@@ -234,7 +235,7 @@ fn what_is_finished_gets_what_has_changed_of_its_source() {
         .arg(source.join("sub/c"))
         .status();
     assert!(set.unwrap().success());
-    if rustix::process::geteuid().is_root() {
+    if skips::has_root() {
         std::os::unix::fs::chown(source.join("sub/c"), Some(1234), Some(5678)).unwrap();
     }
     let ended = run(&mut again(3, &["-p"], &source, &target)).expect(0);

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{Ended, alone, assert_identical, program, run, tool};
-use suite_tests::{mounts, trees};
+use suite_tests::need_root;
+use suite_tests::trees;
 
 /// On a file system that takes extended attributes, ACLs and devices.
 fn temp() -> tempfile::TempDir {
@@ -69,9 +70,7 @@ fn mode_of(path: &Path) -> u32 {
 
 #[test]
 fn special_files_are_made_on_request_and_left_out_otherwise() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     for count in [1, 4] {
         let work = temp();
         let (source, target) = (work.path().join("s"), work.path().join("t"));
@@ -100,9 +99,7 @@ fn special_files_are_made_on_request_and_left_out_otherwise() {
 
 #[test]
 fn a_device_is_not_made_over_the_one_it_comes_from_and_a_file_not_over_a_device() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let source = work.path().join("s");
     special_tree(&source);
@@ -122,9 +119,7 @@ fn a_device_is_not_made_over_the_one_it_comes_from_and_a_file_not_over_a_device(
 
 #[test]
 fn dsync_recognises_equal_special_files_and_replaces_others() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     for count in [1, 3] {
         let work = temp();
         let (source, target) = (work.path().join("s"), work.path().join("t"));
@@ -158,9 +153,7 @@ fn dsync_recognises_equal_special_files_and_replaces_others() {
 
 #[test]
 fn who_may_not_make_devices_is_told_so_for_each() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, target) = (work.path().join("s"), work.path().join("t"));
     special_tree(&source);
@@ -218,9 +211,7 @@ const ALL: [bool; 6] = [true, true, true, true, true, false];
 
 #[test]
 fn what_is_listed_is_kept_and_nothing_else() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let source = work.path().join("s");
     rich_tree(&source);
@@ -261,9 +252,7 @@ fn what_is_listed_is_kept_and_nothing_else() {
 
 #[test]
 fn dsync_looks_only_at_what_is_kept() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, target) = (work.path().join("s"), work.path().join("t"));
     rich_tree(&source);
@@ -317,9 +306,7 @@ fn a_default_acl_of_the_target_does_not_leak_into_copies_that_keep_modes() {
 
 #[test]
 fn owners_and_modes_can_be_given() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     for count in [1, 2] {
         let work = temp();
         let (source, target) = (work.path().join("s"), work.path().join("t"));
@@ -356,9 +343,7 @@ fn owners_and_modes_can_be_given() {
 
 #[test]
 fn set_id_bits_are_left_off_where_the_owner_cannot_be_kept() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, target) = (work.path().join("s"), work.path().join("t"));
     trees::write(&source.join("d/f"), b"x");

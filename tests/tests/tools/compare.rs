@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use suite_tests::job::{Ended, alone, program, ranks, run, tool};
-use suite_tests::{mounts, trees};
+use suite_tests::{mounts, need_root, skips, trees};
 
 fn temp() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
@@ -88,9 +88,7 @@ fn set_xattr(name: &str, value: &str, path: &Path) {
 
 #[test]
 fn extended_attributes_are_compared_as_far_as_is_asked_for() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, target) = twins(work.path());
     // A capability to bind ports, as linux/capability.h has it.
@@ -223,9 +221,7 @@ fn trouble_is_never_the_same() {
     compare(1, &[], &work.path().join("missing"), &target).expect(3);
     compare(1, &["-o", "SIZE=WRONG:x"], &source, &target).expect(2);
     compare(1, &["-o", "EXIST=ONLY_SRC:/nowhere/x"], &source, &target).expect(3);
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     // Unreadable on one side, for somebody who is not root: an error, not "the same".
     let open = work.path().join("open");
     fs::create_dir(&open).unwrap();
@@ -295,9 +291,8 @@ fn read_from_device(path: &Path) -> u64 {
 
 #[test]
 fn direct_reads_the_storage_and_without_it_memory_will_do() {
-    let Some(disk) = mounts::may_mount().then(|| mounts::Image::ext4(&[])).flatten() else {
-        return;
-    };
+    need_root!();
+    let Some(disk) = mounts::Image::ext4(&[]) else { return };
     let (source, target) = (disk.path().join("s"), disk.path().join("t"));
     let sizes = [100 << 10, 3 << 20, 8 << 20];
     for (number, size) in sizes.into_iter().enumerate() {

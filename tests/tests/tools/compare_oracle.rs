@@ -11,7 +11,7 @@ use fastrand::Rng;
 use rustix::fs::FileType;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::judge::{Entry, Picture, differences, picture};
-use suite_tests::mounts::may_mount;
+use suite_tests::need_root;
 use suite_tests::random_trees::RandomTree;
 use suite_tests::seeds;
 
@@ -332,17 +332,15 @@ fn paths_of(list: &str, roots: [&Path; 2]) -> BTreeSet<Vec<u8>> {
 
 #[test]
 fn dcmp_says_what_a_few_lines_say() {
-    if may_mount() {
-        seeds::each(100, compare);
-    }
+    need_root!();
+    seeds::each(100, compare);
 }
 
 /// A dry run has a plan exactly where something differs, and changes nothing.
 #[test]
 fn a_dry_run_has_a_plan_where_trees_differ() {
-    if may_mount() {
-        seeds::each(40, plan);
-    }
+    need_root!();
+    seeds::each(40, plan);
 }
 
 fn plan(random: &mut Rng) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{alone, assert_identical, ranks, run, tool};
+use suite_tests::need_root;
 use suite_tests::{mounts, trees};
 
 fn temp() -> tempfile::TempDir {
@@ -188,9 +189,7 @@ fn a_link_never_takes_the_place_of_the_file_it_leads_to() {
 
 #[test]
 fn devices_at_the_target_are_left_alone() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let at = |path: &str| work.path().join(path);
     trees::write(&at("f"), b"x");
@@ -202,9 +201,7 @@ fn devices_at_the_target_are_left_alone() {
 
 #[test]
 fn no_link_and_no_mount_makes_a_tree_copy_itself_for_ever() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let at = |path: &str| work.path().join(path);
     // The target is in the source by another name: a followed link, or a bind mount.
@@ -290,9 +287,7 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
 
 #[test]
 fn small_files_arrive_whole_when_every_operation_takes_its_time() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     trees::small_files(&work.path().join("s"), 40, 25);
     let slow = mounts::SlowDisk::mount(work.path(), std::time::Duration::from_micros(300));

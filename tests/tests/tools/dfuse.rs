@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use suite_tests::dfuse::FakeDfuse;
 use suite_tests::job::{Ended, alone, assert_identical, ranks_of, run, tool};
-use suite_tests::mounts::{SlowDisk, may_mount};
+use suite_tests::mounts::SlowDisk;
+use suite_tests::need_root;
 use suite_tests::trees;
 
 const POOL: &str = "0f3eb0a8-1d1a-4fbc-a0bb-9c8a2e0b1c2d";
@@ -36,9 +37,7 @@ fn job(dfuse: &FakeDfuse, count: u32, args: &[&str]) -> Ended {
 
 #[test]
 fn a_container_is_mounted_once_for_all_ranks_and_unmounted_at_the_end() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let (work, dfuse) = (temp(), FakeDfuse::new());
     let source = work.path().join("source");
     small_tree(&source);
@@ -65,9 +64,7 @@ fn a_container_is_mounted_once_for_all_ranks_and_unmounted_at_the_end() {
 
 #[test]
 fn a_container_itself_stands_for_what_is_in_it() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let (work, dfuse) = (temp(), FakeDfuse::new());
     let [from, to] = ["from", "to"].map(|name| dfuse.container("p", name));
     small_tree(&from);
@@ -91,9 +88,7 @@ fn a_container_itself_stands_for_what_is_in_it() {
 
 #[test]
 fn what_cannot_be_mounted_is_one_clear_error() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let dfuse = FakeDfuse::new();
     dfuse.container("pool", "good");
     let ended = job(&dfuse, 4, &["dcp", "daos://pool/good/x", "daos://pool/none/x"]).expect(3);
@@ -110,9 +105,7 @@ fn what_cannot_be_mounted_is_one_clear_error() {
 
 #[test]
 fn a_job_that_is_told_to_stop_unmounts() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let (work, dfuse) = (temp(), FakeDfuse::new());
     let content = dfuse.container("pool", "stopped");
     trees::small_files(&content, 40, 100);
@@ -138,9 +131,7 @@ fn a_job_that_is_told_to_stop_unmounts() {
 
 #[test]
 fn a_mount_that_is_there_is_used() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let [source, content] = ["source", "content"].map(|name| work.path().join(name));
     small_tree(&source);
@@ -160,9 +151,7 @@ fn a_mount_that_is_there_is_used() {
 
 #[test]
 fn what_dfuse_does_not_do_is_counted_and_said_once() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let [source, content] = ["source", "content"].map(|name| work.path().join(name));
     small_tree(&source);

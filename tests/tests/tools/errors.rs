@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use suite_tests::job::{Ended, alone, assert_identical, mpiexec, program, ranks, run, tool};
 use suite_tests::{mounts, trees};
+use suite_tests::{need, need_root};
 
 fn temp() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -71,9 +72,7 @@ fn a_user_who_may_not_give_files_away_gets_one_warning_and_no_set_id_bits() {
 
 #[test]
 fn files_that_vanish_meanwhile_are_counted_and_the_exit_code_says_so() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     trees::small_files(&work.path().join("s"), 1, 400);
     let slow = mounts::SlowDisk::mount(&work.path().join("s"), Duration::from_millis(2));
@@ -99,9 +98,7 @@ fn files_that_vanish_meanwhile_are_counted_and_the_exit_code_says_so() {
 
 #[test]
 fn a_full_disk_stops_the_job_and_leaves_no_partial_file() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let source = work.path().join("s");
     for number in 0..40 {
@@ -129,9 +126,7 @@ fn a_full_disk_stops_the_job_and_leaves_no_partial_file() {
 /// One line says why, not one for each file.
 #[test]
 fn a_read_only_target_stops_the_job() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let source = work.path().join("s");
     trees::small_files(&source, 20, 50);
@@ -154,9 +149,7 @@ fn a_read_only_target_stops_the_job() {
 /// There is nothing to do but to delete.
 #[test]
 fn a_read_only_target_stops_a_deletion() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let source = work.path().join("s");
     let disk = mounts::SmallDisk::mount("size=8m");
@@ -471,9 +464,7 @@ fn processes_that_each_believe_to_be_alone_refuse_before_anything_is_written() {
 #[test]
 fn the_wrong_mpis_launcher_is_refused() {
     let other = if mpiexec()[0].contains("openmpi") { "mpiexec.mpich" } else { "mpiexec.openmpi" };
-    if Command::new(other).arg("--version").output().is_err() {
-        return;
-    }
+    need!(Command::new(other).arg("--version").output().is_ok(), other);
     let work = temp();
     let (source, target) = (work.path().join("s"), work.path().join("t"));
     trees::write(&source.join("f"), b"x");

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, run, tool};
-use suite_tests::mounts::may_mount;
+use suite_tests::need_root;
 
 fn awkward(verb: &str, paths: &[&Path]) -> Ended {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity/awkward.py");
@@ -24,9 +24,7 @@ fn make(work: &Path) -> PathBuf {
 
 #[test]
 fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let source = make(work.path());
     let target = work.path().join("t");
@@ -45,9 +43,7 @@ fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
 /// The judge finds what is wrong: else it proves nothing.
 #[test]
 fn the_judge_sees_each_attribute_that_is_lost() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let source = make(work.path());
     for (options, lost) in [

@@ -12,7 +12,7 @@ use fastrand::Rng;
 use rustix::fs::{Mode, OFlags, RenameFlags, open, renameat_with, symlinkat};
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::judge::{Entry, Picture, differences, picture};
-use suite_tests::mounts::may_mount;
+use suite_tests::need_root;
 use suite_tests::seeds;
 use suite_tests::trees::{noise, write};
 
@@ -157,7 +157,6 @@ fn round(random: &mut Rng) -> Vec<String> {
 
 #[test]
 fn nothing_outside_the_trees_is_touched() {
-    if may_mount() {
-        seeds::each(10, round);
-    }
+    need_root!();
+    seeds::each(10, round);
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{Ended, run, tool};
-use suite_tests::mounts::{Image, SlowDisk, may_mount};
+use suite_tests::mounts::{Image, SlowDisk};
+use suite_tests::need_root;
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -27,9 +28,7 @@ fn folded(ended: &Ended) -> usize {
 
 #[test]
 fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     for (count, target) in [(1, "new"), (3, "new"), (2, "there")] {
         let work = temp();
         let (source, backing) = (work.path().join("s"), work.path().join("backing"));
@@ -56,9 +55,7 @@ fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
 
 #[test]
 fn names_that_are_given_are_not_merged_either() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, backing) = (work.path().join("s"), work.path().join("backing"));
     for name in ["One", "oNE", "sub/Two", "sub/two", "sub/three"] {
@@ -91,9 +88,7 @@ fn names_that_are_given_are_not_merged_either() {
 /// What the target keeps in other letters is not taken for something that the source has not.
 #[test]
 fn dsync_deletes_nothing_that_only_has_other_letters() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, backing) = (work.path().join("s"), work.path().join("backing"));
     trees::write(&source.join("Dir/File"), b"content");
@@ -119,8 +114,8 @@ fn dsync_deletes_nothing_that_only_has_other_letters() {
 
 #[test]
 fn coarser_times_are_said_once_where_any_is_lost() {
-    let coarse = may_mount().then(|| Image::ext4(&["-I", "128"])).flatten();
-    let Some(coarse) = coarse else { return };
+    need_root!();
+    let Some(coarse) = Image::ext4(&["-I", "128"]) else { return };
     let fine = temp();
     let source = fine.path().join("s");
     trees::small_files(&source, 2, 5);
@@ -145,8 +140,8 @@ fn coarser_times_are_said_once_where_any_is_lost() {
 /// What is staged could not be renamed or removed there; directories can be made, and filled.
 #[test]
 fn nothing_is_left_in_an_append_only_directory() {
-    let disk = may_mount().then(|| Image::ext4(&[])).flatten();
-    let Some(disk) = disk else { return };
+    need_root!();
+    let Some(disk) = Image::ext4(&[]) else { return };
     let work = temp();
     let source = work.path().join("s");
     trees::write(&source.join("file"), b"x");

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use suite_tests::fake_lustre::{Call, FakeLustre, layout, put_layout};
 use suite_tests::job::{Ended, alone, assert_identical, program, ranks_of, run, tool};
-use suite_tests::mounts::{SmallDisk, may_mount};
+use suite_tests::mounts::SmallDisk;
+use suite_tests::need_root;
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -294,9 +295,7 @@ fn large_files_get_more_stripes_where_the_directory_has_no_better_rule() {
 /// The root of the file system has the rule of all directories without one of their own.
 #[test]
 fn a_directory_without_a_rule_has_that_of_the_root() {
-    if !may_mount() {
-        return eprintln!("not tested with a rule of the root: only the superuser may mount");
-    }
+    need_root!();
     let work = temp();
     let disk = SmallDisk::mount("size=16m");
     let lustre = FakeLustre::all_of(disk.path());

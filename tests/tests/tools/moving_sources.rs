@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, alone, assert_identical, run, tool};
-use suite_tests::mounts::{SlowDisk, may_mount};
-use suite_tests::nodes::{Nodes, may_start};
+use suite_tests::mounts::SlowDisk;
+use suite_tests::nodes::Nodes;
 use suite_tests::preload::Gates;
 use suite_tests::trees::{small_files, write};
 use suite_tests::unfinished::files_in;
+use suite_tests::{need_hydra, need_root};
 
 /// A mirror that is made, and can be held.
 struct Mirror {
@@ -247,9 +248,8 @@ fn a_source_that_is_removed_altogether_has_not_vanished() {
 
 #[test]
 fn what_was_mounted_in_the_source_and_is_not_any_more_has_not_vanished() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let mut mirror = Mirror::new();
     small_files(&mirror.at("share"), 5, 20);
     small_files(&mirror.at("t/in"), 5, 20);
@@ -272,9 +272,7 @@ fn what_was_mounted_in_the_source_and_is_not_any_more_has_not_vanished() {
 /// Each of the errors that say that nobody has answered: ESTALE, ENOTCONN, ESHUTDOWN.
 #[test]
 fn what_is_not_answered_is_asked_again_and_then_has_failed() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let [source, target] = ["s", "t"].map(|name| work.path().join(name));
     small_files(&source, 1, 4);

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, run};
 use suite_tests::mounts::SlowDisk;
-use suite_tests::nodes::{Cable, Nodes, may_start};
+use suite_tests::nodes::{Cable, Nodes};
 use suite_tests::trees::{noise, small_files, write};
 use suite_tests::unfinished::{
     assert_nothing_left, assert_same_tree, files_in, is_staged, totals, written,
 };
+use suite_tests::{need_hydra, need_root};
 
 const RANKS_EACH: usize = 2;
 
@@ -44,9 +45,8 @@ fn shares(nodes: &Nodes, words: &[&str], what: &str) -> (Ended, [u64; 2]) {
 
 #[test]
 fn two_nodes_share_the_work() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let (work, nodes) = (temp(), Nodes::start(2));
     let [source, target] = ["s", "t"].map(|name| work.path().join(name));
     write(&source.join("large"), &noise(24 << 20));
@@ -150,9 +150,8 @@ fn go_on(nodes: &Nodes, lost: usize, work: &Path) {
 
 #[test]
 fn a_node_is_lost_in_silence_and_the_next_job_does_only_the_rest() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     // The node of rank 0, too.
     for lost in [2, 1] {
         let (work, mut nodes) = (temp(), Nodes::start(2));
@@ -167,9 +166,8 @@ fn a_node_is_lost_in_silence_and_the_next_job_does_only_the_rest() {
 
 #[test]
 fn a_job_whose_node_tells_of_its_end_ends_by_itself() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let (work, mut nodes) = (temp(), Nodes::start(2));
     let mut job = begin_and_lose(&mut nodes, 2, Cable::Intact, work.path());
     let status = end_of(&mut job, work.path());

@@ -10,7 +10,7 @@ use std::process::Command;
 use fastrand::Rng;
 use suite_tests::job::{Ended, mpiexec, program, run};
 use suite_tests::judge::{Picture, differences, picture};
-use suite_tests::mounts::may_mount;
+use suite_tests::need_root;
 use suite_tests::random_trees::RandomTree;
 use suite_tests::seeds;
 
@@ -327,26 +327,20 @@ fn ended_alike(ours: &Ended, theirs: &Ended) -> bool {
 
 #[test]
 fn dsync_does_what_rsync_does() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     seeds::each(120, |random| Case::sync(random).run("dsync", "rsync"));
 }
 
 #[test]
 fn dcp_does_what_cp_does() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     seeds::each(120, |random| Case::copy(random).run("dcp", "cp"));
 }
 
 /// Whatever the target was: equal afterwards, which dcmp says, too, and nothing is left to do.
 #[test]
 fn dsync_makes_any_target_equal() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     seeds::each(120, |random| mirror(&Case::new(random)));
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, ranks_of, run, tool};
+use suite_tests::need_root;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{
     assert_nothing_left, assert_same_tree, begin, files_in, is_staged, journals, totals, written,
@@ -190,9 +191,7 @@ fn a_copy_with_a_name_of_its_own_is_gone_on_with_beside_its_source() {
 /// As a job leaves it that is killed between giving a file away and giving it its name.
 #[test]
 fn a_file_that_was_given_to_its_owner_already_is_gone_on_with() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    need_root!();
     for (owner, is_it) in [(1234, true), (4321, false)] {
         let work = temp();
         let (source, target) = stopped(work.path(), &[]);
@@ -216,9 +215,7 @@ fn a_file_that_was_given_to_its_owner_already_is_gone_on_with() {
 /// Who plants a file of that owner under the staged name is not believed.
 #[test]
 fn another_file_of_that_owner_is_begun_anew() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, target) = stopped(work.path(), &[]);
     std::os::unix::fs::chown(source.join("large"), Some(1234), Some(5678)).unwrap();

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use suite_tests::job::{Ended, assert_identical, mpiexec, program, run, tool};
+use suite_tests::need_root;
 use suite_tests::{mounts, trees};
 
 struct Pair {
@@ -68,9 +69,7 @@ fn a_directory_in_the_way_is_deleted_only_like_any_other() {
 
 #[test]
 fn the_source_is_not_deleted_through_a_bind_mount() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let mount = |from: &Path, to: &Path| {
         fs::create_dir_all(to).unwrap();
         run(Command::new("mount").arg("--bind").args([from, to])).expect(0);
@@ -140,9 +139,7 @@ fn what_is_there_is_not_removed_for_what_cannot_be_copied() {
     fs::write(kept.target.join("d"), "precious").unwrap();
     kept.sync(2, &["--ignore-existing"]).expect(0);
     assert_eq!(fs::read(kept.target.join("d")).unwrap(), b"precious");
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let locked = pair();
     fs::create_dir(locked.source.join("d")).unwrap();
     fs::write(locked.target.join("d"), "precious").unwrap();
@@ -203,9 +200,7 @@ fn locked_pair() -> Pair {
 
 #[test]
 fn directories_their_owner_may_not_look_into_are_widened_for_the_run() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     for count in [1, 3] {
         let pair = locked_pair();
         set_mode(&pair.target, 0o000);
@@ -243,9 +238,7 @@ fn locked_extras() -> Pair {
 
 #[test]
 fn extra_directories_are_deleted_whatever_their_mode_and_keep_it_where_they_stay() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let kept = [("kept/a/b", 0o555), ("kept/a", 0o2300), ("kept", 0o100)];
     for count in [1, 3] {
         let pair = locked_extras();
@@ -280,9 +273,7 @@ fn extra_directories_are_deleted_whatever_their_mode_and_keep_it_where_they_stay
 
 #[test]
 fn a_file_takes_the_name_of_a_directory_nobody_may_look_into() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let pair = pair();
     fs::write(pair.source.join("x"), "a file").unwrap();
     trees::write(&pair.target.join("x/deep/file"), b"");
@@ -297,9 +288,7 @@ fn a_file_takes_the_name_of_a_directory_nobody_may_look_into() {
 
 #[test]
 fn other_file_systems_of_the_target_are_left_alone() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let pair = pair();
     for dir in [&pair.source, &pair.target] {
         fs::create_dir(dir.join("d")).unwrap();
@@ -387,9 +376,7 @@ fn other_content_counts_whichever_field_tells_it() {
 
 #[test]
 fn devices_are_compared_by_what_they_stand_for() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let pair = pair();
     let make = |dir: &Path, name: &str, words: [&str; 3]| {
         run(Command::new("mknod").arg(dir.join(name)).args(words)).expect(0);
@@ -441,9 +428,7 @@ fn a_target_inside_its_source_is_refused_where_the_copy_would_come_to_it() {
         assert_eq!(copy(tool_name, &["--exclude", "/mnt/disk"], "t"), Some(0));
         assert_eq!(copy(tool_name, &["--exclude", "t"], "t"), Some(0));
     }
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&point)).expect(0);
     let codes = ["dsync", "dcp"].map(|name| [copy(name, &["-x"], "t"), copy(name, &[], "t")]);
     run(Command::new("umount").arg(&point)).expect(0);

@@ -9,9 +9,10 @@ use std::process::Command;
 
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, ranks, run};
-use suite_tests::mounts::{SmallDisk, may_mount};
-use suite_tests::nodes::{Nodes, may_start};
+use suite_tests::mounts::SmallDisk;
+use suite_tests::nodes::Nodes;
 use suite_tests::trees::{small_files, write};
+use suite_tests::{need_hydra, need_root};
 
 const ALL: [usize; 4] = [1, 2, 3, 4];
 
@@ -51,9 +52,8 @@ fn entries(root: &Path) -> usize {
 
 #[test]
 fn a_root_that_is_not_mounted_on_one_node_is_refused_by_all_tools() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let (work, disk) = (temp(), SmallDisk::mount("size=16m"));
     let (share, point) = (disk.path().join("share"), dir(work.path().join("mnt")));
     small_files(&share.join("s"), 3, 5);
@@ -83,9 +83,8 @@ fn a_root_that_is_not_mounted_on_one_node_is_refused_by_all_tools() {
 
 #[test]
 fn mounts_inside_the_roots_are_compared() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let work = temp();
     let [source, target, shared] = ["s", "t", "shared"].map(|name| work.path().join(name));
     let nodes = {
@@ -122,9 +121,8 @@ fn mounts_inside_the_roots_are_compared() {
 
 #[test]
 fn directories_that_each_node_has_for_itself_are_refused() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let work = temp();
     let (source, local) = (work.path().join("s"), dir(work.path().join("local")));
     small_files(&source, 3, 5);
@@ -155,9 +153,8 @@ fn directories_that_each_node_has_for_itself_are_refused() {
 /// Nodes whose disks are copies of one image: all numbers and times are the same.
 #[test]
 fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let work = temp();
     let (source, point) = (work.path().join("s"), dir(work.path().join("disk")));
     small_files(&source, 3, 5);
@@ -182,9 +179,8 @@ fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
 
 #[test]
 fn nodes_that_see_the_same_work_and_leave_no_mark() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let work = temp();
     let [source, target] = ["s", "t"].map(|name| work.path().join(name));
     small_files(&source, 6, 5);
@@ -243,9 +239,8 @@ fn a_root_behind_a_link_that_changes_is_one_directory() {
 /// Mounts of a container that shares the host's name and kernel.
 #[test]
 fn ranks_in_containers_are_nodes_too() {
-    if !may_mount() || !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let (work, disk) = (temp(), SmallDisk::mount("size=16m"));
     small_files(&disk.path().join("s"), 2, 5);
     let (point, target) = (dir(work.path().join("mnt")), dir(work.path().join("t")));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{Ended, alone, assert_identical, program, ranks, run, tool};
+use suite_tests::need_root;
 use suite_tests::{mounts, trees};
 
 fn temp() -> tempfile::TempDir {
@@ -155,9 +156,7 @@ fn listing(tree: &Path) -> String {
 
 #[test]
 fn nothing_is_deleted_unless_all_of_the_source_was_read() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let open = work.path().join("open");
     fs::create_dir_all(open.join("s/locked")).unwrap();
@@ -269,9 +268,7 @@ fn unchanged_files_become_links_to_the_older_copy() {
 /// Who cannot give files away gets a warning, the same exit code as at first, and no work done again.
 #[test]
 fn a_second_run_of_somebody_who_may_not_give_files_away_is_idle() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, target) = (work.path().join("s"), work.path().join("open/t"));
     fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -297,10 +294,8 @@ fn a_second_run_of_somebody_who_may_not_give_files_away_is_idle() {
 
 #[test]
 fn a_target_that_keeps_whole_seconds_is_not_synchronised_for_ever() {
-    let Some(disk) = mounts::may_mount().then(|| mounts::Image::ext4(&["-I", "128"])).flatten()
-    else {
-        return;
-    };
+    need_root!();
+    let Some(disk) = mounts::Image::ext4(&["-I", "128"]) else { return };
     let work = temp();
     let source = work.path().join("s");
     trees::small_files(&source, 3, 4);
@@ -349,9 +344,7 @@ fn neither_tree_may_be_inside_the_other() {
 /// A chunk that fails must not leave a file that looks right by size and time.
 #[test]
 fn a_full_target_keeps_the_old_content() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let disk = mounts::SmallDisk::mount("size=8m");
     let work = temp();
     let (source, target) = (work.path().join("s"), disk.path().join("t"));
@@ -399,9 +392,7 @@ fn filters_mean_the_same_to_all_tools() {
 
 #[test]
 fn other_file_systems_are_entered_only_when_that_is_meant() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let (source, target) = source_in(work.path());
     let disk = mounts::SmallDisk::mount("size=1m");
@@ -422,9 +413,7 @@ fn other_file_systems_are_entered_only_when_that_is_meant() {
 /// names be deleted.
 #[test]
 fn special_files_are_left_out_and_never_called_equal() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     for count in [1, 3] {
         let work = temp();
         let (source, target) = (work.path().join("s"), work.path().join("t"));

@@ -11,7 +11,7 @@ use std::process::Command;
 use fastrand::Rng;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::judge::{Picture, differences, picture, shown};
-use suite_tests::mounts::may_mount;
+use suite_tests::need_root;
 use suite_tests::preload::Faults;
 use suite_tests::random_trees::RandomTree;
 use suite_tests::seeds;
@@ -51,9 +51,7 @@ fn seen(path: &Path) -> Picture {
 /// Interrupted calls are made again, and the rest of what was not moved is moved.
 #[test]
 fn interrupted_and_short_calls_are_no_errors() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     seeds::each(80, |random| {
         let every = random.u64(2..8);
         struck(random, "interrupt,short", every, |ended, _, _| {
@@ -64,9 +62,7 @@ fn interrupted_and_short_calls_are_no_errors() {
 
 #[test]
 fn calls_that_fail_are_told_and_leave_nothing_half_done() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     seeds::each(220, |random| {
         let every = *random.choice(&[3, 10, 30, 100]).unwrap();
         struck(random, "fail,interrupt,short", every, told)

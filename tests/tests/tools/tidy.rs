@@ -106,3 +106,10 @@ fn files_are_short_and_say_what_they_are_for() {
         }
     }
 }
+
+/// A test that cannot run tells so, and CI takes that for a failure (`tests/src/skips.rs`).
+#[test]
+fn no_test_asks_by_itself_whether_it_can_run() {
+    only_in(concat!("gete", "uid"), "tests/tests", &[]);
+    only_in(concat!("    return", ";"), "tests/tests", &["tests/tests/tools/oracle/"]);
+}

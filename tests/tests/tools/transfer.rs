@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use suite_tests::buckets::{go, served, text};
 use suite_tests::job::{alone, program, run, tool};
-use suite_tests::mounts::{Image, SmallDisk, may_mount};
+use suite_tests::mounts::{Image, SmallDisk};
 use suite_tests::object_server::Behaviour;
-use suite_tests::trees;
+use suite_tests::{need_root, skips, trees};
 
 fn temp() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
@@ -98,16 +98,31 @@ fn holes_are_looked_for_only_where_there_may_be_some() {
     assert!(allocated_bytes(&target.join("sparse")) <= 8 << 10);
 }
 
+/// A comparison reads as much of a hole as shows that it is one, a block every 8 MiB, not all of it.
+#[test]
+fn holes_that_both_files_have_are_passed_over() {
+    let work = temp();
+    let log = work.path().join("log");
+    for name in ["s", "t"] {
+        fs::create_dir(work.path().join(name)).unwrap();
+        let file = File::create(work.path().join(name).join("sparse")).unwrap();
+        file.write_all_at(b"x", 2 << 30).unwrap();
+        file.set_len(4 << 30).unwrap();
+    }
+    for words in [&["dcmp", "--ignore", "mtime"][..], &["dsync", "-c", "--preserve=mode"]] {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-e", "trace=pread64", "-o"]).arg(&log).arg(program(words[0]));
+        run(strace.args(&words[1..]).args(["s", "t"]).current_dir(work.path())).expect(0);
+        let reads = fs::read_to_string(&log).unwrap().lines().count();
+        // All of them would be 16,384 reads, and more with smaller buffers.
+        assert!((2..4000).contains(&reads), "{words:?}: {reads} reads");
+    }
+}
+
 /// File systems in which files can share content.
 fn sharing_disks() -> Vec<Image> {
     let disks = || [Image::btrfs(), Image::xfs()].into_iter().flatten().collect();
-    let disks: Vec<_> = if may_mount() { disks() } else { Vec::new() };
-    if disks.len() < 2 {
-        eprintln!(
-            "not tested on btrfs and xfs: only the superuser may mount, and needs loop devices"
-        );
-    }
-    disks
+    if skips::has_root() { disks() } else { Vec::new() }
 }
 
 fn shares_content(path: &Path) -> bool {
@@ -206,9 +221,7 @@ fn filled_holes_are_not_shared() {
 
 #[test]
 fn reading_leaves_times_of_access_alone_where_that_is_wished() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let Some(disk) = Image::ext4(&[]) else { return };
     let (source, old) = (disk.path().join("s"), SystemTime::UNIX_EPOCH + Duration::from_hours(9));
     let set = || File::open(&source).unwrap().set_times(fs::FileTimes::new().set_accessed(old));
@@ -223,9 +236,7 @@ fn reading_leaves_times_of_access_alone_where_that_is_wished() {
 /// Only a file's owner may ask for that: others read it all the same.
 #[test]
 fn files_of_others_are_read_with_their_times_of_access() {
-    if !may_mount() {
-        return;
-    }
+    need_root!();
     let work = tempfile::tempdir().unwrap();
     run(Command::new("chmod").arg("777").arg(work.path())).expect(0);
     let dcp = work.path().join("dcp");
@@ -275,7 +286,7 @@ fn content_goes_past_the_cache_whatever_its_length() {
     for size in [0, 1, 511, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5, 5_000_003] {
         trees::write(&source.join(size.to_string()), &trees::noise(size));
     }
-    let disk = may_mount().then(|| SmallDisk::mount("size=64m"));
+    let disk = skips::has_root().then(|| SmallDisk::mount("size=64m"));
     let places = [Some(work.path()), disk.as_ref().map(SmallDisk::path)];
     for (number, place) in places.into_iter().flatten().enumerate() {
         for (count, chunk, buffer) in

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use suite_tests::job::{Ended, alone, ranks, run, tool};
+use suite_tests::need_root;
 use suite_tests::{mounts, trees};
 
 /// One test at a time: how work and memory spread over ranks shows only while nothing else takes the
@@ -137,9 +138,7 @@ fn a_missing_path_is_said_and_the_others_are_walked() {
 
 #[test]
 fn devices_are_listed_by_their_kind() {
-    if !mounts::may_mount() {
-        return;
-    }
+    need_root!();
     let work = temp();
     let tree = work.path().join("tree");
     std::fs::create_dir(&tree).unwrap();

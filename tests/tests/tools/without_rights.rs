@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{Ended, mpiexec, program, run};
-use suite_tests::{mounts, trees};
+use suite_tests::need_root;
+use suite_tests::trees;
 
 const NOBODY: u32 = 65534;
 
@@ -18,8 +19,8 @@ struct Home {
 }
 
 impl Home {
-    fn new() -> Option<Self> {
-        let dir = mounts::may_mount().then(|| tempfile::tempdir().unwrap())?;
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         for tool in ["dcp", "dsync", "dwalk"] {
             fs::copy(program(tool), dir.path().join(tool)).unwrap();
@@ -29,7 +30,7 @@ impl Home {
             fs::create_dir(home.at(owned)).unwrap();
             home.give(owned);
         }
-        Some(home)
+        home
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -70,7 +71,8 @@ impl Home {
 /// To look at the old file was only to save work.
 #[test]
 fn what_cannot_be_inspected_at_the_target_counts_as_different() {
-    let Some(home) = Home::new() else { return };
+    need_root!();
+    let home = Home::new();
     for ranks in [1, 3] {
         for options in [&["-c"][..], &["-c", "-k", "1KiB"], &["-c", "--xattrs=user"]] {
             let _ = fs::remove_dir_all(home.at("home/s"));
@@ -98,7 +100,8 @@ fn what_cannot_be_inspected_at_the_target_counts_as_different() {
 /// As cp(1) does: the owner's rights are kept until all is there.
 #[test]
 fn a_umask_that_takes_the_owners_rights_hinders_no_copy() {
-    let Some(home) = Home::new() else { return };
+    need_root!();
+    let home = Home::new();
     home.file("home/s/a/b/small", b"content", 0o644);
     home.file("home/s/a/large", &trees::noise(40_000), 0o755);
     for (ranks, umask) in [(1, "0277"), (3, "0777"), (2, "0700")] {
@@ -123,7 +126,8 @@ fn a_umask_that_takes_the_owners_rights_hinders_no_copy() {
 /// As cp(1) does: what is written into keeps its mode, and only who asks for another one is told that it cannot be.
 #[test]
 fn a_file_of_somebody_elses_may_be_written_into() {
-    let Some(home) = Home::new() else { return };
+    need_root!();
+    let home = Home::new();
     home.file("home/s/f", b"new content", 0o644);
     trees::write(&home.at("home/t/f"), b"old");
     fs::set_permissions(home.at("home/t/f"), Permissions::from_mode(0o666)).unwrap();
@@ -137,7 +141,8 @@ fn a_file_of_somebody_elses_may_be_written_into() {
 /// What may not be opened is known to the directory above it.
 #[test]
 fn a_directory_that_cannot_be_read_is_in_the_list_beside_the_failure() {
-    let Some(home) = Home::new() else { return };
+    need_root!();
+    let home = Home::new();
     home.file("home/s/shut/inside", b"content", 0o644);
     home.file("home/s/file", b"content", 0o644);
     fs::set_permissions(home.at("home/s/shut"), Permissions::from_mode(0o000)).unwrap();
