@@ -6,6 +6,7 @@ mod containers;
 pub mod copy;
 mod copying;
 mod ending;
+mod link_dest;
 mod links;
 mod manifest;
 pub mod named;

@@ -76,6 +76,9 @@ pub struct Args {
     existing: bool,
 
     /// Make files that are the same in DIR links to those, instead of copying them
+    ///
+    /// As with rsync, a relative DIR is taken from TARGET on: with --link-dest=../monday, /backup/tuesday is linked to
+    /// /backup/monday. Where there is none, and DIR is in the current directory, that is taken, and a line says so.
     #[arg(long, value_name = "DIR")]
     link_dest: Option<OsString>,
 

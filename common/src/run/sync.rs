@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::copying::{Copying, Phase, is_stopped};
+use super::link_dest;
 use super::links;
 use super::resume::Found;
 use super::same_command::{self, Command};
@@ -262,14 +263,15 @@ fn prepare(
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);
-    let found = match doomed(own, &target, &options) {
+    let located = link_dest::locate(sites, &target, &mut options, reporter);
+    let found = located.and_then(|()| match doomed(own, &target, &options) {
         Some(refusal) => Err((Exit::Usage, refusal)),
         None => same_command::find(
             Command { tool: session.tool, sources, target: &target, wishes: &wishes },
             sites,
             reporter,
         ),
-    };
+    });
     let (plan, journal) = match found {
         Ok(found) => {
             found.prepare(&mut options);
@@ -348,6 +350,10 @@ fn header(
             if options.dry_run { ", dry run" } else { "" }
         ),
     ];
+    let old = options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
+    lines.extend(
+        old.map(|old| format!("  hard links to what is the same in {}", path::escaped(old))),
+    );
     lines.extend(journal.and_then(Found::words));
     let fields = json!({
         "tool": session.tool,

@@ -162,9 +162,10 @@ fn copy_all<'r, 's, 'c>(
 fn shared<'r>(
     plan: &'r CopyPlan,
     roots: &'r [CopyRoot],
-    options: &CopyOptions,
+    options: &'r CopyOptions,
 ) -> Vec<SharedRoot<'r>> {
     let is_written = !options.dry_run;
+    let link_dest = options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
     let mut all = Vec::new();
     for (plan, root) in plan.roots.iter().zip(roots) {
         let source = SharedRoot {
@@ -180,7 +181,7 @@ fn shared<'r>(
             all.push(SharedRoot { shown, store, entry: None, is_written });
         }
         all.extend(root.link_dest.iter().map(|old| SharedRoot {
-            shown: &plan.target,
+            shown: link_dest.unwrap_or_default(),
             store: &**old,
             entry: None,
             is_written: false,
@@ -192,7 +193,7 @@ fn shared<'r>(
 const NOT_STRIPED: &str = "--stripe has no effect where the target is not on Lustre";
 
 const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
-for, only the time of change is kept";
+for, only the time of change is kept; -p keeps all";
 
 /// Opens all roots on this rank; `None` on all ranks where they are not the same everywhere. What was made for the job is
 /// gone then.

@@ -30,7 +30,9 @@ fn every_row_does_what_it_says() {
     assert!(rows.len() > 80, "{} rows", rows.len());
     let work = tempfile::tempdir().unwrap();
     trees::write(&work.path().join("s/file"), b"content");
-    std::fs::create_dir(work.path().join("t")).unwrap();
+    for dir in ["t", "old"] {
+        std::fs::create_dir(work.path().join(dir)).unwrap();
+    }
     for Row { words, tools, here } in rows {
         for name in tools {
             let mut command = tool(1, &name);

@@ -59,6 +59,58 @@ fn other_content_of_that_size_is_not_linked_to_whatever_is_kept() {
     assert_eq!(fs::read(by_size.join("f")).unwrap(), b"old!", "as asked");
 }
 
+/// As with rsync: from the target on, also where that is made only now, is a link, or is reached from elsewhere.
+#[test]
+fn a_relative_directory_of_link_dest_is_taken_from_the_target_on() {
+    let work = temp();
+    shell(
+        work.path(),
+        "mkdir -p s backup/monday elsewhere/backup here; echo x > s/f; echo g > s/gone
+        cp -a s/f backup/monday; cp -a s/f elsewhere/f; ln -s elsewhere/backup far",
+    );
+    let inode = |path: &str| fs::metadata(work.path().join(path)).unwrap().ino();
+    for (from, option, words, copy, old) in [
+        (".", "../monday", ["s", "backup/tuesday"], "backup/tuesday/f", "backup/monday/f"),
+        (".", "../monday", ["s", "backup/tuesday/"], "backup/tuesday/f", "backup/monday/f"),
+        ("here", "../monday/", ["../s", "../backup/friday"], "backup/friday/f", "backup/monday/f"),
+        ("backup", "../monday", ["../s", "sunday"], "backup/sunday/f", "backup/monday/f"),
+        (".", "..", ["s", "far"], "elsewhere/backup/f", "elsewhere/f"),
+    ] {
+        let option = format!("--link-dest={option}");
+        let mut dsync = tool(2, "dsync");
+        dsync.current_dir(work.path().join(from)).arg(&option).args(words);
+        let ended = run(&mut dsync).expect(0);
+        assert_eq!(inode(copy), inode(old), "{option} {words:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("current directory"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_link_dest_that_is_not_there_from_the_target_on_is_told() {
+    let work = temp();
+    shell(work.path(), "mkdir -p s deep/t old; echo x > s/f; cp -a s/f old");
+    let dsync = |words: &[&str]| run(tool(1, "dsync").current_dir(work.path()).args(words));
+    // It is in the current directory alone.
+    let ended = dsync(&["--link-dest=old", "s", "deep/t"]).expect(0);
+    for said in
+        ["\"deep/t/old\": No such file", "\"old\" of the current directory is taken instead"]
+    {
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    let inode = |path: &str| fs::metadata(work.path().join(path)).unwrap().ino();
+    assert_eq!(inode("deep/t/f"), inode("old/f"));
+    // It is in both places: the target's counts, as with rsync.
+    shell(work.path(), "mkdir two; cp -a old deep/old; cd two; mkdir ../deep/two");
+    let mut both = tool(1, "dsync");
+    both.current_dir(work.path().join("two")).args(["--link-dest=../old", "../s", "../deep/two"]);
+    assert!(!run(&mut both).expect(0).stderr.contains("current directory"));
+    assert_eq!(inode("deep/two/f"), inode("deep/old/f"));
+    // It is nowhere.
+    let ended = dsync(&["--link-dest=gone", "s", "deep/u"]).expect(3);
+    assert!(ended.stderr.contains("\"deep/u/gone\": No such file"), "{}", ended.stderr);
+    assert!(!work.path().join("deep/u").exists());
+}
+
 /// A file, a link and a FIFO in the source; directories with something in them at the target.
 const IN_THE_WAY: &str = "mkdir -p s t/x/deep t/y t/p t/several; echo file > s/x; ln -s f s/y
     mkfifo s/p; echo 1 > s/several; ln s/several s/twin

@@ -1,0 +1,97 @@
+//! The directory that `--link-dest` names: as with rsync(1) a relative one is taken from the target on.
+
+use crate::base::error::{Error, Side};
+use crate::base::exit::Exit;
+use crate::base::path::{escaped, join};
+use crate::copy::options::CopyOptions;
+use crate::model::entry::Kind;
+use crate::store::posix::Symlinks;
+use crate::store::sites::Sites;
+use crate::surface::reporter::Reporter;
+
+const NO_LINKS: &str = "--link-dest: objects have no hard links, so leave it out";
+
+/// Replaces a relative path by where it leads. One that leads nowhere from the target on, and somewhere from the current
+/// directory on, is taken from there, and a line says so.
+///
+/// # Errors
+/// One line: why there is no such directory, or none is of use.
+pub(super) fn locate(
+    sites: &Sites,
+    target: &[u8],
+    options: &mut CopyOptions,
+    reporter: &mut Reporter,
+) -> Result<(), (Exit, String)> {
+    let Some(link_dest) = options.sync.as_mut().and_then(|sync| sync.link_dest.as_mut()) else {
+        return Ok(());
+    };
+    if sites.is_object(Side::Target, target) {
+        return Err((Exit::Usage, NO_LINKS.to_owned()));
+    }
+    if !is_relative(sites, link_dest) {
+        return Ok(());
+    }
+    let from_target = from_target(sites, target, link_dest);
+    let Err(error) = look(sites, &from_target) else {
+        *link_dest = from_target;
+        return Ok(());
+    };
+    let (given, sought) = (escaped(link_dest), escaped(&from_target));
+    let why =
+        format!("--link-dest \"{given}\" is relative to TARGET: \"{sought}\": {}", error.cause);
+    look(sites, link_dest).map_err(|_| (Exit::Unusable, why.clone()))?;
+    reporter.warn(&format!("{why}; \"{given}\" of the current directory is taken instead"));
+    Ok(())
+}
+
+fn is_relative(sites: &Sites, path: &[u8]) -> bool {
+    let is_url = path.windows(3).any(|part| part == b"://");
+    !path.starts_with(b"/") && !is_url && !sites.is_object(Side::Target, path)
+}
+
+fn look(sites: &Sites, path: &[u8]) -> Result<Kind, Error> {
+    sites.look(Side::Target, path, Symlinks::Follow).map(|found| found.kind)
+}
+
+/// A target that is a file, or that will be made, is no directory to begin at, but its place is known.
+fn from_target(sites: &Sites, target: &[u8], given: &[u8]) -> Vec<u8> {
+    if look(sites, target).is_ok_and(|kind| kind == Kind::Directory) {
+        return join(target, given);
+    }
+    match given.strip_prefix(b"..") {
+        Some(b"") => above(target).to_vec(),
+        Some([b'/', rest @ ..]) => join(above(target), rest),
+        _ => join(target, given),
+    }
+}
+
+/// The directory that a path's last component is in.
+fn above(path: &[u8]) -> &[u8] {
+    let is_slash = |byte: &u8| *byte == b'/';
+    let end = path.iter().rposition(|byte| !is_slash(byte)).map_or(0, |last| last + 1);
+    match path[..end].iter().rposition(is_slash) {
+        Some(0) => b"/",
+        Some(at) => &path[..at],
+        None => b".",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_above_is_known_without_looking() {
+        for (path, expected) in [
+            ("a/b", "a"),
+            ("a/b//", "a"),
+            ("a", "."),
+            ("a/", "."),
+            ("/a", "/"),
+            ("/a/b/c", "/a/b"),
+            ("daos://P/C/d", "daos://P/C"),
+        ] {
+            assert_eq!(above(path.as_bytes()), expected.as_bytes(), "{path}");
+        }
+    }
+}
