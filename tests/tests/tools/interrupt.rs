@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::{diff, go, served, temp, text, with};
+use suite_tests::buckets::{BUCKET, diff, go, served, temp, text, with};
 use suite_tests::job::{Ended, program, ranks_of, run};
-use suite_tests::object_server::{Behaviour, ObjectServer};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation};
 use suite_tests::trees;
 use suite_tests::unfinished::{begin, files_in as all_in, is_staged};
 
@@ -67,6 +68,57 @@ fn a_job_that_is_told_to_stop_leaves_what_is_whole_and_the_next_one_goes_on() {
         assert!(torn.lines().all(|line| line.starts_with("Only in")), "{torn}");
         go(&server, told.0, &["dsync", "s3://data/t", text(&back)]).expect(0);
         assert_eq!(diff(&source, &back), "");
+    }
+}
+
+/// A process that nobody has waited for yet has ended, too.
+fn is_running(process: u32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// The second Ctrl-C of somebody who does not want to wait for what is under way, which is held here: the first alone
+/// ends in good order, with a summary.
+#[test]
+fn a_second_ctrl_c_ends_a_job_at_once() {
+    let work = temp();
+    let source = work.path().join("large");
+    trees::write(&source, &trees::noise(24 << 20));
+    for count in [1, 3] {
+        let server = served(Behaviour { hold_parts_after: 1, ..Behaviour::default() });
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let mut dcp = with(&server, count, "dcp");
+        // As a terminal does it, which sends SIGINT to all of them.
+        dcp.process_group(0).args([
+            "--json",
+            "-k5MiB",
+            "--s3-part-size=5MiB",
+            text(&source),
+            "s3://data/",
+        ]);
+        dcp.stdin(Stdio::null()).stdout(output.reopen().unwrap()).stderr(Stdio::null());
+        let mut job = dcp.spawn().unwrap();
+        while server.counts().of(Operation::UploadPart) < 2 {
+            assert!(job.try_wait().unwrap().is_none(), "nothing was held");
+        }
+        let ranks = ranks_of(job.id(), "dcp");
+        assert_eq!(ranks.len(), count as usize);
+        let ended = loop {
+            run(Command::new("kill").args(["-INT", "--"]).arg(format!("-{}", job.id())));
+            std::thread::sleep(Duration::from_millis(700));
+            if let Some(ended) = job.try_wait().unwrap() {
+                break ended;
+            }
+        };
+        if count == 1 {
+            assert_eq!(ended.code(), Some(20));
+        }
+        let told = Instant::now();
+        while ranks.iter().any(|rank| is_running(*rank)) {
+            assert!(told.elapsed() < Duration::from_mins(1), "ranks go on");
+        }
+        let said = fs::read_to_string(output.path()).unwrap();
+        assert!(!said.contains("\"summary\""), "it came to its end: {said}");
+        assert!(server.get(BUCKET, "large").is_none());
     }
 }
 
