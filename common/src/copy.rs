@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::base::aligned::AlignedBuffer;
-use crate::base::error::{At, Error, Op, Side, Trouble};
+use crate::base::error::{At, Error, Side, Trouble};
 use crate::base::path::{self, Name};
 use crate::chunked::Chunked;
 use crate::comm::Rank;
@@ -387,8 +387,7 @@ impl<'c> CopyJob<'c> {
         self.check_given(place, name, kept, hand, crew);
     }
 
-    /// An owner that the operator gives is not one that is kept as far as that goes: where it cannot be set
-    /// the entry has failed.
+    /// An entry that has not got what the operator gives it has failed.
     fn check_given(
         &self,
         place: &Place,
@@ -397,8 +396,7 @@ impl<'c> CopyJob<'c> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) {
-        if self.options.keep.chown.is_refused(kept) {
-            let error = Op::SetOwner.errno(libc::EPERM);
+        if let Some(error) = self.options.keep.refusal(kept) {
             self.fail(place, name.to_bytes(), Trouble { side: Side::Target, error }, hand, crew);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A request.
@@ -27,6 +28,8 @@ impl Asked {
 pub enum Reply {
     /// An answer: its status, headers, and body.
     Answer(u16, Vec<(&'static str, String)>, String),
+    /// An answer of that status whose body does not end.
+    Endless(u16),
     /// The connection stays open, and nothing comes.
     Silence,
 }
@@ -36,6 +39,7 @@ pub enum Reply {
 pub struct Scripted {
     endpoint: String,
     asked: Arc<Mutex<Vec<Asked>>>,
+    endless_bytes: Arc<AtomicU64>,
 }
 
 impl Scripted {
@@ -47,14 +51,15 @@ impl Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback interface");
         let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
-        let (heard, answer) = (Arc::clone(&asked), Arc::new(answer));
+        let endless_bytes = Arc::<AtomicU64>::default();
+        let (heard, sent, answer) = (asked.clone(), endless_bytes.clone(), Arc::new(answer));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (heard, answer) = (Arc::clone(&heard), Arc::clone(&answer));
-                std::thread::spawn(move || serve(&stream, &heard, &*answer));
+                let (heard, sent, answer) = (heard.clone(), sent.clone(), Arc::clone(&answer));
+                std::thread::spawn(move || serve(&stream, (&heard, &sent), &*answer));
             }
         });
-        Self { endpoint, asked }
+        Self { endpoint, asked, endless_bytes }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -67,13 +72,22 @@ impl Scripted {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What it has sent of bodies without an end.
+    pub fn endless_bytes(&self) -> u64 {
+        self.endless_bytes.load(Ordering::Relaxed)
+    }
+
     /// The environment in which AWS's tools find it.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         crate::object_server::environment(&self.endpoint, "test-access", "test-secret")
     }
 }
 
-fn serve(stream: &TcpStream, heard: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> Reply) {
+fn serve(
+    stream: &TcpStream,
+    (heard, sent): (&Mutex<Vec<Asked>>, &AtomicU64),
+    answer: &dyn Fn(&Asked) -> Reply,
+) {
     let mut lines = BufReader::new(stream);
     while let Some(asked) = read(&mut lines) {
         heard.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
@@ -88,6 +102,17 @@ fn serve(stream: &TcpStream, heard: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) 
                 if out.write_all(text.as_bytes()).is_err() {
                     return;
                 }
+            }
+            Reply::Endless(status) => {
+                let begin =
+                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\n\r\n<Error><Code>X");
+                let (mut out, more) = (stream, vec![b'x'; 64 << 10]);
+                let mut goes_on = out.write_all(begin.as_bytes()).is_ok();
+                while goes_on {
+                    goes_on = out.write_all(&more).is_ok();
+                    sent.fetch_add(64 << 10, Ordering::Relaxed);
+                }
+                return;
             }
             Reply::Silence => loop {
                 std::thread::park();

@@ -386,6 +386,9 @@ pub const S3_TORN_ATTEMPTS_MAX: u32 = 5;
 pub const S3_FIRST_ATTEMPTS_MAX: u32 = 5;
 /// The same where nothing came of a try in time, which takes [`S3_CONNECT_WAIT`].
 pub const S3_FIRST_TIMEOUTS_MAX: u32 = 2;
+/// What was stored so long after a job began, by the service's clock, was stored by this job: clocks are told in whole
+/// seconds.
+pub const S3_CLOCK_STEP: Duration = Duration::from_secs(2);
 /// First pause before a request is tried again; it doubles up to [`S3_BACKOFF_MAX`].
 pub const S3_BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause before a request is tried again.
@@ -395,8 +398,9 @@ pub const S3_CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the head of an answer: completing an upload of many parts, or copying a large object
 /// within a service, is silent for minutes.
 pub const S3_ANSWER_WAIT: Duration = Duration::from_mins(10);
-/// The same of all other requests, which a service answers at once when it has all of them.
-pub const S3_HEAD_WAIT: Duration = Duration::from_secs(30);
+/// The same of all other requests, which a service answers at once when it has all of them. Where a service takes the
+/// first request of a job and does not answer it in this time, the job ends: somebody waits to be told.
+pub const S3_HEAD_WAIT: Duration = Duration::from_secs(25);
 /// Content of a request is sent at no less than this speed; otherwise something is wrong.
 pub const S3_SEND_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 /// Largest answer that is no object's content: a page of 1000 keys, each of 1024 bytes that are encoded as three, has

@@ -155,7 +155,7 @@ impl ServiceFault {
                 "the service did not answer in time; check the endpoint and the network"
             }
             Self::GivenUp => {
-                "the service has answered nothing for as long as --give-up-after says; the job ends"
+                "the service has answered nothing for too long (--give-up-after), and is not asked any more"
             }
             Self::Torn => {
                 "the service's answer cannot be read: it is not whole; check that the endpoint is an S3 service, \

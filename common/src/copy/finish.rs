@@ -15,7 +15,7 @@ use crate::base::error::{Error, Op, Side};
 use crate::base::path::RelPath;
 use crate::comm::Rank;
 use crate::model::entry::{Attributes, Kept, Times};
-use crate::model::keep::Chown;
+use crate::model::keep::Keep;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
 use crate::sched::crew::Crew;
@@ -95,17 +95,17 @@ impl DirectoryRecords {
 /// One rank's part in setting directories' attributes.
 pub struct FinishJob<'c> {
     roots: &'c [CopyRoot],
-    /// Owners that the operator gives.
-    chown: Chown,
+    /// What they are to have.
+    keep: &'c Keep,
     hopeless: Hopeless,
     account: Account,
 }
 
 impl<'c> FinishJob<'c> {
-    /// For the same roots as the copy, which gives these owners, and may have given up for that `errno`.
-    pub fn new(roots: &'c [CopyRoot], chown: Chown, gave_up_for: u64) -> Self {
+    /// For the same roots as the copy, which may have given up for that `errno`.
+    pub fn new(roots: &'c [CopyRoot], keep: &'c Keep, gave_up_for: u64) -> Self {
         let hopeless = Hopeless::after(gave_up_for);
-        Self { roots, chown, hopeless, account: Account::default() }
+        Self { roots, keep, hopeless, account: Account::default() }
     }
 
     /// What was done.
@@ -121,8 +121,7 @@ impl<'c> FinishJob<'c> {
 
     fn finish(&self, record: &Record, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         let set = self.set(record).inspect(|kept| hand.tally.count_lost(*kept));
-        let refused = set.as_ref().is_ok_and(|kept| self.chown.is_refused(*kept));
-        let refused = refused.then(|| Op::SetOwner.errno(libc::EPERM));
+        let refused = set.as_ref().ok().and_then(|kept| self.keep.refusal(*kept));
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[record.root as usize];
         if let Some(error) = set.err().or(refused)
             && self.hopeless.stop_if_past_help(&**target, &error, &mut hand.tally, crew)

@@ -152,11 +152,11 @@ pub(super) fn of_file(
     let old_owner = old.map(|old| Owner { uid: old.uid, gid: old.gid });
     let owner = match (kept.owner, old_owner) {
         (Some(owner), Some(old)) => Some(owner.or(old)),
-        (None, old) if !options.keep.owner => old,
-        (owner, _) => owner,
+        // Nobody is asked for, or the source knows none.
+        (owner, old) => owner.or(old),
     };
-    let old_mode = old.filter(|_| !options.keep.decides_mode()).map(|old| old.mode & PLAIN_BITS);
-    // Where the source knows no mode, it is that of any new file.
+    // A source that knows no mode leaves the file the one that it had.
+    let old_mode = old.map(|old| old.mode & PLAIN_BITS);
     let mode = kept.mode.or(old_mode).unwrap_or_else(|| plain.mode(source));
     Attributes { owner, mode: Some(mode), ..kept }
 }

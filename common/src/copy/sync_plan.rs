@@ -4,7 +4,7 @@
 use super::options::CopyOptions;
 use super::plan::{self, CopyPlan, Inside, make_root_target};
 use super::root::RootPlan;
-use crate::base::error::{Cause, Failure, Op, Side};
+use crate::base::error::{Cause, Failure, Op, Result, Side};
 use crate::model::entry::{Kind, Metadata};
 use crate::store::posix::Symlinks;
 use crate::store::sites::Sites;
@@ -24,11 +24,11 @@ pub fn make(
         plan.refusals.push(refusal);
         return plan;
     }
-    if is_single(sites, source) {
+    let looked = sites.look(Side::Source, source, Symlinks::Follow);
+    if is_single(sites, source, &looked) {
         return plan::make(sites, &[source.to_vec()], target, None, (options, selection));
     }
     let mut root = RootPlan::new(source.to_vec(), target.to_vec(), None);
-    let looked = sites.look(Side::Source, source, Symlinks::Follow);
     let checked = looked
         .map_err(|error| account::failure(Side::Source, source, b"", error))
         .and_then(|metadata| refuse_overlap(sites, source, target, (&metadata, selection)))
@@ -55,14 +55,22 @@ pub fn is_link_to_single(sites: &Sites, source: &[u8]) -> bool {
 }
 
 /// Whether there is something else than a directory; also a link that leads nowhere.
-fn is_single(sites: &Sites, source: &[u8]) -> bool {
-    let look = |symlinks| sites.look(Side::Source, source, symlinks);
-    let looked = look(Symlinks::Follow).or_else(|_| look(Symlinks::Keep));
-    looked.is_ok_and(|metadata| metadata.kind != Kind::Directory)
+fn is_single(sites: &Sites, source: &[u8], looked: &Result<Metadata>) -> bool {
+    let is_other = |metadata: &Metadata| metadata.kind != Kind::Directory;
+    match looked {
+        Ok(metadata) => is_other(metadata),
+        // Objects are no such links, and a service that does not answer is not asked again.
+        Err(_) if sites.is_object(Side::Source, source) => false,
+        Err(_) => sites.look(Side::Source, source, Symlinks::Keep).as_ref().is_ok_and(is_other),
+    }
 }
 
 /// What is linked to must not be deleted as something the source does not have.
-fn refuse_old_inside(sites: &Sites, target: &[u8], options: &CopyOptions) -> Result<(), Failure> {
+fn refuse_old_inside(
+    sites: &Sites,
+    target: &[u8],
+    options: &CopyOptions,
+) -> std::result::Result<(), Failure> {
     let Some(old) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
         return Ok(());
     };
@@ -82,7 +90,7 @@ fn refuse_overlap(
     source: &[u8],
     target: &[u8],
     (metadata, selection): (&Metadata, &Selection),
-) -> Result<(), Failure> {
+) -> std::result::Result<(), Failure> {
     let refuse = |cause| Err(account::failure(Side::Source, source, b"", Op::Copy.failed(cause)));
     let at_target = match sites.look(Side::Target, target, Symlinks::Follow) {
         // A service that is not there is not asked again.

@@ -315,6 +315,8 @@ pub struct Kept {
     pub xattrs_lost: bool,
     /// The store has no room for owner, mode or times.
     pub attributes_lost: bool,
+    /// The store keeps neither owner nor mode of this entry, whether they were asked for or not.
+    pub is_unstored: bool,
     /// Tags, or what else a service keeps with an object, were not to be read, or not to be kept.
     pub properties_lost: bool,
     /// The file could not be striped as it should be.
@@ -373,6 +375,7 @@ impl Kept {
         group_lost: false,
         xattrs_lost: false,
         attributes_lost: false,
+        is_unstored: false,
         properties_lost: false,
         layout_lost: false,
         times_cut: false,

@@ -69,7 +69,7 @@ fn guess(size_bytes: u64, parts: u64) -> Option<u64> {
     if parts == 1 {
         return Some(size_bytes.max(1));
     }
-    let gives = |part_bytes: &u64| size_bytes.div_ceil(*part_bytes) == parts;
+    let gives = |part_bytes: &u64| *part_bytes > 0 && size_bytes.div_ceil(*part_bytes) == parts;
     let whole = size_bytes.div_ceil(parts).next_multiple_of(1 << 20);
     USUAL_PART_BYTES.into_iter().chain([whole]).find(gives)
 }

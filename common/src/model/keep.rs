@@ -7,6 +7,7 @@ use super::acl;
 use super::difference::Fields;
 use super::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner, SET_ID_BITS, Xattrs};
 use super::mode_change::ModeChange;
+use crate::base::error::{Error, Op};
 
 /// What a copy keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,13 +36,6 @@ pub struct Keep {
 pub struct Chown {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-}
-
-impl Chown {
-    /// What it gives could not be set.
-    pub fn is_refused(self, kept: Kept) -> bool {
-        self.uid.is_some() && kept.user_lost || self.gid.is_some() && kept.group_lost
-    }
 }
 
 /// Which extended attributes are kept, the fewest first; access control lists are another matter, they go with the mode.
@@ -99,8 +93,10 @@ impl Default for XattrFilter {
 }
 
 impl XattrFilter {
-    /// What a file that is replaced hands on, where copies get what passes here from their sources: its access
-    /// control list, and what its users have set.
+    /// What a file that is replaced hands on: its access control list, and what its users have set.
+    pub const HANDED_ON: Self = Self { acls: true, others: XattrChoice::User };
+
+    /// What of that is left, where copies get what passes here from their sources.
     #[must_use]
     pub fn handed_on(self) -> Self {
         let others = match self.others {
@@ -158,6 +154,21 @@ impl Keep {
     /// All attributes, and no special files.
     pub fn all() -> Self {
         Self { mode: true, owner: true, times: true, xattrs: XattrChoice::Own, ..Self::default() }
+    }
+
+    /// Why an entry has not got what the operator gives it. That is not kept as far as it goes, as what the source has
+    /// is: where it cannot be set the entry has failed.
+    pub fn refusal(&self, kept: Kept) -> Option<Error> {
+        let Chown { uid, gid } = self.chown;
+        if uid.is_some() && kept.user_lost || gid.is_some() && kept.group_lost {
+            return Some(Op::SetOwner.errno(libc::EPERM));
+        }
+        let op = match (self.chown == Chown::default(), &self.chmod) {
+            (false, _) => Op::SetOwner,
+            (true, Some(_)) => Op::SetMode,
+            (true, None) => return None,
+        };
+        kept.is_unstored.then(|| op.errno(libc::EOPNOTSUPP))
     }
 
     /// Any attribute of the source is kept.

@@ -119,7 +119,7 @@ impl<'r> Copying<'r> {
     ) -> Phase {
         let settings = session.settings(args.threads);
         let (blocks, restricted) = directories.into_parts();
-        let job = FinishJob::new(self.roots, self.options.keep.chown, gave_up_for);
+        let job = FinishJob::new(self.roots, &self.options.keep, gave_up_for);
         let seeds = blocks.into_iter().map(FinishTask::Block).collect();
         let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
         let restricted = gather(session.mail, &restricted);

@@ -170,6 +170,7 @@ answers! {
     delete_object: DeleteObjectInput => DeleteObjectOutput;
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput;
     get_object: GetObjectInput => GetObjectOutput;
+    get_object_acl: GetObjectAclInput => GetObjectAclOutput;
     get_object_tagging: GetObjectTaggingInput => GetObjectTaggingOutput;
     head_bucket: HeadBucketInput => HeadBucketOutput;
     head_object: HeadObjectInput => HeadObjectOutput;

@@ -120,6 +120,10 @@ pub struct Attributes {
     pub storage_class: Option<dto::StorageClass>,
     /// x-amz-tagging, as it came.
     pub tagging: Option<dto::TaggingHeader>,
+    /// x-amz-server-side-encryption.
+    pub encryption: Option<dto::ServerSideEncryption>,
+    /// x-amz-grant-read, as it came: the group that may read it, too.
+    pub grant_read: Option<String>,
 }
 
 /// An object.

@@ -88,6 +88,7 @@ fn a_replaced_file_keeps_what_cp_leaves_it() {
         (1, &["dcp", "--chunksize=1M"][..]),
         (3, &["dcp", "--chunksize=1M", "--preserve=timestamps"]),
         (2, &["dsync", "--no-preserve=mode,ownership,xattr"]),
+        (1, &["dsync", "--preserve=timestamps", "-c", "-k1M"]),
         (2, &["dcp", "--inplace"]),
     ] {
         for default in ["true", "setfacl -d -m u:1009:rwx t"] {

@@ -131,6 +131,13 @@ fn content_that_says_no_length_has_the_listed_one() {
     let ended = go(&server, 1, &["dcp", "s3://data/up/large", text(&back)]);
     assert_ne!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("how long the object is"), "{}", ended.stderr);
+    // An ETag that stands for nothing says it.
+    server.put(BUCKET, "up/nothing", "");
+    let back = work.path().join("nothing at all");
+    go(&server, 1, &["dcp", "s3://data/up/nothing", text(&back)]).expect(0);
+    assert_eq!(fs::metadata(&back).unwrap().len(), 0);
+    go(&server, 1, &["dcmp", text(&back), "s3://data/up/nothing"]).expect(0);
+    assert!(server.counts().torn >= 3, "{}", server.counts());
 }
 
 /// Without a checksum the MD5 shows it, the length, or that there is no ETag.
@@ -330,7 +337,7 @@ fn copies_within_a_service_that_are_not_confirmed_are_errors() {
     let source = work.path().join("source");
     trees::small_files(&source, 1, 2);
     let server = with_objects(&source, &[]);
-    for tear in [Tear::WithoutElement("ETag"), Tear::Page] {
+    for tear in [Tear::WithoutElement("ETag"), Tear::Page, Tear::Empty, Tear::AtTag(4)] {
         let copy = ["dcp", "s3://data/up", "s3://data/copy"];
         server.behave(torn(Operation::CopyObject, tear, Ending::LengthFits, 2));
         server.reset_counts();

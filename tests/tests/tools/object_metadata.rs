@@ -3,12 +3,35 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use suite_tests::buckets::{BUCKET, go, remotes, served, stranger, temp, text};
 use suite_tests::job::{run, tool};
-use suite_tests::object_server::{Behaviour, ObjectServer, Quirk};
+use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees;
+
+/// Gives an object what no attribute of a file is: tags, encryption, and an access control list.
+fn decorate(server: &ObjectServer, key: &str) {
+    server.change(BUCKET, key, |kept| {
+        kept.tagging = Some("team=blue".to_owned());
+        kept.encryption = Some("AES256".to_owned().into());
+        kept.grant_read = Some(EVERYBODY.to_owned());
+    });
+}
+
+const EVERYBODY: &str = "uri=\"http://acs.amazonaws.com/groups/global/AllUsers\"";
+
+/// Tags, encryption, and who may read it.
+fn decoration(server: &ObjectServer, key: &str) -> [Option<String>; 3] {
+    let kept = server.get(BUCKET, key).unwrap().attributes.clone();
+    [kept.tagging, kept.encryption.map(|by| by.as_str().to_owned()), kept.grant_read]
+}
+
+fn whole_decoration() -> [Option<String>; 3] {
+    ["team=blue", "AES256", EVERYBODY].map(|text| Some(text.to_owned()))
+}
 
 /// Gives an object user metadata, and a header that is no ASCII.
 fn describe(server: &ObjectServer, key: &str, pairs: &[(&str, &str)]) {
@@ -116,7 +139,7 @@ fn a_change_of_attributes_leaves_storage_class_and_tags_as_they_are() {
         go(&server, 1, &words).expect(0).summary()["totals"].clone()
     };
     sync(&["--storage-class", "STANDARD_IA"]);
-    server.change(BUCKET, "t/file", |kept| kept.tagging = Some("team=blue".to_owned()));
+    decorate(&server, "t/file");
     for mode in [0o600, 0o640] {
         fs::set_permissions(source.join("file"), fs::Permissions::from_mode(mode)).unwrap();
         let totals = sync(&[]);
@@ -124,10 +147,8 @@ fn a_change_of_attributes_leaves_storage_class_and_tags_as_they_are() {
         assert_eq!(totals["properties_not_kept"], 0, "{totals}");
         let kept = server.get(BUCKET, "t/file").unwrap().attributes.clone();
         let class = kept.storage_class.as_ref().map(|class| class.as_str().to_owned());
-        assert_eq!(
-            (class.as_deref(), kept.tagging.as_deref()),
-            (Some("STANDARD_IA"), Some("team=blue"))
-        );
+        assert_eq!(class.as_deref(), Some("STANDARD_IA"));
+        assert_eq!(decoration(&server, "t/file"), whole_decoration());
         assert!(kept.metadata.unwrap()["file-permissions"].ends_with(&format!("{mode:o}")));
     }
     // The operator's wish counts more.
@@ -192,5 +213,170 @@ fn an_archive_keeps_directories_unless_that_is_switched_off() {
     for prefix in ["off/", "p/"] {
         let keys = server.keys_of(BUCKET).into_iter().filter(|key| key.starts_with(prefix));
         assert_eq!(keys.collect::<Vec<_>>(), [format!("{prefix}closed/file")]);
+    }
+}
+
+/// What was closed is not opened by an object that knows no mode, whatever is to be preserved.
+#[test]
+fn a_file_keeps_its_rights_where_the_object_in_its_place_has_none() {
+    let server = served(Behaviour::default());
+    let work = temp();
+    for (key, size) in [("d/small", 10), ("d/large", 6 << 20)] {
+        server.put(BUCKET, key, trees::noise(size));
+    }
+    let shell = |script: &str| {
+        run(Command::new("bash").args(["-ec", script]).current_dir(work.path())).expect(0).stdout
+    };
+    let rights =
+        "for f in small large; do getfacl -n -c $f; getfattr -d $f; stat -c %u:%g $f; done";
+    for (count, words) in [
+        (1, &["dcp"][..]),
+        (2, &["dcp", "-p"]),
+        (1, &["dcp", "-a"]),
+        (2, &["dsync"]),
+        (1, &["dsync", "--preserve=timestamps"]),
+    ] {
+        shell(
+            "rm -rf t; mkdir t; for f in small large; do echo old > t/$f; chown 1001:1002 t/$f; chmod 600 t/$f
+            setfacl -m u:1003:r t/$f; setfattr -n user.tag -v 1 t/$f; done",
+        );
+        let before = shell(&format!("cd t; {rights}"));
+        let mut words = words.to_vec();
+        let target = work.path().join("t");
+        words.extend(["-k5MiB", "s3://data/d/", text(&target)]);
+        go(&server, count, &words).expect(0);
+        assert_eq!(fs::metadata(target.join("large")).unwrap().len(), 6 << 20, "{words:?}");
+        assert_eq!(fs::read(target.join("small")).unwrap(), trees::noise(10), "{words:?}");
+        assert_eq!(shell(&format!("cd t; {rights}")), before, "{words:?}");
+    }
+}
+
+/// An object above the largest that the service copies in one piece, here 5 MiB, is copied onto itself in parts, by a
+/// request that does not carry tags along.
+#[test]
+fn a_change_of_attributes_leaves_the_tags_of_objects_that_are_copied_in_parts() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::write(&source.join("large"), &trees::noise(11 << 20));
+    for (quirks, option, lost, tags) in [
+        (&[][..], "auto", 0, Some("team=blue")),
+        (&[], "never", 0, None),
+        (&[Quirk::HidesTags], "auto", 1, None),
+    ] {
+        let (server, other) =
+            (served(Behaviour::with_quirks(quirks)), stranger(Behaviour::default()));
+        let sync = |mode: u32| {
+            fs::set_permissions(source.join("large"), fs::Permissions::from_mode(mode)).unwrap();
+            let mut dsync = remotes(tool(2, "dsync"), [("ONE", &server), ("TWO", &other)]);
+            dsync.env("RCLONE_CONFIG_ONE_COPY_CUTOFF", "5M");
+            dsync.args([
+                "--json",
+                "-k",
+                "5MiB",
+                "--s3-copy-tags",
+                option,
+                text(&source),
+                "one:data/t",
+            ]);
+            run(&mut dsync).expect(0).summary()["totals"].clone()
+        };
+        sync(0o600);
+        decorate(&server, "t/large");
+        server.reset_counts();
+        let totals = sync(0o640);
+        assert_eq!(totals["synced"]["repaired"], 1, "{totals}");
+        assert_eq!(totals["properties_not_kept"], lost, "{quirks:?} {option}");
+        assert_eq!(server.counts().of(Operation::UploadPartCopy), 3);
+        let kept = server.get(BUCKET, "t/large").unwrap();
+        let [_, encryption, grant] = whole_decoration();
+        let expected = [tags.map(ToOwned::to_owned), encryption, grant];
+        assert_eq!(decoration(&server, "t/large"), expected, "{quirks:?} {option}");
+        assert!(kept.content.to_bytes() == trees::noise(11 << 20));
+        assert!(metadata_of(&server, "t/large")["file-permissions"].ends_with("640"));
+    }
+}
+
+/// A directory's marker is an object, too, and may have been given what its attributes do not name.
+#[test]
+fn a_change_of_a_directorys_attributes_leaves_what_else_its_marker_has() {
+    let (server, work) = (served(Behaviour::default()), temp());
+    let source = work.path().join("s");
+    trees::write(&source.join("d/file"), b"data");
+    let sync = |mode: u32| {
+        fs::set_permissions(source.join("d"), fs::Permissions::from_mode(mode)).unwrap();
+        let words = ["dsync", "-a", "--json", text(&source), "s3://data/t"];
+        go(&server, 2, &words).expect(0).summary()["totals"].clone()
+    };
+    sync(0o700);
+    server.change(BUCKET, "t/d/", |kept| {
+        kept.metadata.get_or_insert_default().insert("author".into(), "nobody".into());
+    });
+    decorate(&server, "t/d/");
+    let totals = sync(0o750);
+    assert_eq!(totals["properties_not_kept"], 0, "{totals}");
+    assert_eq!(decoration(&server, "t/d/"), whole_decoration());
+    let metadata = metadata_of(&server, "t/d/");
+    assert_eq!(metadata["author"], "nobody");
+    assert!(metadata["file-permissions"].ends_with("750"), "{metadata:?}");
+    // What no directory has in it is not overwritten either.
+    server.put(BUCKET, "t/d/", "content");
+    fs::set_permissions(source.join("d"), fs::Permissions::from_mode(0o755)).unwrap();
+    go(&server, 1, &["dsync", "-a", text(&source), "s3://data/t"]);
+    assert_eq!(server.get(BUCKET, "t/d/").unwrap().content.to_bytes(), "content");
+}
+
+/// Objects keep owner, mode and times together or not at all.
+#[test]
+fn an_owner_or_a_mode_that_is_given_and_cannot_be_kept_is_a_failure() {
+    let (server, work) = (served(Behaviour::default()), temp());
+    let source = work.path().join("s");
+    trees::write(&source.join("d/file"), b"data");
+    let (source, place) = (&format!("{}/", text(&source)), "s3://data/t");
+    for (words, code) in [
+        (&["dcp", "--chown=7:8"][..], 23),
+        (&["dcp", "--chmod=go-r"], 23),
+        (&["dsync", "--no-preserve=timestamps", "--chown=7"], 23),
+        (&["dcp", "-p", "--s3-metadata=none", "--chown=7:8"], 23),
+        (&["dcp", "-p", "--chown=7:8", "--chmod=go-r"], 0),
+        (&["dsync", "--chown=7:9"], 0),
+        (&["dcp"], 0),
+        (&["dcp", "--preserve=mode"], 0),
+    ] {
+        server.put(BUCKET, "t/d/file", "before");
+        let ended = go(&server, 1, &[words, &[source, place]].concat()).expect(code);
+        assert_eq!(
+            ended.stderr.contains("Operation not supported"),
+            code == 23,
+            "{}",
+            ended.stderr
+        );
+        assert_eq!(server.get(BUCKET, "t/d/file").unwrap().content.to_bytes(), "data", "{words:?}");
+    }
+    go(&server, 1, &["dsync", "--chown=7:9", source, place]).expect(0);
+    assert_eq!(metadata_of(&server, "t/d/file")["file-owner"], "7");
+}
+
+/// A list that is not whole is not one that has nothing: what it may have is not given up.
+#[test]
+fn tags_and_grants_that_are_torn_are_not_taken_for_none() {
+    let work = temp();
+    let source = work.path().join("s");
+    trees::write(&source.join("large"), &trees::noise(6 << 20));
+    for tear in [Tear::AtTag(5), Tear::Empty, Tear::Page] {
+        let (server, other) = (served(Behaviour::default()), stranger(Behaviour::default()));
+        let sync = |mode: u32| {
+            fs::set_permissions(source.join("large"), fs::Permissions::from_mode(mode)).unwrap();
+            let mut dsync = remotes(tool(1, "dsync"), [("ONE", &server), ("TWO", &other)]);
+            dsync.env("RCLONE_CONFIG_ONE_COPY_CUTOFF", "5M").env("AWS_MAX_ATTEMPTS", "2");
+            run(dsync.args(["-k", "5MiB", text(&source), "one:data/t"]))
+        };
+        sync(0o600).expect(0);
+        decorate(&server, "t/large");
+        // Both are asked for by requests that the server's counts have no name for.
+        let tearing = Tearing::rule(&[Operation::Other], tear, Ending::LengthFits, u64::MAX);
+        server.behave(Behaviour::with_tearing(tearing));
+        let ended = sync(0o640).expect(23);
+        assert!(ended.stderr.contains("not whole"), "{tear:?}: {}", ended.stderr);
+        assert_eq!(decoration(&server, "t/large"), whole_decoration(), "{tear:?}");
     }
 }

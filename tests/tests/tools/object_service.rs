@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -211,6 +212,126 @@ fn a_job_that_waits_for_a_silent_service_ends_when_it_is_told_to() {
         run(Command::new("kill").arg(format!("-{signal}")).arg(job.id().to_string())).expect(0);
         assert_eq!(job.wait().unwrap().code(), Some(20), "{signal}");
     }
+}
+
+/// Within half a minute, whatever is asked first, and however many places are there: what is waited for is told before.
+#[test]
+fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
+    let service = Scripted::start(|_| Reply::Silence);
+    let work = temp();
+    let back = work.path().join("back");
+    let start = |words: &[&str]| {
+        let mut command = within(tool(1, words[0]), &service.environment());
+        let command = command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let up = ["dcp", "Cargo.toml", "s3://b/key"];
+    let jobs = [
+        &["dwalk", "s3://b", "s3://c"][..],
+        &["dcp", "s3://b/1", "s3://b/2", text(&back)],
+        &["dsync", "s3://b/key", text(&back)],
+        &up,
+    ];
+    let jobs = jobs.map(start);
+    for job in jobs {
+        let ended = job.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(3), "{said}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(
+            lines[0].contains("yet; waiting") && lines[0].contains(service.endpoint()),
+            "{said}"
+        );
+        assert!(lines[1].contains("did not answer in time"), "{said}");
+        assert!(lines.len() <= 3, "{said}");
+    }
+    // Nothing was asked twice.
+    assert_eq!(service.asked().len(), 4, "{:?}", service.asked());
+}
+
+/// Of a refusal no more is read than an honest one has.
+#[test]
+fn a_refusal_without_an_end_is_read_as_far_as_an_honest_one() {
+    let service = Scripted::start(|_| Reply::Endless(403));
+    let mut command = within(tool(1, "dwalk"), &service.environment());
+    let ended = run(command.env("AWS_MAX_ATTEMPTS", "2").arg("s3://b")).expect(3);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    // What the system keeps on its way counts, too.
+    let bound = common::base::limits::S3_DOCUMENT_BYTES_MAX as u64;
+    let most = service.asked().len() as u64 * (bound + (16 << 20));
+    assert!(service.endless_bytes() < most, "{} bytes", service.endless_bytes());
+}
+
+/// As behind a gateway: all requests go below that path, with keys and without.
+#[test]
+fn an_endpoint_may_have_a_path() {
+    let service = Scripted::start(|_| Reply::Answer(200, Vec::new(), EMPTY_LIST.to_owned()));
+    for slash in ["", "/"] {
+        let endpoint = format!("{}/s3/v1{slash}", service.endpoint());
+        let mut command = within(tool(1, "dwalk"), &service.environment());
+        run(command.args(["--s3-endpoint", &endpoint, "s3://b/dir/"]));
+    }
+    let asked = service.asked();
+    assert!(asked.len() >= 2);
+    assert!(asked.iter().all(|asked| asked.target.starts_with("/s3/v1/b")), "{asked:?}");
+}
+
+/// A server of TLS on the loopback interface, which is ended when this is dropped.
+struct TlsServer(Child);
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A free port at which such a server answers, with a certificate for that name.
+fn tls_server(work: &Path, name: &str) -> (TlsServer, String) {
+    let mut make = Command::new("openssl");
+    make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem"]);
+    make.args(["-out", "own.pem", "-subj", "/CN=test", "-addext"]);
+    make.arg(format!("subjectAltName={name}"))
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    run(make.args(["-days", "2"]).current_dir(work)).expect(0);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut serve = Command::new("openssl");
+    serve.args(["s_server", "-quiet", "-www", "-cert", "own.pem", "-key", "key.pem", "-accept"]);
+    serve.arg(port.to_string()).current_dir(work);
+    let server = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = TlsServer(server.spawn().unwrap());
+    let began = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(began.elapsed() < Duration::from_mins(1), "openssl does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (server, format!("127.0.0.1:{port}"))
+}
+
+/// Each is called what it is: an unknown authority, a certificate for another host, no TLS at all.
+#[test]
+fn trouble_with_tls_is_told_in_its_own_words() {
+    let work = temp();
+    let ask = |at: &str, trusted: Option<&Path>| {
+        let environment = suite_tests::object_server::environment(at, "test-access", "test-secret");
+        let mut command = within(tool(1, "dwalk"), &environment);
+        command.env_remove("SSL_CERT_FILE");
+        command.envs(trusted.map(|file| ("AWS_CA_BUNDLE", file)));
+        run(command.arg("s3://b")).expect(3).stderr
+    };
+    let own = work.path().join("own.pem");
+    for (made, trusted, words) in [
+        ("IP:127.0.0.1", None, "issued by an unknown CA"),
+        ("DNS:elsewhere", Some(&*own), "for another host"),
+    ] {
+        let (_server, address) = tls_server(work.path(), made);
+        let said = ask(&format!("https://{address}"), trusted);
+        assert!(said.contains(words), "{made:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let plain = Scripted::start(|_| Reply::Answer(400, Vec::new(), "what?".to_owned()));
+    let said = ask(&plain.endpoint().replace("http:", "https:"), None);
+    assert!(said.contains("does not speak TLS"), "{said}");
 }
 
 #[test]

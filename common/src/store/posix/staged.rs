@@ -29,6 +29,7 @@ use crate::base::path::Name;
 use crate::model::chunk::Extent;
 use crate::model::compare;
 use crate::model::entry::{Attributes, Kept, Kind, Metadata, Owner, Time};
+use crate::model::keep::XattrFilter;
 use crate::model::layout::{Layout, Striping};
 use crate::model::transfer::Durable;
 use crate::store::{NewFile, Receipt, SourceFile, StagedFile};
@@ -270,8 +271,12 @@ impl PosixStaged {
 
     /// Gets what the file that it replaces has, and that it does not get from its source: as cp(1) leaves it,
     /// which writes into that file. False where that cannot be read or set.
-    fn inherit(&self, name: &Name) -> bool {
-        let filter = self.shared.xattrs.handed_on();
+    fn inherit(&self, name: &Name, attributes: &Attributes) -> bool {
+        // A source without a notion of any gives none.
+        let filter = match attributes.xattrs {
+            Some(_) => self.shared.xattrs.handed_on(),
+            None => XattrFilter::HANDED_ON,
+        };
         let old = match Holder::entry(&*self.dir, name, filter).read() {
             Ok(old) => old.unwrap_or_default(),
             Err(_) => return false,
@@ -304,6 +309,7 @@ impl PosixStaged {
         let has_mode = is_rewritten && now.map(|now| now.mode) == attributes.mode;
         let with_its_mode = Attributes { mode: None, ..attributes.clone() };
         let attributes = if has_mode { &with_its_mode } else { attributes };
+        let is_inherited = is_rewritten || !self.replaces || self.inherit(name, attributes);
         let wants_none = attributes.xattrs.as_ref().is_some_and(|wanted| wanted.is_empty());
         let as_they_are;
         let attributes = if wants_none && !self.has_xattrs_already() {
@@ -312,7 +318,6 @@ impl PosixStaged {
         } else {
             attributes
         };
-        let is_inherited = self.content == Content::Old || !self.replaces || self.inherit(name);
         let times_cut = attributes.times.is_some_and(|times| self.cuts(times.mtime));
         let holder = Holder::file(&self.fd, self.shared.xattrs);
         let kept = attributes::set(&self.fd, attributes, owner, &holder)?;

@@ -5,6 +5,8 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
@@ -14,16 +16,23 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
+use super::liveness::Liveness;
 use super::redirect::Asked;
 use crate::base::limits;
 
 /// Connections with rules for what comes back.
 #[derive(Debug)]
-struct Answers(SharedHttpConnector);
+struct Answers {
+    connections: SharedHttpConnector,
+    liveness: Arc<Liveness>,
+}
 
 /// Connections whose answers keep to these rules.
-pub(super) fn checked(connections: SharedHttpConnector) -> SharedHttpConnector {
-    SharedHttpConnector::new(Answers(connections))
+pub(super) fn checked(
+    connections: SharedHttpConnector,
+    liveness: &Arc<Liveness>,
+) -> SharedHttpConnector {
+    SharedHttpConnector::new(Answers { connections, liveness: Arc::clone(liveness) })
 }
 
 /// The answer is longer than any honest one.
@@ -44,9 +53,10 @@ impl HttpConnector for Answers {
         let is_content = asks_for_content(&request);
         let root = expected_root(&request);
         let asked = Asked::of(&request);
-        let answer = self.0.call(request);
+        let answer = self.connections.call(request);
+        let liveness = Arc::clone(&self.liveness);
         HttpConnectorFuture::new(async move {
-            let answer = in_time(wait, answer).await??;
+            let answer = in_time(wait, told_of(&liveness, answer)).await??;
             if is_content && answer.status().is_success() {
                 return Ok(answer);
             }
@@ -55,6 +65,16 @@ impl HttpConnector for Answers {
             Ok(answer)
         })
     }
+}
+
+/// The work; if it takes long, somebody is told what is waited for.
+async fn told_of<F: Future>(liveness: &Liveness, work: F) -> F::Output {
+    let mut work = pin!(work);
+    if let Ok(done) = tokio::time::timeout(limits::S3_SILENCE_TOLD, &mut work).await {
+        return done;
+    }
+    liveness.is_waited_for();
+    work.await
 }
 
 async fn in_time<F: Future>(wait: Duration, work: F) -> Result<F::Output, ConnectorError> {

@@ -75,6 +75,8 @@ struct Tries {
     answers: u64,
     /// Those that were in vain because the service answered nobody: they do not count.
     uncounted: u32,
+    /// When the last try began.
+    began: Option<Instant>,
 }
 
 impl Storable for Tries {
@@ -86,6 +88,7 @@ impl Tries {
     /// it; what fails while others get answers is tried a few times.
     fn max_after(&mut self, silence: Silence, is_late: bool) -> u32 {
         match silence {
+            Silence { answers: 0, .. } if self.has_waited_for_head() => return 1,
             Silence { answers: 0, .. } if is_late => return limits::S3_FIRST_TIMEOUTS_MAX,
             Silence { answers: 0, .. } => return limits::S3_FIRST_ATTEMPTS_MAX,
             Silence { is_too_long: true, .. } => return 1,
@@ -93,6 +96,13 @@ impl Tries {
             Silence { answers, .. } => self.answers = answers,
         }
         limits::S3_ATTEMPTS_MAX + self.uncounted
+    }
+}
+
+impl Tries {
+    /// The request was taken, and nothing came for as long as an answer may take.
+    fn has_waited_for_head(&self) -> bool {
+        self.began.is_some_and(|began| began.elapsed() >= limits::S3_HEAD_WAIT)
     }
 }
 
@@ -109,10 +119,11 @@ impl Intercept for Watch {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let place = Some(self.pressure.wait());
+        let began = Some(Instant::now());
         if let Some(tries) = config.get_mut_from_interceptor_state::<Tries>() {
-            tries.place = place;
+            (tries.place, tries.began) = (place, began);
         } else {
-            let tries = Tries { place, answers: self.liveness.answers(), uncounted: 0 };
+            let tries = Tries { place, answers: self.liveness.answers(), uncounted: 0, began };
             config.interceptor_state().store_put(tries);
         }
         Ok(())
@@ -152,6 +163,9 @@ impl Watch {
         let silence = self.liveness.unanswered(Instant::now(), is_late);
         let tries = config.get_mut_from_interceptor_state::<Tries>();
         if let Some(tries) = tries {
+            if silence.answers == 0 && tries.has_waited_for_head() {
+                self.liveness.give_up();
+            }
             let attempts_max = tries.max_after(silence, is_late).min(self.attempts_max);
             config.interceptor_state().store_put(retries(attempts_max));
         }

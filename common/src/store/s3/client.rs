@@ -41,6 +41,7 @@ use super::whole::WholeAnswers;
 use crate::base::error::{Cause, Error, Op, Result};
 use crate::base::service::{Details, ServiceFault};
 use crate::base::{interrupt, limits};
+use crate::model::entry::Time;
 
 /// A service and an account there, as this rank reaches it.
 pub struct Service {
@@ -59,6 +60,8 @@ pub struct Service {
     signing: Arc<Signing>,
     /// How far its clock is ahead.
     pub(super) clock: Arc<ServiceClock>,
+    /// When this job began, by this node's clock.
+    begun: Time,
     /// Requests for whole objects need not go through the client.
     takes_shortcut: AtomicBool,
     /// Tells clients of one thread apart.
@@ -147,9 +150,16 @@ impl Service {
             settings,
             blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
             clock: Arc::default(),
+            begun: Time::now(),
             takes_shortcut: AtomicBool::new(true),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Whether what was stored then, by the service's clock, may have been there before this job.
+    pub fn is_older_than_job(&self, stored: Time) -> bool {
+        let ahead = self.clock.ahead().map(|ahead| ahead + limits::S3_CLOCK_STEP);
+        ahead.is_none_or(|ahead| stored <= self.begun.plus(ahead))
     }
 
     /// Whom requests go to, and by which way, for people.
@@ -263,7 +273,7 @@ impl Service {
         ended.ok_or_else(|| op.failed(Cause::Stopped))?.map_err(|error| {
             let (cause, details) = fault::explain(&error);
             tracing::debug!(?error, ?cause, "request failed");
-            if self.liveness.is_given_up() {
+            if self.liveness.is_given_up() && self.liveness.answers() > 0 {
                 given_up(op, cause)
             } else {
                 op.failed(cause).with(details)
@@ -293,7 +303,8 @@ impl Service {
             .read_timeout(limits::S3_ANSWER_WAIT);
         let proxies = Proxies::of(&settings.address(), &environment);
         let ca_bundle = settings.ca_bundle.as_ref();
-        http::pooled(ca_bundle, (wire, proxies), waits.build()).map(answers::checked)
+        let connections = http::pooled(ca_bundle, (wire, proxies), waits.build())?;
+        Ok(answers::checked(connections, &self.liveness))
     }
 
     fn client(&self, connections: SharedHttpConnector) -> Client {

@@ -11,7 +11,7 @@ use super::object::{Bucket, Head};
 use super::reader::{self, ObjectFile};
 use super::spans::{self, Pages};
 use super::subtrees::Habits;
-use super::upload::{ObjectStaged, PartsFrom, upload_of};
+use super::upload::{ObjectStaged, PartsFrom, is_refusal, upload_of};
 use crate::base::crc64::Crc64;
 use crate::base::error::{Cause, Op, Result};
 use crate::base::limits::S3_WHOLE_BYTES_MAX;
@@ -245,7 +245,7 @@ impl Dir for ObjectDir {
             // An account that may not look may still write.
             Err(error) if error.cause.is_vanished() || error.cause == DENIED => {
                 let prefix = self.key(Op::MakeDir, name)? + "/";
-                Self::new(self.bucket.clone(), prefix).set_attributes(Attributes::NONE)?;
+                Self::new(self.bucket.clone(), prefix).make_marker()?;
                 self.index().note_directory(name);
                 Ok(Made::New)
             }
@@ -329,13 +329,18 @@ impl Dir for ObjectDir {
         if !self.has_marker() {
             return Ok(Kept { xattrs_lost: has_xattrs(attributes), ..Kept::ALL });
         }
-        let mtime = attributes.times.map(|times| times.mtime);
-        let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
-        let marker = self.new_object(key, what, mtime, attributes, Like::Nothing);
-        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.kept)
+        let Some(old) = self.older_marker()? else { return self.put_marker(attributes) };
+        let is_empty = old.metadata.size_bytes == 0;
+        match self.copy_onto_itself(self.prefix.clone(), old, Kind::Directory, attributes) {
+            // Some services have directories of their own in its place, which they do not copy.
+            Err(error) if is_empty && (error.cause.is_vanished() || is_refusal(error.cause)) => {
+                let kept = self.put_marker(attributes)?;
+                Ok(Kept { properties_lost: true, ..kept })
+            }
+            copied => copied,
+        }
     }
 
-    /// Objects do not change: it becomes a copy of itself.
     fn set_entry_attributes(
         &self,
         name: &Name,
@@ -343,26 +348,7 @@ impl Dir for ObjectDir {
         attributes: &Attributes,
     ) -> Result<Kept> {
         let (key, head) = self.find(Op::SetMode, name)?;
-        let (old, headers) = (head.metadata, head.headers.clone());
-        let size_bytes = old.size_bytes;
-        let file = ObjectFile::new(self.bucket.clone(), key.clone(), head, size_bytes);
-        let from = file.address().ok_or(Op::SetMode.errno(libc::EINVAL))?;
-        // What is not set stays as it is, and all is written anew.
-        let stays = Attributes::all_of(&old, None);
-        let wanted = Attributes {
-            owner: match (attributes.owner, stays.owner) {
-                (Some(owner), Some(old)) => Some(owner.or(old)),
-                (owner, old) => owner.or(old),
-            },
-            mode: attributes.mode.or(stays.mode),
-            set_ids_of: None,
-            times: attributes.times.or(stays.times),
-            xattrs: attributes.xattrs.clone(),
-        };
-        let mtime = wanted.times.map(|times| times.mtime);
-        let like = Like::Itself(&headers);
-        let object = self.new_object(key, (kind, size_bytes), mtime, &wanted, like);
-        ObjectStaged::copy_all(&self.bucket, self.bucket.as_it_was(object)?, &from)
+        self.copy_onto_itself(key, head, kind, attributes)
     }
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
@@ -389,6 +375,61 @@ impl Dir for ObjectDir {
             let Some(inner) = prefix.strip_suffix('/') else { return false };
             prefix = inner.rfind('/').map_or("", |slash| &inner[..=slash]);
         }
+    }
+}
+
+impl ObjectDir {
+    /// Its marker, unless this job has made that: then it has nothing to lose.
+    fn older_marker(&self) -> Result<Option<Head>> {
+        match self.bucket.head(&self.prefix) {
+            Ok(marker) => {
+                let is_older = self.bucket.service.is_older_than_job(marker.metadata.ctime);
+                Ok(Some(marker).filter(|_| is_older))
+            }
+            Err(error) if error.cause.is_vanished() || error.cause == DENIED => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn make_marker(&self) -> Result<()> {
+        if self.has_marker() { self.put_marker(Attributes::NONE).map(|_| ()) } else { Ok(()) }
+    }
+
+    fn put_marker(&self, attributes: &Attributes) -> Result<Kept> {
+        let mtime = attributes.times.map(|times| times.mtime);
+        let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
+        let marker = self.new_object(key, what, mtime, attributes, Like::Nothing);
+        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.kept)
+    }
+
+    /// Objects do not change: one becomes a copy of itself.
+    fn copy_onto_itself(
+        &self,
+        key: String,
+        head: Head,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        let (old, headers) = (head.metadata, head.headers.clone());
+        let size_bytes = old.size_bytes;
+        let file = ObjectFile::new(self.bucket.clone(), key.clone(), head, size_bytes);
+        let from = file.address().ok_or(Op::SetMode.errno(libc::EINVAL))?;
+        // What is not set stays as it is, and all is written anew.
+        let stays = Attributes::all_of(&old, None);
+        let wanted = Attributes {
+            owner: match (attributes.owner, stays.owner) {
+                (Some(owner), Some(old)) => Some(owner.or(old)),
+                (owner, old) => owner.or(old),
+            },
+            mode: attributes.mode.or(stays.mode),
+            set_ids_of: None,
+            times: attributes.times.or(stays.times),
+            xattrs: attributes.xattrs.clone(),
+        };
+        let mtime = wanted.times.map(|times| times.mtime);
+        let like = Like::Itself(&headers);
+        let object = self.new_object(key, (kind, size_bytes), mtime, &wanted, like);
+        ObjectStaged::copy_all(&self.bucket, self.bucket.as_it_was(object)?, &from)
     }
 }
 

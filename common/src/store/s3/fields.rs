@@ -74,6 +74,7 @@ impl NewObject {
         let kept = Kept {
             xattrs_lost: has_xattrs(attributes),
             attributes_lost: is_asked && schema == Schema::None || !fitted.dropped.is_empty(),
+            is_unstored: !is_asked || schema == Schema::None || !fitted.dropped.is_empty(),
             ..Kept::ALL
         };
         let guessed = || {

@@ -72,6 +72,20 @@ impl Liveness {
         Silence { answers: state.answers, is_too_long }
     }
 
+    /// A request waits for an answer where there has been none yet: the first one of a job.
+    pub fn is_waited_for(&self) {
+        let mut state = self.lock();
+        if state.answers == 0 && !state.is_told {
+            state.is_told = true;
+            tracing::warn!("no answer from the S3 service ({}) yet; waiting", self.endpoint);
+        }
+    }
+
+    /// Nobody waits for it any more, because it has never answered.
+    pub fn give_up(&self) {
+        self.lock().is_given_up = true;
+    }
+
     /// Nobody waits for it any more.
     pub fn is_given_up(&self) -> bool {
         self.lock().is_given_up

@@ -131,8 +131,8 @@ impl Bucket {
         };
         self.service.call_proven(Op::Stat, request, |answer| {
             let answer = Answer::of_head(&answer);
-            let size_bytes = answer.length.ok_or(ServiceFault::NoLength)?;
-            self.head_of(key, size_bytes, answer)
+            let size_bytes = answer.length.or_else(|| answer.length_of_nothing());
+            self.head_of(key, size_bytes.ok_or(ServiceFault::NoLength)?, answer)
         })
     }
 
@@ -285,6 +285,12 @@ impl<'a> Answer<'a> {
     fn md5(&self) -> Option<Etag> {
         let is_plain = self.encryption.is_none_or(|by| by == "AES256") && !self.has_own_key;
         Etag::of_text(opaque(self.etag.filter(|_| is_plain)?).trim_matches('"'))
+    }
+
+    /// Some services leave Content-Length out where there is no content, which its MD5 shows then.
+    fn length_of_nothing(&self) -> Option<u64> {
+        let etag = self.md5().filter(|etag| !etag.is_of_parts())?;
+        etag.parted(0, None)?.is_of_content(b"").then_some(0)
     }
 
     fn of_headers(headers: &'a Headers) -> Self {

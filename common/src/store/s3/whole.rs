@@ -89,6 +89,8 @@ mod tests {
             "CompleteMultipartUpload",
             "CopyObject",
             "UploadPartCopy",
+            "GetObjectTagging",
+            "GetObjectAcl",
         ] {
             assert!(matches!(Form::of(operation, true), Some(Form::Document(_))), "{operation}");
         }

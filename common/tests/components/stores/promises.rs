@@ -284,7 +284,8 @@ fn extended_attributes(root: &dyn Dir, _: &dyn Store) {
     let first = of(&[("user.one", b"1\0\n"), ("user.long", &long)]);
     let staged = root.stage_file(&new_file(c".staged", c"file")).unwrap();
     let kept = staged.commit(&with(&first), Vec::new());
-    assert_eq!(kept.map(|kept| Kept { proof: None, ..kept }), Ok(Kept::ALL));
+    let kept = kept.map(|kept| Kept { proof: None, is_unstored: false, ..kept });
+    assert_eq!(kept, Ok(Kept::ALL));
     assert_eq!(root.xattrs(Some(c"file")).unwrap(), Some(first.clone()));
     assert_eq!(root.open_file(c"file").unwrap().xattrs().unwrap(), Some(first));
     let second = of(&[("user.one", b"2"), ("user.empty", b"")]);

@@ -24,6 +24,8 @@ macro_rules! attributes {
             metadata: $input.metadata.take(),
             storage_class: $input.storage_class.take(),
             tagging: $input.tagging.take(),
+            encryption: $input.server_side_encryption.take(),
+            grant_read: $input.grant_read.take(),
         }
     };
     ($attributes:expr => $output:expr) => {{
@@ -35,6 +37,9 @@ macro_rules! attributes {
         $output.expires = $attributes.expires;
         $output.metadata = $attributes.metadata;
         $output.storage_class = $attributes.storage_class;
+        if $attributes.encryption.is_some() {
+            $output.server_side_encryption = $attributes.encryption;
+        }
     }};
 }
 pub(super) use attributes;
@@ -300,6 +305,35 @@ impl Backend {
         };
         let tag_set = pairs.map(tag).collect();
         Ok(dto::GetObjectTaggingOutput { tag_set, ..Default::default() })
+    }
+}
+
+impl Backend {
+    /// All is the owner's, but for what was granted a group.
+    pub(super) fn get_object_acl(
+        &self,
+        request: S3Request<dto::GetObjectAclInput>,
+    ) -> S3Result<dto::GetObjectAclOutput> {
+        let input = request.input;
+        let object = self.object(&input.bucket, &input.key)?;
+        let me = || Some("owner".to_owned());
+        let grant = |kind, id: Option<String>, uri: Option<String>, permission: &'static str| {
+            let (display_name, email_address) = (None, None);
+            let type_ = dto::Type::from_static(kind);
+            dto::Grant {
+                grantee: Some(dto::Grantee { display_name, email_address, id, type_, uri }),
+                permission: Some(dto::Permission::from_static(permission)),
+            }
+        };
+        let group = object.attributes.grant_read.as_deref();
+        let group = group.and_then(|it| it.strip_prefix("uri=\"")?.strip_suffix('"'));
+        let of_group = |uri: &str| grant(dto::Type::GROUP, None, Some(uri.to_owned()), "READ");
+        let own = grant(dto::Type::CANONICAL_USER, me(), None, "FULL_CONTROL");
+        Ok(dto::GetObjectAclOutput {
+            grants: Some([own].into_iter().chain(group.map(of_group)).collect()),
+            owner: Some(dto::Owner { id: me(), ..Default::default() }),
+            ..Default::default()
+        })
     }
 }
 

@@ -81,6 +81,9 @@ static PART_COPIED: Document =
 static TAGS: Document =
     Document { root: "Tagging", entries: &[("Tag", &["Key", "Value"])], ..PLAIN };
 
+static GRANTS: Document =
+    Document { root: "AccessControlPolicy", entries: &[("Grant", &["Permission"])], ..PLAIN };
+
 /// Elements with times. A time that cannot be read is left out, as it says nothing of the entry beside it.
 const TIMES: [&str; 2] = ["LastModified", "Initiated"];
 
@@ -123,6 +126,7 @@ impl Document {
             "CopyObject" => &COPIED,
             "UploadPartCopy" => &PART_COPIED,
             "GetObjectTagging" => &TAGS,
+            "GetObjectAcl" => &GRANTS,
             _ => return None,
         })
     }
