@@ -54,7 +54,7 @@ use crate::model::entry::{Kept, Kind, Times, Xattrs};
 use crate::model::line::write_plan;
 use crate::model::notice::Notice;
 use crate::model::staged_name::staged_name;
-use crate::model::tally::Tally;
+use crate::model::tally::{Compared, Tally};
 use crate::sched::crew::Crew;
 use crate::sched::job::Job;
 use crate::store::{Receipt, Store};
@@ -167,6 +167,12 @@ impl CopyHand {
     /// Room for comparing, made when it is first needed.
     fn buffers(&mut self, bytes: u64) -> &mut Buffers {
         self.buffers.get_or_insert_with(|| Buffers::new(bytes))
+    }
+
+    /// The same, and where it is counted what was compared.
+    fn buffers_and_count(&mut self, bytes: u64) -> (&mut Buffers, &mut Compared) {
+        let buffers = self.buffers.get_or_insert_with(|| Buffers::new(bytes));
+        (buffers, &mut self.gathered.tally.compared)
     }
 }
 

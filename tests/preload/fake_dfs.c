@@ -30,7 +30,6 @@
 #define _GNU_SOURCE
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -45,15 +44,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "next.h"
+
 #define BASE 0x20000000
 #define MADE_UP(fd) ((fd) >= BASE)
 #define REAL(fd) (MADE_UP(fd) ? (fd) - BASE : (fd))
-
-/* Defines `real` as the function that is replaced. */
-#define NEXT(name)                                               \
-	static __typeof__(&name) real;                           \
-	if (!real)                                               \
-	real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
 
 /* ---- log ---- */
 
@@ -486,31 +481,19 @@ int symlinkat(const char *points_to, int dirfd, const char *name)
 
 /* ---- the same, by the names that they have for programs with large files ---- */
 
-int open64(const char *, int, ...) __attribute__((alias("open")));
-int openat64(int, const char *, int, ...) __attribute__((alias("openat")));
+LARGE_FILE_NAMES
 int fcntl64(int, int, ...) __attribute__((alias("fcntl")));
-ssize_t pread64(int, void *, size_t, off_t) __attribute__((alias("pread")));
-ssize_t pwrite64(int, const void *, size_t, off_t) __attribute__((alias("pwrite")));
-off_t lseek64(int, off_t, int) __attribute__((alias("lseek")));
-int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
 int posix_fadvise64(int, off_t, off_t, int) __attribute__((alias("posix_fadvise")));
-int fstat64(int, struct stat64 *) __attribute__((alias("fstat")));
-int fstatat64(int, const char *, struct stat64 *, int) __attribute__((alias("fstatat")));
 
 /* ---- not replaced there, watched here ---- */
 
 long syscall(long number, ...)
 {
 	static long (*real)(long, ...);
-	long argument[6];
-	va_list rest;
 
-	va_start(rest, number);
-	for (int i = 0; i < 6; i++)
-		argument[i] = va_arg(rest, long);
-	va_end(rest);
 	if (!real)
 		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	SYSCALL_ARGUMENTS(argument, number);
 	/* In all calls of files a descriptor is among the first three, and no length is odd enough. */
 	for (int i = 0; i < 3; i++)
 		if (argument[i] >= BASE && argument[i] < BASE + 65536) {

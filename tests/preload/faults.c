@@ -23,7 +23,6 @@
  */
 #define _GNU_SOURCE
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -41,11 +40,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* Defines `real` as the function that is replaced. */
-#define NEXT(name)                                                          \
-	static __typeof__(&name) real;                                      \
-	if (!real)                                                          \
-	real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+#include "next.h"
 
 enum kind { NONE, FAIL, INTERRUPT, SHORT, LIE, LOSE, SPILL };
 
@@ -670,15 +665,10 @@ int rmdir(const char *path)
 long syscall(long call_number, ...)
 {
 	static long (*real)(long, ...);
-	long argument[6];
-	va_list rest;
 
-	va_start(rest, call_number);
-	for (int i = 0; i < 6; i++)
-		argument[i] = va_arg(rest, long);
-	va_end(rest);
 	if (!real)
 		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	SYSCALL_ARGUMENTS(argument, call_number);
 	if (call_number == SYS_openat2 && argument[1])
 		STRUCK("openat2", OPENING, MAY(INTERRUPT), argument[0], (const char *)argument[1]);
 	if (call_number == SYS_getdents64)
@@ -689,13 +679,6 @@ long syscall(long call_number, ...)
 
 /* ---- the same, by the names that they have for programs with large files ---- */
 
-int open64(const char *, int, ...) __attribute__((alias("open")));
-int openat64(int, const char *, int, ...) __attribute__((alias("openat")));
-ssize_t pread64(int, void *, size_t, off_t) __attribute__((alias("pread")));
-ssize_t pwrite64(int, const void *, size_t, off_t) __attribute__((alias("pwrite")));
-off_t lseek64(int, off_t, int) __attribute__((alias("lseek")));
-int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
+LARGE_FILE_NAMES
 int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
-int fstat64(int, struct stat64 *) __attribute__((alias("fstat")));
-int fstatat64(int, const char *, struct stat64 *, int) __attribute__((alias("fstatat")));
 int fstatfs64(int, struct statfs64 *) __attribute__((alias("fstatfs")));

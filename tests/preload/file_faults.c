@@ -16,7 +16,6 @@
  */
 #define _GNU_SOURCE
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -28,10 +27,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define NEXT(name)                                               \
-	static __typeof__(&name) real;                           \
-	if (!real)                                               \
-	real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+#include "next.h"
 
 /* ---- holes ---- */
 

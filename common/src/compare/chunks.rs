@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{Way, check_of, is_same_extent, open_version, outcome_of_sum, summed};
+use super::content::{Way, is_same_extent, open_version, outcome_of_sum, summed};
 use super::{CompareHand, CompareJob, CompareTask, Opened, Pair};
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::base::path::Name;
@@ -171,11 +171,9 @@ impl CompareJob<'_> {
         };
         let extent = task.extent();
         let file = self.open_chunk(&*dir, name, version, extent).at(side)?;
-        let receipt = summed(&*file, extent, part_bytes, &mut hand.buffers).at(side)?;
-        let check = check_of(&*file, part_bytes);
-        hand.gathered.tally.chunks += 1;
-        hand.gathered.tally.compared.by(check).bytes += extent.length;
-        Ok(receipt)
+        let tally = &mut hand.gathered.tally;
+        tally.chunks += 1;
+        summed(&*file, extent, part_bytes, &mut hand.buffers, &mut tally.compared).at(side)
     }
 
     /// Opens a file to read one extent of it, past the cache where that is asked for.

@@ -14,7 +14,7 @@ use crate::compare::options::Evidence;
 use crate::model::chunk::Extent;
 use crate::model::entry::Version;
 use crate::model::etag::{PartHasher, PartedEtag};
-use crate::model::tally::Check;
+use crate::model::tally::{Check, Compared};
 use crate::store::{Dir, Receipt, Sender, SourceFile};
 
 /// How two files are compared.
@@ -237,27 +237,28 @@ pub(crate) fn sum_extent(
     Ok(sum.finish())
 }
 
-/// As it is counted that an extent was summed up.
-pub(crate) fn check_of(file: &dyn SourceFile, part_bytes: Option<u64>) -> Check {
-    match part_bytes {
-        _ if file.address().is_some() => Check::Downloaded,
-        Some(_) => Check::Named,
-        None => Check::Summed,
-    }
-}
-
-/// What an extent is summed up to: a checksum, or MD5s of parts of that size.
+/// What an extent is summed up to: a checksum, or MD5s of parts of that size. It is counted as compared in that way.
 pub(crate) fn summed(
     file: &dyn SourceFile,
     extent: Extent,
     part_bytes: Option<u64>,
     buffers: &mut Buffers,
+    compared: &mut Compared,
 ) -> Result<Receipt> {
-    let Some(part_bytes) = part_bytes else {
-        return Ok(Receipt::of_bytes(extent, sum_extent(file, extent, buffers)?));
+    let receipt = match part_bytes {
+        None => Receipt::of_bytes(extent, sum_extent(file, extent, buffers)?),
+        Some(part_bytes) => {
+            let part_md5s = part_md5s(file, extent, part_bytes, buffers)?;
+            Receipt { part_md5s, ..Receipt::sent(extent, None, String::new(), Sender::Here) }
+        }
     };
-    let part_md5s = part_md5s(file, extent, part_bytes, buffers)?;
-    Ok(Receipt { part_md5s, ..Receipt::sent(extent, None, String::new(), Sender::Here) })
+    let check = match part_bytes {
+        _ if file.address().is_some() => Check::Downloaded,
+        Some(_) => Check::Named,
+        None => Check::Summed,
+    };
+    compared.by(check).bytes += extent.length;
+    Ok(receipt)
 }
 
 /// MD5s of the parts of an extent that begins with one.

@@ -6,7 +6,7 @@ use super::{CopyHand, CopyJob};
 use crate::base::crc64::Crc64;
 use crate::base::error::{At, Cause, Op, Side, Trouble};
 use crate::chunked::{ChunkTask, ChunkWork, Outcome};
-use crate::compare::content::{Way, check_of, is_same_extent, open_version, summed};
+use crate::compare::content::{Way, is_same_extent, open_version, summed};
 use crate::compare::holes::Reading;
 use crate::model::chunk::ChunkRun;
 use crate::model::entry::Version;
@@ -187,14 +187,10 @@ impl CopyJob<'_> {
             }
         };
         let extent = task.extent();
-        let buffers = hand.buffers(self.options.buffer_bytes);
         let opened = open_version(&*dir.at(side)?, name, version, extent);
-        let summed =
-            opened.and_then(|file| Ok((summed(&*file, extent, part_bytes, buffers)?, file)));
-        let Some((receipt, file)) = unless_in_doubt(summed.at(side))? else { return Ok(None) };
-        let check = check_of(&*file, part_bytes);
-        hand.gathered.tally.compared.by(check).bytes += extent.length;
-        Ok(Some(receipt))
+        let (buffers, compared) = hand.buffers_and_count(self.options.buffer_bytes);
+        let summed = opened.and_then(|file| summed(&*file, extent, part_bytes, buffers, compared));
+        unless_in_doubt(summed.at(side))
     }
 }
 

@@ -5,13 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
+use crate::runs::compare_options;
 use common::base::error::{Cause, Failure, Side};
 use common::comm::mailbox::Mailbox;
 use common::comm::{Comm, Rank, threads};
-use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use common::compare::root::CompareRoot;
 use common::compare::{self, CompareJob};
-use common::model::keep::XattrChoice;
 use common::model::notice::Notice;
 use common::model::tally::Tally;
 use common::sched::engine::{self, Settings};
@@ -61,21 +60,7 @@ fn opened(tree: &Path, faults: Faults) -> Box<dyn Store> {
 /// Compares two trees on so many ranks, with chunks of 100 bytes; the file `rewritten` of that side
 /// changes once, when the first of the ranks reads it.
 fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Vec<Failure>) {
-    let options = CompareOptions {
-        counted: COUNTED_BY_DEFAULT.into_iter().collect(),
-        xattrs: XattrChoice::Own,
-        lite: false,
-        evidence: Evidence::Checksums,
-        hard_links: false,
-        one_way: false,
-        chosen_by_source: false,
-        bypass_cache: false,
-        chunk_bytes: 100,
-        buffer_bytes: 64,
-        combined: None,
-        tell: None,
-        outputs: Vec::new(),
-    };
+    let options = compare_options();
     let once = Arc::new(Once::new());
     let outcomes = threads::run(ranks, |comm| {
         let rank = comm.rank();

@@ -7,14 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::runs::{filters, in_session, options, quiet, temp};
+use crate::runs::{self, in_session, options, quiet, temp, wishes};
 use common::base::exit::Exit;
 use common::compare::options::Evidence;
-use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
+use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
 use common::run::copy::CopyRequest;
-use common::run::sync::SyncRequest;
-use common::surface::copy_args::CopyWishes;
-use common::surface::named_args::NamedArgs;
 
 fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
     let job = JobFacts::here();
@@ -22,20 +19,13 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
         let request = CopyRequest {
             sources: vec![source.as_os_str().as_bytes().to_vec()],
             target: target.as_os_str().as_bytes().to_vec(),
-            wishes: CopyWishes {
-                options: options(HardLinks::Keep, None, job),
-                filters: filters(None),
-                named: NamedArgs::default(),
-                resume: ResumeRequest::default(),
-                manifest: None,
-            },
+            wishes: wishes(options(HardLinks::Keep, None, job), None),
         };
         common::run::copy::run(session, &request, &quiet())
     })
 }
 
 fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
-    let job = JobFacts::here();
     let rules = SyncOptions {
         use_server_modtime: false,
         judge,
@@ -46,21 +36,8 @@ fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
         delete: true,
         link_dest: None,
     };
-    in_session(ranks, "dsync", |session| {
-        let request = SyncRequest {
-            source: source.as_os_str().as_bytes().to_vec(),
-            target: target.as_os_str().as_bytes().to_vec(),
-            delete_max: None,
-            wishes: CopyWishes {
-                options: options(HardLinks::Keep, Some(rules.clone()), job),
-                filters: filters(None),
-                named: NamedArgs::default(),
-                resume: ResumeRequest::default(),
-                manifest: None,
-            },
-        };
-        common::run::sync::run(session, &request, &quiet())
-    })
+    let options = options(HardLinks::Keep, Some(rules), JobFacts::here());
+    runs::sync(ranks, source, target, &wishes(options, None))
 }
 
 fn files(tree: &Path) -> Vec<PathBuf> {

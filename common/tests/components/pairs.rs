@@ -7,20 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::runs::{filters, in_session, options, quiet, temp};
+use crate::runs::{self, compare_options, filters, in_session, options, quiet, temp, wishes};
 use crate::trees::{Entry, Picture};
 use common::base::exit::Exit;
 use common::base::path::escaped;
-use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
-use common::copy::options::{HardLinks, JobFacts, Judge, ResumeRequest, SyncOptions};
+use common::compare::options::{CompareOptions, Evidence};
+use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
 use common::model::entry::{Kind, Time, Times};
-use common::model::keep::XattrChoice;
 use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
-use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
 use common::store::posix::{OpenAs, PosixStore};
-use common::surface::copy_args::CopyWishes;
 use common::surface::named_args::NamedArgs;
 
 fn store(path: &Path) -> PosixStore {
@@ -39,22 +36,8 @@ fn sync(
     rules: &SyncOptions,
     exclude: Option<&str>,
 ) -> Exit {
-    let job = JobFacts::here();
-    in_session(ranks, "dsync", |session| {
-        let request = SyncRequest {
-            source: source.as_os_str().as_bytes().to_vec(),
-            target: target.as_os_str().as_bytes().to_vec(),
-            delete_max: None,
-            wishes: CopyWishes {
-                options: options(HardLinks::Separate, Some(rules.clone()), job),
-                filters: filters(exclude),
-                named: NamedArgs::default(),
-                resume: ResumeRequest::default(),
-                manifest: None,
-            },
-        };
-        common::run::sync::run(session, &request, &quiet())
-    })
+    let options = options(HardLinks::Separate, Some(rules.clone()), JobFacts::here());
+    runs::sync(ranks, source, target, &wishes(options, exclude))
 }
 
 /// Compares; returns the exit code and the lines of the combined list.
@@ -64,21 +47,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
         target: target.as_os_str().as_bytes().to_vec(),
         own: None,
         symlinks: Symlinks::Follow,
-        options: CompareOptions {
-            counted: COUNTED_BY_DEFAULT.into_iter().collect(),
-            xattrs: XattrChoice::Own,
-            lite: false,
-            evidence: Evidence::Checksums,
-            hard_links: false,
-            one_way: false,
-            chosen_by_source: false,
-            bypass_cache: false,
-            chunk_bytes: 100,
-            buffer_bytes: 64,
-            combined: Some(LineFormat::Text),
-            tell: None,
-            outputs: Vec::new(),
-        },
+        options: CompareOptions { combined: Some(LineFormat::Text), ..compare_options() },
         filters: filters(None),
         named: NamedArgs::default(),
         combined: Some(list.as_os_str().as_bytes().to_vec()),

@@ -2,19 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use common::base::exit::Exit;
 use common::comm::mailbox::Mailbox;
 use common::comm::threads;
-use common::copy::options::{CopyOptions, HardLinks, JobFacts, SyncOptions, Verify};
+use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
+use common::copy::options::{CopyOptions, HardLinks, JobFacts, ResumeRequest, SyncOptions, Verify};
 use common::model::filter::Rule;
-use common::model::keep::Keep;
+use common::model::keep::{Keep, XattrChoice};
 use common::model::line::LineFormat;
 use common::model::transfer::Transfer;
+use common::run::sync::SyncRequest;
 use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
+use common::surface::copy_args::CopyWishes;
 use common::surface::filter_args::{FilterArgs, RuleArgs};
+use common::surface::named_args::NamedArgs;
 use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
 use common::surface::team::Team;
@@ -59,6 +64,49 @@ pub fn filters(exclude: Option<&str>) -> FilterArgs {
         min_age: None,
         max_age: None,
         one_file_system: false,
+    }
+}
+
+/// A copy with these options, of all entries but those.
+pub fn wishes(options: CopyOptions, exclude: Option<&str>) -> CopyWishes {
+    CopyWishes {
+        options,
+        filters: filters(exclude),
+        named: NamedArgs::default(),
+        resume: ResumeRequest::default(),
+        manifest: None,
+    }
+}
+
+/// A synchronisation, without a limit for what is deleted.
+pub fn sync(ranks: u32, source: &Path, target: &Path, wishes: &CopyWishes) -> Exit {
+    in_session(ranks, "dsync", |session| {
+        let request = SyncRequest {
+            source: source.as_os_str().as_bytes().to_vec(),
+            target: target.as_os_str().as_bytes().to_vec(),
+            delete_max: None,
+            wishes: wishes.clone(),
+        };
+        common::run::sync::run(session, &request, &quiet())
+    })
+}
+
+/// A comparison of all that is compared by default, in chunks of 100 bytes.
+pub fn compare_options() -> CompareOptions {
+    CompareOptions {
+        counted: COUNTED_BY_DEFAULT.into_iter().collect(),
+        xattrs: XattrChoice::Own,
+        lite: false,
+        evidence: Evidence::Checksums,
+        hard_links: false,
+        one_way: false,
+        chosen_by_source: false,
+        bypass_cache: false,
+        chunk_bytes: 100,
+        buffer_bytes: 64,
+        combined: None,
+        tell: None,
+        outputs: Vec::new(),
     }
 }
 
