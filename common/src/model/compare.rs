@@ -33,7 +33,7 @@ pub fn attributes(
     let wanted = wanted.intersection(known);
     let is_same_kind = source.kind == target.kind;
     let is_either = |kind: Kind| source.kind == kind || target.kind == kind;
-    let is_same = |one: Time, other: Time| is_same_time(one, other, time_step_ns(target), range);
+    let is_same = |one: Time, other: Time| is_same_time(one, other, range.step_ns(target), range);
     let differs = |field: Fields| match field {
         Fields::TYPE => !is_same_kind,
         Fields::SIZE if is_same_kind => {
@@ -143,9 +143,9 @@ const FAT_STEP_NS: u32 = 2 * SECOND_NS;
 /// All time zones are whole quarters of an hour away from UTC.
 const ZONE_STEP_S: i64 = 900;
 
-/// The step in which the file system of an entry keeps time, in nanoseconds, as its time of last change
-/// shows: the kernel sets that one itself, so on a file system that keeps nanoseconds it is a multiple of
-/// a coarser step only once in a hundred times (for 100 ns) to a thousand million (for seconds).
+/// The step in which the file system of an entry keeps time, in nanoseconds, as its times of last change and access
+/// show: the kernel sets the first one itself, and mostly the other one, so on a file system that keeps nanoseconds they
+/// are multiples of a coarser step only once in ten thousand times (for 100 ns), or in far more (for seconds).
 pub fn time_step_ns(target: &Metadata) -> u32 {
     if !target.known.contains(Fields::CTIME) {
         // Whoever has written the time of change down did so with all its digits.
@@ -154,7 +154,8 @@ pub fn time_step_ns(target: &Metadata) -> u32 {
     if keeps_even_seconds(target) {
         return FAT_STEP_NS;
     }
-    step_ns_of(target.ctime)
+    let of_access = target.known.contains(Fields::ATIME).then(|| step_ns_of(target.atime));
+    of_access.into_iter().fold(step_ns_of(target.ctime), u32::min)
 }
 
 /// The coarsest step of which a time is a multiple.
@@ -198,6 +199,8 @@ pub enum TimeRange {
     /// Nothing shows that there is a time it does not keep.
     #[default]
     All,
+    /// It keeps all, to the nanosecond.
+    Exact,
     /// From the first to the last one (`s_time_min` and `s_time_max` in Linux).
     Between(i64, i64),
     /// Those of ext2, ext3 and ext4: 32 bits with a sign, and two more where an inode has room for nanoseconds.
@@ -214,11 +217,24 @@ impl TimeRange {
     /// exFAT, which keeps odd seconds, too.
     pub const EXFAT: Self = Self::Between(315_532_800, 4_354_819_199);
 
+    /// The step in which an entry's times are kept there. What an entry shows may be chance: it counts where the kind of
+    /// the file system does not tell.
+    fn step_ns(self, entry: &Metadata) -> u32 {
+        let shown = time_step_ns(entry);
+        match self {
+            Self::Exact | Self::SIGNED_32 | Self::BIGTIME => 1,
+            // Seconds only where an inode has no room for more.
+            Self::Ext if shown < SECOND_NS => 1,
+            Self::Ext => SECOND_NS,
+            _ => shown,
+        }
+    }
+
     /// The target keeps the nearest time it can: none after the source's, or none before it. The kernel cuts
     /// off what such a time has below a second.
     fn clamps(self, source: Time, target: Time, step_ns: u32) -> bool {
         let (first, last) = match self {
-            Self::All => return false,
+            Self::All | Self::Exact => return false,
             Self::Between(first, last) => (first, last),
             Self::Ext if step_ns >= SECOND_NS => (i32::MIN.into(), i32::MAX.into()),
             Self::Ext => (i32::MIN.into(), 15_032_385_535),
@@ -254,7 +270,7 @@ mod tests {
 
     fn coarse(seconds: i64, nanoseconds: u32) -> Metadata {
         let time = Time { seconds, nanoseconds };
-        Metadata { mtime: time, ctime: time, ..entry(Kind::File) }
+        Metadata { mtime: time, ctime: time, atime: time, ..entry(Kind::File) }
     }
 
     #[test]
@@ -300,6 +316,21 @@ mod tests {
         // Whole seconds on a file system that keeps nanoseconds were set by somebody.
         let fine = Time { seconds: 1_700_000_009, nanoseconds: 123_456_789 };
         assert!(differs(Metadata { ctime: fine, ..coarse(1_700_000_001, 0) }));
+    }
+
+    /// A time of last change is a multiple of 100 ns once in a hundred times.
+    #[test]
+    fn chance_makes_no_file_system_coarse() {
+        let differs = |target: Metadata, range| {
+            !attributes(&entry(Kind::File), &target, Fields::MTIME, range).is_empty()
+        };
+        let by_chance = coarse(1_700_000_001, 123_456_700);
+        for range in [TimeRange::Exact, TimeRange::BIGTIME, TimeRange::SIGNED_32, TimeRange::Ext] {
+            assert!(differs(by_chance, range), "{range:?}");
+        }
+        assert!(!differs(coarse(1_700_000_001, 0), TimeRange::Ext), "an inode of 128 bytes");
+        let read = Time { seconds: 1_700_000_009, nanoseconds: 123_456_789 };
+        assert!(differs(Metadata { atime: read, ..by_chance }, TimeRange::All));
     }
 
     /// As FAT keeps it: mounted in UTC+5:45, with a ctime of its own or without.

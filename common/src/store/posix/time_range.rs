@@ -16,6 +16,10 @@ const XFS: u64 = 0x5846_5342;
 const MSDOS: u64 = 0x4D44;
 const EXFAT: u64 = 0x2011_BAB0;
 
+/// Kinds that keep all times to the nanosecond: tmpfs, ramfs, btrfs, bcachefs, F2FS, ZFS.
+const EXACT: [u64; 6] =
+    [0x0102_1994, 0x8584_58F6, 0x9123_683E, 0xCA45_1A4E, 0xF2F5_2010, 0x2FC1_2FC1];
+
 /// `XFS_IOC_FSGEOMETRY` (`xfs_fs.h`): it fills a `struct xfs_fsop_geom` of 256 bytes.
 const XFS_GEOMETRY: libc::c_ulong = 0x8100_587E;
 
@@ -30,6 +34,7 @@ pub(super) fn of(root: &OwnedFd, kind: Option<u64>) -> TimeRange {
         Some(XFS) => of_xfs(root),
         Some(MSDOS) => TimeRange::FAT,
         Some(EXFAT) => TimeRange::EXFAT,
+        Some(kind) if EXACT.contains(&kind) => TimeRange::Exact,
         _ => TimeRange::All,
     }
 }
