@@ -78,11 +78,18 @@ static COPIED: Document =
     Document { root: "CopyObjectResult", needs: &["ETag"], is_slow: true, ..PLAIN };
 static PART_COPIED: Document =
     Document { root: "CopyPartResult", needs: &["ETag"], is_slow: true, ..PLAIN };
-static TAGS: Document =
-    Document { root: "Tagging", entries: &[("Tag", &["Key", "Value"])], ..PLAIN };
-
-static GRANTS: Document =
-    Document { root: "AccessControlPolicy", entries: &[("Grant", &["Permission"])], ..PLAIN };
+static TAGS: Document = Document {
+    root: "Tagging",
+    needs: &["TagSet"],
+    entries: &[("Tag", &["Key", "Value"])],
+    ..PLAIN
+};
+static ACL: Document = Document {
+    root: "AccessControlPolicy",
+    needs: &["AccessControlList"],
+    entries: &[("Grant", &["Grantee", "Permission"])],
+    ..PLAIN
+};
 
 /// Elements with times. A time that cannot be read is left out, as it says nothing of the entry beside it.
 const TIMES: [&str; 2] = ["LastModified", "Initiated"];
@@ -126,7 +133,7 @@ impl Document {
             "CopyObject" => &COPIED,
             "UploadPartCopy" => &PART_COPIED,
             "GetObjectTagging" => &TAGS,
-            "GetObjectAcl" => &GRANTS,
+            "GetObjectAcl" => &ACL,
             _ => return None,
         })
     }
@@ -243,16 +250,16 @@ impl<'d> Seen<'d> {
         Some(self.text_of(element))
     }
 
-    /// How many entries of that name there are, each of which has each of these fields once.
+    /// How many entries of that name there are, at whatever depth, each of which has each of these fields once.
     fn entries(&self, name: &str, fields: &[&str]) -> Result<usize, String> {
         let mut count = 0;
         for (at, entry) in self.all.iter().enumerate() {
-            if entry.depth != 1 || entry.name != name {
+            if entry.depth == 0 || entry.name != name {
                 continue;
             }
             count += 1;
-            let own = self.all[at + 1..].iter().take_while(|it| it.depth > 1);
-            let own: Vec<_> = own.filter(|it| it.depth == 2).collect();
+            let own = self.all[at + 1..].iter().take_while(|it| it.depth > entry.depth);
+            let own: Vec<_> = own.filter(|it| it.depth == entry.depth + 1).collect();
             for field in fields {
                 if own.iter().filter(|it| it.name == *field).count() != 1 {
                     return Err(format!("there is a {name} without one {field} in it"));
@@ -315,6 +322,27 @@ mod tests {
         let uploads = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>\
             </ListMultipartUploadsResult>";
         assert_refused("ListMultipartUploads", uploads, "does not say where");
+    }
+
+    /// What lists tags or grants has a list of them, if an empty one.
+    #[test]
+    fn what_an_object_carries_is_whole() {
+        let tags = "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
+        assert_eq!(prove("GetObjectTagging", tags), Ok(tags.to_owned()));
+        assert!(prove("GetObjectTagging", "<Tagging><TagSet/></Tagging>").is_ok());
+        assert_refused("GetObjectTagging", "<Tagging/>", "no TagSet");
+        assert_refused("GetObjectTagging", &tags.replace("Value", "V"), "a Tag without one Value");
+        let acl = "<AccessControlPolicy><Owner><ID>me</ID></Owner><AccessControlList><Grant>\
+            <Grantee><ID>me</ID></Grantee><Permission>READ</Permission></Grant>\
+            </AccessControlList></AccessControlPolicy>";
+        assert_eq!(prove("GetObjectAcl", acl), Ok(acl.to_owned()));
+        for cut in (1..acl.len()).filter(|at| acl.is_char_boundary(*at)) {
+            assert!(prove("GetObjectAcl", &acl[..cut]).is_err(), "{}", &acl[..cut]);
+        }
+        let owner = "<AccessControlPolicy><Owner/></AccessControlPolicy>";
+        assert_refused("GetObjectAcl", owner, "no AccessControlList");
+        let bare = acl.replace("Permission>", "Right>");
+        assert_refused("GetObjectAcl", &bare, "a Grant without one Permission");
     }
 
     #[test]
