@@ -42,8 +42,9 @@ pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
         + synced.repaired
         + synced.linked
         + synced.deleted.total();
+    let left = totals.skipped + synced.kept_back + synced.protected + synced.unlike;
     match (done, is_dry_run) {
-        (0, _) if totals.skipped > 0 => "nothing to do but for what is left out".to_owned(),
+        (0, _) if left > 0 => "nothing to do but for what is left out".to_owned(),
         (0, _) if totals.is_limited() => {
             "nothing to do, the target is equal in what it keeps".to_owned()
         }
