@@ -1,5 +1,7 @@
 //! Jobs with places in S3, and trees for them.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -90,4 +92,37 @@ pub fn stranger(behaviour: Behaviour) -> ObjectServer {
     let server = server.unwrap();
     server.make_bucket(BUCKET);
     server
+}
+
+/// Keys of the bucket that begin so, without that, with what is in them.
+pub fn objects(server: &ObjectServer, prefix: &str) -> BTreeMap<String, Vec<u8>> {
+    let keys = server.keys_of(BUCKET).into_iter().filter(|key| key.starts_with(prefix));
+    let content = |key: &str| server.get(BUCKET, key).unwrap().content.to_bytes().to_vec();
+    keys.map(|key| (key[prefix.len()..].to_owned(), content(&key))).collect()
+}
+
+/// Files below a directory, with what is in them; none where it is missing.
+pub fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut waiting = vec![root.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().map(Result::unwrap) {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(path);
+            } else {
+                let below = text(path.strip_prefix(root).unwrap()).to_owned();
+                all.insert(below, fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// Writes such files, in a directory that is made.
+pub fn write_all(root: &Path, all: &BTreeMap<String, Vec<u8>>) {
+    fs::create_dir_all(root).unwrap();
+    for (name, content) in all {
+        trees::write(&root.join(name), content);
+    }
 }

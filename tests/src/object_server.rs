@@ -159,6 +159,13 @@ impl ObjectServer {
         buckets.entry(bucket.to_owned()).or_default().objects.insert(key.to_owned(), object);
     }
 
+    /// An upload that was begun a day ago, and these parts of it that came; nobody is at work on it.
+    pub fn leave_upload(&self, bucket: &str, key: &str, parts: &[&[u8]]) {
+        let mut buckets = self.backend.buckets();
+        let uploads = &mut buckets.entry(bucket.to_owned()).or_default().uploads;
+        uploads.insert(format!("left-{}", uploads.len()), backend::left(key, parts));
+    }
+
     /// Changes what is kept with an object, without a request.
     pub fn change(&self, bucket: &str, key: &str, change: impl FnOnce(&mut objects::Attributes)) {
         let mut buckets = self.backend.buckets();

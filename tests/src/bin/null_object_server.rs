@@ -105,9 +105,11 @@ impl Server {
         let (bucket, key) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
         let is_empty = bucket.starts_with("empty");
         Ok(match Operation::of(&request) {
-            Operation::GetObject | Operation::HeadObject if is_empty => status(404),
+            Operation::GetObject | Operation::HeadObject | Operation::HeadPart if is_empty => {
+                status(404)
+            }
             Operation::GetObject => self.get(key, &request),
-            Operation::HeadObject => self.head(key),
+            Operation::HeadObject | Operation::HeadPart => self.head(key),
             Operation::PutObject | Operation::UploadPart => put(&request),
             Operation::ListObjectsV2 => self.list(request.uri().query(), is_empty),
             Operation::DeleteObject | Operation::AbortMultipartUpload => status(204),

@@ -8,6 +8,7 @@ mod lists;
 mod objects;
 pub(super) use objects::{assembled, planted};
 mod uploads;
+pub(super) use uploads::left;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -18,8 +18,12 @@ pub enum Operation {
     DeleteObject,
     DeleteObjects,
     GetObject,
+    GetObjectAcl,
+    GetObjectTagging,
     HeadBucket,
     HeadObject,
+    /// HeadObject of one of an object's parts.
+    HeadPart,
     ListBuckets,
     ListMultipartUploads,
     ListObjects,
@@ -70,6 +74,8 @@ impl Operation {
                 | Self::CopyObject
                 | Self::CreateMultipartUpload
                 | Self::DeleteObjects
+                | Self::GetObjectAcl
+                | Self::GetObjectTagging
                 | Self::ListBuckets
                 | Self::ListMultipartUploads
                 | Self::ListObjects
@@ -96,8 +102,10 @@ impl Operation {
         let is_part = query.has("uploadId");
         match *method {
             Method::GET if is_part => Self::ListParts,
-            Method::GET if query.has("tagging") || query.has("acl") => Self::Other,
+            Method::GET if query.has("tagging") => Self::GetObjectTagging,
+            Method::GET if query.has("acl") => Self::GetObjectAcl,
             Method::GET => Self::GetObject,
+            Method::HEAD if query.has("partNumber") => Self::HeadPart,
             Method::HEAD => Self::HeadObject,
             Method::PUT if is_part && is_copy => Self::UploadPartCopy,
             Method::PUT if is_part => Self::UploadPart,
@@ -132,8 +140,8 @@ pub struct Counts {
     pub cut: u64,
     /// How many bodies were spoilt.
     pub spoilt: u64,
-    /// How many answers were torn.
-    pub torn: u64,
+    /// How many answers were torn, by operation.
+    pub torn: BTreeMap<Operation, u64>,
 }
 
 impl Counts {
@@ -146,8 +154,11 @@ impl Counts {
     pub fn writes(&self) -> u64 {
         let reads = [
             Operation::GetObject,
+            Operation::GetObjectAcl,
+            Operation::GetObjectTagging,
             Operation::HeadBucket,
             Operation::HeadObject,
+            Operation::HeadPart,
             Operation::ListBuckets,
             Operation::ListMultipartUploads,
             Operation::ListObjects,
@@ -155,6 +166,11 @@ impl Counts {
             Operation::ListParts,
         ];
         self.total() - reads.iter().map(|read| self.of(*read)).sum::<u64>()
+    }
+
+    /// All answers that were torn.
+    pub fn torn(&self) -> u64 {
+        self.torn.values().sum()
     }
 
     /// All requests.
@@ -169,7 +185,7 @@ impl std::fmt::Display for Counts {
             writeln!(f, "{operation:?} {count}")?;
         }
         write!(f, "refused {}\ncut {}\nspoilt {}\n", self.refused, self.cut, self.spoilt)?;
-        write!(f, "torn {}", self.torn)
+        write!(f, "torn {}", self.torn())
     }
 }
 
@@ -206,6 +222,8 @@ mod tests {
         );
         assert_operation(Method::GET, "/bucket/?uploads", Operation::ListMultipartUploads);
         assert_operation(Method::GET, "/bucket//", Operation::GetObject);
+        assert_operation(Method::GET, "/bucket/k?tagging", Operation::GetObjectTagging);
+        assert_operation(Method::HEAD, "/bucket/k?partNumber=2", Operation::HeadPart);
         assert_operation(Method::POST, "/bucket/k?uploads=", Operation::CreateMultipartUpload);
         assert_operation(Method::PUT, "/bucket/k?partNumber=1&uploadId=x", Operation::UploadPart);
     }

@@ -59,7 +59,8 @@ impl Front {
             self.counter.with(|counts| counts.refused += 1);
             return refuse(request, busy(&behaviour)).await;
         }
-        let is_read = matches!(operation, Operation::GetObject | Operation::HeadObject);
+        let is_read =
+            matches!(operation, Operation::GetObject | Operation::HeadObject | Operation::HeadPart);
         let denies_reads = behaviour.has(Quirk::DeniesReads);
         let is_denied = operation.lists() && (denies_reads || behaviour.has(Quirk::DeniesLists));
         if is_denied || (is_read && denies_reads) {
@@ -77,7 +78,9 @@ impl Front {
         let tearing = behaviour.tearing.as_ref().filter(|_| answer.status().is_success());
         if let Some(how) = tearing.and_then(|it| it.of(operation, of_its_kind, total)) {
             let (answer, is_torn) = torn(answer, how, self.endless_bytes.clone()).await?;
-            self.counter.with(|counts| counts.torn += u64::from(is_torn));
+            if is_torn {
+                self.counter.with(|counts| *counts.torn.entry(operation).or_default() += 1);
+            }
             return Ok(answer);
         }
         if operation != Operation::GetObject || !answer.status().is_success() {

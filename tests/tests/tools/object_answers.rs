@@ -1,5 +1,4 @@
-//! Answers about objects that are torn, or another's: what has arrived is whole, or it is an error. `SUITE_SEEDS`
-//! says with how many seeds.
+//! Answers about objects that are torn, or another's: what has arrived is whole, or it is an error.
 
 use std::fs;
 use std::path::Path;
@@ -10,22 +9,7 @@ use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees;
 
-/// Requests about one object each.
-const ABOUT_OBJECTS: [Operation; 8] = [
-    Operation::CompleteMultipartUpload,
-    Operation::CopyObject,
-    Operation::CreateMultipartUpload,
-    Operation::GetObject,
-    Operation::HeadObject,
-    Operation::PutObject,
-    Operation::UploadPart,
-    Operation::UploadPartCopy,
-];
 const FOR_EVER: u64 = u64::MAX;
-
-fn seeds() -> u64 {
-    std::env::var("SUITE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
-}
 
 /// Files of all sizes that are moved in ways of their own.
 fn tree(root: &Path) {
@@ -44,64 +28,6 @@ fn with_objects(source: &Path, quirks: &[Quirk]) -> ObjectServer {
     go(&server, 1, &["dcp", "-k", "5MiB", text(source), "s3://data/up"]).expect(0);
     server.reset_counts();
     server
-}
-
-/// What is in the bucket is what is in the tree; with exit 0 all of it is.
-#[track_caller]
-fn assert_objects(server: &ObjectServer, prefix: &str, source: &Path, ended: &Ended) {
-    let keys = server.keys_of(BUCKET);
-    let there: Vec<_> = keys.iter().filter_map(|key| key.strip_prefix(prefix)).collect();
-    for name in &there {
-        let content = server.get(BUCKET, &format!("{prefix}{name}")).unwrap().content.to_bytes();
-        assert!(content == fs::read(source.join(name)).unwrap(), "{name}: {}", ended.stderr);
-    }
-    let is_all = there.len() == entries(source).len() - 1;
-    assert!(matches!(ended.code, Some(0 | 3 | 23)), "{ended:?}");
-    assert!(is_all || ended.code != Some(0), "{there:?} {}", ended.stderr);
-}
-
-/// The same of files.
-#[track_caller]
-fn assert_files(back: &Path, source: &Path, ended: &Ended) {
-    assert!(matches!(ended.code, Some(0 | 3 | 23)), "{ended:?}");
-    if ended.code == Some(0) {
-        assert_eq!(diff(source, back), "", "{}", ended.stderr);
-    }
-    if back.exists() {
-        for line in diff(source, back).lines() {
-            let is_missing = line.starts_with(&format!("Only in {}", source.display()));
-            assert!(is_missing, "{line}: {}", ended.stderr);
-        }
-    }
-}
-
-#[test]
-fn whatever_is_torn_exit_0_means_that_all_is_there() {
-    let work = temp();
-    let source = work.path().join("source");
-    tree(&source);
-    for seed in 0..seeds() {
-        let quirks: &[Quirk] = if seed % 3 == 1 { &[Quirk::NoChecksums] } else { &[] };
-        let server = with_objects(&source, quirks);
-        let tearing = Tearing::seeded(&ABOUT_OBJECTS, seed, 2 + seed % 5);
-        let behaviour = Behaviour::with_quirks(quirks);
-        server.behave(Behaviour { tearing: Some(tearing), ..behaviour });
-        let ranks = 1 + u32::from(seed % 4 == 3);
-        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", text(&source), "s3://data/new"]);
-        assert_objects(&server, "new/", &source, &ended);
-        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", "s3://data/copy"]);
-        assert_objects(&server, "copy/", &source, &ended);
-        let back = work.path().join(format!("back-{seed}"));
-        let ended = go(&server, ranks, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]);
-        assert_files(&back, &source, &ended);
-        let one = fs::read(source.join("large")).unwrap();
-        let other = work.path().join(format!("other-{seed}"));
-        trees::write(&other.join("large"), &[&one[..one.len() - 1], b"x"].concat());
-        let ended = go(&server, ranks, &["dcmp", "--download", text(&other), "s3://data/up"]);
-        assert_ne!(ended.code, Some(0), "{}", ended.stderr);
-        let counts = server.counts();
-        assert!(counts.torn > 4, "{counts}");
-    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ const ATTRIBUTES: [(&str, &str); 4] =
 const LOST: [&str; 4] = ["mode", "ownership", "timestamps", "xattr"];
 
 mod documented;
+mod laws;
 
 /// What there is of a case at its end, and what there was at the target.
 struct Seen {
@@ -210,8 +211,10 @@ impl Case {
         let pattern = random
             .choice(["*.o", "/a", "d/", "tmp", "d/*", "/d/b.o", "c.*", "?", "a/**/d", "f f"])
             .unwrap();
-        for words in [&mut self.ours, &mut self.theirs] {
-            words.push(format!("--{verdict}={pattern}"));
+        self.ours.push(format!("--{verdict}={pattern}"));
+        // Ours stands for no directory, too, for which rsync has another pattern; the same one again changes nothing.
+        for pattern in [pattern, &pattern.replace("/**/", "/")] {
+            self.theirs.push(format!("--{verdict}={pattern}"));
         }
     }
 
@@ -275,6 +278,7 @@ impl Case {
         let target = work.path().join("ours/t");
         let before =
             self.target.iter().map(|_| self.normal(picture(&target))).next().unwrap_or_default();
+        let source_before = picture(&work.path().join("s"));
         let old_before = self.old.iter().map(|_| picture(&work.path().join("ours/old"))).next();
         let ours = [self.tool(tool, &self.ours), link_dest("ours")].concat();
         let ended = self.call(work.path(), &ours, "ours");
@@ -282,13 +286,21 @@ impl Case {
         let theirs = [&limited[..], &self.theirs, &link_dest("theirs")].concat();
         let theirs = self.call(work.path(), &theirs, "theirs");
         // Some builds of rsync crash, or hang, at --existing with -H; and where --ignore-existing lets a file stay
-        // in a directory's place, it gives it the directory's time.
-        let is_misled = self.has("--ignore-existing") && theirs.code != Some(0);
-        if is_misled || !matches!(theirs.code, Some(0 | 1 | 23)) {
-            return Vec::new();
+        // in a directory's place, it gives it the directory's time. The laws hold nevertheless.
+        let is_misled = self.has("--ignore-existing") && theirs.code != Some(0)
+            || !matches!(theirs.code, Some(0 | 1 | 23));
+        let seen = self.seen(work.path(), before, old_before.as_ref());
+        let mut wrong = self.unlawful(&seen);
+        wrong.extend(differences(&source_before, &picture(&work.path().join("s"))));
+        if let Some(old) = old_before {
+            let changed = differences(&old, &picture(&work.path().join("ours/old")));
+            wrong.extend(changed.into_iter().map(|line| format!("--link-dest changed: {line}")));
         }
-        let mut wrong = self.judge(work.path(), before, old_before.as_ref());
-        if !ended_alike(&ended, &theirs) {
+        if !is_misled {
+            wrong.extend(differences(&self.documented(&seen), &seen.ours));
+            wrong.extend(seen.origins(&wrong));
+        }
+        if !is_misled && !ended_alike(&ended, &theirs) {
             wrong.push(format!("exit {:?} / {:?}", theirs.code, ended.code));
         }
         if !wrong.is_empty() {
@@ -299,21 +311,14 @@ impl Case {
         wrong
     }
 
-    fn judge(&self, work: &Path, before: Picture, old: Option<&Picture>) -> Vec<String> {
+    fn seen(&self, work: &Path, before: Picture, old: Option<&Picture>) -> Seen {
         let seen = |path: &str| {
             let path = work.join(path);
             if path.exists() { self.normal(picture(&path)) } else { Picture::new() }
         };
         let [source, ours, theirs] = ["s", "ours/t", "theirs/t"].map(seen);
-        let old_seen = self.normal(old.cloned().unwrap_or_default());
-        let seen = Seen { source, before, old: old_seen, ours, theirs };
-        let mut wrong = differences(&self.documented(&seen), &seen.ours);
-        wrong.extend(seen.origins(&wrong));
-        if let Some(old) = old {
-            let changed = differences(old, &picture(&work.join("ours/old")));
-            wrong.extend(changed.into_iter().map(|line| format!("--link-dest changed: {line}")));
-        }
-        wrong
+        let old = self.normal(old.cloned().unwrap_or_default());
+        Seen { source, before, old, ours, theirs }
     }
 }
 

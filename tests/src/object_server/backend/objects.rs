@@ -306,34 +306,50 @@ impl Backend {
         let tag_set = pairs.map(tag).collect();
         Ok(dto::GetObjectTaggingOutput { tag_set, ..Default::default() })
     }
-}
 
-impl Backend {
-    /// All is the owner's, but for what was granted a group.
+    /// All is the owner's, and others may read what they were said to.
     pub(super) fn get_object_acl(
         &self,
         request: S3Request<dto::GetObjectAclInput>,
     ) -> S3Result<dto::GetObjectAclOutput> {
-        let input = request.input;
-        let object = self.object(&input.bucket, &input.key)?;
-        let me = || Some("owner".to_owned());
-        let grant = |kind, id: Option<String>, uri: Option<String>, permission: &'static str| {
-            let (display_name, email_address) = (None, None);
-            let type_ = dto::Type::from_static(kind);
-            dto::Grant {
-                grantee: Some(dto::Grantee { display_name, email_address, id, type_, uri }),
-                permission: Some(dto::Permission::from_static(permission)),
-            }
+        let object = self.object(&request.input.bucket, &request.input.key)?;
+        let readers = object.attributes.grant_read.iter().flat_map(|text| text.split(", "));
+        let reader = |reader: &str| {
+            let (kind, name) = reader.strip_suffix('"')?.split_once("=\"")?;
+            Some(grant(kind, name, dto::Permission::READ))
         };
-        let group = object.attributes.grant_read.as_deref();
-        let group = group.and_then(|it| it.strip_prefix("uri=\"")?.strip_suffix('"'));
-        let of_group = |uri: &str| grant(dto::Type::GROUP, None, Some(uri.to_owned()), "READ");
-        let own = grant(dto::Type::CANONICAL_USER, me(), None, "FULL_CONTROL");
+        let grants = readers
+            .filter_map(reader)
+            .chain([grant("id", OWNER, dto::Permission::FULL_CONTROL)]);
         Ok(dto::GetObjectAclOutput {
-            grants: Some([own].into_iter().chain(group.map(of_group)).collect()),
-            owner: Some(dto::Owner { id: me(), ..Default::default() }),
+            grants: Some(grants.collect()),
+            owner: Some(dto::Owner { id: Some(OWNER.to_owned()), ..Default::default() }),
             ..Default::default()
         })
+    }
+}
+
+/// Whose all objects are.
+const OWNER: &str = "owner";
+
+/// A grant to a user by `id`, or to a group by `uri`.
+fn grant(kind: &str, name: &str, permission: &'static str) -> dto::Grant {
+    let is_user = kind == "id";
+    let name = |is_it: bool| is_it.then(|| name.to_owned());
+    let grantee = dto::Grantee {
+        id: name(is_user),
+        type_: dto::Type::from_static(if is_user {
+            dto::Type::CANONICAL_USER
+        } else {
+            dto::Type::GROUP
+        }),
+        display_name: None,
+        email_address: None,
+        uri: name(!is_user),
+    };
+    dto::Grant {
+        grantee: Some(grantee),
+        permission: Some(dto::Permission::from_static(permission)),
     }
 }
 

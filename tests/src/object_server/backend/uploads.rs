@@ -2,6 +2,8 @@
 //!
 //! See "Uploading and copying objects using multipart upload" in the Amazon S3 User Guide.
 
+use std::time::Duration;
+
 use s3s::dto::{self, Checksum, ETag};
 use s3s::{S3Request, S3Result, s3_error};
 
@@ -200,6 +202,30 @@ impl Backend {
         };
         sums!(object.sums => output);
         Ok(output)
+    }
+}
+
+/// An upload as a test plants it: a day old, with its checksums.
+pub(in crate::object_server) fn left(key: &str, parts: &[&[u8]]) -> Upload {
+    let then = now() - Duration::from_hours(24);
+    let part = |bytes: &&[u8]| {
+        let content = Content::of([bytes::Bytes::copy_from_slice(bytes)]);
+        Part {
+            etag: sums::etag_of_content(&content),
+            sums: sums::of_content(&content, Algorithm::Crc64Nvme),
+            modified: then,
+            content,
+        }
+    };
+    let algorithm = dto::ChecksumAlgorithm::from_static(dto::ChecksumAlgorithm::CRC64NVME);
+    let whole = dto::ChecksumType::from_static(dto::ChecksumType::FULL_OBJECT);
+    Upload {
+        key: key.to_owned(),
+        attributes: Attributes::default(),
+        checksum_algorithm: Some(algorithm),
+        checksum_type: Some(whole),
+        initiated: then,
+        parts: (1..).zip(parts.iter().map(part)).collect(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What rsync(1) and cp(1) have made, as the documentation says that dsync and dcp make it: each difference on purpose,
 //! and none of it taken from what the two have made where that can be helped.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -46,13 +47,46 @@ impl Case {
                 self.give_time(entry, &source, before, &ours);
             }
             if !self.keeps("ownership") && differ(entry, &ours) {
+                if of_kind.is_none() && ours.gid == Self::inherited_group(path, seen) {
+                    Self::give_group(entry, &source, ours.gid);
+                }
                 Self::give_own_owner(entry, &source, before.as_ref(), &ours);
             }
         }
+        self.leave_newer_links(&mut wanted, seen);
         for path in seen.source.keys().filter(|path| self.is_equal_link(path, seen)) {
             wanted.insert(path.clone(), seen.ours[path].clone());
         }
         wanted
+    }
+
+    /// A name that stays because it is newer is none of those that rsync has made of its group.
+    fn leave_newer_links(&self, wanted: &mut Picture, seen: &Seen) {
+        let is_kept = |path: &Path| {
+            let source = seen.source.get(path);
+            source.is_some_and(|source| self.is_newer(source, seen.before.get(path)))
+        };
+        let groups: BTreeSet<PathBuf> = wanted.values().map(|it| it.first_link.clone()).collect();
+        for first in groups {
+            let names = names_of(&first, &seen.theirs).into_iter().filter(|name| !is_kept(name));
+            let others: Vec<&PathBuf> = names.collect();
+            for name in &others {
+                let entry = wanted.get_mut(*name).filter(|entry| entry.first_link == first);
+                entry.into_iter().for_each(|entry| entry.first_link.clone_from(others[0]));
+            }
+        }
+    }
+
+    /// The group that something new has where owners are not kept: as with cp, a directory hands on its group to what
+    /// is made in it, and that it does so, before it has its own mode.
+    pub(super) fn inherited_group(path: &Path, seen: &Seen) -> u32 {
+        let Some(parent) = path.parent() else { return 0 };
+        let before = seen.before.get(parent).filter(|it| it.kind == FileType::Directory);
+        match before {
+            Some(before) if before.mode & 0o2000 != 0 => before.gid,
+            Some(_) => 0,
+            None => Self::inherited_group(parent, seen),
+        }
     }
 
     /// Attributes of an entry of the source's.
@@ -176,6 +210,14 @@ impl Case {
         }
     }
 
+    /// The set-group-id bit is a right that belongs to a group.
+    fn give_group(entry: &mut Entry, source: &Entry, gid: u32) {
+        if entry.kind != FileType::Directory && entry.gid != gid && gid == source.gid {
+            entry.mode |= source.mode & 0o2000;
+        }
+        entry.gid = gid;
+    }
+
     /// Which of a file's names is copied, and hands on what is not preserved, is the order's.
     fn give_of_names(&self, entry: &mut Entry, path: &Path, ours: &Entry, seen: &Seen) {
         let names = names_of(path, &seen.source);
@@ -237,7 +279,10 @@ impl Case {
         }
         let is_equal = seen.ours.get(path).is_some_and(|ours| {
             let source = &seen.source[path];
-            ours.first_link == source.first_link && self.as_kept(source, ours) == *ours
+            // Names that are left out are none.
+            let theirs = seen.theirs.get(path).map(|theirs| &theirs.first_link);
+            [Some(&source.first_link), theirs].contains(&Some(&ours.first_link))
+                && self.as_kept(source, ours) == *ours
         });
         self.hard_links && names.len() > 1 && may_be && is_equal
     }
@@ -290,7 +335,7 @@ fn users(entry: &Entry) -> Vec<(OsString, Vec<u8>)> {
 }
 
 /// All names of a file.
-fn names_of<'p>(path: &Path, tree: &'p Picture) -> Vec<&'p PathBuf> {
+pub(super) fn names_of<'p>(path: &Path, tree: &'p Picture) -> Vec<&'p PathBuf> {
     let first = tree.get(path).map(|entry| &entry.first_link);
     let is_one = |(_, entry): &(&PathBuf, &Entry)| Some(&entry.first_link) == first;
     tree.iter().filter(is_one).map(|(path, _)| path).collect()
