@@ -72,6 +72,8 @@ pub struct Journal {
     /// Staged files that were taken over here: each goes to one file.
     taken: Mutex<HashSet<Vec<u8>>>,
     unwritten: AtomicU64,
+    /// Directories that the jobs before this one have made and not finished.
+    made: HashSet<TargetFile>,
     /// Numbers of the jobs before this one.
     earlier_jobs: Vec<u64>,
     /// When files were changed of which a stopped job's nodes may have lost the content.
@@ -93,6 +95,7 @@ impl Journal {
             chunks: HashMap::new(),
             taken: Mutex::default(),
             unwritten: AtomicU64::new(0),
+            made: HashSet::new(),
             earlier_jobs: Vec::new(),
             doubts: Vec::new(),
             is_anew: start == Start::Anew,
@@ -111,6 +114,9 @@ impl Journal {
                 }
                 Record::Job { id } => journal.earlier_jobs.push(id),
                 Record::Doubtful(doubt) => journal.doubts.push(doubt),
+                Record::Made { directory } => {
+                    journal.made.insert(directory);
+                }
                 Record::Ended { .. }
                 | Record::Started { .. }
                 | Record::Syncing { .. }
@@ -178,9 +184,14 @@ impl Journal {
         (*length == extent.length).then_some(*crc64)
     }
 
-    /// The job of this number is at work, on all ranks.
+    /// The job of this number is at work, on all ranks. By that number the next one knows what it has left, so it is on
+    /// storage before anything is staged.
     pub fn enlist(&self, id: u64) {
         self.append(&Record::Job { id });
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.as_ref().is_none_or(|log| log.sync_all().is_err()) {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A file is staged.
@@ -189,6 +200,16 @@ impl Journal {
             Some(inode) => Record::BegunAs { file, begun, inode },
             None => Record::Begun { file, begun },
         });
+    }
+
+    /// A directory is about to be made, which was not there.
+    pub fn make(&self, directory: TargetFile) {
+        self.append(&Record::Made { directory });
+    }
+
+    /// Whether a job before this one has made that directory, as far as that was written down.
+    pub fn has_made(&self, directory: &TargetFile) -> bool {
+        self.made.contains(directory)
     }
 
     /// A chunk is written.
@@ -283,6 +304,7 @@ mod tests {
             sources: vec![SourcePlace { path: b"/src".to_vec(), is_contents: false }],
             target: b"/dst".to_vec(),
             target_was: TargetIs::Missing,
+            is_copy_new: true,
             names: None,
             settings: Vec::new(),
             began: TIME,

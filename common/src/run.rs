@@ -72,6 +72,7 @@ impl Session<'_, '_> {
             tool: self.tool,
             deed: Deed::Walk,
             is_dry_run: false,
+            there_bytes: None,
             elapsed: Duration::from_nanos(counters.wall_ns),
             nodes: self.team.nodes.len(),
             ranks,

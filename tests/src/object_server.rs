@@ -152,6 +152,13 @@ impl ObjectServer {
         bucket.objects.insert(key.to_owned(), object);
     }
 
+    /// Removes an object without a request.
+    pub fn remove(&self, bucket: &str, key: &str) {
+        if let Some(bucket) = self.backend.buckets().get_mut(bucket) {
+            bucket.objects.remove(key);
+        }
+    }
+
     /// Puts an object that was uploaded in these parts, or in one piece where it is one, without checksums.
     pub fn put_parts(&self, bucket: &str, key: &str, parts: &[&[u8]]) {
         let object = Arc::new(backend::assembled(parts));
@@ -187,7 +194,15 @@ impl ObjectServer {
 
     /// How many uploads in parts have begun and not ended.
     pub fn open_uploads(&self, bucket: &str) -> usize {
-        self.backend.buckets().get(bucket).map_or(0, |bucket: &Bucket| bucket.uploads.len())
+        self.open_uploads_below(bucket, "")
+    }
+
+    /// The same of keys that begin with that.
+    pub fn open_uploads_below(&self, bucket: &str, prefix: &str) -> usize {
+        let of = |bucket: &Bucket| {
+            bucket.uploads.values().filter(|upload| upload.key.starts_with(prefix)).count()
+        };
+        self.backend.buckets().get(bucket).map_or(0, of)
     }
 }
 

@@ -45,14 +45,19 @@ impl CopyJob<'_> {
                 if let Some(attributes) = attributes.filter(|_| !self.options.dry_run) {
                     self.directories.add(place, &attributes);
                 }
-                return self.sweep(place);
+                return self.sweep(place, crew);
             }
             Made::Existed => {
                 place.set_trees(Trees::Both);
                 let widened_from = self.widen(place).at(Side::Target)?;
-                self.sweep(place)?;
-                let plain = self.plain(place, metadata).at(Side::Target)?;
-                policy::of_old_directory(self.options, metadata, xattrs, widened_from, plain)
+                self.sweep(place, crew)?;
+                if self.was_made(place) {
+                    let plain = self.plain_of_made(place, metadata).at(Side::Target)?;
+                    policy::of_made_directory(self.options, metadata, xattrs, plain)
+                } else {
+                    let plain = self.plain(place, metadata).at(Side::Target)?;
+                    policy::of_old_directory(self.options, metadata, xattrs, widened_from, plain)
+                }
             }
         };
         if let Some(attributes) = attributes
@@ -139,6 +144,14 @@ impl CopyJob<'_> {
         Plain::of_directory(self.options, source, &*place.target_dir(self.target(place))?)
     }
 
+    /// The same of a directory that a stopped job has made.
+    fn plain_of_made(&self, place: &Place, source: &Metadata) -> Result<Plain, Error> {
+        if self.options.dry_run {
+            return Ok(Plain::under_umask(self.options));
+        }
+        Plain::of_made_directory(self.options, source, &*place.target_dir(self.target(place))?)
+    }
+
     /// The root itself was made, or found, before the walk began. Where the target is to be made equal,
     /// one that is there is found by opening it, later: nothing is tried that could change anything.
     fn make_here(&self, place: &Place, metadata: &Metadata) -> Result<Made, Error> {
@@ -153,6 +166,9 @@ impl CopyJob<'_> {
         }
         let mode = policy::making_mode(self.options, metadata);
         let parent = place.target_parent(self.target(place), &parent)?;
+        if policy::was_widened(self.options, metadata) && !self.options.keep.decides_mode() {
+            self.before_widened(place, &*parent, &name);
+        }
         let is_there = |metadata: Metadata| metadata.kind == Kind::Directory;
         if self.options.sync.is_some() && parent.stat(&name).is_ok_and(is_there) {
             return Ok(Made::Existed);

@@ -44,7 +44,19 @@ impl Plain {
     /// Of that directory itself, which has its default list from the one it was made in.
     pub fn of_directory(options: &CopyOptions, source: &Metadata, dir: &dyn Dir) -> Result<Self> {
         let is_needed = options.keep.chmod.is_some() || was_widened(options, source);
-        if !is_needed || keeps_mode(options, source) {
+        if is_needed {
+            return Self::of_made_directory(options, source, dir);
+        }
+        Ok(Self::under_umask(options))
+    }
+
+    /// The same of one that this job, or the one it goes on with, has made.
+    pub fn of_made_directory(
+        options: &CopyOptions,
+        source: &Metadata,
+        dir: &dyn Dir,
+    ) -> Result<Self> {
+        if keeps_mode(options, source) {
             return Ok(Self::under_umask(options));
         }
         let inherited = dir.metadata()?.mode & 0o2000;
@@ -192,6 +204,19 @@ pub(super) fn of_new_directory(
     let kept = of_any(options, source, xattrs, plain);
     let is_plain = !options.keep.decides_mode() && was_widened(options, source);
     let plain = is_plain.then(|| plain.mode(source));
+    something(Attributes { mode: kept.mode.or(plain), ..kept })
+}
+
+/// What a directory gets at the end that a stopped job has made: its source may have got another mode since.
+pub(super) fn of_made_directory(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+    plain: Plain,
+) -> Option<Attributes> {
+    let is_known = source.known.contains(Fields::PERM) && !options.keep.decides_mode();
+    let kept = of_any(options, source, of_new(options, source, xattrs), plain);
+    let plain = is_known.then(|| plain.mode(source));
     something(Attributes { mode: kept.mode.or(plain), ..kept })
 }
 

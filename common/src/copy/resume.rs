@@ -2,6 +2,7 @@
 //! itself whether that is so.
 
 use std::ffi::CString;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::large::LargeCopy;
@@ -22,13 +23,13 @@ use crate::compare::options::Evidence;
 use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::model::compare::{self, Clue};
 use crate::model::difference::Fields;
-use crate::model::entry::{Attributes, Kind, Metadata, Time};
+use crate::model::entry::{Attributes, Hint, Kind, Metadata, Time};
 use crate::model::etag::{PartHasher, PartedEtag};
 use crate::model::staged_name::is_staged;
 use crate::sched::crew::Crew;
 use crate::store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
-use crate::walk::place::Place;
-use crate::walk::{Visit, account, whole};
+use crate::walk::place::{Place, Trees};
+use crate::walk::{Visit, WalkTask, account, whole};
 
 /// A large file that is ready for its chunks.
 pub(super) struct Staging {
@@ -159,26 +160,52 @@ impl CopyJob<'_> {
     }
 
     /// Removes what stopped jobs have left in a directory of the target that was there. The walk comes to all of them,
-    /// so that this costs listing each once more.
-    pub(super) fn sweep(&self, place: &Place) -> Result<(), Trouble> {
+    /// so that this costs listing each once more; directories in it that the source has not got any more are walked
+    /// through for that.
+    pub(super) fn sweep(&self, place: &Arc<Place>, crew: &Crew<'_, Self>) -> Result<(), Trouble> {
         let Some(journal) = self.journal.filter(|journal| journal.has_earlier_jobs()) else {
             return Ok(());
         };
         // Opened anew: it may not have been readable before.
         let dir = self.target(place).open_dir(place.path()).at(Side::Target)?;
-        let left = left_in(journal, &*dir).at(Side::Target)?;
-        if left.is_empty() {
+        let found = Swept::of(journal, &*dir).at(Side::Target)?;
+        // All that only the target has is met in any case where it is to be deleted, or recorded.
+        if !self.deletes() && self.manifest.is_none() {
+            for name in found.directories.iter().filter(|name| self.is_target_alone(place, name)) {
+                let child = Place::at(place.root(), place.path().child(name));
+                child.set_trees(Trees::TargetOnly);
+                crew.push(WalkTask::List(Arc::new(child)).into());
+            }
+        }
+        if found.left.is_empty() {
             return Ok(());
         }
         self.before_change(place)?;
-        remove_all(&*dir, &left).at(Side::Target)
+        remove_all(&*dir, &found.left).at(Side::Target)
+    }
+
+    /// The source has nothing of that name in a directory that both have.
+    fn is_target_alone(&self, place: &Place, name: &Name) -> bool {
+        let source = place.source_dir(&*self.root(place).source);
+        let found = source.and_then(|dir| dir.stat(name));
+        found.is_err_and(|error| error.cause.is_vanished())
+    }
+
+    /// Removes what stopped jobs have left in a directory that only the target has; whether that is it.
+    pub(super) fn sweep_extra(&self, entry: &Visit<'_>) -> Result<bool, Trouble> {
+        let is_left = self.journal.is_some_and(|journal| journal.was_left(entry.name));
+        if is_left {
+            let removed = remove_one(&**entry.dir, entry.name, self.options.job.is_superuser);
+            vanished_is_gone(removed).at(Side::Target)?;
+        }
+        Ok(is_left)
     }
 
     /// A stopped job may have given that file of the target content that never reached the storage, or that the source
     /// has not got any more. Below other mounts nothing is synced but what is large.
     pub(super) fn is_in_doubt(&self, place: &Place, sides: &Sides) -> bool {
         let (Some(journal), there) = (self.journal, &sides.target) else { return false };
-        if journal.distrusts() {
+        if journal.distrusts() || self.is_source_later(place, sides) {
             return true;
         }
         if self.target(place).holds_objects() {
@@ -188,17 +215,18 @@ impl CopyJob<'_> {
         let is_elsewhere = !self.root(place).target_metadata.is_none_or(is_synced_with);
         let goes_on = self.options.going_on.is_some() && self.options.sync.is_none();
         let is_left = goes_on && is_elsewhere && there.size_bytes <= UNSYNCED_BYTES_MAX;
-        is_left
-            || journal.doubts(there.ctime, there.size_bytes)
-            || self.is_source_later(place, sides)
+        is_left || journal.doubts(there.ctime, there.size_bytes)
     }
 
     /// Something of the source was changed after a stopped job had finished the file, as far as their clocks tell: that
-    /// may have been its content, and its time of change set back.
+    /// may have been its content, and its time of change set back. An object is stored anew then, and one of which a
+    /// service does not say when is never sure.
     fn is_source_later(&self, place: &Place, Sides { source, target }: &Sides) -> bool {
-        let is_of_job = self.options.going_on.is_some_and(|it| it.is_since(target.ctime));
-        if !is_of_job || self.root(place).source.holds_objects() {
+        if !self.options.going_on.is_some_and(|it| it.is_since(target.ctime)) {
             return false;
+        }
+        if self.root(place).source.holds_objects() && source.ctime.seconds == 0 {
+            return true;
         }
         let apart = if source.device == target.device { Duration::ZERO } else { CLOCKS_APART_MAX };
         let seconds = source.ctime.seconds.saturating_add_unsigned(apart.as_secs());
@@ -336,8 +364,31 @@ impl CopyJob<'_> {
 
     fn target_file(&self, place: &Place, name: &Name) -> TargetFile {
         let name = self.target_name(place, name).to_bytes();
+        let below = path::join(place.path().as_bytes(), name);
+        self.target_place(place, below)
+    }
+
+    fn target_place(&self, place: &Place, path: Vec<u8>) -> TargetFile {
         let Places { source, target } = self.root(place).places.clone();
-        TargetFile { from: source, root: target, path: path::join(place.path().as_bytes(), name) }
+        TargetFile { from: source, root: target, path }
+    }
+
+    /// Writes down that a directory is about to be made with more rights than it is to have, where nothing else tells
+    /// later that it was not there before.
+    pub(super) fn before_widened(&self, place: &Place, parent: &dyn Dir, name: &Name) {
+        let is_missing = || parent.stat(name).is_err_and(|error| error.cause.is_vanished());
+        if let Some(journal) = self.journal.filter(|_| is_missing()) {
+            journal.make(self.target_place(place, place.path().as_bytes().to_vec()));
+        }
+    }
+
+    /// Whether a directory that is there was made by a stopped job, as far as that matters.
+    pub(super) fn was_made(&self, place: &Place) -> bool {
+        let is_new = self.options.going_on.is_some_and(|going_on| going_on.is_new);
+        let has_made = |journal: &Journal| {
+            journal.has_made(&self.target_place(place, place.path().as_bytes().to_vec()))
+        };
+        is_new || self.journal.is_some_and(has_made)
     }
 }
 
@@ -351,18 +402,27 @@ fn vanished_is_gone(removed: Result<(), Error>) -> Result<(), Error> {
     removed.or_else(|error| if error.cause.is_vanished() { Ok(()) } else { Err(error) })
 }
 
-/// What stopped jobs have left in a directory of a target and nobody will go on with: small files, links.
-fn left_in(journal: &Journal, dir: &dyn Dir) -> Result<Vec<CString>, Error> {
-    let mut left = Vec::new();
-    let listed = dir.list(&mut |name, _| {
-        if journal.was_left(name) {
-            left.push(name.to_owned());
+/// What is in a directory of a target.
+#[derive(Default)]
+struct Swept {
+    /// What stopped jobs have left there and nobody will go on with: small files, links.
+    left: Vec<CString>,
+    directories: Vec<CString>,
+}
+
+impl Swept {
+    fn of(journal: &Journal, dir: &dyn Dir) -> Result<Self, Error> {
+        let mut found = Self::default();
+        let listed = dir.list(&mut |name, hint| match hint {
+            Hint::Directory => found.directories.push(name.to_owned()),
+            _ if journal.was_left(name) => found.left.push(name.to_owned()),
+            _ => {}
+        });
+        match listed {
+            // Its owner lets others put something into it, not see what is there.
+            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(found),
+            listed => listed.map(|()| found),
         }
-    });
-    match listed {
-        // Its owner lets others put something into it, not see what is there.
-        Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(left),
-        listed => listed.map(|()| left),
     }
 }
 
@@ -387,7 +447,7 @@ pub fn sweep_root(journal: &Journal, root: &CopyRoot) -> Result<(), Failure> {
     let swept = root
         .target
         .open_dir(&RelPath::root())
-        .and_then(|dir| remove_all(&*dir, &left_in(journal, &*dir)?));
+        .and_then(|dir| remove_all(&*dir, &Swept::of(journal, &*dir)?.left));
     swept.map_err(|error| account::failure(Side::Target, &root.shown_target, b"", error))
 }
 

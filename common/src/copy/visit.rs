@@ -52,6 +52,9 @@ impl CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Trouble> {
+        if self.named.is_some() && self.selection.is_named_part(&**entry.dir, entry.name) {
+            return Ok(Visited::NOTHING_MOVED);
+        }
         if let Some(rules) = &self.options.sync {
             return self.sync_entry(rules, entry, hand, crew);
         }
@@ -81,6 +84,14 @@ impl CopyJob<'_> {
             self.refuse_target(entry)?;
         }
         self.visit_kind(entry, metadata.kind, hand, crew)
+    }
+
+    fn is_journal(&self, place: &Place, metadata: &Metadata) -> bool {
+        let store = &*self.root(place).source;
+        place.trees().side() == Side::Source
+            && !place.path().is_root()
+            && !store.holds_objects()
+            && place.source_dir(store).is_ok_and(|dir| self.selection.is_journal(&*dir, metadata))
     }
 
     /// A followed link may lead to where this job writes: what it makes there would be copied again,
@@ -146,6 +157,9 @@ impl Visitor for CopyJob<'_> {
         hand: &mut CopyHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
+        if self.is_journal(place, metadata) {
+            return Err(Skip);
+        }
         if place.trees().side() == Side::Target {
             let is_manifest = self.manifest.is_some_and(|it| it.is_itself(metadata));
             return if is_manifest { Err(Skip) } else { Ok(()) };

@@ -359,6 +359,7 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
     let before = has_before.then_some((&before, Ends::Sealed)).into_iter();
     let parts = || before.clone().chain(logs.iter().map(|log| (log, Ends::Torn)));
     let (mut begun, mut ended, mut jobs) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut made = HashSet::new();
     let mut last_job = LastJob::default();
     for (path, ends) in parts() {
         for record in Records::open(path, ends)? {
@@ -386,6 +387,7 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
                 let record = record?;
                 let is_kept = match &record {
                     Record::Job { id } => jobs.insert(*id),
+                    Record::Made { directory } => made.insert(directory.clone()),
                     record => record.staged().is_some_and(matters),
                 };
                 if is_kept {

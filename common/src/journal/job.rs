@@ -20,6 +20,8 @@ pub struct JobRecord {
     pub target: Vec<u8>,
     /// What was there when the job began: the same command means the same places when it is repeated.
     pub target_was: TargetIs,
+    /// What is to be the copy was not there either, so that all that is in it was copied.
+    pub is_copy_new: bool,
     /// What names the entries, where the source is not walked.
     pub names: Option<NamesFrom>,
     /// Options that decide what is written.
@@ -57,8 +59,11 @@ pub struct Setting {
     pub value: String,
 }
 
+/// The user's mask: it limits modes that are not kept.
+pub const UMASK: &str = "umask";
+
 /// Options that may be added or changed by the next run of a command: what is finished gets them, too.
-const APPLIED: [&str; 7] = [
+const APPLIED: [&str; 8] = [
     "--preserve=mode",
     "--preserve=ownership",
     "--preserve=xattr",
@@ -66,6 +71,7 @@ const APPLIED: [&str; 7] = [
     "--devices",
     "--chown",
     "--chmod",
+    "--s3-directory-markers",
 ];
 
 impl JobRecord {
@@ -85,8 +91,12 @@ impl JobRecord {
     pub fn refused<'r>(&'r self, later: &'r Self) -> BTreeSet<&'r str> {
         let names = self.settings.iter().chain(&later.settings).map(|setting| &*setting.name);
         let is_refused = |name: &&str| {
-            let now = later.setting(name);
-            self.setting(name) != now && (now.is_empty() || !APPLIED.contains(name))
+            let (before, now) = (self.setting(name), later.setting(name));
+            if *name == UMASK {
+                // All that is new has what it would have now; of what is not, nobody knows what it was.
+                return before != now && !now.is_empty() && !before.is_empty() && !self.is_copy_new;
+            }
+            before != now && (now.is_empty() || !APPLIED.contains(name))
         };
         names.filter(is_refused).collect()
     }
@@ -99,7 +109,7 @@ impl JobRecord {
     #[must_use]
     pub fn gone_on_with(&self, later: &Self, began: Time) -> Self {
         let (sources, target_was) = (self.sources.clone(), self.target_was);
-        Self { sources, target_was, began, ..later.clone() }
+        Self { sources, target_was, is_copy_new: self.is_copy_new, began, ..later.clone() }
     }
 }
 
@@ -183,6 +193,7 @@ mod tests {
             sources: vec![SourcePlace { path: b"/s".to_vec(), is_contents: false }],
             target: b"/t".to_vec(),
             target_was: TargetIs::Missing,
+            is_copy_new: true,
             names: None,
             settings: settings.iter().map(setting).collect(),
             began: Time { seconds: 0, nanoseconds: 0 },

@@ -22,7 +22,7 @@ use crate::model::entry::Time;
 /// All versions begin like this.
 pub(super) const ANY_FIRST: &[u8] = b"dcp journal ";
 
-const FIRST_LINE: &[u8] = b"dcp journal 2\n";
+const FIRST_LINE: &[u8] = b"dcp journal 3\n";
 
 /// Length and checksum of a record, and the checksum of these.
 const FRAME_HEAD_BYTES: usize = 4 + 8 + 4;
@@ -48,6 +48,8 @@ pub(super) enum Record {
     Synced { until: Time },
     /// Of files that were changed then a node may have lost the content.
     Doubtful(Doubt),
+    /// A directory was not there, and is made.
+    Made { directory: TargetFile },
 }
 
 impl Record {
@@ -60,7 +62,8 @@ impl Record {
             | Self::Started { .. }
             | Self::Syncing { .. }
             | Self::Synced { .. }
-            | Self::Doubtful(_) => None,
+            | Self::Doubtful(_)
+            | Self::Made { .. } => None,
         }
     }
 

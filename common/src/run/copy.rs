@@ -95,8 +95,13 @@ fn prepare(
             // What is named is in it.
             sources[0].push(b'/');
         }
-        let command =
-            Command { tool: session.tool, sources: &sources, target: &target, wishes: &wishes };
+        let command = Command {
+            tool: session.tool,
+            sources: &sources,
+            target: &target,
+            wishes: &wishes,
+            s3: &args.s3,
+        };
         match same_command::find(command, sites, reporter) {
             Ok(found) => {
                 found.prepare(&mut options);

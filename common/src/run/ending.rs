@@ -46,6 +46,7 @@ impl Ending<'_> {
         let summary = session.summarise(&tally, self.sites, counters).map(|mut summary| {
             summary.deed = self.deed;
             summary.is_dry_run = self.options.dry_run;
+            summary.there_bytes = self.kept.there_bytes;
             summary.exit = exit_of(&summary.totals()).worst(self.verdict);
             summary
         });

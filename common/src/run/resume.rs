@@ -50,6 +50,8 @@ pub(super) struct Kept {
     dir: Vec<u8>,
     /// `None` where the job keeps none.
     pub journal: Option<Journal>,
+    /// What a dry run has found of unfinished files, on rank 0.
+    pub there_bytes: Option<u64>,
     _locks: Option<[File; 2]>,
 }
 
@@ -61,12 +63,13 @@ pub(super) fn open(
     options: &CopyOptions,
     reporter: &mut Reporter,
 ) -> Option<Kept> {
+    let there_bytes = found.as_ref().and_then(|found| Some(found.planned.as_ref()?.1));
     let (dir, locks) =
         found.map_or((None, None), |found| (found.dir.map(|dir| (dir, found.start)), found.locks));
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let told: Option<(Vec<u8>, Start)> = broadcast(session.mail, is_root.then_some(dir));
     let Some((dir, start)) = told else {
-        return Some(Kept { dir: Vec::new(), journal: None, _locks: None });
+        return Some(Kept { dir: Vec::new(), journal: None, there_bytes, _locks: None });
     };
     let job = (options.job.id, start);
     let opened = Journal::open(as_path(&dir), job, session.mail.comm().rank());
@@ -79,7 +82,7 @@ pub(super) fn open(
     if is_root {
         journal.enlist(options.job.id);
     }
-    Some(Kept { dir, journal: Some(journal), _locks: locks })
+    Some(Kept { dir, journal: Some(journal), there_bytes, _locks: locks })
 }
 
 impl Kept {
@@ -203,7 +206,8 @@ impl Found {
         if self.dir.is_some() && options.transfer.durable == Durable::Later {
             options.transfer.durable = Durable::Journaled;
         }
-        let is_new = self.target_was() == Some(TargetIs::Missing);
+        let of_earlier = self.earlier.as_ref().map(|earlier| earlier.is_copy_new);
+        let is_new = of_earlier.unwrap_or(self.is_copy_there);
         let earlier = self.earlier.as_ref().filter(|_| self.start == Start::Resume);
         let since = earlier.map(|earlier| earlier.began);
         // Whenever that was.

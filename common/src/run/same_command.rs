@@ -16,7 +16,7 @@ use crate::base::path::{escaped, join};
 use crate::copy::options::{CopyOptions, HardLinks, Judge};
 use crate::copy::plan;
 use crate::journal::folder::{self, Refusal, Start, absolute};
-use crate::journal::job::{JobRecord, MadeTarget, NamesFrom, Setting, SourcePlace};
+use crate::journal::job::{JobRecord, MadeTarget, NamesFrom, Setting, SourcePlace, UMASK};
 use crate::lists::as_path;
 use crate::model::compare;
 use crate::model::container::ContainerPath;
@@ -32,6 +32,7 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
+use crate::surface::s3_args::{CopyTagsArg, OnOff, S3Args, SchemaArg};
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -40,6 +41,7 @@ pub(super) struct Command<'c> {
     pub sources: &'c [Vec<u8>],
     pub target: &'c [u8],
     pub wishes: &'c CopyWishes,
+    pub s3: &'c S3Args,
 }
 
 /// Rank 0 looks for the job that was stopped, and begins a journal where one is wanted.
@@ -53,7 +55,7 @@ pub(super) fn find(
 ) -> Result<Found, (Exit, String)> {
     let found = find_now(command, sites, reporter)?;
     let is_first = found.dir.is_some() && found.earlier.is_none() && !found.is_copy_there;
-    if is_first && command.is_to_go_on() && command.is_copy_there(sites).unwrap_or(false) {
+    if is_first && command.is_to_go_on() && command.copy_there(sites) == Likeness::Copy {
         // A job of the same command has ended since this one has looked.
         found.give_up();
         drop(found);
@@ -91,9 +93,15 @@ fn find_now(
         reporter.warn(&format!("journal {}: {why}", escaped(dir)));
         (found.earlier, found.start) = (None, Start::Forget);
     }
-    found.is_copy_there = command.is_to_go_on()
-        && found.earlier.is_none()
-        && command.is_copy_there(sites).unwrap_or(false);
+    if command.is_to_go_on() && found.earlier.is_none() {
+        match command.copy_there(sites) {
+            Likeness::Copy => found.is_copy_there = true,
+            Likeness::Alike if !command.is_begun_meanwhile(looked.dir.as_deref(), sites) => {
+                return Err((Exit::Usage, command.unclear_place()));
+            }
+            Likeness::Alike | Likeness::Other => {}
+        }
+    }
     let is_asked_for = request.dir.is_some() || request.is_wanted || looked.is_ours;
     if let (true, Some(dir), Some(_)) = (options.dry_run, &looked.dir, &found.earlier) {
         let written_bytes = folder::written_bytes(as_path(dir)).unwrap_or(0);
@@ -110,6 +118,11 @@ fn find_now(
         TargetIs::Missing
     } else {
         plan::target_is(sites, command.target)
+    };
+    job.is_copy_new = match job.target_was {
+        TargetIs::Missing => true,
+        TargetIs::Directory => command.is_new_in_target(sites),
+        TargetIs::NotDirectory => false,
     };
     let dir = found.dir.as_deref().unwrap_or_default();
     let begun = folder::begin(as_path(dir), &job, found.start)
@@ -130,8 +143,9 @@ impl Command<'_> {
             sources: self.sources.iter().map(source).collect(),
             target: self.place(sites, Side::Target, self.target),
             target_was: TargetIs::Missing,
+            is_copy_new: false,
             names: names_from(&self.wishes.named),
-            settings: settings(&self.wishes.options, &self.wishes.filters),
+            settings: self.settings(sites),
             began: Time::now(),
         }
     }
@@ -140,11 +154,23 @@ impl Command<'_> {
         self.wishes.resume.is_wanted && self.wishes.resume.start == Start::Resume
     }
 
+    /// Options that decide what is written there, as far as they were given.
+    fn settings(&self, sites: &Sites) -> Vec<Setting> {
+        let CopyWishes { options, filters, .. } = self.wishes;
+        let all = settings(options, filters).into_iter().chain(sync_settings(options));
+        let to_objects = sites.is_object(Side::Target, self.target);
+        let of_objects = to_objects.then(|| object_settings(self.s3)).into_iter().flatten();
+        let given = all.chain(of_objects).filter(|(_, value)| !value.is_empty());
+        given.map(|(name, value)| Setting { name: name.to_owned(), value }).collect()
+    }
+
     /// A place however it is spelled; what is no path means the same from everywhere.
     fn place(&self, sites: &Sites, side: Side, path: &[u8]) -> Vec<u8> {
         if !is_path(sites, side, path) {
             let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-            return path[..end].to_vec();
+            let service = sites.objects(side, path).map(|(store, _)| store.shown_endpoint());
+            let at = service.map_or_else(String::new, |service| format!(" at {service}"));
+            return [&path[..end], at.as_bytes()].concat();
         }
         let given = Given::new(path);
         let follows = side == Side::Target
@@ -171,9 +197,27 @@ impl Command<'_> {
         }
     }
 
-    /// Whether the target is the copy of the source already, as a run leaves it that has ended well: then its journal is
-    /// gone, and the same command means the same place. Its time of change is the source's, and so are entries in it.
-    fn is_copy_there(&self, sites: &Sites) -> Option<bool> {
+    /// Whether the target has nothing of the name under which it is to receive the one source.
+    fn is_new_in_target(&self, sites: &Sites) -> bool {
+        let [source] = self.sources else { return false };
+        let given = Given::new(source);
+        let receives = self.wishes.options.sync.is_none() && !given.means_contents;
+        let name = given.last_name.as_ref().filter(|_| receives);
+        let is_missing = |name: &Vec<u8>| {
+            let looked = sites.look(Side::Target, &join(self.target, name), Symlinks::Keep);
+            looked.is_err_and(|error| error.cause.is_vanished())
+        };
+        name.is_some_and(is_missing)
+    }
+
+    /// What the target has of the source where no journal tells: a run that has ended well leaves none, and the same
+    /// command means the same place. A copy's time of change is the source's, and so are entries in it; where the source
+    /// was changed since, names are left that tell.
+    fn copy_there(&self, sites: &Sites) -> Likeness {
+        self.compare_with_target(sites).unwrap_or(Likeness::Other)
+    }
+
+    fn compare_with_target(&self, sites: &Sites) -> Option<Likeness> {
         let [source] = self.sources else { return None };
         let given = Given::new(source);
         let name = given.last_name.as_ref().filter(|_| !given.means_contents)?;
@@ -187,28 +231,82 @@ impl Command<'_> {
         }
         let from = sites.look(Side::Source, source, self.wishes.options.symlinks).ok()?;
         let to = sites.look(Side::Target, self.target, Symlinks::Follow).ok()?;
-        let are_directories = [from.kind, to.kind] == [Kind::Directory; 2];
-        let are_alike =
-            compare::attributes(&from, &to, Fields::MTIME, compare::TimeRange::All).is_empty();
-        if !are_directories || !are_alike || from.is_same_file(&to) {
+        if [from.kind, to.kind] != [Kind::Directory; 2] || from.is_same_file(&to) {
             return None;
         }
-        let mut has_any = false;
+        let mut names = Names::default();
         for entry in fs::read_dir(as_path(source)).ok()?.take(NAMES_COMPARED_MAX) {
             let entry = entry.ok()?;
-            let Ok(there) = fs::symlink_metadata(as_path(self.target).join(entry.file_name()))
-            else {
-                continue;
-            };
-            let here = entry.metadata().ok()?;
-            let is_alike = here.file_type() == there.file_type()
-                && (!here.is_file() || (here.len(), here.mtime()) == (there.len(), there.mtime()));
-            if !is_alike {
-                return None;
-            }
-            has_any = true;
+            let there = fs::symlink_metadata(as_path(self.target).join(entry.file_name()));
+            names.add(&entry.metadata().ok()?, there.ok().as_ref());
         }
-        Some(has_any)
+        let is_as_old =
+            compare::attributes(&from, &to, Fields::MTIME, compare::TimeRange::All).is_empty();
+        Some(names.likeness(is_as_old))
+    }
+
+    /// Another process of the same command has begun to copy since this one has looked for its journal, and may have ended.
+    fn is_begun_meanwhile(&self, journal: Option<&[u8]>, sites: &Sites) -> bool {
+        let is_there = |dir: &[u8]| folder::read(as_path(dir)).is_ok_and(|job| job.is_some());
+        journal.is_some_and(is_there) || self.copy_there(sites) == Likeness::Copy
+    }
+
+    fn unclear_place(&self) -> String {
+        let [source, target] = [&self.sources[0], self.target].map(escaped);
+        let source = source.trim_end_matches('/');
+        let name = Given::new(&self.sources[0]).last_name.unwrap_or_default();
+        let within = escaped(&join(self.target, &name));
+        format!(
+            "{target} has entries of {source} and may be its copy, of which no journal tells any more; write {source}/ \
+             {target} to go on with it, or {source} {within} for a copy in it"
+        )
+    }
+}
+
+/// How a directory compares with the source that a command names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Likeness {
+    /// It is the copy, as a run leaves it that has ended well.
+    Copy,
+    /// It may be: it has most of its names.
+    Alike,
+    /// It is something else, which receives the source.
+    Other,
+}
+
+/// Names of the source, by what the target has of them.
+#[derive(Debug, Default)]
+struct Names {
+    missing: usize,
+    same: usize,
+    /// Of the same type.
+    alike: usize,
+    different: usize,
+}
+
+impl Names {
+    fn add(&mut self, here: &fs::Metadata, there: Option<&fs::Metadata>) {
+        let is_same = |there: &fs::Metadata| {
+            !here.is_file() || (here.len(), here.mtime()) == (there.len(), there.mtime())
+        };
+        let count = match there {
+            None => &mut self.missing,
+            Some(there) if here.file_type() != there.file_type() => &mut self.different,
+            Some(there) if is_same(there) => &mut self.same,
+            Some(_) => &mut self.alike,
+        };
+        *count += 1;
+    }
+
+    fn likeness(&self, is_as_old: bool) -> Likeness {
+        let found = self.same + self.alike;
+        if is_as_old && self.same > 0 && self.alike + self.different == 0 {
+            Likeness::Copy
+        } else if found > 0 && found >= self.missing + self.different {
+            Likeness::Alike
+        } else {
+            Likeness::Other
+        }
     }
 }
 
@@ -314,44 +412,68 @@ fn names_from(named: &NamedArgs) -> Option<NamesFrom> {
     list.or_else(|| named.files_from().map(|file| of("--files-from", file)))
 }
 
-/// Options that decide what is written, as far as they were given.
-fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Setting> {
-    let CopyOptions { symlinks, hard_links, keep, transfer, sync, .. } = options;
-    let is = |is: bool| if is { "yes".to_owned() } else { String::new() };
-    let mut all = vec![
-        ("--dereference", is(*symlinks == Symlinks::Follow)),
-        ("--hard-links", is(*hard_links == HardLinks::Keep)),
-        ("--preserve=mode", is(keep.mode)),
-        ("--preserve=ownership", is(keep.owner)),
+/// An option and what it was given; empty where it was not.
+type Choice = (&'static str, String);
+
+fn yes(is: bool) -> String {
+    if is { "yes".to_owned() } else { String::new() }
+}
+
+fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
+    let CopyOptions { symlinks, hard_links, keep, transfer, .. } = options;
+    vec![
+        ("--dereference", yes(*symlinks == Symlinks::Follow)),
+        ("--hard-links", yes(*hard_links == HardLinks::Keep)),
+        ("--preserve=mode", yes(keep.mode)),
+        ("--preserve=ownership", yes(keep.owner)),
         ("--preserve=xattr", unless(&keep.xattrs, &XattrChoice::None)),
-        ("--specials", is(keep.specials)),
-        ("--devices", is(keep.devices)),
+        ("--specials", yes(keep.specials)),
+        ("--devices", yes(keep.devices)),
         ("--chown", unless(&keep.chown, &Chown::default())),
         ("--chmod", unless(&keep.chmod, &None)),
         ("--sparse", unless(&transfer.sparse, &Sparse::Auto)),
         ("--reflink", unless(&transfer.reflink, &Reflink::Auto)),
         ("--stripe", unless(&transfer.stripe, &None)),
-        ("--inplace", is(transfer.rewriting == Rewriting::InPlace)),
+        ("--inplace", yes(transfer.rewriting == Rewriting::InPlace)),
         ("--include, --exclude", unless(&filters.rules.0, &Vec::new())),
         ("--min-size", unless(&filters.min_size, &None)),
         ("--max-size", unless(&filters.max_size, &None)),
         ("--min-age", unless(&filters.min_age, &None)),
         ("--max-age", unless(&filters.max_age, &None)),
-        ("--one-file-system", is(filters.one_file_system)),
-    ];
-    if let Some(sync) = sync {
-        all.extend([
-            ("--checksum, --size-only", unless(&sync.judge, &Judge::SizeAndTime)),
-            ("--update", is(sync.update)),
-            ("--use-server-modtime", is(sync.use_server_modtime)),
-            ("--ignore-existing", is(sync.ignore_existing)),
-            ("--existing", is(sync.existing)),
-            ("--delete", is(sync.delete)),
-            ("--link-dest", unless(&sync.link_dest, &None)),
-        ]);
-    }
-    let given = all.into_iter().filter(|(_, value)| !value.is_empty());
-    given.map(|(name, value)| Setting { name: name.to_owned(), value }).collect()
+        ("--one-file-system", yes(filters.one_file_system)),
+        // Without it modes are the source's.
+        (
+            UMASK,
+            if keep.decides_mode() { String::new() } else { format!("{:03o}", options.job.umask) },
+        ),
+    ]
+}
+
+fn sync_settings(options: &CopyOptions) -> Vec<Choice> {
+    let Some(sync) = &options.sync else { return Vec::new() };
+    vec![
+        ("--checksum, --size-only", unless(&sync.judge, &Judge::SizeAndTime)),
+        ("--update", yes(sync.update)),
+        ("--use-server-modtime", yes(sync.use_server_modtime)),
+        ("--ignore-existing", yes(sync.ignore_existing)),
+        ("--existing", yes(sync.existing)),
+        ("--delete", yes(sync.delete)),
+        ("--link-dest", unless(&sync.link_dest, &None)),
+    ]
+}
+
+/// How objects are stored.
+fn object_settings(args: &S3Args) -> Vec<Choice> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    vec![
+        ("--s3-metadata", unless(&args.s3_metadata, &SchemaArg::Aws)),
+        ("--s3-directory-markers", yes(args.s3_directory_markers == Some(OnOff::On))),
+        ("--s3-copy-tags", unless(&args.s3_copy_tags, &CopyTagsArg::Auto)),
+        ("--acl", text(&args.acl)),
+        ("--storage-class", text(&args.storage_class)),
+        ("--sse", text(&args.sse)),
+        ("--sse-kms-key-id", text(&args.sse_kms_key_id)),
+    ]
 }
 
 /// A value as it is compared; nothing where it is what it is without being asked for.

@@ -267,7 +267,7 @@ fn prepare(
     let found = located.and_then(|()| match doomed(own, &target, &options) {
         Some(refusal) => Err((Exit::Usage, refusal)),
         None => same_command::find(
-            Command { tool: session.tool, sources, target: &target, wishes: &wishes },
+            Command { tool: session.tool, sources, target: &target, wishes: &wishes, s3: &args.s3 },
             sites,
             reporter,
         ),

@@ -99,6 +99,11 @@ impl ObjectStore {
     /// A page of the uploads below the prefix, or of the object of that key, that were not completed.
     ///
     /// # Errors
+    /// Whom requests go to, for people.
+    pub fn shown_endpoint(&self) -> String {
+        self.bucket.service.settings.shown_endpoint()
+    }
+
     /// As the service says.
     pub fn open_uploads(&self, from: Option<&UploadMarker>) -> Result<UploadPage> {
         let key = self.key();

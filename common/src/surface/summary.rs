@@ -76,6 +76,8 @@ pub struct Summary {
     pub deed: Deed,
     /// Nothing was changed on purpose.
     pub is_dry_run: bool,
+    /// Bytes of unfinished files that are at the target, where a dry run has met a job to go on with.
+    pub there_bytes: Option<u64>,
     /// All ranks, in order.
     pub ranks: Vec<RankReport>,
     /// Nodes of the job.
@@ -155,6 +157,7 @@ impl Summary {
             compare::write_objects(&mut text, &totals.compared);
         }
         Self::proven(&mut text, &totals);
+        self.left(&mut text, &totals);
         Self::verified(&mut text, &totals);
         self.problems(&mut text, &totals);
         self.speed(&mut text, &totals);
@@ -221,6 +224,18 @@ impl Summary {
         let counts = Proof::ALL.iter().zip(totals.proven).filter(|(_, count)| *count > 0);
         for ((_, _, words), count) in counts {
             let _ = writeln!(text, "{:<15}{:>16}   {words}", "files sent", human_count(count));
+        }
+    }
+
+    /// What is left of a job that a dry run would go on with.
+    fn left_bytes(&self, totals: &Tally) -> Option<u64> {
+        Some(totals.copied_bytes.saturating_sub(self.there_bytes?))
+    }
+
+    fn left(&self, text: &mut String, totals: &Tally) {
+        if let Some(bytes) = self.left_bytes(totals) {
+            let words = "of the job that was stopped";
+            let _ = writeln!(text, "{:<15}{:>16}   {words}", "left to do", human_bytes(bytes));
         }
     }
 
@@ -392,6 +407,7 @@ impl Summary {
             "tool": self.tool,
             "exit": self.exit.code(),
             "dry_run": self.is_dry_run,
+            "left_bytes": self.left_bytes(&self.totals()),
             "stopped": self.totals().given_up > 0,
             "stopped_by_errno": self.totals().gave_up_for,
             "interrupted": self.totals().is_cut_short(),

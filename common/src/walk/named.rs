@@ -44,7 +44,9 @@ fn take<V: Visitor>(
     hand: &mut V::Hand,
     crew: &Crew<'_, V>,
 ) {
-    if !visitor.selection().admits_below(path.as_bytes(), hint == Hint::Directory) {
+    let selection = visitor.selection();
+    let is_admitted = selection.admits_below(path.as_bytes(), hint == Hint::Directory);
+    if !is_admitted || selection.is_named_of_a_job(path) {
         return;
     }
     let Some((parent, name)) = path.split_last() else {

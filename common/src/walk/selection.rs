@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Error;
-use crate::base::path::{self, Name};
-use crate::journal::folder::{BEGINNING_BYTES, is_beginning_of_part, may_be_part};
+use crate::base::path::{self, Name, RelPath};
+use crate::journal::folder::{BEGINNING_BYTES, LOCKED, is_beginning_of_part, may_be_part};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::filter::{Filter, FilterOptions};
 use crate::model::record::Record;
@@ -91,6 +91,30 @@ impl Selection {
         if is_it {
             self.passed_over.fetch_add(1, Ordering::Relaxed);
         }
+        is_it
+    }
+
+    /// Whether a path that was named leads to what a job has staged, or into a journal beside a target.
+    pub fn is_named_of_a_job(&self, path: &RelPath) -> bool {
+        let is_it = self.own.is_some()
+            && (path.components().any(is_journal_name)
+                || path.split_last().is_some_and(|(_, name)| is_staged(&name)));
+        self.passed_over.fetch_add(u64::from(is_it), Ordering::Relaxed);
+        is_it
+    }
+
+    /// Whether a file that was named is part of a journal, wherever that is.
+    pub fn is_named_part(&self, dir: &dyn Dir, name: &Name) -> bool {
+        let is_it = self.own.is_some() && is_part_of_journal(dir, name);
+        self.passed_over.fetch_add(u64::from(is_it), Ordering::Relaxed);
+        is_it
+    }
+
+    /// Whether a directory is a journal: nobody's content, wherever `--journal` has put it.
+    pub fn is_journal(&self, dir: &dyn Dir, metadata: &Metadata) -> bool {
+        // A journal has no directory in it; most others are told by that.
+        let is_it = self.own.is_some() && metadata.links <= 2 && is_part_of_journal(dir, LOCKED);
+        self.passed_over.fetch_add(u64::from(is_it), Ordering::Relaxed);
         is_it
     }
 

@@ -41,8 +41,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// All that happens to a source.
-    pub const OF_SOURCE: [Self; 11] = [
+    /// All that happens to a source or a target.
+    pub const ALL: [Self; 13] = [
         Self::RewriteInPlace,
         Self::Rewrite,
         Self::Append,
@@ -54,13 +54,12 @@ impl Change {
         Self::RenameDirectory,
         Self::Delete,
         Self::Add,
+        Self::Lose,
+        Self::CutOff,
     ];
 
-    /// All that happens to a target.
-    pub const OF_TARGET: [Self; 2] = [Self::Lose, Self::CutOff];
-
     pub(super) fn is_of_target(self) -> bool {
-        Self::OF_TARGET.contains(&self)
+        matches!(self, Self::Lose | Self::CutOff)
     }
 
     /// Makes it, if there is something that can change so; says what was done.
@@ -101,7 +100,8 @@ impl Change {
                 let length = fs::metadata(path).unwrap().len() as usize;
                 let length = if random.bool() { length } else { length_of_file(random) };
                 fs::write(path, bytes(random, length)).unwrap();
-                set_time(random, path);
+                // Another one than it had.
+                set_time_to(path, 1_600_000_000 + u64::from(random.u32(..) >> 4));
             }
             Self::Append => {
                 let mut content = fs::read(path).unwrap();
@@ -177,6 +177,13 @@ pub(super) fn make_source(random: &mut Rng, root: &Path) {
     }
 }
 
+/// A file of several parts.
+pub(super) fn make_larger(random: &mut Rng, root: &Path) {
+    let length = random.usize(6 << 20..16 << 20);
+    fs::write(root.join("larger"), bytes(random, length)).unwrap();
+    dress(random, &root.join("larger"));
+}
+
 fn write(random: &mut Rng, path: &Path) {
     let length = length_of_file(random);
     fs::write(path, bytes(random, length)).unwrap();
@@ -214,13 +221,16 @@ fn dress(random: &mut Rng, path: &Path) {
 
 fn permit(random: &mut Rng, path: &Path) {
     let modes =
-        if path.is_dir() { [0o755, 0o750, 0o775, 0o2775] } else { [0o644, 0o600, 0o755, 0o444] };
+        if path.is_dir() { [0o755, 0o750, 0o555, 0o2775] } else { [0o644, 0o600, 0o755, 0o444] };
     fs::set_permissions(path, Permissions::from_mode(*random.choice(&modes).unwrap())).unwrap();
 }
 
 /// Some days, so that often two have the same.
 fn set_time(random: &mut Rng, path: &Path) {
-    let time =
-        SystemTime::UNIX_EPOCH + Duration::new(1_500_000_000 + 86_400 * random.u64(..3), 123);
+    set_time_to(path, 1_500_000_000 + 86_400 * random.u64(..3));
+}
+
+fn set_time_to(path: &Path, seconds: u64) {
+    let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, 123);
     File::open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
 }

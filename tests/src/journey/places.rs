@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,7 @@ use crate::buckets::BUCKET;
 use crate::cloud;
 use crate::job::{alone, run};
 use crate::judge::{Entry, Picture, picture};
+use crate::object_server::ObjectServer;
 use crate::unfinished::{files_in, is_staged};
 
 /// Parts that an upload has, at least.
@@ -31,6 +33,7 @@ impl<'w> Places<'w> {
         for dir in ["here", "alone"] {
             fs::create_dir(work.join(dir)).unwrap();
         }
+        symlink(".", work.join("link")).unwrap();
         Self { work: work.to_owned(), way, name: format!("{number:x}") }
     }
 
@@ -38,14 +41,43 @@ impl<'w> Places<'w> {
         &self.work
     }
 
+    pub fn way(&self) -> Way<'w> {
+        self.way
+    }
+
+    fn is_from_objects(&self) -> bool {
+        matches!(self.way, Way::FromObjects(_) | Way::BetweenObjects(_))
+    }
+
+    fn server_of_target(&self) -> Option<&'w ObjectServer> {
+        match self.way {
+            Way::ToObjects(server) | Way::BetweenObjects(server) => Some(server),
+            _ => None,
+        }
+    }
+
     /// The source as it can be changed: objects are made like it.
     pub fn source(&self) -> PathBuf {
-        self.work.join(if matches!(self.way, Way::FromObjects(_)) { "mirror" } else { "here/s" })
+        self.work.join(if self.is_from_objects() { "mirror" } else { "here/s" })
+    }
+
+    /// The source as the tools see it: a bucket has no directories in which there is nothing.
+    pub fn copied_from(&self) -> Picture {
+        let mut source = picture(&self.source());
+        if self.is_from_objects() {
+            let all = source.clone();
+            let others = all.iter().filter(|(_, entry)| entry.kind != FileType::Directory);
+            source.retain(|path, entry| {
+                entry.kind != FileType::Directory
+                    || others.clone().any(|(other, _)| other.starts_with(path))
+            });
+        }
+        source
     }
 
     /// Brings changes of the source to where it is copied from.
     pub fn publish(&self) {
-        let Way::FromObjects(server) = self.way else { return };
+        let (Way::FromObjects(server) | Way::BetweenObjects(server)) = self.way else { return };
         let mut command = cloud::within(alone("dsync"), &server.environment());
         command.args(["-q", "-c", "-D"]).arg(self.source());
         run(command.arg(format!("s3://{BUCKET}/{}/s/", self.name))).expect(0);
@@ -53,7 +85,7 @@ impl<'w> Places<'w> {
 
     /// Something of others at the target, which stays.
     pub fn make_target(&self, random: &mut Rng) -> Picture {
-        if matches!(self.way, Way::ToObjects(_)) {
+        if self.are_objects() {
             return Picture::new();
         }
         let target = self.work.join("here/t");
@@ -70,20 +102,57 @@ impl<'w> Places<'w> {
             copy_of(&self.work.join("initial"), &self.work.join("alone/t"));
         }
         let source = match self.way {
-            Way::FromObjects(_) => format!("s3://{BUCKET}/{}/s", self.name),
+            _ if self.is_from_objects() => format!("s3://{BUCKET}/{}/s", self.name),
             _ => format!("{}/here/s", self.work.display()),
         };
         let slash = if line.form == Form::Contents && line.tool == "dcp" { "/" } else { "" };
         let side = if is_fresh { "alone" } else { "here" };
-        let target = match self.way {
-            Way::ToObjects(_) => format!("s3://{BUCKET}/{}/{side}/t/", self.name),
-            _ => format!("{}/{side}/t", self.work.display()),
+        let target = match self.are_objects() {
+            true => format!("s3://{BUCKET}/{}/{side}/t/", self.name),
+            false => format!("{}/{side}/t", self.work.display()),
         };
         [format!("{source}{slash}").into(), target.into()]
     }
 
+    /// The same as somebody may write it, and the directory in which that is done.
+    pub fn spelled(&self, line: &Line, random: &mut Rng) -> (PathBuf, [OsString; 2]) {
+        let is_within = random.bool();
+        let directory = if is_within { self.work.join("here") } else { self.work.clone() };
+        let [mut source, mut target] = self.of(line, false).map(|path| path.into_string().unwrap());
+        let work = format!("{}/", self.work.display());
+        for path in [&mut source, &mut target] {
+            let Some(below) = path.strip_prefix(&work).map(str::to_owned) else { continue };
+            *path = match (random.u8(..4), is_within) {
+                (0, _) => format!("{work}link/{below}"),
+                (1, true) => format!("../{below}"),
+                (1, false) => format!("./here/../link/{below}"),
+                (2, true) => below.strip_prefix("here/").unwrap().to_owned(),
+                (2, false) => below,
+                _ => continue,
+            };
+        }
+        if random.u8(..3) == 0 && !target.ends_with('/') {
+            target.push('/');
+        }
+        // Where the target was not there, it is the copy in any case.
+        if (line.form == Form::Whole || line.tool == "dsync") && random.u8(..3) == 0 {
+            source.push('/');
+        }
+        (directory, [source.into(), target.into()])
+    }
+
+    /// The journal that a job has left, if it has got so far.
+    pub fn journal_there(&self) -> Option<PathBuf> {
+        let beside = fs::read_dir(self.work.join("here")).unwrap();
+        let mut all: Vec<_> = beside.map(|entry| entry.unwrap().path()).collect();
+        all.push(self.work.join("journal"));
+        all.into_iter().find(|dir| dir.join("job").exists() && dir.join("unfinished").exists())
+    }
+
     pub fn environment(&self, command: &mut Command) {
-        if let Way::ToObjects(server) | Way::FromObjects(server) = self.way {
+        if let Way::ToObjects(server) | Way::FromObjects(server) | Way::BetweenObjects(server) =
+            self.way
+        {
             for (name, value) in server.environment() {
                 command.env(name, value);
             }
@@ -91,30 +160,32 @@ impl<'w> Places<'w> {
     }
 
     pub fn tuning(&self) -> Vec<String> {
-        match self.way {
-            Way::ToObjects(_) => vec![format!("--s3-part-size={PART_BYTES}")],
-            _ => vec![format!("--chunksize={}", super::CHUNK_BYTES)],
+        if self.are_objects() {
+            vec![format!("--s3-part-size={PART_BYTES}")]
+        } else {
+            vec![format!("--chunksize={}", super::CHUNK_BYTES)]
         }
     }
 
     /// Beside a prefix there is no room for a journal.
     pub fn journal(&self) -> Vec<OsString> {
-        match self.way {
-            Way::ToObjects(_) => vec!["--journal".into(), self.work.join("journal").into()],
-            _ => Vec::new(),
+        if self.are_objects() {
+            vec!["--journal".into(), self.work.join("journal").into()]
+        } else {
+            Vec::new()
         }
     }
 
     /// Whether the target is in S3.
     pub fn are_objects(&self) -> bool {
-        matches!(self.way, Way::ToObjects(_))
+        self.server_of_target().is_some()
     }
 
     /// Where files of the target can be changed.
     pub fn copy(&self, line: &Line) -> Option<PathBuf> {
         let target = self.work.join("here/t");
         match self.way {
-            Way::ToObjects(_) => None,
+            _ if self.are_objects() => None,
             _ if line.form == Form::Into => Some(target.join("s")),
             _ => Some(target),
         }
@@ -129,7 +200,7 @@ impl<'w> Places<'w> {
     /// What the target has.
     pub fn seen(&self, is_fresh: bool) -> Picture {
         let side = if is_fresh { "alone" } else { "here" };
-        let Way::ToObjects(server) = self.way else {
+        let Some(server) = self.server_of_target() else {
             let mut seen = picture(&self.work.join(side).join("t"));
             for entry in seen.values_mut() {
                 entry.data.clear();
@@ -181,7 +252,7 @@ impl<'w> Places<'w> {
         for (dir, may) in [
             ("here", &["s", "t"][..]),
             ("alone", &["t"]),
-            ("", &["here", "alone", "initial", "mirror"]),
+            ("", &["here", "alone", "initial", "mirror", "link"]),
         ] {
             for entry in fs::read_dir(self.work.join(dir)).unwrap() {
                 let name = entry.unwrap().file_name();
@@ -190,8 +261,8 @@ impl<'w> Places<'w> {
                 }
             }
         }
-        if let Way::ToObjects(server) = self.way {
-            let uploads = server.open_uploads(BUCKET);
+        if let Some(server) = self.server_of_target() {
+            let uploads = server.open_uploads_below(BUCKET, &format!("{}/", self.name));
             left.extend((uploads > 0).then(|| format!("{uploads} uploads are left")));
         }
         left

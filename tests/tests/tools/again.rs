@@ -11,6 +11,7 @@ use std::process::Command;
 use super::resume::{copy, stopped};
 use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, run, tool};
+use suite_tests::preload::Gates;
 use suite_tests::skips;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{files_in, is_staged, journals, totals};
@@ -144,6 +145,16 @@ fn a_job_that_is_queued_again_after_a_good_end_copies_nothing() {
     fs::write(target.join("other"), b"OTHER CONTENT").unwrap();
     fs::remove_file(target.join("sub/file")).unwrap();
     fs::create_dir(target.join("more")).unwrap();
+    let ended = run(&mut copy(2, &source, &target)).expect(2);
+    let way_out = format!("write {}/ {} to go on with it", source.display(), target.display());
+    assert!(ended.stderr.contains(&way_out), "{}", ended.stderr);
+    assert!(!target.join("s").exists() && journals(&target).is_empty());
+    run(&mut copy(2, &source.join(""), &target)).expect(0);
+    assert_eq!(fs::read(target.join("other")).unwrap(), b"other content");
+    // Few of its names are no copy of it: a directory that receives it, as with cp.
+    for name in ["x", "y", "z"] {
+        write(&source.join(name), b"x");
+    }
     run(&mut copy(2, &source, &target)).expect(0);
     assert_identical(&source, &target.join("s"));
 }
@@ -299,6 +310,73 @@ fn options_that_decide_what_is_written_are_applied_or_refused_by_name() {
     assert_clean(&target);
 }
 
+/// One that may not be written to is made with more rights, for as long as it is filled.
+#[test]
+fn a_directory_of_a_killed_job_has_the_mode_of_a_single_run_without_preserve_too() {
+    for (is_into, name) in [(true, "t/s"), (true, "t/s/d"), (false, "t/d")] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        write(&source.join("d/large"), &noise(24 << 20));
+        write(&target.join("others"), b"x");
+        for dir in [source.join("d"), source.clone()] {
+            fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
+        }
+        let command = || {
+            let mut command = tool(1, "dcp");
+            command.args(["--resume", "-k256KiB", "--bufsize=256", "--threads=2"]);
+            command.arg(if is_into { source.clone() } else { source.join("") }).arg(&target);
+            command
+        };
+        let mut job = suite_tests::unfinished::begin(&mut command());
+        while files_in(&target).iter().all(|path| !is_staged(path)) {
+            assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+        }
+        run(Command::new("kill").args(["-KILL", &job.id().to_string()]));
+        job.wait().unwrap();
+        assert_eq!(mode(&work.path().join(name)) & 0o200, 0o200);
+        run(&mut command()).expect(0);
+        assert_eq!(mode(&work.path().join(name)), 0o555, "{name}");
+        assert_clean(&target);
+    }
+}
+
+/// Where all that is copied is new, what is finished gets what another mask leaves; elsewhere nobody knows what it had.
+#[test]
+fn another_umask_is_applied_or_refused() {
+    for is_new in [true, false] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        write(&source.join("a"), b"a");
+        write(&source.join("b/file"), b"b");
+        fs::set_permissions(source.join("a"), Permissions::from_mode(0o666)).unwrap();
+        if !is_new {
+            fs::create_dir(&target).unwrap();
+        }
+        let command = |mask: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("umask {mask}; exec \"$@\""), "sh"]);
+            command.arg(suite_tests::job::program("dcp")).args(["--resume", "-L"]);
+            command.arg(source.join("")).arg(&target);
+            command
+        };
+        symlink("nowhere", source.join("link")).unwrap();
+        run(&mut command("022")).expect(23);
+        fs::remove_file(source.join("link")).unwrap();
+        assert_eq!(mode(&target.join("a")), 0o644);
+        let mask = if is_new {
+            "027"
+        } else {
+            let ended = run(&mut command("027")).expect(2);
+            assert!(ended.stderr.contains("other options (umask)"), "{}", ended.stderr);
+            "022"
+        };
+        run(&mut command(mask)).expect(0);
+        let expected = if is_new { [0o640, 0o750] } else { [0o644, 0o755] };
+        assert_eq!(["a", "b"].map(|name| mode(&target.join(name))), expected);
+        assert_clean(&target);
+    }
+}
+
 /// Of the source: nobody comes to its copy any more.
 #[test]
 fn a_directory_that_got_another_name_has_the_rights_of_its_own() {
@@ -322,18 +400,16 @@ fn a_directory_that_got_another_name_has_the_rights_of_its_own() {
 fn a_job_that_is_at_work_is_told_of() {
     let work = temp();
     let (source, target) = stopped(work.path(), &[]);
-    let journal = journals(&target).pop().unwrap();
     let mut holder = copy(1, &source, &target);
     holder.env("SLURM_JOB_ID", "4711").env("SLURM_STEP_ID", "0");
-    let mut job = suite_tests::unfinished::begin(&mut holder);
-    let lock = File::open(&journal).unwrap();
-    while lock.try_lock().is_ok() {
-        lock.unlock().unwrap();
-        assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+    let gates = Gates::closed(work.path(), &["large"]);
+    let mut job = suite_tests::unfinished::begin(gates.hold(&mut holder));
+    while !gates.is_reached("large") {
+        assert!(job.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    run(Command::new("kill").args(["-STOP", &job.id().to_string()]));
     let ended = run(&mut copy(1, &source, &target));
-    run(Command::new("kill").args(["-CONT", &job.id().to_string()]));
+    gates.open("large");
     job.wait().unwrap();
     let ended = ended.expect(2);
     assert!(ended.stderr.contains("its job is at work since 20"), "{}", ended.stderr);

@@ -27,7 +27,7 @@ fn a_job_that_goes_on_removes_what_the_killed_one_has_left() {
         let work = temp();
         let (source, target) = (work.path().join("s"), work.path().join("t"));
         write(&source.join("large"), &noise(24 << 20));
-        for dir in ["a/b", "closed", "c"] {
+        for dir in ["a/b", "closed", "c", "gone/deep"] {
             write(&source.join(dir).join("file"), b"x");
             write(&target.join(dir).join("file"), b"x");
         }
@@ -47,7 +47,9 @@ fn a_job_that_goes_on_removes_what_the_killed_one_has_left() {
         job.wait().unwrap();
         let number = job_number(&target);
         let staged = |number: u64, count: u32| format!(".dcp.{number:016x}.3.{count}");
-        for (dir, count) in [("", 1), ("a", 2), ("a/b", 3), ("closed", 4)] {
+        fs::remove_dir_all(source.join("gone")).unwrap();
+        let dirs = [("", 1), ("a", 2), ("a/b", 3), ("closed", 4), ("gone", 5), ("gone/deep", 6)];
+        for (dir, count) in dirs {
             write(&target.join(dir).join(staged(number.wrapping_add(count % 4), 9)), b"left");
         }
         std::os::unix::fs::symlink("left", target.join("c").join(staged(number, 8))).unwrap();

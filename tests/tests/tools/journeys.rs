@@ -7,42 +7,39 @@ use suite_tests::journey::{self, Change, Ranks, Way};
 use suite_tests::object_server::Behaviour;
 use suite_tests::seeds;
 
-/// What may happen between two runs.
-const CHANGES: [Change; 8] = [
-    Change::Rewrite,
-    Change::Append,
-    Change::Touch,
-    Change::Rename,
-    Change::Delete,
-    Change::Add,
-    Change::Lose,
-    Change::CutOff,
-];
-
 #[test]
 fn on_ranks_that_are_threads() {
-    seeds::each(55, |random| journey::go(random, Ranks::Threads, Way::Files, &CHANGES));
+    seeds::each(60, |random| journey::go(random, Ranks::Threads, Way::Files, &Change::ALL));
 }
 
 #[test]
 fn on_ranks_that_are_processes() {
-    seeds::each(25, |random| journey::go(random, Ranks::Processes, Way::Files, &CHANGES));
+    seeds::each(18, |random| journey::go(random, Ranks::Processes, Way::Files, &Change::ALL));
 }
 
 #[test]
 fn into_objects() {
     let server = served(Behaviour::default());
-    seeds::each(10, |random| {
+    seeds::each(8, |random| {
         let ranks = *random.choice(&[Ranks::Threads, Ranks::Processes]).unwrap();
-        journey::go(random, ranks, Way::ToObjects(&server), &CHANGES)
+        journey::go(random, ranks, Way::ToObjects(&server), &Change::ALL)
+    });
+}
+
+#[test]
+fn within_objects() {
+    let server = served(Behaviour::default());
+    seeds::each(6, |random| {
+        let ranks = *random.choice(&[Ranks::Threads, Ranks::Processes]).unwrap();
+        journey::go(random, ranks, Way::BetweenObjects(&server), &Change::ALL)
     });
 }
 
 #[test]
 fn out_of_objects() {
     let server = served(Behaviour::default());
-    seeds::each(10, |random| {
+    seeds::each(8, |random| {
         let ranks = *random.choice(&[Ranks::Threads, Ranks::Processes]).unwrap();
-        journey::go(random, ranks, Way::FromObjects(&server), &CHANGES)
+        journey::go(random, ranks, Way::FromObjects(&server), &Change::ALL)
     });
 }

@@ -2,6 +2,7 @@
 //! all of them, because each program links the whole suite.
 
 mod again;
+mod again_objects;
 mod attributes;
 mod checksums;
 mod compare;

@@ -41,6 +41,7 @@ fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted
     let ended = run(alone("dcp").arg("-p").arg(work.path().join("")).arg(&backup)).expect(0);
     assert!(ended.stdout.contains("passed over"), "{ended:?}");
     assert_eq!(files_in(&backup), [backup.join("s/large")]);
+    assert!(!backup.join("j").exists(), "a journal is no directory with nothing in it");
     // A mirror of what has neither the target nor the journals.
     let mirrored = other.path().join("mirrored");
     write(&work.path().join("extra"), b"x");
@@ -55,6 +56,32 @@ fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted
     let ended = run(again.arg("--journal").arg(work.path().join("j"))).expect(0);
     assert!(totals(&ended, "resumed_bytes") > 0, "{ended:?}");
     assert_identical(&source, &target);
+}
+
+/// Names of them, too, wherever they come from.
+#[test]
+fn what_jobs_have_staged_and_journals_are_no_content_where_they_are_named() {
+    let work = temp();
+    let journal = work.path().join("s/journal");
+    let (source, target) = stopped(work.path(), &["--journal", text(&journal)]);
+    let staged = ".dcp.0123456789abcdef.0.7";
+    let beside = ".u.dcp-0123456789abcdef";
+    for name in [staged, "d/file", &format!("{beside}/notes")] {
+        write(&source.join(name), b"x");
+    }
+    let list = work.path().join("names");
+    let names = [staged, "d/file", "journal/job", beside, &format!("{beside}/notes")];
+    fs::write(&list, names.join("\n")).unwrap();
+    for name in ["dcp", "dsync"] {
+        let copy = target.join(name);
+        fs::create_dir(&copy).unwrap();
+        let mut command = tool(2, name);
+        command.args(["--json", "--files-from"]).arg(&list).args([&source, &copy]);
+        let ended = run(&mut command).expect(0);
+        assert_eq!(files_in(&copy), [copy.join("d/file")], "{name}");
+        assert!(!copy.join(beside).exists(), "{name}");
+        assert_eq!(totals(&ended, "passed_over"), 4, "{name}");
+    }
 }
 
 fn text(path: &Path) -> &str {
@@ -169,4 +196,13 @@ fn a_dry_run_says_that_the_job_would_go_on_and_how_much_is_there() {
     let rest = ended.stderr.split_once(words).unwrap_or_else(|| panic!("{ended:?}")).1;
     assert!(rest.split_once(" of unfinished files").unwrap().0.ends_with("MiB"), "{ended:?}");
     assert_eq!(files_in(work.path()), before);
+    let said = [ended.stdout, ended.stderr].concat();
+    let line = said.lines().find(|line| line.starts_with("left to do")).unwrap();
+    assert!(line.contains("MiB"), "{line}");
+    let ended = run(alone("dcp").args(["-n", "-p", "--json"]).args([&source, &target])).expect(0);
+    let left = ended.summary()["left_bytes"].as_u64().unwrap();
+    let copied = run(&mut copy(1, &source, &target)).expect(0);
+    let sent = totals(&copied, "copied_bytes");
+    // Less than a buffer of a chunk that was under way may be there.
+    assert!(sent <= left + (4 << 20) && left < 24 << 20, "{sent} were left, not {left}");
 }
