@@ -15,6 +15,7 @@ pub mod options;
 pub mod root;
 pub mod unlisted;
 mod verdict;
+mod watched;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,7 +31,7 @@ use crate::lists::part::PartWriter;
 use crate::lists::shared_part::SharedPart;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
-use crate::model::entry::{Hint, Kind, Metadata, Xattrs};
+use crate::model::entry::{Hint, Kind, Metadata};
 use crate::model::keep::XattrFilter;
 use crate::model::notice::Notice;
 use crate::model::tally::Tally;
@@ -41,6 +42,7 @@ use crate::store::{Dir, SourceFile, Store};
 use crate::walk::account::{self, Account};
 use crate::walk::place::{Place, Trees};
 use crate::walk::selection::Selection;
+use crate::walk::watch::Watch;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use chunks::LargePair;
 use content::{Way, is_same_whole};
@@ -95,6 +97,8 @@ pub struct CompareJob<'c> {
     root_devices: [Option<u64>; 2],
     /// This rank's parts of Parquet lists, in the order of the options' expressions.
     parts: Vec<SharedPart>,
+    /// What watches the directories of both trees while they are walked.
+    watch: Option<Watch>,
 }
 
 /// Both sides of an entry, as far as they are open.
@@ -139,6 +143,7 @@ impl<'c> CompareJob<'c> {
             is_after_walk: AtomicBool::new(false),
             root_devices: [root.source.device().ok(), root.target.device().ok()],
             parts: Vec::new(),
+            watch: None,
         }
     }
 
@@ -161,27 +166,14 @@ impl<'c> CompareJob<'c> {
         self
     }
 
-    /// Ends this rank's parts of lists; the first failure of each.
-    pub fn finish_parts(&self) -> Vec<Failure> {
-        let failed = self.tally().failed;
+    /// Ends this rank's parts of lists, which lack so many entries; the first failure of each.
+    pub fn finish_parts(&self, failed: u64) -> Vec<Failure> {
         self.parts.iter().filter_map(|part| part.finish(failed).err()).collect()
     }
 
     /// What this rank has found.
     pub fn tally(&self) -> Tally {
         self.account.tally()
-    }
-
-    /// The name of an entry at the target: another one only where two single entries were named.
-    fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
-        match &self.root.single {
-            Some((_, renamed)) if place.path().is_root() => renamed,
-            _ => name,
-        }
-    }
-
-    fn target_dir(&self, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
-        place.target_dir(&*self.root.target).at(Side::Target)
     }
 
     fn fail(
@@ -197,33 +189,11 @@ impl<'c> CompareJob<'c> {
             account::missing(trouble, below.is_empty(), &*self.root.source, self.selection);
         let failure =
             account::failure(trouble.side, self.root.shown(trouble.side), &below, trouble.error);
+        if let Some(watch) = self.watch(place).filter(|_| !failure.is_vanished()) {
+            watch.told(place, name);
+        }
         self.account.fail(failure, &mut hand.gathered, crew);
         self.combined_line('!', place, name, Fields::NONE, hand, crew);
-    }
-
-    /// Extended attributes of both sides, where they are to be compared.
-    fn compare_xattrs(
-        &self,
-        pair: &mut Pair,
-        source: (&dyn Dir, Option<&Name>),
-        target: (&dyn Dir, Option<&Name>),
-    ) -> Result<(), Trouble> {
-        let filter = self.xattrs;
-        if filter.concerns(pair.source.kind) {
-            let of_source = source.0.xattrs(source.1).at(Side::Source)?;
-            let of_target = target.0.xattrs(target.1).at(Side::Target)?;
-            let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref(), filter);
-            pair.differing.insert(differing.intersection(self.compared));
-            // What the one has and the other cannot have.
-            let unknown = match (&of_source, &of_target) {
-                (Some(known), None) | (None, Some(known)) => {
-                    compare::xattrs(Some(known), Some(&Xattrs::new()), filter)
-                }
-                _ => Fields::NONE,
-            };
-            pair.unknown.insert(unknown.intersection(self.compared));
-        }
-        Ok(())
     }
 
     fn pair(&self, source: Metadata, target: Metadata) -> Pair {
@@ -271,7 +241,7 @@ impl<'c> CompareJob<'c> {
         if !is_chosen && !is_chosen_there() {
             return Ok(Visited::NOTHING_MOVED);
         }
-        hand.gathered.tally.meet(&source);
+        hand.gathered.meet(&source);
         let Some((target_dir, target, target_file)) = counterpart else {
             let findings = Findings::only(Presence::OnlySource);
             self.judge(entry.place, entry.name, (Some(&source), None), findings, hand, crew);
@@ -424,6 +394,23 @@ impl Visitor for CompareJob<'_> {
 
     fn wants_extras(&self) -> bool {
         !self.options.one_way
+    }
+
+    fn watch(&self, place: &Place) -> Option<&Watch> {
+        self.watch_over(place.trees().side())
+    }
+
+    fn take_seen(&self, hand: &mut CompareHand) -> Option<Metadata> {
+        hand.gathered.seen.take()
+    }
+
+    fn enter_again(&self, place: &Arc<Place>, _metadata: &Metadata, _hand: &mut CompareHand) {
+        self.find_counterpart_again(place);
+    }
+
+    /// Of objects all was told.
+    fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        self.is_news_to_watch(place, dir, (name, hint))
     }
 
     fn enter(

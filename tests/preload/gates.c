@@ -1,14 +1,16 @@
-/* A library to be preloaded that holds a program where it opens a file: one of whose name there is a file in the
+/* A library to be preloaded that holds a program where it opens a file or directory: one of whose name there is a file in the
  * directory GATES. That one gets ".reached" appended to its name; when it is removed the program goes on. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static void hold(const char *path) {
@@ -37,9 +39,23 @@ static void hold(const char *path) {
             mode = va_arg(rest, mode_t);                                                  \
             va_end(rest);                                                                 \
         }                                                                                 \
-        if ((flags & (O_PATH | O_DIRECTORY)) == 0) hold(path);                            \
+        if ((flags & O_PATH) == 0) hold(path);                            \
         return next(dir, path, flags, mode);                                              \
     }
 
 OPENAT(openat)
 OPENAT(openat64)
+
+/* openat2(2) has no function of its own. */
+long syscall(long number, ...) {
+    static long (*next)(long, ...);
+    if (!next) next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    long arguments[6];
+    va_list rest;
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++) arguments[i] = va_arg(rest, long);
+    va_end(rest);
+    if (number == SYS_openat2 && !(((struct open_how *)arguments[2])->flags & O_PATH))
+        hold((const char *)arguments[1]);
+    return next(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}

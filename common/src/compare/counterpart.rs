@@ -4,16 +4,56 @@ use std::sync::Arc;
 
 use super::CompareJob;
 use crate::base::error::{At, Cause, Side, Trouble};
-use crate::model::entry::{Hint, Metadata};
+use crate::base::path::Name;
+use crate::model::compare;
+use crate::model::difference::Fields;
+use crate::model::entry::{Hint, Metadata, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile};
-use crate::walk::place::Trees;
+use crate::walk::place::{Place, Trees};
 use crate::walk::{self, Visit, WalkTask};
 
 /// The target's directory, and its entry there, open where looking at it has opened it.
 pub(super) type Counterpart = (Arc<dyn Dir>, Metadata, Option<Box<dyn SourceFile>>);
 
 impl CompareJob<'_> {
+    /// The name of an entry at the target: another one only where two single entries were named.
+    pub(super) fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
+        match &self.root.single {
+            Some((_, renamed)) if place.path().is_root() => renamed,
+            _ => name,
+        }
+    }
+
+    pub(super) fn target_dir(&self, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
+        place.target_dir(&*self.root.target).at(Side::Target)
+    }
+
+    /// Extended attributes of both sides, where they are to be compared.
+    pub(super) fn compare_xattrs(
+        &self,
+        pair: &mut super::Pair,
+        source: (&dyn Dir, Option<&Name>),
+        target: (&dyn Dir, Option<&Name>),
+    ) -> Result<(), Trouble> {
+        let filter = self.xattrs;
+        if filter.concerns(pair.source.kind) {
+            let of_source = source.0.xattrs(source.1).at(Side::Source)?;
+            let of_target = target.0.xattrs(target.1).at(Side::Target)?;
+            let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref(), filter);
+            pair.differing.insert(differing.intersection(self.compared));
+            // What the one has and the other cannot have.
+            let unknown = match (&of_source, &of_target) {
+                (Some(known), None) | (None, Some(known)) => {
+                    compare::xattrs(Some(known), Some(&Xattrs::new()), filter)
+                }
+                _ => Fields::NONE,
+            };
+            pair.unknown.insert(unknown.intersection(self.compared));
+        }
+        Ok(())
+    }
+
     /// The entry of the same name at the target, if there is one.
     pub(super) fn counterpart(&self, entry: &Visit<'_>) -> Result<Option<Counterpart>, Trouble> {
         if entry.place.trees() == Trees::SourceOnly {

@@ -70,7 +70,7 @@ impl CompareJob<'_> {
 
     /// Opens the target's directory. Where keys are all there is every directory can be opened, also one
     /// in which nothing is: it is looked for in the one above.
-    fn open_counterpart(&self, place: &Place) -> Result<Arc<dyn Dir>, Error> {
+    pub(super) fn open_counterpart(&self, place: &Place) -> Result<Arc<dyn Dir>, Error> {
         let target = &*self.root.target;
         if let Some((parent, name)) = place.path().split_last()
             && target.holds_objects()
@@ -101,6 +101,7 @@ impl CompareJob<'_> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Trouble> {
         let target = target_dir.metadata().at(Side::Target)?;
+        self.watch_over(Side::Target).inspect(|watch| watch.add(Side::Target, place, &target));
         let mut pair = self.pair(*source, target);
         let source_dir = place.source_dir(&*self.root.source).at(Side::Source)?;
         self.compare_xattrs(&mut pair, (&*source_dir, None), (target_dir, None))?;

@@ -130,6 +130,7 @@ impl CompareJob<'_> {
             return unlisted.find(entry).at(Side::Target);
         }
         let target = entry.dir.stat(entry.name).at(Side::Target)?;
+        hand.gathered.seen = Some(target);
         if target.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
+use super::copying::Phase;
 use super::parts::PartLists;
+use super::second_look::{self, Again, Watched};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{agree, close, exit_of, find_sites, named, on_this_node, outputs, select, threads_max};
 use crate::base::error::{Failure, Side};
@@ -28,7 +30,9 @@ use crate::surface::session::Session;
 use crate::surface::summary::compare::Method;
 use crate::surface::summary::{Deed, describe_team};
 use crate::walk::list::harvest::Listing;
-use crate::walk::selection::OwnThings;
+use crate::walk::listed::{CheckedTree, Listed};
+use crate::walk::selection::{OwnThings, Selection};
+use crate::walk::watch::Watch;
 
 /// What a comparison is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -99,7 +103,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Err(exit) => return exit,
     };
     let mut job = CompareJob::new(&root, &request.options, &selection, opened.named.as_ref(), rank)
-        .with_parts(parts);
+        .with_parts(parts)
+        .watched(second_look::watch(session, Symlinks::Keep));
     let manifest = request.named.manifest().filter(|_| !request.options.one_way);
     let finds_unlisted = manifest.is_some();
     if let Some(manifest) = manifest {
@@ -109,24 +114,76 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let also = (is_root && finds_unlisted).then(unlisted::seed);
     let seeds = opened.seeds().unwrap_or_else(walk).into_iter().chain(also);
     let seeds = seeds.map(Into::into).collect();
-    let settings = session.settings(threads_max(session, &sites, args));
+    let threads = threads_max(session, &sites, args);
+    let settings = session.settings(threads);
     let mut counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
     if finds_unlisted {
         let seeds = job.unlisted(session.mail);
         counters.add(&engine::run(&job, seeds, &mut reporter, session.mail, settings));
     }
-    let mut tally = job.tally();
+    reporter.phase_ended();
+    let mut phase = (job.take_tally(), counters);
+    if let Some(watch) = job.take_watch() {
+        let mut walk =
+            WatchedComparison { job: &mut job, root: &root, selection: &selection, threads };
+        second_look::take(session, &mut walk, watch, &mut phase, &mut reporter);
+    }
+    let (mut tally, counters) = phase;
+    let failed = tally.failed;
     tally.add(&lost(session, &shared(&root), &selection, &mut reporter));
     if request.options.hard_links {
         tally.compared.add(&regrouped(session, &job, &mut reporter));
     }
-    lists.end(session, &job.finish_parts(), &tally, &mut reporter);
+    lists.end(session, &job.finish_parts(failed), &tally, &mut reporter);
     let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Compare(method);
         summary.exit = exit_of(&summary.totals());
         summary
     });
     close(&mut reporter, summary)
+}
+
+/// A comparison, to be repeated where directories have changed.
+struct WatchedComparison<'w, 'c> {
+    job: &'w mut CompareJob<'c>,
+    root: &'c CompareRoot,
+    selection: &'c Selection,
+    threads: u32,
+}
+
+impl Watched for WatchedComparison<'_, '_> {
+    fn trees(&self) -> Vec<CheckedTree<'_>> {
+        let CompareRoot { source, target, .. } = self.root;
+        let trees = [(Side::Source, &**source), (Side::Target, &**target)];
+        let shown = |side| self.root.shown(side);
+        trees.map(|(side, store)| CheckedTree { store, shown: shown(side), side }).to_vec()
+    }
+
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
+    fn threads_max(&self) -> u32 {
+        self.threads
+    }
+
+    fn list_again(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        watch: Watch,
+        again: Again<'_>,
+        phase: &mut Phase,
+        reporter: &mut Reporter,
+    ) -> Listed {
+        self.job.watch_again(watch);
+        let seeds = again.seeds.into_iter().map(Into::into).collect();
+        let settings = session.settings(self.threads);
+        let counters = engine::run(&*self.job, seeds, reporter, session.mail, settings);
+        reporter.phase_ended();
+        phase.0.add(&self.job.take_tally());
+        phase.1.add(&counters);
+        self.job.take_watch().map(|mut watch| watch.take_listed()).unwrap_or_default()
+    }
 }
 
 /// Compares which names are names of one file, and tells of those that are not so on both sides.

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::copying::Phase;
+use super::second_look::{self, Again, Watched};
 use super::shared_roots::lost;
 use super::{close, exit_of, find_sites, named, select, threads_max};
 use crate::base::error::Side;
@@ -27,7 +29,10 @@ use crate::surface::session::Session;
 use crate::surface::summary::describe_team;
 use crate::walk::list::harvest::{Harvest, HarvestOptions};
 use crate::walk::list::read::ReadJob;
-use crate::walk::list::{ListJob, ObjectFacts, seeds};
+use crate::walk::list::{ListJob, ObjectFacts, WalkRoot, seeds};
+use crate::walk::listed::{CheckedTree, Listed};
+use crate::walk::selection::Selection;
+use crate::walk::watch::Watch;
 use input::Input;
 
 /// What a walk is asked for. Paths are as the operator gave them.
@@ -72,10 +77,11 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let Some((input, failed)) = input::open(session, &sites, request, choice, &mut reporter) else {
         return Exit::Unusable;
     };
-    let opened = output::open(session, request, &mut reporter).and_then(|outputs| {
-        let part = outputs.first_part(session, request, &mut reporter)?;
-        Ok((outputs, part))
-    });
+    let opened =
+        output::open(session, request, &mut reporter).and_then(|outputs| {
+            let part = outputs.first_part(session, request, &mut reporter)?;
+            Ok((outputs, part))
+        });
     let (outputs, part) = match opened {
         Ok(opened) => opened,
         Err(exit) => return exit,
@@ -89,22 +95,35 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         header(session, &shown, args, &mut reporter);
     }
     let harvest = Harvest::new(&options, part);
-    let settings = session.settings(threads_max(session, &sites, args));
+    let threads = threads_max(session, &sites, args);
+    let settings = session.settings(threads);
     let began = Instant::now();
+    let mut watch = None;
     let counters = match &input {
         Input::Trees(roots) => {
             let walk = || if is_root { seeds(roots) } else { Vec::new() };
             let first = entries.seeds().unwrap_or_else(walk);
             let named = entries.named.as_ref();
             let job = ListJob::new(roots, request.facts, &selection, named, &harvest);
-            engine::run(&job, first, &mut reporter, session.mail, settings)
+            let mut job = job.watched(second_look::watch(session, request.symlinks));
+            let counters = engine::run(&job, first, &mut reporter, session.mail, settings);
+            watch = job.take_watch();
+            counters
         }
         Input::List { source, repeated, pieces } => {
             let job = ReadJob::new(source, repeated, &selection, &harvest);
             engine::run(&job, pieces.clone(), &mut reporter, session.mail, settings)
         }
     };
-    let mut tally = harvest.account.tally();
+    reporter.phase_ended();
+    let mut phase = (harvest.account.take_tally(), counters);
+    if let (Input::Trees(roots), Some(watch)) = (&input, watch) {
+        let facts = request.facts;
+        let mut walk =
+            WatchedWalk { roots, facts, selection: &selection, harvest: &harvest, threads };
+        second_look::take(session, &mut walk, watch, &mut phase, &mut reporter);
+    }
+    let (mut tally, counters) = phase;
     tally.failed += if is_root { failed } else { 0 };
     if let Input::Trees(roots) = &input {
         let shared: Vec<_> = roots.iter().map(input::shared).collect();
@@ -132,6 +151,51 @@ fn reporter_of(session: &Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         reporter.keep_output_for_list();
     }
     reporter
+}
+
+/// A walk, to be repeated where directories have changed.
+struct WatchedWalk<'w> {
+    roots: &'w [WalkRoot],
+    facts: ObjectFacts,
+    selection: &'w Selection,
+    harvest: &'w Harvest,
+    threads: u32,
+}
+
+impl Watched for WatchedWalk<'_> {
+    fn trees(&self) -> Vec<CheckedTree<'_>> {
+        let trees = self.roots.iter().flat_map(|root| {
+            let (store, shown) = (&*root.source, &root.shown[..]);
+            [Side::Source, Side::Target].map(|side| CheckedTree { store, shown, side })
+        });
+        trees.collect()
+    }
+
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
+    fn threads_max(&self) -> u32 {
+        self.threads
+    }
+
+    fn list_again(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        watch: Watch,
+        again: Again<'_>,
+        phase: &mut Phase,
+        reporter: &mut Reporter,
+    ) -> Listed {
+        let job = ListJob::new(self.roots, self.facts, self.selection, None, self.harvest);
+        let mut job = job.watched(watch);
+        let settings = session.settings(self.threads);
+        let counters = engine::run(&job, again.seeds, reporter, session.mail, settings);
+        reporter.phase_ended();
+        phase.0.add(&self.harvest.account.take_tally());
+        phase.1.add(&counters);
+        job.take_watch().map(|mut watch| watch.take_listed()).unwrap_or_default()
+    }
 }
 
 fn header(

@@ -253,7 +253,7 @@ impl Summary {
         let _ = writeln!(text, "{:<15}{:>16}", "vanished", human_count(totals.vanished));
         if totals.moving > 0 {
             let count = human_count(totals.moving);
-            let words = "source directories in which entries come and go: they may lack some";
+            let words = "directories in which entries come and go: some may be missed";
             let _ = writeln!(text, "{:<15}{count:>16}   {words}", "not at rest");
         }
         if totals.unread_directories > 0 {

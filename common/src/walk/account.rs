@@ -37,6 +37,11 @@ impl Account {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes out this rank's counts, which begin anew.
+    pub fn take_tally(&self) -> Tally {
+        std::mem::take(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Takes over a thread's counts.
     pub fn settle(&self, gathered: &mut Gathered) {
         let counts = std::mem::take(&mut gathered.tally);

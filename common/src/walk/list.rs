@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::account;
 use super::place::Place;
 use super::selection::Selection;
+use super::watch::Watch;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
 use crate::base::error::{Cause, Error, Failure, Op, Side, Trouble};
 use crate::base::path;
@@ -142,6 +143,7 @@ pub struct ListJob<'c> {
     selection: &'c Selection,
     named: Option<&'c Named>,
     harvest: &'c Harvest,
+    watch: Option<Watch>,
 }
 
 impl<'c> ListJob<'c> {
@@ -153,7 +155,19 @@ impl<'c> ListJob<'c> {
         named: Option<&'c Named>,
         harvest: &'c Harvest,
     ) -> Self {
-        Self { roots, facts, selection, named, harvest }
+        Self { roots, facts, selection, named, harvest, watch: None }
+    }
+
+    /// For a walk whose directories are watched; what is named is not listed.
+    #[must_use]
+    pub fn watched(mut self, watch: Watch) -> Self {
+        self.watch = Some(watch).filter(|_| self.named.is_none());
+        self
+    }
+
+    /// Takes out what has watched the walk, where that was done.
+    pub fn take_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
     }
 
     fn fail(
@@ -170,6 +184,9 @@ impl<'c> ListJob<'c> {
         let Trouble { error, .. } =
             account::missing(trouble, below.is_empty(), &**source, self.selection);
         let failure = account::failure(Side::Source, shown, &below, error);
+        if let Some(watch) = self.watch(place).filter(|_| !failure.is_vanished()) {
+            watch.told(place, name);
+        }
         self.harvest.account.fail(failure, &mut hand.gathered, crew);
     }
 
@@ -182,7 +199,7 @@ impl<'c> ListJob<'c> {
         crew: &Crew<'_, Self>,
     ) {
         if !self.harvest.wants_records() {
-            return hand.gathered.tally.meet(metadata);
+            return hand.gathered.meet(metadata);
         }
         let root = &self.roots[place.root() as usize];
         let below = path::join(place.path().as_bytes(), name);
@@ -297,6 +314,15 @@ impl Visitor for ListJob<'_> {
 
     fn source(&self, root: u32) -> &dyn Store {
         &*self.roots[root as usize].source
+    }
+
+    /// Objects are in no directories that could be looked at.
+    fn watch(&self, place: &Place) -> Option<&Watch> {
+        self.watch.as_ref().filter(|_| !self.source(place.root()).holds_objects())
+    }
+
+    fn take_seen(&self, hand: &mut HarvestHand) -> Option<Metadata> {
+        hand.gathered.seen.take()
     }
 
     fn enter(

@@ -150,8 +150,6 @@ pub enum Verdict {
     Again,
     /// It counts as one that does not come to rest.
     Moving,
-    /// Nothing that was said of it holds: it has failed.
-    Failed,
 }
 
 /// One rank's part of looking at directories once more.
@@ -239,9 +237,7 @@ impl<'c> CheckJob<'c> {
     ) {
         let look = Look::of(&now, Time::now());
         let is_another = look.inode != before.inode;
-        if (look.inode, look.stamp) == (before.inode, before.stamp)
-            && (!before.is_recent || self.verdict == Verdict::Failed)
-        {
+        if (look.inode, look.stamp) == (before.inode, before.stamp) && !before.is_recent {
             return self.lock().listed.put(directory.0, &directory.1, &before);
         }
         let side = self.trees[directory.0 as usize].side;
@@ -254,7 +250,6 @@ impl<'c> CheckJob<'c> {
                 found.changed.push(Changed { directory, is_another });
             }
             Verdict::Moving => self.fail(&directory, failed(Cause::Moving), hand, crew),
-            Verdict::Failed => self.fail(&directory, failed(Cause::Changed), hand, crew),
         }
     }
 

@@ -55,6 +55,7 @@ impl<V: Visitor> Listing<'_, V> {
     ) -> Result<(), Trouble> {
         // What the other tree has may be nothing; the tree that is walked has told of the directory.
         let is_walked = !matches!(part, Part::Names);
+        let is_again = matches!(part, Part::News);
         let batch = NameBatch::default();
         let mut names =
             Names { listing: self, takes_part, is_walked, hand, crew, batch, weight: 0, count: 0 };
@@ -65,7 +66,7 @@ impl<V: Visitor> Listing<'_, V> {
         };
         let Names { batch, count, .. } = names;
         visit_batch(self.visitor, self.place, self.dir, batch, hand, crew);
-        self.visitor.listed(count, hand);
+        self.visitor.listed(if is_again { 0 } else { count }, hand);
         read.at(self.place.trees().side())
     }
 }

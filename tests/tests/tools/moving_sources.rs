@@ -32,7 +32,7 @@ impl Mirror {
         write(&work.path().join("s/held"), b"held here");
         small_files(&work.path().join("s/small"), 3, 4);
         write(&work.path().join("t/extra"), b"only here");
-        let gates = Gates::closed(work.path(), &["held", "held-again"]);
+        let gates = Gates::closed(work.path(), &["held", "held-again", "held-late"]);
         Self { work, gates, job: None }
     }
 
@@ -236,6 +236,79 @@ fn what_comes_while_ranks_walk_is_met_once() {
     }
 }
 
+/// Two equal trees, of which the root was listed when the job is held.
+fn twins() -> Mirror {
+    let mirror = Mirror::new();
+    fs::remove_dir_all(mirror.at("t")).unwrap();
+    write(&mirror.at("s/small/d0001/held-again"), b"and here");
+    run(Command::new("cp").arg("-a").args([mirror.at("s"), mirror.at("t")])).expect(0);
+    mirror
+}
+
+#[test]
+fn what_comes_into_trees_that_are_compared_is_compared() {
+    let mut twins = twins();
+    let mut dcmp = alone("dcmp");
+    dcmp.args([twins.at("s"), twins.at("t")]);
+    twins.hold_job(dcmp);
+    write(&twins.at("s/late"), b"late");
+    small_files(&twins.at("s/new"), 1, 3);
+    twins.gates.open("held");
+    twins.wait_for("held-again");
+    write(&twins.at("t/late too"), b"late");
+    twins.gates.open("held-again");
+    let ended = twins.end_of_all().expect(1);
+    let totals = &ended.summary()["totals"];
+    let compared = ["only_source", "only_target"].map(|it| totals["compared"][it].as_u64());
+    // A file, two directories and three files; a file.
+    assert_eq!(compared, [Some(6), Some(1)], "{totals}");
+    assert_eq!((&totals["moving"], &totals["failed"]), (&0.into(), &0.into()), "{totals}");
+    // The root, three directories in one, 12 files, and two at which the job is held.
+    assert_eq!(totals["compared"]["same"], 5 + 14, "{totals}");
+}
+
+#[test]
+fn trees_that_do_not_come_to_rest_are_not_the_same() {
+    for late in ["s/too late", "t/too late"] {
+        let mut twins = twins();
+        let mut dcmp = alone("dcmp");
+        dcmp.args([twins.at("s"), twins.at("t")]);
+        twins.gates.open("held-again");
+        twins.hold_job(dcmp);
+        write(&twins.at("s/held-late"), b"late");
+        run(Command::new("cp").arg("-a").args([twins.at("s/held-late"), twins.at("t")])).expect(0);
+        twins.gates.open("held");
+        // By now both roots are read for the second time, or the source's is.
+        twins.wait_for("held-late");
+        write(&twins.at(late), b"too late");
+        twins.gates.open("held-late");
+        let ended = twins.end_of_all();
+        let summary = ended.summary();
+        let totals = &summary["totals"];
+        assert_eq!((ended.code, &totals["moving"]), (Some(24), &1.into()), "{totals}");
+        let line = ended.stderr.lines().find(|line| line.contains("read for the second time"));
+        assert!(line.is_some_and(|line| line.contains(&*twins.at(&late[..1]).to_string_lossy())));
+    }
+}
+
+#[test]
+fn what_comes_into_a_listed_directory_is_counted_by_a_walk() {
+    let mut walk = Mirror::new();
+    fs::remove_file(walk.at("s/held")).unwrap();
+    write(&walk.at("s/held/file"), b"1");
+    let mut dwalk = alone("dwalk");
+    dwalk.arg(walk.at("s"));
+    walk.hold_job(dwalk);
+    small_files(&walk.at("s/new"), 1, 3);
+    write(&walk.at("s/late"), b"late");
+    let ended = walk.end().expect(0);
+    let totals = &ended.summary()["totals"];
+    let found = ["files", "directories"].map(|kind| totals["found"][kind].as_u64());
+    // 12 small files, one held, one late, three new; the root, held, small with three, new with one.
+    assert_eq!(found, [Some(17), Some(8)], "{totals}");
+    assert_eq!(totals["moving"], 0, "{totals}");
+}
+
 #[test]
 fn a_source_that_is_removed_altogether_has_not_vanished() {
     let mut mirror = Mirror::new();
@@ -267,6 +340,59 @@ fn what_was_mounted_in_the_source_and_is_not_any_more_has_not_vanished() {
     assert_eq!(ended.summary()["totals"]["vanished"], 0);
     let left = files_in(&mirror.at("t"));
     assert!(mirror.at("t/extra").exists() && left.len() >= before, "{left:?}");
+}
+
+/// A node that sees something else from some moment on, in the source or the target, ends the job with a failure that
+/// names it. Nothing counts as vanished, nothing is deleted.
+#[test]
+fn a_node_that_loses_its_view_fails_the_job() {
+    if !may_start() {
+        return;
+    }
+    const ALL: [usize; 4] = [1, 2, 3, 4];
+    let (unmounted, hidden) = ("umount -l", "mount -t tmpfs empty");
+    let jobs: [(&[&str], _, _); 8] = [
+        (&["dwalk"], "s", unmounted),
+        (&["dcp"], "s", hidden),
+        (&["dcmp"], "s", unmounted),
+        (&["dsync", "-D"], "s", unmounted),
+        (&["dsync", "-D"], "s", hidden),
+        (&["dcp"], "t", unmounted),
+        (&["dcmp"], "t", hidden),
+        (&["dsync", "-D"], "t", unmounted),
+    ];
+    for (words, side, loss) in jobs {
+        let mut mirror = Mirror::new();
+        fs::remove_file(mirror.at("s/held")).unwrap();
+        for tree in ["s", "t"] {
+            small_files(&mirror.at(&format!("share-{tree}")), 5, 20);
+            fs::create_dir(mirror.at(tree).join("held")).unwrap();
+        }
+        let nodes = Nodes::start_apart(4);
+        let point = |tree: &str| mirror.at(tree).join("held").display().to_string();
+        for (node, tree) in ALL.into_iter().flat_map(|node| [(node, "s"), (node, "t")]) {
+            let share = mirror.at(&format!("share-{tree}"));
+            nodes.on(node, &format!("mount --bind '{}' '{}'", share.display(), point(tree)));
+        }
+        let mut tool = nodes.tool_beside(&ALL, words[0]);
+        let (source, target) = (mirror.at("s"), mirror.at("t"));
+        let target = if words[0] == "dcp" { mirror.at("t/") } else { target };
+        tool.args(&words[1..]).arg(source.join(""));
+        tool.args((words[0] != "dwalk").then_some(target));
+        let lost = format!("{loss} '{}'", point(side));
+        // What is mounted there is about to be listed.
+        mirror.hold_job(tool);
+        nodes.on(3, &lost);
+        let ended = mirror.end().expect(23);
+        let says = "file systems were mounted or unmounted in it meanwhile";
+        let names = |line: &str| line.contains(says) && line.contains(&nodes.name(3));
+        let is_named = ended.stderr.lines().any(names);
+        assert!(is_named, "{words:?} {side} {loss}: {}", ended.stderr);
+        let totals = &ended.summary()["totals"];
+        assert_eq!(totals["vanished"], 0, "{words:?} {side} {loss}: {totals}");
+        assert!(mirror.at("t/extra").exists(), "{words:?} {side} {loss}");
+        assert_eq!(files_in(&mirror.at("share-t")).len(), 100, "{words:?} {side} {loss}");
+    }
 }
 
 /// Each of the errors that say that nobody has answered: ESTALE, ENOTCONN, ESHUTDOWN.

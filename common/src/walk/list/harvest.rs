@@ -171,7 +171,7 @@ impl Harvest {
         hand: &mut HarvestHand,
         crew: &Crew<'_, J>,
     ) {
-        hand.gathered.tally.meet(record.metadata);
+        hand.gathered.meet(record.metadata);
         if !self.wants_records {
             return;
         }
