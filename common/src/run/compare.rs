@@ -76,7 +76,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Err(exit) => return exit,
     };
     let made = is_root.then(|| open_lists(request, &mut reporter));
-    let lists = match PartLists::open(session, made, &mut reporter) {
+    let lists = match PartLists::open(session, made, args.assume_shared, &mut reporter) {
         Ok(lists) => lists,
         Err(exit) => return exit,
     };

@@ -24,7 +24,7 @@ pub(super) struct Manifest {
 pub(super) fn open(
     session: &mut Session<'_, '_>,
     manifest: Option<&[u8]>,
-    named: &NamedArgs,
+    (named, assume_shared): (&NamedArgs, bool),
     reporter: &mut Reporter,
 ) -> Result<Manifest, Exit> {
     let made = (session.mail.comm().rank() == Rank::ROOT).then(|| {
@@ -33,7 +33,7 @@ pub(super) fn open(
         let made = manifest.map(StagedDirectory::create).transpose();
         made.map(|made| vec![made]).map_err(|failure| failure.to_string())
     });
-    let lists = PartLists::open(session, made, reporter)?;
+    let lists = PartLists::open(session, made, assume_shared, reporter)?;
     let mut parts = lists.create(session, reporter)?;
     let part = SharedPart::new(parts.pop().flatten());
     let part = if let Some(target) = manifest { part.of_list(target) } else { part };

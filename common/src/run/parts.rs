@@ -1,5 +1,6 @@
 //! Parquet lists, of which every rank writes a part: begun under temporary names, named when all parts are whole.
 
+use super::shared_roots::is_shared_directory;
 use crate::base::error::Failure;
 use crate::base::exit::Exit;
 use crate::comm::Rank;
@@ -19,30 +20,38 @@ pub(super) struct PartLists {
 }
 
 impl PartLists {
-    /// Tells all ranks of the directories that rank 0 has made, one for each list that is not text.
+    /// Tells all ranks of the directories that rank 0 has made, one for each list that is not text, and makes sure that
+    /// these are the same on all nodes.
     ///
     /// # Errors
-    /// The exit code, on all ranks, where rank 0 could not make them and has said why.
+    /// The exit code, on all ranks, where rank 0 could not make them, or another node does not have them; rank 0 has
+    /// said why.
     pub fn open(
         session: &mut Session<'_, '_>,
         made: Option<Result<Vec<Option<StagedDirectory>>, String>>,
+        assume_shared: bool,
         reporter: &mut Reporter,
     ) -> Result<Self, Exit> {
         let made = made.map(|made| made.map_err(|refusal| reporter.refuse(&refusal)).ok());
         let paths = made.as_ref().map(|made| {
             let id = format!("{:016x}", fastrand::u64(..));
             made.as_ref().map(|lists| {
-                (id, lists.iter().map(|list| list.as_ref().map(path_of)).collect::<Vec<_>>())
+                (id, lists.iter().map(|list| list.as_ref().map(paths_of)).collect::<Vec<_>>())
             })
         });
-        let told: Option<(String, Vec<Option<Vec<u8>>>)> = broadcast(session.mail, paths);
+        let told: Option<(String, Vec<Option<[Vec<u8>; 2]>>)> = broadcast(session.mail, paths);
         let (id, paths) = told.ok_or(Exit::Unusable)?;
+        for [path, target] in paths.iter().flatten() {
+            if !is_shared_directory(session, (path, target), assume_shared, reporter) {
+                return Err(Exit::Unusable);
+            }
+        }
         let (part, parts) = (session.mail.comm().rank().0, session.mail.comm().size());
         // A comparison and a manifest have each path once.
         let of = |list| PartOf { list, id: id.clone(), part, parts, sorted: None, roots: Some(1) };
         Ok(Self {
             staged: made.flatten().into_iter().flatten().flatten().collect(),
-            of: paths.into_iter().map(|path| path.map(of)).collect(),
+            of: paths.into_iter().map(|paths| paths.map(|[path, _]| of(path))).collect(),
         })
     }
 
@@ -100,6 +109,7 @@ impl PartLists {
     }
 }
 
-fn path_of(list: &StagedDirectory) -> Vec<u8> {
-    list.path().to_vec()
+/// Where it is written, and the name that it gets.
+fn paths_of(list: &StagedDirectory) -> [Vec<u8>; 2] {
+    [list.path(), list.target()].map(<[u8]>::to_vec)
 }

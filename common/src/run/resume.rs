@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::same_command::made_target;
+use super::shared_roots::is_shared_directory;
 use super::syncing::Syncing;
 use super::{agree, exit_of};
 use crate::base::error::Failure;
@@ -60,7 +61,7 @@ pub(super) struct Kept {
 pub(super) fn open(
     session: &mut Session<'_, '_>,
     found: Option<Found>,
-    options: &CopyOptions,
+    (options, assume_shared): (&CopyOptions, bool),
     reporter: &mut Reporter,
 ) -> Option<Kept> {
     let there_bytes = found.as_ref().and_then(|found| Some(found.planned.as_ref()?.1));
@@ -72,6 +73,9 @@ pub(super) fn open(
         return Some(Kept { dir: Vec::new(), journal: None, there_bytes, _locks: None });
     };
     let job = (options.job.id, start);
+    if !is_shared_directory(session, (&dir, &dir), assume_shared, reporter) {
+        return None;
+    }
     let opened = Journal::open(as_path(&dir), job, session.mail.comm().rank());
     let words = |error: io::Error| {
         let (shown, host) = (escaped(&dir), &session.team.host);

@@ -24,6 +24,7 @@ use crate::model::entry::Attributes;
 use crate::model::root_view::{Agreement, Discrepancy, RootView, Sureness};
 use crate::model::staged_name::staged_name;
 use crate::model::tally::Tally;
+use crate::store::posix::{OpenAs, PosixStore};
 use crate::store::{Dir, NewFile, StagedFile, Store};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -123,6 +124,27 @@ pub(super) fn are_shared(
         }
     }
     lines.is_empty()
+}
+
+/// Makes sure that a directory that all ranks write into, such as that of a list or a journal, is the same on all nodes.
+/// False on all ranks where it is not; rank 0 has said why. All ranks call it.
+pub(super) fn is_shared_directory(
+    session: &mut Session<'_, '_>,
+    (path, shown): (&[u8], &[u8]),
+    assume_shared: bool,
+    reporter: &mut Reporter,
+) -> bool {
+    if session.team.ranks == 1 || assume_shared {
+        return true;
+    }
+    let opened = PosixStore::open(path, OpenAs::default()).map_err(|error| {
+        let (shown, host) = (escaped(shown), &session.team.host);
+        let why = format!("{}: {} (on {host})", error.op, error.cause);
+        format!("\"{shown}\" is written by all nodes: {why}; name a directory that all nodes share")
+    });
+    let Some(store) = super::agree(session, opened, reporter) else { return false };
+    let root = SharedRoot { shown, store: &store, entry: None, is_written: true };
+    are_shared(session, &[root], &Selection::all(), assume_shared, reporter)
 }
 
 /// What of the roots is not there any more as it was, on any rank: what was missing in it had not vanished, and what

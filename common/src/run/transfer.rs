@@ -94,13 +94,14 @@ pub(super) fn run<T: Transfer>(
     if plan.roots.is_empty() {
         return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
     }
-    let Some(kept) = resume::open(session, found, &options, &mut reporter) else {
+    let shared = args.assume_shared;
+    let Some(kept) = resume::open(session, found, (&options, shared), &mut reporter) else {
         return Exit::Unusable;
     };
     let own = kept.own_things();
     let selection = selection.without_things_of_jobs(own.clone());
     let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
-    let manifest = match manifest::open(session, path, &wishes.named, &mut reporter) {
+    let manifest = match manifest::open(session, path, (&wishes.named, shared), &mut reporter) {
         Ok(manifest) => manifest,
         Err(exit) => return exit,
     };

@@ -78,7 +78,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         return Exit::Unusable;
     };
     let opened =
-        output::open(session, request, &mut reporter).and_then(|outputs| {
+        output::open(session, request, args.assume_shared, &mut reporter).and_then(|outputs| {
             let part = outputs.first_part(session, request, &mut reporter)?;
             Ok((outputs, part))
         });

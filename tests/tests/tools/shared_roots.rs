@@ -177,6 +177,52 @@ fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
     }
 }
 
+/// Each node has a directory of its own there; on some, a killed job has left one of the very name that is used.
+#[test]
+fn lists_manifests_and_journals_are_written_to_one_directory() {
+    if !may_start() {
+        return;
+    }
+    let work = temp();
+    let [source, target] = ["s", "t"].map(|name| work.path().join(name));
+    small_files(&source, 3, 5);
+    let local = dir(work.path().join("local"));
+    let nodes = Nodes::start_apart(4);
+    for number in ALL {
+        nodes.on(number, &format!("mount -t tmpfs local '{}'", local.display()));
+    }
+    let at = |name: &str| local.join(name).display().to_string();
+    let (list, manifest, journal) = (at("list.parquet"), at("manifest.parquet"), at("journal"));
+    let output = format!("EXIST=ONLY_SRC:{list}");
+    let jobs: [(&[&str], &[&Path], &str); 4] = [
+        (&["dwalk", "-o", &list], &[&source], "list.parquet"),
+        (&["dcmp", "-o", &output], &[&source, &source], "list.parquet"),
+        (&["dcp", "--manifest", &manifest], &[&source, &target], "manifest.parquet"),
+        (&["dcp", "--resume", "--journal", &journal], &[&source, &target], "journal"),
+    ];
+    for is_there in [false, true] {
+        for (words, paths, name) in jobs {
+            if is_there {
+                let left = [at(&format!(".{name}.partial")), at(name)];
+                let left = if name == "journal" { &left[1] } else { &left[0] };
+                (2..=4).for_each(|number| nodes.on(number, &format!("mkdir -p '{left}'")));
+            }
+            let ended = on_four(&nodes, words, paths).expect(3);
+            let named = [2, 3, 4].iter().all(|number| ended.stderr.contains(&nodes.name(*number)));
+            assert!(named && ended.stderr.contains(name), "{words:?}: {}", ended.stderr);
+            assert!(entries_if_there(&target) <= 1, "{words:?}");
+        }
+    }
+    // In a directory that they share all goes well.
+    let shared = work.path().join("shared.parquet");
+    on_four(&nodes, &["dwalk", "-o", &shared.display().to_string()], &[&source]).expect(0);
+    assert_eq!(fs::read_dir(&shared).unwrap().count(), 4);
+}
+
+fn entries_if_there(root: &Path) -> usize {
+    if root.exists() { entries(root) } else { 0 }
+}
+
 #[test]
 fn nodes_that_see_the_same_work_and_leave_no_mark() {
     need_root!();

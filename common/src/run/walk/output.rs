@@ -46,6 +46,7 @@ pub struct Outputs {
 pub fn open(
     session: &mut Session<'_, '_>,
     request: &WalkRequest,
+    assume_shared: bool,
     reporter: &mut Reporter,
 ) -> Result<Outputs, Exit> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
@@ -54,7 +55,7 @@ pub fn open(
         let list = try_open(request, (&mut report, &mut own_entries), reporter)?;
         Ok(vec![list])
     });
-    let mut lists = PartLists::open(session, made, reporter)?;
+    let mut lists = PartLists::open(session, made, assume_shared, reporter)?;
     if let Some(part) = lists.only() {
         part.sorted = request.harvest.sort.as_ref().map(|keys| keys.text.clone());
         part.roots = request.input.is_none().then_some(request.paths.len() as u32);
