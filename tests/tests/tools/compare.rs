@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use suite_tests::job::{Ended, alone, program, ranks, run, tool};
-use suite_tests::{mounts, need_root, skips, trees};
+use suite_tests::{mounts, need_root, trees};
 
 fn temp() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");

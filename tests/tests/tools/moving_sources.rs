@@ -346,10 +346,9 @@ fn what_was_mounted_in_the_source_and_is_not_any_more_has_not_vanished() {
 /// names it. Nothing counts as vanished, nothing is deleted.
 #[test]
 fn a_node_that_loses_its_view_fails_the_job() {
-    if !may_start() {
-        return;
-    }
     const ALL: [usize; 4] = [1, 2, 3, 4];
+    need_root!();
+    need_hydra!();
     let (unmounted, hidden) = ("umount -l", "mount -t tmpfs empty");
     let jobs: [(&[&str], _, _); 8] = [
         (&["dwalk"], "s", unmounted),

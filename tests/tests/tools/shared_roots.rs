@@ -180,9 +180,8 @@ fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
 /// Each node has a directory of its own there; on some, a killed job has left one of the very name that is used.
 #[test]
 fn lists_manifests_and_journals_are_written_to_one_directory() {
-    if !may_start() {
-        return;
-    }
+    need_root!();
+    need_hydra!();
     let work = temp();
     let [source, target] = ["s", "t"].map(|name| work.path().join(name));
     small_files(&source, 3, 5);

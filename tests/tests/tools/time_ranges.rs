@@ -6,13 +6,13 @@ use std::process::Command;
 
 use suite_tests::buckets::temp;
 use suite_tests::job::{run, tool};
-use suite_tests::{mounts, trees};
+use suite_tests::{mounts, skips, trees};
 
 /// A time at the end of what a file system can keep, and a later one, are two times, but where that is all it can keep.
 #[test]
 fn two_times_are_one_only_where_the_file_system_cannot_keep_them_apart() {
     let work = temp();
-    let makes = mounts::may_mount();
+    let makes = skips::has_root();
     let disk = |made: fn() -> Option<mounts::Image>| makes.then(made).flatten();
     let ext4 = disk(|| mounts::Image::ext4(&["-I", "128"]));
     let [xfs, old_xfs] = [disk(mounts::Image::xfs), disk(|| mounts::Image::xfs_with("bigtime=0"))];

@@ -318,9 +318,8 @@ impl Backend {
             let (kind, name) = reader.strip_suffix('"')?.split_once("=\"")?;
             Some(grant(kind, name, dto::Permission::READ))
         };
-        let grants = readers
-            .filter_map(reader)
-            .chain([grant("id", OWNER, dto::Permission::FULL_CONTROL)]);
+        let grants =
+            readers.filter_map(reader).chain([grant("id", OWNER, dto::Permission::FULL_CONTROL)]);
         Ok(dto::GetObjectAclOutput {
             grants: Some(grants.collect()),
             owner: Some(dto::Owner { id: Some(OWNER.to_owned()), ..Default::default() }),
