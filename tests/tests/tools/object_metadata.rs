@@ -352,6 +352,7 @@ fn an_owner_or_a_mode_that_is_given_and_cannot_be_kept_is_a_failure() {
         );
         assert_eq!(server.get(BUCKET, "t/d/file").unwrap().content.to_bytes(), "data", "{words:?}");
     }
+    server.put(BUCKET, "t/d/file", "before");
     go(&server, 1, &["dsync", "--chown=7:9", source, place]).expect(0);
     assert_eq!(metadata_of(&server, "t/d/file")["file-owner"], "7");
 }
