@@ -15,7 +15,7 @@ use crate::comm::Rank;
 use crate::comm::collective::gather;
 use crate::compare::options::{CompareOptions, Evidence};
 use crate::compare::root::{CompareRoot, Unfit};
-use crate::compare::{CompareJob, seed, unlisted};
+use crate::compare::{CompareJob, CompareTask, seed, unlisted};
 use crate::lists::staged::{StagedDirectory, StagedFile};
 use crate::model::line::{LineFormat, json_path};
 use crate::model::tally::Compared;
@@ -115,20 +115,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let seeds = opened.seeds().unwrap_or_else(walk).into_iter().chain(also);
     let seeds = seeds.map(Into::into).collect();
     let threads = threads_max(session, &sites, args);
-    let settings = session.settings(threads);
-    let mut counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
-    if finds_unlisted {
-        let seeds = job.unlisted(session.mail);
-        counters.add(&engine::run(&job, seeds, &mut reporter, session.mail, settings));
-    }
-    reporter.phase_ended();
-    let mut phase = (job.take_tally(), counters);
-    if let Some(watch) = job.take_watch() {
-        let mut walk =
-            WatchedComparison { job: &mut job, root: &root, selection: &selection, threads };
-        second_look::take(session, &mut walk, watch, &mut phase, &mut reporter);
-    }
-    let (mut tally, counters) = phase;
+    let mut walk = WatchedComparison { job: &mut job, root: &root, selection: &selection, threads };
+    let (mut tally, counters) = walk.run(session, seeds, finds_unlisted, &mut reporter);
     let failed = tally.failed;
     tally.add(&lost(session, &shared(&root), &selection, &mut reporter));
     if request.options.hard_links {
@@ -149,6 +137,30 @@ struct WatchedComparison<'w, 'c> {
     root: &'c CompareRoot,
     selection: &'c Selection,
     threads: u32,
+}
+
+impl WatchedComparison<'_, '_> {
+    /// Compares from these tasks on, then what a manifest does not have, and what has changed meanwhile.
+    fn run(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        seeds: Vec<CompareTask>,
+        finds_unlisted: bool,
+        reporter: &mut Reporter,
+    ) -> Phase {
+        let settings = session.settings(self.threads);
+        let mut counters = engine::run(self.job, seeds, reporter, session.mail, settings);
+        if finds_unlisted {
+            let seeds = self.job.unlisted(session.mail);
+            counters.add(&engine::run(self.job, seeds, reporter, session.mail, settings));
+        }
+        reporter.phase_ended();
+        let mut phase = (self.job.take_tally(), counters);
+        if let Some(watch) = self.job.take_watch() {
+            second_look::take(session, self, watch, &mut phase, reporter);
+        }
+        phase
+    }
 }
 
 impl Watched for WatchedComparison<'_, '_> {

@@ -39,7 +39,7 @@ impl PartLists {
                 (id, lists.iter().map(|list| list.as_ref().map(paths_of)).collect::<Vec<_>>())
             })
         });
-        let told: Option<(String, Vec<Option<[Vec<u8>; 2]>>)> = broadcast(session.mail, paths);
+        let told: Option<(String, Vec<Option<ListPaths>>)> = broadcast(session.mail, paths);
         let (id, paths) = told.ok_or(Exit::Unusable)?;
         for [path, target] in paths.iter().flatten() {
             if !is_shared_directory(session, (path, target), assume_shared, reporter) {
@@ -109,7 +109,9 @@ impl PartLists {
     }
 }
 
-/// Where it is written, and the name that it gets.
-fn paths_of(list: &StagedDirectory) -> [Vec<u8>; 2] {
+/// The path of the directory that a list is written in, and the one that it gets.
+type ListPaths = [Vec<u8>; 2];
+
+fn paths_of(list: &StagedDirectory) -> ListPaths {
     [list.path(), list.target()].map(<[u8]>::to_vec)
 }

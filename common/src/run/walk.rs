@@ -96,34 +96,21 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     }
     let harvest = Harvest::new(&options, part);
     let threads = threads_max(session, &sites, args);
-    let settings = session.settings(threads);
     let began = Instant::now();
-    let mut watch = None;
-    let counters = match &input {
+    let (mut tally, counters) = match &input {
         Input::Trees(roots) => {
-            let walk = || if is_root { seeds(roots) } else { Vec::new() };
-            let first = entries.seeds().unwrap_or_else(walk);
-            let named = entries.named.as_ref();
-            let job = ListJob::new(roots, request.facts, &selection, named, &harvest);
-            let mut job = job.watched(second_look::watch(session, request.symlinks));
-            let counters = engine::run(&job, first, &mut reporter, session.mail, settings);
-            watch = job.take_watch();
-            counters
+            let (selection, harvest) = (&selection, &harvest);
+            let mut walk = WatchedWalk { roots, request, selection, harvest, threads };
+            walk.run(session, &entries, &mut reporter)
         }
         Input::List { source, repeated, pieces } => {
             let job = ReadJob::new(source, repeated, &selection, &harvest);
-            engine::run(&job, pieces.clone(), &mut reporter, session.mail, settings)
+            let settings = session.settings(threads);
+            let counters = engine::run(&job, pieces.clone(), &mut reporter, session.mail, settings);
+            reporter.phase_ended();
+            (harvest.account.take_tally(), counters)
         }
     };
-    reporter.phase_ended();
-    let mut phase = (harvest.account.take_tally(), counters);
-    if let (Input::Trees(roots), Some(watch)) = (&input, watch) {
-        let facts = request.facts;
-        let mut walk =
-            WatchedWalk { roots, facts, selection: &selection, harvest: &harvest, threads };
-        second_look::take(session, &mut walk, watch, &mut phase, &mut reporter);
-    }
-    let (mut tally, counters) = phase;
     tally.failed += if is_root { failed } else { 0 };
     if let Input::Trees(roots) = &input {
         let shared: Vec<_> = roots.iter().map(input::shared).collect();
@@ -156,10 +143,35 @@ fn reporter_of(session: &Session<'_, '_>, request: &WalkRequest, args: &CommonAr
 /// A walk, to be repeated where directories have changed.
 struct WatchedWalk<'w> {
     roots: &'w [WalkRoot],
-    facts: ObjectFacts,
+    request: &'w WalkRequest,
     selection: &'w Selection,
     harvest: &'w Harvest,
     threads: u32,
+}
+
+impl WatchedWalk<'_> {
+    /// Walks the trees, or these entries of them, and once more where directories have changed meanwhile.
+    fn run(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        entries: &named::Opened,
+        reporter: &mut Reporter,
+    ) -> Phase {
+        let is_root = session.mail.comm().rank() == Rank::ROOT;
+        let walk = || if is_root { seeds(self.roots) } else { Vec::new() };
+        let seeds = entries.seeds().unwrap_or_else(walk);
+        let (facts, named) = (self.request.facts, entries.named.as_ref());
+        let job = ListJob::new(self.roots, facts, self.selection, named, self.harvest);
+        let mut job = job.watched(second_look::watch(session, self.request.symlinks));
+        let settings = session.settings(self.threads);
+        let counters = engine::run(&job, seeds, reporter, session.mail, settings);
+        reporter.phase_ended();
+        let mut phase = (self.harvest.account.take_tally(), counters);
+        if let Some(watch) = job.take_watch() {
+            second_look::take(session, self, watch, &mut phase, reporter);
+        }
+        phase
+    }
 }
 
 impl Watched for WatchedWalk<'_> {
@@ -187,7 +199,7 @@ impl Watched for WatchedWalk<'_> {
         phase: &mut Phase,
         reporter: &mut Reporter,
     ) -> Listed {
-        let job = ListJob::new(self.roots, self.facts, self.selection, None, self.harvest);
+        let job = ListJob::new(self.roots, self.request.facts, self.selection, None, self.harvest);
         let mut job = job.watched(watch);
         let settings = session.settings(self.threads);
         let counters = engine::run(&job, again.seeds, reporter, session.mail, settings);

@@ -107,9 +107,10 @@ impl<'w> Places<'w> {
         };
         let slash = if line.form == Form::Contents && line.tool == "dcp" { "/" } else { "" };
         let side = if is_fresh { "alone" } else { "here" };
-        let target = match self.are_objects() {
-            true => format!("s3://{BUCKET}/{}/{side}/t/", self.name),
-            false => format!("{}/{side}/t", self.work.display()),
+        let target = if self.are_objects() {
+            format!("s3://{BUCKET}/{}/{side}/t/", self.name)
+        } else {
+            format!("{}/{side}/t", self.work.display())
         };
         [format!("{source}{slash}").into(), target.into()]
     }

@@ -42,7 +42,9 @@ fn replaced_between(server: &ObjectServer, tree: &Path, command: impl Fn(u32) ->
     publish(server, tree);
     server.put("data", UNFIT, "");
     run(&mut command(2)).expect(23);
-    ["a", "large"].iter().for_each(|name| rewrite(&tree.join(name)));
+    for name in ["a", "large"] {
+        rewrite(&tree.join(name));
+    }
     server.remove("data", UNFIT);
     publish(server, tree);
     run(&mut command(3)).expect(0)
@@ -91,7 +93,7 @@ fn a_file_that_was_rewritten_in_place_is_stored_again() {
         command.arg(tree.join("")).arg("s3://data/t/");
         command
     };
-    unfinished(&tree, &command);
+    unfinished(&tree, command);
     rewrite(&tree.join("a"));
     let ended = run(&mut command(2)).expect(0);
     assert_eq!(totals(&ended, "copied_bytes"), 3000);

@@ -121,7 +121,7 @@ impl<'t> Case<'t> {
         let quiet = Behaviour::with_quirks(quirks);
         // With others, or alone: then they let a job come to it.
         let requests = if random.u8(..3) == 0 { REQUESTS.to_vec() } else { vec![aim] };
-        let one_in = *random.choice(&[1, 2, 4, 8][..requests.len().min(3) + 1]).unwrap();
+        let one_in = *random.choice(&[1, 2, 4, 8][..=requests.len().min(3)]).unwrap();
         Self {
             server: served(quiet.clone()),
             work: seeds::work(),
@@ -309,12 +309,12 @@ fn leave_upload(case: &Case<'_>, random: &mut Rng) -> usize {
     1
 }
 
-fn pair(case: Case<'_>, random: &mut Rng) -> Vec<String> {
-    let source = tree(random, &case);
-    let target = target_of(&source, &case, random);
+fn pair(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
+    let source = tree(random, case);
+    let target = target_of(&source, case, random);
     case.put("s", &source, random);
     case.put("t", &target, random);
-    let left = leave_upload(&case, random);
+    let left = leave_upload(case, random);
     let tools = [&["dsync", "-D", "-c"][..], &["dcp"], &["dcmp"], &["dcmp", "--download"]];
     let tool = match case.aim {
         Operation::DeleteObject => tools[0],
@@ -351,8 +351,8 @@ fn pair(case: Case<'_>, random: &mut Rng) -> Vec<String> {
     case.broken(&laws, &words, &ended)
 }
 
-fn clean(case: Case<'_>, random: &mut Rng) -> Vec<String> {
-    let all = tree(random, &case);
+fn clean(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
+    let all = tree(random, case);
     case.put("s", &all, random);
     for number in 0..random.usize(1..4) {
         case.server.leave_upload(BUCKET, &format!("s/n{number}"), &[]);
@@ -367,8 +367,8 @@ fn clean(case: Case<'_>, random: &mut Rng) -> Vec<String> {
     case.broken(&laws, &words, &ended)
 }
 
-fn walk(case: Case<'_>, random: &mut Rng) -> Vec<String> {
-    let all = tree(random, &case);
+fn walk(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
+    let all = tree(random, case);
     case.put("s", &all, random);
     let list = case.work.path().join("list.ndjson");
     let words = ["dwalk", "-o", text(&list), &case.place("s")];
@@ -390,8 +390,8 @@ fn walk(case: Case<'_>, random: &mut Rng) -> Vec<String> {
 const READER: &str = "id=\"reader\"";
 const TAGS: &str = "project=x&owner=y";
 
-fn renew(case: Case<'_>, random: &mut Rng) -> Vec<String> {
-    let all = tree(random, &case);
+fn renew(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
+    let all = tree(random, case);
     case.put("s", &all, random);
     let words = ["dsync", "-p", "-k", "5MiB", &case.place("s"), &case.place("t")];
     go(&case.server, 1, &words).expect(0);
@@ -437,10 +437,10 @@ fn exit_0_means_equal_whatever_is_torn() {
     seeds::each(150, |random| {
         let case = Case::new(random, &torn);
         match case.deed {
-            Deed::Pair => pair(case, random),
-            Deed::Clean => clean(case, random),
-            Deed::Walk => walk(case, random),
-            Deed::Renew => renew(case, random),
+            Deed::Pair => pair(&case, random),
+            Deed::Clean => clean(&case, random),
+            Deed::Walk => walk(&case, random),
+            Deed::Renew => renew(&case, random),
         }
     });
     let torn = torn.into_inner().unwrap();

@@ -312,7 +312,8 @@ impl Backend {
         &self,
         request: S3Request<dto::GetObjectAclInput>,
     ) -> S3Result<dto::GetObjectAclOutput> {
-        let object = self.object(&request.input.bucket, &request.input.key)?;
+        let input = request.input;
+        let object = self.object(&input.bucket, &input.key)?;
         let readers = object.attributes.grant_read.iter().flat_map(|text| text.split(", "));
         let reader = |reader: &str| {
             let (kind, name) = reader.strip_suffix('"')?.split_once("=\"")?;

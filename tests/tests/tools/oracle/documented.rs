@@ -71,8 +71,9 @@ impl Case {
             let names = names_of(&first, &seen.theirs).into_iter().filter(|name| !is_kept(name));
             let others: Vec<&PathBuf> = names.collect();
             for name in &others {
-                let entry = wanted.get_mut(*name).filter(|entry| entry.first_link == first);
-                entry.into_iter().for_each(|entry| entry.first_link.clone_from(others[0]));
+                if let Some(entry) = wanted.get_mut(*name).filter(|it| it.first_link == first) {
+                    entry.first_link.clone_from(others[0]);
+                }
             }
         }
     }
