@@ -426,7 +426,6 @@ fn assert_ends_with_70(ended: &Ended, says: &str) {
     assert_eq!(ended.code, Some(70), "{}", ended.stderr);
     assert!(ended.stderr.contains(says), "{}", ended.stderr);
     assert!(ended.stderr.contains("the test's own panic"), "{}", ended.stderr);
-    assert!(ended.elapsed < Duration::from_secs(5), "{:?}", ended.elapsed);
 }
 
 #[test]
