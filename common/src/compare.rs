@@ -434,8 +434,12 @@ impl Visitor for CompareJob<'_> {
                 Ok(())
             }
             Trees::TargetOnly => {
-                let findings = Findings::only(Presence::OnlyTarget);
-                self.judge(place, c"", (None, Some(metadata)), findings, hand, crew);
+                let (source, findings) = match place.path().split_last() {
+                    Some((parent, name)) => self.findings_of_extra(&parent, &name, metadata),
+                    None => (None, Findings::only(Presence::OnlyTarget)),
+                };
+                let both = (source.as_ref(), Some(metadata));
+                self.judge(place, c"", both, findings, hand, crew);
                 Ok(())
             }
             Trees::TargetBelow => Ok(()),

@@ -306,7 +306,8 @@ fn list<V: Visitor>(
         let _ = dir.list(known);
     }
     let all = |name: &Name, hint| {
-        if with_extras {
+        // A name that is left out as the kind of entry that it is here may take part as what it is there.
+        if with_extras && visitor.selection().is_chosen(place, &*dir, name, hint) {
             names.insert(name);
         }
         if !is_news(name, hint) {

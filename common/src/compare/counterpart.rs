@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::CompareJob;
 use crate::base::error::{At, Cause, Side, Trouble};
-use crate::base::path::Name;
+use crate::base::path::{Name, RelPath};
 use crate::model::compare;
-use crate::model::difference::Fields;
+use crate::model::difference::{Fields, Findings, Presence};
 use crate::model::entry::{Hint, Metadata, Xattrs};
 use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile};
@@ -74,6 +74,21 @@ impl CompareJob<'_> {
             Ok((target, file)) => Ok(Some((dir, target, file))),
             Err(error) if error.cause.is_vanished() => Ok(None),
             Err(error) => Err(error).at(Side::Target),
+        }
+    }
+
+    /// The findings about an entry that takes part at the target alone. The source may have one of its name that filters
+    /// leave out as the kind of entry that it is.
+    pub(super) fn findings_of_extra(
+        &self,
+        parent: &RelPath,
+        name: &Name,
+        target: &Metadata,
+    ) -> (Option<Metadata>, Findings) {
+        let look = || self.root.source.open_dir(parent)?.peek(name, Hint::Unknown);
+        match Some(look).filter(|_| self.selection.has_rules()).map(|look| look()) {
+            Some(Ok(source)) => (Some(source), self.pair(source, *target).findings()),
+            _ => (None, Findings::only(Presence::OnlyTarget)),
         }
     }
 

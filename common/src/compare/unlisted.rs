@@ -13,7 +13,6 @@ use crate::base::limits::BATCH_NAMES_MAX;
 use crate::base::path::{self, Name, RelPath};
 use crate::comm::collective::{broadcast, gather};
 use crate::comm::mailbox::Mailbox;
-use crate::model::difference::{Findings, Presence};
 use crate::model::entry::{Hint, Kind, Metadata};
 use crate::sched::crew::Crew;
 use crate::sort::exchange;
@@ -137,8 +136,10 @@ impl CompareJob<'_> {
         // What a listing takes for a file may be a link.
         let is_told = self.unlisted.is_none() || target.kind == Kind::File;
         if is_told && self.selection.admits(&target) {
-            let findings = Findings::only(Presence::OnlyTarget);
-            self.judge(entry.place, entry.name, (None, Some(&target)), findings, hand, crew);
+            let (source, findings) =
+                self.findings_of_extra(entry.place.path(), entry.name, &target);
+            let both = (source.as_ref(), Some(&target));
+            self.judge(entry.place, entry.name, both, findings, hand, crew);
         }
         Ok(Visited::NOTHING_MOVED)
     }

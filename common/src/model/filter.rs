@@ -133,6 +133,11 @@ impl Filter {
         self.rules.is_empty() && !self.needs_metadata()
     }
 
+    /// Whether [`Filter::admits_path`] may leave out anything.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     /// Whether [`Filter::admits`] may leave out anything.
     pub fn needs_metadata(&self) -> bool {
         let sizes = self.min_size_bytes > 0 || self.max_size_bytes < u64::MAX;

@@ -126,9 +126,13 @@ impl Selection {
     /// Whether a name of a directory takes part; whether it is a directory is looked up only where a
     /// filter asks for it and the listing does not say.
     pub fn admits_name(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
-        if self.is_output(dir, name) || self.is_of_a_job(dir, name, hint) {
-            return false;
-        }
+        !self.is_output(dir, name)
+            && !self.is_of_a_job(dir, name, hint)
+            && self.is_chosen(place, dir, name, hint)
+    }
+
+    /// Whether the filters by path let a name of a directory through, as the kind of entry that it is there.
+    pub fn is_chosen(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         if self.filter.is_trivial() {
             return true;
         }
@@ -139,6 +143,11 @@ impl Selection {
         };
         let below = path::join(place.path().as_bytes(), name.to_bytes());
         self.filter.admits_path(&below, is_directory)
+    }
+
+    /// Whether names may be left out by their paths.
+    pub fn has_rules(&self) -> bool {
+        self.filter.has_rules()
     }
 
     /// Whether an entry takes part, by what it is.

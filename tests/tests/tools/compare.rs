@@ -390,6 +390,26 @@ fn a_filter_by_size_chooses_what_takes_part_on_either_side() {
     run(&mut dcp).expect(0);
 }
 
+/// A file that no include names may be a directory on the other side, which takes part with what is in it.
+#[test]
+fn what_takes_part_on_one_side_only_is_compared() {
+    let work = temp();
+    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    trees::write(&a.join("d"), b"no data");
+    trees::write(&b.join("d/of.dat"), b"data");
+    for (rules, alone) in [(["--include=*.dat"], "d/of.dat"), (["--exclude=d/"], "")] {
+        for (source, target, sign) in [(&a, &b, '-'), (&b, &a, '+')] {
+            let options = [rules[0], "--combined", "-"];
+            let ended = compare(2, &options, source, target).expect(1);
+            assert!(ended.stdout.contains("* d\tTYPE"), "{}", ended.stdout);
+            let line = format!("{sign} {alone}\n");
+            assert!(alone.is_empty() || ended.stdout.contains(&line), "{}", ended.stdout);
+        }
+    }
+    run(tool(2, "dsync").args(["-D", "--include=*.dat"]).args([&a, &b])).expect(0);
+    compare(2, &["--include=*.dat", "--ignore=mtime"], &a, &b).expect(0);
+}
+
 /// Name of the entry that a line of a list is about.
 fn name_in(line: &str) -> Option<&str> {
     line.split(" -> ").next().and_then(|path| path.rsplit('/').next())
