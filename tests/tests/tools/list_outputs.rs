@@ -68,7 +68,8 @@ fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
             assert!(began.elapsed() < Duration::from_mins(1), "it does not begin");
         }
         for rank in ranks_of(job.id(), "dwalk") {
-            run(Command::new("kill").arg(rank.to_string())).expect(0);
+            // One that another has ended already is not there any more.
+            run(Command::new("kill").arg(rank.to_string()));
         }
         let ended = job.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);

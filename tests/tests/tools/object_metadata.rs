@@ -373,8 +373,8 @@ fn tags_and_grants_that_are_torn_are_not_taken_for_none() {
         };
         sync(0o600).expect(0);
         decorate(&server, "t/large");
-        // Both are asked for by requests that the server's counts have no name for.
-        let tearing = Tearing::rule(&[Operation::Other], tear, Ending::LengthFits, u64::MAX);
+        let asked = [Operation::GetObjectTagging, Operation::GetObjectAcl];
+        let tearing = Tearing::rule(&asked, tear, Ending::LengthFits, u64::MAX);
         server.behave(Behaviour::with_tearing(tearing));
         let ended = sync(0o640).expect(23);
         assert!(ended.stderr.contains("not whole"), "{tear:?}: {}", ended.stderr);

@@ -329,7 +329,7 @@ fn trouble_with_tls_is_told_in_its_own_words() {
         assert!(said.contains(words), "{made:?}: {said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
-    let plain = Scripted::start(|_| Reply::Answer(400, Vec::new(), "what?".to_owned()));
+    let plain = served(Behaviour::default());
     let said = ask(&plain.endpoint().replace("http:", "https:"), None);
     assert!(said.contains("does not speak TLS"), "{said}");
 }
