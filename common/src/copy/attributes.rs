@@ -129,7 +129,10 @@ impl CopyJob<'_> {
         let lost_bit = if may_keep_group_bit { 0 } else { 0o2000 };
         let kept = |metadata: &Metadata| Metadata { mode: metadata.mode & !lost_bit, ..*metadata };
         let (source, target) = (&kept(source), &kept(target));
-        let differing = compare::attributes(source, target, wanted, range);
+        // An object may know nothing of an owner: one that the operator gives is set nonetheless.
+        let unknown = compare::unknown(source, target, self.options.keep.given());
+        let unknown = if target.kind == Kind::Directory { Fields::NONE } else { unknown };
+        let differing = compare::attributes(source, target, wanted, range).union(unknown);
         if self.options.job.is_superuser || !differing.intersects(Fields::UID.union(Fields::GID)) {
             return differing;
         }

@@ -234,6 +234,16 @@ impl Keep {
         all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, field)| field).collect()
     }
 
+    /// The fields that the operator gives every entry, whatever its source has.
+    pub fn given(&self) -> Fields {
+        let all = [
+            (self.chown.uid.is_some(), Fields::UID),
+            (self.chown.gid.is_some(), Fields::GID),
+            (self.chmod.is_some(), Fields::PERM),
+        ];
+        all.into_iter().filter(|(is_given, _)| *is_given).map(|(_, field)| field).collect()
+    }
+
     /// What the copy of an entry gets, as far as its source or the operator decides that. `plain_mode` is
     /// the mode that it has where none is kept.
     pub fn attributes_of(

@@ -352,9 +352,16 @@ fn an_owner_or_a_mode_that_is_given_and_cannot_be_kept_is_a_failure() {
         );
         assert_eq!(server.get(BUCKET, "t/d/file").unwrap().content.to_bytes(), "data", "{words:?}");
     }
-    server.put(BUCKET, "t/d/file", "before");
-    go(&server, 1, &["dsync", "--chown=7:9", source, place]).expect(0);
-    assert_eq!(metadata_of(&server, "t/d/file")["file-owner"], "7");
+    // Also where the object is there and knows nothing of an owner.
+    for before in ["before", "data"] {
+        server.put(BUCKET, "t/d/file", before);
+        go(&server, 1, &["dsync", "--chown=7:9", source, place]).expect(0);
+        assert_eq!(metadata_of(&server, "t/d/file")["file-owner"], "7", "{before}");
+        let again = go(&server, 1, &["dsync", "--json", "--chown=7:9", source, place]).expect(0);
+        assert_eq!(again.summary()["totals"]["synced"]["repaired"], 0, "{before}");
+    }
+    server.put(BUCKET, "t/d/file", "data");
+    go(&server, 1, &["dsync", "--s3-metadata=none", "--chown=7", source, place]).expect(23);
 }
 
 /// A list that is not whole is not one that has nothing: what it may have is not given up.
