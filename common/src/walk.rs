@@ -306,8 +306,10 @@ fn list<V: Visitor>(
         let _ = dir.list(known);
     }
     let all = |name: &Name, hint| {
-        // A name that is left out as the kind of entry that it is here may take part as what it is there.
-        if with_extras && visitor.selection().is_chosen(place, &*dir, name, hint) {
+        // A name that is left out as the kind of entry that it is here may take part as what it is there. Where that may be
+        // in other letters, which a pattern does not know, it is none.
+        let is_chosen = || visitor.selection().is_chosen(place, &*dir, name, hint);
+        if with_extras && (folds || is_chosen()) {
             names.insert(name);
         }
         if !is_news(name, hint) {
