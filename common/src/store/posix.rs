@@ -281,7 +281,7 @@ impl Store for PosixStore {
         if made_up::is_made_up(&self.root) {
             return errno == libc::ENOSPC;
         }
-        let Ok(system) = rustix::fs::fstatfs(&self.root) else { return false };
+        let Ok(system) = calls::fstatfs(&self.root) else { return false };
         let blocks = if self.shared.uid == 0 { system.f_bfree } else { system.f_bavail };
         let room = blocks.saturating_mul(system.f_bsize as u64);
         let is_out_of_inodes = system.f_files > 0 && system.f_ffree == 0;

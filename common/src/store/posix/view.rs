@@ -6,11 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, fstatfs, fstatvfs, openat,
-    readlinkat, statx,
+    AtFlags, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, fstatvfs, readlinkat, statx,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
+use super::calls::{fstatfs, openat};
 use crate::base::mounts::{self, Mount};
 use crate::base::process::machine_id;
 use crate::model::entry::Time;
@@ -64,7 +64,7 @@ impl<'f> At<'f> {
         // What another node has changed a moment ago counts.
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
         let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
-        let statx = statx(fd, c"", flags, wanted)?;
+        let statx = retry_on_intr(|| statx(fd, c"", flags, wanted))?;
         let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let path = readlinkat(rustix::fs::CWD, link, Vec::new());
         Ok(Self { fd, statx, path: path.map(std::ffi::CString::into_bytes).unwrap_or_default() })
@@ -82,7 +82,8 @@ impl<'f> At<'f> {
     fn seen(&self, table: &[Mount]) -> Result<Seen, Errno> {
         let system = fstatfs(self.fd)?.f_type as u64;
         let mount = self.mount(table);
-        let numbered = NUMBERED.contains(&system).then(|| fstatvfs(self.fd)).transpose()?;
+        let numbered =
+            NUMBERED.contains(&system).then(|| retry_on_intr(|| fstatvfs(self.fd))).transpose()?;
         Ok(Seen {
             system,
             kind: mount.map(|mount| mount.kind.clone()).unwrap_or_default(),
@@ -131,7 +132,7 @@ impl<'f> At<'f> {
 /// Opens an entry to look at it, whatever it is.
 pub(super) fn open_entry(
     dir: BorrowedFd<'_>,
-    name: impl rustix::path::Arg,
+    name: impl rustix::path::Arg + Copy,
     nofollow: OFlags,
 ) -> Result<OwnedFd, Errno> {
     openat(dir, name, OFlags::PATH | OFlags::CLOEXEC | nofollow, Mode::empty())
