@@ -188,10 +188,7 @@ impl Journal {
     /// storage before anything is staged.
     pub fn enlist(&self, id: u64) {
         self.append(&Record::Job { id });
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.as_ref().is_none_or(|log| log.sync_all().is_err()) {
-            self.unwritten.fetch_add(1, Ordering::Relaxed);
-        }
+        self.sync_log();
     }
 
     /// A file is staged.
@@ -200,6 +197,20 @@ impl Journal {
             Some(inode) => Record::BegunAs { file, begun, inode },
             None => Record::Begun { file, begun },
         });
+    }
+
+    /// An upload is begun. Where its file is gone later, nothing but this record tells that it is there, so it is on
+    /// storage before any part is sent.
+    pub fn begin_upload(&self, file: TargetFile, begun: Unfinished) {
+        self.begin(file, begun);
+        self.sync_log();
+    }
+
+    fn sync_log(&self) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.as_ref().is_none_or(|log| log.sync_all().is_err()) {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A directory is about to be made, which was not there.

@@ -20,6 +20,9 @@
  *
  * Or nothing fails, and at the FAULT_KILL_ATth call of a process it is ended by FAULT_SIGNAL (9); with
  * FAULT_VICTIM it is another one that is, such as the launcher, and this one goes on.
+ *
+ * Each file below FAULT_ROOTS that is synced and whose name ends in FAULT_SYNCED has the attribute user.synced: how
+ * long it was then.
  */
 #define _GNU_SOURCE
 
@@ -408,18 +411,39 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
 	return real(fd, mode, offset, length);
 }
 
+/* Writes down how long a file was when it was synced. */
+static int marked_as_synced(int fd, int (*sync)(int))
+{
+	const char *end = getenv("FAULT_SYNCED");
+	struct stat status;
+	char path[2 * PATH_MAX], length[24];
+	int is_known = syscall(SYS_fstat, fd, &status) == 0;
+	int result = sync(fd), saved = errno;
+	size_t size;
+
+	path_of(fd, NULL, path);
+	size = strlen(path);
+	if (result == 0 && is_known && end && size >= strlen(end) && is_below_roots(path) &&
+	    strcmp(path + size - strlen(end), end) == 0) {
+		snprintf(length, sizeof(length), "%lld", (long long)status.st_size);
+		syscall(SYS_fsetxattr, fd, "user.synced", length, strlen(length), 0);
+	}
+	errno = saved;
+	return result;
+}
+
 int fsync(int fd)
 {
 	NEXT(fsync);
 	STRUCK("fsync", SETTLING, MAY(INTERRUPT) | MAY(LOSE), fd, NULL);
-	return real(fd);
+	return marked_as_synced(fd, real);
 }
 
 int fdatasync(int fd)
 {
 	NEXT(fdatasync);
 	STRUCK("fdatasync", SETTLING, MAY(INTERRUPT), fd, NULL);
-	return real(fd);
+	return marked_as_synced(fd, real);
 }
 
 int syncfs(int fd)

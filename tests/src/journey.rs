@@ -18,7 +18,7 @@ use fastrand::Rng;
 use crate::job::{Ended, alone, run, tool};
 use crate::judge::{Picture, differences, picture, shown};
 use crate::object_server::ObjectServer;
-use crate::preload::Death;
+use crate::preload::{Death, synced_bytes};
 use crate::seeds;
 use crate::unfinished::is_staged;
 pub use changes::Change;
@@ -41,9 +41,6 @@ const MORE: [&str; 3] = ["-p", "--chmod=u+rwX,go-w", "--chown=1007:1008"];
 
 /// Bytes that a log may lose at its end where its node is lost.
 const TORN_BYTES_MAX: u64 = 200;
-
-/// Bytes at its beginning that are on storage before anything is staged.
-const SYNCED_BYTES: u64 = 64;
 
 /// Bytes in a chunk; large files have more.
 const CHUNK_BYTES: u64 = 64 << 10;
@@ -270,22 +267,29 @@ impl Journey<'_, '_> {
                 }
                 fs::write(part, whole).unwrap();
             }
-            // Of an upload nothing else tells.
-            2 if !self.places.are_objects() => {
-                let logs = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path());
-                let logs = logs.filter(|path| path.extension().is_some_and(|end| end == "log"));
-                if let Some(log) = logs.min() {
-                    let file = fs::File::options().write(true).open(log).unwrap();
-                    let lost = self.random.u64(..TORN_BYTES_MAX);
-                    let length = file.metadata().unwrap().len();
-                    file.set_len(length.saturating_sub(lost).max(length.min(SYNCED_BYTES)))
-                        .unwrap();
-                    self.told.push(format!("a log has lost {lost} bytes"));
-                    self.is_calm = false;
-                }
-            }
+            2 => self.tear_a_log(&journal),
             _ => {}
         }
+    }
+
+    /// A node is lost, and what of a log it had not brought to storage.
+    fn tear_a_log(&mut self, journal: &Path) {
+        let logs = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|end| end == "log"));
+        let mut logs: Vec<_> = logs.collect();
+        logs.sort();
+        // The first one is synced in any case: else nobody has watched.
+        if logs.first().and_then(|log| synced_bytes(log)).is_none() {
+            return;
+        }
+        let log = self.random.choice(&logs).unwrap();
+        let file = fs::File::options().write(true).open(log).unwrap();
+        let lost = self.random.u64(..TORN_BYTES_MAX);
+        let length = file.metadata().unwrap().len();
+        let left = length.saturating_sub(lost).max(synced_bytes(log).unwrap_or(0));
+        file.set_len(left).unwrap();
+        self.told.push(format!("a log has lost {} bytes", length - left));
+        self.is_calm = false;
     }
 
     /// At which call, more often an early one, and by what.

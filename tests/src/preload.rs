@@ -147,7 +147,8 @@ impl Death<'_> {
             .env("LD_PRELOAD", library("faults"))
             .env("FAULT_ROOTS", self.root)
             .env("FAULT_KILL_AT", self.at.to_string())
-            .env("FAULT_SIGNAL", self.signal.to_string());
+            .env("FAULT_SIGNAL", self.signal.to_string())
+            .env("FAULT_SYNCED", ".log");
         command
     }
 
@@ -167,6 +168,21 @@ impl Death<'_> {
         }
         self.of_rank(shell)
     }
+}
+
+/// The same command, with what of logs below a directory is on storage written down.
+pub fn mark_synced<'c>(command: &'c mut Command, root: &Path) -> &'c mut Command {
+    command
+        .env("LD_PRELOAD", library("faults"))
+        .env("FAULT_ROOTS", root)
+        .env("FAULT_SYNCED", ".log")
+}
+
+/// How long a log was when it was synced, where that was written down.
+pub fn synced_bytes(path: &Path) -> Option<u64> {
+    let mut value = [0; 24];
+    let length = rustix::fs::lgetxattr(path, "user.synced", &mut value[..]).ok()?;
+    str::from_utf8(&value[..length]).unwrap().parse().ok()
 }
 
 /// A library of `preload/`, built once.

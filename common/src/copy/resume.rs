@@ -71,9 +71,14 @@ impl CopyJob<'_> {
             vanished_is_gone(aborted).at(Side::Target)?;
         }
         if let Some(journal) = self.journal.filter(|_| stays(&*staged)) {
-            let (version, inode, staged) = (metadata.version(), staged.inode(), staged.ticket());
             let file = self.target_file(entry.place, entry.name);
-            journal.begin(file, Unfinished { version, chunk_bytes, staged, inode });
+            let (version, inode, ticket) = (metadata.version(), staged.inode(), staged.ticket());
+            let begun = Unfinished { version, chunk_bytes, staged: ticket, inode };
+            if staged.is_upload() {
+                journal.begin_upload(file, begun);
+            } else {
+                journal.begin(file, begun);
+            }
         }
         Ok(Staging { staged, chunk_bytes })
     }

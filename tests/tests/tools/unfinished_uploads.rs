@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::{go, served, with};
+use suite_tests::buckets::{go, served, temp, with};
 use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::preload::{mark_synced, synced_bytes};
 use suite_tests::trees::noise;
 
 const PART_BYTES: u64 = 5 << 20;
@@ -112,6 +113,36 @@ fn uploads_that_nobody_goes_on_with_are_aborted_by_the_job_that_ends_well() {
         let stored = server.get("data", "d/tree/big").map(|object| object.content.to_bytes());
         assert_eq!(stored.as_deref(), is_replaced.then_some(&small[..]));
     }
+}
+
+/// What of the logs was not on storage is lost with it.
+#[test]
+fn an_upload_of_a_lost_node_is_aborted_by_the_job_that_ends_well() {
+    let server = served(Behaviour { hold_parts_after: 4, ..Behaviour::default() });
+    let work = temp();
+    let (tree, journal) = (work.path().join("tree"), work.path().join("journal"));
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("big"), noise((PARTS * PART_BYTES) as usize)).unwrap();
+    let arguments = with_journal(&journal, tree.to_str().unwrap());
+    let mut command = with(&server, 1, "dcp");
+    command.args(arguments).stdout(Stdio::null());
+    let mut child = mark_synced(&mut command, work.path()).spawn().unwrap();
+    while server.counts().of(Operation::UploadPart) <= 4 {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    server.behave(Behaviour::default());
+    assert_eq!(server.open_uploads("data"), 1);
+    let parts = std::fs::read_dir(&journal).unwrap().map(|part| part.unwrap().path());
+    for log in parts.filter(|part| part.extension().is_some_and(|end| end == "log")) {
+        let log_file = std::fs::File::options().write(true).open(&log).unwrap();
+        log_file.set_len(synced_bytes(&log).unwrap()).unwrap();
+    }
+    std::fs::remove_file(tree.join("big")).unwrap();
+    dcp(2, &server, &arguments).expect(0);
+    assert_eq!(server.open_uploads("data"), 0);
 }
 
 fn with_journal<'a>(journal: &'a Path, source: &'a str) -> [&'a str; 10] {
