@@ -5,7 +5,7 @@ mod journals;
 mod leftovers;
 mod uploads;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,7 @@ use crate::store::s3::{ObjectStore, OpenUpload, UploadMarker};
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::selection::Selection;
 use crate::walk::{self, WalkTask};
+pub use journals::DeadJournal;
 
 /// A place to be cleaned.
 pub enum Place {
@@ -40,7 +41,18 @@ pub enum Place {
         beside: Option<Box<dyn Store>>,
         /// What the operator calls it.
         path: Vec<u8>,
+        /// Nothing is removed but what these jobs have staged there, where they are told.
+        staged_by: Option<ThoseJobs>,
     },
+}
+
+/// Jobs whose journal was found elsewhere.
+#[derive(Debug, Clone)]
+pub struct ThoseJobs {
+    /// Their numbers.
+    pub numbers: Vec<u64>,
+    /// They have staged in directories below the place, too.
+    pub is_deep: bool,
 }
 
 /// What is removed, and what is said of it.
@@ -79,12 +91,19 @@ pub struct CleanJob {
     options: CleanOptions,
     selection: Selection,
     account: Account,
+    journals: Mutex<Vec<DeadJournal>>,
 }
 
 impl CleanJob {
     /// For these places, the same on all ranks.
     pub fn new(places: Arc<[Place]>, options: CleanOptions) -> Self {
-        Self { places, options, selection: Selection::all(), account: Account::default() }
+        let (account, journals) = (Account::default(), Mutex::default());
+        Self { places, options, selection: Selection::all(), account, journals }
+    }
+
+    /// Journals that were removed by this rank, or would be.
+    pub fn take_journals(&self) -> Vec<DeadJournal> {
+        std::mem::take(&mut *self.journals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What was done.
@@ -96,9 +115,10 @@ impl CleanJob {
     pub fn seeds(&self) -> Vec<CleanTask> {
         let seeds = |(place, index): (&Place, u32)| match place {
             Place::Bucket { .. } => vec![CleanTask::List(index, None)],
-            Place::Tree { .. } => {
+            Place::Tree { staged_by, .. } => {
                 let walk = WalkTask::List(Arc::new(walk::place::Place::root_of(index)));
-                vec![walk.into(), CleanTask::Beside(index)]
+                let beside = staged_by.is_none().then_some(CleanTask::Beside(index));
+                [walk.into()].into_iter().chain(beside).collect()
             }
         };
         self.places.iter().zip(0..).flat_map(seeds).collect()

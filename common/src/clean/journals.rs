@@ -1,14 +1,19 @@
 //! Journals of jobs that are dead: nobody holds the lock, and nothing was written for a while.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::PoisonError;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::{CleanJob, Place};
 use crate::base::error::{Cause, Error};
 use crate::base::path::{self, RelPath};
-use crate::journal::folder::{LOCKED, may_be_part};
+use crate::journal::folder::{self, LOCKED, StagedBy, may_be_part};
 use crate::model::entry::Kind;
 use crate::model::placement::Given;
 use crate::model::staged_name::is_journal_of;
@@ -16,6 +21,15 @@ use crate::sched::crew::Crew;
 use crate::store::{Dir, SourceFile, Store};
 use crate::walk::account::Gathered;
 use crate::walk::selection::is_part_of_journal;
+
+/// A journal whose job is dead. What that has staged may be elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadJournal {
+    /// Where it was.
+    pub path: Vec<u8>,
+    /// Where its jobs have staged what they copy; `None` where it is damaged.
+    pub staged_by: Option<StagedBy>,
+}
 
 /// A journal that was found.
 struct Found {
@@ -67,6 +81,7 @@ impl CleanJob {
             hand.tally.leftovers.left_alone += 1;
             return Ok(());
         }
+        self.remember(shown);
         let remove = || {
             found.parts.iter().try_for_each(|part| dir.remove(part, Kind::File))?;
             let Some((parent, name)) = path.split_last() else { return Ok(()) };
@@ -78,6 +93,18 @@ impl CleanJob {
         };
         self.remove(shown, "remove", remove, hand, crew);
         Ok(())
+    }
+
+    /// Keeps in mind what is going to be removed.
+    fn remember(&self, path: &[u8]) {
+        let staged_by = match folder::staged_by(Path::new(OsStr::from_bytes(path))) {
+            Ok(Some(staged_by)) => Some(staged_by),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            // It is not where this process sees it.
+            _ => return,
+        };
+        let journal = DeadJournal { path: path.to_owned(), staged_by };
+        self.journals.lock().unwrap_or_else(PoisonError::into_inner).push(journal);
     }
 
     /// Removes journals of a place that are beside it.

@@ -3,23 +3,36 @@
 
 use std::sync::Arc;
 
-use super::{CleanJob, Place};
+use super::{CleanJob, Place, ThoseJobs};
 use crate::base::error::{Error, Failure, Trouble};
 use crate::base::path::{self, Name};
 use crate::journal::folder::LOCKED;
 use crate::model::entry::{Hint, Kind, Metadata};
-use crate::model::staged_name::is_staged;
+use crate::model::staged_name::{is_of_job, is_staged};
 use crate::sched::crew::Crew;
 use crate::store::Store;
 use crate::walk::account::Gathered;
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor};
 
+impl ThoseJobs {
+    fn have_staged(&self, name: &Name) -> bool {
+        self.numbers.iter().any(|job| is_of_job(name, *job))
+    }
+}
+
 impl CleanJob {
     fn tree(&self, index: u32) -> (&dyn Store, &[u8]) {
         match &self.places[index as usize] {
             Place::Tree { store, path, .. } => (&**store, path),
             Place::Bucket { store, .. } => (store, b""),
+        }
+    }
+
+    fn those_jobs(&self, index: u32) -> Option<&ThoseJobs> {
+        match &self.places[index as usize] {
+            Place::Tree { staged_by, .. } => staged_by.as_ref(),
+            Place::Bucket { .. } => None,
         }
     }
 
@@ -34,16 +47,22 @@ impl CleanJob {
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) -> Result<Visited, Error> {
-        let is_ours = is_staged(entry.name);
-        let may_be_journal = entry.name == LOCKED;
+        let those_jobs = self.those_jobs(entry.place.root());
+        let is_ours =
+            is_staged(entry.name) && those_jobs.is_none_or(|jobs| jobs.have_staged(entry.name));
+        let may_be_journal = entry.name == LOCKED && those_jobs.is_none();
+        let directory = match those_jobs {
+            Some(ThoseJobs { is_deep: false, .. }) => Visited::NOTHING_MOVED,
+            _ => Visited::Directory,
+        };
         let metadata = match entry.hint {
-            Hint::Directory => return Ok(Visited::Directory),
+            Hint::Directory => return Ok(directory),
             Hint::Unknown => entry.dir.stat(entry.name)?,
             _ if is_ours || may_be_journal => entry.dir.stat(entry.name)?,
             _ => return Ok(Visited::NOTHING_MOVED),
         };
         if metadata.kind == Kind::Directory {
-            return Ok(Visited::Directory);
+            return Ok(directory);
         }
         if may_be_journal && metadata.kind == Kind::File {
             let (store, _) = self.tree(entry.place.root());

@@ -315,6 +315,45 @@ pub const LOCKED: &CStr = c"job";
 /// Those of the system.
 pub fn written_bytes(dir: &Path) -> io::Result<u64> {
     let (mut chunks, mut ended) = (HashMap::new(), HashSet::new());
+    for_each_record(dir, |record| match record {
+        Record::Chunk { staged, extent, .. } => {
+            chunks.insert((staged, extent.offset), extent.length);
+        }
+        Record::Ended { staged } => {
+            ended.insert(staged);
+        }
+        _ => {}
+    })?;
+    let counted = chunks.into_iter().filter(|((staged, _), _)| !ended.contains(staged));
+    Ok(counted.map(|(_, length)| length).sum())
+}
+
+/// Where the jobs of a journal have staged what they copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedBy {
+    /// The target, as the record of the job has it.
+    pub target: Vec<u8>,
+    /// Numbers of these jobs, which are part of the names.
+    pub jobs: Vec<u64>,
+}
+
+/// Where the jobs of a journal have staged what they copy, if it is a journal.
+///
+/// # Errors
+/// Those of the system, and that it is damaged.
+pub fn staged_by(dir: &Path) -> io::Result<Option<StagedBy>> {
+    let Some(job) = read(dir)? else { return Ok(None) };
+    let mut jobs = Vec::new();
+    for_each_record(dir, |record| {
+        if let Record::Job { id } = record {
+            jobs.push(id);
+        }
+    })?;
+    Ok(Some(StagedBy { target: job.target, jobs }))
+}
+
+/// All that the jobs of a journal have written down.
+fn for_each_record(dir: &Path, mut each: impl FnMut(Record)) -> io::Result<()> {
     for path in entries(dir)? {
         let ends = match (is_log(&path), name_of(&path)) {
             (true, _) => Ends::Torn,
@@ -322,19 +361,10 @@ pub fn written_bytes(dir: &Path) -> io::Result<u64> {
             _ => continue,
         };
         for record in Records::open(&path, ends)? {
-            match record? {
-                Record::Chunk { staged, extent, .. } => {
-                    chunks.insert((staged, extent.offset), extent.length);
-                }
-                Record::Ended { staged } => {
-                    ended.insert(staged);
-                }
-                _ => {}
-            }
+            each(record?);
         }
     }
-    let counted = chunks.into_iter().filter(|((staged, _), _)| !ended.contains(staged));
-    Ok(counted.map(|(_, length)| length).sum())
+    Ok(())
 }
 
 /// Something in the directory that is no part of a journal: all that there is without the record of a job.

@@ -1,5 +1,6 @@
 //! Removing what stopped jobs have left, from the places to the summary.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -9,13 +10,17 @@ use super::{agree, close, exit_of, find_sites, on_this_node, threads_max};
 use crate::base::error::{Failure, Side};
 use crate::base::exit::Exit;
 use crate::base::path;
-use crate::clean::{CleanJob, CleanOptions, Place};
+use crate::clean::{CleanJob, CleanOptions, DeadJournal, Place, ThoseJobs};
 use crate::comm::Rank;
-use crate::comm::collective::broadcast;
+use crate::comm::collective::{broadcast, reduce};
+use crate::journal::folder::StagedBy;
+use crate::lists::as_path;
 use crate::model::age::Age;
 use crate::model::entry::Time;
 use crate::model::line::{LineFormat, json_path};
 use crate::model::placement::Given;
+use crate::model::tally::Tally;
+use crate::sched::counters::Counters;
 use crate::sched::engine;
 use crate::store::Store;
 use crate::store::posix::OpenAs;
@@ -54,7 +59,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     };
     if !are_shared(
         session,
-        &shared(&places, request),
+        &shared(&places, request.dry_run),
         &Selection::all(),
         args.assume_shared,
         &mut reporter,
@@ -72,17 +77,130 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     if is_root {
         header(session, request, args, &mut reporter);
     }
-    let job = CleanJob::new(places, options);
-    let seeds = if is_root { job.seeds() } else { Vec::new() };
-    let settings = session.settings(threads_max(session, &sites, args));
-    let counters = engine::run(&job, seeds, &mut reporter, session.mail, settings);
-    let summary = session.summarise(&job.tally(), &sites, counters).map(|mut summary| {
+    let mut cleaning = Cleaning { session, sites: &sites, options, args, reporter: &mut reporter };
+    let (mut tally, mut counters, journals) = cleaning.clean(places);
+    let elsewhere = cleaning.elsewhere(journals, &request.places);
+    let mut exit = Exit::Ok;
+    if !elsewhere.is_empty() {
+        match cleaning.open(&elsewhere) {
+            Some(places) => {
+                let (more, of_more, _) = cleaning.clean(places);
+                tally.add(&more);
+                counters.add(&of_more);
+            }
+            None => exit = Exit::Partial,
+        }
+    }
+    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
         summary.deed = Deed::Clean;
         summary.is_dry_run = request.dry_run;
-        summary.exit = exit_of(&summary.totals());
+        summary.exit = exit_of(&summary.totals()).worst(exit);
         summary
     });
     close(&mut reporter, summary)
+}
+
+/// A directory, and whether those below it are meant, too.
+type Searched = (Vec<u8>, bool);
+
+/// Where jobs have staged something whose journals were elsewhere, with their numbers.
+type Elsewhere = BTreeMap<Searched, Vec<u64>>;
+
+/// What one run does, place after place.
+struct Cleaning<'a, 's, 'c> {
+    session: &'a mut Session<'s, 'c>,
+    sites: &'a Sites,
+    options: CleanOptions,
+    args: &'a CommonArgs,
+    reporter: &'a mut Reporter,
+}
+
+impl Cleaning<'_, '_, '_> {
+    /// Cleans some places; returns what this rank has done, and the journals that it has removed.
+    fn clean(&mut self, places: Arc<[Place]>) -> (Tally, Counters, Vec<DeadJournal>) {
+        let job = CleanJob::new(places, self.options);
+        let is_root = self.session.mail.comm().rank() == Rank::ROOT;
+        let seeds = if is_root { job.seeds() } else { Vec::new() };
+        let settings = self.session.settings(threads_max(self.session, self.sites, self.args));
+        let counters = engine::run(&job, seeds, self.reporter, self.session.mail, settings);
+        (job.tally(), counters, job.take_journals())
+    }
+
+    /// Where the jobs of these journals have staged what was not found in the places that were cleaned.
+    fn elsewhere(&mut self, journals: Vec<DeadJournal>, cleaned: &[Vec<u8>]) -> Elsewhere {
+        let all = reduce(self.session.mail, journals, Vec::extend);
+        let elsewhere = all.map(|journals| {
+            let real = |path: &Vec<u8>| self.sites.real_path(Side::Target, path);
+            let cleaned: Vec<_> = cleaned.iter().filter_map(real).collect();
+            let mut elsewhere = Elsewhere::new();
+            for journal in journals {
+                let StagedBy { target, jobs } = match known(&journal) {
+                    Ok(staged_by) => staged_by,
+                    Err(words) => {
+                        self.reporter.warn(&words);
+                        continue;
+                    }
+                };
+                let place = searched(target).filter(|(path, _)| !is_in_one_of(path, &cleaned));
+                if let Some(place) = place {
+                    elsewhere.entry(place).or_default().extend(jobs);
+                }
+            }
+            elsewhere
+        });
+        broadcast(self.session.mail, elsewhere)
+    }
+
+    /// These places, if all ranks can open them and see the same.
+    fn open(&mut self, elsewhere: &Elsewhere) -> Option<Arc<[Place]>> {
+        let opened = elsewhere.iter().map(|((path, is_deep), numbers)| {
+            let staged_by = Some(ThoseJobs { numbers: numbers.clone(), is_deep: *is_deep });
+            self.sites
+                .open(Side::Target, path, OpenAs::default())
+                .map(|store| Place::Tree { store, beside: None, path: path.clone(), staged_by })
+                .map_err(|error| account::failure(Side::Target, path, b"", error))
+        });
+        let opened = opened.collect();
+        let places = agree_on(self.session, opened, self.reporter)?;
+        let shared = shared(&places, self.options.dry_run);
+        let all = Selection::all();
+        let assume = self.args.assume_shared;
+        are_shared(self.session, &shared, &all, assume, self.reporter).then_some(places)
+    }
+}
+
+/// Where the jobs of a journal have staged, if that is known and in a file system.
+///
+/// # Errors
+/// One line.
+fn known(journal: &DeadJournal) -> Result<&StagedBy, String> {
+    let shown = path::escaped(&journal.path);
+    let staged_by = journal.staged_by.as_ref().ok_or_else(|| {
+        format!(
+            "journal {shown} is damaged: where its job has staged something is not known; dcp --clean TARGET removes it"
+        )
+    })?;
+    if !staged_by.target.starts_with(b"/") {
+        let target = path::escaped(&staged_by.target);
+        return Err(format!(
+            "journal {shown} is of a job to {target}: what that has begun is removed by dcp --clean there"
+        ));
+    }
+    Ok(staged_by)
+}
+
+/// Where in that target jobs have staged, if it is still there: beside it where it is a file.
+fn searched(target: &[u8]) -> Option<Searched> {
+    let is_directory = |path: &[u8]| as_path(path).is_dir();
+    if is_directory(target) {
+        return Some((target.to_vec(), true));
+    }
+    let parent = Given::new(target).parent();
+    is_directory(&parent).then_some((parent, false))
+}
+
+fn is_in_one_of(path: &[u8], places: &[Vec<u8>]) -> bool {
+    places.iter().any(|place| as_path(path).starts_with(as_path(place)))
 }
 
 /// The places, if all of them can be opened on all ranks.
@@ -96,10 +214,21 @@ fn open(
         Some((store, location)) => Ok(Place::Bucket { store, location }),
         None => sites
             .open(Side::Target, path, OpenAs::default())
-            .map(|store| Place::Tree { store, beside: beside(sites, path), path: path.clone() })
+            .map(|store| {
+                let (beside, path) = (beside(sites, path), path.clone());
+                Place::Tree { store, beside, path, staged_by: None }
+            })
             .map_err(|error| account::failure(Side::Target, path, b"", error)),
     });
-    let opened: Result<Vec<Place>, Failure> = opened.collect();
+    let opened = opened.collect();
+    agree_on(session, opened, reporter)
+}
+
+fn agree_on(
+    session: &mut Session<'_, '_>,
+    opened: Result<Vec<Place>, Failure>,
+    reporter: &mut Reporter,
+) -> Option<Arc<[Place]>> {
     let here = on_this_node(session);
     let opened = opened.map_err(|failure| format!("{} {here}", reporter.words(&failure)));
     agree(session, opened, reporter).map(Into::into)
@@ -113,15 +242,15 @@ fn beside(sites: &Sites, path: &[u8]) -> Option<Box<dyn Store>> {
 }
 
 /// What all ranks must see alike.
-fn shared<'p>(places: &'p [Place], request: &CleanRequest) -> Vec<SharedRoot<'p>> {
-    let is_written = !request.dry_run;
-    let of = |place: &'p Place| match place {
+fn shared(places: &[Place], is_dry_run: bool) -> Vec<SharedRoot<'_>> {
+    let is_written = !is_dry_run;
+    let of = places.iter().filter_map(|place| match place {
         Place::Tree { store, path, .. } => {
             Some(SharedRoot { shown: path, store: &**store, entry: None, is_written })
         }
         Place::Bucket { .. } => None,
-    };
-    places.iter().filter_map(of).collect()
+    });
+    of.collect()
 }
 
 fn header(

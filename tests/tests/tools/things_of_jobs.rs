@@ -126,6 +126,42 @@ fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
     assert_nothing_left(&target);
 }
 
+/// A journal in a place of its own, of a target elsewhere: a directory that is there, or a file.
+#[test]
+fn what_the_job_of_a_journal_has_staged_elsewhere_is_cleaned_with_it() {
+    for is_file in [false, true] {
+        let work = temp();
+        let (source, target) = (work.path().join("s/large"), work.path().join("at/t"));
+        write(&source, &noise(24 << 20));
+        fs::create_dir(work.path().join("jobs")).unwrap();
+        let other = work.path().join("at/other/.dcp.0123456789abcdef.0.7");
+        write(&other, b"at work");
+        let (from, to, staged_at) = if is_file {
+            (source.clone(), target.clone(), work.path().join("at"))
+        } else {
+            fs::create_dir_all(&target).unwrap();
+            (source.parent().unwrap().to_owned(), target.clone(), target)
+        };
+        let mut command = alone("dcp");
+        command.args(["--resume", "-k256KiB", "--bufsize=512", "--threads=2", "--journal"]);
+        let mut job = begin(command.arg(work.path().join("jobs/j")).args([from, to]));
+        let staged = || staged_in(&staged_at).into_iter().filter(|path| *path != other);
+        while staged().next().is_none() {
+            assert!(job.try_wait().unwrap().is_none(), "it was too fast");
+        }
+        job.kill().unwrap();
+        job.wait().unwrap();
+        let staged: Vec<PathBuf> = staged().collect();
+        let named = clean(&work.path().join("jobs"), &["-n"]).expect(0);
+        assert!(named.stdout.contains(text(&staged[0])) && staged[0].exists(), "{named:?}");
+        let young = run(alone("dcp").args(["--clean", "--json"]).arg(work.path().join("jobs/j")));
+        assert_eq!(young.expect(0).summary()["totals"]["leftovers"]["left_alone"], 1);
+        clean(&work.path().join("jobs"), &[]).expect(0);
+        assert!(!work.path().join("jobs/j").exists());
+        assert_eq!(staged_in(work.path()), [other], "{staged:?}");
+    }
+}
+
 #[test]
 fn the_journal_of_a_job_at_work_is_not_cleaned() {
     let work = temp();
