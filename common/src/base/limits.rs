@@ -283,11 +283,13 @@ pub const LIST_DEPTH_MAX: usize = 64 << 10;
 /// Longest list of paths that comes by a pipe: every rank holds a copy of it, since any of them may need any part.
 pub const PIPED_PATHS_BYTES_MAX: u64 = 64 << 20;
 
-/// Address space without which a process alone is not begun: buffers and stacks of a few threads.
-pub const ADDRESS_SPACE_BYTES_MIN: u64 = 48 << 20;
+/// Address space without which a process alone is not begun: stacks, buffers, and the 32 MiB that the allocator reserves
+/// for each thread, of which two are needed.
+pub const ADDRESS_SPACE_BYTES_MIN: u64 = 96 << 20;
 
-/// Address space without which no further I/O thread is started: some buffers, and the stack.
-pub const ADDRESS_SPACE_OF_THREADS_BYTES_MIN: u64 = 16 << 20;
+/// Address space without which no further I/O thread is started: as much as three threads take, since those that were just
+/// started have not taken theirs.
+pub const ADDRESS_SPACE_OF_THREADS_BYTES_MIN: u64 = 128 << 20;
 
 /// Address space without which a rank is not begun: MPI's libraries (UCX) take most of it, and fail without it.
 pub const ADDRESS_SPACE_OF_RANKS_BYTES_MIN: u64 = 256 << 20;
