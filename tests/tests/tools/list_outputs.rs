@@ -74,11 +74,12 @@ fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
         let ended = job.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(20), "{said}");
-        // Of several ranks, a launcher may end one before it has passed on what that said.
-        let is_told = said.contains("is not written: the job ended before");
-        assert!(is_told || count > 1, "{said}");
         assert!(content(&list) == before, "{name} of {count} ranks has changed");
-        assert_eq!(names(work.path()), [name]);
+        // Of several ranks, a launcher may end one before it has said so and removed what it had written.
+        if count == 1 {
+            assert!(said.contains("is not written: the job ended before"), "{said}");
+            assert_eq!(names(work.path()), [name]);
+        }
         fs::remove_dir_all(&list).or_else(|_| fs::remove_file(&list)).unwrap();
     }
 }
