@@ -435,7 +435,10 @@ impl Visitor for CompareJob<'_> {
             }
             Trees::TargetOnly => {
                 let (source, findings) = match place.path().split_last() {
-                    Some((parent, name)) => self.findings_of_extra(&parent, &name, metadata),
+                    Some((parent, name)) => {
+                        let source_dir = || self.root.source.open_dir(&parent);
+                        self.findings_of_extra(source_dir, &name, metadata)
+                    }
                     None => (None, Findings::only(Presence::OnlyTarget)),
                 };
                 let both = (source.as_ref(), Some(metadata));

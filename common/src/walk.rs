@@ -306,8 +306,8 @@ fn list<V: Visitor>(
         let _ = dir.list(known);
     }
     let all = |name: &Name, hint| {
-        // A name that is left out as the kind of entry that it is here may take part as what it is there. Where that may be
-        // in other letters, which a pattern does not know, it is none.
+        // A name that is left out as the kind of entry that it is here may take part in the other tree, as what it is
+        // there. Where case is ignored there, patterns may miss the name, so it is protected.
         let is_chosen = || visitor.selection().is_chosen(place, &*dir, name, hint);
         if with_extras && (folds || is_chosen()) {
             names.insert(name);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::CompareJob;
-use crate::base::error::{At, Cause, Side, Trouble};
-use crate::base::path::{Name, RelPath};
+use crate::base::error::{At, Cause, Error, Side, Trouble};
+use crate::base::path::Name;
 use crate::model::compare;
 use crate::model::difference::{Fields, Findings, Presence};
 use crate::model::entry::{Hint, Metadata, Xattrs};
@@ -77,18 +77,18 @@ impl CompareJob<'_> {
         }
     }
 
-    /// The findings about an entry that takes part at the target alone. The source may have one of its name that filters
-    /// leave out as the kind of entry that it is.
+    /// The findings about an entry that takes part at the target alone. The directory of the source that it would be in may
+    /// have one of its name that filters leave out as the kind of entry that it is.
     pub(super) fn findings_of_extra(
         &self,
-        parent: &RelPath,
+        source_dir: impl FnOnce() -> Result<Arc<dyn Dir>, Error>,
         name: &Name,
         target: &Metadata,
     ) -> (Option<Metadata>, Findings) {
-        let look = || self.root.source.open_dir(parent)?.peek(name, Hint::Unknown);
-        match Some(look).filter(|_| self.selection.has_rules()).map(|look| look()) {
-            Some(Ok(source)) => (Some(source), self.pair(source, *target).findings()),
-            _ => (None, Findings::only(Presence::OnlyTarget)),
+        let left_out = || source_dir().ok()?.peek(name, Hint::Unknown).ok();
+        match self.selection.has_rules().then(left_out).flatten() {
+            Some(source) => (Some(source), self.pair(source, *target).findings()),
+            None => (None, Findings::only(Presence::OnlyTarget)),
         }
     }
 

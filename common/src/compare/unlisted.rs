@@ -136,8 +136,8 @@ impl CompareJob<'_> {
         // What a listing takes for a file may be a link.
         let is_told = self.unlisted.is_none() || target.kind == Kind::File;
         if is_told && self.selection.admits(&target) {
-            let (source, findings) =
-                self.findings_of_extra(entry.place.path(), entry.name, &target);
+            let source_dir = || entry.place.source_dir(&*self.root.source);
+            let (source, findings) = self.findings_of_extra(source_dir, entry.name, &target);
             let both = (source.as_ref(), Some(&target));
             self.judge(entry.place, entry.name, both, findings, hand, crew);
         }

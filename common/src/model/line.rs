@@ -186,19 +186,18 @@ mod tests {
     }
 
     fn line(format: LineFormat, path: &[u8]) -> String {
+        written(format, path, &metadata(0o4755), Some("root"))
+    }
+
+    fn written(
+        format: LineFormat,
+        path: &[u8],
+        metadata: &Metadata,
+        group: Option<&str>,
+    ) -> String {
         let mut lines = Vec::new();
-        let metadata = metadata(0o4755);
-        let (user, group) = (None, Some("root"));
-        let record = Record {
-            path,
-            depth: 1,
-            metadata: &metadata,
-            target: None,
-            user,
-            group,
-            crc64: None,
-            digest: None,
-        };
+        let (target, user, crc64, digest) = (None, None, None, None);
+        let record = Record { path, depth: 1, metadata, target, user, group, crc64, digest };
         write_record(format, &record, &mut lines);
         String::from_utf8(lines).unwrap()
     }
@@ -216,20 +215,8 @@ mod tests {
     fn what_is_not_known_is_not_made_up() {
         let known = Fields::TYPE.union(Fields::SIZE).union(Fields::MTIME);
         let metadata = Metadata { known, ..metadata(0o644) };
-        let (user, group) = (None, None);
-        let record = Record {
-            path: b"a",
-            depth: 1,
-            metadata: &metadata,
-            target: None,
-            user,
-            group,
-            crc64: None,
-            digest: None,
-        };
-        let mut lines = Vec::new();
-        write_record(LineFormat::Text, &record, &mut lines);
-        assert_eq!(lines, b"-????????? ? ?           12 2023-11-14T22:13:20Z a\n");
+        let text = written(LineFormat::Text, b"a", &metadata, None);
+        assert_eq!(text, "-????????? ? ?           12 2023-11-14T22:13:20Z a\n");
     }
 
     #[test]
