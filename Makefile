@@ -32,26 +32,30 @@ TOOLS = dcp dsync dcmp dwalk
 build: setup
 	$(CARGO) build --release --locked
 
-demo: build
+# The demonstration's S3 server is one of the tests'.
+demo: setup
+	$(CARGO) build --release --locked -p dcp -p dsync -p dcmp -p dwalk -p suite-tests \
+	    $(TOOLS:%=--bin %) --bin object_server
 	scripts/demo.sh $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
 
 # What is installed: optimised across crates, which takes longer to build.
 dist: setup
-	$(CARGO) build --profile dist --locked $(TOOLS:%=--bin %)
+	$(CARGO) build --profile dist --locked
 
 install: dist
 	scripts/install.sh $(TARGET_DIR)/dist "$(DESTDIR)$(PREFIX)" $(TOOLS)
 
 test: setup-test lint
-	$(CARGO) build --profile checked --locked --bins
+	$(CARGO) build --profile checked --locked --workspace --bins
 	SUITE_MPIEXEC="$(MPIEXEC) $(MPIEXEC_FLAGS)" $(CARGO) test --profile checked --locked --workspace --no-fail-fast
 
 lint: setup
 	cargo fmt --all --check
 	$(CARGO) clippy --profile checked --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --profile checked --locked --no-default-features $(TOOLS:%=-p %) $(TOOLS:%=--features %/mpi) -- -D warnings
 
 bench: setup-test
-	$(CARGO) build --profile dist --locked --bins
+	$(CARGO) build --profile dist --locked --workspace --bins
 	scripts/bench.py $(TARGET_DIR)/dist $(MPIEXEC) $(MPIEXEC_FLAGS)
 
 setup:

@@ -26,24 +26,25 @@ pub mod walk;
 
 use std::time::Duration;
 
-use crate::base::error::Side;
-use crate::base::exit::Exit;
-use crate::base::process::descriptors_max;
-use crate::base::{interrupt, limits};
-use crate::comm::Rank;
-use crate::comm::collective::{broadcast, gather};
-use crate::model::entry::Time;
-use crate::model::tally::Tally;
-use crate::sched::counters::Counters;
-use crate::sched::engine::Settings;
-use crate::store::sites::{self, Sites};
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, RankReport, Summary};
-use crate::walk::selection::{Selection, SelectionOptions};
+use comm::Rank;
+use comm::collective::{broadcast, gather};
+use host::interrupt;
+use host::process::descriptors_max;
+use ops::sites::{self, Sites};
+use ops::walk::selection::{Selection, SelectionOptions};
+use sched::counters::Counters;
+use sched::engine::Settings;
 use troubles::Troubles;
+use types::entry::Time;
+use types::error::Side;
+use types::exit::Exit;
+use types::limits;
+use types::outcome::tally::Tally;
 
 impl Session<'_, '_> {
     fn settings(&self, threads_max: u32) -> Settings {

@@ -4,20 +4,20 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
-use common::model::difference::Fields;
-use common::model::expression::{Expression, parse_output};
-use common::model::keep::XattrChoice;
-use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
-use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, TuningArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::WhichXattrs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
-use common::walk::list::harvest::Listing;
+use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
+use ops::walk::list::harvest::Listing;
 use serde::{Deserialize, Serialize};
+use store::opening::Symlinks;
+use types::attributes::keep::XattrChoice;
+use types::listed::line::LineFormat;
+use types::outcome::difference::Fields;
+use types::select::expression::{Expression, parse_output};
 
 /// Compare two directory trees, or two files, in parallel over all ranks of an MPI job.
 ///

@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::model::keep::Keep;
 use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
-use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
+use store::opening::Symlinks;
+use types::attributes::keep::Keep;
 
 /// Copy files and directory trees, in parallel over all ranks of an MPI job.
 ///

@@ -4,15 +4,15 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
-use common::compare::options::Evidence;
-use common::copy::options::{Judge, SyncOptions};
-use common::model::keep::Keep;
 use common::run::sync::SyncRequest;
-use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
 use common::surface::session::ToolArgs;
+use ops::compare::options::Evidence;
+use ops::copy::options::{Judge, SyncOptions};
 use serde::{Deserialize, Serialize};
+use store::opening::Symlinks;
+use types::attributes::keep::Keep;
 
 /// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
 /// MPI job; or a file equal another one.

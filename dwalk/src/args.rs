@@ -4,21 +4,21 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::{Parser, ValueEnum};
-use common::base::limits;
-use common::model::line::LineFormat;
-use common::model::record;
 use common::run::walk::WalkRequest;
-use common::sort::key::SortKeys;
-use common::store::posix::Symlinks;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
-use common::usage::options::{Distribution, UsageOptions};
-use common::walk::list::ObjectFacts;
-use common::walk::list::checksums::Checksum;
-use common::walk::list::harvest::{HarvestOptions, Listing};
+use ops::sort::key::SortKeys;
+use ops::usage::options::{Distribution, UsageOptions};
+use ops::walk::list::ObjectFacts;
+use ops::walk::list::checksums::Checksum;
+use ops::walk::list::harvest::{HarvestOptions, Listing};
 use serde::{Deserialize, Serialize};
+use store::opening::Symlinks;
+use types::limits;
+use types::listed::line::LineFormat;
+use types::listed::record;
 
 /// Count, and list, what is in directory trees, in parallel over all ranks of an MPI job.
 #[derive(Debug, Parser, Serialize, Deserialize)]

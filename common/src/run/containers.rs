@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::comm::Rank;
-use crate::comm::collective::{broadcast, gather};
-use crate::model::container::Container;
-use crate::store::sites::{Mounted, Sites};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
+use comm::Rank;
+use comm::collective::{broadcast, gather};
+use ops::sites::{Mounted, Sites};
+use types::place::container::Container;
 
 /// Where the containers of a node are, or why one of them is not.
 type Points = Result<Vec<Vec<u8>>, String>;

@@ -9,21 +9,21 @@ use super::resume::Found;
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
-use crate::base::error::Side;
-use crate::base::exit::Exit;
-use crate::base::path;
-use crate::base::size::{human_bytes, human_count};
-use crate::copy::options::CopyOptions;
-use crate::copy::plan::{self, CopyPlan};
-use crate::copy::root::{RootPlan, Singles};
-use crate::model::line::{LineFormat, json_path};
-use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
-use crate::walk::selection::Selection;
+use ops::copy::options::CopyOptions;
+use ops::copy::plan::{self, CopyPlan};
+use ops::copy::root::{RootPlan, Singles};
+use ops::sites::Sites;
+use ops::walk::selection::Selection;
+use types::error::Side;
+use types::exit::Exit;
+use types::listed::line::{LineFormat, json_path};
+use types::path;
+use types::size::{human_bytes, human_count};
 
 /// What a copy is asked for. Paths are as the operator gave them.
 #[derive(Debug, Clone)]

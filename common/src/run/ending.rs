@@ -5,16 +5,16 @@ use super::manifest::Manifest;
 use super::resume::Kept;
 use super::verify::{self, Part};
 use super::{close, exit_of};
-use crate::base::exit::Exit;
-use crate::copy::options::CopyOptions;
-use crate::copy::plan::CopyPlan;
-use crate::copy::root::CopyRoot;
-use crate::journal::Journal;
-use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::Deed;
+use ops::copy::options::CopyOptions;
+use ops::copy::plan::CopyPlan;
+use ops::copy::root::CopyRoot;
+use ops::journal::Journal;
+use ops::sites::Sites;
+use types::exit::Exit;
 
 /// What is left to be done when all is copied.
 pub(super) struct Ending<'r> {

@@ -1,13 +1,13 @@
 //! The directory that `--link-dest` names: as with rsync(1) a relative one is taken from the target on.
 
-use crate::base::error::{Error, Side};
-use crate::base::exit::Exit;
-use crate::base::path::{escaped, join};
-use crate::copy::options::CopyOptions;
-use crate::model::entry::Kind;
-use crate::store::posix::Symlinks;
-use crate::store::sites::Sites;
 use crate::surface::reporter::Reporter;
+use ops::copy::options::CopyOptions;
+use ops::sites::Sites;
+use store::opening::Symlinks;
+use types::entry::Kind;
+use types::error::{Error, Side};
+use types::exit::Exit;
+use types::path::{escaped, join};
 
 const NO_LINKS: &str = "--link-dest: objects have no hard links, so leave it out";
 

@@ -1,14 +1,14 @@
 //! Files with several names: dealt with when the walk has found all of those.
 
 use super::copying::{Copying, Phase};
-use crate::comm::collective::{broadcast, gather};
-use crate::copy::leftovers::Leftovers;
-use crate::copy::linked::LinkRecords;
-use crate::model::tally::Tally;
-use crate::sched::counters::Counters;
-use crate::sched::engine;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
+use comm::collective::{broadcast, gather};
+use ops::copy::leftovers::Leftovers;
+use ops::copy::linked::LinkRecords;
+use sched::counters::Counters;
+use sched::engine;
+use types::outcome::tally::Tally;
 
 /// Copies the files whose names the walk has remembered in `leftovers`, adds what that leaves to them,
 /// and to the phase what it counts. Where the walk was stopped it gives them up.

@@ -2,14 +2,14 @@
 
 use super::outputs;
 use super::parts::PartLists;
-use crate::base::exit::Exit;
-use crate::comm::Rank;
-use crate::lists::shared_part::SharedPart;
-use crate::lists::staged::StagedDirectory;
-use crate::model::tally::Tally;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
+use comm::Rank;
+use lists::shared_part::SharedPart;
+use lists::staged::StagedDirectory;
+use types::exit::Exit;
+use types::outcome::tally::Tally;
 
 /// The manifest of this job, and this rank's part of it.
 pub(super) struct Manifest {

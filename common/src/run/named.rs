@@ -1,19 +1,19 @@
 //! Entries named by the operator, opened on all ranks.
 
 use super::repeats;
-use crate::base::error::{Cause, Failure, Op, Side};
-use crate::base::exit::Exit;
-use crate::base::path::in_small_letters;
-use crate::comm::Rank;
-use crate::comm::collective::{broadcast, gather};
-use crate::copy::root::CopyRoot;
-use crate::lists::named::{Named, Origin};
-use crate::lists::paths::PathsFile;
-use crate::lists::source::{ListSource, Piece, Share};
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::walk::{WalkTask, account};
+use comm::Rank;
+use comm::collective::{broadcast, gather};
+use lists::named::{Named, Origin};
+use lists::paths::PathsFile;
+use lists::source::{ListSource, Piece, Share};
+use ops::copy::root::CopyRoot;
+use ops::walk::{WalkTask, account};
+use types::error::{Cause, Failure, Op, Side};
+use types::exit::Exit;
+use types::path::in_small_letters;
 
 /// What is named, and the pieces of it that this rank begins with.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::base::path;
-use crate::lists::as_path;
+use lists::as_path;
+use types::path;
 
 /// The identity of a file or directory on this node: device and inode.
 type Identity = (u64, u64);

@@ -1,15 +1,16 @@
 //! Parquet lists, of which every rank writes a part: begun under temporary names, named when all parts are whole.
 
 use super::shared_roots::is_shared_directory;
-use crate::base::error::Failure;
-use crate::base::exit::Exit;
-use crate::comm::Rank;
-use crate::comm::collective::{broadcast, gather};
-use crate::lists::part::{PartOf, PartWriter};
-use crate::lists::staged::StagedDirectory;
-use crate::model::tally::Tally;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
+use comm::Rank;
+use comm::collective::{broadcast, gather};
+use lists::labels::PartOf;
+use lists::part::PartWriter;
+use lists::staged::StagedDirectory;
+use types::error::Failure;
+use types::exit::Exit;
+use types::outcome::tally::Tally;
 
 /// The Parquet lists of a job.
 pub(super) struct PartLists {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::comm::collective::{broadcast, gather};
-use crate::lists::repeated::Place;
-use crate::sort::exchange;
-use crate::sort::shelf::Shelf;
 use crate::surface::session::Session;
+use comm::collective::{broadcast, gather};
+use lists::repeated::Place;
+use ops::sort::exchange;
+use ops::sort::shelf::Shelf;
 
 /// A name, where it stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -7,19 +7,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::copying::{Phase, is_stopped};
-use crate::base::error::Side;
-use crate::comm::collective::{broadcast, gather};
-use crate::model::entry::Time;
-use crate::sched::engine;
-use crate::store::posix::Symlinks;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::walk::WalkTask;
-use crate::walk::listed::{Changed, CheckJob, CheckedTree, Found, Listed, Verdict};
-use crate::walk::packed::RootedPath;
-use crate::walk::place::{Place, Trees};
-use crate::walk::selection::Selection;
-use crate::walk::watch::{Known, Watch, of_tree, tree_of};
+use comm::collective::{broadcast, gather};
+use ops::walk::WalkTask;
+use ops::walk::listed::{Changed, CheckJob, CheckedTree, Found, Listed, Verdict};
+use ops::walk::packed::RootedPath;
+use ops::walk::place::{Place, Trees};
+use ops::walk::selection::Selection;
+use ops::walk::watch::{Known, Watch, of_tree, tree_of};
+use sched::engine;
+use store::opening::Symlinks;
+use types::entry::Time;
+use types::error::Side;
 
 /// A walk whose directories are looked at once more.
 pub(super) trait Watched {

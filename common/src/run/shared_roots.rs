@@ -14,21 +14,23 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::troubles::Troubles;
-use crate::base::error::{Cause, Op, Result};
-use crate::base::path::{Name, RelPath, escaped, join};
-use crate::base::{interrupt, limits};
-use crate::comm::Rank;
-use crate::comm::collective::{broadcast, reduce};
-use crate::model::difference::Fields;
-use crate::model::entry::Attributes;
-use crate::model::root_view::{Agreement, Discrepancy, RootView, Sureness};
-use crate::model::staged_name::staged_name;
-use crate::model::tally::Tally;
-use crate::store::posix::{OpenAs, PosixStore};
-use crate::store::{Dir, NewFile, StagedFile, Store};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::walk::selection::Selection;
+use comm::Rank;
+use comm::collective::{broadcast, reduce};
+use host::interrupt;
+use ops::walk::selection::Selection;
+use posix::PosixStore;
+use store::opening::OpenAs;
+use store::{Dir, NewFile, StagedFile, Store};
+use types::entry::Attributes;
+use types::error::{Cause, Op, Result};
+use types::limits;
+use types::outcome::difference::Fields;
+use types::outcome::tally::Tally;
+use types::path::{Name, RelPath, escaped, join};
+use types::place::root_view::{Agreement, Discrepancy, RootView, Sureness};
+use types::place::staged_name::staged_name;
 
 /// A directory that all ranks are to see alike, or an entry that stands for it.
 #[derive(Clone, Copy)]

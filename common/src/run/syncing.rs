@@ -2,9 +2,9 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::base::limits::JOURNAL_SYNC_EVERY;
-use crate::copy::root::CopyRoot;
-use crate::journal::Journal;
+use ops::copy::root::CopyRoot;
+use ops::journal::Journal;
+use types::limits::JOURNAL_SYNC_EVERY;
 
 /// A rank's part of that.
 pub(super) struct Syncing<'r> {

@@ -7,21 +7,21 @@ use super::ending::Ending;
 use super::resume::{self, Found, Kept};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{agree, find_sites, links, manifest, named, on_this_node, select, threads_max, verify};
-use crate::base::error::{Failure, Side};
-use crate::base::exit::Exit;
-use crate::comm::Rank;
-use crate::comm::collective::broadcast;
-use crate::copy::leftovers::Leftovers;
-use crate::copy::options::CopyOptions;
-use crate::copy::plan::CopyPlan;
-use crate::copy::root::{CopyRoot, RootTarget};
-use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::Deed;
-use crate::walk::selection::Selection;
+use comm::Rank;
+use comm::collective::broadcast;
+use ops::copy::leftovers::Leftovers;
+use ops::copy::options::CopyOptions;
+use ops::copy::plan::CopyPlan;
+use ops::copy::root::{CopyRoot, RootTarget};
+use ops::sites::Sites;
+use ops::walk::selection::Selection;
+use types::error::{Failure, Side};
+use types::exit::Exit;
 
 /// What is asked for, as all ranks know it.
 pub(super) trait Transfer {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::NODES_NAMED_MAX;
-use crate::comm::Rank;
-use crate::comm::collective::{broadcast, reduce};
 use crate::surface::session::Session;
+use comm::Rank;
+use comm::collective::{broadcast, reduce};
+use types::limits::NODES_NAMED_MAX;
 
 /// Lines of some ranks; those of one node are alike, and the first few nodes show what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

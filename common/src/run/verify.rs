@@ -3,20 +3,20 @@
 use std::ffi::CString;
 
 use super::compare::{self, CompareRequest};
-use crate::base::exit::Exit;
-use crate::base::path;
-use crate::compare::options::{CompareOptions, Evidence};
-use crate::copy::options::{CopyOptions, HardLinks, Verify};
-use crate::copy::root::RootPlan;
-use crate::model::difference::Fields;
-use crate::model::keep::{Chown, Keep, XattrChoice};
-use crate::model::line::LineFormat;
-use crate::store::posix::Symlinks;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::session::Session;
-use crate::walk::selection::OwnThings;
+use ops::compare::options::{CompareOptions, Evidence};
+use ops::copy::options::{CopyOptions, HardLinks, Verify};
+use ops::copy::root::RootPlan;
+use ops::walk::selection::OwnThings;
+use store::opening::Symlinks;
+use types::attributes::keep::{Chown, Keep, XattrChoice};
+use types::exit::Exit;
+use types::listed::line::LineFormat;
+use types::outcome::difference::Fields;
+use types::path;
 
 /// What takes part.
 pub(super) struct Part {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::foreign;
 use super::generate::{self, Document};
 use super::s3_args::S3Args;
-use crate::base::limits;
-use crate::base::size::{human_bytes, parse_positive_bytes};
+use types::limits;
+use types::size::{human_bytes, parse_positive_bytes};
 
 /// The end of a tool's long help: what a place may be, examples, the environment, exit codes.
 pub fn after_long_help(examples: &str, environment: &str, exit_codes: &str) -> String {

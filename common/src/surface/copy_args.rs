@@ -10,10 +10,10 @@ use super::named_args::NamedArgs;
 use super::resume_args::ResumeArgs;
 use super::transfer_args::TransferArgs;
 use super::verify_args::VerifyArgs;
-use crate::copy::options::{CopyOptions, JobFacts, ResumeRequest, SyncOptions};
-use crate::model::keep::Keep;
-use crate::model::line::LineFormat;
-use crate::store::posix::Symlinks;
+use ops::copy::options::{CopyOptions, JobFacts, ResumeRequest, SyncOptions};
+use store::opening::Symlinks;
+use types::attributes::keep::Keep;
+use types::listed::line::LineFormat;
 
 /// What and how to copy.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]

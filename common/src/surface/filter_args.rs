@@ -8,11 +8,11 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
-use crate::base::size::parse_bytes;
-use crate::model::age::Age;
-use crate::model::entry::Time;
-use crate::model::filter::{Filter, FilterOptions, Rule, Verdict};
-use crate::model::glob::Pattern;
+use types::entry::Time;
+use types::select::age::Age;
+use types::select::filter::{Filter, FilterOptions, Rule, Verdict};
+use types::select::glob::Pattern;
+use types::size::parse_bytes;
 
 /// Options that choose entries by path, size, age and file system.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::summary::{compare, sync};
-use crate::base::error::Failure;
-use crate::model::entry::Proof;
-use crate::model::json_text;
-use crate::model::line::json_path;
-use crate::model::tally::{Kinds, Tally};
+use types::entry::Proof;
+use types::error::Failure;
+use types::listed::json_text;
+use types::listed::line::json_path;
+use types::outcome::tally::{Kinds, Tally};
 
 /// Version of the events.
 const VERSION: u32 = 1;

@@ -5,9 +5,9 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use uzers::{get_group_by_name, get_user_by_name};
 
-use crate::copy::options::{HardLinks, JobFacts};
-use crate::model::keep::{Chown, Keep, XattrChoice};
-use crate::model::mode_change::ModeChange;
+use ops::copy::options::{HardLinks, JobFacts};
+use types::attributes::keep::{Chown, Keep, XattrChoice};
+use types::attributes::mode_change::ModeChange;
 
 /// Options about attributes and special files.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 
 use std::io::{BufWriter, Write};
 
-use crate::base::path;
-use crate::lists::staged::StagedFile;
-use crate::walk::list::harvest::Listing;
+use lists::staged::StagedFile;
+use ops::walk::list::harvest::Listing;
+use types::path;
 
 /// A list of lines on its way to its file.
 pub struct ListFile {

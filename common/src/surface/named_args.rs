@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::lists::paths::PathsFile;
+use lists::paths::PathsFile;
 
 /// Options that name entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]

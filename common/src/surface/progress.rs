@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::base::size::{human_bytes, human_count};
-use crate::model::tally::Tally;
+use types::outcome::tally::Tally;
+use types::size::{human_bytes, human_count};
 
 /// The first line comes soon, so that one sees that something happens.
 const FIRST_AFTER: Duration = Duration::from_secs(2);

@@ -7,10 +7,10 @@ use std::fmt::Write;
 
 use super::summary::Summary;
 use super::usage::{directories_wanted, folded_note, largest, shown};
-use crate::base::path;
-use crate::base::size::{human_bytes, human_count};
-use crate::usage::directories::Below;
-use crate::usage::{Usage, Use};
+use ops::usage::directories::Below;
+use ops::usage::{Usage, Use};
+use types::path;
+use types::size::{human_bytes, human_count};
 
 /// What a page tells besides the statistics.
 #[derive(Debug)]
@@ -150,10 +150,10 @@ fn histograms(page: &mut String, usage: &Usage) {
     }
     for bins in usage.ages.iter().chain(&usage.distributions) {
         let (title, words) = match bins.field {
-            crate::usage::bins::Field::Size => {
+            ops::usage::bins::Field::Size => {
                 ("By size, as asked", "Up to and including each size.")
             }
-            crate::usage::bins::Field::Age => {
+            ops::usage::bins::Field::Age => {
                 ("By age", "Time since the content was last changed (mtime), up to each age.")
             }
         };
@@ -184,9 +184,9 @@ fn owners(page: &mut String, usage: &Usage) {
         section(page, &format!("By {}", title.to_lowercase()), "The one with most data first.");
         let sorted = owners.sorted();
         let rows = sorted.iter().map(|(id, owner)| (owner.shown(*id), owner.part));
-        let shown = rows.take(crate::base::limits::TABLE_ROWS_MAX);
+        let shown = rows.take(types::limits::TABLE_ROWS_MAX);
         let mut rest = owners.others;
-        let left = sorted.iter().skip(crate::base::limits::TABLE_ROWS_MAX);
+        let left = sorted.iter().skip(types::limits::TABLE_ROWS_MAX);
         left.for_each(|(_, owner)| rest.add(&owner.part));
         let rest = (rest.items > 0).then(|| ("all others".to_owned(), rest));
         table(page, title, shown.chain(rest));

@@ -10,18 +10,18 @@ use super::console::{self, Console};
 use super::list_file::ListFile;
 use super::progress::{self, Progress};
 use super::{json, summary::Summary};
-use crate::base::error::{Cause, Failure, Op};
-use crate::base::exit::Exit;
-use crate::base::limits::FAILURE_LINES_PRINTED_MAX;
-use crate::base::path;
-use crate::base::size::human_count;
-use crate::comm::Rank;
-use crate::lists::staged::StagedFile;
-use crate::model::notice::Notice;
-use crate::model::tally::Tally;
-use crate::sched::job::{Job, Listener};
-use crate::store::sites::Endpoint;
-use crate::walk::list::harvest::Listing;
+use comm::Rank;
+use lists::staged::StagedFile;
+use ops::sites::Endpoint;
+use ops::walk::list::harvest::Listing;
+use sched::job::{Job, Listener};
+use types::error::{Cause, Failure, Op};
+use types::exit::Exit;
+use types::limits::FAILURE_LINES_PRINTED_MAX;
+use types::outcome::notice::Notice;
+use types::outcome::tally::Tally;
+use types::path;
+use types::size::human_count;
 
 /// What rank 0 shows while the job runs.
 pub struct Reporter {

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::copy::options::ResumeRequest;
-use crate::journal::folder::Start;
+use ops::copy::options::ResumeRequest;
+use ops::journal::folder::Start;
 
 /// Options of the tools that copy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits;
-use crate::base::size::{parse_bytes, parse_duration};
-use crate::model::object_metadata::Schema;
-use crate::store::s3::resolve::{check_endpoint, may_hold_secrets};
-use crate::store::s3::settings::{CopyTags, ObjectOptions, PathStyle, S3Options};
+use s3::config::settings::{CopyTags, ObjectOptions, PathStyle, S3Options};
+use s3::config::url::{check_endpoint, may_hold_secrets};
+use types::limits;
+use types::object::metadata::Schema;
+use types::size::{parse_bytes, parse_duration};
 
 /// Options of places in S3 (`s3://BUCKET/PREFIX`, `REMOTE:BUCKET/PREFIX`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
@@ -234,8 +234,8 @@ fn checked_part(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::error::Side;
     use clap::Parser;
+    use types::error::Side;
 
     #[derive(Debug, Parser)]
     #[command(name = "tool")]

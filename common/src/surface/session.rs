@@ -12,18 +12,18 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::cli::{self, CommonArgs, Parsed};
 use super::console::{self, Console};
 use super::team::Team;
-use crate::base::exit::Exit;
-use crate::base::interrupt;
-use crate::base::limits;
-use crate::base::process::{
+use comm::collective::broadcast;
+use comm::launcher::{self, Launch};
+use comm::mailbox::Mailbox;
+use comm::solo::Solo;
+use comm::{Comm, Rank};
+use host::interrupt;
+use host::process::{
     address_space_left, current_umask, find_statx, raise_descriptor_limit, set_umask,
 };
-use crate::base::size::human_bytes;
-use crate::comm::collective::broadcast;
-use crate::comm::launcher::{self, Launch};
-use crate::comm::mailbox::Mailbox;
-use crate::comm::solo::Solo;
-use crate::comm::{Comm, Rank};
+use types::exit::Exit;
+use types::limits;
+use types::size::human_bytes;
 
 /// A tool's arguments.
 pub trait ToolArgs: FromArgMatches + CommandFactory + Serialize + DeserializeOwned {
@@ -172,7 +172,7 @@ fn version(mpi: &str) -> String {
 /// Name and version of the MPI this program is linked with.
 pub fn mpi_library() -> String {
     #[cfg(feature = "mpi")]
-    return crate::comm::mpi::library_version();
+    return comm::mpi::library_version();
     #[cfg(not(feature = "mpi"))]
     return "none".to_owned();
 }
@@ -190,9 +190,9 @@ fn join(launch: &Launch) -> Result<(Box<dyn Comm>, String), String> {
 
 #[cfg(feature = "mpi")]
 fn join_launched() -> Result<Box<dyn Comm>, String> {
-    match crate::comm::mpi::MpiComm::join() {
+    match comm::mpi::MpiComm::join() {
         Some(comm) => {
-            let _ = ABORT.set(crate::comm::mpi::abort);
+            let _ = ABORT.set(comm::mpi::abort);
             Ok(Box::new(comm))
         }
         None => Err("MPI cannot be initialised for a program with threads".to_owned()),

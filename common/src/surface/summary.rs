@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 use super::json as events;
 use super::team::Team;
-use crate::base::error::errno_words;
-use crate::base::exit::Exit;
-use crate::base::size::{human_bytes, human_count};
-use crate::model::entry::Proof;
-use crate::model::tally::Tally;
-use crate::sched::counters::Counters;
-use crate::usage::Usage;
-use crate::usage::directories::Below;
+use ops::usage::Usage;
+use ops::usage::directories::Below;
+use sched::counters::Counters;
+use types::entry::Proof;
+use types::error::errno_words;
+use types::exit::Exit;
+use types::outcome::tally::Tally;
+use types::size::{human_bytes, human_count};
 
 /// One rank's part in the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

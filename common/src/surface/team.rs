@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::comm::collective::{broadcast, gather};
-use crate::comm::mailbox::Mailbox;
+use comm::collective::{broadcast, gather};
+use comm::mailbox::Mailbox;
 
 /// How the job is spread over nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::model::stripe_policy::StripePolicy;
-use crate::model::transfer::{Atime, Caching, Durable, Reflink, Rewriting, Sparse, Sums, Transfer};
+use types::content::transfer::{
+    Atime, Caching, Durable, Reflink, Rewriting, Sparse, Sums, Transfer,
+};
+use types::lustre::stripe_policy::StripePolicy;
 
 /// Options of the tools that move content.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]

@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::base::limits::TABLE_ROWS_MAX;
-use crate::base::path;
-use crate::base::size::{human_bytes, human_count};
-use crate::model::line::json_path;
-use crate::usage::bins::{Bin, Bins, Field};
-use crate::usage::directories::Below;
-use crate::usage::owners::Owners;
-use crate::usage::stripes::{Form, Striped};
-use crate::usage::{Usage, Use};
+use ops::usage::bins::{Bin, Bins, Field};
+use ops::usage::directories::Below;
+use ops::usage::owners::Owners;
+use ops::usage::stripes::{Form, Striped};
+use ops::usage::{Usage, Use};
+use types::limits::TABLE_ROWS_MAX;
+use types::listed::line::json_path;
+use types::path;
+use types::size::{human_bytes, human_count};
 
 /// Powers of two between two rows of the default histogram, as in mpiFileUtils.
 const POWERS_PER_ROW: u32 = 10;

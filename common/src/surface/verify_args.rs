@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStringExt;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::copy::options::Verify;
-use crate::model::keep::Keep;
-use crate::model::transfer::{Sums, Transfer};
+use ops::copy::options::Verify;
+use types::attributes::keep::Keep;
+use types::content::transfer::{Sums, Transfer};
 
 /// Options of the tools that copy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]

@@ -6,19 +6,20 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use crate::runs::compare_options;
-use common::base::error::{Cause, Failure, Side};
-use common::comm::mailbox::Mailbox;
-use common::comm::{Comm, Rank, threads};
-use common::compare::root::CompareRoot;
-use common::compare::{self, CompareJob};
-use common::model::notice::Notice;
-use common::model::tally::Tally;
-use common::sched::engine::{self, Settings};
-use common::sched::job::Listener;
-use common::store::Store;
-use common::store::faulty::{Faults, FaultyStore};
-use common::store::posix::{OpenAs, PosixStore};
-use common::walk::selection::Selection;
+use comm::mailbox::Mailbox;
+use comm::{Comm, Rank, threads};
+use ops::compare::root::CompareRoot;
+use ops::compare::{self, CompareJob};
+use ops::walk::selection::Selection;
+use posix::PosixStore;
+use sched::engine::{self, Settings};
+use sched::job::Listener;
+use store::Store;
+use store::faulty::{Faults, FaultyStore};
+use store::opening::OpenAs;
+use types::error::{Cause, Failure, Side};
+use types::outcome::notice::Notice;
+use types::outcome::tally::Tally;
 
 #[derive(Default)]
 struct Ear(Vec<Failure>);

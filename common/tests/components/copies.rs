@@ -7,18 +7,19 @@ use std::sync::Arc;
 
 use crate::copy_jobs::job_outcomes;
 use crate::trees::Picture;
-use common::base::error::{Failure, Op};
-use common::base::path::RelPath;
-use common::copy::options::{CopyOptions, HardLinks, JobFacts, Verify};
-use common::model::entry::{Attributes, Kind};
-use common::model::keep::Keep;
-use common::model::layout::Striping;
-use common::model::tally::Tally;
-use common::model::transfer::{Sums, Transfer};
-use common::store::Store;
-use common::store::faulty::{Faults, FaultyStore};
-use common::store::memory::MemoryStore;
-use common::store::posix::{Need, OpenAs, PosixStore, Symlinks};
+use ops::copy::options::{CopyOptions, HardLinks, JobFacts, Verify};
+use posix::PosixStore;
+use store::Store;
+use store::faulty::{Faults, FaultyStore};
+use store::memory::MemoryStore;
+use store::opening::{Need, OpenAs, Symlinks};
+use types::attributes::keep::Keep;
+use types::content::transfer::{Sums, Transfer};
+use types::entry::{Attributes, Kind};
+use types::error::{Failure, Op};
+use types::lustre::layout::Striping;
+use types::outcome::tally::Tally;
+use types::path::RelPath;
 
 fn grow(random: &mut fastrand::Rng) -> MemoryStore {
     let store = MemoryStore::new();
@@ -69,7 +70,7 @@ fn options() -> CopyOptions {
         buffer_bytes: 64,
         transfer: Transfer::default(),
         dry_run: false,
-        plan_as: common::model::line::LineFormat::Text,
+        plan_as: types::listed::line::LineFormat::Text,
         sync: None,
         going_on: None,
         verify: Verify::Nothing,

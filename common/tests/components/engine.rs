@@ -4,12 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::comm::mailbox::Mailbox;
-use common::comm::{Comm, Rank, threads};
-use common::sched::counters::Counters;
-use common::sched::crew::Crew;
-use common::sched::engine::{self, Settings};
-use common::sched::job::{Job, Listener};
+use comm::mailbox::Mailbox;
+use comm::{Comm, Rank, threads};
+use sched::counters::Counters;
+use sched::crew::Crew;
+use sched::engine::{self, Settings};
+use sched::job::{Job, Listener};
 
 /// A task: how many levels are below it, and how long it sleeps.
 type Task = (u32, u64);

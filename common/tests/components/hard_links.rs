@@ -8,10 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::runs::{self, in_session, options, quiet, temp, wishes};
-use common::base::exit::Exit;
-use common::compare::options::Evidence;
-use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
 use common::run::copy::CopyRequest;
+use ops::compare::options::Evidence;
+use ops::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
+use types::exit::Exit;
 
 fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
     let job = JobFacts::here();

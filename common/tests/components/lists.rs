@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-use common::base::crc64::Crc64;
-use common::base::error::Failure;
-use common::lists::part::{PartOf, PartWriter};
-use common::lists::part_path;
-use common::lists::rows::Rows;
-use common::lists::source::ListSource;
-use common::lists::staged::StagedDirectory;
-use common::model::entry::{Kind, Metadata, Time};
-use common::model::line::{LineFormat, write_record};
-use common::model::record::OwnedRecord;
+use lists::labels::PartOf;
+use lists::part::PartWriter;
+use lists::part_path;
+use lists::rows::Rows;
+use lists::source::ListSource;
+use lists::staged::StagedDirectory;
+use types::content::crc64::Crc64;
+use types::entry::{Kind, Metadata, Time};
+use types::error::Failure;
+use types::listed::line::{LineFormat, write_record};
+use types::listed::record::OwnedRecord;
 
 fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
     let time = Time { seconds, nanoseconds: 999_999_999 };
@@ -42,7 +43,7 @@ fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
             links: u64::from(u32::MAX),
             device: u64::MAX,
             inode: number | 1 << 63,
-            known: common::model::difference::Fields::ALL,
+            known: types::outcome::difference::Fields::ALL,
         },
         target: (kind == Kind::Symlink).then(|| b"\xff\n|../x".to_vec()),
         user: number.is_multiple_of(2).then(|| "jürgen".to_owned()),
@@ -135,7 +136,7 @@ fn ndjson_keeps_every_byte_and_every_time_wherever_it_is_cut() {
         let mut all = Vec::new();
         for begin in (0..lines.len() as u64).step_by(step) {
             let end = (begin + step as u64).min(lines.len() as u64);
-            let piece = common::lists::source::Piece::Lines { begin, end };
+            let piece = lists::source::Piece::Lines { begin, end };
             all.extend(source.records(piece).unwrap().map(Result::unwrap));
             if step == 1 && begin > 3000 {
                 break;

@@ -9,16 +9,17 @@ use std::path::Path;
 
 use crate::runs::{self, compare_options, filters, in_session, options, quiet, temp, wishes};
 use crate::trees::{Entry, Picture};
-use common::base::exit::Exit;
-use common::base::path::escaped;
-use common::compare::options::{CompareOptions, Evidence};
-use common::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
-use common::model::entry::{Kind, Time, Times};
-use common::model::line::LineFormat;
 use common::run::compare::CompareRequest;
-use common::store::posix::Symlinks;
-use common::store::posix::{OpenAs, PosixStore};
 use common::surface::named_args::NamedArgs;
+use ops::compare::options::{CompareOptions, Evidence};
+use ops::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
+use posix::PosixStore;
+use store::opening::OpenAs;
+use store::opening::Symlinks;
+use types::entry::{Kind, Time, Times};
+use types::exit::Exit;
+use types::listed::line::LineFormat;
+use types::path::escaped;
 
 fn store(path: &Path) -> PosixStore {
     PosixStore::open(path.as_os_str().as_bytes(), OpenAs::default()).unwrap()

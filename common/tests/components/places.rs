@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
-use common::base::error::Side;
-use common::model::location::Location;
-use common::store::s3::rclone_conf;
-use common::store::s3::resolve::{environment, renew, resolve};
-use common::store::s3::settings::{
-    Chain, Credentials, PathStyle, Renewal, S3Options, Secret, Settings,
-};
+use s3::config::environment;
+use s3::config::rclone_conf;
+use s3::config::resolve::{renew, resolve};
+use s3::config::settings::{Chain, Credentials, PathStyle, Renewal, S3Options, Secret, Settings};
+use types::error::Side;
+use types::place::location::Location;
 
 /// What a process is asked: a place, its side, options, and whether to renew after that.
 type Question = (String, Side, S3Options, bool);

@@ -6,10 +6,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use common::comm::sim::{SimComm, SimNetwork};
-use common::comm::{Comm, Rank};
-use common::sched::message::{Message, Parcel};
-use common::sched::reactor::{LocalWork, Reactor};
+use comm::sim::{SimComm, SimNetwork};
+use comm::{Comm, Rank};
+use sched::message::{Message, Parcel};
+use sched::reactor::{LocalWork, Reactor};
 
 const WORKERS: usize = 2;
 

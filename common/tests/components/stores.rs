@@ -6,14 +6,15 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use crate::promises::{cause, keeps_all_but, put};
-use common::base::error::{Cause, Op};
-use common::base::path::RelPath;
-use common::model::entry::Attributes;
-use common::store::dry_run::DryRunStore;
-use common::store::faulty::{Faults, FaultyStore};
-use common::store::memory::MemoryStore;
-use common::store::posix::{OpenAs, PosixStore};
-use common::store::{Dir, Made, NewSymlink, Store};
+use posix::PosixStore;
+use store::dry_run::DryRunStore;
+use store::faulty::{Faults, FaultyStore};
+use store::memory::MemoryStore;
+use store::opening::OpenAs;
+use store::{Dir, Made, NewSymlink, Store};
+use types::entry::Attributes;
+use types::error::{Cause, Op};
+use types::path::RelPath;
 
 fn posix() -> (tempfile::TempDir, PosixStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -26,11 +27,11 @@ fn posix() -> (tempfile::TempDir, PosixStore) {
 struct Kept<S>(S, #[allow(dead_code, reason = "held for its drop")] tempfile::TempDir);
 
 impl<S: Store> Store for Kept<S> {
-    fn device(&self) -> Result<u64, common::base::error::Error> {
+    fn device(&self) -> Result<u64, types::error::Error> {
         self.0.device()
     }
 
-    fn open_dir(&self, path: &RelPath) -> common::base::error::Result<Arc<dyn Dir>> {
+    fn open_dir(&self, path: &RelPath) -> types::error::Result<Arc<dyn Dir>> {
         self.0.open_dir(path)
     }
 }

@@ -8,14 +8,15 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use crate::copy_jobs::job_outcomes;
-use common::base::error::{Cause, Failure};
-use common::copy::options::{CopyOptions, JobFacts, Verify};
-use common::model::keep::Keep;
-use common::model::line::LineFormat;
-use common::model::transfer::{Rewriting, Sparse, Sums, Transfer};
-use common::store::Store;
-use common::store::faulty::{Faults, FaultyStore};
-use common::store::posix::{OpenAs, PosixStore, Symlinks};
+use ops::copy::options::{CopyOptions, JobFacts, Verify};
+use posix::PosixStore;
+use store::Store;
+use store::faulty::{Faults, FaultyStore};
+use store::opening::{OpenAs, Symlinks};
+use types::attributes::keep::Keep;
+use types::content::transfer::{Rewriting, Sparse, Sums, Transfer};
+use types::error::{Cause, Failure};
+use types::listed::line::LineFormat;
 
 const BLOCK: u64 = 4096;
 const CHUNK: u64 = 64 * BLOCK;
@@ -35,7 +36,7 @@ fn options(transfer: Transfer) -> CopyOptions {
     CopyOptions {
         symlinks: Symlinks::Keep,
         keep: Keep::all(),
-        hard_links: common::copy::options::HardLinks::Separate,
+        hard_links: ops::copy::options::HardLinks::Separate,
         chunk_bytes: CHUNK,
         buffer_bytes: 5 * BLOCK,
         transfer,

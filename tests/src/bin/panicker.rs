@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::base::exit::Exit;
-use common::comm::Rank;
-use common::sched::crew::Crew;
-use common::sched::engine::{self, Settings};
-use common::sched::job::{Job, Listener};
+use comm::Rank;
 use common::surface::cli::CommonArgs;
 use common::surface::session::{self, ToolArgs};
+use sched::crew::Crew;
+use sched::engine::{self, Settings};
+use sched::job::{Job, Listener};
 use serde::{Deserialize, Serialize};
+use types::exit::Exit;
 
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(name = "panicker")]

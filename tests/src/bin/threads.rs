@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use common::base::exit::Exit;
-use common::base::{interrupt, process};
-use common::comm::mailbox::Mailbox;
-use common::comm::threads;
+use comm::mailbox::Mailbox;
+use comm::threads;
 use common::run::{copy, sync};
 use common::surface::cli::{self, Parsed};
 use common::surface::session::{Session, ToolArgs};
 use common::surface::team::Team;
+use host::{interrupt, process};
+use types::exit::Exit;
 
 #[path = "../../../dcp/src/args.rs"]
 #[allow(dead_code, clippy::struct_excessive_bools, reason = "as in dcp")]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use common::model::header_text;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderValue};
@@ -14,6 +13,7 @@ use hyper::{Request, Response};
 use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3Error, S3ErrorCode};
+use types::object::header_text;
 
 use super::backend::Backend;
 use super::behaviour::{Behaviour, FAST_CLOCK_AHEAD, Quirk};

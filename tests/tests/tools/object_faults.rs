@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::base::limits;
 use suite_tests::buckets::{
     BUCKET, diff, entries, go, remotes, served, small_tree, stranger, temp, text, with,
 };
@@ -16,6 +15,7 @@ use suite_tests::cloud::within;
 use suite_tests::job::{Ended, mpiexec, program, ranks_of, run, tool};
 use suite_tests::object_server::{Behaviour, Operation, Quirk};
 use suite_tests::trees;
+use types::limits;
 
 /// A command fails with one line, and with that code.
 #[track_caller]

@@ -257,7 +257,7 @@ fn a_refusal_without_an_end_is_read_as_far_as_an_honest_one() {
     let ended = run(command.env("AWS_MAX_ATTEMPTS", "2").arg("s3://b")).expect(3);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     // What the system keeps on its way counts, too.
-    let bound = common::base::limits::S3_DOCUMENT_BYTES_MAX as u64;
+    let bound = types::limits::S3_DOCUMENT_BYTES_MAX as u64;
     let most = service.asked().len() as u64 * (bound + (16 << 20));
     assert!(service.endless_bytes() < most, "{} bytes", service.endless_bytes());
 }

@@ -9,20 +9,20 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::base::error::Cause;
-use common::base::path::{Name, RelPath};
-use common::base::service::{ServiceFault, Unfit};
-use common::model::difference::Fields;
-use common::model::entry::{Attributes, Hint, Kept, Kind};
-use common::model::object_metadata::Schema;
-use common::model::span::Span;
-use common::store::s3::settings::{Credentials, ObjectOptions, Renewal, Secret, Settings};
-use common::store::s3::{ObjectStore, Service};
-use common::store::{Dir, Made, NameReader, NewFile, ObjectAddress, Receipt, StagedFile, Store};
 use promises::{Exception, cause, content, link, listing, new_file, put};
+use s3::config::settings::{Credentials, ObjectOptions, Renewal, Secret, Settings};
+use s3::{ObjectStore, Service};
+use store::{Dir, Made, NameReader, NewFile, ObjectAddress, Receipt, StagedFile, Store};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::seaweed::Seaweed;
 use suite_tests::trees::noise;
+use types::entry::{Attributes, Hint, Kept, Kind};
+use types::error::Cause;
+use types::object::metadata::Schema;
+use types::object::span::Span;
+use types::outcome::difference::Fields;
+use types::path::{Name, RelPath};
+use types::service::{ServiceFault, Unfit};
 
 const PART_BYTES: u64 = 5 << 20;
 
@@ -53,7 +53,7 @@ fn service(environment: &[(&'static str, String)]) -> Arc<Service> {
         directory_markers: false,
         disable_checksum: false,
         opaque_etags: false,
-        give_up_after: common::base::limits::S3_GIVE_UP_AFTER,
+        give_up_after: types::limits::S3_GIVE_UP_AFTER,
         lists_by_marker: false,
         attempts_max: None,
     }))
@@ -329,7 +329,7 @@ fn what_is_replaced_while_it_is_read_has_changed(root: &dyn Dir) {
     // The first body may have been sent already; a later request must not be of the new object.
     assert_eq!(cause(open.read_at(&mut buffer, 900_000)), Cause::Changed);
     let identity = open.metadata().unwrap().identity();
-    let extent = common::model::chunk::Extent { offset: 0, length: 10 };
+    let extent = types::content::chunk::Extent { offset: 0, length: 10 };
     assert_eq!(cause(root.open_extent(c"file", &identity, extent).map(drop)), Cause::Changed);
 }
 

@@ -193,7 +193,7 @@ fn an_answer_without_an_end_is_read_as_far_as_an_honest_one() {
     server.behave(Behaviour::with_tearing(tearing));
     let ended = with_attempts(&server, 1, attempts, &["dwalk", "s3://data/tree"]).expect(3);
     assert!(ended.stderr.contains("longer than"), "{}", ended.stderr);
-    let bound = common::base::limits::S3_DOCUMENT_BYTES_MAX as u64;
+    let bound = types::limits::S3_DOCUMENT_BYTES_MAX as u64;
     // What the system keeps on its way counts, too.
     let most = u64::from(attempts) * (bound + (16 << 20));
     assert!((bound..most).contains(&server.endless_bytes()), "{}", server.endless_bytes());

@@ -345,7 +345,7 @@ fn files_that_were_there_before_are_not_taken_for_finished_ones() {
 
 /// Makes a journal's job begin so many seconds later.
 fn move_clock(journal: &Path, seconds: u64) {
-    use common::journal::folder;
+    use ops::journal::folder;
     let mut job = folder::read(journal).unwrap().unwrap();
     job.began.seconds += seconds as i64;
     folder::end(journal).unwrap();

@@ -1,5 +1,6 @@
 //! The code base keeps the rules it has given itself (`docs/architecture.md`).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -25,7 +26,7 @@ fn sources(below: &str) -> Vec<(String, String)> {
 
 /// Without unit tests and comments.
 fn code(text: &str) -> String {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
@@ -37,20 +38,43 @@ fn only_in(word: &str, below: &str, allowed: &[&str]) {
     }
 }
 
+/// Folders with the sources of the library, without its tests.
+fn library() -> Vec<String> {
+    let mut folders = vec!["common/src".to_owned()];
+    for entry in std::fs::read_dir(root().join("common")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if root().join(format!("common/{name}/src")).is_dir() {
+            folders.push(format!("common/{name}/src"));
+        }
+    }
+    folders
+}
+
+#[track_caller]
+fn in_the_library_only_in(word: &str, allowed: &[&str]) {
+    let folders = library();
+    assert!(folders.len() > 5);
+    for folder in &folders {
+        only_in(word, folder, allowed);
+    }
+}
+
 #[test]
 fn mpi_is_named_in_one_file() {
     // The module of that name in `comm` is ours.
-    for word in ["use ::mpi", " ::mpi::", "(::mpi::", "use mpi::"] {
-        only_in(word, "common/src", &["common/src/comm/mpi.rs"]);
+    for word in ["use ::mpi", " ::mpi::", "(::mpi::", "use mpi::", "ffi::MPI_"] {
+        in_the_library_only_in(word, &["common/comm/src/mpi.rs"]);
     }
-    only_in("ffi::MPI_", "common/src", &["common/src/comm/mpi.rs"]);
 }
 
 #[test]
 fn nothing_below_an_operators_root_is_reached_by_a_path() {
-    for folder in ["store", "walk", "compare", "copy"] {
-        only_in("std::fs", &format!("common/src/{folder}"), &[]);
-        only_in("std::path", &format!("common/src/{folder}"), &[]);
+    let operations =
+        ["walk", "compare", "copy"].map(|operation| format!("common/ops/src/{operation}"));
+    let stores = ["store", "posix", "s3"].map(|store| format!("common/{store}/src"));
+    for folder in operations.iter().chain(&stores) {
+        only_in("std::fs", folder, &[]);
+        only_in("std::path", folder, &[]);
     }
 }
 
@@ -58,41 +82,60 @@ fn nothing_below_an_operators_root_is_reached_by_a_path() {
 fn library_code_does_not_print_or_exit() {
     let console = &["common/src/surface/console.rs"][..];
     for word in ["println!", "print!(", "eprintln!", "eprint!(", "io::stdout"] {
-        only_in(word, "common/src", console);
+        in_the_library_only_in(word, console);
     }
-    only_in("process::exit", "common/src", &["common/src/comm/solo.rs"]);
+    in_the_library_only_in("process::exit", &["common/comm/src/solo.rs"]);
+}
+
+/// Crates of the project by name, with those of them that each uses, but for its tests.
+fn ladder() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec().unwrap();
+    let own: BTreeSet<_> = metadata.packages.iter().map(|it| it.name.to_string()).collect();
+    let uses = |package: &cargo_metadata::Package| {
+        let normal = |it: &&cargo_metadata::Dependency| {
+            it.kind == cargo_metadata::DependencyKind::Normal && own.contains(&it.name)
+        };
+        package.dependencies.iter().filter(normal).map(|it| it.name.clone()).collect()
+    };
+    metadata.packages.iter().map(|it| (it.name.to_string(), uses(it))).collect()
 }
 
 #[test]
-fn lower_layers_do_not_know_higher_ones() {
-    // Each may use those above it in this list; siblings do not know each other.
-    let operations = "chunked clean compare copy delete";
-    let layers = [
-        ("base", "model comm store usage journal lists sort sched"),
-        ("model", "comm store usage journal lists sort sched"),
-        ("comm", "model store usage journal lists sort sched"),
-        ("store", "comm usage journal lists sort sched"),
-        ("usage", "comm store journal lists sort sched"),
-        ("journal", "store usage lists sort sched"),
-        ("lists", "comm store usage journal sort sched"),
-        ("sort", "store usage journal lists sched"),
-        ("sched", "model store usage journal lists sort"),
-        ("walk", ""),
-    ];
-    for (layer, siblings) in layers {
-        let above = format!("{siblings} walk {operations} run surface");
-        for higher in above.split_whitespace().filter(|higher| *higher != layer) {
-            only_in(&format!("crate::{higher}::"), &format!("common/src/{layer}"), &[]);
+fn the_ladder_of_crates_is_the_one_in_the_documentation() {
+    let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let (_, table) = text.split_once("| crate | uses |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let mut cells = line.trim_matches('|').split('|').map(str::trim);
+        let name = cells.next().unwrap().trim_matches('`').to_owned();
+        let uses = cells.next().unwrap().split(", ").map(|it| it.trim_matches('`').to_owned());
+        (name, uses.filter(|it| !it.is_empty()).collect::<BTreeSet<_>>())
+    };
+    let documented: BTreeMap<_, _> = rows.map(row).collect();
+    let mut real = ladder();
+    for package in ["dcmp", "dcp", "dsync", "dwalk", "suite-tests"] {
+        assert!(real.remove(package).is_some());
+    }
+    assert_eq!(documented, real);
+}
+
+#[test]
+fn operations_do_not_know_those_above_them() {
+    for (below, above) in [
+        ("journal", "chunked clean compare copy delete walk"),
+        ("sort", "chunked clean compare copy delete walk"),
+        ("usage", "chunked clean compare copy delete walk"),
+        ("sites", "chunked clean compare copy delete walk"),
+        ("walk", "chunked clean compare copy delete"),
+        ("chunked", "clean compare copy delete"),
+        ("compare", "clean copy delete"),
+        ("copy", "clean delete"),
+    ] {
+        for higher in above.split_whitespace() {
+            only_in(&format!("crate::{higher}::"), &format!("common/ops/src/{below}"), &[]);
         }
     }
-    for higher in ["copy", "delete", "run", "surface"] {
-        only_in(&format!("crate::{higher}::"), "common/src/compare", &[]);
-    }
-    for higher in ["run", "surface"] {
-        only_in(&format!("crate::{higher}::"), "common/src/clean", &[]);
-        only_in(&format!("crate::{higher}::"), "common/src/copy", &[]);
-        only_in(&format!("crate::{higher}::"), "common/src/delete", &[]);
-    }
+    only_in("crate::run::", "common/src/surface", &[]);
 }
 
 #[test]

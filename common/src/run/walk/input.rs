@@ -5,20 +5,20 @@ use std::os::unix::ffi::OsStringExt;
 use super::super::shared_roots::{SharedRoot, are_shared};
 use super::super::{agree, on_this_node};
 use super::WalkRequest;
-use crate::base::error::Failure;
-use crate::base::path;
-use crate::comm::Rank;
-use crate::comm::collective::broadcast;
-use crate::lists;
-use crate::lists::repeated::Repeated;
-use crate::lists::source::{ListSource, Piece};
 use crate::run::{named, repeats};
-use crate::store::sites::Sites;
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::walk::list::WalkRoot;
-use crate::walk::selection::Selection;
+use comm::Rank;
+use comm::collective::broadcast;
+use lists;
+use lists::repeated::Repeated;
+use lists::source::{ListSource, Piece};
+use ops::sites::Sites;
+use ops::walk::list::WalkRoot;
+use ops::walk::selection::Selection;
+use types::error::Failure;
+use types::path;
 
 /// Open on this rank.
 pub enum Input {

@@ -7,28 +7,29 @@ use std::io::Write;
 use serde::{Deserialize, Serialize};
 
 use super::WalkRequest;
-use crate::base::error::{Failure, Op};
-use crate::base::exit::Exit;
-use crate::base::limits::{LINES_BLOCK_BYTES, SORT_BLOCK_BYTES, SORT_BLOCKS_ASKED};
-use crate::comm::Rank;
-use crate::comm::collective::{broadcast, reduce};
-use crate::comm::mailbox::{Channel, Mailbox};
-use crate::lists;
-use crate::lists::part::{PartOf, PartWriter};
-use crate::lists::rows::Rows;
-use crate::lists::staged::{StagedDirectory, StagedFile};
-use crate::model::record::OwnedRecord;
-use crate::model::tally::Tally;
 use crate::run::outputs;
 use crate::run::parts::PartLists;
-use crate::sort::exchange;
-use crate::sort::shelf::Shelf;
 use crate::surface::report::{self, About};
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Summary, UsageSummary};
-use crate::usage::Usage;
-use crate::walk::list::harvest::{Harvest, Listing};
+use comm::Rank;
+use comm::collective::{broadcast, reduce};
+use comm::mailbox::{Channel, Mailbox};
+use lists;
+use lists::labels::PartOf;
+use lists::part::PartWriter;
+use lists::rows::Rows;
+use lists::staged::{StagedDirectory, StagedFile};
+use ops::sort::exchange;
+use ops::sort::shelf::Shelf;
+use ops::usage::Usage;
+use ops::walk::list::harvest::{Harvest, Listing};
+use types::error::{Failure, Op};
+use types::exit::Exit;
+use types::limits::{LINES_BLOCK_BYTES, SORT_BLOCK_BYTES, SORT_BLOCKS_ASKED};
+use types::listed::record::OwnedRecord;
+use types::outcome::tally::Tally;
 
 /// Where a walk writes its results.
 pub struct Outputs {

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::html;
-use crate::base::size::{human_bytes, human_count};
-use crate::usage::Use;
+use ops::usage::Use;
+use types::size::{human_bytes, human_count};
 
 const WIDTH: f64 = 960.0;
 const ROW_HEIGHT: f64 = 34.0;

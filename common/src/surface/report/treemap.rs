@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::html;
-use crate::base::limits::{TREEMAP_LEVELS_MAX, TREEMAP_RECTANGLES_MAX};
-use crate::base::path;
-use crate::base::size::{human_bytes, human_count};
-use crate::model::record::parent;
 use crate::surface::usage::shown;
-use crate::usage::directories::Below;
+use ops::usage::directories::Below;
+use types::limits::{TREEMAP_LEVELS_MAX, TREEMAP_RECTANGLES_MAX};
+use types::listed::record::parent;
+use types::path;
+use types::size::{human_bytes, human_count};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 540.0;

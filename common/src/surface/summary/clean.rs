@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::base::size::human_count;
-use crate::model::tally::Leftovers;
+use types::outcome::tally::Leftovers;
+use types::size::human_count;
 
 pub(super) fn write_text(text: &mut String, leftovers: &Leftovers, is_dry_run: bool) {
     let done = if is_dry_run { "would be removed" } else { "removed" };

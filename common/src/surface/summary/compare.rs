@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::size::{human_bytes, human_count};
-use crate::model::difference::Fields;
-use crate::model::expression::{CAPTION_PREFIX, SUMMARY};
-use crate::model::tally::{Compared, Volume};
+use types::outcome::difference::Fields;
+use types::outcome::tally::{Compared, Volume};
+use types::select::expression::{CAPTION_PREFIX, SUMMARY};
+use types::size::{human_bytes, human_count};
 
 /// How the comparison was made, as far as the reader must know to trust it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::base::size::human_count;
-use crate::model::tally::{Synced, Tally};
+use types::outcome::tally::{Synced, Tally};
+use types::size::human_count;
 
 const STORED_LATER: &str =
     "of them are objects without a time of change: stored after the last change of the file";

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use common::base::error::Failure;
-use common::comm::mailbox::Mailbox;
-use common::comm::{Comm, Rank, threads};
-use common::copy::options::CopyOptions;
-use common::copy::root::{CopyRoot, Places};
-use common::copy::{CopyJob, CopyTask};
-use common::model::notice::Notice;
-use common::model::tally::Tally;
-use common::sched::engine::{self, Settings};
-use common::sched::job::Listener;
-use common::store::Store;
-use common::walk::WalkTask;
-use common::walk::place::Place;
-use common::walk::selection::Selection;
+use comm::mailbox::Mailbox;
+use comm::{Comm, Rank, threads};
+use ops::copy::options::CopyOptions;
+use ops::copy::root::{CopyRoot, Places};
+use ops::copy::{CopyJob, CopyTask};
+use ops::walk::WalkTask;
+use ops::walk::place::Place;
+use ops::walk::selection::Selection;
+use sched::engine::{self, Settings};
+use sched::job::Listener;
+use store::Store;
+use types::error::Failure;
+use types::outcome::notice::Notice;
+use types::outcome::tally::Tally;
 
 #[derive(Default)]
 struct Ear(Vec<Failure>);

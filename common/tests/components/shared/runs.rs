@@ -5,17 +5,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use common::base::exit::Exit;
-use common::comm::mailbox::Mailbox;
-use common::comm::threads;
-use common::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
-use common::copy::options::{CopyOptions, HardLinks, JobFacts, ResumeRequest, SyncOptions, Verify};
-use common::model::filter::Rule;
-use common::model::keep::{Keep, XattrChoice};
-use common::model::line::LineFormat;
-use common::model::transfer::Transfer;
+use comm::mailbox::Mailbox;
+use comm::threads;
 use common::run::sync::SyncRequest;
-use common::store::posix::Symlinks;
 use common::surface::cli::CommonArgs;
 use common::surface::copy_args::CopyWishes;
 use common::surface::filter_args::{FilterArgs, RuleArgs};
@@ -23,6 +15,14 @@ use common::surface::named_args::NamedArgs;
 use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
 use common::surface::team::Team;
+use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
+use ops::copy::options::{CopyOptions, HardLinks, JobFacts, ResumeRequest, SyncOptions, Verify};
+use store::opening::Symlinks;
+use types::attributes::keep::{Keep, XattrChoice};
+use types::content::transfer::Transfer;
+use types::exit::Exit;
+use types::listed::line::LineFormat;
+use types::select::filter::Rule;
 
 pub fn temp() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use common::base::path::RelPath;
-use common::model::entry::{Attributes, Kind, Metadata, Owner, Time, Times, Xattrs};
-use common::store::{Dir, NewFile, NewSymlink, Store};
+use store::{Dir, NewFile, NewSymlink, Store};
+use types::entry::{Attributes, Kind, Metadata, Owner, Time, Times, Xattrs};
+use types::path::RelPath;
 
 /// An entry as a value. Time of access is left out: reading changes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use common::base::error::Cause;
-use common::base::path::RelPath;
-use common::model::entry::{Attributes, Hint, Kept, Kind, Owner, Time, Times, Xattrs};
-use common::store::{Dir, Made, NewFile, NewSymlink, Store};
+use store::{Dir, Made, NewFile, NewSymlink, Store};
+use types::entry::{Attributes, Hint, Kept, Kind, Owner, Time, Times, Xattrs};
+use types::error::Cause;
+use types::path::RelPath;
 
 /// Checks a promise on a fresh store and its root.
 pub type Promise = fn(&dyn Dir, &dyn Store);
@@ -110,7 +110,7 @@ pub fn content(dir: &dyn Dir, name: &CStr) -> Vec<u8> {
 }
 
 /// Why that failed.
-pub fn cause<T>(result: Result<T, common::base::error::Error>) -> Cause {
+pub fn cause<T>(result: Result<T, types::error::Error>) -> Cause {
     result.err().expect("that must fail").cause
 }
 

@@ -1,0 +1,163 @@
+//! Ranks of a real MPI job: the only file that names MPI.
+//!
+//! Funneled: only the main thread gets here, which the compiler checks, since MPI's communicator is
+//! not `Send`. Sends are plain `MPI_Isend` with owned buffers, because rsmpi's scoped requests cannot
+//! express a set of messages that changes; everything else is rsmpi.
+
+#![allow(unsafe_code, reason = "MPI_Isend, MPI_Test and MPI_Abort have no safe wrapper that fits")]
+
+use std::collections::VecDeque;
+use std::ffi::{c_int, c_void};
+
+use ::mpi::environment::Universe;
+use ::mpi::raw::AsRaw;
+use ::mpi::topology::SimpleCommunicator;
+use ::mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Source};
+use ::mpi::{Threading, ffi};
+
+use super::mailbox::{Nap, leave_in_time};
+use super::{Comm, Rank};
+use types::exit::Exit;
+use types::limits;
+
+const TAG: c_int = 0;
+
+/// This process's part in an MPI job.
+pub struct MpiComm {
+    /// Messages under way, with the buffers they are read from.
+    sending: VecDeque<(ffi::MPI_Request, Vec<u8>)>,
+    world: SimpleCommunicator,
+    // Last: dropping it ends MPI.
+    _universe: Universe,
+}
+
+impl MpiComm {
+    /// Joins the job; `None` where MPI is running already or cannot serve a threaded program.
+    pub fn join() -> Option<Self> {
+        let (universe, threading) = ::mpi::initialize_with_threading(Threading::Funneled)?;
+        (threading >= Threading::Funneled).then(|| Self {
+            sending: VecDeque::new(),
+            world: universe.world(),
+            _universe: universe,
+        })
+    }
+
+    /// Releases the buffers of messages that have left. Oldest first: one that has not left only
+    /// delays the release of those behind it.
+    fn reap(&mut self) {
+        while let Some((request, _)) = self.sending.front_mut() {
+            if !has_left(request) {
+                break;
+            }
+            self.sending.pop_front();
+        }
+    }
+}
+
+fn has_left(request: &mut ffi::MPI_Request) -> bool {
+    let mut flag: c_int = 0;
+    // SAFETY: the request came from MPI_Isend and was not completed before: a completed one is
+    // dropped by the caller at once.
+    unsafe { ffi::MPI_Test(request, &raw mut flag, ffi::RSMPI_STATUS_IGNORE) };
+    flag != 0
+}
+
+/// The MPI library's own name and version, one line. Needs no initialised MPI.
+pub fn library_version() -> String {
+    let version = ::mpi::environment::library_version().unwrap_or_default();
+    let first_line = version.lines().next().unwrap_or("unknown MPI");
+    let short = first_line.split(", package").next().unwrap_or(first_line);
+    short.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Comm for MpiComm {
+    fn rank(&self) -> Rank {
+        Rank(self.world.rank() as u32)
+    }
+
+    fn size(&self) -> u32 {
+        self.world.size() as u32
+    }
+
+    fn send(&mut self, to: Rank, message: Vec<u8>) {
+        assert!(
+            message.len() <= limits::MESSAGE_BYTES_MAX,
+            "messages are bounded where they are made"
+        );
+        self.reap();
+        // SAFETY: a null request is only a place for MPI_Isend to write to.
+        let mut request: ffi::MPI_Request = unsafe { ffi::RSMPI_REQUEST_NULL };
+        // SAFETY: the buffer is on the heap and is kept, unmoved and unchanged, in `sending` until
+        // MPI says that the request is complete; its length fits an int by the bound above.
+        unsafe {
+            ffi::MPI_Isend(
+                message.as_ptr().cast::<c_void>(),
+                message.len() as c_int,
+                u8::equivalent_datatype().as_raw(),
+                to.0 as c_int,
+                TAG,
+                self.world.as_raw(),
+                &raw mut request,
+            );
+        }
+        self.sending.push_back((request, message));
+    }
+
+    fn try_recv(&mut self) -> Option<(Rank, Vec<u8>)> {
+        self.reap();
+        let (message, status) = self.world.any_process().immediate_matched_probe()?;
+        let mut bytes = vec![0_u8; status.count(u8::equivalent_datatype()) as usize];
+        let status = message.matched_receive_into(&mut bytes[..]);
+        Some((Rank(status.source_rank() as u32), bytes))
+    }
+
+    fn unsent(&self) -> usize {
+        self.sending.len()
+    }
+
+    fn abort(&self, exit: Exit) -> ! {
+        abort(exit)
+    }
+
+    fn finish(&mut self, exit: Exit) {
+        // MPI's own barrier and finalisation spin; this one sleeps, and takes in what is still under
+        // way, so that no rank waits for another inside MPI_Finalize.
+        let mut nap = Nap::new();
+        let mut barrier = Some(self.world.immediate_barrier());
+        while barrier.is_some() || !self.sending.is_empty() {
+            while self.try_recv().is_some() {}
+            barrier = barrier.take().and_then(|request| request.test().err());
+            leave_in_time(self);
+            std::thread::sleep(nap.next_nap());
+        }
+        leave_at_last(self.rank(), exit);
+    }
+}
+
+/// Over some networks `MPI_Finalize` waits for ranks that are through with it and answer no more: MPICH 4.0 with UCX
+/// 1.13 over TCP does so in every other job. Behind the barrier nobody has anything left to say, so the process ends
+/// all the same.
+fn leave_at_last(rank: Rank, exit: Exit) {
+    let leave = move || {
+        std::thread::sleep(limits::FAREWELL_MAX);
+        if rank == Rank::ROOT {
+            tracing::warn!(
+                "all was done, but MPI_Finalize does not end: the processes end without it"
+            );
+        }
+        // SAFETY: nothing runs before the process ends, neither of this program nor of MPI's.
+        unsafe { libc::_exit(c_int::from(exit.code())) }
+    };
+    let watch = std::thread::Builder::new().name("farewell".to_owned()).spawn(leave);
+    if let Err(error) = watch {
+        tracing::debug!(%error, "nothing watches over MPI_Finalize");
+    }
+}
+
+/// Ends the job on all ranks; also for a panic hook, which has no [`MpiComm`].
+pub fn abort(exit: Exit) -> ! {
+    std::thread::sleep(limits::LAST_WORDS);
+    // SAFETY: called on the main thread, after MPI was initialised and before it is finalised.
+    unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, c_int::from(exit.code())) };
+    unreachable!("MPI_Abort does not return")
+}

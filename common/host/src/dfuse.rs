@@ -1,0 +1,196 @@
+//! Containers of DAOS mounted for one job, with the site's own `dfuse` (its manual is `dfuse --help`).
+//!
+//! It stays a child of this process, in the foreground, so that its end can be waited for; a mount that is left over
+//! after a job was killed goes away with `fusermount3 -u`. Ranks are bound to a few processors, and dfuse starts as many
+//! threads as it may use: it gets all of the node's. What a launcher says to a rank is not for it, nor is
+//! a library that is preloaded.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use super::{interrupt, mounts};
+use types::limits::{DFUSE_PAUSE, DFUSE_START_MAX, DFUSE_STOP_MAX};
+
+/// Variables of launchers: dfuse would take itself for a rank (`PMIX_RANK` in `dfuse_main.c`).
+const OF_LAUNCHERS: [&str; 3] = ["PMI_", "PMIX_", "PALS_"];
+
+/// A container that is mounted until this is dropped.
+#[derive(Debug)]
+pub struct Dfuse {
+    /// A directory of this user alone.
+    above: PathBuf,
+    server: Child,
+}
+
+impl Dfuse {
+    /// Mounts a container, and waits until it is there.
+    ///
+    /// # Errors
+    /// One line: what went wrong, and what dfuse said.
+    pub fn mount(pool: &str, container: &str) -> Result<Self, String> {
+        // What is mounted is to be unmounted.
+        interrupt::work_begins();
+        let above = private_dir().map_err(|error| format!("make a mount point: {error}"))?;
+        let started = start(&above, pool, container);
+        let server = started.map_err(|error| {
+            remove(&above);
+            match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "no such mount, and no program \"dfuse\" in PATH to make one; load \
+                     the site's DAOS module, or mount the container first"
+                        .to_owned()
+                }
+                _ => format!("start dfuse: {error}"),
+            }
+        })?;
+        let mut dfuse = Self { above, server };
+        dfuse.wait_for_mount().map(|()| dfuse)
+    }
+
+    /// Where the container is.
+    pub fn point(&self) -> PathBuf {
+        point(&self.above)
+    }
+
+    fn wait_for_mount(&mut self) -> Result<(), String> {
+        let began = Instant::now();
+        loop {
+            if is_mounted(&self.point()) {
+                return Ok(());
+            }
+            match self.server.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => return Err(format!("dfuse: {status}{}", self.said())),
+                Err(error) => return Err(format!("wait for dfuse: {error}")),
+            }
+            if interrupt::is_wanted() {
+                return Err("stopped while dfuse was mounting".to_owned());
+            }
+            if began.elapsed() > DFUSE_START_MAX {
+                let _ = self.server.kill();
+                let seconds = DFUSE_START_MAX.as_secs();
+                return Err(format!("dfuse has not mounted within {seconds} s{}", self.said()));
+            }
+            std::thread::sleep(DFUSE_PAUSE);
+        }
+    }
+
+    /// The last line that it wrote.
+    fn said(&self) -> String {
+        let text = fs::read(log(&self.above)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let last = text.lines().rfind(|line| !line.trim().is_empty());
+        last.map(|line| format!(": {}", line.trim())).unwrap_or_default()
+    }
+
+    /// Other ranks of this node may still have it open for a moment.
+    fn unmount(&self) {
+        let began = Instant::now();
+        let point = self.point();
+        while is_mounted(&point) {
+            let is_late = began.elapsed() > DFUSE_STOP_MAX;
+            let done = fusermount(if is_late { &["-u", "-z"] } else { &["-u"] }, &point);
+            if is_late {
+                tracing::warn!(mount = %point.display(), ?done, "is in use, and unmounted later");
+                return;
+            }
+            if !done.is_ok_and(|status| status.success()) {
+                std::thread::sleep(DFUSE_PAUSE);
+            }
+        }
+    }
+
+    /// It ends by itself when it is unmounted, and has written what it held back.
+    fn wait_for_end(&mut self) {
+        let began = Instant::now();
+        while let Ok(None) = self.server.try_wait() {
+            if began.elapsed() > DFUSE_STOP_MAX {
+                tracing::warn!(pid = self.server.id(), "dfuse does not end");
+                return;
+            }
+            std::thread::sleep(DFUSE_PAUSE);
+        }
+    }
+}
+
+impl Drop for Dfuse {
+    fn drop(&mut self) {
+        // One that has not mounted yet would do so later.
+        if !is_mounted(&self.point()) {
+            let _ = self.server.kill();
+        }
+        self.unmount();
+        self.wait_for_end();
+        remove(&self.above);
+    }
+}
+
+fn point(above: &Path) -> PathBuf {
+    above.join("mount")
+}
+
+fn log(above: &Path) -> PathBuf {
+    above.join("log")
+}
+
+fn is_mounted(point: &Path) -> bool {
+    let point = point.as_os_str().as_encoded_bytes();
+    mounts::table().iter().any(|mount| mount.point == point)
+}
+
+/// A new directory on this node, with an empty one in it.
+fn private_dir() -> io::Result<PathBuf> {
+    let above = std::env::temp_dir().canonicalize()?;
+    let above = above.join(format!("daos-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+    fs::DirBuilder::new().mode(0o700).create(&above)?;
+    fs::create_dir(point(&above))?;
+    Ok(above)
+}
+
+/// Only what was made here, never what is in a mount.
+fn remove(above: &Path) {
+    let _ = fs::remove_file(log(above));
+    let _ = fs::remove_dir(point(above));
+    let _ = fs::remove_dir(above);
+}
+
+fn start(above: &Path, pool: &str, container: &str) -> io::Result<Child> {
+    let said = fs::File::create_new(log(above))?;
+    let mut dfuse = Command::new("dfuse");
+    dfuse.arg("--foreground").arg("--mountpoint").arg(point(above));
+    dfuse.args(["--pool", pool, "--container", container]).current_dir("/");
+    // Ctrl-C is for the job, which then unmounts.
+    dfuse.process_group(0).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+    dfuse.env_remove("LD_PRELOAD");
+    for (name, _) in std::env::vars_os() {
+        let is_of = |prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        if OF_LAUNCHERS.iter().any(|prefix| is_of(prefix)) {
+            dfuse.env_remove(name);
+        }
+    }
+    // A child is bound as the thread is that starts it.
+    let spawn = || {
+        let mut all = CpuSet::new();
+        (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
+        let _ = sched_setaffinity(None, &all);
+        dfuse.spawn()
+    };
+    let spawned = std::thread::scope(|scope| scope.spawn(spawn).join());
+    spawned.unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
+}
+
+fn fusermount(flags: &[&str], point: &Path) -> io::Result<std::process::ExitStatus> {
+    let run = |program: &str| {
+        let mut command = Command::new(program);
+        command.args(flags).arg(point).env_remove("LD_PRELOAD");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+    };
+    run("fusermount3").or_else(|_| run("fusermount"))
+}

@@ -1,0 +1,194 @@
+//! A list to be read, in whichever form it was written.
+
+use std::fs::File;
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+use super::labels::key;
+use super::ndjson::LineRecords;
+use super::read_part::Part;
+use super::{as_path, fault, io_failure, part_number, part_path};
+use types::error::{Failure, ListFault, Op};
+use types::limits;
+use types::listed::record::OwnedRecord;
+
+/// A list that dwalk has written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListSource {
+    list: Vec<u8>,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Form {
+    Parquet { parts: u32 },
+    Ndjson { bytes: u64 },
+}
+
+/// Some of a list's entries: what one task reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Piece {
+    /// A row group of a Parquet part.
+    Group {
+        /// Number of the part.
+        part: u32,
+        /// Number of the group in it.
+        group: u32,
+    },
+    /// Entries that a part lacks, because the rank that wrote it could not read them: reading it fails.
+    Missing {
+        /// Number of the part.
+        part: u32,
+    },
+    /// Lines that begin between these bytes.
+    Lines {
+        /// The first.
+        begin: u64,
+        /// The one after the last.
+        end: u64,
+    },
+}
+
+/// What one rank begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Share {
+    /// What it reads unless others are faster.
+    pub pieces: Vec<Piece>,
+    /// The list that the parts it has looked at belong to: the same on all ranks.
+    pub id: Option<String>,
+    /// Whether an entry may stand there more than once.
+    pub may_repeat: bool,
+}
+
+/// Entries, one by one; after an error there are no more.
+pub type Records = Box<dyn Iterator<Item = Result<OwnedRecord, Failure>>>;
+
+impl ListSource {
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// Why it cannot be a list.
+    pub fn open(list: &[u8]) -> Result<Self, Failure> {
+        let path = as_path(list);
+        let metadata =
+            std::fs::metadata(path).map_err(|error| io_failure(path, Op::Open, &error))?;
+        let form = if metadata.is_dir() {
+            Form::Parquet { parts: count_parts(list)? }
+        } else if metadata.is_file() {
+            let mut magic = Vec::new();
+            let file = File::open(path).map_err(|error| io_failure(path, Op::Open, &error))?;
+            file.take(4)
+                .read_to_end(&mut magic)
+                .map_err(|error| io_failure(path, Op::Read, &error))?;
+            if magic == b"PAR1" {
+                return Err(fault(path, ListFault::OnePart));
+            }
+            if metadata.len() == 0 {
+                return Err(fault(path, ListFault::Damaged(0)));
+            }
+            // What its first line says.
+            if let Some(Err(failure)) = LineRecords::open(path, 0, 1)?.next() {
+                return Err(failure);
+            }
+            Form::Ndjson { bytes: metadata.len() }
+        } else {
+            return Err(fault(path, ListFault::Foreign));
+        };
+        Ok(Self { list: list.to_vec(), form })
+    }
+
+    /// What that rank of so many begins with; looks into the parts that fall to it.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn share(&self, rank: u32, ranks: u32) -> Result<Share, Failure> {
+        let mut share = Share::default();
+        match self.form {
+            Form::Ndjson { bytes } => {
+                // Lines may be those of several lists, one after the other.
+                share.may_repeat = true;
+                let step = limits::NDJSON_PIECE_BYTES;
+                let begins = (0..bytes.div_ceil(step)).map(|piece| piece * step);
+                let own = begins.skip(rank as usize).step_by(ranks as usize);
+                share.pieces = own.map(|begin| lines(begin, bytes, step)).collect();
+            }
+            Form::Parquet { parts } => {
+                for part in (rank..parts).step_by(ranks as usize) {
+                    self.look_into(part, parts, &mut share)?;
+                }
+            }
+        }
+        Ok(share)
+    }
+
+    fn look_into(&self, number: u32, parts: u32, share: &mut Share) -> Result<(), Failure> {
+        let path = part_path(&self.list, number);
+        let part = Part::open(&path)?;
+        let says = |key, wanted: u32| part.says(key) == Some(&wanted.to_string());
+        let id = part.says(key::LIST).map(str::to_owned);
+        let same = share.id.is_none() || share.id == id;
+        if !says(key::PART, number) || !says(key::PARTS, parts) || !same || id.is_none() {
+            return Err(fault(&path, ListFault::Incomplete));
+        }
+        share.id = id;
+        share.may_repeat |= part.says(key::ROOTS) != Some("1");
+        if part.says(key::FAILED).is_some() {
+            share.pieces.push(Piece::Missing { part: number });
+        }
+        let groups = 0..part.groups() as u32;
+        share.pieces.extend(groups.map(|group| Piece::Group { part: number, group }));
+        Ok(())
+    }
+
+    /// The parts that ranks looked at belong to different lists.
+    pub fn mixed(&self) -> Failure {
+        fault(as_path(&self.list), ListFault::Incomplete)
+    }
+
+    /// The entries of a piece.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn records(&self, piece: Piece) -> Result<Records, Failure> {
+        Ok(match piece {
+            Piece::Group { part, group } => {
+                Box::new(Part::open(&part_path(&self.list, part))?.records(group as usize)?)
+            }
+            Piece::Missing { part } => {
+                let path = part_path(&self.list, part);
+                Box::new(std::iter::once(Err(fault(&path, ListFault::Unfinished))))
+            }
+            Piece::Lines { begin, end } => {
+                Box::new(LineRecords::open(as_path(&self.list), begin, end)?)
+            }
+        })
+    }
+}
+
+fn lines(begin: u64, bytes: u64, step: u64) -> Piece {
+    Piece::Lines { begin, end: (begin + step).min(bytes) }
+}
+
+/// Parts 0 to n-1 must all be there. Hidden files, which other programs leave, are passed over.
+fn count_parts(list: &[u8]) -> Result<u32, Failure> {
+    let path = as_path(list);
+    let failed = |error: std::io::Error| io_failure(path, Op::List, &error);
+    let (mut count, mut highest) = (0_u32, None);
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.as_encoded_bytes();
+        match part_number(name) {
+            Some(number) => (count, highest) = (count + 1, highest.max(Some(number))),
+            None if matches!(name.first(), Some(b'.' | b'_')) => {}
+            None => return Err(fault(path, ListFault::Foreign)),
+        }
+    }
+    match highest {
+        None => Err(fault(path, ListFault::Foreign)),
+        Some(highest) if highest.checked_add(1) != Some(count) || count > limits::PARTS_MAX => {
+            Err(fault(path, ListFault::Incomplete))
+        }
+        Some(_) => Ok(count),
+    }
+}

@@ -1,0 +1,137 @@
+//! Journals of jobs that are dead: nobody holds the lock, and nothing was written for a while.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::{CleanJob, Place};
+use crate::journal::folder::{self, LOCKED, StagedBy, may_be_part};
+use crate::walk::account::Gathered;
+use crate::walk::selection::is_part_of_journal;
+use sched::crew::Crew;
+use store::{Dir, SourceFile, Store};
+use types::entry::Kind;
+use types::error::{Cause, Error};
+use types::path::{self, RelPath};
+use types::place::placement::Given;
+use types::place::staged_name::is_journal_of;
+
+/// A journal whose job is dead. What that has staged may be elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadJournal {
+    /// Where it was.
+    pub path: Vec<u8>,
+    /// Where its jobs have staged what they copy; `None` where it is damaged.
+    pub staged_by: Option<StagedBy>,
+}
+
+/// A journal that was found.
+struct Found {
+    /// Its files.
+    parts: Vec<CString>,
+    /// When one of them was last changed.
+    changed_seconds: i64,
+    /// Keeps a job from beginning as long as it is open; `None` where one is at work.
+    lock: Option<Box<dyn SourceFile>>,
+}
+
+/// The journal that a directory is, if it is one.
+fn find(dir: &dyn Dir) -> Result<Option<Found>, Error> {
+    if !is_part_of_journal(dir, LOCKED) {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    dir.list(&mut |name, _| {
+        if may_be_part(name.to_bytes()) {
+            parts.push(name.to_owned());
+        }
+    })?;
+    // The job's record goes last: without it the rest is of no use.
+    parts.sort_by_key(|name| name.as_c_str() == LOCKED);
+    let changed = parts.iter().map(|name| dir.stat(name).map(|it| it.ctime.seconds));
+    let changed: Vec<i64> = changed.collect::<Result<_, Error>>()?;
+    let changed_seconds = changed.into_iter().max().unwrap_or(i64::MAX);
+    let file = dir.open_file(LOCKED)?;
+    let is_at_work = file.as_fd().is_some_and(|fd| {
+        flock(fd, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+    });
+    Ok(Some(Found { parts, changed_seconds, lock: (!is_at_work).then_some(file) }))
+}
+
+impl CleanJob {
+    /// Removes the journal in a directory, if there is one and its job is dead; and the directory, where nothing else
+    /// is in it.
+    pub(super) fn clean_journal(
+        &self,
+        (store, path): (&dyn Store, &RelPath),
+        shown: &[u8],
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Error> {
+        let dir = store.open_dir(path)?;
+        let Some(found) = find(&*dir)? else { return Ok(()) };
+        hand.tally.leftovers.found += 1;
+        if found.lock.is_none() || found.changed_seconds > self.options.old_by_seconds {
+            hand.tally.leftovers.left_alone += 1;
+            return Ok(());
+        }
+        self.remember(shown);
+        let remove = || {
+            found.parts.iter().try_for_each(|part| dir.remove(part, Kind::File))?;
+            let Some((parent, name)) = path.split_last() else { return Ok(()) };
+            match store.open_dir(&parent)?.remove(&name, Kind::Directory) {
+                // Others have put something there.
+                Err(error) if error.cause == Cause::System(libc::ENOTEMPTY) => Ok(()),
+                removed => removed,
+            }
+        };
+        self.remove(shown, "remove", remove, hand, crew);
+        Ok(())
+    }
+
+    /// Keeps in mind what is going to be removed.
+    fn remember(&self, path: &[u8]) {
+        let staged_by = match folder::staged_by(Path::new(OsStr::from_bytes(path))) {
+            Ok(Some(staged_by)) => Some(staged_by),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            // It is not where this process sees it.
+            _ => return,
+        };
+        let journal = DeadJournal { path: path.to_owned(), staged_by };
+        self.journals.lock().unwrap_or_else(PoisonError::into_inner).push(journal);
+    }
+
+    /// Removes journals of a place that are beside it.
+    pub(super) fn clean_beside(&self, index: u32, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        let Place::Tree { path, beside: Some(beside), .. } = &self.places[index as usize] else {
+            return;
+        };
+        let given = Given::new(path);
+        let target = given.last_name.as_ref().map(|name| path::escaped(name)).unwrap_or_default();
+        let mut journals: Vec<CString> = Vec::new();
+        let listed = beside.open_dir(&RelPath::root()).and_then(|dir| {
+            dir.list(&mut |name, _| {
+                if is_journal_of(name.to_bytes(), &target) {
+                    journals.push(name.to_owned());
+                }
+            })
+        });
+        // Who may not look there has put nothing there.
+        if listed.is_err() {
+            return;
+        }
+        for name in journals {
+            let shown = path::join(&given.parent(), name.to_bytes());
+            let place = RelPath::root().child(&name);
+            if let Err(error) = self.clean_journal((&**beside, &place), &shown, hand, crew) {
+                self.fail(&shown, error, hand, crew);
+            }
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! The comparison: both trees are walked together, directory by directory.
+//!
+//! What the source has is looked up in the target; then the target is asked for names that the source
+//! does not have. Small files are compared by the thread that meets them, large ones in chunks by many
+//! ranks. Every entry ends in one verdict: the same, different, on one side only, or an error; an entry
+//! that could not be looked at to its end is never "the same".
+
+mod chunks;
+pub(crate) mod content;
+mod counterpart;
+mod directories;
+pub mod grouping;
+pub(crate) mod holes;
+pub mod options;
+pub mod root;
+pub mod unlisted;
+mod verdict;
+mod watched;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chunked::{ChunkTask, Chunked, ChunksDone};
+use crate::walk::account::{self, Account};
+use crate::walk::place::{Place, Trees};
+use crate::walk::selection::Selection;
+use crate::walk::watch::Watch;
+use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
+use chunks::LargePair;
+use comm::Rank;
+use content::{Way, is_same_whole};
+use grouping::Groups;
+use holes::Reading;
+use lists::named::Named;
+use lists::part::PartWriter;
+use lists::shared_part::SharedPart;
+use options::CompareOptions;
+use root::CompareRoot;
+use sched::crew::Crew;
+use sched::job::Job;
+use store::recorded::{RecordedFile, metadata};
+use store::{Dir, SourceFile, Store};
+use types::attributes::keep::XattrFilter;
+use types::entry::{Hint, Kind, Metadata};
+use types::error::{At, Failure, Side, Trouble};
+use types::outcome::compare;
+use types::outcome::difference::{Fields, Findings, Presence};
+use types::outcome::notice::Notice;
+use types::outcome::tally::Tally;
+use types::path::{self, Name};
+use unlisted::Unlisted;
+use verdict::CompareHand;
+
+/// A piece of the comparison.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum CompareTask {
+    /// A piece of the walk.
+    Walk(WalkTask),
+    /// Chunks of a large file.
+    Chunks(ChunkTask),
+    /// All chunks of this large file are accounted for. Runs on its owner only.
+    Conclude(u64),
+}
+
+impl From<WalkTask> for CompareTask {
+    fn from(task: WalkTask) -> Self {
+        Self::Walk(task)
+    }
+}
+
+impl From<ChunkTask> for CompareTask {
+    fn from(task: ChunkTask) -> Self {
+        Self::Chunks(task)
+    }
+}
+
+/// One rank's part of the comparison.
+pub struct CompareJob<'c> {
+    root: &'c CompareRoot,
+    options: &'c CompareOptions,
+    selection: &'c Selection,
+    named: Option<&'c Named>,
+    compared: Fields,
+    xattrs: XattrFilter,
+    rank: Rank,
+    account: Account,
+    large: Chunked<LargePair>,
+    /// Names of files with several.
+    groups: Groups,
+    /// What only the tree has, where a manifest tells what should be there.
+    unlisted: Option<Unlisted>,
+    /// All names are known: what is visited now is only in the tree.
+    is_after_walk: AtomicBool,
+    /// Devices of both roots.
+    root_devices: [Option<u64>; 2],
+    /// This rank's parts of Parquet lists, in the order of the options' expressions.
+    parts: Vec<SharedPart>,
+    /// What watches the directories of both trees while they are walked.
+    watch: Option<Watch>,
+}
+
+/// Both sides of an entry, as far as they are open.
+type Opened = (Option<Box<dyn SourceFile>>, Option<Box<dyn SourceFile>>);
+
+/// An entry that is on both sides, as far as it is known yet.
+struct Pair {
+    source: Metadata,
+    target: Metadata,
+    differing: Fields,
+    unknown: Fields,
+    opened: Opened,
+}
+
+impl Pair {
+    fn findings(&self) -> Findings {
+        Findings { unknown: self.unknown, ..Findings::both(self.differing) }
+    }
+}
+
+impl<'c> CompareJob<'c> {
+    /// The part of rank `rank`.
+    pub fn new(
+        root: &'c CompareRoot,
+        options: &'c CompareOptions,
+        selection: &'c Selection,
+        named: Option<&'c Named>,
+        rank: Rank,
+    ) -> Self {
+        Self {
+            root,
+            options,
+            selection,
+            named,
+            compared: options.compared(),
+            xattrs: options.xattr_filter(),
+            rank,
+            account: Account::default(),
+            large: Chunked::default(),
+            groups: Groups::default(),
+            unlisted: None,
+            is_after_walk: AtomicBool::new(false),
+            root_devices: [root.source.device().ok(), root.target.device().ok()],
+            parts: Vec::new(),
+            watch: None,
+        }
+    }
+
+    /// Lists go to these parts.
+    #[must_use]
+    pub fn with_parts(mut self, parts: Vec<Option<PartWriter>>) -> Self {
+        self.parts = parts.into_iter().map(SharedPart::new).collect();
+        self
+    }
+
+    /// What is read of two files: all, where the storage is to be verified.
+    fn reading(&self) -> Reading {
+        if self.options.bypass_cache { Reading::Everything } else { Reading::AroundHoles }
+    }
+
+    /// The tree is walked for files that the manifest, which may be in it itself, has not.
+    #[must_use]
+    pub fn looking_for_unlisted(mut self, manifest: Option<Metadata>) -> Self {
+        self.unlisted = Some(Unlisted::besides(manifest));
+        self
+    }
+
+    /// Ends this rank's parts of lists, which lack so many entries; the first failure of each.
+    pub fn finish_parts(&self, failed: u64) -> Vec<Failure> {
+        self.parts.iter().filter_map(|part| part.finish(failed).err()).collect()
+    }
+
+    /// What this rank has found.
+    pub fn tally(&self) -> Tally {
+        self.account.tally()
+    }
+
+    fn fail(
+        &self,
+        place: &Place,
+        name: &[u8],
+        trouble: Trouble,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        let below = path::join(place.path().as_bytes(), name);
+        let trouble =
+            account::missing(trouble, below.is_empty(), &*self.root.source, self.selection);
+        let failure =
+            account::failure(trouble.side, self.root.shown(trouble.side), &below, trouble.error);
+        if let Some(watch) = self.watch(place).filter(|_| !failure.is_vanished()) {
+            watch.told(place, name);
+        }
+        self.account.fail(failure, &mut hand.gathered, crew);
+        self.combined_line('!', place, name, Fields::NONE, hand, crew);
+    }
+
+    fn pair(&self, source: Metadata, target: Metadata) -> Pair {
+        let range = self.root.target.time_range(&target);
+        let mut differing = compare::attributes(&source, &target, self.compared, range);
+        // Where bytes are not compared, another time of change stands for other bytes.
+        let stands_for_content = self.options.lite && source.kind == Kind::File;
+        if stands_for_content && differing.contains(Fields::MTIME) {
+            differing.insert(Fields::CONTENT);
+        }
+        let mut unknown = compare::unknown(&source, &target, self.compared);
+        if stands_for_content && unknown.contains(Fields::MTIME) {
+            unknown.insert(Fields::CONTENT);
+        }
+        Pair { source, target, differing, unknown, opened: (None, None) }
+    }
+
+    /// An entry of a directory that both sides have, or whose counterpart is missing.
+    fn compare_entry(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let (source, source_file) = match entry.hint {
+            Hint::Recorded(recorded) => {
+                if let Some(unlisted) = &self.unlisted {
+                    unlisted.listed(entry.place, entry.name);
+                }
+                let file: Box<dyn SourceFile> = Box::new(RecordedFile(recorded));
+                (metadata(&recorded), Some(file))
+            }
+            _ => entry.dir.stat_open(entry.name).at(Side::Source)?,
+        };
+        let is_chosen = self.selection.admits(&source);
+        if !is_chosen && self.options.chosen_by_source {
+            return Ok(Visited::NOTHING_MOVED);
+        }
+        if source.kind == Kind::Directory {
+            return Ok(Visited::Directory);
+        }
+        let counterpart = self.counterpart(entry)?;
+        let is_chosen_there =
+            || counterpart.as_ref().is_some_and(|(_, it, _)| self.selection.admits(it));
+        if !is_chosen && !is_chosen_there() {
+            return Ok(Visited::NOTHING_MOVED);
+        }
+        hand.gathered.meet(&source);
+        let Some((target_dir, target, target_file)) = counterpart else {
+            let findings = Findings::only(Presence::OnlySource);
+            self.judge(entry.place, entry.name, (Some(&source), None), findings, hand, crew);
+            return Ok(Visited::NOTHING_MOVED);
+        };
+        if target.kind == Kind::Directory && self.wants_extras() {
+            self.walk_target_below(entry, crew);
+        }
+        self.remember_group(entry.place, entry.name, &source, &target);
+        let opened = (source_file, target_file);
+        let pair = Pair { opened, ..self.pair(source, target) };
+        self.compare_pair(entry, &*target_dir, pair, hand, crew)
+    }
+
+    fn compare_pair(
+        &self,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        mut pair: Pair,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let is_same_kind = pair.source.kind == pair.target.kind;
+        let target_name = self.target_name(entry.place, entry.name);
+        if self.xattrs.concerns(pair.target.kind) {
+            let source = (&**entry.dir, Some(entry.name));
+            self.compare_xattrs(&mut pair, source, (target_dir, Some(target_name)))?;
+        }
+        if is_same_kind && matches!(pair.source.kind, Kind::BlockDevice | Kind::CharDevice) {
+            let source = entry.dir.device_number(entry.name).at(Side::Source)?;
+            if source != target_dir.device_number(target_name).at(Side::Target)? {
+                pair.differing.insert(Fields::CONTENT);
+            }
+        }
+        let is_file = is_same_kind && pair.source.kind == Kind::File;
+        let mut moved_bytes = 0;
+        if is_same_kind && pair.source.kind == Kind::Symlink {
+            let source = entry.dir.read_link(entry.name).at(Side::Source)?;
+            let target = target_dir.read_link(target_name).at(Side::Target)?;
+            if source != target && self.compared.contains(Fields::LINK) {
+                pair.differing.insert(Fields::LINK);
+            }
+        } else if is_file
+            && self.options.compares_content()
+            && pair.source.size_bytes == pair.target.size_bytes
+        {
+            moved_bytes = pair.source.size_bytes;
+            if moved_bytes > self.options.chunk_bytes {
+                self.begin_large(entry, target_dir, pair, hand, crew)?;
+                return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
+            }
+            self.compare_whole(entry, target_dir, &mut pair, hand)?;
+        }
+        let both = (Some(&pair.source), Some(&pair.target));
+        self.judge(entry.place, entry.name, both, pair.findings(), hand, crew);
+        Ok(Visited::Done { moved_bytes })
+    }
+
+    fn compare_whole(
+        &self,
+        entry: &Visit<'_>,
+        target_dir: &dyn Dir,
+        pair: &mut Pair,
+        hand: &mut CompareHand,
+    ) -> Result<(), Trouble> {
+        let files = self.open_pair(entry, target_dir, std::mem::take(&mut pair.opened))?;
+        let size_bytes = pair.source.size_bytes;
+        let (source, target) = (&*files.source, &*files.target);
+        let way = Way::of(source, target, self.options.evidence)?;
+        let (reading, buffers) = (self.reading(), &mut hand.buffers);
+        let (is_same, check) = is_same_whole(way, source, target, size_bytes, reading, buffers)?;
+        if !is_same {
+            pair.differing.insert(Fields::CONTENT);
+        }
+        let volume = hand.gathered.tally.compared.by(check);
+        volume.files += 1;
+        volume.bytes += size_bytes;
+        files.check(pair.source.version(), pair.target.version())
+    }
+}
+
+impl Job for CompareJob<'_> {
+    type Task = CompareTask;
+    type Letter = ChunksDone;
+    type Notice = Notice;
+    type Snapshot = Tally;
+    type Hand = CompareHand;
+
+    fn hand(&self) -> CompareHand {
+        CompareHand::new(self.options)
+    }
+
+    fn run(&self, task: CompareTask, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        match task {
+            CompareTask::Walk(task) => walk::run(self, task, hand, crew),
+            CompareTask::Chunks(task) => self.run_chunks(task, hand, crew),
+            CompareTask::Conclude(file) => self.conclude(file, hand, crew),
+        }
+        self.account.settle(&mut hand.gathered);
+    }
+
+    fn discard(&self, task: CompareTask, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        match task {
+            CompareTask::Walk(_) => hand.gathered.tally.given_up += 1,
+            CompareTask::Chunks(task) => self.give_up_chunks(&task, crew),
+            CompareTask::Conclude(file) => self.conclude(file, hand, crew),
+        }
+        self.account.settle(&mut hand.gathered);
+    }
+
+    fn flush(&self, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        self.account.settle(&mut hand.gathered);
+        hand.send(crew, true);
+        self.settle_rows(hand, true);
+    }
+
+    fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {
+        self.chunks_done(letter, crew);
+    }
+
+    fn snapshot(&self) -> Tally {
+        self.tally()
+    }
+}
+
+impl Visitor for CompareJob<'_> {
+    fn source(&self, _root: u32) -> &dyn Store {
+        &*self.root.source
+    }
+
+    fn target(&self, _root: u32) -> Option<&dyn Store> {
+        Some(&*self.root.target)
+    }
+
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
+    fn named(&self) -> Option<&Named> {
+        self.named
+    }
+
+    fn list_failed(&self, failure: Failure, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+        if let Some(unlisted) = &self.unlisted {
+            unlisted.tear();
+        }
+        hand.gathered.tally.unread_directories += 1;
+        self.account.fail(failure, &mut hand.gathered, crew);
+    }
+
+    fn wants_extras(&self) -> bool {
+        !self.options.one_way
+    }
+
+    fn watch(&self, place: &Place) -> Option<&Watch> {
+        self.watch_over(place.trees().side())
+    }
+
+    fn take_seen(&self, hand: &mut CompareHand) -> Option<Metadata> {
+        hand.gathered.seen.take()
+    }
+
+    fn enter_again(&self, place: &Arc<Place>, _metadata: &Metadata, _hand: &mut CompareHand) {
+        self.find_counterpart_again(place);
+    }
+
+    /// Of objects all was told.
+    fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        self.is_news_to_watch(place, dir, (name, hint))
+    }
+
+    fn enter(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        // A manifest tells of files only.
+        if let (Trees::TargetOnly, Some(unlisted)) = (place.trees(), &self.unlisted) {
+            return unlisted.enter(metadata);
+        }
+        let entered = match place.trees() {
+            Trees::Both | Trees::SourceOnly => {
+                hand.gathered.tally.meet(metadata);
+                self.enter_source(place, metadata, hand, crew)
+            }
+            Trees::TargetOnly if self.keeps_none(Side::Source) => {
+                hand.gathered.tally.compared.unkept_directories += 1;
+                Ok(())
+            }
+            Trees::TargetOnly => {
+                let (source, findings) = match place.path().split_last() {
+                    Some((parent, name)) => {
+                        let source_dir = || self.root.source.open_dir(&parent);
+                        self.findings_of_extra(source_dir, &name, metadata)
+                    }
+                    None => (None, Findings::only(Presence::OnlyTarget)),
+                };
+                let both = (source.as_ref(), Some(metadata));
+                self.judge(place, c"", both, findings, hand, crew);
+                Ok(())
+            }
+            Trees::TargetBelow => Ok(()),
+        };
+        entered.map_err(|trouble| {
+            hand.gathered.tally.unread_directories += 1;
+            self.fail(place, b"", trouble, hand, crew);
+            Skip
+        })
+    }
+
+    fn visit(&self, entry: &Visit<'_>, hand: &mut CompareHand, crew: &Crew<'_, Self>) -> Visited {
+        let visited = match (entry.place.trees().side(), entry.hint) {
+            (Side::Source, Hint::Directory) => Ok(Visited::Directory),
+            (Side::Source, _) => self.compare_entry(entry, hand, crew),
+            (Side::Target, _) => self.meet_extra(entry, hand, crew),
+        };
+        visited.unwrap_or_else(|trouble| {
+            self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
+            Visited::NOTHING_MOVED
+        })
+    }
+
+    fn root_may_be_empty(&self) -> bool {
+        true
+    }
+
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.fail(place, key, trouble, hand, crew);
+    }
+
+    fn unreadable(
+        &self,
+        place: &Place,
+        trouble: Trouble,
+        hand: &mut CompareHand,
+        crew: &Crew<'_, Self>,
+    ) {
+        hand.gathered.tally.unread_directories += 1;
+        self.fail(place, b"", trouble, hand, crew);
+    }
+}
+
+/// The first task of a comparison.
+pub fn seed(root: &CompareRoot) -> WalkTask {
+    let place = Arc::new(Place::root_of(0));
+    match &root.single {
+        None => WalkTask::List(place),
+        Some((name, _)) => WalkTask::single(place, name),
+    }
+}

@@ -1,0 +1,413 @@
+//! Comparing the content of two open files: by what the stores keep of it, or by reading.
+//!
+//! A store that keeps a checksum of a whole file spares reading that side: the other one is summed up, by
+//! many ranks where it is large. Where both keep one nothing is read at all.
+
+use crate::chunked::{ChunkWork, Outcome};
+use crate::compare::holes::{Data, Reading, common_hole};
+use crate::compare::options::Evidence;
+use host::aligned::AlignedBuffer;
+use store::{Dir, Receipt, Sender, SourceFile};
+use types::content::chunk::Extent;
+use types::content::crc64::{Crc64, Crc64Nvme};
+use types::content::etag::{PartHasher, PartedEtag};
+use types::entry::Version;
+use types::error::{At, Cause, Op, Result, Side, Trouble};
+use types::limits::S3_READ_AGAIN_BYTES_MAX;
+use types::outcome::tally::{Check, Compared};
+use types::path::Name;
+
+/// How two files are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Both are read.
+    Bytes,
+    /// One store keeps this checksum: the file on that side is read.
+    Sum {
+        /// Where a file is read.
+        read: Side,
+        /// What its bytes must have.
+        expected: Crc64,
+    },
+    /// Both stores keep a checksum.
+    Sums {
+        /// They are equal.
+        is_same: bool,
+    },
+    /// One store has a name for the content that may be an MD5: the file on that side is read, and if it
+    /// has another MD5, both are.
+    Name {
+        /// Where a file is read.
+        read: Side,
+        /// What its bytes have, if the name is an MD5.
+        etag: PartedEtag,
+    },
+    /// Both stores have the same name for the content, and it looks like an MD5.
+    Names,
+}
+
+impl Way {
+    /// The one that reads least.
+    ///
+    /// # Errors
+    /// Where a store does not say what its name for the content stands for.
+    pub fn of(
+        source: &dyn SourceFile,
+        target: &dyn SourceFile,
+        evidence: Evidence,
+    ) -> std::result::Result<Self, Trouble> {
+        let sums = match evidence {
+            Evidence::Checksums => (source.crc64(), target.crc64()),
+            Evidence::Bytes => (None, None),
+        };
+        let names = match evidence {
+            Evidence::Checksums => (source.etag(), target.etag()),
+            Evidence::Bytes => (None, None),
+        };
+        let by_name = |etag: Option<PartedEtag>, read| {
+            // One thread reads a part.
+            let etag = etag.filter(|etag| etag.part_bytes <= S3_READ_AGAIN_BYTES_MAX);
+            etag.map_or(Self::Bytes, |etag| Self::Name { read, etag })
+        };
+        Ok(match sums {
+            (None, None) => match names {
+                (Some(source), Some(target)) if source == target => Self::Names,
+                (Some(_), None) => by_name(source.parted_etag().at(Side::Source)?, Side::Target),
+                (None, Some(_)) => by_name(target.parted_etag().at(Side::Target)?, Side::Source),
+                (_, _) => Self::Bytes,
+            },
+            (None, Some(expected)) => Self::Sum { read: Side::Source, expected },
+            (Some(expected), None) => Self::Sum { read: Side::Target, expected },
+            (Some(source), Some(target)) => Self::Sums { is_same: source == target },
+        })
+    }
+
+    /// What a chunk of a large file is to give, and the size of chunks where that is wished: whole parts, where their
+    /// MD5s are compared.
+    pub fn chunks(self, [source, target]: [Version; 2], wish_bytes: u64) -> (ChunkWork, u64) {
+        let version = |side| if side == Side::Source { source } else { target };
+        let sum = |side, part_bytes| ChunkWork::Sum { side, version: version(side), part_bytes };
+        match self {
+            Self::Sum { read, .. } => (sum(read, None), wish_bytes),
+            Self::Name { read, etag } => {
+                (sum(read, Some(etag.part_bytes)), etag.chunk_bytes(wish_bytes))
+            }
+            _ => (ChunkWork::Compare { source, target }, wish_bytes),
+        }
+    }
+
+    /// The name was no evidence: the chunks of a large file are to be compared byte by byte.
+    pub fn is_disproved(self, receipts: &[Receipt], size_bytes: u64) -> bool {
+        let md5s = || Receipt::part_md5s_of(receipts, size_bytes);
+        matches!(self, Self::Name { etag, .. } if md5s().is_some_and(|md5s| !etag.is_of(&md5s)))
+    }
+
+    /// Whether the content is the same, where that is known without reading anything.
+    pub fn known(self) -> Option<bool> {
+        match self {
+            Self::Sums { is_same } => Some(is_same),
+            Self::Names => Some(true),
+            Self::Bytes | Self::Sum { .. } | Self::Name { .. } => None,
+        }
+    }
+
+    /// The checksum that what is read must have.
+    pub fn expected(self) -> Option<Crc64> {
+        match self {
+            Self::Sum { expected, .. } => Some(expected),
+            _ => None,
+        }
+    }
+
+    /// As it is counted, as far as it goes.
+    pub fn check(self, source: &dyn SourceFile, target: &dyn SourceFile) -> Check {
+        let is_object = |file: &dyn SourceFile| file.address().is_some();
+        match self {
+            Self::Sum { read, .. } if is_object(of_side(read, source, target)) => Check::Downloaded,
+            Self::Sum { .. } | Self::Sums { .. } => Check::Summed,
+            Self::Name { .. } | Self::Names => Check::Named,
+            Self::Bytes if is_object(source) || is_object(target) => Check::Downloaded,
+            Self::Bytes => Check::Read,
+        }
+    }
+}
+
+fn of_side<'f>(
+    side: Side,
+    source: &'f dyn SourceFile,
+    target: &'f dyn SourceFile,
+) -> &'f dyn SourceFile {
+    match side {
+        Side::Source => source,
+        Side::Target => target,
+    }
+}
+
+/// Room for what is read of both files.
+pub(crate) struct Buffers {
+    source: AlignedBuffer,
+    target: AlignedBuffer,
+}
+
+impl Buffers {
+    /// So many bytes for each file.
+    pub fn new(bytes: u64) -> Self {
+        Self { source: AlignedBuffer::new(bytes), target: AlignedBuffer::new(bytes) }
+    }
+
+    /// Room for one of them.
+    pub fn of(&mut self, side: Side) -> &mut [u8] {
+        match side {
+            Side::Source => &mut self.source,
+            Side::Target => &mut self.target,
+        }
+    }
+}
+
+/// Whether two files of one size are the same, and how that was found.
+pub(crate) fn is_same_whole(
+    way: Way,
+    source: &dyn SourceFile,
+    target: &dyn SourceFile,
+    size_bytes: u64,
+    reading: Reading,
+    buffers: &mut Buffers,
+) -> std::result::Result<(bool, Check), Trouble> {
+    let whole = Extent { offset: 0, length: size_bytes };
+    let is_same = match way {
+        Way::Sums { is_same } => is_same,
+        Way::Names => true,
+        Way::Name { read, etag } => {
+            let file = of_side(read, source, target);
+            let md5s = part_md5s_to_end(file, etag.part_bytes, buffers).at(read)?;
+            if !etag.is_of(&md5s) {
+                return is_same_whole(Way::Bytes, source, target, size_bytes, reading, buffers);
+            }
+            true
+        }
+        Way::Sum { read, expected } => {
+            let file = of_side(read, source, target);
+            // Files that claim to be empty, as in /proc, may not be.
+            let sum = match size_bytes {
+                0 => sum_to_end(file, buffers),
+                _ => sum_extent(file, whole, buffers),
+            };
+            sum.at(read)? == expected
+        }
+        Way::Bytes if size_bytes == 0 => is_same_to_end(source, target, buffers)?,
+        Way::Bytes => is_same_extent(source, target, whole, reading, buffers)?,
+    };
+    Ok((is_same, way.check(source, target)))
+}
+
+/// What the chunks of a large file come to, whose whole must have the checksum `expected`.
+pub(crate) fn outcome_of_sum(
+    outcome: Outcome,
+    expected: Option<Crc64>,
+    receipts: &[Receipt],
+    size_bytes: u64,
+) -> Outcome {
+    match (outcome, expected) {
+        (Outcome::Done, Some(expected))
+            if Receipt::crc64_of(receipts, size_bytes) == Some(expected) =>
+        {
+            Outcome::Done
+        }
+        (Outcome::Done, Some(_)) => Outcome::Differs,
+        (outcome, _) => outcome,
+    }
+}
+
+/// Checksum of an extent.
+pub(crate) fn sum_extent(
+    file: &dyn SourceFile,
+    extent: Extent,
+    buffers: &mut Buffers,
+) -> Result<Crc64> {
+    let mut sum = Crc64Nvme::new();
+    let end = extent.offset + extent.length;
+    let mut at = extent.offset;
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffers.source.len());
+        let piece = &mut buffers.source[..want];
+        read_all(file, piece, at)?;
+        sum.update(piece);
+        at += want as u64;
+    }
+    Ok(sum.finish())
+}
+
+/// What an extent is summed up to: a checksum, or MD5s of parts of that size. It is counted as compared in that way.
+pub(crate) fn summed(
+    file: &dyn SourceFile,
+    extent: Extent,
+    part_bytes: Option<u64>,
+    buffers: &mut Buffers,
+    compared: &mut Compared,
+) -> Result<Receipt> {
+    let receipt = match part_bytes {
+        None => Receipt::of_bytes(extent, sum_extent(file, extent, buffers)?),
+        Some(part_bytes) => {
+            let part_md5s = part_md5s(file, extent, part_bytes, buffers)?;
+            Receipt { part_md5s, ..Receipt::sent(extent, None, String::new(), Sender::Here) }
+        }
+    };
+    let check = match part_bytes {
+        _ if file.address().is_some() => Check::Downloaded,
+        Some(_) => Check::Named,
+        None => Check::Summed,
+    };
+    compared.by(check).bytes += extent.length;
+    Ok(receipt)
+}
+
+/// MD5s of the parts of an extent that begins with one.
+pub(crate) fn part_md5s(
+    file: &dyn SourceFile,
+    extent: Extent,
+    part_bytes: u64,
+    buffers: &mut Buffers,
+) -> Result<Vec<u128>> {
+    let mut hasher = PartHasher::new(part_bytes);
+    hash_extent(file, extent, &mut hasher, buffers)?;
+    Ok(hasher.finish())
+}
+
+/// Gives all of an extent to a hasher.
+pub(crate) fn hash_extent(
+    file: &dyn SourceFile,
+    extent: Extent,
+    hasher: &mut PartHasher,
+    buffers: &mut Buffers,
+) -> Result<()> {
+    let mut at = extent.offset;
+    while at < extent.end() {
+        let want = usize::try_from(extent.end() - at).unwrap_or(usize::MAX);
+        let want = want.min(buffers.source.len());
+        let piece = &mut buffers.source[..want];
+        read_all(file, piece, at)?;
+        hasher.update(piece);
+        at += want as u64;
+    }
+    Ok(())
+}
+
+/// MD5s of the parts of a file, whatever size it claims.
+fn part_md5s_to_end(
+    file: &dyn SourceFile,
+    part_bytes: u64,
+    buffers: &mut Buffers,
+) -> Result<Vec<u128>> {
+    let mut hasher = PartHasher::new(part_bytes);
+    let mut at = 0;
+    loop {
+        let count = read_most(file, &mut buffers.source, at)?;
+        if count == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffers.source[..count]);
+        at += count as u64;
+    }
+}
+
+fn sum_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<Crc64> {
+    let mut sum = Crc64Nvme::new();
+    let mut at = 0;
+    loop {
+        let count = read_most(file, &mut buffers.source, at)?;
+        if count == 0 {
+            return Ok(sum.finish());
+        }
+        sum.update(&buffers.source[..count]);
+        at += count as u64;
+    }
+}
+
+/// Whether an extent is the same in both files; the first difference ends it.
+///
+/// A file that ends before the extent does has changed since it was looked at.
+pub(crate) fn is_same_extent(
+    source: &dyn SourceFile,
+    target: &dyn SourceFile,
+    extent: Extent,
+    reading: Reading,
+    buffers: &mut Buffers,
+) -> std::result::Result<bool, Trouble> {
+    let end = extent.offset + extent.length;
+    let mut at = extent.offset;
+    let mut reading = reading.of_extent(source, target, extent);
+    let mut data = [Data::of(source), Data::of(target)];
+    while at < end {
+        if reading == Reading::AroundHoles {
+            match common_hole(&mut data, at, end, buffers) {
+                Some(next) => at = next,
+                None => reading = Reading::Everything,
+            }
+        }
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffers.source.len());
+        let (from_source, from_target) = (&mut buffers.source[..want], &mut buffers.target[..want]);
+        read_all(source, from_source, at).at(Side::Source)?;
+        read_all(target, from_target, at).at(Side::Target)?;
+        if from_source != from_target {
+            return Ok(false);
+        }
+        at += want as u64;
+    }
+    Ok(true)
+}
+
+/// Whether two files hold the same up to where they end, whatever size they claim.
+fn is_same_to_end(
+    source: &dyn SourceFile,
+    target: &dyn SourceFile,
+    buffers: &mut Buffers,
+) -> std::result::Result<bool, Trouble> {
+    let mut at = 0;
+    loop {
+        let from_source = read_most(source, &mut buffers.source, at).at(Side::Source)?;
+        let from_target = read_most(target, &mut buffers.target, at).at(Side::Target)?;
+        if buffers.source[..from_source] != buffers.target[..from_target] {
+            return Ok(false);
+        }
+        if from_source == 0 {
+            return Ok(true);
+        }
+        at += from_source as u64;
+    }
+}
+
+/// Fills the buffer: a read may return less than was asked for.
+fn read_all(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<()> {
+    if read_most(file, buffer, offset)? == buffer.len() {
+        Ok(())
+    } else {
+        Err(Op::Compare.failed(Cause::Changed))
+    }
+}
+
+/// Fills the buffer as far as the file goes; returns how far.
+pub(super) fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
+/// A file of which even the attributes are still what they were.
+pub(crate) fn open_version(
+    dir: &dyn Dir,
+    name: &Name,
+    version: Version,
+    extent: Extent,
+) -> Result<Box<dyn SourceFile>> {
+    let file = dir.open_extent(name, &version.identity, extent)?;
+    if file.metadata()?.version() == version {
+        Ok(file)
+    } else {
+        Err(Op::Compare.failed(Cause::Changed))
+    }
+}

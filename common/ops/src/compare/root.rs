@@ -1,0 +1,212 @@
+//! The two trees of a comparison, open on one rank.
+
+use std::ffi::CString;
+
+use crate::sites::Sites;
+use crate::walk::account;
+use store::Store;
+use store::opening::{Need, OpenAs, Symlinks};
+use store::recorded::RecordedStore;
+use types::attributes::keep::XattrFilter;
+use types::entry::{Hint, Kind};
+use types::error::{Failure, Side};
+use types::path::RelPath;
+use types::place::placement::Given;
+
+/// Two trees, or two single entries in their directories.
+pub struct CompareRoot {
+    /// What should be.
+    pub source: Box<dyn Store>,
+    /// What is.
+    pub target: Box<dyn Store>,
+    /// The names of two single entries.
+    pub single: Option<(CString, CString)>,
+    shown_source: Vec<u8>,
+    shown_target: Vec<u8>,
+}
+
+/// What is at a path.
+enum Sight {
+    /// A directory.
+    Tree,
+    /// Another entry; the link that it is, where that is not followed or leads nowhere.
+    Single(Symlinks),
+    /// Nothing; and there would be nothing if it were a directory without files, in a bucket.
+    NoKeys(Failure),
+}
+
+/// Why two paths cannot be compared.
+pub enum Unfit {
+    /// One of them cannot be opened.
+    Failure(Failure),
+    /// The command makes no sense.
+    Refusal(String),
+}
+
+impl From<Failure> for Unfit {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl CompareRoot {
+    /// Two trees that are open already.
+    pub fn of_stores(source: Box<dyn Store>, target: Box<dyn Store>) -> Self {
+        let (shown_source, shown_target) = (b"source".to_vec(), b"target".to_vec());
+        Self { source, target, single: None, shown_source, shown_target }
+    }
+
+    /// What a manifest tells of, and a tree.
+    pub fn of_manifest(sites: &Sites, manifest: &[u8], target: &[u8]) -> Result<Self, Unfit> {
+        Ok(Self {
+            source: Box::new(RecordedStore),
+            target: open(sites, target, OpenAs::default(), Side::Target)?,
+            single: None,
+            shown_source: manifest.to_vec(),
+            shown_target: target.to_vec(),
+        })
+    }
+
+    /// Opens what the operator named: two directories, also through links where those are followed, or two other
+    /// entries. A prefix that
+    /// no key begins with is what a bucket has of a directory without files, and of nothing else.
+    pub fn open(
+        sites: &Sites,
+        source: &[u8],
+        target: &[u8],
+        symlinks: Symlinks,
+        xattrs: XattrFilter,
+    ) -> Result<Self, Unfit> {
+        let open_as = OpenAs { xattrs, ..OpenAs::default() };
+        let of_source = look(sites, Side::Source, source, symlinks)?;
+        let of_target = look(sites, Side::Target, target, symlinks)?;
+        match (of_source, of_target) {
+            (Sight::Tree, Sight::Tree) => Self::open_trees(sites, source, target, open_as),
+            (Sight::Single(of_source), Sight::Single(of_target)) => {
+                let given = [(source, of_source), (target, of_target)];
+                Self::open_singles(sites, given, open_as)
+            }
+            (Sight::NoKeys(missing), Sight::Tree) => {
+                let trees = Self::open_trees(sites, source, target, open_as)?;
+                trees.if_nothing_is_missing(Side::Source, missing)
+            }
+            (Sight::Tree, Sight::NoKeys(missing)) => {
+                let trees = Self::open_trees(sites, source, target, open_as)?;
+                trees.if_nothing_is_missing(Side::Target, missing)
+            }
+            (Sight::NoKeys(missing), _) | (_, Sight::NoKeys(missing)) => Err(missing.into()),
+            _ => Err(Unfit::Refusal(
+                "one of the two is a directory and the other is not; name two of a kind".to_owned(),
+            )),
+        }
+    }
+
+    fn open_trees(
+        sites: &Sites,
+        source: &[u8],
+        target: &[u8],
+        open_as: OpenAs,
+    ) -> Result<Self, Unfit> {
+        Ok(Self {
+            source: open(sites, source, open_as, Side::Source)?,
+            target: open(sites, target, open_as, Side::Target)?,
+            single: None,
+            shown_source: source.to_vec(),
+            shown_target: target.to_vec(),
+        })
+    }
+
+    /// These trees, if a bucket would have no key for what the other one has: a misspelt prefix must not look
+    /// like an empty one.
+    fn if_nothing_is_missing(self, no_keys: Side, missing: Failure) -> Result<Self, Unfit> {
+        let (empty, side, other) = match no_keys {
+            Side::Source => (&self.source, Side::Target, &self.target),
+            Side::Target => (&self.target, Side::Source, &self.source),
+        };
+        if empty.keeps_directories() {
+            return Err(missing.into());
+        }
+        let is_hollow = is_hollow(&**other)
+            .map_err(|error| account::failure(side, self.shown(side), b"", error))?;
+        if is_hollow { Ok(self) } else { Err(missing.into()) }
+    }
+
+    fn open_singles(
+        sites: &Sites,
+        [(source, source_links), (target, target_links)]: [(&[u8], Symlinks); 2],
+        open_as: OpenAs,
+    ) -> Result<Self, Unfit> {
+        let (source, target) = (Given::new(source), Given::new(target));
+        let name = |given: &Given| CString::new(given.last_name.clone().unwrap_or_default());
+        let (Ok(of_source), Ok(of_target)) = (name(&source), name(&target)) else {
+            return Err(Unfit::Refusal("a path holds a NUL".to_owned()));
+        };
+        let (above_source, above_target) = (source.parent(), target.parent());
+        let with = |symlinks| OpenAs { need: Need::Passage, symlinks, ..open_as };
+        Ok(Self {
+            source: open(sites, &above_source, with(source_links), Side::Source)?,
+            target: open(sites, &above_target, with(target_links), Side::Target)?,
+            single: Some((of_source, of_target)),
+            shown_source: above_source,
+            shown_target: above_target,
+        })
+    }
+
+    /// A side as the user wrote it.
+    pub fn shown(&self, side: Side) -> &[u8] {
+        match side {
+            Side::Source => &self.shown_source,
+            Side::Target => &self.shown_target,
+        }
+    }
+}
+
+fn look(sites: &Sites, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Sight, Failure> {
+    let failed = |error| account::failure(side, path, b"", error);
+    match sites.look(side, path, symlinks) {
+        Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
+        Ok(_) => Ok(Sight::Single(symlinks)),
+        Err(error) if !sites.is_object(side, path) => {
+            // A link that leads nowhere is an entry all the same.
+            let link = sites.look(side, path, Symlinks::Keep);
+            link.map(|_| Sight::Single(Symlinks::Keep)).map_err(|_| failed(error))
+        }
+        Err(error) if error.cause.is_vanished() => Ok(Sight::NoKeys(failed(error))),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether there is nothing in it but directories.
+fn is_hollow(store: &dyn Store) -> types::error::Result<bool> {
+    let mut waiting = vec![RelPath::root()];
+    while let Some(path) = waiting.pop() {
+        let dir = store.open_dir(&path)?;
+        let (mut names, mut has_others) = (Vec::new(), false);
+        dir.list(&mut |name, hint| {
+            has_others |= !matches!(hint, Hint::Directory | Hint::Unknown);
+            if !has_others {
+                names.push((name.to_owned(), hint));
+            }
+        })?;
+        for (name, hint) in names {
+            has_others |= hint == Hint::Unknown && dir.peek(&name, hint)?.kind != Kind::Directory;
+            if has_others {
+                break;
+            }
+            waiting.push(path.child(&name));
+        }
+        if has_others {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn open(
+    sites: &Sites,
+    path: &[u8],
+    open_as: OpenAs,
+    side: Side,
+) -> Result<Box<dyn Store>, Failure> {
+    sites.open(side, path, open_as).map_err(|error| account::failure(side, path, b"", error))
+}

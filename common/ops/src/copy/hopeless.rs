@@ -1,0 +1,106 @@
+//! Ending a job early: what has failed at the target shows that nothing else will fare better there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{CopyHand, CopyJob};
+use sched::crew::Crew;
+use sched::job::Job;
+use store::Store;
+use types::error::{Cause, Error, Op};
+use types::limits::HOPELESS_FAILURES;
+use types::outcome::tally::Tally;
+
+/// Whether this rank has told why nothing else will fare better at a target.
+#[derive(Debug, Default)]
+pub(crate) struct Hopeless {
+    is_told: AtomicBool,
+}
+
+impl Hopeless {
+    /// For a phase after one that has given up for that `errno`, and has told so; 0 where none has.
+    pub fn after(gave_up_for: u64) -> Self {
+        Self { is_told: AtomicBool::new(gave_up_for != 0) }
+    }
+
+    /// Gives all else up where what has failed shows that the target is past help. False where that was told before:
+    /// then it is no failure of its own.
+    pub fn stop_if_past_help<J: Job + ?Sized>(
+        &self,
+        target: &dyn Store,
+        error: &Error,
+        tally: &mut Tally,
+        crew: &Crew<'_, J>,
+    ) -> bool {
+        match error.cause {
+            Cause::System(errno) if error.op != Op::SetXattrs && target.is_past_help(errno) => {
+                self.stop(errno, tally, crew)
+            }
+            _ => true,
+        }
+    }
+
+    fn stop<J: Job + ?Sized>(&self, errno: i32, tally: &mut Tally, crew: &Crew<'_, J>) -> bool {
+        tally.given_up += 1;
+        tally.gave_up_for = tally.gave_up_for.max(errno as u64);
+        crew.stop_job();
+        !self.is_told.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Failures at the target of one kind, in a row.
+#[derive(Debug, Default)]
+pub(super) struct Streak {
+    errno: i32,
+    failures: u32,
+}
+
+impl Streak {
+    /// Counts a failure; returns how many of its kind there were in a row.
+    fn count(&mut self, errno: i32) -> u32 {
+        let before = if self.errno == errno { self.failures } else { 0 };
+        *self = Self { errno, failures: before + 1 };
+        self.failures
+    }
+}
+
+impl CopyJob<'_> {
+    /// Stops the job where nothing else would fare better than what has just failed in that target. False where the
+    /// reason was told before by this rank: then it is no failure of its own.
+    pub(super) fn stop_if_hopeless(
+        &self,
+        target: &dyn Store,
+        error: &Error,
+        hand: &mut CopyHand,
+        crew: &Crew<'_, Self>,
+    ) -> bool {
+        let Some(errno) = self.hopeless_errno(target, error, hand) else { return true };
+        self.hopeless.stop(errno, &mut hand.gathered.tally, crew)
+    }
+
+    /// The `errno` that shows that.
+    fn hopeless_errno(
+        &self,
+        target: &dyn Store,
+        error: &Error,
+        hand: &mut CopyHand,
+    ) -> Option<i32> {
+        // Room for extended attributes is an inode's own.
+        let Cause::System(errno) = error.cause else { return None };
+        if error.op == Op::SetXattrs {
+            return None;
+        }
+        let is_it = target.is_past_help(errno)
+            || self.may_go_for_all(errno) && hand.streak.count(errno) >= HOPELESS_FAILURES;
+        is_it.then_some(errno)
+    }
+
+    /// Whether such a failure says something about more than its file. The superuser copies for many users, each with
+    /// a quota.
+    fn may_go_for_all(&self, errno: i32) -> bool {
+        match errno {
+            libc::EDQUOT => !self.options.job.is_superuser,
+            libc::ENOSPC | libc::EROFS | libc::EIO | libc::ENODEV | libc::ENXIO => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Which attributes a copy gets: those of the source's that are kept, and for the others what cp(1) would
+//! give.
+
+use super::options::CopyOptions;
+use store::Dir;
+use types::content::transfer::Rewriting;
+use types::entry::{Attributes, Kind, Metadata, Owner, Xattrs};
+use types::error::{Cause, Error, Result};
+use types::outcome::difference::Fields;
+
+/// Bits of a file's mode that a copy without `--preserve` may have: no set-id bit is gained.
+const PLAIN_BITS: u32 = 0o777;
+
+/// The same for a directory: one that everybody may write to keeps its sticky bit, as with cp(1).
+const PLAIN_DIRECTORY_BITS: u32 = 0o1777;
+
+/// What a replaced file hands on, if it is known.
+const KEPT: [Fields; 3] = [Fields::UID, Fields::GID, Fields::PERM];
+
+/// What an entry's mode is made of where neither the source nor the operator decides it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain {
+    /// Permission bits that it may have.
+    allowed: u32,
+    /// The set-group-id bit that a directory has from the one it was made in.
+    inherited: u32,
+}
+
+impl Plain {
+    /// Where the umask limits modes.
+    pub fn under_umask(options: &CopyOptions) -> Self {
+        Self { allowed: !options.job.umask, inherited: 0 }
+    }
+
+    /// Of an entry of that directory, whose default access control list comes before the umask.
+    pub fn of_entry(options: &CopyOptions, source: &Metadata, dir: &dyn Dir) -> Result<Self> {
+        let plain = Self::under_umask(options);
+        if keeps_mode(options, source) {
+            return Ok(plain);
+        }
+        Ok(Self { allowed: dir.default_acl_mode()?.unwrap_or(plain.allowed), ..plain })
+    }
+
+    /// Of that directory itself, which has its default list from the one it was made in.
+    pub fn of_directory(options: &CopyOptions, source: &Metadata, dir: &dyn Dir) -> Result<Self> {
+        let is_needed = options.keep.chmod.is_some() || was_widened(options, source);
+        if is_needed {
+            return Self::of_made_directory(options, source, dir);
+        }
+        Ok(Self::under_umask(options))
+    }
+
+    /// The same of one that this job, or the one it goes on with, has made.
+    pub fn of_made_directory(
+        options: &CopyOptions,
+        source: &Metadata,
+        dir: &dyn Dir,
+    ) -> Result<Self> {
+        if keeps_mode(options, source) {
+            return Ok(Self::under_umask(options));
+        }
+        let inherited = dir.metadata()?.mode & 0o2000;
+        let Self { allowed, .. } = Self::of_entry(options, source, dir)?;
+        Ok(Self { allowed: allowed & !withheld(options), inherited })
+    }
+
+    /// The mode of a copy that is not to keep its source's.
+    fn mode(self, source: &Metadata) -> u32 {
+        match source.kind {
+            Kind::Directory => source.mode & PLAIN_DIRECTORY_BITS & self.allowed | self.inherited,
+            _ => source.mode & PLAIN_BITS & self.allowed,
+        }
+    }
+}
+
+/// The right of others to write to a new directory, which the umask withholds also where a default list gives
+/// it, as with cp(1).
+fn withheld(options: &CopyOptions) -> u32 {
+    options.job.umask & 0o022
+}
+
+fn keeps_mode(options: &CopyOptions, source: &Metadata) -> bool {
+    options.keep.mode && source.known.contains(Fields::PERM)
+}
+
+/// The owner's right to read, write and search.
+pub const OWNER_ALL: u32 = 0o700;
+
+/// The owner's right to read and search.
+pub const OWNER_LOOK: u32 = 0o500;
+
+/// Lets a directory's owner write to it, where that is not so; returns the mode it had. Modes do not
+/// stop the superuser.
+pub fn widen(dir: &dyn Dir, is_superuser: bool) -> Result<Option<u32>> {
+    widen_where_missing(dir, OWNER_ALL, is_superuser)
+}
+
+/// The same where its owner may not even look into it.
+pub fn widen_to_look(dir: &dyn Dir, is_superuser: bool) -> Result<Option<u32>> {
+    widen_where_missing(dir, OWNER_LOOK, is_superuser)
+}
+
+fn widen_where_missing(dir: &dyn Dir, needed: u32, is_superuser: bool) -> Result<Option<u32>> {
+    if is_superuser {
+        return Ok(None);
+    }
+    let mode = dir.metadata()?.mode;
+    if mode & needed == needed {
+        return Ok(None);
+    }
+    match dir.set_attributes(&mode_alone(mode | OWNER_ALL)) {
+        Ok(_) => Ok(Some(mode)),
+        // It is somebody else's (chmod(2)): what its group may do can be enough, and is tried.
+        Err(Error { cause: Cause::System(libc::EPERM), .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// This mode, and all else as it is.
+pub fn mode_alone(mode: u32) -> Attributes {
+    Attributes { mode: Some(mode), ..Attributes::default() }
+}
+
+/// What of an entry's attributes its copy gets in any case; fewer than all where fewer are kept.
+pub(crate) fn of_any(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+    plain: Plain,
+) -> Attributes {
+    options.keep.attributes_of(source, xattrs, plain.mode(source))
+}
+
+/// Extended attributes of something new: where the mode is kept, and the source has no notion of access control
+/// lists, it has none, whatever the directory's default list has given it.
+fn of_new(options: &CopyOptions, source: &Metadata, xattrs: Option<Xattrs>) -> Option<Xattrs> {
+    xattrs.or_else(|| keeps_mode(options, source).then(Xattrs::new))
+}
+
+/// An entry of the source as its copy should look, which is `now` at the target.
+pub(super) fn wanted(
+    options: &CopyOptions,
+    source: &Metadata,
+    now: &Metadata,
+    plain: Plain,
+) -> Metadata {
+    options.keep.wanted(source, now, plain.mode(source))
+}
+
+/// Attributes of a file's copy, or a special file's. `replaced` is what has the name at the target now:
+/// cp(1) writes into such a file, so it keeps its mode and owner, as far as they are known and nothing
+/// else is asked for.
+pub(super) fn of_file(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+    replaced: Option<&Metadata>,
+    plain: Plain,
+) -> Attributes {
+    let is_new = replaced.is_none() || options.transfer.rewriting == Rewriting::Beside;
+    let xattrs = if is_new { of_new(options, source, xattrs) } else { xattrs };
+    let kept = of_any(options, source, xattrs, plain);
+    let old = replaced.filter(|old| KEPT.iter().all(|field| old.known.contains(*field)));
+    let old_owner = old.map(|old| Owner { uid: old.uid, gid: old.gid });
+    let owner = match (kept.owner, old_owner) {
+        (Some(owner), Some(old)) => Some(owner.or(old)),
+        // Nobody is asked for, or the source knows none.
+        (owner, old) => owner.or(old),
+    };
+    // A source that knows no mode leaves the file the one that it had.
+    let old_mode = old.map(|old| old.mode & PLAIN_BITS);
+    let mode = kept.mode.or(old_mode).unwrap_or_else(|| plain.mode(source));
+    Attributes { owner, mode: Some(mode), ..kept }
+}
+
+/// Attributes of a link's copy.
+pub(super) fn of_link(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+) -> Attributes {
+    Attributes { mode: None, ..of_any(options, source, xattrs, Plain::under_umask(options)) }
+}
+
+/// The mode a new directory is made with, before the umask: its owner can fill it, and where its mode
+/// is decided nobody else gets in before its owner and mode are final.
+pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
+    if of_any(options, source, None, Plain::under_umask(options)).mode.is_some() {
+        OWNER_ALL
+    } else {
+        // A mode that is not known will not be set at the end either.
+        source.mode & PLAIN_DIRECTORY_BITS & !withheld(options) | OWNER_ALL
+    }
+}
+
+/// What a new directory gets at the end, if anything is left to be set.
+pub(super) fn of_new_directory(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+    plain: Plain,
+) -> Option<Attributes> {
+    let xattrs = of_new(options, source, xattrs);
+    let kept = of_any(options, source, xattrs, plain);
+    let is_plain = !options.keep.decides_mode() && was_widened(options, source);
+    let plain = is_plain.then(|| plain.mode(source));
+    something(Attributes { mode: kept.mode.or(plain), ..kept })
+}
+
+/// What a directory gets at the end that a stopped job has made: its source may have got another mode since.
+pub(super) fn of_made_directory(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+    plain: Plain,
+) -> Option<Attributes> {
+    let is_known = source.known.contains(Fields::PERM) && !options.keep.decides_mode();
+    let kept = of_any(options, source, of_new(options, source, xattrs), plain);
+    let plain = is_known.then(|| plain.mode(source));
+    something(Attributes { mode: kept.mode.or(plain), ..kept })
+}
+
+/// A new directory for that one is made with more rights than it will have.
+pub(super) fn was_widened(options: &CopyOptions, source: &Metadata) -> bool {
+    source.mode & !options.job.umask & OWNER_ALL != OWNER_ALL
+}
+
+/// What a directory that existed gets at the end: what is kept, and where it had to be widened to be
+/// filled and no other mode is kept, its old one.
+pub(crate) fn of_old_directory(
+    options: &CopyOptions,
+    source: &Metadata,
+    xattrs: Option<Xattrs>,
+    widened_from: Option<u32>,
+    plain: Plain,
+) -> Option<Attributes> {
+    let kept = of_any(options, source, xattrs, plain);
+    something(Attributes { mode: kept.mode.or(widened_from), ..kept })
+}
+
+fn something(attributes: Attributes) -> Option<Attributes> {
+    (attributes != Attributes::default()).then_some(attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::options::{JobFacts, Verify};
+    use store::opening::Symlinks;
+    use types::attributes::keep::Keep;
+    use types::entry::{Kept, Time};
+
+    fn options(keep: Keep) -> CopyOptions {
+        CopyOptions {
+            symlinks: Symlinks::Keep,
+            keep,
+            hard_links: crate::copy::options::HardLinks::Separate,
+            chunk_bytes: 1,
+            buffer_bytes: 1,
+            transfer: types::content::transfer::Transfer::default(),
+            dry_run: false,
+            plan_as: types::listed::line::LineFormat::Text,
+            sync: None,
+            going_on: None,
+            verify: Verify::Nothing,
+            job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
+        }
+    }
+
+    fn plain() -> Plain {
+        Plain::under_umask(&options(Keep::default()))
+    }
+
+    fn metadata(mode: u32, uid: u32) -> Metadata {
+        let time = Time { seconds: -5, nanoseconds: 1 };
+        Metadata {
+            kind: Kind::File,
+            mode,
+            uid,
+            gid: uid,
+            size_bytes: 0,
+            allocated_bytes: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 0,
+            inode: 0,
+            known: Fields::ALL,
+        }
+    }
+
+    #[test]
+    fn a_plain_copy_gains_no_set_id_bit_and_honours_the_umask() {
+        let copy = of_file(&options(Keep::default()), &metadata(0o6777, 7), None, None, plain());
+        assert_eq!(copy, Attributes { mode: Some(0o750), ..Attributes::default() });
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_own_mode_and_owner() {
+        let old = metadata(0o4640, 8);
+        let copy =
+            of_file(&options(Keep::default()), &metadata(0o777, 7), None, Some(&old), plain());
+        assert_eq!(copy.mode, Some(0o640));
+        assert_eq!(copy.owner, Some(Owner { uid: 8, gid: 8 }));
+    }
+
+    #[test]
+    fn preserve_keeps_everything() {
+        let source = metadata(0o6755, 7);
+        let xattrs = Xattrs::from([(b"user.a".to_vec(), b"1".to_vec())]);
+        let copy = of_file(
+            &options(Keep::all()),
+            &source,
+            Some(xattrs.clone()),
+            Some(&metadata(0o600, 8)),
+            plain(),
+        );
+        assert_eq!(copy, Attributes::all_of(&source, Some(xattrs)));
+    }
+
+    #[test]
+    fn a_directory_is_widened_while_it_is_filled_and_narrowed_at_the_end() {
+        let directory = |mode| Metadata { kind: Kind::Directory, ..metadata(mode, 7) };
+        let read_only = directory(0o555);
+        assert_eq!(making_mode(&options(Keep::default()), &read_only), 0o755);
+        let inherited = Plain { inherited: 0o2000, ..plain() };
+        let end = of_new_directory(&options(Keep::default()), &read_only, None, inherited);
+        let end = end.and_then(|end| end.mode);
+        assert_eq!(end, Some(0o2550));
+        let end = of_new_directory(&options(Keep::default()), &directory(0o755), None, plain());
+        assert_eq!(end, None);
+    }
+
+    #[test]
+    fn what_is_not_kept_is_as_without() {
+        let source = metadata(0o4750, 7);
+        let old = metadata(0o600, 8);
+        let times_alone = Keep { times: true, ..Keep::default() };
+        let copy = of_file(&options(times_alone.clone()), &source, None, Some(&old), plain());
+        assert_eq!((copy.mode, copy.owner), (Some(0o600), Some(Owner { uid: 8, gid: 8 })));
+        assert_eq!(copy.times, source.times());
+        let no_owner = Keep { owner: false, ..Keep::all() };
+        let copy = of_file(&options(no_owner), &source, None, Some(&old), plain());
+        let mode = copy.mode_to_set(Kept::ALL, || Ok::<_, ()>(Owner { uid: 8, gid: 8 }));
+        assert_eq!((mode, copy.owner), (Ok(Some(0o750)), Some(Owner { uid: 8, gid: 8 })));
+        let directory = Metadata { kind: Kind::Directory, ..source };
+        let end = of_old_directory(&options(times_alone), &directory, None, Some(0o555), plain());
+        assert_eq!(end.and_then(|end| end.mode), Some(0o555));
+        let end = of_old_directory(&options(Keep::default()), &directory, None, None, plain());
+        assert_eq!(end, None);
+    }
+}

@@ -1,0 +1,526 @@
+//! Deleting what only the target has.
+//!
+//! Files go as the walk meets them; directories are remembered and removed afterwards, the deepest first,
+//! level by level over all ranks. What a filter protects stays, and with it the directories it is in.
+
+pub mod permit;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::copy::finish::DirectoryRecords;
+use crate::copy::options::CopyOptions;
+use crate::copy::root::CopyRoot;
+use crate::copy::{
+    Hopeless, OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
+};
+use crate::walk::account::{self, Account, Gathered};
+use crate::walk::packed::RootedPath;
+use crate::walk::place::{Place, Rights, Trees};
+use crate::walk::selection::Selection;
+use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
+use comm::Rank;
+use sched::crew::Crew;
+use sched::job::Job;
+use store::{Dir, Store};
+use types::entry::{Hint, Kind, Metadata};
+use types::error::{At, Cause, Error, Failure, Op, Side, Trouble};
+use types::limits::FINISH_BATCH_DIRS;
+use types::listed::line::{LineFormat, write_plan};
+use types::outcome::notice::Notice;
+use types::outcome::tally::Tally;
+use types::path::{self, Name, RelPath};
+
+/// Whether entries are deleted, or only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They are deleted.
+    Delete,
+    /// They are counted.
+    Count,
+    /// They are counted and named: a dry run.
+    Plan(LineFormat),
+}
+
+/// rmdir(2) finds something in the directory, or a mount on it.
+const STILL_FULL: i32 = libc::ENOTEMPTY;
+
+fn identity_of_source(root: &CopyRoot) -> Option<(u64, u64)> {
+    let metadata = root.source.open_dir(&RelPath::root()).and_then(|dir| dir.metadata()).ok()?;
+    Some((metadata.device, metadata.inode))
+}
+
+/// A directory that was met.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Met {
+    directory: RootedPath,
+    /// The mode it had before this job came.
+    mode: u32,
+}
+
+/// A piece of the deletion.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum DeleteTask {
+    /// A piece of the walk.
+    Walk(WalkTask),
+    /// Directories to be removed where they are empty.
+    Directories(Vec<Met>),
+}
+
+impl From<WalkTask> for DeleteTask {
+    fn from(task: WalkTask) -> Self {
+        Self::Walk(task)
+    }
+}
+
+/// One rank's part of the deletion.
+pub struct DeleteJob<'c> {
+    roots: &'c [CopyRoot],
+    selection: &'c Selection,
+    mode: Mode,
+    options: &'c CopyOptions,
+    is_superuser: bool,
+    account: Account,
+    hopeless: Hopeless,
+    /// Directories met, by depth.
+    met: Mutex<BTreeMap<u32, Vec<Met>>>,
+    /// Modes of directories that were widened to look into them, until they are met.
+    widened_from: Mutex<HashMap<RootedPath, u32>>,
+    /// Directories in which something stays, and after all ranks have met theirs all above them, too.
+    kept: Mutex<HashSet<RootedPath>>,
+    /// Device and inode of the sources: they are not deleted, however the walk comes to them.
+    sources: HashSet<(u64, u64)>,
+    /// Directories that stay, and whose attributes the deletion has changed.
+    changed: DirectoryRecords,
+}
+
+impl<'c> DeleteJob<'c> {
+    /// Deletes below the targets of these roots.
+    pub fn new(
+        roots: &'c [CopyRoot],
+        selection: &'c Selection,
+        mode: Mode,
+        options: &'c CopyOptions,
+    ) -> Self {
+        Self {
+            roots,
+            selection,
+            mode,
+            options,
+            // Counting takes a look into directories, too, whoever counts.
+            is_superuser: match mode {
+                Mode::Count => rustix::process::geteuid().is_root(),
+                Mode::Delete | Mode::Plan(_) => options.job.is_superuser,
+            },
+            account: Account::default(),
+            hopeless: Hopeless::default(),
+            met: Mutex::default(),
+            widened_from: Mutex::default(),
+            kept: Mutex::default(),
+            sources: roots.iter().filter_map(identity_of_source).collect(),
+            changed: DirectoryRecords::default(),
+        }
+    }
+
+    /// What was deleted, or counted.
+    pub fn tally(&self) -> Tally {
+        self.account.tally()
+    }
+
+    /// The depths of the directories that wait to be removed here.
+    pub fn depths(&self) -> Vec<u32> {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.keys().copied().collect()
+    }
+
+    /// Directories in which something stays, as far as this rank has met them.
+    pub fn kept(&self) -> Vec<RootedPath> {
+        self.lock_kept().iter().cloned().collect()
+    }
+
+    /// Takes over what all ranks have met: what is above a directory that stays, stays too.
+    pub fn keep(&self, of_all_ranks: Vec<RootedPath>) {
+        let mut kept = self.lock_kept();
+        for (root, path) in of_all_ranks {
+            let borders = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            kept.extend(borders.map(|(end, _)| (root, path[..end].to_vec())));
+            kept.insert((root, path));
+        }
+    }
+
+    fn lock_kept(&self) -> MutexGuard<'_, HashSet<RootedPath>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directories of that depth, as tasks.
+    pub fn take_level(&self, depth: u32) -> Vec<DeleteTask> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let level = met.remove(&depth).unwrap_or_default();
+        level.chunks(FINISH_BATCH_DIRS).map(|some| DeleteTask::Directories(some.to_vec())).collect()
+    }
+
+    /// The directories whose attributes are to be set again.
+    pub fn into_changed(self) -> DirectoryRecords {
+        self.changed
+    }
+
+    fn target_store(&self, root: u32) -> &dyn Store {
+        &*self.roots[root as usize].target
+    }
+
+    fn fail(
+        &self,
+        root: u32,
+        below: &[u8],
+        trouble: Trouble,
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) {
+        let CopyRoot { target, shown_target: shown, .. } = &self.roots[root as usize];
+        let is_told = trouble.side == Side::Target
+            && !self.hopeless.stop_if_past_help(&**target, &trouble.error, &mut hand.tally, crew);
+        if !is_told {
+            let failure = account::failure(trouble.side, shown, below, trouble.error);
+            self.account.fail(failure, hand, crew);
+        }
+    }
+
+    /// Counts an entry; true where it is to be deleted, too.
+    fn count(
+        &self,
+        root: u32,
+        below: &[u8],
+        kind: Kind,
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) -> bool {
+        if let Mode::Plan(format) = self.mode {
+            let shown = path::join(&self.roots[root as usize].shown_target, below);
+            write_plan(format, "delete", &shown, &mut hand.lines);
+            hand.send_lines(crew, false);
+        }
+        hand.tally.synced.deleted.count(kind);
+        self.mode == Mode::Delete
+    }
+
+    /// Before the first entry of a directory goes: the right to write there, and, where it stays, what
+    /// its attributes are to be afterwards.
+    fn before_change(&self, place: &Place) -> Result<(), Trouble> {
+        if self.mode != Mode::Delete {
+            return Ok(());
+        }
+        place.prepare(|| {
+            let dir = place.target_dir(self.target_store(place.root())).at(Side::Target)?;
+            let widen = || widen(&*dir, self.is_superuser).at(Side::Target);
+            if place.trees() == Trees::TargetBelow {
+                let source = &self.roots[place.root() as usize].source;
+                let kept = match source.open_dir(place.path()) {
+                    // It is not there any more, so it has no attributes to give.
+                    Err(error) if error.cause.is_vanished() => return widen().map(drop),
+                    opened => opened.at(Side::Source)?,
+                };
+                let metadata = kept.metadata().at(Side::Source)?;
+                let xattrs = kept.xattrs(None).at(Side::Source)?;
+                let (from, plain) = (widen()?, Plain::of_directory(self.options, &metadata, &*dir));
+                let plain = plain.at(Side::Target)?;
+                let end = of_old_directory(self.options, &metadata, xattrs, from, plain);
+                if let Some(attributes) = end {
+                    self.changed.add(place, &attributes);
+                }
+            } else {
+                widen()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn delete_entry(
+        &self,
+        entry: &Visit<'_>,
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) -> Result<Visited, Trouble> {
+        let kind = match entry.hint {
+            Hint::Directory => Kind::Directory,
+            Hint::File | Hint::Object(_) if !self.selection.needs_metadata() => Kind::File,
+            Hint::Symlink => Kind::Symlink,
+            _ => {
+                let metadata = entry.dir.stat(entry.name).at(Side::Target)?;
+                if metadata.kind != Kind::Directory && !self.selection.admits(&metadata) {
+                    self.left_out(entry.place);
+                    return Ok(Visited::NOTHING_MOVED);
+                }
+                metadata.kind
+            }
+        };
+        if self.mode != Mode::Count && self.source_has(entry.place, entry.name, kind)? {
+            // It has come there since that was listed.
+            hand.tally.synced.come_back += 1;
+            self.left_out(entry.place);
+            return Ok(Visited::NOTHING_MOVED);
+        }
+        if kind == Kind::Directory {
+            return Ok(Visited::Directory);
+        }
+        let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
+        if self.count(entry.place.root(), &below, kind, hand, crew) {
+            self.before_change(entry.place)?;
+            if let Err(trouble) = entry.dir.remove(entry.name, kind).at(Side::Target) {
+                hand.tally.synced.deleted.uncount(kind);
+                return if is_gone(&trouble) { Ok(Visited::NOTHING_MOVED) } else { Err(trouble) };
+            }
+        }
+        Ok(Visited::NOTHING_MOVED)
+    }
+
+    /// Whether the source has the name by now. A directory there is one, whatever it is called; of what is none the
+    /// target's directory is still in the way.
+    fn source_has(&self, place: &Place, name: &Name, kind: Kind) -> Result<bool, Trouble> {
+        let source = &*self.roots[place.root() as usize].source;
+        let found = place.source_dir(source).and_then(|dir| dir.stat(name));
+        match found {
+            Ok(found) => Ok(kind != Kind::Directory || found.kind == Kind::Directory),
+            Err(error) if matches!(error.cause, Cause::System(libc::ENOTDIR | libc::ELOOP)) => {
+                Ok(false)
+            }
+            Err(error) => {
+                let trouble = Trouble { side: Side::Source, error };
+                let missing = account::missing(trouble, false, source, self.selection);
+                if missing.error.cause.is_vanished() { Ok(false) } else { Err(missing) }
+            }
+        }
+    }
+
+    fn remove_directory(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        let (root, path) = &met.directory;
+        if self.lock_kept().contains(&met.directory) {
+            hand.tally.synced.protected += 1;
+        } else if self.mode != Mode::Delete {
+            self.count(*root, path, Kind::Directory, hand, crew);
+        } else {
+            match self.remove_empty(*root, path) {
+                Err(trouble) if is_gone(&trouble) => return,
+                Ok(()) => return hand.tally.synced.deleted.count(Kind::Directory),
+                // What is in it was reported already.
+                Err(Trouble { error: Error { cause: Cause::System(STILL_FULL), .. }, .. }) => {
+                    hand.tally.synced.protected += 1;
+                }
+                Err(trouble) => self.fail(*root, path, trouble, hand, crew),
+            }
+        }
+        self.give_back_mode(met, hand, crew);
+    }
+
+    /// A directory that stays gets the mode it had; what is below it was dealt with before.
+    fn give_back_mode(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        let (root, path) = &met.directory;
+        let was_wide = met.mode & OWNER_ALL == OWNER_ALL;
+        if was_wide || self.is_superuser || matches!(self.mode, Mode::Plan(_)) {
+            return;
+        }
+        let path = RelPath::checked(path).ok_or(Op::Open.errno(libc::EINVAL));
+        let given_back = path.and_then(|path| {
+            let dir = self.target_store(*root).open_dir(&path)?;
+            if dir.metadata()?.mode != met.mode {
+                dir.set_attributes(&mode_alone(met.mode))?;
+            }
+            Ok(())
+        });
+        if let Err(trouble) = given_back.at(Side::Target)
+            && !is_gone(&trouble)
+        {
+            self.fail(*root, &met.directory.1, trouble, hand, crew);
+        }
+    }
+
+    fn remove_empty(&self, root: u32, path: &[u8]) -> Result<(), Trouble> {
+        let torn = || Op::Remove.errno(libc::EINVAL);
+        let path = RelPath::checked(path).ok_or_else(torn).at(Side::Target)?;
+        let (parent, name) = path.split_last().ok_or_else(torn).at(Side::Target)?;
+        let place = Place::at(root, parent);
+        // One that the source has, too, stays.
+        let in_source = self.roots[root as usize].source.open_dir(place.path());
+        if in_source.is_ok() && self.source_has(&place, &name, Kind::Directory)? {
+            return Err(Op::Remove.errno(STILL_FULL)).at(Side::Target);
+        }
+        place.set_trees(if in_source.is_ok() { Trees::TargetBelow } else { Trees::TargetOnly });
+        self.before_change(&place)?;
+        let dir = place.target_dir(self.target_store(root)).at(Side::Target)?;
+        dir.remove(&name, Kind::Directory).at(Side::Target)
+    }
+
+    /// Mount points stay, and the source, however it can be reached here.
+    fn must_stay(&self, root: u32, dir: &dyn Dir, metadata: &Metadata) -> Result<bool, Error> {
+        let of_root = self.target_store(root).open_dir(&RelPath::root())?.mount()?;
+        if dir.mount()? != of_root {
+            return Ok(true);
+        }
+        if self.sources.contains(&(metadata.device, metadata.inode)) {
+            return Err(Op::Remove.failed(Cause::SourceInside));
+        }
+        Ok(false)
+    }
+
+    fn lock_widened(&self) -> MutexGuard<'_, HashMap<RootedPath, u32>> {
+        self.widened_from.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job for DeleteJob<'_> {
+    type Task = DeleteTask;
+    type Letter = ();
+    type Notice = Notice;
+    type Snapshot = Tally;
+    type Hand = Gathered;
+
+    fn hand(&self) -> Gathered {
+        Gathered::default()
+    }
+
+    fn run(&self, task: DeleteTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        match task {
+            DeleteTask::Walk(task) => walk::run(self, task, hand, crew),
+            DeleteTask::Directories(some) => {
+                for directory in &some {
+                    self.remove_directory(directory, hand, crew);
+                }
+            }
+        }
+        self.account.settle(hand);
+    }
+
+    fn discard(&self, task: DeleteTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        if let DeleteTask::Directories(some) = task {
+            for met in &some {
+                self.give_back_mode(met, hand, crew);
+            }
+        }
+        hand.tally.given_up += 1;
+        self.account.settle(hand);
+    }
+
+    fn flush(&self, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        self.account.settle(hand);
+        hand.send_lines(crew, true);
+    }
+
+    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+
+    fn snapshot(&self) -> Tally {
+        self.tally()
+    }
+}
+
+impl Visitor for DeleteJob<'_> {
+    fn source(&self, root: u32) -> &dyn Store {
+        &*self.roots[root as usize].source
+    }
+
+    fn target(&self, root: u32) -> Option<&dyn Store> {
+        Some(self.target_store(root))
+    }
+
+    fn selection(&self) -> &Selection {
+        self.selection
+    }
+
+    fn list_failed(&self, failure: Failure, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+        self.account.fail(failure, hand, crew);
+    }
+
+    fn enter(
+        &self,
+        place: &Arc<Place>,
+        metadata: &Metadata,
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) -> Result<(), Skip> {
+        let entry = (place.root(), place.path().as_bytes().to_vec());
+        let dir = place.target_dir(self.target_store(place.root()));
+        let stays = dir.and_then(|dir| self.must_stay(place.root(), &*dir, metadata));
+        match stays.at(Side::Target) {
+            Ok(false) => {}
+            stays => {
+                if let Err(trouble) = stays {
+                    self.fail(place.root(), place.path().as_bytes(), trouble, hand, crew);
+                }
+                self.lock_kept().insert(entry.clone());
+            }
+        }
+        let is_kept = self.lock_kept().contains(&entry);
+        let depth = place.path().depth() as u32;
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = self.lock_widened().remove(&entry).unwrap_or(metadata.mode);
+        met.entry(depth).or_default().push(Met { directory: entry, mode });
+        if is_kept { Err(Skip) } else { Ok(()) }
+    }
+
+    /// Whoever owns a directory may give themselves the right to look into it, and takes it back where it
+    /// stays.
+    fn let_in(&self, place: &Place, dir: &dyn Dir) -> Result<Rights, Error> {
+        let is_plan = matches!(self.mode, Mode::Plan(_));
+        if self.is_superuser || is_plan || place.trees() != Trees::TargetOnly {
+            return Ok(Rights::AsBefore);
+        }
+        let metadata = dir.metadata()?;
+        if metadata.mode & OWNER_LOOK == OWNER_LOOK
+            || self.must_stay(place.root(), dir, &metadata) != Ok(false)
+        {
+            return Ok(Rights::AsBefore);
+        }
+        let Some(mode) = widen_to_look(dir, self.is_superuser)? else {
+            return Ok(Rights::AsBefore);
+        };
+        self.lock_widened().insert((place.root(), place.path().as_bytes().to_vec()), mode);
+        Ok(Rights::Gained)
+    }
+
+    fn left_out(&self, place: &Place) {
+        if place.trees() == Trees::TargetOnly {
+            self.lock_kept().insert((place.root(), place.path().as_bytes().to_vec()));
+        }
+    }
+
+    fn visit(&self, entry: &Visit<'_>, hand: &mut Gathered, crew: &Crew<'_, Self>) -> Visited {
+        self.delete_entry(entry, hand, crew).unwrap_or_else(|trouble| {
+            let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
+            self.fail(entry.place.root(), &below, trouble, hand, crew);
+            Visited::NOTHING_MOVED
+        })
+    }
+
+    /// It cannot be named to be deleted; so its directory stays, too.
+    fn unfit(
+        &self,
+        place: &Place,
+        key: &[u8],
+        trouble: Trouble,
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) {
+        self.left_out(place);
+        if self.mode == Mode::Count {
+            return;
+        }
+        self.fail(place.root(), &path::join(place.path().as_bytes(), key), trouble, hand, crew);
+    }
+
+    fn unreadable(
+        &self,
+        place: &Place,
+        trouble: Trouble,
+        hand: &mut Gathered,
+        crew: &Crew<'_, Self>,
+    ) {
+        if !is_gone(&trouble) {
+            self.fail(place.root(), place.path().as_bytes(), trouble, hand, crew);
+        }
+    }
+}
+
+/// What was to be deleted is not there any more: it went with a directory above it, or somebody else has removed it.
+fn is_gone(trouble: &Trouble) -> bool {
+    trouble.side == Side::Target && trouble.error.cause.is_vanished()
+}

@@ -1,0 +1,211 @@
+//! Sample sort: each rank gets a range of the keys, in the order of the ranks.
+
+use serde::{Deserialize, Serialize};
+
+use super::shelf::Shelf;
+use comm::Rank;
+use comm::collective::{broadcast, gather};
+use comm::mailbox::{Channel, Mailbox, Nap};
+use types::exit::Exit;
+use types::limits;
+
+/// Entries on their way.
+#[derive(Serialize, Deserialize)]
+struct Parcel {
+    /// How many parcels this sender sends, told in the last one: they may overtake each other.
+    count: Option<u32>,
+    block: Vec<u8>,
+}
+
+/// A sample: how many entries it stands for, and how its key begins.
+type Sample = (u64, Vec<u8>);
+
+/// Sorts what all ranks have. Afterwards each has a range: all of rank 0's come before rank 1's.
+pub fn sort(mut shelf: Shelf, mail: &mut Mailbox<'_>) -> Shelf {
+    shelf.sort();
+    let ranks = mail.comm().size();
+    if ranks == 1 {
+        return shelf;
+    }
+    let samples = gather(mail, &samples(&shelf, ranks));
+    let cuts = broadcast(mail, samples.map(|samples| cuts(samples.concat(), ranks)));
+    let mut sorted = exchange(&shelf, &cuts, mail);
+    drop(shelf);
+    sorted.sort();
+    sorted
+}
+
+fn samples(shelf: &Shelf, ranks: u32) -> Vec<Sample> {
+    let count = limits::sort_samples(ranks).min(shelf.len());
+    let key = |at: usize| {
+        let key = shelf.key(at);
+        key[..key.len().min(limits::SORT_SAMPLE_KEY_BYTES)].to_vec()
+    };
+    let weight = |sample: usize| {
+        let at = |sample: usize| sample * shelf.len() / count;
+        (at(sample + 1) - at(sample)) as u64
+    };
+    // From the middle of each stretch, since it stands for what is on both sides.
+    (0..count).map(|n| (weight(n), key((2 * n + 1) * shelf.len() / (2 * count)))).collect()
+}
+
+/// Where the range of each rank but the first begins.
+fn cuts(mut samples: Vec<Sample>, ranks: u32) -> Vec<Vec<u8>> {
+    samples.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
+    let total: u64 = samples.iter().map(|(weight, _)| weight).sum();
+    let mut cuts = Vec::new();
+    let mut passed = 0;
+    for (weight, key) in samples {
+        while cuts.len() as u64 + 1 < u64::from(ranks)
+            && passed >= total * (cuts.len() as u64 + 1) / u64::from(ranks)
+        {
+            cuts.push(key.clone());
+        }
+        passed += weight;
+    }
+    cuts
+}
+
+fn exchange(shelf: &Shelf, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> Shelf {
+    let channel = mail.open();
+    let (rank, ranks) = (mail.comm().rank().0, mail.comm().size());
+    let mut inbox = Inbox::new(channel, ranks);
+    let begin = |of: u32| match of.checked_sub(1).map(|cut| cuts.get(cut as usize)) {
+        None => 0,
+        Some(Some(cut)) => shelf.lower_bound(cut),
+        Some(None) => shelf.len(),
+    };
+    // Each begins with another one, so that not all write to one at a time.
+    for to in (0..ranks).map(|step| (rank + step) % ranks) {
+        let range = begin(to)..if to + 1 == ranks { shelf.len() } else { begin(to + 1) };
+        let mut part = Shelf::default();
+        let mut sent = 0;
+        for (key, value) in shelf.range(range) {
+            part.push(key, value);
+            if part.is_block() {
+                sent += 1;
+                inbox.send(mail, to, &Parcel { count: None, block: part.take_first_block() });
+            }
+        }
+        let block = part.take_first_block();
+        inbox.send(mail, to, &Parcel { count: Some(sent + 1), block });
+    }
+    inbox.wait(mail);
+    inbox.shelf
+}
+
+/// What comes in while this rank sends, and after.
+struct Inbox {
+    channel: Channel,
+    shelf: Shelf,
+    /// Parcels still to come: of some ranks more have come than are known of.
+    missing: i64,
+    /// Ranks that have not said how many they send.
+    open: u32,
+}
+
+impl Inbox {
+    fn new(channel: Channel, ranks: u32) -> Self {
+        Self { channel, shelf: Shelf::default(), missing: 0, open: ranks }
+    }
+
+    fn send(&mut self, mail: &mut Mailbox<'_>, to: u32, parcel: &Parcel) {
+        if Rank(to) == mail.comm().rank() {
+            return self.take(mail, parcel.count, parcel.block.clone());
+        }
+        let bytes = postcard::to_stdvec(parcel).expect("plain values always serialise");
+        mail.send(self.channel, Rank(to), &bytes);
+        let mut nap = Nap::new();
+        while mail.comm().unsent() >= limits::UNSENT_MESSAGES_MAX {
+            if !self.receive(mail) {
+                std::thread::sleep(nap.next_nap());
+            }
+        }
+    }
+
+    fn wait(&mut self, mail: &mut Mailbox<'_>) {
+        let mut nap = Nap::new();
+        while self.open > 0 || self.missing > 0 {
+            if self.receive(mail) {
+                nap.reset();
+            } else {
+                std::thread::sleep(nap.next_nap());
+            }
+        }
+    }
+
+    fn receive(&mut self, mail: &mut Mailbox<'_>) -> bool {
+        let Some((_, bytes)) = mail.try_recv(self.channel) else { return false };
+        match postcard::from_bytes::<Parcel>(&bytes) {
+            Ok(parcel) => self.take(mail, parcel.count, parcel.block),
+            Err(_) => refuse(mail),
+        }
+        true
+    }
+
+    fn take(&mut self, mail: &Mailbox<'_>, count: Option<u32>, block: Vec<u8>) {
+        self.missing += i64::from(count.unwrap_or(0)) - 1;
+        self.open -= u32::from(count.is_some());
+        if self.shelf.append_block(block).is_none() {
+            refuse(mail);
+        }
+    }
+}
+
+fn refuse(mail: &Mailbox<'_>) -> ! {
+    tracing::error!("message that this build did not write; use one build on all nodes");
+    mail.comm().abort(Exit::Bug)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use comm::threads;
+
+    fn sorted_by_all(ranks: u32, of_rank: impl Fn(u32) -> Vec<String> + Sync) -> Vec<Vec<String>> {
+        threads::run(ranks, |comm| {
+            let mail = &mut Mailbox::new(comm);
+            let mut shelf = Shelf::default();
+            for text in of_rank(mail.comm().rank().0) {
+                shelf.push(text.as_bytes(), text.as_bytes());
+            }
+            let sorted = sort(shelf, mail);
+            let text = |(_, value): (&[u8], &[u8])| String::from_utf8(value.to_vec()).unwrap();
+            sorted.entries().map(text).collect()
+        })
+    }
+
+    #[test]
+    fn ranks_in_a_row_have_everything_once_in_order() {
+        for ranks in [1, 2, 5, 9] {
+            let of_rank = |rank: u32| -> Vec<String> {
+                // The last rank has nothing, the first one most.
+                let count = 20_000 * (ranks - 1 - rank).pow(2) / ranks.pow(2);
+                let number = |n: u32| n.wrapping_mul(2_654_435_761).rotate_left(rank);
+                (0..count)
+                    .map(|n| format!("{:08x} {rank} {n} {}", number(n), "x".repeat(150)))
+                    .collect()
+            };
+            let mut wanted: Vec<String> = (0..ranks).flat_map(of_rank).collect();
+            wanted.sort();
+            let sorted = sorted_by_all(ranks, of_rank);
+            let most = sorted.iter().map(Vec::len).max().unwrap();
+            assert!(
+                most <= wanted.len() / ranks as usize * 3 / 2 + 10,
+                "{most} of {}",
+                wanted.len()
+            );
+            assert_eq!(sorted.concat(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_share_of_more_than_a_block_and_none_at_all() {
+        let large =
+            |rank: u32| (0..40).map(|n| format!("{n:03}{rank}{}", "y".repeat(90_000))).collect();
+        let sorted = sorted_by_all(3, large).concat();
+        assert_eq!(sorted.len(), 120);
+        assert!(sorted.is_sorted());
+        assert!(sorted_by_all(4, |_| Vec::new()).concat().is_empty());
+    }
+}

@@ -1,0 +1,168 @@
+//! What entries are sorted by, as bytes that compare as the entries do.
+
+use serde::{Deserialize, Serialize};
+
+use types::entry::Time;
+use types::listed::record::Record;
+
+/// A field of an entry, with mpiFileUtils' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Field {
+    Name,
+    User,
+    Group,
+    Uid,
+    Gid,
+    Atime,
+    Mtime,
+    Ctime,
+    Size,
+}
+
+const FIELDS: [(&str, Field); 9] = [
+    ("name", Field::Name),
+    ("user", Field::User),
+    ("group", Field::Group),
+    ("uid", Field::Uid),
+    ("gid", Field::Gid),
+    ("atime", Field::Atime),
+    ("mtime", Field::Mtime),
+    ("ctime", Field::Ctime),
+    ("size", Field::Size),
+];
+
+/// Fields, the first one first: `size,-mtime`; `-` is for the largest, latest, last one first. Entries
+/// alike in all of them are sorted by path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortKeys {
+    /// As it was given.
+    pub text: String,
+    keys: Vec<(Field, bool)>,
+}
+
+impl std::str::FromStr for SortKeys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = |word: &str| {
+            let (name, descending) = match word.strip_prefix('-') {
+                Some(name) => (name, true),
+                None => (word, false),
+            };
+            let field = FIELDS.iter().find(|(known, _)| *known == name);
+            let names = FIELDS.map(|(known, _)| known).join(",");
+            let unknown = || format!("\"{name}\" is no field; the fields are {names}");
+            field.map(|(_, field)| (*field, descending)).ok_or_else(unknown)
+        };
+        let keys = text.split(',').map(|word| parse(word.trim())).collect::<Result<_, _>>()?;
+        Ok(Self { text: text.to_owned(), keys })
+    }
+}
+
+impl SortKeys {
+    /// Writes the key of an entry behind what is in `key`.
+    pub fn write(&self, record: &Record<'_>, key: &mut Vec<u8>) {
+        for (field, descending) in &self.keys {
+            let begin = key.len();
+            write_field(*field, record, key);
+            if *descending {
+                key[begin..].iter_mut().for_each(|byte| *byte = !*byte);
+            }
+        }
+        if !self.keys.iter().any(|(field, _)| *field == Field::Name) {
+            write_text(record.path, key);
+        }
+    }
+}
+
+fn write_field(field: Field, record: &Record<'_>, key: &mut Vec<u8>) {
+    let metadata = record.metadata;
+    let named = |name: Option<&str>, id: u32| name.map_or_else(|| id.to_string(), str::to_owned);
+    match field {
+        Field::Name => write_text(record.path, key),
+        Field::User => write_text(named(record.user, metadata.uid).as_bytes(), key),
+        Field::Group => write_text(named(record.group, metadata.gid).as_bytes(), key),
+        Field::Uid => key.extend(metadata.uid.to_be_bytes()),
+        Field::Gid => key.extend(metadata.gid.to_be_bytes()),
+        Field::Atime => write_time(metadata.atime, key),
+        Field::Mtime => write_time(metadata.mtime, key),
+        Field::Ctime => write_time(metadata.ctime, key),
+        Field::Size => key.extend(metadata.size_bytes.to_be_bytes()),
+    }
+}
+
+/// The NUL, which no path and no name has, puts a text before those that it begins.
+fn write_text(text: &[u8], key: &mut Vec<u8>) {
+    key.extend_from_slice(text);
+    key.push(0);
+}
+
+/// The sign bit is turned, so that what is before 1970 comes first.
+fn write_time(time: Time, key: &mut Vec<u8>) {
+    key.extend((time.seconds.cast_unsigned() ^ (1 << 63)).to_be_bytes());
+    key.extend(time.nanoseconds.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::entry::{Kind, Metadata};
+
+    fn sorted(by: &str, entries: &[(&str, u64, i64)]) -> Vec<String> {
+        let keys: SortKeys = by.parse().unwrap();
+        let key_of = |(path, size_bytes, mtime): &(&str, u64, i64)| {
+            let time = Time { seconds: *mtime, nanoseconds: 0 };
+            let metadata = Metadata {
+                kind: Kind::File,
+                mode: 0,
+                uid: 0,
+                gid: 0,
+                size_bytes: *size_bytes,
+                allocated_bytes: 0,
+                atime: time,
+                mtime: time,
+                ctime: time,
+                links: 1,
+                device: 0,
+                inode: 0,
+                known: types::outcome::difference::Fields::ALL,
+            };
+            let (user, group) = (Some("u"), None);
+            let path = path.as_bytes();
+            let record = Record {
+                path,
+                depth: 0,
+                metadata: &metadata,
+                target: None,
+                user,
+                group,
+                crc64: None,
+                digest: None,
+            };
+            let mut key = Vec::new();
+            keys.write(&record, &mut key);
+            key
+        };
+        let mut all: Vec<_> = entries.iter().map(|it| (key_of(it), it.0.to_owned())).collect();
+        all.sort();
+        all.into_iter().map(|(_, path)| path).collect()
+    }
+
+    #[test]
+    fn bytes_compare_as_entries_do() {
+        let entries = [("b", 300, -5), ("a", 300, 7), ("ab", 2, 0), ("a/x", 70_000, 7)];
+        assert_eq!(sorted("name", &entries), ["a", "a/x", "ab", "b"]);
+        assert_eq!(sorted("-name", &entries), ["b", "ab", "a/x", "a"]);
+        assert_eq!(sorted("size", &entries), ["ab", "a", "b", "a/x"]);
+        assert_eq!(sorted("-size,-name", &entries), ["a/x", "b", "a", "ab"]);
+        assert_eq!(sorted("mtime,size", &entries), ["b", "ab", "a", "a/x"]);
+        assert_eq!(sorted("user,group", &entries), ["a", "a/x", "ab", "b"]);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_with_the_known_ones() {
+        for bad in ["", "age", "size,", "--size"] {
+            assert!(bad.parse::<SortKeys>().is_err_and(|why| why.contains("mtime")), "{bad}");
+        }
+    }
+}

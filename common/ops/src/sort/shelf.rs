@@ -1,0 +1,142 @@
+//! Entries with their keys, packed in blocks, and an order over them.
+
+use types::limits::SORT_BLOCK_BYTES;
+
+/// Lengths of key and value, before them.
+const HEADER_BYTES: usize = 8;
+
+/// One rank's or thread's share of what is to be sorted.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    blocks: Vec<Vec<u8>>,
+    order: Vec<Place>,
+}
+
+/// Where an entry is, and how its key begins: most comparisons need no more.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    prefix: u64,
+    block: u32,
+    at: u32,
+}
+
+impl Shelf {
+    /// Entries on it.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// More than a block: time to hand over.
+    pub fn is_block(&self) -> bool {
+        self.blocks.len() > 1
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        let needed = HEADER_BYTES + key.len() + value.len();
+        if self.blocks.last().is_none_or(|block| block.len() + needed > SORT_BLOCK_BYTES) {
+            self.blocks.push(Vec::new());
+        }
+        let number = self.blocks.len() as u32 - 1;
+        let Some(block) = self.blocks.last_mut() else { return };
+        self.order.push(Place { prefix: prefix(key), block: number, at: block.len() as u32 });
+        block.extend((key.len() as u32).to_le_bytes());
+        block.extend((value.len() as u32).to_le_bytes());
+        block.extend_from_slice(key);
+        block.extend_from_slice(value);
+    }
+
+    /// Takes over all of another one.
+    pub fn append(&mut self, mut other: Self) {
+        let before = self.blocks.len() as u32;
+        other.blocks.iter_mut().for_each(Vec::shrink_to_fit);
+        self.blocks.append(&mut other.blocks);
+        let moved = |place: Place| Place { block: place.block + before, ..place };
+        self.order.extend(other.order.into_iter().map(moved));
+    }
+
+    /// Takes over a block that another rank has packed; `None` where it is torn.
+    pub fn append_block(&mut self, block: Vec<u8>) -> Option<()> {
+        let number = self.blocks.len() as u32;
+        let mut at = 0;
+        while at < block.len() {
+            let (key, _, next) = entry(&block, at)?;
+            self.order.push(Place { prefix: prefix(key), block: number, at: at as u32 });
+            at = next;
+        }
+        self.blocks.push(block);
+        Some(())
+    }
+
+    /// Takes the first block out of a shelf that is being packed for another rank; its order is
+    /// forgotten.
+    pub fn take_first_block(&mut self) -> Vec<u8> {
+        self.order.clear();
+        if self.blocks.is_empty() { Vec::new() } else { self.blocks.remove(0) }
+    }
+
+    /// Puts everything in order of the keys.
+    pub fn sort(&mut self) {
+        let blocks = &self.blocks;
+        self.order.sort_by(|a, b| {
+            a.prefix.cmp(&b.prefix).then_with(|| key(blocks, *a).cmp(key(blocks, *b)))
+        });
+    }
+
+    /// Key of an entry, by its place in the order.
+    pub fn key(&self, at: usize) -> &[u8] {
+        key(&self.blocks, self.order[at])
+    }
+
+    /// Keys and values in order.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.range(0..self.order.len())
+    }
+
+    /// Those of some places in the order.
+    pub fn range(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let order = self.order.get(range).unwrap_or_default();
+        order.iter().map(|place| packed(&self.blocks, *place))
+    }
+
+    /// The first entry in the order whose key is not below this one.
+    pub fn lower_bound(&self, least: &[u8]) -> usize {
+        self.order.partition_point(|place| key(&self.blocks, *place) < least)
+    }
+}
+
+fn packed(blocks: &[Vec<u8>], place: Place) -> (&[u8], &[u8]) {
+    let found = entry(&blocks[place.block as usize], place.at as usize);
+    let (key, value, _) = found.expect("the place was made when the entry was packed");
+    (key, value)
+}
+
+fn key(blocks: &[Vec<u8>], place: Place) -> &[u8] {
+    packed(blocks, place).0
+}
+
+/// Key, value, and where the next entry begins.
+fn entry(block: &[u8], at: usize) -> Option<(&[u8], &[u8], usize)> {
+    let (lengths, rest) = block.get(at..)?.split_first_chunk::<HEADER_BYTES>()?;
+    let (key, value) = lengths.split_at(HEADER_BYTES / 2);
+    let (key, value) = (length(key)?, length(value)?);
+    let (key, rest) = rest.split_at_checked(key)?;
+    let value = rest.get(..value)?;
+    Some((key, value, at + HEADER_BYTES + key.len() + value.len()))
+}
+
+fn length(bytes: &[u8]) -> Option<usize> {
+    Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+}
+
+fn prefix(key: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    let length = key.len().min(8);
+    first[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(first)
+}

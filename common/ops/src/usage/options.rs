@@ -1,0 +1,87 @@
+//! Which statistics are asked for.
+
+use serde::{Deserialize, Serialize};
+
+use super::bins::{self, AGES, Field};
+use types::size::{parse_bytes, parse_duration};
+
+/// What to gather.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UsageOptions {
+    /// By size, in steps that depend on the largest.
+    pub sizes: bool,
+    /// As divided by the operator.
+    pub distributions: Vec<Distribution>,
+    /// By age, in the usual steps.
+    pub ages: bool,
+    /// By user, group and depth.
+    pub owners: bool,
+    /// By directory.
+    pub directories: bool,
+    /// Largest files and directories to name.
+    pub top: u32,
+    /// By layout of the files, where they are on Lustre.
+    pub striping: bool,
+    /// What ages count from: seconds since 1970.
+    pub now_seconds: i64,
+}
+
+impl UsageOptions {
+    /// Something is to be gathered for each entry.
+    pub fn is_any(&self) -> bool {
+        let Self { sizes, distributions, ages, owners, directories, top, striping, .. } = self;
+        *striping
+            || *sizes
+            || !distributions.is_empty()
+            || *ages
+            || *owners
+            || *directories
+            || *top > 0
+    }
+}
+
+/// A histogram with separators of the operator's: `size:0,1K,1M`, `age:1d,30d`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distribution {
+    /// What is divided.
+    pub field: Field,
+    /// In increasing order.
+    pub separators: Vec<u64>,
+}
+
+impl std::str::FromStr for Distribution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (field, separators) = text.split_once(':').unwrap_or((text, ""));
+        let words = separators.split(',').filter(|word| !word.is_empty());
+        let (field, separators) = match field {
+            "size" => (Field::Size, words.map(parse_bytes).collect::<Result<Vec<_>, _>>()?),
+            "age" if separators.is_empty() => (Field::Age, AGES.to_vec()),
+            "age" => (Field::Age, words.map(parse_duration).collect::<Result<Vec<_>, _>>()?),
+            _ => {
+                return Err(format!(
+                    "\"{field}\" cannot be divided; write size:0,1K,1M or age:1d,30d,1y"
+                ));
+            }
+        };
+        Ok(Self { field, separators: bins::sorted(separators)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spelled_as_in_mpifileutils() {
+        let parsed: Distribution = "size:100,0,1K".parse().unwrap();
+        assert_eq!(parsed, Distribution { field: Field::Size, separators: vec![0, 100, 1024] });
+        assert_eq!("size".parse::<Distribution>().unwrap().separators, Vec::<u64>::new());
+        assert_eq!("age:1d,2h".parse::<Distribution>().unwrap().separators, [7200, 86_400]);
+        assert_eq!("age".parse::<Distribution>().unwrap().separators, AGES);
+        for bad in ["size:1,1", "size:x", "name:a", "", "age:1x"] {
+            assert!(bad.parse::<Distribution>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Counts, lines and failures on their way from a thread to rank 0.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::walk::selection::Selection;
+use sched::crew::Crew;
+use sched::job::Job;
+use store::Store;
+use types::entry::Metadata;
+use types::error::{Cause, Error, Failure, Side, Trouble};
+use types::outcome::notice::Notice;
+use types::outcome::tally::Tally;
+use types::{limits, path};
+
+/// A rank's counts, shared by its threads.
+#[derive(Debug, Default)]
+pub struct Account {
+    tally: Mutex<Tally>,
+    failures: AtomicU64,
+}
+
+/// What one thread has gathered since it last handed over.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// Counts.
+    pub tally: Tally,
+    /// Whole lines of a list.
+    pub lines: Vec<u8>,
+    /// The entry that was dealt with last, where it was inspected.
+    pub seen: Option<Metadata>,
+}
+
+impl Account {
+    /// This rank's counts so far.
+    pub fn tally(&self) -> Tally {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out this rank's counts, which begin anew.
+    pub fn take_tally(&self) -> Tally {
+        std::mem::take(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over a thread's counts.
+    pub fn settle(&self, gathered: &mut Gathered) {
+        let counts = std::mem::take(&mut gathered.tally);
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&counts);
+    }
+
+    /// Counts a failure, and tells rank 0 of it while there are not too many.
+    pub fn fail<J: Job<Notice = Notice> + ?Sized>(
+        &self,
+        failure: Failure,
+        gathered: &mut Gathered,
+        crew: &Crew<'_, J>,
+    ) {
+        if failure.error.cause.is_given_up() {
+            gathered.tally.given_up += 1;
+            gathered.tally.silent_services += 1;
+            crew.stop_job();
+        }
+        if failure.is_vanished() {
+            gathered.tally.vanished += 1;
+            gathered.seen = None;
+        } else if failure.error.cause == Cause::Moving {
+            gathered.tally.moving += 1;
+        } else {
+            gathered.tally.failed += 1;
+        }
+        self.tell(&Notice::Failure(failure), crew);
+    }
+
+    /// Tells rank 0 of an entry that was left out, while there are not too many such lines.
+    pub fn leave_out<J: Job<Notice = Notice> + ?Sized>(&self, entry: Failure, crew: &Crew<'_, J>) {
+        self.tell(&Notice::LeftOut(entry), crew);
+    }
+
+    fn tell<J: Job<Notice = Notice> + ?Sized>(&self, notice: &Notice, crew: &Crew<'_, J>) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) < limits::FAILURE_LINES_MAX {
+            crew.report(notice);
+        }
+    }
+}
+
+impl Gathered {
+    /// Counts an entry.
+    pub fn meet(&mut self, metadata: &Metadata) {
+        self.tally.meet(metadata);
+        self.seen = Some(*metadata);
+    }
+
+    /// Sends the lines on when there are enough of them, or in any case when asked to.
+    pub fn send_lines<J: Job<Notice = Notice> + ?Sized>(&mut self, crew: &Crew<'_, J>, all: bool) {
+        let enough = if all { 1 } else { limits::LINES_BLOCK_BYTES };
+        if self.lines.len() >= enough {
+            crew.report(&Notice::Lines(std::mem::take(&mut self.lines)));
+        }
+    }
+}
+
+/// What has become of an entry of the source that is not there: it has vanished, unless it is the root, or what is
+/// mounted in that has changed on this node.
+pub fn missing(
+    trouble: Trouble,
+    at_root: bool,
+    source: &dyn Store,
+    selection: &Selection,
+) -> Trouble {
+    if trouble.side != Side::Source || !trouble.error.cause.is_vanished() {
+        return trouble;
+    }
+    let is_there = source.check_mounts(&|point| selection.admits_below(point, true));
+    let error = match is_there {
+        Err(error) => error,
+        Ok(()) if at_root => trouble.error.op.failed(Cause::RootGone),
+        Ok(()) => trouble.error,
+    };
+    Trouble { error, ..trouble }
+}
+
+/// A failure at an entry, with the path as the user would write it.
+pub fn failure(side: Side, root: &[u8], below: &[u8], error: Error) -> Failure {
+    Failure { path: path::join(root, below), side, error }
+}

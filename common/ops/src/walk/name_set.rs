@@ -1,0 +1,73 @@
+//! The names of one directory, to tell which of its counterpart's names it has not.
+//!
+//! 16 bytes a name, whatever its length: a keyed 128-bit hash. Two names of one directory would have to
+//! collide in it for one of them to be taken for the other, which 2^64 names would make likely.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use types::path::{Name, in_small_letters};
+
+#[derive(Debug, Default)]
+pub(super) struct NameSet {
+    keys: [RandomState; 2],
+    hashes: HashSet<u128>,
+    /// Names that differ only in case are one.
+    folds: bool,
+}
+
+impl NameSet {
+    /// Names that differ only in case are one.
+    pub fn folding() -> Self {
+        Self { folds: true, ..Self::default() }
+    }
+
+    /// False where it is there already.
+    pub fn insert(&mut self, name: &Name) -> bool {
+        let hash = self.hash(name);
+        self.hashes.insert(hash)
+    }
+
+    pub fn contains(&self, name: &Name) -> bool {
+        self.hashes.contains(&self.hash(name))
+    }
+
+    fn hash(&self, name: &Name) -> u128 {
+        let bytes = name.to_bytes();
+        let name = if self.folds { in_small_letters(bytes).into() } else { Cow::Borrowed(bytes) };
+        let [high, low] = [0, 1].map(|half| self.keys[half].hash_one(&*name));
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    #[test]
+    fn names_are_told_apart() {
+        let name = |number: usize| CString::new(format!("name-{number}")).unwrap();
+        let mut names = NameSet::default();
+        assert!((0..10_000).all(|number| names.insert(&name(number))));
+        assert!(!names.insert(&name(77)));
+        assert!((0..10_000).all(|number| names.contains(&name(number))));
+        assert!((10_000..20_000).all(|number| !names.contains(&name(number))));
+    }
+
+    #[test]
+    fn letters_of_any_size_are_one_where_that_is_wished() {
+        let mut names = NameSet::folding();
+        assert!(names.insert(c"Stra\u{df}e \u{c4}"));
+        assert!(names.contains(c"STRA\u{df}E \u{e4}") && !names.insert(c"stra\u{df}e \u{e4}"));
+        assert!(names.insert(c"\xffA") && names.contains(c"\xffa") && !names.contains(c"b"));
+    }
+
+    #[test]
+    fn the_two_halves_have_keys_of_their_own() {
+        let names = NameSet::default();
+        let hash = names.hash(c"name");
+        assert_ne!((hash >> 64) as u64, hash as u64);
+    }
+}

@@ -1,0 +1,222 @@
+//! Reading and setting attributes by handle.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, Uid, chmodat, chownat, futimens,
+    statx, utimensat,
+};
+use rustix::io::Errno;
+use rustix::path::Arg;
+
+use super::answered::until_answered;
+use super::calls::openat;
+use super::failed::failed;
+use super::made_up::{self, is_made_up};
+use super::xattrs::Holder;
+use store::opening::Symlinks;
+use types::entry::{Attributes, Kept, Kind, Metadata, Owner, Time, Times};
+use types::error::{Op, Result};
+use types::outcome::difference::Fields;
+use types::path::Name;
+
+/// Attributes of `name` in a directory.
+pub(super) fn stat(dir: impl AsFd, name: impl Arg, symlinks: Symlinks) -> Result<Metadata> {
+    let flags = match symlinks {
+        Symlinks::Keep => AtFlags::SYMLINK_NOFOLLOW,
+        Symlinks::Follow => AtFlags::empty(),
+    };
+    read(dir, name, flags | AtFlags::NO_AUTOMOUNT)
+}
+
+/// Attributes of what a handle is open on.
+pub(super) fn stat_fd(fd: impl AsFd) -> Result<Metadata> {
+    read(fd, c"", AtFlags::EMPTY_PATH)
+}
+
+/// The same, as the server of a network file system says now.
+pub(super) fn stat_fd_now(fd: impl AsFd) -> Result<Metadata> {
+    read(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC)
+}
+
+fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
+    if is_made_up(&at) {
+        return made_up::metadata(at, name, flags).map_err(|errno| failed(Op::Stat, errno));
+    }
+    let stat = until_answered(|| {
+        name.as_cow_c_str().and_then(|name| statx(&at, &*name, flags, StatxFlags::BASIC_STATS))
+    });
+    let stat = stat.map_err(|errno| failed(Op::Stat, errno))?;
+    let time = |stamp: rustix::fs::StatxTimestamp| Time {
+        seconds: stamp.tv_sec,
+        nanoseconds: stamp.tv_nsec,
+    };
+    let mode = u32::from(stat.stx_mode);
+    Ok(Metadata {
+        kind: Kind::from_mode(mode),
+        mode: mode & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        size_bytes: stat.stx_size,
+        allocated_bytes: stat.stx_blocks * 512,
+        atime: time(stat.stx_atime),
+        mtime: time(stat.stx_mtime),
+        ctime: time(stat.stx_ctime),
+        links: u64::from(stat.stx_nlink),
+        device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        inode: stat.stx_ino,
+        known: Fields::ALL,
+    })
+}
+
+/// Gives what a handle is open on its attributes: owner first, since that clears set-id bits and file
+/// capabilities, then extended attributes, which a read-only mode would forbid, then mode, then times.
+/// `known` is who owns it now, where that is known: it saves calls that change nothing, each a round
+/// trip on a parallel file system.
+pub(super) fn set(
+    fd: impl AsFd,
+    attributes: &Attributes,
+    known: Option<Owner>,
+    holder: &Holder<'_>,
+) -> Result<Kept> {
+    let mut kept = Kept::ALL;
+    if let Some(owner) = attributes.owner
+        && known != Some(owner)
+    {
+        let change = |uid, gid| change_owner(&fd, uid, gid);
+        kept = try_owner(owner, change, || stat_fd(&fd))?;
+    }
+    if let Some(xattrs) = &attributes.xattrs {
+        kept.xattrs_lost = !holder.write(xattrs)?;
+    }
+    let now = || stat_fd(&fd).map(|now| Owner::from(&now));
+    if let Some(mode) = attributes.mode_to_set(kept, now)? {
+        made_up::set_mode(&fd, mode).map_err(|errno| failed(Op::SetMode, errno))?;
+    }
+    if let Some(times) = &attributes.times {
+        futimens(&fd, &timestamps(times)).map_err(|errno| failed(Op::SetTimes, errno))?;
+    }
+    Ok(kept)
+}
+
+/// The same for what cannot be opened for reading, or must not be: an entry named in its directory, or
+/// a directory as `.` in its own handle. A link is given its attributes itself; it has no mode.
+pub(super) fn set_by_name(
+    dir: impl AsFd,
+    name: &Name,
+    attributes: &Attributes,
+    holder: &Holder<'_>,
+) -> Result<Kept> {
+    if is_made_up(&dir) {
+        return set_in_made_up(dir.as_fd(), name, attributes, holder);
+    }
+    let mut kept = Kept::ALL;
+    if let Some(owner) = attributes.owner {
+        let change = |uid, gid| chownat(&dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+        kept = try_owner(owner, change, || stat(&dir, name, Symlinks::Keep))?;
+    }
+    if let Some(xattrs) = &attributes.xattrs {
+        kept.xattrs_lost = !holder.write(xattrs)?;
+    }
+    let now = || stat(&dir, name, Symlinks::Keep).map(|now| Owner::from(&now));
+    if let Some(mode) = attributes.mode_to_set(kept, now)? {
+        set_mode_by_name(&dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
+    }
+    if let Some(times) = &attributes.times {
+        utimensat(&dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed(Op::SetTimes, errno))?;
+    }
+    Ok(kept)
+}
+
+/// The same in a directory that the kernel does not know.
+fn set_in_made_up(
+    dir: BorrowedFd<'_>,
+    name: &Name,
+    attributes: &Attributes,
+    holder: &Holder<'_>,
+) -> Result<Kept> {
+    let has_others =
+        attributes.owner.is_some() || attributes.mode.is_some() || attributes.xattrs.is_some();
+    let mut kept = Kept::ALL;
+    if name == c"." {
+        kept =
+            set(dir, &Attributes { mode: None, times: None, ..attributes.clone() }, None, holder)?;
+        let now = || stat_fd(dir).map(|now| Owner::from(&now));
+        if let Some(mode) = attributes.mode_to_set(kept, now)? {
+            made_up::set_mode_at(dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
+        }
+    } else if has_others {
+        match made_up::open_for_attributes(dir, name) {
+            Ok(file) => return set(&file, attributes, None, &holder.of(&file)),
+            // No call sets a link's owner there.
+            Err(Errno::LOOP) => {
+                let is_lost = attributes.owner.is_some();
+                kept = Kept { user_lost: is_lost, group_lost: is_lost, ..kept };
+            }
+            Err(errno) => return Err(failed(Op::Open, errno)),
+        }
+    }
+    if let Some(times) = &attributes.times {
+        utimensat(dir, name, &timestamps(times), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failed(Op::SetTimes, errno))?;
+    }
+    Ok(kept)
+}
+
+fn change_owner(fd: impl AsFd, uid: Option<Uid>, gid: Option<Gid>) -> rustix::io::Result<()> {
+    made_up::set_owner(fd, uid.map(Uid::as_raw), gid.map(Gid::as_raw))
+}
+
+/// chmod(2) follows links: so the entry is pinned with a handle that can be no link, and changed through
+/// that, as glibc does where the kernel has no fchmodat2(2).
+fn set_mode_by_name(dir: impl AsFd, name: &Name, mode: u32) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if name == c"." {
+        // Its own handle will do, and needs no right to search it.
+        return set_mode_of_pinned(dir.as_fd(), mode);
+    }
+    let pinned = openat(&dir, name, flags, Mode::empty())?;
+    let stat = statx(&pinned, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
+    if Kind::from_mode(u32::from(stat.stx_mode)) == Kind::Symlink {
+        return Err(Errno::LOOP);
+    }
+    set_mode_of_pinned(pinned.as_fd(), mode)
+}
+
+fn set_mode_of_pinned(pinned: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
+    let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
+    chmodat(rustix::fs::CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
+}
+
+/// Where the system does not let this user give files away, the group alone is tried: a user may
+/// choose among their own groups. Says which of the two could not be set, and `now` is another one.
+pub(super) fn try_owner(
+    owner: Owner,
+    chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
+    now: impl Fn() -> Result<Metadata>,
+) -> Result<Kept> {
+    let is_given = |id: &u32| *id != Owner::AS_IT_IS;
+    let uid = Some(owner.uid).filter(is_given).map(Uid::from_raw);
+    let gid = Some(owner.gid).filter(is_given).map(Gid::from_raw);
+    match chown(uid, gid) {
+        Ok(()) => Ok(Kept::ALL),
+        // Some file systems know no owners to give files to.
+        Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+            let (mut user_lost, mut group_lost) = (uid.is_some(), gid.is_some());
+            if let Ok(now) = now() {
+                user_lost &= owner.uid != now.uid;
+                group_lost &= owner.gid != now.gid;
+            }
+            let group_lost = group_lost && chown(None, gid).is_err();
+            Ok(Kept { user_lost, group_lost, ..Kept::ALL })
+        }
+        Err(errno) => Err(failed(Op::SetOwner, errno)),
+    }
+}
+
+/// Times in the form of utimensat(2).
+pub(super) fn timestamps(times: &Times) -> Timestamps {
+    let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    Timestamps { last_access: spec(times.atime), last_modification: spec(times.mtime) }
+}

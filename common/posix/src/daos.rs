@@ -1,0 +1,87 @@
+//! DAOS: trees that dfuse shows, and that its `libpil4dfs` leads to past the kernel.
+//!
+//! dfuse mounts with `fsname=dfuse,subtype=daos` (`dfuse_core.c`), so the kernel calls the type `fuse.daos`. A file
+//! is kept in chunks, each on one target, so pieces of a copy are whole chunks: `st_blksize` is their size. What it
+//! cannot do is found out when it is asked for, as with every file system; only what would be asked for again and
+//! again, such as moving content within the kernel, is left out.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::fstat;
+
+use super::made_up::is_made_up;
+use host::mounts;
+use types::attributes::keep::{XattrChoice, XattrFilter};
+
+/// Size of a chunk where it is not told (`DFS_DEFAULT_CHUNK_SIZE`).
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// A program of some user's answers for the file system (`FUSE_SUPER_MAGIC` of statfs(2)): only then is the table of
+/// mounts worth reading.
+const FUSE: u64 = 0x6573_5546;
+
+/// A smaller `st_blksize` is that of pages, not of chunks.
+const CHUNK_BYTES_MIN: u64 = 64 << 10;
+
+/// What goes for a tree on DAOS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Daos {
+    pub reached: Reached,
+    /// Size of the chunks that files are kept in.
+    pub chunk_bytes: u64,
+}
+
+/// Which way it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Through the kernel and dfuse.
+    Dfuse,
+    /// Through a library that answers for libc.
+    PastKernel,
+}
+
+impl Daos {
+    /// What goes for the tree with that root, on a file system of that kind, where it is one on DAOS.
+    pub fn of(root: &OwnedFd, system: Option<u64>) -> Option<Self> {
+        let stat = fstat(root).ok()?;
+        let reached = if is_made_up(root) {
+            Reached::PastKernel
+        } else if system == Some(FUSE) && mounts::is_dfuse(stat.st_dev) {
+            Reached::Dfuse
+        } else {
+            return None;
+        };
+        Some(Self { reached, chunk_bytes: chunk_bytes(stat.st_blksize as u64) })
+    }
+
+    /// What cannot be told of its entries.
+    pub fn shortcoming(&self, filter: XattrFilter) -> Option<&'static str> {
+        (self.reached == Reached::PastKernel && filter.others != XattrChoice::None).then_some(
+            "libpil4dfs does not tell which extended attributes there are: none is copied from DAOS; \
+             without it, through dfuse, they are",
+        )
+    }
+}
+
+fn chunk_bytes(block_bytes: u64) -> u64 {
+    if block_bytes >= CHUNK_BYTES_MIN { block_bytes } else { CHUNK_BYTES }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_what_the_root_says_unless_that_is_a_page() {
+        assert_eq!(chunk_bytes(4096), 1 << 20);
+        assert_eq!(chunk_bytes(4 << 20), 4 << 20);
+    }
+
+    #[test]
+    fn this_machine_s_own_file_system_is_not_on_daos() {
+        let here =
+            rustix::fs::open(c".", super::super::resolve::DIRECTORY, rustix::fs::Mode::empty());
+        let here = here.unwrap();
+        assert_eq!(Daos::of(&here, super::super::kind_of_system(&here)), None);
+    }
+}

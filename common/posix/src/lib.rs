@@ -1,0 +1,332 @@
+//! A tree of a POSIX file system, reached through directory handles only.
+//!
+//! The root is the one path that is resolved as the operator gave it. Everything below is reached by
+//! `openat2` with `RESOLVE_BENEATH` or by single components with `O_NOFOLLOW`, so nobody can lead a
+//! copier outside its tree by swapping a directory for a link, and paths beyond `PATH_MAX` work.
+//! Attributes are set by descriptor.
+
+mod answered;
+mod attributes;
+mod calls;
+mod daos;
+mod dir;
+mod direct;
+mod failed;
+mod file;
+mod folding;
+mod lustre;
+mod made_up;
+mod resolve;
+mod special;
+mod staged;
+mod time_range;
+mod view;
+mod visible;
+mod xattrs;
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+
+use answered::until_answered;
+use daos::{Daos, Reached};
+use dir::PosixDir;
+use host::{mounts, process};
+use lustre::Lustre;
+use store::opening::{Need, OpenAs, Symlinks};
+use store::{Dir, Store};
+use types::attributes::keep::XattrFilter;
+use types::content::transfer::Transfer;
+use types::entry::Metadata;
+use types::error::{Cause, Op, Result};
+use types::limits;
+use types::outcome::compare::TimeRange;
+use types::path::{Name, RelPath};
+use types::place::root_view;
+use types::place::root_view::RootView;
+
+/// A tree of a POSIX file system.
+pub struct PosixStore {
+    root: OwnedFd,
+    /// The kind of file system that it is on, where the kernel knows it.
+    system: Option<u64>,
+    /// Other ranks make directories here, which this node may see a little later.
+    is_growing: bool,
+    /// What was mounted below when the job began.
+    watched: OnceLock<Watched>,
+    shared: Arc<Shared>,
+}
+
+/// What is mounted below a root, or an entry of it, while nothing changes there.
+struct Watched {
+    entry: Option<CString>,
+    /// Mount points and devices.
+    mounts: Vec<(Vec<u8>, u64)>,
+    /// How often mounts anywhere had changed when these were last looked at.
+    changes: AtomicU64,
+}
+
+/// What all handles of one store share.
+struct Shared {
+    symlinks: Symlinks,
+    need: Need,
+    open_dirs: AtomicUsize,
+    open_dirs_max: usize,
+    /// This process's user and group, to see which files need no chown.
+    uid: u32,
+    gid: u32,
+    transfer: Transfer,
+    /// The device whose files cannot share content with those here, and why; `u64::MAX` while there is
+    /// none.
+    unshared: AtomicU64,
+    unshared_errno: AtomicI32,
+    /// Extended attributes that are read and set; others stay as they are.
+    xattrs: XattrFilter,
+    /// Ways of copying in the kernel that this store has refused so far.
+    refused: AtomicU32,
+    lustre: Lustre,
+    folds_case: OnceLock<bool>,
+    /// The device of the root, and the times that can be kept on it, once that was asked.
+    time_range: OnceLock<(u64, TimeRange)>,
+    /// In which steps new files here have times, once there is one.
+    time_step_ns: OnceLock<u32>,
+    /// What goes for DAOS, where that is what is behind it.
+    daos: Option<Daos>,
+}
+
+impl PosixStore {
+    /// Opens the directory at `path`, resolved as the operator gave it.
+    pub fn open(path: &[u8], open_as: OpenAs) -> Result<Self> {
+        let open = || {
+            resolve::open_for(open_as.need, OFlags::empty(), |flags| {
+                calls::open(OsStr::from_bytes(path), flags, Mode::empty())
+            })
+        };
+        let root = if open_as.is_growing { visible::until_visible(open) } else { open() };
+        let root = root.map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
+        let system = kind_of_system(&root);
+        let daos = Daos::of(&root, system);
+        Ok(Self {
+            root,
+            system,
+            is_growing: open_as.is_growing,
+            watched: OnceLock::new(),
+            shared: Arc::new(Shared {
+                symlinks: open_as.symlinks,
+                need: open_as.below,
+                open_dirs: AtomicUsize::new(0),
+                open_dirs_max: match daos {
+                    Some(Daos { reached: Reached::PastKernel, .. }) => limits::MADE_UP_DIRS_MAX,
+                    _ => limits::open_dirs_max(process::descriptors_max()),
+                },
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+                transfer: open_as.transfer,
+                unshared: AtomicU64::new(u64::MAX),
+                unshared_errno: AtomicI32::new(0),
+                xattrs: open_as.xattrs,
+                refused: AtomicU32::new(0),
+                lustre: Lustre::default(),
+                folds_case: OnceLock::new(),
+                time_range: OnceLock::new(),
+                time_step_ns: OnceLock::new(),
+                daos,
+            }),
+        })
+    }
+
+    /// Attributes of the root.
+    pub fn root_metadata(&self) -> Result<Metadata> {
+        attributes::stat_fd(&self.root)
+    }
+
+    /// The root, or the entry that is meant, to be looked at; `None` where the kernel does not know it.
+    fn meant(&self, entry: Option<&Name>) -> Result<Option<OwnedFd>> {
+        if made_up::is_made_up(&self.root) {
+            return Ok(None);
+        }
+        let nofollow = match self.shared.symlinks {
+            Symlinks::Keep => OFlags::NOFOLLOW,
+            Symlinks::Follow => OFlags::empty(),
+        };
+        let opened = match entry {
+            Some(name) => view::open_entry(self.root.as_fd(), name, nofollow),
+            None => rustix::io::fcntl_dupfd_cloexec(&self.root, 0),
+        };
+        opened.map(Some).map_err(|errno| failed::failed(Op::Open, errno))
+    }
+
+    /// Devices of what is mounted below the root, by mount point.
+    fn mounts_below(&self, entry: Option<&Name>) -> Vec<(Vec<u8>, u64)> {
+        let at = self.meant(entry).ok().flatten();
+        at.map(|at| view::mounts_below(at.as_fd(), &mounts::table())).unwrap_or_default()
+    }
+}
+
+impl Store for PosixStore {
+    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        let open = || {
+            until_answered(|| {
+                resolve::open_dir(&self.root, path, self.shared.symlinks, self.shared.need)
+            })
+        };
+        let fd = if self.is_growing { visible::until_visible(open) } else { open() }
+            .map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
+        Ok(Arc::new(PosixDir::new(fd, &self.shared)))
+    }
+
+    fn look(&self, path: &RelPath) -> Result<Metadata> {
+        if made_up::is_made_up(&self.root) {
+            return self.open_dir(path)?.metadata();
+        }
+        let open = || resolve::open_to_look(&self.root, path, self.shared.symlinks);
+        let fd = until_answered(open).map_err(|errno| Op::Open.errno(errno.raw_os_error()))?;
+        attributes::stat_fd_now(fd)
+    }
+
+    fn clock_behind(&self) -> Duration {
+        let is_of_this_node = self.system.is_some_and(root_view::is_of_one_node);
+        if is_of_this_node { Duration::ZERO } else { limits::SERVER_CLOCK_BEHIND_MAX }
+    }
+
+    fn device(&self) -> Result<u64> {
+        self.root_metadata().map(|metadata| metadata.device)
+    }
+
+    /// What is mounted below the root is another file system.
+    fn time_range(&self, entry: &Metadata) -> TimeRange {
+        let ask = || (self.device().unwrap_or_default(), time_range::of(&self.root, self.system));
+        let (device, range) = *self.shared.time_range.get_or_init(ask);
+        if device == entry.device { range } else { TimeRange::All }
+    }
+
+    fn chunk_bytes(&self, _size_bytes: u64, wish_bytes: u64) -> u64 {
+        match &self.shared.daos {
+            Some(daos) => wish_bytes.next_multiple_of(daos.chunk_bytes),
+            None => wish_bytes,
+        }
+    }
+
+    fn shortcoming(&self) -> Option<&'static str> {
+        let filter = self.shared.xattrs;
+        self.shared.daos.as_ref().and_then(|daos| daos.shortcoming(filter))
+    }
+
+    /// Directories and links, too, and what others have written through this node.
+    fn sync(&self) -> Result<()> {
+        // The library keeps nothing back: its own fsync does nothing.
+        if made_up::is_made_up(&self.root) {
+            return Ok(());
+        }
+        // A handle for passage only is of no use for that.
+        calls::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
+            .and_then(|root| rustix::fs::syncfs(&root))
+            .map_err(|errno| failed::failed(Op::Sync, errno))
+    }
+
+    /// A parallel file system may have room while one of its disks is full; and a quota may be one of several.
+    fn is_past_help(&self, errno: i32) -> bool {
+        if made_up::is_made_up(&self.root) {
+            return errno == libc::ENOSPC;
+        }
+        let Ok(system) = calls::fstatfs(&self.root) else { return false };
+        let blocks = if self.shared.uid == 0 { system.f_bfree } else { system.f_bavail };
+        let room = blocks.saturating_mul(system.f_bsize as u64);
+        let is_out_of_inodes = system.f_files > 0 && system.f_ffree == 0;
+        match errno {
+            libc::ENOSPC => room < limits::TARGET_ROOM_MIN || is_out_of_inodes,
+            libc::EROFS => system.f_flags as u64 & libc::ST_RDONLY != 0,
+            _ => false,
+        }
+    }
+
+    fn has_layouts(&self) -> bool {
+        self.shared.lustre.is_here(&self.root)
+    }
+
+    fn folds_case(&self) -> bool {
+        *self.shared.folds_case.get_or_init(|| folding::folds_case(&self.root, self.system))
+    }
+
+    fn has_spare_handles(&self) -> bool {
+        self.shared.open_dirs.load(Ordering::Relaxed) < self.shared.open_dirs_max
+    }
+
+    fn view(
+        &self,
+        entry: Option<&Name>,
+        takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<RootView>> {
+        let Some(at) = self.meant(entry)? else { return Ok(None) };
+        let view = view::view(at.as_fd(), &mounts::table(), takes_part);
+        view.map(Some).map_err(|errno| failed::failed(Op::Stat, errno))
+    }
+
+    fn watch(&self, entry: Option<&Name>) {
+        self.watched.get_or_init(|| Watched {
+            entry: entry.map(ToOwned::to_owned),
+            changes: AtomicU64::new(mounts::changes()),
+            mounts: self.mounts_below(entry),
+        });
+    }
+
+    fn check_mounts(&self, takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
+        let Some(watched) = self.watched.get() else { return Ok(()) };
+        let changes = mounts::changes();
+        if watched.changes.load(Ordering::SeqCst) == changes {
+            return Ok(());
+        }
+        let now = self.mounts_below(watched.entry.as_deref());
+        let those = |mounts: &[(Vec<u8>, u64)]| -> Vec<(Vec<u8>, u64)> {
+            mounts.iter().filter(|(point, _)| takes_part(point)).cloned().collect()
+        };
+        if those(&now) != those(&watched.mounts) {
+            return Err(Op::List.failed(Cause::MountsChanged));
+        }
+        watched.changes.store(changes, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// The kind of file system that a directory is on (statfs(2)), where the kernel knows it.
+fn kind_of_system(root: &OwnedFd) -> Option<u64> {
+    let asked = (!made_up::is_made_up(root)).then(|| calls::fstatfs(root));
+    asked?.ok().map(|statfs| statfs.f_type as u64)
+}
+
+/// Attributes of what is at `path`, resolved as the operator gave it; the last component is followed
+/// or not as asked.
+pub fn stat_path(path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
+    attributes::stat(rustix::fs::CWD, OsStr::from_bytes(path), symlinks)
+}
+
+/// Makes the directory at `path`; its parent must exist.
+pub fn make_dir_path(path: &[u8], mode: u32) -> Result<()> {
+    rustix::fs::mkdir(OsStr::from_bytes(path), Mode::from_raw_mode(mode))
+        .map_err(|errno| Op::MakeDir.errno(errno.raw_os_error()))
+}
+
+/// Removes the directory at `path`, if nothing is in it.
+pub fn remove_dir_path(path: &[u8]) -> Result<()> {
+    rustix::fs::rmdir(OsStr::from_bytes(path))
+        .map_err(|errno| Op::Remove.errno(errno.raw_os_error()))
+}
+
+/// Whether the directory at `path` is `above`, or somewhere below it. False where there is no such
+/// directory.
+pub fn is_below(path: &[u8], above: &Metadata) -> bool {
+    let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
+    here.is_ok_and(|here| resolve::is_below(here, above))
+}
+
+/// The path of the directory at `path` from the root directory on, without any link in it (proc_pid_fd(5)).
+pub fn real_path(path: &[u8]) -> Option<Vec<u8>> {
+    let here = rustix::fs::open(OsStr::from_bytes(path), resolve::UP, Mode::empty()).ok()?;
+    let link = format!("/proc/self/fd/{}", here.as_raw_fd());
+    rustix::fs::readlink(link, Vec::new()).ok().map(CString::into_bytes)
+}

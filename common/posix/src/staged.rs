@@ -1,0 +1,501 @@
+//! A new file under a temporary name, until it is complete.
+
+#![allow(unsafe_code, reason = "close(2) with its result; the standard library throws it away")]
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use rustix::fs::{
+    AtFlags, FallocateFlags, Mode, OFlags, copy_file_range, fallocate, fsync, ftruncate,
+    ioctl_ficlone, renameat, unlinkat,
+};
+use rustix::io::{Errno, pwrite, retry_on_intr};
+
+use super::attributes;
+use super::calls::openat;
+use super::direct::{self, Direct};
+use super::failed::{failed, rename_failed};
+use super::lustre::{self, Wanted};
+use super::made_up::{is_made_up, set_mode, set_owner};
+use super::xattrs::Holder;
+use super::{Shared, visible};
+use host::aligned::AlignedBuffer;
+use store::opening::Symlinks;
+use store::{NewFile, Receipt, SourceFile, StagedFile};
+use types::attributes::keep::XattrFilter;
+use types::content::chunk::Extent;
+use types::content::transfer::Durable;
+use types::entry::{Attributes, Kept, Kind, Metadata, Owner, Time};
+use types::error::{Cause, Op, Result};
+use types::limits::UNSYNCED_BYTES_MAX;
+use types::lustre::layout::{Layout, Striping};
+use types::outcome::compare;
+use types::path::Name;
+
+/// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
+const COPY_FILE_RANGE: u32 = 1;
+
+/// A time is a multiple of a smaller step by chance too often to say what a file system keeps.
+const COARSE_STEP_NS: u32 = 1_000_000;
+
+/// Written at once where a hole cannot be made.
+const ZEROS_BYTES: u64 = 256 << 10;
+
+pub(super) struct PosixStaged {
+    dir: Arc<OwnedFd>,
+    default_acl: Arc<DefaultAcl>,
+    fd: OwnedFd,
+    direct: Direct,
+    staged: CString,
+    /// Its own name; only its owner knows it.
+    name: Option<CString>,
+    content: Content,
+    /// It has not got the layout that it should have.
+    layout_lost: bool,
+    /// It replaces a file, which hands some attributes on.
+    replaces: bool,
+    /// How long it will be, where that is known.
+    size_bytes: u64,
+    shared: Arc<Shared>,
+}
+
+/// What a directory's default access control list leaves to new entries; looked up when it is first needed.
+type DefaultAcl = OnceLock<Result<Option<u32>>>;
+
+/// What is in a file before it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Nothing.
+    None,
+    /// That of the file that is rewritten.
+    Old,
+}
+
+impl PosixStaged {
+    /// A new file that only this user can open: its content may be secret, and its mode not yet set.
+    pub fn create(
+        dir: &Arc<OwnedFd>,
+        default_acl: &Arc<DefaultAcl>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+        wanted: &Wanted,
+    ) -> Result<Self> {
+        let striped = match wanted {
+            Wanted::Layout(layout) => Self::open_striped(dir, shared, new, layout)?,
+            Wanted::Default | Wanted::Unknown => None,
+        };
+        let layout_lost = !matches!(wanted, Wanted::Default) && striped.is_none();
+        let (fd, direct) = match striped {
+            Some(opened) => opened,
+            None => Self::open_new(dir, shared, new, OFlags::empty())?,
+        };
+        Ok(Self {
+            dir: Arc::clone(dir),
+            default_acl: Arc::clone(default_acl),
+            fd,
+            direct,
+            staged: new.staged.to_owned(),
+            name: Some(new.name.to_owned()),
+            content: Content::None,
+            layout_lost,
+            replaces: new.replaces,
+            size_bytes: new.size_bytes,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// A new file with that layout; `None` where the file system does not take it. Then no file is left: one without
+    /// objects cannot be written.
+    fn open_striped(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+        layout: &Layout,
+    ) -> Result<Option<(OwnedFd, Direct)>> {
+        let opened = Self::open_new(dir, shared, new, lustre::WITHOUT_OBJECTS)?;
+        if lustre::set_layout(&opened.0, layout).is_ok() {
+            return Ok(Some(opened));
+        }
+        Self::remove(dir, new.staged)?;
+        Ok(None)
+    }
+
+    fn open_new(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+        how: OFlags,
+    ) -> Result<(OwnedFd, Direct)> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | how;
+        let new_flags = flags | OFlags::CREATE | OFlags::EXCL;
+        let was_refused = Cell::new(false);
+        let open = |extra: OFlags| {
+            match openat(dir, new.staged, new_flags | extra, Mode::RUSR | Mode::WUSR) {
+                // It may have been made before it was found that it cannot be opened in this way.
+                Err(Errno::EXIST) if was_refused.get() => {
+                    openat(dir, new.staged, flags, Mode::empty())
+                }
+                opened => {
+                    was_refused.set(opened.as_ref().is_err_and(|errno| *errno == Errno::INVAL));
+                    opened
+                }
+            }
+        };
+        direct::open(shared.transfer.caching, open).map_err(|errno| failed(Op::Create, errno))
+    }
+
+    /// The file that has the name already, to be rewritten; `None` where there is none, or something else.
+    /// What it has beyond the new content's end is cut off.
+    pub fn open_old(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+    ) -> Result<Option<Self>> {
+        // A device would act when it is opened.
+        match attributes::stat(dir, new.name, Symlinks::Keep) {
+            Ok(old) if old.kind == Kind::File => {}
+            Err(error) if !error.cause.is_vanished() => return Err(error),
+            _ => return Ok(None),
+        }
+        let old = Self::join(dir, shared, new.name, new.name)?;
+        let metadata = attributes::stat_fd(&old.fd)?;
+        if metadata.kind != Kind::File {
+            return Err(Op::Open.failed(Cause::NotReplaceable));
+        }
+        if metadata.size_bytes > new.size_bytes {
+            old.end_at(new.size_bytes)?;
+        }
+        let (name, size_bytes) = (Some(new.name.to_owned()), new.size_bytes);
+        Ok(Some(Self { name, size_bytes, ..old }))
+    }
+
+    /// A file that another rank has made, which this node may see a little later; or the old one, where
+    /// that is rewritten.
+    pub fn join(
+        dir: &Arc<OwnedFd>,
+        shared: &Arc<Shared>,
+        staged: &Name,
+        name: &Name,
+    ) -> Result<Self> {
+        // NONBLOCK: should a FIFO have taken an old file's place, opening it must not hang.
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = |extra| openat(dir, staged, flags | extra, Mode::empty());
+        let (fd, direct) = visible::until_visible(|| direct::open(shared.transfer.caching, open))
+            .map_err(|errno| failed(Op::Open, errno))?;
+        Ok(Self {
+            dir: Arc::clone(dir),
+            default_acl: Arc::default(),
+            fd,
+            direct,
+            staged: staged.to_owned(),
+            name: None,
+            content: if staged == name { Content::Old } else { Content::None },
+            layout_lost: false,
+            replaces: false,
+            size_bytes: 0,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// What a stopped job of this user has staged; `None` where there is no such file, or something else. One that
+    /// was stopped after it had got its owner, and before it got its name, is known by its inode: it is taken back
+    /// until it is complete.
+    pub fn resume(
+        dir: &Arc<OwnedFd>,
+        default_acl: &Arc<DefaultAcl>,
+        shared: &Arc<Shared>,
+        new: &NewFile<'_>,
+        inode: Option<u64>,
+    ) -> Result<Option<Self>> {
+        let given_to = new.attributes.owner.map(|owner| owner.uid);
+        let is_given = |found: &Metadata| {
+            found.uid != shared.uid && inode == Some(found.inode) && given_to == Some(found.uid)
+        };
+        let is_ours = |found: &Metadata| {
+            let is_owned = found.uid == shared.uid || is_given(found);
+            found.kind == Kind::File && found.links == 1 && is_owned
+        };
+        let found = match attributes::stat(dir, new.staged, Symlinks::Keep) {
+            Ok(old) if is_ours(&old) => old,
+            Err(error) if !error.cause.is_vanished() => return Err(error),
+            _ => return Ok(None),
+        };
+        // Others may know a mode that lets them write, and it may forbid that to us.
+        if is_given(&found) || found.mode & 0o200 == 0 {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let Ok(closed) = openat(dir, new.staged, flags, Mode::empty()) else { return Ok(None) };
+            let is_it = attributes::stat_fd(&closed)?.inode == found.inode;
+            if !is_it || is_given(&found) && take_back(&closed, shared).is_err() {
+                return Ok(None);
+            }
+            set_mode(&closed, 0o600).map_err(|errno| failed(Op::SetMode, errno))?;
+        }
+        let old = Self::join(dir, shared, new.staged, new.name)?;
+        let is_ours = is_ours(&attributes::stat_fd(&old.fd)?);
+        let (default_acl, name) = (Arc::clone(default_acl), Some(new.name.to_owned()));
+        let NewFile { replaces, size_bytes, .. } = *new;
+        Ok(is_ours.then_some(Self { default_acl, name, replaces, size_bytes, ..old }))
+    }
+
+    /// Content may go from one file to the other without passing through this process.
+    fn may_move_in_kernel(&self, from: BorrowedFd<'_>) -> bool {
+        self.shared.daos.is_none() && !is_made_up(from) && !is_made_up(&self.fd)
+    }
+
+    fn write_zeros(&self, extent: Extent) -> Result<()> {
+        let zeros = AlignedBuffer::new(ZEROS_BYTES.min(extent.length));
+        let mut at = extent.offset;
+        while at < extent.end() {
+            let length = (extent.end() - at).min(ZEROS_BYTES);
+            self.write_at(&zeros[..length as usize], at)?;
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn remove(dir: &OwnedFd, staged: &Name) -> Result<()> {
+        unlinkat(dir, staged, AtFlags::empty()).map_err(|errno| failed(Op::Remove, errno))
+    }
+
+    /// A new file has no extended attributes but those that its directory's default list gives it: where
+    /// there is none, none need be looked for, which is a call less for each file.
+    fn has_xattrs_already(&self) -> bool {
+        if self.content == Content::Old {
+            return true;
+        }
+        let look = || Holder::entry(&*self.dir, c".", self.shared.xattrs).default_acl_mode();
+        *self.default_acl.get_or_init(look) != Ok(None)
+    }
+
+    /// Gets what the file that it replaces has, and that it does not get from its source: as cp(1) leaves it,
+    /// which writes into that file. False where that cannot be read or set.
+    fn inherit(&self, name: &Name, attributes: &Attributes) -> bool {
+        // A source without a notion of any gives none.
+        let filter = match attributes.xattrs {
+            Some(_) => self.shared.xattrs.handed_on(),
+            None => XattrFilter::HANDED_ON,
+        };
+        let old = match Holder::entry(&*self.dir, name, filter).read() {
+            Ok(old) => old.unwrap_or_default(),
+            Err(_) => return false,
+        };
+        if old.is_empty() && !self.has_xattrs_already() {
+            return true;
+        }
+        Holder::file(&self.fd, filter).write(&old).unwrap_or(false)
+    }
+
+    /// A time cannot be kept here as it is: that of the file's own last change, which the kernel has set, tells in
+    /// which steps there are any. Asked once: all files of a place are alike.
+    fn cuts(&self, time: Time) -> bool {
+        let step_ns = self.shared.time_step_ns.get_or_init(|| {
+            let step_ns = attributes::stat_fd(&self.fd).map(|new| compare::time_step_ns(&new));
+            step_ns.ok().filter(|step_ns| *step_ns >= COARSE_STEP_NS).unwrap_or(1)
+        });
+        compare::floor(time, *step_ns) != time
+    }
+
+    /// Attributes, then close, then the name: a file is never visible before all of it is right.
+    fn finish(self, attributes: &Attributes) -> Result<Kept> {
+        let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
+        // Who owns it is asked only where that matters: it may cost a round trip.
+        let is_rewritten = self.content == Content::Old;
+        let asks = attributes.owner.is_some() || is_rewritten;
+        let now = asks.then(|| attributes::stat_fd(&self.fd)).transpose()?;
+        let owner = now.as_ref().map(Owner::from);
+        // As with cp(1): who may write to somebody else's file may not set its mode.
+        let has_mode = is_rewritten && now.map(|now| now.mode) == attributes.mode;
+        let with_its_mode = Attributes { mode: None, ..attributes.clone() };
+        let attributes = if has_mode { &with_its_mode } else { attributes };
+        let is_inherited = is_rewritten || !self.replaces || self.inherit(name, attributes);
+        let wants_none = attributes.xattrs.as_ref().is_some_and(|wanted| wanted.is_empty());
+        let as_they_are;
+        let attributes = if wants_none && !self.has_xattrs_already() {
+            as_they_are = Attributes { xattrs: None, ..attributes.clone() };
+            &as_they_are
+        } else {
+            attributes
+        };
+        let times_cut = attributes.times.is_some_and(|times| self.cuts(times.mtime));
+        let holder = Holder::file(&self.fd, self.shared.xattrs);
+        let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
+        let xattrs_lost = kept.xattrs_lost || !is_inherited;
+        let kept = Kept { layout_lost: self.layout_lost, times_cut, xattrs_lost, ..kept };
+        // Smaller ones are synced many at a time.
+        let is_left = self.size_bytes <= UNSYNCED_BYTES_MAX;
+        match self.shared.transfer.durable {
+            Durable::Journaled if is_left => {}
+            durable => sync(&self.fd, durable)?,
+        }
+        close(self.fd)?;
+        if self.content == Content::None {
+            renameat(&self.dir, &*self.staged, &self.dir, name).map_err(rename_failed)?;
+        }
+        Ok(kept)
+    }
+}
+
+impl StagedFile for PosixStaged {
+    fn ticket(&self) -> Vec<u8> {
+        self.staged.to_bytes().to_vec()
+    }
+
+    fn striping(&self, size_bytes: u64) -> Option<Striping> {
+        if !self.shared.lustre.is_here(&self.fd) {
+            return None;
+        }
+        lustre::layout_of(&self.fd)?.striping(size_bytes)
+    }
+
+    fn is_resumable(&self) -> bool {
+        self.content == Content::None
+    }
+
+    fn inode(&self) -> Option<u64> {
+        attributes::stat_fd(&self.fd).ok().map(|metadata| metadata.inode)
+    }
+
+    fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {
+        while !data.is_empty() {
+            let write = |length| retry_on_intr(|| pwrite(&self.fd, &data[..length], offset));
+            match self.direct.access(&self.fd, data.as_ptr(), data.len(), offset, write) {
+                Ok(0) => return Err(Op::Write.errno(libc::EIO)),
+                Ok(written) => {
+                    data = &data[written..];
+                    offset += written as u64;
+                }
+                Err(errno) => return Err(failed(Op::Write, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn keeps_holes(&self) -> bool {
+        true
+    }
+
+    /// In a new file nothing need be done for that.
+    fn leave_hole(&self, extent: Extent) -> Result<()> {
+        if self.content == Content::None {
+            return Ok(());
+        }
+        if is_made_up(&self.fd) {
+            return self.write_zeros(extent);
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match retry_on_intr(|| fallocate(&self.fd, flags, extent.offset, extent.length)) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.write_zeros(extent),
+            punched => punched.map_err(|errno| failed(Op::Write, errno)),
+        }
+    }
+
+    fn end_at(&self, size_bytes: u64) -> Result<()> {
+        retry_on_intr(|| ftruncate(&self.fd, size_bytes)).map_err(|errno| failed(Op::Write, errno))
+    }
+
+    fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
+        let unsupported = || Op::Clone.errno(libc::EOPNOTSUPP);
+        let from = source.as_fd().ok_or_else(unsupported)?;
+        if !self.may_move_in_kernel(from) {
+            return Err(unsupported());
+        }
+        let Shared { unshared, unshared_errno, .. } = &*self.shared;
+        if unshared.load(Ordering::Relaxed) == metadata.device {
+            return Err(Op::Clone.errno(unshared_errno.load(Ordering::Relaxed)));
+        }
+        retry_on_intr(|| ioctl_ficlone(&self.fd, from)).map_err(|errno| {
+            // Others say something about this one file (ioctl_ficlone(2)).
+            if matches!(errno, Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::XDEV) {
+                unshared_errno.store(errno.raw_os_error(), Ordering::Relaxed);
+                unshared.store(metadata.device, Ordering::Relaxed);
+            }
+            failed(Op::Clone, errno)
+        })
+    }
+
+    fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
+        let refused = &self.shared.refused;
+        let Some(from) = source.as_fd() else { return Ok(None) };
+        if !self.may_move_in_kernel(from) || refused.load(Ordering::Relaxed) & COPY_FILE_RANGE != 0
+        {
+            return Ok(None);
+        }
+        let (mut read_at, mut write_at) = (offset, offset);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        match retry_on_intr(|| {
+            copy_file_range(from, Some(&mut read_at), &self.fd, Some(&mut write_at), length)
+        }) {
+            // Nothing although more was asked for: files without a size in /proc, and some old kernels.
+            Ok(0) => Ok(None),
+            Ok(copied) => Ok(Some(copied as u64)),
+            Err(Errno::NOSPC) => Err(failed(Op::Write, Errno::NOSPC)),
+            Err(Errno::DQUOT) => Err(failed(Op::Write, Errno::DQUOT)),
+            Err(errno) => {
+                // Reading and writing tells apart which side an error is on.
+                if matches!(
+                    errno,
+                    Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM
+                ) {
+                    refused.fetch_or(COPY_FILE_RANGE, Ordering::Relaxed);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn close(self: Box<Self>) -> Result<Option<Receipt>> {
+        sync(&self.fd, self.shared.transfer.durable)?;
+        close(self.fd).map(|()| None)
+    }
+
+    fn size_bytes(&self, _receipts: &[Receipt]) -> Result<u64> {
+        attributes::stat_fd(&self.fd).map(|metadata| metadata.size_bytes)
+    }
+
+    fn commit(self: Box<Self>, attributes: &Attributes, _: Vec<Receipt>) -> Result<Kept> {
+        let (dir, staged) = (Arc::clone(&self.dir), self.staged.clone());
+        let is_new = self.content == Content::None;
+        let finished = self.finish(attributes);
+        if finished.is_err() && is_new {
+            let _ = Self::remove(&dir, &staged);
+        }
+        finished
+    }
+
+    fn abandon(self: Box<Self>) -> Result<()> {
+        match self.content {
+            Content::None => Self::remove(&self.dir, &self.staged),
+            // It is not for a copy that failed to remove what was there before.
+            Content::Old => Ok(()),
+        }
+    }
+}
+
+/// Makes a file this user's own again.
+fn take_back(file: &OwnedFd, shared: &Shared) -> rustix::io::Result<()> {
+    set_owner(file, Some(shared.uid), Some(shared.gid))
+}
+
+/// Network file systems have on this node what this node has written.
+fn sync(fd: &OwnedFd, durable: Durable) -> Result<()> {
+    match durable {
+        Durable::Later => Ok(()),
+        Durable::Journaled | Durable::Now => {
+            retry_on_intr(|| fsync(fd)).map_err(|errno| failed(Op::Sync, errno))
+        }
+    }
+}
+
+/// Closes a file that was written to: quotas and network file systems may only now say that it failed.
+fn close(fd: OwnedFd) -> Result<()> {
+    // SAFETY: the descriptor was owned by `fd`, which gave it up: nobody else closes or uses it.
+    let closed = unsafe { libc::close(fd.into_raw_fd()) };
+    // After EINTR the descriptor is closed all the same (close(2)).
+    match std::io::Error::last_os_error().raw_os_error() {
+        Some(errno) if closed != 0 && errno != libc::EINTR => Err(Op::Close.errno(errno)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,143 @@
+//! What this node sees of a root: which directory it is, on which file system, and what is mounted below it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{
+    AtFlags, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, fstatvfs, readlinkat, statx,
+};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::calls::{fstatfs, openat};
+use host::mounts::{self, Mount};
+use host::process::machine_id;
+use types::entry::Time;
+use types::place::root_view::{RootView, Seen, is_known_by_origin};
+
+/// Types whose number of a file system (`f_fsid`) is made of what is on the disk, or by chance; others make it of the
+/// device's number on this node.
+const NUMBERED: [u64; 4] = [
+    0xef53,      // ext2, ext3, ext4
+    0x9123_683e, // btrfs
+    0xf2f5_2010, // f2fs
+    0x0102_1994, // tmpfs
+];
+
+/// A mounted file system that nothing is in but mount points, made when somebody comes there.
+const ON_DEMAND: &[u8] = b"autofs";
+
+/// What is looked at, by handle.
+struct At<'f> {
+    fd: BorrowedFd<'f>,
+    statx: Statx,
+    /// As this process sees it; empty where that cannot be told.
+    path: Vec<u8>,
+}
+
+/// A root, or an entry that takes its place, with the mount points below it that take part.
+pub(super) fn view(
+    fd: BorrowedFd<'_>,
+    table: &[Mount],
+    takes_part: &dyn Fn(&[u8]) -> bool,
+) -> Result<RootView, Errno> {
+    let at = At::of(fd)?;
+    let root = at.seen(table)?;
+    let mut below = BTreeMap::new();
+    for (point, mount) in at.mounts_below(table) {
+        if takes_part(&point) {
+            below.insert(point.clone(), at.mounted(&point, mount, table)?);
+        }
+    }
+    Ok(RootView { machine: machine_id(), root, below })
+}
+
+/// Numbers and points of the mounts below a root, to notice when they are others.
+pub(super) fn mounts_below(fd: BorrowedFd<'_>, table: &[Mount]) -> Vec<(Vec<u8>, u64)> {
+    let Ok(at) = At::of(fd) else { return Vec::new() };
+    at.mounts_below(table).into_iter().map(|(point, mount)| (point, mount.device)).collect()
+}
+
+impl<'f> At<'f> {
+    fn of(fd: BorrowedFd<'f>) -> Result<Self, Errno> {
+        // What another node has changed a moment ago counts.
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
+        let statx = retry_on_intr(|| statx(fd, c"", flags, wanted))?;
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let path = readlinkat(rustix::fs::CWD, link, Vec::new());
+        Ok(Self { fd, statx, path: path.map(std::ffi::CString::into_bytes).unwrap_or_default() })
+    }
+
+    fn has(&self, flag: StatxFlags) -> bool {
+        StatxFlags::from_bits_retain(self.statx.stx_mask).contains(flag)
+    }
+
+    fn mount<'t>(&self, table: &'t [Mount]) -> Option<&'t Mount> {
+        let id = self.has(StatxFlags::MNT_ID).then_some(self.statx.stx_mnt_id)?;
+        mounts::by_id(table, id)
+    }
+
+    fn seen(&self, table: &[Mount]) -> Result<Seen, Errno> {
+        let system = fstatfs(self.fd)?.f_type as u64;
+        let mount = self.mount(table);
+        let numbered =
+            NUMBERED.contains(&system).then(|| retry_on_intr(|| fstatvfs(self.fd))).transpose()?;
+        Ok(Seen {
+            system,
+            kind: mount.map(|mount| mount.kind.clone()).unwrap_or_default(),
+            system_id: numbered.map(|statvfs| statvfs.f_fsid).filter(|id| *id != 0),
+            device: rustix::fs::makedev(self.statx.stx_dev_major, self.statx.stx_dev_minor),
+            inode: self.statx.stx_ino,
+            born: self.has(StatxFlags::BTIME).then(|| time(self.statx.stx_btime)),
+            changed: time(self.statx.stx_ctime),
+            origin: mount.filter(|_| is_known_by_origin(system)).and_then(|it| self.origin(it)),
+        })
+    }
+
+    /// What is mounted, and what is shown of it. A container of DAOS has a name of its own; dfuse calls all of them
+    /// the same.
+    fn origin(&self, mount: &Mount) -> Option<Vec<u8>> {
+        let source = if mount.is_dfuse() {
+            mounts::attribute(mount, "user.daos").filter(|link| !link.is_empty())?
+        } else {
+            mount.source.clone()
+        };
+        let below = mounts::relative(&self.path, &mount.point)?;
+        Some([&source[..], &mount.shown, below].join(&0))
+    }
+
+    fn mounts_below<'t>(&self, table: &'t [Mount]) -> Vec<(Vec<u8>, &'t Mount)> {
+        let Some(mount) = self.mount(table).filter(|_| !self.path.is_empty()) else {
+            return Vec::new();
+        };
+        let met = mounts::below(table, mount.id, &self.path).into_iter();
+        met.filter_map(|it| Some((mounts::relative(&it.point, &self.path)?.to_vec(), it))).collect()
+    }
+
+    /// What is mounted at a point below; `None` where this user may not come there, or nothing is to be seen.
+    fn mounted(&self, point: &[u8], mount: &Mount, table: &[Mount]) -> Result<Option<Seen>, Errno> {
+        if mount.kind == ON_DEMAND {
+            return Ok(None);
+        }
+        match open_entry(self.fd, OsStr::from_bytes(point), OFlags::NOFOLLOW) {
+            Ok(fd) => At::of(rustix::fd::AsFd::as_fd(&fd))?.seen(table).map(Some),
+            Err(Errno::ACCESS | Errno::PERM) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// Opens an entry to look at it, whatever it is.
+pub(super) fn open_entry(
+    dir: BorrowedFd<'_>,
+    name: impl rustix::path::Arg + Copy,
+    nofollow: OFlags,
+) -> Result<OwnedFd, Errno> {
+    openat(dir, name, OFlags::PATH | OFlags::CLOEXEC | nofollow, Mode::empty())
+}
+
+fn time(stamp: StatxTimestamp) -> Time {
+    Time { seconds: stamp.tv_sec, nanoseconds: stamp.tv_nsec }
+}

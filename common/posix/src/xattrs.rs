@@ -1,0 +1,188 @@
+//! Extended attributes, access control lists among them (xattr(7), acl(5)).
+//!
+//! An open file is asked by its descriptor. An entry of an open directory is reached through
+//! `/proc/self/fd`, by that directory and one component: the calls by descriptor want the entry opened
+//! for reading, which may not be allowed, or may act. The `l…xattr` calls do not follow a last link.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{
+    XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr,
+    lremovexattr, lsetxattr,
+};
+use rustix::io::Errno;
+
+use super::failed::failed;
+use super::made_up::is_made_up;
+use types::attributes::acl;
+use types::attributes::keep::{XattrChoice, XattrFilter};
+use types::entry::{ACL_XATTRS, Xattrs};
+use types::error::{Op, Result};
+use types::path::Name;
+
+/// Longest list of names, and longest value (xattr(7)).
+const BYTES_MAX: usize = 64 << 10;
+
+/// What holds extended attributes, and those of them that matter.
+pub(super) struct Holder<'h> {
+    at: At<'h>,
+    filter: XattrFilter,
+}
+
+enum At<'h> {
+    /// A file that is open.
+    File(BorrowedFd<'h>),
+    /// An entry of an open directory, by a path through that directory's descriptor.
+    Entry(CString),
+    /// What the kernel does not know, where that is open: its attributes can be set, but not listed.
+    MadeUp(Option<BorrowedFd<'h>>),
+}
+
+impl<'h> Holder<'h> {
+    /// An open file.
+    pub fn file(fd: &'h impl AsFd, filter: XattrFilter) -> Self {
+        let fd = fd.as_fd();
+        let at = if is_made_up(fd) { At::MadeUp(Some(fd)) } else { At::File(fd) };
+        Self { at, filter }
+    }
+
+    /// Another file, with the same attributes mattering.
+    pub fn of<'f>(&self, fd: &'f impl AsFd) -> Holder<'f> {
+        Holder::file(fd, self.filter)
+    }
+
+    /// An entry of a directory, itself even where it is a link; `.` is the directory.
+    pub fn entry(dir: &'h impl AsFd, name: &Name, filter: XattrFilter) -> Self {
+        let dir = dir.as_fd();
+        if is_made_up(dir) {
+            return Self { at: At::MadeUp((name == c".").then_some(dir)), filter };
+        }
+        let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name.to_bytes());
+        let path = CString::new(path).expect("neither digits nor a name contain NUL");
+        Self { at: At::Entry(path), filter }
+    }
+
+    fn list(&self, names: &mut [u8]) -> rustix::io::Result<usize> {
+        match &self.at {
+            At::File(fd) => flistxattr(fd, names),
+            At::Entry(path) => llistxattr(&**path, names),
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+        }
+    }
+
+    fn get(&self, name: &[u8], value: &mut [u8]) -> rustix::io::Result<usize> {
+        match &self.at {
+            At::File(fd) => fgetxattr(fd, name, value),
+            At::Entry(path) => lgetxattr(&**path, name, value),
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+        }
+    }
+
+    fn set(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
+        match &self.at {
+            At::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
+            At::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
+            // A list of access control would be kept as any other attribute, and mean nothing.
+            At::MadeUp(Some(fd)) if !ACL_XATTRS.contains(&name) => {
+                fsetxattr(fd, name, value, XattrFlags::empty())
+            }
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+        }
+    }
+
+    fn remove(&self, name: &[u8]) -> rustix::io::Result<()> {
+        match &self.at {
+            At::File(fd) => fremovexattr(fd, name),
+            At::Entry(path) => lremovexattr(&**path, name),
+            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+        }
+    }
+
+    /// Those that matter; `None` where the file system keeps none at all.
+    pub fn read(&self) -> Result<Option<Xattrs>> {
+        self.read_all().map_err(|errno| failed(Op::GetXattrs, errno))
+    }
+
+    fn read_all(&self) -> rustix::io::Result<Option<Xattrs>> {
+        // Most entries have none, or a few short ones.
+        let mut names = Vec::new();
+        let listed = with_room(&mut names, 256, |room| self.list(room));
+        match listed {
+            Ok(length) => names.truncate(length),
+            Err(Errno::OPNOTSUPP) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+        let mut xattrs = Xattrs::new();
+        let kept = |name: &&[u8]| !name.is_empty() && self.filter.passes(name);
+        for name in names.split(|byte| *byte == 0).filter(kept) {
+            let mut value = Vec::new();
+            match with_room(&mut value, 1024, |room| self.get(name, room)) {
+                Ok(length) => value.truncate(length),
+                // Removed since it was listed.
+                Err(Errno::NODATA) => continue,
+                Err(errno) => return Err(errno),
+            }
+            xattrs.insert(name.to_vec(), value);
+        }
+        Ok(Some(xattrs))
+    }
+
+    /// The permission bits that a default access control list leaves to new entries; `None` where there is none.
+    pub fn default_acl_mode(&self) -> Result<Option<u32>> {
+        let mut acl = Vec::new();
+        match with_room(&mut acl, 256, |room| self.get(ACL_XATTRS[1], room)) {
+            Ok(length) => Ok(Some(acl::mode_of(&acl[..length]))),
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(errno) => Err(failed(Op::GetXattrs, errno)),
+        }
+    }
+
+    /// Makes those that matter exactly these. False where the system does not take one of them: others are
+    /// set all the same.
+    pub fn write(&self, wanted: &Xattrs) -> Result<bool> {
+        let now = match (self.read()?, &self.at) {
+            (Some(now), _) => now,
+            (None, At::MadeUp(_)) => Xattrs::new(),
+            (None, _) => return Ok(wanted.is_empty()),
+        };
+        let is_stale = |name: &&Vec<u8>| !wanted.contains_key(*name) && self.filter.removes(name);
+        let stale = now.keys().filter(is_stale);
+        let removed = stale.map(|name| self.remove(name));
+        let fresh = wanted.iter().filter(|(name, value)| now.get(*name) != Some(value));
+        let set = fresh.map(|(name, value)| self.set(name, value));
+        let mut all_taken = true;
+        for changed in removed.chain(set) {
+            match changed {
+                Ok(()) | Err(Errno::NODATA) => {}
+                // Room for them is an inode's own, and they may not be that long everywhere.
+                Err(
+                    Errno::OPNOTSUPP | Errno::PERM | Errno::NOSPC | Errno::RANGE | Errno::TOOBIG,
+                ) => all_taken = false,
+                // Labels have rules of their own, and some names are those of one file system only.
+                Err(Errno::ACCESS | Errno::INVAL) if self.filter.others > XattrChoice::Own => {
+                    all_taken = false;
+                }
+                Err(errno) => return Err(failed(Op::SetXattrs, errno)),
+            }
+        }
+        Ok(all_taken)
+    }
+}
+
+/// Calls with a buffer of `first` bytes, and where that is too small with the largest that is needed.
+fn with_room(
+    buffer: &mut Vec<u8>,
+    first: usize,
+    mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<usize> {
+    buffer.resize(first, 0);
+    match call(buffer) {
+        Err(Errno::RANGE) => {
+            buffer.resize(BYTES_MAX, 0);
+            call(buffer)
+        }
+        done => done,
+    }
+}

@@ -1,0 +1,15 @@
+//! Requests to a service and the answers, each of which proves that it is whole.
+
+pub(crate) mod abilities;
+pub(crate) mod answers;
+pub(crate) mod attempts;
+pub(crate) mod endpoint;
+pub(crate) mod fault;
+pub mod http;
+pub(crate) mod liveness;
+pub(crate) mod pressure;
+pub(crate) mod redirect;
+pub(crate) mod service;
+pub(crate) mod shortcut;
+pub(crate) mod signing;
+pub(crate) mod whole;

@@ -1,0 +1,163 @@
+//! The shortcut for requests that carry a whole object: made and signed here, sent once.
+//!
+//! Between an S3 client's call and its connection there are layers for every operation, service and failure:
+//! they cost several times as much CPU as the request itself, and a million small objects are a million such
+//! requests. So a request goes straight to the client's own connections first. Whatever does not succeed at
+//! once (refused, busy, redirected, broken off) is left to the client, which asks again and knows what to make
+//! of every answer; so nothing of that is here.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_sdk_s3::primitives::SdkBody;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4::SigningParams;
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::client::attempts::TOO_MANY_REQUESTS;
+use crate::client::http::read_latin1;
+use crate::read::object::Bucket;
+
+const NOT_IMPLEMENTED: u16 = 501;
+
+/// How the project calls itself to services.
+const USER_AGENT: &str = concat!("dcp/", env!("CARGO_PKG_VERSION"));
+
+/// A request for a whole object, not signed yet.
+pub(crate) struct Request {
+    content: http::Request<Bytes>,
+    signing_region: String,
+}
+
+/// What an answer means for those who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The request has succeeded; the answer's body may still be on its way.
+    Done,
+    /// The service does not want it, or not like this.
+    Refused,
+    /// Another try may end otherwise; or none will, whoever asks.
+    Unsettled,
+}
+
+impl Request {
+    /// With these headers; those without a value are left out. None where the service wants more than an
+    /// address and a signature, and where something does not fit into a header.
+    pub fn new<'h>(
+        bucket: &Bucket,
+        (method, key): (Method, &str),
+        headers: impl IntoIterator<Item = (&'h str, Option<&'h str>)>,
+        content: Bytes,
+    ) -> Option<Self> {
+        let route = bucket.route()?;
+        let user_agent = ("user-agent", Some(USER_AGENT));
+        let mut request = http::Request::builder().method(method).uri(address(&route.url, key));
+        for (name, value) in headers.into_iter().chain([user_agent]) {
+            let Some(value) = value else { continue };
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            request = request.header(name, HeaderValue::from_str(value).ok()?);
+        }
+        let content = request.body(content).ok()?;
+        Some(Self { content, signing_region: route.region.clone() })
+    }
+
+    /// Signs it, sends it, and waits for the answer's head.
+    pub async fn send(
+        self,
+        keys: Option<Credentials>,
+        connections: &SharedHttpConnector,
+    ) -> Option<HttpResponse> {
+        let request = match keys {
+            Some(keys) => self.signed(keys)?,
+            None => self.content,
+        };
+        let request = HttpRequest::try_from(request.map(SdkBody::from)).ok()?;
+        let answer = connections.call(request).await;
+        let mut answer =
+            answer.inspect_err(|error| tracing::debug!(?error, "short request failed")).ok()?;
+        read_latin1(&mut answer);
+        Some(answer)
+    }
+
+    /// Signature Version 4 as S3 wants it: paths are neither normalised nor encoded twice, and the hash of
+    /// the content, or that there is none, is a header (Amazon S3 API Reference, "Authenticating Requests").
+    fn signed(self, keys: Credentials) -> Option<http::Request<Bytes>> {
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let identity = keys.into();
+        let params = SigningParams::builder()
+            .identity(&identity)
+            .region(&self.signing_region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .ok()?;
+        let mut request = self.content;
+        let body = match *request.method() {
+            Method::PUT => SignableBody::UnsignedPayload,
+            _ => SignableBody::empty(),
+        };
+        let (method, url) = (request.method().as_str(), request.uri().to_string());
+        let headers = request.headers().iter();
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let signable = SignableRequest::new(method, url, headers, body).ok()?;
+        let (instructions, _) = sign(signable, &params.into()).ok()?.into_parts();
+        instructions.apply_to_request_http1x(&mut request);
+        Some(request)
+    }
+}
+
+impl Verdict {
+    /// By an answer's status.
+    pub fn of(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Done,
+            // No such object; a server that is tired of waiting; too many requests.
+            404 | 408 | TOO_MANY_REQUESTS => Self::Unsettled,
+            300..=499 | NOT_IMPLEMENTED => Self::Refused,
+            _ => Self::Unsettled,
+        }
+    }
+}
+
+/// With the key encoded as the client does it: all but letters, digits, `-._~` and slashes.
+fn address(url: &str, key: &str) -> String {
+    let mut address = format!("{url}/");
+    for (number, part) in key.split('/').enumerate() {
+        if number > 0 {
+            address.push('/');
+        }
+        address.push_str(&urlencoding::encode(part));
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_paths_of_encoded_names() {
+        let at = |key| address("http://host/bucket", key);
+        assert_eq!(at("a/b-._~c"), "http://host/bucket/a/b-._~c");
+        assert_eq!(at("a b+%/ü"), "http://host/bucket/a%20b%2B%25/%C3%BC");
+        assert_eq!(at("/a//../&=?#"), "http://host/bucket//a//../%26%3D%3F%23");
+    }
+
+    #[test]
+    fn what_is_left_to_the_client() {
+        assert_eq!([200, 204, 206].map(Verdict::of), [Verdict::Done; 3]);
+        assert_eq!([301, 400, 403, 405, 501].map(Verdict::of), [Verdict::Refused; 5]);
+        assert_eq!([100, 404, 408, 429, 500, 503].map(Verdict::of), [Verdict::Unsettled; 6]);
+    }
+}

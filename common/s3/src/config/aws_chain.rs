@@ -1,0 +1,294 @@
+//! What AWS's configuration says: credentials from where AWS's own tools look for them, the region,
+//! the endpoint (<https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html>).
+
+use std::time::UNIX_EPOCH;
+
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::credential_feature::AwsCredentialFeature;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use crate::client::http;
+use crate::client::http::Proxies;
+use crate::config::aws_profile::{Profile, variable};
+use crate::config::rclone_conf::Environment;
+use crate::config::settings::{CaBundle, Chain, Credentials, Secret};
+use types::limits::{CREDENTIALS_WAIT, INSTANCE_METADATA_WAIT};
+
+/// The region where nothing names one.
+pub const DEFAULT_REGION: &str = "us-east-1";
+
+/// What was found in AWS's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What to sign with.
+    pub credentials: Credentials,
+    /// The region.
+    pub region: String,
+    /// Where S3 is, if not at AWS.
+    pub endpoint_url: Option<String>,
+    /// Whether the bucket's name goes into the path, where the profile says it.
+    pub path_style: Option<bool>,
+    /// Certificates that stand for the system's.
+    pub ca_bundle: Option<CaBundle>,
+    /// AWS's hosts that answer by IPv6 too.
+    pub use_dual_stack: bool,
+    /// AWS's hosts with cryptography as in FIPS 140.
+    pub use_fips: bool,
+}
+
+/// Where to look, and how to ask.
+pub struct Search<'s> {
+    chain: &'s Chain,
+    environment: Environment<'s>,
+    /// The profile that is read, where that is not the client's business.
+    selected: Option<String>,
+    profile: Profile,
+    files: Option<EnvConfigFiles>,
+    ca_bundle: Option<CaBundle>,
+    http: SharedHttpClient,
+    direct: SharedHttpClient,
+}
+
+impl<'s> Search<'s> {
+    /// Prepares it.
+    ///
+    /// # Errors
+    /// One line: the bundle of certificates cannot be used.
+    pub async fn open(chain: &'s Chain, environment: Environment<'s>) -> Result<Self, String> {
+        let files = chain.credentials_file.as_ref().map(|path| {
+            let files = EnvConfigFiles::builder().include_default_config_file(true);
+            files.with_file(EnvConfigFileKind::Credentials, path).build()
+        });
+        // A variable that is empty names no profile; the client would look for one without a name.
+        let is_empty = environment("AWS_PROFILE").is_some_and(|name| name.is_empty());
+        let selected = chain.profile.clone().or_else(|| is_empty.then(|| "default".to_owned()));
+        let named = selected.clone().or_else(|| variable(environment, "AWS_PROFILE"));
+        let name = named.unwrap_or_else(|| "default".to_owned());
+        let profile = Profile::load(&name, files.as_ref()).await;
+        let ca_bundle = http::ca_bundle(environment, profile.ca_bundle());
+        let proxies = Proxies::of("https://amazonaws.com", environment);
+        let http = http::client(ca_bundle.as_ref(), proxies)?;
+        let direct = http::client(ca_bundle.as_ref(), Proxies::None)?;
+        Ok(Self { chain, environment, selected, profile, files, ca_bundle, http, direct })
+    }
+
+    /// Looks for all of it; credentials only where requests are to be signed.
+    ///
+    /// # Errors
+    /// One line: why there are no credentials, and what to do.
+    pub async fn look(&self, region: Option<&str>, signing: Signing) -> Result<Found, String> {
+        let region = match region {
+            Some(given) => Some(Region::new(given.to_owned())),
+            None => self.region().await,
+        };
+        let sdk = self.sdk_config(region.clone()).await;
+        let (credentials, instance_region) = match signing {
+            Signing::None => (Credentials::Anonymous, None),
+            Signing::Needed => self.credentials(region.clone()).await?,
+        };
+        let region = region.or(instance_region);
+        Ok(Found {
+            credentials,
+            region: region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.to_string()),
+            endpoint_url: self.profile.endpoint_url(self.environment),
+            path_style: self.profile.path_style()?,
+            ca_bundle: self.ca_bundle.clone(),
+            use_dual_stack: sdk.use_dual_stack().unwrap_or(false),
+            use_fips: sdk.use_fips().unwrap_or(false),
+        })
+    }
+
+    /// Credentials alone.
+    ///
+    /// # Errors
+    /// As [`Search::look`].
+    pub async fn renew(&self) -> Result<Credentials, String> {
+        let region = self.region().await;
+        Ok(self.credentials(region).await?.0)
+    }
+
+    async fn region(&self) -> Option<Region> {
+        let mut profile = ProfileFileRegionProvider::builder();
+        if let Some(name) = &self.selected {
+            profile = profile.profile_name(name);
+        }
+        if let Some(files) = &self.files {
+            profile = profile.profile_files(files.clone());
+        }
+        let named = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+        match named.into_iter().find_map(|name| variable(self.environment, name)) {
+            Some(region) => Some(Region::new(region)),
+            None => profile.build().region().await,
+        }
+    }
+
+    async fn sdk_config(&self, region: Option<Region>) -> SdkConfig {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(self.http.clone())
+            // Without one the loader would ask for the instance's.
+            .region(region.unwrap_or_else(|| Region::new(DEFAULT_REGION)))
+            .no_credentials();
+        if let Some(name) = &self.selected {
+            loader = loader.profile_name(name);
+        }
+        if let Some(files) = &self.files {
+            loader = loader.profile_files(files.clone());
+        }
+        loader.load().await
+    }
+
+    /// The credentials; and the instance's region, where they are the instance's.
+    async fn credentials(
+        &self,
+        region: Option<Region>,
+    ) -> Result<(Credentials, Option<Region>), String> {
+        let signing = region.clone().unwrap_or_else(|| Region::new(DEFAULT_REGION));
+        let config = ProviderConfig::without_region()
+            .with_region(Some(signing))
+            .with_http_client(self.http.clone());
+        let chain = self.providers(&config);
+        let waiting = tokio::time::timeout(CREDENTIALS_WAIT, chain.provide_credentials()).await;
+        let Ok(found) = waiting else {
+            let seconds = CREDENTIALS_WAIT.as_secs();
+            return Err(format!("credentials of {}: none in {seconds} s", self.shown()));
+        };
+        let found = found.map_err(|error| self.refusal(&error))?;
+        let features = found.get_property::<Vec<AwsCredentialFeature>>();
+        let is_instance =
+            features.is_some_and(|all| all.contains(&AwsCredentialFeature::CredentialsImds));
+        let instance_region = match region {
+            None if is_instance => {
+                let asked = ImdsRegionProvider::builder().imds_client(self.instance_metadata());
+                asked.configure(&config).build().region().await
+            }
+            _ => None,
+        };
+        Ok((keys(&found), instance_region))
+    }
+
+    /// A profile that was asked for by name is all there is, as with `aws --profile`, where variables
+    /// with keys do not count either.
+    fn providers(&self, config: &ProviderConfig) -> CredentialsProviderChain {
+        let mut profile = ProfileFileCredentialsProvider::builder().configure(config);
+        if let Some(files) = &self.files {
+            profile = profile.profile_files(files.clone());
+        }
+        if let Some(name) = &self.chain.profile {
+            return CredentialsProviderChain::first_try(
+                "Profile",
+                profile.profile_name(name).build(),
+            );
+        }
+        if let Some(name) = &self.selected {
+            profile = profile.profile_name(name);
+        }
+        let environment = EnvironmentVariableCredentialsProvider::new();
+        let token = WebIdentityTokenCredentialsProvider::builder().configure(config).build();
+        let container = EcsCredentialsProvider::builder().configure(config).build();
+        let instance = ImdsCredentialsProvider::builder().configure(config);
+        let instance = LastResort(instance.imds_client(self.instance_metadata()).build());
+        CredentialsProviderChain::first_try("Environment", environment)
+            .or_else("Profile", profile.build())
+            .or_else("WebIdentityToken", token)
+            .or_else("EcsContainer", container)
+            .or_else("Ec2InstanceMetadata", instance)
+    }
+
+    /// Never through a proxy, and given up soon: it is this machine that answers, or nothing.
+    fn instance_metadata(&self) -> aws_config::imds::Client {
+        let config = ProviderConfig::without_region().with_http_client(self.direct.clone());
+        aws_config::imds::Client::builder()
+            .configure(&config)
+            .connect_timeout(INSTANCE_METADATA_WAIT)
+            .read_timeout(INSTANCE_METADATA_WAIT)
+            .operation_timeout(3 * INSTANCE_METADATA_WAIT)
+            .max_attempts(2)
+            .build()
+    }
+
+    fn refusal(&self, error: &CredentialsError) -> String {
+        let is_missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
+        match (&self.chain.profile, is_missing) {
+            (Some(name), true) => format!(
+                "AWS's profile \"{name}\" is not there or has no credentials; see ~/.aws/config and \
+                 ~/.aws/credentials (or AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
+            ),
+            (None, true) => NOTHING_FOUND.to_owned(),
+            (_, false) => format!("credentials of {}: {}", self.shown(), with_causes(error)),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match &self.chain.profile {
+            Some(name) => format!("AWS's profile \"{name}\""),
+            None => "AWS's configuration".to_owned(),
+        }
+    }
+}
+
+const NOTHING_FOUND: &str = "no credentials for S3: neither AWS_ACCESS_KEY_ID, nor the profile \
+    (AWS_PROFILE, ~/.aws), nor a web identity, nor the role of a container or an instance; set \
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give --s3-profile, or --s3-no-sign-request for a \
+    public bucket, or name an rclone remote";
+
+/// The instance's role. Many networks have something else at its address, so whatever goes wrong there
+/// means no more than that there is none.
+#[derive(Debug)]
+struct LastResort(ImdsCredentialsProvider);
+
+impl ProvideCredentials for LastResort {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.0.provide_credentials().await.map_err(CredentialsError::not_loaded)
+        })
+    }
+}
+
+/// What went wrong and why, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut parts: Vec<String> = Vec::new();
+    for cause in causes {
+        let words: Vec<_> = cause.to_string().split_whitespace().map(str::to_owned).collect();
+        let words = words.join(" ");
+        // Some repeat what is behind them.
+        if !parts.iter().any(|part| part.contains(&words)) {
+            parts.push(words);
+        }
+    }
+    parts.join(": ")
+}
+
+/// Whether requests are to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// They are.
+    Needed,
+    /// They are not.
+    None,
+}
+
+fn keys(found: &aws_credential_types::Credentials) -> Credentials {
+    let expires = found.expiry().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Credentials::Keys {
+        access_key_id: found.access_key_id().to_owned(),
+        secret_access_key: Secret::new(found.secret_access_key()),
+        session_token: found.session_token().map(Secret::new),
+        expires_seconds: expires.map(|since| since.as_secs()),
+    }
+}

@@ -1,0 +1,91 @@
+//! The profile of AWS's configuration, for what AWS's own tools read in it and the S3 client does not
+//! (<https://docs.aws.amazon.com/cli/latest/topic/s3-config.html>), and for what it reads otherwise.
+
+use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_runtime::env_config::property::PropertiesKey;
+use aws_runtime::env_config::section::EnvConfigSections;
+use aws_runtime::env_config::source;
+use aws_types::os_shim_internal::{Env, Fs};
+
+use crate::config::rclone_conf::Environment;
+use types::path::escaped;
+
+/// A profile, which may be empty.
+#[derive(Default)]
+pub struct Profile {
+    sections: Option<EnvConfigSections>,
+    name: String,
+}
+
+/// A variable's value; one that is empty says as little as none.
+pub fn variable(environment: Environment<'_>, name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.is_empty())
+}
+
+impl Profile {
+    /// The profile of that name. Files that cannot be read are the business of whoever looks for credentials in
+    /// them, and says so.
+    pub async fn load(name: &str, files: Option<&EnvConfigFiles>) -> Self {
+        let default = EnvConfigFiles::default();
+        let source = source::load(&Env::real(), &Fs::real(), files.unwrap_or(&default)).await.ok();
+        let sections = source.and_then(|source| EnvConfigSections::parse(source).ok());
+        Self { sections, name: name.to_owned() }
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        let profile = self.sections.as_ref()?.get_profile(&self.name)?;
+        profile.get(key).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// A line of what belongs to `s3 =`.
+    fn of_s3(&self, key: &str) -> Option<&str> {
+        let lines = self.get("s3")?.lines().filter_map(|line| line.split_once('='));
+        let mut values = lines.filter(|(own, _)| own.trim().eq_ignore_ascii_case(key));
+        values.next().map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// A file of certificates that stand for the system's.
+    pub fn ca_bundle(&self) -> Option<&str> {
+        self.get("ca_bundle")
+    }
+
+    /// Whether the bucket's name goes into the path, where that is said.
+    ///
+    /// # Errors
+    /// One line: what is said is neither of the words for that.
+    pub fn path_style(&self) -> Result<Option<bool>, String> {
+        match self.of_s3("addressing_style").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("auto") => Ok(None),
+            Some("path") => Ok(Some(true)),
+            Some("virtual") => Ok(Some(false)),
+            Some(other) => Err(format!(
+                "AWS's profile \"{}\", s3 addressing_style \"{}\": write auto, path or virtual",
+                escaped(self.name.as_bytes()),
+                escaped(other.as_bytes())
+            )),
+        }
+    }
+
+    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's `services` section, its `endpoint_url`, in that order
+    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+    pub fn endpoint_url(&self, environment: Environment<'_>) -> Option<String> {
+        let ignored = variable(environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+        let ignored = ignored.as_deref().or_else(|| self.get("ignore_configured_endpoint_urls"));
+        if ignored.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return None;
+        }
+        let named = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+        let in_environment = named.into_iter().find_map(|name| variable(environment, name));
+        let in_files = || self.of_services().or_else(|| self.get("endpoint_url"));
+        in_environment.or_else(|| in_files().map(str::to_owned))
+    }
+
+    /// The endpoint that the profile's section of services names.
+    fn of_services(&self) -> Option<&str> {
+        let key =
+            PropertiesKey::builder().section_key("services").section_name(self.get("services")?);
+        let key = key.property_name("s3").sub_property_name("endpoint_url").build().ok()?;
+        let value = self.sections.as_ref()?.other_sections().get(&key)?;
+        Some(value.trim()).filter(|value| !value.is_empty())
+    }
+}

@@ -1,0 +1,179 @@
+//! From a place's name to what a rank needs to open it. Rank 0 does this for all: one look at the
+//! configuration, one question to who gives out credentials, however many ranks there are.
+
+use crate::client::http;
+use crate::config::aws_chain::{Found, Search, Signing};
+use crate::config::environment;
+use crate::config::rclone_conf;
+use crate::config::rclone_conf::{Login, Remote};
+use crate::config::settings::{
+    Chain, Credentials, ObjectOptions, PathStyle, Renewal, S3Options, Settings,
+};
+use crate::config::url::{check_endpoint, is_aws, with_slash};
+use types::error::Side;
+use types::limits::S3_GIVE_UP_AFTER;
+use types::object::metadata::Schema;
+use types::path::escaped;
+use types::place::location::ObjectLocation;
+
+/// What a rank needs to open that place. Takes as long as credentials take to come, within limits.
+///
+/// `--s3-endpoint`, `--s3-region`, profiles and `--s3-no-sign-request` are for `s3://`: a remote says
+/// these things itself. All other options are for both, and count more than the remote's.
+///
+/// # Errors
+/// One line: what does not serve, and what to do.
+pub fn resolve(
+    location: &ObjectLocation,
+    side: Side,
+    options: &S3Options,
+) -> Result<Settings, String> {
+    let settings = match &location.remote {
+        Some(name) => of_remote(rclone_conf::remote(name, &environment)?)?,
+        None => of_aws(side, options)?,
+    };
+    with_options(settings, side, options)
+        .map_err(|why| format!("\"{}\": {why}", escaped(location.to_string().as_bytes())))
+}
+
+/// New credentials for a place, from where the old ones came; those it has, where that was nowhere.
+///
+/// # Errors
+/// One line: why there are none.
+pub async fn renew(settings: &Settings) -> Result<Credentials, String> {
+    match &settings.renewal {
+        Renewal::Never => Ok(settings.credentials.clone()),
+        Renewal::Chain(chain) => Search::open(chain, &environment).await?.renew().await,
+    }
+}
+
+fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
+    let profile = options.profile(side).map(str::to_owned);
+    let chain = Chain { profile, credentials_file: None };
+    let signing = if options.is_anonymous { Signing::None } else { Signing::Needed };
+    let found = look(&chain, options.region.as_deref(), signing)?;
+    let renewal = if options.is_anonymous { Renewal::Never } else { Renewal::Chain(chain) };
+    let endpoint_url = options.endpoint_url.clone().or(found.endpoint_url);
+    Ok(Settings {
+        use_dual_stack: found.use_dual_stack,
+        use_fips: found.use_fips,
+        path_style: found
+            .path_style
+            .unwrap_or_else(|| endpoint_url.as_deref().is_some_and(|url| !is_aws(url))),
+        ca_bundle: found.ca_bundle,
+        ..plain(found.region, endpoint_url, found.credentials, renewal)
+    })
+}
+
+fn of_remote(remote: Remote) -> Result<Settings, String> {
+    let (endpoint_url, credentials, renewal) = match remote.login {
+        Login::Given(credentials) => (remote.endpoint_url, credentials, Renewal::Never),
+        Login::Chain(chain) => {
+            let found = look(&chain, None, Signing::Needed)?;
+            let endpoint_url = remote.endpoint_url.or(found.endpoint_url);
+            (endpoint_url, found.credentials, Renewal::Chain(chain))
+        }
+    };
+    Ok(Settings {
+        path_style: remote.path_style,
+        ca_bundle: http::ca_bundle_of_rclone(&environment),
+        use_dual_stack: remote.use_dual_stack,
+        part_bytes: remote.part_bytes,
+        upload_cutoff_bytes: remote.upload_cutoff_bytes,
+        copy_cutoff_bytes: remote.copy_cutoff_bytes,
+        object: remote.object,
+        directory_markers: remote.directory_markers,
+        disable_checksum: remote.disable_checksum,
+        lists_by_marker: remote.lists_by_marker,
+        ..plain(remote.region, endpoint_url, credentials, renewal)
+    })
+}
+
+/// Settings in which nothing else was said.
+fn plain(
+    region: String,
+    endpoint_url: Option<String>,
+    credentials: Credentials,
+    renewal: Renewal,
+) -> Settings {
+    Settings {
+        endpoint_url,
+        region,
+        path_style: false,
+        use_dual_stack: false,
+        use_fips: false,
+        ca_bundle: None,
+        credentials,
+        renewal,
+        part_bytes: None,
+        upload_cutoff_bytes: None,
+        copy_cutoff_bytes: None,
+        concurrency: None,
+        object: ObjectOptions::default(),
+        metadata: Schema::default(),
+        sign_payload: false,
+        directory_markers: false,
+        disable_checksum: false,
+        opaque_etags: false,
+        give_up_after: S3_GIVE_UP_AFTER,
+        lists_by_marker: false,
+        attempts_max: None,
+    }
+}
+
+/// Settings of a service of AWS's that is asked without a signature.
+#[cfg(test)]
+pub(crate) fn anonymous_settings() -> Settings {
+    plain("us-east-1".to_owned(), None, Credentials::Anonymous, Renewal::Never)
+}
+
+fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<Settings, String> {
+    if let Some(url) = &settings.endpoint_url {
+        check_endpoint(url)?;
+    }
+    http::tls_context(settings.ca_bundle.as_ref())?;
+    Ok(Settings {
+        endpoint_url: settings.endpoint_url.map(with_slash),
+        path_style: match options.path_style {
+            PathStyle::Auto => settings.path_style,
+            PathStyle::On => true,
+            PathStyle::Off => false,
+        },
+        part_bytes: options.part_bytes.or(settings.part_bytes),
+        // Nothing is sent to a source; and whoever names the size of parts means every larger file.
+        upload_cutoff_bytes: match (side, options.part_bytes) {
+            (Side::Target, None) => settings.upload_cutoff_bytes,
+            _ => None,
+        },
+        concurrency: options.concurrency,
+        give_up_after: options.give_up_after.unwrap_or(settings.give_up_after),
+        object: options.object.clone().or(settings.object),
+        metadata: options.metadata,
+        sign_payload: options.sign_payload,
+        directory_markers: options.directory_markers.unwrap_or(settings.directory_markers),
+        opaque_etags: options.opaque_etags,
+        attempts_max: attempts_max(&environment)?,
+        ..settings
+    })
+}
+
+/// As AWS's own tools take it.
+fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>, String> {
+    let Some(text) = environment("AWS_MAX_ATTEMPTS").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let number = text.trim().parse().ok().filter(|number| *number > 0);
+    let wrong =
+        || format!("AWS_MAX_ATTEMPTS=\"{}\": write a number from 1 on", escaped(text.as_bytes()));
+    number.map(Some).ok_or_else(wrong)
+}
+
+fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("start the S3 client: {error}"))?;
+    let found = runtime
+        .block_on(async { Search::open(chain, &environment).await?.look(region, signing).await });
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    found
+}

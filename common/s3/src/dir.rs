@@ -1,0 +1,497 @@
+//! A directory of objects: what the keys have in common that begin with it.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::list::key::{KEY_BYTES_MAX, key_of_name};
+use crate::list::memory::{Found, Index};
+use crate::list::pages::{From, KeyPage, Page};
+use crate::list::spans;
+use crate::list::spans::Pages;
+use crate::list::subtrees::Habits;
+use crate::read::body;
+use crate::read::body::ObjectFile;
+use crate::read::object::{Bucket, Head};
+use crate::write::fields::{Like, NewObject, has_xattrs};
+use crate::write::upload::{ObjectStaged, PartsFrom, is_refusal, upload_of};
+use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
+use types::content::chunk::Extent;
+use types::content::crc64::Crc64;
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::error::{Cause, Op, Result};
+use types::limits::S3_WHOLE_BYTES_MAX;
+use types::object::keys_below::KeysBelow;
+use types::object::metadata::{LinkForm, RCLONE_LINK_SUFFIX};
+use types::object::span::Span;
+use types::path::Name;
+use types::service::Unfit;
+
+/// How a service refuses what an account has no right to.
+const DENIED: Cause = Cause::System(libc::EACCES);
+
+/// A directory of objects. There is none as such, so every one can be opened.
+pub(super) struct ObjectDir {
+    bucket: Bucket,
+    /// What all keys in it begin with: empty, or with a slash at the end.
+    prefix: String,
+    /// Names that were found to be links under the key with the suffix: what takes the place of one must
+    /// remove it.
+    links: Mutex<HashSet<CString>>,
+    /// What it has, as far as that was asked for.
+    index: OnceLock<Arc<Index>>,
+}
+
+impl ObjectDir {
+    pub fn new(bucket: Bucket, prefix: String) -> Self {
+        Self { bucket, prefix, links: Mutex::default(), index: OnceLock::new() }
+    }
+
+    fn key(&self, op: Op, name: &Name) -> Result<String> {
+        let key = format!("{}{}", self.prefix, key_of_name(name.to_bytes()));
+        if key.len() > KEY_BYTES_MAX {
+            return Err(op.failed(Cause::Key(Unfit::LongKey)));
+        }
+        if key.trim().is_empty() {
+            return Err(op.failed(Cause::Key(Unfit::Blank)));
+        }
+        Ok(key)
+    }
+
+    /// Whether there is to be an object for the directory itself; the bucket is none.
+    fn has_marker(&self) -> bool {
+        self.bucket.service.settings.directory_markers && !self.prefix.is_empty()
+    }
+
+    fn new_object(
+        &self,
+        key: String,
+        what: (Kind, u64),
+        mtime: Option<types::entry::Time>,
+        attributes: &Attributes,
+        like: Like<'_>,
+    ) -> NewObject {
+        NewObject::new(&self.bucket, key, what, mtime, attributes, like)
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashSet<CString>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object under another key that goes when this name gets another one.
+    fn replaced_link(&self, name: &Name, key: &str) -> Option<String> {
+        self.links().contains(name).then(|| format!("{key}{RCLONE_LINK_SUFFIX}"))
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| self.bucket.memory.index(&self.prefix))
+    }
+
+    /// The object of that name, or the link that is one under another key.
+    fn find(&self, op: Op, name: &Name) -> Result<(String, Head)> {
+        let key = self.key(op, name)?;
+        // The object of a key that ends so is a link of another name.
+        let own = if is_link_key(name) { None } else { Some(self.bucket.head(&key)) };
+        match own {
+            Some(Err(error)) if !error.cause.is_vanished() => Err(error),
+            Some(Ok(head)) => Ok((key, head)),
+            _ => {
+                let link = key + RCLONE_LINK_SUFFIX;
+                let mut head = self.bucket.head(&link)?;
+                head.metadata.kind = Kind::Symlink;
+                self.links().insert(name.to_owned());
+                Ok((link, head))
+            }
+        }
+    }
+}
+
+impl Dir for ObjectDir {
+    fn metadata(&self) -> Result<Metadata> {
+        let plain = self.bucket.metadata_of_directory(&self.prefix);
+        if !self.has_marker() {
+            return Ok(plain);
+        }
+        match self.bucket.head(&self.prefix) {
+            Err(error) if error.cause.is_vanished() => Ok(plain),
+            marker => Ok(marker?.of_directory(&plain)),
+        }
+    }
+
+    fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
+        let mut alone = Alone { each, unfit: None };
+        self.read(Span::default(), &mut alone)?;
+        alone.unfit.map_or(Ok(()), |why| Err(Op::List.failed(Cause::Key(why))))
+    }
+
+    fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
+        spans::read(self, span, reader)
+    }
+
+    fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
+        spans::read_known(keys, reader);
+        Ok(())
+    }
+
+    fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
+        let prefix = self.key(Op::Open, name)? + "/";
+        Ok(Arc::new(Self::new(self.bucket.clone(), prefix)))
+    }
+
+    fn stat(&self, name: &Name) -> Result<Metadata> {
+        self.stat_open(name).map(|(metadata, _)| metadata)
+    }
+
+    fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
+        match self.find(Op::Stat, name) {
+            Ok((key, head)) => {
+                let metadata = head.metadata;
+                let file = ObjectFile::new(self.bucket.clone(), key, head, metadata.size_bytes);
+                Ok((metadata, Some(Box::new(file))))
+            }
+            Err(error) if error.cause.is_vanished() => {
+                let prefix = self.key(Op::Stat, name)? + "/";
+                if self.bucket.has_below(&prefix)? {
+                    Ok((self.bucket.metadata_of_directory(&prefix), None))
+                } else {
+                    Err(error)
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn peek(&self, name: &Name, hint: Hint) -> Result<Metadata> {
+        let key = self.key(Op::Stat, name)?;
+        if let Some(metadata) = self.bucket.metadata_hinted(&key, hint) {
+            return Ok(metadata);
+        }
+        match self.index().find(&self.bucket, &self.prefix, name)? {
+            Found::There(hint) => match self.bucket.metadata_hinted(&key, hint) {
+                Some(metadata) => Ok(metadata),
+                None => self.stat(name),
+            },
+            Found::Missing => Err(Op::Stat.errno(libc::ENOENT)),
+            Found::Unknown => self.stat(name),
+        }
+    }
+
+    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
+        self.stat(name)
+    }
+
+    fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
+        let (key, head) = self.find(Op::Open, name)?;
+        let end = head.metadata.size_bytes;
+        if end > S3_WHOLE_BYTES_MAX {
+            self.bucket.memory.keep(&key, &head);
+        }
+        Ok(Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)))
+    }
+
+    fn open_listed(&self, name: &Name, hint: Hint) -> Result<Box<dyn SourceFile>> {
+        match hint {
+            Hint::Object(listed) if listed.size_bytes <= S3_WHOLE_BYTES_MAX => {
+                let key = self.key(Op::Open, name)?;
+                Ok(Box::new(ObjectFile::whole(self.bucket.clone(), key, listed)?))
+            }
+            _ => self.open_file(name),
+        }
+    }
+
+    fn open_extent(
+        &self,
+        name: &Name,
+        identity: &Identity,
+        extent: Extent,
+    ) -> Result<Box<dyn SourceFile>> {
+        let key = self.key(Op::Open, name)?;
+        Ok(Box::new(body::open_extent(&self.bucket, key, identity.inode, extent)?))
+    }
+
+    fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
+        let (key, head) = self.find(Op::ReadLink, name)?;
+        let length = head.metadata.size_bytes;
+        if length > libc::PATH_MAX as u64 {
+            return Err(Op::ReadLink.errno(libc::ENAMETOOLONG));
+        }
+        let kept = head.crc64;
+        let file = ObjectFile::new(self.bucket.clone(), key, head, length);
+        let mut target = vec![0; length as usize];
+        let count = file.read_at(&mut target, 0)?;
+        target.truncate(count);
+        let is_right = match kept {
+            Some(kept) => kept == Crc64::of(&target),
+            None => file.parted_etag()?.is_none_or(|etag| etag.is_of_content(&target)),
+        };
+        if is_right { Ok(target) } else { Err(Op::ReadLink.failed(Cause::Corrupt)) }
+    }
+
+    fn open_link(&self, name: &Name) -> Result<Option<(Box<dyn SourceFile>, LinkForm)>> {
+        let (key, head) = self.find(Op::Open, name)?;
+        let is_suffixed = key.len() > self.key(Op::Open, name)?.len();
+        let form = if is_suffixed { LinkForm::Suffix } else { LinkForm::FileType };
+        let end = head.metadata.size_bytes;
+        Ok(Some((Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)), form)))
+    }
+
+    fn xattrs(&self, _name: Option<&Name>) -> Result<Option<Xattrs>> {
+        Ok(None)
+    }
+
+    /// Directories come with what is in them, unless they are to have markers.
+    fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
+        match self.peek(name, Hint::Unknown) {
+            Ok(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),
+            Ok(_) => Err(Op::MakeDir.failed(Cause::KindDiffers)),
+            // An account that may not look may still write.
+            Err(error) if error.cause.is_vanished() || error.cause == DENIED => {
+                let prefix = self.key(Op::MakeDir, name)? + "/";
+                Self::new(self.bucket.clone(), prefix).make_marker()?;
+                self.index().note_directory(name);
+                Ok(Made::New)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
+        let key = self.key(Op::Create, new.name)?;
+        // An object that is such a link stays one.
+        if is_link_key(new.name) && new.headers.is_none() {
+            return Err(Op::Create.failed(Cause::Key(Unfit::LinkName)));
+        }
+        let what = (Kind::File, new.size_bytes);
+        let like = new.headers.map_or(Like::Nothing, Like::Another);
+        let replaces = self.replaced_link(new.name, &key);
+        let object = self.new_object(key, what, new.mtime, new.attributes, like);
+        let object = NewObject { replaces, ..object };
+        self.index().doubt(new.name);
+        let bucket = self.bucket.clone();
+        Ok(Box::new(match new.chunk_bytes {
+            Some(part_bytes) => {
+                let service = bucket.service.id;
+                match new.from.as_ref().filter(|from| from.service == service) {
+                    Some(from) => {
+                        let object = bucket.with_tags_of(object, from)?;
+                        ObjectStaged::in_parts(bucket, object, part_bytes, PartsFrom::TheService)?
+                    }
+                    None => ObjectStaged::in_parts(
+                        bucket,
+                        object,
+                        part_bytes,
+                        PartsFrom::Here(new.begun),
+                    )?,
+                }
+            }
+            None => ObjectStaged::whole(bucket, object),
+        }))
+    }
+
+    fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
+        let key = self.key(Op::Open, name)?;
+        let object = self.new_object(key, (Kind::File, 0), None, Attributes::NONE, Like::Nothing);
+        Ok(Box::new(ObjectStaged::join(self.bucket.clone(), object, ticket)?))
+    }
+
+    fn abort_upload(&self, name: &Name, ticket: &[u8], unless: Option<&[u8]>) -> Result<()> {
+        let key = self.key(Op::Remove, name)?;
+        match upload_of(ticket) {
+            Some(id) if Some(&id) != unless.and_then(upload_of).as_ref() => {
+                self.bucket.give_up_upload(&key, &id)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        let key = self.key(Op::Symlink, link.name)?;
+        let size_bytes = link.points_to.len() as u64;
+        let (key, replaces) = match self.bucket.service.settings.metadata.link_form() {
+            _ if is_link_key(link.name) => (key + RCLONE_LINK_SUFFIX, None),
+            LinkForm::FileType => {
+                let replaces = self.replaced_link(link.name, &key);
+                (key, replaces)
+            }
+            LinkForm::Suffix => {
+                let replaces = self.bucket.head(&key).is_ok().then(|| key.clone());
+                (key + RCLONE_LINK_SUFFIX, replaces)
+            }
+        };
+        let what = (Kind::Symlink, size_bytes);
+        let object = self.new_object(key, what, link.mtime, &link.attributes, Like::Nothing);
+        self.index().doubt(link.name);
+        self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
+        replaces.map_or(Ok(()), |old| self.bucket.remove(&old))?;
+        Ok(object.kept)
+    }
+
+    /// Its marker has them, if anything.
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+        if !self.has_marker() {
+            return Ok(Kept { xattrs_lost: has_xattrs(attributes), ..Kept::ALL });
+        }
+        let Some(old) = self.older_marker()? else { return self.put_marker(attributes) };
+        let is_empty = old.metadata.size_bytes == 0;
+        match self.copy_onto_itself(self.prefix.clone(), old, Kind::Directory, attributes) {
+            // Some services have directories of their own in its place, which they do not copy.
+            Err(error) if is_empty && (error.cause.is_vanished() || is_refusal(error.cause)) => {
+                let kept = self.put_marker(attributes)?;
+                Ok(Kept { properties_lost: true, ..kept })
+            }
+            copied => copied,
+        }
+    }
+
+    fn set_entry_attributes(
+        &self,
+        name: &Name,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        let (key, head) = self.find(Op::SetMode, name)?;
+        self.copy_onto_itself(key, head, kind, attributes)
+    }
+
+    fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
+        self.index().doubt(name);
+        let key = self.key(Op::Remove, name)?;
+        match kind {
+            // It goes with the last object in it; its marker is one.
+            Kind::Directory => self.bucket.remove(&(key + "/")),
+            Kind::Symlink if is_link_key(name) => self.bucket.remove(&(key + RCLONE_LINK_SUFFIX)),
+            Kind::Symlink => {
+                self.bucket.remove(&(key.clone() + RCLONE_LINK_SUFFIX))?;
+                self.bucket.remove(&key)
+            }
+            _ => self.bucket.remove(&key),
+        }
+    }
+
+    fn is_below(&self, above: &Metadata) -> bool {
+        let mut prefix = self.prefix.as_str();
+        loop {
+            if self.bucket.metadata_of_directory(prefix).is_same_file(above) {
+                return true;
+            }
+            let Some(inner) = prefix.strip_suffix('/') else { return false };
+            prefix = inner.rfind('/').map_or("", |slash| &inner[..=slash]);
+        }
+    }
+}
+
+impl ObjectDir {
+    /// Its marker, unless this job has made that: then it has nothing to lose.
+    fn older_marker(&self) -> Result<Option<Head>> {
+        match self.bucket.head(&self.prefix) {
+            Ok(marker) => {
+                let is_older = self.bucket.service.is_older_than_job(marker.metadata.ctime);
+                Ok(Some(marker).filter(|_| is_older))
+            }
+            Err(error) if error.cause.is_vanished() || error.cause == DENIED => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn make_marker(&self) -> Result<()> {
+        if self.has_marker() { self.put_marker(Attributes::NONE).map(|_| ()) } else { Ok(()) }
+    }
+
+    fn put_marker(&self, attributes: &Attributes) -> Result<Kept> {
+        let mtime = attributes.times.map(|times| times.mtime);
+        let (key, what) = (self.prefix.clone(), (Kind::Directory, 0));
+        let marker = self.new_object(key, what, mtime, attributes, Like::Nothing);
+        self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.kept)
+    }
+
+    /// Objects do not change: one becomes a copy of itself.
+    fn copy_onto_itself(
+        &self,
+        key: String,
+        head: Head,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        let (old, headers) = (head.metadata, head.headers.clone());
+        let size_bytes = old.size_bytes;
+        let file = ObjectFile::new(self.bucket.clone(), key.clone(), head, size_bytes);
+        let from = file.address().ok_or(Op::SetMode.errno(libc::EINVAL))?;
+        // What is not set stays as it is, and all is written anew.
+        let stays = Attributes::all_of(&old, None);
+        let wanted = Attributes {
+            owner: match (attributes.owner, stays.owner) {
+                (Some(owner), Some(old)) => Some(owner.or(old)),
+                (owner, old) => owner.or(old),
+            },
+            mode: attributes.mode.or(stays.mode),
+            set_ids_of: None,
+            times: attributes.times.or(stays.times),
+            xattrs: attributes.xattrs.clone(),
+        };
+        let mtime = wanted.times.map(|times| times.mtime);
+        let like = Like::Itself(&headers);
+        let object = self.new_object(key, (kind, size_bytes), mtime, &wanted, like);
+        ObjectStaged::copy_all(&self.bucket, self.bucket.as_it_was(object)?, &from)
+    }
+}
+
+/// Whether the key of that name is the one of a link without the suffix.
+fn is_link_key(name: &Name) -> bool {
+    let link = name.to_bytes().strip_suffix(RCLONE_LINK_SUFFIX.as_bytes());
+    link.is_some_and(|link| !link.is_empty())
+}
+
+impl Pages for ObjectDir {
+    fn page(&self, from: From<'_>) -> Result<Page> {
+        self.bucket.page(&self.prefix, from, Page::KEYS_MAX)
+    }
+
+    fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage> {
+        self.bucket.key_page(&format!("{}{within}", self.prefix), from)
+    }
+
+    fn habits(&self) -> &Habits {
+        &self.bucket.memory.habits
+    }
+
+    fn may_be_empty(&self) -> bool {
+        self.prefix.is_empty()
+    }
+}
+
+/// Who wants all names for itself, and cannot be told of what can be none.
+struct Alone<'e> {
+    each: &'e mut dyn FnMut(&Name, Hint),
+    unfit: Option<Unfit>,
+}
+
+impl NameReader for Alone<'_> {
+    fn name(&mut self, name: &Name, hint: Hint) {
+        (self.each)(name, hint);
+    }
+
+    fn unfit(&mut self, _key: &[u8], why: Unfit) {
+        self.unfit.get_or_insert(why);
+    }
+
+    fn wants_to_share(&self) -> bool {
+        false
+    }
+
+    fn share(&mut self, _rest: Span) {}
+}
+
+impl Bucket {
+    /// Removes an object; there need be none.
+    pub(super) fn remove(&self, key: &str) -> Result<()> {
+        self.service.call(Op::Remove, |client| {
+            client
+                .delete_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_request_payer(self.payer())
+                .send()
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! Listing: keys below a prefix as directories, in pages that many ranks share.
+
+pub mod key;
+pub(crate) mod memory;
+pub(crate) mod pages;
+pub(crate) mod spans;
+pub(crate) mod subtrees;

@@ -1,0 +1,383 @@
+//! Keys of objects and paths below a prefix: which key an entry gets, and which keys are entries.
+//!
+//! Keys are UTF-8, names are bytes. Names become keys as rclone's do (its S3 encoding
+//! `Slash,InvalidUtf8,Dot`, applied to names read from a disk), so that both find each other's objects:
+//! names in UTF-8 are themselves, and a byte that is not UTF-8 becomes `‛` (U+201B) and two upper-case
+//! hexadecimal digits. A `‛` in a name stays itself where that cannot be misread, and is written as its three
+//! bytes in that form elsewhere. (rclone has no key for such a name: it fails to copy it.)
+//!
+//! A key is the source's or another tool's, so it is checked before it becomes a path.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use types::path::RelPath;
+pub use types::service::Unfit;
+
+/// Longest key, in bytes of UTF-8 (Amazon S3 User Guide, "naming Amazon S3 objects").
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Longest name of a file, in bytes (`NAME_MAX`, limits.h(0p), of all common file systems).
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// What quotes: SINGLE HIGH-REVERSED-9 QUOTATION MARK.
+const QUOTE: char = '‛';
+
+/// What rclone quotes: stand-ins for characters that some store does not take, and the quote itself. After
+/// a quote they are one unit with it, both in names on disk and in keys.
+const QUOTED: [char; 3] = [QUOTE, '␀', '／'];
+
+/// The key of the object for an entry.
+///
+/// # Errors
+/// The key would be too long.
+pub fn key_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
+    let names: Vec<_> = path.components().map(key_of_name).collect();
+    let key = format!("{prefix}{}", names.join("/"));
+    if key.len() > KEY_BYTES_MAX { Err(Unfit::LongKey) } else { Ok(key) }
+}
+
+/// The key of the marker of a directory, which is also the prefix of all keys in it; for the root the
+/// prefix itself.
+///
+/// # Errors
+/// The key would be too long.
+pub fn marker_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
+    if path.is_root() {
+        return Ok(prefix.to_owned());
+    }
+    let key = key_of_path(prefix, path)? + "/";
+    if key.len() > KEY_BYTES_MAX { Err(Unfit::LongKey) } else { Ok(key) }
+}
+
+/// The name that a component of a key stands for, if a file can have that name and has that key.
+///
+/// # Errors
+/// Why not.
+pub fn checked_name(component: &str) -> Result<Cow<'_, [u8]>, Unfit> {
+    let name = name_of_key(component);
+    match &*name {
+        b"" => return Err(Unfit::EmptyComponent),
+        b"." | b".." => return Err(Unfit::DotComponent),
+        long if long.len() > NAME_BYTES_MAX => return Err(Unfit::LongName),
+        nul if nul.contains(&0) => return Err(Unfit::Nul),
+        slash if slash.contains(&b'/') => return Err(Unfit::EmptyComponent),
+        _ => {}
+    }
+    // Only what has an escape can differ from its own key.
+    let is_own_key = matches!(name, Cow::Borrowed(_)) || key_of_name(&name) == component;
+    if is_own_key { Ok(name) } else { Err(Unfit::Escape) }
+}
+
+/// The component of a key for a name.
+pub fn key_of_name(name: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(name) {
+        Ok(text) if !text.contains(QUOTE) => Cow::Borrowed(text),
+        _ => Cow::Owned(escaped(name)),
+    }
+}
+
+fn escaped(name: &[u8]) -> String {
+    let mut key = String::with_capacity(name.len() * 2);
+    for chunk in name.utf8_chunks() {
+        let mut text = chunk.valid();
+        while let Some(start) = text.find(QUOTE) {
+            key.push_str(&text[..start]);
+            let (unit, rest) = text[start..].split_at(unit_bytes(&text[start..]));
+            // The quote is alone, and what follows would be taken for the rest of an escape.
+            if unit.len() == QUOTE.len_utf8() && is_misread(rest, !chunk.invalid().is_empty()) {
+                push_bytes(&mut key, unit.as_bytes());
+            } else {
+                key.push_str(unit);
+            }
+            text = rest;
+        }
+        key.push_str(text);
+        push_bytes(&mut key, chunk.invalid());
+    }
+    key
+}
+
+/// The quote at the beginning, together with what it quotes.
+fn unit_bytes(text: &str) -> usize {
+    let quoted = text[QUOTE.len_utf8()..].chars().next().filter(|next| QUOTED.contains(next));
+    QUOTE.len_utf8() + quoted.map_or(0, char::len_utf8)
+}
+
+/// A quote that stays itself before this would begin an escape: before two digits, or before the quote
+/// of an invalid byte's.
+fn is_misread(rest: &str, is_before_invalid: bool) -> bool {
+    if rest.is_empty() { is_before_invalid } else { escaped_byte(rest).is_some() }
+}
+
+fn push_bytes(key: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(key, "{QUOTE}{byte:02X}");
+    }
+}
+
+/// The name that a component of a key stands for: each escape is its byte. Any bytes can come of it; see
+/// [`checked_name`].
+pub fn name_of_key(component: &str) -> Cow<'_, [u8]> {
+    if !component.contains(QUOTE) {
+        return Cow::Borrowed(component.as_bytes());
+    }
+    let mut name = Vec::with_capacity(component.len());
+    let mut text = component;
+    while let Some(start) = text.find(QUOTE) {
+        name.extend_from_slice(&text.as_bytes()[..start]);
+        let (unit, rest) = text[start..].split_at(unit_bytes(&text[start..]));
+        let byte = escaped_byte(rest).filter(|_| unit.len() == QUOTE.len_utf8());
+        match byte {
+            Some(byte) => name.push(byte),
+            None => name.extend_from_slice(unit.as_bytes()),
+        }
+        text = if byte.is_some() { &rest[2..] } else { rest };
+    }
+    name.extend_from_slice(text.as_bytes());
+    Cow::Owned(name)
+}
+
+/// The byte that the two digits after a quote stand for. rclone reads lower-case digits and ASCII too, but
+/// never writes them, so here they are text.
+fn escaped_byte(digits: &str) -> Option<u8> {
+    let &[high @ (b'8'..=b'9' | b'A'..=b'F'), low @ (b'0'..=b'9' | b'A'..=b'F'), ..] =
+        digits.as_bytes()
+    else {
+        return None;
+    };
+    let value = |digit: u8| if digit <= b'9' { digit - b'0' } else { digit - b'A' + 10 };
+    Some(value(high) << 4 | value(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The place of an object, as its key tells it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    enum Located {
+        /// An entry of that path.
+        Entry(RelPath),
+        /// The marker of that directory, or its common prefix in a listing: the key ends in a slash. The root's
+        /// is the prefix itself.
+        Directory(RelPath),
+    }
+
+    /// The path that a key is below a prefix, which is empty or ends in a slash.
+    ///
+    /// # Errors
+    /// Why no file could be there.
+    fn path_of_key(prefix: &str, key: &str) -> Result<Located, Unfit> {
+        let below = key.strip_prefix(prefix).ok_or(Unfit::Outside)?;
+        if below.is_empty() {
+            return Ok(Located::Directory(RelPath::root()));
+        }
+        if below.starts_with('/') {
+            return Err(Unfit::LeadingSlash);
+        }
+        let (names, is_marker) = match below.strip_suffix('/') {
+            Some(names) => (names, true),
+            None => (below, false),
+        };
+        let names: Vec<_> = names.split('/').map(checked_name).collect::<Result<_, _>>()?;
+        let path = RelPath::checked(&names.join(&b'/')).expect("each component was checked");
+        Ok(if is_marker { Located::Directory(path) } else { Located::Entry(path) })
+    }
+
+    fn path(bytes: &[u8]) -> RelPath {
+        RelPath::checked(bytes).unwrap()
+    }
+
+    #[test]
+    fn names_get_the_keys_that_rclone_gives_them() {
+        // rclone 1.75.2, from a disk to a remote with the encoding of its S3 backend; the first ones are
+        // also in the tests of its lib/encoder.
+        let table: [(&[u8], &str); 25] = [
+            (b"\xbf", "‛BF"),
+            (b"\xbf\xfe", "‛BF‛FE"),
+            (b"a\xbf\xfeb", "a‛BF‛FEb"),
+            (b"a\xbf\xce\xbe\xfeb", "a‛BFξ‛FEb"),
+            (b"...", "..."),
+            (b". .", ". ."),
+            (b"plain", "plain"),
+            ("／".as_bytes(), "／"),
+            ("Ａ／Ｂ".as_bytes(), "Ａ／Ｂ"),
+            ("␀".as_bytes(), "␀"),
+            ("．".as_bytes(), "．"),
+            ("．．".as_bytes(), "．．"),
+            ("‛．".as_bytes(), "‛．"),
+            ("‛．‛．".as_bytes(), "‛．‛．"),
+            ("‛‛".as_bytes(), "‛‛"),
+            ("‛␀".as_bytes(), "‛␀"),
+            ("‛／".as_bytes(), "‛／"),
+            (b"\xe2\x80\x9b\xe2\x80\x9b\xbf", "‛‛‛BF"),
+            (" a\tb\n\u{1}\u{7f}\\ ".as_bytes(), " a\tb\n\u{1}\u{7f}\\ "),
+            ("\u{fffd}".as_bytes(), "\u{fffd}"),
+            (b"\xed\xa0\x80", "‛ED‛A0‛80"),
+            (b"\xe2\x80", "‛E2‛80"),
+            (b"\xf0\x9f\x98", "‛F0‛9F‛98"),
+            (b"\xc0\xaf", "‛C0‛AF"),
+            ("U\u{308}ber ␉␡%2F+&".as_bytes(), "U\u{308}ber ␉␡%2F+&"),
+        ];
+        for (name, key) in table {
+            assert_eq!(key_of_name(name), key);
+            assert_eq!(&*checked_name(key).unwrap(), name, "{key}");
+        }
+    }
+
+    #[test]
+    fn names_that_rclone_cannot_copy_have_keys_too() {
+        let table: [(&[u8], &str); 8] = [
+            ("don‛t".as_bytes(), "don‛t"),
+            ("‛".as_bytes(), "‛"),
+            ("‛‛‛".as_bytes(), "‛‛‛"),
+            ("‛BF".as_bytes(), "‛E2‛80‛9BBF"),
+            ("‛‛BF".as_bytes(), "‛‛BF"),
+            ("‛bf ‛41 ‛8".as_bytes(), "‛bf ‛41 ‛8"),
+            (b"\xe2\x80\x9b\xbf", "‛E2‛80‛9B‛BF"),
+            ("‛‛‛E2".as_bytes(), "‛‛‛E2‛80‛9BE2"),
+        ];
+        for (name, key) in table {
+            assert_eq!(key_of_name(name), key);
+            assert_eq!(&*checked_name(key).unwrap(), name, "{key}");
+        }
+    }
+
+    /// Pieces that meet at every border of the grammar.
+    const PIECES: [&[u8]; 16] = [
+        "‛".as_bytes(),
+        "‛".as_bytes(),
+        b"\xe2",
+        b"\x80",
+        b"\x9b",
+        b"\xbf",
+        b"BF",
+        b"9B",
+        b"E2",
+        b"8",
+        b"bf",
+        "␀".as_bytes(),
+        "／".as_bytes(),
+        "．".as_bytes(),
+        b"x",
+        "ä".as_bytes(),
+    ];
+
+    #[test]
+    fn every_name_comes_back_from_its_key() {
+        let mut random = fastrand::Rng::with_seed(4);
+        for round in 0..200_000 {
+            let length = random.usize(1..7);
+            let name: Vec<u8> = if round % 2 == 0 {
+                std::iter::repeat_with(|| random.choice(PIECES).unwrap())
+                    .take(length)
+                    .flatten()
+                    .copied()
+                    .collect()
+            } else {
+                std::iter::repeat_with(|| random.u8(1..)).take(length * 4).collect()
+            };
+            if name.contains(&b'/') || name == b"." || name == b".." {
+                continue;
+            }
+            let key = key_of_name(&name);
+            let back = checked_name(&key);
+            assert_eq!(back.as_deref(), Ok(&name[..]), "{} {key}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_a_name_is_the_key_of_that_name() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let letters: Vec<char> = "‛‛‛␀／．89ABEF2bx./".chars().collect();
+        let (mut fit, mut unfit) = (0, 0);
+        for _ in 0..200_000 {
+            let length = random.usize(1..9);
+            let key: String =
+                std::iter::repeat_with(|| *random.choice(&letters).unwrap()).take(length).collect();
+            match path_of_key("", &key) {
+                Ok(Located::Entry(path)) => assert_eq!(key_of_path("", &path).unwrap(), key),
+                Ok(Located::Directory(path)) => assert_eq!(marker_of_path("", &path).unwrap(), key),
+                Err(_) => unfit += 1,
+            }
+            fit += 1;
+        }
+        assert!(unfit > 1000 && fit - unfit > 100_000, "{unfit} of {fit}");
+    }
+
+    #[test]
+    fn keys_are_paths_below_the_prefix() {
+        let entry = |bytes| Ok(Located::Entry(path(bytes)));
+        let directory = |bytes| Ok(Located::Directory(path(bytes)));
+        let long = "n".repeat(255);
+        for (prefix, key, expected) in [
+            ("", "a", entry(b"a")),
+            ("", "a/b", entry(b"a/b")),
+            ("p/", "p/a/b", entry(b"a/b")),
+            ("p/q/", "p/q/a‛FF", entry(b"a\xff")),
+            ("p/", "p/a/", directory(b"a")),
+            ("p/", "p/", directory(b"")),
+            ("", "a/b/", directory(b"a/b")),
+            ("", "...", entry(b"...")),
+            ("", "a\n\u{202e}", entry("a\n\u{202e}".as_bytes())),
+            ("p/", "p", Err(Unfit::Outside)),
+            ("p/", "q/a", Err(Unfit::Outside)),
+            ("p/", "p//a", Err(Unfit::LeadingSlash)),
+            ("", "/", Err(Unfit::LeadingSlash)),
+            ("", "/etc/passwd", Err(Unfit::LeadingSlash)),
+            ("", "a//b", Err(Unfit::EmptyComponent)),
+            ("", "a//", Err(Unfit::EmptyComponent)),
+            ("", ".", Err(Unfit::DotComponent)),
+            ("", "./", Err(Unfit::DotComponent)),
+            ("p/", "p/../x", Err(Unfit::DotComponent)),
+            ("", "a/..", Err(Unfit::DotComponent)),
+            ("", "a\0b", Err(Unfit::Nul)),
+            ("", &format!("{long}n/a"), Err(Unfit::LongName)),
+            ("", &long, entry(long.as_bytes())),
+            ("", "‛C3‛A4", Err(Unfit::Escape)),
+            ("", "a/‛E2‛80‛9Bt", Err(Unfit::Escape)),
+        ] {
+            assert_eq!(path_of_key(prefix, key), expected, "{prefix} {key:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_keys_up_to_their_greatest_length() {
+        assert_eq!(key_of_path("p/", &path(b"a/b\xff")), Ok("p/a/b‛FF".into()));
+        assert_eq!(marker_of_path("p/", &path(b"a")), Ok("p/a/".into()));
+        assert_eq!(marker_of_path("p/", &RelPath::root()), Ok("p/".into()));
+        assert_eq!(marker_of_path("", &RelPath::root()), Ok(String::new()));
+
+        let fits = path(vec!["n".repeat(255); 4].join("/").as_bytes());
+        assert_eq!(key_of_path("p", &fits).unwrap().len(), KEY_BYTES_MAX);
+        assert_eq!(marker_of_path("p", &fits), Err(Unfit::LongKey));
+        assert_eq!(key_of_path("p/", &fits), Err(Unfit::LongKey));
+        // Five bytes for each that is not UTF-8.
+        assert_eq!(key_of_path("", &path(&[0xff; 205])), Err(Unfit::LongKey));
+    }
+
+    #[test]
+    fn each_reason_has_its_words() {
+        use Unfit::{
+            Blank, DotComponent, EmptyComponent, Escape, LeadingSlash, LinkName, LongKey, LongName,
+            Nul, Outside,
+        };
+        let all = [
+            Outside,
+            LeadingSlash,
+            EmptyComponent,
+            DotComponent,
+            Nul,
+            LongName,
+            LongKey,
+            Escape,
+            LinkName,
+            Blank,
+        ];
+        let words: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
+        let codes: std::collections::BTreeSet<_> = all.iter().map(|why| why.code()).collect();
+        assert_eq!((words.len(), codes.len()), (all.len(), all.len()));
+        assert!(words.iter().all(|line| !line.contains('\n')));
+    }
+}

@@ -1,0 +1,474 @@
+//! Listing what is directly below a prefix, or all keys below it, a page at a time.
+
+use std::ffi::CString;
+
+use aws_sdk_s3::types::{CommonPrefix, EncodingType, Object};
+
+use crate::list::key::checked_name;
+use crate::read::object::Bucket;
+use types::entry::{Hint, Listed};
+use types::error::{Cause, Error, Op, Result};
+use types::limits::S3_PAGE_KEYS;
+use types::object::keys_below::KeysBelow;
+use types::object::metadata::RCLONE_LINK_SUFFIX;
+use types::object::span::NamePage;
+use types::service::{ServiceFault, Unfit};
+
+/// One page of a listing.
+#[derive(Default)]
+pub(crate) struct Page {
+    /// Keys and common prefixes, without the prefix that was asked for.
+    pub names: NamePage,
+    /// Keys that do not begin with that.
+    pub outside: Vec<String>,
+    /// The directory that was listed has a marker of its own, with so many bytes of content.
+    pub marker_bytes: Option<u64>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<String>,
+}
+
+/// One page of all keys below a prefix.
+#[derive(Default)]
+pub(crate) struct KeyPage {
+    /// Keys in the order of the answer, without the prefix.
+    pub keys: Vec<(String, Listed)>,
+    /// What is said of the marker of the prefix itself, which is none of these.
+    pub marker: Option<Listed>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<String>,
+}
+
+/// How deep a listing looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// What is directly below.
+    Names,
+    /// All keys.
+    Keys,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum From<'a> {
+    /// At the beginning.
+    Start,
+    /// Behind this name, which need not exist.
+    After(&'a str),
+    /// Where the last page has ended.
+    Token(&'a str),
+}
+
+/// Where a list goes on, as a token of ours tells any rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next<'a> {
+    /// At the service's token.
+    Token(&'a str),
+    /// Behind this key or common prefix, for services that know the first version of lists only.
+    Marker(&'a str),
+}
+
+/// What a list says, in whichever version.
+struct Answer {
+    /// What cannot be told of an object by its list is asked for otherwise.
+    objects: Vec<(String, Option<Listed>)>,
+    prefixes: Vec<String>,
+    next: Option<String>,
+}
+
+impl Next<'_> {
+    fn of_text(text: &str) -> Next<'_> {
+        match text.strip_prefix("marker ") {
+            Some(marker) => Next::Marker(marker),
+            None => Next::Token(text.strip_prefix("token ").unwrap_or(text)),
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Token(token) => format!("token {token}"),
+            Self::Marker(marker) => format!("marker {marker}"),
+        }
+    }
+}
+
+impl Bucket {
+    /// A page of what is directly below `prefix`, at most so many keys.
+    pub fn page(&self, prefix: &str, from: From<'_>, keys_max: i32) -> Result<Page> {
+        Page::of(prefix, self.listed(prefix, from, Depth::Names, keys_max)?)
+    }
+
+    /// A page of all keys below `prefix`.
+    pub fn key_page(&self, prefix: &str, from: From<'_>) -> Result<KeyPage> {
+        KeyPage::of(prefix, self.listed(prefix, from, Depth::Keys, Page::KEYS_MAX)?)
+    }
+
+    fn listed(&self, prefix: &str, from: From<'_>, depth: Depth, keys_max: i32) -> Result<Answer> {
+        let delimiter = (depth == Depth::Names).then(|| "/".to_owned());
+        let after = |name| format!("{prefix}{name}");
+        let answer = match from {
+            From::Token(text) => match Next::of_text(text) {
+                Next::Marker(marker) => {
+                    self.list_by_marker(prefix, Some(marker.to_owned()), delimiter, keys_max)
+                }
+                Next::Token(token) => {
+                    self.list_by_token(prefix, (None, Some(token.to_owned())), delimiter, keys_max)
+                }
+            },
+            From::Start if self.service.settings.lists_by_marker => {
+                self.list_by_marker(prefix, None, delimiter, keys_max)
+            }
+            From::After(name) if self.service.settings.lists_by_marker => {
+                self.list_by_marker(prefix, Some(after(name)), delimiter, keys_max)
+            }
+            From::Start => self.list_by_token(prefix, (None, None), delimiter, keys_max),
+            From::After(name) => {
+                self.list_by_token(prefix, (Some(after(name)), None), delimiter, keys_max)
+            }
+        };
+        // Where there are no keys the list is empty; what is missing is what has the list.
+        answer.map_err(|error| match error.cause {
+            cause if cause.is_vanished() => Op::List.failed(Cause::Service(ServiceFault::NoBucket)),
+            _ => error,
+        })
+    }
+
+    fn list_by_token(
+        &self,
+        prefix: &str,
+        (after, token): (Option<String>, Option<String>),
+        delimiter: Option<String>,
+        keys_max: i32,
+    ) -> Result<Answer> {
+        let answer = self.service.call(Op::List, |client| {
+            client
+                .list_objects_v2()
+                .bucket(&self.name)
+                .prefix(prefix)
+                .set_delimiter(delimiter)
+                // XML cannot hold every character that keys may have.
+                .encoding_type(EncodingType::Url)
+                .max_keys(keys_max)
+                .set_start_after(after)
+                .set_continuation_token(token)
+                .set_request_payer(self.payer())
+                .send()
+        })?;
+        let read = Answer::new(answer.contents(), answer.common_prefixes(), answer.encoding_type());
+        let token = answer.next_continuation_token().filter(|token| !token.is_empty());
+        match token.map(|token| Next::Token(token).text()) {
+            _ if answer.is_truncated() != Some(true) => Ok(read),
+            None => read.going_on_behind(None),
+            next => Ok(Answer { next, ..read }),
+        }
+    }
+
+    fn list_by_marker(
+        &self,
+        prefix: &str,
+        marker: Option<String>,
+        delimiter: Option<String>,
+        keys_max: i32,
+    ) -> Result<Answer> {
+        let answer = self.service.call(Op::List, |client| {
+            client
+                .list_objects()
+                .bucket(&self.name)
+                .prefix(prefix)
+                .set_delimiter(delimiter)
+                .encoding_type(EncodingType::Url)
+                .max_keys(keys_max)
+                .set_marker(marker)
+                .set_request_payer(self.payer())
+                .send()
+        })?;
+        let read = Answer::new(answer.contents(), answer.common_prefixes(), answer.encoding_type());
+        if answer.is_truncated() != Some(true) {
+            return Ok(read);
+        }
+        let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
+        read.going_on_behind(answer.next_marker().map(|marker| decoded(marker, is_encoded)))
+    }
+
+    /// Whether any key begins so.
+    pub fn has_below(&self, prefix: &str) -> Result<bool> {
+        let (mut next, mut circle) = (None::<String>, Circle::default());
+        loop {
+            let page = self.page(prefix, next.as_deref().map_or(From::Start, From::Token), 1)?;
+            if !page.outside.is_empty() {
+                return Err(nonsense());
+            }
+            // The marker of the directory itself is a key, too.
+            if page.has_keys() {
+                return Ok(true);
+            }
+            next = circle.pass(page.next)?;
+            if next.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+fn nonsense() -> Error {
+    Op::List.failed(Cause::Service(ServiceFault::Protocol))
+}
+
+/// Finds out when pages come again: a service that goes round in a circle must not be asked for ever. It keeps one
+/// token, another one after twice as many pages (Brent's algorithm).
+#[derive(Default)]
+pub(crate) struct Circle {
+    kept: Option<String>,
+    passed: u64,
+    passes: u64,
+}
+
+impl Circle {
+    /// Where the next page begins; none after the last.
+    pub fn pass(&mut self, next: Option<String>) -> Result<Option<String>> {
+        if next.is_some() && next == self.kept {
+            return Err(nonsense());
+        }
+        if self.passed == self.passes {
+            self.kept.clone_from(&next);
+            (self.passed, self.passes) = (0, (self.passes * 2).max(1));
+        }
+        self.passed += 1;
+        Ok(next)
+    }
+}
+
+impl Answer {
+    fn new(contents: &[Object], commons: &[CommonPrefix], encoding: Option<&EncodingType>) -> Self {
+        let keys = contents.iter().map(|object| object.key().unwrap_or_default());
+        let prefixes = commons.iter().map(|common| common.prefix().unwrap_or_default());
+        let is_encoded = encoding == Some(&EncodingType::Url);
+        let listed = contents.iter().map(|object| {
+            let size_bytes = u64::try_from(object.size()?).ok()?;
+            Some(Listed { size_bytes, stored_seconds: object.last_modified()?.secs() })
+        });
+        Self {
+            objects: all_decoded(keys, is_encoded).into_iter().zip(listed).collect(),
+            prefixes: all_decoded(prefixes, is_encoded),
+            next: None,
+        }
+    }
+
+    /// The list goes on behind the marker that it names, or else behind the last of its names.
+    fn going_on_behind(self, marker: Option<String>) -> Result<Self> {
+        let names = self.objects.iter().map(|(key, _)| key).chain(&self.prefixes);
+        let marker = marker.filter(|marker| !marker.is_empty()).or_else(|| names.max().cloned());
+        let next = Some(Next::Marker(&marker.ok_or_else(nonsense)?).text());
+        Ok(Self { next, ..self })
+    }
+}
+
+impl Page {
+    /// As many keys as there can be.
+    pub const KEYS_MAX: i32 = S3_PAGE_KEYS;
+
+    /// Whether it has any key.
+    pub fn has_keys(&self) -> bool {
+        let has_names = self.names.entries().next().is_some();
+        has_names || self.marker_bytes.is_some() || !self.outside.is_empty()
+    }
+
+    fn of(prefix: &str, answer: Answer) -> Result<Self> {
+        let mut page = Self { next: answer.next, ..Self::default() };
+        let objects = answer.objects.into_iter().map(|(key, listed)| {
+            // What the list does not say must be asked for.
+            (key, listed.map_or(Hint::Unknown, Hint::Object))
+        });
+        let objects = page.below(prefix, objects);
+        let directories = answer.prefixes.into_iter().map(|prefix| (prefix, Hint::Directory));
+        let directories = page.below(prefix, directories);
+        let mut names: Vec<&str> = directories.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        // Two names that are written as one: which keys are below them cannot be told.
+        if names.windows(2).any(|two| two[0] == two[1]) {
+            return Err(nonsense());
+        }
+        page.names = NamePage::new(objects, directories);
+        Ok(page)
+    }
+
+    fn below(
+        &mut self,
+        prefix: &str,
+        keys: impl Iterator<Item = (String, Hint)>,
+    ) -> Vec<(String, Hint)> {
+        let mut names = Vec::with_capacity(keys.size_hint().0);
+        for (key, hint) in keys {
+            match (key.strip_prefix(prefix), hint) {
+                (Some(""), Hint::Object(listed)) => self.marker_bytes = Some(listed.size_bytes),
+                (Some(""), _) => self.marker_bytes = Some(0),
+                (Some(below), _) => names.push((below.to_owned(), hint)),
+                (None, _) => self.outside.push(key),
+            }
+        }
+        names
+    }
+}
+
+impl KeyPage {
+    /// An answer that is not what was asked for is an error.
+    fn of(prefix: &str, answer: Answer) -> Result<Self> {
+        if !answer.prefixes.is_empty() {
+            return Err(nonsense());
+        }
+        let mut page = Self { next: answer.next, ..Self::default() };
+        for (key, listed) in answer.objects {
+            let listed = listed.ok_or_else(nonsense)?;
+            match key.strip_prefix(prefix).ok_or_else(nonsense)? {
+                "" => page.marker = Some(listed),
+                below => page.keys.push((below.to_owned(), listed)),
+            }
+        }
+        Ok(page)
+    }
+
+    /// Its keys, packed.
+    pub fn all(&self) -> KeysBelow {
+        let mut all = KeysBelow::default();
+        self.marker.iter().for_each(|listed| all.push("", *listed));
+        self.keys.iter().for_each(|(key, listed)| all.push(key, *listed));
+        all
+    }
+}
+
+/// The entry that a key, or a common prefix, without what it is below, stands for.
+pub(crate) fn entry_of(below: &str, hint: Hint) -> std::result::Result<(CString, Hint), Unfit> {
+    let (component, hint) = match (hint, below.strip_suffix(RCLONE_LINK_SUFFIX)) {
+        (Hint::Directory, _) => (below.strip_suffix('/').unwrap_or(below), hint),
+        (_, Some(link)) if !link.is_empty() => (link, Hint::Symlink),
+        _ => (below, hint),
+    };
+    let name = checked_name(component)?;
+    let name = CString::new(name.into_owned()).map_err(|_| Unfit::Nul)?;
+    Ok((name, hint))
+}
+
+/// All of an answer's texts without their encoding. A service that says that it encodes, and has not, is found out
+/// by what an encoding leaves of no text.
+fn all_decoded<'t>(texts: impl Iterator<Item = &'t str> + Clone, is_encoded: bool) -> Vec<String> {
+    let is_encoded = is_encoded && texts.clone().all(may_be_encoded);
+    texts.map(|text| decoded(text, is_encoded)).collect()
+}
+
+fn may_be_encoded(text: &str) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = text.as_bytes();
+    bytes.iter().enumerate().all(|(at, byte)| match byte {
+        b'%' => is_digit(bytes.get(at + 1)) && is_digit(bytes.get(at + 2)),
+        byte => byte.is_ascii_graphic(),
+    })
+}
+
+/// Undoes the encoding of keys in listings: as in URLs, with `+` for a space.
+pub(crate) fn decoded(text: &str, is_encoded: bool) -> String {
+    if !is_encoded {
+        return text.to_owned();
+    }
+    let spaced = text.replace('+', " ");
+    let bytes = urlencoding::decode_binary(spaced.as_bytes()).into_owned();
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: Hint = Hint::Object(Listed { size_bytes: 1, stored_seconds: 2 });
+
+    #[test]
+    fn keys_directly_below_a_prefix_are_entries() {
+        let named = |name: &std::ffi::CStr, hint| Ok((name.to_owned(), hint));
+        assert_eq!(entry_of("a", FILE), named(c"a", FILE));
+        assert_eq!(entry_of("a/", Hint::Directory), named(c"a", Hint::Directory));
+        assert_eq!(entry_of("l.rclonelink", FILE), named(c"l", Hint::Symlink));
+        assert_eq!(entry_of(".rclonelink", FILE), named(c".rclonelink", FILE));
+    }
+
+    #[test]
+    fn hostile_keys_are_no_entries() {
+        assert_eq!(entry_of("/", Hint::Directory), Err(Unfit::EmptyComponent));
+        assert_eq!(entry_of("../", Hint::Directory), Err(Unfit::DotComponent));
+        assert_eq!(entry_of("..", FILE), Err(Unfit::DotComponent));
+        let mut page = Page::default();
+        let keys = ["p/a", "q/a", "p/"].map(|key| (key.to_owned(), FILE));
+        assert_eq!(page.below("p/", keys.into_iter()), [("a".to_owned(), FILE)]);
+        assert_eq!((page.outside, page.marker_bytes), (vec!["q/a".to_owned()], Some(1)));
+    }
+
+    fn object(key: &str) -> Object {
+        let time = aws_sdk_s3::primitives::DateTime::from_secs(2);
+        Object::builder().key(key).size(1).last_modified(time).build()
+    }
+
+    fn prefix(text: &str) -> CommonPrefix {
+        CommonPrefix::builder().prefix(text).build()
+    }
+
+    const URL: Option<&EncodingType> = Some(&EncodingType::Url);
+
+    #[test]
+    fn what_a_list_does_not_say_of_an_object_is_not_known() {
+        let bare = Object::builder().key("p/a").build();
+        let page = Page::of("p/", Answer::new(&[bare.clone(), object("p/b")], &[], URL)).unwrap();
+        assert!(page.names.entries().eq([("a", Hint::Unknown), ("b", FILE)]));
+        assert!(KeyPage::of("p/", Answer::new(&[bare], &[], URL)).is_err());
+        let marked = KeyPage::of("p/", Answer::new(&[object("p/")], &[], URL)).unwrap();
+        assert_eq!((marked.keys.len(), marked.all().len()), (0, 1));
+    }
+
+    #[test]
+    fn prefixes_that_are_not_encoded_are_found_out_where_they_show_it() {
+        let of = |texts: &[&str]| {
+            let prefixes: Vec<_> = texts.iter().map(|text| prefix(text)).collect();
+            Answer::new(&[], &prefixes, URL).prefixes
+        };
+        assert_eq!(of(&["a+b/", "c%41d/"]), ["a b/", "cAd/"]);
+        assert_eq!(of(&["a+b/", "c d/"]), ["a+b/", "c d/"]);
+        assert_eq!(of(&["a+b/", "100%/"]), ["a+b/", "100%/"]);
+        assert_eq!(of(&["a+b/", "ä/"]), ["a+b/", "ä/"]);
+        let both = [prefix("a+b/"), prefix("a%20b/")];
+        assert!(Page::of("", Answer::new(&[], &both, URL)).is_err(), "one name for two");
+    }
+
+    #[test]
+    fn a_list_without_a_token_goes_on_behind_its_last_name() {
+        let answer = || Answer::new(&[object("a"), object("c")], &[prefix("b/")], None);
+        let next = |marker: Option<&str>| {
+            answer().going_on_behind(marker.map(str::to_owned)).unwrap().next.unwrap()
+        };
+        assert_eq!(Next::of_text(&next(None)), Next::Marker("c"));
+        assert_eq!(Next::of_text(&next(Some("x y"))), Next::Marker("x y"));
+        assert!(Answer::new(&[], &[], None).going_on_behind(None).is_err());
+        assert_eq!(Next::of_text(&Next::Token("marker ").text()), Next::Token("marker "));
+    }
+
+    #[test]
+    fn pages_that_come_again_are_an_error() {
+        let rounds = |tokens: &[&str]| {
+            let mut circle = Circle::default();
+            let all = tokens.iter().cycle().take(1000);
+            all.map(|token| circle.pass(Some((*token).to_owned())))
+                .take_while(Result::is_ok)
+                .count()
+        };
+        assert_eq!(rounds(&["a"]), 1);
+        for length in 2..9 {
+            let tokens = &["a", "b", "c", "d", "e", "f", "g", "h"][..length];
+            assert!((length..4 * length).contains(&rounds(tokens)), "{length}");
+        }
+        let mut circle = Circle::default();
+        assert!((0..1000).all(|number| circle.pass(Some(number.to_string())).is_ok()));
+        assert_eq!(circle.pass(None), Ok(None));
+    }
+
+    #[test]
+    fn keys_come_back_from_their_encoding() {
+        assert_eq!(decoded("a+b%2Bc%0A%F0%9F%98%80", true), "a b+c\n😀");
+        assert_eq!(decoded("a+b%2B", false), "a+b%2B");
+        assert_eq!(decoded("%FF", true), "%FF", "not UTF-8: left as it is");
+    }
+}

@@ -1,0 +1,210 @@
+//! Listing a directory in parts, from services with all the habits that were seen.
+
+use super::*;
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use types::entry::{Hint, Listed};
+use types::object::span::{NamePage, Order};
+use types::path::Name;
+use types::service::Unfit;
+
+/// A service that lists a directory, in pages of so many.
+struct Served {
+    names: Vec<String>,
+    order: Order,
+    page: usize,
+    quirk: Quirk,
+    requests: Cell<u64>,
+    habits: Habits,
+}
+
+#[derive(PartialEq)]
+enum Quirk {
+    None,
+    /// It takes no place to begin at.
+    RefusesAfter,
+    /// It begins at the beginning in any case.
+    IgnoresAfter,
+    /// What comes after an entry of that name begins behind its directory.
+    SkipsDirectory,
+}
+
+fn bare(name: &str) -> &str {
+    name.strip_suffix('/').unwrap_or(name)
+}
+
+impl Served {
+    fn new(names: &BTreeSet<String>, order: Order, page: usize, quirk: Quirk) -> Self {
+        let mut names: Vec<String> = names.iter().cloned().collect();
+        match order {
+            Order::Bytes => {}
+            Order::Names => {
+                names.sort_by(|one, other| bare(one).cmp(bare(other)).then(one.cmp(other)));
+            }
+            Order::Other => fastrand::Rng::with_seed(3).shuffle(&mut names),
+        }
+        Self { names, order, page, quirk, requests: Cell::new(0), habits: Habits::default() }
+    }
+
+    fn begin(&self, after: &str) -> usize {
+        self.names.partition_point(|name| match self.order {
+            Order::Names => bare(name) <= after,
+            _ => **name <= *after,
+        })
+    }
+}
+
+impl Pages for Served {
+    fn page(&self, from: From<'_>) -> Result<Page> {
+        self.requests.set(self.requests.get() + 1);
+        let begin = match from {
+            From::Start => 0,
+            From::Token(token) => token.parse().unwrap(),
+            From::After(_) if self.quirk == Quirk::IgnoresAfter => 0,
+            From::After(_) if self.quirk == Quirk::RefusesAfter => {
+                return Err(types::error::Op::List.errno(libc::EINVAL));
+            }
+            From::After(after) => {
+                let skipped = format!("{after}/");
+                let skips = self.quirk == Quirk::SkipsDirectory && self.names.contains(&skipped);
+                self.begin(if skips { &skipped } else { after })
+            }
+        };
+        let end = self.names.len().min(begin + self.page);
+        let file = Hint::Object(Listed { size_bytes: 1, stored_seconds: 0 });
+        let with_hint = |name: &String| {
+            (name.clone(), if name.ends_with('/') { Hint::Directory } else { file })
+        };
+        let (directories, objects): (Vec<_>, Vec<_>) = self.names[begin..end]
+            .iter()
+            .map(with_hint)
+            .partition(|(_, hint)| *hint == Hint::Directory);
+        let names = NamePage::new(objects, directories);
+        let next = (end < self.names.len()).then(|| end.to_string());
+        Ok(Page { names, next, ..Page::default() })
+    }
+
+    fn keys(&self, _within: &str, _from: From<'_>) -> Result<KeyPage> {
+        unreachable!("who reads here wants to know of names only")
+    }
+
+    fn habits(&self) -> &Habits {
+        &self.habits
+    }
+}
+
+/// Somebody who wants to know all, and others who want work, or do not.
+#[derive(Default)]
+struct Listener {
+    told: Vec<String>,
+    wants_to_share: bool,
+    shared: Vec<Span>,
+}
+
+impl NameReader for Listener {
+    fn name(&mut self, name: &Name, hint: Hint) {
+        let slash = if hint == Hint::Directory { "/" } else { "" };
+        self.told.push(format!("{}{slash}", name.to_str().unwrap()));
+    }
+
+    fn unfit(&mut self, key: &[u8], _why: Unfit) {
+        self.told.push(String::from_utf8(key.to_vec()).unwrap());
+    }
+
+    fn wants_to_share(&self) -> bool {
+        self.wants_to_share
+    }
+
+    fn share(&mut self, rest: Span) {
+        self.shared.push(rest);
+    }
+}
+
+/// All that is told where others always want work; and in how many parts it was listed.
+fn list_in_parts(served: &Served, first: Span) -> (Vec<String>, usize) {
+    let mut listener =
+        Listener { wants_to_share: true, shared: vec![first], ..Listener::default() };
+    let mut parts = 0;
+    while let Some(span) = listener.shared.pop() {
+        // As it travels to another rank.
+        let span = postcard::from_bytes(&postcard::to_stdvec(&span).unwrap()).unwrap();
+        read(served, span, &mut listener).unwrap();
+        parts += 1;
+    }
+    listener.told.sort_unstable();
+    (listener.told, parts)
+}
+
+/// Names with much in common, and with characters before and after the slash where it hurts.
+fn names(random: &mut fastrand::Rng) -> BTreeSet<String> {
+    let words = ["file", "file-", "data.", "d", "é", "0", "~", "part_", "!", "Z", "日本", "", "-"];
+    let count = random.usize(1..400);
+    let digits = random.usize(1..4);
+    let mut name = || {
+        let mut name = String::new();
+        for _ in 0..random.usize(1..3) {
+            name.push_str(words[random.usize(..words.len())]);
+            (0..random.usize(..=digits)).for_each(|_| name.push(random.digit(16)));
+        }
+        name.push_str(if random.u32(..3) == 0 { "/" } else { "" });
+        name
+    };
+    (0..count).map(|_| name()).filter(|name| !bare(name).is_empty()).collect()
+}
+
+/// As many cuts as possible.
+fn generous() -> Span {
+    Span { credit: u32::MAX / 2, ..Span::default() }
+}
+
+#[test]
+fn in_parts_every_name_is_told_once_whatever_the_service_does() {
+    let mut cuts = 0;
+    for seed in 0..4_000 {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let names = names(random);
+        let (order, quirk) = match seed % 5 {
+            0 => (Order::Bytes, Quirk::None),
+            1 => (Order::Names, Quirk::SkipsDirectory),
+            2 => (Order::Bytes, Quirk::SkipsDirectory),
+            3 => (Order::Bytes, Quirk::IgnoresAfter),
+            _ => (Order::Other, Quirk::RefusesAfter),
+        };
+        let served = Served::new(&names, order, random.usize(2..9), quirk);
+        let (told, parts) = list_in_parts(&served, generous());
+        let all: Vec<String> = names.into_iter().collect();
+        assert_eq!(told, all, "seed {seed}");
+        cuts += parts - 1;
+    }
+    assert!(cuts > 4_000, "{cuts} cuts");
+}
+
+#[test]
+fn where_nobody_wants_work_there_are_no_cuts() {
+    let names: BTreeSet<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
+    let served = Served::new(&names, Order::Bytes, 1000, Quirk::None);
+    let mut listener = Listener::default();
+    read(&served, Span::default(), &mut listener).unwrap();
+    assert_eq!((served.requests.get(), listener.told.len()), (10, 10_000));
+}
+
+/// 200,000 names in pages of 1000, where others always want work.
+#[track_caller]
+fn assert_thrifty(name: impl Fn(u64) -> String) {
+    let names: BTreeSet<String> = (0..200_000).map(name).collect();
+    let served = Served::new(&names, Order::Bytes, 1000, Quirk::None);
+    let (told, parts) = list_in_parts(&served, Span::default());
+    assert!(told.iter().eq(names.iter()));
+    let requests = served.requests.get();
+    assert!(parts >= 6, "{parts} parts");
+    assert!(requests < 240, "{requests} requests, {parts} parts");
+}
+
+#[test]
+fn cuts_cost_less_than_a_fifth_of_the_requests() {
+    assert_thrifty(|number| format!("{number:010}"));
+    assert_thrifty(|number| format!("run-2024.step_{number:06}.dat"));
+    assert_thrifty(|number| format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    assert_thrifty(|number| format!("file{number}"));
+    assert_thrifty(|number| format!("2024-{:02}-{:02}.{number}", number % 12 + 1, number % 28 + 1));
+}

@@ -1,0 +1,163 @@
+//! What a new object is given besides its content.
+
+use std::collections::HashMap;
+
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
+
+use crate::config::settings::ObjectOptions;
+use crate::read::object::Bucket;
+use crate::write::carried::{Grants, Tags};
+use crate::write::content_type;
+use types::entry::{Attributes, Kept, Kind, Owner, Time, Times};
+use types::object::header_text;
+use types::object::headers::{ObjectHeaders, Storage};
+use types::object::metadata::{Facts, Schema, Scope, UserMetadata, Voids, fit, merge, write};
+
+/// An object to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct NewObject {
+    pub key: String,
+    pub size_bytes: u64,
+    /// As headers take it.
+    pub user: HashMap<String, String>,
+    pub content_type: String,
+    /// The others of these, as the object has them that this one is a copy of.
+    pub headers: ObjectHeaders,
+    /// Which of the attributes that it was to have it has.
+    pub kept: Kept,
+    /// Tags, where it is a copy.
+    pub tags: Tags,
+    /// Who else may do what with it.
+    pub grants: Grants,
+    /// What goes when it is there: it was the same entry under another key.
+    pub replaces: Option<String>,
+}
+
+/// An object that a new one is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Like<'h> {
+    /// None.
+    Nothing,
+    /// Another one.
+    Another(&'h ObjectHeaders),
+    /// Itself, which gets other attributes.
+    Itself(&'h ObjectHeaders),
+}
+
+impl NewObject {
+    /// An object of that kind, with these attributes as far as the operator's schema takes them.
+    pub fn new(
+        bucket: &Bucket,
+        key: String,
+        (kind, size_bytes): (Kind, u64),
+        mtime: Option<Time>,
+        attributes: &Attributes,
+        like: Like<'_>,
+    ) -> Self {
+        let headers = match like {
+            Like::Nothing => ObjectHeaders::default(),
+            Like::Another(headers) => {
+                ObjectHeaders { storage: Storage::default(), ..headers.clone() }
+            }
+            Like::Itself(headers) => headers.clone(),
+        };
+        let (facts, scope) = facts(kind, mtime, attributes);
+        let schema = bucket.service.settings.metadata;
+        let voids = match (schema, scope, like) {
+            (Schema::None, _, Like::Another(_)) => Voids::Nothing,
+            (Schema::None, _, _) | (_, Scope::Attributes, _) => Voids::Attributes,
+            (_, Scope::Needed, _) => Voids::Time,
+        };
+        let fitted = fit(merge(&headers.user, write(schema, &facts, scope), voids));
+        let is_asked = scope == Scope::Attributes;
+        let kept = Kept {
+            xattrs_lost: has_xattrs(attributes),
+            attributes_lost: is_asked && schema == Schema::None || !fitted.dropped.is_empty(),
+            is_unstored: !is_asked || schema == Schema::None || !fitted.dropped.is_empty(),
+            ..Kept::ALL
+        };
+        let guessed = || {
+            let name = key.rsplit('/').next().unwrap_or_default();
+            match kind {
+                Kind::File => content_type::of_name(name.as_bytes()).to_owned(),
+                _ => content_type::UNKNOWN.to_owned(),
+            }
+        };
+        let content_type = headers.content_type.clone().unwrap_or_else(guessed);
+        Self {
+            size_bytes,
+            user: as_headers(fitted.kept),
+            content_type,
+            headers,
+            key,
+            kept,
+            tags: Tags::default(),
+            grants: Grants::default(),
+            replaces: None,
+        }
+    }
+
+    /// Storage class: the operator's, or the one that the object has.
+    pub fn storage_class(&self, options: &ObjectOptions) -> Option<StorageClass> {
+        let own = self.headers.storage.class.as_ref();
+        options.storage_class.as_ref().or(own).map(|class| class.as_str().into())
+    }
+
+    /// Encryption and the key for it, likewise.
+    pub fn encryption(
+        &self,
+        options: &ObjectOptions,
+    ) -> (Option<ServerSideEncryption>, Option<String>) {
+        let own = &self.headers.storage;
+        let (sse, key) = match &options.sse {
+            Some(sse) => (Some(sse), &options.sse_kms_key_id),
+            None => (own.sse.as_ref(), &own.sse_kms_key_id),
+        };
+        (sse.map(|sse| sse.as_str().into()), key.clone())
+    }
+
+    /// Expires; what is no time is left out.
+    pub fn expires(&self) -> Option<DateTime> {
+        DateTime::from_str(self.headers.expires.as_deref()?, DateTimeFormat::HttpDate).ok()
+    }
+}
+
+/// User metadata as headers take it.
+pub(crate) fn as_headers(user: UserMetadata) -> HashMap<String, String> {
+    user.into_iter().map(|(key, value)| (key, header_text::encode(&value))).collect()
+}
+
+/// Objects have none.
+pub(crate) fn has_xattrs(attributes: &Attributes) -> bool {
+    attributes.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty())
+}
+
+/// All that is known of an entry, or what is needed in any case.
+fn facts(kind: Kind, mtime: Option<Time>, attributes: &Attributes) -> (Facts, Scope) {
+    let needed = mtime.or(attributes.times.map(|times| times.mtime)).unwrap_or_else(Time::now);
+    let mode = attributes.mode.or((kind == Kind::Symlink).then_some(0o777));
+    if let (Some(Owner { uid, gid }), Some(mode), Some(Times { atime, mtime })) =
+        (attributes.owner.filter(Owner::is_whole), mode, attributes.times)
+    {
+        return (Facts { kind, mode, uid, gid, atime, mtime }, Scope::Attributes);
+    }
+    let facts = Facts { kind, mode: 0o777, uid: 0, gid: 0, atime: needed, mtime: needed };
+    (facts, Scope::Needed)
+}
+
+/// Adds headers and user metadata to a request for a new object.
+macro_rules! with_headers {
+    ($request:expr, $new:expr) => {
+        $request
+            .set_metadata(Some($new.user.clone()))
+            .content_type($new.content_type.clone())
+            .set_content_encoding($new.headers.own_encoding())
+            .set_content_disposition($new.headers.content_disposition.clone())
+            .set_content_language($new.headers.content_language.clone())
+            .set_cache_control($new.headers.cache_control.clone())
+            .set_expires($new.expires())
+            .set_website_redirect_location($new.headers.website_redirect.clone())
+    };
+}
+pub(crate) use with_headers;

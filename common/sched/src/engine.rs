@@ -1,0 +1,381 @@
+//! Runs a [`Job`] on this rank, together with all others, until all its work is done.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Worker;
+use serde::de::DeserializeOwned;
+
+use super::counters::Counters;
+use super::crew::{Crew, encode};
+use super::growth::{self, Advice, Growth};
+use super::job::{Job, Listener};
+use super::message::{Message, Parcel};
+use super::pool::Pool;
+use super::reactor::{LocalWork, Reactor};
+use comm::Rank;
+use comm::mailbox::{Channel, Mailbox, Nap};
+use host::interrupt;
+use host::process::{
+    Usage, address_space_left, limits_of_threads, usage_of_process, usage_of_thread,
+};
+use host::transfers::LargeTransfer;
+use types::exit::Exit;
+use types::limits;
+
+/// How the engine uses this rank.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// I/O threads, at most.
+    pub threads_max: u32,
+    /// Processors this rank may count on; below 1 where ranks outnumber processors.
+    pub cpu_share: f64,
+}
+
+/// Runs `job` from `seeds` (this rank's first tasks) to the end of the whole job, which all ranks
+/// reach together. Rank 0's `listener` hears what the ranks report.
+///
+/// A panic of any thread aborts the job on all ranks with [`Exit::Bug`].
+pub fn run<J: Job>(
+    job: &J,
+    seeds: Vec<J::Task>,
+    listener: &mut dyn Listener<J>,
+    mail: &mut Mailbox<'_>,
+    settings: Settings,
+) -> Counters {
+    interrupt::work_begins();
+    let began = Instant::now();
+    let cpu_before = usage_of_process().cpu;
+    let (pool, workers) = Pool::new(settings.threads_max);
+    for seed in seeds {
+        pool.push(seed, None);
+    }
+    let (rank, size) = (mail.comm().rank(), mail.comm().size());
+    let mut funnel = MainThread {
+        channel: mail.open(),
+        local: Local { job, pool: &pool, listener, mail, rank, undecodable: false },
+        reactor: Reactor::new(rank, size, fastrand::u64(..)),
+        growth: Growth::new(settings.threads_max, settings.cpu_share),
+        began,
+        reported_at: Duration::ZERO,
+        threads: 0,
+        out: Vec::new(),
+    };
+    std::thread::scope(|scope| {
+        let mut workers = workers.into_iter();
+        let mut has_any = false;
+        let mut start = |count: u32| -> u32 {
+            let mut started = 0;
+            while started < count
+                && (!has_any || has_room_for_a_thread())
+                && let Some(worker) = workers.next()
+            {
+                let pool = &pool;
+                let thread = std::thread::Builder::new()
+                    .name(format!("io-{}", rank.0))
+                    .stack_size(limits::THREAD_STACK_BYTES)
+                    .spawn_scoped(scope, move || work(job, pool, &worker, rank));
+                if let Err(error) = thread {
+                    tracing::debug!(%error, "no more threads may be started here");
+                    break;
+                }
+                has_any = true;
+                started += 1;
+            }
+            started
+        };
+        // Also when this thread unwinds: the scope waits for the others.
+        let _end = EndOnDrop(&pool);
+        funnel.run_to_end(&mut start);
+    });
+    Counters {
+        tasks_run: pool.tasks_run.load(Ordering::Relaxed),
+        idle_ns: pool.idle_ns.load(Ordering::Relaxed),
+        threads: u64::from(funnel.threads),
+        wall_ns: began.elapsed().as_nanos() as u64,
+        cpu_ns: usage_of_process().cpu.saturating_sub(cpu_before).as_nanos() as u64,
+        ..funnel.reactor.counters()
+    }
+}
+
+/// Whether one more thread can be expected to get the memory that it asks for: where it can't, the process is aborted.
+fn has_room_for_a_thread() -> bool {
+    address_space_left().is_none_or(|left| left >= limits::ADDRESS_SPACE_OF_THREADS_BYTES_MIN)
+}
+
+/// Ends a pool's threads when the main thread leaves, however it does.
+struct EndOnDrop<'p, T>(&'p Pool<T>);
+
+impl<T> Drop for EndOnDrop<'_, T> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// An I/O thread, from start to end.
+fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank) {
+    let crew = Crew { pool, own: Some(own), rank };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut hand = job.hand();
+        loop {
+            while let Some(task) = pool.find(own) {
+                // Until what this thread gathered is flushed, the rank is not passive.
+                pool.hold();
+                run_task(job, task, &mut hand, &crew);
+                while let Some(task) = pool.find(own) {
+                    run_task(job, task, &mut hand, &crew);
+                }
+                job.flush(&mut hand, &crew);
+                pool.release();
+            }
+            if !pool.sleep_until_work() {
+                break;
+            }
+        }
+    }));
+    if outcome.is_err() {
+        pool.tell_of_panic();
+    }
+}
+
+fn run_task<J: Job>(job: &J, task: J::Task, hand: &mut J::Hand, crew: &Crew<'_, J>) {
+    if crew.is_stopped() {
+        job.discard(task, hand, crew);
+    } else {
+        job.run(task, hand, crew);
+    }
+    crew.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
+    crew.pool.release();
+}
+
+/// The main thread of a rank: the only one that sends and receives.
+struct MainThread<'m, 'c, J: Job> {
+    channel: Channel,
+    local: Local<'m, 'c, J>,
+    reactor: Reactor,
+    growth: Growth,
+    began: Instant,
+    reported_at: Duration,
+    threads: u32,
+    out: Vec<(Rank, Message)>,
+}
+
+impl<J: Job> MainThread<'_, '_, J> {
+    fn run_to_end(&mut self, start: &mut impl FnMut(u32) -> u32) {
+        self.start_first(start);
+        let mut nap = Nap::new();
+        while !self.reactor.is_done() {
+            if self.local.pool.has_panicked() || self.local.undecodable {
+                self.local.mail.comm().abort(Exit::Bug);
+            }
+            self.leave_in_time();
+            let busy = self.turn();
+            self.grow(start);
+            if busy {
+                nap.reset();
+            }
+            if !self.reactor.is_done() {
+                std::thread::park_timeout(nap.next_nap());
+            }
+        }
+    }
+
+    /// What is under way when a signal comes may hang, in a dead file system for example: it is not waited
+    /// for until the batch system kills.
+    fn leave_in_time(&mut self) {
+        if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_WAIT_MAX) {
+            tracing::error!("told to stop, and what is under way does not end: it is abandoned");
+            self.local.mail.comm().abort(Exit::Interrupted);
+        }
+    }
+
+    /// A thread of the phase before may still count against a limit for a moment.
+    fn start_first(&mut self, start: &mut impl FnMut(u32) -> u32) {
+        let mut tries = 0;
+        while self.threads == 0 {
+            self.threads = start(self.growth.first());
+            tries += 1;
+            if self.threads == 0 && tries >= limits::THREAD_TRIES_MAX {
+                let limits = limits_of_threads();
+                tracing::error!("this process may not start any thread; raise {limits}");
+                self.local.mail.comm().abort(Exit::Unusable);
+            }
+            if self.threads == 0 {
+                std::thread::sleep(limits::CREW_WINDOW_MAX);
+            }
+        }
+    }
+
+    /// One round: what came in, what is due, what goes out. True when anything moved.
+    fn turn(&mut self) -> bool {
+        let now = self.began.elapsed();
+        let mut moved = false;
+        while let Some((from, bytes)) = self.local.mail.try_recv(self.channel) {
+            moved = true;
+            let Ok(message) = Message::decode(&bytes) else {
+                tracing::error!(from = from.0, "message that this build did not write");
+                self.local.undecodable = true;
+                return true;
+            };
+            self.reactor.on(now, from, message, &mut self.local, &mut self.out);
+        }
+        self.reactor.step(now, &mut self.local, &mut self.out);
+        moved |= !self.out.is_empty();
+        for (to, message) in std::mem::take(&mut self.out) {
+            self.send(to, message);
+        }
+        while self.local.mail.comm().unsent() < limits::UNSENT_MESSAGES_MAX
+            && let Some((to, message)) = self.local.pool.next_posted()
+        {
+            moved = true;
+            self.send(to, message);
+        }
+        self.report(now);
+        moved
+    }
+
+    /// A message to this rank itself takes no detour.
+    fn send(&mut self, to: Rank, message: Message) {
+        if to == self.local.rank {
+            let now = self.began.elapsed();
+            self.reactor.on(now, to, message, &mut self.local, &mut self.out);
+        } else {
+            self.local.mail.send(self.channel, to, &message.encode());
+        }
+    }
+
+    fn report(&mut self, now: Duration) {
+        let (rank, size) = (self.local.rank, self.local.mail.comm().size());
+        if rank == Rank::ROOT {
+            self.local.listener.tick();
+        }
+        if now >= self.reported_at + limits::report_interval(size) {
+            self.reported_at = now;
+            let snapshot = encode(&self.local.job.snapshot());
+            self.send(Rank::ROOT, Message::Progress(snapshot));
+        }
+    }
+
+    fn grow(&mut self, start: &mut impl FnMut(u32) -> u32) {
+        let pool = self.local.pool;
+        if pool.is_passive() || !self.growth.is_open(self.threads) {
+            return;
+        }
+        let all = usage_of_process();
+        let main = usage_of_thread();
+        let usage = Usage {
+            cpu: all.cpu,
+            waits: all.waits.saturating_sub(main.waits),
+            preemptions: all.preemptions.saturating_sub(main.preemptions),
+        };
+        let crew = growth::Crew {
+            threads: self.threads,
+            idle: pool.sleepers(),
+            queued: pool.queued().max(0) as u32,
+            large_transfers: LargeTransfer::count(),
+            usage,
+        };
+        match self.growth.advise(self.began.elapsed(), crew) {
+            Advice::Keep => {}
+            Advice::Divide => pool.want(),
+            Advice::Start(more) => {
+                let started = start(more);
+                self.threads += started;
+                if started < more {
+                    self.growth.close();
+                }
+            }
+        }
+    }
+}
+
+/// The rank's own side of the protocol.
+struct Local<'m, 'c, J: Job> {
+    job: &'m J,
+    pool: &'m Pool<J::Task>,
+    listener: &'m mut dyn Listener<J>,
+    mail: &'m mut Mailbox<'c>,
+    rank: Rank,
+    undecodable: bool,
+}
+
+impl<J: Job> Local<'_, '_, J> {
+    fn decode<T: DeserializeOwned>(&mut self, bytes: &[u8]) -> Option<T> {
+        let value = postcard::from_bytes(bytes).ok();
+        self.undecodable |= value.is_none();
+        value
+    }
+}
+
+impl<J: Job> LocalWork for Local<'_, '_, J> {
+    fn has_idle_threads(&self) -> bool {
+        self.pool.sleepers() > 0
+    }
+
+    fn queued(&self) -> u32 {
+        self.pool.queued().max(0) as u32
+    }
+
+    fn is_passive(&self) -> bool {
+        self.pool.is_passive()
+    }
+
+    fn posted(&self) -> u64 {
+        self.pool.posted()
+    }
+
+    fn give(&mut self, tasks: u32) -> Parcel {
+        let mut parcel = Parcel::default();
+        self.pool.give(tasks, |task| {
+            parcel.count += 1;
+            parcel.bytes.extend(encode(&task));
+            parcel.bytes.len() < limits::STEAL_BYTES_MAX
+        });
+        parcel
+    }
+
+    fn divide(&mut self) {
+        self.pool.want();
+    }
+
+    fn take(&mut self, parcel: Parcel) {
+        let mut rest = &parcel.bytes[..];
+        for _ in 0..parcel.count {
+            match postcard::take_from_bytes(rest) {
+                Ok((task, behind)) => {
+                    self.pool.push(task, None);
+                    rest = behind;
+                }
+                Err(_) => self.undecodable = true,
+            }
+        }
+    }
+
+    fn letter(&mut self, from: Rank, letter: Vec<u8>) {
+        let crew = Crew { pool: self.pool, own: None, rank: self.rank };
+        if let Some(letter) = self.decode(&letter) {
+            self.job.letter(from, letter, &crew);
+        }
+    }
+
+    fn notice(&mut self, from: Rank, notice: Vec<u8>) {
+        if let Some(notice) = self.decode(&notice) {
+            self.listener.notice(from, notice);
+        }
+    }
+
+    fn progress(&mut self, from: Rank, snapshot: Vec<u8>) {
+        if let Some(snapshot) = self.decode(&snapshot) {
+            self.listener.progress(from, snapshot);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.pool.stop();
+    }
+
+    fn wants_stop(&self) -> bool {
+        interrupt::is_wanted() || self.pool.is_stop_wanted()
+    }
+}

@@ -1,0 +1,54 @@
+//! The way in which a tree is opened: for which purpose, and what becomes of symbolic links below it.
+
+use types::attributes::keep::XattrFilter;
+use types::content::transfer::Transfer;
+
+/// The treatment of symbolic links below the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Symlinks {
+    /// They are entries of their own.
+    Keep,
+    /// The entry that a link points to stands in its place, wherever it is.
+    Follow,
+}
+
+/// The purpose for which a tree is opened, which decides the rights that are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Its directories are listed: the right to read them is needed.
+    Listing,
+    /// Entries are reached through its directories: the right to search them is enough.
+    Passage,
+}
+
+/// The way in which a tree is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenAs {
+    /// Links below the root.
+    pub symlinks: Symlinks,
+    /// What the root itself is for.
+    pub need: Need,
+    /// What the directories below it are for.
+    pub below: Need,
+    /// Other ranks make directories here, which this node may see a little later: what is not there
+    /// yet, be it the root, is waited for.
+    pub is_growing: bool,
+    /// How files are read and written.
+    pub transfer: Transfer,
+    /// Extended attributes that are read and set.
+    pub xattrs: XattrFilter,
+}
+
+impl Default for OpenAs {
+    /// For listing, as it is, with its own links kept.
+    fn default() -> Self {
+        Self {
+            symlinks: Symlinks::Keep,
+            need: Need::Listing,
+            below: Need::Listing,
+            is_growing: false,
+            transfer: Transfer::default(),
+            xattrs: XattrFilter::default(),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Names, paths, errors, exit codes, entries, attributes, filters and tallies: the values that all layers talk about.
+//!
+//! This crate does no I/O, and uses no other crate of the project.
+
+pub mod attributes;
+pub mod content;
+pub mod entry;
+pub mod error;
+pub mod exit;
+pub mod limits;
+pub mod listed;
+pub mod lustre;
+pub mod object;
+pub mod outcome;
+pub mod path;
+pub mod place;
+pub mod select;
+pub mod service;
+pub mod size;

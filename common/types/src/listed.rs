@@ -1,0 +1,7 @@
+//! Entries in lists: as records, as lines of text and of JSON.
+
+pub mod json_record;
+pub mod json_text;
+pub mod line;
+pub mod names;
+pub mod record;

@@ -1,0 +1,241 @@
+//! Entries as lines of a list: text for people, NDJSON for programs.
+
+use base64::Engine;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::entry::{Metadata, Time};
+use crate::listed::json_record::JsonRecord;
+use crate::listed::json_text;
+use crate::listed::record::Record;
+use crate::outcome::difference::Fields;
+use crate::path;
+
+/// How entries are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LineFormat {
+    /// As ls(1) would: mode, owner, group, bytes, time, path; odd bytes of a path escaped.
+    Text,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+impl LineFormat {
+    /// What the name of a list's file asks for.
+    pub fn of_file(name: &[u8]) -> Self {
+        let endings: [&[u8]; 3] = [b".ndjson", b".jsonl", b".json"];
+        if endings.iter().any(|ending| name.ends_with(ending)) { Self::Ndjson } else { Self::Text }
+    }
+}
+
+/// A path in JSON: `{"text":…}` where it is UTF-8, `{"bytes":base64}` where it is not.
+pub fn json_path(path: &[u8]) -> Value {
+    match std::str::from_utf8(path) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "bytes": base64::engine::general_purpose::STANDARD.encode(path) }),
+    }
+}
+
+/// Appends a line of a plan: what would be done with which path.
+pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec<u8>) {
+    match format {
+        LineFormat::Text => {
+            lines.extend_from_slice(format!("{action} {}\n", path::escaped(path)).as_bytes());
+        }
+        LineFormat::Ndjson => {
+            let path = json_path(path);
+            let event = json!({ "v": 1, "event": "plan", "action": action, "path": path });
+            json_text::write_line(&event, lines);
+        }
+    }
+}
+
+/// Appends a line that says how two entries of one path compare: `=` the same, `*` different, `+` only
+/// the source has it, `-` only the target has it, `!` could not be compared. Text is
+/// `SYMBOL PATH[TAB FIELD,…]`, where the path `.` is the tree itself.
+pub fn write_difference(
+    format: LineFormat,
+    symbol: char,
+    path: &[u8],
+    differing: Fields,
+    lines: &mut Vec<u8>,
+) {
+    let fields: Vec<&str> = differing.names().collect();
+    write_fields(format, symbol, path, &fields, lines);
+}
+
+/// The same for a name that is grouped with others on one side only, as names of one file.
+pub fn write_regrouped(format: LineFormat, path: &[u8], lines: &mut Vec<u8>) {
+    write_fields(format, '*', path, &["HARDLINK"], lines);
+}
+
+fn write_fields(
+    format: LineFormat,
+    symbol: char,
+    path: &[u8],
+    fields: &[&str],
+    lines: &mut Vec<u8>,
+) {
+    let path = if path.is_empty() { b"." } else { path };
+    match format {
+        LineFormat::Text => {
+            let tab = if fields.is_empty() { "" } else { "\t" };
+            let line = format!("{symbol} {}{tab}{}\n", path::escaped(path), fields.join(","));
+            lines.extend_from_slice(line.as_bytes());
+        }
+        LineFormat::Ndjson => {
+            let state = match symbol {
+                '=' => "same",
+                '*' => "different",
+                '+' => "only-source",
+                '-' => "only-target",
+                _ => "error",
+            };
+            let path = json_path(path);
+            let event = json!({
+                "v": 1, "event": "difference", "state": state, "path": path, "fields": fields,
+            });
+            json_text::write_line(&event, lines);
+        }
+    }
+}
+
+/// Appends an entry as one line.
+pub fn write_record(format: LineFormat, record: &Record<'_>, lines: &mut Vec<u8>) {
+    match format {
+        LineFormat::Text => write_text(record, lines),
+        LineFormat::Ndjson => json_text::write_line(&JsonRecord::of(record), lines),
+    }
+}
+
+fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
+    let Metadata { uid, gid, size_bytes, mtime, .. } = *record.metadata;
+    let owner = |name: Option<&str>, id: u32, field| match name {
+        // A list may be foreign.
+        Some(name) => path::escaped(name.as_bytes()),
+        None if record.metadata.known.contains(field) => id.to_string(),
+        None => "?".to_owned(),
+    };
+    let user = owner(record.user, uid, Fields::UID);
+    let group = owner(record.group, gid, Fields::GID);
+    let line = format!(
+        "{} {user} {group} {size_bytes:>12} {} {}",
+        mode_text(record.metadata),
+        time_text(mtime),
+        path::escaped(record.path),
+    );
+    lines.extend_from_slice(line.as_bytes());
+    if let Some(target) = record.target {
+        lines.extend_from_slice(format!(" -> {}", path::escaped(target)).as_bytes());
+    }
+    lines.push(b'\n');
+}
+
+/// `-rwsr-xr-x`, as ls(1) writes it, and as that does question marks for what is not known.
+fn mode_text(metadata: &Metadata) -> String {
+    let mode = metadata.mode;
+    if !metadata.known.contains(Fields::PERM) {
+        return format!("{}?????????", metadata.kind.letter());
+    }
+    let mut text = String::with_capacity(10);
+    text.push(metadata.kind.letter());
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (bits & 1 != 0, mode & special != 0) {
+            (true, true) => letter,
+            (false, true) => letter.to_ascii_uppercase(),
+            (true, false) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+/// `2026-11-21T06:00:00Z`; seconds since 1970 where no calendar reaches.
+fn time_text(time: Time) -> String {
+    match jiff::Timestamp::new(time.seconds, 0) {
+        Ok(stamp) => stamp.to_string(),
+        Err(_) => format!("@{}", time.seconds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Kind;
+
+    fn metadata(mode: u32) -> Metadata {
+        let time = Time { seconds: 1_700_000_000, nanoseconds: 5 };
+        Metadata {
+            kind: Kind::File,
+            mode,
+            uid: 4_000_000_000,
+            gid: 0,
+            size_bytes: 12,
+            allocated_bytes: 512,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 1,
+            inode: 2,
+            known: Fields::ALL,
+        }
+    }
+
+    fn line(format: LineFormat, path: &[u8]) -> String {
+        written(format, path, &metadata(0o4755), Some("root"))
+    }
+
+    fn written(
+        format: LineFormat,
+        path: &[u8],
+        metadata: &Metadata,
+        group: Option<&str>,
+    ) -> String {
+        let mut lines = Vec::new();
+        let (target, user, crc64, digest) = (None, None, None, None);
+        let record = Record { path, depth: 1, metadata, target, user, group, crc64, digest };
+        write_record(format, &record, &mut lines);
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn text_reads_like_ls_and_stays_one_line() {
+        let text = line(LineFormat::Text, b"a\n\xff");
+        assert_eq!(
+            text,
+            "-rwsr-xr-x 4000000000 root           12 2023-11-14T22:13:20Z a\\n\\xff\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let known = Fields::TYPE.union(Fields::SIZE).union(Fields::MTIME);
+        let metadata = Metadata { known, ..metadata(0o644) };
+        let text = written(LineFormat::Text, b"a", &metadata, None);
+        assert_eq!(text, "-????????? ? ?           12 2023-11-14T22:13:20Z a\n");
+    }
+
+    #[test]
+    fn json_keeps_names_that_are_not_utf8() {
+        let parsed: serde_json::Value =
+            serde_json::from_str(&line(LineFormat::Ndjson, b"a\xff")).unwrap();
+        assert_eq!(parsed["path"]["bytes"], "Yf8=");
+        let parsed: serde_json::Value =
+            serde_json::from_str(&line(LineFormat::Ndjson, "ä\n".as_bytes())).unwrap();
+        assert_eq!(parsed["path"]["text"], "ä\n");
+        assert_eq!(parsed["size"], 12);
+    }
+
+    #[test]
+    fn special_bits_show_where_ls_shows_them() {
+        assert_eq!(mode_text(&metadata(0o7000)), "---S--S--T");
+        assert_eq!(mode_text(&metadata(0o1777)), "-rwxrwxrwt");
+        let of = |kind| mode_text(&Metadata { kind, ..metadata(0o600) });
+        assert_eq!(of(Kind::CharDevice), "crw-------");
+        assert_eq!(of(Kind::BlockDevice), "brw-------");
+    }
+}

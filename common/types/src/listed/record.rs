@@ -1,0 +1,144 @@
+//! An entry as a list has it: path, attributes, where a link points, and the names of its owners.
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::crc64::Crc64;
+use crate::entry::{Kind, Metadata, Time};
+use crate::limits;
+
+/// An entry met by a walk or read from a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'r> {
+    /// The path as the operator would write it: the given root and what is below it.
+    pub path: &'r [u8],
+    /// Directories between it and the root it was found from; 0 for a root itself.
+    pub depth: u32,
+    /// Its attributes.
+    pub metadata: &'r Metadata,
+    /// Where a symbolic link points, if that is known.
+    pub target: Option<&'r [u8]>,
+    /// The owner's name, if there is one.
+    pub user: Option<&'r str>,
+    /// The group's name, if there is one.
+    pub group: Option<&'r str>,
+    /// Checksum of a file's content, where it was worked out.
+    pub crc64: Option<Crc64>,
+    /// Another checksum of it, in hexadecimal digits, where that was asked for.
+    pub digest: Option<&'r str>,
+}
+
+/// The same, kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as in Record")]
+pub struct OwnedRecord {
+    pub path: Vec<u8>,
+    pub depth: u32,
+    pub metadata: Metadata,
+    pub target: Option<Vec<u8>>,
+    pub user: Option<String>,
+    pub group: Option<String>,
+    pub crc64: Option<Crc64>,
+    pub digest: Option<String>,
+}
+
+impl OwnedRecord {
+    /// Whether this can be an entry at all: a list may be foreign or damaged.
+    pub fn is_sound(&self) -> bool {
+        let Metadata { mode, atime, mtime, ctime, .. } = &self.metadata;
+        let sound = |time: &Time| time.nanoseconds < 1_000_000_000;
+        let is_text = |bytes: &[u8]| !bytes.contains(&0);
+        // As many steps up must lead to the root it was found from.
+        let steps = self.path.split(|byte| *byte == b'/').count() - 1;
+        *mode <= 0o7777
+            && [atime, mtime, ctime].into_iter().all(sound)
+            && !self.path.is_empty()
+            && self.depth as usize <= steps.min(limits::LIST_DEPTH_MAX)
+            && is_text(&self.path)
+            && self.target.as_deref().is_none_or(is_text)
+    }
+
+    /// For those who only look.
+    pub fn view(&self) -> Record<'_> {
+        Record {
+            path: &self.path,
+            depth: self.depth,
+            metadata: &self.metadata,
+            target: self.target.as_deref(),
+            user: self.user.as_deref(),
+            group: self.group.as_deref(),
+            crc64: self.crc64,
+            digest: self.digest.as_deref(),
+        }
+    }
+}
+
+impl Record<'_> {
+    /// A copy to keep.
+    pub fn to_owned(&self) -> OwnedRecord {
+        OwnedRecord {
+            path: self.path.to_vec(),
+            depth: self.depth,
+            metadata: *self.metadata,
+            target: self.target.map(<[u8]>::to_vec),
+            user: self.user.map(str::to_owned),
+            group: self.group.map(str::to_owned),
+            crc64: self.crc64,
+            digest: self.digest.map(str::to_owned),
+        }
+    }
+
+    /// The path below the root it was found from; empty for that root.
+    pub fn below_root(&self) -> &[u8] {
+        let path = trimmed(self.path);
+        let borders = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        match self.depth as usize {
+            0 => b"",
+            depth => {
+                let begin = borders.map(|(at, _)| at + 1).nth(depth - 1).unwrap_or(0);
+                &path[begin..]
+            }
+        }
+    }
+
+    /// The directory that its bytes are counted in, and how deep that is: itself for a directory, the
+    /// one it is in for others.
+    pub fn directory(&self) -> (&[u8], u32) {
+        if self.metadata.kind == Kind::Directory {
+            (trimmed(self.path), self.depth)
+        } else {
+            (parent(self.path), self.depth.saturating_sub(1))
+        }
+    }
+}
+
+/// A path without the slashes it ends in; `/` stays.
+pub fn trimmed(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    if end == 0 && !path.is_empty() { &path[..1] } else { &path[..end] }
+}
+
+/// What is above the last component; empty where a path has only one.
+pub fn parent(path: &[u8]) -> &[u8] {
+    let path = trimmed(path);
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => trimmed(&path[..=slash]),
+        None => b"",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_go_by_component() {
+        for (path, above) in
+            [("a/b/c", "a/b"), ("a//b", "a"), ("/a", "/"), ("a", ""), ("/", "/"), ("a/b/", "a")]
+        {
+            assert_eq!(parent(path.as_bytes()), above.as_bytes(), "{path}");
+        }
+        assert_eq!(trimmed(b"a//"), b"a");
+        assert_eq!(trimmed(b"///"), b"/");
+        assert_eq!(trimmed(b""), b"");
+    }
+}

@@ -1,0 +1,219 @@
+//! Which layout a new file gets on Lustre: what the operator wants, and what that means for one file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lustre::layout::{ALL_TARGETS, Layout};
+use crate::size::parse_bytes;
+
+/// Stripes are multiples of this (`LOV_MIN_STRIPE_SIZE`).
+const STRIPE_UNIT_BYTES: u64 = 64 << 10;
+
+/// Most objects of a file (`LOV_MAX_STRIPE_COUNT`).
+const STRIPES_MAX: u16 = 2000;
+
+/// Smaller files are striped as the directory says.
+const AUTO_BYTES_MIN: u64 = 1 << 30;
+
+/// What the operator wants of layouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum StripePolicy {
+    /// Large files get more stripes, where the directory has no better rule.
+    #[default]
+    Auto,
+    /// As the source.
+    Keep,
+    /// As the directory says.
+    Default,
+    /// Always the same.
+    Fixed {
+        /// Objects.
+        stripe_count: u16,
+        /// How much lies in one of them before the next one follows; 0 for the default.
+        stripe_bytes: u32,
+    },
+}
+
+impl std::str::FromStr for StripePolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "keep" => return Ok(Self::Keep),
+            "default" => return Ok(Self::Default),
+            _ => {}
+        }
+        let wrong = || {
+            format!(
+                "\"{text}\" is no layout; write auto, keep, default, or COUNT,SIZE such as 4,1MiB or \
+                 all,4MiB, with at most {STRIPES_MAX} stripes of a multiple of 64 KiB below 4 GiB"
+            )
+        };
+        let (count, bytes) = match text.split_once(',') {
+            Some((count, bytes)) => (count, Some(bytes)),
+            None => (text, None),
+        };
+        let stripe_count = match count.trim() {
+            "all" | "-1" => ALL_TARGETS,
+            digits => {
+                let count = digits.parse().map_err(|_| wrong())?;
+                if !(1..=STRIPES_MAX).contains(&count) {
+                    return Err(wrong());
+                }
+                count
+            }
+        };
+        let stripe_bytes = match bytes {
+            None => 0,
+            Some(bytes) => {
+                let bytes = parse_bytes(bytes)?;
+                let fits = bytes > 0 && bytes.is_multiple_of(STRIPE_UNIT_BYTES);
+                u32::try_from(bytes).ok().filter(|_| fits).ok_or_else(wrong)?
+            }
+        };
+        Ok(Self::Fixed { stripe_count, stripe_bytes })
+    }
+}
+
+impl StripePolicy {
+    /// Files of that size may be given a layout: otherwise nothing need be asked.
+    pub fn concerns(self, size_bytes: u64) -> bool {
+        match self {
+            Self::Auto => size_bytes >= AUTO_BYTES_MIN,
+            Self::Keep | Self::Fixed { .. } => true,
+            Self::Default => false,
+        }
+    }
+
+    /// The layout that a new file is given; `None` where it is left to the directory. `source` is the layout of what
+    /// is copied, `default` finds out what files in the directory get.
+    pub fn layout(
+        self,
+        size_bytes: u64,
+        source: Option<&Layout>,
+        default: impl FnOnce() -> Option<Layout>,
+    ) -> Option<Layout> {
+        match self {
+            _ if !self.concerns(size_bytes) => None,
+            Self::Default => None,
+            Self::Keep => source?.for_new_file(),
+            Self::Auto => grown(stripes_of(size_bytes), default()),
+            Self::Fixed { stripe_count, stripe_bytes } => {
+                // The pool says on which storage files are to be: that is another matter.
+                let pool = default().and_then(|default| default.pool().cloned());
+                Some(Layout::plain(stripe_count, stripe_bytes, pool))
+            }
+        }
+    }
+}
+
+/// The directory's own rule with more stripes. A composite layout grows with the file as it is; and who has asked for
+/// more stripes than this gets them.
+fn grown(stripe_count: u16, default: Option<Layout>) -> Option<Layout> {
+    match default {
+        None => Some(Layout::plain(stripe_count, 0, None)),
+        Some(Layout::Composite(_)) => None,
+        Some(Layout::Plain(own)) if own.stripe_count >= stripe_count => None,
+        Some(Layout::Plain(own)) => Some(Layout::plain(stripe_count, own.stripe_bytes, own.pool)),
+    }
+}
+
+/// Twice as many stripes for four times as much: 2 for 1 GiB, 8 for 16 GiB, 64 for 1 TiB. So many files of some GiB do
+/// not leave dozens of objects each, a very large one is on most targets, and no object grows beyond what a target
+/// holds. The file system takes as many as there are targets.
+fn stripes_of(size_bytes: u64) -> u16 {
+    let gibibytes = (size_bytes >> 30).max(1);
+    let wanted = 2_u64 << (gibibytes.ilog2() / 2);
+    wanted.min(STRIPES_MAX.into()) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn fixed(stripe_count: u16, stripe_bytes: u32) -> StripePolicy {
+        StripePolicy::Fixed { stripe_count, stripe_bytes }
+    }
+
+    #[test]
+    fn written_as_words_or_as_count_and_size() {
+        for (text, policy) in [
+            ("auto", StripePolicy::Auto),
+            ("keep", StripePolicy::Keep),
+            ("default", StripePolicy::Default),
+            ("4,1MiB", fixed(4, 1 << 20)),
+            ("1,64K", fixed(1, 64 << 10)),
+            ("all,4M", fixed(ALL_TARGETS, 4 << 20)),
+            ("-1,4M", fixed(ALL_TARGETS, 4 << 20)),
+            ("8", fixed(8, 0)),
+        ] {
+            assert_eq!(text.parse(), Ok(policy), "{text}");
+        }
+        for bad in
+            ["", "0,1M", "4,", "4,1000", "4,0", "4,4GiB", "2001,1M", "-2,1M", "x,1M", "4,1M,1"]
+        {
+            let error = bad.parse::<StripePolicy>().unwrap_err();
+            assert!(!error.contains('\n') && !error.is_empty(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stripes_double_when_the_size_is_four_times_as_much() {
+        for (gibibytes, stripes) in
+            [(1, 2), (3, 2), (4, 4), (16, 8), (64, 16), (1024, 64), (4096, 128)]
+        {
+            assert_eq!(stripes_of(gibibytes * GIB), stripes, "{gibibytes} GiB");
+        }
+        assert_eq!(stripes_of(u64::MAX), 2000);
+    }
+
+    #[test]
+    fn the_directorys_rule_is_only_given_more_stripes() {
+        let auto = |size, default| StripePolicy::Auto.layout(size, None, || default);
+        let pool = Some(b"flash".to_vec());
+        assert_eq!(auto(GIB - 1, None), None);
+        assert_eq!(auto(16 * GIB, None), Some(Layout::plain(8, 0, None)));
+        let default = Layout::plain(1, 4 << 20, pool.clone());
+        assert_eq!(auto(16 * GIB, Some(default)), Some(Layout::plain(8, 4 << 20, pool)));
+        for stays in [8, 9, ALL_TARGETS] {
+            assert_eq!(auto(16 * GIB, Some(Layout::plain(stays, 1 << 20, None))), None);
+        }
+        let progressive = Layout::decode(&composite()).unwrap();
+        assert_eq!(auto(16 * GIB, Some(progressive)), None);
+    }
+
+    /// One range, over 2 objects.
+    fn composite() -> Vec<u8> {
+        let own = Layout::plain(2, 1 << 20, Some(b"disk".to_vec())).encode();
+        let head = [
+            &0x0BD6_0BD0_u32.to_le_bytes()[..],
+            &128_u32.to_le_bytes(),
+            &[0; 6],
+            &[1, 0],
+            &[0; 16],
+        ];
+        let range =
+            [&[0; 16][..], &[0xff; 8], &80_u32.to_le_bytes(), &48_u32.to_le_bytes(), &[0; 16]];
+        [head.concat(), range.concat(), own].concat()
+    }
+
+    #[test]
+    fn what_is_asked_for_is_given_in_the_directorys_pool() {
+        let default = || Layout::decode(&composite());
+        let given = fixed(4, 1 << 20).layout(0, None, default);
+        assert_eq!(given, Some(Layout::plain(4, 1 << 20, Some(b"disk".to_vec()))));
+        assert_eq!(fixed(4, 0).layout(0, None, || None), Some(Layout::plain(4, 0, None)));
+    }
+
+    #[test]
+    fn what_is_kept_is_the_sources_and_asks_for_nothing() {
+        let keep =
+            |source: Option<&Layout>| StripePolicy::Keep.layout(5, source, || unreachable!());
+        let source = Layout::plain(3, 1 << 20, None);
+        assert_eq!(keep(Some(&source)), Some(source.clone()));
+        assert_eq!(keep(None), None);
+        assert_eq!(StripePolicy::Default.layout(GIB, Some(&source), || unreachable!()), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The course of listing a range: page by page, each name once, and an object and a directory of one name
+//! never both.
+//!
+//! In byte order names come between `d` and `d/` (`d-1`), all of which begin with `d`. So an object is held
+//! until a name comes that does not begin with its own.
+
+use super::{Held, Order, Span};
+use crate::entry::Hint;
+use crate::object::metadata::RCLONE_LINK_SUFFIX;
+use crate::service::Unfit;
+
+/// What one answer lists: keys without what all of them begin with; those of directories end in a slash.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NamePage {
+    /// In byte order.
+    names: Vec<(String, Hint)>,
+    order: Option<Order>,
+}
+
+/// What comes of a name in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// An entry may have it.
+    Entry(&'a str, Hint),
+    /// None can.
+    Unfit(&'a str, Unfit),
+}
+
+impl NamePage {
+    /// Of objects and directories, each in the order of the answer.
+    pub fn new(objects: Vec<(String, Hint)>, directories: Vec<(String, Hint)>) -> Self {
+        let sorted = |by: fn(&str) -> &str| {
+            let is_sorted = |list: &[(String, Hint)]| list.is_sorted_by_key(|(name, _)| by(name));
+            is_sorted(&objects) && is_sorted(&directories)
+        };
+        let order = if sorted(|name| name) {
+            Order::Bytes
+        } else if sorted(bare) {
+            Order::Names
+        } else {
+            Order::Other
+        };
+        let mut names = objects;
+        names.extend(directories);
+        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self { names, order: Some(order) }
+    }
+
+    /// All names, in byte order.
+    pub fn names(&self) -> Vec<&str> {
+        self.names.iter().map(|(name, _)| &**name).collect()
+    }
+
+    /// All names with what the listing says of each, in byte order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, Hint)> {
+        self.names.iter().map(|(name, hint)| (&**name, *hint))
+    }
+
+    fn first_by(&self, by: fn(&str) -> &str) -> Option<&str> {
+        self.names.iter().map(|(name, _)| by(name)).min()
+    }
+
+    fn last_by(&self, by: fn(&str) -> &str) -> Option<&str> {
+        self.names.iter().map(|(name, _)| by(name)).max()
+    }
+}
+
+/// A name without the slash of a directory.
+fn bare(name: &str) -> &str {
+    name.strip_suffix('/').unwrap_or(name)
+}
+
+fn identical(name: &str) -> &str {
+    name
+}
+
+impl Span {
+    /// Tells what of a page is in this range.
+    pub fn take(&mut self, page: &NamePage, tell: &mut dyn FnMut(Told<'_>)) {
+        self.watch_order(page);
+        for (name, hint) in &page.names {
+            if self.contains(name) {
+                self.meet(name, *hint, tell);
+            }
+        }
+        if let Some(last) = page.last_by(identical) {
+            let last = self.last.take().filter(|known| **known > *last).unwrap_or(last.to_owned());
+            self.last = Some(last);
+        }
+    }
+
+    /// The page had as many names as it could.
+    pub fn earn(&mut self) {
+        self.credit = self.credit.saturating_add(1);
+    }
+
+    /// Whether a page has a name of this range.
+    pub fn meets(&self, page: &NamePage) -> bool {
+        page.names.iter().any(|(name, _)| self.contains(name))
+    }
+
+    /// Whether all that comes after a page is behind the end of this range.
+    pub fn ends_with(&self, page: &NamePage) -> bool {
+        let last = match self.order {
+            Order::Bytes => page.last_by(identical),
+            Order::Names => page.last_by(bare),
+            Order::Other => None,
+        };
+        let end = self.upto.as_deref();
+        last.zip(end).is_some_and(|(last, end)| last > end)
+    }
+
+    /// The listing of this range has ended: nothing can speak against the objects that were held.
+    pub fn finish(mut self, tell: &mut dyn FnMut(Told<'_>)) {
+        for held in std::mem::take(&mut self.held) {
+            tell(Told::Entry(&held.text, held.hint));
+        }
+    }
+
+    fn watch_order(&mut self, page: &NamePage) {
+        let follows = |by: fn(&str) -> &str| match (&self.last, page.first_by(by)) {
+            (Some(last), Some(first)) => by(last) <= first,
+            _ => true,
+        };
+        let by_bytes = self.order == Order::Bytes && page.order != Some(Order::Other);
+        self.order = if by_bytes && page.order == Some(Order::Bytes) && follows(identical) {
+            Order::Bytes
+        } else if self.order != Order::Other && page.order != Some(Order::Other) && follows(bare) {
+            Order::Names
+        } else {
+            Order::Other
+        };
+    }
+
+    fn meet(&mut self, text: &str, hint: Hint, tell: &mut dyn FnMut(Told<'_>)) {
+        while let Some(last) = self.held.last().filter(|held| !text.starts_with(held.name())) {
+            tell(Told::Entry(&last.text, last.hint));
+            self.held.pop();
+        }
+        let name_bytes = name_bytes(text, hint);
+        let name = &text[..name_bytes];
+        let has_name = |held: &Held| held.name() == name;
+        if hint == Hint::Directory {
+            while let Some(other) = self.held.pop_if(|held| has_name(held)) {
+                tell(Told::Unfit(&other.text, Unfit::AlsoDirectory));
+            }
+            tell(Told::Entry(text, hint));
+        } else if self.held.last().is_some_and(has_name) {
+            tell(Told::Unfit(text, Unfit::AlsoObject));
+        } else {
+            self.held.push(Held { text: text.to_owned(), name_bytes, hint });
+        }
+    }
+}
+
+/// How many bytes of a key below a prefix are the name of its entry.
+fn name_bytes(text: &str, hint: Hint) -> usize {
+    let stem = match hint {
+        Hint::Directory => text.strip_suffix('/'),
+        _ => text.strip_suffix(RCLONE_LINK_SUFFIX).filter(|link| !link.is_empty()),
+    };
+    stem.map_or(text.len(), str::len)
+}

@@ -1,0 +1,348 @@
+//! Places as the operator names them: a path, or objects in a bucket.
+//!
+//! - `s3://BUCKET[/PREFIX]`: what AWS's own tools take.
+//! - `REMOTE:BUCKET[/PREFIX]`: a remote of rclone's configuration; rclone's rules for names
+//!   (<https://rclone.org/docs/#valid-remote-names>) say what can be one.
+//! - `daos://POOL/CONTAINER[/PATH]`: a path in a container of DAOS.
+//! - Anything else is a path. `./a:b` is always one; `a:b` is refused where no remote is called `a`, because rsync and
+//!   rclone would not take it for a file.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::path;
+use crate::place::container::ContainerPath;
+
+/// A place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Location {
+    /// A path, as given.
+    Posix(Vec<u8>),
+    /// Objects.
+    Object(ObjectLocation),
+    /// In a container of DAOS.
+    Container(ContainerPath),
+}
+
+/// Objects in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectLocation {
+    /// The remote in rclone's configuration; none for `s3://`.
+    pub remote: Option<String>,
+    /// The bucket.
+    pub bucket: String,
+    /// What the keys begin with, as written: all behind the slash that ends the bucket's name.
+    pub prefix: Vec<u8>,
+    /// It ends in `/`, or is the bucket itself: what is meant is what is below.
+    pub means_contents: bool,
+}
+
+/// Longest name of a bucket: AWS's in its oldest region; others take less.
+const BUCKET_BYTES_MAX: usize = 255;
+
+/// What a refusal of another service says.
+const SUPPORTED: &str = "write a path, s3://BUCKET/PREFIX, REMOTE:BUCKET/PREFIX (an S3 remote of \
+                         rclone's configuration) or daos://POOL/CONTAINER/PATH";
+
+impl Location {
+    /// Reads a place; `is_remote` says whether rclone's configuration has a remote of that name.
+    ///
+    /// # Errors
+    /// One line that says what does not fit and what to write.
+    pub fn parse(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Result<Self, String> {
+        if let Some(place) = ContainerPath::parse(given)? {
+            return Ok(Self::Container(place));
+        }
+        let found = match head(given) {
+            None => None,
+            Some(head) => object(given, head, is_remote)?,
+        };
+        Ok(found.map_or_else(|| Self::Posix(given.to_vec()), Self::Object))
+    }
+
+    /// The place as one line of text.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Posix(given) => path::escaped(given),
+            Self::Object(objects) => objects.to_string(),
+            Self::Container(place) => {
+                format!("{}/{}", place.container, path::escaped(&place.path))
+            }
+        }
+    }
+}
+
+impl fmt::Display for ObjectLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.remote {
+            Some(remote) => write!(f, "{}:{}", path::escaped(remote.as_bytes()), self.bucket)?,
+            None => write!(f, "s3://{}", self.bucket)?,
+        }
+        match &self.prefix[..] {
+            b"" => Ok(()),
+            prefix => write!(f, "/{}", path::escaped(prefix)),
+        }
+    }
+}
+
+/// The name of a remote or a host, where a path is written as one there is: `NAME:REST`, `USER@HOST:REST`.
+pub fn named_host(given: &[u8]) -> Option<&str> {
+    head(given).filter(|name| is_remote_name(name))
+}
+
+/// What stands before the first `:`, where that is before any `/` as in a remote's name; none where
+/// the whole can only be a path.
+fn head(given: &[u8]) -> Option<&str> {
+    let end = given.iter().skip(1).position(|byte| *byte == b':')? + 1;
+    std::str::from_utf8(&given[..end]).ok().filter(|head| !head.contains('/'))
+}
+
+fn object(
+    given: &[u8],
+    head: &str,
+    is_remote: &dyn Fn(&str) -> bool,
+) -> Result<Option<ObjectLocation>, String> {
+    let rest = &given[head.len() + 1..];
+    let has_two_slashes = rest.starts_with(b"//");
+    if head.eq_ignore_ascii_case("s3") && has_two_slashes {
+        return objects(given, None, &rest[2..]).map(Some);
+    }
+    let shown = || path::escaped(given);
+    let name = head.split(',').next().unwrap_or_default();
+    if let Some(backend) = name.strip_prefix(':') {
+        return if is_remote_name(backend) { Err(not_on_the_fly(&shown())) } else { Ok(None) };
+    }
+    if is_remote_name(name) && is_remote(name) {
+        return if head == name {
+            objects(given, Some(name), rest).map(Some)
+        } else {
+            Err(not_on_the_fly(&shown()))
+        };
+    }
+    match (head, has_two_slashes) {
+        ("s3a" | "s3n", true) => Err(format!("\"{}\": write s3:// instead", shown())),
+        _ if has_two_slashes && is_scheme(head) => {
+            Err(format!("\"{}\": {head}:// is not supported; {SUPPORTED}", shown()))
+        }
+        ("s3" | "S3", false) => Err(format!(
+            "\"{}\": write s3://BUCKET/PREFIX, or ./{} for a file of that name",
+            shown(),
+            shown()
+        )),
+        _ => Ok(None),
+    }
+}
+
+fn not_on_the_fly(shown: &str) -> String {
+    format!(
+        "\"{shown}\": options within rclone's names are not supported; put them in rclone.conf, \
+         or write ./{shown} for a file of that name"
+    )
+}
+
+/// Near enough to rclone's rules: what it would not take is not in its configuration either.
+fn is_remote_name(name: &str) -> bool {
+    let is_good = |c: char| c.is_alphanumeric() || "_.+@- ".contains(c);
+    !name.is_empty()
+        && !name.starts_with([' ', '-'])
+        && !name.ends_with(' ')
+        && name.chars().all(is_good)
+}
+
+/// RFC 3986, 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+fn objects(given: &[u8], remote: Option<&str>, rest: &[u8]) -> Result<ObjectLocation, String> {
+    let refused = |why: &str| format!("\"{}\": {why}", path::escaped(given));
+    // rclone takes `REMOTE:/BUCKET` too; `s3:///KEY` has no bucket.
+    let rest = if remote.is_some() { without_leading_slashes(rest) } else { rest };
+    let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    let bucket = checked_bucket(&rest[..end]).map_err(|why| refused(&why))?;
+    let mut prefix = rest.get(end + 1..).unwrap_or_default();
+    if prefix == b"." || prefix.ends_with(b"/.") {
+        prefix = &prefix[..prefix.len() - 1];
+    }
+    if prefix.split(|byte| *byte == b'/').any(|part| part == b"." || part == b"..") {
+        return Err(refused("a key has no \".\" or \"..\" in it; write the key itself"));
+    }
+    let means_contents = prefix.is_empty() || prefix.ends_with(b"/");
+    let (remote, prefix) = (remote.map(str::to_owned), prefix.to_vec());
+    Ok(ObjectLocation { remote, bucket, prefix, means_contents })
+}
+
+fn without_leading_slashes(text: &[u8]) -> &[u8] {
+    let begin = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
+    &text[begin..]
+}
+
+/// More than AWS allows today: others allow `_` and upper case, Ceph `TENANT:BUCKET`, and Swift
+/// makes buckets with `+`.
+fn checked_bucket(bucket: &[u8]) -> Result<String, String> {
+    let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+:".contains(byte);
+    match bucket {
+        b"" => Err("the name of the bucket is missing".to_owned()),
+        _ if bucket.starts_with(b"arn:") => {
+            Err("for an access point, write its alias as the bucket".to_owned())
+        }
+        _ if bucket.starts_with(b".")
+            || bucket.starts_with(b":")
+            || !bucket.iter().all(is_good) =>
+        {
+            Err(format!("\"{}\" cannot be a bucket's name", path::escaped(bucket)))
+        }
+        _ if bucket.len() > BUCKET_BYTES_MAX => Err("the bucket's name is too long".to_owned()),
+        _ => Ok(String::from_utf8_lossy(bucket).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(given: &str) -> Result<Location, String> {
+        Location::parse(given.as_bytes(), &|name| ["minio", "s3", "my-lab 2", "gs"].contains(&name))
+    }
+
+    fn object(given: &str) -> (Option<String>, String, String, bool) {
+        match parse(given) {
+            Ok(Location::Object(objects)) => {
+                let prefix = String::from_utf8(objects.prefix).unwrap();
+                (objects.remote, objects.bucket, prefix, objects.means_contents)
+            }
+            other => panic!("{given} is {other:?}"),
+        }
+    }
+
+    fn s3(bucket: &str, prefix: &str, contents: bool) -> (Option<String>, String, String, bool) {
+        (None, bucket.into(), prefix.into(), contents)
+    }
+
+    #[test]
+    fn a_bucket_and_what_is_below_it() {
+        assert_eq!(object("s3://b"), s3("b", "", true));
+        assert_eq!(object("S3://b/"), s3("b", "", true));
+        assert_eq!(object("s3://My_Bucket.1/x/y"), s3("My_Bucket.1", "x/y", false));
+        assert_eq!(object("s3://b/x/"), s3("b", "x/", true));
+        assert_eq!(object("s3://b/x/."), s3("b", "x/", true));
+        assert_eq!(object("s3://b/."), s3("b", "", true));
+        assert_eq!(object("s3://b//x//y"), s3("b", "/x//y", false));
+        assert_eq!(object("s3://b//"), s3("b", "/", true));
+        assert_eq!(object("s3://b/x//"), s3("b", "x//", true));
+        assert_eq!(object("s3://b/x:y z"), s3("b", "x:y z", false));
+    }
+
+    #[test]
+    fn a_remote_is_what_rclone_has() {
+        let remote = |name: &str| Some(name.to_owned());
+        assert_eq!(object("minio:b/x"), (remote("minio"), "b".into(), "x".into(), false));
+        assert_eq!(object("minio:/b/x/"), (remote("minio"), "b".into(), "x/".into(), true));
+        assert_eq!(object("s3:b"), (remote("s3"), "b".into(), String::new(), true));
+        assert_eq!(object("gs://b"), (remote("gs"), "b".into(), String::new(), true));
+        assert_eq!(object("my-lab 2:b").0, remote("my-lab 2"));
+        assert_eq!(object("minio:tenant:b/x").1, "tenant:b");
+        assert_eq!(object("s3://b").0, None);
+    }
+
+    #[test]
+    fn everything_else_is_a_path() {
+        for path in [
+            "",
+            "a",
+            "/a:b",
+            "./minio:b",
+            "a/minio:b",
+            "host:a",
+            ":",
+            "::",
+            ": x",
+            ":/",
+            "minio",
+            "a,b=c:d",
+            "-minio:b",
+            " minio:b",
+            "s3",
+            "s3/b",
+            "/s3://b",
+            "./s3://b",
+            "x//y",
+        ] {
+            assert_eq!(parse(path), Ok(Location::Posix(path.into())), "{path}");
+        }
+        let bytes = b"\xff:b".to_vec();
+        assert_eq!(Location::parse(&bytes, &|_| true), Ok(Location::Posix(bytes)));
+    }
+
+    #[test]
+    fn what_is_written_as_a_place_on_a_host_is_known() {
+        for (given, host) in [
+            ("gs:x", Some("gs")),
+            ("user@host:", Some("user@host")),
+            ("user@host:/x/y:z", Some("user@host")),
+            ("./gs:x", None),
+            ("/gs:x", None),
+            ("a/b:c", None),
+            ("a,b=c:d", None),
+            ("-gs:x", None),
+            (":x", None),
+            ("x", None),
+        ] {
+            assert_eq!(named_host(given.as_bytes()), host, "{given}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_one_line() {
+        let long = format!("s3://{}", "b".repeat(256));
+        for (given, expected) in [
+            ("s3://", "bucket is missing"),
+            ("s3:///b", "bucket is missing"),
+            ("minio:", "bucket is missing"),
+            ("minio:/", "bucket is missing"),
+            ("s3://b c/x", "\"b c\" cannot be"),
+            ("s3://b\n/x", r#"b\n" cannot be"#),
+            ("s3://b?x", "cannot be"),
+            ("s3://../x", "cannot be"),
+            ("s3://ü", "cannot be"),
+            (&long, "too long"),
+            ("s3://arn:aws:s3:eu-west-1:1:accesspoint/a", "alias"),
+            ("s3://b/x/../y", "\"..\""),
+            ("s3://b/./y", "\".\""),
+            ("s3a://b/x", "write s3://"),
+            ("https://b.s3.amazonaws.com/x", "https:// is not supported"),
+            ("file:///x", "write a path"),
+            (":s3,provider=Ceph,env_auth:b/p", "put them in rclone.conf"),
+            (":s3:b", "put them in rclone.conf"),
+            ("minio,chunk_size=64M:b", "put them in rclone.conf"),
+        ] {
+            let why = parse(given).unwrap_err();
+            assert!(why.contains(expected) && !why.contains('\n'), "{given:?}: {why}");
+        }
+        let no_remotes = |given: &str| Location::parse(given.as_bytes(), &|_| false);
+        for given in ["s3:/b", "s3:b/x", "s3:"] {
+            assert!(no_remotes(given).unwrap_err().contains("write s3://BUCKET"), "{given}");
+        }
+        assert!(no_remotes("gs://b").unwrap_err().contains("gs:// is not supported"));
+    }
+
+    #[test]
+    fn names_of_remotes_are_rclones() {
+        for good in ["a", "ä1", "a.b+c@d_e", "a-b", "a b", "a - b", "a--", "1"] {
+            assert!(is_remote_name(good), "{good}");
+        }
+        for bad in ["", "-a", " a", "a ", "a/b", "a,b", "a\n", "a\\b"] {
+            assert!(!is_remote_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_shown_as_it_is_written() {
+        for given in ["s3://b", "s3://b//x", "s3://b/x/", "minio:b/x", "a/b:c", "daos://p/c/x"] {
+            assert_eq!(parse(given).unwrap().shown(), given);
+        }
+        assert_eq!(parse("s3://b/x\ny").unwrap().shown(), r"s3://b/x\ny");
+    }
+}

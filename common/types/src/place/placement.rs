@@ -1,0 +1,154 @@
+//! Where each source goes: cp's and mpiFileUtils' rules of existing directories and trailing
+//! slashes, by path components and without I/O.
+//!
+//! - An existing directory as target receives the source under its own last name
+//!   (`dcp a dir` makes `dir/a`).
+//! - A source that ends in `/` or `/.` stands for its contents: they go into the target itself
+//!   (`dcp a/ dir` fills `dir`), as in mpiFileUtils and rsync.
+//! - A target that does not exist becomes the copy (`dcp a new` makes `new`).
+//! - Several sources need an existing directory as target.
+
+use serde::{Deserialize, Serialize};
+
+use crate::path;
+use crate::place::container::ContainerPath;
+
+/// A path as the operator gave it, with what its spelling says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The path, as given.
+    pub path: Vec<u8>,
+    /// Its last component; `None` for `/`, `.`, `..` and what ends in them.
+    pub last_name: Option<Vec<u8>>,
+    /// It ends in `/` or `/.`, or is `.` or `..`: what is meant is the directory's contents.
+    pub means_contents: bool,
+}
+
+impl Given {
+    /// Reads the spelling of a path.
+    pub fn new(path: &[u8]) -> Self {
+        let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let means_contents = matches!(last, b"" | b"." | b"..");
+        let name = path
+            .split(|byte| *byte == b'/')
+            .rfind(|part| !part.is_empty() && *part != b".")
+            .filter(|part| *part != b"..");
+        if matches!(ContainerPath::parse(path), Ok(Some(place)) if place.path.is_empty()) {
+            // A container has no name in any directory.
+            return Self { path: path.to_vec(), last_name: None, means_contents: true };
+        }
+        Self { path: path.to_vec(), last_name: name.map(<[u8]>::to_vec), means_contents }
+    }
+
+    /// The directory that holds the entry, for a path with a last name.
+    pub fn parent(&self) -> Vec<u8> {
+        let Some(name) = &self.last_name else { return self.path.clone() };
+        let end = bstr::ByteSlice::rfind(&self.path[..], name).unwrap_or(0);
+        match &self.path[..end] {
+            b"" => b".".to_vec(),
+            head => head.to_vec(),
+        }
+    }
+}
+
+/// What is at the target path before the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetIs {
+    /// Nothing.
+    Missing,
+    /// A directory, or a symbolic link to one.
+    Directory,
+    /// Anything else.
+    NotDirectory,
+}
+
+/// The path that the copy of `source` gets.
+///
+/// # Errors
+/// One line that says what does not fit and what to do.
+pub fn place(
+    source: &Given,
+    source_is_directory: bool,
+    target: &Given,
+    target_is: TargetIs,
+    sources: usize,
+) -> Result<Vec<u8>, String> {
+    let shown = || path::escaped(&target.path);
+    match target_is {
+        TargetIs::Directory if source.means_contents && source_is_directory => {
+            Ok(target.path.clone())
+        }
+        TargetIs::Directory => match &source.last_name {
+            Some(name) => Ok(path::join(&target.path, name)),
+            None => Ok(target.path.clone()),
+        },
+        _ if sources > 1 => Err(format!(
+            "target \"{}\" is not a directory; several sources need one that exists",
+            shown()
+        )),
+        TargetIs::NotDirectory if source_is_directory => Err(format!(
+            "target \"{}\" exists and is not a directory, but the source is one",
+            shown()
+        )),
+        _ if target.means_contents && !source_is_directory => Err(format!(
+            "target \"{}\" is not a directory; make it first, or leave the trailing slash out",
+            shown()
+        )),
+        TargetIs::Missing | TargetIs::NotDirectory => Ok(target.path.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(source: &str, dir: bool, target: &str, is: TargetIs) -> Result<String, String> {
+        place(&Given::new(source.as_bytes()), dir, &Given::new(target.as_bytes()), is, 1)
+            .map(|path| String::from_utf8(path).expect("the test's names are UTF-8"))
+    }
+
+    #[test]
+    fn an_existing_directory_receives_the_source_under_its_name() {
+        let into = |source, dir| placed(source, dir, "t", TargetIs::Directory);
+        assert_eq!(into("s", true), Ok("t/s".into()));
+        assert_eq!(into("x/y", false), Ok("t/y".into()));
+        assert_eq!(into("a//b", true), Ok("t/b".into()));
+        assert_eq!(placed("s", true, "t/", TargetIs::Directory), Ok("t/s".into()));
+    }
+
+    #[test]
+    fn a_trailing_slash_or_dot_means_the_contents() {
+        for source in ["s/", "s//", "s/.", "s/./", ".", "..", "/"] {
+            assert_eq!(placed(source, true, "t", TargetIs::Directory), Ok("t".into()), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_missing_target_becomes_the_copy() {
+        assert_eq!(placed("s", true, "new", TargetIs::Missing), Ok("new".into()));
+        assert_eq!(placed("s/", true, "new/", TargetIs::Missing), Ok("new/".into()));
+        assert_eq!(placed("f", false, "new", TargetIs::Missing), Ok("new".into()));
+        assert!(placed("f", false, "new/", TargetIs::Missing).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_by_a_file_only() {
+        assert_eq!(placed("f", false, "old", TargetIs::NotDirectory), Ok("old".into()));
+        assert!(placed("s", true, "old", TargetIs::NotDirectory).is_err());
+    }
+
+    #[test]
+    fn names_that_share_a_prefix_are_different_names() {
+        assert_eq!(placed("ab", true, "a", TargetIs::Directory), Ok("a/ab".into()));
+    }
+
+    #[test]
+    fn parents_are_found_by_component() {
+        let parent = |path: &str| Given::new(path.as_bytes()).parent();
+        assert_eq!(parent("a"), b".");
+        assert_eq!(parent("a/b"), b"a/");
+        assert_eq!(parent("a/b//"), b"a/");
+        assert_eq!(parent("/a"), b"/");
+        assert_eq!(parent("a/a"), b"a/");
+    }
+}

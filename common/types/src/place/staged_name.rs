@@ -1,0 +1,127 @@
+//! Names that jobs give: to what is staged until it gets its own name, and to journals.
+
+use std::ffi::CString;
+
+use crate::path::Name;
+
+/// How they all begin.
+const PREFIX: &str = ".dcp.";
+
+/// The name for the `count`th file that a rank stages: the job's random number makes sure that nobody else has
+/// it.
+pub fn staged_name(job: u64, rank: u32, count: u64) -> CString {
+    CString::new(format!("{PREFIX}{job:016x}.{rank}.{count}")).expect("digits contain no NUL")
+}
+
+/// What all names of a job begin with.
+pub fn of_job(job: u64) -> String {
+    format!("{PREFIX}{job:016x}.")
+}
+
+/// Numbers that a job takes for the names of its phases, from its own on: the walk, and afterwards files that had to
+/// wait for deletions, or for all their names.
+const NUMBERS_OF_JOB: u64 = 4;
+
+/// Whether a name is one that this job, in any of its phases, has given.
+pub fn is_of_job(name: &Name, job: u64) -> bool {
+    let digits = name.to_bytes().get(PREFIX.len()..PREFIX.len() + 16);
+    let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+    let number = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    is_staged(name) && number.is_some_and(|number| number.wrapping_sub(job) < NUMBERS_OF_JOB)
+}
+
+/// Whether a name is one that a job, any, has given.
+pub fn is_staged(name: &Name) -> bool {
+    let Some(rest) = name.to_bytes().strip_prefix(PREFIX.as_bytes()) else { return false };
+    let mut words = rest.split(|byte| *byte == b'.');
+    let is_number = |word: Option<&[u8]>| {
+        word.is_some_and(|word| !word.is_empty() && word.iter().all(u8::is_ascii_digit))
+    };
+    let is_lower_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    words.next().is_some_and(|job| job.len() == 16 && job.iter().all(is_lower_hex))
+        && is_number(words.next())
+        && is_number(words.next())
+        && words.next().is_none()
+}
+
+/// Stands between the name of a target and its journal's number.
+const JOURNAL: &[u8] = b".dcp-";
+
+/// Digits of a journal's number.
+const JOURNAL_DIGITS: usize = 16;
+
+/// The name of a journal beside a target of that name.
+pub fn journal_name(target: &str, number: u64) -> String {
+    let between = String::from_utf8_lossy(JOURNAL);
+    format!(".{target}{between}{number:0JOURNAL_DIGITS$x}")
+}
+
+/// Whether a name is one that a journal has beside its target.
+pub fn is_journal_name(name: &[u8]) -> bool {
+    let name = without_count(name);
+    let Some((head, number)) = name.split_at_checked(name.len().saturating_sub(JOURNAL_DIGITS))
+    else {
+        return false;
+    };
+    let is_lower_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    number.len() == JOURNAL_DIGITS
+        && number.iter().all(is_lower_hex)
+        && head.starts_with(b".")
+        && head.ends_with(JOURNAL)
+        && head.len() > 1 + JOURNAL.len()
+}
+
+/// Several journals of a place are counted, from the second on.
+fn without_count(name: &[u8]) -> &[u8] {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (head, count) = name.split_at(name.len() - digits);
+    let is_counted = !count.is_empty() && count.len() < JOURNAL_DIGITS;
+    // What is before the number ends in the same sign.
+    head.strip_suffix(b"-").filter(|head| is_counted && !head.ends_with(b".dcp")).unwrap_or(name)
+}
+
+/// Whether it is one of a target of that name.
+pub fn is_journal_of(name: &[u8], target: &str) -> bool {
+    let name = without_count(name);
+    let rest = name.strip_prefix(b".").and_then(|rest| rest.strip_prefix(target.as_bytes()));
+    is_journal_name(name) && rest.is_some_and(|rest| rest.len() == JOURNAL.len() + JOURNAL_DIGITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_gives_is_recognised_and_nothing_else() {
+        for (job, rank, count) in [(0, 0, 0), (u64::MAX, 4095, 1 << 40), (0xabc, 7, 9)] {
+            let name = staged_name(job, rank, count);
+            assert!(is_staged(&name), "{name:?}");
+            assert!(name.to_bytes().starts_with(of_job(job).as_bytes()));
+            assert!(is_of_job(&name, job) && is_of_job(&name, job.wrapping_sub(3)));
+            assert!(
+                !is_of_job(&name, job.wrapping_sub(4)) && !is_of_job(&name, job.wrapping_add(1))
+            );
+        }
+        for name in [journal_name("t", 7), format!("{}-2", journal_name("t", 7))] {
+            assert!(is_journal_name(name.as_bytes()) && is_journal_of(name.as_bytes(), "t"));
+            assert!(!is_journal_of(name.as_bytes(), "u"));
+        }
+        let others = [".dcp-0123456789abcdef", ".t.dcp-0123456789abcde", "t.dcp-0123456789abcdef"];
+        assert!(others.iter().all(|name| !is_journal_name(name.as_bytes())));
+        let others = [
+            c".dcp.",
+            c".dcp.0123456789abcdef",
+            c".dcp.0123456789abcdef.1",
+            c".dcp.0123456789abcdef.1.",
+            c".dcp.0123456789abcdef.1.2.3",
+            c".dcp.0123456789ABCDEF.1.2",
+            c".dcp.123.1.2",
+            c"dcp.0123456789abcdef.1.2",
+            c".dcp.0123456789abcdef.x.2",
+            c"x.dcp.0123456789abcdef.1.2",
+        ];
+        for name in others {
+            assert!(!is_staged(name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Which entries of a tree take part in a job: by path, size and age.
+//!
+//! The rules are tried in the order they were given, and the first whose pattern (`glob.rs`)
+//! matches decides. What no rule matches takes part, unless there are includes only: then files
+//! that match none are left out, and directories are still walked. An excluded directory is not
+//! entered, so nothing below it takes part, whatever the rules say of it:
+//! `--include '*.c' --exclude '*'` takes files at the top only, `--include '*/'` before it enters
+//! all directories.
+
+use globset::{Candidate, GlobSet, GlobSetBuilder};
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Kind, Metadata, Time};
+use crate::select::age::Age;
+use crate::select::glob::{Pattern, reason};
+
+/// What is said about the entries a pattern matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Verdict {
+    Include,
+    Exclude,
+}
+
+/// One `--include` or `--exclude`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Whether what matches takes part.
+    pub verdict: Verdict,
+    /// The pattern as the user wrote it.
+    pub pattern: Vec<u8>,
+}
+
+impl Rule {
+    /// What matches takes part.
+    pub fn include(pattern: impl Into<Vec<u8>>) -> Self {
+        Self { verdict: Verdict::Include, pattern: pattern.into() }
+    }
+
+    /// What matches does not take part.
+    pub fn exclude(pattern: impl Into<Vec<u8>>) -> Self {
+        Self { verdict: Verdict::Exclude, pattern: pattern.into() }
+    }
+}
+
+/// A filter as data; every entry takes part by default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterOptions {
+    /// The first that matches a path decides.
+    pub rules: Vec<Rule>,
+    /// Files smaller than that many bytes do not take part.
+    pub min_size_bytes: Option<u64>,
+    /// Files larger than that many bytes do not take part.
+    pub max_size_bytes: Option<u64>,
+    /// Files changed more recently do not take part.
+    pub min_age: Option<Age>,
+    /// Files changed longer ago do not take part.
+    pub max_age: Option<Age>,
+    /// The moment from which ages are counted: one for all ranks, and for the whole job.
+    pub now: Time,
+}
+
+impl Default for FilterOptions {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            min_size_bytes: None,
+            max_size_bytes: None,
+            min_age: None,
+            max_age: None,
+            now: Time { seconds: 0, nanoseconds: 0 },
+        }
+    }
+}
+
+/// A filter ready for use, by any thread.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    globs: GlobSet,
+    /// One for each glob, in the same order.
+    rules: Vec<CompiledRule>,
+    includes_only: bool,
+    min_size_bytes: u64,
+    max_size_bytes: u64,
+    /// The latest modification time of a file that takes part.
+    latest: Option<Time>,
+    /// The earliest.
+    earliest: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct CompiledRule {
+    verdict: Verdict,
+    directories_only: bool,
+}
+
+impl Filter {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    /// One line: a pattern that makes no sense, or bounds that leave nothing between them.
+    pub fn new(options: &FilterOptions) -> Result<Self, String> {
+        let (globs, rules) = compile(&options.rules)?;
+        let includes_only =
+            !rules.is_empty() && rules.iter().all(|compiled| compiled.verdict == Verdict::Include);
+        let filter = Self {
+            globs,
+            rules,
+            includes_only,
+            min_size_bytes: options.min_size_bytes.unwrap_or(0),
+            max_size_bytes: options.max_size_bytes.unwrap_or(u64::MAX),
+            latest: options.min_age.map(|age| age.moment(options.now)),
+            earliest: options.max_age.map(|age| age.moment(options.now)),
+        };
+        filter.check_bounds()?;
+        Ok(filter)
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        if self.min_size_bytes > self.max_size_bytes {
+            return Err("the smallest size is above the largest: no file is left".to_owned());
+        }
+        match (self.earliest, self.latest) {
+            (Some(earliest), Some(latest)) if earliest > latest => {
+                Err("the least age is above the greatest: no file is left".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything takes part: there is nothing to ask.
+    pub fn is_trivial(&self) -> bool {
+        self.rules.is_empty() && !self.needs_metadata()
+    }
+
+    /// Whether [`Filter::admits_path`] may leave out anything.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// Whether [`Filter::admits`] may leave out anything.
+    pub fn needs_metadata(&self) -> bool {
+        let sizes = self.min_size_bytes > 0 || self.max_size_bytes < u64::MAX;
+        sizes || self.needs_times()
+    }
+
+    /// Whether it asks for the time of last change.
+    pub fn needs_times(&self) -> bool {
+        self.latest.is_some() || self.earliest.is_some()
+    }
+
+    /// Whether the entry of that path below the root takes part, by its path alone; for a
+    /// directory, whether it is entered. The root itself, the empty path, always is.
+    ///
+    /// The directories above it are not looked at: whoever walks has not come here if one of
+    /// them is excluded.
+    pub fn admits_path(&self, path: &[u8], is_directory: bool) -> bool {
+        if self.rules.is_empty() || path.is_empty() {
+            return true;
+        }
+        // In ascending order, so the first is the one given first.
+        let matching = self.globs.matches_candidate(&Candidate::from_bytes(path));
+        let mut matching = matching.into_iter().map(|index| self.rules[index]);
+        match matching.find(|rule| is_directory || !rule.directories_only) {
+            Some(rule) => rule.verdict == Verdict::Include,
+            None => is_directory || !self.includes_only,
+        }
+    }
+
+    /// Whether a file takes part by its size and the time of its last change, bounds included.
+    /// What is no regular file always does.
+    pub fn admits(&self, metadata: &Metadata) -> bool {
+        metadata.kind != Kind::File
+            || ((self.min_size_bytes..=self.max_size_bytes).contains(&metadata.size_bytes)
+                && self.latest.is_none_or(|latest| metadata.mtime <= latest)
+                && self.earliest.is_none_or(|earliest| metadata.mtime >= earliest))
+    }
+}
+
+fn compile(rules: &[Rule]) -> Result<(GlobSet, Vec<CompiledRule>), String> {
+    let mut globs = GlobSetBuilder::new();
+    let mut compiled = Vec::with_capacity(rules.len());
+    for rule in rules {
+        let pattern = Pattern::parse(&rule.pattern)?;
+        let directories_only = pattern.directories_only;
+        globs.add(pattern.glob);
+        compiled.push(CompiledRule { verdict: rule.verdict, directories_only });
+    }
+    let globs = globs
+        .build()
+        .map_err(|error| format!("cannot use these patterns together: {}", reason(&error)))?;
+    Ok((globs, compiled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(rules: &[Rule]) -> Filter {
+        Filter::new(&FilterOptions { rules: rules.to_vec(), ..FilterOptions::default() }).unwrap()
+    }
+
+    /// A path that ends in `/` stands for a directory.
+    #[track_caller]
+    fn check(filter: &Filter, taken: &[&str], left: &[&str]) {
+        let admits = |path: &str| {
+            let name = path.strip_suffix('/').unwrap_or(path);
+            filter.admits_path(name.as_bytes(), path.ends_with('/'))
+        };
+        for path in taken {
+            assert!(admits(path), "{path} is left out");
+        }
+        for path in left {
+            assert!(!admits(path), "{path} takes part");
+        }
+    }
+
+    fn file(size_bytes: u64, seconds: i64) -> Metadata {
+        let time = Time { seconds, nanoseconds: 0 };
+        Metadata {
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size_bytes,
+            allocated_bytes: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            links: 1,
+            device: 1,
+            inode: 1,
+            known: crate::outcome::difference::Fields::ALL,
+        }
+    }
+
+    #[test]
+    fn without_options_everything_takes_part() {
+        let all = filter(&[]);
+        assert!(all.is_trivial());
+        check(&all, &["a", "a/b", "a/"], &[]);
+        assert!(all.admits_path(b"\xff", false));
+        assert!(all.admits(&file(0, i64::MIN)));
+        assert!(all.admits(&file(u64::MAX, i64::MAX)));
+    }
+
+    #[test]
+    fn the_first_match_decides() {
+        let keep = filter(&[Rule::include("keep.o"), Rule::exclude("*.o")]);
+        check(&keep, &["keep.o", "x/keep.o", "a.c"], &["a.o", "x/a.o"]);
+        let late = filter(&[Rule::exclude("*.o"), Rule::include("keep.o")]);
+        check(&late, &["a.c"], &["keep.o", "a.o"]);
+        assert!(!late.is_trivial());
+        assert!(!late.needs_metadata());
+    }
+
+    #[test]
+    fn order_holds_across_kinds_of_patterns() {
+        // Literal, suffix, prefix and class patterns are looked up in different ways.
+        let rules = [
+            Rule::exclude("/x/a.c"),
+            Rule::include("[a-b].c"),
+            Rule::exclude("*.c"),
+            Rule::include("d.c"),
+            Rule::exclude("x/**"),
+            Rule::include("*.h"),
+        ];
+        let mixed = filter(&rules);
+        check(&mixed, &["a.c", "x/b.c", "e.h", "z"], &["x/a.c", "c.c", "d.c", "x/e.h", "x/z"]);
+    }
+
+    #[test]
+    fn many_patterns_together_match_as_each_one_alone() {
+        let patterns =
+            ["*.c", "a.c", "/a", "a/*", "a/b", "**/b/**", "[!a]", "b?", "{a,b}/c", "c*", "/b/**/c"];
+        let names = ["a", "b", "c", "a.c", "bb", "cc.c", ".c"];
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..2000 {
+            let mut shuffled = patterns;
+            random.shuffle(&mut shuffled);
+            let rules: Vec<_> = shuffled[..random.usize(1..=patterns.len())]
+                .iter()
+                .map(|pattern| {
+                    let verdict = [Verdict::Include, Verdict::Exclude][random.usize(..2)];
+                    Rule { verdict, pattern: pattern.as_bytes().to_vec() }
+                })
+                .collect();
+            let depth = random.usize(1..4);
+            let parts: Vec<_> = (0..depth).map(|_| names[random.usize(..names.len())]).collect();
+            let path = parts.join("/");
+            let alone = rules.iter().find(|rule| {
+                let glob = Pattern::parse(&rule.pattern).unwrap().glob;
+                glob.compile_matcher().is_match(&path)
+            });
+            let no_excludes = rules.iter().all(|rule| rule.verdict == Verdict::Include);
+            let expected = alone.map_or(!no_excludes, |rule| rule.verdict == Verdict::Include);
+            assert_eq!(filter(&rules).admits_path(path.as_bytes(), false), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn includes_alone_leave_out_other_files_but_walk_directories() {
+        let sources = filter(&[Rule::include("*.c"), Rule::include("*.h")]);
+        check(&sources, &["a.c", "x/b.h", "x/", "x/y/"], &["a.o", "x/y"]);
+        let both = filter(&[Rule::include("*.c"), Rule::exclude("*.o")]);
+        check(&both, &["a.c", "a.h", "x/"], &["a.o"]);
+    }
+
+    #[test]
+    fn a_trailing_slash_spares_files() {
+        let build = filter(&[Rule::exclude("build/")]);
+        check(&build, &["build", "x/build", "build2/"], &["build/", "x/build/"]);
+        // A rule for directories does not hide a later one from files.
+        let files = filter(&[Rule::include("build/"), Rule::exclude("build")]);
+        check(&files, &["build/"], &["build"]);
+    }
+
+    #[test]
+    fn all_but_some_files_takes_three_rules() {
+        let rules = [Rule::include("*/"), Rule::include("*.c"), Rule::exclude("*")];
+        check(&filter(&rules), &["x/", "x/y/", "x/a.c"], &["a.o", "x/y/a"]);
+    }
+
+    #[test]
+    fn the_root_is_never_left_out_and_paths_are_bytes() {
+        let none = filter(&[Rule::exclude("**")]);
+        assert!(none.admits_path(b"", true));
+        assert!(none.admits_path(b"", false));
+        assert!(!none.admits_path(b"a\xff/\xfe", false));
+        assert!(!filter(&[Rule::exclude("*.c")]).admits_path(b"\xff/\xfe.c", false));
+    }
+
+    #[test]
+    fn sizes_bound_regular_files_only() {
+        let options = FilterOptions {
+            min_size_bytes: Some(10),
+            max_size_bytes: Some(20),
+            ..FilterOptions::default()
+        };
+        let sizes = Filter::new(&options).unwrap();
+        assert!(!sizes.is_trivial());
+        for (size, expected) in [(0, false), (9, false), (10, true), (20, true), (21, false)] {
+            assert_eq!(sizes.admits(&file(size, 0)), expected, "{size}");
+        }
+        for kind in [Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice] {
+            assert!(sizes.admits(&Metadata { kind, ..file(0, 0) }), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn ages_count_from_now() {
+        let now = Time { seconds: 1000, nanoseconds: 500 };
+        let options = FilterOptions {
+            min_age: Some(Age::Seconds(100)),
+            max_age: Some(Age::Since(Time { seconds: 300, nanoseconds: 0 })),
+            now,
+            ..FilterOptions::default()
+        };
+        let ages = Filter::new(&options).unwrap();
+        assert!(ages.needs_metadata());
+        for (mtime, expected) in [(299, false), (300, true), (900, true), (901, false)] {
+            assert_eq!(ages.admits(&file(0, mtime)), expected, "{mtime}");
+        }
+        let mut edge = file(0, 0);
+        edge.mtime = Time { seconds: 900, nanoseconds: 500 };
+        assert!(ages.admits(&edge));
+        edge.mtime.nanoseconds = 501;
+        assert!(!ages.admits(&edge));
+        edge.kind = Kind::Symlink;
+        assert!(ages.admits(&edge));
+    }
+
+    #[test]
+    fn what_leaves_nothing_or_makes_no_sense_is_refused() {
+        let sizes = FilterOptions {
+            min_size_bytes: Some(2),
+            max_size_bytes: Some(1),
+            ..FilterOptions::default()
+        };
+        assert!(Filter::new(&sizes).unwrap_err().contains("size"));
+        let ages = FilterOptions {
+            min_age: Some(Age::Seconds(2)),
+            max_age: Some(Age::Seconds(1)),
+            ..FilterOptions::default()
+        };
+        assert!(Filter::new(&ages).unwrap_err().contains("age"));
+        let rules = vec![Rule::include("ok"), Rule::exclude(&b"a\xff["[..])];
+        let why = Filter::new(&FilterOptions { rules, ..FilterOptions::default() }).unwrap_err();
+        assert!(why.contains(r"a\xff["), "{why}");
+    }
+
+    #[test]
+    fn options_travel() {
+        let options = FilterOptions {
+            rules: vec![Rule::include("*.c"), Rule::exclude(&b"\xff"[..])],
+            min_size_bytes: Some(1),
+            max_size_bytes: None,
+            min_age: Some(Age::Seconds(7)),
+            max_age: Some(Age::Since(Time { seconds: -1, nanoseconds: 5 })),
+            now: Time { seconds: 9, nanoseconds: 1 },
+        };
+        let bytes = postcard::to_stdvec(&options).unwrap();
+        assert_eq!(postcard::from_bytes::<FilterOptions>(&bytes), Ok(options));
+    }
+}

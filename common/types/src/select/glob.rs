@@ -1,0 +1,294 @@
+//! Patterns of `--include` and `--exclude`: what they mean, and how they are checked.
+//!
+//! - `*` and `?` match anything but `/`, `?` exactly one byte; `**`, which is always a whole
+//!   component, matches any number of components: between two others also none, so that `a/**/b`
+//!   matches `a/b`, as for git and rclone, where rsync wants one or more; at the end at least one.
+//! - `[a-z]` matches one ASCII character of the class, `[!a-z]` one byte that is not of it, never
+//!   `/`; `{a,b}` matches either; `\` takes the next character literally.
+//! - A pattern without `/` is one for the last component, at any depth. One with a `/` is one for
+//!   the tail of the path, from the beginning of a component on. One that begins with `/` is one
+//!   for the whole path below the root of the tree.
+//! - A pattern that ends in `/` matches directories only.
+
+use globset::{Glob, GlobBuilder};
+
+use crate::path::escaped;
+
+/// One pattern, checked.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    /// Matches the path of an entry below the root, from its beginning to its end.
+    pub glob: Glob,
+    /// The pattern ended in `/`.
+    pub directories_only: bool,
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// One line that names the pattern and says what is wrong with it.
+    pub fn parse(pattern: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(pattern).map_err(|_| "it is not UTF-8".to_owned());
+        text.and_then(compile).map_err(|why| refusal(pattern, &why))
+    }
+}
+
+/// What is said of a pattern that makes no sense.
+pub fn refusal(pattern: &[u8], why: &str) -> String {
+    format!("cannot use the pattern \"{}\": {why}", escaped(pattern))
+}
+
+/// What a globbing error says, in one line.
+pub fn reason(error: &globset::Error) -> String {
+    let text = error.kind().to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn compile(text: &str) -> Result<Pattern, String> {
+    let (body, directories_only) = match text.strip_suffix('/') {
+        Some(body) => (body, true),
+        None => (text, false),
+    };
+    let anchored = body.strip_prefix('/');
+    let body = anchored.unwrap_or(body);
+    let classes_checked = translate_classes(body)?;
+    body.split('/').try_for_each(check_component)?;
+    let whole = if anchored.is_some() || body.starts_with("**") {
+        classes_checked
+    } else {
+        format!("**/{classes_checked}")
+    };
+    let glob = GlobBuilder::new(&whole)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .empty_alternates(true)
+        .build()
+        .map_err(|error| reason(&error))?;
+    Ok(Pattern { glob, directories_only })
+}
+
+/// Components that no path has, and `**` that would silently mean `*`.
+fn check_component(component: &str) -> Result<(), String> {
+    match component {
+        "" => Err("a component is empty".to_owned()),
+        "." | ".." => Err(format!("no path below the root has a component \"{component}\"")),
+        "**" => Ok(()),
+        mixed if mixed.contains("**") => {
+            Err("\"**\" must stand alone between slashes, as in a/**/b".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sees to it that no class matches `/`, which a negated one would.
+fn translate_classes(text: &str) -> Result<String, String> {
+    let mut translated = String::with_capacity(text.len() + 1);
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
+        translated.push(character);
+        match character {
+            '\\' => translated.extend(rest.next()),
+            '[' => {
+                let (class, length) = translate_class(rest.as_str())?;
+                translated.push_str(&class);
+                rest = rest.as_str()[length..].chars();
+            }
+            _ => {}
+        }
+    }
+    Ok(translated)
+}
+
+/// The class at the beginning of `text`, after its `[`, with its `]`; and how many bytes of
+/// `text` that was.
+fn translate_class(text: &str) -> Result<(String, usize), String> {
+    let negation = usize::from(text.starts_with(['!', '^']));
+    // A "]" that comes first stands for itself.
+    let first = text[negation..].chars().next().map_or(0, char::len_utf8);
+    let unclosed = || "unclosed character class; missing ']'".to_owned();
+    let length = text[negation + first..].find(']').ok_or_else(unclosed)? + first;
+    let members = &text[negation..negation + length];
+    check_class(members)?;
+    let class = match (negation, members.starts_with([']', '-'])) {
+        (0, _) => format!("{members}]"),
+        // "]" and "-" mean themselves only where they come first.
+        (_, true) => format!("!{members}/]"),
+        (_, false) => format!("!/{members}]"),
+    };
+    Ok((class, negation + length + 1))
+}
+
+fn check_class(members: &str) -> Result<(), String> {
+    if !members.is_ascii() {
+        // Paths are matched byte by byte, and these characters are several bytes.
+        return Err(format!("[{members}] is not ASCII; write alternatives as {{a,b}}"));
+    }
+    let crosses = |range: &[u8]| range[1] == b'-' && range[0] <= b'/' && b'/' <= range[2];
+    if members.contains('/') || members.as_bytes().windows(3).any(crosses) {
+        return Err(format!("[{members}] would match \"/\", which no class does"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn matches(pattern: &str, path: &[u8]) -> bool {
+        let pattern = Pattern::parse(pattern.as_bytes()).unwrap();
+        pattern.glob.compile_matcher().is_match_candidate(&globset::Candidate::from_bytes(path))
+    }
+
+    #[track_caller]
+    fn check(pattern: &str, right: &[&str], wrong: &[&str]) {
+        for path in right {
+            assert!(matches(pattern, path.as_bytes()), "{pattern} does not match {path}");
+        }
+        for path in wrong {
+            assert!(!matches(pattern, path.as_bytes()), "{pattern} matches {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_without_slash_is_for_the_last_component() {
+        check("*.o", &["a.o", "x/y/a.o", ".o"], &["a.o/x", "a.c", "a.ox"]);
+        check("core", &["core", "x/core"], &["core/x", "score", "cores"]);
+        check("core.", &["core.", "x/core."], &["core"]);
+        check("a?c", &["abc", "x/abc"], &["ac", "a/c", "abbc"]);
+    }
+
+    #[test]
+    fn a_slash_inside_makes_it_a_tail_and_one_in_front_an_anchor() {
+        check("a/b", &["a/b", "x/a/b", "x/y/a/b"], &["xa/b", "a/b/c", "a/x/b", "b"]);
+        check("/a", &["a"], &["x/a", "a/b"]);
+        check("/a/*.c", &["a/x.c"], &["x/a/x.c", "a/b/x.c"]);
+        check("/*", &["a"], &["a/b"]);
+    }
+
+    #[test]
+    fn two_stars_cross_slashes() {
+        check("/a/**/b", &["a/b", "a/x/b", "a/x/y/b"], &["x/a/b", "ab", "a/xb"]);
+        check("a/**", &["a/x", "a/x/y", "z/a/x"], &["a", "ba/x"]);
+        check("**/a", &["a", "x/y/a"], &["a/x"]);
+        check("/**/a", &["a", "x/y/a"], &["a/x"]);
+        check("**", &["a", "x/y"], &[]);
+        check("/**", &["a", "x/y"], &[]);
+    }
+
+    /// Whether components match, by the definition alone.
+    fn by_definition(pattern: &[&str], path: &[&str]) -> bool {
+        match (pattern.split_first(), path.split_first()) {
+            (None, _) => path.is_empty(),
+            // A trailing `**` wants something to match.
+            (Some((&"**", [])), _) => !path.is_empty(),
+            (Some((&"**", rest)), _) => {
+                (0..=path.len()).any(|skipped| by_definition(rest, &path[skipped..]))
+            }
+            (Some(_), None) => false,
+            (Some((component, rest)), Some((name, below))) => {
+                (*component == "*" || component == name) && by_definition(rest, below)
+            }
+        }
+    }
+
+    #[test]
+    fn two_stars_stand_for_any_number_of_components_wherever_they_are() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..1000 {
+            let mut draw = |words: &[&'static str]| -> Vec<&'static str> {
+                (0..random.usize(1..5)).map(|_| words[random.usize(..words.len())]).collect()
+            };
+            let (mut pattern, path) = (draw(&["a", "b", "*", "**", "**"]), draw(&["a", "b", "ab"]));
+            let text = pattern.join("/");
+            let (anchored, free) = (format!("/{text}"), text);
+            let (joined, shown) = (path.join("/"), format!("{pattern:?} {path:?}"));
+            assert_eq!(
+                matches(&anchored, joined.as_bytes()),
+                by_definition(&pattern, &path),
+                "/{shown}"
+            );
+            pattern.insert(0, "**");
+            assert_eq!(
+                matches(&free, joined.as_bytes()),
+                by_definition(&pattern, &path),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn classes_alternatives_and_escapes() {
+        check("[a-c]x", &["ax", "y/cx"], &["dx", "x"]);
+        check("[]a]", &["]", "a"], &["b"]);
+        check("{a,b*}.c", &["a.c", "bbb.c", "x/a.c"], &["c.c"]);
+        check("{a/b,c}", &["a/b", "c", "x/a/b"], &["b", "a"]);
+        check("a{,.gz}", &["a", "a.gz"], &["a.", "a.g"]);
+        check("\\*\\[\\{", &["*[{"], &["a[{"]);
+    }
+
+    #[test]
+    fn no_class_matches_a_slash() {
+        for pattern in ["a[!b]c", "a[^b]c", "a[!]]c", "a[!-]c", "a[!b-]c", "a[!-b]c", "a[!]b]c"] {
+            check(pattern, &["axc", "a.c", "z/a0c"], &["a/c", "ac"]);
+        }
+        check("[!-b]", &["a", "c"], &["-", "b"]);
+        check("[!]b]", &["a", "c"], &["]", "b"]);
+        check("[!b-]", &["a", "c"], &["-", "b"]);
+        check("[!a-c]", &["d", "-"], &["a", "b", "c"]);
+    }
+
+    #[test]
+    fn paths_are_bytes_and_patterns_may_be_any_characters() {
+        assert!(matches("*.c", b"\xff\xfe.c"));
+        assert!(matches("a?c", b"x/a\xffc"));
+        assert!(matches("a*", b"x\xff/a\n\xff"));
+        assert!(matches("[!a]", b"\xff"));
+        assert!(matches("ä*", "ä1".as_bytes()));
+        assert!(!matches("ä*", b"\xc3"));
+        assert!(matches("?", b"\xff"));
+        assert!(matches("??", "ä".as_bytes()), "a byte each");
+    }
+
+    #[test]
+    fn a_trailing_slash_is_noted_and_not_part_of_the_glob() {
+        let pattern = Pattern::parse(b"a/b/").unwrap();
+        assert!(pattern.directories_only);
+        assert!(!Pattern::parse(b"a/b").unwrap().directories_only);
+        check("a/b/", &["a/b", "x/a/b"], &["a/b/c"]);
+        check("/a/", &["a"], &["x/a"]);
+    }
+
+    #[test]
+    fn errors_name_the_pattern_and_the_reason() {
+        let table: [(&[u8], &str); 18] = [
+            (b"", "component is empty"),
+            (b"/", "component is empty"),
+            (b"a//b", "component is empty"),
+            (b"a//", "component is empty"),
+            (b"./a", "\".\""),
+            (b"../a", "\"..\""),
+            (b"a**", "\"**\" must stand alone"),
+            (b"a/**b/c", "\"**\" must stand alone"),
+            (b"***", "\"**\" must stand alone"),
+            (b"[a", "unclosed character class"),
+            (b"[]", "unclosed character class"),
+            (b"[!]", "unclosed character class"),
+            (b"[z-a]", "invalid range"),
+            (b"{a", "unclosed alternate group"),
+            (b"a}", "unopened alternate group"),
+            (b"a\\", "dangling '\\'"),
+            (b"[+-9]", "would match \"/\""),
+            (b"a\xff", "not UTF-8"),
+        ];
+        for (pattern, expected) in table {
+            let why = Pattern::parse(pattern).unwrap_err();
+            assert!(why.contains(expected), "{}: {why}", escaped(pattern));
+            assert!(why.contains(&format!("\"{}\"", escaped(pattern))), "{why}");
+            assert_eq!(why.lines().count(), 1);
+        }
+        assert!(Pattern::parse("[ä]".as_bytes()).unwrap_err().contains("ASCII"));
+        assert!(Pattern::parse(b"a[/]b").unwrap_err().contains("would match"));
+    }
+}
