@@ -3,4 +3,7 @@
 
 pub mod exchange;
 pub mod key;
+mod processors;
 pub mod shelf;
+
+pub use processors::use_processors;

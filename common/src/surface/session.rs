@@ -21,6 +21,7 @@ use host::interrupt;
 use host::process::{
     address_space_left, current_umask, find_statx, raise_descriptor_limit, set_umask,
 };
+use ops::sort;
 use types::exit::Exit;
 use types::limits;
 use types::size::human_bytes;
@@ -118,6 +119,7 @@ fn run_joined<A: ToolArgs>(
     // Again: MPI may have set handlers of its own.
     listen();
     let team = Team::meet(mail);
+    sort::use_processors(team.cpu_share());
     let mut exit = work(&mut Session { tool, mail, team, mpi }, args);
     // Whoever was told to stop while it asked for the first time has not found that nothing can be done.
     if exit == Exit::Unusable && interrupt::is_wanted() {

@@ -304,6 +304,9 @@ pub const NDJSON_LINE_BYTES_MAX: u64 = 8 << 20;
 
 /// Block of entries kept to be sorted, and of entries on their way to the rank that will list them.
 pub const SORT_BLOCK_BYTES: usize = 1 << 20;
+/// The number of entries from which a rank sorts on all of its processors: fewer are sorted by one thread in about
+/// 10 ms, and threads have to be started first.
+pub const SORT_PARALLEL_ENTRIES_MIN: usize = 100_000;
 /// Samples that each rank gives for finding out where the sorted list is cut: with so many, ranks' shares
 /// differ by a few percent.
 pub const SORT_SAMPLES: usize = 128;

@@ -1,5 +1,6 @@
 //! Entries with their keys, packed in blocks, and an order over them.
 
+use super::processors;
 use types::limits::SORT_BLOCK_BYTES;
 
 /// Lengths of key and value, before them.
@@ -83,7 +84,7 @@ impl Shelf {
     /// Puts everything in order of the keys.
     pub fn sort(&mut self) {
         let blocks = &self.blocks;
-        self.order.sort_by(|a, b| {
+        processors::sort_by(&mut self.order, |a, b| {
             a.prefix.cmp(&b.prefix).then_with(|| key(blocks, *a).cmp(key(blocks, *b)))
         });
     }

@@ -43,7 +43,8 @@ impl Given {
     /// The directory that holds the entry, for a path with a last name.
     pub fn parent(&self) -> Vec<u8> {
         let Some(name) = &self.last_name else { return self.path.clone() };
-        let end = bstr::ByteSlice::rfind(&self.path[..], name).unwrap_or(0);
+        let found = self.path.windows(name.len()).rposition(|part| part == name);
+        let end = found.unwrap_or(0);
         match &self.path[..end] {
             b"" => b".".to_vec(),
             head => head.to_vec(),
