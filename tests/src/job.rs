@@ -1,6 +1,8 @@
 //! Running a tool, alone or under `mpiexec`, with a time limit.
 
+use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,6 +48,16 @@ pub fn program(name: &str) -> PathBuf {
     let program = program_dir().join(name);
     assert!(program.exists(), "{} is not built; run make test", program.display());
     program
+}
+
+/// A directory that every user can enter, with a tool of the suite in it: the build itself may be below a directory of
+/// mode 0700, where another user cannot run anything.
+pub fn for_everybody(tool: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.path().join(tool);
+    fs::copy(program(tool), &copy).unwrap();
+    (dir, copy)
 }
 
 /// Where the programs of this build are.

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::job::{Ended, alone, assert_identical, program, run, tool};
+use suite_tests::job::{Ended, alone, assert_identical, for_everybody, run, tool};
 use suite_tests::need_root;
 use suite_tests::trees;
 
@@ -160,9 +160,10 @@ fn who_may_not_make_devices_is_told_so_for_each() {
     fs::create_dir(&target).unwrap();
     chown(&target, Some(65534), Some(65534)).unwrap();
     fs::set_permissions(work.path(), Permissions::from_mode(0o755)).unwrap();
+    let (_programs, dcp) = for_everybody("dcp");
     let nobody = |options: &[&str]| {
         let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program("dcp"));
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&dcp);
         run(user.args(options).args([&source.join(""), &target]))
     };
     // An archive has what its user may make.
@@ -357,8 +358,9 @@ fn set_id_bits_are_left_off_where_the_owner_cannot_be_kept() {
         ("dcp", &["--chown=root", "--chmod=u+s"], 23),
         ("dsync", &[], 0),
     ] {
+        let (_programs, program) = for_everybody(tool);
         let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program(tool));
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
         run(user.args(options).args([&source.join(""), &target])).expect(code);
         let made = fs::metadata(target.join("d/f")).unwrap();
         assert_eq!((made.uid(), made.mode() & 0o7777), (65534, 0o755), "{tool} {options:?}");

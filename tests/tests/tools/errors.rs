@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use suite_tests::job::{Ended, alone, assert_identical, mpiexec, program, ranks, run, tool};
+use suite_tests::job::{
+    Ended, alone, assert_identical, for_everybody, mpiexec, program, ranks, run, tool,
+};
 use suite_tests::{mounts, trees};
 use suite_tests::{need, need_root};
 
@@ -26,9 +28,7 @@ fn as_nobody(command: &Command) -> Command {
 
 /// A copy of dcp where everybody can run it: a build below a closed home is out of others' reach.
 fn dcp_for_anyone() -> (tempfile::TempDir, Command) {
-    let programs = temp();
-    let dcp = programs.path().join("dcp");
-    fs::copy(suite_tests::job::program("dcp"), &dcp).unwrap();
+    let (programs, dcp) = for_everybody("dcp");
     let dcp = Command::new(dcp);
     assert_eq!(run(as_nobody(&dcp).arg("--version")).code, Some(0));
     (programs, dcp)

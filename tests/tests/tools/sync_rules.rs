@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::job::{Ended, alone, program, run, tool};
+use suite_tests::job::{Ended, alone, for_everybody, run, tool};
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -156,9 +156,10 @@ fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
     shell(work.path(), "mknod s/device c 1 3; mkdir t/device; echo in > t/device/f");
     shell(work.path(), "mkdir t/empty; echo 1 > s/empty; chmod 000 s/empty; chown -R 65534 t");
     for options in [&["-D"][..], &["-D", "--existing", "-H"], &["-D", "-c", "--devices"]] {
+        let (_programs, dsync) = for_everybody("dsync");
         let mut user = Command::new("setpriv");
         user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
-        user.arg(program("dsync")).args(options).args(["s", "t"]).current_dir(work.path());
+        user.arg(dsync).args(options).args(["s", "t"]).current_dir(work.path());
         run(&mut user).expect(23);
         for name in ["x/deep/f", "device/f", "empty"] {
             assert!(work.path().join("t").join(name).exists(), "{options:?} {name}");
@@ -226,8 +227,9 @@ fn an_owner_that_cannot_be_given_is_a_failure() {
     shell(work.path(), "chmod 755 .; mkdir -p s/d open; echo 1 > s/d/f; ln -s f s/d/l; mkfifo s/p");
     shell(work.path(), "chown -R 65534:65534 s open");
     let user = |tool: &str, options: &[&str], target: &str| {
+        let (_programs, program) = for_everybody(tool);
         let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program(tool));
+        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
         let ended = run(user.args(options).args(["s/", target]).current_dir(work.path()));
         (ended.code, ended.stderr.matches("set owner of").count())
     };

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use suite_tests::buckets::{go, served, text};
-use suite_tests::job::{alone, program, run, tool};
+use suite_tests::job::{alone, for_everybody, program, run, tool};
 use suite_tests::mounts::{Image, SmallDisk};
 use suite_tests::object_server::Behaviour;
 use suite_tests::{need_root, skips, trees};
@@ -239,8 +239,7 @@ fn files_of_others_are_read_with_their_times_of_access() {
     need_root!();
     let work = tempfile::tempdir().unwrap();
     run(Command::new("chmod").arg("777").arg(work.path())).expect(0);
-    let dcp = work.path().join("dcp");
-    fs::copy(program("dcp"), &dcp).unwrap();
+    let (_programs, dcp) = for_everybody("dcp");
     let (source, target) = (work.path().join("s"), work.path().join("t"));
     trees::write(&source, b"of root");
     let mut user = Command::new("setpriv");
