@@ -1,4 +1,4 @@
-//! Jobs with places in S3, and trees for them.
+//! Jobs with locations in S3, and trees for them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,33 +11,34 @@ use crate::job::{Ended, run, tool};
 use crate::object_server::{Behaviour, Door, ObjectServer};
 use crate::trees;
 
-/// The bucket that is there.
+/// Name of the bucket that exists.
 pub const BUCKET: &str = "data";
 
-/// A directory in memory, where there is one.
+/// Returns a temporary directory, in memory where possible.
 pub fn temp() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
     tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
 }
 
-/// A server with the bucket.
+/// Starts a server with the bucket.
 pub fn served(behaviour: Behaviour) -> ObjectServer {
     let server = ObjectServer::start(behaviour);
     server.make_bucket(BUCKET);
     server
 }
 
-/// One of the tools, with so many ranks, that knows this server.
+/// Returns the command for a tool with that number of ranks, with the environment to use this
+/// server.
 pub fn with(server: &ObjectServer, count: u32, name: &str) -> Command {
     within(tool(count, name), &server.environment())
 }
 
-/// Runs one of the tools: its name, and its arguments.
+/// Runs one of the tools, given by its name and arguments.
 pub fn go(server: &ObjectServer, count: u32, words: &[&str]) -> Ended {
     run(with(server, count, words[0]).args(&words[1..]))
 }
 
-/// A small tree with a link and without directories that are empty.
+/// Creates a small tree with a symbolic link and without empty directories.
 pub fn small_tree(root: &Path) {
     trees::small_files(root, 4, 6);
     trees::write(&root.join("empty"), b"");
@@ -45,7 +46,7 @@ pub fn small_tree(root: &Path) {
     symlink("d0000/larger", root.join("link")).unwrap();
 }
 
-/// All but directories, with what they are.
+/// Lists all entries but directories, with their attributes.
 pub fn entries(root: &Path) -> Vec<String> {
     let format = "%P %y %s %#m %U %G %T@ %l\\0";
     let listed = run(Command::new("find").arg(root).args(["!", "-type", "d", "-printf", format]));
@@ -55,17 +56,17 @@ pub fn entries(root: &Path) -> Vec<String> {
     lines
 }
 
-/// Where two trees differ in content, by another tool.
+/// Compares the content of two trees with diff(1), and returns its output.
 pub fn diff(one: &Path, other: &Path) -> String {
     run(Command::new("diff").args(["-r", "--no-dereference"]).args([one, other])).stdout
 }
 
-/// A path as an argument.
+/// Returns a path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Two services that do not know each other's keys, as rclone's remotes.
+/// Configures two services with different keys as rclone's remotes.
 pub fn remotes(command: Command, servers: [(&str, &ObjectServer); 2]) -> Command {
     let mut command = within(command, &[]);
     for (name, server) in servers {
@@ -85,7 +86,7 @@ pub fn remotes(command: Command, servers: [(&str, &ObjectServer); 2]) -> Command
     command
 }
 
-/// Another service: the first one's keys are nothing there.
+/// Starts another service, which does not accept the first one's keys.
 pub fn stranger(behaviour: Behaviour) -> ObjectServer {
     let (access_key, secret_key) = ("another".to_owned(), "another secret".to_owned());
     let server = ObjectServer::start_at(Door { port: 0, access_key, secret_key }, behaviour);
@@ -94,14 +95,14 @@ pub fn stranger(behaviour: Behaviour) -> ObjectServer {
     server
 }
 
-/// Keys of the bucket that begin so, without that, with what is in them.
+/// Returns the objects with that prefix by their keys without it, with their content.
 pub fn objects(server: &ObjectServer, prefix: &str) -> BTreeMap<String, Vec<u8>> {
     let keys = server.keys_of(BUCKET).into_iter().filter(|key| key.starts_with(prefix));
     let content = |key: &str| server.get(BUCKET, key).unwrap().content.to_bytes().to_vec();
     keys.map(|key| (key[prefix.len()..].to_owned(), content(&key))).collect()
 }
 
-/// Files below a directory, with what is in them; none where it is missing.
+/// Returns the files below a directory with their content; none where the directory does not exist.
 pub fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
@@ -119,7 +120,7 @@ pub fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-/// Writes such files, in a directory that is made.
+/// Writes such files into a directory, which is created.
 pub fn write_all(root: &Path, all: &BTreeMap<String, Vec<u8>>) {
     fs::create_dir_all(root).unwrap();
     for (name, content) in all {

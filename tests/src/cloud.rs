@@ -1,9 +1,10 @@
-//! Other people's clients of S3, from `target/venv`: what our servers and our own client are checked with.
+//! S3 clients of others, from `target/venv`, by which the embedded server and the suite's own
+//! client are checked.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program of `target/venv`, where `scripts/setup.sh` puts it.
+/// Returns a program of `target/venv`, where `scripts/setup.sh` installs it.
 ///
 /// # Panics
 /// When it is not there.
@@ -14,10 +15,10 @@ pub fn venv(program: &str) -> PathBuf {
     path
 }
 
-/// Environment variables of a server, and nothing that the user has set.
+/// Environment variables of a server.
 pub type Environment = [(&'static str, String)];
 
-/// A command with this environment, and nothing of AWS's or rclone's that the user has set.
+/// Returns a command with this environment, without the user's variables of AWS and rclone.
 pub fn within(mut command: Command, environment: &Environment) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("AWS_")
@@ -34,21 +35,21 @@ fn command(program: &str, environment: &Environment) -> Command {
     within(Command::new(venv(program)), environment)
 }
 
-/// AWS's own; one attempt, so that errors are seen as they are.
+/// Returns AWS's own client, with one attempt, so that errors are seen as they are.
 pub fn aws(environment: &Environment) -> Command {
     let mut command = command("aws", environment);
     command.envs([("AWS_MAX_ATTEMPTS", "1"), ("AWS_PAGER", "")]);
     command
 }
 
-/// s5cmd.
+/// Returns s5cmd.
 pub fn s5cmd(environment: &Environment) -> Command {
     let mut command = command("s5cmd", environment);
     command.args(["--log", "error"]);
     command
 }
 
-/// rclone; paths in S3 are `:s3:BUCKET/KEY`.
+/// Returns rclone; paths in S3 are `:s3:BUCKET/KEY`.
 pub fn rclone(environment: &Environment) -> Command {
     let mut command = command("rclone", environment);
     let endpoint = environment.iter().find(|(name, _)| *name == "AWS_ENDPOINT_URL");

@@ -1,12 +1,12 @@
-//! A program that mounts containers as DAOS's `dfuse` does, to be found in `PATH`: it understands the same options,
-//! and shows directories as dfuse shows containers (`latencyfs --as-dfuse`).
+//! A program that mounts containers as DAOS's `dfuse` does, to be found in `PATH`: it has the same
+//! options, and shows directories as dfuse shows containers (`latencyfs --as-dfuse`).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The program, and the containers that it knows.
+/// The program, and the containers that it can mount.
 #[derive(Debug)]
 pub struct FakeDfuse {
     dir: tempfile::TempDir,
@@ -36,7 +36,7 @@ exec LATENCYFS --no-permissions --as-dfuse=DAOS.POSIX://x/y "$content" "$at" \
 "#;
 
 impl FakeDfuse {
-    /// The program, without any containers.
+    /// Installs the program, without any containers.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("bin/dfuse");
@@ -50,14 +50,14 @@ impl FakeDfuse {
         Self { dir }
     }
 
-    /// Makes a container, or returns where its content is.
+    /// Creates a container, unless it exists; returns the directory with its content.
     pub fn container(&self, pool: &str, name: &str) -> PathBuf {
         let content = self.dir.path().join("containers").join(pool).join(name);
         fs::create_dir_all(&content).unwrap();
         content
     }
 
-    /// The same command, with the program in `PATH`.
+    /// Puts the program into the `PATH` of a command.
     pub fn in_path<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let path = std::env::var("PATH").unwrap();
         command
@@ -70,7 +70,7 @@ impl FakeDfuse {
         self.dir.path().join("tmp")
     }
 
-    /// How often it was started since the last time.
+    /// Returns how often the program was started since the last call.
     pub fn take_starts(&self) -> usize {
         let starts = self.dir.path().join("starts");
         let count = fs::read_to_string(&starts).unwrap_or_default().lines().count();
@@ -78,13 +78,13 @@ impl FakeDfuse {
         count
     }
 
-    /// Whether anything is left of what was mounted.
+    /// Returns true where no mount point is left.
     pub fn is_clean(&self) -> bool {
         let is_empty = |dir: &Path| fs::read_dir(dir).unwrap().next().is_none();
         is_empty(&self.temporary())
     }
 
-    /// Whether something is mounted at this moment.
+    /// Returns true while a container is mounted.
     pub fn is_mounted(&self) -> bool {
         let mut entries = fs::read_dir(self.temporary()).unwrap().flatten();
         entries.any(|entry| super::mounts::is_mount_point(&entry.path().join("mount")))

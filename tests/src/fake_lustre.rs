@@ -1,4 +1,5 @@
-//! A tree that looks like Lustre to the tools, as far as layouts are concerned. See `fakelustre/fakelustre.c`.
+//! A tree that looks like Lustre to the tools, as far as layouts are concerned; see
+//! `fakelustre/fakelustre.c`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,10 +7,10 @@ use std::sync::OnceLock;
 
 use rustix::fs::XattrFlags;
 
-/// Where the library keeps what is shown as `lustre.lov`.
+/// Extended attribute in which the library stores the value of `lustre.lov`.
 const STORED: &str = "user.f.lov";
 
-/// The tree.
+/// A tree that is shown as one on Lustre.
 #[derive(Debug)]
 pub struct FakeLustre {
     root: PathBuf,
@@ -17,7 +18,8 @@ pub struct FakeLustre {
 }
 
 impl FakeLustre {
-    /// An empty one, in a directory whose file system keeps attributes of users.
+    /// Creates an empty tree, in a directory whose file system supports extended attributes of
+    /// users.
     pub fn below(dir: &Path) -> Self {
         let dir = tempfile::tempdir_in(dir.canonicalize().unwrap()).unwrap();
         let root = dir.path().join("lustre");
@@ -25,12 +27,12 @@ impl FakeLustre {
         Self { root, dir }
     }
 
-    /// A whole file system.
+    /// Shows a whole file system as Lustre.
     pub fn all_of(root: &Path) -> Self {
         Self { root: root.canonicalize().unwrap(), dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Its root.
+    /// Returns the root of the tree.
     pub fn path(&self) -> PathBuf {
         self.root.clone()
     }
@@ -39,7 +41,7 @@ impl FakeLustre {
         self.dir.path().join("log")
     }
 
-    /// Lets all ranks of a tool see it.
+    /// Makes all ranks of a tool see the tree.
     pub fn show_to<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .env("LD_PRELOAD", library())
@@ -47,12 +49,12 @@ impl FakeLustre {
             .env("FAKE_LUSTRE_LOG", self.log())
     }
 
-    /// Length of what was noted so far.
+    /// Returns the size of the log so far in bytes.
     pub fn noted_bytes(&self) -> u64 {
         std::fs::metadata(self.log()).map_or(0, |log| log.len())
     }
 
-    /// What was asked of it so far; then it is forgotten.
+    /// Returns the calls so far, and clears the log.
     pub fn calls(&self) -> Vec<Call> {
         let log = std::fs::read_to_string(self.log()).unwrap_or_default();
         let _ = std::fs::remove_file(self.log());
@@ -60,12 +62,12 @@ impl FakeLustre {
     }
 }
 
-/// Gives a file its layout, with objects, or a directory its default.
+/// Sets the layout of a file, with objects, or the default of a directory.
 pub fn put_layout(path: &Path, blob: &[u8]) {
     rustix::fs::setxattr(path, STORED, blob, XattrFlags::empty()).unwrap();
 }
 
-/// The layout of a file, with its objects.
+/// Returns the layout of a file, with its objects.
 pub fn layout(path: &Path) -> Vec<u8> {
     let mut blob = vec![0; 4096];
     let length = rustix::fs::getxattr(path, STORED, &mut blob[..]).unwrap();
@@ -76,11 +78,11 @@ pub fn layout(path: &Path) -> Vec<u8> {
 /// A call that concerns the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `create`, `bare`, `set`, `write`, `end`, `fstatfs`, `set-by-name`.
+    /// Name of the call: `create`, `bare`, `set`, `write`, `end`, `fstatfs`, `set-by-name`.
     pub what: String,
-    /// Of what, below the root.
+    /// Path below the root.
     pub path: PathBuf,
-    /// The rest of the line.
+    /// Other words of the line.
     pub more: Vec<String>,
 }
 
@@ -91,13 +93,13 @@ impl Call {
         Self { what, path, more: words.collect() }
     }
 
-    /// Where something was written.
+    /// Returns the offsets at which a write began and ended.
     pub fn extent(&self) -> (u64, u64) {
         (self.more[0].parse().unwrap(), self.more[1].parse().unwrap())
     }
 }
 
-/// Builds the library, once.
+/// Builds the library once, and returns its path.
 fn library() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Long enough for 64 ranks on 2 cores; a job that takes longer hangs.
+/// Time limit of a job, long enough for 64 ranks on 2 cores; a job that takes longer hangs.
 const TIME_LIMIT: Duration = Duration::from_mins(4);
 
-/// How a job ended and what it said.
+/// Exit code and output of a job.
 #[derive(Debug)]
 pub struct Ended {
     /// Exit code; `None` after a signal.
@@ -24,12 +24,12 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The `summary` event of a job that ran with `--json`.
+    /// Returns the `summary` event of a job that ran with `--json`.
     pub fn summary(&self) -> serde_json::Value {
         self.events("summary").pop().unwrap_or_else(|| panic!("no summary in {self:?}"))
     }
 
-    /// All events of a name.
+    /// Returns all events of that name.
     pub fn events(&self, name: &str) -> Vec<serde_json::Value> {
         let events = self.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
         events.filter(|event: &serde_json::Value| event["event"] == name).collect()
@@ -43,14 +43,14 @@ impl Ended {
     }
 }
 
-/// A tool of the suite, or a helper program of the tests.
+/// Returns the path of a tool of the suite, or of a helper program of the tests.
 pub fn program(name: &str) -> PathBuf {
     let program = program_dir().join(name);
     assert!(program.exists(), "{} is not built; run make test", program.display());
     program
 }
 
-/// A directory that every user can enter, with a tool of the suite in it: the build itself may be below a directory of
+/// Returns a directory that every user can enter, and a tool of the suite in it: the build itself may be below a directory of
 /// mode 0700, where another user cannot run anything.
 pub fn for_everybody(tool: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -60,24 +60,24 @@ pub fn for_everybody(tool: &str) -> (tempfile::TempDir, PathBuf) {
     (dir, copy)
 }
 
-/// Where the programs of this build are.
+/// Returns the directory with the programs of this build.
 pub fn program_dir() -> PathBuf {
     // …/target/MPI/PROFILE/deps/test-hash
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf()
 }
 
-/// `mpiexec` with its flags, of the MPI that this build is linked with.
+/// Returns `mpiexec` with its flags, of the MPI that this build is linked with.
 pub fn mpiexec() -> Vec<String> {
     let words = std::env::var("SUITE_MPIEXEC").unwrap_or_else(|_| "mpiexec.mpich".to_owned());
     words.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
-/// A tool alone, without a launcher.
+/// Returns the command for a tool alone, without a launcher.
 pub fn alone(tool: &str) -> Command {
     Command::new(program(tool))
 }
 
-/// A tool under `mpiexec` with so many ranks.
+/// Returns the command for a tool under `mpiexec` with that number of ranks.
 pub fn ranks(count: u32, tool: &str) -> Command {
     let launcher = mpiexec();
     let mut command = Command::new(&launcher[0]);
@@ -85,12 +85,12 @@ pub fn ranks(count: u32, tool: &str) -> Command {
     command
 }
 
-/// A tool with so many ranks: alone where that is one.
+/// Returns the command for a tool with that number of ranks: without a launcher for one.
 pub fn tool(count: u32, tool: &str) -> Command {
     if count == 1 { alone(tool) } else { ranks(count, tool) }
 }
 
-/// The processes of a job, by its launcher's, that are the tool itself.
+/// Returns the processes of a job that are the tool itself, by the launcher's process ID.
 pub fn ranks_of(job: u32, tool: &str) -> Vec<u32> {
     let listed = run(Command::new("ps").args(["-e", "-o", "pid=,ppid=,comm="])).expect(0).stdout;
     let processes: Vec<(u32, u32, &str)> = listed
@@ -151,7 +151,7 @@ fn read_all(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Str
     })
 }
 
-/// Fails the test when another tool finds a difference between two trees: content by `diff -r`;
+/// Compares two trees with other tools, and fails the test where they differ: content by `diff -r`;
 /// content, mode, owner, group, times and links by `rsync -nac --itemize-changes`.
 #[track_caller]
 pub fn assert_identical(source: &std::path::Path, target: &std::path::Path) {

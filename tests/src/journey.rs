@@ -1,5 +1,5 @@
-//! Random journeys of one command line: run again and again, killed at a random operation or not, with changes
-//! between the runs, until it ends with 0.
+//! Random journeys of one command: it runs again and again, killed at a random operation or not,
+//! with changes between the runs, until it ends with 0.
 //!
 //! The law: then the tree is the one that a single undisturbed run makes, and nothing of any of the runs is left;
 //! and what was sent before is not sent again, beyond the chunks in flight.
@@ -24,31 +24,31 @@ use crate::unfinished::is_staged;
 pub use changes::Change;
 use places::Places;
 
-/// Runs that are disturbed, at most.
+/// Largest number of runs that are disturbed.
 const RUNS_MAX: usize = 4;
 
-/// Runs in peace until the job must have ended with 0.
+/// Number of undisturbed runs after which the job must have ended with 0.
 const QUIET_RUNS_MAX: usize = 3;
 
-/// Calls of a rank in a run, about; the one at which it is killed is one of them.
+/// Approximate number of calls of a rank in a run; the one at which it is killed is one of them.
 const CALLS_MAX: f64 = 1200.0;
 
-/// A launcher's ranks may outlive it for a while, and are at work then.
+/// Attempts while ranks that have outlived their launcher are still at work.
 const TRIES_WHILE_AT_WORK: usize = 200;
 
-/// Options that may be added to a command: what is finished gets what they ask for, too.
+/// Options that may be added to a command: finished entries get their attributes, too.
 const MORE: [&str; 3] = ["-p", "--chmod=u+rwX,go-w", "--chown=1007:1008"];
 
-/// Bytes that a log may lose at its end where its node is lost.
+/// Bytes that a log may lose at its end where its node fails.
 const TORN_BYTES_MAX: u64 = 200;
 
-/// Bytes in a chunk; large files have more.
+/// Size of a chunk in bytes; large files have more.
 const CHUNK_BYTES: u64 = 64 << 10;
 
 /// I/O threads of a rank.
 const THREADS: u64 = 2;
 
-/// Who the ranks are.
+/// Form in which ranks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ranks {
     /// Threads of one process, which die together.
@@ -57,34 +57,34 @@ pub enum Ranks {
     Processes,
 }
 
-/// From where to where.
+/// Stores between which a journey copies.
 #[derive(Debug, Clone, Copy)]
 pub enum Way<'s> {
-    /// Between directories.
+    /// Copies between directories.
     Files,
-    /// From a directory into S3.
+    /// Copies from a directory to S3.
     ToObjects(&'s ObjectServer),
-    /// From S3 into a directory.
+    /// Copies from S3 to a directory.
     FromObjects(&'s ObjectServer),
-    /// Within S3.
+    /// Copies within S3.
     BetweenObjects(&'s ObjectServer),
 }
 
-/// What stays the same in a journey.
+/// Constant part of a journey: tool, form and options.
 struct Line {
     tool: &'static str,
     form: Form,
     options: Vec<String>,
 }
 
-/// Where the copy is.
+/// Place of the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// TARGET was not there: it is the copy.
+    /// A new TARGET, which becomes the copy.
     Whole,
-    /// TARGET was there: it receives SOURCE.
+    /// An existing TARGET, which receives SOURCE.
     Into,
-    /// The contents of SOURCE go into TARGET.
+    /// An existing TARGET, which receives the contents of SOURCE.
     Contents,
 }
 
@@ -93,20 +93,20 @@ struct Journey<'w, 'r> {
     ranks: Ranks,
     line: Line,
     places: Places<'w>,
-    /// What the source was, and what was at the target.
+    /// Versions of the source so far, and the initial target.
     versions: Vec<Picture>,
-    /// For who wants to know how it came about.
+    /// Log of the journey, for its readers.
     told: Vec<String>,
     wrong: Vec<String>,
-    /// Nothing has changed but what the job itself does.
+    /// True where nothing has changed except by the job itself.
     is_calm: bool,
-    /// A run has ended with 0: the next one is another job.
+    /// True where a run has ended with 0: the next one is another job.
     has_ended_well: bool,
-    /// Bytes of chunks that were under way when runs ended, at most.
+    /// Largest number of bytes of chunks that were in progress when runs ended.
     in_flight: u64,
 }
 
-/// Goes on a journey; says where the law was broken.
+/// Runs a journey; returns the violations of the law.
 pub fn go(random: &mut Rng, ranks: Ranks, way: Way<'_>, allowed: &[Change]) -> Vec<String> {
     let work = seeds::work();
     let places = Places::new(work.path(), way, random.u64(..));
@@ -138,8 +138,8 @@ pub fn go(random: &mut Rng, ranks: Ranks, way: Way<'_>, allowed: &[Change]) -> V
     journey.wrong
 }
 
-/// Waits until no process works in that directory: where a rank or the launcher was killed, the others need a while to
-/// find out.
+/// Waits until no process works in that directory: where a rank or the launcher was killed, the
+/// others need a while to notice.
 fn wait_for_the_others(work: &Path) {
     let began = Instant::now();
     let works_there = |process: &fs::DirEntry| {
@@ -168,7 +168,7 @@ impl Line {
                 options.push(option.to_owned());
             }
         };
-        // Within a service nothing is known of what it has read: that is an error in each run.
+        // A copy within a service cannot be verified by reading it: that is an error in each run.
         if !matches!(way, Way::BetweenObjects(_)) {
             may("--verify=transferred", 4);
         }
@@ -229,7 +229,7 @@ impl Journey<'_, '_> {
         self.wrong.push("it never ends with 0".to_owned());
     }
 
-    /// An option more, from now on.
+    /// Adds an option from now on.
     fn ask_for_more(&mut self) {
         let may = self.line.tool == "dcp" && matches!(self.places.way(), Way::Files);
         if may && self.random.u8(..8) == 0 {
@@ -241,8 +241,9 @@ impl Journey<'_, '_> {
         }
     }
 
-    /// Something that makes another job of it, or a journal that is damaged: each is told in one line, and harms nothing.
-    /// A log that has lost its end is no such thing.
+    /// Tries a command that is refused: one of another job, or one with a damaged journal. Each
+    /// gets an error of one line, and does no harm. A log that has lost its end is not such a
+    /// damage.
     fn try_what_is_refused(&mut self) {
         let Some(journal) = self.places.journal_there() else { return };
         match self.random.u8(..12) {
@@ -272,13 +273,13 @@ impl Journey<'_, '_> {
         }
     }
 
-    /// A node is lost, and what of a log it had not brought to storage.
+    /// Makes a log lose its unsynchronised end, as where a node fails.
     fn tear_a_log(&mut self, journal: &Path) {
         let logs = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
         let logs = logs.filter(|path| path.extension().is_some_and(|end| end == "log"));
         let mut logs: Vec<_> = logs.collect();
         logs.sort();
-        // The first one is synced in any case: else nobody has watched.
+        // The first one is synchronised in any case: otherwise it was not watched.
         if logs.first().and_then(|log| synced_bytes(log)).is_none() {
             return;
         }
@@ -292,7 +293,8 @@ impl Journey<'_, '_> {
         self.is_calm = false;
     }
 
-    /// At which call, more often an early one, and by what.
+    /// Returns the call at which a process is killed, more often an early one, the signal, and
+    /// whether the launcher is the victim.
     fn death(&mut self) -> (u64, i32, bool) {
         let at = CALLS_MAX.powf(self.random.f64()) as u64;
         let signal = *self.random.choice(&[libc::SIGKILL, libc::SIGKILL, libc::SIGTERM]).unwrap();
@@ -300,11 +302,12 @@ impl Journey<'_, '_> {
     }
 
     fn change(&mut self, allowed: &[Change]) {
-        // Without -c dsync takes size and time for the content of what no stopped job is known for.
+        // Without -c dsync takes size and time as proof of the content, unless an interrupted job
+        // is known.
         let is_blind = self.has_ended_well && self.line.tool == "dsync" && !self.line.has("-c");
         for _ in 0..self.random.usize(1..4) {
             let change = *self.random.choice(allowed).unwrap();
-            // What was there keeps its mode where no other is asked for, as with cp.
+            // An existing entry keeps its mode where no other is requested, as with cp.
             let keeps_mode = self.line.tool == "dcp" && !self.line.has("-p");
             let is_other = match change {
                 Change::RewriteInPlace => is_blind,
@@ -332,7 +335,7 @@ impl Journey<'_, '_> {
         self.places.publish();
     }
 
-    /// Runs the command once more, on some number of ranks, with whatever does not matter.
+    /// Runs the command once more, on some number of ranks, with options that must not matter.
     fn run(&mut self, death: Option<(u64, i32, bool)>) -> Ended {
         self.run_with(death, &[])
     }
@@ -372,7 +375,8 @@ impl Journey<'_, '_> {
         ended
     }
 
-    /// A job that ended with 0: true if no more can be asked of the same command.
+    /// Compares a job that ended with 0 with a single run; returns true if the same command cannot
+    /// be continued.
     fn judge(&mut self) -> bool {
         let fresh = self.places.of(&self.line, true);
         let mut command = alone(self.line.tool);
@@ -386,7 +390,7 @@ impl Journey<'_, '_> {
         let [found, expected] = [false, true].map(|is_fresh| self.places.seen(is_fresh));
         let source = self.places.copied_from();
         let is_copied = |path: &Path| match self.line.form {
-            // Its time is when the copy was put into it.
+            // Its modification time is the time at which the copy was put into it.
             Form::Into => path.strip_prefix("s").is_ok_and(|below| source.contains_key(below)),
             _ => source.contains_key(path),
         };
@@ -403,7 +407,8 @@ impl Journey<'_, '_> {
         !self.wrong.is_empty() || self.line.form == Form::Whole
     }
 
-    /// A copy deletes nothing: what is not in the source any more stays as some version was. A mirror has none.
+    /// Returns the fault of an extraneous entry. A copy deletes nothing: an entry that is not in
+    /// the source any more stays in the state of an earlier version. A mirror has none.
     fn fault_of_extra(&self, path: &Path, entry: &crate::judge::Entry) -> Option<String> {
         if path.as_os_str().is_empty() {
             return None;
@@ -423,9 +428,10 @@ impl Journey<'_, '_> {
         (!is_known).then(|| format!("{}: {:o}, no version of it", shown(path), entry.mode))
     }
 
-    /// In a journey without changes nothing is sent twice but what was under way at each end.
+    /// Checks that in a journey without changes nothing is sent twice but the chunks in progress at
+    /// each end.
     fn count(&mut self, before: Option<u64>, ended: &Ended) {
-        // A copy that was done is done again, as by cp.
+        // A finished copy is made again, as by cp.
         let is_one_job = self.is_calm && !self.has_ended_well && !self.line.has("-c");
         let Some(before) = before.filter(|_| is_one_job) else { return };
         let copied = ended.summary()["totals"]["copied_bytes"].as_u64().unwrap();
@@ -441,12 +447,14 @@ impl Journey<'_, '_> {
     }
 }
 
-/// A job has ended with 0. Hydra may hand that back for one that was stopped through it: the summary tells.
+/// Returns true for a job that has ended with 0. Hydra may return that for one that was interrupted
+/// through it: the summary tells.
 fn is_done(ended: &Ended) -> bool {
     ended.code == Some(0) && ended.events("summary").last().is_some_and(|end| end["exit"] == 0)
 }
 
-/// Runs a job; as long as the ranks of the one before are at work it is refused, and asked for again.
+/// Runs a job; as long as the ranks of the previous one are at work it is refused, and started
+/// again.
 fn patiently(command: Command) -> Ended {
     let mut command = command;
     let mut ended = run(&mut command);
@@ -460,7 +468,7 @@ fn patiently(command: Command) -> Ended {
     ended
 }
 
-/// Names of one file, of which some are not looked at.
+/// Returns a picture whose hard links refer to the first of those that are in it.
 fn linked_anew(mut picture: Picture) -> Picture {
     let mut first = BTreeMap::new();
     for (path, entry) in &mut picture {
@@ -470,12 +478,12 @@ fn linked_anew(mut picture: Picture) -> Picture {
     picture
 }
 
-/// All that is in a directory, with what is in that.
+/// Copies a directory with everything in it.
 fn copy_of(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").args([from, to])).expect(0);
 }
 
-/// Removes what may be there.
+/// Removes a directory, if it exists.
 fn remove(path: &Path) {
     let _ = fs::remove_dir_all(path);
 }

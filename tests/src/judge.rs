@@ -1,5 +1,5 @@
-//! Trees as lstat(2), listxattr(2) and read(2) show them: a judge of what the tools did that shares nothing
-//! with them.
+//! Judge of what the tools did, which shares no code with them: trees as lstat(2), listxattr(2) and
+//! read(2) show them.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -10,28 +10,28 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, SeekFrom, lgetxattr, llistxattr, seek};
 
-/// Longest list of names, and longest value (xattr(7)).
+/// Largest list of names, and largest value, in bytes (xattr(7)).
 const XATTR_BYTES_MAX: usize = 64 << 10;
 
-/// Entries by their path below the root, which is the empty path.
+/// Entries by their path below the root, which has the empty path.
 pub type Picture = BTreeMap<PathBuf, Entry>;
 
-/// Everything about an entry that a copy can keep.
+/// All attributes of an entry that a copy can preserve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Type, as `S_IFMT` has it.
+    /// File type, as `S_IFMT` has it.
     pub kind: FileType,
     /// Permissions and set-id bits.
     pub mode: u32,
-    /// Owner.
+    /// User ID of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group ID.
     pub gid: u32,
     /// Modification time: seconds and nanoseconds.
     pub mtime: (i64, i64),
-    /// Number of a device.
+    /// Device number of a device file.
     pub device: u64,
-    /// A file's bytes, or where a link points to.
+    /// Content of a file, or target of a symbolic link.
     pub content: Vec<u8>,
     /// Runs of data between a file's holes.
     pub data: Vec<(u64, u64)>,
@@ -41,7 +41,7 @@ pub struct Entry {
     pub first_link: PathBuf,
 }
 
-/// Everything below a root, and the root itself.
+/// Reads the root and all entries below it.
 pub fn picture(root: &Path) -> Picture {
     let mut picture = Picture::new();
     let mut first_links = BTreeMap::new();
@@ -112,7 +112,8 @@ fn xattrs(path: &Path) -> BTreeMap<OsString, Vec<u8>> {
     all.map(value).collect()
 }
 
-/// One line for each entry that differs, with the fields that do; empty where the two are equal.
+/// Returns a line for each entry that differs, with the fields that do; empty where the two trees
+/// are equal.
 pub fn differences(one: &Picture, other: &Picture) -> Vec<String> {
     let mut paths: Vec<&PathBuf> = one.keys().chain(other.keys()).collect();
     paths.sort();
@@ -127,7 +128,7 @@ pub fn differences(one: &Picture, other: &Picture) -> Vec<String> {
     paths.into_iter().filter_map(line).collect()
 }
 
-/// A path in one line.
+/// Returns a path as one line.
 pub fn shown(path: &Path) -> String {
     format!("\"{}\"", path.as_os_str().as_bytes().escape_ascii())
 }

@@ -1,5 +1,5 @@
-//! What the tests share: running the tools under `mpiexec`, trees to copy, file systems and servers to copy
-//! to.
+//! Support for all tests: running the tools under `mpiexec`, trees to copy, file systems and
+//! servers to copy to.
 //!
 //! `SUITE_MPIEXEC` names the launcher with its flags; `make test` sets it.
 

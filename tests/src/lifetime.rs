@@ -1,4 +1,4 @@
-//! How long a server of the tests runs: until SIGTERM, or until whoever started it is gone.
+//! Lifetime of a test server: until SIGTERM, or until the process that started it has ended.
 
 use std::io::Read as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -7,8 +7,9 @@ use std::thread;
 use rustix::fs::{FileType, fstat};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Gets a message when the program should end: at SIGTERM or SIGINT, and when standard input is closed
-/// where that is a pipe. A shell gives its background jobs /dev/null, which says nothing.
+/// Returns a channel that gets a message when the program should end: at SIGTERM or SIGINT, and
+/// when standard input is closed where it is a pipe. A shell gives its background jobs /dev/null,
+/// which tells nothing.
 ///
 /// # Errors
 /// When signals cannot be caught.

@@ -1,4 +1,5 @@
-//! File systems made for a test; unmounted when dropped. All need the superuser, as CI has it.
+//! File systems made for a test, which are unmounted when dropped. All need the superuser, as CI
+//! has it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one.
+    /// Mounts a tmpfs with these options.
     pub fn mount(options: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
@@ -22,7 +23,7 @@ impl SmallDisk {
         Self { dir }
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -34,30 +35,30 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A file system of its own in a file, such as one that keeps times in coarser steps.
+/// A file system in an image file, such as one with coarse timestamps.
 #[derive(Debug)]
 pub struct Image {
     dir: tempfile::TempDir,
 }
 
 impl Image {
-    /// Makes an ext4 file system of 64 MiB with these options of mkfs.ext4(8), and mounts it. `None`
-    /// where there are no loop devices.
+    /// Makes an ext4 file system of 64 MiB with these options of mkfs.ext4(8), and mounts it.
+    /// `None` where there are no loop devices.
     pub fn ext4(options: &[&str]) -> Option<Self> {
         Self::make("/sbin/mkfs.ext4", 64 << 20, &[&["-q", "-F"], options].concat())
     }
 
-    /// Makes a btrfs, in which files can share content.
+    /// Makes a btrfs, which supports reflinks.
     pub fn btrfs() -> Option<Self> {
         Self::make("/sbin/mkfs.btrfs", 256 << 20, &["-q"])
     }
 
-    /// Makes an xfs in which files can share content; it has no smaller ones.
+    /// Makes an xfs that supports reflinks; there are no smaller ones.
     pub fn xfs() -> Option<Self> {
         Self::xfs_with("reflink=1")
     }
 
-    /// Makes an xfs with these options of its metadata.
+    /// Makes an xfs with these metadata options.
     pub fn xfs_with(options: &str) -> Option<Self> {
         Self::make("/sbin/mkfs.xfs", 300 << 20, &["-q", "-m", options])
     }
@@ -78,7 +79,7 @@ impl Image {
         is_mounted.then_some(Self { dir })
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("mount")
     }
@@ -90,8 +91,8 @@ impl Drop for Image {
     }
 }
 
-/// A file system in which every operation takes a set time: what a parallel file system shows to one
-/// client. See `latencyfs/latencyfs.c`.
+/// A file system in which every operation takes a set time, as a parallel file system behaves for
+/// one client; see `latencyfs/latencyfs.c`.
 #[derive(Debug)]
 pub struct SlowDisk {
     _dir: tempfile::TempDir,
@@ -100,7 +101,7 @@ pub struct SlowDisk {
 }
 
 impl SlowDisk {
-    /// Mounts the contents of `backing` with that delay.
+    /// Mounts the contents of `backing` with that delay per operation.
     pub fn mount(backing: &Path, delay: Duration) -> Self {
         let (dir, delay) = (tempfile::tempdir().unwrap(), delay.as_micros());
         let mut latencyfs = Command::new(latencyfs());
@@ -110,7 +111,8 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
-    /// Mounts the contents of `backing`, whose names are all in small letters, so that case makes no difference.
+    /// Mounts the contents of `backing`, whose names are all in lower case, as a case-insensitive
+    /// file system.
     pub fn folding(backing: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut latencyfs = Command::new(latencyfs());
@@ -120,8 +122,8 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
-    /// Mounts the contents of `backing`, of which nobody answers for files the first so many times: opening one fails
-    /// with that `errno`.
+    /// Mounts the contents of `backing` as a file system that does not answer at first: the first
+    /// `times` calls that open a file fail with `errno`.
     pub fn unanswering(backing: &Path, errno: i32, times: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut latencyfs = Command::new(latencyfs());
@@ -132,8 +134,8 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
-    /// Mounts the contents of `backing` as DAOS's dfuse would show a container with that link, below a directory
-    /// of its own at that path. What it is asked goes into a file.
+    /// Mounts the contents of `backing` as DAOS's dfuse would show a container with that link, at a
+    /// path below a temporary directory. Requests are logged to the file `asked`.
     pub fn as_dfuse(backing: &Path, link: &str, below: &str, asked: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(below);
@@ -156,7 +158,7 @@ impl SlowDisk {
         disk
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -164,7 +166,7 @@ impl SlowDisk {
 
 impl Drop for SlowDisk {
     fn drop(&mut self) {
-        // Whoever looks at all mounts of the machine has it open for a moment.
+        // A program that inspects all mounts of the machine has it open for a moment.
         let began = Instant::now();
         while let Ok(None) = self.server.try_wait() {
             let is_late = began.elapsed() > Duration::from_secs(10);
@@ -179,13 +181,13 @@ impl Drop for SlowDisk {
     }
 }
 
-/// Whether something is mounted there.
+/// Returns true for a mount point.
 pub fn is_mount_point(path: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
 }
 
-/// Builds the file system's server, once.
+/// Builds the file system's server once, and returns its path.
 pub fn latencyfs() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let build = || {

@@ -1,11 +1,12 @@
-//! Nodes in one machine: each has a network, a host name and processes of its own, and a cable to a switch that
-//! can be pulled. Files are shared, as on a cluster; where that is wished each node has mounts of its own, and believes
-//! to be another machine.
+//! Nodes on one machine: each has a network, a host name and processes of its own, and a cable to a
+//! switch that can be pulled. Files are shared, as on a cluster; where requested, each node has
+//! mounts of its own, and looks like another machine.
 //!
-//! A node is three or four namespaces (namespaces(7): network, UTS, PID, mounts) and lives as long as its first process, which
-//! ends when its standard input is closed. So nothing is left where a test is killed, and no name is taken that
-//! another test could want: addresses and bridges are within the namespaces. Launchers are started beside the
-//! switch, as on a login node, and reach the nodes through a program that takes the place of ssh.
+//! A node is three or four namespaces (namespaces(7): network, UTS, PID, mounts) and lives as long
+//! as its first process, which ends when its standard input is closed. So nothing is left where a
+//! test is killed, and no name is taken that another test could need: addresses and bridges are
+//! within the namespaces. Launchers are started beside the switch, as on a login node, and reach
+//! the nodes through a program that replaces ssh.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
@@ -18,15 +19,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::job::{mpiexec, program, run};
 use crate::skips;
 
-/// Brought up by the first process of a node, which tells its number as the rest of the machine knows it.
+/// Script of the first process of a node, which prints its process ID as the rest of the machine
+/// knows it.
 const FIRST_PROCESS: &str = r#"read -r pid rest < /proc/self/stat
 if [ -n "$1" ]; then
     cat /proc/sys/kernel/random/uuid > "$1" && mount --bind "$1" /etc/machine-id || exit 1
 fi
 hostname "$0-$pid" && ip link set lo up && echo "$pid" && exec cat"#;
 
-/// Called as ssh: `[-x] HOST COMMAND…`. What became of a node that is lost it does not know: as ssh does then, it
-/// waits, but no longer than its launcher lives.
+/// Script that is called as ssh: `[-x] HOST COMMAND…`. It does not notice the loss of a node: as
+/// ssh does then, it waits, but no longer than its launcher lives.
 const AGENT: &str = r#"#!/bin/sh
 launcher=$PPID
 while [ "${1#-}" != "$1" ]; do shift; done
@@ -38,23 +40,23 @@ code=$?
 while kill -0 $launcher 2> /dev/null; do sleep 0.1; done
 "#;
 
-/// Whose mounts the nodes have.
+/// Mounts that the nodes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mounts {
     OfAll,
     OfEach,
 }
 
-/// What becomes of a node's network when its processes end.
+/// State of a node's network when its processes end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cable {
-    /// Pulled before: nobody is told of their end, as when power fails.
+    /// Pulled before: their end is not announced to others, as when power fails.
     Pulled,
     /// Connections are closed, as when the node runs out of memory and kills.
     Intact,
 }
 
-/// Some nodes, and the switch between them; all gone when dropped.
+/// Nodes with the switch between them; all are removed when dropped.
 #[derive(Debug)]
 pub struct Nodes {
     agents: tempfile::TempDir,
@@ -63,12 +65,12 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts so many, without anything on them: for the superuser, and with MPICH's launcher.
+    /// Starts that many nodes without processes: requires the superuser and MPICH's launcher.
     pub fn start(count: usize) -> Self {
         Self::start_with(Mounts::OfAll, count)
     }
 
-    /// The same; each has mounts of its own, at first those that this process has now.
+    /// Starts that many nodes with mounts of their own, at first those that this process has now.
     pub fn start_apart(count: usize) -> Self {
         Self::start_with(Mounts::OfEach, count)
     }
@@ -104,12 +106,12 @@ impl Nodes {
         self.members.push(node);
     }
 
-    /// The host name of a node; they count from 1.
+    /// Returns the host name of a node; nodes are numbered from 1.
     pub fn name(&self, number: usize) -> String {
         format!("node{number}-{}", self.members[number - 1].pid())
     }
 
-    /// Runs words of the shell on a node that has mounts of its own.
+    /// Runs a shell script on a node that has mounts of its own.
     pub fn on(&self, number: usize, script: &str) {
         let pid = self.members[number - 1].pid().to_string();
         let mut nsenter = Command::new("nsenter");
@@ -117,8 +119,8 @@ impl Nodes {
         run(&mut nsenter).expect(0);
     }
 
-    /// A tool with so many ranks on each of these nodes. Its launcher does not outlive the thread that starts
-    /// it, whatever becomes of the test.
+    /// Returns the command for a tool with that many ranks on each of these nodes. Its launcher
+    /// does not outlive the thread that starts it, whatever becomes of the test.
     pub fn tool(&self, numbers: &[usize], ranks_each: usize, tool: &str) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).args(self.switch.enter()).args(mpiexec());
@@ -127,8 +129,9 @@ impl Nodes {
         command
     }
 
-    /// A tool with a rank on each of these nodes, that reach each other through memory instead of the network: for
-    /// what they see, not for how they talk, which over TCP some jobs end with half a minute's wait.
+    /// Returns the command for a tool with a rank on each of these nodes, which communicate through
+    /// memory instead of the network: for tests of what they see, since some jobs over TCP end with
+    /// a wait of half a minute.
     pub fn tool_beside(&self, numbers: &[usize], tool: &str) -> Command {
         let pids: Vec<String> =
             numbers.iter().map(|number| self.members[number - 1].pid().to_string()).collect();
@@ -153,8 +156,9 @@ impl Nodes {
         self.agents.path().join("agent")
     }
 
-    /// MPICH has a network through UCX or libfabric. Both see that it is one machine, and that two nodes have the
-    /// same loopback address; so they are told to use the cable.
+    /// Sets the launcher's network. MPICH uses UCX or libfabric; both recognise that it is one
+    /// machine, and that two nodes have the same loopback address, so they are told to use the
+    /// cable.
     fn tell_hydra(&self, command: &mut Command, numbers: &[usize], ranks_each: usize) {
         let hosts: Vec<String> = numbers.iter().map(|number| address(*number)).collect();
         command.args(["-launcher", "ssh", "-launcher-exec"]).arg(self.agent());
@@ -164,12 +168,13 @@ impl Nodes {
             command.envs([("UCX_TLS", "tcp,self"), ("UCX_NET_DEVICES", "eth0")]);
             command.envs([("FI_PROVIDER", "tcp"), ("FI_TCP_IFACE", "eth0")]);
         } else {
-            // Not what looks for other processes in /proc: they have other numbers there.
+            // Methods that look for other processes in /proc are left out: those have other numbers
+            // there.
             command.env("UCX_TLS", "sysv,self");
         }
     }
 
-    /// Ends all processes of a node, for good.
+    /// Kills all processes of a node.
     pub fn lose(&mut self, number: usize, cable: Cable) {
         let node = &mut self.members[number - 1];
         if cable == Cable::Pulled {
@@ -180,7 +185,7 @@ impl Nodes {
     }
 }
 
-/// Of the switch (0) and of the nodes.
+/// Returns the address of the switch (0) or of a node.
 fn address(number: usize) -> String {
     if number == 0 { "10.0.0.254".to_owned() } else { format!("10.0.0.{number}") }
 }
@@ -193,12 +198,13 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    /// With mounts of its own where a file is named that is to say which machine it is.
+    /// Starts them, with mounts of their own where `machine` is given, the file with the machine
+    /// ID.
     fn start(name: &str, machine: Option<&Path>) -> Self {
         let mut unshare = Command::new("unshare");
         unshare.args(["--net", "--uts", "--pid", "--fork", "--kill-child"]);
         unshare.args(machine.map(|_| "--mount"));
-        // It complains of its child's end.
+        // The program complains of its child's end.
         unshare.args(["sh", "-c", FIRST_PROCESS, name]).args(machine).stderr(Stdio::null());
         let mut first = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut told = String::new();
@@ -211,7 +217,7 @@ impl Namespaces {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// What to put before a command that shall be in this network and have this host name.
+    /// Returns the prefix for a command that is to run in this network, with this host name.
     fn enter(&self) -> [String; 5] {
         let target = self.pid().to_string();
         ["nsenter", "--target", &target, "--net", "--uts"].map(ToOwned::to_owned)
@@ -223,10 +229,11 @@ impl Namespaces {
         run(ip.args(&enter[1..]).arg("ip").args(words.split(' '))).expect(0);
     }
 
-    /// Ends all processes, by ending the first one (pid_namespaces(7)), and returns when they are gone.
+    /// Kills all processes, by killing the first one (pid_namespaces(7)), and returns when they are
+    /// gone.
     fn end(&mut self) {
         if let Ok(None) = self.first.try_wait() {
-            // It was not waited for, so the number is still its own.
+            // The first process was not waited for, so the number is still its own.
             let _ = kill_process(self.pid, Signal::KILL);
             let _ = self.first.wait();
         }

@@ -1,4 +1,5 @@
-//! An S3 server in this process, for the tests and the demonstration: in memory, in 10 ms, with faults.
+//! An S3 server in this process, for the tests and the demonstration: in memory, started in 10 ms,
+//! with faults.
 //!
 //! The protocol is the crate s3s; buckets and objects are ours, so that every key is possible, and so that
 //! the server can be told to misbehave (`Behaviour`). It listens on the loopback interface only.
@@ -30,13 +31,13 @@ pub use counts::{Counts, Operation};
 use front::Front;
 use objects::{Bucket, Content};
 
-/// Threads that answer.
+/// Number of threads that answer.
 const THREADS: usize = 2;
 
-/// Who may come in, and where.
+/// Port and access keys of a server.
 #[derive(Debug, Clone)]
 pub struct Door {
-    /// 0: any that is free.
+    /// Port; 0 for any free one.
     pub port: u16,
     /// The access key.
     pub access_key: String,
@@ -50,7 +51,7 @@ impl Default for Door {
     }
 }
 
-/// A running server; it ends when this is dropped.
+/// A running server, which ends when this is dropped.
 #[derive(Debug)]
 pub struct ObjectServer {
     address: SocketAddr,
@@ -62,7 +63,7 @@ pub struct ObjectServer {
 }
 
 impl ObjectServer {
-    /// Starts one on a free port, without buckets.
+    /// Starts a server on a free port, without buckets.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -70,7 +71,7 @@ impl ObjectServer {
         Self::start_at(Door::default(), behaviour).expect("the loopback interface has free ports")
     }
 
-    /// Starts one with these keys.
+    /// Starts a server on that port with these keys.
     ///
     /// # Errors
     /// Where the port is taken.
@@ -100,47 +101,47 @@ impl ObjectServer {
         Ok(Self { address, door, backend, counter, endless_bytes, runtime: Some(runtime) })
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns the URL `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The access key and the secret key.
+    /// Returns the access key and the secret key.
     pub fn keys(&self) -> (&str, &str) {
         (&self.door.access_key, &self.door.secret_key)
     }
 
-    /// The environment variables with which AWS's tools and SDKs find it.
+    /// Returns the environment variables with which AWS's tools and SDKs use this server.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         environment(&self.endpoint(), &self.door.access_key, &self.door.secret_key)
     }
 
-    /// From now on it answers like this.
+    /// Changes the behaviour from now on.
     pub fn behave(&self, behaviour: Behaviour) {
         self.backend.behave(behaviour);
     }
 
-    /// Requests up to now.
+    /// Returns the counts of requests so far.
     pub fn counts(&self) -> Counts {
         self.counter.with(|counts| counts.clone())
     }
 
-    /// Counts from zero again; returns what was counted.
+    /// Resets the counts; returns those so far.
     pub fn reset_counts(&self) -> Counts {
         self.counter.with(std::mem::take)
     }
 
-    /// What it has sent of bodies without an end.
+    /// Returns the bytes sent in bodies without an end.
     pub fn endless_bytes(&self) -> u64 {
         self.endless_bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes a bucket, unless there is one.
+    /// Creates a bucket, unless it exists.
     pub fn make_bucket(&self, name: &str) {
         self.backend.buckets().entry(name.to_owned()).or_default();
     }
 
-    /// Puts an object without a request; makes the bucket if need be.
+    /// Stores an object without a request; creates the bucket if need be.
     pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
         let mut object = backend::planted(Content::of([content.into()]));
         if self.backend.behaviour().has(Quirk::FastClock) {
@@ -159,45 +160,46 @@ impl ObjectServer {
         }
     }
 
-    /// Puts an object that was uploaded in these parts, or in one piece where it is one, without checksums.
+    /// Stores an object that was uploaded in these parts, or in one piece where it is one, without
+    /// checksums.
     pub fn put_parts(&self, bucket: &str, key: &str, parts: &[&[u8]]) {
         let object = Arc::new(backend::assembled(parts));
         let mut buckets = self.backend.buckets();
         buckets.entry(bucket.to_owned()).or_default().objects.insert(key.to_owned(), object);
     }
 
-    /// An upload that was begun a day ago, and these parts of it that came; nobody is at work on it.
+    /// Adds an upload that was begun a day ago, with these parts, and that no job works on.
     pub fn leave_upload(&self, bucket: &str, key: &str, parts: &[&[u8]]) {
         let mut buckets = self.backend.buckets();
         let uploads = &mut buckets.entry(bucket.to_owned()).or_default().uploads;
         uploads.insert(format!("left-{}", uploads.len()), backend::left(key, parts));
     }
 
-    /// Changes what is kept with an object, without a request.
+    /// Changes the properties of an object without a request.
     pub fn change(&self, bucket: &str, key: &str, change: impl FnOnce(&mut objects::Attributes)) {
         let mut buckets = self.backend.buckets();
         let object = buckets.get_mut(bucket).and_then(|bucket| bucket.objects.get_mut(key));
         change(&mut Arc::make_mut(object.expect("it was put there")).attributes);
     }
 
-    /// What is there, without a request.
+    /// Returns an object without a request.
     pub fn get(&self, bucket: &str, key: &str) -> Option<Arc<objects::Object>> {
         self.backend.buckets().get(bucket)?.objects.get(key).cloned()
     }
 
-    /// All keys of a bucket, in byte order.
+    /// Returns all keys of a bucket, in byte order.
     pub fn keys_of(&self, bucket: &str) -> Vec<String> {
         let buckets = self.backend.buckets();
         let objects = buckets.get(bucket).into_iter().flat_map(|bucket| bucket.objects.keys());
         objects.cloned().collect()
     }
 
-    /// How many uploads in parts have begun and not ended.
+    /// Returns the number of uploads that were begun and not completed or aborted.
     pub fn open_uploads(&self, bucket: &str) -> usize {
         self.open_uploads_below(bucket, "")
     }
 
-    /// The same of keys that begin with that.
+    /// Returns the number of such uploads for keys with that prefix.
     pub fn open_uploads_below(&self, bucket: &str, prefix: &str) -> usize {
         let of = |bucket: &Bucket| {
             bucket.uploads.values().filter(|upload| upload.key.starts_with(prefix)).count()
@@ -214,7 +216,7 @@ impl Drop for ObjectServer {
     }
 }
 
-/// The environment variables with which AWS's tools and SDKs find a server.
+/// Returns the environment variables with which AWS's tools and SDKs use a server.
 pub fn environment(
     endpoint: &str,
     access_key: &str,
@@ -227,7 +229,7 @@ pub fn environment(
         ("AWS_SECRET_ACCESS_KEY", secret_key.to_owned()),
         ("AWS_REGION", "us-east-1".to_owned()),
         ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
-        // Nobody asks the network who we are, and no file of the user is read.
+        // The metadata service of an instance is not asked, and no file of the user is read.
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
@@ -244,13 +246,13 @@ async fn serve(listener: tokio::net::TcpListener, front: Front) {
             let service = hyper::service::service_fn(answer);
             let mut connection = hyper::server::conn::http1::Builder::new();
             connection.timer(TokioTimer::new());
-            // A client that goes away in the middle is no error here.
+            // A client that disconnects early is not an error here.
             let _ = connection.serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-/// `SimpleAuth`, but with S3's own error for keys that it does not know.
+/// Authentication like `SimpleAuth`, but with S3's own error for unknown keys.
 struct OneKey(SimpleAuth);
 
 #[async_trait::async_trait]

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-/// The directory, and what was done with the descriptors of what was opened in it.
+/// A directory past the kernel, and the log of what was done with the descriptors of its entries.
 #[derive(Debug)]
 pub struct FakeDfs {
     dir: tempfile::TempDir,
 }
 
 impl FakeDfs {
-    /// An empty one.
+    /// Creates an empty directory.
     pub fn new(work: &Path) -> Self {
         let work = work.canonicalize().unwrap();
         let dir = tempfile::tempdir_in(work).unwrap();
@@ -23,12 +23,12 @@ impl FakeDfs {
         Self { dir }
     }
 
-    /// Where it is; it can be looked at without the library, too.
+    /// Returns the path of the directory, which also exists without the library.
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("dfs")
     }
 
-    /// The same command, with the library.
+    /// Preloads the library in a command.
     pub fn preload<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .env("LD_PRELOAD", library("fake_dfs"))
@@ -40,7 +40,8 @@ impl FakeDfs {
         self.dir.path().join("log")
     }
 
-    /// Functions that the library has answered, and calls that went past it; both are forgotten then.
+    /// Returns the functions that the library has answered, and the calls that went past it; clears
+    /// the log.
     pub fn take_log(&self) -> (Vec<String>, Vec<String>) {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
         let _ = std::fs::remove_file(self.log());
@@ -58,25 +59,25 @@ impl FakeDfs {
     }
 }
 
-/// Calls on some trees that fail or do less than was asked for. See `preload/faults.c`.
+/// Calls on some trees that fail or do less than was requested; see `preload/faults.c`.
 #[derive(Debug, Clone)]
 pub struct Faults<'f> {
-    /// Below which directories.
+    /// Directories below which calls are affected.
     pub roots: &'f [&'f Path],
-    /// Which of the calls are struck, by chance.
+    /// Seed that selects the affected calls.
     pub seed: u64,
-    /// One in so many is.
+    /// Average number of calls of which one is affected.
     pub every: u64,
-    /// Functions of libc, with commas; or `all`.
+    /// Functions of libc, separated by commas; or `all`.
     pub calls: &'f str,
-    /// What becomes of those: `fail`, `interrupt`, `short`, `lie`, `lose`, `spill`, with commas.
+    /// Kinds of faults: `fail`, `interrupt`, `short`, `lie`, `lose`, `spill`, separated by commas.
     pub kinds: &'f str,
-    /// A line for each.
+    /// Log with a line for each affected call.
     pub log: &'f Path,
 }
 
 impl Faults<'_> {
-    /// The same command, with the library.
+    /// Preloads the library in a command.
     pub fn strike<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let roots: Vec<&str> = self.roots.iter().map(|root| root.to_str().unwrap()).collect();
         command
@@ -89,21 +90,21 @@ impl Faults<'_> {
             .env("FAULT_LOG", self.log)
     }
 
-    /// Calls that were struck so far: name, kind, number of the error, path.
+    /// Returns the affected calls so far: name, kind, number of the error, path.
     pub fn struck(&self) -> Vec<String> {
         let log = std::fs::read(self.log).unwrap_or_default();
         String::from_utf8_lossy(&log).lines().map(ToOwned::to_owned).collect()
     }
 }
 
-/// A program held where it opens files of these names. See `preload/gates.c`.
+/// Gates at which a program is held when it opens files of some names; see `preload/gates.c`.
 #[derive(Debug)]
 pub struct Gates {
     dir: tempfile::TempDir,
 }
 
 impl Gates {
-    /// Closed for files of these names.
+    /// Creates closed gates for files of these names.
     pub fn closed(work: &Path, names: &[&str]) -> Self {
         let dir = tempfile::tempdir_in(work).unwrap();
         for name in names {
@@ -112,35 +113,35 @@ impl Gates {
         Self { dir }
     }
 
-    /// The same command, with the library.
+    /// Preloads the library in a command.
     pub fn hold<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env("LD_PRELOAD", library("gates")).env("GATES", self.dir.path())
     }
 
-    /// The program is held there.
+    /// Returns true where the program is held at a gate.
     pub fn is_reached(&self, name: &str) -> bool {
         self.dir.path().join(format!("{name}.reached")).exists()
     }
 
-    /// Lets it go on.
+    /// Opens a gate.
     pub fn open(&self, name: &str) {
         std::fs::remove_file(self.dir.path().join(name)).unwrap();
     }
 }
 
-/// An end that comes to a job at some call on a tree. See `preload/faults.c`.
+/// Death of a process at a certain call on a tree; see `preload/faults.c`.
 #[derive(Debug, Clone)]
 pub struct Death<'d> {
-    /// Below which directory calls count.
+    /// Directory below which calls count.
     pub root: &'d Path,
-    /// A rank's call of that number.
+    /// Number of the call, counted on each rank.
     pub at: u64,
-    /// What it is ended by.
+    /// Signal that ends the process.
     pub signal: i32,
 }
 
 impl Death<'_> {
-    /// The same command, and a rank that makes that call is ended.
+    /// Makes the call end the rank that makes it.
     pub fn of_rank(&self, command: Command) -> Command {
         let mut command = command;
         command
@@ -152,7 +153,7 @@ impl Death<'_> {
         command
     }
 
-    /// The same command, and the process that was started, such as the launcher, is ended.
+    /// Makes the call end the process that was started, such as the launcher.
     pub fn of_launcher(&self, command: &Command) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", "FAULT_VICTIM=$$ exec \"$@\"", "sh"]);
@@ -170,7 +171,7 @@ impl Death<'_> {
     }
 }
 
-/// The same command, with what of logs below a directory is on storage written down.
+/// Makes a command record how much of the logs below a directory is synchronised.
 pub fn mark_synced<'c>(command: &'c mut Command, root: &Path) -> &'c mut Command {
     command
         .env("LD_PRELOAD", library("faults"))
@@ -178,14 +179,14 @@ pub fn mark_synced<'c>(command: &'c mut Command, root: &Path) -> &'c mut Command
         .env("FAULT_SYNCED", ".log")
 }
 
-/// How long a log was when it was synced, where that was written down.
+/// Returns the size of a log when it was last synchronised, where that was recorded.
 pub fn synced_bytes(path: &Path) -> Option<u64> {
     let mut value = [0; 24];
     let length = rustix::fs::lgetxattr(path, "user.synced", &mut value[..]).ok()?;
     str::from_utf8(&value[..length]).unwrap().parse().ok()
 }
 
-/// A library of `preload/`, built once.
+/// Builds a library of `preload/` once, and returns its path.
 fn library(name: &'static str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     let build = || {
@@ -199,26 +200,26 @@ fn library(name: &'static str) -> PathBuf {
     BUILT.lock().unwrap().entry(name).or_insert_with(build).clone()
 }
 
-/// A library that lies about files, or writes down what was done with them. See `preload/file_faults.c`.
+/// A library that lies about files, or logs what was done with them; see `preload/file_faults.c`.
 #[derive(Debug)]
 pub struct FileFaults {
     log: PathBuf,
 }
 
 impl FileFaults {
-    /// What is done goes into that file.
+    /// Logs to that file.
     pub fn new(log: &Path) -> Self {
         Self { log: log.to_owned() }
     }
 
-    /// The same command, with what it writes and syncs written down.
+    /// Makes a command log its writes and syncs.
     pub fn observe<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env("LD_PRELOAD", library("file_faults")).env("FILE_FAULTS_LOG", &self.log)
     }
 
-    /// Takes the content of what was written below these directories and not synced, as a device does that loses
-    /// its power: size and times stay. What had lost its name by then is gone anyway. Returns how many files
-    /// that were.
+    /// Simulates a power failure: removes the content that was written below these directories and
+    /// not synchronised; size and times stay. Files that were removed by then are gone anyway.
+    /// Returns the number of such files.
     pub fn lose_power(&self, dirs: &[&Path]) -> usize {
         let lost = unsynced(&std::fs::read_to_string(&self.log).unwrap_or_default());
         let _ = std::fs::remove_file(&self.log);
@@ -231,7 +232,8 @@ impl FileFaults {
     }
 }
 
-/// Device and inode of what was written after the last sync of it, or of its file system, had begun.
+/// Returns device and inode of the files that were written after their last sync, or that of their
+/// file system, had begun.
 fn unsynced(log: &str) -> HashSet<(u64, u64)> {
     let (mut written, mut begun, mut synced) = (HashMap::new(), HashMap::new(), HashMap::new());
     for (line, text) in log.lines().enumerate() {
@@ -260,7 +262,7 @@ fn forget(path: &Path) {
     std::fs::File::options().write(true).open(path).unwrap().set_times(times).unwrap();
 }
 
-/// The same command, on file systems that say of each file that nothing is in it but a hole: in that way.
+/// Makes the file systems lie in that way about each file: it is reported to be nothing but a hole.
 pub fn lie_about_holes<'c>(command: &'c mut Command, how: &str) -> &'c mut Command {
     command.env("LD_PRELOAD", library("file_faults")).env("FILE_FAULTS_HOLES", how)
 }

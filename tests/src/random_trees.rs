@@ -1,7 +1,8 @@
-//! Random trees with everything that a POSIX file system has, and others that have drifted away from them.
+//! Random trees with everything that a POSIX file system has, and others that have drifted away
+//! from them.
 //!
-//! A tree is made in memory first: so it can be written any number of times, always the same, and another
-//! one can be derived from it.
+//! A tree is made in memory first: so it can be written any number of times, always the same, and
+//! another one can be derived from it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,27 +15,27 @@ use rustix::fs::{
     lsetxattr, makedev, mknodat, utimensat,
 };
 
-/// Names are few, so that trees have many in common.
+/// Names of entries: few, so that trees have many in common.
 const NAMES: [&str; 8] = ["a", "b.o", "c.c", "d", "e.o", "f f", "tmp", "\u{e4}\n"];
 
-/// Entries of a tree, about.
+/// Approximate number of entries of a tree.
 const ENTRIES: usize = 24;
 
-/// Holes are made of whole pages.
+/// Size of a page in bytes, of which holes are made.
 const PAGE: usize = 4096;
 
-/// Modes, some of which would shut out anybody but the superuser.
+/// Modes, some of which would deny access to all but the superuser.
 const MODES: [u32; 12] =
     [0o644, 0o600, 0o755, 0o444, 0o000, 0o4755, 0o2755, 0o2775, 0o1777, 0o700, 0o555, 0o666];
 
-/// The moment from which times are counted.
+/// Time from which times are counted.
 const TIME: i64 = 1_500_000_000;
 
 /// A tree that is not written yet.
 #[derive(Debug, Clone)]
 pub struct RandomTree {
     nodes: Vec<Node>,
-    /// Which node has which path; the root's is empty. A node with several paths has hard links.
+    /// Node of each path; the root's path is empty. A node with several paths has hard links.
     paths: BTreeMap<PathBuf, usize>,
 }
 
@@ -64,7 +65,7 @@ enum Run {
 }
 
 impl RandomTree {
-    /// A tree of its own.
+    /// Returns a random tree.
     pub fn new(random: &mut Rng) -> Self {
         let mut tree = Self { nodes: Vec::new(), paths: BTreeMap::new() };
         tree.add(PathBuf::new(), Node::random(random, Body::Directory));
@@ -74,7 +75,7 @@ impl RandomTree {
         tree
     }
 
-    /// What this one may have become meanwhile, or may have been before.
+    /// Returns what this tree may have become later, or may have been before.
     pub fn drifted(&self, random: &mut Rng) -> Self {
         let mut tree = self.clone();
         for node in &mut tree.nodes {
@@ -102,7 +103,7 @@ impl RandomTree {
         tree
     }
 
-    /// No directory gives what is made in it an access control list.
+    /// Removes default access control lists of directories.
     #[must_use]
     pub fn without_default_lists(mut self) -> Self {
         for node in &mut self.nodes {
@@ -111,7 +112,8 @@ impl RandomTree {
         self
     }
 
-    /// Without anything but directories and files of one name, none where this tree has the other one.
+    /// Returns a tree of this tree's directories and files with one hard link, without those whose
+    /// type differs in the other tree.
     pub fn plain_for(&self, other: &Self) -> Self {
         let mut plain = self.clone();
         for (path, node) in &self.paths {
@@ -131,7 +133,7 @@ impl RandomTree {
         plain
     }
 
-    /// Each name a file of its own.
+    /// Replaces hard links by files of their own.
     #[must_use]
     pub fn without_links(mut self) -> Self {
         let paths: Vec<PathBuf> = self.paths.keys().cloned().collect();
@@ -141,7 +143,8 @@ impl RandomTree {
         self
     }
 
-    /// Hard links only between names that are hard links of each other in the other tree, too.
+    /// Keeps hard links only between names that are hard links of each other in the other tree,
+    /// too.
     #[must_use]
     pub fn linked_as(mut self, other: &Self) -> Self {
         let mut groups = BTreeMap::new();
@@ -187,7 +190,7 @@ impl RandomTree {
         }
     }
 
-    /// A hard link becomes a file of its own.
+    /// Replaces a hard link by a file of its own.
     fn part(&mut self, path: &Path) {
         if let Some(node) = self.paths.get(path).copied() {
             let node = self.nodes[node].clone();
@@ -196,7 +199,7 @@ impl RandomTree {
         }
     }
 
-    /// An entry becomes a hard link of another file.
+    /// Replaces an entry by a hard link of another file.
     fn link(&mut self, path: &Path, random: &mut Rng) {
         let is_linkable = |node: usize| self.nodes[node].body != Body::Directory;
         let others: Vec<usize> =
@@ -367,12 +370,13 @@ fn owner(random: &mut Rng) -> (u32, u32) {
     (id(), id())
 }
 
-/// Moments that are the same, that differ by days, and that differ by a nanosecond.
+/// Returns a time: some are the same, some differ by days, some by a nanosecond.
 fn mtime(random: &mut Rng) -> (i64, i64) {
     (TIME + 86_400 * random.i64(0..3), *random.choice(&[0, 0, 1, 123_456_789]).unwrap())
 }
 
-/// An access control list in the form of its extended attribute (acl(5), `linux/posix_acl_xattr.h`).
+/// Returns an access control list in the form of its extended attribute (acl(5),
+/// `linux/posix_acl_xattr.h`).
 fn acl(random: &mut Rng) -> Vec<u8> {
     let (owner, user, group, mask, other) = (0x01_u16, 0x02, 0x04, 0x10, 0x20);
     let nobody = u32::MAX;

@@ -1,4 +1,5 @@
-//! A server that answers as a test says: for what no service does that is well, and for what stands before one.
+//! A server that answers as a test specifies: as no sound service does, or as a proxy in front of
+//! one.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,33 +9,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// `GET`, `PUT`.
+    /// Method, such as `GET` or `PUT`.
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Names in small letters, and values.
+    /// Names of headers in lower case, with their values.
     pub headers: Vec<(String, String)>,
 }
 
 impl Asked {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// What becomes of a request.
+/// Reply to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// An answer: its status, headers, and body.
+    /// Answer with that status, headers, and body.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// An answer of that status whose body does not end.
+    /// Answer with that status and a body without an end.
     Endless(u16),
-    /// The connection stays open, and nothing comes.
+    /// No answer, while the connection stays open.
     Silence,
 }
 
-/// A running server; it ends with the process.
+/// A running server, which ends with the process.
 #[derive(Debug)]
 pub struct Scripted {
     endpoint: String,
@@ -43,7 +44,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Starts one on a free port.
+    /// Starts a server on a free port.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -62,22 +63,22 @@ impl Scripted {
         Self { endpoint, asked, endless_bytes }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns the URL `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it has sent of bodies without an end.
+    /// Returns the bytes sent in bodies without an end.
     pub fn endless_bytes(&self) -> u64 {
         self.endless_bytes.load(Ordering::Relaxed)
     }
 
-    /// The environment in which AWS's tools find it.
+    /// Returns the environment in which AWS's tools use this server.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         crate::object_server::environment(&self.endpoint, "test-access", "test-secret")
     }
@@ -121,7 +122,7 @@ fn serve(
     }
 }
 
-/// The next request of a connection.
+/// Reads the next request of a connection.
 fn read(lines: &mut BufReader<&TcpStream>) -> Option<Asked> {
     let mut first = String::new();
     lines.read_line(&mut first).ok().filter(|length| *length > 0)?;

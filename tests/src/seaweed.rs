@@ -1,7 +1,8 @@
-//! SeaweedFS, a real object store in one program: what the suite is tested against beside the embedded
-//! server, because it was written by others.
+//! SeaweedFS, a real object store in one program: the suite is tested against it beside the
+//! embedded server, because it was written by others.
 //!
-//! It keeps objects as files in directories, so `d` and `d/x`, or `a//b`, are not what they are on S3.
+//! SeaweedFS stores objects as files in directories, so `d` and `d/x`, or `a//b`, are not what they
+//! are on S3.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::{cloud, job, object_server};
 
-/// It takes 6 s on two idle cores.
+/// Time limit of the start, which takes 6 s on two idle cores.
 const START_LIMIT: Duration = Duration::from_secs(90);
 const ACCESS_KEY: &str = "test-access";
 const SECRET_KEY: &str = "test-secret";
@@ -24,7 +25,7 @@ pub struct Seaweed {
 }
 
 impl Seaweed {
-    /// Starts one, and waits until it takes this bucket.
+    /// Starts a server, and waits until it accepts this bucket.
     ///
     /// # Panics
     /// When it does not answer in time; its log is part of the message.
@@ -65,12 +66,12 @@ impl Seaweed {
         }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns the URL `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The environment variables with which AWS's tools and SDKs find it.
+    /// Returns the environment variables with which AWS's tools and SDKs use this server.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         object_server::environment(&self.endpoint(), ACCESS_KEY, SECRET_KEY)
     }
@@ -87,7 +88,7 @@ impl Drop for Seaweed {
     }
 }
 
-/// Who may do what: one user everything.
+/// Returns the configuration: one user with all permissions.
 fn configuration() -> String {
     serde_json::json!({"identities": [{
         "name": "test",
@@ -97,7 +98,8 @@ fn configuration() -> String {
     .to_string()
 }
 
-/// All ports that it listens on. What is not named takes a fixed port, or the named one and 10,000.
+/// Options of all ports that the server listens on. A port that is not named is a fixed one, or the
+/// named one and 10,000.
 const PORTS: [&str; 8] = [
     "s3.port",
     "s3.port.grpc",
@@ -110,8 +112,8 @@ const PORTS: [&str; 8] = [
 ];
 const S3: usize = 0;
 
-/// All at once, so that they differ. Another program may take one before SeaweedFS does; then it ends, and
-/// says so.
+/// Reserves all ports at once, so that they differ. Another program may take one before SeaweedFS
+/// does; then it ends with an error.
 fn free_ports() -> Vec<u16> {
     let listeners: Vec<TcpListener> =
         PORTS.iter().map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
@@ -122,7 +124,8 @@ fn command(dir: &Path, ports: &[u16]) -> Command {
     let data = dir.join("data");
     std::fs::create_dir(&data).unwrap();
     let mut command = Command::new(cloud::venv("weed"));
-    // It looks for configuration, and leaves sockets and profiles, where it stands.
+    // The program looks for configuration, and leaves sockets and profiles, in its working
+    // directory.
     command.current_dir(dir).env("HOME", dir).env("TMPDIR", dir);
     command.args([
         "server",

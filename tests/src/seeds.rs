@@ -7,20 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
 
-/// Threads that share the cases: the tools have threads of their own.
+/// Number of threads that share the cases: the tools have threads of their own.
 const THREADS: usize = 2;
 
-/// Failures that are shown.
+/// Largest number of failures that are shown.
 const SHOWN_MAX: usize = 20;
 
-/// A directory for a case; where it is the only one, it stays for whoever wants to see it.
+/// Creates a directory for a case; where it is the only case, the directory stays for inspection.
 pub fn work() -> tempfile::TempDir {
     let mut work = crate::buckets::temp();
     work.disable_cleanup(is_alone());
     work
 }
 
-/// Whether one seed is run, and no more.
+/// Returns true where only one seed is run.
 pub fn is_alone() -> bool {
     alone().is_some()
 }
@@ -29,7 +29,8 @@ fn alone() -> Option<u64> {
     std::env::var("SUITE_SEED").ok().map(|text| text.parse().unwrap())
 }
 
-/// Seeds that are run: `SUITE_SEED` is one, `SUITE_SEEDS` says how many or, as in `500..1000`, which.
+/// Returns the seeds to run: one with `SUITE_SEED`; with `SUITE_SEEDS` that many or, as in
+/// `500..1000`, a range.
 fn seeds(count: u64) -> Range<u64> {
     match (alone(), std::env::var("SUITE_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,
@@ -43,8 +44,9 @@ fn range(text: &str) -> Range<u64> {
     from.parse().unwrap()..to.parse().unwrap()
 }
 
-/// Runs a case for each seed from 0, as many as `SUITE_SEEDS` says, or by default so many; or for one seed
-/// alone, `SUITE_SEED`. Each says what is wrong; one that panics is wrong, and the others go on.
+/// Runs a case for each seed from 0, as many as `SUITE_SEEDS` says, or `count` by default; or only
+/// for the seed `SUITE_SEED`. Each returns its faults; one that panics is a fault, and the others
+/// go on.
 ///
 /// # Panics
 /// Where anything is wrong, with the seeds and what it is.

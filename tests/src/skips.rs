@@ -1,12 +1,12 @@
-//! Tests that cannot run everywhere: what they need is said, and where `SUITE_NO_SKIP=1` is set, as in CI, a test that does
-//! not run has failed.
+//! Tests that cannot run everywhere: they report what they need, and where `SUITE_NO_SKIP=1` is
+//! set, as in CI, a test that is skipped has failed.
 
 use std::io::Write as _;
 use std::process::Command;
 
 use crate::job::{mpiexec, run};
 
-/// Ends the test here unless that holds, and tells what it needs, which is the second argument.
+/// Skips the test here unless the condition holds, and reports its need, the second argument.
 #[macro_export]
 macro_rules! need {
     ($holds:expr, $what:expr) => {
@@ -16,7 +16,7 @@ macro_rules! need {
     };
 }
 
-/// Ends the test here unless it is the superuser's, who may mount, and act for other users.
+/// Skips the test here unless it runs as the superuser, who may mount, and act for other users.
 #[macro_export]
 macro_rules! need_root {
     () => {
@@ -26,7 +26,7 @@ macro_rules! need_root {
     };
 }
 
-/// Ends the test here where the launcher is not MPICH's, whose runs are the ones that it is meant for.
+/// Skips the test here unless the launcher is MPICH's, for which it is meant.
 #[macro_export]
 macro_rules! need_hydra {
     () => {
@@ -36,7 +36,7 @@ macro_rules! need_hydra {
     };
 }
 
-/// Whether this process is the superuser's; tells where it is not.
+/// Returns true where this process is the superuser's; reports a skipped test where it is not.
 pub fn has_root() -> bool {
     let has_root = rustix::process::geteuid().is_root();
     if !has_root {
@@ -45,12 +45,13 @@ pub fn has_root() -> bool {
     has_root
 }
 
-/// The launcher is MPICH's. Others, as Open MPI's, find out about hosts and networks in ways of their own.
+/// Returns true where the launcher is MPICH's. Others, such as Open MPI's, find hosts and networks
+/// in ways of their own.
 pub fn has_hydra() -> bool {
     run(Command::new(&mpiexec()[0]).arg("--version")).stdout.contains("HYDRA")
 }
 
-/// Tells that a test does not run for want of that.
+/// Reports that a test is skipped because of an unmet need.
 ///
 /// # Panics
 /// Where `SUITE_NO_SKIP=1` is set.
@@ -60,7 +61,7 @@ pub fn report(what: &str) {
     assert!(!is_forbidden, "SUITE_NO_SKIP=1, and this test was skipped: it needs {what}");
 }
 
-/// A line that no test harness holds back.
+/// Prints a line that no test harness captures.
 pub fn tell(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");

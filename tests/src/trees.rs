@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-/// A real tree of more than 10,000 entries: what the Rust toolchain brought along, or the sources of
-/// the crates it has fetched.
+/// Returns a real tree of more than 10,000 entries: the files of the Rust toolchain, or the sources
+/// of the crates that it has fetched.
 pub fn real_tree() -> PathBuf {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
     let sysroot = PathBuf::from(String::from_utf8(sysroot.stdout).unwrap().trim());
@@ -34,7 +34,7 @@ pub fn write(path: &Path, content: &[u8]) {
     fs::write(path, content).unwrap();
 }
 
-/// Bytes that repeat nowhere.
+/// Returns bytes without repetitions.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -48,7 +48,7 @@ pub fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// One of each awkward thing that a copy keeps with `-p`.
+/// Creates an entry of each awkward kind that a copy preserves with `-p`.
 pub fn awkward_tree(root: &Path) {
     fs::create_dir_all(root).unwrap();
     for (number, length) in [0, 1, 4095, 4096, 65_536, 1_048_575, 1_048_576, 1_048_577, 5_000_000]
@@ -116,7 +116,7 @@ fn set_times(path: &Path, moment: SystemTime) {
     File::open(path).unwrap().set_times(times).unwrap();
 }
 
-/// So many small files, so many in a directory; returns the root.
+/// Creates `directories` directories with `files` small files in each.
 pub fn small_files(root: &Path, directories: usize, files: usize) {
     for directory in 0..directories {
         let dir = root.join(format!("d{directory:04}"));
@@ -127,7 +127,7 @@ pub fn small_files(root: &Path, directories: usize, files: usize) {
     }
 }
 
-/// One directory of so many entries, which are names of one inode: cheap to make.
+/// Creates a directory of that many entries, which are hard links of one inode: cheap to make.
 pub fn wide_directory(root: &Path, entries: usize) {
     fs::create_dir_all(root).unwrap();
     let mut first = root.join("0");

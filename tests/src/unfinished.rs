@@ -1,4 +1,4 @@
-//! Jobs that were stopped or killed: what they have written, and what they have left.
+//! Jobs that were interrupted or killed: what they have written, and what they have left.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 use crate::job::{Ended, run};
 
-/// Starts a job that nobody reads.
+/// Starts a job whose output is discarded.
 pub fn begin(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// All but directories in a tree that may change meanwhile.
+/// Returns all entries but directories in a tree that may change meanwhile.
 pub fn files_in(tree: &Path) -> Vec<PathBuf> {
     let (mut waiting, mut files) = (vec![tree.to_owned()], Vec::new());
     while let Some(dir) = waiting.pop() {
@@ -24,19 +24,20 @@ pub fn files_in(tree: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether a file has a name that jobs give until it is whole.
+/// Returns true for the name of a staged file.
 pub fn is_staged(path: &Path) -> bool {
     path.file_name().unwrap().as_encoded_bytes().starts_with(b".dcp.")
 }
 
-/// The journals beside a target.
+/// Returns the journals beside a target.
 pub fn journals(target: &Path) -> Vec<PathBuf> {
     let dir = fs::read_dir(target.parent().unwrap()).unwrap();
     let paths = dir.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.to_string_lossy().contains(".dcp-")).collect()
 }
 
-/// Bytes that a job has written; fails where a file that has its name is not whole.
+/// Returns the bytes that a job has written; fails where a file with its final name is not
+/// complete.
 pub fn written(source: &Path, target: &Path) -> u64 {
     let bytes_of = |path: &PathBuf| {
         let metadata = fs::metadata(path).unwrap();
@@ -54,13 +55,13 @@ pub fn written(source: &Path, target: &Path) -> u64 {
     files_in(target).iter().map(bytes_of).sum()
 }
 
-/// A count of all ranks.
+/// Returns a count of all ranks.
 pub fn totals(ended: &Ended, what: &str) -> u64 {
     ended.summary()["totals"][what].as_u64().unwrap()
 }
 
-/// Fails unless content, modes and times of files are the same; directories in which a leftover was removed have
-/// changed once more.
+/// Compares two trees, and fails unless content, modes and times of files are equal; directories
+/// from which a leftover was removed have changed once more.
 #[track_caller]
 pub fn assert_same_tree(source: &Path, target: &Path) {
     let mut diff = Command::new("diff");
@@ -72,7 +73,7 @@ pub fn assert_same_tree(source: &Path, target: &Path) {
     }
 }
 
-/// Fails where anything is left that a job had staged.
+/// Fails where a file that a job has staged is left.
 #[track_caller]
 pub fn assert_nothing_left(target: &Path) {
     let left: Vec<PathBuf> = files_in(target).into_iter().filter(|path| is_staged(path)).collect();

@@ -1,4 +1,4 @@
-//! Gather and broadcast along a tree, out of plain messages.
+//! Gather, broadcast and reduce along a tree, made of plain messages.
 //!
 //! MPI's own collectives spin while they wait, which costs seconds when ranks outnumber cores; these
 //! sleep, and they run over every [`super::Comm`].
@@ -12,12 +12,12 @@ use super::mailbox::{Channel, Mailbox};
 use types::exit::Exit;
 use types::limits::{REDUCE_PIECE_BYTES, TREE_ARITY};
 
-/// The rank above, for all but rank 0.
+/// Returns the parent of a rank in the tree, for all but rank 0.
 pub fn parent(rank: Rank) -> Option<Rank> {
     (rank.0 > 0).then(|| Rank((rank.0 - 1) / TREE_ARITY))
 }
 
-/// The ranks below.
+/// Returns the children of a rank in the tree.
 pub fn children(rank: Rank, size: u32) -> impl Iterator<Item = Rank> {
     let first = u64::from(rank.0) * u64::from(TREE_ARITY) + 1;
     (first..first + u64::from(TREE_ARITY))
@@ -25,7 +25,7 @@ pub fn children(rank: Rank, size: u32) -> impl Iterator<Item = Rank> {
         .map(|child| Rank(child as u32))
 }
 
-/// Gives every rank the value of rank 0 (`Some` there, `None` elsewhere).
+/// Sends the value of rank 0 to every rank (`Some` there, `None` elsewhere).
 pub fn broadcast<T: Serialize + DeserializeOwned>(mail: &mut Mailbox<'_>, value: Option<T>) -> T {
     let channel = mail.open();
     let bytes = match &value {
@@ -38,7 +38,7 @@ pub fn broadcast<T: Serialize + DeserializeOwned>(mail: &mut Mailbox<'_>, value:
     value.unwrap_or_else(|| decode(mail, &bytes))
 }
 
-/// Gives rank 0 every rank's value, in rank order; `None` elsewhere.
+/// Returns every rank's value on rank 0, in rank order; `None` elsewhere.
 pub fn gather<T: Serialize + DeserializeOwned>(
     mail: &mut Mailbox<'_>,
     value: &T,
@@ -57,8 +57,8 @@ pub fn gather<T: Serialize + DeserializeOwned>(
     Some(gathered.iter().map(|(_, bytes)| decode(mail, bytes)).collect())
 }
 
-/// Joins every rank's value into one, on rank 0; `None` elsewhere. The value may be larger than a
-/// message: it goes in pieces, and each rank joins those of the ranks below it first.
+/// Merges every rank's value into one, on rank 0; returns `None` elsewhere. The value may be larger
+/// than a message: it is sent in pieces, and each rank first merges those of its children.
 pub fn reduce<T: Serialize + DeserializeOwned>(
     mail: &mut Mailbox<'_>,
     mut value: T,

@@ -1,26 +1,26 @@
-//! How this process was started, as far as the environment tells.
+//! Detection of how this process was started, as far as the environment tells.
 //!
 //! A launcher that does not speak this MPI's process-management interface starts N processes that
 //! each believe to be alone, and each would do the whole job. The variables that launchers leave
 //! behind give that away.
 
-/// What the environment says about the job this process belongs to.
+/// Launch of this process, according to the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Launch {
-    /// No launcher left a trace: one process, started by hand.
+    /// A process started by hand: no launcher has left a trace.
     Alone,
-    /// A launcher started this process, as one of so many where it says so.
+    /// A process started by a launcher, as one of several where the launcher tells it.
     Launched {
-        /// Which variable says it, and with what value: for the message.
+        /// Variable that tells it, with its value: for messages.
         evidence: String,
-        /// Processes of the job, as the launcher counts; 1 where it does not say.
+        /// Number of processes of the job, as the launcher counts them; 1 where it does not tell.
         processes: u64,
-        /// This process's number among them.
+        /// Number of this process among them, from 0.
         process: u64,
     },
 }
 
-/// Variables that hold a process count, and the variables with this process's number.
+/// Variables with a number of processes, each with the variable of this process's number.
 const COUNTS: [(&str, &str); 8] = [
     ("PMI_SIZE", "PMI_RANK"),
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
@@ -32,10 +32,10 @@ const COUNTS: [(&str, &str); 8] = [
     ("SLURM_NTASKS", "SLURM_PROCID"),
 ];
 
-/// Variables that only number this process: above 0, there are others.
+/// Variables with only this process's number: above 0, there are others.
 const NUMBERS: [&str; 3] = ["PALS_RANKID", "PMIX_RANK", "PMI_RANK"];
 
-/// Reads the launchers' variables through `get`.
+/// Detects the launch from the launchers' variables, which `get` reads.
 pub fn detect(get: impl Fn(&str) -> Option<String>) -> Launch {
     let number = |name: &str| get(name).and_then(|text| text.parse::<u64>().ok());
     // In a batch script itself (not in a step that srun started) Slurm's counts describe the
@@ -60,10 +60,11 @@ pub fn detect(get: impl Fn(&str) -> Option<String>) -> Launch {
     }
 }
 
-/// Why this process must not start working: the launcher started several, MPI sees one.
+/// Checks that this process may start working: it must not where the launcher started several
+/// processes and MPI sees one.
 ///
 /// # Errors
-/// One line for the user.
+/// One line for the user that tells what to do.
 pub fn check(launch: &Launch, mpi_size: u32, mpi_library: &str) -> Result<(), String> {
     match launch {
         Launch::Launched { evidence, processes, .. } if *processes > 1 && mpi_size == 1 => {

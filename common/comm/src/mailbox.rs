@@ -1,9 +1,9 @@
 //! Channels over one [`Comm`]: each phase of a job has its own, numbered in the same order on every
 //! rank, so that a message of one phase never reaches another.
 //!
-//! A rank may already be in the next phase (its message is kept until this rank gets there), or a
-//! late answer may belong to a phase that has ended (it is dropped: a phase ends only when nothing
-//! that matters is under way).
+//! A rank may already be in the next phase: its message is stored until this rank gets there. A late
+//! answer may belong to a phase that has ended: it is dropped, since a phase ends only when no message
+//! that matters is in progress.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use host::interrupt;
 use types::exit::Exit;
 use types::limits;
 
-/// A phase of the job.
+/// Channel of one phase of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Channel(u32);
 
-/// First byte of every message: another version of the wire format is not understood.
+/// Version in the first byte of every message: messages with another one are refused.
 const WIRE_VERSION: u8 = 1;
 const HEADER_BYTES: usize = 5;
 
@@ -34,13 +34,13 @@ impl<'c> Mailbox<'c> {
         Self { comm, opened: 0, early: VecDeque::new() }
     }
 
-    /// The next channel. Every rank opens the same ones in the same order.
+    /// Opens the next channel. Every rank opens the same ones in the same order.
     pub fn open(&mut self) -> Channel {
         self.opened += 1;
         Channel(self.opened)
     }
 
-    /// The ranks behind it.
+    /// Returns the underlying `Comm`.
     pub fn comm(&self) -> &dyn Comm {
         self.comm
     }
@@ -54,7 +54,7 @@ impl<'c> Mailbox<'c> {
         self.comm.send(to, message);
     }
 
-    /// The next message of a channel, if one has arrived.
+    /// Returns the next message of a channel, if one has arrived, with its sender.
     pub fn try_recv(&mut self, channel: Channel) -> Option<(Rank, Vec<u8>)> {
         if let Some(at) = self.early.iter().position(|(of, _, _)| *of == channel) {
             let (_, from, body) = self.early.remove(at).expect("the position was just found");
@@ -75,7 +75,7 @@ impl<'c> Mailbox<'c> {
         None
     }
 
-    /// The next message of a channel; sleeps, rather than spins, until there is one.
+    /// Waits for the next message of a channel; sleeps instead of spinning.
     pub fn recv(&mut self, channel: Channel) -> (Rank, Vec<u8>) {
         let mut nap = Nap::new();
         loop {
@@ -97,7 +97,8 @@ impl<'c> Mailbox<'c> {
     }
 }
 
-/// A rank that was told to stop does not wait for others beyond its time: they may be on a node that is lost.
+/// Aborts an interrupted rank that has waited too long for others: they may be on a node that has
+/// failed.
 pub fn leave_in_time(comm: &dyn Comm) {
     if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_FAREWELL_MAX) {
         tracing::error!("told to stop, and other ranks do not answer: they are not waited for");
@@ -111,7 +112,8 @@ fn read_header(message: &[u8]) -> Option<Channel> {
     (version == WIRE_VERSION).then(|| Channel(u32::from_le_bytes(channel)))
 }
 
-/// Growing naps between two looks at the messages: short while something happens, long when not.
+/// Growing naps between two polls for messages: short while something happens, long while nothing
+/// does.
 #[derive(Debug)]
 pub struct Nap {
     next: Duration,
@@ -119,12 +121,12 @@ pub struct Nap {
 }
 
 impl Nap {
-    /// Starts with the shortest.
+    /// Starts with the shortest nap.
     pub fn new() -> Self {
         Self { next: limits::NAP_MIN, quiet_since: Instant::now() }
     }
 
-    /// How long to sleep now.
+    /// Returns the duration of the next nap.
     pub fn next_nap(&mut self) -> Duration {
         let nap = self.next;
         let long_quiet = self.quiet_since.elapsed() > limits::NAP_IDLE_AFTER;
@@ -133,7 +135,7 @@ impl Nap {
         nap
     }
 
-    /// Something happened: more may follow soon.
+    /// Restarts with the shortest nap, since something happened and more may follow soon.
     pub fn reset(&mut self) {
         *self = Self::new();
     }

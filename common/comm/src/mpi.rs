@@ -22,17 +22,17 @@ use types::limits;
 
 const TAG: c_int = 0;
 
-/// This process's part in an MPI job.
+/// Connection of this process to an MPI job.
 pub struct MpiComm {
-    /// Messages under way, with the buffers they are read from.
+    /// Messages in progress, with the buffers they are read from.
     sending: VecDeque<(ffi::MPI_Request, Vec<u8>)>,
     world: SimpleCommunicator,
-    // Last: dropping it ends MPI.
+    // Last: dropping it finalises MPI.
     _universe: Universe,
 }
 
 impl MpiComm {
-    /// Joins the job; `None` where MPI is running already or cannot serve a threaded program.
+    /// Joins the job; `None` where MPI is initialised already or does not support threads.
     pub fn join() -> Option<Self> {
         let (universe, threading) = ::mpi::initialize_with_threading(Threading::Funneled)?;
         (threading >= Threading::Funneled).then(|| Self {
@@ -42,8 +42,8 @@ impl MpiComm {
         })
     }
 
-    /// Releases the buffers of messages that have left. Oldest first: one that has not left only
-    /// delays the release of those behind it.
+    /// Releases the buffers of messages that have left, the oldest first: one that has not left
+    /// only delays the release of those behind it.
     fn reap(&mut self) {
         while let Some((request, _)) = self.sending.front_mut() {
             if !has_left(request) {
@@ -62,7 +62,7 @@ fn has_left(request: &mut ffi::MPI_Request) -> bool {
     flag != 0
 }
 
-/// The MPI library's own name and version, one line. Needs no initialised MPI.
+/// Returns the MPI library's own name and version, in one line. MPI need not be initialised.
 pub fn library_version() -> String {
     let version = ::mpi::environment::library_version().unwrap_or_default();
     let first_line = version.lines().next().unwrap_or("unknown MPI");
@@ -120,8 +120,8 @@ impl Comm for MpiComm {
     }
 
     fn finish(&mut self, exit: Exit) {
-        // MPI's own barrier and finalisation spin; this one sleeps, and takes in what is still under
-        // way, so that no rank waits for another inside MPI_Finalize.
+        // MPI's own barrier and finalisation spin; this one sleeps, and receives messages that are
+        // still in progress, so that no rank waits for another inside MPI_Finalize.
         let mut nap = Nap::new();
         let mut barrier = Some(self.world.immediate_barrier());
         while barrier.is_some() || !self.sending.is_empty() {
@@ -134,9 +134,9 @@ impl Comm for MpiComm {
     }
 }
 
-/// Over some networks `MPI_Finalize` waits for ranks that are through with it and answer no more: MPICH 4.0 with UCX
-/// 1.13 over TCP does so in every other job. Behind the barrier nobody has anything left to say, so the process ends
-/// all the same.
+/// Ends the process where `MPI_Finalize` does not return in time. Over some networks it waits for
+/// ranks that have left it and do not answer any more: MPICH 4.0 with UCX 1.13 over TCP does so in
+/// every other job. Behind the barrier no rank has anything left to send.
 fn leave_at_last(rank: Rank, exit: Exit) {
     let leave = move || {
         std::thread::sleep(limits::FAREWELL_MAX);
@@ -154,7 +154,7 @@ fn leave_at_last(rank: Rank, exit: Exit) {
     }
 }
 
-/// Ends the job on all ranks; also for a panic hook, which has no [`MpiComm`].
+/// Aborts the job on all ranks; also for a panic hook, which has no [`MpiComm`].
 pub fn abort(exit: Exit) -> ! {
     std::thread::sleep(limits::LAST_WORDS);
     // SAFETY: called on the main thread, after MPI was initialised and before it is finalised.

@@ -1,4 +1,5 @@
-//! N ranks in one thread under a virtual clock: a seeded network that delays and reorders messages.
+//! Simulation of N ranks in one thread under a virtual clock: a seeded network that delays and
+//! reorders messages.
 //!
 //! A run is a function of its seed, so a failure is replayed by its number.
 
@@ -23,18 +24,18 @@ struct Inner {
     random: fastrand::Rng,
     delay_max: Duration,
     sent: u64,
-    /// Who will get a message when, since the last [`SimNetwork::take_arrivals`].
+    /// Arrival times and receivers of messages since the last [`SimNetwork::take_arrivals`].
     arrivals: Vec<(Duration, Rank)>,
-    /// Per receiver, earliest first.
+    /// Messages in transit, by receiver, the earliest first.
     inboxes: Vec<BinaryHeap<Reverse<Arrival>>>,
 }
 
-/// When it arrives, a tie-breaker, the sender, the message.
+/// Arrival time, a tie-breaker, the sender and the message.
 type Arrival = (Duration, u64, Rank, Vec<u8>);
 
 impl SimNetwork {
-    /// A network whose messages take a random time up to `delay_max`, each on its own: any two may
-    /// overtake each other.
+    /// Creates a network whose messages take a random time up to `delay_max`, each on its own: any
+    /// two may overtake each other.
     pub fn new(size: u32, seed: u64, delay_max: Duration) -> Self {
         let inner = Inner {
             now: Duration::ZERO,
@@ -47,23 +48,23 @@ impl SimNetwork {
         Self { inner: Rc::new(RefCell::new(inner)) }
     }
 
-    /// One rank's view of the network.
+    /// Returns one rank's connection to the network.
     pub fn comm(&self, rank: Rank) -> SimComm {
         SimComm { rank, inner: Rc::clone(&self.inner) }
     }
 
-    /// Moves the clock; messages due by then arrive.
+    /// Advances the clock; messages that are due by then arrive.
     pub fn advance(&self, now: Duration) {
         self.inner.borrow_mut().now = now;
     }
 
-    /// Messages sent since the last call: when each arrives, and where.
+    /// Returns the arrival times and receivers of the messages that were sent since the last call.
     pub fn take_arrivals(&self) -> Vec<(Duration, Rank)> {
         std::mem::take(&mut self.inner.borrow_mut().arrivals)
     }
 }
 
-/// One simulated rank.
+/// Connection of one simulated rank.
 #[derive(Debug)]
 pub struct SimComm {
     rank: Rank,

@@ -1,12 +1,12 @@
-//! The job of one rank, for a tool started without a launcher: no MPI is initialised, which saves
-//! up to a third of a second.
+//! Job of one rank, for a tool started without a launcher: MPI is not initialised, which saves up
+//! to a third of a second.
 
 use std::collections::VecDeque;
 
 use super::{Comm, Rank};
 use types::exit::Exit;
 
-/// One rank alone.
+/// Connection of a single rank, which has no others.
 #[derive(Debug, Default)]
 pub struct Solo {
     to_self: VecDeque<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! N ranks as threads of one process: the whole suite under test, without MPI.
+//! Ranks as threads of one process: the whole suite under test, without MPI.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use types::exit::Exit;
 
 type Mail = (Rank, Vec<u8>);
 
-/// One of N ranks that are threads of this process.
+/// Connection of one of N ranks that are threads of this process.
 pub struct ThreadComm {
     rank: Rank,
     inbox: Receiver<Mail>,
@@ -18,11 +18,11 @@ pub struct ThreadComm {
     aborted: Arc<AtomicBool>,
 }
 
-/// What a rank's thread unwinds with when the job was aborted.
+/// Panic payload with which a rank's thread unwinds when the job was aborted.
 #[derive(Debug)]
 pub struct Aborted(pub Exit);
 
-/// Runs `body` as each of `size` ranks and returns what they returned, in rank order.
+/// Runs `body` as each of `size` ranks and returns their results, in rank order.
 ///
 /// # Panics
 /// When a rank panics or aborts: then all others end too, and so does the caller.
@@ -65,7 +65,7 @@ impl Comm for ThreadComm {
     }
 
     fn send(&mut self, to: Rank, message: Vec<u8>) {
-        // A rank that has ended needs no mail.
+        // A rank that has ended needs no messages.
         let _ = self.outboxes[to.index()].send((self.rank, message));
     }
 
@@ -89,7 +89,7 @@ impl Comm for ThreadComm {
 }
 
 impl Drop for ThreadComm {
-    /// A rank that unwinds takes the others along: nobody waits for it for ever.
+    /// Makes the others end where a rank unwinds, so that none waits for it for ever.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.aborted.store(true, Ordering::Relaxed);

@@ -1,10 +1,11 @@
-//! Memory for content that goes past the system's cache, which must begin at certain addresses.
+//! Memory for I/O that bypasses the page cache, which must begin at aligned addresses.
 
 use std::ops::{Deref, DerefMut};
 
 use types::limits::DIRECT_ALIGN_BYTES;
 
-/// A buffer that begins at a multiple of [`DIRECT_ALIGN_BYTES`] and, unless it is smaller, is as long as one.
+/// A buffer that begins at a multiple of [`DIRECT_ALIGN_BYTES`] and has a multiple of it as its
+/// length, unless it is smaller.
 pub struct AlignedBuffer {
     memory: Vec<u8>,
     begin: usize,
@@ -12,7 +13,7 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// Zeros: as many bytes, or a few more.
+    /// Allocates at least that many zero bytes.
     pub fn new(bytes: u64) -> Self {
         let align = DIRECT_ALIGN_BYTES as usize;
         let length = match bytes as usize {

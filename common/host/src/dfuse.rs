@@ -1,9 +1,10 @@
-//! Containers of DAOS mounted for one job, with the site's own `dfuse` (its manual is `dfuse --help`).
+//! DAOS containers mounted for one job, with the site's own `dfuse` (its manual is `dfuse --help`).
 //!
-//! It stays a child of this process, in the foreground, so that its end can be waited for; a mount that is left over
-//! after a job was killed goes away with `fusermount3 -u`. Ranks are bound to a few processors, and dfuse starts as many
-//! threads as it may use: it gets all of the node's. What a launcher says to a rank is not for it, nor is
-//! a library that is preloaded.
+//! The program stays a child of this process, in the foreground, so that its end can be waited for;
+//! a mount that is left over after a job was killed goes away with `fusermount3 -u`. Ranks are
+//! bound to a few processors, and dfuse starts as many threads as it may use: it gets all of the
+//! node's. The variables that a launcher sets for a rank are not for it, nor is a preloaded
+//! library.
 
 use std::fs;
 use std::io;
@@ -18,22 +19,23 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use super::{interrupt, mounts};
 use types::limits::{DFUSE_PAUSE, DFUSE_START_MAX, DFUSE_STOP_MAX};
 
-/// Variables of launchers: dfuse would take itself for a rank (`PMIX_RANK` in `dfuse_main.c`).
+/// Prefixes of launchers' variables: with these dfuse would take itself for a rank (`PMIX_RANK` in
+/// `dfuse_main.c`).
 const OF_LAUNCHERS: [&str; 3] = ["PMI_", "PMIX_", "PALS_"];
 
-/// A container that is mounted until this is dropped.
+/// A mounted container, which is unmounted when this is dropped.
 #[derive(Debug)]
 pub struct Dfuse {
-    /// A directory of this user alone.
+    /// Directory of this user alone, with the mount point in it.
     above: PathBuf,
     server: Child,
 }
 
 impl Dfuse {
-    /// Mounts a container, and waits until it is there.
+    /// Mounts a container, and waits until the mount is there.
     ///
     /// # Errors
-    /// One line: what went wrong, and what dfuse said.
+    /// One line that tells what went wrong, with dfuse's own message.
     pub fn mount(pool: &str, container: &str) -> Result<Self, String> {
         // What is mounted is to be unmounted.
         interrupt::work_begins();
@@ -54,7 +56,7 @@ impl Dfuse {
         dfuse.wait_for_mount().map(|()| dfuse)
     }
 
-    /// Where the container is.
+    /// Returns the mount point.
     pub fn point(&self) -> PathBuf {
         point(&self.above)
     }
@@ -82,7 +84,7 @@ impl Dfuse {
         }
     }
 
-    /// The last line that it wrote.
+    /// Returns the last line that dfuse has written.
     fn said(&self) -> String {
         let text = fs::read(log(&self.above)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -90,7 +92,8 @@ impl Dfuse {
         last.map(|line| format!(": {}", line.trim())).unwrap_or_default()
     }
 
-    /// Other ranks of this node may still have it open for a moment.
+    /// Unmounts the container. Other ranks of this node may still have files in it open for a
+    /// moment.
     fn unmount(&self) {
         let began = Instant::now();
         let point = self.point();
@@ -107,7 +110,8 @@ impl Dfuse {
         }
     }
 
-    /// It ends by itself when it is unmounted, and has written what it held back.
+    /// Waits until dfuse has ended. It ends by itself when it is unmounted and has written its
+    /// cached data.
     fn wait_for_end(&mut self) {
         let began = Instant::now();
         while let Ok(None) = self.server.try_wait() {
@@ -122,7 +126,7 @@ impl Dfuse {
 
 impl Drop for Dfuse {
     fn drop(&mut self) {
-        // One that has not mounted yet would do so later.
+        // Without a mount yet, dfuse would mount later.
         if !is_mounted(&self.point()) {
             let _ = self.server.kill();
         }
@@ -145,7 +149,7 @@ fn is_mounted(point: &Path) -> bool {
     mounts::table().iter().any(|mount| mount.point == point)
 }
 
-/// A new directory on this node, with an empty one in it.
+/// Creates a directory on this node, with an empty one in it.
 fn private_dir() -> io::Result<PathBuf> {
     let above = std::env::temp_dir().canonicalize()?;
     let above = above.join(format!("daos-{}-{:08x}", std::process::id(), fastrand::u32(..)));
@@ -154,7 +158,7 @@ fn private_dir() -> io::Result<PathBuf> {
     Ok(above)
 }
 
-/// Only what was made here, never what is in a mount.
+/// Removes only the entries that were created here, never those of a mount.
 fn remove(above: &Path) {
     let _ = fs::remove_file(log(above));
     let _ = fs::remove_dir(point(above));
@@ -175,7 +179,7 @@ fn start(above: &Path, pool: &str, container: &str) -> io::Result<Child> {
             dfuse.env_remove(name);
         }
     }
-    // A child is bound as the thread is that starts it.
+    // A child inherits the processor affinity of the thread that starts it.
     let spawn = || {
         let mut all = CpuSet::new();
         (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));

@@ -1,6 +1,7 @@
-//! Being told to stop: by SIGTERM, which batch systems send some time before they kill, by SIGINT, which is Ctrl-C, or
-//! by what else batch systems warn with. A handler may do next to nothing (signal-safety(7)): it leaves a mark that the
-//! main thread sees. Before there is anything that must end in good order it ends the process.
+//! Interruption by signals: SIGTERM, which batch systems send some time before they kill, SIGINT,
+//! which is Ctrl-C, and the other signals by which batch systems warn. A handler may do next to
+//! nothing (signal-safety(7)): it sets a flag that the main thread sees. Before there is any work
+//! to end in good order it ends the process.
 
 #![allow(unsafe_code, reason = "sigaction(2) and _exit(2) have no safe wrapper that fits")]
 
@@ -14,25 +15,25 @@ use rustix::time::{ClockId, clock_gettime};
 use types::exit::Exit;
 use types::limits;
 
-/// Signals that stop a job in any case.
+/// Signals that interrupt a job in any case.
 const STOPPING: [c_int; 2] = [libc::SIGTERM, libc::SIGINT];
 
-/// Signals that stop a job unless they were ignored when it was started, as nohup(1) does: a closed terminal, and the
-/// warnings of LSF, SGE and Slurm.
+/// Signals that interrupt a job unless they were ignored when it was started, as nohup(1) does: a
+/// closed terminal, and the warnings of LSF, SGE and Slurm.
 const STOPPING_UNLESS_IGNORED: [c_int; 4] =
     [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGXCPU];
 
-/// A bit for each signal that was ignored when the program was started.
+/// Set of the signals that were ignored when the program was started, one bit each.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 
-/// Something is under way that must end in good order.
+/// True while work is in progress that must end in good order.
 static IS_AT_WORK: AtomicBool = AtomicBool::new(false);
 
-/// When the first signal came, in milliseconds of the monotonic clock; 0 before.
+/// Time of the first signal, in milliseconds of the monotonic clock; 0 before it.
 static TOLD_AT_MS: AtomicU64 = AtomicU64::new(0);
 
-/// Runs before the libraries' own beginnings: UCX, over which MPI may send, takes SIGHUP for itself there, and what
-/// nohup(1) has set would be forgotten.
+/// Records ignored signals before the libraries' own initialisation: UCX, over which MPI may send,
+/// installs a handler for SIGHUP there, which would hide what nohup(1) has set.
 #[used]
 #[unsafe(link_section = ".preinit_array")]
 static BEFORE_LIBRARIES: extern "C" fn() = note_ignored;
@@ -49,11 +50,11 @@ extern "C" fn note_ignored() {
     }
 }
 
-/// From now on signals stop the job: at once before [`work_begins`], afterwards in good order. May be called again,
-/// when libraries have set handlers of their own.
+/// Makes signals interrupt the job from now on: at once before [`work_begins`], afterwards in good
+/// order. May be called again, when libraries have installed handlers of their own.
 ///
 /// # Errors
-/// The system does not let this process handle them; then they end it, as they did before.
+/// Fails where the system refuses; then the signals end the process, as they did before.
 pub fn listen() -> io::Result<()> {
     let on_signal = on_signal as extern "C" fn(c_int) as libc::sighandler_t;
     for signal in STOPPING {
@@ -79,7 +80,8 @@ fn handle(signal: c_int, handler: libc::sighandler_t) -> io::Result<()> {
     }
 }
 
-/// Launchers and terminals may both pass one Ctrl-C on, so only a later one is a second one.
+/// Handles a signal. Launchers and terminals may both pass one Ctrl-C on, so only a later one
+/// counts as a second one.
 extern "C" fn on_signal(signal: c_int) {
     let now = now_ms();
     let told = TOLD_AT_MS.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
@@ -96,18 +98,18 @@ fn now_ms() -> u64 {
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
-/// From now on a signal leaves a mark for what is at work to end in good order. Until then one ends the process: what
-/// it waits for, such as a FIFO that nobody writes to, may never come.
+/// Makes a signal interrupt the work in good order from now on. Until then it ends the process:
+/// what that waits for, such as a writer of a FIFO, may never come.
 pub fn work_begins() {
     IS_AT_WORK.store(true, Ordering::Relaxed);
 }
 
-/// This process was told to stop.
+/// Returns true where this process was interrupted.
 pub fn is_wanted() -> bool {
     TOLD_AT_MS.load(Ordering::Relaxed) != 0
 }
 
-/// For how long it has been so.
+/// Returns the time since this process was interrupted.
 pub fn wanted_for() -> Option<Duration> {
     let told = TOLD_AT_MS.load(Ordering::Relaxed);
     (told != 0).then(|| Duration::from_millis(now_ms().saturating_sub(told)))

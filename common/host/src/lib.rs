@@ -1,4 +1,5 @@
-//! The node that a rank runs on: what is mounted, signals, limits of the process, memory for I/O past the page cache.
+//! The node that a rank runs on: mounts, signals, process limits, memory for I/O that bypasses the
+//! page cache.
 //!
 //! This crate may use `types` alone.
 

@@ -1,4 +1,4 @@
-//! What is mounted where, as the kernel tells this process (proc_pid_mountinfo(5)).
+//! Mounted file systems, as the kernel shows them to this process (proc_pid_mountinfo(5)).
 
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -9,44 +9,45 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const MOUNT_INFO: &str = "/proc/self/mountinfo";
 
-/// How the kernel calls a mount of DAOS's dfuse: `fuse`, and the subtype that it gives.
+/// Type of a mount of DAOS's dfuse: `fuse` with its subtype.
 const DFUSE: &[u8] = b"fuse.daos";
 
-/// Mounts of a file system that its client makes by itself in another one of the type, when somebody comes there.
+/// Types of file systems whose clients mount others of the type in them by themselves, on access.
 const SELF_MOUNTING: [&[u8]; 5] = [b"nfs", b"nfs4", b"cifs", b"smb3", b"afs"];
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Its number, as statx(2) tells it.
+    /// Mount ID, as statx(2) tells it.
     pub id: u64,
-    /// The number of the mount that it is in.
+    /// Mount ID of the parent mount.
     pub parent: u64,
-    /// Its device, as stat(2) tells it.
+    /// Device number, as stat(2) tells it.
     pub device: u64,
-    /// The directory of the file system that is shown.
+    /// Directory of the file system that is the root of the mount.
     pub shown: Vec<u8>,
-    /// Where it is.
+    /// Path of the mount point.
     pub point: Vec<u8>,
-    /// Its type, with a subtype after a dot.
+    /// File system type, with a subtype after a dot.
     pub kind: Vec<u8>,
-    /// What is mounted: a device, `server:/export`, `host@net:/fsname`.
+    /// Mount source: a device, `server:/export`, `host@net:/fsname`.
     pub source: Vec<u8>,
 }
 
 impl Mount {
-    /// It is one of DAOS's dfuse.
+    /// Returns true for a mount of DAOS's dfuse.
     pub fn is_dfuse(&self) -> bool {
         self.kind == DFUSE
     }
 
-    /// This user may look at it, and somebody is there to answer.
+    /// Returns true where this user may stat the mount point, and the file system answers.
     pub fn answers(&self) -> bool {
         rustix::fs::stat(std::ffi::OsStr::from_bytes(&self.point)).is_ok()
     }
 }
 
-/// How often the mounts of this process have changed since it first asked, as far as is known.
+/// Returns how often the mounts of this process have changed since the first call, as far as is
+/// known.
 ///
 /// One call of poll(2), which tells it of the table as a whole (proc_pid_mountinfo(5)).
 pub fn changes() -> u64 {
@@ -60,13 +61,13 @@ pub fn changes() -> u64 {
     CHANGES.load(Ordering::SeqCst)
 }
 
-/// The mount of that number.
+/// Returns the mount with that ID.
 pub fn by_id(table: &[Mount], id: u64) -> Option<&Mount> {
     table.iter().find(|mount| mount.id == id)
 }
 
-/// The mounts that are met below a directory, which is reached through that mount and has that path. What is mounted
-/// when somebody comes by, and goes away again after a while, is not among them.
+/// Returns the mounts below a directory that is reached through that mount and has that path.
+/// Mounts that are made on access, and go away again after a while, are not among them.
 pub fn below<'t>(table: &'t [Mount], id: u64, path: &[u8]) -> Vec<&'t Mount> {
     let (mut found, mut parents) = (Vec::new(), vec![id]);
     while let Some(parent) = parents.pop() {
@@ -78,7 +79,7 @@ pub fn below<'t>(table: &'t [Mount], id: u64, path: &[u8]) -> Vec<&'t Mount> {
                 && !is_made_on_demand(above, mount)
         };
         let met: Vec<&Mount> = table.iter().filter(is_met).collect();
-        // What was mounted before on one of these, further down, is not to be seen any more.
+        // A mount that was made before one of these, further down, is hidden by it.
         let is_hidden = |mount: &Mount| {
             let is_on_top = |other: &&Mount| {
                 relative(&mount.point, &other.point).is_some_and(|below| !below.is_empty())
@@ -87,7 +88,7 @@ pub fn below<'t>(table: &'t [Mount], id: u64, path: &[u8]) -> Vec<&'t Mount> {
         };
         for mount in met.iter().copied().filter(|mount| !is_hidden(mount)) {
             parents.push(mount.id);
-            // One that is mounted over another hides it.
+            // A mount over another one hides it.
             found.retain(|other: &&Mount| other.point != mount.point);
             found.push(mount);
         }
@@ -96,7 +97,7 @@ pub fn below<'t>(table: &'t [Mount], id: u64, path: &[u8]) -> Vec<&'t Mount> {
     found
 }
 
-/// The path below a directory; `None` where it is not there.
+/// Returns the path below a directory; `None` where it is not below it.
 pub fn relative<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
     let rest = path.strip_prefix(directory.strip_suffix(b"/").unwrap_or(directory))?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
@@ -107,17 +108,18 @@ fn is_made_on_demand(above: &Mount, mount: &Mount) -> bool {
     above.kind == b"autofs" || is_its_own && mount.source.starts_with(&above.source)
 }
 
-/// All that this process sees, the latest last; nothing where the system does not tell.
+/// Returns all mounts that this process sees, the latest last; none where the system does not tell
+/// them.
 pub fn table() -> Vec<Mount> {
     parse(&std::fs::read(MOUNT_INFO).unwrap_or_default())
 }
 
-/// Whether a device is a mount of DAOS's dfuse.
+/// Returns true for the device of a mount of DAOS's dfuse.
 pub fn is_dfuse(device: u64) -> bool {
     table().iter().any(|mount| mount.device == device && mount.is_dfuse())
 }
 
-/// The value of an extended attribute of what is mounted there.
+/// Returns the value of an extended attribute of a mount's root.
 pub fn attribute(mount: &Mount, name: &str) -> Option<Vec<u8>> {
     let mut value = vec![0; 256];
     let point = std::ffi::OsStr::from_bytes(&mount.point);
@@ -130,7 +132,7 @@ fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
 
-/// `36 35 98:0 /root /point options optional… - type source options`
+/// Parses a line: `36 35 98:0 /root /point options optional… - type source options`.
 fn line(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|byte| *byte == b' ');
     let mut number = || std::str::from_utf8(words.next()?).ok()?.parse().ok();
@@ -143,7 +145,7 @@ fn line(line: &[u8]) -> Option<Mount> {
     Some(Mount { id, parent, device, shown, point, kind, source })
 }
 
-/// Blanks, tabs, newlines and backslashes are three octal digits after a backslash.
+/// Decodes blanks, tabs, newlines and backslashes, which are three octal digits after a backslash.
 fn unescaped(word: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(word.len());
     let mut rest = word;

@@ -1,4 +1,4 @@
-//! Facts of this process.
+//! Limits and resource usage of this process.
 
 #![allow(unsafe_code, reason = "getrusage(2) has no safe wrapper here")]
 
@@ -8,14 +8,14 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, Mode, StatxFlags, statx};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
-/// The mask that was set with [`set_umask`].
+/// Mask that was set with [`set_umask`].
 static UMASK: AtomicU32 = AtomicU32::new(NO_UMASK);
 
-/// No mask was set yet.
+/// Value of [`UMASK`] before a mask was set.
 const NO_UMASK: u32 = u32::MAX;
 
-/// The user's file mode creation mask (umask(2)). It can only be read by setting it, so this is for the time
-/// before there are other threads.
+/// Returns the user's file mode creation mask (umask(2)). It can only be read by setting it, so
+/// this must be called before there are other threads.
 pub fn current_umask() -> u32 {
     match UMASK.load(Ordering::Relaxed) {
         NO_UMASK => {
@@ -27,39 +27,40 @@ pub fn current_umask() -> u32 {
     }
 }
 
-/// Makes this the user's mask. The owner's rights are taken away at the end only, by the modes that are set then:
-/// without them, what is new could not be filled, nor MPI begin.
+/// Sets the user's file mode creation mask. The owner's permissions are removed only at the end, by
+/// the final modes: without them a new directory could not be filled, nor could MPI start.
 pub fn set_umask(mask: u32) {
     umask(Mode::from_raw_mode(mask & 0o077));
     UMASK.store(mask, Ordering::Relaxed);
 }
 
-/// Lets the standard library and rustix find out that there is statx(2), before anything else is looked at. Where
-/// their first look is at something that does not exist, they call `statx` once more, with null pointers, to see
-/// `EFAULT`; DAOS's `libpil4dfs`, which replaces `statx`, reads the path without looking whether it is one.
+/// Makes the standard library and rustix find out that there is statx(2), before any other path is
+/// inspected. Where their first path does not exist, they call `statx` once more, with null
+/// pointers, to see `EFAULT`; DAOS's `libpil4dfs`, which replaces `statx`, reads the path without
+/// checking the pointer.
 pub fn find_statx() {
     let _ = std::fs::metadata("/");
     let _ = statx(CWD, c"/", AtFlags::empty(), StatxFlags::TYPE);
 }
 
-/// What this process, or a part of it, has used so far.
+/// Resource usage of this process, or of a thread of it, so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// CPU time in user and system mode. The kernel brings it up to date when a thread sleeps and at
-    /// timer ticks, so over a few milliseconds it may be off by a tick for each running thread.
+    /// CPU time in user and system mode. The kernel updates it when a thread sleeps and at timer
+    /// ticks, so over a few milliseconds it may be off by a tick for each running thread.
     pub cpu: Duration,
-    /// Times a thread gave up its processor to wait for something.
+    /// Number of voluntary context switches: a thread gave up its processor to wait.
     pub waits: u64,
-    /// Times a thread was made to give it up to another.
+    /// Number of involuntary context switches: a thread was preempted.
     pub preemptions: u64,
 }
 
-/// Usage of all threads.
+/// Returns the usage of all threads.
 pub fn usage_of_process() -> Usage {
     usage(libc::RUSAGE_SELF)
 }
 
-/// Usage of the calling thread.
+/// Returns the usage of the calling thread.
 pub fn usage_of_thread() -> Usage {
     usage(libc::RUSAGE_THREAD)
 }
@@ -81,14 +82,15 @@ fn usage(who: libc::c_int) -> Usage {
     }
 }
 
-/// Lets this process open as many files as it may. To be called once, before many are opened.
+/// Raises the limit on open files to its maximum. Must be called once, before many are opened.
 pub fn raise_descriptor_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where that is refused, the lower limit holds, and everything that counts on it asks for it.
+    // Where that is refused, the lower limit holds, and all that depend on it read it.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// Bytes of address space that this process may still take; `None` where there is no limit.
+/// Returns the bytes of address space that this process may still take; `None` where there is no
+/// limit.
 pub fn address_space_left() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -97,7 +99,8 @@ pub fn address_space_left() -> Option<u64> {
     Some(limit.saturating_sub(taken))
 }
 
-/// The limits that may be why this process cannot start a thread, as the shell names them.
+/// Returns the limits that may prevent this process from starting a thread, as the shell names
+/// them.
 pub fn limits_of_threads() -> &'static str {
     match getrlimit(Resource::As).current {
         Some(_) => "ulimit -v or ulimit -u",
@@ -105,12 +108,13 @@ pub fn limits_of_threads() -> &'static str {
     }
 }
 
-/// How many files this process may have open.
+/// Returns how many files this process may have open.
 pub fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// The machine, as long as its kernel runs (random(4), machine-id(5)); nothing where the system does not tell.
+/// Returns an ID of the machine until its next boot (random(4), machine-id(5)); empty where the
+/// system does not tell it.
 ///
 /// Containers of one machine have one kernel, and perhaps an installation of their own.
 pub fn machine_id() -> Vec<u8> {

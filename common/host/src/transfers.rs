@@ -1,5 +1,5 @@
-//! Large transfers that this rank has under way with a service. They want bandwidth, and each takes megabytes
-//! of memory: more threads than a few of them need would make nothing faster.
+//! Large transfers of this rank that are in progress with a service. They need bandwidth, and each
+//! takes megabytes of memory: more threads than a few of them need would make nothing faster.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +7,7 @@ use types::limits::LARGE_TRANSFER_BYTES_MIN;
 
 static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
 
-/// A large transfer, from when it wants to begin until it has ended.
+/// A large transfer, from before it begins until it has ended.
 #[derive(Debug)]
 pub struct LargeTransfer(());
 
@@ -20,7 +20,7 @@ impl LargeTransfer {
         })
     }
 
-    /// How many there are now.
+    /// Returns the number of large transfers in progress.
     pub fn count() -> u32 {
         UNDER_WAY.load(Ordering::Relaxed)
     }

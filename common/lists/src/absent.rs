@@ -1,6 +1,7 @@
-//! What stands for Parquet lists in a build without them: none can be opened or made, which is said.
+//! Replacement for Parquet lists in a build without them: opening and creating one fails with an
+//! error.
 
-/// Parts that are written.
+/// Writing of parts.
 pub mod part {
     use types::error::{Failure, ListFault};
 
@@ -8,31 +9,31 @@ pub mod part {
     use crate::rows::Rows;
     use crate::{fault, part_path};
 
-    /// A part being written: there is none.
+    /// A part that is being written, which does not exist.
     pub enum PartWriter {}
 
     impl PartWriter {
-        /// Refuses.
+        /// Fails, since this build does not support Parquet lists.
         ///
         /// # Errors
-        /// Always.
+        /// Fails always, with [`ListFault::Unsupported`].
         pub fn create(of: &PartOf) -> Result<Self, Failure> {
             Err(fault(&part_path(&of.list, of.part), ListFault::Unsupported))
         }
 
-        /// Never gets there.
+        /// Cannot be called.
         pub fn append(&mut self, _: &mut Rows) -> Result<(), Failure> {
             match *self {}
         }
 
-        /// Never gets there.
+        /// Cannot be called.
         pub fn finish(self, _: u64) -> Result<(), Failure> {
             match self {}
         }
     }
 }
 
-/// Parts that are read.
+/// Reading of parts.
 pub mod read_part {
     use std::path::Path;
 
@@ -41,29 +42,29 @@ pub mod read_part {
 
     use crate::fault;
 
-    /// A part, open: there is none.
+    /// An open part, which does not exist.
     pub enum Part {}
 
     impl Part {
-        /// Refuses.
+        /// Fails, since this build does not support Parquet lists.
         ///
         /// # Errors
-        /// Always.
+        /// Fails always, with [`ListFault::Unsupported`].
         pub fn open(path: &Path) -> Result<Self, Failure> {
             Err(fault(path, ListFault::Unsupported))
         }
 
-        /// Never gets there.
+        /// Cannot be called.
         pub fn groups(&self) -> usize {
             match *self {}
         }
 
-        /// Never gets there.
+        /// Cannot be called.
         pub fn says(&self, _: &str) -> Option<&str> {
             match *self {}
         }
 
-        /// Never gets there.
+        /// Cannot be called.
         pub fn records(
             &self,
             _: usize,
@@ -73,7 +74,7 @@ pub mod read_part {
     }
 }
 
-/// Entries on their way into a part.
+/// Entries on their way to a part.
 pub mod rows {
     use types::listed::record::Record;
 
@@ -82,30 +83,30 @@ pub mod rows {
     pub struct Rows {}
 
     impl Rows {
-        /// None.
+        /// Returns 0.
         pub fn len(&self) -> usize {
             0
         }
 
-        /// Always.
+        /// Returns true.
         pub fn is_empty(&self) -> bool {
             true
         }
 
-        /// Never.
+        /// Returns false.
         pub fn are_enough(&self) -> bool {
             false
         }
 
-        /// None.
+        /// Returns 0.
         pub fn path_bytes(&self) -> usize {
             0
         }
 
-        /// Takes nothing over.
+        /// Drops all entries.
         pub fn append(&mut self, _: &mut Self) {}
 
-        /// Keeps nothing.
+        /// Drops an entry.
         pub fn push(&mut self, _: &Record<'_>) {}
     }
 }

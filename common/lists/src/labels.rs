@@ -1,17 +1,17 @@
-//! What each part of a Parquet list says about itself.
+//! Labels of the parts of a Parquet list: keys and values in their footers.
 
-/// Version of the list: a reader refuses others.
+/// Format version of the list: a reader refuses others.
 pub const VERSION: &str = "1";
 
-/// Keys of what a part says about itself.
+/// Keys of the labels.
 #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "only a few stand in other lists"))]
 pub(super) mod key {
     pub const VERSION: &str = "dwalk.version";
-    /// The same in all parts of one list, and in no other list.
+    /// ID that all parts of one list share, and no other list has.
     pub const LIST: &str = "dwalk.list";
     pub const PART: &str = "dwalk.part";
     pub const PARTS: &str = "dwalk.parts";
-    /// XXH64 of each row group, hexadecimal, divided by commas.
+    /// XXH64 of each row group, in hexadecimal digits, separated by commas.
     pub const CHECKSUMS: &str = "dwalk.checksums";
     /// The key that a list is sorted by; absent from an unsorted one.
     pub const SORTED: &str = "dwalk.sorted";
@@ -21,19 +21,19 @@ pub(super) mod key {
     pub const ROOTS: &str = "dwalk.roots";
 }
 
-/// Which part of which list.
+/// Labels of one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartOf {
-    /// The list's directory.
+    /// Directory of the list.
     pub list: Vec<u8>,
-    /// Something random that all its parts share.
+    /// Random ID that all parts of the list share.
     pub id: String,
     /// Number of this part.
     pub part: u32,
-    /// How many there are.
+    /// Number of parts of the list.
     pub parts: u32,
-    /// What it is sorted by.
+    /// Key that the list is sorted by; `None` for an unsorted one.
     pub sorted: Option<String>,
-    /// The number of roots whose entries it has; `None` where that is not known.
+    /// Number of roots whose entries the list has; `None` where it is not known.
     pub roots: Option<u32>,
 }

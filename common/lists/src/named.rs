@@ -1,5 +1,5 @@
-//! Entries that the operator names, to be dealt with instead of walking a tree: those of a list, or of a
-//! file of paths.
+//! Named entries, which a job processes instead of walking a tree: those of a list, or of a file of
+//! paths.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,25 +12,25 @@ use types::limits::NDJSON_PIECE_BYTES;
 use types::listed::record::OwnedRecord;
 use types::path::RelPath;
 
-/// The entries that are named, each once.
+/// Named entries, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     origin: Origin,
     repeated: Repeated,
 }
 
-/// Where the names come from.
+/// Origin of the names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// A list that dwalk or dcmp has written.
     List(ListSource),
     /// A file of paths below the source.
     Paths(PathsFile),
-    /// A list with checksums of files, which are what should be.
+    /// A list with the checksums that files should have.
     Manifest(ListSource),
 }
 
-/// Paths below the source, with what is known of each.
+/// Paths below the source, with the file type or attributes that are known of each.
 pub type Names = Box<dyn Iterator<Item = Result<(RelPath, Hint), Failure>>>;
 
 impl From<Origin> for Named {
@@ -40,27 +40,27 @@ impl From<Origin> for Named {
 }
 
 impl Named {
-    /// Passes over the entries at these places, too.
+    /// Skips the entries at these positions, too.
     #[must_use]
     pub fn without(mut self, repeated: impl IntoIterator<Item = Place>) -> Self {
         self.repeated.extend(repeated);
         self
     }
 
-    /// Whether an entry is passed over.
+    /// Returns true for an entry that is skipped because an earlier one has the same path.
     pub fn is_repeated(&self, place: Place) -> bool {
         self.repeated.contains(place)
     }
 
-    /// The file or list.
+    /// Returns the file or list.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The names in a piece.
+    /// Returns the names in a piece.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Fails where it cannot be read.
     pub fn names(&self, piece: Piece) -> Result<Names, Failure> {
         let names = self.origin.names(piece)?;
         if !self.repeated.is_in(piece) {
@@ -73,10 +73,10 @@ impl Named {
 }
 
 impl Origin {
-    /// What that rank of so many begins with.
+    /// Returns the pieces that a rank, of that many, begins with.
     ///
     /// # Errors
-    /// What is wrong with a part it has looked into.
+    /// Fails where a part whose footer was read is invalid.
     pub fn share(&self, rank: u32, ranks: u32) -> Result<Share, Failure> {
         match self {
             Self::List(list) | Self::Manifest(list) => list.share(rank, ranks),
@@ -92,10 +92,10 @@ impl Origin {
         }
     }
 
-    /// The names in a piece, as they stand there.
+    /// Returns the names in a piece, repeated ones included.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Fails where it cannot be read.
     pub fn names(&self, piece: Piece) -> Result<Names, Failure> {
         Ok(match (self, piece) {
             (Self::List(list), piece) => {
@@ -119,7 +119,7 @@ impl Origin {
     }
 }
 
-/// A file with its checksum; other entries have none.
+/// Returns a file with its checksum; `None` for other entries, which have none.
 fn recorded(record: &OwnedRecord) -> Option<Result<(RelPath, Hint), Failure>> {
     let Metadata { size_bytes, mtime, .. } = record.metadata;
     let crc64 = record.crc64?;
@@ -127,10 +127,10 @@ fn recorded(record: &OwnedRecord) -> Option<Result<(RelPath, Hint), Failure>> {
     Some(below_root(record).map(|(path, _)| (path, hint)))
 }
 
-/// Where an entry is below the root it was found from.
+/// Returns the path of an entry below the root that it was found from, with its type.
 ///
 /// # Errors
-/// The list says something that leads out of it.
+/// Fails where the list has a path that leads out of that root.
 fn below_root(record: &OwnedRecord) -> Result<(RelPath, Hint), Failure> {
     let outside = || Failure {
         path: record.path.clone(),

@@ -13,7 +13,7 @@ use types::limits::NDJSON_LINE_BYTES_MAX;
 use types::listed::json_record::{JsonRecord, VERSION};
 use types::listed::record::OwnedRecord;
 
-/// The entries in the lines that begin in a piece of the file; after an error there are no more.
+/// Entries in the lines that begin in a piece of the file; none follow after an error.
 pub struct LineRecords {
     path: PathBuf,
     reader: BufReader<File>,
@@ -22,25 +22,27 @@ pub struct LineRecords {
     line: Vec<u8>,
 }
 
-/// The last line of a list that is empty or lacks entries. Other lists have none, so that lines and entries are one.
+/// Event in the last line of a list that is empty or lacks entries. Other lists have no such line,
+/// so that each of their lines is an entry.
 pub const END_EVENT: &str = "end";
 
-/// The last line of a list, where it needs one; the job that wrote the list could not read `failed` entries.
+/// Returns the last line of a list, where it needs one; `failed` is the number of entries that the
+/// job could not read.
 pub fn end_line(is_empty: bool, failed: u64) -> Option<String> {
     (is_empty || failed > 0).then(|| {
         format!("{}\n", serde_json::json!({ "v": VERSION, "event": END_EVENT, "failed": failed }))
     })
 }
 
-/// What every line has.
+/// Fields that every line has.
 #[derive(Deserialize)]
 struct Head {
     v: u32,
     event: String,
-    /// Entries that the job which wrote the list could not read, in an [`END_EVENT`].
+    /// Number of entries that the job which wrote the list could not read, in an [`END_EVENT`].
     #[serde(default)]
     failed: u64,
-    /// The exit code in the summary of a job whose standard output became the list.
+    /// Exit code in the summary of a job whose standard output became the list.
     #[serde(default)]
     exit: u8,
 }
@@ -53,14 +55,14 @@ impl Head {
 }
 
 impl LineRecords {
-    /// The lines that begin from `begin` on and before `end`.
+    /// Opens the lines that begin at `begin` or behind it, and before `end`.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// Fails where the file cannot be read.
     pub fn open(path: &Path, begin: u64, end: u64) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|error| read_failure(path, Op::Open, &error))?;
         let mut reader = BufReader::with_capacity(1 << 17, file);
-        // The line that begins before belongs to whoever has the piece before.
+        // A line that begins before `begin` belongs to the previous piece.
         let from = begin.saturating_sub(1);
         reader.seek(SeekFrom::Start(from)).map_err(|error| io_failure(path, Op::Read, &error))?;
         let mut records = Self { path: path.to_owned(), reader, at: from, end, line: Vec::new() };
@@ -70,7 +72,7 @@ impl LineRecords {
         Ok(records)
     }
 
-    /// Reads a line; false at the end of the file.
+    /// Reads a line; returns false at the end of the file.
     fn read_line(&mut self) -> Result<bool, Failure> {
         self.line.clear();
         let mut limited = (&mut self.reader).take(NDJSON_LINE_BYTES_MAX);
@@ -78,19 +80,19 @@ impl LineRecords {
             .read_until(b'\n', &mut self.line)
             .map_err(|error| io_failure(&self.path, Op::Read, &error))?;
         if read > 0 && self.line.last() != Some(&b'\n') {
-            // The end of a torn file, or a line that no path is long enough for.
+            // The file is truncated, or the line is longer than any path.
             return Err(fault(&self.path, ListFault::Damaged(self.at)));
         }
         self.at += read as u64;
         Ok(read > 0)
     }
 
-    /// The next entry; other events of the program's output are passed over.
+    /// Returns the next entry; other events of the program's output are skipped.
     fn next_record(&mut self) -> Result<Option<OwnedRecord>, Failure> {
         while self.at < self.end {
             let begin = self.at;
             if !self.read_line()? {
-                // It was longer when the job began.
+                // The file was longer when the job began.
                 return Err(fault(&self.path, ListFault::Changed));
             }
             if let Some(record) = self.parse(begin)? {
@@ -104,7 +106,8 @@ impl LineRecords {
         // A file of another kind is foreign from its first byte; later on, it is damaged.
         let wrong = if begin == 0 { ListFault::Foreign } else { ListFault::Damaged(begin) };
         let read = serde_json::from_slice::<JsonRecord<'_>>(&self.line);
-        // Parsers differ in which of two values counts, and this one says so in no other way.
+        // Parsers differ in which of two values counts, and this one reports them only by this
+        // text.
         let repeats = |error: &serde_json::Error| error.to_string().starts_with("duplicate field");
         let is_repeated = read.as_ref().is_err_and(repeats);
         let wrong =

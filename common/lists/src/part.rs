@@ -1,4 +1,4 @@
-//! Writing one file of a Parquet list.
+//! Writing one file (a part) of a Parquet list.
 
 use std::fs::File;
 use std::io::Write;
@@ -22,7 +22,7 @@ use super::{io_failure, part_path};
 use types::error::{Failure, Op};
 use types::limits;
 
-/// A part being written.
+/// A part that is being written.
 pub struct PartWriter {
     path: PathBuf,
     writer: SerializedFileWriter<Hashed>,
@@ -30,7 +30,7 @@ pub struct PartWriter {
     checksums: Vec<String>,
 }
 
-/// A file, with a checksum of what was written to it since that was last asked for.
+/// A file, with a checksum of the bytes that were written to it since the checksum was last read.
 struct Hashed {
     file: File,
     hash: XxHash64,
@@ -56,10 +56,10 @@ impl Hashed {
 }
 
 impl PartWriter {
-    /// Begins a part. The directory may have been made by another node a moment ago.
+    /// Creates a part. Another node may have created the directory a moment ago.
     ///
     /// # Errors
-    /// Why the file cannot be made.
+    /// Fails where the file cannot be created.
     pub fn create(of: &PartOf) -> Result<Self, Failure> {
         let path = part_path(&of.list, of.part);
         let file = create_soon(&path).map_err(|error| io_failure(&path, Op::Create, &error))?;
@@ -89,10 +89,10 @@ impl PartWriter {
         Ok(Self { path, writer, group: Rows::default(), checksums: Vec::new() })
     }
 
-    /// Takes rows over; they are written when there are enough.
+    /// Takes over rows, and writes them when there are enough.
     ///
     /// # Errors
-    /// Why they cannot be written.
+    /// Fails where they cannot be written.
     pub fn append(&mut self, rows: &mut Rows) -> Result<(), Failure> {
         self.group.append(rows);
         let is_full = self.group.len() >= limits::ROW_GROUP_ROWS
@@ -108,11 +108,11 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Writes what is left and the footer, without which no reader takes the file for a list: it says how many
-    /// entries this rank could not read.
+    /// Writes the remaining rows and the footer, without which no reader takes the file for a list.
+    /// The footer tells how many entries this rank could not read.
     ///
     /// # Errors
-    /// Why that cannot be written.
+    /// Fails where they cannot be written.
     pub fn finish(mut self, failed: u64) -> Result<(), Failure> {
         if !self.group.is_empty() {
             self.write_group()?;
@@ -186,8 +186,8 @@ fn write_rows(writer: &mut SerializedFileWriter<Hashed>, rows: &Rows) -> Result<
     Ok(hashed.take())
 }
 
-/// Adds what the footer says of a row group and its decoding depends on: a changed footer must not get
-/// through either.
+/// Adds those properties of a row group in the footer that its decoding depends on: a changed
+/// footer must be noticed, too.
 pub(super) fn add_shape(hash: &mut XxHash64, group: &RowGroupMetaData) {
     let mut add = |number: i64| std::hash::Hasher::write(hash, &number.to_le_bytes());
     add(group.num_rows());

@@ -1,6 +1,7 @@
-//! A file of paths, one a line or separated by NUL, in pieces that any rank may take.
+//! A file of paths, one per line or separated by NUL, in pieces that any rank may take.
 //!
-//! What is no regular file, such as a pipe, only rank 0 can read, and only once: all ranks get a copy.
+//! A pipe or another file that is not regular can only be read by rank 0, and only once: all ranks
+//! get a copy of it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom, stdin};
@@ -19,27 +20,27 @@ use types::error::{Cause, Failure, ListFault, Op, Side};
 use types::limits::{NDJSON_LINE_BYTES_MAX, PIPED_PATHS_BYTES_MAX, SIGNAL_WAIT_MAX};
 use types::path::RelPath;
 
-/// The name that stands for standard input.
+/// Name that stands for standard input.
 const STANDARD_INPUT: &[u8] = b"-";
 
-/// Such a file.
+/// A file of paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathsFile {
     path: Vec<u8>,
     separator: u8,
-    /// How long it is.
+    /// Length of the file in bytes.
     pub bytes: u64,
-    /// All of it, where it came by a pipe.
+    /// Whole content, where it came through a pipe.
     held: Option<Arc<[u8]>>,
-    /// Its modification time when the job began: seconds and nanoseconds.
+    /// Modification time when the job began: seconds and nanoseconds.
     mtime: (i64, i64),
 }
 
 impl PathsFile {
-    /// Looks at the file, or reads what comes by a pipe or, for `-`, from standard input.
+    /// Opens the file; reads all of it where it is a pipe or, for `-`, standard input.
     ///
     /// # Errors
-    /// Why it cannot be read; also where the job is told to stop meanwhile.
+    /// Fails where it cannot be read, or the job is interrupted meanwhile.
     pub fn open(path: &[u8], separator: u8) -> Result<Self, Failure> {
         let name = as_path(path);
         let failed = |op| move |error: std::io::Error| io_failure(name, op, &error);
@@ -63,15 +64,16 @@ impl PathsFile {
         Ok(Self { path, separator, bytes: held.len() as u64, held: Some(held.into()), mtime })
     }
 
-    /// The paths that begin from `begin` on and before `end`. A wrong one does not end them.
+    /// Returns the paths that begin at `begin` or behind it, and before `end`. An invalid path does
+    /// not end them.
     ///
     /// # Errors
-    /// Why the file cannot be read.
+    /// Fails where the file cannot be read.
     pub fn paths(&self, begin: u64, end: u64) -> Result<Paths, Failure> {
         let name = as_path(&self.path);
         let failed = |error: std::io::Error| read_failure(name, Op::Read, &error);
         self.check_unchanged()?;
-        // The path that begins before belongs to whoever has the piece before.
+        // A path that begins before `begin` belongs to the previous piece.
         let from = begin.saturating_sub(1);
         let reader: Box<dyn BufRead> = if let Some(held) = &self.held {
             let mut held = Cursor::new(Arc::clone(held));
@@ -89,8 +91,8 @@ impl PathsFile {
         Ok(paths)
     }
 
-    /// Checks that the file is still the one that the job began with: what is numbered in it, and what is read of it
-    /// by several ranks, would not fit together.
+    /// Checks that the file is still the one that the job began with: otherwise the pieces that
+    /// several ranks read, and the positions in them, would not fit together.
     fn check_unchanged(&self) -> Result<(), Failure> {
         if self.held.is_some() {
             return Ok(());
@@ -103,13 +105,13 @@ impl PathsFile {
     }
 }
 
-/// Opens a file without waiting for somebody to write to it, where it is a FIFO.
+/// Opens a file without waiting for a writer, where it is a FIFO.
 fn open(path: &[u8]) -> std::io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
-/// Reads until all writers have closed it, and no longer than the job may go on.
+/// Reads until all writers have closed the pipe, or the job is interrupted.
 fn read_piped(mut file: &File) -> Result<Vec<u8>, Cause> {
     let system = |error: std::io::Error| Cause::System(error.raw_os_error().unwrap_or(libc::EIO));
     let (mut text, mut block) = (Vec::new(), vec![0; 1 << 16]);
@@ -119,7 +121,7 @@ fn read_piped(mut file: &File) -> Result<Vec<u8>, Cause> {
             Ok(0) => return Ok(text),
             Ok(count) => text.extend_from_slice(&block[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // Somebody else has read it.
+            // Another process has read it.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(system(error)),
         }
@@ -143,7 +145,7 @@ fn wait_readable(file: &File) -> Result<(), Cause> {
     }
 }
 
-/// Paths, one by one.
+/// Iterator over the paths of a piece.
 pub struct Paths {
     file: PathsFile,
     reader: Box<dyn BufRead>,
@@ -153,7 +155,7 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Reads one path; an error ends them.
+    /// Reads one path; an error ends the iterator.
     fn read(&mut self) -> Result<(), Failure> {
         let read = self.read_text();
         if read.is_err() {
@@ -185,7 +187,8 @@ impl Paths {
 impl Iterator for Paths {
     type Item = Result<RelPath, Failure>;
 
-    /// Leading and doubled slashes and `.` mean nothing, as in rsync; `..` leads nowhere.
+    /// Returns the next path. Leading and doubled slashes and `.` have no meaning, as in rsync;
+    /// `..` is refused.
     fn next(&mut self) -> Option<Self::Item> {
         while self.at < self.end {
             if let Err(failure) = self.read() {

@@ -1,6 +1,6 @@
-//! Reading one file of a Parquet list.
+//! Reading one file (a part) of a Parquet list.
 //!
-//! Nothing in the file is believed: sizes are checked before memory is asked for, and a row group is
+//! The file is not trusted: sizes are checked before memory is allocated, and a row group is
 //! decoded only when its checksum is right.
 
 use std::collections::HashMap;
@@ -28,10 +28,10 @@ use types::limits;
 use types::listed::record::OwnedRecord;
 
 const MAGIC: &[u8; 4] = b"PAR1";
-/// Length of the footer, and the magic.
+/// Size in bytes of the footer's length and the magic number at the end of the file.
 const TAIL_BYTES: u64 = 8;
 
-/// A part, open.
+/// An open part.
 pub struct Part {
     path: PathBuf,
     file: File,
@@ -43,7 +43,7 @@ impl Part {
     /// Opens a part and checks its footer.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails where the part is invalid.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let io = |error: std::io::Error| io_failure(path, Op::Read, &error);
         let file = File::open(path).map_err(|error| io_failure(path, Op::Open, &error))?;
@@ -89,7 +89,7 @@ impl Part {
         if same && sound { Ok(()) } else { Err(fault(&self.path, ListFault::Damaged(data_end))) }
     }
 
-    /// What it says about itself.
+    /// Returns the value of a label.
     pub(super) fn says(&self, key: &str) -> Option<&str> {
         self.says.get(key).map(String::as_str)
     }
@@ -99,15 +99,15 @@ impl Part {
         all.split(',').filter(|checksum| !checksum.is_empty())
     }
 
-    /// Row groups in it.
+    /// Returns the number of row groups.
     pub fn groups(&self) -> usize {
         self.metadata.num_row_groups()
     }
 
-    /// The entries of a row group.
+    /// Returns the entries of a row group.
     ///
     /// # Errors
-    /// Where it is not what was written.
+    /// Fails where it is not what was written.
     pub fn records(&self, group: usize) -> Result<PartRecords, Failure> {
         let missing = || fault(&self.path, ListFault::Incomplete);
         let metadata = self.metadata.row_groups().get(group).ok_or_else(missing)?;
@@ -140,7 +140,7 @@ impl Part {
     }
 }
 
-/// From where to where a row group goes in its file.
+/// Returns the offsets at which a row group begins and ends in its file.
 fn extent(group: &RowGroupMetaData) -> Option<(u64, u64)> {
     let (mut begin, mut end) = (u64::MAX, 0_u64);
     for column in group.columns() {
@@ -154,7 +154,7 @@ fn extent(group: &RowGroupMetaData) -> Option<(u64, u64)> {
     (sound && end - begin <= limits::ROW_GROUP_BYTES_MAX).then_some((begin, end))
 }
 
-/// A row group in memory, under the offsets it has in its file.
+/// A row group in memory, addressed by the offsets in its file.
 struct Block {
     begin: u64,
     bytes: Bytes,
@@ -214,7 +214,7 @@ impl AnyReader {
         })
     }
 
-    /// So many rows of the column; `None` where they are not there.
+    /// Reads that many rows of the column; `None` where it has fewer.
     fn read(&mut self, rows: usize, optional: bool) -> Option<Cells> {
         let (values, levels) = match self {
             Self::Int32(reader) => {
@@ -245,7 +245,7 @@ fn read<T: DataType>(
     (read == rows).then_some((values, levels))
 }
 
-/// The entries of a row group, one by one; after an error there are no more.
+/// Iterator over the entries of a row group; ends after an error.
 pub struct PartRecords {
     damage: Failure,
     columns: Vec<AnyReader>,

@@ -1,4 +1,4 @@
-//! Entries that stand more than once in a list or a file of paths: all but the first are passed over.
+//! Repeated entries of a list or a file of paths, of which all but the first are skipped.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use super::source::Piece;
 
-/// The place of an entry in a list: its piece, and its number in that.
+/// Position of an entry in a list: its piece, and its number in that.
 pub type Place = (Piece, u64);
 
-/// The places of entries that an earlier one has named.
+/// Positions of entries whose path an earlier entry has.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Repeated(HashMap<Piece, HashSet<u64>>);
 
 impl Repeated {
-    /// Whether an earlier entry has named the one at that place.
+    /// Returns true where the path of the entry at that position has occurred before.
     pub fn contains(&self, (piece, number): Place) -> bool {
         self.0.get(&piece).is_some_and(|numbers| numbers.contains(&number))
     }
 
-    /// Whether a piece has any.
+    /// Returns true where a piece has repeated entries.
     pub fn is_in(&self, piece: Piece) -> bool {
         self.0.contains_key(&piece)
     }

@@ -1,7 +1,7 @@
 //! Entries as the columns of a Parquet list.
 //!
-//! Times are timestamps in nanoseconds, which reach from 1677 to 2262. One outside is null there, and
-//! the column `far_times` has it whole: `{"mtime":[seconds,nanoseconds]}`.
+//! Times are timestamps in nanoseconds, which reach from 1677 to 2262. A time outside that range is
+//! null there, and complete in the column `far_times`: `{"mtime":[seconds,nanoseconds]}`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use types::limits;
 use types::listed::record::{OwnedRecord, Record};
 use types::outcome::difference::Fields;
 
-/// What a column holds.
+/// Type of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
     /// Any bytes.
     Bytes,
-    /// UTF-8.
+    /// UTF-8 text.
     Text,
-    /// Whole numbers from 0.
+    /// Whole numbers from 0, 32 bits.
     Unsigned32,
-    /// Whole numbers from 0.
+    /// Whole numbers from 0, 64 bits.
     Unsigned64,
     /// A point in time.
     Timestamp,
@@ -38,7 +38,7 @@ pub(super) struct Column {
     pub name: &'static str,
     pub holds: Holds,
     pub optional: bool,
-    /// Values repeat: each is kept once.
+    /// True where values repeat: each is stored once (dictionary encoding).
     pub repeats: bool,
 }
 
@@ -69,7 +69,7 @@ pub(super) const COLUMNS: [Column; 19] = [
     column("crc64", Holds::Unsigned64, true, false),
 ];
 
-/// Columns of lists that were written before there was a checksum.
+/// Number of columns of lists that were written before there were checksums.
 pub(super) const COLUMNS_AT_FIRST: usize = 18;
 
 impl Column {
@@ -101,7 +101,7 @@ impl Column {
     }
 }
 
-/// The schema of the list.
+/// Returns the schema of the list.
 pub(super) fn schema() -> Result<TypePtr, ParquetError> {
     let fields = COLUMNS.iter().map(Column::schema).collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(Type::group_type_builder("list").with_fields(fields).build()?))
@@ -134,14 +134,14 @@ impl Values {
     }
 }
 
-/// A column's values, and for an optional one which rows have one.
+/// Values of a column; those of an optional one with the rows that have one.
 #[derive(Debug)]
 pub(super) struct Cells {
     pub values: Values,
     pub levels: Vec<i16>,
 }
 
-/// Entries on their way into a row group.
+/// Entries on their way to a row group.
 #[derive(Debug)]
 pub struct Rows {
     pub(super) cells: Vec<Cells>,
@@ -150,7 +150,7 @@ pub struct Rows {
     words: Words,
 }
 
-/// Texts that repeat, each made once.
+/// Cache of texts that repeat.
 #[derive(Debug, Default)]
 struct Words(BTreeMap<String, ByteArray>);
 
@@ -173,27 +173,27 @@ impl Default for Rows {
 }
 
 impl Rows {
-    /// Rows so far.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// None yet.
+    /// Returns true where there are no rows.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// As many as a thread gathers before it hands them over.
+    /// Returns true where there are as many rows as a thread gathers before it passes them on.
     pub fn are_enough(&self) -> bool {
         self.len() >= limits::ROWS_OF_THREAD || self.path_bytes() >= limits::LINES_BLOCK_BYTES * 8
     }
 
-    /// Bytes in their paths and link targets.
+    /// Returns the size of paths and targets of symbolic links in bytes.
     pub fn path_bytes(&self) -> usize {
         self.path_bytes
     }
 
-    /// Moves another's rows behind these.
+    /// Moves the rows of another one behind these.
     pub fn append(&mut self, other: &mut Self) {
         for (all, more) in self.cells.iter_mut().zip(&mut other.cells) {
             all.values.append(&mut more.values);
@@ -234,7 +234,7 @@ impl Rows {
     }
 }
 
-/// One row being written, column by column.
+/// A row that is being written, column by column.
 struct Row<'c>(std::slice::IterMut<'c, Cells>);
 
 impl Row<'_> {
@@ -281,7 +281,7 @@ impl Row<'_> {
     }
 }
 
-/// Nanoseconds since 1970, where they fit.
+/// Returns nanoseconds since 1970; `None` for a time out of range.
 fn nanoseconds(time: Time) -> Option<i64> {
     let all = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
     i64::try_from(all).ok()
@@ -292,7 +292,7 @@ fn from_nanoseconds(stamp: i64) -> Time {
     Time { seconds, nanoseconds: nanoseconds as u32 }
 }
 
-/// By name of the column, seconds and nanoseconds.
+/// Times out of range by column name: seconds and nanoseconds.
 type FarTimes = BTreeMap<String, (i64, u32)>;
 
 fn far_times(metadata: &Metadata) -> Option<String> {
@@ -310,7 +310,7 @@ fn far_times(metadata: &Metadata) -> Option<String> {
 pub(super) struct Taken {
     pub cells: Vec<Cells>,
     pub at: usize,
-    /// Values already taken from each column.
+    /// Number of values already taken from each column.
     used: [usize; COLUMNS.len()],
 }
 
@@ -319,7 +319,7 @@ impl Taken {
         Self { cells, at: 0, used: [0; COLUMNS.len()] }
     }
 
-    /// The next entry; `None` where a value makes no sense.
+    /// Returns the next entry; `None` where a value makes no sense.
     pub fn take(&mut self) -> Option<OwnedRecord> {
         let mut at = 0..COLUMNS.len();
         let mut next = || at.next().unwrap_or(0);
@@ -424,6 +424,6 @@ impl Taken {
     }
 }
 
-/// A column has fewer values than rows, or what cannot be one.
+/// Error of a column that has fewer values than rows, or an invalid value.
 #[derive(Debug, Clone, Copy)]
 struct Torn;

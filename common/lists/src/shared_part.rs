@@ -8,10 +8,10 @@ use super::staged;
 use types::entry::Metadata;
 use types::error::Failure;
 
-/// The part, if there is one to be written.
+/// The part, if one is to be written.
 pub struct SharedPart {
     state: Mutex<State>,
-    /// The list's own directories, which are in no list.
+    /// Directories of the list itself (device and inode), which are not listed.
     own: Vec<(u64, u64)>,
 }
 
@@ -22,19 +22,19 @@ enum State {
 }
 
 impl SharedPart {
-    /// Nothing is written where `part` is `None`.
+    /// Shares a part among threads; with `None`, nothing is written.
     pub fn new(part: Option<PartWriter>) -> Self {
         let state = part.map_or(State::None, |part| State::Open(Box::new(part)));
         Self { state: Mutex::new(state), own: Vec::new() }
     }
 
-    /// A part of a list whose directories are those at these paths, now and while it is written.
+    /// Excludes the directories of the list with that final path, now and while it is written.
     #[must_use]
     pub fn of_list(self, target: &[u8]) -> Self {
         Self { own: staged::own_directories(target), ..self }
     }
 
-    /// Whether an entry is the list itself.
+    /// Returns true for a directory of the list itself.
     pub fn is_itself(&self, entry: &Metadata) -> bool {
         self.own.contains(&(entry.device, entry.inode))
     }
@@ -43,12 +43,12 @@ impl SharedPart {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something is to be written.
+    /// Returns true where a part is to be written.
     pub fn is_wanted(&self) -> bool {
         !matches!(*self.lock(), State::None)
     }
 
-    /// Takes over what a thread has gathered; after a failure it is dropped.
+    /// Takes over the rows that a thread has gathered; after a failure they are dropped.
     pub fn append(&self, rows: &mut Rows) {
         let mut state = self.lock();
         match &mut *state {
@@ -61,10 +61,10 @@ impl SharedPart {
         }
     }
 
-    /// Ends the part of a rank that could not read so many entries.
+    /// Ends the part of a rank that could not read `failed` entries.
     ///
     /// # Errors
-    /// Why not all of it was written.
+    /// Fails where a part of it was not written.
     pub fn finish(&self, failed: u64) -> Result<(), Failure> {
         match std::mem::replace(&mut *self.lock(), State::None) {
             State::None => Ok(()),

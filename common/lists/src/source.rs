@@ -1,4 +1,4 @@
-//! A list to be read, in whichever form it was written.
+//! A list to be read, in either format.
 
 use std::fs::File;
 use std::io::Read;
@@ -26,7 +26,7 @@ enum Form {
     Ndjson { bytes: u64 },
 }
 
-/// Some of a list's entries: what one task reads.
+/// Piece of a list that one task reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Piece {
     /// A row group of a Parquet part.
@@ -36,39 +36,40 @@ pub enum Piece {
         /// Number of the group in it.
         group: u32,
     },
-    /// Entries that a part lacks, because the rank that wrote it could not read them: reading it fails.
+    /// Entries that a part lacks, because the rank that wrote it could not read them: reading them
+    /// fails.
     Missing {
         /// Number of the part.
         part: u32,
     },
-    /// Lines that begin between these bytes.
+    /// Lines that begin between two byte offsets.
     Lines {
-        /// The first.
+        /// First offset.
         begin: u64,
-        /// The one after the last.
+        /// Offset behind the last one.
         end: u64,
     },
 }
 
-/// What one rank begins with.
+/// Share of a list that one rank begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Share {
-    /// What it reads unless others are faster.
+    /// Pieces that the rank reads, unless other ranks steal them.
     pub pieces: Vec<Piece>,
-    /// The list that the parts it has looked at belong to: the same on all ranks.
+    /// ID of the list that the inspected parts belong to: the same on all ranks.
     pub id: Option<String>,
-    /// Whether an entry may stand there more than once.
+    /// True where the list may have an entry more than once.
     pub may_repeat: bool,
 }
 
-/// Entries, one by one; after an error there are no more.
+/// Iterator over entries; ends after an error.
 pub type Records = Box<dyn Iterator<Item = Result<OwnedRecord, Failure>>>;
 
 impl ListSource {
-    /// Looks at what is there.
+    /// Opens a list and determines its format.
     ///
     /// # Errors
-    /// Why it cannot be a list.
+    /// Fails where the path is not that of a list.
     pub fn open(list: &[u8]) -> Result<Self, Failure> {
         let path = as_path(list);
         let metadata =
@@ -87,7 +88,7 @@ impl ListSource {
             if metadata.len() == 0 {
                 return Err(fault(path, ListFault::Damaged(0)));
             }
-            // What its first line says.
+            // The first line tells whether the file is a list.
             if let Some(Err(failure)) = LineRecords::open(path, 0, 1)?.next() {
                 return Err(failure);
             }
@@ -98,10 +99,10 @@ impl ListSource {
         Ok(Self { list: list.to_vec(), form })
     }
 
-    /// What that rank of so many begins with; looks into the parts that fall to it.
+    /// Returns the share that a rank, of that many, begins with; reads the footers of its parts.
     ///
     /// # Errors
-    /// What is wrong with one of them.
+    /// Fails where one of these parts is invalid.
     pub fn share(&self, rank: u32, ranks: u32) -> Result<Share, Failure> {
         let mut share = Share::default();
         match self.form {
@@ -141,15 +142,15 @@ impl ListSource {
         Ok(())
     }
 
-    /// The parts that ranks looked at belong to different lists.
+    /// Returns the failure for parts that belong to different lists.
     pub fn mixed(&self) -> Failure {
         fault(as_path(&self.list), ListFault::Incomplete)
     }
 
-    /// The entries of a piece.
+    /// Returns the entries of a piece.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Fails where it cannot be read.
     pub fn records(&self, piece: Piece) -> Result<Records, Failure> {
         Ok(match piece {
             Piece::Group { part, group } => {
@@ -170,7 +171,8 @@ fn lines(begin: u64, bytes: u64, step: u64) -> Piece {
     Piece::Lines { begin, end: (begin + step).min(bytes) }
 }
 
-/// Parts 0 to n-1 must all be there. Hidden files, which other programs leave, are passed over.
+/// Counts the parts; parts 0 to n-1 must all exist. Hidden files, which other programs leave, are
+/// skipped.
 fn count_parts(list: &[u8]) -> Result<u32, Failure> {
     let path = as_path(list);
     let failed = |error: std::io::Error| io_failure(path, Op::List, &error);

@@ -1,7 +1,8 @@
-//! Results under a temporary name until they are whole: a list that was there is replaced by a complete one, or stays.
+//! Staged results, which have a temporary name until they are complete: an earlier list is replaced
+//! by a complete one, or stays.
 //!
-//! `LIST` is written as `.LIST.partial` beside it and renamed at the end, as rename(2) replaces atomically. A later job
-//! with the same output removes what a killed one has left.
+//! `LIST` is written as `.LIST.partial` beside it and renamed at the end, as rename(2) replaces
+//! atomically. A later job with the same output removes the file that a killed one has left.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -15,13 +16,13 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::{as_path, failure, io_failure, part_number};
 use types::error::{Cause, Failure, ListFault, Op};
 
-/// A file that takes its name when [`StagedFile::commit`] is called; without that it is removed.
+/// A file that is renamed to its final name by [`StagedFile::commit`]; without that it is removed.
 ///
 /// A FIFO, a device or a socket of that name is written to directly: there is nothing to replace.
 #[derive(Debug)]
 pub struct StagedFile {
     target: PathBuf,
-    /// The temporary name; `None` where the file is written to directly, or has its name.
+    /// Temporary name; `None` where the file is written to directly, or has its final name.
     staged: Option<PathBuf>,
     file: File,
 }
@@ -30,7 +31,7 @@ impl StagedFile {
     /// Creates the file beside its final name, which may be a symbolic link to an existing file.
     ///
     /// # Errors
-    /// The reason why no file can be created there.
+    /// Fails where no file can be created there.
     pub fn create(path: &[u8]) -> Result<Self, Failure> {
         let target = resolved(path);
         let failed = |error: std::io::Error| io_failure(as_path(path), Op::Create, &error);
@@ -48,27 +49,27 @@ impl StagedFile {
         Ok(Self { target, staged: Some(staged), file })
     }
 
-    /// The final name.
+    /// Returns the final name.
     pub fn target(&self) -> &[u8] {
         self.target.as_os_str().as_bytes()
     }
 
-    /// The entry that the file is until it has its name: temporary name and inode.
+    /// Returns the entry that the file is until it has its final name: temporary name and inode.
     pub fn own_entry(&self) -> Option<(Vec<u8>, u64)> {
         let staged = self.staged.as_ref()?;
         Some(own_entry(staged, self.file.metadata().ok()?.ino()))
     }
 
-    /// The entry that the file replaces when it gets its name: name and inode.
+    /// Returns the entry that the file replaces when it gets its final name: name and inode.
     pub fn replaced_entry(&self) -> Option<(Vec<u8>, u64)> {
         let inode = fs::symlink_metadata(&self.target).ok()?.ino();
         self.staged.as_ref().map(|_| own_entry(&self.target, inode))
     }
 
-    /// Brings the content to storage and gives the file its name.
+    /// Synchronises the content to storage and renames the file to its final name.
     ///
     /// # Errors
-    /// The reason why the final name does not stand for this content.
+    /// Fails where the final name does not stand for this content.
     pub fn commit(mut self) -> Result<(), Failure> {
         let Some(staged) = self.staged.take() else { return Ok(()) };
         let named = sync(&self.file)
@@ -92,37 +93,37 @@ impl Write for StagedFile {
 }
 
 impl Drop for StagedFile {
-    /// Removes what has not got its name, unless another job has made it anew.
+    /// Removes a file that has not got its final name, unless another job has created it again.
     fn drop(&mut self) {
         if let Some(staged) = &self.staged
             && is_at(staged, &self.file).is_ok()
         {
-            // What cannot be removed has a name that no reader takes for a list.
+            // A file that cannot be removed has a name that no reader takes for a list.
             let _ = fs::remove_file(staged);
         }
     }
 }
 
-/// A name in its directory, and the inode that has it: a walk that meets it passes over it.
+/// Returns a name in its directory, and its inode: a walk that meets it skips it.
 fn own_entry(path: &Path, inode: u64) -> (Vec<u8>, u64) {
     (path.file_name().unwrap_or_default().as_bytes().to_vec(), inode)
 }
 
-/// The directory of a Parquet list, which takes its name when all parts are whole.
+/// The directory of a Parquet list, which is renamed to its final name when all parts are complete.
 #[derive(Debug)]
 pub struct StagedDirectory {
     target: PathBuf,
     staged: PathBuf,
-    /// Device and inode, by which the directory is known again.
+    /// Device and inode, by which the directory is recognised.
     identity: (u64, u64),
     is_named: bool,
 }
 
 impl StagedDirectory {
-    /// Makes the directory beside its final name.
+    /// Creates the directory beside its final name.
     ///
     /// # Errors
-    /// Where it cannot be made, or where the final name is that of anything but a Parquet list.
+    /// Fails where it cannot be created, or the final name is that of anything but a Parquet list.
     pub fn create(list: &[u8]) -> Result<Self, Failure> {
         let target = resolved(list);
         parts_of(&target)?;
@@ -134,25 +135,26 @@ impl StagedDirectory {
         Ok(Self { target, staged, identity, is_named: false })
     }
 
-    /// The final name.
+    /// Returns the final name.
     pub fn target(&self) -> &[u8] {
         self.target.as_os_str().as_bytes()
     }
 
-    /// The entry that the directory is until it has its name: temporary name and inode.
+    /// Returns the entry that the directory is until it has its final name: temporary name and
+    /// inode.
     pub fn own_entry(&self) -> (Vec<u8>, u64) {
         own_entry(&self.staged, self.identity.1)
     }
 
-    /// The path that parts are written below.
+    /// Returns the path that parts are written below.
     pub fn path(&self) -> &[u8] {
         self.staged.as_os_str().as_bytes()
     }
 
-    /// Gives the directory its name, in the place of an earlier list.
+    /// Renames the directory to its final name, in the place of an earlier list.
     ///
     /// # Errors
-    /// The reason why the final name does not stand for this list.
+    /// Fails where the final name does not stand for this list.
     pub fn commit(mut self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| io_failure(&self.target, Op::Write, &error);
         if identity(&self.staged).map_err(failed)? != self.identity {
@@ -167,7 +169,8 @@ impl StagedDirectory {
         Ok(())
     }
 
-    /// Exchanges both directories in one step; where the file system cannot, the earlier one goes first.
+    /// Exchanges both directories in one step; where the file system does not support that, the
+    /// earlier one is removed first.
     fn replace(&self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| io_failure(&self.target, Op::Write, &error);
         let exchange = RenameFlags::EXCHANGE;
@@ -182,13 +185,13 @@ impl StagedDirectory {
 impl Drop for StagedDirectory {
     fn drop(&mut self) {
         if !self.is_named && identity(&self.staged).is_ok_and(|it| it == self.identity) {
-            // What cannot be removed has a name that no reader takes for a list.
+            // A directory that cannot be removed has a name that no reader takes for a list.
             let _ = remove_list(&self.staged);
         }
     }
 }
 
-/// The path that a symbolic link at the end of a path leads to.
+/// Resolves a symbolic link in the last component of a path.
 fn resolved(path: &[u8]) -> PathBuf {
     let path = as_path(path);
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
@@ -201,7 +204,7 @@ fn temporary_name(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Device and inode of a Parquet list's directory, and of the one that it is written as.
+/// Returns device and inode of a Parquet list's directory, and of the one that it is staged as.
 pub(super) fn own_directories(target: &[u8]) -> Vec<(u64, u64)> {
     let target = resolved(target);
     [temporary_name(&target), target].iter().filter_map(|path| identity(path).ok()).collect()
@@ -220,7 +223,7 @@ fn is_at(name: &Path, file: &File) -> std::io::Result<()> {
     Err(std::io::Error::from_raw_os_error(libc::ESTALE))
 }
 
-/// Some file systems have no fsync(2).
+/// Synchronises a file to storage, where its file system supports fsync(2).
 pub(super) fn sync(file: &File) -> std::io::Result<()> {
     file.sync_data().or_else(|error| match error.raw_os_error() {
         Some(libc::EINVAL | libc::ENOTSUP) => Ok(()),
@@ -235,7 +238,7 @@ fn remove_file(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The parts of a Parquet list; `None` where nothing has that name.
+/// Returns the parts of a Parquet list; `None` where the name does not exist.
 fn parts_of(list: &Path) -> Result<Option<Vec<PathBuf>>, Failure> {
     let failed = |error: std::io::Error| io_failure(list, Op::List, &error);
     let occupied = || failure(list, Op::Create.failed(Cause::List(ListFault::Occupied)));

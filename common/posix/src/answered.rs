@@ -1,4 +1,5 @@
-//! Asking again where nobody has answered for a file system: a server that restarts, a client that was cut off.
+//! Repeating calls where a file system does not answer: a server that restarts, a client that was
+//! cut off.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +8,7 @@ use rustix::io::Errno;
 use types::error::Cause;
 use types::limits::{UNANSWERED_IN_VAIN_MAX, UNANSWERED_PAUSES};
 
-/// How often it was of no use: then it will not be the next time either.
+/// Number of vain repetitions: after some the next one is assumed to be vain, too.
 static IN_VAIN: AtomicU32 = AtomicU32::new(0);
 
 /// Repeats `ask` for a bounded time while the file system does not answer.

@@ -20,7 +20,7 @@ use types::error::{Op, Result};
 use types::outcome::difference::Fields;
 use types::path::Name;
 
-/// Attributes of `name` in a directory.
+/// Reads the attributes of `name` in a directory.
 pub(super) fn stat(dir: impl AsFd, name: impl Arg, symlinks: Symlinks) -> Result<Metadata> {
     let flags = match symlinks {
         Symlinks::Keep => AtFlags::SYMLINK_NOFOLLOW,
@@ -29,12 +29,13 @@ pub(super) fn stat(dir: impl AsFd, name: impl Arg, symlinks: Symlinks) -> Result
     read(dir, name, flags | AtFlags::NO_AUTOMOUNT)
 }
 
-/// Attributes of what a handle is open on.
+/// Reads the attributes of an open file or directory.
 pub(super) fn stat_fd(fd: impl AsFd) -> Result<Metadata> {
     read(fd, c"", AtFlags::EMPTY_PATH)
 }
 
-/// The same, as the server of a network file system says now.
+/// Reads the attributes of an open file or directory from the server of a network file system, past
+/// its cache.
 pub(super) fn stat_fd_now(fd: impl AsFd) -> Result<Metadata> {
     read(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC)
 }
@@ -69,10 +70,10 @@ fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
     })
 }
 
-/// Gives what a handle is open on its attributes: owner first, since that clears set-id bits and file
-/// capabilities, then extended attributes, which a read-only mode would forbid, then mode, then times.
-/// `known` is who owns it now, where that is known: it saves calls that change nothing, each a round
-/// trip on a parallel file system.
+/// Sets the attributes of an open file or directory: the owner first, since that clears set-id bits
+/// and file capabilities, then extended attributes, which a read-only mode would forbid, then the
+/// mode, then the times. `known` is its present owner, where that is known: it saves calls that
+/// change nothing, each a round trip on a parallel file system.
 pub(super) fn set(
     fd: impl AsFd,
     attributes: &Attributes,
@@ -99,8 +100,9 @@ pub(super) fn set(
     Ok(kept)
 }
 
-/// The same for what cannot be opened for reading, or must not be: an entry named in its directory, or
-/// a directory as `.` in its own handle. A link is given its attributes itself; it has no mode.
+/// Sets the attributes of an entry that cannot be opened for reading, or must not be: by its name
+/// in its directory, or a directory as `.` in its own handle. A symbolic link gets attributes
+/// itself; it has no mode.
 pub(super) fn set_by_name(
     dir: impl AsFd,
     name: &Name,
@@ -129,7 +131,7 @@ pub(super) fn set_by_name(
     Ok(kept)
 }
 
-/// The same in a directory that the kernel does not know.
+/// Sets the attributes of an entry in a directory whose descriptor the kernel does not know.
 fn set_in_made_up(
     dir: BorrowedFd<'_>,
     name: &Name,
@@ -149,7 +151,7 @@ fn set_in_made_up(
     } else if has_others {
         match made_up::open_for_attributes(dir, name) {
             Ok(file) => return set(&file, attributes, None, &holder.of(&file)),
-            // No call sets a link's owner there.
+            // No call sets a symbolic link's owner there.
             Err(Errno::LOOP) => {
                 let is_lost = attributes.owner.is_some();
                 kept = Kept { user_lost: is_lost, group_lost: is_lost, ..kept };
@@ -168,12 +170,13 @@ fn change_owner(fd: impl AsFd, uid: Option<Uid>, gid: Option<Gid>) -> rustix::io
     made_up::set_owner(fd, uid.map(Uid::as_raw), gid.map(Gid::as_raw))
 }
 
-/// chmod(2) follows links: so the entry is pinned with a handle that can be no link, and changed through
-/// that, as glibc does where the kernel has no fchmodat2(2).
+/// Sets an entry's mode. Since chmod(2) follows symbolic links, the entry is opened by a handle
+/// that cannot be one, and changed through that, as glibc does where the kernel has no
+/// fchmodat2(2).
 fn set_mode_by_name(dir: impl AsFd, name: &Name, mode: u32) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if name == c"." {
-        // Its own handle will do, and needs no right to search it.
+        // Its own handle is enough, and needs no permission to search it.
         return set_mode_of_pinned(dir.as_fd(), mode);
     }
     let pinned = openat(&dir, name, flags, Mode::empty())?;
@@ -189,8 +192,9 @@ fn set_mode_of_pinned(pinned: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<(
     chmodat(rustix::fs::CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
 }
 
-/// Where the system does not let this user give files away, the group alone is tried: a user may
-/// choose among their own groups. Says which of the two could not be set, and `now` is another one.
+/// Sets owner and group. Where the system does not let this user give files away, the group alone
+/// is tried: a user may choose among their own groups. Returns which of the two could not be set
+/// and differs from the present one, which `now` reads.
 pub(super) fn try_owner(
     owner: Owner,
     chown: impl Fn(Option<Uid>, Option<Gid>) -> rustix::io::Result<()>,
@@ -201,7 +205,7 @@ pub(super) fn try_owner(
     let gid = Some(owner.gid).filter(is_given).map(Gid::from_raw);
     match chown(uid, gid) {
         Ok(()) => Ok(Kept::ALL),
-        // Some file systems know no owners to give files to.
+        // Some file systems do not support owners.
         Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
             let (mut user_lost, mut group_lost) = (uid.is_some(), gid.is_some());
             if let Ok(now) = now() {
@@ -215,7 +219,7 @@ pub(super) fn try_owner(
     }
 }
 
-/// Times in the form of utimensat(2).
+/// Converts times to the form of utimensat(2).
 pub(super) fn timestamps(times: &Times) -> Timestamps {
     let spec = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
     Timestamps { last_access: spec(times.atime), last_modification: spec(times.mtime) }

@@ -1,7 +1,7 @@
-//! System calls that are made again when a signal has interrupted them (`EINTR`).
+//! System calls that are repeated when a signal has interrupted them (`EINTR`).
 //!
-//! A handler that asks for it (`SA_RESTART`) spares a program most of that, but not all, and network file systems
-//! that are mounted interruptible return it for whatever waits for a server.
+//! A handler with `SA_RESTART` makes the kernel repeat most calls, but not all, and network file systems
+//! that are mounted interruptible return the error for every call that waits for a server.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,12 +9,12 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, StatFs};
 use rustix::io::{Result, retry_on_intr};
 use rustix::path::Arg;
 
-/// open(2).
+/// Calls open(2).
 pub(super) fn open(path: impl Arg + Copy, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     retry_on_intr(|| rustix::fs::open(path, flags, mode))
 }
 
-/// openat(2).
+/// Calls openat(2).
 pub(super) fn openat(
     dir: impl AsFd,
     path: impl Arg + Copy,
@@ -24,7 +24,7 @@ pub(super) fn openat(
     retry_on_intr(|| rustix::fs::openat(&dir, path, flags, mode))
 }
 
-/// openat2(2).
+/// Calls openat2(2).
 pub(super) fn openat2(
     dir: impl AsFd,
     path: impl Arg + Copy,
@@ -35,7 +35,7 @@ pub(super) fn openat2(
     retry_on_intr(|| rustix::fs::openat2(&dir, path, flags, mode, resolve))
 }
 
-/// fstatfs(2).
+/// Calls fstatfs(2).
 pub(super) fn fstatfs(fd: impl AsFd) -> Result<StatFs> {
     retry_on_intr(|| rustix::fs::fstatfs(&fd))
 }

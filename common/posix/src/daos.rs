@@ -1,9 +1,10 @@
-//! DAOS: trees that dfuse shows, and that its `libpil4dfs` leads to past the kernel.
+//! Trees on DAOS, which dfuse shows or DAOS's `libpil4dfs` gives access to past the kernel.
 //!
-//! dfuse mounts with `fsname=dfuse,subtype=daos` (`dfuse_core.c`), so the kernel calls the type `fuse.daos`. A file
-//! is kept in chunks, each on one target, so pieces of a copy are whole chunks: `st_blksize` is their size. What it
-//! cannot do is found out when it is asked for, as with every file system; only what would be asked for again and
-//! again, such as moving content within the kernel, is left out.
+//! dfuse mounts with `fsname=dfuse,subtype=daos` (`dfuse_core.c`), so the kernel calls the type
+//! `fuse.daos`. A file is stored in chunks, each on one DAOS target, so pieces of a copy are whole
+//! chunks: `st_blksize` is their size. Unsupported operations are noticed by their errors, as with every
+//! file system; only those that would fail again and again, such as copying within the kernel, are not
+//! tried.
 
 use std::os::fd::OwnedFd;
 
@@ -13,35 +14,36 @@ use super::made_up::is_made_up;
 use host::mounts;
 use types::attributes::keep::{XattrChoice, XattrFilter};
 
-/// Size of a chunk where it is not told (`DFS_DEFAULT_CHUNK_SIZE`).
+/// Default chunk size in bytes, where the file system does not tell it (`DFS_DEFAULT_CHUNK_SIZE`).
 const CHUNK_BYTES: u64 = 1 << 20;
 
-/// A program of some user's answers for the file system (`FUSE_SUPER_MAGIC` of statfs(2)): only then is the table of
-/// mounts worth reading.
+/// Type number of a FUSE file system (`FUSE_SUPER_MAGIC` of statfs(2)): only for these is the table
+/// of mounts worth reading.
 const FUSE: u64 = 0x6573_5546;
 
-/// A smaller `st_blksize` is that of pages, not of chunks.
+/// Smallest chunk size in bytes: a smaller `st_blksize` is the size of pages, not of chunks.
 const CHUNK_BYTES_MIN: u64 = 64 << 10;
 
-/// What goes for a tree on DAOS.
+/// Properties of a tree on DAOS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Daos {
     pub reached: Reached,
-    /// Size of the chunks that files are kept in.
+    /// Chunk size of files in bytes.
     pub chunk_bytes: u64,
 }
 
-/// Which way it is reached.
+/// Access path to a tree on DAOS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// Through the kernel and dfuse.
+    /// Access through the kernel and dfuse.
     Dfuse,
-    /// Through a library that answers for libc.
+    /// Access through a preloaded library that replaces libc's functions.
     PastKernel,
 }
 
 impl Daos {
-    /// What goes for the tree with that root, on a file system of that kind, where it is one on DAOS.
+    /// Returns the properties of the tree with that root, on a file system of that type; `None` where
+    /// it is not on DAOS.
     pub fn of(root: &OwnedFd, system: Option<u64>) -> Option<Self> {
         let stat = fstat(root).ok()?;
         let reached = if is_made_up(root) {
@@ -54,7 +56,7 @@ impl Daos {
         Some(Self { reached, chunk_bytes: chunk_bytes(stat.st_blksize as u64) })
     }
 
-    /// What cannot be told of its entries.
+    /// Returns a warning where attributes of its entries cannot be read.
     pub fn shortcoming(&self, filter: XattrFilter) -> Option<&'static str> {
         (self.reached == Reached::PastKernel && filter.others != XattrChoice::None).then_some(
             "libpil4dfs does not tell which extended attributes there are: none is copied from DAOS; \

@@ -1,4 +1,4 @@
-//! An open directory.
+//! An open directory of a POSIX file system.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -35,11 +35,12 @@ use types::path::Name;
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
-    /// What the default access control list leaves to new entries; looked up when it is first needed.
+    /// Permissions that the default access control list leaves to new entries; read when they are
+    /// first needed.
     default_acl: Arc<OnceLock<Result<Option<u32>>>>,
-    /// How new files here are striped; looked up when it is first needed.
+    /// Layout that new files get here; read when it is first needed.
     default_layout: OnceLock<Option<Layout>>,
-    /// Looked up when it is first needed.
+    /// True for an append-only directory; read when it is first needed.
     is_append_only: OnceLock<bool>,
     shared: Arc<Shared>,
 }
@@ -56,7 +57,8 @@ impl PosixDir {
         }
     }
 
-    /// Links are followed only where the operator asked for it.
+    /// Returns the flag that keeps symbolic links from being followed, unless the operator asked
+    /// for that.
     fn nofollow(&self) -> OFlags {
         match self.shared.symlinks {
             Symlinks::Keep => OFlags::NOFOLLOW,
@@ -85,7 +87,8 @@ impl Dir for PosixDir {
         let mut entries = RawDir::new(&self.fd, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(|errno| match errno {
-                // A handle for passage only: the right to read the directory was missing.
+                // The handle has search permission only: the permission to read the directory was
+                // missing.
                 Errno::BADF => failed(Op::List, Errno::ACCESS),
                 other => failed(Op::List, other),
             })?;
@@ -124,7 +127,7 @@ impl Dir for PosixDir {
         let Transfer { atime, caching, stripe, .. } = self.shared.transfer;
         let opened = direct::open(caching, |extra| match atime {
             Atime::Set => open(extra),
-            // Only a file's owner may ask for that (open(2)).
+            // Only a file's owner may use that flag (open(2)).
             Atime::Kept => open(extra | OFlags::NOATIME).or_else(|errno| match errno {
                 Errno::PERM => open(extra),
                 errno => Err(errno),
@@ -223,7 +226,7 @@ impl Dir for PosixDir {
         }
         self.refuse_append_only(Op::MakeSpecial)?;
         let (file_type, device) = special::what(special)?;
-        // Nobody else may use it before its owner and mode are right.
+        // No other user may open it before its owner and mode are right.
         let mode = Mode::RUSR | Mode::WUSR;
         mknodat(&self.fd, special.staged, file_type, mode, device)
             .map_err(|errno| failed(Op::MakeSpecial, errno))?;
@@ -246,7 +249,7 @@ impl Dir for PosixDir {
             return attributes::set_by_name(&self.fd, c".", attributes, &holder);
         }
         match attributes::set(&self.fd, attributes, None, &holder) {
-            // A handle for passage only: the directory is named through itself.
+            // The handle has search permission only: the directory is named through itself.
             Err(error) if error.cause == Cause::System(libc::EBADF) => {
                 attributes::set_by_name(&self.fd, c".", attributes, &holder)
             }
@@ -293,7 +296,8 @@ impl Dir for PosixDir {
             Err(Errno::EXIST) if self.refuse_append_only(Op::Link).is_ok() => link_as(link.staged)
                 .and_then(|()| {
                     let renamed = renameat(&self.fd, link.staged, &self.fd, link.name);
-                    // Where the name is a link of the same file already, both stay (rename(2)).
+                    // Where the name is a hard link of the same file already, both names stay
+                    // (rename(2)).
                     let _ = unlinkat(&self.fd, link.staged, AtFlags::empty());
                     renamed
                 }),
@@ -332,7 +336,8 @@ impl Dir for PosixDir {
 }
 
 impl PosixDir {
-    /// In an append-only directory (chattr(1)) nothing can be renamed or removed: what is staged would stay for ever.
+    /// Refuses an append-only directory (chattr(1)), in which no entry can be renamed or removed:
+    /// staged files would stay for ever.
     fn refuse_append_only(&self, op: Op) -> Result<()> {
         let is_append_only = || {
             let flags = (!is_made_up(&self.fd))
@@ -346,23 +351,24 @@ impl PosixDir {
         Ok(())
     }
 
-    /// An entry's extended attributes.
+    /// Returns access to an entry's extended attributes.
     fn holder(&self, name: &Name) -> Holder<'_> {
         Holder::entry(&self.fd, name, self.shared.xattrs)
     }
 
-    /// A link cannot be opened, so this goes by its name in this directory: a random name that this
-    /// process has just made.
+    /// Sets a symbolic link's attributes. It cannot be opened, so this uses its name in this
+    /// directory: a random name that this process has just created.
     fn set_link_attributes(&self, link: &NewSymlink<'_>) -> Result<Kept> {
         let mut kept = Kept::ALL;
         let now = || attributes::stat(&self.fd, link.staged, Symlinks::Keep);
-        // A directory with the set-group-id bit, or a mount with `grpid`, has given it a group of its own.
+        // A directory with the set-group-id bit, or a mount with `grpid`, has given it another
+        // group.
         if let Some(owner) = link.attributes.owner
             && now().map(|now| Owner::from(&now)) != Ok(owner)
         {
             let change = |uid, gid| {
                 if is_made_up(&self.fd) {
-                    // No call sets a link's owner there.
+                    // No call sets a symbolic link's owner there.
                     return Err(Errno::OPNOTSUPP);
                 }
                 chownat(&self.fd, link.staged, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
@@ -381,7 +387,8 @@ impl PosixDir {
     }
 }
 
-/// Another file system, too many links, or no such thing as links there (link(2)).
+/// Returns true for errors of link(2) that mean another file system, too many hard links, or a file
+/// system that has none.
 fn is_without_links(errno: Errno) -> bool {
     matches!(errno, Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)
 }

@@ -1,4 +1,4 @@
-//! Reading and writing past the system's cache (`O_DIRECT`), as far as alignment allows.
+//! Direct I/O, which bypasses the page cache (`O_DIRECT`), as far as alignment allows.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,8 @@ use super::made_up::is_made_up;
 use types::content::transfer::Caching;
 use types::limits::DIRECT_ALIGN_BYTES;
 
-/// Opens past the cache where that is wished and the file system knows it (open(2): `EINVAL`).
+/// Opens a file for direct I/O where that is requested and the file system supports it (open(2):
+/// `EINVAL`).
 pub(super) fn open(
     caching: Caching,
     open: impl Fn(OFlags) -> Result<OwnedFd, Errno>,
@@ -25,11 +26,11 @@ pub(super) fn open(
     Ok((open(OFlags::empty())?, Direct(AtomicBool::new(false))))
 }
 
-/// Whether a handle still goes past the cache.
+/// Flag that tells whether a handle still uses direct I/O.
 pub(super) struct Direct(AtomicBool);
 
 impl Direct {
-    /// Goes past the cache from now on, where the file system knows that (fcntl(2): `EINVAL`).
+    /// Begins direct I/O where the file system supports it (fcntl(2): `EINVAL`).
     pub fn begin(&self, fd: &OwnedFd) {
         let set = || fcntl_setfl(fd, fcntl_getfl(fd)?.union(OFlags::DIRECT));
         if !is_made_up(fd) && set().is_ok() {
@@ -37,9 +38,9 @@ impl Direct {
         }
     }
 
-    /// Reads or writes at most so many bytes; returns how many. What is not aligned, as the ends of most
-    /// files, goes through the cache, and so does all that follows; so it is where the file system wants
-    /// larger blocks.
+    /// Reads or writes at most `length` bytes; returns how many. An access that is not aligned, as
+    /// at the end of most files, goes through the page cache, and so do all that follow; this is
+    /// also so where the file system requires larger blocks.
     pub fn access(
         &self,
         fd: &OwnedFd,

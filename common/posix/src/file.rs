@@ -1,4 +1,4 @@
-//! A file open for reading.
+//! A file of a POSIX file system that is open for reading.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -22,7 +22,7 @@ pub(super) struct PosixFile {
     fd: OwnedFd,
     direct: Direct,
     xattrs: XattrFilter,
-    /// Read when it is first needed; `None` where it is not to be kept.
+    /// Layout on Lustre, read when it is first needed; `None` where it is not to be preserved.
     layout: Option<OnceLock<Option<Layout>>>,
 }
 
@@ -50,10 +50,10 @@ impl SourceFile for PosixFile {
         self.layout.as_ref()?.get_or_init(|| lustre::layout_of(&self.fd)).as_ref()
     }
 
-    /// What is cached and not written yet must reach the storage before it can be dropped
-    /// (posix_fadvise(2)).
+    /// Makes the following reads bypass the page cache. Cached writes must reach the storage before
+    /// the cache can be dropped (posix_fadvise(2)).
     fn bypass_cache(&self) -> Result<()> {
-        // Others say that there is no such thing here.
+        // Other errors mean that fdatasync(2) is not supported here.
         let written = retry_on_intr(|| fdatasync(&self.fd));
         if let Err(errno @ (Errno::IO | Errno::NOSPC | Errno::DQUOT)) = written {
             return Err(failed(Op::Sync, errno));
@@ -76,7 +76,7 @@ impl SourceFile for PosixFile {
         }
         let hole = match seek(&self.fd, SeekFrom::Hole(begin)) {
             Ok(hole) if hole > begin => hole.min(end),
-            // The file was cut off meanwhile: reading will show it.
+            // The file was truncated meanwhile: reading will show it.
             Ok(_) | Err(Errno::NXIO) => end,
             Err(errno) => return Err(failed(Op::Read, errno)),
         };
@@ -97,7 +97,8 @@ impl SourceFile for PosixFile {
     }
 }
 
-/// A file system may answer in either way that it has no such call.
+/// Returns true for errors that mean that the file system does not support searching for holes,
+/// which may be reported in either way.
 fn knows_no_holes(errno: Errno) -> bool {
     matches!(errno, Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)
 }

@@ -1,8 +1,8 @@
-//! Whether a file system takes names that differ only in case for one: FAT and exFAT, servers of SMB, directories of
-//! ext4 and f2fs that are marked so.
+//! Detection of case-insensitive file systems, in which names that differ only in case collide: FAT
+//! and exFAT, SMB servers, marked directories of ext4 and f2fs.
 //!
-//! That is found out without writing: by the file system's kind, by the directory's mark, by its own name in the
-//! directory above, and by names that are there already.
+//! The detection does not write: it uses the type of the file system, the directory's mark, the
+//! directory's own name in its parent, and names that exist already.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -17,22 +17,23 @@ use store::opening::Symlinks;
 use types::entry::Kind;
 use types::path::Name;
 
-/// Kinds of file systems that always do so (statfs(2)): `MSDOS_SUPER_MAGIC`, `EXFAT_SUPER_MAGIC`.
+/// Types of file systems that are always case-insensitive (statfs(2)): `MSDOS_SUPER_MAGIC`,
+/// `EXFAT_SUPER_MAGIC`.
 const FOLDING_SYSTEMS: [u64; 2] = [0x4d44, 0x2011_bab0];
 
-/// The mark of a directory (`FS_CASEFOLD_FL` in linux/fs.h).
+/// Flag of a case-insensitive directory (`FS_CASEFOLD_FL` in linux/fs.h).
 const FOLDING_FLAG: u32 = 0x4000_0000;
 
-/// So many names are looked at for one that tells: every rank does so, at one place.
+/// Number of names that are tried: every rank tries them, in the same directory.
 const NAMES_MAX: usize = 8;
 
-/// Whether names in that directory differ by more than case.
+/// Returns true where names in that directory collide if they differ only in case.
 pub(super) fn folds_case(root: &OwnedFd, system: Option<u64>) -> bool {
     if is_made_up(root) {
         return false;
     }
     let is_such_system = system.is_some_and(|system| FOLDING_SYSTEMS.contains(&system));
-    // A handle for passage only cannot be asked.
+    // A handle with search permission only cannot be queried.
     let here = openat(root, c".", resolve::DIRECTORY, Mode::empty()).ok();
     is_such_system
         || here.as_ref().is_some_and(is_marked)
@@ -44,7 +45,8 @@ fn is_marked(dir: &OwnedFd) -> bool {
     ioctl_getflags(dir).is_ok_and(|flags| flags.bits() & FOLDING_FLAG != 0)
 }
 
-/// The directory is found under its name in other letters in the one above, if that is of the same file system.
+/// Returns true where the parent directory finds the directory under its name in the other case, if
+/// it is on the same file system.
 fn folds_its_own_name(root: &OwnedFd) -> bool {
     let path = rustix::fs::readlink(format!("/proc/self/fd/{}", root.as_raw_fd()), Vec::new());
     let Some(name) = path.ok().and_then(|path| {
@@ -59,14 +61,15 @@ fn folds_its_own_name(root: &OwnedFd) -> bool {
     is_one_system && is_also(&above, &name)
 }
 
-/// A name that is there stands for the same entry in other letters.
+/// Returns true where an existing name stands for the same entry in the other case.
 fn folds_a_name_in(dir: &OwnedFd) -> bool {
     let Ok(names) = Dir::read_from(dir) else { return false };
     let names = names.filter_map(Result::ok).take(NAMES_MAX);
     names.map(|entry| entry.file_name().to_owned()).any(|name| is_also(dir, &name))
 }
 
-/// Whether that name in other letters is the same entry, and not just one more name of it.
+/// Returns true where that name in the other case is the same entry, and not another hard link of
+/// it.
 fn is_also(dir: impl AsFd, name: &Name) -> bool {
     let Some(other) = in_other_letters(name) else { return false };
     let stat = |name: &Name| {
@@ -77,7 +80,7 @@ fn is_also(dir: impl AsFd, name: &Name) -> bool {
     })
 }
 
-/// Small letters as capitals, and the other way round; `None` where there are none.
+/// Swaps lower and upper case in a name; `None` where there are no letters.
 fn in_other_letters(name: &Name) -> Option<CString> {
     let swap = |byte: &u8| match byte {
         byte if byte.is_ascii_lowercase() => byte.to_ascii_uppercase(),

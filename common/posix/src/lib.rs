@@ -1,9 +1,9 @@
 //! A tree of a POSIX file system, reached through directory handles only.
 //!
-//! The root is the one path that is resolved as the operator gave it. Everything below is reached by
-//! `openat2` with `RESOLVE_BENEATH` or by single components with `O_NOFOLLOW`, so nobody can lead a
-//! copier outside its tree by swapping a directory for a link, and paths beyond `PATH_MAX` work.
-//! Attributes are set by descriptor.
+//! The root is the one path that is resolved as the operator gave it. Everything below is reached
+//! by `openat2` with `RESOLVE_BENEATH` or by single components with `O_NOFOLLOW`, so swapping a
+//! directory for a symbolic link cannot lead a copy outside its tree, and paths beyond `PATH_MAX`
+//! work. Attributes are set by descriptor.
 
 mod answered;
 mod attributes;
@@ -53,49 +53,49 @@ use types::place::root_view::RootView;
 /// A tree of a POSIX file system.
 pub struct PosixStore {
     root: OwnedFd,
-    /// The kind of file system that it is on, where the kernel knows it.
+    /// Type number of the file system, where the kernel knows it.
     system: Option<u64>,
-    /// Other ranks make directories here, which this node may see a little later.
+    /// True where other ranks create directories here, which this node may see a little later.
     is_growing: bool,
-    /// What was mounted below when the job began.
+    /// Mounts below the root when the job began.
     watched: OnceLock<Watched>,
     shared: Arc<Shared>,
 }
 
-/// What is mounted below a root, or an entry of it, while nothing changes there.
+/// Mounts below a root, or below an entry of it, which must not change.
 struct Watched {
     entry: Option<CString>,
-    /// Mount points and devices.
+    /// Mount points and device numbers.
     mounts: Vec<(Vec<u8>, u64)>,
-    /// How often mounts anywhere had changed when these were last looked at.
+    /// Count of changes of any mounts at the time of the last check.
     changes: AtomicU64,
 }
 
-/// What all handles of one store share.
+/// State that all handles of one store share.
 struct Shared {
     symlinks: Symlinks,
     need: Need,
     open_dirs: AtomicUsize,
     open_dirs_max: usize,
-    /// This process's user and group, to see which files need no chown.
+    /// User and group of this process, to see which files need no chown.
     uid: u32,
     gid: u32,
     transfer: Transfer,
-    /// The device whose files cannot share content with those here, and why; `u64::MAX` while there is
+    /// Device whose files cannot be cloned to this store, and the reason; `u64::MAX` while there is
     /// none.
     unshared: AtomicU64,
     unshared_errno: AtomicI32,
     /// Extended attributes that are read and set; others stay as they are.
     xattrs: XattrFilter,
-    /// Ways of copying in the kernel that this store has refused so far.
+    /// Methods of copying in the kernel that this store has refused so far.
     refused: AtomicU32,
     lustre: Lustre,
     folds_case: OnceLock<bool>,
-    /// The device of the root, and the times that can be kept on it, once that was asked.
+    /// Device of the root, and the range of times on it, once that was determined.
     time_range: OnceLock<(u64, TimeRange)>,
-    /// In which steps new files here have times, once there is one.
+    /// Granularity of new files' times in nanoseconds, once there is a new file.
     time_step_ns: OnceLock<u32>,
-    /// What goes for DAOS, where that is what is behind it.
+    /// Properties of a tree on DAOS, where it is one.
     daos: Option<Daos>,
 }
 
@@ -140,12 +140,13 @@ impl PosixStore {
         })
     }
 
-    /// Attributes of the root.
+    /// Reads the attributes of the root.
     pub fn root_metadata(&self) -> Result<Metadata> {
         attributes::stat_fd(&self.root)
     }
 
-    /// The root, or the entry that is meant, to be looked at; `None` where the kernel does not know it.
+    /// Opens the root, or an entry of it, for stat(2) only; `None` where the kernel does not know
+    /// it.
     fn meant(&self, entry: Option<&Name>) -> Result<Option<OwnedFd>> {
         if made_up::is_made_up(&self.root) {
             return Ok(None);
@@ -161,7 +162,7 @@ impl PosixStore {
         opened.map(Some).map_err(|errno| failed::failed(Op::Open, errno))
     }
 
-    /// Devices of what is mounted below the root, by mount point.
+    /// Returns the device numbers of the mounts below the root, by mount point.
     fn mounts_below(&self, entry: Option<&Name>) -> Vec<(Vec<u8>, u64)> {
         let at = self.meant(entry).ok().flatten();
         at.map(|at| view::mounts_below(at.as_fd(), &mounts::table())).unwrap_or_default()
@@ -198,7 +199,8 @@ impl Store for PosixStore {
         self.root_metadata().map(|metadata| metadata.device)
     }
 
-    /// What is mounted below the root is another file system.
+    /// Returns the range of times of an entry's file system. A mount below the root is another one,
+    /// of which nothing is known.
     fn time_range(&self, entry: &Metadata) -> TimeRange {
         let ask = || (self.device().unwrap_or_default(), time_range::of(&self.root, self.system));
         let (device, range) = *self.shared.time_range.get_or_init(ask);
@@ -217,19 +219,21 @@ impl Store for PosixStore {
         self.shared.daos.as_ref().and_then(|daos| daos.shortcoming(filter))
     }
 
-    /// Directories and links, too, and what others have written through this node.
+    /// Synchronises the whole file system: directories and symbolic links, too, and writes of other
+    /// programs on this node.
     fn sync(&self) -> Result<()> {
-        // The library keeps nothing back: its own fsync does nothing.
+        // The library caches nothing: its own fsync does nothing.
         if made_up::is_made_up(&self.root) {
             return Ok(());
         }
-        // A handle for passage only is of no use for that.
+        // A handle with search permission only does not support that.
         calls::openat(&self.root, c".", resolve::DIRECTORY, Mode::empty())
             .and_then(|root| rustix::fs::syncfs(&root))
             .map_err(|errno| failed::failed(Op::Sync, errno))
     }
 
-    /// A parallel file system may have room while one of its disks is full; and a quota may be one of several.
+    /// Returns true where the target is unusable. A parallel file system may have space while one
+    /// of its disks is full, and a quota may be one of several.
     fn is_past_help(&self, errno: i32) -> bool {
         if made_up::is_made_up(&self.root) {
             return errno == libc::ENOSPC;
@@ -293,38 +297,39 @@ impl Store for PosixStore {
     }
 }
 
-/// The kind of file system that a directory is on (statfs(2)), where the kernel knows it.
+/// Returns the type number of the file system that a directory is on (statfs(2)), where the kernel
+/// knows it.
 fn kind_of_system(root: &OwnedFd) -> Option<u64> {
     let asked = (!made_up::is_made_up(root)).then(|| calls::fstatfs(root));
     asked?.ok().map(|statfs| statfs.f_type as u64)
 }
 
-/// Attributes of what is at `path`, resolved as the operator gave it; the last component is followed
-/// or not as asked.
+/// Reads the attributes of the entry at `path`, resolved as the operator gave it; `symlinks` tells
+/// whether a symbolic link in the last component is followed.
 pub fn stat_path(path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
     attributes::stat(rustix::fs::CWD, OsStr::from_bytes(path), symlinks)
 }
 
-/// Makes the directory at `path`; its parent must exist.
+/// Creates the directory at `path`; its parent must exist.
 pub fn make_dir_path(path: &[u8], mode: u32) -> Result<()> {
     rustix::fs::mkdir(OsStr::from_bytes(path), Mode::from_raw_mode(mode))
         .map_err(|errno| Op::MakeDir.errno(errno.raw_os_error()))
 }
 
-/// Removes the directory at `path`, if nothing is in it.
+/// Removes the directory at `path`, if it is empty.
 pub fn remove_dir_path(path: &[u8]) -> Result<()> {
     rustix::fs::rmdir(OsStr::from_bytes(path))
         .map_err(|errno| Op::Remove.errno(errno.raw_os_error()))
 }
 
-/// Whether the directory at `path` is `above`, or somewhere below it. False where there is no such
-/// directory.
+/// Returns true where the directory at `path` is `above`, or somewhere below it; false where there
+/// is no such directory.
 pub fn is_below(path: &[u8], above: &Metadata) -> bool {
     let here = calls::open(OsStr::from_bytes(path), resolve::UP, Mode::empty());
     here.is_ok_and(|here| resolve::is_below(here, above))
 }
 
-/// The path of the directory at `path` from the root directory on, without any link in it (proc_pid_fd(5)).
+/// Returns the absolute path of the directory at `path` without symbolic links (proc_pid_fd(5)).
 pub fn real_path(path: &[u8]) -> Option<Vec<u8>> {
     let here = rustix::fs::open(OsStr::from_bytes(path), resolve::UP, Mode::empty()).ok()?;
     let link = format!("/proc/self/fd/{}", here.as_raw_fd());

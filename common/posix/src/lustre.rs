@@ -1,7 +1,8 @@
-//! Layouts of files on Lustre, through the extended attribute that shows them: no library of Lustre's is needed.
+//! Layouts of files on Lustre, through the extended attribute that shows them: no library of
+//! Lustre's is needed.
 //!
-//! A file that has objects keeps its layout: setting another one says that all is well, and does nothing. So a layout is
-//! given to a file that was opened in a way that makes no objects, before anything is written.
+//! A file with objects keeps its layout: setting another one succeeds, and does nothing. So a file
+//! is opened in a way that creates no objects, and gets its layout before anything is written.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
@@ -19,47 +20,50 @@ use types::lustre::layout::Layout;
 use types::lustre::stripe_policy::StripePolicy;
 use types::path::{self, Name};
 
-/// What statfs(2) says of the kind of file system (`LL_SUPER_MAGIC` in `lustre_user.h`).
+/// Type number of Lustre in statfs(2) (`LL_SUPER_MAGIC` in `lustre_user.h`).
 const SUPER_MAGIC: u64 = 0x0BD0_0BD0;
 
-/// Where a file's layout is, and a directory's default for new ones.
+/// Extended attribute with a file's layout, or a directory's default for new files.
 const LAYOUT_XATTR: &str = "lustre.lov";
 
-/// Longest value (xattr(7)). Some versions take it ill to be asked with less room than they need.
+/// Largest value in bytes (xattr(7)). Some versions fail where the buffer is smaller than they
+/// need.
 const LAYOUT_BYTES_MAX: usize = 64 << 10;
 
-/// Makes a file without objects (`O_LOV_DELAY_CREATE` in `lustre_user.h`). Other file systems see nothing in it.
+/// Flags that create a file without objects (`O_LOV_DELAY_CREATE` in `lustre_user.h`). They have no
+/// effect on other file systems.
 pub(super) const WITHOUT_OBJECTS: OFlags = OFlags::NOCTTY.union(OFlags::ASYNC);
 
-/// Directories above each other that are looked at for the root of a file system.
+/// Largest number of parent directories on the way to the root of a file system.
 const DEPTH_MAX: usize = 4096;
 
-/// How a new file is to be striped.
+/// Layout that a new file is to get.
 pub(super) enum Wanted {
-    /// As its directory says.
+    /// The directory's default layout.
     Default,
-    /// Like this.
+    /// A layout other than the default.
     Layout(Layout),
-    /// As its source, whose layout is of a kind that no new file can be given.
+    /// The source's layout, which is of a kind that a new file cannot be given.
     Unknown,
 }
 
-/// What is known of one store.
+/// State of one store that concerns Lustre.
 #[derive(Default)]
 pub(super) struct Lustre {
     is_here: OnceLock<bool>,
-    /// What files get where their directory has no rule of its own.
+    /// Default layout of the file system, for directories without one of their own.
     default: OnceLock<Option<Layout>>,
 }
 
 impl Lustre {
-    /// Whether the store is on Lustre. Asked once, and only where that matters.
+    /// Returns true where the store is on Lustre, which is determined once, and only where it
+    /// matters.
     pub fn is_here(&self, fd: impl AsFd) -> bool {
         let ask = || fstatfs(fd).is_ok_and(|found| found.f_type as u64 == SUPER_MAGIC);
         *self.is_here.get_or_init(ask)
     }
 
-    /// The layout to be given to a new file.
+    /// Returns the layout that a new file is to get.
     pub fn wanted(
         shared: &Shared,
         dir: &OwnedFd,
@@ -82,14 +86,14 @@ impl Lustre {
     }
 }
 
-/// What an open file or directory has; `None` where it has none that is known.
+/// Returns the layout of an open file or directory; `None` where it has none that is known.
 pub(super) fn layout_of(fd: impl AsFd) -> Option<Layout> {
     let mut blob = vec![0; LAYOUT_BYTES_MAX];
     let length = fgetxattr(fd, LAYOUT_XATTR, &mut blob[..]).ok()?;
     Layout::decode(&blob[..length])
 }
 
-/// What an entry of a directory has, without opening it.
+/// Returns the layout of an entry of a directory without opening it.
 pub(super) fn layout_at(
     dir: &impl AsRawFd,
     name: &Name,
@@ -109,12 +113,13 @@ pub(super) fn layout_at(
     }
 }
 
-/// Gives an open file its layout, which must have no objects yet.
+/// Sets the layout of an open file, which must not have objects yet.
 pub(super) fn set_layout(fd: impl AsFd, layout: &Layout) -> rustix::io::Result<()> {
     fsetxattr(fd, LAYOUT_XATTR, &layout.encode(), XattrFlags::empty())
 }
 
-/// A file system's root has the default for all directories without their own.
+/// Returns the default layout of the file system, which its root directory has for all directories
+/// without one of their own.
 fn default_of_file_system(dir: &OwnedFd) -> Option<Layout> {
     let mut top = openat(dir, c".", resolve::UP, Mode::empty()).ok()?;
     let mut here = attributes::stat_fd(&top).ok()?;

@@ -1,15 +1,17 @@
 //! Descriptors that the kernel does not know, because a preloaded library has made them up.
 //!
-//! DAOS's `libpil4dfs` answers for some of libc's functions where a path is below a dfuse mount, and hands out
-//! numbers from 0x2000_0000 on (`FD_FILE_BASE` in its `pil4dfs_int.h`). So whatever is done with such a
-//! descriptor goes through libc's functions, and only through those that the library replaces: the kernel's own
-//! answer would be `EBADF`. What it replaces, and how, is in its `int_dfs.c`; the rules that follow from that:
+//! DAOS's `libpil4dfs` replaces some of libc's functions where a path is below a dfuse mount, and
+//! returns numbers from 0x2000_0000 on (`FD_FILE_BASE` in its `pil4dfs_int.h`). So all calls with
+//! such a descriptor go through libc's functions, and only through those that the library replaces:
+//! the kernel itself would answer `EBADF`. Its `int_dfs.c` shows which they are, and how they
+//! behave; the rules that follow from that:
 //!
-//! - There is no `openat2`, `getdents64`, `copy_file_range`, `fallocate64`, `ioctl` or `/proc/self/fd`, there are no
-//!   links to files, no special files and no lists of extended attributes.
-//! - `statx` fails on a file that is open, and tells no device: `fstat` and `fstatat` are asked.
+//! - There is no `openat2`, `getdents64`, `copy_file_range`, `fallocate64`, `ioctl` or
+//!   `/proc/self/fd`, there are no hard links, no special files and no lists of extended attributes.
+//! - `statx` fails on a file that is open, and tells no device: `fstat` and `fstatat` are used.
 //! - `futimens` and `fchmod` take files only; a directory is named `.` in itself.
-//! - `O_DIRECTORY` is not looked at, and `O_NOFOLLOW` opens the link itself: what was opened is looked at.
+//! - `O_DIRECTORY` is ignored, and `O_NOFOLLOW` opens the symbolic link itself: what was opened is
+//!   checked.
 
 #![allow(
     unsafe_code,
@@ -29,17 +31,17 @@ use types::entry::{Kind, Metadata, Time};
 use types::outcome::difference::Fields;
 use types::path::Name;
 
-/// The least of them: far above what a process may have open.
+/// Smallest such number: far above those that a process may have open.
 const LEAST: RawFd = 0x2000_0000;
 
-/// Whether the kernel does not know this descriptor.
+/// Returns true for a descriptor that the kernel does not know.
 pub(super) fn is_made_up(fd: impl AsFd) -> bool {
     let number = fd.as_fd().as_raw_fd();
     // The current directory is a negative number (openat(2)).
     number >= LEAST
 }
 
-/// A directory, as asked with `O_DIRECTORY`.
+/// Checks that an opened entry is a directory, as `O_DIRECTORY` would.
 pub(super) fn checked_directory(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     if !is_made_up(&fd) {
         return Ok(fd);
@@ -51,7 +53,7 @@ pub(super) fn checked_directory(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// A file, as asked with `O_NOFOLLOW`.
+/// Checks that an opened entry is not a symbolic link, as `O_NOFOLLOW` would.
 pub(super) fn checked_file(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     if is_made_up(&fd) && FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::Symlink {
         return Err(Errno::LOOP);
@@ -59,7 +61,7 @@ pub(super) fn checked_file(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Attributes of what a descriptor is open on, or of an entry of a directory.
+/// Reads the attributes of an open descriptor, or of an entry of a directory.
 pub(super) fn metadata(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata, Errno> {
     let stat = if flags.contains(AtFlags::EMPTY_PATH) {
         fstat(at)?
@@ -92,9 +94,9 @@ fn metadata_of(stat: &Stat) -> Metadata {
     }
 }
 
-/// Tells all names of a directory but `.` and `..`, and what each is, as far as that is known.
+/// Lists all names of a directory but `.` and `..`, with their types, as far as those are known.
 pub(super) fn list(fd: &OwnedFd, each: &mut dyn FnMut(&Name, FileType)) -> Result<(), Errno> {
-    // A stream of its own: closing it closes the descriptor that it was made of.
+    // The stream needs a descriptor of its own, which closing the stream closes.
     let own = openat(fd, c".", DIRECTORY, Mode::empty())?;
     for entry in Dir::new(own)? {
         let entry = entry?;
@@ -105,19 +107,20 @@ pub(super) fn list(fd: &OwnedFd, each: &mut dyn FnMut(&Name, FileType)) -> Resul
     Ok(())
 }
 
-/// Sets the mode of an entry, or of the directory itself where the name is `.`; it must not be a link.
+/// Sets the mode of an entry, or of the directory itself where the name is `.`; the entry must not
+/// be a symbolic link.
 pub(super) fn set_mode_at(dir: impl AsFd, name: &Name, mode: u32) -> Result<(), Errno> {
     // SAFETY: the descriptor is borrowed and the name a C string, both for the length of the call.
     result(unsafe { libc::fchmodat(dir.as_fd().as_raw_fd(), name.as_ptr(), mode, 0) })
 }
 
-/// fchmod(2) through libc.
+/// Calls fchmod(2) through libc.
 pub(super) fn set_mode(fd: impl AsFd, mode: u32) -> Result<(), Errno> {
     // SAFETY: the descriptor is borrowed for the length of the call.
     result(unsafe { libc::fchmod(fd.as_fd().as_raw_fd(), mode) })
 }
 
-/// fchown(2) through libc; `None` leaves an owner as it is.
+/// Calls fchown(2) through libc; `None` leaves an owner or group unchanged.
 pub(super) fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
     let as_it_is = libc::uid_t::MAX;
     let (uid, gid) = (uid.unwrap_or(as_it_is), gid.unwrap_or(as_it_is));
@@ -125,7 +128,7 @@ pub(super) fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Re
     result(unsafe { libc::fchown(fd.as_fd().as_raw_fd(), uid, gid) })
 }
 
-/// An entry that is a file, to have its attributes set.
+/// Opens a file to set its attributes.
 pub(super) fn open_for_attributes(dir: impl AsFd, name: &Name) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     checked_file(openat(dir, name, flags, Mode::empty())?)

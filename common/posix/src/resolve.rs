@@ -1,4 +1,4 @@
-//! From a root and a path below it to an open directory, without ever leaving the root.
+//! Resolution of a path below a root to an open directory, without ever leaving the root.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,16 +16,16 @@ use types::entry::Metadata;
 use types::limits;
 use types::path::RelPath;
 
-/// Bytes of one path that the kernel takes (`PATH_MAX` with its NUL).
+/// Largest path in bytes that the kernel accepts (`PATH_MAX` with its NUL).
 const PATH_BYTES_MAX: usize = 4095;
 
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// The kernel or a sandbox does not have openat2(2).
+/// True where the kernel or a sandbox does not support openat2(2).
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
-/// Opens a directory for what is needed: where it may not be read, the right to search it is enough
-/// for passage.
+/// Opens a directory for what is needed: where it may not be read, search permission is enough for
+/// passage.
 pub(super) fn open_for(
     need: Need,
     extra: OFlags,
@@ -49,7 +49,7 @@ pub(super) fn open_dir(
     open_for(need, OFlags::empty(), |flags| open_below(root, path, symlinks, flags))
 }
 
-/// Opens the directory at `path` below `root` for nothing but to look at it: no right to read it is needed.
+/// Opens the directory at `path` below `root` only to stat it: no permission to read it is needed.
 pub(super) fn open_to_look(
     root: &OwnedFd,
     path: &RelPath,
@@ -66,7 +66,7 @@ fn open_below(
 ) -> Result<OwnedFd, Errno> {
     if path.is_root() {
         return match openat(root, c".", flags_at_end, Mode::empty()) {
-            // Without the right to search it, even `.` cannot be looked up.
+            // Without search permission even `.` cannot be looked up.
             Err(Errno::ACCESS) if flags_at_end.contains(OFlags::PATH) => {
                 Ok(rustix::io::fcntl_dupfd_cloexec(root, 0)?)
             }
@@ -77,7 +77,7 @@ fn open_below(
     let mut at: Option<OwnedFd> = None;
     while let Some(segment) = segments.next() {
         let from = at.as_ref().map_or(root.as_fd(), AsFd::as_fd);
-        // On the way down the right to search a directory is enough.
+        // On the way down search permission is enough.
         let on_the_way = segments.peek().is_some();
         let flags = if on_the_way { DIRECTORY | OFlags::PATH } else { flags_at_end };
         at = Some(open_segment(from, segment, flags, symlinks)?);
@@ -85,7 +85,7 @@ fn open_below(
     at.ok_or(Errno::NOENT)
 }
 
-/// Cuts a path at `/` into pieces that the kernel takes.
+/// Divides a path at `/` into pieces that the kernel accepts.
 fn segments(mut path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         if path.is_empty() {
@@ -135,7 +135,8 @@ fn open_beneath(from: BorrowedFd<'_>, segment: &[u8], flags: OFlags) -> Result<O
     }
 }
 
-/// The same without openat2(2): one component after the other, none of them a link.
+/// Opens a directory without openat2(2): one component after the other, none of them a symbolic
+/// link.
 fn open_by_components(
     from: BorrowedFd<'_>,
     segment: &[u8],
@@ -154,10 +155,11 @@ fn open_by_components(
     at.ok_or(Errno::NOENT)
 }
 
-/// How directories are opened on the way up.
+/// Flags to open parent directories.
 pub(super) const UP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Whether a directory is `above`, or somewhere below it. Goes up by handle, so no depth is too great.
+/// Returns true where a directory is `above`, or somewhere below it. Goes up by handles, so there
+/// is no limit on the depth.
 pub(super) fn is_below(directory: OwnedFd, above: &Metadata) -> bool {
     let mut at = Ok(directory);
     let mut below: Option<Metadata> = None;

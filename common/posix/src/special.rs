@@ -1,5 +1,5 @@
-//! FIFOs, sockets and devices: which device one stands for, and what mknod(2) is to make. None is ever opened:
-//! a FIFO would hang, a device would act.
+//! Special files (FIFOs, sockets and devices): their device numbers, and their creation by
+//! mknod(2). None is ever opened: a FIFO would hang, a device would act.
 
 use std::os::fd::AsFd;
 
@@ -12,8 +12,9 @@ use types::entry::Kind;
 use types::error::{Cause, Op, Result};
 use types::path::Name;
 
-/// Which device an entry stands for, where it stands for one. The same numbers mean another device among
-/// block and among character devices, so those of the latter are inverted.
+/// Returns the device number of a device file; `None` for other entries. The same number means
+/// another device among block and among character devices, so those of character devices are
+/// inverted.
 pub(super) fn number(dir: impl AsFd, name: &Name, symlinks: Symlinks) -> Result<Option<Dev>> {
     let flags = match symlinks {
         Symlinks::Keep => AtFlags::SYMLINK_NOFOLLOW,
@@ -29,14 +30,14 @@ pub(super) fn number(dir: impl AsFd, name: &Name, symlinks: Symlinks) -> Result<
     })
 }
 
-/// Type and number for mknod(2).
+/// Returns the type and the device number for mknod(2).
 pub(super) fn what(special: &NewSpecial<'_>) -> Result<(FileType, Dev)> {
     match (special.kind, special.device) {
         (Kind::Fifo, _) => Ok((FileType::Fifo, 0)),
         (Kind::Socket, _) => Ok((FileType::Socket, 0)),
         (Kind::BlockDevice, Some(number)) => Ok((FileType::BlockDevice, number)),
         (Kind::CharDevice, Some(number)) => Ok((FileType::CharacterDevice, !number)),
-        // It was a device when it was looked at.
+        // The entry was a device when it was inspected.
         _ => Err(Op::Copy.failed(Cause::Changed)),
     }
 }

@@ -1,4 +1,4 @@
-//! A new file under a temporary name, until it is complete.
+//! A staged file: a new file under a temporary name, until it is complete.
 
 #![allow(unsafe_code, reason = "close(2) with its result; the standard library throws it away")]
 
@@ -35,13 +35,14 @@ use types::lustre::layout::{Layout, Striping};
 use types::outcome::compare;
 use types::path::Name;
 
-/// Bit in [`Shared::refused`]: copy_file_range(2) does not work from here to there.
+/// Bit in [`Shared::refused`]: copy_file_range(2) does not work from this source to this target.
 const COPY_FILE_RANGE: u32 = 1;
 
-/// A time is a multiple of a smaller step by chance too often to say what a file system keeps.
+/// Smallest granularity in nanoseconds that counts: a time is a multiple of a smaller one by chance
+/// too often to tell a file system's granularity.
 const COARSE_STEP_NS: u32 = 1_000_000;
 
-/// Written at once where a hole cannot be made.
+/// Number of zero bytes written at once where a hole cannot be made.
 const ZEROS_BYTES: u64 = 256 << 10;
 
 pub(super) struct PosixStaged {
@@ -50,32 +51,34 @@ pub(super) struct PosixStaged {
     fd: OwnedFd,
     direct: Direct,
     staged: CString,
-    /// Its own name; only its owner knows it.
+    /// Final name; `None` on ranks that do not own the file.
     name: Option<CString>,
     content: Content,
-    /// It has not got the layout that it should have.
+    /// True where the file has not got the layout that it should have.
     layout_lost: bool,
-    /// It replaces a file, which hands some attributes on.
+    /// True where the file replaces another one, which passes some attributes on.
     replaces: bool,
-    /// How long it will be, where that is known.
+    /// Final size in bytes, where it is known.
     size_bytes: u64,
     shared: Arc<Shared>,
 }
 
-/// What a directory's default access control list leaves to new entries; looked up when it is first needed.
+/// Permissions that a directory's default access control list leaves to new entries; read when they
+/// are first needed.
 type DefaultAcl = OnceLock<Result<Option<u32>>>;
 
-/// What is in a file before it is written.
+/// Content of a file before it is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// Nothing.
+    /// An empty file.
     None,
-    /// That of the file that is rewritten.
+    /// The content of the old file, which is rewritten.
     Old,
 }
 
 impl PosixStaged {
-    /// A new file that only this user can open: its content may be secret, and its mode not yet set.
+    /// Creates a new file that only this user can open: its content may be secret, and its mode is
+    /// not set yet.
     pub fn create(
         dir: &Arc<OwnedFd>,
         default_acl: &Arc<DefaultAcl>,
@@ -107,8 +110,8 @@ impl PosixStaged {
         })
     }
 
-    /// A new file with that layout; `None` where the file system does not take it. Then no file is left: one without
-    /// objects cannot be written.
+    /// Creates a new file with that layout; `None` where the file system refuses it. Then no file
+    /// is left: one without objects cannot be written.
     fn open_striped(
         dir: &Arc<OwnedFd>,
         shared: &Arc<Shared>,
@@ -134,7 +137,8 @@ impl PosixStaged {
         let was_refused = Cell::new(false);
         let open = |extra: OFlags| {
             match openat(dir, new.staged, new_flags | extra, Mode::RUSR | Mode::WUSR) {
-                // It may have been made before it was found that it cannot be opened in this way.
+                // It may have been created before it turned out that it cannot be opened in this
+                // way.
                 Err(Errno::EXIST) if was_refused.get() => {
                     openat(dir, new.staged, flags, Mode::empty())
                 }
@@ -147,8 +151,8 @@ impl PosixStaged {
         direct::open(shared.transfer.caching, open).map_err(|errno| failed(Op::Create, errno))
     }
 
-    /// The file that has the name already, to be rewritten; `None` where there is none, or something else.
-    /// What it has beyond the new content's end is cut off.
+    /// Opens the existing file of the name for rewriting; `None` where there is none, or an entry
+    /// of another type. Bytes beyond the new content's end are truncated.
     pub fn open_old(
         dir: &Arc<OwnedFd>,
         shared: &Arc<Shared>,
@@ -172,8 +176,8 @@ impl PosixStaged {
         Ok(Some(Self { name, size_bytes, ..old }))
     }
 
-    /// A file that another rank has made, which this node may see a little later; or the old one, where
-    /// that is rewritten.
+    /// Opens a file that another rank has created, which this node may see a little later; or the
+    /// old one, where that is rewritten.
     pub fn join(
         dir: &Arc<OwnedFd>,
         shared: &Arc<Shared>,
@@ -200,9 +204,10 @@ impl PosixStaged {
         })
     }
 
-    /// What a stopped job of this user has staged; `None` where there is no such file, or something else. One that
-    /// was stopped after it had got its owner, and before it got its name, is known by its inode: it is taken back
-    /// until it is complete.
+    /// Opens a file that an interrupted job of this user has staged; `None` where there is no such
+    /// file, or an entry of another type. A file of a job that was interrupted after setting the
+    /// owner and before renaming it is recognised by its inode: this user owns it again until it is
+    /// complete.
     pub fn resume(
         dir: &Arc<OwnedFd>,
         default_acl: &Arc<DefaultAcl>,
@@ -223,7 +228,7 @@ impl PosixStaged {
             Err(error) if !error.cause.is_vanished() => return Err(error),
             _ => return Ok(None),
         };
-        // Others may know a mode that lets them write, and it may forbid that to us.
+        // Other users may have a mode that lets them write, and it may forbid that to this user.
         if is_given(&found) || found.mode & 0o200 == 0 {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let Ok(closed) = openat(dir, new.staged, flags, Mode::empty()) else { return Ok(None) };
@@ -240,7 +245,8 @@ impl PosixStaged {
         Ok(is_ours.then_some(Self { default_acl, name, replaces, size_bytes, ..old }))
     }
 
-    /// Content may go from one file to the other without passing through this process.
+    /// Returns true where content may be moved between the two files without passing through this
+    /// process.
     fn may_move_in_kernel(&self, from: BorrowedFd<'_>) -> bool {
         self.shared.daos.is_none() && !is_made_up(from) && !is_made_up(&self.fd)
     }
@@ -260,8 +266,9 @@ impl PosixStaged {
         unlinkat(dir, staged, AtFlags::empty()).map_err(|errno| failed(Op::Remove, errno))
     }
 
-    /// A new file has no extended attributes but those that its directory's default list gives it: where
-    /// there is none, none need be looked for, which is a call less for each file.
+    /// Returns true where the file may have extended attributes already. A new one has only those
+    /// that its directory's default access control list gives it: where there is none, no
+    /// attributes need be read, which saves a call for each file.
     fn has_xattrs_already(&self) -> bool {
         if self.content == Content::Old {
             return true;
@@ -270,10 +277,11 @@ impl PosixStaged {
         *self.default_acl.get_or_init(look) != Ok(None)
     }
 
-    /// Gets what the file that it replaces has, and that it does not get from its source: as cp(1) leaves it,
-    /// which writes into that file. False where that cannot be read or set.
+    /// Passes on the attributes of the file that is replaced, which the new file does not get from
+    /// its source: so they are as after cp(1), which writes into the old file. Returns false where
+    /// they cannot be read or set.
     fn inherit(&self, name: &Name, attributes: &Attributes) -> bool {
-        // A source without a notion of any gives none.
+        // A source without support for them gives none.
         let filter = match attributes.xattrs {
             Some(_) => self.shared.xattrs.handed_on(),
             None => XattrFilter::HANDED_ON,
@@ -288,8 +296,9 @@ impl PosixStaged {
         Holder::file(&self.fd, filter).write(&old).unwrap_or(false)
     }
 
-    /// A time cannot be kept here as it is: that of the file's own last change, which the kernel has set, tells in
-    /// which steps there are any. Asked once: all files of a place are alike.
+    /// Returns true where the file system truncates this time. The change time of the file itself,
+    /// which the kernel has set, shows the granularity; it is determined once, since all files of a
+    /// store are alike.
     fn cuts(&self, time: Time) -> bool {
         let step_ns = self.shared.time_step_ns.get_or_init(|| {
             let step_ns = attributes::stat_fd(&self.fd).map(|new| compare::time_step_ns(&new));
@@ -298,15 +307,16 @@ impl PosixStaged {
         compare::floor(time, *step_ns) != time
     }
 
-    /// Attributes, then close, then the name: a file is never visible before all of it is right.
+    /// Sets the attributes, closes the file and renames it: a file is never visible before all of
+    /// it is right.
     fn finish(self, attributes: &Attributes) -> Result<Kept> {
         let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
-        // Who owns it is asked only where that matters: it may cost a round trip.
+        // The owner is read only where that matters: it may cost a round trip.
         let is_rewritten = self.content == Content::Old;
         let asks = attributes.owner.is_some() || is_rewritten;
         let now = asks.then(|| attributes::stat_fd(&self.fd)).transpose()?;
         let owner = now.as_ref().map(Owner::from);
-        // As with cp(1): who may write to somebody else's file may not set its mode.
+        // As with cp(1): a user who may write to another user's file may not set its mode.
         let has_mode = is_rewritten && now.map(|now| now.mode) == attributes.mode;
         let with_its_mode = Attributes { mode: None, ..attributes.clone() };
         let attributes = if has_mode { &with_its_mode } else { attributes };
@@ -324,7 +334,7 @@ impl PosixStaged {
         let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
         let xattrs_lost = kept.xattrs_lost || !is_inherited;
         let kept = Kept { layout_lost: self.layout_lost, times_cut, xattrs_lost, ..kept };
-        // Smaller ones are synced many at a time.
+        // Smaller files are synchronised many at a time.
         let is_left = self.size_bytes <= UNSYNCED_BYTES_MAX;
         match self.shared.transfer.durable {
             Durable::Journaled if is_left => {}
@@ -377,7 +387,7 @@ impl StagedFile for PosixStaged {
         true
     }
 
-    /// In a new file nothing need be done for that.
+    /// Makes a hole. In a new file nothing need be done.
     fn leave_hole(&self, extent: Extent) -> Result<()> {
         if self.content == Content::None {
             return Ok(());
@@ -407,7 +417,7 @@ impl StagedFile for PosixStaged {
             return Err(Op::Clone.errno(unshared_errno.load(Ordering::Relaxed)));
         }
         retry_on_intr(|| ioctl_ficlone(&self.fd, from)).map_err(|errno| {
-            // Others say something about this one file (ioctl_ficlone(2)).
+            // Other errors are about this one file (ioctl_ficlone(2)).
             if matches!(errno, Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::XDEV) {
                 unshared_errno.store(errno.raw_os_error(), Ordering::Relaxed);
                 unshared.store(metadata.device, Ordering::Relaxed);
@@ -428,13 +438,14 @@ impl StagedFile for PosixStaged {
         match retry_on_intr(|| {
             copy_file_range(from, Some(&mut read_at), &self.fd, Some(&mut write_at), length)
         }) {
-            // Nothing although more was asked for: files without a size in /proc, and some old kernels.
+            // Nothing was copied although more was requested: files without a size in /proc, and
+            // some old kernels.
             Ok(0) => Ok(None),
             Ok(copied) => Ok(Some(copied as u64)),
             Err(Errno::NOSPC) => Err(failed(Op::Write, Errno::NOSPC)),
             Err(Errno::DQUOT) => Err(failed(Op::Write, Errno::DQUOT)),
             Err(errno) => {
-                // Reading and writing tells apart which side an error is on.
+                // Reading and writing distinguishes on which side an error is.
                 if matches!(
                     errno,
                     Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM
@@ -468,18 +479,19 @@ impl StagedFile for PosixStaged {
     fn abandon(self: Box<Self>) -> Result<()> {
         match self.content {
             Content::None => Self::remove(&self.dir, &self.staged),
-            // It is not for a copy that failed to remove what was there before.
+            // A failed copy must not remove the file that was there before.
             Content::Old => Ok(()),
         }
     }
 }
 
-/// Makes a file this user's own again.
+/// Makes this user the owner of a file again.
 fn take_back(file: &OwnedFd, shared: &Shared) -> rustix::io::Result<()> {
     set_owner(file, Some(shared.uid), Some(shared.gid))
 }
 
-/// Network file systems have on this node what this node has written.
+/// Synchronises a file's content. On network file systems a node's writes are cached on the same
+/// node.
 fn sync(fd: &OwnedFd, durable: Durable) -> Result<()> {
     match durable {
         Durable::Later => Ok(()),
@@ -489,7 +501,8 @@ fn sync(fd: &OwnedFd, durable: Durable) -> Result<()> {
     }
 }
 
-/// Closes a file that was written to: quotas and network file systems may only now say that it failed.
+/// Closes a written file: quotas and network file systems may only now report that writing has
+/// failed.
 fn close(fd: OwnedFd) -> Result<()> {
     // SAFETY: the descriptor was owned by `fd`, which gave it up: nobody else closes or uses it.
     let closed = unsafe { libc::close(fd.into_raw_fd()) };

@@ -1,4 +1,4 @@
-//! Times that a file system can keep: its kind and its form tell, where they do.
+//! Range and granularity of times that a file system can store, by its type and format.
 
 #![allow(unsafe_code, reason = "ioctl(2) of XFS")]
 
@@ -10,24 +10,25 @@ use super::calls::openat;
 use super::resolve::DIRECTORY;
 use types::outcome::compare::TimeRange;
 
-/// What statfs(2) says of kinds of file systems (`linux/magic.h`).
+/// Type numbers of file systems in statfs(2) (`linux/magic.h`).
 const EXT: u64 = 0xEF53;
 const XFS: u64 = 0x5846_5342;
 const MSDOS: u64 = 0x4D44;
 const EXFAT: u64 = 0x2011_BAB0;
 
-/// Kinds that keep all times to the nanosecond: tmpfs, ramfs, btrfs, bcachefs, F2FS, ZFS.
+/// Types that store all times to the nanosecond: tmpfs, ramfs, btrfs, bcachefs, F2FS, ZFS.
 const EXACT: [u64; 6] =
     [0x0102_1994, 0x8584_58F6, 0x9123_683E, 0xCA45_1A4E, 0xF2F5_2010, 0x2FC1_2FC1];
 
-/// `XFS_IOC_FSGEOMETRY` (`xfs_fs.h`): it fills a `struct xfs_fsop_geom` of 256 bytes.
+/// Request number of `XFS_IOC_FSGEOMETRY` (`xfs_fs.h`), which fills a `struct xfs_fsop_geom` of 256
+/// bytes.
 const XFS_GEOMETRY: libc::c_ulong = 0x8100_587E;
 
-/// Where the flags are in that, and the one for times of 64 bits.
+/// Offset of the flags in that structure, and the flag for times of 64 bits.
 const XFS_FLAGS_AT: usize = 92;
 const XFS_BIGTIME: u32 = 1 << 21;
 
-/// The range of times on the file system of that kind that a directory is on.
+/// Returns the range of times on the file system of that type that a directory is on.
 pub(super) fn of(root: &OwnedFd, kind: Option<u64>) -> TimeRange {
     match kind {
         Some(EXT) => TimeRange::Ext,
@@ -39,9 +40,9 @@ pub(super) fn of(root: &OwnedFd, kind: Option<u64>) -> TimeRange {
     }
 }
 
-/// Kernels that do not know the flag keep times of 32 bits.
+/// Returns the range of XFS. Kernels that do not know the flag store times of 32 bits.
 fn of_xfs(root: &OwnedFd) -> TimeRange {
-    // A handle for passage only is of no use for that.
+    // A handle with search permission only does not support that.
     let Ok(root) = openat(root, c".", DIRECTORY, Mode::empty()) else { return TimeRange::All };
     let mut geometry = [0_u8; 256];
     // SAFETY: the kernel writes at most the 256 bytes that the request's number says, and they are there.

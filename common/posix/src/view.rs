@@ -1,4 +1,4 @@
-//! What this node sees of a root: which directory it is, on which file system, and what is mounted below it.
+//! View of a root from this node: its identity, its file system, and the mounts below it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,8 +16,8 @@ use host::process::machine_id;
 use types::entry::Time;
 use types::place::root_view::{RootView, Seen, is_known_by_origin};
 
-/// Types whose number of a file system (`f_fsid`) is made of what is on the disk, or by chance; others make it of the
-/// device's number on this node.
+/// Types whose file system ID (`f_fsid`) is made of what is on the disk, or by chance; others make
+/// it of the device number on this node.
 const NUMBERED: [u64; 4] = [
     0xef53,      // ext2, ext3, ext4
     0x9123_683e, // btrfs
@@ -25,18 +25,18 @@ const NUMBERED: [u64; 4] = [
     0x0102_1994, // tmpfs
 ];
 
-/// A mounted file system that nothing is in but mount points, made when somebody comes there.
+/// Type of a mounted file system with nothing but mount points, which are made on access.
 const ON_DEMAND: &[u8] = b"autofs";
 
-/// What is looked at, by handle.
+/// An inspected entry, by handle.
 struct At<'f> {
     fd: BorrowedFd<'f>,
     statx: Statx,
-    /// As this process sees it; empty where that cannot be told.
+    /// Path as this process sees it; empty where that is not known.
     path: Vec<u8>,
 }
 
-/// A root, or an entry that takes its place, with the mount points below it that take part.
+/// Views a root, or an entry that takes its place, with the mount points below it that take part.
 pub(super) fn view(
     fd: BorrowedFd<'_>,
     table: &[Mount],
@@ -53,7 +53,7 @@ pub(super) fn view(
     Ok(RootView { machine: machine_id(), root, below })
 }
 
-/// Numbers and points of the mounts below a root, to notice when they are others.
+/// Returns the points and device numbers of the mounts below a root, to notice when they change.
 pub(super) fn mounts_below(fd: BorrowedFd<'_>, table: &[Mount]) -> Vec<(Vec<u8>, u64)> {
     let Ok(at) = At::of(fd) else { return Vec::new() };
     at.mounts_below(table).into_iter().map(|(point, mount)| (point, mount.device)).collect()
@@ -61,7 +61,7 @@ pub(super) fn mounts_below(fd: BorrowedFd<'_>, table: &[Mount]) -> Vec<(Vec<u8>,
 
 impl<'f> At<'f> {
     fn of(fd: BorrowedFd<'f>) -> Result<Self, Errno> {
-        // What another node has changed a moment ago counts.
+        // Changes that another node made a moment ago count.
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
         let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
         let statx = retry_on_intr(|| statx(fd, c"", flags, wanted))?;
@@ -96,8 +96,8 @@ impl<'f> At<'f> {
         })
     }
 
-    /// What is mounted, and what is shown of it. A container of DAOS has a name of its own; dfuse calls all of them
-    /// the same.
+    /// Returns the source of a mount, and the path below it. A DAOS container has a name of its
+    /// own; dfuse calls the source of all of them the same.
     fn origin(&self, mount: &Mount) -> Option<Vec<u8>> {
         let source = if mount.is_dfuse() {
             mounts::attribute(mount, "user.daos").filter(|link| !link.is_empty())?
@@ -116,7 +116,8 @@ impl<'f> At<'f> {
         met.filter_map(|it| Some((mounts::relative(&it.point, &self.path)?.to_vec(), it))).collect()
     }
 
-    /// What is mounted at a point below; `None` where this user may not come there, or nothing is to be seen.
+    /// Views the root of a mount at a point below; `None` where this user has no permission, or it
+    /// is not visible.
     fn mounted(&self, point: &[u8], mount: &Mount, table: &[Mount]) -> Result<Option<Seen>, Errno> {
         if mount.kind == ON_DEMAND {
             return Ok(None);
@@ -129,7 +130,7 @@ impl<'f> At<'f> {
     }
 }
 
-/// Opens an entry to look at it, whatever it is.
+/// Opens an entry of any type for stat(2) only.
 pub(super) fn open_entry(
     dir: BorrowedFd<'_>,
     name: impl rustix::path::Arg + Copy,

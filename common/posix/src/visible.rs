@@ -1,4 +1,4 @@
-//! Waiting for what another node has just made.
+//! Waiting for entries that another node has just created.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use types::limits;
 
-/// Repeats `open` for a bounded time while the entry does not exist: network file systems may remember
+/// Repeats `open` for a bounded time while the entry does not exist: network file systems may cache
 /// for a while that it did not.
 pub(super) fn until_visible<T>(mut open: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     let (mut pause, mut waited) = (Duration::from_millis(5), Duration::ZERO);

@@ -1,8 +1,9 @@
 //! Extended attributes, access control lists among them (xattr(7), acl(5)).
 //!
-//! An open file is asked by its descriptor. An entry of an open directory is reached through
-//! `/proc/self/fd`, by that directory and one component: the calls by descriptor want the entry opened
-//! for reading, which may not be allowed, or may act. The `l…xattr` calls do not follow a last link.
+//! Those of an open file are read by its descriptor. An entry of an open directory is reached
+//! through `/proc/self/fd`, by that directory and one component: the calls by descriptor require
+//! that the entry is open for reading, which may not be allowed, or may act. The `l…xattr` calls do
+//! not follow a symbolic link in the last component.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -21,38 +22,40 @@ use types::entry::{ACL_XATTRS, Xattrs};
 use types::error::{Op, Result};
 use types::path::Name;
 
-/// Longest list of names, and longest value (xattr(7)).
+/// Largest list of names, and largest value, in bytes (xattr(7)).
 const BYTES_MAX: usize = 64 << 10;
 
-/// What holds extended attributes, and those of them that matter.
+/// Holder of extended attributes, with a filter for those that matter.
 pub(super) struct Holder<'h> {
     at: At<'h>,
     filter: XattrFilter,
 }
 
 enum At<'h> {
-    /// A file that is open.
+    /// An open file.
     File(BorrowedFd<'h>),
     /// An entry of an open directory, by a path through that directory's descriptor.
     Entry(CString),
-    /// What the kernel does not know, where that is open: its attributes can be set, but not listed.
+    /// A descriptor that the kernel does not know, where there is one: attributes can be set, but
+    /// not listed.
     MadeUp(Option<BorrowedFd<'h>>),
 }
 
 impl<'h> Holder<'h> {
-    /// An open file.
+    /// Returns the holder for an open file.
     pub fn file(fd: &'h impl AsFd, filter: XattrFilter) -> Self {
         let fd = fd.as_fd();
         let at = if is_made_up(fd) { At::MadeUp(Some(fd)) } else { At::File(fd) };
         Self { at, filter }
     }
 
-    /// Another file, with the same attributes mattering.
+    /// Returns the holder for another file, with the same filter.
     pub fn of<'f>(&self, fd: &'f impl AsFd) -> Holder<'f> {
         Holder::file(fd, self.filter)
     }
 
-    /// An entry of a directory, itself even where it is a link; `.` is the directory.
+    /// Returns the holder for an entry of a directory, even for a symbolic link itself; `.` is the
+    /// directory.
     pub fn entry(dir: &'h impl AsFd, name: &Name, filter: XattrFilter) -> Self {
         let dir = dir.as_fd();
         if is_made_up(dir) {
@@ -84,7 +87,7 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
             At::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
-            // A list of access control would be kept as any other attribute, and mean nothing.
+            // An access control list would be stored like any other attribute, and have no effect.
             At::MadeUp(Some(fd)) if !ACL_XATTRS.contains(&name) => {
                 fsetxattr(fd, name, value, XattrFlags::empty())
             }
@@ -100,7 +103,8 @@ impl<'h> Holder<'h> {
         }
     }
 
-    /// Those that matter; `None` where the file system keeps none at all.
+    /// Reads the attributes that pass the filter; `None` where the file system does not support
+    /// any.
     pub fn read(&self) -> Result<Option<Xattrs>> {
         self.read_all().map_err(|errno| failed(Op::GetXattrs, errno))
     }
@@ -129,7 +133,8 @@ impl<'h> Holder<'h> {
         Ok(Some(xattrs))
     }
 
-    /// The permission bits that a default access control list leaves to new entries; `None` where there is none.
+    /// Returns the permission bits that a default access control list leaves to new entries; `None`
+    /// where there is none.
     pub fn default_acl_mode(&self) -> Result<Option<u32>> {
         let mut acl = Vec::new();
         match with_room(&mut acl, 256, |room| self.get(ACL_XATTRS[1], room)) {
@@ -139,8 +144,8 @@ impl<'h> Holder<'h> {
         }
     }
 
-    /// Makes those that matter exactly these. False where the system does not take one of them: others are
-    /// set all the same.
+    /// Sets exactly the wanted attributes among those that pass the filter. Returns false where the
+    /// system refuses one of them: others are set all the same.
     pub fn write(&self, wanted: &Xattrs) -> Result<bool> {
         let now = match (self.read()?, &self.at) {
             (Some(now), _) => now,
@@ -156,11 +161,12 @@ impl<'h> Holder<'h> {
         for changed in removed.chain(set) {
             match changed {
                 Ok(()) | Err(Errno::NODATA) => {}
-                // Room for them is an inode's own, and they may not be that long everywhere.
+                // Attributes must fit in the inode on some file systems, and may not be that long
+                // on others.
                 Err(
                     Errno::OPNOTSUPP | Errno::PERM | Errno::NOSPC | Errno::RANGE | Errno::TOOBIG,
                 ) => all_taken = false,
-                // Labels have rules of their own, and some names are those of one file system only.
+                // Labels have rules of their own, and some names exist only on one file system.
                 Err(Errno::ACCESS | Errno::INVAL) if self.filter.others > XattrChoice::Own => {
                     all_taken = false;
                 }
@@ -171,7 +177,8 @@ impl<'h> Holder<'h> {
     }
 }
 
-/// Calls with a buffer of `first` bytes, and where that is too small with the largest that is needed.
+/// Calls with a buffer of `first` bytes, and where that is too small again with the largest that
+/// may be needed.
 fn with_room(
     buffer: &mut Vec<u8>,
     first: usize,

@@ -1,38 +1,38 @@
-//! What the engine itself counts on a rank.
+//! Counters of the engine itself on a rank.
 
 use serde::{Deserialize, Serialize};
 
 /// Counters of one rank's engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
-    /// Tasks run on this rank.
+    /// Tasks that were run on this rank.
     pub tasks_run: u64,
-    /// Tasks that came from other ranks.
+    /// Tasks received from other ranks.
     pub tasks_stolen: u64,
     /// Tasks given to other ranks.
     pub tasks_given: u64,
-    /// Questions for work.
+    /// Steal requests sent.
     pub steals_asked: u64,
-    /// Questions that brought work.
+    /// Steal requests that were answered with tasks.
     pub steals_won: u64,
-    /// Questions of others answered with work.
+    /// Steal requests of others that this rank has answered with tasks.
     pub steals_given: u64,
-    /// Bytes of the tasks that came and went.
+    /// Bytes of the tasks received and given.
     pub steal_bytes: u64,
     /// Waves of termination detection.
     pub waves: u64,
     /// I/O threads in use at the end.
     pub threads: u64,
-    /// Time that these threads had nothing to do, summed.
+    /// Idle time of these threads, summed, in nanoseconds.
     pub idle_ns: u64,
-    /// Wall time of the engine.
+    /// Wall time of the engine in nanoseconds.
     pub wall_ns: u64,
-    /// CPU time of this rank meanwhile.
+    /// CPU time of this rank meanwhile, in nanoseconds.
     pub cpu_ns: u64,
 }
 
 impl Counters {
-    /// Adds a later phase's, or another rank's.
+    /// Adds the counters of a later phase or of another rank.
     pub fn add(&mut self, other: &Self) {
         self.tasks_run += other.tasks_run;
         self.tasks_stolen += other.tasks_stolen;

@@ -1,4 +1,5 @@
-//! What a running task sees of the engine: where it leaves more tasks, letters and notices.
+//! Task context: a running task's access to the engine, by which it queues more tasks and sends
+//! messages and events.
 
 use crossbeam_deque::Worker;
 
@@ -8,7 +9,7 @@ use super::pool::Pool;
 use comm::Rank;
 use types::limits;
 
-/// One thread's access to its rank's pool.
+/// Access of one thread to its rank's pool.
 pub struct Crew<'p, J: Job + ?Sized> {
     pub(super) pool: &'p Pool<J::Task>,
     pub(super) own: Option<&'p Worker<J::Task>>,
@@ -16,27 +17,27 @@ pub struct Crew<'p, J: Job + ?Sized> {
 }
 
 impl<J: Job + ?Sized> Crew<'_, J> {
-    /// This rank.
+    /// Returns this rank.
     pub fn rank(&self) -> Rank {
         self.rank
     }
 
-    /// Queues a task; any thread of any rank may run it.
+    /// Queues a task, which any thread of any rank may run.
     pub fn push(&self, task: J::Task) {
         self.pool.push(task, self.own);
     }
 
-    /// Queues a task behind all that this thread has queued, for any thread that is free.
+    /// Queues a task behind all that this thread has queued, for any idle thread.
     pub fn push_behind(&self, task: J::Task) {
         self.pool.push(task, None);
     }
 
-    /// Queues a task that only this rank can run, because of something it holds open.
+    /// Queues a task that only this rank can run, because of something that it holds open.
     pub fn push_pinned(&self, task: J::Task) {
         self.pool.push_pinned(task);
     }
 
-    /// Keeps the job from ending until [`Crew::release`]: this rank waits for letters.
+    /// Keeps the job from ending until [`Crew::release`], since this rank awaits messages.
     pub fn hold(&self) {
         self.pool.hold();
     }
@@ -46,32 +47,33 @@ impl<J: Job + ?Sized> Crew<'_, J> {
         self.pool.release();
     }
 
-    /// Others have nothing to do: a running task should queue part of what it has.
+    /// Returns true where other threads are idle: a running task should queue part of its work.
     pub fn is_hungry(&self) -> bool {
         self.pool.is_hungry()
     }
 
-    /// Enough tasks wait: a running task should do its work itself rather than queue more.
+    /// Returns true where enough tasks are queued: a running task should do its work itself instead
+    /// of queuing more.
     pub fn is_full(&self) -> bool {
         self.pool.queued() >= limits::QUEUED_TASKS_MAX as i64
     }
 
-    /// Sends a letter to another rank's part of the operation.
+    /// Sends a message to another rank's part of the operation.
     pub fn write_to(&self, to: Rank, letter: &J::Letter) {
         self.pool.post(to, Message::Letter(encode(letter)));
     }
 
-    /// Tells rank 0 something.
+    /// Sends an event to rank 0.
     pub fn report(&self, notice: &J::Notice) {
         self.pool.post(Rank::ROOT, Message::Notice(encode(notice)));
     }
 
-    /// Stops the whole job: what has not begun is given up.
+    /// Stops the whole job: tasks that have not begun are cancelled.
     pub fn stop_job(&self) {
         self.pool.want_stop();
     }
 
-    /// The job is being stopped.
+    /// Returns true where the job is being stopped.
     pub fn is_stopped(&self) -> bool {
         self.pool.is_stopped()
     }

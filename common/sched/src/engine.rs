@@ -1,4 +1,4 @@
-//! Runs a [`Job`] on this rank, together with all others, until all its work is done.
+//! Engine: runs a [`Job`] on this rank, together with all others, until all its work is done.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -24,17 +24,17 @@ use host::transfers::LargeTransfer;
 use types::exit::Exit;
 use types::limits;
 
-/// How the engine uses this rank.
+/// Resources of this rank that the engine uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// I/O threads, at most.
+    /// Largest number of I/O threads.
     pub threads_max: u32,
-    /// Processors this rank may count on; below 1 where ranks outnumber processors.
+    /// Number of processors that this rank may use; below 1 where ranks outnumber processors.
     pub cpu_share: f64,
 }
 
 /// Runs `job` from `seeds` (this rank's first tasks) to the end of the whole job, which all ranks
-/// reach together. Rank 0's `listener` hears what the ranks report.
+/// reach together. Rank 0's `listener` receives the events of all ranks.
 ///
 /// A panic of any thread aborts the job on all ranks with [`Exit::Bug`].
 pub fn run<J: Job>(
@@ -99,12 +99,13 @@ pub fn run<J: Job>(
     }
 }
 
-/// Whether one more thread can be expected to get the memory that it asks for: where it can't, the process is aborted.
+/// Returns true where another thread can be expected to get the memory it needs: where it cannot,
+/// the process would be aborted.
 fn has_room_for_a_thread() -> bool {
     address_space_left().is_none_or(|left| left >= limits::ADDRESS_SPACE_OF_THREADS_BYTES_MIN)
 }
 
-/// Ends a pool's threads when the main thread leaves, however it does.
+/// Guard that ends a pool's threads when the main thread leaves, by a panic too.
 struct EndOnDrop<'p, T>(&'p Pool<T>);
 
 impl<T> Drop for EndOnDrop<'_, T> {
@@ -113,7 +114,7 @@ impl<T> Drop for EndOnDrop<'_, T> {
     }
 }
 
-/// An I/O thread, from start to end.
+/// Runs an I/O thread, from its start to its end.
 fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank) {
     let crew = Crew { pool, own: Some(own), rank };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -149,7 +150,7 @@ fn run_task<J: Job>(job: &J, task: J::Task, hand: &mut J::Hand, crew: &Crew<'_, 
     crew.pool.release();
 }
 
-/// The main thread of a rank: the only one that sends and receives.
+/// Main thread of a rank: the only one that sends and receives messages.
 struct MainThread<'m, 'c, J: Job> {
     channel: Channel,
     local: Local<'m, 'c, J>,
@@ -181,8 +182,9 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
     }
 
-    /// What is under way when a signal comes may hang, in a dead file system for example: it is not waited
-    /// for until the batch system kills.
+    /// Aborts the job where an interrupted operation does not end in time. It may hang, for
+    /// instance in an unresponsive file system, and must not be waited for until the batch system
+    /// kills.
     fn leave_in_time(&mut self) {
         if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_WAIT_MAX) {
             tracing::error!("told to stop, and what is under way does not end: it is abandoned");
@@ -190,7 +192,8 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
     }
 
-    /// A thread of the phase before may still count against a limit for a moment.
+    /// Starts the first thread. A thread of the previous phase may still count against a limit for
+    /// a moment.
     fn start_first(&mut self, start: &mut impl FnMut(u32) -> u32) {
         let mut tries = 0;
         while self.threads == 0 {
@@ -207,7 +210,7 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
     }
 
-    /// One round: what came in, what is due, what goes out. True when anything moved.
+    /// Runs one round of receiving, due work and sending. Returns true where anything was done.
     fn turn(&mut self) -> bool {
         let now = self.began.elapsed();
         let mut moved = false;
@@ -235,7 +238,7 @@ impl<J: Job> MainThread<'_, '_, J> {
         moved
     }
 
-    /// A message to this rank itself takes no detour.
+    /// Sends a message; one to this rank itself is handled at once.
     fn send(&mut self, to: Rank, message: Message) {
         if to == self.local.rank {
             let now = self.began.elapsed();
@@ -290,7 +293,7 @@ impl<J: Job> MainThread<'_, '_, J> {
     }
 }
 
-/// The rank's own side of the protocol.
+/// State of this rank that the protocol works on.
 struct Local<'m, 'c, J: Job> {
     job: &'m J,
     pool: &'m Pool<J::Task>,

@@ -1,9 +1,9 @@
-//! How many I/O threads a rank should have, from what its threads wait for.
+//! Number of I/O threads that a rank should have, by what its threads wait for.
 //!
 //! While there is a backlog and the rank leaves much of its CPU unused, its threads wait for the
 //! storage: more of them hide more of that latency. When its CPU is busy, more threads would only
-//! get in each other's way. So a parallel file system soon sees all threads, a local disk few. With enough
-//! large transfers under way it is bandwidth that they wait for, and no threads are added.
+//! get in each other's way. So a parallel file system is soon used by all threads, a local disk by few.
+//! With enough large transfers in progress they wait for bandwidth, and no threads are added.
 
 use std::time::Duration;
 
@@ -14,59 +14,60 @@ use types::limits;
 #[derive(Debug)]
 pub struct Growth {
     threads_max: u32,
-    /// Processors this rank may count on; below 1 where ranks outnumber processors.
+    /// Number of processors that this rank may use; below 1 where ranks outnumber processors.
     cpu_share: f64,
     window: Option<(Duration, Usage)>,
 }
 
-/// A rank's threads at one moment.
+/// State of a rank's threads at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crew {
     /// Threads started so far.
     pub threads: u32,
-    /// Those that have nothing to do.
+    /// Idle threads.
     pub idle: u32,
-    /// Tasks that wait.
+    /// Tasks in the queue.
     pub queued: u32,
-    /// Large transfers under way.
+    /// Large transfers in progress.
     pub large_transfers: u32,
-    /// What they have used so far.
+    /// Resource usage of the threads so far.
     pub usage: Usage,
 }
 
-/// What to do now.
+/// Advice about the number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
-    /// Enough threads, or not known yet.
+    /// Enough threads, or too early to tell.
     Keep,
-    /// The threads wait, and there is nothing queued for more: tasks should be divided.
+    /// Running tasks should be divided: the threads wait for storage, and no task is queued for
+    /// more of them.
     Divide,
-    /// Start so many more.
+    /// More threads should be started, as many as this.
     Start(u32),
 }
 
 impl Growth {
-    /// At most `threads_max` threads.
+    /// Limits the number of threads to `threads_max`.
     pub fn new(threads_max: u32, cpu_share: f64) -> Self {
         Self { threads_max, cpu_share, window: None }
     }
 
-    /// The system refuses more threads.
+    /// Ends the growth, since the system refuses more threads.
     pub fn close(&mut self) {
         self.threads_max = 0;
     }
 
-    /// More threads may still be of use.
+    /// Returns true where more threads may still be of use.
     pub fn is_open(&self, threads: u32) -> bool {
         threads < self.threads_max
     }
 
-    /// Threads to begin with: those the CPU can feed.
+    /// Returns the number of threads to start with: as many as the CPU can feed.
     pub fn first(&self) -> u32 {
         (self.cpu_share.ceil() as u32).clamp(1, self.threads_max)
     }
 
-    /// Looks at the threads now; says something when a window ends.
+    /// Observes the threads; returns advice at the end of a window.
     pub fn advise(&mut self, now: Duration, crew: Crew) -> Advice {
         if !self.is_open(crew.threads) || crew.idle > 0 || has_its_bandwidth(crew) {
             self.window = None;
@@ -86,7 +87,7 @@ impl Growth {
         self.window = Some((now, crew.usage));
         let used = crew.usage.cpu.saturating_sub(then.cpu).as_secs_f64() / wall.as_secs_f64();
         let usable = self.cpu_share.min(f64::from(crew.threads));
-        // More often pushed aside than waiting: other processes want this CPU, too.
+        // Preemption more often than waiting: other processes need this CPU, too.
         let preempted = crew.usage.preemptions.saturating_sub(then.preemptions);
         if used > usable * limits::CREW_BUSY_SHARE || preempted > waits {
             Advice::Keep
@@ -106,7 +107,8 @@ fn has_its_bandwidth(crew: Crew) -> bool {
 mod tests {
     use super::*;
 
-    /// Advice after so long, in which the threads used so much CPU and waited so often.
+    /// Returns the advice after that wall time, in which the threads used that much CPU time and
+    /// waited that often.
     fn after(wall_us: u64, cpu_us: u64, waits: u64, threads: u32, queued: u32) -> Advice {
         let mut growth = Growth::new(32, 2.0);
         let at = |wall_us, cpu_us, waits| {

@@ -1,4 +1,4 @@
-//! What an operation gives the engine to run.
+//! Interface of an operation that the engine runs.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -9,44 +9,44 @@ use comm::Rank;
 ///
 /// One value per rank, shared by its threads.
 pub trait Job: Sync {
-    /// A piece of work, small and self-contained; it may be sent to another rank.
+    /// Unit of work, small and self-contained; it may be sent to another rank.
     type Task: Serialize + DeserializeOwned + Send;
-    /// A message from one rank's part of the operation to another's.
+    /// Message from one rank's part of the operation to another's.
     type Letter: Serialize + DeserializeOwned;
-    /// Something rank 0 should hear of: a failure, lines of a list.
+    /// Event for rank 0, such as a failure or lines of a list.
     type Notice: Serialize + DeserializeOwned;
-    /// How far this rank is.
+    /// Progress of this rank.
     type Snapshot: Serialize + DeserializeOwned;
-    /// What one thread keeps for itself between tasks: buffers, counts.
+    /// Worker state that one thread keeps between tasks: buffers, counts.
     type Hand;
 
-    /// A thread starts.
+    /// Creates the worker state of a thread.
     fn hand(&self) -> Self::Hand;
 
-    /// Runs a task, on an I/O thread; more tasks may be pushed to `crew`.
+    /// Runs a task on an I/O thread; more tasks may be queued through `crew`.
     fn run(&self, task: Self::Task, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
 
-    /// The job was stopped: gives a task up instead of running it.
+    /// Cancels a task instead of running it, since the job was stopped.
     fn discard(&self, task: Self::Task, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
 
-    /// Nothing is queued for this thread, or it ends: hands over what it had gathered.
+    /// Delivers what a thread has gathered, when no task is queued for it or it ends.
     fn flush(&self, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
 
-    /// A letter has arrived. Runs on the main thread, so it must not do I/O: it pushes a task.
+    /// Receives a message. Runs on the main thread, so it must not do I/O: it queues a task.
     fn letter(&self, from: Rank, letter: Self::Letter, crew: &Crew<'_, Self>);
 
-    /// How far this rank is now.
+    /// Returns the progress of this rank.
     fn snapshot(&self) -> Self::Snapshot;
 }
 
-/// Rank 0's ear: what it does with what the ranks report. Runs on the main thread.
+/// Receiver of all ranks' events, on rank 0. Runs on the main thread.
 pub trait Listener<J: Job + ?Sized> {
-    /// A rank reports something.
+    /// Receives an event from a rank.
     fn notice(&mut self, from: Rank, notice: J::Notice);
 
-    /// A rank tells how far it is.
+    /// Receives the progress of a rank.
     fn progress(&mut self, from: Rank, snapshot: J::Snapshot);
 
-    /// Some time has passed.
+    /// Runs now and then, for anything that depends on time.
     fn tick(&mut self);
 }

@@ -1,59 +1,60 @@
-//! What ranks say to each other while a job runs.
+//! Messages between ranks while a job runs.
 
 use serde::{Deserialize, Serialize};
 
 /// One message of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// Asks for work: of what the victim has queued beyond `queued`, what the thief has left itself.
+    /// Steal request: asks for a share of the tasks that the victim has queued beyond those of the
+    /// thief.
     Ask {
-        /// Tasks the thief has queued; 0 is "I have nothing to do".
+        /// Number of tasks that the thief has queued; 0 where it is idle.
         queued: u32,
     },
-    /// The answer: tasks, or none.
+    /// Answer to a steal request: tasks, or none.
     Give(Parcel),
-    /// The termination wave of that number reaches this rank from above.
+    /// Termination wave of that number, from the parent rank.
     Wave(u64),
-    /// A rank and all below it are passive; what they have sent and received.
+    /// Report that a rank and all below it are passive, with their message counts.
     Report {
         /// Number of the wave.
         wave: u64,
-        /// Work-carrying messages sent by the ranks of this subtree.
+        /// Number of work-carrying messages sent by the ranks of this subtree.
         sent: u64,
-        /// Work-carrying messages they received.
+        /// Number of work-carrying messages received by the ranks of this subtree.
         received: u64,
     },
-    /// All work is done.
+    /// Announcement that all work is done.
     Done,
-    /// Give up what has not begun.
+    /// Order to cancel tasks that have not begun.
     Stop,
-    /// From one rank's part of the operation to another's.
+    /// Message from one rank's part of the operation to another's, serialised.
     Letter(Vec<u8>),
-    /// Something for rank 0's ear.
+    /// Event for rank 0, serialised.
     Notice(Vec<u8>),
-    /// How far a rank is. Not work-carrying: may be lost.
+    /// Progress of a rank, serialised. Not work-carrying: it may be lost.
     Progress(Vec<u8>),
 }
 
 /// Serialised tasks on their way from one rank to another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Parcel {
-    /// How many tasks; 0 is a refusal.
+    /// Number of tasks; 0 is a refusal.
     pub count: u32,
-    /// The tasks, one after the other.
+    /// Serialised tasks, one after the other.
     pub bytes: Vec<u8>,
 }
 
 impl Message {
-    /// The message as bytes.
+    /// Serialises the message.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("plain values in memory always serialise")
     }
 
-    /// Reads a message.
+    /// Deserialises a message.
     ///
     /// # Errors
-    /// For bytes that this build did not write.
+    /// Fails for a message from a different build.
     pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
         postcard::from_bytes(bytes)
     }

@@ -18,21 +18,22 @@ use types::limits;
 /// A message for the main thread to send.
 type Posted = (Rank, Message);
 
-/// What the threads of a rank share.
+/// Pool of the tasks that the threads of a rank share.
 pub(super) struct Pool<T> {
-    /// Tasks from outside the threads: seeds, and what other ranks gave.
+    /// Tasks from outside the threads: seeds, and tasks of other ranks.
     injector: Injector<T>,
     /// Tasks that only this rank can run.
     pinned: Injector<T>,
     deques: Vec<Stealer<T>>,
-    /// Tasks that wait, without the pinned ones.
+    /// Number of queued tasks without the pinned ones.
     queued: AtomicI64,
-    /// Tasks that wait or run, and everything else that keeps this rank from being passive.
+    /// Number of tasks that are queued or running, and of everything else that keeps this rank from
+    /// being passive.
     pending: AtomicI64,
     sleepers: AtomicU32,
     sleep: Mutex<()>,
     wake: Condvar,
-    /// Somebody found nothing to take: running tasks should be divided.
+    /// True where an idle thread or rank found no task: running tasks should be divided.
     wanted: AtomicBool,
     stop_wanted: AtomicBool,
     stopped: AtomicBool,
@@ -46,8 +47,8 @@ pub(super) struct Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// A pool for up to `threads_max` threads; the caller is the main thread. Also returns the
-    /// threads' own ends of the deques.
+    /// Creates a pool for up to `threads_max` threads; the caller is the main thread. Also returns
+    /// the threads' own ends of the deques.
     pub fn new(threads_max: u32) -> (Self, Vec<Worker<T>>) {
         let workers: Vec<Worker<T>> = (0..threads_max).map(|_| Worker::new_lifo()).collect();
         let pool = Self {
@@ -73,7 +74,7 @@ impl<T> Pool<T> {
         (pool, workers)
     }
 
-    /// Queues a task: on the thread's own deque, or for any thread.
+    /// Queues a task on the thread's own deque, or for any thread.
     pub fn push(&self, task: T, own: Option<&Worker<T>>) {
         self.hold();
         match own {
@@ -94,7 +95,7 @@ impl<T> Pool<T> {
         self.wake_one();
     }
 
-    /// Something keeps this rank from being passive until [`Pool::release`].
+    /// Keeps this rank from being passive until [`Pool::release`].
     pub fn hold(&self) {
         self.pending.fetch_add(1, Ordering::SeqCst);
     }
@@ -115,9 +116,10 @@ impl<T> Pool<T> {
         }
     }
 
-    /// The next task for a thread: what only this rank can do, its own newest, then this rank's oldest.
+    /// Returns the next task for a thread: one that only this rank can run, else the thread's own
+    /// newest, else this rank's oldest.
     pub fn find(&self, own: &Worker<T>) -> Option<T> {
-        // What is pinned ends something that holds files open.
+        // A pinned task ends something that holds files open.
         if !self.pinned.is_empty()
             && let Some(task) = until_settled(|| self.pinned.steal())
         {
@@ -130,7 +132,7 @@ impl<T> Pool<T> {
         self.take_oldest()
     }
 
-    /// The oldest task that waits anywhere on this rank, pinned ones excepted.
+    /// Takes the oldest task that is queued on this rank, pinned ones excepted.
     fn take_oldest(&self) -> Option<T> {
         if self.queued.load(Ordering::SeqCst) <= 0 {
             return None;
@@ -141,7 +143,7 @@ impl<T> Pool<T> {
         Some(task)
     }
 
-    /// For another rank: up to `tasks` of what waits, until `accept` has had enough.
+    /// Takes up to `tasks` queued tasks for another rank, until `accept` returns false.
     pub fn give(&self, tasks: u32, mut accept: impl FnMut(T) -> bool) {
         self.wanted.store(false, Ordering::Relaxed);
         for _ in 0..tasks {
@@ -154,7 +156,8 @@ impl<T> Pool<T> {
         }
     }
 
-    /// A running task should be divided: others are idle and nothing waits for them.
+    /// Returns true where running tasks should be divided: others are idle and no task is queued
+    /// for them.
     pub fn is_hungry(&self) -> bool {
         self.queued.load(Ordering::Relaxed) <= 0
             && (self.sleepers.load(Ordering::Relaxed) > 0 || self.wanted.load(Ordering::Relaxed))
@@ -185,14 +188,14 @@ impl<T> Pool<T> {
         self.queued.load(Ordering::SeqCst) > 0 || !self.pinned.is_empty()
     }
 
-    /// Ends all threads: nothing is left to do.
+    /// Ends all threads, since there is no work left.
     pub fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         drop(self.sleep.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.notify_all();
     }
 
-    /// Hands a message to the main thread; waits while too many wait already.
+    /// Posts a message for the main thread to send; waits while too many are posted already.
     pub fn post(&self, to: Rank, message: Message) {
         while self.outbox.0.len() >= limits::OUTBOX_LETTERS_MAX && !self.is_main_thread() {
             std::thread::sleep(Duration::from_micros(200));
@@ -207,61 +210,61 @@ impl<T> Pool<T> {
         std::thread::current().id() == self.main.id()
     }
 
-    /// The next message that a thread has posted.
+    /// Returns the next message that a thread has posted.
     pub fn next_posted(&self) -> Option<(Rank, Message)> {
         self.outbox.1.try_recv().ok()
     }
 
-    /// How many messages were posted so far.
+    /// Returns the number of messages that were posted so far.
     pub fn posted(&self) -> u64 {
         self.posted.load(Ordering::SeqCst)
     }
 
-    /// Nothing waits, runs or is held.
+    /// Returns true where no task is queued or running, and nothing is held.
     pub fn is_passive(&self) -> bool {
         self.pending.load(Ordering::SeqCst) == 0
     }
 
-    /// Tasks that wait.
+    /// Returns the number of queued tasks.
     pub fn queued(&self) -> i64 {
         self.queued.load(Ordering::SeqCst)
     }
 
-    /// Threads that sleep.
+    /// Returns the number of threads that sleep.
     pub fn sleepers(&self) -> u32 {
         self.sleepers.load(Ordering::SeqCst)
     }
 
-    /// A thread asks for the whole job to stop. This rank gives its tasks up at once: what made one fail would make
-    /// each of them fail before the others have heard of it.
+    /// Requests the stop of the whole job. This rank cancels its tasks at once: the cause that made
+    /// one fail would make each of them fail before other ranks learn of it.
     pub fn want_stop(&self) {
         self.stop_wanted.store(true, Ordering::SeqCst);
         self.stop();
         self.main.unpark();
     }
 
-    /// See [`Pool::want_stop`].
+    /// Returns true after [`Pool::want_stop`].
     pub fn is_stop_wanted(&self) -> bool {
         self.stop_wanted.load(Ordering::SeqCst)
     }
 
-    /// From now on tasks are given up.
+    /// Cancels tasks from now on.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// See [`Pool::stop`].
+    /// Returns true after [`Pool::stop`].
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// A thread has panicked: the main thread ends the job.
+    /// Records that a thread has panicked, so that the main thread ends the job.
     pub fn tell_of_panic(&self) {
         self.panicked.store(true, Ordering::SeqCst);
         self.main.unpark();
     }
 
-    /// See [`Pool::tell_of_panic`].
+    /// Returns true after [`Pool::tell_of_panic`].
     pub fn has_panicked(&self) -> bool {
         self.panicked.load(Ordering::SeqCst)
     }

@@ -11,42 +11,42 @@ use super::thief::Thief;
 use comm::Rank;
 use comm::collective::children;
 
-/// A rank's own tasks, as the protocol sees them.
+/// Tasks of a rank, as the protocol sees them.
 pub trait LocalWork {
-    /// Threads have nothing to do.
+    /// Returns true where threads are idle.
     fn has_idle_threads(&self) -> bool;
 
-    /// Tasks that are queued.
+    /// Returns the number of queued tasks.
     fn queued(&self) -> u32;
 
-    /// Nothing is queued, nothing runs, nothing is held open.
+    /// Returns true where no task is queued or running, and nothing is held open.
     fn is_passive(&self) -> bool;
 
-    /// Letters and notices posted so far, sent or still on their way out.
+    /// Returns the number of messages and events posted so far, sent or still on their way out.
     fn posted(&self) -> u64;
 
-    /// Takes up to `tasks` of the queued tasks out, the oldest first, bounded in bytes.
+    /// Removes up to `tasks` of the queued tasks, the oldest first, up to a number of bytes.
     fn give(&mut self, tasks: u32) -> Parcel;
 
-    /// Others have nothing to do, nor is anything queued here: more should be queued soon.
+    /// Asks running tasks to divide, since other ranks are idle and nothing is queued here.
     fn divide(&mut self);
 
     /// Queues tasks from another rank.
     fn take(&mut self, parcel: Parcel);
 
-    /// A letter for the operation has arrived.
+    /// Receives a message for the operation.
     fn letter(&mut self, from: Rank, letter: Vec<u8>);
 
-    /// A notice for rank 0 has arrived.
+    /// Receives an event for rank 0.
     fn notice(&mut self, from: Rank, notice: Vec<u8>);
 
-    /// A rank says how far it is.
+    /// Receives the progress of a rank.
     fn progress(&mut self, from: Rank, snapshot: Vec<u8>);
 
-    /// From now on tasks are given up instead of run.
+    /// Cancels tasks instead of running them from now on.
     fn stop(&mut self);
 
-    /// A local thread wants the whole job stopped.
+    /// Returns true where a local thread has requested the stop of the whole job.
     fn wants_stop(&self) -> bool;
 }
 
@@ -70,7 +70,7 @@ enum StopState {
 }
 
 impl Reactor {
-    /// Rank `rank` of `size`; the seed makes the choice of victims repeatable.
+    /// Creates the state of rank `rank` of `size`; the seed makes the choice of victims repeatable.
     pub fn new(rank: Rank, size: u32, seed: u64) -> Self {
         Self {
             rank,
@@ -83,17 +83,18 @@ impl Reactor {
         }
     }
 
-    /// All work of the job is done; nothing that matters is under way.
+    /// Returns true where all work of the job is done, and no message that matters is in progress.
     pub fn is_done(&self) -> bool {
         self.termination.is_done()
     }
 
-    /// What was counted so far.
+    /// Returns the counters so far.
     pub fn counters(&self) -> Counters {
         Counters { waves: self.termination.waves(), ..self.counters }
     }
 
-    /// When this rank would next ask for work; `None` while it has enough or awaits an answer.
+    /// Returns when this rank would next ask for work; `None` while it has enough or awaits an
+    /// answer.
     pub fn ask_at(&self, work: &impl LocalWork) -> Option<Duration> {
         self.thief.ask_at().filter(|_| self.is_hungry(work))
     }
@@ -132,7 +133,8 @@ impl Reactor {
         }
     }
 
-    /// Does what is due without a message: asks for work, joins a termination wave, passes on a stop.
+    /// Does what is due without a message: asks for work, joins a termination wave, passes on a
+    /// stop.
     pub fn step(
         &mut self,
         now: Duration,
@@ -156,7 +158,7 @@ impl Reactor {
         }
     }
 
-    /// Shares evenly: half of what this rank has more than the thief.
+    /// Answers a steal request with half of the tasks that this rank has more than the thief.
     fn answer(
         &mut self,
         thief: Rank,
@@ -197,7 +199,8 @@ impl Reactor {
         }
     }
 
-    /// Rank 0 has decided, or the word comes from above: stops, and tells the ranks below.
+    /// Stops this rank and tells the ranks below, when rank 0 has decided it or the message comes
+    /// from above.
     fn stop(&mut self, work: &mut impl LocalWork, out: &mut Vec<(Rank, Message)>) {
         if self.stop != StopState::Stopped {
             self.stop = StopState::Stopped;

@@ -1,9 +1,10 @@
-//! When all work is done: Mattern's four counters ("Algorithms for distributed termination
+//! Termination detection: Mattern's four counters ("Algorithms for distributed termination
 //! detection", Distributed Computing 2, 1987), gathered by waves along a tree.
 //!
 //! A rank joins a wave only while it is passive (nothing queued, nothing running, nothing held) and
-//! adds how many work-carrying messages it has ever sent and received. When two waves in a row agree
-//! and everything sent was received, nothing can be under way. Messages may overtake each other.
+//! adds how many work-carrying messages it has ever sent and received. When two waves in a row
+//! agree and everything sent was received, no message can be in progress. Messages may overtake
+//! each other.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use comm::Rank;
 use comm::collective::{children, parent};
 use types::limits;
 
-/// Work-carrying messages ever sent and received.
+/// Numbers of work-carrying messages ever sent and received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Traffic {
     pub sent: u64,
@@ -26,13 +27,13 @@ pub(super) struct Termination {
     size: u32,
     wave: u64,
     joining: Option<Joining>,
-    /// Rank 0 only: the sums of the wave before.
+    /// Sums of the previous wave, on rank 0 only.
     previous: Option<Traffic>,
     next_wave_at: Duration,
     done: bool,
 }
 
-/// A wave that this rank has heard of and not reported yet.
+/// A wave that this rank has received and not reported yet.
 #[derive(Debug)]
 struct Joining {
     awaited: usize,
@@ -79,7 +80,7 @@ impl Termination {
         out.extend(children(self.rank, self.size).map(|child| (child, Message::Done)));
     }
 
-    /// To be called while this rank is passive: starts a wave (rank 0), or reports.
+    /// Starts a wave (rank 0), or reports to the parent. Must be called while this rank is passive.
     pub fn while_passive(&mut self, now: Duration, own: Traffic, out: &mut Vec<(Rank, Message)>) {
         if self.rank == Rank::ROOT && self.joining.is_none() && now >= self.next_wave_at {
             self.on_wave(self.wave + 1, out);

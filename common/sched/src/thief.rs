@@ -1,5 +1,5 @@
-//! When a rank asks for work, and whom: one question at a time, to a random rank; after refusals it
-//! waits longer and longer.
+//! Choice of when and whom a rank asks for work: one request at a time, to a random rank; after
+//! refusals it waits longer and longer.
 //!
 //! The first time it asks when it has nothing to do. Where there was plenty it asks again before all
 //! of it is done, so that its threads work on while the answer waits for the victim's processor.
@@ -17,7 +17,7 @@ pub(super) struct Thief {
     waits_for_answer: bool,
     pause: Duration,
     ask_at: Duration,
-    /// Asks again when fewer tasks than these are queued.
+    /// Number of queued tasks below which the rank asks again.
     low_water: u32,
 }
 
@@ -34,12 +34,12 @@ impl Thief {
         }
     }
 
-    /// This rank needs more, having so many tasks queued.
+    /// Returns true where this rank, with that many tasks queued, needs more.
     pub fn is_hungry(&self, queued: u32, has_idle_threads: bool) -> bool {
         (queued == 0 && has_idle_threads) || queued < self.low_water
     }
 
-    /// Whom to ask now, if anyone. To be called while this rank is hungry.
+    /// Returns the rank to ask now, if any. Must be called while this rank is hungry.
     pub fn victim(&mut self, now: Duration) -> Option<Rank> {
         if self.size < 2 || self.waits_for_answer || now < self.ask_at {
             return None;
@@ -49,7 +49,7 @@ impl Thief {
         Some(Rank(if other >= self.rank.0 { other + 1 } else { other }))
     }
 
-    /// The answer has come, with so many tasks.
+    /// Records the answer, with its number of tasks.
     pub fn answered(&mut self, now: Duration, tasks: u32) {
         self.waits_for_answer = false;
         self.low_water = tasks / limits::STEAL_AHEAD_DIVISOR;
@@ -62,7 +62,7 @@ impl Thief {
         }
     }
 
-    /// When to look again; `None` while an answer is awaited.
+    /// Returns when to ask again; `None` while an answer is awaited.
     pub fn ask_at(&self) -> Option<Duration> {
         (!self.waits_for_answer).then_some(self.ask_at)
     }

@@ -1,4 +1,5 @@
-//! The comparison while others write: what was not at rest is never "the same".
+//! Tests of the comparison while other programs write: a file that was not at rest is never "the
+//! same".
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -36,7 +37,7 @@ impl Listener<CompareJob<'_>> for Ear {
     fn tick(&mut self) {}
 }
 
-/// Writes the same number of other bytes, and sets the time of change back.
+/// Writes the same number of other bytes, and restores the modification time.
 fn rewrite_unnoticed(path: &Path) {
     let before = std::fs::metadata(path).unwrap();
     let ctime = |metadata: &std::fs::Metadata| (metadata.ctime(), metadata.ctime_nsec());
@@ -58,8 +59,8 @@ fn opened(tree: &Path, faults: Faults) -> Box<dyn Store> {
     Box::new(FaultyStore::new(store, Arc::new(faults)))
 }
 
-/// Compares two trees on so many ranks, with chunks of 100 bytes; the file `rewritten` of that side
-/// changes once, when the first of the ranks reads it.
+/// Compares two trees on that many ranks, with chunks of 100 bytes; the file `rewritten` of that
+/// side changes once, when the first of the ranks reads it.
 fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Vec<Failure>) {
     let options = compare_options();
     let once = Arc::new(Once::new());
@@ -94,7 +95,7 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
     (tally, outcomes.into_iter().flat_map(|(_, failures)| failures).collect())
 }
 
-/// Two equal trees with one file that will be rewritten, and one that will not.
+/// Returns two equal trees with one file that will be rewritten, and one that will not.
 fn twins(size: usize) -> (tempfile::TempDir, [std::path::PathBuf; 2]) {
     let work = tempfile::tempdir().unwrap();
     let trees = ["s", "t"].map(|name| work.path().join(name));

@@ -1,5 +1,5 @@
-//! The copy over ranks that are threads of this process, from memory to memory, with seeded faults:
-//! every entry is copied whole or reported, and nothing half-done is left.
+//! Tests of the copy over ranks that are threads of this process, from memory to memory, with
+//! seeded faults: every entry is copied whole or reported, and nothing half-done is left.
 
 use crate::trees;
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ fn grow(random: &mut fastrand::Rng) -> MemoryStore {
     store
 }
 
-/// Somewhere to copy to; in every other one large files are cut along their stripes.
+/// Returns an empty target; in every other one large files are cut along their stripes.
 fn empty(random: &mut fastrand::Rng) -> MemoryStore {
     let (stripe_bytes, stripe_count) = (random.u64(1..150), random.u64(1..9));
     if random.bool() {
@@ -37,7 +37,8 @@ fn empty(random: &mut fastrand::Rng) -> MemoryStore {
     }
 }
 
-/// What is in a store, below its root; directories' attributes are set by a phase of its own.
+/// Returns the entries of a store, below its root. Directories' attributes are left out, as they
+/// are set in a phase of their own.
 fn picture(store: &dyn Store) -> Picture {
     let mut picture = trees::picture(store);
     picture.remove(&b""[..]);
@@ -52,7 +53,7 @@ struct Copied {
     failures: Vec<Failure>,
 }
 
-/// Copies on so many ranks; chunks of 100 bytes.
+/// Copies on that many ranks; chunks of 100 bytes.
 fn copy(
     ranks: u32,
     source: &(impl Fn() -> Box<dyn Store> + Sync),
@@ -108,8 +109,8 @@ fn random_trees_arrive_whole_at_any_rank_count() {
     }
 }
 
-/// With faults, what arrives is a part of the source, whole entry by entry; each missing entry is below
-/// something that was reported; and no staged file is left.
+/// Checks that with faults the target is a part of the source, whole entry by entry; that each
+/// missing entry is below one that was reported; and that no staged file is left.
 #[test]
 fn with_faults_every_entry_is_copied_whole_or_reported() {
     let mut struck = 0;
@@ -141,7 +142,8 @@ fn with_faults_every_entry_is_copied_whole_or_reported() {
     assert!(struck > 1000, "only {struck} faults: the test tests nothing");
 }
 
-/// Storage that keeps other bytes than it was given is found out, file by file, large and small.
+/// Checks that storage that returns other bytes than were written is noticed, file by file, large
+/// and small.
 #[test]
 fn what_is_not_as_it_was_written_is_found_and_does_not_stay() {
     let transfer = Transfer { sums: Sums::All, ..Transfer::default() };
@@ -213,7 +215,8 @@ fn a_full_target_stops_the_job_and_leaves_nothing_half_done() {
     }
 }
 
-/// A source of many files in one directory, and a real one to copy to, in which so many of them meet that error.
+/// Copies a directory of many files to a real one, where one in `one_in` files fails with `errno`.
+/// Also returns the number of files that arrived.
 fn copy_many(files: usize, (errno, one_in): (i32, u64), is_superuser: bool) -> (Copied, usize) {
     let work = tempfile::tempdir().unwrap();
     let open = |tree: &str, need| {
@@ -238,7 +241,8 @@ fn copy_many(files: usize, (errno, one_in): (i32, u64), is_superuser: bool) -> (
     (copied, arrived)
 }
 
-/// As on a parallel file system of which one disk is full: there is room for the others.
+/// Checks a target of which one disk is full, as on a parallel file system: there is space for
+/// other files.
 #[test]
 fn one_file_without_room_is_one_files_failure_while_there_is_room() {
     let (copied, arrived) = copy_many(400, (libc::ENOSPC, 3), true);
@@ -246,7 +250,8 @@ fn one_file_without_room_is_one_files_failure_while_there_is_room() {
     assert_eq!((arrived + copied.failures.len(), copied.tally.given_up), (400, 0));
 }
 
-/// A user's quota goes for all of the user's files; the superuser copies for many users.
+/// Checks that an error that concerns all files ends the job: a user's quota does so for all of the
+/// user's files, while the superuser copies for many users.
 #[test]
 fn what_fails_again_and_again_ends_the_job() {
     for errno in [libc::EDQUOT, libc::EIO] {
@@ -257,7 +262,7 @@ fn what_fails_again_and_again_ends_the_job() {
     }
     let (copied, _) = copy_many(1500, (libc::EDQUOT, 1), true);
     assert_eq!((copied.tally.failed, copied.tally.given_up), (1500, 0));
-    // A single one that is done between them says that it is not hopeless.
+    // One success between failures shows that the target is usable.
     let (copied, arrived) = copy_many(3000, (libc::EDQUOT, 2), false);
     assert_eq!((arrived + copied.tally.failed as usize, copied.tally.given_up), (3000, 0));
 }

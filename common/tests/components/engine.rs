@@ -1,4 +1,4 @@
-//! The real engine with real threads, over ranks that are threads of this process.
+//! Tests of the real engine with real threads, over ranks that are threads of this process.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +39,7 @@ impl TreeJob {
 
 impl Job for TreeJob {
     type Task = Task;
-    /// True asks; false answers.
+    /// Question (true) or answer (false).
     type Letter = bool;
     type Notice = u64;
     type Snapshot = u64;
@@ -90,7 +90,7 @@ impl Job for TreeJob {
     }
 }
 
-/// Adds up what the ranks report.
+/// Sums up the events of the ranks.
 #[derive(Default)]
 struct Sum(u64);
 
@@ -104,7 +104,7 @@ impl Listener<TreeJob> for Sum {
     fn tick(&mut self) {}
 }
 
-/// Runs a job on an even number of ranks; returns runs by rank, what rank 0 heard of, and counters.
+/// Runs a job on an even number of ranks; returns runs by rank, the events of rank 0, and counters.
 fn run(ranks: u32, threads_max: u32, job: impl Fn() -> TreeJob + Sync, seed: Task) -> Outcome {
     let outcomes = threads::run(ranks, |comm| {
         let is_root = comm.rank() == Rank::ROOT;

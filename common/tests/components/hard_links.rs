@@ -1,5 +1,5 @@
-//! Files with several names, at any rank count: random trees of them are copied, and synchronised after
-//! random changes, and the names are grouped at the target as they are at the source.
+//! Tests of hard links, at any number of ranks: random trees of them are copied, and synchronised
+//! after random changes, and the hard links at the target are those of the source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -52,7 +52,7 @@ fn files(tree: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Content of each file, and which names are names of one file.
+/// Content of each file, and the sets of names that are hard links of one file.
 type Picture = (BTreeMap<PathBuf, Vec<u8>>, BTreeSet<Vec<PathBuf>>);
 
 fn picture(tree: &Path) -> Picture {
@@ -65,7 +65,7 @@ fn picture(tree: &Path) -> Picture {
     (contents, groups.into_values().collect())
 }
 
-/// Adds files, and more names of files that are there, in random directories.
+/// Adds files, and hard links of existing files, in random directories.
 fn plant(random: &mut fastrand::Rng, tree: &Path, count: usize) {
     for _ in 0..count {
         let dir = tree.join(format!("d{}/e{}", random.u8(0..5), random.u8(0..3)));
@@ -81,7 +81,8 @@ fn plant(random: &mut fastrand::Rng, tree: &Path, count: usize) {
     }
 }
 
-/// What somebody may do to a copy: names go, come, are parted, get other content.
+/// Changes a copy as its users may: removes, adds and separates hard links, and writes other
+/// content.
 fn mutate(random: &mut fastrand::Rng, tree: &Path) {
     for path in files(tree) {
         match random.u8(0..8) {

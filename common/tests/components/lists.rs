@@ -1,4 +1,4 @@
-//! Lists come back as they were written, and damage of any kind is one error.
+//! Tests of lists: they are read as they were written, and damage of any kind is one error.
 
 use std::fs;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn entry(path: &[u8], seconds: i64, number: u64) -> OwnedRecord {
     }
 }
 
-/// Names and times that text or 64 bits of nanoseconds would not hold.
+/// Returns names and times that text or 64 bits of nanoseconds could not hold.
 fn awkward() -> Vec<OwnedRecord> {
     let mut entries = Vec::new();
     let times = [0, -1, i64::MIN, i64::MAX - 1, 9_223_372_036, 9_223_372_037, -9_223_372_037];
@@ -91,7 +91,7 @@ fn write_parquet(list: &Path, parts: &[&[OwnedRecord]], id: &str) {
     staged.commit().expect("the list can be written");
 }
 
-/// All that the ranks of a job of that size would read.
+/// Returns all entries that the ranks of a job of that size would read.
 fn read(list: &Path, ranks: u32) -> Result<Vec<OwnedRecord>, Failure> {
     let source = ListSource::open(list.as_os_str().as_encoded_bytes())?;
     let mut all = Vec::new();

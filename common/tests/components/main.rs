@@ -1,5 +1,5 @@
-//! The library without its tools: over ranks that are threads of this process, over the simulator, over
-//! stores in memory and on this machine.
+//! Tests of the library without its tools: over ranks that are threads of this process, over the
+//! simulator, over stores in memory and on this machine.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 

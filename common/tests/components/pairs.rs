@@ -1,5 +1,5 @@
-//! dsync and dcmp on random trees and random changes of them, over ranks that are threads of this
-//! process, against a model that is a few lines of maps.
+//! Tests of dsync and dcmp on random trees and random changes of them, over ranks that are threads
+//! of this process, against a model that is a few lines of maps.
 
 use crate::trees;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ fn compare(ranks: u32, source: &Path, target: &Path, list: &Path) -> (Exit, BTre
     (exit, unique)
 }
 
-/// Changes a tree at random: what a user does between two synchronisations.
+/// Changes a tree at random, as a user does between two synchronisations.
 fn mutate(random: &mut fastrand::Rng, picture: &mut Picture) {
     let paths: Vec<Vec<u8>> = picture.keys().filter(|path| !path.is_empty()).cloned().collect();
     for path in paths {
@@ -113,7 +113,7 @@ fn remove_tree(picture: &mut Picture, path: &[u8]) {
     picture.retain(|other, _| !below(other, path));
 }
 
-/// The model of dsync: what the target is afterwards, and whether anything must fail.
+/// Models dsync: returns the target afterwards, and whether anything must fail.
 fn model(source: &Picture, target: &Picture, rules: &SyncOptions) -> (Picture, bool) {
     let mut result = target.clone();
     if rules.delete {
@@ -155,7 +155,7 @@ fn is_unchanged(old: &Entry, wanted: &Entry, judge: Judge) -> bool {
     }
 }
 
-/// The model of dcmp: a line for each path.
+/// Models dcmp: returns a line for each path.
 fn comparison(source: &Picture, target: &Picture) -> BTreeSet<String> {
     let paths: BTreeSet<&Vec<u8>> = source.keys().chain(target.keys()).collect();
     let line = |path: &&Vec<u8>| {

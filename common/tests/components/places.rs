@@ -1,5 +1,6 @@
-//! Places in S3 are resolved as AWS's own tools and rclone would: each test makes an environment and
-//! has this program resolve a place in it, in a process of its own, since variables are the process's.
+//! Tests of locations in S3, which are resolved as AWS's own tools and rclone would: each test
+//! makes an environment and has this program resolve a location in it, in a process of its own,
+//! since variables belong to the process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -15,7 +16,8 @@ use s3::config::settings::{Chain, Credentials, PathStyle, Renewal, S3Options, Se
 use types::error::Side;
 use types::place::location::Location;
 
-/// What a process is asked: a place, its side, options, and whether to renew after that.
+/// Question to a process: a location, its side, options, and whether to renew the credentials after
+/// that.
 type Question = (String, Side, S3Options, bool);
 
 /// Answers the question in its environment.
@@ -43,7 +45,7 @@ fn renewed(settings: Settings) -> Result<Settings, String> {
     Ok(Settings { credentials, ..settings })
 }
 
-/// A home directory and variables.
+/// An environment: a home directory and variables.
 struct Place {
     home: tempfile::TempDir,
     variables: Vec<(String, String)>,
@@ -53,7 +55,7 @@ impl Place {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join(".aws")).unwrap();
-        // Whatever this machine is, it is not asked.
+        // The instance metadata service of this machine, if any, is not asked.
         Self { home, variables: Vec::new() }.set("AWS_EC2_METADATA_DISABLED", "true")
     }
 
@@ -114,7 +116,7 @@ fn key_of(settings: &Settings) -> &str {
 /// 2100-01-01, in seconds since 1970.
 const YEAR_2100: u64 = 4_102_444_800;
 
-/// Seconds since 1970.
+/// Returns the expiry of the credentials in seconds since 1970.
 fn expires_of(settings: &Settings) -> Option<u64> {
     settings.credentials.time_left(UNIX_EPOCH).map(|left| left.as_secs())
 }
@@ -183,7 +185,7 @@ fn profiles_give_keys_region_and_endpoint() {
     let place = Place::new().with_keys().file(".aws/config", PROFILES);
     let settings = place.plainly().unwrap();
     assert_eq!((key_of(&settings), &settings.region[..]), ("ENV", "from-default"));
-    // One that is asked for by name counts more than variables with keys.
+    // A profile that is requested by name has precedence over variables with keys.
     let settings = place.resolve("s3://b", &profile("a")).unwrap();
     assert_eq!((key_of(&settings), &settings.region[..]), ("A", "from-a"));
     assert_eq!(settings.endpoint_url.as_deref(), Some("http://a.example:1"));
@@ -371,7 +373,7 @@ fn an_instance_has_a_role_and_a_region() {
     });
     let endpoint = format!("http://127.0.0.1:{port}");
     let mut place = Place::new().set("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint);
-    // A proxy that would fail is not asked.
+    // A proxy that would fail is not used.
     place = place.set("HTTP_PROXY", "http://127.0.0.1:1");
     assert!(place.plainly().is_err(), "it was told not to ask");
     place = place.set("AWS_EC2_METADATA_DISABLED", "false");

@@ -1,5 +1,5 @@
-//! Work stealing and termination under a virtual clock and a network that delays and reorders:
-//! every task runs exactly once and the job ends, whatever the seed.
+//! Tests of work stealing and termination under a virtual clock and a network that delays and
+//! reorders: every task runs exactly once and the job ends, whatever the seed.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -13,7 +13,7 @@ use sched::reactor::{LocalWork, Reactor};
 
 const WORKERS: usize = 2;
 
-/// The trees that tasks unfold into.
+/// Shapes of the trees that tasks unfold into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     /// Each node has 0 to 4 children, the first ones more than the last.
@@ -24,7 +24,7 @@ enum Shape {
     Giant,
 }
 
-/// Counts what was made and what was run, over all ranks.
+/// Counts of the tasks that were created and run, over all ranks.
 struct Ledger {
     runs: Vec<u8>,
     budget: u64,
@@ -50,7 +50,7 @@ impl Ledger {
     }
 }
 
-/// One simulated rank's threads and queue.
+/// Threads and queue of one simulated rank.
 struct SimWork<'l> {
     ledger: &'l RefCell<Ledger>,
     queue: VecDeque<u64>,
@@ -93,7 +93,7 @@ impl LocalWork for SimWork<'_> {
         }
     }
 
-    /// A question is answered; an answer ends what was held for it.
+    /// Answers a question; an answer ends the hold that awaited it.
     fn letter(&mut self, from: Rank, letter: Vec<u8>) {
         if letter == b"question" {
             self.post(from, Message::Letter(b"answer".to_vec()));
@@ -119,8 +119,8 @@ impl SimWork<'_> {
         self.outbox.push((to, message));
     }
 
-    /// A task ends on one of the workers: its children are queued; now and then it asks another rank
-    /// something and holds the job open until the answer is there.
+    /// Ends a task on one of the workers and queues its children; now and then it asks another rank
+    /// a question and holds the job open until the answer arrives.
     fn finish_task(&mut self, task: u64, size: u32) {
         let ledger = &mut *self.ledger.borrow_mut();
         ledger.runs[task as usize] += 1;
@@ -195,7 +195,8 @@ impl<'l> SimJob<'l> {
         }
     }
 
-    /// When rank 0 says that all is done, it must be: later would hide an end that came too early.
+    /// Checks that all work is done when rank 0 says so: a later check would not notice a premature
+    /// end.
     fn check_declaration(&mut self, rank: u32) {
         if rank == 0 && !self.declared_done && self.reactors[0].is_done() {
             self.declared_done = true;
@@ -203,7 +204,7 @@ impl<'l> SimJob<'l> {
         }
     }
 
-    /// What the engine's main thread does in one turn.
+    /// Does the work of the engine's main thread in one turn.
     fn turn(&mut self, now: Duration, rank: u32) {
         let at = rank as usize;
         let (reactor, work) = (&mut self.reactors[at], &mut self.works[at]);
@@ -231,7 +232,8 @@ impl<'l> SimJob<'l> {
         self.schedule_next_look(now, rank);
     }
 
-    /// An idle rank looks again when it may ask for work; rank 0 also for the next wave.
+    /// Schedules the next turn of an idle rank, when it may ask for work; of rank 0 also for the
+    /// next wave.
     fn schedule_next_look(&mut self, now: Duration, rank: u32) {
         let (reactor, work) = (&self.reactors[rank as usize], &self.works[rank as usize]);
         if reactor.is_done() {
@@ -241,7 +243,7 @@ impl<'l> SimJob<'l> {
         let wave = (rank == 0 && work.is_passive()).then(|| now + Duration::from_micros(100));
         if let Some(at) = ask.into_iter().chain(wave).min() {
             let at = at.max(now + Duration::from_micros(20));
-            // One pending look a rank is enough; duplicates would only repeat it.
+            // One pending turn per rank is enough; duplicates would only repeat it.
             let known =
                 self.events.peek().is_some_and(|Reverse(next)| *next == (at, rank, Event::Wake));
             if !known && self.comms.len() > 1 || rank == 0 {

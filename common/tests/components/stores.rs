@@ -1,4 +1,5 @@
-//! The stores of this machine keep their promises; those that keep objects are tested with the servers.
+//! Tests of the stores of this machine against the conformance suite; those of objects are tested
+//! with the servers.
 
 #![allow(clippy::print_stdout, reason = "a failing test shows how far it got")]
 

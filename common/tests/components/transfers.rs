@@ -1,5 +1,5 @@
-//! Content on its way over ranks that are threads of this process, from one file system to another: holes
-//! stay holes, and a source that changes meanwhile is an error of that file.
+//! Tests of content on its way over ranks that are threads of this process, from one file system to
+//! another: holes stay holes, and a source that changes meanwhile is an error of that file.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +21,7 @@ use types::listed::line::LineFormat;
 const BLOCK: u64 = 4096;
 const CHUNK: u64 = 64 * BLOCK;
 
-/// Copies on so many ranks; returns what failed.
+/// Copies on that many ranks; returns the failures.
 fn copy(
     ranks: u32,
     source: &(impl Fn() -> Box<dyn Store> + Sync),
@@ -57,7 +57,7 @@ fn allocated_bytes(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
 
-/// A file of holes, data and zeros that were written, in runs of random lengths.
+/// Writes a file of holes, data and zeros, in runs of random lengths.
 fn write_islands(path: &Path, random: &mut fastrand::Rng) {
     let file = File::create(path).unwrap();
     let size = random.u64(1..5 * CHUNK);
@@ -79,7 +79,7 @@ fn write_islands(path: &Path, random: &mut fastrand::Rng) {
     file.set_len(size).unwrap();
 }
 
-/// Blocks with anything but zeros in them.
+/// Returns the bytes in blocks that are not all zeros.
 fn bytes_of_data(content: &[u8]) -> u64 {
     let blocks = content.chunks(BLOCK as usize);
     blocks.filter(|block| block.iter().any(|byte| *byte != 0)).count() as u64 * BLOCK
@@ -102,7 +102,7 @@ fn random_islands_arrive_with_no_more_room_than_they_need() {
         fs::create_dir(&target).unwrap();
         for name in ["a", "b", "c"] {
             write_islands(&source.join(name), &mut random);
-            // What shows through would be seen.
+            // Old content that shows through would be noticed.
             fs::write(target.join(name), vec![0xff; random.usize(0..6 * CHUNK as usize)]).unwrap();
         }
         let failures = copy(random.u32(1..5), &|| posix(&source), &target, transfer);
@@ -127,7 +127,7 @@ fn assert_arrived(from: &Path, to: &Path, seed: u64, transfer: Transfer) {
     assert!((least..=most).contains(&taken), "seed {seed}, {transfer:?}: {taken} bytes");
 }
 
-/// The source as it is after its first read.
+/// Returns a source store in which `deed` is applied to a file after its first read.
 fn racing_store(source: &Path, deed: impl Fn(&Path) + Send + Sync + 'static) -> Box<dyn Store> {
     let file = source.join("f");
     let faults = Faults::new(0).meanwhile(b"f", move || deed(&file));
@@ -136,8 +136,8 @@ fn racing_store(source: &Path, deed: impl Fn(&Path) + Send + Sync + 'static) -> 
     Box::new(FaultyStore::new(inner, Arc::new(faults)))
 }
 
-/// A file that changes size while it is copied, small or large, is an error, also where a hole is what was
-/// cut off: nothing is filled in.
+/// Checks that a file that changes its size while it is copied, small or large, is an error, also
+/// where the truncated part was a hole: nothing is filled in.
 #[test]
 fn a_source_that_shrinks_or_grows_meanwhile_is_an_error() {
     for (size, ranks) in [(CHUNK / 2, 1), (8 * CHUNK, 1), (8 * CHUNK, 4)] {
@@ -158,7 +158,7 @@ fn a_source_that_shrinks_or_grows_meanwhile_is_an_error() {
                     file.write_all_at(&[7; BLOCK as usize], size - BLOCK).unwrap();
                 }
                 file.set_len(size).unwrap();
-                // Each read changes it once more: a second try must not succeed either.
+                // Each read changes it once more, so that a second attempt must not succeed either.
                 let store = || {
                     racing_store(&source, move |path| {
                         let file = File::options().write(true).open(path).unwrap();
@@ -177,7 +177,7 @@ fn a_source_that_shrinks_or_grows_meanwhile_is_an_error() {
     }
 }
 
-/// One change, then none: a small file is tried once more, and what arrives is what it is then.
+/// Checks that a small file that changes once is copied again, and that its copy is complete.
 #[test]
 fn a_small_source_that_was_cut_off_once_arrives_as_it_is_then() {
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -203,7 +203,8 @@ fn only(sparse: Sparse) -> Transfer {
     Transfer { sparse, ..Transfer::default() }
 }
 
-/// Others write into a copy, or cut it off, while it is read again: it stays as they have left it, and is a failure.
+/// Checks that a copy that other programs overwrite or truncate while it is read back stays as they
+/// have left it, and is a failure.
 #[test]
 fn a_copy_that_others_change_before_it_is_verified_is_a_failure_and_theirs() {
     let verified = Transfer { sums: Sums::All, ..Transfer::default() };

@@ -1,4 +1,4 @@
-//! Attributes: what a copy keeps of them, and what it is given instead.
+//! Attributes: those that a copy preserves, and those that the operator sets.
 
 pub mod acl;
 pub mod keep;

@@ -1,4 +1,4 @@
-//! Content: how it is cut into chunks, moved and checked.
+//! Content: its division into chunks, its transfer and its verification.
 
 pub mod chunk;
 pub mod crc64;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::crc64::Crc64;
 use crate::outcome::difference::Fields;
 
-/// What an entry is.
+/// File type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Kind {
@@ -34,12 +34,13 @@ impl Kind {
         Self::CharDevice,
     ];
 
-    /// Neither content nor a link: a FIFO, socket or device.
+    /// Returns true for an entry that is neither a file, a directory nor a symbolic link: a FIFO,
+    /// socket or device.
     pub fn is_special(self) -> bool {
         matches!(self, Self::Fifo | Self::Socket | Self::BlockDevice | Self::CharDevice)
     }
 
-    /// The kind in `st_mode` (inode(7)).
+    /// Returns the file type in `st_mode` (inode(7)).
     pub fn from_mode(mode: u32) -> Self {
         match mode & libc::S_IFMT {
             libc::S_IFREG => Self::File,
@@ -52,7 +53,7 @@ impl Kind {
         }
     }
 
-    /// One lower-case word.
+    /// Returns the name of the type: one lower-case word.
     pub fn word(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -65,7 +66,8 @@ impl Kind {
         }
     }
 
-    /// The kind that a list names by that word. Older lists do not tell devices apart.
+    /// Returns the type that a list names by that word. Older lists do not distinguish block from
+    /// character devices.
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "device" => Some(Self::BlockDevice),
@@ -73,7 +75,7 @@ impl Kind {
         }
     }
 
-    /// The first letter of a line of ls(1).
+    /// Returns the letter by which ls(1) shows the type.
     pub fn letter(self) -> char {
         match self {
             Self::File => '-',
@@ -87,7 +89,7 @@ impl Kind {
     }
 }
 
-/// In a second.
+/// Nanoseconds in a second.
 const NANOSECONDS: u32 = 1_000_000_000;
 
 /// A point in time as POSIX keeps it: seconds since 1970 (negative before), and nanoseconds.
@@ -99,20 +101,20 @@ pub struct Time {
 }
 
 impl Time {
-    /// This node's clock.
+    /// Returns the time of this node's clock.
     pub fn now() -> Self {
         let now = std::time::SystemTime::now();
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
     }
 
-    /// The time with which the kernel stamps a change now: its last tick.
+    /// Returns the time with which the kernel would stamp a change now: that of its last tick.
     pub fn of_last_tick() -> Self {
         let now = clock_gettime(ClockId::RealtimeCoarse);
         Self { seconds: now.tv_sec, nanoseconds: now.tv_nsec as u32 }
     }
 
-    /// That much later.
+    /// Returns the time that is `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let nanoseconds = self.nanoseconds + duration.subsec_nanos();
@@ -125,35 +127,36 @@ impl Time {
 /// The attributes of an entry, as statx(2) gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// What it is.
+    /// File type of the entry.
     pub kind: Kind,
     /// Permission bits with set-id and sticky bits: `st_mode & 07777`.
     pub mode: u32,
-    /// Owner.
+    /// User ID of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group ID.
     pub gid: u32,
-    /// Length of a file's content; of a symlink's target.
+    /// Length of a file's content, or of a symbolic link's target, in bytes.
     pub size_bytes: u64,
-    /// Storage in use.
+    /// Storage in use, in bytes.
     pub allocated_bytes: u64,
-    /// Last access.
+    /// Access time.
     pub atime: Time,
-    /// Last change of content; of a file for which that is not known, when it was stored.
+    /// Modification time; the time at which the file was stored where its modification time is not
+    /// known.
     pub mtime: Time,
-    /// Last change of attributes.
+    /// Change time: the last change of content or attributes.
     pub ctime: Time,
-    /// Names of this inode.
+    /// Number of hard links of this inode.
     pub links: u64,
-    /// Device of the file system.
+    /// Device number of the file system.
     pub device: u64,
-    /// Inode number there.
+    /// Inode number in the file system.
     pub inode: u64,
-    /// Attributes that the store knows of this entry: the others above stand for nothing.
+    /// Attributes that the store knows of this entry; the other fields have no meaning.
     pub known: Fields,
 }
 
-/// What tells that a file is still the one the walk met, with the content it had.
+/// Evidence that a file is still the one that the walk met, with the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as in Metadata")]
 pub struct Identity {
@@ -162,8 +165,9 @@ pub struct Identity {
     pub mtime: Time,
 }
 
-/// What tells that a file was not changed at all, not even by somebody who has set its time of change
-/// back: that sets its ctime (utimensat(2)). Too strict where the job itself sets attributes or links.
+/// Evidence that a file was not changed at all, not even by a program that has set the modification
+/// time back: that updates the change time (utimensat(2)). Too strict where the job itself sets
+/// attributes or makes hard links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as in Metadata")]
 pub struct Version {
@@ -172,40 +176,42 @@ pub struct Version {
 }
 
 impl Metadata {
-    /// What must stay the same while content is compared.
+    /// Returns the attributes that must not change while content is compared.
     pub fn version(&self) -> Version {
         Version { identity: self.identity(), ctime: self.ctime }
     }
 
-    /// What must stay the same while the content is read.
+    /// Returns the attributes that must not change while the content is read.
     ///
-    /// The device number is left out: network file systems number it differently on each node.
+    /// The device number is not among them: network file systems have another one on each node.
     pub fn identity(&self) -> Identity {
         Identity { inode: self.inode, size_bytes: self.size_bytes, mtime: self.mtime }
     }
 
-    /// Last change of content. Where that is not known of a file it is when the file was stored, which
-    /// was no earlier; of a directory it may not be known at all.
+    /// Returns the modification time. Where that of a file is not known it is the time at which the
+    /// file was stored, which is no earlier; `None` for a directory whose modification time is not
+    /// known.
     pub fn last_change(&self) -> Option<Time> {
         let is_known = self.known.contains(Fields::MTIME) || self.kind != Kind::Directory;
         is_known.then_some(self.mtime)
     }
 
-    /// The times to be given to a copy; where only that of the last change is known, the last access
-    /// was then, too.
+    /// Returns the times that a copy gets. Where only the modification time is known it stands for
+    /// the access time, too.
     pub fn times(&self) -> Option<Times> {
         let mtime = self.last_change()?;
         let atime = if self.known.contains(Fields::ATIME) { self.atime } else { mtime };
         Some(Times { atime, mtime })
     }
 
-    /// The two entries are one inode, seen from one node.
+    /// Returns true where both entries are the same inode, as seen from one node.
     pub fn is_same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
-/// Extended attributes by name (xattr(7)), access control lists among them: those that copies keep.
+/// Extended attributes by name (xattr(7)), access control lists among them, as far as copies
+/// preserve them.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Names of the extended attributes that hold access control lists (acl(5)).
@@ -214,15 +220,16 @@ pub const ACL_XATTRS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_a
 /// Attributes to give to an entry; `None` leaves one as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Attributes {
-    /// Owner and group. Where the owner may not be changed, the group is still tried.
+    /// Owner and group. Where the owner may not be changed, the group is tried all the same.
     pub owner: Option<Owner>,
-    /// Permission bits. Set-id bits are dropped where the owner could not be kept.
+    /// Permission bits. Set-id bits are dropped where the owner could not be set.
     pub mode: Option<u32>,
-    /// Whose set-id bits the mode has, where no owner is given: they are dropped where the entry is another's.
+    /// Owner that set-id bits of the mode belong to, where no owner is given: they are dropped
+    /// where the entry belongs to another one.
     pub set_ids_of: Option<Owner>,
-    /// Access and modification time.
+    /// Access and modification times.
     pub times: Option<Times>,
-    /// Exactly these of the extended attributes that copies keep; others of them are removed.
+    /// Exact set of the preserved extended attributes; others of their kinds are removed.
     pub xattrs: Option<Arc<Xattrs>>,
 }
 
@@ -235,22 +242,22 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Nobody has this number: one that is to stay as it is (chown(2)).
+    /// Number that no user or group has: leaves the owner or the group unchanged (chown(2)).
     pub const AS_IT_IS: u32 = u32::MAX;
 
-    /// Both are given.
+    /// Returns true where both user and group are given.
     pub fn is_whole(&self) -> bool {
         self.uid != Self::AS_IT_IS && self.gid != Self::AS_IT_IS
     }
 
-    /// Set-id bits that are this owner's right and not another one's.
+    /// Returns the set-id bits that are rights of this owner and not of the other one.
     pub fn set_ids_lost_to(self, other: Self) -> u32 {
         let of_user = if other.uid == self.uid { 0 } else { 0o4000 };
         let of_group = if other.gid == self.gid { 0 } else { 0o2000 };
         of_user | of_group
     }
 
-    /// With those of `other` where one is to stay as it is.
+    /// Returns this owner with the user or group of `other` where this one leaves it unchanged.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let pick = |own: u32, other: u32| if own == Self::AS_IT_IS { other } else { own };
@@ -258,7 +265,7 @@ impl Owner {
     }
 }
 
-/// The two times that can be set.
+/// The two times of an entry that can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as in Metadata")]
 pub struct Times {
@@ -267,14 +274,15 @@ pub struct Times {
 }
 
 impl Attributes {
-    /// None of them.
+    /// No attributes: leaves the entry unchanged.
     pub const NONE: &Self =
         &Self { owner: None, mode: None, set_ids_of: None, times: None, xattrs: None };
 
-    /// The mode to be set: without set-id bits that are the right of somebody else than who has the entry `now`.
+    /// Returns the mode to be set, without set-id bits that belong to another owner than the
+    /// entry's present one, which `now` finds out.
     ///
     /// # Errors
-    /// Those of asking for that, which is done only where it matters.
+    /// Errors of `now`, which is called only where the mode has set-id bits.
     pub fn mode_to_set<E>(
         &self,
         kept: Kept,
@@ -289,8 +297,8 @@ impl Attributes {
         Ok(Some(mode & !lost))
     }
 
-    /// All that `-p` keeps, as far as the source knows it; `xattrs` is `None` where the source has no
-    /// notion of them.
+    /// Returns all attributes that `-p` preserves, as far as the source knows them; `xattrs` is
+    /// `None` where the source does not support extended attributes.
     pub fn all_of(metadata: &Metadata, xattrs: Option<Xattrs>) -> Self {
         let knows = |fields| metadata.known.contains(fields);
         Self {
@@ -304,46 +312,47 @@ impl Attributes {
     }
 }
 
-/// Which of the attributes asked for could not be set, because of who asks or where.
+/// Attributes that were requested and could not be set, because of missing privileges or support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// The system does not let this user give files to that user; set-id bits were dropped.
+    /// The user could not be set, for lack of privileges; set-id bits were dropped.
     pub user_lost: bool,
-    /// The system does not let this user give files to that group; set-id bits were dropped.
+    /// The group could not be set, for lack of privileges; set-id bits were dropped.
     pub group_lost: bool,
-    /// The file system, or the system for this user, does not take some extended attribute.
+    /// An extended attribute was refused by the file system, or for lack of privileges.
     pub xattrs_lost: bool,
-    /// The store has no room for owner, mode or times.
+    /// The store cannot hold owner, mode or times.
     pub attributes_lost: bool,
-    /// The store keeps neither owner nor mode of this entry, whether they were asked for or not.
+    /// The store holds neither owner nor mode of this entry, whether they were requested or not.
     pub is_unstored: bool,
-    /// Tags, or what else a service keeps with an object, were not to be read, or not to be kept.
+    /// Tags or other properties that a service stores with an object could not be read or set.
     pub properties_lost: bool,
-    /// The file could not be striped as it should be.
+    /// The file could not get the layout it should have.
     pub layout_lost: bool,
-    /// The file system keeps times in coarser steps than the source does.
+    /// Timestamps were truncated: the file system stores them in coarser steps than the source
+    /// does.
     pub times_cut: bool,
-    /// What shows that content arrived as it was sent, where it went through a network service.
+    /// Checksum by which the content was verified, where it went through a network service.
     pub proof: Option<Proof>,
 }
 
-/// What shows that an object's content is what was sent.
+/// Evidence that an object's content is what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
-    /// CRC-64/NVME, compared by the service or, of what comes from there, by us.
+    /// CRC-64/NVME, compared by the service or, for content that comes from it, by this process.
     Crc64,
     /// CRC32C, compared by the service.
     Crc32c,
-    /// MD5, compared by the service, or its ETag.
+    /// MD5, compared by the service or with its ETag.
     Md5,
-    /// The service has copied it itself.
+    /// A copy that the service has made itself.
     ServiceCopy,
-    /// Nothing.
+    /// No evidence.
     None,
 }
 
 impl Proof {
-    /// All of them, with a word and with words for people.
+    /// All kinds of evidence, each with its word and its description for people.
     pub const ALL: [(Self, &'static str, &'static str); 5] = [
         (Self::Crc64, "crc64", "checked by CRC-64/NVME"),
         (Self::Crc32c, "crc32c", "checked by CRC32C"),
@@ -364,12 +373,12 @@ impl From<&Metadata> for Owner {
 }
 
 impl Kept {
-    /// User or group is not as asked.
+    /// Returns true where user or group is not as requested.
     pub fn is_owner_lost(self) -> bool {
         self.user_lost || self.group_lost
     }
 
-    /// Every attribute is as asked.
+    /// All attributes are as requested.
     pub const ALL: Self = Self {
         user_lost: false,
         group_lost: false,
@@ -386,8 +395,8 @@ impl Kept {
 /// Set-user-id, set-group-id: rights that belong to an owner.
 pub const SET_ID_BITS: u32 = 0o6000;
 
-/// What a directory listing says about an entry before anyone has looked at it (`d_type` of
-/// readdir(3)); some file systems say nothing.
+/// File type that a directory listing tells before the entry is inspected (`d_type` of readdir(3)),
+/// `Unknown` where the file system does not tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Hint {
@@ -396,34 +405,35 @@ pub enum Hint {
     Symlink,
     Other,
     Unknown,
-    /// An object, of which listings say more.
+    /// An object, with its size and time from the listing.
     Object(Listed),
-    /// A file of which a manifest says what it was.
+    /// A file with its size, time and checksum from a manifest.
     Recorded(Recorded),
 }
 
-/// What a manifest says of a file.
+/// Attributes of a file as a manifest records them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Length of its content.
+    /// Length of its content in bytes.
     pub size_bytes: u64,
-    /// When its content was last changed.
+    /// Modification time.
     pub mtime: Time,
     /// Checksum of its content.
     pub crc64: Crc64,
 }
 
-/// What a listing says of an object.
+/// Attributes of an object as a listing tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// Length of its content.
+    /// Length of its content in bytes.
     pub size_bytes: u64,
-    /// When it was stored, in seconds since 1970: not when its content was last changed.
+    /// Time at which the object was stored, in seconds since 1970; not the modification time of its
+    /// content.
     pub stored_seconds: i64,
 }
 
 impl Hint {
-    /// As far as the listing says, it is a regular file.
+    /// Returns true for a regular file, as far as the listing tells.
     pub fn is_file(self) -> bool {
         matches!(self, Self::File | Self::Object(_) | Self::Recorded(_))
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with one entry, by meaning.
+//! Errors of one entry, classified by meaning.
 //!
 //! A store reports *what it tried* and *why that failed*; the operation that asked knows the
 //! path and adds it ([`Failure`]). Decisions read the class of a cause, never its text.
@@ -10,97 +10,98 @@ use serde::{Deserialize, Serialize};
 use super::path;
 use super::service::{Details, ServiceFault, Unfit};
 
-/// Why an operation on one entry failed.
+/// Reason why an operation on one entry failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// The operating system's answer: an `errno` value (errno(3)).
+    /// An error of the operating system: an `errno` value (errno(3)).
     System(i32),
-    /// The source is not what it was when the walk met it.
+    /// The source has changed since the walk met it.
     Changed,
-    /// Entries came, went or were renamed in the directory after it was listed for the second time.
+    /// Entries were added, removed or renamed in the directory after its second listing.
     Moving,
-    /// Something else is mounted below the root, on this node, than when the job began.
+    /// The mounts below the root have changed on this node since the job began.
     MountsChanged,
-    /// The root itself is not there any more.
+    /// The root itself has been removed.
     RootGone,
-    /// The target entry is a directory and the source is not, or the other way round.
+    /// Type mismatch: the target entry is a directory and the source is not, or the reverse.
     KindDiffers,
-    /// A directory with something in it is in the way.
+    /// A non-empty directory is in the way at the target.
     FullDirectory,
-    /// The same, where `--delete` has not made it go.
+    /// A non-empty directory is in the way at the target, and `--delete` has not removed it.
     UndeletedDirectory,
-    /// Source and target are one file.
+    /// Source and target are the same file.
     SameFile,
-    /// Another source has taken this target.
+    /// Two sources have the same target.
     Collides,
-    /// Another entry of the directory has this name in other letters, and the target takes the two for one.
+    /// Names collide: the target is case-insensitive, and another entry's name differs only in
+    /// case.
     Folds,
     /// The target is inside the source.
     TargetInside,
     /// The source is inside the target.
     SourceInside,
-    /// A symbolic link that is to be followed leads to where the job writes.
+    /// A symbolic link that is to be followed leads into the tree that the job writes.
     LeadsToTarget,
-    /// What has the name at the target is a device, a FIFO or a socket.
+    /// The target entry is a special file (a device, FIFO or socket), which is not replaced.
     NotReplaceable,
-    /// Nothing can be renamed in the directory, so nothing can appear in it whole or not at all.
+    /// The directory is append-only, so no file in it can be renamed to its final name.
     AppendOnly,
-    /// The source has a FIFO, socket or device, which is not copied, where the target has another entry.
+    /// The source has a special file, which is skipped, where the target has another entry.
     LeftOut,
-    /// Following this symbolic link would lead back to a directory above it.
+    /// A symbolic link that is to be followed leads back to a directory above it.
     Loop,
     /// A symbolic link that is to be followed points to nothing.
     Dangling,
-    /// Not everything that was written is there.
+    /// Short write: the target is shorter than what was written.
     Incomplete,
-    /// What arrived is not what the checksum stands for.
+    /// Checksum mismatch: the content that arrived is not the one that was sent.
     Corrupt,
-    /// What was read again is not what was written.
+    /// The content that was read back is not the content that was written.
     NotAsWritten,
-    /// Others have changed what was to be verified.
+    /// The file was changed by another program before it was verified.
     ChangedByOthers,
-    /// What has the name is not what was made.
+    /// The name belongs to another entry than the one that was created.
     Replaced,
-    /// Nobody knows the checksum of what was written.
+    /// No checksum of the written content is known, so it cannot be verified.
     NoChecksum,
-    /// The job was stopped before this was done.
+    /// The job was interrupted before this was done.
     Stopped,
-    /// A list that was to be read is not what it should be.
+    /// A list that was to be read is unusable.
     List(ListFault),
-    /// The service that keeps the objects did not do it.
+    /// A request to an object storage service failed.
     Service(ServiceFault),
     /// A key that cannot be a path, or a path that cannot be a key.
     Key(Unfit),
 }
 
-/// What is wrong with a list.
+/// Fault of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ListFault {
-    /// Not written by a tool of this suite.
+    /// A file that no tool of this suite has written.
     Foreign,
-    /// Written in a form that this version does not know.
+    /// A format version that this build does not know.
     Version,
-    /// From that byte on it is not what was written.
+    /// Damage that begins at that byte offset.
     Damaged(u64),
-    /// Parts of it are missing, or are those of another list.
+    /// Missing parts, or parts of another list.
     Incomplete,
-    /// One file of a Parquet list instead of its directory.
+    /// A single file of a Parquet list instead of its directory.
     OnePart,
-    /// The name is taken by something that is no list.
+    /// An output name that is taken by something that is not a list.
     Occupied,
-    /// It names a path outside the source.
+    /// A path outside the source.
     Outside,
     /// A directory or a device instead of a file of paths.
     NoPaths,
-    /// More came by a pipe than every rank is to hold.
+    /// More bytes through a pipe than every rank is to hold in memory.
     TooLong,
-    /// An entry near that byte has a key twice.
+    /// An entry near that byte offset that has a key twice.
     Repeated(u64),
-    /// The walk that wrote it could not read everything, so entries are missing.
+    /// A list of a walk that could not read everything, so entries are missing.
     Unfinished,
-    /// It was changed or removed while it was read.
+    /// A list that was changed or removed while it was read.
     Changed,
-    /// This build has no Parquet lists.
+    /// A Parquet list, which this build does not support.
     Unsupported,
 }
 
@@ -158,28 +159,29 @@ impl fmt::Display for ListFault {
 }
 
 impl Cause {
-    /// The entry is not there any more.
+    /// Returns true where the entry has been removed.
     pub fn is_vanished(self) -> bool {
         matches!(self, Self::System(libc::ENOENT))
     }
 
-    /// Nobody has answered for the file system: a handle that its server does not know, a connection that is gone.
-    /// That says nothing of whether the entry is there.
+    /// Returns true where the file system did not answer: its server does not know a handle, or a
+    /// connection is lost. Such an error does not tell whether the entry exists.
     pub fn is_unanswered(self) -> bool {
         matches!(self, Self::System(libc::ESTALE | libc::ENOTCONN | libc::ESHUTDOWN))
     }
 
-    /// There is no such thing in the file system at all.
+    /// Returns true where the file system does not support the operation at all.
     pub fn is_unsupported(self) -> bool {
         matches!(self, Self::System(libc::EOPNOTSUPP | libc::ENOSYS))
     }
 
-    /// Nobody answers where the entry is, and nobody is expected to.
+    /// Returns true where the operation was cancelled because its service has not answered for too
+    /// long.
     pub fn is_given_up(self) -> bool {
         self == Self::Service(ServiceFault::GivenUp)
     }
 
-    /// A short stable word for machine-readable output.
+    /// Returns a short stable word for machine-readable output.
     pub fn code(self) -> String {
         match self {
             Self::System(errno) => format!("errno:{errno}"),
@@ -284,7 +286,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The C library's words for an `errno` value, without Rust's "(os error N)".
+/// Returns the C library's description of an `errno` value, without Rust's "(os error N)".
 pub fn errno_words(errno: i32) -> String {
     let words = std::io::Error::from_raw_os_error(errno).to_string();
     match words.rfind(" (os error") {
@@ -293,27 +295,27 @@ pub fn errno_words(errno: i32) -> String {
     }
 }
 
-/// What a store tried, and why it failed.
+/// Failed operation of a store, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{op}: {cause}")]
 pub struct Error {
     /// The operation, as a verb that fits "cannot …".
     pub op: Op,
-    /// Why it failed.
+    /// Reason of the failure.
     pub cause: Cause,
-    /// What else is known, of a failure at a service.
+    /// Details of a failure at a service.
     pub details: Option<Box<Details>>,
 }
 
 impl Error {
-    /// The same failure with what else is known of it.
+    /// Adds the details of a failure at a service.
     #[must_use]
     pub fn with(self, details: Option<Details>) -> Self {
         Self { details: details.map(Box::new), ..self }
     }
 }
 
-/// What a store was asked to do.
+/// Operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each is its own words")]
 pub enum Op {
@@ -377,21 +379,21 @@ impl fmt::Display for Op {
 }
 
 impl Op {
-    /// This operation failed for that reason.
+    /// Returns the error of this operation with that cause.
     pub fn failed(self, cause: Cause) -> Error {
         Error { op: self, cause, details: None }
     }
 
-    /// This operation failed with that `errno`.
+    /// Returns the error of this operation with that `errno` value.
     pub fn errno(self, errno: i32) -> Error {
         self.failed(Cause::System(errno))
     }
 }
 
-/// The result of one operation of a store.
+/// Result of one operation of a store.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Which of the two trees a path is in.
+/// One of the two trees of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Side {
@@ -399,18 +401,18 @@ pub enum Side {
     Target,
 }
 
-/// Why an entry failed, and in which tree.
+/// Error of an entry, with the tree in which it occurred.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// The tree.
+    /// Tree in which it occurred.
     pub side: Side,
-    /// What was tried, and why it failed.
+    /// Failed operation, with the reason.
     pub error: Error,
 }
 
-/// Says in which tree an operation failed.
+/// Extension of results that adds the tree in which an operation failed.
 pub trait At<T> {
-    /// It failed in this one.
+    /// Turns an error into one in this tree.
     fn at(self, side: Side) -> std::result::Result<T, Trouble>;
 }
 
@@ -420,19 +422,19 @@ impl<T> At<T> for Result<T> {
     }
 }
 
-/// One entry that could not be dealt with: what, which path, why.
+/// Failure of one entry: the operation, the path and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The path as the user would write it: the given root and what is below it.
+    /// Path as the user would write it: the given root and the path below it.
     pub path: Vec<u8>,
-    /// Which tree the path is in.
+    /// Tree that the path is in.
     pub side: Side,
-    /// What was tried, and why it failed.
+    /// Failed operation, with the reason.
     pub error: Error,
 }
 
 impl Failure {
-    /// A source entry that went away between being listed and being used.
+    /// Returns true for a source entry that was removed between being listed and being used.
     pub fn is_vanished(&self) -> bool {
         self.side == Side::Source && self.error.cause.is_vanished()
     }

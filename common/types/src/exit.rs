@@ -2,39 +2,40 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a job ended. Every rank returns the same one.
+/// Exit code of a job. Every rank returns the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Exit {
-    /// All was done.
+    /// Everything was done.
     Ok = 0,
-    /// dcmp: the two trees differ.
+    /// The two trees differ (dcmp).
     Different = 1,
-    /// The command line makes no sense, or the ranks do not know each other.
+    /// The command line is invalid, or the ranks do not form one job.
     Usage = 2,
-    /// A source or target cannot be used at all; nothing was done.
+    /// A source or target is unusable; nothing was done.
     Unusable = 3,
-    /// The job was told to stop by a signal before all was done.
+    /// The job was interrupted by a signal before everything was done.
     Interrupted = 20,
-    /// Some entries failed; the rest was done.
+    /// A part of the entries failed; all others were done.
     Partial = 23,
-    /// Some source entries went away meanwhile; the rest was done.
+    /// A part of the source entries vanished during the job; all others were done.
     Vanished = 24,
-    /// dsync: more would have been deleted than `--max-delete` allows; nothing was deleted.
+    /// More entries would have been deleted than `--max-delete` allows; nothing was deleted
+    /// (dsync).
     DeleteLimit = 25,
-    /// A fault of the program itself.
+    /// A bug in the program itself.
     Bug = 70,
-    /// The work was done but its results could not be written.
+    /// The work was done, but its results could not be written.
     Reporting = 74,
 }
 
 impl Exit {
-    /// The number for the operating system.
+    /// Returns the number for the operating system.
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// Of two endings the one that must not be hidden.
+    /// Returns the more severe of two exit codes.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
         if self.weight() >= other.weight() { self } else { other }

@@ -1,4 +1,5 @@
-//! Names, paths, errors, exit codes, entries, attributes, filters and tallies: the values that all layers talk about.
+//! Names, paths, errors, exit codes, entries, attributes, filters and tallies: the types that all
+//! layers share.
 //!
 //! This crate does no I/O, and uses no other crate of the project.
 

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-/// Steps in which file systems stamp changes where they keep parts of seconds: the kernel's tick is 10 ms or less.
+/// Granularity with which file systems stamp changes where they store fractions of seconds: the
+/// kernel's tick is 10 ms or less.
 pub const CLOCK_TICK: Duration = Duration::from_millis(20);
-/// The same where they keep whole seconds, or two of them (FAT).
+/// Granularity with which file systems stamp changes where they store whole seconds, or two of them
+/// (FAT).
 pub const CLOCK_TICK_COARSE: Duration = Duration::from_secs(2);
-/// How far the clocks of servers may be behind this node's: those of a site are set by NTP.
+/// Largest lag of servers' clocks behind this node's clock: those of a site are synchronised by
+/// NTP.
 pub const SERVER_CLOCK_BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// Names in one batch: enough to make handing it over cheap (0.2 µs a name), few enough that a
@@ -16,20 +19,22 @@ pub const BATCH_NAMES_MAX: usize = 256;
 /// Buffer of one `getdents64` call. Larger ones gain nothing (measured on tmpfs and ext4).
 pub const LIST_BUFFER_BYTES: usize = 64 << 10;
 
-/// Queued tasks above which a listing works on its own names instead of queueing more: what keeps
-/// memory flat in a directory of any size, and lets the rank that lists have a share in the rest. While
-/// others have nothing to do, the names it works on are divided, so it is soon back at the listing.
+/// Queued tasks above which a listing processes its own names instead of queuing more. This keeps
+/// memory flat in a directory of any size, and lets the rank that lists have a share in the rest.
+/// While other threads or ranks are idle, the names that it processes are divided, so it is soon
+/// back at the listing.
 pub const QUEUED_TASKS_MAX: usize = 64;
 
 /// Directories that are open through a library past the kernel, at most for each tree: DAOS's `libpil4dfs` has
 /// 512 in all (`MAX_OPENED_DIR` in its `pil4dfs_int.h`).
 pub const MADE_UP_DIRS_MAX: usize = 128;
 
-/// How long a container of DAOS may take to be mounted: its client starts up, and connects to the pool.
+/// Longest time that mounting a DAOS container may take: its client starts up, and connects to the
+/// pool.
 pub const DFUSE_START_MAX: Duration = Duration::from_mins(1);
-/// How long its end may take, with what was written and kept back.
+/// Longest time that unmounting a DAOS container may take, with its write-back of cached data.
 pub const DFUSE_STOP_MAX: Duration = Duration::from_secs(30);
-/// How often it is looked at meanwhile.
+/// Interval at which a mount's progress is polled meanwhile.
 pub const DFUSE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes copied in one batch of small files before the rest is offered to others.
@@ -41,17 +46,18 @@ pub const CHUNK_BYTES: u64 = 32 << 20;
 /// Default I/O buffer: larger ones fall out of the CPU's cache and copy slower.
 pub const BUFFER_BYTES: u64 = 512 << 10;
 
-/// What goes past the system's cache is in memory, and in its file, at multiples of this: of the block sizes
-/// of all common storage. Where more is asked for, it does not go past the cache.
+/// Alignment in memory and in the file of data that bypasses the page cache: the block size of all
+/// common storage. Where a device requires a coarser one, its data goes through the page cache.
 pub const DIRECT_ALIGN_BYTES: u64 = 4 << 10;
 
-/// Holes that two files have in common are passed over where they are as long as that: shorter ones are read as fast.
+/// Shortest hole common to two files that a comparison skips: shorter ones are read as fast.
 pub const HOLE_BYTES_MIN: u64 = 256 << 10;
 
-/// So often, in bytes, is a block of such a hole read all the same: a file system may call a hole what is none.
+/// Stride, in bytes, at which blocks of such a hole are read all the same: a file system may report
+/// a hole that is none.
 pub const HOLE_PROBE_STRIDE_BYTES: u64 = 8 << 20;
 
-/// Size of such a block: file systems have no smaller ones, but for a few.
+/// Size of a block that is read in a hole: all but a few file systems have no smaller blocks.
 pub const HOLE_PROBE_BYTES: u64 = 4 << 10;
 
 /// Largest accepted I/O buffer per thread.
@@ -67,36 +73,38 @@ pub const THREADS_MAX: u32 = 1024;
 /// Stack of an I/O thread: its buffers are on the heap.
 pub const THREAD_STACK_BYTES: usize = 512 << 10;
 
-/// Tries to start the first I/O thread, [`CREW_WINDOW_MAX`] apart. Each costs one of its places, so this
-/// is less than the fewest threads a rank may be given by default.
+/// Attempts to start the first I/O thread, [`CREW_WINDOW_MAX`] apart. Each attempt uses up one of
+/// the pool's workers, so this is less than the smallest default number of threads of a rank.
 pub const THREAD_TRIES_MAX: u32 = 25;
 
-/// How long what is under way may take to end after the job was told to stop: batch systems kill after 10 s
-/// (PBS's `kill_delay`) to 30 s (Slurm's `KillWait`).
+/// Longest time for operations in progress to end after the job was interrupted: batch systems kill
+/// after 10 s (PBS's `kill_delay`) to 30 s (Slurm's `KillWait`).
 pub const INTERRUPT_WAIT_MAX: Duration = Duration::from_secs(8);
 
-/// How long after the first signal another Ctrl-C counts as a second one, which ends the process at once: one key may
-/// come both from the terminal and through the launcher.
+/// Shortest time after the first signal at which another Ctrl-C counts as a second one, which ends
+/// the process at once: one key press may arrive both from the terminal and through the launcher.
 pub const INTERRUPT_AGAIN_MIN: Duration = Duration::from_millis(500);
 
-/// How long a rank that was told to stop waits for others once its own work has ended: more than for the work, and
-/// less than until batch systems kill.
+/// Longest time that an interrupted rank waits for other ranks once its own work has ended: more
+/// than for the work, and less than until batch systems kill.
 pub const INTERRUPT_FAREWELL_MAX: Duration = Duration::from_secs(9);
 
-/// How long `MPI_Finalize` may take when all was done and said: a matter of a second, of several with ten thousand
-/// ranks.
+/// Longest time that `MPI_Finalize` may take at the end of a job: it takes a second, or several
+/// with ten thousand ranks.
 pub const FAREWELL_MAX: Duration = Duration::from_secs(30);
 
-/// How often the number of I/O threads is reconsidered while they wait for storage now and then.
+/// Shortest interval at which the number of I/O threads is reconsidered, while they often wait for
+/// storage.
 pub const CREW_WINDOW_MIN: Duration = Duration::from_millis(1);
-/// How often in any case: several timer ticks.
+/// Longest interval at which the number of I/O threads is reconsidered: several timer ticks.
 pub const CREW_WINDOW_MAX: Duration = Duration::from_millis(20);
 
 /// Share of its CPU that a rank must leave unused before it starts more I/O threads.
 pub const CREW_BUSY_SHARE: f64 = 0.7;
-/// Large transfers under way with which a rank has threads enough: each is a stream at the network's speed.
+/// Number of large transfers in progress at which a rank has threads enough: each is a stream at
+/// the network's speed.
 pub const CREW_LARGE_TRANSFERS: u32 = 16;
-/// A transfer of so many bytes is a large one.
+/// Size from which a transfer counts as a large one.
 pub const LARGE_TRANSFER_BYTES_MIN: u64 = 4 << 20;
 
 /// Serialised tasks in one answer to a thief: some ten thousand names, so that a rank that waits long for
@@ -110,24 +118,29 @@ pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// that has them read again.
 pub const UNVERIFIED_MAX: u64 = 1024;
 
-/// How far the clocks of a node and of a file server may be apart, generously.
+/// Largest plausible difference between the clocks of a node and of a file server.
 pub const CLOCKS_APART_MAX: Duration = Duration::from_mins(10);
 
-/// How often a journal is begun again that another job has removed in the same moment, because it was done.
+/// Number of times that a journal is created again where another job, which was done with it, has
+/// removed it in the same moment.
 pub const JOURNAL_TRIES_MAX: u32 = 10;
 
-/// Journals of as many jobs are looked for beside a target: of dcp and dsync, whole and by a list, or two such.
+/// Number of journals that are looked for beside a target: of dcp and dsync, whole and by a list,
+/// or two such.
 pub const JOURNALS_MAX: u32 = 4;
 
-/// So many entries show that a directory is the copy of another one: a fraction of a second on a busy file system.
+/// Number of entries that are compared to show that a directory is the copy of another one: a
+/// fraction of a second on a busy file system.
 pub const NAMES_COMPARED_MAX: usize = 1000;
 
-/// How often what a job with a journal has copied is brought to storage: about as often as the kernel does it
-/// anyway (`dirty_expire_centisecs` of proc(5)), so that it costs little. What a node loses was done since.
+/// Interval at which the files that a job with a journal has copied are synchronised to storage:
+/// about as often as the kernel does it anyway (`dirty_expire_centisecs` of proc(5)), so that it
+/// costs little. A node that fails loses no more than this.
 pub const JOURNAL_SYNC_EVERY: Duration = Duration::from_secs(30);
 
-/// Files above this are on storage before they have their names, where there is a journal: a file takes longer
-/// to write than to wait for. Smaller ones are synced many at a time, and read again where that was not done.
+/// Size above which a file is synchronised before it is renamed to its final name, where there is a
+/// journal: it takes longer to write than to wait for. Smaller files are synchronised many at a
+/// time, and read again where that was not done.
 pub const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
 
 /// Largest record of a journal that is accepted: two paths and some numbers.
@@ -136,19 +149,20 @@ pub const JOURNAL_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Messages handed to MPI and not yet taken by the receiver, above which workers wait.
 pub const UNSENT_MESSAGES_MAX: usize = 64;
 
-/// Letters from worker threads that wait for the main thread.
+/// Messages from worker threads that wait for the main thread.
 pub const OUTBOX_LETTERS_MAX: usize = 1024;
 
 /// Children of a rank in the tree of the termination wave and of collectives.
 pub const TREE_ARITY: u32 = 8;
 
-/// Shortest and longest nap of the main thread between two looks at its messages.
+/// Shortest nap of the main thread between two polls for messages.
 pub const NAP_MIN: Duration = Duration::from_micros(20);
-/// See [`NAP_MIN`]. An idle rank costs about 1 % of a core at this nap.
+/// Longest nap of the main thread between two polls for messages. An idle rank costs about 1 % of a
+/// core at this nap.
 pub const NAP_MAX: Duration = Duration::from_millis(1);
-/// Nap of a rank that has heard and done nothing for a while.
+/// Nap of a rank that has neither received nor done anything for a while.
 pub const NAP_IDLE: Duration = Duration::from_millis(4);
-/// How long nothing must happen before the nap grows to [`NAP_IDLE`].
+/// Idle time after which the nap grows to [`NAP_IDLE`].
 pub const NAP_IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// A thief asks again when this part of what it last got is left: an answer may take as long as the
@@ -158,20 +172,20 @@ pub const STEAL_AHEAD_DIVISOR: u32 = 3;
 /// First pause of a thief after a refusal; it doubles up to [`steal_pause_max`].
 pub const STEAL_PAUSE_MIN: Duration = Duration::from_micros(50);
 
-/// Longest pause of a thief: grows with the job, so that a victim is not asked more often in a
-/// larger one.
+/// Returns the longest pause of a thief. It grows with the job, so that a victim is not asked more
+/// often in a larger one.
 pub fn steal_pause_max(ranks: u32) -> Duration {
     Duration::from_micros((u64::from(ranks) * 80).clamp(500, 20_000))
 }
 
-/// Between the last words of a rank that ends the job and the end: launchers take the output of a rank
-/// through a pipe, and drop what is in it when they kill the job.
+/// Pause between the last output of a rank that aborts the job and the abort: launchers read the
+/// output of a rank through a pipe, and drop the rest of it when they kill the job.
 pub const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Pause between two termination waves.
 pub const WAVE_PAUSE: Duration = Duration::from_micros(100);
 
-/// How often a rank tells rank 0 how far it is.
+/// Returns the interval at which a rank reports its progress to rank 0.
 pub fn report_interval(ranks: u32) -> Duration {
     Duration::from_millis(500 + u64::from(ranks))
 }
@@ -185,39 +199,40 @@ fn descriptors_for_work(descriptors_max: u64) -> u64 {
     descriptors_max.saturating_sub(DESCRIPTORS_RESERVED).max(descriptors_max / 2)
 }
 
-/// Directory handles kept open for queued work, at most, in each of the two trees: an eighth of the
-/// descriptors.
+/// Returns the number of directory handles that are kept open for queued work, at most, in each of
+/// the two trees: an eighth of the descriptors.
 pub fn open_dirs_max(descriptors_max: u64) -> usize {
     (descriptors_for_work(descriptors_max) / 8).min(4096) as usize
 }
 
-/// I/O threads for which there are descriptors: each may have a file and its copy open, and the
-/// directories of both on its way there.
+/// Returns the number of I/O threads for which there are descriptors: each may have a file and its
+/// copy open, and the directories of both on its way there.
 pub fn threads_for_descriptors(descriptors_max: u64) -> u32 {
     (descriptors_for_work(descriptors_max) / 8).clamp(1, u64::from(THREADS_MAX)) as u32
 }
 
-/// How long to wait for something that another rank made and this node does not see yet (attribute
-/// caches of network file systems).
+/// Longest wait for something that another rank has created and this node does not see yet
+/// (attribute caches of network file systems).
 pub const VISIBLE_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Nodes that are named where a root is not the same on all of them: the first few show what is wrong.
+/// Number of nodes that a message lists where a root is not the same on all of them: the first few
+/// show what is wrong.
 pub const NODES_NAMED_MAX: usize = 8;
 
-/// Entries named on the command line, of one directory, that each node looks at before the work begins; more of them
-/// are known by their directory.
+/// Number of entries on the command line, of one directory, that each node inspects before the work
+/// begins; more of them are represented by their directory.
 pub const ENTRIES_COMPARED_MAX: usize = 16;
 
-/// Pauses before a file system is asked again that has not answered: a server that takes over needs longer, but then its
-/// clients wait by themselves.
+/// Pauses before a request to an unresponsive file system is repeated: a server's failover takes
+/// longer, but then its clients wait by themselves.
 pub const UNANSWERED_PAUSES: [Duration; 4] = [
     Duration::from_millis(5),
     Duration::from_millis(20),
     Duration::from_millis(80),
     Duration::from_millis(320),
 ];
-/// So often in vain, and nothing is asked again: a file system whose server has ended answers nothing, for each of its
-/// entries.
+/// Number of vain repetitions after which no request is repeated: a file system whose server has
+/// ended answers for none of its entries.
 pub const UNANSWERED_IN_VAIN_MAX: u32 = 16;
 
 /// Failures that one rank reports line by line; the rest are only counted.
@@ -226,35 +241,37 @@ pub const FAILURE_LINES_MAX: u64 = 1000;
 /// Failure lines printed by rank 0 for one kind of failure; the rest are only counted.
 pub const FAILURE_LINES_PRINTED_MAX: u64 = 100;
 
-/// Room below which a target that has refused a file for want of it counts as full. Where there is more, some part of it
-/// is full, such as one of a parallel file system's many disks, and other files fit.
+/// Free space below which a target that has refused a file for lack of space counts as full. Where
+/// there is more, some part of it is full, such as one of a parallel file system's many disks, and
+/// other files fit.
 pub const TARGET_ROOM_MIN: u64 = 64 << 20;
 
-/// Failures of one kind at the target, in a row on one thread and without anything that was copied in between, after
-/// which nothing else will fare better: more than where any part of the target still works, fewer than anybody reads.
+/// Number of failures of one kind at the target, in a row on one thread and without a success in
+/// between, after which the target counts as unusable: more than where any part of it still works,
+/// fewer than anybody reads.
 pub const HOPELESS_FAILURES: u32 = 200;
 
 /// List lines gathered by a worker before they are sent to rank 0.
 pub const LINES_BLOCK_BYTES: usize = 32 << 10;
 
-/// Tries to resolve a path while somebody renames things in it (`EAGAIN` of openat2(2)).
+/// Attempts to resolve a path while other processes rename its components (`EAGAIN` of openat2(2)).
 pub const RESOLVE_TRIES_MAX: u32 = 128;
 
 /// Directories whose final attributes are set by one task.
 pub const FINISH_BATCH_DIRS: usize = 64;
 
-/// Directories whose usage one rank keeps apart; beyond it the smallest deep ones are counted in those
-/// above them. At some 150 bytes each.
+/// Directories whose usage one rank counts separately; above it the smallest deep ones are counted
+/// in their parents. Each takes some 150 bytes.
 pub const USAGE_DIRECTORIES_MAX: usize = 20_000;
-/// The same for one thread, before it hands over to its rank.
+/// Directories whose usage one thread counts separately before it hands them over to its rank.
 pub const USAGE_DIRECTORIES_OF_THREAD_MAX: usize = 1_000;
 /// Bytes in the paths of these directories: paths have no limit of their own.
 pub const USAGE_PATH_BYTES_MAX: usize = 4 << 20;
-/// Owners and groups that are counted apart; later ones are counted together.
+/// Owners and groups that are counted separately; later ones are counted together.
 pub const USAGE_OWNERS_MAX: usize = 50_000;
-/// Depths that are counted apart; what is deeper counts as the deepest.
+/// Depths that are counted separately; deeper entries count as the deepest.
 pub const USAGE_DEPTHS_MAX: usize = 256;
-/// Most entries that `--top` keeps.
+/// Largest accepted number of entries for `--top`.
 pub const TOP_MAX: u32 = 10_000;
 /// Separators of a distribution, as in mpiFileUtils.
 pub const SEPARATORS_MAX: usize = 128;
@@ -277,24 +294,28 @@ pub const READ_BATCH_ROWS: usize = 2048;
 /// Parts of a Parquet list, at most.
 pub const PARTS_MAX: u32 = 1 << 20;
 
-/// Deepest entry that is read from a list: real trees are not that deep, and sums go up all the way.
+/// Depth of the deepest entry that is read from a list: real trees are not that deep, and sums are
+/// added up all the way.
 pub const LIST_DEPTH_MAX: usize = 64 << 10;
 
-/// Longest list of paths that comes by a pipe: every rank holds a copy of it, since any of them may need any part.
+/// Longest list of paths that is accepted from a pipe: every rank holds a copy of it, since any of
+/// them may need any part.
 pub const PIPED_PATHS_BYTES_MAX: u64 = 64 << 20;
 
-/// Address space without which a process alone is not begun: stacks, buffers, and the 32 MiB that the allocator reserves
-/// for each thread, of which two are needed.
+/// Address space below which a single process refuses to start: stacks, buffers, and the 32 MiB
+/// that the allocator reserves for each thread, of which two are needed.
 pub const ADDRESS_SPACE_BYTES_MIN: u64 = 96 << 20;
 
-/// Address space without which no further I/O thread is started: as much as three threads take, since those that were just
-/// started have not taken theirs.
+/// Address space below which no further I/O thread is started: as much as three threads take, since
+/// those that were just started have not taken theirs.
 pub const ADDRESS_SPACE_OF_THREADS_BYTES_MIN: u64 = 128 << 20;
 
-/// Address space without which a rank is not begun: MPI's libraries (UCX) take most of it, and fail without it.
+/// Address space below which a rank refuses to start: MPI's libraries (UCX) take most of it, and
+/// fail without it.
 pub const ADDRESS_SPACE_OF_RANKS_BYTES_MIN: u64 = 256 << 20;
 
-/// How soon the main thread notices a signal while it waits for something outside the job.
+/// Longest time until the main thread notices a signal while it waits for something outside the
+/// job.
 pub const SIGNAL_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Bytes of an NDJSON list that are one task.
@@ -302,26 +323,30 @@ pub const NDJSON_PIECE_BYTES: u64 = 4 << 20;
 /// Longest line of an NDJSON list: a path and a link target may be long, but not that long.
 pub const NDJSON_LINE_BYTES_MAX: u64 = 8 << 20;
 
-/// Block of entries kept to be sorted, and of entries on their way to the rank that will list them.
+/// Size of a block of entries that wait to be sorted, and of entries on their way to the rank that
+/// will list them.
 pub const SORT_BLOCK_BYTES: usize = 1 << 20;
 /// The number of entries from which a rank sorts on all of its processors: fewer are sorted by one thread in about
 /// 10 ms, and threads have to be started first.
 pub const SORT_PARALLEL_ENTRIES_MIN: usize = 100_000;
-/// Samples that each rank gives for finding out where the sorted list is cut: with so many, ranks' shares
-/// differ by a few percent.
+/// Samples that each rank gives to determine where the sorted list is cut: with this many, ranks'
+/// shares differ by a few percent.
 pub const SORT_SAMPLES: usize = 128;
-/// Blocks of sorted lines that rank 0 has asked a rank for: while it writes one, others come.
+/// Blocks of sorted lines that rank 0 has requested from a rank: while it writes one, others
+/// arrive.
 pub const SORT_BLOCKS_ASKED: u32 = 4;
-/// Bytes of a key that a sample keeps: what comes behind them does not matter for shares.
+/// Size in bytes to which a sample truncates a key: the rest does not matter for shares.
 pub const SORT_SAMPLE_KEY_BYTES: usize = 512;
 
-/// Samples that each of so many ranks gives: all of them are one message on their way to rank 0.
+/// Returns the number of samples that each of `ranks` ranks gives: all of them are one message on
+/// their way to rank 0.
 pub fn sort_samples(ranks: u32) -> usize {
     let bytes = MESSAGE_BYTES_MAX / 2 / ranks.max(1) as usize;
     (bytes / (SORT_SAMPLE_KEY_BYTES + 16)).clamp(2, SORT_SAMPLES)
 }
 
-/// Bytes of a file's names that go together to another rank: more names make several files.
+/// Size of one file's hard links in a message to another rank: more of them are handled as several
+/// files.
 pub const LINKED_FILE_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 
 /// Rectangles of the treemap in a report: more cannot be told apart.
@@ -333,24 +358,26 @@ pub const TABLE_ROWS_MAX: usize = 20;
 
 /// Largest accepted configuration file or bundle of certificates: those of whole systems are under 1 MiB.
 pub const CONFIG_FILE_BYTES_MAX: usize = 8 << 20;
-/// Characters of a service's words that a failure shows: its messages are a sentence or two.
+/// Characters of a service's error message that a failure shows: such messages are a sentence or
+/// two.
 pub const SHOWN_MESSAGE_CHARS_MAX: usize = 600;
-/// Characters of an answer that is not S3's that a failure shows: enough to see what has sent it.
+/// Characters that a failure shows of an answer that is not S3's: enough to recognise its sender.
 pub const SHOWN_ANSWER_CHARS_MAX: usize = 200;
 /// Longest wait for credentials: a process or a sign-on service behind them may be slow, but not for ever.
 pub const CREDENTIALS_WAIT: Duration = Duration::from_mins(1);
-/// Longest wait for the service that tells an instance of AWS its role. It answers in milliseconds where
-/// there is one; elsewhere nothing does.
+/// Longest wait for the service that tells an instance of AWS its role. It answers in milliseconds
+/// where it exists; elsewhere nothing answers.
 pub const INSTANCE_METADATA_WAIT: Duration = Duration::from_secs(1);
-/// Largest accepted number of requests of a rank under way: each is a connection and a buffer.
+/// Largest accepted number of a rank's requests in progress: each is a connection and a buffer.
 pub const S3_REQUESTS_MAX: u32 = 4096;
 /// Smallest part of an object but for the last one, as S3 has it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 pub const S3_PART_BYTES_MIN: u64 = 5 << 20;
 /// Largest part of an object, as S3 has it.
 pub const S3_PART_BYTES_MAX: u64 = 5 << 30;
-/// Sizes of parts that are usual, for services that do not tell those of an object: MiB of `s3cmd`, of AWS's tools and
-/// `rclone` (5 and 8), `mc` (16), this suite (32), `s5cmd` (50), Hadoop (64 and 128), and megabytes.
+/// Common part sizes, for services that do not tell those of an object: MiB of `s3cmd`, of AWS's
+/// tools and `rclone` (5 and 8), `mc` (16), this suite (32), `s5cmd` (50), Hadoop (64 and 128), and
+/// megabytes.
 pub const USUAL_PART_BYTES: [u64; 12] = [
     8 << 20,
     5 << 20,
@@ -365,34 +392,41 @@ pub const USUAL_PART_BYTES: [u64; 12] = [
     8_000_000,
     5_000_000,
 ];
-/// Chunks that are whole parts of an object are read up to that size by one thread each; where parts are larger, chunks
-/// stay small, and what was written is read again for its MD5s, up to [`S3_READ_AGAIN_BYTES_MAX`].
+/// Largest chunk that consists of whole parts of an object and is read by one thread; where parts
+/// are larger, chunks stay small, and the written data is read again for its MD5s, up to
+/// [`S3_READ_AGAIN_BYTES_MAX`].
 pub const S3_PART_CHUNK_BYTES_MAX: u64 = 128 << 20;
 /// Largest file that one thread reads again, at about 600 MB/s: as large as what a single request can store.
 pub const S3_READ_AGAIN_BYTES_MAX: u64 = S3_PART_BYTES_MAX;
 
 /// Bytes of parts that a rank holds in memory on their way to a service.
 pub const S3_BLOCKS_BYTES_MAX: u64 = 160 << 20;
-/// Tries of one request, the first among them.
+/// Attempts of one request, the first one included.
 pub const S3_ATTEMPTS_MAX: u32 = 10;
-/// An upload to which nothing comes for so long may be one that a stopped job has left: long enough for a part of
-/// the usual size on a slow line. Where its parts came less often, more, in proportion.
+/// Shortest time without a new part after which an upload may be one that an interrupted job has
+/// left: long enough for a part of the usual size on a slow line. Where its parts came less often,
+/// the time is longer in proportion.
 pub const S3_UPLOAD_QUIET_MIN: Duration = Duration::from_secs(2);
-/// The same, at most: whoever sends less often is not waited for, an upload of its own is begun instead.
+/// Longest time without a new part that a job waits before it takes over an upload: where parts come
+/// less often, it begins another upload instead.
 pub const S3_UPLOAD_QUIET_MAX: Duration = Duration::from_secs(30);
-/// Nobody sends a part for longer: what is older was left. More than two clocks may differ.
+/// Age from which an upload without new parts was certainly left by an interrupted job, since no
+/// part takes longer. More than two clocks may differ.
 pub const S3_UPLOAD_LEFT: Duration = Duration::from_hours(1);
-/// Tries of a request whose answers have a status of success and do not show that they are whole: what a server
-/// between has torn may come whole the next time.
+/// Attempts of a request whose answers have a status of success and are not proven complete: an
+/// answer that a proxy has truncated may arrive complete the next time.
 pub const S3_UNPROVEN_ATTEMPTS_MAX: u32 = 3;
-/// The same where an answer has broken off, or is no whole document: with pauses, a second together.
+/// Attempts of a request whose answer was cut off, or is not a complete document: with pauses, a
+/// second together.
 pub const S3_TORN_ATTEMPTS_MAX: u32 = 5;
-/// The same while a service has never answered: most likely nothing will, and somebody waits to be told.
+/// Attempts of a request while a service has never answered: most likely it never will, and the
+/// user waits for the error.
 pub const S3_FIRST_ATTEMPTS_MAX: u32 = 5;
-/// The same where nothing came of a try in time, which takes [`S3_CONNECT_WAIT`].
+/// Attempts of a request while a service has never answered and each attempt times out, which takes
+/// [`S3_CONNECT_WAIT`].
 pub const S3_FIRST_TIMEOUTS_MAX: u32 = 2;
-/// What was stored so long after a job began, by the service's clock, was stored by this job: clocks are told in whole
-/// seconds.
+/// Time after the start of a job from which an object was certainly stored by this job, by the
+/// service's clock, which is told in whole seconds.
 pub const S3_CLOCK_STEP: Duration = Duration::from_secs(2);
 /// First pause before a request is tried again; it doubles up to [`S3_BACKOFF_MAX`].
 pub const S3_BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -403,65 +437,75 @@ pub const S3_CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the head of an answer: completing an upload of many parts, or copying a large object
 /// within a service, is silent for minutes.
 pub const S3_ANSWER_WAIT: Duration = Duration::from_mins(10);
-/// The same of all other requests, which a service answers at once when it has all of them. Where a service takes the
-/// first request of a job and does not answer it in this time, the job ends: somebody waits to be told.
+/// Longest wait for the head of an answer to all requests that a service does not need minutes for,
+/// counted from the time at which it has the whole request. Where a service accepts the first request
+/// of a job and does not answer in this time, the job ends: the user waits for the error.
 pub const S3_HEAD_WAIT: Duration = Duration::from_secs(25);
-/// Content of a request is sent at no less than this speed; otherwise something is wrong.
+/// Slowest speed at which the content of a request is sent; below it the connection counts as
+/// broken.
 pub const S3_SEND_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 /// Largest answer that is no object's content: a page of 1000 keys, each of 1024 bytes that are encoded as three, has
 /// some 4 MiB.
 pub const S3_DOCUMENT_BYTES_MAX: usize = 16 << 20;
-/// Silence of a service after which somebody is told of it.
+/// Silence of a service after which the user is told of it.
 pub const S3_SILENCE_TOLD: Duration = Duration::from_secs(10);
 /// Silence of a service after which the job ends, by default: a restart takes less.
 pub const S3_GIVE_UP_AFTER: Duration = Duration::from_mins(5);
-/// How long a request may go on after the job was told to stop: less than [`INTERRUPT_WAIT_MAX`].
+/// Longest time that a request may go on after the job was interrupted: less than
+/// [`INTERRUPT_WAIT_MAX`].
 pub const S3_INTERRUPT_WAIT: Duration = Duration::from_secs(5);
-/// How long a request that is begun later than that may take.
+/// Longest time that a request may take that is begun after the job was interrupted.
 pub const S3_INTERRUPT_REQUEST: Duration = Duration::from_secs(1);
 /// Longest wait for the next bytes of a body.
 pub const S3_BODY_WAIT: Duration = Duration::from_mins(1);
-/// Bytes of an answer that are read where its status says all: an error's code is at its beginning.
+/// Bytes that are read of an answer of which the status is enough: an error's code is at its
+/// beginning.
 pub const S3_REMARK_BYTES_MAX: usize = 256 << 10;
 /// Longest wait for the end of such an answer from its head on: a long page takes 35 kB/s to come in time.
 pub const S3_DOCUMENT_WAIT: Duration = Duration::from_mins(2);
-/// Objects up to this size are asked for without looking at them first.
+/// Size up to which objects are requested without a preceding HEAD request.
 pub const S3_WHOLE_BYTES_MAX: u64 = 8 << 20;
 /// Keys that one answer lists, at most; no service gives more.
 pub const S3_PAGE_KEYS: i32 = 1000;
-/// Full pages of a listing that earn a cut of it, for others to list the rest. Each cut costs about one
-/// request: half a page more on either side of it, or a look that meets nothing.
+/// Full pages of a listing that earn a cut of it, for others to list the rest. Each cut costs about
+/// one request: half a page more on either side of it, or a probe that finds nothing.
 pub const LISTING_CUT_PAGES: u32 = 6;
 /// Cuts that a listing may make before it has earned any.
 pub const LISTING_CUTS_FIRST: u32 = 10;
 /// Pages that must be left of a listing for a cut to be worth it.
 pub const LISTING_PAGES_MIN: u128 = 6;
-/// Directories in a page of a listing from which on all keys below it are asked for.
+/// Directories in a page of a listing at which all keys below it are requested.
 pub const S3_SUBTREES_MIN: usize = 2;
 /// Directories that a page of keys must complete, one page with the other, to be worth more than a request for
 /// each.
 pub const S3_SUBTREES_OF_PAGE: usize = 4;
-/// The same where others have nothing to do, and could list as many meanwhile.
+/// Directories that a page of keys must complete where other threads are idle, and could list as
+/// many meanwhile.
 pub const S3_SUBTREES_HUNGRY: usize = 100;
-/// Keys in a page that show in which order they come: fewer could be so by chance.
+/// Keys in a page that prove in which order they are listed: fewer could be in that order by
+/// chance.
 pub const S3_SUBTREES_KEYS_MIN: usize = 20;
-/// How often a listing begins in vain to read all keys.
+/// Number of vain attempts of a listing to read all keys below it, after which it makes no more.
 pub const S3_SUBTREES_FAILURES_MAX: u32 = 3;
-/// Pages of a directory's listing that are kept to answer what is there, at some 100 KiB each.
+/// Pages of a directory's listing that are cached to answer whether an entry exists, at some 100
+/// KiB each.
 pub const S3_INDEX_PAGES_MAX: u32 = 200;
-/// Objects that are asked for by name before one more page of the listing is worth it.
+/// Objects that are looked up by name before one more page of the listing is cheaper.
 pub const S3_INDEX_MISSES: u32 = 4;
-/// Directories whose listings a rank keeps to answer what is there.
+/// Directories whose listings a rank caches to answer whether an entry exists.
 pub const S3_INDEXES_MAX: usize = 8;
-/// Large objects of which a rank knows the content's tag.
+/// Large objects of which a rank remembers the content's tag.
 pub const S3_HEADS_MAX: usize = 64;
-/// I/O threads of one node, by default, where one of the places is in S3: each has one request under way.
+/// Default number of I/O threads of one node where a location is in S3: each has one request in
+/// progress.
 pub const S3_REQUESTS_OF_NODE: u32 = 256;
-/// New credentials are asked for that long before the old ones expire: at another time on each rank.
+/// Shortest time before their expiry at which credentials are renewed. Each rank chooses another time
+/// between this and [`CREDENTIALS_AHEAD_MAX`].
 pub const CREDENTIALS_AHEAD_MIN: Duration = Duration::from_mins(5);
-/// See [`CREDENTIALS_AHEAD_MIN`].
+/// Longest time before their expiry at which credentials are renewed.
 pub const CREDENTIALS_AHEAD_MAX: Duration = Duration::from_mins(15);
-/// Pause before credentials are asked for again, where new ones were not to be had or expire at once.
+/// Pause before another attempt to renew credentials, where there were no new ones or they expire
+/// at once.
 pub const CREDENTIALS_AGAIN_MIN: Duration = Duration::from_secs(10);
-/// How often a thread looks whether another one has renewed credentials that have expired.
+/// Interval at which a thread checks whether another one has renewed credentials that have expired.
 pub const CREDENTIALS_PAUSE: Duration = Duration::from_millis(50);

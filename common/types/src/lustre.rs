@@ -1,4 +1,4 @@
-//! Lustre: layouts of files, and which layout a new file gets.
+//! Lustre: layouts of files, and the policy for the layouts of new files.
 
 pub mod layout;
 pub mod stripe_policy;

@@ -1,4 +1,4 @@
-//! Objects: what a service keeps with one, and ranges of keys.
+//! Objects: headers and metadata that a service stores with them, and ranges of keys.
 
 pub mod header_text;
 pub mod headers;

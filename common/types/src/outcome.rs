@@ -1,4 +1,4 @@
-//! Outcomes: in what two entries differ, what was done, and what ranks report of it.
+//! Outcomes: differences between entries, counts of what was done, and events that ranks report.
 
 pub mod compare;
 pub mod difference;

@@ -10,38 +10,38 @@ use serde::{Deserialize, Serialize};
 /// A C string, because that is what the kernel gives and takes: no copy, no conversion.
 pub type Name = CStr;
 
-/// The path of an entry below a root: components joined by `/`; empty for the root itself.
+/// Path of an entry below a root: components joined by `/`; empty for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct RelPath(Box<[u8]>);
 
 impl RelPath {
-    /// The root itself.
+    /// Returns the path of the root itself.
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// The entry of that name in this directory.
+    /// Returns the path of the entry of that name in this directory.
     #[must_use]
     pub fn child(&self, name: &Name) -> Self {
         Self(join(&self.0, name.to_bytes()).into())
     }
 
-    /// The bytes, for display and for messages.
+    /// Returns the bytes, for display and for messages.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// True for the root itself.
+    /// Returns true for the root itself.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many components the path has.
+    /// Returns the number of components.
     pub fn depth(&self) -> usize {
         self.components().count()
     }
 
-    /// The path above, and the last component; `None` for a root.
+    /// Returns the path of the parent and the last component; `None` for a root.
     pub fn split_last(&self) -> Option<(Self, CString)> {
         let last = self.components().last()?;
         let name = CString::new(last).ok()?;
@@ -50,7 +50,7 @@ impl RelPath {
         Some((parent, name))
     }
 
-    /// The components from the root down.
+    /// Returns the components from the root down.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|byte| *byte == b'/').filter(|component| !component.is_empty())
     }
@@ -58,7 +58,7 @@ impl RelPath {
     /// Accepts only what [`RelPath::child`] could have made.
     ///
     /// # Errors
-    /// `None` for bytes that would leave the root or are no path: from a torn or foreign message.
+    /// `None` for bytes that would leave the root or are not a path: from a truncated or foreign message.
     pub fn checked(bytes: &[u8]) -> Option<Self> {
         let sound = |part: &[u8]| !part.is_empty() && part != b"." && part != b"..";
         let clean = bytes.is_empty() || bytes.split(|byte| *byte == b'/').all(sound);
@@ -66,7 +66,7 @@ impl RelPath {
     }
 }
 
-/// `head/tail`, or just one of them where the other is empty.
+/// Joins two paths as `head/tail`; returns one of them where the other is empty.
 pub fn join(head: &[u8], tail: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(head.len() + 1 + tail.len());
     joined.extend_from_slice(head);
@@ -77,8 +77,8 @@ pub fn join(head: &[u8], tail: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// A path as one line of text that names no other path: UTF-8 as it is; `\`, `"`, hidden characters
-/// ([`is_hidden`]) and bytes that are not UTF-8 escaped as in Rust or C.
+/// Formats a path as one line of text that names no other path: UTF-8 as it is; `\`, `"`, hidden
+/// characters ([`is_hidden`]) and bytes that are not UTF-8 escaped as in Rust or C.
 ///
 /// The escapes can be undone: `\\`, `\"`, `\n`, `\t`, `\r`, `\xNN` for a byte, `\u{…}` for a character.
 pub fn escaped(bytes: &[u8]) -> String {
@@ -103,9 +103,10 @@ fn push_escaped(text: &mut String, character: char) {
     }
 }
 
-/// Whether a character could disguise a name, or do something to a terminal: control characters (C0, DEL, C1),
-/// those that reorder the text around them, separators of lines and paragraphs, and those that show as
-/// nothing (Unicode Standard, `Default_Ignorable_Code_Point` and invisible ones of category Cf).
+/// Returns true for a character that could disguise a name or control a terminal: control
+/// characters (C0, DEL, C1), those that reorder the text around them, separators of lines and
+/// paragraphs, and invisible ones (Unicode Standard, `Default_Ignorable_Code_Point` and invisible
+/// ones of category Cf).
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || !character.is_ascii()
@@ -131,7 +132,7 @@ pub fn is_hidden(character: char) -> bool {
             )
 }
 
-/// In small letters, those of all languages where it is text.
+/// Returns the name in lower case: of all scripts where it is UTF-8, otherwise of ASCII.
 pub fn in_small_letters(bytes: &[u8]) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_lowercase().into_bytes(),

@@ -1,4 +1,5 @@
-//! Places: what an operator names, where a source goes, and how a root is recognised on other nodes.
+//! Locations: the sources and targets of an operator, the path that each copy gets, and the proof
+//! that nodes see the same root.
 
 pub mod container;
 pub mod location;

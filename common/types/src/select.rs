@@ -1,4 +1,4 @@
-//! Selection: which entries of a tree take part in a job.
+//! Selection: filters for the entries that a job processes, and expressions for compared entries.
 
 pub mod age;
 pub mod expression;

@@ -1,10 +1,10 @@
-//! What can be wrong with a request to a service that keeps objects, and with keys.
+//! Faults of requests to an object storage service, and of keys.
 
 use std::fmt;
 
 use super::path::escaped;
 
-/// Why a service did not do what it was asked for, where no `errno` says it.
+/// Reason for which a request to a service failed, where no `errno` describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ServiceFault {
     /// The bucket does not exist.
@@ -15,64 +15,65 @@ pub enum ServiceFault {
     Expired,
     /// The signature is not the one that the service computes.
     Signature,
-    /// The service's clock shows another time than this node's.
+    /// The clocks of the service and of this node differ too much.
     Clock,
-    /// It asks for fewer requests, and went on doing so.
+    /// The service throttles requests, and went on doing so.
     Busy,
-    /// No connection, or one that broke off.
+    /// No connection was made, or it was lost.
     Unreachable,
-    /// Nobody listens at its address.
+    /// The connection was refused: no server listens at that address.
     Refused,
-    /// Its host has no address.
+    /// The host name cannot be resolved.
     UnknownHost,
-    /// Its certificate was issued by nobody who is trusted (TLS).
+    /// The certificate's issuer is not trusted (TLS).
     Untrusted,
-    /// Its certificate is another host's.
+    /// The certificate is for another host.
     WrongHost,
-    /// Its certificate has expired, or is not valid yet.
+    /// The certificate has expired, or is not valid yet.
     CertificateExpired,
     /// TLS failed for another reason.
     Tls,
-    /// It answers to TLS with something else.
+    /// The server does not speak TLS.
     NotTls,
-    /// It answers with something that is not HTTP.
+    /// The server does not speak HTTP.
     NotHttp,
     /// A proxy did not let the request through.
     Proxy,
-    /// No answer in time.
+    /// No answer came in time.
     TimedOut,
-    /// It has been silent for too long, and is not asked any more.
+    /// The service has not answered for too long, and is not asked any more.
     GivenUp,
-    /// An answer of which only a part has come, or somebody else's.
+    /// The answer is truncated, or is that of another server.
     Torn,
-    /// A directory that a list has told of has no key.
+    /// A directory from a list has no key.
     NoKeys,
-    /// An answer that makes no sense, or a request that cannot be built.
+    /// The answer is invalid, or the request cannot be built.
     Protocol,
-    /// It says that the request has succeeded, and the rest of its answer cannot be read.
+    /// The status is success, but the rest of the answer cannot be read.
     Unreadable,
-    /// It is kept where it must be restored first.
+    /// The object is archived and must be restored first.
     Archived,
     /// The bucket is in another region.
     OtherRegion,
-    /// An answer of success without the ETag that shows whose it is.
+    /// The status is success, but there is no ETag, which would prove that the answer is the
+    /// service's.
     NoEtag,
-    /// It does not say how long an object is.
+    /// The answer does not tell an object's length.
     NoLength,
     /// The content is longer or shorter than the object.
     WrongLength,
-    /// It has sent another part of an object than it was asked for.
+    /// The answer contains another range of an object than the requested one.
     WrongRange,
-    /// An upload is not there any more, or has other parts.
+    /// The upload has been removed, or has other parts.
     NoUpload,
     /// The content's MD5 is not the object's ETag.
     WrongEtag,
-    /// Any other refusal, by its HTTP status.
+    /// Any other error, by its HTTP status.
     Status(u16),
 }
 
 impl ServiceFault {
-    /// A short stable word for machine-readable output.
+    /// Returns a short stable word for machine-readable output.
     pub fn code(self) -> String {
         match self {
             Self::NoBucket => "no-bucket".into(),
@@ -175,7 +176,8 @@ impl ServiceFault {
         }
     }
 
-    /// Words for answers and content that do not show that they are whole, and for what is left.
+    /// Returns the description of faults that leave it open whether an answer or content is
+    /// complete, and of all others that are left.
     fn words_of_torn(self) -> &'static str {
         match self {
             Self::NoEtag => {
@@ -213,15 +215,16 @@ impl fmt::Display for ServiceFault {
 /// Details of a failure at a service, as far as they are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Details {
-    /// Operation of the S3 API that was asked for, such as `ListObjectsV2`.
+    /// Operation of the S3 API that was requested, such as `ListObjectsV2`.
     pub operation: Option<String>,
     /// Status of the answer.
     pub status: Option<u16>,
     /// The service's own code, such as `ExpiredToken`.
     pub code: Option<String>,
-    /// The service's own words, the head of an answer that is not S3's, or the reason that a lower layer gives.
+    /// Message of the service, beginning of an answer that is not S3's, or reason that a lower
+    /// layer gives.
     pub message: Option<String>,
-    /// By which the service's operators find the request.
+    /// ID by which the service's operators find the request.
     pub request_id: Option<String>,
 }
 
@@ -241,10 +244,10 @@ impl fmt::Display for Details {
     }
 }
 
-/// Why a key cannot be a path, or a path cannot be a key.
+/// Reason for which a key cannot be a path, or a path cannot be a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Unfit {
-    /// It does not begin with the prefix.
+    /// The key does not begin with the prefix.
     Outside,
     /// A slash where the first name should begin.
     LeadingSlash,
@@ -254,26 +257,27 @@ pub enum Unfit {
     DotComponent,
     /// A NUL character.
     Nul,
-    /// A component is longer than a file may have.
+    /// A component longer than a file name may be.
     LongName,
-    /// It is longer than S3 takes.
+    /// A key longer than S3 allows.
     LongKey,
     /// An escape of bytes that need none: the file of that name would have another key.
     Escape,
-    /// The name ends as those of links do (rclone's `.rclonelink`): a file would come back as one.
+    /// A name that ends as those of symbolic links do (rclone's `.rclonelink`): a file would come
+    /// back as one.
     LinkName,
-    /// Nothing but blanks: AWS's client sends no request with it.
+    /// A key of nothing but blanks, for which AWS's client sends no request.
     Blank,
-    /// Other keys begin with it and a slash: a directory has its name.
+    /// A key that is also the prefix of other keys, with a slash: a directory has its name.
     AlsoDirectory,
-    /// Another object stands for an entry of that name.
+    /// A key whose entry would have the name of another object's.
     AlsoObject,
-    /// The marker of a directory has content.
+    /// A directory marker that has content.
     MarkerContent,
 }
 
 impl Unfit {
-    /// A short stable word for machine-readable output.
+    /// Returns a short stable word for machine-readable output.
     pub fn code(self) -> &'static str {
         match self {
             Self::Outside => "key-outside",

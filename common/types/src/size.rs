@@ -1,14 +1,15 @@
-//! Sizes in bytes as people write and read them.
+//! Sizes, durations and counts, parsed from and formatted for people.
 
 use bytesize::ByteSize;
 
-/// Size of the largest file that the system's calls can address (`off_t`).
+/// Size in bytes of the largest file that system calls can address (`off_t`).
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
-/// Reads `64MiB`, `64MB` or `64M`; a bare letter means the binary unit, as in cp, dd and rclone.
+/// Parses a size, such as `64MiB`, `64MB` or `64M`, to bytes; a bare letter means the binary unit,
+/// as in cp, dd and rclone.
 ///
 /// # Errors
-/// One line that says what was wrong and shows a right one; also for more than any file can have.
+/// One line that tells what is wrong and shows a valid example; also for more bytes than a file can have.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let bare_letter = text.len() > 1 && text.ends_with(|c: char| "kKmMgGtTpPeE".contains(c));
@@ -24,10 +25,10 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Like [`parse_bytes`], and at least one byte.
+/// Parses a size of at least one byte as [`parse_bytes`] does.
 ///
 /// # Errors
-/// As there; and for zero.
+/// The errors of [`parse_bytes`], and one for zero.
 pub fn parse_positive_bytes(text: &str) -> Result<u64, String> {
     match parse_bytes(text)? {
         0 => Err("the size must be at least 1 byte".to_owned()),
@@ -46,10 +47,11 @@ const TIME_UNITS: [(char, u64); 7] = [
     ('y', 31_536_000),
 ];
 
-/// Reads `90s`, `15m`, `12h`, `7d`, `2w`, `3M` (30 days each), `1y` (365 days), or these joined as in `1d12h`.
+/// Parses a duration to seconds: `90s`, `15m`, `12h`, `7d`, `2w`, `3M` (30 days each), `1y` (365
+/// days), or these joined as in `1d12h`.
 ///
 /// # Errors
-/// One line that says what was wrong and shows right ones.
+/// One line that tells what is wrong and shows valid examples.
 pub fn parse_duration(text: &str) -> Result<u64, String> {
     seconds_of(text.trim()).ok_or_else(|| {
         format!("\"{text}\" is not a time; write it as 90s, 15m, 12h, 30d, 2w, 3M, 1y or 1d12h")
@@ -69,7 +71,7 @@ fn seconds_of(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
-/// `30 days`, for people: the largest unit that divides it.
+/// Formats seconds for people, such as `30 days`, with the largest unit that divides them.
 pub fn human_duration(seconds: u64) -> String {
     let units = [("year", 31_536_000), ("day", 86_400), ("hour", 3600), ("minute", 60)];
     let divides = |(_, length): &(&str, u64)| seconds > 0 && seconds.is_multiple_of(*length);
@@ -78,7 +80,8 @@ pub fn human_duration(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// `3.1 GiB`, for people. Sums end at the largest number, which stands for itself and all above.
+/// Formats a size for people, such as `3.1 GiB`. Sums end at the largest number, which stands for
+/// itself and all above.
 pub fn human_bytes(bytes: u64) -> String {
     if bytes == u64::MAX {
         return "16 EiB or more".to_owned();
@@ -86,7 +89,7 @@ pub fn human_bytes(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// `1,234,567`, for people.
+/// Formats a count for people, such as `1,234,567`.
 pub fn human_count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

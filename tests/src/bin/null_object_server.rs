@@ -1,7 +1,7 @@
-//! An S3 server that does nothing, as fast as that can be done: for measuring what a client costs.
+//! An S3 server that does nothing, as fast as that can be done, to measure the cost of a client.
 //!
-//! Signatures are not checked, bodies are thrown away, and every object is the same block over and over.
-//! Buckets whose names begin with `empty` have no objects, for measuring copies to a new place.
+//! Signatures are not checked, bodies are discarded, and every object is the same block over and
+//! over. Buckets whose names begin with `empty` have no objects, to measure copies to a new target.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -22,9 +22,9 @@ use hyper_util::rt::TokioIo;
 use suite_tests::object_server::Operation;
 use suite_tests::object_server::listing::{Ask, Entry, Keys, MAX_KEYS, page};
 
-/// Frames that are not larger than the processor's cache.
+/// Size of a frame in bytes: not larger than the processor's cache.
 const BLOCK_BYTES: usize = 256 << 10;
-/// No MD5: nobody is to compute one to compare it with.
+/// ETag that is not an MD5, so that clients do not compute one to compare it with.
 const ETAG: &str = "\"null\"";
 const MODIFIED: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 const MODIFIED_XML: &str = "2024-01-01T00:00:00.000Z";
@@ -32,19 +32,20 @@ const MODIFIED_XML: &str = "2024-01-01T00:00:00.000Z";
 /// An S3 server that does nothing, on the loopback interface.
 #[derive(Debug, Clone, clap::Parser)]
 struct Arguments {
-    /// 0: any port that is free.
+    /// Port; 0 for any free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Bytes of every object, but for those whose keys end with a point and their size: `x.1048576`.
+    /// Size of every object in bytes, but for those whose keys end with a point and their size:
+    /// `x.1048576`.
     #[arg(long, default_value_t = 4096)]
     size: u64,
-    /// Keys of every bucket: 0000000000 and so on.
+    /// Number of keys in every bucket: 0000000000 and so on.
     #[arg(long, default_value_t = 0)]
     keys: u64,
-    /// What comes before their numbers, such as `data/`.
+    /// Prefix of the keys' numbers, such as `data/`.
     #[arg(long, default_value = "")]
     key_prefix: String,
-    /// Microseconds before each answer; the clock has steps of 1000.
+    /// Delay of each answer in microseconds; the clock has steps of 1000.
     #[arg(long, default_value_t = 0)]
     latency_us: u64,
     #[arg(long, default_value_t = 2)]
@@ -67,7 +68,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Bytes that do not repeat within a block of a file system.
+/// Returns bytes that do not repeat within a block of a file system.
 fn block() -> Bytes {
     (0..BLOCK_BYTES as u32 / 4).flat_map(u32::to_le_bytes).collect()
 }
@@ -205,7 +206,7 @@ fn put(request: &Request<Incoming>) -> Answer {
     answer
 }
 
-/// With the checksum that parts are to have.
+/// Adds the checksum algorithm that parts are to have.
 fn confirming(mut answer: Answer, request: &Request<Incoming>) -> Answer {
     let name = "x-amz-checksum-algorithm";
     if let Some(value) = request.headers().get(name) {
@@ -214,7 +215,7 @@ fn confirming(mut answer: Answer, request: &Request<Incoming>) -> Answer {
     answer
 }
 
-/// The least that clients take as an answer.
+/// Returns the smallest answer that clients accept.
 fn document(operation: Operation) -> String {
     let changed = format!("<ETag>{ETAG}</ETag><LastModified>{MODIFIED_XML}</LastModified>");
     match operation {
@@ -254,7 +255,7 @@ fn xml(text: String) -> Answer {
     answer
 }
 
-/// `bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-LENGTH`, as far as it is inside.
+/// Parses `bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-LENGTH`, limited to the object.
 fn range_of(text: &str, size: u64) -> Option<Range<u64>> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     let range = match (first.parse::<u64>(), last.parse::<u64>()) {
@@ -266,7 +267,7 @@ fn range_of(text: &str, size: u64) -> Option<Range<u64>> {
     (range.start < range.end).then_some(range)
 }
 
-/// The value of a name in a query.
+/// Returns the value of a parameter in a query.
 fn value_of(query: &str, name: &str) -> Option<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let value = pairs.filter(|(found, _)| *found == name).map(|(_, value)| decoded(value)).next();
@@ -289,7 +290,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
-/// Keys that are never written down.
+/// Keys that are computed from their numbers.
 struct Numbered<'a> {
     prefix: &'a str,
     count: u64,
@@ -317,7 +318,7 @@ impl Keys for Numbered<'_> {
     }
 }
 
-/// A block over and over.
+/// Content of a block over and over.
 struct Content {
     block: Bytes,
     offset: usize,

@@ -1,7 +1,8 @@
 //! The embedded S3 server as a program, for the demonstration and for tests by hand.
 //!
-//! Its first line is its address. It ends by SIGTERM, and when a pipe that is its standard input is closed, so that it does not
-//! outlive the script that started it, and says then how often it was asked for what.
+//! The first line of its output is its address. It ends by SIGTERM, and when a pipe that is its
+//! standard input is closed, so that it does not outlive the script that started it, and prints how
+//! often each operation was requested.
 
 use std::io::Write as _;
 
@@ -11,14 +12,14 @@ use suite_tests::object_server::{Behaviour, Door, ObjectServer};
 /// An S3 server in memory, on the loopback interface.
 #[derive(Debug, clap::Parser)]
 struct Arguments {
-    /// 0: any port that is free.
+    /// Port; 0 for any free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
     #[arg(long, default_value = "test-access")]
     access_key: String,
     #[arg(long, default_value = "test-secret")]
     secret_key: String,
-    /// Buckets that are there from the beginning.
+    /// Buckets that exist from the beginning.
     #[arg(long = "bucket")]
     buckets: Vec<String>,
     #[command(flatten)]

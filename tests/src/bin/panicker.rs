@@ -15,9 +15,9 @@ use types::exit::Exit;
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(name = "panicker")]
 struct Args {
-    /// Which rank panics
+    /// Rank that panics
     rank: u32,
-    /// On its main thread, rather than on an I/O thread
+    /// Panic on its main thread, rather than on an I/O thread
     #[arg(long)]
     on_main: bool,
     #[command(flatten)]
@@ -32,7 +32,8 @@ impl ToolArgs for Args {
     }
 }
 
-/// An I/O thread panics as soon as it starts where it should; the others wait for it for ever.
+/// Job in which an I/O thread of one rank panics as soon as it starts; the others wait for it for
+/// ever.
 struct Panicker {
     panics: bool,
 }

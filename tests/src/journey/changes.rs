@@ -1,4 +1,4 @@
-//! What others do between two runs of a job.
+//! Changes that other programs make between two runs of a job.
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -9,39 +9,39 @@ use fastrand::Rng;
 
 use crate::unfinished::is_staged;
 
-/// A kind of change.
+/// Kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// A file of the source has other bytes, as many and of the same time.
+    /// Writes other bytes to a source file, of the same number and with the same modification time.
     RewriteInPlace,
-    /// A file of the source has other bytes and another time.
+    /// Writes other bytes to a source file, with another modification time.
     Rewrite,
-    /// A file of the source has grown.
+    /// Appends to a source file.
     Append,
-    /// An entry of the source has other permissions.
+    /// Changes the permissions of a source entry.
     Permit,
-    /// An entry of the source is another one's.
+    /// Changes the owner of a source entry.
     GiveAway,
-    /// An entry of the source has another extended attribute.
+    /// Changes an extended attribute of a source entry.
     Mark,
-    /// An entry of the source has another time.
+    /// Changes the modification time of a source entry.
     Touch,
-    /// A file of the source has another name.
+    /// Renames a source file.
     Rename,
-    /// A directory of the source has another name.
+    /// Renames a source directory.
     RenameDirectory,
-    /// A file of the source is gone.
+    /// Removes a source file.
     Delete,
-    /// The source has one more file.
+    /// Adds a source file.
     Add,
-    /// A file of the target is gone.
+    /// Removes a target file.
     Lose,
-    /// A file of the target has been cut off.
+    /// Truncates a target file.
     CutOff,
 }
 
 impl Change {
-    /// All that happens to a source or a target.
+    /// All kinds of changes.
     pub const ALL: [Self; 13] = [
         Self::RewriteInPlace,
         Self::Rewrite,
@@ -62,10 +62,10 @@ impl Change {
         matches!(self, Self::Lose | Self::CutOff)
     }
 
-    /// Makes it, if there is something that can change so; says what was done.
+    /// Makes the change, if there is an entry for it; returns a description.
     pub(super) fn make(self, random: &mut Rng, root: &Path, source: &Path) -> Option<String> {
         let (mut files, directories) = entries(root);
-        // What others have at the target is theirs.
+        // Entries of others at the target are not changed.
         files.retain(|file| {
             source.join(file.strip_prefix(root).unwrap()).exists() || is_staged(file)
         });
@@ -100,7 +100,7 @@ impl Change {
                 let length = fs::metadata(path).unwrap().len() as usize;
                 let length = if random.bool() { length } else { length_of_file(random) };
                 fs::write(path, bytes(random, length)).unwrap();
-                // Another one than it had.
+                // The time differs from the earlier one.
                 set_time_to(path, 1_600_000_000 + u64::from(random.u32(..) >> 4));
             }
             Self::Append => {
@@ -133,7 +133,7 @@ impl Change {
     }
 }
 
-/// Files and directories, the root first; no links.
+/// Returns files and directories, the root first; no symbolic links.
 fn entries(root: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let (mut files, mut directories, mut at) = (Vec::new(), vec![root.to_owned()], 0);
     while at < directories.len() {
@@ -151,7 +151,8 @@ fn entries(root: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (files, directories)
 }
 
-/// A tree of a few directories, with small files, some of several chunks, and links.
+/// Creates a tree of a few directories, with small files, some of several chunks, and symbolic
+/// links.
 pub(super) fn make_source(random: &mut Rng, root: &Path) {
     let dirs = ["", "d0", "d1", "d1/e"].map(|dir| root.join(dir));
     for dir in &dirs {
@@ -177,7 +178,7 @@ pub(super) fn make_source(random: &mut Rng, root: &Path) {
     }
 }
 
-/// A file of several parts.
+/// Creates a file of several parts.
 pub(super) fn make_larger(random: &mut Rng, root: &Path) {
     let length = random.usize(6 << 20..16 << 20);
     fs::write(root.join("larger"), bytes(random, length)).unwrap();
@@ -225,7 +226,7 @@ fn permit(random: &mut Rng, path: &Path) {
     fs::set_permissions(path, Permissions::from_mode(*random.choice(&modes).unwrap())).unwrap();
 }
 
-/// Some days, so that often two have the same.
+/// Sets a time of a few days, so that often two entries have the same.
 fn set_time(random: &mut Rng, path: &Path) {
     set_time_to(path, 1_500_000_000 + 86_400 * random.u64(..3));
 }

@@ -1,4 +1,4 @@
-//! Where a journey's source and target are, and a single run's beside them.
+//! Locations of a journey's source and target, and of a single run's beside them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,10 +18,10 @@ use crate::judge::{Entry, Picture, picture};
 use crate::object_server::ObjectServer;
 use crate::unfinished::{files_in, is_staged};
 
-/// Parts that an upload has, at least.
+/// Smallest part size of an upload.
 const PART_BYTES: &str = "5MiB";
 
-/// Directories of a journey, and a name of its own in the bucket.
+/// Directories of a journey, and its own prefix in the bucket.
 pub(super) struct Places<'w> {
     work: PathBuf,
     way: Way<'w>,
@@ -56,12 +56,12 @@ impl<'w> Places<'w> {
         }
     }
 
-    /// The source as it can be changed: objects are made like it.
+    /// Returns the directory in which the source is changed: objects are made from it.
     pub fn source(&self) -> PathBuf {
         self.work.join(if self.is_from_objects() { "mirror" } else { "here/s" })
     }
 
-    /// The source as the tools see it: a bucket has no directories in which there is nothing.
+    /// Returns the source as the tools see it: a bucket has no empty directories.
     pub fn copied_from(&self) -> Picture {
         let mut source = picture(&self.source());
         if self.is_from_objects() {
@@ -75,7 +75,7 @@ impl<'w> Places<'w> {
         source
     }
 
-    /// Brings changes of the source to where it is copied from.
+    /// Uploads changes of the source, where it is in S3.
     pub fn publish(&self) {
         let (Way::FromObjects(server) | Way::BetweenObjects(server)) = self.way else { return };
         let mut command = cloud::within(alone("dsync"), &server.environment());
@@ -83,7 +83,7 @@ impl<'w> Places<'w> {
         run(command.arg(format!("s3://{BUCKET}/{}/s/", self.name))).expect(0);
     }
 
-    /// Something of others at the target, which stays.
+    /// Creates entries of others at the target, which must stay.
     pub fn make_target(&self, random: &mut Rng) -> Picture {
         if self.are_objects() {
             return Picture::new();
@@ -96,7 +96,7 @@ impl<'w> Places<'w> {
         picture(&target)
     }
 
-    /// What the command names.
+    /// Returns the command's source and target.
     pub fn of(&self, line: &Line, is_fresh: bool) -> [OsString; 2] {
         if is_fresh && self.work.join("initial").exists() {
             copy_of(&self.work.join("initial"), &self.work.join("alone/t"));
@@ -115,7 +115,7 @@ impl<'w> Places<'w> {
         [format!("{source}{slash}").into(), target.into()]
     }
 
-    /// The same as somebody may write it, and the directory in which that is done.
+    /// Returns source and target in another spelling, with the working directory for it.
     pub fn spelled(&self, line: &Line, random: &mut Rng) -> (PathBuf, [OsString; 2]) {
         let is_within = random.bool();
         let directory = if is_within { self.work.join("here") } else { self.work.clone() };
@@ -135,14 +135,14 @@ impl<'w> Places<'w> {
         if random.u8(..3) == 0 && !target.ends_with('/') {
             target.push('/');
         }
-        // Where the target was not there, it is the copy in any case.
+        // A target that did not exist is the copy in any case.
         if (line.form == Form::Whole || line.tool == "dsync") && random.u8(..3) == 0 {
             source.push('/');
         }
         (directory, [source.into(), target.into()])
     }
 
-    /// The journal that a job has left, if it has got so far.
+    /// Returns the journal that a job has left, if any.
     pub fn journal_there(&self) -> Option<PathBuf> {
         let beside = fs::read_dir(self.work.join("here")).unwrap();
         let mut all: Vec<_> = beside.map(|entry| entry.unwrap().path()).collect();
@@ -168,7 +168,8 @@ impl<'w> Places<'w> {
         }
     }
 
-    /// Beside a prefix there is no room for a journal.
+    /// Returns the journal's option where the target is a prefix, beside which there is no place
+    /// for a journal.
     pub fn journal(&self) -> Vec<OsString> {
         if self.are_objects() {
             vec!["--journal".into(), self.work.join("journal").into()]
@@ -177,12 +178,12 @@ impl<'w> Places<'w> {
         }
     }
 
-    /// Whether the target is in S3.
+    /// Returns true where the target is in S3.
     pub fn are_objects(&self) -> bool {
         self.server_of_target().is_some()
     }
 
-    /// Where files of the target can be changed.
+    /// Returns the directory in which files of the target can be changed.
     pub fn copy(&self, line: &Line) -> Option<PathBuf> {
         let target = self.work.join("here/t");
         match self.way {
@@ -192,20 +193,20 @@ impl<'w> Places<'w> {
         }
     }
 
-    /// A path of the source, by one of the target.
+    /// Returns the path in the source for one in the target.
     pub fn below(line: &Line, path: &Path) -> PathBuf {
         let is_into = line.form == Form::Into;
         path.strip_prefix("s").ok().filter(|_| is_into).unwrap_or(path).to_owned()
     }
 
-    /// What the target has.
+    /// Returns the entries of the target.
     pub fn seen(&self, is_fresh: bool) -> Picture {
         let side = if is_fresh { "alone" } else { "here" };
         let Some(server) = self.server_of_target() else {
             let mut seen = picture(&self.work.join(side).join("t"));
             for entry in seen.values_mut() {
                 entry.data.clear();
-                // A bucket has no directories that have a time.
+                // Directories of a bucket have no times.
                 if matches!(self.way, Way::FromObjects(_)) && entry.kind == FileType::Directory {
                     entry.mtime = (0, 0);
                 }
@@ -217,7 +218,7 @@ impl<'w> Places<'w> {
         let seen = keys.map(|key| {
             let object = server.get(BUCKET, &key).unwrap();
             let mut kept = object.attributes.metadata.clone().unwrap_or_default();
-            // Reading changes it.
+            // Reading changes the access time.
             kept.remove("file-atime");
             let kept = kept.into_iter().map(|(name, value)| (name.into(), value.into_bytes()));
             (
@@ -228,7 +229,7 @@ impl<'w> Places<'w> {
         seen.collect()
     }
 
-    /// Bytes at the target, if they can be told.
+    /// Returns the bytes at the target, if they can be counted.
     pub fn written(&self, line: &Line) -> Option<u64> {
         let copy = self.copy(line)?;
         if self.work.join("initial").exists() {
@@ -247,7 +248,7 @@ impl<'w> Places<'w> {
         Some(files_in(&copy).iter().map(bytes_of).sum())
     }
 
-    /// What should not be there any more.
+    /// Returns files that should not exist any more.
     pub fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for (dir, may) in [

@@ -1,7 +1,7 @@
-//! The requests of S3 that the server answers, on buckets in memory.
+//! Requests of S3 that the server answers, on buckets in memory.
 //!
-//! What is not here is answered with 501 by the protocol. Answers and errors follow the Amazon S3 API
-//! Reference, and what Amazon's service does where that is silent.
+//! Other requests are answered with 501 by the protocol. Answers and errors follow the Amazon S3
+//! API Reference, and the behaviour of Amazon's service where that is silent.
 
 #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)] // all answers have one form
 mod lists;
@@ -20,10 +20,10 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use super::behaviour::{Behaviour, Quirk};
 use super::objects::{Bucket, Object};
 
-/// S3's limit of the names and values of metadata together.
+/// Largest size of the names and values of metadata together in bytes, as S3 limits it.
 const MOST_METADATA_BYTES: usize = 2048;
 
-/// All buckets.
+/// All buckets, with the behaviour of the server.
 #[derive(Debug, Default)]
 pub struct Backend {
     buckets: Mutex<BTreeMap<String, Bucket>>,
@@ -31,7 +31,7 @@ pub struct Backend {
     uploads_begun: AtomicU64,
 }
 
-/// The checksum fields that many types of the protocol have.
+/// Copies the checksum fields that many types of the protocol have.
 macro_rules! sums {
     (of $input:expr) => {
         Checksum {
@@ -54,22 +54,22 @@ macro_rules! sums {
 pub(super) use sums;
 
 impl Backend {
-    /// With no bucket.
+    /// Starts without buckets.
     pub fn new(behaviour: Behaviour) -> Self {
         Self { behaviour: RwLock::new(Arc::new(behaviour)), ..Self::default() }
     }
 
-    /// How it answers now.
+    /// Returns the present behaviour.
     pub fn behaviour(&self) -> Arc<Behaviour> {
         self.behaviour.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes how it answers.
+    /// Changes the behaviour.
     pub fn behave(&self, behaviour: Behaviour) {
         *self.behaviour.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(behaviour);
     }
 
-    /// All buckets, by name.
+    /// Returns all buckets by name.
     pub fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, Bucket>> {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,7 +93,7 @@ impl Backend {
     }
 }
 
-/// If-Match and If-None-Match of a write.
+/// Checks If-Match and If-None-Match of a write.
 ///
 /// # Errors
 /// `PreconditionFailed`; `NoSuchKey` where If-Match names an object that is not there.
@@ -120,7 +120,7 @@ fn check_match(etag: &str, condition: Option<&ETagCondition>) -> S3Result<()> {
 }
 
 fn fits(condition: &ETagCondition, etag: &str) -> bool {
-    // A weak one is never strongly equal to any (RFC 9110, 8.8.3.2).
+    // A weak ETag is never strongly equal to any (RFC 9110, 8.8.3.2).
     let is_it = |given: &ETag| matches!(given, ETag::Strong(value) if value == etag);
     condition.as_etag().is_none_or(is_it)
 }
@@ -134,7 +134,7 @@ fn check_metadata(metadata: Option<&dto::Metadata>) -> S3Result<()> {
     Ok(())
 }
 
-/// The bucket and key of x-amz-copy-source.
+/// Returns the bucket and key of x-amz-copy-source.
 fn place(source: &dto::CopySource) -> S3Result<(&str, &str)> {
     match source {
         dto::CopySource::Bucket { bucket, key, .. } => Ok((bucket, key)),
@@ -157,7 +157,7 @@ macro_rules! answers {
     };
 }
 
-/// The buckets as the protocol takes them.
+/// Backend in the form that the protocol requires.
 #[derive(Debug, Clone)]
 pub struct Shared(pub Arc<Backend>);
 

@@ -1,106 +1,107 @@
-//! What an embedded server does that a good one does not: faults, and quirks of real servers.
+//! Deviations of an embedded server from a good one: faults, and quirks of real servers.
 //!
-//! A client that runs against only one server learns that server's habits. Each quirk here was seen in a
-//! server that people use, and is named after what the client sees of it.
+//! A client that runs against only one server learns that server's habits. Each quirk here was seen
+//! in a server that people use, and is named after what the client sees of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::tearing::Tearing;
 
-/// How a server answers; the default is like Amazon's. Can be replaced while it runs, and is the flags of
-/// the program `object_server`.
+/// Behaviour of a server; the default is like Amazon's. It can be replaced while the server runs,
+/// and makes up the flags of the program `object_server`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Behaviour {
-    /// Milliseconds before each answer.
+    /// Delay of each answer in milliseconds.
     #[arg(long, default_value_t = 0)]
     pub latency_ms: u64,
-    /// Parts after the n-th are held until another behaviour is set; 0: none.
+    /// Number of parts after which further ones are held until another behaviour is set; 0: none.
     #[arg(long, default_value_t = 0)]
     pub hold_parts_after: u64,
-    /// Every n-th request is answered with 503 SlowDown; 0: none.
+    /// Interval at which requests are answered with 503 SlowDown: every n-th; 0: none.
     #[arg(long, default_value_t = 0)]
     pub refuse_every: u64,
-    /// More requests than these at once are answered with 503 SlowDown; 0: none.
+    /// Number of concurrent requests above which they are answered with 503 SlowDown; 0: unlimited.
     #[arg(long, default_value_t = 0)]
     pub bears: u64,
-    /// The body of every n-th GetObject ends early, and so does the connection; 0: none.
+    /// Interval at which the body of GetObject ends early, with its connection: every n-th; 0:
+    /// none.
     #[arg(long, default_value_t = 0)]
     pub cut_every: u64,
-    /// After so many bytes.
+    /// Number of bytes after which such a body ends.
     #[arg(long, default_value_t = 0)]
     pub cut_after_bytes: u64,
-    /// A byte of the body of every n-th GetObject is not what it was; 0: none.
+    /// Interval at which a byte of the body of GetObject is changed: every n-th; 0: none.
     #[arg(long, default_value_t = 0)]
     pub spoil_gets_every: u64,
-    /// A byte of every n-th body that is stored is not what was sent; 0: none.
+    /// Interval at which a byte of a stored body is changed: every n-th; 0: none.
     #[arg(long, default_value_t = 0)]
     pub spoil_puts_every: u64,
-    /// Keys and common prefixes of a page of a list, at most; 0: 1000.
+    /// Largest number of keys and common prefixes on a page of a list; 0: 1000.
     #[arg(long, default_value_t = 0)]
     pub page_keys: usize,
-    /// The order of lists.
+    /// Order of lists.
     #[arg(long, value_enum, default_value_t)]
     pub order: Order,
-    /// Decides the order of unordered lists.
+    /// Seed of the order of unordered lists.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Habits of real servers.
+    /// Quirks of real servers.
     #[arg(long = "quirk", value_enum)]
     pub quirks: Vec<Quirk>,
-    /// Answers that are not whole.
+    /// Answers that are not complete.
     #[arg(skip)]
     pub tearing: Option<Tearing>,
 }
 
 impl Behaviour {
-    /// Like the default, but for these quirks.
+    /// Returns the default behaviour with these quirks.
     pub fn with_quirks(quirks: &[Quirk]) -> Self {
         Self { quirks: quirks.to_vec(), ..Self::default() }
     }
 
-    /// Whether the n-th part is held.
+    /// Returns true where the n-th part is held.
     pub fn holds(&self, part: u64) -> bool {
         self.hold_parts_after > 0 && part > self.hold_parts_after
     }
 
-    /// Like the default, but for answers that are torn.
+    /// Returns the default behaviour with answers that are torn.
     pub fn with_tearing(tearing: Tearing) -> Self {
         Self { tearing: Some(tearing), ..Self::default() }
     }
 
-    /// Keys and common prefixes of a page, at most.
+    /// Returns the largest number of keys and common prefixes on a page.
     pub fn page_keys_max(&self) -> usize {
         if self.page_keys == 0 { usize::MAX } else { self.page_keys }
     }
 
-    /// Whether it has this quirk.
+    /// Returns true where the server has this quirk.
     pub fn has(&self, quirk: Quirk) -> bool {
         self.quirks.contains(&quirk)
     }
 
-    /// All its quirks, once each.
+    /// Returns all quirks, once each.
     pub fn quirks(&self) -> BTreeSet<Quirk> {
         self.quirks.iter().copied().collect()
     }
 }
 
-/// How far a fast clock is ahead: less than what makes signatures void.
+/// Lead of a fast clock: less than makes signatures void.
 pub const FAST_CLOCK_AHEAD: Duration = Duration::from_mins(10);
 
-/// In which order a server lists keys.
+/// Order in which a server lists keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Order {
-    /// By the bytes of the key, as S3 promises: `a-b` before `a/b`.
+    /// Byte order of the keys, as S3 promises: `a-b` before `a/b`.
     #[default]
     Bytes,
-    /// By the names in the key, as a server on a file system does: all of `a/` before `a-b`.
+    /// Order of the names in the keys, as on a server on a file system: all of `a/` before `a-b`.
     Directories,
-    /// None, as in S3's directory buckets; such a list cannot begin after a key.
+    /// No order, as in S3's directory buckets; such a list cannot begin after a key.
     Unordered,
 }
 
-/// A habit of a real server.
+/// Quirk of a real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Quirk {
     /// A list that begins after `d` leaves out all of `d/`.
@@ -115,36 +116,36 @@ pub enum Quirk {
     NoTrailers,
     /// A copy without Content-Length is refused with 411.
     CopyNeedsLength,
-    /// Whoever asks for too much is told so with 429 TooManyRequests instead of 503.
+    /// Throttled requests are answered with 429 TooManyRequests instead of 503.
     TooManyRequests,
-    /// If-Match and If-None-Match of writes are ignored.
+    /// Conditions of writes (If-Match and If-None-Match) are ignored.
     NoConditionalWrites,
     /// User metadata that was sent in encoded words (RFC 2047) comes back as bytes of Latin-1, or of UTF-8 where that
     /// has not all of its characters.
     RawMetadata,
     /// Tags may be given to objects, but not read.
     HidesTags,
-    /// Its clock is ten minutes ahead.
+    /// The server's clock is ten minutes ahead.
     FastClock,
-    /// Only the first version of lists is known: what the second one adds is passed over.
+    /// Lists of the second version are not known: its parameters are ignored.
     ListsByMarker,
     /// The first page of each list has no key, and says that there is more.
     EmptyPages,
-    /// Where a list should go on behind its second page, it begins again.
+    /// A list that should continue after its second page begins again.
     TokensInACircle,
     /// Common prefixes are not encoded, though the answer says so.
     PlainPrefixes,
     /// Lists are refused with 403 AccessDenied.
     DeniesLists,
-    /// All that reads is refused with 403 AccessDenied.
+    /// Requests that read are refused with 403 AccessDenied.
     DeniesReads,
-    /// Who does not send what AWS's own client sends with each request is refused with 403 AccessDenied.
+    /// Requests without the parameters of AWS's own client are refused with 403 AccessDenied.
     OwnClientOnly,
-    /// The number of a part that is asked for is ignored: the answer is about all of the object.
+    /// Part numbers in requests are ignored: the answer is about the whole object.
     IgnoresPartNumbers,
-    /// Range is ignored: the answer has all of the object.
+    /// Ranges in requests are ignored: the answer has the whole object.
     IgnoresRanges,
-    /// The answer has as many bytes as were asked for, but from elsewhere, and says so in Content-Range.
+    /// Ranges are answered with as many bytes from elsewhere, as Content-Range says.
     OtherRanges,
     /// ETags are weak ones, which never fulfil a condition.
     WeakEtags,

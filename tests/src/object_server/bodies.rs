@@ -1,4 +1,4 @@
-//! Bodies to which something happens on their way: they break off, or arrive with another byte.
+//! Bodies that are damaged on their way: they break off, or arrive with another byte.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ pub struct CutBody {
 }
 
 impl CutBody {
-    /// That body, as far as so many bytes.
+    /// Cuts a body after that many bytes.
     pub fn of(body: Body, left_bytes: u64) -> Body {
         Body::http_body_unsync(Self { body, left_bytes, is_flushed: false })
     }
@@ -45,20 +45,20 @@ impl hyper::body::Body for CutBody {
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
-    /// What the headers promise: more than comes.
+    /// Returns the size that the headers promise, which is more than arrives.
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
 }
 
-/// A body with another first byte.
+/// A body whose first byte is changed.
 pub struct SpoiltBody {
     body: Body,
     is_spoilt: bool,
 }
 
 impl SpoiltBody {
-    /// That body, but for its first byte.
+    /// Changes the first byte of a body.
     pub fn of(body: Body) -> Body {
         Body::http_body_unsync(Self { body, is_spoilt: false })
     }

@@ -1,11 +1,11 @@
-//! Which request was asked for how often: what a test can say about a client's thrift.
+//! Counts of requests, by which tests judge how sparing a client is.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use hyper::Method;
 
-/// Requests of S3, as far as the server tells them apart.
+/// Operations of S3, as far as the server distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // the names are S3's
 pub enum Operation {
@@ -36,8 +36,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Which it is, from the request's line and headers.
-    /// See "Actions" in the Amazon S3 API Reference.
+    /// Determines the operation from the request's line and headers; see "Actions" in the Amazon S3
+    /// API Reference.
     pub fn of<B>(request: &hyper::Request<B>) -> Self {
         let query = Query(request.uri().query().unwrap_or_default());
         let path = request.uri().path().trim_start_matches('/');
@@ -49,7 +49,7 @@ impl Operation {
         }
     }
 
-    /// Whether it tells names.
+    /// Returns true for an operation that lists names.
     pub fn lists(self) -> bool {
         matches!(
             self,
@@ -61,12 +61,12 @@ impl Operation {
         )
     }
 
-    /// Whether its body becomes content.
+    /// Returns true for an operation whose body becomes content.
     pub fn stores_content(self) -> bool {
         matches!(self, Self::PutObject | Self::UploadPart)
     }
 
-    /// Whether what comes after it in an answer is an XML document.
+    /// Returns true for an operation whose answer has an XML document as its body.
     pub fn has_document(self) -> bool {
         matches!(
             self,
@@ -129,28 +129,28 @@ impl Query<'_> {
     }
 }
 
-/// Requests up to now.
+/// Counts of requests so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// By operation, those that were refused among them.
+    /// Number of requests by operation, refused ones included.
     pub requests: BTreeMap<Operation, u64>,
-    /// How many were answered with 503.
+    /// Number of requests that were answered with 503.
     pub refused: u64,
-    /// How many bodies were cut.
+    /// Number of bodies that were cut.
     pub cut: u64,
-    /// How many bodies were spoilt.
+    /// Number of bodies that were changed.
     pub spoilt: u64,
-    /// How many answers were torn, by operation.
+    /// Number of answers that were torn, by operation.
     pub torn: BTreeMap<Operation, u64>,
 }
 
 impl Counts {
-    /// How often this was asked for.
+    /// Returns the number of requests of an operation.
     pub fn of(&self, operation: Operation) -> u64 {
         self.requests.get(&operation).copied().unwrap_or_default()
     }
 
-    /// How often something was asked for that changes what is there.
+    /// Returns the number of requests that change objects.
     pub fn writes(&self) -> u64 {
         let reads = [
             Operation::GetObject,
@@ -168,12 +168,12 @@ impl Counts {
         self.total() - reads.iter().map(|read| self.of(*read)).sum::<u64>()
     }
 
-    /// All answers that were torn.
+    /// Returns the number of answers that were torn.
     pub fn torn(&self) -> u64 {
         self.torn.values().sum()
     }
 
-    /// All requests.
+    /// Returns the number of requests.
     pub fn total(&self) -> u64 {
         self.requests.values().sum()
     }
@@ -194,7 +194,7 @@ impl std::fmt::Display for Counts {
 pub struct Counter(Mutex<Counts>);
 
 impl Counter {
-    /// Changes them, or reads them.
+    /// Changes the counts, or reads them.
     pub fn with<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,6 +1,7 @@
-//! Between the connection and the protocol: counts, delays, refusals, cut bodies.
+//! Layer between the connection and the protocol: counts, delays, refusals, cut bodies.
 //!
-//! What a client sees of a server in trouble is seen at this level, and holds for every request alike.
+//! The faults that a client sees of a server in trouble are made at this level, and apply to every
+//! request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,23 +23,23 @@ use super::counts::{Counter, Operation};
 use super::sums::wrong_hash;
 use super::tearing::torn;
 
-/// Answers requests.
+/// Handler of all requests.
 #[derive(Debug, Clone)]
 pub struct Front {
-    /// Speaks S3.
+    /// Implementation of S3's protocol.
     pub protocol: S3Service,
-    /// Knows the behaviour.
+    /// Backend, with the behaviour.
     pub backend: Arc<Backend>,
-    /// Counts requests.
+    /// Counter of requests.
     pub counter: Arc<Counter>,
-    /// Requests that are being answered.
+    /// Number of requests in progress.
     pub under_way: Arc<AtomicU64>,
-    /// What was sent of bodies without an end.
+    /// Bytes sent in bodies without an end.
     pub endless_bytes: Arc<AtomicU64>,
 }
 
 impl Front {
-    /// Answers one.
+    /// Answers a request.
     pub async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
         let behaviour = self.backend.behaviour();
         let operation = Operation::of(&request);
@@ -101,7 +102,7 @@ impl Front {
         SpoiltBody::of(body)
     }
 
-    /// The body of the n-th answer to GetObject.
+    /// Damages the body of the n-th answer to GetObject.
     fn mistreat(&self, body: Body, number: u64, behaviour: &Behaviour) -> Body {
         let cut_after_bytes = behaviour.cut_after_bytes;
         if is_nth(number, behaviour.cut_every) && body.size_hint().lower() > cut_after_bytes {
@@ -115,10 +116,10 @@ impl Front {
     }
 }
 
-/// A request that is being answered.
+/// A request in progress.
 struct UnderWay<'c> {
     all: &'c AtomicU64,
-    /// So many are, this one among them.
+    /// Number of requests in progress, this one included.
     beside: u64,
 }
 
@@ -134,7 +135,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// What quirks do to the headers of answers.
+/// Changes the headers of an answer as quirks require.
 fn dress(headers: &mut HeaderMap, behaviour: &Behaviour) {
     if behaviour.has(Quirk::RawMetadata) {
         let of_users = headers.iter_mut().filter(|it| it.0.as_str().starts_with("x-amz-meta-"));
@@ -167,7 +168,7 @@ fn is_nth(count: u64, every: u64) -> bool {
     every > 0 && count.is_multiple_of(every)
 }
 
-/// What a quirk has against a request.
+/// Returns the error with which a quirk refuses a request.
 fn objection<B>(request: &Request<B>, behaviour: &Behaviour) -> Option<S3Error> {
     let headers = request.headers();
     let hash = headers.get("x-amz-content-sha256").and_then(|value| value.to_str().ok());
@@ -189,7 +190,8 @@ fn objection<B>(request: &Request<B>, behaviour: &Behaviour) -> Option<S3Error> 
         .then(|| S3Error::new(S3ErrorCode::MissingContentLength))
 }
 
-/// An error, after the whole request was read: so the client sees the answer, not a closed connection.
+/// Sends an error after the whole request was read, so that the client sees the answer, not a
+/// closed connection.
 async fn refuse(
     request: Request<Incoming>,
     mut error: S3Error,

@@ -1,4 +1,4 @@
-//! Pages of lists, as ListObjectsV2 cuts them: prefix, delimiter, and where to go on.
+//! Pages of lists, as ListObjectsV2 cuts them: prefix, delimiter, and start of the next page.
 //!
 //! "Go on after" is one string, a key or a common prefix, for start-after and continuation alike. A common
 //! prefix that is just that string is not listed again; one whose keys lie on both sides of it is.
@@ -11,30 +11,30 @@ use std::ops::Bound;
 
 use super::behaviour::Order;
 
-/// S3's limit of a page.
+/// Largest number of keys on a page, as S3 limits it.
 pub const MAX_KEYS: usize = 1000;
 
-/// Keys that can be read in byte order from anywhere.
+/// Keys that can be read in byte order from any position.
 pub trait Keys {
-    /// The keys from there on.
+    /// Returns the keys from that bound on.
     fn from(&self, bound: Bound<&str>) -> impl Iterator<Item = Cow<'_, str>>;
 }
 
-/// What is asked for.
+/// Parameters of a list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ask<'a> {
-    /// Only keys that begin with this.
+    /// Prefix of the listed keys.
     pub prefix: &'a str,
-    /// Ends common prefixes; empty: there are none.
+    /// Delimiter that ends common prefixes; empty for none.
     pub delimiter: &'a str,
-    /// Only what comes after this; empty: from the beginning.
+    /// Key after which the list begins; empty for the beginning.
     pub after: &'a str,
-    /// How many keys and common prefixes at most.
+    /// Largest number of keys and common prefixes.
     pub limit: usize,
 }
 
 impl Ask<'_> {
-    /// The common prefix that this key is listed as, if it is.
+    /// Returns the common prefix that this key is listed as, if any.
     fn group<'k>(&self, key: &'k str) -> Option<&'k str> {
         let rest = key.strip_prefix(self.prefix)?;
         if self.delimiter.is_empty() {
@@ -45,17 +45,17 @@ impl Ask<'_> {
     }
 }
 
-/// A key, or a common prefix.
+/// Entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entry {
     /// An object.
     Key(String),
-    /// All objects that begin with this.
+    /// Common prefix of objects.
     Prefix(String),
 }
 
 impl Entry {
-    /// The key or the common prefix.
+    /// Returns the key or the common prefix.
     pub fn text(&self) -> &str {
         match self {
             Self::Key(text) | Self::Prefix(text) => text,
@@ -63,16 +63,16 @@ impl Entry {
     }
 }
 
-/// A page.
+/// Page of a list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// In the order of the list.
+    /// Entries in the order of the list.
     pub entries: Vec<Entry>,
-    /// Whether there is more; the next page comes after the last entry.
+    /// True where the list goes on; the next page comes after the last entry.
     pub is_truncated: bool,
 }
 
-/// A page in byte order. Common prefixes are stepped over, not read through.
+/// Returns a page in byte order. Common prefixes are stepped over, not read through.
 pub fn page(keys: &impl Keys, ask: Ask<'_>) -> Page {
     let mut page = Page::default();
     let first = if ask.after >= ask.prefix && !ask.after.is_empty() {
@@ -104,7 +104,7 @@ pub fn page(keys: &impl Keys, ask: Ask<'_>) -> Page {
     page
 }
 
-/// The least string that comes after all that begin with this one.
+/// Returns the smallest string that comes after all that begin with this one.
 fn past(group: &str) -> Option<String> {
     let mut text = group.to_owned();
     while let Some(last) = text.pop() {
@@ -117,7 +117,8 @@ fn past(group: &str) -> Option<String> {
     None
 }
 
-/// A page of a list that is not in byte order. All keys are read for it, which is fine for tests.
+/// Returns a page of a list that is not in byte order. All keys are read for it, which is fine for
+/// tests.
 pub fn page_in_order(keys: &impl Keys, ask: Ask<'_>, order: Order, seed: u64) -> Page {
     if order == Order::Bytes {
         return page(keys, ask);
@@ -166,7 +167,7 @@ mod tests {
         keys.iter().map(|&key| key.to_owned()).collect()
     }
 
-    /// All pages of at most `limit` entries, one after the other.
+    /// Returns all pages of at most `limit` entries, one after the other.
     fn list(keys: &BTreeSet<String>, ask: Ask<'_>, order: Order) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         let mut after = ask.after.to_owned();

@@ -1,4 +1,4 @@
-//! What a server keeps, in memory: buckets, objects, uploads in parts.
+//! Data of a server, in memory: buckets, objects, multipart uploads.
 //!
 //! Keys are just strings in byte order, so every key that S3 allows is possible, and none is in the way of
 //! another. Content is shared, never copied: an object that was put together from parts is a list of them.
@@ -17,7 +17,7 @@ use s3s::dto;
 
 use super::listing::Keys;
 
-/// Bytes in pieces.
+/// Content in pieces.
 #[derive(Debug, Clone, Default)]
 pub struct Content {
     pieces: Arc<[Bytes]>,
@@ -25,24 +25,24 @@ pub struct Content {
 }
 
 impl Content {
-    /// Of these pieces, in this order.
+    /// Creates content of these pieces, in this order.
     pub fn of(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         let pieces: Arc<[Bytes]> = pieces.into_iter().collect();
         let size_bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         Self { pieces, size_bytes }
     }
 
-    /// All of it.
+    /// Returns the size of the whole content.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// Its pieces, in order.
+    /// Returns the pieces in order.
     pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         self.pieces.iter()
     }
 
-    /// A part of it, which must be inside.
+    /// Returns a part of the content, which must be inside.
     pub fn slice(&self, range: Range<u64>) -> Self {
         let mut start = 0;
         Self::of(self.pieces.iter().filter_map(|piece| {
@@ -55,7 +55,7 @@ impl Content {
         }))
     }
 
-    /// All bytes in one piece.
+    /// Returns all bytes in one piece.
     pub fn to_bytes(&self) -> Bytes {
         match &*self.pieces {
             [piece] => piece.clone(),
@@ -63,7 +63,7 @@ impl Content {
         }
     }
 
-    /// As the body of an answer.
+    /// Returns the body of an answer.
     pub fn to_body(&self) -> s3s::Body {
         s3s::Body::http_body(Pieces {
             left_bytes: self.size_bytes,
@@ -99,7 +99,7 @@ impl hyper::body::Body for Pieces {
     }
 }
 
-/// What S3 keeps beside the content and gives back with it.
+/// Headers and metadata that S3 stores with the content and returns with it.
 #[derive(Debug, Clone, Default)]
 pub struct Attributes {
     /// Cache-Control.
@@ -129,63 +129,63 @@ pub struct Attributes {
 /// An object.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Its bytes.
+    /// Content of the object.
     pub content: Content,
-    /// Without the quotation marks.
+    /// ETag without the quotation marks.
     pub etag: String,
-    /// In whole seconds, as in HTTP's headers.
+    /// Time at which the object was stored, in whole seconds, as in HTTP's headers.
     pub modified: SystemTime,
     /// Headers and metadata.
     pub attributes: Attributes,
-    /// With their type: of the whole object, or of its parts' checksums.
+    /// Checksums with their type: of the whole object, or of its parts' checksums.
     pub sums: dto::Checksum,
-    /// Sizes of the parts in which it was uploaded; none where it came in one piece.
+    /// Sizes of the parts in which the object was uploaded; empty for one piece.
     pub parts_bytes: Vec<u64>,
 }
 
 /// A part of an upload.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// Its bytes.
+    /// Content of the part.
     pub content: Content,
-    /// The MD5 of its bytes, in hexadecimal.
+    /// MD5 of the content, in hexadecimal.
     pub etag: String,
-    /// When it came.
+    /// Time at which the part was stored.
     pub modified: SystemTime,
-    /// Those that were given, and the one that the upload has declared.
+    /// Checksums of the request, and the one that the upload has declared.
     pub sums: dto::Checksum,
 }
 
-/// An upload that has not ended.
+/// An upload that was neither completed nor aborted.
 #[derive(Debug)]
 pub struct Upload {
-    /// What it will be.
+    /// Key that the object will have.
     pub key: String,
-    /// Of the object.
+    /// Headers and metadata that the object will have.
     pub attributes: Attributes,
-    /// What it declared.
+    /// Checksum algorithm that the upload has declared.
     pub checksum_algorithm: Option<dto::ChecksumAlgorithm>,
-    /// What it declared, or the algorithm's only one.
+    /// Checksum type that the upload has declared, or the algorithm's only one.
     pub checksum_type: Option<dto::ChecksumType>,
-    /// When it began.
+    /// Time at which the upload was begun.
     pub initiated: SystemTime,
-    /// By number.
+    /// Parts by number.
     pub parts: BTreeMap<i32, Part>,
 }
 
 /// A bucket.
 #[derive(Debug)]
 pub struct Bucket {
-    /// When it was made.
+    /// Time at which the bucket was created.
     pub created: SystemTime,
-    /// By key.
+    /// Objects by key.
     pub objects: BTreeMap<String, Arc<Object>>,
-    /// By upload id.
+    /// Uploads by upload ID.
     pub uploads: BTreeMap<String, Upload>,
 }
 
 impl Bucket {
-    /// One that is empty.
+    /// Creates an empty bucket.
     pub fn new() -> Self {
         Self { created: now(), objects: BTreeMap::new(), uploads: BTreeMap::new() }
     }
@@ -203,7 +203,7 @@ impl Keys for BTreeMap<String, Arc<Object>> {
     }
 }
 
-/// The time, in whole seconds.
+/// Returns the time, in whole seconds.
 pub fn now() -> SystemTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since.as_secs())

@@ -1,4 +1,5 @@
-//! Checksums as S3 has them: which were given with a body, whether they fit, and those of uploads in parts.
+//! Checksums as S3 has them: those that are declared for a body, their verification, and those of
+//! multipart uploads.
 //!
 //! See "Checking object integrity" in the Amazon S3 User Guide.
 
@@ -13,10 +14,10 @@ use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders, s3_error};
 
 use super::objects::Content;
 
-/// Memory that is set aside for a body before its bytes are there.
+/// Memory in bytes that is allocated for a body before its bytes have arrived.
 const MOST_AT_FIRST_BYTES: u64 = 64 << 20;
 
-/// What S3 can check.
+/// Checksum algorithms that S3 supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// CRC-32.
@@ -32,11 +33,11 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All of them.
+    /// All algorithms.
     pub const ALL: [Self; 5] =
         [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
 
-    /// As in x-amz-checksum-algorithm.
+    /// Returns the name in x-amz-checksum-algorithm.
     pub fn name(self) -> &'static str {
         match self {
             Self::Crc32 => "CRC32",
@@ -47,17 +48,17 @@ impl Algorithm {
         }
     }
 
-    /// The one of that name.
+    /// Returns the algorithm of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
-    /// The one whose header, or trailer, this is.
+    /// Returns the algorithm of a header or trailer.
     fn of_header(header: &str) -> Option<Self> {
         Self::named(header.trim().to_ascii_lowercase().strip_prefix("x-amz-checksum-")?)
     }
 
-    /// Its value among these.
+    /// Returns the value of this algorithm.
     pub fn of(self, sums: &Checksum) -> Option<&str> {
         match self {
             Self::Crc32 => sums.checksum_crc32.as_deref(),
@@ -89,12 +90,12 @@ impl Algorithm {
     }
 }
 
-/// Those that have a value.
+/// Returns the algorithms that have a value.
 pub fn present(sums: &Checksum) -> Vec<Algorithm> {
     Algorithm::ALL.into_iter().filter(|algorithm| algorithm.of(sums).is_some()).collect()
 }
 
-/// What a request says of its body.
+/// Declarations of a request about its body.
 #[derive(Debug, Default)]
 pub struct Claims {
     /// Content-Length, before any framing.
@@ -105,22 +106,22 @@ pub struct Claims {
     pub sums: Checksum,
     /// The names in x-amz-trailer.
     pub trailer: Option<String>,
-    /// What comes after the body.
+    /// Trailers, which follow the body.
     pub trailing: Option<TrailingHeaders>,
 }
 
-/// A body that fits what was said of it.
+/// A body that agrees with its declarations.
 #[derive(Debug)]
 pub struct Received {
     /// The body.
     pub content: Content,
-    /// Its MD5.
+    /// MD5 of the body.
     pub md5: [u8; 16],
-    /// Those that were given and those that were asked for.
+    /// Checksums that were declared, and those that were requested.
     pub sums: Checksum,
 }
 
-/// Reads a body and checks what was said of it. `also` is computed where nothing was given.
+/// Reads a body and verifies its declarations. `also` is computed where no checksum was declared.
 ///
 /// # Errors
 /// `IncompleteBody` or `BadDigest`.
@@ -179,7 +180,7 @@ async fn read(
     Ok(Content::of(Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty())))
 }
 
-/// The protocol's errors of a body are told apart by what they say only.
+/// Converts the protocol's errors of a body, which only their texts distinguish.
 fn broken_body(error: &str) -> S3Error {
     if error.contains("Sha256Mismatch") {
         wrong_hash()
@@ -190,7 +191,7 @@ fn broken_body(error: &str) -> S3Error {
     }
 }
 
-/// `XAmzContentSHA256Mismatch`, which the protocol's list of errors lacks.
+/// Returns the error `XAmzContentSHA256Mismatch`, which the protocol's list of errors lacks.
 pub fn wrong_hash() -> S3Error {
     let code = S3ErrorCode::from_bytes(b"XAmzContentSHA256Mismatch");
     let mut error = S3Error::new(code.expect("this is UTF-8"));
@@ -198,7 +199,7 @@ pub fn wrong_hash() -> S3Error {
     error
 }
 
-/// Compares what was given with what is.
+/// Compares declared checksums with computed ones.
 ///
 /// # Errors
 /// `BadDigest` where one differs.
@@ -220,21 +221,21 @@ fn hasher(algorithms: &[Algorithm]) -> ChecksumHasher {
     hasher
 }
 
-/// Of a whole content.
+/// Computes the checksum of a whole content.
 pub fn of_content(content: &Content, algorithm: Algorithm) -> Checksum {
     let mut hasher = hasher(&[algorithm]);
     content.pieces().for_each(|piece| hasher.update(piece));
     hasher.finalize()
 }
 
-/// The MD5 of a whole content, as an entity tag.
+/// Returns the MD5 of a whole content, as an ETag.
 pub fn etag_of_content(content: &Content) -> String {
     let mut md5 = Md5::new();
     content.pieces().for_each(|piece| md5.update(piece));
     hex(&md5.finalize())
 }
 
-/// The checksum of the parts' checksums, with their number.
+/// Returns the checksum of the parts' checksums, with their number.
 ///
 /// # Errors
 /// `InvalidRequest` where a part has none.
@@ -254,7 +255,7 @@ pub fn composite<'a>(
     Ok(sums)
 }
 
-/// The entity tag of an object in parts: the MD5 of their MD5s, with their number.
+/// Returns the ETag of an object in parts: the MD5 of their MD5s, with their number.
 pub fn etag_of_parts<'a>(etags: impl ExactSizeIterator<Item = &'a str>) -> String {
     let count = etags.len();
     let mut md5 = Md5::new();
@@ -264,7 +265,7 @@ pub fn etag_of_parts<'a>(etags: impl ExactSizeIterator<Item = &'a str>) -> Strin
     format!("{}-{count}", hex(&md5.finalize()))
 }
 
-/// Bytes in hexadecimal.
+/// Formats bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -283,7 +284,7 @@ fn unhex(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// "123456789", in two pieces.
+    /// Returns "123456789", in two pieces.
     fn content() -> Content {
         Content::of(["1234", "56789"].map(Bytes::from))
     }
@@ -296,7 +297,7 @@ mod tests {
         assert_eq!(hex(&sum), expected_hex);
     }
 
-    /// The check values of the catalogue of CRCs, and of sha1sum.
+    /// Checks the values of the catalogue of CRCs, and of sha1sum.
     #[test]
     fn algorithms_are_what_their_names_say() {
         assert_sum(Algorithm::Crc32, "cbf43926");

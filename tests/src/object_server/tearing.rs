@@ -1,7 +1,8 @@
-//! Answers that are not whole: cut, empty, without an end, or another's altogether.
+//! Answers that are not complete (torn): cut, empty, without an end, or those of another server.
 //!
-//! Each tear is one that clients meet: a server that dies while it answers, a proxy that keeps what it got, a gateway
-//! that answers in the service's place. Which answers are torn, and how, is either said or follows from a seed.
+//! Each kind occurs in practice: a server that dies while it answers, a proxy that stores an
+//! incomplete answer, a gateway that answers in the service's place. The torn answers, and their
+//! kinds, are either given or follow from a seed.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,41 +19,42 @@ use s3s::{Body, HttpError};
 use super::bodies::CutBody;
 use super::counts::Operation;
 
-/// What happens to an answer's body.
+/// Damage to an answer's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tear {
-    /// It ends before the n-th `<`, counted round.
+    /// Ends the body before the n-th `<`, modulo their number.
     AtTag(usize),
-    /// It ends before the n-th byte, counted round.
+    /// Ends the body before the n-th byte, modulo their number.
     AtByte(usize),
-    /// There is none.
+    /// Sends no body.
     Empty,
-    /// It is a gateway's page, with the gateway's headers.
+    /// Sends a gateway's page, with the gateway's headers.
     Page,
-    /// The n-th element that an XML document lists is left out, counted round.
+    /// Omits the n-th element that an XML document lists, modulo their number.
     WithoutEntry(usize),
-    /// An XML document has no such element.
+    /// Omits an element of that name from an XML document.
     WithoutElement(&'static str),
-    /// The answer has no such header.
+    /// Omits a header of that name.
     WithoutHeader(&'static str),
-    /// The n-th byte is another one, counted round.
+    /// Changes the n-th byte, modulo their number.
     Flipped(usize),
-    /// More comes after it.
+    /// Appends bytes to the body.
     Longer,
-    /// It goes on for ever.
+    /// Sends a body without an end.
     Endless,
 }
 
-/// How a client sees where a body ends.
+/// Way in which a client recognises the end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Content-Length is that of what is sent.
+    /// Content-Length of what is sent.
     LengthFits,
-    /// There is no length; the connection is closed.
+    /// Closed connection, without a length.
     Closes,
-    /// There is no length; the last chunk says that it is the last.
+    /// Last chunk of a chunked body, without a length.
     Chunked,
-    /// Content-Length is that of the whole; the connection is closed before.
+    /// Content-Length of the complete body, of which only a part is sent before the connection is
+    /// closed.
     Promised,
 }
 
@@ -60,40 +62,40 @@ pub enum Ending {
 pub const ENDINGS: [Ending; 4] =
     [Ending::LengthFits, Ending::Closes, Ending::Chunked, Ending::Promised];
 
-/// Which answers are torn, and how. Only those of requests that have succeeded.
+/// Selection of the answers that are torn, and the way: only those of requests that have succeeded.
 #[derive(Debug, Clone)]
 pub struct Tearing {
-    /// Of these requests.
+    /// Operations whose answers may be torn.
     pub operations: Vec<Operation>,
-    /// How.
+    /// Rule for these answers.
     pub by: By,
 }
 
-/// How answers are torn.
+/// Rule by which answers are torn.
 #[derive(Debug, Clone, Copy)]
 pub enum By {
-    /// The first ones of each operation, so many, in this way.
+    /// The first answers of each operation, all in the same way.
     Rule {
-        /// What happens to the body.
+        /// Damage to the body.
         tear: Tear,
-        /// And where it ends.
+        /// End of the body.
         ending: Ending,
-        /// So many answers.
+        /// Number of answers.
         times: u64,
     },
-    /// About one in so many, in ways that a seed decides.
+    /// Random answers, in ways that a seed decides.
     Seed {
-        /// Decides.
+        /// Seed of the choices.
         seed: u64,
-        /// One in so many.
+        /// Average number of answers of which one is torn.
         one_in: u64,
     },
 }
 
-/// Header of the checksum that is asked for.
+/// Header of the checksum that is requested.
 const CRC64: &str = "x-amz-checksum-crc64nvme";
 
-/// Elements of documents without which something cannot be known.
+/// Elements of documents without which something is not known.
 const ELEMENTS: [&str; 12] = [
     "ETag",
     "IsTruncated",
@@ -109,8 +111,8 @@ const ELEMENTS: [&str; 12] = [
     "UploadId",
 ];
 
-/// Ways that an answer of this kind can be torn: those with a document, those with an object's content, and those
-/// with nothing but headers.
+/// Returns the kinds of damage for an operation's answers: those with a document, those with an
+/// object's content, and those with nothing but headers.
 fn ways(operation: Operation) -> &'static [fn(usize) -> Tear] {
     match operation {
         Operation::GetObject => &[
@@ -124,7 +126,7 @@ fn ways(operation: Operation) -> &'static [fn(usize) -> Tear] {
             |_| Tear::WithoutHeader("etag"),
             |_| Tear::WithoutHeader(CRC64),
         ],
-        // One that is not counted can be missing without a trace.
+        // An element that is not counted can be missing without a trace.
         Operation::ListObjectsV2 | Operation::ListParts => &[
             Tear::AtTag,
             Tear::AtByte,
@@ -153,17 +155,18 @@ fn ways(operation: Operation) -> &'static [fn(usize) -> Tear] {
 }
 
 impl Tearing {
-    /// These requests' answers, so many of each, in one way.
+    /// Tears the first answers of each of these operations in one way.
     pub fn rule(operations: &[Operation], tear: Tear, ending: Ending, times: u64) -> Self {
         Self { operations: operations.to_vec(), by: By::Rule { tear, ending, times } }
     }
 
-    /// These requests' answers, as a seed decides.
+    /// Tears answers of these operations as a seed decides.
     pub fn seeded(operations: &[Operation], seed: u64, one_in: u64) -> Self {
         Self { operations: operations.to_vec(), by: By::Seed { seed, one_in } }
     }
 
-    /// What happens to the n-th answer of an operation, which is the n-th of all.
+    /// Returns the damage to the n-th answer of an operation; `total` is its number among all
+    /// answers.
     pub fn of(&self, operation: Operation, of_its_kind: u64, total: u64) -> Option<(Tear, Ending)> {
         if !self.operations.contains(&operation) {
             return None;
@@ -183,8 +186,8 @@ impl Tearing {
     }
 }
 
-/// Tears an answer, and returns it with whether there was something to tear. Bytes of bodies without an end are
-/// counted.
+/// Tears an answer, and returns it with whether there was something to tear. Bytes of bodies
+/// without an end are counted.
 ///
 /// # Errors
 /// As the body's.
@@ -239,7 +242,7 @@ pub async fn torn(
         (_, ending) => {
             head.headers.remove(CONTENT_LENGTH);
             if ending == Ending::Closes {
-                // As an old proxy answers: the connection's end is the body's.
+                // This is how an old proxy answers: the connection's end is the body's.
                 head.version = Version::HTTP_10;
                 head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -249,11 +252,11 @@ pub async fn torn(
     Ok((Response::from_parts(head, body), true))
 }
 
-/// What a gateway says in the service's place.
+/// Page of a gateway that answers in the service's place.
 const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><head><title>Welcome</title></head>\
 <body><p>Please log in to the network.<br></p></body></html>\n";
 
-/// Only what the page is.
+/// Returns the headers of the page alone.
 fn page_headers(headers: &HeaderMap) -> HeaderMap {
     let mut own = HeaderMap::new();
     own.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
@@ -263,7 +266,7 @@ fn page_headers(headers: &HeaderMap) -> HeaderMap {
     own
 }
 
-/// The number of tags in a document.
+/// Returns the number of tags in a document.
 pub fn tags(document: &[u8]) -> usize {
     document.iter().filter(|byte| **byte == b'<').count()
 }
@@ -281,7 +284,7 @@ const ENTRIES: [&str; 4] = ["Contents", "CommonPrefixes", "Upload", "Part"];
 fn without_entry(whole: &Bytes, number: usize) -> Bytes {
     let text = String::from_utf8_lossy(whole);
     let count = |name: &str| text.matches(&format!("<{name}>")).count();
-    // A list of names that are not counted does not show that one is missing.
+    // A list of names without a count does not show that one is missing.
     let is_uncounted = text.contains("<ListBucketResult") && count("KeyCount") == 0;
     let name = ENTRIES.into_iter().find(|name| count(name) > 0 && !is_uncounted);
     let Some(name) = name else {
@@ -290,7 +293,7 @@ fn without_entry(whole: &Bytes, number: usize) -> Bytes {
     without(whole, number % count(name), name).unwrap_or_else(|| whole.clone())
 }
 
-/// Without the n-th element of that name.
+/// Removes the n-th element of that name.
 fn without(whole: &Bytes, number: usize, name: &str) -> Option<Bytes> {
     let text = std::str::from_utf8(whole).ok()?;
     let end_tag = format!("</{name}>");
@@ -307,7 +310,7 @@ fn flipped(whole: &Bytes, number: usize) -> Bytes {
     bytes.into()
 }
 
-/// A body of one piece that does not say how long it is.
+/// A body of one piece whose length is not announced.
 struct Unmeasured(Option<Bytes>);
 
 impl hyper::body::Body for Unmeasured {
@@ -324,10 +327,10 @@ impl hyper::body::Body for Unmeasured {
     }
 }
 
-/// What follows a document that does not end: so that it might still become one.
+/// Blanks that follow a document without an end, so that it might still become complete.
 static FILL: [u8; 64 << 10] = [b' '; 64 << 10];
 
-/// A body that goes on with blanks for as long as somebody reads it.
+/// A body that goes on with blanks for as long as a client reads it.
 struct Endless {
     first: Option<Bytes>,
     bytes: std::sync::Arc<AtomicU64>,

@@ -1,5 +1,6 @@
-//! The same command again: in any spelling, with other options, of a source that was changed meanwhile. In the end the
-//! target is what one undisturbed run makes, nothing of any run is left, and nothing is copied twice.
+//! Tests of the same command again: in any spelling, with other options, with a source that was
+//! changed meanwhile. In the end the target is the one that an undisturbed run makes, nothing of
+//! any run is left, and nothing is copied twice.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -16,7 +17,7 @@ use suite_tests::skips;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{files_in, is_staged, journals, totals};
 
-/// Writes other content of the same length into a file, and sets its time of change back.
+/// Writes other content of the same length into a file, and restores its modification time.
 fn rewrite(path: &Path) {
     let before = fs::metadata(path).unwrap();
     let bytes: Vec<u8> = fs::read(path).unwrap().into_iter().map(|byte| !byte).collect();
@@ -29,14 +30,15 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// Nothing of any run is left.
+/// Checks that nothing of any run is left.
 #[track_caller]
 fn assert_clean(target: &Path) {
     let staged: Vec<_> = files_in(target).into_iter().filter(|path| is_staged(path)).collect();
     assert_eq!((staged, journals(target)), (Vec::new(), Vec::new()));
 }
 
-/// A copy of some files that ends with 23, because one of them is in the way; then it is not any more.
+/// Runs a copy of some files that ends with 23, because an entry is in the way of one of them, and
+/// removes that entry.
 fn failed(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
     let (source, target) = (work.join("s"), work.join("t"));
     for name in ["a", "b", "sub/c"] {
@@ -101,7 +103,7 @@ fn a_source_that_was_only_touched_is_read_again_and_not_sent_again() {
     assert_identical(&source, &target);
 }
 
-/// By any spelling of the places.
+/// Checks that a job is resumed whatever the spelling of its paths.
 #[test]
 fn a_job_goes_on_however_its_places_are_spelled() {
     let spellings: [(&str, &[&str]); 5] = [
@@ -141,7 +143,7 @@ fn a_job_that_is_queued_again_after_a_good_end_copies_nothing() {
         assert_identical(&source, &target);
         assert_clean(&target);
     }
-    // What is no copy of it is a directory that receives it, as with cp.
+    // A directory that is not a copy of it receives it, as with cp.
     fs::write(target.join("other"), b"OTHER CONTENT").unwrap();
     fs::remove_file(target.join("sub/file")).unwrap();
     fs::create_dir(target.join("more")).unwrap();
@@ -151,7 +153,7 @@ fn a_job_that_is_queued_again_after_a_good_end_copies_nothing() {
     assert!(!target.join("s").exists() && journals(&target).is_empty());
     run(&mut copy(2, &source.join(""), &target)).expect(0);
     assert_eq!(fs::read(target.join("other")).unwrap(), b"other content");
-    // Few of its names are no copy of it: a directory that receives it, as with cp.
+    // A directory with few of its names is not a copy of it, and receives it, as with cp.
     for name in ["x", "y", "z"] {
         write(&source.join(name), b"x");
     }
@@ -183,7 +185,8 @@ fn a_damaged_journal_is_an_error_that_names_it() {
     assert_identical(&source, &target);
 }
 
-/// Others' are told of in one line, and nothing of theirs is touched.
+/// Checks that a journal of another tool or other names gets a message of one line, and is not
+/// touched.
 #[test]
 fn a_journal_belongs_to_one_tool_and_one_set_of_names() {
     let work = temp();
@@ -222,7 +225,7 @@ fn a_journal_of_a_target_that_is_gone_leads_nobody_astray() {
     for start in [&["--json"][..], &["--json", "--resume"]] {
         let work = temp();
         let (source, target) = stopped(work.path(), &[]);
-        // Its inode may be used again.
+        // The inode may be used again.
         fs::remove_dir_all(&target).unwrap();
         fs::create_dir(&target).unwrap();
         let ended = run(tool(2, "dcp").args(start).args([&source, &target])).expect(0);
@@ -255,7 +258,7 @@ fn what_is_finished_gets_what_has_changed_of_its_source() {
     assert_clean(&target);
 }
 
-/// What is new has the source's mode under the umask.
+/// Checks that new files have the source's mode under the umask.
 #[test]
 fn a_mode_that_was_changed_arrives_without_preserve_too() {
     let work = temp();
@@ -310,7 +313,8 @@ fn options_that_decide_what_is_written_are_applied_or_refused_by_name() {
     assert_clean(&target);
 }
 
-/// One that may not be written to is made with more rights, for as long as it is filled.
+/// Checks a directory without write permission, which is created with more permissions for as long
+/// as it is filled.
 #[test]
 fn a_directory_of_a_killed_job_has_the_mode_of_a_single_run_without_preserve_too() {
     for (is_into, name) in [(true, "t/s"), (true, "t/s/d"), (false, "t/d")] {
@@ -340,7 +344,8 @@ fn a_directory_of_a_killed_job_has_the_mode_of_a_single_run_without_preserve_too
     }
 }
 
-/// Where all that is copied is new, what is finished gets what another mask leaves; elsewhere nobody knows what it had.
+/// Checks that another umask is applied to finished entries where all of them are new; elsewhere
+/// their earlier modes are unknown, and it is refused.
 #[test]
 fn another_umask_is_applied_or_refused() {
     for is_new in [true, false] {
@@ -377,7 +382,7 @@ fn another_umask_is_applied_or_refused() {
     }
 }
 
-/// Of the source: nobody comes to its copy any more.
+/// Checks a source directory that was renamed, and whose old copy no run visits any more.
 #[test]
 fn a_directory_that_got_another_name_has_the_rights_of_its_own() {
     let work = temp();
@@ -395,7 +400,7 @@ fn a_directory_that_got_another_name_has_the_rights_of_its_own() {
     assert_eq!(mode(&target.join("e")), 0o2755);
 }
 
-/// Where and since when, too.
+/// Checks that the message tells where the job is running, and since when.
 #[test]
 fn a_job_that_is_at_work_is_told_of() {
     let work = temp();

@@ -1,5 +1,6 @@
-//! The same command again where a place is in S3: an object that was stored again is another version of it, whatever
-//! its size and the time that it keeps; and how objects are stored is part of the command.
+//! Tests of the same command again with locations in S3: an object that was stored again is another
+//! version of it, whatever its size and modification time; and the way in which objects are stored
+//! is part of the command.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -12,16 +13,16 @@ use suite_tests::object_server::{Behaviour, ObjectServer};
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{journals, totals};
 
-/// A key that is no path: the job ends with 23 as long as it is there.
+/// Key that is not a path: the job ends with 23 as long as it exists.
 const UNFIT: &str = "s//key";
 
-/// Puts a tree where the source is: its times are kept with the objects.
+/// Uploads a tree to the source: its times are stored with the objects.
 fn publish(server: &ObjectServer, tree: &Path) {
     let mut command = with(server, 1, "dsync");
     run(command.args(["-q", "-c"]).arg(tree).arg("s3://data/s/")).expect(0);
 }
 
-/// Other content of the same size and time.
+/// Writes other content of the same size and modification time.
 fn rewrite(file: &Path) {
     let time = std::fs::metadata(file).unwrap().modified().unwrap();
     let bytes: Vec<u8> = std::fs::read(file).unwrap().iter().map(|byte| !byte).collect();
@@ -101,7 +102,7 @@ fn a_file_that_was_rewritten_in_place_is_stored_again() {
     assert!(stored == std::fs::read(tree.join("a")).unwrap());
 }
 
-/// Runs a copy that follows links and ends with 23: one leads nowhere.
+/// Runs a copy that follows symbolic links and ends with 23, because one of them is dangling.
 fn unfinished(tree: &Path, command: impl Fn(u32) -> Command) {
     let link = tree.join("link");
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
@@ -129,7 +130,7 @@ fn how_objects_are_stored_is_part_of_the_command() {
         let ended = run(&mut command(2, &[option])).expect(2);
         assert!(ended.stderr.contains(&format!("other options ({name})")), "{}", ended.stderr);
     }
-    // Another service is another place.
+    // Another service is another location.
     let other = served(Behaviour::default());
     let elsewhere = format!("--s3-endpoint={}", other.endpoint());
     let ended = run(&mut command(2, &[&elsewhere])).expect(2);

@@ -1,5 +1,5 @@
-//! What dcp and dsync keep of an entry besides its content, what they give it instead, and the entries that
-//! have no content: each looked at with other tools.
+//! Tests of the attributes that dcp and dsync preserve or set, and of special files, each inspected
+//! with other tools.
 
 use std::ffi::CString;
 use std::fs::{self, Permissions};
@@ -13,7 +13,7 @@ use suite_tests::job::{Ended, alone, assert_identical, for_everybody, run, tool}
 use suite_tests::need_root;
 use suite_tests::trees;
 
-/// On a file system that takes extended attributes, ACLs and devices.
+/// Creates a directory on a file system that supports extended attributes, ACLs and devices.
 fn temp() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
     tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
@@ -23,7 +23,7 @@ fn mknod(path: &Path, words: &[&str]) {
     run(Command::new("mknod").arg(path).args(words)).expect(0);
 }
 
-/// One of each special file, and a file beside them.
+/// Creates one of each special file, and a file beside them.
 fn special_tree(root: &Path) {
     trees::write(&root.join("d/file"), b"content");
     mknod(&root.join("d/fifo"), &["p"]);
@@ -39,7 +39,7 @@ fn special_tree(root: &Path) {
     }
 }
 
-/// Type, mode, owner, time, device numbers of all that is not a directory.
+/// Lists type, mode, owner, time and device numbers of all entries but directories.
 fn listing(root: &Path) -> Vec<String> {
     let mut find = Command::new("find");
     find.args([
@@ -80,7 +80,7 @@ fn special_files_are_made_on_request_and_left_out_otherwise() {
         let totals = ended.expect(0).summary()["totals"].clone();
         assert_eq!((&totals["skipped"], &totals["copied"]["others"]), (&4.into(), &0.into()));
         assert_eq!(fs::read_dir(&without).unwrap().count(), 1);
-        // Again, over what is there.
+        // The second run finds everything copied.
         for options in [&["-a", "--json"][..], &["-p", "--specials", "--devices", "--json"]] {
             let slash = source.join("");
             let ended = run(tool(count, "dcp").args(options).args([&slash, &target])).expect(0);
@@ -176,7 +176,7 @@ fn who_may_not_make_devices_is_told_so_for_each() {
     assert_eq!(left, "");
 }
 
-/// A file and a directory of another user, with all attributes.
+/// Creates a file and a directory of another user, with all attributes.
 fn rich_tree(root: &Path) {
     trees::write(&root.join("d/f"), b"x");
     for name in ["d/f", "d"] {
@@ -191,7 +191,7 @@ fn rich_tree(root: &Path) {
     run(Command::new("touch").args(["-d", "2001-02-03"]).arg(root.join("d"))).expect(0);
 }
 
-/// Which of all attributes a copy has: mode, ACL, owner, time, user's and trusted attributes.
+/// Returns which attributes a copy has: mode, ACL, owner, time, user's and trusted attributes.
 fn kept(target: &Path, name: &str) -> [bool; 6] {
     let path = target.join(name);
     let metadata = fs::metadata(&path).unwrap();
@@ -207,7 +207,7 @@ fn kept(target: &Path, name: &str) -> [bool; 6] {
     ]
 }
 
-/// What -p keeps of that.
+/// Attributes that -p preserves.
 const ALL: [bool; 6] = [true, true, true, true, true, false];
 
 #[test]
@@ -270,7 +270,7 @@ fn dsync_looks_only_at_what_is_kept() {
     assert_eq!(kept(&target, "d/f"), [true; 6]);
     assert_eq!(kept(&target, "d"), [true; 6]);
     idle(&["--xattrs", "all"]);
-    // What does not take part stays as it is.
+    // Attributes that are not selected stay as they are.
     idle(&[]);
     assert_eq!(kept(&target, "d/f"), [true; 6]);
     assert_identical(&source, &target);
@@ -320,7 +320,7 @@ fn owners_and_modes_can_be_given() {
         };
         assert_eq!(has("d", &target), (0, 7777, 0o2770));
         assert_eq!(has("d/f", &target), (0, 7777, 0o640));
-        // dsync takes that for equal, and changes what is not.
+        // dsync takes equal entries for equal, and changes others.
         let same = sync(count, &give[1..], &source, &target).expect(0);
         assert!(same.stdout.contains("nothing to do"), "{}", same.stdout);
         sync(count, &["--chown", ":8888", "--chmod", "go-w"], &source, &target).expect(0);

@@ -1,4 +1,4 @@
-//! dwalk's lists of checksums, as the tools that they are for check them.
+//! Tests of dwalk's lists of checksums, verified with the tools that they are for.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,8 @@ use suite_tests::object_server::{Behaviour, Operation};
 use suite_tests::preload::Faults;
 use suite_tests::trees;
 
-/// A tree with names that a line cannot have as they are, or that are no UTF-8; and one that is a link.
+/// Creates a tree with names that must be escaped in a line, or are not UTF-8, and with a symbolic
+/// link.
 fn files_to_sum(tree: &Path) {
     for name in ["plain", "d/deep er/file", "back\\slash", "line\nfeed", "d/cr\r", "empty"] {
         trees::write(&tree.join(name), name.strip_prefix("empty").unwrap_or(name).as_bytes());
@@ -44,7 +45,7 @@ fn sha256sum_and_md5sum_check_lists_of_checksums() {
     }
 }
 
-/// rclone reads no escapes, so that names which need such are not to be checked with it.
+/// Checks lists with rclone, which does not support escapes: names that need them are left out.
 #[test]
 fn rclone_checks_lists_of_checksums() {
     let work = temp();
@@ -88,7 +89,7 @@ fn checksums_on_standard_output_are_all_there_is() {
     run(tool(1, "dwalk").args(["-p", "--checksum=md5"]).args([&tree, &tree])).expect(2);
 }
 
-/// The list may be in the tree: neither it nor the one that it replaces is in it.
+/// Checks that a list in its own tree contains neither itself nor the list that it replaces.
 #[test]
 fn a_list_of_checksums_in_its_own_tree_has_no_checksum_of_itself() {
     let work = temp();
@@ -101,7 +102,8 @@ fn a_list_of_checksums_in_its_own_tree_has_no_checksum_of_itself() {
     }
 }
 
-/// What has no checksum is said by the exit code, and by a line that fails where the list is checked.
+/// Checks that entries without a checksum are reported by the exit code, and by a line that fails
+/// where the list is checked.
 #[test]
 fn a_list_that_lacks_a_checksum_passes_no_check() {
     let work = temp();
@@ -120,7 +122,7 @@ fn a_list_that_lacks_a_checksum_passes_no_check() {
     assert_eq!(ended.expect(1).stdout.lines().filter(|line| line.ends_with(": OK")).count(), 1);
 }
 
-/// A job that is stopped while it reads a file leaves the list that was there; its page tells of a part.
+/// Checks that an interrupted job leaves the old list; its report tells that it is incomplete.
 #[test]
 fn a_stopped_job_leaves_the_old_list_of_checksums() {
     let work = temp();
@@ -146,7 +148,8 @@ fn a_stopped_job_leaves_the_old_list_of_checksums() {
     assert!(!partial.exists());
 }
 
-/// A SHA-256 that the service keeps of a whole object is taken; all else is read.
+/// Checks that a SHA-256 that the service stores of a whole object is used; all other objects are
+/// read.
 #[test]
 fn checksums_of_objects_are_stored_ones_or_of_their_content() {
     let work = temp();

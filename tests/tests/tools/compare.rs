@@ -1,4 +1,4 @@
-//! dcmp under real `mpiexec`: what it says of two trees, and its exit code.
+//! Tests of dcmp under real `mpiexec`: its output for two trees, and its exit code.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
 }
 
-/// Two trees with one of each awkward thing.
+/// Creates two trees with one entry of each awkward kind.
 fn twins(work: &Path) -> (PathBuf, PathBuf) {
     let (source, target) = (work.join("s"), work.join("t"));
     trees::awkward_tree(&source);
@@ -23,7 +23,7 @@ fn twins(work: &Path) -> (PathBuf, PathBuf) {
     (source, target)
 }
 
-/// By somebody else's tool.
+/// Copies with cp(1).
 fn copy(source: &Path, target: &Path) {
     run(Command::new("cp").arg("-a").args([source, target])).expect(0);
 }
@@ -124,7 +124,7 @@ fn extended_attributes_are_compared_as_far_as_is_asked_for() {
     for which in ["non-lustre", "all"] {
         differs(&["--xattrs", which], &["capable", "trusted", "trusted link", "user"]);
     }
-    // What a copy keeps is what is compared, of links too.
+    // Preserved attributes are the compared ones, those of symbolic links too.
     for which in ["user", "all"] {
         let copy = work.path().join(which);
         let kept = ["-a", "--xattrs", which, "--verify", "all"];
@@ -156,7 +156,8 @@ fn lists_of_rights_of_special_files_are_compared_too() {
     assert!(ended.stdout.contains("* fifo\tACL\n"), "{}", ended.stdout);
 }
 
-/// Size and time are the same, the bytes are not: what --lite is blind to, and what it is not.
+/// Checks files of the same size and time with different content: --lite does not see that, and
+/// tells so.
 #[test]
 fn lite_believes_size_and_time_and_says_so() {
     let work = temp();
@@ -222,7 +223,7 @@ fn trouble_is_never_the_same() {
     compare(1, &["-o", "SIZE=WRONG:x"], &source, &target).expect(2);
     compare(1, &["-o", "EXIST=ONLY_SRC:/nowhere/x"], &source, &target).expect(3);
     need_root!();
-    // Unreadable on one side, for somebody who is not root: an error, not "the same".
+    // Without root, an unreadable file on one side is an error, not "the same".
     let open = work.path().join("open");
     fs::create_dir(&open).unwrap();
     for side in ["s", "t"] {
@@ -282,7 +283,8 @@ fn reading_past_the_cache_is_said() {
     assert!(ended.stdout.contains("cached pages dropped before reading"), "{}", ended.stdout);
 }
 
-/// Bytes read so far from the device that a path is on (Documentation/admin-guide/iostats.rst of Linux).
+/// Returns the bytes read so far from the device that a path is on
+/// (Documentation/admin-guide/iostats.rst of Linux).
 fn read_from_device(path: &Path) -> u64 {
     let device = fs::metadata(path).unwrap().dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -370,7 +372,8 @@ fn which_names_are_links_of_one_file_is_compared_where_that_is_asked_for() {
     run(tool(2, "dcmp").arg("--ignore=mtime").args([&source, &target])).expect(0);
 }
 
-/// Which names take part by size or time is asked of both sides: a file that one side has grown is no longer left out.
+/// Checks that filters by size or time are applied on both sides: a file that has grown on one side
+/// is not excluded any more.
 #[test]
 fn a_filter_by_size_chooses_what_takes_part_on_either_side() {
     let work = temp();
@@ -385,13 +388,14 @@ fn a_filter_by_size_chooses_what_takes_part_on_either_side() {
         assert!(ended.stdout.contains("* grown\tSIZE"), "{}", ended.stdout);
         assert!(!ended.stdout.contains("small"), "{}", ended.stdout);
     }
-    // A copy has left it out, and is as was asked for.
+    // The file is excluded from a copy, which is complete nevertheless.
     let mut dcp = tool(2, "dcp");
     dcp.args(["--min-size=1", "--verify=all"]).args([a.join(""), b.clone()]);
     run(&mut dcp).expect(0);
 }
 
-/// A file that no include names may be a directory on the other side, which takes part with what is in it.
+/// Checks a file that no include matches, and that is a directory on the other side, which is
+/// compared with all its entries.
 #[test]
 fn what_takes_part_on_one_side_only_is_compared() {
     let work = temp();
@@ -411,12 +415,12 @@ fn what_takes_part_on_one_side_only_is_compared() {
     compare(2, &["--include=*.dat", "--ignore=mtime"], &a, &b).expect(0);
 }
 
-/// Name of the entry that a line of a list is about.
+/// Returns the name of the entry that a line of a list is about.
 fn name_in(line: &str) -> Option<&str> {
     line.split(" -> ").next().and_then(|path| path.rsplit('/').next())
 }
 
-/// As in mpiFileUtils: what differs is DIFFER, whatever the type.
+/// Checks that differing fields are DIFFER whatever the type, as in mpiFileUtils.
 #[test]
 fn fields_that_differ_are_no_less_different_where_the_type_differs() {
     let work = temp();
@@ -449,7 +453,8 @@ fn fields_that_differ_are_no_less_different_where_the_type_differs() {
     }
 }
 
-/// As diff(1) does it: a link that is named stands for what it leads to, be it a file or a directory.
+/// Checks that a symbolic link on the command line stands for its target, a file or a directory, as
+/// for diff(1).
 #[test]
 fn a_link_that_is_named_is_what_it_leads_to() {
     let work = temp();

@@ -1,5 +1,6 @@
-//! Random pairs of trees, filters and options, and what dcmp must say of them by a few lines of this file alone: verdict,
-//! every path with its fields, counts, and the lists of `-o`; and what `dsync --dry-run -c` would do.
+//! Tests of dcmp with random pairs of trees, filters and options against a few lines of this file
+//! alone: verdict, every path with its fields, counts, and the lists of `-o`; and the plan of
+//! `dsync --dry-run -c`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -19,13 +20,13 @@ use suite_tests::seeds;
 const PATTERNS: [&str; 12] =
     ["*.o", "/a", "tmp", "d/*", "/d/b.o", "c.*", "?", "a/**/d", "f f", "d/**", "*", "[a-c]*"];
 
-/// Fields that are left out now and then; not those that say for others that the content is another one.
+/// Fields that are left out now and then; not those that imply for others that the content differs.
 const FIELDS: [&str; 7] = ["UID", "GID", "MTIME", "PERM", "ACL", "CONTENT", "XATTR"];
 
-/// How a path's two entries compare, as `--combined` says it.
+/// Verdict of each path, with its fields, as `--combined` has it.
 type Verdicts = BTreeMap<Vec<u8>, (char, Vec<&'static str>)>;
 
-/// The same as dcmp says it.
+/// Verdicts as they are in dcmp's output.
 type Said = BTreeMap<Vec<u8>, (char, Vec<String>)>;
 
 struct Case {
@@ -61,7 +62,7 @@ impl Case {
         rules.chain(sizes).collect()
     }
 
-    /// No rule leaves out the path, nor a directory that it is in.
+    /// Returns true where no rule excludes the path, or a directory that it is in.
     fn is_walked(&self, path: &Path) -> bool {
         path.ancestors().all(|path| path.as_os_str().is_empty() || self.is_admitted(path))
     }
@@ -71,7 +72,8 @@ impl Case {
         matching.is_none_or(|(verdict, _)| *verdict == "include")
     }
 
-    /// Files that no include names take no part where there are includes alone; directories are entered.
+    /// Returns true for a file that the rules admit where there are includes alone; directories are
+    /// always entered.
     fn is_named(&self, path: &Path, entry: &Entry) -> bool {
         let has_only_includes = self.rules.iter().all(|(verdict, _)| *verdict == "include");
         let is_entered = entry.kind == FileType::Directory || path.as_os_str().is_empty();
@@ -92,13 +94,13 @@ impl Case {
         self.is_walked(path) && self.is_named(path, entry) && self.has_size(entry)
     }
 
-    /// What dcmp must say of each path.
+    /// Returns the expected verdict of each path.
     fn verdicts(&self, source: &Picture, target: &Picture) -> Verdicts {
         let mut verdicts = Verdicts::new();
         let paths: BTreeSet<_> = source.keys().chain(target.keys()).collect();
         for path in paths {
             let sides = [source, target].map(|tree| tree.get(path));
-            // What filters leave out by name in SOURCE is TARGET's alone, which is then passed over.
+            // Entries that filters exclude by name in SOURCE are only in TARGET, and then skipped.
             let is_passed_over =
                 self.is_one_way && sides[0].is_some_and(|entry| !self.is_named(path, entry));
             let takes_part = sides.iter().flatten().any(|entry| self.takes_part(path, entry));
@@ -123,14 +125,14 @@ impl Case {
     }
 }
 
-/// Fields in which two entries differ; where the types do, nothing else is compared.
+/// Returns the fields in which two entries differ; where the types do, nothing else is compared.
 fn fields(one: &Entry, other: &Entry) -> Vec<&'static str> {
     if one.kind != other.kind {
         return vec!["TYPE"];
     }
     let [is_file, is_link] =
         [FileType::RegularFile, FileType::Symlink].map(|kind| one.kind == kind);
-    // What is not as long is not read.
+    // A file of another length is not read.
     let is_as_long = one.content.len() == other.content.len();
     let with = |entry: &Entry, prefix: &[u8]| {
         let mut xattrs = entry.xattrs.clone();
@@ -200,7 +202,7 @@ fn matches_name(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// `--combined` as text: state, path, and the fields after a tab.
+/// Parses `--combined` as text: state, path, and the fields after a tab.
 fn read_combined(text: &str) -> Said {
     let line = |line: &str| {
         let (entry, fields) = line.split_once('\t').unwrap_or((line, ""));
@@ -214,14 +216,15 @@ fn read_combined(text: &str) -> Said {
     text.lines().map(line).collect()
 }
 
-/// An expression of `-o`: a field and how it compares, or on which side an entry is.
+/// Returns an expression of `-o`: a field and how it compares, or the side on which an entry is.
 fn expression(random: &mut Rng) -> [&'static str; 2] {
     let field = *random.choice(&["SIZE", "UID", "GID", "MTIME", "PERM", "TYPE"]).unwrap();
     let state = *random.choice(&["DIFFER", "COMMON", "ONLY_SRC", "ONLY_DEST"]).unwrap();
     if state.starts_with("ONLY") { ["EXIST", state] } else { [field, state] }
 }
 
-/// Whether an entry is in the list of an expression, by what the two have: of two types, too.
+/// Returns true where an entry is in the list of an expression, by the two entries of the path,
+/// also of different types.
 fn is_listed([field, state]: [&str; 2], sign: char, both: Option<(&Entry, &Entry)>) -> bool {
     let differs = both.map(|(one, other)| {
         if one.kind == other.kind {
@@ -233,7 +236,7 @@ fn is_listed([field, state]: [&str; 2], sign: char, both: Option<(&Entry, &Entry
             "UID" => one.uid != other.uid,
             "GID" => one.gid != other.gid,
             "MTIME" => one.mtime != other.mtime,
-            // A link has none.
+            // A symbolic link has no mode.
             "PERM" => !is_either(FileType::Symlink) && one.mode != other.mode,
             _ => true,
         }
@@ -290,7 +293,7 @@ fn compare(random: &mut Rng) -> Vec<String> {
     wrong
 }
 
-/// Verdicts as `--combined` has them; of entries of two types, only that the types differ.
+/// Converts verdicts to the form of `--combined`; for entries of two types, only the type differs.
 fn as_said(expected: &Verdicts) -> Said {
     let owned = |(path, (sign, fields)): (&Vec<u8>, &(char, Vec<&'static str>))| {
         (path.clone(), (*sign, fields.iter().map(|field| (*field).to_owned()).collect()))
@@ -298,7 +301,7 @@ fn as_said(expected: &Verdicts) -> Said {
     expected.iter().map(owned).collect()
 }
 
-/// The exit code and the counts of the summary are those of the lines.
+/// Checks that the exit code and the counts of the summary agree with the lines.
 fn wrong_counts(ended: &Ended, said: &Said) -> Vec<String> {
     let mut wrong = Vec::new();
     let is_equal = said.values().all(|(sign, _)| *sign == '=');
@@ -320,7 +323,7 @@ fn shown(paths: &BTreeSet<Vec<u8>>) -> Vec<String> {
     paths.iter().map(|path| path.escape_ascii().to_string()).collect()
 }
 
-/// Paths of an NDJSON list, below whichever root they are in; each once.
+/// Returns the paths of an NDJSON list, below either root; each once.
 fn paths_of(list: &str, roots: [&Path; 2]) -> BTreeSet<Vec<u8>> {
     let path = |line: &str| {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -337,7 +340,7 @@ fn dcmp_says_what_a_few_lines_say() {
     seeds::each(100, compare);
 }
 
-/// A dry run has a plan exactly where something differs, and changes nothing.
+/// Checks that a dry run has a plan exactly where entries differ, and changes nothing.
 #[test]
 fn a_dry_run_has_a_plan_where_trees_differ() {
     need_root!();

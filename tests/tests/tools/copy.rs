@@ -1,4 +1,4 @@
-//! dcp under real `mpiexec`, checked by other tools.
+//! Tests of dcp under real `mpiexec`, verified by other tools.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -39,14 +39,14 @@ fn one_of_each_awkward_thing_is_identical() {
         run(dcp.args(["-p", "-k", "64KiB", "-b", "4096"]).args([&source, &target])).expect(0);
         assert_identical(&source, &target);
         assert_same_modes_and_times(&source, &target);
-        // Again, over what is there.
+        // The second run finds everything copied.
         let mut dcp = tool(count, "dcp");
         run(dcp.args(["-p"]).arg(source.join("")).arg(&target)).expect(0);
         assert_identical(&source, &target);
     }
 }
 
-/// What rsync does not compare: nanoseconds, and set-id bits as they are.
+/// Compares nanoseconds and set-id bits, which rsync does not compare.
 fn assert_same_modes_and_times(source: &Path, target: &Path) {
     let list = |root: &Path| {
         let format = "%P %y %#m %U %G %T@ %l\\n";
@@ -303,7 +303,7 @@ fn small_files_arrive_whole_when_every_operation_takes_its_time() {
     );
 }
 
-/// Files of /proc say that they are empty, those of /sys that they are larger than they are.
+/// Checks files of /proc, whose size is 0, and of /sys, whose size is larger than their content.
 #[test]
 fn files_whose_size_is_not_that_of_their_content_arrive_whole() {
     let work = temp();

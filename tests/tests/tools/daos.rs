@@ -1,5 +1,5 @@
-//! What DAOS demands of the tools, as far as that can be shown without it: descriptors that the kernel does not
-//! know, as its `libpil4dfs` hands them out.
+//! Tests of DAOS's requirements, as far as that is possible without it: descriptors that the kernel
+//! does not know, as its `libpil4dfs` returns them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ fn assert_only_answered(dfs: &FakeDfs, used: &[&str]) {
     }
 }
 
-/// A file of four chunks, one with a hole, and one of each awkward thing.
+/// Creates a file of four chunks, one with a hole, and one of each awkward kind.
 fn source(work: &Path) -> std::path::PathBuf {
     let source = work.join("source");
     trees::awkward_tree(&source);
@@ -125,7 +125,8 @@ fn links_and_attributes_that_it_cannot_have_are_counted() {
     assert_only_answered(&dfs, &["fsetxattr"]);
 }
 
-/// The checks above can fail: a program that asks the kernel is seen, and gets no answer.
+/// Checks that the checks above can fail: a program that asks the kernel is noticed, and gets no
+/// answer.
 #[test]
 fn who_asks_the_kernel_itself_is_seen() {
     let work = temp();

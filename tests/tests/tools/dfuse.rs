@@ -1,5 +1,5 @@
-//! Mounts of DAOS's dfuse, and containers by name, with a file system and a program that answer as they do: neither
-//! was run on a real DAOS.
+//! Tests of mounts of DAOS's dfuse, and of containers by name, with a file system and a program
+//! that behave like them: neither was run on a real DAOS.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, chown};
@@ -30,7 +30,7 @@ fn small_tree(root: &Path) {
     std::os::unix::fs::symlink("large", root.join("link")).unwrap();
 }
 
-/// A job with the program that mounts.
+/// Returns a job with the program that mounts.
 fn job(dfuse: &FakeDfuse, count: u32, args: &[&str]) -> Ended {
     run(dfuse.in_path(tool(count, args[0]).args(&args[1..])))
 }

@@ -1,4 +1,5 @@
-//! What goes wrong is said once, with path and reason; the rest goes on; the exit code is honest.
+//! Tests of errors: each is reported once, with path and reason; the rest of the job goes on; the
+//! exit code is honest.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +19,7 @@ fn temp() -> tempfile::TempDir {
     dir
 }
 
-/// The same command as a user without rights.
+/// Runs a command as a user without privileges.
 fn as_nobody(command: &Command) -> Command {
     let mut words = Command::new("setpriv");
     words.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -26,7 +27,8 @@ fn as_nobody(command: &Command) -> Command {
     words
 }
 
-/// A copy of dcp where everybody can run it: a build below a closed home is out of others' reach.
+/// Returns a copy of dcp that everybody can run: a build below a closed home directory is not
+/// accessible to others.
 fn dcp_for_anyone() -> (tempfile::TempDir, Command) {
     let (programs, dcp) = for_everybody("dcp");
     let dcp = Command::new(dcp);
@@ -123,7 +125,7 @@ fn a_full_disk_stops_the_job_and_leaves_no_partial_file() {
     }
 }
 
-/// One line says why, not one for each file.
+/// Checks that a read-only target is reported by one line, not by one for each file.
 #[test]
 fn a_read_only_target_stops_the_job() {
     need_root!();
@@ -146,7 +148,7 @@ fn a_read_only_target_stops_the_job() {
     assert!(told.contains("stopped early because the target is read-only"), "{told}");
 }
 
-/// There is nothing to do but to delete.
+/// Checks a read-only target where nothing is to be done but to delete.
 #[test]
 fn a_read_only_target_stops_a_deletion() {
     need_root!();
@@ -271,7 +273,7 @@ fn options_can_come_from_the_environment_and_the_command_line_wins() {
     assert_eq!(chunks(&["-k", "500"]), 2);
 }
 
-/// Wrapper scripts and aliases: `dcp -p "$@"`.
+/// Checks repeated options, as wrapper scripts and aliases pass them: `dcp -p "$@"`.
 #[test]
 fn options_may_be_repeated_and_the_last_one_counts() {
     let work = temp();
@@ -293,7 +295,7 @@ fn options_may_be_repeated_and_the_last_one_counts() {
     assert!(too_much.stderr.contains("more than any file can have"), "{}", too_much.stderr);
 }
 
-/// Many failures of one kind: some lines, and how many more there are.
+/// Checks that many failures of one kind are shown by some lines, and the others counted.
 #[test]
 fn failures_that_are_not_shown_are_counted() {
     let work = temp();
@@ -318,7 +320,7 @@ fn failures_that_are_not_shown_are_counted() {
     }
 }
 
-/// A process that may not have enough memory says so, instead of being aborted in the middle of something.
+/// Checks that a process without enough memory reports that, instead of being aborted.
 #[test]
 fn too_little_address_space_is_said_at_once() {
     let work = temp();
@@ -358,7 +360,7 @@ fn standard_output_that_fails_does_not_harm_the_copy() {
     assert_identical(&source, &target);
 }
 
-/// A shell that sets something up and then runs the command in its place.
+/// Runs a command in a shell that sets something up before.
 fn in_shell(prepare: &str, command: &Command) -> Command {
     let mut shell = Command::new("bash");
     shell.args(["-c", &format!("{prepare}\"$@\""), "bash"]);

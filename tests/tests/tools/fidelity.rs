@@ -1,5 +1,5 @@
-//! One of each awkward thing, copied as the superuser, and compared in every attribute by a program of its own
-//! (`fidelity/awkward.py`).
+//! Tests of one entry of each awkward kind, copied as the superuser, and compared in every
+//! attribute by a separate program (`fidelity/awkward.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -40,7 +40,7 @@ fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
     awkward("compare", &[&source, &mirror]).expect(0);
 }
 
-/// The judge finds what is wrong: else it proves nothing.
+/// Checks that the judge finds differences: otherwise it proves nothing.
 #[test]
 fn the_judge_sees_each_attribute_that_is_lost() {
     need_root!();

@@ -1,5 +1,6 @@
-//! Somebody else swaps directories and files of SOURCE and TARGET for symbolic links, over and over, while the
-//! superuser's job works in them: nothing outside the two trees is read, written or deleted.
+//! Tests with another program that swaps directories and files of SOURCE and TARGET for symbolic
+//! links, over and over, while the superuser's job works in them: nothing outside the two trees is
+//! read, written or deleted.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -16,7 +17,7 @@ use suite_tests::need_root;
 use suite_tests::seeds;
 use suite_tests::trees::{noise, write};
 
-/// Bytes that are outside both trees only.
+/// Content that exists only outside both trees.
 const SECRET: &[u8] = b"nobody gets this";
 
 /// Directories that are swapped in each tree.
@@ -33,7 +34,7 @@ fn tree(root: &Path, directories: &[&str]) {
     }
 }
 
-/// A place that links lead to, with the names that the trees have.
+/// Directory that the symbolic links lead to, with the names that the trees have.
 struct Outside {
     root: PathBuf,
     files: Vec<PathBuf>,
@@ -48,7 +49,7 @@ impl Outside {
             write(path, SECRET);
         }
         let outside = Self { root: root.to_owned(), before: picture(root), files };
-        // Reading one sets its time of access.
+        // Reading a file sets its access time.
         for path in &outside.files {
             let file = fs::File::options().write(true).open(path).unwrap();
             file.set_times(fs::FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH)).unwrap();
@@ -56,7 +57,7 @@ impl Outside {
         outside
     }
 
-    /// Anything that was read or changed.
+    /// Returns the files that were read or changed.
     fn trespasses(&self) -> Vec<String> {
         let is_read =
             |path: &&PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.atime() != 0);
@@ -68,9 +69,9 @@ impl Outside {
     }
 }
 
-/// An entry of a tree, and a link beside it that it is swapped for.
+/// An entry of a tree, and the symbolic link beside it that it is swapped for.
 struct Pair {
-    /// A handle: by its path, the flipper itself would be led outside.
+    /// Handle of the directory: by its path, the flipper itself would be led outside.
     dir: OwnedFd,
     name: &'static str,
     link: String,

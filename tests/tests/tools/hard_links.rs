@@ -1,4 +1,4 @@
-//! Files with several names under real `mpiexec`, judged by rsync and by their inodes.
+//! Tests of hard links under real `mpiexec`, judged by rsync and by their inodes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,8 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// Small and large files with names in several directories, one with a name outside the tree.
+/// Creates small and large files with hard links in several directories, one with a hard link
+/// outside the tree.
 fn grow(tree: &Path) {
     for dir in ["a/deep/er", "b", "c"] {
         fs::create_dir_all(tree.join(dir)).unwrap();
@@ -96,8 +97,8 @@ fn dsync_makes_links_of_copies_and_is_idle_after_that() {
     }
 }
 
-/// Two files and a link of the source, all of one content and time; at the target all are one file each, and two
-/// of other content, too.
+/// Checks two files and a hard link of the source, all of one content and time; at the target all
+/// are hard links of one file, as are two of other content.
 fn joined_twins(work: &Path) -> (PathBuf, PathBuf) {
     let (source, target) = (work.join("source"), work.join("target"));
     for dir in ["a", "b"] {
@@ -164,7 +165,7 @@ fn names_that_only_the_target_has_together_are_parted() {
     }
 }
 
-/// A file whose other names are elsewhere is no reason to copy it.
+/// Checks that a file whose other hard links are elsewhere is not copied for that reason.
 #[test]
 fn names_outside_the_target_part_nothing() {
     let work = temp();
@@ -219,7 +220,7 @@ fn forty_thousand_names_of_twenty_thousand_files_arrive_in_pairs() {
     }
 }
 
-/// Whichever of the names a directory is in the way of.
+/// Checks a directory that is in the way of any of the hard links.
 #[test]
 fn a_directory_in_the_way_of_a_name_parts_it_from_no_other() {
     for (count, way) in [(1, "a/small"), (3, "a/small"), (1, "c/small"), (3, "a/deep/er/small")] {

@@ -1,5 +1,5 @@
-//! Other people's server and clients: what the tools put into SeaweedFS, rclone and aws find, and the other
-//! way round.
+//! Tests with servers and clients of others: rclone and aws find what the tools put into SeaweedFS,
+//! and the reverse.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,7 +17,7 @@ fn go(server: &Seaweed, count: u32, words: &[&str]) -> Ended {
     run(within(tool(count, words[0]), &server.environment()).args(&words[1..]))
 }
 
-/// Files of some sizes, one of them with a time of change that has all digits.
+/// Creates files of some sizes, one of them with a modification time that has all digits.
 fn tree(root: &Path, large_bytes: usize) {
     trees::small_files(root, 3, 5);
     trees::write(&root.join("empty"), b"");
@@ -33,7 +33,7 @@ fn tree(root: &Path, large_bytes: usize) {
     dated.set_modified(moment).unwrap();
 }
 
-/// Paths, sizes and times of change of all files, as `rclone lsl` has them.
+/// Lists paths, sizes and modification times of all files as `rclone lsl` does.
 fn files(root: &Path) -> Vec<String> {
     let format = "%s %TY-%Tm-%Td %TH:%TM:%TS %P\\n";
     let mut find = Command::new("find");
@@ -41,7 +41,7 @@ fn files(root: &Path) -> Vec<String> {
     lines(&run(&mut find).expect(0).stdout)
 }
 
-/// In one order, with single spaces and no more than nine digits of a second.
+/// Sorts lines, with single spaces and no more than nine digits of a second.
 fn lines(text: &str) -> Vec<String> {
     let short = |word: &str| match word.split_once('.') {
         Some((time, digits)) if time.contains(':') => format!("{time}.{digits:.9}"),
@@ -121,8 +121,8 @@ fn the_service_copies_within_itself(server: &Seaweed, source: &Path) {
     go(server, 4, &["dcmp", text(source), "s3://data/copy"]).expect(0);
 }
 
-/// Up and down with parts moved by each of four ranks. Needs 15 GiB of disk and some minutes:
-/// `cargo test --profile checked --test tools interop:: -- --ignored`.
+/// Copies up and down with parts moved by each of four ranks. Needs 15 GiB of disk and some
+/// minutes: `cargo test --profile checked --test tools interop:: -- --ignored`.
 #[test]
 #[ignore = "takes minutes and 15 GiB of disk"]
 fn five_gib_go_and_come_by_four_ranks() {

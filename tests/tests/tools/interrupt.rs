@@ -1,5 +1,6 @@
-//! Jobs that are told to stop, as batch systems do before the walltime ends: what is under way ends, nothing
-//! partial has a name, and the exit code says so. The next job does the rest.
+//! Tests of interrupted jobs, as batch systems interrupt them before the walltime ends: operations
+//! in progress end, no partial file has its final name, and the exit code tells. The next job does
+//! the rest.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -22,7 +23,8 @@ fn files_in(tree: &Path) -> Vec<String> {
     found.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Begins a slow download, and sends a signal to one of its processes when something has arrived.
+/// Starts a slow download, and sends a signal to one of its processes when some content has
+/// arrived.
 fn interrupted(server: &ObjectServer, (count, signal): (u32, &str), back: &Path) -> Ended {
     let mut command = with(server, count, "dcp");
     command.args(["-p", "--json", "--s3-concurrency=1", "--threads=1", "s3://data/t", text(back)]);
@@ -71,13 +73,13 @@ fn a_job_that_is_told_to_stop_leaves_what_is_whole_and_the_next_one_goes_on() {
     }
 }
 
-/// A process that nobody has waited for yet has ended, too.
+/// Returns true for a running process, which a zombie is not.
 fn is_running(process: u32) -> bool {
     fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// The second Ctrl-C of somebody who does not want to wait for what is under way, which is held here: the first alone
-/// ends in good order, with a summary.
+/// Checks the second Ctrl-C of a user who does not want to wait for operations in progress, which
+/// are held here: the first alone ends in good order, with a summary.
 #[test]
 fn a_second_ctrl_c_ends_a_job_at_once() {
     let work = temp();
@@ -122,7 +124,8 @@ fn a_second_ctrl_c_ends_a_job_at_once() {
     }
 }
 
-/// dcp alone, with signals as in a new terminal, whoever has started the tests, or with one ignored.
+/// Runs dcp alone, with the signals of a new terminal, whatever has started the tests, or with one
+/// ignored.
 fn dcp_with_signals(option: &str) -> Command {
     let mut command = Command::new("env");
     command.arg(option).arg(program("dcp"));
@@ -133,7 +136,8 @@ fn send(signal: &str, job: u32) {
     run(Command::new("kill").arg(format!("-{signal}")).arg(job.to_string())).expect(0);
 }
 
-/// LSF, SGE and Slurm send these some time before they kill, and a closed terminal sends SIGHUP.
+/// Checks the signals that LSF, SGE and Slurm send some time before they kill, and SIGHUP of a
+/// closed terminal.
 #[test]
 fn other_warnings_end_a_job_as_sigterm_does_and_nothing_staged_is_left() {
     let work = temp();
@@ -156,7 +160,8 @@ fn other_warnings_end_a_job_as_sigterm_does_and_nothing_staged_is_left() {
     }
 }
 
-/// A job that waits for a FIFO that nobody writes to; the writing end, open, tells that it is there.
+/// Starts a job that waits for a FIFO without writers; the opened writing end shows that it has
+/// begun.
 fn waiting(work: &Path, option: &str) -> (std::process::Child, fs::File) {
     let (journal, fifo) = (work.join("journal"), work.join("journal/job"));
     let _ = fs::remove_dir_all(&journal);

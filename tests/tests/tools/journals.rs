@@ -1,4 +1,5 @@
-//! Journals and what they are worth: whose they are, where they can be, and that nothing is left of the jobs before.
+//! Tests of journals: which job they belong to, where they can be, and that nothing is left of
+//! earlier jobs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -13,14 +14,15 @@ use suite_tests::job::{assert_identical, run, tool};
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{assert_nothing_left, begin, files_in, is_staged, journals};
 
-/// The number of a job that has a journal, from what it has staged.
+/// Returns the number of a job that has a journal, by the files that it has staged.
 fn job_number(target: &Path) -> u64 {
     let staged = files_in(target).into_iter().find(|path| is_staged(path)).unwrap();
     let name = staged.file_name().unwrap().to_str().unwrap();
     u64::from_str_radix(name.split('.').nth(2).unwrap(), 16).unwrap()
 }
 
-/// Small files that a killed job had staged, in a directory and beside single entries; another job's stay.
+/// Checks small files that a killed job had staged, in a directory and beside single entries;
+/// another job's stay.
 #[test]
 fn a_job_that_goes_on_removes_what_the_killed_one_has_left() {
     for (name, options) in [("dcp", &["-p"][..]), ("dsync", &[]), ("dsync", &["--existing"])] {
@@ -64,7 +66,7 @@ fn a_job_that_goes_on_removes_what_the_killed_one_has_left() {
     }
 }
 
-/// Its removal changes the directory once more.
+/// Checks that a directory's time is restored after the removal of a staged file has changed it.
 #[test]
 fn a_directory_has_its_time_although_something_staged_for_nothing_was_in_it() {
     let work = temp();
@@ -80,13 +82,14 @@ fn a_directory_has_its_time_although_something_staged_for_nothing_was_in_it() {
 fn a_journal_that_cannot_be_beside_the_target_is_told_of_with_the_way_out() {
     let work = temp();
     write(&work.path().join("s/f"), b"x");
-    // Nobody can make anything in it, the superuser neither.
+    // No user can create an entry in it, not even the superuser.
     let ended = run(tool(2, "dcp").arg("--resume").arg(work.path().join("s")).arg("/proc/t"));
     let ended = ended.expect(3);
     assert!(ended.stderr.contains("name another place with --journal"), "{}", ended.stderr);
 }
 
-/// Both begin in the same moment: one does it, the other one says why it does not.
+/// Checks two jobs that begin in the same moment: one does the work, the other one reports why it
+/// does not.
 #[test]
 fn of_two_jobs_that_begin_at_once_one_wins() {
     let work = temp();

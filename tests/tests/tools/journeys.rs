@@ -1,6 +1,6 @@
-//! The law of running again: whatever happens to the runs of a command line and between them, when it has ended
-//! with 0 the tree is the one that a single undisturbed run makes, and nothing of any of the runs is left.
-//! `SUITE_SEEDS` says how many journeys there are.
+//! Tests of the law of running again: whatever happens to the runs of a command line and between
+//! them, when it has ended with 0 the tree is the one that a single undisturbed run makes, and
+//! nothing of any of the runs is left. `SUITE_SEEDS` tells how many journeys there are.
 
 use suite_tests::buckets::served;
 use suite_tests::journey::{self, Change, Ranks, Way};

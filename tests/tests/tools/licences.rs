@@ -1,4 +1,5 @@
-//! Every dependency has a licence that this project may be distributed with, and comes from crates.io.
+//! Tests that every dependency has a licence that this project may be distributed with, and comes from
+//! crates.io.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Rights and attributes of copies, beside those of cp(1), chmod(1) and rsync(1): never more than theirs.
+//! Tests of permissions and attributes of copies, compared with those of cp(1), chmod(1) and
+//! rsync(1): never more than theirs.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,13 +14,13 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
 }
 
-/// What a shell prints, in that directory.
+/// Returns the output of a shell script in that directory.
 #[track_caller]
 fn shell(dir: &Path, script: &str) -> String {
     run(Command::new("bash").args(["-ec", script]).current_dir(dir)).expect(0).stdout
 }
 
-/// A tool of the suite, in that directory, under that umask.
+/// Runs a tool of the suite in that directory, under that umask.
 #[track_caller]
 fn copy(dir: &Path, count: u32, umask: &str, words: &[&str]) {
     let mut tool = tool(count, words[0]);
@@ -33,7 +34,8 @@ const SOURCE: &str = "mkdir s; for m in 600 640 644 664 666 755 775 777; do echo
     chmod $m s/f$m; mkdir s/d$m; chmod $m s/d$m; echo y > s/d$m/in; done
     mkdir s/ro; echo z > s/ro/z; chmod 555 s/ro; mkfifo s/fifo; head -c 3M /dev/zero > s/large";
 
-/// The target's default list rules where the mode is not kept, and no umask.
+/// Checks that the target's default access control list, and no umask, decides where the mode is
+/// not preserved.
 #[test]
 fn a_default_acl_gives_copies_the_rights_that_cp_gives_them() {
     let work = temp();
@@ -59,7 +61,8 @@ fn a_default_acl_gives_copies_the_rights_that_cp_gives_them() {
     }
 }
 
-/// `--chmod` changes what a default list leaves, at once and in later runs.
+/// Checks that `--chmod` changes the mode that a default access control list gives, at once and in
+/// later runs.
 #[test]
 fn a_mode_that_is_given_changes_what_a_default_acl_leaves() {
     let work = temp();
@@ -183,7 +186,7 @@ fn an_archive_of_root_has_trusted_attributes() {
     assert_eq!(shell(work.path(), "getfattr -m - v v/f | wc -l").trim(), "0");
 }
 
-/// One attribute that the target has no room for costs nothing but itself.
+/// Checks that an attribute that the target has no room for loses nothing but itself.
 #[test]
 fn an_extended_attribute_that_does_not_fit_is_counted() {
     let (Some(xfs), Some(ext4)) = (Image::xfs(), Image::ext4(&[])) else {
@@ -208,7 +211,8 @@ fn an_extended_attribute_that_does_not_fit_is_counted() {
     }
 }
 
-/// Times beyond what the target can keep are the nearest that it can: known as such, they are not copied again.
+/// Checks times out of the target's range, which become the nearest that it can store: they are
+/// recognised, and not copied again.
 #[test]
 fn times_that_the_target_cannot_keep_are_not_copied_for_ever() {
     for disk in [Image::xfs(), Image::ext4(&[]), Image::ext4(&["-I", "128"])] {

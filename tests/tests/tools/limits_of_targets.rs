@@ -1,4 +1,5 @@
-//! File systems that keep less than the source: coarser times, names without case.
+//! Tests of file systems that store less than the source: truncated timestamps, case-insensitive
+//! names.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +46,7 @@ fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
         let content = fs::read_to_string(target.join("read me")).unwrap();
         assert!(content == "Read me" || content == "read Me");
         assert_eq!(names_in(&target.join("a")).len(), 1, "one of the two directories");
-        // Who leaves one of two out has no trouble.
+        // A copy that excludes one of two colliding names has no failure.
         let mut dcp = tool(count, "dcp");
         dcp.args(["-p", "--exclude=Read me", "--exclude=/A"]);
         run(dcp.args([&source.join(""), &disk.path().join("few")])).expect(0);
@@ -85,7 +86,8 @@ fn names_that_are_given_are_not_merged_either() {
     }
 }
 
-/// What the target keeps in other letters is not taken for something that the source has not.
+/// Checks that entries whose names differ from the source's only in case are not taken for
+/// extraneous ones.
 #[test]
 fn dsync_deletes_nothing_that_only_has_other_letters() {
     need_root!();
@@ -137,7 +139,8 @@ fn coarser_times_are_said_once_where_any_is_lost() {
     assert_eq!(counted.summary()["totals"]["times_cut"], 8);
 }
 
-/// What is staged could not be renamed or removed there; directories can be made, and filled.
+/// Checks an append-only directory, in which staged files could not be renamed or removed;
+/// directories can be made, and filled.
 #[test]
 fn nothing_is_left_in_an_append_only_directory() {
     need_root!();

@@ -1,5 +1,6 @@
-//! Lists and other results take their names when they are whole, and say so where entries are missing; none is read by
-//! the job that writes it, and what a list names twice is taken once.
+//! Tests of lists and other results: they get their final names when they are complete, and tell
+//! where entries are missing; none is read by the job that writes it, and repeated entries of a
+//! list are processed once.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +23,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The content of a list, whichever form it has.
+/// Returns the content of a list, in either format.
 fn content(list: &Path) -> Vec<u8> {
     let parts = |dir: fs::ReadDir| {
         let mut parts: Vec<_> = dir.map(|entry| entry.unwrap().path()).collect();

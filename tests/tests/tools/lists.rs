@@ -1,4 +1,4 @@
-//! dwalk's lists under real `mpiexec`: read by another program, read back, sorted.
+//! Tests of dwalk's lists under real `mpiexec`: read by another program, read back, sorted.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
 }
 
-/// An awkward tree, whose directories and links have been read once: that changes access times.
+/// Creates an awkward tree, whose directories and symbolic links have been read once: that changes
+/// access times.
 fn awkward(work: &Path) -> PathBuf {
     let tree = work.join("tree");
     trees::awkward_tree(&tree);
@@ -20,7 +21,7 @@ fn awkward(work: &Path) -> PathBuf {
     tree
 }
 
-/// What a command prints, as fields that end in a NUL.
+/// Returns the output of a command as fields that end in a NUL.
 fn fields(command: &mut Command) -> Vec<Vec<u8>> {
     let ended = command.output().unwrap();
     assert!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
@@ -29,14 +30,15 @@ fn fields(command: &mut Command) -> Vec<Vec<u8>> {
     fields
 }
 
-/// find(1) writes the second before 1969-12-31T23:59:59.9 as `-1.9000000000`.
+/// Parses a time of find(1), which writes the second before 1969-12-31T23:59:59.9 as
+/// `-1.9000000000`.
 fn nanoseconds(text: &[u8]) -> i128 {
     let (seconds, fraction) = std::str::from_utf8(text).unwrap().split_once('.').unwrap();
     let number = |digits: &str| digits.parse::<i128>().unwrap();
     number(seconds) * 1_000_000_000 + number(&fraction[..9])
 }
 
-/// Python with DuckDB, which shares no code with the tools; `scripts/setup.sh` installs it.
+/// Returns Python with DuckDB, which shares no code with the tools; `scripts/setup.sh` installs it.
 fn python() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/python");
     assert!(python.exists(), "{} is missing; run make test", python.display());

@@ -1,5 +1,6 @@
-//! Layouts on Lustre, under real `mpiexec`, at the seam: a library stands in for the file system's answers, which are
-//! byte for byte those of `lustre_user.h`. What a real Lustre makes of them is not tested here.
+//! Tests of layouts on Lustre, under real `mpiexec`, at the seam: a library gives the file system's
+//! answers, which are byte for byte those of `lustre_user.h`. The behaviour of a real Lustre is not
+//! tested here.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,7 +20,7 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// `lov_user_md_v1`, and with a pool `lov_user_md_v3`, as a new file takes it.
+/// Encodes `lov_user_md_v1`, and with a pool `lov_user_md_v3`, as a new file takes it.
 fn plain(stripe_count: u16, stripe_bytes: u32, pool: Option<&str>) -> Vec<u8> {
     let mut blob = vec![0xd0, 0x0b, if pool.is_some() { 0xd3 } else { 0xd1 }, 0x0b, 1, 0, 0, 0];
     blob.extend([0; 16]);
@@ -33,7 +34,7 @@ fn plain(stripe_count: u16, stripe_bytes: u32, pool: Option<&str>) -> Vec<u8> {
     blob
 }
 
-/// As a file has it: with a generation and with objects, 24 bytes each.
+/// Adds a generation and objects, 24 bytes each, as a file's own layout has them.
 fn with_objects(mut blob: Vec<u8>, count: u8) -> Vec<u8> {
     blob[8] = 42;
     blob[30..32].copy_from_slice(&[1, 0]);
@@ -44,7 +45,8 @@ fn with_objects(mut blob: Vec<u8>, count: u8) -> Vec<u8> {
     blob
 }
 
-/// `lov_comp_md_v1`: 1 stripe up to 1 MiB, then 4. `of_file` has numbers, flags and a generation.
+/// Encodes `lov_comp_md_v1`: 1 stripe up to 1 MiB, then 4. `of_file` has numbers, flags and a
+/// generation.
 fn composite(of_file: bool) -> Vec<u8> {
     let (id, flags) = if of_file { (1, 0x10) } else { (0, 0) };
     let generation = u8::from(of_file) * 3;
@@ -71,7 +73,7 @@ fn hex(blob: &[u8]) -> String {
     dump
 }
 
-/// Calls by file, in the order in which they came.
+/// Returns the calls by file, in their order.
 fn by_file(calls: Vec<Call>) -> BTreeMap<PathBuf, Vec<Call>> {
     let mut files: BTreeMap<PathBuf, Vec<Call>> = BTreeMap::new();
     for call in calls.into_iter().filter(|call| call.what != "fstatfs") {
@@ -80,7 +82,7 @@ fn by_file(calls: Vec<Call>) -> BTreeMap<PathBuf, Vec<Call>> {
     files
 }
 
-/// The layouts that were set, each on a file of which nothing was written yet.
+/// Returns the layouts that were set, each on a file of which nothing was written yet.
 #[track_caller]
 fn layouts_set(calls: Vec<Call>) -> Vec<String> {
     let mut set = Vec::new();
@@ -104,7 +106,7 @@ fn go(lustre: &FakeLustre, count: u32, name: &str, args: &[&str], paths: &[&Path
     run(lustre.show_to(&mut command))
 }
 
-/// A large file, a small one and an empty one.
+/// Creates a large file, a small one and an empty one.
 fn three_files(dir: &Path) {
     trees::write(&dir.join("large"), &trees::noise((21 << 20) + 5));
     trees::write(&dir.join("below/small"), b"small");
@@ -128,7 +130,7 @@ fn files_get_their_layout_before_they_are_written() {
             calls.iter().all(|call| !call.path.ends_with("large")),
             "staged under another name"
         );
-        // Pieces of whole stripes: nothing is written across the border of two objects.
+        // Writes are pieces of whole stripes: none crosses the border of two objects.
         let writes = calls.iter().filter(|call| call.what == "write");
         let extents: Vec<_> = writes.map(Call::extent).filter(|extent| extent.1 > 5).collect();
         // The kernel's own copying is not seen.
@@ -146,7 +148,8 @@ fn files_get_their_layout_before_they_are_written() {
     }
 }
 
-/// So others have the other objects: 21 stripes over 4 objects make three changes, not twenty.
+/// Checks that a writer changes objects seldom, so that others have the other objects: 21 stripes
+/// over 4 objects make three changes, not twenty.
 #[test]
 fn who_writes_has_one_object_after_the_other() {
     let work = temp();
@@ -186,7 +189,8 @@ fn chunks_along_the_stripes_are_read_again_where_that_is_wished() {
     }
 }
 
-/// Also where everything is to be kept: a layout names the objects of another file.
+/// Checks that a layout is not copied even where all attributes are to be preserved: it names the
+/// objects of another file.
 #[test]
 fn a_layout_is_never_copied_as_an_attribute() {
     let work = temp();
@@ -246,7 +250,7 @@ fn a_layout_that_is_kept_gets_objects_of_its_own() {
     }
 }
 
-/// Nothing but two islands.
+/// Creates a file with nothing but two islands of data.
 fn sparse(path: &Path, gibibytes: u64) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let file = File::create(path).unwrap();
@@ -292,7 +296,8 @@ fn large_files_get_more_stripes_where_the_directory_has_no_better_rule() {
     assert_eq!(layouts_set(lustre.calls()), Vec::<String>::new());
 }
 
-/// The root of the file system has the rule of all directories without one of their own.
+/// Checks that the root of the file system has the default of all directories without one of their
+/// own.
 #[test]
 fn a_directory_without_a_rule_has_that_of_the_root() {
     need_root!();
@@ -314,7 +319,7 @@ fn a_directory_without_a_rule_has_that_of_the_root() {
     }
 }
 
-/// A file that is there keeps its layout, whatever is set: what replaces it is another file.
+/// Checks that a file keeps its layout, whatever is set: its replacement is another file.
 #[test]
 fn what_replaces_a_file_has_its_own_layout() {
     let work = temp();
@@ -375,8 +380,8 @@ fn elsewhere_stripes_have_no_effect_and_that_is_said_once() {
     assert!(ended.stderr.contains("--stripe has no effect"), "{}", ended.stderr);
 }
 
-/// Where there is no Lustre, files cost no call more: there is one for each root, to know DAOS, and where files
-/// are in chunks one for each job.
+/// Checks that without Lustre files cost no further call: there is one for each root, to recognise
+/// DAOS, and where files are copied in chunks one for each job.
 #[test]
 fn elsewhere_layouts_cost_nothing() {
     let work = temp();
@@ -395,13 +400,13 @@ fn elsewhere_layouts_cost_nothing() {
         run(strace.arg(&source).arg(work.path().join(chunk))).expect(0);
         let log = fs::read_to_string(&log).unwrap();
         assert!(!log.contains("lustre"), "{log}");
-        // The C library looks for SELinux before main().
+        // The C library checks for SELinux before main().
         let asked = log.lines().filter(|line| line.contains("fstatfs(")).count();
         assert!(asked <= most, "{log}");
     }
 }
 
-/// Chunks that lie in between each other are found again.
+/// Checks that interleaved chunks of a killed job are found again.
 #[test]
 fn a_killed_job_is_gone_on_with_along_the_stripes() {
     let work = temp();

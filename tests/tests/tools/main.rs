@@ -1,5 +1,5 @@
-//! The tools under a real launcher, and the rules of the code base: one module a subject, one program for
-//! all of them, because each program links the whole suite.
+//! Tests of the tools under a real launcher, and of the rules of the code base: one module per
+//! subject, one program for all of them, because each program links the whole suite.
 
 mod again;
 mod again_objects;

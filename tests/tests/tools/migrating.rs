@@ -1,11 +1,11 @@
-//! What `docs/migrating.md` says of other tools' options is what happens when they are typed.
+//! Tests of `docs/migrating.md`: other tools' options do what it says when they are typed.
 
 use std::path::Path;
 
 use suite_tests::job::{run, tool};
 use suite_tests::trees;
 
-/// A row of a table: the words to type, the tools, what they do there.
+/// A row of a table: the words to type, the tools, and the effect there.
 struct Row {
     words: Vec<String>,
     tools: Vec<String>,

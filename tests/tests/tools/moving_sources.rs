@@ -1,5 +1,6 @@
-//! Sources that change under a mirror, or go away: what is gone is told from what only cannot be seen, and nothing is
-//! deleted for the latter. Jobs are held where they open a file, not where a clock says so.
+//! Tests of sources that change under a mirror, or go away: entries that are gone are distinguished
+//! from those that only cannot be seen, and nothing is deleted for the latter. Jobs are held where
+//! they open a file, not by a clock.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -18,7 +19,7 @@ use suite_tests::trees::{small_files, write};
 use suite_tests::unfinished::files_in;
 use suite_tests::{need_hydra, need_root};
 
-/// A mirror that is made, and can be held.
+/// A mirror job that can be held.
 struct Mirror {
     work: tempfile::TempDir,
     gates: Gates,
@@ -26,7 +27,8 @@ struct Mirror {
 }
 
 impl Mirror {
-    /// A source with a file at which the job is held, and a target that has only something more.
+    /// Creates a source with a file at which the job is held, and a target with one extraneous
+    /// entry.
     fn new() -> Self {
         let work = temp();
         write(&work.path().join("s/held"), b"held here");
@@ -40,7 +42,8 @@ impl Mirror {
         self.work.path().join(path)
     }
 
-    /// Starts the job, and waits until one of its threads is held: by then all names of the root were read.
+    /// Starts the job, and waits until one of its threads is held: by then all names of the root
+    /// were read.
     fn hold(&mut self, mut dsync: Command) {
         dsync.args(["-D".into(), self.at("s"), self.at("t")]);
         self.hold_job(dsync);
@@ -68,7 +71,7 @@ impl Mirror {
         fs::read_to_string(self.at(name)).unwrap()
     }
 
-    /// Lets it go on to its end.
+    /// Lets the job go on to its end.
     fn end(&mut self) -> Ended {
         self.gates.open("held");
         self.end_of_all()
@@ -105,7 +108,8 @@ fn what_vanishes_does_not_keep_extras_from_being_deleted() {
     assert!(!mirror.at("t/extra").exists() && !mirror.at("t/held").exists());
 }
 
-/// Whatever of the two directories is listed first: what moves between them is met in neither, or in both.
+/// Checks an entry that moves between two directories: whichever of them is listed first, the walk
+/// meets it in neither, or in both.
 #[test]
 fn what_moves_into_a_listed_directory_is_mirrored() {
     for count in [1, 3] {
@@ -123,7 +127,8 @@ fn what_moves_into_a_listed_directory_is_mirrored() {
     }
 }
 
-/// Nothing but that a name was gone when its turn came may be told: it depends on who was where.
+/// Checks that nothing is reported but names that were gone when their turn came: that depends on
+/// timing.
 #[track_caller]
 fn assert_is_whole(ended: &Ended) {
     let summary = ended.summary();
@@ -179,8 +184,8 @@ fn a_source_that_does_not_come_to_rest_is_said() {
     }
 }
 
-/// Entries that are younger than the job, met before their directory changed: files, links, one that leads nowhere,
-/// and one of a kind that is left out.
+/// Checks entries that are younger than the job, met before their directory changed: files,
+/// symbolic links, a dangling one, and an entry of a type that is skipped.
 #[test]
 fn what_was_met_is_met_once_though_its_directory_is_listed_twice() {
     let jobs: [(_, &[&str]); 3] = [("dsync", &[]), ("dcp", &["-L"]), ("dcp", &["-p"])];
@@ -216,7 +221,8 @@ fn what_was_met_is_met_once_though_its_directory_is_listed_twice() {
     }
 }
 
-/// Whether a directory was listed before or after they came, and by whom.
+/// Checks that entries are counted once, whether their directory was listed before or after they
+/// came, and by whichever rank.
 #[test]
 fn what_comes_while_ranks_walk_is_met_once() {
     for name in ["dsync", "dcp"] {
@@ -236,7 +242,7 @@ fn what_comes_while_ranks_walk_is_met_once() {
     }
 }
 
-/// Two equal trees, of which the root was listed when the job is held.
+/// Creates two equal trees, of which the root was listed when the job is held.
 fn twins() -> Mirror {
     let mirror = Mirror::new();
     fs::remove_dir_all(mirror.at("t")).unwrap();
@@ -342,8 +348,8 @@ fn what_was_mounted_in_the_source_and_is_not_any_more_has_not_vanished() {
     assert!(mirror.at("t/extra").exists() && left.len() >= before, "{left:?}");
 }
 
-/// A node that sees something else from some moment on, in the source or the target, ends the job with a failure that
-/// names it. Nothing counts as vanished, nothing is deleted.
+/// Checks that a node that sees another source or target from some moment on ends the job with a
+/// failure that names it. Nothing counts as vanished, nothing is deleted.
 #[test]
 fn a_node_that_loses_its_view_fails_the_job() {
     const ALL: [usize; 4] = [1, 2, 3, 4];
@@ -394,7 +400,7 @@ fn a_node_that_loses_its_view_fails_the_job() {
     }
 }
 
-/// Each of the errors that say that nobody has answered: ESTALE, ENOTCONN, ESHUTDOWN.
+/// Checks each of the errors by which a file system does not answer: ESTALE, ENOTCONN, ESHUTDOWN.
 #[test]
 fn what_is_not_answered_is_asked_again_and_then_has_failed() {
     need_root!();

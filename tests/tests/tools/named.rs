@@ -1,4 +1,4 @@
-//! Entries that are named by a list or a file of paths, under real `mpiexec`.
+//! Tests of entries that are named by a list or a file of paths, under real `mpiexec`.
 
 use std::fs;
 use std::path::Path;
@@ -61,7 +61,8 @@ fn a_file_of_paths_names_what_is_copied_and_no_more() {
     }
 }
 
-/// Everything is named four times, far apart, with a directory and as others would write it.
+/// Checks that repeated entries are copied once: all are named four times, far apart, with a
+/// directory and in other spellings.
 #[test]
 fn what_is_named_again_is_copied_once() {
     let work = temp();
@@ -95,8 +96,8 @@ fn what_is_named_again_is_copied_once() {
     }
 }
 
-/// By standard input, as `-` and by its name, by a process substitution and by a FIFO; and what comes so is there
-/// again when all is compared at the end.
+/// Checks paths by standard input, as `-` and by its name, by a process substitution and by a FIFO;
+/// they are available again for the comparison at the end.
 #[test]
 fn paths_may_come_by_a_pipe() {
     let work = temp();
@@ -128,7 +129,7 @@ fn paths_may_come_by_a_pipe() {
     }
 }
 
-/// A FIFO that nobody writes to holds the job, but not against the operator's will.
+/// Checks that a FIFO without a writer holds the job only until the job is interrupted.
 #[test]
 fn a_fifo_without_a_writer_is_left_when_the_job_is_told_to_stop() {
     let work = temp();
@@ -140,7 +141,7 @@ fn a_fifo_without_a_writer_is_left_when_the_job_is_told_to_stop() {
     ended.expect(20);
 }
 
-/// A list is foreign: what it names outside of its root is a failure, and the rest is taken.
+/// Checks that an entry of a list outside its root is a failure, and all others are processed.
 #[test]
 fn entries_of_a_list_that_lead_outside_are_said() {
     let work = temp();

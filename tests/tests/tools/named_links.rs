@@ -1,4 +1,4 @@
-//! Symbolic links that are named on the command line: one rule for those to files and to directories.
+//! Tests of symbolic links on the command line: one rule for those to files and to directories.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::trees;
 
-/// A file and a directory, a link to each, and one that leads nowhere.
+/// Creates a file and a directory, a symbolic link to each, and a dangling one.
 fn linked(root: &Path) {
     trees::write(&root.join("dir/a"), b"in it");
     trees::write(&root.join("file"), b"content");
@@ -22,7 +22,7 @@ fn within(dir: &Path, count: u32, words: &[&str]) -> Ended {
     run(tool(count, words[0]).args(&words[1..]).current_dir(dir))
 }
 
-/// Paths and types of what is in a directory.
+/// Lists paths and types of a directory's entries.
 fn entries(dir: &Path) -> String {
     let mut find = std::process::Command::new("find");
     let found = run(find.arg(dir).args(["-mindepth", "1", "-printf", "%P:%y\n"])).expect(0).stdout;
@@ -31,7 +31,7 @@ fn entries(dir: &Path) -> String {
     lines.join(" ")
 }
 
-/// What a job leaves in a directory that is there.
+/// Lists the entries that a job creates in an existing directory.
 fn into(dir: &Path, words: &[&str]) -> String {
     let _ = fs::remove_dir_all(dir.join("t"));
     fs::create_dir(dir.join("t")).unwrap();

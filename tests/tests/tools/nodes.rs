@@ -1,5 +1,6 @@
-//! Jobs over two nodes, each with a network and a host name of its own, and jobs that lose one of them: the work
-//! is shared, what a lost node leaves is whole or has no name, and the next job does only the rest.
+//! Tests of jobs over two nodes, each with a network and a host name of its own, and of jobs that
+//! lose one of them: the work is shared, a file that a lost node leaves is complete or has no final
+//! name, and the next job does only the rest.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -22,8 +23,9 @@ use suite_tests::{need_hydra, need_root};
 
 const RANKS_EACH: usize = 2;
 
-/// Runs a tool on both nodes and says how much of something each of them has done. The code is the summary's: where
-/// `MPI_Finalize` does not end, as MPICH's over TCP (docs/resuming.md), the launcher may have another one.
+/// Runs a tool on both nodes and returns how much of a count each of them has done. The exit code
+/// is the summary's: where `MPI_Finalize` does not end, as MPICH's over TCP (docs/resuming.md), the
+/// launcher may have another one.
 fn shares(nodes: &Nodes, words: &[&str], what: &str) -> (Ended, [u64; 2]) {
     let mut command = nodes.tool(&[1, 2], RANKS_EACH, words[0]);
     let mut ended = run(command.arg("--json").args(&words[1..]));
@@ -77,7 +79,8 @@ fn two_nodes_share_the_work() {
 const CHUNK_BYTES: u64 = 256 << 10;
 const THREADS: u64 = 2;
 
-/// A copy with a journal, on some of the nodes, with buffers so small that it takes a while.
+/// Returns a copy with a journal, on some of the nodes, with buffers so small that it takes a
+/// while.
 fn copy(nodes: &Nodes, numbers: &[usize], ranks_each: usize, work: &Path) -> Command {
     let mut command = nodes.tool(numbers, ranks_each, "dcp");
     command.args(["-p", "--json", "--chunksize=256KiB", "--bufsize=256"]);
@@ -86,7 +89,8 @@ fn copy(nodes: &Nodes, numbers: &[usize], ranks_each: usize, work: &Path) -> Com
     command
 }
 
-/// Whether a large file is half there and both ranks of a node have written chunks of it down.
+/// Returns true where a large file is half written and both ranks of a node have recorded chunks of
+/// it.
 fn is_under_way(work: &Path, number: usize) -> bool {
     let size_of = |path: &Path| fs::metadata(path).map_or(0, |found| found.blocks() * 512);
     let is_half = |path: &Path| is_staged(path) && size_of(path) > 4 << 20;
@@ -99,7 +103,7 @@ fn is_under_way(work: &Path, number: usize) -> bool {
     files_in(&work.join("t")).iter().any(|path| is_half(path)) && ranks.into_iter().all(has_log)
 }
 
-/// Starts a copy over both nodes and takes one away; what the job says goes into a file.
+/// Starts a copy over both nodes and takes one away; the job's output goes to a file.
 fn begin_and_lose(nodes: &mut Nodes, lost: usize, cable: Cable, work: &Path) -> Child {
     write(&work.join("s/large"), &noise(64 << 20));
     small_files(&work.join("s/small"), 20, 20);
@@ -118,7 +122,7 @@ fn said_by(work: &Path) -> String {
     fs::read_to_string(work.join("said")).unwrap()
 }
 
-/// How a job ended that must not hang.
+/// Returns how a job ended that must not hang.
 fn end_of(job: &mut Child, work: &Path) -> ExitStatus {
     let began = Instant::now();
     loop {
@@ -133,7 +137,8 @@ fn end_of(job: &mut Child, work: &Path) -> ExitStatus {
     }
 }
 
-/// The same command on the other node: all is there then, and hardly anything was copied twice.
+/// Runs the same command on the other node: it completes the copy, and copies hardly anything
+/// twice.
 fn go_on(nodes: &Nodes, lost: usize, work: &Path) {
     let (source, target, left) = (work.join("s"), work.join("t"), 3 - lost);
     assert!(!target.join("large").exists());

@@ -1,4 +1,5 @@
-//! Answers about objects that are torn, or another's: what has arrived is whole, or it is an error.
+//! Tests of answers about objects that are torn, or another object's: the content that has arrived
+//! is complete, or it is an error.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use suite_tests::trees;
 
 const FOR_EVER: u64 = u64::MAX;
 
-/// Files of all sizes that are moved in ways of their own.
+/// Creates files of all sizes that are moved in different ways.
 fn tree(root: &Path) {
     trees::small_files(root, 2, 8);
     trees::write(&root.join("empty"), b"");
@@ -22,7 +23,7 @@ fn torn(operation: Operation, tear: Tear, ending: Ending, times: u64) -> Behavio
     Behaviour::with_tearing(Tearing::rule(&[operation], tear, ending, times))
 }
 
-/// A server with the tree as objects, which has checksums of them or has not.
+/// Starts a server with the tree as objects, with or without checksums of them.
 fn with_objects(source: &Path, quirks: &[Quirk]) -> ObjectServer {
     let server = served(Behaviour::with_quirks(quirks));
     go(&server, 1, &["dcp", "-k", "5MiB", text(source), "s3://data/up"]).expect(0);
@@ -66,7 +67,8 @@ fn content_that_says_no_length_has_the_listed_one() {
     assert!(server.counts().torn.values().sum::<u64>() >= 3, "{}", server.counts());
 }
 
-/// Without a checksum the MD5 shows it, the length, or that there is no ETag.
+/// Checks that wrong content without a checksum is noticed by the MD5, the length, or the missing
+/// ETag.
 #[test]
 fn content_that_is_not_the_objects_is_an_error() {
     let work = temp();
@@ -103,8 +105,8 @@ fn content_that_is_not_the_objects_is_an_error() {
     }
 }
 
-/// Objects without a checksum: in parts of 5 MiB, in parts that are larger than a chunk, in one piece, and in parts of
-/// different sizes, of which nothing can be shown.
+/// Stores objects without a checksum: in parts of 5 MiB, in parts that are larger than a chunk, in
+/// one piece, and in parts of different sizes, which cannot be verified.
 fn unsummed(server: &ObjectServer, content: &[u8]) {
     let parts = |sizes: &[usize]| {
         let mut rest = content;
@@ -121,7 +123,8 @@ fn proven(ended: &Ended) -> serde_json::Value {
     ended.summary()["totals"]["proven"].clone()
 }
 
-/// Whether chunks are smaller than parts, larger, or the whole.
+/// Checks verification by the MD5s of parts, whether chunks are smaller than parts, larger, or the
+/// whole.
 #[test]
 fn objects_without_a_checksum_are_proven_by_the_md5s_of_their_parts() {
     let (work, server) = (temp(), served(Behaviour::default()));
@@ -151,7 +154,8 @@ fn objects_without_a_checksum_are_proven_by_the_md5s_of_their_parts() {
     assert_eq!(proven(&ended), serde_json::json!({ "md5": 3 }));
 }
 
-/// One byte of one answer, however the object was uploaded and is read; and between two services.
+/// Checks one wrong byte of one answer, however the object was uploaded and is read; and between
+/// two services.
 #[test]
 fn parts_that_are_not_the_objects_are_an_error() {
     let (work, server) = (temp(), served(Behaviour::default()));
@@ -189,7 +193,8 @@ fn parts_that_are_not_the_objects_are_an_error() {
     }
 }
 
-/// Comparing with objects that have no checksum reads the files alone, and the objects where that says nothing.
+/// Checks that a comparison with objects that have no checksum reads only the files, and the
+/// objects only where that is inconclusive.
 #[test]
 fn files_are_compared_with_the_md5s_of_parts() {
     let (work, server) = (temp(), served(Behaviour::default()));
@@ -217,8 +222,8 @@ fn files_are_compared_with_the_md5s_of_parts() {
     go(&server, 1, &dcmp).expect(0);
 }
 
-/// Bytes of another range are no evidence, even where they are those that were asked for: with either side, one rank
-/// and several.
+/// Checks that bytes of another range are not accepted, even where they equal the requested ones:
+/// on either side, with one rank and several.
 #[test]
 fn comparing_trusts_no_range_that_was_not_asked_for() {
     let (work, server) = (temp(), served(Behaviour::default()));
@@ -243,7 +248,7 @@ fn comparing_trusts_no_range_that_was_not_asked_for() {
     compare(torn(Operation::GetObject, tear, Ending::LengthFits, FOR_EVER), 23);
 }
 
-/// A link's target is content, too.
+/// Checks that the target of a symbolic link is verified like content.
 #[test]
 fn a_link_that_is_not_the_objects_is_an_error() {
     let (work, source) = (temp(), temp());
@@ -296,7 +301,7 @@ fn an_upload_whose_completion_was_not_confirmed_is_looked_at() {
     }
 }
 
-/// Nothing is there, and what is there is not what was sent.
+/// Checks that an upload that was not completed, or stored other content, is an error.
 #[test]
 fn an_upload_that_was_not_completed_is_an_error() {
     let work = temp();
@@ -314,7 +319,8 @@ fn an_upload_that_was_not_completed_is_an_error() {
     assert!(ended.stderr.contains("has no ETag"), "{}", ended.stderr);
 }
 
-/// ETags that are no MD5s are told by the service, or by the operator.
+/// Checks that ETags that are no MD5s are recognised by the service's answer, or by the operator's
+/// option.
 #[test]
 fn etags_that_are_no_md5_are_no_evidence() {
     let work = temp();
@@ -361,7 +367,8 @@ fn services_that_ignore_ranges_or_have_weak_etags_are_lived_with() {
     assert_eq!(diff(&source, &back), "");
 }
 
-/// A service that looks at no CRC, and whose ETags are no MD5s, shows that by the first part.
+/// Checks that a service that ignores CRCs, and whose ETags are no MD5s, is recognised by the first
+/// part.
 #[test]
 fn parts_are_sent_once_to_a_service_that_looks_at_no_crc() {
     let work = temp();

@@ -1,5 +1,5 @@
-//! dcmp and dsync between directories and buckets: what shows that two files are the same, and what a
-//! place does not keep.
+//! Tests of dcmp and dsync between directories and buckets: the proofs that two files are equal,
+//! and the fields that a store does not have.
 
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -16,7 +16,7 @@ use suite_tests::trees::{noise, write};
 
 const MIB: usize = 1 << 20;
 
-/// A server with a bucket, and a directory of ours.
+/// A server with a bucket, and a local directory.
 struct Site {
     server: ObjectServer,
     work: tempfile::TempDir,
@@ -44,20 +44,20 @@ impl Site {
         })))
     }
 
-    /// The counts of a tool that must end with that code.
+    /// Returns the counts of a tool that must end with that code.
     #[track_caller]
     fn totals(&self, code: i32, words: &str) -> Value {
         let json = self.run(&format!("{words} --json")).expect(code);
         json.summary()["totals"].clone()
     }
 
-    /// How often that was asked for since the last time.
+    /// Returns how often an operation was requested since the last call.
     fn count(&self, operation: Operation) -> u64 {
         self.server.reset_counts().of(operation)
     }
 }
 
-/// Small files, an empty one, and a large one that goes in parts: all of it 12 MiB.
+/// Creates small files, an empty one, and a large one that is sent in parts: all of it 12 MiB.
 fn files_in(source: &Path) -> u64 {
     write(&source.join("large"), &noise(12 * MIB + 12_345));
     write(&source.join("d/small"), &noise(1000));
@@ -74,7 +74,7 @@ fn set_time(path: &Path, since: Duration) {
     File::options().write(true).open(path).unwrap().set_times(times).unwrap();
 }
 
-/// Turns one bit; size and time of change stay.
+/// Flips one bit; size and modification time stay.
 fn flip(path: &Path, offset: u64) {
     let time = fs::metadata(path).unwrap().modified().unwrap();
     let file = File::options().read(true).write(true).open(path).unwrap();
@@ -119,7 +119,7 @@ fn content_is_compared_by_the_services_checksums_and_nothing_is_downloaded() {
             assert_eq!(totals["compared"]["different"], 2);
         }
         site.server.reset_counts();
-        // Only what differs is sent, and it is found without downloading.
+        // Only different files are sent, and they are found without downloading.
         assert_eq!(site.totals(0, "dsync /s s3://data/t")["copied"]["files"], 0);
         assert_eq!(site.totals(0, "dsync -c /s s3://data/t")["copied"]["files"], 2);
         assert_eq!(site.count(Operation::GetObject), 0);
@@ -242,8 +242,8 @@ fn objects_of_other_tools_have_few_attributes_and_the_rest_is_not_compared() {
     assert_eq!(compared["not_compared"]["CONTENT"], 2);
 }
 
-/// What is stored then is later than what was changed before, by a clock of which two seconds are not known: it tells
-/// whole ones.
+/// Waits until objects are stored later than what was changed before, by a clock whose error is up
+/// to two seconds: it tells whole ones.
 fn wait_for_later_seconds() {
     std::thread::sleep(Duration::from_millis(2500));
 }
@@ -334,7 +334,7 @@ fn what_rclone_has_sent_is_equal_and_what_is_equal_rclone_does_not_send() {
     assert!(!said.contains("Copied") && !said.contains("Updated"), "{said}");
 }
 
-/// What an object is kept with, as the server has it.
+/// Returns the metadata and headers of an object on the server.
 fn kept_with(site: &Site, key: &str) -> (Vec<(String, String)>, [Option<String>; 5]) {
     let object = site.server.get("data", key).unwrap_or_else(|| panic!("no {key}"));
     let attributes = &object.attributes;
@@ -351,8 +351,8 @@ fn kept_with(site: &Site, key: &str) -> (Vec<(String, String)>, [Option<String>;
     (user, headers)
 }
 
-/// Objects as other tools leave them: one that is copied by way of this machine, one that the service
-/// copies in one piece, and one in parts; all with headers and metadata of others.
+/// Objects as other tools leave them: one that is copied through this machine, one that the service
+/// copies in one piece, and one in parts; all with foreign headers and metadata.
 const FOREIGN: [(&str, usize); 3] = [("small", 1000), ("whole", 300 << 10), ("parts", 11 * MIB)];
 
 const FOREIGN_HEADERS: [&str; 11] = [

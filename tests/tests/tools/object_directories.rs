@@ -1,4 +1,4 @@
-//! Directories in buckets: none, unless markers are asked for.
+//! Tests of directories in buckets: there are none, unless markers are requested.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -11,7 +11,8 @@ use suite_tests::buckets::{BUCKET, go, served, temp, text};
 use suite_tests::object_server::Behaviour;
 use suite_tests::trees;
 
-/// A directory with a file, and an empty one, whose attributes are none that any would have.
+/// Creates a directory with a file, and an empty one, with attributes that no directory has by
+/// default.
 fn tree(root: &Path) {
     let time = std::time::UNIX_EPOCH + Duration::new(1_500_000_000, 987_654_321);
     fs::create_dir_all(root.join("full")).unwrap();
@@ -73,8 +74,8 @@ fn without_markers_there_are_no_directories_and_that_is_said() {
     assert_eq!(compared.summary()["totals"]["compared"]["unkept_directories"], 1);
 }
 
-/// A bucket has nothing of a tree without files, which is no reason to call the two different; but a prefix
-/// that is misspelt is one that no key begins with, too.
+/// Checks a tree without files, of which a bucket contains nothing: the two are not different for
+/// that; but no key begins with a misspelt prefix either.
 #[test]
 fn a_prefix_without_keys_is_what_a_bucket_has_of_a_tree_without_files() {
     for count in [1, 4] {

@@ -1,5 +1,5 @@
-//! The tools with a service that misbehaves, or is not there: what arrives is right, or it is an error that
-//! somebody can read.
+//! Tests of the tools with a service that misbehaves, or is not there: content arrives whole, or
+//! there is an error that people can understand.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use suite_tests::object_server::{Behaviour, Operation, Quirk};
 use suite_tests::trees;
 use types::limits;
 
-/// A command fails with one line, and with that code.
+/// Checks that a command fails with one line, and with that code.
 #[track_caller]
 fn assert_one_line(ended: &Ended, code: i32, word: &str) {
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);
@@ -79,7 +79,8 @@ fn an_endpoint_where_nobody_answers_is_one_line() {
     assert_eq!(server.counts().total(), 0);
 }
 
-/// Somebody waits to be told: a place is tried a few times, not as often as one that has answered before.
+/// Checks that a service that has never answered is tried a few times, not as often as one that
+/// has: the user waits for the error.
 #[test]
 fn who_never_answers_is_not_asked_often() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -121,8 +122,9 @@ fn refusals_and_bodies_that_break_off_are_lived_through() {
     }
 }
 
-/// Whoever has a window of `w` requests gets some `w * w / 4` answered before it is a request too many again, so
-/// few are turned away, whatever the number of ranks: a share of what they send, not of the time.
+/// Checks throttling. A window of `w` requests gets some `w * w / 4` answered before it is a
+/// request too many again, so few are throttled, whatever the number of ranks: a share of what they
+/// send, not of the time.
 #[test]
 fn a_busy_service_is_sent_fewer_requests_by_all_ranks() {
     const REQUESTS_MAX: u64 = 64;
@@ -152,7 +154,7 @@ fn a_busy_service_is_sent_fewer_requests_by_all_ranks() {
     }
 }
 
-/// Each wrong byte is an error of that file, and nothing else is.
+/// Checks that each wrong byte is an error of that file, and nothing else is.
 #[test]
 fn content_that_arrives_otherwise_is_an_error_of_that_file() {
     let work = temp();
@@ -194,7 +196,8 @@ fn content_that_arrives_otherwise_is_an_error_of_that_file() {
     assert_eq!(far.keys_of(BUCKET), ["up/empty"]);
 }
 
-/// Services that ignore checksums, and those that refuse them: content arrives, and a wrong byte does not.
+/// Checks services that ignore checksums, and those that refuse them: content arrives, and a wrong
+/// byte does not.
 #[test]
 fn services_without_checksums_are_met_with_other_checks() {
     let work = temp();

@@ -1,4 +1,5 @@
-//! Keys that can be no path, and how often a service is asked: what is listed is not asked for again.
+//! Tests of keys that cannot be paths, and of the number of requests: what is listed is not
+//! requested again.
 
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +22,7 @@ const UNFIT: [(&str, &str); 8] = [
 const FIT: [&str; 5] =
     ["data/a", "data/both-1", "data/both/inner", "data/in/plus+ %41 日本", "data/link"];
 
-/// A server of either kind, as tools find it.
+/// A server of either kind, with the environment to use it.
 type Environment = Vec<(&'static str, String)>;
 
 fn served(behaviour: Behaviour) -> ObjectServer {
@@ -30,7 +31,7 @@ fn served(behaviour: Behaviour) -> ObjectServer {
     server
 }
 
-/// A tool of the suite that finds the server.
+/// Returns a tool of the suite that uses the server.
 fn ours(server: &ObjectServer, ranks: u32, name: &str, arguments: &[&str]) -> Ended {
     with(&server.environment(), ranks, name, arguments)
 }
@@ -40,7 +41,7 @@ fn with(environment: &Environment, ranks: u32, name: &str, arguments: &[&str]) -
     run(command.envs(environment.iter().cloned()).arg("--json").args(arguments))
 }
 
-/// Codes of the failures that were told of, in order.
+/// Returns the codes of the reported failures, in order.
 fn codes(ended: &Ended) -> Vec<String> {
     let events = ended.events("failure");
     let mut codes: Vec<String> =
@@ -66,7 +67,7 @@ fn with_hostile_keys() -> ObjectServer {
     server
 }
 
-/// Files below a directory, as paths below it, in order.
+/// Returns the files below a directory, as paths below it, in order.
 fn files(dir: &Path) -> Vec<String> {
     let found =
         run(Command::new("find").arg(dir).args(["-type", "f", "-printf", "%P\n"])).expect(0);
@@ -125,7 +126,7 @@ fn unfit_keys_of_a_target_are_told_of_and_stay() {
     assert!(UNFIT.iter().all(|(key, _)| all.iter().any(|kept| kept == key)), "{all:?}");
 }
 
-/// 2,500 objects in one prefix and 30 in each of 10.
+/// Stores 2,500 objects under one prefix and 30 under each of 10 others.
 fn with_many_keys(server: &ObjectServer) -> Vec<String> {
     let flat = (0..2_500).map(|number| format!("many/flat/{number:05}"));
     let deep = (0..300).map(|number| format!("many/deep/{:02}/{number}", number % 10));
@@ -182,7 +183,7 @@ fn the_chunks_of_a_large_object_do_not_ask_for_it_again() {
     assert!(counts.of(Operation::HeadObject) <= 5, "{counts}");
 }
 
-/// A directory with so many files.
+/// Creates a directory with that many files.
 fn local_files(dir: &Path, count: usize) {
     for number in 0..count {
         std::fs::write(dir.join(format!("{number:05}")), "content").unwrap();
@@ -222,7 +223,7 @@ fn a_synchronisation_asks_only_for_objects_that_may_be_equal() {
     assert_eq!((copied, counts.of(Operation::HeadObject) / 100), (700, 8), "{counts}");
 }
 
-/// All keys that a walk lists, in order.
+/// Returns all keys that a walk lists, in order.
 fn walked_keys(environment: &Environment, ranks: u32, arguments: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list.ndjson");
@@ -263,7 +264,8 @@ fn a_flat_prefix_is_listed_by_all_ranks_whatever_the_order_of_the_service() {
     }
 }
 
-/// Directories of some files in two levels, a large one among them, and what sorts about the slash.
+/// Creates directories of some files in two levels, a large one among them, and names that sort
+/// around the slash.
 fn small_directories() -> Vec<String> {
     let mut keys: Vec<String> =
         (0..2_100).map(|number| format!("d{}/{:03}/f{number}", number % 7, number / 7)).collect();
@@ -429,7 +431,8 @@ fn a_key_that_begins_with_a_slash_is_that_key() {
     assert_eq!([stored("/d/y"), stored("d/y")], [None, Some("wrong".to_owned())]);
 }
 
-/// A key with a slash at its end is a directory's marker; its content can be no file.
+/// Checks that a key with a slash at its end is a directory's marker, whose content cannot be a
+/// file.
 #[test]
 fn the_content_of_a_marker_is_a_failure() {
     let server = served(Behaviour::default());

@@ -1,4 +1,5 @@
-//! What objects carry beside their content: metadata of other tools, and what must survive a change of attributes.
+//! Tests of what objects have besides their content: metadata of other tools, and properties that
+//! must survive a change of attributes.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +13,7 @@ use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees;
 
-/// Gives an object what no attribute of a file is: tags, encryption, and an access control list.
+/// Gives an object properties that files do not have: tags, encryption, and an access control list.
 fn decorate(server: &ObjectServer, key: &str) {
     server.change(BUCKET, key, |kept| {
         kept.tagging = Some("team=blue".to_owned());
@@ -23,7 +24,7 @@ fn decorate(server: &ObjectServer, key: &str) {
 
 const EVERYBODY: &str = "uri=\"http://acs.amazonaws.com/groups/global/AllUsers\"";
 
-/// Tags, encryption, and who may read it.
+/// Returns tags, encryption, and the reader of an object.
 fn decoration(server: &ObjectServer, key: &str) -> [Option<String>; 3] {
     let kept = server.get(BUCKET, key).unwrap().attributes.clone();
     [kept.tagging, kept.encryption.map(|by| by.as_str().to_owned()), kept.grant_read]
@@ -33,7 +34,7 @@ fn whole_decoration() -> [Option<String>; 3] {
     ["team=blue", "AES256", EVERYBODY].map(|text| Some(text.to_owned()))
 }
 
-/// Gives an object user metadata, and a header that is no ASCII.
+/// Gives an object user metadata, and a header that is not ASCII.
 fn describe(server: &ObjectServer, key: &str, pairs: &[(&str, &str)]) {
     let owned = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     server.change(BUCKET, key, |kept| kept.metadata = Some(owned.collect()));
@@ -43,8 +44,8 @@ fn metadata_of(server: &ObjectServer, key: &str) -> HashMap<String, String> {
     server.get(BUCKET, key).unwrap().attributes.metadata.clone().unwrap().into_iter().collect()
 }
 
-/// As bytes of Latin-1 and UTF-8 from services that give those, and in encoded words from others: it goes on in
-/// encoded words, with small objects and large ones.
+/// Checks metadata that is not ASCII, as bytes of Latin-1 and UTF-8 or in encoded words: it is
+/// copied in encoded words, with small objects and large ones.
 #[test]
 fn metadata_that_is_not_ascii_goes_along() {
     const LATIN1: &str = "=?UTF-8?B?SsO2cmc=?=";
@@ -80,7 +81,8 @@ fn metadata_that_is_not_ascii_goes_along() {
     }
 }
 
-/// A service whose clock is ahead seems to have stored things after they were changed.
+/// Checks a service whose clock is ahead, so that objects seem to be stored after files were
+/// changed.
 #[test]
 fn a_change_is_not_missed_because_the_services_clock_is_ahead() {
     let server = served(Behaviour::with_quirks(&[Quirk::FastClock]));
@@ -105,7 +107,7 @@ fn a_change_is_not_missed_because_the_services_clock_is_ahead() {
     assert_eq!(totals["synced"]["stored_later"], 1, "{totals}");
 }
 
-/// Times, modes and owners that s3cmd and gsutil keep.
+/// Checks times, modes and owners that s3cmd and gsutil store.
 #[test]
 fn times_that_other_tools_keep_are_read() {
     let server = served(Behaviour::default());
@@ -127,7 +129,8 @@ fn times_that_other_tools_keep_are_read() {
     assert_eq!(synced.summary()["totals"]["copied"]["files"], 0);
 }
 
-/// A copy onto itself, by which attributes are set, leaves what it does not name at the bucket's default.
+/// Checks that a copy onto itself, by which attributes are set, does not reset unnamed properties
+/// to the bucket's default.
 #[test]
 fn a_change_of_attributes_leaves_storage_class_and_tags_as_they_are() {
     let server = served(Behaviour::default());
@@ -158,7 +161,8 @@ fn a_change_of_attributes_leaves_storage_class_and_tags_as_they_are() {
     assert_eq!(class.unwrap().as_str(), "GLACIER_IR");
 }
 
-/// Tags go along with small and large objects; where they may not be read, the copies lack them, and that is counted.
+/// Checks that tags are copied with small and large objects; where they may not be read, the copies
+/// lack them, and that is counted.
 #[test]
 fn tags_go_along_within_a_service_or_are_counted() {
     for (quirks, option, code, lost, tags) in [
@@ -185,7 +189,7 @@ fn tags_go_along_within_a_service_or_are_counted() {
     }
 }
 
-/// What was closed stays closed on its way to a bucket and back.
+/// Checks that a closed directory stays closed on its way to a bucket and back.
 #[test]
 fn an_archive_keeps_directories_unless_that_is_switched_off() {
     let server = served(Behaviour::default());
@@ -216,7 +220,8 @@ fn an_archive_keeps_directories_unless_that_is_switched_off() {
     }
 }
 
-/// What was closed is not opened by an object that knows no mode, whatever is to be preserved.
+/// Checks that a closed file is not opened by an object without a mode, whatever is to be
+/// preserved.
 #[test]
 fn a_file_keeps_its_rights_where_the_object_in_its_place_has_none() {
     let server = served(Behaviour::default());
@@ -251,8 +256,8 @@ fn a_file_keeps_its_rights_where_the_object_in_its_place_has_none() {
     }
 }
 
-/// An object above the largest that the service copies in one piece, here 5 MiB, is copied onto itself in parts, by a
-/// request that does not carry tags along.
+/// Checks an object above the largest that the service copies in one piece, here 5 MiB: it is
+/// copied onto itself in parts, by a request that does not copy tags.
 #[test]
 fn a_change_of_attributes_leaves_the_tags_of_objects_that_are_copied_in_parts() {
     let work = temp();
@@ -296,7 +301,8 @@ fn a_change_of_attributes_leaves_the_tags_of_objects_that_are_copied_in_parts() 
     }
 }
 
-/// A directory's marker is an object, too, and may have been given what its attributes do not name.
+/// Checks a directory's marker, which is an object, too, and may have properties besides its
+/// attributes.
 #[test]
 fn a_change_of_a_directorys_attributes_leaves_what_else_its_marker_has() {
     let (server, work) = (served(Behaviour::default()), temp());
@@ -325,7 +331,7 @@ fn a_change_of_a_directorys_attributes_leaves_what_else_its_marker_has() {
     assert_eq!(server.get(BUCKET, "t/d/").unwrap().content.to_bytes(), "content");
 }
 
-/// Objects keep owner, mode and times together or not at all.
+/// Checks that objects store owner, mode and times together or not at all.
 #[test]
 fn an_owner_or_a_mode_that_is_given_and_cannot_be_kept_is_a_failure() {
     let (server, work) = (served(Behaviour::default()), temp());
@@ -364,7 +370,8 @@ fn an_owner_or_a_mode_that_is_given_and_cannot_be_kept_is_a_failure() {
     go(&server, 1, &["dsync", "--s3-metadata=none", "--chown=7", source, place]).expect(23);
 }
 
-/// A list that is not whole is not one that has nothing: what it may have is not given up.
+/// Checks that an incomplete list is not taken for an empty one: properties that it may have are
+/// not lost.
 #[test]
 fn tags_and_grants_that_are_torn_are_not_taken_for_none() {
     let work = temp();

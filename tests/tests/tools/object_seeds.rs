@@ -1,8 +1,9 @@
-//! Answers to every request that the tools make, torn by chance: exit 0 means equal, nothing is deleted that the source
-//! has, and each file is the old or the new one.
+//! Tests with randomly torn answers to every request that the tools make: exit 0 means equal, no
+//! entry is deleted that the source has, and each file is the old or the new one.
 //!
-//! Trees, tools, directions, habits of the service, the requests and the ways in which they are torn all follow from a
-//! seed. `SUITE_SEEDS` says how many; `docs/s3-requests.md` has what is torn.
+//! Trees, tools, directions, habits of the service, the requests and the ways in which they are
+//! torn all follow from a seed. `SUITE_SEEDS` tells how many; `docs/s3-requests.md` lists what is
+//! torn.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,16 +44,16 @@ const REQUESTS: [Operation; 17] = [
 const HABITS: [&[Quirk]; 6] =
     [&[], &[], &[], &[Quirk::NoChecksums], &[Quirk::ListsByMarker], &[Quirk::EmptyPages]];
 
-/// The smallest parts in which anything is uploaded, and copied within a service.
+/// Smallest size of parts in which anything is uploaded, and copied within a service.
 const PART_BYTES: usize = 5 << 20;
 
 /// Names with their content.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Answers that were torn, by request.
+/// Number of answers that were torn, by request.
 type Torn = BTreeMap<Operation, u64>;
 
-/// Where source and target are.
+/// Stores of source and target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Up,
@@ -60,20 +61,21 @@ enum Way {
     Within,
 }
 
-/// What a case does.
+/// Operation of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
-    /// Copies, makes equal, or compares.
+    /// Copies, synchronises, or compares.
     Pair,
-    /// Gives up what others have begun.
+    /// Aborts uploads of other jobs.
     Clean,
-    /// Lists.
+    /// Lists a tree.
     Walk,
-    /// Gives objects that stay other attributes: they are copied onto themselves, with all that they carry.
+    /// Changes the attributes of objects: they are copied onto themselves, with all their
+    /// properties.
     Renew,
 }
 
-/// What makes the requests of that kind.
+/// Returns an operation that makes requests of that kind.
 fn deed_for(aim: Operation, random: &mut Rng) -> (Deed, Way) {
     let way = *random.choice(&[Way::Up, Way::Down, Way::Within]).unwrap();
     let is_one = random.bool();
@@ -94,7 +96,7 @@ fn deed_for(aim: Operation, random: &mut Rng) -> (Deed, Way) {
     }
 }
 
-/// One run: a service, places, what is there, and who may be asked what.
+/// A run: a service, locations, their content, and the requests that may be torn.
 struct Case<'t> {
     server: ObjectServer,
     work: tempfile::TempDir,
@@ -102,11 +104,11 @@ struct Case<'t> {
     aim: Operation,
     deed: Deed,
     way: Way,
-    /// What is torn, and how often requests are tried.
+    /// Rule for tearing, and the number of attempts of a request.
     behaviour: Behaviour,
     attempts: u32,
     ranks: u32,
-    /// What was torn in all cases.
+    /// Answers that were torn in all cases.
     torn: &'t Mutex<Torn>,
 }
 
@@ -143,7 +145,7 @@ impl<'t> Case<'t> {
         }
     }
 
-    /// Whether the request is one that tools make which change nothing.
+    /// Returns true for a request that is made by tools that change nothing.
     fn only_reads(&self) -> bool {
         matches!(
             self.aim,
@@ -155,7 +157,7 @@ impl<'t> Case<'t> {
         )
     }
 
-    /// Whether the case needs something that is sent, read or copied in parts.
+    /// Returns true where the case needs an object that is sent, read or copied in parts.
     fn is_large(&self) -> bool {
         matches!(
             self.aim,
@@ -171,7 +173,7 @@ impl<'t> Case<'t> {
         )
     }
 
-    /// A tool, all of whose answers may be torn.
+    /// Runs a tool, all of whose answers may be torn.
     fn run(&self, words: &[&str]) -> Ended {
         self.server.behave(self.behaviour.clone());
         let mut command = within(tool(self.ranks, words[0]), &self.server.environment());
@@ -224,7 +226,7 @@ impl<'t> Case<'t> {
         objects(&self.server, &format!("{name}/"))
     }
 
-    /// What is not as it must be.
+    /// Returns the laws that are broken.
     fn broken(&self, laws: &[(&str, bool)], words: &[&str], ended: &Ended) -> Vec<String> {
         let broken = laws.iter().filter(|(_, holds)| !holds);
         let mut wrong: Vec<String> = broken.map(|(law, _)| (*law).to_owned()).collect();
@@ -235,7 +237,8 @@ impl<'t> Case<'t> {
         wrong
     }
 
-    /// Nobody has told of the beginning, or the end, of an upload.
+    /// Returns true where the answer to the beginning or the end of an upload was torn, so that it
+    /// is not known.
     fn hides_uploads(&self) -> bool {
         let hidden = [Operation::CreateMultipartUpload, Operation::AbortMultipartUpload];
         hidden.into_iter().any(|operation| self.has_torn(operation))
@@ -246,18 +249,18 @@ impl<'t> Case<'t> {
     }
 }
 
-/// Content in parts as another client has sent them: none is larger than the first.
+/// Divides content into parts as another client would: none is larger than the first.
 fn parts(content: &[u8]) -> Vec<&[u8]> {
     if content.is_empty() { vec![content] } else { content.chunks(70_000).collect() }
 }
 
-/// Bytes of a file, each one's its own.
+/// Returns the content of a file, which differs from that of others.
 fn content(number: usize, length: usize) -> Vec<u8> {
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| trees::noise(PART_BYTES + 64));
     NOISE[number..number + length].to_vec()
 }
 
-/// A tree of which a file may be read, sent or copied in parts.
+/// Creates a tree of which a file may be read, sent or copied in parts.
 fn tree(random: &mut Rng, case: &Case<'_>) -> Files {
     let large = if case.way == Way::Down { 150_000 } else { PART_BYTES + 17 };
     let mut all = Files::new();
@@ -272,7 +275,7 @@ fn tree(random: &mut Rng, case: &Case<'_>) -> Files {
     all
 }
 
-/// Part of a tree, some of it with other content, and what only the target has.
+/// Returns a part of a tree, some of it with other content, and extraneous files.
 fn target_of(source: &Files, case: &Case<'_>, random: &mut Rng) -> Files {
     let mut target = source.clone();
     if case.only_reads() && random.u8(..5) == 0 {
@@ -297,7 +300,8 @@ fn target_of(source: &Files, case: &Case<'_>, random: &mut Rng) -> Files {
     target
 }
 
-/// An upload that a job has left, with a part of the same content, or of another one; or with none.
+/// Adds an upload that a job has left, with a part of the same content, or of another one; or
+/// without parts.
 fn leave_upload(case: &Case<'_>, random: &mut Rng) -> usize {
     let is_sent = case.way == Way::Up && case.is_large();
     if !is_sent || case.aim != Operation::ListParts && random.bool() {
@@ -386,7 +390,7 @@ fn walk(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
     case.broken(&laws, &words, &ended)
 }
 
-/// Who may read an object, and its tags.
+/// Reader of an object, and its tags.
 const READER: &str = "id=\"reader\"";
 const TAGS: &str = "project=x&owner=y";
 

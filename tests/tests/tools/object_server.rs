@@ -1,4 +1,4 @@
-//! The servers that the suite is tested against, driven by other people's clients.
+//! Tests of the servers that the suite is tested against, with clients of others.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Order, Quirk};
 use suite_tests::seaweed::Seaweed;
 
-/// Keys that servers on file systems, and careless clients, get wrong.
+/// Keys that servers on file systems, and careless clients, handle wrongly.
 const ODD_KEYS: [&str; 12] = [
     "a//b",
     "d",
@@ -31,14 +31,14 @@ fn started(behaviour: Behaviour) -> ObjectServer {
     server
 }
 
-/// `aws s3api OPERATION --bucket bucket …`, without checksums that were not asked for.
+/// Runs `aws s3api OPERATION --bucket bucket …`, without checksums that were not requested.
 fn api(server: &ObjectServer, operation: &str, arguments: &[&str]) -> Ended {
     let mut command = aws(&server.environment());
     command.env("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required");
     run(command.args(["s3api", operation, "--bucket", "bucket"]).args(arguments))
 }
 
-/// `curl`, which signs what it is told to and adds nothing.
+/// Runs `curl`, which signs the given arguments and adds nothing.
 fn curl(server: &ObjectServer, arguments: &[&str], key: &str) -> Ended {
     let (access, secret) = server.keys();
     let mut command = Command::new("curl");
@@ -59,7 +59,7 @@ fn assert_refused(ended: &Ended, code: &str) {
     assert!(ended.stderr.contains(code), "no {code} in {}", ended.stderr);
 }
 
-/// A file with bytes that do not repeat.
+/// Creates a file with bytes without repetitions.
 fn file(dir: &Path, name: &str, size_bytes: usize) -> String {
     let path = dir.join(name);
     let words = (0..=size_bytes as u32 / 4).flat_map(u32::to_le_bytes);

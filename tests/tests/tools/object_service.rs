@@ -1,5 +1,5 @@
-//! The tools with a service that refuses, moves, is silent, goes away or stands behind a proxy: it is told in its own
-//! words, lived through, or given up in time.
+//! Tests of the tools with a service that refuses, moves, is silent, goes away or is behind a
+//! proxy: its message is shown, the job outlasts it, or it ends in time.
 
 use std::fs;
 use std::net::TcpListener;
@@ -142,7 +142,7 @@ fn credentials_of_a_few_minutes_are_not_renewed_for_each_request() {
     }
 }
 
-/// A job that puts many files one by one, when it has begun to.
+/// Starts a job that puts many files one by one; returns when it has begun to.
 fn slow_upload(server: &ObjectServer, ranks: u32, source: &str, options: &[&str]) -> Child {
     server.behave(Behaviour { latency_ms: 20, ..Behaviour::default() });
     let mut command = with(server, ranks, "dcp");
@@ -214,7 +214,8 @@ fn a_job_that_waits_for_a_silent_service_ends_when_it_is_told_to() {
     }
 }
 
-/// Within half a minute, whatever is asked first, and however many places are there: what is waited for is told before.
+/// Checks that a silent service ends the job within half a minute, whatever the first request, and
+/// with any number of locations; before that the user is told.
 #[test]
 fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
     let service = Scripted::start(|_| Reply::Silence);
@@ -249,7 +250,7 @@ fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
     assert_eq!(service.asked().len(), 4, "{:?}", service.asked());
 }
 
-/// Of a refusal no more is read than an honest one has.
+/// Checks that no more is read of an endless refusal than an honest one has.
 #[test]
 fn a_refusal_without_an_end_is_read_as_far_as_an_honest_one() {
     let service = Scripted::start(|_| Reply::Endless(403));
@@ -262,7 +263,8 @@ fn a_refusal_without_an_end_is_read_as_far_as_an_honest_one() {
     assert!(service.endless_bytes() < most, "{} bytes", service.endless_bytes());
 }
 
-/// As behind a gateway: all requests go below that path, with keys and without.
+/// Checks an endpoint with a path, as behind a gateway: all requests go below that path, with keys
+/// and without.
 #[test]
 fn an_endpoint_may_have_a_path() {
     let service = Scripted::start(|_| Reply::Answer(200, Vec::new(), EMPTY_LIST.to_owned()));
@@ -276,7 +278,7 @@ fn an_endpoint_may_have_a_path() {
     assert!(asked.iter().all(|asked| asked.target.starts_with("/s3/v1/b")), "{asked:?}");
 }
 
-/// A server of TLS on the loopback interface, which is ended when this is dropped.
+/// A TLS server on the loopback interface, which is ended when this is dropped.
 struct TlsServer(Child);
 
 impl Drop for TlsServer {
@@ -286,7 +288,7 @@ impl Drop for TlsServer {
     }
 }
 
-/// A free port at which such a server answers, with a certificate for that name.
+/// Starts such a server on a free port, with a certificate for that name.
 fn tls_server(work: &Path, name: &str) -> (TlsServer, String) {
     let mut make = Command::new("openssl");
     make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem"]);
@@ -308,7 +310,8 @@ fn tls_server(work: &Path, name: &str) -> (TlsServer, String) {
     (server, format!("127.0.0.1:{port}"))
 }
 
-/// Each is called what it is: an unknown authority, a certificate for another host, no TLS at all.
+/// Checks that each fault has its own message: an unknown authority, a certificate for another
+/// host, no TLS at all.
 #[test]
 fn trouble_with_tls_is_told_in_its_own_words() {
     let work = temp();
@@ -356,7 +359,7 @@ fn nothing_that_is_secret_shows() {
     }
 }
 
-/// rclone's own server, which is ended when this is dropped.
+/// A server of rclone's, which is ended when this is dropped.
 struct RcloneServer(Child);
 
 impl Drop for RcloneServer {

@@ -1,5 +1,5 @@
-//! The shortcut for requests of whole objects: what it sends and reads is what the client would, and a
-//! service that does not take it gets the client's requests.
+//! Tests of the fast path for requests of whole objects: it sends and reads the same as the client,
+//! and a service that does not accept its requests gets the client's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use suite_tests::buckets::{BUCKET, diff, entries, go, served, small_tree, temp, 
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees;
 
-/// A few hundred files, some with names that are encoded in addresses.
+/// Creates a few hundred files, some with names that are encoded in URLs.
 fn tree(root: &Path) -> u64 {
     small_tree(root);
     trees::small_files(&root.join("more"), 4, 50);
@@ -21,7 +21,7 @@ fn tree(root: &Path) -> u64 {
     count.stdout.len() as u64
 }
 
-/// All that a server keeps: content, checksums, headers and metadata.
+/// Returns everything that a server stores: content, checksums, headers and metadata.
 fn kept(server: &ObjectServer) -> BTreeMap<String, String> {
     let object = |key: String| {
         let object = server.get(BUCKET, &key).unwrap();
@@ -72,7 +72,7 @@ fn what_goes_by_the_shortcut_is_what_the_client_would_send() {
     assert!(any.contains("STANDARD_IA") && any.contains("file-mtime"), "{any}");
 }
 
-/// All of what a foreign object comes with, read by the shortcut and by the client.
+/// Checks that all properties of a foreign object are read by the fast path and by the client.
 #[test]
 fn what_comes_by_the_shortcut_is_what_the_client_would_read() {
     let both = [vec![], vec![Quirk::OwnClientOnly]].map(|quirks| {

@@ -1,5 +1,5 @@
-//! Objects as a store: the same promises as every other store, the exceptions by name, and what only
-//! objects have.
+//! Tests of objects as a store: the promises of every other store, the exceptions by name, and the
+//! properties that only objects have.
 
 #[path = "../../../common/tests/components/stores/promises.rs"]
 mod promises;
@@ -26,7 +26,7 @@ use types::service::{ServiceFault, Unfit};
 
 const PART_BYTES: u64 = 5 << 20;
 
-/// A service as its environment variables tell it.
+/// Returns a service by its environment variables.
 fn service(environment: &[(&'static str, String)]) -> Arc<Service> {
     let value = |key: &str| environment.iter().find(|(name, _)| *name == key).unwrap().1.clone();
     Arc::new(Service::new(Settings {
@@ -59,7 +59,7 @@ fn service(environment: &[(&'static str, String)]) -> Arc<Service> {
     }))
 }
 
-/// A server with a bucket, and its root.
+/// Starts a server with a bucket; returns its root, too.
 fn served(behaviour: Behaviour) -> (ObjectServer, Arc<dyn Dir>) {
     let server = ObjectServer::start(behaviour);
     server.make_bucket("bucket");
@@ -71,7 +71,7 @@ fn root_of(service: &Arc<Service>, prefix: &str) -> Arc<dyn Dir> {
     ObjectStore::new(service, "bucket", prefix).open_dir(&RelPath::root()).unwrap()
 }
 
-/// What objects cannot promise, because there are no directories.
+/// Promises that objects cannot fulfil, because there are no directories.
 const EXCEPTIONS: [Exception; 9] = [
     Exception {
         promise: "a directory that was made is there",
@@ -240,7 +240,8 @@ fn objects_in_a_bucket() {
     });
 }
 
-/// What is beside the prefix, and longer keys that begin like it, are none of its entries.
+/// Checks that keys beside the prefix, and longer keys that begin like it, are not among its
+/// entries.
 #[test]
 fn objects_below_a_prefix() {
     let server = ObjectServer::start(Behaviour::default());
@@ -255,7 +256,7 @@ fn objects_below_a_prefix() {
     });
 }
 
-/// A server of other people, which keeps objects as files.
+/// Checks a server of others, which stores objects as files.
 #[test]
 fn objects_of_seaweedfs() {
     let server = Seaweed::start("bucket");
@@ -279,7 +280,7 @@ fn objects_of_seaweedfs() {
     what_is_replaced_while_it_is_read_has_changed(&*root);
 }
 
-/// An object of parts, from whoever sends each of them.
+/// Creates an object of parts, which different writers send.
 fn in_parts(
     root: &dyn Dir,
     size_bytes: u64,
@@ -290,7 +291,7 @@ fn in_parts(
     root.stage_file(&NewFile { size_bytes, chunk_bytes, from, ..names }).unwrap()
 }
 
-/// The service copies each range itself, in no order.
+/// Checks that the service copies each range itself, in any order.
 fn ranges_are_copied_by_the_service(root: &dyn Dir) {
     let whole = noise(2 * PART_BYTES as usize + 77);
     put(root, c"source", &whole);
@@ -339,7 +340,8 @@ fn a_replaced_object_is_noticed_by_who_reads_it() {
     what_is_replaced_while_it_is_read_has_changed(&*root);
 }
 
-/// As many as S3 takes, one byte each: the numbers, the list and the sum of all sums.
+/// Checks as many parts as S3 allows, one byte each: the numbers, the list and the composite
+/// checksum.
 #[test]
 fn ten_thousand_parts_out_of_order_make_one_object() {
     const PARTS: usize = 10_000;
@@ -386,7 +388,8 @@ fn a_listing_has_every_key_once_over_more_than_a_thousand_pages() {
     assert_eq!(server.counts().of(Operation::ListObjectsV2), KEYS.div_ceil(2) as u64);
 }
 
-/// Keys that are names come back as they are; those that cannot be are told, each once, with the reason.
+/// Checks that keys that are names come back as they are; others are reported, each once, with the
+/// reason.
 #[test]
 fn odd_keys_are_names_or_are_told() {
     let (server, root) = served(Behaviour { page_keys: 3, ..Behaviour::default() });
@@ -446,8 +449,8 @@ fn odd_keys_are_names_or_are_told() {
     assert_eq!(unfit_of(&*empty), [(b"/".to_vec(), Unfit::EmptyComponent)]);
 }
 
-/// The names of a directory in which some keys can be no path: an error of the whole listing, which tells the others
-/// all the same.
+/// Lists a directory in which some keys are not paths: an error of the whole listing, which reports
+/// the others all the same.
 fn listing_with_unfit(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
     let mut found = BTreeMap::new();
     let listed = dir.list(&mut |name, hint| {
@@ -457,7 +460,7 @@ fn listing_with_unfit(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
     found
 }
 
-/// Keys below a directory that can be no entries, in any order.
+/// Returns the keys below a directory that cannot be entries, in any order.
 fn unfit_of(dir: &dyn Dir) -> Vec<(Vec<u8>, Unfit)> {
     struct Reader(Vec<(Vec<u8>, Unfit)>);
     impl NameReader for Reader {
@@ -478,7 +481,7 @@ fn unfit_of(dir: &dyn Dir) -> Vec<(Vec<u8>, Unfit)> {
     reader.0
 }
 
-/// A file of that name would come back as a link.
+/// Checks that a file is refused a name by which it would come back as a symbolic link.
 #[test]
 fn a_name_that_stands_for_a_link_is_refused_to_a_file() {
     let (server, root) = served(Behaviour::default());

@@ -1,7 +1,8 @@
-//! Answers of a service that are not whole: each is asked for again or an error, and nothing is made, compared or
-//! deleted by them.
+//! Tests of torn answers of a service: each is requested again or an error, and nothing is created,
+//! compared or deleted because of it.
 //!
-//! `docs/s3-requests.md` has which request is torn where; `object_seeds` tears all of them by chance.
+//! `docs/s3-requests.md` lists where each request is torn; `object_seeds` tears all of them by
+//! chance.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +17,7 @@ use suite_tests::trees;
 
 const LISTS: [Operation; 1] = [Operation::ListObjectsV2];
 
-/// A tool that tries each request so often.
+/// Runs a tool with that number of attempts for each request.
 fn with_attempts(server: &ObjectServer, ranks: u32, attempts: u32, words: &[&str]) -> Ended {
     let mut command: Command = within(tool(ranks, words[0]), &server.environment());
     run(command.env("AWS_MAX_ATTEMPTS", attempts.to_string()).args(&words[1..]))
@@ -28,13 +29,14 @@ fn put_all(server: &ObjectServer, prefix: &str, all: &BTreeMap<String, Vec<u8>>)
     }
 }
 
-/// Twelve small files in three directories.
+/// Returns twelve small files in three directories.
 fn small() -> BTreeMap<String, Vec<u8>> {
     let name = |number: u32| format!("d{}/f{number:02}", number / 5);
     (0..12).map(|number| (name(number), number.to_string().into_bytes())).collect()
 }
 
-/// What dsync -D leaves of a target that is equal to its source, and how it ends, where answers are torn for good.
+/// Checks that dsync -D deletes nothing of a target that is equal to its source, and fails, where
+/// answers are torn for good.
 #[track_caller]
 fn assert_nothing_is_deleted(server: &ObjectServer, tearing: &Tearing) {
     let (work, all) = (temp(), small());
@@ -47,7 +49,7 @@ fn assert_nothing_is_deleted(server: &ObjectServer, tearing: &Tearing) {
     assert_eq!(files(&target), all, "{tearing:?}");
 }
 
-/// How many tags the list of a directory has, roughly: some more are the same again.
+/// Approximate number of tags in the list of a directory: further ones repeat.
 const LIST_TAGS: usize = 60;
 
 #[test]
@@ -85,7 +87,7 @@ fn a_list_of_another_kind_is_an_error_and_nothing_is_deleted() {
     }
 }
 
-/// A torn answer is asked for again.
+/// Checks that a torn answer is requested again.
 #[test]
 fn lists_that_are_torn_once_are_lived_through() {
     let server = served(Behaviour::default());
@@ -103,7 +105,7 @@ fn lists_that_are_torn_once_are_lived_through() {
     }
 }
 
-/// A page without keys is no end, and pages that come again are one, with an error.
+/// Checks that a page without keys does not end a list, and that repeated pages do, with an error.
 #[test]
 fn pages_without_keys_and_tokens_in_a_circle() {
     let server = served(Behaviour::default());
@@ -146,7 +148,7 @@ fn a_service_that_lists_by_markers_only_is_listed_to_the_end() {
     }
 }
 
-/// Names that are read as others lead to directories without keys.
+/// Checks changed names, which lead to directories without keys.
 #[test]
 fn a_listed_directory_without_keys_makes_a_walk_incomplete() {
     let server = served(Behaviour::with_quirks(&[Quirk::PlainPrefixes]));
@@ -165,7 +167,8 @@ fn a_listed_directory_without_keys_makes_a_walk_incomplete() {
     assert!(is_told && dwalk.code == Some(23), "{ended:?} {dwalk:?}");
 }
 
-/// Lists of what an earlier job has sent spare requests where they are whole, and nothing where not.
+/// Checks that lists of an earlier job's parts spare requests where they are complete, and nothing
+/// where not.
 #[test]
 fn lists_of_parts_that_are_torn_spare_nothing() {
     let work = temp();
@@ -183,7 +186,7 @@ fn lists_of_parts_that_are_torn_spare_nothing() {
     }
 }
 
-/// What is read of an answer without an end is what an honest one may have.
+/// Checks that no more is read of an endless answer than an honest one may have.
 #[test]
 fn an_answer_without_an_end_is_read_as_far_as_an_honest_one() {
     let server = served(Behaviour::default());
@@ -199,7 +202,8 @@ fn an_answer_without_an_end_is_read_as_far_as_an_honest_one() {
     assert!((bound..most).contains(&server.endless_bytes()), "{}", server.endless_bytes());
 }
 
-/// Where a deletion is answered by somebody else, nothing was deleted, and that is said.
+/// Checks that a deletion that another server answers is reported as failed, since nothing was
+/// deleted.
 #[test]
 fn a_deletion_that_a_gateway_answers_is_no_deletion() {
     let server = served(Behaviour::default());
@@ -215,7 +219,7 @@ fn a_deletion_that_a_gateway_answers_is_no_deletion() {
     assert!(ended.stderr.contains("not whole"), "{}", ended.stderr);
 }
 
-/// An upload that was begun and not completed, which is looked for in lists that are torn.
+/// Checks an upload that was begun and not completed, which is looked for in torn lists.
 #[test]
 fn lists_of_uploads_that_are_torn_are_an_error_of_those_who_remove_them() {
     for operation in [Operation::ListMultipartUploads, Operation::AbortMultipartUpload] {

@@ -1,5 +1,5 @@
-//! The tools with places in S3, under real `mpiexec`, against the embedded server: what arrives, and what
-//! is asked of the service.
+//! Tests of the tools with locations in S3, under real `mpiexec`, against the embedded server: what
+//! arrives, and what is requested from the service.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::trees;
 
-/// Ranks that moved bytes.
+/// Returns the number of ranks that moved bytes.
 fn movers(ended: &Ended) -> usize {
     let moved = |rank: &&serde_json::Value| rank["tally"]["copied_bytes"] != 0;
     ended.summary()["ranks"].as_array().unwrap().iter().filter(moved).count()
@@ -67,7 +67,7 @@ fn extended_attributes_are_counted_as_lost() {
     assert_eq!(ended.summary()["totals"]["xattrs_not_kept"], 1);
 }
 
-/// Latency gives all ranks time to ask for work.
+/// Checks that latency gives all ranks time to ask for work.
 #[test]
 fn parts_of_a_large_file_go_and_come_by_several_ranks() {
     let work = temp();
@@ -157,7 +157,7 @@ fn dsync_has_nothing_to_do_the_second_time_up_and_down() {
     }
 }
 
-/// Adds, changes and removes something in a tree.
+/// Adds, changes and removes an entry in a tree.
 fn drift(tree: &Path) {
     fs::write(tree.join("d0001/f00001"), "changed and longer than before").unwrap();
     fs::write(tree.join("d0002/new"), "new").unwrap();
@@ -205,7 +205,8 @@ fn dsync_follows_and_deletes_and_a_dry_run_only_says_so() {
     assert_eq!(server.keys_of(BUCKET).len(), entries(&source).len() - 1);
 }
 
-/// A file becomes a link, a link a file, in either way of writing links: none of the old ones stays.
+/// Checks a file that becomes a symbolic link, and the reverse, in either form of links: none of
+/// the old objects stays.
 #[test]
 fn what_changes_its_kind_leaves_no_second_object() {
     for schema in ["aws", "rclone"] {
@@ -294,8 +295,8 @@ fn two_services_with_credentials_of_their_own_take_part_in_one_job() {
     assert!(same.stdout.contains("nothing to do"), "{}", same.stdout);
 }
 
-/// Names that a file cannot have there are told; of keys that no file can have nothing is made.
-/// rclone's `upload_cutoff`, unless the command line says what goes in parts.
+/// Checks that files up to rclone's `upload_cutoff` are sent with one request, unless the command
+/// line sets the size of parts.
 #[test]
 fn what_is_no_larger_than_a_remotes_cutoff_is_one_request() {
     let work = temp();

@@ -1,7 +1,8 @@
-//! Random trees and options, and what rsync(1) and cp(1) make of them: dsync and dcp do the same, or what the
-//! documentation says instead ([`documented`] has all of that).
+//! Tests with random trees and options against rsync(1) and cp(1): dsync and dcp do the same, or
+//! what the documentation says instead ([`documented`] has all of that).
 //!
-//! Each seed is a source, a target that has drifted away from it, and options. `SUITE_SEEDS` says how many.
+//! Each seed is a source, a target that has drifted away from it, and options. `SUITE_SEEDS` tells
+//! how many.
 
 use std::fs;
 use std::path::Path;
@@ -14,13 +15,13 @@ use suite_tests::need_root;
 use suite_tests::random_trees::RandomTree;
 use suite_tests::seeds;
 
-/// An oracle that takes longer does not end.
+/// Time limit of an oracle in seconds.
 const ORACLE_SECONDS: &str = "10";
 
-/// A time that is later has not been given to any entry (2020).
+/// Time after which no entry has been given a time, so that a later one is the run's (2020).
 const RUNS_SINCE: i64 = 1_577_836_800;
 
-/// Attributes that may be preserved, and what of rsync's options does that.
+/// Attributes that may be preserved, with rsync's options for them.
 const ATTRIBUTES: [(&str, &str); 4] =
     [("mode", "-pA"), ("ownership", "-og"), ("timestamps", "-t"), ("xattr", "-X")];
 
@@ -30,18 +31,18 @@ const LOST: [&str; 4] = ["mode", "ownership", "timestamps", "xattr"];
 mod documented;
 mod laws;
 
-/// What there is of a case at its end, and what there was at the target.
+/// Trees at the end of a case, and the target's before it.
 struct Seen {
     source: Picture,
     before: Picture,
-    /// What may be linked to.
+    /// Tree that may be linked to.
     old: Picture,
     ours: Picture,
     theirs: Picture,
 }
 
 impl Seen {
-    /// What there was of the paths that these lines are about.
+    /// Describes the earlier state of the paths that these lines are about.
     fn origins(&self, lines: &[String]) -> Vec<String> {
         let path = |line: &str| line.split_once(": ").map(|(path, _)| path.to_owned());
         let trees = [("source", &self.source), ("before", &self.before), ("old", &self.old)];
@@ -54,7 +55,7 @@ impl Seen {
     }
 }
 
-/// Trees, options, and how the two programs are called.
+/// Trees, options, and the command lines of the two programs.
 struct Case {
     source: RandomTree,
     target: Option<RandomTree>,
@@ -218,7 +219,7 @@ impl Case {
         }
     }
 
-    /// Without what is of no account.
+    /// Returns a picture without what does not matter.
     fn normal(&self, mut picture: Picture) -> Picture {
         for entry in picture.values_mut() {
             // rsync writes holes only with --sparse, and then for all zeros.
@@ -242,7 +243,7 @@ impl Case {
         run(command.args(words).args([source, "t"]))
     }
 
-    /// How a tool is called, with its options.
+    /// Returns the command line of a tool, with its options.
     fn tool(&self, tool: &str, options: &[String]) -> Vec<String> {
         let tool = program(tool).display().to_string();
         let launcher = match self.ranks {
@@ -265,7 +266,7 @@ impl Case {
         }
     }
 
-    /// Makes the trees, lets both programs do their work, and says what differs.
+    /// Creates the trees, runs both programs, and returns the differences.
     fn run(&self, tool: &str, oracle: &str) -> Vec<String> {
         let work = seeds::work();
         self.write(work.path());
@@ -322,7 +323,7 @@ impl Case {
     }
 }
 
-/// Exit codes tell the same.
+/// Returns true where both exit codes mean the same.
 fn ended_alike(ours: &Ended, theirs: &Ended) -> bool {
     // rsync asks a directory's default list of what has just taken the directory's place.
     let is_late = theirs.stderr.contains("sys_acl_get_file");
@@ -342,7 +343,7 @@ fn dcp_does_what_cp_does() {
     seeds::each(120, |random| Case::copy(random).run("dcp", "cp"));
 }
 
-/// Whatever the target was: equal afterwards, which dcmp says, too, and nothing is left to do.
+/// Checks that any target becomes equal, according to dcmp, too, and that nothing is left to do.
 #[test]
 fn dsync_makes_any_target_equal() {
     need_root!();

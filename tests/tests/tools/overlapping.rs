@@ -1,5 +1,5 @@
-//! Several sources whose contents go into one directory: of one name the last source's is there, as with cp(1),
-//! whoever is fast.
+//! Tests of several sources whose contents go into one directory: of equal names the last source's
+//! entry is there, as with cp(1), however fast each is copied.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn dcp(dir: &Path, count: u32, words: &[&str]) -> Ended {
     run(dcp.args(["--chunksize=256K", "--threads=8"]).args(words).current_dir(dir))
 }
 
-/// Kind, mode, time of change, size and where it leads, of all there is.
+/// Lists type, mode, modification time, size and link target of all entries.
 fn facts(dir: &Path) -> String {
     shell(
         dir,
@@ -28,8 +28,8 @@ fn facts(dir: &Path) -> String {
     )
 }
 
-/// Files small and large, directories that merge, links, in each of three sources; each has something of its
-/// own, and the first has most to do.
+/// Script that creates small and large files, directories that merge, and symbolic links, in each
+/// of three sources; each has entries of its own, and the first has most to do.
 const SOURCES: &str = r"
     for s in a b c; do mkdir -p $s/sub/deep $s/only-$s; for i in $(seq 120); do echo $s$i > $s/f$i; done
     head -c 1500000 /dev/zero | tr '\0' $s > $s/big; echo $s > $s/sub/deep/x; echo $s > $s/sub/$s
@@ -60,7 +60,8 @@ fn the_last_source_has_the_name() {
     }
 }
 
-/// Names of a file that has several are copied when all are known, and still not over a later source's.
+/// Checks that hard links are copied when all of them are known, and still do not replace a later
+/// source's entry.
 #[test]
 fn hard_links_do_not_come_back_over_a_later_source() {
     let work = temp();
@@ -87,7 +88,8 @@ fn kinds_that_clash_are_errors_in_each_run() {
     }
 }
 
-/// A manifest has one row for each name; a job that goes on does not take one source's copy for another's.
+/// Checks that a manifest has one row for each name, and that a resumed job does not confuse copies
+/// of different sources.
 #[test]
 fn what_is_recorded_is_what_is_there() {
     let work = temp();

@@ -1,5 +1,6 @@
-//! Storage that is not what it says: a node that loses its memory while a job with a journal is at work, and file
-//! systems that take content for a hole. What a job calls finished, or verified, is there.
+//! Tests of storage that does not keep its promises: a node that loses its memory while a job with
+//! a journal is running, and file systems that report content as a hole. All that a job calls
+//! finished, or verified, is there.
 
 use std::fs;
 use std::path::Path;
@@ -32,8 +33,8 @@ fn job(name: &str, ranks: u32, source: &Path, target: &Path) -> Command {
     command
 }
 
-/// Starts a job and stops it with that signal when some of its files have their names. False where it was done
-/// before.
+/// Starts a job and stops it with that signal when some of its files have their final names.
+/// Returns false where it was done before.
 fn stopped(mut command: Command, name: &str, target: &Path, signal: &str) -> bool {
     let mut job = suite_tests::unfinished::begin(&mut command);
     let began = Instant::now();
@@ -77,13 +78,14 @@ fn what_a_killed_job_has_finished_is_there_after_a_loss_of_power() {
     }
 }
 
-/// Who was told to stop has synced before the end: nothing is lost then, and nothing is read again.
+/// Checks that an interrupted job has synchronised before its end: nothing is lost then, and
+/// nothing is read again.
 #[test]
 fn a_job_that_ends_in_order_has_all_on_storage() {
     let work = temp();
     let (source, target) = (work.path().join("s"), work.path().join("t"));
     make_source(&source);
-    // Something that fails, in each run until it is gone.
+    // A failure in each run, until its cause is removed.
     write(&target.join("s/small/0/7/in the way"), b"x");
     let disk = FileFaults::new(&work.path().join("log"));
     let mut command = job("dcp", 2, &source, &target);
@@ -96,7 +98,8 @@ fn a_job_that_ends_in_order_has_all_on_storage() {
     assert_same_tree(&source, &target.join("s"));
 }
 
-/// A checksum stands for bytes that were read, whatever the file system says of holes.
+/// Checks that a checksum stands for bytes that were read, whatever the file system reports about
+/// holes.
 #[test]
 fn what_is_summed_up_is_read_where_the_file_system_takes_content_for_a_hole() {
     for (round, how) in ["nxio", "hole"].into_iter().enumerate() {

@@ -1,5 +1,6 @@
-//! Jobs that are stopped or killed, and the same command again: what is finished stays as it is, large files
-//! go on at the chunks that were written, and nothing partial ever has a name.
+//! Tests of jobs that are interrupted or killed, and of the same command again: finished entries
+//! stay as they are, large files are resumed at the chunks that were written, and no partial file
+//! ever has its final name.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -20,7 +21,7 @@ use suite_tests::unfinished::{
 const CHUNK_BYTES: u64 = 256 << 10;
 const THREADS: u64 = 2;
 
-/// Some large files, and small ones around them.
+/// Creates some large files, and small ones around them.
 fn make_source(root: &Path) {
     let bytes = noise(20 << 20);
     for number in 0..4 {
@@ -31,7 +32,7 @@ fn make_source(root: &Path) {
     }
 }
 
-/// The copy, with buffers so small that it takes a while.
+/// Returns the command of the copy, with buffers so small that it takes a while.
 pub(crate) fn copy(ranks: u32, source: &Path, target: &Path) -> Command {
     let mut command = tool(ranks, "dcp");
     command.args(["-p", "--json", "--resume", "--chunksize=256KiB", "--bufsize=256"]);
@@ -39,7 +40,7 @@ pub(crate) fn copy(ranks: u32, source: &Path, target: &Path) -> Command {
     command
 }
 
-/// Kills a rank of a job at some time; then the same command with another number of ranks.
+/// Kills a rank of a job at some time; then runs the same command with another number of ranks.
 fn kill_and_go_on(random: &mut Random, round: u32, work: &Path) -> u64 {
     let (source, target) = (work.join("s"), work.join(format!("t{round}")));
     let ranks = 2 + random.below(3) as u32;
@@ -74,7 +75,7 @@ fn kill_and_go_on(random: &mut Random, round: u32, work: &Path) -> u64 {
     totals(&ended, "resumed_bytes")
 }
 
-/// Numbers that differ from round to round and are the same in each run.
+/// Random numbers that differ from round to round and are the same in each run.
 struct Random(u64);
 
 impl Random {
@@ -95,7 +96,7 @@ fn a_rank_is_killed_at_any_time_and_the_next_job_does_only_the_rest() {
     assert!(resumed >= 5, "chunks were taken over in {resumed} of 50 rounds only");
 }
 
-/// A job that is stopped when a large file is half there; what it has left.
+/// Interrupts a job when a large file is half written; returns source and target.
 pub(crate) fn stopped(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
     let (source, target) = (work.join("s"), work.join("t"));
     write(&source.join("large"), &noise(24 << 20));
@@ -188,7 +189,8 @@ fn a_copy_with_a_name_of_its_own_is_gone_on_with_beside_its_source() {
     assert_eq!(files_in(work.path()).len(), 2);
 }
 
-/// As a job leaves it that is killed between giving a file away and giving it its name.
+/// Checks a file of a job that was killed between setting its owner and renaming it to its final
+/// name.
 #[test]
 fn a_file_that_was_given_to_its_owner_already_is_gone_on_with() {
     need_root!();
@@ -212,7 +214,8 @@ fn a_file_that_was_given_to_its_owner_already_is_gone_on_with() {
     }
 }
 
-/// Who plants a file of that owner under the staged name is not believed.
+/// Checks that a file that another user has put under the staged name, with that owner, is not
+/// used.
 #[test]
 fn another_file_of_that_owner_is_begun_anew() {
     need_root!();
@@ -229,7 +232,8 @@ fn another_file_of_that_owner_is_begun_anew() {
     assert!(fs::read(source.join("large")).unwrap() == fs::read(target.join("large")).unwrap());
 }
 
-/// A copy that is repeated is still a copy: what it would not replace before stays.
+/// Checks that a copy that is repeated is still a copy: entries that it would not replace before
+/// stay.
 #[test]
 fn what_the_first_run_refused_to_replace_the_next_one_refuses_too() {
     let work = temp();
@@ -263,7 +267,7 @@ fn a_job_that_cannot_begin_leaves_no_journal() {
     assert!(!work.path().join("typo").exists());
 }
 
-/// Names that a stopped job has linked are linked once more without harm.
+/// Checks that names that an interrupted job has linked are linked once more without harm.
 #[test]
 fn links_are_gone_on_with() {
     let work = temp();
@@ -343,7 +347,7 @@ fn files_that_were_there_before_are_not_taken_for_finished_ones() {
     assert_same_tree(&source, &target.join("s"));
 }
 
-/// Makes a journal's job begin so many seconds later.
+/// Makes a journal's job begin that many seconds later.
 fn move_clock(journal: &Path, seconds: u64) {
     use ops::journal::folder;
     let mut job = folder::read(journal).unwrap().unwrap();

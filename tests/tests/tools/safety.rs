@@ -1,4 +1,4 @@
-//! What dsync must never do, and dcmp never say: each is a mistake that was made once.
+//! Tests of what dsync must never do, and dcmp never report: each is a mistake that was made once.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -35,7 +35,7 @@ impl Pair {
     }
 }
 
-/// The same time of change for both.
+/// Sets the same modification time for both.
 fn same_time(paths: [&Path; 2]) {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     for path in paths {
@@ -154,7 +154,7 @@ fn what_is_there_is_not_removed_for_what_cannot_be_copied() {
     assert_eq!(fs::read(locked.target.join("d")).unwrap(), b"precious");
 }
 
-/// dsync as somebody who is not root, and owns all of both trees.
+/// Runs dsync as a user that is not root, and owns all of both trees.
 fn sync_as_owner(pair: &Pair, count: u32, options: &[&str]) -> Ended {
     let own = ["--reuid=65534", "--regid=65534", "--clear-groups"];
     let (_programs, dsync) = for_everybody("dsync");
@@ -181,7 +181,7 @@ fn give_away(pair: &Pair) {
         .expect(0);
 }
 
-/// Both have the same directories, some of which nobody may look into at the target.
+/// Creates two trees with the same directories, some of which are closed at the target.
 fn locked_pair() -> Pair {
     let pair = pair();
     for (name, mode) in [("a", 0o755), ("b", 0o500), ("c", 0o750), ("d", 0o755)] {
@@ -217,7 +217,7 @@ fn directories_their_owner_may_not_look_into_are_widened_for_the_run() {
     }
 }
 
-/// Extra directories at the target whose owner may not list, search or change them.
+/// Creates extraneous directories at the target whose owner may not list, search or change them.
 fn locked_extras() -> Pair {
     let pair = pair();
     for name in ["gone/a/file", "gone/b/c/file", "kept/a/gone.c", "kept/a/b/kept.o", "kept/c"] {
@@ -256,7 +256,7 @@ fn extra_directories_are_deleted_whatever_their_mode_and_keep_it_where_they_stay
         filtered(&["-n"]).expect(23);
         has_modes(&kept);
         has_modes(&[("gone", 0o000), ("gone/b", 0o600), ("gone/b/c", 0o300)]);
-        // It would be eight: "gone" with five entries, two files of "kept".
+        // The number would be eight: "gone" with five entries, two files of "kept".
         filtered(&["--max-delete", "7"]).expect(25);
         has_modes(&kept);
         has_modes(&[("gone", 0o000), ("gone/a", 0o000), ("gone/b", 0o600), ("gone/b/c", 0o300)]);
@@ -405,7 +405,8 @@ fn two_lists_do_not_share_a_file() {
     pair.compare(&["-o", &output("EXIST=ONLY_SRC"), "-o", &output("EXIST=ONLY_DEST")]).expect(3);
 }
 
-/// Where the target is missing, too; unless options keep the copy away from there.
+/// Checks a target inside its source, also where it does not exist; unless options keep the copy
+/// away from it.
 #[test]
 fn a_target_inside_its_source_is_refused_where_the_copy_would_come_to_it() {
     let pair = pair();

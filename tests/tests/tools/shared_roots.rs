@@ -1,5 +1,6 @@
-//! Nodes that do not see the same: a file system that is not mounted on one of them, directories that each has for
-//! itself, links that lead elsewhere. No tool begins, and each says which node it is, and what that lacks.
+//! Tests of nodes that do not see the same: a file system that is not mounted on one of them,
+//! directories that each has for itself, symbolic links that lead elsewhere. No tool begins, and
+//! each reports the node and what it lacks.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -16,7 +17,8 @@ use suite_tests::{need_hydra, need_root};
 
 const ALL: [usize; 4] = [1, 2, 3, 4];
 
-/// The four tools, to read `from` and, where they have two trees, also `to`.
+/// The four tools with their arguments, to read `from` and, where they have two trees, also
+/// `to`.
 const TOOLS: [&[&str]; 4] = [&["dwalk"], &["dcp"], &["dcmp"], &["dsync", "-D"]];
 
 /// Runs a tool with a rank on each of four nodes.
@@ -24,7 +26,8 @@ fn on_four(nodes: &Nodes, words: &[&str], paths: &[&Path]) -> Ended {
     run(nodes.tool_beside(&ALL, words[0]).args(&words[1..]).args(paths))
 }
 
-/// The third node sees something else than the others: nothing is begun, and all that is said.
+/// Checks that nothing is begun where the third node sees another directory, and that this is the
+/// only message.
 #[track_caller]
 fn refused(nodes: &Nodes, words: &[&str], paths: &[&Path], says: &str) {
     let ended = on_four(nodes, words, paths).expect(3);
@@ -34,7 +37,7 @@ fn refused(nodes: &Nodes, words: &[&str], paths: &[&Path], says: &str) {
     assert!(lines.iter().all(named) && !lines.is_empty(), "{words:?} {says}: {}", ended.stderr);
 }
 
-/// Mounts it on all nodes but the third.
+/// Mounts a file system on all nodes but the third.
 fn mount_on_all_but_the_third(nodes: &Nodes, what: &Path, at: &Path) {
     for number in [1, 2, 4] {
         nodes.on(number, &format!("mount --bind '{}' '{}'", what.display(), at.display()));
@@ -150,7 +153,7 @@ fn directories_that_each_node_has_for_itself_are_refused() {
     assert!(ended.stderr.contains("only-here"), "{}", ended.stderr);
 }
 
-/// Nodes whose disks are copies of one image: all numbers and times are the same.
+/// Checks nodes whose disks are copies of one image: all numbers and times are equal.
 #[test]
 fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
     need_root!();
@@ -177,7 +180,8 @@ fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
     }
 }
 
-/// Each node has a directory of its own there; on some, a killed job has left one of the very name that is used.
+/// Checks nodes with a directory of their own each; on some, a killed job has left a marker of the
+/// same name.
 #[test]
 fn lists_manifests_and_journals_are_written_to_one_directory() {
     need_root!();
@@ -244,8 +248,8 @@ fn nodes_that_see_the_same_work_and_leave_no_mark() {
     on_four(&nodes, &["dwalk"], &[&source.join("single")]).expect(0);
 }
 
-/// A link in the way to the root that somebody sets back and forth: all is in one of the two places, or nothing was
-/// begun.
+/// Checks a symbolic link in the path of a root that another program switches back and forth: all
+/// entries are in one of the two directories, or nothing was begun.
 #[test]
 fn a_root_behind_a_link_that_changes_is_one_directory() {
     let work = temp();
@@ -281,7 +285,7 @@ fn a_root_behind_a_link_that_changes_is_one_directory() {
     }
 }
 
-/// Mounts of a container that shares the host's name and kernel.
+/// Checks mounts of a container that shares the host's name and kernel.
 #[test]
 fn ranks_in_containers_are_nodes_too() {
     need_root!();

@@ -1,4 +1,5 @@
-//! dsync under real `mpiexec`: the target equals the source, with no more done than that takes.
+//! Tests of dsync under real `mpiexec`: the target equals the source, with no more done than that
+//! takes.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -64,13 +65,13 @@ fn a_target_becomes_equal_and_stays_untouched_by_a_second_run() {
     }
 }
 
-/// Some file below a directory.
+/// Returns a file below a directory.
 fn trees_file(dir: &Path) -> PathBuf {
     let listed = run(Command::new("find").arg(dir).args(["-type", "f", "-name", "*0"])).expect(0);
     PathBuf::from(listed.stdout.lines().next().unwrap())
 }
 
-/// System calls that change something, as strace sees them.
+/// System calls that change something, as strace filters them.
 const WRITES: &str = "trace=creat,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,\
     symlink,symlinkat,link,linkat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,utimensat,\
     setxattr,lsetxattr,fsetxattr,removexattr,lremovexattr,fremovexattr,truncate,ftruncate,\
@@ -98,7 +99,7 @@ fn a_run_with_nothing_to_do_makes_no_system_call_that_writes() {
     assert!(fs::read_to_string(&trace).unwrap().contains("unlinkat"));
 }
 
-/// One line an action; what a real run then changes is exactly that.
+/// Checks that each line of a dry run is an action, and that a real run changes exactly that.
 #[test]
 fn a_dry_run_prints_the_plan_that_is_carried_out() {
     let work = temp();
@@ -144,7 +145,7 @@ fn sync_totals(summary: &serde_json::Value) -> Vec<u64> {
     copied.into_iter().chain(deleted).map(|count| count.as_u64().unwrap()).collect()
 }
 
-/// Everything about a tree that a change would change.
+/// Lists all attributes of a tree that a change would change.
 fn listing(tree: &Path) -> String {
     let mut find = Command::new("find");
     find.arg(tree).args(["-printf", "%p %y %s %m %U %G %T@ %C@ %l\\n"]);
@@ -266,7 +267,8 @@ fn unchanged_files_become_links_to_the_older_copy() {
     assert_eq!(fs::metadata(&file).unwrap().ino(), fs::metadata(twin).unwrap().ino());
 }
 
-/// Who cannot give files away gets a warning, the same exit code as at first, and no work done again.
+/// Checks that a user who cannot give files away gets a warning, the same exit code as at first,
+/// and no work done again.
 #[test]
 fn a_second_run_of_somebody_who_may_not_give_files_away_is_idle() {
     need_root!();
@@ -343,7 +345,7 @@ fn neither_tree_may_be_inside_the_other() {
     sync(1, &[], &work.path().join("missing"), &tree).expect(3);
 }
 
-/// A chunk that fails must not leave a file that looks right by size and time.
+/// Checks that a chunk that fails does not leave a file that looks right by size and time.
 #[test]
 fn a_full_target_keeps_the_old_content() {
     need_root!();
@@ -411,8 +413,8 @@ fn other_file_systems_are_entered_only_when_that_is_meant() {
     assert!(work.path().join("whole/mnt/inside").exists());
 }
 
-/// They are not made yet: what is said and counted must not claim that they were, nor may what has their
-/// names be deleted.
+/// Checks skipped special files: messages and counts must not claim that they were copied, nor may
+/// entries of their names be deleted.
 #[test]
 fn special_files_are_left_out_and_never_called_equal() {
     need_root!();

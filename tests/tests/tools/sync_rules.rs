@@ -1,5 +1,5 @@
-//! Rules of dsync where they meet: what is in the way of an entry, older copies, names of one file. What is lost
-//! here would be lost with exit code 0.
+//! Tests of dsync's rules where they meet: entries that are in the way, older copies, hard links. A
+//! loss here would be one with exit code 0.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -22,7 +22,7 @@ fn shell(dir: &Path, script: &str) -> String {
     run(Command::new("sh").args(["-ec", script]).current_dir(dir)).expect(0).stdout
 }
 
-/// Kind, mode, owner, time, size and where it leads, of all there is.
+/// Lists type, mode, owner, time, size and link target of all entries.
 fn facts(dir: &Path) -> String {
     shell(dir, r"find . -mindepth 1 -printf '%P %y %m %U:%G %T@ %s %l\n' | sort")
 }
@@ -59,7 +59,8 @@ fn other_content_of_that_size_is_not_linked_to_whatever_is_kept() {
     assert_eq!(fs::read(by_size.join("f")).unwrap(), b"old!", "as asked");
 }
 
-/// As with rsync: from the target on, also where that is made only now, is a link, or is reached from elsewhere.
+/// Checks that the path is relative to the target, as with rsync, also where the target is made
+/// only now, is a symbolic link, or is reached from elsewhere.
 #[test]
 fn a_relative_directory_of_link_dest_is_taken_from_the_target_on() {
     let work = temp();
@@ -90,7 +91,7 @@ fn a_link_dest_that_is_not_there_from_the_target_on_is_told() {
     let work = temp();
     shell(work.path(), "mkdir -p s deep/t old; echo x > s/f; cp -a s/f old");
     let dsync = |words: &[&str]| run(tool(1, "dsync").current_dir(work.path()).args(words));
-    // It is in the current directory alone.
+    // The directory exists only in the current directory.
     let ended = dsync(&["--link-dest=old", "s", "deep/t"]).expect(0);
     for said in
         ["\"deep/t/old\": No such file", "\"old\" of the current directory is taken instead"]
@@ -99,19 +100,20 @@ fn a_link_dest_that_is_not_there_from_the_target_on_is_told() {
     }
     let inode = |path: &str| fs::metadata(work.path().join(path)).unwrap().ino();
     assert_eq!(inode("deep/t/f"), inode("old/f"));
-    // It is in both places: the target's counts, as with rsync.
+    // The directory exists in both places: the target's counts, as with rsync.
     shell(work.path(), "mkdir two; cp -a old deep/old; cd two; mkdir ../deep/two");
     let mut both = tool(1, "dsync");
     both.current_dir(work.path().join("two")).args(["--link-dest=../old", "../s", "../deep/two"]);
     assert!(!run(&mut both).expect(0).stderr.contains("current directory"));
     assert_eq!(inode("deep/two/f"), inode("deep/old/f"));
-    // It is nowhere.
+    // The directory exists nowhere.
     let ended = dsync(&["--link-dest=gone", "s", "deep/u"]).expect(3);
     assert!(ended.stderr.contains("\"deep/u/gone\": No such file"), "{}", ended.stderr);
     assert!(!work.path().join("deep/u").exists());
 }
 
-/// A file, a link and a FIFO in the source; directories with something in them at the target.
+/// Script that creates a file, a symbolic link and a FIFO in the source, and non-empty directories
+/// in their way at the target.
 const IN_THE_WAY: &str = "mkdir -p s t/x/deep t/y t/p t/several; echo file > s/x; ln -s f s/y
     mkfifo s/p; echo 1 > s/several; ln s/several s/twin
     for d in x/deep y p several; do echo in > t/$d/f; done; cp -a t t0";
@@ -147,7 +149,8 @@ fn a_directory_in_the_way_goes_where_something_takes_its_place() {
     }
 }
 
-/// What cannot be read, or not be made at the target, is found out while the directory is still there.
+/// Checks that an entry that cannot be read, or not be created at the target, is noticed while the
+/// directory is still there.
 #[test]
 fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
     let work = temp();
@@ -169,7 +172,7 @@ fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
     assert_eq!(fs::read(work.path().join("t/x/deep/f")).unwrap(), b"in\n");
 }
 
-/// Snapshots that were made with `cp -al` share inodes with what is synchronised.
+/// Checks that snapshots made with `cp -al`, which share inodes with the target, do not change.
 #[test]
 fn older_snapshots_do_not_change() {
     for (count, options) in

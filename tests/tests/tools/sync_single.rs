@@ -1,4 +1,4 @@
-//! dsync of a single file, and of a file in a directory's way.
+//! Tests of dsync of a single file, and of a file in a directory's way.
 
 use std::fs;
 use std::io::Write;
@@ -17,8 +17,9 @@ fn sync(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
     run(tool(count, "dsync").args(options).args([source, target]))
 }
 
-/// As with cp: into a directory that exists, also by a link to it, or to the name that is given; and the directory
-/// that receives it is no copy of the one it comes from.
+/// Checks that a file goes, as with cp, into a directory that exists, also through a symbolic link,
+/// or to the given name; and that the directory that receives it is not taken for a copy of the one
+/// it comes from.
 #[test]
 fn a_single_file_goes_where_cp_would_put_it() {
     let work = temp();
@@ -61,7 +62,8 @@ fn a_single_file_goes_where_cp_would_put_it() {
     sync(1, &["--files-from", "/dev/null"], &path("f"), &path("g")).expect(3);
 }
 
-/// What is excluded keeps a directory in the way: advice to do what was done helps nobody.
+/// Checks a directory that stays in the way because of excluded entries: the message does not
+/// advise an option that was given.
 #[test]
 fn a_directory_that_delete_leaves_is_not_said_to_need_delete() {
     let work = temp();

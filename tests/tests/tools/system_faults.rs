@@ -1,9 +1,9 @@
-//! System calls that fail, are interrupted, or move fewer bytes than they were asked to, below everything
-//! that the tools and their libraries do.
+//! Tests with system calls that fail, are interrupted, or move fewer bytes than requested, below
+//! everything that the tools and their libraries do.
 //!
-//! Exit 0 implies that source and target are equal, as an independent judge sees them; nothing that is not
-//! whole has its final name; nothing staged stays; and what failed is said, with path and reason. `SUITE_SEEDS`
-//! says how many runs there are.
+//! Exit 0 implies that source and target are equal, as an independent judge sees them; no
+//! incomplete file has its final name; no staged file stays; and failures are reported, with path
+//! and reason. `SUITE_SEEDS` tells how many runs there are.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,10 +16,11 @@ use suite_tests::preload::Faults;
 use suite_tests::random_trees::RandomTree;
 use suite_tests::seeds;
 
-/// Calls that say what storage has lost: few of a job's, each of which counts.
+/// Calls that report lost writes: few of a job's, each of which counts.
 const LAST_WORDS: [&str; 2] = ["close,close_unwritten", "fsync,fdatasync,syncfs"];
 
-/// Calls that are struck together; each group is one in many seeds, all of them is another.
+/// Groups of calls that are affected together; each group is one in many seeds, all of them is
+/// another.
 const GROUPS: [&str; 10] = [
     "all",
     "open,openat,openat2",
@@ -33,7 +34,7 @@ const GROUPS: [&str; 10] = [
     "mkdirat,mknodat,symlinkat,linkat,renameat,unlinkat",
 ];
 
-/// A tool and its options; each makes the target equal.
+/// Tools with their options; each makes the target equal.
 const JOBS: [&[&str]; 6] = [
     &["dcp", "-a"],
     &["dcp", "-a", "--fsync", "--threads=1"],
@@ -51,7 +52,7 @@ fn seen(path: &Path) -> Picture {
     seen
 }
 
-/// Interrupted calls are made again, and the rest of what was not moved is moved.
+/// Checks that interrupted calls are repeated, and that the rest of short ones is moved.
 #[test]
 fn interrupted_and_short_calls_are_no_errors() {
     need_root!();
@@ -72,7 +73,7 @@ fn calls_that_fail_are_told_and_leave_nothing_half_done() {
     });
 }
 
-/// Runs a job whose calls are struck, and says what is wrong.
+/// Runs a job whose calls are affected, and returns its faults.
 fn struck(
     random: &mut Rng,
     kinds: &str,
@@ -120,7 +121,7 @@ fn struck(
     wrong
 }
 
-/// What is at the target and not whole, or has no final name.
+/// Returns entries of the target that are incomplete, or have no final name.
 fn partial(before: &[Picture; 2], after: &Picture, faults: &Faults<'_>) -> Vec<String> {
     let is_staged = |path: &Path| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".dcp."))
@@ -142,7 +143,7 @@ fn partial(before: &[Picture; 2], after: &Picture, faults: &Faults<'_>) -> Vec<S
     wrong
 }
 
-/// What storage has said that it may not have: nobody else can see that.
+/// Returns the lost writes that storage has reported, and that could not be noticed otherwise.
 fn unsettled(faults: &Faults<'_>) -> Vec<String> {
     let is_lost = |line: &String| {
         ["close fail", "fsync fail", "syncfs fail"].iter().any(|call| line.starts_with(call))
@@ -150,7 +151,8 @@ fn unsettled(faults: &Faults<'_>) -> Vec<String> {
     faults.struck().into_iter().filter(is_lost).map(|line| format!("passed over: {line}")).collect()
 }
 
-/// Each failure has a line with path and reason, and the exit code says that there are some.
+/// Checks that each failure has a line with path and reason, and that the exit code tells that
+/// there are some.
 fn told(ended: &Ended, faults: &Faults<'_>, tool: &str) -> Vec<String> {
     let lines = ended.stderr.lines().filter(|line| line.starts_with(&format!("{tool}: ")));
     let has_path_and_reason = |line: &str| {

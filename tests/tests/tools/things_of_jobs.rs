@@ -1,5 +1,5 @@
-//! What jobs have beside content, journals and what they have staged: nobody's content, and what becomes of it when
-//! its job is dead.
+//! Tests of the files of jobs themselves, journals and staged files: they are not content, and are
+//! cleaned up when their job is dead.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -58,7 +58,7 @@ fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted
     assert_identical(&source, &target);
 }
 
-/// Names of them, too, wherever they come from.
+/// Checks that names of such files are skipped, too, wherever they come from.
 #[test]
 fn what_jobs_have_staged_and_journals_are_no_content_where_they_are_named() {
     let work = temp();
@@ -88,7 +88,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A journal beside a target that is somewhere in that directory.
+/// Creates a journal beside a target that is somewhere in that directory.
 fn journals_of_another(work: &Path) -> PathBuf {
     let journal = work.join(".u.dcp-0123456789abcdef");
     fs::create_dir(&journal).unwrap();
@@ -126,7 +126,8 @@ fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
     assert_nothing_left(&target);
 }
 
-/// A journal in a place of its own, of a target elsewhere: a directory that is there, or a file.
+/// Checks a journal in a directory of its own, of a target elsewhere: an existing directory, or a
+/// file.
 #[test]
 fn what_the_job_of_a_journal_has_staged_elsewhere_is_cleaned_with_it() {
     for is_file in [false, true] {
@@ -213,7 +214,7 @@ fn what_a_comparison_at_the_end_has_found_is_copied_again_by_the_same_command() 
     }
 }
 
-/// Other content of the same size and time.
+/// Writes other content of the same size and modification time.
 fn damage(file: &Path) {
     let times = fs::metadata(file).unwrap().modified().unwrap();
     let mut bytes = fs::read(file).unwrap();

@@ -1,4 +1,4 @@
-//! The code base keeps the rules it has given itself (`docs/architecture.md`).
+//! Tests of the rules that the code base has given itself (`docs/architecture.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// Rust files of a module or below a folder: path from the root, and content.
+/// Returns the Rust files of a module or below a folder: path from the root, and content.
 fn sources(below: &str) -> Vec<(String, String)> {
     let mut waiting = vec![root().join(below), root().join(format!("{below}.rs"))];
     let mut files = Vec::new();
@@ -24,7 +24,7 @@ fn sources(below: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Without unit tests and comments.
+/// Removes unit tests and comments.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
@@ -38,7 +38,7 @@ fn only_in(word: &str, below: &str, allowed: &[&str]) {
     }
 }
 
-/// Folders with the sources of the library, without its tests.
+/// Returns the folders with the sources of the library, without its tests.
 fn library() -> Vec<String> {
     let mut folders = vec!["common/src".to_owned()];
     for entry in std::fs::read_dir(root().join("common")).unwrap() {
@@ -87,7 +87,7 @@ fn library_code_does_not_print_or_exit() {
     in_the_library_only_in("process::exit", &["common/comm/src/solo.rs"]);
 }
 
-/// Crates of the project by name, with those of them that each uses, but for its tests.
+/// Returns the project's crates by name, each with the crates that it uses, but for its tests.
 fn ladder() -> BTreeMap<String, BTreeSet<String>> {
     let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec().unwrap();
     let own: BTreeSet<_> = metadata.packages.iter().map(|it| it.name.to_string()).collect();
@@ -150,7 +150,64 @@ fn files_are_short_and_say_what_they_are_for() {
     }
 }
 
-/// A test that cannot run tells so, and CI takes that for a failure (`tests/src/skips.rs`).
+/// Words that begin no doc comment: pronouns, relative clauses and prepositions begin half a sentence,
+/// which a hover or rustdoc shows without the other half. A noun or a verb begins a whole one.
+const HALF_SENTENCES: &str = "Always,Another,Anything,As,At,Both,By,Else,For,From,If,In,It,Its,Neither,\
+    Never,Nobody,None,Not,Nothing,Of,On,One that,Only,Others,Some,Somebody,Something,Such,That,The same,\
+    Their,Them,There,These,They,This,Those,To,What,Whatever,Where,Wherever,Whether,Which,Who,Whoever,\
+    Whom,Whose,With,Without";
+
+/// Folders whose doc comments are not checked yet.
+const NOT_YET: &[&str] = &[
+    "common/ops/",
+    "common/s3/",
+    "common/src/",
+    "common/store/",
+    "dcmp/",
+    "dcp/",
+    "dsync/",
+    "dwalk/",
+];
+
+/// Returns the first lines of a file's doc comments that begin with one of these words. Comments in
+/// unit tests are among them, wherever in the file those are.
+fn half_sentences(text: &str) -> Vec<&str> {
+    let is_doc = |line: &str| line.starts_with("///") || line.starts_with("//!");
+    let is_half = |words: &str| {
+        HALF_SENTENCES.split(',').any(|half| {
+            let rest = words.strip_prefix(half);
+            rest.is_some_and(|rest| {
+                !rest.starts_with(|next: char| next == '-' || next.is_alphanumeric())
+            })
+        })
+    };
+    let before = std::iter::once("").chain(text.lines()).map(str::trim_start);
+    let firsts = before.zip(text.lines().map(str::trim_start));
+    let firsts = firsts.filter(|(before, line)| is_doc(line) && !is_doc(before));
+    firsts.map(|(_, line)| line).filter(|line| is_half(line[3..].trim_start())).collect()
+}
+
+#[test]
+fn doc_comments_begin_with_a_noun_or_a_verb() {
+    let seen = half_sentences(concat!(
+        "#[cfg(test)]\nmod tests;\n\n/// What it is.\nfn one() {}\n/// Returns it.\n/// The same.\n",
+        "fn two() {}\n    //! That's it.\n/// In-memory store.\n/// In memory.\n///\n/// Whose?\nfn three() {}\n",
+        "/// One thatch.\n\n/// The same, kept.\n",
+    ));
+    assert_eq!(seen, ["/// What it is.", "//! That's it.", "/// The same, kept."]);
+    let mut wrong = Vec::new();
+    for folder in ["common", "dcmp", "dcp", "dsync", "dwalk", "tests"] {
+        for (name, text) in sources(folder) {
+            let is_checked = NOT_YET.iter().all(|folder| !name.starts_with(folder));
+            let found = half_sentences(&text);
+            wrong.extend(found.iter().filter(|_| is_checked).map(|line| format!("{name}: {line}")));
+        }
+    }
+    assert!(wrong.is_empty(), "begin these with a noun or a verb:\n{}", wrong.join("\n"));
+}
+
+/// Checks that a test that cannot run tells so, which CI takes for a failure
+/// (`tests/src/skips.rs`).
 #[test]
 fn no_test_asks_by_itself_whether_it_can_run() {
     only_in(concat!("gete", "uid"), "tests/tests", &[]);

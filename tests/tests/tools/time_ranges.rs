@@ -1,4 +1,4 @@
-//! Times that a file system cannot keep, on file systems of several kinds.
+//! Tests of times out of range, on file systems of several types.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,8 @@ use suite_tests::buckets::temp;
 use suite_tests::job::{run, tool};
 use suite_tests::{mounts, skips, trees};
 
-/// A time at the end of what a file system can keep, and a later one, are two times, but where that is all it can keep.
+/// Checks that the last time of a range and a later one are two times, except where the target's
+/// file system has that range.
 #[test]
 fn two_times_are_one_only_where_the_file_system_cannot_keep_them_apart() {
     let work = temp();
@@ -37,7 +38,8 @@ fn two_times_are_one_only_where_the_file_system_cannot_keep_them_apart() {
     }
 }
 
-/// A file of the first time against an older one of the second, which a file system has: they differ, or do not.
+/// Checks whether a file of the first time differs from an older one of the second on that file
+/// system.
 fn assert_times(work: &Path, place: &Path, times: [&str; 2], differs: i32) {
     let (a, b) = (work.join("a"), place.join("b"));
     for (dir, time, content) in [(&a, times[0], "new"), (&b, times[1], "old")] {

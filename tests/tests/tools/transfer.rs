@@ -1,4 +1,4 @@
-//! How content is moved, under real `mpiexec`: holes, shared extents, and what the options say.
+//! Tests of moving content, under real `mpiexec`: holes, reflinks, and the options for them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -20,7 +20,7 @@ fn allocated_bytes(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
 
-/// 1 GiB with some data here and there; the end is a hole.
+/// Creates a file of 1 GiB with some data here and there; the end is a hole.
 fn archipelago(path: &Path) {
     let file = File::create(path).unwrap();
     for megabyte in [0, 31, 32, 33, 500, 900] {
@@ -74,7 +74,8 @@ fn without_holes_every_byte_is_written() {
     }
 }
 
-/// dsync keeps holes, too, and a file without any costs no call to look for them.
+/// Checks that dsync preserves holes, too, and that a file without any costs no call to search for
+/// them.
 #[test]
 fn holes_are_looked_for_only_where_there_may_be_some() {
     let work = temp();
@@ -98,7 +99,8 @@ fn holes_are_looked_for_only_where_there_may_be_some() {
     assert!(allocated_bytes(&target.join("sparse")) <= 8 << 10);
 }
 
-/// A comparison reads as much of a hole as shows that it is one, a block every 8 MiB, not all of it.
+/// Checks that a comparison reads as much of a hole as proves that it is one, a block every 8 MiB,
+/// not all of it.
 #[test]
 fn holes_that_both_files_have_are_passed_over() {
     let work = temp();
@@ -119,7 +121,7 @@ fn holes_that_both_files_have_are_passed_over() {
     }
 }
 
-/// File systems in which files can share content.
+/// Returns file systems that support reflinks.
 fn sharing_disks() -> Vec<Image> {
     let disks = || [Image::btrfs(), Image::xfs()].into_iter().flatten().collect();
     if skips::has_root() { disks() } else { Vec::new() }
@@ -132,7 +134,7 @@ fn shares_content(path: &Path) -> bool {
     extents.all(|line| line.contains("shared"))
 }
 
-/// Small and large files, with and without holes, with tails of all kinds.
+/// Creates small and large files, with and without holes, with tails of all kinds.
 fn mixed_files(dir: &Path) -> [&'static str; 4] {
     trees::write(&dir.join("small"), &trees::noise(100_001));
     trees::write(&dir.join("large"), &trees::noise(20_000_003));
@@ -175,7 +177,7 @@ fn files_share_content_where_they_can_and_only_where_they_may() {
     }
 }
 
-/// Neither what the operator says of holes nor another file system stands in the way of a copy.
+/// Checks that neither an option for holes nor another file system prevents a copy.
 #[test]
 fn what_cannot_share_content_is_copied_or_an_error() {
     let work = temp();
@@ -233,7 +235,7 @@ fn reading_leaves_times_of_access_alone_where_that_is_wished() {
     }
 }
 
-/// Only a file's owner may ask for that: others read it all the same.
+/// Checks that files of others are read although only a file's owner may use O_NOATIME.
 #[test]
 fn files_of_others_are_read_with_their_times_of_access() {
     need_root!();
@@ -345,7 +347,7 @@ fn a_file_that_is_there_is_rewritten_in_place() {
     }
 }
 
-/// What is in the way of writing is an error; the file and its names stay.
+/// Checks that an entry that cannot be written into is an error; the file and its hard links stay.
 #[test]
 fn what_cannot_be_rewritten_is_an_error() {
     let work = temp();
@@ -358,7 +360,7 @@ fn what_cannot_be_rewritten_is_an_error() {
     assert_eq!(fs::read(&target).unwrap(), fs::read(program("dcp")).unwrap());
 }
 
-/// Objects have no holes; what comes from them may get some again.
+/// Checks that content from objects, which have no holes, may get some again.
 #[test]
 fn holes_survive_a_way_through_a_bucket_where_that_is_wished() {
     let work = temp();

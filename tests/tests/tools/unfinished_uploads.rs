@@ -1,5 +1,5 @@
-//! What a job that was killed leaves in S3, and what becomes of it: nothing under the final name; the next
-//! job goes on with it, or it is given up.
+//! Tests of uploads that a killed job leaves in S3: no object has the final name; the next job
+//! resumes the upload, or it is aborted.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -33,7 +33,7 @@ fn source() -> (tempfile::TempDir, String, Vec<u8>) {
     (work, path, bytes)
 }
 
-/// Begins to copy, and is killed when some parts are there.
+/// Begins a copy, and kills it when some parts were stored.
 fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
     server.behave(Behaviour { hold_parts_after: 5, ..Behaviour::default() });
     let arguments =
@@ -53,7 +53,7 @@ fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
     assert!(server.get("data", "d/big").is_none(), "nothing has the final name yet");
 }
 
-/// Begins to copy, and is told to stop when some parts are there.
+/// Begins a copy, and interrupts it when some parts were stored.
 fn interrupt_in_mid_upload(server: &ObjectServer, arguments: &[&str]) {
     server.behave(Behaviour { hold_parts_after: 4, ..Behaviour::default() });
     let mut command = with(server, 1, "dcp");
@@ -115,7 +115,7 @@ fn uploads_that_nobody_goes_on_with_are_aborted_by_the_job_that_ends_well() {
     }
 }
 
-/// What of the logs was not on storage is lost with it.
+/// Checks a lost node, with which the end of the logs that was not synchronised is lost.
 #[test]
 fn an_upload_of_a_lost_node_is_aborted_by_the_job_that_ends_well() {
     let server = served(Behaviour { hold_parts_after: 4, ..Behaviour::default() });
@@ -212,7 +212,7 @@ fn parts_of_what_the_file_was_are_sent_again_and_its_new_time_is_kept() {
     go(&server, 1, &["dcmp", "-q", &path, "s3://data/d/big"]).expect(0);
 }
 
-/// A job that is at work on an upload, slowly, until it is waited for.
+/// Starts a job that works on an upload, slowly, until it is waited for.
 fn slow_job(server: &ObjectServer, path: &str) -> Child {
     server.behave(Behaviour { latency_ms: 250, ..Behaviour::default() });
     let arguments = ["-q", "--s3-part-size=5M", "--s3-concurrency=1", path, "s3://data/d/"];

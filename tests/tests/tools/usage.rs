@@ -1,4 +1,4 @@
-//! dwalk's statistics under real `mpiexec`, against what find(1) sees.
+//! Tests of dwalk's statistics under real `mpiexec`, against the output of find(1).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ fn temp() -> tempfile::TempDir {
     tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
 }
 
-/// An entry as find(1) sees it.
+/// An entry in the output of find(1).
 struct Entry {
     is_file: bool,
     is_dir: bool,
@@ -51,7 +51,7 @@ fn find(tree: &Path) -> Vec<Entry> {
     found.split(|byte| *byte == 0).filter(|line| !line.is_empty()).map(entry).collect()
 }
 
-/// Items, files and bytes.
+/// Returns the numbers of items, files and bytes.
 fn sum<'e>(entries: impl Iterator<Item = &'e Entry>) -> Value {
     let (mut items, mut files, mut bytes) = (0, 0, 0);
     for entry in entries {
@@ -215,7 +215,7 @@ fn a_report_is_one_page_that_no_name_can_break() {
     run(alone("dwalk").args(["--report", "/nowhere/usage.html"]).arg(&tree)).expect(3);
 }
 
-/// A sum that no counter holds is not the largest one that it does.
+/// Checks that a sum out of a counter's range is not shown as the largest number in it.
 #[test]
 fn sums_beyond_64_bits_are_said_to_be() {
     let work = temp();

@@ -1,7 +1,8 @@
-//! Storage that lies below a verified copy: writes that are lost, torn, flipped or end up elsewhere, ends and names
-//! that are not set, syncs that do nothing, read-backs with other bytes.
+//! Tests of storage that lies below a verified copy: writes that are lost, torn, flipped or end up
+//! elsewhere, sizes and names that are not set, syncs that do nothing, read-backs with other bytes.
 //!
-//! Exit 0 implies that a byte by byte comparison finds no difference. `SUITE_SEEDS` says how many runs there are.
+//! Exit 0 implies that a byte by byte comparison finds no difference. `SUITE_SEEDS` tells how many
+//! runs there are.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use suite_tests::job::{run, tool};
 use suite_tests::preload::{Death, Faults};
 use suite_tests::seeds;
 
-/// Calls that are struck together.
+/// Groups of calls that are affected together.
 const GROUPS: [&str; 6] =
     ["pwrite", "pwrite,copy_file_range", "pread", "ftruncate", "renameat,linkat", "all"];
 
@@ -26,7 +27,7 @@ const JOBS: [&[&str]; 5] = [
     &["dsync", "-c"],
 ];
 
-/// Files of 1 to 5,000,000 bytes, mostly small, some with a hole in them or at their end.
+/// Creates files of 1 to 5,000,000 bytes, mostly small, some with a hole in them or at their end.
 fn write_files(random: &mut Rng, source: &Path) {
     fs::create_dir(source).unwrap();
     for number in 0..random.usize(1..4) {
@@ -40,7 +41,7 @@ fn write_files(random: &mut Rng, source: &Path) {
     }
 }
 
-/// Files of the source that the target does not have byte by byte.
+/// Returns files of the source that differ from the target's byte by byte.
 fn unlike(source: &Path, target: &Path) -> Vec<String> {
     let names = fs::read_dir(source).unwrap().map(|entry| entry.unwrap().file_name());
     let content = |dir: &Path, name: &OsStr| fs::read(dir.join(name)).ok();
@@ -89,7 +90,8 @@ fn verified_copy(random: &mut Rng) -> Vec<String> {
     wrong
 }
 
-/// What is written late damages chunks that were right when they were written: a copy of them must not get its name.
+/// Checks that a late write that damages chunks that were right before is noticed: the copy must
+/// not get its final name.
 #[test]
 fn writes_that_spill_into_earlier_chunks_are_seen() {
     let mut damaged = 0;
@@ -113,7 +115,8 @@ fn writes_that_spill_into_earlier_chunks_are_seen() {
     assert!(damaged > 6, "{damaged} of 12 copies were damaged");
 }
 
-/// Chunks of an interrupted job are read when it is resumed, and again when the others are written.
+/// Checks that chunks of an interrupted job are read when it is resumed, and again when the others
+/// are written.
 #[test]
 fn writes_that_spill_into_chunks_of_an_interrupted_job_are_seen() {
     let work = seeds::work();

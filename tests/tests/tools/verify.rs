@@ -1,4 +1,4 @@
-//! Copies that are verified while they are made, or compared at their end.
+//! Tests of copies that are verified while they are made, or compared at their end.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -45,8 +45,9 @@ fn what_was_written_is_read_again_whoever_wrote_it() {
     }
 }
 
-/// All of a large file is written before any of it is read again; each chunk is written out and dropped from memory
-/// before that; and the file has its name only then.
+/// Checks that a large file is written completely before any of it is read back; that each chunk is
+/// synchronised and dropped from memory before that; and that the file has its final name only
+/// then.
 #[test]
 fn what_is_read_again_is_on_the_storage_and_not_only_in_memory() {
     let work = temp();
@@ -64,8 +65,8 @@ fn what_is_read_again_is_on_the_storage_and_not_only_in_memory() {
     assert_eq!(seen, [0, 1, 2, 1, 2, 1, 2, 3], "{log}");
 }
 
-/// Storage says that all is done and does nothing: no copy that was to be verified passes, and what is there is what
-/// was there before.
+/// Checks storage that reports success and does nothing: no verified copy passes, and the target's
+/// earlier content stays.
 #[test]
 fn what_the_storage_has_lost_is_a_failure() {
     let work = temp();
@@ -162,7 +163,8 @@ fn all_of_source_and_target_is_compared_at_the_end() {
     assert!(ended.stderr.contains("--verify transferred"), "{}", ended.stderr);
 }
 
-/// A link that is named is copied as a link; with a slash, or as what is synchronised, it is a directory.
+/// Checks that a symbolic link on the command line is copied as a link; with a slash, or for dsync,
+/// it is a directory.
 #[test]
 fn what_a_named_link_was_copied_as_is_what_is_compared() {
     let work = temp();
@@ -199,7 +201,7 @@ fn what_a_named_link_was_copied_as_is_what_is_compared() {
     assert_ne!(run(&mut dcp).code, Some(3));
 }
 
-/// Lines of differences, without the counts.
+/// Returns the lines of differences, without the counts.
 fn told(ended: &Ended) -> Vec<String> {
     ended.stdout.lines().map(ToOwned::to_owned).take_while(|line| !line.contains("found")).collect()
 }
@@ -291,7 +293,8 @@ fn files_that_a_manifest_has_not_are_told_of() {
     assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
 }
 
-/// What became another kind of entry is a difference, not an error; a link is no file, wherever it leads.
+/// Checks that an entry that has become one of another type is a difference, not an error; a
+/// symbolic link is not a file, whatever its target.
 #[test]
 fn a_manifest_finds_what_became_something_else() {
     let work = temp();

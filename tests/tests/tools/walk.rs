@@ -1,4 +1,4 @@
-//! dwalk under real `mpiexec`: counts, lists, how work and memory spread.
+//! Tests of dwalk under real `mpiexec`: counts, lists, how work and memory spread.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,8 +9,8 @@ use suite_tests::job::{Ended, alone, ranks, run, tool};
 use suite_tests::need_root;
 use suite_tests::{mounts, trees};
 
-/// One test at a time: how work and memory spread over ranks shows only while nothing else takes the
-/// processors.
+/// Locks out other tests: how work and memory spread over ranks shows only while nothing else uses
+/// the processors.
 fn alone_here() -> std::sync::MutexGuard<'static, ()> {
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

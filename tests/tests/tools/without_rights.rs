@@ -1,4 +1,5 @@
-//! Users without rights: what they may not inspect, and what they take away from themselves.
+//! Tests of users without privileges: entries that they may not inspect, and permissions that they
+//! remove from themselves.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -41,7 +42,7 @@ impl Home {
         chown(self.at(path), Some(NOBODY), Some(NOBODY)).unwrap();
     }
 
-    /// A file of the user's.
+    /// Creates a file of the user's.
     fn file(&self, path: &str, content: &[u8], mode: u32) {
         trees::write(&self.at(path), content);
         let mut above = Path::new(path);
@@ -52,7 +53,8 @@ impl Home {
         fs::set_permissions(self.at(path), Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Runs a tool as the user, with a mask that its launcher does not have: Open MPI's could not use its own directory.
+    /// Runs a tool as the user, with a umask that its launcher does not have: Open MPI's could not
+    /// use its own directory.
     fn run(&self, ranks: u32, umask: &str, words: &[&str]) -> Ended {
         let launcher = mpiexec();
         let mut command = Command::new("setpriv");
@@ -68,7 +70,7 @@ impl Home {
     }
 }
 
-/// To look at the old file was only to save work.
+/// Checks a file that cannot be inspected at the target: inspecting it would only have saved work.
 #[test]
 fn what_cannot_be_inspected_at_the_target_counts_as_different() {
     need_root!();
@@ -91,13 +93,13 @@ fn what_cannot_be_inspected_at_the_target_counts_as_different() {
             }
         }
     }
-    // Nor does it keep a file from being copied that it might have been linked to.
+    // An unreadable file to which it might have been linked does not keep a file from being copied.
     home.file("home/old/small", &[1; 100], 0o000);
     home.run(1, "022", &["dsync", "-c", "--link-dest=old", "s", "new"]).expect(0);
     assert_eq!(fs::read(home.at("home/new/small")).unwrap(), [1; 100]);
 }
 
-/// As cp(1) does: the owner's rights are kept until all is there.
+/// Checks that the owner's permissions stay until a copy is complete, as with cp(1).
 #[test]
 fn a_umask_that_takes_the_owners_rights_hinders_no_copy() {
     need_root!();
@@ -123,7 +125,8 @@ fn a_umask_that_takes_the_owners_rights_hinders_no_copy() {
     }
 }
 
-/// As cp(1) does: what is written into keeps its mode, and only who asks for another one is told that it cannot be.
+/// Checks that a file that is written into keeps its mode, as with cp(1), and that only a request
+/// for another one is reported as failed.
 #[test]
 fn a_file_of_somebody_elses_may_be_written_into() {
     need_root!();
@@ -138,7 +141,7 @@ fn a_file_of_somebody_elses_may_be_written_into() {
     home.run(1, "022", &["dcp", "--inplace", "--preserve=mode", "s/f", "t"]).expect(23);
 }
 
-/// What may not be opened is known to the directory above it.
+/// Checks a directory that may not be opened: its attributes are known to its parent.
 #[test]
 fn a_directory_that_cannot_be_read_is_in_the_list_beside_the_failure() {
     need_root!();

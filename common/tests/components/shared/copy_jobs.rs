@@ -32,7 +32,7 @@ impl Listener<CopyJob<'_>> for Ear {
     fn tick(&mut self) {}
 }
 
-/// Copies on so many ranks; returns what each has counted and heard of.
+/// Copies on that many ranks; returns the counts and events of each.
 pub fn job_outcomes(
     ranks: u32,
     source: &(impl Fn() -> Box<dyn Store> + Sync),

@@ -67,7 +67,7 @@ pub fn filters(exclude: Option<&str>) -> FilterArgs {
     }
 }
 
-/// A copy with these options, of all entries but those.
+/// Returns a copy with these options, of all entries but the excluded ones.
 pub fn wishes(options: CopyOptions, exclude: Option<&str>) -> CopyWishes {
     CopyWishes {
         options,
@@ -78,7 +78,7 @@ pub fn wishes(options: CopyOptions, exclude: Option<&str>) -> CopyWishes {
     }
 }
 
-/// A synchronisation, without a limit for what is deleted.
+/// Returns a synchronisation without a limit for deletions.
 pub fn sync(ranks: u32, source: &Path, target: &Path, wishes: &CopyWishes) -> Exit {
     in_session(ranks, "dsync", |session| {
         let request = SyncRequest {
@@ -91,7 +91,7 @@ pub fn sync(ranks: u32, source: &Path, target: &Path, wishes: &CopyWishes) -> Ex
     })
 }
 
-/// A comparison of all that is compared by default, in chunks of 100 bytes.
+/// Returns a comparison of all default fields, in chunks of 100 bytes.
 pub fn compare_options() -> CompareOptions {
     CompareOptions {
         counted: COUNTED_BY_DEFAULT.into_iter().collect(),
@@ -110,7 +110,7 @@ pub fn compare_options() -> CompareOptions {
     }
 }
 
-/// A copy that keeps all, in chunks of 100 bytes.
+/// Returns a copy that preserves all attributes, in chunks of 100 bytes.
 pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) -> CopyOptions {
     CopyOptions {
         symlinks: Symlinks::Keep,

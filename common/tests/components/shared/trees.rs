@@ -8,20 +8,20 @@ use store::{Dir, NewFile, NewSymlink, Store};
 use types::entry::{Attributes, Kind, Metadata, Owner, Time, Times, Xattrs};
 use types::path::RelPath;
 
-/// An entry as a value. Time of access is left out: reading changes it.
+/// An entry as a value, without its access time, which reading changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub kind: Kind,
-    /// Bytes of a file, or where a link points.
+    /// Content of a file, or target of a symbolic link.
     pub content: Vec<u8>,
     pub attributes: Attributes,
 }
 
-/// A tree as a value: entries by path, the tree itself under the empty one.
+/// A tree as a value: entries by path, the root with the empty path.
 pub type Picture = BTreeMap<Vec<u8>, Entry>;
 
-/// Attributes of a random entry; a link has neither mode nor extended attributes. Only the superuser
-/// gives files away.
+/// Returns attributes of a random entry; a symbolic link has neither mode nor extended attributes.
+/// Only the superuser can give files away.
 pub fn random_attributes(random: &mut fastrand::Rng, kind: Kind) -> Attributes {
     let mtime = Time { seconds: random.i64(-9..9_999_999), nanoseconds: random.u32(0..1000) };
     let is_superuser = rustix::process::geteuid().is_root();
@@ -64,13 +64,13 @@ pub fn random_entry(random: &mut fastrand::Rng) -> Entry {
     }
 }
 
-/// Directories of a tree.
+/// Returns the directories of a tree.
 pub fn directories(picture: &Picture) -> Vec<Vec<u8>> {
     let is_directory = |(_, entry): &(&Vec<u8>, &Entry)| entry.kind == Kind::Directory;
     picture.iter().filter(is_directory).map(|(path, _)| path.clone()).collect()
 }
 
-/// Adds an entry under a new name somewhere.
+/// Adds an entry with a new name somewhere.
 pub fn plant(random: &mut fastrand::Rng, picture: &mut Picture) {
     let parents = directories(picture);
     let mut path = parents[random.usize(0..parents.len())].clone();
@@ -81,7 +81,7 @@ pub fn plant(random: &mut fastrand::Rng, picture: &mut Picture) {
     picture.insert(path, random_entry(random));
 }
 
-/// A random tree of some 20 to 150 entries.
+/// Returns a random tree of some 20 to 150 entries.
 pub fn random_tree(random: &mut fastrand::Rng) -> Picture {
     let attributes = random_attributes(random, Kind::Directory);
     let root = Entry { kind: Kind::Directory, content: Vec::new(), attributes };
@@ -92,13 +92,13 @@ pub fn random_tree(random: &mut fastrand::Rng) -> Picture {
     picture
 }
 
-/// Makes a tree of the picture in an empty store.
+/// Creates a tree in an empty store.
 pub fn build(picture: &Picture, store: &dyn Store) {
     for (path, entry) in picture.iter().filter(|(path, _)| !path.is_empty()) {
         let (parent, name) = RelPath::checked(path).unwrap().split_last().unwrap();
         put(&*store.open_dir(&parent).unwrap(), &name, entry);
     }
-    // Filling a directory changes its times; the deepest come first.
+    // Creating entries changes a directory's times, so the deepest come first.
     for path in directories(picture).iter().rev() {
         let dir = store.open_dir(&RelPath::checked(path).unwrap()).unwrap();
         dir.set_attributes(&picture[path].attributes).unwrap();
@@ -129,12 +129,12 @@ fn put(dir: &dyn Dir, name: &CStr, entry: &Entry) {
     }
 }
 
-/// A file that one writer makes.
+/// Returns a file that one writer creates.
 pub fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
     NewFile::new(staged, name, Attributes::NONE)
 }
 
-/// What is in a store.
+/// Returns the tree in a store.
 pub fn picture(store: &dyn Store) -> Picture {
     let root = store.open_dir(&RelPath::root()).unwrap();
     let metadata = root.metadata().unwrap();

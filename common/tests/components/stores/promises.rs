@@ -1,5 +1,5 @@
-//! What operations may rely on wherever a tree lives: one suite of promises for all stores, and the
-//! exceptions that a kind of store must name.
+//! Conformance suite of all stores: promises that operations may rely on wherever a tree lives, and
+//! the exceptions that a kind of store must declare.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![allow(clippy::print_stdout, reason = "a failing test shows how far it got")]
@@ -13,7 +13,7 @@ use types::entry::{Attributes, Hint, Kept, Kind, Owner, Time, Times, Xattrs};
 use types::error::Cause;
 use types::path::RelPath;
 
-/// Checks a promise on a fresh store and its root.
+/// Function that checks a promise on a fresh store and its root.
 pub type Promise = fn(&dyn Dir, &dyn Store);
 
 /// All promises.
@@ -45,12 +45,12 @@ const PROMISES: [(&str, Promise); 20] = [
 pub struct Exception {
     /// The promise's own words.
     pub promise: &'static str,
-    /// What holds instead, in words, and its check.
+    /// Promise that holds instead, in words, and its check.
     pub instead: (&'static str, Promise),
 }
 
-/// Runs every promise against a fresh store each, but for the exceptions: there, what is promised
-/// instead. An exception that is none fails.
+/// Runs every promise against a fresh store each, but for the exceptions, whose replacements are
+/// run instead. An exception whose promise holds fails.
 pub fn keeps_all_but(exceptions: &[Exception], fresh: &dyn Fn() -> Box<dyn Store>) {
     let run = |check: Promise| {
         let store = fresh();
@@ -75,7 +75,7 @@ pub fn keeps_all_but(exceptions: &[Exception], fresh: &dyn Fn() -> Box<dyn Store
     }
 }
 
-/// All names of a directory, each once.
+/// Returns all names of a directory, each once.
 pub fn listing(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
     let mut names = BTreeMap::new();
     dir.list(&mut |name, hint| {
@@ -85,19 +85,19 @@ pub fn listing(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
     names
 }
 
-/// A file without anything.
+/// Returns an empty file without attributes.
 pub fn new_file<'n>(staged: &'n CStr, name: &'n CStr) -> NewFile<'n> {
     NewFile::new(staged, name, Attributes::NONE)
 }
 
-/// Makes a file.
+/// Creates a file.
 pub fn put(dir: &dyn Dir, name: &CStr, content: &[u8]) {
     let staged = dir.stage_file(&new_file(c".staged", name)).unwrap();
     staged.write_at(content, 0).unwrap();
     staged.commit(&Attributes { mode: Some(0o644), ..Attributes::default() }, Vec::new()).unwrap();
 }
 
-/// All of a file.
+/// Returns the whole content of a file.
 pub fn content(dir: &dyn Dir, name: &CStr) -> Vec<u8> {
     let file = dir.open_file(name).unwrap();
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 70_001]);
@@ -109,7 +109,7 @@ pub fn content(dir: &dyn Dir, name: &CStr) -> Vec<u8> {
     }
 }
 
-/// Why that failed.
+/// Returns the cause of a failure.
 pub fn cause<T>(result: Result<T, types::error::Error>) -> Cause {
     result.err().expect("that must fail").cause
 }
@@ -179,7 +179,7 @@ fn abandoning(root: &dyn Dir, _: &dyn Store) {
 }
 
 fn chunks(root: &dyn Dir, _: &dyn Store) {
-    // The smallest that services take.
+    // The chunk size is the smallest that services accept.
     const CHUNK_BYTES: u64 = 5 << 20;
     let whole: Vec<u8> = (0..2 * CHUNK_BYTES as u32 + 9).map(|n| (n ^ n >> 9) as u8).collect();
     let size_bytes = whole.len() as u64;
@@ -219,7 +219,7 @@ fn replacing_directories(root: &dyn Dir, _: &dyn Store) {
     assert_eq!(listing(root).len(), 1, "the staged file must be gone");
 }
 
-/// Attributes that nothing has by itself.
+/// Returns attributes that no entry has by default.
 pub fn odd_attributes() -> Attributes {
     let times = Times {
         atime: Time { seconds: 1_000_000_000, nanoseconds: 999_999_999 },
@@ -323,14 +323,14 @@ fn removing_in_vain(root: &dyn Dir, _: &dyn Store) {
     assert_eq!(listing(root).len(), 2);
 }
 
-/// Makes a link.
+/// Creates a symbolic link.
 pub fn link(root: &dyn Dir, name: &CStr, points_to: &[u8]) {
     let attributes = Attributes::default();
     let new = NewSymlink { mtime: None, points_to, staged: c".staged", name, attributes };
     root.make_symlink(&new).unwrap();
 }
 
-/// Targets that links have.
+/// Targets of symbolic links.
 const TARGETS: [(&CStr, &[u8]); 2] = [(c"to-dir", b"dir"), (c"odd", b"/../\xff\n")];
 
 fn links(root: &dyn Dir, _: &dyn Store) {
@@ -351,14 +351,14 @@ fn links_are_not_followed(root: &dyn Dir, store: &dyn Store) {
         assert!(root.open_file(name).is_err(), "a link was followed");
         assert!(store.open_dir(&RelPath::root().child(name)).is_err(), "a link was followed");
     }
-    // A link gives way to a file, and what it pointed to stays.
+    // A file replaces a symbolic link, whose target stays.
     put(root, c"to-dir", b"now a file");
     assert_eq!(content(root, c"to-dir"), b"now a file");
     assert_eq!(root.stat(c"to-dir").unwrap().kind, Kind::File);
     assert!(root.open_dir(c"dir").is_ok());
 }
 
-/// Every byte that a name can be, and some longer ones.
+/// Returns names of every byte that a name can contain, and some longer ones.
 pub fn odd_names() -> Vec<CString> {
     let mut odd: Vec<CString> = (1..=255_u8)
         .filter(|byte| *byte != b'/' && *byte != b'.')
@@ -370,7 +370,7 @@ pub fn odd_names() -> Vec<CString> {
     odd
 }
 
-/// Files of these names come and stay.
+/// Creates files of these names, and checks that they exist.
 pub fn keep_names(root: &dyn Dir, odd: &[CString]) {
     for name in odd {
         put(root, name, name.to_bytes());

@@ -6,15 +6,16 @@ const TAGS: [u16; 4] = [0x01, 0x04, 0x10, 0x20];
 
 const VERSION_BYTES: usize = 4;
 
-/// Tag, permissions, and who is named.
+/// Size of one list entry: its tag, its permissions and the id of the user or group, in bytes.
 const ENTRY_BYTES: usize = 8;
 
 fn tag_of(entry: &[u8]) -> u16 {
     u16::from_le_bytes([entry[0], entry[1]])
 }
 
-/// By how many bits the permissions of an entry of that tag are shifted in a mode, if they are in it: where
-/// there is a mask, the group's bits are the mask's.
+/// Returns the number of bits by which the permissions of an entry with that tag are shifted in a
+/// mode; `None` where the mode does not contain them. Where the list has a mask, the group bits of
+/// the mode are those of the mask.
 fn shift_of(tag: u16, has_mask: bool) -> Option<u32> {
     let [owner, group, mask, others] = TAGS;
     match tag {
@@ -29,7 +30,7 @@ fn has_mask(entries: &[u8]) -> bool {
     entries.chunks_exact(ENTRY_BYTES).any(|entry| tag_of(entry) == TAGS[2])
 }
 
-/// Changes a list as chmod(2) does.
+/// Changes an access control list as chmod(2) does.
 pub fn change_mode(acl: &mut [u8], mode: u32) {
     let Some(entries) = acl.get_mut(VERSION_BYTES..) else { return };
     let has_mask = has_mask(entries);
@@ -40,7 +41,7 @@ pub fn change_mode(acl: &mut [u8], mode: u32) {
     }
 }
 
-/// The permission bits that a list stands for.
+/// Returns the permission bits that an access control list stands for.
 pub fn mode_of(acl: &[u8]) -> u32 {
     let entries = acl.get(VERSION_BYTES..).unwrap_or_default();
     let has_mask = has_mask(entries);

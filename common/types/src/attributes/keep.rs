@@ -1,5 +1,6 @@
-//! What the copy of an entry keeps of its source's attributes, and what it is given instead: the one place
-//! that decides it, for what is copied, what is repaired in place, and what counts as equal.
+//! Attributes that the copy of an entry gets: those preserved from its source and those that the
+//! operator sets. This is the one place that decides it, for entries that are copied, for entries
+//! that are repaired in place, and for what counts as equal.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,28 +10,28 @@ use crate::entry::{ACL_XATTRS, Attributes, Kept, Kind, Metadata, Owner, SET_ID_B
 use crate::error::{Error, Op};
 use crate::outcome::difference::Fields;
 
-/// What a copy keeps.
+/// Attributes that a copy preserves from its source, and those that the operator sets instead.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Keep {
     /// Permissions, and access control lists with them, as with cp(1).
     pub mode: bool,
     /// Owner and group, as numbers.
     pub owner: bool,
-    /// Times of last access and last change.
+    /// Access and modification times.
     pub times: bool,
     /// Extended attributes.
     pub xattrs: XattrChoice,
-    /// FIFOs and sockets are made at the target.
+    /// True where FIFOs and sockets are created at the target.
     pub specials: bool,
-    /// Devices are made at the target.
+    /// True where device files are created at the target.
     pub devices: bool,
-    /// Owners that all copies get.
+    /// Owner and group that all copies get (`--chown`).
     pub chown: Chown,
-    /// How all modes are changed.
+    /// Change that is applied to all modes (`--chmod`).
     pub chmod: Option<ModeChange>,
 }
 
-/// Owner and group for whatever is written; `None` where it is as without.
+/// Owner and group given to everything that is written; `None` for one that is not overridden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Chown {
@@ -38,25 +39,27 @@ pub struct Chown {
     pub gid: Option<u32>,
 }
 
-/// Which extended attributes are kept, the fewest first; access control lists are another matter, they go with the mode.
+/// Extended attributes that are preserved, from the fewest to the most. Access control lists are
+/// not among them: they are preserved with the mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum XattrChoice {
-    /// None.
+    /// Preserves no extended attributes.
     #[default]
     None,
-    /// What users and their programs set.
+    /// Preserves the namespace `user.`, which users and their programs set.
     User,
-    /// That, and file capabilities (capabilities(7)): what belongs to the entry and not to the system it
-    /// is on.
+    /// Preserves `user.` and file capabilities (capabilities(7)): the attributes that belong to the
+    /// entry and not to the system it is on.
     Own,
-    /// All but those of Lustre.
+    /// Preserves all extended attributes but those of Lustre.
     NonLustre,
-    /// All but those that say where a file's content lies.
+    /// Preserves all extended attributes but those that say where a file's content lies.
     All,
 }
 
-/// Names by which Lustre keeps where content lies and which object it is (`lustre_idl.h`), in the
-/// namespaces `lustre` and `trusted`: on another file, or elsewhere, they are wrong or do harm.
+/// Names under which Lustre stores where a file's content lies and which object it is
+/// (`lustre_idl.h`), in the namespaces `lustre` and `trusted`. On another file or another file
+/// system they are wrong or do harm.
 const LAYOUTS: [&[u8]; 12] = [
     b"lov",
     b"lmv",
@@ -72,31 +75,35 @@ const LAYOUTS: [&[u8]; 12] = [
     b"lfsck_bitmap",
 ];
 
-/// Where a directory stands for a container of DAOS, this says for which: dfuse shows it at its root
-/// (`DUNS_XATTR_NAME` in `daos_uns.h`). On a copy it would hide what is there behind that container.
+/// Extended attribute that links a directory to a DAOS container, as dfuse shows it at its root
+/// (`DUNS_XATTR_NAME` in `daos_uns.h`). On a copy it would hide the copied entries behind that
+/// container.
 const DAOS_LINK: &[u8] = b"user.daos";
 
-/// Which extended attributes a store reads and sets.
+/// Filter for the extended attributes that a store reads and sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct XattrFilter {
-    /// Access control lists.
+    /// True where access control lists pass.
     pub acls: bool,
-    /// All others.
+    /// Extended attributes that pass besides access control lists.
     pub others: XattrChoice,
 }
 
 impl Default for XattrFilter {
-    /// What belongs to an entry and not to the system it is on.
+    /// Returns the filter for access control lists and the attributes that belong to an entry and
+    /// not to the system it is on.
     fn default() -> Self {
         Self { acls: true, others: XattrChoice::Own }
     }
 }
 
 impl XattrFilter {
-    /// What a file that is replaced hands on: its access control list, and what its users have set.
+    /// Attributes that a replaced file passes on to the file that replaces it: its access control
+    /// list and the namespace `user.`.
     pub const HANDED_ON: Self = Self { acls: true, others: XattrChoice::User };
 
-    /// What of that is left, where copies get what passes here from their sources.
+    /// Returns the attributes that a replaced file still passes on where its replacement gets the
+    /// attributes that pass here from the source.
     #[must_use]
     pub fn handed_on(self) -> Self {
         let others = match self.others {
@@ -106,12 +113,13 @@ impl XattrFilter {
         Self { acls: !self.acls, others }
     }
 
-    /// Nothing passes.
+    /// Returns true where no attribute passes.
     pub fn is_empty(self) -> bool {
         !self.acls && self.others == XattrChoice::None
     }
 
-    /// Whether entries of that kind have any that pass: a link has none of a user (xattr(7)), and no list.
+    /// Returns true where entries of that kind may have attributes that pass. A symbolic link has
+    /// neither attributes of users (xattr(7)) nor an access control list.
     pub fn concerns(self, kind: Kind) -> bool {
         match kind {
             Kind::Symlink => self.others > XattrChoice::Own,
@@ -119,7 +127,7 @@ impl XattrFilter {
         }
     }
 
-    /// Whether an extended attribute of that name passes.
+    /// Returns true where the extended attribute of that name passes.
     pub fn passes(self, name: &[u8]) -> bool {
         if ACL_XATTRS.contains(&name) {
             return self.acls;
@@ -137,7 +145,8 @@ impl XattrFilter {
         }
     }
 
-    /// Whether one that only the target has is removed: labels that the system gives every file are not.
+    /// Returns true where an attribute that only the target has is removed. Security labels, which
+    /// the system gives every file, are not removed.
     pub fn removes(self, name: &[u8]) -> bool {
         let is_label = name.starts_with(b"security.") && name != b"security.capability";
         self.passes(name) && !is_label
@@ -146,18 +155,18 @@ impl XattrFilter {
 
 fn is_layout(name: &[u8]) -> bool {
     let own = name.strip_prefix(b"lustre.").or_else(|| name.strip_prefix(b"trusted."));
-    // Changes of a layout have names of their own, such as `lustre.lov.add`.
+    // Layout changes have names of their own, such as `lustre.lov.add`.
     own.is_some_and(|own| LAYOUTS.contains(&own) || own.starts_with(b"lov."))
 }
 
 impl Keep {
-    /// All attributes, and no special files.
+    /// Preserves all attributes, and creates no special files.
     pub fn all() -> Self {
         Self { mode: true, owner: true, times: true, xattrs: XattrChoice::Own, ..Self::default() }
     }
 
-    /// Why an entry has not got what the operator gives it. That is not kept as far as it goes, as what the source has
-    /// is: where it cannot be set the entry has failed.
+    /// Returns the error of an entry that has not got an owner, group or mode that the operator
+    /// sets. Preserving is best effort, but a requested value that cannot be set fails the entry.
     pub fn refusal(&self, kept: Kept) -> Option<Error> {
         let Chown { uid, gid } = self.chown;
         if uid.is_some() && kept.user_lost || gid.is_some() && kept.group_lost {
@@ -171,19 +180,20 @@ impl Keep {
         kept.is_unstored.then(|| op.errno(libc::EOPNOTSUPP))
     }
 
-    /// Any attribute of the source is kept.
+    /// Returns true where any attribute of the source is preserved.
     pub fn is_any(&self) -> bool {
         self.mode || self.owner || self.times || self.xattrs != XattrChoice::None
     }
 
-    /// A place in S3 has room for what is kept: owner, mode and times are stored together or not at all.
+    /// Returns true where S3 objects can store the preserved attributes: owner, mode and times are
+    /// stored together or not at all.
     pub fn fits_objects(&self) -> bool {
         let gives = self.chown != Chown::default() || self.chmod.is_some();
         let has_owner = self.owner || self.chown.uid.is_some() && self.chown.gid.is_some();
         !(self.mode || self.owner || gives) || has_owner && self.times
     }
 
-    /// What is kept, for people.
+    /// Returns the preserved attributes in words, for people.
     pub fn words(&self) -> String {
         let all = [(self.mode, "mode"), (self.owner, "owner"), (self.times, "times")];
         let kept: Vec<&str> =
@@ -195,7 +205,7 @@ impl Keep {
         }
     }
 
-    /// Entries of that kind are made at the target.
+    /// Returns true where entries of that kind are created at the target.
     pub fn makes(&self, kind: Kind) -> bool {
         match kind {
             Kind::File | Kind::Directory | Kind::Symlink => true,
@@ -204,24 +214,25 @@ impl Keep {
         }
     }
 
-    /// The source's mode, or the operator, decides what mode a copy has.
+    /// Returns true where the source or the operator decides a copy's mode.
     pub fn decides_mode(&self) -> bool {
         self.mode || self.chmod.is_some()
     }
 
-    /// Which extended attributes take part.
+    /// Returns the filter for the extended attributes that are preserved.
     pub fn xattr_filter(&self) -> XattrFilter {
         XattrFilter { acls: self.mode, others: self.xattrs }
     }
 
-    /// Those extended attributes that take part.
+    /// Returns those extended attributes of an entry that are preserved.
     pub fn xattrs_of(&self, mut xattrs: Xattrs) -> Xattrs {
         let filter = self.xattr_filter();
         xattrs.retain(|name, _| filter.passes(name));
         xattrs
     }
 
-    /// Fields in which a copy must not differ from its source, as it is [`Keep::wanted`].
+    /// Returns the fields in which a copy must not differ from its source, as it is
+    /// [`Keep::wanted`].
     pub fn fields(&self) -> Fields {
         let all = [
             (self.owner || self.chown.uid.is_some(), Fields::UID),
@@ -234,7 +245,7 @@ impl Keep {
         all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, field)| field).collect()
     }
 
-    /// The fields that the operator gives every entry, whatever its source has.
+    /// Returns the fields that the operator sets on every entry, whatever its source has.
     pub fn given(&self) -> Fields {
         let all = [
             (self.chown.uid.is_some(), Fields::UID),
@@ -244,8 +255,8 @@ impl Keep {
         all.into_iter().filter(|(is_given, _)| *is_given).map(|(_, field)| field).collect()
     }
 
-    /// What the copy of an entry gets, as far as its source or the operator decides that. `plain_mode` is
-    /// the mode that it has where none is kept.
+    /// Returns the attributes that the copy of an entry gets, as far as its source or the operator
+    /// decides them. `plain_mode` is the mode that the copy has where the mode is not preserved.
     pub fn attributes_of(
         &self,
         source: &Metadata,
@@ -269,7 +280,8 @@ impl Keep {
         }
     }
 
-    /// The source as its copy should look, which is `now` at the target.
+    /// Returns the source's metadata as its copy should have it. `now` is the target's current
+    /// metadata.
     pub fn wanted(&self, source: &Metadata, now: &Metadata, plain_mode: u32) -> Metadata {
         let mut wanted = *source;
         if let Some(uid) = self.chown.uid {
@@ -299,7 +311,8 @@ impl Keep {
         })
     }
 
-    /// Whose set-id bits a file's copy gets if it happens to be theirs: where it is not given to anybody.
+    /// Returns the owner whose set-id bits a file's copy keeps if the copy happens to belong to
+    /// that owner: only where the copy is given neither an owner nor a mode.
     fn set_ids_of(&self, source: &Metadata) -> Option<Owner> {
         let is_left_open = source.kind != Kind::Directory
             && self.chmod.is_none()
@@ -308,8 +321,8 @@ impl Keep {
         is_left_open.then(|| Owner::from(source))
     }
 
-    /// Set-id bits of a file are rights that belong to its owner and group: they are not kept without
-    /// those.
+    /// Returns the mode of a copy. Set-id bits of a file are rights of its owner and group: they
+    /// are preserved only together with these.
     fn mode_of(&self, source: &Metadata, plain_mode: u32) -> Option<u32> {
         let is_kept = self.mode && source.known.contains(Fields::PERM);
         let kept = is_kept.then(|| source.mode & !self.lost_bits(source));

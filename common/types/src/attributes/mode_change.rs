@@ -3,22 +3,24 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How modes are changed: clauses, one after the other.
+/// Change of modes: a list of clauses that are applied one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModeChange {
     clauses: Vec<Clause>,
-    /// File mode creation mask (umask(2)): where nobody is named, it limits what is given.
+    /// File mode creation mask (umask(2)): limits the bits of a clause that names nobody.
     umask: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Clause {
     of: Entries,
-    /// Bits of those who are named; 0 where nobody is.
+    /// Bits that belong to the classes that the clause names (`u`, `g`, `o`, `a`); 0 where it names
+    /// none.
     who: u32,
     deed: Deed,
     what: What,
-    /// Bits that the text names itself: of a directory, set-id bits change only where they are among those.
+    /// Bits that the text names itself: a directory's set-id bits change only where they are among
+    /// these.
     named: u32,
 }
 
@@ -26,7 +28,7 @@ struct Clause {
 enum Entries {
     All,
     Directories,
-    /// All but directories.
+    /// All entries but directories.
     Files,
 }
 
@@ -39,9 +41,11 @@ enum Deed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum What {
-    /// These bits, of all who are meant; with `X`: search and execute where that makes sense.
+    /// Fixed bits for all named classes; `some_x` is `X`: execute for directories and for files
+    /// that somebody may execute.
     Bits { bits: u32, some_x: bool },
-    /// What the user (6), the group (3) or others (0) may do: how far their bits are shifted.
+    /// The present permissions of the user (6), the group (3) or others (0), given by the number of
+    /// bits that they are shifted.
     LikeThose(u32),
 }
 
@@ -50,22 +54,22 @@ const STICKY: u32 = 0o1000;
 const EVERYBODY: u32 = 0o7777;
 
 impl ModeChange {
-    /// Reads `750`, `u+rwX,go-w`, `D2775,F664`.
+    /// Reads a change as chmod writes it: `750`, `u+rwX,go-w`, `D2775,F664`.
     ///
     /// # Errors
-    /// One line: what is wrong.
+    /// One line that tells what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let clauses: Result<Vec<Vec<Clause>>, String> = text.split(',').map(clauses_of).collect();
         Ok(Self { clauses: clauses?.concat(), umask: 0 })
     }
 
-    /// The same, where the process has that file mode creation mask.
+    /// Sets the file mode creation mask (umask(2)) of the process.
     #[must_use]
     pub fn under(self, umask: u32) -> Self {
         Self { umask, ..self }
     }
 
-    /// The mode that an entry of that mode gets.
+    /// Returns the mode that an entry gets whose mode is `mode` now.
     pub fn apply(&self, mode: u32, is_directory: bool) -> u32 {
         let of = if is_directory { Entries::Directories } else { Entries::Files };
         let clauses =
@@ -75,7 +79,7 @@ impl ModeChange {
 }
 
 impl Clause {
-    /// All bits are named.
+    /// Returns a clause that names all bits.
     fn octal(of: Entries, deed: Deed, bits: u32) -> Self {
         let what = What::Bits { bits, some_x: false };
         Self { of, who: EVERYBODY, deed, what, named: EVERYBODY }
@@ -91,8 +95,8 @@ impl Clause {
         Some(Self { of, who, deed, what, named })
     }
 
-    /// As `mode_adjust` of GNU chmod(1): where nobody is named the umask limits what is given, and `=` still
-    /// takes all the rest away.
+    /// Applies the clause as `mode_adjust` of GNU chmod(1) does: where no class is named, the umask
+    /// limits the bits that are set, and `=` still clears all others.
     fn apply(&self, mode: u32, is_directory: bool, umask: u32) -> u32 {
         let given = if self.who == 0 { EVERYBODY & !umask } else { self.who };
         let stays = if is_directory { SET_IDS & !self.named } else { 0 };
@@ -115,7 +119,7 @@ impl Clause {
     }
 }
 
-/// One clause between commas: several deeds may follow those who are named.
+/// Reads the text between two commas: several operations may follow the named classes.
 fn clauses_of(text: &str) -> Result<Vec<Clause>, String> {
     let wrong =
         || format!("\"{text}\" is no mode; write one as chmod does: 750, u+rwX,go-w, D755,F644");
@@ -150,14 +154,14 @@ fn clauses_of(text: &str) -> Result<Vec<Clause>, String> {
     Ok(clauses)
 }
 
-/// A mode in digits.
+/// Reads a mode in octal digits.
 fn octal(text: &str) -> Option<u32> {
     let is_octal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let bits = is_octal.then(|| u32::from_str_radix(text, 8).ok())?;
     bits.filter(|bits| *bits <= EVERYBODY)
 }
 
-/// The bits that belong to those a letter names.
+/// Returns the mode bits of the class that a letter names.
 fn who_is(letter: char) -> Option<u32> {
     Some(match letter {
         'u' => 0o4700,
@@ -242,7 +246,7 @@ mod tests {
         }
     }
 
-    /// chmod(1) itself, on a file and on a directory, where the system has GNU's.
+    /// Compares with chmod(1) itself, on a file and on a directory, where the system has GNU's.
     #[test]
     fn chmod_says_the_same() {
         use std::os::unix::fs::PermissionsExt;

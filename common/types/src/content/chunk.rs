@@ -14,17 +14,18 @@ pub struct ChunkRun {
 }
 
 impl ChunkRun {
-    /// All chunks of a file; one, empty, for an empty file.
+    /// Returns all chunks of a file; one, empty, for an empty file.
     pub fn whole(size_bytes: u64, chunk_bytes: u64) -> Self {
         Self { first: 0, end: size_bytes.div_ceil(chunk_bytes).max(1) }
     }
 
-    /// How many chunks the run has.
+    /// Returns the number of chunks in the run.
     pub fn count(self) -> u64 {
         self.end - self.first
     }
 
-    /// Keeps the lower half and returns the upper one; `None` when only one chunk is left.
+    /// Halves the run: keeps the lower half and returns the upper one; `None` when only one chunk
+    /// is left.
     pub fn split_off(&mut self) -> Option<Self> {
         if self.count() < 2 {
             return None;
@@ -35,7 +36,7 @@ impl ChunkRun {
         Some(upper)
     }
 
-    /// The bytes of the run in a file of that size: offset and length.
+    /// Returns the byte range of the run in a file of that size.
     pub fn extent(self, size_bytes: u64, chunk_bytes: u64) -> Extent {
         let offset = (self.first * chunk_bytes).min(size_bytes);
         let end = (self.end * chunk_bytes).min(size_bytes);
@@ -52,12 +53,12 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// From one offset to another.
+    /// Returns the range from one offset to another, both in bytes.
     pub fn between(offset: u64, end: u64) -> Self {
         Self { offset, length: end - offset }
     }
 
-    /// Offset of what follows.
+    /// Returns the offset of the first byte behind the range.
     pub fn end(self) -> u64 {
         self.offset + self.length
     }

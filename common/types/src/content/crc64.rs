@@ -1,4 +1,5 @@
-//! CRC-64/NVME and CRC32C: what S3 checks bodies with, as its headers write them.
+//! CRC-64/NVME and CRC32C, the checksums by which S3 verifies bodies, in the form that its headers
+//! have.
 //!
 //! The CRC-64 of a whole object follows from those of its parts ([`Crc64::combine`]), so parts can be sent
 //! in any order and by any rank, and the whole is still checked. The crate's own way to combine squares a
@@ -29,7 +30,7 @@ const fn squares() -> [u64; 64] {
     table
 }
 
-/// The product of two polynomials over GF(2), modulo [`POLYNOMIAL`].
+/// Returns the product of two polynomials over GF(2), modulo [`POLYNOMIAL`].
 const fn multiply(left: u64, right: u64) -> u64 {
     let (mut product, mut shifted, mut rest) = (0, right, left);
     while rest != 0 {
@@ -42,7 +43,7 @@ const fn multiply(left: u64, right: u64) -> u64 {
     product
 }
 
-/// A CRC-64/NVME in the making.
+/// CRC-64/NVME of a stream of bytes.
 #[derive(Debug, Clone)]
 pub struct Crc64Nvme(Digest);
 
@@ -53,17 +54,17 @@ impl Default for Crc64Nvme {
 }
 
 impl Crc64Nvme {
-    /// Of nothing yet.
+    /// Starts with no bytes.
     pub fn new() -> Self {
         Self(Digest::new(CrcAlgorithm::Crc64Nvme))
     }
 
-    /// These bytes come next.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The value for all bytes so far.
+    /// Returns the checksum of all bytes so far.
     pub fn finish(&self) -> Crc64 {
         Crc64(self.0.finalize())
     }
@@ -74,12 +75,13 @@ impl Crc64Nvme {
 pub struct Crc64(pub u64);
 
 impl Crc64 {
-    /// The value for these bytes.
+    /// Returns the checksum of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes))
     }
 
-    /// As in the header `x-amz-checksum-crc64nvme`: eight bytes, the highest first, in base64.
+    /// Returns the value of the header `x-amz-checksum-crc64nvme`: eight bytes in big-endian order,
+    /// in base64.
     pub fn to_base64(self) -> String {
         BASE64_STANDARD.encode(self.0.to_be_bytes())
     }
@@ -89,7 +91,7 @@ impl Crc64 {
         from_base64(text).map(|bytes| Self(u64::from_be_bytes(bytes)))
     }
 
-    /// The value for so many bytes of zeros.
+    /// Returns the checksum of that many zero bytes.
     pub fn of_zeros(length_bytes: u64) -> Self {
         let one = Self::of(&[0]);
         let (mut sum, mut power, mut power_bytes) = (Self::default(), one, 1);
@@ -104,8 +106,8 @@ impl Crc64 {
         sum
     }
 
-    /// The value for the bytes of `self` and then `next_length_bytes` more, which by themselves have
-    /// `next`.
+    /// Returns the checksum of the bytes of `self` followed by `next_length_bytes` more, which have
+    /// the checksum `next` by themselves.
     #[must_use]
     pub fn combine(self, next: Self, next_length_bytes: u64) -> Self {
         let set = (0..64).filter(|bit| next_length_bytes >> bit & 1 == 1);
@@ -113,25 +115,28 @@ impl Crc64 {
         Self(set.fold(self.0, |value, bit| multiply(value, SQUARES[bit])) ^ next.0)
     }
 
-    /// What the bytes add to the value of a file in which so many more come after them.
+    /// Returns the part of these bytes in the checksum of a file in which `bytes_after` more bytes
+    /// follow them.
     #[must_use]
     pub fn share(self, bytes_after: u64) -> Self {
         self.combine(Self::default(), bytes_after)
     }
 
-    /// Of the shares of all parts of a file, in any order, this makes its value.
+    /// Adds the part of another range of the file. The parts of all ranges, in any order, make up
+    /// the checksum of the file.
     #[must_use]
     pub fn with_share(self, share: Self) -> Self {
         Self(self.0 ^ share.0)
     }
 }
 
-/// CRC32C (CRC-32/ISCSI), for services that do not know CRC-64/NVME.
+/// Returns the CRC32C (CRC-32/ISCSI), for services that do not know CRC-64/NVME.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
-/// As in the header `x-amz-checksum-crc32c`: four bytes, the highest first, in base64.
+/// Returns the value of the header `x-amz-checksum-crc32c`: four bytes in big-endian order, in
+/// base64.
 pub fn crc32c_to_base64(value: u32) -> String {
     BASE64_STANDARD.encode(value.to_be_bytes())
 }
@@ -141,8 +146,8 @@ pub fn crc32c_from_base64(text: &str) -> Option<u32> {
     from_base64(text).map(u32::from_be_bytes)
 }
 
-/// Exactly so many bytes. Headers are foreign: their length is checked before anything is decoded.
-/// As many bytes as are wanted, of a header's text.
+/// Decodes base64 text into exactly `BYTES` bytes; `None` for anything else. Headers come from
+/// elsewhere, so their length is checked before anything is decoded.
 pub fn from_base64<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let is_right_length = text.len() == BYTES.div_ceil(3) * 4;
     is_right_length.then(|| BASE64_STANDARD.decode(text).ok())??.try_into().ok()

@@ -10,21 +10,21 @@ use crate::limits::USUAL_PART_BYTES;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etag {
     md5: u128,
-    /// Number of parts, where it is the MD5 of their MD5s.
+    /// Number of parts, where `md5` is the MD5 of their MD5s.
     parts: Option<u64>,
 }
 
-/// An ETag with the size of the parts that it stands for.
+/// An ETag with the size of the parts that its object was uploaded in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartedEtag {
     etag: Etag,
     /// Size of each part; the last one may be smaller.
     pub part_bytes: u64,
-    /// The size is the service's word, and not a guess.
+    /// True where the service has told the size of the parts; otherwise it is a guess.
     pub is_told: bool,
 }
 
-/// MD5s of the parts of content that begins with a part.
+/// Hasher that computes the MD5 of each part of a content that begins at a part's beginning.
 pub struct PartHasher {
     part_bytes: u64,
     left_bytes: u64,
@@ -33,7 +33,7 @@ pub struct PartHasher {
 }
 
 impl Etag {
-    /// Reads one, without its quotation marks; `None` where it has another form.
+    /// Reads an ETag without its quotation marks; `None` where it has another form.
     pub fn of_text(text: &str) -> Option<Self> {
         let (name, parts) = match text.split_once('-') {
             Some((name, parts)) => (name, Some(parts.parse().ok().filter(|parts| *parts > 0)?)),
@@ -44,13 +44,14 @@ impl Etag {
         Some(Self { md5, parts })
     }
 
-    /// Whether the object was uploaded in parts.
+    /// Returns true where the object was uploaded in parts.
     pub fn is_of_parts(self) -> bool {
         self.parts.is_some()
     }
 
-    /// The ETag with the size of the object's parts, of which the service has told the first one's or nothing; `None`
-    /// where no parts of one size are so many.
+    /// Returns the ETag with the size of the object's parts. `first_bytes` is the size of the first
+    /// part, where the service has told it. `None` where no parts of one size make up that number
+    /// of parts.
     pub fn parted(self, size_bytes: u64, first_bytes: Option<u64>) -> Option<PartedEtag> {
         let Some(parts) = self.parts else {
             return Some(PartedEtag { etag: self, part_bytes: size_bytes.max(1), is_told: true });
@@ -64,7 +65,8 @@ impl Etag {
     }
 }
 
-/// The size of parts that gives so many: a usual one, or the smallest in whole MiB.
+/// Guesses the part size that gives that number of parts: a common one, or the smallest one in
+/// whole MiB.
 fn guess(size_bytes: u64, parts: u64) -> Option<u64> {
     if parts == 1 {
         return Some(size_bytes.max(1));
@@ -75,7 +77,7 @@ fn guess(size_bytes: u64, parts: u64) -> Option<u64> {
 }
 
 impl PartedEtag {
-    /// Whether it stands for parts with these MD5s.
+    /// Returns true where the ETag is that of parts with these MD5s.
     pub fn is_of(&self, md5s: &[u128]) -> bool {
         match (self.etag.parts, md5s) {
             (None, [md5]) => *md5 == self.etag.md5,
@@ -84,25 +86,26 @@ impl PartedEtag {
         }
     }
 
-    /// Whether it stands for that content.
+    /// Returns true where the ETag is that of this content.
     pub fn is_of_content(&self, content: &[u8]) -> bool {
         let mut hasher = PartHasher::new(self.part_bytes);
         hasher.update(content);
         self.is_of(&hasher.finish())
     }
 
-    /// How many parts there are.
+    /// Returns the number of parts.
     pub fn parts(&self) -> u64 {
         self.etag.parts.unwrap_or(1)
     }
 
-    /// The size of chunks that are whole parts, and as large as is wished at least.
+    /// Returns the smallest chunk size in bytes that is a whole number of parts and at least
+    /// `wish_bytes`.
     pub fn chunk_bytes(&self, wish_bytes: u64) -> u64 {
         wish_bytes.div_ceil(self.part_bytes).max(1).saturating_mul(self.part_bytes)
     }
 }
 
-/// MD5 of the MD5s of parts, as an ETag has it.
+/// Returns the MD5 of the MD5s of parts, as an ETag has it.
 pub fn md5_of_md5s(md5s: &[u128]) -> u128 {
     let mut all = Md5::new();
     for md5 in md5s {
@@ -112,12 +115,12 @@ pub fn md5_of_md5s(md5s: &[u128]) -> u128 {
 }
 
 impl PartHasher {
-    /// Of parts of that size.
+    /// Starts with the first of parts of that size in bytes.
     pub fn new(part_bytes: u64) -> Self {
         Self { part_bytes, left_bytes: part_bytes, md5: Md5::new(), done: Vec::new() }
     }
 
-    /// Takes what comes next.
+    /// Adds the next bytes.
     pub fn update(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             let count = usize::try_from(self.left_bytes).unwrap_or(usize::MAX).min(data.len());
@@ -130,7 +133,7 @@ impl PartHasher {
         }
     }
 
-    /// MD5s of all parts; of one that is empty where nothing came.
+    /// Returns the MD5s of all parts; that of one empty part where there was no content.
     pub fn finish(mut self) -> Vec<u128> {
         if self.left_bytes < self.part_bytes || self.done.is_empty() {
             self.end_part();
@@ -155,7 +158,8 @@ mod tests {
         hasher.finish()
     }
 
-    /// As Amazon's service names an object of 5 MiB and 1 byte of zeros, in parts of 5 MiB, and the empty one.
+    /// Checks two ETags of Amazon's service: of an object of 5 MiB and 1 byte of zeros, in parts of
+    /// 5 MiB, and of the empty one.
     #[test]
     fn content_has_the_etag_that_a_service_gives_it() {
         let zeros = vec![0; (5 << 20) + 1];

@@ -1,35 +1,39 @@
-//! Chunks of a striped file: each is in few objects, and which those are is the same for chunks that follow each other.
+//! Chunks of a striped file, cut so that each chunk is in few objects, and consecutive chunks are
+//! in the same ones.
 //!
-//! Whoever writes into an object of Lustre has a lock on it, which the server extends as far as nobody else is. Chunks
-//! that were cut one after the other would all be in all objects, so each rank would take each lock from each other one.
-//! So a file is seen as a table, with a row for each round of stripes and a column for each object. A *lane* is a
-//! column, or a few side by side where the table is short; a chunk is some rows of one lane. Chunks are numbered
-//! lane by lane: a run that is halved falls apart into lanes first, so ranks have objects of their own, and only where
-//! more threads are at work than there are objects do two ranks have parts of one, one behind the other.
+//! A writer into an object of Lustre has a lock on a range of it, which the server extends until it
+//! meets another writer's. If chunks were cut one after the other, each would be in all objects,
+//! and ranks would take the locks from each other all the time. So a file is seen as a table, with
+//! a row for each round of stripes and a column for each object. A *lane* is a column, or a few
+//! side by side where the table is short; a chunk is some rows of one lane. Chunks are numbered
+//! lane by lane: halving a run separates lanes first, so ranks have objects of their own, and only
+//! where more threads are at work than there are objects do two ranks have parts of one, one behind
+//! the other.
 
 use serde::{Deserialize, Serialize};
 
 use crate::content::chunk::{ChunkRun, Extent};
 use crate::lustre::layout::Striping;
 
-/// How a striped file is cut.
+/// Division of a striped file into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lanes {
-    /// All stripes of a round.
+    /// Size of a row: one stripe on each object, in bytes.
     row_bytes: u64,
-    /// Those of a lane in it; the last lane may have fewer.
+    /// Size of one lane's share of a row in bytes; the last lane may be narrower.
     lane_bytes: u64,
-    /// Rows of a chunk.
+    /// Number of rows in a chunk.
     chunk_rows: u64,
 }
 
 impl Lanes {
-    /// For a file that is striped like that: chunks of about as many bytes as are wished for, of whole stripes.
+    /// Divides a file with that striping into chunks of whole stripes, of about `wish_bytes` each.
     pub fn new(striping: Striping, size_bytes: u64, wish_bytes: u64) -> Self {
         let Striping { stripe_bytes, stripe_count } = striping;
         let row_bytes = stripe_bytes * stripe_count;
         let rows = size_bytes.div_ceil(row_bytes).max(1);
-        // Several columns where one is less than a chunk, and about as many in each lane.
+        // Several columns make up a lane where one is smaller than a chunk; all lanes have about as
+        // many.
         let most = (wish_bytes / (rows * stripe_bytes)).clamp(1, stripe_count);
         let columns = stripe_count.div_ceil(stripe_count.div_ceil(most));
         let lane_bytes = columns * stripe_bytes;
@@ -40,7 +44,7 @@ impl Lanes {
         size_bytes.div_ceil(self.row_bytes).max(1)
     }
 
-    /// Lanes in which there is something.
+    /// Returns the number of lanes that contain any bytes.
     fn lanes(self, size_bytes: u64) -> u64 {
         self.row_bytes.min(size_bytes.max(1)).div_ceil(self.lane_bytes)
     }
@@ -49,12 +53,13 @@ impl Lanes {
         self.rows(size_bytes).div_ceil(self.chunk_rows)
     }
 
-    /// All chunks of a file.
+    /// Returns all chunks of a file.
     pub fn whole(self, size_bytes: u64) -> ChunkRun {
         ChunkRun { first: 0, end: self.lanes(size_bytes) * self.chunks_per_lane(size_bytes) }
     }
 
-    /// The bytes of a chunk, in order; none where the last row ends before it.
+    /// Returns the byte ranges of a chunk, in ascending order; none where the file's last row ends
+    /// before it.
     pub fn extents(self, chunk: u64, size_bytes: u64) -> Vec<Extent> {
         let per_lane = self.chunks_per_lane(size_bytes);
         let in_row = chunk / per_lane * self.lane_bytes;
@@ -86,7 +91,7 @@ mod tests {
         Striping { stripe_bytes, stripe_count }
     }
 
-    /// Objects that some chunks are in.
+    /// Returns the objects that the chunks of a run are in.
     fn objects(lanes: Lanes, striping: Striping, run: ChunkRun, size: u64) -> BTreeSet<u64> {
         let extents = (run.first..run.end).flat_map(|chunk| lanes.extents(chunk, size));
         let stripes = extents.flat_map(|extent| {
@@ -129,7 +134,8 @@ mod tests {
         assert_eq!(next, size, "{striping:?} {size} {wish}");
     }
 
-    /// As ranks halve what is left: the parts of as many ranks as there are objects share none.
+    /// Halves runs as ranks do: with as many ranks as objects, no two ranks have chunks of the same
+    /// object.
     #[test]
     fn halves_of_a_run_are_in_different_objects() {
         for (stripe_bytes, count, size, wish) in [
@@ -158,7 +164,8 @@ mod tests {
         }
     }
 
-    /// Many stripes and little content: chunks stay as large as wished, side by side.
+    /// Checks a file with many stripes and little content: chunks stay as large as requested, side
+    /// by side.
     #[test]
     fn a_short_table_is_cut_into_few_chunks() {
         let lanes = Lanes::new(striping(MIB, 160), 100 * MIB, 32 * MIB);

@@ -1,32 +1,35 @@
-//! Part sizes of a multipart upload: as wished where that fits, larger where the object would need too many.
+//! Part sizes of a multipart upload: as requested where that fits, larger where the object would
+//! need too many parts.
 
 use crate::content::chunk::Extent;
 use crate::size::human_bytes;
 
-/// Most parts of one upload (Amazon S3 User Guide, "multipart upload limits", as are the next two).
+/// Largest number of parts of one upload (Amazon S3 User Guide, "multipart upload limits", as are
+/// the next two).
 pub const PARTS_MAX: u64 = 10_000;
 
-/// Smallest part; only the last may be smaller.
+/// Smallest size of a part in bytes; only the last part may be smaller.
 pub const PART_BYTES_MIN: u64 = 5 << 20;
 
-/// Largest part, and the largest body of one request.
+/// Largest size of a part in bytes, and of the body of one request.
 pub const PART_BYTES_MAX: u64 = 5 << 30;
 
-/// Largest object: what so many parts of that size can hold, 48.8 TiB. Some services take less, and say so.
+/// Largest size of an object: as much as that many parts of that size can hold, 48.8 TiB. Some
+/// services take less, and say so.
 pub const OBJECT_BYTES_MAX: u64 = PARTS_MAX * PART_BYTES_MAX;
 
-/// Part size where nobody wishes for another.
+/// Default part size in bytes.
 pub const PART_BYTES: u64 = 16 << 20;
 
-/// Part sizes are multiples of this, so that parts begin where chunks and file-system blocks do.
+/// Granularity of part sizes in bytes, so that parts begin where chunks and file-system blocks do.
 const STEP_BYTES: u64 = 1 << 20;
 
-/// How an object is divided: parts of one size, the last of what is left.
+/// Division of an object into parts of one size, the last one with the remainder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
-    /// The object.
+    /// Size of the object in bytes.
     pub size_bytes: u64,
-    /// Each part but the last.
+    /// Size of each part but the last one in bytes.
     pub part_bytes: u64,
 }
 
@@ -37,15 +40,15 @@ pub struct Parts {
     human_bytes(*.size_bytes), human_bytes(OBJECT_BYTES_MAX), human_bytes(PART_BYTES_MAX)
 )]
 pub struct TooLarge {
-    /// The object.
+    /// Size of the object in bytes.
     pub size_bytes: u64,
 }
 
 impl Parts {
-    /// Parts of at least `wish_bytes`, as far as S3 takes such.
+    /// Divides an object into parts of at least `wish_bytes`, as far as S3 takes such.
     ///
     /// # Errors
-    /// The object is larger than [`OBJECT_BYTES_MAX`].
+    /// Fails for an object larger than [`OBJECT_BYTES_MAX`].
     pub fn of(size_bytes: u64, wish_bytes: u64) -> Result<Self, TooLarge> {
         if size_bytes > OBJECT_BYTES_MAX {
             return Err(TooLarge { size_bytes });
@@ -55,12 +58,12 @@ impl Parts {
         Ok(Self { size_bytes, part_bytes: part_bytes.next_multiple_of(STEP_BYTES) })
     }
 
-    /// How many parts; one, empty, for an empty object.
+    /// Returns the number of parts; one, empty, for an empty object.
     pub fn count(self) -> u64 {
         self.size_bytes.div_ceil(self.part_bytes).max(1)
     }
 
-    /// The bytes of a part, by its index from 0 (S3's part numbers begin at 1).
+    /// Returns the byte range of a part, by its index from 0 (S3's part numbers begin at 1).
     pub fn extent(self, index: u64) -> Extent {
         let offset = index.saturating_mul(self.part_bytes).min(self.size_bytes);
         Extent { offset, length: self.part_bytes.min(self.size_bytes - offset) }

@@ -1,142 +1,147 @@
-//! How content is moved: what the operator wants, and what that means for one file.
+//! Ways to move content: the operator's options, and the transfer mode that follows from them for
+//! one file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Metadata;
 use crate::lustre::stripe_policy::StripePolicy;
 
-/// What the operator wants of moving content.
+/// Options of the operator for moving content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Transfer {
-    /// What becomes of holes.
+    /// Treatment of holes.
     pub sparse: Sparse,
-    /// Whether files share content with the source.
+    /// Use of reflinks: copies that share the source's blocks.
     pub reflink: Reflink,
-    /// What reading does to files' times of access.
+    /// Treatment of source files' access times.
     pub atime: Atime,
-    /// When the target is on storage.
+    /// Time at which the target is synchronised to storage (fsync).
     pub durable: Durable,
-    /// Whether content goes through the system's cache.
+    /// Use of the page cache.
     pub caching: Caching,
-    /// Where the new content of a file is written that is there already.
+    /// Place of the new content of a file that exists already.
     pub rewriting: Rewriting,
-    /// Which layouts new files get on Lustre; `None` where the operator leaves that to us.
+    /// Policy for the Lustre layouts of new files; `None` where the operator has not set one.
     pub stripe: Option<StripePolicy>,
-    /// What is summed up on its way.
+    /// Content that is checksummed while it is moved.
     pub sums: Sums,
 }
 
-/// Whether files share content with the source, where both are in one file system that can do that.
+/// Use of reflinks, where source and target are in one file system that has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Reflink {
-    /// Where that is possible.
+    /// Clones where that is possible, and copies otherwise.
     #[default]
     Auto,
-    /// What cannot is an error.
+    /// Clones, and fails a file that cannot be cloned.
     Always,
-    /// None does.
+    /// Copies all files, and clones none.
     Never,
 }
 
-/// What reading does to a file's time of access.
+/// Treatment of a source file's access time when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Atime {
-    /// What the file system makes of it.
+    /// Lets the file system update it.
     #[default]
     Set,
-    /// Nothing, where the system allows that.
+    /// Leaves it as it is (`O_NOATIME`), where the system allows that.
     Kept,
 }
 
-/// When what was written is on storage.
+/// Time at which written data is synchronised to storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Durable {
-    /// When the system has got round to it.
+    /// Leaves it to the kernel's writeback.
     #[default]
     Later,
-    /// As far as a journal says: large files before they get their names, others many at a time.
+    /// Synchronises as much as a journal needs: large files before they are renamed to their final
+    /// names, others many at a time.
     Journaled,
-    /// A file before it gets its name, the rest before the job ends.
+    /// Synchronises each file before it is renamed to its final name, and the rest before the job
+    /// ends.
     Now,
 }
 
-/// What becomes of holes.
+/// Treatment of holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Sparse {
-    /// Holes of the source stay holes.
+    /// Preserves holes of the source.
     #[default]
     Auto,
-    /// Blocks of zeros become holes, too.
+    /// Preserves holes of the source, and makes holes of blocks of zeros.
     Always,
-    /// Every byte is written.
+    /// Writes every byte.
     Never,
 }
 
-/// What becomes of the holes of one file.
+/// Treatment of the holes of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Holes {
-    /// There are none, or they are filled.
+    /// Writes every byte: the file has no holes, or they are filled.
     None,
-    /// They stay holes.
+    /// Preserves the file's holes.
     Kept,
-    /// They stay holes, and blocks of zeros become some.
+    /// Preserves the file's holes, and makes holes of blocks of zeros.
     Made,
 }
 
-/// Whether the kernel may move content from file to file.
+/// Permission to let the kernel move content from file to file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InKernel {
-    /// It may, and the two may share it.
+    /// Lets the kernel copy, and share blocks between the two files.
     Allowed,
-    /// Content is read and written.
+    /// Reads and writes all content in this process.
     Forbidden,
 }
 
-/// What is summed up on its way.
+/// Content that is checksummed while it is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Sums {
-    /// What the source keeps a checksum of.
+    /// Checksums content of which the source stores a checksum.
     #[default]
     AsKept,
-    /// Everything, so it must be read here.
+    /// Checksums all content, which must therefore be read in this process.
     All,
 }
 
-/// How the content of one file is moved, by whatever rank.
+/// Transfer mode of one file, which any rank that moves a part of it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manner {
-    /// What becomes of holes.
+    /// Treatment of the file's holes.
     pub holes: Holes,
-    /// Whether the kernel may do it: nobody knows what it makes of holes and zeros.
+    /// Permission to let the kernel copy. It is refused where holes or zeros matter, since the
+    /// kernel does not tell how it treats them.
     pub in_kernel: InKernel,
-    /// What is summed up.
+    /// Content that is checksummed.
     pub sums: Sums,
-    /// Each part of that size of what is read gets an MD5, so it is read here.
+    /// Size in bytes of the parts of which the content that is read gets an MD5 each; it must be
+    /// read in this process then.
     pub part_bytes: Option<u64>,
 }
 
-/// Whether content goes through the system's cache.
+/// Use of the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Caching {
-    /// It does.
+    /// Reads and writes through the page cache.
     #[default]
     Through,
-    /// It goes past it, as far as the file system and alignment allow.
+    /// Bypasses the page cache (`O_DIRECT`), as far as the file system and alignment allow.
     Past,
 }
 
-/// Where the new content of a file is written that is there already.
+/// Place of the new content of a file that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Rewriting {
-    /// Into a new file, which takes its place when it is complete.
+    /// Writes into a new file, which replaces the old one when it is complete.
     #[default]
     Beside,
-    /// Into the file itself, all of whose names show the new content.
+    /// Writes into the file itself (`--inplace`), so all of its hard links show the new content.
     InPlace,
 }
 
 impl Manner {
-    /// Whatever is fastest, all bytes.
+    /// Fastest mode: writes all bytes, and lets the kernel copy.
     pub const PLAIN: Self = Self {
         holes: Holes::None,
         in_kernel: InKernel::Allowed,
@@ -144,7 +149,7 @@ impl Manner {
         part_bytes: None,
     };
 
-    /// The same, with checksums of everything.
+    /// Returns this mode with checksums of all content.
     #[must_use]
     pub fn summed(self) -> Self {
         Self { in_kernel: InKernel::Forbidden, sums: Sums::All, ..self }
@@ -152,20 +157,21 @@ impl Manner {
 }
 
 impl Transfer {
-    /// Whether files are to share content with the source: then holes are those of the source.
+    /// Returns whether files are cloned. A clone has the holes of its source, so other treatments
+    /// of holes exclude it.
     pub fn sharing(&self) -> Reflink {
         match (self.reflink, self.sums) {
             _ if self.sparse != Sparse::Auto => Reflink::Never,
-            // What is not read cannot be summed up.
+            // Content that is not read cannot be checksummed.
             (Reflink::Auto, Sums::All) => Reflink::Never,
             (wish, _) => wish,
         }
     }
 
-    /// Why these wishes cannot be met together.
+    /// Checks that the options do not contradict each other.
     ///
     /// # Errors
-    /// One line.
+    /// One line that tells which options contradict each other.
     pub fn check(&self) -> Result<(), String> {
         if self.reflink == Reflink::Always && self.sharing() != Reflink::Always {
             return Err("files that share content share its holes; \
@@ -175,11 +181,12 @@ impl Transfer {
         Ok(())
     }
 
-    /// How a file of these attributes is moved. One that takes as much room as it has bytes has no holes
-    /// worth looking for, which saves two calls for each file.
+    /// Returns the transfer mode of a file with these attributes. A file that occupies as many
+    /// bytes as it is long has no holes worth searching for, which saves two system calls for each
+    /// file.
     pub fn manner(&self, metadata: &Metadata) -> Manner {
         let has_holes = metadata.allocated_bytes < metadata.size_bytes;
-        // The kernel may let files share content where it is to copy it, and copies through its cache.
+        // The kernel may clone when it is told to copy, and it copies through the page cache.
         let in_kernel = match (self.reflink, self.caching) {
             (Reflink::Auto | Reflink::Always, Caching::Through) => InKernel::Allowed,
             (Reflink::Never, _) | (_, Caching::Past) => InKernel::Forbidden,

@@ -14,13 +14,13 @@ use crate::outcome::difference::Fields;
 /// Version of the lines: a reader refuses others.
 pub const VERSION: u32 = 1;
 
-/// Bytes in JSON: `{"text":…}` where they are UTF-8, `{"bytes":base64}` where they are not.
+/// Bytes in JSON: `{"text":…}` for UTF-8, `{"bytes":…}` with base64 for anything else.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JsonBytes<'r> {
-    /// As they are.
+    /// UTF-8 text as it is.
     Text(Cow<'r, str>),
-    /// In base64.
+    /// Other bytes in base64.
     Bytes(String),
 }
 
@@ -40,7 +40,7 @@ impl<'r> JsonBytes<'r> {
     }
 }
 
-/// One line.
+/// A line of an NDJSON list.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct JsonRecord<'r> {
     v: u32,
@@ -64,13 +64,13 @@ pub struct JsonRecord<'r> {
     inode: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<JsonBytes<'r>>,
-    /// In hexadecimal: programs that read JSON may take numbers for floating-point ones.
+    /// Hexadecimal digits: programs that read JSON may take numbers for floating-point ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crc64: Option<String>,
 }
 
 impl<'r> JsonRecord<'r> {
-    /// Of an entry.
+    /// Converts an entry.
     pub fn of(record: &Record<'r>) -> Self {
         let metadata = record.metadata;
         let time = |time: Time| (time.seconds, time.nanoseconds);
@@ -98,12 +98,12 @@ impl<'r> JsonRecord<'r> {
         }
     }
 
-    /// It is an entry, in a form that this version knows.
+    /// Returns true for an entry in a format that this version knows.
     pub fn is_entry(&self) -> bool {
         self.v == VERSION && self.event == "entry"
     }
 
-    /// Back to an entry; `None` where a value makes no sense.
+    /// Converts a line back to an entry; `None` where a value makes no sense.
     pub fn into_record(self) -> Option<OwnedRecord> {
         let time = |(seconds, nanoseconds): (i64, u32)| Time { seconds, nanoseconds };
         let metadata = Metadata {

@@ -1,5 +1,5 @@
-//! JSON that shows what is in it: a name with characters that change or hide what a terminal displays is written
-//! in escapes, which every reader of JSON undoes.
+//! JSON that shows its content: characters that change or hide what a terminal displays are
+//! escaped, which every JSON parser undoes.
 
 use std::io::{self, Write};
 
@@ -9,14 +9,14 @@ use serde_json::ser::Formatter;
 
 use crate::path::is_hidden;
 
-/// Appends a value as one line.
+/// Appends a value as one line of JSON.
 pub fn write_line(value: &impl Serialize, lines: &mut Vec<u8>) {
     let mut serializer = Serializer::with_formatter(&mut *lines, Visible);
     value.serialize(&mut serializer).expect("plain values always serialise");
     lines.push(b'\n');
 }
 
-/// Compact JSON, with all hidden characters of strings as `\uXXXX`.
+/// Formatter for compact JSON, with all hidden characters of strings as `\uXXXX`.
 struct Visible;
 
 impl Formatter for Visible {

@@ -11,24 +11,26 @@ use crate::listed::record::Record;
 use crate::outcome::difference::Fields;
 use crate::path;
 
-/// How entries are written.
+/// Format in which entries are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LineFormat {
-    /// As ls(1) would: mode, owner, group, bytes, time, path; odd bytes of a path escaped.
+    /// Text as ls(1) writes it: mode, owner, group, size in bytes, modification time, path; unusual
+    /// bytes of a path are escaped.
     Text,
-    /// One JSON object a line.
+    /// NDJSON: one JSON object per line.
     Ndjson,
 }
 
 impl LineFormat {
-    /// What the name of a list's file asks for.
+    /// Returns the format for a file of that name, by its extension.
     pub fn of_file(name: &[u8]) -> Self {
         let endings: [&[u8]; 3] = [b".ndjson", b".jsonl", b".json"];
         if endings.iter().any(|ending| name.ends_with(ending)) { Self::Ndjson } else { Self::Text }
     }
 }
 
-/// A path in JSON: `{"text":…}` where it is UTF-8, `{"bytes":base64}` where it is not.
+/// Returns a path in JSON: `{"text":…}` where it is UTF-8, `{"bytes":…}` with base64 where it is
+/// not.
 pub fn json_path(path: &[u8]) -> Value {
     match std::str::from_utf8(path) {
         Ok(text) => json!({ "text": text }),
@@ -36,7 +38,7 @@ pub fn json_path(path: &[u8]) -> Value {
     }
 }
 
-/// Appends a line of a plan: what would be done with which path.
+/// Appends a line of a plan: the operation and the path that it would be applied to.
 pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec<u8>) {
     match format {
         LineFormat::Text => {
@@ -50,9 +52,9 @@ pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec
     }
 }
 
-/// Appends a line that says how two entries of one path compare: `=` the same, `*` different, `+` only
-/// the source has it, `-` only the target has it, `!` could not be compared. Text is
-/// `SYMBOL PATH[TAB FIELD,…]`, where the path `.` is the tree itself.
+/// Appends a line that says how two entries of one path compare: `=` equal, `*` different, `+` only
+/// in the source, `-` only in the target, `!` not comparable. Text is `SYMBOL PATH[TAB FIELD,…]`,
+/// where the path `.` is the root of the tree.
 pub fn write_difference(
     format: LineFormat,
     symbol: char,
@@ -64,7 +66,7 @@ pub fn write_difference(
     write_fields(format, symbol, path, &fields, lines);
 }
 
-/// The same for a name that is grouped with others on one side only, as names of one file.
+/// Appends such a line for a path that is a hard link of another path's file on one side only.
 pub fn write_regrouped(format: LineFormat, path: &[u8], lines: &mut Vec<u8>) {
     write_fields(format, '*', path, &["HARDLINK"], lines);
 }
@@ -111,7 +113,7 @@ pub fn write_record(format: LineFormat, record: &Record<'_>, lines: &mut Vec<u8>
 fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
     let Metadata { uid, gid, size_bytes, mtime, .. } = *record.metadata;
     let owner = |name: Option<&str>, id: u32, field| match name {
-        // A list may be foreign.
+        // A list may come from another system.
         Some(name) => path::escaped(name.as_bytes()),
         None if record.metadata.known.contains(field) => id.to_string(),
         None => "?".to_owned(),
@@ -131,7 +133,7 @@ fn write_text(record: &Record<'_>, lines: &mut Vec<u8>) {
     lines.push(b'\n');
 }
 
-/// `-rwsr-xr-x`, as ls(1) writes it, and as that does question marks for what is not known.
+/// Formats file type and mode as ls(1) does, `-rwsr-xr-x`, with question marks for an unknown mode.
 fn mode_text(metadata: &Metadata) -> String {
     let mode = metadata.mode;
     if !metadata.known.contains(Fields::PERM) {
@@ -153,7 +155,7 @@ fn mode_text(metadata: &Metadata) -> String {
     text
 }
 
-/// `2026-11-21T06:00:00Z`; seconds since 1970 where no calendar reaches.
+/// Formats a time as `2026-11-21T06:00:00Z`; as seconds since 1970 where the calendar does not reach.
 fn time_text(time: Time) -> String {
     match jiff::Timestamp::new(time.seconds, 0) {
         Ok(stamp) => stamp.to_string(),

@@ -1,4 +1,5 @@
-//! An entry as a list has it: path, attributes, where a link points, and the names of its owners.
+//! An entry as a list records it: path, attributes, a symbolic link's target, and the names of its
+//! owners.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,23 +12,24 @@ use crate::limits;
 pub struct Record<'r> {
     /// The path as the operator would write it: the given root and what is below it.
     pub path: &'r [u8],
-    /// Directories between it and the root it was found from; 0 for a root itself.
+    /// Number of directories between the entry and the root that it was found from; 0 for a root
+    /// itself.
     pub depth: u32,
-    /// Its attributes.
+    /// Attributes of the entry.
     pub metadata: &'r Metadata,
-    /// Where a symbolic link points, if that is known.
+    /// Target of a symbolic link, if it is known.
     pub target: Option<&'r [u8]>,
     /// The owner's name, if there is one.
     pub user: Option<&'r str>,
     /// The group's name, if there is one.
     pub group: Option<&'r str>,
-    /// Checksum of a file's content, where it was worked out.
+    /// CRC-64 of a file's content, where it was computed.
     pub crc64: Option<Crc64>,
-    /// Another checksum of it, in hexadecimal digits, where that was asked for.
+    /// Second checksum of the content, in hexadecimal digits, where it was requested.
     pub digest: Option<&'r str>,
 }
 
-/// The same, kept.
+/// An entry with its own copy of all data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as in Record")]
 pub struct OwnedRecord {
@@ -42,12 +44,13 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
-    /// Whether this can be an entry at all: a list may be foreign or damaged.
+    /// Returns true where the values are possible ones of an entry: a list may be foreign or
+    /// damaged.
     pub fn is_sound(&self) -> bool {
         let Metadata { mode, atime, mtime, ctime, .. } = &self.metadata;
         let sound = |time: &Time| time.nanoseconds < 1_000_000_000;
         let is_text = |bytes: &[u8]| !bytes.contains(&0);
-        // As many steps up must lead to the root it was found from.
+        // The path must have at least as many components as its depth says.
         let steps = self.path.split(|byte| *byte == b'/').count() - 1;
         *mode <= 0o7777
             && [atime, mtime, ctime].into_iter().all(sound)
@@ -57,7 +60,7 @@ impl OwnedRecord {
             && self.target.as_deref().is_none_or(is_text)
     }
 
-    /// For those who only look.
+    /// Returns a borrowed view of the entry.
     pub fn view(&self) -> Record<'_> {
         Record {
             path: &self.path,
@@ -73,7 +76,7 @@ impl OwnedRecord {
 }
 
 impl Record<'_> {
-    /// A copy to keep.
+    /// Copies the entry and all its data.
     pub fn to_owned(&self) -> OwnedRecord {
         OwnedRecord {
             path: self.path.to_vec(),
@@ -87,7 +90,7 @@ impl Record<'_> {
         }
     }
 
-    /// The path below the root it was found from; empty for that root.
+    /// Returns the path below the root that the entry was found from; empty for the root itself.
     pub fn below_root(&self) -> &[u8] {
         let path = trimmed(self.path);
         let borders = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
@@ -100,8 +103,8 @@ impl Record<'_> {
         }
     }
 
-    /// The directory that its bytes are counted in, and how deep that is: itself for a directory, the
-    /// one it is in for others.
+    /// Returns the directory that the entry's bytes are counted in, with its depth: a directory
+    /// itself, and the parent of any other entry.
     pub fn directory(&self) -> (&[u8], u32) {
         if self.metadata.kind == Kind::Directory {
             (trimmed(self.path), self.depth)
@@ -111,13 +114,13 @@ impl Record<'_> {
     }
 }
 
-/// A path without the slashes it ends in; `/` stays.
+/// Removes trailing slashes from a path; `/` stays.
 pub fn trimmed(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
     if end == 0 && !path.is_empty() { &path[..1] } else { &path[..end] }
 }
 
-/// What is above the last component; empty where a path has only one.
+/// Returns the path without its last component; empty where a path has only one.
 pub fn parent(path: &[u8]) -> &[u8] {
     let path = trimmed(path);
     match path.iter().rposition(|byte| *byte == b'/') {

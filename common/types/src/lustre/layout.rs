@@ -1,18 +1,18 @@
-//! Where Lustre puts the content of a file: its layout, as the file system writes it down and takes it.
+//! Layout of a file on Lustre: the objects that hold its content, as the file system encodes it.
 //!
-//! The structures are those of `lustre_user.h`, packed and in the byte order of the machine, which is little-endian
-//! wherever there is a Lustre client. What is read may be torn, or of a kind that this does not know: then there
-//! is no layout. What is written never names the places of another file: each file gets objects of its own.
+//! The structures are those of `lustre_user.h`, packed and in the byte order of the machine, which is
+//! little-endian wherever there is a Lustre client. A value that is truncated, or of an unknown kind, is
+//! not decoded. An encoded layout never names the objects of another file: each file gets its own.
 
 use serde::{Deserialize, Serialize};
 
-/// `lov_user_md_v1`.
+/// Magic number of `lov_user_md_v1`.
 const MAGIC_V1: u32 = 0x0BD1_0BD0;
-/// `lov_user_md_v3`: with a pool.
+/// Magic number of `lov_user_md_v3`, which has a pool.
 const MAGIC_V3: u32 = 0x0BD3_0BD0;
-/// The same, with a list of targets that somebody chose.
+/// Magic number of `lov_user_md_v3` with a list of targets that the user has chosen.
 const MAGIC_SPECIFIC: u32 = 0x0BD5_0BD0;
-/// `lov_comp_md_v1`.
+/// Magic number of `lov_comp_md_v1`.
 const MAGIC_COMPOSITE: u32 = 0x0BD6_0BD0;
 
 /// Sizes of `lov_user_md_v1`, of the name in `lov_user_md_v3`, of `lov_comp_md_v1` and of an entry in it.
@@ -21,48 +21,51 @@ const POOL_BYTES: usize = 16;
 const COMPOSITE_BYTES: usize = 32;
 const ENTRY_BYTES: usize = 48;
 
-/// Stripe by stripe over the objects (`LOV_PATTERN_RAID0`).
+/// Striping over the objects, stripe by stripe (`LOV_PATTERN_RAID0`).
 const PATTERN_STRIPED: u32 = 0x001;
-/// On the metadata target, with the inode (`LOV_PATTERN_MDT`).
+/// Content on the metadata target, with the inode (`LOV_PATTERN_MDT`).
 const PATTERN_MDT: u32 = 0x100;
-/// Several objects on one target (`LOV_PATTERN_OVERSTRIPING`).
+/// Striping with several objects on one target (`LOV_PATTERN_OVERSTRIPING`).
 const PATTERN_OVERSTRIPED: u32 = 0x200;
-/// What tells how a file is rather than where: that it has holes in its layout, or lies in an archive.
+/// Pattern bits that describe the file's state and not its layout: holes in the layout, or content
+/// in an archive.
 const PATTERN_STATE: u32 = 0xffff_0000;
 
-/// A copy of the content that is out of date (`LCME_FL_STALE`).
+/// Flag of a mirror that is out of date (`LCME_FL_STALE`).
 const FLAG_STALE: u32 = 0x01;
-/// It has objects (`LCME_FL_INIT`).
+/// Flag of a component that has objects (`LCME_FL_INIT`).
 const FLAG_HAS_OBJECTS: u32 = 0x10;
-/// Room for the component before it (`LCME_FL_EXTENSION`).
+/// Flag of a component that only gives room to the one before it (`LCME_FL_EXTENSION`).
 const FLAG_EXTENSION: u32 = 0x40;
-/// Which copy of the content a component belongs to, in its number (`MIRROR_ID_MASK`).
+/// Bits of a component's ID that tell the mirror it belongs to (`MIRROR_ID_MASK`).
 const MIRROR_BITS: u32 = 0x7fff_0000;
 
-/// Of a stripe count: on all targets there are.
+/// Stripe count that stands for all targets there are.
 pub const ALL_TARGETS: u16 = 0xffff;
-/// Of the place of the first stripe: wherever the file system likes.
+/// Index of the first target that leaves the choice to the file system.
 const ANY_TARGET: u16 = 0xffff;
 
-/// Where the content of a file lies, or of files to come.
+/// Layout of a file's content, or of the content of files to come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
-    /// All of it in the same way.
+    /// One layout for the whole file.
     Plain(Stripes),
-    /// Each range of it in its own way: progressive layouts, data on metadata targets, mirrors.
+    /// One layout for each range of the file: progressive layouts, data on metadata targets,
+    /// mirrors.
     Composite(Vec<Component>),
 }
 
-/// How a range is striped.
+/// Striping of a range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stripes {
-    /// `lmm_pattern`, without what is a state of the file.
+    /// `lmm_pattern`, without the bits of a file's state.
     pattern: u32,
-    /// Objects; 0 where the file system's default holds, [`ALL_TARGETS`] where it is not known yet how many.
+    /// Number of objects; 0 for the file system's default, [`ALL_TARGETS`] where their number is
+    /// not decided yet.
     pub stripe_count: u16,
-    /// How much of the file lies in an object before the next one follows; 0 where the default holds.
+    /// Stripe size in bytes; 0 for the default.
     pub stripe_bytes: u32,
-    /// The pool of targets, where one is named.
+    /// Pool of targets, where one is set.
     pub pool: Option<Vec<u8>>,
 }
 
@@ -72,32 +75,33 @@ pub struct Component {
     id: u32,
     flags: u32,
     start: u64,
-    /// `u64::MAX` for the end of the file, wherever that is.
+    /// End of the range; `u64::MAX` for the end of the file, wherever it is.
     end: u64,
     stripes: Stripes,
 }
 
-/// What of a file's layout matters to those who write it.
+/// Stripe size and stripe count: the part of a file's layout that matters to its writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Striping {
-    /// How much of the file lies in an object before the next one follows.
+    /// Stripe size in bytes.
     pub stripe_bytes: u64,
-    /// How many objects there are.
+    /// Number of objects.
     pub stripe_count: u64,
 }
 
 impl Stripes {
-    /// Over so many objects.
+    /// Returns stripes of that size over that number of objects.
     pub fn new(stripe_count: u16, stripe_bytes: u32, pool: Option<Vec<u8>>) -> Self {
         Self { pattern: PATTERN_STRIPED, stripe_count, stripe_bytes, pool }
     }
 
-    /// On the metadata target.
+    /// Returns true for content on the metadata target.
     pub fn is_on_mdt(&self) -> bool {
         self.pattern & PATTERN_MDT != 0
     }
 
-    /// A new file can be given these: other patterns say what was done with content, such as compressing it.
+    /// Returns true for a pattern that a new file can be given. Other patterns tell how content was
+    /// processed, such as compression.
     fn is_known(&self) -> bool {
         const STRIPED_TOO: u32 = PATTERN_STRIPED | PATTERN_OVERSTRIPED;
         matches!(self.pattern, PATTERN_STRIPED | PATTERN_MDT | PATTERN_OVERSTRIPED | STRIPED_TOO)
@@ -116,7 +120,7 @@ impl Stripes {
         let mut blob = Vec::with_capacity(V1_BYTES + POOL_BYTES);
         blob.extend(magic.to_le_bytes());
         blob.extend(self.pattern.to_le_bytes());
-        // Which object the layout belongs to: none yet.
+        // ID of the object that the layout belongs to: none yet.
         blob.extend([0; 16]);
         blob.extend(self.stripe_bytes.to_le_bytes());
         blob.extend(self.stripe_count.to_le_bytes());
@@ -137,7 +141,7 @@ impl Stripes {
             MAGIC_V3 | MAGIC_SPECIFIC => {
                 let name = blob.get(V1_BYTES..V1_BYTES + POOL_BYTES)?;
                 let name: Vec<u8> = name.iter().copied().take_while(|byte| *byte != 0).collect();
-                // The kernel wants room for its NUL, too.
+                // The kernel needs room for the terminating NUL.
                 (!name.is_empty() && name.len() < POOL_BYTES).then_some(name)
             }
             _ => return None,
@@ -161,7 +165,7 @@ impl Component {
         self.flags & FLAG_EXTENSION != 0
     }
 
-    /// Bytes of a file of that size that lie here.
+    /// Returns the number of bytes in this component for a file of that size.
     fn bytes_of(&self, size_bytes: u64) -> u64 {
         self.end.min(size_bytes).saturating_sub(self.start)
     }
@@ -180,13 +184,13 @@ impl Component {
 }
 
 impl Layout {
-    /// Over so many objects.
+    /// Returns a layout with that number of objects for the whole file.
     pub fn plain(stripe_count: u16, stripe_bytes: u32, pool: Option<Vec<u8>>) -> Self {
         Self::Plain(Stripes::new(stripe_count, stripe_bytes, pool))
     }
 
-    /// Reads what `lustre.lov` holds, of a file or as a directory's default. `None` for what is torn, or another
-    /// kind of layout.
+    /// Decodes the value of `lustre.lov`, of a file or as a directory's default. `None` for a
+    /// truncated value or an unknown kind of layout.
     pub fn decode(blob: &[u8]) -> Option<Self> {
         if u32_at(blob, 0)? != MAGIC_COMPOSITE {
             return Stripes::decode(blob).map(Self::Plain);
@@ -199,7 +203,7 @@ impl Layout {
         (!components.is_empty()).then_some(Self::Composite(components))
     }
 
-    /// As a new file takes it.
+    /// Encodes the layout in the form that a new file takes.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Plain(stripes) => stripes.encode(),
@@ -207,8 +211,9 @@ impl Layout {
         }
     }
 
-    /// The same for a new file: how it is cut, but no places. Of mirrors one is taken that is up to date, since
-    /// nobody but `lfs mirror resync` fills the others. `None` for what a new file cannot be given.
+    /// Returns the layout for a new file: the same striping, but other objects. Of several mirrors
+    /// it takes one that is up to date, since only `lfs mirror resync` fills the others. `None` for
+    /// a layout that a new file cannot be given.
     pub fn for_new_file(&self) -> Option<Self> {
         let components = match self {
             Self::Plain(stripes) => return stripes.is_known().then(|| self.clone()),
@@ -222,8 +227,8 @@ impl Layout {
         own.iter().all(|component| component.stripes.is_known()).then_some(Self::Composite(own))
     }
 
-    /// How most of a file of that size is striped, where that is settled. Ranges are striped by offsets in the file,
-    /// not in the range.
+    /// Returns the striping of the largest part of a file of that size, where it is decided. Ranges
+    /// are striped by offsets in the file, not in the range.
     pub fn striping(&self, size_bytes: u64) -> Option<Striping> {
         self.most(size_bytes)?.striping()
     }
@@ -239,12 +244,12 @@ impl Layout {
         }
     }
 
-    /// Each range in its own way.
+    /// Returns true where each range has a layout of its own.
     pub fn is_composite(&self) -> bool {
         matches!(self, Self::Composite(_))
     }
 
-    /// The range up to which the file has come: the last one with objects, or the first.
+    /// Returns the stripes of the last range that has objects, or of the first one if none has.
     pub fn reached(&self) -> &Stripes {
         match self {
             Self::Plain(stripes) => stripes,
@@ -257,7 +262,7 @@ impl Layout {
         }
     }
 
-    /// The pool that the end of a file is in, where one is named.
+    /// Returns the pool that the end of a file is in, where one is set.
     pub fn pool(&self) -> Option<&Vec<u8>> {
         match self {
             Self::Plain(stripes) => stripes.pool.as_ref(),
@@ -276,7 +281,7 @@ fn encode_composite(components: &[Component]) -> Vec<u8> {
     // Generation and flags.
     blob.extend([0; 6]);
     blob.extend((components.len() as u16).to_le_bytes());
-    // No mirror but itself, and padding.
+    // Mirror count (none but itself), and padding.
     blob.resize(COMPOSITE_BYTES, 0);
     for (component, stripes) in components.iter().zip(&stripes) {
         blob.extend(component.id.to_le_bytes());

@@ -1,4 +1,5 @@
-//! Which layout a new file gets on Lustre: what the operator wants, and what that means for one file.
+//! Lustre layouts of new files: the operator's policy, and the layout that follows from it for one
+//! file.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,27 +9,27 @@ use crate::size::parse_bytes;
 /// Stripes are multiples of this (`LOV_MIN_STRIPE_SIZE`).
 const STRIPE_UNIT_BYTES: u64 = 64 << 10;
 
-/// Most objects of a file (`LOV_MAX_STRIPE_COUNT`).
+/// Largest number of objects of a file (`LOV_MAX_STRIPE_COUNT`).
 const STRIPES_MAX: u16 = 2000;
 
-/// Smaller files are striped as the directory says.
+/// Size in bytes below which files get the directory's default layout.
 const AUTO_BYTES_MIN: u64 = 1 << 30;
 
-/// What the operator wants of layouts.
+/// Policy for the layouts of new files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum StripePolicy {
-    /// Large files get more stripes, where the directory has no better rule.
+    /// Gives large files more stripes, where the directory has no better rule.
     #[default]
     Auto,
-    /// As the source.
+    /// Preserves the source's layout.
     Keep,
-    /// As the directory says.
+    /// Uses the directory's default layout.
     Default,
-    /// Always the same.
+    /// Gives all files the same layout.
     Fixed {
-        /// Objects.
+        /// Number of objects.
         stripe_count: u16,
-        /// How much lies in one of them before the next one follows; 0 for the default.
+        /// Stripe size in bytes; 0 for the default.
         stripe_bytes: u32,
     },
 }
@@ -76,7 +77,8 @@ impl std::str::FromStr for StripePolicy {
 }
 
 impl StripePolicy {
-    /// Files of that size may be given a layout: otherwise nothing need be asked.
+    /// Returns true where files of that size may be given a layout: otherwise no layout need be
+    /// read.
     pub fn concerns(self, size_bytes: u64) -> bool {
         match self {
             Self::Auto => size_bytes >= AUTO_BYTES_MIN,
@@ -85,8 +87,9 @@ impl StripePolicy {
         }
     }
 
-    /// The layout that a new file is given; `None` where it is left to the directory. `source` is the layout of what
-    /// is copied, `default` finds out what files in the directory get.
+    /// Returns the layout that a new file gets; `None` where it is left to the directory. `source`
+    /// is the layout of the file that is copied, `default` reads the one that files in the
+    /// directory get.
     pub fn layout(
         self,
         size_bytes: u64,
@@ -99,7 +102,8 @@ impl StripePolicy {
             Self::Keep => source?.for_new_file(),
             Self::Auto => grown(stripes_of(size_bytes), default()),
             Self::Fixed { stripe_count, stripe_bytes } => {
-                // The pool says on which storage files are to be: that is another matter.
+                // The pool tells on which storage files are to be, which is not for this option to
+                // change.
                 let pool = default().and_then(|default| default.pool().cloned());
                 Some(Layout::plain(stripe_count, stripe_bytes, pool))
             }
@@ -107,8 +111,8 @@ impl StripePolicy {
     }
 }
 
-/// The directory's own rule with more stripes. A composite layout grows with the file as it is; and who has asked for
-/// more stripes than this gets them.
+/// Returns the directory's own rule with more stripes. A composite layout grows with the file by
+/// itself, and a directory that has been given more stripes than this keeps them.
 fn grown(stripe_count: u16, default: Option<Layout>) -> Option<Layout> {
     match default {
         None => Some(Layout::plain(stripe_count, 0, None)),
@@ -118,9 +122,10 @@ fn grown(stripe_count: u16, default: Option<Layout>) -> Option<Layout> {
     }
 }
 
-/// Twice as many stripes for four times as much: 2 for 1 GiB, 8 for 16 GiB, 64 for 1 TiB. So many files of some GiB do
-/// not leave dozens of objects each, a very large one is on most targets, and no object grows beyond what a target
-/// holds. The file system takes as many as there are targets.
+/// Returns twice as many stripes for four times the size: 2 for 1 GiB, 8 for 16 GiB, 64 for 1 TiB.
+/// So many files of some GiB do not have dozens of objects each, a very large one is on most
+/// targets, and no object grows beyond the capacity of a target. The file system takes as many
+/// stripes as there are targets.
 fn stripes_of(size_bytes: u64) -> u16 {
     let gibibytes = (size_bytes >> 30).max(1);
     let wanted = 2_u64 << (gibibytes.ilog2() / 2);
@@ -184,7 +189,7 @@ mod tests {
         assert_eq!(auto(16 * GIB, Some(progressive)), None);
     }
 
-    /// One range, over 2 objects.
+    /// Returns an encoded layout of one range over 2 objects.
     fn composite() -> Vec<u8> {
         let own = Layout::plain(2, 1 << 20, Some(b"disk".to_vec())).encode();
         let head = [

@@ -1,16 +1,17 @@
-//! Text of users in headers of HTTP, which are ASCII: as encoded words (RFC 2047), which is how Amazon S3 takes
-//! user metadata and gives it back.
+//! User text in HTTP headers, which are ASCII: as encoded words (RFC 2047), the form in which
+//! Amazon S3 takes user metadata and returns it.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// Bytes of an encoded word, at most (RFC 2047, 2).
+/// Largest size of an encoded word in bytes (RFC 2047, 2).
 const WORD_BYTES_MAX: usize = 75;
 
 const BEGIN: &str = "=?UTF-8?B?";
 const END: &str = "?=";
 
-/// A value that any service takes: as it is where it is plain, or else in encoded words.
+/// Encodes text to a value that every service takes: plain ASCII as it is, any other text in
+/// encoded words.
 pub fn encode(text: &str) -> String {
     let is_visible = |byte: u8| matches!(byte, b' '..=b'~');
     let is_plain = text.bytes().all(is_visible) && text.trim() == text && !text.contains("=?");
@@ -29,8 +30,8 @@ pub fn encode(text: &str) -> String {
     words.join(" ")
 }
 
-/// A value with its encoded words as the text that they stand for. What is none, or in a charset that is not known,
-/// stays as it is.
+/// Decodes the encoded words in a value. Other text, and words in an unknown charset, stay as they
+/// are.
 pub fn decode(value: &str) -> String {
     let (mut text, mut rest) = (String::with_capacity(value.len()), value);
     let mut follows_word = false;
@@ -49,7 +50,7 @@ pub fn decode(value: &str) -> String {
     text + rest
 }
 
-/// The text of the encoded word that a value begins with, and how many bytes the word has.
+/// Decodes the encoded word at the beginning of a value; returns its text, and its length in bytes.
 fn word_at(value: &str) -> Option<(String, usize)> {
     let mut parts = value.strip_prefix("=?")?.splitn(3, '?');
     let (charset, encoding, rest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -70,7 +71,7 @@ fn word_at(value: &str) -> Option<(String, usize)> {
     Some((text, length))
 }
 
-/// The `Q` encoding: `_` is a space, `=XX` a byte.
+/// Decodes the `Q` encoding: `_` is a space, `=XX` a byte.
 fn from_quoted(content: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(content.len());
     let mut rest = content.bytes();
@@ -87,12 +88,13 @@ fn from_quoted(content: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A header's bytes as text: UTF-8 where they are, and Latin-1, HTTP's old default, where they are not.
+/// Converts a header's bytes to text: valid UTF-8 as such, anything else from Latin-1, HTTP's old
+/// default.
 pub fn of_bytes(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| from_latin1(bytes), str::to_owned)
 }
 
-/// The first 256 characters of Unicode are those of Latin-1.
+/// Converts Latin-1, whose characters are the first 256 of Unicode.
 fn from_latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }

@@ -1,4 +1,4 @@
-//! What a service keeps with an object for those who fetch it, besides content and attributes.
+//! Headers that a service stores with an object for its readers, besides content and attributes.
 
 use crate::object::metadata::UserMetadata;
 
@@ -17,30 +17,30 @@ pub struct ObjectHeaders {
     pub cache_control: Option<String>,
     /// Expires, as in HTTP.
     pub expires: Option<String>,
-    /// Where those who ask for it by a website are sent instead.
+    /// Location to which a website endpoint redirects requests for the object.
     pub website_redirect: Option<String>,
-    /// `x-amz-meta-…`, attributes of files among it.
+    /// User metadata, `x-amz-meta-…`, with file attributes among it.
     pub user: UserMetadata,
-    /// How the service keeps it, which is its own affair, and no other object's.
+    /// Storage properties, which are the service's own affair and are not copied to other objects.
     pub storage: Storage,
 }
 
-/// How a service keeps an object.
+/// Way in which a service stores an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Storage {
-    /// Storage class; none where it is the usual one.
+    /// Storage class; `None` for the standard one.
     pub class: Option<String>,
     /// Encryption at rest.
     pub sse: Option<String>,
-    /// The key for that.
+    /// Key of the encryption at rest.
     pub sse_kms_key_id: Option<String>,
-    /// It may not be removed before some time, or at all.
+    /// True where the object is locked: not to be removed before some time, or at all.
     pub is_locked: bool,
 }
 
 impl ObjectHeaders {
-    /// Content-Encoding without `aws-chunked`, which is about a request's body and is kept by some
-    /// services all the same.
+    /// Returns the Content-Encoding without `aws-chunked`, which belongs to a request's body and is
+    /// stored by some services all the same.
     pub fn own_encoding(&self) -> Option<String> {
         let codings = self.content_encoding.as_deref()?.split(',').map(str::trim);
         let own: Vec<_> =

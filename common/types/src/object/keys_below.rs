@@ -1,4 +1,5 @@
-//! All keys below a directory of objects, packed: what spares a request for each directory in it.
+//! All keys below a directory of objects, packed, so that no request for each directory below it is
+//! needed.
 //!
 //! Tasks carry them from rank to rank, so they are small, and checked when they come.
 
@@ -8,20 +9,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::entry::{Hint, Listed};
 
-/// Keys without what all of them begin with, and what a listing says of each: size, time, length of the
-/// key, the key.
+/// Keys without their common prefix, with their properties from the listing. Each is packed as
+/// size, time, length of the key, and key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeysBelow {
     count: usize,
     bytes: Vec<u8>,
 }
 
-/// The same, as a listing of what is directly below would tell it.
+/// Entries directly below a prefix, as a listing with a delimiter would tell them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Folded {
-    /// Objects.
+    /// Objects directly below.
     pub objects: Vec<(String, Hint)>,
-    /// By their common prefix, which ends in a slash, the keys of each directory.
+    /// Keys of each subdirectory, by its common prefix, which ends in a slash.
     pub directories: BTreeMap<String, KeysBelow>,
 }
 
@@ -35,17 +36,17 @@ impl KeysBelow {
         self.bytes.extend_from_slice(key.as_bytes());
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// There are none.
+    /// Returns true where there are no keys.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// All keys, in the order in which they were added.
+    /// Returns all keys in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Listed)> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
@@ -55,8 +56,8 @@ impl KeysBelow {
         })
     }
 
-    /// What is directly below, in whatever order the keys are. A key that is empty is the directory's own
-    /// marker, and no entry.
+    /// Returns the entries directly below, whatever the order of the keys. An empty key is the
+    /// directory's own marker, and not an entry.
     pub fn fold(&self) -> Folded {
         let mut folded = Folded::default();
         for (key, listed) in self.iter() {
@@ -77,12 +78,12 @@ impl KeysBelow {
         folded
     }
 
-    /// Packed.
+    /// Returns the packed keys.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Keys that were packed; `None` where they are torn.
+    /// Checks packed keys that come from another rank; `None` where they are malformed.
     pub fn checked(bytes: &[u8]) -> Option<Self> {
         let (mut rest, mut count) = (bytes, 0);
         while !rest.is_empty() {
@@ -93,12 +94,12 @@ impl KeysBelow {
     }
 }
 
-/// The common prefix that a listing of what is directly below would tell instead of the key.
+/// Returns the common prefix by which a listing with a delimiter would replace the key.
 pub fn directory_of(key: &str) -> Option<&str> {
     key.find('/').map(|slash| &key[..=slash])
 }
 
-/// The first key, what is said of it, and what comes behind.
+/// Returns the first key, its properties, and the rest of the bytes.
 fn first_key(bytes: &[u8]) -> Option<(&str, Listed, &[u8])> {
     let (size, rest) = bytes.split_first_chunk()?;
     let (stored, rest) = rest.split_first_chunk()?;

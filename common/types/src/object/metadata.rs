@@ -21,34 +21,37 @@ pub use read::{StoredAttributes, read};
 /// metadata"; keys count without their prefix).
 pub const USER_METADATA_BYTES_MAX: usize = 2048;
 
-/// What rclone appends to a link's key; the object's content is the link's target (rclone's `--links`).
+/// Suffix that rclone appends to a symbolic link's key; the object's content is the link's target
+/// (rclone's `--links`).
 pub const RCLONE_LINK_SUFFIX: &str = ".rclonelink";
 
-/// In which way attributes are written.
+/// Schema in which attributes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Schema {
-    /// `file-permissions`, `file-owner`, …: with nanoseconds, directories and links.
+    /// Keys of AWS's file services: `file-permissions`, `file-owner`, …, with nanoseconds, directories and
+    /// symbolic links.
     #[default]
     Aws,
-    /// `mode`, `uid`, …, as `rclone --metadata` does.
+    /// Keys of `rclone --metadata`: `mode`, `uid`, …
     Rclone,
-    /// Both of them.
+    /// The schemas of AWS and rclone together.
     Both,
     /// No metadata at all.
     None,
 }
 
-/// How a symbolic link is an object. Its content is the target in either case.
+/// Form in which a symbolic link is stored as an object. Its content is the link's target in either
+/// case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkForm {
-    /// It has the link's own key, and the file type in `file-permissions` says that it is a link.
+    /// An object under the link's own key, with the file type of a link in `file-permissions`.
     FileType,
-    /// Its key has [`RCLONE_LINK_SUFFIX`] at the end.
+    /// An object under the link's key with [`RCLONE_LINK_SUFFIX`] appended.
     Suffix,
 }
 
 impl LinkForm {
-    /// The name that the object of a link has below its prefix.
+    /// Returns the name that the object of a link has below its prefix.
     pub fn name_of(self, link: &Name) -> CString {
         let mut name = link.to_bytes().to_vec();
         if self == Self::Suffix {
@@ -59,17 +62,17 @@ impl LinkForm {
 }
 
 impl Schema {
-    /// The schema that a command line names so.
+    /// Returns the schema of that name on the command line.
     ///
     /// # Errors
-    /// One line that shows the right words.
+    /// One line that lists the valid names.
     pub fn parse(word: &str) -> Result<Self, String> {
         let all = [Self::Aws, Self::Rclone, Self::Both, Self::None];
         let known = all.into_iter().find(|schema| schema.word() == word);
         known.ok_or_else(|| format!("\"{word}\" is none of aws, rclone, both and none"))
     }
 
-    /// The word for it.
+    /// Returns the schema's name on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Aws => "aws",
@@ -79,7 +82,8 @@ impl Schema {
         }
     }
 
-    /// How links are written. What needs no metadata is rclone's suffix.
+    /// Returns the form in which links are stored. Rclone's suffix is the one that needs no
+    /// metadata.
     pub fn link_form(self) -> LinkForm {
         if self.has_aws() { LinkForm::FileType } else { LinkForm::Suffix }
     }
@@ -93,7 +97,7 @@ impl Schema {
     }
 }
 
-/// What an object is to tell of the entry it was.
+/// Attributes of an entry that its object's metadata may record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "as in Metadata")]
 pub struct Facts {
@@ -112,23 +116,23 @@ impl From<&Metadata> for Facts {
     }
 }
 
-/// Which of the facts are written.
+/// Subset of the attributes that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The time of modification, without which no later run can tell what has changed; and that a link
-    /// is one.
+    /// The modification time, without which no later run can tell what has changed, and the file
+    /// type of a link.
     Needed,
-    /// Owner, mode and times too (`-p`).
+    /// Owner, mode and access time as well (`-p`).
     Attributes,
 }
 
-/// Keys and values.
+/// Keys and values of user metadata.
 pub type UserMetadata = Vec<(String, String)>;
 
-/// The user metadata for an entry.
+/// Returns the user metadata for an entry.
 ///
 /// `mtime` has rclone's form in every schema but [`Schema::None`], so that rclone sees the time. Times
-/// outside the years 1 to 9999 cannot be written and are left out; so is the mode of a device.
+/// outside the years 1 to 9999 cannot be written and are omitted; so is the mode of a device.
 pub fn write(schema: Schema, facts: &Facts, scope: Scope) -> UserMetadata {
     if schema == Schema::None {
         return Vec::new();
@@ -168,38 +172,39 @@ const UID: &str = "uid";
 const GID: &str = "gid";
 const ATIME: &str = "atime";
 const MTIME: &str = "mtime";
-/// As s3fs writes it.
+/// Change time as s3fs writes it.
 const CTIME: &str = "ctime";
-/// All that s3cmd keeps, as `mode:33184/mtime:1700000000/uid:0` with more of the kind, numbers in decimal.
+/// All attributes that s3cmd stores, as `mode:33184/mtime:1700000000/uid:0` with more of the kind,
+/// numbers in decimal.
 const S3CMD: &str = "s3cmd-attrs";
-/// As gsutil keeps them with `-P`, and the time of change always.
+/// Attributes as gsutil stores them with `-P`; the modification time is always stored.
 const GSUTIL_MTIME: &str = "goog-reserved-file-mtime";
 const GSUTIL_ATIME: &str = "goog-reserved-file-atime";
 const GSUTIL_MODE: &str = "goog-reserved-posix-mode";
 const GSUTIL_UID: &str = "goog-reserved-posix-uid";
 const GSUTIL_GID: &str = "goog-reserved-posix-gid";
 
-/// What is given up for lack of room, the least important first: times of access; what `file-` keys
-/// say too; keys of others; then what could not be known without.
+/// Keys that are dropped for lack of room, the least important first: access times; attributes that
+/// `file-` keys have, too; keys of other tools; then those that cannot be recovered otherwise.
 const LEAST_FIRST: [&str; 5] = [ATIME, FILE_ATIME, MODE, UID, GID];
 const LAST: [&str; 5] = [FILE_MTIME, FILE_GROUP, FILE_OWNER, MTIME, FILE_PERMISSIONS];
 
-/// Attributes in ways that are only read.
+/// Keys of attributes that are read and never written.
 const OF_OTHERS: [&str; 7] =
     [CTIME, S3CMD, GSUTIL_MTIME, GSUTIL_ATIME, GSUTIL_MODE, GSUTIL_UID, GSUTIL_GID];
 
-/// Which of an object's older metadata the attributes that are written now make void.
+/// Keys of an object's older metadata that the attributes written now replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Voids {
-    /// All that tells attributes, in any way.
+    /// All keys of attributes, in any schema.
     Attributes,
-    /// What tells the time of modification.
+    /// Keys of the modification time.
     Time,
-    /// None.
+    /// No keys.
     Nothing,
 }
 
-/// Older metadata, of others too, with what is written now.
+/// Merges older metadata, of other tools too, with the metadata that is written now.
 pub fn merge(old: &[(String, String)], new: UserMetadata, voids: Voids) -> UserMetadata {
     let is_void = |key: &str| match voids {
         Voids::Attributes => {
@@ -215,22 +220,23 @@ pub fn merge(old: &[(String, String)], new: UserMetadata, voids: Voids) -> UserM
     merged
 }
 
-/// User metadata that S3 takes, and what had to be left out for that.
+/// User metadata within S3's limit, and the keys that had to be dropped for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fitted {
-    /// What fits.
+    /// Metadata that fits.
     pub kept: UserMetadata,
     /// The keys that were dropped, the least important first.
     pub dropped: Vec<String>,
 }
 
-/// Bytes of keys and values as headers have them: S3 counts no more than these.
+/// Returns the size in bytes of keys and values as headers have them, which is no less than S3
+/// counts.
 pub fn size_bytes(pairs: &[(String, String)]) -> usize {
     pairs.iter().map(|(key, value)| key.len() + header_text::encode(value).len()).sum()
 }
 
-/// Drops the least important pairs until the rest are no more than [`USER_METADATA_BYTES_MAX`]. The order of
-/// the others stays.
+/// Drops the least important pairs until the rest are no more than [`USER_METADATA_BYTES_MAX`]. The
+/// others keep their order.
 pub fn fit(pairs: UserMetadata) -> Fitted {
     let mut fitted = Fitted { kept: pairs, dropped: Vec::new() };
     while size_bytes(&fitted.kept) > USER_METADATA_BYTES_MAX {

@@ -1,15 +1,15 @@
 //! Ranges of a directory's names, for one flat listing that many ranks share, and where to cut them.
 //!
-//! A name is as it is listed: `n` for an object, `n/` for a directory. A range is a question of bytes:
-//! after this, up to that. A service may list in byte order, or as a file system does, `n/` before `n-1`.
-//! A cut falls between the same names in both orders, because of three rules:
+//! A name is as it is listed: `n` for an object, `n/` for a directory. A range has a lower and an upper
+//! bound, which are compared byte by byte. A service may list in byte order, or as a file system does,
+//! `n/` before `n-1`. A cut falls between the same names in both orders, because of three rules:
 //!
-//! 1. It has no slash.
-//! 2. Behind what it has in common with the last name that was listed, every character but the first comes
-//!    after the slash. So whatever name it begins with was either listed before, or comes before it with and
-//!    without a slash.
-//! 3. It is no name that exists: some services leave out all of `d/` where a listing begins after `d`. So it
-//!    ends in letters by chance.
+//! 1. The cut has no slash.
+//! 2. Behind the prefix that it shares with the last listed name, every character but the first sorts
+//!    after the slash. So each name that the cut begins with was either listed before, or sorts before
+//!    the cut with and without a slash.
+//! 3. The cut is not the name of an entry: some services omit all of `d/` where a listing begins after
+//!    `d`. So it ends in random letters.
 
 mod course;
 #[cfg(test)]
@@ -21,60 +21,60 @@ use crate::entry::Hint;
 use crate::limits::{LISTING_CUT_PAGES, LISTING_CUTS_FIRST, LISTING_PAGES_MIN};
 pub use course::{NamePage, Told};
 
-/// A range of names, and what is known of it.
+/// A range of a directory's names, with the state of its listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// Names come after this.
+    /// Lower bound: all names come after it.
     pub after: String,
-    /// Up to this; to the end where it is `None`.
+    /// Upper bound, which is included; `None` for the end of the directory.
     pub upto: Option<String>,
-    /// There are names right behind its end.
+    /// True where there are names right behind the upper bound.
     pub is_end_known: bool,
-    /// A look so many bytes into the name has met others.
+    /// Number of bytes of the name at which a probe has found other names.
     pub met_at: Option<usize>,
-    /// What may still be spent on cuts: a full page earns one, a cut costs
-    /// [`LISTING_CUT_PAGES`].
+    /// Credit for cuts: a full page earns one, a cut costs [`LISTING_CUT_PAGES`].
     pub credit: u32,
-    /// Where the service says that it goes on.
+    /// Continuation token of the service.
     pub token: Option<String>,
-    /// The last name that was listed of it.
+    /// Last name that was listed in the range.
     pub last: Option<String>,
-    /// How the names have come so far.
+    /// Order in which the names have been listed so far.
     pub order: Order,
-    /// Objects that were listed, and whose names a directory in this range may have too.
+    /// Objects that were listed and are held, since a directory in this range may have the same
+    /// name.
     pub held: Vec<Held>,
 }
 
-/// In which order a service lists, as far as it was seen.
+/// Order in which a service lists, as far as it was observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// By the bytes of what is listed.
+    /// Byte order of the listed keys.
     Bytes,
-    /// By names, directories without their slash: as file systems do.
+    /// Order of the names, directories without their slash, as in a file system.
     Names,
-    /// None that is known.
+    /// No known order.
     Other,
 }
 
-/// An object that is not told of yet.
+/// An object that was listed and not yet reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Its key below the prefix.
+    /// Key below the prefix.
     pub text: String,
-    /// How many bytes of that are its name.
+    /// Number of its bytes that make up the entry's name.
     pub name_bytes: usize,
-    /// What the listing says of it.
+    /// Type and properties from the listing.
     pub hint: Hint,
 }
 
-/// Characters of chance at the end of a cut.
+/// Random characters at the end of a cut.
 const CHANCE_CHARS: usize = 8;
 
-/// Characters of a name that are reckoned with, behind those that all names in question have in common: so
-/// many digits of base 96 fit into 128 bits.
+/// Characters of a name that are used for estimates, behind those that all names in question share:
+/// as many digits of base 96 fit into 128 bits.
 const DIGITS: usize = 18;
 
-/// Characters of a cut behind the first in which it differs from the last name.
+/// Characters of a cut behind the first one that differs from the last name.
 const TAIL_CHARS: usize = 3;
 
 impl Default for Span {
@@ -94,30 +94,31 @@ impl Default for Span {
 }
 
 impl Held {
-    /// Its name.
+    /// Returns the entry's name.
     pub fn name(&self) -> &str {
         self.text.get(..self.name_bytes).unwrap_or(&self.text)
     }
 }
 
-/// Where a range is cut.
+/// A point at which a range is cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    /// What ends the first part; it is no name.
+    /// Upper bound of the first part; it is not the name of an entry.
     pub at: String,
-    /// How many bytes into the name it looks for others, where it does.
+    /// Number of bytes of the name at which the cut probes for other names, where it does.
     level: Option<usize>,
 }
 
 impl Span {
-    /// Whether a name is in this range.
+    /// Returns true for a name in this range.
     pub fn contains(&self, name: &str) -> bool {
         (self.after.is_empty() || *name > *self.after)
             && self.upto.as_ref().is_none_or(|upto| *name <= **upto)
     }
 
-    /// Where to cut what is left of it, after a page of these names in byte order; `None` where that would
-    /// not pay. `chance` decides how the cut ends.
+    /// Returns where to cut the rest of the range after a page of these names, which are in byte
+    /// order; `None` where a cut would not pay. `chance` is a random number that decides how the
+    /// cut ends.
     pub fn cut(&self, page: &[&str], chance: u64) -> Option<Cut> {
         let (first, last) = (*page.first()?, *page.last()?);
         if self.order != Order::Bytes || self.credit < LISTING_CUT_PAGES || first == last {
@@ -133,7 +134,7 @@ impl Span {
         let level =
             (!self.is_end_known && varies_at > shared).then(|| usize::midpoint(shared, varies_at));
         let stem = match level {
-            // Behind everything that begins as the last name does, up to here.
+            // The cut is behind everything that begins as the last name does, up to here.
             Some(level) => last.get(..=level).map(|begin| format!("{begin}~")),
             None => ahead.middle(&alphabets, shared),
         };
@@ -141,10 +142,10 @@ impl Span {
         self.is_sound(&at, last).then_some(Cut { at, level })
     }
 
-    /// Rules 1 and 2, and that it is inside.
+    /// Returns true for a cut that follows rules 1 and 2 and is inside the range.
     fn is_sound(&self, cut: &str, last: &str) -> bool {
         let shared = common_bytes(cut, last);
-        // The name that is the last one itself may have a directory yet to come.
+        // A directory with the last name itself may still follow.
         let free = shared + usize::from(shared < last.len());
         !cut.contains('/')
             && *cut > *last
@@ -152,17 +153,18 @@ impl Span {
             && self.upto.as_ref().is_none_or(|upto| *cut < **upto)
     }
 
-    /// Pays for a cut.
+    /// Takes the price of a cut from the credit.
     pub fn pay(&mut self) {
         self.credit = self.credit.saturating_sub(LISTING_CUT_PAGES);
     }
 
-    /// Nothing was met behind the cut: it is the end.
+    /// Ends the range at a cut, since a probe has found nothing behind it.
     pub fn end_at(&mut self, cut: &Cut) {
         self.upto = Some(cut.at.clone());
     }
 
-    /// Names were met behind the cut: this range ends there, and what is behind it is another one.
+    /// Ends the range at a cut behind which a probe has found names, and returns the range behind
+    /// it.
     #[must_use]
     pub fn split_off(&mut self, cut: &Cut) -> Self {
         // Where no end is known there is more behind the cut than before it.
@@ -189,7 +191,7 @@ impl Span {
     }
 }
 
-/// What is known of the names to come.
+/// Names between which those to come must be.
 struct Ahead<'a> {
     first: &'a str,
     last: &'a str,
@@ -197,24 +199,24 @@ struct Ahead<'a> {
 }
 
 impl Ahead<'_> {
-    /// The end without its letters of chance.
+    /// Returns the upper bound without its random characters.
     fn end(&self) -> Option<&str> {
         self.upto.map(|upto| upto.get(..upto.len().saturating_sub(CHANCE_CHARS)).unwrap_or(upto))
     }
 
-    /// Bytes that all names to come have in common with the last one.
+    /// Returns the number of bytes that all names to come share with the last one.
     fn shared_with_end(&self) -> usize {
         self.end().map_or(0, |end| common_bytes(self.last, end))
     }
 
-    /// How many more such pages there can be.
+    /// Returns the estimated number of pages to come, of as many names.
     fn pages(&self, alphabets: &Alphabets) -> u128 {
         let from = self.end().map_or(0, |end| common_bytes(self.first, end));
         let from = if self.upto.is_none() { common_bytes(self.first, self.last) } else { from };
         let value = |name| alphabets.value(name, from, 0);
         let page = value(self.last).saturating_sub(value(self.first));
         match self.end() {
-            // No end is known: as many as there are.
+            // The end is not known, so neither is the number of pages.
             None => u128::MAX,
             Some(end) => {
                 alphabets.value(end, from, usize::MAX).saturating_sub(value(self.last))
@@ -223,7 +225,7 @@ impl Ahead<'_> {
         }
     }
 
-    /// Half way from the last name to the end.
+    /// Returns the point half way from the last name to the end.
     fn middle(&self, alphabets: &Alphabets, from: usize) -> Option<String> {
         let last = alphabets.value(self.last, from, 0);
         let end = alphabets.value(self.end().unwrap_or(self.last.get(..from)?), from, usize::MAX);
@@ -236,10 +238,10 @@ impl Ahead<'_> {
     }
 }
 
-/// Which characters the names of a page have at each place.
+/// Characters that the names of a page have at each position.
 struct Alphabets(Vec<Vec<u8>>);
 
-/// Characters that go together: where one of them is, the others may be.
+/// Classes of characters: where one of them is used, the others of its class may be.
 const CLASSES: [&[u8]; 5] =
     [b"0123456789", b"ABCDEF", b"GHIJKLMNOPQRSTUVWXYZ", b"abcdef", b"ghijklmnopqrstuvwxyz"];
 const OTHER: u8 = 1 << CLASSES.len();
@@ -253,7 +255,8 @@ impl Alphabets {
                 *known |= class_of(byte);
             }
         }
-        // Digits and letters at one place: so it is where only one of them was seen.
+        // Digits and letters mixed at one position are assumed where only one of them was seen,
+        // too.
         let is_mixed = |known: &&u8| known.count_ones() > 1 && **known & OTHER == 0;
         let mixed = classes.iter().filter(is_mixed).fold(0, |all, known| all | known);
         let with_mixed = |known: u8| if known & mixed == 0 { known } else { known | mixed };
@@ -264,7 +267,8 @@ impl Alphabets {
         self.0.get(place).map_or(CLASSES[0], |alphabet| alphabet)
     }
 
-    /// A name from a place on as a number. `missing` stands for the characters behind its end.
+    /// Returns a name from a position on as a number. `missing` is the digit for positions behind
+    /// its end.
     fn value(&self, name: &str, from: usize, missing: usize) -> u128 {
         (from..from + DIGITS).fold(0, |value, place| {
             let alphabet = self.at(place);
@@ -276,7 +280,7 @@ impl Alphabets {
         })
     }
 
-    /// The characters of such a number.
+    /// Returns the characters that such a number stands for.
     fn text(&self, value: u128, from: usize) -> String {
         let mut text = Vec::with_capacity(DIGITS);
         let mut rest = value;
@@ -295,7 +299,8 @@ fn class_of(byte: u8) -> u8 {
     CLASSES.iter().position(|class| class.contains(&byte)).map_or(OTHER, |class| 1 << class)
 }
 
-/// In byte order. What is in no class could be anything that prints.
+/// Returns the characters of some classes in byte order. A character in no class makes it all
+/// printable ones.
 fn alphabet(classes: u8) -> Vec<u8> {
     if classes & OTHER != 0 {
         return (b'!'..=b'~').filter(|byte| *byte != b'/').collect();
@@ -304,8 +309,9 @@ fn alphabet(classes: u8) -> Vec<u8> {
     known.flat_map(|(_, class)| class.iter().copied()).collect()
 }
 
-/// What to begin after so that nothing of a name is left out, and most of the names before it are. As a cut, it
-/// has no slash, and is no name that exists. `None` where there is nothing to be told.
+/// Returns a start for a listing that omits nothing of a name, and most of the names before it.
+/// Like a cut it has no slash, and is not the name of an entry. `None` where there is no such
+/// start.
 pub fn just_before(name: &str, chance: u64) -> Option<String> {
     let mut stem = name.strip_suffix('/').unwrap_or(name).to_owned();
     let last = stem.pop().filter(char::is_ascii)? as u8;
@@ -324,7 +330,7 @@ fn with_chance(mut stem: String, chance: u64) -> String {
     stem
 }
 
-/// How many bytes two names have in common, whole characters only.
+/// Returns the number of bytes that two names share at their beginning, in whole characters.
 fn common_bytes(one: &str, other: &str) -> usize {
     let chars = one.chars().zip(other.chars()).take_while(|(one, other)| one == other);
     chars.map(|(char, _)| char.len_utf8()).sum()

@@ -1,4 +1,4 @@
-//! In which attributes two entries of one path differ: a pure function of both.
+//! Fields in which two entries of one path differ: a pure function of both.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::attributes::keep::XattrFilter;
 use crate::entry::{ACL_XATTRS, Kind, Metadata, Time, Xattrs};
 use crate::outcome::difference::Fields;
 
-/// What [`attributes`] can tell.
+/// Fields that [`attributes`] can compare.
 pub const ATTRIBUTE_FIELDS: [Fields; 8] = [
     Fields::TYPE,
     Fields::SIZE,
@@ -18,11 +18,13 @@ pub const ATTRIBUTE_FIELDS: [Fields; 8] = [
     Fields::PERM,
 ];
 
-/// Those of the `wanted` attributes in which the two differ, on a target whose times are in that range.
+/// Returns those of the `wanted` attributes in which two entries differ. `range` is the range of
+/// times of the target's file system.
 ///
-/// The size of a directory is the file system's own affair, and so is that of a link, whose target is
-/// compared instead; a link has no mode. What one of the two stores does not know is not compared.
-/// Where the types differ so do sizes, unless both are as long, and what a link points to.
+/// The size of a directory is the file system's own affair, and so is that of a symbolic link, whose
+/// target is compared instead; a symbolic link has no mode. A field that one of the two stores does
+/// not know is not compared. Where the types differ so do a symbolic link's target and the sizes,
+/// unless these are equal.
 pub fn attributes(
     source: &Metadata,
     target: &Metadata,
@@ -53,8 +55,8 @@ pub fn attributes(
     fields.filter(|field| wanted.contains(*field) && differs(*field)).collect()
 }
 
-/// Those of the `wanted` fields in which two entries of one kind cannot be compared, because one of the
-/// two stores does not know them. Extended attributes are another matter.
+/// Returns those of the `wanted` fields in which two entries of one type cannot be compared,
+/// because one of the two stores does not know them. Extended attributes are left to [`xattrs`].
 pub fn unknown(source: &Metadata, target: &Metadata, wanted: Fields) -> Fields {
     if source.kind != target.kind {
         return Fields::NONE;
@@ -68,25 +70,25 @@ pub fn unknown(source: &Metadata, target: &Metadata, wanted: Fields) -> Fields {
     attributes.intersection(wanted).without(source.known.intersection(target.known))
 }
 
-/// What the times of two files of one size say of their content.
+/// Conclusion about the content of two files of equal size from their times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clue {
-    /// It is the same.
+    /// The contents are the same.
     Same,
-    /// It is not.
+    /// The contents differ.
     Differs,
-    /// They say nothing: one of the two keeps no time of change.
+    /// The times are inconclusive: one of the two stores has no modification time.
     Unclear,
 }
 
-/// What is to be thought of two files of one size by their times.
+/// Concludes from their times whether two files of equal size have the same content.
 ///
-/// An object that was stored without the time of its file's last change still shows when it was stored,
-/// by the service's clock, in whole seconds. It has what the file has if it was stored after anything at
-/// all was changed of the file (`ctime`, which nobody can set back), and it has not if the file was
-/// changed after that. In between, and where the source is such an object, only the content can tell.
-/// `ahead` is how far the service's clock is ahead of that of the source, at most: without that, when an object was
-/// stored says nothing of what came before.
+/// An object that was stored without its file's modification time still has the time at which it was
+/// stored, by the service's clock, in whole seconds. It has the content of the file if it was stored
+/// after the last change of any kind (`ctime`, which no program can set back), and it has not if the
+/// file was modified after that. In between, and where the source is such an object, only the content
+/// can tell. `ahead` is the most that the service's clock is ahead of the source's; where that is not
+/// known, the time at which an object was stored is inconclusive.
 pub fn clue(
     source: &Metadata,
     target: &Metadata,
@@ -106,7 +108,7 @@ pub fn clue(
     }
 }
 
-/// Whether it is later by more than that.
+/// Returns true where one time is later than the other by more than that.
 fn is_after(later: Time, earlier: Time, by: Duration) -> bool {
     let nanoseconds = |time: Time| {
         i128::from(time.seconds) * i128::from(SECOND_NS) + i128::from(time.nanoseconds)
@@ -114,8 +116,9 @@ fn is_after(later: Time, earlier: Time, by: Duration) -> bool {
     nanoseconds(later) - nanoseconds(earlier) > by.as_nanos() as i128
 }
 
-/// [`Fields::ACL`] and [`Fields::XATTR`], where the extended attributes that pass differ. A side that keeps
-/// none at all has nothing to compare. Labels that only the target's system gives are no difference.
+/// Returns [`Fields::ACL`] and [`Fields::XATTR`] where the extended attributes that pass the filter
+/// differ. A side that does not support them at all is not compared. Labels that only the target's
+/// system gives are not a difference.
 pub fn xattrs(source: Option<&Xattrs>, target: Option<&Xattrs>, filter: XattrFilter) -> Fields {
     let (Some(source), Some(target)) = (source, target) else { return Fields::NONE };
     let is_left = |name: &Vec<u8>| !source.contains_key(name) && !filter.removes(name);
@@ -131,24 +134,25 @@ pub fn xattrs(source: Option<&Xattrs>, target: Option<&Xattrs>, filter: XattrFil
     differing.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
 }
 
-/// Steps in which file systems keep time, the coarsest first: ext3 and some servers 1 s, exFAT 10 ms,
-/// then milli- and microseconds, NTFS and SMB 100 ns.
+/// Granularities of file systems' timestamps in nanoseconds, the coarsest first: ext3 and some
+/// servers 1 s, exFAT 10 ms, then milli- and microseconds, NTFS and SMB 100 ns.
 const TIME_STEPS_NS: [u32; 5] = [SECOND_NS, 10_000_000, 1_000_000, 1_000, 100];
 
 const SECOND_NS: u32 = 1_000_000_000;
 
-/// In which FAT keeps the time of last change.
+/// Granularity of FAT's modification times in nanoseconds.
 const FAT_STEP_NS: u32 = 2 * SECOND_NS;
 
-/// All time zones are whole quarters of an hour away from UTC.
+/// Granularity of time zones in seconds: all are whole quarters of an hour away from UTC.
 const ZONE_STEP_S: i64 = 900;
 
-/// The step in which the file system of an entry keeps time, in nanoseconds, as its times of last change and access
-/// show: the kernel sets the first one itself, and mostly the other one, so on a file system that keeps nanoseconds they
-/// are multiples of a coarser step only once in ten thousand times (for 100 ns), or in far more (for seconds).
+/// Returns the granularity of the timestamps of an entry's file system in nanoseconds, as the
+/// entry's change and access times show it. The kernel sets the first one itself, and mostly the
+/// other one, so on a file system with nanoseconds they are multiples of a coarser step only once
+/// in ten thousand times (for 100 ns), or far less often (for seconds).
 pub fn time_step_ns(target: &Metadata) -> u32 {
     if !target.known.contains(Fields::CTIME) {
-        // Whoever has written the time of change down did so with all its digits.
+        // A store that has recorded the modification time has done so with all its digits.
         return step_ns_of(target.mtime);
     }
     if keeps_even_seconds(target) {
@@ -158,20 +162,20 @@ pub fn time_step_ns(target: &Metadata) -> u32 {
     of_access.into_iter().fold(step_ns_of(target.ctime), u32::min)
 }
 
-/// The coarsest step of which a time is a multiple.
+/// Returns the coarsest granularity of which a time is a multiple.
 fn step_ns_of(time: Time) -> u32 {
     let is_step = |step: &u32| time.nanoseconds.is_multiple_of(*step);
     TIME_STEPS_NS.into_iter().find(is_step).unwrap_or(1)
 }
 
-/// Whether an entry looks as on FAT, of which three things are known (`fat_truncate_time` in Linux's
-/// fs/fat/misc.c): mtime is an even second; atime is midnight in some time zone; ctime is mtime itself,
-/// or up to Linux 5.18 a multiple of 10 ms.
+/// Returns true where an entry looks like one on FAT, of which three things are known
+/// (`fat_truncate_time` in Linux's fs/fat/misc.c): mtime is an even second; atime is midnight in
+/// some time zone; ctime is mtime itself, or up to Linux 5.18 a multiple of 10 ms.
 ///
-/// Where nanoseconds are kept, the third is so by chance once in ten million times, and the other two
-/// only if somebody has set them so. Where seconds are kept, an entry must have been changed last in the
-/// second of its mtime, an even one, and read last at a full quarter of an hour: once in 1,800 times of
-/// those. And then only a change by one second is taken for none.
+/// On a file system with nanoseconds, the third is so by chance once in ten million times, and the
+/// other two only if a program has set them so. On one with seconds, an entry must have been changed
+/// last in the second of its mtime, an even one, and read last at a full quarter of an hour: once in
+/// 1,800 times of those. Even then only a modification within one second is missed.
 fn keeps_even_seconds(entry: &Metadata) -> bool {
     let Metadata { atime, mtime, ctime, .. } = entry;
     let is_even = mtime.nanoseconds == 0 && mtime.seconds % 2 == 0;
@@ -180,7 +184,7 @@ fn keeps_even_seconds(entry: &Metadata) -> bool {
     is_even && is_midnight && (ctime == mtime || is_in_10_ms)
 }
 
-/// The last multiple of the step that is not after this time.
+/// Returns the last multiple of the granularity that is not after this time.
 pub fn floor(time: Time, step_ns: u32) -> Time {
     if step_ns == FAT_STEP_NS {
         return Time { seconds: time.seconds - time.seconds.rem_euclid(2), nanoseconds: 0 };
@@ -188,50 +192,52 @@ pub fn floor(time: Time, step_ns: u32) -> Time {
     Time { nanoseconds: time.nanoseconds - time.nanoseconds % step_ns, ..time }
 }
 
-/// The same time, as far as a target that keeps it in such steps, and in that range, can hold it.
+/// Returns true where both times are equal, as far as a target with that granularity and range can
+/// store the source's.
 fn is_same_time(source: Time, target: Time, step_ns: u32, range: TimeRange) -> bool {
     source == target || floor(source, step_ns) == target || range.clamps(source, target, step_ns)
 }
 
-/// Times that a file system can keep, in seconds since 1970, as far as it shows.
+/// Range of times that a file system can store, in seconds since 1970, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeRange {
-    /// Nothing shows that there is a time it does not keep.
+    /// No known limits.
     #[default]
     All,
-    /// It keeps all, to the nanosecond.
+    /// No limits, and a granularity of one nanosecond.
     Exact,
-    /// From the first to the last one (`s_time_min` and `s_time_max` in Linux).
+    /// Times from the first to the last one (`s_time_min` and `s_time_max` in Linux).
     Between(i64, i64),
-    /// Those of ext2, ext3 and ext4: 32 bits with a sign, and two more where an inode has room for nanoseconds.
+    /// Times of ext2, ext3 and ext4: 32 bits with a sign, and two more where an inode has room for
+    /// nanoseconds.
     Ext,
 }
 
 impl TimeRange {
-    /// 32 bits with a sign: XFS without bigtime.
+    /// Times of 32 bits with a sign: XFS without bigtime.
     pub const SIGNED_32: Self = Self::Between(i32::MIN as i64, i32::MAX as i64);
-    /// XFS with bigtime: 64 bits of nanoseconds.
+    /// Times of XFS with bigtime: 64 bits of nanoseconds.
     pub const BIGTIME: Self = Self::Between(i32::MIN as i64, 16_299_260_424);
-    /// FAT: from 1980 to 2107.
+    /// Times of FAT: from 1980 to 2107.
     pub const FAT: Self = Self::Between(315_532_800, 4_354_819_198);
-    /// exFAT, which keeps odd seconds, too.
+    /// Times of exFAT, which stores odd seconds, too.
     pub const EXFAT: Self = Self::Between(315_532_800, 4_354_819_199);
 
-    /// The step in which an entry's times are kept there. What an entry shows may be chance: it counts where the kind of
-    /// the file system does not tell.
+    /// Returns the granularity of an entry's timestamps in nanoseconds. A time may look coarse by
+    /// chance, so it counts only where the type of the file system does not tell the granularity.
     fn step_ns(self, entry: &Metadata) -> u32 {
         let shown = time_step_ns(entry);
         match self {
             Self::Exact | Self::SIGNED_32 | Self::BIGTIME => 1,
-            // Seconds only where an inode has no room for more.
+            // The granularity is a second only where an inode has no room for more.
             Self::Ext if shown < SECOND_NS => 1,
             Self::Ext => SECOND_NS,
             _ => shown,
         }
     }
 
-    /// The target keeps the nearest time it can: none after the source's, or none before it. The kernel cuts
-    /// off what such a time has below a second.
+    /// Returns true where the target has the nearest time that its file system can store, since the
+    /// source's is out of range. The kernel drops fractions of a second of such a time.
     fn clamps(self, source: Time, target: Time, step_ns: u32) -> bool {
         let (first, last) = match self {
             Self::All | Self::Exact => return false,
@@ -313,12 +319,12 @@ mod tests {
         assert!(!differs(coarse(1_700_000_001, 123_456_700)), "100 ns");
         assert!(differs(coarse(1_700_000_002, 0)), "later");
         assert!(differs(coarse(1_699_999_999, 0)), "earlier");
-        // Whole seconds on a file system that keeps nanoseconds were set by somebody.
+        // Whole seconds on a file system with nanoseconds were set by a program.
         let fine = Time { seconds: 1_700_000_009, nanoseconds: 123_456_789 };
         assert!(differs(Metadata { ctime: fine, ..coarse(1_700_000_001, 0) }));
     }
 
-    /// A time of last change is a multiple of 100 ns once in a hundred times.
+    /// Checks a change time that is a multiple of 100 ns by chance, as one in a hundred is.
     #[test]
     fn chance_makes_no_file_system_coarse() {
         let differs = |target: Metadata, range| {
@@ -333,7 +339,7 @@ mod tests {
         assert!(differs(Metadata { atime: read, ..by_chance }, TimeRange::All));
     }
 
-    /// As FAT keeps it: mounted in UTC+5:45, with a ctime of its own or without.
+    /// Returns an entry as FAT stores it: mounted in UTC+5:45, with a ctime of its own or without.
     fn on_fat(mtime_s: i64, ctime: Option<Time>) -> Metadata {
         let midnight = 1_699_920_000 - (5 * 60 + 45) * 60;
         let atime = Time { seconds: midnight, nanoseconds: 0 };

@@ -1,8 +1,9 @@
-//! How two entries of one path differ: on which sides they exist, and which fields are unlike.
+//! Differences between two entries of one path: the sides on which they exist, and the fields that
+//! differ.
 
 use serde::{Deserialize, Serialize};
 
-/// On which sides a path exists.
+/// Sides on which a path exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Presence {
@@ -11,14 +12,14 @@ pub enum Presence {
     OnlyTarget,
 }
 
-/// A set of fields of an entry, such as those in which two entries differ.
+/// Set of fields of an entry, such as those in which two entries differ.
 ///
 /// Travels as its bits; bits that stand for no field are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Fields(u16);
 
-/// Every field with the name it has in expressions, in the order of its bits.
+/// All fields with their names in expressions, in the order of their bits.
 const NAMES: [(Fields, &str); 12] = [
     (Fields::TYPE, "TYPE"),
     (Fields::SIZE, "SIZE"),
@@ -35,84 +36,84 @@ const NAMES: [(Fields, &str); 12] = [
 ];
 
 impl Fields {
-    /// None of them.
+    /// The empty set.
     pub const NONE: Self = Self(0);
-    /// What the entry is: file, directory, symlink, …
+    /// File type.
     pub const TYPE: Self = Self(1);
-    /// Length in bytes; of no meaning for directories.
+    /// Length in bytes; without meaning for directories.
     pub const SIZE: Self = Self(1 << 1);
-    /// Owner.
+    /// User ID of the owner.
     pub const UID: Self = Self(1 << 2);
-    /// Group.
+    /// Group ID.
     pub const GID: Self = Self(1 << 3);
-    /// Last access.
+    /// Access time.
     pub const ATIME: Self = Self(1 << 4);
-    /// Last change of content.
+    /// Modification time.
     pub const MTIME: Self = Self(1 << 5);
-    /// Last change of attributes.
+    /// Change time: the last change of content or attributes.
     pub const CTIME: Self = Self(1 << 6);
     /// Permission bits with set-id and sticky bits.
     pub const PERM: Self = Self(1 << 7);
     /// Access control lists.
     pub const ACL: Self = Self(1 << 8);
-    /// The bytes of a file, or the target of a symlink.
+    /// Content of a file, or target of a symbolic link.
     pub const CONTENT: Self = Self(1 << 9);
     /// Extended attributes other than access control lists.
     pub const XATTR: Self = Self(1 << 10);
-    /// The target of a symlink.
+    /// Target of a symbolic link.
     pub const LINK: Self = Self(1 << 11);
-    /// All of them.
+    /// The set of all fields.
     pub const ALL: Self = Self((1 << NAMES.len()) - 1);
 
-    /// The one field of that name, in upper case.
+    /// Returns the field of that name, in upper case.
     pub fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(_, own)| *own == name).map(|(field, _)| *field)
     }
 
-    /// Whether all of `other` are in this set.
+    /// Returns true where all fields of `other` are in this set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether any of `other` is in this set.
+    /// Returns true where any field of `other` is in this set.
     pub fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// True for the empty set.
+    /// Returns true for the empty set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Adds all of `other`.
+    /// Adds all fields of `other`.
     pub fn insert(&mut self, other: Self) {
         self.0 |= other.0;
     }
 
-    /// What is in either set.
+    /// Returns the fields in either set.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in this set and not in the other.
+    /// Returns the fields in this set and not in the other.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// What is in both sets.
+    /// Returns the fields in both sets.
     #[must_use]
     pub fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// The fields of this set one by one, each as a set of one.
+    /// Returns the fields of this set one by one, each as a set of one.
     pub fn iter(self) -> impl Iterator<Item = Self> {
         NAMES.iter().map(|(field, _)| *field).filter(move |field| self.contains(*field))
     }
 
-    /// The names of the fields of this set, as expressions have them.
+    /// Returns the names of the fields of this set, as they are in expressions.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         NAMES.iter().filter(move |(field, _)| self.contains(*field)).map(|(_, name)| *name)
     }
@@ -147,32 +148,32 @@ impl TryFrom<u16> for Fields {
     }
 }
 
-/// What the comparison of one path found.
+/// Result of the comparison of one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Findings {
-    /// On which sides the path exists.
+    /// Sides on which the path exists.
     pub presence: Presence,
-    /// The fields that differ; of no meaning for a path that exists on one side only.
+    /// Fields that differ; without meaning for a path that exists on one side only.
     pub differing: Fields,
-    /// The fields that could not be compared, because one of the two places does not keep them.
+    /// Fields that could not be compared, because one of the two stores does not have them.
     pub unknown: Fields,
 }
 
 impl Findings {
-    /// Of a path that exists on both sides and differs in these fields.
+    /// Returns the result for a path that exists on both sides and differs in these fields.
     pub fn both(differing: Fields) -> Self {
         Self { presence: Presence::Both, differing, unknown: Fields::NONE }
     }
 
-    /// Of a path that exists on one side only.
+    /// Returns the result for a path that exists on one side only.
     pub fn only(presence: Presence) -> Self {
         Self { presence, differing: Fields::NONE, unknown: Fields::NONE }
     }
 
-    /// Whether the entries differ in that one field.
+    /// Returns true where the entries differ in that one field.
     ///
-    /// Content differs where type, size or symlink target do: it is not looked at then, and so
-    /// dcmp of mpiFileUtils has it.
+    /// Content counts as different where type, size or symbolic link's target differ: it is not
+    /// read then, as in mpiFileUtils' dcmp.
     pub fn differs(self, field: Fields) -> bool {
         let causes = match field {
             Fields::CONTENT => {
@@ -183,8 +184,8 @@ impl Findings {
         self.differing.intersects(causes)
     }
 
-    /// Those of the `counted` fields that differ. Other content that only a field tells which does not
-    /// count, such as the size, is named as such.
+    /// Returns those of the `counted` fields that differ. A difference in content that only an
+    /// uncounted field shows, such as the size, is reported as one of content.
     pub fn counted(self, counted: Fields) -> Fields {
         let mut differing = self.differing.intersection(counted);
         let telling = Fields::TYPE.union(Fields::SIZE).union(Fields::LINK);
@@ -195,7 +196,7 @@ impl Findings {
         differing
     }
 
-    /// Exists on both sides, and nothing differs.
+    /// Returns true where the path exists on both sides and nothing differs.
     pub fn is_same(self) -> bool {
         self.presence == Presence::Both && self.differing.is_empty()
     }

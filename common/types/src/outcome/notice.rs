@@ -1,20 +1,20 @@
-//! What ranks report to rank 0 while they work.
+//! Events that ranks report to rank 0 while they work.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 
-/// Something for the user to see.
+/// Event for the user to see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
-    /// An entry could not be dealt with.
+    /// Failure of an entry.
     Failure(Failure),
-    /// An entry was left out, and the target has something else of its name; no failure.
+    /// An entry that was skipped, where the target has another entry of its name; not a failure.
     LeftOut(Failure),
-    /// Whole lines of a list or of a plan, each ending in a newline.
+    /// Lines of a list or of a plan, each ending in a newline.
     Lines(Vec<u8>),
-    /// Whole lines for one of several lists.
+    /// Lines for one of several lists, which the number selects.
     Output(u16, Vec<u8>),
-    /// Whole lines, each telling of an entry that differs.
+    /// Lines that describe entries that differ.
     Differences(Vec<u8>),
 }

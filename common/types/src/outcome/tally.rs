@@ -1,4 +1,4 @@
-//! What was found and done, as numbers that add up over threads and ranks.
+//! Counts of entries and operations, which add up over threads and ranks.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,115 +8,122 @@ use crate::outcome::difference::{Fields, Findings, Presence};
 /// Counts of one thread, one rank or a whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// Entries met, by kind.
+    /// Entries that the walk met, by type.
     pub found: Kinds,
-    /// Bytes in the files met.
+    /// Bytes in the files that the walk met.
     pub found_bytes: u64,
-    /// Storage the files met use.
+    /// Storage in use by these files, in bytes.
     pub found_allocated_bytes: u64,
-    /// Entries whose attributes were read: of a directory by its lister, of others by name.
+    /// Entries whose attributes were read: of a directory by the task that lists it, of others by
+    /// name.
     pub examined: u64,
-    /// Names of directories that were read from them, where that is counted.
+    /// Names that were read from directories, where that is counted.
     pub listed: u64,
-    /// Entries made or replaced at the target, by kind.
+    /// Entries created or replaced at the target, by type.
     pub copied: Kinds,
     /// Bytes written to the target.
     pub copied_bytes: u64,
-    /// Bytes that were there already, from a job that was stopped.
+    /// Bytes that were there already, from an interrupted job.
     pub resumed_bytes: u64,
-    /// Chunks of large files copied.
+    /// Chunks of large files that were copied.
     pub chunks: u64,
-    /// Names that became links to a copy of this job's, or of one before.
+    /// Names that became hard links to a copy of this job or of an earlier one.
     pub hard_linked: u64,
-    /// Names of files with several that could not become names of one file at the target.
+    /// Hard links that could not be preserved at the target.
     pub links_not_kept: u64,
-    /// Entries left out on purpose: FIFOs, sockets, devices.
+    /// Entries skipped on purpose: FIFOs, sockets, devices.
     pub skipped: u64,
-    /// Names of what jobs have staged, and of their journals, that were passed over.
+    /// Staged files and journals of jobs that were skipped.
     pub passed_over: u64,
-    /// Entries whose owner could not be kept.
+    /// Entries whose owner could not be preserved.
     pub owner_not_kept: u64,
-    /// Entries of which some extended attribute could not be kept.
+    /// Entries of which some extended attribute could not be preserved.
     pub xattrs_not_kept: u64,
-    /// Entries whose owner, mode or times have no place at the target.
+    /// Entries whose owner, mode or times the target cannot store.
     pub attributes_not_kept: u64,
-    /// Objects whose tags or access control list could not be read, so that they may lack them now.
+    /// Objects whose tags or access control list could not be read, so that their copies may lack
+    /// them.
     pub properties_not_kept: u64,
-    /// Files whose time of change is kept in coarser steps than the source has it.
+    /// Files whose modification time was truncated, because the target has a coarser granularity
+    /// than the source.
     pub times_cut: u64,
-    /// Files that could not be striped as they should be.
+    /// Files that could not get the layout they should have.
     pub layouts_not_set: u64,
-    /// Directories that are kept only by what is in them.
+    /// Directories that exist at the target only by the entries in them.
     pub directories_not_kept: u64,
-    /// Files that went through a network service, by what shows that they arrived, in the order of
-    /// [`Proof::ALL`].
+    /// Files that went through a network service, by the evidence that they arrived whole, in the
+    /// order of [`Proof::ALL`].
     pub proven: [u64; Proof::ALL.len()],
     /// Entries that failed.
     pub failed: u64,
-    /// Source entries that went away.
+    /// Source entries that vanished.
     pub vanished: u64,
-    /// Source directories in which entries came or went, and again while they were read for the second time.
+    /// Source directories in which entries were added or removed, and again while they were read
+    /// for the second time.
     pub moving: u64,
-    /// Directories that could not be read to their end: the walk does not know all there is.
+    /// Directories that could not be read to their end, so that the walk is not complete.
     pub unread_directories: u64,
-    /// Requests that a service has turned away because it got too many; most were tried again.
+    /// Requests that a service has throttled; most were repeated.
     pub refused_requests: u64,
-    /// Files that were read again and are as they were written.
+    /// Files that were read back and are as they were written.
     pub verified_files: u64,
-    /// Bytes that were read again, or checked by a service.
+    /// Bytes that were read back, or verified by a service.
     pub verified_bytes: u64,
-    /// Files that were to be read again, and were not.
+    /// Files that should have been read back, and were not.
     pub not_verified: u64,
     /// Records of large files that could not be written into the journal.
     pub unjournaled: u64,
-    /// Pieces of work given up because the job was stopped.
+    /// Tasks that were cancelled because the job was interrupted.
     pub given_up: u64,
-    /// Failures after which a service was not asked any more, because it was silent for too long.
+    /// Failures after which a service was not asked any more, because it had not answered for too
+    /// long.
     pub silent_services: u64,
-    /// The `errno` that showed that nothing else would fare better at the target; 0 where none did.
+    /// `errno` value that showed that the target is unusable (full or read-only, for instance); 0
+    /// where there was none.
     pub gave_up_for: u64,
-    /// Ranks that were told to stop by a signal.
+    /// Ranks that were interrupted by a signal.
     pub interrupted: u64,
-    /// What a comparison has found.
+    /// Counts of a comparison.
     pub compared: Compared,
-    /// What making a target equal has found and done, besides copying.
+    /// Counts of synchronising a target, besides those of copying.
     pub synced: Synced,
-    /// What became of what stopped jobs have left.
+    /// Counts of cleaning up what interrupted jobs have left.
     pub leftovers: Leftovers,
 }
 
-/// Counts of uploads that were begun and not completed, and of files that were staged and got no name.
+/// Counts of uploads that were not completed, and of files that were staged and not renamed to
+/// their final names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Leftovers {
-    /// All that were found.
+    /// Leftovers that were found.
     pub found: u64,
-    /// Those that were given up or removed.
+    /// Leftovers that were aborted or removed.
     pub removed: u64,
-    /// Those that are too young for that.
+    /// Leftovers that are too young to be removed.
     pub left_alone: u64,
 }
 
-/// Counts of making a target equal its source.
+/// Counts of synchronising a target with its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Synced {
     /// Entries that were equal.
     pub unchanged: u64,
-    /// Entries that were given attributes in place.
+    /// Entries whose attributes were set in place.
     pub repaired: u64,
-    /// Files that became links to those of an older copy.
+    /// Files that became hard links to those of an older copy.
     pub linked: u64,
-    /// Entries that a rule of the operator leaves as they are.
+    /// Entries that were skipped by `--update` and the like.
     pub kept_back: u64,
     /// Entries of the target that were deleted.
     pub deleted: Kinds,
-    /// Directories of the target that stay because something in them does.
+    /// Directories of the target that stay because an entry in them does.
     pub protected: u64,
     /// Entries that were to be deleted, and that the source has by now.
     pub come_back: u64,
-    /// Entries that were left out, and of whose names the target has something else.
+    /// Entries that were skipped, and whose names belong to other entries at the target.
     pub unlike: u64,
-    /// Of those that were equal, objects without the time of their file's last change, that were stored
-    /// after it.
+    /// Equal objects without the modification time of their file, which were stored later than
+    /// that.
     pub stored_later: u64,
 }
 
@@ -141,32 +148,32 @@ pub struct Compared {
     pub same: u64,
     /// Entries that are on both sides and differ.
     pub different: u64,
-    /// Entries that only the source has.
+    /// Entries that exist only in the source.
     pub only_source: u64,
-    /// Entries that only the target has.
+    /// Entries that exist only in the target.
     pub only_target: u64,
-    /// Of those on both sides, how many differ in which field, in the order of [`Fields::iter`].
+    /// Number of entries on both sides that differ in each field, in the order of [`Fields::iter`].
     pub differing: [u64; 12],
-    /// Files whose content was compared, by what was read for it.
+    /// Files whose content was compared by reading both.
     pub read: Volume,
-    /// The same: objects that had to be downloaded.
+    /// Files whose content was compared by downloading an object.
     pub downloaded: Volume,
-    /// The same: a checksum that the service keeps stood for an object.
+    /// Files whose content was compared by a checksum that the service stores with an object.
     pub summed: Volume,
-    /// The same: the service's name for an object's content is the MD5 of the file.
+    /// Files whose content was compared by an object's ETag, which is the MD5 of the file.
     pub named: Volume,
-    /// Of the entries on both sides, how many were not compared in which field, because one of the two
-    /// places does not keep it; in the order of [`Fields::iter`].
+    /// Number of entries on both sides that were not compared in each field, because one of the two
+    /// stores does not have it; in the order of [`Fields::iter`].
     pub unknown: [u64; 12],
-    /// Names that are one file with others in the source, and not in the target.
+    /// Hard links that are names of one file in the source, and not in the target.
     pub parted_names: u64,
-    /// Names that are one file with others in the target, and not in the source.
+    /// Hard links that are names of one file in the target, and not in the source.
     pub joined_names: u64,
-    /// Directories that have no counterpart because the other place keeps none.
+    /// Directories without a counterpart because the other store has no directories.
     pub unkept_directories: u64,
 }
 
-/// So many files, and bytes in them: once for both sides.
+/// Number of files, and of the bytes in them: once for both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Volume {
@@ -174,16 +181,16 @@ pub struct Volume {
     pub bytes: u64,
 }
 
-/// What was read to compare the content of a file.
+/// Method by which the content of a file was compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Check {
-    /// Both files, byte by byte.
+    /// The two files were read and compared byte by byte.
     Read,
-    /// An object's content.
+    /// An object was downloaded.
     Downloaded,
-    /// No object's content: the service keeps a checksum of it.
+    /// A checksum that the service stores was compared; no object was downloaded.
     Summed,
-    /// No object's content: the service's name for it is the other file's MD5.
+    /// An ETag was compared with the other file's MD5; no object was downloaded.
     Named,
 }
 
@@ -195,7 +202,7 @@ impl Volume {
 }
 
 impl Compared {
-    /// Counts an entry; only differences in `counted` fields make it a different one.
+    /// Counts an entry; it counts as different only by differences in `counted` fields.
     pub fn count(&mut self, findings: Findings, counted: Fields) {
         *match findings.presence {
             Presence::OnlySource => &mut self.only_source,
@@ -214,7 +221,7 @@ impl Compared {
         }
     }
 
-    /// What was compared in that way.
+    /// Returns the counts of files that were compared by that method.
     pub fn by(&mut self, check: Check) -> &mut Volume {
         match check {
             Check::Read => &mut self.read,
@@ -224,39 +231,41 @@ impl Compared {
         }
     }
 
-    /// Bytes of content compared in any way, once for both sides.
+    /// Returns the bytes of content that were compared by any method, once for both sides.
     pub fn bytes(&self) -> u64 {
         self.read.bytes + self.downloaded.bytes + self.summed.bytes + self.named.bytes
     }
 
-    /// Of the entries on both sides, how many differ in that one field.
+    /// Returns the number of entries on both sides that differ in that one field.
     pub fn differing_in(&self, field: Fields) -> u64 {
         let at = Fields::ALL.iter().position(|own| own == field);
         at.map_or(0, |at| self.differing[at])
     }
 
-    /// How many entries on both sides were not compared in which field, of those that were not.
+    /// Returns the fields in which entries on both sides were not compared, with the number of such
+    /// entries.
     pub fn not_compared(&self) -> impl Iterator<Item = (Fields, u64)> {
         Fields::ALL.iter().zip(self.unknown).filter(|(_, count)| *count > 0)
     }
 
-    /// Something could not be compared because one of the two places does not keep it.
+    /// Returns true where a field or an entry could not be compared because one of the two stores
+    /// does not have it.
     pub fn is_limited(&self) -> bool {
         self.unkept_directories > 0 || self.not_compared().next().is_some()
     }
 
-    /// Entries on both sides.
+    /// Returns the number of entries on both sides.
     pub fn both(&self) -> u64 {
         self.same + self.different
     }
 
-    /// Anything is unlike.
+    /// Returns true where any difference was found.
     pub fn is_different(&self) -> bool {
         let regrouped = self.parted_names + self.joined_names;
         self.different + self.only_source + self.only_target + regrouped > 0
     }
 
-    /// Adds another one's counts.
+    /// Adds the counts of another thread or rank.
     pub fn add(&mut self, other: &Self) {
         self.same += other.same;
         self.different += other.different;
@@ -289,12 +298,12 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    /// One more of that kind.
+    /// Counts an entry of that type.
     pub fn count(&mut self, kind: Kind) {
         *self.of(kind) += 1;
     }
 
-    /// One less: it was counted too early.
+    /// Takes back one count of that type, which was made too early.
     pub fn uncount(&mut self, kind: Kind) {
         *self.of(kind) -= 1;
     }
@@ -308,7 +317,7 @@ impl Kinds {
         }
     }
 
-    /// All kinds together.
+    /// Returns the number of entries of all types.
     pub fn total(&self) -> u64 {
         self.files + self.directories + self.symlinks + self.others
     }
@@ -331,13 +340,13 @@ impl Tally {
         }
     }
 
-    /// Counts one more name of a file that was met: its bytes are there once.
+    /// Counts another hard link of a file that was met: its bytes exist once.
     pub fn meet_link(&mut self, metadata: &Metadata) {
         self.examined += 1;
         self.found.count(metadata.kind);
     }
 
-    /// Counts what could not be set.
+    /// Counts attributes that could not be set.
     pub fn count_lost(&mut self, kept: Kept) {
         self.owner_not_kept += u64::from(kept.is_owner_lost());
         self.xattrs_not_kept += u64::from(kept.xattrs_lost);
@@ -351,13 +360,14 @@ impl Tally {
         }
     }
 
-    /// A list may claim any size: sums stay at the largest number rather than wrap.
+    /// Adds bytes. A list may claim any size, so sums stay at the largest number instead of
+    /// overflowing.
     fn find_bytes(&mut self, bytes: u64, allocated_bytes: u64) {
         self.found_bytes = self.found_bytes.saturating_add(bytes);
         self.found_allocated_bytes = self.found_allocated_bytes.saturating_add(allocated_bytes);
     }
 
-    /// Adds another thread's or rank's counts.
+    /// Adds the counts of another thread or rank.
     pub fn add(&mut self, other: &Self) {
         self.found.add(&other.found);
         self.find_bytes(other.found_bytes, other.found_allocated_bytes);
@@ -401,7 +411,7 @@ impl Tally {
         self.leftovers.left_alone += other.leftovers.left_alone;
     }
 
-    /// The target has no place for something that was to be kept.
+    /// Returns true where the target cannot store something that was to be preserved.
     pub fn is_limited(&self) -> bool {
         self.xattrs_not_kept
             + self.attributes_not_kept
@@ -410,12 +420,12 @@ impl Tally {
             > 0
     }
 
-    /// Whether the job ended before its time because it was told to.
+    /// Returns true where the job ended early because it was interrupted.
     pub fn is_cut_short(&self) -> bool {
         self.interrupted > 0 && self.given_up > 0
     }
 
-    /// Whether every directory below the roots was read to its end.
+    /// Returns true where every directory below the roots was read to its end.
     pub fn is_walk_complete(&self) -> bool {
         self.unread_directories == 0 && self.given_up == 0
     }

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::path;
 
-/// What such a place begins with; more slashes mean the same.
+/// Scheme of a container's location; more slashes mean the same.
 const SCHEME: &[u8] = b"daos://";
 
-/// Longest label (`DAOS_PROP_LABEL_MAX_LEN` in `daos_prop.h`).
+/// Longest label in bytes (`DAOS_PROP_LABEL_MAX_LEN` in `daos_prop.h`).
 const LABEL_BYTES_MAX: usize = 127;
 
-/// What the link of a dfuse mount begins with (`DUNS_XATTR_FMT` in `daos_uns.h`).
+/// Beginning of the link that a dfuse mount shows (`DUNS_XATTR_FMT` in `daos_uns.h`).
 const LINK: &[u8] = b"DAOS.POSIX://";
 
 /// A container in a pool.
@@ -25,12 +25,12 @@ pub struct Container {
     pub name: String,
 }
 
-/// A place in a container.
+/// A path in a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPath {
-    /// Which container.
+    /// Container that the path is in.
     pub container: Container,
-    /// The path below its root, without slashes before it; empty for the root.
+    /// Path below the container's root, without leading slashes; empty for the root.
     pub path: Vec<u8>,
 }
 
@@ -41,10 +41,10 @@ impl fmt::Display for Container {
 }
 
 impl ContainerPath {
-    /// Reads a place; `None` where it is of another kind.
+    /// Parses a location; `None` for one that is not in a container.
     ///
     /// # Errors
-    /// One line that says what does not fit and what to write.
+    /// One line that tells what is wrong and what to write instead.
     pub fn parse(given: &[u8]) -> Result<Option<Self>, String> {
         let Some(rest) = given.strip_prefix(SCHEME) else { return Ok(None) };
         let refused = |why: &str| Err(format!("\"{}\": {why}", path::escaped(given)));
@@ -61,13 +61,14 @@ impl ContainerPath {
 }
 
 impl Container {
-    /// Pool or container is named by its UUID.
+    /// Returns true where the pool or the container is named by its UUID.
     pub fn has_uuid(&self) -> bool {
         is_uuid(&self.pool) || is_uuid(&self.name)
     }
 
-    /// Whether a mount of dfuse shows this container, as far as that can be told: a mount tells UUIDs only, in the
-    /// link that it has for them. A label is looked for in the path, which sites make of pool and container.
+    /// Returns true where a dfuse mount shows this container, as far as can be told. A mount tells
+    /// only UUIDs, in the link that it has for them; a label is looked for in the mount point's
+    /// path, which sites make of pool and container.
     pub fn is_at(&self, mount_point: &[u8], link: Option<&[u8]>) -> bool {
         let mut parts = mount_point.rsplit(|byte| *byte == b'/');
         let is_path = parts.next() == Some(self.name.as_bytes())
@@ -83,7 +84,7 @@ impl Container {
     }
 }
 
-/// The pool and the container that a link leads to.
+/// Returns the pool and the container that a link leads to.
 fn linked(link: &[u8]) -> Option<(&[u8], &[u8])> {
     let both = link.strip_prefix(LINK)?;
     let slash = both.iter().position(|byte| *byte == b'/')?;
@@ -105,7 +106,8 @@ fn without_slashes(text: &[u8]) -> &[u8] {
     &text[begin..]
 }
 
-/// What can be a label (`daos_label_is_valid` in `daos_prop.h`), and a UUID; no option of a program.
+/// Returns a valid label (`daos_label_is_valid` in `daos_prop.h`) or UUID that no program takes for
+/// an option.
 fn label(text: &[u8]) -> Option<String> {
     let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b".:_-".contains(byte);
     let is_label = (1..=LABEL_BYTES_MAX).contains(&text.len())

@@ -1,4 +1,4 @@
-//! Places as the operator names them: a path, or objects in a bucket.
+//! Locations as the operator names them: a path, or objects in a bucket.
 //!
 //! - `s3://BUCKET[/PREFIX]`: what AWS's own tools take.
 //! - `REMOTE:BUCKET[/PREFIX]`: a remote of rclone's configuration; rclone's rules for names
@@ -14,42 +14,44 @@ use serde::{Deserialize, Serialize};
 use crate::path;
 use crate::place::container::ContainerPath;
 
-/// A place.
+/// Location of a source or target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Location {
-    /// A path, as given.
+    /// Path, as given.
     Posix(Vec<u8>),
-    /// Objects.
+    /// Objects in a bucket.
     Object(ObjectLocation),
-    /// In a container of DAOS.
+    /// Path in a DAOS container.
     Container(ContainerPath),
 }
 
 /// Objects in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectLocation {
-    /// The remote in rclone's configuration; none for `s3://`.
+    /// Remote in rclone's configuration; `None` for `s3://`.
     pub remote: Option<String>,
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
-    /// What the keys begin with, as written: all behind the slash that ends the bucket's name.
+    /// Prefix of the keys, as given: everything after the slash that ends the bucket's name.
     pub prefix: Vec<u8>,
-    /// It ends in `/`, or is the bucket itself: what is meant is what is below.
+    /// True where the location ends in `/` or is the bucket itself, and so stands for the objects
+    /// below it.
     pub means_contents: bool,
 }
 
-/// Longest name of a bucket: AWS's in its oldest region; others take less.
+/// Longest name of a bucket in bytes: AWS's in its oldest region; others take less.
 const BUCKET_BYTES_MAX: usize = 255;
 
-/// What a refusal of another service says.
+/// Advice in the error for another kind of location.
 const SUPPORTED: &str = "write a path, s3://BUCKET/PREFIX, REMOTE:BUCKET/PREFIX (an S3 remote of \
                          rclone's configuration) or daos://POOL/CONTAINER/PATH";
 
 impl Location {
-    /// Reads a place; `is_remote` says whether rclone's configuration has a remote of that name.
+    /// Parses a location; `is_remote` tells whether rclone's configuration has a remote of that
+    /// name.
     ///
     /// # Errors
-    /// One line that says what does not fit and what to write.
+    /// One line that tells what is wrong and what to write instead.
     pub fn parse(given: &[u8], is_remote: &dyn Fn(&str) -> bool) -> Result<Self, String> {
         if let Some(place) = ContainerPath::parse(given)? {
             return Ok(Self::Container(place));
@@ -61,7 +63,7 @@ impl Location {
         Ok(found.map_or_else(|| Self::Posix(given.to_vec()), Self::Object))
     }
 
-    /// The place as one line of text.
+    /// Returns the location as one line of text.
     pub fn shown(&self) -> String {
         match self {
             Self::Posix(given) => path::escaped(given),
@@ -86,13 +88,14 @@ impl fmt::Display for ObjectLocation {
     }
 }
 
-/// The name of a remote or a host, where a path is written as one there is: `NAME:REST`, `USER@HOST:REST`.
+/// Returns the name of a remote or a host, where a path is written like one there: `NAME:REST`,
+/// `USER@HOST:REST`.
 pub fn named_host(given: &[u8]) -> Option<&str> {
     head(given).filter(|name| is_remote_name(name))
 }
 
-/// What stands before the first `:`, where that is before any `/` as in a remote's name; none where
-/// the whole can only be a path.
+/// Returns the text before the first `:`, which may be the name of a remote; `None` where the whole
+/// can only be a path, because a `/` precedes it or there is none.
 fn head(given: &[u8]) -> Option<&str> {
     let end = given.iter().skip(1).position(|byte| *byte == b':')? + 1;
     std::str::from_utf8(&given[..end]).ok().filter(|head| !head.contains('/'))
@@ -141,7 +144,8 @@ fn not_on_the_fly(shown: &str) -> String {
     )
 }
 
-/// Near enough to rclone's rules: what it would not take is not in its configuration either.
+/// Returns true for a name that rclone accepts, or nearly so: one that rclone refuses is not in its
+/// configuration either.
 fn is_remote_name(name: &str) -> bool {
     let is_good = |c: char| c.is_alphanumeric() || "_.+@- ".contains(c);
     !name.is_empty()
@@ -150,7 +154,7 @@ fn is_remote_name(name: &str) -> bool {
         && name.chars().all(is_good)
 }
 
-/// RFC 3986, 3.1.
+/// Returns true for a URI scheme (RFC 3986, 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
@@ -179,8 +183,8 @@ fn without_leading_slashes(text: &[u8]) -> &[u8] {
     &text[begin..]
 }
 
-/// More than AWS allows today: others allow `_` and upper case, Ceph `TENANT:BUCKET`, and Swift
-/// makes buckets with `+`.
+/// Checks the name of a bucket. It accepts more than AWS does today: others allow `_` and upper
+/// case, Ceph `TENANT:BUCKET`, and Swift makes buckets with `+`.
 fn checked_bucket(bucket: &[u8]) -> Result<String, String> {
     let is_good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+:".contains(byte);
     match bucket {

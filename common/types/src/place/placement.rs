@@ -1,5 +1,5 @@
-//! Where each source goes: cp's and mpiFileUtils' rules of existing directories and trailing
-//! slashes, by path components and without I/O.
+//! Path that the copy of each source gets: cp's and mpiFileUtils' rules of existing directories and
+//! trailing slashes, by path components and without I/O.
 //!
 //! - An existing directory as target receives the source under its own last name
 //!   (`dcp a dir` makes `dir/a`).
@@ -13,19 +13,20 @@ use serde::{Deserialize, Serialize};
 use crate::path;
 use crate::place::container::ContainerPath;
 
-/// A path as the operator gave it, with what its spelling says.
+/// A path as the operator gave it, with the meaning of its spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// The path, as given.
+    /// Path, as given.
     pub path: Vec<u8>,
-    /// Its last component; `None` for `/`, `.`, `..` and what ends in them.
+    /// Last component; `None` for `/`, `.`, `..` and paths that end in them.
     pub last_name: Option<Vec<u8>>,
-    /// It ends in `/` or `/.`, or is `.` or `..`: what is meant is the directory's contents.
+    /// True where the path ends in `/` or `/.`, or is `.` or `..`, and so stands for the directory's
+    /// contents.
     pub means_contents: bool,
 }
 
 impl Given {
-    /// Reads the spelling of a path.
+    /// Parses the spelling of a path.
     pub fn new(path: &[u8]) -> Self {
         let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let means_contents = matches!(last, b"" | b"." | b"..");
@@ -40,7 +41,7 @@ impl Given {
         Self { path: path.to_vec(), last_name: name.map(<[u8]>::to_vec), means_contents }
     }
 
-    /// The directory that holds the entry, for a path with a last name.
+    /// Returns the directory that contains the entry, for a path with a last component.
     pub fn parent(&self) -> Vec<u8> {
         let Some(name) = &self.last_name else { return self.path.clone() };
         let found = self.path.windows(name.len()).rposition(|part| part == name);
@@ -52,21 +53,21 @@ impl Given {
     }
 }
 
-/// What is at the target path before the copy.
+/// State of the target path before the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetIs {
-    /// Nothing.
+    /// No entry.
     Missing,
     /// A directory, or a symbolic link to one.
     Directory,
-    /// Anything else.
+    /// Any other entry.
     NotDirectory,
 }
 
-/// The path that the copy of `source` gets.
+/// Returns the path that the copy of `source` gets.
 ///
 /// # Errors
-/// One line that says what does not fit and what to do.
+/// One line that tells what is wrong and what to do.
 pub fn place(
     source: &Given,
     source_is_directory: bool,

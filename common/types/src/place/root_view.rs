@@ -1,7 +1,8 @@
-//! What a rank sees of a root, and whether that is the directory that another rank sees.
+//! View of a root by one rank, and its comparison with another rank's: do both see the same
+//! directory?
 //!
-//! Nothing tells for all file systems that two directories of two nodes are one. So there are several proofs, and
-//! which of them counts depends on the type of the file system.
+//! No attribute proves on all file systems that the directories of two nodes are the same. So there
+//! are several proofs, and the type of the file system decides which of them count.
 
 use std::collections::BTreeMap;
 
@@ -10,85 +11,87 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Time;
 use crate::path::escaped;
 
-/// A directory or another entry, as one rank sees it.
+/// An entry, as one rank sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// Number of the type of its file system (statfs(2)).
+    /// Number of the file system's type (statfs(2)).
     pub system: u64,
-    /// Name of that type, where the kernel tells it.
+    /// Name of the file system's type, where the kernel tells it.
     pub kind: Vec<u8>,
-    /// Number of the file system, where it is the same on all nodes.
+    /// ID of the file system, where it is the same on all nodes.
     pub system_id: Option<u64>,
-    /// Number of the file system on this node.
+    /// Device number of the file system on this node.
     pub device: u64,
-    /// Its number in the file system.
+    /// Inode number in the file system.
     pub inode: u64,
-    /// When it was made, where that is kept.
+    /// Birth time, where the file system has it.
     pub born: Option<Time>,
-    /// When it was last changed (ctime).
+    /// Change time (ctime).
     pub changed: Time,
-    /// What is mounted there, and the path below it, where that names the same thing on all nodes.
+    /// Source of the mount, and the path below it, where both mean the same on all nodes.
     pub origin: Option<Vec<u8>>,
 }
 
-/// A root and what is mounted below it, as one rank sees them.
+/// A root and the mounts below it, as one rank sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootView {
-    /// The machine, as long as its kernel runs: numbers of devices are its own.
+    /// Boot ID of the machine: device numbers are comparable only where it is the same.
     pub machine: Vec<u8>,
-    /// The root.
+    /// Root of the tree.
     pub root: Seen,
-    /// Mount points below it, by path from there; `None` for one that this user cannot reach.
+    /// Mount points below the root, by their path from there; `None` for one that this user cannot
+    /// reach.
     pub below: BTreeMap<Vec<u8>, Option<Seen>>,
 }
 
-/// How sure it is that two ranks see one directory.
+/// Certainty that two ranks see the same directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Sureness {
-    /// It is.
+    /// The directories are proven to be the same.
     Certain,
-    /// All that is known is alike, which copies of one disk image are, too. Where it is written to, a mark
-    /// tells.
+    /// All known attributes are equal, which they are for copies of one disk image, too. Where the
+    /// job writes to the directory, a marker file tells.
     Likely,
 }
 
-/// A root that looks alike, or one that does not.
+/// Agreement of two views of a root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// How sure that is.
+    /// Certainty of the agreement.
     pub sureness: Sureness,
-    /// The root and mount points that have changed since the other rank has looked at them, and when: they are the
-    /// same only if the other rank, looking again, finds them changed as late.
+    /// Root and mount points whose change time is later in the other view, with that time: they are
+    /// the same only if the first rank, inspecting them again, finds them changed as late.
     pub changed: BTreeMap<Vec<u8>, Time>,
 }
 
-/// What is not alike.
+/// Difference between two views of a root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Discrepancy {
-    /// Types of the file system: there, and here.
+    /// File systems of different types: there, and here.
     System(Vec<u8>, Vec<u8>),
-    /// The type is the same, the directory is not.
+    /// Different directories on file systems of that type.
     Directory(Vec<u8>),
-    /// The mount point is none here; the type of what is mounted there.
+    /// A mount point that is not one here, with the type of the file system that is mounted there.
     NotMounted(Vec<u8>, Vec<u8>),
-    /// The mount point is none there; the type of what is mounted here.
+    /// A mount point that is not one there, with the type of the file system that is mounted here.
     OnlyHere(Vec<u8>, Vec<u8>),
-    /// What is mounted at that point is another one here.
+    /// A difference at that mount point.
     Below(Vec<u8>, Box<Self>),
 }
 
-/// How far what is known of a file system tells its directories apart from those of others.
+/// Scope in which a type of file systems numbers its directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// Nodes share it, and its inodes have the same numbers on all of them.
+    /// Shared by nodes, with the same inode numbers on all of them.
     Shared,
-    /// Nodes share it, perhaps; numbers and times may be made up by each of them.
+    /// Shared by nodes perhaps; each of them may make up numbers and times.
     Vague,
-    /// Of this node alone, as far as is known.
+    /// Local to this node, as far as is known.
     Unknown,
 }
 
-/// Types of which the kernel says `statfs`'s number (statfs(2), `linux/magic.h`, and the file systems' own sources).
+/// Types of file systems that nodes share, by `statfs`'s number (statfs(2), `linux/magic.h`, and
+/// the file systems' own sources).
 const SHARED: [u64; 13] = [
     0x6969,      // nfs
     0x0bd0_0bd0, // lustre
@@ -122,21 +125,23 @@ impl Reach {
     }
 }
 
-/// Whether a file system of that type has its clock from this node, as far as is known.
+/// Returns true where a file system of that type takes its time from this node's clock, as far as
+/// is known.
 pub fn is_of_one_node(system: u64) -> bool {
     Reach::of(system) == Reach::Unknown
 }
 
-/// Whether the name of what is mounted tells which file system of that type it is, rather than numbers and times.
+/// Returns true where the source of a mount identifies a file system of that type better than
+/// numbers and times do.
 pub fn is_known_by_origin(system: u64) -> bool {
     Reach::of(system) == Reach::Vague
 }
 
 impl RootView {
-    /// Compares what the first rank sees with what this one does, looked at later.
+    /// Compares the first rank's view with this rank's, which is a later one.
     ///
     /// # Errors
-    /// Why they are not one directory, with the same mounts below.
+    /// The difference, where they are not the same directory with the same mounts below.
     pub fn agree(&self, here: &Self) -> Result<Agreement, Discrepancy> {
         let is_one_machine = self.machine == here.machine && !self.machine.is_empty();
         let mut agreement = Agreement { sureness: Sureness::Certain, changed: BTreeMap::new() };
@@ -146,7 +151,7 @@ impl RootView {
             let Some(seen) = here.below.get(point) else {
                 return Err(Discrepancy::NotMounted(point.clone(), kind()));
             };
-            // Who may not come there has nothing to do with it.
+            // A mount point that a user cannot reach is not compared.
             if let (Some(first), Some(seen)) = (first, seen) {
                 let alike = first.agree(seen, is_one_machine);
                 let below = |why| Discrepancy::Below(point.clone(), Box::new(why));
@@ -162,10 +167,11 @@ impl RootView {
         }
     }
 
-    /// Whether the root and mount points, looked at again, have changed as late as others have found them.
+    /// Checks that the root and mount points, inspected again, have changed as late as other ranks
+    /// have found them.
     ///
     /// # Errors
-    /// Why they are not the directories that the others see.
+    /// The difference, where they are not the directories that other ranks see.
     pub fn confirm(&self, changed: &BTreeMap<Vec<u8>, Time>) -> Result<(), Discrepancy> {
         for (point, time) in changed {
             let seen = if point.is_empty() {
@@ -192,7 +198,7 @@ impl Agreement {
         }
     }
 
-    /// What two ranks have found, of which each agrees with the first.
+    /// Joins the agreements of two ranks with the first one.
     pub fn join(&mut self, other: Self) {
         self.sureness = self.sureness.max(other.sureness);
         for (point, time) in other.changed {
@@ -218,7 +224,7 @@ impl Seen {
                 let is_it = self.inode == here.inode;
                 return if is_it { Ok((Sureness::Certain, None)) } else { another() };
             }
-            // Mounted twice it may be all the same.
+            // The file system may be the same one, mounted twice.
             if reach == Reach::Unknown {
                 return another();
             }
@@ -238,23 +244,24 @@ impl Seen {
     }
 }
 
-/// What is not known on both sides cannot differ.
+/// Returns true where both values are equal or one of them is not known.
 fn are_alike<T: PartialEq>(first: Option<&T>, here: Option<&T>) -> bool {
     first.is_none() || here.is_none() || first == here
 }
 
-/// A type of file systems in words.
+/// Returns a type of file systems in words.
 fn named(kind: &[u8]) -> String {
     if kind.is_empty() { "a file system".to_owned() } else { escaped(kind) }
 }
 
 impl Discrepancy {
-    /// It is in what is mounted below the root.
+    /// Returns true for a difference in a mount below the root.
     pub fn is_below(&self) -> bool {
         matches!(self, Self::NotMounted(..) | Self::OnlyHere(..) | Self::Below(..))
     }
 
-    /// In words: what that node has, and what the first one, both named.
+    /// Describes the difference: the directory on the node named `here`, and that on the first one,
+    /// named `first`.
     pub fn words(&self, here: &str, first: &str) -> String {
         match self {
             Self::System(there, own) => {
@@ -322,7 +329,7 @@ mod tests {
     fn one_machine_tells_by_device_and_inode() {
         let one = view("a", EXT4);
         let mut other = one.clone();
-        // Whatever the times are: somebody is at work there.
+        // Times do not matter on one machine: another program is changing the directory.
         other.root.changed = time(3);
         assert_eq!(sureness(&one, &other), Some(Sureness::Certain));
         other.root.inode = 8;

@@ -1,28 +1,30 @@
-//! Names that jobs give: to what is staged until it gets its own name, and to journals.
+//! Names of staged files, which are renamed to their final names when they are complete, and of
+//! journals.
 
 use std::ffi::CString;
 
 use crate::path::Name;
 
-/// How they all begin.
+/// Beginning of the names of all staged files.
 const PREFIX: &str = ".dcp.";
 
-/// The name for the `count`th file that a rank stages: the job's random number makes sure that nobody else has
-/// it.
+/// Returns the name of the `count`th file that a rank stages. The job's random number makes it
+/// unique.
 pub fn staged_name(job: u64, rank: u32, count: u64) -> CString {
     CString::new(format!("{PREFIX}{job:016x}.{rank}.{count}")).expect("digits contain no NUL")
 }
 
-/// What all names of a job begin with.
+/// Returns the common beginning of the names of all files that a job stages.
 pub fn of_job(job: u64) -> String {
     format!("{PREFIX}{job:016x}.")
 }
 
-/// Numbers that a job takes for the names of its phases, from its own on: the walk, and afterwards files that had to
-/// wait for deletions, or for all their names.
+/// Count of numbers that a job uses for the staged files of its phases, beginning with its own: for
+/// the walk, and afterwards for files that had to wait for deletions or for all of their hard
+/// links.
 const NUMBERS_OF_JOB: u64 = 4;
 
-/// Whether a name is one that this job, in any of its phases, has given.
+/// Returns true for a name that this job, in any of its phases, has given to a staged file.
 pub fn is_of_job(name: &Name, job: u64) -> bool {
     let digits = name.to_bytes().get(PREFIX.len()..PREFIX.len() + 16);
     let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
@@ -30,7 +32,7 @@ pub fn is_of_job(name: &Name, job: u64) -> bool {
     is_staged(name) && number.is_some_and(|number| number.wrapping_sub(job) < NUMBERS_OF_JOB)
 }
 
-/// Whether a name is one that a job, any, has given.
+/// Returns true for a name that any job has given to a staged file.
 pub fn is_staged(name: &Name) -> bool {
     let Some(rest) = name.to_bytes().strip_prefix(PREFIX.as_bytes()) else { return false };
     let mut words = rest.split(|byte| *byte == b'.');
@@ -44,19 +46,19 @@ pub fn is_staged(name: &Name) -> bool {
         && words.next().is_none()
 }
 
-/// Stands between the name of a target and its journal's number.
+/// Separator between the name of a target and its journal's number.
 const JOURNAL: &[u8] = b".dcp-";
 
-/// Digits of a journal's number.
+/// Number of digits of a journal's number.
 const JOURNAL_DIGITS: usize = 16;
 
-/// The name of a journal beside a target of that name.
+/// Returns the name of a journal beside a target of that name.
 pub fn journal_name(target: &str, number: u64) -> String {
     let between = String::from_utf8_lossy(JOURNAL);
     format!(".{target}{between}{number:0JOURNAL_DIGITS$x}")
 }
 
-/// Whether a name is one that a journal has beside its target.
+/// Returns true for the name of a journal.
 pub fn is_journal_name(name: &[u8]) -> bool {
     let name = without_count(name);
     let Some((head, number)) = name.split_at_checked(name.len().saturating_sub(JOURNAL_DIGITS))
@@ -71,16 +73,16 @@ pub fn is_journal_name(name: &[u8]) -> bool {
         && head.len() > 1 + JOURNAL.len()
 }
 
-/// Several journals of a place are counted, from the second on.
+/// Removes the count that distinguishes several journals of a target, from the second on.
 fn without_count(name: &[u8]) -> &[u8] {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (head, count) = name.split_at(name.len() - digits);
     let is_counted = !count.is_empty() && count.len() < JOURNAL_DIGITS;
-    // What is before the number ends in the same sign.
+    // The name before the count ends in the same separator.
     head.strip_suffix(b"-").filter(|head| is_counted && !head.ends_with(b".dcp")).unwrap_or(name)
 }
 
-/// Whether it is one of a target of that name.
+/// Returns true for the name of a journal of that target.
 pub fn is_journal_of(name: &[u8], target: &str) -> bool {
     let name = without_count(name);
     let rest = name.strip_prefix(b".").and_then(|rest| rest.strip_prefix(target.as_bytes()));

@@ -1,4 +1,4 @@
-//! Ages as people write them: `7d`, `1h30m`, or the moment since when.
+//! Ages as people write them: `7d`, `1h30m`, or a point in time.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Time;
 use crate::size::parse_duration;
 
-/// A length of time before now, or a moment.
+/// A duration before now, or a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Age {
-    /// So many seconds before now.
+    /// A number of seconds before now.
     Seconds(u64),
-    /// Since then.
+    /// A point in time.
     Since(Time),
 }
 
 impl Age {
-    /// Reads `90s`, `15m`, `12h`, `7d`, `2w`, `3M` (30 days each), `1y` (365 days), these joined
-    /// as in `1d12h`, or a date or RFC 3339 timestamp. Without a zone it is UTC, so that every
-    /// rank means the same moment.
+    /// Parses `90s`, `15m`, `12h`, `7d`, `2w`, `3M` (30 days each), `1y` (365 days), these joined
+    /// as in `1d12h`, or a date or RFC 3339 timestamp. A time without a zone is UTC, so that it is
+    /// the same on every rank.
     ///
     /// # Errors
-    /// One line that says what was wrong and shows right ones.
+    /// One line that tells what is wrong and shows valid examples.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let age = parse_duration(text).ok().map(Self::Seconds);
@@ -34,7 +34,8 @@ impl Age {
         })
     }
 
-    /// The moment that is so old at `now`; the earliest there is where no calendar reaches.
+    /// Returns the point in time that has this age at `now`; the earliest representable time where
+    /// the calendar does not reach as far.
     pub fn moment(self, now: Time) -> Time {
         match self {
             Self::Seconds(seconds) => {

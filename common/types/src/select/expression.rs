@@ -12,7 +12,7 @@ use crate::outcome::difference::{Fields, Findings, Presence};
 
 const EXIST: &str = "EXIST";
 
-/// What one entry must be like: alternatives of conditions that must all hold.
+/// Expression that selects compared entries: alternatives of conditions that must all hold.
 ///
 /// Travels as its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Expression {
     alternatives: Vec<Vec<Condition>>,
 }
 
-/// `FIELD=STATE`.
+/// One condition, `FIELD=STATE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Exist(Existence),
@@ -43,7 +43,7 @@ enum Likeness {
     Differ,
 }
 
-/// The states of EXIST; those that no other field has come last.
+/// States of EXIST; those that no other field has come last.
 const EXISTENCES: [(&str, Existence); 4] = [
     ("COMMON", Existence::Both),
     ("DIFFER", Existence::OneSide),
@@ -51,20 +51,20 @@ const EXISTENCES: [(&str, Existence); 4] = [
     ("ONLY_DEST", Existence::OnlyTarget),
 ];
 
-/// The states of all other fields.
+/// States of all other fields.
 const LIKENESSES: [(&str, Likeness); 2] =
     [("COMMON", Likeness::Common), ("DIFFER", Likeness::Differ)];
 
-/// A line of the summary that dcmp prints when it is asked for no output of its own.
+/// A line of the summary that dcmp prints where no output is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SummaryLine {
-    /// What the counted entries do, to follow [`CAPTION_PREFIX`].
+    /// Description of the counted entries, which follows [`CAPTION_PREFIX`].
     pub caption: &'static str,
-    /// Which entries are counted.
+    /// Expression that selects the counted entries.
     pub expression: &'static str,
 }
 
-/// What each line of the summary begins with.
+/// Beginning of each line of the summary.
 pub const CAPTION_PREFIX: &str = "Number of items that ";
 
 /// The summary of mpiFileUtils' dcmp, in its words and order. A line of it ends in
@@ -95,7 +95,7 @@ impl Expression {
     /// nothing beside it is passed over; an alternative without any condition is refused.
     ///
     /// # Errors
-    /// One line that names the wrong word and lists the right ones.
+    /// One line that names the invalid word and lists the valid ones.
     pub fn parse(text: &str) -> Result<Self, String> {
         let alternatives: Vec<_> =
             text.split(',').filter(|part| !part.is_empty()).map(parse_alternative).collect();
@@ -106,7 +106,7 @@ impl Expression {
         Ok(Self { alternatives })
     }
 
-    /// Whether the expression is true of a path.
+    /// Returns true where the expression holds for a path.
     ///
     /// As in mpiFileUtils: of a path that exists on one side only, nothing holds but EXIST=DIFFER
     /// and EXIST=ONLY_SRC or EXIST=ONLY_DEST; any other field is neither COMMON nor DIFFER there.
@@ -114,7 +114,7 @@ impl Expression {
         self.first_match(findings).is_some()
     }
 
-    /// Which alternative holds, the first if several do: mpiFileUtils counts an entry there.
+    /// Returns the index of the first alternative that holds: mpiFileUtils counts an entry there.
     pub fn first_match(&self, findings: &Findings) -> Option<usize> {
         let holds = |conditions: &Vec<Condition>| {
             conditions.iter().all(|condition| condition.holds(*findings))
@@ -122,15 +122,15 @@ impl Expression {
         self.alternatives.iter().position(holds)
     }
 
-    /// The fields that must be compared before [`Expression::holds`] can be asked: those it
-    /// names and what they depend on. CONTENT depends on TYPE, SIZE and LINK; SIZE and LINK on
-    /// TYPE.
+    /// Returns the fields that must be compared before [`Expression::holds`] can be asked: those
+    /// that the expression names and those they depend on. CONTENT depends on TYPE, SIZE and LINK;
+    /// SIZE and LINK on TYPE.
     pub fn needs(&self) -> Fields {
         self.alternatives.iter().flatten().map(|condition| condition.needs()).collect()
     }
 
-    /// What the entries of each alternative do, in mpiFileUtils' words, to follow
-    /// [`CAPTION_PREFIX`]; one for each alternative, in order.
+    /// Describes the entries of each alternative in mpiFileUtils' words, which follow
+    /// [`CAPTION_PREFIX`]; one description per alternative, in order.
     pub fn captions(&self) -> Vec<String> {
         let caption = |conditions: &Vec<Condition>| {
             let words: Vec<_> = conditions.iter().map(|condition| condition.words()).collect();
@@ -144,7 +144,7 @@ impl Expression {
 /// may hold others. `None` where no file is named: the entries are only counted.
 ///
 /// # Errors
-/// As for [`Expression::parse`].
+/// The errors of [`Expression::parse`].
 pub fn parse_output(text: &[u8]) -> Result<(Expression, Option<Vec<u8>>), String> {
     let mut parts = text.splitn(2, |byte| *byte == b':');
     let expression = parts.next().unwrap_or_default();
@@ -241,7 +241,7 @@ fn wrong_word(what: &str, word: &str, right: &[&str]) -> String {
     }
 }
 
-/// A field in words, as in mpiFileUtils.
+/// Returns the name of a field as mpiFileUtils writes it in sentences.
 fn field_words(field: Fields) -> &'static str {
     match field {
         Fields::TYPE => "type",

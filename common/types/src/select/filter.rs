@@ -1,11 +1,11 @@
-//! Which entries of a tree take part in a job: by path, size and age.
+//! Selection of the entries that a job processes, by path, size and age.
 //!
 //! The rules are tried in the order they were given, and the first whose pattern (`glob.rs`)
-//! matches decides. What no rule matches takes part, unless there are includes only: then files
-//! that match none are left out, and directories are still walked. An excluded directory is not
-//! entered, so nothing below it takes part, whatever the rules say of it:
-//! `--include '*.c' --exclude '*'` takes files at the top only, `--include '*/'` before it enters
-//! all directories.
+//! matches decides. An entry that no rule matches is included, unless there are includes only: then
+//! files that match none are excluded, and directories are still walked. An excluded directory is
+//! not entered, so nothing below it is included, whatever the rules say about it:
+//! `--include '*.c' --exclude '*'` includes files at the top only; with `--include '*/'` before them
+//! all directories are entered.
 
 use globset::{Candidate, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::entry::{Kind, Metadata, Time};
 use crate::select::age::Age;
 use crate::select::glob::{Pattern, reason};
 
-/// What is said about the entries a pattern matches.
+/// Effect of a rule on the entries that match it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Verdict {
@@ -25,38 +25,38 @@ pub enum Verdict {
 /// One `--include` or `--exclude`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Whether what matches takes part.
+    /// Effect on matching entries.
     pub verdict: Verdict,
     /// The pattern as the user wrote it.
     pub pattern: Vec<u8>,
 }
 
 impl Rule {
-    /// What matches takes part.
+    /// Returns a rule that includes matching entries.
     pub fn include(pattern: impl Into<Vec<u8>>) -> Self {
         Self { verdict: Verdict::Include, pattern: pattern.into() }
     }
 
-    /// What matches does not take part.
+    /// Returns a rule that excludes matching entries.
     pub fn exclude(pattern: impl Into<Vec<u8>>) -> Self {
         Self { verdict: Verdict::Exclude, pattern: pattern.into() }
     }
 }
 
-/// A filter as data; every entry takes part by default.
+/// Options of a filter; the default includes every entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilterOptions {
-    /// The first that matches a path decides.
+    /// Rules; the first one that matches a path decides.
     pub rules: Vec<Rule>,
-    /// Files smaller than that many bytes do not take part.
+    /// Smallest size in bytes of files that are included.
     pub min_size_bytes: Option<u64>,
-    /// Files larger than that many bytes do not take part.
+    /// Largest size in bytes of files that are included.
     pub max_size_bytes: Option<u64>,
-    /// Files changed more recently do not take part.
+    /// Smallest age of files that are included, by their modification time.
     pub min_age: Option<Age>,
-    /// Files changed longer ago do not take part.
+    /// Largest age of files that are included, by their modification time.
     pub max_age: Option<Age>,
-    /// The moment from which ages are counted: one for all ranks, and for the whole job.
+    /// Time from which ages are counted: the same for all ranks, and for the whole job.
     pub now: Time,
 }
 
@@ -73,18 +73,18 @@ impl Default for FilterOptions {
     }
 }
 
-/// A filter ready for use, by any thread.
+/// A compiled filter, which all threads can use.
 #[derive(Debug, Clone)]
 pub struct Filter {
     globs: GlobSet,
-    /// One for each glob, in the same order.
+    /// Rules of the globs, in the same order.
     rules: Vec<CompiledRule>,
     includes_only: bool,
     min_size_bytes: u64,
     max_size_bytes: u64,
-    /// The latest modification time of a file that takes part.
+    /// Latest modification time of a file that is included.
     latest: Option<Time>,
-    /// The earliest.
+    /// Earliest modification time of a file that is included.
     earliest: Option<Time>,
 }
 
@@ -98,7 +98,7 @@ impl Filter {
     /// Compiles the patterns.
     ///
     /// # Errors
-    /// One line: a pattern that makes no sense, or bounds that leave nothing between them.
+    /// One line for an invalid pattern, or for bounds with no value between them.
     pub fn new(options: &FilterOptions) -> Result<Self, String> {
         let (globs, rules) = compile(&options.rules)?;
         let includes_only =
@@ -128,32 +128,32 @@ impl Filter {
         }
     }
 
-    /// Everything takes part: there is nothing to ask.
+    /// Returns true where every entry is included.
     pub fn is_trivial(&self) -> bool {
         self.rules.is_empty() && !self.needs_metadata()
     }
 
-    /// Whether [`Filter::admits_path`] may leave out anything.
+    /// Returns true where [`Filter::admits_path`] may exclude entries.
     pub fn has_rules(&self) -> bool {
         !self.rules.is_empty()
     }
 
-    /// Whether [`Filter::admits`] may leave out anything.
+    /// Returns true where [`Filter::admits`] may exclude entries.
     pub fn needs_metadata(&self) -> bool {
         let sizes = self.min_size_bytes > 0 || self.max_size_bytes < u64::MAX;
         sizes || self.needs_times()
     }
 
-    /// Whether it asks for the time of last change.
+    /// Returns true where the filter needs the modification time.
     pub fn needs_times(&self) -> bool {
         self.latest.is_some() || self.earliest.is_some()
     }
 
-    /// Whether the entry of that path below the root takes part, by its path alone; for a
-    /// directory, whether it is entered. The root itself, the empty path, always is.
+    /// Returns true where the entry of that path below the root is included, by its path alone; for
+    /// a directory, where it is entered. The root itself, the empty path, always is.
     ///
-    /// The directories above it are not looked at: whoever walks has not come here if one of
-    /// them is excluded.
+    /// The directories above it are not checked: a walk does not come here if one of them is
+    /// excluded.
     pub fn admits_path(&self, path: &[u8], is_directory: bool) -> bool {
         if self.rules.is_empty() || path.is_empty() {
             return true;
@@ -167,8 +167,8 @@ impl Filter {
         }
     }
 
-    /// Whether a file takes part by its size and the time of its last change, bounds included.
-    /// What is no regular file always does.
+    /// Returns true where a file is included by its size and its modification time, bounds
+    /// included. Other entries always are.
     pub fn admits(&self, metadata: &Metadata) -> bool {
         metadata.kind != Kind::File
             || ((self.min_size_bytes..=self.max_size_bytes).contains(&metadata.size_bytes)
@@ -200,7 +200,7 @@ mod tests {
         Filter::new(&FilterOptions { rules: rules.to_vec(), ..FilterOptions::default() }).unwrap()
     }
 
-    /// A path that ends in `/` stands for a directory.
+    /// Checks which paths a filter includes; a path that ends in `/` stands for a directory.
     #[track_caller]
     fn check(filter: &Filter, taken: &[&str], left: &[&str]) {
         let admits = |path: &str| {

@@ -1,4 +1,4 @@
-//! Patterns of `--include` and `--exclude`: what they mean, and how they are checked.
+//! Patterns of `--include` and `--exclude`: their syntax, their meaning, and how they are checked.
 //!
 //! - `*` and `?` match anything but `/`, `?` exactly one byte; `**`, which is always a whole
 //!   component, matches any number of components: between two others also none, so that `a/**/b`
@@ -14,12 +14,12 @@ use globset::{Glob, GlobBuilder};
 
 use crate::path::escaped;
 
-/// One pattern, checked.
+/// A checked pattern.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    /// Matches the path of an entry below the root, from its beginning to its end.
+    /// Matcher for the whole path of an entry below the root.
     pub glob: Glob,
-    /// The pattern ended in `/`.
+    /// True where the pattern ended in `/`.
     pub directories_only: bool,
 }
 
@@ -34,12 +34,12 @@ impl Pattern {
     }
 }
 
-/// What is said of a pattern that makes no sense.
+/// Returns the error for an invalid pattern.
 pub fn refusal(pattern: &[u8], why: &str) -> String {
     format!("cannot use the pattern \"{}\": {why}", escaped(pattern))
 }
 
-/// What a globbing error says, in one line.
+/// Returns the reason of a globbing error in one line.
 pub fn reason(error: &globset::Error) -> String {
     let text = error.kind().to_string();
     text.lines().next().unwrap_or_default().to_owned()
@@ -68,7 +68,7 @@ fn compile(text: &str) -> Result<Pattern, String> {
     Ok(Pattern { glob, directories_only })
 }
 
-/// Components that no path has, and `**` that would silently mean `*`.
+/// Refuses components that no path has, and `**` where it would silently mean `*`.
 fn check_component(component: &str) -> Result<(), String> {
     match component {
         "" => Err("a component is empty".to_owned()),
@@ -81,7 +81,7 @@ fn check_component(component: &str) -> Result<(), String> {
     }
 }
 
-/// Sees to it that no class matches `/`, which a negated one would.
+/// Rewrites classes so that none matches `/`, which a negated one would.
 fn translate_classes(text: &str) -> Result<String, String> {
     let mut translated = String::with_capacity(text.len() + 1);
     let mut rest = text.chars();
@@ -100,8 +100,8 @@ fn translate_classes(text: &str) -> Result<String, String> {
     Ok(translated)
 }
 
-/// The class at the beginning of `text`, after its `[`, with its `]`; and how many bytes of
-/// `text` that was.
+/// Rewrites the class at the beginning of `text`, which follows its `[`. Returns the class with its
+/// `]`, and its number of bytes in `text`.
 fn translate_class(text: &str) -> Result<(String, usize), String> {
     let negation = usize::from(text.starts_with(['!', '^']));
     // A "]" that comes first stands for itself.
@@ -177,7 +177,7 @@ mod tests {
         check("/**", &["a", "x/y"], &[]);
     }
 
-    /// Whether components match, by the definition alone.
+    /// Matches components by the definition alone.
     fn by_definition(pattern: &[&str], path: &[&str]) -> bool {
         match (pattern.split_first(), path.split_first()) {
             (None, _) => path.is_empty(),

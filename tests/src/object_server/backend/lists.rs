@@ -1,4 +1,4 @@
-//! Buckets, and lists of what is in them.
+//! Buckets, and lists of the objects in them.
 
 use std::borrow::Cow;
 use std::ops::Bound;
@@ -59,7 +59,7 @@ impl Backend {
         Ok(dto::ListBucketsOutput { buckets: Some(described.collect()), ..Default::default() })
     }
 
-    /// The first version, which goes on behind a name.
+    /// Answers the first version of lists, which continues after a name.
     pub(super) fn list_objects(
         &self,
         request: S3Request<dto::ListObjectsInput>,
@@ -186,7 +186,7 @@ impl Backend {
     }
 }
 
-/// What comes before every key.
+/// String that comes before every key.
 const BEGINNING: &str = "\0";
 
 fn entries_of(
@@ -249,7 +249,7 @@ fn encoder(asked: Option<&dto::EncodingType>) -> fn(&str) -> String {
     if asked.is_some() { url_encoded } else { ToOwned::to_owned }
 }
 
-/// As S3 does where encoding-type is url: like a form, so a space is a plus sign.
+/// Encodes a key as S3 does for encoding-type url: like a form, so a space is a plus sign.
 fn url_encoded(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut encoded, byte| {

@@ -1,4 +1,4 @@
-//! One object: put, get, head, delete, copy.
+//! Requests for one object: put, get, head, delete, copy.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::object_server::behaviour::Quirk;
 use crate::object_server::objects::{Attributes, Content, Object, now};
 use crate::object_server::sums::{self, Algorithm, Claims};
 
-/// The headers that an object keeps.
+/// Takes the headers that are stored with an object from a request.
 macro_rules! attributes {
     (of $input:expr) => {
         Attributes {
@@ -44,7 +44,7 @@ macro_rules! attributes {
 }
 pub(super) use attributes;
 
-/// What a request with a body says of it.
+/// Collects the size and checksums that a request declares for its body.
 macro_rules! claims {
     ($request:expr) => {
         Claims {
@@ -63,7 +63,7 @@ pub(super) fn text_header(headers: &hyper::HeaderMap, name: &str) -> Option<Stri
 }
 
 impl Backend {
-    /// What an old server does with checksums: nothing.
+    /// Drops all checksums, where the server imitates an old one.
     pub(super) fn quirky(&self, claims: Claims) -> Claims {
         if !self.has(Quirk::NoChecksums) {
             return claims;
@@ -71,7 +71,7 @@ impl Backend {
         Claims { size_bytes: claims.size_bytes, md5: claims.md5, ..Claims::default() }
     }
 
-    /// The ETag of content with that MD5.
+    /// Returns the ETag of content with that MD5.
     pub(super) fn etag_of(&self, md5: &[u8]) -> String {
         let name = sums::hex(md5);
         let is_md5 = !self.has(Quirk::OpaqueEtags) && !self.has(Quirk::KmsKeys);
@@ -88,7 +88,7 @@ impl Backend {
         self.has(Quirk::KmsKeys).then(|| dto::ServerSideEncryption::from_static(by))
     }
 
-    /// What is computed where nothing was given: as Amazon does, CRC-64.
+    /// Returns the checksum algorithm for content without a checksum: as with Amazon, CRC-64.
     fn default_algorithm(&self, claims: &Claims) -> Option<Algorithm> {
         let is_given = !sums::present(&claims.sums).is_empty() || claims.trailer.is_some();
         (!is_given && !self.has(Quirk::NoChecksums)).then_some(Algorithm::Crc64Nvme)
@@ -123,7 +123,7 @@ impl Backend {
         Ok(output)
     }
 
-    /// Puts an object in its place, if the conditions allow that.
+    /// Stores an object under its key, if the conditions allow it.
     pub(super) fn store(
         &self,
         bucket: &str,
@@ -170,7 +170,7 @@ impl Backend {
             ..Default::default()
         };
         attributes!(object.attributes.clone() => output);
-        // A part of an object has no checksum here.
+        // A range of an object has no checksum here.
         if input.checksum_mode.is_some() && range.is_none() {
             sums!(object.sums => output);
             output.checksum_type.clone_from(&object.sums.checksum_type);
@@ -307,7 +307,8 @@ impl Backend {
         Ok(dto::GetObjectTaggingOutput { tag_set, ..Default::default() })
     }
 
-    /// All is the owner's, and others may read what they were said to.
+    /// Returns the access control list: the owner has all permissions, and others may read what
+    /// they were granted.
     pub(super) fn get_object_acl(
         &self,
         request: S3Request<dto::GetObjectAclInput>,
@@ -329,10 +330,10 @@ impl Backend {
     }
 }
 
-/// Whose all objects are.
+/// Owner of all objects.
 const OWNER: &str = "owner";
 
-/// A grant to a user by `id`, or to a group by `uri`.
+/// Returns a grant to a user by `id`, or to a group by `uri`.
 fn grant(kind: &str, name: &str, permission: &'static str) -> dto::Grant {
     let is_user = kind == "id";
     let name = |is_it: bool| is_it.then(|| name.to_owned());
@@ -353,10 +354,10 @@ fn grant(kind: &str, name: &str, permission: &'static str) -> dto::Grant {
     }
 }
 
-/// If-Match and If-None-Match.
+/// Values of If-Match and If-None-Match.
 pub(super) type Conditions<'a> = (Option<&'a dto::ETagCondition>, Option<&'a dto::ETagCondition>);
 
-/// Size of a part, by its number; an object that came in one piece has one.
+/// Returns the size of a part by its number; an object that was stored in one piece has one.
 fn part_bytes(object: &Object, number: i32) -> Option<u64> {
     if object.parts_bytes.is_empty() {
         return (number == 1).then(|| object.content.size_bytes());
@@ -376,7 +377,8 @@ fn check_read(
     Ok(())
 }
 
-/// The same checksum as before, or the one that is asked for, but of the whole object.
+/// Returns the checksum of a copy: that of the source, or the requested one, but of the whole
+/// object.
 fn copied_sums(old: &Object, asked: Option<Algorithm>) -> Checksum {
     match asked.or_else(|| sums::present(&old.sums).first().copied()) {
         Some(algorithm) => of_whole(sums::of_content(&old.content, algorithm)),
@@ -384,7 +386,7 @@ fn copied_sums(old: &Object, asked: Option<Algorithm>) -> Checksum {
     }
 }
 
-/// Checksums of a whole object.
+/// Marks checksums as those of a whole object.
 pub(super) fn of_whole(mut sums: Checksum) -> Checksum {
     let has_any = !sums::present(&sums).is_empty();
     let full = dto::ChecksumType::from_static(dto::ChecksumType::FULL_OBJECT);
@@ -392,7 +394,7 @@ pub(super) fn of_whole(mut sums: Checksum) -> Checksum {
     sums
 }
 
-/// An object as a test plants it.
+/// Returns an object as a test stores it.
 pub(in crate::object_server) fn planted(content: Content) -> Object {
     Object {
         etag: sums::etag_of_content(&content),
@@ -404,7 +406,7 @@ pub(in crate::object_server) fn planted(content: Content) -> Object {
     }
 }
 
-/// An object as a test plants it, of parts, or of one piece; without checksums.
+/// Returns an object as a test stores it, of parts, or of one piece; without checksums.
 pub(in crate::object_server) fn assembled(parts: &[&[u8]]) -> Object {
     let pieces = parts.iter().map(|part| Content::of([bytes::Bytes::copy_from_slice(part)]));
     let etags: Vec<String> = pieces.clone().map(|piece| sums::etag_of_content(&piece)).collect();
@@ -422,7 +424,7 @@ pub(in crate::object_server) fn assembled(parts: &[&[u8]]) -> Object {
     }
 }
 
-/// A range of that length elsewhere in an object of that size, where there is one.
+/// Returns a range of that length elsewhere in an object of that size, where there is one.
 fn moved(range: &Range<u64>, size: u64) -> Range<u64> {
     if range.end < size {
         range.start + 1..range.end + 1

@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Multipart uploads.
 //!
 //! See "Uploading and copying objects using multipart upload" in the Amazon S3 User Guide.
 
@@ -13,11 +13,11 @@ use crate::object_server::behaviour::{Behaviour, Quirk};
 use crate::object_server::objects::{Attributes, Bucket, Content, Object, Part, Upload, now};
 use crate::object_server::sums::{self, Algorithm, Claims};
 
-/// All parts but the last have at least this.
+/// Smallest size in bytes of all parts but the last.
 const LEAST_PART_BYTES: u64 = 5 << 20;
-/// Numbers of parts.
+/// Valid part numbers.
 const PART_NUMBERS: std::ops::RangeInclusive<i32> = 1..=10_000;
-/// Parts on a page.
+/// Largest number of parts on a page.
 const MOST_PARTS: i32 = 1000;
 
 impl Backend {
@@ -57,7 +57,7 @@ impl Backend {
         })
     }
 
-    /// The checksum that an upload has declared.
+    /// Returns the checksum algorithm that an upload has declared.
     fn declared(&self, bucket: &str, key: &str, id: &str) -> S3Result<Option<Algorithm>> {
         self.on(bucket, |bucket| {
             let declared = upload(bucket, key, id)?.checksum_algorithm.as_ref();
@@ -205,7 +205,7 @@ impl Backend {
     }
 }
 
-/// An upload as a test plants it: a day old, with its checksums.
+/// Returns an upload as a test adds it: a day old, with its checksums.
 pub(in crate::object_server) fn left(key: &str, parts: &[&[u8]]) -> Upload {
     let then = now() - Duration::from_hours(24);
     let part = |bytes: &&[u8]| {
@@ -234,7 +234,7 @@ fn upload<'a>(bucket: &'a mut Bucket, key: &str, id: &str) -> S3Result<&'a mut U
     upload.ok_or_else(|| s3_error!(NoSuchUpload))
 }
 
-/// What may be asked for with an algorithm, and what it means where nothing is.
+/// Returns the checksum type for an algorithm: the requested one if it is allowed, or the default.
 fn type_of(algorithm: &str, asked: Option<&dto::ChecksumType>) -> S3Result<dto::ChecksumType> {
     use dto::ChecksumType as Type;
     let asked = asked.map(Type::as_str);
@@ -250,7 +250,7 @@ fn type_of(algorithm: &str, asked: Option<&dto::ChecksumType>) -> S3Result<dto::
     }
 }
 
-/// x-amz-copy-source-range: both ends, inside of the object.
+/// Parses x-amz-copy-source-range: both ends, inside the object.
 fn range_of(text: &str, size_bytes: u64) -> S3Result<std::ops::Range<u64>> {
     let invalid = || s3_error!(InvalidArgument, "The x-amz-copy-source-range is not valid");
     match dto::Range::parse(text).map_err(|_| invalid())? {
@@ -271,7 +271,7 @@ fn described((number, part): (&i32, &Part)) -> dto::Part {
     described
 }
 
-/// Puts the parts together that are listed, if the list is right.
+/// Assembles the listed parts, if the list is valid.
 fn assemble(
     upload: &Upload,
     input: &dto::CompleteMultipartUploadInput,
@@ -317,7 +317,7 @@ fn listed_part<'a>(upload: &'a Upload, listed: &dto::CompletedPart) -> S3Result<
     if has_its_etag { Ok(part) } else { Err(invalid()) }
 }
 
-/// The checksum that was declared; CRC-64 of the whole where none was, as with Amazon.
+/// Returns the declared checksum; CRC-64 of the whole where none was declared, as with Amazon.
 fn whole_sums(
     upload: &Upload,
     listed: &[dto::CompletedPart],

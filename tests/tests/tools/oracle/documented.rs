@@ -1,5 +1,6 @@
-//! What rsync(1) and cp(1) have made, as the documentation says that dsync and dcp make it: each difference on purpose,
-//! and none of it taken from what the two have made where that can be helped.
+//! Results of rsync(1) and cp(1), changed to those that the documentation promises of dsync and
+//! dcp: each difference on purpose, and none of it taken from what the two have made where that can
+//! be helped.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -15,7 +16,7 @@ use super::{Case, Seen};
 const LISTS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
 
 impl Case {
-    /// The tree as it should be.
+    /// Returns the expected tree.
     pub(super) fn documented(&self, seen: &Seen) -> Picture {
         let mut wanted = seen.theirs.clone();
         for (path, entry) in &mut wanted {
@@ -60,7 +61,8 @@ impl Case {
         wanted
     }
 
-    /// A name that stays because it is newer is none of those that rsync has made of its group.
+    /// Restores names that stay because they are newer, and that rsync has made hard links of their
+    /// group.
     fn leave_newer_links(&self, wanted: &mut Picture, seen: &Seen) {
         let is_kept = |path: &Path| {
             let source = seen.source.get(path);
@@ -78,8 +80,9 @@ impl Case {
         }
     }
 
-    /// The group that something new has where owners are not kept: as with cp, a directory hands on its group to what
-    /// is made in it, and that it does so, before it has its own mode.
+    /// Returns the group of a new entry where owners are not preserved: as with cp, a directory
+    /// passes on its group to new entries, and the rule that it does so, before it has its own
+    /// mode.
     pub(super) fn inherited_group(path: &Path, seen: &Seen) -> u32 {
         let Some(parent) = path.parent() else { return 0 };
         let before = seen.before.get(parent).filter(|it| it.kind == FileType::Directory);
@@ -90,7 +93,7 @@ impl Case {
         }
     }
 
-    /// Attributes of an entry of the source's.
+    /// Sets the attributes of an entry of the source.
     fn give(&self, entry: &mut Entry, source: &Entry, before: Option<&Entry>, ours: &Entry) {
         if !self.is_sync {
             self.give_as_cp(entry, source);
@@ -133,7 +136,8 @@ impl Case {
         }
     }
 
-    /// What cp writes into keeps some of what it has: dcp gives what is preserved.
+    /// Sets the attributes of a file that cp has written into, and that keeps some of its own: dcp
+    /// sets the preserved ones.
     fn give_as_cp(&self, entry: &mut Entry, source: &Entry) {
         // cp makes holes of zeros in files that have holes already.
         if entry.content == source.content {
@@ -147,9 +151,9 @@ impl Case {
         }
     }
 
-    /// Times that are not preserved: of the run where ours was replaced, and an empty file, a directory of files, or
-    /// a file of which an older snapshot may have a name, was written into; those from before where the content is
-    /// the same, which rsync does not look at.
+    /// Sets times that are not preserved: that of the run where ours was replaced, and an empty
+    /// file, a directory of files, or a file of which an older snapshot may have a hard link, was
+    /// written into; the earlier one where the content is the same, which rsync does not check.
     fn give_time(&self, entry: &mut Entry, source: &Entry, before: &Entry, ours: &Entry) {
         let was_written = ours.mtime == (0, 0) && before.mtime == entry.mtime;
         let is_same = ours.mtime == before.mtime && before.content == source.content;
@@ -158,7 +162,7 @@ impl Case {
         }
     }
 
-    /// Modes that are not preserved: no set-id bit is gained, nor a sticky one of a file.
+    /// Sets modes that are not preserved: no set-id bit is gained, nor a sticky one of a file.
     fn give_plain_mode(entry: &mut Entry, before: Option<&Entry>) {
         match (entry.kind, before) {
             (FileType::Directory, Some(before)) => {
@@ -171,7 +175,8 @@ impl Case {
         }
     }
 
-    /// The mode of something new, as with cp: rsync now and then gives it that of the source, or of an older copy.
+    /// Returns the mode of a new entry, as with cp: rsync now and then gives it that of the source,
+    /// or of an older copy.
     fn plain_mode(&self, path: &Path, source: &Entry, seen: &Seen) -> u32 {
         let umask = u32::from_str_radix(self.umask, 8).unwrap();
         let parent = path.parent().and_then(|parent| seen.ours.get(parent));
@@ -188,7 +193,8 @@ impl Case {
         }
     }
 
-    /// With `-u` the target's is newer, if by a nanosecond: rsync knows seconds there.
+    /// Returns true where the target's file is newer (`-u`), if only by a nanosecond: rsync
+    /// compares seconds there.
     fn is_newer(&self, source: &Entry, before: Option<&Entry>) -> bool {
         let is_file = |entry: &Entry| entry.kind == FileType::RegularFile;
         self.has("-u")
@@ -196,8 +202,8 @@ impl Case {
             && before.is_some_and(|before| is_file(before) && before.mtime > source.mtime)
     }
 
-    /// Owners that are not preserved: a replaced file has its old one, as with cp, where rsync gives it to the user;
-    /// and set-id bits are rights that belong to an owner.
+    /// Sets owners that are not preserved: a replaced file has its old one, as with cp, where rsync
+    /// gives it to the user; and set-id bits are rights that belong to an owner.
     fn give_own_owner(entry: &mut Entry, source: &Entry, before: Option<&Entry>, ours: &Entry) {
         let owner = |entry: &Entry| (entry.uid, entry.gid);
         if before.is_some_and(|before| owner(before) == owner(ours)) {
@@ -211,7 +217,7 @@ impl Case {
         }
     }
 
-    /// The set-group-id bit is a right that belongs to a group.
+    /// Sets the group. The set-group-id bit is a right that belongs to a group.
     fn give_group(entry: &mut Entry, source: &Entry, gid: u32) {
         if entry.kind != FileType::Directory && entry.gid != gid && gid == source.gid {
             entry.mode |= source.mode & 0o2000;
@@ -219,7 +225,8 @@ impl Case {
         entry.gid = gid;
     }
 
-    /// Which of a file's names is copied, and hands on what is not preserved, is the order's.
+    /// Sets attributes that depend on the order: which of a file's hard links is copied, and passes
+    /// on what is not preserved.
     fn give_of_names(&self, entry: &mut Entry, path: &Path, ours: &Entry, seen: &Seen) {
         let names = names_of(path, &seen.source);
         if !self.hard_links || names.len() < 2 {
@@ -248,8 +255,9 @@ impl Case {
         }
     }
 
-    /// A hard link of which the target has names with other content or attributes: which of the names is
-    /// compared decides what rsync notices. Ours has become equal to the source.
+    /// Returns true for a hard link of which the target has names with other content or attributes:
+    /// which of the names is compared decides what rsync notices. Ours has become equal to the
+    /// source.
     fn is_equal_link(&self, path: &Path, seen: &Seen) -> bool {
         let names = names_of(path, &seen.source);
         let there = || names.iter().filter_map(|name| seen.before.get(*name));
@@ -288,7 +296,8 @@ impl Case {
         self.hard_links && names.len() > 1 && may_be && is_equal
     }
 
-    /// An entry of the source's with what is not preserved as that other one has it.
+    /// Returns an entry of the source with the attributes that are not preserved as another entry
+    /// has them.
     fn as_kept(&self, source: &Entry, other: &Entry) -> Entry {
         let mut kept = Entry { first_link: other.first_link.clone(), ..source.clone() };
         if !self.keeps("mode") || !self.keeps("ownership") {
@@ -307,20 +316,20 @@ impl Case {
     }
 }
 
-/// One takes the place and the mode of the other.
+/// Returns true where one entry takes the place and the mode of the other.
 fn replaces(one: &Entry, other: &Entry) -> bool {
     let is_file = |entry: &Entry| entry.kind == FileType::RegularFile;
     is_file(other)
         || !is_file(one) && ![FileType::Directory, FileType::Symlink].contains(&other.kind)
 }
 
-/// In what an owner says.
+/// Returns true where owner, group or mode differ.
 fn differ(one: &Entry, other: &Entry) -> bool {
     let rights = |entry: &Entry| (entry.uid, entry.gid, entry.mode);
     rights(one) != rights(other)
 }
 
-/// The other one's access control lists instead of its own.
+/// Replaces the access control lists of an entry by those of another.
 fn give_lists(entry: &mut Entry, other: &Entry) {
     for list in LISTS.map(OsString::from) {
         entry.xattrs.remove(&list);
@@ -329,13 +338,13 @@ fn give_lists(entry: &mut Entry, other: &Entry) {
     }
 }
 
-/// Extended attributes that users have set.
+/// Returns the extended attributes that users have set.
 fn users(entry: &Entry) -> Vec<(OsString, Vec<u8>)> {
     let users = entry.xattrs.iter().filter(|(name, _)| name.as_bytes().starts_with(b"user."));
     users.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// All names of a file.
+/// Returns all hard links of a file.
 pub(super) fn names_of<'p>(path: &Path, tree: &'p Picture) -> Vec<&'p PathBuf> {
     let first = tree.get(path).map(|entry| &entry.first_link);
     let is_one = |(_, entry): &(&PathBuf, &Entry)| Some(&entry.first_link) == first;

@@ -1,5 +1,5 @@
-//! What holds of each entry, whatever another program makes of it: it is what it was, or what the source has with what is
-//! not preserved as it was, or as something new has it.
+//! Laws that hold for each entry, whatever another program makes of it: it is as it was, or as in
+//! the source, with attributes that are not preserved as they were, or as those of a new entry.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -11,11 +11,11 @@ use suite_tests::judge::{Entry, Picture, shown};
 use super::documented::names_of;
 use super::{Case, Seen};
 
-/// What gives what is made in a directory its rights.
+/// Extended attribute that decides the permissions of new entries in a directory.
 const DEFAULT_LIST: &str = "system.posix_acl_default";
 
 impl Case {
-    /// Entries that are neither.
+    /// Returns entries that follow neither law.
     pub(super) fn unlawful(&self, seen: &Seen) -> Vec<String> {
         let broken = |(path, ours): (&PathBuf, &Entry)| {
             let broken = match seen.source.get(path) {
@@ -129,7 +129,7 @@ impl Case {
     }
 }
 
-/// Whether any of what was there is so.
+/// Function that tells whether a condition holds for any of the earlier entries.
 type Any<'a> = &'a dyn Fn(&dyn Fn(&Entry) -> bool) -> bool;
 
 fn xattrs(entry: &Entry, prefix: &str) -> Vec<(OsString, Vec<u8>)> {
@@ -142,7 +142,8 @@ fn is_as_long(one: &Entry, other: &Entry) -> bool {
     one.content.len() == other.content.len()
 }
 
-/// The same but for which names it has, and when something was made in a directory.
+/// Compares entries except for hard links, and for the times of directories in which entries were
+/// created.
 fn is_as(entry: &Entry, other: Option<&Entry>) -> bool {
     other.is_some_and(|other| {
         let mtime = if entry.kind == FileType::Directory { other.mtime } else { entry.mtime };

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Bytes written as in a dump.
+/// Converts a hexadecimal dump to bytes.
 fn hex(dump: &str) -> Vec<u8> {
     let digits: Vec<u8> = dump.bytes().filter(u8::is_ascii_hexdigit).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
@@ -19,7 +19,7 @@ fn component(start: u64, end: u64, stripes: Stripes) -> Component {
     Component { id: 0, flags: 0, start, end, stripes }
 }
 
-/// A progressive layout: 1 object up to 1 MiB, 4 in a pool up to 1 GiB, then all there are.
+/// Returns a progressive layout: 1 object up to 1 MiB, 4 in a pool up to 1 GiB, then all there are.
 fn progressive() -> Layout {
     Layout::Composite(vec![
         component(0, 1 << 20, Stripes::new(1, 1 << 20, None)),
@@ -84,7 +84,8 @@ fn what_is_written_is_read_back() {
     }
 }
 
-/// A file's own layout has its objects behind, and a generation where a new one has the first target.
+/// Decodes a file's own layout, which has its objects at the end, and a generation where a new one
+/// has the first target.
 #[test]
 fn places_of_a_file_do_not_reach_another_one() {
     let mut blob = Layout::plain(2, 1 << 20, None).encode();
@@ -95,7 +96,7 @@ fn places_of_a_file_do_not_reach_another_one() {
     let read = Layout::decode(&of_file).unwrap();
     assert_eq!(read, Layout::plain(2, 1 << 20, None));
     assert_eq!(read.striping(1), Some(Striping { stripe_bytes: 1 << 20, stripe_count: 2 }));
-    // Targets that somebody chose, and a file that lies in an archive.
+    // Targets that the user has chosen, and a file that is archived.
     let mut chosen = Layout::plain(2, 1 << 20, Some(b"p".to_vec())).encode();
     chosen[..4].copy_from_slice(&MAGIC_SPECIFIC.to_le_bytes());
     chosen[32] = 0;
@@ -143,7 +144,7 @@ fn patterns_that_say_what_was_done_with_content_are_not_kept() {
     }
 }
 
-/// The largest part decides: the rest of a large file is small.
+/// Checks that the largest part decides: the rest of a large file is small.
 #[test]
 fn a_file_is_cut_as_most_of_it_is_striped() {
     let striping = |size| progressive().striping(size);
@@ -165,7 +166,7 @@ fn torn_and_foreign_layouts_are_none() {
         for length in 0..least {
             assert_eq!(Layout::decode(&blob[..length]), None, "{length} bytes");
         }
-        // Whatever a changed byte makes of it: it is a layout that can be written, or none.
+        // A changed byte gives a layout that can be encoded again, or none.
         for at in 0..blob.len() {
             for byte in [0, 1, 0x7f, 0x80, 0xff, blob[at] ^ 1] {
                 let mut changed = blob.clone();

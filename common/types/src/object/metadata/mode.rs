@@ -6,7 +6,7 @@ use crate::entry::Kind;
 /// Kind and permission bits; the kind is unknown where the value has no type bits.
 pub(super) type KindAndMode = (Option<Kind>, u32);
 
-/// `st_mode` of anything that can be an object.
+/// Returns the `st_mode` of an entry that can be an object.
 fn st_mode(kind: Kind, mode: u32) -> Option<u32> {
     let kind_bits = match kind {
         Kind::File => libc::S_IFREG,
@@ -19,13 +19,13 @@ fn st_mode(kind: Kind, mode: u32) -> Option<u32> {
     Some(kind_bits | mode & 0o7777)
 }
 
-/// As in `file-permissions`: `0100644` (FSx for Lustre User Guide, "POSIX metadata support for data
-/// repositories").
+/// Formats a mode for `file-permissions`: `0100644` (FSx for Lustre User Guide, "POSIX metadata
+/// support for data repositories").
 pub(super) fn aws(kind: Kind, mode: u32) -> Option<String> {
     st_mode(kind, mode).map(|st_mode| format!("{st_mode:07o}"))
 }
 
-/// As in rclone's `mode`: `100644`.
+/// Formats a mode for rclone's `mode`: `100644`.
 pub(super) fn rclone(kind: Kind, mode: u32) -> Option<String> {
     st_mode(kind, mode).map(|st_mode| format!("{st_mode:o}"))
 }
@@ -35,14 +35,14 @@ pub(super) fn from_aws(text: &str) -> Option<KindAndMode> {
     split(number(text, 8)?)
 }
 
-/// What tells, beside its value, in which base a `mode` is.
+/// Tool that has written a `mode`, which tells its base; recognised by the keys beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writer {
-    /// Times in RFC 3339 beside it.
+    /// Rclone: times in RFC 3339.
     Rclone,
-    /// `ctime`, or `atime` as a number, beside it.
+    /// s3fs: `ctime`, or `atime` as a number.
     S3fs,
-    /// Nothing: geesefs, or an old s3fs.
+    /// No such key: geesefs, or an old s3fs.
     Unknown,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn from_plain(
     }
 }
 
-/// A number of at most 16 bits with no sign, space or prefix.
+/// Parses a number of at most 16 bits without sign, space or prefix.
 fn number(text: &str, base: u32) -> Option<u32> {
     let is_short = (1..=8).contains(&text.len());
     let is_digits = is_short && text.chars().all(|digit| digit.is_digit(base));
@@ -84,7 +84,7 @@ fn number(text: &str, base: u32) -> Option<u32> {
     (value <= 0o17_7777).then_some(value)
 }
 
-/// The parts of an `st_mode`; `None` where the type bits stand for nothing (inode(7)).
+/// Splits an `st_mode`; `None` where the type bits have no meaning (inode(7)).
 fn split(st_mode: u32) -> Option<KindAndMode> {
     let kind_bits = st_mode & libc::S_IFMT;
     let kind = Kind::from_mode(st_mode);
@@ -143,7 +143,7 @@ mod tests {
         }
         assert_eq!(from_plain("41777", Writer::Rclone, None), directory);
         assert_eq!(from_plain("41777", Writer::Unknown, None), link);
-        // The other key is of before the mode was changed: the plain one is believed.
+        // The other key was written before the mode was changed, so the plain one is used.
         let before = Some((Some(Kind::File), 0o600));
         assert_eq!(from_plain("33188", Writer::S3fs, before), Some((Some(Kind::File), 0o644)));
     }

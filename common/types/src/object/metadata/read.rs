@@ -7,29 +7,31 @@ use super::{
 };
 use crate::entry::{Kind, Time};
 
-/// What an object's user metadata says of the entry it was. What is absent or makes no sense is `None`.
+/// Attributes of an entry from the user metadata of its object; `None` for one that is absent or
+/// makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoredAttributes {
-    /// What it was.
+    /// File type.
     pub kind: Option<Kind>,
-    /// Permission bits with set-id and sticky bits. As foreign as the object: whoever may write to the
-    /// bucket chooses them.
+    /// Permission bits with set-id and sticky bits. They are as untrusted as the object: everybody
+    /// who may write to the bucket chooses them.
     pub mode: Option<u32>,
-    /// Owner.
+    /// User ID of the owner.
     pub uid: Option<u32>,
-    /// Group.
+    /// Group ID.
     pub gid: Option<u32>,
-    /// Last access.
+    /// Access time.
     pub atime: Option<Time>,
-    /// Last change of content.
+    /// Modification time.
     pub mtime: Option<Time>,
 }
 
 /// Reads user metadata; `value` gives the value of a key.
 ///
-/// Where both kinds of keys are there and differ, the plain ones (`mode`, `mtime`, …) are the younger: rclone
-/// and s3fs change theirs and keep all others, while FSx drops what it does not know. s3cmd and gsutil store the
-/// whole object anew, so what they have written is there with other keys only where another tool came later.
+/// Where both kinds of keys exist and differ, the plain ones (`mode`, `mtime`, …) are the newer ones:
+/// rclone and s3fs change theirs and preserve all others, while FSx drops keys that it does not know.
+/// s3cmd and gsutil store the whole object again, so their keys exist beside others only where another
+/// tool has written later.
 pub fn read<'a>(value: impl Fn(&str) -> Option<&'a str>) -> StoredAttributes {
     let permissions = value(FILE_PERMISSIONS).and_then(mode::from_aws);
     let plain = value(MODE).and_then(|text| mode::from_plain(text, writer(&value), permissions));
@@ -58,14 +60,14 @@ pub fn read<'a>(value: impl Fn(&str) -> Option<&'a str>) -> StoredAttributes {
     }
 }
 
-/// One of the attributes that s3cmd keeps together.
+/// Returns one of the attributes that s3cmd stores together.
 fn s3cmd_value<'a>(attributes: &'a str, key: &str) -> Option<&'a str> {
     let mut pairs = attributes.split('/').filter_map(|pair| pair.split_once(':'));
     pairs.find(|(own, _)| *own == key).map(|(_, value)| value)
 }
 
-/// Who wrote the plain keys, by the times beside them: rclone always writes `atime` in RFC 3339, s3fs
-/// `ctime` and `atime` as numbers.
+/// Recognises the tool that has written the plain keys by the times beside them: rclone always
+/// writes `atime` in RFC 3339, s3fs `ctime` and `atime` as numbers.
 fn writer<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Writer {
     let times = || [ATIME, "btime", MTIME].into_iter().filter_map(&value);
     if times().any(time::is_rfc3339) {
@@ -77,7 +79,7 @@ fn writer<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Writer {
     }
 }
 
-/// A user or group. The highest number is none: to chown(2) it says "leave as it is".
+/// Parses a user or group ID. The highest number is refused: to chown(2) it means "unchanged".
 fn id(text: &str) -> Option<u32> {
     let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_digits.then(|| text.parse().ok())?.filter(|id| *id != u32::MAX)

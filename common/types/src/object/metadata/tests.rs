@@ -1,4 +1,4 @@
-//! Tests of what is written, and of what is read from all the tools.
+//! Tests of written metadata, and of reading the metadata of all known tools.
 
 use super::*;
 

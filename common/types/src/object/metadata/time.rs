@@ -11,7 +11,7 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_207_200
 
 const NANOSECONDS: i128 = 1_000_000_000;
 
-/// Longest text that is looked at; what is written has at most 31 bytes.
+/// Longest text that is parsed, in bytes; written times have at most 31.
 const TEXT_BYTES_MAX: usize = 64;
 
 fn to_nanoseconds(time: Time) -> Option<i128> {
@@ -25,7 +25,7 @@ fn from_nanoseconds(nanoseconds: i128) -> Option<Time> {
     SECONDS.contains(&seconds).then_some(Time { seconds, nanoseconds })
 }
 
-/// `1700000000.123456789`, `-315619199.5`: the number of nanoseconds as a decimal fraction of seconds, which
+/// Formats `1700000000.123456789`, `-315619199.5`: the number of nanoseconds as a decimal fraction of seconds, which
 /// is how rclone writes `mtime` (its swift library's `TimeToFloatString`).
 pub(super) fn decimal_seconds(time: Time) -> Option<String> {
     let nanoseconds = to_nanoseconds(time)?;
@@ -38,13 +38,13 @@ pub(super) fn decimal_seconds(time: Time) -> Option<String> {
     Some(format!("{sign}{whole}.{}", fraction.trim_end_matches('0')))
 }
 
-/// `1700000000123456789ns`: as in `file-mtime` (FSx for Lustre User Guide, "POSIX metadata support for data
+/// Formats `1700000000123456789ns`, as in `file-mtime` (FSx for Lustre User Guide, "POSIX metadata support for data
 /// repositories").
 pub(super) fn nanoseconds(time: Time) -> Option<String> {
     to_nanoseconds(time).map(|nanoseconds| format!("{nanoseconds}ns"))
 }
 
-/// `2023-11-14T22:13:20.123456789Z`: as rclone writes `atime`.
+/// Formats `2023-11-14T22:13:20.123456789Z`, as rclone writes `atime`.
 pub(super) fn rfc3339(time: Time) -> Option<String> {
     Timestamp::from_nanosecond(to_nanoseconds(time)?).ok().map(|stamp| stamp.to_string())
 }
@@ -72,7 +72,7 @@ pub(super) fn from_plain(text: &str) -> Option<Time> {
     from_nanoseconds(sign * (integer(whole)? * NANOSECONDS + nanoseconds))
 }
 
-/// Whether a time is written so, and not as a number.
+/// Returns true for a time in RFC 3339, as opposed to a number.
 pub(super) fn is_rfc3339(text: &str) -> bool {
     text.len() <= TEXT_BYTES_MAX && text.contains('T') && text.parse::<Timestamp>().is_ok()
 }
@@ -81,7 +81,7 @@ fn signed(text: &str) -> (i128, &str) {
     text.strip_prefix('-').map_or((1, text), |digits| (-1, digits))
 }
 
-/// Digits alone, so few that no unit makes the product too large.
+/// Parses digits alone, so few that no unit makes the product overflow.
 fn integer(digits: &str) -> Option<i128> {
     let is_short = (1..=27).contains(&digits.len());
     let is_digits = is_short && digits.bytes().all(|byte| byte.is_ascii_digit());

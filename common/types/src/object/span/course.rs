@@ -1,33 +1,33 @@
-//! The course of listing a range: page by page, each name once, and an object and a directory of one name
-//! never both.
+//! Progress of listing a range: page by page, each name once, and an object and a directory of one
+//! name never both.
 //!
-//! In byte order names come between `d` and `d/` (`d-1`), all of which begin with `d`. So an object is held
-//! until a name comes that does not begin with its own.
+//! In byte order there are names between `d` and `d/` (`d-1`), all of which begin with `d`. So an object
+//! is held until a name follows that does not begin with its own.
 
 use super::{Held, Order, Span};
 use crate::entry::Hint;
 use crate::object::metadata::RCLONE_LINK_SUFFIX;
 use crate::service::Unfit;
 
-/// What one answer lists: keys without what all of them begin with; those of directories end in a slash.
+/// One page of a listing: keys without the common prefix; those of directories end in a slash.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct NamePage {
-    /// In byte order.
+    /// Listed keys with their properties, in byte order.
     names: Vec<(String, Hint)>,
     order: Option<Order>,
 }
 
-/// What comes of a name in a listing.
+/// Report of one listed name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told<'a> {
-    /// An entry may have it.
+    /// A name that an entry may have.
     Entry(&'a str, Hint),
-    /// None can.
+    /// A name that no entry can have.
     Unfit(&'a str, Unfit),
 }
 
 impl NamePage {
-    /// Of objects and directories, each in the order of the answer.
+    /// Merges objects and directories, each in the order of the answer.
     pub fn new(objects: Vec<(String, Hint)>, directories: Vec<(String, Hint)>) -> Self {
         let sorted = |by: fn(&str) -> &str| {
             let is_sorted = |list: &[(String, Hint)]| list.is_sorted_by_key(|(name, _)| by(name));
@@ -46,12 +46,12 @@ impl NamePage {
         Self { names, order: Some(order) }
     }
 
-    /// All names, in byte order.
+    /// Returns all names in byte order.
     pub fn names(&self) -> Vec<&str> {
         self.names.iter().map(|(name, _)| &**name).collect()
     }
 
-    /// All names with what the listing says of each, in byte order.
+    /// Returns all names with their properties from the listing, in byte order.
     pub fn entries(&self) -> impl Iterator<Item = (&str, Hint)> {
         self.names.iter().map(|(name, hint)| (&**name, *hint))
     }
@@ -65,7 +65,7 @@ impl NamePage {
     }
 }
 
-/// A name without the slash of a directory.
+/// Removes a directory's trailing slash.
 fn bare(name: &str) -> &str {
     name.strip_suffix('/').unwrap_or(name)
 }
@@ -75,7 +75,7 @@ fn identical(name: &str) -> &str {
 }
 
 impl Span {
-    /// Tells what of a page is in this range.
+    /// Reports those names of a page that are in this range.
     pub fn take(&mut self, page: &NamePage, tell: &mut dyn FnMut(Told<'_>)) {
         self.watch_order(page);
         for (name, hint) in &page.names {
@@ -89,17 +89,17 @@ impl Span {
         }
     }
 
-    /// The page had as many names as it could.
+    /// Adds the credit for a full page.
     pub fn earn(&mut self) {
         self.credit = self.credit.saturating_add(1);
     }
 
-    /// Whether a page has a name of this range.
+    /// Returns true where a page has a name in this range.
     pub fn meets(&self, page: &NamePage) -> bool {
         page.names.iter().any(|(name, _)| self.contains(name))
     }
 
-    /// Whether all that comes after a page is behind the end of this range.
+    /// Returns true where everything after a page is behind the end of this range.
     pub fn ends_with(&self, page: &NamePage) -> bool {
         let last = match self.order {
             Order::Bytes => page.last_by(identical),
@@ -110,7 +110,8 @@ impl Span {
         last.zip(end).is_some_and(|(last, end)| last > end)
     }
 
-    /// The listing of this range has ended: nothing can speak against the objects that were held.
+    /// Ends the listing of this range, and reports the objects that were held: no directory of
+    /// their names can follow.
     pub fn finish(mut self, tell: &mut dyn FnMut(Told<'_>)) {
         for held in std::mem::take(&mut self.held) {
             tell(Told::Entry(&held.text, held.hint));
@@ -153,7 +154,7 @@ impl Span {
     }
 }
 
-/// How many bytes of a key below a prefix are the name of its entry.
+/// Returns the number of bytes of a key below a prefix that make up the name of its entry.
 fn name_bytes(text: &str, hint: Hint) -> usize {
     let stem = match hint {
         Hint::Directory => text.strip_suffix('/'),

@@ -18,7 +18,7 @@ fn entries(names: &[&str]) -> NamePage {
     )
 }
 
-/// What comes of these pages, one after the other.
+/// Returns what is reported of these pages, one after the other.
 fn told(pages: &[&[&str]]) -> Vec<String> {
     let told = RefCell::new(Vec::new());
     let mut tell = |this: Told<'_>| {
@@ -73,7 +73,7 @@ fn the_order_is_seen_within_and_across_pages() {
     assert_eq!(order(&[&["b"], &["a"], &["c"]]), Order::Other);
 }
 
-/// A cut of what comes after this page.
+/// Cuts what comes after this page.
 fn cut(span: &Span, page: &[&str]) -> Option<String> {
     span.cut(page, 7).map(|cut| cut.at)
 }
@@ -86,7 +86,7 @@ fn known(upto: &str) -> Span {
 fn a_cut_is_half_way_to_a_known_end() {
     let page = ["0100", "0101", "0102", "0103", "0109"];
     assert!(cut(&known("0199"), &page).unwrap().starts_with("015"));
-    // Letters at places where only digits are stand for no names.
+    // Letters in positions that have only digits stand for no names.
     let middle = cut(&known("0899"), &page).unwrap();
     assert!(*"0450" < *middle && *middle < *"0550", "{middle}");
     let hex = ["0a", "0b", "13", "1c"];
