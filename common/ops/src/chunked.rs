@@ -1,8 +1,8 @@
-//! Large files: chunks that any rank may work on, and an owner that counts them in.
+//! Large files as chunks that any rank may process, and the bookkeeping of their owners.
 //!
-//! The rank that met a file owns it: it hands out runs of chunks as tasks, counts what comes back, and
-//! ends the file once, right after its last chunk. Chunks that failed, or that need not be looked at any
-//! more, are still accounted for, so that the end comes when nobody works on the file.
+//! The rank that met a file owns it: it distributes runs of chunks as tasks, counts their results,
+//! and completes the file once, right after the last chunk. Chunks that failed, or that need no
+//! processing any more, are still counted, so the file ends when no rank works on it any longer.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
@@ -22,58 +22,60 @@ use types::content::transfer::Manner;
 use types::entry::{Identity, Version};
 use types::error::{Side, Trouble};
 
-/// Some chunks of a large file, for any rank.
+/// A run of chunks of a large file, which any rank may process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChunkTask {
-    /// Who counts the chunks in.
+    /// The rank that counts the results.
     pub owner: Rank,
-    /// The owner's number for the file.
+    /// The owner's number of the file.
     pub file: u64,
-    /// The directory it is in.
+    /// The directory of the file.
     pub place: Arc<Place>,
-    /// Its name there.
+    /// The name of the file in its directory.
     pub name: CString,
-    /// The source must still be this.
+    /// The identity that the source must still have.
     pub identity: Identity,
-    /// Size of a chunk, where chunks follow each other.
+    /// The size of a chunk in bytes, where chunks are contiguous.
     pub chunk_bytes: u64,
-    /// How the file is cut, where it is cut along its stripes.
+    /// The stripe chunks, where the file is cut along its Lustre stripes.
     pub lanes: Option<Lanes>,
-    /// What to do with the chunks.
+    /// The operation on the chunks.
     pub work: ChunkWork,
-    /// Which chunks.
+    /// The numbers of the chunks.
     pub run: ChunkRun,
 }
 
-/// What is done with a chunk.
+/// An operation on chunks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ChunkWork {
-    /// Copy it into the staged file of that name.
+    /// Copy the chunk into the staged file with this ticket.
     Copy {
-        /// What it takes to join in writing it.
+        /// The data by which a rank joins in writing the staged file.
         ticket: Vec<u8>,
-        /// How.
+        /// The transfer mode.
         manner: Manner,
     },
-    /// Compare it with that of the target's file of the same name.
+    /// Compare the chunk with that of the target's file of the same name.
     Compare {
-        /// The source must still be this.
+        /// The version that the source must still have.
         source: Version,
-        /// The target must still be this.
+        /// The version that the target must still have.
         target: Version,
     },
-    /// Sum it up on one side: of the other one the whole's checksum is known.
+    /// Compute the chunk's checksum on one side, because the checksum of the whole file is known on
+    /// the other.
     Sum {
         /// The side to be read.
         side: Side,
-        /// The file there must still be this.
+        /// The version that the file on that side must still have.
         version: Version,
-        /// The whole's checksum is one of MD5s of parts of that size.
+        /// The size of a part in bytes, where the whole file's checksum is an MD5 of the parts'
+        /// MD5s.
         part_bytes: Option<u64>,
     },
 }
 
-/// Tells a file's owner that chunks are done, or will never be.
+/// A message to the owner of a file that chunks are completed, or never will be.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ChunksDone {
     file: u64,
@@ -83,59 +85,65 @@ pub struct ChunksDone {
     unverified: Option<UnverifiedChunk>,
 }
 
-/// A chunk that was written and is to be read again, when the whole file is there.
+/// A chunk that was written, and that is to be read again for verification when the whole file is
+/// staged.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct UnverifiedChunk {
-    /// Who is to read it: not who has written it, where there are several ranks.
+    /// The rank that reads the chunk. Where there are several, it is not the one that has written
+    /// it, whose cache would hide a fault of the storage.
     pub reader: Rank,
-    /// Its number.
+    /// The number of the chunk.
     pub chunk: u64,
-    /// What it must have.
+    /// The checksum that the chunk must have.
     pub crc64: Crc64,
 }
 
-/// What became of chunks, the better first.
+/// The result of processing chunks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Copied; or the same in both files; or not looked at because the file is decided.
+    /// The chunks were copied, are equal on both sides, or were not processed because the result of
+    /// the file is known.
     Done,
-    /// Not the same in both files.
+    /// The chunks differ.
     Differs,
-    /// Neither.
+    /// Processing has failed.
     Failed(Trouble),
 }
 
-/// The large files this rank owns.
+/// The large files that this rank owns, with the data `F` for each.
 pub struct Chunked<F> {
     open: Mutex<Open<F>>,
 }
 
+/// The large files in progress.
 struct Open<F> {
     files: HashMap<u64, OpenFile<F>>,
     begun: u64,
-    /// Files, of any rank, of which some chunk here differed or failed: the others need no look.
+    /// Files, owned by any rank, of which some chunk has differed or failed here, so that their
+    /// other chunks need no processing.
     decided: HashSet<(Rank, u64)>,
 }
 
+/// A large file in progress, and what its chunks have resulted in so far.
 struct OpenFile<F> {
     file: F,
     chunks_left: u64,
-    /// The first that was not [`Outcome::Done`].
+    /// The first result other than [`Outcome::Done`].
     outcome: Outcome,
-    /// What the writers have left.
+    /// The receipts of those who have written the chunks.
     receipts: Vec<Receipt>,
     unverified: Vec<UnverifiedChunk>,
 }
 
-/// A large file whose chunks are all accounted for.
+/// A large file all of whose chunks are accounted for.
 pub struct Ended<F> {
-    /// What its owner remembered.
+    /// The owner's data of the file.
     pub file: F,
-    /// What became of the chunks.
+    /// The combined result of the chunks.
     pub outcome: Outcome,
-    /// What their writers have left.
+    /// The receipts of those who have written the chunks.
     pub receipts: Vec<Receipt>,
-    /// Chunks that are to be read again.
+    /// The chunks to be read again for verification.
     pub unverified: Vec<UnverifiedChunk>,
 }
 
@@ -151,7 +159,7 @@ impl<F> Chunked<F> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers a file until so many chunks are in; returns its number.
+    /// Registers a file with that many chunks. Returns its number.
     pub fn begin(&self, file: F, chunks: u64) -> u64 {
         let mut open = self.lock();
         open.begun += 1;
@@ -162,7 +170,8 @@ impl<F> Chunked<F> {
         number
     }
 
-    /// Counts chunks in; true with the last of them: then [`Chunked::end`] is due, on an I/O thread.
+    /// Counts the result of chunks. Returns true with the last of them; then [`Chunked::end`] is to
+    /// be called, by an I/O thread.
     pub fn count(&self, done: ChunksDone) -> bool {
         let mut open = self.lock();
         let Some(file) = open.files.get_mut(&done.file) else { return false };
@@ -175,45 +184,45 @@ impl<F> Chunked<F> {
         file.chunks_left == 0
     }
 
-    /// Takes out a file whose chunks are all in.
+    /// Removes a file whose chunks are all accounted for.
     pub fn end(&self, file: u64) -> Option<Ended<F>> {
         let OpenFile { file, outcome, receipts, unverified, .. } =
             self.lock().files.remove(&file)?;
         Some(Ended { file, outcome, receipts, unverified })
     }
 
-    /// Whether a chunk of this file has differed or failed, as far as this rank knows.
+    /// Returns whether a chunk of the file has differed or failed, as far as this rank knows.
     pub fn is_decided(&self, task: &ChunkTask) -> bool {
         self.lock().decided.contains(&(task.owner, task.file))
     }
 
-    /// A chunk of this file has differed or failed here.
+    /// Records that a chunk of the file has differed or failed here.
     pub fn decide(&self, task: &ChunkTask) {
         self.lock().decided.insert((task.owner, task.file));
     }
 }
 
 impl ChunkTask {
-    /// Keeps the first chunk; the rest is queued in halves, for others to take.
+    /// Reduces the task to its first chunk, and queues the rest in halves, which others can steal.
     pub fn keep_first<J: Job<Task: From<Self>>>(&mut self, crew: &Crew<'_, J>) {
         while let Some(upper) = self.run.split_off() {
             crew.push(Self { run: upper, ..self.clone() }.into());
         }
     }
 
-    /// What the owner is to be told.
+    /// Builds the message that tells the owner of the result.
     pub fn done(&self, outcome: Outcome, receipt: Option<Receipt>) -> ChunksDone {
         let chunks = self.run.count();
         ChunksDone { file: self.file, chunks, outcome, receipt, unverified: None }
     }
 
-    /// The bytes of the chunks, where chunks follow each other.
+    /// Returns the extent of the chunks, where they are contiguous.
     pub fn extent(&self) -> Extent {
         self.run.extent(self.identity.size_bytes, self.chunk_bytes)
     }
 
-    /// From the first byte of the chunks to the last. Chunks of a striped file lie in between each other, but no two
-    /// begin alike.
+    /// Returns the extent from the first byte of the chunks to the last. Stripe chunks of different
+    /// runs interleave, but no two runs begin at the same offset.
     pub fn span(&self) -> Extent {
         let extents = self.extents();
         match (extents.first(), extents.last()) {
@@ -222,8 +231,8 @@ impl ChunkTask {
         }
     }
 
-    /// Adds the next extent of the chunks to their checksum. Where chunks lie in between each other that is what they
-    /// add to the checksum of the whole file.
+    /// Adds the next extent of the chunks to their checksum. For stripe chunks, the result is their
+    /// contribution to the checksum of the whole file.
     pub fn add_sum(&self, sum: Crc64, extent: Extent, next: Crc64) -> Crc64 {
         match self.lanes {
             None => sum.combine(next, extent.length),
@@ -231,7 +240,7 @@ impl ChunkTask {
         }
     }
 
-    /// The bytes of the chunks, however they are cut.
+    /// Returns the extents of the chunks, whichever way the file is cut.
     pub fn extents(&self) -> Vec<Extent> {
         let size_bytes = self.identity.size_bytes;
         match self.lanes {
@@ -245,12 +254,12 @@ impl ChunkTask {
 }
 
 impl ChunksDone {
-    /// The owner's number for the file.
+    /// Returns the owner's number of the file.
     pub fn file(&self) -> u64 {
         self.file
     }
 
-    /// The chunk is to be read again.
+    /// Adds to the message that the chunk is to be read again for verification.
     #[must_use]
     pub fn to_be_verified(self, unverified: Option<UnverifiedChunk>) -> Self {
         Self { unverified, ..self }
@@ -258,7 +267,7 @@ impl ChunksDone {
 }
 
 impl Outcome {
-    /// Of something that could fail.
+    /// Converts the result of an operation that can fail.
     pub fn of(done: Result<Self, Trouble>) -> Self {
         done.unwrap_or_else(Self::Failed)
     }

@@ -1,5 +1,5 @@
-//! Removing what jobs that did not get to their end have left: in buckets uploads that were begun and not
-//! completed ([`uploads`]), in file systems what was staged ([`leftovers`]) and journals ([`journals`]).
+//! Removal of what interrupted jobs have left: incomplete multipart uploads in buckets
+//! ([`uploads`]), and staged files ([`leftovers`]) and journals ([`journals`]) in file systems.
 
 mod journals;
 mod leftovers;
@@ -24,24 +24,25 @@ use types::outcome::notice::Notice;
 use types::outcome::tally::Tally;
 use types::place::location::ObjectLocation;
 
-/// A place to be cleaned.
+/// A location to be cleaned.
 pub enum Place {
-    /// Uploads to it are given up.
+    /// A bucket or prefix, whose incomplete uploads are aborted.
     Bucket {
-        /// Where its objects are.
+        /// The objects of the location.
         store: ObjectStore,
-        /// What the operator calls it.
+        /// The location as the operator wrote it.
         location: ObjectLocation,
     },
-    /// Staged files below it are removed, and journals below and beside it.
+    /// A directory tree, in which staged files and journals are removed, and journals beside it.
     Tree {
-        /// The tree.
+        /// The tree itself.
         store: Box<dyn Store>,
-        /// The directory that it is in, where it has a name there: journals are beside their targets.
+        /// The parent directory of the tree, if it has a name there: journals are beside their
+        /// targets.
         beside: Option<Box<dyn Store>>,
-        /// What the operator calls it.
+        /// The path as the operator wrote it.
         path: Vec<u8>,
-        /// Nothing is removed but what these jobs have staged there, where they are told.
+        /// The jobs whose staged files alone are removed, where they are known.
         staged_by: Option<ThoseJobs>,
     },
 }
@@ -49,33 +50,34 @@ pub enum Place {
 /// Jobs whose journal was found elsewhere.
 #[derive(Debug, Clone)]
 pub struct ThoseJobs {
-    /// Their numbers.
+    /// The numbers of the jobs.
     pub numbers: Vec<u64>,
-    /// They have staged in directories below the place, too.
+    /// True if they have also staged files in directories below the location.
     pub is_deep: bool,
 }
 
-/// What is removed, and what is said of it.
+/// The options of cleaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleanOptions {
-    /// What was begun or changed later stays, in seconds since 1970: somebody may be at work on it.
+    /// The time, in seconds since 1970-01-01 UTC, from which on changed things stay, because a job
+    /// may still be at work on them.
     pub old_by_seconds: i64,
-    /// They are named, and stay.
+    /// True if things are only listed, not removed.
     pub dry_run: bool,
-    /// How they are named; not at all where nobody wants to read it.
+    /// The format in which removals are listed; `None` where they are not.
     pub plan_as: Option<LineFormat>,
 }
 
-/// A piece of the work.
+/// A task of cleaning.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum CleanTask {
-    /// Lists the uploads of a place, from a page on.
+    /// List the uploads of a location, from a page on.
     List(u32, Option<UploadMarker>),
-    /// Looks for journals beside a place.
+    /// Look for journals beside a location.
     Beside(u32),
-    /// Gives some of them up.
+    /// Abort some uploads.
     GiveUp(u32, Vec<OpenUpload>),
-    /// A piece of the walk through a tree.
+    /// Run a task of the walk through a tree.
     Walk(WalkTask),
 }
 
@@ -85,7 +87,7 @@ impl From<WalkTask> for CleanTask {
     }
 }
 
-/// One rank's part in the work.
+/// The part of one rank in cleaning.
 pub struct CleanJob {
     places: Arc<[Place]>,
     options: CleanOptions,
@@ -95,23 +97,23 @@ pub struct CleanJob {
 }
 
 impl CleanJob {
-    /// For these places, the same on all ranks.
+    /// Creates the job for these locations, which must be the same on all ranks.
     pub fn new(places: Arc<[Place]>, options: CleanOptions) -> Self {
         let (account, journals) = (Account::default(), Mutex::default());
         Self { places, options, selection: Selection::all(), account, journals }
     }
 
-    /// Journals that were removed by this rank, or would be.
+    /// Returns the journals that this rank has removed, or would remove.
     pub fn take_journals(&self) -> Vec<DeadJournal> {
         std::mem::take(&mut *self.journals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What was done.
+    /// Returns the counts of the job.
     pub fn tally(&self) -> Tally {
         self.account.tally()
     }
 
-    /// The first task of each place.
+    /// Returns the first tasks for each location.
     pub fn seeds(&self) -> Vec<CleanTask> {
         let seeds = |(place, index): (&Place, u32)| match place {
             Place::Bucket { .. } => vec![CleanTask::List(index, None)],
@@ -124,7 +126,7 @@ impl CleanJob {
         self.places.iter().zip(0..).flat_map(seeds).collect()
     }
 
-    /// Removes something, or only says that it would be.
+    /// Removes something, or only lists it in a dry run.
     fn remove(
         &self,
         shown: &[u8],
@@ -138,7 +140,7 @@ impl CleanJob {
             hand.send_lines(crew, false);
         }
         match if self.options.dry_run { Ok(()) } else { remove() } {
-            // Its job has completed it, or somebody else has removed it.
+            // The job that staged it has completed it meanwhile, or someone else has removed it.
             Err(error) if error.cause.is_vanished() => {}
             Ok(()) => hand.tally.leftovers.removed += 1,
             Err(error) => self.fail(shown, error, hand, crew),

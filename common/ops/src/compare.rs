@@ -1,9 +1,9 @@
-//! The comparison: both trees are walked together, directory by directory.
+//! The comparison of two trees, which are walked together, directory by directory.
 //!
-//! What the source has is looked up in the target; then the target is asked for names that the source
-//! does not have. Small files are compared by the thread that meets them, large ones in chunks by many
-//! ranks. Every entry ends in one verdict: the same, different, on one side only, or an error; an entry
-//! that could not be looked at to its end is never "the same".
+//! Each entry of the source is looked up in the target; then the target's directory is listed for
+//! extraneous names. Small files are compared by the thread that meets them, large ones in chunks
+//! by many ranks. Every entry gets one verdict: equal, different, on one side only, or an error. An
+//! entry that could not be inspected completely is never equal.
 
 mod chunks;
 pub(crate) mod content;
@@ -53,14 +53,15 @@ use types::path::{self, Name};
 use unlisted::Unlisted;
 use verdict::CompareHand;
 
-/// A piece of the comparison.
+/// A task of the comparison.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum CompareTask {
-    /// A piece of the walk.
+    /// A task of the walk.
     Walk(WalkTask),
-    /// Chunks of a large file.
+    /// Compare chunks of a large file.
     Chunks(ChunkTask),
-    /// All chunks of this large file are accounted for. Runs on its owner only.
+    /// Give the verdict on a large file all of whose chunks are accounted for. Runs on its owner
+    /// only.
     Conclude(u64),
 }
 
@@ -76,7 +77,7 @@ impl From<ChunkTask> for CompareTask {
     }
 }
 
-/// One rank's part of the comparison.
+/// The part of one rank in the comparison.
 pub struct CompareJob<'c> {
     root: &'c CompareRoot,
     options: &'c CompareOptions,
@@ -87,24 +88,24 @@ pub struct CompareJob<'c> {
     rank: Rank,
     account: Account,
     large: Chunked<LargePair>,
-    /// Names of files with several.
+    /// The names of hard-linked files.
     groups: Groups,
-    /// What only the tree has, where a manifest tells what should be there.
+    /// The paths to find files that only the tree has, where it is compared with a manifest.
     unlisted: Option<Unlisted>,
-    /// All names are known: what is visited now is only in the tree.
+    /// True once the walk is over: entries visited from then on are only in the tree.
     is_after_walk: AtomicBool,
-    /// Devices of both roots.
+    /// The device numbers of both roots.
     root_devices: [Option<u64>; 2],
-    /// This rank's parts of Parquet lists, in the order of the options' expressions.
+    /// The parts of Parquet lists that this rank writes, in the order of the options' expressions.
     parts: Vec<SharedPart>,
-    /// What watches the directories of both trees while they are walked.
+    /// The record of directories listed in both trees, by which changes during the walk are found.
     watch: Option<Watch>,
 }
 
-/// Both sides of an entry, as far as they are open.
+/// The handles of both sides of an entry, as far as they are open.
 type Opened = (Option<Box<dyn SourceFile>>, Option<Box<dyn SourceFile>>);
 
-/// An entry that is on both sides, as far as it is known yet.
+/// An entry that both sides have, with what is known of it so far.
 struct Pair {
     source: Metadata,
     target: Metadata,
@@ -120,7 +121,7 @@ impl Pair {
 }
 
 impl<'c> CompareJob<'c> {
-    /// The part of rank `rank`.
+    /// Creates the part of rank `rank`.
     pub fn new(
         root: &'c CompareRoot,
         options: &'c CompareOptions,
@@ -147,31 +148,34 @@ impl<'c> CompareJob<'c> {
         }
     }
 
-    /// Lists go to these parts.
+    /// Sets the parts of Parquet lists that this rank writes.
     #[must_use]
     pub fn with_parts(mut self, parts: Vec<Option<PartWriter>>) -> Self {
         self.parts = parts.into_iter().map(SharedPart::new).collect();
         self
     }
 
-    /// What is read of two files: all, where the storage is to be verified.
+    /// Returns which bytes of two files are read: all of them where the storage itself is to be
+    /// verified.
     fn reading(&self) -> Reading {
         if self.options.bypass_cache { Reading::Everything } else { Reading::AroundHoles }
     }
 
-    /// The tree is walked for files that the manifest, which may be in it itself, has not.
+    /// Prepares for the walk that finds files which the manifest lacks. The manifest may itself be
+    /// in the tree.
     #[must_use]
     pub fn looking_for_unlisted(mut self, manifest: Option<Metadata>) -> Self {
         self.unlisted = Some(Unlisted::besides(manifest));
         self
     }
 
-    /// Ends this rank's parts of lists, which lack so many entries; the first failure of each.
+    /// Completes this rank's parts of lists, which lack `failed` entries. Returns the first failure
+    /// of each.
     pub fn finish_parts(&self, failed: u64) -> Vec<Failure> {
         self.parts.iter().filter_map(|part| part.finish(failed).err()).collect()
     }
 
-    /// What this rank has found.
+    /// Returns the counts of this rank.
     pub fn tally(&self) -> Tally {
         self.account.tally()
     }
@@ -196,10 +200,11 @@ impl<'c> CompareJob<'c> {
         self.combined_line('!', place, name, Fields::NONE, hand, crew);
     }
 
+    /// Compares the metadata of both sides of an entry.
     fn pair(&self, source: Metadata, target: Metadata) -> Pair {
         let range = self.root.target.time_range(&target);
         let mut differing = compare::attributes(&source, &target, self.compared, range);
-        // Where bytes are not compared, another time of change stands for other bytes.
+        // Where bytes are not compared, another modification time counts as other content.
         let stands_for_content = self.options.lite && source.kind == Kind::File;
         if stands_for_content && differing.contains(Fields::MTIME) {
             differing.insert(Fields::CONTENT);
@@ -211,7 +216,7 @@ impl<'c> CompareJob<'c> {
         Pair { source, target, differing, unknown, opened: (None, None) }
     }
 
-    /// An entry of a directory that both sides have, or whose counterpart is missing.
+    /// Compares an entry in a directory of the source, whether or not the target has the directory.
     fn compare_entry(
         &self,
         entry: &Visit<'_>,
@@ -229,6 +234,8 @@ impl<'c> CompareJob<'c> {
             _ => entry.dir.stat_open(entry.name).at(Side::Source)?,
         };
         let is_chosen = self.selection.admits(&source);
+        // Filters by size and age apply to the side that has a matching file: an entry selected on
+        // either side is compared, unless the options restrict that to the source.
         if !is_chosen && self.options.chosen_by_source {
             return Ok(Visited::NOTHING_MOVED);
         }
@@ -256,6 +263,8 @@ impl<'c> CompareJob<'c> {
         self.compare_pair(entry, &*target_dir, pair, hand, crew)
     }
 
+    /// Compares what metadata does not show: extended attributes, device numbers, destinations of
+    /// links, and content.
     fn compare_pair(
         &self,
         entry: &Visit<'_>,
@@ -291,6 +300,8 @@ impl<'c> CompareJob<'c> {
             moved_bytes = pair.source.size_bytes;
             if moved_bytes > self.options.chunk_bytes {
                 self.begin_large(entry, target_dir, pair, hand, crew)?;
+                // The value exceeds what a batch may move, so that other threads can take the rest
+                // of it: the chunks keep this one busy.
                 return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
             }
             self.compare_whole(entry, target_dir, &mut pair, hand)?;
@@ -300,6 +311,7 @@ impl<'c> CompareJob<'c> {
         Ok(Visited::Done { moved_bytes })
     }
 
+    /// Compares the content of a small file.
     fn compare_whole(
         &self,
         entry: &Visit<'_>,
@@ -408,7 +420,8 @@ impl Visitor for CompareJob<'_> {
         self.find_counterpart_again(place);
     }
 
-    /// Of objects all was told.
+    /// Returns whether to compare an entry of a directory that is listed again. Objects are never
+    /// listed again.
     fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         self.is_news_to_watch(place, dir, (name, hint))
     }
@@ -420,7 +433,7 @@ impl Visitor for CompareJob<'_> {
         hand: &mut CompareHand,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip> {
-        // A manifest tells of files only.
+        // A manifest contains files only, so directories are no findings.
         if let (Trees::TargetOnly, Some(unlisted)) = (place.trees(), &self.unlisted) {
             return unlisted.enter(metadata);
         }
@@ -493,7 +506,7 @@ impl Visitor for CompareJob<'_> {
     }
 }
 
-/// The first task of a comparison.
+/// Returns the first task of a comparison.
 pub fn seed(root: &CompareRoot) -> WalkTask {
     let place = Arc::new(Place::root_of(0));
     match &root.single {

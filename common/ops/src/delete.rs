@@ -1,7 +1,8 @@
-//! Deleting what only the target has.
+//! Deletion of extraneous files, which only the target has.
 //!
-//! Files go as the walk meets them; directories are remembered and removed afterwards, the deepest first,
-//! level by level over all ranks. What a filter protects stays, and with it the directories it is in.
+//! Files are deleted as the walk meets them. Directories are recorded and removed afterwards, the
+//! deepest first, level by level over all ranks. An entry that a filter protects stays, and with it
+//! the directories above it.
 
 pub mod permit;
 
@@ -33,18 +34,18 @@ use types::outcome::notice::Notice;
 use types::outcome::tally::Tally;
 use types::path::{self, Name, RelPath};
 
-/// Whether entries are deleted, or only counted.
+/// The effect of the job on extraneous entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// They are deleted.
+    /// Entries are deleted.
     Delete,
-    /// They are counted.
+    /// Entries are counted.
     Count,
-    /// They are counted and named: a dry run.
+    /// Entries are counted and listed, in a dry run.
     Plan(LineFormat),
 }
 
-/// rmdir(2) finds something in the directory, or a mount on it.
+/// The error by which rmdir(2) reports that a directory is not empty.
 const STILL_FULL: i32 = libc::ENOTEMPTY;
 
 fn identity_of_source(root: &CopyRoot) -> Option<(u64, u64)> {
@@ -52,20 +53,20 @@ fn identity_of_source(root: &CopyRoot) -> Option<(u64, u64)> {
     Some((metadata.device, metadata.inode))
 }
 
-/// A directory that was met.
+/// A directory that the walk has met.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Met {
     directory: RootedPath,
-    /// The mode it had before this job came.
+    /// The mode of the directory before this job changed it.
     mode: u32,
 }
 
-/// A piece of the deletion.
+/// A task of the deletion.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum DeleteTask {
-    /// A piece of the walk.
+    /// A task of the walk.
     Walk(WalkTask),
-    /// Directories to be removed where they are empty.
+    /// Directories to be removed if they are empty.
     Directories(Vec<Met>),
 }
 
@@ -75,7 +76,7 @@ impl From<WalkTask> for DeleteTask {
     }
 }
 
-/// One rank's part of the deletion.
+/// The part of one rank in the deletion.
 pub struct DeleteJob<'c> {
     roots: &'c [CopyRoot],
     selection: &'c Selection,
@@ -84,20 +85,23 @@ pub struct DeleteJob<'c> {
     is_superuser: bool,
     account: Account,
     hopeless: Hopeless,
-    /// Directories met, by depth.
+    /// The directories met, by depth.
     met: Mutex<BTreeMap<u32, Vec<Met>>>,
-    /// Modes of directories that were widened to look into them, until they are met.
+    /// The original modes of directories whose mode was widened to list them, until the walk meets
+    /// them.
     widened_from: Mutex<HashMap<RootedPath, u32>>,
-    /// Directories in which something stays, and after all ranks have met theirs all above them, too.
+    /// The directories in which something stays; once all ranks have exchanged theirs, also all
+    /// those above.
     kept: Mutex<HashSet<RootedPath>>,
-    /// Device and inode of the sources: they are not deleted, however the walk comes to them.
+    /// The device and inode numbers of the sources, which are never deleted, whichever way the walk
+    /// reaches them.
     sources: HashSet<(u64, u64)>,
-    /// Directories that stay, and whose attributes the deletion has changed.
+    /// The directories that stay and whose attributes the deletion has changed.
     changed: DirectoryRecords,
 }
 
 impl<'c> DeleteJob<'c> {
-    /// Deletes below the targets of these roots.
+    /// Creates the job for the targets of these roots.
     pub fn new(
         roots: &'c [CopyRoot],
         selection: &'c Selection,
@@ -109,7 +113,7 @@ impl<'c> DeleteJob<'c> {
             selection,
             mode,
             options,
-            // Counting takes a look into directories, too, whoever counts.
+            // Counting reads directories too, with the rights of this process.
             is_superuser: match mode {
                 Mode::Count => rustix::process::geteuid().is_root(),
                 Mode::Delete | Mode::Plan(_) => options.job.is_superuser,
@@ -124,23 +128,23 @@ impl<'c> DeleteJob<'c> {
         }
     }
 
-    /// What was deleted, or counted.
+    /// Returns the counts of what was deleted, or would be.
     pub fn tally(&self) -> Tally {
         self.account.tally()
     }
 
-    /// The depths of the directories that wait to be removed here.
+    /// Returns the depths of the directories that this rank has to remove.
     pub fn depths(&self) -> Vec<u32> {
         let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         met.keys().copied().collect()
     }
 
-    /// Directories in which something stays, as far as this rank has met them.
+    /// Returns the directories in which something stays, as far as this rank knows.
     pub fn kept(&self) -> Vec<RootedPath> {
         self.lock_kept().iter().cloned().collect()
     }
 
-    /// Takes over what all ranks have met: what is above a directory that stays, stays too.
+    /// Adds the directories in which something stays on any rank, and all directories above them.
     pub fn keep(&self, of_all_ranks: Vec<RootedPath>) {
         let mut kept = self.lock_kept();
         for (root, path) in of_all_ranks {
@@ -154,14 +158,14 @@ impl<'c> DeleteJob<'c> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The directories of that depth, as tasks.
+    /// Returns the directories of one depth, as tasks.
     pub fn take_level(&self, depth: u32) -> Vec<DeleteTask> {
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         let level = met.remove(&depth).unwrap_or_default();
         level.chunks(FINISH_BATCH_DIRS).map(|some| DeleteTask::Directories(some.to_vec())).collect()
     }
 
-    /// The directories whose attributes are to be set again.
+    /// Returns the directories whose attributes must be restored.
     pub fn into_changed(self) -> DirectoryRecords {
         self.changed
     }
@@ -187,7 +191,7 @@ impl<'c> DeleteJob<'c> {
         }
     }
 
-    /// Counts an entry; true where it is to be deleted, too.
+    /// Counts an entry. Returns whether it is also to be deleted.
     fn count(
         &self,
         root: u32,
@@ -205,8 +209,8 @@ impl<'c> DeleteJob<'c> {
         self.mode == Mode::Delete
     }
 
-    /// Before the first entry of a directory goes: the right to write there, and, where it stays, what
-    /// its attributes are to be afterwards.
+    /// Prepares a directory before its first entry is deleted: gains write permission, and records
+    /// the attributes to restore if the directory stays.
     fn before_change(&self, place: &Place) -> Result<(), Trouble> {
         if self.mode != Mode::Delete {
             return Ok(());
@@ -217,7 +221,8 @@ impl<'c> DeleteJob<'c> {
             if place.trees() == Trees::TargetBelow {
                 let source = &self.roots[place.root() as usize].source;
                 let kept = match source.open_dir(place.path()) {
-                    // It is not there any more, so it has no attributes to give.
+                    // The source directory has vanished meanwhile, so there are no attributes to
+                    // restore.
                     Err(error) if error.cause.is_vanished() => return widen().map(drop),
                     opened => opened.at(Side::Source)?,
                 };
@@ -236,6 +241,7 @@ impl<'c> DeleteJob<'c> {
         })
     }
 
+    /// Deletes one extraneous entry, unless the filters protect it or the source has it by now.
     fn delete_entry(
         &self,
         entry: &Visit<'_>,
@@ -255,8 +261,10 @@ impl<'c> DeleteJob<'c> {
                 metadata.kind
             }
         };
+        // The source is asked once more directly before the deletion, since its listing may be
+        // minutes old and the entry may have been moved there meanwhile.
         if self.mode != Mode::Count && self.source_has(entry.place, entry.name, kind)? {
-            // It has come there since that was listed.
+            // The source has the entry by now, so it stays.
             hand.tally.synced.come_back += 1;
             self.left_out(entry.place);
             return Ok(Visited::NOTHING_MOVED);
@@ -275,8 +283,9 @@ impl<'c> DeleteJob<'c> {
         Ok(Visited::NOTHING_MOVED)
     }
 
-    /// Whether the source has the name by now. A directory there is one, whatever it is called; of what is none the
-    /// target's directory is still in the way.
+    /// Returns whether the source has the name by now. An extraneous directory stays only for a
+    /// directory of the source: any other type by that name finds the target's directory still in
+    /// its way.
     fn source_has(&self, place: &Place, name: &Name, kind: Kind) -> Result<bool, Trouble> {
         let source = &*self.roots[place.root() as usize].source;
         let found = place.source_dir(source).and_then(|dir| dir.stat(name));
@@ -293,6 +302,7 @@ impl<'c> DeleteJob<'c> {
         }
     }
 
+    /// Removes a directory when everything below it was handled, or restores its mode if it stays.
     fn remove_directory(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         let (root, path) = &met.directory;
         if self.lock_kept().contains(&met.directory) {
@@ -303,7 +313,7 @@ impl<'c> DeleteJob<'c> {
             match self.remove_empty(*root, path) {
                 Err(trouble) if is_gone(&trouble) => return,
                 Ok(()) => return hand.tally.synced.deleted.count(Kind::Directory),
-                // What is in it was reported already.
+                // The entries in it were reported already.
                 Err(Trouble { error: Error { cause: Cause::System(STILL_FULL), .. }, .. }) => {
                     hand.tally.synced.protected += 1;
                 }
@@ -313,7 +323,7 @@ impl<'c> DeleteJob<'c> {
         self.give_back_mode(met, hand, crew);
     }
 
-    /// A directory that stays gets the mode it had; what is below it was dealt with before.
+    /// Restores the mode of a directory that stays, after everything below it was handled.
     fn give_back_mode(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         let (root, path) = &met.directory;
         let was_wide = met.mode & OWNER_ALL == OWNER_ALL;
@@ -335,12 +345,13 @@ impl<'c> DeleteJob<'c> {
         }
     }
 
+    /// Removes a directory by rmdir(2), which fails if something has appeared in it meanwhile.
     fn remove_empty(&self, root: u32, path: &[u8]) -> Result<(), Trouble> {
         let torn = || Op::Remove.errno(libc::EINVAL);
         let path = RelPath::checked(path).ok_or_else(torn).at(Side::Target)?;
         let (parent, name) = path.split_last().ok_or_else(torn).at(Side::Target)?;
         let place = Place::at(root, parent);
-        // One that the source has, too, stays.
+        // A directory that the source has too by now stays.
         let in_source = self.roots[root as usize].source.open_dir(place.path());
         if in_source.is_ok() && self.source_has(&place, &name, Kind::Directory)? {
             return Err(Op::Remove.errno(STILL_FULL)).at(Side::Target);
@@ -351,7 +362,8 @@ impl<'c> DeleteJob<'c> {
         dir.remove(&name, Kind::Directory).at(Side::Target)
     }
 
-    /// Mount points stay, and the source, however it can be reached here.
+    /// Returns whether a directory must stay: mount points do, and so does the source, however it
+    /// is reached from here.
     fn must_stay(&self, root: u32, dir: &dyn Dir, metadata: &Metadata) -> Result<bool, Error> {
         let of_root = self.target_store(root).open_dir(&RelPath::root())?.mount()?;
         if dir.mount()? != of_root {
@@ -393,6 +405,7 @@ impl Job for DeleteJob<'_> {
 
     fn discard(&self, task: DeleteTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         if let DeleteTask::Directories(some) = task {
+            // Modes are restored in an interrupted job too.
             for met in &some {
                 self.give_back_mode(met, hand, crew);
             }
@@ -452,13 +465,14 @@ impl Visitor for DeleteJob<'_> {
         let is_kept = self.lock_kept().contains(&entry);
         let depth = place.path().depth() as u32;
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        // The mode to restore is the one from before this job widened it.
         let mode = self.lock_widened().remove(&entry).unwrap_or(metadata.mode);
         met.entry(depth).or_default().push(Met { directory: entry, mode });
         if is_kept { Err(Skip) } else { Ok(()) }
     }
 
-    /// Whoever owns a directory may give themselves the right to look into it, and takes it back where it
-    /// stays.
+    /// Gains permission to list a directory that this user owns; the mode is restored if the
+    /// directory stays.
     fn let_in(&self, place: &Place, dir: &dyn Dir) -> Result<Rights, Error> {
         let is_plan = matches!(self.mode, Mode::Plan(_));
         if self.is_superuser || is_plan || place.trees() != Trees::TargetOnly {
@@ -491,7 +505,7 @@ impl Visitor for DeleteJob<'_> {
         })
     }
 
-    /// It cannot be named to be deleted; so its directory stays, too.
+    /// Reports a key that cannot be deleted by name, so that its directory stays too.
     fn unfit(
         &self,
         place: &Place,
@@ -520,7 +534,8 @@ impl Visitor for DeleteJob<'_> {
     }
 }
 
-/// What was to be deleted is not there any more: it went with a directory above it, or somebody else has removed it.
+/// Returns whether an entry to be deleted no longer exists: it was deleted with a directory above
+/// it, or by someone else.
 fn is_gone(trouble: &Trouble) -> bool {
     trouble.side == Side::Target && trouble.error.cause.is_vanished()
 }

@@ -1,13 +1,15 @@
-//! What a copy writes down on its way, so that another job goes on where it was stopped.
+//! The journal of a copy, by which another job resumes it after an interruption.
 //!
-//! A journal is a directory that all ranks share. `job` in it says what is copied where ([`folder`]); each
-//! rank appends to a log of its own which large files it has staged, which chunks of anybody's it has
-//! written, with their checksums, and which files are at their end. The next job, of any number of ranks,
-//! takes over what was staged ([`Unfinished`]).
+//! A journal is a directory that all ranks share. The file `job` in it says what is copied where
+//! ([`folder`]). Each rank appends to a log of its own: which large files it has staged, which
+//! chunks of any file it has written, with their checksums, and which files are completed. The next
+//! job, with any number of ranks, takes over the staged files ([`Unfinished`]).
 //!
-//! What a log says is never believed alone: a chunk counts only where the staged file has bytes of that
-//! checksum, and a file only while its source is what it was. Small files need no record: what is
-//! finished has its name, size and time of change.
+//! No record of a log is trusted by itself. A chunk counts only if the staged file has bytes with
+//! that checksum, and a file only while its source is unchanged. So a log may end anywhere, and
+//! need not be written to storage in step with the data. Small files need no record: a completed
+//! one is recognised by its name, size and modification time. What a node may have lost in a crash
+//! after it was recognisable is covered by the records of syncs (`doubt`).
 
 mod doubt;
 pub mod folder;
@@ -34,59 +36,61 @@ use types::entry::{Time, Version};
 use types::path::Name;
 use types::place::staged_name::is_of_job;
 
-/// Of a large file that a stopped job has begun.
+/// The record of a large file that an interrupted job has begun to copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
-    /// The source was this.
+    /// The version that the source had.
     pub version: Version,
-    /// Size of its chunks.
+    /// The size of the file's chunks in bytes.
     pub chunk_bytes: u64,
-    /// The name under which it is staged, in its directory.
+    /// The staging name in the file's directory.
     pub staged: Vec<u8>,
-    /// The inode of what is staged there, if there is such a thing. Devices have other numbers on other nodes.
+    /// The inode number of the staged file; `None` for an upload. The device number is not
+    /// recorded, because it differs between nodes.
     #[serde(skip)]
     pub inode: Option<u64>,
 }
 
-/// Where a large file goes: the root's target, and the path below it.
+/// The target of a large file: the roots, and the path below them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TargetFile {
-    /// The directory that is copied: several may go into one.
+    /// The source directory that is copied, since several may be copied into one target.
     pub from: Vec<u8>,
     /// The directory that receives the copy.
     pub root: Vec<u8>,
-    /// The file's path in it.
+    /// The path of the file in it.
     pub path: Vec<u8>,
 }
 
-/// A chunk, by the file it is staged in and its offset there.
+/// The identification of a chunk: the name of its staged file, and its offset in bytes.
 type ChunkKey = (Vec<u8>, u64);
 
-/// One rank's part of a journal.
+/// The part of a journal that belongs to one rank.
 pub struct Journal {
     log_path: PathBuf,
-    /// Made when there is something to write.
+    /// The log of this rank, created with the first record.
     log: Mutex<Option<File>>,
     unfinished: HashMap<TargetFile, Unfinished>,
     chunks: HashMap<ChunkKey, (u64, Crc64)>,
-    /// Staged files that were taken over here: each goes to one file.
+    /// The staged files that were taken over by this rank. Each may become one file only.
     taken: Mutex<HashSet<Vec<u8>>>,
     unwritten: AtomicU64,
-    /// Directories that the jobs before this one have made and not finished.
+    /// The directories that earlier jobs have created and not completed.
     made: HashSet<TargetFile>,
-    /// Numbers of the jobs before this one.
+    /// The numbers of earlier jobs.
     earlier_jobs: Vec<u64>,
-    /// When files were changed of which a stopped job's nodes may have lost the content.
+    /// The periods of modification whose files may lack content, because a node of an interrupted
+    /// job may have lost it.
     doubts: Vec<Doubt>,
-    /// Nothing of what was done before is gone on with.
+    /// True if nothing that earlier jobs have done is resumed.
     is_anew: bool,
 }
 
 impl Journal {
-    /// Opens what the job before has left, for a rank of the job of this number.
+    /// Opens the records of earlier jobs, for a rank of the job of that number.
     ///
     /// # Errors
-    /// Where the directory cannot be read from this rank.
+    /// Returns the error of reading the directory on this rank.
     pub fn open(dir: &Path, (job, start): (u64, Start), rank: Rank) -> io::Result<Self> {
         let mut journal = Self {
             log_path: dir.join(format!("{job:016x}.{}.log", rank.0)),
@@ -100,7 +104,8 @@ impl Journal {
             doubts: Vec::new(),
             is_anew: start == Start::Anew,
         };
-        // There in any case, so that a directory that this node does not have is noticed.
+        // The file exists in any case, so that a directory that this node does not share is
+        // noticed.
         for record in Records::open(&dir.join(folder::UNFINISHED), Ends::Sealed)? {
             match record? {
                 Record::Begun { file, begun } => {
@@ -126,56 +131,59 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Whether there is anything that a stopped job has begun.
+    /// Returns whether an interrupted job has left any unfinished file.
     pub fn has_unfinished(&self) -> bool {
         !self.unfinished.is_empty()
     }
 
-    /// What a stopped job has begun of this file.
+    /// Returns the record of an interrupted job about this file.
     pub fn unfinished(&self, file: &TargetFile) -> Option<&Unfinished> {
         self.unfinished.get(file)
     }
 
-    /// What was staged before is begun anew.
+    /// Returns whether staged files of earlier jobs are written anew.
     pub fn is_anew(&self) -> bool {
         self.is_anew
     }
 
-    /// What the source was when a stopped job began to stage it under that name.
+    /// Returns the version that the source had when an interrupted job began to stage it under that
+    /// name.
     pub fn version_staged(&self, staged: &[u8]) -> Option<Version> {
         let begun = self.unfinished.values().find(|begun| begun.staged == staged)?;
         Some(begun.version)
     }
 
-    /// Takes over what is staged under that name; false where that was done before.
+    /// Takes over the file staged under that name. Returns false if that was done before.
     pub fn take(&self, staged: &[u8]) -> bool {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(staged.to_vec())
     }
 
-    /// Whether a stopped job has staged a file under that name, and not ended it.
+    /// Returns whether an interrupted job has staged a file under that name and not completed it.
     pub fn has_staged(&self, name: &[u8]) -> bool {
         self.unfinished.values().any(|begun| begun.staged == name)
     }
 
-    /// There were jobs before this one.
+    /// Returns whether there were earlier jobs.
     pub fn has_earlier_jobs(&self) -> bool {
         !self.earlier_jobs.is_empty()
     }
 
-    /// Whether a job before this one has given that name to what nobody will go on with, such as a small file.
+    /// Returns whether the name is a staging name of an earlier job that will not be resumed, such
+    /// as that of a small file.
     pub fn was_left(&self, name: &Name) -> bool {
         self.earlier_jobs.iter().any(|job| is_of_job(name, *job))
             && !self.has_staged(name.to_bytes())
     }
 
-    /// All files that a stopped job has begun, in an order that is the same on all ranks.
+    /// Returns all unfinished files, in an order that is the same on all ranks.
     pub fn all_unfinished(&self) -> Vec<(&TargetFile, &Unfinished)> {
         let mut all: Vec<_> = self.unfinished.iter().collect();
         all.sort_by_key(|(file, _)| *file);
         all
     }
 
-    /// The checksum that a chunk had when it was written into that staged file, by a job that was stopped.
+    /// Returns the checksum that a chunk had when an interrupted job wrote it into that staged
+    /// file.
     pub fn written(&self, staged: &[u8], extent: Extent) -> Option<Crc64> {
         if self.chunks.is_empty() {
             return None;
@@ -184,14 +192,14 @@ impl Journal {
         (*length == extent.length).then_some(*crc64)
     }
 
-    /// The job of this number is at work, on all ranks. By that number the next one knows what it has left, so it is on
-    /// storage before anything is staged.
+    /// Records the number of this job. The next job recognises by it what this one has staged, so
+    /// the record is synced to storage before anything is staged.
     pub fn enlist(&self, id: u64) {
         self.append(&Record::Job { id });
         self.sync_log();
     }
 
-    /// A file is staged.
+    /// Records that a file is staged.
     pub fn begin(&self, file: TargetFile, begun: Unfinished) {
         self.append(&match begun.inode {
             Some(inode) => Record::BegunAs { file, begun, inode },
@@ -199,8 +207,8 @@ impl Journal {
         });
     }
 
-    /// An upload is begun. Where its file is gone later, nothing but this record tells that it is there, so it is on
-    /// storage before any part is sent.
+    /// Records that a multipart upload was initiated. If its source is gone later, this record is
+    /// the only trace of the upload, so it is synced to storage before any part is sent.
     pub fn begin_upload(&self, file: TargetFile, begun: Unfinished) {
         self.begin(file, begun);
         self.sync_log();
@@ -213,52 +221,56 @@ impl Journal {
         }
     }
 
-    /// A directory is about to be made, which was not there.
+    /// Records that a directory is about to be created, which did not exist.
     pub fn make(&self, directory: TargetFile) {
         self.append(&Record::Made { directory });
     }
 
-    /// Whether a job before this one has made that directory, as far as that was written down.
+    /// Returns whether an earlier job has created that directory, as far as its records show.
     pub fn has_made(&self, directory: &TargetFile) -> bool {
         self.made.contains(directory)
     }
 
-    /// A chunk is written.
+    /// Records that a chunk was written.
     pub fn chunk(&self, staged: &[u8], extent: Extent, crc64: Crc64) {
         self.append(&Record::Chunk { staged: staged.to_vec(), extent, crc64 });
     }
 
-    /// Nothing is staged under that name any more.
+    /// Records that nothing is staged under that name any more.
     pub fn end(&self, staged: &[u8]) {
         self.append(&Record::Ended { staged: staged.to_vec() });
     }
 
-    /// Whether a file of that size, changed then (`ctime`), may lack content that a stopped job has given it.
+    /// Returns whether a file of that size, last changed at `ctime`, may lack content that an
+    /// interrupted job has written.
     pub fn doubts(&self, ctime: Time, size_bytes: u64) -> bool {
         self.doubts.iter().any(|doubt| doubt.covers(ctime, size_bytes))
     }
 
-    /// Writes down that something at the target is not as its source: the next job takes nothing there for finished
-    /// without comparing its content.
+    /// Records that something in the target does not match its source, so that the next job takes
+    /// no file there for completed without comparing its content.
     pub fn distrust(&self) {
         self.append(&Record::Doubtful(doubt::OF_ALL));
     }
 
-    /// Whether nothing at the target is to be taken for finished by its looks.
+    /// Returns whether no file in the target may be taken for completed by its metadata.
     pub fn distrusts(&self) -> bool {
         self.doubts.contains(&doubt::OF_ALL)
     }
 
-    /// Numbers of the jobs before this one.
+    /// Returns the numbers of earlier jobs.
     pub fn earlier_jobs(&self) -> &[u64] {
         &self.earlier_jobs
     }
 
-    /// Writes down that this rank, one of so many, has brought to storage what it had copied before, where
-    /// `sync` has done so. `device` is where that is, as far as it is one place.
+    /// Records that this rank, one of `ranks`, has synced to storage everything that it had copied
+    /// before, provided that `sync` succeeds. `device` is the device that was synced, where there
+    /// is only one.
     pub fn synced(&self, ranks: u32, device: Option<u64>, sync: impl FnOnce() -> bool) {
         self.append(&Record::Syncing { ranks });
-        // The log was changed just now, by the clock of the file system that it is on.
+        // The log was changed just now, so its ctime is the present time by the clock of its file
+        // system. If the target is on the same device, this is the clock of the copied files too;
+        // otherwise the clocks may differ, and an earlier time is recorded.
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let now = log.as_ref().and_then(|log| log.metadata().ok());
         drop(log);
@@ -270,18 +282,21 @@ impl Journal {
         }
     }
 
-    /// The same for the end of a job, after which nothing more is copied.
+    /// Records that this rank has synced everything at the end of a job, after which nothing more
+    /// is copied.
     pub fn synced_for_good(&self, ranks: u32) {
         self.append(&Record::Syncing { ranks });
         self.append(&Record::Synced { until: doubt::FOR_GOOD });
     }
 
-    /// Records that could not be written: a job that goes on does more than it must.
+    /// Returns the number of records that could not be written. A job that resumes does more work
+    /// for each, but nothing wrong.
     pub fn unwritten(&self) -> u64 {
         self.unwritten.load(Ordering::Relaxed)
     }
 
-    /// One write a record: what a killed process has written is there.
+    /// Appends a record with a single write(2), so that what was written before a process is killed
+    /// is complete.
     fn append(&self, record: &Record) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if self.try_append(&mut log, record).is_err() {
@@ -336,7 +351,7 @@ mod tests {
         Extent { offset, length: 100 }
     }
 
-    /// Two ranks of a job that is stopped; what the next one finds.
+    /// Simulates two ranks of an interrupted job. Returns what the next job finds.
     fn stopped_job(dir: &Path) -> Journal {
         let ready = folder::begin(dir, &job(), Start::Resume).expect("a new journal");
         assert_eq!(ready.earlier, None);
@@ -418,7 +433,7 @@ mod tests {
         let now = Time::now;
         let ranks = begin(1);
         assert!(!ranks[0].doubts(now(), 5), "nothing was before");
-        // Killed: all of it is in doubt.
+        // The job was killed, so all of its files are in doubt.
         let ranks = begin(2);
         assert!(ranks[0].doubts(now(), 5) && ranks[1].doubts(now(), 5));
         assert!(!ranks[0].doubts(now(), u64::MAX), "large files are synced at once");
@@ -470,9 +485,8 @@ mod tests {
         }
     }
 
-    /// All that is written as a whole: what is wrong or missing is told by the name of its file.
-    /// Begins as soon as no process has the lock of a job that has ended: what another test starts has it, too, until it
-    /// runs its program.
+    /// Begins a journal as soon as no process holds the lock of the job that has ended. A process
+    /// that another test has just forked holds it too, until it calls exec.
     fn begin_when_free(
         dir: &Path,
         job: &JobRecord,
@@ -552,7 +566,7 @@ mod tests {
         drop(ready);
         let journal = Journal::open(dir.path(), (4, Start::Anew), Rank(0)).expect("is there");
         assert!(journal.is_anew() && journal.has_unfinished());
-        // The same place as before, and nothing that was finished before now.
+        // The location is the same as before, and nothing counts as completed.
         let expected = JobRecord { began: later, ..job() };
         assert_eq!(folder::read(dir.path()).expect("is whole"), Some(expected));
         let ready = begin_when_free(dir.path(), &again, Start::Forget).expect("is ours");

@@ -1,6 +1,8 @@
-//! Operations on trees: walk, copy, compare, delete, clean, sort, and the records that they leave.
+//! Operations on trees: walk, copy, compare, delete, clean and sort, with their statistics and
+//! journals.
 //!
-//! An operation is a job of the engine in `sched` over the traits of `store`. Only [`sites`] knows which stores there are.
+//! An operation is a job of the engine in `sched`, and uses files through the traits of `store`.
+//! Only [`sites`] knows which stores exist.
 
 pub mod chunked;
 pub mod clean;

@@ -1,5 +1,5 @@
-//! The store that a path given by the operator is in. Rank 0 finds out what it takes to reach the services
-//! among them, once for all ranks.
+//! The resolution of paths given by the operator to stores. Rank 0 finds out how the services among
+//! them are reached, once for all ranks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,24 +22,26 @@ use types::place::container::{Container, ContainerPath};
 use types::place::location;
 use types::place::location::{Location, ObjectLocation};
 
-/// Services by the side they are named on, and by their remote's name.
+/// The services of a job: the side on which each is named, the name of its remote, and its
+/// settings.
 pub type Reach = Vec<(Side, Option<String>, Settings)>;
 
-/// All places of a job.
+/// The stores of all locations of a job.
 #[derive(Default)]
 pub struct Sites {
     services: Vec<(Side, Option<String>, Arc<Service>)>,
-    /// Containers of DAOS, and where they are mounted on this node.
+    /// DAOS containers, and the paths where they are mounted on this node.
     containers: Vec<(Container, Vec<u8>)>,
-    /// Directories that this rank has looked at by path, by device and inode. What is opened later is the same, or
-    /// somebody has led the path elsewhere meanwhile.
+    /// The device and inode of directories that this rank has found by path. A directory opened
+    /// later must be the same; otherwise the path was redirected in the meantime.
     looked_at: Mutex<BTreeMap<Vec<u8>, (u64, u64)>>,
-    /// Those that are mounted for this job only, where this rank has mounted them.
+    /// The containers that this rank has mounted for this job only.
     #[expect(dead_code, reason = "dropping them unmounts")]
     mounted: Vec<Dfuse>,
 }
 
-/// Containers of DAOS that these paths name; all ranks know them alike.
+/// Returns the DAOS containers that the paths name, sorted and without duplicates, so that all
+/// ranks agree on their order.
 pub fn containers(paths: &[(Side, &[u8])]) -> Vec<Container> {
     let named = |(_, path): &(Side, &[u8])| ContainerPath::parse(path).ok().flatten();
     let mut found: Vec<_> = paths.iter().filter_map(named).map(|place| place.container).collect();
@@ -48,23 +50,24 @@ pub fn containers(paths: &[(Side, &[u8])]) -> Vec<Container> {
     found
 }
 
-/// A container on this node.
+/// A DAOS container that is mounted on this node.
 #[derive(Debug)]
 pub enum Mounted {
-    /// Somebody has mounted it there.
+    /// The container was mounted before this job, at this path.
     Already(Vec<u8>),
-    /// It was mounted for this job.
+    /// The container was mounted for this job.
     Now(Dfuse),
 }
 
 impl Mounted {
-    /// Finds the container, or mounts it.
+    /// Finds the mount of a container on this node, or mounts the container.
     ///
     /// # Errors
-    /// One line that says why it is not there.
+    /// Returns one line that says why the container is not available.
     pub fn find(container: &Container) -> std::result::Result<Self, String> {
         let shows = |mount: &mounts::Mount| {
-            // A mount that nobody asked for may be one that does not answer.
+            // Reading an attribute may block on a dead mount, so it is only read where the
+            // container is named by UUID.
             let link =
                 || container.has_uuid().then(|| mounts::attribute(mount, "user.daos")).flatten();
             mount.is_dfuse() && container.is_at(&mount.point, link().as_deref())
@@ -78,7 +81,7 @@ impl Mounted {
             .map_err(|why| format!("{container}: {why}"))
     }
 
-    /// Where it is.
+    /// Returns the path of the mount point.
     pub fn point(&self) -> Vec<u8> {
         match self {
             Self::Already(point) => point.clone(),
@@ -87,10 +90,10 @@ impl Mounted {
     }
 }
 
-/// Finds out how the services are reached that these paths name.
+/// Resolves how the services are reached that the paths name.
 ///
 /// # Errors
-/// One line: which place makes no sense, or what is missing for it.
+/// Returns one line that says which location is malformed, or what is missing to reach it.
 pub fn find(paths: &[(Side, &[u8])], options: &S3Options) -> std::result::Result<Reach, String> {
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
     let mut reach = Reach::new();
@@ -111,8 +114,9 @@ pub fn find(paths: &[(Side, &[u8])], options: &S3Options) -> std::result::Result
     Ok(reach)
 }
 
-/// Why a path that is written as a place on a host or remote is none. It is not taken for a file: rsync and rclone
-/// would not do so either, and a copy onto this node's disk would look like a success.
+/// Returns the error for a path that names a host or remote that does not exist. Such a path is not
+/// taken for a local file, as rsync and rclone would not either: a copy to this node's disk would
+/// look like a success.
 fn unknown(path: &[u8], name: &str) -> String {
     let (path, name) = (path::escaped(path), path::escaped(name.as_bytes()));
     let remotes = match &rclone_conf::names(&environment)[..] {
@@ -125,26 +129,26 @@ fn unknown(path: &[u8], name: &str) -> String {
     )
 }
 
-/// A service, as failures name it.
+/// A service, as messages about failures name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Which tree's.
+    /// The side on which the service is named.
     pub side: Side,
-    /// What paths there begin with.
+    /// The prefix of all paths in the service.
     pub begins: String,
-    /// Its URL.
+    /// The URL of the service, for display.
     pub shown: String,
 }
 
 impl Sites {
-    /// Ready to be reached from this rank.
+    /// Creates this rank's access to the services. Sends no request.
     pub fn new(reach: Reach) -> Self {
         let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
         Self { services: reach.into_iter().map(service).collect(), ..Self::default() }
     }
 
-    /// With these containers, which are there on this node. What was mounted for this job stays as long as
-    /// the sites.
+    /// Adds DAOS containers, which are mounted on this node. Those mounted for this job stay
+    /// mounted as long as this value lives.
     #[must_use]
     pub fn with_containers(
         self,
@@ -158,7 +162,7 @@ impl Sites {
         Self { containers, mounted: now.collect(), ..self }
     }
 
-    /// The path of this node's that is meant.
+    /// Translates the path of a container to a path on this node.
     fn local<'p>(&self, given: &'p [u8]) -> Cow<'p, [u8]> {
         let Ok(Some(place)) = ContainerPath::parse(given) else { return given.into() };
         let is_it = |(container, _): &&(Container, Vec<u8>)| *container == place.container;
@@ -168,12 +172,13 @@ impl Sites {
         }
     }
 
-    /// A rank has looked at all places: where nobody answers, the job does not get that far.
+    /// Records that some rank has reached all services, so that this rank's first requests get as
+    /// many attempts as later ones. A job whose services do not answer ends before.
     pub fn are_reached(&self) {
         self.services.iter().for_each(|(.., service)| service.is_reached());
     }
 
-    /// Which service each beginning of a path stands for.
+    /// Returns the services with the prefixes of their paths.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let endpoint = |(side, remote, service): &(Side, Option<String>, Arc<Service>)| Endpoint {
             side: *side,
@@ -183,22 +188,26 @@ impl Sites {
         self.services.iter().map(endpoint).collect()
     }
 
-    /// Whether any place is a service's.
+    /// Returns whether any location is in a service.
     pub fn has_objects(&self) -> bool {
         !self.services.is_empty()
     }
 
-    /// Requests that a rank may have under way, where the operator says so.
+    /// Returns the greatest number of concurrent requests of each rank, if the operator has set it.
     pub fn requests_max(&self) -> Option<u32> {
         self.services.iter().filter_map(|(.., service)| service.settings.concurrency).max()
     }
 
-    /// Requests of this rank that services have turned away so far, because they got too many.
+    /// Returns the number of this rank's requests that services have throttled so far.
     pub fn refused_requests(&self) -> u64 {
         self.services.iter().map(|(.., service)| service.refused_requests()).sum()
     }
 
-    /// Opens the directory at a path.
+    /// Opens the directory at a path as a store.
+    ///
+    /// # Errors
+    /// Returns `Changed` if the path leads to another directory than it did when it was first
+    /// resolved.
     pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
         if let Some((store, _)) = self.objects(side, path) {
             return Ok(Box::new(store));
@@ -218,7 +227,7 @@ impl Sites {
         self.lock_looked_at().contains_key(path)
     }
 
-    /// A path leads to one directory all the time.
+    /// Verifies that a path still leads to the directory that it led to before.
     fn check_same(&self, path: &[u8], found: &Metadata, op: Op) -> Result<()> {
         let id = (found.device, found.inode);
         if *self.lock_looked_at().entry(path.to_vec()).or_insert(id) == id {
@@ -228,7 +237,11 @@ impl Sites {
         }
     }
 
-    /// Attributes of what is at a path.
+    /// Returns the metadata of what is at a path.
+    ///
+    /// # Errors
+    /// Returns the error of stat(2) or of the service, and `ENOTDIR` for an object that is named
+    /// with a slash at the end.
     pub fn look(&self, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
         let Some((store, location)) = self.objects(side, path) else {
             let found = posix::stat_path(&self.local(path), symlinks)?;
@@ -238,7 +251,8 @@ impl Sites {
             return Ok(found);
         };
         match store.look() {
-            // Whoever writes a slash at the end of a target means a directory, and there need be none.
+            // A slash at the end of a target means a directory, which need not exist yet in a
+            // service.
             Err(error)
                 if error.cause.is_vanished() && side == Side::Target && location.means_contents =>
             {
@@ -251,7 +265,7 @@ impl Sites {
         }
     }
 
-    /// Attributes of the root of a store that was opened there.
+    /// Returns the metadata of the root of a store that was opened at that path.
     pub fn root_metadata(&self, side: Side, path: &[u8], opened: &dyn Store) -> Result<Metadata> {
         match self.objects(side, path) {
             Some((store, _)) => store.root_metadata(),
@@ -259,7 +273,8 @@ impl Sites {
         }
     }
 
-    /// Makes the directory at a path; there is nothing to be made where keys are all there is.
+    /// Creates the directory at a path. In a service nothing is created: a directory exists through
+    /// its keys.
     pub fn make_dir(&self, side: Side, path: &[u8], mode: u32) -> Result<()> {
         match self.objects(side, path) {
             Some(_) => Ok(()),
@@ -267,7 +282,7 @@ impl Sites {
         }
     }
 
-    /// Removes the directory at a path, if nothing is in it.
+    /// Removes the directory at a path if it is empty.
     pub fn remove_dir(&self, side: Side, path: &[u8]) -> Result<()> {
         match self.objects(side, path) {
             Some(_) => Ok(()),
@@ -275,12 +290,12 @@ impl Sites {
         }
     }
 
-    /// Whether a path leads to objects.
+    /// Returns whether a path leads into a service.
     pub fn is_object(&self, side: Side, path: &[u8]) -> bool {
         self.objects(side, path).is_some()
     }
 
-    /// Whether the directory at a path is `above`, or somewhere below it.
+    /// Returns whether the directory at a path is `above`, or is below it.
     pub fn is_below(&self, side: Side, path: &[u8], above: &Metadata) -> bool {
         match self.objects(side, path) {
             Some((store, _)) => store.is_below(above),
@@ -288,12 +303,13 @@ impl Sites {
         }
     }
 
-    /// The path of a directory from the root directory on, without any link in it; `None` where there is no such thing.
+    /// Returns the absolute path of a directory without symbolic links; `None` for objects, or if
+    /// there is no such directory.
     pub fn real_path(&self, side: Side, path: &[u8]) -> Option<Vec<u8>> {
         if self.is_object(side, path) { None } else { posix::real_path(&self.local(path)) }
     }
 
-    /// The objects that a path leads to, if it does.
+    /// Returns the store of the objects that a path leads to, if it does.
     pub fn objects(&self, side: Side, path: &[u8]) -> Option<(ObjectStore, ObjectLocation)> {
         let is_remote =
             |name: &str| self.services.iter().any(|(_, remote, _)| remote.as_deref() == Some(name));

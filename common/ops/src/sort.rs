@@ -1,5 +1,6 @@
-//! Sorting entries over all ranks: each keeps its share in memory, samples of the keys decide who gets
-//! which range, and what belongs elsewhere is sent there.
+//! Sorting of entries over all ranks. Each rank holds its share in memory; samples of the keys
+//! divide the key space into one range for each rank, and entries are sent to the rank of their
+//! range.
 
 pub mod exchange;
 pub mod key;

@@ -1,6 +1,6 @@
-//! Statistics of the entries a walk meets: size, age, owner, group, depth, the largest files and
-//! directories. Gathered by each thread, merged by rank, then over ranks; only what was asked for, in
-//! memory that does not grow with the number of entries.
+//! Statistics of the entries of a walk: size, age, owner, group, depth, and the largest files and
+//! directories. Each thread gathers what was requested; the results are merged within a rank, then
+//! over all ranks. Memory does not grow with the number of entries.
 
 pub mod bins;
 pub mod directories;
@@ -21,21 +21,21 @@ use types::entry::{Kind, Metadata};
 use types::limits;
 use types::listed::record::Record;
 
-/// Entries and what they hold. Bytes are those of regular files, as in the totals.
+/// Counts of entries and of their content. Bytes are those of regular files, as in the totals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Use {
-    /// Entries of any kind.
+    /// The number of entries of any type.
     pub items: u64,
-    /// Regular files.
+    /// The number of regular files.
     pub files: u64,
-    /// Bytes in them.
+    /// The sum of their sizes in bytes.
     pub bytes: u64,
-    /// Storage in use by them.
+    /// The sum of their allocated storage in bytes.
     pub allocated_bytes: u64,
 }
 
 impl Use {
-    /// Of one entry.
+    /// Returns the counts of one entry.
     pub fn of(metadata: &Metadata) -> Self {
         if metadata.kind == Kind::File {
             let Metadata { size_bytes: bytes, allocated_bytes, .. } = *metadata;
@@ -45,7 +45,7 @@ impl Use {
         }
     }
 
-    /// Adds another part. Sums stay at the largest number rather than wrap: a list may claim any size.
+    /// Adds other counts. Sums saturate instead of wrapping, since a list may claim any size.
     pub fn add(&mut self, other: &Self) {
         self.items = self.items.saturating_add(other.items);
         self.files = self.files.saturating_add(other.files);
@@ -54,33 +54,33 @@ impl Use {
     }
 }
 
-/// What one thread, one rank or the whole job has gathered.
+/// The statistics gathered by one thread, one rank, or the whole job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// What was asked for.
+    /// The statistics that were requested.
     pub options: UsageOptions,
-    /// By size, for each power of two.
+    /// Counts by size, for each power of two.
     pub sizes: Option<Bins>,
-    /// By size and by age, as the operator divided them.
+    /// Counts by size and by age, in the ranges that the operator has set.
     pub distributions: Vec<Bins>,
-    /// By age, in the usual steps.
+    /// Counts by age, in the default ranges.
     pub ages: Option<Bins>,
-    /// By owner.
+    /// Counts by owner.
     pub users: Owners,
-    /// By group.
+    /// Counts by group.
     pub groups: Owners,
-    /// By how deep entries are.
+    /// Counts by depth below the root.
     pub depths: Vec<Use>,
     /// The largest files.
     pub files: Top,
-    /// By directory.
+    /// Counts by directory.
     pub directories: Directories,
-    /// By layout, on Lustre.
+    /// Counts by Lustre layout.
     pub striped: Striped,
 }
 
 impl Usage {
-    /// Nothing yet.
+    /// Returns empty statistics.
     pub fn new(options: &UsageOptions) -> Self {
         let of = |distribution: &options::Distribution| {
             Bins::new(distribution.field, &distribution.separators)
@@ -125,7 +125,7 @@ impl Usage {
         }
     }
 
-    /// Adds what another thread or rank has gathered for the same question.
+    /// Adds the statistics that another thread or rank has gathered with the same options.
     pub fn merge(&mut self, other: Self) {
         let pairs = self.sizes.iter_mut().zip(&other.sizes);
         let pairs = pairs.chain(self.ages.iter_mut().zip(&other.ages));

@@ -1,8 +1,9 @@
-//! The walk: every directory below the roots, streamed as tasks that any thread of any rank may take.
+//! The walk: visits every entry below the roots, as a stream of tasks that any thread of any rank
+//! may run.
 //!
 //! No list of the tree exists anywhere. A directory is a [`WalkTask::List`]; its names are cut into
-//! [`WalkTask::Batch`]es as the file system returns them, so one giant directory is many tasks. What is
-//! done with an entry is up to a [`Visitor`].
+//! [`WalkTask::Batch`]es as the file system returns them, so that one giant directory becomes many
+//! tasks. A [`Visitor`] decides what is done with each entry.
 
 pub mod account;
 pub mod batch;
@@ -41,85 +42,87 @@ use types::outcome::difference::Fields;
 use types::path::{Name, RelPath};
 use watch::Watch;
 
-/// A piece of the walk.
+/// A task of the walk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum WalkTask {
-    /// Read a directory, and deal with the names in it.
+    /// Read a directory, and visit its entries.
     List(Arc<Place>),
-    /// Read a directory once more that has changed since, and deal with what is new in it.
+    /// Read a directory again that has changed since it was listed, and visit the new entries.
     Again(Arc<Place>),
-    /// Read a directory, with a directory of objects all of whose keys are known.
+    /// Visit the entries of a directory of objects all of whose keys are known.
     Known(Arc<Place>, KeysBelow),
-    /// Read these names of a directory that was entered, and deal with them.
+    /// Read a key range of a directory that was entered before, and visit the entries in it.
     Span(Arc<Place>, Span),
-    /// Deal with these names of a directory.
+    /// Visit entries of a directory by these names.
     Batch(Arc<Place>, NameBatch),
-    /// Deal with the entries that are named in this piece of a list.
+    /// Visit the entries that a piece of a list names.
     Named(Piece),
 }
 
-/// What an operation does with the entries of a walk.
+/// An operation on the entries of a walk.
 pub trait Visitor: Job<Task: From<WalkTask>> {
-    /// The tree a root index stands for.
+    /// Returns the tree that a root index stands for.
     fn source(&self, root: u32) -> &dyn Store;
 
-    /// Which entries take part.
+    /// Returns the rules by which entries are selected.
     fn selection(&self) -> &Selection;
 
-    /// The other tree, for operations on two.
+    /// Returns the other tree, for operations on two.
     fn target(&self, _root: u32) -> Option<&dyn Store> {
         None
     }
 
-    /// Names that only the other tree has are visited, too, in directories that are in both.
+    /// Returns whether to also visit extraneous entries: those that only the other tree has, in
+    /// directories that both have.
     fn wants_extras(&self) -> bool {
         false
     }
 
-    /// Names that differ only in case are one in the other tree: only the first of them is visited.
+    /// Returns whether the other tree is case-insensitive. Of names that differ only in case, only
+    /// the first is visited then.
     fn folds_case(&self, _root: u32) -> bool {
         false
     }
 
-    /// Names in the other tree that are none of its own: what this job has staged there.
+    /// Returns whether a name in the other tree is a staging name of this job, and thus no entry.
     fn is_staged(&self, _name: &Name) -> bool {
         false
     }
 
-    /// A directory is read once more.
+    /// Notes that a directory is listed again.
     fn enter_again(&self, _place: &Arc<Place>, _metadata: &Metadata, _hand: &mut Self::Hand) {}
 
-    /// What watches a directory while it is walked, where anything does.
+    /// Returns the record of what was listed and visited, where the walk is watched.
     fn watch(&self, _place: &Place) -> Option<&Watch> {
         None
     }
 
-    /// Takes out what was seen of the entry that was visited last.
+    /// Takes the metadata of the entry visited last, if the visitor has inspected it.
     fn take_seen(&self, _hand: &mut Self::Hand) -> Option<Metadata> {
         None
     }
 
-    /// Whether an entry of a directory that is listed again is to be dealt with.
+    /// Returns whether to visit an entry of a directory that is listed again.
     fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         self.watch(place)
             .is_none_or(|watch| watch.is_news(place, dir, (name, hint), walked_store(self, place)))
     }
 
-    /// A directory of the other tree is open, and is about to be read for the first time on this rank:
-    /// the moment to get the right to do so, where that takes something.
+    /// Gains access to a directory of the other tree, which is open and about to be read for the
+    /// first time on this rank. A visitor may widen the directory's mode here.
     fn let_in(&self, _place: &Place, _dir: &dyn Dir) -> Result<Rights, Error> {
         Ok(Rights::AsBefore)
     }
 
-    /// A name of a directory takes no part.
+    /// Notes that a name of a directory was filtered out.
     fn left_out(&self, _place: &Place) {}
 
-    /// The entries that are dealt with instead of walking, where the operator has named them.
+    /// Returns the list of entries to visit instead of walking, where the operator has named them.
     fn named(&self) -> Option<&Named> {
         None
     }
 
-    /// Makes sure that the counterpart of a directory is there, whose parents were not walked.
+    /// Makes sure that the counterpart of a directory exists, whose parents were not walked.
     fn reach(
         &self,
         _place: &Arc<Place>,
@@ -129,11 +132,11 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         Ok(())
     }
 
-    /// A list, or a part of it, cannot be read.
+    /// Reports a list, or a part of it, that cannot be read.
     fn list_failed(&self, failure: Failure, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
 
-    /// A directory was opened; called before any of its entries is visited. `Err` leaves its entries
-    /// out.
+    /// Enters a directory, before any of its entries is visited. `Err` excludes its entries; the
+    /// visitor has reported why.
     fn enter(
         &self,
         place: &Arc<Place>,
@@ -142,10 +145,10 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         crew: &Crew<'_, Self>,
     ) -> Result<(), Skip>;
 
-    /// Deals with one entry.
+    /// Visits one entry.
     fn visit(&self, entry: &Visit<'_>, hand: &mut Self::Hand, crew: &Crew<'_, Self>) -> Visited;
 
-    /// A key below a directory can be no entry.
+    /// Reports a key below a directory that no entry can have.
     fn unfit(
         &self,
         place: &Place,
@@ -155,15 +158,17 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         crew: &Crew<'_, Self>,
     );
 
-    /// Whether a root may be a prefix of objects that no key has, as what a bucket has of a tree without files.
+    /// Returns whether a root may be a prefix of no key. A bucket has no keys for a tree without
+    /// files.
     fn root_may_be_empty(&self) -> bool {
         false
     }
 
-    /// So many names of a directory were read by this thread.
+    /// Counts names of a directory that this thread has read.
     fn listed(&self, _names: u64, _hand: &mut Self::Hand) {}
 
-    /// A directory cannot be opened or read to its end: what is below it stays unknown.
+    /// Reports a directory that cannot be opened or read to its end, so that what is below it
+    /// remains unknown.
     fn unreadable(
         &self,
         place: &Place,
@@ -173,33 +178,33 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     );
 }
 
-/// An entry as a visitor gets it.
+/// An entry to be visited.
 pub struct Visit<'v> {
-    /// The directory it is in.
+    /// The directory of the entry.
     pub place: &'v Arc<Place>,
-    /// That directory, open.
+    /// The open handle of that directory.
     pub dir: &'v Arc<dyn Dir>,
-    /// Its name there.
+    /// The name of the entry in the directory.
     pub name: &'v Name,
-    /// What the listing said it is.
+    /// The type of the entry according to the listing.
     pub hint: Hint,
 }
 
-/// The visitor has reported why a directory's entries are left out.
+/// A sign that the entries of a directory are excluded, after the visitor has reported why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skip;
 
-/// What a visitor found out about an entry.
+/// The result of visiting an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visited {
-    /// Dealt with; so many bytes were moved for it.
+    /// The entry was handled, and this many bytes of content were moved.
     Done {
-        /// Bytes moved: after many of them the rest of a batch is offered to others.
+        /// The number of bytes moved. After many of them, the rest of a batch is offered to others.
         moved_bytes: u64,
     },
-    /// It is a directory: to be walked.
+    /// The entry is a directory, to be walked.
     Directory,
-    /// It is a directory that has no counterpart yet: to be walked.
+    /// The entry is a directory without a counterpart, to be walked.
     NewDirectory,
 }
 
@@ -212,7 +217,7 @@ impl WalkTask {
         }
     }
 
-    /// Deals with one name of a directory.
+    /// Builds a task that visits one name of a directory.
     pub fn single(place: Arc<Place>, name: &Name) -> Self {
         let mut batch = NameBatch::default();
         batch.push(name, Hint::Unknown);
@@ -221,11 +226,11 @@ impl WalkTask {
 }
 
 impl Visited {
-    /// Dealt with, without moving content.
+    /// The result of an entry that was handled without moving content.
     pub const NOTHING_MOVED: Self = Self::Done { moved_bytes: 0 };
 }
 
-/// Runs a piece of the walk.
+/// Runs one task of the walk.
 pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &Crew<'_, V>) {
     match task {
         WalkTask::List(place) => list(visitor, &place, Part::All, hand, crew),
@@ -250,7 +255,8 @@ pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &C
     }
 }
 
-/// The directory in the tree it is walked in: the other one for what only that has.
+/// Opens the directory in the tree in which it is walked, which is the other tree for extraneous
+/// directories.
 fn walked_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
     match place.trees().side() {
         Side::Source => place.source_dir(visitor.source(place.root())).at(Side::Source),
@@ -276,12 +282,15 @@ fn list<V: Visitor>(
         Err(trouble) => return shut(visitor, place, trouble, hand, crew),
     };
     let is_again = matches!(part, Part::News);
+    // The record is made before the names are read: a change during reading then shows as a later
+    // change.
     if let Some(watch) = visitor.watch(place) {
         watch.add(place.trees().side(), place, &metadata);
     }
     if is_again {
         visitor.enter_again(place, &metadata, hand);
     } else if visitor.enter(place, &metadata, hand, crew) == Err(Skip) {
+        // The second listing must not enter an excluded directory either.
         visitor.watch(place).inspect(|watch| watch.shut(place));
         return;
     }
@@ -293,21 +302,25 @@ fn list<V: Visitor>(
     let set = || if folds { NameSet::folding() } else { NameSet::default() };
     let (mut names, mut taken, mut folded) = (set(), set(), Vec::new());
     let is_news = |name: &Name, hint| !is_again || visitor.is_news(place, &*dir, name, hint);
-    // What takes no part takes nobody's place.
+    // A name that is filtered out does not occupy its name in a case-insensitive target.
     let has_place =
         |name: &Name, hint| folds && visitor.selection().admits_name(place, &*dir, name, hint);
+    // The first visit has copied entries under some of the folded names already. They keep them;
+    // otherwise a new entry could overwrite one that was copied.
     if is_again && folds {
         let known = &mut |name: &Name, hint| {
             if has_place(name, hint) && !is_news(name, hint) {
                 taken.insert(name);
             }
         };
-        // Where that fails so does reading it below, which is told of.
+        // A failure is not lost: reading the directory again below fails in the same way, and is
+        // reported.
         let _ = dir.list(known);
     }
     let all = |name: &Name, hint| {
-        // A name that is left out as the kind of entry that it is here may take part in the other tree, as what it is
-        // there. Where case is ignored there, patterns may miss the name, so it is protected.
+        // A name may be filtered out here by its type, and be selected in the other tree, where it
+        // has another type. Where the target is case-insensitive, patterns may not match the name
+        // there, so the name is protected from deletion in any case.
         let is_chosen = || visitor.selection().is_chosen(place, &*dir, name, hint);
         if with_extras && (folds || is_chosen()) {
             names.insert(name);
@@ -321,7 +334,8 @@ fn list<V: Visitor>(
         }
         is_free
     };
-    // Who compares names with others must have all of them.
+    // A comparison of names needs all names of the directory in one place, so parts of the listing
+    // are not handed over.
     let sharing = if with_extras || folds { Sharing::None } else { Sharing::Allowed };
     let listing = Listing { visitor, place, dir: &dir, sharing };
     let listed = listing.read(part, all, hand, crew);
@@ -338,7 +352,7 @@ fn list<V: Visitor>(
     }
 }
 
-/// Tells of a directory that cannot be read, once.
+/// Reports a directory that cannot be read, and records that, so that it is reported once.
 fn shut<V: Visitor>(
     visitor: &V,
     place: &Place,
@@ -346,7 +360,7 @@ fn shut<V: Visitor>(
     hand: &mut V::Hand,
     crew: &Crew<'_, V>,
 ) {
-    // One that has vanished may be there again.
+    // A directory that has vanished may come back, for example by being moved, and is not excluded.
     let has_vanished = trouble.side == Side::Source && trouble.error.cause.is_vanished();
     visitor.unreadable(place, trouble, hand, crew);
     visitor.watch(place).filter(|_| !has_vanished).inspect(|watch| watch.shut(place));
@@ -368,7 +382,8 @@ fn is_other_system<V: Visitor>(visitor: &V, place: &Place, metadata: &Metadata) 
     visitor.selection().stops_at(metadata, root_device)
 }
 
-/// Visits what the other tree has in a directory beyond the source's names.
+/// Visits the extraneous entries of a directory: those that the other tree has in addition to the
+/// source's names.
 fn list_extras<V: Visitor>(
     visitor: &V,
     place: &Place,
@@ -377,6 +392,7 @@ fn list_extras<V: Visitor>(
     crew: &Crew<'_, V>,
 ) -> Result<(), Trouble> {
     let dir = target_dir(visitor, place)?;
+    // A mount point in the target is another file system, from which `-x` also excludes deletion.
     let metadata = dir.metadata().at(Side::Target)?;
     let device = visitor.target(place.root()).map_or(Ok(metadata.device), Store::device);
     if visitor.selection().stops_at(&metadata, device) {
@@ -397,6 +413,8 @@ fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadat
     Ok((dir, metadata))
 }
 
+/// Visits the names of a batch, and shares the rest with other threads when they are idle, when
+/// much was moved, or when the job is interrupted.
 fn visit_batch<V: Visitor>(
     visitor: &V,
     place: &Arc<Place>,
@@ -407,12 +425,13 @@ fn visit_batch<V: Visitor>(
 ) {
     let mut moved_in_batch = 0;
     while !batch.is_empty() {
+        // Work is offered to others only when somebody is idle, so batches need no tuned size.
         if batch.len() > 1 && crew.is_hungry() {
             let half = batch.split_off_half();
             crew.push(WalkTask::Batch(Arc::clone(place), half).into());
         }
         if crew.is_stopped() || moved_in_batch >= limits::BATCH_BYTES_MAX {
-            // Others may take the rest; a stopped job gives it up in good order.
+            // Other threads can take the rest; in an interrupted job it is counted as cancelled.
             return crew.push_behind(WalkTask::Batch(Arc::clone(place), batch).into());
         }
         let visited = batch.take_first(|name, hint, below| {
@@ -441,12 +460,17 @@ fn visit_batch<V: Visitor>(
     }
 }
 
-/// Looks at an entry of which the listing says too little, or which is a link to be followed.
+/// Inspects an entry of which the listing says too little, or a symbolic link that is to be
+/// followed.
+///
+/// # Errors
+/// Returns the error of [`Dir::stat`], `Dangling` for a link to nothing, or `Loop` for one to a
+/// directory above it.
 pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<Metadata, Error> {
     let may_be_link = matches!(entry.hint, Hint::Symlink | Hint::Unknown);
     let is_followed = symlinks == Symlinks::Follow && may_be_link;
     let metadata = match entry.dir.stat(entry.name) {
-        // A link was listed, so what is missing is what it points to.
+        // The listing contains the link itself, so what does not exist is its destination.
         Err(error) if is_followed && entry.hint == Hint::Symlink && error.cause.is_vanished() => {
             return Err(Op::Follow.failed(Cause::Dangling));
         }
@@ -461,22 +485,22 @@ pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<
     Ok(metadata)
 }
 
-/// All that the store knows of an entry of which somebody has seen something. What a listing takes for a file
-/// may be a link.
+/// Returns all metadata of an entry, of which `seen` may be a part. An object that a listing shows
+/// as a file may in fact be a symbolic link.
 ///
 /// # Errors
-/// Those of [`Dir::stat`].
+/// Returns the error of [`Dir::stat`].
 pub fn whole(dir: &dyn Dir, name: &Name, seen: Metadata) -> Result<Metadata, Error> {
     if is_whole(&seen) { Ok(seen) } else { dir.stat(name) }
 }
 
-/// Whether that is all the store knows of an entry.
+/// Returns whether the metadata is complete, so that the store knows no more of the entry.
 pub fn is_whole(seen: &Metadata) -> bool {
     seen.kind != Kind::File || seen.known.contains(Fields::CONTENT)
 }
 
-/// Whether a directory reached by a followed link, met in the directory at `path`, is one of those
-/// above: following it would never end.
+/// Returns whether a directory that was reached through a symbolic link, found in the directory at
+/// `path`, is one of the directories above. Following such a link would never end.
 fn leads_back(store: &dyn Store, path: &RelPath, reached: &Metadata) -> Result<bool, Error> {
     let mut above = RelPath::root();
     let mut components = path.components();

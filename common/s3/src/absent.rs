@@ -1,5 +1,5 @@
-//! What stands for the client in a build without it: a service that cannot be reached, so that nothing of one is ever
-//! made.
+//! Stand-ins for the S3 client in a build without it: types without values, since [`resolve`]
+//! refuses every location before a service could be opened.
 
 use std::sync::Arc;
 
@@ -12,77 +12,78 @@ use types::place::location::ObjectLocation;
 
 use crate::config::settings::{S3Options, Settings};
 
-/// A type without values.
+/// A type without values, which proves to the compiler that the methods below are never called.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Never {}
 
-/// A service.
+/// A service. No value of this type exists in a build without the client.
 pub struct Service {
-    /// The settings with which it is reached.
+    /// The settings with which the service is opened.
     pub settings: Settings,
     never: Never,
 }
 
 impl Service {
-    /// Never gets there: without [`resolve`] there are no settings.
+    /// Stands in for opening a service, and is never called: [`resolve`] returns no settings.
     ///
     /// # Panics
-    /// Always.
+    /// Always panics.
     pub fn new(_: Settings) -> Self {
         unreachable!("settings come from resolve, which refuses")
     }
 
-    /// Whom requests go to.
+    /// Returns the endpoint that requests go to, for display.
     pub fn shown(&self) -> String {
         match self.never {}
     }
 
-    /// Requests that were turned away.
+    /// Returns the number of requests that the service has throttled.
     pub fn refused_requests(&self) -> u64 {
         match self.never {}
     }
 
-    /// Some rank has got an answer.
+    /// Records that some rank has received an answer from the service.
     pub fn is_reached(&self) {
         match self.never {}
     }
 }
 
-/// Objects below a prefix.
+/// A store made of the objects below a prefix.
 pub struct ObjectStore(Never);
 
 impl ObjectStore {
-    /// The objects of a bucket.
+    /// Opens the objects of a bucket below a prefix.
     pub fn new(service: &Arc<Service>, _: &str, _: &str) -> Self {
         match service.never {}
     }
 
-    /// The kind of entry that the prefix is.
+    /// Returns the metadata of the root, which tells whether the prefix is a directory or an
+    /// object.
     pub fn look(&self) -> Result<Metadata> {
         match self.0 {}
     }
 
-    /// The endpoint that requests go to, for people.
+    /// Returns the endpoint that requests go to, for display.
     pub fn shown_endpoint(&self) -> String {
         match self.0 {}
     }
 
-    /// A page of uploads that were not completed.
+    /// Returns one page of the incomplete multipart uploads below the prefix.
     pub fn open_uploads(&self, _: Option<&UploadMarker>) -> Result<UploadPage> {
         match self.0 {}
     }
 
-    /// Aborts an upload.
+    /// Aborts a multipart upload.
     pub fn give_up_upload(&self, _: &OpenUpload) -> Result<()> {
         match self.0 {}
     }
 
-    /// Attributes of the root as a directory.
+    /// Returns the metadata of the root as a directory.
     pub fn root_metadata(&self) -> Result<Metadata> {
         match self.0 {}
     }
 
-    /// Whether the root is `above`, or somewhere below it.
+    /// Returns whether this root is the directory `above`, or is below it.
     pub fn is_below(&self, _: &Metadata) -> bool {
         match self.0 {}
     }
@@ -98,27 +99,27 @@ impl Store for ObjectStore {
     }
 }
 
-/// An upload that was not completed.
+/// An incomplete multipart upload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OpenUpload {
-    /// The key of the object.
+    /// The key of the object that the upload would create.
     pub key: String,
-    /// The time at which it was begun, in seconds since 1970.
+    /// The time at which the upload was initiated, in seconds since 1970-01-01 UTC.
     pub begun_seconds: i64,
     never: Never,
 }
 
-/// Where the next page of uploads begins.
+/// The position at which the next page of uploads begins.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UploadMarker(Never);
 
-/// Uploads, and where the next page begins.
+/// Incomplete uploads, and the position of the next page; `None` after the last page.
 pub type UploadPage = (Vec<OpenUpload>, Option<UploadMarker>);
 
-/// Refuses every place.
+/// Refuses every location, since this build has no S3 client.
 ///
 /// # Errors
-/// Always one line.
+/// Always returns one line, which names the feature to build with.
 pub fn resolve(
     location: &ObjectLocation,
     _: Side,

@@ -1,4 +1,5 @@
-//! Requests to a service and the answers, each of which proves that it is whole.
+//! Requests to a service, and the answers, each of which is checked to be complete before it is
+//! used.
 
 pub(crate) mod abilities;
 pub(crate) mod answers;

@@ -1,4 +1,5 @@
-//! Configuration: which service a place is at, whose credentials, which options: of the command line, of AWS and of rclone.
+//! Configuration of S3: the service of a location, the credentials and the options, from the
+//! command line, AWS's files and variables, and rclone's configuration.
 
 #[cfg(feature = "client")]
 pub mod aws_chain;
@@ -11,7 +12,7 @@ pub mod resolve;
 pub mod settings;
 pub mod url;
 
-/// A variable of this process's environment, where it is UTF-8.
+/// Returns the value of a variable of this process's environment, unless it is unset or not UTF-8.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

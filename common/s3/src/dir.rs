@@ -1,4 +1,4 @@
-//! A directory of objects: what the keys have in common that begin with it.
+//! A directory of a bucket: the set of keys that share a prefix.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -27,18 +27,19 @@ use types::object::span::Span;
 use types::path::Name;
 use types::service::Unfit;
 
-/// How a service refuses what an account has no right to.
+/// The error to which an answer with status 403 is mapped: the account lacks the right to do it.
 const DENIED: Cause = Cause::System(libc::EACCES);
 
-/// A directory of objects. There is none as such, so every one can be opened.
+/// A directory of objects. S3 has no directories, so opening one always succeeds, without a
+/// request.
 pub(super) struct ObjectDir {
     bucket: Bucket,
-    /// What all keys in it begin with: empty, or with a slash at the end.
+    /// The prefix of all keys in this directory: empty, or with a slash at the end.
     prefix: String,
-    /// Names that were found to be links under the key with the suffix: what takes the place of one must
-    /// remove it.
+    /// Names found to be symbolic links in rclone's form, whose key ends in `.rclonelink`. An entry
+    /// that replaces such a link has another key, so the link's object must be removed explicitly.
     links: Mutex<HashSet<CString>>,
-    /// What it has, as far as that was asked for.
+    /// The listing cache of this directory, obtained on first use.
     index: OnceLock<Arc<Index>>,
 }
 
@@ -47,6 +48,11 @@ impl ObjectDir {
         Self { bucket, prefix, links: Mutex::default(), index: OnceLock::new() }
     }
 
+    /// Returns the key of an entry in this directory.
+    ///
+    /// # Errors
+    /// Returns the reason why the name makes no valid key: S3 limits its length, and the client
+    /// sends no request for a key of white space alone.
     fn key(&self, op: Op, name: &Name) -> Result<String> {
         let key = format!("{}{}", self.prefix, key_of_name(name.to_bytes()));
         if key.len() > KEY_BYTES_MAX {
@@ -58,7 +64,8 @@ impl ObjectDir {
         Ok(key)
     }
 
-    /// Whether there is to be an object for the directory itself; the bucket is none.
+    /// Returns whether this directory gets a marker, an empty object whose key ends in a slash. The
+    /// root of a bucket has no key of its own.
     fn has_marker(&self) -> bool {
         self.bucket.service.settings.directory_markers && !self.prefix.is_empty()
     }
@@ -78,7 +85,8 @@ impl ObjectDir {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The object under another key that goes when this name gets another one.
+    /// Returns the key of the symbolic link in rclone's form that an entry called `name` replaces,
+    /// if there is such a link.
     fn replaced_link(&self, name: &Name, key: &str) -> Option<String> {
         self.links().contains(name).then(|| format!("{key}{RCLONE_LINK_SUFFIX}"))
     }
@@ -87,10 +95,15 @@ impl ObjectDir {
         self.index.get_or_init(|| self.bucket.memory.index(&self.prefix))
     }
 
-    /// The object of that name, or the link that is one under another key.
+    /// Finds the object called `name`, or else the symbolic link in rclone's form, which has
+    /// another key. Returns the object's key with its head.
+    ///
+    /// # Errors
+    /// The object is reported as vanished if neither key exists.
     fn find(&self, op: Op, name: &Name) -> Result<(String, Head)> {
         let key = self.key(op, name)?;
-        // The object of a key that ends so is a link of another name.
+        // A key that ends in the suffix of links is the link of a shorter name, never a file of its
+        // own.
         let own = if is_link_key(name) { None } else { Some(self.bucket.head(&key)) };
         match own {
             Some(Err(error)) if !error.cause.is_vanished() => Err(error),
@@ -134,6 +147,8 @@ impl Dir for ObjectDir {
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
+        // No request: nearly always the listing has just named the directory, or the copy creates
+        // it.
         let prefix = self.key(Op::Open, name)? + "/";
         Ok(Arc::new(Self::new(self.bucket.clone(), prefix)))
     }
@@ -149,6 +164,8 @@ impl Dir for ObjectDir {
                 let file = ObjectFile::new(self.bucket.clone(), key, head, metadata.size_bytes);
                 Ok((metadata, Some(Box::new(file))))
             }
+            // No object has this key. It may still be a directory, which costs a listing of one key
+            // to find out.
             Err(error) if error.cause.is_vanished() => {
                 let prefix = self.key(Op::Stat, name)? + "/";
                 if self.bucket.has_below(&prefix)? {
@@ -162,6 +179,7 @@ impl Dir for ObjectDir {
     }
 
     fn peek(&self, name: &Name, hint: Hint) -> Result<Metadata> {
+        // The size and time of a listing spare the request; without them, the listing cache may.
         let key = self.key(Op::Stat, name)?;
         if let Some(metadata) = self.bucket.metadata_hinted(&key, hint) {
             return Ok(metadata);
@@ -183,6 +201,8 @@ impl Dir for ObjectDir {
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         let (key, head) = self.find(Op::Open, name)?;
         let end = head.metadata.size_bytes;
+        // The head is remembered, since each thread that reads an extent of a large object needs
+        // it.
         if end > S3_WHOLE_BYTES_MAX {
             self.bucket.memory.keep(&key, &head);
         }
@@ -191,6 +211,8 @@ impl Dir for ObjectDir {
 
     fn open_listed(&self, name: &Name, hint: Hint) -> Result<Box<dyn SourceFile>> {
         match hint {
+            // The whole object comes with a single GET, which also carries its metadata: a HEAD
+            // before would double the number of requests for small files.
             Hint::Object(listed) if listed.size_bytes <= S3_WHOLE_BYTES_MAX => {
                 let key = self.key(Op::Open, name)?;
                 Ok(Box::new(ObjectFile::whole(self.bucket.clone(), key, listed)?))
@@ -211,6 +233,8 @@ impl Dir for ObjectDir {
 
     fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
         let (key, head) = self.find(Op::ReadLink, name)?;
+        // A link's target is stored as the object's content; POSIX bounds it by `PATH_MAX`
+        // (limits.h(0p)), so a longer object is no link.
         let length = head.metadata.size_bytes;
         if length > libc::PATH_MAX as u64 {
             return Err(Op::ReadLink.errno(libc::ENAMETOOLONG));
@@ -220,6 +244,8 @@ impl Dir for ObjectDir {
         let mut target = vec![0; length as usize];
         let count = file.read_at(&mut target, 0)?;
         target.truncate(count);
+        // A damaged target would create a wrong link silently, so the content must match the stored
+        // checksum, or else its ETag.
         let is_right = match kept {
             Some(kept) => kept == Crc64::of(&target),
             None => file.parted_etag()?.is_none_or(|etag| etag.is_of_content(&target)),
@@ -239,12 +265,13 @@ impl Dir for ObjectDir {
         Ok(None)
     }
 
-    /// Directories come with what is in them, unless they are to have markers.
+    /// Creates a directory by writing its marker, where markers are configured. Otherwise nothing is
+    /// written, since a directory exists as soon as a key is below it.
     fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
         match self.peek(name, Hint::Unknown) {
             Ok(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),
             Ok(_) => Err(Op::MakeDir.failed(Cause::KindDiffers)),
-            // An account that may not look may still write.
+            // An account without the right to list or read may still have the right to write.
             Err(error) if error.cause.is_vanished() || error.cause == DENIED => {
                 let prefix = self.key(Op::MakeDir, name)? + "/";
                 Self::new(self.bucket.clone(), prefix).make_marker()?;
@@ -257,7 +284,8 @@ impl Dir for ObjectDir {
 
     fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
         let key = self.key(Op::Create, new.name)?;
-        // An object that is such a link stays one.
+        // An object below such a key is read as a symbolic link by rclone and by this program, so
+        // only a copy that preserves the source's own headers may write one.
         if is_link_key(new.name) && new.headers.is_none() {
             return Err(Op::Create.failed(Cause::Key(Unfit::LinkName)));
         }
@@ -266,11 +294,15 @@ impl Dir for ObjectDir {
         let replaces = self.replaced_link(new.name, &key);
         let object = self.new_object(key, what, new.mtime, new.attributes, like);
         let object = NewObject { replaces, ..object };
+        // From now on the listing cache cannot tell whether this object exists or which attributes
+        // it has.
         self.index().doubt(new.name);
         let bucket = self.bucket.clone();
         Ok(Box::new(match new.chunk_bytes {
             Some(part_bytes) => {
                 let service = bucket.service.id;
+                // Within one service the content is copied by the service itself (UploadPartCopy),
+                // otherwise sent from here.
                 match new.from.as_ref().filter(|from| from.service == service) {
                     Some(from) => {
                         let object = bucket.with_tags_of(object, from)?;
@@ -322,11 +354,13 @@ impl Dir for ObjectDir {
         let object = self.new_object(key, what, link.mtime, &link.attributes, Like::Nothing);
         self.index().doubt(link.name);
         self.bucket.put_whole(&object, &bytes::Bytes::copy_from_slice(link.points_to))?;
+        // The new link exists before the object of the same name under the other key goes, so that
+        // an interruption leaves both rather than neither.
         replaces.map_or(Ok(()), |old| self.bucket.remove(&old))?;
         Ok(object.kept)
     }
 
-    /// Its marker has them, if anything.
+    /// Sets the attributes of this directory on its marker object, if directories have markers.
     fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
         if !self.has_marker() {
             return Ok(Kept { xattrs_lost: has_xattrs(attributes), ..Kept::ALL });
@@ -334,7 +368,9 @@ impl Dir for ObjectDir {
         let Some(old) = self.older_marker()? else { return self.put_marker(attributes) };
         let is_empty = old.metadata.size_bytes == 0;
         match self.copy_onto_itself(self.prefix.clone(), old, Kind::Directory, attributes) {
-            // Some services have directories of their own in its place, which they do not copy.
+            // Some services (file systems behind a gateway) present a directory of their own as the
+            // marker, and refuse to copy it. An empty marker can be written anew without losing
+            // content.
             Err(error) if is_empty && (error.cause.is_vanished() || is_refusal(error.cause)) => {
                 let kept = self.put_marker(attributes)?;
                 Ok(Kept { properties_lost: true, ..kept })
@@ -357,10 +393,13 @@ impl Dir for ObjectDir {
         self.index().doubt(name);
         let key = self.key(Op::Remove, name)?;
         match kind {
-            // It goes with the last object in it; its marker is one.
+            // A directory without a marker vanishes with the last key in it, so only the marker is
+            // removed.
             Kind::Directory => self.bucket.remove(&(key + "/")),
             Kind::Symlink if is_link_key(name) => self.bucket.remove(&(key + RCLONE_LINK_SUFFIX)),
             Kind::Symlink => {
+                // A link may be stored in either form; S3's DeleteObject succeeds for a key that
+                // does not exist.
                 self.bucket.remove(&(key.clone() + RCLONE_LINK_SUFFIX))?;
                 self.bucket.remove(&key)
             }
@@ -381,7 +420,8 @@ impl Dir for ObjectDir {
 }
 
 impl ObjectDir {
-    /// Its marker, unless this job has made that: then it has nothing to lose.
+    /// Returns the marker of this directory that an earlier job or another tool has written. A
+    /// marker of this job is not returned: it has no attributes of others to preserve.
     fn older_marker(&self) -> Result<Option<Head>> {
         match self.bucket.head(&self.prefix) {
             Ok(marker) => {
@@ -404,7 +444,8 @@ impl ObjectDir {
         self.bucket.put_whole(&marker, &bytes::Bytes::new()).map(|_| marker.kept)
     }
 
-    /// Objects do not change: one becomes a copy of itself.
+    /// Sets attributes by copying an object onto itself, since the metadata of an object in S3
+    /// cannot be changed in place (CopyObject with `REPLACE`).
     fn copy_onto_itself(
         &self,
         key: String,
@@ -416,7 +457,8 @@ impl ObjectDir {
         let size_bytes = old.size_bytes;
         let file = ObjectFile::new(self.bucket.clone(), key.clone(), head, size_bytes);
         let from = file.address().ok_or(Op::SetMode.errno(libc::EINVAL))?;
-        // What is not set stays as it is, and all is written anew.
+        // The copy replaces all metadata, so attributes that are not set must be repeated from the
+        // old object.
         let stays = Attributes::all_of(&old, None);
         let wanted = Attributes {
             owner: match (attributes.owner, stays.owner) {
@@ -435,7 +477,8 @@ impl ObjectDir {
     }
 }
 
-/// Whether the key of that name is the one of a link without the suffix.
+/// Returns whether a name has rclone's suffix for symbolic links, so that its plain key would be
+/// read as a link of another name.
 fn is_link_key(name: &Name) -> bool {
     let link = name.to_bytes().strip_suffix(RCLONE_LINK_SUFFIX.as_bytes());
     link.is_some_and(|link| !link.is_empty())
@@ -459,7 +502,8 @@ impl Pages for ObjectDir {
     }
 }
 
-/// Who wants all names for itself, and cannot be told of what can be none.
+/// A reader that wants all names for itself and takes no invalid keys: the first of them becomes
+/// the error of the listing.
 struct Alone<'e> {
     each: &'e mut dyn FnMut(&Name, Hint),
     unfit: Option<Unfit>,
@@ -482,7 +526,7 @@ impl NameReader for Alone<'_> {
 }
 
 impl Bucket {
-    /// Removes an object; there need be none.
+    /// Removes the object of a key. Succeeds if there is none, as S3's DeleteObject does.
     pub(super) fn remove(&self, key: &str) -> Result<()> {
         self.service.call(Op::Remove, |client| {
             client

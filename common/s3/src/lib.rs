@@ -1,9 +1,13 @@
-//! Objects in buckets, as S3 and what speaks like it keep them.
+//! Object storage: buckets of Amazon S3 and of services that implement its API, behind the traits
+//! of the crate `store`.
 //!
-//! A prefix is a directory, a key below it an entry. What a service cannot do is found out by trying, once.
-//! Only this crate knows the S3 client and its runtime; calls block, like those of every store.
+//! A prefix is a directory, and a key below it is an entry. Services differ in what they support;
+//! the client learns a missing capability from the first refusal and remembers it. This is the only
+//! crate that uses the S3 client and its asynchronous runtime: all its calls block, as those of
+//! every store do.
 //!
-//! Without the feature `client` only the configuration is there, and every place in S3 is refused.
+//! Without the feature `client` only the configuration is compiled, and every location in S3 is
+//! refused.
 
 pub mod config;
 

@@ -1,4 +1,4 @@
-//! Listing: keys below a prefix as directories, in pages that many ranks share.
+//! Listings: keys below a prefix presented as directories, in pages that many ranks share.
 
 pub mod key;
 pub(crate) mod memory;

@@ -1,4 +1,4 @@
-//! The objects below a prefix, as a store.
+//! A store made of the objects below a prefix of a bucket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,16 @@ use types::error::{Cause, Op, Result};
 use types::limits::S3_BLOCKS_BYTES_MAX;
 use types::path::RelPath;
 
-/// Objects below a prefix.
+/// A store made of the objects below one prefix of a bucket.
 pub struct ObjectStore {
     bucket: Bucket,
-    /// Empty, or with a slash at the end.
+    /// The prefix of all keys in this store: empty, or with a slash at the end.
     prefix: String,
 }
 
 impl ObjectStore {
-    /// The objects of a bucket whose keys begin with `prefix` (with or without a slash at its end).
+    /// Opens the objects of `bucket` whose keys begin with `prefix`, with or without a slash at its
+    /// end. Sends no request.
     pub fn new(service: &Arc<Service>, bucket: &str, prefix: &str) -> Self {
         let name = bucket.to_owned();
         let bucket = Bucket { service: Arc::clone(service), name, memory: Arc::default() };
@@ -32,16 +33,23 @@ impl ObjectStore {
         Self { bucket, prefix }
     }
 
-    /// What the prefix is: a directory, if there is any key below it; the object of that key otherwise.
+    /// Returns the metadata of the root: that of a directory if there is any key below the prefix,
+    /// otherwise that of the object whose key is the prefix itself.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is neither; otherwise the service's answer, of the listing if the object
+    /// could not be read either.
     pub fn look(&self) -> Result<Metadata> {
         if self.prefix.is_empty() {
+            // An empty bucket is a directory too, so the listing only has to succeed.
             self.bucket.page("", crate::list::pages::From::Start, 1)?;
             return self.root_metadata();
         }
         let has_below = self.bucket.has_below(&self.prefix);
         match has_below {
             Ok(true) => return self.root_metadata(),
-            // Who may not list may still read an object by its name.
+            // An account without the right to list may still have the right to read an object by
+            // its key.
             Err(error) if error.cause != Cause::System(libc::EACCES) => return Err(error),
             _ => {}
         }
@@ -52,22 +60,25 @@ impl ObjectStore {
         object.map_err(|error| has_below.err().unwrap_or(error))
     }
 
-    /// The key of the object that has the prefix's name.
+    /// Returns the key of the object whose name is the prefix, which is empty for the whole bucket.
     fn key(&self) -> &str {
         self.prefix.strip_suffix('/').unwrap_or_default()
     }
 
-    /// The endpoint that requests go to, for people.
+    /// Returns the endpoint that requests go to, escaped for display.
     pub fn shown_endpoint(&self) -> String {
         self.bucket.service.settings.shown_endpoint()
     }
 
-    /// A page of the uploads below the prefix, or of the object of that key, that were not completed.
+    /// Returns one page of the incomplete multipart uploads below the prefix, or of the object
+    /// whose key is the prefix, and the marker of the next page.
     ///
     /// # Errors
-    /// As the service says.
+    /// Returns the service's error.
     pub fn open_uploads(&self, from: Option<&UploadMarker>) -> Result<UploadPage> {
         let key = self.key();
+        // The service was asked for every key that begins with the name, so `data` also yields
+        // uploads of `data2/…`.
         let is_below =
             |upload: &OpenUpload| upload.key == key || upload.key.starts_with(&self.prefix);
         let (mut uploads, next) = self.bucket.open_uploads(key, from)?;
@@ -75,20 +86,20 @@ impl ObjectStore {
         Ok((uploads, next))
     }
 
-    /// Gives such an upload up, with all that was sent of it.
+    /// Aborts a multipart upload, so that the service discards the parts that were sent.
     ///
     /// # Errors
-    /// As the service says; one that is not there any more is vanished.
+    /// Returns the service's error; an upload that no longer exists is reported as vanished.
     pub fn give_up_upload(&self, upload: &OpenUpload) -> Result<()> {
         self.bucket.give_up_upload(&upload.key, &upload.id)
     }
 
-    /// Attributes of the root as a directory.
+    /// Returns the metadata of the root as a directory.
     pub fn root_metadata(&self) -> Result<Metadata> {
         Ok(self.bucket.metadata_of_directory(&self.prefix))
     }
 
-    /// Whether the root is `above`, or somewhere below it.
+    /// Returns whether this root is the directory `above`, or is below it.
     pub fn is_below(&self, above: &Metadata) -> bool {
         ObjectDir::new(self.bucket.clone(), self.prefix.clone()).is_below(above)
     }
@@ -112,12 +123,13 @@ impl Store for ObjectStore {
     fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
         let settings = &self.bucket.service.settings;
         let wish_bytes = settings.part_bytes.unwrap_or(wish_bytes);
-        // What goes in one request is in memory as a whole.
+        // The body of a single request is held in memory as a whole, so the limit of buffers caps
+        // the configured cutoff.
         let whole_bytes_max = settings.upload_cutoff_bytes.unwrap_or(0).min(S3_BLOCKS_BYTES_MAX);
         if size_bytes <= whole_bytes_max {
             return wish_bytes.max(size_bytes);
         }
-        // What is too large for any parts is refused by the service.
+        // An object too large for any number of parts is left to the service, which refuses it.
         Parts::of(size_bytes, wish_bytes).map_or(wish_bytes, |parts| parts.part_bytes)
     }
 

@@ -1,4 +1,5 @@
-//! Reading objects, within bounds of memory, with proof of what was read.
+//! Reads of objects, with bounded memory, whose content is verified against the service's
+//! checksums.
 
 pub(crate) mod body;
 pub(crate) mod headers;

@@ -1,4 +1,5 @@
-//! Writing objects: in one request, or in parts that any rank sends; uploads that were begun are found again.
+//! Writes of objects: in one request, or as parts that any rank sends; and incomplete multipart
+//! uploads, which a later job finds and resumes or aborts.
 
 pub(crate) mod assembled;
 pub(crate) mod blocks;

@@ -1,4 +1,5 @@
-//! Journals of jobs that are dead: nobody holds the lock, and nothing was written for a while.
+//! Removal of journals whose jobs are dead: no process holds the lock, and nothing was written for
+//! a while.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -22,26 +23,26 @@ use types::path::{self, RelPath};
 use types::place::placement::Given;
 use types::place::staged_name::is_journal_of;
 
-/// A journal whose job is dead. What that has staged may be elsewhere.
+/// A journal whose job is dead. Its staged files may be elsewhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeadJournal {
-    /// Where it was.
+    /// The path of the journal.
     pub path: Vec<u8>,
-    /// Where its jobs have staged what they copy; `None` where it is damaged.
+    /// The identification of the files that its jobs have staged; `None` if the journal is damaged.
     pub staged_by: Option<StagedBy>,
 }
 
 /// A journal that was found.
 struct Found {
-    /// Its files.
+    /// The names of its files.
     parts: Vec<CString>,
-    /// When one of them was last changed.
+    /// The time of the last change of any of them, in seconds since 1970-01-01 UTC.
     changed_seconds: i64,
-    /// Keeps a job from beginning as long as it is open; `None` where one is at work.
+    /// The lock that keeps a job from beginning as long as it is open; `None` if a job is at work.
     lock: Option<Box<dyn SourceFile>>,
 }
 
-/// The journal that a directory is, if it is one.
+/// Returns the journal in a directory, if there is one.
 fn find(dir: &dyn Dir) -> Result<Option<Found>, Error> {
     if !is_part_of_journal(dir, LOCKED) {
         return Ok(None);
@@ -52,7 +53,8 @@ fn find(dir: &dyn Dir) -> Result<Option<Found>, Error> {
             parts.push(name.to_owned());
         }
     })?;
-    // The job's record goes last: without it the rest is of no use.
+    // The description of the job goes last: the other files are of no use without it, and an
+    // interrupted removal must leave a journal that can be recognised.
     parts.sort_by_key(|name| name.as_c_str() == LOCKED);
     let changed = parts.iter().map(|name| dir.stat(name).map(|it| it.ctime.seconds));
     let changed: Vec<i64> = changed.collect::<Result<_, Error>>()?;
@@ -65,8 +67,8 @@ fn find(dir: &dyn Dir) -> Result<Option<Found>, Error> {
 }
 
 impl CleanJob {
-    /// Removes the journal in a directory, if there is one and its job is dead; and the directory, where nothing else
-    /// is in it.
+    /// Removes the journal in a directory if there is one and its job is dead, and then the
+    /// directory if it is empty.
     pub(super) fn clean_journal(
         &self,
         (store, path): (&dyn Store, &RelPath),
@@ -86,7 +88,7 @@ impl CleanJob {
             found.parts.iter().try_for_each(|part| dir.remove(part, Kind::File))?;
             let Some((parent, name)) = path.split_last() else { return Ok(()) };
             match store.open_dir(&parent)?.remove(&name, Kind::Directory) {
-                // Others have put something there.
+                // Someone has put other files there.
                 Err(error) if error.cause == Cause::System(libc::ENOTEMPTY) => Ok(()),
                 removed => removed,
             }
@@ -95,19 +97,19 @@ impl CleanJob {
         Ok(())
     }
 
-    /// Keeps in mind what is going to be removed.
+    /// Remembers a journal that is about to be removed, and reads which files its jobs have staged.
     fn remember(&self, path: &[u8]) {
         let staged_by = match folder::staged_by(Path::new(OsStr::from_bytes(path))) {
             Ok(Some(staged_by)) => Some(staged_by),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-            // It is not where this process sees it.
+            // The journal is not at this path as this process sees it.
             _ => return,
         };
         let journal = DeadJournal { path: path.to_owned(), staged_by };
         self.journals.lock().unwrap_or_else(PoisonError::into_inner).push(journal);
     }
 
-    /// Removes journals of a place that are beside it.
+    /// Removes the journals beside a location that belong to it.
     pub(super) fn clean_beside(&self, index: u32, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         let Place::Tree { path, beside: Some(beside), .. } = &self.places[index as usize] else {
             return;
@@ -122,7 +124,7 @@ impl CleanJob {
                 }
             })
         });
-        // Who may not look there has put nothing there.
+        // An account that may not read the directory cannot have put a journal there.
         if listed.is_err() {
             return;
         }

@@ -1,5 +1,5 @@
-//! What jobs have staged in a tree and not given its name. The name alone tells that it is such a file; that
-//! its job is dead, the time since it was last changed.
+//! Removal of files that jobs have staged in a tree and not renamed. The name alone shows that a
+//! file was staged by this program, and the time since its last change that its job is dead.
 
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ impl CleanJob {
         path::join(root, &path::join(place.path().as_bytes(), name))
     }
 
+    /// Inspects an entry that may be a staged file or the file by which a journal is recognised.
+    /// Only such names, and entries of a type that the listing does not tell, cost a stat(2).
     fn look_at(
         &self,
         entry: &Visit<'_>,
@@ -75,6 +77,7 @@ impl CleanJob {
         Ok(Visited::NOTHING_MOVED)
     }
 
+    /// Removes a staged file that was not changed for long enough.
     fn remove_old(
         &self,
         entry: &Visit<'_>,
@@ -83,7 +86,7 @@ impl CleanJob {
         crew: &Crew<'_, Self>,
     ) {
         hand.tally.leftovers.found += 1;
-        // Nobody can set it, and whoever writes to the file does.
+        // The ctime cannot be set by any user, and every write updates it.
         if metadata.ctime.seconds > self.options.old_by_seconds {
             hand.tally.leftovers.left_alone += 1;
             return;
@@ -131,7 +134,7 @@ impl Visitor for CleanJob {
     fn visit(&self, entry: &Visit<'_>, hand: &mut Gathered, crew: &Crew<'_, Self>) -> Visited {
         match self.look_at(entry, hand, crew) {
             Ok(visited) => visited,
-            // Somebody at work has given it its name.
+            // A job at work has renamed the file meanwhile.
             Err(error) if error.cause.is_vanished() => Visited::NOTHING_MOVED,
             Err(error) => {
                 self.fail_at(entry.place, entry.name, error, hand, crew);

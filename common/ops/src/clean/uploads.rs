@@ -1,5 +1,5 @@
-//! Uploads that were begun and not completed. Nobody sees them, and the service keeps them, and charges for
-//! them, until they are given up.
+//! Abort of incomplete multipart uploads. No listing of objects shows them, but the service stores
+//! their parts, and charges for them, until they are aborted.
 
 use super::{CleanJob, CleanTask, Place};
 use crate::walk::account::Gathered;
@@ -8,10 +8,11 @@ use sched::crew::Crew;
 use types::path;
 use types::place::location::ObjectLocation;
 
-/// Uploads in one task: each is a request.
+/// The number of uploads in one task. Each takes one request.
 const BATCH_UPLOADS: usize = 16;
 
 impl CleanJob {
+    /// Lists one page of uploads, and queues the old ones to be aborted and the next page.
     pub(super) fn list(
         &self,
         index: u32,
@@ -39,6 +40,7 @@ impl CleanJob {
         }
     }
 
+    /// Aborts one upload.
     pub(super) fn give_up(
         &self,
         index: u32,
@@ -51,7 +53,7 @@ impl CleanJob {
         self.remove(&shown, "give-up-upload", || store.give_up_upload(upload), hand, crew);
     }
 
-    /// Only buckets have such tasks.
+    /// Returns the store of a bucket. Tasks for uploads exist for buckets only.
     fn bucket(&self, index: u32) -> Option<(&ObjectStore, &ObjectLocation)> {
         match &self.places[index as usize] {
             Place::Bucket { store, location } => Some((store, location)),
@@ -60,7 +62,7 @@ impl CleanJob {
     }
 }
 
-/// A key as the operator would write it; the place itself where there is none.
+/// Returns a key as the operator would write it, or the location itself for an empty key.
 fn shown(location: &ObjectLocation, key: &[u8]) -> Vec<u8> {
     if key.is_empty() {
         return location.to_string().into_bytes();

@@ -1,4 +1,5 @@
-//! Comparing a large file: many ranks compare its chunks, and its owner gives the verdict.
+//! Comparison of large files: many ranks compare chunks, and the owner of the file gives the
+//! verdict.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use types::error::{At, Cause, Op, Side, Trouble};
 use types::outcome::difference::Fields;
 use types::path::Name;
 
-/// Both sides of a file, open.
+/// The open handles of both sides of a file.
 pub(super) struct FilePair {
     pub source: Box<dyn SourceFile>,
     pub target: Box<dyn SourceFile>,
@@ -32,7 +33,8 @@ pub(super) struct LargePair {
 }
 
 impl FilePair {
-    /// Both are what they were when they were looked at: else what was read proves nothing.
+    /// Verifies that both files are unchanged since they were inspected; otherwise nothing that was
+    /// read proves anything.
     pub fn check(&self, source: Version, target: Version) -> Result<(), Trouble> {
         let changed = Op::Compare.failed(Cause::Changed);
         if self.source.metadata().at(Side::Source)?.version() != source {
@@ -46,7 +48,7 @@ impl FilePair {
 }
 
 impl CompareJob<'_> {
-    /// Opens both sides of a file, for reading past the cache where that is asked for.
+    /// Opens both sides of a file, bypassing the page cache where that is requested.
     pub(super) fn open_pair(
         &self,
         entry: &Visit<'_>,
@@ -65,7 +67,7 @@ impl CompareJob<'_> {
         Ok(FilePair { source, target })
     }
 
-    /// Queues all chunks of a large file, unless the stores know without reading.
+    /// Queues all chunks of a large file, unless checksums in the stores decide without reading.
     pub(super) fn begin_large(
         &self,
         entry: &Visit<'_>,
@@ -99,14 +101,15 @@ impl CompareJob<'_> {
         let run = ChunkRun::whole(size_bytes, chunk_bytes);
         let (place, name) = (Arc::clone(&large.place), large.name.clone());
         let file = self.large.begin(large, run.count());
-        // Until the last chunk is in, this rank waits for letters.
+        // The rank waits for messages until the last chunk is counted, so the job must not end
+        // before.
         crew.hold();
         let (owner, identity, lanes) = (self.rank, source.identity, None);
         let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
         crew.push(CompareTask::Chunks(task));
     }
 
-    /// Compares the first chunk of a run, unless the file is decided already.
+    /// Compares the first chunk of a run, unless the result of the file is known already.
     pub(super) fn run_chunks(
         &self,
         mut task: ChunkTask,
@@ -133,12 +136,13 @@ impl CompareJob<'_> {
         self.tell_owner(&task, task.done(outcome, receipt), crew);
     }
 
-    /// The job was stopped before these chunks began.
+    /// Reports chunks as failed that had not begun when the job was interrupted.
     pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &Crew<'_, Self>) {
         let stopped = Trouble { side: Side::Source, error: Op::Compare.failed(Cause::Stopped) };
         self.tell_owner(task, task.done(Outcome::Failed(stopped), None), crew);
     }
 
+    /// Compares one chunk byte by byte.
     fn compare_chunk(&self, task: &ChunkTask, hand: &mut CompareHand) -> Result<Outcome, Trouble> {
         let ChunkWork::Compare { source, target } = &task.work else { return Ok(Outcome::Done) };
         let source_dir = task.place.source_dir(&*self.root.source).at(Side::Source)?;
@@ -156,6 +160,7 @@ impl CompareJob<'_> {
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
     }
 
+    /// Computes the checksum of one chunk on the side that is read.
     fn sum_chunk(
         &self,
         task: &ChunkTask,
@@ -176,7 +181,7 @@ impl CompareJob<'_> {
         summed(&*file, extent, part_bytes, &mut hand.buffers, &mut tally.compared).at(side)
     }
 
-    /// Opens a file to read one extent of it, past the cache where that is asked for.
+    /// Opens a file to read one extent, bypassing the page cache where that is requested.
     fn open_chunk(
         &self,
         dir: &dyn Dir,
@@ -199,7 +204,7 @@ impl CompareJob<'_> {
         }
     }
 
-    /// Counts chunks in; after the last one the verdict is given, on an I/O thread.
+    /// Counts chunks, and queues the verdict after the last one for an I/O thread.
     pub(super) fn chunks_done(&self, done: ChunksDone, crew: &Crew<'_, Self>) {
         let file = done.file();
         if self.large.count(done) {
@@ -207,10 +212,11 @@ impl CompareJob<'_> {
         }
     }
 
-    /// The verdict on a large file whose chunks are all accounted for.
+    /// Gives the verdict on a large file all of whose chunks are accounted for.
     pub(super) fn conclude(&self, file: u64, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
         let Some(Ended { file, outcome, receipts, .. }) = self.large.end(file) else { return };
         let size_bytes = file.pair.source.size_bytes;
+        // The ETag was no MD5 of the content, so it proves nothing either way: the bytes decide.
         if outcome == Outcome::Done && file.way.is_disproved(&receipts, size_bytes) {
             self.queue_chunks(LargePair { way: Way::Bytes, ..file }, crew);
             return crew.release();
@@ -220,6 +226,7 @@ impl CompareJob<'_> {
         crew.release();
     }
 
+    /// Gives the verdict on a large file, after verifying that both sides are still what they were.
     fn tell_verdict(
         &self,
         file: LargePair,

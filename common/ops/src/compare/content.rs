@@ -1,7 +1,7 @@
-//! Comparing the content of two open files: by what the stores keep of it, or by reading.
+//! Comparison of the content of two open files: by the checksums that stores hold, or by reading.
 //!
-//! A store that keeps a checksum of a whole file spares reading that side: the other one is summed up, by
-//! many ranks where it is large. Where both keep one nothing is read at all.
+//! A checksum of a whole file in one store saves reading that side: only the other one is read, by
+//! many ranks where it is large. Where both stores hold one, nothing is read.
 
 use crate::chunked::{ChunkWork, Outcome};
 use crate::compare::holes::{Data, Reading, common_hole};
@@ -17,40 +17,40 @@ use types::limits::S3_READ_AGAIN_BYTES_MAX;
 use types::outcome::tally::{Check, Compared};
 use types::path::Name;
 
-/// How two files are compared.
+/// The method by which two files are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Both are read.
+    /// Every byte of both files is read.
     Bytes,
-    /// One store keeps this checksum: the file on that side is read.
+    /// One store holds this checksum of its file, and the other file is read.
     Sum {
-        /// Where a file is read.
+        /// The side whose file is read.
         read: Side,
-        /// What its bytes must have.
+        /// The checksum that its bytes must have.
         expected: Crc64,
     },
-    /// Both stores keep a checksum.
+    /// Checksums of both stores are compared.
     Sums {
-        /// They are equal.
+        /// True if the checksums are equal.
         is_same: bool,
     },
-    /// One store has a name for the content that may be an MD5: the file on that side is read, and if it
-    /// has another MD5, both are.
+    /// One store has an ETag that may be the MD5 of its file, and the other file is read. If that
+    /// has another MD5, both are read, since an ETag need not be an MD5.
     Name {
-        /// Where a file is read.
+        /// The side whose file is read.
         read: Side,
-        /// What its bytes have, if the name is an MD5.
+        /// The ETag that its bytes have if it is an MD5.
         etag: PartedEtag,
     },
-    /// Both stores have the same name for the content, and it looks like an MD5.
+    /// Equal ETags of both stores, in the form of an MD5, are the evidence.
     Names,
 }
 
 impl Way {
-    /// The one that reads least.
+    /// Chooses the method that reads least.
     ///
     /// # Errors
-    /// Where a store does not say what its name for the content stands for.
+    /// Returns the error of a store that cannot tell the sizes of the parts behind an ETag.
     pub fn of(
         source: &dyn SourceFile,
         target: &dyn SourceFile,
@@ -65,7 +65,8 @@ impl Way {
             Evidence::Bytes => (None, None),
         };
         let by_name = |etag: Option<PartedEtag>, read| {
-            // One thread reads a part.
+            // A part is hashed by a single thread, so parts that are too large are compared byte by
+            // byte, in parallel.
             let etag = etag.filter(|etag| etag.part_bytes <= S3_READ_AGAIN_BYTES_MAX);
             etag.map_or(Self::Bytes, |etag| Self::Name { read, etag })
         };
@@ -82,8 +83,8 @@ impl Way {
         })
     }
 
-    /// What a chunk of a large file is to give, and the size of chunks where that is wished: whole parts, where their
-    /// MD5s are compared.
+    /// Returns the operation on each chunk of a large file, and the size of chunks in bytes: whole
+    /// parts where their MD5s are compared, otherwise `wish_bytes`.
     pub fn chunks(self, [source, target]: [Version; 2], wish_bytes: u64) -> (ChunkWork, u64) {
         let version = |side| if side == Side::Source { source } else { target };
         let sum = |side, part_bytes| ChunkWork::Sum { side, version: version(side), part_bytes };
@@ -96,13 +97,14 @@ impl Way {
         }
     }
 
-    /// The name was no evidence: the chunks of a large file are to be compared byte by byte.
+    /// Returns whether the ETag proved not to be an MD5 of the content, so that the chunks are to
+    /// be compared byte by byte.
     pub fn is_disproved(self, receipts: &[Receipt], size_bytes: u64) -> bool {
         let md5s = || Receipt::part_md5s_of(receipts, size_bytes);
         matches!(self, Self::Name { etag, .. } if md5s().is_some_and(|md5s| !etag.is_of(&md5s)))
     }
 
-    /// Whether the content is the same, where that is known without reading anything.
+    /// Returns whether the content is equal, if that is known without reading; otherwise `None`.
     pub fn known(self) -> Option<bool> {
         match self {
             Self::Sums { is_same } => Some(is_same),
@@ -111,7 +113,7 @@ impl Way {
         }
     }
 
-    /// The checksum that what is read must have.
+    /// Returns the checksum that the content to be read must have.
     pub fn expected(self) -> Option<Crc64> {
         match self {
             Self::Sum { expected, .. } => Some(expected),
@@ -119,7 +121,7 @@ impl Way {
         }
     }
 
-    /// As it is counted, as far as it goes.
+    /// Returns the class of evidence under which the comparison is counted.
     pub fn check(self, source: &dyn SourceFile, target: &dyn SourceFile) -> Check {
         let is_object = |file: &dyn SourceFile| file.address().is_some();
         match self {
@@ -143,19 +145,19 @@ fn of_side<'f>(
     }
 }
 
-/// Room for what is read of both files.
+/// The buffers for reading both files.
 pub(crate) struct Buffers {
     source: AlignedBuffer,
     target: AlignedBuffer,
 }
 
 impl Buffers {
-    /// So many bytes for each file.
+    /// Allocates that many bytes for each file.
     pub fn new(bytes: u64) -> Self {
         Self { source: AlignedBuffer::new(bytes), target: AlignedBuffer::new(bytes) }
     }
 
-    /// Room for one of them.
+    /// Returns the buffer of one side.
     pub fn of(&mut self, side: Side) -> &mut [u8] {
         match side {
             Side::Source => &mut self.source,
@@ -164,7 +166,10 @@ impl Buffers {
     }
 }
 
-/// Whether two files of one size are the same, and how that was found.
+/// Compares two files of equal size. Returns whether they are equal, and the evidence for it.
+///
+/// # Errors
+/// Returns the failure of the side on which reading failed, or which has changed.
 pub(crate) fn is_same_whole(
     way: Way,
     source: &dyn SourceFile,
@@ -187,7 +192,7 @@ pub(crate) fn is_same_whole(
         }
         Way::Sum { read, expected } => {
             let file = of_side(read, source, target);
-            // Files that claim to be empty, as in /proc, may not be.
+            // Files that claim a size of 0, as those in /proc do, may have content.
             let sum = match size_bytes {
                 0 => sum_to_end(file, buffers),
                 _ => sum_extent(file, whole, buffers),
@@ -200,7 +205,8 @@ pub(crate) fn is_same_whole(
     Ok((is_same, way.check(source, target)))
 }
 
-/// What the chunks of a large file come to, whose whole must have the checksum `expected`.
+/// Combines the results of all chunks of a large file whose whole must have the checksum
+/// `expected`.
 pub(crate) fn outcome_of_sum(
     outcome: Outcome,
     expected: Option<Crc64>,
@@ -218,7 +224,7 @@ pub(crate) fn outcome_of_sum(
     }
 }
 
-/// Checksum of an extent.
+/// Computes the checksum of an extent.
 pub(crate) fn sum_extent(
     file: &dyn SourceFile,
     extent: Extent,
@@ -237,7 +243,8 @@ pub(crate) fn sum_extent(
     Ok(sum.finish())
 }
 
-/// What an extent is summed up to: a checksum, or MD5s of parts of that size. It is counted as compared in that way.
+/// Computes the checksum of an extent, or the MD5s of its parts of `part_bytes`, and counts the
+/// bytes by their evidence.
 pub(crate) fn summed(
     file: &dyn SourceFile,
     extent: Extent,
@@ -261,7 +268,7 @@ pub(crate) fn summed(
     Ok(receipt)
 }
 
-/// MD5s of the parts of an extent that begins with one.
+/// Computes the MD5s of the parts in an extent, which must begin with a part.
 pub(crate) fn part_md5s(
     file: &dyn SourceFile,
     extent: Extent,
@@ -273,7 +280,7 @@ pub(crate) fn part_md5s(
     Ok(hasher.finish())
 }
 
-/// Gives all of an extent to a hasher.
+/// Feeds an extent to a hasher.
 pub(crate) fn hash_extent(
     file: &dyn SourceFile,
     extent: Extent,
@@ -292,7 +299,7 @@ pub(crate) fn hash_extent(
     Ok(())
 }
 
-/// MD5s of the parts of a file, whatever size it claims.
+/// Computes the MD5s of the parts of a file up to its end, whatever size it claims.
 fn part_md5s_to_end(
     file: &dyn SourceFile,
     part_bytes: u64,
@@ -323,9 +330,10 @@ fn sum_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<Crc64> {
     }
 }
 
-/// Whether an extent is the same in both files; the first difference ends it.
+/// Compares an extent of both files, up to the first difference.
 ///
-/// A file that ends before the extent does has changed since it was looked at.
+/// # Errors
+/// Returns `Changed` for a file that ends before the extent does, since it has become shorter.
 pub(crate) fn is_same_extent(
     source: &dyn SourceFile,
     target: &dyn SourceFile,
@@ -356,7 +364,7 @@ pub(crate) fn is_same_extent(
     Ok(true)
 }
 
-/// Whether two files hold the same up to where they end, whatever size they claim.
+/// Compares two files up to their ends, whatever size they claim.
 fn is_same_to_end(
     source: &dyn SourceFile,
     target: &dyn SourceFile,
@@ -376,7 +384,7 @@ fn is_same_to_end(
     }
 }
 
-/// Fills the buffer: a read may return less than was asked for.
+/// Fills the buffer completely, repeating short reads.
 fn read_all(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<()> {
     if read_most(file, buffer, offset)? == buffer.len() {
         Ok(())
@@ -385,7 +393,7 @@ fn read_all(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<()>
     }
 }
 
-/// Fills the buffer as far as the file goes; returns how far.
+/// Fills the buffer as far as the file goes. Returns the number of bytes.
 pub(super) fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -397,7 +405,7 @@ pub(super) fn read_most(file: &dyn SourceFile, buffer: &mut [u8], offset: u64) -
     Ok(filled)
 }
 
-/// A file of which even the attributes are still what they were.
+/// Opens a file that must still have the same identity, size and times.
 pub(crate) fn open_version(
     dir: &dyn Dir,
     name: &Name,

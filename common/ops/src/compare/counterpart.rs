@@ -1,4 +1,4 @@
-//! The other side of an entry of the source.
+//! The counterpart of an entry: the entry of the same name on the other side.
 
 use std::sync::Arc;
 
@@ -13,11 +13,13 @@ use types::outcome::compare;
 use types::outcome::difference::{Fields, Findings, Presence};
 use types::path::Name;
 
-/// The target's directory, and its entry there, open where looking at it has opened it.
+/// The target's directory, the metadata of the entry in it, and the entry's handle if inspecting it
+/// has opened it.
 pub(super) type Counterpart = (Arc<dyn Dir>, Metadata, Option<Box<dyn SourceFile>>);
 
 impl CompareJob<'_> {
-    /// The name of an entry at the target: another one only where two single entries were named.
+    /// Returns the name of an entry at the target, which differs from the source's only where two
+    /// single entries were named.
     pub(super) fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
         match &self.root.single {
             Some((_, renamed)) if place.path().is_root() => renamed,
@@ -29,7 +31,7 @@ impl CompareJob<'_> {
         place.target_dir(&*self.root.target).at(Side::Target)
     }
 
-    /// Extended attributes of both sides, where they are to be compared.
+    /// Compares the extended attributes of both sides, where they are to be compared.
     pub(super) fn compare_xattrs(
         &self,
         pair: &mut super::Pair,
@@ -42,7 +44,7 @@ impl CompareJob<'_> {
             let of_target = target.0.xattrs(target.1).at(Side::Target)?;
             let differing = compare::xattrs(of_source.as_ref(), of_target.as_ref(), filter);
             pair.differing.insert(differing.intersection(self.compared));
-            // What the one has and the other cannot have.
+            // Attributes of one side that the other side cannot hold are unknown, not different.
             let unknown = match (&of_source, &of_target) {
                 (Some(known), None) | (None, Some(known)) => {
                     compare::xattrs(Some(known), Some(&Xattrs::new()), filter)
@@ -54,18 +56,20 @@ impl CompareJob<'_> {
         Ok(())
     }
 
-    /// The entry of the same name at the target, if there is one.
+    /// Returns the entry of the same name at the target, if there is one.
     pub(super) fn counterpart(&self, entry: &Visit<'_>) -> Result<Option<Counterpart>, Trouble> {
         if entry.place.trees() == Trees::SourceOnly {
             return Ok(None);
         }
         let dir = match self.target_dir(entry.place) {
-            // Nobody has come by it: the entry was named. A file or a link may be where the directory was.
+            // The target has no such directory, but a file or a link in its place, or nothing. The
+            // walk would have noticed that; named entries are looked up without one.
             Err(trouble) if is_no_directory(trouble.error.cause) => return Ok(None),
             opened => opened?,
         };
         let name = self.target_name(entry.place, entry.name);
-        // A listing tells what is missing for many names at once.
+        // The first attempt uses the target's listing, which answers for many names with one
+        // request.
         let seen = dir.peek(name, Hint::Unknown);
         let looked = seen.and_then(|seen| {
             if walk::is_whole(&seen) { Ok((seen, None)) } else { dir.stat_open(name) }
@@ -77,8 +81,8 @@ impl CompareJob<'_> {
         }
     }
 
-    /// The findings about an entry that takes part at the target alone. The directory of the source that it would be in may
-    /// have one of its name that filters leave out as the kind of entry that it is.
+    /// Returns the findings about an entry that is selected at the target alone. The source may
+    /// have an entry of that name that filters exclude because of its type.
     pub(super) fn findings_of_extra(
         &self,
         source_dir: impl FnOnce() -> Result<Arc<dyn Dir>, Error>,
@@ -92,8 +96,8 @@ impl CompareJob<'_> {
         }
     }
 
-    /// The target has a directory where the source has something else: what is in it has no
-    /// counterpart.
+    /// Walks a directory of the target in whose place the source has another type: everything in it
+    /// is extraneous.
     pub(super) fn walk_target_below(&self, entry: &Visit<'_>, crew: &Crew<'_, Self>) {
         let child = entry.place.child(entry.name, &*self.root.source);
         child.set_trees(Trees::TargetBelow);
@@ -101,7 +105,7 @@ impl CompareJob<'_> {
     }
 }
 
-/// There is nothing of that name, or something else than a directory.
+/// Returns whether there is nothing of that name, or no directory.
 fn is_no_directory(cause: Cause) -> bool {
     matches!(cause, Cause::System(libc::ENOENT | libc::ENOTDIR | libc::ELOOP))
 }

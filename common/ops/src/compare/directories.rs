@@ -1,4 +1,5 @@
-//! Comparing directories themselves: what is there on both sides, and where one side keeps none at all.
+//! Comparison of directories themselves: those on both sides, and those of a side whose store holds
+//! no directories.
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use types::error::{At, Cause, Error, Op, Side, Trouble};
 use types::outcome::difference::{Findings, Presence};
 
 impl CompareJob<'_> {
-    /// Both sides of a directory that the source has; a counterpart that is missing, or no directory,
-    /// leaves what is below it to the source alone.
+    /// Compares a directory of the source with its counterpart. If that is missing or is no
+    /// directory, everything below is in the source only.
     pub(super) fn enter_source(
         &self,
         place: &Place,
@@ -44,7 +45,7 @@ impl CompareJob<'_> {
         Ok(())
     }
 
-    /// The target has something else than a directory of that name.
+    /// Compares a directory with the target's entry of another type.
     fn compare_with_other(
         &self,
         place: &Place,
@@ -68,8 +69,8 @@ impl CompareJob<'_> {
         Ok(())
     }
 
-    /// Opens the target's directory. Where keys are all there is every directory can be opened, also one
-    /// in which nothing is: it is looked for in the one above.
+    /// Opens the target's directory. In a store of objects every directory can be opened, even one
+    /// that does not exist, so it is looked up in its parent first.
     pub(super) fn open_counterpart(&self, place: &Place) -> Result<Arc<dyn Dir>, Error> {
         let target = &*self.root.target;
         if let Some((parent, name)) = place.path().split_last()
@@ -83,7 +84,8 @@ impl CompareJob<'_> {
         place.target_dir(target)
     }
 
-    /// That side keeps no directories but the other one does: it is no difference that one is missing.
+    /// Returns whether that side's store holds no directories while the other one does, so that a
+    /// missing directory is no difference.
     pub(super) fn keeps_none(&self, side: Side) -> bool {
         let (here, there) = match side {
             Side::Source => (&self.root.source, &self.root.target),

@@ -1,9 +1,9 @@
-//! Which names are names of one file: whether the two trees agree about that.
+//! Comparison of hard links: whether the two trees agree on which names are links to the same file.
 //!
-//! Each rank remembers the names of files with several that it has met, with the file that each side has of that
-//! name. When the walk is over they are sorted by the source's files over all ranks, and once more by the
-//! target's. Names that are one file on the one side must be one on the other; those that are not the file of
-//! the first of them differ.
+//! Each rank records the names of hard-linked files that it meets, with the file that each side has
+//! by that name. After the walk they are sorted by the source's files over all ranks, and then by
+//! the target's. Names that are links to one file on one side must be links to one file on the
+//! other; those that link to another file than the first name of their group are different.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -22,33 +22,33 @@ use types::limits::FAILURE_LINES_PRINTED_MAX;
 use types::listed::line::write_regrouped;
 use types::path::{self, Name};
 
-/// What a rank has met of files with several names.
+/// The names of hard-linked files that a rank has met.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     by_source: Mutex<Shelf>,
     by_target: Mutex<Shelf>,
 }
 
-/// A name, and which file it is of on the other side.
+/// A name, and the file that it is a link to on the other side.
 #[derive(Debug, Serialize, Deserialize)]
 struct Member {
     path: Vec<u8>,
     other: Vec<u8>,
 }
 
-/// Names that are grouped otherwise, as far as this rank has found them.
+/// Names that are linked differently on the two sides, as far as this rank has found them.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Regrouped {
-    /// They are one file with others in the source, and not in the target.
+    /// The number of names that are linked to others in the source, and not in the target.
     pub parted: u64,
-    /// They are one file with others in the target, and not in the source.
+    /// The number of names that are linked to others in the target, and not in the source.
     pub joined: u64,
-    /// Lines that tell of some of them.
+    /// The lines that report some of them.
     pub lines: Vec<u8>,
 }
 
-/// Tells files apart on one side. Nodes number the device of a network file system differently, so the root's is
-/// left out.
+/// Returns a key that identifies a file on one side. Nodes assign different device numbers to a
+/// network file system, so the number of the root's device is left out.
 fn key_of(root_device: Option<u64>, metadata: &Metadata) -> Vec<u8> {
     let mut key = metadata.inode.to_be_bytes().to_vec();
     if root_device != Some(metadata.device) {
@@ -58,7 +58,7 @@ fn key_of(root_device: Option<u64>, metadata: &Metadata) -> Vec<u8> {
 }
 
 impl CompareJob<'_> {
-    /// Remembers an entry that is on both sides, if it may have other names.
+    /// Records an entry that both sides have, if it may have further hard links.
     pub(super) fn remember_group(
         &self,
         place: &Place,
@@ -83,7 +83,8 @@ impl CompareJob<'_> {
         push(&self.groups.by_target, &of_target, &of_source);
     }
 
-    /// Compares the groups. All ranks call it, when the walk is over; each gets what it has found.
+    /// Compares the groups of names. All ranks must call it after the walk; each gets its own
+    /// findings.
     pub fn regrouped(&self, mail: &mut Mailbox<'_>) -> Regrouped {
         let mut found = Regrouped::default();
         for (side, shelf) in
@@ -112,7 +113,7 @@ impl CompareJob<'_> {
 }
 
 impl Regrouped {
-    /// Names that are one file on one side.
+    /// Evaluates a group of names that are links to one file on one side.
     fn judge(&mut self, side: Side, mut members: Vec<Member>, options: &CompareOptions) {
         members.sort_by(|one, next| one.path.cmp(&next.path));
         let Some(first) = members.first().map(|first| first.other.clone()) else { return };

@@ -1,4 +1,5 @@
-//! Holes that two files have in common: they need not be read, as far as a file system can be believed.
+//! Holes that two sparse files share, which need not be read as far as their file systems can be
+//! trusted.
 
 use super::content::{Buffers, read_most};
 use store::SourceFile;
@@ -6,17 +7,18 @@ use types::content::chunk::Extent;
 use types::error::{Result, Side};
 use types::limits::{HOLE_BYTES_MIN, HOLE_PROBE_BYTES, HOLE_PROBE_STRIDE_BYTES};
 
-/// What of two files is read to compare them.
+/// The bytes of two files that are read to compare them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Every byte: what is read is evidence.
+    /// Every byte is read, because the reading itself is the evidence.
     Everything,
-    /// Not the holes that both have, but for a block now and then.
+    /// Shared holes are skipped, except for sample blocks.
     AroundHoles,
 }
 
 impl Reading {
-    /// Files that take as much room as they have bytes have no holes worth looking for.
+    /// Returns the proper choice for an extent. Files that occupy as much storage as they have
+    /// bytes have no holes worth looking for.
     pub fn of_extent(
         self,
         source: &dyn SourceFile,
@@ -34,10 +36,10 @@ impl Reading {
     }
 }
 
-/// Where data begins in one of two files.
+/// A cursor over the data segments of a file.
 pub(super) struct Data<'f> {
     file: &'f dyn SourceFile,
-    /// The data that was found last.
+    /// The data segment that was found last.
     found: Option<Extent>,
 }
 
@@ -46,7 +48,7 @@ impl<'f> Data<'f> {
         Self { file, found: None }
     }
 
-    /// Where the next data begins from an offset on, at most there.
+    /// Returns the offset of the next data from `at` on, at most `end`.
     fn next(&mut self, at: u64, end: u64) -> Result<u64> {
         if self.found.is_none_or(|found| found.end() <= at) {
             let nothing = Extent { offset: end, length: u64::MAX - end };
@@ -56,8 +58,9 @@ impl<'f> Data<'f> {
     }
 }
 
-/// Where a hole ends that both files have there; the offset itself where there is none worth passing over. `None` where
-/// a file system does not tell, or has called a hole what is none: it is not believed any more.
+/// Returns the end of a hole that both files have at an offset, or the offset itself if no hole
+/// there is worth skipping. Returns `None` if a file system does not report holes, or has reported
+/// one with data in it and is no longer trusted.
 pub(super) fn common_hole(
     files: &mut [Data<'_>; 2],
     at: u64,
@@ -68,6 +71,7 @@ pub(super) fn common_hole(
     let (of_source, of_target) = (source.next(at, end).ok()?, target.next(at, end).ok()?);
     let hole_end = of_source.min(of_target);
     let hole = Extent::between(at, hole_end);
+    // A seek for each tiny hole costs more than reading it.
     if hole.length < HOLE_BYTES_MIN {
         return Some(at);
     }
@@ -76,7 +80,9 @@ pub(super) fn common_hole(
     is_true.then_some(hole_end)
 }
 
-/// Reads a block of a hole now and then, and its last one.
+/// Reads sample blocks at intervals and the last block of a hole, and returns whether all of them
+/// are zeros. Some file systems report recently written data as a hole, and a trusted report would
+/// make two different files equal.
 fn reads_as_zeros(file: &dyn SourceFile, hole: Extent, room: &mut [u8]) -> bool {
     let block = HOLE_PROBE_BYTES.min(room.len() as u64);
     let last = hole.end().saturating_sub(block).max(hole.offset);
@@ -99,7 +105,8 @@ mod tests {
 
     const SIZE_BYTES: u64 = 40 << 20;
 
-    /// Zeros but for one byte, all of which its file system calls a hole, or all but that byte's block.
+    /// A file of zeros except for one byte, all of which its file system reports as a hole, or all
+    /// but the block of that byte.
     struct Sparse {
         byte_at: u64,
         is_honest: bool,
@@ -182,7 +189,7 @@ mod tests {
             let other = Sparse { byte_at: other.byte_at.min(SIZE_BYTES - 2), ..other };
             assert!(!compare([&one, &other], Reading::AroundHoles), "{byte_at}");
         }
-        // Between two probes only reading everything finds it.
+        // A byte between two samples is only found by reading everything.
         let (one, other) = (sparse(99_999, false), sparse(99_998, false));
         assert!(!compare([&one, &other], Reading::Everything));
     }

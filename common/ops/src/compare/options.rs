@@ -1,4 +1,4 @@
-//! What the operator wants of a comparison.
+//! Options of a comparison.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,49 +8,51 @@ use types::listed::line::LineFormat;
 use types::outcome::difference::Fields;
 use types::select::expression::Expression;
 
-/// What shows that two files have the same content.
+/// The evidence that two files have the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Evidence {
-    /// A checksum that a store keeps of a whole file, where there is one; every byte otherwise.
+    /// A checksum of the whole file in a store, where there is one; otherwise every byte.
     Checksums,
     /// Every byte, read on both sides.
     Bytes,
 }
 
-/// Options of a comparison; rank 0's hold for all ranks.
+/// Options of a comparison; those of rank 0 apply on all ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompareOptions {
-    /// Fields in which a difference counts.
+    /// The fields in which a difference counts.
     pub counted: Fields,
-    /// Extended attributes in which a difference counts, where any does.
+    /// The extended attributes in which a difference counts.
     pub xattrs: XattrChoice,
-    /// Size and time of change stand for the content.
+    /// True if equal size and modification time count as equal content.
     pub lite: bool,
-    /// What shows that content is the same.
+    /// The evidence for equal content.
     pub evidence: Evidence,
-    /// Which names are names of one file is compared, too.
+    /// True if hard links are compared too.
     pub hard_links: bool,
-    /// What only the target has does not count.
+    /// True if extraneous entries of the target do not count.
     pub one_way: bool,
-    /// What takes part by its size and time is what does so in the source; else a name takes part where it does on
-    /// either side.
+    /// True if filters by size and age apply to the source alone; otherwise an entry that is
+    /// selected on either side is compared.
     pub chosen_by_source: bool,
-    /// Content is read from the storage: what is cached of it is dropped first.
+    /// True if content is read from the storage, after dropping its cached pages.
     pub bypass_cache: bool,
-    /// Files larger than this are cut into chunks of this size.
+    /// The size in bytes above which files are compared in chunks, which is also the size of a
+    /// chunk.
     pub chunk_bytes: u64,
-    /// Bytes read at once from each of the two files, for each thread.
+    /// The number of bytes read at once from each of the two files, in each thread.
     pub buffer_bytes: u64,
-    /// How the one stream is written that has a line for each entry, if it is wanted.
+    /// The format of the stream with a line for every entry, if it is requested.
     pub combined: Option<LineFormat>,
-    /// How entries that differ are told of, one by one; not at all where this is `None`.
+    /// The format of the lines about entries that differ; `None` where they are not reported one by
+    /// one.
     pub tell: Option<LineFormat>,
-    /// Which entries go to which list, and how that is written.
+    /// The expressions that select entries for lists, each with the format of its list.
     pub outputs: Vec<(Expression, Listing)>,
 }
 
-/// In these fields a copy with all attributes equals its source. Times of access and of change of
-/// attributes never do.
+/// The fields in which a copy with all attributes equals its source. Access times and status change
+/// times never do.
 pub const COUNTED_BY_DEFAULT: [Fields; 10] = [
     Fields::TYPE,
     Fields::SIZE,
@@ -65,19 +67,20 @@ pub const COUNTED_BY_DEFAULT: [Fields; 10] = [
 ];
 
 impl CompareOptions {
-    /// All that must be looked at.
+    /// Returns all fields that must be compared.
     pub fn compared(&self) -> Fields {
         let needed = self.outputs.iter().map(|(expression, _)| expression.needs());
         let mut compared = needed.fold(self.counted.union(Fields::TYPE), Fields::union);
         if compared.contains(Fields::CONTENT) {
-            // They tell of other content, whether they count themselves or not.
+            // A difference in size or link destination implies different content, whether these
+            // fields count or not.
             compared = compared.union(Fields::SIZE).union(Fields::LINK);
             compared.insert(if self.lite { Fields::MTIME } else { Fields::NONE });
         }
         compared
     }
 
-    /// Extended attributes that must be looked at.
+    /// Returns the extended attributes that must be compared.
     pub fn xattr_filter(&self) -> XattrFilter {
         let compared = self.compared();
         let is_compared = compared.contains(Fields::XATTR);
@@ -85,7 +88,7 @@ impl CompareOptions {
         XattrFilter { acls: compared.contains(Fields::ACL), others }
     }
 
-    /// Whether the bytes of files must be looked at.
+    /// Returns whether the bytes of files must be compared.
     pub fn compares_content(&self) -> bool {
         self.compared().contains(Fields::CONTENT) && !self.lite
     }

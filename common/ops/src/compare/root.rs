@@ -1,4 +1,4 @@
-//! The two trees of a comparison, open on one rank.
+//! The two trees of a comparison, opened on one rank.
 
 use std::ffi::CString;
 
@@ -13,11 +13,11 @@ use types::error::{Failure, Side};
 use types::path::RelPath;
 use types::place::placement::Given;
 
-/// Two trees, or two single entries in their directories.
+/// Two trees, or two single entries in their parent directories.
 pub struct CompareRoot {
-    /// What should be.
+    /// The tree of the expected state.
     pub source: Box<dyn Store>,
-    /// What is.
+    /// The tree of the actual state.
     pub target: Box<dyn Store>,
     /// The names of two single entries.
     pub single: Option<(CString, CString)>,
@@ -25,21 +25,22 @@ pub struct CompareRoot {
     shown_target: Vec<u8>,
 }
 
-/// What is at a path.
+/// The type of what is at a path.
 enum Sight {
-    /// A directory.
+    /// The path leads to a directory.
     Tree,
-    /// Another entry; the link that it is, where that is not followed or leads nowhere.
+    /// The path leads to another entry; or to a link that is not followed, or is dangling.
     Single(Symlinks),
-    /// Nothing; and there would be nothing if it were a directory without files, in a bucket.
+    /// The path is a prefix of no key, which is also the state of a directory without files in a
+    /// bucket.
     NoKeys(Failure),
 }
 
-/// Why two paths cannot be compared.
+/// The reason why two paths cannot be compared.
 pub enum Unfit {
-    /// One of them cannot be opened.
+    /// A path cannot be opened.
     Failure(Failure),
-    /// The command makes no sense.
+    /// The command is contradictory.
     Refusal(String),
 }
 
@@ -50,13 +51,13 @@ impl From<Failure> for Unfit {
 }
 
 impl CompareRoot {
-    /// Two trees that are open already.
+    /// Wraps two trees that are open already.
     pub fn of_stores(source: Box<dyn Store>, target: Box<dyn Store>) -> Self {
         let (shown_source, shown_target) = (b"source".to_vec(), b"target".to_vec());
         Self { source, target, single: None, shown_source, shown_target }
     }
 
-    /// What a manifest tells of, and a tree.
+    /// Opens a tree to be compared with a manifest.
     pub fn of_manifest(sites: &Sites, manifest: &[u8], target: &[u8]) -> Result<Self, Unfit> {
         Ok(Self {
             source: Box::new(RecordedStore),
@@ -67,9 +68,9 @@ impl CompareRoot {
         })
     }
 
-    /// Opens what the operator named: two directories, also through links where those are followed, or two other
-    /// entries. A prefix that
-    /// no key begins with is what a bucket has of a directory without files, and of nothing else.
+    /// Opens two directories, or two other entries, that the operator has named, following links
+    /// where the options say so. A prefix of no key is only accepted if the other tree has no
+    /// files.
     pub fn open(
         sites: &Sites,
         source: &[u8],
@@ -116,8 +117,8 @@ impl CompareRoot {
         })
     }
 
-    /// These trees, if a bucket would have no key for what the other one has: a misspelt prefix must not look
-    /// like an empty one.
+    /// Returns these trees if the other one has nothing for which a bucket would need a key: a
+    /// misspelt prefix must not pass for an empty tree.
     fn if_nothing_is_missing(self, no_keys: Side, missing: Failure) -> Result<Self, Unfit> {
         let (empty, side, other) = match no_keys {
             Side::Source => (&self.source, Side::Target, &self.target),
@@ -152,7 +153,7 @@ impl CompareRoot {
         })
     }
 
-    /// A side as the user wrote it.
+    /// Returns the path of a side as the user wrote it.
     pub fn shown(&self, side: Side) -> &[u8] {
         match side {
             Side::Source => &self.shown_source,
@@ -167,7 +168,7 @@ fn look(sites: &Sites, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Si
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
         Ok(_) => Ok(Sight::Single(symlinks)),
         Err(error) if !sites.is_object(side, path) => {
-            // A link that leads nowhere is an entry all the same.
+            // A dangling link is an entry all the same.
             let link = sites.look(side, path, Symlinks::Keep);
             link.map(|_| Sight::Single(Symlinks::Keep)).map_err(|_| failed(error))
         }
@@ -176,7 +177,7 @@ fn look(sites: &Sites, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Si
     }
 }
 
-/// Whether there is nothing in it but directories.
+/// Returns whether a tree contains nothing but directories.
 fn is_hollow(store: &dyn Store) -> types::error::Result<bool> {
     let mut waiting = vec![RelPath::root()];
     while let Some(path) = waiting.pop() {

@@ -1,8 +1,9 @@
-//! Files that a tree has and the manifest it is checked against has not.
+//! Files in a tree that the manifest lacks with which it is compared.
 //!
-//! A manifest says nothing of directories, so nothing tells name by name which of them are complete. The tree is
-//! walked besides; the paths of its files and of those in the manifest are sorted together over all ranks,
-//! and what stands there only once is looked at.
+//! A manifest does not contain directories, so there is no point at which a directory's files are
+//! known to be complete. Therefore the tree is walked as well, and the paths of its files are
+//! sorted together with those in the manifest over all ranks. Paths that occur in the tree only are
+//! the findings.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,27 +22,28 @@ use types::error::{At, Error, Side, Trouble};
 use types::limits::BATCH_NAMES_MAX;
 use types::path::{self, Name, RelPath};
 
-/// Paths of files that this rank has met, in the manifest or the tree.
+/// The paths of files that this rank has met, in the manifest or the tree.
 #[derive(Debug, Default)]
 pub(super) struct Unlisted {
     paths: Mutex<Shelf>,
-    /// Part of the manifest could not be read: who knows what is in it.
+    /// True if part of the manifest could not be read, so that its contents are not known.
     is_torn: AtomicBool,
-    /// The manifest itself.
+    /// The metadata of the manifest itself.
     manifest: Option<Metadata>,
 }
 
-/// Where a path was met, as a value to sort.
+/// The value that is sorted with a path from the manifest.
 const IN_MANIFEST: &[u8] = &[0];
+/// The value that is sorted with a path from the tree.
 const IN_TREE: &[u8] = &[1];
 
 impl Unlisted {
-    /// Nothing met yet.
+    /// Creates an empty collection.
     pub fn besides(manifest: Option<Metadata>) -> Self {
         Self { manifest, ..Self::default() }
     }
 
-    /// A directory of the tree: the manifest does not tell of itself.
+    /// Enters a directory of the tree, unless it is the manifest itself, which is not listed in it.
     pub fn enter(&self, metadata: &Metadata) -> Result<(), Skip> {
         let is_manifest = self.manifest.is_some_and(|manifest| manifest.is_same_file(metadata));
         if is_manifest { Err(Skip) } else { Ok(()) }
@@ -52,12 +54,12 @@ impl Unlisted {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).push(&path, where_met);
     }
 
-    /// The manifest has a file of that name.
+    /// Records a file of the manifest.
     pub fn listed(&self, place: &Place, name: &Name) {
         self.push(place, name, IN_MANIFEST);
     }
 
-    /// The tree has an entry of that name: files count.
+    /// Records an entry of the tree if it is a file.
     fn find(&self, entry: &Visit<'_>) -> Result<Visited, Error> {
         let kind = match entry.hint {
             Hint::Unknown => entry.dir.stat(entry.name)?.kind,
@@ -72,13 +74,13 @@ impl Unlisted {
         Ok(Visited::NOTHING_MOVED)
     }
 
-    /// Part of the manifest cannot be read.
+    /// Records that part of the manifest cannot be read.
     pub fn tear(&self) {
         self.is_torn.store(true, Ordering::Relaxed);
     }
 }
 
-/// The task that walks the tree for its files.
+/// Returns the task that walks the tree for its files.
 pub fn seed() -> WalkTask {
     let place = Place::root_of(0);
     place.set_trees(Trees::TargetOnly);
@@ -86,11 +88,12 @@ pub fn seed() -> WalkTask {
 }
 
 impl CompareJob<'_> {
-    /// Tasks for the files that only the tree has; none where it was not walked for them, or where not all of the
-    /// manifest is known. All ranks call it, when the walk is over.
+    /// Returns tasks for the files that only the tree has; none if the tree was not walked for
+    /// them, or the manifest is not completely known. All ranks must call it after the walk.
     pub fn unlisted(&self, mail: &mut Mailbox<'_>) -> Vec<CompareTask> {
         let Some(unlisted) = &self.unlisted else { return Vec::new() };
         let is_known = !unlisted.is_torn.load(Ordering::Relaxed) && self.tally().given_up == 0;
+        // One rank with a gap suffices: a file could be listed in the part that it has not read.
         let all = gather(mail, &is_known).map(|all| all.into_iter().all(|is_known| is_known));
         if !broadcast(mail, all) {
             return Vec::new();
@@ -112,8 +115,8 @@ impl CompareJob<'_> {
         batches.into_tasks()
     }
 
-    /// An entry that only the target has. Where a manifest tells of files by their paths, which of them that are is
-    /// known at the end only.
+    /// Handles an entry that only the target has. With a manifest, this is only known after the
+    /// walk.
     pub(super) fn meet_extra(
         &self,
         entry: &Visit<'_>,
@@ -133,7 +136,7 @@ impl CompareJob<'_> {
         if target.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
-        // What a listing takes for a file may be a link.
+        // An object that a listing shows as a file may be a symbolic link.
         let is_told = self.unlisted.is_none() || target.kind == Kind::File;
         if is_told && self.selection.admits(&target) {
             let source_dir = || entry.place.source_dir(&*self.root.source);
@@ -145,7 +148,7 @@ impl CompareJob<'_> {
     }
 }
 
-/// Files by their directories.
+/// Files grouped by their directories.
 #[derive(Default)]
 struct Batches {
     tasks: Vec<CompareTask>,

@@ -1,4 +1,4 @@
-//! What is said of each entry: counted, listed, printed.
+//! The verdict on each entry, which is counted, listed and printed.
 
 use super::content::Buffers;
 use super::options::CompareOptions;
@@ -18,14 +18,14 @@ use types::outcome::notice::Notice;
 use types::path::{self, Name};
 use types::select::expression::Expression;
 
-/// What one thread keeps.
+/// The state of one worker thread.
 pub struct CompareHand {
     pub(super) gathered: Gathered,
     pub(super) buffers: Buffers,
-    /// Lines for each of the lists.
+    /// The lines for each of the lists.
     outputs: Vec<Output>,
     names: Names,
-    /// Lines that tell of single differences.
+    /// The lines about single differences.
     told: Vec<u8>,
 }
 
@@ -46,7 +46,7 @@ impl CompareHand {
         }
     }
 
-    /// Sends lines on when there are enough of them, or in any case when asked to.
+    /// Sends the lines to rank 0 when there are enough of them, or in any case if `all` is set.
     pub(super) fn send(&mut self, crew: &Crew<'_, CompareJob<'_>>, all: bool) {
         let enough = if all { 1 } else { LINES_BLOCK_BYTES };
         self.gathered.send_lines(crew, all);
@@ -61,11 +61,11 @@ impl CompareHand {
     }
 }
 
-/// Both sides of an entry, as far as they exist.
+/// The metadata of both sides of an entry, as far as they exist.
 pub(super) type Sides<'m> = (Option<&'m Metadata>, Option<&'m Metadata>);
 
 impl CompareJob<'_> {
-    /// The verdict on an entry; a directory itself has an empty name.
+    /// Gives the verdict on an entry. A directory itself has an empty name.
     pub(super) fn judge(
         &self,
         place: &Place,
@@ -98,7 +98,7 @@ impl CompareJob<'_> {
         hand.send(crew, false);
     }
 
-    /// A line of the one stream that names every entry.
+    /// Adds a line to the stream that names every entry.
     pub(super) fn combined_line(
         &self,
         symbol: char,
@@ -157,7 +157,8 @@ impl CompareJob<'_> {
         self.settle_rows(hand, false);
     }
 
-    /// Hands rows of Parquet lists over when there are enough of them, or in any case when asked to.
+    /// Hands over rows of Parquet lists when there are enough of them, or in any case if `all` is
+    /// set.
     pub(super) fn settle_rows(&self, hand: &mut CompareHand, all: bool) {
         for (part, output) in self.parts.iter().zip(&mut hand.outputs) {
             if output.rows.are_enough() || (all && !output.rows.is_empty()) {
@@ -166,7 +167,8 @@ impl CompareJob<'_> {
         }
     }
 
-    /// Where a link points, for a list; a link that cannot be read any more has none there.
+    /// Returns the destination of a symbolic link for a list, or `None` if it can no longer be
+    /// read.
     fn target_of(&self, place: &Place, name: &Name, side: Side) -> Option<Vec<u8>> {
         let dir = match side {
             Side::Source => place.source_dir(&*self.root.source),

@@ -1,4 +1,5 @@
-//! Directories that change while they are compared: both trees are watched, and what is new is compared as in a walk.
+//! Directories that change while they are compared: both trees are watched, and new entries are
+//! compared as in the walk.
 
 use super::CompareJob;
 use crate::walk::place::{Place, Trees};
@@ -10,36 +11,40 @@ use types::outcome::tally::Tally;
 use types::path::Name;
 
 impl CompareJob<'_> {
-    /// For a walk whose directories are watched; what is named is not listed.
+    /// Makes the job record what it lists and visits, for a second listing. A comparison of named
+    /// entries lists nothing, so there is nothing to record.
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
         self.watch = Some(watch).filter(|_| self.named.is_none());
         self
     }
 
-    /// Lists what has changed under another watch.
+    /// Sets the record for the second listing.
     pub fn watch_again(&mut self, watch: Watch) {
         self.watch = Some(watch);
     }
 
-    /// Takes out what has watched the walk, where that was done.
+    /// Returns the record of what was listed and visited, if there is one.
     pub fn take_watch(&mut self) -> Option<Watch> {
         self.watch.take()
     }
 
-    /// Takes out what this rank has counted; it begins anew.
+    /// Returns this rank's counts and resets them.
     pub fn take_tally(&self) -> Tally {
         self.account.take_tally()
     }
 
-    /// Objects are in no directories that could be looked at; and what is only in the target can be told only where
-    /// directories of both are watched.
+    /// Returns the record for one side. Objects are in no directories whose times could be
+    /// compared; and what is only in the target can be determined only where directories on both
+    /// sides are watched.
     pub(super) fn watch_over(&self, side: Side) -> Option<&Watch> {
         let holds_objects = [self.root.source.holds_objects(), self.root.target.holds_objects()];
         let is_watched = !holds_objects[0] && (side == Side::Source || !holds_objects[1]);
         self.watch.as_ref().filter(|_| is_watched)
     }
 
+    /// Returns whether an entry of a directory that is listed again is new, by the record of its
+    /// side. Without a record, nothing is.
     pub(super) fn is_news_to_watch(
         &self,
         place: &Place,
@@ -55,7 +60,8 @@ impl CompareJob<'_> {
         watch.is_some_and(|watch| watch.is_news(place, dir, (name, hint), &**store))
     }
 
-    /// Whether a directory that is listed again has a counterpart, which is listed again, too.
+    /// Looks up the counterpart of a directory that is listed again, so that it is listed again
+    /// too.
     pub(super) fn find_counterpart_again(&self, place: &Place) {
         if place.trees() != Trees::Both {
             return;
@@ -69,7 +75,7 @@ impl CompareJob<'_> {
                 place.set_trees(Trees::SourceOnly);
             }
             Err(error) if error.cause.is_vanished() => place.set_trees(Trees::SourceOnly),
-            // It is told where the first entry is looked for.
+            // The failure is reported where the first entry is looked up.
             Err(_) => {}
         }
     }

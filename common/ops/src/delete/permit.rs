@@ -1,20 +1,21 @@
-//! Who may delete: the holder of a value that only a complete, error-free walk of the source produces.
+//! The permission to delete, in the form of a value that only a complete walk of the source without
+//! errors produces. Deletion thus cannot be called by mistake after a partial walk.
 
 use crate::copy::extras::Extras;
 use crate::walk::WalkTask;
 use crate::walk::place::Trees;
 use types::outcome::tally::Tally;
 
-/// Proof that everything in the source was met, and nothing failed: what the target has beyond it is
-/// really beyond it.
+/// The proof that everything in the source was met and nothing failed, so that an entry of the
+/// target that the source lacks is really extraneous.
 #[derive(Debug)]
 pub struct CompleteWalk(());
 
 impl CompleteWalk {
-    /// From the counts of all ranks together; the error says in words what is missing.
+    /// Derives the proof from the totals of all ranks.
     ///
     /// # Errors
-    /// Why nothing may be deleted.
+    /// Returns a phrase that says why nothing may be deleted.
     pub fn prove(totals: &Tally) -> Result<Self, &'static str> {
         if !totals.is_walk_complete() {
             return Err("parts of the source could not be read");
@@ -26,29 +27,29 @@ impl CompleteWalk {
     }
 }
 
-/// Entries that are to be deleted, and may be.
+/// The set of entries that are to be deleted, with the proof that they may be.
 #[derive(Debug)]
 pub struct Doomed(Vec<WalkTask>);
 
 impl Doomed {
-    /// What only the target has: only once the whole source was met.
+    /// Selects the extraneous entries, which takes the proof that the whole source was met.
     pub fn extras(extras: Extras, _proof: &CompleteWalk) -> Self {
-        // The directories themselves stay.
+        // The directories that both sides have stay; only the extraneous entries below them go.
         Self(extras.into_tasks(Trees::TargetBelow))
     }
 
-    /// The first pieces of the deletion.
+    /// Returns the first tasks of the deletion.
     pub fn into_tasks(self) -> Vec<WalkTask> {
         self.0
     }
 
-    /// The same again, to be counted first.
+    /// Returns the same tasks, for counting what would be deleted.
     #[must_use]
     pub fn to_count(&self) -> Vec<WalkTask> {
         self.0.clone()
     }
 
-    /// Nothing is to be deleted on this rank.
+    /// Returns whether there is nothing to delete on this rank.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -63,7 +64,8 @@ mod tests {
         let whole = Tally::default();
         assert!(CompleteWalk::prove(&whole).is_ok());
         assert!(CompleteWalk::prove(&Tally { failed: 1, ..whole }).is_err());
-        // What is gone is gone, and each name is asked for once more.
+        // An entry that has vanished does not count against the proof: each name is looked up once
+        // more before it is deleted.
         assert!(CompleteWalk::prove(&Tally { vanished: 1, ..whole }).is_ok());
         assert!(CompleteWalk::prove(&Tally { unread_directories: 1, ..whole }).is_err());
         assert!(CompleteWalk::prove(&Tally { given_up: 1, ..whole }).is_err());

@@ -1,8 +1,9 @@
-//! Files that a stopped job has copied and that may not have reached the storage: where its node has lost its
-//! memory, such a file has its name, size and time of change, and not its content.
+//! Doubt about files that an interrupted job has copied and that may not have reached storage. If a
+//! node crashes, such a file may have its name, size and modification time but not its content.
 //!
-//! Each rank syncs its target now and then and writes down until when that goes. What was changed later is in
-//! doubt, unless the job ended in order, which it does with a sync.
+//! Each rank syncs its target now and then, and records until when its files are safe. Files
+//! changed later are in doubt, unless the job ended in order, which it does with a sync. The next
+//! job compares the content of files in doubt instead of trusting their metadata.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,62 +11,64 @@ use super::record::Record;
 use types::entry::Time;
 use types::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
 
-/// When files were changed of which a node may have lost the content.
+/// A period of modification, and a greatest size, of files whose content a node may have lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
-    /// From then on,
+    /// The first time of change (`ctime`) in doubt.
     pub(super) from: Time,
-    /// until then,
+    /// The last time of change in doubt.
     pub(super) until: Time,
-    /// and no longer than this: longer ones were synced before they got their names.
+    /// The greatest size in doubt, in bytes. Larger files were synced before they were renamed.
     pub(super) size_bytes_max: u64,
 }
 
-/// About every file: a comparison has found that not all are as they should be.
+/// A doubt about every file, after a comparison has found files that do not match their sources.
 pub(super) const OF_ALL: Doubt = Doubt {
     from: Time { seconds: i64::MIN, nanoseconds: 0 },
     until: Time { seconds: i64::MAX, nanoseconds: 0 },
     size_bytes_max: u64::MAX,
 };
 
-/// For what needs no more syncing.
+/// A sync time that leaves nothing in doubt.
 pub(super) const FOR_GOOD: Time = Time { seconds: i64::MAX, nanoseconds: 0 };
 
 impl Doubt {
-    /// Whether it is about a file of that size that was changed (`ctime`) then.
+    /// Returns whether a file of that size, last changed at `ctime`, is in doubt.
     pub fn covers(&self, ctime: Time, size_bytes: u64) -> bool {
         (self.from..=self.until).contains(&ctime) && size_bytes <= self.size_bytes_max
     }
 }
 
-/// That time, or later by the clock of any node or server.
+/// Returns the earliest time that the clock of any node or server can show when one of them shows
+/// `time`. With it, clock differences only widen a period in doubt.
 pub(super) fn early(time: Time) -> Time {
     let seconds = time.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
     Time { seconds, ..time }
 }
 
-/// That time, or earlier by the clock of any node or server.
+/// Returns the latest time that the clock of any node or server can show when one of them shows
+/// `time`.
 fn late(time: Time) -> Time {
     let seconds = time.seconds.saturating_add_unsigned(CLOCKS_APART_MAX.as_secs());
     Time { seconds, ..time }
 }
 
-/// What the records of the job before tell of what it has synced.
+/// The syncs of the last job, as its records tell.
 #[derive(Debug, Default)]
 pub(super) struct LastJob {
-    /// What was in doubt before it.
+    /// The doubts from before that job.
     doubts: Vec<Doubt>,
     started: Option<Time>,
-    /// How many there were.
+    /// The number of ranks of the job.
     ranks: u32,
-    /// Until when each rank has synced whose log there is.
+    /// The time of the last sync of each rank that has a log.
     synced: Vec<Time>,
-    /// The same, for the log that is being read.
+    /// The time of the last sync in the log that is being read.
     of_log: Option<Time>,
 }
 
 impl LastJob {
-    /// Takes a record into account.
+    /// Evaluates a record.
     pub fn add(&mut self, record: &Record) {
         match record {
             Record::Doubtful(doubt) => self.doubts.push(*doubt),
@@ -76,13 +79,14 @@ impl LastJob {
         }
     }
 
-    /// The end of a file of records.
+    /// Ends the log of one rank.
     pub fn end_log(&mut self) {
         self.synced.extend(self.of_log.take());
     }
 
-    /// What is in doubt now, `began` being when the first of these jobs did: one of an older kind has synced
-    /// nothing.
+    /// Returns the present doubts. `began` is the beginning of the first of the jobs, for jobs of
+    /// an older version that have not synced. Where the log of any rank is missing, everything
+    /// since the last job's beginning is in doubt.
     pub fn doubts(self, began: Option<Time>, now: Time) -> Vec<Doubt> {
         let Self { mut doubts, started, ranks, synced, .. } = self;
         let all_have_logs = ranks > 0 && synced.len() == ranks as usize;
@@ -141,7 +145,7 @@ mod tests {
     fn a_job_that_ended_in_order_leaves_no_doubt() {
         let logs = [synced(FOR_GOOD), synced(FOR_GOOD)];
         assert_eq!(last_job(&[&logs[0], &logs[1]]).doubts(None, at(20_000)), []);
-        // What was in doubt before stays.
+        // Earlier doubts remain.
         let mut job = last_job(&[&logs[0], &logs[1]]);
         let old = Doubt { from: at(1), until: at(2), size_bytes_max: 3 };
         job.add(&Record::Doubtful(old));

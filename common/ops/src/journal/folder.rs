@@ -1,5 +1,5 @@
-//! The directory of a journal, which rank 0 looks after: whose it is, what of the logs still matters, and
-//! its end.
+//! The directory of a journal, managed by rank 0: which job it belongs to, the compaction of its
+//! logs, and its removal.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, OsStr};
@@ -18,63 +18,65 @@ use types::entry::Time;
 use types::exit::Exit;
 use types::limits::JOURNAL_TRIES_MAX;
 
-/// What is copied.
+/// The file that describes the job.
 const JOB: &str = "job";
 
-/// What stopped jobs have begun and not ended: the logs without what does not matter any more.
+/// The file of what interrupted jobs have begun and not completed, compacted from their logs.
 pub(super) const UNFINISHED: &str = "unfinished";
 
-/// Who is at work.
+/// The file that describes the process at work.
 const AT_WORK: &str = "at-work";
 
-/// The directory that was made for the copy.
+/// The file that identifies the directory created for the copy.
 const TARGET: &str = "target";
 
-/// How a file is named until it is complete.
+/// The name of any of these files until it is complete.
 const NEW: &str = ".dcp-journal-new";
 
-/// A journal that is ready.
+/// A journal that is ready for a job.
 #[derive(Debug)]
 pub struct Begun {
-    /// The job that was stopped, where this one is that one once more.
+    /// The interrupted job that this one resumes or repeats, if there is one.
     pub earlier: Option<JobRecord>,
-    /// Keep other jobs away as long as they are open.
+    /// The locks that keep other jobs away as long as these files are open.
     pub locks: [File; 2],
 }
 
-/// What becomes of the journal that is there.
+/// The treatment of an existing journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Start {
-    /// The job goes on where that one was stopped.
+    /// The job resumes the interrupted one.
     #[default]
     Resume,
-    /// It is done anew, at the same place, and what that one had staged goes.
+    /// The job starts anew at the same target, and removes what the interrupted one has staged.
     Anew,
-    /// It is forgotten: what it has copied to is gone.
+    /// The journal is discarded, because the target of its job no longer exists.
     Forget,
 }
 
-/// A place from the root directory on, so that it is the same from wherever it is named; the current directory need
-/// not be named.
+/// Returns the absolute path of a location, so that it is the same from whichever directory it is
+/// named. Symbolic links are not resolved.
 pub fn absolute(place: &[u8]) -> Vec<u8> {
     let place = if place.is_empty() { b"." } else { place };
     let mut made = match std::path::absolute(OsStr::from_bytes(place)) {
         Ok(made) => made.into_os_string().into_encoded_bytes(),
         Err(_) => return place.to_vec(),
     };
-    // A trailing slash means something.
+    // A trailing slash is significant, and `std::path::absolute` may drop it.
     if place.ends_with(b"/") && !made.ends_with(b"/") {
         made.push(b'/');
     }
     made
 }
 
-/// The job that a journal is of, if it is a journal.
+/// Reads the description of a journal's job; `None` if the directory is no journal.
 ///
 /// # Errors
-/// Those of the system, but for a directory or file that does not exist; and that it is damaged.
+/// Returns the error of the system, except for files that do not exist, and an error for a damaged
+/// journal.
 pub fn read(dir: &Path) -> io::Result<Option<JobRecord>> {
-    // A job that begins in between writes both.
+    // A job that begins between the two calls writes both files, so a missing one is looked for
+    // again.
     for _ in 0..2 {
         let job = read_sealed(dir, JOB)?;
         if job.is_some() || !has_records(dir)? {
@@ -84,23 +86,23 @@ pub fn read(dir: &Path) -> io::Result<Option<JobRecord>> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("{JOB} is missing")))
 }
 
-/// The directory that was made for the copy, as far as that is known.
+/// Reads the identification of the directory that was created for the copy, if one was recorded.
 ///
 /// # Errors
-/// Those of the system, and that it is damaged.
+/// Returns the error of the system, and an error for a damaged journal.
 pub fn made_target(dir: &Path) -> io::Result<Option<MadeTarget>> {
     read_sealed(dir, TARGET)
 }
 
-/// Writes down that this directory was made for the copy.
+/// Records the directory that was created for the copy.
 ///
 /// # Errors
-/// Those of the system.
+/// Returns the error of the system.
 pub fn record_target(dir: &Path, made: MadeTarget) -> io::Result<()> {
     write_sealed(dir, TARGET, &made)
 }
 
-/// The one value in a file, if there is such a file.
+/// Reads the only value in a file; `None` if the file does not exist.
 fn read_sealed<T: for<'d> Deserialize<'d>>(dir: &Path, name: &str) -> io::Result<Option<T>> {
     let mut frames = match Frames::open(&dir.join(name), Ends::Sealed) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -116,7 +118,7 @@ fn write_sealed(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()
     write_whole(dir, name, |file| file.write_all(&frame(value)))
 }
 
-/// Whether there is something that only a job writes down.
+/// Returns whether a directory has files that only a job writes.
 fn has_records(dir: &Path) -> io::Result<bool> {
     match entries(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -124,14 +126,14 @@ fn has_records(dir: &Path) -> io::Result<bool> {
     }
 }
 
-/// Why there is no journal for a job.
+/// The reason why there is no journal for a job.
 #[derive(Debug)]
 pub struct Refusal {
     /// One line that says what is wrong and what to do.
     pub words: String,
-    /// How the job ends.
+    /// The exit code of the job.
     pub exit: Exit,
-    /// Another job has removed it meanwhile: it may be tried again.
+    /// True if another job has removed the journal meanwhile, so that another attempt may succeed.
     is_gone: bool,
 }
 
@@ -140,7 +142,7 @@ impl Refusal {
         Self { words: format!("journal {}: {why}", dir.display()), exit, is_gone: false }
     }
 
-    /// The system does not let it be made, read or written, or it is damaged.
+    /// Builds the refusal for a journal that cannot be created, read or written, or is damaged.
     pub fn of_system(dir: &Path, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::InvalidData {
             return Self::new(dir, Exit::Unusable, format!("{error}; {WAY_OUT}"));
@@ -149,7 +151,7 @@ impl Refusal {
         Self { is_gone, ..Self::new(dir, Exit::Usage, error) }
     }
 
-    /// It cannot be there at all.
+    /// Builds the refusal for a location in which no journal can be created.
     fn of_place(dir: &Path, error: &io::Error) -> Self {
         Self::new(dir, Exit::Unusable, format!("{error}; name another place with --journal"))
     }
@@ -160,7 +162,7 @@ impl Refusal {
         Self::new(dir, Exit::Usage, format!("its job is at work{worker}"))
     }
 
-    /// It is somebody else's.
+    /// Builds the refusal for the journal of another job.
     pub fn of_other_job(dir: &Path, earlier: &JobRecord) -> Self {
         let why = format!("is of another job, {earlier}; name another directory");
         Self::new(dir, Exit::Usage, why)
@@ -175,15 +177,15 @@ impl Refusal {
     }
 }
 
-/// What to do where a journal is of no use.
+/// The advice for a journal that cannot be used.
 const WAY_OUT: &str = "remove it, and what its job has staged with dcp --clean TARGET; \
 the copy begins anew then (SOURCE/ goes to where SOURCE went)";
 
-/// Makes a journal for a job, or takes over the one that is there. What a directory has besides a journal is
+/// Creates a journal for a job, or takes over an existing one. Other files in the directory are
 /// never touched.
 ///
 /// # Errors
-/// Why that cannot be.
+/// Returns the reason why there can be no journal.
 pub fn begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal> {
     for _ in 0..JOURNAL_TRIES_MAX {
         match try_begin(dir, job, start) {
@@ -194,6 +196,9 @@ pub fn begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
     try_begin(dir, job, start)
 }
 
+/// Attempts once to create or take over a journal. The job is compared before the lock is taken, so
+/// that a journal of another job is reported as such even while that job runs, and again under the
+/// lock.
 fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal> {
     let failed = |error: io::Error| Refusal::of_system(dir, &error);
     refuse_other_job(dir, job, start)?;
@@ -203,7 +208,7 @@ fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
         }
         _ => {}
     }
-    // From now on nobody else begins here, so what is read stays as it is.
+    // From here on no other job can begin here, so what is read next cannot change.
     let place = lock(dir).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir))?;
     let earlier = refuse_other_job(dir, job, start)?;
     if let Some(foreign) = foreign_entry(dir, earlier.is_some()).map_err(failed)? {
@@ -211,7 +216,8 @@ fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
         return Err(Refusal::new(dir, Exit::Usage, why));
     }
     let lock_job = || lock(&dir.join(JOB)).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir));
-    // Where directories cannot be locked; held to the end of this function.
+    // The second lock serves file systems on which directories cannot be locked; it is held to the
+    // end of this function.
     let _lock = earlier.is_some().then(lock_job).transpose()?;
     let earlier = earlier.filter(|_| start != Start::Forget);
     let first_began = earlier.as_ref().map(|earlier| earlier.began);
@@ -227,7 +233,7 @@ fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
     Ok(Begun { earlier, locks })
 }
 
-/// The job whose journal is there, which is to be this one.
+/// Returns the job of the existing journal, which must be the same as this one.
 fn refuse_other_job(
     dir: &Path,
     job: &JobRecord,
@@ -245,7 +251,8 @@ fn refuse_other_job(
     Ok(Some(earlier))
 }
 
-/// Makes sure that no other job is at work with that; `None` where one is. File systems without locks are trusted.
+/// Locks a file against other jobs; `None` if one holds it. A file system without locks is assumed
+/// to have no other job.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = File::open(path)?;
     Ok(match file.try_lock() {
@@ -254,10 +261,10 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     })
 }
 
-/// Removes a journal: its job is done. What others have put there stays.
+/// Removes a journal whose job is done. Other files in its directory stay.
 ///
 /// # Errors
-/// Those of the system.
+/// Returns the error of the system.
 pub fn end(dir: &Path) -> io::Result<()> {
     forget(dir)?;
     match fs::remove_dir(dir) {
@@ -266,7 +273,9 @@ pub fn end(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The job's record goes last, and before it what its logs were made one of: without them the rest would be damage.
+/// Removes the files of a journal. The description of the job goes last, and the compacted file
+/// just before it: without them, the remaining files would look like damage if the removal is
+/// interrupted.
 fn forget(dir: &Path) -> io::Result<()> {
     let mut paths: Vec<_> = entries(dir)?.into_iter().filter(|path| is_part(path)).collect();
     paths.sort_by_key(|path| (name_of(path) == JOB, name_of(path) == UNFINISHED));
@@ -281,7 +290,8 @@ fn name_of(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// The job's number in 16 digits, the rank, `log`.
+/// Returns whether the name of a file is that of a log: the job's number in 16 hexadecimal digits,
+/// the rank, and `log`.
 fn is_log(path: &Path) -> bool {
     let words: Vec<&str> = name_of(path).split('.').collect();
     matches!(words[..], [job, rank, "log"]
@@ -293,26 +303,27 @@ fn is_part(path: &Path) -> bool {
     is_log(path) || [JOB, UNFINISHED, AT_WORK, TARGET, NEW].contains(&name_of(path))
 }
 
-/// Whether a file of that name may be part of a journal: what it begins with tells.
+/// Returns whether a file may be part of a journal, by its name. Its first bytes decide.
 pub fn may_be_part(name: &[u8]) -> bool {
     is_part(Path::new(OsStr::from_bytes(name)))
 }
 
-/// Whether that is how each part of a journal begins.
+/// Returns whether every part of a journal begins with these bytes.
 pub fn is_beginning_of_part(bytes: &[u8]) -> bool {
     bytes.starts_with(ANY_FIRST)
 }
 
-/// Bytes at the beginning that tell.
+/// The number of first bytes of a file that decide.
 pub const BEGINNING_BYTES: usize = ANY_FIRST.len();
 
-/// The file whose lock keeps other jobs away.
+/// The name of the file that a running job holds locked.
 pub const LOCKED: &CStr = c"job";
 
-/// Bytes of unfinished files that the jobs of a journal say they have written.
+/// Returns the number of bytes in unfinished files that the jobs of a journal have recorded as
+/// written.
 ///
 /// # Errors
-/// Those of the system.
+/// Returns the error of the system.
 pub fn written_bytes(dir: &Path) -> io::Result<u64> {
     let (mut chunks, mut ended) = (HashMap::new(), HashSet::new());
     for_each_record(dir, |record| match record {
@@ -328,19 +339,20 @@ pub fn written_bytes(dir: &Path) -> io::Result<u64> {
     Ok(counted.map(|(_, length)| length).sum())
 }
 
-/// Where the jobs of a journal have staged what they copy.
+/// The identification of the files that the jobs of a journal have staged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedBy {
-    /// The target, as the record of the job has it.
+    /// The target, as the description of the job has it.
     pub target: Vec<u8>,
-    /// Numbers of these jobs, which are part of the names.
+    /// The numbers of the jobs, which are part of staging names.
     pub jobs: Vec<u64>,
 }
 
-/// Where the jobs of a journal have staged what they copy, if it is a journal.
+/// Returns the identification of the files that the jobs of a journal have staged; `None` if the
+/// directory is no journal.
 ///
 /// # Errors
-/// Those of the system, and that it is damaged.
+/// Returns the error of the system, and an error for a damaged journal.
 pub fn staged_by(dir: &Path) -> io::Result<Option<StagedBy>> {
     let Some(job) = read(dir)? else { return Ok(None) };
     let mut jobs = Vec::new();
@@ -352,7 +364,7 @@ pub fn staged_by(dir: &Path) -> io::Result<Option<StagedBy>> {
     Ok(Some(StagedBy { target: job.target, jobs }))
 }
 
-/// All that the jobs of a journal have written down.
+/// Calls `each` with all records of a journal's jobs.
 fn for_each_record(dir: &Path, mut each: impl FnMut(Record)) -> io::Result<()> {
     for path in entries(dir)? {
         let ends = match (is_log(&path), name_of(&path)) {
@@ -367,16 +379,18 @@ fn for_each_record(dir: &Path, mut each: impl FnMut(Record)) -> io::Result<()> {
     Ok(())
 }
 
-/// Something in the directory that is no part of a journal: all that there is without the record of a job.
+/// Returns a file in the directory that is not part of a journal. Without the description of a job,
+/// every file is foreign.
 fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
-    // Written before the job's record.
+    // These files are written before the description of the job.
     let is_first = |path: &Path| [NEW, AT_WORK].contains(&name_of(path));
     let is_foreign = |path: &PathBuf| !(is_first(path) || is_journal && is_part(path));
     Ok(entries(dir)?.into_iter().find(is_foreign))
 }
 
-/// Makes one file of all logs, with what still matters of them, for a job that begins now. Stopped in its midst it
-/// leaves the logs, and what is in two files counts once.
+/// Combines all logs into one file, with those of their records that still matter to the job that
+/// begins now. An interruption leaves the logs beside the new file, which is harmless, since
+/// repeated records count once.
 fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
     let logs: Vec<PathBuf> = entries(dir)?.into_iter().filter(|path| is_log(path)).collect();
     let before = dir.join(UNFINISHED);
@@ -385,9 +399,11 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
         let why = format!("{UNFINISHED} is missing");
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
-    // What was written last comes last.
+    // The file from before comes first, so that later records override earlier ones.
     let before = has_before.then_some((&before, Ends::Sealed)).into_iter();
     let parts = || before.clone().chain(logs.iter().map(|log| (log, Ends::Torn)));
+    // The first pass finds out which staged files are unfinished, and the second one copies their
+    // records: memory is needed for the names only.
     let (mut begun, mut ended, mut jobs) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut made = HashSet::new();
     let mut last_job = LastJob::default();
@@ -430,7 +446,8 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
     logs.iter().try_for_each(fs::remove_file)
 }
 
-/// Writes a file that has its name when it is complete, sealed, and on storage.
+/// Writes a file under a temporary name, and renames it when it is complete, sealed and synced. A
+/// crash thus leaves the old file or the new one, never a part.
 fn write_whole(
     dir: &Path,
     name: &str,
@@ -444,6 +461,8 @@ fn write_whole(
     let mut buffered = io::BufWriter::new(create(&new)?);
     fill(&mut buffered)?;
     buffered.write_all(&seal())?;
+    // The file is synced before the rename, and the directory after it; otherwise a crash could
+    // leave a name without content.
     buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(new, dir.join(name))?;
     File::open(dir)?.sync_all()

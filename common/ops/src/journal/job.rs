@@ -1,4 +1,5 @@
-//! Whose a journal is: which tool copies what where, which entries are named, with which options, and who is at work.
+//! The description of a journal's job: which tool copies what where, which list names the entries,
+//! with which options, and which process is at work.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,60 +10,64 @@ use types::entry::Time;
 use types::path::escaped;
 use types::place::placement::TargetIs;
 
-/// What a job copies.
+/// The description of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRecord {
-    /// The tool that does it.
+    /// The name of the tool.
     pub tool: String,
-    /// Where from.
+    /// The sources of the copy.
     pub sources: Vec<SourcePlace>,
-    /// Where to, from the root directory on and without links.
+    /// The absolute path of the target, without symbolic links.
     pub target: Vec<u8>,
-    /// What was there when the job began: the same command means the same places when it is repeated.
+    /// The type of the target when the job began. A repeated command must mean the same location,
+    /// although the target exists by then.
     pub target_was: TargetIs,
-    /// What is to be the copy was not there either, so that all that is in it was copied.
+    /// True if the directory to become the copy did not exist either, so that everything in it was
+    /// copied.
     pub is_copy_new: bool,
-    /// What names the entries, where the source is not walked.
+    /// The list that names the entries, where the source is not walked.
     pub names: Option<NamesFrom>,
-    /// Options that decide what is written.
+    /// The options that decide what is written.
     pub settings: Vec<Setting>,
-    /// When it began.
+    /// The time at which the job began.
     pub began: Time,
 }
 
-/// A source, from the root directory on and without links.
+/// A source, by its absolute path without symbolic links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourcePlace {
-    /// Where it is.
+    /// The path of the source.
     pub path: Vec<u8>,
-    /// Its contents are meant: it was spelled with a slash at its end.
+    /// True if the contents of the directory are meant, because the path was given with a slash at
+    /// its end.
     pub is_contents: bool,
 }
 
 /// A file or list that names entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamesFrom {
-    /// The option.
+    /// The option by which it was given.
     pub option: String,
-    /// What it was given.
+    /// The path that the option was given.
     pub path: Vec<u8>,
-    /// Size and time of change, where it is a file or a directory.
+    /// The size and modification time of the list, where it is a file or directory.
     pub version: Option<(u64, Time)>,
 }
 
-/// An option that decides what is written, with what it was given; empty where it was not.
+/// An option that decides what is written, with its value, which is empty where the option was not
+/// given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
-    /// As on the command line.
+    /// The name of the option as on the command line.
     pub name: String,
-    /// As it is compared.
+    /// The value in the form in which it is compared.
     pub value: String,
 }
 
-/// The user's mask: it limits modes that are not kept.
+/// The setting that stands for the user's umask, which limits modes that are not preserved.
 pub const UMASK: &str = "umask";
 
-/// Options that may be added or changed by the next run of a command: what is finished gets them, too.
+/// Options that the next run may add or change, since they are applied to completed files as well.
 const APPLIED: [&str; 8] = [
     "--preserve=mode",
     "--preserve=ownership",
@@ -75,8 +80,8 @@ const APPLIED: [&str; 8] = [
 ];
 
 impl JobRecord {
-    /// Whether the later job is this one once more: spelled as it may be, it is about the same entries and puts them
-    /// where this one has put them.
+    /// Returns whether the later job repeats this one: whatever its spelling, it copies the same
+    /// entries to the same location.
     pub fn is_same_job(&self, later: &Self) -> bool {
         let paths = |job: &Self| job.sources.iter().map(|it| it.path.clone()).collect::<Vec<_>>();
         let are_alike = self.target_was == TargetIs::Missing || self.sources == later.sources;
@@ -87,13 +92,15 @@ impl JobRecord {
             && are_alike
     }
 
-    /// Options of the later job that make something else of what this one has finished.
+    /// Returns the options of the later job that would make something else of the files that this
+    /// job has completed.
     pub fn refused<'r>(&'r self, later: &'r Self) -> BTreeSet<&'r str> {
         let names = self.settings.iter().chain(&later.settings).map(|setting| &*setting.name);
         let is_refused = |name: &&str| {
             let (before, now) = (self.setting(name), later.setting(name));
             if *name == UMASK {
-                // All that is new has what it would have now; of what is not, nobody knows what it was.
+                // In a copy that is new as a whole, everything can get the mode that it would have
+                // now. Elsewhere nobody knows which mode an entry had before the copy.
                 return before != now && !now.is_empty() && !before.is_empty() && !self.is_copy_new;
             }
             before != now && (now.is_empty() || !APPLIED.contains(name))
@@ -105,7 +112,8 @@ impl JobRecord {
         self.settings.iter().find(|setting| setting.name == name).map_or("", |it| &*it.value)
     }
 
-    /// What goes on of this job as the later one: where it began to put entries, they go.
+    /// Returns the description of the later job that resumes this one. It keeps the sources and the
+    /// type of the target, by which this job has decided where entries go.
     #[must_use]
     pub fn gone_on_with(&self, later: &Self, began: Time) -> Self {
         let (sources, target_was) = (self.sources.clone(), self.target_was);
@@ -127,17 +135,18 @@ impl fmt::Display for JobRecord {
     }
 }
 
-/// A process that is at work, for those that must not be.
+/// A process at work on a journal, as described to a job that is refused because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     since: Time,
     host: String,
     process: u32,
-    /// The batch system's name and number of its job.
+    /// The name of the batch system, and its identifier of the job.
     batch: Option<(String, String)>,
 }
 
-/// Where batch systems tell a job its number.
+/// Environment variables in which batch systems tell a job its identifier, and the names of these
+/// systems.
 const BATCH_SYSTEMS: [(&str, &str); 4] = [
     ("SLURM_JOB_ID", "Slurm"),
     ("PBS_JOBID", "PBS"),
@@ -146,7 +155,7 @@ const BATCH_SYSTEMS: [(&str, &str); 4] = [
 ];
 
 impl Worker {
-    /// This process.
+    /// Describes this process.
     pub fn here() -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let number = |variable| std::env::var(variable).ok().filter(|number| !number.is_empty());
@@ -170,12 +179,13 @@ impl fmt::Display for Worker {
     }
 }
 
-/// A directory that was made to be the copy. Another one may have its path later.
+/// The identification of a directory that was created to become the copy, since another directory
+/// may have its path later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeTarget {
-    /// Its inode.
+    /// The inode number of the directory.
     pub inode: u64,
-    /// When that came into being, where the file system tells.
+    /// The birth time of the directory, where the file system records it.
     pub born: Option<Time>,
 }
 

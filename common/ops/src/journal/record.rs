@@ -1,10 +1,11 @@
-//! What is in a log: records in frames, each with its length and its checksums.
+//! The format of a journal's files: records in frames, each with its length and checksums.
 //!
-//! A file begins with a line that says what it is. Then come frames: the length of a record in bytes, its CRC-64/NVME,
-//! a checksum of these two, and the record, as postcard writes it. A file that is written as a whole ends in a seal, a
-//! frame of nothing, so that no byte of it can be wrong or missing unnoticed. A log may be torn at its end, where its
-//! writer was killed, or a node has lost what it had not yet brought to storage: what is not whole there does not count.
-//! Anything else that is wrong is damage, and an error.
+//! A file begins with a line that identifies it and its version. Then come frames: the length of a
+//! record in bytes, its CRC-64/NVME, a checksum of these two, and the record in postcard's
+//! encoding. A file that is written as a whole ends with a seal, an empty frame, so that no byte of
+//! it can be wrong or missing unnoticed. A log may be torn at its end, because its writer was
+//! killed or its node crashed before the data reached storage; a torn record does not count. Any
+//! other fault is damage, and an error.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -19,41 +20,43 @@ use types::content::crc64::Crc64;
 use types::entry::Time;
 use types::limits::JOURNAL_RECORD_BYTES_MAX;
 
-/// All versions begin like this.
+/// The beginning of the first line in all versions of the format.
 pub(super) const ANY_FIRST: &[u8] = b"dcp journal ";
 
+/// The first line of a file in the present version of the format.
 const FIRST_LINE: &[u8] = b"dcp journal 3\n";
 
-/// Length and checksum of a record, and the checksum of these.
+/// The size of a frame's head in bytes: the length and checksum of the record, and the checksum of
+/// these.
 const FRAME_HEAD_BYTES: usize = 4 + 8 + 4;
 
-/// What happened.
+/// An event of a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {
-    /// A large file is staged.
+    /// A large file was staged.
     Begun { file: TargetFile, begun: Unfinished },
-    /// A chunk of what is staged there is written.
+    /// A chunk of a staged file was written.
     Chunk { staged: Vec<u8>, extent: Extent, crc64: Crc64 },
-    /// Nothing is staged there any more.
+    /// The staged file of that name was renamed or removed.
     Ended { staged: Vec<u8> },
-    /// A large file is staged in that inode.
+    /// A large file was staged in the file with that inode number.
     BegunAs { file: TargetFile, begun: Unfinished, inode: u64 },
-    /// A job of that number is at work.
+    /// A job with that number works on the copy.
     Job { id: u64 },
     /// A job has begun.
     Started { at: Time },
-    /// A rank begins to bring to storage what it has copied: it is one of so many.
+    /// A rank, one of that number of ranks, begins to sync what it has copied.
     Syncing { ranks: u32 },
-    /// What that rank had copied before is there.
+    /// The rank has synced what it had copied until that time.
     Synced { until: Time },
-    /// Of files that were changed then a node may have lost the content.
+    /// A node may have lost the content of files that were changed in a period.
     Doubtful(Doubt),
-    /// A directory was not there, and is made.
+    /// A directory that did not exist was created.
     Made { directory: TargetFile },
 }
 
 impl Record {
-    /// The name of what is staged, if it is about that.
+    /// Returns the staging name that the record is about, if any.
     pub fn staged(&self) -> Option<&Vec<u8>> {
         match self {
             Self::Begun { begun, .. } | Self::BegunAs { begun, .. } => Some(&begun.staged),
@@ -67,18 +70,18 @@ impl Record {
         }
     }
 
-    /// As it is in a log.
+    /// Encodes the record as in a log.
     pub fn framed(&self) -> Vec<u8> {
         frame(self)
     }
 }
 
-/// A value with its length and checksums.
+/// Encodes a value with its length and checksums.
 pub(super) fn frame(value: &impl Serialize) -> Vec<u8> {
     framed(&postcard::to_stdvec(value).expect("plain values always serialise"))
 }
 
-/// The end of a file that is written as a whole.
+/// Returns the end of a file that is written as a whole.
 pub(super) fn seal() -> Vec<u8> {
     framed(&[])
 }
@@ -95,17 +98,17 @@ fn sum_of_head(head: &[u8]) -> [u8; 4] {
     (Crc64::of(head).0 as u32).to_le_bytes()
 }
 
-/// Makes a log with nothing in it yet.
+/// Creates a log without records.
 ///
 /// # Errors
-/// Those of the system.
+/// Returns the error of the system.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut file = File::options().append(true).create_new(true).open(path)?;
     file.write_all(FIRST_LINE)?;
     Ok(file)
 }
 
-/// The records of a file.
+/// An iterator over the records of a file.
 pub(super) struct Records {
     frames: Frames,
 }
@@ -114,7 +117,7 @@ impl Records {
     /// Opens a file of records.
     ///
     /// # Errors
-    /// Those of the system, and what is wrong with it.
+    /// Returns the error of the system, or says what is wrong with the file.
     pub fn open(path: &Path, ends: Ends) -> io::Result<Self> {
         Frames::open(path, ends).map(|frames| Self { frames })
     }
@@ -128,34 +131,34 @@ impl Iterator for Records {
     }
 }
 
-/// How a file of frames ends.
+/// The possible end of a file of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
-    /// In a seal: it was written as a whole.
+    /// The file ends with a seal, since it was written as a whole.
     Sealed,
-    /// Anywhere: its writer may have been killed.
+    /// The file may end anywhere, since its writer may have been killed.
     Torn,
 }
 
-/// The values in a file of frames.
+/// An iterator over the values in a file of frames.
 pub(super) struct Frames {
     path: PathBuf,
     reader: BufReader<File>,
     ends: Ends,
-    /// There is no more.
+    /// True if there are no more values.
     is_over: bool,
-    /// Where the next frame begins.
+    /// The offset at which the next frame begins.
     offset: u64,
 }
 
-/// What comes next in a file.
+/// The next item of a file.
 enum Next {
     Value(Vec<u8>),
-    /// The file ends in its midst, or before it.
+    /// The file ends within the frame, or before it.
     Short,
-    /// Its checksum is wrong; nothing but zeros comes after it.
+    /// A frame with a wrong checksum, after which there are only zero bytes.
     WrongAtEnd,
-    /// Its checksum is wrong.
+    /// A frame with a wrong checksum.
     Wrong,
 }
 
@@ -163,12 +166,15 @@ impl Frames {
     /// Opens a file of frames.
     ///
     /// # Errors
-    /// Those of the system; that it is another version's, or no such file.
+    /// Returns the error of the system, and an error if the file has another version or is no such
+    /// file.
     pub fn open(path: &Path, ends: Ends) -> io::Result<Self> {
         let reader = BufReader::with_capacity(1 << 16, File::open(path)?);
         let mut frames = Self { path: path.to_owned(), reader, ends, is_over: false, offset: 0 };
         let first = frames.read_up_to(FIRST_LINE.len())?;
         let written = first.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        // A crash may leave a log whose first line was not yet written in full, followed by nothing
+        // or zeros; it holds no record then.
         let is_cut = FIRST_LINE.starts_with(&first[..written]);
         if first == FIRST_LINE {
             frames.offset = first.len() as u64;
@@ -182,10 +188,10 @@ impl Frames {
         Ok(frames)
     }
 
-    /// The next value; `None` at the end.
+    /// Returns the next value; `None` at the end.
     ///
     /// # Errors
-    /// Those of the system, and that it is damaged.
+    /// Returns the error of the system, and an error if the file is damaged.
     pub fn next_value<T: for<'d> Deserialize<'d>>(&mut self) -> io::Result<Option<T>> {
         if self.is_over {
             return Ok(None);
@@ -205,6 +211,8 @@ impl Frames {
         Ok(Some(value))
     }
 
+    /// Reads the next frame and verifies its checksums. The checksum of the head comes first, so
+    /// that a damaged length is never used to read or to allocate.
     fn next_frame(&mut self) -> io::Result<Next> {
         let head = self.read_up_to(FRAME_HEAD_BYTES)?;
         if head.len() < FRAME_HEAD_BYTES {
@@ -230,14 +238,15 @@ impl Frames {
         Ok(if self.is_rest_zero()? { Next::WrongAtEnd } else { Next::Wrong })
     }
 
-    /// So many bytes, or fewer where the file ends.
+    /// Reads that number of bytes, or fewer at the end of the file.
     fn read_up_to(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(length);
         self.reader.by_ref().take(length as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// A node that lost its memory leaves such behind, where a file had got its length and not yet its content.
+    /// Returns whether the rest of the file consists of zeros. A node that crashes may leave that
+    /// where the length of a file was already recorded and its data was not.
     fn is_rest_zero(&mut self) -> io::Result<bool> {
         loop {
             let bytes = self.read_up_to(1 << 16)?;

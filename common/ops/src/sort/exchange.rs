@@ -1,4 +1,5 @@
-//! Sample sort: each rank gets a range of the keys, in the order of the ranks.
+//! A sample sort over all ranks: each rank ends up with one range of the keys, in the order of the
+//! ranks.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,18 +10,20 @@ use comm::mailbox::{Channel, Mailbox, Nap};
 use types::exit::Exit;
 use types::limits;
 
-/// Entries on their way.
+/// A message with entries on their way to the rank of their range.
 #[derive(Serialize, Deserialize)]
 struct Parcel {
-    /// How many parcels this sender sends, told in the last one: they may overtake each other.
+    /// The number of parcels from this sender, sent with the last of them. Parcels may overtake
+    /// each other.
     count: Option<u32>,
     block: Vec<u8>,
 }
 
-/// A sample: how many entries it stands for, and how its key begins.
+/// A sample: the number of entries that it represents, and the beginning of its key.
 type Sample = (u64, Vec<u8>);
 
-/// Sorts what all ranks have. Afterwards each has a range: all of rank 0's come before rank 1's.
+/// Sorts the entries of all ranks. Afterwards each rank holds one range, and all entries of rank 0
+/// come before those of rank 1.
 pub fn sort(mut shelf: Shelf, mail: &mut Mailbox<'_>) -> Shelf {
     shelf.sort();
     let ranks = mail.comm().size();
@@ -30,11 +33,13 @@ pub fn sort(mut shelf: Shelf, mail: &mut Mailbox<'_>) -> Shelf {
     let samples = gather(mail, &samples(&shelf, ranks));
     let cuts = broadcast(mail, samples.map(|samples| cuts(samples.concat(), ranks)));
     let mut sorted = exchange(&shelf, &cuts, mail);
+    // Two copies of the entries exist during the exchange only, not while sorting.
     drop(shelf);
     sorted.sort();
     sorted
 }
 
+/// Returns samples of this rank's sorted entries, which divide them into stretches of equal length.
 fn samples(shelf: &Shelf, ranks: u32) -> Vec<Sample> {
     let count = limits::sort_samples(ranks).min(shelf.len());
     let key = |at: usize| {
@@ -45,11 +50,12 @@ fn samples(shelf: &Shelf, ranks: u32) -> Vec<Sample> {
         let at = |sample: usize| sample * shelf.len() / count;
         (at(sample + 1) - at(sample)) as u64
     };
-    // From the middle of each stretch, since it stands for what is on both sides.
+    // The key in the middle of each stretch is taken, since it represents the entries on both
+    // sides.
     (0..count).map(|n| (weight(n), key((2 * n + 1) * shelf.len() / (2 * count)))).collect()
 }
 
-/// Where the range of each rank but the first begins.
+/// Returns the first key of the range of each rank but the first.
 fn cuts(mut samples: Vec<Sample>, ranks: u32) -> Vec<Vec<u8>> {
     samples.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
     let total: u64 = samples.iter().map(|(weight, _)| weight).sum();
@@ -66,6 +72,7 @@ fn cuts(mut samples: Vec<Sample>, ranks: u32) -> Vec<Vec<u8>> {
     cuts
 }
 
+/// Sends each rank the entries in its range, and receives those in this rank's.
 fn exchange(shelf: &Shelf, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> Shelf {
     let channel = mail.open();
     let (rank, ranks) = (mail.comm().rank().0, mail.comm().size());
@@ -75,7 +82,8 @@ fn exchange(shelf: &Shelf, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> Shelf {
         Some(Some(cut)) => shelf.lower_bound(cut),
         Some(None) => shelf.len(),
     };
-    // Each begins with another one, so that not all write to one at a time.
+    // Each rank begins with another receiver, so that not all send to the same rank at the same
+    // time.
     for to in (0..ranks).map(|step| (rank + step) % ranks) {
         let range = begin(to)..if to + 1 == ranks { shelf.len() } else { begin(to + 1) };
         let mut part = Shelf::default();
@@ -94,13 +102,14 @@ fn exchange(shelf: &Shelf, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> Shelf {
     inbox.shelf
 }
 
-/// What comes in while this rank sends, and after.
+/// The receiver of parcels, while this rank sends and afterwards.
 struct Inbox {
     channel: Channel,
     shelf: Shelf,
-    /// Parcels still to come: of some ranks more have come than are known of.
+    /// The number of parcels still to come. It is negative while more parcels have arrived than the
+    /// last ones so far have announced.
     missing: i64,
-    /// Ranks that have not said how many they send.
+    /// The number of ranks that have not yet announced how many parcels they send.
     open: u32,
 }
 
@@ -115,6 +124,8 @@ impl Inbox {
         }
         let bytes = postcard::to_stdvec(parcel).expect("plain values always serialise");
         mail.send(self.channel, Rank(to), &bytes);
+        // Receiving while too many messages are unsent keeps the ranks from waiting for each other
+        // in a circle.
         let mut nap = Nap::new();
         while mail.comm().unsent() >= limits::UNSENT_MESSAGES_MAX {
             if !self.receive(mail) {
@@ -134,6 +145,7 @@ impl Inbox {
         }
     }
 
+    /// Receives a message if there is one. Returns whether there was.
     fn receive(&mut self, mail: &mut Mailbox<'_>) -> bool {
         let Some((_, bytes)) = mail.try_recv(self.channel) else { return false };
         match postcard::from_bytes::<Parcel>(&bytes) {

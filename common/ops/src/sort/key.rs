@@ -1,11 +1,11 @@
-//! What entries are sorted by, as bytes that compare as the entries do.
+//! Sort keys as bytes that compare in the same order as the entries do.
 
 use serde::{Deserialize, Serialize};
 
 use types::entry::Time;
 use types::listed::record::Record;
 
-/// A field of an entry, with mpiFileUtils' names.
+/// A field of an entry, with the names of mpiFileUtils.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Field {
     Name,
@@ -31,11 +31,11 @@ const FIELDS: [(&str, Field); 9] = [
     ("size", Field::Size),
 ];
 
-/// Fields, the first one first: `size,-mtime`; `-` is for the largest, latest, last one first. Entries
-/// alike in all of them are sorted by path.
+/// A list of fields in order of significance, such as `size,-mtime`. A `-` reverses the order of a
+/// field. Entries that are equal in all fields are sorted by path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortKeys {
-    /// As it was given.
+    /// The list as it was given.
     pub text: String,
     keys: Vec<(Field, bool)>,
 }
@@ -60,7 +60,7 @@ impl std::str::FromStr for SortKeys {
 }
 
 impl SortKeys {
-    /// Writes the key of an entry behind what is in `key`.
+    /// Appends the key of an entry to `key`.
     pub fn write(&self, record: &Record<'_>, key: &mut Vec<u8>) {
         for (field, descending) in &self.keys {
             let begin = key.len();
@@ -91,13 +91,14 @@ fn write_field(field: Field, record: &Record<'_>, key: &mut Vec<u8>) {
     }
 }
 
-/// The NUL, which no path and no name has, puts a text before those that it begins.
+/// Writes a text with a NUL at its end. No path or name contains a NUL, so a text sorts before all
+/// those that it is a prefix of.
 fn write_text(text: &[u8], key: &mut Vec<u8>) {
     key.extend_from_slice(text);
     key.push(0);
 }
 
-/// The sign bit is turned, so that what is before 1970 comes first.
+/// Writes a time with an inverted sign bit, so that times before 1970 sort first.
 fn write_time(time: Time, key: &mut Vec<u8>) {
     key.extend((time.seconds.cast_unsigned() ^ (1 << 63)).to_be_bytes());
     key.extend(time.nanoseconds.to_be_bytes());

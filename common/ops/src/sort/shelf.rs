@@ -1,19 +1,20 @@
-//! Entries with their keys, packed in blocks, and an order over them.
+//! A buffer of entries with their sort keys, packed in blocks, and their order.
 
 use super::processors;
 use types::limits::SORT_BLOCK_BYTES;
 
-/// Lengths of key and value, before them.
+/// The size in bytes of the lengths of key and value, which precede each entry.
 const HEADER_BYTES: usize = 8;
 
-/// One rank's or thread's share of what is to be sorted.
+/// The sort buffer of one rank or thread.
 #[derive(Debug, Default)]
 pub struct Shelf {
     blocks: Vec<Vec<u8>>,
     order: Vec<Place>,
 }
 
-/// Where an entry is, and how its key begins: most comparisons need no more.
+/// The position of an entry, and the first bytes of its key, which suffice for most comparisons
+/// without touching the blocks.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     prefix: u64,
@@ -22,17 +23,18 @@ struct Place {
 }
 
 impl Shelf {
-    /// Entries on it.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// None.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// More than a block: time to hand over.
+    /// Returns whether more than one block is filled, so that the thread should hand the buffer
+    /// over.
     pub fn is_block(&self) -> bool {
         self.blocks.len() > 1
     }
@@ -52,7 +54,7 @@ impl Shelf {
         block.extend_from_slice(value);
     }
 
-    /// Takes over all of another one.
+    /// Takes over all entries of another buffer.
     pub fn append(&mut self, mut other: Self) {
         let before = self.blocks.len() as u32;
         other.blocks.iter_mut().for_each(Vec::shrink_to_fit);
@@ -61,7 +63,7 @@ impl Shelf {
         self.order.extend(other.order.into_iter().map(moved));
     }
 
-    /// Takes over a block that another rank has packed; `None` where it is torn.
+    /// Adds a block that another rank has packed; `None` if it is malformed.
     pub fn append_block(&mut self, block: Vec<u8>) -> Option<()> {
         let number = self.blocks.len() as u32;
         let mut at = 0;
@@ -74,14 +76,14 @@ impl Shelf {
         Some(())
     }
 
-    /// Takes the first block out of a shelf that is being packed for another rank; its order is
-    /// forgotten.
+    /// Removes the first block of a buffer that is packed for another rank. The order of the
+    /// entries is discarded.
     pub fn take_first_block(&mut self) -> Vec<u8> {
         self.order.clear();
         if self.blocks.is_empty() { Vec::new() } else { self.blocks.remove(0) }
     }
 
-    /// Puts everything in order of the keys.
+    /// Sorts the entries by their keys.
     pub fn sort(&mut self) {
         let blocks = &self.blocks;
         processors::sort_by(&mut self.order, |a, b| {
@@ -89,23 +91,23 @@ impl Shelf {
         });
     }
 
-    /// Key of an entry, by its place in the order.
+    /// Returns the key of an entry, by its index in the order.
     pub fn key(&self, at: usize) -> &[u8] {
         key(&self.blocks, self.order[at])
     }
 
-    /// Keys and values in order.
+    /// Iterates over keys and values, in order.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.range(0..self.order.len())
     }
 
-    /// Those of some places in the order.
+    /// Iterates over keys and values of a range in the order.
     pub fn range(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (&[u8], &[u8])> {
         let order = self.order.get(range).unwrap_or_default();
         order.iter().map(|place| packed(&self.blocks, *place))
     }
 
-    /// The first entry in the order whose key is not below this one.
+    /// Returns the index in the order of the first entry whose key is not below `least`.
     pub fn lower_bound(&self, least: &[u8]) -> usize {
         self.order.partition_point(|place| key(&self.blocks, *place) < least)
     }
@@ -121,7 +123,8 @@ fn key(blocks: &[Vec<u8>], place: Place) -> &[u8] {
     packed(blocks, place).0
 }
 
-/// Key, value, and where the next entry begins.
+/// Returns the key, the value, and the offset of the next entry; `None` where the block is
+/// malformed.
 fn entry(block: &[u8], at: usize) -> Option<(&[u8], &[u8], usize)> {
     let (lengths, rest) = block.get(at..)?.split_first_chunk::<HEADER_BYTES>()?;
     let (key, value) = lengths.split_at(HEADER_BYTES / 2);

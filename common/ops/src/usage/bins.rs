@@ -1,4 +1,4 @@
-//! Histograms: how many entries and bytes fall between which sizes or ages.
+//! Histograms of entries and bytes by size or age.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,58 +7,59 @@ use types::entry::Metadata;
 use types::limits::SEPARATORS_MAX;
 use types::size::{human_bytes, human_duration};
 
-/// What a histogram divides by.
+/// The quantity by which a histogram divides entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Field {
-    /// Size in bytes, of every entry: a directory has one, too.
+    /// The size in bytes of any entry: directories have one too.
     Size,
-    /// Seconds since the content was changed (`mtime`).
+    /// The age in seconds, by modification time.
     Age,
 }
 
+/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
-/// The usual steps of age.
+/// The default separators of ages, in seconds.
 pub const AGES: [u64; 8] =
     [DAY, 7 * DAY, 30 * DAY, 90 * DAY, 180 * DAY, 365 * DAY, 730 * DAY, 1825 * DAY];
 
-/// A histogram. An entry belongs to the first separator that is not below its value; above the last
-/// one there is one more bin.
+/// A histogram. An entry belongs to the first separator that is not below its value; one more bin
+/// is above the last separator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bins {
-    /// What is divided.
+    /// The quantity by which entries are divided.
     pub field: Field,
     separators: Vec<u64>,
     counts: Vec<Use>,
-    /// Entries whose age is below 0.
+    /// Entries with a negative age.
     pub from_the_future: Use,
 }
 
-/// One row of a histogram.
+/// One bin of a histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bin {
-    /// Above this value; `None` for the first bin.
+    /// The exclusive lower bound; `None` for the first bin.
     pub above: Option<u64>,
-    /// Up to this value, and including it; `None` for the last bin.
+    /// The inclusive upper bound; `None` for the last bin.
     pub up_to: Option<u64>,
-    /// What is in it.
+    /// The counts of the entries in the bin.
     pub part: Use,
 }
 
 impl Bins {
-    /// With these separators, which increase.
+    /// Creates a histogram with these separators, which must increase.
     pub fn new(field: Field, separators: &[u64]) -> Self {
         let counts = vec![Use::default(); separators.len() + 1];
         Self { field, separators: separators.to_vec(), counts, from_the_future: Use::default() }
     }
 
-    /// By size: empty, then up to each power of two.
+    /// Creates a histogram by size, with a bin for empty entries and one up to each power of two.
     pub fn of_powers() -> Self {
         let powers = (0..64).map(|power| 1_u64 << power);
         Self::new(Field::Size, &std::iter::once(0).chain(powers).collect::<Vec<_>>())
     }
 
-    /// By age in the usual steps.
+    /// Creates a histogram by age with the default separators.
     pub fn of_ages() -> Self {
         Self::new(Field::Age, &AGES)
     }
@@ -76,13 +77,13 @@ impl Bins {
         self.counts[at].add(part);
     }
 
-    /// Adds a histogram of the same kind.
+    /// Adds a histogram with the same separators.
     pub fn add(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, more)| sum.add(more));
         self.from_the_future.add(&other.from_the_future);
     }
 
-    /// Its rows.
+    /// Returns the bins in order.
     pub fn rows(&self) -> Vec<Bin> {
         let above = std::iter::once(None).chain(self.separators.iter().copied().map(Some));
         let up_to = self.separators.iter().copied().map(Some).chain(std::iter::once(None));
@@ -90,8 +91,8 @@ impl Bins {
         bounds.map(|((above, up_to), part)| Bin { above, up_to, part: *part }).collect()
     }
 
-    /// Fewer rows, for people: empty entries, then steps of so many powers of two, up to the largest
-    /// entry.
+    /// Returns fewer bins for display: empty entries, then steps of that many powers of two, up to
+    /// the largest entry.
     pub fn rows_of_powers(&self, step: u32) -> Vec<Bin> {
         let mut rows: Vec<Bin> = Vec::new();
         for (power, bin) in self.rows().into_iter().enumerate() {
@@ -112,7 +113,7 @@ impl Bins {
 }
 
 impl Bin {
-    /// The range, for people.
+    /// Returns the range of the bin in words.
     pub fn words(&self, field: Field) -> String {
         let value = |value| match field {
             Field::Size => human_bytes(value),
@@ -127,10 +128,10 @@ impl Bin {
     }
 }
 
-/// Separators in increasing order, each once.
+/// Sorts separators in increasing order.
 ///
 /// # Errors
-/// One line that says which one there are two of, or that there are too many.
+/// Returns one line if a separator is given twice, or there are more than [`SEPARATORS_MAX`].
 pub fn sorted(mut separators: Vec<u64>) -> Result<Vec<u64>, String> {
     if separators.len() > SEPARATORS_MAX {
         return Err(format!("more than {SEPARATORS_MAX} separators"));

@@ -1,9 +1,9 @@
 //! Usage by directory, in bounded memory.
 //!
-//! Each directory is counted by what is directly in it; sums over everything below are made at the
-//! end. When there are too many, the half with the least below it is folded into the directories above.
-//! Sums stay right, except that a directory that was folded and then met again lacks what had been
-//! folded: at most `folded_bytes_max`.
+//! Each directory is counted by the entries directly in it; sums of everything below are computed
+//! at the end. When there are too many directories, the half with the least below it is merged into
+//! the directories above. Sums remain exact, except that a directory that is met again after it was
+//! merged lacks what was counted before: at most `folded_bytes_max`.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,41 +14,43 @@ use super::Use;
 use types::limits;
 use types::listed::record::parent;
 
-/// Directories by path.
+/// The usage of directories, by path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Directories {
     own: HashMap<Vec<u8>, Own>,
     path_bytes: usize,
-    /// The directory last counted in, not yet in the map: entries come directory by directory.
+    /// The directory counted last, which is not yet in the map. Entries come directory by
+    /// directory, so this saves most lookups.
     current: Option<(Vec<u8>, Own)>,
-    /// Directories that are not counted apart any more.
+    /// The number of directories that are no longer counted separately.
     pub folded: u64,
-    /// What is below roots that are not counted apart: there is nothing above them.
+    /// The usage below roots that are no longer counted separately, as there is no directory above
+    /// them.
     pub others: Use,
-    /// What a directory may lack at most.
+    /// The greatest number of bytes that the sum of a directory may lack.
     pub folded_bytes_max: u64,
 }
 
-/// What is directly in a directory.
+/// The usage of the entries directly in a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Own {
     depth: u32,
     part: Use,
 }
 
-/// A directory with everything below it.
+/// The usage of a directory with everything below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Below {
-    /// Its path.
+    /// The path of the directory.
     pub path: Vec<u8>,
-    /// How deep it is below its root.
+    /// The number of directories between it and its root.
     pub depth: u32,
-    /// Everything below, with itself.
+    /// The usage of the directory itself and everything below.
     pub part: Use,
 }
 
 impl Directories {
-    /// Counts an entry in the directory of that path.
+    /// Counts an entry in the directory with that path.
     pub fn count(&mut self, path: &[u8], depth: u32, part: &Use) {
         if let Some((current, own)) = &mut self.current
             && current == path
@@ -60,7 +62,8 @@ impl Directories {
         self.bound(limits::USAGE_DIRECTORIES_MAX);
     }
 
-    /// So many that the thread should hand over to its rank.
+    /// Returns whether there are so many directories that a thread should hand them over to its
+    /// rank.
     pub fn is_full(&self) -> bool {
         self.own.len() > limits::USAGE_DIRECTORIES_OF_THREAD_MAX
             || self.path_bytes > limits::USAGE_PATH_BYTES_MAX / 8
@@ -83,7 +86,7 @@ impl Directories {
         self.path_bytes += if is_new { length } else { 0 };
     }
 
-    /// Adds another one's directories.
+    /// Adds the directories of another thread or rank.
     pub fn merge(&mut self, mut other: Self) {
         self.settle();
         other.settle();
@@ -96,7 +99,7 @@ impl Directories {
         self.bound(limits::USAGE_DIRECTORIES_MAX);
     }
 
-    /// Folds until there is room again.
+    /// Merges directories into those above until the bounds hold.
     fn bound(&mut self, most: usize) {
         let is_too_much =
             |it: &Self| it.own.len() > most || it.path_bytes > limits::USAGE_PATH_BYTES_MAX;
@@ -105,9 +108,13 @@ impl Directories {
         }
     }
 
+    /// Keeps the directories with the most bytes below them, and merges the rest into the nearest
+    /// one above that is kept.
     fn fold(&mut self, keep: usize) {
         let mut all = self.below();
         let rest = all.split_off(keep.max(1).min(all.len()));
+        // A directory merged here and met again is counted from zero, so it lacks at most the
+        // largest sum that is merged now.
         let lost = rest.iter().map(|directory| directory.part.bytes).max().unwrap_or(0);
         let own = std::mem::take(&mut self.own);
         self.path_bytes = 0;
@@ -130,8 +137,8 @@ impl Directories {
         }
     }
 
-    /// All directories with everything below them, the ones with most bytes first; one comes before
-    /// those below it.
+    /// Returns all directories with everything below them, in decreasing order of bytes; a
+    /// directory comes before those below it.
     pub fn below(&self) -> Vec<Below> {
         let mut sums: HashMap<&[u8], (u32, Use)> = HashMap::with_capacity(self.own.len());
         let current = self.current.iter().map(|(path, own)| (path, own));

@@ -1,33 +1,33 @@
-//! Which statistics are asked for.
+//! Options of the statistics.
 
 use serde::{Deserialize, Serialize};
 
 use super::bins::{self, AGES, Field};
 use types::size::{parse_bytes, parse_duration};
 
-/// What to gather.
+/// The statistics to gather.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UsageOptions {
-    /// By size, in steps that depend on the largest.
+    /// Usage by size, in bins that depend on the largest entry.
     pub sizes: bool,
-    /// As divided by the operator.
+    /// Usage in bins that the operator has set.
     pub distributions: Vec<Distribution>,
-    /// By age, in the usual steps.
+    /// Usage by age, in the default bins.
     pub ages: bool,
-    /// By user, group and depth.
+    /// Usage by user, group and depth.
     pub owners: bool,
-    /// By directory.
+    /// Usage by directory.
     pub directories: bool,
-    /// Largest files and directories to name.
+    /// The number of largest files and directories to list.
     pub top: u32,
-    /// By layout of the files, where they are on Lustre.
+    /// Usage by layout of files on Lustre.
     pub striping: bool,
-    /// What ages count from: seconds since 1970.
+    /// The time from which ages are counted, in seconds since 1970-01-01 UTC.
     pub now_seconds: i64,
 }
 
 impl UsageOptions {
-    /// Something is to be gathered for each entry.
+    /// Returns whether any statistics are gathered for each entry.
     pub fn is_any(&self) -> bool {
         let Self { sizes, distributions, ages, owners, directories, top, striping, .. } = self;
         *striping
@@ -40,12 +40,12 @@ impl UsageOptions {
     }
 }
 
-/// A histogram with separators of the operator's: `size:0,1K,1M`, `age:1d,30d`.
+/// A histogram with the operator's separators, such as `size:0,1K,1M` or `age:1d,30d`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Distribution {
-    /// What is divided.
+    /// The quantity by which entries are divided.
     pub field: Field,
-    /// In increasing order.
+    /// The separators in increasing order, in bytes or seconds.
     pub separators: Vec<u64>,
 }
 

@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::Use;
 use types::limits::USAGE_OWNERS_MAX;
 
-/// Users or groups, by number.
+/// The usage of users or groups, by numeric identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Owners {
     known: HashMap<u32, Owner>,
-    /// What belongs to those for whom there was no more room.
+    /// The usage of those beyond [`USAGE_OWNERS_MAX`].
     pub others: Use,
 }
 
-/// One of them.
+/// The usage of one user or group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Owner {
-    /// The name, where there is one.
+    /// The name, where it is known.
     pub name: Option<String>,
-    /// What belongs to it.
+    /// The usage of its entries.
     pub part: Use,
 }
 
@@ -38,7 +38,7 @@ impl Owners {
         }
     }
 
-    /// Adds others.
+    /// Adds the usage gathered by another thread or rank.
     pub fn merge(&mut self, other: Self) {
         for (id, owner) in other.known {
             self.count(id, owner.name.as_deref(), &owner.part);
@@ -46,7 +46,7 @@ impl Owners {
         self.others.add(&other.others);
     }
 
-    /// The one with the most bytes first.
+    /// Returns the owners in decreasing order of bytes.
     pub fn sorted(&self) -> Vec<(u32, &Owner)> {
         let mut all: Vec<_> = self.known.iter().map(|(id, owner)| (*id, owner)).collect();
         all.sort_unstable_by_key(|(id, owner)| {
@@ -57,7 +57,7 @@ impl Owners {
 }
 
 impl Owner {
-    /// Its name, or its number.
+    /// Returns the name, or the number where there is no name.
     pub fn shown(&self, id: u32) -> String {
         self.name.clone().unwrap_or_else(|| id.to_string())
     }

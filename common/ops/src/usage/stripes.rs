@@ -1,4 +1,4 @@
-//! How files are striped on Lustre: over how many objects, in which pools.
+//! Usage by layout of files on Lustre: by number of stripes, and by pool.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,24 @@ use super::Use;
 use types::limits::USAGE_OWNERS_MAX;
 use types::lustre::layout::Layout;
 
-/// Files by their layouts.
+/// The usage of files by their layouts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Striped {
     by_count: BTreeMap<(Form, u16), Use>,
     pools: BTreeMap<Vec<u8>, Use>,
-    /// Files that have no layout, or one of a kind that is not known.
+    /// The usage of files without a layout, or with one of an unknown type.
     pub without: Use,
 }
 
-/// What kind of layout it is.
+/// The type of a layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Form {
-    /// All of the file in one way.
+    /// A layout for the whole file.
     Plain,
-    /// Each range in its own way; what counts is the range up to which the file has come.
+    /// A composite layout, with components for ranges of the file. The component that the file's
+    /// size has reached counts.
     Composite,
-    /// The file has not come beyond what is with its inode.
+    /// A file whose content is still with its inode, on a metadata target (Data on MDT).
     OnMdt,
 }
 
@@ -44,7 +45,8 @@ impl Striped {
         }
     }
 
-    /// A file system has few pools; what says otherwise is not believed.
+    /// Adds to the usage of a pool. File systems have few pools, so more than [`USAGE_OWNERS_MAX`]
+    /// are ignored as false.
     fn add_pool(&mut self, pool: &[u8], part: &Use) {
         if let Some(known) = self.pools.get_mut(pool) {
             known.add(part);
@@ -53,7 +55,7 @@ impl Striped {
         }
     }
 
-    /// Adds others.
+    /// Adds the usage gathered by another thread or rank.
     pub fn merge(&mut self, other: Self) {
         for (form, part) in other.by_count {
             self.by_count.entry(form).or_default().add(&part);
@@ -64,19 +66,19 @@ impl Striped {
         self.without.add(&other.without);
     }
 
-    /// By form and number of stripes, the fewest first.
+    /// Iterates over the usage by type of layout and number of stripes, in increasing order.
     pub fn by_count(&self) -> impl Iterator<Item = (Form, u16, &Use)> {
         self.by_count.iter().map(|((form, count), part)| (*form, *count, part))
     }
 
-    /// By pool, for those files that are in one.
+    /// Iterates over the usage by pool, of files that are in one.
     pub fn pools(&self) -> impl Iterator<Item = (&[u8], &Use)> {
         self.pools.iter().map(|(pool, part)| (&pool[..], part))
     }
 }
 
 impl Form {
-    /// A word for programs.
+    /// Returns the identifier of the type in machine-readable output.
     pub fn word(self) -> &'static str {
         match self {
             Self::Plain => "plain",

@@ -1,15 +1,15 @@
-//! The N largest of something, in a heap of N.
+//! The N largest items, in a heap of N items.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use serde::{Deserialize, Serialize};
 
-/// The largest, with their paths. Of equals, those whose paths come first.
+/// The largest items with their paths. Among equal ones, those with the smallest paths count.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Top {
     wanted: u32,
-    /// The smallest of the largest is on top, to be replaced.
+    /// The items, with the smallest one on top, which a larger one replaces.
     heap: BinaryHeap<Reverse<(u64, Reverse<Vec<u8>>)>>,
 }
 
@@ -22,12 +22,12 @@ impl PartialEq for Top {
 impl Eq for Top {}
 
 impl Top {
-    /// Keeps so many.
+    /// Creates a collection of that many items.
     pub fn new(wanted: u32) -> Self {
         Self { wanted, heap: BinaryHeap::new() }
     }
 
-    /// Keeps this one if it is among the largest so far.
+    /// Adds an item if it is among the largest so far.
     pub fn offer(&mut self, bytes: u64, path: &[u8]) {
         if self.heap.len() < self.wanted as usize {
             self.heap.push(Reverse((bytes, Reverse(path.to_vec()))));
@@ -39,14 +39,14 @@ impl Top {
         }
     }
 
-    /// Takes over what another one kept.
+    /// Adds the items of another thread or rank.
     pub fn merge(&mut self, other: Self) {
         for Reverse((bytes, Reverse(path))) in other.heap {
             self.offer(bytes, &path);
         }
     }
 
-    /// The largest first.
+    /// Returns the items in decreasing order.
     pub fn sorted(&self) -> Vec<(u64, &[u8])> {
         let mut all: Vec<_> =
             self.heap.iter().map(|Reverse((bytes, Reverse(path)))| (*bytes, &path[..])).collect();

@@ -1,4 +1,4 @@
-//! Counts, lines and failures on their way from a thread to rank 0.
+//! Accounting of a walk: counts, lines and failures on their way from a thread to rank 0.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,42 +13,43 @@ use types::outcome::notice::Notice;
 use types::outcome::tally::Tally;
 use types::{limits, path};
 
-/// A rank's counts, shared by its threads.
+/// The counts of a rank, shared by its threads.
 #[derive(Debug, Default)]
 pub struct Account {
     tally: Mutex<Tally>,
     failures: AtomicU64,
 }
 
-/// What one thread has gathered since it last handed over.
+/// The results that one thread has gathered since it last handed them over.
 #[derive(Debug, Default)]
 pub struct Gathered {
-    /// Counts.
+    /// The counts.
     pub tally: Tally,
-    /// Whole lines of a list.
+    /// Complete lines of a list.
     pub lines: Vec<u8>,
-    /// The entry that was dealt with last, where it was inspected.
+    /// The metadata of the entry visited last, if it was inspected.
     pub seen: Option<Metadata>,
 }
 
 impl Account {
-    /// This rank's counts so far.
+    /// Returns this rank's counts so far.
     pub fn tally(&self) -> Tally {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes out this rank's counts, which begin anew.
+    /// Returns this rank's counts and resets them.
     pub fn take_tally(&self) -> Tally {
         std::mem::take(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over a thread's counts.
+    /// Adds a thread's counts to the rank's, and resets the thread's.
     pub fn settle(&self, gathered: &mut Gathered) {
         let counts = std::mem::take(&mut gathered.tally);
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&counts);
     }
 
-    /// Counts a failure, and tells rank 0 of it while there are not too many.
+    /// Counts a failure, and reports it to rank 0 up to a number of lines. A failure of a silent
+    /// service also stops the job.
     pub fn fail<J: Job<Notice = Notice> + ?Sized>(
         &self,
         failure: Failure,
@@ -62,6 +63,8 @@ impl Account {
         }
         if failure.is_vanished() {
             gathered.tally.vanished += 1;
+            // An entry that has vanished was not visited: if one of its name comes back, the second
+            // listing visits it.
             gathered.seen = None;
         } else if failure.error.cause == Cause::Moving {
             gathered.tally.moving += 1;
@@ -71,7 +74,7 @@ impl Account {
         self.tell(&Notice::Failure(failure), crew);
     }
 
-    /// Tells rank 0 of an entry that was left out, while there are not too many such lines.
+    /// Reports a skipped entry to rank 0, up to a number of lines.
     pub fn leave_out<J: Job<Notice = Notice> + ?Sized>(&self, entry: Failure, crew: &Crew<'_, J>) {
         self.tell(&Notice::LeftOut(entry), crew);
     }
@@ -90,7 +93,8 @@ impl Gathered {
         self.seen = Some(*metadata);
     }
 
-    /// Sends the lines on when there are enough of them, or in any case when asked to.
+    /// Sends the gathered lines to rank 0 when there are enough of them, or in any case if `all` is
+    /// set.
     pub fn send_lines<J: Job<Notice = Notice> + ?Sized>(&mut self, crew: &Crew<'_, J>, all: bool) {
         let enough = if all { 1 } else { limits::LINES_BLOCK_BYTES };
         if self.lines.len() >= enough {
@@ -99,8 +103,9 @@ impl Gathered {
     }
 }
 
-/// What has become of an entry of the source that is not there: it has vanished, unless it is the root, or what is
-/// mounted in that has changed on this node.
+/// Returns the proper failure for an entry that does not exist. An entry of the source that was
+/// listed has vanished. But a root that is gone, or a mount point below it whose file system is
+/// gone on this node, must not be taken for that, since a mirror would delete its copy.
 pub fn missing(
     trouble: Trouble,
     at_root: bool,
@@ -119,7 +124,7 @@ pub fn missing(
     Trouble { error, ..trouble }
 }
 
-/// A failure at an entry, with the path as the user would write it.
+/// Builds the failure of an entry, with the path as the user would write it.
 pub fn failure(side: Side, root: &[u8], below: &[u8], error: Error) -> Failure {
     Failure { path: path::join(root, below), side, error }
 }

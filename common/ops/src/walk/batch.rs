@@ -1,4 +1,4 @@
-//! Names of one directory, packed.
+//! Batches of names of one directory, in a compact form for queues and messages.
 
 use std::ffi::CStr;
 
@@ -9,12 +9,12 @@ use types::entry::{Hint, Listed, Recorded, Time};
 use types::object::keys_below::KeysBelow;
 use types::path::Name;
 
-/// Names with what the listing says of each: for each a byte for the hint (and what else a listing says
-/// of an object, or all keys below a directory), the name, a NUL.
+/// Names with the facts of the listing. Each is packed as one byte for the hint, further facts of
+/// objects or all keys below a directory, the name, and a NUL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameBatch {
     count: u32,
-    /// Where the first name that is left begins.
+    /// The offset at which the first remaining name begins.
     begin: usize,
     bytes: Vec<u8>,
 }
@@ -33,7 +33,7 @@ impl NameBatch {
         self.bytes.extend_from_slice(name.to_bytes_with_nul());
     }
 
-    /// Adds a directory all of whose keys are known.
+    /// Adds a directory of objects all of whose keys are known.
     pub fn push_known(&mut self, name: &Name, below: &KeysBelow) {
         self.count += 1;
         self.bytes.push(KNOWN);
@@ -42,18 +42,18 @@ impl NameBatch {
         self.bytes.extend_from_slice(name.to_bytes_with_nul());
     }
 
-    /// Names that are left.
+    /// Returns the number of remaining names.
     pub fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// No name is left.
+    /// Returns whether no name remains.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Takes the first name out and hands it to `visit`, with all keys below it where they are known;
-    /// `None` when there is none.
+    /// Removes the first name and passes it to `visit`, with all keys below it where they are
+    /// known. Returns `None` if no name remains.
     pub fn take_first<T>(
         &mut self,
         visit: impl FnOnce(&Name, Hint, Option<KeysBelow>) -> T,
@@ -66,7 +66,7 @@ impl NameBatch {
         Some(visited)
     }
 
-    /// Keeps the first half of the names that are left, and returns the second.
+    /// Keeps the first half of the remaining names, and returns the second.
     #[must_use]
     pub fn split_off_half(&mut self) -> Self {
         let kept = self.count.div_ceil(2);
@@ -81,7 +81,7 @@ impl NameBatch {
     }
 }
 
-/// A name as it is packed.
+/// One packed name.
 struct Item<'b> {
     name: &'b Name,
     hint: Hint,
@@ -104,7 +104,8 @@ impl<'b> Item<'b> {
         Some(Self { name, hint, below, length_bytes: bytes.len() - left })
     }
 
-    /// It is one component, so that it cannot lead outside, and nothing of it is torn.
+    /// Returns whether the name is a single component, so that it cannot lead out of its directory,
+    /// and all keys below it are well-formed.
     fn is_sound(&self) -> bool {
         !matches!(self.name.to_bytes(), b"" | b"." | b"..")
             && !self.name.to_bytes().contains(&b'/')
@@ -112,11 +113,13 @@ impl<'b> Item<'b> {
     }
 }
 
-/// Hints without further words, each by its place.
+/// Hints that are packed as their index alone.
 const PLAIN: [Hint; 5] = [Hint::File, Hint::Directory, Hint::Symlink, Hint::Other, Hint::Unknown];
+/// The code of an object with the facts of its listing.
 const OBJECT: u8 = PLAIN.len() as u8;
-/// A directory with all keys below it.
+/// The code of a directory of objects with all keys below it.
 const KNOWN: u8 = OBJECT + 1;
+/// The code of a file with the facts of a manifest.
 const RECORDED: u8 = KNOWN + 1;
 
 fn push_hint(bytes: &mut Vec<u8>, hint: Hint) {
@@ -173,7 +176,8 @@ fn take_listed(rest: &[u8]) -> Option<(Hint, &[u8])> {
     Some((Hint::Object(Listed { size_bytes, stored_seconds }), rest))
 }
 
-/// From another rank: every name is checked to be one component, so that nothing can lead outside.
+/// Decodes a batch from another rank. Every name is validated to be a single component, so that
+/// none can lead out of its directory.
 impl<'de> Deserialize<'de> for NameBatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (count, bytes) = <(u32, Vec<u8>)>::deserialize(deserializer)?;

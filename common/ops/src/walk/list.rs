@@ -1,4 +1,4 @@
-//! The walk for its own sake: counts entries, and lists them where that is asked for.
+//! The walk as an operation of its own, which counts entries and lists them on request.
 
 pub mod checksums;
 pub mod harvest;
@@ -29,7 +29,7 @@ use types::outcome::tally::Tally;
 use types::path;
 use types::place::placement::Given;
 
-/// Opens a tree that is there: a prefix without keys is none.
+/// Opens a tree that exists. A prefix without keys does not exist.
 fn open_tree(sites: &Sites, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>, Error> {
     if sites.is_object(Side::Source, path)
         && sites.look(Side::Source, path, Symlinks::Follow)?.kind != Kind::Directory
@@ -39,26 +39,26 @@ fn open_tree(sites: &Sites, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Stor
     sites.open(Side::Source, path, open_as)
 }
 
-/// A tree to walk, open on this rank.
+/// A tree to walk, opened on this rank.
 pub struct WalkRoot {
-    /// The tree.
+    /// The tree itself.
     pub source: Box<dyn Store>,
-    /// Its path, for messages.
+    /// The path of the tree, for messages.
     pub shown: Vec<u8>,
-    /// What the user wrote.
+    /// The path as the user wrote it.
     pub given: Vec<u8>,
-    /// The one entry that is meant, where that is not a directory.
+    /// The name of the only entry to visit, where the user named an entry that is no directory.
     pub single: Option<CString>,
-    /// What is done with links: one that was named stands for what it leads to.
+    /// The treatment of symbolic links. A link that was named stands for its destination.
     symlinks: Symlinks,
 }
 
 impl WalkRoot {
-    /// Opens what the operator named, also through a link: a directory, or the directory of another entry. A link that
-    /// leads nowhere is an entry itself, unless links are to be followed.
+    /// Opens what the operator has named, following a link: a directory, or the directory of
+    /// another entry. A dangling link is an entry itself, unless links are to be followed.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// Returns the reason why the path cannot be opened.
     pub fn open(sites: &Sites, path: &[u8], symlinks: Symlinks) -> Result<Self, Failure> {
         let failed = |error| account::failure(Side::Source, path, b"", error);
         let open_as = OpenAs { symlinks, ..OpenAs::default() };
@@ -68,7 +68,7 @@ impl WalkRoot {
             sites.look(Side::Source, path, Symlinks::Keep).is_ok_and(|it| !is_directory(&it))
         };
         match (open_tree(sites, path, open_as), &given.last_name) {
-            // A service that did not answer is not asked again.
+            // A service that did not answer is not asked again, which would take minutes.
             (Err(error), Some(name))
                 if !given.means_contents
                     && !matches!(error.cause, Cause::Service(_))
@@ -99,7 +99,8 @@ impl WalkRoot {
     }
 }
 
-/// What is done with an entry that was named and is no directory, if it is a link.
+/// Returns the treatment of an entry that was named and is no directory, in case it is a symbolic
+/// link.
 fn single_as(sites: &Sites, path: &[u8], symlinks: Symlinks) -> Result<Symlinks, Error> {
     let is_link = sites.look(Side::Source, path, Symlinks::Keep)?.kind == Kind::Symlink;
     if !is_link || sites.is_object(Side::Source, path) {
@@ -112,21 +113,22 @@ fn single_as(sites: &Sites, path: &[u8], symlinks: Symlinks) -> Result<Symlinks,
     }
 }
 
-/// How closely objects are looked at.
+/// The extent to which objects are inspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectFacts {
-    /// What listings say of them: size, and when they were stored.
+    /// The facts of listings only: the size, and the time when the object was stored.
     Listed,
-    /// Also what is stored with each: mode, owner, times. A request for each.
+    /// The attributes stored with each object as well: mode, owner and times. This takes one
+    /// request for each object.
     Stored,
 }
 
-/// What is known of an entry.
+/// The known facts of an entry.
 struct Found<'f> {
     metadata: &'f Metadata,
-    /// Where a link points.
+    /// The destination of a symbolic link.
     target: Option<&'f [u8]>,
-    /// A file's checksum.
+    /// The checksum of a file, in hexadecimal digits.
     digest: Option<&'f str>,
 }
 
@@ -136,7 +138,7 @@ impl<'f> Found<'f> {
     }
 }
 
-/// One rank's part of a walk.
+/// The part of one rank in a walk.
 pub struct ListJob<'c> {
     roots: &'c [WalkRoot],
     facts: ObjectFacts,
@@ -147,7 +149,7 @@ pub struct ListJob<'c> {
 }
 
 impl<'c> ListJob<'c> {
-    /// Walks these trees.
+    /// Creates the job for these trees.
     pub fn new(
         roots: &'c [WalkRoot],
         facts: ObjectFacts,
@@ -158,14 +160,15 @@ impl<'c> ListJob<'c> {
         Self { roots, facts, selection, named, harvest, watch: None }
     }
 
-    /// For a walk whose directories are watched; what is named is not listed.
+    /// Makes the job record what it lists and visits, for a second listing. A walk of named entries
+    /// lists nothing, so there is nothing to record.
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
         self.watch = Some(watch).filter(|_| self.named.is_none());
         self
     }
 
-    /// Takes out what has watched the walk, where that was done.
+    /// Returns the record of what was listed and visited, if there is one.
     pub fn take_watch(&mut self) -> Option<Watch> {
         self.watch.take()
     }
@@ -251,7 +254,7 @@ impl<'c> ListJob<'c> {
 }
 
 impl ListJob<'_> {
-    /// The checksum that a list of such has of a file.
+    /// Returns the checksum of a file, if the list contains checksums.
     fn digest(
         &self,
         entry: &Visit<'_>,
@@ -316,7 +319,8 @@ impl Visitor for ListJob<'_> {
         &*self.roots[root as usize].source
     }
 
-    /// Objects are in no directories that could be looked at.
+    /// Returns the record of a walk of files. Objects are in no directories whose times could be
+    /// compared.
     fn watch(&self, place: &Place) -> Option<&Watch> {
         self.watch.as_ref().filter(|_| !self.source(place.root()).holds_objects())
     }
@@ -337,7 +341,7 @@ impl Visitor for ListJob<'_> {
     }
 
     fn visit(&self, entry: &Visit<'_>, hand: &mut HarvestHand, crew: &Crew<'_, Self>) -> Visited {
-        // A directory is looked at by whoever lists it.
+        // A directory is counted by the task that lists it.
         if entry.hint == Hint::Directory {
             return Visited::Directory;
         }
@@ -382,7 +386,8 @@ impl Visitor for ListJob<'_> {
 }
 
 impl ListJob<'_> {
-    /// What the directory above says of one that could not be opened, so nobody has met it.
+    /// Returns the metadata of a directory that could not be opened, according to its parent, so
+    /// that it is counted all the same.
     fn unopened(&self, place: &Place) -> Option<Metadata> {
         let source = self.source(place.root());
         place.source_dir(source).err()?;
@@ -392,7 +397,7 @@ impl ListJob<'_> {
     }
 }
 
-/// The first tasks of a walk of these roots.
+/// Returns the first tasks of a walk of these roots.
 pub fn seeds(roots: &[WalkRoot]) -> Vec<WalkTask> {
     roots.iter().zip(0..).map(|(root, index)| root.seed(index)).collect()
 }

@@ -1,8 +1,9 @@
-//! Directories that were listed, and how they looked before that: looked at once more at the end of a walk, they
-//! tell where entries may have come meanwhile that nobody has met.
+//! The record of listed directories: how each looked before it was listed. Comparing that again at
+//! the end of a walk shows in which directories entries may have appeared that no thread has met.
 //!
-//! Something that is moved from a directory not yet listed into one that was is met in neither. Both directories
-//! change by it, and so does each directory whose names change.
+//! An entry that is moved from a directory not yet listed into one that was already listed is met
+//! in neither. Both directories get new times by the move, as does each directory whose names
+//! change.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,13 +26,13 @@ use types::outcome::notice::Notice;
 use types::outcome::tally::Tally;
 use types::path::RelPath;
 
-/// What tells whether a directory is as it was.
+/// The evidence by which an unchanged directory is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     inode: u64,
-    /// Made of the times of its last change.
+    /// A hash of the directory's mtime and ctime.
     stamp: u64,
-    /// It was changed so shortly before that another change may have left it with the same times.
+    /// True if the last change was so recent that another one could have left the same times.
     is_recent: bool,
 }
 
@@ -44,12 +45,14 @@ impl Look {
     }
 }
 
-/// How far two changes may be apart that a file system gives the same time, as far as that time shows it.
+/// Returns the longest interval between two changes to which a file system can give the same time,
+/// judged by whether the time has a fraction of a second.
 fn tick_of(changed: Time) -> Duration {
     if changed.nanoseconds == 0 { CLOCK_TICK_COARSE } else { CLOCK_TICK }
 }
 
-/// Whether an entry that was last changed at `changed` may have been changed at `since` or later.
+/// Returns whether an entry last changed at `changed` may have been changed at `since` or later,
+/// given the resolution of its file system's times.
 pub fn is_changed_since(changed: Time, since: Time) -> bool {
     match changed.nanoseconds {
         0 => changed.plus(CLOCK_TICK_COARSE) >= since,
@@ -57,14 +60,14 @@ pub fn is_changed_since(changed: Time, since: Time) -> bool {
     }
 }
 
-/// Directories that a rank has listed.
+/// The directories that a rank has listed, packed to some 40 bytes each.
 #[derive(Debug, Default)]
 pub struct Listed {
     packed: Mutex<Packed<Look>>,
 }
 
 impl Listed {
-    /// Remembers a directory of that tree that looks like that before it is listed.
+    /// Records a directory with the metadata that it had before it was listed.
     pub fn add(&self, (tree, path): (u32, &RelPath), metadata: &Metadata) {
         self.put(tree, path.as_bytes(), &Look::of(metadata, Time::now()));
     }
@@ -73,18 +76,18 @@ impl Listed {
         self.packed.lock().unwrap_or_else(PoisonError::into_inner).add(tree, path, look);
     }
 
-    /// None was listed.
+    /// Returns whether no directory was listed.
     pub fn is_empty(&self) -> bool {
         self.packed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Takes over what another walk has listed.
+    /// Adds the directories that another walk has listed.
     pub fn append(&mut self, other: Self) {
         let other = other.packed.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.packed.get_mut().unwrap_or_else(PoisonError::into_inner).append(other);
     }
 
-    /// Forgets these directories.
+    /// Removes these directories from the record.
     pub fn forget(&mut self, directories: &HashSet<RootedPath>) {
         let packed = self.packed.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut kept = Packed::default();
@@ -94,20 +97,20 @@ impl Listed {
         *packed = kept;
     }
 
-    /// The records, as tasks of a [`CheckJob`].
+    /// Converts the records to tasks of a [`CheckJob`].
     pub fn into_tasks(self) -> Vec<CheckTask> {
         let packed = self.packed.into_inner().unwrap_or_else(PoisonError::into_inner);
         packed.into_blocks().into_iter().map(CheckTask).collect()
     }
 
-    /// Those directories that are among these.
+    /// Returns those of the given directories that are in the record.
     pub fn among(&self, directories: &HashSet<RootedPath>) -> Vec<RootedPath> {
         let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         let found = packed.iter().map(|(directory, _)| directory);
         found.filter(|directory| directories.contains(directory)).collect()
     }
 
-    /// Directories directly in one of those, with their inodes.
+    /// Returns the directories that are directly in one of `parents`, with their inode numbers.
     pub fn in_any_of(&self, parents: &HashSet<RootedPath>) -> Vec<(RootedPath, u64)> {
         let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         let is_in = |(root, path): &RootedPath| {
@@ -119,40 +122,41 @@ impl Listed {
     }
 }
 
-/// A directory in which there may be news.
+/// A directory in which there may be new entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
-    /// Which it is.
+    /// The tree and path of the directory.
     pub directory: RootedPath,
-    /// Another directory has its path now, of which nothing is known.
+    /// True if another directory, of which nothing is known, has the path now.
     pub is_another: bool,
 }
 
-/// Some directories to be looked at.
+/// A task that compares some directories with their records.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CheckTask(Block<Look>);
 
-/// A tree whose directories are looked at.
+/// A tree whose directories are compared with their records.
 #[derive(Clone, Copy)]
 pub struct CheckedTree<'c> {
-    /// The tree.
+    /// The tree itself.
     pub store: &'c dyn Store,
-    /// As the user wrote it.
+    /// The path of the tree, as the user wrote it.
     pub shown: &'c [u8],
-    /// Which of the two it is.
+    /// The side of the tree in the operation.
     pub side: Side,
 }
 
-/// What becomes of a directory that has changed.
+/// The consequence of a change in a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is remembered, to be listed again.
+    /// The directory is recorded, to be listed again.
     Again,
-    /// It counts as one that does not come to rest.
+    /// The directory is reported as still changing. The second comparison ends so: a walk lists a
+    /// directory at most twice, and thus terminates however busy the tree is.
     Moving,
 }
 
-/// One rank's part of looking at directories once more.
+/// The part of one rank in comparing directories with their records.
 pub struct CheckJob<'c> {
     trees: Vec<CheckedTree<'c>>,
     selection: &'c Selection,
@@ -161,29 +165,29 @@ pub struct CheckJob<'c> {
     found: Mutex<Found>,
 }
 
-/// What a rank has found.
+/// The findings of one rank.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// All directories, as they are now.
+    /// All directories, with the evidence they have now.
     pub listed: Listed,
-    /// Those to be listed again.
+    /// The directories to be listed again.
     pub changed: Vec<Changed>,
-    /// How long it takes until a change in one of those is no more like one before.
+    /// The time to wait until a later change in one of these directories gets a time of its own.
     pub pause: Duration,
 }
 
 impl<'c> CheckJob<'c> {
-    /// Looks at directories of these trees.
+    /// Creates the job for the directories of these trees.
     pub fn new(trees: Vec<CheckedTree<'c>>, selection: &'c Selection, verdict: Verdict) -> Self {
         Self { trees, selection, verdict, account: Account::default(), found: Mutex::default() }
     }
 
-    /// What was counted.
+    /// Returns the counts of the job.
     pub fn tally(&self) -> Tally {
         self.account.tally()
     }
 
-    /// What was found.
+    /// Returns the findings of this rank.
     pub fn into_found(self) -> Found {
         self.found.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,7 +205,7 @@ impl<'c> CheckJob<'c> {
     ) {
         match self.look(&directory) {
             Ok(Some(now)) => self.judge(directory, (before, now), hand, crew),
-            // The directory it was in has changed by that.
+            // The directory has vanished, by which its parent has changed; that is compared itself.
             Ok(None) => {}
             Err(trouble) => {
                 hand.tally.unread_directories += 1;
@@ -210,7 +214,10 @@ impl<'c> CheckJob<'c> {
         }
     }
 
-    /// The directory as it is now; `None` where there is none.
+    /// Returns the present metadata of a directory, or `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns the failure, also if the file system that was mounted there is gone.
     fn look(&self, (tree, path): &RootedPath) -> Result<Option<Metadata>, Trouble> {
         let CheckedTree { store, side, .. } = self.trees[*tree as usize];
         let torn = || Op::Open.errno(libc::EINVAL);
@@ -228,6 +235,7 @@ impl<'c> CheckJob<'c> {
         }
     }
 
+    /// Compares a directory with its record, and records or reports a change.
     fn judge(
         &self,
         directory: RootedPath,
@@ -237,6 +245,8 @@ impl<'c> CheckJob<'c> {
     ) {
         let look = Look::of(&now, Time::now());
         let is_another = look.inode != before.inode;
+        // The times are equal but recent: a change within the same tick of the clock would not
+        // show, so the directory is listed again as if it had changed.
         if (look.inode, look.stamp) == (before.inode, before.stamp) && !before.is_recent {
             return self.lock().listed.put(directory.0, &directory.1, &before);
         }
@@ -331,7 +341,7 @@ mod tests {
         };
         assert!(is_recent(at(5, 1), at(5, 1)) && is_recent(at(5, 1), at(5, 10_000_000)));
         assert!(!is_recent(at(5, 1), at(5, 100_000_000)));
-        // Whole seconds, or two of them.
+        // Times in whole seconds, or in steps of two.
         assert!(is_recent(at(4, 0), at(5, 999_999_999)) && !is_recent(at(4, 0), at(6, 1)));
         assert!(is_changed_since(at(4, 0), at(5, 7)) && !is_changed_since(at(5, 6), at(5, 7)));
     }

@@ -1,4 +1,4 @@
-//! Reading a directory's names, and cutting them into batches as the store tells them.
+//! Reading the names of a directory, and cutting them into batches as the store returns them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use types::object::span::Span;
 use types::path::{self, Name};
 use types::service::Unfit;
 
-/// A directory that is read.
+/// A directory being read.
 pub(super) struct Listing<'l, V: Visitor> {
     pub visitor: &'l V,
     pub place: &'l Arc<Place>,
@@ -23,29 +23,32 @@ pub(super) struct Listing<'l, V: Visitor> {
     pub sharing: Sharing,
 }
 
-/// Whether others may list part of a directory.
+/// The permission to hand over parts of a directory's listing to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sharing {
     Allowed,
     None,
 }
 
-/// What is read of a directory.
+/// The part of a directory that is read.
 pub(super) enum Part {
-    /// All names. What is below the directories among them is welcome, too, where that saves requests.
+    /// All names. The store may also report all keys below directories, where that saves requests.
     All,
-    /// The same of a range.
+    /// The names in a key range, with keys below directories as in `All`.
     Range(Span),
-    /// All names, of which those that are new are dealt with.
+    /// All names, of which only the new ones are visited.
     News,
-    /// All names and nothing else.
+    /// All names, without keys below directories.
     Names,
-    /// Nothing: all keys below it are known.
+    /// All names by the keys below the directory, which are known, without a listing.
     Known(KeysBelow),
 }
 
 impl<V: Visitor> Listing<'_, V> {
-    /// Reads names, and deals with those that take part.
+    /// Reads names, and visits those that `takes_part` and the filters select.
+    ///
+    /// # Errors
+    /// Returns the error of the listing; names read before it were visited.
     pub fn read(
         &self,
         part: Part,
@@ -53,7 +56,8 @@ impl<V: Visitor> Listing<'_, V> {
         hand: &mut V::Hand,
         crew: &Crew<'_, V>,
     ) -> Result<(), Trouble> {
-        // What the other tree has may be nothing; the tree that is walked has told of the directory.
+        // The other tree may lack the directory's counterpart. Only in the tree that is walked has
+        // a listing named the directory, so that it must have keys.
         let is_walked = !matches!(part, Part::Names);
         let is_again = matches!(part, Part::News);
         let batch = NameBatch::default();
@@ -65,13 +69,15 @@ impl<V: Visitor> Listing<'_, V> {
             Part::Known(keys) => self.dir.read_known(&keys, &mut names),
         };
         let Names { batch, count, .. } = names;
+        // The names left over make a last batch, which this thread visits itself.
         visit_batch(self.visitor, self.place, self.dir, batch, hand, crew);
+        // The first listing has counted these names already.
         self.visitor.listed(if is_again { 0 } else { count }, hand);
         read.at(self.place.trees().side())
     }
 }
 
-/// Names on their way into batches.
+/// The state of cutting names into batches.
 struct Names<'n, 'c, V: Visitor, T> {
     listing: &'n Listing<'n, V>,
     takes_part: T,
@@ -79,13 +85,13 @@ struct Names<'n, 'c, V: Visitor, T> {
     hand: &'n mut V::Hand,
     crew: &'n Crew<'c, V>,
     batch: NameBatch,
-    /// Names in the batch, and keys below them.
+    /// The number of names in the batch, and of keys below them.
     weight: usize,
     count: u64,
 }
 
 impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
-    /// One more name was read; whether it takes part.
+    /// Counts a name, and returns whether it is visited.
     fn admits(&mut self, name: &Name, hint: Hint) -> bool {
         self.count += 1;
         let Listing { visitor, place, dir, .. } = *self.listing;
@@ -99,7 +105,7 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
         is_admitted
     }
 
-    /// So much was added to the batch.
+    /// Adds to the weight of the batch, and queues or visits the batch when it is full.
     fn added(&mut self, weight: usize) {
         self.weight += weight;
         if self.weight < limits::BATCH_NAMES_MAX {
@@ -108,7 +114,8 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
         let Listing { visitor, place, dir, .. } = *self.listing;
         let full = std::mem::take(&mut self.batch);
         self.weight = 0;
-        // A full queue slows the listing down instead of filling memory.
+        // Visiting a batch here slows the listing down where the queue is full, so that memory
+        // stays bounded.
         if self.crew.is_full() {
             visit_batch(visitor, place, dir, full, self.hand, self.crew);
         } else {
@@ -145,7 +152,7 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, 
     fn unfit(&mut self, key: &[u8], why: Unfit) {
         let Listing { visitor, place, .. } = *self.listing;
         let below = path::join(place.path().as_bytes(), key);
-        // Whoever excludes such keys knows of them.
+        // A filter that excludes such a key shows that the operator knows of it.
         if !visitor.selection().admits_below(&below, key.ends_with(b"/")) {
             return visitor.left_out(place);
         }
@@ -161,7 +168,8 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, 
     fn share(&mut self, rest: Span) {
         let Listing { visitor, place, .. } = *self.listing;
         let place = place.for_queue(visitor.source(place.root()));
-        // Ahead of the names, which are soon dealt with.
+        // The range goes to the queue that all threads share, where an idle one takes it at once:
+        // this thread's names are soon visited, whereas a listing yields more work.
         self.crew.push_behind(WalkTask::Span(place, rest).into());
     }
 }

@@ -1,7 +1,9 @@
-//! The names of one directory, to tell which of its counterpart's names it has not.
+//! The set of names of one directory, by which the extraneous names of its counterpart are
+//! recognised.
 //!
-//! 16 bytes a name, whatever its length: a keyed 128-bit hash. Two names of one directory would have to
-//! collide in it for one of them to be taken for the other, which 2^64 names would make likely.
+//! A name takes 16 bytes, whatever its length: it is stored as a keyed 128-bit hash. Only a
+//! collision within one directory could hide an extraneous name; it becomes likely at 2^64 names,
+//! and cannot be provoked without the key.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,21 +11,22 @@ use std::hash::{BuildHasher, RandomState};
 
 use types::path::{Name, in_small_letters};
 
+/// The hashes of the names, and the random keys of the hash function.
 #[derive(Debug, Default)]
 pub(super) struct NameSet {
     keys: [RandomState; 2],
     hashes: HashSet<u128>,
-    /// Names that differ only in case are one.
+    /// True if names that differ only in case are equal.
     folds: bool,
 }
 
 impl NameSet {
-    /// Names that differ only in case are one.
+    /// Creates a case-insensitive set.
     pub fn folding() -> Self {
         Self { folds: true, ..Self::default() }
     }
 
-    /// False where it is there already.
+    /// Adds a name. Returns false if the set contains it already.
     pub fn insert(&mut self, name: &Name) -> bool {
         let hash = self.hash(name);
         self.hashes.insert(hash)

@@ -1,6 +1,7 @@
-//! Dealing with entries that are named, instead of walking to them.
+//! Visits of entries that a list names, instead of walking to them.
 //!
-//! A named directory is entered but not listed: what is to be dealt with in it is named, too.
+//! A named directory is entered but not listed, since the entries in it to be visited are named
+//! too.
 
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use types::entry::Hint;
 use types::limits::BATCH_NAMES_MAX;
 use types::path::RelPath;
 
-/// Names of one directory that were named one after the other.
+/// Consecutive names of the list that are in one directory.
 struct Group {
     place: Arc<Place>,
     names: NameBatch,
 }
 
-/// Deals with the entries of a piece.
+/// Visits the entries that a piece of the list names.
 pub(super) fn run<V: Visitor>(visitor: &V, piece: Piece, hand: &mut V::Hand, crew: &Crew<'_, V>) {
     let Some(source) = visitor.named() else { return };
     let names = match source.names(piece) {
@@ -75,7 +76,7 @@ pub(super) fn enter<V: Visitor>(
     crew: &Crew<'_, V>,
 ) {
     match open(visitor, place) {
-        // What was left out has been reported.
+        // The visitor has reported why it excludes the entries.
         Ok((_, metadata)) => drop(visitor.enter(place, &metadata, hand, crew)),
         Err(trouble) => visitor.unreadable(place, trouble, hand, crew),
     }

@@ -1,4 +1,5 @@
-//! A value for each of many directories, packed: each path without what it shares with the one before.
+//! A packed collection of one value for each of many directories. Each path is stored without the
+//! prefix that it shares with the one before, since paths come in nearly sorted order.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -8,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use types::limits::{FINISH_BATCH_DIRS, STEAL_BYTES_MAX};
 
-/// Index of a root or tree, and a path below it.
+/// The index of a root or tree, and a path below it.
 pub type RootedPath = (u32, Vec<u8>);
 
-/// Directories and what is remembered of each, in blocks that may be sent to other ranks.
+/// Directories with a value of each, in blocks that can be sent to other ranks.
 #[derive(Debug)]
 pub struct Packed<T> {
     blocks: Vec<Block<T>>,
@@ -19,7 +20,7 @@ pub struct Packed<T> {
     last_path: Vec<u8>,
 }
 
-/// Some records, serialised as they are.
+/// A sequence of records, in serialised form.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Block<T> {
     count: u32,
@@ -28,7 +29,8 @@ pub struct Block<T> {
     of: PhantomData<fn() -> T>,
 }
 
-/// A record in a block: root, bytes shared with the path before, the rest of the path.
+/// The head of a record in a block: the root, the number of bytes shared with the previous path,
+/// and the rest of the path.
 type Head<'p> = (u32, u32, Cow<'p, [u8]>);
 
 impl<T> Default for Packed<T> {
@@ -57,30 +59,31 @@ impl<T: Serialize + DeserializeOwned> Packed<T> {
         self.last_path.extend_from_slice(&path[shared..]);
     }
 
-    /// Takes over another one's records.
+    /// Adds all records of another collection.
     pub fn append(&mut self, other: Self) {
-        // The last block goes on where its last path ended; blocks of others are complete.
+        // The last block continues from its last path, so it must remain the last; blocks of others
+        // are complete.
         self.blocks.splice(0..0, other.blocks);
     }
 
-    /// All records.
+    /// Iterates over all records.
     pub fn iter(&self) -> impl Iterator<Item = (RootedPath, T)> + '_ {
         self.blocks.iter().flat_map(Block::iter)
     }
 
-    /// The blocks, each to be dealt with by itself.
+    /// Returns the blocks, each of which can be processed by itself.
     pub fn into_blocks(self) -> Vec<Block<T>> {
         self.blocks
     }
 
-    /// Nothing was added.
+    /// Returns whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 }
 
 impl<T: DeserializeOwned> Block<T> {
-    /// The records in it; stops where the bytes are torn.
+    /// Iterates over the records, and stops where the bytes are malformed.
     pub fn iter(&self) -> impl Iterator<Item = (RootedPath, T)> + '_ {
         let (mut rest, mut path) = (&self.bytes[..], Vec::new());
         std::iter::from_fn(move || {
@@ -103,7 +106,7 @@ impl<T> Block<T> {
 
 #[cfg(test)]
 impl<T> Packed<T> {
-    /// Memory in use.
+    /// Returns the memory in use, in bytes.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.bytes.capacity() + size_of::<Block<T>>()).sum()
     }

@@ -1,4 +1,5 @@
-//! A directory of the walk: where it is, and its handles where this rank has opened them.
+//! A reference to a directory of the walk: its path, and its handles where this rank has opened
+//! them.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,38 +10,39 @@ use store::{Dir, Store};
 use types::error::{Error, Side, Trouble};
 use types::path::{Name, RelPath};
 
-/// A directory below one of the job's roots, in the tree being walked and in its counterpart: every
-/// tool has at most two trees, and a directory has one path in both.
+/// A directory below one of the job's roots, in the tree that is walked and in its counterpart.
+/// Every tool has at most two trees, and a directory has the same path in both.
 ///
-/// On the wire it is root and path; handles stay on the rank that opened them.
+/// In messages it is the root and the path; handles stay on the rank that has opened them.
 pub struct Place {
     root: u32,
     path: RelPath,
     trees: AtomicU8,
-    /// What had to be done before the counterpart could be changed, on this rank.
+    /// The result of preparing the counterpart for changes, on this rank.
     prepared: OnceLock<Result<(), Trouble>>,
     source: Handle,
     target: Handle,
 }
 
-/// In which of the two trees a directory is.
+/// The presence of a directory in the two trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trees {
-    /// In both, or not known yet.
+    /// The directory is in both trees, or this is not known yet.
     Both,
-    /// Its counterpart is missing, or was made by this job, so it is empty but for what this job puts
-    /// there.
+    /// The directory has no counterpart, or one that this job has created, which holds nothing but
+    /// what this job puts there.
     SourceOnly,
-    /// Only in the other tree.
+    /// The directory is only in the other tree.
     TargetOnly,
-    /// What is *below* it is only in the other tree; it itself was dealt with already.
+    /// The entries *below* the directory are only in the other tree; the directory itself has been
+    /// handled.
     TargetBelow,
 }
 
 impl Trees {
     const ALL: [Self; 4] = [Self::Both, Self::SourceOnly, Self::TargetOnly, Self::TargetBelow];
 
-    /// The tree that is read where only one is.
+    /// Returns the tree that is read where only one is.
     pub fn side(self) -> Side {
         match self {
             Self::Both | Self::SourceOnly => Side::Source,
@@ -49,21 +51,23 @@ impl Trees {
     }
 }
 
-/// A directory handle, opened when it is first needed.
+/// A directory handle that is opened when it is first needed.
 #[derive(Default)]
 struct Handle {
-    /// A failure is kept too: many tasks would each wait for it again.
+    /// The result of opening. A failure is stored too, since many tasks would otherwise wait for it
+    /// again.
     opened: OnceLock<Result<Arc<dyn Dir>, Error>>,
-    /// The parent and the name in it, while the parent was open anyway: one call instead of a path.
+    /// The parent directory and the name in it, if the parent was open anyway: opening then takes a
+    /// single component instead of a path.
     near: Option<(Arc<dyn Dir>, std::ffi::CString)>,
 }
 
-/// What the job may do in a directory, after somebody has seen to its mode.
+/// The effect that preparing a directory's mode had on the job's access to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rights {
-    /// As much as before.
+    /// Access is unchanged.
     AsBefore,
-    /// More; a new handle has them.
+    /// Access is wider, for handles opened from now on.
     Gained,
 }
 
@@ -83,7 +87,8 @@ impl Handle {
 
     fn open(&self, store: &dyn Store, path: &RelPath) -> Result<Arc<dyn Dir>, Error> {
         match self.near.as_ref().map(|(parent, name)| parent.open_dir(name)) {
-            // The handle is no good any more; the way from the root may be.
+            // The handle of the parent may be stale, for example after a server's restart; the path
+            // from the root may still work.
             Some(Err(error)) if error.cause.is_unanswered() => store.open_dir(path),
             Some(opened) => opened,
             None => store.open_dir(path),
@@ -99,17 +104,18 @@ impl Handle {
 }
 
 impl Place {
-    /// A root itself.
+    /// Refers to a root itself.
     pub fn root_of(root: u32) -> Self {
         Self::new(root, RelPath::root())
     }
 
-    /// The directory of that path below a root.
+    /// Refers to the directory with that path below a root.
     pub fn at(root: u32, path: RelPath) -> Self {
         Self::new(root, path)
     }
 
-    /// The same of a path as bytes, which was one before; the root where it was not.
+    /// Refers to the directory with that path in bytes, which must be a valid one; otherwise to the
+    /// root.
     pub fn of_bytes(root: u32, path: &[u8]) -> Arc<Self> {
         Arc::new(Self::new(root, RelPath::checked(path).unwrap_or_default()))
     }
@@ -125,17 +131,17 @@ impl Place {
         }
     }
 
-    /// Index of the root it is below.
+    /// Returns the index of the root.
     pub fn root(&self) -> u32 {
         self.root
     }
 
-    /// Its path below that root.
+    /// Returns the path below the root.
     pub fn path(&self) -> &RelPath {
         &self.path
     }
 
-    /// A directory in this one.
+    /// Refers to a directory in this one.
     #[must_use]
     pub fn child(&self, name: &Name, source: &dyn Store) -> Self {
         let child = Self {
@@ -150,7 +156,7 @@ impl Place {
         child
     }
 
-    /// The same directory, as the place of names that only the other tree has.
+    /// Refers to this directory as one of extraneous names, which are only in the other tree.
     #[must_use]
     pub fn extras(&self) -> Self {
         let place = Self::new(self.root, self.path.clone());
@@ -161,8 +167,8 @@ impl Place {
         place
     }
 
-    /// The same directory for a task that waits: with its handles, or without them where handles run
-    /// short.
+    /// Refers to this directory for a task that waits in a queue: with its handles, or without them
+    /// where the process runs short of handles.
     #[must_use]
     pub fn for_queue(self: &Arc<Self>, source: &dyn Store) -> Arc<Self> {
         if source.has_spare_handles() {
@@ -171,7 +177,7 @@ impl Place {
         Arc::new(self.path_only())
     }
 
-    /// The same directory, without handles.
+    /// Refers to this directory without handles.
     #[must_use]
     pub fn path_only(&self) -> Self {
         let place = Self::new(self.root, self.path.clone());
@@ -179,23 +185,24 @@ impl Place {
         place
     }
 
-    /// Prepares the counterpart for changes, once on this rank: others wait until that is done.
+    /// Prepares the counterpart for changes, once on this rank; other threads wait until that is
+    /// done.
     pub fn prepare(&self, prepare: impl FnOnce() -> Result<(), Trouble>) -> Result<(), Trouble> {
         self.prepared.get_or_init(prepare).clone()
     }
 
-    /// The directory in the tree being walked.
+    /// Opens the directory in the tree that is walked.
     pub fn source_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
         self.source.get(store, &self.path)
     }
 
-    /// The directory in the other tree.
+    /// Opens the directory in the other tree.
     pub fn target_dir(&self, store: &dyn Store) -> Result<Arc<dyn Dir>, Error> {
         self.target.get(store, &self.path)
     }
 
-    /// The same. Where it was not open yet, `let_in` has a look at it before anybody else, and may widen
-    /// its mode.
+    /// Opens the directory in the other tree. If it was not open yet, `let_in` inspects it before
+    /// any other thread uses it, and may widen its mode.
     pub fn target_dir_let_in(
         &self,
         store: &dyn Store,
@@ -212,7 +219,7 @@ impl Place {
         opened.clone()
     }
 
-    /// The directory above this one in the other tree, whose path is `parent`.
+    /// Returns the parent of this directory in the other tree, whose path is `parent`.
     pub fn target_parent(
         &self,
         store: &dyn Store,
@@ -224,17 +231,17 @@ impl Place {
         }
     }
 
-    /// Remembers in which trees it is.
+    /// Records in which trees the directory is.
     pub fn set_trees(&self, trees: Trees) {
         self.trees.store(trees as u8, Ordering::Relaxed);
     }
 
-    /// In which trees it is.
+    /// Returns in which trees the directory is.
     pub fn trees(&self) -> Trees {
         Trees::ALL[usize::from(self.trees.load(Ordering::Relaxed))]
     }
 
-    /// The counterpart is missing or empty.
+    /// Returns whether the counterpart is missing, or was created empty by this job.
     pub fn is_fresh(&self) -> bool {
         self.trees() == Trees::SourceOnly
     }
@@ -246,7 +253,7 @@ impl Serialize for Place {
     }
 }
 
-/// From another rank: the path is checked to stay below its root.
+/// Decodes a reference from another rank, and validates that the path stays below its root.
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (root, path, trees) = <(u32, Vec<u8>, u8)>::deserialize(deserializer)?;

@@ -1,4 +1,5 @@
-//! Which entries of a walk take part.
+//! Selection of the entries of a walk: filters, file systems, and what belongs to jobs of this
+//! program.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,39 +15,44 @@ use types::path::{self, Name, RelPath};
 use types::place::staged_name::{is_journal_name, is_of_job, is_staged};
 use types::select::filter::{Filter, FilterOptions};
 
-/// What the operator wants of it; rank 0's options hold for all ranks.
+/// The options of selection. Those of rank 0 apply on all ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SelectionOptions {
-    /// By path, size and age.
+    /// Filters by path, size and age.
     pub filter: FilterOptions,
-    /// Directories on other file systems than their root are not entered.
+    /// True if directories on other file systems than their root are not entered.
     pub one_file_system: bool,
 }
 
-/// What tells a job's own things from those of other jobs.
+/// The identification of this job's own staged files and journal, as opposed to those of other
+/// jobs.
 #[derive(Debug, Clone, Default)]
 pub struct OwnThings {
-    /// Numbers of stopped jobs that this one goes on with: what they have staged is its own to remove.
+    /// The numbers of interrupted jobs that this one resumes, so that it may remove their staged
+    /// files.
     pub earlier_jobs: Vec<u64>,
-    /// Its journal: name and inode.
+    /// The name and inode number of this job's journal.
     pub journal: Option<(Vec<u8>, u64)>,
 }
 
-/// The same, ready for use on one rank.
+/// The selection, prepared for use on one rank.
 #[derive(Debug)]
 pub struct Selection {
     filter: Filter,
     one_file_system: bool,
-    /// Files and directories that the job itself writes: name and inode.
+    /// The files and directories that this job itself writes, by name and inode number.
     outputs: Vec<(Vec<u8>, u64)>,
-    /// What jobs stage and their journals are passed over, where this is known.
+    /// The identification of this job's own things. Staged files and journals are only skipped
+    /// where it is present.
     own: Option<OwnThings>,
     passed_over: AtomicU64,
 }
 
 impl Selection {
+    /// Compiles the options.
+    ///
     /// # Errors
-    /// One line: a pattern that is none.
+    /// Returns one line for a malformed pattern.
     pub fn new(options: &SelectionOptions) -> Result<Self, String> {
         let filter = Filter::new(&options.filter)?;
         let one_file_system = options.one_file_system;
@@ -54,20 +60,21 @@ impl Selection {
         Ok(Self { filter, one_file_system, outputs, own, passed_over })
     }
 
-    /// Everything takes part.
+    /// Selects every entry.
     pub fn all() -> Self {
         Self::new(&SelectionOptions::default()).expect("no pattern is a wrong one")
     }
 
-    /// Passes over files and directories that the job itself writes, by name and inode: they get another name at its end.
+    /// Skips files and directories that this job itself writes, such as an unfinished list.
     #[must_use]
     pub fn without_outputs(mut self, outputs: Vec<(Vec<u8>, u64)>) -> Self {
         self.outputs = outputs;
         self
     }
 
-    /// Passes over what jobs have staged and not given its name, and journals: that is nobody's content. What the
-    /// jobs before this one have staged takes part, so that it can be deleted.
+    /// Skips files that jobs have staged but not renamed, and journals, since these are no content
+    /// of the user. Files staged by earlier runs of this job are selected, so that they can be
+    /// deleted.
     #[must_use]
     pub fn without_things_of_jobs(mut self, own: OwnThings) -> Self {
         self.outputs.extend(own.journal.clone());
@@ -75,11 +82,13 @@ impl Selection {
         self
     }
 
-    /// Names of other jobs that were passed over.
+    /// Returns the number of entries of other jobs that were skipped.
     pub fn passed_over(&self) -> u64 {
         self.passed_over.load(Ordering::Relaxed)
     }
 
+    /// Returns whether an entry is a staged file or a journal, and counts it. A file staged by an
+    /// earlier run of this job is not, so that it can be deleted.
     fn is_of_a_job(&self, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         let Some(own) = &self.own else { return false };
         let is_ours = || own.earlier_jobs.iter().any(|job| is_of_job(name, *job));
@@ -94,7 +103,7 @@ impl Selection {
         is_it
     }
 
-    /// Whether a path that was named leads to what a job has staged, or into a journal beside a target.
+    /// Returns whether a path in a list leads to a staged file, or into a journal beside a target.
     pub fn is_named_of_a_job(&self, path: &RelPath) -> bool {
         let is_it = self.own.is_some()
             && (path.components().any(is_journal_name)
@@ -103,16 +112,17 @@ impl Selection {
         is_it
     }
 
-    /// Whether a file that was named is part of a journal, wherever that is.
+    /// Returns whether a file in a list is part of a journal, wherever the journal is.
     pub fn is_named_part(&self, dir: &dyn Dir, name: &Name) -> bool {
         let is_it = self.own.is_some() && is_part_of_journal(dir, name);
         self.passed_over.fetch_add(u64::from(is_it), Ordering::Relaxed);
         is_it
     }
 
-    /// Whether a directory is a journal: nobody's content, wherever `--journal` has put it.
+    /// Returns whether a directory is a journal, wherever `--journal` has put it.
     pub fn is_journal(&self, dir: &dyn Dir, metadata: &Metadata) -> bool {
-        // A journal has no directory in it; most others are told by that.
+        // A journal has no subdirectories, so a link count above 2 excludes most other directories
+        // without opening a file.
         let is_it = self.own.is_some() && metadata.links <= 2 && is_part_of_journal(dir, LOCKED);
         self.passed_over.fetch_add(u64::from(is_it), Ordering::Relaxed);
         is_it
@@ -123,15 +133,15 @@ impl Selection {
         named.any(|(_, inode)| dir.stat(name).is_ok_and(|it| it.inode == *inode))
     }
 
-    /// Whether a name of a directory takes part; whether it is a directory is looked up only where a
-    /// filter asks for it and the listing does not say.
+    /// Returns whether an entry is selected by its name. Its type is looked up only where a filter
+    /// depends on it and the listing does not tell it.
     pub fn admits_name(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         !self.is_output(dir, name)
             && !self.is_of_a_job(dir, name, hint)
             && self.is_chosen(place, dir, name, hint)
     }
 
-    /// Whether the filters by path let a name of a directory through, as the kind of entry that it is there.
+    /// Returns whether the filters by path select an entry, given the type that it has there.
     pub fn is_chosen(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         if self.filter.is_trivial() {
             return true;
@@ -145,17 +155,18 @@ impl Selection {
         self.filter.admits_path(&below, is_directory)
     }
 
-    /// Whether names may be left out by their paths.
+    /// Returns whether any filter by path is set.
     pub fn has_rules(&self) -> bool {
         self.filter.has_rules()
     }
 
-    /// Whether an entry takes part, by what it is.
+    /// Returns whether an entry is selected by its metadata.
     pub fn admits(&self, metadata: &Metadata) -> bool {
         self.filter.admits(metadata)
     }
 
-    /// Whether an entry of a list takes part: it, and every directory between it and its root.
+    /// Returns whether an entry of a list is selected, which requires the same of every directory
+    /// between it and its root.
     pub fn admits_record(&self, record: &Record<'_>) -> bool {
         if self.filter.is_trivial() {
             return true;
@@ -164,7 +175,8 @@ impl Selection {
         self.admits_below(record.below_root(), is_directory) && self.filter.admits(record.metadata)
     }
 
-    /// Whether a path that was not walked to takes part: it, and every directory above it.
+    /// Returns whether a path that was not reached by walking is selected, which requires the same
+    /// of every directory above it.
     pub fn admits_below(&self, below: &[u8], is_directory: bool) -> bool {
         if self.filter.is_trivial() || below.is_empty() {
             return true;
@@ -174,28 +186,29 @@ impl Selection {
             && self.filter.admits_path(below, is_directory)
     }
 
-    /// Whether entries must be looked at to know whether they take part.
+    /// Returns whether selection needs the metadata of entries.
     pub fn needs_metadata(&self) -> bool {
         self.filter.needs_metadata()
     }
 
-    /// Whether the time of their last change must be known for that.
+    /// Returns whether selection needs the modification time of entries.
     pub fn needs_times(&self) -> bool {
         self.filter.needs_times()
     }
 
-    /// Whether mount points are not entered.
+    /// Returns whether other file systems below a root are not entered.
     pub fn is_one_file_system(&self) -> bool {
         self.one_file_system
     }
 
-    /// Whether a directory is on another file system than its root, and so not entered.
+    /// Returns whether a directory is on another file system than its root, and therefore not
+    /// entered.
     pub fn stops_at(&self, directory: &Metadata, root_device: Result<u64, Error>) -> bool {
         self.one_file_system && root_device.is_ok_and(|device| device != directory.device)
     }
 }
 
-/// Whether a file is part of a journal: by its name, and by what it begins with.
+/// Returns whether a file is part of a journal, by its name and its first bytes.
 pub fn is_part_of_journal(dir: &dyn Dir, name: &Name) -> bool {
     may_be_part(name.to_bytes())
         && dir.open_file(name).is_ok_and(|file| {

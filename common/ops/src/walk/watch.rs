@@ -1,5 +1,6 @@
-//! Watching directories while they are walked: which were listed, and which of their entries were dealt with that may
-//! look new when one of them is listed again. So each entry is dealt with, told of and counted once.
+//! The record of a walk: which directories were listed, and which of their entries were visited and
+//! may look new when a directory is listed again. With it, each entry is visited, reported and
+//! counted once.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,12 +16,13 @@ use types::entry::{Hint, Kind, Metadata, Time};
 use types::error::Side;
 use types::path::{self, Name};
 
-/// In place of an inode: whatever has that name.
+/// A value in place of an inode number that stands for any inode of that name.
 const ANY: u64 = 0;
-/// In place of an inode: the directory's entries take no part, so it is not listed again.
+/// A value in place of an inode number that marks a directory whose entries are excluded, so that
+/// it is not listed again.
 const SHUT: u64 = u64::MAX;
 
-/// A rank's part of watching a walk.
+/// The record of a rank's part in a walk.
 #[derive(Debug)]
 pub struct Watch {
     began: Time,
@@ -30,57 +32,61 @@ pub struct Watch {
     before: Option<Known>,
 }
 
-/// Entries that a rank has dealt with and that may look new later: of each the hash of its directory and its own.
+/// Entries that a rank has visited and that may look new later, each as the hash of its directory
+/// and its own hash.
 ///
-/// These are entries that were changed since the walk began, or shortly before, and those that were told of: others
-/// are older than the walk, so nobody takes them for new.
+/// Only entries that were changed since shortly before the walk began are recorded, and those that
+/// were reported: all others are older than the walk and thus never taken for new. So memory grows
+/// with the changes during the walk, not with the tree.
 #[derive(Debug, Default)]
 pub struct Dealt(Mutex<HashSet<(u64, u64)>>);
 
-/// Entries of changed directories that some rank has dealt with, by hashes.
+/// Hashes of the entries in changed directories that some rank has visited.
 #[derive(Debug, Default)]
 pub struct Known(HashSet<u64>);
 
 impl Watch {
-    /// Watches a walk that began then, by this node's clock.
+    /// Creates the record of a walk that began at that time, by this node's clock.
     pub fn new(began: Time, symlinks: Symlinks) -> Self {
         Self { began, symlinks, listed: Listed::default(), dealt: Dealt::default(), before: None }
     }
 
-    /// Watches directories that are listed again, of whose entries these are known.
+    /// Creates the record for listing directories again, whose visited entries are `known`.
     #[must_use]
     pub fn again(&self, known: Known) -> Self {
         Self { before: Some(known), ..Self::new(self.began, self.symlinks) }
     }
 
-    /// Takes out the directories that were listed.
+    /// Returns the directories that were listed, and forgets them.
     pub fn take_listed(&mut self) -> Listed {
         std::mem::take(&mut self.listed)
     }
 
-    /// Entries of directories that have changed which this rank has dealt with, where it has listed those directories.
+    /// Returns the hashes of entries that this rank has visited in changed directories, and of
+    /// subdirectories that it has listed there.
     pub fn known_in(&self, changed: &HashSet<RootedPath>, listed: &Listed) -> Vec<u64> {
         let directories = listed.in_any_of(changed).into_iter();
         let keys = directories.map(|((tree, path), inode)| key_of((tree, &path), inode));
         keys.chain(self.dealt.of(changed)).collect()
     }
 
-    /// Remembers a directory of that side that looks like that before it is listed.
+    /// Records a directory on one side, with the metadata that it had before it was listed.
     pub fn add(&self, side: Side, place: &Place, metadata: &Metadata) {
         self.listed.add((tree_of(place.root(), side), place.path()), metadata);
     }
 
-    /// Remembers that a directory, or an entry of it, was told of: that is not done twice.
+    /// Records that a directory or an entry of it was reported, so that it is not reported again.
     pub fn told(&self, place: &Place, name: &[u8]) {
         self.dealt.add(place, name, ANY);
     }
 
-    /// Remembers that a directory's entries take no part.
+    /// Records that a directory's entries are excluded.
     pub(super) fn shut(&self, place: &Place) {
         self.dealt.add(place, b"", SHUT);
     }
 
-    /// Remembers an entry that was dealt with, and of which that was seen, if it may look new later.
+    /// Records an entry that was visited, if it may look new later. `seen` is its metadata, where
+    /// the visitor has inspected it.
     pub(super) fn dealt_with(
         &self,
         entry: &Visit<'_>,
@@ -88,7 +94,7 @@ impl Watch {
         seen: Option<Metadata>,
         store: &dyn Store,
     ) {
-        // A directory that is to be walked is remembered by whoever lists it.
+        // A directory to be walked is recorded by the task that lists it.
         if matches!(visited, Visited::Directory | Visited::NewDirectory) {
             return;
         }
@@ -102,8 +108,9 @@ impl Watch {
         self.dealt.add(entry.place, entry.name.to_bytes(), inode);
     }
 
-    /// Whether an entry has come into a directory since that was first listed, or was changed since, and was not dealt
-    /// with.
+    /// Returns whether an entry may have appeared in a directory since that was first listed, or
+    /// was changed since then, and was not visited. An entry is new only by evidence of its ctime,
+    /// which POSIX updates on creation, rename and link, and which no user can set back.
     pub fn is_news(
         &self,
         place: &Place,
@@ -117,10 +124,10 @@ impl Watch {
         if is_known(ANY) {
             return false;
         }
-        // What cannot be inspected is told where it is dealt with.
+        // An entry that cannot be inspected is visited, so that the failure is reported there.
         let Ok(found) = dir.stat(name) else { return true };
         let may_be_new = found.kind == Kind::Directory
-            // What a link leads to says nothing of when the link came.
+            // The ctime of a link's destination does not tell when the link appeared.
             || self.is_followed(hint)
             || self.may_look_new(&found, store);
         may_be_new && !is_known(found.inode)
@@ -130,6 +137,8 @@ impl Watch {
         hint == Hint::Symlink && self.symlinks == Symlinks::Follow
     }
 
+    /// Returns whether the entry's ctime is since the walk began, allowing for a file system whose
+    /// clock is behind.
     fn may_look_new(&self, found: &Metadata, store: &dyn Store) -> bool {
         is_changed_since(found.ctime.plus(store.clock_behind()), self.began)
     }
@@ -143,7 +152,8 @@ impl Dealt {
         dealt.insert((parent, key_of((tree, &path), inode)));
     }
 
-    /// The entries in directories that have changed, and those of these directories that are shut.
+    /// Returns the hashes of entries in changed directories, and of those directories that are
+    /// excluded.
     fn of(&self, changed: &HashSet<RootedPath>) -> Vec<u64> {
         let keys = |inode| -> HashSet<u64> {
             changed.iter().map(|(tree, path)| key_of((*tree, path), inode)).collect()
@@ -156,30 +166,31 @@ impl Dealt {
 }
 
 impl Known {
-    /// Those that ranks have found, by [`Watch::known_in`], and the changed directories, which are seen to by
-    /// themselves.
+    /// Combines the hashes that ranks have found by [`Watch::known_in`], and adds the changed
+    /// directories, which are listed again by tasks of their own.
     pub fn new(hashes: Vec<u64>, changed: &[Changed]) -> Self {
         let of = |it: &Changed| key_of((it.directory.0, &it.directory.1), ANY);
         Self(hashes.into_iter().chain(changed.iter().map(of)).collect())
     }
 
-    /// Whether a directory's entries take no part.
+    /// Returns whether a directory's entries are excluded.
     pub fn is_shut(&self, (tree, path): &RootedPath) -> bool {
         self.0.contains(&key_of((*tree, path), SHUT))
     }
 }
 
-/// Index of a tree of a root: each root has two, of which a walk may know one only.
+/// Returns the index of a tree by its root and side. Each root has two, although a walk may know
+/// only one.
 pub fn tree_of(root: u32, side: Side) -> u32 {
     2 * root + side as u32
 }
 
-/// The root and side of a tree.
+/// Returns the root and side of a tree by its index.
 pub fn of_tree(tree: u32) -> (u32, Side) {
     (tree / 2, if tree.is_multiple_of(2) { Side::Source } else { Side::Target })
 }
 
-/// The tree in which a directory is walked.
+/// Returns the index of the tree in which a directory is walked.
 fn walked(place: &Place) -> u32 {
     tree_of(place.root(), place.trees().side())
 }
@@ -188,7 +199,7 @@ fn parent_of(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)]
 }
 
-/// A hash of an entry, by its tree, path below that, and inode.
+/// Returns the hash of an entry, by its tree, its path below that, and its inode number.
 fn key_of((tree, path): (u32, &[u8]), inode: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (tree, path, inode).hash(&mut hasher);

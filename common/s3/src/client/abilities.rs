@@ -1,4 +1,4 @@
-//! What a service can do, found out by trying: once for each rank and service.
+//! Capabilities of a service, learned from its answers, once for each rank and service.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,21 +6,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::config::settings::Settings;
 use types::entry::Proof;
 
-/// The check of content on its way to a service, the better first.
+/// The checksum that protects content on its way to a service, in order of preference: an attempt
+/// that fails moves to the next variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
-    /// CRC-64/NVME, of parts and of the whole.
+    /// CRC-64/NVME, of the parts and of the whole object.
     Crc64,
     /// CRC32C, of each part.
     Crc32c,
     /// Content-MD5, of each request.
     Md5,
-    /// The operator wants none.
+    /// Content without a checksum, as the operator has configured.
     None,
 }
 
 impl Check {
-    /// A short word for it.
+    /// Returns a short name of the check, as tickets of uploads hold it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Crc64 => "crc64",
@@ -30,7 +31,7 @@ impl Check {
         }
     }
 
-    /// What is shown by it.
+    /// Returns the degree of verification that the check provides.
     pub fn proof(self) -> Proof {
         match self {
             Self::Crc64 => Proof::Crc64,
@@ -44,32 +45,33 @@ impl Check {
         LADDER.iter().position(|known| *known == self).unwrap_or(0) as u8
     }
 
-    /// The check of that word.
+    /// Returns the check of that name.
     pub fn of_word(word: &str) -> Option<Self> {
         LADDER.into_iter().find(|check| check.word() == word)
     }
 }
 
-/// No rung.
+/// The value of a rung that is not set.
 const NOTHING: u8 = u8::MAX;
 
+/// All checks, from the one tried first to the one tried last.
 const LADDER: [Check; 4] = [Check::Crc64, Check::Crc32c, Check::Md5, Check::None];
 
-/// What a service is known to be able to do.
+/// The capabilities of a service, as far as they are known.
 #[derive(Debug)]
 pub struct Abilities {
-    /// The rung of the ladder that is tried next, or is known to hold.
+    /// The index in [`LADDER`] of the check to use: untested, or known to work.
     rung: AtomicU8,
-    /// The rung that the service is known to look at.
+    /// The index of the check that the service is known to verify, or [`NOTHING`].
     seen: AtomicU8,
-    /// Held by whoever sends the first content.
+    /// The lock that the thread holds which sends the first content.
     first: Mutex<()>,
-    /// It does not tell which uploads were begun.
+    /// True if the service does not list incomplete uploads, at least not for this account.
     hides_uploads: AtomicBool,
 }
 
 impl Abilities {
-    /// Nothing is known yet.
+    /// Returns capabilities of which nothing is known yet.
     pub fn of(settings: &Settings) -> Self {
         let rung = if settings.disable_checksum { LADDER.len() - 1 } else { 0 };
         Self {
@@ -80,8 +82,9 @@ impl Abilities {
         }
     }
 
-    /// Waits until it is known what the service does with a check; whoever is the first to send content by it
-    /// goes ahead, and the others wait while it holds the guard. Else each thread would send a part for nothing.
+    /// Waits until it is known how the service handles a check. The first thread to send content
+    /// with it gets the guard and proceeds; the others wait until it drops the guard. Otherwise
+    /// each thread would send a part in vain to a service that ignores the check.
     pub fn first_alone(&self, check: Check) -> Option<MutexGuard<'_, ()>> {
         let is_known = || check >= Check::Md5 || check < self.check() || self.holds(check);
         if is_known() {
@@ -91,7 +94,7 @@ impl Abilities {
         if is_known() { None } else { Some(guard) }
     }
 
-    /// The service looks at that check, or shows in another way what it has.
+    /// Records that the service verifies this check, or otherwise proves that it has the content.
     pub fn has(&self, check: Check) {
         self.seen.store(check.rung(), Ordering::Relaxed);
     }
@@ -100,29 +103,31 @@ impl Abilities {
         self.seen.load(Ordering::Relaxed) == check.rung()
     }
 
-    /// Whether it may tell which uploads were begun.
+    /// Returns whether the service may list incomplete uploads.
     pub fn tells_uploads(&self) -> bool {
         !self.hides_uploads.load(Ordering::Relaxed)
     }
 
-    /// It does not tell which uploads were begun, or not to this account.
+    /// Records that the service does not list incomplete uploads, at least not for this account.
     pub fn hides_uploads(&self) {
         if !self.hides_uploads.swap(true, Ordering::Relaxed) {
             tracing::info!("the S3 service does not list uploads; none is resumed");
         }
     }
 
-    /// The best check that is not known to fail.
+    /// Returns the best check that is not known to fail.
     pub fn check(&self) -> Check {
         LADDER[usize::from(self.rung.load(Ordering::Relaxed))]
     }
 
-    /// That check was refused, or ignored: the next one is used from now on. False where there is none.
+    /// Records that the service refuses or ignores a check, so that the next one is used from now
+    /// on. Returns false if there is none, because all services implement the last one.
     pub fn lacks(&self, check: Check) -> bool {
         let next = usize::from(check.rung()) + 1;
         if next >= LADDER.len() - 1 {
             return false;
         }
+        // Threads may report failures in any order; the rung never goes back up.
         if self.rung.fetch_max(next as u8, Ordering::Relaxed) < next as u8 {
             let used = LADDER[next];
             tracing::warn!("the S3 service does not know {check:?}; using {used:?} instead");

@@ -1,6 +1,6 @@
-//! Answers on their way from the connection to the client: their heads come in time or not at all, documents are
-//! read whole within bounds, and a document whose root other clients do not look at gets the name that this one
-//! wants.
+//! Checks of answers between the connection and the S3 client. The head of an answer must arrive in
+//! time, documents are read as a whole within bounds, and a root element of a deviating name is
+//! renamed to the one that the client expects.
 
 use std::error::Error;
 use std::fmt;
@@ -20,14 +20,14 @@ use crate::client::liveness::Liveness;
 use crate::client::redirect::Asked;
 use types::limits;
 
-/// Connections with rules for what comes back.
+/// Connections whose answers are checked.
 #[derive(Debug)]
 struct Answers {
     connections: SharedHttpConnector,
     liveness: Arc<Liveness>,
 }
 
-/// Connections whose answers keep to these rules.
+/// Wraps connections so that their answers are checked.
 pub(crate) fn checked(
     connections: SharedHttpConnector,
     liveness: &Arc<Liveness>,
@@ -35,7 +35,7 @@ pub(crate) fn checked(
     SharedHttpConnector::new(Answers { connections, liveness: Arc::clone(liveness) })
 }
 
-/// The answer is longer than any honest one.
+/// The error of an answer that is longer than any legitimate one.
 #[derive(Debug)]
 pub(crate) struct TooLong;
 
@@ -57,6 +57,8 @@ impl HttpConnector for Answers {
         let liveness = Arc::clone(&self.liveness);
         HttpConnectorFuture::new(async move {
             let answer = in_time(wait, told_of(&liveness, answer)).await??;
+            // The content of an object is streamed by its reader; everything else is small enough
+            // to be held.
             if is_content && answer.status().is_success() {
                 return Ok(answer);
             }
@@ -67,7 +69,7 @@ impl HttpConnector for Answers {
     }
 }
 
-/// The work; if it takes long, somebody is told what is waited for.
+/// Runs the work, and tells the user what is waited for if it takes long.
 async fn told_of<F: Future>(liveness: &Liveness, work: F) -> F::Output {
     let mut work = pin!(work);
     if let Ok(done) = tokio::time::timeout(limits::S3_SILENCE_TOLD, &mut work).await {
@@ -82,8 +84,9 @@ async fn in_time<F: Future>(wait: Duration, work: F) -> Result<F::Output, Connec
     ended.map_err(|late| ConnectorError::timeout(late.into()))
 }
 
-/// How long the head of the answer may take. Copies and completions are silent while the service works; all others
-/// answer at once when they have the request.
+/// Returns how long the head of the answer may take. Copies and completions of uploads may be
+/// silent for minutes while the service works; all other requests are answered as soon as they have
+/// arrived.
 fn head_wait(request: &HttpRequest) -> Duration {
     let is_copy = request.headers().contains_key("x-amz-copy-source");
     let completes = request.method() == "POST" && parameter(request, "uploadId").is_some();
@@ -95,14 +98,16 @@ fn head_wait(request: &HttpRequest) -> Duration {
     (limits::S3_HEAD_WAIT + sending).min(limits::S3_ANSWER_WAIT)
 }
 
-/// Whether an answer of success is an object's content; all others are documents.
+/// Returns whether a successful answer to the request is an object's content; all others are
+/// documents.
 fn asks_for_content(request: &HttpRequest) -> bool {
-    // The client says which operation it is; requests for whole objects that it does not make have no query.
+    // The S3 client names the operation in the parameter `x-id`. Requests of the fast path, which
+    // read whole objects, have no query.
     let has_query = request.uri().contains('?');
     request.method() == "GET" && (!has_query || parameter(request, "x-id") == Some("GetObject"))
 }
 
-/// A parameter of the request's query.
+/// Returns a parameter of the request's query, which is empty for a parameter without a value.
 fn parameter<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
     let (_, query) = request.uri().split_once('?')?;
     query.split('&').find_map(|pair| match pair.split_once('=') {
@@ -111,7 +116,7 @@ fn parameter<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
     })
 }
 
-/// The name that the client wants the answer's root to have.
+/// Returns the name that the client expects of the root element in the answer to a request.
 fn expected_root(request: &HttpRequest) -> Option<&'static str> {
     let has = |name| parameter(request, name).is_some();
     let is_copy = request.headers().contains_key("x-amz-copy-source");
@@ -127,7 +132,7 @@ fn expected_root(request: &HttpRequest) -> Option<&'static str> {
     })
 }
 
-/// Reads the rest of an answer.
+/// Reads the rest of an answer, within bounds of time and size.
 async fn whole(
     mut answer: HttpResponse,
     root: Option<&'static str>,
@@ -142,6 +147,8 @@ async fn whole(
     Ok(answer)
 }
 
+/// Reads a body to its end. Each piece must arrive in time, and the whole must not exceed the
+/// bound, so that a faulty server can neither hold a thread nor exhaust memory.
 async fn read(mut stream: ByteStream) -> Result<Vec<u8>, ConnectorError> {
     let mut body = Vec::new();
     while let Some(piece) = in_time(limits::S3_BODY_WAIT, stream.next()).await? {
@@ -153,9 +160,10 @@ async fn read(mut stream: ByteStream) -> Result<Vec<u8>, ConnectorError> {
     Ok(body)
 }
 
-/// A document with the root that the client wants, where it has another form of that name. AWS's own tools and s5cmd
-/// do not look at the name: what answers to a new upload with `<InitiateMultipartUpload>` (`rclone serve s3`), or to
-/// the question for parts with `<ListPartsResponse>` (moto), works for them.
+/// Renames the root of a document to the name that the client expects, where it is another form of
+/// that name. AWS's own tools and s5cmd ignore the name, so services that answer to a new upload
+/// with `<InitiateMultipartUpload>` (`rclone serve s3`), or to ListParts with `<ListPartsResponse>`
+/// (moto), work with them.
 fn with_root(body: Vec<u8>, wanted: &str) -> Vec<u8> {
     let Some(found) = root_of(&body) else { return body };
     if found == wanted || stem(found) != stem(wanted) {
@@ -170,12 +178,12 @@ fn with_root(body: Vec<u8>, wanted: &str) -> Vec<u8> {
     }
 }
 
-/// A root's name without the word for an answer at its end.
+/// Returns the name of a root without the suffix that denotes an answer.
 fn stem(name: &str) -> &str {
     ["Result", "Response", "Output"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
-/// The name of a document's first element.
+/// Returns the name of the first element in a document.
 fn root_of(body: &[u8]) -> Option<&str> {
     let mut rest = std::str::from_utf8(body).ok()?;
     loop {

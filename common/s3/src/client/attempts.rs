@@ -1,5 +1,5 @@
-//! Each try of each request, as the client tells of it: when it may begin, what its answer says of the
-//! service, and how many there may be.
+//! Hooks into every attempt of every request of the S3 client: when an attempt may begin, what its
+//! answer says of the state of the service, and how many attempts a request has.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,14 +23,14 @@ use crate::client::pressure::{Answer, Place, Pressure};
 use crate::client::redirect;
 use types::limits;
 
-/// Status of a service that gets too many requests (RFC 6585, 4).
+/// The status of a service that receives too many requests (RFC 6585, section 4).
 pub(crate) const TOO_MANY_REQUESTS: u16 = 429;
-/// What S3 says instead.
+/// The status that S3 uses for throttling instead.
 const UNAVAILABLE: u16 = 503;
 
-/// Codes by which a service asks for fewer requests, whatever its status; also in the body of an answer with
-/// 200, with which copies and completions begin before they are done (Amazon S3 API Reference, "List of error
-/// codes").
+/// Error codes by which a service throttles, whatever the status. They also occur in the body of an
+/// answer with status 200, which copies and completions of uploads begin before they are done
+/// (Amazon S3 API Reference, "List of error codes").
 const BUSY: [&str; 8] = [
     "SlowDown",
     "RequestTimeout",
@@ -42,40 +42,41 @@ const BUSY: [&str; 8] = [
     "BandwidthLimitExceeded",
 ];
 
-/// Sees to it that no more requests are under way than the service bears, and that none is sent often to
-/// where nobody is.
+/// The hooks of a service's client. They keep the number of concurrent requests within what the
+/// service sustains, and end attempts at a service that does not answer.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// Requests under way.
+    /// The limiter of concurrent requests.
     pub pressure: Arc<Pressure>,
-    /// Whether the service answers at all.
+    /// The record of whether the service answers at all.
     pub liveness: Arc<Liveness>,
-    /// Where buckets are.
+    /// The regions and addresses of buckets.
     pub routes: Arc<Routes>,
-    /// Tries of one request, the first among them.
+    /// The greatest number of attempts of one request, including the first.
     pub attempts_max: u32,
 }
 
-/// When a request is tried again, and how often.
+/// Returns the retry policy of the client, with that many attempts of a request.
 pub(crate) fn retries(attempts_max: u32) -> RetryConfig {
-    // Not the adaptive one: after a few refusals it lets one request a second pass. `Pressure` is there
-    // instead.
+    // The client's adaptive mode lets one request per second pass after a few throttled ones, which
+    // is too few for a mover; `Pressure` limits concurrency instead.
     RetryConfig::standard()
         .with_max_attempts(attempts_max)
         .with_initial_backoff(limits::S3_BACKOFF_MIN)
         .with_max_backoff(limits::S3_BACKOFF_MAX)
 }
 
-/// A request's tries so far.
+/// The attempts of one request so far.
 #[derive(Debug, Default)]
 struct Tries {
-    /// The place of the one under way, from its beginning to its answer.
+    /// The permit of the current attempt, from its beginning to its answer.
     place: Option<Place>,
-    /// Answers of the service, to whatever request, when the last try was counted.
+    /// The number of the service's answers, to any request, when the last attempt was counted.
     answers: u64,
-    /// Those that were in vain because the service answered nobody: they do not count.
+    /// The number of failed attempts during which the service answered no request at all. They do
+    /// not count against the limit.
     uncounted: u32,
-    /// When the last try began.
+    /// The time at which the last attempt began.
     began: Option<Instant>,
 }
 
@@ -84,10 +85,13 @@ impl Storable for Tries {
 }
 
 impl Tries {
-    /// How many there may be after one that got no answer. While a service is down for a while, requests wait for
-    /// it; what fails while others get answers is tried a few times.
+    /// Returns the greatest number of attempts after one without an answer. While a service answers
+    /// nobody, requests wait for its return; a request that fails while others are answered gets a
+    /// few attempts only.
     fn max_after(&mut self, silence: Silence, is_late: bool) -> u32 {
         match silence {
+            // A service that has never answered most likely has a wrong address, so the first
+            // request of a job fails soon instead of waiting for a restart.
             Silence { answers: 0, .. } if self.has_waited_for_head() => return 1,
             Silence { answers: 0, .. } if is_late => return limits::S3_FIRST_TIMEOUTS_MAX,
             Silence { answers: 0, .. } => return limits::S3_FIRST_ATTEMPTS_MAX,
@@ -100,7 +104,7 @@ impl Tries {
 }
 
 impl Tries {
-    /// The request was taken, and nothing came for as long as an answer may take.
+    /// Returns whether the request was accepted but not answered for as long as an answer may take.
     fn has_waited_for_head(&self) -> bool {
         self.began.is_some_and(|began| began.elapsed() >= limits::S3_HEAD_WAIT)
     }
@@ -111,7 +115,8 @@ impl Intercept for Watch {
         "Watch"
     }
 
-    /// Waits without giving the thread away: it has nothing else to do, it drives this one request.
+    /// Waits for a permit, blocking the thread: it drives this one request and has nothing else to
+    /// do.
     fn read_before_attempt(
         &self,
         _: &BeforeTransmitInterceptorContextRef<'_>,
@@ -140,6 +145,8 @@ impl Intercept for Watch {
             let is_error = context.output_or_error().is_none_or(|outcome| outcome.is_err());
             place.answered(answer(context.response(), is_error));
         }
+        // Only an answer of the service itself shows that it is alive; a gateway answers for a dead
+        // one too.
         if context.response().is_some_and(is_of_service) {
             self.liveness.answered();
             self.note_region(context, config);
@@ -156,6 +163,9 @@ impl Intercept for Watch {
 }
 
 impl Watch {
+    /// Records an attempt without an answer of the service, and sets how many attempts the request
+    /// has. The retry policy is replaced in the configuration of this request only, since the
+    /// client offers no hook for a limit that depends on the outcome.
     fn unanswered(&self, context: &FinalizerInterceptorContextRef<'_>, config: &mut ConfigBag) {
         let error = context.output_or_error().and_then(Result::err);
         let error = error.and_then(|error| error.as_connector_error());
@@ -180,7 +190,8 @@ impl Watch {
     }
 }
 
-/// Not of something that stands before the service, and says that nothing is behind it.
+/// Returns whether an answer comes from the service, not from a gateway in front of it that reports
+/// the service as unavailable.
 fn is_of_service(response: &HttpResponse) -> bool {
     let body = response.body().bytes().unwrap_or_default();
     answer_of_status(response.status().as_u16()) != Answer::Other
@@ -196,23 +207,23 @@ fn answer(response: Option<&HttpResponse>, is_error: bool) -> Answer {
     if is_error && is_busy(body) { Answer::Busy } else { answer_of_status(status) }
 }
 
-/// What an answer's status alone says of the service.
+/// Returns what the status of an answer says of the service's load.
 pub(crate) fn answer_of_status(status: u16) -> Answer {
     match status {
         TOO_MANY_REQUESTS | UNAVAILABLE => Answer::Busy,
-        // That there is no such object is as good an answer as any.
+        // An error such as "no such object" shows a working service as well as a success does.
         0..500 => Answer::Good,
         _ => Answer::Other,
     }
 }
 
-/// An error of S3 with one of the codes.
+/// Returns whether a body is an S3 error with one of the codes that throttle.
 fn is_busy(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     code_in(&text).is_some_and(|code| BUSY.contains(&code))
 }
 
-/// The code of an error of S3.
+/// Returns the code of an S3 error document.
 fn code_in(text: &str) -> Option<&str> {
     let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
     Some(code)
@@ -250,7 +261,7 @@ mod tests {
             let max = tries.max_after(silence(7, false), false);
             assert_eq!(max, limits::S3_ATTEMPTS_MAX + count);
         }
-        // It answers others: this one counts.
+        // The service answers others, so this attempt counts.
         assert_eq!(tries.max_after(silence(8, false), false), limits::S3_ATTEMPTS_MAX + 50);
         assert_eq!(tries.max_after(silence(8, true), false), 1);
     }

@@ -1,4 +1,5 @@
-//! What a failed request means, and what is told of it: the service's own words, or what came instead of them.
+//! Translation of failed requests to errors: the cause, and what the service itself says, or what
+//! arrived in place of an answer.
 
 use std::error::Error;
 use std::io;
@@ -14,7 +15,8 @@ use types::error::Cause;
 use types::limits::{SHOWN_ANSWER_CHARS_MAX, SHOWN_MESSAGE_CHARS_MAX};
 use types::service::{Details, ServiceFault, Unfit};
 
-/// The cause behind a failed request, and what else is known of it (Amazon S3 API Reference, "Error responses").
+/// Returns the cause of a failed request, and further details (Amazon S3 API Reference, "Error
+/// responses").
 pub(crate) fn explain<E>(error: &SdkError<E, HttpResponse>) -> (Cause, Option<Details>)
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -40,18 +42,18 @@ where
     };
     let is_answer = details.status.is_some();
     let details = Details { operation: operation::<E>().filter(|_| is_answer), ..details };
-    // That nothing has a key needs no more words.
+    // For a key that does not exist, the cause says it all.
     let is_news = details != Details::default() && !cause.is_vanished();
     (cause, is_news.then_some(details))
 }
 
-/// The operation that the S3 API has this type of errors for, such as `ListObjectsV2`.
+/// Returns the name of the S3 operation that has this type of errors, such as `ListObjectsV2`.
 fn operation<E>() -> Option<String> {
     let name = std::any::type_name::<E>().rsplit("::").next()?;
     name.strip_suffix("Error").map(str::to_owned)
 }
 
-/// An answer that is an error of S3's, or that should be one.
+/// Translates an error answer, which should be an S3 error document.
 fn refused(error: &impl ProvideErrorMetadata, answer: &HttpResponse) -> (Cause, Details) {
     let status = answer.status().as_u16();
     let Some(code) = error.code() else { return unread(answer) };
@@ -60,14 +62,14 @@ fn refused(error: &impl ProvideErrorMetadata, answer: &HttpResponse) -> (Cause, 
     (of_code(code).unwrap_or_else(|| of_status(status)), details)
 }
 
-/// An answer of success that has broken off, or was never whole.
+/// Translates a successful answer that broke off, or was never complete.
 fn torn(error: &(dyn Error + 'static), answer: &HttpResponse) -> (Cause, Details) {
     let message = causes(error).find_map(|cause| cause.downcast_ref::<NotWhole>());
     let message = message.map(|it| shortened(&it.to_string(), SHOWN_MESSAGE_CHARS_MAX));
     (Cause::Service(ServiceFault::Torn), Details { message, ..details_of(answer) })
 }
 
-/// An answer in which S3's words are not.
+/// Translates an answer that is not a document of S3, and quotes its beginning.
 fn unread(answer: &HttpResponse) -> (Cause, Details) {
     let body = answer.body().bytes().unwrap_or_default();
     let head = shortened(&String::from_utf8_lossy(body), SHOWN_ANSWER_CHARS_MAX);
@@ -85,9 +87,11 @@ fn details_of(answer: &HttpResponse) -> Details {
     Details { status: Some(answer.status().as_u16()), request_id, ..Details::default() }
 }
 
-/// Headers by which proxies tell that an answer is their own, if no service has numbered the request.
+/// Headers by which a proxy marks an answer as its own. They only count if the answer has no
+/// request identifier, which every service adds.
 const OF_PROXIES: [&str; 5] =
     ["proxy-authenticate", "proxy-status", "x-squid-error", "x-cache", "via"];
+/// The status by which a proxy demands credentials (RFC 9110, section 15.5.8).
 const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
 
 fn is_of_proxy(answer: &HttpResponse) -> bool {
@@ -97,7 +101,7 @@ fn is_of_proxy(answer: &HttpResponse) -> bool {
         || is_marked && answer.request_id().is_none()
 }
 
-/// Text on one line, cut where it is too long.
+/// Joins text into one line, and truncates it if it is too long.
 fn shortened(text: &str, chars_max: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(chars_max) {
@@ -106,7 +110,8 @@ fn shortened(text: &str, chars_max: usize) -> String {
     }
 }
 
-/// An error and all behind it, also those inside of an [`io::Error`], whose `source` passes over them.
+/// Iterates over an error and its causes, including those inside an [`io::Error`], whose `source`
+/// skips the inner error itself.
 fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> + use<'e> {
@@ -118,23 +123,24 @@ fn behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stat
     inside.map(|inside| inside as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
-/// Why there was no answer, as far as the layers below the client tell.
+/// Returns why there was no answer, as far as the network layers tell.
 fn unreached(error: &(dyn Error + 'static)) -> (ServiceFault, Details) {
     let fault = causes(error).find_map(fault_of).unwrap_or(ServiceFault::Unreachable);
-    // These say it all.
+    // These faults need no further words.
     let is_plain = matches!(fault, ServiceFault::Refused | ServiceFault::UnknownHost);
     let last = causes(error).last().filter(|_| !is_plain);
     let message = last.map(|last| shortened(&last.to_string(), SHOWN_MESSAGE_CHARS_MAX));
     (fault, Details { message, ..Details::default() })
 }
 
-/// Beginnings of texts of errors that have no type of their own for others.
+/// Prefixes of error messages whose types are private to their crates.
 const BY_WORDS: [(&str, ServiceFault); 3] = [
     ("dns error", ServiceFault::UnknownHost),
     ("tunnel error", ServiceFault::Proxy),
     ("invalid HTTP", ServiceFault::NotHttp),
 ];
 
+/// Classifies one error of the network layers.
 fn fault_of(error: &(dyn Error + 'static)) -> Option<ServiceFault> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(tls_fault(error));
@@ -150,6 +156,7 @@ fn fault_of(error: &(dyn Error + 'static)) -> Option<ServiceFault> {
     BY_WORDS.into_iter().find(|(begin, _)| words.starts_with(begin)).map(|(_, fault)| fault)
 }
 
+/// Classifies a failure of TLS by what the user can do about it.
 fn tls_fault(error: &rustls::Error) -> ServiceFault {
     use CertificateError as Certificate;
     match error {
@@ -169,6 +176,8 @@ fn tls_fault(error: &rustls::Error) -> ServiceFault {
     }
 }
 
+/// Translates an error code of S3, or of a service that extends it; `None` for codes that only
+/// their own text explains.
 fn of_code(code: &str) -> Option<Cause> {
     Some(match code {
         "NoSuchUpload" | "InvalidPart" => Cause::Service(ServiceFault::NoUpload),
@@ -201,6 +210,7 @@ fn of_code(code: &str) -> Option<Cause> {
     })
 }
 
+/// Translates the status of an error answer without a known code.
 fn of_status(status: u16) -> Cause {
     match status {
         301 | 307 => Cause::Service(ServiceFault::OtherRegion),

@@ -1,5 +1,5 @@
-//! HTTP as all that talks to S3 uses it: TLS by rustls, certificates and proxies as the user's
-//! environment says.
+//! HTTP connections for everything that accesses S3: TLS by rustls, with certificates and proxies
+//! from the user's environment.
 
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::Connector;
@@ -24,17 +24,18 @@ use crate::config::rclone_conf::Environment;
 use crate::config::settings::CaBundle;
 use types::path::escaped;
 
-/// Whether requests go through the proxies of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+/// The use of the proxies in `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proxies {
-    /// They do.
+    /// Proxies of the environment are used.
     Environment,
-    /// They do not: what is asked is on this machine or its network.
+    /// Connections are direct, because the server is on this machine or its network.
     None,
 }
 
 impl Proxies {
-    /// Those for requests to an endpoint. The client does not know all forms of exemptions.
+    /// Returns the use of proxies for an endpoint. `NO_PROXY` is evaluated here first, since the
+    /// HTTP client does not implement all of its forms.
     pub fn of(url: &str, environment: Environment<'_>) -> Self {
         let named = ["NO_PROXY", "no_proxy"];
         let no_proxy = named.into_iter().find_map(|name| variable(environment, name));
@@ -42,7 +43,7 @@ impl Proxies {
         if is_exempt { Self::None } else { Self::Environment }
     }
 
-    /// The proxy that requests to an endpoint go through, without the password for it.
+    /// Returns the proxy that requests to an endpoint use, without its password, for display.
     pub fn shown(self, url: &str) -> Option<String> {
         let uri = url.parse::<http::Uri>().ok().filter(|_| self == Self::Environment)?;
         let proxy = Matcher::from_env().intercept(&uri)?;
@@ -50,7 +51,7 @@ impl Proxies {
         Some(format!("{}://{authority}", proxy.uri().scheme_str().unwrap_or("http")))
     }
 
-    /// As the client wants it.
+    /// Converts the choice to a configuration of the HTTP client.
     pub fn config(self) -> ProxyConfig {
         match self {
             Self::Environment => ProxyConfig::from_env(),
@@ -59,10 +60,10 @@ impl Proxies {
     }
 }
 
-/// A client for a few requests: each has a connection of its own.
+/// Builds a client for a few requests, each with a connection of its own.
 ///
 /// # Errors
-/// One line: the bundle of certificates cannot be used.
+/// Returns one line if the bundle of certificates cannot be used.
 pub fn client(ca_bundle: Option<&CaBundle>, proxies: Proxies) -> Result<SharedHttpClient, String> {
     let trust = tls_context(ca_bundle)?;
     let client = http_client_fn(move |settings, components| {
@@ -76,7 +77,7 @@ pub fn client(ca_bundle: Option<&CaBundle>, proxies: Proxies) -> Result<SharedHt
     Ok(client)
 }
 
-/// Connections whose answers are no longer than those of who gives out credentials.
+/// Connections whose answers are bounded in size, for services that issue credentials.
 #[derive(Debug)]
 struct Bounded(SharedHttpConnector);
 
@@ -91,25 +92,25 @@ impl HttpConnector for Bounded {
     }
 }
 
-/// What connections a client makes.
+/// The kind of connections that a client makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// With TLS, where an address asks for it.
+    /// Connections with TLS, where the URL asks for it.
     Tls,
-    /// None but plain ones: no certificates are read.
+    /// Plain connections only, so that no certificates are read.
     Plain,
 }
 
-/// Connections that are kept for further requests.
+/// Builds connections that are kept alive for further requests.
 ///
 /// # Errors
-/// One line: the bundle of certificates cannot be used.
+/// Returns one line if the bundle of certificates cannot be used.
 pub fn pooled(
     ca_bundle: Option<&CaBundle>,
     (wire, proxies): (Wire, Proxies),
     waits: HttpConnectorSettings,
 ) -> Result<SharedHttpConnector, String> {
-    // A proxy may want TLS for itself.
+    // A proxy may itself be reached by TLS.
     let may_have_proxy = proxies == Proxies::Environment && may_have_proxy();
     let is_plain = wire == Wire::Plain && !may_have_proxy;
     let proxies = if is_plain { Proxies::None } else { proxies }.config();
@@ -123,8 +124,8 @@ pub fn pooled(
     }))
 }
 
-/// Makes UTF-8 of headers in Latin-1, which is what others may be in (RFC 9110, 5.5): such metadata would be read
-/// over, or make the answer one that cannot be read.
+/// Converts header values in ISO 8859-1 to UTF-8. RFC 9110, section 5.5, permits any bytes from
+/// 0x80 on in values, but the client ignores such metadata or rejects the whole answer.
 pub fn read_latin1(answer: &mut HttpResponse) {
     let is_other = |(_, value): &(&str, &[u8])| std::str::from_utf8(value).is_err();
     let text = |value: &[u8]| value.iter().map(|byte| char::from(*byte)).collect::<String>();
@@ -137,32 +138,33 @@ pub fn read_latin1(answer: &mut HttpResponse) {
     }
 }
 
-/// A client over these connections.
+/// Builds a client that uses the given connections.
 pub fn over(connections: SharedHttpConnector) -> SharedHttpClient {
     http_client_fn(move |_, _| connections.clone())
 }
 
-/// Whether the environment names a proxy for what is plain.
+/// Returns whether the environment names a proxy for plain HTTP.
 fn may_have_proxy() -> bool {
     let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
     names.into_iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// Who speaks TLS: one that builds without more than a C compiler.
+/// Returns the TLS implementation, which builds with no more than a C compiler.
 pub fn tls_provider() -> Provider {
     Provider::Rustls(CryptoMode::Ring)
 }
 
-/// Whom to trust: the certificates of a bundle, or the system's.
+/// Returns the certificate authorities to trust: those of a bundle, or the system's.
 ///
 /// # Errors
-/// One line: the bundle cannot be used.
+/// Returns one line if the bundle cannot be used.
 pub fn tls_context(ca_bundle: Option<&CaBundle>) -> Result<TlsContext, String> {
     ca_bundle.map_or_else(|| Ok(TlsContext::default()), trusting)
 }
 
-/// The bundle of certificates that stands for the system's: what AWS's own tools take, `AWS_CA_BUNDLE` and the
-/// profile's `ca_bundle`, or what Go's and OpenSSL's take, `SSL_CERT_FILE`. (`SSL_CERT_DIR` the client reads itself.)
+/// Returns the bundle of certificate authorities that replaces the system's. `AWS_CA_BUNDLE` and
+/// the profile's `ca_bundle` take precedence, as with AWS's own tools; then comes `SSL_CERT_FILE`,
+/// which Go and OpenSSL read. (`SSL_CERT_DIR` is read by the TLS client itself.)
 pub fn ca_bundle(environment: Environment<'_>, of_profile: Option<&str>) -> Option<CaBundle> {
     let bundle = |named_by: &str, path: String| {
         Some(CaBundle { named_by: named_by.to_owned(), paths: vec![path] })
@@ -181,7 +183,8 @@ pub fn ca_bundle(environment: Environment<'_>, of_profile: Option<&str>) -> Opti
     }
 }
 
-/// The system's own, for where the client would read a variable that is empty.
+/// Returns the system's own bundle, for an empty `SSL_CERT_FILE`, which the client would take for a
+/// path.
 fn of_system() -> Option<CaBundle> {
     const USUAL: [&str; 4] = [
         "/etc/ssl/certs/ca-certificates.crt",
@@ -194,7 +197,8 @@ fn of_system() -> Option<CaBundle> {
     Some(CaBundle { named_by: "the system".to_owned(), paths: vec![path.to_owned()] })
 }
 
-/// The bundle for remotes of rclone: `RCLONE_CA_CERT`, a list of files, counts most.
+/// Returns the bundle for remotes of rclone, where `RCLONE_CA_CERT`, a list of files, takes
+/// precedence.
 pub fn ca_bundle_of_rclone(environment: Environment<'_>) -> Option<CaBundle> {
     let Some(list) = variable(environment, "RCLONE_CA_CERT") else {
         return ca_bundle(environment, None);
@@ -203,6 +207,11 @@ pub fn ca_bundle_of_rclone(environment: Environment<'_>) -> Option<CaBundle> {
     Some(CaBundle { named_by: "RCLONE_CA_CERT".to_owned(), paths })
 }
 
+/// Builds a TLS context that trusts the certificates of a bundle alone.
+///
+/// # Errors
+/// Returns one line if a file cannot be read, or has no usable certificate: trusting nobody would
+/// look like a failing service.
 fn trusting(bundle: &CaBundle) -> Result<TlsContext, String> {
     let mut store = TrustStore::empty();
     for path in &bundle.paths {
@@ -219,8 +228,8 @@ fn trusting(bundle: &CaBundle) -> Result<TlsContext, String> {
     TlsContext::builder().with_trust_store(store).build().map_err(|error| error.to_string())
 }
 
-/// Whether `NO_PROXY` has an entry for an endpoint that the client does not know of: `*` for an address that is a
-/// number, or one with a port.
+/// Returns whether `NO_PROXY` exempts an endpoint by a form that the HTTP client does not
+/// implement: `*` for a numeric address, or an entry with a port.
 fn is_exempt(no_proxy: &str, url: &str) -> bool {
     let Some(uri) = url.parse::<http::Uri>().ok() else { return false };
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
@@ -236,14 +245,14 @@ fn is_exempt(no_proxy: &str, url: &str) -> bool {
     })
 }
 
-/// Those certificates that the client can parse, as PEM: it would panic on others.
+/// Returns the certificates that the client can parse, as PEM. The client would panic on others.
 fn usable_certificates(pem: &[u8]) -> String {
     let is_usable = |der: &CertificateDer<'_>| RootCertStore::empty().add(der.clone()).is_ok();
     let found = CertificateDer::pem_slice_iter(pem).map_while(Result::ok).filter(is_usable);
     found.map(|der| as_pem(&der)).collect()
 }
 
-/// RFC 7468.
+/// Encodes a certificate as PEM (RFC 7468).
 fn as_pem(der: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);

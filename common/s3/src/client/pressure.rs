@@ -1,51 +1,54 @@
-//! How many requests of this rank may be under way at a service that asks for fewer.
+//! A limiter of this rank's concurrent requests to a service that throttles.
 //!
-//! As TCP does with packets (RFC 5681, "Congestion Avoidance"): what a service turns away halves the requests
-//! under way, at most once for those that were sent before the last halving was noticed; what it answers lets
-//! them grow by one for each full round of answers. Until the service turns something away there is no limit
-//! but the operator's.
+//! The limit follows TCP's congestion avoidance (RFC 5681): a throttled request halves the limit,
+//! at most once for all requests that were sent before the last halving took effect, and answers
+//! raise it by one for each full round of requests. Until the service throttles for the first time,
+//! only the operator's limit applies.
 //!
-//! Each rank goes by its own answers, and the whole job falls back: a busy service turns away requests of all
-//! ranks, mostly of those that send most, so all of them end up with about the same share of what it bears
-//! (Chiu and Jain 1989, "Analysis of the Increase and Decrease Algorithms"). No rank has to know how many
-//! others there are, no message is needed, and jobs of other people get their share, too.
+//! Each rank reacts to its own answers, and thereby the whole job slows down: a busy service
+//! throttles requests of all ranks, mostly of those that send most, so that their shares converge
+//! (Chiu and Jain 1989, "Analysis of the Increase and Decrease Algorithms"). No rank needs to know
+//! the number of ranks, no message is exchanged, and jobs of other users get their share too.
 //!
-//! A request has its place while it waits for an answer's head. It has none in the pauses between its tries,
-//! and none while its body is read: who reads one object may have to ask for another to get on.
+//! A request holds a permit while it waits for the head of its answer. It holds none during the
+//! pauses between attempts, nor while its body is read: a thread that reads one object may have to
+//! request another before it can go on, and would wait for itself.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The rule: no threads, no clock.
+/// The window of concurrent requests: the algorithm alone, without threads or clocks, so that it
+/// can be tested exactly.
 #[derive(Debug, Clone)]
 struct Window {
-    /// Requests that may be under way; a fraction is what it has grown since the last whole one.
+    /// The number of concurrent requests allowed; the fraction is the growth since the last whole
+    /// request.
     size: f64,
     size_max: f64,
     under_way: u32,
-    /// Tries begun so far.
+    /// The number of attempts begun so far.
     begun: u64,
-    /// Of these, so many were begun when the window was last halved.
+    /// The value of `begun` when the window was last halved.
     begun_when_halved: u64,
-    /// Tries that were turned away.
+    /// The number of throttled attempts.
     refused: u64,
 }
 
-/// One try of a request.
+/// One attempt of a request.
 #[derive(Debug, Clone, Copy)]
 struct Try {
     number: u64,
-    /// Tries under way when it began, itself among them.
+    /// The number of concurrent attempts when this one began, including itself.
     beside: u32,
 }
 
-/// What a service made of a try.
+/// The service's response to an attempt, as far as its load is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It is well.
+    /// The service handles its load.
     Good,
-    /// It asks for fewer requests.
+    /// The service throttles.
     Busy,
-    /// There was none, or it says nothing about that.
+    /// An answer is missing, or says nothing of the load.
     Other,
 }
 
@@ -59,7 +62,7 @@ impl Window {
         f64::from(self.under_way) + 1.0 <= self.size
     }
 
-    /// A try begins, if it may.
+    /// Begins an attempt if the window has room.
     fn begin(&mut self) -> Option<Try> {
         self.has_room().then(|| {
             self.begun += 1;
@@ -68,10 +71,11 @@ impl Window {
         })
     }
 
-    /// A try has ended.
+    /// Ends an attempt, and adapts the window to its answer.
     fn end(&mut self, ended: Try, answer: Answer) {
         let beside = self.under_way.max(ended.beside);
-        // Answers to what was sent before the last halving tell of what was before it.
+        // An attempt that was sent before the last halving met the old number of requests, so its
+        // answer must not halve the window once more.
         let is_news = ended.number > self.begun_when_halved;
         match answer {
             Answer::Busy => {
@@ -81,7 +85,8 @@ impl Window {
                     self.begun_when_halved = self.begun;
                 }
             }
-            // A window that is not used says nothing about whether more would do.
+            // A window that is not used up gives no evidence that the service would sustain a
+            // larger one.
             Answer::Good if is_news && f64::from(beside) + 1.0 > self.size => {
                 self.size = (self.size + 1.0 / self.size).min(self.size_max);
             }
@@ -91,7 +96,7 @@ impl Window {
     }
 }
 
-/// The window of a service, as all threads of a rank share it.
+/// The limiter of a service, shared by all threads of a rank.
 #[derive(Debug)]
 pub(crate) struct Pressure {
     state: Mutex<State>,
@@ -104,7 +109,7 @@ struct State {
     waiting: u32,
 }
 
-/// A request's place among those under way; it is free again when this is dropped.
+/// A permit for one concurrent request, which is returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     pressure: Arc<Pressure>,
@@ -113,13 +118,13 @@ pub(crate) struct Place {
 }
 
 impl Pressure {
-    /// With no more than so many requests under way, whatever the service says.
+    /// Creates a limiter with the operator's limit, which is never exceeded.
     pub fn new(requests_max: u32) -> Self {
         let state = State { window: Window::new(requests_max), waiting: 0 };
         Self { state: Mutex::new(state), freed: Condvar::new() }
     }
 
-    /// Waits for a place.
+    /// Waits for a permit.
     pub fn wait(self: &Arc<Self>) -> Place {
         let mut state = self.lock();
         let attempt = loop {
@@ -130,11 +135,12 @@ impl Pressure {
             state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         };
+        // The window may have grown by more than one since the last thread was woken.
         self.wake_one(&state);
         Place { pressure: Arc::clone(self), attempt, answer: Answer::Other }
     }
 
-    /// Requests that the service has turned away so far.
+    /// Returns the number of requests that the service has throttled so far.
     pub fn refused(&self) -> u64 {
         self.lock().window.refused
     }
@@ -143,7 +149,8 @@ impl Pressure {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever is woken wakes the next one, while there is room.
+    /// Wakes one waiting thread if the window has room. Each woken thread wakes the next, so that
+    /// no notification is lost or wasted.
     fn wake_one(&self, state: &State) {
         if state.waiting > 0 && state.window.has_room() {
             self.freed.notify_one();
@@ -152,7 +159,8 @@ impl Pressure {
 }
 
 impl Place {
-    /// The service has answered.
+    /// Returns the permit together with the service's response. A permit that is merely dropped
+    /// counts as an attempt without an answer.
     pub fn answered(mut self, answer: Answer) {
         self.answer = answer;
     }
@@ -173,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// So many answers to a rank that has always something to send.
+    /// Feeds answers to the window of a rank that always has something to send.
     fn answers(window: &mut Window, count: u32, answer: Answer) {
         let mut under_way: VecDeque<_> = std::iter::from_fn(|| window.begin()).collect();
         for _ in 0..count {
@@ -186,8 +194,8 @@ mod tests {
         assert_eq!(window.under_way, 0);
     }
 
-    /// Ranks with much to send, in rounds, and a service that turns away what is more than it bears in one:
-    /// how many tries it turns away, of how many.
+    /// Simulates ranks with much to send, in rounds, and a service that throttles what exceeds its
+    /// capacity in a round. Returns the number of throttled attempts, and that of all attempts.
     fn refusals(ranks: usize, service_bears: usize, rounds: u32) -> (u64, u64) {
         let mut windows = vec![Window::new(256); ranks];
         let mut answered = 0;
@@ -250,8 +258,9 @@ mod tests {
         assert!(window.size <= 2.0, "what is not used does not grow: {window:?}");
     }
 
-    /// Between two halvings a rank's window grows by one a round, from half of its share to just above it: so
-    /// about 3/8 of the share's square is answered before the next one or two tries are turned away.
+    /// Verifies the rate of throttling. Between two halvings a rank's window grows by one each
+    /// round, from half of its share to just above it, so about 3/8 of the square of the share is
+    /// answered before the next one or two attempts are throttled.
     #[test]
     fn few_requests_are_turned_away_however_many_ranks_there_are() {
         for (ranks, bears) in [(1, 8), (1, 64), (4, 64), (16, 256)] {

@@ -1,15 +1,15 @@
-//! Buckets in another region than the one that was asked in: the service names the right one, and the request is
-//! made again there, as AWS's own tools do.
+//! Redirects to the region of a bucket: a service asked in the wrong region names the right one,
+//! and the request is repeated there, as AWS's own tools do.
 
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 
-/// The header by which such an answer is marked on its way to the client: what decides on another try sees the answer
-/// only, not the request.
+/// The header that marks an answer which redirects to another region. The classifier of retries
+/// sees only the answer, so the request's region must be compared before.
 const ELSEWHERE: &str = "x-suite-elsewhere";
 
-/// Has such a request tried again.
+/// A retry classifier that repeats redirected requests.
 #[derive(Debug)]
 pub(crate) struct Redirects;
 
@@ -26,22 +26,22 @@ impl ClassifyRetry for Redirects {
     }
 }
 
-/// The region that the answer's request is to be made in.
+/// Returns the region to which an answer redirects its request.
 pub(crate) fn elsewhere(answer: &HttpResponse) -> Option<&str> {
     answer.headers().get(ELSEWHERE)
 }
 
-/// Where a request was made.
+/// The region or host that a request was sent to.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// With a signature for this region.
+    /// The region in the signature of the request.
     In(String),
-    /// Without one, at this host.
+    /// The host of an unsigned request.
     At(String),
 }
 
 impl Asked {
-    /// A request's.
+    /// Reads the region or host from a request.
     pub fn of(request: &HttpRequest) -> Self {
         // Signature Version 4: Credential=KEY/DAY/REGION/s3/aws4_request.
         let signature = request.headers().get("authorization");
@@ -51,7 +51,8 @@ impl Asked {
         }
     }
 
-    /// Whether that region is another place than this one. Without a signature only AWS's own hosts tell regions apart.
+    /// Returns whether `region` differs from that of the request. Without a signature, only AWS's
+    /// own host names tell the region.
     fn is_elsewhere(&self, region: &str) -> bool {
         match self {
             Self::In(own) => own != region,
@@ -61,8 +62,9 @@ impl Asked {
         }
     }
 
-    /// Marks an answer that names another region.
+    /// Marks an answer that redirects to another region than the request's.
     pub fn mark(&self, answer: &mut HttpResponse) {
+        // The mark decides on repeating requests, so a service must not be able to set it.
         answer.headers_mut().remove(ELSEWHERE);
         if let Some(region) = named(answer).filter(|region| self.is_elsewhere(region)) {
             answer.headers_mut().insert(ELSEWHERE, region);
@@ -70,15 +72,16 @@ impl Asked {
     }
 }
 
-/// The region that an answer names.
+/// Returns the region that an answer names, if it is a redirect or a refusal.
 fn named(answer: &HttpResponse) -> Option<String> {
-    // Moved permanently, or the signature is for another region.
+    // Status 301 means that the bucket has moved, and 400 that the signature is for another region.
     if !matches!(answer.status().as_u16(), 301 | 400) {
         return None;
     }
     let body = String::from_utf8_lossy(answer.body().bytes().unwrap_or_default());
     let in_body = || body.split_once("<Region>")?.1.split_once("</Region>").map(|(name, _)| name);
     let name = answer.headers().get("x-amz-bucket-region").or_else(in_body)?;
+    // The name becomes part of a host name, so nothing else is accepted.
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (!name.is_empty() && name.bytes().all(is_good)).then(|| name.to_owned())
 }

@@ -1,5 +1,6 @@
-//! Requests to a service. Each I/O thread has a client of its own, with its own connections, and drives
-//! them itself while it waits: no request crosses threads, which would cost as much CPU as the request.
+//! Requests to a service. Each I/O thread has a client with connections of its own, and drives its
+//! requests itself while it waits for them. Passing requests between threads would cost as much CPU
+//! as the requests.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -46,32 +47,32 @@ use types::error::{Cause, Error, Op, Result};
 use types::limits;
 use types::service::{Details, ServiceFault};
 
-/// A service and an account there, as this rank reaches it.
+/// A service and an account at it, as this rank uses them.
 pub struct Service {
-    /// Tells services and accounts apart, on all ranks alike.
+    /// An identifier of the service and account, the same on all ranks.
     pub id: u64,
-    /// What the operator and the configuration say.
+    /// The settings by the command line and the configuration.
     pub settings: Settings,
-    /// What it can do.
+    /// The capabilities of the service, as far as they are known.
     pub abilities: Abilities,
-    /// Room for what is on its way there.
+    /// The buffers of content on its way to the service.
     pub blocks: Blocks,
-    /// Where its buckets are.
+    /// The regions and addresses of the service's buckets.
     pub(crate) routes: Arc<Routes>,
     pressure: Arc<Pressure>,
     liveness: Arc<Liveness>,
     signing: Arc<Signing>,
-    /// How far its clock is ahead.
+    /// The offset of the service's clock.
     pub(crate) clock: Arc<ServiceClock>,
-    /// When this job began, by this node's clock.
+    /// The time at which this job began, by this node's clock.
     begun: Time,
-    /// Requests for whole objects need not go through the client.
+    /// True while requests for whole objects may use the fast path.
     takes_shortcut: AtomicBool,
-    /// Tells clients of one thread apart.
+    /// A number that distinguishes the services that one thread uses.
     number: u64,
 }
 
-/// What an answer holds, if it shows that it is whole; otherwise what it lacks.
+/// The content of an answer that is proved to be complete, or the fault that it has.
 pub(crate) type Proven<T> = std::result::Result<T, ServiceFault>;
 
 thread_local! {
@@ -79,15 +80,16 @@ thread_local! {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = const { OnceLock::new() };
 }
 
-/// A thread's way to a service.
+/// A thread's connection to a service.
 #[derive(Clone)]
 struct Line {
     client: Client,
-    /// What the client sends its requests by.
+    /// The connections that the client uses, for the fast path.
     connections: SharedHttpConnector,
 }
 
-/// Nothing any more, where the job was told to stop and the work has had its time since.
+/// Runs the work to its end, or returns `None` if the job was interrupted and the grace period for
+/// requests has passed.
 async fn unless_stopped<F: Future>(work: F) -> Option<F::Output> {
     let (mut work, mut stop) = (pin!(work), pin!(told_to_stop()));
     std::future::poll_fn(|context| match work.as_mut().poll(context) {
@@ -97,6 +99,7 @@ async fn unless_stopped<F: Future>(work: F) -> Option<F::Output> {
     .await
 }
 
+/// Completes when the job was interrupted longer ago than requests may go on.
 async fn told_to_stop() {
     loop {
         tokio::time::sleep(limits::S3_INTERRUPT_REQUEST).await;
@@ -114,13 +117,14 @@ fn shown(settings: &Settings) -> String {
     }
 }
 
-/// A failure after which nothing is asked of the service any more.
+/// Returns an error for a request that failed while the service was given up, so that no further
+/// request is sent.
 fn given_up(op: Op, cause: Cause) -> Error {
     let details = Details { message: Some(cause.to_string()), ..Details::default() };
     op.failed(Cause::Service(ServiceFault::GivenUp)).with(Some(details))
 }
 
-/// Runs a future to its end on this thread.
+/// Runs a future to completion on this thread.
 pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
     RUNTIME.with(|runtime| {
         let runtime = runtime.get_or_init(|| {
@@ -134,9 +138,11 @@ pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
 }
 
 impl Service {
-    /// A service as rank 0 has found it out.
+    /// Creates the service from the settings that rank 0 has resolved. Sends no request.
     pub fn new(settings: Settings) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        // The identifier is the same on all ranks: each hashes the settings that rank 0 has
+        // distributed, and this hasher has fixed keys.
         let mut hasher = DefaultHasher::new();
         (&settings.endpoint_url, &settings.region).hash(&mut hasher);
         if let Credentials::Keys { access_key_id, .. } = &settings.credentials {
@@ -159,28 +165,31 @@ impl Service {
         }
     }
 
-    /// Whether what was stored then, by the service's clock, may have been there before this job.
+    /// Returns whether something stored at that time, by the service's clock, may be older than
+    /// this job. Returns true where the clock's offset is unknown.
     pub fn is_older_than_job(&self, stored: Time) -> bool {
         let ahead = self.clock.ahead().map(|ahead| ahead + limits::S3_CLOCK_STEP);
         ahead.is_none_or(|ahead| stored <= self.begun.plus(ahead))
     }
 
-    /// Whom requests go to, and by which way, for people.
+    /// Returns the endpoint, and the proxy on the way to it, for display.
     pub fn shown(&self) -> String {
         shown(&self.settings)
     }
 
-    /// Requests of this rank that it has turned away so far, because it got too many.
+    /// Returns the number of this rank's requests that the service has throttled so far.
     pub fn refused_requests(&self) -> u64 {
         self.pressure.refused()
     }
 
-    /// Some rank has got an answer, so this one tries its first request as often as any other.
+    /// Records that another rank has received an answer, so that this rank's first request gets as
+    /// many attempts as any other.
     pub fn is_reached(&self) {
         self.liveness.answered();
     }
 
-    /// Sends a request for a whole object at once, and leaves it to the client where that does not do.
+    /// Sends a request for a whole object by the fast path, and repeats it by the client if it does
+    /// not succeed at once.
     pub(crate) fn call_shortly<T>(
         &self,
         request: Option<Request>,
@@ -194,20 +203,26 @@ impl Service {
         {
             return Ok(value);
         }
+        // The fast path may be refused only because the bucket is in another region, which the
+        // client finds out.
         let moves = self.routes.moves();
         let value = by_client()?;
         let has_moved = self.routes.moves() != moves;
         if !has_moved && verdict == Some(Verdict::Refused) {
-            // The client knows something that we do not.
+            // The client's request was accepted, so the fast path lacks something that this service
+            // requires.
             tracing::info!("the S3 service refuses short requests; they go the long way now");
             self.takes_shortcut.store(false, Ordering::Relaxed);
         }
         Ok(value)
     }
 
+    /// Sends a request by the fast path, once. Returns `None` if there is no answer, or the fast
+    /// path may not be used.
     fn send_once(&self, request: Request) -> Option<HttpResponse> {
         let line = self.line().ok()?;
         let place = self.pressure.wait();
+        // Another thread may have found that out while this one waited for the permit.
         if !self.takes_shortcut.load(Ordering::Relaxed) || self.liveness.is_given_up() {
             return None;
         }
@@ -223,7 +238,11 @@ impl Service {
         Some(answer)
     }
 
-    /// Sends a request until its answer shows that it is whole, a few times; `read` says what it lacks.
+    /// Sends a request until its answer proves to be complete, a few times at most. `read` extracts
+    /// the content of an answer, or returns the fault that it has.
+    ///
+    /// # Errors
+    /// Returns the error of the last attempt.
     pub(crate) fn call_proven<A, T, E, F>(
         &self,
         op: Op,
@@ -248,7 +267,7 @@ impl Service {
         }
     }
 
-    /// Tries of one request, the first among them.
+    /// Returns the greatest number of attempts of one request, including the first.
     pub fn attempts_max(&self) -> u32 {
         self.settings.attempts_max.unwrap_or(limits::S3_ATTEMPTS_MAX)
     }
@@ -259,7 +278,11 @@ impl Service {
         Watch { pressure, liveness, routes, attempts_max }
     }
 
-    /// Sends a request, again where that may help, and waits for the answer's head.
+    /// Sends a request, with retries where they may help, and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// Returns the translated error of the last attempt, [`Cause::Stopped`] if the job was
+    /// interrupted, or [`ServiceFault::GivenUp`] once the service has been silent for too long.
     pub(crate) fn call<T, E, F>(&self, op: Op, request: impl FnOnce(Client) -> F) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
@@ -284,7 +307,7 @@ impl Service {
         })
     }
 
-    /// This thread's way there.
+    /// Returns this thread's connection to the service, opening it on first use.
     fn line(&self) -> std::result::Result<Line, String> {
         CLIENTS.with(|lines| {
             if let Some(line) = lines.borrow().get(&self.number) {
@@ -297,6 +320,8 @@ impl Service {
         })
     }
 
+    /// Builds the connections of one thread, with the certificates and proxies of the settings, and
+    /// the checks of answers.
     fn connections(&self) -> std::result::Result<SharedHttpConnector, String> {
         let settings = &self.settings;
         let is_plain = settings.endpoint_url.as_ref().is_some_and(|url| url.starts_with("http://"));
@@ -310,6 +335,7 @@ impl Service {
         Ok(answers::checked(connections, &self.liveness))
     }
 
+    /// Builds the S3 client of one thread over its connections.
     fn client(&self, connections: SharedHttpConnector) -> Client {
         let settings = &self.settings;
         let mut config = Builder::new()
@@ -320,8 +346,8 @@ impl Service {
             .use_fips(settings.use_fips)
             .http_client(http::over(connections))
             .endpoint_resolver(ByBucket::new(&self.routes))
-            // Checksums are ours: computed while the bytes are in hand, and not in trailers, on which
-            // many services choke.
+            // This crate computes checksums itself, while the bytes are in the cache, and sends
+            // them as headers: many services reject the trailers that the client would use.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .timeout_config(timeouts())
@@ -331,12 +357,14 @@ impl Service {
             .retry_classifier(Redirects)
             .interceptor(self.watch())
             .interceptor(WholeAnswers)
-            // Copies within a service are silent for minutes; bodies have a timeout of their own.
+            // Copies within a service may be silent for minutes, and the bodies of objects have a
+            // timeout of their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         config.set_endpoint_url(settings.endpoint_url.clone());
         config = match settings.credentials.for_client() {
             None => config.allow_no_auth(),
             Some(keys) => {
+                // Credentials are cached and renewed by `Signing`, once for all threads.
                 let config = config.identity_cache(IdentityCache::no_cache());
                 match keys.expiry() {
                     None => config.credentials_provider(keys),
@@ -350,7 +378,8 @@ impl Service {
     }
 }
 
-/// Whether a request has failed by an answer of success that is not one, as a proxy's page.
+/// Returns whether a request failed because of a successful answer that proves nothing, such as a
+/// proxy's page. Another attempt may reach the service.
 pub(crate) fn is_unproven(cause: Cause) -> bool {
     use ServiceFault::{NoEtag, NoLength, Protocol, Status, WrongLength, WrongRange};
     matches!(
@@ -366,7 +395,8 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-/// Retries of all threads share what they learn about how much the service bears.
+/// Returns the partition of the client's retries, shared by all threads. Its token bucket is
+/// unlimited, since `Watch` decides how many attempts a request has.
 fn partition() -> RetryPartition {
     static PARTITION: OnceLock<RetryPartition> = OnceLock::new();
     let make = || RetryPartition::custom("objects").token_bucket(TokenBucket::unlimited()).build();

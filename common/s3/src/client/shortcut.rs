@@ -1,10 +1,11 @@
-//! The shortcut for requests that carry a whole object: made and signed here, sent once.
+//! The fast path for requests that carry a whole object: made and signed here, and sent once.
 //!
-//! Between an S3 client's call and its connection there are layers for every operation, service and failure:
-//! they cost several times as much CPU as the request itself, and a million small objects are a million such
-//! requests. So a request goes straight to the client's own connections first. Whatever does not succeed at
-//! once (refused, busy, redirected, broken off) is left to the client, which asks again and knows what to make
-//! of every answer; so nothing of that is here.
+//! Between a call of the S3 client and its connection are layers for every operation, service and
+//! failure, which cost several times as much CPU as the request itself; and a million small objects
+//! are a million such requests. Therefore a request is first sent directly over the client's own
+//! connections. If it does not succeed at once (because it is refused, throttled, redirected, or
+//! breaks off) the client repeats it. Retries, redirects and the interpretation of errors thus stay
+//! in one place, and none of them is here.
 
 use std::time::SystemTime;
 
@@ -24,31 +25,33 @@ use crate::client::attempts::TOO_MANY_REQUESTS;
 use crate::client::http::read_latin1;
 use crate::read::object::Bucket;
 
+/// The status of a service that lacks a feature (RFC 9110, section 15.6.2).
 const NOT_IMPLEMENTED: u16 = 501;
 
-/// How the project calls itself to services.
+/// The name by which this program identifies itself to services.
 const USER_AGENT: &str = concat!("dcp/", env!("CARGO_PKG_VERSION"));
 
-/// A request for a whole object, not signed yet.
+/// A request for a whole object, not yet signed.
 pub(crate) struct Request {
     content: http::Request<Bytes>,
     signing_region: String,
 }
 
-/// What an answer means for those who asked.
+/// The conclusion from the status of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The request has succeeded; the answer's body may still be on its way.
     Done,
-    /// The service does not want it, or not like this.
+    /// The service refuses the request, or its form.
     Refused,
-    /// Another try may end otherwise; or none will, whoever asks.
+    /// The outcome is open: another attempt may succeed, or the client will fail in the same way.
     Unsettled,
 }
 
 impl Request {
-    /// With these headers; those without a value are left out. None where the service wants more than an
-    /// address and a signature, and where something does not fit into a header.
+    /// Builds a request with the headers that have a value. Returns `None` where the service needs
+    /// more than a URL and a plain signature, or a value is no valid header; then the client must
+    /// send it.
     pub fn new<'h>(
         bucket: &Bucket,
         (method, key): (Method, &str),
@@ -67,7 +70,8 @@ impl Request {
         Some(Self { content, signing_region: route.region.clone() })
     }
 
-    /// Signs it, sends it, and waits for the answer's head.
+    /// Signs the request, sends it, and waits for the head of the answer. Returns `None` on any
+    /// failure.
     pub async fn send(
         self,
         keys: Option<Credentials>,
@@ -85,8 +89,9 @@ impl Request {
         Some(answer)
     }
 
-    /// Signature Version 4 as S3 wants it: paths are neither normalised nor encoded twice, and the hash of
-    /// the content, or that there is none, is a header (Amazon S3 API Reference, "Authenticating Requests").
+    /// Signs the request with Signature Version 4 as S3 requires: paths are neither normalised nor
+    /// encoded twice, and the hash of the content, or a note that there is none, is a header
+    /// (Amazon S3 API Reference, "Authenticating Requests").
     fn signed(self, keys: Credentials) -> Option<http::Request<Bytes>> {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -102,6 +107,9 @@ impl Request {
             .build()
             .ok()?;
         let mut request = self.content;
+        // Content is protected by its checksum header, and by TLS where that is used; hashing it
+        // for the signature would cost more than everything else. Where the operator asks for it,
+        // the client sends the request.
         let body = match *request.method() {
             Method::PUT => SignableBody::UnsignedPayload,
             _ => SignableBody::empty(),
@@ -118,11 +126,12 @@ impl Request {
 }
 
 impl Verdict {
-    /// By an answer's status.
+    /// Concludes from the status of an answer.
     pub fn of(status: u16) -> Self {
         match status {
             200..=299 => Self::Done,
-            // No such object; a server that is tired of waiting; too many requests.
+            // Status 404: no such object. Status 408: the server closed an idle connection. Status
+            // 429: throttled.
             404 | 408 | TOO_MANY_REQUESTS => Self::Unsettled,
             300..=499 | NOT_IMPLEMENTED => Self::Refused,
             _ => Self::Unsettled,
@@ -130,7 +139,8 @@ impl Verdict {
     }
 }
 
-/// With the key encoded as the client does it: all but letters, digits, `-._~` and slashes.
+/// Returns the URL of an object, with the key encoded as the client does it: all characters but
+/// letters, digits, `-._~` and slashes.
 fn address(url: &str, key: &str) -> String {
     let mut address = format!("{url}/");
     for (number, part) in key.split('/').enumerate() {

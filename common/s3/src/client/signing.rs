@@ -1,5 +1,5 @@
-//! Credentials that the threads of a rank share. One of them renews them before they expire, while the others go on
-//! with the old ones.
+//! Credentials shared by the threads of a rank. One thread renews them before they expire, while
+//! the others continue with the old ones.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,25 +12,28 @@ use crate::config::resolve::renew;
 use crate::config::settings::{Credentials, Settings};
 use types::limits;
 
-/// Credentials, and when they are renewed.
+/// Credentials, and the state of their renewal.
 pub(crate) struct Signing {
     settings: Settings,
     state: Mutex<State>,
     lead: Lead,
 }
 
+/// The present credentials, and whether a thread renews them.
 struct State {
     keys: Credentials,
-    /// When to ask for new ones; never, where they stay good.
+    /// The time at which to request new credentials; `None` if the present ones do not expire.
     due: Option<SystemTime>,
     is_renewing: bool,
 }
 
-/// How long before credentials expire new ones are asked for: at another time on each rank.
+/// The time before their expiry at which credentials are renewed. It is random on each rank, so
+/// that thousands of ranks do not ask the credential service at the same moment.
 #[derive(Debug, Clone, Copy)]
 struct Lead {
     time: Duration,
-    /// Of those that are good for a short time only, this share of it.
+    /// The greatest part of the remaining lifetime that `time` may take up, for credentials with a
+    /// short one.
     share: f64,
 }
 
@@ -43,13 +46,13 @@ impl Lead {
         }
     }
 
-    /// When to renew keys that are good for `left` from now on.
+    /// Returns the time at which to renew keys that remain valid for `left` from now on.
     fn due(self, now: SystemTime, left: Duration) -> SystemTime {
         now + left.saturating_sub(self.time.min(left.mul_f64(self.share)))
     }
 }
 
-/// A thread's next step towards credentials.
+/// The next step of a thread that needs credentials.
 enum Step {
     Use(Credentials),
     Renew,
@@ -57,7 +60,7 @@ enum Step {
 }
 
 impl Signing {
-    /// With the credentials that rank 0 has found.
+    /// Begins with the credentials that rank 0 has obtained.
     pub fn new(settings: &Settings) -> Self {
         let (lead, keys) = (Lead::by_chance(), settings.credentials.clone());
         let now = SystemTime::now();
@@ -70,7 +73,11 @@ impl Signing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Credentials that are still good, as far as any are to be had.
+    /// Returns valid credentials, renewing them if that is due and no other thread does so.
+    ///
+    /// # Errors
+    /// Returns an error if there are no credentials at all. Expired ones are returned if they
+    /// cannot be renewed, so that the service's refusal is reported.
     pub async fn credentials(&self) -> Result<aws_credential_types::Credentials, CredentialsError> {
         loop {
             match self.step(SystemTime::now()) {
@@ -84,6 +91,8 @@ impl Signing {
         }
     }
 
+    /// Decides on the next step. A thread waits only if the credentials have expired while another
+    /// renews them.
     fn step(&self, now: SystemTime) -> Step {
         let mut state = self.lock();
         let is_due = state.due.is_some_and(|due| now >= due);
@@ -102,7 +111,8 @@ impl Signing {
         self.renewed(renewed, SystemTime::now());
     }
 
-    /// Takes new keys; where there are none, the old ones may serve a little longer.
+    /// Stores new keys. If the renewal failed, the old keys stay in use and the next attempt is
+    /// scheduled.
     fn renewed(&self, renewed: Result<Credentials, String>, now: SystemTime) {
         let mut state = self.lock();
         match renewed {
@@ -110,13 +120,14 @@ impl Signing {
             Err(why) => tracing::warn!("credentials are not renewed: {why}"),
         }
         state.is_renewing = false;
+        // Without a lower bound, a credential service that fails would be asked with every request.
         let again = now + limits::CREDENTIALS_AGAIN_MIN;
         let left = state.keys.time_left(now);
         state.due = left.map(|left| self.lead.due(now, left).max(again));
     }
 }
 
-/// Credentials as the client asks for them.
+/// A provider of the shared credentials for the S3 client.
 pub(crate) struct SharedSigning(pub Arc<Signing>);
 
 impl fmt::Debug for SharedSigning {

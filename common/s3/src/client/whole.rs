@@ -1,8 +1,10 @@
-//! Proof that an answer is whole, before anything in it is believed.
+//! Proof that an answer is complete, before anything in it is used.
 //!
-//! What is not an object's content is read to its end here, within bounds of bytes and time. A document must close
-//! all that it opens, be the one that belongs to the request, and have as many entries as it says. Anything else is
-//! an answer that broke off: the client tries again. Contents of objects are checked where they are read.
+//! Everything but the content of objects is read to its end here, within bounds of bytes and time.
+//! A document must close all elements that it opens, must be the one that belongs to the request,
+//! and must have as many entries as it declares. Anything else is an answer that broke off, and the
+//! client retries. A listing that was truncated on its way would otherwise pass for a complete one.
+//! The content of objects is verified where it is read.
 
 mod body;
 mod document;
@@ -20,23 +22,23 @@ pub(crate) use body::bounded;
 use document::Document;
 pub(crate) use document::NotWhole;
 
-/// Lets no answer through that is not whole.
+/// A hook that turns an incomplete answer into an error.
 #[derive(Debug)]
 pub(crate) struct WholeAnswers;
 
-/// How an answer's body shows that it is whole.
+/// The form of an answer's body, by which its completeness can be verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// It is this document.
+    /// An XML document of this type.
     Document(&'static Document),
-    /// It is empty: another answer is somebody else's.
+    /// An empty body. Anything else comes from another server than the service.
     Nothing,
-    /// It says no more than the status does, and is read as far as a bound.
+    /// A body that adds nothing to the status. It is read up to a bound.
     Remark,
 }
 
 impl Form {
-    /// None for an object's content.
+    /// Returns the form of an operation's answer; `None` for the content of an object.
     fn of(operation: &str, is_success: bool) -> Option<Self> {
         match operation {
             _ if !is_success => Some(Self::Remark),

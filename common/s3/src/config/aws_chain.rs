@@ -1,5 +1,5 @@
-//! What AWS's configuration says: credentials from where AWS's own tools look for them, the region,
-//! the endpoint (<https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html>).
+//! Settings from AWS's configuration: the credentials, region and endpoint that AWS's own tools
+//! would find (<https://docs.aws.amazon.com/sdkref/latest/guide/creds-config-files.html>).
 
 use std::time::UNIX_EPOCH;
 
@@ -26,33 +26,35 @@ use crate::config::rclone_conf::Environment;
 use crate::config::settings::{CaBundle, Chain, Credentials, Secret};
 use types::limits::{CREDENTIALS_WAIT, INSTANCE_METADATA_WAIT};
 
-/// The region where nothing names one.
+/// The region used where neither an option, a variable, nor a profile names one.
 pub const DEFAULT_REGION: &str = "us-east-1";
 
-/// What was found in AWS's configuration.
+/// The settings found in AWS's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What to sign with.
+    /// The credentials that requests are signed with.
     pub credentials: Credentials,
-    /// The region.
+    /// The region that requests are signed for.
     pub region: String,
-    /// Where S3 is, if not at AWS.
+    /// The URL of the service; `None` for AWS itself.
     pub endpoint_url: Option<String>,
-    /// Whether the bucket's name goes into the path, where the profile says it.
+    /// True if the bucket's name goes into the path of a URL (`addressing_style`); `None` where the
+    /// profile does not say.
     pub path_style: Option<bool>,
-    /// Certificates that stand for the system's.
+    /// The certificate authorities to trust instead of the system's.
     pub ca_bundle: Option<CaBundle>,
-    /// AWS's hosts that answer by IPv6 too.
+    /// True to use AWS's dual-stack hosts, which answer over IPv4 and IPv6.
     pub use_dual_stack: bool,
-    /// AWS's hosts with cryptography as in FIPS 140.
+    /// True to use AWS's hosts with cryptographic modules validated under FIPS 140.
     pub use_fips: bool,
 }
 
-/// Where to look, and how to ask.
+/// A search of AWS's configuration: the files, variables and HTTP clients it uses.
 pub struct Search<'s> {
     chain: &'s Chain,
     environment: Environment<'s>,
-    /// The profile that is read, where that is not the client's business.
+    /// The profile passed to the S3 client's own providers; `None` where they choose it themselves,
+    /// by `AWS_PROFILE` or `default`.
     selected: Option<String>,
     profile: Profile,
     files: Option<EnvConfigFiles>,
@@ -62,10 +64,10 @@ pub struct Search<'s> {
 }
 
 impl<'s> Search<'s> {
-    /// Prepares it.
+    /// Loads the profile and prepares the HTTP clients, without asking any service.
     ///
     /// # Errors
-    /// One line: the bundle of certificates cannot be used.
+    /// Returns one line if the bundle of certificates cannot be used.
     pub async fn open(chain: &'s Chain, environment: Environment<'s>) -> Result<Self, String> {
         let files = chain.credentials_file.as_ref().map(|path| {
             let files = EnvConfigFiles::builder().include_default_config_file(true);
@@ -84,10 +86,11 @@ impl<'s> Search<'s> {
         Ok(Self { chain, environment, selected, profile, files, ca_bundle, http, direct })
     }
 
-    /// Looks for all of it; credentials only where requests are to be signed.
+    /// Finds the region, the endpoint and, where requests are to be signed, the credentials.
+    /// `region` overrides all configuration.
     ///
     /// # Errors
-    /// One line: why there are no credentials, and what to do.
+    /// Returns one line that says why there are no credentials and what to do.
     pub async fn look(&self, region: Option<&str>, signing: Signing) -> Result<Found, String> {
         let region = match region {
             Some(given) => Some(Region::new(given.to_owned())),
@@ -110,15 +113,17 @@ impl<'s> Search<'s> {
         })
     }
 
-    /// Credentials alone.
+    /// Finds credentials anew, when those in use are about to expire.
     ///
     /// # Errors
-    /// As [`Search::look`].
+    /// As for [`Search::look`].
     pub async fn renew(&self) -> Result<Credentials, String> {
         let region = self.region().await;
         Ok(self.credentials(region).await?.0)
     }
 
+    /// Returns the region of the variables or the profile. Variables take precedence, as with AWS's
+    /// own tools.
     async fn region(&self) -> Option<Region> {
         let mut profile = ProfileFileRegionProvider::builder();
         if let Some(name) = &self.selected {
@@ -134,10 +139,12 @@ impl<'s> Search<'s> {
         }
     }
 
+    /// Loads the settings that the client's own loader knows, such as dual-stack hosts.
     async fn sdk_config(&self, region: Option<Region>) -> SdkConfig {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(self.http.clone())
-            // Without one the loader would ask for the instance's.
+            // Without a region, the loader would ask the instance's metadata service, which is slow
+            // to fail where there is none.
             .region(region.unwrap_or_else(|| Region::new(DEFAULT_REGION)))
             .no_credentials();
         if let Some(name) = &self.selected {
@@ -149,7 +156,8 @@ impl<'s> Search<'s> {
         loader.load().await
     }
 
-    /// The credentials; and the instance's region, where they are the instance's.
+    /// Finds the credentials, and the region of the instance if the credentials are those of the
+    /// instance's role and no other region is configured.
     async fn credentials(
         &self,
         region: Option<Region>,
@@ -178,8 +186,8 @@ impl<'s> Search<'s> {
         Ok((keys(&found), instance_region))
     }
 
-    /// A profile that was asked for by name is all there is, as with `aws --profile`, where variables
-    /// with keys do not count either.
+    /// Builds the chain of credential providers. A profile requested by name is the only provider,
+    /// as with `aws --profile`, which then ignores keys in the environment too.
     fn providers(&self, config: &ProviderConfig) -> CredentialsProviderChain {
         let mut profile = ProfileFileCredentialsProvider::builder().configure(config);
         if let Some(files) = &self.files {
@@ -206,7 +214,8 @@ impl<'s> Search<'s> {
             .or_else("Ec2InstanceMetadata", instance)
     }
 
-    /// Never through a proxy, and given up soon: it is this machine that answers, or nothing.
+    /// Builds a client of the instance's metadata service, without a proxy and with short timeouts:
+    /// only this machine's own hypervisor can answer at that link-local address.
     fn instance_metadata(&self) -> aws_config::imds::Client {
         let config = ProviderConfig::without_region().with_http_client(self.direct.clone());
         aws_config::imds::Client::builder()
@@ -218,6 +227,8 @@ impl<'s> Search<'s> {
             .build()
     }
 
+    /// Returns one line that says why there are no credentials. Missing ones get advice; failed
+    /// ones get their causes.
     fn refusal(&self, error: &CredentialsError) -> String {
         let is_missing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
         match (&self.chain.profile, is_missing) {
@@ -243,8 +254,9 @@ const NOTHING_FOUND: &str = "no credentials for S3: neither AWS_ACCESS_KEY_ID, n
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, give --s3-profile, or --s3-no-sign-request for a \
     public bucket, or name an rclone remote";
 
-/// The instance's role. Many networks have something else at its address, so whatever goes wrong there
-/// means no more than that there is none.
+/// The provider of the instance role's credentials, asked last. Many networks route the metadata
+/// service's address (169.254.169.254) elsewhere, so any failure there only means that there is no
+/// role.
 #[derive(Debug)]
 struct LastResort(ImdsCredentialsProvider);
 
@@ -259,14 +271,14 @@ impl ProvideCredentials for LastResort {
     }
 }
 
-/// What went wrong and why, in one line.
+/// Joins an error and its causes into one line.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let mut parts: Vec<String> = Vec::new();
     for cause in causes {
         let words: Vec<_> = cause.to_string().split_whitespace().map(str::to_owned).collect();
         let words = words.join(" ");
-        // Some repeat what is behind them.
+        // Some errors repeat the text of their cause.
         if !parts.iter().any(|part| part.contains(&words)) {
             parts.push(words);
         }
@@ -274,12 +286,12 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     parts.join(": ")
 }
 
-/// Whether requests are to be signed.
+/// The choice between signed and anonymous requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signing {
-    /// They are.
+    /// Requests are signed, so credentials are needed.
     Needed,
-    /// They are not.
+    /// Requests are anonymous, so no credentials are looked up.
     None,
 }
 

@@ -1,5 +1,5 @@
-//! The profile of AWS's configuration, for what AWS's own tools read in it and the S3 client does not
-//! (<https://docs.aws.amazon.com/cli/latest/topic/s3-config.html>), and for what it reads otherwise.
+//! The profile of AWS's configuration files, for keys that AWS's own tools read and the S3 client
+//! ignores (<https://docs.aws.amazon.com/cli/latest/topic/s3-config.html>) or interprets otherwise.
 
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_runtime::env_config::property::PropertiesKey;
@@ -10,21 +10,21 @@ use aws_types::os_shim_internal::{Env, Fs};
 use crate::config::rclone_conf::Environment;
 use types::path::escaped;
 
-/// A profile, which may be empty.
+/// A profile of AWS's configuration, empty where the files have none of that name.
 #[derive(Default)]
 pub struct Profile {
     sections: Option<EnvConfigSections>,
     name: String,
 }
 
-/// A variable's value; one that is empty says as little as none.
+/// Returns the value of an environment variable, treating an empty one as unset.
 pub fn variable(environment: Environment<'_>, name: &str) -> Option<String> {
     environment(name).filter(|value| !value.is_empty())
 }
 
 impl Profile {
-    /// The profile of that name. Files that cannot be read are the business of whoever looks for credentials in
-    /// them, and says so.
+    /// Loads the profile of that name. Files that cannot be read give an empty profile: the
+    /// credential providers read the same files and report the error.
     pub async fn load(name: &str, files: Option<&EnvConfigFiles>) -> Self {
         let default = EnvConfigFiles::default();
         let source = source::load(&Env::real(), &Fs::real(), files.unwrap_or(&default)).await.ok();
@@ -37,22 +37,24 @@ impl Profile {
         profile.get(key).map(str::trim).filter(|value| !value.is_empty())
     }
 
-    /// A line of what belongs to `s3 =`.
+    /// Returns the value of a key among the nested lines of the profile's `s3 =` setting.
     fn of_s3(&self, key: &str) -> Option<&str> {
         let lines = self.get("s3")?.lines().filter_map(|line| line.split_once('='));
         let mut values = lines.filter(|(own, _)| own.trim().eq_ignore_ascii_case(key));
         values.next().map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// A file of certificates that stand for the system's.
+    /// Returns the path of the file of certificate authorities to trust instead of the system's
+    /// (`ca_bundle`).
     pub fn ca_bundle(&self) -> Option<&str> {
         self.get("ca_bundle")
     }
 
-    /// Whether the bucket's name goes into the path, where that is said.
+    /// Returns whether the bucket's name goes into the path of a URL (`addressing_style`); `None`
+    /// for `auto` or where it is not set.
     ///
     /// # Errors
-    /// One line: what is said is neither of the words for that.
+    /// Returns one line if the value is not one of `auto`, `path` and `virtual`.
     pub fn path_style(&self) -> Result<Option<bool>, String> {
         match self.of_s3("addressing_style").map(str::to_ascii_lowercase).as_deref() {
             None | Some("auto") => Ok(None),
@@ -66,8 +68,10 @@ impl Profile {
         }
     }
 
-    /// `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile's `services` section, its `endpoint_url`, in that order
-    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+    /// Returns the endpoint, from the first of `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the
+    /// profile's `services` section and its `endpoint_url`
+    /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>). Returns
+    /// `None` where the configuration says to ignore them.
     pub fn endpoint_url(&self, environment: Environment<'_>) -> Option<String> {
         let ignored = variable(environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
         let ignored = ignored.as_deref().or_else(|| self.get("ignore_configured_endpoint_urls"));
@@ -80,7 +84,7 @@ impl Profile {
         in_environment.or_else(|| in_files().map(str::to_owned))
     }
 
-    /// The endpoint that the profile's section of services names.
+    /// Returns S3's endpoint in the `services` section that the profile refers to.
     fn of_services(&self) -> Option<&str> {
         let key =
             PropertiesKey::builder().section_key("services").section_name(self.get("services")?);

@@ -1,4 +1,4 @@
-//! Configuration files: read as a whole, by the path that the user's environment gives.
+//! Configuration files, read as a whole through paths that come from the user's environment.
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -7,10 +7,11 @@ use types::error::errno_words;
 use types::limits::CONFIG_FILE_BYTES_MAX;
 use types::path::escaped;
 
-/// All of a file; none where there is none of that name.
+/// Reads a configuration file; `None` where there is no file of that name.
 ///
 /// # Errors
-/// One line: why it cannot be read.
+/// Returns one line that says why the file cannot be read, or that it is larger than
+/// [`CONFIG_FILE_BYTES_MAX`].
 pub fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
     match read_all(path) {
         Ok(content) if content.len() > CONFIG_FILE_BYTES_MAX => {

@@ -1,9 +1,9 @@
-//! Remotes of rclone's configuration, so that what works for rclone works here: its file, and its
-//! variables, which define remotes without one (<https://rclone.org/docs/#config-file>,
-//! <https://rclone.org/s3/>).
+//! Remotes of rclone's configuration, so that a location that works for rclone works here. They
+//! come from rclone's file and from environment variables, which can define a remote without a file
+//! (<https://rclone.org/docs/#config-file>, <https://rclone.org/s3/>).
 //!
-//! Keys that only say how rclone goes about its work are passed over. Those that would change what
-//! is written or who writes it, and that are not known here, are an error.
+//! Keys that only tune how rclone transfers data are ignored. A key that would change the data
+//! written or the account used, and that is not implemented here, is an error.
 
 mod ini;
 
@@ -15,48 +15,51 @@ use crate::config::settings::{Chain, CopyTags, Credentials, ObjectOptions, Secre
 use types::limits::S3_PART_BYTES_MIN;
 use types::path::escaped;
 
-/// The user's environment: the value of a variable.
+/// Access to the user's environment: a function from a variable's name to its value.
 pub type Environment<'e> = &'e (dyn Fn(&str) -> Option<String> + Sync);
 
 /// A remote of type `s3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// What requests are signed with, or where to look for it.
+    /// The credentials that requests are signed with, or where to look for them.
     pub login: Login,
     /// The region; rclone's default is `us-east-1`.
     pub region: String,
-    /// Scheme and host; none for AWS.
+    /// The scheme and host of the service; `None` for AWS.
     pub endpoint_url: Option<String>,
-    /// The bucket's name goes into the path.
+    /// True if the bucket's name goes into the path of a URL, not into the host name.
     pub path_style: bool,
-    /// AWS's hosts that answer by IPv6 too.
+    /// True to use AWS's dual-stack hosts, which answer over IPv4 and IPv6.
     pub use_dual_stack: bool,
-    /// What new objects get.
+    /// Properties that new objects get, such as storage class and encryption.
     pub object: ObjectOptions,
-    /// Size of the parts of a large object.
+    /// The size of the parts of a large object, in bytes; `None` where `chunk_size` is not set.
     pub part_bytes: Option<u64>,
-    /// Larger objects than that are made of parts.
+    /// The size in bytes above which an object is uploaded in parts (`upload_cutoff`).
     pub upload_cutoff_bytes: Option<u64>,
-    /// `copy_cutoff`.
+    /// The size in bytes above which the service copies an object in parts (`copy_cutoff`).
     pub copy_cutoff_bytes: Option<u64>,
-    /// Directories are objects, too.
+    /// True if directories get marker objects, empty ones whose keys end in a slash.
     pub directory_markers: bool,
-    /// Content is written without a checksum of the whole.
+    /// True if large objects are written without a checksum of their whole content
+    /// (`disable_checksum`).
     pub disable_checksum: bool,
-    /// The service knows the first version of lists only.
+    /// True to list by ListObjects, since the service does not implement ListObjectsV2
+    /// (`list_version = 1`).
     pub lists_by_marker: bool,
 }
 
-/// What requests are signed with.
+/// Credentials of a remote, or where to look for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    /// These.
+    /// Credentials given in the remote itself, or none, for anonymous requests.
     Given(Credentials),
-    /// `env_auth = true`: what AWS's own tools would find.
+    /// Credentials that AWS's own tools would find (`env_auth = true`).
     Chain(Chain),
 }
 
-/// Keys without which a remote would be another one, and which are not known here.
+/// Keys without which a remote would mean something else, and which are not implemented here, with
+/// advice for the user.
 const UNSUPPORTED: [(&str, &str); 8] = [
     ("role_arn", "use a profile of AWS's configuration with role_arn, and env_auth = true"),
     ("sse_customer_algorithm", "keys of the customer are not supported"),
@@ -68,9 +71,9 @@ const UNSUPPORTED: [(&str, &str); 8] = [
     ("ibm_api_key", "use access_key_id and secret_access_key (HMAC keys)"),
 ];
 
-/// Providers for which rclone puts the bucket into the host's name, whatever `force_path_style`
-/// says: those of `backend/s3/provider` without that quirk, in version 1.75. Others, and those it
-/// does not know, get the path.
+/// Providers for which rclone puts the bucket into the host name, whatever `force_path_style` says:
+/// those without that quirk in `backend/s3/provider` of rclone 1.75. All others, and those that
+/// rclone does not know, are addressed by path.
 const VIRTUAL_HOSTS: [&str; 27] = [
     "AWS",
     "Alibaba",
@@ -101,27 +104,30 @@ const VIRTUAL_HOSTS: [&str; 27] = [
     "us3",
 ];
 
-/// Aliases of aliases that are followed.
+/// The greatest number of aliases that are followed, so that a cycle of aliases ends with an error.
 const ALIASES_MAX: u32 = 8;
 
-/// There is a remote of that name, of any type. Where the configuration cannot be read, this is true:
-/// better an error than a file that is called like a remote.
+/// Returns whether there is a remote of that name, of any type. Returns true where the
+/// configuration cannot be read: an error is better than creating a local file called like a
+/// remote.
 pub fn is_configured(name: &str, environment: Environment<'_>) -> bool {
     let conf = Conf::new(environment);
     conf.variable(name, "type").is_some() || conf.file().map_or(true, |file| file.has(name))
 }
 
-/// The names of the remotes in the file, as lines of text; none where it cannot be read.
+/// Returns the escaped names of the remotes in the file, for error messages; none where it cannot
+/// be read.
 pub fn names(environment: Environment<'_>) -> Vec<String> {
     let conf = Conf::new(environment);
     let names = conf.file().map(Ini::sections).unwrap_or_default();
     names.into_iter().map(|name| escaped(name.as_bytes())).collect()
 }
 
-/// The remote of that name.
+/// Reads the remote of that name, following aliases.
 ///
 /// # Errors
-/// One line: what of the configuration does not serve, and what to do. No value that may be secret.
+/// Returns one line that says which key cannot be used, and what to do. It repeats no value that
+/// may be secret.
 pub fn remote(name: &str, environment: Environment<'_>) -> Result<Remote, String> {
     let conf = Conf::new(environment);
     let mut name = name.to_owned();
@@ -138,6 +144,7 @@ pub fn remote(name: &str, environment: Environment<'_>) -> Result<Remote, String
     Err(format!("rclone's remote \"{name}\" is an alias of an alias, too many times"))
 }
 
+/// rclone's configuration: the environment, and the file, which is read on first use.
 struct Conf<'e> {
     environment: Environment<'e>,
     file: OnceCell<Result<Ini, String>>,
@@ -152,12 +159,14 @@ impl<'e> Conf<'e> {
         self.file.get_or_init(|| load(self.environment)).as_ref().map_err(Clone::clone)
     }
 
-    /// `RCLONE_CONFIG_<NAME>_<KEY>`; a hyphen in the name stays one.
+    /// Returns the variable `RCLONE_CONFIG_<NAME>_<KEY>`, in upper case. A hyphen in the name stays
+    /// a hyphen, as in rclone.
     fn variable(&self, name: &str, key: &str) -> Option<String> {
         (self.environment)(&format!("RCLONE_CONFIG_{name}_{key}").to_uppercase())
     }
 
-    /// In rclone's documented order: variables of the remote, of the backend, the file.
+    /// Returns the value of a key in rclone's documented order of precedence: variables of the
+    /// remote, variables of the backend, the file. Empty values count as unset.
     fn value(&self, name: &str, key: &str) -> Result<Option<String>, String> {
         let variable = self.variable(name, key);
         let variable =
@@ -178,6 +187,10 @@ impl<'e> Conf<'e> {
         }
     }
 
+    /// Returns the type of a remote.
+    ///
+    /// # Errors
+    /// Returns one line if there is no such remote.
     fn kind(&self, name: &str) -> Result<String, String> {
         let variable = self.variable(name, "type");
         let kind = match variable {
@@ -188,7 +201,8 @@ impl<'e> Conf<'e> {
             .ok_or_else(|| format!("rclone's configuration has no remote \"{name}\" with a type"))
     }
 
-    /// The remote behind an alias that is no more than another name.
+    /// Returns the name of the remote behind an alias. An alias that adds a path or options is
+    /// refused: the location on the command line must name it in full.
     fn alias(&self, name: &str) -> Result<String, String> {
         let variable = self.variable(name, "remote");
         let behind = match variable {
@@ -207,10 +221,11 @@ impl<'e> Conf<'e> {
     }
 }
 
-/// Where rclone looks for its file, but for the directory of its own program.
+/// Returns the paths at which rclone looks for its file, in order, except beside rclone's own
+/// binary.
 fn paths(environment: Environment<'_>) -> Vec<String> {
     if let Some(given) = environment("RCLONE_CONFIG") {
-        // `notfound` is how rclone is told to have none.
+        // The file name `notfound` tells rclone to have no file.
         let is_none = given.is_empty() || given.rsplit('/').next() == Some("notfound");
         return if is_none { Vec::new() } else { vec![given] };
     }
@@ -222,6 +237,8 @@ fn paths(environment: Environment<'_>) -> Vec<String> {
     in_xdg.into_iter().chain(in_home).collect()
 }
 
+/// Reads the first configuration file that exists. A configuration without a file is empty, not an
+/// error.
 fn load(environment: Environment<'_>) -> Result<Ini, String> {
     for path in paths(environment) {
         if let Some(content) = config_file::read(&path)? {
@@ -273,7 +290,8 @@ impl Keys<'_> {
         })
     }
 
-    /// `list_version`; what rclone takes as 0 is up to the provider, and no provider of today is an old one.
+    /// Returns whether to list by the first version of the API. rclone resolves an unset or zero
+    /// `list_version` by provider, and no current provider lacks the second version.
     fn lists_by_marker(&self) -> Result<bool, String> {
         match self.text("list_version")?.as_deref() {
             None | Some("0" | "2") => Ok(false),
@@ -282,6 +300,8 @@ impl Keys<'_> {
         }
     }
 
+    /// Refuses keys that would change what is written or who writes it, and are not implemented
+    /// here.
     fn check(&self) -> Result<(), String> {
         let is_v2 = self.text("region")?.is_some_and(|region| region == "other-v2-signature");
         if is_v2 || self.flag("v2_auth", false)? {
@@ -289,7 +309,7 @@ impl Keys<'_> {
         }
         self.check_encoding()?;
         for (key, why) in UNSUPPORTED {
-            // rclone writes `off` for no moment.
+            // rclone writes `off` for an unset time.
             if self.text(key)?.is_some_and(|value| value != "off") {
                 return Err(self.wrong(key, why));
             }
@@ -297,7 +317,8 @@ impl Keys<'_> {
         Ok(())
     }
 
-    /// What rclone encodes in keys unless it is told otherwise, and what is encoded here.
+    /// Refuses any `encoding` of keys but rclone's default, the only one implemented here (see
+    /// [`crate::list::key`]).
     fn check_encoding(&self) -> Result<(), String> {
         let Some(encoding) = self.text("encoding")? else { return Ok(()) };
         let mut named: Vec<_> = encoding.split(',').map(str::trim).collect();
@@ -320,7 +341,8 @@ impl Keys<'_> {
         })
     }
 
-    /// As rclone: keys that are given win over `env_auth`, and without either nothing is signed.
+    /// Returns the credentials by rclone's rules: given keys take precedence over `env_auth`, and
+    /// without either requests are anonymous.
     fn login(&self) -> Result<Login, String> {
         match (self.text("access_key_id")?, self.text("secret_access_key")?) {
             (Some(access_key_id), Some(secret)) => Ok(Login::Given(Credentials::Keys {
@@ -347,7 +369,7 @@ impl Keys<'_> {
         self.conf.value(self.name, key)
     }
 
-    /// Go's `strconv.ParseBool`.
+    /// Parses a boolean as Go's `strconv.ParseBool` does.
     fn flag(&self, key: &str, default: bool) -> Result<bool, String> {
         match self.text(key)?.as_deref() {
             None => Ok(default),
@@ -357,7 +379,7 @@ impl Keys<'_> {
         }
     }
 
-    /// As rclone, which takes no smaller parts than S3 does.
+    /// Returns the size of parts, and refuses one below S3's own minimum, as rclone does.
     fn part(&self) -> Result<Option<u64>, String> {
         match self.size("chunk_size")? {
             Some(bytes) if bytes < S3_PART_BYTES_MIN => {
@@ -367,7 +389,7 @@ impl Keys<'_> {
         }
     }
 
-    /// A size, or 0: every object is larger.
+    /// Returns a cutoff, or 0 if it is zero in any unit: then every object is uploaded in parts.
     fn cutoff(&self, key: &str) -> Result<Option<u64>, String> {
         let text = self.text(key)?;
         let is_zero = text.is_some_and(|text| {
@@ -386,7 +408,8 @@ impl Keys<'_> {
     }
 }
 
-/// rclone's `SizeSuffix`: a bare number counts KiB, `B` bytes; `M`, `Mi` and `MiB` are one.
+/// Parses rclone's `SizeSuffix` to bytes: a bare number counts KiB, `B` counts bytes, and `M`, `Mi`
+/// and `MiB` mean the same.
 fn parse_size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let factor: u64 = match text[end..].to_ascii_lowercase().as_str() {
@@ -401,7 +424,7 @@ fn parse_size(text: &str) -> Option<u64> {
     (1.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
-/// As rclone: an endpoint without one is reached by HTTPS.
+/// Adds `https://` to an endpoint without a scheme, as rclone does.
 fn with_scheme(endpoint: String) -> String {
     let has_scheme = endpoint.starts_with("http://") || endpoint.starts_with("https://");
     if has_scheme { endpoint } else { format!("https://{endpoint}") }

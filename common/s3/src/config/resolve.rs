@@ -1,5 +1,6 @@
-//! From a place's name to what a rank needs to open it. Rank 0 does this for all: one look at the
-//! configuration, one question to who gives out credentials, however many ranks there are.
+//! Resolution of a location's name to the settings that a rank needs to open it. Rank 0 resolves
+//! for all ranks, so that configuration files are read and the credential service is asked once,
+//! however many ranks there are.
 
 use crate::client::http;
 use crate::config::aws_chain::{Found, Search, Signing};
@@ -16,13 +17,15 @@ use types::object::metadata::Schema;
 use types::path::escaped;
 use types::place::location::ObjectLocation;
 
-/// What a rank needs to open that place. Takes as long as credentials take to come, within limits.
+/// Resolves a location to the settings that a rank needs to open it. Blocks until credentials
+/// arrive, at most [`types::limits::CREDENTIALS_WAIT`].
 ///
-/// `--s3-endpoint`, `--s3-region`, profiles and `--s3-no-sign-request` are for `s3://`: a remote says
-/// these things itself. All other options are for both, and count more than the remote's.
+/// `--s3-endpoint`, `--s3-region`, profiles and `--s3-no-sign-request` apply to `s3://` only, since
+/// a remote of rclone defines these itself. All other options apply to both, and take precedence
+/// over the remote's keys.
 ///
 /// # Errors
-/// One line: what does not serve, and what to do.
+/// Returns one line that says which setting cannot be used, and what to do.
 pub fn resolve(
     location: &ObjectLocation,
     side: Side,
@@ -36,10 +39,10 @@ pub fn resolve(
         .map_err(|why| format!("\"{}\": {why}", escaped(location.to_string().as_bytes())))
 }
 
-/// New credentials for a place, from where the old ones came; those it has, where that was nowhere.
+/// Returns new credentials from where the old ones came, or the old ones if they do not expire.
 ///
 /// # Errors
-/// One line: why there are none.
+/// Returns one line that says why there are no credentials.
 pub async fn renew(settings: &Settings) -> Result<Credentials, String> {
     match &settings.renewal {
         Renewal::Never => Ok(settings.credentials.clone()),
@@ -47,6 +50,7 @@ pub async fn renew(settings: &Settings) -> Result<Credentials, String> {
     }
 }
 
+/// Resolves an `s3://` location by the options and AWS's configuration.
 fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
     let profile = options.profile(side).map(str::to_owned);
     let chain = Chain { profile, credentials_file: None };
@@ -57,6 +61,8 @@ fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
     Ok(Settings {
         use_dual_stack: found.use_dual_stack,
         use_fips: found.use_fips,
+        // Without a configured style, AWS gets the bucket in the host name, and others in the path:
+        // few other services have a DNS entry for each bucket.
         path_style: found
             .path_style
             .unwrap_or_else(|| endpoint_url.as_deref().is_some_and(|url| !is_aws(url))),
@@ -65,6 +71,7 @@ fn of_aws(side: Side, options: &S3Options) -> Result<Settings, String> {
     })
 }
 
+/// Resolves a location in a remote of rclone.
 fn of_remote(remote: Remote) -> Result<Settings, String> {
     let (endpoint_url, credentials, renewal) = match remote.login {
         Login::Given(credentials) => (remote.endpoint_url, credentials, Renewal::Never),
@@ -89,7 +96,7 @@ fn of_remote(remote: Remote) -> Result<Settings, String> {
     })
 }
 
-/// Settings in which nothing else was said.
+/// Returns settings in which everything but the endpoint and the credentials has its default.
 fn plain(
     region: String,
     endpoint_url: Option<String>,
@@ -121,12 +128,14 @@ fn plain(
     }
 }
 
-/// Settings of a service of AWS's that is asked without a signature.
+/// Returns settings for anonymous requests to AWS.
 #[cfg(test)]
 pub(crate) fn anonymous_settings() -> Settings {
     plain("us-east-1".to_owned(), None, Credentials::Anonymous, Renewal::Never)
 }
 
+/// Applies the options of the command line, and verifies that the endpoint and the certificates can
+/// be used, so that rank 0 reports a fault once instead of every rank.
 fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<Settings, String> {
     if let Some(url) = &settings.endpoint_url {
         check_endpoint(url)?;
@@ -140,7 +149,8 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
             PathStyle::Off => false,
         },
         part_bytes: options.part_bytes.or(settings.part_bytes),
-        // Nothing is sent to a source; and whoever names the size of parts means every larger file.
+        // Nothing is uploaded to a source. An explicit size of parts on the command line means
+        // every object larger than one part, so it overrides the remote's cutoff.
         upload_cutoff_bytes: match (side, options.part_bytes) {
             (Side::Target, None) => settings.upload_cutoff_bytes,
             _ => None,
@@ -157,7 +167,10 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
     })
 }
 
-/// As AWS's own tools take it.
+/// Returns the number of attempts by `AWS_MAX_ATTEMPTS`, which AWS's own tools read too.
+///
+/// # Errors
+/// Returns one line if the value is not a number from 1 on.
 fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>, String> {
     let Some(text) = environment("AWS_MAX_ATTEMPTS").filter(|text| !text.is_empty()) else {
         return Ok(None);
@@ -168,12 +181,14 @@ fn attempts_max(environment: rclone_conf::Environment<'_>) -> Result<Option<u32>
     number.map(Some).ok_or_else(wrong)
 }
 
+/// Runs a search of AWS's configuration on a runtime of its own.
 fn look(chain: &Chain, region: Option<&str>, signing: Signing) -> Result<Found, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("start the S3 client: {error}"))?;
     let found = runtime
         .block_on(async { Search::open(chain, &environment).await?.look(region, signing).await });
-    // A name that is still being looked up is not waited for.
+    // A DNS lookup may still be under way on a blocking thread; waiting for it would delay the
+    // error.
     runtime.shutdown_background();
     found
 }

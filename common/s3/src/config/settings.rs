@@ -1,5 +1,5 @@
-//! What a rank needs to open a place in S3, as rank 0 hands it out; and what the command line says
-//! of it. Secrets do not show in debug output.
+//! Settings that a rank needs to open a location in S3, as rank 0 distributes them; and the options
+//! of the command line they are made of. Secrets do not appear in debug output.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -10,43 +10,45 @@ use types::error::Side;
 use types::object::metadata::Schema;
 use types::path::escaped;
 
-/// What the command line says.
+/// Options for S3 on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct S3Options {
-    /// Where `s3://` leads to; without it AWS's configuration says, or it is AWS.
+    /// The URL of the service that `s3://` refers to; without it AWS's configuration decides, and
+    /// by default it is AWS itself.
     pub endpoint_url: Option<String>,
-    /// The region of `s3://` places.
+    /// The region of `s3://` locations.
     pub region: Option<String>,
-    /// The profile of AWS's configuration for `s3://` places.
+    /// The profile of AWS's configuration for `s3://` locations.
     pub profile: Option<String>,
-    /// The same for a source.
+    /// The profile for the source, which takes precedence over `profile`.
     pub source_profile: Option<String>,
-    /// The same for a target.
+    /// The profile for the target, which takes precedence over `profile`.
     pub target_profile: Option<String>,
-    /// Where the bucket's name goes, for every place.
+    /// The position of the bucket's name in URLs, for every location.
     pub path_style: PathStyle,
-    /// Requests for `s3://` places are not signed.
+    /// True if requests for `s3://` locations are sent unsigned.
     pub is_anonymous: bool,
-    /// Requests under way of each rank, at most.
+    /// The greatest number of concurrent requests of each rank.
     pub concurrency: Option<u32>,
-    /// Size of the parts of a large object.
+    /// The size of the parts of a large object, in bytes.
     pub part_bytes: Option<u64>,
-    /// Content is hashed for the signature, also where TLS protects it.
+    /// True if the content of requests is hashed for the signature even where TLS protects it.
     pub sign_payload: bool,
-    /// How attributes are written.
+    /// The schema in which attributes are stored in the metadata of objects.
     pub metadata: Schema,
-    /// Directories are objects, too: empty ones, whose keys end in a slash.
+    /// True if directories get marker objects, empty ones whose keys end in a slash.
     pub directory_markers: Option<bool>,
-    /// ETags are no MD5s, though they look like some.
+    /// True if ETags must not be taken for MD5 digests, even where they look like one.
     pub opaque_etags: bool,
-    /// How long a service may be silent before the job ends.
+    /// How long a service may fail to answer before the job ends.
     pub give_up_after: Option<Duration>,
-    /// What new objects get.
+    /// Properties that new objects get, such as storage class and encryption.
     pub object: ObjectOptions,
 }
 
 impl S3Options {
-    /// The profile for a tree; `AWS_PROFILE` counts where there is none.
+    /// Returns the profile for one side of the operation. `AWS_PROFILE` applies where there is
+    /// none.
     pub fn profile(&self, side: Side) -> Option<&str> {
         let own = match side {
             Side::Source => &self.source_profile,
@@ -56,19 +58,19 @@ impl S3Options {
     }
 }
 
-/// Where the bucket's name goes.
+/// The position of the bucket's name in the URLs of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum PathStyle {
-    /// As the service is known to want it.
+    /// The position that the service is known to expect.
     #[default]
     Auto,
-    /// Into the path.
+    /// The name goes into the path (`https://HOST/BUCKET/KEY`).
     On,
-    /// Into the host's name.
+    /// The name goes into the host name (`https://BUCKET.HOST/KEY`).
     Off,
 }
 
-/// What new objects get; what is none is the bucket's default.
+/// Properties that new objects get. The bucket's default applies to each that is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObjectOptions {
     /// A canned ACL, such as `bucket-owner-full-control`.
@@ -77,31 +79,32 @@ pub struct ObjectOptions {
     pub storage_class: Option<String>,
     /// Encryption at rest: `AES256`, `aws:kms` or `aws:kms:dsse`.
     pub sse: Option<String>,
-    /// The key for `aws:kms`.
+    /// The identifier of the key for `aws:kms`.
     pub sse_kms_key_id: Option<String>,
-    /// Who asks pays, for every request.
+    /// True if every request declares that the requester pays, as requester-pays buckets demand.
     pub requester_pays: bool,
-    /// What becomes of tags in copies within the service.
+    /// The treatment of tags in copies within the service.
     pub copy_tags: CopyTags,
 }
 
-/// Whether tags of objects go along in copies within a service.
+/// The treatment of tags in copies within one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum CopyTags {
-    /// Where this account may read them; what may lack some is counted.
+    /// Tags are preserved where this account may read them; copies that may lack tags are counted.
     #[default]
     Auto,
-    /// They must: what has tags that may not be read is not copied.
+    /// Tags must be preserved: an object whose tags cannot be read is not copied, which is an
+    /// error.
     Always,
-    /// They do not.
+    /// Tags are not copied.
     Never,
 }
 
 impl ObjectOptions {
-    /// These, and where they say nothing, the others.
+    /// Returns these options, completed by `others` where they leave a property open.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
-        // A key belongs to its way of encrypting.
+        // A KMS key only applies together with the encryption that names it.
         let key = if self.sse.is_some() { None } else { others.sse_kms_key_id };
         Self {
             acl: self.acl.or(others.acl),
@@ -114,96 +117,101 @@ impl ObjectOptions {
     }
 }
 
-/// What a rank needs to open one place.
+/// The settings that a rank needs to open one location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Scheme and host, and port and path where it has them; none for AWS.
+    /// The URL of the service: scheme and host, with port and path where it has them; `None` for
+    /// AWS.
     pub endpoint_url: Option<String>,
     /// The region that requests are signed for.
     pub region: String,
-    /// The bucket's name goes into the path, not into the host's name.
+    /// True if the bucket's name goes into the path, not into the host name.
     pub path_style: bool,
-    /// AWS's hosts that answer by IPv6 too.
+    /// True to use AWS's dual-stack hosts, which answer over IPv4 and IPv6.
     pub use_dual_stack: bool,
-    /// AWS's hosts with cryptography as in FIPS 140.
+    /// True to use AWS's hosts with cryptographic modules validated under FIPS 140.
     pub use_fips: bool,
-    /// Certificates that stand for the system's.
+    /// The certificate authorities to trust instead of the system's.
     pub ca_bundle: Option<CaBundle>,
-    /// What requests are signed with.
+    /// The credentials that requests are signed with.
     pub credentials: Credentials,
-    /// Where the next credentials come from.
+    /// The source of the next credentials, when these expire.
     pub renewal: Renewal,
-    /// Size of the parts of a large object, where it was given.
+    /// The size of the parts of a large object in bytes, where it was configured.
     pub part_bytes: Option<u64>,
-    /// Objects up to that size are sent in one request, also where parts are smaller, where it was given.
+    /// The size in bytes up to which an object is sent in one request, even where parts are
+    /// smaller, where it was configured.
     pub upload_cutoff_bytes: Option<u64>,
-    /// Objects up to that size are copied by the service in one piece, where it was given.
+    /// The size in bytes up to which the service copies an object in one request, where it was
+    /// configured.
     pub copy_cutoff_bytes: Option<u64>,
-    /// Requests under way of each rank, at most, where it was given.
+    /// The greatest number of concurrent requests of each rank, where it was configured.
     pub concurrency: Option<u32>,
-    /// What new objects get.
+    /// Properties that new objects get, such as storage class and encryption.
     pub object: ObjectOptions,
-    /// How attributes are written.
+    /// The schema in which attributes are stored in the metadata of objects.
     pub metadata: Schema,
-    /// Content is hashed for the signature, also where TLS protects it.
+    /// True if the content of requests is hashed for the signature even where TLS protects it.
     pub sign_payload: bool,
-    /// Directories are objects, too: empty ones, whose keys end in a slash.
+    /// True if directories get marker objects, empty ones whose keys end in a slash.
     pub directory_markers: bool,
-    /// Content is written without a checksum of the whole.
+    /// True if large objects are written without a checksum of their whole content.
     pub disable_checksum: bool,
-    /// ETags are no MD5s, though they look like some.
+    /// True if ETags must not be taken for MD5 digests, even where they look like one.
     pub opaque_etags: bool,
-    /// How long the service may be silent before the job ends.
+    /// How long the service may fail to answer before the job ends.
     pub give_up_after: Duration,
-    /// The service knows the first version of lists only.
+    /// True to list by ListObjects, since the service does not implement ListObjectsV2.
     pub lists_by_marker: bool,
-    /// Tries of one request, the first among them, where it was given.
+    /// The greatest number of attempts of one request, including the first, where it was
+    /// configured.
     pub attempts_max: Option<u32>,
 }
 
 impl Settings {
-    /// The URL that requests go to, or one like it: at AWS the bucket is in the host's name.
+    /// Returns the URL that requests go to. At AWS it is only similar to the real one, in which the
+    /// host name begins with the bucket; it serves for choosing proxies.
     pub fn address(&self) -> String {
         let aws = || format!("https://s3.{}.amazonaws.com", self.region);
         self.endpoint_url.clone().unwrap_or_else(aws)
     }
 
-    /// Whom requests go to, for people.
+    /// Returns the endpoint that requests go to, escaped for display.
     pub fn shown_endpoint(&self) -> String {
         let aws = || format!("AWS, region {}", self.region);
         self.endpoint_url.as_ref().map_or_else(aws, |url| escaped(url.as_bytes()))
     }
 }
 
-/// Files of certificates.
+/// Files of certificate authorities to trust.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaBundle {
-    /// What names them, such as `AWS_CA_BUNDLE`.
+    /// The name of the setting that gave the files, such as `AWS_CA_BUNDLE`, for error messages.
     pub named_by: String,
-    /// The files.
+    /// The paths of the files, in PEM format.
     pub paths: Vec<String>,
 }
 
-/// What requests are signed with.
+/// Credentials that requests are signed with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credentials {
-    /// Nothing.
+    /// Anonymous access: requests are unsigned.
     Anonymous,
-    /// Keys.
+    /// An access key, which may be temporary.
     Keys {
-        /// The public half.
+        /// The identifier of the key, which is sent in the clear.
         access_key_id: String,
-        /// The secret half.
+        /// The secret of the key, which only signs.
         secret_access_key: Secret,
-        /// Comes with keys for a while.
+        /// The session token, which temporary keys require.
         session_token: Option<Secret>,
-        /// Seconds since 1970 from which on they are no longer good; none where they stay good.
+        /// The expiry of the key, in seconds since 1970-01-01 UTC; `None` if it does not expire.
         expires_seconds: Option<u64>,
     },
 }
 
 impl Credentials {
-    /// What the S3 client signs with; none where requests are not signed.
+    /// Converts the credentials to those of the S3 client; `None` for unsigned requests.
     #[cfg(feature = "client")]
     pub fn for_client(&self) -> Option<aws_credential_types::Credentials> {
         let Self::Keys { access_key_id, secret_access_key, session_token, expires_seconds } = self
@@ -221,7 +229,7 @@ impl Credentials {
         ))
     }
 
-    /// How long they are good for from that moment on; none where they stay good.
+    /// Returns how long the credentials remain valid after `now`; `None` if they do not expire.
     pub fn time_left(&self, now: SystemTime) -> Option<Duration> {
         let Self::Keys { expires_seconds: Some(expires), .. } = self else { return None };
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -229,35 +237,35 @@ impl Credentials {
     }
 }
 
-/// Where the next credentials come from.
+/// The source of the next credentials, when the present ones expire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Renewal {
-    /// From nowhere: these are all there is.
+    /// The credentials are final: they were given, or requests are unsigned.
     Never,
-    /// From where AWS's own tools look for them.
+    /// New credentials come from where AWS's own tools would find them.
     Chain(Chain),
 }
 
-/// Where in AWS's configuration to look.
+/// The part of AWS's configuration to search for credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain {
-    /// This profile and nothing else; without one, the whole chain.
+    /// The only profile to use; `None` for the whole chain of providers.
     pub profile: Option<String>,
-    /// A file of profiles instead of AWS's own ones.
+    /// A file of profiles to read instead of AWS's own credentials file.
     pub credentials_file: Option<String>,
 }
 
-/// Text that does not show in debug output.
+/// A secret text, which debug output does not show.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps it.
+    /// Wraps a secret text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Gives it away.
+    /// Returns the secret text, for signing or sending.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,11 +1,12 @@
-//! URLs of services: whether requests can be made from one, and what of it may be shown.
+//! URLs of services: whether requests can be made to one, and which of its parts may be shown.
 
 use types::path::escaped;
 
-/// A URL with a scheme and a host, which is what requests can be made from.
+/// Checks that an endpoint is a URL of HTTP or HTTPS with a host, and without parts that may hold
+/// secrets.
 ///
 /// # Errors
-/// One line: what is wrong with it, without what may be secret in it.
+/// Returns one line that says what is wrong with the URL, without the parts that may be secret.
 pub fn check_endpoint(url: &str) -> Result<(), String> {
     let refused = |why: &str| {
         Err(format!("endpoint \"{}\": {why}", escaped(without_secrets(url).as_bytes())))
@@ -24,12 +25,12 @@ pub fn check_endpoint(url: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a URL has parts in which passwords and tokens are.
+/// Returns whether a URL has a user, a query or a fragment, in which passwords and tokens may be.
 pub fn may_hold_secrets(url: &str) -> bool {
     url.contains(['@', '?', '#'])
 }
 
-/// A URL as it may be shown.
+/// Returns a URL without its user, query and fragment, for display.
 fn without_secrets(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = plain.split_once("://").unwrap_or(("", plain));
@@ -40,14 +41,15 @@ fn without_secrets(url: &str) -> String {
     }
 }
 
-/// An endpoint with a path ends in a slash: the service's rules for addresses only put the bucket behind it.
+/// Adds a slash to the end of an endpoint that has a path: the client's rules for endpoints append
+/// the bucket without a separator.
 #[cfg(feature = "client")]
 pub(crate) fn with_slash(url: String) -> String {
     let has_path = url.splitn(4, '/').nth(3).is_some_and(|path| !path.is_empty());
     if has_path && !url.ends_with('/') { url + "/" } else { url }
 }
 
-/// One of AWS's own hosts, which know a bucket by the host's name.
+/// Returns whether a URL is one of AWS's own hosts, which expect the bucket in the host name.
 #[cfg(feature = "client")]
 pub(crate) fn is_aws(url: &str) -> bool {
     let uri = url.parse::<::http::Uri>().ok();

@@ -1,12 +1,13 @@
-//! Keys of objects and paths below a prefix: which key an entry gets, and which keys are entries.
+//! Conversions between names below a root and keys of objects, in both directions.
 //!
-//! Keys are UTF-8, names are bytes. Names become keys as rclone's do (its S3 encoding
-//! `Slash,InvalidUtf8,Dot`, applied to names read from a disk), so that both find each other's objects:
-//! names in UTF-8 are themselves, and a byte that is not UTF-8 becomes `‛` (U+201B) and two upper-case
-//! hexadecimal digits. A `‛` in a name stays itself where that cannot be misread, and is written as its three
-//! bytes in that form elsewhere. (rclone has no key for such a name: it fails to copy it.)
+//! Keys are UTF-8, and names are bytes. Names are encoded as rclone does (the encoding
+//! `Slash,InvalidUtf8,Dot` of its S3 backend, applied to names read from a disk), so that both
+//! programs find each other's objects. A name in UTF-8 is its own key, and a byte that is not UTF-8
+//! becomes `‛` (U+201B) and two upper-case hexadecimal digits. A `‛` in a name stays itself where
+//! that cannot be misread, and is written as its three bytes in that form elsewhere. (rclone has no
+//! key for such a name, and fails to copy it.)
 //!
-//! A key is the source's or another tool's, so it is checked before it becomes a path.
+//! Keys come from the source or from other tools, so each is validated before it becomes a path.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -14,34 +15,36 @@ use std::fmt::Write;
 use types::path::RelPath;
 pub use types::service::Unfit;
 
-/// Longest key, in bytes of UTF-8 (Amazon S3 User Guide, "naming Amazon S3 objects").
+/// The length of the longest key, in bytes of UTF-8 (Amazon S3 User Guide, "Naming Amazon S3
+/// objects").
 pub const KEY_BYTES_MAX: usize = 1024;
 
-/// Longest name of a file, in bytes (`NAME_MAX`, limits.h(0p), of all common file systems).
+/// The length of the longest file name, in bytes (`NAME_MAX` of all common file systems,
+/// limits.h(0p)).
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// What quotes: SINGLE HIGH-REVERSED-9 QUOTATION MARK.
+/// The character that begins an escape: SINGLE HIGH-REVERSED-9 QUOTATION MARK.
 const QUOTE: char = '‛';
 
-/// What rclone quotes: stand-ins for characters that some store does not take, and the quote itself. After
-/// a quote they are one unit with it, both in names on disk and in keys.
+/// The characters that rclone quotes: replacements of characters that some store cannot hold, and
+/// the quote itself. After a quote each forms one unit with it, both in names on disk and in keys.
 const QUOTED: [char; 3] = [QUOTE, '␀', '／'];
 
-/// The key of the object for an entry.
+/// Returns the key of the object for an entry.
 ///
 /// # Errors
-/// The key would be too long.
+/// Returns [`Unfit::LongKey`] if the key exceeds [`KEY_BYTES_MAX`].
 pub fn key_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
     let names: Vec<_> = path.components().map(key_of_name).collect();
     let key = format!("{prefix}{}", names.join("/"));
     if key.len() > KEY_BYTES_MAX { Err(Unfit::LongKey) } else { Ok(key) }
 }
 
-/// The key of the marker of a directory, which is also the prefix of all keys in it; for the root the
-/// prefix itself.
+/// Returns the key of a directory's marker, which is also the prefix of all keys in it. For the
+/// root it is the store's prefix.
 ///
 /// # Errors
-/// The key would be too long.
+/// Returns [`Unfit::LongKey`] if the key exceeds [`KEY_BYTES_MAX`].
 pub fn marker_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
     if path.is_root() {
         return Ok(prefix.to_owned());
@@ -50,10 +53,11 @@ pub fn marker_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
     if key.len() > KEY_BYTES_MAX { Err(Unfit::LongKey) } else { Ok(key) }
 }
 
-/// The name that a component of a key stands for, if a file can have that name and has that key.
+/// Decodes one component of a key to a name, and verifies that a file can have that name and that
+/// encoding the name gives the same component. Otherwise two keys could name the same file.
 ///
 /// # Errors
-/// Why not.
+/// Returns the reason why the component is no valid name.
 pub fn checked_name(component: &str) -> Result<Cow<'_, [u8]>, Unfit> {
     let name = name_of_key(component);
     match &*name {
@@ -64,12 +68,13 @@ pub fn checked_name(component: &str) -> Result<Cow<'_, [u8]>, Unfit> {
         slash if slash.contains(&b'/') => return Err(Unfit::EmptyComponent),
         _ => {}
     }
-    // Only what has an escape can differ from its own key.
+    // Only a component with an escape can differ from the encoding of its name, so all others skip
+    // the check.
     let is_own_key = matches!(name, Cow::Borrowed(_)) || key_of_name(&name) == component;
     if is_own_key { Ok(name) } else { Err(Unfit::Escape) }
 }
 
-/// The component of a key for a name.
+/// Encodes a name as one component of a key.
 pub fn key_of_name(name: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(name) {
         Ok(text) if !text.contains(QUOTE) => Cow::Borrowed(text),
@@ -77,6 +82,7 @@ pub fn key_of_name(name: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Encodes a name that has bytes which are not UTF-8, or a quote.
 fn escaped(name: &[u8]) -> String {
     let mut key = String::with_capacity(name.len() * 2);
     for chunk in name.utf8_chunks() {
@@ -84,7 +90,8 @@ fn escaped(name: &[u8]) -> String {
         while let Some(start) = text.find(QUOTE) {
             key.push_str(&text[..start]);
             let (unit, rest) = text[start..].split_at(unit_bytes(&text[start..]));
-            // The quote is alone, and what follows would be taken for the rest of an escape.
+            // A quote that stands alone, followed by text that would be read as the rest of an
+            // escape, is escaped itself.
             if unit.len() == QUOTE.len_utf8() && is_misread(rest, !chunk.invalid().is_empty()) {
                 push_bytes(&mut key, unit.as_bytes());
             } else {
@@ -98,14 +105,15 @@ fn escaped(name: &[u8]) -> String {
     key
 }
 
-/// The quote at the beginning, together with what it quotes.
+/// Returns the length in bytes of the quote at the beginning of the text, together with the
+/// character that it quotes, if any.
 fn unit_bytes(text: &str) -> usize {
     let quoted = text[QUOTE.len_utf8()..].chars().next().filter(|next| QUOTED.contains(next));
     QUOTE.len_utf8() + quoted.map_or(0, char::len_utf8)
 }
 
-/// A quote that stays itself before this would begin an escape: before two digits, or before the quote
-/// of an invalid byte's.
+/// Returns whether a quote left as it is before `rest` would begin an escape: before two digits, or
+/// directly before the escape of an invalid byte.
 fn is_misread(rest: &str, is_before_invalid: bool) -> bool {
     if rest.is_empty() { is_before_invalid } else { escaped_byte(rest).is_some() }
 }
@@ -116,8 +124,8 @@ fn push_bytes(key: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The name that a component of a key stands for: each escape is its byte. Any bytes can come of it; see
-/// [`checked_name`].
+/// Decodes a component of a key to bytes, without validating them: the result may be empty, `..`,
+/// or contain a slash. See [`checked_name`].
 pub fn name_of_key(component: &str) -> Cow<'_, [u8]> {
     if !component.contains(QUOTE) {
         return Cow::Borrowed(component.as_bytes());
@@ -138,8 +146,8 @@ pub fn name_of_key(component: &str) -> Cow<'_, [u8]> {
     Cow::Owned(name)
 }
 
-/// The byte that the two digits after a quote stand for. rclone reads lower-case digits and ASCII too, but
-/// never writes them, so here they are text.
+/// Returns the byte that two digits after a quote encode. rclone also reads lower-case digits and
+/// ASCII bytes but never writes them, so here they are plain text.
 fn escaped_byte(digits: &str) -> Option<u8> {
     let &[high @ (b'8'..=b'9' | b'A'..=b'F'), low @ (b'0'..=b'9' | b'A'..=b'F'), ..] =
         digits.as_bytes()
@@ -154,20 +162,20 @@ fn escaped_byte(digits: &str) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// The place of an object, as its key tells it.
+    /// The location of an object below a prefix, as its key tells it.
     #[derive(Debug, Clone, PartialEq, Eq)]
     enum Located {
-        /// An entry of that path.
+        /// An entry with that path.
         Entry(RelPath),
-        /// The marker of that directory, or its common prefix in a listing: the key ends in a slash. The root's
-        /// is the prefix itself.
+        /// The marker of the directory with that path, or its common prefix in a listing: the key
+        /// ends in a slash. The marker of the root is the prefix itself.
         Directory(RelPath),
     }
 
-    /// The path that a key is below a prefix, which is empty or ends in a slash.
+    /// Decodes a key to the path below a prefix, which is empty or ends in a slash.
     ///
     /// # Errors
-    /// Why no file could be there.
+    /// Returns the reason why no file can have that path.
     fn path_of_key(prefix: &str, key: &str) -> Result<Located, Unfit> {
         let below = key.strip_prefix(prefix).ok_or(Unfit::Outside)?;
         if below.is_empty() {
@@ -191,8 +199,8 @@ mod tests {
 
     #[test]
     fn names_get_the_keys_that_rclone_gives_them() {
-        // rclone 1.75.2, from a disk to a remote with the encoding of its S3 backend; the first ones are
-        // also in the tests of its lib/encoder.
+        // Values of rclone 1.75.2, from a disk to a remote with the encoding of its S3 backend. The
+        // first ones are also in the tests of its lib/encoder.
         let table: [(&[u8], &str); 25] = [
             (b"\xbf", "‛BF"),
             (b"\xbf\xfe", "‛BF‛FE"),
@@ -244,7 +252,7 @@ mod tests {
         }
     }
 
-    /// Pieces that meet at every border of the grammar.
+    /// Fragments that meet at every boundary of the grammar.
     const PIECES: [&[u8]; 16] = [
         "‛".as_bytes(),
         "‛".as_bytes(),
@@ -353,7 +361,7 @@ mod tests {
         assert_eq!(key_of_path("p", &fits).unwrap().len(), KEY_BYTES_MAX);
         assert_eq!(marker_of_path("p", &fits), Err(Unfit::LongKey));
         assert_eq!(key_of_path("p/", &fits), Err(Unfit::LongKey));
-        // Five bytes for each that is not UTF-8.
+        // Each byte that is not UTF-8 takes five bytes in the key.
         assert_eq!(key_of_path("", &path(&[0xff; 205])), Err(Unfit::LongKey));
     }
 

@@ -1,5 +1,5 @@
-//! What a rank remembers of a bucket, so that it asks less: which names directories have, and which content
-//! large objects have.
+//! Caches of one bucket on a rank, which save requests: the names listed in directories, and the
+//! heads of large objects.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::CString;
@@ -13,43 +13,43 @@ use types::error::{Cause, Result};
 use types::limits::{S3_HEADS_MAX, S3_INDEX_MISSES, S3_INDEX_PAGES_MAX, S3_INDEXES_MAX};
 use types::path::Name;
 
-/// All that is remembered of a bucket.
+/// The caches of one bucket.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// By prefix, the latest last.
+    /// Listings of directories, by prefix, the most recently used last.
     indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
-    /// By key, the latest last.
+    /// Heads of large objects, by key, the most recently used last.
     heads: Mutex<VecDeque<(String, Head)>>,
-    /// How it lists.
+    /// Observations of how the service orders its listings.
     pub habits: Habits,
 }
 
-/// The names of a directory, as far as its listing was read for them.
+/// The names of one directory, as far as its listing was read to look up some of them.
 #[derive(Default)]
 pub(crate) struct Index(Mutex<Names>);
 
 #[derive(Default)]
 struct Names {
     listed: HashMap<CString, Hint>,
-    /// They may have changed since.
+    /// Names that this job has changed since the listing was read.
     doubtful: HashSet<CString>,
     pages: u32,
     next: Option<String>,
     circle: Circle,
-    /// This account may not list: each name is asked for.
+    /// True if the account lacks the right to list, so that each name must be requested by itself.
     is_denied: bool,
-    /// Names that were asked for and not listed so far.
+    /// The number of names looked up so far that were not in the pages read at that time.
     misses: u32,
 }
 
-/// What an index says of a name.
+/// The result of looking up a name in a cached listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// It is there.
+    /// The name exists, with these facts from the listing.
     There(Hint),
-    /// It is not there.
+    /// The name does not exist: the complete listing lacks it.
     Missing,
-    /// The service must be asked for it.
+    /// The cache cannot tell; the service must be asked for the name.
     Unknown,
 }
 
@@ -58,7 +58,8 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Memory {
-    /// The index of a prefix.
+    /// Returns the listing cache of a prefix, creating it or evicting the least recently used one
+    /// where necessary.
     pub fn index(&self, prefix: &str) -> Arc<Index> {
         let mut indexes = lock(&self.indexes);
         let known = indexes.iter().position(|(own, _)| own == prefix);
@@ -72,7 +73,7 @@ impl Memory {
         index
     }
 
-    /// Remembers an object.
+    /// Remembers the head of an object, evicting the oldest one beyond the limit.
     pub fn keep(&self, key: &str, head: &Head) {
         let mut heads = lock(&self.heads);
         heads.retain(|(own, _)| own != key);
@@ -82,7 +83,8 @@ impl Memory {
         }
     }
 
-    /// The object of that key and that content.
+    /// Returns the remembered head of an object, if the object still had this content. `inode` is a
+    /// hash of key and ETag.
     pub fn recall(&self, key: &str, inode: u64) -> Option<Head> {
         let heads = lock(&self.heads);
         let fits = |(own, head): &&(String, Head)| own == key && head.metadata.inode == inode;
@@ -91,10 +93,17 @@ impl Memory {
 }
 
 impl Index {
-    /// What is known of a name. The first page of the listing is read for it, and another one after every
-    /// few names that were not listed so far: so it costs little where few are asked for, and one request
-    /// for hundreds where all are. It does not depend on the order of the listing.
+    /// Looks up a name. The first call reads the first page of the listing; further pages are read
+    /// after every few names that were not found ([`S3_INDEX_MISSES`]). So a few lookups cost a few
+    /// requests, and many lookups cost one request for hundreds of names. Pages may come in any
+    /// order.
+    ///
+    /// # Errors
+    /// Returns the error of a listing, except for a denied one: then every name is
+    /// [`Found::Unknown`].
     pub fn find(&self, bucket: &Bucket, prefix: &str, name: &Name) -> Result<Found> {
+        // The lock is held during the request: other threads that look up names here need that page
+        // too.
         let mut names = lock(&self.0);
         loop {
             if names.doubtful.contains(name) {
@@ -117,12 +126,12 @@ impl Index {
         }
     }
 
-    /// What was listed of a name may not be so any more.
+    /// Marks a name whose listed facts may no longer hold, because this job writes or removes it.
     pub fn doubt(&self, name: &Name) {
         lock(&self.0).doubtful.insert(name.to_owned());
     }
 
-    /// It is a directory now.
+    /// Records that a name is a directory now.
     pub fn note_directory(&self, name: &Name) {
         lock(&self.0).listed.insert(name.to_owned(), Hint::Directory);
     }
@@ -133,19 +142,23 @@ impl Names {
         self.pages > 0 && self.next.is_none()
     }
 
+    /// Returns whether a page is to be read for a name that is not in those read so far.
     fn is_page_due(&mut self) -> bool {
+        // The first page is free of charge: without it no name could be found at all.
         if self.pages > 0 {
             self.misses += 1;
         }
         self.misses.is_multiple_of(S3_INDEX_MISSES) && self.pages < S3_INDEX_PAGES_MAX
     }
 
+    /// Adds the names of a page.
     fn take(&mut self, page: Page) -> Result<()> {
         self.pages += 1;
         self.next = self.circle.pass(page.next)?;
         for (text, hint) in page.names.entries() {
             let Ok((name, hint)) = entry_of(text, hint) else { continue };
-            // Where a name stands for two, the directory is what others see of it.
+            // A key may be both an object and a common prefix. The walk presents such a name as the
+            // directory, so the lookup must agree.
             if hint == Hint::Directory || !self.listed.contains_key(&name) {
                 self.listed.insert(name, hint);
             }

@@ -1,4 +1,4 @@
-//! Listing what is directly below a prefix, or all keys below it, a page at a time.
+//! Pages of listings, of the entries directly below a prefix or of all keys below it.
 
 use std::ffi::CString;
 
@@ -14,62 +14,64 @@ use types::object::metadata::RCLONE_LINK_SUFFIX;
 use types::object::span::NamePage;
 use types::service::{ServiceFault, Unfit};
 
-/// One page of a listing.
+/// One page of the listing of a directory.
 #[derive(Default)]
 pub(crate) struct Page {
-    /// Keys and common prefixes, without the prefix that was asked for.
+    /// Keys and common prefixes, without the prefix that was requested.
     pub names: NamePage,
-    /// Keys that do not begin with that.
+    /// Keys that do not begin with the requested prefix, which only a faulty service returns.
     pub outside: Vec<String>,
-    /// The directory that was listed has a marker of its own, with so many bytes of content.
+    /// The size in bytes of the listed directory's own marker, if it has one.
     pub marker_bytes: Option<u64>,
-    /// Where the next page begins; none after the last.
+    /// The position of the next page; `None` after the last.
     pub next: Option<String>,
 }
 
-/// One page of all keys below a prefix.
+/// One page of the listing of all keys below a prefix.
 #[derive(Default)]
 pub(crate) struct KeyPage {
     /// Keys in the order of the answer, without the prefix.
     pub keys: Vec<(String, Listed)>,
-    /// What is said of the marker of the prefix itself, which is none of these.
+    /// The listed facts of the marker of the prefix itself, which is not among the keys.
     pub marker: Option<Listed>,
-    /// Where the next page begins; none after the last.
+    /// The position of the next page; `None` after the last.
     pub next: Option<String>,
 }
 
-/// How deep a listing looks.
+/// The depth of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// What is directly below.
+    /// Entries directly below the prefix; deeper keys are folded into common prefixes.
     Names,
-    /// All keys.
+    /// All keys below the prefix.
     Keys,
 }
 
-/// Where a page begins.
+/// The position at which a page begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum From<'a> {
-    /// At the beginning.
+    /// The beginning of the listing.
     Start,
-    /// Behind this name, which need not exist.
+    /// The first name after this one, which need not exist.
     After(&'a str),
-    /// Where the last page has ended.
+    /// The end of an earlier page, as its token tells.
     Token(&'a str),
 }
 
-/// Where a list goes on, as a token of ours tells any rank.
+/// The position of the next page, in a form that any rank can use for its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next<'a> {
-    /// At the service's token.
+    /// The continuation token of ListObjectsV2.
     Token(&'a str),
-    /// Behind this key or common prefix, for services that know the first version of lists only.
+    /// The marker of ListObjects: the last key or common prefix of the page, for services without
+    /// ListObjectsV2.
     Marker(&'a str),
 }
 
-/// What a list says, in whichever version.
+/// The content of a listing's answer, of either version of the API.
 struct Answer {
-    /// What cannot be told of an object by its list is asked for otherwise.
+    /// Objects with their size and time; without these where the answer lacks them, so that the
+    /// object must be requested.
     objects: Vec<(String, Option<Listed>)>,
     prefixes: Vec<String>,
     next: Option<String>,
@@ -92,16 +94,18 @@ impl Next<'_> {
 }
 
 impl Bucket {
-    /// A page of what is directly below `prefix`, at most so many keys.
+    /// Lists one page of the entries directly below `prefix`, at most `keys_max` of them.
     pub fn page(&self, prefix: &str, from: From<'_>, keys_max: i32) -> Result<Page> {
         Page::of(prefix, self.listed(prefix, from, Depth::Names, keys_max)?)
     }
 
-    /// A page of all keys below `prefix`.
+    /// Lists one page of all keys below `prefix`.
     pub fn key_page(&self, prefix: &str, from: From<'_>) -> Result<KeyPage> {
         KeyPage::of(prefix, self.listed(prefix, from, Depth::Keys, Page::KEYS_MAX)?)
     }
 
+    /// Lists one page in the version of the API that the service implements. The version of a
+    /// listing's first page applies to all of them, since its tokens tell the version.
     fn listed(&self, prefix: &str, from: From<'_>, depth: Depth, keys_max: i32) -> Result<Answer> {
         let delimiter = (depth == Depth::Names).then(|| "/".to_owned());
         let after = |name| format!("{prefix}{name}");
@@ -125,7 +129,8 @@ impl Bucket {
                 self.list_by_token(prefix, (Some(after(name)), None), delimiter, keys_max)
             }
         };
-        // Where there are no keys the list is empty; what is missing is what has the list.
+        // The listing of a prefix without keys is empty, so an answer that something does not exist
+        // can only mean the bucket.
         answer.map_err(|error| match error.cause {
             cause if cause.is_vanished() => Op::List.failed(Cause::Service(ServiceFault::NoBucket)),
             _ => error,
@@ -145,7 +150,8 @@ impl Bucket {
                 .bucket(&self.name)
                 .prefix(prefix)
                 .set_delimiter(delimiter)
-                // XML cannot hold every character that keys may have.
+                // XML 1.0 cannot represent every character that a key may have, so keys are
+                // requested in URL encoding.
                 .encoding_type(EncodingType::Url)
                 .max_keys(keys_max)
                 .set_start_after(after)
@@ -154,6 +160,8 @@ impl Bucket {
                 .send()
         })?;
         let read = Answer::new(answer.contents(), answer.common_prefixes(), answer.encoding_type());
+        // A truncated answer without a token comes from a service that implements ListObjectsV2
+        // only in part; it is continued by the last name.
         let token = answer.next_continuation_token().filter(|token| !token.is_empty());
         match token.map(|token| Next::Token(token).text()) {
             _ if answer.is_truncated() != Some(true) => Ok(read),
@@ -189,15 +197,21 @@ impl Bucket {
         read.going_on_behind(answer.next_marker().map(|marker| decoded(marker, is_encoded)))
     }
 
-    /// Whether any key begins so.
+    /// Returns whether any key begins with `prefix`.
+    ///
+    /// # Errors
+    /// Returns the error of the listing, or a protocol error if the service answers with keys
+    /// outside the prefix.
     pub fn has_below(&self, prefix: &str) -> Result<bool> {
+        // A page may be empty and still not be the last, so pages are read until a key or the end
+        // is found.
         let (mut next, mut circle) = (None::<String>, Circle::default());
         loop {
             let page = self.page(prefix, next.as_deref().map_or(From::Start, From::Token), 1)?;
             if !page.outside.is_empty() {
                 return Err(nonsense());
             }
-            // The marker of the directory itself is a key, too.
+            // The marker of the directory itself counts as a key too.
             if page.has_keys() {
                 return Ok(true);
             }
@@ -213,8 +227,9 @@ fn nonsense() -> Error {
     Op::List.failed(Cause::Service(ServiceFault::Protocol))
 }
 
-/// Finds out when pages come again: a service that goes round in a circle must not be asked for ever. It keeps one
-/// token, another one after twice as many pages (Brent's algorithm).
+/// A detector of cycles among page tokens, so that a faulty service that returns the same pages
+/// again cannot keep a listing running for ever. It remembers one token, and replaces it after
+/// twice as many pages each time (Brent's algorithm), so memory stays constant.
 #[derive(Default)]
 pub(crate) struct Circle {
     kept: Option<String>,
@@ -223,7 +238,10 @@ pub(crate) struct Circle {
 }
 
 impl Circle {
-    /// Where the next page begins; none after the last.
+    /// Records the position of the next page and returns it.
+    ///
+    /// # Errors
+    /// Returns a protocol error if the position was seen before.
     pub fn pass(&mut self, next: Option<String>) -> Result<Option<String>> {
         if next.is_some() && next == self.kept {
             return Err(nonsense());
@@ -253,7 +271,8 @@ impl Answer {
         }
     }
 
-    /// The list goes on behind the marker that it names, or else behind the last of its names.
+    /// Continues the listing after the marker in the answer, or after its greatest name where the
+    /// answer has no marker.
     fn going_on_behind(self, marker: Option<String>) -> Result<Self> {
         let names = self.objects.iter().map(|(key, _)| key).chain(&self.prefixes);
         let marker = marker.filter(|marker| !marker.is_empty()).or_else(|| names.max().cloned());
@@ -263,10 +282,10 @@ impl Answer {
 }
 
 impl Page {
-    /// As many keys as there can be.
+    /// The greatest number of keys in one page.
     pub const KEYS_MAX: i32 = S3_PAGE_KEYS;
 
-    /// Whether it has any key.
+    /// Returns whether the page has any key, be it an entry, a marker or one outside the prefix.
     pub fn has_keys(&self) -> bool {
         let has_names = self.names.entries().next().is_some();
         has_names || self.marker_bytes.is_some() || !self.outside.is_empty()
@@ -275,7 +294,7 @@ impl Page {
     fn of(prefix: &str, answer: Answer) -> Result<Self> {
         let mut page = Self { next: answer.next, ..Self::default() };
         let objects = answer.objects.into_iter().map(|(key, listed)| {
-            // What the list does not say must be asked for.
+            // An object whose size or time is missing from the answer must be requested.
             (key, listed.map_or(Hint::Unknown, Hint::Object))
         });
         let objects = page.below(prefix, objects);
@@ -283,7 +302,8 @@ impl Page {
         let directories = page.below(prefix, directories);
         let mut names: Vec<&str> = directories.iter().map(|(name, _)| &**name).collect();
         names.sort_unstable();
-        // Two names that are written as one: which keys are below them cannot be told.
+        // Two common prefixes that decode to the same name hide which keys are below which, so the
+        // page cannot be used.
         if names.windows(2).any(|two| two[0] == two[1]) {
             return Err(nonsense());
         }
@@ -291,6 +311,7 @@ impl Page {
         Ok(page)
     }
 
+    /// Strips the prefix from keys, and sets the marker and the keys outside the prefix apart.
     fn below(
         &mut self,
         prefix: &str,
@@ -310,7 +331,11 @@ impl Page {
 }
 
 impl KeyPage {
-    /// An answer that is not what was asked for is an error.
+    /// Converts an answer to a page of keys.
+    ///
+    /// # Errors
+    /// Returns a protocol error if the answer has common prefixes, keys outside the prefix, or keys
+    /// without size and time.
     fn of(prefix: &str, answer: Answer) -> Result<Self> {
         if !answer.prefixes.is_empty() {
             return Err(nonsense());
@@ -326,7 +351,7 @@ impl KeyPage {
         Ok(page)
     }
 
-    /// Its keys, packed.
+    /// Packs all keys of the page, the marker included.
     pub fn all(&self) -> KeysBelow {
         let mut all = KeysBelow::default();
         self.marker.iter().for_each(|listed| all.push("", *listed));
@@ -335,7 +360,11 @@ impl KeyPage {
     }
 }
 
-/// The entry that a key, or a common prefix, without what it is below, stands for.
+/// Converts a key or common prefix, without the prefix of the listing, to a name. Keys with
+/// rclone's suffix for symbolic links lose it.
+///
+/// # Errors
+/// Returns the reason why no entry can have that name.
 pub(crate) fn entry_of(below: &str, hint: Hint) -> std::result::Result<(CString, Hint), Unfit> {
     let (component, hint) = match (hint, below.strip_suffix(RCLONE_LINK_SUFFIX)) {
         (Hint::Directory, _) => (below.strip_suffix('/').unwrap_or(below), hint),
@@ -347,13 +376,15 @@ pub(crate) fn entry_of(below: &str, hint: Hint) -> std::result::Result<(CString,
     Ok((name, hint))
 }
 
-/// All of an answer's texts without their encoding. A service that says that it encodes, and has not, is found out
-/// by what an encoding leaves of no text.
+/// Decodes all keys of an answer. Some services declare URL encoding and do not apply it; a text
+/// that no encoder could have produced reveals that, and then none is decoded.
 fn all_decoded<'t>(texts: impl Iterator<Item = &'t str> + Clone, is_encoded: bool) -> Vec<String> {
     let is_encoded = is_encoded && texts.clone().all(may_be_encoded);
     texts.map(|text| decoded(text, is_encoded)).collect()
 }
 
+/// Returns whether URL encoding could have produced a text: printable ASCII, in which each `%`
+/// precedes two hexadecimal digits.
 fn may_be_encoded(text: &str) -> bool {
     let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let bytes = text.as_bytes();
@@ -363,7 +394,7 @@ fn may_be_encoded(text: &str) -> bool {
     })
 }
 
-/// Undoes the encoding of keys in listings: as in URLs, with `+` for a space.
+/// Decodes a key of a listing from URL encoding, in which a space may be written as `+`.
 pub(crate) fn decoded(text: &str, is_encoded: bool) -> String {
     if !is_encoded {
         return text.to_owned();

@@ -1,8 +1,12 @@
-//! Listing a range of names, and leaving parts of it to others while it lasts.
+//! Listings of a key range, parts of which are handed to other threads and ranks while the listing
+//! is under way.
 //!
-//! Whoever lists and is asked for work looks ahead: a page from somewhere in the middle of what is left. If
-//! that has names, they are told of as if they had come in their turn, and what comes after them is left to
-//! others. If it has none, that is the end of the range.
+//! S3 returns at most 1000 keys per request, each page only after the one before, so a single
+//! listing of a flat prefix with millions of keys would keep one thread busy and all others idle. A
+//! listing that is asked to share work therefore requests a page from the middle of the remaining
+//! range. If that page has names, they are reported as if they had come in turn, and the range
+//! after them becomes a task for others. If it has none, the range ends before it.
+//! [`types::object::span`] says where a range may be cut.
 
 #[cfg(test)]
 mod tests;
@@ -16,31 +20,42 @@ use types::object::keys_below::KeysBelow;
 use types::object::span::{Cut, NamePage, Order, Span, Told};
 use types::service::{ServiceFault, Unfit};
 
-/// Where pages come from.
+/// A source of the pages of one directory's listing.
 pub(crate) trait Pages {
-    /// The page that begins there.
+    /// Returns the page of entries that begins at a position.
     fn page(&self, from: From<'_>) -> Result<Page>;
 
-    /// The page of all keys that begins there. `within` is a common prefix, or empty.
+    /// Returns the page of all keys that begins at a position. `within` is a common prefix of the
+    /// directory, or empty for all of it.
     fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage>;
 
-    /// How the service lists.
+    /// Returns the observations of how the service orders its listings.
     fn habits(&self) -> &Habits;
 
-    /// Whether there need be no key: a bucket may be empty, and a directory in it is what keys begin with.
+    /// Returns whether the listing may have no keys at all. A bucket may be empty; a directory in
+    /// it exists only through its keys.
     fn may_be_empty(&self) -> bool {
         true
     }
 }
 
-/// Tells of all names in a range that are not left to others.
+/// Reports all names in a key range to `reader`, except those of ranges that it hands over to
+/// others.
+///
+/// # Errors
+/// Returns the error of a request, a protocol error if the service repeats pages, and
+/// [`ServiceFault::NoKeys`] if a directory that another listing has named has no keys.
 pub(crate) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameReader) -> Result<()> {
     let mut subtrees = Subtrees::of(&span, reader, pages.habits());
+    // Another listing has named this directory, so it has keys. An empty answer is then no empty
+    // directory but a lost or late one; accepting it would let a mirror delete what is below it.
     let must_have_keys = span == Span::default() && !pages.may_be_empty() && !reader.may_be_empty();
     let check = |has_keys: bool| {
         let no_keys = Op::List.failed(Cause::Service(ServiceFault::NoKeys));
         if has_keys || !must_have_keys { Ok(()) } else { Err(no_keys) }
     };
+    // The last tree fitted into one page of keys, so this one is likely to: one request instead of
+    // one for each directory in it.
     if subtrees.is_little_expected(pages.habits())
         && let Some(all) = subtrees.read_all(pages)
     {
@@ -48,6 +63,7 @@ pub(crate) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameRead
         return check(!all.is_empty());
     }
     let (mut circle, mut has_keys) = (Circle::default(), false);
+    // A task may resume in the middle of a listing, with the token of another rank.
     circle.pass(span.token.clone())?;
     loop {
         let page = match (&span.token, &*span.after) {
@@ -56,7 +72,8 @@ pub(crate) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameRead
             (None, after) => pages.page(From::After(after))?,
         };
         has_keys |= page.has_keys();
-        // What is told of now becomes work for others, who then seem to have enough.
+        // The question comes before names are reported: each becomes a task, after which idle
+        // threads seem to have enough work, although most names are still to come.
         let wants_to_share = reader.wants_to_share();
         let directories = tell_page(&mut span, &page, &mut subtrees, reader);
         span.token = circle.pass(page.next.clone())?;
@@ -76,7 +93,8 @@ pub(crate) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameRead
     check(has_keys)
 }
 
-/// Tells of all names in a directory all of whose keys are known.
+/// Reports all names in a directory all of whose keys are known, in the way and with the checks of
+/// a listing, but without any request.
 pub(crate) fn read_known(keys: &KeysBelow, reader: &mut dyn NameReader) {
     let folded = keys.fold();
     let marker = keys.iter().find(|(key, _)| key.is_empty());
@@ -94,6 +112,9 @@ pub(crate) fn read_known(keys: &KeysBelow, reader: &mut dyn NameReader) {
     span.finish(&mut |told| tell(told, reader));
 }
 
+/// Requests a page after `cut`. If it has names of the range, `span` ends at the cut and the rest
+/// is handed over; if not, the whole range ends there. A failed or misplaced page only means that
+/// this listing is not cut any more.
 fn look_ahead(
     pages: &impl Pages,
     span: &mut Span,
@@ -102,12 +123,14 @@ fn look_ahead(
 ) -> Result<()> {
     span.pay();
     let Ok(page) = pages.page(From::After(&cut.at)) else {
-        // There are services that begin nowhere but at the beginning.
+        // Some services reject a position that is no existing key, or any position but the
+        // beginning.
         span.credit = 0;
         return Ok(());
     };
     if page.names.names().first().is_some_and(|first| **first <= *cut.at) {
-        // Nor does this one, though it does not say so.
+        // This service ignored the position: the page begins before the cut. Its names were or will
+        // be reported by the listing itself.
         span.credit = 0;
         return Ok(());
     }
@@ -123,13 +146,15 @@ fn look_ahead(
     } else if has_names {
         rest.finish(&mut |told| tell(told, reader));
     } else {
+        // Nothing is behind the cut, so the listing keeps its range, which now ends earlier.
         *span = whole;
         span.end_at(cut);
     }
     tell_directories(pages, &directories, &mut subtrees, reader)
 }
 
-/// Tells of a page, but for directories of which more may be known soon: it returns them.
+/// Reports the names of a page. Returns the directories that it holds back, because a recursive
+/// listing may yield all their keys.
 fn tell_page(
     span: &mut Span,
     page: &Page,
@@ -140,6 +165,7 @@ fn tell_page(
         reader.unfit(key.as_bytes(), Unfit::Outside);
     }
     tell_marker(page.marker_bytes, reader);
+    // Names are only held back where a recursive listing is likely to pay.
     let count = page.names.entries().filter(|(_, hint)| *hint == Hint::Directory).count();
     let is_deep = subtrees.expect(count, reader.wants_to_share());
     let mut directories = Vec::new();
@@ -147,19 +173,23 @@ fn tell_page(
         Told::Entry(key, Hint::Directory) if is_deep => directories.push(key.to_owned()),
         _ => tell(told, reader),
     });
+    // A recursive listing can show that a directory is complete only by the order of keys.
     if span.order == Order::Other {
         subtrees.give_up();
     }
     directories
 }
 
-/// A directory's marker is no entry; but content is lost without one.
+/// Reports a directory marker that has content as an invalid key, since a directory cannot hold
+/// content and copying it would lose bytes. An empty marker is no entry and is not reported.
 fn tell_marker(bytes: Option<u64>, reader: &mut dyn NameReader) {
     if bytes.is_some_and(|bytes| bytes > 0) {
         reader.unfit(b"", Unfit::MarkerContent);
     }
 }
 
+/// Reports the directories that were held back, each with all its keys where the recursive listing
+/// has them.
 fn tell_directories(
     pages: &impl Pages,
     directories: &[String],
@@ -174,10 +204,12 @@ fn tell_directories(
     Ok(())
 }
 
+/// Reports a name of a listing as an entry, or as a key that no entry can have.
 fn tell(told: Told<'_>, reader: &mut dyn NameReader) {
     match told {
         Told::Unfit(key, why) => {
-            // What could be no entry alone, either, is told as that.
+            // A key that would be invalid by itself is reported for that reason, rather than for
+            // its conflict with another key.
             let why = entry_of(key, Hint::Unknown).err().unwrap_or(why);
             reader.unfit(key.as_bytes(), why);
         }

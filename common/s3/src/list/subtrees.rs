@@ -1,11 +1,12 @@
-//! Many small directories out of few requests: all keys below a prefix, read beside the listing of what is
-//! directly below it.
+//! Recursive listings: all keys below a prefix in few requests, read beside the listing of its
+//! entries, so that many small directories need no request of their own.
 //!
-//! That listing alone says which names there are; what is read here only spares requests for the directories
-//! among them. So it may give up at any time, and says nothing where it is not sure. A directory is known
-//! whole if the keys before it and behind it were seen, and all of them in an order that keeps those of one
-//! directory together: by bytes, or name by name, as file systems do. Once on each rank, one directory
-//! is listed alone to see whether that is the truth.
+//! Only the listing of a directory decides which names exist. The recursive listing merely saves
+//! requests for the directories among them, so it may stop at any time, and reports nothing that it
+//! is not sure of. A directory is known completely if keys before it and after it were seen, all in
+//! an order that keeps the keys of one directory together: byte order, or component by component as
+//! file systems sort. Since a service could violate that order, each rank also lists one directory
+//! by itself and compares, before it relies on the service.
 
 #[cfg(test)]
 mod tests;
@@ -27,15 +28,16 @@ use types::object::keys_below::{KeysBelow, directory_of};
 use types::object::span::{Span, just_before};
 use types::service::ServiceFault;
 
-/// How a service lists, as far as this rank has seen.
+/// Observations of how a service orders its listings, shared by all threads of a rank.
 #[derive(Debug, Default)]
 pub(crate) struct Habits {
     trust: AtomicU8,
-    /// The last tree that was read whole took one page: the next one may, too.
+    /// True if the last tree that was read completely took one page, so that the next one may too.
     expects_little: AtomicBool,
 }
 
-/// Whether a service lists the keys of one directory together.
+/// The degree of trust that a service lists the keys of one directory together. It only grows in
+/// the order of the variants, so that one violation is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trust {
     Untried,
@@ -60,66 +62,71 @@ impl Habits {
     }
 }
 
-/// All keys below the directories of one listing, as far as they were read.
+/// A recursive listing below the directories of one key range, as far as it was read.
 pub(crate) struct Subtrees {
     course: Course,
     orders: Orders,
-    /// The last key that was read, or what the keys to come are behind of.
+    /// The last key that was read, or the position after which keys were requested.
     last: String,
-    /// The directory of the last key.
+    /// The directory of the last key, while its keys are still coming.
     open: Option<Open>,
-    /// No key of the directory that the next key is in has come before.
+    /// True if the beginning of the next key's directory is certain to be in what was read. After a
+    /// jump it is not: services differ in where a position within a name begins.
     is_begin_known: bool,
-    /// By their common prefixes.
+    /// The complete keys of directories, by common prefix, until the listing of entries asks for
+    /// them.
     known: HashMap<String, KeysBelow>,
-    /// What came of the latest page of names.
+    /// The cost and yield for the latest page of entries.
     tries: Tries,
     failures: u32,
-    /// Somebody relies on the order by now.
+    /// True if some result was already used. From then on a violation of the order is an error,
+    /// because wrong results cannot be taken back.
     has_told: bool,
 }
 
-/// Where the next page of keys begins.
+/// The position of the next page of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Course {
-    /// At the beginning.
+    /// The beginning of the listing.
     Start,
-    /// At the directory that is asked for.
+    /// The directory that is looked up next.
     Jump,
-    /// Where the last page has ended.
+    /// The end of the last page.
     Token(String),
-    /// There is none.
+    /// The end of the listing: all keys were read.
     End,
-    /// None is asked for.
+    /// An abandoned recursive listing, which requests nothing more.
     GivenUp,
 }
 
-/// Orders in which all keys have come so far.
+/// The orders that all keys so far are consistent with.
 #[derive(Debug, Clone, Copy)]
 struct Orders {
     by_bytes: bool,
     by_names: bool,
 }
 
+/// A directory whose keys are being read.
 struct Open {
     name: String,
     keys: KeysBelow,
     is_begin_known: bool,
 }
 
+/// The pages of keys read for one page of entries, and the directories that they have completed.
 #[derive(Debug, Default)]
 struct Tries {
     pages: usize,
     directories: usize,
     is_over: bool,
-    /// While the latest page was waited for, others had nothing to do.
+    /// True if other threads had nothing to do while the latest page was awaited.
     is_hungry: bool,
 }
 
 impl Orders {
     const BOTH: Self = Self { by_bytes: true, by_names: true };
 
-    /// Those in which one key comes before the other.
+    /// Returns the orders that are still possible if `one` comes before `other`.
     fn with(self, one: &str, other: &str) -> Self {
         Self {
             by_bytes: self.by_bytes && one < other,
@@ -133,7 +140,7 @@ impl Orders {
 }
 
 impl Subtrees {
-    /// Those of the directories in a range that is read now.
+    /// Begins a recursive listing for the directories in a key range.
     pub fn of(span: &Span, reader: &dyn NameReader, habits: &Habits) -> Self {
         let is_beginning = span.after.is_empty() && span.token.is_none();
         let course = match (reader.wants_below(), habits.trust()) {
@@ -154,26 +161,29 @@ impl Subtrees {
         }
     }
 
-    /// Whether all of it may be in one page.
+    /// Returns whether the whole tree is expected to fit into one page.
     pub fn is_little_expected(&self, habits: &Habits) -> bool {
         self.course == Course::Start && habits.expects_little.load(Atomic::Relaxed)
     }
 
-    /// Reads the first page. `Some` if that was all there is.
+    /// Reads the first page. Returns the keys if the page holds all there are.
     pub fn read_all(&mut self, pages: &impl Pages) -> Option<KeysBelow> {
         let page = pages.keys("", From::Start).ok()?;
         pages.habits().expect_little(page.next.is_none());
         if page.next.is_none() {
             return Some(page.all());
         }
-        // Nobody relies on the order yet: that it is broken is no error.
+        // No result was used yet, so a violated order is no error here; it only ends the recursive
+        // listing.
         self.take(page, pages).ok()?;
         None
     }
 
-    /// A page of names has so many directories. Whether some of what is below them may be known soon.
+    /// Prepares for a page of entries with that many directories. Returns whether to hold their
+    /// names back until the recursive listing was consulted.
     pub fn expect(&mut self, directories: usize, is_hungry: bool) -> bool {
-        // Whoever has few names alone must tell them.
+        // While others are idle, names that are held back delay work, so it takes more directories
+        // to justify the wait.
         let few = if is_hungry { S3_SUBTREES_HUNGRY } else { S3_SUBTREES_MIN };
         let goes_on = matches!(self.course, Course::Token(_)) && directories > 0;
         let is_over = self.course == Course::GivenUp || (directories < few && !goes_on);
@@ -181,7 +191,8 @@ impl Subtrees {
         !is_over || !self.known.is_empty()
     }
 
-    /// No more names of this page come.
+    /// Ends a page of entries. A recursive listing that lags behind the listing of entries jumps
+    /// forward next time.
     pub fn page_ends(&mut self) {
         let falls_behind = matches!(self.course, Course::Token(_)) && self.tries.is_over;
         if self.course == Course::Start || falls_behind {
@@ -189,16 +200,18 @@ impl Subtrees {
         }
     }
 
-    /// Only what is known already is told.
+    /// Stops requesting keys. Directories already known completely can still be found.
     pub fn give_up(&mut self) {
         self.course = Course::GivenUp;
         self.open = None;
     }
 
-    /// All keys below a directory, if they are known, or can be with requests that pay.
+    /// Returns all keys below a directory, if they are known or can be had by requests that pay
+    /// off.
     ///
     /// # Errors
-    /// The service has broken its order after others have relied on it.
+    /// Returns a protocol error if the service violates the order of keys after results that rely
+    /// on it were used.
     pub fn find(
         &mut self,
         pages: &impl Pages,
@@ -217,7 +230,7 @@ impl Subtrees {
         Ok(found)
     }
 
-    /// Such a directory does not come any more.
+    /// Returns whether the keys of a directory can no longer come in this listing.
     fn is_past(&self, name: &str) -> bool {
         match &self.course {
             Course::Start => false,
@@ -225,17 +238,21 @@ impl Subtrees {
             _ if self.tries.is_over => true,
             _ if self.last.starts_with(name) => self.open.is_none(),
             Course::Jump => false,
-            // In every order that it may be.
+            // The directory is still ahead if it comes later in any of the orders that are still
+            // possible.
             Course::Token(_) => !self.orders.with(&self.last, name).is_any(),
         }
     }
 
+    /// Returns whether the pages read for this page of entries have completed enough directories to
+    /// be cheaper than one request for each.
     fn pays(&self) -> bool {
         let least = if self.tries.is_hungry { S3_SUBTREES_HUNGRY } else { S3_SUBTREES_OF_PAGE };
         self.tries.directories >= self.tries.pages * least
     }
 
-    /// No more for this page of names.
+    /// Stops reading for the current page of entries. Too many pauses in vain end the recursive
+    /// listing, so that trees of large directories cost at most a few wasted requests.
     fn pause(&mut self) {
         self.tries.is_over = true;
         if self.tries.directories < self.tries.pages * S3_SUBTREES_OF_PAGE {
@@ -249,21 +266,26 @@ impl Subtrees {
         }
     }
 
-    /// Nothing that was read counts.
+    /// Discards everything that was read, since the service does not keep the keys of directories
+    /// together.
     fn distrust(&mut self, habits: &Habits) {
         habits.set_trust(Trust::Lost);
         self.known = HashMap::new();
         self.give_up();
     }
 
+    /// Reads one more page of keys in search of a directory.
     fn read_on(&mut self, pages: &impl Pages, name: &str, reader: &dyn NameReader) -> Result<()> {
         let (is_jump, completed) = (self.course == Course::Jump, self.tries.directories);
         self.tries.pages += 1;
         let page = self.next_page(pages, name);
-        // Before what is told of it is work for others, which they have not seen yet.
+        // The answer is asked for before names are reported as work for others, who have not seen
+        // it yet.
         self.tries.is_hungry = reader.wants_to_share();
         if let Some(page) = page {
             self.take(page, pages)?;
+            // A page requested by a jump must complete at least one directory, or the directory met
+            // there is a large one, best listed by itself.
             if !is_jump || self.tries.directories > completed {
                 return Ok(());
             }
@@ -272,18 +294,23 @@ impl Subtrees {
         Ok(())
     }
 
-    /// None where the service does not say what comes next.
+    /// Requests the next page of keys. Returns `None` on any failure: the directory's own listing
+    /// will report the error.
     fn next_page(&mut self, pages: &impl Pages, name: &str) -> Option<KeyPage> {
         match &self.course {
             Course::Start => pages.keys("", From::Start).ok(),
             Course::Token(token) => {
                 let page = pages.keys("", From::Token(token)).ok()?;
+                // A repeated token would lead to the same page for ever.
                 (page.next.as_ref() != Some(token)).then_some(page)
             }
             _ => {
+                // The position lies just before the name and ends in random letters, so that it is
+                // no existing key: a service that finds one may skip all keys that begin with it.
                 let after = just_before(name, fastrand::u64(..))?;
                 let page = pages.keys("", From::After(&after)).ok()?;
-                // There are services that begin nowhere but at the beginning.
+                // Some services ignore the position and begin at the beginning; then the first key
+                // comes before it in every order.
                 let (first, _) = page.keys.first()?;
                 self.orders.with(&after, first).is_any().then_some(())?;
                 (self.last, self.open, self.is_begin_known) = (after, None, false);
@@ -292,15 +319,20 @@ impl Subtrees {
         }
     }
 
+    /// Evaluates a page of keys, and verifies the service's order with the first one that completes
+    /// a directory.
     fn take(&mut self, page: KeyPage, pages: &impl Pages) -> Result<()> {
         if self.course == Course::Start && page.next.is_none() {
-            // That is all there is, in whatever order.
+            // The answer holds all keys, so no order is needed to know that each directory is
+            // complete.
             self.known = page.all().fold().directories.into_iter().collect();
             self.course = Course::End;
             pages.habits().expect_little(true);
         } else if pages.habits().trust() == Trust::Lost
             || (page.next.is_some() && page.keys.len() < S3_SUBTREES_KEYS_MIN)
         {
+            // Another thread has lost the trust meanwhile, or the page is short without being the
+            // last: a few keys show no order.
             self.give_up();
         } else if self.take_in_order(page) {
             self.verify(pages);
@@ -313,7 +345,8 @@ impl Subtrees {
         Ok(())
     }
 
-    /// False if the keys are in no order.
+    /// Adds the keys of a page to the directories that they belong to. Returns false if the keys
+    /// violate every order.
     fn take_in_order(&mut self, page: KeyPage) -> bool {
         let open_before =
             page.keys.first().and_then(|(key, _)| directory_of(key)).map(str::to_owned);
@@ -338,7 +371,8 @@ impl Subtrees {
                 self.close();
                 Course::End
             }
-            // A directory that fills a page is left to itself.
+            // A directory that fills a whole page needs many requests in any case, which its own
+            // listing can share with others; the recursive listing skips it.
             Some(_) if self.open.as_ref().is_some_and(is_filled) => {
                 self.open = None;
                 Course::Jump
@@ -348,7 +382,7 @@ impl Subtrees {
         true
     }
 
-    /// The next key is in another directory, or in none.
+    /// Completes the directory before the next key, which is in another directory or in none.
     fn open(&mut self, key: &str, listed: Listed) {
         self.close();
         let is_begin_known = std::mem::replace(&mut self.is_begin_known, true);
@@ -359,6 +393,7 @@ impl Subtrees {
         });
     }
 
+    /// Ends the directory that is being read, and records it if its beginning was seen too.
     fn close(&mut self) {
         if let Some(open) = self.open.take().filter(|open| open.is_begin_known) {
             self.tries.directories += 1;
@@ -366,7 +401,8 @@ impl Subtrees {
         }
     }
 
-    /// Once on each rank: is that what the directory with the most keys has?
+    /// Compares the directory with the most keys with a listing of its own, once on each rank,
+    /// before any result is used.
     fn verify(&mut self, pages: &impl Pages) {
         if pages.habits().trust() != Trust::Untried {
             return;
@@ -377,7 +413,7 @@ impl Subtrees {
         let is_true = pages.keys(name, From::Start).is_ok_and(|page| {
             let mut alone: Vec<&str> = page.keys.iter().map(|(key, _)| &**key).collect();
             let mut together: Vec<&str> = keys.iter().map(|(key, _)| key).collect();
-            // The page does not tell of the marker of what it lists.
+            // A page of keys lists the marker of its own prefix separately.
             together.retain(|key| !key.is_empty());
             alone.sort_unstable();
             together.sort_unstable();

@@ -1,5 +1,5 @@
-//! Reading an object: one request for each extent, whose body is read as it comes. A body that breaks off
-//! goes on from its last byte, if the object is still the same.
+//! Reads of an object's content: one request for each extent, whose body is read as it arrives. A
+//! body that breaks off is continued after its last byte, if the object is still the same.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::ThreadId;
@@ -26,42 +26,46 @@ use types::limits::{S3_ATTEMPTS_MAX, S3_UNPROVEN_ATTEMPTS_MAX};
 use types::object::headers::ObjectHeaders;
 use types::service::ServiceFault;
 
-/// Asks for the whole's checksum, for us: the client would do so only to check it itself.
+/// The header that requests the checksum of the whole object. The client would only send it in
+/// order to verify the checksum itself.
 const CHECKSUM_MODE: (&str, Option<&str>) = ("x-amz-checksum-mode", Some("ENABLED"));
 
-/// An object open for reading.
+/// An object opened for reading.
 pub(crate) struct ObjectFile {
     bucket: Bucket,
     key: String,
     head: Head,
-    /// Where reading will end, as far as it is known.
+    /// The offset in bytes at which reading is expected to end.
     end: u64,
     body: Mutex<Option<Body>>,
 }
 
-/// An answer's content, from its place in the object on.
+/// The content of an answer, and its position in the object.
 struct Body {
     stream: ByteStream,
     at: u64,
-    /// Where in the object it ends, if it is what it should be.
+    /// The offset in the object at which the answer should end.
     end: u64,
-    /// The answer has said how long it is, so the connection sees to it.
+    /// True if the answer has a Content-Length, so that the connection verifies the length.
     is_measured: bool,
-    /// What has come and was not taken yet.
+    /// The bytes that have arrived and are not yet consumed.
     rest: Bytes,
-    /// Only the thread that opened it drives its connection.
+    /// The thread that opened the body: only that one drives its connection.
     thread: ThreadId,
     _transfer: Option<LargeTransfer>,
 }
 
 impl ObjectFile {
-    /// An object that was looked at, to be read up to `end`.
+    /// Opens an object of known head, to be read up to `end`. Sends no request.
     pub fn new(bucket: Bucket, key: String, head: Head, end: u64) -> Self {
         Self { bucket, key, head, end, body: Mutex::new(None) }
     }
 
-    /// Asks for the whole object at once, without looking at it first. It has the size that the listing tells,
-    /// or was replaced since.
+    /// Requests the whole object at once, without a HEAD before. Its size is that of the listing,
+    /// unless the object was replaced since.
+    ///
+    /// # Errors
+    /// Returns `Changed` if the object was replaced, and otherwise the error of the request.
     pub fn whole(bucket: Bucket, key: String, listed: Listed) -> Result<Self> {
         let transfer = LargeTransfer::begin(listed.size_bytes);
         let (head, body) = bucket.get_checked(&key, listed.size_bytes)?;
@@ -74,7 +78,8 @@ impl ObjectFile {
         self.bucket.part_bytes(&self.key, &self.head, number)
     }
 
-    /// The body at that place: the one that is there, or another.
+    /// Returns the body at a position: the present one if it is there and belongs to this thread,
+    /// otherwise that of a new request.
     fn body_at<'b>(&self, slot: &'b mut Option<Body>, at: u64) -> Result<&'b mut Body> {
         let here = std::thread::current().id();
         if !slot.as_ref().is_some_and(|body| body.at == at && body.thread == here) {
@@ -86,8 +91,9 @@ impl ObjectFile {
         }
     }
 
-    /// Asks for the content from an offset on.
+    /// Requests the content from an offset on.
     fn open_body(&self, at: u64) -> Result<Body> {
+        // A read beyond the expected end still gets what it asks for: the rest of the object.
         let end = if at < self.end { self.end } else { self.head.metadata.size_bytes };
         let asked = Extent::between(at, end);
         let transfer = LargeTransfer::begin(asked.length);
@@ -101,7 +107,8 @@ impl ObjectFile {
                 .set_request_payer(self.bucket.payer())
                 .send()
         };
-        // Some services do not look at the condition, or at the range.
+        // Some services ignore the condition or the range, so the answer must show that it has
+        // both.
         let read = |answer: GetObjectOutput| {
             if opaque(some_etag(answer.e_tag())?) != opaque(&self.head.etag) {
                 return Ok(None);
@@ -115,7 +122,9 @@ impl ObjectFile {
     }
 }
 
-/// Which part of an object an answer has: the one that was asked for, or all of it where that begins with it.
+/// Returns the extent of the object that an answer holds: the requested one, or the whole object
+/// where the requested one begins at 0, since ignoring a range is permitted (RFC 9110, section
+/// 14.2).
 fn sent_of(answer: &GetObjectOutput, asked: Extent, size_bytes: u64) -> Proven<Extent> {
     let sent = match answer.content_range() {
         Some(text) if is_range(text, asked, size_bytes) => asked,
@@ -126,18 +135,20 @@ fn sent_of(answer: &GetObjectOutput, asked: Extent, size_bytes: u64) -> Proven<E
     if is_as_long { Ok(sent) } else { Err(ServiceFault::WrongLength) }
 }
 
-/// Whether a Content-Range is that extent of an object of that size (RFC 9110, 14.4).
+/// Returns whether a Content-Range denotes that extent of an object of that size (RFC 9110, section
+/// 14.4).
 fn is_range(text: &str, extent: Extent, size_bytes: u64) -> bool {
     let (first, last) = (extent.offset, extent.end() - 1);
     let total = text.strip_prefix(&format!("bytes {first}-{last}/"));
     total.is_some_and(|total| total == "*" || total == size_bytes.to_string())
 }
 
-/// An object's answer: what it says, Content-Length, and the content.
+/// The head of an object, the Content-Length, and the content, of one answer.
 type Answer = (Head, Option<u64>, ByteStream);
 
 impl Bucket {
-    /// An object and its content, which may be longer or shorter than the listing says only if the object is.
+    /// Requests an object with its content. An answer whose size differs from the listing is
+    /// accepted if the object itself has that size now; otherwise it is requested again.
     fn get_checked(&self, key: &str, listed_bytes: u64) -> Result<(Head, Body)> {
         let mut tries = 0;
         loop {
@@ -156,6 +167,7 @@ impl Bucket {
         }
     }
 
+    /// Verifies that the answer has the listed size, or is that of an object that has changed.
     fn check_size(
         &self,
         key: &str,
@@ -166,13 +178,14 @@ impl Bucket {
         if head.metadata.size_bytes != listed_bytes {
             self.confirm(key, head, listed_bytes)?;
         }
+        // An empty object is never read, so nothing else would notice content that follows.
         if head.metadata.size_bytes == 0 {
             body.check_end().map_err(|fault| Op::Read.failed(Cause::Service(fault)))?;
         }
         Ok(body)
     }
 
-    /// Asks for an object, and waits until its content begins to come.
+    /// Requests an object, and waits for the head of the answer.
     fn get_whole(&self, key: &str, listed_bytes: u64) -> Result<Answer> {
         let payer = self.payer();
         let headers =
@@ -205,10 +218,13 @@ impl Bucket {
         })
     }
 
-    /// An object that came with another size than was listed was replaced meanwhile, or it is not the object.
+    /// Decides about an object that arrived with another size than listed: the object was replaced
+    /// meanwhile, or the answer is not the object.
     fn confirm(&self, key: &str, came: &Head, listed_bytes: u64) -> Result<()> {
         let now = self.head(key)?;
         let size_bytes = now.metadata.size_bytes;
+        // The service confirms the answer, so the object has changed between listing and request,
+        // and the answer is the whole new object.
         if opaque(&now.etag) == opaque(&came.etag) && size_bytes == came.metadata.size_bytes {
             return Ok(());
         }
@@ -231,7 +247,7 @@ impl Body {
         }
     }
 
-    /// Waits for the next bytes; false at the end.
+    /// Waits for the next bytes, and returns false at the end of the body.
     fn advance(&mut self) -> Proven<bool> {
         let stream = &mut self.stream;
         let next = wait_for(async { tokio::time::timeout(BODY_WAIT, stream.next()).await });
@@ -249,10 +265,12 @@ impl Body {
         }
     }
 
-    /// Takes the next bytes; none at its end.
+    /// Reads the next bytes, or none at the end of the extent.
     fn read(&mut self, buffer: &mut [u8]) -> Proven<usize> {
         while self.rest.is_empty() && self.at < self.end {
             if !self.advance()? {
+                // Without a Content-Length, an early end looks like a regular one to the
+                // connection.
                 let is_short = !self.is_measured;
                 return Err(if is_short {
                     ServiceFault::WrongLength
@@ -271,14 +289,15 @@ impl Body {
         Ok(count)
     }
 
-    /// Nothing follows what was promised.
+    /// Verifies that nothing follows the promised length.
     fn check_end(&mut self) -> Proven<()> {
         while self.rest.is_empty() && !self.is_measured && self.advance()? {}
         if self.rest.is_empty() { Ok(()) } else { Err(ServiceFault::WrongLength) }
     }
 
-    /// A body that has not said how long it is may be another than the object's, as one that was unpacked on
-    /// its way: what follows in the object does not continue it.
+    /// Returns whether the body may be continued by another request. A body without a
+    /// Content-Length may not be the object's own bytes, for example if a proxy has decompressed
+    /// it; then the object's bytes at the same offset do not continue it.
     fn can_go_on(&self) -> bool {
         self.is_measured && self.at < self.end
     }
@@ -341,11 +360,13 @@ impl SourceFile for ObjectFile {
         while filled < wanted {
             let body = self.body_at(&mut slot, offset + filled as u64)?;
             match body.read(&mut buffer[filled..wanted]) {
-                // The extent is read, and somebody wants what follows.
+                // The extent has been read, and the caller wants more than was expected.
                 Ok(0) => *slot = None,
                 Ok(count) => filled += count,
                 Err(fault) => {
                     tries += 1;
+                    // The next body is requested by the same ETag, so it never continues with
+                    // another version of the object.
                     if !body.can_go_on() || tries >= S3_ATTEMPTS_MAX {
                         *slot = None;
                         return Err(Op::Read.failed(Cause::Service(fault)));
@@ -358,14 +379,18 @@ impl SourceFile for ObjectFile {
     }
 }
 
-/// An extent of an object that must still be the one it was.
+/// Opens an extent of an object that must still have the content that it had when it was first
+/// opened.
+///
+/// # Errors
+/// Returns `Changed` if the object has other content now.
 pub(crate) fn open_extent(
     bucket: &Bucket,
     key: String,
     expected_inode: u64,
     extent: Extent,
 ) -> Result<ObjectFile> {
-    // The service itself says whether it is still that content, with each range.
+    // A remembered head needs no check by HEAD: each ranged request has the ETag as its condition.
     let head = match bucket.memory.recall(&key, expected_inode) {
         Some(head) => head,
         None => bucket.head(&key)?,
@@ -398,7 +423,8 @@ mod tests {
         answer.set_content_length(length).build()
     }
 
-    /// All of an object does where its beginning was asked for; nothing else does that is not the range.
+    /// Verifies that the whole object is accepted where its beginning was requested, and that
+    /// nothing else is accepted but the range.
     #[test]
     fn an_answer_has_what_was_asked_for() {
         let (first, second) = (Extent::between(0, 10), Extent::between(10, 20));

@@ -1,4 +1,5 @@
-//! Headers of answers, before the client reads them: as text that it can read, and for the time that they tell.
+//! Headers of answers, before the S3 client reads them: converted to text that it can parse, and
+//! evaluated for the service's time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,7 +13,8 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 
 use types::object::header_text;
 
-/// How far the clock of a service is ahead of this node's, at most, as its answers tell.
+/// The upper bound, in milliseconds, by which a service's clock is ahead of this node's, as its
+/// answers tell.
 #[derive(Debug)]
 pub(crate) struct ServiceClock(AtomicI64);
 
@@ -23,7 +25,8 @@ impl Default for ServiceClock {
 }
 
 impl ServiceClock {
-    /// None where no answer has told the time.
+    /// Returns the upper bound by which the service's clock is ahead, at least zero; `None` if no
+    /// answer has told the time.
     pub fn ahead(&self) -> Option<Duration> {
         match self.0.load(Ordering::Relaxed) {
             i64::MAX => None,
@@ -31,8 +34,9 @@ impl ServiceClock {
         }
     }
 
-    /// An answer of that `Date` came to a request that was sent then, so it was written later. The date is in whole
-    /// seconds, the rest of which is not told: each answer gives a bound, and the lowest one holds.
+    /// Records the `Date` of an answer to a request that was sent at `sent`. The answer was written
+    /// after that, so date minus `sent` bounds the offset from above. A date has whole seconds, so
+    /// up to a second is added; the lowest bound of all answers holds.
     fn note(&self, sent: SystemTime, date: &str) {
         let Ok(date) = DateTime::from_str(date, DateTimeFormat::HttpDate) else { return };
         let sent_ms = sent.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
@@ -41,15 +45,15 @@ impl ServiceClock {
     }
 }
 
-/// Connections whose answers have headers that are text.
+/// Connections whose answers have headers of UTF-8 text.
 #[derive(Debug)]
 struct Readable {
     connections: SharedHttpConnector,
     clock: Arc<ServiceClock>,
 }
 
-/// Connections whose answers set the clock, and whose headers are all UTF-8: the client passes over others, or
-/// takes the whole answer for an error.
+/// Wraps connections so that their answers set the clock, and have headers in UTF-8 only. The
+/// client ignores other headers, or rejects the whole answer.
 pub(crate) fn readable(
     connections: SharedHttpConnector,
     clock: Arc<ServiceClock>,
@@ -72,13 +76,14 @@ impl HttpConnector for Readable {
     }
 }
 
+/// Converts header values that are not UTF-8.
 fn make_readable(answer: &mut HttpResponse) {
     let is_other = |(_, value): &(&str, &[u8])| std::str::from_utf8(value).is_err();
     let others = answer.headers().iter_bytes().filter(is_other);
     let readable: Vec<(String, String)> =
         others.map(|(name, value)| (name.to_owned(), header_text::of_bytes(value))).collect();
     for (name, value) in readable {
-        // It can be no header only if it has control characters, which came in none.
+        // Insertion fails only for control characters, and no received header has any.
         let _ = answer.headers_mut().try_insert(name, value);
     }
 }

@@ -1,4 +1,4 @@
-//! What a service knows of one object.
+//! The metadata that a service holds of one object.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -29,25 +29,26 @@ use types::object::metadata::{StoredAttributes, read};
 use types::outcome::difference::Fields;
 use types::service::ServiceFault;
 
-/// An object at one point in time.
+/// An object at one point in time, as a HEAD or GET describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// As an entry of a tree.
+    /// The object's metadata as an entry of a tree.
     pub metadata: Metadata,
-    /// Which content it has.
+    /// The entity tag, which identifies the content.
     pub etag: String,
-    /// Checksum of the whole content, where the service keeps one.
+    /// The CRC-64/NVME of the whole content, where the service stores one.
     pub crc64: Option<Crc64>,
-    /// SHA-256 of the whole content, where the service keeps one.
+    /// The SHA-256 of the whole content, where the service stores one.
     pub sha256: Option<[u8; 32]>,
-    /// The ETag, where it is an MD5.
+    /// The MD5 in the ETag, where it is one.
     pub md5: Option<Etag>,
-    /// What else is kept with it.
+    /// The other headers and user metadata of the object.
     pub headers: ObjectHeaders,
 }
 
 impl Head {
-    /// A directory's attributes, as its marker tells them; `plain` is what is known without it.
+    /// Returns the attributes of a directory by its marker, the head of which this is; `plain`
+    /// holds what is known without a marker.
     pub fn of_directory(&self, plain: &Metadata) -> Metadata {
         let told = [Fields::UID, Fields::GID, Fields::PERM, Fields::ATIME, Fields::MTIME];
         let known = told.into_iter().filter(|field| self.metadata.known.contains(*field));
@@ -62,21 +63,21 @@ impl Head {
     }
 }
 
-/// Where objects are: a bucket of a service.
+/// A bucket of a service, in which objects are.
 #[derive(Clone)]
 pub(crate) struct Bucket {
     pub service: Arc<Service>,
     pub name: String,
-    /// What is known of it on this rank.
+    /// The caches of this bucket on this rank.
     pub memory: Arc<Memory>,
 }
 
-/// An answer's headers.
+/// The parts of an answer's headers that this module uses.
 struct Answer<'a> {
-    /// Content-Length.
+    /// The Content-Length.
     length: Option<u64>,
     etag: Option<&'a str>,
-    /// Encryption at rest, and whether with a key of the client.
+    /// The encryption at rest.
     encryption: Option<&'a str>,
     has_own_key: bool,
     stored: Option<DateTime>,
@@ -86,7 +87,7 @@ struct Answer<'a> {
     headers: ObjectHeaders,
 }
 
-/// The headers of an answer.
+/// Collects the standard headers, the storage properties and the user metadata of an answer.
 macro_rules! headers {
     ($answer:expr) => {{
         let own = |text: Option<&str>| text.map(str::to_owned);
@@ -117,8 +118,8 @@ macro_rules! headers {
 }
 
 impl Bucket {
-    /// Looks at an object. What has no ETag is no object's answer, and one without a length says nothing of
-    /// the content.
+    /// Requests the head of an object. An answer without an ETag does not come from the service,
+    /// and one without a length says nothing of the content; both are retried.
     pub fn head(&self, key: &str) -> Result<Head> {
         let request = |client: Client| {
             client
@@ -136,8 +137,13 @@ impl Bucket {
         })
     }
 
-    /// Size of a part of an object that was uploaded in parts; `None` where the service does not tell, and then it says
-    /// the object's, or that it does not know such a request.
+    /// Returns the size in bytes of one part of an object that was uploaded in parts. Returns
+    /// `None` where the service does not tell: it then reports the size of the whole object, or
+    /// refuses the request.
+    ///
+    /// # Errors
+    /// Returns `Changed` if the object has another ETag now, and otherwise the error of the
+    /// request.
     pub fn part_bytes(&self, key: &str, object: &Head, number: u64) -> Result<Option<u64>> {
         let request = |client: Client| {
             client
@@ -162,26 +168,28 @@ impl Bucket {
         }
     }
 
-    /// Where requests for its objects go; none where the service wants more than that.
+    /// Returns the address of requests for the bucket's objects; `None` where the service needs
+    /// more than a URL and a plain signature.
     pub fn route(&self) -> Option<Arc<Route>> {
         self.service.routes.route(&self.service.settings, &self.name)
     }
 
-    /// What the headers of an answer to a request for a whole object say of it, and Content-Length.
+    /// Reads the head and the Content-Length from the headers of an answer to a request for a whole
+    /// object.
     pub fn head_of_answer(
         &self,
         key: &str,
         answer: &HttpResponse,
         listed_bytes: u64,
     ) -> Proven<(Head, Option<u64>)> {
-        // Part of an object is not what was asked for.
+        // Status 206 delivers a part of the object, which was not requested.
         if answer.status().as_u16() != OK {
             return Err(ServiceFault::WrongRange);
         }
         self.head_of_whole(key, Answer::of_headers(answer.headers()), listed_bytes)
     }
 
-    /// The same of an answer that the client has read.
+    /// Reads the head and the Content-Length from an answer that the client has parsed.
     pub fn head_of_get(
         &self,
         key: &str,
@@ -194,7 +202,8 @@ impl Bucket {
         self.head_of_whole(key, Answer::of_get(answer), listed_bytes)
     }
 
-    /// What comes in chunks says nothing of its length: then it has the listed one, or is wrong.
+    /// Reads the head and the Content-Length. A chunked answer has no length, so the listed size is
+    /// assumed; the end of the body confirms or refutes it.
     fn head_of_whole(
         &self,
         key: &str,
@@ -206,16 +215,17 @@ impl Bucket {
         Ok((head, length))
     }
 
-    /// Who pays for requests.
+    /// Returns the header by which the requester pays, if the operator has set it.
     pub fn payer(&self) -> Option<RequestPayer> {
         self.service.settings.object.requester_pays.then_some(RequestPayer::Requester)
     }
 
-    /// Tells buckets apart, as a device number does for file systems.
+    /// Returns a number that distinguishes buckets, as a device number distinguishes file systems.
     pub fn device(&self) -> u64 {
         hash(&(self.service.id, &self.name))
     }
 
+    /// Converts the headers of an answer to the head of an object.
     fn head_of(&self, key: &str, size_bytes: u64, answer: Answer<'_>) -> Proven<Head> {
         let user = &answer.headers.user;
         let value = |key: &str| Some(user.iter().find(|(own, _)| own == key)?.1.as_str());
@@ -223,7 +233,8 @@ impl Bucket {
         let etag = some_etag(answer.etag)?.to_owned();
         let listed = Listed { size_bytes, stored_seconds: stored };
         let plain = self.metadata_of(key, &etag, listed);
-        // A checksum of checksums stands for no content.
+        // A composite checksum is one of the parts' checksums, and says nothing of the content as a
+        // whole.
         let is_whole = answer.checksum_type != Some(ChecksumType::Composite.as_str());
         let crc64 = answer.crc64.filter(|_| is_whole).and_then(Crc64::from_base64);
         let sha256 = answer.sha256.filter(|_| is_whole).and_then(from_base64);
@@ -232,11 +243,13 @@ impl Bucket {
         Ok(Head { metadata, etag, crc64, sha256, md5, headers: answer.headers })
     }
 
-    /// What a listing says of an object.
+    /// Returns the metadata of an object by its listing, in which only type and size are known.
     pub fn metadata_listed(&self, key: &str, listed: Listed) -> Metadata {
         Metadata { known: Fields::TYPE.union(Fields::SIZE), ..self.metadata_of(key, "", listed) }
     }
 
+    /// Returns the metadata that every object has. The inode number is a hash of key and ETag, so
+    /// that all checks of a file's identity also notice an object that was replaced.
     fn metadata_of(&self, key: &str, etag: &str, listed: Listed) -> Metadata {
         let stored = Time { seconds: listed.stored_seconds, nanoseconds: 0 };
         Metadata {
@@ -258,7 +271,8 @@ impl Bucket {
         }
     }
 
-    /// A directory is what keys begin with: nothing is known of it but that it is there.
+    /// Returns the metadata of a directory, of which nothing but its existence is known, because it
+    /// is merely a prefix of keys.
     pub fn metadata_of_directory(&self, prefix: &str) -> Metadata {
         let listed = Listed { size_bytes: 0, stored_seconds: 0 };
         Metadata {
@@ -269,7 +283,8 @@ impl Bucket {
         }
     }
 
-    /// The same, of the listing's hint for it.
+    /// Returns the metadata of an entry by the hint of a listing; `None` where the hint does not
+    /// suffice.
     pub fn metadata_hinted(&self, key: &str, hint: Hint) -> Option<Metadata> {
         match hint {
             Hint::Object(listed) => Some(self.metadata_listed(key, listed)),
@@ -280,14 +295,16 @@ impl Bucket {
 }
 
 impl<'a> Answer<'a> {
-    /// An ETag of a single request is the content's MD5 almost everywhere, and that of parts the MD5 of their MD5s,
-    /// unless keys of AWS KMS or the client's own encrypt it (Amazon S3 API Reference, "Object").
+    /// Returns the MD5 in the ETag. The ETag of an object sent in one request is the MD5 of its
+    /// content almost everywhere, and that of a multipart upload is the MD5 of the parts' MD5s,
+    /// unless keys of AWS KMS or of the customer encrypt it (Amazon S3 API Reference, "Object").
     fn md5(&self) -> Option<Etag> {
         let is_plain = self.encryption.is_none_or(|by| by == "AES256") && !self.has_own_key;
         Etag::of_text(opaque(self.etag.filter(|_| is_plain)?).trim_matches('"'))
     }
 
-    /// Some services leave Content-Length out where there is no content, which its MD5 shows then.
+    /// Returns a length of 0 if the ETag is the MD5 of empty content: some services omit
+    /// Content-Length for empty objects.
     fn length_of_nothing(&self) -> Option<u64> {
         let etag = self.md5().filter(|etag| !etag.is_of_parts())?;
         etag.parted(0, None)?.is_of_content(b"").then_some(0)
@@ -317,7 +334,8 @@ impl<'a> Answer<'a> {
                 expires: own("expires"),
                 website_redirect: own("x-amz-website-redirect-location"),
                 user: user.collect(),
-                // It is asked for nothing but reading.
+                // The storage properties only matter for copies within a service, which begin with
+                // a HEAD.
                 storage: Storage::default(),
             },
         }
@@ -352,7 +370,8 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// With the attributes that the object's user metadata says it had as a file.
+/// Completes the metadata by the attributes of the original file that the object's user metadata
+/// holds.
 fn with_stored(plain: Metadata, stored: &StoredAttributes) -> Metadata {
     let mut known = plain.known;
     let mut note =
@@ -361,9 +380,11 @@ fn with_stored(plain: Metadata, stored: &StoredAttributes) -> Metadata {
     note(stored.uid.is_some(), Fields::UID);
     note(stored.gid.is_some(), Fields::GID);
     note(stored.atime.is_some(), Fields::ATIME);
-    // When an object was stored is no earlier than the last change of its content, but seldom the same.
+    // The time at which an object was stored is no earlier than the modification of its content,
+    // but seldom equal, so it is not a known modification time.
     note(stored.mtime.is_some(), Fields::MTIME);
-    // Only a file's content and a link's target are kept: all else would be an empty object.
+    // Only the content of files and the targets of symbolic links are stored; any other type would
+    // turn out as an empty object.
     let kind = stored.kind.filter(|kind| *kind == Kind::Symlink).unwrap_or(plain.kind);
     Metadata {
         kind,
@@ -383,23 +404,26 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// The ETag of an answer: without one it is not the service's answer, or not a whole one.
+/// Returns the ETag of an answer. An answer without one does not come from the service, or is
+/// incomplete.
 pub(crate) fn some_etag(etag: Option<&str>) -> Proven<&str> {
     etag.filter(|etag| !etag.trim_matches('"').is_empty()).ok_or(ServiceFault::NoEtag)
 }
 
-/// An ETag without the mark of a weak one (RFC 9110, 8.8.3): a server between may have added it.
+/// Strips the mark of a weak ETag (RFC 9110, section 8.8.3), which a server in between may have
+/// added.
 pub(crate) fn opaque(etag: &str) -> &str {
     etag.strip_prefix("W/").unwrap_or(etag)
 }
 
-/// The ETag for a condition. A weak one never fulfils If-Match: then the answer's must do.
+/// Returns the ETag as a condition of a request; `None` for a weak one, which never fulfils
+/// If-Match (RFC 9110, section 13.1.1), so that the ETag of the answer must be compared instead.
 pub(crate) fn condition(etag: &str) -> Option<String> {
     (!etag.starts_with("W/")).then(|| etag.to_owned())
 }
 
-/// Status of an answer that has all that was asked for.
+/// The status of an answer with the complete content.
 const OK: u16 = 200;
 
-/// How long to wait for the next bytes of a body.
+/// The longest wait for the next bytes of a body.
 pub(crate) const BODY_WAIT: Duration = types::limits::S3_BODY_WAIT;

@@ -1,4 +1,5 @@
-//! The object that parts become: what a service that has put them together says of it.
+//! The object that results from the parts of an upload, to be compared with what the service
+//! reports.
 
 use crate::read::object::{Head, opaque};
 use crate::write::put::Sent;
@@ -6,25 +7,26 @@ use store::Receipt;
 use types::content::crc64::Crc64;
 use types::content::etag::md5_of_md5s;
 
-/// An object as its parts tell it.
+/// An object as the receipts of its parts describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assembled {
     size_bytes: u64,
-    /// Checksum of the whole, where each part has one.
+    /// The checksum of the whole object, if each part has one.
     pub crc64: Option<Crc64>,
-    /// Its ETag, where those of its parts are their MD5s.
+    /// The ETag of the object, if the ETags of its parts are their MD5s.
     etag: Option<String>,
 }
 
 impl Assembled {
-    /// That of these parts, in their order.
+    /// Combines the receipts of all parts, in order.
     pub fn of(parts: &[Receipt]) -> Self {
         let size_bytes = parts.iter().map(|part| part.extent.length).sum();
         let crc64 = Receipt::crc64_of(parts, size_bytes);
         Self { size_bytes, crc64, etag: etag_of(parts) }
     }
 
-    /// Whether an object is this one, by the best that both say of it.
+    /// Returns whether an object in the service is this one, by the strongest evidence that both
+    /// have: the checksum, otherwise the ETag; and by size.
     pub fn is(&self, head: &Head) -> bool {
         let is_same = match (self.crc64, head.crc64) {
             (Some(ours), Some(its)) => ours == its,
@@ -34,7 +36,8 @@ impl Assembled {
     }
 }
 
-/// The MD5 of the parts' MD5s, and how many there are (Amazon S3 User Guide, "Checking object integrity").
+/// Returns the ETag of a multipart object: the MD5 of the parts' MD5s, and their number (Amazon S3
+/// User Guide, "Checking object integrity").
 fn etag_of(parts: &[Receipt]) -> Option<String> {
     let md5 = |part: &Receipt| {
         let sent = Sent::of_tag(&part.tag);
@@ -51,7 +54,7 @@ mod tests {
     use store::Sender;
     use types::content::chunk::Extent;
 
-    /// As Amazon's service names two parts of 5 MiB and 1 byte of zeros.
+    /// Compares with the ETag that Amazon S3 gives to two parts of 5 MiB and 1 byte of zeros.
     #[test]
     fn parts_have_the_etag_that_a_service_gives_their_object() {
         let part = |offset, length: u64, tag: &str| {

@@ -1,4 +1,5 @@
-//! Room for parts on their way to a service: so many bytes for each rank, whatever the number of threads.
+//! Buffers of parts on their way to a service, bounded in bytes for each rank, whatever the number
+//! of threads.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +7,7 @@ use bytes::Bytes;
 
 use host::transfers::LargeTransfer;
 
-/// Blocks of memory that are used again.
+/// A pool of buffers that are reused.
 pub struct Blocks {
     shared: Arc<Shared>,
 }
@@ -17,19 +18,20 @@ struct Shared {
     bytes_max: u64,
 }
 
+/// The buffers in use and the free ones.
 #[derive(Default)]
 struct State {
     bytes_out: u64,
-    /// Blocks of one size that wait for their next use.
+    /// The free buffers, which wait for their next use.
     spare: Vec<Vec<u8>>,
 }
 
-/// A block in use. Its bytes count until it is dropped.
+/// A buffer in use. Its bytes count against the limit until it is dropped.
 pub struct Block {
     bytes: Vec<u8>,
     charged_bytes: u64,
     shared: Arc<Shared>,
-    /// Counted from when it was asked for.
+    /// The record of a large transfer, from the request for the buffer on.
     _transfer: Option<LargeTransfer>,
 }
 
@@ -40,16 +42,19 @@ impl Shared {
 }
 
 impl Blocks {
-    /// At most so many bytes at a time; one block may be larger.
+    /// Creates a pool that hands out at most `bytes_max` bytes at a time. A single buffer may be
+    /// larger.
     pub fn new(bytes_max: u64) -> Self {
         let shared = Shared { state: Mutex::default(), freed: Condvar::new(), bytes_max };
         Self { shared: Arc::new(shared) }
     }
 
-    /// An empty block that can hold so many bytes; waits until there is room for it.
+    /// Returns an empty buffer of that capacity in bytes. Blocks until the pool has room for it.
     pub fn take(&self, capacity_bytes: u64) -> Block {
         let transfer = LargeTransfer::begin(capacity_bytes);
         let mut state = self.shared.lock();
+        // A buffer larger than the limit is granted when no other is in use; otherwise it would
+        // wait for ever.
         while state.bytes_out > 0 && state.bytes_out + capacity_bytes > self.shared.bytes_max {
             state = self.shared.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -72,17 +77,17 @@ impl Blocks {
 }
 
 impl Block {
-    /// What is in it.
+    /// Returns the content of the buffer.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// To be filled.
+    /// Returns the buffer for filling.
     pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// For sending, without copying.
+    /// Converts the buffer to bytes for sending, without a copy.
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
@@ -100,6 +105,8 @@ impl Drop for Block {
         bytes.clear();
         let mut state = self.shared.lock();
         state.bytes_out -= self.charged_bytes;
+        // Only buffers of the requested capacity are reused, and only while they fit into the limit
+        // together with those in use.
         let spare_bytes: u64 = state.spare.iter().map(|spare| spare.capacity() as u64).sum();
         if bytes.capacity() as u64 == self.charged_bytes
             && spare_bytes + state.bytes_out + self.charged_bytes <= self.shared.bytes_max
@@ -131,7 +138,7 @@ mod tests {
         assert_eq!(waiter.join().unwrap(), 0, "it comes empty");
         assert_eq!(blocks.shared.lock().bytes_out, 0);
         assert_eq!(blocks.shared.lock().spare.len(), 1);
-        // One that is larger than all there is may be had alone.
+        // A buffer larger than the limit is granted alone.
         assert_eq!(blocks.take(9 << 20).charged_bytes, 9 << 20);
     }
 }

@@ -1,5 +1,6 @@
-//! What a copy within the service is to carry along besides content, headers and user metadata: tags, storage class
-//! and encryption, the access control list. A copy that does not name them has the defaults.
+//! Properties that a copy within the service must name besides content, headers and user metadata:
+//! tags, storage class, encryption, and the access control list. A copy that does not name them
+//! gets the defaults.
 
 use aws_sdk_s3::operation::get_object_acl::GetObjectAclOutput;
 use aws_sdk_s3::types::{Grant, Permission, Tag, TaggingDirective};
@@ -11,38 +12,39 @@ use store::ObjectAddress;
 use types::error::{Cause, Op, Result};
 use types::service::ServiceFault;
 
-/// Tags of a copy.
+/// The tags of a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Tags {
-    /// Those of the object that it is a copy of, where the service copies it in one piece; none otherwise.
+    /// The copy gets the tags of its source where the service copies it in one request, and none
+    /// otherwise.
     #[default]
     AsTheService,
-    /// None.
+    /// The copy gets no tags.
     Dropped,
-    /// These, as a header has them.
+    /// The copy gets these tags, in the encoding of the `x-amz-tagging` header.
     These(String),
 }
 
-/// Who else may do what with an object, as headers have it.
+/// The grants of an object's access control list, in the encoding of the `x-amz-grant-…` headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Grants {
-    /// All of it.
+    /// The grantees with all permissions.
     pub full_control: Option<String>,
-    /// Reading the object.
+    /// The grantees that may read the object.
     pub read: Option<String>,
-    /// Reading the list.
+    /// The grantees that may read the access control list.
     pub read_acp: Option<String>,
-    /// Writing the list.
+    /// The grantees that may write the access control list.
     pub write_acp: Option<String>,
 }
 
 impl Tags {
-    /// For a request that makes a copy in one piece.
+    /// Returns the tagging directive of a request that copies in one piece.
     pub fn directive(&self) -> Option<TaggingDirective> {
         (*self != Self::AsTheService).then_some(TaggingDirective::Replace)
     }
 
-    /// As a header.
+    /// Returns the header with the tags of a new upload.
     pub fn header(&self) -> Option<String> {
         match self {
             Self::These(tags) => Some(tags.clone()),
@@ -52,15 +54,15 @@ impl Tags {
 }
 
 impl Bucket {
-    /// Lets the service copy a whole object; true where its tags, which this account may not read, could not go
-    /// along.
+    /// Lets the service copy a whole object. Returns true if the copy lacks the tags, because this
+    /// account may not read them.
     pub fn copy_with_tags(&self, new: &NewObject, from: &ObjectAddress) -> Result<bool> {
         let untagged = || NewObject { tags: Tags::Dropped, ..new.clone() };
         match self.service.settings.object.copy_tags {
             CopyTags::Never => self.copy_whole(&untagged(), from).map(|()| false),
             CopyTags::Always => self.copy_whole(new, from).map(|()| false),
             CopyTags::Auto => match self.copy_whole(new, from) {
-                // Whatever else may be denied is denied again.
+                // If something other than the tags was denied, the copy without tags is denied too.
                 Err(error) if is_denied(error.cause) => {
                     self.copy_whole(&untagged(), from).map(|()| true)
                 }
@@ -69,8 +71,8 @@ impl Bucket {
         }
     }
 
-    /// The object with the tags of the one that it is a copy of, to be copied in parts: then the service does not see
-    /// to them.
+    /// Adds the tags of the source object to a new object that is copied in parts, which the
+    /// service does not do by itself.
     pub fn with_tags_of(&self, mut new: NewObject, from: &ObjectAddress) -> Result<NewObject> {
         let copy_tags = self.service.settings.object.copy_tags;
         if copy_tags == CopyTags::Never {
@@ -96,8 +98,8 @@ impl Bucket {
         Ok(new)
     }
 
-    /// The object, which takes its own place, with what it has now and this copy must name: grants of its access
-    /// control list, unless the operator says another one. Storage class and encryption came with its headers.
+    /// Adds to an object that is copied onto itself the grants of its access control list, unless
+    /// the operator sets another ACL. Its storage class and encryption come with its headers.
     pub fn as_it_was(&self, mut new: NewObject) -> Result<NewObject> {
         new.kept.properties_lost |= new.headers.storage.is_locked;
         if self.service.settings.object.acl.is_some() {
@@ -117,7 +119,7 @@ impl Bucket {
                 None => new.kept.properties_lost = true,
             },
             Err(error) if is_unknown(error.cause) => {}
-            // It is not known whether there is anything to lose.
+            // It is unknown whether there is any grant to lose, so a loss is reported.
             Err(error) if is_denied(error.cause) => new.kept.properties_lost = true,
             Err(error) => return Err(error),
         }
@@ -125,8 +127,9 @@ impl Bucket {
     }
 }
 
-/// Grants as headers have them: none where all is the owner's, which is the default; `None` where a header cannot say
-/// one of them.
+/// Converts an access control list to headers. The result is empty if the owner has all permissions
+/// and nobody else has any, which is the default; `None` if a grant cannot be expressed in a
+/// header.
 fn grants_of(answer: &GetObjectAclOutput) -> Option<Grants> {
     let owner = answer.owner().and_then(|owner| owner.id());
     let is_default = |grant: &Grant| {
@@ -145,7 +148,7 @@ fn grants_of(answer: &GetObjectAclOutput) -> Option<Grants> {
             Permission::Read => &mut grants.read,
             Permission::ReadAcp => &mut grants.read_acp,
             Permission::WriteAcp => &mut grants.write_acp,
-            // Of an object it means nothing.
+            // The permission to write has no meaning for objects.
             Permission::Write => continue,
             _ => return None,
         };
@@ -160,7 +163,7 @@ fn grants_of(answer: &GetObjectAclOutput) -> Option<Grants> {
     Some(grants)
 }
 
-/// `key=value&key=value`, percent-encoded.
+/// Encodes tags as `key=value&key=value`, with percent encoding.
 fn as_header(tags: &[Tag]) -> String {
     let pair = |tag: &Tag| {
         format!("{}={}", urlencoding::encode(tag.key()), urlencoding::encode(tag.value()))
@@ -172,7 +175,7 @@ fn is_denied(cause: Cause) -> bool {
     matches!(cause, Cause::System(libc::EACCES) | Cause::Service(ServiceFault::Status(403)))
 }
 
-/// The service has no such thing, so there is nothing to lose.
+/// Returns whether the service does not implement the request, so that there is nothing to lose.
 fn is_unknown(cause: Cause) -> bool {
     matches!(cause, Cause::Service(ServiceFault::Status(400 | 404 | 405 | 501)))
         || cause.is_unsupported()

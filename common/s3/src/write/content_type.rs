@@ -1,11 +1,11 @@
-//! Content types of objects, by the extension of their names: what browsers and other tools expect of an
-//! upload, as rclone and aws do it.
+//! Content types of objects by the extension of their names, as browsers and other tools expect,
+//! and as rclone and the AWS CLI set them.
 
-/// Of objects whose name says nothing.
+/// The content type of objects whose name has no known extension.
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// The content type of a file of that name; [`UNKNOWN`] without a known extension. A leading dot begins no
-/// extension.
+/// Returns the content type of a file by its name, or [`UNKNOWN`] without a known extension. A
+/// leading dot does not begin an extension.
 pub fn of_name(name: &[u8]) -> &'static str {
     let known = extension(name).and_then(|extension| mime_guess::from_ext(extension).first_raw());
     known.unwrap_or(UNKNOWN)

@@ -1,4 +1,5 @@
-//! What a new object is given besides its content.
+//! The headers and user metadata of a new object, from the attributes of a file or from another
+//! object.
 
 use std::collections::HashMap;
 
@@ -14,39 +15,40 @@ use types::object::header_text;
 use types::object::headers::{ObjectHeaders, Storage};
 use types::object::metadata::{Facts, Schema, Scope, UserMetadata, Voids, fit, merge, write};
 
-/// An object to be made.
+/// An object to be created.
 #[derive(Debug, Clone)]
 pub(crate) struct NewObject {
     pub key: String,
     pub size_bytes: u64,
-    /// As headers take it.
+    /// The user metadata, encoded as header values.
     pub user: HashMap<String, String>,
     pub content_type: String,
-    /// The others of these, as the object has them that this one is a copy of.
+    /// The other standard headers, as the object has them of which this one is a copy.
     pub headers: ObjectHeaders,
-    /// Which of the attributes that it was to have it has.
+    /// The record of which requested attributes the object preserves.
     pub kept: Kept,
-    /// Tags, where it is a copy.
+    /// The tags, where the object is a copy.
     pub tags: Tags,
-    /// Who else may do what with it.
+    /// The grants of the access control list, where the object replaces itself.
     pub grants: Grants,
-    /// What goes when it is there: it was the same entry under another key.
+    /// The key of an object to remove afterwards, because it is the same entry in another form.
     pub replaces: Option<String>,
 }
 
-/// An object that a new one is like.
+/// The object whose headers a new one takes over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Like<'h> {
-    /// None.
+    /// A new object takes over no headers.
     Nothing,
-    /// Another one.
+    /// A different object, which is copied.
     Another(&'h ObjectHeaders),
-    /// Itself, which gets other attributes.
+    /// The object itself, which gets other attributes.
     Itself(&'h ObjectHeaders),
 }
 
 impl NewObject {
-    /// An object of that kind, with these attributes as far as the operator's schema takes them.
+    /// Describes an object of that type, with the attributes that the operator's metadata schema
+    /// stores.
     pub fn new(
         bucket: &Bucket,
         key: String,
@@ -69,6 +71,8 @@ impl NewObject {
             (Schema::None, _, _) | (_, Scope::Attributes, _) => Voids::Attributes,
             (_, Scope::Needed, _) => Voids::Time,
         };
+        // Metadata that exceeds the service's limit of 2 KiB is dropped attribute by attribute, and
+        // the loss is reported.
         let fitted = fit(merge(&headers.user, write(schema, &facts, scope), voids));
         let is_asked = scope == Scope::Attributes;
         let kept = Kept {
@@ -98,13 +102,13 @@ impl NewObject {
         }
     }
 
-    /// Storage class: the operator's, or the one that the object has.
+    /// Returns the storage class: the operator's, or that of the object itself.
     pub fn storage_class(&self, options: &ObjectOptions) -> Option<StorageClass> {
         let own = self.headers.storage.class.as_ref();
         options.storage_class.as_ref().or(own).map(|class| class.as_str().into())
     }
 
-    /// Encryption and the key for it, likewise.
+    /// Returns the encryption and the key for it: the operator's, or those of the object itself.
     pub fn encryption(
         &self,
         options: &ObjectOptions,
@@ -117,23 +121,24 @@ impl NewObject {
         (sse.map(|sse| sse.as_str().into()), key.clone())
     }
 
-    /// Expires; what is no time is left out.
+    /// Returns the Expires header, unless its value is no valid time.
     pub fn expires(&self) -> Option<DateTime> {
         DateTime::from_str(self.headers.expires.as_deref()?, DateTimeFormat::HttpDate).ok()
     }
 }
 
-/// User metadata as headers take it.
+/// Encodes user metadata as header values.
 pub(crate) fn as_headers(user: UserMetadata) -> HashMap<String, String> {
     user.into_iter().map(|(key, value)| (key, header_text::encode(&value))).collect()
 }
 
-/// Objects have none.
+/// Returns whether there are extended attributes, which objects cannot hold.
 pub(crate) fn has_xattrs(attributes: &Attributes) -> bool {
     attributes.xattrs.as_ref().is_some_and(|xattrs| !xattrs.is_empty())
 }
 
-/// All that is known of an entry, or what is needed in any case.
+/// Returns the facts to store: all attributes if they are complete, otherwise only those that an
+/// object needs in any case, such as the modification time.
 fn facts(kind: Kind, mtime: Option<Time>, attributes: &Attributes) -> (Facts, Scope) {
     let needed = mtime.or(attributes.times.map(|times| times.mtime)).unwrap_or_else(Time::now);
     let mode = attributes.mode.or((kind == Kind::Symlink).then_some(0o777));
@@ -146,7 +151,7 @@ fn facts(kind: Kind, mtime: Option<Time>, attributes: &Attributes) -> (Facts, Sc
     (facts, Scope::Needed)
 }
 
-/// Adds headers and user metadata to a request for a new object.
+/// Adds the standard headers and the user metadata to a request that creates an object.
 macro_rules! with_headers {
     ($request:expr, $new:expr) => {
         $request

@@ -1,4 +1,4 @@
-//! The requests that carry content, and those that let the service copy it itself.
+//! Requests that send content, and requests that let the service copy content itself.
 
 use std::sync::OnceLock;
 
@@ -26,43 +26,44 @@ use types::content::crc64::{Crc64, crc32c, crc32c_to_base64};
 use types::entry::Proof;
 use types::error::{Cause, Op, Result};
 
-/// Headers of checks.
+/// The header that holds a CRC-64/NVME.
 const CRC64: &str = "x-amz-checksum-crc64nvme";
+/// The header that holds a CRC32C.
 const CRC32C: &str = "x-amz-checksum-crc32c";
 
-/// Content with the check that goes with it.
+/// Content of a request, with the checksum that protects it.
 pub(crate) struct Content {
     bytes: Bytes,
-    /// That of these bytes, whether it goes with them or not.
+    /// The CRC-64/NVME of the bytes, whether it is sent or not.
     sum: Crc64,
     check: Check,
     crc64: Option<String>,
     crc32c: Option<String>,
-    /// MD5, worked out at most once.
+    /// The MD5 of the bytes, computed at most once.
     digest: OnceLock<[u8; 16]>,
 }
 
-/// What a service has said of content that it has taken.
+/// The acknowledgement of a part by the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub etag: String,
-    /// Its part of a check that goes by parts.
+    /// The CRC32C of the part, where that is the check.
     pub crc32c: Option<String>,
 }
 
-/// What a service's answer says of content that it has taken.
+/// The conclusion from a service's answer about content that it has accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Arrival {
-    /// It is what was sent, which this shows; or nobody wants to know.
+    /// The service has the content that was sent, by this evidence; or the operator wants no check.
     Certain(Proof),
-    /// The service has not looked at the check.
+    /// The service has ignored the checksum.
     Unknown,
-    /// It is something else.
+    /// The service has other content.
     Other,
 }
 
 impl Content {
-    /// `crc64` is that of these bytes.
+    /// Prepares content to be sent; `crc64` must be the checksum of `bytes`.
     pub fn new(bytes: Bytes, check: Check, crc64: Crc64) -> Self {
         Self {
             sum: crc64,
@@ -78,7 +79,7 @@ impl Content {
         *self.digest.get_or_init(|| md5_of(&self.bytes).to_be_bytes())
     }
 
-    /// Content-MD5, where that is the check.
+    /// Returns the Content-MD5, where that is the check.
     fn md5(&self) -> Option<String> {
         (self.check == Check::Md5).then(|| BASE64_STANDARD.encode(self.digest()))
     }
@@ -87,7 +88,8 @@ impl Content {
         self.bytes.len() as u64
     }
 
-    /// Whether what a service has is this, by the best it says of it: CRC-64/NVME, CRC32C, ETag.
+    /// Returns whether the content in a service is this, by the strongest evidence the service
+    /// gives: CRC-64/NVME, CRC32C, ETag.
     pub fn is_what(&self, (crc64, castagnoli, etag): (Option<&str>, Option<&str>, &str)) -> bool {
         match (crc64, castagnoli) {
             (Some(sum), _) => sum == self.sum.to_base64(),
@@ -96,12 +98,12 @@ impl Content {
         }
     }
 
-    /// It is there under that name.
+    /// Returns the acknowledgement of a part that the service has under that ETag.
     pub fn sent(&self, etag: Option<&str>) -> Sent {
         Sent { etag: etag.unwrap_or_default().to_owned(), crc32c: self.crc32c.clone() }
     }
 
-    /// The same bytes with the check that even old services look at.
+    /// Returns the content with the check that even old services verify.
     fn with_md5(&self) -> Self {
         let (bytes, digest) = (self.bytes.clone(), self.digest.clone());
         Self { bytes, sum: self.sum, check: Check::Md5, crc64: None, crc32c: None, digest }
@@ -111,8 +113,9 @@ impl Content {
         ByteStream::from(self.bytes.clone())
     }
 
-    /// The service has taken the content, but has it looked at the check? One that has names it in its
-    /// answer; a Content-MD5 it would have refused. Without an ETag it has taken nothing.
+    /// Evaluates the answer to content that was accepted. A service that has verified a checksum
+    /// repeats it in its answer; a wrong Content-MD5 it would have refused. An answer without an
+    /// ETag does not come from the service.
     fn arrival(&self, (crc64, crc32c): Sums<'_>, etag: Option<&str>) -> Proven<Arrival> {
         let etag = some_etag(etag)?;
         let (sent, named) = match self.check {
@@ -128,19 +131,19 @@ impl Content {
         }
     }
 
-    /// An ETag of a single request is the content's MD5 almost everywhere: where it is, the content
-    /// arrived.
+    /// Returns whether the ETag is the MD5 of the content. The ETag of a single request is that
+    /// almost everywhere, and then proves that the content arrived.
     fn is_named_by(&self, etag: &str) -> bool {
         let named = u128::from_str_radix(etag.trim_matches('"'), 16);
         etag.len() >= 32 && named == Ok(u128::from_be_bytes(self.digest()))
     }
 }
 
-/// The CRC-64/NVME and the CRC32C that an answer names.
+/// The CRC-64/NVME and the CRC32C in an answer.
 type Sums<'a> = (Option<&'a str>, Option<&'a str>);
 
 impl Sent {
-    /// As one word, for those who complete the upload.
+    /// Encodes the acknowledgement as one text, for the rank that completes the upload.
     pub fn tag(&self) -> String {
         match &self.crc32c {
             Some(crc32c) => format!("{}\n{crc32c}", self.etag),
@@ -148,7 +151,7 @@ impl Sent {
         }
     }
 
-    /// Reads such a word.
+    /// Decodes such a text.
     pub fn of_tag(tag: &str) -> Self {
         match tag.split_once('\n') {
             Some((etag, crc32c)) => Self { etag: etag.to_owned(), crc32c: Some(crc32c.to_owned()) },
@@ -158,7 +161,11 @@ impl Sent {
 }
 
 impl Bucket {
-    /// Stores an object with one request; with another one where the service has not looked at the check.
+    /// Stores an object with one request; or with another one, by the next check, if the service
+    /// refuses or ignores the present one. Returns the evidence that the content arrived.
+    ///
+    /// # Errors
+    /// Returns `Corrupt` if the service has stored other content; the object is removed then.
     pub fn put_whole(&self, new: &NewObject, bytes: &Bytes) -> Result<Proof> {
         let crc64 = Crc64::of(bytes);
         let mut is_doubtful = false;
@@ -169,7 +176,8 @@ impl Bucket {
                 Err(error) if is_refusal(error.cause) && self.service.abilities.lacks(check) => {}
                 Ok(Arrival::Unknown) if self.service.abilities.lacks(check) => is_doubtful = true,
                 Err(error) => {
-                    // What an earlier try has left there may be anything; the first error is told.
+                    // An earlier attempt without a verified check may have stored anything. The
+                    // first error is reported, not that of the removal.
                     if is_doubtful {
                         let _ = self.remove(&new.key);
                     }
@@ -185,6 +193,7 @@ impl Bucket {
         }
     }
 
+    /// Stores an object with one request, by the fast path if possible.
     fn put_once(&self, new: &NewObject, content: &Content) -> Result<Arrival> {
         let read = |answer: HttpResponse| {
             let header = |name: &str| answer.headers().get(name);
@@ -195,6 +204,8 @@ impl Bucket {
         self.service.call_shortly(request, read, || self.put_by_client(new, content))
     }
 
+    /// Builds the request of the fast path, with the headers that the client's request has too.
+    /// Returns `None` where the content must be part of the signature.
     fn short_put(&self, new: &NewObject, content: &Content) -> Option<Request> {
         let options = &self.service.settings.object;
         if self.service.settings.sign_payload {
@@ -226,6 +237,7 @@ impl Bucket {
         Request::new(self, (Method::PUT, &new.key), headers, content.bytes.clone())
     }
 
+    /// Stores an object by the S3 client, with all its retries.
     fn put_by_client(&self, new: &NewObject, content: &Content) -> Result<Arrival> {
         let options = &self.service.settings.object;
         let request = |client: Client| {
@@ -252,7 +264,8 @@ impl Bucket {
         })
     }
 
-    /// Sends a part; again, with a check that every service looks at, where it has not looked at this one.
+    /// Sends a part. If the service ignores the check, sends it again with one that every service
+    /// verifies.
     pub fn put_part(
         &self,
         key: &str,
@@ -304,7 +317,7 @@ impl Bucket {
         })
     }
 
-    /// Lets the service copy a whole object, with attributes of its own.
+    /// Lets the service copy a whole object, with the attributes of `new`.
     pub fn copy_whole(&self, new: &NewObject, from: &ObjectAddress) -> Result<()> {
         let options = &self.service.settings.object;
         let (sse, sse_kms_key_id) = new.encryption(options);
@@ -336,7 +349,8 @@ impl Bucket {
         self.is_still(from)
     }
 
-    /// A weak ETag is no condition that a copy can have: the object is looked at afterwards.
+    /// Verifies after a copy that the source is unchanged, where its ETag is weak and could not be
+    /// a condition of the copy.
     fn is_still(&self, from: &ObjectAddress) -> Result<()> {
         if condition(&from.etag).is_some() {
             return Ok(());
@@ -346,7 +360,7 @@ impl Bucket {
         if is_same { Ok(()) } else { Err(Op::Copy.failed(Cause::Changed)) }
     }
 
-    /// Lets the service copy a part.
+    /// Lets the service copy an extent of an object as one part.
     pub fn copy_part(
         &self,
         key: &str,
@@ -383,17 +397,17 @@ impl Bucket {
     }
 }
 
-/// MD5 of these bytes.
+/// Computes the MD5 of the bytes.
 pub(crate) fn md5_of(bytes: &[u8]) -> u128 {
     u128::from_be_bytes(Md5::digest(bytes).into())
 }
 
-/// Some services want to be told that nothing follows.
+/// Declares that no body follows, which some services require.
 fn without_body(request: &mut aws_smithy_runtime_api::client::orchestrator::HttpRequest) {
     request.headers_mut().insert("content-length", "0");
 }
 
-/// Bucket and key as a header holds them.
+/// Encodes bucket and key for the header `x-amz-copy-source`.
 fn copy_source(from: &ObjectAddress) -> String {
     let key: Vec<_> = from.key.split('/').map(urlencoding::encode).collect();
     format!("{}/{}", from.bucket, key.join("/"))

@@ -1,7 +1,7 @@
-//! Writing an object: in one request, or as parts of a multipart upload that any rank sends.
+//! Writes of an object: in one request, or as parts of a multipart upload that any rank sends.
 //!
-//! Nothing is visible before it is complete: an object appears with its one request, or when the file's
-//! owner completes its upload.
+//! Nothing is visible before it is complete: the object appears with its single request, or when
+//! the owner of the file completes the upload. So no staging name and no rename are needed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +24,7 @@ use types::error::{Cause, Op, Result};
 use types::limits::BUFFER_BYTES;
 use types::service::ServiceFault;
 
-/// An object on its way, or one part of it.
+/// An object being written, or the part of one that this writer sends.
 pub(crate) struct ObjectStaged {
     bucket: Bucket,
     new: NewObject,
@@ -32,53 +32,54 @@ pub(crate) struct ObjectStaged {
     state: Mutex<State>,
 }
 
-/// How it gets there.
+/// The way in which an object is written.
 enum Way {
-    /// In one request.
+    /// One request.
     Whole,
-    /// As parts.
+    /// Parts of a multipart upload.
     Parts(Upload),
 }
 
-/// A multipart upload, as its ticket tells it.
+/// A multipart upload, as its ticket describes it to all ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Upload {
     id: String,
     part_bytes: u64,
-    /// The check that its parts were announced with.
+    /// The check that the upload was initiated with.
     check: Check,
-    /// The service has confirmed that it looks at it.
+    /// True if the service has confirmed that it verifies the check.
     is_confirmed: bool,
     origin: Origin,
 }
 
-/// Who has the content of an upload's parts.
+/// The origin of the content of an upload's parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PartsFrom<'b> {
-    /// Whoever sends them; an interrupted job may have begun that, by this ticket.
+    /// The ranks send the parts; an interrupted job may have begun the upload that has this ticket.
     Here(Option<&'b [u8]>),
-    /// The service, in other objects.
+    /// The service copies the parts from other objects.
     TheService,
 }
 
-/// Who has begun an upload.
+/// The job that initiated an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// This job.
+    /// The current job.
     Here,
-    /// A job that did not get to its end: some parts may be there already.
+    /// An interrupted job, so that some parts may already be there.
     Before,
 }
 
+/// The part that this writer sends.
 #[derive(Default)]
 struct State {
-    /// Where the block begins in the object.
+    /// The offset in the object at which the buffer begins.
     offset: u64,
     block: Option<Block>,
     /// The object that the service is to copy itself.
     copy_of: Option<ObjectAddress>,
     receipt: Option<Receipt>,
-    /// It was copied without its tags.
+    /// True if the object was copied without its tags.
     is_untagged: bool,
 }
 
@@ -96,6 +97,8 @@ impl Origin {
 }
 
 impl Upload {
+    /// Encodes the upload for other ranks and for the journal. The identifier comes last because
+    /// the service chooses it, so it may contain the separator.
     fn ticket(&self) -> Vec<u8> {
         let Self { id, part_bytes, check, is_confirmed, origin } = self;
         let confirmed = u8::from(*is_confirmed);
@@ -114,19 +117,19 @@ impl Upload {
         Some(Self { id: id.to_owned(), part_bytes, check, is_confirmed, origin })
     }
 
-    /// Parts are counted from 1.
+    /// Returns the number of the part at an offset, counted from 1.
     fn part_number(&self, offset: u64) -> i32 {
         (offset / self.part_bytes + 1) as i32
     }
 }
 
 impl ObjectStaged {
-    /// Begins an object that this writer sends alone.
+    /// Begins an object that this writer sends alone, in one request.
     pub fn whole(bucket: Bucket, new: NewObject) -> Self {
         Self { bucket, new, way: Way::Whole, state: Mutex::default() }
     }
 
-    /// Begins an object of parts, or goes on where a job that was stopped has left one.
+    /// Begins an object in parts, or resumes the upload that an interrupted job has left.
     pub fn in_parts(
         bucket: Bucket,
         new: NewObject,
@@ -151,7 +154,7 @@ impl ObjectStaged {
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
 
-    /// Joins in sending the parts of an object that another rank has begun.
+    /// Joins the upload of an object that another rank has begun.
     pub fn join(bucket: Bucket, new: NewObject, ticket: &[u8]) -> Result<Self> {
         let upload = Upload::of_ticket(ticket).ok_or(Op::Open.errno(libc::EINVAL))?;
         if upload.is_confirmed {
@@ -160,8 +163,8 @@ impl ObjectStaged {
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
 
-    /// Lets the service copy all of an object, with attributes of its own, in as few parts as it takes, one
-    /// after the other.
+    /// Lets the service copy all of an object, with the attributes of `new`, in as few parts as it
+    /// accepts, one after the other.
     pub fn copy_all(bucket: &Bucket, new: NewObject, from: &ObjectAddress) -> Result<Kept> {
         let cutoff_bytes = bucket.service.settings.copy_cutoff_bytes.unwrap_or(PART_BYTES_MAX);
         if new.size_bytes <= cutoff_bytes {
@@ -180,7 +183,7 @@ impl ObjectStaged {
             (0..parts.count()).map(|index| copy.copy_part(&upload, from, parts.extent(index)));
         let completed = copied.collect::<Result<_>>().and_then(|all| copy.complete(&upload, all));
         if completed.is_err() {
-            // The first error is the one to report.
+            // The first error is reported, not that of the cleanup.
             let _ = copy.abort();
         }
         completed.map(|_| kept)
@@ -197,10 +200,12 @@ impl ObjectStaged {
         }
     }
 
-    /// Sends what was written so far as a part.
+    /// Sends the buffer as a part, unless an interrupted job has already sent the same content.
     fn send_part(&self, upload: &Upload, offset: u64, block: Block) -> Result<Receipt> {
         let crc64 = Crc64::of(block.bytes());
         let extent = Extent { offset, length: block.bytes().len() as u64 };
+        // The lock only holds back other threads until it is known whether the service verifies the
+        // check.
         let _first = self.bucket.service.abilities.first_alone(upload.check);
         let content = Content::new(block.freeze(), self.check_of_part(upload), crc64);
         let number = upload.part_number(offset);
@@ -214,20 +219,21 @@ impl ObjectStaged {
         Ok(Receipt::sent(extent, Some(crc64), sent.tag(), by))
     }
 
-    /// The check that the upload was announced with, unless the service was seen not to look at that: then one
-    /// that every service looks at.
+    /// Returns the check that the upload was initiated with; or, if the service has proved to
+    /// ignore that, one that every service verifies.
     fn check_of_part(&self, upload: &Upload) -> Check {
         let is_ignored = upload.check < self.bucket.service.abilities.check();
         if is_ignored { upload.check.max(Check::Md5) } else { upload.check }
     }
 
-    /// Lets the service copy a part itself.
+    /// Lets the service copy a part.
     fn copy_part(&self, upload: &Upload, from: &ObjectAddress, extent: Extent) -> Result<Receipt> {
         let number = upload.part_number(extent.offset);
         self.bucket.copy_part(&self.new.key, &upload.id, number, from, extent)
     }
 
-    /// Fills a block from a source. `None` where reading failed: then the caller reads, and sees why.
+    /// Fills a buffer from a source. Returns `None` if reading fails: then the caller reads again
+    /// and gets the error.
     fn fill(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Option<Block> {
         let mut block = self.bucket.service.blocks.take(length);
         let bytes = block.bytes_mut();
@@ -243,7 +249,8 @@ impl ObjectStaged {
         Some(block)
     }
 
-    /// No receipt will tell what has arrived here from another service.
+    /// Verifies content from another service against that service's checksum. An object of a single
+    /// request has no receipts from which the checksum could be verified later.
     fn check_whole(&self, source: &dyn SourceFile, block: &Block) -> Result<()> {
         let bytes = block.bytes();
         if bytes.len() as u64 != self.new.size_bytes {
@@ -255,8 +262,10 @@ impl ObjectStaged {
         }
     }
 
-    /// What shows that all of it arrived: each part was seen to, by its ETag at least.
+    /// Completes the upload. Returns the evidence that all content arrived: each part was
+    /// acknowledged, by its ETag at least.
     fn complete(&self, upload: &Upload, mut receipts: Vec<Receipt>) -> Result<Proof> {
+        // S3 takes the parts in ascending order of their numbers only.
         receipts.sort_by_key(|receipt| receipt.extent.offset);
         let whole = Assembled::of(&receipts);
         let crc64 = whole.crc64.filter(|_| upload.check == Check::Crc64);
@@ -271,6 +280,8 @@ impl ObjectStaged {
                 .build()
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
+        // A service that repeats the checksum of the whole has verified it. Otherwise the evidence
+        // is the acknowledgement of each part.
         let is_told = match self.send_list(upload, crc64, &parts) {
             Ok(answer) => match upload.check {
                 Check::Crc64 => answer.checksum_crc64_nvme().is_some(),
@@ -285,7 +296,8 @@ impl ObjectStaged {
         Ok(if is_told { upload.check.proof() } else { Proof::Md5 })
     }
 
-    /// Asks for the parts to become the object. No ETag, no object.
+    /// Requests that the parts become the object. An answer without an ETag means that there is no
+    /// object.
     fn send_list(
         &self,
         upload: &Upload,
@@ -310,22 +322,25 @@ impl ObjectStaged {
         })
     }
 
-    /// A service may have done it all the same where its answer was lost: then the object tells, and whether it
-    /// tells so by its checksum.
+    /// Looks for the object after a failed completion, which the service may have carried out
+    /// although its answer was lost. Returns whether the object's checksum confirms the content, or
+    /// `None` if the object is not the one that was to be completed.
     fn find_assembled(&self, upload: &Upload, whole: &Assembled) -> Option<bool> {
         let head = self.bucket.head(&self.new.key).ok()?;
-        // An older object of that content would have other attributes, which are not renewed.
+        // An older object of the same content would have other attributes, which a resumed upload
+        // sets anew and a new one does not.
         let is_ours = upload.origin == Origin::Before || self.has_attributes(&head);
         (is_ours && whole.is(&head)).then(|| head.crc64.is_some() && whole.crc64.is_some())
     }
 
-    /// Whether an object has the attributes that this one is to have.
+    /// Returns whether an object has the attributes that this one is to have.
     fn has_attributes(&self, head: &Head) -> bool {
         let user = as_headers(head.headers.user.clone());
         user == self.new.user && head.headers.content_type.as_ref() == Some(&self.new.content_type)
     }
 
-    /// Makes sure that the object has these attributes, which were perhaps others when its upload was begun.
+    /// Sets the attributes of the object of a resumed upload, if they have changed since the upload
+    /// was initiated.
     fn renew_attributes(&self) -> Result<()> {
         let stored = self.bucket.head(&self.new.key)?;
         if self.has_attributes(&stored) {
@@ -340,6 +355,7 @@ impl ObjectStaged {
         Self::copy_all(&self.bucket, self.new.clone(), &from).map(|_| ())
     }
 
+    /// Stores the object with one request, or lets the service copy it.
     fn put_whole(&self) -> Result<Proof> {
         let mut state = self.lock();
         if let Some(from) = state.copy_of.take() {
@@ -351,7 +367,8 @@ impl ObjectStaged {
         self.bucket.put_whole(&self.new, &block.freeze())
     }
 
-    /// Gives up what this job has begun. Another job may be at work on what it has not.
+    /// Aborts the upload if this job has initiated it. An upload of another job is left, because
+    /// that job may still be running.
     fn abort(&self) -> Result<()> {
         match &self.way {
             Way::Parts(upload) if upload.origin == Origin::Here => {
@@ -362,13 +379,14 @@ impl ObjectStaged {
     }
 }
 
-/// The service's name for the upload of a ticket.
+/// Returns the service's identifier of the upload in a ticket.
 pub(crate) fn upload_of(ticket: &[u8]) -> Option<String> {
     Upload::of_ticket(ticket).map(|upload| upload.id)
 }
 
-/// Begins an upload with the best check that the service knows. It need not sum up the parts that it copies
-/// itself, and some cannot; what is sent in spite of that has a check with each request.
+/// Initiates an upload with the best check that the service implements. The service need not
+/// compute checksums of parts that it copies itself, and some services cannot; parts that are sent
+/// nevertheless have a check with each request.
 fn begin(
     bucket: &Bucket,
     new: &NewObject,
@@ -382,7 +400,7 @@ fn begin(
             PartsFrom::TheService => abilities.check().max(Check::Md5),
         };
         match create(bucket, new, check) {
-            // Some services know no checksum at all.
+            // Some services implement no checksum at all.
             Err(error) if is_refusal(error.cause) && abilities.lacks(check) => {}
             Err(error) => return Err(error),
             Ok((id, is_confirmed)) => {
@@ -395,7 +413,8 @@ fn begin(
     }
 }
 
-/// Asks for an upload; its id, and whether the service says that it looks at the check.
+/// Initiates an upload. Returns its identifier, and whether the service confirms that it verifies
+/// the check.
 fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<(String, bool)> {
     let (algorithm, kind) = match check {
         Check::Crc64 => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
@@ -429,7 +448,7 @@ fn create(bucket: &Bucket, new: &NewObject, check: Check) -> Result<(String, boo
     })
 }
 
-/// An answer that may mean that the service does not know a checksum.
+/// Returns whether an error may mean that the service does not implement a checksum.
 pub(crate) fn is_refusal(cause: Cause) -> bool {
     use types::service::ServiceFault::Status;
     matches!(cause, Cause::Service(Status(400 | 405 | 411 | 415)) | Cause::System(libc::EOPNOTSUPP))
@@ -447,7 +466,7 @@ impl StagedFile for ObjectStaged {
         matches!(self.way, Way::Parts(_))
     }
 
-    /// Bytes come one after the other, within one part.
+    /// Appends bytes to the buffer of this writer's part. They must follow each other without gaps.
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         let mut state = self.lock();
         let capacity_bytes = self.part_bytes();
@@ -508,7 +527,8 @@ impl StagedFile for ObjectStaged {
         Ok(in_block + receipts.iter().map(|receipt| receipt.extent.length).sum::<u64>())
     }
 
-    /// The attributes came with the beginning: objects have theirs from the start.
+    /// Completes the object. Its attributes were sent when it was begun, because an object's
+    /// metadata cannot be set later.
     fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
         let proof = match &self.way {
             Way::Whole => self.put_whole()?,
@@ -516,12 +536,14 @@ impl StagedFile for ObjectStaged {
                 let is_copy = receipts.iter().all(|receipt| receipt.by == Sender::Service);
                 let completed = self.complete(upload, receipts);
                 if completed.is_err() {
-                    // The first error is the one to report.
+                    // The first error is reported, not that of the cleanup.
                     let _ = self.abort();
                 }
                 if is_copy { completed.map(|_| Proof::ServiceCopy)? } else { completed? }
             }
         };
+        // The object in the other form goes only when this one is there, so the entry exists
+        // throughout.
         if let Some(old) = &self.new.replaces {
             self.bucket.remove(old)?;
         }

@@ -1,7 +1,8 @@
-//! Uploads that were begun and not completed: found again, to go on with them or to give them up.
+//! Incomplete multipart uploads: found in order to resume or abort them.
 //!
-//! What was sent of them is not trusted by its number: a part counts only if its checksum is that of the
-//! bytes that would be sent.
+//! A part that an interrupted job has sent is not trusted by its number: it counts only if its
+//! checksum is that of the bytes that would be sent now. So a source that has changed in the
+//! meantime is sent anew where it differs.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,18 +22,18 @@ use types::error::{Cause, Op, Result};
 use types::limits::{S3_PAGE_KEYS, S3_UPLOAD_LEFT, S3_UPLOAD_QUIET_MAX, S3_UPLOAD_QUIET_MIN};
 use types::service::ServiceFault;
 
-/// An upload that was not completed.
+/// An incomplete multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenUpload {
-    /// Key of the object that it was to become.
+    /// The key of the object that the upload would create.
     pub key: String,
-    /// The service's name for it.
+    /// The service's identifier of the upload.
     pub id: String,
-    /// When it was begun, in seconds since 1970.
+    /// The time at which the upload was initiated, in seconds since 1970-01-01 UTC.
     pub begun_seconds: i64,
 }
 
-/// Where the next page of uploads begins.
+/// The position at which the next page of uploads begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadMarker {
     key: String,
@@ -40,17 +41,18 @@ pub struct UploadMarker {
 }
 
 impl UploadMarker {
-    /// Keys come in order; uploads of one key, in whatever order it is that their names do not tell.
+    /// Returns whether this position is after `other`. Keys are in order; uploads of one key come
+    /// in an order that their identifiers do not show.
     fn is_behind(&self, other: &Self) -> bool {
         self.key > other.key || (self.key == other.key && self.id != other.id)
     }
 }
 
-/// Uploads below a prefix, and where there are more of them.
+/// Incomplete uploads, and the position of the next page; `None` after the last page.
 pub type UploadPage = (Vec<OpenUpload>, Option<UploadMarker>);
 
 impl Bucket {
-    /// A page of the uploads whose keys begin with `prefix`.
+    /// Lists one page of the incomplete uploads whose keys begin with `prefix`.
     pub fn open_uploads(&self, prefix: &str, from: Option<&UploadMarker>) -> Result<UploadPage> {
         let answer = self.list_uploads(prefix, from, S3_PAGE_KEYS)?;
         let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
@@ -65,7 +67,7 @@ impl Bucket {
             key: text(answer.next_key_marker()),
             id: answer.next_upload_id_marker().unwrap_or_default().to_owned(),
         });
-        // A service that gives the same page for ever must not be asked for ever.
+        // A faulty service that repeats a page must not keep the job asking for ever.
         if next.as_ref().zip(from).is_some_and(|(next, from)| !next.is_behind(from)) {
             return Err(Op::List.failed(Cause::Service(ServiceFault::Protocol)));
         }
@@ -92,15 +94,18 @@ impl Bucket {
         })
     }
 
-    /// The upload that an earlier run of this job has begun, or the newest one of that object, if it has parts of that
-    /// size, and the check of its parts. Where the service does not tell, there is none.
+    /// Finds an upload to resume: the one that an earlier run of this job has begun, otherwise the
+    /// newest one of that key whose job is no longer running. Its parts must have the expected
+    /// size. Returns its identifier and the check of its parts, or `None`, also where the service
+    /// does not list uploads.
     pub fn find_upload(
         &self,
         new: &NewObject,
         part_bytes: u64,
         begun: Option<&str>,
     ) -> Option<(String, Check)> {
-        // These belong to the upload, and it does not tell them.
+        // An upload fixes its ACL, encryption and storage class when it is initiated, and does not
+        // report them, so it cannot be verified that they are the requested ones.
         let options = &self.service.settings.object;
         if options.acl.is_some() || options.sse.is_some() || options.storage_class.is_some() {
             return None;
@@ -122,6 +127,8 @@ impl Bucket {
         ids.find_map(|id| self.fitting(id, new, part_bytes, false))
     }
 
+    /// Returns the upload and its check, if its parts have the expected size and no other job works
+    /// on it.
     fn fitting(
         &self,
         id: &str,
@@ -129,6 +136,8 @@ impl Bucket {
         part_bytes: u64,
         is_own: bool,
     ) -> Option<(String, Check)> {
+        // The size of the first part decides whether this job cuts the object as the other did:
+        // otherwise all part numbers would denote other bytes.
         let (parts, check) = self.parts_of(&new.key, id)?;
         let first = parts.first()?;
         let offset = u64::try_from(first.part_number()?.checked_sub(1)?).ok()? * part_bytes;
@@ -138,7 +147,7 @@ impl Bucket {
         is_ours.then(|| (id.to_owned(), check))
     }
 
-    /// The parts of an upload, by number, and the check that they have.
+    /// Returns the parts of an upload in order of their numbers, and the check that they have.
     fn parts_of(&self, key: &str, id: &str) -> Option<(Vec<Part>, Check)> {
         let (mut parts, mut after) = (Vec::new(), None);
         loop {
@@ -150,7 +159,7 @@ impl Bucket {
             if !is_truncated {
                 return Some((parts, check));
             }
-            // Half a list would make an upload look older than it is.
+            // An incomplete list would make an upload look older and quieter than it is.
             if next.is_none() || next == after || parts.len() as u64 > PARTS_MAX {
                 return None;
             }
@@ -171,8 +180,9 @@ impl Bucket {
         })
     }
 
-    /// Whether no job is at work on an upload: what a live one has begun is not taken from it. Nothing comes to
-    /// it any more, for much longer than from one part to the next.
+    /// Returns whether no job works on an upload, so that a running job does not lose its own. S3
+    /// has no lock and no owner of uploads, so the only evidence is that no part arrives for much
+    /// longer than the time from one part to the next.
     fn is_left(&self, key: &str, id: &str, parts: &[Part]) -> bool {
         let quiet = quiet_time(parts);
         if is_long_ago(parts) {
@@ -181,11 +191,13 @@ impl Bucket {
         if quiet > S3_UPLOAD_QUIET_MAX {
             return false;
         }
+        // Waiting pays off: sending again what the upload has would take longer.
         std::thread::sleep(quiet);
         self.parts_of(key, id).is_some_and(|(now, _)| now == parts)
     }
 
-    /// The part of that number, if the service has it with exactly this content.
+    /// Returns the acknowledgement of the part with that number, if the service has it with exactly
+    /// this content.
     pub fn find_part(&self, key: &str, id: &str, number: i32, content: &Content) -> Option<Sent> {
         let answer = self.service.call(Op::List, |client| {
             client
@@ -206,10 +218,10 @@ impl Bucket {
         (sizes.0 == sizes.1 && content.is_what(sums)).then(|| content.sent(part.e_tag()))
     }
 
-    /// Gives an upload up, with all that was sent of it.
+    /// Aborts an upload, so that the service discards the parts that were sent.
     ///
     /// # Errors
-    /// As the service says; one that is not there any more is vanished.
+    /// Returns the service's error; an upload that no longer exists is reported as vanished.
     pub fn give_up_upload(&self, key: &str, id: &str) -> Result<()> {
         let given_up = self.service.call(Op::Remove, |client| {
             client
@@ -229,7 +241,7 @@ impl Bucket {
     }
 }
 
-/// The check that parts were announced with, if it is one of ours.
+/// Returns the check that the parts were initiated with, if it is one that this program uses.
 fn check_of(algorithm: Option<&ChecksumAlgorithm>, kind: Option<&ChecksumType>) -> Option<Check> {
     match (algorithm, kind) {
         (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject) | None) => {
@@ -243,7 +255,8 @@ fn check_of(algorithm: Option<&ChecksumAlgorithm>, kind: Option<&ChecksumType>) 
     }
 }
 
-/// For how long nothing must come to an upload that a job has left, by how long it took from one part to the next.
+/// Returns how long no part must arrive before an upload counts as abandoned: twice the longest
+/// time from one part to the next so far, but at least [`S3_UPLOAD_QUIET_MIN`].
 fn quiet_time(parts: &[Part]) -> Duration {
     let mut stored: Vec<_> = parts.iter().filter_map(Part::last_modified).collect();
     stored.sort();
@@ -252,6 +265,8 @@ fn quiet_time(parts: &[Part]) -> Duration {
     (Duration::from_secs(longest) * 2).max(S3_UPLOAD_QUIET_MIN)
 }
 
+/// Returns whether the newest part is older than any part may take to send, by more than clocks may
+/// differ.
 fn is_long_ago(parts: &[Part]) -> bool {
     let newest = parts.iter().filter_map(Part::last_modified).max();
     let age = newest.and_then(|newest| {
@@ -261,7 +276,8 @@ fn is_long_ago(parts: &[Part]) -> bool {
     age.is_some_and(|age| age > S3_UPLOAD_LEFT)
 }
 
-/// Uploads of one key that are looked at, at most; keys that only begin like it count, too.
+/// The greatest number of uploads of one key that are inspected. The service counts keys that only
+/// begin with that key too.
 const UPLOADS_OF_A_KEY_MAX: i32 = 100;
 
 fn begun_seconds(upload: &MultipartUpload) -> i64 {

@@ -1,4 +1,5 @@
-//! Checksums of files in the form that sha256sum(1), b3sum, md5sum(1) and rclone write and check.
+//! Lists of checksums, in the format that sha256sum(1), b3sum, md5sum(1) and rclone write and
+//! check.
 
 use std::fmt::Write;
 
@@ -10,7 +11,7 @@ use types::error::{Cause, Error, Op};
 use types::limits::BUFFER_BYTES;
 use types::listed::record::{Record, parent};
 
-/// Which checksum.
+/// The algorithm of a checksum list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Checksum {
@@ -20,11 +21,12 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    /// Checksum of a file in hexadecimal digits: the one that its store keeps, or of its content up to its end. An
-    /// ETag is not taken for an MD5: it may be anything.
+    /// Computes the checksum of a file in hexadecimal digits, or returns the one that its store
+    /// holds. An ETag is not taken for an MD5, because services may put anything there.
     ///
     /// # Errors
-    /// Those of reading; where the file has changed meanwhile; where the job is stopped.
+    /// Returns the error of reading, `Changed` if the file was modified meanwhile, and `Stopped` if
+    /// the job was interrupted.
     pub fn of(
         self,
         file: &dyn SourceFile,
@@ -51,7 +53,8 @@ impl Checksum {
         is_same.then_some(sum).ok_or(Op::Read.failed(Cause::Changed))
     }
 
-    /// The last line of a list that lacks `failed` entries, which no check passes: there is no such file.
+    /// Returns the last line of a list that lacks `failed` entries. It names a file that does not
+    /// exist, so that every check of the list fails.
     pub fn end_line(self, failed: u64) -> Option<String> {
         let digits = if self == Self::Md5 { 32 } else { 64 };
         let text = format!("(incomplete: {failed} entries could not be read)");
@@ -95,8 +98,8 @@ fn read_to_end(
     Err(Op::Read.failed(Cause::Stopped))
 }
 
-/// Appends a line for a file whose checksum is known. Its path counts from the directory that was walked, or that a
-/// file is in which was named itself.
+/// Appends a line for a file whose checksum is known. Its path is relative to the directory that
+/// was walked, or to the directory of a file that was named itself.
 pub fn write_record(record: &Record<'_>, lines: &mut Vec<u8>) {
     let Some(digest) = record.digest else { return };
     let below = match record.below_root() {
@@ -106,7 +109,8 @@ pub fn write_record(record: &Record<'_>, lines: &mut Vec<u8>) {
     write_line(digest, below.strip_prefix(b"/").unwrap_or(below), lines);
 }
 
-/// A line whose path would break it has a backslash first, and others in the path, as GNU's tools have it.
+/// Appends a line. A path with a backslash or a line break is escaped, and marked by a backslash at
+/// the beginning of the line, as GNU coreutils do.
 fn write_line(digest: &str, path: &[u8], lines: &mut Vec<u8>) {
     let mut escaped = Vec::with_capacity(path.len());
     for byte in path {

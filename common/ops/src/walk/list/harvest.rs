@@ -1,5 +1,5 @@
-//! What is done with each entry that a walk meets or a list holds: counting, statistics, listing,
-//! keeping it for sorting. Only what was asked for is done.
+//! The collector of entries that a walk meets or a list holds. It counts them, adds them to the
+//! statistics, lists them, or stores them for sorting, as requested.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,21 +26,21 @@ use types::lustre::layout::Layout;
 use types::outcome::difference::Fields;
 use types::outcome::notice::Notice;
 
-/// How entries are listed.
+/// The format of a list of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listing {
-    /// Not at all.
+    /// Entries are not listed.
     None,
-    /// As lines, which go to rank 0.
+    /// Lines, which are sent to rank 0.
     Lines(LineFormat),
-    /// Files alone, with their checksums, as lines, which go to rank 0.
+    /// Files alone with their checksums, as lines that are sent to rank 0.
     Checksums(Checksum),
-    /// As a Parquet directory, of which each rank writes a part.
+    /// A directory of Parquet files, one for each rank.
     Parquet,
 }
 
 impl Listing {
-    /// What the name of a list asks for.
+    /// Returns the format of a list by its file name.
     pub fn of_file(name: &[u8]) -> Self {
         if trimmed(name).ends_with(b".parquet") {
             Self::Parquet
@@ -49,7 +49,7 @@ impl Listing {
         }
     }
 
-    /// Appends an entry, where it has a line.
+    /// Appends an entry to the lines of a list, if the format has a line for it.
     pub fn write(self, record: &Record<'_>, lines: &mut Vec<u8>) {
         match self {
             Self::Lines(format) => write_record(format, record, lines),
@@ -58,7 +58,8 @@ impl Listing {
         }
     }
 
-    /// The last line of a list of lines, where it needs one: it is empty, or lacks `failed` entries.
+    /// Returns the last line of a list, if the format needs one to mark an empty list, or one that
+    /// lacks `failed` entries.
     pub fn end_line(self, is_empty: bool, failed: u64) -> Option<String> {
         match self {
             Self::Lines(LineFormat::Ndjson) => ndjson::end_line(is_empty, failed),
@@ -67,7 +68,7 @@ impl Listing {
         }
     }
 
-    /// Checksum of files that it has.
+    /// Returns the algorithm of the checksums in the list, if it has any.
     pub fn checksum(self) -> Option<Checksum> {
         match self {
             Self::Checksums(checksum) => Some(checksum),
@@ -76,14 +77,14 @@ impl Listing {
     }
 }
 
-/// What is wanted of the entries besides their number.
+/// The processing of entries beyond counting them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HarvestOptions {
-    /// A list.
+    /// The format of the list.
     pub listing: Listing,
-    /// Statistics.
+    /// The statistics to gather.
     pub usage: UsageOptions,
-    /// The list in this order: then it is written when everything is known.
+    /// The order of the list. A sorted list is written when all entries are known.
     pub sort: Option<SortKeys>,
 }
 
@@ -92,16 +93,16 @@ impl HarvestOptions {
         self.wants_targets() || self.usage.owners
     }
 
-    /// Where symbolic links point is needed.
+    /// Returns whether the list contains the destinations of symbolic links.
     pub fn wants_targets(&self) -> bool {
         matches!(self.listing, Listing::Lines(_) | Listing::Parquet)
     }
 }
 
-/// What one rank gathers.
+/// The data that one rank collects.
 pub struct Harvest {
     options: HarvestOptions,
-    /// Counts and failures.
+    /// The counts and failures.
     pub account: Account,
     wants_records: bool,
     usage: Mutex<Usage>,
@@ -109,9 +110,9 @@ pub struct Harvest {
     shelf: Mutex<Shelf>,
 }
 
-/// What one thread gathers.
+/// The data that one thread collects.
 pub struct HarvestHand {
-    /// Counts and lines.
+    /// The counts and lines.
     pub gathered: Gathered,
     names: Names,
     usage: Usage,
@@ -119,7 +120,7 @@ pub struct HarvestHand {
     rows: Rows,
     shelf: Shelf,
     key: Vec<u8>,
-    /// For content that is read.
+    /// The buffer for reading content.
     pub buffer: Vec<u8>,
 }
 
@@ -128,7 +129,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Harvest {
-    /// Nothing yet. `part` is where a Parquet list goes that is not sorted.
+    /// Creates an empty collector. `part` receives a Parquet list that is not sorted.
     pub fn new(options: &HarvestOptions, part: Option<PartWriter>) -> Self {
         Self {
             options: options.clone(),
@@ -140,17 +141,17 @@ impl Harvest {
         }
     }
 
-    /// Whether anything but the attributes of entries is needed.
+    /// Returns whether entries are needed beyond counting them.
     pub fn wants_records(&self) -> bool {
         self.wants_records
     }
 
-    /// What was asked for.
+    /// Returns the options.
     pub fn options(&self) -> &HarvestOptions {
         &self.options
     }
 
-    /// For one thread.
+    /// Creates the data of one thread.
     pub fn hand(&self) -> HarvestHand {
         HarvestHand {
             gathered: Gathered::default(),
@@ -164,7 +165,7 @@ impl Harvest {
         }
     }
 
-    /// Takes an entry in, counted or not yet.
+    /// Adds an entry to everything that was requested.
     pub fn meet<J: Job<Notice = Notice> + ?Sized>(
         &self,
         record: &Record<'_>,
@@ -201,12 +202,13 @@ impl Harvest {
         self.list(&record, hand, crew);
     }
 
-    /// Takes in how a file is striped.
+    /// Adds the layout of a file on Lustre to the statistics.
     pub fn meet_layout(metadata: &Metadata, layout: Option<&Layout>, hand: &mut HarvestHand) {
         hand.usage.striped.count(layout, &Use::of(metadata));
         hand.usage_waits = true;
     }
 
+    /// Adds an entry to the list: to the sort buffer, the lines, or the rows.
     fn list<J: Job<Notice = Notice> + ?Sized>(
         &self,
         record: &Record<'_>,
@@ -245,7 +247,7 @@ impl Harvest {
         }
     }
 
-    /// Hands over what a thread has gathered.
+    /// Hands over what a thread has collected.
     pub fn flush<J: Job<Notice = Notice> + ?Sized>(
         &self,
         hand: &mut HarvestHand,
@@ -262,20 +264,20 @@ impl Harvest {
         }
     }
 
-    /// Ends this rank's part of the list, which lacks so many entries.
+    /// Completes this rank's part of a Parquet list, which lacks `failed` entries.
     ///
     /// # Errors
-    /// Why not all of it was written.
+    /// Returns the reason why not everything was written.
     pub fn finish_part(&self, failed: u64) -> Result<(), Failure> {
         self.part.finish(failed)
     }
 
-    /// This rank's statistics.
+    /// Returns this rank's statistics, and resets them.
     pub fn take_usage(&self) -> Usage {
         std::mem::replace(&mut *lock(&self.usage), Usage::new(&UsageOptions::default()))
     }
 
-    /// What this rank has kept to be sorted.
+    /// Returns the entries that this rank has stored for sorting.
     pub fn take_shelf(&self) -> Shelf {
         std::mem::take(&mut *lock(&self.shelf))
     }

@@ -1,4 +1,4 @@
-//! Reading a list instead of walking: its pieces are the tasks.
+//! A job that reads a list instead of walking. The pieces of the list are its tasks.
 
 use super::harvest::{Harvest, HarvestHand};
 use crate::walk::selection::Selection;
@@ -11,7 +11,7 @@ use types::error::Failure;
 use types::outcome::notice::Notice;
 use types::outcome::tally::Tally;
 
-/// One rank's part in reading a list.
+/// The part of one rank in reading a list.
 pub struct ReadJob<'c> {
     source: &'c ListSource,
     repeated: &'c Repeated,
@@ -20,7 +20,7 @@ pub struct ReadJob<'c> {
 }
 
 impl<'c> ReadJob<'c> {
-    /// Reads that list, each entry once.
+    /// Creates the job for a list, in which repeated entries count once.
     pub fn new(
         source: &'c ListSource,
         repeated: &'c Repeated,

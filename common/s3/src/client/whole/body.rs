@@ -1,4 +1,5 @@
-//! Bodies of answers that are read to their end before anybody sees them, within bounds of bytes and time.
+//! Bodies of answers that are read completely before they are passed on, within bounds of bytes and
+//! time.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,17 +15,17 @@ use super::Form;
 use super::document::{Document, NotWhole};
 use types::limits::{S3_ANSWER_WAIT, S3_DOCUMENT_BYTES_MAX, S3_DOCUMENT_WAIT, S3_REMARK_BYTES_MAX};
 
-/// A body that comes in one piece, once it has shown that it is whole.
+/// A body that yields its content in one piece, once that has proved to be complete.
 pub struct Proved {
     inner: SdkBody,
     form: Form,
     got: Vec<u8>,
-    /// When it must have come; begins when somebody waits.
+    /// The time by which the body must have arrived, set when a reader first has to wait.
     deadline: Option<Pin<Box<Sleep>>>,
     is_done: bool,
 }
 
-/// A body that says no more than the status of its answer does, cut off where it is longer than any such.
+/// Wraps a body that adds nothing to the status of its answer, and truncates it beyond a bound.
 pub fn bounded(body: SdkBody) -> SdkBody {
     SdkBody::from_body_1_x(Proved::new(body, Form::Remark))
 }
@@ -37,14 +38,17 @@ impl Form {
         }
     }
 
+    /// Returns how long the body may take to arrive.
     fn wait_max(self) -> std::time::Duration {
         match self {
-            // The service works while it answers, and keeps the connection alive with blanks.
+            // The service works while it answers, and sends white space to keep the connection
+            // alive.
             Self::Document(document) if document.is_slow => S3_ANSWER_WAIT,
             _ => S3_DOCUMENT_WAIT,
         }
     }
 
+    /// Verifies a complete body, and returns it in the form that the client can parse.
     fn prove(self, body: Vec<u8>) -> Result<Bytes, NotWhole> {
         match self {
             Self::Document(document) => document.prove(body),
@@ -60,7 +64,7 @@ impl Proved {
         Self { inner, form, got: Vec::new(), deadline: None, is_done: false }
     }
 
-    /// More has come; whether that is all that is wanted.
+    /// Adds bytes of the body. Returns whether enough has been read.
     fn take(&mut self, data: &[u8]) -> Result<bool, NotWhole> {
         let room = self.form.bytes_max() - self.got.len();
         self.got.extend_from_slice(&data[..data.len().min(room)]);
@@ -71,6 +75,7 @@ impl Proved {
         }
     }
 
+    /// Polls the body until its end, its bound, or its deadline.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         loop {
             let Poll::Ready(next) = Pin::new(&mut self.inner).poll_frame(context) else {
@@ -119,7 +124,7 @@ impl Body for Proved {
 }
 
 impl Document {
-    /// For tests of what a body comes to.
+    /// Wraps a body for tests.
     #[cfg(test)]
     pub(super) fn body_of(&'static self, inner: SdkBody) -> Proved {
         Proved::new(inner, Form::Document(self))
@@ -133,7 +138,8 @@ mod tests {
     use super::*;
     use crate::client::service::wait_for;
 
-    /// So many pieces of one size, and for ever where it is told to, each at once or never.
+    /// A body of pieces of one size, at once or never, and without end where the test asks for
+    /// that.
     struct Pieces {
         left: usize,
         then: Poll<()>,

@@ -1,4 +1,5 @@
-//! The XML documents that S3 answers with, and what shows that one of them is whole (Amazon S3 API Reference).
+//! The XML documents in answers of S3, and the checks that prove one complete (Amazon S3 API
+//! Reference).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,22 +12,23 @@ use super::elements::{Element, elements};
 
 use types::path::escaped;
 
-/// A document.
+/// The type of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Document {
-    /// The name of its outermost element.
+    /// The name of the outermost element.
     root: &'static str,
-    /// Another one by which some services call it.
+    /// The name that some services use instead.
     alias: &'static str,
-    /// Elements that it must have once.
+    /// Elements that must occur directly below the root.
     needs: &'static [&'static str],
-    /// Elements that it lists, and what each of them must have once.
+    /// Elements that the document lists, and the fields that each of them must have exactly once.
     entries: &'static [(&'static str, &'static [&'static str])],
-    /// Where it says how many entries there are.
+    /// The element that holds the number of entries.
     count: Option<&'static str>,
-    /// Where it says how to go on, if it does not tell all.
+    /// The element that holds the position of the next page, where the document does not list
+    /// everything.
     next: Option<&'static str>,
-    /// The service may still be at work while it answers, and end with an error.
+    /// True if the service may still be working while it answers, and may end with an error.
     pub is_slow: bool,
 }
 
@@ -40,7 +42,7 @@ const PLAIN: Document = Document {
     is_slow: false,
 };
 
-/// Keys and common prefixes.
+/// Keys and common prefixes, the entries of a listing.
 const NAMES: &[(&str, &[&str])] = &[("Contents", &["Key"]), ("CommonPrefixes", &["Prefix"])];
 
 static LIST: Document = Document {
@@ -51,7 +53,8 @@ static LIST: Document = Document {
     next: Some("NextContinuationToken"),
     ..PLAIN
 };
-/// Where it names no marker, the last name is one.
+/// A listing of the first version of the API. It may lack a marker, because the last name serves as
+/// one.
 static LIST_BY_MARKER: Document =
     Document { root: "ListBucketResult", needs: &["IsTruncated"], entries: NAMES, ..PLAIN };
 static UPLOADS: Document = Document {
@@ -91,18 +94,19 @@ static ACL: Document = Document {
     ..PLAIN
 };
 
-/// Elements with times. A time that cannot be read is left out, as it says nothing of the entry beside it.
+/// Elements that hold times. A time that cannot be parsed is removed, as the rest of its entry is
+/// still valid.
 const TIMES: [&str; 2] = ["LastModified", "Initiated"];
 
-/// Why an answer is not whole.
+/// The error of an incomplete answer.
 #[derive(Debug)]
 pub(crate) struct NotWhole {
     why: String,
-    /// How it begins.
+    /// The beginning of the answer, escaped.
     head: String,
 }
 
-/// As much of an answer as is shown of it.
+/// The number of bytes of an answer that an error quotes.
 const HEAD_BYTES: usize = 120;
 
 impl NotWhole {
@@ -121,7 +125,7 @@ impl fmt::Display for NotWhole {
 impl std::error::Error for NotWhole {}
 
 impl Document {
-    /// The one that answers a request.
+    /// Returns the type of document that answers an operation.
     pub fn of(operation: &str) -> Option<&'static Self> {
         Some(match operation {
             "ListObjectsV2" => &LIST,
@@ -138,7 +142,10 @@ impl Document {
         })
     }
 
-    /// The document, as the client can read it.
+    /// Verifies a document, and returns it in the form that the client can parse.
+    ///
+    /// # Errors
+    /// Returns the reason why the document is incomplete or of another type.
     pub fn prove(&self, answer: Vec<u8>) -> Result<Bytes, NotWhole> {
         let checked =
             elements(&answer).and_then(|all| self.check(&Seen { answer: &answer, all: &all }));
@@ -149,10 +156,10 @@ impl Document {
         }
     }
 
-    /// What must be changed for the client.
+    /// Verifies a document, and returns the edits that the client needs.
     fn check(&self, seen: &Seen<'_>) -> Result<Vec<Edit>, String> {
         let root = &*seen.all[0].name;
-        // A service that has begun to answer tells of what went wrong in the same place.
+        // A service that has already sent status 200 reports a later failure in the same body.
         if root == "Error" && self.is_slow {
             return Ok(Vec::new());
         }
@@ -170,10 +177,12 @@ impl Document {
         Ok(self.edits(seen))
     }
 
+    /// Verifies that a listing has as many entries as it declares, and says where it continues if
+    /// it is truncated. Either fault would lose entries without any error.
     fn check_count(&self, seen: &Seen<'_>, counts: &[usize]) -> Result<(), String> {
         let told = self.count.and_then(|name| seen.text(name));
         let all = counts.iter().sum();
-        // Some services count keys only, and no common prefixes.
+        // Some services count keys only, not common prefixes.
         if let Some(told) = &told
             && ![Some(all), counts.first().copied()].contains(&told.parse().ok())
         {
@@ -182,7 +191,7 @@ impl Document {
                 escaped(told.as_bytes())
             ));
         }
-        // A service that knows the first kind of list only answers with that, which has no count.
+        // A service that implements only ListObjects answers in that form, which has no count.
         let may_be_first_kind = self.count.is_some() && told.is_none();
         let goes_on = seen.text("IsTruncated").as_deref() == Some("true");
         let says_where =
@@ -193,6 +202,8 @@ impl Document {
         Ok(())
     }
 
+    /// Returns the edits that the client needs to parse the document: the expected name of the
+    /// root, and times in the expected format (RFC 3339).
     fn edits(&self, seen: &Seen<'_>) -> Vec<Edit> {
         let mut edits = Vec::new();
         if seen.all[0].name != self.root {
@@ -218,9 +229,10 @@ impl Document {
     }
 }
 
-/// A part of a document, and what is there instead.
+/// A range of a document in bytes, and its replacement.
 type Edit = (Range<usize>, String);
 
+/// Applies edits, which are in order and do not overlap.
 fn edited(document: &[u8], edits: Vec<Edit>) -> Bytes {
     let mut new = Vec::with_capacity(document.len());
     let mut at = 0;
@@ -233,7 +245,7 @@ fn edited(document: &[u8], edits: Vec<Edit>) -> Bytes {
     new.into()
 }
 
-/// A document with its elements.
+/// A document and its elements.
 struct Seen<'d> {
     answer: &'d [u8],
     all: &'d [Element],
@@ -244,13 +256,14 @@ impl<'d> Seen<'d> {
         String::from_utf8_lossy(&self.answer[element.inside.clone()])
     }
 
-    /// The text of what is directly below the root.
+    /// Returns the text of an element directly below the root.
     fn text(&self, name: &str) -> Option<Cow<'d, str>> {
         let element = self.all.iter().find(|it| it.depth == 1 && it.name == name)?;
         Some(self.text_of(element))
     }
 
-    /// How many entries of that name there are, at whatever depth, each of which has each of these fields once.
+    /// Returns the number of entries of that name at any depth, after verifying that each has each
+    /// of these fields exactly once.
     fn entries(&self, name: &str, fields: &[&str]) -> Result<usize, String> {
         let mut count = 0;
         for (at, entry) in self.all.iter().enumerate() {
@@ -324,7 +337,7 @@ mod tests {
         assert_refused("ListMultipartUploads", uploads, "does not say where");
     }
 
-    /// What lists tags or grants has a list of them, if an empty one.
+    /// Verifies that an answer with tags or grants must have a list of them, if an empty one.
     #[test]
     fn what_an_object_carries_is_whole() {
         let tags = "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";

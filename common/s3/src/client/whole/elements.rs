@@ -1,26 +1,26 @@
-//! The elements of an XML document that is whole.
+//! The elements of an XML document that is well-formed.
 
 use std::ops::Range;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-/// An element, and where it is in the document.
+/// An element and its position in the document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Element {
     pub name: String,
-    /// The outermost one's is 0.
+    /// The number of elements around it: 0 for the root.
     pub depth: usize,
-    /// With its tags.
+    /// The range in bytes from the start tag to the end tag, inclusive.
     pub all: Range<usize>,
-    /// Between its tags.
+    /// The range in bytes between the tags.
     pub inside: Range<usize>,
 }
 
-/// All elements, in the order of their first tags.
+/// Returns all elements, in the order of their start tags.
 ///
 /// # Errors
-/// Why that is no whole document.
+/// Returns the reason why the document is not well-formed.
 pub(super) fn elements(document: &[u8]) -> Result<Vec<Element>, String> {
     let mut reader = Reader::from_reader(document);
     let mut all = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn elements(document: &[u8]) -> Result<Vec<Element>, String> {
                 all.push(element(&tag, open.len() - 1, begins_at..ends_at));
             }
             Event::Empty(tag) => all.push(element(&tag, open.len(), begins_at..ends_at)),
-            // That it is the one that was opened last is seen to by the reader.
+            // The reader itself verifies that an end tag matches the element opened last.
             Event::End(_) => {
                 let last: Option<&mut Element> = open.pop().and_then(|at: usize| all.get_mut(at));
                 let last = last.ok_or("an element ends that has not begun")?;
@@ -52,7 +52,7 @@ pub(super) fn elements(document: &[u8]) -> Result<Vec<Element>, String> {
     }
 }
 
-/// Outside of the outermost element is next to nothing; and there is one.
+/// Returns whether an event may occur outside the root element, of which there must be exactly one.
 fn may_be_outside(event: &Event<'_>, all: &[Element]) -> bool {
     match event {
         Event::Start(_) | Event::Empty(_) => all.is_empty(),

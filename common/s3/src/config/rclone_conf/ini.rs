@@ -1,7 +1,8 @@
-//! The lines of rclone's configuration, by the rules of its own reader (goconfig), which general INI
-//! readers do not share: no comments behind values, no escapes, `` ` `` and `"""` around values.
+//! A parser of rclone's configuration file, by the rules of rclone's own reader (goconfig), which
+//! general INI parsers do not share: no comments after values, no escapes, and `` ` `` or `"""`
+//! around values.
 
-/// A configuration file: sections with their keys and values, in the order they stand in.
+/// A configuration file: its sections with their keys and values, in the order of the file.
 pub struct Ini(Vec<Entry>);
 
 struct Entry {
@@ -9,14 +10,15 @@ struct Entry {
     pair: Option<(String, String)>,
 }
 
-/// What stands before the first section header.
+/// The name of the section that entries before the first header belong to.
 const FIRST_SECTION: &str = "DEFAULT";
 
 impl Ini {
-    /// Reads the whole.
+    /// Parses the content of a configuration file.
     ///
     /// # Errors
-    /// The number of the line that means nothing. Its words are not told: they may be secret.
+    /// Returns the number of the first malformed line, counted from 1. The line itself may be
+    /// secret, so it is not returned.
     pub fn parse(text: &str) -> Result<Self, usize> {
         let mut entries = Vec::new();
         let mut section = FIRST_SECTION.to_owned();
@@ -42,18 +44,18 @@ impl Ini {
         Ok(Self(entries))
     }
 
-    /// There is such a section.
+    /// Returns whether there is a section of that name, with or without keys.
     pub fn has(&self, section: &str) -> bool {
         self.0.iter().any(|entry| entry.section == section)
     }
 
-    /// The names of the sections that have a header, in their order.
+    /// Returns the names of the sections that have a header, in the order of the file.
     pub fn sections(&self) -> Vec<&str> {
         let headers = self.0.iter().filter(|entry| entry.pair.is_none());
         headers.map(|entry| &entry.section[..]).collect()
     }
 
-    /// The last value that a key was given.
+    /// Returns the last value that a key has in a section.
     pub fn get(&self, section: &str, key: &str) -> Option<&str> {
         let pairs = self.0.iter().filter(|entry| entry.section == section);
         let values = pairs.filter_map(|entry| entry.pair.as_ref()).filter(|pair| pair.0 == key);
@@ -61,7 +63,8 @@ impl Ini {
     }
 }
 
-/// A value without its quotes, which may go on over the next lines; none where they do not end.
+/// Strips the quotes of a value, which may span several lines; `None` where the closing quote is
+/// missing.
 fn unquoted(value: &str, rest: &mut dyn Iterator<Item = &str>) -> Option<String> {
     let quote = ["`", "\"\"\""].into_iter().find(|quote| value.starts_with(quote));
     let Some(quote) = quote else { return Some(value.to_owned()) };
@@ -77,7 +80,8 @@ fn unquoted(value: &str, rest: &mut dyn Iterator<Item = &str>) -> Option<String>
 mod tests {
     use super::*;
 
-    /// What `rclone config dump` of version 1.75 says of the same lines.
+    /// Compares the parser with the output of `rclone config dump`, version 1.75, for the same
+    /// lines.
     #[test]
     fn lines_mean_what_they_mean_to_rclone() {
         let text = "\u{feff}# comment\n; another\n[a]\r\ntype = s3\nprovider=Ceph\n\

@@ -1,4 +1,4 @@
-//! Listing a directory in parts, from services with all the habits that were seen.
+//! Listings of a directory in parts, from services with every observed deviation.
 
 use super::*;
 use std::cell::Cell;
@@ -8,7 +8,7 @@ use types::object::span::{NamePage, Order};
 use types::path::Name;
 use types::service::Unfit;
 
-/// A service that lists a directory, in pages of so many.
+/// A service that lists one directory, in pages of a fixed number of names.
 struct Served {
     names: Vec<String>,
     order: Order,
@@ -21,11 +21,11 @@ struct Served {
 #[derive(PartialEq)]
 enum Quirk {
     None,
-    /// It takes no place to begin at.
+    /// Rejects a position to begin at.
     RefusesAfter,
-    /// It begins at the beginning in any case.
+    /// Ignores the position and begins at the beginning.
     IgnoresAfter,
-    /// What comes after an entry of that name begins behind its directory.
+    /// Skips the directory of the same name where a listing begins after a name.
     SkipsDirectory,
 }
 
@@ -93,7 +93,7 @@ impl Pages for Served {
     }
 }
 
-/// Somebody who wants to know all, and others who want work, or do not.
+/// A reader that records all names, and may ask for work for others.
 #[derive(Default)]
 struct Listener {
     told: Vec<String>,
@@ -120,13 +120,14 @@ impl NameReader for Listener {
     }
 }
 
-/// All that is told where others always want work; and in how many parts it was listed.
+/// Lists a range while others always want work. Returns all names that were reported, and the
+/// number of parts.
 fn list_in_parts(served: &Served, first: Span) -> (Vec<String>, usize) {
     let mut listener =
         Listener { wants_to_share: true, shared: vec![first], ..Listener::default() };
     let mut parts = 0;
     while let Some(span) = listener.shared.pop() {
-        // As it travels to another rank.
+        // The range is encoded and decoded as on its way to another rank.
         let span = postcard::from_bytes(&postcard::to_stdvec(&span).unwrap()).unwrap();
         read(served, span, &mut listener).unwrap();
         parts += 1;
@@ -135,7 +136,8 @@ fn list_in_parts(served: &Served, first: Span) -> (Vec<String>, usize) {
     (listener.told, parts)
 }
 
-/// Names with much in common, and with characters before and after the slash where it hurts.
+/// Returns names with long common prefixes, and with characters that sort before and after the
+/// slash.
 fn names(random: &mut fastrand::Rng) -> BTreeSet<String> {
     let words = ["file", "file-", "data.", "d", "é", "0", "~", "part_", "!", "Z", "日本", "", "-"];
     let count = random.usize(1..400);
@@ -152,7 +154,7 @@ fn names(random: &mut fastrand::Rng) -> BTreeSet<String> {
     (0..count).map(|_| name()).filter(|name| !bare(name).is_empty()).collect()
 }
 
-/// As many cuts as possible.
+/// Returns a range with enough credit for any number of cuts.
 fn generous() -> Span {
     Span { credit: u32::MAX / 2, ..Span::default() }
 }
@@ -188,7 +190,8 @@ fn where_nobody_wants_work_there_are_no_cuts() {
     assert_eq!((served.requests.get(), listener.told.len()), (10, 10_000));
 }
 
-/// 200,000 names in pages of 1000, where others always want work.
+/// Asserts that 200,000 names, in pages of 1000, are listed with few extra requests where others
+/// always want work.
 #[track_caller]
 fn assert_thrifty(name: impl Fn(u64) -> String) {
     let names: BTreeSet<String> = (0..200_000).map(name).collect();

@@ -1,5 +1,5 @@
-//! Whole trees of keys, listed with and without all keys at once, from services with all the habits that
-//! were seen and some more.
+//! Listings of whole trees of keys, with and without recursive listings, from services with every
+//! observed deviation and some more.
 
 use super::*;
 use crate::list::pages::Page;
@@ -12,21 +12,21 @@ use types::object::span::NamePage;
 use types::path::Name;
 use types::service::Unfit;
 
-/// In which order a service lists.
+/// The order in which a service lists.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lists {
     ByBytes,
     ByNames,
-    /// One part of the keys behind the other, each by bytes.
+    /// Runs of keys one after the other, each in byte order.
     InRuns,
     Anyhow,
 }
 
-/// What a service makes of a key to begin after.
+/// The position at which a service begins after a given key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Begins {
     Behind,
-    /// Where it names a directory, behind all that is in it.
+    /// Behind all keys in the directory of that name, if there is one.
     BehindDirectory,
     AtTheBeginning,
     Nowhere,
@@ -40,7 +40,7 @@ struct Served {
     requests: Cell<usize>,
 }
 
-/// One directory of it.
+/// One directory of the served keys.
 struct At<'s> {
     served: &'s Served,
     prefix: String,
@@ -66,7 +66,7 @@ impl Served {
         }
     }
 
-    /// Keys or common prefixes, and whether there are more.
+    /// Returns keys or common prefixes, and whether there are more.
     fn list(&self, prefix: &str, from: From<'_>, is_deep: bool) -> Result<(Vec<String>, bool)> {
         self.requests.set(self.requests.get() + 1);
         let after = match from {
@@ -100,7 +100,7 @@ fn next_of(listed: &[String], is_cut: bool) -> Option<String> {
     listed.last().filter(|_| is_cut).cloned()
 }
 
-/// By which a key is told again.
+/// Returns facts by which a key can be recognised in the result.
 fn facts(key: &str) -> Listed {
     Listed { size_bytes: key.len() as u64, stored_seconds: 0 }
 }
@@ -138,13 +138,13 @@ impl Pages for At<'_> {
     }
 }
 
-/// Directories that are to be listed, by their prefixes.
+/// A directory to be listed, or one whose keys are known, by its prefix.
 enum Task {
     List(String, Span),
     Known(String, KeysBelow),
 }
 
-/// A rank that walks alone, and has a mood.
+/// A reader that walks alone, and asks to share work at random.
 struct Walk<'w> {
     prefix: String,
     told: &'w mut Vec<String>,
@@ -172,7 +172,7 @@ impl NameReader for Walk<'_> {
 
     fn directory(&mut self, name: &Name, below: &KeysBelow) {
         let prefix = self.tell(name, &format!("{:?}", Hint::Directory));
-        // As it travels to another rank.
+        // The keys are encoded and decoded as on their way to another rank.
         let below = postcard::from_bytes(&postcard::to_stdvec(below).unwrap()).unwrap();
         self.tasks.push(Task::Known(prefix, below));
     }
@@ -194,7 +194,7 @@ impl NameReader for Walk<'_> {
     }
 }
 
-/// All that is told of all directories, in byte order.
+/// Walks all directories. Returns all that was reported, in byte order.
 fn walk(served: &Served, wants_below: bool, hungry_percent: u32) -> Result<Vec<String>> {
     let random = RefCell::new(fastrand::Rng::with_seed(u64::from(hungry_percent)));
     let habits = Habits::default();
@@ -215,8 +215,8 @@ fn walk(served: &Served, wants_below: bool, hungry_percent: u32) -> Result<Vec<S
     Ok(told)
 }
 
-/// Keys in a few levels, with names that sort about the slash, that are objects and directories, and that
-/// can be no names.
+/// Returns keys on a few levels: with names that sort around the slash, that are both object and
+/// directory, and that are invalid.
 fn keys(random: &mut fastrand::Rng) -> BTreeSet<String> {
     let words = ["d", "d", "f", "d-", "d.", "d0", "é", "~", "", ".", "..", "x.rclonelink", "日本"];
     let levels = random.usize(1..5);
@@ -246,7 +246,7 @@ fn keys_at_once_tell_the_same_as_each_directory_alone() {
     for seed in 0..3_000 {
         let random = &mut fastrand::Rng::with_seed(seed);
         let lists = [Lists::ByBytes, Lists::ByNames, Lists::Anyhow][seed as usize % 3];
-        // Nobody can begin behind a key where there is no order.
+        // A service without an order cannot begin after a key.
         let possible = if lists == Lists::Anyhow { 2..4 } else { 0..4 };
         let (begins, page) = (begins[random.usize(possible)], random.usize(2..200));
         let served = Served::new(keys(random), lists, begins, page);
@@ -259,7 +259,7 @@ fn keys_at_once_tell_the_same_as_each_directory_alone() {
     assert!(spared > 50_000, "{spared} requests spared");
 }
 
-/// Requests of a rank alone for these keys, in pages of 1000.
+/// Returns the number of requests of one rank for these keys, in pages of 1000.
 fn requests(keys: impl Iterator<Item = String>, lists: Lists, hungry_percent: u32) -> usize {
     let served = Served::new(keys.collect(), lists, Begins::Behind, 1000);
     let files = served.keys.len();
@@ -272,12 +272,12 @@ fn requests(keys: impl Iterator<Item = String>, lists: Lists, hungry_percent: u3
 fn tiny_directories_cost_little_more_than_their_keys() {
     let keys = || (0..9_000).map(|number| format!("d{:05}/f{}", number / 3, number % 3));
     for lists in [Lists::ByBytes, Lists::ByNames] {
-        // 3 pages of names, 9 of keys, and one to make sure.
+        // 3 pages of entries, 9 of keys, and one for the comparison.
         assert_eq!(requests(keys(), lists, 0), 13, "{lists:?}");
         let hungry = requests(keys(), lists, 100);
         assert!(hungry <= 30, "{hungry}");
     }
-    // One tree among many takes one request.
+    // A tree of small directories among many takes one request.
     let nested = (0..9_000).map(|number| format!("d{:02}/{}/{number}", number / 900, number % 70));
     assert!(requests(nested, Lists::ByBytes, 0) <= 20);
 }
@@ -289,10 +289,11 @@ fn what_is_large_costs_little_more_than_before() {
     // 5 pages for each of 12 directories, one for their names, one in vain.
     let large = (0..60_000).map(|number| format!("d{:02}/{number}", number / 5_000));
     assert_eq!(requests(large, Lists::ByBytes, 0), 62);
-    // One that is large among others is stepped over: 5 for it, one to meet it and one behind it.
+    // A large directory among small ones is skipped: 5 pages for it, one that meets it and one
+    // behind it.
     let tiny = (0..3_000).map(|number| format!("d{:04}/{number}", number / 3));
     let one = (0..5_000).map(|number| format!("d0500/a{number:05}"));
-    // And one for the names, 4 for the others' keys, one to make sure.
+    // Another page for the names, 4 for the others' keys, and one for the comparison.
     assert_eq!(requests(tiny.chain(one), Lists::ByBytes, 0), 6 + 1 + 1 + 1 + 4 + 1);
 }
 
@@ -304,6 +305,6 @@ fn a_service_that_does_not_keep_directories_together_is_found_out() {
     let plain = walk(&served, false, 0).unwrap();
     let plain_requests = served.requests.take();
     assert_eq!(walk(&served, true, 0).unwrap(), plain);
-    // One page, and one directory to compare it with.
+    // One page of keys, and one directory to compare it with.
     assert!(served.requests.get() <= plain_requests + 2);
 }
