@@ -14,17 +14,30 @@ static UMASK: AtomicU32 = AtomicU32::new(NO_UMASK);
 /// Value of [`UMASK`] before a mask was set.
 const NO_UMASK: u32 = u32::MAX;
 
-/// Returns the user's file mode creation mask (umask(2)). It can only be read by setting it, so
-/// this must be called before there are other threads.
+/// Returns the user's file mode creation mask (umask(2)). Where the system does not show it (Linux
+/// before 4.7, without /proc) it can only be read by setting it, so this must be called before there
+/// are other threads.
 pub fn current_umask() -> u32 {
     match UMASK.load(Ordering::Relaxed) {
         NO_UMASK => {
-            let mask = umask(Mode::empty());
-            umask(mask);
-            mask.as_raw_mode()
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            shown_umask(&status).unwrap_or_else(umask_by_setting)
         }
         mask => mask,
     }
+}
+
+/// Returns the mask in a process's status (proc(5)).
+fn shown_umask(status: &str) -> Option<u32> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(mask.trim(), 8).ok()
+}
+
+/// Reads the mask by setting it: for a moment, files that other threads make have none.
+fn umask_by_setting() -> u32 {
+    let mask = umask(Mode::empty());
+    umask(mask);
+    mask.as_raw_mode()
 }
 
 /// Sets the user's file mode creation mask. The owner's permissions are removed only at the end, by
@@ -121,4 +134,26 @@ pub fn machine_id() -> Vec<u8> {
     let read = |path| std::fs::read(path).unwrap_or_default();
     let kernel = read("/proc/sys/kernel/random/boot_id");
     if kernel.is_empty() { kernel } else { [kernel, read("/etc/machine-id")].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+    use super::*;
+
+    #[test]
+    fn the_mask_is_read_without_being_set() {
+        let path = std::env::temp_dir().join(format!("umask-of-{}", std::process::id()));
+        let mut making = std::fs::OpenOptions::new();
+        let made = making.write(true).create_new(true).mode(0o777).open(&path);
+        let mode = made.and_then(|made| made.metadata()).expect("is made").mode();
+        std::fs::remove_file(&path).expect("can be removed");
+        let status = std::fs::read_to_string("/proc/self/status").expect("is shown");
+        assert_eq!(shown_umask(&status), Some(0o777 & !mode));
+        assert_eq!(shown_umask("Name:\tx\nUmask:\t0027\nState:\tR\n"), Some(0o027));
+        for status in ["", "Name:\tx\n", "Umask:\t\n", "Umask:\tnone\n"] {
+            assert_eq!(shown_umask(status), None);
+        }
+    }
 }

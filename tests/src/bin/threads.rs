@@ -24,6 +24,8 @@ fn main() -> ExitCode {
     let ranks: u32 = words.next().and_then(|word| word.to_str()?.parse().ok()).expect("RANKS");
     let words: Vec<OsString> = words.collect();
     process::find_statx();
+    // Of all threads: one that sets it has set the others'.
+    process::set_umask(process::current_umask());
     interrupt::listen().expect("signals can be waited for");
     let exit = match words.first().and_then(|tool| tool.to_str()) {
         Some("dcp") => on_ranks(ranks, "dcp", words, |session, args: &dcp::Args| {
