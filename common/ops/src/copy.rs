@@ -29,6 +29,7 @@ pub mod root;
 mod second_look;
 mod small;
 mod special;
+pub mod sweep;
 mod sync;
 pub mod sync_plan;
 mod task;

@@ -15,8 +15,8 @@ use comm::collective::{broadcast, gather};
 use lists::as_path;
 use ops::copy::options::{CopyOptions, GoingOn};
 use ops::copy::plan::CopyPlan;
-use ops::copy::resume;
 use ops::copy::root::{CopyRoot, RootPlan, RootTarget};
+use ops::copy::sweep;
 use ops::journal::Journal;
 use ops::journal::folder::{self, Start};
 use ops::journal::job::JobRecord;
@@ -126,7 +126,7 @@ impl Kept {
         let is_root = session.mail.comm().rank() == Rank::ROOT;
         let Some(journal) = self.journal.as_ref().filter(|_| is_root) else { return 0 };
         let singles = plan.roots.iter().zip(roots).filter(|(plan, _)| plan.singles.is_some());
-        let swept = singles.filter_map(|(_, root)| resume::sweep_root(journal, root).err());
+        let swept = singles.filter_map(|(_, root)| sweep::sweep_root(journal, root).err());
         let failures: Vec<Failure> = swept.collect();
         for failure in &failures {
             reporter.failure(failure);
@@ -155,7 +155,7 @@ impl Kept {
         }
         let comm = session.mail.comm();
         let share = (comm.rank(), comm.size());
-        let here = resume::remove_unused(journal, roots, share, options.job.is_superuser);
+        let here = sweep::remove_unused(journal, roots, share, options.job.is_superuser);
         let failures = gather(session.mail, &here).map_or_else(Vec::new, |all| all.concat());
         for failure in &failures {
             reporter.failure(failure);

@@ -11,6 +11,7 @@ use std::process::Command;
 use super::resume::{copy, stopped};
 use suite_tests::buckets::temp;
 use suite_tests::job::{assert_identical, run, tool};
+use suite_tests::preload::{Death, Faults};
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{assert_nothing_left, begin, files_in, is_staged, journals};
 
@@ -76,6 +77,71 @@ fn a_directory_has_its_time_although_something_staged_for_nothing_was_in_it() {
     run(Command::new("touch").args(["-d", "2020-01-01"]).arg(&source)).expect(0);
     run(&mut copy(2, &source, &target)).expect(0);
     assert_identical(&source, &target);
+}
+
+/// All that was staged there is removed before it gets its time back, once: of two ranks who each did so, one may have
+/// found the time that the other's removal had made of it.
+#[test]
+fn a_directory_that_only_the_target_has_keeps_its_time_where_something_staged_was_in_it() {
+    let work = temp();
+    let (source, target) = stopped(work.path(), &[]);
+    let (number, gone) = (job_number(&target), target.join("gone"));
+    let leave = || {
+        for count in 0..600 {
+            write(&gone.join(format!(".dcp.{number:016x}.3.{count}")), b"");
+        }
+        run(Command::new("touch").args(["-d", "2020-01-01"]).arg(&gone)).expect(0);
+        fs::metadata(&gone).unwrap().modified().unwrap()
+    };
+    leave();
+    let log = work.path().join("log");
+    let (calls, kinds) = ("futimens,utimensat", "fail");
+    let faults = Faults { roots: &[&gone], seed: 1, every: 1, calls, kinds, log: &log };
+    run(faults.strike(&mut copy(3, &source, &target))).expect(23);
+    assert_eq!((faults.struck().len(), files_in(&gone).len()), (1, 0), "{:?}", faults.struck());
+    let before = leave();
+    run(&mut copy(4, &source, &target)).expect(0);
+    assert_eq!(fs::metadata(&gone).unwrap().modified().unwrap(), before);
+    assert_eq!(files_in(&gone), Vec::<PathBuf>::new());
+}
+
+/// Kills a mirror of one file at some call, and has the file rewritten in place before the next run. Returns how many parts
+/// of the journal were left, or none where nothing was killed.
+fn killed_at(at: u64) -> Option<usize> {
+    let work = temp();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let [file, copy] = [&source, &target].map(|dir| dir.join("f"));
+    write(&file, b"old");
+    let command = || {
+        let mut command = tool(1, "dsync");
+        command.args(["--resume", "--threads=1"]).args([&source, &target]);
+        command
+    };
+    let death = Death { root: work.path(), at, signal: libc::SIGKILL };
+    let is_killed = run(&mut death.of_rank(command())).code.is_none();
+    let journal = journals(&target).into_iter().find(|journal| journal.join("job").exists());
+    let left = journal.map_or(0, |journal| fs::read_dir(journal).unwrap().count());
+    if left == 0 {
+        assert!(!copy.exists() || fs::read(&copy).unwrap() == b"old", "killed at call {at}");
+    } else {
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::write(&file, b"new").unwrap();
+        fs::File::open(&file).unwrap().set_modified(modified).unwrap();
+        run(&mut command()).expect(0);
+        assert_eq!(fs::read(&copy).unwrap(), b"new", "killed at call {at}");
+        assert_nothing_left(&target);
+        assert_eq!(journals(&target), Vec::<PathBuf>::new());
+    }
+    is_killed.then_some(left)
+}
+
+/// Also while it removes its journal: what is left of that tells that nothing is to be taken for finished by its looks.
+#[test]
+fn a_job_that_is_killed_at_any_call_misses_no_change_before_the_next_run() {
+    let left: Vec<usize> = (1..).map_while(killed_at).collect();
+    let end: Vec<usize> = left.iter().rev().copied().take(12).collect();
+    // Its record and what its logs were made one of go last.
+    assert!(end.contains(&1) && end.contains(&2), "{left:?}");
 }
 
 #[test]

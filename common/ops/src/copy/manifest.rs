@@ -82,9 +82,6 @@ impl<'c> CopyJob<'c> {
             self.extras.add(entry.place, entry.name, entry.hint);
             return Ok(Visited::NOTHING_MOVED);
         }
-        if self.sweep_extra(entry)? {
-            return Ok(Visited::NOTHING_MOVED);
-        }
         let found = match entry.hint {
             Hint::Directory => return Ok(Visited::Directory),
             // Looked through for what was left alone.

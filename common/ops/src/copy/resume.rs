@@ -2,34 +2,32 @@
 //! itself whether that is so.
 
 use std::ffi::CString;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::large::LargeCopy;
 use super::policy::{self, Plain, mode_alone};
-use super::root::{CopyRoot, Places};
+use super::root::Places;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::verify::sum_staged;
-use super::{CopyHand, CopyJob, widen};
+use super::{CopyHand, CopyJob};
 use crate::chunked::ChunkTask;
 use crate::compare::content::{Way, hash_extent};
 use crate::compare::options::Evidence;
 use crate::journal::{Journal, TargetFile, Unfinished};
-use crate::walk::place::{Place, Trees};
-use crate::walk::{Visit, WalkTask, account, whole};
-use comm::Rank;
+use crate::walk::place::Place;
+use crate::walk::{Visit, whole};
 use sched::crew::Crew;
 use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
-use types::entry::{Attributes, Hint, Kind, Metadata, Time};
-use types::error::{At, Cause, Error, Failure, Side, Trouble};
+use types::entry::{Kind, Metadata, Time};
+use types::error::{At, Cause, Error, Side, Trouble};
 use types::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
 use types::outcome::compare;
 use types::outcome::compare::Clue;
 use types::outcome::difference::Fields;
-use types::path::{self, Name, RelPath};
+use types::path::{self, Name};
 use types::place::staged_name::is_staged;
 
 /// A large file that is ready for its chunks.
@@ -163,48 +161,6 @@ impl CopyJob<'_> {
             set.at(Side::Target)?;
         }
         Ok(true)
-    }
-
-    /// Removes what stopped jobs have left in a directory of the target that was there. The walk comes to all of them,
-    /// so that this costs listing each once more; directories in it that the source has not got any more are walked
-    /// through for that.
-    pub(super) fn sweep(&self, place: &Arc<Place>, crew: &Crew<'_, Self>) -> Result<(), Trouble> {
-        let Some(journal) = self.journal.filter(|journal| journal.has_earlier_jobs()) else {
-            return Ok(());
-        };
-        // Opened anew: it may not have been readable before.
-        let dir = self.target(place).open_dir(place.path()).at(Side::Target)?;
-        let found = Swept::of(journal, &*dir).at(Side::Target)?;
-        // All that only the target has is met in any case where it is to be deleted, or recorded.
-        if !self.deletes() && self.manifest.is_none() {
-            for name in found.directories.iter().filter(|name| self.is_target_alone(place, name)) {
-                let child = Place::at(place.root(), place.path().child(name));
-                child.set_trees(Trees::TargetOnly);
-                crew.push(WalkTask::List(Arc::new(child)).into());
-            }
-        }
-        if found.left.is_empty() {
-            return Ok(());
-        }
-        self.before_change(place)?;
-        remove_all(&*dir, &found.left).at(Side::Target)
-    }
-
-    /// The source has nothing of that name in a directory that both have.
-    fn is_target_alone(&self, place: &Place, name: &Name) -> bool {
-        let source = place.source_dir(&*self.root(place).source);
-        let found = source.and_then(|dir| dir.stat(name));
-        found.is_err_and(|error| error.cause.is_vanished())
-    }
-
-    /// Removes what stopped jobs have left in a directory that only the target has; whether that is it.
-    pub(super) fn sweep_extra(&self, entry: &Visit<'_>) -> Result<bool, Trouble> {
-        let is_left = self.journal.is_some_and(|journal| journal.was_left(entry.name));
-        if is_left {
-            let removed = remove_one(&**entry.dir, entry.name, self.options.job.is_superuser);
-            vanished_is_gone(removed).at(Side::Target)?;
-        }
-        Ok(is_left)
     }
 
     /// A stopped job may have given that file of the target content that never reached the storage, or that the source
@@ -404,103 +360,11 @@ pub(super) fn stays(staged: &dyn StagedFile) -> bool {
 }
 
 /// What is not there any more need not be removed.
-fn vanished_is_gone(removed: Result<(), Error>) -> Result<(), Error> {
+pub(super) fn vanished_is_gone(removed: Result<(), Error>) -> Result<(), Error> {
     removed.or_else(|error| if error.cause.is_vanished() { Ok(()) } else { Err(error) })
 }
 
-/// What is in a directory of a target.
-#[derive(Default)]
-struct Swept {
-    /// What stopped jobs have left there and nobody will go on with: small files, links.
-    left: Vec<CString>,
-    directories: Vec<CString>,
-}
-
-impl Swept {
-    fn of(journal: &Journal, dir: &dyn Dir) -> Result<Self, Error> {
-        let mut found = Self::default();
-        let listed = dir.list(&mut |name, hint| match hint {
-            Hint::Directory => found.directories.push(name.to_owned()),
-            _ if journal.was_left(name) => found.left.push(name.to_owned()),
-            _ => {}
-        });
-        match listed {
-            // Its owner lets others put something into it, not see what is there.
-            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(found),
-            listed => listed.map(|()| found),
-        }
-    }
-}
-
-fn remove_all(dir: &dyn Dir, names: &[CString]) -> Result<(), Error> {
-    for name in names {
-        match dir.remove(name, Kind::File) {
-            Err(error) if !error.cause.is_vanished() => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Removes what stopped jobs have left directly in a root, small files and links.
-///
-/// # Errors
-/// That of the first name that stays.
-pub fn sweep_root(journal: &Journal, root: &CopyRoot) -> Result<(), Failure> {
-    if !journal.has_earlier_jobs() || root.target.holds_objects() {
-        return Ok(());
-    }
-    let swept = root
-        .target
-        .open_dir(&RelPath::root())
-        .and_then(|dir| remove_all(&*dir, &Swept::of(journal, &*dir)?.left));
-    swept.map_err(|error| account::failure(Side::Target, &root.shown_target, b"", error))
-}
-
-/// Removes what stopped jobs have staged and this one had no use for: the source is not there any more. Each of so many
-/// ranks sees to its share; returns what stays.
-pub fn remove_unused(
-    journal: &Journal,
-    roots: &[CopyRoot],
-    (rank, ranks): (Rank, u32),
-    is_superuser: bool,
-) -> Vec<Failure> {
-    let mut failures = Vec::new();
-    for (file, begun) in
-        journal.all_unfinished().into_iter().skip(rank.index()).step_by(ranks as usize)
-    {
-        let root = roots.iter().find(|root| root.places.target == file.root);
-        let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
-        let (Some(root), Some((parent, name))) = (root, parent) else { continue };
-        let removed = root.target.open_dir(&parent).and_then(|dir| match staged_name(begun) {
-            Some(staged) => remove_one(&*dir, &staged, is_superuser),
-            None => dir.abort_upload(&name, &begun.staged, None),
-        });
-        if let Err(error) = vanished_is_gone(removed) {
-            let shown = staged_name(begun).unwrap_or(name);
-            let below = path::join(parent.as_bytes(), shown.to_bytes());
-            failures.push(account::failure(Side::Target, &root.shown_target, &below, error));
-        }
-    }
-    failures
-}
-
-/// Removes a name from a directory that is complete otherwise: it keeps its mode and its times.
-fn remove_one(dir: &dyn Dir, name: &Name, is_superuser: bool) -> Result<(), Error> {
-    dir.stat(name)?;
-    let before = dir.metadata()?;
-    let widened_from = widen(dir, is_superuser)?;
-    let removed = dir.remove(name, Kind::File);
-    let as_before =
-        Attributes { mode: widened_from, times: before.times(), ..Attributes::default() };
-    match dir.set_attributes(&as_before) {
-        // It is somebody else's, and has no times of this user's choice.
-        Err(error) if error.cause != Cause::System(libc::EPERM) => removed.and(Err(error)),
-        _ => removed,
-    }
-}
-
 /// A name that only jobs of ours give: a journal is not to lead to anything else.
-fn staged_name(begun: &Unfinished) -> Option<CString> {
+pub(super) fn staged_name(begun: &Unfinished) -> Option<CString> {
     CString::new(begun.staged.clone()).ok().filter(|name| is_staged(name))
 }

@@ -162,7 +162,11 @@ impl Visitor for CopyJob<'_> {
         }
         if place.trees().side() == Side::Target {
             let is_manifest = self.manifest.is_some_and(|it| it.is_itself(metadata));
-            return if is_manifest { Err(Skip) } else { Ok(()) };
+            if is_manifest {
+                return Err(Skip);
+            }
+            self.sweep_extra(place, hand, crew);
+            return Ok(());
         }
         hand.gathered.tally.meet(metadata);
         if self.target_roots.contains(&(metadata.device, metadata.inode)) {

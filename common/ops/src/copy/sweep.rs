@@ -1,0 +1,271 @@
+//! Removing what stopped jobs have left at the target and nobody goes on with.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::sync::Arc;
+
+use super::resume::{staged_name, vanished_is_gone};
+use super::root::CopyRoot;
+use super::{CopyHand, CopyJob, widen};
+use crate::journal::{Journal, Unfinished};
+use crate::walk::place::{Place, Trees};
+use crate::walk::{WalkTask, account};
+use comm::Rank;
+use sched::crew::Crew;
+use store::Dir;
+use types::entry::{Attributes, Hint, Kind};
+use types::error::{At, Cause, Error, Failure, Side, Trouble};
+use types::path::{self, Name, RelPath};
+
+impl CopyJob<'_> {
+    /// Removes what stopped jobs have left in a directory of the target that was there. The walk comes to all of them,
+    /// so that this costs listing each once more; directories in it that the source has not got any more are walked
+    /// through for that.
+    pub(super) fn sweep(&self, place: &Arc<Place>, crew: &Crew<'_, Self>) -> Result<(), Trouble> {
+        let Some(journal) = self.journal.filter(|journal| journal.has_earlier_jobs()) else {
+            return Ok(());
+        };
+        // Opened anew: it may not have been readable before.
+        let dir = self.target(place).open_dir(place.path()).at(Side::Target)?;
+        let found = Swept::of(journal, &*dir).at(Side::Target)?;
+        // All that only the target has is met in any case where it is to be deleted, or recorded.
+        if !self.deletes() && self.manifest.is_none() {
+            for name in found.directories.iter().filter(|name| self.is_target_alone(place, name)) {
+                let child = Place::at(place.root(), place.path().child(name));
+                child.set_trees(Trees::TargetOnly);
+                crew.push(WalkTask::List(Arc::new(child)).into());
+            }
+        }
+        if found.left.is_empty() {
+            return Ok(());
+        }
+        self.before_change(place)?;
+        remove_all(&*dir, &found.left).at(Side::Target)
+    }
+
+    /// The source has nothing of that name in a directory that both have.
+    fn is_target_alone(&self, place: &Place, name: &Name) -> bool {
+        let source = place.source_dir(&*self.root(place).source);
+        let found = source.and_then(|dir| dir.stat(name));
+        found.is_err_and(|error| error.cause.is_vanished())
+    }
+
+    /// Removes what stopped jobs have left in a directory that only the target has, before it is listed: several would
+    /// come to what is in it at the same time.
+    pub(super) fn sweep_extra(&self, place: &Place, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
+        let swept = self.journal.filter(|journal| journal.has_earlier_jobs());
+        let Some(journal) = swept.filter(|_| self.target(place).keeps_directories()) else {
+            return;
+        };
+        // Opened anew: the walk reads the other one from where it is.
+        let swept = self.target(place).open_dir(place.path()).and_then(|dir| {
+            let left = Swept::of(journal, &*dir)?.left;
+            remove_beside_the_rest(&*dir, &left, self.options.job.is_superuser)
+        });
+        if let Err(trouble) = swept.at(Side::Target) {
+            self.fail(place, b"", trouble, hand, crew);
+        }
+    }
+}
+
+/// What is in a directory of a target.
+#[derive(Default)]
+struct Swept {
+    /// What stopped jobs have left there and nobody will go on with: small files, links.
+    left: Vec<CString>,
+    directories: Vec<CString>,
+}
+
+impl Swept {
+    fn of(journal: &Journal, dir: &dyn Dir) -> Result<Self, Error> {
+        let mut found = Self::default();
+        let listed = dir.list(&mut |name, hint| match hint {
+            Hint::Directory => found.directories.push(name.to_owned()),
+            _ if journal.was_left(name) => found.left.push(name.to_owned()),
+            _ => {}
+        });
+        match listed {
+            // Its owner lets others put something into it, not see what is there.
+            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(found),
+            listed => listed.map(|()| found),
+        }
+    }
+}
+
+/// Removes what stopped jobs have left directly in a root, small files and links.
+///
+/// # Errors
+/// That of the first name that stays.
+pub fn sweep_root(journal: &Journal, root: &CopyRoot) -> Result<(), Failure> {
+    if !journal.has_earlier_jobs() || root.target.holds_objects() {
+        return Ok(());
+    }
+    let swept = root
+        .target
+        .open_dir(&RelPath::root())
+        .and_then(|dir| remove_all(&*dir, &Swept::of(journal, &*dir)?.left));
+    swept.map_err(|error| account::failure(Side::Target, &root.shown_target, b"", error))
+}
+
+/// Removes what stopped jobs have staged and this one had no use for: the source is not there any more, or the target
+/// has it. Each of so many ranks sees to its share of the directories; returns what stays.
+pub fn remove_unused(
+    journal: &Journal,
+    roots: &[CopyRoot],
+    (rank, ranks): (Rank, u32),
+    is_superuser: bool,
+) -> Vec<Failure> {
+    let directories = unused(journal, roots).into_values();
+    let mine = directories.skip(rank.index()).step_by(ranks as usize);
+    mine.flat_map(|unused| remove_in(&unused, is_superuser)).collect()
+}
+
+/// Something staged: in which root and directory, the name of its file, and what it is.
+type Unused<'j> = (&'j CopyRoot, RelPath, CString, &'j Unfinished);
+
+/// What was staged for nothing, by directory.
+fn unused<'j>(journal: &'j Journal, roots: &'j [CopyRoot]) -> BTreeMap<Vec<u8>, Vec<Unused<'j>>> {
+    let mut directories: BTreeMap<Vec<u8>, Vec<Unused<'_>>> = BTreeMap::new();
+    for (file, begun) in journal.all_unfinished() {
+        let root = roots.iter().find(|root| root.places.target == file.root);
+        let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
+        let (Some(root), Some((parent, name))) = (root, parent) else { continue };
+        let directory = path::join(&file.root, parent.as_bytes());
+        directories.entry(directory).or_default().push((root, parent, name, begun));
+    }
+    directories
+}
+
+/// Removes what was staged for nothing in one directory; returns what stays.
+fn remove_in(unused: &[Unused<'_>], is_superuser: bool) -> Vec<Failure> {
+    let removed = unused.iter().map(|(root, parent, name, begun)| {
+        let staged = staged_name(begun);
+        let removed = root.target.open_dir(parent).and_then(|dir| match &staged {
+            Some(staged) => remove_beside_the_rest(&*dir, &[staged.clone()], is_superuser),
+            None => vanished_is_gone(dir.abort_upload(name, &begun.staged, None)),
+        });
+        vanished_is_gone(removed).map_err(|error| {
+            let below = path::join(parent.as_bytes(), staged.as_ref().unwrap_or(name).to_bytes());
+            account::failure(Side::Target, &root.shown_target, &below, error)
+        })
+    });
+    removed.filter_map(Result::err).collect()
+}
+
+fn remove_all(dir: &dyn Dir, names: &[CString]) -> Result<(), Error> {
+    names.iter().try_for_each(|name| vanished_is_gone(dir.remove(name, Kind::File)))
+}
+
+/// Removes names from a directory that is complete otherwise: it keeps its mode and its times. Nobody else may change it
+/// meanwhile: of two who each put back the times that they have found, one may have found what the other's change made
+/// of them.
+fn remove_beside_the_rest(
+    dir: &dyn Dir,
+    names: &[CString],
+    is_superuser: bool,
+) -> Result<(), Error> {
+    let is_there = |name: &&CString| !dir.stat(name).is_err_and(|it| it.cause.is_vanished());
+    if !names.iter().any(|name| is_there(&name)) {
+        return Ok(());
+    }
+    let before = dir.metadata()?;
+    let widened_from = widen(dir, is_superuser)?;
+    let removed = remove_all(dir, names);
+    let as_before =
+        Attributes { mode: widened_from, times: before.times(), ..Attributes::default() };
+    match dir.set_attributes(&as_before) {
+        // It is somebody else's, and has no times of this user's choice.
+        Err(error) if error.cause != Cause::System(libc::EPERM) => removed.and(Err(error)),
+        _ => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::copy::root::Places;
+    use crate::journal::TargetFile;
+    use crate::journal::folder::{self, Start};
+    use crate::journal::job::JobRecord;
+    use posix::PosixStore;
+    use store::memory::MemoryStore;
+    use store::opening::OpenAs;
+    use types::entry::{Identity, Time, Version};
+    use types::place::placement::TargetIs;
+    use types::place::staged_name::staged_name;
+
+    const TIME: Time = Time { seconds: 1, nanoseconds: 2 };
+
+    /// What the second job of a journal finds of the first one, which has staged these names in these directories.
+    fn journal_of(dir: &Path, staged: &[(&str, CString)]) -> Journal {
+        let job = JobRecord {
+            tool: "dcp".to_owned(),
+            sources: Vec::new(),
+            target: b"/t".to_vec(),
+            target_was: TargetIs::Missing,
+            is_copy_new: true,
+            names: None,
+            settings: Vec::new(),
+            began: TIME,
+        };
+        let open = |number| {
+            let begun = folder::begin(dir, &job, Start::Resume);
+            drop(begun.map_err(|refusal| refusal.words).expect("is ours"));
+            Journal::open(dir, (number, Start::Resume), Rank(0)).expect("is there")
+        };
+        let first = open(1);
+        for (number, (directory, name)) in staged.iter().enumerate() {
+            let path = format!("{directory}/{number}").into_bytes();
+            let identity = Identity { inode: 7, size_bytes: 300, mtime: TIME };
+            let version = Version { identity, ctime: TIME };
+            let staged = name.to_bytes().to_vec();
+            let begun = Unfinished { version, chunk_bytes: 100, staged, inode: None };
+            first.begin(TargetFile { from: b"/s".to_vec(), root: b"/t".to_vec(), path }, begun);
+        }
+        open(2)
+    }
+
+    /// Two ranks that do so at once would each put back times that they find there.
+    #[test]
+    fn one_rank_alone_removes_what_was_staged_for_nothing_in_a_directory() {
+        let (work, target) = (tempfile::tempdir(), tempfile::tempdir());
+        let (work, target) = (work.expect("a directory"), target.expect("a directory"));
+        let directories = ["d", "d/e", "f"];
+        let staged: Vec<_> =
+            (0..12).map(|it| (directories[it % 3], staged_name(1, 0, it as u64))).collect();
+        std::fs::create_dir_all(target.path().join("d/e")).expect("can be made");
+        std::fs::create_dir(target.path().join("f")).expect("can be made");
+        let in_target = |(directory, name): &(&str, CString)| {
+            target.path().join(directory).join(name.to_str().expect("is text"))
+        };
+        for staged in &staged {
+            std::fs::write(in_target(staged), b"x").expect("can be written");
+        }
+        let journal = journal_of(&work.path().join("j"), &staged);
+        let root = target.path().to_str().expect("is text").as_bytes();
+        let store = PosixStore::open(root, OpenAs::default()).expect("is there");
+        let roots = [CopyRoot {
+            places: Places { source: b"/s".to_vec(), target: b"/t".to_vec() },
+            source: Box::new(MemoryStore::new()),
+            target: Box::new(store),
+            target_metadata: None,
+            shown_source: b"s".to_vec(),
+            shown_target: b"t".to_vec(),
+            renamed: None,
+            names: None,
+            link_dest: None,
+        }];
+        for rank in 0..5 {
+            let left = remove_unused(&journal, &roots, (Rank(rank), 5), true);
+            assert_eq!(left, []);
+            for directory in directories {
+                let of_it = staged.iter().filter(|(of, _)| *of == directory);
+                let there = of_it.filter(|staged| in_target(staged).exists()).count();
+                assert!([0, 4].contains(&there), "rank {rank} leaves {there} in {directory}");
+            }
+        }
+        assert!(!staged.iter().any(|staged| in_target(staged).exists()));
+    }
+}
