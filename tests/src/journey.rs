@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use rustix::fs::FileType;
 
 use crate::job::{Ended, alone, run, tool};
 use crate::judge::{Picture, differences, picture, shown};
@@ -203,9 +204,11 @@ impl Journey<'_, '_> {
         for _ in 0..self.random.usize(1..=RUNS_MAX) {
             self.ask_for_more();
             let death = (self.random.u8(..8) > 0).then(|| self.death());
+            let was_begun = self.places.has_journal();
             let ended = self.run(death);
-            if is_done(&ended) {
-                if self.judge() {
+            let is_done = is_done(&ended);
+            if is_done || self.was_done(was_begun) {
+                if self.judge(!is_done) {
                     return;
                 }
                 self.has_ended_well = true;
@@ -222,11 +225,33 @@ impl Journey<'_, '_> {
             if is_done(&ended) {
                 self.in_flight = in_flight;
                 self.count(before, &ended);
-                self.judge();
+                self.judge(false);
                 return;
             }
         }
         self.wrong.push("it never ends with 0".to_owned());
+    }
+
+    /// Returns whether a job that was ended had done all: its journal is gone then, and the next run is another job. One that had
+    /// not even begun its journal has none, either.
+    fn was_done(&mut self, was_begun: bool) -> bool {
+        let is_first = || !self.has_ended_well && self.are_files_there();
+        let was_done = !self.places.has_journal() && (was_begun || is_first());
+        if was_done {
+            self.told.push("it had done all".to_owned());
+        }
+        was_done
+    }
+
+    /// Returns whether all files of the source are at the target.
+    fn are_files_there(&self) -> bool {
+        let Some(seen) = self.places.seen_if_there() else { return false };
+        let source = self.places.copied_from();
+        let mut files = source.iter().filter(|(_, entry)| entry.kind == FileType::RegularFile);
+        files.all(|(path, file)| {
+            let copy = if self.line.form == Form::Into { &Path::new("s").join(path) } else { path };
+            seen.get(copy).is_some_and(|copy| copy.content == file.content)
+        })
     }
 
     /// Adds an option from now on.
@@ -375,9 +400,9 @@ impl Journey<'_, '_> {
         ended
     }
 
-    /// Compares a job that ended with 0 with a single run; returns true if the same command cannot
-    /// be continued.
-    fn judge(&mut self) -> bool {
+    /// Compares a job that ended with 0, or was ended when it had done all, with a single run;
+    /// returns true if the same command cannot be continued.
+    fn judge(&mut self, was_ended: bool) -> bool {
         let fresh = self.places.of(&self.line, true);
         let mut command = alone(self.line.tool);
         self.places.environment(&mut command);
@@ -402,7 +427,7 @@ impl Journey<'_, '_> {
         for (path, entry) in found.iter().filter(|(path, _)| !is_copied(path)) {
             self.wrong.extend(self.fault_of_extra(path, entry));
         }
-        self.wrong.extend(self.places.left());
+        self.wrong.extend(self.places.left(was_ended));
         self.places.forget_fresh();
         !self.wrong.is_empty() || self.line.form == Form::Whole
     }
@@ -437,7 +462,7 @@ impl Journey<'_, '_> {
         let copied = ended.summary()["totals"]["copied_bytes"].as_u64().unwrap();
         let whole: u64 = self.versions[0]
             .values()
-            .filter(|entry| entry.kind == rustix::fs::FileType::RegularFile)
+            .filter(|entry| entry.kind == FileType::RegularFile)
             .map(|entry| entry.content.len() as u64)
             .sum();
         let twice = (before + copied).saturating_sub(whole);

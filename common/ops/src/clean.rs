@@ -1,5 +1,5 @@
 //! Removal of what interrupted jobs have left: incomplete multipart uploads in buckets
-//! ([`uploads`]), and staged files ([`leftovers`]) and journals ([`journals`]) in file systems.
+//! (`uploads`), and staged files (`leftovers`) and journals (`journals`) in file systems.
 
 mod journals;
 mod leftovers;

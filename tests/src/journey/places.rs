@@ -144,10 +144,19 @@ impl<'w> Places<'w> {
 
     /// Returns the journal that a job has left, if any.
     pub fn journal_there(&self) -> Option<PathBuf> {
+        self.journals().find(|dir| dir.join("unfinished").exists())
+    }
+
+    /// Returns whether a job has begun a journal, and has not removed it yet.
+    pub fn has_journal(&self) -> bool {
+        self.journals().next().is_some()
+    }
+
+    fn journals(&self) -> impl Iterator<Item = PathBuf> {
         let beside = fs::read_dir(self.work.join("here")).unwrap();
         let mut all: Vec<_> = beside.map(|entry| entry.unwrap().path()).collect();
         all.push(self.work.join("journal"));
-        all.into_iter().find(|dir| dir.join("job").exists() && dir.join("unfinished").exists())
+        all.into_iter().filter(|dir| dir.join("job").exists())
     }
 
     pub fn environment(&self, command: &mut Command) {
@@ -199,6 +208,12 @@ impl<'w> Places<'w> {
         path.strip_prefix("s").ok().filter(|_| is_into).unwrap_or(path).to_owned()
     }
 
+    /// Returns the entries of the target of the runs, if it exists.
+    pub fn seen_if_there(&self) -> Option<Picture> {
+        let is_there = self.are_objects() || self.work.join("here/t").exists();
+        is_there.then(|| self.seen(false))
+    }
+
     /// Returns the entries of the target.
     pub fn seen(&self, is_fresh: bool) -> Picture {
         let side = if is_fresh { "alone" } else { "here" };
@@ -248,8 +263,10 @@ impl<'w> Places<'w> {
         Some(files_in(&copy).iter().map(bytes_of).sum())
     }
 
-    /// Returns files that should not exist any more.
-    pub fn left(&self) -> Vec<String> {
+    /// Returns files that should not exist any more. A job that `was_ended` may have been about to remove the directory of its journal,
+    /// which is empty then.
+    pub fn left(&self, was_ended: bool) -> Vec<String> {
+        let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut all| all.next().is_none());
         let mut left = Vec::new();
         for (dir, may) in [
             ("here", &["s", "t"][..]),
@@ -257,8 +274,9 @@ impl<'w> Places<'w> {
             ("", &["here", "alone", "initial", "mirror", "link"]),
         ] {
             for entry in fs::read_dir(self.work.join(dir)).unwrap() {
-                let name = entry.unwrap().file_name();
-                if may.iter().all(|may| name != *may) {
+                let (name, path) = entry.map(|it| (it.file_name(), it.path())).unwrap();
+                let may_be = may.iter().any(|may| name == *may);
+                if !may_be && !(was_ended && is_empty(&path)) {
                     left.push(format!("{} is left in {dir:?}", name.display()));
                 }
             }
