@@ -276,7 +276,7 @@ impl<'w> Places<'w> {
             for entry in fs::read_dir(self.work.join(dir)).unwrap() {
                 let (name, path) = entry.map(|it| (it.file_name(), it.path())).unwrap();
                 let may_be = may.iter().any(|may| name == *may);
-                if !may_be && !(was_ended && is_empty(&path)) {
+                if !(may_be || was_ended && is_empty(&path)) {
                     left.push(format!("{} is left in {dir:?}", name.display()));
                 }
             }

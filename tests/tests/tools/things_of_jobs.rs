@@ -126,6 +126,32 @@ fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
     assert_nothing_left(&target);
 }
 
+/// Checks the journal of a job that was killed when it began, or when it had removed its journal but for the directory.
+#[test]
+fn remains_of_journals_beside_the_target_are_cleaned() {
+    for remains in [&[][..], &["at-work"], &["at-work", ".dcp-journal-new"]] {
+        let work = temp();
+        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        write(&source.join("f"), b"x");
+        run(alone("dcp").arg(&source).arg(&target)).expect(0);
+        let (journal, foreign) =
+            (".t.dcp-0123456789abcdef", [".t.dcp-0123456789abcdee", ".u.dcp-0123456789abcdef"]);
+        for name in foreign.iter().chain([&journal]) {
+            fs::create_dir(work.path().join(name)).unwrap();
+            for file in remains {
+                write(&work.path().join(name).join(file), b"x");
+            }
+        }
+        // A file that no job has written.
+        write(&work.path().join(foreign[0]).join("mine"), b"x");
+        let young = run(alone("dcp").args(["--clean", "--json"]).arg(&target)).expect(0);
+        assert_eq!(young.summary()["totals"]["leftovers"]["left_alone"], 1, "{young:?}");
+        clean(&target, &[]).expect(0);
+        assert!(!work.path().join(journal).exists(), "{remains:?}");
+        assert!(foreign.iter().all(|name| work.path().join(name).exists()));
+    }
+}
+
 /// Checks a journal in a directory of its own, of a target elsewhere: an existing directory, or a
 /// file.
 #[test]

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{CleanJob, Place};
-use crate::journal::folder::{self, LOCKED, StagedBy, may_be_part};
+use crate::journal::folder::{self, LOCKED, StagedBy, may_be_first, may_be_part};
 use crate::walk::account::Gathered;
 use crate::walk::selection::is_part_of_journal;
 use sched::crew::Crew;
@@ -38,14 +38,25 @@ struct Found {
     parts: Vec<CString>,
     /// The time of the last change of any of them, in seconds since 1970-01-01 UTC.
     changed_seconds: i64,
-    /// The lock that keeps a job from beginning as long as it is open; `None` if a job is at work.
-    lock: Option<Box<dyn SourceFile>>,
+    /// True if a job is at work with it.
+    is_at_work: bool,
+    /// The lock that keeps a job from beginning as long as it is open.
+    _lock: Option<Box<dyn SourceFile>>,
+}
+
+/// By which a directory is recognised as a journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// The description of a job in it.
+    Description,
+    /// Its name as well, which a job gave it.
+    Name,
 }
 
 /// Returns the journal in a directory, if there is one.
-fn find(dir: &dyn Dir) -> Result<Option<Found>, Error> {
+fn find(dir: &dyn Dir, evidence: Evidence) -> Result<Option<Found>, Error> {
     if !is_part_of_journal(dir, LOCKED) {
-        return Ok(None);
+        return if evidence == Evidence::Name { find_remains(dir) } else { Ok(None) };
     }
     let mut parts = Vec::new();
     dir.list(&mut |name, _| {
@@ -56,14 +67,36 @@ fn find(dir: &dyn Dir) -> Result<Option<Found>, Error> {
     // The description of the job goes last: the other files are of no use without it, and an
     // interrupted removal must leave a journal that can be recognised.
     parts.sort_by_key(|name| name.as_c_str() == LOCKED);
-    let changed = parts.iter().map(|name| dir.stat(name).map(|it| it.ctime.seconds));
-    let changed: Vec<i64> = changed.collect::<Result<_, Error>>()?;
-    let changed_seconds = changed.into_iter().max().unwrap_or(i64::MAX);
+    let changed_seconds = last_change(dir, &parts)?;
     let file = dir.open_file(LOCKED)?;
     let is_at_work = file.as_fd().is_some_and(|fd| {
         flock(fd, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
     });
-    Ok(Some(Found { parts, changed_seconds, lock: (!is_at_work).then_some(file) }))
+    let lock = (!is_at_work).then_some(file);
+    Ok(Some(Found { parts, changed_seconds, is_at_work, _lock: lock }))
+}
+
+/// Returns what is left of a journal if its job was killed before it described itself, or when all
+/// but the directory was removed.
+fn find_remains(dir: &dyn Dir) -> Result<Option<Found>, Error> {
+    let (mut parts, mut is_foreign) = (Vec::new(), false);
+    dir.list(&mut |name, _| {
+        is_foreign |= !may_be_first(name.to_bytes());
+        parts.push(name.to_owned());
+    })?;
+    if is_foreign {
+        return Ok(None);
+    }
+    // A job that begins now has changed the directory just before.
+    let changed_seconds = last_change(dir, &parts)?.max(dir.metadata()?.ctime.seconds);
+    Ok(Some(Found { parts, changed_seconds, is_at_work: false, _lock: None }))
+}
+
+/// Returns the time of the last change of any of these files, in seconds since 1970-01-01 UTC.
+fn last_change(dir: &dyn Dir, parts: &[CString]) -> Result<i64, Error> {
+    let changed = parts.iter().map(|name| dir.stat(name).map(|it| it.ctime.seconds));
+    let changed: Vec<i64> = changed.collect::<Result<_, Error>>()?;
+    Ok(changed.into_iter().max().unwrap_or(i64::MIN))
 }
 
 impl CleanJob {
@@ -72,14 +105,15 @@ impl CleanJob {
     pub(super) fn clean_journal(
         &self,
         (store, path): (&dyn Store, &RelPath),
+        evidence: Evidence,
         shown: &[u8],
         hand: &mut Gathered,
         crew: &Crew<'_, Self>,
     ) -> Result<(), Error> {
         let dir = store.open_dir(path)?;
-        let Some(found) = find(&*dir)? else { return Ok(()) };
+        let Some(found) = find(&*dir, evidence)? else { return Ok(()) };
         hand.tally.leftovers.found += 1;
-        if found.lock.is_none() || found.changed_seconds > self.options.old_by_seconds {
+        if found.is_at_work || found.changed_seconds > self.options.old_by_seconds {
             hand.tally.leftovers.left_alone += 1;
             return Ok(());
         }
@@ -131,7 +165,9 @@ impl CleanJob {
         for name in journals {
             let shown = path::join(&given.parent(), name.to_bytes());
             let place = RelPath::root().child(&name);
-            if let Err(error) = self.clean_journal((&**beside, &place), &shown, hand, crew) {
+            if let Err(error) =
+                self.clean_journal((&**beside, &place), Evidence::Name, &shown, hand, crew)
+            {
                 self.fail(&shown, error, hand, crew);
             }
         }

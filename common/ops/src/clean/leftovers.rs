@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::journals::Evidence;
 use super::{CleanJob, Place, ThoseJobs};
 use crate::journal::folder::LOCKED;
 use crate::walk::account::Gathered;
@@ -69,7 +70,13 @@ impl CleanJob {
         if may_be_journal && metadata.kind == Kind::File {
             let (store, _) = self.tree(entry.place.root());
             let shown = self.shown(entry.place, b"");
-            self.clean_journal((store, entry.place.path()), &shown, hand, crew)?;
+            self.clean_journal(
+                (store, entry.place.path()),
+                Evidence::Description,
+                &shown,
+                hand,
+                crew,
+            )?;
         }
         if is_ours {
             self.remove_old(entry, &metadata, hand, crew);

@@ -379,11 +379,18 @@ fn for_each_record(dir: &Path, mut each: impl FnMut(Record)) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns whether a file may be one of those that are written before the description of the job.
+pub fn may_be_first(name: &[u8]) -> bool {
+    is_first(Path::new(OsStr::from_bytes(name)))
+}
+
+fn is_first(path: &Path) -> bool {
+    [NEW, AT_WORK].contains(&name_of(path))
+}
+
 /// Returns a file in the directory that is not part of a journal. Without the description of a job,
 /// every file is foreign.
 fn foreign_entry(dir: &Path, is_journal: bool) -> io::Result<Option<PathBuf>> {
-    // These files are written before the description of the job.
-    let is_first = |path: &Path| [NEW, AT_WORK].contains(&name_of(path));
     let is_foreign = |path: &PathBuf| !(is_first(path) || is_journal && is_part(path));
     Ok(entries(dir)?.into_iter().find(is_foreign))
 }
