@@ -37,7 +37,9 @@ fn command(program: &str, environment: &Environment) -> Command {
 
 /// Returns AWS's own client, with one attempt, so that errors are seen as they are.
 pub fn aws(environment: &Environment) -> Command {
-    let mut command = command("aws", environment);
+    // The script itself names its interpreter by a path, which must have no space.
+    let mut command = command("python", environment);
+    command.arg(venv("aws"));
     command.envs([("AWS_MAX_ATTEMPTS", "1"), ("AWS_PAGER", "")]);
     command
 }

@@ -147,10 +147,10 @@ mod tests {
         let path = std::env::temp_dir().join(format!("umask-of-{}", std::process::id()));
         let mut making = std::fs::OpenOptions::new();
         let made = making.write(true).create_new(true).mode(0o777).open(&path);
-        let mode = made.and_then(|made| made.metadata()).expect("is made").mode();
+        let bits = made.and_then(|made| made.metadata()).expect("is made").mode();
         std::fs::remove_file(&path).expect("can be removed");
         let status = std::fs::read_to_string("/proc/self/status").expect("is shown");
-        assert_eq!(shown_umask(&status), Some(0o777 & !mode));
+        assert_eq!(shown_umask(&status), Some(0o777 & !bits));
         assert_eq!(shown_umask("Name:\tx\nUmask:\t0027\nState:\tR\n"), Some(0o027));
         for status in ["", "Name:\tx\n", "Umask:\t\n", "Umask:\tnone\n"] {
             assert_eq!(shown_umask(status), None);

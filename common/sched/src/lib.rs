@@ -1,7 +1,7 @@
 //! Distributed work stealing: every rank has I/O threads that share their tasks, and ranks without
 //! work ask random others for the older half of theirs.
 //!
-//! [`reactor`] decides, as a pure state machine over messages; [`pool`] holds the threads;
+//! [`reactor`] decides, as a pure state machine over messages; `pool` holds the threads;
 //! [`engine`] joins the two and is all that an operation sees, through [`job::Job`].
 
 pub mod counters;

@@ -2,7 +2,7 @@
 //!
 //! There is no standard. AWS's own file services (DataSync, FSx for Lustre, S3 Files) share one schema, with
 //! keys that begin with `file-`; rclone has another, s3fs-fuse and geesefs further ones. Two are written and
-//! all of them read ([`read`]). Keys are here without the `x-amz-meta-` that they have as headers, and in
+//! all of them read ([`read()`]). Keys are here without the `x-amz-meta-` that they have as headers, and in
 //! lower case.
 
 mod mode;
