@@ -64,6 +64,18 @@ impl ObjectDir {
         Ok(key)
     }
 
+    /// The keys of what is an entry of that kind.
+    fn keys(&self, name: &Name, kind: Kind) -> Result<Vec<String>> {
+        let key = self.key(Op::Remove, name)?;
+        Ok(match kind {
+            // It goes with the last object in it; its marker is one.
+            Kind::Directory => vec![key + "/"],
+            Kind::Symlink if is_link_key(name) => vec![key + RCLONE_LINK_SUFFIX],
+            Kind::Symlink => vec![key.clone() + RCLONE_LINK_SUFFIX, key],
+            _ => vec![key],
+        })
+    }
+
     /// Returns whether this directory gets a marker, an empty object whose key ends in a slash. The
     /// root of a bucket has no key of its own.
     fn has_marker(&self) -> bool {
@@ -391,19 +403,13 @@ impl Dir for ObjectDir {
 
     fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
         self.index().doubt(name);
-        let key = self.key(Op::Remove, name)?;
-        match kind {
-            // A directory without a marker vanishes with the last key in it, so only the marker is
-            // removed.
-            Kind::Directory => self.bucket.remove(&(key + "/")),
-            Kind::Symlink if is_link_key(name) => self.bucket.remove(&(key + RCLONE_LINK_SUFFIX)),
-            Kind::Symlink => {
-                // A link may be stored in either form; S3's DeleteObject succeeds for a key that
-                // does not exist.
-                self.bucket.remove(&(key.clone() + RCLONE_LINK_SUFFIX))?;
-                self.bucket.remove(&key)
-            }
-            _ => self.bucket.remove(&key),
+        self.keys(name, kind)?.iter().try_for_each(|key| self.bucket.remove(key))
+    }
+
+    fn keys_of(&self, entry: Option<(&Name, Kind)>) -> Result<Option<Vec<String>>> {
+        match entry {
+            Some((name, kind)) => self.keys(name, kind).map(Some),
+            None => Ok(Some(vec![self.prefix.clone()])),
         }
     }
 
@@ -523,19 +529,4 @@ impl NameReader for Alone<'_> {
     }
 
     fn share(&mut self, _rest: Span) {}
-}
-
-impl Bucket {
-    /// Removes the object of a key. Succeeds if there is none, as S3's DeleteObject does.
-    pub(super) fn remove(&self, key: &str) -> Result<()> {
-        self.service.call(Op::Remove, |client| {
-            client
-                .delete_object()
-                .bucket(&self.name)
-                .key(key)
-                .set_request_payer(self.payer())
-                .send()
-        })?;
-        Ok(())
-    }
 }

@@ -11,7 +11,7 @@ use crate::write::uploads::{OpenUpload, UploadMarker, UploadPage};
 use store::{Dir, Store};
 use types::content::parts::Parts;
 use types::entry::Metadata;
-use types::error::{Cause, Op, Result};
+use types::error::{Cause, Error, Op, Result};
 use types::limits::S3_BLOCKS_BYTES_MAX;
 use types::path::RelPath;
 
@@ -135,6 +135,10 @@ impl Store for ObjectStore {
 
     fn keeps_directories(&self) -> bool {
         self.bucket.service.settings.directory_markers
+    }
+
+    fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {
+        self.bucket.remove_all(keys)
     }
 
     fn clock_ahead(&self) -> Option<Duration> {

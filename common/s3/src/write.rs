@@ -7,5 +7,6 @@ pub(crate) mod carried;
 pub mod content_type;
 pub(crate) mod fields;
 pub(crate) mod put;
+pub(crate) mod removal;
 pub(crate) mod upload;
 pub(crate) mod uploads;

@@ -21,7 +21,7 @@ use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::content::etag::{Etag, PartedEtag};
 use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
-use types::error::{Cause, Op, Result};
+use types::error::{Cause, Error, Op, Result};
 use types::lustre::layout::{Layout, Striping};
 use types::object::headers::ObjectHeaders;
 use types::object::keys_below::KeysBelow;
@@ -121,6 +121,12 @@ pub trait Store: Send + Sync {
     /// has not vanished.
     fn check_mounts(&self, _takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
         Ok(())
+    }
+
+    /// Removes objects by their keys ([`Dir::keys_of`]), as many as may be in one request; those that are not there are
+    /// removed already. The failures, each with the number of its key.
+    fn remove_keys(&self, _keys: &[String]) -> Result<Vec<(usize, Error)>> {
+        Err(Op::Remove.errno(libc::EOPNOTSUPP))
     }
 
     /// How far the clock that times of storing come from is ahead of this node's, at most; `None` where that is not
@@ -380,6 +386,12 @@ pub trait Dir: Send + Sync {
 
     /// Removes an entry; a directory only when it is empty.
     fn remove(&self, name: &Name, kind: Kind) -> Result<()>;
+
+    /// The keys of the objects that [`Dir::remove`] would remove, or without a name the key of what stands for the
+    /// directory itself; `None` where there are no keys.
+    fn keys_of(&self, _entry: Option<(&Name, Kind)>) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
 
     /// Makes an entry of this directory one more name of the file that has this name in another one.
     /// False where the two cannot share it.

@@ -467,6 +467,8 @@ pub const S3_DOCUMENT_WAIT: Duration = Duration::from_mins(2);
 pub const S3_WHOLE_BYTES_MAX: u64 = 8 << 20;
 /// Keys that one answer lists, at most; no service gives more.
 pub const S3_PAGE_KEYS: i32 = 1000;
+/// Objects that one request deletes, at most, as S3 has it.
+pub const S3_DELETE_KEYS_MAX: usize = 1000;
 /// Full pages of a listing that earn a cut of it, for others to list the rest. Each cut costs about
 /// one request: half a page more on either side of it, or a probe that finds nothing.
 pub const LISTING_CUT_PAGES: u32 = 6;

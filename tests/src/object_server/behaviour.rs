@@ -151,6 +151,12 @@ pub enum Quirk {
     WeakEtags,
     /// ETags look like MD5s and are none.
     OpaqueEtags,
+    /// DeleteObjects is refused with 501 NotImplemented.
+    NoDeleteObjects,
+    /// What has `locked` in its key is not deleted: AccessDenied, in DeleteObjects of that key alone.
+    LocksKeys,
+    /// DeleteObjects fails with InternalError for each key with `busy` in it; DeleteObject deletes it.
+    BusyKeys,
     /// Objects are encrypted with keys of AWS KMS: they say so, and their ETags are no MD5s.
     KmsKeys,
 }

@@ -279,7 +279,7 @@ fn before_tag(whole: &Bytes, number: usize) -> Bytes {
 }
 
 /// Elements that lists have one of for each entry.
-const ENTRIES: [&str; 4] = ["Contents", "CommonPrefixes", "Upload", "Part"];
+const ENTRIES: [&str; 5] = ["Contents", "CommonPrefixes", "Upload", "Part", "Deleted"];
 
 fn without_entry(whole: &Bytes, number: usize) -> Bytes {
     let text = String::from_utf8_lossy(whole);

@@ -68,6 +68,8 @@ pub struct Abilities {
     first: Mutex<()>,
     /// True if the service does not list incomplete uploads, at least not for this account.
     hides_uploads: AtomicBool,
+    /// It does not delete many objects by one request.
+    deletes_singly: AtomicBool,
 }
 
 impl Abilities {
@@ -79,6 +81,7 @@ impl Abilities {
             seen: AtomicU8::new(NOTHING),
             first: Mutex::default(),
             hides_uploads: AtomicBool::new(false),
+            deletes_singly: AtomicBool::new(false),
         }
     }
 
@@ -112,6 +115,20 @@ impl Abilities {
     pub fn hides_uploads(&self) {
         if !self.hides_uploads.swap(true, Ordering::Relaxed) {
             tracing::info!("the S3 service does not list uploads; none is resumed");
+        }
+    }
+
+    /// Whether it may delete many objects by one request.
+    pub fn deletes_many(&self) -> bool {
+        !self.deletes_singly.load(Ordering::Relaxed)
+    }
+
+    /// It has refused to.
+    pub fn deletes_singly(&self) {
+        if !self.deletes_singly.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                "the S3 service refuses DeleteObjects; each object has a request of its own"
+            );
         }
     }
 

@@ -178,7 +178,7 @@ fn tls_fault(error: &rustls::Error) -> ServiceFault {
 
 /// Translates an error code of S3, or of a service that extends it; `None` for codes that only
 /// their own text explains.
-fn of_code(code: &str) -> Option<Cause> {
+pub(crate) fn of_code(code: &str) -> Option<Cause> {
     Some(match code {
         "NoSuchUpload" | "InvalidPart" => Cause::Service(ServiceFault::NoUpload),
         "NoSuchKey" | "NotFound" => Cause::System(libc::ENOENT),

@@ -90,6 +90,7 @@ mod tests {
             "CreateMultipartUpload",
             "CompleteMultipartUpload",
             "CopyObject",
+            "DeleteObjects",
             "UploadPartCopy",
             "GetObjectTagging",
             "GetObjectAcl",

@@ -213,6 +213,9 @@ impl Backend {
     ) -> S3Result<dto::DeleteObjectOutput> {
         let input = request.input;
         let is_conditional = !self.has(Quirk::NoConditionalWrites);
+        if self.has(Quirk::LocksKeys) && input.key.contains("locked") {
+            return Err(s3_error!(AccessDenied));
+        }
         self.on(&input.bucket, |bucket| {
             if is_conditional {
                 check_write(bucket.objects.get(&input.key), input.if_match.as_ref(), None)?;
@@ -230,6 +233,22 @@ impl Backend {
         if objects.is_empty() || objects.len() > 1000 {
             return Err(s3_error!(MalformedXML));
         }
+        if self.has(Quirk::NoDeleteObjects) {
+            return Err(s3_error!(NotImplemented));
+        }
+        let (locks, is_busy) = (self.has(Quirk::LocksKeys), self.has(Quirk::BusyKeys));
+        let is_refused =
+            |key: &str| (locks && key.contains("locked")) || (is_busy && key.contains("busy"));
+        let (refused, objects): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| is_refused(&object.key));
+        let code_of =
+            |key: &str| if key.contains("busy") { "InternalError" } else { "AccessDenied" };
+        let errors = refused.into_iter().map(|object| dto::Error {
+            code: Some(code_of(&object.key).to_owned()),
+            key: Some(object.key),
+            ..Default::default()
+        });
+        let errors = Some(errors.collect::<Vec<_>>()).filter(|errors| !errors.is_empty());
         let deleted = self.on(&request.input.bucket, |bucket| {
             let remove = |object: dto::ObjectIdentifier| {
                 bucket.objects.remove(&object.key);
@@ -238,7 +257,7 @@ impl Backend {
             Ok(objects.into_iter().map(remove).collect::<Vec<_>>())
         })?;
         let deleted = (quiet != Some(true)).then_some(deleted);
-        Ok(dto::DeleteObjectsOutput { deleted, ..Default::default() })
+        Ok(dto::DeleteObjectsOutput { deleted, errors, ..Default::default() })
     }
 
     pub(super) fn copy_object(

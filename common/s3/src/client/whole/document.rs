@@ -81,6 +81,11 @@ static COPIED: Document =
     Document { root: "CopyObjectResult", needs: &["ETag"], is_slow: true, ..PLAIN };
 static PART_COPIED: Document =
     Document { root: "CopyPartResult", needs: &["ETag"], is_slow: true, ..PLAIN };
+static DELETED: Document = Document {
+    root: "DeleteResult",
+    entries: &[("Deleted", &["Key"]), ("Error", &["Key", "Code"])],
+    ..PLAIN
+};
 static TAGS: Document = Document {
     root: "Tagging",
     needs: &["TagSet"],
@@ -136,6 +141,7 @@ impl Document {
             "CompleteMultipartUpload" => &COMPLETED,
             "CopyObject" => &COPIED,
             "UploadPartCopy" => &PART_COPIED,
+            "DeleteObjects" => &DELETED,
             "GetObjectTagging" => &TAGS,
             "GetObjectAcl" => &ACL,
             _ => return None,
