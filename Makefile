@@ -27,14 +27,14 @@ CARGO = CARGO_TARGET_DIR=$(TARGET_DIR) cargo
 .PHONY: build demo dist install test lint bench setup setup-test
 
 PREFIX ?= /usr/local
-TOOLS = dcp dsync dcmp dwalk
+TOOLS = dcp dsync dcmp dwalk drm
 
 build: setup
 	$(CARGO) build --release --locked
 
 # The demonstration's S3 server is one of the tests'.
 demo: setup
-	$(CARGO) build --release --locked -p dcp -p dsync -p dcmp -p dwalk -p suite-tests \
+	$(CARGO) build --release --locked -p dcp -p dsync -p dcmp -p dwalk -p drm -p suite-tests \
 	    $(TOOLS:%=--bin %) --bin object_server
 	scripts/demo.sh $(TARGET_DIR)/release $(MPIEXEC) $(MPIEXEC_FLAGS)
 

@@ -12,6 +12,7 @@ mod manifest;
 pub mod named;
 mod outputs;
 mod parts;
+pub mod remove;
 mod repeats;
 mod resume;
 mod same_command;

@@ -70,6 +70,9 @@ const IDLE: &[Idle] = &[
     flag("lite", "an entry's attributes come with its name where that is cheaper")
         .short('l')
         .of(&["dwalk"]),
+    flag("lite", "entries are looked at only where a filter asks for it").short('l').of(&["drm"]),
+    flag("stat", "entries are looked at only where a filter asks for it").of(&["drm"]),
+    flag("aggressive", "files are deleted while directories are read").of(&["drm"]),
     flag("no-atime", "a walk does not change access times").short('n').of(&["dwalk"]),
     value("debug", "-v says more").short('d').of(&["dcp"]),
     flag("debug", "-v says more").short('d').of(&["dsync", "dcmp"]),
@@ -206,7 +209,7 @@ mod tests {
 
     #[test]
     fn no_tool_is_given_a_name_twice() {
-        for tool in ["dcp", "dsync", "dcmp", "dwalk"] {
+        for tool in ["dcp", "dsync", "dcmp", "dwalk", "drm"] {
             // Debug builds of the parser check that.
             let mut command = accepted(Command::new(tool));
             command.build();

@@ -60,6 +60,9 @@ impl Progress {
                 human_bytes(tally.found_bytes),
                 human_bytes(rate as u64),
             )
+        } else if self.verb == "remove" {
+            let deleted = human_count(tally.synced.deleted.total());
+            format!("{clock} delete  items {deleted}/{found}  errors {errors}")
         } else {
             let per_second = tally.found.total() as f64 / elapsed.as_secs_f64().max(0.001);
             format!(

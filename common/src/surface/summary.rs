@@ -2,6 +2,7 @@
 
 mod clean;
 pub mod compare;
+mod remove;
 pub(super) mod sync;
 
 use std::fmt::Write;
@@ -61,6 +62,8 @@ pub enum Deed {
     Copy,
     /// One tree is made equal another.
     Sync,
+    /// Entries are removed.
+    Remove,
     /// What stopped jobs have left is removed.
     Clean,
     /// Two trees are compared.
@@ -146,6 +149,8 @@ impl Summary {
         let mut text = String::new();
         if self.deed == Deed::Clean {
             clean::write_text(&mut text, &totals.leftovers, self.is_dry_run);
+        } else if self.deed == Deed::Remove {
+            remove::write_text(&mut text, &totals, self.is_dry_run);
         } else {
             self.items(&mut text, &totals);
         }
@@ -369,7 +374,7 @@ impl Summary {
             (_, Exit::Interrupted) => {
                 let way_on = match self.deed {
                     Deed::Copy => "; run it again, which goes on where --resume was given",
-                    Deed::Sync => "; run it again to go on",
+                    Deed::Sync | Deed::Remove => "; run it again to go on",
                     _ => "",
                 };
                 format!("stopped by a signal before all was done{way_on} (exit {code})")

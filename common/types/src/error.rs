@@ -23,6 +23,8 @@ pub enum Cause {
     MountsChanged,
     /// The root itself has been removed.
     RootGone,
+    /// A file system is mounted there, which is not to be removed.
+    MountPoint,
     /// Type mismatch: the target entry is a directory and the source is not, or the reverse.
     KindDiffers,
     /// A non-empty directory is in the way at the target.
@@ -189,6 +191,7 @@ impl Cause {
             Self::Moving => "moving".into(),
             Self::MountsChanged => "mounts-changed".into(),
             Self::RootGone => "root-gone".into(),
+            Self::MountPoint => "mount-point".into(),
             Self::KindDiffers => "kind-differs".into(),
             Self::FullDirectory => "full-directory".into(),
             Self::UndeletedDirectory => "undeleted-directory".into(),
@@ -226,6 +229,9 @@ impl fmt::Display for Cause {
                 "entries came, went or were renamed in it meanwhile, and again when it was read for the second time",
             ),
             Self::RootGone => f.write_str("it is not there any more"),
+            Self::MountPoint => {
+                f.write_str("a file system is mounted there, which stays; -x leaves such out")
+            }
             Self::MountsChanged => f.write_str(
                 "file systems were mounted or unmounted in it meanwhile; what is missing there has not vanished",
             ),

@@ -4,3 +4,4 @@ pub mod age;
 pub mod expression;
 pub mod filter;
 pub mod glob;
+pub mod regex;

@@ -45,6 +45,8 @@ mod objects;
 mod oracle;
 mod overlapping;
 mod power_loss;
+mod remove;
+mod remove_objects;
 mod resume;
 mod safety;
 mod shared_roots;

@@ -39,6 +39,7 @@ fn every_row_does_what_it_says() {
             command.current_dir(work.path()).args(&words);
             match &name[..] {
                 "dwalk" => command.arg("s"),
+                "drm" => command.args(["--dry-run", "s"]),
                 "dcmp" => command.args(["s", "s"]),
                 // May be repeated.
                 _ => command.args(["--dry-run", "s", "t"]),

@@ -312,3 +312,22 @@ fn ranks_in_containers_are_nodes_too() {
     let ended = run(job.args(["-n", "4"]).arg(&script).args([&point, &target])).expect(3);
     assert!(ended.stderr.contains("(rank 1)"), "{}", ended.stderr);
 }
+
+/// Where one node has a directory of its own, nothing is deleted in any.
+#[test]
+fn nothing_is_deleted_where_a_node_sees_another_directory() {
+    need_root!();
+    need_hydra!();
+    let (work, disk) = (temp(), SmallDisk::mount("size=16m"));
+    let (share, point) = (disk.path().join("share"), dir(work.path().join("mnt")));
+    let (alike, own) = (work.path().join("alike"), point.join("s"));
+    for root in [&share.join("s"), &own, &alike] {
+        small_files(root, 3, 5);
+    }
+    let nodes = Nodes::start_apart(4);
+    mount_on_all_but_the_third(&nodes, &share, &point);
+    refused(&nodes, &["drm"], &[&alike, &own], "is not the same on all nodes: node3");
+    assert_eq!([&share.join("s"), &own, &alike].map(|root| entries(root)), [19; 3]);
+    on_four(&nodes, &["drm"], &[&alike]).expect(0);
+    assert!(!alike.exists());
+}

@@ -69,8 +69,8 @@ fn mpi_is_named_in_one_file() {
 
 #[test]
 fn nothing_below_an_operators_root_is_reached_by_a_path() {
-    let operations =
-        ["walk", "compare", "copy"].map(|operation| format!("common/ops/src/{operation}"));
+    let operations = ["walk", "compare", "copy", "remove"]
+        .map(|operation| format!("common/ops/src/{operation}"));
     let stores = ["store", "posix", "s3"].map(|store| format!("common/{store}/src"));
     for folder in operations.iter().chain(&stores) {
         only_in("std::fs", folder, &[]);
@@ -113,7 +113,7 @@ fn the_ladder_of_crates_is_the_one_in_the_documentation() {
     };
     let documented: BTreeMap<_, _> = rows.map(row).collect();
     let mut real = ladder();
-    for package in ["dcmp", "dcp", "dsync", "dwalk", "suite-tests"] {
+    for package in ["dcmp", "dcp", "drm", "dsync", "dwalk", "suite-tests"] {
         assert!(real.remove(package).is_some());
     }
     assert_eq!(documented, real);
@@ -122,14 +122,14 @@ fn the_ladder_of_crates_is_the_one_in_the_documentation() {
 #[test]
 fn operations_do_not_know_those_above_them() {
     for (below, above) in [
-        ("journal", "chunked clean compare copy delete walk"),
-        ("sort", "chunked clean compare copy delete walk"),
-        ("usage", "chunked clean compare copy delete walk"),
-        ("sites", "chunked clean compare copy delete walk"),
-        ("walk", "chunked clean compare copy delete"),
-        ("chunked", "clean compare copy delete"),
-        ("compare", "clean copy delete"),
-        ("copy", "clean delete"),
+        ("journal", "chunked clean compare copy delete remove walk"),
+        ("sort", "chunked clean compare copy delete remove walk"),
+        ("usage", "chunked clean compare copy delete remove walk"),
+        ("sites", "chunked clean compare copy delete remove walk"),
+        ("walk", "chunked clean compare copy delete remove"),
+        ("chunked", "clean compare copy delete remove"),
+        ("compare", "clean copy delete remove"),
+        ("copy", "clean delete remove"),
     ] {
         for higher in above.split_whitespace() {
             only_in(&format!("crate::{higher}::"), &format!("common/ops/src/{below}"), &[]);
@@ -140,7 +140,7 @@ fn operations_do_not_know_those_above_them() {
 
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
-    for folder in ["common", "dcmp", "dcp", "dsync", "dwalk", "tests"] {
+    for folder in ["common", "dcmp", "dcp", "drm", "dsync", "dwalk", "tests"] {
         for (name, text) in sources(folder) {
             assert!(text.starts_with("//! "), "{name} does not say what it is for");
             assert!(code(&text).lines().count() <= 500, "{name} is too long");

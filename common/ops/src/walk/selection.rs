@@ -165,6 +165,16 @@ impl Selection {
         self.filter.admits(metadata)
     }
 
+    /// Whether a path that takes part is meant itself, and not only entered ([`Filter::means_path`]).
+    pub fn means(&self, below: &[u8], is_directory: bool) -> bool {
+        self.filter.means_path(below, is_directory)
+    }
+
+    /// Whether an entry may be deleted by what it is ([`Filter::dooms`]).
+    pub fn dooms(&self, metadata: &Metadata) -> bool {
+        self.filter.dooms(metadata)
+    }
+
     /// Returns whether an entry of a list is selected, which requires the same of every directory
     /// between it and its root.
     pub fn admits_record(&self, record: &Record<'_>) -> bool {

@@ -11,6 +11,7 @@ use globset::{Candidate, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Kind, Metadata, Time};
+use crate::outcome::difference::Fields;
 use crate::select::age::Age;
 use crate::select::glob::{Pattern, reason};
 
@@ -140,8 +141,11 @@ impl Filter {
 
     /// Returns true where [`Filter::admits`] may exclude entries.
     pub fn needs_metadata(&self) -> bool {
-        let sizes = self.min_size_bytes > 0 || self.max_size_bytes < u64::MAX;
-        sizes || self.needs_times()
+        self.needs_sizes() || self.needs_times()
+    }
+
+    fn needs_sizes(&self) -> bool {
+        self.min_size_bytes > 0 || self.max_size_bytes < u64::MAX
     }
 
     /// Returns true where the filter needs the modification time.
@@ -165,6 +169,32 @@ impl Filter {
             Some(rule) => rule.verdict == Verdict::Include,
             None => is_directory || !self.includes_only,
         }
+    }
+
+    /// Whether a rule says of that path that it takes part, or there is none that leaves it out: with includes only a
+    /// directory that matches none is entered, but not meant.
+    pub fn means_path(&self, path: &[u8], is_directory: bool) -> bool {
+        let is_plain = self.rules.is_empty() || path.is_empty();
+        let matches = || self.globs.matches_candidate(&Candidate::from_bytes(path));
+        let is_matched = || {
+            let mut rules = matches().into_iter().map(|index| self.rules[index]);
+            rules.any(|rule| is_directory || !rule.directories_only)
+        };
+        let is_meant = !self.includes_only || (!is_plain && is_matched());
+        is_meant && self.admits_path(path, is_directory)
+    }
+
+    /// Whether an entry may be deleted by what it is: files as [`Filter::admits`] says. Ages hold for all else, too, and
+    /// where sizes are asked for nothing but files is meant.
+    pub fn dooms(&self, metadata: &Metadata) -> bool {
+        if metadata.kind == Kind::File {
+            return self.admits(metadata);
+        }
+        let is_known = !self.needs_times() || metadata.known.contains(Fields::MTIME);
+        is_known
+            && !self.needs_sizes()
+            && self.latest.is_none_or(|latest| metadata.mtime <= latest)
+            && self.earliest.is_none_or(|earliest| metadata.mtime >= earliest)
     }
 
     /// Returns true where a file is included by its size and its modification time, bounds

@@ -1,0 +1,86 @@
+//! Directories in which something stays, so that they stay, too, with all above them.
+
+use std::collections::HashSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A hash for each directory, and for all above it: eight bytes, which all ranks know alike in the end.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<Hashes>);
+
+#[derive(Debug, Default)]
+struct Hashes {
+    all: HashSet<u64>,
+    /// Those that other ranks do not know yet.
+    news: Vec<u64>,
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Hashes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something stays in that directory.
+    pub fn add(&self, root: u32, path: &[u8]) {
+        let mut hashes = self.lock();
+        let mut above = Some(path);
+        while let Some(path) = above {
+            let hash = hash_of(root, path);
+            // With a directory all above it are there.
+            if !hashes.all.insert(hash) {
+                break;
+            }
+            hashes.news.push(hash);
+            above = parent_of(path);
+        }
+    }
+
+    /// Whether anything stays in a directory.
+    pub fn has(&self, root: u32, path: &[u8]) -> bool {
+        self.lock().all.contains(&hash_of(root, path))
+    }
+
+    /// Takes out what other ranks do not know yet.
+    pub fn take_news(&self) -> Vec<u64> {
+        std::mem::take(&mut self.lock().news)
+    }
+
+    /// Takes over what other ranks know.
+    pub fn extend(&self, of_others: &[u64]) {
+        self.lock().all.extend(of_others);
+    }
+}
+
+/// The path of the directory above; none of the root's.
+pub fn parent_of(path: &[u8]) -> Option<&[u8]> {
+    let last = path.iter().rposition(|byte| *byte == b'/');
+    (!path.is_empty()).then(|| &path[..last.unwrap_or(0)])
+}
+
+fn hash_of(root: u32, path: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (root, path).hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_above_what_stays_is_kept_and_told_once() {
+        let kept = Kept::default();
+        kept.add(1, b"a/b/c");
+        kept.add(1, b"a/b/d");
+        for path in [&b""[..], b"a", b"a/b", b"a/b/c", b"a/b/d"] {
+            assert!(kept.has(1, path));
+        }
+        assert!(!kept.has(0, b"a") && !kept.has(1, b"a/bc"));
+        let news = kept.take_news();
+        assert_eq!((news.len(), kept.take_news().len()), (5, 0));
+        let other = Kept::default();
+        other.extend(&news);
+        assert!(other.has(1, b"a/b"));
+    }
+}

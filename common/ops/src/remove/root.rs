@@ -1,0 +1,264 @@
+//! What is to be removed, open on this rank; and what never is.
+
+use std::ffi::CString;
+use std::sync::Arc;
+
+use crate::journal::folder::absolute;
+use crate::sites::Sites;
+use crate::walk::place::Place;
+use crate::walk::{WalkTask, account};
+use store::opening::{Need, OpenAs, Symlinks};
+use store::{Dir, Store};
+use types::entry::{Attributes, Kind, Metadata, Times};
+use types::error::{Cause, Error, Failure, Op, Result, Side};
+use types::path::{self, RelPath};
+use types::place::placement::Given;
+
+/// A tree or an entry that is to be removed.
+pub struct RemoveRoot {
+    /// The tree; of a single entry the directory that it is in.
+    pub store: Box<dyn Store>,
+    /// The path of that, for messages.
+    pub shown: Vec<u8>,
+    /// The path as the operator wrote it.
+    pub given: Vec<u8>,
+    /// The one entry that is meant, where that is no directory.
+    pub single: Option<CString>,
+    /// The path that regular expressions see.
+    pub whole: Vec<u8>,
+    /// The path without any link in it, where there is such a thing.
+    pub real: Option<Vec<u8>>,
+    /// The mount that all of it is on.
+    pub mount: Option<u64>,
+    /// The directory that it is in, where it is an entry of one.
+    above: Option<Above>,
+}
+
+/// The directory above a root.
+struct Above {
+    dir: Arc<dyn Dir>,
+    name: CString,
+    /// The root as it was opened.
+    root: Metadata,
+    /// The times that the directory had before.
+    times: Option<Times>,
+}
+
+/// Why a root is none.
+#[derive(Debug)]
+pub enum Unfit {
+    /// It must not be removed: nothing is.
+    Refused(String),
+    /// It cannot be opened.
+    Failed(Failure),
+}
+
+/// Why that is not to be removed, whatever it is, by how it is written.
+pub fn refusal(given: &[u8]) -> Option<String> {
+    let shown = path::escaped(given);
+    let bare = bare(given);
+    let last = bare.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    if given.is_empty() {
+        Some("an empty path names nothing that could be removed".to_owned())
+    } else if bare.is_empty() {
+        Some(format!("\"{shown}\" is the root directory, which is not removed"))
+    } else if matches!(last, b"." | b"..") {
+        let name = path::escaped(last);
+        Some(format!(
+            "\"{shown}\" ends in \"{name}\", which is not removed; name the directory itself"
+        ))
+    } else {
+        None
+    }
+}
+
+/// Without slashes at its end.
+fn bare(given: &[u8]) -> &[u8] {
+    let end = given.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    &given[..end]
+}
+
+impl RemoveRoot {
+    /// Opens what the operator named, through no link at its end.
+    ///
+    /// # Errors
+    /// Why it is not to be removed, or cannot be opened.
+    pub fn open(sites: &Sites, given: &[u8]) -> std::result::Result<Self, Unfit> {
+        let refused = |why: &str| Unfit::Refused(format!("\"{}\" {why}", path::escaped(given)));
+        let failed = |error| Unfit::Failed(account::failure(Side::Source, given, b"", error));
+        if let Some((_, place)) = sites.objects(Side::Source, given) {
+            if bare(&place.prefix).is_empty() {
+                return Err(refused(
+                    "is a whole bucket, which is not emptied; name prefixes in it",
+                ));
+            }
+            let found = sites.look(Side::Source, given, Symlinks::Keep).map_err(failed)?;
+            let opened = match found.kind {
+                Kind::Directory => Self::objects(sites, given),
+                _ => Self::entry(sites, given),
+            };
+            return opened.map_err(failed);
+        }
+        let path = bare(given);
+        let found = sites.look(Side::Source, path, Symlinks::Keep).map_err(failed)?;
+        match found.kind {
+            Kind::Directory => match Self::tree(sites, path, &found) {
+                Err(Error { cause: Cause::MountPoint, .. }) => {
+                    Err(refused("is a mount point, which is not removed; name what is in it"))
+                }
+                opened => opened.map_err(failed),
+            },
+            Kind::Symlink if path.len() < given.len() => Err(refused(
+                "is a symbolic link to a directory: without the slash the link is removed; what it leads to \
+                 goes by its own name",
+            )),
+            _ if path.len() < given.len() => Err(failed(Op::Open.errno(libc::ENOTDIR))),
+            _ => Self::entry(sites, path).map_err(failed),
+        }
+    }
+
+    fn new(store: Box<dyn Store>, (shown, given): (&[u8], &[u8])) -> Self {
+        Self {
+            store,
+            shown: shown.to_vec(),
+            given: given.to_vec(),
+            single: None,
+            whole: shown.to_vec(),
+            real: None,
+            mount: None,
+            above: None,
+        }
+    }
+
+    fn objects(sites: &Sites, given: &[u8]) -> Result<Self> {
+        let store = sites.open(Side::Source, given, OpenAs::default())?;
+        Ok(Self::new(store, (bare(given), given)))
+    }
+
+    fn tree(sites: &Sites, path: &[u8], found: &Metadata) -> Result<Self> {
+        let given = Given::new(path);
+        let Some(name) = &given.last_name else { return Err(Op::Remove.failed(Cause::MountPoint)) };
+        let name = CString::new(name.clone()).map_err(|_| Op::Open.errno(libc::EINVAL))?;
+        let store = sites.open(Side::Source, path, OpenAs::default())?;
+        let dir = store.open_dir(&RelPath::root())?;
+        let (root, mount) = (dir.metadata()?, dir.mount()?);
+        if !root.is_same_file(found) {
+            return Err(Op::Open.failed(Cause::Changed));
+        }
+        let above = sites.open(Side::Source, &given.parent(), passage())?;
+        let above = above.open_dir(&RelPath::root())?;
+        let around = above.metadata()?;
+        if above.mount()? != mount || around.is_same_file(&root) {
+            return Err(Op::Remove.failed(Cause::MountPoint));
+        }
+        let above = Above { dir: above, name, root, times: around.times() };
+        let real = sites.real_path(Side::Source, path);
+        let new = Self::new(store, (path, path));
+        Ok(Self { mount, real, above: Some(above), whole: absolute(path), ..new })
+    }
+
+    fn entry(sites: &Sites, path: &[u8]) -> Result<Self> {
+        let given = Given::new(path);
+        let name = given.last_name.clone().ok_or(Op::Open.errno(libc::EINVAL))?;
+        let parent = given.parent();
+        let store = sites.open(Side::Source, &parent, passage())?;
+        let dir = store.open_dir(&RelPath::root())?;
+        let (around, mount) = (dir.metadata()?, dir.mount()?);
+        let is_object = sites.is_object(Side::Source, path);
+        let whole = if is_object { parent.clone() } else { absolute(&parent) };
+        let real = sites.real_path(Side::Source, &parent).map(|above| path::join(&above, &name));
+        let name = CString::new(name).map_err(|_| Op::Open.errno(libc::EINVAL))?;
+        let above = (!is_object).then(|| Above {
+            dir,
+            name: name.clone(),
+            root: around,
+            times: around.times(),
+        });
+        let shown: &[u8] = if parent == b"." { b"" } else { &parent };
+        let new = Self::new(store, (shown, path));
+        Ok(Self { single: Some(name), whole, real, mount, above, ..new })
+    }
+
+    /// The first task of its walk.
+    pub fn seed(&self, index: u32) -> WalkTask {
+        let place = Arc::new(Place::root_of(index));
+        match &self.single {
+            Some(name) => WalkTask::single(place, name),
+            None => WalkTask::List(place),
+        }
+    }
+
+    /// Removes the directory itself, which nothing is in any more, if its name still leads to it.
+    ///
+    /// # Errors
+    /// Those of [`Dir::remove`].
+    pub fn remove(&self) -> Result<()> {
+        let Some(Above { dir, name, root, .. }) = &self.above else { return Ok(()) };
+        if !dir.stat(name)?.is_same_file(root) {
+            return Err(Op::Remove.failed(Cause::Changed));
+        }
+        dir.remove(name, Kind::Directory)
+    }
+
+    /// Makes sure that nothing is left of objects that are all to be gone: no handle shows that, as rmdir(2) does.
+    ///
+    /// # Errors
+    /// Something is left, or the service does not tell.
+    pub fn check_gone(&self, sites: &Sites) -> Result<()> {
+        if !self.store.holds_objects() || self.single.is_some() {
+            return Ok(());
+        }
+        match sites.look(Side::Source, &path::join(&self.shown, b"/"), Symlinks::Keep) {
+            Ok(found) if found.kind == Kind::Directory => Err(Op::Remove.errno(libc::ENOTEMPTY)),
+            Err(error) if !is_no_directory(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the directory that it is in the times that it had.
+    ///
+    /// # Errors
+    /// Those of [`Dir::set_attributes`].
+    pub fn restore_above(&self) -> Result<()> {
+        let Some(Above { dir, times: times @ Some(_), .. }) = &self.above else { return Ok(()) };
+        dir.set_attributes(&Attributes { times: *times, ..Attributes::NONE.clone() }).map(drop)
+    }
+}
+
+fn is_no_directory(error: &Error) -> bool {
+    error.cause.is_vanished() || error.cause == Cause::System(libc::ENOTDIR)
+}
+
+/// A directory through which something is reached.
+fn passage() -> OpenAs {
+    OpenAs { need: Need::Passage, below: Need::Passage, ..OpenAs::default() }
+}
+
+/// Roots that are in others of them, or are the same: the number of the one, and that of the other.
+pub fn overlap(roots: &[RemoveRoot]) -> Option<(usize, usize)> {
+    let is_in = |inner: &RemoveRoot, outer: &RemoveRoot| {
+        let (Some(inner), Some(outer)) = (&inner.real, &outer.real) else {
+            return bare(&inner.given) == bare(&outer.given);
+        };
+        let below = inner.strip_prefix(&outer[..]);
+        below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
+    };
+    let pairs = (0..roots.len()).flat_map(|one| (0..roots.len()).map(move |other| (one, other)));
+    pairs.into_iter().find(|(one, other)| one != other && is_in(&roots[*one], &roots[*other]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_never_removed_is_told_by_its_spelling() {
+        for refused in ["", "/", "//", ".", "..", "a/.", "a/..", "./", "../..//", "/.", "a/./"] {
+            let why = refusal(refused.as_bytes()).unwrap_or_else(|| panic!("{refused}"));
+            assert!(!why.contains('\n') && why.contains("remove"), "{why}");
+        }
+        for fine in ["a", "./a", "../a", "a/", ".a", "..a", "...", "s3://b/a", "/a/b//"] {
+            assert_eq!(refusal(fine.as_bytes()), None, "{fine}");
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Removing trees, from the paths to the summary.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::copying::{Phase, is_stopped};
+use super::shared_roots::{SharedRoot, are_shared, lost};
+use super::{agree, close, exit_of, find_sites, named, on_this_node, outputs, select, threads_max};
+use crate::surface::cli::CommonArgs;
+use crate::surface::filter_args::FilterArgs;
+use crate::surface::named_args::NamedArgs;
+use crate::surface::reporter::Reporter;
+use crate::surface::session::Session;
+use crate::surface::summary::{Deed, describe_team};
+use comm::Rank;
+use comm::collective::{broadcast, gather, reduce};
+use lists::staged::StagedFile;
+use ops::remove::root::{RemoveRoot, Unfit, overlap, refusal};
+use ops::remove::{Level, RemoveJob, RemoveOptions, RemoveTask};
+use ops::sites::Sites;
+use ops::walk::list::harvest::Listing;
+use ops::walk::selection::Selection;
+use sched::engine;
+use types::error::{Failure, Side};
+use types::exit::Exit;
+use types::limits::{FINISH_BATCH_DIRS, REDUCE_PIECE_BYTES};
+use types::listed::line::{LineFormat, json_path};
+use types::path;
+use types::select::regex::{MatchOptions, Matcher};
+
+/// What is to be removed. Paths are as the operator gave them.
+#[derive(Debug, Clone)]
+pub struct RemoveRequest {
+    /// Trees and single entries.
+    pub paths: Vec<Vec<u8>>,
+    /// Nothing is removed, only named.
+    pub dry_run: bool,
+    /// What is removed is listed.
+    pub is_listed: bool,
+    /// Where that list goes; standard output where that is `None`.
+    pub list: Option<Vec<u8>>,
+    /// How it is listed.
+    pub list_as: LineFormat,
+    /// Directories that stay keep their times.
+    pub traceless: bool,
+    /// Which entries are meant, by regular expressions.
+    pub matching: MatchOptions,
+    /// Which entries take part.
+    pub filters: FilterArgs,
+    /// The entries to be removed, instead of walking.
+    pub named: NamedArgs,
+}
+
+/// Removes it, on all ranks.
+pub fn run(session: &mut Session<'_, '_>, request: &RemoveRequest, args: &CommonArgs) -> Exit {
+    let mut reporter = Reporter::new(session.tool, "remove", args, session.team.ranks);
+    match try_run(session, request, args, &mut reporter) {
+        Ok(exit) | Err(exit) => exit,
+    }
+}
+
+fn try_run(
+    session: &mut Session<'_, '_>,
+    request: &RemoveRequest,
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) -> Result<Exit, Exit> {
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    refuse(session, request, reporter)?;
+    let selection = select(session, &request.filters, reporter).ok_or(Exit::Usage)?;
+    let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(&why))?;
+    let entries = named::open(session, &request.named, reporter)?;
+    let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
+    let sites = find_sites(session, &places, args, reporter).ok_or(Exit::Unusable)?;
+    let (roots, failed) = open(session, &sites, request, reporter).ok_or(Exit::Unusable)?;
+    let shared: Vec<_> = roots.iter().map(|root| shared(root, request)).collect();
+    if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
+        return Err(Exit::Unusable);
+    }
+    let selection = selection.without_outputs(open_list(session, request, reporter)?);
+    if is_root {
+        header(session, &roots, request, args, reporter);
+    }
+    let options = RemoveOptions {
+        dry_run: request.dry_run,
+        told_as: (request.dry_run || request.is_listed).then_some(request.list_as),
+        traceless: request.traceless,
+    };
+    let job = RemoveJob::new(&roots, (&selection, &matcher), entries.named.as_ref(), options);
+    let threads = threads_max(session, &sites, args);
+    let began = Instant::now();
+    let mut removal = Removal { session, job: &job, threads, phase: Phase::default(), reporter };
+    let walk = || if is_root { seeds(&roots) } else { Vec::new() };
+    removal.walk(entries.seeds().unwrap_or_else(walk));
+    removal.clean_up(&shared, &selection);
+    let is_whole = !is_stopped(removal.session, &job.tally());
+    let Removal { phase: (mut tally, counters), .. } = removal;
+    tally.add(&job.tally());
+    if is_root {
+        tally.failed += failed;
+        tally.failed += if is_whole { left(&roots, &job, &sites, reporter) } else { 0 };
+        restore(&roots, options, reporter);
+    }
+    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
+        summary.deed = Deed::Remove;
+        summary.is_dry_run = request.dry_run;
+        summary.exit = exit_of(&summary.totals());
+        summary.elapsed = began.elapsed();
+        summary
+    });
+    Ok(close(reporter, summary))
+}
+
+/// What is not removed, whatever it is: then nothing else is, either.
+fn refuse(
+    session: &Session<'_, '_>,
+    request: &RemoveRequest,
+    reporter: &mut Reporter,
+) -> Result<(), Exit> {
+    let refusals: Vec<String> = request.paths.iter().filter_map(|path| refusal(path)).collect();
+    if session.mail.comm().rank() == Rank::ROOT {
+        for refusal in &refusals {
+            reporter.refuse(refusal);
+        }
+    }
+    if refusals.is_empty() { Ok(()) } else { Err(Exit::Usage) }
+}
+
+fn seeds(roots: &[RemoveRoot]) -> Vec<ops::walk::WalkTask> {
+    roots.iter().zip(0..).map(|(root, index)| root.seed(index)).collect()
+}
+
+fn shared<'r>(root: &'r RemoveRoot, request: &RemoveRequest) -> SharedRoot<'r> {
+    let entry = root.single.as_deref();
+    let is_written = entry.is_none() && !request.dry_run;
+    SharedRoot { shown: &root.shown, store: &*root.store, entry, is_written }
+}
+
+/// Opens what rank 0 can open; returns how many cannot be, too. `None` on all ranks where nothing can, where something
+/// must not be removed, or where another rank cannot open what rank 0 can.
+fn open(
+    session: &mut Session<'_, '_>,
+    sites: &Sites,
+    request: &RemoveRequest,
+    reporter: &mut Reporter,
+) -> Option<(Vec<RemoveRoot>, u64)> {
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let opened: Vec<_> = request.paths.iter().map(|path| RemoveRoot::open(sites, path)).collect();
+    let can = is_root.then(|| judge(&opened, reporter));
+    let can: Option<Vec<bool>> = broadcast(session.mail, can);
+    let can = can?;
+    let failed = can.iter().filter(|can| !**can).count() as u64;
+    let meant = opened.into_iter().zip(can).filter_map(|(opened, can)| can.then_some(opened));
+    let here = on_this_node(session);
+    let roots: Result<Vec<RemoveRoot>, Unfit> = meant.collect();
+    let roots = roots.map_err(|unfit| match unfit {
+        Unfit::Refused(why) => format!("{why} {here}"),
+        Unfit::Failed(failure) => format!("{} {here}", reporter.words(&failure)),
+    });
+    let roots = agree(session, roots, reporter).filter(|roots| !roots.is_empty())?;
+    let apart = is_root.then(|| are_apart(&roots, reporter));
+    broadcast(session.mail, apart).then_some((roots, failed))
+}
+
+/// Which of them can be opened; `None` where one must not be removed.
+fn judge(opened: &[Result<RemoveRoot, Unfit>], reporter: &mut Reporter) -> Option<Vec<bool>> {
+    let unfit = opened.iter().filter_map(|opened| opened.as_ref().err());
+    let mut is_refused = false;
+    for unfit in unfit {
+        match unfit {
+            Unfit::Refused(why) => {
+                reporter.refuse(why);
+                is_refused = true;
+            }
+            Unfit::Failed(failure) => reporter.failure(failure),
+        }
+    }
+    (!is_refused).then(|| opened.iter().map(Result::is_ok).collect())
+}
+
+/// Filters count paths from the one that was named.
+fn are_apart(roots: &[RemoveRoot], reporter: &mut Reporter) -> bool {
+    let found = overlap(roots);
+    if let Some((inner, outer)) = found {
+        let shown = |root: usize| path::escaped(&roots[root].given);
+        let (inner, outer) = (shown(inner), shown(outer));
+        reporter.refuse(&format!("\"{inner}\" is in \"{outer}\", or the same; name one of them"));
+    }
+    found.is_none()
+}
+
+/// Makes the file of the list, on rank 0. Its temporary name and inode, on all ranks.
+fn open_list(
+    session: &mut Session<'_, '_>,
+    request: &RemoveRequest,
+    reporter: &mut Reporter,
+) -> Result<Vec<(Vec<u8>, u64)>, Exit> {
+    let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let Some(list) = request.list.as_ref() else { return Ok(Vec::new()) };
+    let made = is_root.then(|| {
+        let read = request.named.files();
+        outputs::check(&[list], &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let file = StagedFile::create(list).map_err(|failure: Failure| failure.to_string())?;
+        let own = file.own_entry();
+        reporter.list_to(file, Listing::Lines(request.list_as));
+        Ok::<_, String>(own.into_iter().collect())
+    });
+    let made = made.map(|made| made.map_err(|why| reporter.refuse(&why)).ok());
+    broadcast(session.mail, made).ok_or(Exit::Unusable)
+}
+
+/// Roots in S3 of which something is left, though nothing was to stay: somebody has stored it meanwhile.
+fn left(roots: &[RemoveRoot], job: &RemoveJob<'_>, sites: &Sites, reporter: &mut Reporter) -> u64 {
+    let numbered = roots.iter().zip(0..).filter(|(_, number)| job.removes_all_of(*number));
+    let failures = numbered.filter_map(|(root, _)| {
+        let error = root.check_gone(sites).err()?;
+        Some(Failure { path: root.given.clone(), side: Side::Source, error })
+    });
+    let failures: Vec<Failure> = failures.collect();
+    for failure in &failures {
+        reporter.failure(failure);
+    }
+    failures.len() as u64
+}
+
+/// Gives directories in which roots were the times that they had.
+fn restore(roots: &[RemoveRoot], options: RemoveOptions, reporter: &mut Reporter) {
+    if options.dry_run || !options.traceless {
+        return;
+    }
+    for root in roots {
+        if let Err(error) = root.restore_above() {
+            let shown = path::escaped(&root.given);
+            reporter.warn(&format!("{} the directory of \"{shown}\": {}", error.op, error.cause));
+        }
+    }
+}
+
+/// A removal at work.
+struct Removal<'a, 's, 'c> {
+    session: &'a mut Session<'s, 'c>,
+    job: &'a RemoveJob<'a>,
+    threads: u32,
+    /// What was counted besides the job's own tally.
+    phase: Phase,
+    reporter: &'a mut Reporter,
+}
+
+/// Directories that one thread removes, the deepest first, or those of a level that all share.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum Step {
+    Level(u32),
+    Together(Vec<u32>),
+}
+
+impl Removal<'_, '_, '_> {
+    fn engine(&mut self, tasks: Vec<RemoveTask>) {
+        let settings = self.session.settings(self.threads);
+        let counters = engine::run(self.job, tasks, self.reporter, self.session.mail, settings);
+        self.phase.1.add(&counters);
+    }
+
+    /// Removes what is in directories.
+    fn walk(&mut self, seeds: Vec<ops::walk::WalkTask>) {
+        self.engine(seeds.into_iter().map(RemoveTask::Walk).collect());
+    }
+
+    /// Removes directories, and objects that still wait, unless the job was stopped.
+    fn clean_up(&mut self, shared: &[SharedRoot<'_>], selection: &Selection) {
+        if is_stopped(self.session, &self.job.tally()) {
+            return;
+        }
+        self.phase.0.add(&lost(self.session, shared, selection, self.reporter));
+        let failed = gather(self.session.mail, &(self.phase.0.failed > 0));
+        if broadcast(self.session.mail, failed.map(|failed| failed.contains(&true))) {
+            return;
+        }
+        self.flush_waiting();
+        self.exchange_kept();
+        for step in self.steps() {
+            let tasks = self.tasks(step);
+            self.engine(tasks);
+            if is_stopped(self.session, &self.job.tally()) {
+                return;
+            }
+            self.exchange_kept();
+        }
+        self.flush_waiting();
+        self.exchange_kept();
+    }
+
+    /// Removes the objects for which no request was full.
+    fn flush_waiting(&mut self) {
+        let waiting = self.job.take_waiting();
+        let any = gather(self.session.mail, &!waiting.is_empty());
+        if broadcast(self.session.mail, any.map(|any| any.contains(&true))) {
+            self.engine(waiting);
+        }
+    }
+
+    /// All ranks know in which directories something stays.
+    fn exchange_kept(&mut self) {
+        if self.session.team.ranks == 1 {
+            return;
+        }
+        let all = reduce(self.session.mail, self.job.take_kept(), Extend::extend);
+        let pieces = all.map(|all| {
+            let of_message = REDUCE_PIECE_BYTES / 10;
+            all.chunks(of_message).map(<[u64]>::to_vec).collect::<Vec<_>>()
+        });
+        let count = broadcast(self.session.mail, pieces.as_ref().map(Vec::len));
+        let mut pieces = pieces.map(Vec::into_iter);
+        for _ in 0..count {
+            let piece = pieces.as_mut().map(|pieces| pieces.next().unwrap_or_default());
+            self.job.keep(&broadcast(self.session.mail, piece));
+        }
+    }
+
+    /// Which directories are removed one after the other, the same on all ranks.
+    fn steps(&mut self) -> Vec<Step> {
+        let all = gather(self.session.mail, &self.job.levels());
+        let steps = all.map(|all| {
+            let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
+            for (depth, level) in all.into_iter().flatten() {
+                let sum = levels.entry(depth).or_default();
+                sum.directories += level.directories;
+                sum.path_bytes += level.path_bytes;
+            }
+            steps_of(&levels)
+        });
+        broadcast(self.session.mail, steps)
+    }
+
+    /// This rank's tasks of a step.
+    fn tasks(&mut self, step: Step) -> Vec<RemoveTask> {
+        match step {
+            Step::Level(depth) => {
+                let blocks = self.job.take_level(depth).into_iter();
+                blocks.map(|block| RemoveTask::Directories(vec![block])).collect()
+            }
+            Step::Together(depths) => {
+                let own: Vec<_> = depths.iter().map(|depth| self.job.take_level(*depth)).collect();
+                let Some(all) = gather(self.session.mail, &own) else { return Vec::new() };
+                let mut by_depth: Vec<Vec<_>> = depths.iter().map(|_| Vec::new()).collect();
+                for levels in all {
+                    for (blocks, level) in by_depth.iter_mut().zip(levels) {
+                        blocks.extend(level);
+                    }
+                }
+                vec![RemoveTask::Directories(by_depth.into_iter().flatten().collect())]
+            }
+        }
+    }
+}
+
+/// Levels with few directories are not worth a run of the engine each: they go together, one directory after the other.
+fn steps_of(levels: &BTreeMap<u32, Level>) -> Vec<Step> {
+    let (mut steps, mut few, mut sum) = (Vec::new(), Vec::new(), Level::default());
+    for (depth, level) in levels.iter().rev() {
+        let directories = sum.directories + level.directories;
+        let path_bytes = sum.path_bytes + level.path_bytes;
+        let fits = directories <= FEW && path_bytes <= REDUCE_PIECE_BYTES as u64;
+        if !fits && !few.is_empty() {
+            steps.push(Step::Together(std::mem::take(&mut few)));
+        }
+        if level.directories > FINISH_BATCH_DIRS as u64
+            || level.path_bytes > REDUCE_PIECE_BYTES as u64
+        {
+            steps.extend((!few.is_empty()).then(|| Step::Together(std::mem::take(&mut few))));
+            steps.push(Step::Level(*depth));
+            sum = Level::default();
+            continue;
+        }
+        sum = if fits { Level { directories, path_bytes } } else { *level };
+        few.push(*depth);
+    }
+    steps.extend((!few.is_empty()).then_some(Step::Together(few)));
+    steps
+}
+
+/// Directories of several levels that one thread removes, at most: some milliseconds of work on a file system that is
+/// reached by a network.
+const FEW: u64 = 4 * FINISH_BATCH_DIRS as u64;
+
+fn header(
+    session: &Session<'_, '_>,
+    roots: &[RemoveRoot],
+    request: &RemoveRequest,
+    args: &CommonArgs,
+    reporter: &mut Reporter,
+) {
+    let team = describe_team(&session.team, args.threads);
+    let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let what = if request.dry_run { "would delete" } else { "delete" };
+    lines.extend(roots.iter().map(|root| format!("  {what} {}", path::escaped(&root.given))));
+    let roots: Vec<_> = roots.iter().map(|root| json_path(&root.given)).collect();
+    let fields = json!({
+        "tool": session.tool,
+        "mpi": session.mpi,
+        "ranks": session.team.ranks,
+        "nodes": session.team.nodes.len(),
+        "threads": args.threads,
+        "roots": roots,
+        "dry_run": request.dry_run,
+    });
+    reporter.header(&lines, fields);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thin_levels_go_together_and_wide_ones_alone() {
+        let level = |directories| Level { directories, path_bytes: directories };
+        let levels = [(0, 1), (1, 3), (2, 1000), (3, 60), (4, 64), (5, 1)];
+        let levels = levels.into_iter().map(|(depth, count)| (depth, level(count))).collect();
+        let steps = steps_of(&levels);
+        assert_eq!(
+            steps,
+            [Step::Together(vec![5, 4, 3]), Step::Level(2), Step::Together(vec![1, 0])]
+        );
+        // As deep as it may be: so many runs as messages, not as levels.
+        let chain: BTreeMap<u32, Level> = (0..10_000).map(|depth| (depth, level(1))).collect();
+        let steps = steps_of(&chain);
+        assert_eq!(steps.len(), 10_000_usize.div_ceil(FEW as usize));
+        let long = Level { directories: 1, path_bytes: 1 << 30 };
+        assert_eq!(steps_of(&BTreeMap::from([(7, long)])), [Step::Level(7)]);
+    }
+}

@@ -1,0 +1,152 @@
+//! The command line of drm.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::Parser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use common::run::remove::RemoveRequest;
+use common::surface::cli::{CommonArgs, after_long_help};
+use common::surface::filter_args::FilterArgs;
+use common::surface::named_args::NamedArgs;
+use common::surface::session::ToolArgs;
+use serde::{Deserialize, Serialize};
+use types::listed::line::LineFormat;
+use types::select::regex::{self, MatchOptions};
+
+/// Delete files and directory trees, in parallel over all ranks of an MPI job.
+#[derive(Debug, Parser, Serialize, Deserialize)]
+#[command(name = "drm", after_help = EXAMPLES,
+    after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
+pub struct Args {
+    /// What to delete, with all that is in it
+    ///
+    /// A symbolic link that is named is deleted itself, never what it leads to. "/", "." and "..", mount points and
+    /// whole buckets are refused.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<OsString>,
+
+    /// Delete nothing; print what would be deleted
+    #[arg(short = 'n', long, alias = "dryrun")]
+    dry_run: bool,
+
+    /// List what was deleted, or would be, to FILE
+    ///
+    /// A line for each; FILE.ndjson is one JSON object a line.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<OsString>,
+
+    /// List to FILE as text, whatever its name
+    #[arg(short, long, requires = "output")]
+    text: bool,
+
+    /// Leave the times of directories that stay as they were
+    #[arg(short = 'T', long)]
+    traceless: bool,
+
+    /// Delete only what has a whole path that matches REGEX
+    ///
+    /// A basic regular expression (regex(7)), as in mpiFileUtils. A directory that does not match stays, and is looked
+    /// into.
+    #[arg(long = "match", value_name = "REGEX", value_parser = expression(), help_heading = "Filters")]
+    matching: Option<OsString>,
+
+    /// Delete nothing that has a whole path that matches REGEX; --exclude takes a GLOB
+    #[arg(long, value_name = "REGEX", value_parser = expression(), help_heading = "Filters")]
+    exclude_regex: Option<OsString>,
+
+    /// Compare --match and --exclude-regex with names, not with whole paths
+    #[arg(long, help_heading = "Filters")]
+    name: bool,
+
+    #[command(flatten)]
+    filters: FilterArgs,
+
+    #[command(flatten)]
+    named: NamedArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+fn expression() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new()
+        .try_map(|text: OsString| regex::compile(text.as_encoded_bytes()).map(|_| text))
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mpiexec -n 64 drm /lustre/old                         a tree with all that is in it
+  drm -n --match '\\.core$' run                          what would be deleted of core files
+  mpiexec -n 64 drm --min-age 90d /scratch/project      what nobody has changed for 90 days
+  dwalk -o list.parquet run; drm -i list.parquet run    what is in a list, and nothing that came later
+  mpiexec -n 64 drm s3://bucket/runs/old                objects, a thousand in a request";
+
+const ENVIRONMENT: &str = "DRM_THREADS=16";
+
+const EXIT_CODES: &str = "\
+0 all deleted, 2 usage, 3 nothing could be deleted, 20 stopped by a signal,
+23 some could not be deleted, 70 bug, 74 results could not be written";
+
+impl ToolArgs for Args {
+    const SHORT_HELP: &'static [&'static str] =
+        &["dry-run", "output", "traceless", "match", "exclude-regex", "name", "input", "min-age"];
+
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+impl Args {
+    /// What these arguments ask for.
+    ///
+    /// # Errors
+    /// One line that says which of them do not go together.
+    pub fn request(&self) -> Result<RemoveRequest, String> {
+        let bytes = |text: &Option<OsString>| text.clone().map(OsStringExt::into_vec);
+        if self.name && self.matching.is_none() && self.exclude_regex.is_none() {
+            return Err("--name is for --match and --exclude-regex: add one of them".to_owned());
+        }
+        if !self.named.is_empty() && self.paths.len() != 1 {
+            return Err("--input and --files-from name entries of one PATH; name one".to_owned());
+        }
+        self.filters.rules.0.iter().try_for_each(|rule| refuse_expression(&rule.pattern))?;
+        let list = bytes(&self.output).filter(|file| file != b"-");
+        let list_as = match &list {
+            Some(file) if !self.text => LineFormat::of_file(file),
+            None if self.common.json => LineFormat::Ndjson,
+            _ => LineFormat::Text,
+        };
+        Ok(RemoveRequest {
+            paths: self.paths.iter().map(|path| path.clone().into_vec()).collect(),
+            dry_run: self.dry_run,
+            is_listed: self.output.is_some(),
+            list,
+            list_as,
+            traceless: self.traceless,
+            matching: MatchOptions {
+                matching: bytes(&self.matching),
+                excluded: bytes(&self.exclude_regex),
+                of_names: self.name,
+            },
+            filters: self.filters.clone(),
+            named: self.named.clone(),
+        })
+    }
+}
+
+/// mpiFileUtils' drm takes regular expressions where all tools here take globs: one that is meant to protect something
+/// must not be taken for a glob that matches nothing.
+fn refuse_expression(pattern: &[u8]) -> Result<(), String> {
+    let shown = String::from_utf8_lossy(pattern);
+    let is_expression = shown.starts_with('^')
+        || shown.ends_with('$')
+        || ["\\.", "\\(", "\\|"].iter().any(|sign| shown.contains(sign));
+    if is_expression {
+        return Err(format!(
+            "--include and --exclude take a GLOB, and \"{shown}\" looks like a regular expression: write --match or \
+             --exclude-regex"
+        ));
+    }
+    Ok(())
+}

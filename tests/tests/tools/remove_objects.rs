@@ -1,0 +1,129 @@
+//! drm with places in S3: how many requests it takes, and what becomes of keys that a service does not delete.
+
+use suite_tests::buckets::{BUCKET, go, served};
+use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
+use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+
+/// So many objects below `old/`, in directories of a hundred, and one beside them.
+fn filled(behaviour: Behaviour, objects: usize) -> ObjectServer {
+    let server = served(behaviour);
+    for number in 0..objects {
+        server.put(BUCKET, &format!("old/d{:03}/f{number:05}", number / 100), &b"content"[..]);
+    }
+    server.put(BUCKET, "old", &b"stays"[..]);
+    server.put(BUCKET, "older/file", &b"stays"[..]);
+    server
+}
+
+const STAYS: [&str; 2] = ["old", "older/file"];
+
+#[test]
+fn twenty_thousand_objects_go_in_21_requests() {
+    let server = filled(Behaviour::default(), 20_000);
+    let ended = go(&server, 1, &["drm", "--json", "s3://data/old/"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET), STAYS);
+    let counts = server.reset_counts();
+    assert!(counts.of(Operation::DeleteObjects) <= 21, "{counts:?}");
+    assert_eq!(counts.of(Operation::DeleteObject), 0);
+    // Of the object beside the prefix, when nothing is left below that.
+    assert_eq!(counts.of(Operation::HeadObject), 1);
+    let totals = &ended.summary()["totals"];
+    assert_eq!(totals["synced"]["deleted"]["files"], 20_000);
+    // Listings tell how large objects are.
+    assert_eq!(totals["found_bytes"], 20_000 * 7);
+}
+
+#[test]
+fn ranks_share_the_objects_and_markers_go_too() {
+    let server = filled(Behaviour::default(), 2500);
+    for marker in ["old/", "old/d003/", "old/empty/"] {
+        server.put(BUCKET, marker, &b""[..]);
+    }
+    go(&server, 4, &["drm", "-n", "s3://data/old"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET).len(), 2500 + 3 + 2);
+    go(&server, 4, &["drm", "s3://data/old"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET), STAYS);
+    assert!(server.counts().of(Operation::DeleteObjects) <= 2 + 4 + 4);
+    // A single object.
+    go(&server, 1, &["drm", "s3://data/older/file"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET), ["old"]);
+    for bucket in ["s3://data", "s3://data/"] {
+        let ended = go(&server, 1, &["drm", bucket]).expect(3);
+        assert!(ended.stderr.contains("is a whole bucket"), "{}", ended.stderr);
+    }
+    go(&server, 1, &["drm", "s3://data/none"]).expect(3);
+}
+
+#[test]
+fn filters_and_markers_of_directories_that_stay() {
+    let server = filled(Behaviour::default(), 300);
+    for marker in ["old/d001/", "old/d002/"] {
+        server.put(BUCKET, marker, &b""[..]);
+    }
+    go(&server, 4, &["drm", "--exclude=f0011?", "s3://data/old"]).expect(0);
+    let left = server.keys_of(BUCKET);
+    assert_eq!(left.len(), 2 + 1 + 10, "{left:?}");
+    assert!(left.contains(&"old/d001/".to_owned()) && left.contains(&"old/d001/f00110".to_owned()));
+    go(&server, 1, &["drm", "--min-age=1h", "s3://data/old"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET).len(), left.len());
+}
+
+#[test]
+fn a_service_without_batches_is_asked_for_each_object() {
+    for quirk in [Quirk::NoDeleteObjects, Quirk::RefusesChecksums] {
+        let server = filled(Behaviour::with_quirks(&[quirk]), 300);
+        go(&server, 1, &["drm", "s3://data/old"]).expect(0);
+        assert_eq!(server.keys_of(BUCKET), STAYS);
+        let counts = server.counts();
+        assert_eq!(counts.of(Operation::DeleteObjects), 1);
+        // Four markers might be there, too.
+        assert_eq!(counts.of(Operation::DeleteObject), 300 + 4);
+    }
+}
+
+#[test]
+fn keys_that_are_refused_are_failures_and_all_others_go() {
+    let server = filled(Behaviour::with_quirks(&[Quirk::LocksKeys, Quirk::BusyKeys]), 150);
+    for key in ["old/d000/locked-1", "old/locked-2", "old/d001/busy-3"] {
+        server.put(BUCKET, key, &b"x"[..]);
+    }
+    for count in [1, 4] {
+        let ended = go(&server, count, &["drm", "--json", "s3://data/old"]).expect(23);
+        let left = [&STAYS[..1], &["old/d000/locked-1", "old/locked-2"], &STAYS[1..]].concat();
+        assert_eq!(server.keys_of(BUCKET), left);
+        let failures = ended.events("failure");
+        assert_eq!(failures.len(), 2, "{}", ended.stdout);
+        assert!(failures.iter().all(|it| it["service"]["code"] == "AccessDenied"), "{failures:?}");
+    }
+    // What was busy is asked for by itself, and so is what waits alone: a marker, and keys that ranks have one each of.
+    assert!(server.counts().of(Operation::DeleteObject) <= 4);
+}
+
+/// An answer that has lost what it says of some key is asked for again; it deletes nothing twice, as nothing is there.
+#[test]
+fn answers_that_do_not_tell_of_each_key_are_asked_for_again() {
+    for tear in [Tear::AtTag(20), Tear::Empty, Tear::Page, Tear::WithoutEntry(1)] {
+        let tearing = Tearing::rule(&[Operation::DeleteObjects], tear, Ending::LengthFits, 1);
+        let server = filled(Behaviour::with_tearing(tearing.clone()), 50);
+        go(&server, 1, &["drm", "s3://data/old"]).expect(0);
+        assert_eq!(server.keys_of(BUCKET), STAYS);
+        assert_eq!(server.counts().torn(), 1, "{tear:?}");
+        // Then those of what would stand for directories.
+        assert_eq!(server.counts().of(Operation::DeleteObjects), 3);
+        let tearing =
+            Tearing::rule(&[Operation::DeleteObjects], tear, Ending::LengthFits, u64::MAX);
+        let server = filled(Behaviour::with_tearing(tearing), 50);
+        go(&server, 1, &["drm", "s3://data/old"]).expect(23);
+    }
+}
+
+/// Keys that a document would bring back as others.
+#[test]
+fn awkward_keys_go() {
+    let server = filled(Behaviour::default(), 10);
+    for key in ["a\nb", "a\rb", "\u{1}", "ä ö+%2F", "<&>'\"", "‛FF", "x.rclonelink"] {
+        server.put(BUCKET, &format!("old/odd/{key}"), &b"x"[..]);
+    }
+    go(&server, 1, &["drm", "s3://data/old"]).expect(0);
+    assert_eq!(server.keys_of(BUCKET), STAYS);
+}
