@@ -39,7 +39,7 @@ use dir::PosixDir;
 use host::{mounts, process};
 use lustre::Lustre;
 use store::opening::{Need, OpenAs, Symlinks};
-use store::{Dir, Store};
+use store::{Capabilities, Dir, Store};
 use types::attributes::keep::XattrFilter;
 use types::content::transfer::Transfer;
 use types::entry::Metadata;
@@ -190,11 +190,6 @@ impl Store for PosixStore {
         attributes::stat_fd_now(fd)
     }
 
-    fn clock_behind(&self) -> Duration {
-        let is_of_this_node = self.system.is_some_and(root_view::is_of_one_node);
-        if is_of_this_node { Duration::ZERO } else { limits::SERVER_CLOCK_BEHIND_MAX }
-    }
-
     fn device(&self) -> Result<u64> {
         self.root_metadata().map(|metadata| metadata.device)
     }
@@ -212,11 +207,6 @@ impl Store for PosixStore {
             Some(daos) => wish_bytes.next_multiple_of(daos.chunk_bytes),
             None => wish_bytes,
         }
-    }
-
-    fn shortcoming(&self) -> Option<&'static str> {
-        let filter = self.shared.xattrs;
-        self.shared.daos.as_ref().and_then(|daos| daos.shortcoming(filter))
     }
 
     /// Synchronises the whole file system: directories and symbolic links, too, and writes of other
@@ -249,8 +239,19 @@ impl Store for PosixStore {
         }
     }
 
-    fn has_layouts(&self) -> bool {
-        self.shared.lustre.is_here(&self.root)
+    fn capabilities(&self) -> Capabilities {
+        let is_of_this_node = self.system.is_some_and(root_view::is_of_one_node);
+        let daos = self.shared.daos.as_ref();
+        Capabilities {
+            has_layouts: self.system.is_some_and(lustre::is_lustre),
+            clock_behind: if is_of_this_node {
+                Duration::ZERO
+            } else {
+                limits::SERVER_CLOCK_BEHIND_MAX
+            },
+            shortcoming: daos.and_then(|daos| daos.shortcoming(self.shared.xattrs)),
+            ..Capabilities::default()
+        }
     }
 
     fn folds_case(&self) -> bool {

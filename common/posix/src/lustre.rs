@@ -37,6 +37,11 @@ pub(super) const WITHOUT_OBJECTS: OFlags = OFlags::NOCTTY.union(OFlags::ASYNC);
 /// Largest number of parent directories on the way to the root of a file system.
 const DEPTH_MAX: usize = 4096;
 
+/// Returns whether a kind of file system is Lustre.
+pub(super) fn is_lustre(system: u64) -> bool {
+    system == SUPER_MAGIC
+}
+
 /// Layout that a new file is to get.
 pub(super) enum Wanted {
     /// The directory's default layout.
@@ -59,7 +64,7 @@ impl Lustre {
     /// Returns true where the store is on Lustre, which is determined once, and only where it
     /// matters.
     pub fn is_here(&self, fd: impl AsFd) -> bool {
-        let ask = || fstatfs(fd).is_ok_and(|found| found.f_type as u64 == SUPER_MAGIC);
+        let ask = || fstatfs(fd).is_ok_and(|found| is_lustre(found.f_type as u64));
         *self.is_here.get_or_init(ask)
     }
 

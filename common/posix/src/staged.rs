@@ -24,7 +24,7 @@ use super::xattrs::Holder;
 use super::{Shared, visible};
 use host::aligned::AlignedBuffer;
 use store::opening::Symlinks;
-use store::{NewFile, Receipt, SourceFile, StagedFile};
+use store::{NewFile, Receipt, Remains, SourceFile, StagedCapabilities, StagedFile};
 use types::attributes::keep::XattrFilter;
 use types::content::chunk::Extent;
 use types::content::transfer::Durable;
@@ -360,8 +360,13 @@ impl StagedFile for PosixStaged {
         lustre::layout_of(&self.fd)?.striping(size_bytes)
     }
 
-    fn is_resumable(&self) -> bool {
-        self.content == Content::None
+    fn capabilities(&self) -> StagedCapabilities {
+        let is_new = self.content == Content::None;
+        StagedCapabilities {
+            remains: if is_new { Remains::File } else { Remains::Nothing },
+            keeps_holes: true,
+            ..StagedCapabilities::default()
+        }
     }
 
     fn inode(&self) -> Option<u64> {
@@ -381,10 +386,6 @@ impl StagedFile for PosixStaged {
             }
         }
         Ok(())
-    }
-
-    fn keeps_holes(&self) -> bool {
-        true
     }
 
     /// Makes a hole. In a new file nothing need be done.

@@ -18,7 +18,7 @@ use crate::write::upload::{ObjectStaged, PartsFrom, is_refusal, upload_of};
 use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata};
 use types::error::{Cause, Op, Result};
 use types::limits::S3_WHOLE_BYTES_MAX;
 use types::object::keys_below::KeysBelow;
@@ -206,10 +206,6 @@ impl Dir for ObjectDir {
         }
     }
 
-    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
-        self.stat(name)
-    }
-
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
         let (key, head) = self.find(Op::Open, name)?;
         let end = head.metadata.size_bytes;
@@ -271,10 +267,6 @@ impl Dir for ObjectDir {
         let form = if is_suffixed { LinkForm::Suffix } else { LinkForm::FileType };
         let end = head.metadata.size_bytes;
         Ok(Some((Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)), form)))
-    }
-
-    fn xattrs(&self, _name: Option<&Name>) -> Result<Option<Xattrs>> {
-        Ok(None)
     }
 
     /// Creates a directory by writing its marker, where markers are configured. Otherwise nothing is

@@ -8,7 +8,7 @@ use crate::dir::ObjectDir;
 use crate::list::key::marker_of_path;
 use crate::read::object::Bucket;
 use crate::write::uploads::{OpenUpload, UploadMarker, UploadPage};
-use store::{Dir, Store};
+use store::{Capabilities, Dir, Store};
 use types::content::parts::Parts;
 use types::entry::Metadata;
 use types::error::{Cause, Error, Op, Result};
@@ -116,8 +116,12 @@ impl Store for ObjectStore {
         Ok(self.bucket.device())
     }
 
-    fn service(&self) -> Option<u64> {
-        Some(self.bucket.service.id)
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            service: Some(self.bucket.service.id),
+            keeps_directories: self.bucket.service.settings.directory_markers,
+            ..Capabilities::default()
+        }
     }
 
     fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
@@ -131,10 +135,6 @@ impl Store for ObjectStore {
         }
         // An object too large for any number of parts is left to the service, which refuses it.
         Parts::of(size_bytes, wish_bytes).map_or(wish_bytes, |parts| parts.part_bytes)
-    }
-
-    fn keeps_directories(&self) -> bool {
-        self.bucket.service.settings.directory_markers
     }
 
     fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {

@@ -241,7 +241,8 @@ fn open_everywhere(
         reporter.warn(KEPT_TOGETHER);
     }
     if is_root {
-        let shortcomings = opened.iter().flatten().filter_map(|root| root.source.shortcoming());
+        let shortcoming = |root: &CopyRoot| root.source.capabilities().shortcoming;
+        let shortcomings = opened.iter().flatten().filter_map(shortcoming);
         for words in shortcomings.collect::<BTreeSet<_>>() {
             reporter.warn(words);
         }

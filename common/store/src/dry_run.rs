@@ -1,22 +1,21 @@
-//! A target that is looked at but never changed: what `--dry-run` copies to.
+//! A target that is inspected but never changed: `--dry-run` copies to it.
 //!
 //! What would be made exists from then on as far as this store is concerned, so a copy runs its whole
-//! course, with all its checks, and only the changes are left out.
+//! course, with all its checks, and only the changes are left out. What would be removed is still there.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{
-    Dir, Made, NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt, SourceFile,
-    StagedFile, Store,
+use crate::absent::{AbsentDir, AbsentStore};
+use crate::recorded::of_kind;
+use crate::{
+    Capabilities, Dir, DirDecorator, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt,
+    Sender, SourceFile, StagedCapabilities, StagedFile, Store, StoreDecorator,
 };
-use types::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
+use types::content::chunk::Extent;
+use types::entry::{Attributes, Kept, Kind, Metadata};
 use types::error::{Cause, Error, Op, Result};
-use types::object::keys_below::KeysBelow;
-use types::object::span::Span;
-use types::outcome::compare::TimeRange;
 use types::path::{Name, RelPath};
-use types::place::root_view::RootView;
 
 /// A store around a store, or around nothing where the target's root does not exist yet.
 pub struct DryRunStore<S> {
@@ -24,77 +23,46 @@ pub struct DryRunStore<S> {
 }
 
 impl<S: Store> DryRunStore<S> {
-    /// `inner` is the real target, where there is one.
+    /// Protects `inner`, the real target, where there is one.
     pub fn new(inner: Option<S>) -> Self {
         Self { inner }
     }
+
+    /// Opens the nearest directory above that path that is there.
+    fn above(&self, path: &RelPath) -> Option<Arc<dyn Dir>> {
+        let (parent, _) = path.split_last()?;
+        self.inner().open_dir(&parent).ok().or_else(|| self.above(&parent))
+    }
 }
 
-impl<S: Store> Store for DryRunStore<S> {
-    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
-        let inner = match &self.inner {
-            Some(inner) => existing(inner.open_dir(path))?,
-            None => None,
-        };
-        Ok(Arc::new(DryRunDir { inner }))
-    }
-
-    fn device(&self) -> Result<u64> {
-        self.inner.as_ref().ok_or(Op::Stat.errno(libc::ENOENT)).and_then(Store::device)
-    }
-
-    fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
-        self.inner.as_ref().map_or(wish_bytes, |inner| inner.chunk_bytes(size_bytes, wish_bytes))
-    }
-
-    fn has_spare_handles(&self) -> bool {
-        self.inner.as_ref().is_none_or(Store::has_spare_handles)
-    }
-
-    fn service(&self) -> Option<u64> {
-        self.inner.as_ref().and_then(Store::service)
-    }
-
-    fn time_range(&self, entry: &Metadata) -> TimeRange {
-        self.inner.as_ref().map_or(TimeRange::All, |inner| inner.time_range(entry))
-    }
-
-    fn clock_ahead(&self) -> Option<Duration> {
-        self.inner.as_ref().map_or(Some(Duration::ZERO), Store::clock_ahead)
-    }
-
-    fn has_layouts(&self) -> bool {
-        self.inner.as_ref().is_some_and(Store::has_layouts)
-    }
-
-    fn keeps_directories(&self) -> bool {
-        self.inner.as_ref().is_none_or(Store::keeps_directories)
-    }
-
-    fn folds_case(&self) -> bool {
-        self.inner.as_ref().is_some_and(Store::folds_case)
-    }
-
-    fn view(
-        &self,
-        entry: Option<&Name>,
-        takes_part: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<Option<RootView>> {
-        self.inner.as_ref().map_or(Ok(None), |inner| inner.view(entry, takes_part))
-    }
-
-    fn watch(&self, entry: Option<&Name>) {
-        if let Some(inner) = &self.inner {
-            inner.watch(entry);
+impl<S: Store> StoreDecorator for DryRunStore<S> {
+    fn inner(&self) -> &dyn Store {
+        match &self.inner {
+            Some(inner) => inner,
+            None => &AbsentStore,
         }
     }
 
-    fn check_mounts(&self, takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
-        self.inner.as_ref().map_or(Ok(()), |inner| inner.check_mounts(takes_part))
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { discards_writes: true, ..self.inner().capabilities() }
+    }
+
+    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        let opened = existing(self.inner().open_dir(path))?;
+        Ok(DryRunDir::around(opened, || self.above(path)))
+    }
+
+    fn remove_keys(&self, _keys: &[String]) -> Result<Vec<(usize, Error)>> {
+        Ok(Vec::new())
+    }
+
+    /// Does nothing: nothing has changed.
+    fn sync(&self) -> Result<()> {
+        Ok(())
     }
 }
 
-/// Nothing there is no error: it would have been made.
+/// Turns the lack of something into an answer: it would have been made.
 fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Ok(found) => Ok(Some(found)),
@@ -105,68 +73,39 @@ fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
     }
 }
 
-struct DryRunDir {
-    /// The real directory, where there is one.
-    inner: Option<Arc<dyn Dir>>,
+pub(crate) struct DryRunDir {
+    inner: Arc<dyn Dir>,
+    /// The directory itself, or the nearest one above it that is there.
+    real: Option<Arc<dyn Dir>>,
 }
 
 impl DryRunDir {
-    fn real(&self, op: Op) -> Result<&Arc<dyn Dir>> {
-        self.inner.as_ref().ok_or(op.errno(libc::ENOENT))
+    /// Protects a directory, or stands for a new one below that one.
+    fn around(
+        opened: Option<Arc<dyn Dir>>,
+        above: impl FnOnce() -> Option<Arc<dyn Dir>>,
+    ) -> Arc<dyn Dir> {
+        Arc::new(if let Some(inner) = opened {
+            Self { real: Some(Arc::clone(&inner)), inner }
+        } else {
+            let real = above();
+            Self { inner: Arc::new(NewDir { above: real.clone() }), real }
+        })
     }
 }
 
-impl Dir for DryRunDir {
-    fn metadata(&self) -> Result<Metadata> {
-        self.real(Op::Stat)?.metadata()
-    }
-
-    fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
-        self.inner.as_ref().map_or(Ok(()), |inner| inner.list(each))
-    }
-
-    fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
-        self.inner.as_ref().map_or(Ok(()), |inner| inner.read(span, reader))
-    }
-
-    fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
-        self.inner.as_ref().map_or(Ok(()), |inner| inner.read_known(keys, reader))
+impl DirDecorator for DryRunDir {
+    fn inner(&self) -> &dyn Dir {
+        &*self.inner
     }
 
     fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
-        let inner = match &self.inner {
-            Some(inner) => existing(inner.open_dir(name))?,
-            None => None,
-        };
-        Ok(Arc::new(Self { inner }))
-    }
-
-    fn stat(&self, name: &Name) -> Result<Metadata> {
-        self.real(Op::Stat)?.stat(name)
-    }
-
-    fn peek(&self, name: &Name, hint: Hint) -> Result<Metadata> {
-        self.real(Op::Stat)?.peek(name, hint)
-    }
-
-    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
-        self.real(Op::Stat)?.stat_followed(name)
-    }
-
-    fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
-        self.real(Op::Open)?.open_file(name)
-    }
-
-    fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
-        self.real(Op::ReadLink)?.read_link(name)
-    }
-
-    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
-        self.real(Op::GetXattrs)?.xattrs(name)
+        let opened = existing(self.inner.open_dir(name))?;
+        Ok(Self::around(opened, || self.real.clone()))
     }
 
     fn make_dir(&self, name: &Name, _mode: u32) -> Result<Made> {
-        match existing(self.stat(name))? {
+        match existing(self.inner.stat(name))? {
             None => Ok(Made::New),
             Some(metadata) if metadata.kind == Kind::Directory => Ok(Made::Existed),
             Some(_) => Err(Op::MakeDir.failed(Cause::KindDiffers)),
@@ -174,11 +113,24 @@ impl Dir for DryRunDir {
     }
 
     fn stage_file(&self, _new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
-        Ok(Box::new(DryRunStaged))
+        Ok(Box::new(DryRunStaged::default()))
+    }
+
+    /// Takes over nothing: who did would remove it.
+    fn resume_staged(
+        &self,
+        _new: &NewFile<'_>,
+        _inode: Option<u64>,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        Ok(None)
     }
 
     fn join_staged(&self, _ticket: &[u8], _name: &Name) -> Result<Box<dyn StagedFile>> {
-        Ok(Box::new(DryRunStaged))
+        Ok(Box::new(DryRunStaged::default()))
+    }
+
+    fn abort_upload(&self, _: &Name, _: &[u8], _: Option<&[u8]>) -> Result<()> {
+        Ok(())
     }
 
     fn make_symlink(&self, _link: &NewSymlink<'_>) -> Result<Kept> {
@@ -189,10 +141,6 @@ impl Dir for DryRunDir {
         Ok(Kept::ALL)
     }
 
-    fn device_number(&self, name: &Name) -> Result<Option<u64>> {
-        self.real(Op::Stat)?.device_number(name)
-    }
-
     fn set_attributes(&self, _attributes: &Attributes) -> Result<Kept> {
         Ok(Kept::ALL)
     }
@@ -201,53 +149,113 @@ impl Dir for DryRunDir {
         Ok(Kept::ALL)
     }
 
-    fn mount(&self) -> Result<Option<u64>> {
-        self.inner.as_ref().map_or(Ok(None), |inner| inner.mount())
-    }
-
     fn remove(&self, _name: &Name, _kind: Kind) -> Result<()> {
         Ok(())
     }
 
-    /// Only names of one file system can share a file, and one that does not exist yet will be on that of
-    /// the directory above it.
+    /// Compares file systems: only names of one can share a file, and a new directory will be on that of the one above.
     fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
-        let devices = (self.metadata(), link.dir.metadata());
+        let devices = (self.inner.metadata(), link.dir.metadata());
         Ok(!matches!(devices, (Ok(here), Ok(there)) if here.device != there.device))
     }
 
-    /// Only names of one file system can share a file.
+    /// Compares file systems: only names of one can share a file.
     fn link_from(&self, other: &dyn Dir, _name: &Name) -> Result<bool> {
-        let Some(here) = &self.inner else { return Ok(true) };
-        Ok(here.metadata()?.device == other.metadata()?.device)
+        let Some(real) = &self.real else { return Ok(true) };
+        Ok(real.metadata()?.device == other.metadata()?.device)
+    }
+
+    /// Shows no handle: with it the directory could be changed.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 }
 
-struct DryRunStaged;
+/// A directory that would have been made: nothing is in it.
+struct NewDir {
+    /// The nearest directory above it that is there.
+    above: Option<Arc<dyn Dir>>,
+}
+
+impl DirDecorator for NewDir {
+    fn inner(&self) -> &dyn Dir {
+        &AbsentDir
+    }
+
+    /// Returns what a new directory has from the one it is made in.
+    fn metadata(&self) -> Result<Metadata> {
+        let unknown = || Ok(of_kind(Kind::Directory));
+        let above = self.above.as_ref().map_or_else(unknown, |above| above.metadata())?;
+        Ok(Metadata { mode: 0o700 | above.mode & 0o2000, inode: 0, ..above })
+    }
+
+    fn default_acl_mode(&self) -> Result<Option<u32>> {
+        self.above.as_ref().map_or(Ok(None), |above| above.default_acl_mode())
+    }
+}
+
+/// A file that remembers only which bytes it was given.
+#[derive(Default)]
+struct DryRunStaged {
+    taken: Mutex<Option<Extent>>,
+}
+
+impl DryRunStaged {
+    fn taken(&self) -> MutexGuard<'_, Option<Extent>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, extent: Extent) {
+        let mut taken = self.taken();
+        let earlier = taken.unwrap_or(extent);
+        let (begin, end) = (earlier.offset.min(extent.offset), earlier.end().max(extent.end()));
+        *taken = Some(Extent::between(begin, end));
+    }
+}
 
 impl StagedFile for DryRunStaged {
     fn ticket(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    fn write_at(&self, _data: &[u8], _offset: u64) -> Result<()> {
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.take(Extent { offset, length: data.len() as u64 });
         Ok(())
     }
 
-    fn copy_from(&self, _: &dyn SourceFile, _: u64, length: u64) -> Result<Option<u64>> {
+    fn size_bytes(&self, receipts: &[Receipt]) -> Result<u64> {
+        let own = *self.taken();
+        let extents = receipts.iter().map(|receipt| receipt.extent).chain(own);
+        Ok(extents.map(Extent::end).max().unwrap_or(0))
+    }
+
+    fn capabilities(&self) -> StagedCapabilities {
+        StagedCapabilities {
+            wants_content: false,
+            keeps_holes: true,
+            ..StagedCapabilities::default()
+        }
+    }
+
+    fn leave_hole(&self, extent: Extent) -> Result<()> {
+        self.take(extent);
+        Ok(())
+    }
+
+    fn end_at(&self, size_bytes: u64) -> Result<()> {
+        self.take(Extent { offset: size_bytes, length: 0 });
+        Ok(())
+    }
+
+    fn copy_from(&self, _: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
+        self.take(Extent { offset, length });
         Ok(Some(length))
     }
 
-    fn wants_content(&self) -> bool {
-        false
-    }
-
+    /// Leaves the extent to whoever commits the file: others cannot look it up.
     fn close(self: Box<Self>) -> Result<Option<Receipt>> {
-        Ok(None)
-    }
-
-    fn size_bytes(&self, _receipts: &[Receipt]) -> Result<u64> {
-        Ok(0)
+        let taken = *self.taken();
+        Ok(taken.map(|extent| Receipt::sent(extent, None, String::new(), Sender::Here)))
     }
 
     fn commit(self: Box<Self>, _: &Attributes, _: Vec<Receipt>) -> Result<Kept> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Dir, Made, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store};
+use crate::{Dir, Made, NewFile, NewHardLink, NewSymlink, Receipt, SourceFile, StagedFile, Store};
 use types::entry::{Attributes, Hint, Kept, Kind, Metadata, Owner, Time, Xattrs};
 use types::error::{Cause, Error, Op, Result};
 use types::lustre::layout::Striping;
@@ -46,7 +46,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty tree.
+    /// Makes an empty tree.
     pub fn new() -> Self {
         let mut tree =
             Tree { nodes: HashMap::new(), next_inode: ROOT, umask: 0o022, striping: None };
@@ -54,7 +54,7 @@ impl MemoryStore {
         Self { tree: Arc::new(Mutex::new(tree)) }
     }
 
-    /// An empty tree in which files claim to be striped.
+    /// Makes an empty tree in which files claim to be striped.
     pub fn striped(striping: Striping) -> Self {
         let store = Self::new();
         lock(&store.tree).striping = Some(striping);
@@ -134,7 +134,7 @@ impl Tree {
         Ok(())
     }
 
-    /// One name less; with its last one a file is gone.
+    /// Takes a name away; with its last one a file is gone.
     fn unlink(&mut self, inode: Inode) {
         if let Some(node) = self.nodes.get_mut(&inode) {
             node.metadata.links -= 1;
@@ -217,11 +217,6 @@ impl Dir for MemoryDir {
     fn stat(&self, name: &Name) -> Result<Metadata> {
         let inode = self.find(name, Op::Stat)?;
         Ok(lock(&self.tree).node(inode, Op::Stat)?.metadata)
-    }
-
-    /// Links lead nowhere here.
-    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
-        self.stat(name)
     }
 
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
@@ -413,10 +408,6 @@ impl StagedFile for MemoryStaged {
             bytes.resize(bytes.len().max(end), 0);
             bytes[begin..end].copy_from_slice(data);
         })
-    }
-
-    fn copy_from(&self, _: &dyn SourceFile, _: u64, _: u64) -> Result<Option<u64>> {
-        Ok(None)
     }
 
     fn close(self: Box<Self>) -> Result<Option<Receipt>> {

@@ -6,7 +6,7 @@ use types::content::transfer::Transfer;
 /// The treatment of symbolic links below the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Symlinks {
-    /// They are entries of their own.
+    /// Links are entries of their own.
     Keep,
     /// The entry that a link points to stands in its place, wherever it is.
     Follow,
@@ -24,23 +24,23 @@ pub enum Need {
 /// The way in which a tree is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenAs {
-    /// Links below the root.
+    /// The treatment of links below the root.
     pub symlinks: Symlinks,
-    /// What the root itself is for.
+    /// The purpose of the root itself.
     pub need: Need,
-    /// What the directories below it are for.
+    /// The purpose of the directories below it.
     pub below: Need,
-    /// Other ranks make directories here, which this node may see a little later: what is not there
-    /// yet, be it the root, is waited for.
+    /// Set where other ranks make directories here, which this node may see a little later: what is not
+    /// there yet, be it the root, is waited for.
     pub is_growing: bool,
-    /// How files are read and written.
+    /// The way in which files are read and written.
     pub transfer: Transfer,
     /// Extended attributes that are read and set.
     pub xattrs: XattrFilter,
 }
 
 impl Default for OpenAs {
-    /// For listing, as it is, with its own links kept.
+    /// Opens a tree for listing, as it is, with its own links kept.
     fn default() -> Self {
         Self {
             symlinks: Symlinks::Keep,

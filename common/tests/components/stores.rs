@@ -12,7 +12,7 @@ use store::dry_run::DryRunStore;
 use store::faulty::{Faults, FaultyStore};
 use store::memory::MemoryStore;
 use store::opening::OpenAs;
-use store::{Dir, Made, NewSymlink, Store};
+use store::{Made, NewSymlink, Store};
 use types::entry::Attributes;
 use types::error::{Cause, Op};
 use types::path::RelPath;
@@ -27,13 +27,9 @@ fn posix() -> (tempfile::TempDir, PosixStore) {
 /// Keeps a temporary directory as long as the store in it.
 struct Kept<S>(S, #[allow(dead_code, reason = "held for its drop")] tempfile::TempDir);
 
-impl<S: Store> Store for Kept<S> {
-    fn device(&self) -> Result<u64, types::error::Error> {
-        self.0.device()
-    }
-
-    fn open_dir(&self, path: &RelPath) -> types::error::Result<Arc<dyn Dir>> {
-        self.0.open_dir(path)
+impl<S: Store> store::StoreDecorator for Kept<S> {
+    fn inner(&self) -> &dyn Store {
+        &self.0
     }
 }
 

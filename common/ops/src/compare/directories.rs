@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{CompareHand, CompareJob};
 use crate::walk::place::{Place, Trees};
 use sched::crew::Crew;
-use store::{Dir, Store};
+use store::Dir;
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Cause, Error, Op, Side, Trouble};
 use types::outcome::difference::{Findings, Presence};

@@ -4,7 +4,7 @@
 use super::CompareJob;
 use crate::walk::place::{Place, Trees};
 use crate::walk::watch::Watch;
-use store::{Dir, Store};
+use store::Dir;
 use types::entry::Hint;
 use types::error::{Cause, Error, Side};
 use types::outcome::tally::Tally;

@@ -141,7 +141,9 @@ fn remove_in(unused: &[Unused<'_>], is_superuser: bool) -> Vec<Failure> {
     let removed = unused.iter().map(|(root, parent, name, begun)| {
         let staged = staged_name(begun);
         let removed = root.target.open_dir(parent).and_then(|dir| match &staged {
-            Some(staged) => remove_beside_the_rest(&*dir, std::slice::from_ref(staged), is_superuser),
+            Some(staged) => {
+                remove_beside_the_rest(&*dir, std::slice::from_ref(staged), is_superuser)
+            }
             None => vanished_is_gone(dir.abort_upload(name, &begun.staged, None)),
         });
         vanished_is_gone(removed).map_err(|error| {

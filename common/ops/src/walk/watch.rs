@@ -140,7 +140,7 @@ impl Watch {
     /// Returns whether the entry's ctime is since the walk began, allowing for a file system whose
     /// clock is behind.
     fn may_look_new(&self, found: &Metadata, store: &dyn Store) -> bool {
-        is_changed_since(found.ctime.plus(store.clock_behind()), self.began)
+        is_changed_since(found.ctime.plus(store.capabilities().clock_behind), self.began)
     }
 }
 

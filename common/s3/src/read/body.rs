@@ -16,11 +16,10 @@ use crate::client::service::{Proven, is_unproven, wait_for};
 use crate::client::shortcut::Request;
 use crate::read::object::{BODY_WAIT, Bucket, Head, condition, opaque, some_etag};
 use host::transfers::LargeTransfer;
-use store::{ObjectAddress, SourceFile};
+use store::{Checksums, ObjectAddress, SourceFile};
 use types::content::chunk::Extent;
-use types::content::crc64::Crc64;
-use types::content::etag::{Etag, PartedEtag};
-use types::entry::{Listed, Metadata, Xattrs};
+use types::content::etag::PartedEtag;
+use types::entry::{Listed, Metadata};
 use types::error::{Cause, Op, Result};
 use types::limits::{S3_ATTEMPTS_MAX, S3_UNPROVEN_ATTEMPTS_MAX};
 use types::object::headers::ObjectHeaders;
@@ -308,20 +307,9 @@ impl SourceFile for ObjectFile {
         Ok(self.head.metadata)
     }
 
-    fn xattrs(&self) -> Result<Option<Xattrs>> {
-        Ok(None)
-    }
-
-    fn crc64(&self) -> Option<Crc64> {
-        self.head.crc64
-    }
-
-    fn sha256(&self) -> Option<[u8; 32]> {
-        self.head.sha256
-    }
-
-    fn etag(&self) -> Option<Etag> {
-        self.head.md5
+    fn checksums(&self) -> Checksums {
+        let Head { crc64, sha256, md5: etag, .. } = self.head;
+        Checksums { crc64, sha256, etag }
     }
 
     fn parted_etag(&self) -> Result<Option<PartedEtag>> {

@@ -15,7 +15,7 @@ use crate::write::assembled::Assembled;
 use crate::write::blocks::Block;
 use crate::write::fields::{NewObject, as_headers, has_xattrs, with_headers};
 use crate::write::put::{Content, Sent};
-use store::{ObjectAddress, Receipt, Sender, SourceFile, StagedFile};
+use store::{ObjectAddress, Receipt, Remains, Sender, SourceFile, StagedCapabilities, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::content::parts::{PART_BYTES_MAX, Parts};
@@ -462,8 +462,12 @@ impl StagedFile for ObjectStaged {
         }
     }
 
-    fn is_upload(&self) -> bool {
-        matches!(self.way, Way::Parts(_))
+    fn capabilities(&self) -> StagedCapabilities {
+        let remains = match self.way {
+            Way::Whole => Remains::Nothing,
+            Way::Parts(_) => Remains::Upload,
+        };
+        StagedCapabilities { remains, ..StagedCapabilities::default() }
     }
 
     /// Appends bytes to the buffer of this writer's part. They must follow each other without gaps.
