@@ -100,7 +100,7 @@ def cheap_per_entry(work):
     pair("dcp of 4 GiB, 1 rank / cp", "wall", ours, ["cp", big, copy], lambda: remove(copy))
     remove(copy)
     ranks = summary(tool(4, "dcp", "--json", big, copy))["ranks"]
-    shares = ", ".join(f"{rank['tally']['copied_bytes'] / 2**30:.2f}" for rank in ranks)
+    shares = ", ".join(f"{rank['totals']['copied_bytes'] / 2**30:.2f}" for rank in ranks)
     print(f"\n4 GiB by 4 ranks: they wrote {shares} GiB.")
     remove(big)
     remove(copy)
@@ -127,7 +127,7 @@ def many_ranks(work):
         for _ in range(3):
             remove(target)
             ended = summary(tool(ranks, "dcp", "-q", "-p", "--json", source, target))
-            runs.append(sum(rank["cpu_s"] for rank in ended["ranks"]))
+            runs.append(sum(rank["cpu_seconds"] for rank in ended["ranks"]))
         cpu[ranks] = statistics.median(runs)
     remove(source)
     remove(target)
@@ -194,7 +194,7 @@ def latency(work):
             with slow:
                 ended = summary(tool(ranks, name, *arguments))
             entries = sum(ended["totals"]["found"].values())
-            slots = ended["elapsed_s"] * ranks * threads / entries * 1000
+            slots = ended["elapsed_seconds"] * ranks * threads / entries * 1000
             shape = f"{ranks} x {threads}"
             print(f"| {what} | {shape} | {ended['elapsed_s']:.3f} s | {slots:.2f} ms |", flush=True)
 

@@ -138,5 +138,5 @@ def flat_listing(bin_dir, summary, tool):
     with NullServer(bin_dir, "--keys=200000", "--key-prefix=t/", "--latency-us=20000") as url:
         for ranks in (1, 4):
             ended = summary(tool(ranks, "dwalk", "--json", "s3://full/t"), environment(url))
-            shares = ", ".join(f"{rank['tally']['examined']:,}" for rank in ended["ranks"])
+            shares = ", ".join(f"{rank['totals']['examined']:,}" for rank in ended["ranks"])
             print(f"| {ranks} | {ended['elapsed_s']:.2f} s | {shares} |", flush=True)

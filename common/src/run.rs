@@ -64,8 +64,8 @@ impl Session<'_, '_> {
     /// Gathers what the ranks did, and how the services took it, into a summary, on rank 0.
     fn summarise(&mut self, tally: &Tally, sites: &Sites, counters: Counters) -> Option<Summary> {
         let tally = Tally {
-            refused_requests: sites.refused_requests(),
-            interrupted: u64::from(interrupt::is_wanted()),
+            throttled_requests: sites.throttled_requests(),
+            interrupted_ranks: u64::from(interrupt::is_wanted()),
             ..*tally
         };
         let report = RankReport::new(&self.team.host, &tally, counters);
@@ -101,7 +101,7 @@ fn select(
     Selection::new(&options).ok()
 }
 
-/// What went well on this rank, if it did on all of them. What did not is said, once for each node.
+/// Returns this rank's result if all ranks succeeded. Failures are reported, once for each node.
 fn agree<T>(
     session: &mut Session<'_, '_>,
     here: Result<T, String>,
@@ -118,7 +118,7 @@ fn agree<T>(
     here.filter(|_| lines.is_empty())
 }
 
-/// Where that is wrong, in a job of several nodes.
+/// Appends the node to a message, in a job of several nodes.
 fn on_this_node(session: &Session<'_, '_>) -> String {
     let host = &session.team.host;
     let is_first = session.mail.comm().rank() == Rank::ROOT;
@@ -164,9 +164,9 @@ fn threads_max(session: &Session<'_, '_>, sites: &Sites, args: &CommonArgs) -> u
 fn exit_of(totals: &Tally) -> Exit {
     if totals.is_cut_short() {
         Exit::Interrupted
-    } else if totals.failed > 0 || totals.given_up > 0 {
+    } else if totals.failed > 0 || totals.cancelled_tasks > 0 {
         Exit::Partial
-    } else if totals.vanished + totals.moving + totals.synced.come_back > 0 {
+    } else if totals.vanished + totals.unstable_directories + totals.synced.reappeared > 0 {
         Exit::Vanished
     } else if totals.compared.is_different() {
         Exit::Different

@@ -1,4 +1,4 @@
-//! What the user touches: command line, session, progress, summary, exit code.
+//! User interface: command line, session, progress, summary, exit code.
 
 pub mod cli;
 pub mod console;

@@ -21,22 +21,23 @@ use types::select::expression::{Expression, parse_output};
 
 /// Compare two directory trees, or two files, in parallel over all ranks of an MPI job.
 ///
-/// Every entry is compared by type, size, owner, group, permissions, time of change, extended
-/// attributes and access control lists, target of a symbolic link, and content: byte by byte, or for
-/// objects in S3 by the checksum that the service keeps. What a place cannot keep is not compared, and
-/// the summary says so. What could not be read, or changed meanwhile, is an error and never counts as the same.
+/// Every entry is compared by type, size, owner, group, permissions, modification time, extended
+/// attributes and access control lists, target of a symbolic link, and content: byte by byte, or
+/// for objects in S3 by the checksum that the service stores. Attributes that a location cannot
+/// store are not compared, and the summary says so. An entry that could not be read, or that
+/// changed during the job, is an error and never counts as equal.
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(name = "dcmp", mut_arg("buffer", |arg| arg.short(None::<char>)), after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
-    /// What should be
+    /// Reference tree, or file
     ///
-    /// A symbolic link that is named, here or as TARGET, stands for what it leads to, be that a directory or a file, as
-    /// with diff; one that leads nowhere is compared as a link.
+    /// A symbolic link on the command line, here or as TARGET, stands for what it points to, a
+    /// directory or a file, as with diff; a dangling link is compared as a link.
     #[arg(value_name = "SOURCE", required = true)]
     first: OsString,
 
-    /// What is to be checked; with --manifest the only place
+    /// Tree, or file, to check; with --manifest the only location
     #[arg(
         value_name = "TARGET",
         required_unless_present = "manifest",
@@ -44,64 +45,65 @@ pub struct Args {
     )]
     second: Option<OsString>,
 
-    /// Check the files in the one place against the manifest that dcp --manifest has written
+    /// Check the files of the location against a manifest written by dcp --manifest
     ///
-    /// Size, modification time and checksum, and, without --one-way, whether there are files besides.
+    /// Compares size, modification time and checksum, and, without --one-way, reports files that
+    /// the manifest does not have.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "files_from", "download"])]
     manifest: Option<OsString>,
 
-    /// Let size and modification time stand for the content, which is not read
+    /// Compare size and modification time instead of content, which is not read
     ///
-    /// Files of the same size and time that hold other bytes are taken for the same.
+    /// Files of equal size and time count as equal, whatever they contain.
     #[arg(short, long)]
     lite: bool,
 
-    /// Fields in which a difference does not count, separated by commas:
-    /// type size uid gid mtime perm acl xattr link content
+    /// Fields whose differences are ignored, separated by commas: type size uid gid mtime perm acl
+    /// xattr link content
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
     ignore: Vec<String>,
 
-    /// Fields in which a difference counts besides: atime, ctime
+    /// Additional fields to compare: atime, ctime
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
     also: Vec<String>,
 
-    /// Extended attributes to compare: none, those of users, all but Lustre's, or all; layouts of files never
-    /// are, and access control lists always unless --ignore acl. Without it, those of users and file
-    /// capabilities, as dcp -p keeps them
+    /// Extended attributes to compare: none, those of users, all but those of Lustre, or all;
+    /// layouts of files never are, and access control lists always unless --ignore acl. By default
+    /// those of users and file capabilities, as dcp -p preserves them
     ///
-    /// With non-lustre and all those of links are compared, too.
+    /// With non-lustre and all, those of symbolic links are compared, too.
     #[arg(long, value_name = "WHICH", value_enum)]
     xattrs: Option<WhichXattrs>,
 
-    /// Compare objects byte by byte, too: download them even where the service keeps a checksum
+    /// Download objects and compare them byte by byte, even where the service stores a checksum
     ///
-    /// Otherwise the CRC-64/NVME that a service keeps of a whole object stands for its content.
+    /// By default the CRC-64/NVME that a service stores of a whole object stands for its content.
     #[arg(long, conflicts_with = "lite")]
     download: bool,
 
-    /// Compare which names are names of one file, too (hard links)
+    /// Compare hard links, too: which names are the same file
     #[arg(short = 'H', long)]
     hard_links: bool,
 
-    /// What only TARGET has does not count, and is not looked for
+    /// Ignore entries that are only in TARGET
     #[arg(long)]
     one_way: bool,
 
-    /// Read the storage, not memory: drop what is cached of a file before it is read
+    /// Read from storage, not from the page cache: drop cached pages of a file before reading it
     #[arg(short = 's', long)]
     direct: bool,
 
-    /// List the entries for which EXPR holds to FILE: EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …
+    /// Write the entries that match EXPR to FILE: EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …
     ///
-    /// FILE.ndjson has one JSON object a line, FILE.parquet is a directory with one Parquet file a rank, and - is
-    /// standard output. May be given several times.
+    /// FILE.ndjson has one JSON object a line, FILE.parquet is a directory with one Parquet file a
+    /// rank, and - is standard output. May be repeated.
     #[arg(short, long = "output", value_name = "EXPR:FILE", value_parser = checked_output)]
     outputs: Vec<String>,
 
-    /// A line for every entry to FILE, or - for standard output
+    /// Write a line for every entry to FILE, or - for standard output
     ///
-    /// "= PATH" the same, "* PATH" different (with the fields), "+ PATH" only in SOURCE, "- PATH" only in TARGET,
-    /// "! PATH" error.
+    /// "= PATH" equal, "* PATH" different (with the fields), "+ PATH" only in SOURCE, "- PATH" only
+    /// in TARGET, "! PATH" error.
     #[arg(long, value_name = "FILE")]
     combined: Option<OsString>,
 
@@ -137,7 +139,7 @@ fn checked_field(text: &str) -> Result<String, String> {
         return Ok(upper);
     }
     let right: Vec<&str> = Fields::ALL.names().collect();
-    Err(format!("no such field; right are {}", right.join(", ").to_lowercase()))
+    Err(format!("no such field; expected one of {}", right.join(", ").to_lowercase()))
 }
 
 fn checked_output(text: &str) -> Result<String, String> {
@@ -165,7 +167,7 @@ impl ToolArgs for Args {
 }
 
 impl Args {
-    /// What these arguments ask for.
+    /// Request of these arguments.
     pub fn request(&self) -> CompareRequest {
         let outputs = self.outputs();
         let manifest = self.manifest.clone().map(OsStringExt::into_vec);

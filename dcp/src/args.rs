@@ -16,22 +16,23 @@ use types::attributes::keep::Keep;
 /// Copy files and directory trees, in parallel over all ranks of an MPI job.
 ///
 /// An existing directory as TARGET receives each SOURCE under its own name; a TARGET that does not
-/// exist becomes the copy. A SOURCE that ends in "/" stands for its contents. Files appear at the
-/// target when they are complete.
+/// exist becomes the copy. A SOURCE that ends in "/" stands for its contents. A file appears in
+/// TARGET when it is complete.
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(
     name = "dcp",
-    override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp --clean [OPTIONS] PLACE...",
+    override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp --clean [OPTIONS] LOCATION...",
     after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES),
     max_term_width = 100
 )]
 pub struct Args {
-    /// What to copy, and at the end where to
+    /// Files and directories to copy, and last the destination
     ///
-    /// Files, directories, symbolic links, and with -a special files. A symbolic link that is named, to a file or to a
-    /// directory, is copied as a link, as with cp -R and rsync -l, unless -L is given; with a "/" at its end it stands for
-    /// the directory that it leads to. A TARGET that is a link to a directory is that directory; another link is replaced.
+    /// Files, directories, symbolic links, and with -a special files. A symbolic link on the
+    /// command line, to a file or to a directory, is copied as a link, as with cp -R and rsync -l,
+    /// unless -L is given; with a trailing "/" it stands for the directory that it points to. A
+    /// TARGET that is a link to a directory is that directory; another link is replaced.
     #[arg(
         value_names = ["SOURCE", "TARGET"],
         num_args = 1..,
@@ -39,14 +40,14 @@ pub struct Args {
     )]
     paths: Vec<OsString>,
 
-    /// Remove what stopped jobs have left in PLACE
+    /// Remove what interrupted jobs have left in LOCATION
     ///
-    /// Files that got no name, and in S3 uploads that were not completed, if they were last changed, or begun,
-    /// --min-age ago (a day).
+    /// Removes temporary files, and in S3 incomplete multipart uploads, that were last modified, or
+    /// begun, at least --min-age ago (by default a day).
     #[arg(long)]
     clean: bool,
 
-    /// Copy what symbolic links in SOURCE point to
+    /// Follow symbolic links in SOURCE
     #[arg(short = 'L', long, overrides_with = "no_dereference")]
     dereference: bool,
 
@@ -68,13 +69,13 @@ Examples:
   mpiexec -n 8 dcp run1/ run2/ /archive/all             contents of two trees into one directory
   mpiexec -n 64 dcp -p /scratch/run s3://bucket/        a tree into a bucket
   mpiexec -n 64 dcp -p /scratch/run daos://pool/cont/   a tree into a container of DAOS
-  mpiexec -n 64 dcp -p --resume SRC DST                 after its walltime, it goes on
-  dcp --clean s3://bucket                               what jobs that were killed have left there";
+  mpiexec -n 64 dcp -p --resume SRC DST                 resume after the walltime
+  dcp --clean s3://bucket                               remove what killed jobs have left there";
 
 const ENVIRONMENT: &str = "DCP_CHUNKSIZE=64MiB, DCP_PRESERVE=true";
 
 const EXIT_CODES: &str = "\
-0 all copied, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
+0 all copied, 2 usage, 3 source or target unusable, 20 interrupted, 23 some
 failed, 24 some sources vanished, 70 bug, 74 results could not be written";
 
 impl ToolArgs for Args {
@@ -97,14 +98,14 @@ impl ToolArgs for Args {
 }
 
 impl Args {
-    /// What is to be cleaned, if that is what these arguments ask for.
+    /// Request for cleaning, if these arguments are one.
     pub fn clean_request(&self) -> Option<CleanRequest> {
         let (places, dry_run) = (self.paths(), self.copy.dry_run);
         let min_age = self.copy.filters.min_age;
         self.clean.then_some(CleanRequest { places, min_age, dry_run })
     }
 
-    /// What all tools take, as the other arguments complete it.
+    /// Common arguments, as the other arguments complete them.
     pub fn completed(&self) -> CommonArgs {
         self.copy.complete(&self.common)
     }
@@ -113,7 +114,7 @@ impl Args {
         self.paths.iter().map(|path| path.clone().into_vec()).collect()
     }
 
-    /// What these arguments ask for; `None` where only one of SOURCE and TARGET is named.
+    /// Request of these arguments; `None` where only one of SOURCE and TARGET is named.
     pub fn request(&self) -> Option<CopyRequest> {
         let mut sources = self.paths();
         let target = sources.pop().filter(|_| !sources.is_empty())?;

@@ -14,71 +14,73 @@ use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
 
-/// Make the contents of directory TARGET equal those of SOURCE, in parallel over all ranks of an
-/// MPI job; or a file equal another one.
+/// Make the contents of directory TARGET equal to those of SOURCE, in parallel over all ranks of an
+/// MPI job; or one file equal to another.
 ///
-/// What is new or differs in size or time of change is copied; where only owner, group, permissions,
-/// times, extended attributes or access control lists differ, those are set; what is equal is not
-/// touched. A trailing "/" does not matter. A SOURCE that is no directory goes into TARGET where that is one,
-/// and becomes TARGET otherwise. A file's old content stays in place until its new one is complete.
+/// Entries that are missing, or that differ in size or modification time, are copied; where only
+/// owner, group, permissions, timestamps, extended attributes or access control lists differ, those
+/// are set; entries that are equal are not touched. A trailing "/" does not matter. A SOURCE that
+/// is not a directory goes into TARGET where that is one, and becomes TARGET otherwise. The old
+/// content of a file stays in place until the new one is complete.
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(name = "dsync", mut_arg("buffer", |arg| arg.short(None::<char>)), after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
-    /// What should be
+    /// Tree, or file, to mirror
     ///
-    /// A symbolic link that is named stands for what it leads to, be that a directory or a file; one that leads nowhere is
-    /// copied as a link.
+    /// A symbolic link on the command line stands for what it points to, a directory or a file; a
+    /// dangling link is copied as a link.
     #[arg(value_name = "SOURCE")]
     source: OsString,
 
-    /// What is to become equal
+    /// Tree, or file, to make equal to SOURCE
     #[arg(value_name = "TARGET")]
     target: OsString,
 
     /// Compare files by content, not by size and modification time
     ///
-    /// Byte by byte; objects in S3 by the checksum that the service keeps.
+    /// Byte by byte; objects in S3 by the checksum that the service stores.
     #[arg(short, long, visible_alias = "checksum", conflicts_with = "size_only")]
     contents: bool,
 
-    /// With -c: compare objects byte by byte, too, by downloading them
+    /// Download objects and compare them byte by byte, too (with -c)
     #[arg(long, requires = "contents")]
     download: bool,
 
-    /// Compare files by size alone
+    /// Compare files by size only
     #[arg(long)]
     size_only: bool,
 
-    /// Delete what only TARGET has, once all of SOURCE was read without an error
+    /// Delete extraneous entries from TARGET, after all of SOURCE was read without an error
     #[arg(short = 'D', long, conflicts_with_all = ["input", "files_from"])]
     delete: bool,
 
-    /// Delete nothing where it would be more than N entries (exit code 25)
+    /// Delete nothing if more than N entries would be deleted (exit code 25)
     #[arg(long, value_name = "N", requires = "delete")]
     max_delete: Option<u64>,
 
-    /// Leave files alone that are newer in TARGET
+    /// Skip files that are newer in TARGET
     #[arg(short, long)]
     update: bool,
 
-    /// Take the time when a service stored an object for that of its last change, instead of asking each
-    /// object for the one kept with it: of use only with --update, for which it saves a request per object
+    /// Use the upload time of an object as its modification time, instead of reading its metadata:
+    /// of use only with --update, where it saves a request per object
     #[arg(long, requires = "update")]
     use_server_modtime: bool,
 
-    /// Leave alone what is in TARGET already; copy only what is missing
+    /// Skip entries that exist in TARGET; copy only missing ones
     #[arg(long, conflicts_with = "existing")]
     ignore_existing: bool,
 
-    /// Copy nothing that is missing in TARGET
+    /// Skip entries that do not exist in TARGET
     #[arg(long)]
     existing: bool,
 
-    /// Make files that are the same in DIR links to those, instead of copying them
+    /// Hard-link files to DIR where they are unchanged, instead of copying them
     ///
-    /// As with rsync, a relative DIR is taken from TARGET on: with --link-dest=../monday, /backup/tuesday is linked to
-    /// /backup/monday. Where there is none, and DIR is in the current directory, that is taken, and a line says so.
+    /// As with rsync, a relative DIR is relative to TARGET: with --link-dest=../monday,
+    /// /backup/tuesday is linked to /backup/monday. If it does not exist there, but in the current
+    /// directory, that one is used, with a warning.
     #[arg(long, value_name = "DIR")]
     link_dest: Option<OsString>,
 
@@ -93,12 +95,12 @@ const EXAMPLES: &str = "\
 Examples:
   mpiexec -n 64 dsync -D /lustre/project /daos/project   a mirror
   dsync -nD src dst                                      what would be done
-  dsync --link-dest /backup/monday /data /backup/tuesday hard links to what is unchanged";
+  dsync --link-dest /backup/monday /data /backup/tuesday hard links to unchanged files";
 
 const ENVIRONMENT: &str = "DSYNC_DELETE=true";
 
 const EXIT_CODES: &str = "\
-0 equal now, 2 usage, 3 source or target unusable, 20 stopped by a signal, 23 some
+0 equal now, 2 usage, 3 source or target unusable, 20 interrupted, 23 some
 entries failed, 24 some sources vanished, 25 delete limit, 70 bug, 74 results could not be written";
 
 impl ToolArgs for Args {
@@ -123,12 +125,12 @@ impl ToolArgs for Args {
 }
 
 impl Args {
-    /// What all tools take, as the other arguments complete it.
+    /// Common arguments, as the other arguments complete them.
     pub fn completed(&self) -> CommonArgs {
         self.copy.complete(&self.common)
     }
 
-    /// What these arguments ask for.
+    /// Request of these arguments.
     pub fn request(&self) -> SyncRequest {
         SyncRequest {
             source: self.source.clone().into_vec(),

@@ -25,10 +25,10 @@ use types::listed::record;
 #[command(name = "dwalk", after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
-    /// What to walk
+    /// Directories or files to walk
     ///
-    /// A symbolic link that is named stands for what it leads to, be that a directory or a file; one that leads nowhere
-    /// is an entry itself, but with -L a failure.
+    /// A symbolic link on the command line stands for what it points to, a directory or a file; a
+    /// dangling link is an entry itself, but with -L an error.
     #[arg(required_unless_present = "input", value_name = "PATH")]
     paths: Vec<OsString>,
 
@@ -36,19 +36,19 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "output")]
     print: bool,
 
-    /// List the entries to FILE, or - for standard output
+    /// Write the list to FILE, or - for standard output
     ///
-    /// FILE.ndjson is one JSON object a line, FILE.parquet a directory with one Parquet file a rank, for DuckDB,
-    /// pandas and Polars.
+    /// FILE.ndjson is one JSON object a line, FILE.parquet a directory with one Parquet file a
+    /// rank, for DuckDB, pandas and Polars.
     #[arg(short, long, value_name = "FILE")]
     output: Option<OsString>,
 
-    /// Read LIST (Parquet or NDJSON, of dwalk -o) instead of walking
+    /// Read LIST (Parquet or NDJSON, written by dwalk -o) instead of walking
     #[arg(short, long, value_name = "LIST", conflicts_with = "paths")]
     input: Option<OsString>,
 
-    /// How to list: text, ndjson (the default for FILE.ndjson and with --json) or parquet (the default
-    /// for FILE.parquet)
+    /// Format of the list: text, ndjson (the default for FILE.ndjson and with --json) or parquet
+    /// (the default for FILE.parquet)
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 
@@ -58,20 +58,21 @@ pub struct Args {
 
     /// Sort the list by these fields, over all ranks: -size,name
     ///
-    /// name, user, group, uid, gid, atime, mtime, ctime, size; with "-" before it from the largest down. Each rank
-    /// keeps its share in memory.
+    /// name, user, group, uid, gid, atime, mtime, ctime, size; a leading "-" sorts in descending
+    /// order. Each rank keeps its share in memory.
     #[arg(short, long, value_name = "[-]FIELD,…", allow_hyphen_values = true)]
     sort: Option<SortKeys>,
 
-    /// List checksums of files instead, in the form of sha256sum, b3sum, md5sum and rclone
+    /// List checksums of files instead, in the format of sha256sum, b3sum, md5sum and rclone
     ///
-    /// A line for each regular file, whose path counts from the one PATH: check with (cd COPY && sha256sum -c FILE), or
-    /// rclone check --checkfile sha256 FILE COPY. Ranks and threads share the files out; each file is read by one
-    /// thread. Objects that have a SHA-256 stored with them are not read for that.
+    /// Writes a line for each regular file, with its path relative to the one PATH: check with (cd
+    /// COPY && sha256sum -c FILE), or rclone check --checkfile sha256 FILE COPY. Files are
+    /// distributed over ranks and threads; each file is read by one thread. Objects that have a
+    /// SHA-256 stored with them are not read.
     #[arg(long, value_name = "WHICH", value_enum, conflicts_with_all = ["input", "format", "text"])]
     checksum: Option<WhichChecksum>,
 
-    /// Walk what symbolic links point to
+    /// Follow symbolic links
     #[arg(short = 'L', long)]
     dereference: bool,
 
@@ -81,16 +82,16 @@ pub struct Args {
 
     /// Count items by size or age: size:0,4K,1M or age:1d,30d,1y
     ///
-    /// Up to and including each separator, and above the last; ages are since mtime; "age" alone has the usual
-    /// steps. May be repeated.
+    /// Each bin includes its upper separator; the last one is open. The age is the time since
+    /// mtime; "age" alone has the usual steps. May be repeated.
     #[arg(short, long, value_name = "FIELD:SEPARATORS", help_heading = "Statistics")]
     distribution: Vec<Distribution>,
 
-    /// Sum up by user, by group, by depth and by directory
+    /// Sum up usage by user, group, depth and directory
     #[arg(short, long, help_heading = "Statistics")]
     usage: bool,
 
-    /// Name the N largest files, and the N largest directories by everything below them
+    /// Report the N largest files, and the N largest directories with their contents
     #[arg(
         long,
         value_name = "N",
@@ -99,16 +100,17 @@ pub struct Args {
     )]
     top: Option<u32>,
 
-    /// Count files by stripes and pools, on Lustre; a request for each file
+    /// Count files by stripe count and pool, on Lustre; one request per file
     #[arg(long, conflicts_with = "input", help_heading = "Statistics")]
     striping: bool,
 
-    /// Write all statistics to FILE as one page for a browser, with pictures
+    /// Write all statistics to FILE as one HTML page with charts
     #[arg(long, value_name = "FILE.html", help_heading = "Statistics")]
     report: Option<OsString>,
 
-    /// Ask each object for the mode, owner and times that are stored with it, a request each. Otherwise
-    /// objects have the size and time of their listing, and links in AWS's form are files
+    /// Read mode, owner and timestamps from each object's metadata, one request per object. By
+    /// default objects have the size and time of their listing, and symbolic links in AWS's form
+    /// are files
     #[arg(long, help_heading = "S3")]
     s3_stored_attributes: bool,
 
@@ -183,14 +185,14 @@ impl ToolArgs for Args {
 }
 
 impl Args {
-    /// What these arguments ask for.
+    /// Request of these arguments.
     ///
     /// # Errors
     /// One line that says which of them do not go together.
     pub fn request(&self) -> Result<WalkRequest, String> {
         let listing = self.listing();
         if listing == Listing::Parquet && self.output.as_ref().is_none_or(|file| file == "-") {
-            return Err("a Parquet list needs a place: -o LIST.parquet".to_owned());
+            return Err("a Parquet list needs a name: -o LIST.parquet".to_owned());
         }
         if self.checksum.is_some() {
             self.check_checksums(listing)?;

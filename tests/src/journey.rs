@@ -475,7 +475,7 @@ impl Journey<'_, '_> {
 /// Returns true for a job that has ended with 0. Hydra may return that for one that was interrupted
 /// through it: the summary tells.
 fn is_done(ended: &Ended) -> bool {
-    ended.code == Some(0) && ended.events("summary").last().is_some_and(|end| end["exit"] == 0)
+    ended.code == Some(0) && ended.events("summary").last().is_some_and(|end| end["exit_code"] == 0)
 }
 
 /// Runs a job; as long as the ranks of the previous one are at work it is refused, and started
@@ -484,7 +484,7 @@ fn patiently(command: Command) -> Ended {
     let mut command = command;
     let mut ended = run(&mut command);
     for _ in 0..TRIES_WHILE_AT_WORK {
-        if !ended.stderr.contains("at work") {
+        if !ended.stderr.contains("still running") {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -102,7 +102,7 @@ fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 fn decode<T: DeserializeOwned>(mail: &Mailbox<'_>, bytes: &[u8]) -> T {
     postcard::from_bytes(bytes).unwrap_or_else(|error| {
-        tracing::error!(%error, "message that this build did not write; use one build on all nodes");
+        tracing::error!(%error, "message from a different build; use one build on all nodes");
         mail.comm().abort(Exit::Bug)
     })
 }

@@ -69,8 +69,8 @@ pub fn check(launch: &Launch, mpi_size: u32, mpi_library: &str) -> Result<(), St
     match launch {
         Launch::Launched { evidence, processes, .. } if *processes > 1 && mpi_size == 1 => {
             Err(format!(
-                "the launcher started {processes} processes ({evidence}), but to MPI each of them \
-                 is alone and would do the whole job; start them with the mpiexec of the MPI this \
+                "the launcher started {processes} processes ({evidence}), but each of them is \
+                 alone in MPI_COMM_WORLD and would do the whole job; start them with the mpiexec of the MPI this \
                  program was built with ({mpi_library}), or with srun --mpi=pmi2 or --mpi=pmix as \
                  that MPI needs; for one process, unset that variable"
             ))

@@ -91,7 +91,7 @@ impl<'c> Mailbox<'c> {
         tracing::error!(
             from = from.0,
             bytes = message.len(),
-            "message of another version of this program; use one build on all nodes"
+            "message from a different version of this program; use one build on all nodes"
         );
         self.comm.abort(Exit::Bug)
     }
@@ -101,7 +101,7 @@ impl<'c> Mailbox<'c> {
 /// failed.
 pub fn leave_in_time(comm: &dyn Comm) {
     if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_FAREWELL_MAX) {
-        tracing::error!("told to stop, and other ranks do not answer: they are not waited for");
+        tracing::error!("interrupted: other ranks do not respond, and are not waited for");
         comm.abort(Exit::Interrupted);
     }
 }

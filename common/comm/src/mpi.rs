@@ -142,7 +142,7 @@ fn leave_at_last(rank: Rank, exit: Exit) {
         std::thread::sleep(limits::FAREWELL_MAX);
         if rank == Rank::ROOT {
             tracing::warn!(
-                "all was done, but MPI_Finalize does not end: the processes end without it"
+                "all work is done, but MPI_Finalize does not return: the processes exit without it"
             );
         }
         // SAFETY: nothing runs before the process ends, neither of this program nor of MPI's.

@@ -73,7 +73,7 @@ impl Dfuse {
                 Err(error) => return Err(format!("wait for dfuse: {error}")),
             }
             if interrupt::is_wanted() {
-                return Err("stopped while dfuse was mounting".to_owned());
+                return Err("interrupted while dfuse was mounting".to_owned());
             }
             if began.elapsed() > DFUSE_START_MAX {
                 let _ = self.server.kill();

@@ -11,6 +11,7 @@ use types::error::{Failure, ListFault, Op};
 use types::exit::Exit;
 use types::limits::NDJSON_LINE_BYTES_MAX;
 use types::listed::json_record::{JsonRecord, VERSION};
+use types::listed::json_text::EVENTS_VERSION;
 use types::listed::record::OwnedRecord;
 
 /// Entries in the lines that begin in a piece of the file; none follow after an error.
@@ -37,20 +38,23 @@ pub fn end_line(is_empty: bool, failed: u64) -> Option<String> {
 /// Fields that every line has.
 #[derive(Deserialize)]
 struct Head {
-    v: u32,
+    /// Version of a line of a list.
+    v: Option<u32>,
+    /// Version of another event, where standard output of a job became the list.
+    json_version: Option<u32>,
     event: String,
     /// Number of entries that the job which wrote the list could not read, in an [`END_EVENT`].
     #[serde(default)]
     failed: u64,
     /// Exit code in the summary of a job whose standard output became the list.
     #[serde(default)]
-    exit: u8,
+    exit_code: u8,
 }
 
 impl Head {
     fn lacks_entries(&self) -> bool {
         let exits = [Exit::Ok, Exit::Different, Exit::Vanished].map(|exit| exit as u8);
-        self.failed > 0 || !exits.contains(&self.exit)
+        self.failed > 0 || !exits.contains(&self.exit_code)
     }
 }
 
@@ -118,8 +122,10 @@ impl LineRecords {
             return line.into_record().map(Some).ok_or_else(wrong);
         }
         let head: Head = serde_json::from_slice(&self.line).map_err(|_| wrong())?;
-        if head.v != VERSION {
-            return Err(fault(&self.path, ListFault::Version));
+        match (head.v, head.json_version) {
+            (Some(VERSION), _) | (None, Some(EVENTS_VERSION)) => {}
+            (None, None) => return Err(wrong()),
+            _ => return Err(fault(&self.path, ListFault::Version)),
         }
         match head.event.as_str() {
             "entry" => Err(wrong()),

@@ -178,7 +178,7 @@ impl Job for CleanJob {
     }
 
     fn discard(&self, _task: CleanTask, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        hand.tally.given_up += 1;
+        hand.tally.cancelled_tasks += 1;
         self.account.settle(hand);
     }
 

@@ -357,7 +357,7 @@ impl Job for CompareJob<'_> {
 
     fn discard(&self, task: CompareTask, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
         match task {
-            CompareTask::Walk(_) => hand.gathered.tally.given_up += 1,
+            CompareTask::Walk(_) => hand.gathered.tally.cancelled_tasks += 1,
             CompareTask::Chunks(task) => self.give_up_chunks(&task, crew),
             CompareTask::Conclude(file) => self.conclude(file, hand, crew),
         }
@@ -443,7 +443,7 @@ impl Visitor for CompareJob<'_> {
                 self.enter_source(place, metadata, hand, crew)
             }
             Trees::TargetOnly if self.keeps_none(Side::Source) => {
-                hand.gathered.tally.compared.unkept_directories += 1;
+                hand.gathered.tally.compared.directories_not_compared += 1;
                 Ok(())
             }
             Trees::TargetOnly => {

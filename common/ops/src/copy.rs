@@ -461,15 +461,15 @@ impl Job for CopyJob<'_> {
 
     fn discard(&self, task: CopyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
         match task {
-            CopyTask::Walk(_) => hand.gathered.tally.given_up += 1,
+            CopyTask::Walk(_) => hand.gathered.tally.cancelled_tasks += 1,
             CopyTask::Chunks(task) => self.give_up_chunks(&task, crew),
             CopyTask::Commit(file) => self.end_large(file, hand, crew),
             CopyTask::Verify(task) => self.give_up_verifying(&task, hand, crew),
             CopyTask::Linked(file) => {
-                hand.gathered.tally.given_up += file.names.len() as u64;
+                hand.gathered.tally.cancelled_tasks += file.names.len() as u64;
             }
             CopyTask::Links(links) => {
-                hand.gathered.tally.given_up += links.others.len() as u64;
+                hand.gathered.tally.cancelled_tasks += links.others.len() as u64;
             }
         }
         self.account.settle(&mut hand.gathered);

@@ -265,7 +265,7 @@ impl<'c> DeleteJob<'c> {
         // minutes old and the entry may have been moved there meanwhile.
         if self.mode != Mode::Count && self.source_has(entry.place, entry.name, kind)? {
             // The source has the entry by now, so it stays.
-            hand.tally.synced.come_back += 1;
+            hand.tally.synced.reappeared += 1;
             self.left_out(entry.place);
             return Ok(Visited::NOTHING_MOVED);
         }
@@ -306,7 +306,7 @@ impl<'c> DeleteJob<'c> {
     fn remove_directory(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
         let (root, path) = &met.directory;
         if self.lock_kept().contains(&met.directory) {
-            hand.tally.synced.protected += 1;
+            hand.tally.synced.non_empty_directories += 1;
         } else if self.mode != Mode::Delete {
             self.count(*root, path, Kind::Directory, hand, crew);
         } else {
@@ -315,7 +315,7 @@ impl<'c> DeleteJob<'c> {
                 Ok(()) => return hand.tally.synced.deleted.count(Kind::Directory),
                 // The entries in it were reported already.
                 Err(Trouble { error: Error { cause: Cause::System(STILL_FULL), .. }, .. }) => {
-                    hand.tally.synced.protected += 1;
+                    hand.tally.synced.non_empty_directories += 1;
                 }
                 Err(trouble) => self.fail(*root, path, trouble, hand, crew),
             }
@@ -410,7 +410,7 @@ impl Job for DeleteJob<'_> {
                 self.give_back_mode(met, hand, crew);
             }
         }
-        hand.tally.given_up += 1;
+        hand.tally.cancelled_tasks += 1;
         self.account.settle(hand);
     }
 

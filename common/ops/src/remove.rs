@@ -193,7 +193,7 @@ impl<'c> RemoveJob<'c> {
         }
         self.kept.add(root, parent_of(below).unwrap_or_default());
         if error.cause == Cause::Stopped {
-            hand.tally.given_up += 1;
+            hand.tally.cancelled_tasks += 1;
             return;
         }
         let RemoveRoot { store, shown, .. } = self.root(root);
@@ -354,7 +354,7 @@ impl Job for RemoveJob<'_> {
     }
 
     fn discard(&self, _task: RemoveTask, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        hand.tally.given_up += 1;
+        hand.tally.cancelled_tasks += 1;
         self.account.settle(hand);
     }
 

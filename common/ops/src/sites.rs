@@ -199,8 +199,8 @@ impl Sites {
     }
 
     /// Returns the number of this rank's requests that services have throttled so far.
-    pub fn refused_requests(&self) -> u64 {
-        self.services.iter().map(|(.., service)| service.refused_requests()).sum()
+    pub fn throttled_requests(&self) -> u64 {
+        self.services.iter().map(|(.., service)| service.throttled_requests()).sum()
     }
 
     /// Opens the directory at a path as a store.

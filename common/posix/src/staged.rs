@@ -329,11 +329,12 @@ impl PosixStaged {
         } else {
             attributes
         };
-        let times_cut = attributes.times.is_some_and(|times| self.cuts(times.mtime));
+        let timestamps_truncated = attributes.times.is_some_and(|times| self.cuts(times.mtime));
         let holder = Holder::file(&self.fd, self.shared.xattrs);
         let kept = attributes::set(&self.fd, attributes, owner, &holder)?;
         let xattrs_lost = kept.xattrs_lost || !is_inherited;
-        let kept = Kept { layout_lost: self.layout_lost, times_cut, xattrs_lost, ..kept };
+        let kept =
+            Kept { layout_lost: self.layout_lost, timestamps_truncated, xattrs_lost, ..kept };
         // Smaller files are synchronised many at a time.
         let is_left = self.size_bytes <= UNSYNCED_BYTES_MAX;
         match self.shared.transfer.durable {

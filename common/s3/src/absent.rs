@@ -38,7 +38,7 @@ impl Service {
     }
 
     /// Returns the number of requests that the service has throttled.
-    pub fn refused_requests(&self) -> u64 {
+    pub fn throttled_requests(&self) -> u64 {
         match self.never {}
     }
 

@@ -10,13 +10,13 @@ pub struct Counters {
     /// Tasks received from other ranks.
     pub tasks_stolen: u64,
     /// Tasks given to other ranks.
-    pub tasks_given: u64,
+    pub tasks_granted: u64,
     /// Steal requests sent.
-    pub steals_asked: u64,
+    pub steal_attempts: u64,
     /// Steal requests that were answered with tasks.
-    pub steals_won: u64,
+    pub steals_succeeded: u64,
     /// Steal requests of others that this rank has answered with tasks.
-    pub steals_given: u64,
+    pub steals_granted: u64,
     /// Bytes of the tasks received and given.
     pub steal_bytes: u64,
     /// Waves of termination detection.
@@ -36,10 +36,10 @@ impl Counters {
     pub fn add(&mut self, other: &Self) {
         self.tasks_run += other.tasks_run;
         self.tasks_stolen += other.tasks_stolen;
-        self.tasks_given += other.tasks_given;
-        self.steals_asked += other.steals_asked;
-        self.steals_won += other.steals_won;
-        self.steals_given += other.steals_given;
+        self.tasks_granted += other.tasks_granted;
+        self.steal_attempts += other.steal_attempts;
+        self.steals_succeeded += other.steals_succeeded;
+        self.steals_granted += other.steals_granted;
         self.steal_bytes += other.steal_bytes;
         self.waves += other.waves;
         self.threads = self.threads.max(other.threads);

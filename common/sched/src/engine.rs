@@ -187,7 +187,7 @@ impl<J: Job> MainThread<'_, '_, J> {
     /// kills.
     fn leave_in_time(&mut self) {
         if interrupt::wanted_for().is_some_and(|time| time > limits::INTERRUPT_WAIT_MAX) {
-            tracing::error!("told to stop, and what is under way does not end: it is abandoned");
+            tracing::error!("interrupted: operations in progress do not end, and are abandoned");
             self.local.mail.comm().abort(Exit::Interrupted);
         }
     }
@@ -201,7 +201,7 @@ impl<J: Job> MainThread<'_, '_, J> {
             tries += 1;
             if self.threads == 0 && tries >= limits::THREAD_TRIES_MAX {
                 let limits = limits_of_threads();
-                tracing::error!("this process may not start any thread; raise {limits}");
+                tracing::error!("this process cannot start any thread; raise {limits}");
                 self.local.mail.comm().abort(Exit::Unusable);
             }
             if self.threads == 0 {
@@ -217,7 +217,7 @@ impl<J: Job> MainThread<'_, '_, J> {
         while let Some((from, bytes)) = self.local.mail.try_recv(self.channel) {
             moved = true;
             let Ok(message) = Message::decode(&bytes) else {
-                tracing::error!(from = from.0, "message that this build did not write");
+                tracing::error!(from = from.0, "message from a different build");
                 self.local.undecodable = true;
                 return true;
             };

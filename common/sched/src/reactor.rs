@@ -147,12 +147,12 @@ impl Reactor {
         if self.is_hungry(work)
             && let Some(victim) = self.thief.victim(now)
         {
-            self.counters.steals_asked += 1;
+            self.counters.steal_attempts += 1;
             out.push((victim, Message::Ask { queued: work.queued() }));
         }
         // Passive first, posted second: a passive rank posts nothing more.
         if work.is_passive() {
-            let sent = self.counters.steals_given + work.posted();
+            let sent = self.counters.steals_granted + work.posted();
             let own = Traffic { sent, received: self.received };
             self.termination.while_passive(now, own, out);
         }
@@ -172,8 +172,8 @@ impl Reactor {
         }
         let parcel = if share == 0 { Parcel::default() } else { work.give(share) };
         if parcel.count > 0 {
-            self.counters.steals_given += 1;
-            self.counters.tasks_given += u64::from(parcel.count);
+            self.counters.steals_granted += 1;
+            self.counters.tasks_granted += u64::from(parcel.count);
             self.counters.steal_bytes += parcel.bytes.len() as u64;
         }
         out.push((thief, Message::Give(parcel)));
@@ -183,7 +183,7 @@ impl Reactor {
         self.thief.answered(now, parcel.count);
         if parcel.count > 0 {
             self.received += 1;
-            self.counters.steals_won += 1;
+            self.counters.steals_succeeded += 1;
             self.counters.tasks_stolen += u64::from(parcel.count);
             self.counters.steal_bytes += parcel.bytes.len() as u64;
             work.take(parcel);

@@ -32,18 +32,18 @@ use types::path;
 use types::place::placement::Given;
 use types::select::age::Age;
 
-/// What is to be cleaned. Places are as the operator gave them.
+/// Request for cleaning. Locations are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct CleanRequest {
-    /// Where.
+    /// Locations to clean.
     pub places: Vec<Vec<u8>>,
-    /// What is younger stays.
+    /// Minimum age of what is removed.
     pub min_age: Option<Age>,
-    /// Nothing is removed, only named.
+    /// List only, and remove nothing.
     pub dry_run: bool,
 }
 
-/// What is younger may be another job's that is at work.
+/// Default of the minimum age: younger files may belong to a running job.
 const MIN_AGE: Age = Age::Seconds(24 * 3600);
 
 /// Removes it, on all ranks.
@@ -103,10 +103,10 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
 /// A directory, and whether those below it are meant, too.
 type Searched = (Vec<u8>, bool);
 
-/// Where jobs have staged something whose journals were elsewhere, with their numbers.
+/// Locations of temporary files whose journals were elsewhere, with the numbers of their jobs.
 type Elsewhere = BTreeMap<Searched, Vec<u64>>;
 
-/// What one run does, place after place.
+/// One run over all locations, in order.
 struct Cleaning<'a, 's, 'c> {
     session: &'a mut Session<'s, 'c>,
     sites: &'a Sites,
@@ -126,7 +126,7 @@ impl Cleaning<'_, '_, '_> {
         (job.tally(), counters, job.take_journals())
     }
 
-    /// Where the jobs of these journals have staged what was not found in the places that were cleaned.
+    /// Locations in which jobs of these journals have temporary files, other than those that were cleaned.
     fn elsewhere(&mut self, journals: Vec<DeadJournal>, cleaned: &[Vec<u8>]) -> Elsewhere {
         let all = reduce(self.session.mail, journals, Vec::extend);
         let elsewhere = all.map(|journals| {
@@ -151,7 +151,7 @@ impl Cleaning<'_, '_, '_> {
         broadcast(self.session.mail, elsewhere)
     }
 
-    /// These places, if all ranks can open them and see the same.
+    /// Opens the locations, if all ranks can and see the same.
     fn open(&mut self, elsewhere: &Elsewhere) -> Option<Arc<[Place]>> {
         let opened = elsewhere.iter().map(|((path, is_deep), numbers)| {
             let staged_by = Some(ThoseJobs { numbers: numbers.clone(), is_deep: *is_deep });
@@ -169,7 +169,7 @@ impl Cleaning<'_, '_, '_> {
     }
 }
 
-/// Where the jobs of a journal have staged, if that is known and in a file system.
+/// Location of a journal's temporary files, if that is known and in a file system.
 ///
 /// # Errors
 /// One line.
@@ -177,19 +177,20 @@ fn known(journal: &DeadJournal) -> Result<&StagedBy, String> {
     let shown = path::escaped(&journal.path);
     let staged_by = journal.staged_by.as_ref().ok_or_else(|| {
         format!(
-            "journal {shown} is damaged: where its job has staged something is not known; dcp --clean TARGET removes it"
+            "journal {shown} is corrupt, so where its job has temporary files is unknown; dcp \
+             --clean TARGET removes them"
         )
     })?;
     if !staged_by.target.starts_with(b"/") {
         let target = path::escaped(&staged_by.target);
         return Err(format!(
-            "journal {shown} is of a job to {target}: what that has begun is removed by dcp --clean there"
+            "journal {shown} belongs to a job to {target}: dcp --clean there removes what it has begun"
         ));
     }
     Ok(staged_by)
 }
 
-/// Where in that target jobs have staged, if it is still there: beside it where it is a file.
+/// Directory of temporary files of that target, if it still exists: its parent where it is a file.
 fn searched(target: &[u8]) -> Option<Searched> {
     let is_directory = |path: &[u8]| as_path(path).is_dir();
     if is_directory(target) {
@@ -241,7 +242,7 @@ fn beside(sites: &Sites, path: &[u8]) -> Option<Box<dyn Store>> {
     sites.open(Side::Target, &given.parent(), OpenAs::default()).ok()
 }
 
-/// What all ranks must see alike.
+/// Roots that must be the same on all ranks.
 fn shared(places: &[Place], is_dry_run: bool) -> Vec<SharedRoot<'_>> {
     let is_written = !is_dry_run;
     let of = places.iter().filter_map(|place| match place {
@@ -261,7 +262,9 @@ fn header(
 ) {
     let team = describe_team(&session.team, args.threads);
     let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
-    let of = |path: &Vec<u8>| format!("  what stopped jobs have left in {}", path::escaped(path));
+    let of = |path: &Vec<u8>| {
+        format!("  incomplete uploads and temporary files in {}", path::escaped(path))
+    };
     lines.extend(request.places.iter().map(of));
     let places: Vec<_> = request.places.iter().map(|path| json_path(path)).collect();
     let fields = json!({
@@ -269,7 +272,8 @@ fn header(
         "mpi": session.mpi,
         "ranks": session.team.ranks,
         "nodes": session.team.nodes.len(),
-        "clean": places,
+        "threads": args.threads,
+        "locations": places,
         "dry_run": request.dry_run,
     });
     reporter.header(&lines, fields);

@@ -35,26 +35,26 @@ use ops::walk::listed::{CheckedTree, Listed};
 use ops::walk::selection::{OwnThings, Selection};
 use ops::walk::watch::Watch;
 
-/// What a comparison is asked for. Paths are as the operator gave them.
+/// Request for a comparison. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct CompareRequest {
-    /// What should be.
+    /// Reference tree.
     pub source: Vec<u8>,
-    /// What is.
+    /// Tree to check.
     pub target: Vec<u8>,
-    /// What becomes of links that the two paths themselves are.
+    /// Treatment of symbolic links that the two paths themselves are.
     pub symlinks: Symlinks,
     /// How.
     pub options: CompareOptions,
-    /// Which entries take part.
+    /// Filters of entries.
     pub filters: FilterArgs,
     /// The entries to be dealt with, instead of walking.
     pub named: NamedArgs,
     /// Passes over what jobs have staged and their journals, where this is known.
     pub own: Option<OwnThings>,
-    /// Where the line of each entry goes; standard output for `-`.
+    /// File for the line of each entry; standard output for `-`.
     pub combined: Option<Vec<u8>>,
-    /// Where the lists go, in the order of the options' expressions.
+    /// Files of the lists, in the order of the options' expressions.
     pub outputs: Vec<Vec<u8>>,
 }
 
@@ -209,8 +209,8 @@ fn regrouped(
     for lines in gather(session.mail, &found.lines).into_iter().flatten() {
         reporter.differences(&lines);
     }
-    let (parted_names, joined_names) = (found.parted, found.joined);
-    Compared { parted_names, joined_names, ..Compared::default() }
+    let (hard_links_only_in_source, hard_links_only_in_target) = (found.parted, found.joined);
+    Compared { hard_links_only_in_source, hard_links_only_in_target, ..Compared::default() }
 }
 
 fn method(options: &CompareOptions, has_objects: bool) -> Method {
@@ -276,7 +276,7 @@ fn open_everywhere(
     agree(session, opened, reporter).ok_or(Exit::Unusable)
 }
 
-/// What all ranks must see alike.
+/// Roots that must be the same on all ranks.
 fn shared(root: &CompareRoot) -> [SharedRoot<'_>; 2] {
     let names = root.single.as_ref().map(|(source, target)| [source, target]);
     [(Side::Source, &root.source, 0), (Side::Target, &root.target, 1)].map(

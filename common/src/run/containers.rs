@@ -9,7 +9,7 @@ use comm::collective::{broadcast, gather};
 use ops::sites::{Mounted, Sites};
 use types::place::container::Container;
 
-/// Where the containers of a node are, or why one of them is not.
+/// Mount points of a node's containers, or why one of them has none.
 type Points = Result<Vec<Vec<u8>>, String>;
 
 /// The sites with these containers; `None` on all ranks where some node cannot have one. Those that are mounted for this
@@ -39,7 +39,7 @@ pub(super) fn mount(
     Some(sites.with_containers(containers.into_iter().zip(points).collect(), mounted))
 }
 
-/// Whether no rank with a smaller number is on this node.
+/// True if no rank with a smaller number is on this node.
 fn is_first_of_node(session: &mut Session<'_, '_>) -> bool {
     let hosts = gather(session.mail, &session.team.host);
     let firsts = hosts.map(|hosts| {
@@ -53,7 +53,7 @@ fn is_first_of_node(session: &mut Session<'_, '_>) -> bool {
     firsts.get(&session.team.host) == Some(&session.mail.comm().rank().0)
 }
 
-/// What the first rank of each node has found, by node.
+/// Results of the first rank of each node, by node.
 fn everywhere(session: &mut Session<'_, '_>, points: Option<Points>) -> BTreeMap<String, Points> {
     let found = points.map(|points| (session.team.host.clone(), points));
     let all = gather(session.mail, &found);

@@ -11,6 +11,7 @@ use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
+use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
@@ -25,12 +26,12 @@ use types::listed::line::{LineFormat, json_path};
 use types::path;
 use types::size::{human_bytes, human_count};
 
-/// What a copy is asked for. Paths are as the operator gave them.
+/// Request for a copy. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct CopyRequest {
-    /// What to copy.
+    /// Sources.
     pub sources: Vec<Vec<u8>>,
-    /// Where to.
+    /// Target.
     pub target: Vec<u8>,
     /// How.
     pub wishes: CopyWishes,
@@ -67,7 +68,7 @@ impl Transfer for CopyRequest {
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase) {
         let After { session, copying, args, mut phase, leftovers } = after;
         for directories in leftovers.earlier.into_iter().chain([leftovers.directories]) {
-            let more = copying.finish(session, (directories, phase.0.gave_up_for), args, reporter);
+            let more = copying.finish(session, (directories, phase.0.fatal_errno), args, reporter);
             phase.0.add(&more.0);
             phase.1.add(&more.1);
         }
@@ -89,7 +90,7 @@ fn prepare(
     if let Some(refusal) = verify::refusal(&options) {
         plan.refusals.push(refusal);
     } else if !named.is_empty() && sources.len() != 1 {
-        plan.refusals.push("entries that are named are of one SOURCE; name one".to_owned());
+        plan.refusals.push("--files-from and -i name entries of one SOURCE; name one".to_owned());
     } else {
         if !named.is_empty() {
             // What is named is in it.
@@ -147,7 +148,7 @@ fn describe_root(root: &RootPlan) -> String {
     }
 }
 
-/// What is about to happen, before it does.
+/// Prints the plan of the job before it starts.
 fn header(
     session: &Session<'_, '_>,
     plan: &CopyPlan,
@@ -183,11 +184,10 @@ fn header(
         "threads": args.threads,
         "chunk_bytes": options.chunk_bytes,
         "buffer_bytes": options.buffer_bytes,
-        "preserve": options.keep.is_any(),
-        "keep": options.keep,
+        "preserve": events::preserve(&options.keep),
         "dry_run": options.dry_run,
         "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),
-        "resumes": journal.is_some_and(|found| found.earlier.is_some()),
+        "resumed": journal.is_some_and(|found| found.earlier.is_some()),
         "roots": roots,
     });
     reporter.header(&lines, fields);

@@ -28,10 +28,10 @@ use types::entry::Times;
 use types::error::{Failure, Side};
 use types::outcome::tally::Tally;
 
-/// What a phase has counted on this rank.
+/// Counts of a phase on this rank.
 pub(super) type Phase = (Tally, Counters);
 
-/// What goes for the whole copy.
+/// State of the whole copy.
 #[derive(Clone, Copy)]
 pub(super) struct Copying<'r> {
     pub roots: &'r [CopyRoot],
@@ -46,7 +46,7 @@ pub(super) struct Copying<'r> {
 }
 
 impl<'r> Copying<'r> {
-    /// This rank's part of a phase, of a walk or of entries that are named.
+    /// Runs this rank's part of a phase, of a walk or of named entries.
     pub fn job(&self, session: &Session<'_, '_>, named: Option<&'r Named>) -> CopyJob<'r> {
         let rank = session.mail.comm().rank();
         CopyJob::new(self.roots, self.options, self.selection, named, rank)
@@ -68,7 +68,7 @@ impl<'r> Copying<'r> {
         for (number, roots) in plan.phases().into_iter().enumerate() {
             if number > 0 && is_stopped(session, &counted.0) {
                 let is_root = session.mail.comm().rank() == Rank::ROOT;
-                counted.0.given_up += if is_root { roots.len() as u64 } else { 0 };
+                counted.0.cancelled_tasks += if is_root { roots.len() as u64 } else { 0 };
                 continue;
             }
             let part = (&plan.roots[roots.clone()], roots.start as u32);
@@ -113,13 +113,13 @@ impl<'r> Copying<'r> {
     pub fn finish(
         &self,
         session: &mut Session<'_, '_>,
-        (directories, gave_up_for): (DirectoryRecords, u64),
+        (directories, fatal_errno): (DirectoryRecords, u64),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Phase {
         let settings = session.settings(args.threads);
         let (blocks, restricted) = directories.into_parts();
-        let job = FinishJob::new(self.roots, &self.options.keep, gave_up_for);
+        let job = FinishJob::new(self.roots, &self.options.keep, fatal_errno);
         let seeds = blocks.into_iter().map(FinishTask::Block).collect();
         let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
         let restricted = gather(session.mail, &restricted);
@@ -135,7 +135,7 @@ impl<'r> Copying<'r> {
         (tally, counters)
     }
 
-    /// What was changed is on storage, where that is wished. Returns how many targets on this rank are not.
+    /// Syncs all changes to storage, where that is requested. Returns how many targets of this rank failed.
     fn settle(&self, session: &mut Session<'_, '_>, reporter: &mut Reporter) -> u64 {
         let is_wished = self.options.transfer.durable == Durable::Now;
         let failure = |root: &CopyRoot| {
@@ -208,8 +208,8 @@ impl Watched for WatchedCopy<'_, '_> {
     }
 }
 
-/// Some rank was stopped, or has stopped, before all was done.
+/// True if some rank was interrupted before all was done.
 pub(super) fn is_stopped(session: &mut Session<'_, '_>, tally: &Tally) -> bool {
-    let all = gather(session.mail, &(tally.given_up > 0));
+    let all = gather(session.mail, &(tally.cancelled_tasks > 0));
     broadcast(session.mail, all.map(|all| all.contains(&true)))
 }

@@ -16,7 +16,7 @@ use ops::journal::Journal;
 use ops::sites::Sites;
 use types::exit::Exit;
 
-/// What is left to be done when all is copied.
+/// Last steps, when everything is copied.
 pub(super) struct Ending<'r> {
     pub deed: Deed,
     pub sites: &'r Sites,
@@ -26,7 +26,7 @@ pub(super) struct Ending<'r> {
     pub part: &'r Part,
     pub manifest: Manifest,
     pub kept: Kept,
-    /// What the counts do not tell.
+    /// Exit code that the counts do not imply.
     pub verdict: Exit,
 }
 
@@ -42,7 +42,8 @@ impl Ending<'_> {
         let (done, how) = ((&tally, self.verdict), (self.roots, self.options));
         tally.failed += self.kept.remove_unused(session, how, done, reporter);
         self.manifest.end(session, &tally, reporter);
-        tally.unjournaled += self.kept.journal.as_ref().map_or(0, Journal::unwritten);
+        tally.journal_records_not_written +=
+            self.kept.journal.as_ref().map_or(0, Journal::unwritten);
         let summary = session.summarise(&tally, self.sites, counters).map(|mut summary| {
             summary.deed = self.deed;
             summary.is_dry_run = self.options.dry_run;

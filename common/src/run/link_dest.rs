@@ -40,7 +40,7 @@ pub(super) fn locate(
     let why =
         format!("--link-dest \"{given}\" is relative to TARGET: \"{sought}\": {}", error.cause);
     look(sites, link_dest).map_err(|_| (Exit::Unusable, why.clone()))?;
-    reporter.warn(&format!("{why}; \"{given}\" of the current directory is taken instead"));
+    reporter.warn(&format!("{why}; \"{given}\" of the current directory is used instead"));
     Ok(())
 }
 

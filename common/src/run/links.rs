@@ -20,14 +20,14 @@ pub(super) fn copy(
     reporter: &mut Reporter,
 ) {
     let links = std::mem::take(&mut leftovers.links);
-    let here = (!links.is_empty(), phase.0.given_up > 0);
+    let here = (!links.is_empty(), phase.0.cancelled_tasks > 0);
     let all = gather(session.mail, &here);
     let any = all.map(|all| {
         all.into_iter().fold((false, false), |any, here| (any.0 || here.0, any.1 || here.1))
     });
     let (any_names, is_stopped) = broadcast(session.mail, any);
     if is_stopped {
-        phase.0.given_up += links.len() as u64;
+        phase.0.cancelled_tasks += links.len() as u64;
     } else if any_names {
         let (more, (tally, counters)) = copy_files(session, copying, links, reporter);
         phase.0.add(&tally);
@@ -52,6 +52,9 @@ fn copy_files(
     let seeds = files.into_iter().map(Into::into).collect();
     let counters = engine::run(&job, seeds, reporter, session.mail, settings);
     reporter.phase_ended();
-    let tally = Tally { links_not_kept: job.tally().links_not_kept + parted, ..job.tally() };
+    let tally = Tally {
+        hard_links_not_preserved: job.tally().hard_links_not_preserved + parted,
+        ..job.tally()
+    };
     (job.into_leftovers(), (tally, counters))
 }

@@ -15,7 +15,7 @@ use types::error::{Cause, Failure, Op, Side};
 use types::exit::Exit;
 use types::path::in_small_letters;
 
-/// What is named, and the pieces of it that this rank begins with.
+/// Named entries, and the pieces of them that this rank begins with.
 #[derive(Default)]
 pub struct Opened {
     /// `None` where trees are walked.
@@ -38,7 +38,7 @@ impl Opened {
         Some(self.pieces.iter().copied().map(WalkTask::Named).collect())
     }
 
-    /// Where a target takes names that differ only in case for one, the first of such names is left. The others are
+    /// Keeps the first of names that collide on a case-insensitive target. The others are
     /// failures: how many, on rank 0. All ranks call it.
     pub fn part_folded(
         &mut self,
@@ -97,12 +97,12 @@ pub fn open(
     Ok(Opened { named: Some(named), pieces: share.pieces })
 }
 
-/// Which names are one.
+/// Relation by which names collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Same {
-    /// Those of the same bytes.
+    /// Equal bytes.
     Bytes,
-    /// Those that differ only in case.
+    /// Equal but for case.
     Letters,
 }
 
@@ -149,7 +149,7 @@ fn look(args: &NamedArgs) -> Result<Origin, Failure> {
     }
 }
 
-/// Whether any part of a list may have an entry more than once, where all ranks could look into their parts.
+/// Tells whether any part of a list may have an entry more than once, if all ranks could read their parts.
 ///
 /// # Errors
 /// The exit code, on all ranks, where one could not, or where the parts are not of one list; rank 0 has said why.

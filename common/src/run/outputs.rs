@@ -21,7 +21,7 @@ fn parent(path: &Path) -> Option<Identity> {
     identity(if above.as_os_str().is_empty() { Path::new(".") } else { above })
 }
 
-/// Whether two paths name one file, by what is there or by where it will be.
+/// Tells whether two paths name one file, existing or to be created.
 fn are_one(one: &Path, other: &Path) -> bool {
     let is_there = identity(one);
     let same_place = || {

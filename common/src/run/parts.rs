@@ -14,9 +14,9 @@ use types::outcome::tally::Tally;
 
 /// The Parquet lists of a job.
 pub(super) struct PartLists {
-    /// Their directories, on rank 0.
+    /// Directories of the lists, on rank 0.
     staged: Vec<StagedDirectory>,
-    /// This rank's part of each list; `None` in the place of a list that is text.
+    /// Part of each list that this rank writes; `None` for a list that is text.
     of: Vec<Option<PartOf>>,
 }
 
@@ -56,7 +56,7 @@ impl PartLists {
         })
     }
 
-    /// This rank's part of the only list, to be described and written.
+    /// Part of the only list that this rank describes and writes.
     pub fn only(&mut self) -> Option<&mut PartOf> {
         self.of.iter_mut().flatten().next()
     }
@@ -90,7 +90,7 @@ impl PartLists {
         tally: &Tally,
         reporter: &mut Reporter,
     ) {
-        let told = gather(session.mail, &(written.to_vec(), tally.given_up > 0));
+        let told = gather(session.mail, &(written.to_vec(), tally.cancelled_tasks > 0));
         let Some(told) = told else { return };
         debug_assert_eq!(session.mail.comm().rank(), Rank::ROOT);
         let is_cancelled = told.iter().any(|(_, is_cancelled)| *is_cancelled);

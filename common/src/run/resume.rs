@@ -32,26 +32,26 @@ use types::size::human_bytes;
 
 /// A journal as rank 0 has found or made it.
 pub(super) struct Found {
-    /// Where it is, if this job keeps one.
+    /// Directory of the journal, if this job keeps one.
     pub dir: Option<Vec<u8>>,
     /// The job that was stopped and that this one is once more.
     pub earlier: Option<JobRecord>,
-    /// What becomes of what that has done.
+    /// Treatment of the earlier job's work.
     pub start: Start,
-    /// No job was stopped, and the copy is there: the last run has ended well.
+    /// True if no job was interrupted and the copy exists: the last run has succeeded.
     pub is_copy_there: bool,
-    /// Where a dry run has found that job's journal, and how much of unfinished files is there.
+    /// Journal of that job that a dry run has found, and the bytes of incomplete files.
     pub planned: Option<(Vec<u8>, u64)>,
     /// Held as long as the job is at work.
     pub locks: Option<[File; 2]>,
 }
 
-/// This rank's part of it.
+/// Journal as this rank holds it.
 pub(super) struct Kept {
     dir: Vec<u8>,
     /// `None` where the job keeps none.
     pub journal: Option<Journal>,
-    /// What a dry run has found of unfinished files, on rank 0.
+    /// Incomplete files that a dry run has found, on rank 0.
     pub there_bytes: Option<u64>,
     _locks: Option<[File; 2]>,
 }
@@ -90,7 +90,7 @@ pub(super) fn open(
 }
 
 impl Kept {
-    /// What tells this job's own things from those of others.
+    /// Marks that tell this job's temporary files from those of others.
     pub fn own_things(&self) -> OwnThings {
         let Some(journal) = &self.journal else { return OwnThings::default() };
         let place = folder::absolute(&self.dir);
@@ -190,12 +190,12 @@ impl Kept {
     }
 }
 
-/// What becomes of what a comparison has found.
-const COPIED_AGAIN: &str =
-    "the same command copies again what differs: it compares the content of all that is there";
+/// Warning after a comparison that has found differences.
+const COPIED_AGAIN: &str = "run the same command again to repair the differences: it compares the content of all files in \
+     the target";
 
 impl Found {
-    /// Nothing will be copied: a journal that was made for it goes.
+    /// Removes a new journal, because nothing will be copied.
     pub fn give_up(&self) {
         if let (Some(dir), None) = (&self.dir, &self.earlier) {
             // What is left of it is said when it is used.
@@ -219,7 +219,7 @@ impl Found {
         options.going_on = since.map(|since| GoingOn { since, is_new });
     }
 
-    /// What was at the target when the work began.
+    /// State of the target when the work began.
     pub fn target_was(&self) -> Option<TargetIs> {
         let of_earlier = self.earlier.as_ref().map(|earlier| earlier.target_was);
         of_earlier.or(self.is_copy_there.then_some(TargetIs::Missing))
@@ -240,22 +240,22 @@ impl Found {
             .map_err(|error| format!("journal {}: {error}", escaped(dir)))
     }
 
-    /// For the head of the output.
+    /// Line for the head of the output.
     pub fn words(&self) -> Option<String> {
         if let Some((dir, written_bytes)) = &self.planned {
             let (dir, bytes) = (escaped(dir), human_bytes(*written_bytes));
             return Some(format!(
-                "  would go on where a job was stopped, with {bytes} of unfinished files; journal {dir}"
+                "  would resume an interrupted job, with {bytes} of incomplete files; journal {dir}"
             ));
         }
         let dir = escaped(self.dir.as_ref()?);
         Some(match (&self.earlier, self.start) {
             (Some(_), Start::Resume) => {
-                format!("  goes on where a job was stopped; journal {dir}")
+                format!("  resuming an interrupted job; journal {dir}")
             }
-            (Some(_), _) => format!("  begins a job anew that was stopped; journal {dir}"),
+            (Some(_), _) => format!("  starting an interrupted job over; journal {dir}"),
             (None, _) if self.is_copy_there => {
-                format!("  goes on where an earlier run has ended; journal {dir}")
+                format!("  resuming after an earlier run; journal {dir}")
             }
             (None, _) => format!("  journal {dir}"),
         })

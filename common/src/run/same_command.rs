@@ -1,4 +1,4 @@
-//! Whether a command was run before and was stopped: the journal of these places, names and options, however they are
+//! Recognising an interrupted run of the same command: the journal of these locations, names and options, however they are
 //! spelled now.
 
 use std::fs;
@@ -34,7 +34,7 @@ use types::place::container::ContainerPath;
 use types::place::placement::{Given, TargetIs};
 use types::place::staged_name::journal_name;
 
-/// What is asked for.
+/// Command to recognise.
 #[derive(Clone, Copy)]
 pub(super) struct Command<'c> {
     pub tool: &'c str,
@@ -88,8 +88,7 @@ fn find_now(
         && is_target_gone(dir, found.earlier.as_ref(), command.target)
             .map_err(|refusal| (refusal.exit, refusal.words))?
     {
-        let why =
-            "its target is gone, and is another one now: it is forgotten, and the copy begins anew";
+        let why = "its target was removed or replaced: the journal is discarded, and the copy starts over";
         reporter.warn(&format!("journal {}: {why}", escaped(dir)));
         (found.earlier, found.start) = (None, Start::Forget);
     }
@@ -132,7 +131,7 @@ fn find_now(
 }
 
 impl Command<'_> {
-    /// As it is to be in the journal; what is at the target is not looked at yet.
+    /// Record for the journal; the target is not inspected yet.
     fn record(&self, sites: &Sites) -> JobRecord {
         let source = |path: &Vec<u8>| SourcePlace {
             path: self.place(sites, Side::Source, path),
@@ -188,16 +187,18 @@ impl Command<'_> {
         let shown = escaped(self.target);
         match candidates.first() {
             None => {
-                format!("there is no place for a journal beside {shown}; name one with --journal")
+                format!(
+                    "there is no location for a journal beside {shown}; name one with --journal"
+                )
             }
             Some(_) => format!(
-                "{} journals of other jobs are beside {shown}; name another place with --journal",
+                "{} journals of other jobs are beside {shown}; name another location with --journal",
                 candidates.len()
             ),
         }
     }
 
-    /// Whether the target has nothing of the name under which it is to receive the one source.
+    /// True if the target has no entry of the name under which it is to receive the one source.
     fn is_new_in_target(&self, sites: &Sites) -> bool {
         let [source] = self.sources else { return false };
         let given = Given::new(source);
@@ -210,7 +211,7 @@ impl Command<'_> {
         name.is_some_and(is_missing)
     }
 
-    /// What the target has of the source where no journal tells: a run that has ended well leaves none, and the same
+    /// Likeness of target and source where there is no journal: a successful run leaves none, and the same
     /// command means the same place. A copy's time of change is the source's, and so are entries in it; where the source
     /// was changed since, names are left that tell.
     fn copy_there(&self, sites: &Sites) -> Likeness {
@@ -245,7 +246,7 @@ impl Command<'_> {
         Some(names.likeness(is_as_old))
     }
 
-    /// Another process of the same command has begun to copy since this one has looked for its journal, and may have ended.
+    /// Error: another process of the same command has begun to copy since this one has searched for its journal.
     fn is_begun_meanwhile(&self, journal: Option<&[u8]>, sites: &Sites) -> bool {
         let is_there = |dir: &[u8]| folder::read(as_path(dir)).is_ok_and(|job| job.is_some());
         journal.is_some_and(is_there) || self.copy_there(sites) == Likeness::Copy
@@ -257,8 +258,8 @@ impl Command<'_> {
         let name = Given::new(&self.sources[0]).last_name.unwrap_or_default();
         let within = escaped(&join(self.target, &name));
         format!(
-            "{target} has entries of {source} and may be its copy, of which no journal tells any more; write {source}/ \
-             {target} to go on with it, or {source} {within} for a copy in it"
+            "{target} has entries of {source} and may be an earlier copy of it whose journal is \
+             gone; write {source}/ {target} to resume it, or {source} {within} for a copy in it"
         )
     }
 }
@@ -266,11 +267,11 @@ impl Command<'_> {
 /// How a directory compares with the source that a command names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Likeness {
-    /// It is the copy, as a run leaves it that has ended well.
+    /// Target that is the copy, as a successful run leaves it.
     Copy,
-    /// It may be: it has most of its names.
+    /// Target that may be the copy: it has most of its names.
     Alike,
-    /// It is something else, which receives the source.
+    /// Target that is something else, and receives the source.
     Other,
 }
 
@@ -279,7 +280,7 @@ enum Likeness {
 struct Names {
     missing: usize,
     same: usize,
-    /// Of the same type.
+    /// Entries of the same type.
     alike: usize,
     different: usize,
 }
@@ -315,9 +316,9 @@ fn is_path(sites: &Sites, side: Side, place: &[u8]) -> bool {
     !sites.is_object(side, place) && !is_container
 }
 
-/// What there is where this command's journal may be.
+/// Journals found where this command's may be.
 struct Looked {
-    /// Where it is, or may be made.
+    /// Directory of the journal, existing or to be made.
     dir: Option<Vec<u8>>,
     /// The job, where there is one that this is once more.
     earlier: Option<JobRecord>,
@@ -355,12 +356,14 @@ fn look(
     }
     for (dir, earlier) in others {
         let dir = escaped(dir);
-        reporter.warn(&format!("journal {dir} is of another job, {earlier}; it is left alone"));
+        reporter
+            .warn(&format!("journal {dir} belongs to another job, {earlier}; it is not changed"));
     }
     Ok(Looked { dir: free, earlier: None, is_ours: false })
 }
 
-/// Where a journal of these places may be if the operator names none: several jobs may be stopped there.
+/// Directories in which a journal of these locations may be, if the operator names none: several jobs may be
+/// interrupted there.
 fn beside(job: &JobRecord) -> Vec<Vec<u8>> {
     let given = Given::new(&job.target);
     let Some(name) = given.last_name.as_ref().map(|name| escaped(name)) else { return Vec::new() };
@@ -385,7 +388,7 @@ fn is_target_gone(dir: &[u8], earlier: Option<&JobRecord>, target: &[u8]) -> Res
     Ok(made_target(target).is_some_and(is_other))
 }
 
-/// What tells a directory from others that have its path later.
+/// Identity of a directory, which tells it from others that have its path later.
 pub(super) fn made_target(path: &[u8]) -> Option<MadeTarget> {
     let metadata = fs::metadata(as_path(path)).ok().filter(fs::Metadata::is_dir)?;
     let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());

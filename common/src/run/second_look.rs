@@ -26,7 +26,7 @@ pub(super) trait Watched {
     /// The trees that were walked, in the order of [`tree_of`].
     fn trees(&self) -> Vec<CheckedTree<'_>>;
 
-    /// Which entries take part.
+    /// Filters of the walk.
     fn selection(&self) -> &Selection;
 
     /// I/O threads of a rank, at most.
@@ -48,11 +48,11 @@ pub(super) trait Watched {
 pub(super) struct Again<'a> {
     /// All of them, and their counterparts.
     pub directories: &'a HashSet<RootedPath>,
-    /// This rank's part.
+    /// Tasks that this rank begins with.
     pub seeds: Vec<WalkTask>,
 }
 
-/// What a rank has found, or all of them together.
+/// Findings of a rank, or of all of them together.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct News {
     pause: Duration,
@@ -131,7 +131,7 @@ fn news_of_all(session: &mut Session<'_, '_>, found: &Found) -> News {
     broadcast(session.mail, all)
 }
 
-/// Those directories in both trees.
+/// Adds the counterparts of the directories in the other tree.
 fn with_counterparts(changed: &[Changed]) -> HashSet<RootedPath> {
     let in_both = |Changed { directory: (tree, path), .. }: &Changed| {
         let (root, _) = of_tree(*tree);

@@ -35,7 +35,7 @@ use types::place::staged_name::staged_name;
 /// A directory that all ranks are to see alike, or an entry that stands for it.
 #[derive(Clone, Copy)]
 pub(super) struct SharedRoot<'r> {
-    /// As the operator wrote it.
+    /// Path as the operator wrote it.
     pub shown: &'r [u8],
     /// Open on this rank.
     pub store: &'r dyn Store,
@@ -63,7 +63,7 @@ impl<'r> SharedRoot<'r> {
     }
 }
 
-/// What ranks have found, joined.
+/// Findings of ranks, joined.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Findings {
     troubles: Troubles,
@@ -84,7 +84,7 @@ impl Findings {
     }
 }
 
-/// What rank 0 sees, and where it is.
+/// View of rank 0, and its host.
 #[derive(Serialize, Deserialize)]
 struct First {
     host: String,
@@ -92,10 +92,10 @@ struct First {
 }
 
 const ADVICE: &str = "mount it there too, start the job without that node, or name a directory that all nodes share \
-(--assume-shared leaves this check out)";
+(--assume-shared skips this check)";
 
-const ADVICE_BELOW: &str = "mount it on all nodes, start the job without that node, or leave the mount point out with \
---exclude, or all of them with -x (--assume-shared leaves this check out)";
+const ADVICE_BELOW: &str = "mount it on all nodes, start the job without that node, or exclude the \
+    mount point with --exclude, or all of them with -x (--assume-shared skips this check)";
 
 /// Makes sure that all ranks see the same roots, and begins to watch what is mounted in them. False on all ranks where
 /// they do not; rank 0 has said why. All ranks call it, with the same roots.
@@ -149,7 +149,7 @@ pub(super) fn is_shared_directory(
     are_shared(session, &[root], &Selection::all(), assume_shared, reporter)
 }
 
-/// What of the roots is not there any more as it was, on any rank: what was missing in it had not vanished, and what
+/// Counts roots that are not what they were, on any rank: what was missing in them had not vanished, and what
 /// was listed may not have been all. Rank 0 says so; the count of this rank. All ranks call it.
 pub(super) fn lost(
     session: &mut Session<'_, '_>,
@@ -235,7 +235,7 @@ fn compare(
     broadcast(session.mail, outcome)
 }
 
-/// This node in messages; where rank 0 is on it, too, also the rank: it may be in a container.
+/// Name of this node in messages, with the rank where rank 0 is on it, too: it may be in a container.
 fn node_of(session: &mut Session<'_, '_>, first: &str) -> String {
     let (host, rank) = (&session.team.host, session.mail.comm().rank().0);
     if host == first { format!("{host} (rank {rank})") } else { host.clone() }
@@ -253,9 +253,9 @@ fn marked(roots: &[SharedRoot<'_>], agreements: &[Option<Agreement>]) -> Vec<u32
 
 /// Why a root is not the same.
 enum Trouble {
-    /// It cannot be looked at here.
+    /// Root that cannot be inspected here.
     Unseen(String),
-    /// It is another one.
+    /// Root that is another directory.
     Another(Discrepancy),
 }
 
@@ -300,7 +300,7 @@ fn confirm(see: impl FnOnce() -> Sight, agreement: &Agreement) -> std::result::R
 struct Mark {
     dir: std::sync::Arc<dyn Dir>,
     staged: Box<dyn StagedFile>,
-    /// What the directory had before.
+    /// Attributes of the directory before.
     attributes: Option<Attributes>,
 }
 

@@ -12,6 +12,7 @@ use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
+use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
@@ -40,12 +41,12 @@ use types::outcome::tally::Tally;
 use types::path;
 use types::size::{human_bytes, human_count};
 
-/// What a synchronisation is asked for. Paths are as the operator gave them.
+/// Request for a synchronisation. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct SyncRequest {
-    /// What should be.
+    /// Tree to mirror.
     pub source: Vec<u8>,
-    /// What is to become equal.
+    /// Tree to make equal.
     pub target: Vec<u8>,
     /// More entries than these are not deleted.
     pub delete_max: Option<u64>,
@@ -88,12 +89,12 @@ impl Transfer for SyncRequest {
     }
 }
 
-/// What comes after the copy.
+/// Steps after the copy.
 struct Sync<'r, 's, 'c> {
     session: &'r mut Session<'s, 'c>,
     copying: Copying<'r>,
     args: &'r CommonArgs,
-    /// What was counted so far on this rank.
+    /// Counts of this rank so far.
     phase: Phase,
 }
 
@@ -121,14 +122,14 @@ impl Sync<'_, '_, '_> {
                 Err(why) => self.warn(&format!("nothing was deleted, because {why}"), reporter),
             }
         }
-        let directories = (directories, self.phase.0.gave_up_for);
+        let directories = (directories, self.phase.0.fatal_errno);
         let (tally, counters) = self.copying.finish(self.session, directories, self.args, reporter);
         self.phase.0.add(&tally);
         self.phase.1.add(&counters);
         (verdict, self.phase)
     }
 
-    /// What holds for the whole job is said once.
+    /// Warns once of limits that hold for the whole job.
     fn warn(&self, text: &str, reporter: &mut Reporter) {
         if self.session.mail.comm().rank() == Rank::ROOT {
             reporter.warn(text);
@@ -312,20 +313,20 @@ fn doomed<'p>(
     };
     let inside = own.filter(|_| deletes).find(is_inside)?;
     let shown = path::escaped(inside);
-    Some(format!("{shown} is in the target, where --delete would delete it; name another place"))
+    Some(format!("{shown} is in the target, where --delete would delete it; name another location"))
 }
 
 fn describe(sync: &SyncOptions) -> String {
     let judge = match sync.judge {
-        Judge::SizeAndTime => "unchanged where size and time are",
-        Judge::SizeOnly => "unchanged where the size is",
-        Judge::Content => "unchanged where content is",
+        Judge::SizeAndTime => "files are compared by size and modification time",
+        Judge::SizeOnly => "files are compared by size",
+        Judge::Content => "files are compared by content",
     };
     let rules = [
-        (sync.delete, "what only the target has is deleted"),
-        (sync.update, "newer files of the target stay"),
-        (sync.ignore_existing, "what is there stays"),
-        (sync.existing, "what is missing stays missing"),
+        (sync.delete, "extraneous entries of the target are deleted"),
+        (sync.update, "newer files of the target are skipped"),
+        (sync.ignore_existing, "existing entries are skipped"),
+        (sync.existing, "entries missing in the target are skipped"),
     ];
     let rules = rules.into_iter().filter(|(is_set, _)| *is_set).map(|(_, words)| words);
     [judge].into_iter().chain(rules).collect::<Vec<_>>().join(", ")
@@ -352,7 +353,7 @@ fn header(
     ];
     let old = options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
     lines.extend(
-        old.map(|old| format!("  hard links to what is the same in {}", path::escaped(old))),
+        old.map(|old| format!("  hard links to unchanged files in {}", path::escaped(old))),
     );
     lines.extend(journal.and_then(Found::words));
     let fields = json!({
@@ -363,12 +364,12 @@ fn header(
         "threads": args.threads,
         "source": json_path(source),
         "target": json_path(target),
-        "sync": options.sync,
-        "keep": options.keep,
+        "sync": options.sync.as_ref().map(events::rules),
+        "preserve": events::preserve(&options.keep),
         "chunk_bytes": options.chunk_bytes,
         "dry_run": options.dry_run,
         "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),
-        "resumes": journal.is_some_and(|found| found.earlier.is_some()),
+        "resumed": journal.is_some_and(|found| found.earlier.is_some()),
     });
     reporter.header(&lines, fields);
 }

@@ -26,7 +26,7 @@ impl Drop for Ending<'_, '_> {
 }
 
 impl<'r> Syncing<'r> {
-    /// For what is copied to these roots by so many ranks.
+    /// Starts syncing these roots, to which so many ranks copy.
     pub fn new(journal: &'r Journal, roots: &'r [CopyRoot], ranks: u32) -> Self {
         Self { journal, roots, ranks, is_over: Mutex::default(), over: Condvar::new() }
     }

@@ -1,4 +1,4 @@
-//! What a copy and a synchronisation do alike: from what is asked for to the end.
+//! Common course of copies and synchronisations, from the request to the end.
 
 use std::collections::BTreeSet;
 
@@ -23,10 +23,10 @@ use ops::walk::selection::Selection;
 use types::error::{Failure, Side};
 use types::exit::Exit;
 
-/// What is asked for, as all ranks know it.
+/// Request, as all ranks know it.
 pub(super) trait Transfer {
     const DEED: Deed;
-    /// What is done, for the bar and for messages.
+    /// Verb for the progress bar and for messages.
     const VERB: &str;
 
     fn wishes(&self) -> &CopyWishes;
@@ -43,11 +43,11 @@ pub(super) trait Transfer {
         reporter: &mut Reporter,
     ) -> Prepared;
 
-    /// What comes after the entries; with what the counts do not tell.
+    /// Runs the steps after the entries; returns the exit code that the counts do not imply.
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase);
 }
 
-/// What is to be done, and the journal that tells how far it is.
+/// Plan of the job, and its journal.
 pub(super) struct Prepared {
     pub plan: CopyPlan,
     pub options: CopyOptions,
@@ -59,7 +59,7 @@ pub(super) struct After<'r, 's, 'c> {
     pub session: &'r mut Session<'s, 'c>,
     pub copying: Copying<'r>,
     pub args: &'r CommonArgs,
-    /// What was counted so far on this rank.
+    /// Counts of this rank so far.
     pub phase: Phase,
     pub leftovers: Leftovers,
 }
@@ -125,7 +125,7 @@ pub(super) fn run<T: Transfer>(
         request.finish(after, &mut reporter)
     });
     tally.failed += if is_root { plan.failures.len() as u64 } else { 0 };
-    tally.passed_over += selection.passed_over();
+    tally.temporary_files_skipped += selection.passed_over();
     let (filters, named) = (wishes.filters.clone(), opened.again(&wishes.named));
     let part = verify::Part { filters, named, own };
     let ending = Ending {
@@ -158,7 +158,7 @@ fn copy_all<'r, 's, 'c>(
     After { session, copying, args, phase, leftovers }
 }
 
-/// What all ranks must see alike: the single entries that are meant, unless there are many, and the directories that
+/// Roots that must be the same on all ranks: the single entries, unless there are many, and the directories that
 /// are copied or copied to.
 fn shared<'r>(
     plan: &'r CopyPlan,
@@ -193,8 +193,8 @@ fn shared<'r>(
 
 const NOT_STRIPED: &str = "--stripe has no effect where the target is not on Lustre";
 
-const KEPT_TOGETHER: &str = "objects keep mode, owner and times together or not at all; of those asked \
-for, only the time of change is kept; -p keeps all";
+const KEPT_TOGETHER: &str = "objects store mode, owner and timestamps together or not at all; of \
+    those requested, only the modification time is preserved; -p preserves all";
 
 /// Opens all roots on this rank; `None` on all ranks where they are not the same everywhere. What was made for the job is
 /// gone then.

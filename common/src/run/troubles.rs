@@ -1,4 +1,4 @@
-//! What is wrong on some ranks, joined along a tree of them into a few lines.
+//! Problems of some ranks, joined along a tree of ranks into a few lines.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ impl Troubles {
         other.lines.into_iter().for_each(|line| self.take(line));
     }
 
-    /// To be said once.
+    /// Lines to print once.
     pub fn into_lines(self) -> Vec<String> {
         if let Some(first) = self.first {
             return vec![first];

@@ -18,11 +18,11 @@ use types::listed::line::LineFormat;
 use types::outcome::difference::Fields;
 use types::path;
 
-/// What takes part.
+/// Entries that are verified.
 pub(super) struct Part {
     pub filters: FilterArgs,
     pub named: NamedArgs,
-    /// What the job itself has put beside the content.
+    /// Files that the job itself has put beside the content.
     pub own: OwnThings,
 }
 
@@ -99,7 +99,7 @@ fn compare_options(options: &CopyOptions, args: &CommonArgs) -> CompareOptions {
     }
 }
 
-/// In what a copy is to be like its source.
+/// Fields in which a copy must equal its source.
 fn kept(keep: &Keep) -> Fields {
     let content = [Fields::TYPE, Fields::SIZE, Fields::LINK, Fields::CONTENT];
     let own_owner = keep.chown == Chown::default();

@@ -35,24 +35,24 @@ use types::exit::Exit;
 use types::listed::line::json_path;
 use types::path;
 
-/// What a walk is asked for. Paths are as the operator gave them.
+/// Request for a walk. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct WalkRequest {
-    /// What to walk.
+    /// Roots to walk.
     pub paths: Vec<Vec<u8>>,
     /// A list to read instead.
     pub input: Option<Vec<u8>>,
-    /// What to do with symbolic links.
+    /// Treatment of symbolic links.
     pub symlinks: Symlinks,
     /// How closely to look at objects.
     pub facts: ObjectFacts,
-    /// What to do with entries.
+    /// Lists and statistics to make.
     pub harvest: HarvestOptions,
-    /// Where the list goes; standard output where that is `None`.
+    /// File of the list; standard output for `None`.
     pub list: Option<Vec<u8>>,
-    /// Where a report goes.
+    /// File of the report.
     pub report: Option<Vec<u8>>,
-    /// Which entries take part.
+    /// Filters of entries.
     pub filters: FilterArgs,
     /// The entries to be dealt with, instead of walking.
     pub named: NamedArgs,

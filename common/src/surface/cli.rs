@@ -13,7 +13,7 @@ use types::size::{human_bytes, parse_positive_bytes};
 /// The end of a tool's long help: what a place may be, examples, the environment, exit codes.
 pub fn after_long_help(examples: &str, environment: &str, exit_codes: &str) -> String {
     format!(
-        "Places are paths, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a remote of rclone.conf) for objects
+        "Locations are paths, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a remote of rclone.conf) for objects
 in S3, and daos://POOL/CONT/PATH for a container of DAOS.
 
 {examples}
@@ -27,15 +27,15 @@ Exit codes: {exit_codes}."
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Output")]
 pub struct CommonArgs {
-    /// Say only what went wrong
+    /// Print only errors and warnings
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say more: what each rank did; twice: log messages
+    /// Print more: statistics of each rank; given twice, log messages
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Seconds between two lines of progress; 0 for none
+    /// Seconds between two progress reports; 0 for none
     #[arg(
         long,
         value_name = "N",
@@ -44,11 +44,11 @@ pub struct CommonArgs {
     )]
     pub progress: u64,
 
-    /// Print events and summary to standard output as JSON, one object a line
+    /// Print events and the summary to standard output as JSON, one object a line
     #[arg(long)]
     pub json: bool,
 
-    /// I/O threads of each rank, at most
+    /// Maximum number of I/O threads of each rank
     #[arg(
         long,
         value_name = "N",
@@ -58,11 +58,11 @@ pub struct CommonArgs {
     )]
     pub threads: u32,
 
-    /// Take the paths to be the same directories on all nodes, without making sure
+    /// Skip the check that all nodes see the same directories
     #[arg(long, help_heading = "Tuning")]
     pub assume_shared: bool,
 
-    /// How places in S3 are reached
+    /// Options of locations in S3
     #[command(flatten)]
     pub s3: S3Args,
 }
@@ -71,12 +71,12 @@ pub struct CommonArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Tuning")]
 pub struct TuningArgs {
-    /// Cut files larger than SIZE into chunks of that size, worked on by many ranks
+    /// Split files larger than SIZE into chunks of that size, for many ranks
     #[arg(
         short = 'k', long = "chunksize", value_name = "SIZE",
         default_value_t = limits::CHUNK_BYTES.to_string(), hide_default_value = true,
         help = format!(
-            "Cut files larger than SIZE into chunks, for many ranks [default: {}]",
+            "Split files larger than SIZE into chunks, for many ranks [default: {}]",
             human_bytes(limits::CHUNK_BYTES)
         ),
         value_parser = checked_chunk
@@ -88,7 +88,7 @@ pub struct TuningArgs {
         short = 'b', long = "bufsize", alias = "blocksize", value_name = "SIZE",
         default_value_t = limits::BUFFER_BYTES.to_string(), hide_default_value = true,
         help = format!(
-            "I/O buffer of each thread [default: {}]",
+            "I/O buffer size of each thread [default: {}]",
             human_bytes(limits::BUFFER_BYTES)
         ),
         value_parser = checked_buffer
@@ -122,14 +122,14 @@ fn checked_buffer(text: &str) -> Result<String, String> {
     }
 }
 
-/// What became of a command line.
+/// Result of reading a command line.
 #[derive(Debug)]
 pub enum Parsed<A> {
     /// Arguments to work with, and lines about options of other tools that change nothing.
     Args(A, Vec<String>),
     /// Help or version was asked for: text for standard output.
     Answer(String),
-    /// It makes no sense: text for standard error.
+    /// Invalid command line: text for standard error.
     Refusal(String),
 }
 

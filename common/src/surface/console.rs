@@ -42,7 +42,7 @@ impl Console {
     }
 }
 
-/// Whether somebody watches standard error.
+/// True if standard error is a terminal.
 pub fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }

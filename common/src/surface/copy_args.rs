@@ -15,7 +15,7 @@ use store::opening::Symlinks;
 use types::attributes::keep::Keep;
 use types::listed::line::LineFormat;
 
-/// What and how to copy.
+/// Options of a copy.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub struct CopyArgs {
     /// Change nothing; print what would be done
@@ -25,7 +25,7 @@ pub struct CopyArgs {
     #[command(flatten)]
     keep: KeepArgs,
 
-    /// Which entries take part.
+    /// Filters of entries.
     #[command(flatten)]
     pub filters: FilterArgs,
 
@@ -45,18 +45,18 @@ pub struct CopyArgs {
     tuning: TuningArgs,
 }
 
-/// What a copy is asked for, but for its paths.
+/// Request for a copy, without its paths.
 #[derive(Debug, Clone)]
 pub struct CopyWishes {
     /// How.
     pub options: CopyOptions,
-    /// Which entries take part.
+    /// Filters of entries.
     pub filters: FilterArgs,
     /// The entries to be dealt with, instead of walking.
     pub named: NamedArgs,
-    /// What becomes of a job that was stopped.
+    /// Treatment of an interrupted job.
     pub resume: ResumeRequest,
-    /// Where is recorded what is at the target, a Parquet list.
+    /// Manifest of the target, a Parquet list.
     pub manifest: Option<Vec<u8>>,
 }
 
@@ -68,7 +68,7 @@ impl CopyArgs {
         CommonArgs { s3, ..common }
     }
 
-    /// What they ask for. `keeps` is kept where nothing is said of it.
+    /// Request of these arguments. `keeps` is preserved by default.
     pub fn wishes(
         &self,
         keeps: &Keep,

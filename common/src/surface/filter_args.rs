@@ -22,29 +22,29 @@ pub struct FilterArgs {
     #[command(flatten)]
     pub rules: RuleArgs,
 
-    /// Leave out files smaller than SIZE
+    /// Skip files smaller than SIZE
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub min_size: Option<u64>,
 
-    /// Leave out files larger than SIZE
+    /// Skip files larger than SIZE
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_size: Option<u64>,
 
-    /// Leave out files changed within AGE: 90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h; or after a date
+    /// Skip files modified within AGE (90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h), or after a date
     #[arg(long, value_name = "AGE", value_parser = Age::parse)]
     pub min_age: Option<Age>,
 
-    /// Leave out files changed longer ago than AGE, or before a date (UTC without a zone)
+    /// Skip files modified longer ago than AGE, or before a date (UTC unless it has a zone)
     #[arg(long, value_name = "AGE", value_parser = Age::parse)]
     pub max_age: Option<Age>,
 
-    /// Do not enter directories on other file systems
+    /// Do not cross file system boundaries
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
 }
 
 impl FilterArgs {
-    /// What these arguments ask for, with ages counted from `now`; all but
+    /// Options of a filter, with ages counted from `now`; all but
     /// [`FilterArgs::one_file_system`], which the walk has to know.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl FilterArgs {
         Filter::new(&options).map(|_| options)
     }
 
-    /// Whether a walk meets every path below its root.
+    /// Tells whether a walk meets every path below its root.
     pub fn admits_all_paths(&self) -> bool {
         self.rules.0.is_empty() && !self.one_file_system
     }
@@ -95,14 +95,15 @@ impl Args for RuleArgs {
         command
             .arg(rule_arg(
                 INCLUDE,
-                "Take what matches GLOB",
+                "Include entries that match GLOB",
                 "The first GLOB of --include and --exclude that matches decides. Without --exclude, no \
-                 other files are taken.",
+                 other files are included.",
             ))
             .arg(rule_arg(
                 EXCLUDE,
-                "Leave out what matches GLOB, a directory with all in it",
-                "*.o is at any depth, /tmp at the top, build/ directories only, and a/**/b also a/b.",
+                "Exclude entries that match GLOB; a directory with all of its contents",
+                "*.o matches at any depth, /tmp at the top only, build/ directories only, and a/**/b \
+                 also a/b.",
             ))
     }
 

@@ -24,7 +24,7 @@ impl Idle {
         Self { short: Some(short), ..*self }
     }
 
-    /// Another name than any field of a tool's arguments has.
+    /// Identifier that no field of a tool's arguments has.
     fn id(&self) -> String {
         format!("idle-{}", self.long)
     }
@@ -38,23 +38,23 @@ const fn value(long: &'static str, why: &'static str) -> Idle {
     Idle { tools: &[], short: None, long, takes_value: true, why }
 }
 
-const OWN_PARALLELISM: &str = "ranks and --threads decide how much is done at a time";
-const OWN_RETRIES: &str = "what fails for a while is tried again until --give-up-after";
-const ALL_KEPT: &str = "dsync keeps all attributes, unless --no-preserve says which not";
+const OWN_PARALLELISM: &str = "the number of ranks and --threads set the parallelism";
+const OWN_RETRIES: &str = "temporary errors are retried until --give-up-after";
+const ALL_KEPT: &str = "dsync preserves all attributes, except those of --no-preserve";
 const DFUSE: &str = "DAOS is reached through dfuse or libpil4dfs";
 
 /// Options of cp, rsync, rclone and mpiFileUtils.
 const IDLE: &[Idle] = &[
-    flag("recursive", "directories are copied with all that is in them").short('r'),
+    flag("recursive", "directories are copied with all of their contents").short('r'),
     flag("links", "symbolic links are copied as links").short('l'),
-    flag("whole-file", "a file that differs is copied as a whole").short('W'),
-    flag("compress", "content is not compressed on its way").short('z'),
+    flag("whole-file", "a file that differs is copied whole").short('W'),
+    flag("compress", "content is not compressed for the transfer").short('z'),
     flag("stats", "the summary is always printed"),
     flag("human-readable", "sizes are always printed with units"),
-    flag("partial", "what a stopped job has copied is used by --resume"),
+    flag("partial", "--resume uses what an interrupted job has copied"),
     flag("fast-list", "listings use as few requests as they can"),
     flag("create-empty-src-dirs", "empty directories are copied"),
-    value("info", "--progress and -v say what is printed"),
+    value("info", "--progress and -v select what is printed"),
     value("transfers", OWN_PARALLELISM),
     value("checkers", OWN_PARALLELISM),
     value("multi-thread-streams", OWN_PARALLELISM),
@@ -63,7 +63,7 @@ const IDLE: &[Idle] = &[
     value("low-level-retries", OWN_RETRIES),
     value("batch-files", "memory does not grow with the number of files").short('b').of(&["dsync"]),
     flag("no-dereference", "symbolic links are copied as links").short('P').of(&["dsync"]),
-    flag("base", "what -o lists is counted in any case").short('b').of(&["dcmp"]),
+    flag("base", "entries that -o lists are counted in any case").short('b').of(&["dcmp"]),
     flag("text", "lists are text unless their name ends in .ndjson or .parquet")
         .short('t')
         .of(&["dcmp"]),
@@ -74,8 +74,8 @@ const IDLE: &[Idle] = &[
     flag("stat", "entries are looked at only where a filter asks for it").of(&["drm"]),
     flag("aggressive", "files are deleted while directories are read").of(&["drm"]),
     flag("no-atime", "a walk does not change access times").short('n').of(&["dwalk"]),
-    value("debug", "-v says more").short('d').of(&["dcp"]),
-    flag("debug", "-v says more").short('d').of(&["dsync", "dcmp"]),
+    value("debug", "-v prints more").short('d').of(&["dcp"]),
+    flag("debug", "-v prints more").short('d').of(&["dsync", "dcmp"]),
     value("grouplock", "each part of a file is written by one rank").short('g').of(&["dcp"]),
     value("daos-api", DFUSE),
     flag("times", ALL_KEPT).short('t').of(&["dsync"]),
@@ -88,11 +88,11 @@ const IDLE: &[Idle] = &[
 const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has this option";
 const NO_HOSTS: &str = "other hosts cannot be reached; mount their file system, or go through S3";
 const OTHER_USER: &str = "start the job as that user; --chown USER:GROUP gives the copies away";
-const NO_MOVE: &str = "sources are not removed; delete them when dcmp has found no difference";
+const NO_MOVE: &str = "sources are not removed; delete them after dcmp has found no difference";
 
-/// What to do instead, by what was typed.
+/// Advice by the option that was typed.
 const INSTEAD: &[(&str, &str)] = &[
-    ("--bwlimit", "there is no limit of the rate; start fewer ranks, or lower --threads"),
+    ("--bwlimit", "the bandwidth cannot be limited; start fewer ranks, or lower --threads"),
     ("--checksum", IN_DSYNC),
     ("--delete", IN_DSYNC),
     ("--existing", IN_DSYNC),
@@ -103,32 +103,32 @@ const INSTEAD: &[(&str, &str)] = &[
     ("-D", IN_DSYNC),
     ("-c", IN_DSYNC),
     ("-u", IN_DSYNC),
-    ("--delete-after", "write --delete (-D), which deletes after everything was copied"),
-    ("--delete-before", "write --delete (-D), which deletes after everything was copied"),
-    ("--delete-during", "write --delete (-D), which deletes after everything was copied"),
-    ("--delete-excluded", "what filters leave out is not deleted"),
+    ("--delete-after", "write --delete (-D), which deletes after copying"),
+    ("--delete-before", "write --delete (-D), which deletes after copying"),
+    ("--delete-during", "write --delete (-D), which deletes after copying"),
+    ("--delete-excluded", "excluded entries are not deleted"),
     ("--delete-from", "name the paths to copy with --files-from"),
     ("--exclude-from", "write --exclude for each pattern"),
     ("--include-from", "write --include for each pattern"),
     ("--filter", "write --include and --exclude, of which the first that matches decides"),
     ("--filter-from", "write --include and --exclude, of which the first that matches decides"),
     ("--max-depth", "write --exclude '/*/*/*' for a depth of 2"),
-    ("--backup", "nothing is kept of files that are replaced"),
+    ("--backup", "replaced files are not backed up"),
     ("--relative", "name the paths with --files-from, below one SOURCE"),
     ("-R", "name the paths with --files-from, below one SOURCE"),
-    ("--metadata", "write -p, which keeps all attributes"),
-    ("-M", "write -p, which keeps all attributes"),
-    ("-A", "access control lists are kept with -p"),
-    ("-o", "owners are kept with -p, or by --preserve=ownership"),
-    ("-g", "groups are kept with -p, or by --preserve=ownership"),
-    ("-t", "times are kept with -p, or by --preserve=timestamps"),
-    ("--times", "times are kept with -p, or by --preserve=timestamps"),
-    ("--owner", "owners are kept with -p, or by --preserve=ownership"),
-    ("--group", "groups are kept with -p, or by --preserve=ownership"),
-    ("--perms", "modes are kept with -p, or by --preserve=mode"),
-    ("--acls", "access control lists are kept with -p"),
-    ("--dereference", "symbolic links are made equal as links; dcp -L copies what they point to"),
-    ("-L", "symbolic links are made equal as links; dcp -L copies what they point to"),
+    ("--metadata", "write -p, which preserves all attributes"),
+    ("-M", "write -p, which preserves all attributes"),
+    ("-A", "access control lists are preserved with -p"),
+    ("-o", "owners are preserved with -p, or by --preserve=ownership"),
+    ("-g", "groups are preserved with -p, or by --preserve=ownership"),
+    ("-t", "timestamps are preserved with -p, or by --preserve=timestamps"),
+    ("--times", "timestamps are preserved with -p, or by --preserve=timestamps"),
+    ("--owner", "owners are preserved with -p, or by --preserve=ownership"),
+    ("--group", "groups are preserved with -p, or by --preserve=ownership"),
+    ("--perms", "modes are preserved with -p, or by --preserve=mode"),
+    ("--acls", "access control lists are preserved with -p"),
+    ("--dereference", "symbolic links are mirrored as links; dcp -L follows them"),
+    ("-L", "symbolic links are mirrored as links; dcp -L follows them"),
     ("--uid", OTHER_USER),
     ("--gid", OTHER_USER),
     ("-U", OTHER_USER),
@@ -181,7 +181,7 @@ pub fn notes(matches: &ArgMatches) -> Vec<String> {
     given.map(|idle| format!("--{} changes nothing: {}", idle.long, idle.why)).collect()
 }
 
-/// What to write instead of an option that the tool `command` does not have.
+/// Advice for an option that the tool `command` does not have.
 pub fn instead(typed: &str, command: &Command) -> Option<String> {
     let name = typed.split('=').next().unwrap_or(typed);
     let (_, why) = INSTEAD.iter().find(|(known, _)| *known == name)?;

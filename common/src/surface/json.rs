@@ -1,21 +1,21 @@
-//! Events as JSON, one object a line, for programs: `"v":1` in each.
+//! Events of `--json`, one object a line. `docs/json.md` lists them all.
 
 use serde_json::{Value, json};
 
 use super::summary::{compare, sync};
+use ops::compare::options::Evidence;
+use ops::copy::options::{Judge, SyncOptions};
+use types::attributes::keep::{Chown, Keep, XattrChoice};
 use types::entry::Proof;
 use types::error::Failure;
-use types::listed::json_text;
+use types::listed::json_text::{self, EVENTS_VERSION};
 use types::listed::line::json_path;
 use types::outcome::tally::{Kinds, Tally};
-
-/// Version of the events.
-const VERSION: u32 = 1;
 
 /// One event as a line.
 pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
     if let Value::Object(map) = &mut fields {
-        map.insert("v".into(), VERSION.into());
+        map.insert("json_version".into(), EVENTS_VERSION.into());
         map.insert("event".into(), name.into());
     }
     let mut line = Vec::new();
@@ -27,9 +27,9 @@ pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
 pub fn failure(name: &str, failure: &Failure, endpoint: Option<&str>) -> Vec<u8> {
     let mut fields = json!({
         "path": json_path(&failure.path),
-        "side": failure.side,
-        "op": failure.error.op.to_string(),
-        "cause": failure.error.cause.code(),
+        "side": failure.side.word(),
+        "operation": failure.error.op.to_string(),
+        "error_code": failure.error.cause.code(),
         "message": failure.to_string(),
     });
     if let Some(endpoint) = endpoint {
@@ -41,7 +41,7 @@ pub fn failure(name: &str, failure: &Failure, endpoint: Option<&str>) -> Vec<u8>
     event(name, fields)
 }
 
-/// Counts.
+/// Counts of a thread, a rank or a job.
 pub fn tally(tally: &Tally) -> Value {
     json!({
         "found": kinds(&tally.found),
@@ -52,39 +52,39 @@ pub fn tally(tally: &Tally) -> Value {
         "copied": kinds(&tally.copied),
         "copied_bytes": tally.copied_bytes,
         "resumed_bytes": tally.resumed_bytes,
-        "passed_over": tally.passed_over,
+        "temporary_files_skipped": tally.temporary_files_skipped,
         "chunks": tally.chunks,
         "hard_linked": tally.hard_linked,
-        "links_not_kept": tally.links_not_kept,
-        "skipped": tally.skipped,
-        "owner_not_kept": tally.owner_not_kept,
-        "xattrs_not_kept": tally.xattrs_not_kept,
-        "attributes_not_kept": tally.attributes_not_kept,
-        "properties_not_kept": tally.properties_not_kept,
-        "times_cut": tally.times_cut,
+        "hard_links_not_preserved": tally.hard_links_not_preserved,
+        "special_files_skipped": tally.special_files_skipped,
+        "owner_not_preserved": tally.owner_not_preserved,
+        "xattrs_not_preserved": tally.xattrs_not_preserved,
+        "attributes_not_preserved": tally.attributes_not_preserved,
+        "object_properties_not_preserved": tally.object_properties_not_preserved,
+        "timestamps_truncated": tally.timestamps_truncated,
         "layouts_not_set": tally.layouts_not_set,
-        "directories_not_kept": tally.directories_not_kept,
-        "proven": proven(&tally.proven),
+        "directories_not_preserved": tally.directories_not_preserved,
+        "sent_files_by_check": by_check(&tally.sent_files_by_check),
         "failed": tally.failed,
         "vanished": tally.vanished,
-        "moving": tally.moving,
+        "unstable_directories": tally.unstable_directories,
         "unread_directories": tally.unread_directories,
-        "refused_requests": tally.refused_requests,
-        "unjournaled": tally.unjournaled,
+        "throttled_requests": tally.throttled_requests,
+        "journal_records_not_written": tally.journal_records_not_written,
         "verified_files": tally.verified_files,
         "verified_bytes": tally.verified_bytes,
         "not_verified": tally.not_verified,
-        "given_up": tally.given_up,
-        "silent_services": tally.silent_services,
-        "interrupted": tally.interrupted,
+        "cancelled_tasks": tally.cancelled_tasks,
+        "unresponsive_services": tally.unresponsive_services,
+        "interrupted_ranks": tally.interrupted_ranks,
         "synced": sync::to_json(&tally.synced),
         "leftovers": tally.leftovers,
         "compared": compare::to_json(&tally.compared),
     })
 }
 
-/// Files by what shows that they arrived, where there are any.
-fn proven(counts: &[u64; Proof::ALL.len()]) -> Value {
+/// Counts of sent files by the check that has proven their content, where there are any.
+fn by_check(counts: &[u64; Proof::ALL.len()]) -> Value {
     let words = Proof::ALL.iter().map(|(_, word, _)| (*word).to_owned());
     words
         .zip(counts)
@@ -93,11 +93,53 @@ fn proven(counts: &[u64; Proof::ALL.len()]) -> Value {
         .collect()
 }
 
-fn kinds(kinds: &Kinds) -> Value {
+/// Counts by kind of entry.
+pub(super) fn kinds(kinds: &Kinds) -> Value {
     json!({
         "files": kinds.files,
         "directories": kinds.directories,
         "symlinks": kinds.symlinks,
-        "others": kinds.others,
+        "special_files": kinds.special_files,
+    })
+}
+
+/// Attributes that copies get, for the first event.
+pub fn preserve(keep: &Keep) -> Value {
+    let xattrs = match keep.xattrs {
+        XattrChoice::None => "none",
+        XattrChoice::User => "user",
+        XattrChoice::Own => "user-and-capabilities",
+        XattrChoice::NonLustre => "non-lustre",
+        XattrChoice::All => "all",
+    };
+    let Chown { uid, gid } = keep.chown;
+    json!({
+        "mode": keep.mode,
+        "owner": keep.owner,
+        "timestamps": keep.times,
+        "xattrs": xattrs,
+        "special_files": keep.specials,
+        "devices": keep.devices,
+        "chown": { "uid": uid, "gid": gid },
+        "chmod": keep.chmod.is_some(),
+    })
+}
+
+/// Rules by which dsync decides what to do with an entry, for the first event.
+pub fn rules(sync: &SyncOptions) -> Value {
+    let compare = match sync.judge {
+        Judge::SizeAndTime => "size-and-mtime",
+        Judge::SizeOnly => "size",
+        Judge::Content if sync.evidence == Evidence::Checksums => "checksums",
+        Judge::Content => "bytes",
+    };
+    json!({
+        "compare": compare,
+        "update": sync.update,
+        "use_server_modtime": sync.use_server_modtime,
+        "existing": sync.existing,
+        "ignore_existing": sync.ignore_existing,
+        "delete": sync.delete,
+        "link_dest": sync.link_dest.as_deref().map(json_path),
     })
 }

@@ -13,10 +13,11 @@ use types::attributes::mode_change::ModeChange;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Attributes")]
 pub struct KeepArgs {
-    /// Keep all attributes, or those in LIST
+    /// Preserve all attributes, or those in LIST
     ///
-    /// LIST: mode (and access control lists), ownership, timestamps (to the nanosecond), xattr, all, and links,
-    /// which is -H. dsync keeps all without being asked. The time of change goes into objects in S3, and comes from those that have it, in any case.
+    /// LIST: mode (with access control lists), ownership, timestamps (to the nanosecond), xattr,
+    /// all, and links, which is -H. dsync preserves all of them by default. The modification time
+    /// is stored with objects in S3, and read from those that have it, in any case.
     #[arg(
         short,
         long,
@@ -28,44 +29,46 @@ pub struct KeepArgs {
     )]
     preserve: Option<Preserved>,
 
-    /// Do not keep the attributes in LIST
+    /// Do not preserve the attributes in LIST
     #[arg(long, value_name = "LIST", value_parser = Preserved::parse)]
     no_preserve: Option<Preserved>,
 
-    /// Keep all that can be kept
+    /// Preserve everything that can be preserved
     ///
-    /// --preserve --hard-links --specials, as root --devices, and in S3 --s3-directory-markers.
+    /// Stands for --preserve --hard-links --specials, as root --devices, and in S3
+    /// --s3-directory-markers.
     #[arg(short, long)]
     pub(super) archive: bool,
 
-    /// Make all names of a file names of one file in TARGET, too
+    /// Preserve hard links
     #[arg(short = 'H', long)]
     hard_links: bool,
 
-    /// Extended attributes to keep: those of users, all but Lustre's, or all; layouts of files never are.
-    /// Without it, where attributes are kept, those of users and file capabilities, and with -a as root
-    /// non-lustre
+    /// Extended attributes to preserve: those of users, all but those of Lustre, or all; layouts of
+    /// files never are. By default, where attributes are preserved, those of users and file
+    /// capabilities, and with -a as root non-lustre
     #[arg(short = 'X', long, value_name = "WHICH", value_enum)]
     xattrs: Option<WhichXattrs>,
 
-    /// Make FIFOs and sockets at TARGET, instead of leaving them out
+    /// Copy FIFOs and sockets, instead of skipping them
     #[arg(long)]
     specials: bool,
 
-    /// Make devices at TARGET, instead of leaving them out; only root may
+    /// Copy device files, instead of skipping them; only root may
     #[arg(long)]
     devices: bool,
 
-    /// Give whatever is written to USER and GROUP, names or numbers; set-id bits of others go
+    /// Set the owner and group of everything that is written, by name or number; set-id bits of
+    /// other owners are dropped
     #[arg(long, value_name = "USER:GROUP", value_parser = parse_chown)]
     chown: Option<Chown>,
 
-    /// Change the mode of whatever is written, as chmod does: 750, u+rwX,go-w; D2775,F664 for directories
-    /// and files apart
+    /// Change the mode of everything that is written, as chmod does: 750, u+rwX,go-w; D2775,F664
+    /// for directories and files
     #[arg(long, value_name = "MODE", value_parser = ModeChange::parse)]
     chmod: Option<ModeChange>,
 
-    /// Keep owners as numbers, not by their names: always so
+    /// Preserve numeric owners instead of their names: always on
     #[arg(long)]
     numeric_ids: bool,
 }
@@ -80,7 +83,7 @@ struct Preserved {
     links: bool,
 }
 
-/// What `--xattrs` takes, as in mpiFileUtils.
+/// Values of `--xattrs`, as in mpiFileUtils.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum WhichXattrs {
@@ -122,7 +125,7 @@ impl Preserved {
             "false" => self,
             _ => {
                 let known = "mode, ownership, timestamps, xattr, links, all";
-                return Err(format!("\"{word}\" cannot be kept; write some of {known}"));
+                return Err(format!("invalid attribute \"{word}\"; expected some of {known}"));
             }
         })
     }
@@ -144,7 +147,7 @@ impl Preserved {
 }
 
 impl KeepArgs {
-    /// What becomes of files with several names.
+    /// Treatment of hard links.
     pub fn hard_links(&self) -> HardLinks {
         let names_links = |list: Option<Preserved>| list.is_some_and(|list| list.links);
         let is_asked_for = self.hard_links || self.archive || names_links(self.preserve);
@@ -155,7 +158,7 @@ impl KeepArgs {
         }
     }
 
-    /// What these arguments ask for, of a tool that keeps `by_default` where it is not asked.
+    /// Attributes to preserve, for a tool that preserves `by_default` without options.
     pub fn keep(&self, by_default: &Keep, job: &JobFacts) -> Keep {
         let asked = match self.preserve {
             _ if self.archive => Preserved::ALL,

@@ -54,7 +54,9 @@ impl ListFile {
     pub fn commit(mut self, failed: u64) -> Result<(), String> {
         let Some(mut writer) = self.writer.take() else {
             let list = path::escaped(&self.target);
-            return Err(format!("\"{list}\" is not written; what was there before stays"));
+            return Err(format!(
+                "\"{list}\" is not written; the file that was there is not changed"
+            ));
         };
         let text = self.listing.end_line(self.is_empty, failed).unwrap_or_default();
         let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());

@@ -12,8 +12,8 @@ use lists::paths::PathsFile;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Filters")]
 pub struct NamedArgs {
-    /// Take the entries of LIST, which dwalk has written, instead of walking the source; they are
-    /// looked for below the source at the paths they had below the root they were found from
+    /// Process the entries of LIST, written by dwalk, instead of walking the source; each is looked
+    /// up below the source by its path below the root of that walk
     #[arg(short, long, value_name = "LIST", conflicts_with = "files_from")]
     input: Option<OsString>,
 
@@ -29,18 +29,18 @@ pub struct NamedArgs {
     paths: Option<PathsFile>,
 }
 
-/// Those of them that dwalk has, too.
+/// Options among them that dwalk has, too.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Filters")]
 pub struct FilesFromArgs {
-    /// Take the paths in FILE, one a line and below the source, instead of walking
+    /// Process the paths in FILE, one a line and relative to the source, instead of walking
     ///
-    /// A directory is taken without what is in it, and what is named twice is taken once. "-" is standard input,
-    /// which like a pipe may bring 64 MiB.
+    /// A directory is processed without its contents, and a duplicate path once. "-" is standard
+    /// input, which like a pipe may hold up to 64 MiB.
     #[arg(long, value_name = "FILE")]
     files_from: Option<OsString>,
 
-    /// The paths of --files-from end in NUL, not in a newline
+    /// Paths of --files-from are separated by NUL, not by newline
     #[arg(long, requires = "files_from")]
     from0: bool,
 }
@@ -62,7 +62,7 @@ impl NamedArgs {
         Self { paths: Some(paths), ..Self::default() }
     }
 
-    /// Nothing is named.
+    /// True if no entries are named.
     pub fn is_empty(&self) -> bool {
         let has_file = self.files.files_from.is_some() || self.paths.is_some();
         self.input.is_none() && !has_file && self.manifest.is_none()
@@ -94,7 +94,7 @@ impl NamedArgs {
         [self.input(), self.files_from(), manifest].into_iter().flatten().collect()
     }
 
-    /// What its paths end in.
+    /// Separator of the paths.
     pub fn separator(&self) -> u8 {
         if self.files.from0 { 0 } else { b'\n' }
     }

@@ -31,7 +31,7 @@ impl Progress {
         self.began.elapsed()
     }
 
-    /// Whether a line is due now; counts as shown.
+    /// Tells whether a line is due now; it counts as shown.
     pub fn is_due(&mut self) -> bool {
         let now = self.began.elapsed();
         let due = !self.interval.is_zero() && now >= self.next_at;

@@ -12,12 +12,12 @@ use ops::usage::{Usage, Use};
 use types::path;
 use types::size::{human_bytes, human_count};
 
-/// What a page tells besides the statistics.
+/// Facts of a page besides the statistics.
 #[derive(Debug)]
 pub struct About<'r> {
-    /// What was walked, or the list that was read.
+    /// Roots that were walked, or the list that was read.
     pub roots: &'r [Vec<u8>],
-    /// It was a list.
+    /// True for a list.
     pub is_list: bool,
     /// When, in seconds since 1970.
     pub now_seconds: i64,
@@ -93,9 +93,9 @@ fn head(page: &mut String, about: &About<'_>, summary: &Summary) {
         summary.elapsed.as_secs_f64(),
     );
     let totals = summary.totals();
-    if totals.given_up > 0 {
+    if totals.cancelled_tasks > 0 {
         page.push_str(
-            "<p class=\"warn\">The job was stopped before all was read: these are the figures of a part.</p>\n",
+            "<p class=\"warn\">The job ended before everything was read: these figures are partial.</p>\n",
         );
     }
     let missed = totals.failed + totals.vanished;
@@ -120,13 +120,13 @@ fn totals(page: &mut String, summary: &Summary) {
         (human_count(found.files), "files"),
         (human_count(found.directories), "directories"),
         (human_count(found.symlinks), "symbolic links"),
-        (human_count(found.others), "others"),
+        (human_count(found.special_files), "special files"),
     ] {
         let _ = write!(page, "<div><b>{value}</b>{name}</div>");
     }
     page.push_str(
-        "</div>\n<p class=\"dim\">KiB, MiB, GiB, … are powers of 1024 bytes. A file with \
-                   several names counts under each.</p>\n",
+        "</div>\n<p class=\"dim\">KiB, MiB, GiB, … are powers of 1024 bytes. A hard-linked file \
+         counts under each of its names.</p>\n",
     );
 }
 
@@ -151,7 +151,7 @@ fn histograms(page: &mut String, usage: &Usage) {
     for bins in usage.ages.iter().chain(&usage.distributions) {
         let (title, words) = match bins.field {
             ops::usage::bins::Field::Size => {
-                ("By size, as asked", "Up to and including each size.")
+                ("By size, as requested", "Up to and including each size.")
             }
             ops::usage::bins::Field::Age => {
                 ("By age", "Time since the content was last changed (mtime), up to each age.")

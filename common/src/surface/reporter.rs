@@ -23,7 +23,7 @@ use types::outcome::tally::Tally;
 use types::path;
 use types::size::human_count;
 
-/// What rank 0 shows while the job runs.
+/// Output of rank 0 while the job runs.
 pub struct Reporter {
     tool: &'static str,
     quiet: bool,
@@ -36,7 +36,7 @@ pub struct Reporter {
     /// A bar instead of lines.
     with_bar: bool,
     bar_interval: Duration,
-    /// Where the lines of a list go; standard output where there is no file.
+    /// File for the lines of a list; standard output where there is none.
     list: Option<ListFile>,
     /// Lists besides that one.
     outputs: BTreeMap<u16, ListFile>,
@@ -49,12 +49,12 @@ pub struct Reporter {
     latest: Vec<Tally>,
     /// Services of the job, which failures at one of them name.
     endpoints: Vec<Endpoint>,
-    /// What the phases before this one have counted.
+    /// Counts of the phases before this one.
     earlier: Tally,
 }
 
 impl Reporter {
-    /// For a job of so many ranks.
+    /// Creates the reporter of a job of so many ranks.
     pub fn new(tool: &'static str, verb: &'static str, args: &CommonArgs, ranks: u32) -> Self {
         let is_shown = !args.quiet && args.progress > 0;
         let with_bar = is_shown && !args.json && console::is_watched();
@@ -134,7 +134,7 @@ impl Reporter {
         self.console.talk(&format!("{}: {text}", self.tool));
     }
 
-    /// What is being done, at the start.
+    /// Prints the header, at the start.
     pub fn header(&mut self, lines: &[String], fields: serde_json::Value) {
         if self.json {
             self.console.result(&json::event("start", fields));
@@ -145,7 +145,7 @@ impl Reporter {
         }
     }
 
-    /// What is being done now, where that may take long.
+    /// Prints the current phase, where it may take long.
     pub fn phase(&mut self, text: &str) {
         if !self.json && !self.quiet {
             self.console.talk(&format!(
@@ -159,12 +159,12 @@ impl Reporter {
     /// Why nothing can be done.
     pub fn refuse(&mut self, text: &str) {
         if self.json {
-            self.console.result(&json::event("refusal", json!({ "message": text })));
+            self.console.result(&json::event("error", json!({ "message": text })));
         }
         self.console.talk(&format!("{}: {text}", self.tool));
     }
 
-    /// Something about the whole job that the user should know.
+    /// Prints a warning about the whole job.
     pub fn warn(&mut self, text: &str) {
         if self.json {
             self.console.result(&json::event("warning", json!({ "message": text })));
@@ -199,8 +199,8 @@ impl Reporter {
 
     /// How many failures have no line: more of a kind than the screen is to hold, or than their ranks tell of.
     fn count_unshown(&mut self, totals: &Tally) {
-        let unshown =
-            (totals.failed + totals.vanished + totals.moving).saturating_sub(self.failures_shown);
+        let unshown = (totals.failed + totals.vanished + totals.unstable_directories)
+            .saturating_sub(self.failures_shown);
         if unshown > 0 {
             let count = human_count(unshown);
             self.console.talk(&format!("{}: {count} more failures are not shown", self.tool));
@@ -279,7 +279,7 @@ impl Reporter {
     fn close_lists(&mut self, totals: &Tally) {
         let outputs = std::mem::take(&mut self.outputs).into_values();
         for list in self.list.take().into_iter().chain(outputs) {
-            if totals.given_up > 0 {
+            if totals.cancelled_tasks > 0 {
                 self.withheld(list.target());
             } else if let Err(trouble) = list.commit(totals.failed) {
                 self.unwritten(&trouble);
@@ -299,7 +299,7 @@ impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporte
     fn notice(&mut self, _from: Rank, notice: Notice) {
         match notice {
             Notice::Failure(failure) => self.failure(&failure),
-            Notice::LeftOut(entry) => drop(self.tell("left-out", &entry)),
+            Notice::LeftOut(entry) => drop(self.tell("skipped", &entry)),
             Notice::Lines(lines) => self.lines(&lines),
             Notice::Output(number, lines) => self.output(number, &lines),
             Notice::Differences(lines) => self.differences(&lines),
@@ -324,7 +324,7 @@ impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporte
             let errors = totals.failed + totals.vanished;
             if self.json {
                 let fields = json!({
-                    "elapsed_s": self.progress.elapsed().as_secs_f64(),
+                    "elapsed_seconds": self.progress.elapsed().as_secs_f64(),
                     "totals": json::tally(&totals),
                 });
                 self.console.result(&json::event("progress", fields));

@@ -13,16 +13,17 @@ use ops::journal::folder::Start;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Resuming")]
 pub struct ResumeArgs {
-    /// Keep a journal beside TARGET; go on where the same command was stopped
+    /// Keep a journal beside TARGET, and resume an interrupted run of the same command
     ///
-    /// Stopped at the end of the walltime, by a signal, or with a node; on any number of ranks.
-    /// What is finished is recognised by size and time of change, so that time is kept. Large files go on at
-    /// the chunks that were written. The journal goes when all is done. Where there is one already, or
-    /// --journal is given, this is the default. Options that decide what is written must be the same, or keep more.
+    /// The earlier run may have been ended by its walltime, by a signal, or with a node; the number
+    /// of ranks may differ. Finished files are recognised by size and modification time, so that
+    /// time is preserved. Large files resume at the chunks that were written. The journal is
+    /// removed when everything is done. Where a journal exists already, or --journal is given, this
+    /// is the default. Options that decide what is written must be the same, or preserve more.
     #[arg(long, overrides_with = "no_resume")]
     resume: bool,
 
-    /// Do a job that was stopped anew, at the same place; what it had staged goes
+    /// Start an interrupted job over in the same location; its temporary files are removed
     #[arg(long)]
     no_resume: bool,
 
@@ -32,7 +33,7 @@ pub struct ResumeArgs {
 }
 
 impl ResumeArgs {
-    /// What these arguments say.
+    /// Request of these arguments.
     pub fn request(&self) -> ResumeRequest {
         ResumeRequest {
             dir: self.journal.clone().map(OsStringExt::into_vec),

@@ -16,35 +16,36 @@ use types::size::{parse_bytes, parse_duration};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "S3")]
 pub struct S3Args {
-    /// Where s3:// leads to, as http://HOST:PORT; otherwise what AWS's configuration says, or AWS
+    /// Endpoint for s3:// locations, as http://HOST:PORT; by default that of AWS's configuration,
+    /// or AWS
     #[arg(long, alias = "endpoint-url", value_name = "URL", value_parser = checked_endpoint)]
     pub s3_endpoint: Option<String>,
 
-    /// Region of s3:// places; otherwise AWS_REGION, the profile's, or us-east-1
+    /// Region of s3:// locations; by default AWS_REGION, the profile's, or us-east-1
     #[arg(long, value_name = "REGION", value_parser = checked_word)]
     pub s3_region: Option<String>,
 
-    /// Profile of AWS's configuration for s3:// places; otherwise AWS_PROFILE
+    /// Profile of AWS's configuration for s3:// locations; by default AWS_PROFILE
     #[arg(long, alias = "profile", value_name = "PROFILE")]
     pub s3_profile: Option<String>,
 
-    /// The same for the source alone
+    /// Profile for the source only
     #[arg(long, value_name = "PROFILE")]
     pub s3_source_profile: Option<String>,
 
-    /// The same for the target alone
+    /// Profile for the target only
     #[arg(long, value_name = "PROFILE")]
     pub s3_target_profile: Option<String>,
 
-    /// Name the bucket in the path instead of in the host's name; auto: except at AWS
+    /// Name the bucket in the path instead of the host name; auto: except at AWS
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
     pub s3_path_style: PathStyleArg,
 
-    /// Do not sign requests for s3:// places: public buckets
+    /// Do not sign requests for s3:// locations: public buckets
     #[arg(long, alias = "no-sign-request")]
     pub s3_no_sign_request: bool,
 
-    /// Requests under way of each rank, at most
+    /// Maximum number of concurrent requests of each rank
     #[arg(
         long,
         value_name = "N",
@@ -52,24 +53,25 @@ pub struct S3Args {
     )]
     pub s3_concurrency: Option<u32>,
 
-    /// End the job when a service that has answered before is silent for so long (30s, 5m, 1h); 5m by default
+    /// End the job when a service that has responded before is silent for this long (30s, 5m, 1h);
+    /// 5m by default
     #[arg(long, value_name = "TIME", value_parser = checked_patience)]
     pub give_up_after: Option<u64>,
 
-    /// Size of the parts of a large object, 5MiB to 5GiB
+    /// Part size of multipart uploads, 5MiB to 5GiB
     #[arg(long, alias = "s3-chunk-size", value_name = "SIZE", value_parser = checked_part)]
     pub s3_part_size: Option<u64>,
 
-    /// Hash content for the signature too, also where TLS protects it
+    /// Sign a hash of the content, too, even where TLS protects it
     #[arg(long)]
     pub s3_sign_payload: bool,
 
-    /// How mode, owner and times are written into objects' metadata; all are read
+    /// Format of mode, owner and timestamps in objects' metadata; all are read
     #[arg(long, value_name = "SCHEMA", value_enum, default_value = "aws")]
     pub s3_metadata: SchemaArg,
 
-    /// Keep directories, with mode, owner and times, as empty objects whose keys end in a slash, and read them; with
-    /// -a unless WHEN is off
+    /// Store directories, with mode, owner and timestamps, as empty objects whose keys end in a
+    /// slash, and read them; with -a unless WHEN is off
     #[arg(
         long,
         value_name = "WHEN",
@@ -80,11 +82,12 @@ pub struct S3Args {
     )]
     pub s3_directory_markers: Option<OnOff>,
 
-    /// Copy tags of objects within a service: auto, where they may be read; always, or fail; never
+    /// Copy tags of objects within a service: auto, where they are readable; always, or fail; never
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
     pub s3_copy_tags: CopyTagsArg,
 
-    /// ETags of the service are no MD5s, though they look like some: content is not compared with them
+    /// ETags of the service are not MD5s, even where they look so: content is not compared with
+    /// them
     #[arg(long)]
     pub s3_opaque_etags: bool,
 
@@ -108,7 +111,7 @@ pub struct S3Args {
     #[arg(long, value_name = "KEY", requires = "sse", value_parser = checked_word)]
     pub sse_kms_key_id: Option<String>,
 
-    /// Pay for requests to the bucket of someone else
+    /// Pay for requests to another owner's bucket
     #[arg(long)]
     pub requester_pays: bool,
 }
@@ -123,7 +126,7 @@ pub enum PathStyleArg {
     Off,
 }
 
-/// Whether something is done; words of flags in the environment, too.
+/// Switch; also takes the words of flags in the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum OnOff {
@@ -155,14 +158,14 @@ pub enum SchemaArg {
 }
 
 impl S3Args {
-    /// As these, and with markers of directories where nothing is said of them: `-a` keeps all that can be kept.
+    /// Adds directory markers, unless they are given: `-a` preserves everything that can be preserved.
     #[must_use]
     pub fn archiving(self) -> Self {
         let markers = self.s3_directory_markers.or(Some(OnOff::On));
         Self { s3_directory_markers: markers, ..self }
     }
 
-    /// What these arguments say.
+    /// Options that these arguments give.
     pub fn options(&self) -> S3Options {
         S3Options {
             endpoint_url: self.s3_endpoint.clone(),
@@ -210,7 +213,7 @@ fn checked_endpoint(url: &str) -> Result<String, String> {
     checked.map(|()| url.to_owned())
 }
 
-/// What becomes part of a header: visible ASCII.
+/// Checks a value that becomes part of a header: visible ASCII.
 fn checked_word(text: &str) -> Result<String, String> {
     let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_word { Ok(text.to_owned()) } else { Err("it is empty or has spaces in it".to_owned()) }

@@ -1,4 +1,4 @@
-//! From `main` to the exit code: joins the job, reads the command line on rank 0, runs the tool on all
+//! Session from `main` to the exit code: joins the job, reads the command line on rank 0, runs the tool on all
 //! ranks, and ends them together with one code.
 
 use std::process::ExitCode;
@@ -35,13 +35,13 @@ pub trait ToolArgs: FromArgMatches + CommandFactory + Serialize + DeserializeOwn
     const SHORT_HELP: &'static [&'static str];
 }
 
-/// What a tool's work gets.
+/// Context of a tool's run.
 pub struct Session<'s, 'c> {
     /// Name of the tool.
     pub tool: &'static str,
     /// The other ranks.
     pub mail: &'s mut Mailbox<'c>,
-    /// Where they are.
+    /// Ranks and their nodes.
     pub team: Team,
     /// Name and version of the MPI library, or that none is in use.
     pub mpi: String,
@@ -57,7 +57,7 @@ impl Session<'_, '_> {
     }
 }
 
-/// What rank 0 made of the command line.
+/// Command line as rank 0 has read it.
 #[derive(Serialize, Deserialize)]
 enum Decision<A> {
     Run { args: A, umask: u32 },

@@ -25,18 +25,18 @@ use types::size::{human_bytes, human_count};
 /// One rank's part in the job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankReport {
-    /// Its node.
+    /// Node of the rank.
     pub host: String,
-    /// What it found and did.
+    /// Counts of the rank.
     pub tally: Tally,
-    /// What its engine counted.
+    /// Counters of its engine.
     pub counters: Counters,
     /// Most memory it ever had resident.
     pub peak_memory_bytes: u64,
 }
 
 impl RankReport {
-    /// This rank's report.
+    /// Creates this rank's report.
     pub fn new(host: &str, tally: &Tally, counters: Counters) -> Self {
         Self {
             host: host.to_owned(),
@@ -53,7 +53,7 @@ impl RankReport {
     }
 }
 
-/// What a job does.
+/// Kinds of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     /// Entries are looked at.
@@ -64,7 +64,7 @@ pub enum Deed {
     Sync,
     /// Entries are removed.
     Remove,
-    /// What stopped jobs have left is removed.
+    /// Leftovers of interrupted jobs are removed.
     Clean,
     /// Two trees are compared.
     Compare(compare::Method),
@@ -75,9 +75,9 @@ pub enum Deed {
 pub struct Summary {
     /// Name of the tool.
     pub tool: &'static str,
-    /// What was done.
+    /// Kind of the job.
     pub deed: Deed,
-    /// Nothing was changed on purpose.
+    /// True for a dry run.
     pub is_dry_run: bool,
     /// Bytes of unfinished files that are at the target, where a dry run has met a job to go on with.
     pub there_bytes: Option<u64>,
@@ -85,7 +85,7 @@ pub struct Summary {
     pub ranks: Vec<RankReport>,
     /// Nodes of the job.
     pub nodes: usize,
-    /// From the first task to the last, and to the last line of a list that is sorted.
+    /// Time from the first task to the last, and to the last line of a sorted list.
     pub elapsed: Duration,
     /// How it ended.
     pub exit: Exit,
@@ -96,37 +96,40 @@ pub struct Summary {
 /// Statistics of all ranks.
 #[derive(Debug)]
 pub struct UsageSummary {
-    /// What was gathered.
+    /// Statistics.
     pub usage: Usage,
     /// Directories with everything below them, the largest first.
     pub below: Vec<Below>,
 }
 
-const TIMES_CUT: &str = "files: the target keeps times of change in coarser steps than the source";
+const TIMES_CUT: &str = "modification times of files: the target stores them in coarser units than \
+    the source";
 
 const PASSED_OVER: &str =
-    "what jobs have staged, or their journals; dcp --clean removes what is left of dead ones";
-const OWNER_NOT_KEPT: &str = "this user may not give files away; set-id bits were dropped";
-const XATTRS_NOT_KEPT: &str = "the target does not take some extended attribute or ACL";
-const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or times have no place at the target";
-const PROPERTIES_NOT_KEPT: &str = "objects whose tags, ACL or lock this account may not read, or a copy cannot keep (--s3-copy-tags)";
+    "temporary files and journals of jobs; dcp --clean removes those of dead jobs";
+const OWNER_NOT_KEPT: &str =
+    "owner or group: this user may not change them; set-id bits were dropped";
+const XATTRS_NOT_KEPT: &str = "extended attributes or ACLs that the target does not support";
+const ATTRIBUTES_NOT_KEPT: &str = "owner, mode or timestamps, which the target cannot store";
+const PROPERTIES_NOT_KEPT: &str = "tags, ACLs or locks of objects that this account may not read, \
+    or a copy cannot have (--s3-copy-tags)";
 const LAYOUTS_NOT_SET: &str =
-    "files that could not be striped as asked; they have the layout of their directory";
-const DIRECTORIES_NOT_KEPT: &str = "kept by what is in them alone: no empty ones, no owner, mode and times; -a or \
-     --s3-directory-markers keeps them";
-const LINKS_NOT_KEPT: &str = "names of files with several that became files of their own";
-const NOT_VERIFIED: &str =
-    "files: others have changed them, they could not be read, or a stop left them";
-const UNJOURNALED: &str = "records; a job that goes on with this one would do more again";
-const REQUESTS_REFUSED: &str = "requests to a busy service; fewer were sent then, and these again";
+    "files that could not be striped as requested; they have the layout of their directory";
+const DIRECTORIES_NOT_KEPT: &str = "directories, which the target has only by their contents: no \
+    empty ones, no owner, mode and timestamps; -a or --s3-directory-markers preserves them";
+const LINKS_NOT_KEPT: &str = "hard links, which became separate files";
+const NOT_VERIFIED: &str = "files: changed by another process, unreadable, or cancelled";
+const UNJOURNALED: &str = "records; a job that resumes this one would repeat more work";
+const REQUESTS_REFUSED: &str =
+    "requests to a busy service; the rate was reduced, and they were retried";
 
-/// What of the target shows that nothing else will fare better there.
+/// Words for the errno for which a target counts as hopeless.
 fn why_given_up(errno: u64) -> String {
     match errno as i32 {
         libc::ENOSPC => "the target is full".to_owned(),
         libc::EDQUOT => "the quota at the target is used up".to_owned(),
         libc::EROFS => "the target is read-only".to_owned(),
-        0 => "the rest was given up".to_owned(),
+        0 => "the remaining work was cancelled".to_owned(),
         errno => format!("the target answers only \"{}\"", errno_words(errno)),
     }
 }
@@ -143,7 +146,7 @@ impl Summary {
         matches!(self.deed, Deed::Copy | Deed::Sync)
     }
 
-    /// For people.
+    /// Summary as a table.
     pub fn to_text(&self, verbose: bool) -> String {
         let totals = self.totals();
         let mut text = String::new();
@@ -185,7 +188,7 @@ impl Summary {
             ("files", totals.found.files, totals.copied.files),
             ("directories", totals.found.directories, totals.copied.directories),
             ("symlinks", totals.found.symlinks, totals.copied.symlinks),
-            ("others", totals.found.others, totals.copied.others),
+            ("special files", totals.found.special_files, totals.copied.special_files),
             ("items", totals.found.total(), totals.copied.total()),
         ];
         for (name, found, done) in rows {
@@ -205,20 +208,20 @@ impl Summary {
             let words = if self.is_dry_run { "would become" } else { "became" };
             let _ = writeln!(
                 text,
-                "{:<15}{count:>16}   more names of files that {words} links to one copy",
+                "{:<15}{count:>16}   names that {words} hard links to a copied file",
                 "hard links"
             );
         }
         if self.deed == Deed::Copy && totals.synced.unchanged > 0 {
             let count = human_count(totals.synced.unchanged);
-            let words = "finished before, by a job that was stopped";
+            let words = "completed by an earlier, interrupted job";
             let _ = writeln!(text, "{:<15}{count:>16}   {words}", "files");
         }
         if totals.resumed_bytes > 0 {
             let bytes = human_bytes(totals.resumed_bytes);
             let _ = writeln!(
                 text,
-                "{:<15}{bytes:>16}   sent before, by a job that was stopped",
+                "{:<15}{bytes:>16}   transferred by an earlier, interrupted job",
                 "resumed"
             );
         }
@@ -226,21 +229,22 @@ impl Summary {
 
     /// Files that went through a network service, and what shows that they arrived.
     fn proven(text: &mut String, totals: &Tally) {
-        let counts = Proof::ALL.iter().zip(totals.proven).filter(|(_, count)| *count > 0);
+        let counts =
+            Proof::ALL.iter().zip(totals.sent_files_by_check).filter(|(_, count)| *count > 0);
         for ((_, _, words), count) in counts {
             let _ = writeln!(text, "{:<15}{:>16}   {words}", "files sent", human_count(count));
         }
     }
 
-    /// What is left of a job that a dry run would go on with.
+    /// Remaining bytes of a job that a dry run would resume.
     fn left_bytes(&self, totals: &Tally) -> Option<u64> {
         Some(totals.copied_bytes.saturating_sub(self.there_bytes?))
     }
 
     fn left(&self, text: &mut String, totals: &Tally) {
         if let Some(bytes) = self.left_bytes(totals) {
-            let words = "of the job that was stopped";
-            let _ = writeln!(text, "{:<15}{:>16}   {words}", "left to do", human_bytes(bytes));
+            let words = "of the interrupted job";
+            let _ = writeln!(text, "{:<15}{:>16}   {words}", "remaining", human_bytes(bytes));
         }
     }
 
@@ -248,7 +252,7 @@ impl Summary {
         if totals.verified_files > 0 {
             let (count, bytes) =
                 (human_count(totals.verified_files), human_bytes(totals.verified_bytes));
-            let words = "files were read again, and are as they were written";
+            let words = "files were read back and match what was written";
             let _ = writeln!(text, "{:<15}{count:>16}   {words} ({bytes})", "verified");
         }
     }
@@ -256,37 +260,37 @@ impl Summary {
     fn problems(&self, text: &mut String, totals: &Tally) {
         let _ = writeln!(text, "{:<15}{:>16}", "failed", human_count(totals.failed));
         let _ = writeln!(text, "{:<15}{:>16}", "vanished", human_count(totals.vanished));
-        if totals.moving > 0 {
-            let count = human_count(totals.moving);
-            let words = "directories in which entries come and go: some may be missed";
-            let _ = writeln!(text, "{:<15}{count:>16}   {words}", "not at rest");
+        if totals.unstable_directories > 0 {
+            let count = human_count(totals.unstable_directories);
+            let words = "directories that kept changing: entries may be missing";
+            let _ = writeln!(text, "{:<15}{count:>16}   {words}", "unstable");
         }
         if totals.unread_directories > 0 {
             let count = human_count(totals.unread_directories);
             let _ = writeln!(text, "{:<15}{count:>16}   the walk is incomplete", "unread");
         }
-        if self.is_copy() && totals.skipped > 0 {
-            let count = human_count(totals.skipped);
+        if self.is_copy() && totals.special_files_skipped > 0 {
+            let count = human_count(totals.special_files_skipped);
             let _ = writeln!(
                 text,
-                "{:<15}{count:>16}   FIFOs, sockets and devices: made with --specials, --devices, -a, \
-                 where the target can have them",
-                "left out"
+                "{:<15}{count:>16}   special files (FIFOs, sockets, devices): --specials, \
+                 --devices or -a copy them, where the target supports them",
+                "skipped"
             );
         }
         let limits = [
-            (totals.passed_over, "passed over", PASSED_OVER),
-            (totals.owner_not_kept, "owner not kept", OWNER_NOT_KEPT),
-            (totals.xattrs_not_kept, "xattrs lost", XATTRS_NOT_KEPT),
-            (totals.attributes_not_kept, "not kept", ATTRIBUTES_NOT_KEPT),
-            (totals.properties_not_kept, "tags, ACL lost", PROPERTIES_NOT_KEPT),
-            (totals.times_cut, "times cut", TIMES_CUT),
+            (totals.temporary_files_skipped, "skipped", PASSED_OVER),
+            (totals.owner_not_preserved, "not preserved", OWNER_NOT_KEPT),
+            (totals.xattrs_not_preserved, "not preserved", XATTRS_NOT_KEPT),
+            (totals.attributes_not_preserved, "not preserved", ATTRIBUTES_NOT_KEPT),
+            (totals.object_properties_not_preserved, "not preserved", PROPERTIES_NOT_KEPT),
+            (totals.timestamps_truncated, "truncated", TIMES_CUT),
             (totals.layouts_not_set, "layouts not set", LAYOUTS_NOT_SET),
-            (totals.directories_not_kept, "directories", DIRECTORIES_NOT_KEPT),
-            (totals.links_not_kept, "links not kept", LINKS_NOT_KEPT),
-            (totals.refused_requests, "turned away", REQUESTS_REFUSED),
+            (totals.directories_not_preserved, "not preserved", DIRECTORIES_NOT_KEPT),
+            (totals.hard_links_not_preserved, "not preserved", LINKS_NOT_KEPT),
+            (totals.throttled_requests, "throttled", REQUESTS_REFUSED),
             (totals.not_verified, "not verified", NOT_VERIFIED),
-            (totals.unjournaled, "not journaled", UNJOURNALED),
+            (totals.journal_records_not_written, "not journaled", UNJOURNALED),
         ];
         for (count, name, words) in limits.into_iter().filter(|(count, ..)| *count > 0) {
             let _ = writeln!(text, "{name:<15}{:>16}   {words}", human_count(count));
@@ -358,8 +362,8 @@ impl Summary {
                 human_bytes(bytes),
                 counters.threads,
                 counters.tasks_stolen,
-                format!("{}/{}", counters.steals_asked, counters.steals_won),
-                counters.tasks_given,
+                format!("{}/{}", counters.steal_attempts, counters.steals_succeeded),
+                counters.tasks_granted,
                 human_bytes(report.peak_memory_bytes),
             );
         }
@@ -370,20 +374,20 @@ impl Summary {
         let tool = self.tool;
         let code = self.exit.code();
         let bad = totals.failed + totals.vanished;
-        let what = match (totals.given_up > 0, self.exit) {
+        let what = match (totals.cancelled_tasks > 0, self.exit) {
             (_, Exit::Interrupted) => {
                 let way_on = match self.deed {
-                    Deed::Copy => "; run it again, which goes on where --resume was given",
-                    Deed::Sync | Deed::Remove => "; run it again to go on",
+                    Deed::Copy => "; run it again to resume, where --resume was given",
+                    Deed::Sync | Deed::Remove => "; run it again to continue",
                     _ => "",
                 };
-                format!("stopped by a signal before all was done{way_on} (exit {code})")
+                format!("interrupted by a signal before all was done{way_on} (exit {code})")
             }
-            (true, _) if totals.silent_services > 0 => {
-                format!("stopped early because a service does not answer (exit {code})")
+            (true, _) if totals.unresponsive_services > 0 => {
+                format!("aborted: a service does not respond (exit {code})")
             }
             (true, _) => {
-                format!("stopped early because {} (exit {code})", why_given_up(totals.gave_up_for))
+                format!("aborted: {} (exit {code})", why_given_up(totals.fatal_errno))
             }
             (_, Exit::Ok) if self.deed == Deed::Sync => sync::verdict(totals, self.is_dry_run),
             (_, Exit::DeleteLimit) => format!("more to delete than allowed (exit {code})"),
@@ -395,7 +399,7 @@ impl Summary {
             (_, Exit::Vanished) if totals.vanished > 0 => {
                 format!("{} source entries vanished (exit {code})", human_count(totals.vanished))
             }
-            (_, Exit::Vanished) => format!("the source was changed meanwhile (exit {code})"),
+            (_, Exit::Vanished) => format!("the source changed during the job (exit {code})"),
             _ => {
                 let all = human_count(totals.found.total().max(bad));
                 format!("{} of {all} failed (exit {code})", human_count(bad))
@@ -404,20 +408,20 @@ impl Summary {
         let _ = writeln!(text, "{tool}: {what}");
     }
 
-    /// For programs.
+    /// Summary as JSON.
     pub fn to_json(&self) -> Value {
         let seconds = self.elapsed.as_secs_f64();
         let ranks: Vec<Value> = self.ranks.iter().enumerate().map(rank_to_json).collect();
         let mut summary = json!({
             "tool": self.tool,
-            "exit": self.exit.code(),
+            "exit_code": self.exit.code(),
             "dry_run": self.is_dry_run,
-            "left_bytes": self.left_bytes(&self.totals()),
-            "stopped": self.totals().given_up > 0,
-            "stopped_by_errno": self.totals().gave_up_for,
+            "remaining_bytes": self.left_bytes(&self.totals()),
+            "aborted": self.totals().cancelled_tasks > 0,
+            "aborted_by_errno": self.totals().fatal_errno,
             "interrupted": self.totals().is_cut_short(),
             "walk_complete": self.totals().is_walk_complete(),
-            "elapsed_s": seconds,
+            "elapsed_seconds": seconds,
             "nodes": self.nodes,
             "slowest_rank": self.slowest(),
             "totals": events::tally(&self.totals()),
@@ -435,18 +439,18 @@ fn rank_to_json((rank, report): (usize, &RankReport)) -> Value {
     json!({
         "rank": rank,
         "host": report.host,
-        "tally": events::tally(&report.tally),
+        "totals": events::tally(&report.tally),
         "tasks_run": counters.tasks_run,
         "tasks_stolen": counters.tasks_stolen,
-        "tasks_given": counters.tasks_given,
-        "steals_asked": counters.steals_asked,
-        "steals_won": counters.steals_won,
-        "steals_given": counters.steals_given,
+        "tasks_granted": counters.tasks_granted,
+        "steal_attempts": counters.steal_attempts,
+        "steals_succeeded": counters.steals_succeeded,
+        "steals_granted": counters.steals_granted,
         "steal_bytes": counters.steal_bytes,
         "threads": counters.threads,
-        "idle_s": counters.idle_ns as f64 / 1e9,
-        "wall_s": counters.wall_ns as f64 / 1e9,
-        "cpu_s": counters.cpu_ns as f64 / 1e9,
+        "idle_seconds": counters.idle_ns as f64 / 1e9,
+        "wall_seconds": counters.wall_ns as f64 / 1e9,
+        "cpu_seconds": counters.cpu_ns as f64 / 1e9,
         "peak_memory_bytes": report.peak_memory_bytes,
     })
 }

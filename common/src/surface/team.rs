@@ -14,7 +14,7 @@ pub struct Team {
     pub ranks: u32,
     /// Ranks on each node, by host name.
     pub nodes: BTreeMap<String, u32>,
-    /// This rank's node.
+    /// Node of this rank.
     pub host: String,
 }
 

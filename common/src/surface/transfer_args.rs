@@ -12,55 +12,58 @@ use types::lustre::stripe_policy::StripePolicy;
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Transfer")]
 pub struct TransferArgs {
-    /// Holes in files
+    /// Handling of holes in files
     ///
-    /// auto: holes stay holes. always: blocks of zeros become holes, too. never: every byte is written.
+    /// auto: holes are preserved. always: blocks of zeros become holes, too. never: every byte is
+    /// written.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     sparse: When,
 
-    /// Make holes of blocks of zeros; the same as --sparse=always
+    /// Turn blocks of zeros into holes; the same as --sparse=always
     #[arg(short = 'S', long = "make-sparse", hide = true)]
     makes_sparse: bool,
 
-    /// Let files share their content with SOURCE, where both are in one file system that can do that
+    /// Clone files (reflink) where source and target are in one file system that supports it
     /// (btrfs, xfs)
     ///
-    /// auto: where it is possible; what cannot is copied. always: what cannot is an error. never: content
-    /// is read and written.
+    /// auto: where possible, else the content is copied. always: a file that cannot be cloned is an
+    /// error. never: content is read and written.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     reflink: When,
 
-    /// Do not let reading files change their times of access; those of others change all the same
+    /// Do not update access times by reading (O_NOATIME); other users' files are updated all the
+    /// same
     #[arg(long)]
     open_noatime: bool,
 
-    /// Each file is on storage before it gets its name, and all of TARGET before the job ends
+    /// fsync each file before it gets its name, and all of TARGET before the job ends
     #[arg(long)]
     fsync: bool,
 
-    /// Read and write past the system's cache (O_DIRECT), where the file system can; what is not aligned
-    /// to 4 KiB, as the ends of files, goes through it
+    /// Bypass the page cache (O_DIRECT), where the file system can; unaligned parts (4 KiB), such
+    /// as the ends of files, go through it
     #[arg(short = 's', long, alias = "synchronous")]
     direct: bool,
 
-    /// Write into files that are in TARGET already, instead of replacing them when their new content is
+    /// Write into existing files of TARGET, instead of replacing them when their new content is
     /// complete
     ///
-    /// Their other names get the new content, too. What is interrupted leaves part of it,
+    /// Their other hard links get the new content, too. An interrupted file is left partly written,
     /// which dsync --update then takes for newer, and --size-only for done.
     #[arg(long)]
     inplace: bool,
 
-    /// How new files are striped on Lustre: auto, keep, default, or COUNT,SIZE (COUNT may be all)
+    /// Striping of new files on Lustre: auto, keep, default, or COUNT,SIZE (COUNT may be all)
     ///
-    /// auto: files of 1 GiB and more get more stripes the larger they are, where the directory's default is
-    /// not a composite layout (PFL), which grows with a file as it is. keep: as in SOURCE, where that is
-    /// on Lustre, too. default: what the directory says. Other file systems have no such thing. [default: auto]
+    /// auto: files of 1 GiB and more get more stripes the larger they are, unless the directory's
+    /// default is a composite layout (PFL), which grows with the file. keep: as in SOURCE, where
+    /// that is on Lustre, too. default: the directory's default. Ignored by other file systems.
+    /// [default: auto]
     #[arg(long, value_name = "LAYOUT", allow_hyphen_values = true)]
     stripe: Option<StripePolicy>,
 }
 
-/// Whether something is done.
+/// Values of `--sparse` and `--reflink`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
 enum When {
     #[default]
@@ -70,7 +73,7 @@ enum When {
 }
 
 impl TransferArgs {
-    /// What these arguments say.
+    /// Options that these arguments give.
     pub fn transfer(&self) -> Transfer {
         Transfer {
             sparse: match self.sparse {

@@ -29,18 +29,18 @@ pub fn directories_wanted(usage: &Usage) -> usize {
     if usage.options.top > 0 { usage.options.top as usize } else { TABLE_ROWS_MAX }
 }
 
-/// What is to be said where directories were folded.
+/// Note for tables in which directories were merged.
 pub fn folded_note(usage: &Usage) -> Option<String> {
     let directories = &usage.directories;
     (directories.folded > 0).then(|| {
         format!(
-            "small deep directories are counted in those above them; one listed may lack up to {}",
+            "small deep directories are merged into their parents; a listed one may lack up to {}",
             human_bytes(directories.folded_bytes_max)
         )
     })
 }
 
-/// For people.
+/// Statistics as tables.
 pub fn text(usage: &Usage, below: &[Below]) -> String {
     let mut text = String::new();
     if let Some(sizes) = &usage.sizes {
@@ -48,7 +48,7 @@ pub fn text(usage: &Usage, below: &[Below]) -> String {
     }
     for bins in usage.distributions.iter().chain(&usage.ages) {
         let name = match bins.field {
-            Field::Size => "size",
+            Field::Size => "size_bytes",
             Field::Age => "age (mtime)",
         };
         histogram(&mut text, name, bins, &bins.rows());
@@ -151,7 +151,7 @@ fn bar(share: f64) -> String {
     format!("{}{rest}", "█".repeat(eighths / 8))
 }
 
-/// For programs.
+/// Statistics as JSON.
 pub fn to_json(usage: &Usage, below: &[Below]) -> Value {
     let mut fields = serde_json::Map::new();
     let mut add = |name: &str, value: Value| fields.insert(name.to_owned(), value);
@@ -187,8 +187,8 @@ pub fn to_json(usage: &Usage, below: &[Below]) -> Value {
             value
         });
         add("largest_directories", largest.collect());
-        add("directories_folded", usage.directories.folded.into());
-        add("directories_lack_bytes_max", usage.directories.folded_bytes_max.into());
+        add("directories_merged", usage.directories.folded.into());
+        add("directories_missing_bytes_max", usage.directories.folded_bytes_max.into());
     }
     fields.into()
 }
@@ -215,13 +215,13 @@ fn striped_json(striped: &Striped) -> Value {
         value
     });
     let (counts, pools): (Vec<Value>, Vec<Value>) = (counts.collect(), pools.collect());
-    json!({"counts": counts, "pools": pools, "without": part_json(&striped.without)})
+    json!({"counts": counts, "pools": pools, "unstriped": part_json(&striped.without)})
 }
 
 fn bins_json(bins: &Bins, rows: &[Bin]) -> Value {
     let field = match bins.field {
-        Field::Size => "size",
-        Field::Age => "age_s",
+        Field::Size => "size_bytes",
+        Field::Age => "age_seconds",
     };
     let rows = rows.iter().map(|row| {
         let mut value = part_json(&row.part);

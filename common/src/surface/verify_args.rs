@@ -14,24 +14,26 @@ use types::content::transfer::{Sums, Transfer};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Verification")]
 pub struct VerifyArgs {
-    /// Read again what was written, or compare everything at the end
+    /// Read back what was written, or compare everything at the end
     ///
-    /// transferred: by another rank than the one that wrote it, from the storage, against the CRC-64/NVME of what
-    /// was read from SOURCE; what is not as it was written is removed, and counts as failed. all: as dcmp does, in
-    /// what was to be kept; the exit code is dcmp's where nothing else was wrong.
+    /// transferred: each part is read from storage by another rank than its writer, and checked
+    /// against the CRC-64/NVME of what was read from SOURCE; a file that does not match is removed,
+    /// and counts as failed. all: compares as dcmp does, in the attributes that were to be
+    /// preserved; the exit code is that of dcmp unless something else failed.
     #[arg(long, value_name = "WHAT", value_enum)]
     verify: Option<What>,
 
-    /// Write path, size, time of change and CRC-64/NVME of each file that is in TARGET now into FILE, a Parquet list:
-    /// dcmp --manifest checks TARGET against it later, without SOURCE
+    /// Write path, size, modification time and CRC-64/NVME of every file in TARGET to FILE, a
+    /// Parquet list: dcmp --manifest checks TARGET against it later, without SOURCE
     ///
-    /// Times of change are kept then. What was in TARGET before, in the directories that are walked, is read for it,
-    /// whether SOURCE has it or not; what a filter leaves out has no row.
+    /// Modification times are preserved then. Files that were in TARGET before, in the directories
+    /// that are walked, are read for it, whether SOURCE has them or not; files that a filter
+    /// excludes have no row.
     #[arg(long, value_name = "FILE")]
     manifest: Option<OsString>,
 }
 
-/// What is verified.
+/// Values of `--verify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum What {
     Transferred,
@@ -39,7 +41,7 @@ enum What {
 }
 
 impl VerifyArgs {
-    /// What these arguments say.
+    /// Verification that these arguments request.
     pub fn verify(&self) -> Verify {
         match self.verify {
             None => Verify::Nothing,
@@ -48,12 +50,12 @@ impl VerifyArgs {
         }
     }
 
-    /// Where the manifest goes.
+    /// File of the manifest.
     pub fn manifest(&self) -> Option<Vec<u8>> {
         self.manifest.clone().map(OsStringExt::into_vec)
     }
 
-    /// What is kept so that a manifest holds.
+    /// Adds the attributes that a manifest needs.
     #[must_use]
     pub fn keep(&self, keep: Keep) -> Keep {
         Keep { times: keep.times || self.manifest.is_some(), ..keep }

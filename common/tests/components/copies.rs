@@ -247,7 +247,7 @@ fn copy_many(files: usize, (errno, one_in): (i32, u64), is_superuser: bool) -> (
 fn one_file_without_room_is_one_files_failure_while_there_is_room() {
     let (copied, arrived) = copy_many(400, (libc::ENOSPC, 3), true);
     assert!((90..180).contains(&copied.failures.len()), "{}", copied.failures.len());
-    assert_eq!((arrived + copied.failures.len(), copied.tally.given_up), (400, 0));
+    assert_eq!((arrived + copied.failures.len(), copied.tally.cancelled_tasks), (400, 0));
 }
 
 /// Checks that an error that concerns all files ends the job: a user's quota does so for all of the
@@ -257,12 +257,12 @@ fn what_fails_again_and_again_ends_the_job() {
     for errno in [libc::EDQUOT, libc::EIO] {
         let (copied, arrived) = copy_many(5000, (errno, 1), false);
         assert!((200..4000).contains(&copied.failures.len()), "{}", copied.failures.len());
-        assert!(copied.tally.given_up > 0 && copied.tally.gave_up_for == errno as u64);
+        assert!(copied.tally.cancelled_tasks > 0 && copied.tally.fatal_errno == errno as u64);
         assert_eq!(arrived, 0);
     }
     let (copied, _) = copy_many(1500, (libc::EDQUOT, 1), true);
-    assert_eq!((copied.tally.failed, copied.tally.given_up), (1500, 0));
+    assert_eq!((copied.tally.failed, copied.tally.cancelled_tasks), (1500, 0));
     // One success between failures shows that the target is usable.
     let (copied, arrived) = copy_many(3000, (libc::EDQUOT, 2), false);
-    assert_eq!((arrived + copied.tally.failed as usize, copied.tally.given_up), (3000, 0));
+    assert_eq!((arrived + copied.tally.failed as usize, copied.tally.cancelled_tasks), (3000, 0));
 }

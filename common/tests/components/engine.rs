@@ -143,7 +143,7 @@ fn every_task_runs_once_on_some_rank_and_rank_0_hears_of_all() {
             assert_eq!(outcome.heard, tasks, "{context}: a notice was lost");
             let counted: u64 = outcome.counters.iter().map(|counters| counters.tasks_run).sum();
             assert_eq!(counted, tasks, "{context}");
-            let given: u64 = outcome.counters.iter().map(|counters| counters.tasks_given).sum();
+            let given: u64 = outcome.counters.iter().map(|counters| counters.tasks_granted).sum();
             let stolen: u64 = outcome.counters.iter().map(|counters| counters.tasks_stolen).sum();
             assert_eq!(given, stolen, "{context}");
         }

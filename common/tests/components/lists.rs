@@ -204,13 +204,21 @@ fn torn_and_foreign_lines_are_one_error() {
         let message = read(&list, 1).unwrap_err().to_string();
         assert!(message.contains(wanted), "{text}: {message}");
     };
-    says("", "torn");
+    says("", "truncated");
     says("hello\n", "not a list");
     says(&good.replace("\"v\":1", "\"v\":2"), "version");
     says(&format!("{good}{}", &good[..40]), &format!("near byte {}", good.len()));
-    says(&format!("{good}{}", good.replace("\"file\"", "\"whale\"")), "damaged");
-    says(&format!("{good}{}", good.replace("\"depth\":1", "\"depth\":2")), "damaged");
-    says(&format!("{good}{}", good.replace("999999999", "1000000000")), "damaged");
-    fs::write(&list, format!("{{\"v\":1,\"event\":\"start\"}}\n{good}")).unwrap();
-    assert_eq!(read(&list, 1).unwrap().len(), 1);
+    says(&format!("{good}{}", good.replace("\"file\"", "\"whale\"")), "corrupt");
+    says(&format!("{good}{}", good.replace("\"depth\":1", "\"depth\":2")), "corrupt");
+    says(&format!("{good}{}", good.replace("999999999", "1000000000")), "corrupt");
+    for version in ["v", "json_version"] {
+        fs::write(&list, format!("{{\"{version}\":1,\"event\":\"start\"}}\n{good}")).unwrap();
+        assert_eq!(read(&list, 1).unwrap().len(), 1);
+    }
+    says(&format!("{{\"json_version\":2,\"event\":\"start\"}}\n{good}"), "version");
+    says(&format!("{good}{{\"event\":\"start\"}}\n"), "corrupt");
+    says(
+        &format!("{good}{{\"json_version\":1,\"event\":\"summary\",\"exit_code\":23}}\n"),
+        "could not read some entries",
+    );
 }

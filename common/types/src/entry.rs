@@ -331,7 +331,7 @@ pub struct Kept {
     pub layout_lost: bool,
     /// Timestamps were truncated: the file system stores them in coarser steps than the source
     /// does.
-    pub times_cut: bool,
+    pub timestamps_truncated: bool,
     /// Checksum by which the content was verified, where it went through a network service.
     pub proof: Option<Proof>,
 }
@@ -357,11 +357,11 @@ impl Proof {
         (Self::Crc64, "crc64", "checked by CRC-64/NVME"),
         (Self::Crc32c, "crc32c", "checked by CRC32C"),
         (Self::Md5, "md5", "checked by MD5"),
-        (Self::ServiceCopy, "service", "copied by the service itself"),
+        (Self::ServiceCopy, "server_side_copy", "copied by the service itself"),
         (
             Self::None,
             "not_verifiable",
-            "not verifiable: no checksum of the whole is kept with them",
+            "not verifiable: the service stores no checksum of the whole object",
         ),
     ];
 }
@@ -387,7 +387,7 @@ impl Kept {
         is_unstored: false,
         properties_lost: false,
         layout_lost: false,
-        times_cut: false,
+        timestamps_truncated: false,
         proof: None,
     };
 }

@@ -54,8 +54,13 @@ pub enum Cause {
     Loop,
     /// A symbolic link that is to be followed points to nothing.
     Dangling,
-    /// Short write: the target is shorter than what was written.
-    Incomplete,
+    /// Short write: the target has fewer, or more, bytes than were to be written.
+    ShortWrite {
+        /// The number of bytes that are stored.
+        written_bytes: u64,
+        /// The number of bytes that were to be written.
+        expected_bytes: u64,
+    },
     /// Checksum mismatch: the content that arrived is not the one that was sent.
     Corrupt,
     /// The content that was read back is not the content that was written.
@@ -110,18 +115,18 @@ pub enum ListFault {
 impl ListFault {
     fn code(self) -> &'static str {
         match self {
-            Self::Foreign => "list-foreign",
-            Self::Version => "list-version",
+            Self::Foreign => "list-unknown-format",
+            Self::Version => "list-unsupported-version",
             Self::Damaged(_) => "list-damaged",
-            Self::Incomplete => "list-incomplete",
-            Self::OnePart => "list-one-part",
-            Self::Occupied => "list-occupied",
-            Self::Outside => "list-outside",
-            Self::NoPaths => "list-no-paths",
-            Self::TooLong => "list-too-long",
-            Self::Repeated(_) => "list-repeated-key",
-            Self::Unsupported => "list-unsupported",
-            Self::Unfinished => "list-unfinished",
+            Self::Incomplete => "list-parts-missing",
+            Self::OnePart => "list-single-part",
+            Self::Occupied => "list-not-replaceable",
+            Self::Outside => "list-path-outside-source",
+            Self::NoPaths => "list-not-a-file",
+            Self::TooLong => "list-too-large",
+            Self::Repeated(_) => "list-duplicate-key",
+            Self::Unsupported => "list-parquet-unsupported",
+            Self::Unfinished => "list-walk-incomplete",
             Self::Changed => "list-changed",
         }
     }
@@ -131,30 +136,30 @@ impl fmt::Display for ListFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign => f.write_str(
-                "not a list of dwalk's (a Parquet directory or NDJSON file that dwalk -o has written)",
+                "not a list of dwalk (a Parquet directory or NDJSON file written by dwalk -o)",
             ),
-            Self::Version => f.write_str("written in a form that this version does not know"),
-            Self::Damaged(at) => write!(f, "the list is torn or damaged near byte {at}"),
+            Self::Version => f.write_str("unsupported version: written by another version of dwalk"),
+            Self::Damaged(at) => write!(f, "the list is truncated or corrupt near byte {at}"),
             Self::Incomplete => {
                 f.write_str("parts of the list are missing or belong to another list")
             }
             Self::OnePart => f.write_str("one part of a Parquet list; name its directory instead"),
             Self::Outside => f.write_str("the list names a path outside the source"),
             Self::Unfinished => f.write_str(
-                "the list lacks entries that the job which wrote it could not read; write it again",
+                "the list is incomplete: the job that wrote it could not read some entries; write it again",
             ),
             Self::Changed => f.write_str("the list was changed or removed while it was read"),
             Self::Unsupported => f.write_str(
                 "this build has no Parquet lists: build it with the feature \"parquet\", or name a file \
                  that ends in .ndjson",
             ),
-            Self::Occupied => f.write_str("exists and holds something else than a Parquet list"),
+            Self::Occupied => f.write_str("exists and is not a Parquet list"),
             Self::NoPaths => f.write_str("a directory or device, not a file of paths"),
             Self::TooLong => f.write_str(
-                "more than 64 MiB of paths came by a pipe; write them to a file that all nodes see",
+                "more than 64 MiB of paths were read from a pipe; write them to a file that all nodes see",
             ),
             Self::Repeated(at) => {
-                write!(f, "the entry near byte {at} of the list has a key twice: which value counts?")
+                write!(f, "the entry near byte {at} of the list has a duplicate key")
             }
         }
     }
@@ -188,34 +193,102 @@ impl Cause {
         match self {
             Self::System(errno) => format!("errno:{errno}"),
             Self::Changed => "changed".into(),
-            Self::Moving => "moving".into(),
+            Self::Moving => "directory-changed".into(),
             Self::MountsChanged => "mounts-changed".into(),
-            Self::RootGone => "root-gone".into(),
+            Self::RootGone => "root-removed".into(),
             Self::MountPoint => "mount-point".into(),
-            Self::KindDiffers => "kind-differs".into(),
-            Self::FullDirectory => "full-directory".into(),
-            Self::UndeletedDirectory => "undeleted-directory".into(),
+            Self::KindDiffers => "type-mismatch".into(),
+            Self::FullDirectory => "directory-not-empty".into(),
+            Self::UndeletedDirectory => "directory-not-deleted".into(),
             Self::SameFile => "same-file".into(),
-            Self::Collides => "collides".into(),
-            Self::Folds => "folds".into(),
-            Self::TargetInside => "target-inside".into(),
-            Self::SourceInside => "source-inside".into(),
-            Self::LeadsToTarget => "leads-to-target".into(),
+            Self::Collides => "target-collision".into(),
+            Self::Folds => "name-collision".into(),
+            Self::TargetInside => "target-inside-source".into(),
+            Self::SourceInside => "source-inside-target".into(),
+            Self::LeadsToTarget => "symlink-into-target".into(),
             Self::NotReplaceable => "not-replaceable".into(),
             Self::AppendOnly => "append-only".into(),
-            Self::LeftOut => "left-out".into(),
-            Self::Loop => "loop".into(),
-            Self::Dangling => "dangling".into(),
-            Self::Incomplete => "incomplete".into(),
-            Self::Corrupt => "corrupt".into(),
-            Self::NotAsWritten => "not-as-written".into(),
-            Self::ChangedByOthers => "changed-by-others".into(),
+            Self::LeftOut => "special-file-skipped".into(),
+            Self::Loop => "symlink-loop".into(),
+            Self::Dangling => "symlink-dangling".into(),
+            Self::ShortWrite { .. } => "short-write".into(),
+            Self::Corrupt => "checksum-mismatch".into(),
+            Self::NotAsWritten => "verification-failed".into(),
+            Self::ChangedByOthers => "modified-concurrently".into(),
             Self::Replaced => "replaced".into(),
             Self::NoChecksum => "no-checksum".into(),
-            Self::Stopped => "stopped".into(),
+            Self::Stopped => "cancelled".into(),
             Self::List(fault) => fault.code().into(),
             Self::Service(fault) => fault.code(),
             Self::Key(unfit) => unfit.code().into(),
+        }
+    }
+}
+
+impl Cause {
+    /// Words for people, of the causes that need no more than that.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Changed => "changed during the job",
+            Self::MountPoint => {
+                "a file system is mounted on this directory, which is not removed; -x excludes it"
+            }
+            Self::Moving => {
+                "entries were created, removed or renamed in it during the job, and again during \
+                 the second listing"
+            }
+            Self::RootGone => "it does not exist any more",
+            Self::MountsChanged => {
+                "file systems were mounted or unmounted in it during the job; entries that are \
+                 missing there have not vanished"
+            }
+            Self::KindDiffers => {
+                "type mismatch: one is a directory and the other is not; move the target away first"
+            }
+            Self::FullDirectory => "a non-empty directory has this name; --delete replaces it",
+            Self::UndeletedDirectory => {
+                "a directory has this name, and --delete could not remove it: it holds excluded \
+                 entries, a mount point, or entries that cannot be removed"
+            }
+            Self::SameFile => "source and target are the same file",
+            Self::Collides => "another source has the same target path",
+            Self::Folds => {
+                "name collision: another name in the directory differs only in case, and the \
+                 target is case-insensitive"
+            }
+            Self::TargetInside => "the target is inside the source, so the copy would copy itself",
+            Self::SourceInside => "the source is inside the target, which the job changes",
+            Self::LeadsToTarget => {
+                "symbolic link leads into the target, so the copy would copy itself"
+            }
+            Self::NotReplaceable => "a device, FIFO or socket has this name; it is not replaced",
+            Self::LeftOut => {
+                "a special file (device, FIFO or socket) is skipped; the target keeps its entry of \
+                 this name"
+            }
+            Self::AppendOnly => {
+                "its directory is append-only (chattr +a): nothing can be renamed in it"
+            }
+            Self::Loop => "symbolic link loop: it leads back to a directory above it",
+            Self::Dangling => "dangling symbolic link",
+            Self::Corrupt => "checksum mismatch: the received content does not match its checksum",
+            Self::NotAsWritten => {
+                "verification failed: the content read back is not the content written; the file \
+                 was removed"
+            }
+            Self::ChangedByOthers => {
+                "not verified: another process has changed it (its size, mtime or ctime)"
+            }
+            Self::Replaced => "not verified: it was replaced (another inode, ETag or link target)",
+            Self::NoChecksum => {
+                "not verified: no checksum of the written content is known; compare it with dcmp"
+            }
+            Self::Stopped => "cancelled: the job ended before this was done",
+            Self::System(_)
+            | Self::ShortWrite { .. }
+            | Self::List(_)
+            | Self::Service(_)
+            | Self::Key(_) => "",
         }
     }
 }
@@ -224,70 +297,13 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(errno) => f.write_str(&errno_words(*errno)),
-            Self::Changed => f.write_str("changed meanwhile"),
-            Self::Moving => f.write_str(
-                "entries came, went or were renamed in it meanwhile, and again when it was read for the second time",
-            ),
-            Self::RootGone => f.write_str("it is not there any more"),
-            Self::MountPoint => {
-                f.write_str("a file system is mounted there, which stays; -x leaves such out")
+            Self::ShortWrite { written_bytes, expected_bytes } => {
+                write!(f, "short write: wrote {written_bytes} of {expected_bytes} bytes")
             }
-            Self::MountsChanged => f.write_str(
-                "file systems were mounted or unmounted in it meanwhile; what is missing there has not vanished",
-            ),
-            Self::KindDiffers => {
-                f.write_str("one is a directory and the other is not; move the target away first")
-            }
-            Self::FullDirectory => {
-                f.write_str("a directory with something in it has this name; --delete replaces it")
-            }
-            Self::UndeletedDirectory => f.write_str(
-                "a directory has this name, and --delete left it, because of what is in it: excluded, a mount \
-                 point, or not to be removed",
-            ),
-            Self::SameFile => f.write_str("source and target are the same file"),
-            Self::Collides => f.write_str("another source becomes the same target"),
-            Self::Folds => f.write_str(
-                "another name there differs only in case, and the target takes the two for one",
-            ),
-            Self::TargetInside => {
-                f.write_str("the target is inside it, so the copy would copy itself")
-            }
-            Self::SourceInside => {
-                f.write_str("it is inside the target, which would be changed under it")
-            }
-            Self::LeadsToTarget => {
-                f.write_str("symbolic link leads into the target, so the copy would copy itself")
-            }
-            Self::NotReplaceable => {
-                f.write_str("a device, FIFO or socket has this name; it is left alone")
-            }
-            Self::LeftOut => f.write_str(
-                "a device, FIFO or socket is left out; what the target has of its name stays",
-            ),
-            Self::AppendOnly => f.write_str(
-                "its directory is append-only (chattr +a): nothing can be renamed in it",
-            ),
-            Self::Loop => f.write_str("symbolic link leads back to a directory above it"),
-            Self::Dangling => f.write_str("symbolic link points to nothing"),
-            Self::Incomplete => f.write_str("not everything that was written is there"),
-            Self::Corrupt => f.write_str("what arrived differs from what its checksum stands for"),
-            Self::NotAsWritten => {
-                f.write_str("what is there differs from what was written; it was removed")
-            }
-            Self::ChangedByOthers => f.write_str(
-                "not verified: its size, mtime or ctime are not those it got, so others have changed it",
-            ),
-            Self::Replaced => f.write_str(
-                "not verified: what has its name is not what was made (another inode, ETag or link target)",
-            ),
-            Self::NoChecksum => {
-                f.write_str("not verified: no checksum of what was written is known; compare it with dcmp")
-            }
-            Self::Stopped => f.write_str("the job was stopped before this was done"),
             Self::List(fault) => fault.fmt(f),
             Self::Service(fault) => fault.fmt(f),
             Self::Key(unfit) => unfit.fmt(f),
+            other => f.write_str(other.words()),
         }
     }
 }
@@ -359,27 +375,27 @@ impl fmt::Display for Op {
             Self::List => "list",
             Self::Stat => "stat",
             Self::Read => "read",
-            Self::ReadLink => "read link",
-            Self::MakeDir => "make directory",
-            Self::MakeSpecial => "make device, FIFO or socket",
+            Self::ReadLink => "read symbolic link",
+            Self::MakeDir => "create directory",
+            Self::MakeSpecial => "create special file",
             Self::Create => "create",
             Self::Write => "write",
-            Self::SetOwner => "set owner of",
-            Self::SetMode => "set mode of",
-            Self::SetTimes => "set times of",
-            Self::GetXattrs => "read extended attributes of",
-            Self::SetXattrs => "set extended attributes of",
+            Self::SetOwner => "set owner",
+            Self::SetMode => "set mode",
+            Self::SetTimes => "set timestamps",
+            Self::GetXattrs => "read extended attributes",
+            Self::SetXattrs => "set extended attributes",
             Self::Close => "close",
-            Self::Rename => "rename to",
+            Self::Rename => "rename",
             Self::Remove => "remove",
-            Self::Symlink => "make link",
-            Self::Link => "link",
-            Self::Follow => "follow",
+            Self::Symlink => "create symbolic link",
+            Self::Link => "create hard link",
+            Self::Follow => "follow symbolic link",
             Self::Copy => "copy",
             Self::Verify => "verify",
             Self::Compare => "compare",
-            Self::Clone => "share content with",
-            Self::Sync => "bring to storage",
+            Self::Clone => "clone",
+            Self::Sync => "fsync",
         })
     }
 }
@@ -405,6 +421,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Side {
     Source,
     Target,
+}
+
+impl Side {
+    /// One lower-case word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        }
+    }
 }
 
 /// Error of an entry, with the tree in which it occurred.
@@ -450,7 +476,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} \"{}\": {}", self.error.op, path::escaped(&self.path), self.error.cause)?;
         if self.side == Side::Target && self.error.cause == Cause::Service(ServiceFault::NoBucket) {
-            f.write_str("; make it first")?;
+            f.write_str("; create it first")?;
         }
         match &self.error.details {
             Some(details) => write!(f, " ({details})"),
@@ -493,6 +519,6 @@ mod tests {
             |side| Failure { path: b"s3://b".to_vec(), side, error: error.clone() }.to_string();
         let words = "list \"s3://b\": there is no such bucket";
         assert_eq!(at(Side::Source), format!("{words} (NoSuchBucket)"));
-        assert_eq!(at(Side::Target), format!("{words}; make it first (NoSuchBucket)"));
+        assert_eq!(at(Side::Target), format!("{words}; create it first (NoSuchBucket)"));
     }
 }

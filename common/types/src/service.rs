@@ -76,36 +76,36 @@ impl ServiceFault {
     /// Returns a short stable word for machine-readable output.
     pub fn code(self) -> String {
         match self {
-            Self::NoBucket => "no-bucket".into(),
-            Self::Credentials => "credentials".into(),
+            Self::NoBucket => "no-such-bucket".into(),
+            Self::Credentials => "credentials-rejected".into(),
             Self::Expired => "credentials-expired".into(),
-            Self::Signature => "signature".into(),
-            Self::Clock => "clock".into(),
-            Self::Busy => "busy".into(),
+            Self::Signature => "signature-mismatch".into(),
+            Self::Clock => "clock-skew".into(),
+            Self::Busy => "throttled".into(),
             Self::Unreachable => "unreachable".into(),
             Self::Refused => "connection-refused".into(),
             Self::UnknownHost => "unknown-host".into(),
-            Self::Untrusted => "untrusted".into(),
-            Self::WrongHost => "certificate-host".into(),
+            Self::Untrusted => "certificate-untrusted".into(),
+            Self::WrongHost => "certificate-host-mismatch".into(),
             Self::CertificateExpired => "certificate-expired".into(),
-            Self::Tls => "tls".into(),
+            Self::Tls => "tls-error".into(),
             Self::NotTls => "not-tls".into(),
             Self::NotHttp => "not-http".into(),
-            Self::Proxy => "proxy".into(),
-            Self::TimedOut => "timed-out".into(),
-            Self::GivenUp => "given-up".into(),
-            Self::Torn => "torn-answer".into(),
-            Self::NoKeys => "no-keys".into(),
-            Self::Protocol => "protocol".into(),
-            Self::Unreadable => "unreadable".into(),
+            Self::Proxy => "proxy-error".into(),
+            Self::TimedOut => "timeout".into(),
+            Self::GivenUp => "service-unresponsive".into(),
+            Self::Torn => "incomplete-response".into(),
+            Self::NoKeys => "directory-without-keys".into(),
+            Self::Protocol => "invalid-response".into(),
+            Self::Unreadable => "unreadable-response".into(),
             Self::Archived => "archived".into(),
-            Self::OtherRegion => "other-region".into(),
-            Self::NoEtag => "no-etag".into(),
-            Self::NoLength => "no-length".into(),
-            Self::WrongLength => "wrong-length".into(),
-            Self::WrongRange => "wrong-range".into(),
-            Self::NoUpload => "no-upload".into(),
-            Self::WrongEtag => "wrong-etag".into(),
+            Self::OtherRegion => "wrong-region".into(),
+            Self::NoEtag => "missing-etag".into(),
+            Self::NoLength => "missing-length".into(),
+            Self::WrongLength => "length-mismatch".into(),
+            Self::WrongRange => "range-mismatch".into(),
+            Self::NoUpload => "no-such-upload".into(),
+            Self::WrongEtag => "etag-mismatch".into(),
             Self::Status(status) => format!("http:{status}"),
         }
     }
@@ -123,7 +123,9 @@ impl ServiceFault {
             Self::Clock => {
                 "the clocks of this node and of the service differ too much; set the clock"
             }
-            Self::Busy => "the service is busy and went on refusing; use fewer ranks",
+            Self::Busy => {
+                "the service throttles requests, and retries did not help; use fewer ranks"
+            }
             Self::Unreachable => {
                 "the service cannot be reached; check the endpoint (host, port, http or https) and the network"
             }
@@ -147,28 +149,28 @@ impl ServiceFault {
             Self::Tls => "no TLS connection to the service",
             Self::NotTls => "the service does not speak TLS; write http:// in the endpoint",
             Self::NotHttp => {
-                "the answer is not HTTP; check the port, and for TLS write https:// in the endpoint"
+                "the response is not HTTP; check the port, and for TLS write https:// in the endpoint"
             }
             Self::Proxy => {
                 "a proxy did not let the request through; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
             }
             Self::TimedOut => {
-                "the service did not answer in time; check the endpoint and the network"
+                "the service did not respond in time; check the endpoint and the network"
             }
             Self::GivenUp => {
-                "the service has answered nothing for too long (--give-up-after), and is not asked any more"
+                "the service did not respond for too long (--give-up-after); no more requests are sent to it"
             }
             Self::Torn => {
-                "the service's answer cannot be read: it is not whole; check that the endpoint is an S3 service, \
-                 and what is between"
+                "incomplete response from the service; check that the endpoint is an S3 service, \
+                 and any proxy before it"
             }
             Self::NoKeys => {
-                "a list has told of this directory, and there is no key in it: the service writes its name in \
-                 two ways, or it was removed"
+                "a listing has this directory, and there is no key in it: the service encodes its \
+                 name in two ways, or it was removed"
             }
-            Self::Protocol => "the service's answer makes no sense",
+            Self::Protocol => "invalid response from the service",
             Self::Unreadable => {
-                "the service's answer cannot be read; check that the endpoint is an S3 service"
+                "unreadable response from the service; check that the endpoint is an S3 service"
             }
             Self::Archived => "it is archived; restore it first",
             Self::OtherRegion => "the bucket is in another region; name that with --s3-region",
@@ -181,24 +183,26 @@ impl ServiceFault {
     fn words_of_torn(self) -> &'static str {
         match self {
             Self::NoEtag => {
-                "the answer has no ETag, so it may not be the service's; check the endpoint, and proxies before it"
+                "the response has no ETag, so it may not be from the service; check the endpoint, \
+                 and any proxy before it"
             }
             Self::NoLength => "the service does not say how long the object is",
             Self::WrongLength => {
-                "what arrived is not as long as the object; check whether the service or a proxy unpacks it"
+                "length mismatch: the received content is not as long as the object; check whether \
+                 the service or a proxy decompresses it"
             }
             Self::WrongRange => {
-                "the service sent another part of the object than it was asked for; if it ignores ranges, name a \
-                 --chunksize of the object's size"
+                "range mismatch: the service sent another range of the object than requested; if \
+                 it ignores ranges, set --chunksize to the object's size"
             }
             Self::NoUpload => {
-                "the upload has ended or changed: another job sends the same object, or gives uploads up"
+                "no such upload, or its parts have changed: another job has completed, aborted or replaced it"
             }
             Self::WrongEtag => {
-                "what arrived differs from what its ETag stands for; if the service's ETags are no MD5s, say \
-                 --s3-opaque-etags"
+                "ETag mismatch: the received content does not match its ETag; if the service's \
+                 ETags are not MD5s, use --s3-opaque-etags"
             }
-            _ => "the service refused it",
+            _ => "the service rejected the request",
         }
     }
 }
@@ -280,12 +284,12 @@ impl Unfit {
     /// Returns a short stable word for machine-readable output.
     pub fn code(self) -> &'static str {
         match self {
-            Self::Outside => "key-outside",
+            Self::Outside => "key-outside-prefix",
             Self::LeadingSlash => "key-leading-slash",
             Self::EmptyComponent => "key-empty-component",
             Self::DotComponent => "key-dot-component",
             Self::Nul => "key-nul",
-            Self::LongName => "key-long-name",
+            Self::LongName => "key-component-too-long",
             Self::LongKey => "key-too-long",
             Self::Escape => "key-escape",
             Self::LinkName => "key-link-name",

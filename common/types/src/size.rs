@@ -14,12 +14,12 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let bare_letter = text.len() > 1 && text.ends_with(|c: char| "kKmMgGtTpPeE".contains(c));
     let spelled = if bare_letter { format!("{text}iB") } else { text.to_owned() };
-    let size = spelled
-        .parse::<ByteSize>()
-        .map_err(|_| format!("\"{text}\" is not a size; write it as 64MiB, 64MB or 64M (=MiB)"))?;
+    let size = spelled.parse::<ByteSize>().map_err(|_| {
+        format!("invalid size \"{text}\"; expected one such as 64MiB, 64MB or 64M (=MiB)")
+    })?;
     match size.as_u64() {
         bytes if bytes > FILE_BYTES_MAX => {
-            Err(format!("\"{text}\" is more than any file can have; write less than 8EiB"))
+            Err(format!("size \"{text}\" is too large; it must be less than 8EiB"))
         }
         bytes => Ok(bytes),
     }
@@ -54,7 +54,7 @@ const TIME_UNITS: [(char, u64); 7] = [
 /// One line that tells what is wrong and shows valid examples.
 pub fn parse_duration(text: &str) -> Result<u64, String> {
     seconds_of(text.trim()).ok_or_else(|| {
-        format!("\"{text}\" is not a time; write it as 90s, 15m, 12h, 30d, 2w, 3M, 1y or 1d12h")
+        format!("invalid duration \"{text}\"; expected one such as 90s, 15m, 12h, 30d, 2w, 3M, 1y or 1d12h")
     })
 }
 
@@ -122,7 +122,7 @@ mod tests {
         }
         for much in ["16E", "16EiB", "8E", "9223372036854775808", "99999999P"] {
             let why = parse_bytes(much).unwrap_err();
-            assert!(why.contains("more than any file can have"), "{much}: {why}");
+            assert!(why.contains("is too large"), "{much}: {why}");
         }
         assert_eq!(parse_bytes("7e"), Ok(7 << 60));
         assert!(parse_positive_bytes("0").is_err());

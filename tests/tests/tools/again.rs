@@ -148,7 +148,7 @@ fn a_job_that_is_queued_again_after_a_good_end_copies_nothing() {
     fs::remove_file(target.join("sub/file")).unwrap();
     fs::create_dir(target.join("more")).unwrap();
     let ended = run(&mut copy(2, &source, &target)).expect(2);
-    let way_out = format!("write {}/ {} to go on with it", source.display(), target.display());
+    let way_out = format!("write {}/ {} to resume it", source.display(), target.display());
     assert!(ended.stderr.contains(&way_out), "{}", ended.stderr);
     assert!(!target.join("s").exists() && journals(&target).is_empty());
     run(&mut copy(2, &source.join(""), &target)).expect(0);
@@ -174,7 +174,7 @@ fn a_damaged_journal_is_an_error_that_names_it() {
         fs::write(&path, damaged).unwrap();
         for options in [&["-p"][..], &["-p", "--resume"], &["-p", "--no-resume"]] {
             let ended = run(tool(2, "dcp").args(options).args([&source, &target])).expect(3);
-            let told = format!("{}: {name} is damaged", journal.display());
+            let told = format!("{}: {name} is corrupt", journal.display());
             assert!(ended.stderr.contains(&told), "{}", ended.stderr);
             assert!(ended.stderr.contains("dcp --clean"), "{}", ended.stderr);
         }
@@ -200,8 +200,8 @@ fn a_journal_belongs_to_one_tool_and_one_set_of_names() {
     let told = |ended: &Ended, tool: &str| {
         let journal = theirs.0[0].display().to_string();
         let line = ended.stderr.lines().find(|line| line.contains(&journal)).unwrap();
-        assert!(line.contains(&format!("is of another job, {tool} ")), "{line}");
-        assert!(line.contains("it is left alone"), "{line}");
+        assert!(line.contains(&format!("belongs to another job, {tool} ")), "{line}");
+        assert!(line.contains("it is not changed"), "{line}");
     };
     for resume in [&[][..], &["--resume"]] {
         let ended =
@@ -229,7 +229,7 @@ fn a_journal_of_a_target_that_is_gone_leads_nobody_astray() {
         fs::remove_dir_all(&target).unwrap();
         fs::create_dir(&target).unwrap();
         let ended = run(tool(2, "dcp").args(start).args([&source, &target])).expect(0);
-        assert!(ended.stderr.contains("its target is gone"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("its target was removed or replaced"), "{}", ended.stderr);
         assert!(
             fs::read(target.join("s/large")).unwrap() == fs::read(source.join("large")).unwrap()
         );
@@ -417,7 +417,7 @@ fn a_job_that_is_at_work_is_told_of() {
     gates.open("large");
     job.wait().unwrap();
     let ended = ended.expect(2);
-    assert!(ended.stderr.contains("its job is at work since 20"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("its job is still running since 20"), "{}", ended.stderr);
     let process = format!("process {}", job.id());
     assert!(ended.stderr.contains(&process), "{}", ended.stderr);
     assert!(ended.stderr.contains("Slurm job 4711"), "{}", ended.stderr);

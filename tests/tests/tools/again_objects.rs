@@ -134,7 +134,7 @@ fn how_objects_are_stored_is_part_of_the_command() {
     let other = served(Behaviour::default());
     let elsewhere = format!("--s3-endpoint={}", other.endpoint());
     let ended = run(&mut command(2, &[&elsewhere])).expect(2);
-    assert!(ended.stderr.contains("is of another job"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("belongs to another job"), "{}", ended.stderr);
     let markers = ["--s3-directory-markers", "--s3-part-size=8MiB"];
     run(&mut command(2, &markers)).expect(0);
     assert!(server.get("data", "t/d/").is_some(), "what is finished has them, too");

@@ -144,7 +144,9 @@ fn a_stopped_job_leaves_the_old_list_of_checksums() {
     assert_eq!(ended.status.code(), Some(20), "{}", String::from_utf8_lossy(&ended.stderr));
     assert_eq!(fs::read_to_string(&list).unwrap(), "old");
     // The page is there, and says of what it is.
-    assert!(fs::read_to_string(&page).unwrap().contains("The job was stopped before all was read"));
+    assert!(
+        fs::read_to_string(&page).unwrap().contains("The job ended before everything was read")
+    );
     assert!(!partial.exists());
 }
 

@@ -59,9 +59,9 @@ fn twins_are_identical_and_each_kind_of_drift_is_named() {
         assert_eq!(changed, 1, "{}", differ.stdout);
         let json = compare(count, &["--json"], &source, &target).expect(1);
         let compared = json.summary()["totals"]["compared"].clone();
-        assert_eq!(compared["only_source"], 1);
-        assert_eq!(compared["only_target"], 2);
-        assert_eq!(compared["differing"]["XATTR"], 1);
+        assert_eq!(compared["only_in_source"], 1);
+        assert_eq!(compared["only_in_target"], 2);
+        assert_eq!(compared["different_by_field"]["XATTR"], 1);
         assert_eq!(
             json.events("difference").len() as u64,
             3 + compared["different"].as_u64().unwrap()
@@ -99,7 +99,7 @@ fn extended_attributes_are_compared_as_far_as_is_asked_for() {
             let ended = compare(count, &[options, &["--json"]].concat(), &source, &target);
             let ended = ended.expect(code);
             let totals = ended.summary()["totals"]["compared"].clone();
-            assert_eq!(totals["differing"]["XATTR"], expected.len(), "{options:?}");
+            assert_eq!(totals["different_by_field"]["XATTR"], expected.len(), "{options:?}");
             let events = ended.events("difference");
             let mut paths: Vec<_> =
                 events.iter().map(|event| event["path"]["text"].as_str().unwrap()).collect();
@@ -174,7 +174,7 @@ fn lite_believes_size_and_time_and_says_so() {
     let dirs = ["--ignore", "mtime"];
     let lite = compare(2, &["--lite", "--combined", "-"], &source, &target);
     assert!(lite.stdout.lines().any(|line| line == "= many/d0000/blind"), "{}", lite.stdout);
-    assert!(lite.stdout.contains("size and time of change stand for the content"));
+    assert!(lite.stdout.contains("size and modification time stand for the content"));
     let whole = compare(2, &["--combined", "-", dirs[0], dirs[1]], &source, &target).expect(1);
     assert!(
         whole.stdout.lines().any(|line| line == "* many/d0000/blind\tCONTENT"),
@@ -199,7 +199,7 @@ fn chunks_of_a_large_file_are_compared_by_all_ranks() {
     let same = compare(4, &options, &source, &target).expect(0).summary();
     assert_eq!(same["totals"]["compared"]["bytes"], 256 << 20);
     let ranks = same["ranks"].as_array().unwrap();
-    assert!(ranks.iter().all(|rank| rank["tally"]["chunks"].as_u64() > Some(0)), "{ranks:?}");
+    assert!(ranks.iter().all(|rank| rank["totals"]["chunks"].as_u64() > Some(0)), "{ranks:?}");
     // One bit near the end, at the same time of change.
     let path = target.join("large");
     let time = fs::metadata(&path).unwrap().modified().unwrap();
@@ -350,7 +350,10 @@ fn which_names_are_links_of_one_file_is_compared_where_that_is_asked_for() {
         let mut dcmp = tool(ranks, "dcmp");
         dcmp.args(["-H", "--json", "--ignore=mtime"]).args([&source, &target]);
         let summary = run(&mut dcmp).expect(code).summary()["totals"]["compared"].clone();
-        (summary["parted_names"].as_u64().unwrap(), summary["joined_names"].as_u64().unwrap())
+        (
+            summary["hard_links_only_in_source"].as_u64().unwrap(),
+            summary["hard_links_only_in_target"].as_u64().unwrap(),
+        )
     };
     link(&source, "a/1", "b/3");
     link(&source, "a/1", "c/5");

@@ -309,7 +309,8 @@ fn wrong_counts(ended: &Ended, said: &Said) -> Vec<String> {
         wrong.push(format!("exit {:?}", ended.code));
     }
     let counts = &ended.summary()["totals"]["compared"];
-    let signs = [("same", '='), ("different", '*'), ("only_source", '+'), ("only_target", '-')];
+    let signs =
+        [("same", '='), ("different", '*'), ("only_in_source", '+'), ("only_in_target", '-')];
     for (name, sign) in signs {
         let count = said.values().filter(|(own, _)| *own == sign).count();
         if counts[name] != count {

@@ -81,7 +81,7 @@ fn chunks_of_a_large_file_are_written_by_all_ranks() {
     let summary = ended.summary();
     assert_eq!(summary["totals"]["copied_bytes"], size);
     for rank in summary["ranks"].as_array().unwrap() {
-        assert!(rank["tally"]["copied_bytes"].as_u64().unwrap() > 0, "{rank}");
+        assert!(rank["totals"]["copied_bytes"].as_u64().unwrap() > 0, "{rank}");
     }
 }
 
@@ -155,7 +155,7 @@ fn links_in_the_target_tree_are_replaced_and_never_written_through() {
     assert_eq!(fs::read(at("victim/f")).unwrap(), b"untouched");
     assert!(!at("victim/inner").exists(), "written through a link");
     assert_eq!(fs::read(at("t/s/f")).unwrap(), b"new");
-    assert!(ended.stderr.contains("t/s/d\": one is a directory"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("t/s/d\": type mismatch: one is"), "{}", ended.stderr);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn devices_at_the_target_are_left_alone() {
     trees::write(&at("f"), b"x");
     run(Command::new("mknod").arg(at("null")).args(["c", "1", "3"])).expect(0);
     let ended = run(alone("dcp").args([at("f"), at("null")])).expect(23);
-    assert!(ended.stderr.contains("it is left alone"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("it is not replaced"), "{}", ended.stderr);
     assert!(!fs::metadata(at("null")).unwrap().is_file());
 }
 
@@ -224,7 +224,7 @@ fn no_link_and_no_mount_makes_a_tree_copy_itself_for_ever() {
     let ended = run(ranks(2, "dcp").args([at("bm/src"), at("bm/t")]));
     run(Command::new("umount").arg(at("bm/src/m"))).expect(0);
     let ended = ended.expect(23);
-    assert!(ended.stderr.contains("the target is inside it"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the target is inside the source"), "{}", ended.stderr);
 }
 
 #[test]
@@ -242,11 +242,7 @@ fn followed_links_are_copied_as_what_they_point_to_and_loops_end() {
     std::os::unix::fs::symlink("nowhere", at("s/dangling")).unwrap();
     let ended = run(ranks(2, "dcp").arg("-L").args([at("s"), at("t2")])).expect(23);
     assert!(ended.stderr.contains("leads back to a directory above"), "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("dangling\": symbolic link points to nothing"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("dangling\": dangling symbolic link"), "{}", ended.stderr);
     assert_eq!(fs::read(at("t2/to-file")).unwrap(), b"far");
 }
 
@@ -272,7 +268,7 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
     trees::write(&at("s/d/f"), b"x");
     let ended = run(alone("dcp").current_dir(work.path()).args(["-n", "s", "t"])).expect(0);
     assert!(!at("t").exists());
-    for line in ["make directory t\n", "make directory t/d\n", "copy t/d/f\n"] {
+    for line in ["create directory t\n", "create directory t/d\n", "copy t/d/f\n"] {
         assert!(ended.stdout.contains(line), "{}", ended.stdout);
     }
     let ended =

@@ -110,7 +110,10 @@ fn links_and_attributes_that_it_cannot_have_are_counted() {
     let mut dcp = alone("dcp");
     let ended = run(dfs.preload(dcp.args(["-a", "--json"]).args([&source, &copy]))).expect(0);
     let totals = &ended.summary()["totals"];
-    assert_eq!((&totals["links_not_kept"], &totals["skipped"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&totals["hard_links_not_preserved"], &totals["special_files_skipped"]),
+        (&1.into(), &1.into())
+    );
     assert_eq!(fs::read(copy.join("two")).unwrap(), b"1");
     let mut value = [0; 16];
     let length = rustix::fs::getxattr(copy.join("one"), "user.kept", &mut value).unwrap();

@@ -143,7 +143,7 @@ fn names_that_only_the_target_has_together_are_parted() {
                 run(tool(count, "dcmp").arg("-H").args([&source, &target])).expect(code).stdout
             };
             let told = compare(1);
-            assert!(told.contains("4 are links of a file in target only"), "{told}");
+            assert!(told.contains("4 are hard links only in target"), "{told}");
             let sync = || {
                 let mut dsync = tool(count, "dsync");
                 dsync.args(["-H", "-k", "64KiB", "--json"]).args(inplace);

@@ -64,7 +64,7 @@ fn what_one_of_us_puts_there_the_others_find() {
     let up = ["dcp", "-p", "--json", text(&source), "s3://data/up"];
     let ended = go(&server, 4, &up).expect(0);
     let ranks = ended.summary()["ranks"].as_array().unwrap().clone();
-    let movers = ranks.iter().filter(|rank| rank["tally"]["chunks"] != 0).count();
+    let movers = ranks.iter().filter(|rank| rank["totals"]["chunks"] != 0).count();
     assert!(movers > 1, "{}", ended.stdout);
     ours_is_all_there(&server, &source);
     rclone_gets_what_we_put(&server, &source, &work.path().join("down"));
@@ -131,7 +131,7 @@ fn five_gib_go_and_come_by_four_ranks() {
     tree(&source, 5 << 30);
     let server = Seaweed::start("data");
     let all_moved = |ended: &Ended| {
-        let moved = |rank: &serde_json::Value| rank["tally"]["chunks"].as_u64().unwrap();
+        let moved = |rank: &serde_json::Value| rank["totals"]["chunks"].as_u64().unwrap();
         let ranks: Vec<u64> =
             ended.summary()["ranks"].as_array().unwrap().iter().map(moved).collect();
         println!("chunks by rank {ranks:?}, {:.1} s", ended.elapsed.as_secs_f64());

@@ -61,7 +61,7 @@ fn a_job_that_is_told_to_stop_leaves_what_is_whole_and_the_next_one_goes_on() {
         let ended = interrupted(&server, told, &back).expect(20);
         server.behave(Behaviour::default());
         let summary = ended.summary();
-        assert_eq!((&summary["interrupted"], &summary["exit"]), (&true.into(), &20.into()));
+        assert_eq!((&summary["interrupted"], &summary["exit_code"]), (&true.into(), &20.into()));
         let arrived = files_in(&back);
         assert!(arrived.len() < FILES, "it went on to the end");
         assert!(arrived.iter().all(|name| !name.starts_with(".dcp.")), "{arrived:?}");

@@ -151,7 +151,7 @@ fn a_journal_that_cannot_be_beside_the_target_is_told_of_with_the_way_out() {
     // No user can create an entry in it, not even the superuser.
     let ended = run(tool(2, "dcp").arg("--resume").arg(work.path().join("s")).arg("/proc/t"));
     let ended = ended.expect(3);
-    assert!(ended.stderr.contains("name another place with --journal"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("name another location with --journal"), "{}", ended.stderr);
 }
 
 /// Checks two jobs that begin in the same moment: one does the work, the other one reports why it
@@ -172,7 +172,7 @@ fn of_two_jobs_that_begin_at_once_one_wins() {
         assert!(jobs.iter().any(|job| job.status.success()), "{jobs:?}");
         for job in jobs.iter().filter(|job| !job.status.success()) {
             let said = String::from_utf8_lossy(&job.stderr);
-            assert!(said.contains("its job is at work"), "{said}");
+            assert!(said.contains("its job is still running"), "{said}");
         }
         // The later one may have found the other's work done.
         assert!(!target.join("s").exists());

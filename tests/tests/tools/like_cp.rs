@@ -204,7 +204,7 @@ fn an_extended_attribute_that_does_not_fit_is_counted() {
         let target = ext4.path().join(words[0]);
         let ended = run(tool(count, words[0]).args(&words[1..]).args([&source.join(""), &target]));
         let totals = ended.expect(0).summary()["totals"].clone();
-        assert_eq!((&totals["xattrs_not_kept"], &totals["failed"]), (&2.into(), &0.into()));
+        assert_eq!((&totals["xattrs_not_preserved"], &totals["failed"]), (&2.into(), &0.into()));
         let facts =
             "cat f* d/in; stat -c '%a %Y' d f2; getfattr -n user.small f2 d | grep -c '\"s\"'";
         assert_eq!(shell(&target, facts), shell(&source, facts));

@@ -24,7 +24,7 @@ fn names_in(dir: &Path) -> Vec<String> {
 
 fn folded(ended: &Ended) -> usize {
     let failures = ended.events("failure");
-    failures.iter().filter(|failure| failure["cause"] == "folds").count()
+    failures.iter().filter(|failure| failure["error_code"] == "name-collision").count()
 }
 
 #[test]
@@ -124,11 +124,11 @@ fn coarser_times_are_said_once_where_any_is_lost() {
     let copy = |options: &[&str], to: &Path| {
         run(tool(2, "dcp").args(options).args([&source, to])).expect(0)
     };
-    let told = "coarser steps";
+    let told = "coarser units";
     let kept = copy(&["-p"], &coarse.path().join("kept"));
     assert_eq!(kept.stdout.matches(told).count(), 1, "{}", kept.stdout);
     let counted = copy(&["-p", "--json"], &coarse.path().join("counted"));
-    assert_eq!(counted.summary()["totals"]["times_cut"], 10);
+    assert_eq!(counted.summary()["totals"]["timestamps_truncated"], 10);
     // Nothing was to be kept, or nothing is lost.
     assert!(!copy(&[], &coarse.path().join("plain")).stdout.contains(told));
     assert!(!copy(&["-p"], &fine.path().join("t")).stdout.contains(told));
@@ -136,7 +136,7 @@ fn coarser_times_are_said_once_where_any_is_lost() {
         run(Command::new("touch").args(["-d", "2020-02-02"]).arg(source.join(entry))).expect(0);
     }
     let counted = copy(&["-p", "--json"], &coarse.path().join("some"));
-    assert_eq!(counted.summary()["totals"]["times_cut"], 8);
+    assert_eq!(counted.summary()["totals"]["timestamps_truncated"], 8);
 }
 
 /// Checks an append-only directory, in which staged files could not be renamed or removed;

@@ -179,7 +179,7 @@ fn what_is_no_list_is_one_line_and_nothing_is_overwritten() {
     let part = list.join("part-00001.parquet");
     let whole = std::fs::read(&part).unwrap();
     std::fs::write(&part, &whole[..whole.len() - 9]).unwrap();
-    refused(&list, 3, "torn or damaged");
+    refused(&list, 3, "truncated or corrupt");
     std::fs::remove_file(&part).unwrap();
     refused(&list, 3, "missing");
     std::fs::write(&part, &whole).unwrap();
@@ -187,7 +187,7 @@ fn what_is_no_list_is_one_line_and_nothing_is_overwritten() {
     run(alone("dwalk").arg("-i").arg(&list).arg("-o").arg(&json)).expect(0);
     let text = std::fs::read(&json).unwrap();
     std::fs::write(&json, &text[..text.len() / 2]).unwrap();
-    refused(&json, 23, "torn or damaged near byte");
+    refused(&json, 23, "truncated or corrupt near byte");
     // Numbers that no file system has do not break sums.
     let largest = |line: &[u8]| {
         let line = String::from_utf8(line.to_vec()).unwrap();

@@ -472,7 +472,7 @@ fn dwalk_counts_files_by_stripes_and_pools() {
         assert_eq!(pools.len(), 2);
         assert_eq!((&pools[0]["pool"]["text"], &pools[0]["files"]), (&"disk".into(), &1.into()));
         assert_eq!(
-            (&striping["without"]["files"], &striping["without"]["bytes"]),
+            (&striping["unstriped"]["files"], &striping["unstriped"]["bytes"]),
             (&2.into(), &100.into())
         );
     }
@@ -483,5 +483,5 @@ fn dwalk_counts_files_by_stripes_and_pools() {
     }
     // Elsewhere no file has a layout.
     let ended = run(alone("dwalk").args(["--json", "--striping"]).arg(&tree)).expect(0);
-    assert_eq!(ended.summary()["usage"]["striping"]["without"]["files"], 6);
+    assert_eq!(ended.summary()["usage"]["striping"]["unstriped"]["files"], 6);
 }

@@ -18,6 +18,7 @@ mod interop;
 mod interrupt;
 mod journals;
 mod journeys;
+mod json_events;
 mod licences;
 mod like_cp;
 mod limits_of_targets;

@@ -133,7 +133,11 @@ fn what_moves_into_a_listed_directory_is_mirrored() {
 fn assert_is_whole(ended: &Ended) {
     let summary = ended.summary();
     let totals = &summary["totals"];
-    assert_eq!((&totals["failed"], &totals["moving"]), (&0.into(), &0.into()), "{totals}");
+    assert_eq!(
+        (&totals["failed"], &totals["unstable_directories"]),
+        (&0.into(), &0.into()),
+        "{totals}"
+    );
     let code = if totals["vanished"] == 0 { 0 } else { 24 };
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);
 }
@@ -170,14 +174,18 @@ fn a_source_that_does_not_come_to_rest_is_said() {
         mirror.hold(tool(count, "dsync"));
         fs::rename(mirror.at("other"), mirror.at("s/came")).unwrap();
         mirror.gates.open("held");
-        // By now the source is read for the second time.
+        // By now the source is again during the second listing.
         mirror.wait_for("held-again");
         write(&mirror.at("s/late"), b"too late");
         mirror.gates.open("held-again");
         let ended = mirror.end_of_all().expect(24);
         let totals = &ended.summary()["totals"];
-        assert_eq!((&totals["moving"], &totals["vanished"]), (&1.into(), &0.into()), "{totals}");
-        assert!(ended.stderr.contains("read for the second time"), "{}", ended.stderr);
+        assert_eq!(
+            (&totals["unstable_directories"], &totals["vanished"]),
+            (&1.into(), &0.into()),
+            "{totals}"
+        );
+        assert!(ended.stderr.contains("again during the second listing"), "{}", ended.stderr);
         assert!(mirror.at("t/came/held-again").exists() && !mirror.at("t/extra").exists());
         run(alone("dsync").arg("-D").args([mirror.at("s"), mirror.at("t")])).expect(0);
         assert_identical(&mirror.at("s"), &mirror.at("t"));
@@ -212,9 +220,11 @@ fn what_was_met_is_met_once_though_its_directory_is_listed_twice() {
         // 1 at the root, 12 small ones, 3 young ones, and the link to one of those.
         let files = 16 + u64::from(is_followed);
         let links = if is_followed { 0 } else { 2 };
-        let kinds = ["files", "symlinks", "others"].map(|kind| totals["found"][kind].as_u64());
+        let kinds =
+            ["files", "symlinks", "special_files"].map(|kind| totals["found"][kind].as_u64());
         assert_eq!(kinds, [Some(files), Some(links), Some(1)], "{name} {options:?}: {totals}");
-        let counts = ["failed", "skipped", "vanished", "moving"].map(|it| totals[it].as_u64());
+        let counts = ["failed", "special_files_skipped", "vanished", "unstable_directories"]
+            .map(|it| totals[it].as_u64());
         assert_eq!(counts, [u64::from(is_followed), 1, 0, 0].map(Some), "{totals}");
         assert_eq!(totals["copied"]["files"], files, "{totals}");
         assert_eq!(fs::read(mirror.at("t/small/d0001/late")).unwrap(), b"late");
@@ -265,10 +275,14 @@ fn what_comes_into_trees_that_are_compared_is_compared() {
     twins.gates.open("held-again");
     let ended = twins.end_of_all().expect(1);
     let totals = &ended.summary()["totals"];
-    let compared = ["only_source", "only_target"].map(|it| totals["compared"][it].as_u64());
+    let compared = ["only_in_source", "only_in_target"].map(|it| totals["compared"][it].as_u64());
     // A file, two directories and three files; a file.
     assert_eq!(compared, [Some(6), Some(1)], "{totals}");
-    assert_eq!((&totals["moving"], &totals["failed"]), (&0.into(), &0.into()), "{totals}");
+    assert_eq!(
+        (&totals["unstable_directories"], &totals["failed"]),
+        (&0.into(), &0.into()),
+        "{totals}"
+    );
     // The root, three directories in one, 12 files, and two at which the job is held.
     assert_eq!(totals["compared"]["same"], 5 + 14, "{totals}");
 }
@@ -284,15 +298,20 @@ fn trees_that_do_not_come_to_rest_are_not_the_same() {
         write(&twins.at("s/held-late"), b"late");
         run(Command::new("cp").arg("-a").args([twins.at("s/held-late"), twins.at("t")])).expect(0);
         twins.gates.open("held");
-        // By now both roots are read for the second time, or the source's is.
+        // By now both roots are again during the second listing, or the source's is.
         twins.wait_for("held-late");
         write(&twins.at(late), b"too late");
         twins.gates.open("held-late");
         let ended = twins.end_of_all();
         let summary = ended.summary();
         let totals = &summary["totals"];
-        assert_eq!((ended.code, &totals["moving"]), (Some(24), &1.into()), "{totals}");
-        let line = ended.stderr.lines().find(|line| line.contains("read for the second time"));
+        assert_eq!(
+            (ended.code, &totals["unstable_directories"]),
+            (Some(24), &1.into()),
+            "{totals}"
+        );
+        let line =
+            ended.stderr.lines().find(|line| line.contains("again during the second listing"));
         assert!(line.is_some_and(|line| line.contains(&*twins.at(&late[..1]).to_string_lossy())));
     }
 }
@@ -312,7 +331,7 @@ fn what_comes_into_a_listed_directory_is_counted_by_a_walk() {
     let found = ["files", "directories"].map(|kind| totals["found"][kind].as_u64());
     // 12 small files, one held, one late, three new; the root, held, small with three, new with one.
     assert_eq!(found, [Some(17), Some(8)], "{totals}");
-    assert_eq!(totals["moving"], 0, "{totals}");
+    assert_eq!(totals["unstable_directories"], 0, "{totals}");
 }
 
 #[test]
@@ -321,7 +340,7 @@ fn a_source_that_is_removed_altogether_has_not_vanished() {
     mirror.hold(alone("dsync"));
     fs::remove_dir_all(mirror.at("s")).unwrap();
     let ended = mirror.end().expect(23);
-    assert!(ended.stderr.contains("it is not there any more"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("it does not exist any more"), "{}", ended.stderr);
     assert!(mirror.at("t/extra").exists());
 }
 
@@ -340,7 +359,7 @@ fn what_was_mounted_in_the_source_and_is_not_any_more_has_not_vanished() {
     mirror.hold(nodes.tool_beside(&[1], "dsync"));
     nodes.on(1, &format!("umount -l '{}'", point.display()));
     let ended = mirror.end().expect(23);
-    let says = "file systems were mounted or unmounted in it meanwhile";
+    let says = "file systems were mounted or unmounted in it during the job";
     let line = ended.stderr.lines().find(|line| line.contains(says));
     assert!(line.is_some_and(|line| line.contains(&nodes.name(1))), "{}", ended.stderr);
     assert_eq!(ended.summary()["totals"]["vanished"], 0);
@@ -389,7 +408,7 @@ fn a_node_that_loses_its_view_fails_the_job() {
         mirror.hold_job(tool);
         nodes.on(3, &lost);
         let ended = mirror.end().expect(23);
-        let says = "file systems were mounted or unmounted in it meanwhile";
+        let says = "file systems were mounted or unmounted in it during the job";
         let names = |line: &str| line.contains(says) && line.contains(&nodes.name(3));
         let is_named = ended.stderr.lines().any(names);
         assert!(is_named, "{words:?} {side} {loss}: {}", ended.stderr);

@@ -160,7 +160,7 @@ fn entries_of_a_list_that_lead_outside_are_said() {
     }
     fs::write(&list, text.replace(",\"kind\":", ",\"depth\":1,\"kind\":")).unwrap();
     let ended = run(alone("dcp").arg("-i").args([&list, &source, &work.path().join("u")]));
-    assert!(ended.expect(3).stderr.contains("has a key twice"));
+    assert!(ended.expect(3).stderr.contains("has a duplicate key"));
 }
 
 #[test]

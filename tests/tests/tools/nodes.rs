@@ -33,12 +33,12 @@ fn shares(nodes: &Nodes, words: &[&str], what: &str) -> (Ended, [u64; 2]) {
     let own: Vec<_> = ended.stdout.lines().filter(|line| line.starts_with('{')).collect();
     ended.stdout = own.join("\n");
     let summary = ended.summary();
-    assert_eq!((&summary["exit"], &summary["nodes"]), (&0.into(), &2.into()), "{ended:?}");
+    assert_eq!((&summary["exit_code"], &summary["nodes"]), (&0.into(), &2.into()), "{ended:?}");
     let mut shares = BTreeMap::new();
     for rank in summary["ranks"].as_array().unwrap() {
         let (ranks, done) = shares.entry(rank["host"].as_str().unwrap()).or_insert((0, 0));
         *ranks += 1;
-        *done += rank["tally"][what].as_u64().unwrap();
+        *done += rank["totals"][what].as_u64().unwrap();
     }
     let shares = [1, 2].map(|number| shares[&*nodes.name(number)]);
     assert!(shares.iter().all(|(ranks, _)| *ranks == RANKS_EACH));

@@ -76,8 +76,8 @@ fn content_that_is_not_the_objects_is_an_error() {
     trees::small_files(&source, 1, 8);
     let server = with_objects(&source, &[Quirk::NoChecksums]);
     for (tear, ending, words) in [
-        (Tear::Flipped(7), Ending::LengthFits, "what its ETag stands for"),
-        (Tear::Flipped(7), Ending::Chunked, "what its ETag stands for"),
+        (Tear::Flipped(7), Ending::LengthFits, "does not match its ETag"),
+        (Tear::Flipped(7), Ending::Chunked, "does not match its ETag"),
         (Tear::Longer, Ending::LengthFits, "not as long as the object"),
         (Tear::Longer, Ending::Chunked, "not as long as the object"),
         (Tear::AtByte(5), Ending::LengthFits, "not as long as the object"),
@@ -120,7 +120,7 @@ fn unsummed(server: &ObjectServer, content: &[u8]) {
 }
 
 fn proven(ended: &Ended) -> serde_json::Value {
-    ended.summary()["totals"]["proven"].clone()
+    ended.summary()["totals"]["sent_files_by_check"].clone()
 }
 
 /// Checks verification by the MD5s of parts, whether chunks are smaller than parts, larger, or the
@@ -168,7 +168,7 @@ fn parts_that_are_not_the_objects_are_an_error() {
             server.behave(torn(Operation::GetObject, Tear::Flipped(7), Ending::LengthFits, 9));
             server.reset_counts();
             let ended = go(&server, 1, &["dcp", "-k", chunk, &from, text(&back)]).expect(23);
-            assert!(ended.stderr.contains("what its ETag stands for"), "{}", ended.stderr);
+            assert!(ended.stderr.contains("does not match its ETag"), "{}", ended.stderr);
             assert!(!back.exists(), "{name} in chunks of {chunk}");
         }
     }
@@ -180,7 +180,7 @@ fn parts_that_are_not_the_objects_are_an_error() {
     for name in ["parts", "larger", "one"] {
         server.reset_counts();
         let ended = across(&format!("near:data/up/{name}")).expect(23);
-        assert!(ended.stdout.contains("wrong-etag"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("etag-mismatch"), "{}", ended.stdout);
         assert_eq!(other.keys_of(BUCKET).len() + other.open_uploads(BUCKET), 0);
     }
     server.behave(Behaviour::default());
@@ -334,13 +334,13 @@ fn etags_that_are_no_md5_are_no_evidence() {
         let down = ["dcp", "--json", "s3://data/up", text(&back)];
         if options.is_some() {
             let ended = go(&server, 1, &down).expect(23);
-            assert!(ended.stdout.contains("wrong-etag"), "{}", ended.stdout);
+            assert!(ended.stdout.contains("etag-mismatch"), "{}", ended.stdout);
             fs::remove_dir_all(&back).unwrap();
         }
         let down: Vec<_> = down.into_iter().chain(options).collect();
         let ended = go(&server, 1, &down).expect(0);
         assert_eq!(diff(&source, &back), "");
-        let proven = &ended.summary()["totals"]["proven"];
+        let proven = &ended.summary()["totals"]["sent_files_by_check"];
         assert_eq!(*proven, serde_json::json!({ "not_verifiable": 3 }));
     }
 }
@@ -360,7 +360,7 @@ fn services_that_ignore_ranges_or_have_weak_etags_are_lived_with() {
     server.behave(Behaviour::with_quirks(&[Quirk::IgnoresRanges]));
     let back = work.path().join("ranges");
     let ended = go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]).expect(23);
-    assert!(ended.stderr.contains("another part of the object"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("another range of the object"), "{}", ended.stderr);
     assert_eq!(diff(&source, &back), format!("Only in {}: large\n", source.display()));
     fs::remove_dir_all(&back).unwrap();
     go(&server, 1, &["dcp", "-k", "16MiB", "s3://data/up", text(&back)]).expect(0);

@@ -94,8 +94,8 @@ fn content_is_compared_by_the_services_checksums_and_nothing_is_downloaded() {
         for pair in ["/s s3://data/t", "s3://data/t /s"] {
             let totals = site.totals(0, &format!("dcmp {pair}"));
             let content = &totals["compared"]["content"];
-            assert_eq!(content["summed"]["files"], files, "{totals}");
-            assert_eq!(content["summed"]["bytes"], 12 * MIB + 13_345);
+            assert_eq!(content["checksum"]["files"], files, "{totals}");
+            assert_eq!(content["checksum"]["bytes"], 12 * MIB + 13_345);
             assert_eq!(content["downloaded"]["files"], 0);
             assert!(totals["chunks"].as_u64().unwrap() >= 3, "one rank summed it all up: {totals}");
             let counts = site.server.reset_counts();
@@ -104,18 +104,21 @@ fn content_is_compared_by_the_services_checksums_and_nothing_is_downloaded() {
             assert_eq!(counts.of(Operation::HeadObject), files, "{pair}: {counts}");
         }
         let text = site.run("dcmp /s s3://data/t").expect(0).stdout;
-        assert!(text.contains("content of 3 files, by CRC-64/NVME kept by the service"), "{text}");
-        assert!(text.contains("identical in what both places keep"), "{text}");
+        assert!(
+            text.contains("content of 3 files, by CRC-64/NVME stored by the service"),
+            "{text}"
+        );
+        assert!(text.contains("identical in what both locations store"), "{text}");
         let totals = site.totals(0, "dcmp --download /s s3://data/t");
         assert_eq!(totals["compared"]["content"]["downloaded"]["files"], files);
-        assert_eq!(totals["compared"]["content"]["summed"]["files"], 0);
+        assert_eq!(totals["compared"]["content"]["checksum"]["files"], 0);
         assert!(site.count(Operation::GetObject) >= 2);
         // In the last chunk of the large one, and in the small one.
         flip(&site.path("s/large"), 12 * MIB as u64 + 12_000);
         flip(&site.path("s/d/small"), 500);
         for pair in ["/s s3://data/t", "s3://data/t /s", "--download /s s3://data/t"] {
             let totals = site.totals(1, &format!("dcmp {pair}"));
-            assert_eq!(totals["compared"]["differing"]["CONTENT"], 2, "{pair}: {totals}");
+            assert_eq!(totals["compared"]["different_by_field"]["CONTENT"], 2, "{pair}: {totals}");
             assert_eq!(totals["compared"]["different"], 2);
         }
         site.server.reset_counts();
@@ -139,11 +142,11 @@ fn two_objects_are_compared_by_their_checksums_alone() {
         site.run("dcp s3://data/t/ s3://data/u/").expect(0);
         site.server.reset_counts();
         let totals = site.totals(0, "dcmp s3://data/t s3://data/u");
-        assert_eq!(totals["compared"]["content"]["summed"]["files"], 3);
+        assert_eq!(totals["compared"]["content"]["checksum"]["files"], 3);
         assert_eq!(totals["compared"]["content"]["read"]["files"], 0);
         site.server.put("data", "u/large", vec![7; 12 * MIB + 12_345]);
         let totals = site.totals(1, "dcmp --ignore mtime s3://data/t s3://data/u");
-        assert_eq!(totals["compared"]["differing"]["CONTENT"], 1);
+        assert_eq!(totals["compared"]["different_by_field"]["CONTENT"], 1);
         assert_eq!(site.count(Operation::GetObject), 0);
     }
 }
@@ -161,7 +164,7 @@ fn objects_without_checksums_are_compared_by_their_etags_or_downloaded() {
     flip(&site.path("s/large"), 3 * MIB as u64);
     flip(&site.path("s/d/small"), 3);
     let totals = site.totals(1, "dcmp /s s3://data/t");
-    assert_eq!(totals["compared"]["differing"]["CONTENT"], 2);
+    assert_eq!(totals["compared"]["different_by_field"]["CONTENT"], 2);
     // A name that is not the MD5 proves nothing: the content does.
     assert_eq!(totals["compared"]["content"]["downloaded"]["files"], 2);
     assert_eq!(site.totals(0, "dsync -c /s s3://data/t")["copied"]["files"], 2);
@@ -182,12 +185,12 @@ fn what_a_bucket_does_not_keep_is_no_difference_but_is_said() {
         fs::set_permissions(&small, fs::Permissions::from_mode(0o640)).unwrap();
         run(Command::new("setfattr").args(["-n", "user.x", "-v", "1"]).arg(&small)).expect(0);
         let totals = site.totals(0, "dcp -p /s/ s3://data/t/");
-        assert_eq!(totals["xattrs_not_kept"], 1);
-        assert_eq!(totals["attributes_not_kept"], 0);
-        assert_eq!(totals["directories_not_kept"], 5);
+        assert_eq!(totals["xattrs_not_preserved"], 1);
+        assert_eq!(totals["attributes_not_preserved"], 0);
+        assert_eq!(totals["directories_not_preserved"], 5);
         for pair in ["/s s3://data/t", "s3://data/t /s"] {
             let compared = site.totals(0, &format!("dcmp {pair}"))["compared"].clone();
-            assert_eq!(compared["unkept_directories"], 2, "{pair}: {compared}");
+            assert_eq!(compared["directories_not_compared"], 2, "{pair}: {compared}");
             let unknown = &compared["not_compared"];
             // Three directories, of which the root is one; files and the link tell all but one xattr.
             assert_eq!([&unknown["MTIME"], &unknown["UID"], &unknown["PERM"]], [3, 3, 3]);
@@ -196,32 +199,32 @@ fn what_a_bucket_does_not_keep_is_no_difference_but_is_said() {
         for _ in 0..2 {
             let again = site.run("dsync -D /s s3://data/t").expect(0).stdout;
             assert!(
-                again.contains("nothing to do, the target is equal in what it keeps"),
+                again.contains("nothing to do, the target is equal in what it can store"),
                 "{again}"
             );
             assert!(again.contains("extended attribute"), "{again}");
             assert!(again.contains("no empty ones"), "{again}");
         }
         let none = site.totals(0, "dcp -p --s3-metadata none /s/ s3://data/none/");
-        assert_eq!(none["attributes_not_kept"], 4, "{none}");
+        assert_eq!(none["attributes_not_preserved"], 4, "{none}");
         // Without any metadata, when an object was stored is all there is.
         wait_for_later_seconds();
         let sync = "dsync --s3-metadata none /s s3://data/none";
         assert_eq!(site.totals(0, sync)["copied"]["files"], 0);
         let again = site.totals(0, sync);
         assert_eq!(again["copied"]["files"], 0, "{again}");
-        assert_eq!(again["synced"]["repaired"], 0, "{again}");
-        assert_eq!(again["synced"]["stored_later"], 3, "{again}");
+        assert_eq!(again["synced"]["attributes_set"], 0, "{again}");
+        assert_eq!(again["synced"]["unchanged_by_upload_time"], 3, "{again}");
         // An object where the source has a directory, and one more.
         fs::create_dir(source.join("clash")).unwrap();
         site.server.put("data", "t/clash", "x");
         site.server.put("data", "t/more/deep", "x");
         let compared = site.totals(1, "dcmp /s s3://data/t")["compared"].clone();
-        assert_eq!(compared["differing"]["TYPE"], 1);
-        assert_eq!(compared["only_target"], 2, "{compared}");
+        assert_eq!(compared["different_by_field"]["TYPE"], 1);
+        assert_eq!(compared["only_in_target"], 2, "{compared}");
         let compared = site.totals(1, "dcmp s3://data/t /s")["compared"].clone();
-        assert_eq!(compared["differing"]["TYPE"], 1);
-        assert_eq!(compared["only_source"], 2, "{compared}");
+        assert_eq!(compared["different_by_field"]["TYPE"], 1);
+        assert_eq!(compared["only_in_source"], 2, "{compared}");
     }
 }
 
@@ -234,8 +237,8 @@ fn objects_of_other_tools_have_few_attributes_and_the_rest_is_not_compared() {
     site.server.put("data", "t/b", "abxd");
     let compared = site.totals(1, "dcmp /s s3://data/t")["compared"].clone();
     assert_eq!(compared["different"], 1);
-    assert_eq!(compared["differing"]["CONTENT"], 1);
-    assert_eq!(compared["differing"]["MTIME"], 0);
+    assert_eq!(compared["different_by_field"]["CONTENT"], 1);
+    assert_eq!(compared["different_by_field"]["MTIME"], 0);
     assert_eq!(compared["not_compared"]["MTIME"], 3);
     // Where the time of change stands for the content, there is nothing that does.
     let compared = site.totals(0, "dcmp --lite /s s3://data/t")["compared"].clone();
@@ -279,12 +282,12 @@ fn objects_without_a_time_of_change_are_not_sent_again_and_again() {
         site.server.reset_counts();
         let totals = site.totals(0, "dsync /s s3://data/t");
         assert_eq!(totals["copied"]["files"], 2, "{totals}");
-        assert_eq!(totals["synced"]["repaired"], 1, "{totals}");
-        assert_eq!(totals["synced"]["stored_later"], 1, "{totals}");
+        assert_eq!(totals["synced"]["attributes_set"], 1, "{totals}");
+        assert_eq!(totals["synced"]["unchanged_by_upload_time"], 1, "{totals}");
         assert_eq!(site.count(Operation::GetObject), 0);
         let again = site.totals(0, "dsync /s s3://data/t");
         assert_eq!(again["copied"]["files"], 0, "{again}");
-        assert_eq!(again["synced"]["repaired"], 0, "{again}");
+        assert_eq!(again["synced"]["attributes_set"], 0, "{again}");
         assert_eq!(again["synced"]["unchanged"], 4);
         site.run("dcmp /s s3://data/t").expect(0);
     }
@@ -305,7 +308,7 @@ fn what_comes_from_a_bucket_has_the_objects_time_and_a_later_sync_has_nothing_to
         // The one that has no time is compared by content once, and then has that of its storing.
         let totals = site.totals(0, "dsync s3://data/t /back");
         assert_eq!(totals["copied"]["files"], 0, "{totals}");
-        assert_eq!(totals["synced"]["repaired"], 1, "{totals}");
+        assert_eq!(totals["synced"]["attributes_set"], 1, "{totals}");
         let again = site.run("dsync s3://data/t /back").expect(0).stdout;
         assert!(again.contains("nothing to do"), "{again}");
         let fresh = site.totals(0, "dsync s3://data/t /fresh");
@@ -469,7 +472,7 @@ fn other_attributes_leave_what_else_is_kept_with_an_object() {
     command.args(["--json", "--exclude", "link"]).arg(site.path("s")).arg("here:data/a");
     site.server.reset_counts();
     let totals = run(&mut command).expect(0).summary()["totals"].clone();
-    assert_eq!(totals["synced"]["repaired"], 3, "{totals}");
+    assert_eq!(totals["synced"]["attributes_set"], 3, "{totals}");
     let counts = site.server.counts();
     assert_eq!(counts.of(Operation::CopyObject), 2, "{counts}");
     assert_eq!(counts.of(Operation::UploadPartCopy), 3, "{counts}");
@@ -483,6 +486,6 @@ fn other_attributes_leave_what_else_is_kept_with_an_object() {
         assert_eq!(content.content.to_bytes(), noise(length), "{name}");
     }
     let again = run(&mut command).expect(0).summary()["totals"].clone();
-    assert_eq!(again["synced"]["repaired"], 0, "{again}");
+    assert_eq!(again["synced"]["attributes_set"], 0, "{again}");
     assert_eq!(again["copied"]["files"], 0, "{again}");
 }

@@ -68,10 +68,10 @@ fn without_markers_there_are_no_directories_and_that_is_said() {
     let from = text(&source);
     let copied =
         go(&server, 1, &["dcp", "-p", "--json", &format!("{from}/"), "s3://data/t"]).expect(0);
-    assert_eq!(copied.summary()["totals"]["directories_not_kept"], 3);
+    assert_eq!(copied.summary()["totals"]["directories_not_preserved"], 3);
     assert_eq!(server.keys_of("data"), ["t/full/file"]);
     let compared = go(&server, 1, &["dcmp", "--json", from, "s3://data/t"]).expect(0);
-    assert_eq!(compared.summary()["totals"]["compared"]["unkept_directories"], 1);
+    assert_eq!(compared.summary()["totals"]["compared"]["directories_not_compared"], 1);
 }
 
 /// Checks a tree without files, of which a bucket contains nothing: the two are not different for
@@ -116,6 +116,6 @@ fn a_prefix_without_keys_is_what_a_bucket_has_of_a_tree_without_files() {
         go(&server, count, &["dcp", &full, "s3://data/full"]).expect(0);
         let ended = go(&server, count, &["dcmp", "--json", &full, "s3://data/full"]).expect(0);
         let compared = &ended.summary()["totals"]["compared"];
-        assert_eq!(compared["unkept_directories"], 2, "{compared}");
+        assert_eq!(compared["directories_not_compared"], 2, "{compared}");
     }
 }

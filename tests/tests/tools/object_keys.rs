@@ -45,14 +45,14 @@ fn with(environment: &Environment, ranks: u32, name: &str, arguments: &[&str]) -
 fn codes(ended: &Ended) -> Vec<String> {
     let events = ended.events("failure");
     let mut codes: Vec<String> =
-        events.iter().map(|event| event["cause"].as_str().unwrap().to_owned()).collect();
+        events.iter().map(|event| event["error_code"].as_str().unwrap().to_owned()).collect();
     codes.sort_unstable();
     codes
 }
 
 fn unfit_codes(long: bool) -> Vec<String> {
     let mut codes: Vec<String> = UNFIT.iter().map(|(_, code)| (*code).to_owned()).collect();
-    codes.extend(long.then(|| "key-long-name".to_owned()));
+    codes.extend(long.then(|| "key-component-too-long".to_owned()));
     codes.sort_unstable();
     codes
 }
@@ -403,7 +403,7 @@ fn four_ranks_share_a_listing_at_little_more_than_its_cost() {
     assert!(counts.of(Operation::ListObjectsV2) < 120, "{counts}");
     let ranks = walked.summary()["ranks"].as_array().unwrap().clone();
     let shares: Vec<u64> =
-        ranks.iter().map(|rank| rank["tally"]["listed"].as_u64().unwrap()).collect();
+        ranks.iter().map(|rank| rank["totals"]["listed"].as_u64().unwrap()).collect();
     assert!(shares.iter().all(|share| *share >= 1_000), "{shares:?}");
 }
 

@@ -50,19 +50,19 @@ fn each_refusal_is_told_in_the_services_own_words() {
         ("name", &["InvalidBucketName"]),
         ("clock", &["RequestTimeTooSkewed", "set the clock"]),
         ("none", &["there is no such bucket"]),
-        ("page", &["cannot be read", "<html>Please log in</html>"]),
+        ("page", &["response from the service", "<html>Please log in</html>"]),
     ] {
         let ended = dwalk(&service, &[&format!("s3://{bucket}")]).expect(3);
         let is_told = words.iter().all(|word| ended.stderr.contains(word));
         assert!(is_told && ended.stderr.lines().count() == 1, "{}", ended.stderr);
-        assert!(!ended.stderr.contains("make it first"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("create it first"), "{}", ended.stderr);
         assert!(bucket == "page" || ended.stderr.contains("request R1"), "{}", ended.stderr);
     }
     let work = temp();
     small_tree(work.path());
     let up = ["--json", text(work.path()), "s3://none/x"];
     let ended = run(within(tool(1, "dcp"), &service.environment()).args(up)).expect(3);
-    assert!(ended.stderr.contains("make it first"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("create it first"), "{}", ended.stderr);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_service_that_goes_away_for_good_ends_the_job() {
         assert!(said.contains("--give-up-after") && said.contains("connection refused"), "{said}");
         assert!(said.lines().count() < 100, "{said}");
         let summary = String::from_utf8_lossy(&ended.stdout);
-        assert!(summary.contains("stopped early"), "{summary}");
+        assert!(summary.contains("aborted: "), "{summary}");
     }
 }
 
@@ -243,7 +243,7 @@ fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
             lines[0].contains("yet; waiting") && lines[0].contains(service.endpoint()),
             "{said}"
         );
-        assert!(lines[1].contains("did not answer in time"), "{said}");
+        assert!(lines[1].contains("did not respond in time"), "{said}");
         assert!(lines.len() <= 3, "{said}");
     }
     // Nothing was asked twice.

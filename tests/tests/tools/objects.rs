@@ -16,7 +16,7 @@ use suite_tests::trees;
 
 /// Returns the number of ranks that moved bytes.
 fn movers(ended: &Ended) -> usize {
-    let moved = |rank: &&serde_json::Value| rank["tally"]["copied_bytes"] != 0;
+    let moved = |rank: &&serde_json::Value| rank["totals"]["copied_bytes"] != 0;
     ended.summary()["ranks"].as_array().unwrap().iter().filter(moved).count()
 }
 
@@ -64,7 +64,7 @@ fn extended_attributes_are_counted_as_lost() {
         .expect(0);
     let server = served(Behaviour::default());
     let ended = go(&server, 1, &["dcp", "-p", "--json", text(&source), "s3://data/up"]).expect(0);
-    assert_eq!(ended.summary()["totals"]["xattrs_not_kept"], 1);
+    assert_eq!(ended.summary()["totals"]["xattrs_not_preserved"], 1);
 }
 
 /// Checks that latency gives all ranks time to ask for work.
@@ -187,7 +187,7 @@ fn dsync_follows_and_deletes_and_a_dry_run_only_says_so() {
         "copy s3://data/up/d0002/new",
         "update s3://data/up/d0001/f00001",
         "delete s3://data/up/d0003/f00003",
-        "link s3://data/up/link",
+        "create symbolic link s3://data/up/link",
     ] {
         expected.push(line.to_owned());
     }
@@ -363,10 +363,13 @@ fn the_summary_tells_what_shows_that_content_arrived() {
         let proven = |words: &[&str]| {
             let options = ["--json", "-k", "5MiB"];
             let ended = go(&server, 1, &[&["dcp"][..], &options, words].concat()).expect(0);
-            ended.summary()["totals"]["proven"].clone()
+            ended.summary()["totals"]["sent_files_by_check"].clone()
         };
         assert_eq!(proven(&[text(&source), "s3://data/up"]), serde_json::json!({ up: 3 }));
-        assert_eq!(proven(&["s3://data/up", "s3://data/copy"]), serde_json::json!({"service": 3}));
+        assert_eq!(
+            proven(&["s3://data/up", "s3://data/copy"]),
+            serde_json::json!({"server_side_copy": 3})
+        );
         let back = work.path().join("back");
         assert_eq!(proven(&["s3://data/up", text(&back)]), down);
     }

@@ -345,8 +345,9 @@ fn files_are_not_looked_at_unless_a_filter_asks() {
     trees::small_files(&work.path().join("tree"), 4, 500);
     let all = calls(work.path(), &["--threads=1", "tree"]);
     assert_eq!(count(&all, &["unlink", "unlinkat"]), 4 * 500 + 4 + 1);
-    assert!(count(&all, &looks) < 100, "{} looks", count(&all, &looks));
-    assert!(count(&all, &["openat", "openat2", "open"]) < 200);
+    // A program that starts, and one that waits, look at some things, but not at 2,000 files.
+    assert!(count(&all, &looks) < 500, "{} looks", count(&all, &looks));
+    assert!(count(&all, &["openat", "openat2", "open"]) < 500);
     trees::small_files(&work.path().join("tree"), 4, 500);
     let all = calls(work.path(), &["--threads=1", "--min-age=0s", "--min-size=1", "tree"]);
     assert!(count(&all, &looks) >= 2000);

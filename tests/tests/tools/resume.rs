@@ -365,13 +365,13 @@ fn a_journal_of_another_command_is_refused_and_two_jobs_do_not_share_one() {
     let (source, target) = stopped(work.path(), &journaled);
     let other = work.path().join("other");
     let ended = run(tool(2, "dcp").args(journaled).args([&source, &other])).expect(2);
-    assert!(ended.stderr.contains("is of another job"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("belongs to another job"), "{}", ended.stderr);
     assert!(!other.exists());
     // As a job does that is at work.
     let lock = File::open(journal.join("job")).unwrap();
     lock.try_lock().unwrap();
     let ended = run(copy(2, &source, &target).args(journaled)).expect(2);
-    assert!(ended.stderr.contains("its job is at work"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("its job is still running"), "{}", ended.stderr);
     drop(lock);
     run(copy(2, &source, &target).args(journaled)).expect(0);
     assert_identical(&source, &target);
@@ -420,7 +420,7 @@ fn clean_removes_only_what_is_old_and_what_jobs_have_staged() {
         run(tool(2, "dcp").args(["--json", "--clean"]).arg(work.path()).args(options)).expect(0)
     };
     let leftovers = |ended: &Ended| ended.summary()["totals"]["leftovers"].clone();
-    let counts = |removed: u64, left_alone: u64| serde_json::json!({"found": 1, "removed": removed, "left_alone": left_alone});
+    let counts = |removed: u64, too_recent: u64| serde_json::json!({"found": 1, "removed": removed, "too_recent": too_recent});
     assert_eq!(leftovers(&clean(&[])), counts(0, 1));
     assert_eq!(leftovers(&clean(&["--min-age=0s", "-n"])), counts(1, 0));
     // In any order.

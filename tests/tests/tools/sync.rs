@@ -30,7 +30,7 @@ fn sync(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
 #[track_caller]
 fn assert_idle(ended: &Ended) {
     let totals = ended.summary()["totals"].clone();
-    let done = ["copied/files", "copied/directories", "copied/symlinks", "synced/repaired"];
+    let done = ["copied/files", "copied/directories", "copied/symlinks", "synced/attributes_set"];
     for what in done {
         let (group, name) = what.split_once('/').unwrap();
         assert_eq!(totals[group][name], 0, "{what}: {totals}");
@@ -118,8 +118,8 @@ fn a_dry_run_prints_the_plan_that_is_carried_out() {
     let shown = |below: &str| format!("{}/{below}", target.display());
     let mut expected = vec![
         format!("copy {}", shown("many/new")),
-        format!("make directory {}", shown("many/dir")),
-        format!("link {}", shown("many/dir/link")),
+        format!("create directory {}", shown("many/dir")),
+        format!("create symbolic link {}", shown("many/dir/link")),
         format!("delete {}", shown("gone")),
         format!("delete {}", shown("gone/deep")),
         format!("delete {}", shown("gone/deep/file")),
@@ -259,7 +259,7 @@ fn unchanged_files_become_links_to_the_older_copy() {
     let link_dest = format!("--link-dest={}", old.display());
     let json = sync(3, &[&link_dest, "--json"], &source, &target).expect(0).summary();
     assert_identical(&source, &target);
-    let linked = json["totals"]["synced"]["linked"].as_u64().unwrap();
+    let linked = json["totals"]["synced"]["hard_linked_to_link_dest"].as_u64().unwrap();
     assert!(linked >= 200, "{linked} files are links");
     assert_eq!(json["totals"]["copied"]["files"], 1);
     let file = trees_file(&target.join("many"));
@@ -291,9 +291,9 @@ fn a_second_run_of_somebody_who_may_not_give_files_away_is_idle() {
     let before = listing(&target);
     let again = user(true);
     assert_idle(&again);
-    assert!(again.summary()["totals"]["owner_not_kept"].as_u64() > Some(0));
+    assert!(again.summary()["totals"]["owner_not_preserved"].as_u64() > Some(0));
     assert_eq!(listing(&target), before);
-    assert!(user(false).stdout.contains("may not give files away"));
+    assert!(user(false).stdout.contains("may not change them"));
 }
 
 #[test]
@@ -441,20 +441,23 @@ fn special_files_are_left_out_and_never_called_equal() {
         assert_eq!(listing(&target), before);
         assert_eq!(fs::read(target.join("tree/below")).unwrap(), b"kept");
         assert!(
-            again.stdout.contains("nothing to do but for what is left out"),
+            again.stdout.contains("nothing to do, except for what was skipped"),
             "{}",
             again.stdout
         );
         let told = |name: &str| {
-            let path = format!("\"{}\": a device, FIFO or socket", source.join(name).display());
+            let path = format!("\"{}\": a special file", source.join(name).display());
             again.stderr.contains(&path)
         };
         let all = ["missing", "same", "file", "tree", "device"].map(told);
         assert_eq!(all, [false, false, true, true, true], "{}", again.stderr);
         let json = sync(count, &["-D", "--json"], &source, &target).expect(0);
         let totals = json.summary()["totals"].clone();
-        assert_eq!((&totals["skipped"], &totals["synced"]["unlike"]), (&5.into(), &3.into()));
-        assert_eq!(json.events("left-out").len(), 3);
+        assert_eq!(
+            (&totals["special_files_skipped"], &totals["synced"]["type_mismatches"]),
+            (&5.into(), &3.into())
+        );
+        assert_eq!(json.events("skipped").len(), 3);
         assert_eq!(totals["failed"], 0);
     }
 }

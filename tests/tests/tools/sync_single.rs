@@ -72,7 +72,7 @@ fn a_directory_that_delete_leaves_is_not_said_to_need_delete() {
     fs::create_dir_all(target.join("a/b.keep")).unwrap();
     fs::write(source.join("a"), "file").unwrap();
     let ended = sync(2, &["-D", "--exclude", "*.keep"], &source, &target).expect(23);
-    assert!(ended.stderr.contains("--delete left it"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--delete could not remove it"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("replaces it"), "{}", ended.stderr);
     assert!(target.join("a/b.keep").exists());
 }

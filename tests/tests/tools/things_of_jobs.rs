@@ -39,7 +39,7 @@ fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted
     let (other, beside) = (temp(), journals_of_another(work.path()));
     let backup = other.path().join("backup");
     let ended = run(alone("dcp").arg("-p").arg(work.path().join("")).arg(&backup)).expect(0);
-    assert!(ended.stdout.contains("passed over"), "{ended:?}");
+    assert!(ended.stdout.contains("temporary files and journals of jobs"), "{ended:?}");
     assert_eq!(files_in(&backup), [backup.join("s/large")]);
     assert!(!backup.join("j").exists(), "a journal is no directory with nothing in it");
     // A mirror of what has neither the target nor the journals.
@@ -49,7 +49,7 @@ fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted
     fs::remove_dir(mirrored.join("t")).unwrap();
     let ended = run(tool(2, "dsync").args(["-D", "--json"]).arg(&mirrored).arg(work.path()));
     let ended = ended.expect(0);
-    assert!(totals(&ended, "passed_over") > 0, "{ended:?}");
+    assert!(totals(&ended, "temporary_files_skipped") > 0, "{ended:?}");
     assert!(!work.path().join("extra").exists() && beside.join("job").exists());
     assert_eq!(staged_in(&target).len(), 1);
     let mut again = copy(2, &source, &target);
@@ -80,7 +80,7 @@ fn what_jobs_have_staged_and_journals_are_no_content_where_they_are_named() {
         let ended = run(&mut command).expect(0);
         assert_eq!(files_in(&copy), [copy.join("d/file")], "{name}");
         assert!(!copy.join(beside).exists(), "{name}");
-        assert_eq!(totals(&ended, "passed_over"), 4, "{name}");
+        assert_eq!(totals(&ended, "temporary_files_skipped"), 4, "{name}");
     }
 }
 
@@ -119,7 +119,7 @@ fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
     }
     // A day is what nothing has taken by then.
     let young = run(alone("dcp").args(["--clean", "--json"]).arg(&target)).expect(0);
-    assert_eq!(young.summary()["totals"]["leftovers"]["left_alone"], 3, "{young:?}");
+    assert_eq!(young.summary()["totals"]["leftovers"]["too_recent"], 3, "{young:?}");
     let removed = clean(&target, &[]).expect(0).summary();
     assert_eq!(removed["totals"]["leftovers"]["removed"], 3, "{removed}");
     assert!(!journal.exists() && !inside.exists());
@@ -145,7 +145,7 @@ fn remains_of_journals_beside_the_target_are_cleaned() {
         // A file that no job has written.
         write(&work.path().join(foreign[0]).join("mine"), b"x");
         let young = run(alone("dcp").args(["--clean", "--json"]).arg(&target)).expect(0);
-        assert_eq!(young.summary()["totals"]["leftovers"]["left_alone"], 1, "{young:?}");
+        assert_eq!(young.summary()["totals"]["leftovers"]["too_recent"], 1, "{young:?}");
         clean(&target, &[]).expect(0);
         assert!(!work.path().join(journal).exists(), "{remains:?}");
         assert!(foreign.iter().all(|name| work.path().join(name).exists()));
@@ -182,7 +182,7 @@ fn what_the_job_of_a_journal_has_staged_elsewhere_is_cleaned_with_it() {
         let named = clean(&work.path().join("jobs"), &["-n"]).expect(0);
         assert!(named.stdout.contains(text(&staged[0])) && staged[0].exists(), "{named:?}");
         let young = run(alone("dcp").args(["--clean", "--json"]).arg(work.path().join("jobs/j")));
-        assert_eq!(young.expect(0).summary()["totals"]["leftovers"]["left_alone"], 1);
+        assert_eq!(young.expect(0).summary()["totals"]["leftovers"]["too_recent"], 1);
         clean(&work.path().join("jobs"), &[]).expect(0);
         assert!(!work.path().join("jobs/j").exists());
         assert_eq!(staged_in(work.path()), [other], "{staged:?}");
@@ -204,7 +204,7 @@ fn the_journal_of_a_job_at_work_is_not_cleaned() {
     assert_eq!(summary["totals"]["leftovers"]["removed"], 1, "{summary}");
     let summary = clean(work.path(), &["-n"]).expect(0).summary();
     let leftovers = &summary["totals"]["leftovers"];
-    assert_eq!((&leftovers["removed"], &leftovers["left_alone"]), (&1.into(), &1.into()));
+    assert_eq!((&leftovers["removed"], &leftovers["too_recent"]), (&1.into(), &1.into()));
     send("-CONT").expect(0);
     assert!(job.wait().unwrap().success());
     assert_identical(&source, &target);
@@ -228,7 +228,7 @@ fn what_a_comparison_at_the_end_has_found_is_copied_again_by_the_same_command() 
         write(&target.join("link/in the way"), b"x");
         let ended = run(&mut command);
         assert!(ended.code != Some(0), "{ended:?}");
-        assert!(format!("{ended:?}").contains("copies again what differs"), "{ended:?}");
+        assert!(format!("{ended:?}").contains("run the same command again to repair"), "{ended:?}");
         for file in ["small", "large"] {
             damage(&target.join(file));
         }
@@ -255,15 +255,15 @@ fn a_dry_run_says_that_the_job_would_go_on_and_how_much_is_there() {
     let (source, target) = stopped(work.path(), &[]);
     let before = files_in(work.path());
     let ended = run(alone("dcp").args(["-n", "-p", "--resume"]).args([&source, &target])).expect(0);
-    let words = "would go on where a job was stopped, with ";
+    let words = "would resume an interrupted job, with ";
     let rest = ended.stderr.split_once(words).unwrap_or_else(|| panic!("{ended:?}")).1;
-    assert!(rest.split_once(" of unfinished files").unwrap().0.ends_with("MiB"), "{ended:?}");
+    assert!(rest.split_once(" of incomplete files").unwrap().0.ends_with("MiB"), "{ended:?}");
     assert_eq!(files_in(work.path()), before);
     let said = [ended.stdout, ended.stderr].concat();
-    let line = said.lines().find(|line| line.starts_with("left to do")).unwrap();
+    let line = said.lines().find(|line| line.starts_with("remaining")).unwrap();
     assert!(line.contains("MiB"), "{line}");
     let ended = run(alone("dcp").args(["-n", "-p", "--json"]).args([&source, &target])).expect(0);
-    let left = ended.summary()["left_bytes"].as_u64().unwrap();
+    let left = ended.summary()["remaining_bytes"].as_u64().unwrap();
     let copied = run(&mut copy(1, &source, &target)).expect(0);
     let sent = totals(&copied, "copied_bytes");
     // Less than a buffer of a chunk that was under way may be there.

@@ -193,7 +193,7 @@ fn what_cannot_share_content_is_copied_or_an_error() {
             let mut dcp = tool(count, "dcp");
             dcp.args(["-k", "3MiB", "--reflink", "always"]).args([&source, &target]);
             let ended = run(&mut dcp).expect(23);
-            let lines = ended.stderr.lines().filter(|line| line.contains("share content with"));
+            let lines = ended.stderr.lines().filter(|line| line.contains("clone "));
             assert_eq!(lines.count(), names.len(), "{}", ended.stderr);
             // What has no content has none to share.
             let left: Vec<_> = fs::read_dir(&target).unwrap().map(Result::unwrap).collect();

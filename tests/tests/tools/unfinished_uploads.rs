@@ -268,11 +268,11 @@ fn leftovers_are_given_up_when_they_are_old_enough() {
     let (_work, path, _) = source();
     kill_in_mid_upload(&server, &path);
     let young = dcp(1, &server, &["--clean", "s3://data"]).expect(0);
-    assert!(young.stdout.contains("left alone"), "{young:?}");
+    assert!(young.stdout.contains("too recently"), "{young:?}");
     let elsewhere = ["--min-age=0s", "--clean", "s3://data/dd", "s3://data/d/bi"];
     dcp(1, &server, &elsewhere).expect(0);
     let dry = dcp(1, &server, &["-n", "--min-age=0s", "--clean", "s3://data/d"]).expect(0);
-    assert!(dry.stdout.contains("give-up-upload s3://data/d/big\n"), "{dry:?}");
+    assert!(dry.stdout.contains("abort upload s3://data/d/big\n"), "{dry:?}");
     assert_eq!(server.open_uploads("data"), 1, "none of these was to give it up");
     let real = ["--json", "--min-age=0s", "--clean", "s3://data/d/"];
     let summary = dcp(4, &server, &real).expect(0).summary();

@@ -227,7 +227,7 @@ fn a_manifest_stands_for_the_source_when_that_is_gone() {
     for ranks in [1, 4] {
         let summary = check(ranks, &["--json"]).expect(0).summary();
         assert_eq!(summary["totals"]["compared"]["same"], files, "{summary}");
-        assert_eq!(summary["totals"]["compared"]["content"]["summed"]["files"], files);
+        assert_eq!(summary["totals"]["compared"]["content"]["checksum"]["files"], files);
     }
     // One byte in the middle of a large file, of the same size and time.
     flip_a_byte(&target.join("large"));
@@ -238,7 +238,7 @@ fn a_manifest_stands_for_the_source_when_that_is_gone() {
     fs::remove_file(target.join("empty")).unwrap();
     fs::remove_dir_all(target.join("d0000")).unwrap();
     let summary = check(2, &["--json"]).expect(1).summary();
-    assert_eq!(summary["totals"]["compared"]["only_source"], 9, "{summary}");
+    assert_eq!(summary["totals"]["compared"]["only_in_source"], 9, "{summary}");
     run(tool(1, "dcmp").arg("--manifest").arg(&manifest)).expect(2);
     run(tool(1, "dcmp").arg("--manifest").arg(&target).arg(&target)).expect(3);
 }
@@ -274,7 +274,10 @@ fn files_that_a_manifest_has_not_are_told_of() {
         assert_eq!(told, extras, "{}", ended.stdout);
         assert_eq!(fs::read_to_string(list).unwrap().lines().count(), extras.len());
         let compared = check(ranks, &["--json"]).expect(1).summary()["totals"]["compared"].clone();
-        assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
+        assert_eq!(
+            (&compared["only_in_target"], &compared["only_in_source"]),
+            (&6.into(), &0.into())
+        );
         check(ranks, &["--one-way"]).expect(0);
         check(ranks, &["--exclude=/new", "--exclude=more", "--exclude=0", "--exclude=zz"])
             .expect(0);
@@ -284,13 +287,13 @@ fn files_that_a_manifest_has_not_are_told_of() {
     fs::rename(&manifest, &inside).unwrap();
     let mut dcmp = tool(2, "dcmp");
     let ended = run(dcmp.args(["--json", "--manifest"]).args([&inside, &target])).expect(1);
-    assert_eq!(ended.summary()["totals"]["compared"]["only_target"], 6);
+    assert_eq!(ended.summary()["totals"]["compared"]["only_in_target"], 6);
     fs::rename(&inside, &manifest).unwrap();
     let server = served(Behaviour::default());
     go(&server, 2, &["dcp", "-p", text(&target.join("")), "s3://data/t/"]).expect(0);
     let in_bucket = ["dcmp", "--json", "--manifest", text(&manifest), "s3://data/t"];
     let compared = go(&server, 3, &in_bucket).expect(1).summary()["totals"]["compared"].clone();
-    assert_eq!((&compared["only_target"], &compared["only_source"]), (&6.into(), &0.into()));
+    assert_eq!((&compared["only_in_target"], &compared["only_in_source"]), (&6.into(), &0.into()));
 }
 
 /// Checks that an entry that has become one of another type is a difference, not an error; a

@@ -98,7 +98,8 @@ fn one_wide_directory_is_shared_by_all_ranks() {
     let summary = run(walk).expect(0).summary();
     assert_eq!(summary["totals"]["found"]["files"], 20_000);
     let shares = summary["ranks"].as_array().unwrap().iter();
-    let shares: Vec<u64> = shares.map(|rank| rank["tally"]["examined"].as_u64().unwrap()).collect();
+    let shares: Vec<u64> =
+        shares.map(|rank| rank["totals"]["examined"].as_u64().unwrap()).collect();
     assert!(shares.iter().all(|share| *share >= 2_000), "shares of the ranks: {shares:?}");
 }
 
@@ -165,5 +166,5 @@ fn devices_are_listed_by_their_kind() {
     let old = lines.replace("char-device", "device").replace("block-device", "device");
     std::fs::write(list("old.ndjson"), old).unwrap();
     let ended = run(tool(1, "dwalk").arg("--json").arg("-i").arg(list("old.ndjson"))).expect(0);
-    assert_eq!(ended.summary()["totals"]["found"]["others"], 2);
+    assert_eq!(ended.summary()["totals"]["found"]["special_files"], 2);
 }

@@ -114,7 +114,7 @@ impl CleanJob {
         let Some(found) = find(&*dir, evidence)? else { return Ok(()) };
         hand.tally.leftovers.found += 1;
         if found.is_at_work || found.changed_seconds > self.options.old_by_seconds {
-            hand.tally.leftovers.left_alone += 1;
+            hand.tally.leftovers.too_recent += 1;
             return Ok(());
         }
         self.remember(shown);

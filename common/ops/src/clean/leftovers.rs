@@ -95,7 +95,7 @@ impl CleanJob {
         hand.tally.leftovers.found += 1;
         // The ctime cannot be set by any user, and every write updates it.
         if metadata.ctime.seconds > self.options.old_by_seconds {
-            hand.tally.leftovers.left_alone += 1;
+            hand.tally.leftovers.too_recent += 1;
             return;
         }
         let shown = self.shown(entry.place, entry.name.to_bytes());

@@ -34,7 +34,7 @@ impl CleanJob {
         let is_old = |upload: &OpenUpload| upload.begun_seconds <= self.options.old_by_seconds;
         let (old, young): (Vec<_>, Vec<_>) = uploads.into_iter().partition(is_old);
         hand.tally.leftovers.found += (old.len() + young.len()) as u64;
-        hand.tally.leftovers.left_alone += young.len() as u64;
+        hand.tally.leftovers.too_recent += young.len() as u64;
         for some in old.chunks(BATCH_UPLOADS) {
             crew.push(CleanTask::GiveUp(index, some.to_vec()));
         }
@@ -50,7 +50,7 @@ impl CleanJob {
     ) {
         let Some((store, location)) = self.bucket(index) else { return };
         let shown = shown(location, upload.key.as_bytes());
-        self.remove(&shown, "give-up-upload", || store.give_up_upload(upload), hand, crew);
+        self.remove(&shown, "abort upload", || store.give_up_upload(upload), hand, crew);
     }
 
     /// Returns the store of a bucket. Tasks for uploads exist for buckets only.

@@ -126,8 +126,8 @@ impl Way {
         let is_object = |file: &dyn SourceFile| file.address().is_some();
         match self {
             Self::Sum { read, .. } if is_object(of_side(read, source, target)) => Check::Downloaded,
-            Self::Sum { .. } | Self::Sums { .. } => Check::Summed,
-            Self::Name { .. } | Self::Names => Check::Named,
+            Self::Sum { .. } | Self::Sums { .. } => Check::Checksum,
+            Self::Name { .. } | Self::Names => Check::Etag,
             Self::Bytes if is_object(source) || is_object(target) => Check::Downloaded,
             Self::Bytes => Check::Read,
         }
@@ -261,8 +261,8 @@ pub(crate) fn summed(
     };
     let check = match part_bytes {
         _ if file.address().is_some() => Check::Downloaded,
-        Some(_) => Check::Named,
-        None => Check::Summed,
+        Some(_) => Check::Etag,
+        None => Check::Checksum,
     };
     compared.by(check).bytes += extent.length;
     Ok(receipt)

@@ -30,7 +30,7 @@ impl CompareJob<'_> {
                 return self.compare_directories(place, source, &*target_dir, hand, crew);
             }
             Err(error) if error.cause.is_vanished() && self.keeps_none(Side::Target) => {
-                hand.gathered.tally.compared.unkept_directories += 1;
+                hand.gathered.tally.compared.directories_not_compared += 1;
                 place.set_trees(Trees::SourceOnly);
                 return Ok(());
             }

@@ -95,9 +95,7 @@ impl CompareJob<'_> {
             let mut group: (Vec<u8>, Vec<Member>) = Default::default();
             for (key, value) in in_order.entries() {
                 let Ok(member) = postcard::from_bytes::<Member>(value) else {
-                    tracing::error!(
-                        "name that this build did not write; use one build on all nodes"
-                    );
+                    tracing::error!("message from a different build; use one build on all nodes");
                     mail.comm().abort(Exit::Bug)
                 };
                 if group.0 != key {

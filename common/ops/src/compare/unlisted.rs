@@ -92,7 +92,8 @@ impl CompareJob<'_> {
     /// them, or the manifest is not completely known. All ranks must call it after the walk.
     pub fn unlisted(&self, mail: &mut Mailbox<'_>) -> Vec<CompareTask> {
         let Some(unlisted) = &self.unlisted else { return Vec::new() };
-        let is_known = !unlisted.is_torn.load(Ordering::Relaxed) && self.tally().given_up == 0;
+        let is_known =
+            !unlisted.is_torn.load(Ordering::Relaxed) && self.tally().cancelled_tasks == 0;
         // One rank with a gap suffices: a file could be listed in the part that it has not read.
         let all = gather(mail, &is_known).map(|all| all.into_iter().all(|is_known| is_known));
         if !broadcast(mail, all) {

@@ -52,7 +52,7 @@ impl CopyJob<'_> {
         }
         Ok(match differing.is_empty() {
             true => {
-                hand.gathered.tally.xattrs_not_kept += u64::from(lost_xattrs);
+                hand.gathered.tally.xattrs_not_preserved += u64::from(lost_xattrs);
                 Need::Nothing
             }
             // Other names of the file, an older copy's perhaps, keep what they have.
@@ -149,7 +149,7 @@ impl CopyJob<'_> {
         if owner_kept && group_kept {
             return differing;
         }
-        hand.gathered.tally.owner_not_kept += 1;
+        hand.gathered.tally.owner_not_preserved += 1;
         // What comes with an owner was dropped with it.
         let plain = |metadata: &Metadata| Metadata {
             mode: metadata.mode & !SET_ID_BITS,

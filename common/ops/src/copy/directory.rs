@@ -34,7 +34,7 @@ impl CopyJob<'_> {
         let attributes = match self.make_here(place, metadata).at(Side::Target)? {
             Made::New => {
                 place.set_trees(Trees::SourceOnly);
-                self.plan_line("make directory", place, b"", hand, crew);
+                self.plan_line("create directory", place, b"", hand, crew);
                 let plain = self.plain(place, metadata).at(Side::Target)?;
                 let attributes = policy::of_new_directory(self.options, metadata, xattrs, plain);
                 self.give_rights(place, attributes.as_ref());
@@ -95,7 +95,7 @@ impl CopyJob<'_> {
             Made::Existed => Trees::Both,
         });
         let is_lost = self.root(place).source.keeps_directories();
-        hand.gathered.tally.directories_not_kept += u64::from(is_lost);
+        hand.gathered.tally.directories_not_preserved += u64::from(is_lost);
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl CopyJob<'_> {
             return Ok(None);
         }
         self.plan_line("set attributes", place, b"", hand, crew);
-        hand.gathered.tally.synced.repaired += 1;
+        hand.gathered.tally.synced.attributes_set += 1;
         Ok(Some(wanted))
     }
 

@@ -103,8 +103,8 @@ pub struct FinishJob<'c> {
 
 impl<'c> FinishJob<'c> {
     /// For the same roots as the copy, which may have given up for that `errno`.
-    pub fn new(roots: &'c [CopyRoot], keep: &'c Keep, gave_up_for: u64) -> Self {
-        let hopeless = Hopeless::after(gave_up_for);
+    pub fn new(roots: &'c [CopyRoot], keep: &'c Keep, fatal_errno: u64) -> Self {
+        let hopeless = Hopeless::after(fatal_errno);
         Self { roots, keep, hopeless, account: Account::default() }
     }
 

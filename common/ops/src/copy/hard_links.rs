@@ -50,7 +50,7 @@ impl CopyJob<'_> {
             return false;
         }
         if self.target(entry.place).holds_objects() {
-            hand.gathered.tally.links_not_kept += 1;
+            hand.gathered.tally.hard_links_not_preserved += 1;
             return false;
         }
         let mut key = key_of(&self.devices.sources, source);
@@ -276,11 +276,11 @@ impl CopyJob<'_> {
             name: self.target_name(place, name),
         };
         if !target.hard_link(&link).at(Side::Target)? {
-            hand.gathered.tally.links_not_kept += 1;
+            hand.gathered.tally.hard_links_not_preserved += 1;
             return Ok(Linked::Apart);
         }
         self.verify_hard_link([(&*copy, copy_name), (&*target, link.name)]).at(Side::Target)?;
-        self.plan_line("hard link", place, name.to_bytes(), hand, crew);
+        self.plan_line("create hard link", place, name.to_bytes(), hand, crew);
         hand.gathered.tally.meet_link(&source);
         hand.gathered.tally.hard_linked += 1;
         self.record_unchanged(&entry, &source, hand, crew);
@@ -316,7 +316,7 @@ impl CopyJob<'_> {
         };
         if is_kept_back {
             hand.gathered.tally.meet_link(source);
-            hand.gathered.tally.synced.kept_back += 1;
+            hand.gathered.tally.synced.skipped += 1;
         }
         is_kept_back
     }

@@ -18,8 +18,8 @@ pub(crate) struct Hopeless {
 
 impl Hopeless {
     /// For a phase after one that has given up for that `errno`, and has told so; 0 where none has.
-    pub fn after(gave_up_for: u64) -> Self {
-        Self { is_told: AtomicBool::new(gave_up_for != 0) }
+    pub fn after(fatal_errno: u64) -> Self {
+        Self { is_told: AtomicBool::new(fatal_errno != 0) }
     }
 
     /// Gives all else up where what has failed shows that the target is past help. False where that was told before:
@@ -40,8 +40,8 @@ impl Hopeless {
     }
 
     fn stop<J: Job + ?Sized>(&self, errno: i32, tally: &mut Tally, crew: &Crew<'_, J>) -> bool {
-        tally.given_up += 1;
-        tally.gave_up_for = tally.gave_up_for.max(errno as u64);
+        tally.cancelled_tasks += 1;
+        tally.fatal_errno = tally.fatal_errno.max(errno as u64);
         crew.stop_job();
         !self.is_told.swap(true, Ordering::Relaxed)
     }

@@ -300,7 +300,7 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         if trouble.error.cause == Cause::Stopped {
-            hand.gathered.tally.given_up += 1;
+            hand.gathered.tally.cancelled_tasks += 1;
         } else {
             self.fail(place, name.to_bytes(), trouble, hand, crew);
         }
@@ -332,8 +332,11 @@ impl LargeCopy {
     /// The source is what it was, and all that many ranks wrote has arrived.
     fn check(&self, receipts: &[Receipt]) -> Result<Option<Proof>, Trouble> {
         let metadata = &self.copy.metadata;
-        if self.staged.size_bytes(receipts).at(Side::Target)? != metadata.size_bytes {
-            return Err(Op::Write.failed(Cause::Incomplete)).at(Side::Target);
+        let written_bytes = self.staged.size_bytes(receipts).at(Side::Target)?;
+        let expected_bytes = metadata.size_bytes;
+        if written_bytes != expected_bytes {
+            let short = Cause::ShortWrite { written_bytes, expected_bytes };
+            return Err(Op::Write.failed(short)).at(Side::Target);
         }
         let now = self.source.metadata().at(Side::Source)?;
         if now.version() != metadata.version() {

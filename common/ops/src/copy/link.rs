@@ -38,7 +38,7 @@ impl CopyJob<'_> {
         {
             return Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target);
         }
-        self.plan_line("link", entry.place, entry.name.to_bytes(), hand, crew);
+        self.plan_line("create symbolic link", entry.place, entry.name.to_bytes(), hand, crew);
         if self.target(entry.place).holds_objects()
             && let Some((object, form)) = entry.dir.open_link(entry.name).at(Side::Source)?
         {

@@ -64,7 +64,7 @@ fn component<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CString, D::E
     let name = CString::deserialize(deserializer)?;
     let bytes = name.to_bytes();
     if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') {
-        return Err(serde::de::Error::custom("name of a file is torn"));
+        return Err(serde::de::Error::custom("name of a file is truncated"));
     }
     Ok(name)
 }
@@ -176,7 +176,7 @@ fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
 /// What a rank has pushed.
 fn read<'v, T: Deserialize<'v>>(value: &'v [u8], mail: &mut Mailbox<'_>) -> T {
     postcard::from_bytes(value).unwrap_or_else(|_| {
-        tracing::error!("name that this build did not write; use one build on all nodes");
+        tracing::error!("message from a different build; use one build on all nodes");
         mail.comm().abort(Exit::Bug)
     })
 }

@@ -33,7 +33,7 @@ impl CopyJob<'_> {
         hand.gathered.meet(&metadata);
         let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let replaced = self.replaced(entry, &*target, &metadata)?;
-        self.plan_line("make special", entry.place, entry.name.to_bytes(), hand, crew);
+        self.plan_line("create special file", entry.place, entry.name.to_bytes(), hand, crew);
         let plain = Plain::of_entry(self.options, &metadata, &*target).at(Side::Target)?;
         let special = NewSpecial {
             kind: metadata.kind,
@@ -44,7 +44,7 @@ impl CopyJob<'_> {
         };
         let kept = match target.make_special(&special) {
             Err(error) if error.cause.is_unsupported() => {
-                hand.gathered.tally.skipped += 1;
+                hand.gathered.tally.special_files_skipped += 1;
                 return Ok(Visited::NOTHING_MOVED);
             }
             made => made.at(Side::Target)?,

@@ -103,7 +103,7 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         if target.is_some_and(|target| target.kind != kind) {
-            hand.gathered.tally.synced.unlike += 1;
+            hand.gathered.tally.synced.type_mismatches += 1;
             let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
             let shown = &self.root(entry.place).shown_source;
             let error = Op::Copy.failed(Cause::LeftOut);
@@ -238,7 +238,7 @@ impl CopyJob<'_> {
             (_, Judge::SizeAndTime) => match self.clue(entry.place, sides) {
                 Clue::Same => {
                     let is_by_storing = !target.known.contains(Fields::MTIME);
-                    hand.gathered.tally.synced.stored_later += u64::from(is_by_storing);
+                    hand.gathered.tally.synced.unchanged_by_upload_time += u64::from(is_by_storing);
                     false
                 }
                 Clue::Differs => true,
@@ -351,10 +351,10 @@ impl CopyJob<'_> {
         let plain = Plain::of_entry(self.options, source, &*dir).at(Side::Target)?;
         let attributes = policy::of_any(self.options, source, xattrs, plain);
         let kept = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
-        hand.gathered.tally.synced.repaired += 1;
-        hand.gathered.tally.xattrs_not_kept += u64::from(kept.xattrs_lost);
-        hand.gathered.tally.attributes_not_kept += u64::from(kept.attributes_lost);
-        hand.gathered.tally.properties_not_kept += u64::from(kept.properties_lost);
+        hand.gathered.tally.synced.attributes_set += 1;
+        hand.gathered.tally.xattrs_not_preserved += u64::from(kept.xattrs_lost);
+        hand.gathered.tally.attributes_not_preserved += u64::from(kept.attributes_lost);
+        hand.gathered.tally.object_properties_not_preserved += u64::from(kept.properties_lost);
         self.check_given(entry.place, name, kept, hand, crew);
         Ok(())
     }
@@ -370,7 +370,7 @@ impl CopyJob<'_> {
         if let Some(source) = source {
             hand.gathered.meet(source);
         }
-        hand.gathered.tally.synced.kept_back += 1;
+        hand.gathered.tally.synced.skipped += 1;
         Visited::NOTHING_MOVED
     }
 
@@ -439,9 +439,15 @@ impl CopyJob<'_> {
         let dir = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
         let linked = dir.link_from(&*old_dir, entry.name).at(Side::Target)?;
         if linked {
-            self.plan_line("link to old", entry.place, entry.name.to_bytes(), hand, crew);
+            self.plan_line(
+                "create hard link to --link-dest",
+                entry.place,
+                entry.name.to_bytes(),
+                hand,
+                crew,
+            );
             hand.gathered.meet(source);
-            hand.gathered.tally.synced.linked += 1;
+            hand.gathered.tally.synced.hard_linked_to_link_dest += 1;
             hand.is_complete = true;
             self.record_unchanged(entry, source, hand, crew);
         }

@@ -93,13 +93,15 @@ impl CopyJob<'_> {
     pub(super) fn staged_inode(
         &self,
         staged: &dyn StagedFile,
-        written_bytes: u64,
+        expected_bytes: u64,
     ) -> Result<Option<u64>, Error> {
-        let inode = self.verifier.and_then(|_| staged.inode());
-        if inode.is_some() && staged.size_bytes(&[])? != written_bytes {
-            return Err(Op::Write.failed(Cause::Incomplete));
+        let Some(inode) = self.verifier.and_then(|_| staged.inode()) else { return Ok(None) };
+        match staged.size_bytes(&[])? {
+            written_bytes if written_bytes != expected_bytes => {
+                Err(Op::Write.failed(Cause::ShortWrite { written_bytes, expected_bytes }))
+            }
+            _ => Ok(Some(inode)),
         }
-        Ok(inode)
     }
 
     fn expected(&self, place: &Place, name: &Name, file: Arrived<'_>) -> Result<Expected, Trouble> {
@@ -132,7 +134,7 @@ impl CopyJob<'_> {
         crew: &Crew<'_, Self>,
     ) {
         hand.is_complete = false;
-        if !matches!(trouble.error.cause, Cause::NotAsWritten | Cause::Incomplete) {
+        if !matches!(trouble.error.cause, Cause::NotAsWritten | Cause::ShortWrite { .. }) {
             hand.gathered.tally.not_verified += 1;
         }
         self.fail(place, name.to_bytes(), trouble, hand, crew);
@@ -161,8 +163,11 @@ impl CopyJob<'_> {
             Ok(version) if version.identity.size_bytes == file.metadata.size_bytes => {
                 hand.gathered.tally.verified_files += 1;
             }
-            Ok(_) => {
-                let short = Op::Verify.failed(Cause::Incomplete);
+            Ok(version) => {
+                let short = Op::Verify.failed(Cause::ShortWrite {
+                    written_bytes: version.identity.size_bytes,
+                    expected_bytes: file.metadata.size_bytes,
+                });
                 let trouble = Trouble { side: Side::Target, error: short };
                 self.not_verified((place, name), trouble, hand, crew);
             }
@@ -331,7 +336,7 @@ impl CopyJob<'_> {
         match task {
             VerifyTask::File { .. } => {
                 hand.gathered.tally.not_verified += 1;
-                hand.gathered.tally.given_up += 1;
+                hand.gathered.tally.cancelled_tasks += 1;
             }
             VerifyTask::Chunks { task, chunks } => {
                 for (chunk, _) in chunks {

@@ -41,7 +41,7 @@ impl CopyJob<'_> {
     pub(super) fn leave_out(kind: Kind, hand: &mut CopyHand) -> Visited {
         hand.gathered.tally.found.count(kind);
         hand.gathered.tally.examined += 1;
-        hand.gathered.tally.skipped += 1;
+        hand.gathered.tally.special_files_skipped += 1;
         Visited::NOTHING_MOVED
     }
 

@@ -68,6 +68,6 @@ mod tests {
         // more before it is deleted.
         assert!(CompleteWalk::prove(&Tally { vanished: 1, ..whole }).is_ok());
         assert!(CompleteWalk::prove(&Tally { unread_directories: 1, ..whole }).is_err());
-        assert!(CompleteWalk::prove(&Tally { given_up: 1, ..whole }).is_err());
+        assert!(CompleteWalk::prove(&Tally { cancelled_tasks: 1, ..whole }).is_err());
     }
 }

@@ -110,7 +110,7 @@ fn read_sealed<T: for<'d> Deserialize<'d>>(dir: &Path, name: &str) -> io::Result
     };
     match (frames.next_value()?, frames.next_value::<T>()?) {
         (Some(value), None) => Ok(Some(value)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is damaged"))),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{name} is corrupt"))),
     }
 }
 
@@ -153,33 +153,34 @@ impl Refusal {
 
     /// Builds the refusal for a location in which no journal can be created.
     fn of_place(dir: &Path, error: &io::Error) -> Self {
-        Self::new(dir, Exit::Unusable, format!("{error}; name another place with --journal"))
+        Self::new(dir, Exit::Unusable, format!("{error}; name another location with --journal"))
     }
 
     fn in_use(dir: &Path) -> Self {
         let worker: Option<Worker> = read_sealed(dir, AT_WORK).ok().flatten();
         let worker = worker.map_or_else(String::new, |worker| format!(" {worker}"));
-        Self::new(dir, Exit::Usage, format!("its job is at work{worker}"))
+        Self::new(dir, Exit::Usage, format!("its job is still running{worker}"))
     }
 
     /// Builds the refusal for the journal of another job.
     pub fn of_other_job(dir: &Path, earlier: &JobRecord) -> Self {
-        let why = format!("is of another job, {earlier}; name another directory");
+        let why = format!("belongs to another job, {earlier}; name another directory");
         Self::new(dir, Exit::Usage, why)
     }
 
     fn of_other_options(dir: &Path, refused: &BTreeSet<&str>) -> Self {
         let shown = refused.iter().copied().collect::<Vec<_>>().join(", ");
         let why = format!(
-            "its job was begun with other options ({shown}); repeat it as it was, or begin anew with --no-resume"
+            "its job was started with other options ({shown}); repeat it with those, or start over \
+             with --no-resume"
         );
         Self::new(dir, Exit::Usage, why)
     }
 }
 
 /// The advice for a journal that cannot be used.
-const WAY_OUT: &str = "remove it, and what its job has staged with dcp --clean TARGET; \
-the copy begins anew then (SOURCE/ goes to where SOURCE went)";
+const WAY_OUT: &str = "remove it, and the temporary files of its job with dcp --clean TARGET; the \
+    copy then starts over (SOURCE/ goes to where SOURCE went)";
 
 /// Creates a journal for a job, or takes over an existing one. Other files in the directory are
 /// never touched.

@@ -257,7 +257,7 @@ impl Frames {
     }
 
     fn damaged(&self) -> io::Error {
-        self.wrong(&format!("is damaged at byte {}", self.offset))
+        self.wrong(&format!("is corrupt at byte {}", self.offset))
     }
 
     fn wrong(&self, what: &str) -> io::Error {

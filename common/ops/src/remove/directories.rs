@@ -27,7 +27,7 @@ impl RemoveJob<'_> {
             if self.remove_directory((root, &below), &mut opened, hand, crew) {
                 continue;
             }
-            hand.tally.synced.protected += 1;
+            hand.tally.synced.non_empty_directories += 1;
             if let Some((atime, mtime)) = stamp.filter(|_| !self.options.dry_run)
                 && let Err(error) = self.restore(root, &below, Times { atime, mtime })
             {

@@ -165,7 +165,7 @@ impl Inbox {
 }
 
 fn refuse(mail: &Mailbox<'_>) -> ! {
-    tracing::error!("message that this build did not write; use one build on all nodes");
+    tracing::error!("message from a different build; use one build on all nodes");
     mail.comm().abort(Exit::Bug)
 }
 

@@ -51,7 +51,7 @@ impl std::str::FromStr for SortKeys {
             };
             let field = FIELDS.iter().find(|(known, _)| *known == name);
             let names = FIELDS.map(|(known, _)| known).join(",");
-            let unknown = || format!("\"{name}\" is no field; the fields are {names}");
+            let unknown = || format!("invalid field \"{name}\"; expected one of {names}");
             field.map(|(_, field)| (*field, descending)).ok_or_else(unknown)
         };
         let keys = text.split(',').map(|word| parse(word.trim())).collect::<Result<_, _>>()?;

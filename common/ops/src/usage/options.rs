@@ -61,7 +61,7 @@ impl std::str::FromStr for Distribution {
             "age" => (Field::Age, words.map(parse_duration).collect::<Result<Vec<_>, _>>()?),
             _ => {
                 return Err(format!(
-                    "\"{field}\" cannot be divided; write size:0,1K,1M or age:1d,30d,1y"
+                    "invalid field \"{field}\"; expected size:0,1K,1M or age:1d,30d,1y"
                 ));
             }
         };

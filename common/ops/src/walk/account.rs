@@ -57,8 +57,8 @@ impl Account {
         crew: &Crew<'_, J>,
     ) {
         if failure.error.cause.is_given_up() {
-            gathered.tally.given_up += 1;
-            gathered.tally.silent_services += 1;
+            gathered.tally.cancelled_tasks += 1;
+            gathered.tally.unresponsive_services += 1;
             crew.stop_job();
         }
         if failure.is_vanished() {
@@ -67,7 +67,7 @@ impl Account {
             // listing visits it.
             gathered.seen = None;
         } else if failure.error.cause == Cause::Moving {
-            gathered.tally.moving += 1;
+            gathered.tally.unstable_directories += 1;
         } else {
             gathered.tally.failed += 1;
         }

@@ -181,7 +181,7 @@ fn take_listed(rest: &[u8]) -> Option<(Hint, &[u8])> {
 impl<'de> Deserialize<'de> for NameBatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (count, bytes) = <(u32, Vec<u8>)>::deserialize(deserializer)?;
-        let foreign = || serde::de::Error::custom("names of a directory are torn");
+        let foreign = || serde::de::Error::custom("names of a directory are truncated");
         let (mut rest, mut names) = (&bytes[..], 0);
         while !rest.is_empty() {
             let item = Item::first(rest).filter(Item::is_sound).ok_or_else(foreign)?;

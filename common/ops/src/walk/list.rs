@@ -286,7 +286,7 @@ impl Job for ListJob<'_> {
     }
 
     fn discard(&self, _task: WalkTask, hand: &mut HarvestHand, _crew: &Crew<'_, Self>) {
-        hand.gathered.tally.given_up += 1;
+        hand.gathered.tally.cancelled_tasks += 1;
         self.harvest.account.settle(&mut hand.gathered);
     }
 
@@ -347,7 +347,7 @@ impl Visitor for ListJob<'_> {
         }
         self.look(entry, hand, crew).unwrap_or_else(|error| {
             if error.cause == Cause::Stopped {
-                hand.gathered.tally.given_up += 1;
+                hand.gathered.tally.cancelled_tasks += 1;
             } else {
                 self.fail(entry.place, entry.name.to_bytes(), error, hand, crew);
             }

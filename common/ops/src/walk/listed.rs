@@ -295,7 +295,7 @@ impl Job for CheckJob<'_> {
     }
 
     fn discard(&self, _task: CheckTask, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        hand.tally.given_up += 1;
+        hand.tally.cancelled_tasks += 1;
         self.account.settle(hand);
     }
 

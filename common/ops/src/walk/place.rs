@@ -257,7 +257,7 @@ impl Serialize for Place {
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (root, path, trees) = <(u32, Vec<u8>, u8)>::deserialize(deserializer)?;
-        let torn = || serde::de::Error::custom("path of a directory is torn");
+        let torn = || serde::de::Error::custom("path of a directory is truncated");
         let path = RelPath::checked(&path).ok_or_else(torn)?;
         let trees = *Trees::ALL.get(usize::from(trees)).ok_or_else(torn)?;
         let place = Self::new(root, path);

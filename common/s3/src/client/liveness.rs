@@ -72,7 +72,7 @@ impl Liveness {
         state.is_given_up |= is_too_long;
         if !state.is_told && !is_too_long && (is_late || time >= S3_SILENCE_TOLD) {
             state.is_told = true;
-            tracing::warn!("no answer from the S3 service ({}); asking again", self.endpoint);
+            tracing::warn!("no response from the S3 service ({}); retrying", self.endpoint);
         }
         Silence { answers: state.answers, is_too_long }
     }
@@ -82,7 +82,7 @@ impl Liveness {
         let mut state = self.lock();
         if state.answers == 0 && !state.is_told {
             state.is_told = true;
-            tracing::warn!("no answer from the S3 service ({}) yet; waiting", self.endpoint);
+            tracing::warn!("no response from the S3 service ({}) yet; waiting", self.endpoint);
         }
     }
 

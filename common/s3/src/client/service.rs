@@ -178,7 +178,7 @@ impl Service {
     }
 
     /// Returns the number of this rank's requests that the service has throttled so far.
-    pub fn refused_requests(&self) -> u64 {
+    pub fn throttled_requests(&self) -> u64 {
         self.pressure.refused()
     }
 
@@ -211,7 +211,9 @@ impl Service {
         if !has_moved && verdict == Some(Verdict::Refused) {
             // The client's request was accepted, so the fast path lacks something that this service
             // requires.
-            tracing::info!("the S3 service refuses short requests; they go the long way now");
+            tracing::info!(
+                "the S3 service rejects requests of the fast path; they take the full path now"
+            );
             self.takes_shortcut.store(false, Ordering::Relaxed);
         }
         Ok(value)

@@ -1,4 +1,4 @@
-//! Where entries come from: trees, or a list.
+//! Input of a walk: trees, or a list.
 
 use std::os::unix::ffi::OsStringExt;
 
@@ -29,7 +29,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// What the operator named.
+    /// Paths that the operator named.
     pub fn shown(&self, request: &WalkRequest) -> Vec<Vec<u8>> {
         match self {
             Self::Trees(roots) => roots.iter().map(|root| root.given.clone()).collect(),
@@ -57,7 +57,7 @@ pub fn open(
     is_it.then_some((Input::Trees(roots), failed))
 }
 
-/// What all ranks must see alike.
+/// Root that must be the same on all ranks.
 pub fn shared(root: &WalkRoot) -> SharedRoot<'_> {
     let entry = root.single.as_deref();
     SharedRoot { shown: &root.shown, store: &*root.source, entry, is_written: false }

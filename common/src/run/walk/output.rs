@@ -1,4 +1,4 @@
-//! Where results go: the list, as lines through rank 0 or as one Parquet file a rank; statistics; the
+//! Outputs of a walk: the list, as lines through rank 0 or as one Parquet file a rank; statistics; the
 //! report.
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ use types::limits::{LINES_BLOCK_BYTES, SORT_BLOCK_BYTES, SORT_BLOCKS_ASKED};
 use types::listed::record::OwnedRecord;
 use types::outcome::tally::Tally;
 
-/// Where a walk writes its results.
+/// Outputs of a walk.
 pub struct Outputs {
     lists: PartLists,
     /// The page, on rank 0.
@@ -97,7 +97,7 @@ fn try_open(
 }
 
 impl Outputs {
-    /// This rank's file of a list that is written as entries are met.
+    /// Opens this rank's file of a list that is written as entries are found.
     ///
     /// # Errors
     /// The exit code, on all ranks, where it cannot be made; rank 0 has said why.
@@ -195,7 +195,7 @@ fn print_of(rank: Rank, channel: Channel, mail: &mut Mailbox<'_>, reporter: &mut
         }
         let (_, bytes) = mail.recv(channel);
         let block: Block = postcard::from_bytes(&bytes).unwrap_or_else(|error| {
-            tracing::error!(%error, "message that this build did not write");
+            tracing::error!(%error, "message from a different build");
             mail.comm().abort(Exit::Bug)
         });
         early.insert(block.number, block);

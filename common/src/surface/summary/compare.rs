@@ -16,20 +16,20 @@ pub struct Method {
     pub lite: bool,
     /// Content was looked at.
     pub content: bool,
-    /// What was cached of it was dropped first.
+    /// Cached pages were dropped before reading.
     pub bypass_cache: bool,
     /// Checksums that a service keeps of objects stand for their content.
     pub checksums: bool,
 }
 
 impl Method {
-    /// For the header and the summary.
+    /// Words for the header and the summary.
     pub fn words(self) -> &'static str {
         match self {
-            Self { lite: true, .. } => "size and time of change stand for the content",
+            Self { lite: true, .. } => "size and modification time stand for the content",
             Self { content: false, .. } => "content was not compared",
             Self { checksums: true, .. } => {
-                "objects by the checksums that the service keeps, all else byte by byte"
+                "objects by the checksums that the service stores, all else byte by byte"
             }
             _ => self.reading(),
         }
@@ -39,7 +39,7 @@ impl Method {
     fn reading(self) -> &'static str {
         match self {
             Self { bypass_cache: true, .. } => "byte by byte, cached pages dropped before reading",
-            _ => "byte by byte, from memory where the system had it cached",
+            _ => "byte by byte, from the page cache where it was cached",
         }
     }
 }
@@ -47,7 +47,7 @@ impl Method {
 /// The counts of a comparison, in the words of mpiFileUtils' dcmp.
 pub(super) fn write_text(text: &mut String, compared: &Compared, method: Method) {
     let (both, only_source, only_target) =
-        (compared.both(), compared.only_source, compared.only_target);
+        (compared.both(), compared.only_in_source, compared.only_in_target);
     let different_type = compared.differing_in(Fields::TYPE);
     let different_content = compared.differing_in(Fields::CONTENT);
     let counts = [
@@ -78,7 +78,7 @@ pub(super) fn write_text(text: &mut String, compared: &Compared, method: Method)
 
 /// How much content was compared in which way.
 fn write_content(text: &mut String, compared: &Compared, method: Method) {
-    let ways = [compared.summed, compared.named, compared.downloaded];
+    let ways = [compared.checksum, compared.etag, compared.downloaded];
     if ways.iter().all(|way| way.files == 0) {
         let bytes = human_bytes(compared.bytes());
         let _ = writeln!(text, "{:<15}{bytes:>16}   {}", "compared", method.words());
@@ -90,8 +90,8 @@ fn write_content(text: &mut String, compared: &Compared, method: Method) {
 
 /// How much content of objects was compared in which way.
 pub(super) fn write_objects(text: &mut String, compared: &Compared) {
-    write_volume(text, compared.summed, "by CRC-64/NVME kept by the service");
-    write_volume(text, compared.named, "by MD5, which is the service's ETag");
+    write_volume(text, compared.checksum, "by CRC-64/NVME stored by the service");
+    write_volume(text, compared.etag, "by MD5, which is the service's ETag");
     write_volume(text, compared.downloaded, "by downloading");
 }
 
@@ -107,7 +107,7 @@ fn write_volume(text: &mut String, volume: Volume, words: &str) {
     }
 }
 
-/// What the two places do not both keep.
+/// Writes the attributes that were not compared.
 fn write_not_compared(text: &mut String, compared: &Compared) {
     let mut rows: Vec<(u64, Vec<String>)> = Vec::new();
     for (field, count) in compared.not_compared() {
@@ -121,10 +121,13 @@ fn write_not_compared(text: &mut String, compared: &Compared) {
         let _ = writeln!(text, "{:<15}{:>16}   {words}", "not compared", human_count(count));
     };
     for (count, names) in rows {
-        row(count, &format!("{}: one of the two places does not keep it", names.join(" ")));
+        row(count, &format!("{}: one of the two locations does not store it", names.join(" ")));
     }
-    if compared.unkept_directories > 0 {
-        row(compared.unkept_directories, "directories: the other place keeps only objects");
+    if compared.directories_not_compared > 0 {
+        row(
+            compared.directories_not_compared,
+            "directories: the other location stores only objects",
+        );
     }
 }
 
@@ -134,16 +137,16 @@ pub(super) fn verdict(compared: &Compared) -> String {
         |number, words: &str| (number > 0).then(|| format!("{} {words}", human_count(number)));
     let parts: Vec<String> = [
         count(compared.different, "differ"),
-        count(compared.only_source, "only in source"),
-        count(compared.only_target, "only in target"),
-        count(compared.parted_names, "are links of a file in source only"),
-        count(compared.joined_names, "are links of a file in target only"),
+        count(compared.only_in_source, "only in source"),
+        count(compared.only_in_target, "only in target"),
+        count(compared.hard_links_only_in_source, "are hard links only in source"),
+        count(compared.hard_links_only_in_target, "are hard links only in target"),
     ]
     .into_iter()
     .flatten()
     .collect();
     if parts.is_empty() {
-        let limit = if compared.is_limited() { " in what both places keep" } else { "" };
+        let limit = if compared.is_limited() { " in what both locations store" } else { "" };
         format!("identical{limit}, {} items", human_count(compared.same))
     } else {
         parts.join(", ")
@@ -164,19 +167,19 @@ pub(in crate::surface) fn to_json(compared: &Compared) -> Value {
     json!({
         "same": compared.same,
         "different": compared.different,
-        "only_source": compared.only_source,
-        "only_target": compared.only_target,
-        "parted_names": compared.parted_names,
-        "joined_names": compared.joined_names,
-        "differing": differing,
+        "only_in_source": compared.only_in_source,
+        "only_in_target": compared.only_in_target,
+        "hard_links_only_in_source": compared.hard_links_only_in_source,
+        "hard_links_only_in_target": compared.hard_links_only_in_target,
+        "different_by_field": differing,
         "bytes": compared.bytes(),
         "content": {
             "read": volume(compared.read),
             "downloaded": volume(compared.downloaded),
-            "summed": volume(compared.summed),
-            "named": volume(compared.named),
+            "checksum": volume(compared.checksum),
+            "etag": volume(compared.etag),
         },
         "not_compared": unknown,
-        "unkept_directories": compared.unkept_directories,
+        "directories_not_compared": compared.directories_not_compared,
     })
 }

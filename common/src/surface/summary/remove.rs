@@ -13,7 +13,7 @@ pub(super) fn write_text(text: &mut String, totals: &Tally, is_dry_run: bool) {
         ("files", found.files, deleted.files),
         ("directories", found.directories, deleted.directories),
         ("symlinks", found.symlinks, deleted.symlinks),
-        ("others", found.others, deleted.others),
+        ("special files", found.special_files, deleted.special_files),
         ("items", found.total(), deleted.total()),
     ];
     for (name, found, deleted) in rows {
@@ -23,8 +23,8 @@ pub(super) fn write_text(text: &mut String, totals: &Tally, is_dry_run: bool) {
     if totals.found_bytes > 0 {
         let _ = writeln!(text, "{:<15}{:>16}", "data", human_bytes(totals.found_bytes));
     }
-    if totals.synced.protected > 0 {
-        let count = human_count(totals.synced.protected);
+    if totals.synced.non_empty_directories > 0 {
+        let count = human_count(totals.synced.non_empty_directories);
         let _ = writeln!(
             text,
             "{:<15}{count:>16}   directories in which something stays",

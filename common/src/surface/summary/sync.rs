@@ -4,27 +4,44 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::events;
+
 use types::outcome::tally::{Synced, Tally};
 use types::size::human_count;
 
 const STORED_LATER: &str =
-    "of them are objects without a time of change: stored after the last change of the file";
+    "of them are objects without a modification time: uploaded after the last change of the file";
 
-const COME_BACK: &str =
-    "not deleted: the source has got them since it was listed; run it again to copy them";
+const COME_BACK: &str = "not deleted: they have reappeared in the source since it was listed; run it again to copy them";
 
 pub(super) fn write_text(text: &mut String, synced: &Synced, is_dry_run: bool) {
     let words = |plan: &'static str, past: &'static str| if is_dry_run { plan } else { past };
     let rows = [
         (synced.unchanged, "unchanged", ""),
-        (synced.repaired, "attributes", words("would be set, content kept", "set, content kept")),
-        (synced.linked, "linked", words("would be linked to the older copy", "to the older copy")),
-        (synced.kept_back, "kept back", "left as they are, as asked"),
+        (
+            synced.attributes_set,
+            "attributes",
+            words(
+                "would be set, content unchanged",
+                "set, \
+            content unchanged",
+            ),
+        ),
+        (
+            synced.hard_linked_to_link_dest,
+            "hard links",
+            words("would be made to the --link-dest copy", "to the --link-dest copy"),
+        ),
+        (synced.skipped, "skipped", "not changed, as requested"),
         (synced.deleted.total(), "deleted", words("would be, from the target", "from the target")),
-        (synced.protected, "not removed", "directories in which something stays"),
-        (synced.stored_later, "stored later", STORED_LATER),
-        (synced.come_back, "came back", COME_BACK),
-        (synced.unlike, "unlike", "left out, and the target has something else of that name"),
+        (synced.non_empty_directories, "not deleted", "directories that are not empty"),
+        (synced.unchanged_by_upload_time, "newer uploads", STORED_LATER),
+        (synced.reappeared, "reappeared", COME_BACK),
+        (
+            synced.type_mismatches,
+            "type mismatch",
+            "special files skipped, of whose names the target has another type",
+        ),
     ];
     for (count, name, words) in rows {
         if count > 0 || name == "unchanged" {
@@ -39,14 +56,17 @@ pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
     let synced = &totals.synced;
     let done = totals.copied.total()
         + totals.hard_linked
-        + synced.repaired
-        + synced.linked
+        + synced.attributes_set
+        + synced.hard_linked_to_link_dest
         + synced.deleted.total();
-    let left = totals.skipped + synced.kept_back + synced.protected + synced.unlike;
+    let left = totals.special_files_skipped
+        + synced.skipped
+        + synced.non_empty_directories
+        + synced.type_mismatches;
     match (done, is_dry_run) {
-        (0, _) if left > 0 => "nothing to do but for what is left out".to_owned(),
+        (0, _) if left > 0 => "nothing to do, except for what was skipped".to_owned(),
         (0, _) if totals.is_limited() => {
-            "nothing to do, the target is equal in what it keeps".to_owned()
+            "nothing to do, the target is equal in what it can store".to_owned()
         }
         (0, _) => "nothing to do, the target is equal".to_owned(),
         (_, true) => "dry run, nothing was changed".to_owned(),
@@ -58,12 +78,13 @@ pub(super) fn verdict(totals: &Tally, is_dry_run: bool) -> String {
 pub(in crate::surface) fn to_json(synced: &Synced) -> Value {
     json!({
         "unchanged": synced.unchanged,
-        "repaired": synced.repaired,
-        "linked": synced.linked,
-        "kept_back": synced.kept_back,
-        "deleted": synced.deleted,
-        "protected": synced.protected,
-        "unlike": synced.unlike,
-        "stored_later": synced.stored_later,
+        "attributes_set": synced.attributes_set,
+        "hard_linked_to_link_dest": synced.hard_linked_to_link_dest,
+        "skipped": synced.skipped,
+        "deleted": events::kinds(&synced.deleted),
+        "non_empty_directories": synced.non_empty_directories,
+        "type_mismatches": synced.type_mismatches,
+        "unchanged_by_upload_time": synced.unchanged_by_upload_time,
+        "reappeared": synced.reappeared,
     })
 }

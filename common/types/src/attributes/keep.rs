@@ -195,13 +195,13 @@ impl Keep {
 
     /// Returns the preserved attributes in words, for people.
     pub fn words(&self) -> String {
-        let all = [(self.mode, "mode"), (self.owner, "owner"), (self.times, "times")];
+        let all = [(self.mode, "mode"), (self.owner, "owner"), (self.times, "timestamps")];
         let kept: Vec<&str> =
             all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, word)| word).collect();
         match kept.split_last() {
             None => String::new(),
-            Some((last, [])) => format!(", {last} kept"),
-            Some((last, others)) => format!(", {} and {last} kept", others.join(", ")),
+            Some((last, [])) => format!(", {last} preserved"),
+            Some((last, others)) => format!(", {} and {last} preserved", others.join(", ")),
         }
     }
 

@@ -121,8 +121,9 @@ impl Clause {
 
 /// Reads the text between two commas: several operations may follow the named classes.
 fn clauses_of(text: &str) -> Result<Vec<Clause>, String> {
-    let wrong =
-        || format!("\"{text}\" is no mode; write one as chmod does: 750, u+rwX,go-w, D755,F644");
+    let wrong = || {
+        format!("invalid mode \"{text}\"; expected one as for chmod: 750, u+rwX,go-w, D755,F644")
+    };
     let (of, rest) = match text.as_bytes().first() {
         Some(b'D') => (Entries::Directories, &text[1..]),
         Some(b'F') => (Entries::Files, &text[1..]),

@@ -174,8 +174,7 @@ impl Transfer {
     /// One line that tells which options contradict each other.
     pub fn check(&self) -> Result<(), String> {
         if self.reflink == Reflink::Always && self.sharing() != Reflink::Always {
-            return Err("files that share content share its holes; \
-                        use --reflink always with --sparse auto only"
+            return Err("reflinked files share their holes, too; use --reflink always only with --sparse auto"
                 .to_owned());
         }
         Ok(())

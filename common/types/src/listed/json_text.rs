@@ -9,6 +9,9 @@ use serde_json::ser::Formatter;
 
 use crate::path::is_hidden;
 
+/// Version of the events of `--json`: it changes when a key is renamed or removed.
+pub const EVENTS_VERSION: u32 = 1;
+
 /// Appends a value as one line of JSON.
 pub fn write_line(value: &impl Serialize, lines: &mut Vec<u8>) {
     let mut serializer = Serializer::with_formatter(&mut *lines, Visible);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::entry::{Metadata, Time};
 use crate::listed::json_record::JsonRecord;
-use crate::listed::json_text;
+use crate::listed::json_text::{self, EVENTS_VERSION};
 use crate::listed::record::Record;
 use crate::outcome::difference::Fields;
 use crate::path;
@@ -46,7 +46,7 @@ pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec
         }
         LineFormat::Ndjson => {
             let path = json_path(path);
-            let event = json!({ "v": 1, "event": "plan", "action": action, "path": path });
+            let event = json!({ "json_version": EVENTS_VERSION, "event": "plan", "action": action, "path": path });
             json_text::write_line(&event, lines);
         }
     }
@@ -89,13 +89,17 @@ fn write_fields(
             let state = match symbol {
                 '=' => "same",
                 '*' => "different",
-                '+' => "only-source",
-                '-' => "only-target",
+                '+' => "only_in_source",
+                '-' => "only_in_target",
                 _ => "error",
             };
             let path = json_path(path);
             let event = json!({
-                "v": 1, "event": "difference", "state": state, "path": path, "fields": fields,
+                "json_version": EVENTS_VERSION,
+                "event": "difference",
+                "state": state,
+                "path": path,
+                "fields": fields,
             });
             json_text::write_line(&event, lines);
         }

@@ -46,7 +46,7 @@ impl std::str::FromStr for StripePolicy {
         }
         let wrong = || {
             format!(
-                "\"{text}\" is no layout; write auto, keep, default, or COUNT,SIZE such as 4,1MiB or \
+                "invalid layout \"{text}\"; expected auto, keep, default, or COUNT,SIZE such as 4,1MiB or \
                  all,4MiB, with at most {STRIPES_MAX} stripes of a multiple of 64 KiB below 4 GiB"
             )
         };

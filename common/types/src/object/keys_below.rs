@@ -119,7 +119,7 @@ impl Serialize for KeysBelow {
 impl<'de> Deserialize<'de> for KeysBelow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
-        let torn = || serde::de::Error::custom("keys of a directory are torn");
+        let torn = || serde::de::Error::custom("keys of a directory are truncated");
         Self::checked(&bytes).ok_or_else(torn)
     }
 }

@@ -69,7 +69,9 @@ impl Schema {
     pub fn parse(word: &str) -> Result<Self, String> {
         let all = [Self::Aws, Self::Rclone, Self::Both, Self::None];
         let known = all.into_iter().find(|schema| schema.word() == word);
-        known.ok_or_else(|| format!("\"{word}\" is none of aws, rclone, both and none"))
+        known.ok_or_else(|| {
+            format!("invalid schema \"{word}\"; expected one of aws, rclone, both, none")
+        })
     }
 
     /// Returns the schema's name on the command line.

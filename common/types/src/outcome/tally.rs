@@ -30,41 +30,41 @@ pub struct Tally {
     /// Names that became hard links to a copy of this job or of an earlier one.
     pub hard_linked: u64,
     /// Hard links that could not be preserved at the target.
-    pub links_not_kept: u64,
+    pub hard_links_not_preserved: u64,
     /// Entries skipped on purpose: FIFOs, sockets, devices.
-    pub skipped: u64,
+    pub special_files_skipped: u64,
     /// Staged files and journals of jobs that were skipped.
-    pub passed_over: u64,
+    pub temporary_files_skipped: u64,
     /// Entries whose owner could not be preserved.
-    pub owner_not_kept: u64,
+    pub owner_not_preserved: u64,
     /// Entries of which some extended attribute could not be preserved.
-    pub xattrs_not_kept: u64,
+    pub xattrs_not_preserved: u64,
     /// Entries whose owner, mode or times the target cannot store.
-    pub attributes_not_kept: u64,
+    pub attributes_not_preserved: u64,
     /// Objects whose tags or access control list could not be read, so that their copies may lack
     /// them.
-    pub properties_not_kept: u64,
+    pub object_properties_not_preserved: u64,
     /// Files whose modification time was truncated, because the target has a coarser granularity
     /// than the source.
-    pub times_cut: u64,
+    pub timestamps_truncated: u64,
     /// Files that could not get the layout they should have.
     pub layouts_not_set: u64,
     /// Directories that exist at the target only by the entries in them.
-    pub directories_not_kept: u64,
+    pub directories_not_preserved: u64,
     /// Files that went through a network service, by the evidence that they arrived whole, in the
     /// order of [`Proof::ALL`].
-    pub proven: [u64; Proof::ALL.len()],
+    pub sent_files_by_check: [u64; Proof::ALL.len()],
     /// Entries that failed.
     pub failed: u64,
     /// Source entries that vanished.
     pub vanished: u64,
     /// Source directories in which entries were added or removed, and again while they were read
     /// for the second time.
-    pub moving: u64,
+    pub unstable_directories: u64,
     /// Directories that could not be read to their end, so that the walk is not complete.
     pub unread_directories: u64,
     /// Requests that a service has throttled; most were repeated.
-    pub refused_requests: u64,
+    pub throttled_requests: u64,
     /// Files that were read back and are as they were written.
     pub verified_files: u64,
     /// Bytes that were read back, or verified by a service.
@@ -72,17 +72,17 @@ pub struct Tally {
     /// Files that should have been read back, and were not.
     pub not_verified: u64,
     /// Records of large files that could not be written into the journal.
-    pub unjournaled: u64,
+    pub journal_records_not_written: u64,
     /// Tasks that were cancelled because the job was interrupted.
-    pub given_up: u64,
+    pub cancelled_tasks: u64,
     /// Failures after which a service was not asked any more, because it had not answered for too
     /// long.
-    pub silent_services: u64,
+    pub unresponsive_services: u64,
     /// `errno` value that showed that the target is unusable (full or read-only, for instance); 0
     /// where there was none.
-    pub gave_up_for: u64,
+    pub fatal_errno: u64,
     /// Ranks that were interrupted by a signal.
-    pub interrupted: u64,
+    pub interrupted_ranks: u64,
     /// Counts of a comparison.
     pub compared: Compared,
     /// Counts of synchronising a target, besides those of copying.
@@ -100,7 +100,7 @@ pub struct Leftovers {
     /// Leftovers that were aborted or removed.
     pub removed: u64,
     /// Leftovers that are too young to be removed.
-    pub left_alone: u64,
+    pub too_recent: u64,
 }
 
 /// Counts of synchronising a target with its source.
@@ -109,35 +109,35 @@ pub struct Synced {
     /// Entries that were equal.
     pub unchanged: u64,
     /// Entries whose attributes were set in place.
-    pub repaired: u64,
+    pub attributes_set: u64,
     /// Files that became hard links to those of an older copy.
-    pub linked: u64,
+    pub hard_linked_to_link_dest: u64,
     /// Entries that were skipped by `--update` and the like.
-    pub kept_back: u64,
+    pub skipped: u64,
     /// Entries of the target that were deleted.
     pub deleted: Kinds,
     /// Directories of the target that stay because an entry in them does.
-    pub protected: u64,
+    pub non_empty_directories: u64,
     /// Entries that were to be deleted, and that the source has by now.
-    pub come_back: u64,
+    pub reappeared: u64,
     /// Entries that were skipped, and whose names belong to other entries at the target.
-    pub unlike: u64,
+    pub type_mismatches: u64,
     /// Equal objects without the modification time of their file, which were stored later than
     /// that.
-    pub stored_later: u64,
+    pub unchanged_by_upload_time: u64,
 }
 
 impl Synced {
     fn add(&mut self, other: &Self) {
         self.unchanged += other.unchanged;
-        self.repaired += other.repaired;
-        self.linked += other.linked;
-        self.kept_back += other.kept_back;
+        self.attributes_set += other.attributes_set;
+        self.hard_linked_to_link_dest += other.hard_linked_to_link_dest;
+        self.skipped += other.skipped;
         self.deleted.add(&other.deleted);
-        self.protected += other.protected;
-        self.come_back += other.come_back;
-        self.unlike += other.unlike;
-        self.stored_later += other.stored_later;
+        self.non_empty_directories += other.non_empty_directories;
+        self.reappeared += other.reappeared;
+        self.type_mismatches += other.type_mismatches;
+        self.unchanged_by_upload_time += other.unchanged_by_upload_time;
     }
 }
 
@@ -149,28 +149,28 @@ pub struct Compared {
     /// Entries that are on both sides and differ.
     pub different: u64,
     /// Entries that exist only in the source.
-    pub only_source: u64,
+    pub only_in_source: u64,
     /// Entries that exist only in the target.
-    pub only_target: u64,
+    pub only_in_target: u64,
     /// Number of entries on both sides that differ in each field, in the order of [`Fields::iter`].
-    pub differing: [u64; 12],
+    pub different_by_field: [u64; 12],
     /// Files whose content was compared by reading both.
     pub read: Volume,
     /// Files whose content was compared by downloading an object.
     pub downloaded: Volume,
     /// Files whose content was compared by a checksum that the service stores with an object.
-    pub summed: Volume,
+    pub checksum: Volume,
     /// Files whose content was compared by an object's ETag, which is the MD5 of the file.
-    pub named: Volume,
+    pub etag: Volume,
     /// Number of entries on both sides that were not compared in each field, because one of the two
     /// stores does not have it; in the order of [`Fields::iter`].
     pub unknown: [u64; 12],
     /// Hard links that are names of one file in the source, and not in the target.
-    pub parted_names: u64,
+    pub hard_links_only_in_source: u64,
     /// Hard links that are names of one file in the target, and not in the source.
-    pub joined_names: u64,
+    pub hard_links_only_in_target: u64,
     /// Directories without a counterpart because the other store has no directories.
-    pub unkept_directories: u64,
+    pub directories_not_compared: u64,
 }
 
 /// Number of files, and of the bytes in them: once for both sides.
@@ -189,9 +189,9 @@ pub enum Check {
     /// An object was downloaded.
     Downloaded,
     /// A checksum that the service stores was compared; no object was downloaded.
-    Summed,
+    Checksum,
     /// An ETag was compared with the other file's MD5; no object was downloaded.
-    Named,
+    Etag,
 }
 
 impl Volume {
@@ -205,13 +205,13 @@ impl Compared {
     /// Counts an entry; it counts as different only by differences in `counted` fields.
     pub fn count(&mut self, findings: Findings, counted: Fields) {
         *match findings.presence {
-            Presence::OnlySource => &mut self.only_source,
-            Presence::OnlyTarget => &mut self.only_target,
+            Presence::OnlySource => &mut self.only_in_source,
+            Presence::OnlyTarget => &mut self.only_in_target,
             Presence::Both if !findings.counted(counted).is_empty() => &mut self.different,
             Presence::Both => &mut self.same,
         } += 1;
         if findings.presence == Presence::Both {
-            for (count, field) in self.differing.iter_mut().zip(Fields::ALL.iter()) {
+            for (count, field) in self.different_by_field.iter_mut().zip(Fields::ALL.iter()) {
                 *count += u64::from(findings.differs(field));
             }
             let unknown = findings.unknown.intersection(counted);
@@ -226,20 +226,20 @@ impl Compared {
         match check {
             Check::Read => &mut self.read,
             Check::Downloaded => &mut self.downloaded,
-            Check::Summed => &mut self.summed,
-            Check::Named => &mut self.named,
+            Check::Checksum => &mut self.checksum,
+            Check::Etag => &mut self.etag,
         }
     }
 
     /// Returns the bytes of content that were compared by any method, once for both sides.
     pub fn bytes(&self) -> u64 {
-        self.read.bytes + self.downloaded.bytes + self.summed.bytes + self.named.bytes
+        self.read.bytes + self.downloaded.bytes + self.checksum.bytes + self.etag.bytes
     }
 
     /// Returns the number of entries on both sides that differ in that one field.
     pub fn differing_in(&self, field: Fields) -> u64 {
         let at = Fields::ALL.iter().position(|own| own == field);
-        at.map_or(0, |at| self.differing[at])
+        at.map_or(0, |at| self.different_by_field[at])
     }
 
     /// Returns the fields in which entries on both sides were not compared, with the number of such
@@ -251,7 +251,7 @@ impl Compared {
     /// Returns true where a field or an entry could not be compared because one of the two stores
     /// does not have it.
     pub fn is_limited(&self) -> bool {
-        self.unkept_directories > 0 || self.not_compared().next().is_some()
+        self.directories_not_compared > 0 || self.not_compared().next().is_some()
     }
 
     /// Returns the number of entries on both sides.
@@ -261,29 +261,29 @@ impl Compared {
 
     /// Returns true where any difference was found.
     pub fn is_different(&self) -> bool {
-        let regrouped = self.parted_names + self.joined_names;
-        self.different + self.only_source + self.only_target + regrouped > 0
+        let regrouped = self.hard_links_only_in_source + self.hard_links_only_in_target;
+        self.different + self.only_in_source + self.only_in_target + regrouped > 0
     }
 
     /// Adds the counts of another thread or rank.
     pub fn add(&mut self, other: &Self) {
         self.same += other.same;
         self.different += other.different;
-        self.only_source += other.only_source;
-        self.only_target += other.only_target;
-        self.parted_names += other.parted_names;
-        self.joined_names += other.joined_names;
+        self.only_in_source += other.only_in_source;
+        self.only_in_target += other.only_in_target;
+        self.hard_links_only_in_source += other.hard_links_only_in_source;
+        self.hard_links_only_in_target += other.hard_links_only_in_target;
         self.read.add(other.read);
         self.downloaded.add(other.downloaded);
-        self.summed.add(other.summed);
-        self.named.add(other.named);
-        for (count, more) in self.differing.iter_mut().zip(other.differing) {
+        self.checksum.add(other.checksum);
+        self.etag.add(other.etag);
+        for (count, more) in self.different_by_field.iter_mut().zip(other.different_by_field) {
             *count += more;
         }
         for (count, more) in self.unknown.iter_mut().zip(other.unknown) {
             *count += more;
         }
-        self.unkept_directories += other.unkept_directories;
+        self.directories_not_compared += other.directories_not_compared;
     }
 }
 
@@ -294,7 +294,7 @@ pub struct Kinds {
     pub files: u64,
     pub directories: u64,
     pub symlinks: u64,
-    pub others: u64,
+    pub special_files: u64,
 }
 
 impl Kinds {
@@ -313,20 +313,22 @@ impl Kinds {
             Kind::File => &mut self.files,
             Kind::Directory => &mut self.directories,
             Kind::Symlink => &mut self.symlinks,
-            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => &mut self.others,
+            Kind::Fifo | Kind::Socket | Kind::BlockDevice | Kind::CharDevice => {
+                &mut self.special_files
+            }
         }
     }
 
     /// Returns the number of entries of all types.
     pub fn total(&self) -> u64 {
-        self.files + self.directories + self.symlinks + self.others
+        self.files + self.directories + self.symlinks + self.special_files
     }
 
     fn add(&mut self, other: &Self) {
         self.files += other.files;
         self.directories += other.directories;
         self.symlinks += other.symlinks;
-        self.others += other.others;
+        self.special_files += other.special_files;
     }
 }
 
@@ -348,15 +350,15 @@ impl Tally {
 
     /// Counts attributes that could not be set.
     pub fn count_lost(&mut self, kept: Kept) {
-        self.owner_not_kept += u64::from(kept.is_owner_lost());
-        self.xattrs_not_kept += u64::from(kept.xattrs_lost);
-        self.attributes_not_kept += u64::from(kept.attributes_lost);
-        self.properties_not_kept += u64::from(kept.properties_lost);
+        self.owner_not_preserved += u64::from(kept.is_owner_lost());
+        self.xattrs_not_preserved += u64::from(kept.xattrs_lost);
+        self.attributes_not_preserved += u64::from(kept.attributes_lost);
+        self.object_properties_not_preserved += u64::from(kept.properties_lost);
         self.layouts_not_set += u64::from(kept.layout_lost);
-        self.times_cut += u64::from(kept.times_cut);
+        self.timestamps_truncated += u64::from(kept.timestamps_truncated);
         let at = |proof| Proof::ALL.iter().position(|(own, ..)| *own == proof);
         if let Some(at) = kept.proof.and_then(at) {
-            self.proven[at] += 1;
+            self.sent_files_by_check[at] += 1;
         }
     }
 
@@ -378,55 +380,55 @@ impl Tally {
         self.resumed_bytes += other.resumed_bytes;
         self.chunks += other.chunks;
         self.hard_linked += other.hard_linked;
-        self.links_not_kept += other.links_not_kept;
-        self.skipped += other.skipped;
-        self.passed_over += other.passed_over;
-        self.owner_not_kept += other.owner_not_kept;
-        self.xattrs_not_kept += other.xattrs_not_kept;
-        self.attributes_not_kept += other.attributes_not_kept;
-        self.properties_not_kept += other.properties_not_kept;
+        self.hard_links_not_preserved += other.hard_links_not_preserved;
+        self.special_files_skipped += other.special_files_skipped;
+        self.temporary_files_skipped += other.temporary_files_skipped;
+        self.owner_not_preserved += other.owner_not_preserved;
+        self.xattrs_not_preserved += other.xattrs_not_preserved;
+        self.attributes_not_preserved += other.attributes_not_preserved;
+        self.object_properties_not_preserved += other.object_properties_not_preserved;
         self.layouts_not_set += other.layouts_not_set;
-        self.times_cut += other.times_cut;
-        self.directories_not_kept += other.directories_not_kept;
-        for (count, more) in self.proven.iter_mut().zip(other.proven) {
+        self.timestamps_truncated += other.timestamps_truncated;
+        self.directories_not_preserved += other.directories_not_preserved;
+        for (count, more) in self.sent_files_by_check.iter_mut().zip(other.sent_files_by_check) {
             *count += more;
         }
         self.failed += other.failed;
         self.vanished += other.vanished;
-        self.moving += other.moving;
+        self.unstable_directories += other.unstable_directories;
         self.unread_directories += other.unread_directories;
-        self.refused_requests += other.refused_requests;
-        self.unjournaled += other.unjournaled;
+        self.throttled_requests += other.throttled_requests;
+        self.journal_records_not_written += other.journal_records_not_written;
         self.verified_files += other.verified_files;
         self.verified_bytes += other.verified_bytes;
         self.not_verified += other.not_verified;
-        self.given_up += other.given_up;
-        self.silent_services += other.silent_services;
-        self.gave_up_for = self.gave_up_for.max(other.gave_up_for);
-        self.interrupted += other.interrupted;
+        self.cancelled_tasks += other.cancelled_tasks;
+        self.unresponsive_services += other.unresponsive_services;
+        self.fatal_errno = self.fatal_errno.max(other.fatal_errno);
+        self.interrupted_ranks += other.interrupted_ranks;
         self.compared.add(&other.compared);
         self.synced.add(&other.synced);
         self.leftovers.found += other.leftovers.found;
         self.leftovers.removed += other.leftovers.removed;
-        self.leftovers.left_alone += other.leftovers.left_alone;
+        self.leftovers.too_recent += other.leftovers.too_recent;
     }
 
     /// Returns true where the target cannot store something that was to be preserved.
     pub fn is_limited(&self) -> bool {
-        self.xattrs_not_kept
-            + self.attributes_not_kept
-            + self.directories_not_kept
-            + self.links_not_kept
+        self.xattrs_not_preserved
+            + self.attributes_not_preserved
+            + self.directories_not_preserved
+            + self.hard_links_not_preserved
             > 0
     }
 
     /// Returns true where the job ended early because it was interrupted.
     pub fn is_cut_short(&self) -> bool {
-        self.interrupted > 0 && self.given_up > 0
+        self.interrupted_ranks > 0 && self.cancelled_tasks > 0
     }
 
     /// Returns true where every directory below the roots was read to its end.
     pub fn is_walk_complete(&self) -> bool {
-        self.unread_directories == 0 && self.given_up == 0
+        self.unread_directories == 0 && self.cancelled_tasks == 0
     }
 }

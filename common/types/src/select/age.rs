@@ -28,7 +28,7 @@ impl Age {
         let age = parse_duration(text).ok().map(Self::Seconds);
         age.or_else(|| parse_moment(text).map(Self::Since)).ok_or_else(|| {
             format!(
-                "\"{text}\" is no age; write it as 90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h, \
+                "invalid age \"{text}\"; expected one such as 90s, 15m, 12h, 7d, 2w, 3M, 1y, 1d12h, \
                  2026-11-01 or 2026-11-01T06:00:00Z"
             )
         })

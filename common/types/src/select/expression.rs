@@ -101,7 +101,9 @@ impl Expression {
             text.split(',').filter(|part| !part.is_empty()).map(parse_alternative).collect();
         let alternatives = alternatives.into_iter().collect::<Result<Vec<_>, _>>()?;
         if alternatives.is_empty() {
-            return Err("the expression is empty; write it as EXIST=COMMON@TYPE=DIFFER".to_owned());
+            return Err(
+                "the expression is empty; expected one such as EXIST=COMMON@TYPE=DIFFER".to_owned()
+            );
         }
         Ok(Self { alternatives })
     }
@@ -158,7 +160,7 @@ fn parse_alternative(text: &str) -> Result<Vec<Condition>, String> {
     let conditions: Vec<_> =
         text.split('@').filter(|part| !part.is_empty()).map(Condition::parse).collect();
     if conditions.is_empty() {
-        return Err(format!("\"{text}\" has no condition; write one as EXIST=COMMON"));
+        return Err(format!("\"{text}\" has no condition; expected one such as EXIST=COMMON"));
     }
     conditions.into_iter().collect()
 }
@@ -167,7 +169,11 @@ impl Condition {
     fn parse(text: &str) -> Result<Self, String> {
         let (field, state) = match text.split_once('=') {
             Some((field, state)) if !field.is_empty() && !state.is_empty() => (field, state),
-            _ => return Err(format!("\"{text}\" is no condition; write it as SIZE=DIFFER")),
+            _ => {
+                return Err(format!(
+                    "invalid condition \"{text}\"; expected one such as SIZE=DIFFER"
+                ));
+            }
         };
         if field == EXIST {
             return parse_word("state of EXIST", state, &EXISTENCES).map(Self::Exist);
@@ -236,8 +242,8 @@ fn parse_word<T: Copy>(what: &str, word: &str, right: &[(&str, T)]) -> Result<T,
 
 fn wrong_word(what: &str, word: &str, right: &[&str]) -> String {
     match right.iter().find(|own| own.eq_ignore_ascii_case(word)) {
-        Some(meant) => format!("\"{word}\" is no {what}; write {meant}, in upper case"),
-        None => format!("\"{word}\" is no {what}; right are {}", right.join(", ")),
+        Some(meant) => format!("invalid {what} \"{word}\"; expected {meant}, in upper case"),
+        None => format!("invalid {what} \"{word}\"; expected one of {}", right.join(", ")),
     }
 }
 
@@ -395,18 +401,24 @@ mod tests {
             ("", "the expression is empty"),
             (",,", "the expression is empty"),
             ("SIZE=COMMON,@", "\"@\" has no condition"),
-            ("SIZE", "\"SIZE\" is no condition"),
-            ("SIZE=", "\"SIZE=\" is no condition"),
-            ("=COMMON", "\"=COMMON\" is no condition"),
-            ("NAME=COMMON", "\"NAME\" is no field; right are EXIST, TYPE, SIZE, UID, GID, ATIME"),
-            ("size=COMMON", "\"size\" is no field; write SIZE, in upper case"),
-            ("exist=COMMON", "\"exist\" is no field; write EXIST, in upper case"),
-            ("SIZE=common", "\"common\" is no state of SIZE; write COMMON, in upper case"),
-            ("SIZE=SAME", "\"SAME\" is no state of SIZE; right are COMMON, DIFFER"),
-            ("SIZE=COMMON=X", "\"COMMON=X\" is no state of SIZE"),
-            ("EXIST=INIT", "\"INIT\" is no state of EXIST; right are COMMON, DIFFER, ONLY_SRC"),
+            ("SIZE", "invalid condition \"SIZE\""),
+            ("SIZE=", "invalid condition \"SIZE=\""),
+            ("=COMMON", "invalid condition \"=COMMON\""),
+            (
+                "NAME=COMMON",
+                "invalid field \"NAME\"; expected one of EXIST, TYPE, SIZE, UID, GID, ATIME",
+            ),
+            ("size=COMMON", "invalid field \"size\"; expected SIZE, in upper case"),
+            ("exist=COMMON", "invalid field \"exist\"; expected EXIST, in upper case"),
+            ("SIZE=common", "invalid state of SIZE \"common\"; expected COMMON, in upper case"),
+            ("SIZE=SAME", "invalid state of SIZE \"SAME\"; expected one of COMMON, DIFFER"),
+            ("SIZE=COMMON=X", "invalid state of SIZE \"COMMON=X\""),
+            (
+                "EXIST=INIT",
+                "invalid state of EXIST \"INIT\"; expected one of COMMON, DIFFER, ONLY_SRC",
+            ),
             ("SIZE=ONLY_SRC", "ONLY_SRC is a state of EXIST only; SIZE takes COMMON, DIFFER"),
-            (" EXIST=COMMON", "\" EXIST\" is no field"),
+            (" EXIST=COMMON", "invalid field \" EXIST\""),
         ];
         for (text, expected) in table {
             let why = Expression::parse(text).unwrap_err();

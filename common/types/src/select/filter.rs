@@ -119,11 +119,11 @@ impl Filter {
 
     fn check_bounds(&self) -> Result<(), String> {
         if self.min_size_bytes > self.max_size_bytes {
-            return Err("the smallest size is above the largest: no file is left".to_owned());
+            return Err("--min-size is larger than --max-size, so no file matches".to_owned());
         }
         match (self.earliest, self.latest) {
             (Some(earliest), Some(latest)) if earliest > latest => {
-                Err("the least age is above the greatest: no file is left".to_owned())
+                Err("--min-age is larger than --max-age, so no file matches".to_owned())
             }
             _ => Ok(()),
         }

@@ -65,7 +65,7 @@ impl Job for ReadJob<'_> {
     }
 
     fn discard(&self, _piece: Piece, hand: &mut HarvestHand, _crew: &Crew<'_, Self>) {
-        hand.gathered.tally.given_up += 1;
+        hand.gathered.tally.cancelled_tasks += 1;
         self.harvest.account.settle(&mut hand.gathered);
     }
 
