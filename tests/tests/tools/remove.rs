@@ -106,7 +106,7 @@ fn a_dry_run_names_what_would_go_and_removes_nothing() {
     let ended = drm(4, work.path(), &["tree", "--exclude=keep.*", "--json", "-o", "-"]).expect(0);
     assert_eq!(ended.events("plan").len() as u64, deleted(&ended));
     assert_eq!(below(&tree), names(&["d0000", "d0000/keep.me"]));
-    assert_eq!(ended.summary()["totals"]["synced"]["protected"], 2);
+    assert_eq!(ended.summary()["totals"]["synced"]["non_empty_directories"], 2);
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn what_may_not_be_deleted_is_a_failure_and_the_rest_goes() {
         .map(|event| event["path"]["text"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(failures, names(&["tree/full/file", "tree/of-others/file", "tree/shut"]));
-    assert_eq!(ended.summary()["totals"]["synced"]["protected"], 3);
+    assert_eq!(ended.summary()["totals"]["synced"]["non_empty_directories"], 3);
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn what_is_named_goes_and_what_is_beside_it_stays() {
         trees::write(&tree.join("d0003/later"), b"stays");
         let ended = drm(count, work.path(), &["-i", "list.ndjson", "--json", "tree"]).expect(0);
         assert_eq!(below(&tree), names(&["d0003", "d0003/later"]), "{}", ended.stdout);
-        assert_eq!(ended.summary()["totals"]["synced"]["protected"], 2);
+        assert_eq!(ended.summary()["totals"]["synced"]["non_empty_directories"], 2);
         // What is gone already is gone.
         fs::write(work.path().join("paths"), "d0003/later\nd0003/never\nd0001/f00001\nd0003\n")
             .unwrap();

@@ -119,6 +119,58 @@ fn the_ladder_of_crates_is_the_one_in_the_documentation() {
     assert_eq!(documented, real);
 }
 
+/// Pages of the documentation: path from the root, and content.
+fn pages() -> Vec<(PathBuf, String)> {
+    let below = |folder: &str| std::fs::read_dir(root().join(folder)).unwrap();
+    let paths = below(".").chain(below("docs")).map(|entry| entry.unwrap().path());
+    let pages = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let pages = pages.map(|path| (path.clone(), std::fs::read_to_string(&path).unwrap()));
+    let pages: Vec<_> = pages.collect();
+    assert!(pages.len() > 10);
+    pages
+}
+
+/// Anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let is_in = |letter: &char| letter.is_alphanumeric() || "-_ ".contains(*letter);
+    text.chars().filter(is_in).map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+}
+
+#[test]
+fn links_of_the_documentation_lead_somewhere() {
+    for (page, text) in pages() {
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#')).map(anchor);
+                assert!(headings.any(|it| it == heading), "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_the_documentation_names_exist() {
+    let is_path = |word: &&str| {
+        let is_file = [".rs", ".c", ".sh", ".py"].iter().any(|ending| word.ends_with(ending));
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || b"0123456789/._-".contains(&byte);
+        is_file && word.contains('/') && word.bytes().all(is_plain)
+    };
+    let mut named = 0;
+    for (page, text) in pages() {
+        for path in text.split('`').skip(1).step_by(2).filter(is_path) {
+            assert!(root().join(path).exists(), "{}: {path}", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}");
+}
+
 #[test]
 fn operations_do_not_know_those_above_them() {
     for (below, above) in [
