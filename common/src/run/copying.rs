@@ -9,12 +9,12 @@ use comm::Rank;
 use comm::collective::{broadcast, gather};
 use lists::named::Named;
 use lists::shared_part::SharedPart;
-use ops::copy::CopyJob;
 use ops::copy::finish::{DirectoryRecords, FinishJob, FinishTask};
 use ops::copy::leftovers::Leftovers;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
 use ops::copy::root::{CopyRoot, RootPlan};
+use ops::copy::{CopyJob, Stage};
 use ops::journal::Journal;
 use ops::walk::listed::{CheckedTree, Listed};
 use ops::walk::packed::RootedPath;
@@ -39,8 +39,7 @@ pub(super) struct Copying<'r> {
     pub selection: &'r Selection,
     pub journal: Option<&'r Journal>,
     pub manifest: &'r SharedPart,
-    /// Directories that were in the way of entries were deleted.
-    pub is_after_deletion: bool,
+    pub stage: Stage,
     /// I/O threads of a rank, at most.
     pub threads_max: u32,
 }
@@ -52,7 +51,7 @@ impl<'r> Copying<'r> {
         CopyJob::new(self.roots, self.options, self.selection, named, rank)
             .with_journal(self.journal)
             .with_manifest(self.manifest)
-            .after_deletion(self.is_after_deletion)
+            .at_stage(self.stage)
             .verified_by(session.verifier())
     }
 

@@ -18,6 +18,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::{Deed, describe_team};
 use comm::Rank;
 use comm::collective::{broadcast, gather};
+use ops::copy::Stage;
 use ops::copy::extras::Extras;
 use ops::copy::finish::DirectoryRecords;
 use ops::copy::leftovers::Leftovers;
@@ -146,7 +147,7 @@ impl Sync<'_, '_, '_> {
         let mut options = self.copying.options.clone();
         // Temporary names of its own.
         options.job.id = options.job.id.wrapping_add(1);
-        let copying = Copying { options: &options, is_after_deletion: true, ..self.copying };
+        let copying = Copying { options: &options, stage: Stage::AfterDeletion, ..self.copying };
         let job = copying.job(self.session, None);
         let settings = self.session.settings(copying.threads_max);
         let seeds = seeds.into_iter().map(Into::into).collect();

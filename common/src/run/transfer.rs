@@ -14,6 +14,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::Deed;
 use comm::Rank;
 use comm::collective::broadcast;
+use ops::copy::Stage;
 use ops::copy::leftovers::Leftovers;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
@@ -116,7 +117,7 @@ pub(super) fn run<T: Transfer>(
         selection: &selection,
         journal: kept.journal.as_ref(),
         manifest: &manifest.part,
-        is_after_deletion: false,
+        stage: Stage::Walk,
         threads_max: threads_max(session, &sites, args),
     };
     let (verdict, (mut tally, counters)) = kept.during(session, &roots, |session| {

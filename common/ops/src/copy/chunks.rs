@@ -1,12 +1,15 @@
 //! Chunks of large files: each is copied, compared or summed up by whichever rank takes it, and its owner hears of it.
 
 use super::content::{Piece, copy_piece};
+use super::context::Context;
+use super::context::CopyCrew;
+use super::large::LargeFiles;
+use super::resume;
 use super::sync::unless_in_doubt;
-use super::{CopyHand, CopyJob};
+use super::verify;
 use crate::chunked::{ChunkTask, ChunkWork, Outcome};
 use crate::compare::content::{Way, is_same_extent, open_version, summed};
 use crate::compare::holes::Reading;
-use sched::crew::Crew;
 use store::{Receipt, Sender};
 use types::content::chunk::ChunkRun;
 use types::content::crc64::Crc64;
@@ -15,183 +18,167 @@ use types::content::transfer::{Manner, Sums};
 use types::entry::Version;
 use types::error::{At, Cause, Op, Side, Trouble};
 
-impl CopyJob<'_> {
+impl LargeFiles {
     /// Works on the first chunk of a run.
-    pub(super) fn run_chunks(
-        &self,
-        mut task: ChunkTask,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) {
+    pub(super) fn run_chunks(&self, mut task: ChunkTask, cx: &mut Context<'_, '_>) {
         if let Some(part_bytes) = parts_across_chunks(&task) {
-            return self.copy_in_order(&task, part_bytes, hand, crew);
+            return self.copy_in_order(&task, part_bytes, cx);
         }
-        task.keep_first(crew);
+        task.keep_first(cx.crew);
         let mut receipt = None;
         let outcome = match &task.work {
             ChunkWork::Copy { ticket, manner } => {
                 let mut hasher = manner.part_bytes.map(PartHasher::new);
-                let copied = self.copy_chunk(&task, ticket, *manner, &mut hasher, hand);
+                let copied = copy_chunk(&task, ticket, *manner, &mut hasher, cx);
                 copied.map(|left| {
                     receipt = with_md5s(left, hasher);
                     Outcome::Done
                 })
             }
-            ChunkWork::Compare { .. } | ChunkWork::Sum { .. } if self.large.is_decided(&task) => {
+            ChunkWork::Compare { .. } | ChunkWork::Sum { .. } if self.open.is_decided(&task) => {
                 Ok(Outcome::Done)
             }
-            ChunkWork::Compare { source, target } => {
-                self.compare_chunk(&task, [*source, *target], hand)
-            }
+            ChunkWork::Compare { source, target } => compare_chunk(&task, [*source, *target], cx),
             ChunkWork::Sum { side, version, part_bytes } => {
-                self.sum_chunk(&task, (*side, *version), *part_bytes, hand).map(|left| {
+                sum_chunk(&task, (*side, *version), *part_bytes, cx).map(|left| {
                     receipt = left;
                     if receipt.is_some() { Outcome::Done } else { Outcome::Differs }
                 })
             }
         };
         if outcome != Ok(Outcome::Done) {
-            self.large.decide(&task);
+            self.open.decide(&task);
         }
-        let unverified = self.unverified_chunk(&task, receipt.as_ref());
+        let unverified = verify::unverified_chunk(cx.env, &task, receipt.as_ref());
         let done = task.done(Outcome::of(outcome), receipt).to_be_verified(unverified);
-        self.tell_owner(&task, done, crew);
+        self.tell_owner(&task, done, cx.crew);
     }
 
     /// The job was stopped before these chunks began.
-    pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &Crew<'_, Self>) {
+    pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &CopyCrew<'_, '_>) {
         let stopped = Trouble { side: Side::Source, error: Op::Copy.failed(Cause::Stopped) };
         self.tell_owner(task, task.done(Outcome::Failed(stopped), None), crew);
     }
 
     /// Copies all chunks of a run one after the other, so that an MD5 covers more than one of them.
-    fn copy_in_order(
-        &self,
-        task: &ChunkTask,
-        part_bytes: u64,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) {
+    fn copy_in_order(&self, task: &ChunkTask, part_bytes: u64, cx: &mut Context<'_, '_>) {
         let ChunkWork::Copy { ticket, manner } = &task.work else { return };
         let mut hasher = Some(PartHasher::new(part_bytes));
         for first in task.run.first..task.run.end {
             let chunk = ChunkTask { run: ChunkRun { first, end: first + 1 }, ..task.clone() };
-            if crew.is_stopped() || self.large.is_decided(task) {
-                self.give_up_chunks(&chunk, crew);
+            if cx.crew.is_stopped() || self.open.is_decided(task) {
+                self.give_up_chunks(&chunk, cx.crew);
                 continue;
             }
-            let copied = self.copy_chunk(&chunk, ticket, *manner, &mut hasher, hand);
+            let copied = copy_chunk(&chunk, ticket, *manner, &mut hasher, cx);
             let is_last = first + 1 == task.run.end;
             let copied =
                 copied.map(|left| if is_last { with_md5s(left, hasher.take()) } else { left });
             if copied.is_err() {
-                self.large.decide(task);
+                self.open.decide(task);
             }
             let (outcome, receipt) = match copied {
                 Ok(receipt) => (Outcome::Done, receipt),
                 Err(trouble) => (Outcome::Failed(trouble), None),
             };
-            self.tell_owner(&chunk, chunk.done(outcome, receipt), crew);
+            self.tell_owner(&chunk, chunk.done(outcome, receipt), cx.crew);
         }
     }
+}
 
-    fn copy_chunk(
-        &self,
-        task: &ChunkTask,
-        ticket: &[u8],
-        manner: Manner,
-        hasher: &mut Option<PartHasher>,
-        hand: &mut CopyHand,
-    ) -> Result<Option<Receipt>, Trouble> {
-        let extents = task.extents();
-        // The table of a striped file may have chunks behind its end.
-        let Some(first) = extents.first() else {
-            let nothing = Receipt::of_bytes(task.span(), Crc64::default());
-            return Ok(Some(nothing).filter(|_| manner.sums == Sums::All));
-        };
-        let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
-        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        if let Some(receipt) = self.written_before(task, ticket, hasher, &*target_dir, hand) {
-            hand.gathered.tally.resumed_bytes += bytes;
-            return Ok(Some(receipt));
-        }
-        let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
-        let source = source_dir.open_extent(&task.name, &task.identity, *first).at(Side::Source)?;
-        let target_name = self.target_name(&task.place, &task.name);
-        let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
-        let mut crc64 = Some(Crc64::default());
-        for extent in &extents {
-            let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
-            let next = copy_piece(&*source, &*staged, piece, hasher, &mut hand.buffer)?;
-            crc64 = crc64.zip(next).map(|(sum, next)| task.add_sum(sum, *extent, next));
-        }
-        let (journal, extent) = (self.journal_of(&*staged), task.span());
-        let receipt = staged.close().at(Side::Target)?;
-        if let (Some(journal), Some(crc64)) = (journal, crc64) {
-            journal.chunk(ticket, extent, crc64);
-        }
-        let tally = &mut hand.gathered.tally;
-        if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
-            tally.resumed_bytes += bytes;
-        } else {
-            tally.copied_bytes += bytes;
-            tally.chunks += 1;
-        }
-        Ok(receipt.or_else(|| {
-            let is_evidence = crc64.is_some() || hasher.is_some();
-            is_evidence.then(|| Receipt::sent(extent, crc64, String::new(), Sender::Here))
-        }))
+fn copy_chunk(
+    task: &ChunkTask,
+    ticket: &[u8],
+    manner: Manner,
+    hasher: &mut Option<PartHasher>,
+    cx: &mut Context<'_, '_>,
+) -> Result<Option<Receipt>, Trouble> {
+    let extents = task.extents();
+    // The table of a striped file may have chunks behind its end.
+    let Some(first) = extents.first() else {
+        let nothing = Receipt::of_bytes(task.span(), Crc64::default());
+        return Ok(Some(nothing).filter(|_| manner.sums == Sums::All));
+    };
+    let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
+    let target_dir = task.place.target_dir(cx.env.target(&task.place)).at(Side::Target)?;
+    if let Some(receipt) = resume::written_before(task, ticket, hasher, &*target_dir, cx) {
+        cx.hand.gathered.tally.resumed_bytes += bytes;
+        return Ok(Some(receipt));
     }
+    let source_dir = task.place.source_dir(&*cx.env.root(&task.place).source).at(Side::Source)?;
+    let source = source_dir.open_extent(&task.name, &task.identity, *first).at(Side::Source)?;
+    let target_name = cx.env.target_name(&task.place, &task.name);
+    let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
+    let mut crc64 = Some(Crc64::default());
+    for extent in &extents {
+        let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
+        let next = copy_piece(&*source, &*staged, piece, hasher, &mut cx.hand.buffer)?;
+        crc64 = crc64.zip(next).map(|(sum, next)| task.add_sum(sum, *extent, next));
+    }
+    let (journal, extent) = (cx.env.journal_of(&*staged), task.span());
+    let receipt = staged.close().at(Side::Target)?;
+    if let (Some(journal), Some(crc64)) = (journal, crc64) {
+        journal.chunk(ticket, extent, crc64);
+    }
+    let tally = &mut cx.hand.gathered.tally;
+    if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
+        tally.resumed_bytes += bytes;
+    } else {
+        tally.copied_bytes += bytes;
+        tally.chunks += 1;
+    }
+    Ok(receipt.or_else(|| {
+        let is_evidence = crc64.is_some() || hasher.is_some();
+        is_evidence.then(|| Receipt::sent(extent, crc64, String::new(), Sender::Here))
+    }))
+}
 
-    /// A chunk of both sides, to know whether the file must be copied.
-    fn compare_chunk(
-        &self,
-        task: &ChunkTask,
-        [source, target]: [Version; 2],
-        hand: &mut CopyHand,
-    ) -> Result<Outcome, Trouble> {
-        let source_dir = task.place.source_dir(&*self.root(&task.place).source).at(Side::Source)?;
-        let target_dir = task.place.target_dir(self.target(&task.place)).at(Side::Target)?;
-        let extent = task.extent();
-        let from_source = open_version(&*source_dir, &task.name, source, extent);
-        let Some(source) = unless_in_doubt(from_source.at(Side::Source))? else {
-            return Ok(Outcome::Differs);
-        };
-        let target_name = self.target_name(&task.place, &task.name);
-        let from_target = open_version(&*target_dir, target_name, target, extent);
-        let Some(target) = unless_in_doubt(from_target.at(Side::Target))? else {
-            return Ok(Outcome::Differs);
-        };
-        let check = Way::Bytes.check(&*source, &*target);
-        hand.gathered.tally.compared.by(check).bytes += extent.length;
-        let buffers = hand.buffers(self.options.buffer_bytes);
-        let compared = is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers);
-        let is_same = unless_in_doubt(compared)?.unwrap_or(false);
-        Ok(if is_same { Outcome::Done } else { Outcome::Differs })
-    }
+/// A chunk of both sides, to know whether the file must be copied.
+fn compare_chunk(
+    task: &ChunkTask,
+    [source, target]: [Version; 2],
+    cx: &mut Context<'_, '_>,
+) -> Result<Outcome, Trouble> {
+    let source_dir = task.place.source_dir(&*cx.env.root(&task.place).source).at(Side::Source)?;
+    let target_dir = task.place.target_dir(cx.env.target(&task.place)).at(Side::Target)?;
+    let extent = task.extent();
+    let from_source = open_version(&*source_dir, &task.name, source, extent);
+    let Some(source) = unless_in_doubt(from_source.at(Side::Source))? else {
+        return Ok(Outcome::Differs);
+    };
+    let target_name = cx.env.target_name(&task.place, &task.name);
+    let from_target = open_version(&*target_dir, target_name, target, extent);
+    let Some(target) = unless_in_doubt(from_target.at(Side::Target))? else {
+        return Ok(Outcome::Differs);
+    };
+    let check = Way::Bytes.check(&*source, &*target);
+    cx.hand.gathered.tally.compared.by(check).bytes += extent.length;
+    let buffers = cx.hand.buffers(cx.env.options.buffer_bytes);
+    let compared = is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers);
+    let is_same = unless_in_doubt(compared)?.unwrap_or(false);
+    Ok(if is_same { Outcome::Done } else { Outcome::Differs })
+}
 
-    /// A chunk of the side whose checksum nobody keeps. `None` for one that has changed: it is copied,
-    /// with a check of its own.
-    fn sum_chunk(
-        &self,
-        task: &ChunkTask,
-        (side, version): (Side, Version),
-        part_bytes: Option<u64>,
-        hand: &mut CopyHand,
-    ) -> Result<Option<Receipt>, Trouble> {
-        let (dir, name) = match side {
-            Side::Source => (task.place.source_dir(&*self.root(&task.place).source), &*task.name),
-            Side::Target => {
-                let name = self.target_name(&task.place, &task.name);
-                (task.place.target_dir(self.target(&task.place)), name)
-            }
-        };
-        let extent = task.extent();
-        let opened = open_version(&*dir.at(side)?, name, version, extent);
-        let (buffers, compared) = hand.buffers_and_count(self.options.buffer_bytes);
-        let summed = opened.and_then(|file| summed(&*file, extent, part_bytes, buffers, compared));
-        unless_in_doubt(summed.at(side))
-    }
+/// A chunk of the side whose checksum nobody keeps. `None` for one that has changed: it is copied,
+/// with a check of its own.
+fn sum_chunk(
+    task: &ChunkTask,
+    (side, version): (Side, Version),
+    part_bytes: Option<u64>,
+    cx: &mut Context<'_, '_>,
+) -> Result<Option<Receipt>, Trouble> {
+    let (dir, name) = match side {
+        Side::Source => (task.place.source_dir(&*cx.env.root(&task.place).source), &*task.name),
+        Side::Target => {
+            let name = cx.env.target_name(&task.place, &task.name);
+            (task.place.target_dir(cx.env.target(&task.place)), name)
+        }
+    };
+    let extent = task.extent();
+    let opened = open_version(&*dir.at(side)?, name, version, extent);
+    let (buffers, compared) = cx.hand.buffers_and_count(cx.env.options.buffer_bytes);
+    let summed = opened.and_then(|file| summed(&*file, extent, part_bytes, buffers, compared));
+    unless_in_doubt(summed.at(side))
 }
 
 /// Size of parts that are no whole number in a chunk, where the MD5s of such are wanted: they are read in their order.

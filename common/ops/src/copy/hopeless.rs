@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{CopyHand, CopyJob};
+use super::context::Context;
 use sched::crew::Crew;
 use sched::job::Job;
 use store::Store;
@@ -63,34 +63,23 @@ impl Streak {
     }
 }
 
-impl CopyJob<'_> {
+impl Context<'_, '_> {
     /// Stops the job where nothing else would fare better than what has just failed in that target. False where the
     /// reason was told before by this rank: then it is no failure of its own.
-    pub(super) fn stop_if_hopeless(
-        &self,
-        target: &dyn Store,
-        error: &Error,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> bool {
-        let Some(errno) = self.hopeless_errno(target, error, hand) else { return true };
-        self.hopeless.stop(errno, &mut hand.gathered.tally, crew)
+    pub(super) fn stop_if_hopeless(&mut self, target: &dyn Store, error: &Error) -> bool {
+        let Some(errno) = self.hopeless_errno(target, error) else { return true };
+        self.env.hopeless.stop(errno, &mut self.hand.gathered.tally, self.crew)
     }
 
     /// The `errno` that shows that.
-    fn hopeless_errno(
-        &self,
-        target: &dyn Store,
-        error: &Error,
-        hand: &mut CopyHand,
-    ) -> Option<i32> {
+    fn hopeless_errno(&mut self, target: &dyn Store, error: &Error) -> Option<i32> {
         // Room for extended attributes is an inode's own.
         let Cause::System(errno) = error.cause else { return None };
         if error.op == Op::SetXattrs {
             return None;
         }
         let is_it = target.is_past_help(errno)
-            || self.may_go_for_all(errno) && hand.streak.count(errno) >= HOPELESS_FAILURES;
+            || self.may_go_for_all(errno) && self.hand.streak.count(errno) >= HOPELESS_FAILURES;
         is_it.then_some(errno)
     }
 
@@ -98,7 +87,7 @@ impl CopyJob<'_> {
     /// a quota.
     fn may_go_for_all(&self, errno: i32) -> bool {
         match errno {
-            libc::EDQUOT => !self.options.job.is_superuser,
+            libc::EDQUOT => !self.env.options.job.is_superuser,
             libc::ENOSPC | libc::EROFS | libc::EIO | libc::ENODEV | libc::ENXIO => true,
             _ => false,
         }

@@ -1,95 +1,107 @@
 //! Directories of the target that have the name of a file, link or special file: one goes only when it is
 //! certain that something replaces it.
 
+use super::context::Context;
+use super::directory::Directories;
+use super::env::{Env, Stage};
+use super::extras::Extras;
 use super::options::SyncOptions;
-use super::{CopyHand, CopyJob};
 use crate::walk::Visit;
-use sched::crew::Crew;
 use store::{Dir, NewFile, NewSpecial, NewSymlink};
 use types::entry::{Attributes, Hint, Kind};
 use types::error::{At, Cause, Error, Op, Side, Trouble};
 use types::path::Name;
 
-impl CopyJob<'_> {
-    /// A directory has the name of an entry of another kind. An empty one goes at once. One with something in
+/// Executor that sees to directories in the way of entries, and remembers what is to be dealt with later.
+#[derive(Default)]
+pub(super) struct Postponed {
+    /// Extraneous entries of the target, to be deleted.
+    pub extras: Extras,
+    /// Files and links whose names directories of the target have, until those are deleted.
+    pub deferred: Extras,
+}
+
+impl Postponed {
+    /// Removes a directory that has the name of an entry of another kind. An empty one goes at once. One with something in
     /// it is deleted like anything else that only the target has, under the same conditions; true then: the
     /// entry is copied after that.
-    pub(super) fn make_way(
+    pub fn make_way(
         &self,
+        directories: &Directories,
         rules: &SyncOptions,
         entry: &Visit<'_>,
         kind: Kind,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
+        cx: &mut Context<'_, '_>,
     ) -> Result<bool, Trouble> {
-        let target = entry.place.target_dir(self.target(entry.place)).at(Side::Target)?;
-        if self.is_after_deletion && self.options.dry_run {
+        let target = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+        let is_after_deletion = cx.env.stage == Stage::AfterDeletion;
+        if is_after_deletion && cx.env.options.dry_run {
             return Ok(false);
         }
-        let name = self.target_name(entry.place, entry.name);
-        let is_empty = Self::is_empty_tree(&*target, name)?;
-        if !is_empty && (!rules.delete || self.is_after_deletion) {
+        let name = cx.env.target_name(entry.place, entry.name);
+        let is_empty = is_empty_tree(&*target, name)?;
+        if !is_empty && (!rules.delete || is_after_deletion) {
             let left = if rules.delete { Cause::UndeletedDirectory } else { Cause::FullDirectory };
             return Err(Op::Copy.failed(left)).at(Side::Target);
         }
-        self.before_change(entry.place)?;
-        self.rehearse(entry, kind, &*target)?;
+        directories.before_change(cx.env, entry.place)?;
+        rehearse(cx.env, entry, kind, &*target)?;
         if is_empty {
-            self.plan_line("remove", entry.place, entry.name.to_bytes(), hand, crew);
+            cx.plan_line("remove", entry.place, entry.name.to_bytes());
             target.remove(name, Kind::Directory).at(Side::Target)?;
             return Ok(false);
         }
         self.extras.add(entry.place, name, Hint::Directory);
         self.deferred.add(entry.place, entry.name, entry.hint);
-        hand.is_deferred = true;
+        cx.hand.is_deferred = true;
         Ok(true)
     }
+}
 
-    /// Whether a directory at the target has nothing in it.
-    fn is_empty_tree(target: &dyn Dir, name: &Name) -> Result<bool, Trouble> {
-        let mut is_empty = true;
-        let dir = target.open_dir(name).at(Side::Target)?;
-        match dir.list(&mut |_, _| is_empty = false) {
-            // Deleting takes a look into it, with more rights than now.
-            Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
-            listed => listed.at(Side::Target).map(|()| is_empty),
-        }
+/// Whether a directory at the target has nothing in it.
+fn is_empty_tree(target: &dyn Dir, name: &Name) -> Result<bool, Trouble> {
+    let mut is_empty = true;
+    let dir = target.open_dir(name).at(Side::Target)?;
+    match dir.list(&mut |_, _| is_empty = false) {
+        // Deleting takes a look into it, with more rights than now.
+        Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
+        listed => listed.at(Side::Target).map(|()| is_empty),
     }
+}
 
-    /// Reads the entry's beginning, and makes one of its kind beside the directory, which goes again: what
-    /// cannot be read, or not be made there, is an error while the directory is still there.
-    fn rehearse(&self, entry: &Visit<'_>, kind: Kind, target: &dyn Dir) -> Result<(), Trouble> {
-        let is_tried = !self.options.dry_run && !self.target(entry.place).holds_objects();
-        let (staged, name) = (self.staged_name(), self.staged_name());
-        let (staged, name) = (&*staged, &*name);
-        match kind {
-            Kind::File => {
-                let source = entry.dir.open_file(entry.name).at(Side::Source)?;
-                source.read_at(&mut [0], 0).at(Side::Source)?;
-                if is_tried {
-                    let new = NewFile::new(staged, name, Attributes::NONE);
-                    let staged = target.stage_file(&new).at(Side::Target)?;
-                    staged.abandon().at(Side::Target)?;
-                }
-                return Ok(());
+/// Reads the entry's beginning, and makes one of its kind beside the directory, which goes again: what
+/// cannot be read, or not be made there, is an error while the directory is still there.
+fn rehearse(env: &Env<'_>, entry: &Visit<'_>, kind: Kind, target: &dyn Dir) -> Result<(), Trouble> {
+    let is_tried = !env.options.dry_run && !env.target(entry.place).holds_objects();
+    let (staged, name) = (env.staged_name(), env.staged_name());
+    let (staged, name) = (&*staged, &*name);
+    match kind {
+        Kind::File => {
+            let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+            source.read_at(&mut [0], 0).at(Side::Source)?;
+            if is_tried {
+                let new = NewFile::new(staged, name, Attributes::NONE);
+                let staged = target.stage_file(&new).at(Side::Target)?;
+                staged.abandon().at(Side::Target)?;
             }
-            Kind::Symlink => {
-                let points_to = &entry.dir.read_link(entry.name).at(Side::Source)?;
-                let (mtime, attributes) = (None, Attributes::default());
-                let link = NewSymlink { points_to, staged, name, mtime, attributes };
-                if is_tried {
-                    target.make_symlink(&link).at(Side::Target)?;
-                }
-            }
-            kind => {
-                let device = entry.dir.device_number(entry.name).at(Side::Source)?;
-                let attributes = Attributes::default();
-                let special = NewSpecial { kind, device, staged, name, attributes };
-                if is_tried {
-                    target.make_special(&special).at(Side::Target)?;
-                }
+            return Ok(());
+        }
+        Kind::Symlink => {
+            let points_to = &entry.dir.read_link(entry.name).at(Side::Source)?;
+            let (mtime, attributes) = (None, Attributes::default());
+            let link = NewSymlink { points_to, staged, name, mtime, attributes };
+            if is_tried {
+                target.make_symlink(&link).at(Side::Target)?;
             }
         }
-        if is_tried { target.remove(name, kind).at(Side::Target) } else { Ok(()) }
+        kind => {
+            let device = entry.dir.device_number(entry.name).at(Side::Source)?;
+            let attributes = Attributes::default();
+            let special = NewSpecial { kind, device, staged, name, attributes };
+            if is_tried {
+                target.make_special(&special).at(Side::Target)?;
+            }
+        }
     }
+    if is_tried { target.remove(name, kind).at(Side::Target) } else { Ok(()) }
 }

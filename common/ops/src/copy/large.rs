@@ -1,22 +1,29 @@
 //! Copying a large file: many ranks write into one staged file, and its owner gives it its name.
 
+use super::arrival;
+use super::env::Env;
+use super::look;
+use super::resume;
+use super::small;
 use std::ffi::CString;
 use std::sync::Arc;
 
 use super::arrival::{check_arrived, check_md5s, proof_of};
 use super::content::share;
+use super::context::Context;
+use super::context::CopyCrew;
 use super::linked::LinkedFile;
 use super::policy::Plain;
 use super::resume::{Staging, stays};
 use super::small::FileCopy;
-use super::sync::{Need, Sides, unless_in_doubt};
+use super::sync::Sides;
+use super::upkeep::Upkeep;
 use super::verify::Arrived;
-use super::{CopyHand, CopyJob, CopyLetter, CopyTask, Large};
-use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
+use super::{CopyLetter, CopyTask};
+use crate::chunked::{ChunkTask, ChunkWork, Chunked, ChunksDone, Ended, Outcome};
 use crate::compare::content::{Way, outcome_of_sum};
 use crate::walk::Visit;
 use crate::walk::place::Place;
-use sched::crew::Crew;
 use store::{Dir, Receipt, SourceFile, StagedFile};
 use types::content::chunk::ChunkRun;
 use types::content::crc64::Crc64;
@@ -49,7 +56,39 @@ pub(super) struct LargeCopy {
     striped_chunks: Option<u64>,
 }
 
-impl CopyJob<'_> {
+/// A large file that many ranks work on.
+pub(super) enum Large {
+    /// It is being copied.
+    Copy(LargeCopy),
+    /// It is written, and read again. With what its writers have left.
+    Written(LargeCopy, Vec<Receipt>),
+    /// It is being compared with the target's, to know whether it must be copied.
+    Comparison {
+        place: Arc<Place>,
+        name: CString,
+        sides: Sides,
+        way: Way,
+        /// The file with several names that it is, where it is one.
+        linked: Option<LinkedFile>,
+    },
+}
+
+/// Executor of the large files that this rank owns, and of chunks of any.
+#[derive(Default)]
+pub(super) struct LargeFiles {
+    pub(super) open: Chunked<Large>,
+}
+
+/// What is left to do for a large file whose chunks are all accounted for.
+#[allow(clippy::large_enum_variant, reason = "one at a time, handed on at once")]
+pub(super) enum Ending {
+    /// Nothing: it is complete, has failed, or was begun once more.
+    Done,
+    /// It is to get what its comparison shows that it needs.
+    Compared { place: Arc<Place>, name: CString, sides: Sides, outcome: Outcome },
+}
+
+impl LargeFiles {
     /// Stages a large file and queues all its chunks; or ends it, where it shares its content with the
     /// source.
     pub(super) fn begin_large(
@@ -58,28 +97,27 @@ impl CopyJob<'_> {
         source: Box<dyn SourceFile>,
         target: &dyn Dir,
         copy: FileCopy,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
+        cx: &mut Context<'_, '_>,
     ) -> Result<Option<Kept>, Trouble> {
         let metadata = copy.metadata;
-        let etag = self.etag_of(entry.place, &*source)?;
+        let etag = arrival::etag_of(cx.env, entry.place, &*source)?;
         let Staging { staged, chunk_bytes } =
-            self.stage_large(entry, &*source, etag.as_ref(), target, &copy)?;
+            resume::stage_large(cx.env, entry, &*source, etag.as_ref(), target, &copy)?;
         let part_bytes = etag.map(|etag| etag.part_bytes);
         let part_bytes = part_bytes.filter(|bytes| {
-            self.is_hashed(entry.place, (metadata.size_bytes, chunk_bytes), *bytes)
+            arrival::is_hashed(cx.env, entry.place, (metadata.size_bytes, chunk_bytes), *bytes)
         });
-        let manner = Manner { part_bytes, ..self.options.transfer.manner(&metadata) };
+        let manner = Manner { part_bytes, ..cx.env.options.transfer.manner(&metadata) };
         let ticket = staged.ticket();
-        let manner = if self.journal_of(&*staged).is_some() { manner.summed() } else { manner };
-        let lanes = self.lanes(entry.place, &*staged, &metadata, manner, chunk_bytes);
+        let manner = if cx.env.journal_of(&*staged).is_some() { manner.summed() } else { manner };
+        let lanes = lanes(cx.env, entry.place, &*staged, &metadata, manner, chunk_bytes);
         let run = match lanes {
             Some(lanes) => lanes.whole(metadata.size_bytes),
             None => ChunkRun::whole(metadata.size_bytes, chunk_bytes),
         };
         let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
         let chunks = ChunkTask {
-            owner: self.rank,
+            owner: cx.env.rank,
             file: 0,
             place: Arc::clone(&place),
             name: name.clone(),
@@ -89,7 +127,7 @@ impl CopyJob<'_> {
             work: ChunkWork::Copy { ticket, manner },
             run,
         };
-        let shared = share(&*source, &*staged, &metadata, self.options.transfer);
+        let shared = share(&*source, &*staged, &metadata, cx.env.options.transfer);
         let striped_chunks = lanes.map(|_| run.count());
         let mut large = LargeCopy {
             place,
@@ -106,41 +144,21 @@ impl CopyJob<'_> {
         };
         match shared {
             Ok(false) => {}
-            Ok(true) => return self.commit_large(large, Outcome::Done, Vec::new()).map(Some),
+            Ok(true) => return commit_large(cx.env, large, Outcome::Done, Vec::new()).map(Some),
             Err(trouble) => {
-                return self.commit_large(large, Outcome::Failed(trouble), Vec::new()).map(Some);
+                return commit_large(cx.env, large, Outcome::Failed(trouble), Vec::new()).map(Some);
             }
         }
-        large.linked = hand.linked.take();
-        let file = self.large.begin(Large::Copy(large), run.count());
+        large.linked = cx.hand.linked.take();
+        let file = self.open.begin(Large::Copy(large), run.count());
         // Until the last chunk is in, this rank waits for letters.
-        crew.hold();
-        crew.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
+        cx.crew.hold();
+        cx.crew.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
         Ok(None)
     }
 
-    /// How a file is cut whose target is striped. Holes are looked for in one place after another; and objects are
-    /// asked for in one piece.
-    fn lanes(
-        &self,
-        place: &Place,
-        staged: &dyn StagedFile,
-        metadata: &Metadata,
-        manner: Manner,
-        chunk_bytes: u64,
-    ) -> Option<Lanes> {
-        if self.root(place).source.holds_objects() {
-            return None;
-        }
-        let mut striping = staged.striping(metadata.size_bytes)?;
-        if manner.holes == Holes::Kept {
-            striping.stripe_count = 1;
-        }
-        Some(Lanes::new(striping, metadata.size_bytes, chunk_bytes))
-    }
-
-    pub(super) fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
-        if task.owner == self.rank {
+    pub(super) fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &CopyCrew<'_, '_>) {
+        if task.owner == crew.rank() {
             self.chunks_done(done, crew);
         } else {
             crew.write_to(task.owner, &CopyLetter::Chunks(done));
@@ -148,62 +166,92 @@ impl CopyJob<'_> {
     }
 
     /// Counts chunks in; after the last one the file is ended, on an I/O thread.
-    pub(super) fn chunks_done(&self, done: ChunksDone, crew: &Crew<'_, Self>) {
+    pub(super) fn chunks_done(&self, done: ChunksDone, crew: &CopyCrew<'_, '_>) {
         let file = done.file();
-        if self.large.count(done) {
+        if self.open.count(done) {
             crew.push_pinned(CopyTask::Commit(file));
         }
     }
 
-    /// Ends a large file whose chunks are all accounted for.
-    pub(super) fn end_large(&self, file: u64, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let Some(ended) = self.large.end(file) else { return };
-        hand.is_complete = false;
-        let Some(ended) = self.have_chunks_verified(ended, crew) else { return };
-        let Ended { file, mut outcome, receipts, .. } = ended;
+    /// Ends a large file whose chunks are all accounted for. `None` while they are read again.
+    pub fn end(&self, file: u64, upkeep: &Upkeep<'_>, cx: &mut Context<'_, '_>) -> Option<Ending> {
+        let ended = self.open.end(file)?;
+        cx.hand.is_complete = false;
+        let Ended { file, outcome, receipts, .. } = self.have_chunks_verified(ended, cx)?;
         match file {
-            Large::Copy(mut file) | Large::Written(mut file, _) => {
-                if outcome == Outcome::Done {
-                    match self.md5s_as_written(&file, hand) {
-                        Ok(md5s) => file.md5s_as_written = md5s,
-                        Err(trouble) => outcome = Outcome::Failed(trouble),
-                    }
-                }
-                hand.linked = file.linked.take();
-                let (place, name) = (Arc::clone(&file.place), file.name.clone());
-                let (copy, crc64) = (file.copy.clone(), file.sum(&receipts));
-                let metadata = copy.metadata;
-                let inode = self.verifier.and_then(|_| file.staged.inode());
-                match self.commit_large(file, outcome, receipts) {
-                    Err(trouble) if is_to_be_begun_anew(&trouble) && !copy.is_anew => {
-                        if let Err(trouble) = self.copy_anew(&place, &name, copy, hand, crew) {
-                            self.fail_large(&place, &name, trouble, hand, crew);
-                        }
-                    }
-                    Ok(kept) => {
-                        self.copied((&place, &name), Kind::File, kept, hand, crew);
-                        let file = Arrived { metadata: &metadata, crc64, inode };
-                        self.large_file_is_there(&place, &name, file, hand, crew);
-                    }
-                    Err(trouble) => self.fail_large(&place, &name, trouble, hand, crew),
-                }
+            Large::Copy(file) | Large::Written(file, _) => {
+                self.end_copy(file, outcome, receipts, upkeep, cx);
             }
             Large::Comparison { place, name, sides, way, linked } => {
-                hand.linked = linked;
+                cx.hand.linked = linked;
                 let size_bytes = sides.source.size_bytes;
                 if outcome == Outcome::Done && way.is_disproved(&receipts, size_bytes) {
-                    self.begin_comparison((&place, &name), Way::Bytes, &sides, hand, crew);
+                    self.begin_comparison((&place, &name), Way::Bytes, &sides, cx);
                 } else {
                     let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
-                    let ended = self.end_comparison(&place, &name, &sides, outcome, hand, crew);
-                    if let Err(trouble) = ended {
-                        self.fail_large(&place, &name, trouble, hand, crew);
-                    }
+                    return Some(Ending::Compared { place, name, sides, outcome });
                 }
             }
         }
-        Self::end_first(hand, crew);
-        crew.release();
+        Some(Ending::Done)
+    }
+
+    fn end_copy(
+        &self,
+        mut file: LargeCopy,
+        mut outcome: Outcome,
+        receipts: Vec<Receipt>,
+        upkeep: &Upkeep<'_>,
+        cx: &mut Context<'_, '_>,
+    ) {
+        if outcome == Outcome::Done {
+            match arrival::md5s_as_written(&file, cx) {
+                Ok(md5s) => file.md5s_as_written = md5s,
+                Err(trouble) => outcome = Outcome::Failed(trouble),
+            }
+        }
+        cx.hand.linked = file.linked.take();
+        let (place, name) = (Arc::clone(&file.place), file.name.clone());
+        let (copy, crc64) = (file.copy.clone(), file.sum(&receipts));
+        let metadata = copy.metadata;
+        let inode = cx.env.verifier.and_then(|_| file.staged.inode());
+        match commit_large(cx.env, file, outcome, receipts) {
+            Err(trouble) if is_to_be_begun_anew(&trouble) && !copy.is_anew => {
+                if let Err(trouble) = self.copy_anew(&place, &name, copy, cx) {
+                    fail_large(&place, &name, trouble, cx);
+                }
+            }
+            Ok(kept) => {
+                cx.copied((&place, &name), Kind::File, kept);
+                let file = Arrived { metadata: &metadata, crc64, inode };
+                upkeep.large_file_is_there(&place, &name, file, cx);
+            }
+            Err(trouble) => fail_large(&place, &name, trouble, cx),
+        }
+    }
+
+    /// Has the two sides of a file compared by many ranks.
+    pub(super) fn begin_comparison(
+        &self,
+        (place, name): (&Arc<Place>, &Name),
+        way: Way,
+        sides: &Sides,
+        cx: &mut Context<'_, '_>,
+    ) {
+        let (source, target) = (sides.source.version(), sides.target.version());
+        let wish_bytes = cx.env.chunk_bytes(place, sides.source.size_bytes);
+        let (work, chunk_bytes) = way.chunks([source, target], wish_bytes);
+        let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
+        let (place, name) = (Arc::clone(place), name.to_owned());
+        let (of_task, name_of_task) = (Arc::clone(&place), name.clone());
+        let (sides, linked) = (Sides { ..*sides }, cx.hand.linked.take());
+        let large = Large::Comparison { place, name, sides, way, linked };
+        let file = self.open.begin(large, run.count());
+        cx.crew.hold();
+        let (place, name) = (of_task, name_of_task);
+        let (owner, identity, lanes) = (cx.env.rank, source.identity, None);
+        let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
+        cx.crew.push(task.into());
     }
 
     /// Copies a file once more, from its beginning: another job has ended its upload, or something of the source was
@@ -213,97 +261,84 @@ impl CopyJob<'_> {
         place: &Arc<Place>,
         name: &Name,
         copy: FileCopy,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
+        cx: &mut Context<'_, '_>,
     ) -> Result<(), Trouble> {
-        let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
+        let dir = place.source_dir(&*cx.env.root(place).source).at(Side::Source)?;
         let source = dir.open_file(name).at(Side::Source)?;
         let metadata = source.metadata().at(Side::Source)?;
         if metadata.identity() != copy.metadata.identity() {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
-        let target = place.target_dir(self.target(place)).at(Side::Target)?;
+        let target = place.target_dir(cx.env.target(place)).at(Side::Target)?;
         let entry = Visit { place, dir: &dir, name, hint: Hint::File };
         let mut copy = FileCopy { is_anew: true, ..copy };
         if metadata.version() != copy.metadata.version() {
-            let xattrs = self.xattrs_of(|| source.xattrs())?;
-            let old = self.replaced(&entry, &*target, &metadata)?;
+            let xattrs = cx.env.xattrs_of(|| source.xattrs())?;
+            let old = look::replaced(cx.env, &entry, &*target, &metadata)?;
             let old = old.filter(|old| old.kind == Kind::File);
-            let plain = Plain::of_entry(self.options, &metadata, &*target).at(Side::Target)?;
-            copy.attributes = self.attributes_of(&entry, &metadata, xattrs, old.as_ref(), plain);
+            let plain = Plain::of_entry(cx.env.options, &metadata, &*target).at(Side::Target)?;
+            copy.attributes =
+                small::attributes_of(cx.env, &entry, &metadata, xattrs, old.as_ref(), plain);
             copy.metadata = metadata;
         }
-        self.begin_large(&entry, source, &*target, copy, hand, crew).map(|_| ())
+        self.begin_large(&entry, source, &*target, copy, cx).map(|_| ())
     }
+}
 
-    /// All chunks were compared: the file is copied, given attributes, or left alone.
-    fn end_comparison(
-        &self,
-        place: &Arc<Place>,
-        name: &Name,
-        sides: &Sides,
-        outcome: Outcome,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<(), Trouble> {
-        let dir = place.source_dir(&*self.root(place).source).at(Side::Source)?;
-        let entry = Visit { place, dir: &dir, name, hint: Hint::File };
-        let outcome = match outcome {
-            Outcome::Failed(trouble) => unless_in_doubt(Err(trouble))?.unwrap_or(Outcome::Differs),
-            outcome => outcome,
-        };
-        let need = match outcome {
-            Outcome::Failed(_) | Outcome::Differs => Need::Content,
-            Outcome::Done => {
-                let target_dir = place.target_dir(self.target(place)).at(Side::Target)?;
-                self.attributes_needed(&entry, &*target_dir, sides, hand)?
-            }
-        };
-        self.satisfy(need, &entry, &sides.source, hand, crew).map(|_| ())
+/// How a file is cut whose target is striped. Holes are looked for in one place after another; and objects are
+/// asked for in one piece.
+fn lanes(
+    env: &Env<'_>,
+    place: &Place,
+    staged: &dyn StagedFile,
+    metadata: &Metadata,
+    manner: Manner,
+    chunk_bytes: u64,
+) -> Option<Lanes> {
+    if env.root(place).source.holds_objects() {
+        return None;
     }
+    let mut striping = staged.striping(metadata.size_bytes)?;
+    if manner.holes == Holes::Kept {
+        striping.stripe_count = 1;
+    }
+    Some(Lanes::new(striping, metadata.size_bytes, chunk_bytes))
+}
 
-    /// Gives the complete file its name; removes what was staged where anything went wrong.
-    fn commit_large(
-        &self,
-        file: LargeCopy,
-        outcome: Outcome,
-        receipts: Vec<Receipt>,
-    ) -> Result<Kept, Trouble> {
-        let unchanged = match outcome {
-            Outcome::Failed(trouble) => Err(trouble),
-            Outcome::Done | Outcome::Differs => file.check(&receipts),
-        };
-        let proof = match unchanged {
-            Ok(proof) => proof,
-            Err(trouble) => {
-                self.give_up_large(file, trouble.error.cause);
-                return Err(trouble);
-            }
-        };
-        let LargeCopy { staged, copy, .. } = file;
-        let (journal, ticket) = (self.journal.filter(|_| stays(&*staged)), staged.ticket());
-        let kept = staged.commit(&copy.attributes, receipts).at(Side::Target);
-        if let Some(journal) = journal {
-            journal.end(&ticket);
+/// Gives the complete file its name; removes what was staged where anything went wrong.
+fn commit_large(
+    env: &Env<'_>,
+    file: LargeCopy,
+    outcome: Outcome,
+    receipts: Vec<Receipt>,
+) -> Result<Kept, Trouble> {
+    let unchanged = match outcome {
+        Outcome::Failed(trouble) => Err(trouble),
+        Outcome::Done | Outcome::Differs => file.check(&receipts),
+    };
+    let proof = match unchanged {
+        Ok(proof) => proof,
+        Err(trouble) => {
+            resume::give_up_large(env, file, trouble.error.cause);
+            return Err(trouble);
         }
-        let kept = kept?;
-        Ok(Kept { proof: proof_of(proof, kept.proof), ..kept })
+    };
+    let LargeCopy { staged, copy, .. } = file;
+    let (journal, ticket) = (env.journal.filter(|_| stays(&*staged)), staged.ticket());
+    let kept = staged.commit(&copy.attributes, receipts).at(Side::Target);
+    if let Some(journal) = journal {
+        journal.end(&ticket);
     }
+    let kept = kept?;
+    Ok(Kept { proof: proof_of(proof, kept.proof), ..kept })
+}
 
-    /// What was given up because the job stops is not a failure of its own: the cause was reported.
-    fn fail_large(
-        &self,
-        place: &Place,
-        name: &Name,
-        trouble: Trouble,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) {
-        if trouble.error.cause == Cause::Stopped {
-            hand.gathered.tally.cancelled_tasks += 1;
-        } else {
-            self.fail(place, name.to_bytes(), trouble, hand, crew);
-        }
+/// What was given up because the job stops is not a failure of its own: the cause was reported.
+pub(super) fn fail_large(place: &Place, name: &Name, trouble: Trouble, cx: &mut Context<'_, '_>) {
+    if trouble.error.cause == Cause::Stopped {
+        cx.hand.gathered.tally.cancelled_tasks += 1;
+    } else {
+        cx.fail(place, name.to_bytes(), trouble);
     }
 }
 

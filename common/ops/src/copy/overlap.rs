@@ -5,13 +5,13 @@
 
 use std::ops::Range;
 
-use super::CopyJob;
+use super::env::Env;
 use super::root::CopyRoot;
 use crate::walk::place::Place;
 use types::entry::Kind;
 use types::path::{Name, RelPath};
 
-impl CopyJob<'_> {
+impl Env<'_> {
     /// A later source has an entry of that name, which replaces this one's copy.
     pub(super) fn is_replaced_later(&self, place: &Place, name: &Name) -> bool {
         self.is_in_another(place, name, place.root() as usize + 1..self.roots.len())

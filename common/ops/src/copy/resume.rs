@@ -1,23 +1,26 @@
 //! Going on where a stopped job was: its journal says what was staged of large files, and the staged file
 //! itself whether that is so.
 
+use super::arrival;
+use super::attributes;
+use super::env::Env;
+use super::hard_links;
+use super::sync;
 use std::ffi::CString;
 use std::time::Duration;
 
+use super::context::Context;
 use super::large::LargeCopy;
 use super::policy::{self, Plain, mode_alone};
-use super::root::Places;
 use super::small::FileCopy;
 use super::sync::{Need, Sides};
 use super::verify::sum_staged;
-use super::{CopyHand, CopyJob};
 use crate::chunked::ChunkTask;
 use crate::compare::content::{Way, hash_extent};
 use crate::compare::options::Evidence;
-use crate::journal::{Journal, TargetFile, Unfinished};
+use crate::journal::{Journal, Unfinished};
 use crate::walk::place::Place;
 use crate::walk::{Visit, whole};
-use sched::crew::Crew;
 use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
@@ -27,7 +30,7 @@ use types::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
 use types::outcome::compare;
 use types::outcome::compare::Clue;
 use types::outcome::difference::Fields;
-use types::path::{self, Name};
+use types::path::Name;
 use types::place::staged_name::is_staged;
 
 /// A large file that is ready for its chunks.
@@ -38,320 +41,299 @@ pub(super) struct Staging {
     pub chunk_bytes: u64,
 }
 
-impl CopyJob<'_> {
-    /// Stages a large file, or takes over what a stopped job has staged of it.
-    pub(super) fn stage_large(
-        &self,
-        entry: &Visit<'_>,
-        source: &dyn SourceFile,
-        etag: Option<&PartedEtag>,
-        target: &dyn Dir,
-        copy: &FileCopy,
-    ) -> Result<Staging, Trouble> {
-        if let Some(journal) = self.journal
-            && let Some(staging) = self.take_over(journal, entry, source, target, copy)?
-        {
-            return Ok(staging);
-        }
-        let metadata = &copy.metadata;
-        let upload = self.journal.and_then(|journal| self.begun_upload(journal, entry));
-        let same = upload.filter(|begun| begun.version.identity == metadata.identity());
-        let chunk_bytes = self.chunk_bytes(entry.place, metadata.size_bytes);
-        let chunk_bytes = self.whole_parts(entry.place, (metadata.size_bytes, chunk_bytes), etag);
-        let chunk_bytes = same.map_or(chunk_bytes, |begun| begun.chunk_bytes);
-        let (staged_name, name) = (self.staged_name(), self.target_name(entry.place, entry.name));
-        let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
-        let replaces = copy.replaces;
-        let begun = same.map(|begun| &*begun.staged);
-        let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, begun, ..new };
-        let staged = target.stage_file(&new).at(Side::Target)?;
-        if let Some(upload) = upload {
-            let aborted = target.abort_upload(name, &upload.staged, Some(&staged.ticket()));
-            vanished_is_gone(aborted).at(Side::Target)?;
-        }
-        if let Some(journal) = self.journal.filter(|_| stays(&*staged)) {
-            let file = self.target_file(entry.place, entry.name);
-            let (version, inode, ticket) = (metadata.version(), staged.inode(), staged.ticket());
-            let begun = Unfinished { version, chunk_bytes, staged: ticket, inode };
-            if staged.is_upload() {
-                journal.begin_upload(file, begun);
-            } else {
-                journal.begin(file, begun);
-            }
-        }
-        Ok(Staging { staged, chunk_bytes })
+/// Stages a large file, or takes over what a stopped job has staged of it.
+pub(super) fn stage_large(
+    env: &Env<'_>,
+    entry: &Visit<'_>,
+    source: &dyn SourceFile,
+    etag: Option<&PartedEtag>,
+    target: &dyn Dir,
+    copy: &FileCopy,
+) -> Result<Staging, Trouble> {
+    if let Some(journal) = env.journal
+        && let Some(staging) = take_over(env, journal, entry, source, target, copy)?
+    {
+        return Ok(staging);
     }
-
-    /// The stopped job that this one goes on with has finished the file: the target's is as the source's, and was
-    /// changed since that began. Where what is written is read again, so is what may not have been. It gets what
-    /// attributes the source has got since, or this job keeps more.
-    pub(super) fn is_finished(
-        &self,
-        entry: &Visit<'_>,
-        target: &dyn Dir,
-        (source, old): (&Metadata, Option<&Metadata>),
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<bool, Trouble> {
-        let (Some(going_on), Some(old)) = (self.options.going_on, old) else { return Ok(false) };
-        let is_copied_anew = self.options.sync.is_some() || Self::is_parted(hand);
-        if is_copied_anew || self.replaces_earlier(entry.place, entry.name) {
-            return Ok(false);
-        }
-        let name = self.target_name(entry.place, entry.name);
-        let old = whole(target, name, *old).at(Side::Target)?;
-        let sides = Sides { source: *source, target: old };
-        let is_same = old.kind == Kind::File
-            && old.size_bytes == source.size_bytes
-            && old.known.contains(Fields::MTIME)
-            && compare::clue(source, &old, None, self.target(entry.place).time_range(&old))
-                == Clue::Same
-            && going_on.is_since(old.ctime);
-        if !is_same {
-            return Ok(false);
-        }
-        let is_read = self.verifier.is_some() || self.is_in_doubt(entry.place, &sides);
-        if is_read && !self.is_finished_content(entry, target, source.size_bytes, hand)? {
-            return Ok(false);
-        }
-        self.complete(entry, target, &sides, hand, crew)
+    let metadata = &copy.metadata;
+    let upload = env.journal.and_then(|journal| begun_upload(env, journal, entry));
+    let same = upload.filter(|begun| begun.version.identity == metadata.identity());
+    let chunk_bytes = env.chunk_bytes(entry.place, metadata.size_bytes);
+    let chunk_bytes =
+        arrival::whole_parts(env, entry.place, (metadata.size_bytes, chunk_bytes), etag);
+    let chunk_bytes = same.map_or(chunk_bytes, |begun| begun.chunk_bytes);
+    let (staged_name, name) = (env.staged_name(), env.target_name(entry.place, entry.name));
+    let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
+    let replaces = copy.replaces;
+    let begun = same.map(|begun| &*begun.staged);
+    let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, begun, ..new };
+    let staged = target.stage_file(&new).at(Side::Target)?;
+    if let Some(upload) = upload {
+        let aborted = target.abort_upload(name, &upload.staged, Some(&staged.ticket()));
+        vanished_is_gone(aborted).at(Side::Target)?;
     }
-
-    /// The target's file has the content of the source's.
-    fn is_finished_content(
-        &self,
-        entry: &Visit<'_>,
-        target: &dyn Dir,
-        size_bytes: u64,
-        hand: &mut CopyHand,
-    ) -> Result<bool, Trouble> {
-        let source = entry.dir.open_file(entry.name).at(Side::Source)?;
-        let name = self.target_name(entry.place, entry.name);
-        let Ok(old) = target.open_file(name) else { return Ok(false) };
-        old.bypass_cache().at(Side::Target)?;
-        let files = [source, old];
-        let way = Way::of(&*files[0], &*files[1], Evidence::Checksums)?;
-        self.is_same_content(way, &files, size_bytes, hand)
+    if let Some(journal) = env.journal.filter(|_| stays(&*staged)) {
+        let file = env.target_file(entry.place, entry.name);
+        let (version, inode, ticket) = (metadata.version(), staged.inode(), staged.ticket());
+        let begun = Unfinished { version, chunk_bytes, staged: ticket, inode };
+        if staged.is_upload() {
+            journal.begin_upload(file, begun);
+        } else {
+            journal.begin(file, begun);
+        }
     }
+    Ok(Staging { staged, chunk_bytes })
+}
 
-    /// Gives a finished file the attributes that its copy gets now. False where it must be copied for that.
-    fn complete(
-        &self,
-        entry: &Visit<'_>,
-        target: &dyn Dir,
-        sides: &Sides,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<bool, Trouble> {
-        match self.attributes_needed(entry, target, sides, hand)? {
-            Need::Content | Need::ToBeSeen => return Ok(false),
-            Need::Attributes => self.repair(entry, &sides.source, hand, crew)?,
-            Need::Nothing => {}
-        }
-        let is_new = self.options.going_on.is_some_and(|going_on| going_on.is_new);
-        if !is_new || self.options.keep.decides_mode() || self.target(entry.place).holds_objects() {
-            return Ok(true);
-        }
-        // As cp(1) gives it to a file that is new.
-        let plain = Plain::of_entry(self.options, &sides.source, target).at(Side::Target)?;
-        let new = policy::of_file(self.options, &sides.source, None, None, plain);
-        if let Some(mode) = new.mode.filter(|mode| *mode != sides.target.mode) {
-            let name = self.target_name(entry.place, entry.name);
-            let set = target.set_entry_attributes(name, Kind::File, &mode_alone(mode));
-            set.at(Side::Target)?;
-        }
-        Ok(true)
+/// The stopped job that this one goes on with has finished the file: the target's is as the source's, and was
+/// changed since that began. Where what is written is read again, so is what may not have been. It gets what
+/// attributes the source has got since, or this job keeps more.
+pub(super) fn is_finished(
+    entry: &Visit<'_>,
+    target: &dyn Dir,
+    (source, old): (&Metadata, Option<&Metadata>),
+    cx: &mut Context<'_, '_>,
+) -> Result<bool, Trouble> {
+    let (Some(going_on), Some(old)) = (cx.env.options.going_on, old) else { return Ok(false) };
+    let is_copied_anew = cx.env.options.sync.is_some() || hard_links::is_parted(cx);
+    if is_copied_anew || cx.env.replaces_earlier(entry.place, entry.name) {
+        return Ok(false);
     }
-
-    /// A stopped job may have given that file of the target content that never reached the storage, or that the source
-    /// has not got any more. Below other mounts nothing is synced but what is large.
-    pub(super) fn is_in_doubt(&self, place: &Place, sides: &Sides) -> bool {
-        let (Some(journal), there) = (self.journal, &sides.target) else { return false };
-        if journal.distrusts() || self.is_source_later(place, sides) {
-            return true;
-        }
-        if self.target(place).holds_objects() {
-            return false;
-        }
-        let is_synced_with = |root: Metadata| root.device == there.device;
-        let is_elsewhere = !self.root(place).target_metadata.is_none_or(is_synced_with);
-        let goes_on = self.options.going_on.is_some() && self.options.sync.is_none();
-        let is_left = goes_on && is_elsewhere && there.size_bytes <= UNSYNCED_BYTES_MAX;
-        is_left || journal.doubts(there.ctime, there.size_bytes)
+    let name = cx.env.target_name(entry.place, entry.name);
+    let old = whole(target, name, *old).at(Side::Target)?;
+    let sides = Sides { source: *source, target: old };
+    let is_same = old.kind == Kind::File
+        && old.size_bytes == source.size_bytes
+        && old.known.contains(Fields::MTIME)
+        && compare::clue(source, &old, None, cx.env.target(entry.place).time_range(&old))
+            == Clue::Same
+        && going_on.is_since(old.ctime);
+    if !is_same {
+        return Ok(false);
     }
-
-    /// Something of the source was changed after a stopped job had finished the file, as far as their clocks tell: that
-    /// may have been its content, and its time of change set back. An object is stored anew then, and one of which a
-    /// service does not say when is never sure.
-    fn is_source_later(&self, place: &Place, Sides { source, target }: &Sides) -> bool {
-        if !self.options.going_on.is_some_and(|it| it.is_since(target.ctime)) {
-            return false;
-        }
-        if self.root(place).source.holds_objects() && source.ctime.seconds == 0 {
-            return true;
-        }
-        let apart = if source.device == target.device { Duration::ZERO } else { CLOCKS_APART_MAX };
-        let seconds = source.ctime.seconds.saturating_add_unsigned(apart.as_secs());
-        Time { seconds, ..source.ctime } >= target.ctime
+    let is_read = cx.env.verifier.is_some() || is_in_doubt(cx.env, entry.place, &sides);
+    if is_read && !is_finished_content(entry, target, source.size_bytes, cx)? {
+        return Ok(false);
     }
+    complete(entry, target, &sides, cx)
+}
 
-    /// A stopped job took it for a large file.
-    pub(super) fn was_begun(&self, entry: &Visit<'_>) -> bool {
-        self.journal.is_some_and(|journal| self.begun(journal, entry).is_some())
+/// The target's file has the content of the source's.
+fn is_finished_content(
+    entry: &Visit<'_>,
+    target: &dyn Dir,
+    size_bytes: u64,
+    cx: &mut Context<'_, '_>,
+) -> Result<bool, Trouble> {
+    let source = entry.dir.open_file(entry.name).at(Side::Source)?;
+    let name = cx.env.target_name(entry.place, entry.name);
+    let Ok(old) = target.open_file(name) else { return Ok(false) };
+    old.bypass_cache().at(Side::Target)?;
+    let files = [source, old];
+    let way = Way::of(&*files[0], &*files[1], Evidence::Checksums)?;
+    sync::is_same_content(way, &files, size_bytes, cx)
+}
+
+/// Gives a finished file the attributes that its copy gets now. False where it must be copied for that.
+fn complete(
+    entry: &Visit<'_>,
+    target: &dyn Dir,
+    sides: &Sides,
+    cx: &mut Context<'_, '_>,
+) -> Result<bool, Trouble> {
+    match attributes::attributes_needed(entry, target, sides, cx)? {
+        Need::Content | Need::ToBeSeen => return Ok(false),
+        Need::Attributes => sync::repair(entry, &sides.source, cx)?,
+        Need::Nothing => {}
     }
-
-    /// What a stopped job has begun of the file.
-    fn begun<'j>(&self, journal: &'j Journal, entry: &Visit<'_>) -> Option<&'j Unfinished> {
-        let file = || self.target_file(entry.place, entry.name);
-        let begun = journal.has_unfinished().then(file).and_then(|file| journal.unfinished(&file));
-        begun.filter(|begun| staged_name(begun).is_some())
+    let is_new = cx.env.options.going_on.is_some_and(|going_on| going_on.is_new);
+    if !is_new || cx.env.options.keep.decides_mode() || cx.env.target(entry.place).holds_objects() {
+        return Ok(true);
     }
-
-    /// The upload that an interrupted job has begun of the file.
-    fn begun_upload<'j>(&self, journal: &'j Journal, entry: &Visit<'_>) -> Option<&'j Unfinished> {
-        let is_upload = self.target(entry.place).holds_objects() && journal.has_unfinished();
-        let file = || self.target_file(entry.place, entry.name);
-        is_upload.then(file).and_then(|file| journal.unfinished(&file))
+    // As cp(1) gives it to a file that is new.
+    let plain = Plain::of_entry(cx.env.options, &sides.source, target).at(Side::Target)?;
+    let new = policy::of_file(cx.env.options, &sides.source, None, None, plain);
+    if let Some(mode) = new.mode.filter(|mode| *mode != sides.target.mode) {
+        let name = cx.env.target_name(entry.place, entry.name);
+        let set = target.set_entry_attributes(name, Kind::File, &mode_alone(mode));
+        set.at(Side::Target)?;
     }
+    Ok(true)
+}
 
-    fn take_over(
-        &self,
-        journal: &Journal,
-        entry: &Visit<'_>,
-        source: &dyn SourceFile,
-        target: &dyn Dir,
-        copy: &FileCopy,
-    ) -> Result<Option<Staging>, Trouble> {
-        let Some(begun) = self.begun(journal, entry) else { return Ok(None) };
-        let Some(staged_name) = staged_name(begun) else { return Ok(None) };
-        let name = self.target_name(entry.place, entry.name);
-        let new =
-            NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, &copy.metadata);
-        let chunk_bytes = begun.chunk_bytes;
-        let replaces = copy.replaces;
-        let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
-        if !journal.take(&begun.staged) {
-            return Ok(None);
-        }
-        let Some(staged) = target.resume_staged(&new, begun.inode).at(Side::Target)? else {
-            journal.end(&begun.staged);
-            return Ok(None);
-        };
-        let is_it = begun.version.identity == copy.metadata.identity() && chunk_bytes > 0;
-        if is_it && !journal.is_anew() {
-            return Ok(Some(Staging { staged, chunk_bytes }));
-        }
-        staged.abandon().at(Side::Target)?;
+/// A stopped job may have given that file of the target content that never reached the storage, or that the source
+/// has not got any more. Below other mounts nothing is synced but what is large.
+pub(super) fn is_in_doubt(env: &Env<'_>, place: &Place, sides: &Sides) -> bool {
+    let (Some(journal), there) = (env.journal, &sides.target) else { return false };
+    if journal.distrusts() || is_source_later(env, place, sides) {
+        return true;
+    }
+    if env.target(place).holds_objects() {
+        return false;
+    }
+    let is_synced_with = |root: Metadata| root.device == there.device;
+    let is_elsewhere = !env.root(place).target_metadata.is_none_or(is_synced_with);
+    let goes_on = env.options.going_on.is_some() && env.options.sync.is_none();
+    let is_left = goes_on && is_elsewhere && there.size_bytes <= UNSYNCED_BYTES_MAX;
+    is_left || journal.doubts(there.ctime, there.size_bytes)
+}
+
+/// Something of the source was changed after a stopped job had finished the file, as far as their clocks tell: that
+/// may have been its content, and its time of change set back. An object is stored anew then, and one of which a
+/// service does not say when is never sure.
+fn is_source_later(env: &Env<'_>, place: &Place, Sides { source, target }: &Sides) -> bool {
+    if !env.options.going_on.is_some_and(|it| it.is_since(target.ctime)) {
+        return false;
+    }
+    if env.root(place).source.holds_objects() && source.ctime.seconds == 0 {
+        return true;
+    }
+    let apart = if source.device == target.device { Duration::ZERO } else { CLOCKS_APART_MAX };
+    let seconds = source.ctime.seconds.saturating_add_unsigned(apart.as_secs());
+    Time { seconds, ..source.ctime } >= target.ctime
+}
+
+/// A stopped job took it for a large file.
+pub(super) fn was_begun(env: &Env<'_>, entry: &Visit<'_>) -> bool {
+    env.journal.is_some_and(|journal| begun(env, journal, entry).is_some())
+}
+
+/// What a stopped job has begun of the file.
+fn begun<'j>(env: &Env<'_>, journal: &'j Journal, entry: &Visit<'_>) -> Option<&'j Unfinished> {
+    let file = || env.target_file(entry.place, entry.name);
+    let begun = journal.has_unfinished().then(file).and_then(|file| journal.unfinished(&file));
+    begun.filter(|begun| staged_name(begun).is_some())
+}
+
+/// The upload that an interrupted job has begun of the file.
+fn begun_upload<'j>(
+    env: &Env<'_>,
+    journal: &'j Journal,
+    entry: &Visit<'_>,
+) -> Option<&'j Unfinished> {
+    let is_upload = env.target(entry.place).holds_objects() && journal.has_unfinished();
+    let file = || env.target_file(entry.place, entry.name);
+    is_upload.then(file).and_then(|file| journal.unfinished(&file))
+}
+
+fn take_over(
+    env: &Env<'_>,
+    journal: &Journal,
+    entry: &Visit<'_>,
+    source: &dyn SourceFile,
+    target: &dyn Dir,
+    copy: &FileCopy,
+) -> Result<Option<Staging>, Trouble> {
+    let Some(begun) = begun(env, journal, entry) else { return Ok(None) };
+    let Some(staged_name) = staged_name(begun) else { return Ok(None) };
+    let name = env.target_name(entry.place, entry.name);
+    let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, &copy.metadata);
+    let chunk_bytes = begun.chunk_bytes;
+    let replaces = copy.replaces;
+    let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
+    if !journal.take(&begun.staged) {
+        return Ok(None);
+    }
+    let Some(staged) = target.resume_staged(&new, begun.inode).at(Side::Target)? else {
         journal.end(&begun.staged);
-        Ok(None)
+        return Ok(None);
+    };
+    let is_it = begun.version.identity == copy.metadata.identity() && chunk_bytes > 0;
+    if is_it && !journal.is_anew() {
+        return Ok(Some(Staging { staged, chunk_bytes }));
     }
+    staged.abandon().at(Side::Target)?;
+    journal.end(&begun.staged);
+    Ok(None)
+}
 
-    /// The journal, if what is staged like this can be taken over by another job.
-    pub(super) fn journal_of(&self, staged: &dyn StagedFile) -> Option<&Journal> {
-        self.journal.filter(|_| staged.is_resumable())
+/// A chunk that a stopped job has written, and that is there as it should be.
+pub(super) fn written_before(
+    task: &ChunkTask,
+    ticket: &[u8],
+    hasher: &mut Option<PartHasher>,
+    target: &dyn Dir,
+    cx: &mut Context<'_, '_>,
+) -> Option<Receipt> {
+    let extent = task.span();
+    let expected = cx.env.journal?.written(ticket, extent)?;
+    if !is_still_source(task, ticket, expected, cx)? {
+        return None;
     }
-
-    /// A chunk that a stopped job has written, and that is there as it should be.
-    pub(super) fn written_before(
-        &self,
-        task: &ChunkTask,
-        ticket: &[u8],
-        hasher: &mut Option<PartHasher>,
-        target: &dyn Dir,
-        hand: &mut CopyHand,
-    ) -> Option<Receipt> {
-        let extent = task.span();
-        let expected = self.journal?.written(ticket, extent)?;
-        if !self.is_still_source(task, ticket, expected, hand)? {
-            return None;
-        }
-        let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
-        if self.verifier.is_some() {
-            staged.bypass_cache().ok()?;
-        }
-        let buffers = hand.buffers(self.options.buffer_bytes);
-        let found = sum_staged(&*staged, task, buffers).ok()?;
-        if found != expected {
-            return None;
-        }
-        if let Some(hasher) = hasher {
-            hash_extent(&*staged, extent, hasher, buffers).ok()?;
-        }
-        Some(Receipt::sent(extent, Some(expected), String::new(), Sender::Before))
+    let staged = target.open_file(&CString::new(ticket).ok()?).ok()?;
+    if cx.env.verifier.is_some() {
+        staged.bypass_cache().ok()?;
     }
+    let buffers = cx.hand.buffers(cx.env.options.buffer_bytes);
+    let found = sum_staged(&*staged, task, buffers).ok()?;
+    if found != expected {
+        return None;
+    }
+    if let Some(hasher) = hasher {
+        hash_extent(&*staged, extent, hasher, buffers).ok()?;
+    }
+    Some(Receipt::sent(extent, Some(expected), String::new(), Sender::Before))
+}
 
-    /// Whether the source has in a chunk what it had when a stopped job has written it: it has not been changed at all
-    /// since then (`ctime`), or is read once more. `None` where that cannot be found out.
-    fn is_still_source(
-        &self,
-        task: &ChunkTask,
-        ticket: &[u8],
-        expected: Crc64,
-        hand: &mut CopyHand,
-    ) -> Option<bool> {
-        let source = &*self.root(&task.place).source;
-        if source.holds_objects() {
-            // An object that is stored again is another one.
-            return Some(true);
+/// Whether the source has in a chunk what it had when a stopped job has written it: it has not been changed at all
+/// since then (`ctime`), or is read once more. `None` where that cannot be found out.
+fn is_still_source(
+    task: &ChunkTask,
+    ticket: &[u8],
+    expected: Crc64,
+    cx: &mut Context<'_, '_>,
+) -> Option<bool> {
+    let source = &*cx.env.root(&task.place).source;
+    if source.holds_objects() {
+        // An object that is stored again is another one.
+        return Some(true);
+    }
+    let begun = cx.env.journal?.version_staged(ticket)?;
+    let dir = task.place.source_dir(source).ok()?;
+    let file = dir.open_extent(&task.name, &task.identity, task.span()).ok()?;
+    if file.metadata().ok()?.version() == begun {
+        return Some(true);
+    }
+    let found = sum_staged(&*file, task, cx.hand.buffers(cx.env.options.buffer_bytes)).ok()?;
+    Some(found == expected)
+}
+
+/// Ends what is staged of a large file that failed. What is only stopped stays for another job, where a
+/// journal has it.
+pub(super) fn give_up_large(env: &Env<'_>, file: LargeCopy, cause: Cause) {
+    let staged = file.into_staged();
+    let ticket = staged.ticket();
+    // The first error is the one to report.
+    match env.journal.filter(|_| stays(&*staged)) {
+        Some(_) if cause == Cause::Stopped => {
+            let _ = staged.close();
         }
-        let begun = self.journal?.version_staged(ticket)?;
-        let dir = task.place.source_dir(source).ok()?;
-        let file = dir.open_extent(&task.name, &task.identity, task.span()).ok()?;
-        if file.metadata().ok()?.version() == begun {
-            return Some(true);
+        Some(journal) => {
+            let _ = staged.abandon();
+            journal.end(&ticket);
         }
-        let found = sum_staged(&*file, task, hand.buffers(self.options.buffer_bytes)).ok()?;
-        Some(found == expected)
-    }
-
-    /// Ends what is staged of a large file that failed. What is only stopped stays for another job, where a
-    /// journal has it.
-    pub(super) fn give_up_large(&self, file: LargeCopy, cause: Cause) {
-        let staged = file.into_staged();
-        let ticket = staged.ticket();
-        // The first error is the one to report.
-        match self.journal.filter(|_| stays(&*staged)) {
-            Some(_) if cause == Cause::Stopped => {
-                let _ = staged.close();
-            }
-            Some(journal) => {
-                let _ = staged.abandon();
-                journal.end(&ticket);
-            }
-            None => {
-                let _ = staged.abandon();
-            }
-        }
-    }
-
-    fn target_file(&self, place: &Place, name: &Name) -> TargetFile {
-        let name = self.target_name(place, name).to_bytes();
-        let below = path::join(place.path().as_bytes(), name);
-        self.target_place(place, below)
-    }
-
-    fn target_place(&self, place: &Place, path: Vec<u8>) -> TargetFile {
-        let Places { source, target } = self.root(place).places.clone();
-        TargetFile { from: source, root: target, path }
-    }
-
-    /// Writes down that a directory is about to be made with more rights than it is to have, where nothing else tells
-    /// later that it was not there before.
-    pub(super) fn before_widened(&self, place: &Place, parent: &dyn Dir, name: &Name) {
-        let is_missing = || parent.stat(name).is_err_and(|error| error.cause.is_vanished());
-        if let Some(journal) = self.journal.filter(|_| is_missing()) {
-            journal.make(self.target_place(place, place.path().as_bytes().to_vec()));
+        None => {
+            let _ = staged.abandon();
         }
     }
+}
 
-    /// Whether a directory that is there was made by a stopped job, as far as that matters.
-    pub(super) fn was_made(&self, place: &Place) -> bool {
-        let is_new = self.options.going_on.is_some_and(|going_on| going_on.is_new);
-        let has_made = |journal: &Journal| {
-            journal.has_made(&self.target_place(place, place.path().as_bytes().to_vec()))
-        };
-        is_new || self.journal.is_some_and(has_made)
+/// Writes down that a directory is about to be made with more rights than it is to have, where nothing else tells
+/// later that it was not there before.
+pub(super) fn before_widened(env: &Env<'_>, place: &Place, parent: &dyn Dir, name: &Name) {
+    let is_missing = || parent.stat(name).is_err_and(|error| error.cause.is_vanished());
+    if let Some(journal) = env.journal.filter(|_| is_missing()) {
+        journal.make(env.target_place(place, place.path().as_bytes().to_vec()));
     }
+}
+
+/// Whether a directory that is there was made by a stopped job, as far as that matters.
+pub(super) fn was_made(env: &Env<'_>, place: &Place) -> bool {
+    let is_new = env.options.going_on.is_some_and(|going_on| going_on.is_new);
+    let has_made = |journal: &Journal| {
+        journal.has_made(&env.target_place(place, place.path().as_bytes().to_vec()))
+    };
+    is_new || env.journal.is_some_and(has_made)
 }
 
 /// What is staged stays when the job ends, for another one.

@@ -1,10 +1,12 @@
 //! The second look at directories of the source that have changed after they were listed: what is new in them is
 //! dealt with as in a walk.
 
+use super::env::Env;
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 use super::CopyJob;
+use super::directory::Directories;
 use super::leftovers::Leftovers;
 use crate::walk::packed::RootedPath;
 use crate::walk::place::Place;
@@ -12,35 +14,35 @@ use crate::walk::watch::Watch;
 use types::entry::{Attributes, Metadata, Times};
 
 impl CopyJob<'_> {
-    /// For a walk whose directories are watched. A plan is of what was seen, and what is named is not listed.
+    /// Watches the directories of the walk. A plan is of what was seen, and entries that are named are not listed.
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
-        let is_watched = !self.options.dry_run && self.named.is_none();
-        self.watch = is_watched.then_some(watch);
+        let is_watched = !self.env.options.dry_run && self.env.named.is_none();
+        self.env.watch = is_watched.then_some(watch);
         self
     }
 
-    /// What has watched the walk, where that was done.
+    /// Takes out what has watched the walk, where that was done.
     pub fn take_watch(&mut self) -> Option<Watch> {
-        self.watch.take()
+        self.env.watch.take()
     }
 
     /// Times of the directories that this rank has listed again, as they are to be at the target.
     pub fn take_new_times(&self) -> Vec<(RootedPath, Times)> {
+        self.upkeep.directories.take_new_times()
+    }
+}
+
+impl Directories {
+    fn take_new_times(&self) -> Vec<(RootedPath, Times)> {
         std::mem::take(&mut self.new_times.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Objects are in no directories that could be looked at.
-    pub(super) fn watch_over(&self, place: &Place) -> Option<&Watch> {
-        self.watch.as_ref().filter(|_| !self.root(place).source.holds_objects())
-    }
-
-    /// A directory is listed for the second time: it has other times now.
-    pub(super) fn take_times_again(&self, place: &Place, metadata: &Metadata) {
-        let times = metadata.times().filter(|_| self.options.keep.times);
-        if let Some(times) = times.filter(|_| self.target(place).keeps_directories()) {
-            self.directories
-                .add(place, &Attributes { times: Some(times), ..Attributes::default() });
+    /// Takes over the times of a directory that is listed for the second time.
+    pub(super) fn take_times_again(&self, env: &Env<'_>, place: &Place, metadata: &Metadata) {
+        let times = metadata.times().filter(|_| env.options.keep.times);
+        if let Some(times) = times.filter(|_| env.target(place).keeps_directories()) {
+            self.records.add(place, &Attributes { times: Some(times), ..Attributes::default() });
             let directory = (place.root(), place.path().as_bytes().to_vec());
             self.new_times.lock().unwrap_or_else(PoisonError::into_inner).push((directory, times));
         }

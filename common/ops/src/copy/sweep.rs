@@ -4,67 +4,74 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
 
+use super::context::Context;
+use super::directory::Directories;
+use super::env::Env;
 use super::resume::{staged_name, vanished_is_gone};
 use super::root::CopyRoot;
-use super::{CopyHand, CopyJob, widen};
+use super::widen;
 use crate::journal::{Journal, Unfinished};
 use crate::walk::place::{Place, Trees};
 use crate::walk::{WalkTask, account};
 use comm::Rank;
-use sched::crew::Crew;
 use store::Dir;
 use types::entry::{Attributes, Hint, Kind};
 use types::error::{At, Cause, Error, Failure, Side, Trouble};
 use types::path::{self, Name, RelPath};
 
-impl CopyJob<'_> {
-    /// Removes what stopped jobs have left in a directory of the target that was there. The walk comes to all of them,
-    /// so that this costs listing each once more; directories in it that the source has not got any more are walked
+impl Directories {
+    /// Removes leftovers of interrupted jobs in an existing directory of the target. The walk comes to all of them,
+    /// so that this costs listing each once more; directories in it that the source does not have any more are walked
     /// through for that.
-    pub(super) fn sweep(&self, place: &Arc<Place>, crew: &Crew<'_, Self>) -> Result<(), Trouble> {
-        let Some(journal) = self.journal.filter(|journal| journal.has_earlier_jobs()) else {
+    pub(super) fn sweep(
+        &self,
+        place: &Arc<Place>,
+        cx: &mut Context<'_, '_>,
+    ) -> Result<(), Trouble> {
+        let Some(journal) = cx.env.journal.filter(|journal| journal.has_earlier_jobs()) else {
             return Ok(());
         };
-        // Opened anew: it may not have been readable before.
-        let dir = self.target(place).open_dir(place.path()).at(Side::Target)?;
+        // Opened again: it may not have been readable before.
+        let dir = cx.env.target(place).open_dir(place.path()).at(Side::Target)?;
         let found = Swept::of(journal, &*dir).at(Side::Target)?;
-        // All that only the target has is met in any case where it is to be deleted, or recorded.
-        if !self.deletes() && self.manifest.is_none() {
-            for name in found.directories.iter().filter(|name| self.is_target_alone(place, name)) {
+        // Extraneous entries are met in any case where they are to be deleted, or recorded.
+        if !cx.env.meets_extras() {
+            for name in found.directories.iter().filter(|name| is_target_alone(cx.env, place, name))
+            {
                 let child = Place::at(place.root(), place.path().child(name));
                 child.set_trees(Trees::TargetOnly);
-                crew.push(WalkTask::List(Arc::new(child)).into());
+                cx.crew.push(WalkTask::List(Arc::new(child)).into());
             }
         }
         if found.left.is_empty() {
             return Ok(());
         }
-        self.before_change(place)?;
+        self.before_change(cx.env, place)?;
         remove_all(&*dir, &found.left).at(Side::Target)
     }
+}
 
-    /// The source has nothing of that name in a directory that both have.
-    fn is_target_alone(&self, place: &Place, name: &Name) -> bool {
-        let source = place.source_dir(&*self.root(place).source);
-        let found = source.and_then(|dir| dir.stat(name));
-        found.is_err_and(|error| error.cause.is_vanished())
-    }
+/// Returns whether the source has no entry of that name in a directory that both have.
+fn is_target_alone(env: &Env<'_>, place: &Place, name: &Name) -> bool {
+    let source = place.source_dir(&*env.root(place).source);
+    let found = source.and_then(|dir| dir.stat(name));
+    found.is_err_and(|error| error.cause.is_vanished())
+}
 
-    /// Removes what stopped jobs have left in a directory that only the target has, before it is listed: several would
-    /// come to what is in it at the same time.
-    pub(super) fn sweep_extra(&self, place: &Place, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let swept = self.journal.filter(|journal| journal.has_earlier_jobs());
-        let Some(journal) = swept.filter(|_| self.target(place).keeps_directories()) else {
-            return;
-        };
-        // Opened anew: the walk reads the other one from where it is.
-        let swept = self.target(place).open_dir(place.path()).and_then(|dir| {
-            let left = Swept::of(journal, &*dir)?.left;
-            remove_beside_the_rest(&*dir, &left, self.options.job.is_superuser)
-        });
-        if let Err(trouble) = swept.at(Side::Target) {
-            self.fail(place, b"", trouble, hand, crew);
-        }
+/// Removes leftovers of interrupted jobs in a directory that only the target has, before it is listed: several
+/// threads would come to its entries at the same time.
+pub(super) fn sweep_extra(place: &Place, cx: &mut Context<'_, '_>) {
+    let swept = cx.env.journal.filter(|journal| journal.has_earlier_jobs());
+    let Some(journal) = swept.filter(|_| cx.env.target(place).keeps_directories()) else {
+        return;
+    };
+    // Opened again: the walk reads the other handle from where it is.
+    let swept = cx.env.target(place).open_dir(place.path()).and_then(|dir| {
+        let left = Swept::of(journal, &*dir)?.left;
+        remove_beside_the_rest(&*dir, &left, cx.env.options.job.is_superuser)
+    });
+    if let Err(trouble) = swept.at(Side::Target) {
+        cx.fail(place, b"", trouble);
     }
 }
 
