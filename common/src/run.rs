@@ -18,10 +18,10 @@ mod resume;
 mod same_command;
 mod second_look;
 mod shared_roots;
+mod side_errors;
 pub mod sync;
 mod syncing;
 mod transfer;
-mod troubles;
 mod verify;
 pub mod walk;
 
@@ -31,16 +31,16 @@ use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Deed, RankReport, Summary};
+use crate::surface::summary::{Operation, RankReport, Summary};
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use host::interrupt;
 use host::process::descriptors_max;
-use ops::sites::{self, Sites};
+use ops::resolver::{self, StoreResolver};
 use ops::walk::selection::{Selection, SelectionOptions};
 use sched::counters::Counters;
 use sched::engine::Settings;
-use troubles::Troubles;
+use side_errors::Troubles;
 use types::entry::Time;
 use types::error::Side;
 use types::exit::Exit;
@@ -50,33 +50,38 @@ use types::outcome::tally::Tally;
 impl Session<'_, '_> {
     fn settings(&self, threads_max: u32) -> Settings {
         let affordable = limits::threads_for_descriptors(descriptors_max());
-        Settings { threads_max: threads_max.min(affordable), cpu_share: self.team.cpu_share() }
+        Settings { threads_max: threads_max.min(affordable), cpu_share: self.topology.cpu_share() }
     }
 
     /// The rank that reads again what this one has written: on another node, where ranks fill node by node.
     fn verifier(&self) -> Rank {
-        let ranks = self.team.ranks;
-        let of_node = ranks.div_ceil(self.team.nodes.len().max(1) as u32);
+        let ranks = self.topology.ranks;
+        let of_node = ranks.div_ceil(self.topology.nodes.len().max(1) as u32);
         let step = if of_node < ranks { of_node } else { 1 };
         Rank((self.mail.comm().rank().0 + step) % ranks)
     }
 
     /// Gathers what the ranks did, and how the services took it, into a summary, on rank 0.
-    fn summarise(&mut self, tally: &Tally, sites: &Sites, counters: Counters) -> Option<Summary> {
+    fn summarise(
+        &mut self,
+        tally: &Tally,
+        resolver: &StoreResolver,
+        counters: Counters,
+    ) -> Option<Summary> {
         let tally = Tally {
-            throttled_requests: sites.throttled_requests(),
+            throttled_requests: resolver.throttled_requests(),
             interrupted_ranks: u64::from(interrupt::is_wanted()),
             ..*tally
         };
-        let report = RankReport::new(&self.team.host, &tally, counters);
+        let report = RankReport::new(&self.topology.host, &tally, counters);
         let ranks = gather(self.mail, &report)?;
         Some(Summary {
             tool: self.tool,
-            deed: Deed::Walk,
+            operation: Operation::Walk,
             is_dry_run: false,
             there_bytes: None,
             elapsed: Duration::from_nanos(counters.wall_ns),
-            nodes: self.team.nodes.len(),
+            nodes: self.topology.nodes.len(),
             ranks,
             exit: Exit::Ok,
             usage: None,
@@ -107,9 +112,9 @@ fn agree<T>(
     here: Result<T, String>,
     reporter: &mut Reporter,
 ) -> Option<T> {
-    let mut troubles = Troubles::default();
-    let here = here.map_err(|line| troubles.add(session, line)).ok();
-    let lines = troubles.of_all(session);
+    let mut side_errors = Troubles::default();
+    let here = here.map_err(|line| side_errors.add(session, line)).ok();
+    let lines = side_errors.of_all(session);
     if session.mail.comm().rank() == Rank::ROOT {
         for line in &lines {
             reporter.refuse(line);
@@ -120,9 +125,9 @@ fn agree<T>(
 
 /// Appends the node to a message, in a job of several nodes.
 fn on_this_node(session: &Session<'_, '_>) -> String {
-    let host = &session.team.host;
+    let host = &session.topology.host;
     let is_first = session.mail.comm().rank() == Rank::ROOT;
-    if session.team.nodes.len() == 1 || is_first {
+    if session.topology.nodes.len() == 1 || is_first {
         return format!("(on {host})");
     }
     format!("(on {host}); mount it there too, or start the job without that node")
@@ -135,29 +140,29 @@ fn find_sites(
     places: &[(Side, &[u8])],
     args: &CommonArgs,
     reporter: &mut Reporter,
-) -> Option<Sites> {
+) -> Option<StoreResolver> {
     let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
-        let found = sites::find(places, &args.s3.options());
+        let found = resolver::find(places, &args.s3.options());
         found.map_err(|refusal| reporter.refuse(&refusal)).ok()
     });
-    let sites = broadcast(session.mail, reach).map(Sites::new)?;
-    reporter.know(sites.endpoints());
-    let containers = sites::containers(places);
+    let resolver = broadcast(session.mail, reach).map(StoreResolver::new)?;
+    reporter.know(resolver.endpoints());
+    let containers = resolver::containers(places);
     if containers.is_empty() {
-        return Some(sites);
+        return Some(resolver);
     }
-    containers::mount(session, sites, containers, reporter)
+    containers::mount(session, resolver, containers, reporter)
 }
 
 /// I/O threads of a rank, at most: where a service is asked, more requests are under way than a file
 /// system would gain from.
-fn threads_max(session: &Session<'_, '_>, sites: &Sites, args: &CommonArgs) -> u32 {
-    if !sites.has_objects() {
+fn threads_max(session: &Session<'_, '_>, resolver: &StoreResolver, args: &CommonArgs) -> u32 {
+    if !resolver.has_objects() {
         return args.threads;
     }
-    let ranks_of_node = session.team.ranks.div_ceil(session.team.nodes.len().max(1) as u32);
+    let ranks_of_node = session.topology.ranks.div_ceil(session.topology.nodes.len().max(1) as u32);
     let share = limits::S3_REQUESTS_OF_NODE / ranks_of_node.max(1);
-    sites.requests_max().unwrap_or_else(|| share.max(args.threads))
+    resolver.requests_max().unwrap_or_else(|| share.max(args.threads))
 }
 
 /// The exit code that the counts ask for.

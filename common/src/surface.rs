@@ -17,7 +17,7 @@ pub mod resume_args;
 pub mod s3_args;
 pub mod session;
 pub mod summary;
-pub mod team;
+pub mod topology;
 pub mod transfer_args;
 pub mod usage;
 pub mod verify_args;

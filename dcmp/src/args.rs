@@ -11,7 +11,7 @@ use common::surface::keep_args::WhichXattrs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
-use ops::walk::list::harvest::Listing;
+use ops::walk::list::collector::Listing;
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::attributes::keep::XattrChoice;

@@ -1,4 +1,4 @@
-//! The command line of drm.
+//! Command line of drm.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -19,10 +19,10 @@ use types::select::regex::{self, MatchOptions};
 #[command(name = "drm", after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
-    /// What to delete, with all that is in it
+    /// Files and directories to delete, with all their contents
     ///
-    /// A symbolic link that is named is deleted itself, never what it leads to. "/", "." and "..", mount points and
-    /// whole buckets are refused.
+    /// A symbolic link on the command line is deleted itself, never what it points to. "/", "." and
+    /// "..", mount points and whole buckets are refused.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
 
@@ -30,9 +30,9 @@ pub struct Args {
     #[arg(short = 'n', long, alias = "dryrun")]
     dry_run: bool,
 
-    /// List what was deleted, or would be, to FILE
+    /// List the entries that were deleted, or would be, to FILE
     ///
-    /// A line for each; FILE.ndjson is one JSON object a line.
+    /// One line for each entry; FILE.ndjson is one JSON object a line.
     #[arg(short, long, value_name = "FILE")]
     output: Option<OsString>,
 
@@ -40,18 +40,18 @@ pub struct Args {
     #[arg(short, long, requires = "output")]
     text: bool,
 
-    /// Leave the times of directories that stay as they were
+    /// Restore the timestamps of directories that stay
     #[arg(short = 'T', long)]
     traceless: bool,
 
-    /// Delete only what has a whole path that matches REGEX
+    /// Delete only entries whose whole path matches REGEX
     ///
-    /// A basic regular expression (regex(7)), as in mpiFileUtils. A directory that does not match stays, and is looked
-    /// into.
+    /// A basic regular expression (regex(7)), as in mpiFileUtils. A directory that does not match
+    /// stays, and is walked.
     #[arg(long = "match", value_name = "REGEX", value_parser = expression(), help_heading = "Filters")]
     matching: Option<OsString>,
 
-    /// Delete nothing that has a whole path that matches REGEX; --exclude takes a GLOB
+    /// Delete no entry whose whole path matches REGEX; --exclude takes a GLOB
     #[arg(long, value_name = "REGEX", value_parser = expression(), help_heading = "Filters")]
     exclude_regex: Option<OsString>,
 
@@ -98,10 +98,10 @@ impl ToolArgs for Args {
 }
 
 impl Args {
-    /// What these arguments ask for.
+    /// Request of these arguments.
     ///
     /// # Errors
-    /// One line that says which of them do not go together.
+    /// Returns one line that says which of them do not go together.
     pub fn request(&self) -> Result<RemoveRequest, String> {
         let bytes = |text: &Option<OsString>| text.clone().map(OsStringExt::into_vec);
         if self.name && self.matching.is_none() && self.exclude_regex.is_none() {
@@ -135,8 +135,9 @@ impl Args {
     }
 }
 
-/// mpiFileUtils' drm takes regular expressions where all tools here take globs: one that is meant to protect something
-/// must not be taken for a glob that matches nothing.
+/// Refuses a pattern that looks like a regular expression. The drm of mpiFileUtils takes regular
+/// expressions where all tools here take globs: one that is meant to protect entries must not be
+/// taken for a glob that matches nothing.
 fn refuse_expression(pattern: &[u8]) -> Result<(), String> {
     let shown = String::from_utf8_lossy(pattern);
     let is_expression = shown.starts_with('^')

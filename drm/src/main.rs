@@ -1,4 +1,4 @@
-//! drm: deletes files and trees, on many nodes at once.
+//! drm: deletes files and directory trees, on many nodes at once.
 
 mod args;
 
@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use common::run::remove;
 use common::surface::session;
 
-/// A request to S3 is hundreds of small allocations, freed on the thread that made them.
+/// Allocator of the process. A request to S3 is hundreds of small allocations, freed on the thread
+/// that made them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

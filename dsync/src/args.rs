@@ -9,7 +9,7 @@ use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
 use common::surface::session::ToolArgs;
 use ops::compare::options::Evidence;
-use ops::copy::options::{Judge, SyncOptions};
+use ops::copy::options::{ChangeTest, SyncOptions};
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
@@ -141,13 +141,13 @@ impl Args {
     }
 
     fn sync(&self) -> SyncOptions {
-        let judge = match (self.contents, self.size_only) {
-            (true, _) => Judge::Content,
-            (false, true) => Judge::SizeOnly,
-            (false, false) => Judge::SizeAndTime,
+        let change_test = match (self.contents, self.size_only) {
+            (true, _) => ChangeTest::Content,
+            (false, true) => ChangeTest::SizeOnly,
+            (false, false) => ChangeTest::SizeAndTime,
         };
         SyncOptions {
-            judge,
+            change_test,
             evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
             update: self.update,
             use_server_modtime: self.use_server_modtime,

@@ -13,7 +13,7 @@ use ops::sort::key::SortKeys;
 use ops::usage::options::{Distribution, UsageOptions};
 use ops::walk::list::ObjectFacts;
 use ops::walk::list::checksums::Checksum;
-use ops::walk::list::harvest::{HarvestOptions, Listing};
+use ops::walk::list::collector::{HarvestOptions, Listing};
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::limits;
@@ -214,7 +214,11 @@ impl Args {
             } else {
                 ObjectFacts::Listed
             },
-            harvest: HarvestOptions { listing, usage: self.statistics(), sort: self.sort.clone() },
+            collector: HarvestOptions {
+                listing,
+                usage: self.statistics(),
+                sort: self.sort.clone(),
+            },
             list: bytes(&self.output).filter(|file| file != b"-"),
             report: bytes(&self.report),
             filters: self.filters.clone(),

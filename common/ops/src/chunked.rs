@@ -10,17 +10,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use comm::Rank;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::Receipt;
 use types::content::chunk::{ChunkRun, Extent};
 use types::content::crc64::Crc64;
-use types::content::lanes::Lanes;
-use types::content::transfer::Manner;
+use types::content::stripe_chunks::StripeChunks;
+use types::content::transfer::TransferMode;
 use types::entry::{Identity, Version};
-use types::error::{Side, Trouble};
+use types::error::{Side, SideError};
 
 /// A run of chunks of a large file, which any rank may process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct ChunkTask {
     /// The owner's number of the file.
     pub file: u64,
     /// The directory of the file.
-    pub place: Arc<Place>,
+    pub dir_ref: Arc<DirRef>,
     /// The name of the file in its directory.
     pub name: CString,
     /// The identity that the source must still have.
@@ -38,7 +38,7 @@ pub struct ChunkTask {
     /// The size of a chunk in bytes, where chunks are contiguous.
     pub chunk_bytes: u64,
     /// The stripe chunks, where the file is cut along its Lustre stripes.
-    pub lanes: Option<Lanes>,
+    pub stripe_chunks: Option<StripeChunks>,
     /// The operation on the chunks.
     pub work: ChunkWork,
     /// The numbers of the chunks.
@@ -53,7 +53,7 @@ pub enum ChunkWork {
         /// The data by which a rank joins in writing the staged file.
         ticket: Vec<u8>,
         /// The transfer mode.
-        manner: Manner,
+        mode_of_transfer: TransferMode,
     },
     /// Compare the chunk with that of the target's file of the same name.
     Compare {
@@ -107,7 +107,7 @@ pub enum Outcome {
     /// The chunks differ.
     Differs,
     /// Processing has failed.
-    Failed(Trouble),
+    Failed(SideError),
 }
 
 /// The large files that this rank owns, with the data `F` for each.
@@ -204,9 +204,9 @@ impl<F> Chunked<F> {
 
 impl ChunkTask {
     /// Reduces the task to its first chunk, and queues the rest in halves, which others can steal.
-    pub fn keep_first<J: Job<Task: From<Self>>>(&mut self, crew: &Crew<'_, J>) {
+    pub fn keep_first<J: Job<Task: From<Self>>>(&mut self, context: &TaskContext<'_, J>) {
         while let Some(upper) = self.run.split_off() {
-            crew.push(Self { run: upper, ..self.clone() }.into());
+            context.push(Self { run: upper, ..self.clone() }.into());
         }
     }
 
@@ -223,7 +223,7 @@ impl ChunkTask {
 
     /// Returns the extent from the first byte of the chunks to the last. Stripe chunks of different
     /// runs interleave, but no two runs begin at the same offset.
-    pub fn span(&self) -> Extent {
+    pub fn key_range(&self) -> Extent {
         let extents = self.extents();
         match (extents.first(), extents.last()) {
             (Some(first), Some(last)) => Extent::between(first.offset, last.end()),
@@ -234,7 +234,7 @@ impl ChunkTask {
     /// Adds the next extent of the chunks to their checksum. For stripe chunks, the result is their
     /// contribution to the checksum of the whole file.
     pub fn add_sum(&self, sum: Crc64, extent: Extent, next: Crc64) -> Crc64 {
-        match self.lanes {
+        match self.stripe_chunks {
             None => sum.combine(next, extent.length),
             Some(_) => sum.with_share(next.share(self.identity.size_bytes - extent.end())),
         }
@@ -243,11 +243,11 @@ impl ChunkTask {
     /// Returns the extents of the chunks, whichever way the file is cut.
     pub fn extents(&self) -> Vec<Extent> {
         let size_bytes = self.identity.size_bytes;
-        match self.lanes {
+        match self.stripe_chunks {
             None => vec![self.extent()],
-            Some(lanes) => {
+            Some(stripe_chunks) => {
                 let chunks = self.run.first..self.run.end;
-                chunks.flat_map(|chunk| lanes.extents(chunk, size_bytes)).collect()
+                chunks.flat_map(|chunk| stripe_chunks.extents(chunk, size_bytes)).collect()
             }
         }
     }
@@ -268,7 +268,7 @@ impl ChunksDone {
 
 impl Outcome {
     /// Converts the result of an operation that can fail.
-    pub fn of(done: Result<Self, Trouble>) -> Self {
+    pub fn of(done: Result<Self, SideError>) -> Self {
         done.unwrap_or_else(Self::Failed)
     }
 }

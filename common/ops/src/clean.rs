@@ -15,14 +15,14 @@ use crate::walk::{self, WalkTask};
 use comm::Rank;
 pub use journals::DeadJournal;
 use s3::{ObjectStore, OpenUpload, UploadMarker};
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
 use types::error::{Error, Side};
 use types::listed::line::{LineFormat, write_plan};
-use types::outcome::notice::Notice;
+use types::operand::location::ObjectLocation;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
-use types::place::location::ObjectLocation;
 
 /// A location to be cleaned.
 pub enum Place {
@@ -118,7 +118,7 @@ impl CleanJob {
         let seeds = |(place, index): (&Place, u32)| match place {
             Place::Bucket { .. } => vec![CleanTask::List(index, None)],
             Place::Tree { staged_by, .. } => {
-                let walk = WalkTask::List(Arc::new(walk::place::Place::root_of(index)));
+                let walk = WalkTask::List(Arc::new(walk::dir_ref::DirRef::root_of(index)));
                 let beside = staged_by.is_none().then_some(CleanTask::Beside(index));
                 [walk.into()].into_iter().chain(beside).collect()
             }
@@ -132,62 +132,68 @@ impl CleanJob {
         shown: &[u8],
         verb: &str,
         remove: impl FnOnce() -> Result<(), Error>,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         if let Some(format) = self.options.plan_as {
-            write_plan(format, verb, shown, &mut hand.lines);
-            hand.send_lines(crew, false);
+            write_plan(format, verb, shown, &mut worker.lines);
+            worker.send_lines(context, false);
         }
         match if self.options.dry_run { Ok(()) } else { remove() } {
             // The job that staged it has completed it meanwhile, or someone else has removed it.
             Err(error) if error.cause.is_vanished() => {}
-            Ok(()) => hand.tally.leftovers.removed += 1,
-            Err(error) => self.fail(shown, error, hand, crew),
+            Ok(()) => worker.tally.leftovers.removed += 1,
+            Err(error) => self.fail(shown, error, worker, context),
         }
     }
 
-    fn fail(&self, shown: &[u8], error: Error, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        self.account.fail(account::failure(Side::Target, shown, b"", error), hand, crew);
+    fn fail(
+        &self,
+        shown: &[u8],
+        error: Error,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        self.account.fail(account::failure(Side::Target, shown, b"", error), worker, context);
     }
 }
 
 impl Job for CleanJob {
     type Task = CleanTask;
-    type Letter = ();
-    type Notice = Notice;
+    type Message = ();
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = Gathered;
+    type Worker = Gathered;
 
-    fn hand(&self) -> Gathered {
+    fn worker(&self) -> Gathered {
         Gathered::default()
     }
 
-    fn run(&self, task: CleanTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn run(&self, task: CleanTask, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         match task {
-            CleanTask::List(index, from) => self.list(index, from.as_ref(), hand, crew),
+            CleanTask::List(index, from) => self.list(index, from.as_ref(), worker, context),
             CleanTask::GiveUp(index, uploads) => {
                 for upload in &uploads {
-                    self.give_up(index, upload, hand, crew);
+                    self.give_up(index, upload, worker, context);
                 }
             }
-            CleanTask::Beside(index) => self.clean_beside(index, hand, crew),
-            CleanTask::Walk(task) => walk::run(self, task, hand, crew),
+            CleanTask::Beside(index) => self.clean_beside(index, worker, context),
+            CleanTask::Walk(task) => walk::run(self, task, worker, context),
         }
-        self.account.settle(hand);
+        self.account.settle(worker);
     }
 
-    fn discard(&self, _task: CleanTask, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        hand.tally.cancelled_tasks += 1;
-        self.account.settle(hand);
+    fn discard(&self, _task: CleanTask, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
+        worker.tally.cancelled_tasks += 1;
+        self.account.settle(worker);
     }
 
-    fn flush(&self, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        hand.send_lines(crew, true);
-        self.account.settle(hand);
+    fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
+        worker.send_lines(context, true);
+        self.account.settle(worker);
     }
 
-    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunked::{ChunkTask, Chunked, ChunksDone};
 use crate::walk::account::{self, Account};
-use crate::walk::place::{Place, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
@@ -38,20 +38,20 @@ use lists::part::PartWriter;
 use lists::shared_part::SharedPart;
 use options::CompareOptions;
 use root::CompareRoot;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::recorded::{RecordedFile, metadata};
 use store::{Dir, SourceFile, Store};
 use types::attributes::keep::XattrFilter;
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Failure, Side, Trouble};
+use types::error::{At, Failure, Side, SideError};
 use types::outcome::compare;
 use types::outcome::difference::{Fields, Findings, Presence};
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path::{self, Name};
 use unlisted::Unlisted;
-use verdict::CompareHand;
+use verdict::CompareWorker;
 
 /// A task of the comparison.
 #[derive(Debug, Serialize, Deserialize)]
@@ -182,22 +182,26 @@ impl<'c> CompareJob<'c> {
 
     fn fail(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         name: &[u8],
-        trouble: Trouble,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        let below = path::join(place.path().as_bytes(), name);
-        let trouble =
-            account::missing(trouble, below.is_empty(), &*self.root.source, self.selection);
-        let failure =
-            account::failure(trouble.side, self.root.shown(trouble.side), &below, trouble.error);
-        if let Some(watch) = self.watch(place).filter(|_| !failure.is_vanished()) {
-            watch.told(place, name);
+        let below = path::join(dir_ref.path().as_bytes(), name);
+        let side_error =
+            account::missing(side_error, below.is_empty(), &*self.root.source, self.selection);
+        let failure = account::failure(
+            side_error.side,
+            self.root.shown(side_error.side),
+            &below,
+            side_error.error,
+        );
+        if let Some(watch) = self.watch(dir_ref).filter(|_| !failure.is_vanished()) {
+            watch.told(dir_ref, name);
         }
-        self.account.fail(failure, &mut hand.gathered, crew);
-        self.combined_line('!', place, name, Fields::NONE, hand, crew);
+        self.account.fail(failure, &mut worker.gathered, context);
+        self.combined_line('!', dir_ref, name, Fields::NONE, worker, context);
     }
 
     /// Compares the metadata of both sides of an entry.
@@ -220,13 +224,13 @@ impl<'c> CompareJob<'c> {
     fn compare_entry(
         &self,
         entry: &Visit<'_>,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) -> Result<Visited, SideError> {
         let (source, source_file) = match entry.hint {
             Hint::Recorded(recorded) => {
                 if let Some(unlisted) = &self.unlisted {
-                    unlisted.listed(entry.place, entry.name);
+                    unlisted.listed(entry.dir_ref, entry.name);
                 }
                 let file: Box<dyn SourceFile> = Box::new(RecordedFile(recorded));
                 (metadata(&recorded), Some(file))
@@ -248,19 +252,26 @@ impl<'c> CompareJob<'c> {
         if !is_chosen && !is_chosen_there() {
             return Ok(Visited::NOTHING_MOVED);
         }
-        hand.gathered.meet(&source);
+        worker.gathered.meet(&source);
         let Some((target_dir, target, target_file)) = counterpart else {
             let findings = Findings::only(Presence::OnlySource);
-            self.judge(entry.place, entry.name, (Some(&source), None), findings, hand, crew);
+            self.change_test(
+                entry.dir_ref,
+                entry.name,
+                (Some(&source), None),
+                findings,
+                worker,
+                context,
+            );
             return Ok(Visited::NOTHING_MOVED);
         };
         if target.kind == Kind::Directory && self.wants_extras() {
-            self.walk_target_below(entry, crew);
+            self.walk_target_below(entry, context);
         }
-        self.remember_group(entry.place, entry.name, &source, &target);
+        self.remember_group(entry.dir_ref, entry.name, &source, &target);
         let opened = (source_file, target_file);
         let pair = Pair { opened, ..self.pair(source, target) };
-        self.compare_pair(entry, &*target_dir, pair, hand, crew)
+        self.compare_pair(entry, &*target_dir, pair, worker, context)
     }
 
     /// Compares what metadata does not show: extended attributes, device numbers, destinations of
@@ -270,11 +281,11 @@ impl<'c> CompareJob<'c> {
         entry: &Visit<'_>,
         target_dir: &dyn Dir,
         mut pair: Pair,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) -> Result<Visited, SideError> {
         let is_same_kind = pair.source.kind == pair.target.kind;
-        let target_name = self.target_name(entry.place, entry.name);
+        let target_name = self.target_name(entry.dir_ref, entry.name);
         if self.xattrs.concerns(pair.target.kind) {
             let source = (&**entry.dir, Some(entry.name));
             self.compare_xattrs(&mut pair, source, (target_dir, Some(target_name)))?;
@@ -299,15 +310,15 @@ impl<'c> CompareJob<'c> {
         {
             moved_bytes = pair.source.size_bytes;
             if moved_bytes > self.options.chunk_bytes {
-                self.begin_large(entry, target_dir, pair, hand, crew)?;
+                self.begin_large(entry, target_dir, pair, worker, context)?;
                 // The value exceeds what a batch may move, so that other threads can take the rest
                 // of it: the chunks keep this one busy.
                 return Ok(Visited::Done { moved_bytes: u64::MAX / 2 });
             }
-            self.compare_whole(entry, target_dir, &mut pair, hand)?;
+            self.compare_whole(entry, target_dir, &mut pair, worker)?;
         }
         let both = (Some(&pair.source), Some(&pair.target));
-        self.judge(entry.place, entry.name, both, pair.findings(), hand, crew);
+        self.change_test(entry.dir_ref, entry.name, both, pair.findings(), worker, context);
         Ok(Visited::Done { moved_bytes })
     }
 
@@ -317,18 +328,18 @@ impl<'c> CompareJob<'c> {
         entry: &Visit<'_>,
         target_dir: &dyn Dir,
         pair: &mut Pair,
-        hand: &mut CompareHand,
-    ) -> Result<(), Trouble> {
+        worker: &mut CompareWorker,
+    ) -> Result<(), SideError> {
         let files = self.open_pair(entry, target_dir, std::mem::take(&mut pair.opened))?;
         let size_bytes = pair.source.size_bytes;
         let (source, target) = (&*files.source, &*files.target);
         let way = Way::of(source, target, self.options.evidence)?;
-        let (reading, buffers) = (self.reading(), &mut hand.buffers);
+        let (reading, buffers) = (self.reading(), &mut worker.buffers);
         let (is_same, check) = is_same_whole(way, source, target, size_bytes, reading, buffers)?;
         if !is_same {
             pair.differing.insert(Fields::CONTENT);
         }
-        let volume = hand.gathered.tally.compared.by(check);
+        let volume = worker.gathered.tally.compared.by(check);
         volume.files += 1;
         volume.bytes += size_bytes;
         files.check(pair.source.version(), pair.target.version())
@@ -337,41 +348,46 @@ impl<'c> CompareJob<'c> {
 
 impl Job for CompareJob<'_> {
     type Task = CompareTask;
-    type Letter = ChunksDone;
-    type Notice = Notice;
+    type Message = ChunksDone;
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = CompareHand;
+    type Worker = CompareWorker;
 
-    fn hand(&self) -> CompareHand {
-        CompareHand::new(self.options)
+    fn worker(&self) -> CompareWorker {
+        CompareWorker::new(self.options)
     }
 
-    fn run(&self, task: CompareTask, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+    fn run(&self, task: CompareTask, worker: &mut CompareWorker, context: &TaskContext<'_, Self>) {
         match task {
-            CompareTask::Walk(task) => walk::run(self, task, hand, crew),
-            CompareTask::Chunks(task) => self.run_chunks(task, hand, crew),
-            CompareTask::Conclude(file) => self.conclude(file, hand, crew),
+            CompareTask::Walk(task) => walk::run(self, task, worker, context),
+            CompareTask::Chunks(task) => self.run_chunks(task, worker, context),
+            CompareTask::Conclude(file) => self.conclude(file, worker, context),
         }
-        self.account.settle(&mut hand.gathered);
+        self.account.settle(&mut worker.gathered);
     }
 
-    fn discard(&self, task: CompareTask, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+    fn discard(
+        &self,
+        task: CompareTask,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
         match task {
-            CompareTask::Walk(_) => hand.gathered.tally.cancelled_tasks += 1,
-            CompareTask::Chunks(task) => self.give_up_chunks(&task, crew),
-            CompareTask::Conclude(file) => self.conclude(file, hand, crew),
+            CompareTask::Walk(_) => worker.gathered.tally.cancelled_tasks += 1,
+            CompareTask::Chunks(task) => self.give_up_chunks(&task, context),
+            CompareTask::Conclude(file) => self.conclude(file, worker, context),
         }
-        self.account.settle(&mut hand.gathered);
+        self.account.settle(&mut worker.gathered);
     }
 
-    fn flush(&self, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
-        self.account.settle(&mut hand.gathered);
-        hand.send(crew, true);
-        self.settle_rows(hand, true);
+    fn flush(&self, worker: &mut CompareWorker, context: &TaskContext<'_, Self>) {
+        self.account.settle(&mut worker.gathered);
+        worker.send(context, true);
+        self.settle_rows(worker, true);
     }
 
-    fn letter(&self, _from: Rank, letter: ChunksDone, crew: &Crew<'_, Self>) {
-        self.chunks_done(letter, crew);
+    fn message(&self, _from: Rank, message: ChunksDone, context: &TaskContext<'_, Self>) {
+        self.chunks_done(message, context);
     }
 
     fn snapshot(&self) -> Tally {
@@ -396,58 +412,68 @@ impl Visitor for CompareJob<'_> {
         self.named
     }
 
-    fn list_failed(&self, failure: Failure, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+    fn list_failed(
+        &self,
+        failure: Failure,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
         if let Some(unlisted) = &self.unlisted {
             unlisted.tear();
         }
-        hand.gathered.tally.unread_directories += 1;
-        self.account.fail(failure, &mut hand.gathered, crew);
+        worker.gathered.tally.unread_directories += 1;
+        self.account.fail(failure, &mut worker.gathered, context);
     }
 
     fn wants_extras(&self) -> bool {
         !self.options.one_way
     }
 
-    fn watch(&self, place: &Place) -> Option<&Watch> {
-        self.watch_over(place.trees().side())
+    fn watch(&self, dir_ref: &DirRef) -> Option<&Watch> {
+        self.watch_over(dir_ref.trees().side())
     }
 
-    fn take_seen(&self, hand: &mut CompareHand) -> Option<Metadata> {
-        hand.gathered.seen.take()
+    fn take_seen(&self, worker: &mut CompareWorker) -> Option<Metadata> {
+        worker.gathered.seen.take()
     }
 
-    fn enter_again(&self, place: &Arc<Place>, _metadata: &Metadata, _hand: &mut CompareHand) {
-        self.find_counterpart_again(place);
+    fn enter_again(
+        &self,
+        dir_ref: &Arc<DirRef>,
+        _metadata: &Metadata,
+        _worker: &mut CompareWorker,
+    ) {
+        self.find_counterpart_again(dir_ref);
     }
 
     /// Returns whether to compare an entry of a directory that is listed again. Objects are never
     /// listed again.
-    fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
-        self.is_news_to_watch(place, dir, (name, hint))
+    fn is_news(&self, dir_ref: &DirRef, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        self.is_news_to_watch(dir_ref, dir, (name, hint))
     }
 
     fn enter(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         metadata: &Metadata,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
         // A manifest contains files only, so directories are no findings.
-        if let (Trees::TargetOnly, Some(unlisted)) = (place.trees(), &self.unlisted) {
+        if let (Trees::TargetOnly, Some(unlisted)) = (dir_ref.trees(), &self.unlisted) {
             return unlisted.enter(metadata);
         }
-        let entered = match place.trees() {
+        let entered = match dir_ref.trees() {
             Trees::Both | Trees::SourceOnly => {
-                hand.gathered.tally.meet(metadata);
-                self.enter_source(place, metadata, hand, crew)
+                worker.gathered.tally.meet(metadata);
+                self.enter_source(dir_ref, metadata, worker, context)
             }
             Trees::TargetOnly if self.keeps_none(Side::Source) => {
-                hand.gathered.tally.compared.directories_not_compared += 1;
+                worker.gathered.tally.compared.directories_not_compared += 1;
                 Ok(())
             }
             Trees::TargetOnly => {
-                let (source, findings) = match place.path().split_last() {
+                let (source, findings) = match dir_ref.path().split_last() {
                     Some((parent, name)) => {
                         let source_dir = || self.root.source.open_dir(&parent);
                         self.findings_of_extra(source_dir, &name, metadata)
@@ -455,26 +481,31 @@ impl Visitor for CompareJob<'_> {
                     None => (None, Findings::only(Presence::OnlyTarget)),
                 };
                 let both = (source.as_ref(), Some(metadata));
-                self.judge(place, c"", both, findings, hand, crew);
+                self.change_test(dir_ref, c"", both, findings, worker, context);
                 Ok(())
             }
             Trees::TargetBelow => Ok(()),
         };
-        entered.map_err(|trouble| {
-            hand.gathered.tally.unread_directories += 1;
-            self.fail(place, b"", trouble, hand, crew);
+        entered.map_err(|side_error| {
+            worker.gathered.tally.unread_directories += 1;
+            self.fail(dir_ref, b"", side_error, worker, context);
             Skip
         })
     }
 
-    fn visit(&self, entry: &Visit<'_>, hand: &mut CompareHand, crew: &Crew<'_, Self>) -> Visited {
-        let visited = match (entry.place.trees().side(), entry.hint) {
+    fn visit(
+        &self,
+        entry: &Visit<'_>,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) -> Visited {
+        let visited = match (entry.dir_ref.trees().side(), entry.hint) {
             (Side::Source, Hint::Directory) => Ok(Visited::Directory),
-            (Side::Source, _) => self.compare_entry(entry, hand, crew),
-            (Side::Target, _) => self.meet_extra(entry, hand, crew),
+            (Side::Source, _) => self.compare_entry(entry, worker, context),
+            (Side::Target, _) => self.meet_extra(entry, worker, context),
         };
-        visited.unwrap_or_else(|trouble| {
-            self.fail(entry.place, entry.name.to_bytes(), trouble, hand, crew);
+        visited.unwrap_or_else(|side_error| {
+            self.fail(entry.dir_ref, entry.name.to_bytes(), side_error, worker, context);
             Visited::NOTHING_MOVED
         })
     }
@@ -483,34 +514,34 @@ impl Visitor for CompareJob<'_> {
         true
     }
 
-    fn unfit(
+    fn invalid_key(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         key: &[u8],
-        trouble: Trouble,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        self.fail(place, key, trouble, hand, crew);
+        self.fail(dir_ref, key, side_error, worker, context);
     }
 
     fn unreadable(
         &self,
-        place: &Place,
-        trouble: Trouble,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        dir_ref: &DirRef,
+        side_error: SideError,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        hand.gathered.tally.unread_directories += 1;
-        self.fail(place, b"", trouble, hand, crew);
+        worker.gathered.tally.unread_directories += 1;
+        self.fail(dir_ref, b"", side_error, worker, context);
     }
 }
 
 /// Returns the first task of a comparison.
 pub fn seed(root: &CompareRoot) -> WalkTask {
-    let place = Arc::new(Place::root_of(0));
+    let dir_ref = Arc::new(DirRef::root_of(0));
     match &root.single {
-        None => WalkTask::List(place),
-        Some((name, _)) => WalkTask::single(place, name),
+        None => WalkTask::List(dir_ref),
+        Some((name, _)) => WalkTask::single(dir_ref, name),
     }
 }

@@ -1,8 +1,10 @@
-//! The copy: a walk whose visitor makes at the target what it meets at the source.
+//! Copy operation: a walk whose visitor creates at the target each entry that it visits in the
+//! source.
 //!
-//! Small files are copied where the walk meets them; large ones become chunk tasks that any rank may
-//! run ([`large`]). Every file is staged under a temporary name and appears complete. What can only be
-//! set when everything below a directory is done is kept for the end ([`finish`]).
+//! Small files are copied when the walk visits them; large files become chunk tasks that any rank
+//! may run ([`large`]). Every file is staged under a temporary name and appears complete.
+//! Attributes of directories, which can only be set after everything below is complete, are set at
+//! the end ([`finish`]).
 
 mod arrival;
 mod attributes;
@@ -56,23 +58,23 @@ use lists::shared_part::SharedPart;
 use manifest::Manifest;
 use options::CopyOptions;
 use root::CopyRoot;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use upkeep::Upkeep;
 use verify::{Verification, VerifyTask, give_up_file, verify_written};
 
-pub use context::CopyHand;
+pub use context::CopyWorker;
 pub use env::Stage;
-pub use task::{CopyLetter, CopyTask};
+pub use task::{CopyMessage, CopyTask};
 
 pub(crate) use hopeless::Hopeless;
 pub(crate) use policy::{
     OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
 
-/// One rank's part of the copy.
+/// Part of one rank in the copy.
 pub struct CopyJob<'c> {
     env: Env<'c>,
     upkeep: Upkeep<'c>,
@@ -81,7 +83,7 @@ pub struct CopyJob<'c> {
 }
 
 impl<'c> CopyJob<'c> {
-    /// Part of rank `rank` in copying `roots`.
+    /// Creates the part of rank `rank` in the copy of `roots`.
     pub fn new(
         roots: &'c [CopyRoot],
         options: &'c CopyOptions,
@@ -102,33 +104,34 @@ impl<'c> CopyJob<'c> {
         }
     }
 
-    /// Counts of what this rank has found and done.
+    /// Returns the counts of what this rank has found and done.
     pub fn tally(&self) -> Tally {
         self.env.account.tally()
     }
 
-    /// Writes down in that journal what another job could resume.
+    /// Sets the journal that records what another job could resume.
     #[must_use]
     pub fn with_journal(mut self, journal: Option<&'c Journal>) -> Self {
         self.env.journal = journal;
         self
     }
 
-    /// Has that rank, another one if there is one, read again what this one has written, if that is requested.
+    /// Sets the rank, another one where the job has several, that reads again what this rank has
+    /// written, if `--verify transferred` requests it.
     #[must_use]
     pub fn verified_by(mut self, rank: Rank) -> Self {
         self.env.verify_by(rank);
         self
     }
 
-    /// Says which part of the job the phase belongs to.
+    /// Sets the stage of the job that the phase belongs to.
     #[must_use]
     pub fn at_stage(mut self, stage: Stage) -> Self {
         self.env.stage = stage;
         self
     }
 
-    /// Records in that manifest what is at the target, where one is wanted.
+    /// Sets the manifest that records the files of the target, if one is requested.
     #[must_use]
     pub fn with_manifest(mut self, manifest: &'c SharedPart) -> Self {
         let is_wanted = manifest.is_wanted() && !self.env.options.dry_run;
@@ -137,59 +140,63 @@ impl<'c> CopyJob<'c> {
         self
     }
 
-    /// Gives staged files names that no other phase gives them.
+    /// Selects a range of names for staged files that no other phase uses.
     #[must_use]
     pub fn in_phase(mut self, number: usize) -> Self {
         self.env.begin_phase(number);
         self
     }
 
-    /// Copies hard-linked files, whose names are all known.
+    /// Switches from recording hard-linked files to copying them, when all their names are known.
     #[must_use]
     pub fn after_walk(mut self) -> Self {
         self.links = HardLinks::Known;
         self
     }
 
-    /// Work that is left for the end of the job.
+    /// Returns the work that is left for the end of the job.
     pub fn into_leftovers(self) -> Leftovers {
         let Upkeep { directories, postponed: Postponed { extras, deferred }, .. } = self.upkeep;
         let (directories, links) = (directories.records, self.links.into_records());
         Leftovers { earlier: Vec::new(), directories, extras, deferred, links }
     }
 
-    /// Ends a large file of this rank, and what waits for it.
+    /// Ends a large file of this rank, and releases the job that waited for it.
     fn end_large(&self, file: u64, cx: &mut Context<'_, '_>) {
         let Some(ending) = self.large.end(file, &self.upkeep, cx) else { return };
-        if let Ending::Compared { place, name, sides, outcome } = ending
-            && let Err(trouble) = self.end_comparison(&place, &name, &sides, outcome, cx)
+        if let Ending::Compared { dir_ref, name, sides, outcome } = ending
+            && let Err(side_error) = self.end_comparison(&dir_ref, &name, &sides, outcome, cx)
         {
-            fail_large(&place, &name, trouble, cx);
+            fail_large(&dir_ref, &name, side_error, cx);
         }
         end_first(cx);
-        cx.crew.release();
+        cx.context.release();
     }
 
-    fn context<'t>(&'t self, hand: &'t mut CopyHand, crew: &'t Crew<'t, Self>) -> Context<'t, 'c> {
-        Context { env: &self.env, hand, crew }
+    fn context<'t>(
+        &'t self,
+        worker: &'t mut CopyWorker,
+        context: &'t TaskContext<'t, Self>,
+    ) -> Context<'t, 'c> {
+        Context { env: &self.env, worker, context }
     }
 }
 
 impl Job for CopyJob<'_> {
     type Task = CopyTask;
-    type Letter = CopyLetter;
-    type Notice = Notice;
+    type Message = CopyMessage;
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = CopyHand;
+    type Worker = CopyWorker;
 
-    fn hand(&self) -> CopyHand {
-        CopyHand::new(self.env.options.buffer_bytes)
+    fn worker(&self) -> CopyWorker {
+        CopyWorker::new(self.env.options.buffer_bytes)
     }
 
-    fn run(&self, task: CopyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let cx = &mut self.context(hand, crew);
+    fn run(&self, task: CopyTask, worker: &mut CopyWorker, context: &TaskContext<'_, Self>) {
+        let cx = &mut self.context(worker, context);
         match task {
-            CopyTask::Walk(task) => walk::run(self, task, cx.hand, cx.crew),
+            CopyTask::Walk(task) => walk::run(self, task, cx.worker, cx.context),
             CopyTask::Chunks(task) => self.large.run_chunks(task, cx),
             CopyTask::Commit(file) => self.end_large(file, cx),
             CopyTask::Verify(VerifyTask::File(file)) => verify_written(file, cx),
@@ -199,37 +206,37 @@ impl Job for CopyJob<'_> {
             CopyTask::Linked(file) => self.copy_linked(file, cx),
             CopyTask::Links(links) => make_links(links, &self.upkeep, cx),
         }
-        self.env.account.settle(&mut hand.gathered);
+        self.env.account.settle(&mut worker.gathered);
     }
 
-    fn discard(&self, task: CopyTask, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        let cx = &mut self.context(hand, crew);
-        let cancelled_tasks = &mut cx.hand.gathered.tally.cancelled_tasks;
+    fn discard(&self, task: CopyTask, worker: &mut CopyWorker, context: &TaskContext<'_, Self>) {
+        let cx = &mut self.context(worker, context);
+        let cancelled_tasks = &mut cx.worker.gathered.tally.cancelled_tasks;
         match task {
             CopyTask::Walk(_) => *cancelled_tasks += 1,
-            CopyTask::Chunks(task) => self.large.give_up_chunks(&task, cx.crew),
+            CopyTask::Chunks(task) => self.large.give_up_chunks(&task, cx.context),
             CopyTask::Commit(file) => self.end_large(file, cx),
             CopyTask::Verify(VerifyTask::File(_)) => give_up_file(cx),
             CopyTask::Verify(VerifyTask::Chunks { task, chunks }) => {
-                self.large.give_up_verifying(&task, &chunks, cx.crew);
+                self.large.give_up_verifying(&task, &chunks, cx.context);
             }
             CopyTask::Linked(file) => *cancelled_tasks += file.names.len() as u64,
             CopyTask::Links(links) => *cancelled_tasks += links.others.len() as u64,
         }
-        self.env.account.settle(&mut hand.gathered);
+        self.env.account.settle(&mut worker.gathered);
     }
 
-    fn flush(&self, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        self.env.account.settle(&mut hand.gathered);
-        hand.gathered.send_lines(crew, true);
-        self.upkeep.manifest.append(&mut hand.rows);
+    fn flush(&self, worker: &mut CopyWorker, context: &TaskContext<'_, Self>) {
+        self.env.account.settle(&mut worker.gathered);
+        worker.gathered.send_lines(context, true);
+        self.upkeep.manifest.append(&mut worker.rows);
     }
 
-    fn letter(&self, _from: Rank, letter: CopyLetter, crew: &Crew<'_, Self>) {
-        match letter {
-            CopyLetter::Chunks(done) => self.large.chunks_done(done, crew),
-            CopyLetter::Verify(task) => crew.push_pinned(CopyTask::Verify(task)),
-            CopyLetter::Verified => self.upkeep.verification.was_verified(),
+    fn message(&self, _from: Rank, message: CopyMessage, context: &TaskContext<'_, Self>) {
+        match message {
+            CopyMessage::Chunks(done) => self.large.chunks_done(done, context),
+            CopyMessage::Verify(task) => context.push_pinned(CopyTask::Verify(task)),
+            CopyMessage::Verified => self.upkeep.verification.was_verified(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! deepest first, level by level over all ranks. An entry that a filter protects stays, and with it
 //! the directories above it.
 
-pub mod permit;
+pub mod guard;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,19 +18,19 @@ use crate::copy::{
     Hopeless, OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
 };
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::dir_ref::{DirRef, Rights, Trees};
 use crate::walk::packed::RootedPath;
-use crate::walk::place::{Place, Rights, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use comm::Rank;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Error, Failure, Op, Side, Trouble};
+use types::error::{At, Cause, Error, Failure, Op, Side, SideError};
 use types::limits::FINISH_BATCH_DIRS;
 use types::listed::line::{LineFormat, write_plan};
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path::{self, Name, RelPath};
 
@@ -178,16 +178,21 @@ impl<'c> DeleteJob<'c> {
         &self,
         root: u32,
         below: &[u8],
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[root as usize];
-        let is_told = trouble.side == Side::Target
-            && !self.hopeless.stop_if_past_help(&**target, &trouble.error, &mut hand.tally, crew);
+        let is_told = side_error.side == Side::Target
+            && !self.hopeless.stop_if_past_help(
+                &**target,
+                &side_error.error,
+                &mut worker.tally,
+                context,
+            );
         if !is_told {
-            let failure = account::failure(trouble.side, shown, below, trouble.error);
-            self.account.fail(failure, hand, crew);
+            let failure = account::failure(side_error.side, shown, below, side_error.error);
+            self.account.fail(failure, worker, context);
         }
     }
 
@@ -197,30 +202,30 @@ impl<'c> DeleteJob<'c> {
         root: u32,
         below: &[u8],
         kind: Kind,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> bool {
         if let Mode::Plan(format) = self.mode {
             let shown = path::join(&self.roots[root as usize].shown_target, below);
-            write_plan(format, "delete", &shown, &mut hand.lines);
-            hand.send_lines(crew, false);
+            write_plan(format, "delete", &shown, &mut worker.lines);
+            worker.send_lines(context, false);
         }
-        hand.tally.synced.deleted.count(kind);
+        worker.tally.synced.deleted.count(kind);
         self.mode == Mode::Delete
     }
 
     /// Prepares a directory before its first entry is deleted: gains write permission, and records
     /// the attributes to restore if the directory stays.
-    fn before_change(&self, place: &Place) -> Result<(), Trouble> {
+    fn before_change(&self, dir_ref: &DirRef) -> Result<(), SideError> {
         if self.mode != Mode::Delete {
             return Ok(());
         }
-        place.prepare(|| {
-            let dir = place.target_dir(self.target_store(place.root())).at(Side::Target)?;
+        dir_ref.prepare(|| {
+            let dir = dir_ref.target_dir(self.target_store(dir_ref.root())).at(Side::Target)?;
             let widen = || widen(&*dir, self.is_superuser).at(Side::Target);
-            if place.trees() == Trees::TargetBelow {
-                let source = &self.roots[place.root() as usize].source;
-                let kept = match source.open_dir(place.path()) {
+            if dir_ref.trees() == Trees::TargetBelow {
+                let source = &self.roots[dir_ref.root() as usize].source;
+                let kept = match source.open_dir(dir_ref.path()) {
                     // The source directory has vanished meanwhile, so there are no attributes to
                     // restore.
                     Err(error) if error.cause.is_vanished() => return widen().map(drop),
@@ -232,7 +237,7 @@ impl<'c> DeleteJob<'c> {
                 let plain = plain.at(Side::Target)?;
                 let end = of_old_directory(self.options, &metadata, xattrs, from, plain);
                 if let Some(attributes) = end {
-                    self.changed.add(place, &attributes);
+                    self.changed.add(dir_ref, &attributes);
                 }
             } else {
                 widen()?;
@@ -245,9 +250,9 @@ impl<'c> DeleteJob<'c> {
     fn delete_entry(
         &self,
         entry: &Visit<'_>,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) -> Result<Visited, SideError> {
         let kind = match entry.hint {
             Hint::Directory => Kind::Directory,
             Hint::File | Hint::Object(_) if !self.selection.needs_metadata() => Kind::File,
@@ -255,7 +260,7 @@ impl<'c> DeleteJob<'c> {
             _ => {
                 let metadata = entry.dir.stat(entry.name).at(Side::Target)?;
                 if metadata.kind != Kind::Directory && !self.selection.admits(&metadata) {
-                    self.left_out(entry.place);
+                    self.left_out(entry.dir_ref);
                     return Ok(Visited::NOTHING_MOVED);
                 }
                 metadata.kind
@@ -263,21 +268,25 @@ impl<'c> DeleteJob<'c> {
         };
         // The source is asked once more directly before the deletion, since its listing may be
         // minutes old and the entry may have been moved there meanwhile.
-        if self.mode != Mode::Count && self.source_has(entry.place, entry.name, kind)? {
+        if self.mode != Mode::Count && self.source_has(entry.dir_ref, entry.name, kind)? {
             // The source has the entry by now, so it stays.
-            hand.tally.synced.reappeared += 1;
-            self.left_out(entry.place);
+            worker.tally.synced.reappeared += 1;
+            self.left_out(entry.dir_ref);
             return Ok(Visited::NOTHING_MOVED);
         }
         if kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
-        let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
-        if self.count(entry.place.root(), &below, kind, hand, crew) {
-            self.before_change(entry.place)?;
-            if let Err(trouble) = entry.dir.remove(entry.name, kind).at(Side::Target) {
-                hand.tally.synced.deleted.uncount(kind);
-                return if is_gone(&trouble) { Ok(Visited::NOTHING_MOVED) } else { Err(trouble) };
+        let below = path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes());
+        if self.count(entry.dir_ref.root(), &below, kind, worker, context) {
+            self.before_change(entry.dir_ref)?;
+            if let Err(side_error) = entry.dir.remove(entry.name, kind).at(Side::Target) {
+                worker.tally.synced.deleted.uncount(kind);
+                return if is_gone(&side_error) {
+                    Ok(Visited::NOTHING_MOVED)
+                } else {
+                    Err(side_error)
+                };
             }
         }
         Ok(Visited::NOTHING_MOVED)
@@ -286,45 +295,47 @@ impl<'c> DeleteJob<'c> {
     /// Returns whether the source has the name by now. An extraneous directory stays only for a
     /// directory of the source: any other type by that name finds the target's directory still in
     /// its way.
-    fn source_has(&self, place: &Place, name: &Name, kind: Kind) -> Result<bool, Trouble> {
-        let source = &*self.roots[place.root() as usize].source;
-        let found = place.source_dir(source).and_then(|dir| dir.stat(name));
+    fn source_has(&self, dir_ref: &DirRef, name: &Name, kind: Kind) -> Result<bool, SideError> {
+        let source = &*self.roots[dir_ref.root() as usize].source;
+        let found = dir_ref.source_dir(source).and_then(|dir| dir.stat(name));
         match found {
             Ok(found) => Ok(kind != Kind::Directory || found.kind == Kind::Directory),
             Err(error) if matches!(error.cause, Cause::System(libc::ENOTDIR | libc::ELOOP)) => {
                 Ok(false)
             }
             Err(error) => {
-                let trouble = Trouble { side: Side::Source, error };
-                let missing = account::missing(trouble, false, source, self.selection);
+                let side_error = SideError { side: Side::Source, error };
+                let missing = account::missing(side_error, false, source, self.selection);
                 if missing.error.cause.is_vanished() { Ok(false) } else { Err(missing) }
             }
         }
     }
 
     /// Removes a directory when everything below it was handled, or restores its mode if it stays.
-    fn remove_directory(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn remove_directory(&self, met: &Met, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         let (root, path) = &met.directory;
         if self.lock_kept().contains(&met.directory) {
-            hand.tally.synced.non_empty_directories += 1;
+            worker.tally.synced.non_empty_directories += 1;
         } else if self.mode != Mode::Delete {
-            self.count(*root, path, Kind::Directory, hand, crew);
+            self.count(*root, path, Kind::Directory, worker, context);
         } else {
             match self.remove_empty(*root, path) {
-                Err(trouble) if is_gone(&trouble) => return,
-                Ok(()) => return hand.tally.synced.deleted.count(Kind::Directory),
+                Err(side_error) if is_gone(&side_error) => return,
+                Ok(()) => return worker.tally.synced.deleted.count(Kind::Directory),
                 // The entries in it were reported already.
-                Err(Trouble { error: Error { cause: Cause::System(STILL_FULL), .. }, .. }) => {
-                    hand.tally.synced.non_empty_directories += 1;
+                Err(SideError {
+                    error: Error { cause: Cause::System(STILL_FULL), .. }, ..
+                }) => {
+                    worker.tally.synced.non_empty_directories += 1;
                 }
-                Err(trouble) => self.fail(*root, path, trouble, hand, crew),
+                Err(side_error) => self.fail(*root, path, side_error, worker, context),
             }
         }
-        self.give_back_mode(met, hand, crew);
+        self.give_back_mode(met, worker, context);
     }
 
     /// Restores the mode of a directory that stays, after everything below it was handled.
-    fn give_back_mode(&self, met: &Met, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn give_back_mode(&self, met: &Met, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         let (root, path) = &met.directory;
         let was_wide = met.mode & OWNER_ALL == OWNER_ALL;
         if was_wide || self.is_superuser || matches!(self.mode, Mode::Plan(_)) {
@@ -338,27 +349,27 @@ impl<'c> DeleteJob<'c> {
             }
             Ok(())
         });
-        if let Err(trouble) = given_back.at(Side::Target)
-            && !is_gone(&trouble)
+        if let Err(side_error) = given_back.at(Side::Target)
+            && !is_gone(&side_error)
         {
-            self.fail(*root, &met.directory.1, trouble, hand, crew);
+            self.fail(*root, &met.directory.1, side_error, worker, context);
         }
     }
 
     /// Removes a directory by rmdir(2), which fails if something has appeared in it meanwhile.
-    fn remove_empty(&self, root: u32, path: &[u8]) -> Result<(), Trouble> {
+    fn remove_empty(&self, root: u32, path: &[u8]) -> Result<(), SideError> {
         let torn = || Op::Remove.errno(libc::EINVAL);
         let path = RelPath::checked(path).ok_or_else(torn).at(Side::Target)?;
         let (parent, name) = path.split_last().ok_or_else(torn).at(Side::Target)?;
-        let place = Place::at(root, parent);
+        let dir_ref = DirRef::at(root, parent);
         // A directory that the source has too by now stays.
-        let in_source = self.roots[root as usize].source.open_dir(place.path());
-        if in_source.is_ok() && self.source_has(&place, &name, Kind::Directory)? {
+        let in_source = self.roots[root as usize].source.open_dir(dir_ref.path());
+        if in_source.is_ok() && self.source_has(&dir_ref, &name, Kind::Directory)? {
             return Err(Op::Remove.errno(STILL_FULL)).at(Side::Target);
         }
-        place.set_trees(if in_source.is_ok() { Trees::TargetBelow } else { Trees::TargetOnly });
-        self.before_change(&place)?;
-        let dir = place.target_dir(self.target_store(root)).at(Side::Target)?;
+        dir_ref.set_trees(if in_source.is_ok() { Trees::TargetBelow } else { Trees::TargetOnly });
+        self.before_change(&dir_ref)?;
+        let dir = dir_ref.target_dir(self.target_store(root)).at(Side::Target)?;
         dir.remove(&name, Kind::Directory).at(Side::Target)
     }
 
@@ -382,44 +393,44 @@ impl<'c> DeleteJob<'c> {
 
 impl Job for DeleteJob<'_> {
     type Task = DeleteTask;
-    type Letter = ();
-    type Notice = Notice;
+    type Message = ();
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = Gathered;
+    type Worker = Gathered;
 
-    fn hand(&self) -> Gathered {
+    fn worker(&self) -> Gathered {
         Gathered::default()
     }
 
-    fn run(&self, task: DeleteTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn run(&self, task: DeleteTask, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         match task {
-            DeleteTask::Walk(task) => walk::run(self, task, hand, crew),
+            DeleteTask::Walk(task) => walk::run(self, task, worker, context),
             DeleteTask::Directories(some) => {
                 for directory in &some {
-                    self.remove_directory(directory, hand, crew);
+                    self.remove_directory(directory, worker, context);
                 }
             }
         }
-        self.account.settle(hand);
+        self.account.settle(worker);
     }
 
-    fn discard(&self, task: DeleteTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn discard(&self, task: DeleteTask, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         if let DeleteTask::Directories(some) = task {
             // Modes are restored in an interrupted job too.
             for met in &some {
-                self.give_back_mode(met, hand, crew);
+                self.give_back_mode(met, worker, context);
             }
         }
-        hand.tally.cancelled_tasks += 1;
-        self.account.settle(hand);
+        worker.tally.cancelled_tasks += 1;
+        self.account.settle(worker);
     }
 
-    fn flush(&self, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        self.account.settle(hand);
-        hand.send_lines(crew, true);
+    fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
+        self.account.settle(worker);
+        worker.send_lines(context, true);
     }
 
-    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()
@@ -439,31 +450,42 @@ impl Visitor for DeleteJob<'_> {
         self.selection
     }
 
-    fn list_failed(&self, failure: Failure, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        self.account.fail(failure, hand, crew);
+    fn list_failed(
+        &self,
+        failure: Failure,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        self.account.fail(failure, worker, context);
     }
 
     fn enter(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         metadata: &Metadata,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
-        let entry = (place.root(), place.path().as_bytes().to_vec());
-        let dir = place.target_dir(self.target_store(place.root()));
-        let stays = dir.and_then(|dir| self.must_stay(place.root(), &*dir, metadata));
+        let entry = (dir_ref.root(), dir_ref.path().as_bytes().to_vec());
+        let dir = dir_ref.target_dir(self.target_store(dir_ref.root()));
+        let stays = dir.and_then(|dir| self.must_stay(dir_ref.root(), &*dir, metadata));
         match stays.at(Side::Target) {
             Ok(false) => {}
             stays => {
-                if let Err(trouble) = stays {
-                    self.fail(place.root(), place.path().as_bytes(), trouble, hand, crew);
+                if let Err(side_error) = stays {
+                    self.fail(
+                        dir_ref.root(),
+                        dir_ref.path().as_bytes(),
+                        side_error,
+                        worker,
+                        context,
+                    );
                 }
                 self.lock_kept().insert(entry.clone());
             }
         }
         let is_kept = self.lock_kept().contains(&entry);
-        let depth = place.path().depth() as u32;
+        let depth = dir_ref.path().depth() as u32;
         let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
         // The mode to restore is the one from before this job widened it.
         let mode = self.lock_widened().remove(&entry).unwrap_or(metadata.mode);
@@ -473,69 +495,80 @@ impl Visitor for DeleteJob<'_> {
 
     /// Gains permission to list a directory that this user owns; the mode is restored if the
     /// directory stays.
-    fn let_in(&self, place: &Place, dir: &dyn Dir) -> Result<Rights, Error> {
+    fn let_in(&self, dir_ref: &DirRef, dir: &dyn Dir) -> Result<Rights, Error> {
         let is_plan = matches!(self.mode, Mode::Plan(_));
-        if self.is_superuser || is_plan || place.trees() != Trees::TargetOnly {
+        if self.is_superuser || is_plan || dir_ref.trees() != Trees::TargetOnly {
             return Ok(Rights::AsBefore);
         }
         let metadata = dir.metadata()?;
         if metadata.mode & OWNER_LOOK == OWNER_LOOK
-            || self.must_stay(place.root(), dir, &metadata) != Ok(false)
+            || self.must_stay(dir_ref.root(), dir, &metadata) != Ok(false)
         {
             return Ok(Rights::AsBefore);
         }
         let Some(mode) = widen_to_look(dir, self.is_superuser)? else {
             return Ok(Rights::AsBefore);
         };
-        self.lock_widened().insert((place.root(), place.path().as_bytes().to_vec()), mode);
+        self.lock_widened().insert((dir_ref.root(), dir_ref.path().as_bytes().to_vec()), mode);
         Ok(Rights::Gained)
     }
 
-    fn left_out(&self, place: &Place) {
-        if place.trees() == Trees::TargetOnly {
-            self.lock_kept().insert((place.root(), place.path().as_bytes().to_vec()));
+    fn left_out(&self, dir_ref: &DirRef) {
+        if dir_ref.trees() == Trees::TargetOnly {
+            self.lock_kept().insert((dir_ref.root(), dir_ref.path().as_bytes().to_vec()));
         }
     }
 
-    fn visit(&self, entry: &Visit<'_>, hand: &mut Gathered, crew: &Crew<'_, Self>) -> Visited {
-        self.delete_entry(entry, hand, crew).unwrap_or_else(|trouble| {
-            let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
-            self.fail(entry.place.root(), &below, trouble, hand, crew);
+    fn visit(
+        &self,
+        entry: &Visit<'_>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) -> Visited {
+        self.delete_entry(entry, worker, context).unwrap_or_else(|side_error| {
+            let below = path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes());
+            self.fail(entry.dir_ref.root(), &below, side_error, worker, context);
             Visited::NOTHING_MOVED
         })
     }
 
     /// Reports a key that cannot be deleted by name, so that its directory stays too.
-    fn unfit(
+    fn invalid_key(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         key: &[u8],
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        self.left_out(place);
+        self.left_out(dir_ref);
         if self.mode == Mode::Count {
             return;
         }
-        self.fail(place.root(), &path::join(place.path().as_bytes(), key), trouble, hand, crew);
+        self.fail(
+            dir_ref.root(),
+            &path::join(dir_ref.path().as_bytes(), key),
+            side_error,
+            worker,
+            context,
+        );
     }
 
     fn unreadable(
         &self,
-        place: &Place,
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        dir_ref: &DirRef,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        if !is_gone(&trouble) {
-            self.fail(place.root(), place.path().as_bytes(), trouble, hand, crew);
+        if !is_gone(&side_error) {
+            self.fail(dir_ref.root(), dir_ref.path().as_bytes(), side_error, worker, context);
         }
     }
 }
 
 /// Returns whether an entry to be deleted no longer exists: it was deleted with a directory above
 /// it, or by someone else.
-fn is_gone(trouble: &Trouble) -> bool {
-    trouble.side == Side::Target && trouble.error.cause.is_vanished()
+fn is_gone(side_error: &SideError) -> bool {
+    side_error.side == Side::Target && side_error.error.cause.is_vanished()
 }

@@ -33,8 +33,8 @@ use record::{Ends, Record, Records};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
 use types::entry::{Time, Version};
+use types::operand::staged_name::is_of_job;
 use types::path::Name;
-use types::place::staged_name::is_of_job;
 
 /// The record of a large file that an interrupted job has begun to copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -319,8 +319,8 @@ mod tests {
     use super::*;
     use types::entry::Identity;
     use types::exit::Exit;
-    use types::place::placement::TargetIs;
-    use types::place::staged_name::staged_name;
+    use types::operand::placement::TargetIs;
+    use types::operand::staged_name::staged_name;
 
     const TIME: Time = Time { seconds: 1, nanoseconds: 2 };
 
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(ready.earlier, None);
         let refusal = folder::begin(dir, &job(), Start::Resume).expect_err("is in use");
         let worker = format!("process {}", std::process::id());
-        assert!(refusal.words.contains("at work since "), "{refusal:?}");
+        assert!(refusal.words.contains("still running since "), "{refusal:?}");
         assert!(refusal.words.contains(&worker), "{refusal:?}");
         drop(ready);
         let ranks = [0, 1]

@@ -2,7 +2,7 @@
 //! journals.
 //!
 //! An operation is a job of the engine in `sched`, and uses files through the traits of `store`.
-//! Only [`sites`] knows which stores exist.
+//! Only [`resolver`] knows which stores exist.
 
 pub mod chunked;
 pub mod clean;
@@ -11,7 +11,7 @@ pub mod copy;
 pub mod delete;
 pub mod journal;
 pub mod remove;
-pub mod sites;
+pub mod resolver;
 pub mod sort;
 pub mod usage;
 pub mod walk;

@@ -1,14 +1,16 @@
-//! Removing whole trees.
+//! Removal of whole trees.
 //!
-//! Files go as the walk meets them, by the handle of the directory that was listed; directories are remembered and
-//! removed afterwards, the deepest first, level by level over all ranks. Objects wait until a request is full of them.
-//! What filters leave out, what is mounted and what has failed stays, and with it the directories it is in.
+//! Files are removed as the walk visits them, through the handle of the directory that was listed;
+//! directories are recorded and removed afterwards, the deepest first, level by level over all
+//! ranks. Objects wait until there are enough for a full request. Entries that filters leave out,
+//! mount points and failed entries stay, and with them the directories above.
 //!
-//! Nothing is asked of an entry but what a filter needs: the listing says what it is. So an entry that was replaced after
-//! it was listed stays only where its kind has changed: unlink(2) removes no directory, and rmdir(2) nothing else.
+//! No entry is inspected unless a filter needs it, because the listing reports its kind. An entry
+//! that was replaced after it was listed therefore stays only if its kind has changed: unlink(2)
+//! removes no directory, and rmdir(2) nothing else.
 
+mod deletion_set;
 mod directories;
-mod doomed;
 mod kept;
 pub mod root;
 
@@ -19,50 +21,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::copy::Hopeless;
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::dir_ref::DirRef;
 use crate::walk::packed::{Block, Packed};
-use crate::walk::place::Place;
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use comm::Rank;
-use doomed::{Doomed, Waiting};
+use deletion_set::{DeletionSet, Waiting};
 use kept::{Kept, parent_of};
 use lists::named::Named;
 use root::RemoveRoot;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata, Time};
-use types::error::{At, Cause, Error, Failure, Op, Result, Side, Trouble};
+use types::error::{At, Cause, Error, Failure, Op, Result, Side, SideError};
 use types::listed::line::{LineFormat, write_plan};
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path;
 use types::select::regex::Matcher;
 use types::service::ServiceFault;
 
-/// How trees are removed; rank 0's options hold for all ranks.
+/// Options of a removal; those of rank 0 apply to all ranks.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoveOptions {
-    /// Nothing is removed.
+    /// True if nothing is removed.
     pub dry_run: bool,
-    /// What is removed, or would be, is told in lines of that form.
+    /// Format of the lines that list the entries that are removed, or would be.
     pub told_as: Option<LineFormat>,
-    /// Directories that stay get back the times that they had.
+    /// True if directories that stay get back their timestamps.
     pub traceless: bool,
 }
 
-/// A directory's times, where they are to be restored.
+/// Timestamps of a directory, where they are to be restored.
 pub type Stamp = Option<(Time, Time)>;
 
-/// A piece of the removal.
+/// A task of the removal.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum RemoveTask {
-    /// A piece of the walk.
+    /// A task of the walk.
     Walk(WalkTask),
     /// Directories to be removed, in this order.
     Directories(Vec<Block<Stamp>>),
     /// Objects of a root.
-    Objects(u32, Vec<Doomed>),
+    Objects(u32, Vec<DeletionSet>),
 }
 
 impl From<WalkTask> for RemoveTask {
@@ -74,13 +76,13 @@ impl From<WalkTask> for RemoveTask {
 /// Directories of one depth that wait to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Level {
-    /// How many there are.
+    /// Number of directories.
     pub directories: u64,
-    /// Bytes of their paths.
+    /// Total length of their paths.
     pub path_bytes: u64,
 }
 
-/// One rank's part of the removal.
+/// Part of one rank in the removal.
 pub struct RemoveJob<'c> {
     roots: &'c [RemoveRoot],
     selection: &'c Selection,
@@ -95,7 +97,7 @@ pub struct RemoveJob<'c> {
 }
 
 impl<'c> RemoveJob<'c> {
-    /// Removes these, or what is named in them.
+    /// Creates the job that removes these roots, or the named entries in them.
     pub fn new(
         roots: &'c [RemoveRoot],
         (selection, matcher): (&'c Selection, &'c Matcher),
@@ -116,37 +118,38 @@ impl<'c> RemoveJob<'c> {
         }
     }
 
-    /// What was removed.
+    /// Returns the counts of what was removed.
     pub fn tally(&self) -> Tally {
         self.account.tally()
     }
 
-    /// The directories that wait here, by depth.
+    /// Returns the directories that wait on this rank, by depth.
     pub fn levels(&self) -> Vec<(u32, Level)> {
         self.lock_met().iter().map(|(depth, (level, _))| (*depth, *level)).collect()
     }
 
-    /// Takes out those of a depth.
+    /// Takes out the directories of a depth.
     pub fn take_level(&self, depth: u32) -> Vec<Block<Stamp>> {
         self.lock_met().remove(&depth).map(|(_, met)| met.into_blocks()).unwrap_or_default()
     }
 
-    /// Directories in which something stays that other ranks do not know of, as hashes.
+    /// Takes out the directories in which something stays, as hashes that other ranks do not have
+    /// yet.
     pub fn take_kept(&self) -> Vec<u64> {
         self.kept.take_news()
     }
 
-    /// Takes over those that other ranks know.
+    /// Adds the directories in which something stays on other ranks.
     pub fn keep(&self, of_others: &[u64]) {
         self.kept.extend(of_others);
     }
 
-    /// Whether a root is to be gone with all that was in it, as far as all ranks know.
+    /// True if a root is to be removed with all its contents, as far as all ranks know.
     pub fn removes_all_of(&self, root: u32) -> bool {
         !self.options.dry_run && self.named.is_none() && !self.kept.has(root, b"")
     }
 
-    /// Takes out the objects for which no request was full.
+    /// Takes out the objects that did not fill a request.
     pub fn take_waiting(&self) -> Vec<RemoveTask> {
         let left = self.waiting.take().into_iter();
         left.map(|(root, objects)| RemoveTask::Objects(root, objects)).collect()
@@ -160,7 +163,7 @@ impl<'c> RemoveJob<'c> {
         &self.roots[root as usize]
     }
 
-    /// Whether an entry is meant by its path, and by what is known of it.
+    /// True if an entry is selected by its path and by its known metadata.
     fn means(&self, root: u32, below: &[u8], kind: Kind, known: Option<&Metadata>) -> bool {
         let is_matched = || {
             self.matcher.is_trivial()
@@ -171,35 +174,37 @@ impl<'c> RemoveJob<'c> {
             && is_matched()
     }
 
-    /// Nothing is removed from a directory that is on another mount than its root.
-    fn check_mount(&self, place: &Place, dir: &dyn Dir) -> std::result::Result<(), Trouble> {
-        place.prepare(|| {
-            let is_same = dir.mount().at(Side::Source)? == self.root(place.root()).mount;
+    /// Checks that a directory is on the same mount as its root; otherwise nothing is removed from
+    /// it.
+    fn check_mount(&self, dir_ref: &DirRef, dir: &dyn Dir) -> std::result::Result<(), SideError> {
+        dir_ref.prepare(|| {
+            let is_same = dir.mount().at(Side::Source)? == self.root(dir_ref.root()).mount;
             let error = Op::Remove.failed(Cause::MountPoint);
-            if is_same { Ok(()) } else { Err(Trouble { side: Side::Source, error }) }
+            if is_same { Ok(()) } else { Err(SideError { side: Side::Source, error }) }
         })
     }
 
-    /// Tells of a failure, after which the entry stays. What is gone has not failed.
+    /// Reports a failure, after which the entry stays. An entry that is gone already has not
+    /// failed.
     fn fail(
         &self,
         (root, below): (u32, &[u8]),
         error: Error,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         if is_gone(&error) {
             return;
         }
         self.kept.add(root, parent_of(below).unwrap_or_default());
         if error.cause == Cause::Stopped {
-            hand.tally.cancelled_tasks += 1;
+            worker.tally.cancelled_tasks += 1;
             return;
         }
         let RemoveRoot { store, shown, .. } = self.root(root);
-        if self.hopeless.stop_if_past_help(&**store, &error, &mut hand.tally, crew) {
+        if self.hopeless.stop_if_past_help(&**store, &error, &mut worker.tally, context) {
             let failure = account::failure(Side::Source, shown, below, error);
-            self.account.fail(failure, hand, crew);
+            self.account.fail(failure, worker, context);
         }
     }
 
@@ -208,18 +213,19 @@ impl<'c> RemoveJob<'c> {
         &self,
         (root, below): (u32, &[u8]),
         kind: Kind,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        hand.tally.synced.deleted.count(kind);
+        worker.tally.synced.deleted.count(kind);
         if let Some(format) = self.options.told_as {
             let shown = path::join(&self.root(root).shown, below);
-            write_plan(format, "delete", &shown, &mut hand.lines);
-            hand.send_lines(crew, false);
+            write_plan(format, "delete", &shown, &mut worker.lines);
+            worker.send_lines(context, false);
         }
     }
 
-    /// What is known of an entry without asking, unless a filter needs more.
+    /// Returns the kind and metadata that the listing reports, and inspects the entry only if a
+    /// filter needs more.
     fn look(&self, entry: &Visit<'_>) -> Result<(Kind, Option<Metadata>)> {
         let known = match entry.hint {
             Hint::Object(_) => entry.dir.peek(entry.name, entry.hint)?,
@@ -227,7 +233,7 @@ impl<'c> RemoveJob<'c> {
                 return Ok((Kind::File, None));
             }
             Hint::Symlink if !self.selection.needs_metadata() => return Ok((Kind::Symlink, None)),
-            // Which of them it is does not matter.
+            // The exact kind of a special file does not matter.
             Hint::Other if !self.selection.needs_metadata() => return Ok((Kind::Fifo, None)),
             Hint::Directory => return Ok((Kind::Directory, None)),
             _ => entry.dir.stat(entry.name)?,
@@ -239,13 +245,13 @@ impl<'c> RemoveJob<'c> {
         &self,
         entry: &Visit<'_>,
         below: &[u8],
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> Result<Visited> {
-        let (place, root) = (entry.place, entry.place.root());
+        let (dir_ref, root) = (entry.dir_ref, entry.dir_ref.root());
         let (kind, known) = self.look(entry)?;
         if kind == Kind::Directory {
-            // A single entry was none.
+            // A single entry was not a directory when the job was planned.
             let is_single = self.root(root).single.is_some();
             return if is_single {
                 Err(Op::Remove.failed(Cause::Changed))
@@ -254,50 +260,50 @@ impl<'c> RemoveJob<'c> {
             };
         }
         match &known {
-            Some(metadata) => hand.tally.meet(metadata),
-            None => hand.tally.found.count(kind),
+            Some(metadata) => worker.tally.meet(metadata),
+            None => worker.tally.found.count(kind),
         }
         if !self.means(root, below, kind, known.as_ref()) {
-            self.left_out(place);
+            self.left_out(dir_ref);
         } else if self.options.dry_run {
-            self.removed((root, below), kind, hand, crew);
+            self.removed((root, below), kind, worker, context);
         } else if let Some(keys) = entry.dir.keys_of(Some((entry.name, kind)))? {
-            self.doom((root, below), kind, keys, hand, crew);
+            self.doom((root, below), kind, keys, worker, context);
         } else {
-            self.check_mount(place, &**entry.dir).map_err(|trouble| trouble.error)?;
+            self.check_mount(dir_ref, &**entry.dir).map_err(|side_error| side_error.error)?;
             entry.dir.remove(entry.name, kind).map_err(unless_replaced)?;
-            self.removed((root, below), kind, hand, crew);
+            self.removed((root, below), kind, worker, context);
         }
         Ok(Visited::NOTHING_MOVED)
     }
 
-    /// The objects of an entry wait for others, to go with them.
+    /// Adds the objects of an entry to those that wait for a full request.
     fn doom(
         &self,
         (root, below): (u32, &[u8]),
         kind: Kind,
         keys: Vec<String>,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let last = keys.len().saturating_sub(1);
-        let doomed = keys.into_iter().enumerate().map(|(number, key)| Doomed {
+        let deletion_set = keys.into_iter().enumerate().map(|(number, key)| DeletionSet {
             below: below.to_vec(),
             kind,
             key,
             is_last: number == last,
         });
-        if let Some(full) = self.waiting.add(root, doomed) {
-            self.remove_objects(root, &full, hand, crew);
+        if let Some(full) = self.waiting.add(root, deletion_set) {
+            self.remove_objects(root, &full, worker, context);
         }
     }
 
     fn remove_objects(
         &self,
         root: u32,
-        objects: &[Doomed],
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        objects: &[DeletionSet],
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let keys: Vec<String> = objects.iter().map(|object| object.key.clone()).collect();
         let mut failures: BTreeMap<usize, Error> = match self.source(root).remove_keys(&keys) {
@@ -307,63 +313,67 @@ impl<'c> RemoveJob<'c> {
         for (number, object) in objects.iter().enumerate() {
             let at = (root, &object.below[..]);
             match failures.remove(&number) {
-                Some(error) => self.fail(at, error, hand, crew),
-                None if object.is_last => self.removed(at, object.kind, hand, crew),
+                Some(error) => self.fail(at, error, worker, context),
+                None if object.is_last => self.removed(at, object.kind, worker, context),
                 None => {}
             }
         }
     }
 }
 
-/// What a failure to remove an entry, or to come to it, says of entries that are not of the kind that was listed.
+/// Converts errors that show that an entry is not of the kind that was listed, or that it is a
+/// mount point.
 fn unless_replaced(error: Error) -> Error {
     match (error.op, error.cause) {
         (_, Cause::System(libc::ENOTDIR | libc::EISDIR | libc::ELOOP)) => {
             Error { cause: Cause::Changed, ..error }
         }
-        // rmdir(2) of what is mounted, or unlink(2) of a file that something is mounted on.
+        // The error is from rmdir(2) of a mount point, or from unlink(2) of a file that is one.
         (Op::Remove, Cause::System(libc::EBUSY)) => Error { cause: Cause::MountPoint, ..error },
         _ => error,
     }
 }
 
-/// Somebody else has removed it. So it is with a directory of objects that a list has told of, and that has no keys; should
-/// they be there, and have names that lead elsewhere, what is left of the root tells ([`RemoveRoot::check_gone`]).
+/// True if another process has removed the entry. A directory of objects that was listed but has no
+/// keys counts as well; if it has keys with names that lead elsewhere, the final check of the root
+/// reports them ([`RemoveRoot::check_gone`]).
 fn is_gone(error: &Error) -> bool {
     error.cause.is_vanished() || error.cause == Cause::Service(ServiceFault::NoKeys)
 }
 
 impl Job for RemoveJob<'_> {
     type Task = RemoveTask;
-    type Letter = ();
-    type Notice = Notice;
+    type Message = ();
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = Gathered;
+    type Worker = Gathered;
 
-    fn hand(&self) -> Gathered {
+    fn worker(&self) -> Gathered {
         Gathered::default()
     }
 
-    fn run(&self, task: RemoveTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn run(&self, task: RemoveTask, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         match task {
-            RemoveTask::Walk(task) => walk::run(self, task, hand, crew),
-            RemoveTask::Directories(blocks) => self.remove_directories(&blocks, hand, crew),
-            RemoveTask::Objects(root, objects) => self.remove_objects(root, &objects, hand, crew),
+            RemoveTask::Walk(task) => walk::run(self, task, worker, context),
+            RemoveTask::Directories(blocks) => self.remove_directories(&blocks, worker, context),
+            RemoveTask::Objects(root, objects) => {
+                self.remove_objects(root, &objects, worker, context)
+            }
         }
-        self.account.settle(hand);
+        self.account.settle(worker);
     }
 
-    fn discard(&self, _task: RemoveTask, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        hand.tally.cancelled_tasks += 1;
-        self.account.settle(hand);
+    fn discard(&self, _task: RemoveTask, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
+        worker.tally.cancelled_tasks += 1;
+        self.account.settle(worker);
     }
 
-    fn flush(&self, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        self.account.settle(hand);
-        hand.send_lines(crew, true);
+    fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
+        self.account.settle(worker);
+        worker.send_lines(context, true);
     }
 
-    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()
@@ -383,75 +393,85 @@ impl Visitor for RemoveJob<'_> {
         self.named
     }
 
-    fn list_failed(&self, failure: Failure, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        hand.tally.unread_directories += 1;
-        self.account.fail(failure, hand, crew);
+    fn list_failed(
+        &self,
+        failure: Failure,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        worker.tally.unread_directories += 1;
+        self.account.fail(failure, worker, context);
     }
 
     fn enter(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         metadata: &Metadata,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> std::result::Result<(), Skip> {
-        let (root, below) = (place.root(), place.path().as_bytes());
+        let (root, below) = (dir_ref.root(), dir_ref.path().as_bytes());
         let store = self.source(root);
-        let dir = place.source_dir(store).at(Side::Source);
-        let checked = dir.and_then(|dir| self.check_mount(place, &*dir));
+        let dir = dir_ref.source_dir(store).at(Side::Source);
+        let checked = dir.and_then(|dir| self.check_mount(dir_ref, &*dir));
         let is_left_out = self.selection.is_one_file_system()
             && (checked.is_err() || self.selection.stops_at(metadata, store.device()));
         if is_left_out || checked.is_err() {
             self.kept.add(root, below);
-            if let Err(trouble) = checked
+            if let Err(side_error) = checked
                 && !is_left_out
             {
-                self.fail((root, below), trouble.error, hand, crew);
+                self.fail((root, below), side_error.error, worker, context);
             }
             return Err(Skip);
         }
-        hand.tally.meet(metadata);
+        worker.tally.meet(metadata);
         if !self.means(root, below, Kind::Directory, Some(metadata)) {
             self.kept.add(root, below);
         }
         let times = metadata.times().filter(|_| self.options.traceless);
         let stamp: Stamp = times.map(|times| (times.atime, times.mtime));
         let mut met = self.lock_met();
-        let (level, packed) = met.entry(place.path().depth() as u32).or_default();
+        let (level, packed) = met.entry(dir_ref.path().depth() as u32).or_default();
         level.directories += 1;
         level.path_bytes += below.len() as u64;
         packed.add(root, below, &stamp);
         Ok(())
     }
 
-    fn left_out(&self, place: &Place) {
-        self.kept.add(place.root(), place.path().as_bytes());
+    fn left_out(&self, dir_ref: &DirRef) {
+        self.kept.add(dir_ref.root(), dir_ref.path().as_bytes());
     }
 
-    fn visit(&self, entry: &Visit<'_>, hand: &mut Gathered, crew: &Crew<'_, Self>) -> Visited {
-        let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
-        self.remove_entry(entry, &below, hand, crew).unwrap_or_else(|error| {
-            self.fail((entry.place.root(), &below), error, hand, crew);
+    fn visit(
+        &self,
+        entry: &Visit<'_>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) -> Visited {
+        let below = path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes());
+        self.remove_entry(entry, &below, worker, context).unwrap_or_else(|error| {
+            self.fail((entry.dir_ref.root(), &below), error, worker, context);
             Visited::NOTHING_MOVED
         })
     }
 
-    /// It cannot be named to be removed; so its directory stays, too.
-    fn unfit(
+    /// Reports a key that cannot be named and so cannot be removed; its directory stays, too.
+    fn invalid_key(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         key: &[u8],
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        // What is kept with a directory goes with it.
+        // The object of a directory itself is removed with the directory.
         if key.is_empty() {
             return;
         }
-        let below = path::join(place.path().as_bytes(), key);
-        self.left_out(place);
-        self.fail((place.root(), &below), trouble.error, hand, crew);
+        let below = path::join(dir_ref.path().as_bytes(), key);
+        self.left_out(dir_ref);
+        self.fail((dir_ref.root(), &below), side_error.error, worker, context);
     }
 
     fn root_may_be_empty(&self) -> bool {
@@ -460,17 +480,17 @@ impl Visitor for RemoveJob<'_> {
 
     fn unreadable(
         &self,
-        place: &Place,
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        dir_ref: &DirRef,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        if is_gone(&trouble.error) {
+        if is_gone(&side_error.error) {
             return;
         }
-        self.left_out(place);
-        hand.tally.unread_directories += 1;
-        let error = unless_replaced(trouble.error);
-        self.fail((place.root(), place.path().as_bytes()), error, hand, crew);
+        self.left_out(dir_ref);
+        worker.tally.unread_directories += 1;
+        let error = unless_replaced(side_error.error);
+        self.fail((dir_ref.root(), dir_ref.path().as_bytes()), error, worker, context);
     }
 }

@@ -5,6 +5,6 @@
 pub mod exchange;
 pub mod key;
 mod processors;
-pub mod shelf;
+pub mod sort_buffer;
 
 pub use processors::use_processors;

@@ -7,13 +7,13 @@
 
 pub mod account;
 pub mod batch;
+pub mod dir_ref;
 pub mod list;
 pub mod listed;
 mod listing;
 mod name_set;
 mod named;
 pub mod packed;
-pub mod place;
 pub mod selection;
 pub mod watch;
 
@@ -23,21 +23,21 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use batch::NameBatch;
+use dir_ref::{DirRef, Rights, Trees};
 use listing::{Listing, Part, Sharing};
 use lists::named::Named;
 use lists::source::Piece;
 use name_set::NameSet;
-use place::{Place, Rights, Trees};
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use selection::Selection;
 use store::opening::Symlinks;
 use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Error, Failure, Op, Side, Trouble};
+use types::error::{At, Cause, Error, Failure, Op, Side, SideError};
 use types::limits;
+use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
-use types::object::span::Span;
 use types::outcome::difference::Fields;
 use types::path::{Name, RelPath};
 use watch::Watch;
@@ -46,15 +46,15 @@ use watch::Watch;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum WalkTask {
     /// Read a directory, and visit its entries.
-    List(Arc<Place>),
+    List(Arc<DirRef>),
     /// Read a directory again that has changed since it was listed, and visit the new entries.
-    Again(Arc<Place>),
+    Again(Arc<DirRef>),
     /// Visit the entries of a directory of objects all of whose keys are known.
-    Known(Arc<Place>, KeysBelow),
+    Known(Arc<DirRef>, KeysBelow),
     /// Read a key range of a directory that was entered before, and visit the entries in it.
-    Span(Arc<Place>, Span),
+    KeyRange(Arc<DirRef>, KeyRange),
     /// Visit entries of a directory by these names.
-    Batch(Arc<Place>, NameBatch),
+    Batch(Arc<DirRef>, NameBatch),
     /// Visit the entries that a piece of a list names.
     Named(Piece),
 }
@@ -90,32 +90,33 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     }
 
     /// Notes that a directory is listed again.
-    fn enter_again(&self, _place: &Arc<Place>, _metadata: &Metadata, _hand: &mut Self::Hand) {}
+    fn enter_again(&self, _place: &Arc<DirRef>, _metadata: &Metadata, _worker: &mut Self::Worker) {}
 
     /// Returns the record of what was listed and visited, where the walk is watched.
-    fn watch(&self, _place: &Place) -> Option<&Watch> {
+    fn watch(&self, _place: &DirRef) -> Option<&Watch> {
         None
     }
 
     /// Takes the metadata of the entry visited last, if the visitor has inspected it.
-    fn take_seen(&self, _hand: &mut Self::Hand) -> Option<Metadata> {
+    fn take_seen(&self, _worker: &mut Self::Worker) -> Option<Metadata> {
         None
     }
 
     /// Returns whether to visit an entry of a directory that is listed again.
-    fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
-        self.watch(place)
-            .is_none_or(|watch| watch.is_news(place, dir, (name, hint), walked_store(self, place)))
+    fn is_news(&self, dir_ref: &DirRef, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        self.watch(dir_ref).is_none_or(|watch| {
+            watch.is_news(dir_ref, dir, (name, hint), walked_store(self, dir_ref))
+        })
     }
 
     /// Gains access to a directory of the other tree, which is open and about to be read for the
     /// first time on this rank. A visitor may widen the directory's mode here.
-    fn let_in(&self, _place: &Place, _dir: &dyn Dir) -> Result<Rights, Error> {
+    fn let_in(&self, _place: &DirRef, _dir: &dyn Dir) -> Result<Rights, Error> {
         Ok(Rights::AsBefore)
     }
 
     /// Notes that a name of a directory was filtered out.
-    fn left_out(&self, _place: &Place) {}
+    fn left_out(&self, _place: &DirRef) {}
 
     /// Returns the list of entries to visit instead of walking, where the operator has named them.
     fn named(&self) -> Option<&Named> {
@@ -125,37 +126,47 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     /// Makes sure that the counterpart of a directory exists, whose parents were not walked.
     fn reach(
         &self,
-        _place: &Arc<Place>,
-        _hand: &mut Self::Hand,
-        _crew: &Crew<'_, Self>,
+        _place: &Arc<DirRef>,
+        _worker: &mut Self::Worker,
+        _context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
         Ok(())
     }
 
     /// Reports a list, or a part of it, that cannot be read.
-    fn list_failed(&self, failure: Failure, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
+    fn list_failed(
+        &self,
+        failure: Failure,
+        worker: &mut Self::Worker,
+        context: &TaskContext<'_, Self>,
+    );
 
     /// Enters a directory, before any of its entries is visited. `Err` excludes its entries; the
     /// visitor has reported why.
     fn enter(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         metadata: &Metadata,
-        hand: &mut Self::Hand,
-        crew: &Crew<'_, Self>,
+        worker: &mut Self::Worker,
+        context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip>;
 
     /// Visits one entry.
-    fn visit(&self, entry: &Visit<'_>, hand: &mut Self::Hand, crew: &Crew<'_, Self>) -> Visited;
+    fn visit(
+        &self,
+        entry: &Visit<'_>,
+        worker: &mut Self::Worker,
+        context: &TaskContext<'_, Self>,
+    ) -> Visited;
 
     /// Reports a key below a directory that no entry can have.
-    fn unfit(
+    fn invalid_key(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         key: &[u8],
-        trouble: Trouble,
-        hand: &mut Self::Hand,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut Self::Worker,
+        context: &TaskContext<'_, Self>,
     );
 
     /// Returns whether a root may be a prefix of no key. A bucket has no keys for a tree without
@@ -165,23 +176,23 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
     }
 
     /// Counts names of a directory that this thread has read.
-    fn listed(&self, _names: u64, _hand: &mut Self::Hand) {}
+    fn listed(&self, _names: u64, _worker: &mut Self::Worker) {}
 
     /// Reports a directory that cannot be opened or read to its end, so that what is below it
     /// remains unknown.
     fn unreadable(
         &self,
-        place: &Place,
-        trouble: Trouble,
-        hand: &mut Self::Hand,
-        crew: &Crew<'_, Self>,
+        dir_ref: &DirRef,
+        side_error: SideError,
+        worker: &mut Self::Worker,
+        context: &TaskContext<'_, Self>,
     );
 }
 
 /// An entry to be visited.
 pub struct Visit<'v> {
     /// The directory of the entry.
-    pub place: &'v Arc<Place>,
+    pub dir_ref: &'v Arc<DirRef>,
     /// The open handle of that directory.
     pub dir: &'v Arc<dyn Dir>,
     /// The name of the entry in the directory.
@@ -209,19 +220,19 @@ pub enum Visited {
 }
 
 impl WalkTask {
-    fn list(place: Place, below: Option<KeysBelow>) -> Self {
-        let place = Arc::new(place);
+    fn list(dir_ref: DirRef, below: Option<KeysBelow>) -> Self {
+        let dir_ref = Arc::new(dir_ref);
         match below {
-            Some(keys) => Self::Known(place, keys),
-            None => Self::List(place),
+            Some(keys) => Self::Known(dir_ref, keys),
+            None => Self::List(dir_ref),
         }
     }
 
     /// Builds a task that visits one name of a directory.
-    pub fn single(place: Arc<Place>, name: &Name) -> Self {
+    pub fn single(dir_ref: Arc<DirRef>, name: &Name) -> Self {
         let mut batch = NameBatch::default();
         batch.push(name, Hint::Unknown);
-        Self::Batch(place, batch)
+        Self::Batch(dir_ref, batch)
     }
 }
 
@@ -231,80 +242,87 @@ impl Visited {
 }
 
 /// Runs one task of the walk.
-pub fn run<V: Visitor>(visitor: &V, task: WalkTask, hand: &mut V::Hand, crew: &Crew<'_, V>) {
+pub fn run<V: Visitor>(
+    visitor: &V,
+    task: WalkTask,
+    worker: &mut V::Worker,
+    context: &TaskContext<'_, V>,
+) {
     match task {
-        WalkTask::List(place) => list(visitor, &place, Part::All, hand, crew),
-        WalkTask::Again(place) => list(visitor, &place, Part::News, hand, crew),
-        WalkTask::Known(place, keys) => list(visitor, &place, Part::Known(keys), hand, crew),
-        WalkTask::Span(place, span) => {
+        WalkTask::List(dir_ref) => list(visitor, &dir_ref, Part::All, worker, context),
+        WalkTask::Again(dir_ref) => list(visitor, &dir_ref, Part::News, worker, context),
+        WalkTask::Known(dir_ref, keys) => {
+            list(visitor, &dir_ref, Part::Known(keys), worker, context)
+        }
+        WalkTask::KeyRange(dir_ref, key_range) => {
             let all = |_: &Name, _| true;
-            let listed = walked_dir(visitor, &place).and_then(|dir| {
+            let listed = walked_dir(visitor, &dir_ref).and_then(|dir| {
                 let source =
-                    Listing { visitor, place: &place, dir: &dir, sharing: Sharing::Allowed };
-                source.read(Part::Range(span), all, hand, crew)
+                    Listing { visitor, dir_ref: &dir_ref, dir: &dir, sharing: Sharing::Allowed };
+                source.read(Part::Range(key_range), all, worker, context)
             });
-            if let Err(trouble) = listed {
-                shut(visitor, &place, trouble, hand, crew);
+            if let Err(side_error) = listed {
+                shut(visitor, &dir_ref, side_error, worker, context);
             }
         }
-        WalkTask::Batch(place, batch) => match walked_dir(visitor, &place) {
-            Ok(dir) => visit_batch(visitor, &place, &dir, batch, hand, crew),
-            Err(trouble) => shut(visitor, &place, trouble, hand, crew),
+        WalkTask::Batch(dir_ref, batch) => match walked_dir(visitor, &dir_ref) {
+            Ok(dir) => visit_batch(visitor, &dir_ref, &dir, batch, worker, context),
+            Err(side_error) => shut(visitor, &dir_ref, side_error, worker, context),
         },
-        WalkTask::Named(piece) => named::run(visitor, piece, hand, crew),
+        WalkTask::Named(piece) => named::run(visitor, piece, worker, context),
     }
 }
 
 /// Opens the directory in the tree in which it is walked, which is the other tree for extraneous
 /// directories.
-fn walked_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
-    match place.trees().side() {
-        Side::Source => place.source_dir(visitor.source(place.root())).at(Side::Source),
-        Side::Target => target_dir(visitor, place),
+fn walked_dir<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> Result<Arc<dyn Dir>, SideError> {
+    match dir_ref.trees().side() {
+        Side::Source => dir_ref.source_dir(visitor.source(dir_ref.root())).at(Side::Source),
+        Side::Target => target_dir(visitor, dir_ref),
     }
 }
 
-fn target_dir<V: Visitor>(visitor: &V, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
-    let target = visitor.target(place.root()).ok_or(Op::Open.errno(libc::ENOENT));
-    let let_in = |dir: &dyn Dir| visitor.let_in(place, dir);
-    target.and_then(|target| place.target_dir_let_in(target, let_in)).at(Side::Target)
+fn target_dir<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> Result<Arc<dyn Dir>, SideError> {
+    let target = visitor.target(dir_ref.root()).ok_or(Op::Open.errno(libc::ENOENT));
+    let let_in = |dir: &dyn Dir| visitor.let_in(dir_ref, dir);
+    target.and_then(|target| dir_ref.target_dir_let_in(target, let_in)).at(Side::Target)
 }
 
 fn list<V: Visitor>(
     visitor: &V,
-    place: &Arc<Place>,
+    dir_ref: &Arc<DirRef>,
     part: Part,
-    hand: &mut V::Hand,
-    crew: &Crew<'_, V>,
+    worker: &mut V::Worker,
+    context: &TaskContext<'_, V>,
 ) {
-    let (dir, metadata) = match open(visitor, place) {
+    let (dir, metadata) = match open(visitor, dir_ref) {
         Ok(opened) => opened,
-        Err(trouble) => return shut(visitor, place, trouble, hand, crew),
+        Err(side_error) => return shut(visitor, dir_ref, side_error, worker, context),
     };
     let is_again = matches!(part, Part::News);
     // The record is made before the names are read: a change during reading then shows as a later
     // change.
-    if let Some(watch) = visitor.watch(place) {
-        watch.add(place.trees().side(), place, &metadata);
+    if let Some(watch) = visitor.watch(dir_ref) {
+        watch.add(dir_ref.trees().side(), dir_ref, &metadata);
     }
     if is_again {
-        visitor.enter_again(place, &metadata, hand);
-    } else if visitor.enter(place, &metadata, hand, crew) == Err(Skip) {
+        visitor.enter_again(dir_ref, &metadata, worker);
+    } else if visitor.enter(dir_ref, &metadata, worker, context) == Err(Skip) {
         // The second listing must not enter an excluded directory either.
-        visitor.watch(place).inspect(|watch| watch.shut(place));
+        visitor.watch(dir_ref).inspect(|watch| watch.shut(dir_ref));
         return;
     }
-    if is_other_system(visitor, place, &metadata) {
+    if is_other_system(visitor, dir_ref, &metadata) {
         return;
     }
-    let with_extras = visitor.wants_extras() && place.trees() == Trees::Both;
-    let folds = place.trees().side() == Side::Source && visitor.folds_case(place.root());
+    let with_extras = visitor.wants_extras() && dir_ref.trees() == Trees::Both;
+    let folds = dir_ref.trees().side() == Side::Source && visitor.folds_case(dir_ref.root());
     let set = || if folds { NameSet::folding() } else { NameSet::default() };
     let (mut names, mut taken, mut folded) = (set(), set(), Vec::new());
-    let is_news = |name: &Name, hint| !is_again || visitor.is_news(place, &*dir, name, hint);
+    let is_news = |name: &Name, hint| !is_again || visitor.is_news(dir_ref, &*dir, name, hint);
     // A name that is filtered out does not occupy its name in a case-insensitive target.
     let has_place =
-        |name: &Name, hint| folds && visitor.selection().admits_name(place, &*dir, name, hint);
+        |name: &Name, hint| folds && visitor.selection().admits_name(dir_ref, &*dir, name, hint);
     // The first visit has copied entries under some of the folded names already. They keep them;
     // otherwise a new entry could overwrite one that was copied.
     if is_again && folds {
@@ -321,7 +339,7 @@ fn list<V: Visitor>(
         // A name may be filtered out here by its type, and be selected in the other tree, where it
         // has another type. Where the target is case-insensitive, patterns may not match the name
         // there, so the name is protected from deletion in any case.
-        let is_chosen = || visitor.selection().is_chosen(place, &*dir, name, hint);
+        let is_chosen = || visitor.selection().is_chosen(dir_ref, &*dir, name, hint);
         if with_extras && (folds || is_chosen()) {
             names.insert(name);
         }
@@ -337,47 +355,47 @@ fn list<V: Visitor>(
     // A comparison of names needs all names of the directory in one place, so parts of the listing
     // are not handed over.
     let sharing = if with_extras || folds { Sharing::None } else { Sharing::Allowed };
-    let listing = Listing { visitor, place, dir: &dir, sharing };
-    let listed = listing.read(part, all, hand, crew);
+    let listing = Listing { visitor, dir_ref, dir: &dir, sharing };
+    let listed = listing.read(part, all, worker, context);
     for name in folded {
-        let trouble = Trouble { side: Side::Source, error: Op::Copy.failed(Cause::Folds) };
-        visitor.unfit(place, name.to_bytes(), trouble, hand, crew);
+        let side_error = SideError { side: Side::Source, error: Op::Copy.failed(Cause::Folds) };
+        visitor.invalid_key(dir_ref, name.to_bytes(), side_error, worker, context);
     }
     let listed = listed.and_then(|()| {
         let names = (&names, is_again);
-        if with_extras { list_extras(visitor, place, names, hand, crew) } else { Ok(()) }
+        if with_extras { list_extras(visitor, dir_ref, names, worker, context) } else { Ok(()) }
     });
-    if let Err(trouble) = listed {
-        shut(visitor, place, trouble, hand, crew);
+    if let Err(side_error) = listed {
+        shut(visitor, dir_ref, side_error, worker, context);
     }
 }
 
 /// Reports a directory that cannot be read, and records that, so that it is reported once.
 fn shut<V: Visitor>(
     visitor: &V,
-    place: &Place,
-    trouble: Trouble,
-    hand: &mut V::Hand,
-    crew: &Crew<'_, V>,
+    dir_ref: &DirRef,
+    side_error: SideError,
+    worker: &mut V::Worker,
+    context: &TaskContext<'_, V>,
 ) {
     // A directory that has vanished may come back, for example by being moved, and is not excluded.
-    let has_vanished = trouble.side == Side::Source && trouble.error.cause.is_vanished();
-    visitor.unreadable(place, trouble, hand, crew);
-    visitor.watch(place).filter(|_| !has_vanished).inspect(|watch| watch.shut(place));
+    let has_vanished = side_error.side == Side::Source && side_error.error.cause.is_vanished();
+    visitor.unreadable(dir_ref, side_error, worker, context);
+    visitor.watch(dir_ref).filter(|_| !has_vanished).inspect(|watch| watch.shut(dir_ref));
 }
 
-fn walked_store<'v, V: Visitor + ?Sized>(visitor: &'v V, place: &Place) -> &'v dyn Store {
-    let source = visitor.source(place.root());
-    match place.trees().side() {
+fn walked_store<'v, V: Visitor + ?Sized>(visitor: &'v V, dir_ref: &DirRef) -> &'v dyn Store {
+    let source = visitor.source(dir_ref.root());
+    match dir_ref.trees().side() {
         Side::Source => source,
-        Side::Target => visitor.target(place.root()).unwrap_or(source),
+        Side::Target => visitor.target(dir_ref.root()).unwrap_or(source),
     }
 }
 
-fn is_other_system<V: Visitor>(visitor: &V, place: &Place, metadata: &Metadata) -> bool {
-    let root_device = match place.trees().side() {
-        Side::Source => visitor.source(place.root()).device(),
-        Side::Target => visitor.target(place.root()).map_or(Ok(metadata.device), Store::device),
+fn is_other_system<V: Visitor>(visitor: &V, dir_ref: &DirRef, metadata: &Metadata) -> bool {
+    let root_device = match dir_ref.trees().side() {
+        Side::Source => visitor.source(dir_ref.root()).device(),
+        Side::Target => visitor.target(dir_ref.root()).map_or(Ok(metadata.device), Store::device),
     };
     visitor.selection().stops_at(metadata, root_device)
 }
@@ -386,30 +404,30 @@ fn is_other_system<V: Visitor>(visitor: &V, place: &Place, metadata: &Metadata) 
 /// source's names.
 fn list_extras<V: Visitor>(
     visitor: &V,
-    place: &Place,
+    dir_ref: &DirRef,
     (names, is_again): (&NameSet, bool),
-    hand: &mut V::Hand,
-    crew: &Crew<'_, V>,
-) -> Result<(), Trouble> {
-    let dir = target_dir(visitor, place)?;
+    worker: &mut V::Worker,
+    context: &TaskContext<'_, V>,
+) -> Result<(), SideError> {
+    let dir = target_dir(visitor, dir_ref)?;
     // A mount point in the target is another file system, from which `-x` also excludes deletion.
     let metadata = dir.metadata().at(Side::Target)?;
-    let device = visitor.target(place.root()).map_or(Ok(metadata.device), Store::device);
+    let device = visitor.target(dir_ref.root()).map_or(Ok(metadata.device), Store::device);
     if visitor.selection().stops_at(&metadata, device) {
         return Ok(());
     }
-    let extras = Arc::new(place.extras());
+    let extras = Arc::new(dir_ref.extras());
     let is_extra = |name: &Name, hint| {
         let is_new = || !is_again || visitor.is_news(&extras, &*dir, name, hint);
         !names.contains(name) && !visitor.is_staged(name) && is_new()
     };
-    let listing = Listing { visitor, place: &extras, dir: &dir, sharing: Sharing::None };
-    listing.read(Part::Names, is_extra, hand, crew)
+    let listing = Listing { visitor, dir_ref: &extras, dir: &dir, sharing: Sharing::None };
+    listing.read(Part::Names, is_extra, worker, context)
 }
 
-fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadata), Trouble> {
-    let dir = walked_dir(visitor, place)?;
-    let metadata = dir.metadata().at(place.trees().side())?;
+fn open<V: Visitor>(visitor: &V, dir_ref: &DirRef) -> Result<(Arc<dyn Dir>, Metadata), SideError> {
+    let dir = walked_dir(visitor, dir_ref)?;
+    let metadata = dir.metadata().at(dir_ref.trees().side())?;
     Ok((dir, metadata))
 }
 
@@ -417,39 +435,39 @@ fn open<V: Visitor>(visitor: &V, place: &Place) -> Result<(Arc<dyn Dir>, Metadat
 /// much was moved, or when the job is interrupted.
 fn visit_batch<V: Visitor>(
     visitor: &V,
-    place: &Arc<Place>,
+    dir_ref: &Arc<DirRef>,
     dir: &Arc<dyn Dir>,
     mut batch: NameBatch,
-    hand: &mut V::Hand,
-    crew: &Crew<'_, V>,
+    worker: &mut V::Worker,
+    context: &TaskContext<'_, V>,
 ) {
     let mut moved_in_batch = 0;
     while !batch.is_empty() {
         // Work is offered to others only when somebody is idle, so batches need no tuned size.
-        if batch.len() > 1 && crew.is_hungry() {
+        if batch.len() > 1 && context.is_hungry() {
             let half = batch.split_off_half();
-            crew.push(WalkTask::Batch(Arc::clone(place), half).into());
+            context.push(WalkTask::Batch(Arc::clone(dir_ref), half).into());
         }
-        if crew.is_stopped() || moved_in_batch >= limits::BATCH_BYTES_MAX {
+        if context.is_stopped() || moved_in_batch >= limits::BATCH_BYTES_MAX {
             // Other threads can take the rest; in an interrupted job it is counted as cancelled.
-            return crew.push_behind(WalkTask::Batch(Arc::clone(place), batch).into());
+            return context.push_behind(WalkTask::Batch(Arc::clone(dir_ref), batch).into());
         }
         let visited = batch.take_first(|name, hint, below| {
-            let entry = Visit { place, dir, name, hint };
-            let visited = visitor.visit(&entry, hand, crew);
-            if let Some(watch) = visitor.watch(place) {
-                let seen = visitor.take_seen(hand);
-                watch.dealt_with(&entry, visited, seen, walked_store(visitor, place));
+            let entry = Visit { dir_ref, dir, name, hint };
+            let visited = visitor.visit(&entry, worker, context);
+            if let Some(watch) = visitor.watch(dir_ref) {
+                let seen = visitor.take_seen(worker);
+                watch.dealt_with(&entry, visited, seen, walked_store(visitor, dir_ref));
             }
             if matches!(visited, Visited::Directory | Visited::NewDirectory) {
-                let child = place.child(name, visitor.source(place.root()));
+                let child = dir_ref.child(name, visitor.source(dir_ref.root()));
                 if visited == Visited::NewDirectory {
                     child.set_trees(Trees::SourceOnly);
                 }
-                if visitor.named().is_some() && place.trees().side() == Side::Source {
-                    named::enter(visitor, &Arc::new(child), hand, crew);
+                if visitor.named().is_some() && dir_ref.trees().side() == Side::Source {
+                    named::enter(visitor, &Arc::new(child), worker, context);
                 } else {
-                    crew.push(WalkTask::list(child, below).into());
+                    context.push(WalkTask::list(child, below).into());
                 }
             }
             visited
@@ -478,7 +496,7 @@ pub fn look(entry: &Visit<'_>, store: &dyn Store, symlinks: Symlinks) -> Result<
     };
     if is_followed
         && metadata.kind == Kind::Directory
-        && leads_back(store, entry.place.path(), &metadata)?
+        && leads_back(store, entry.dir_ref.path(), &metadata)?
     {
         return Err(Op::Follow.failed(Cause::Loop));
     }

@@ -12,7 +12,7 @@ use rustix::path::Arg;
 use super::answered::until_answered;
 use super::calls::openat;
 use super::failed::failed;
-use super::made_up::{self, is_made_up};
+use super::pil4dfs::{self, is_made_up};
 use super::xattrs::Holder;
 use store::opening::Symlinks;
 use types::entry::{Attributes, Kept, Kind, Metadata, Owner, Time, Times};
@@ -42,7 +42,7 @@ pub(super) fn stat_fd_now(fd: impl AsFd) -> Result<Metadata> {
 
 fn read(at: impl AsFd, name: impl Arg, flags: AtFlags) -> Result<Metadata> {
     if is_made_up(&at) {
-        return made_up::metadata(at, name, flags).map_err(|errno| failed(Op::Stat, errno));
+        return pil4dfs::metadata(at, name, flags).map_err(|errno| failed(Op::Stat, errno));
     }
     let stat = until_answered(|| {
         name.as_cow_c_str().and_then(|name| statx(&at, &*name, flags, StatxFlags::BASIC_STATS))
@@ -92,7 +92,7 @@ pub(super) fn set(
     }
     let now = || stat_fd(&fd).map(|now| Owner::from(&now));
     if let Some(mode) = attributes.mode_to_set(kept, now)? {
-        made_up::set_mode(&fd, mode).map_err(|errno| failed(Op::SetMode, errno))?;
+        pil4dfs::set_mode(&fd, mode).map_err(|errno| failed(Op::SetMode, errno))?;
     }
     if let Some(times) = &attributes.times {
         futimens(&fd, &timestamps(times)).map_err(|errno| failed(Op::SetTimes, errno))?;
@@ -146,10 +146,10 @@ fn set_in_made_up(
             set(dir, &Attributes { mode: None, times: None, ..attributes.clone() }, None, holder)?;
         let now = || stat_fd(dir).map(|now| Owner::from(&now));
         if let Some(mode) = attributes.mode_to_set(kept, now)? {
-            made_up::set_mode_at(dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
+            pil4dfs::set_mode_at(dir, name, mode).map_err(|errno| failed(Op::SetMode, errno))?;
         }
     } else if has_others {
-        match made_up::open_for_attributes(dir, name) {
+        match pil4dfs::open_for_attributes(dir, name) {
             Ok(file) => return set(&file, attributes, None, &holder.of(&file)),
             // No call sets a symbolic link's owner there.
             Err(Errno::LOOP) => {
@@ -167,7 +167,7 @@ fn set_in_made_up(
 }
 
 fn change_owner(fd: impl AsFd, uid: Option<Uid>, gid: Option<Gid>) -> rustix::io::Result<()> {
-    made_up::set_owner(fd, uid.map(Uid::as_raw), gid.map(Gid::as_raw))
+    pil4dfs::set_owner(fd, uid.map(Uid::as_raw), gid.map(Gid::as_raw))
 }
 
 /// Sets an entry's mode. Since chmod(2) follows symbolic links, the entry is opened by a handle

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::fstat;
 
-use super::made_up::is_made_up;
+use super::pil4dfs::is_made_up;
 use host::mounts;
 use types::attributes::keep::{XattrChoice, XattrFilter};
 

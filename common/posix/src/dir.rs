@@ -18,7 +18,7 @@ use super::calls::openat;
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::lustre::{self, Lustre};
-use super::made_up::{self, is_made_up};
+use super::pil4dfs::{self, is_made_up};
 use super::resolve::UP;
 use super::staged::PosixStaged;
 use super::xattrs::Holder;
@@ -80,7 +80,7 @@ impl Dir for PosixDir {
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
         if is_made_up(&self.fd) {
-            return made_up::list(&self.fd, &mut |name, file_type| each(name, hint(file_type)))
+            return pil4dfs::list(&self.fd, &mut |name, file_type| each(name, hint(file_type)))
                 .map_err(|errno| failed(Op::List, errno));
         }
         let mut buffer = vec![MaybeUninit::uninit(); LIST_BUFFER_BYTES];
@@ -134,7 +134,7 @@ impl Dir for PosixDir {
             }),
         });
         let opened = opened.and_then(|(fd, direct)| match self.shared.symlinks {
-            Symlinks::Keep => Ok((made_up::checked_file(fd)?, direct)),
+            Symlinks::Keep => Ok((pil4dfs::checked_file(fd)?, direct)),
             Symlinks::Follow => Ok((fd, direct)),
         });
         let (fd, direct) = opened.map_err(|errno| failed(Op::Open, errno))?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use super::made_up::is_made_up;
+use super::pil4dfs::is_made_up;
 use types::content::transfer::Caching;
 use types::limits::DIRECT_ALIGN_BYTES;
 

@@ -8,14 +8,14 @@
 mod answered;
 mod attributes;
 mod calls;
+mod case_insensitive;
 mod daos;
 mod dir;
 mod direct;
 mod failed;
 mod file;
-mod folding;
 mod lustre;
-mod made_up;
+mod pil4dfs;
 mod resolve;
 mod special;
 mod staged;
@@ -45,10 +45,10 @@ use types::content::transfer::Transfer;
 use types::entry::Metadata;
 use types::error::{Cause, Op, Result};
 use types::limits;
+use types::operand::root_view;
+use types::operand::root_view::RootView;
 use types::outcome::compare::TimeRange;
 use types::path::{Name, RelPath};
-use types::place::root_view;
-use types::place::root_view::RootView;
 
 /// A tree of a POSIX file system.
 pub struct PosixStore {
@@ -148,7 +148,7 @@ impl PosixStore {
     /// Opens the root, or an entry of it, for stat(2) only; `None` where the kernel does not know
     /// it.
     fn meant(&self, entry: Option<&Name>) -> Result<Option<OwnedFd>> {
-        if made_up::is_made_up(&self.root) {
+        if pil4dfs::is_made_up(&self.root) {
             return Ok(None);
         }
         let nofollow = match self.shared.symlinks {
@@ -182,7 +182,7 @@ impl Store for PosixStore {
     }
 
     fn look(&self, path: &RelPath) -> Result<Metadata> {
-        if made_up::is_made_up(&self.root) {
+        if pil4dfs::is_made_up(&self.root) {
             return self.open_dir(path)?.metadata();
         }
         let open = || resolve::open_to_look(&self.root, path, self.shared.symlinks);
@@ -213,7 +213,7 @@ impl Store for PosixStore {
     /// programs on this node.
     fn sync(&self) -> Result<()> {
         // The library caches nothing: its own fsync does nothing.
-        if made_up::is_made_up(&self.root) {
+        if pil4dfs::is_made_up(&self.root) {
             return Ok(());
         }
         // A handle with search permission only does not support that.
@@ -225,7 +225,7 @@ impl Store for PosixStore {
     /// Returns true where the target is unusable. A parallel file system may have space while one
     /// of its disks is full, and a quota may be one of several.
     fn is_past_help(&self, errno: i32) -> bool {
-        if made_up::is_made_up(&self.root) {
+        if pil4dfs::is_made_up(&self.root) {
             return errno == libc::ENOSPC;
         }
         let Ok(system) = calls::fstatfs(&self.root) else { return false };
@@ -255,7 +255,10 @@ impl Store for PosixStore {
     }
 
     fn folds_case(&self) -> bool {
-        *self.shared.folds_case.get_or_init(|| folding::folds_case(&self.root, self.system))
+        *self
+            .shared
+            .folds_case
+            .get_or_init(|| case_insensitive::folds_case(&self.root, self.system))
     }
 
     fn has_spare_handles(&self) -> bool {
@@ -301,7 +304,7 @@ impl Store for PosixStore {
 /// Returns the type number of the file system that a directory is on (statfs(2)), where the kernel
 /// knows it.
 fn kind_of_system(root: &OwnedFd) -> Option<u64> {
-    let asked = (!made_up::is_made_up(root)).then(|| calls::fstatfs(root));
+    let asked = (!pil4dfs::is_made_up(root)).then(|| calls::fstatfs(root));
     asked?.ok().map(|statfs| statfs.f_type as u64)
 }
 

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::attributes;
 use super::calls::{openat, openat2};
-use super::made_up::{checked_directory, is_made_up};
+use super::pil4dfs::{checked_directory, is_made_up};
 use store::opening::{Need, Symlinks};
 use types::entry::Metadata;
 use types::limits;

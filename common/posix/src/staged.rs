@@ -19,7 +19,7 @@ use super::calls::openat;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
 use super::lustre::{self, Wanted};
-use super::made_up::{is_made_up, set_mode, set_owner};
+use super::pil4dfs::{is_made_up, set_mode, set_owner};
 use super::xattrs::Holder;
 use super::{Shared, visible};
 use host::aligned::AlignedBuffer;

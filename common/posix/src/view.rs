@@ -14,7 +14,7 @@ use super::calls::{fstatfs, openat};
 use host::mounts::{self, Mount};
 use host::process::machine_id;
 use types::entry::Time;
-use types::place::root_view::{RootView, Seen, is_known_by_origin};
+use types::operand::root_view::{RootView, Seen, is_known_by_origin};
 
 /// Types whose file system ID (`f_fsid`) is made of what is on the disk, or by chance; others make
 /// it of the device number on this node.

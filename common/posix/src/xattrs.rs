@@ -15,7 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::failed::failed;
-use super::made_up::is_made_up;
+use super::pil4dfs::is_made_up;
 use types::attributes::acl;
 use types::attributes::keep::{XattrChoice, XattrFilter};
 use types::entry::{ACL_XATTRS, Xattrs};
@@ -38,14 +38,14 @@ enum At<'h> {
     Entry(CString),
     /// A descriptor that the kernel does not know, where there is one: attributes can be set, but
     /// not listed.
-    MadeUp(Option<BorrowedFd<'h>>),
+    Pil4dfs(Option<BorrowedFd<'h>>),
 }
 
 impl<'h> Holder<'h> {
     /// Returns the holder for an open file.
     pub fn file(fd: &'h impl AsFd, filter: XattrFilter) -> Self {
         let fd = fd.as_fd();
-        let at = if is_made_up(fd) { At::MadeUp(Some(fd)) } else { At::File(fd) };
+        let at = if is_made_up(fd) { At::Pil4dfs(Some(fd)) } else { At::File(fd) };
         Self { at, filter }
     }
 
@@ -59,7 +59,7 @@ impl<'h> Holder<'h> {
     pub fn entry(dir: &'h impl AsFd, name: &Name, filter: XattrFilter) -> Self {
         let dir = dir.as_fd();
         if is_made_up(dir) {
-            return Self { at: At::MadeUp((name == c".").then_some(dir)), filter };
+            return Self { at: At::Pil4dfs((name == c".").then_some(dir)), filter };
         }
         let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
         path.extend_from_slice(name.to_bytes());
@@ -71,7 +71,7 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => flistxattr(fd, names),
             At::Entry(path) => llistxattr(&**path, names),
-            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+            At::Pil4dfs(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -79,7 +79,7 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => fgetxattr(fd, name, value),
             At::Entry(path) => lgetxattr(&**path, name, value),
-            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+            At::Pil4dfs(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -88,10 +88,10 @@ impl<'h> Holder<'h> {
             At::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
             At::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
             // An access control list would be stored like any other attribute, and have no effect.
-            At::MadeUp(Some(fd)) if !ACL_XATTRS.contains(&name) => {
+            At::Pil4dfs(Some(fd)) if !ACL_XATTRS.contains(&name) => {
                 fsetxattr(fd, name, value, XattrFlags::empty())
             }
-            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+            At::Pil4dfs(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -99,7 +99,7 @@ impl<'h> Holder<'h> {
         match &self.at {
             At::File(fd) => fremovexattr(fd, name),
             At::Entry(path) => lremovexattr(&**path, name),
-            At::MadeUp(_) => Err(Errno::OPNOTSUPP),
+            At::Pil4dfs(_) => Err(Errno::OPNOTSUPP),
         }
     }
 
@@ -149,7 +149,7 @@ impl<'h> Holder<'h> {
     pub fn write(&self, wanted: &Xattrs) -> Result<bool> {
         let now = match (self.read()?, &self.at) {
             (Some(now), _) => now,
-            (None, At::MadeUp(_)) => Xattrs::new(),
+            (None, At::Pil4dfs(_)) => Xattrs::new(),
             (None, _) => return Ok(wanted.is_empty()),
         };
         let is_stale = |name: &&Vec<u8>| !wanted.contains_key(*name) && self.filter.removes(name);

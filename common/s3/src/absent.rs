@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use store::{Dir, Store};
 use types::entry::Metadata;
 use types::error::{Result, Side};
+use types::operand::location::ObjectLocation;
 use types::path::RelPath;
-use types::place::location::ObjectLocation;
 
 use crate::config::settings::{S3Options, Settings};
 

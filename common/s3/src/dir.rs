@@ -5,11 +5,11 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::list::key::{KEY_BYTES_MAX, key_of_name};
-use crate::list::memory::{Found, Index};
+use crate::list::key_ranges;
+use crate::list::key_ranges::Pages;
+use crate::list::listing_cache::{Found, Index};
 use crate::list::pages::{From, KeyPage, Page};
-use crate::list::spans;
-use crate::list::spans::Pages;
-use crate::list::subtrees::Habits;
+use crate::list::recursive_listing::ListingOrder;
 use crate::read::body;
 use crate::read::body::ObjectFile;
 use crate::read::object::{Bucket, Head};
@@ -21,11 +21,11 @@ use types::content::crc64::Crc64;
 use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata};
 use types::error::{Cause, Op, Result};
 use types::limits::S3_WHOLE_BYTES_MAX;
+use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::{LinkForm, RCLONE_LINK_SUFFIX};
-use types::object::span::Span;
 use types::path::Name;
-use types::service::Unfit;
+use types::service::InvalidKey;
 
 /// The error to which an answer with status 403 is mapped: the account lacks the right to do it.
 const DENIED: Cause = Cause::System(libc::EACCES);
@@ -56,10 +56,10 @@ impl ObjectDir {
     fn key(&self, op: Op, name: &Name) -> Result<String> {
         let key = format!("{}{}", self.prefix, key_of_name(name.to_bytes()));
         if key.len() > KEY_BYTES_MAX {
-            return Err(op.failed(Cause::Key(Unfit::LongKey)));
+            return Err(op.failed(Cause::Key(InvalidKey::LongKey)));
         }
         if key.trim().is_empty() {
-            return Err(op.failed(Cause::Key(Unfit::Blank)));
+            return Err(op.failed(Cause::Key(InvalidKey::Blank)));
         }
         Ok(key)
     }
@@ -104,7 +104,7 @@ impl ObjectDir {
     }
 
     fn index(&self) -> &Index {
-        self.index.get_or_init(|| self.bucket.memory.index(&self.prefix))
+        self.index.get_or_init(|| self.bucket.listing_cache.index(&self.prefix))
     }
 
     /// Finds the object called `name`, or else the symbolic link in rclone's form, which has
@@ -144,17 +144,17 @@ impl Dir for ObjectDir {
     }
 
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
-        let mut alone = Alone { each, unfit: None };
-        self.read(Span::default(), &mut alone)?;
-        alone.unfit.map_or(Ok(()), |why| Err(Op::List.failed(Cause::Key(why))))
+        let mut alone = Alone { each, invalid_key: None };
+        self.read(KeyRange::default(), &mut alone)?;
+        alone.invalid_key.map_or(Ok(()), |why| Err(Op::List.failed(Cause::Key(why))))
     }
 
-    fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
-        spans::read(self, span, reader)
+    fn read(&self, key_range: KeyRange, reader: &mut dyn NameReader) -> Result<()> {
+        key_ranges::read(self, key_range, reader)
     }
 
     fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
-        spans::read_known(keys, reader);
+        key_ranges::read_known(keys, reader);
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Dir for ObjectDir {
         // The head is remembered, since each thread that reads an extent of a large object needs
         // it.
         if end > S3_WHOLE_BYTES_MAX {
-            self.bucket.memory.keep(&key, &head);
+            self.bucket.listing_cache.keep(&key, &head);
         }
         Ok(Box::new(ObjectFile::new(self.bucket.clone(), key, head, end)))
     }
@@ -291,7 +291,7 @@ impl Dir for ObjectDir {
         // An object below such a key is read as a symbolic link by rclone and by this program, so
         // only a copy that preserves the source's own headers may write one.
         if is_link_key(new.name) && new.headers.is_none() {
-            return Err(Op::Create.failed(Cause::Key(Unfit::LinkName)));
+            return Err(Op::Create.failed(Cause::Key(InvalidKey::LinkName)));
         }
         let what = (Kind::File, new.size_bytes);
         let like = new.headers.map_or(Like::Nothing, Like::Another);
@@ -491,8 +491,8 @@ impl Pages for ObjectDir {
         self.bucket.key_page(&format!("{}{within}", self.prefix), from)
     }
 
-    fn habits(&self) -> &Habits {
-        &self.bucket.memory.habits
+    fn listing_order(&self) -> &ListingOrder {
+        &self.bucket.listing_cache.listing_order
     }
 
     fn may_be_empty(&self) -> bool {
@@ -504,7 +504,7 @@ impl Pages for ObjectDir {
 /// the error of the listing.
 struct Alone<'e> {
     each: &'e mut dyn FnMut(&Name, Hint),
-    unfit: Option<Unfit>,
+    invalid_key: Option<InvalidKey>,
 }
 
 impl NameReader for Alone<'_> {
@@ -512,13 +512,13 @@ impl NameReader for Alone<'_> {
         (self.each)(name, hint);
     }
 
-    fn unfit(&mut self, _key: &[u8], why: Unfit) {
-        self.unfit.get_or_insert(why);
+    fn invalid_key(&mut self, _key: &[u8], why: InvalidKey) {
+        self.invalid_key.get_or_insert(why);
     }
 
     fn wants_to_share(&self) -> bool {
         false
     }
 
-    fn share(&mut self, _rest: Span) {}
+    fn share(&mut self, _rest: KeyRange) {}
 }

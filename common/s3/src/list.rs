@@ -1,7 +1,7 @@
 //! Listings: keys below a prefix presented as directories, in pages that many ranks share.
 
 pub mod key;
-pub(crate) mod memory;
+pub(crate) mod key_ranges;
+pub(crate) mod listing_cache;
 pub(crate) mod pages;
-pub(crate) mod spans;
-pub(crate) mod subtrees;
+pub(crate) mod recursive_listing;

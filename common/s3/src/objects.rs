@@ -27,7 +27,7 @@ impl ObjectStore {
     /// end. Sends no request.
     pub fn new(service: &Arc<Service>, bucket: &str, prefix: &str) -> Self {
         let name = bucket.to_owned();
-        let bucket = Bucket { service: Arc::clone(service), name, memory: Arc::default() };
+        let bucket = Bucket { service: Arc::clone(service), name, listing_cache: Arc::default() };
         let has_end = prefix.is_empty() || prefix.ends_with('/');
         let prefix = format!("{prefix}{}", if has_end { "" } else { "/" });
         Self { bucket, prefix }
@@ -108,7 +108,7 @@ impl ObjectStore {
 impl Store for ObjectStore {
     fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
         let prefix = marker_of_path(&self.prefix, path)
-            .map_err(|unfit| Op::Open.failed(Cause::Key(unfit)))?;
+            .map_err(|invalid_key| Op::Open.failed(Cause::Key(invalid_key)))?;
         Ok(Arc::new(ObjectDir::new(self.bucket.clone(), prefix)))
     }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crossbeam_deque::Worker;
 use serde::de::DeserializeOwned;
 
+use super::context::{TaskContext, encode};
 use super::counters::Counters;
-use super::crew::{Crew, encode};
+use super::frame::{Frame, Parcel};
 use super::growth::{self, Advice, Growth};
 use super::job::{Job, Listener};
-use super::message::{Message, Parcel};
 use super::pool::Pool;
 use super::reactor::{LocalWork, Reactor};
 use comm::Rank;
@@ -116,18 +116,18 @@ impl<T> Drop for EndOnDrop<'_, T> {
 
 /// Runs an I/O thread, from its start to its end.
 fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank) {
-    let crew = Crew { pool, own: Some(own), rank };
+    let context = TaskContext { pool, own: Some(own), rank };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut hand = job.hand();
+        let mut worker = job.worker();
         loop {
             while let Some(task) = pool.find(own) {
                 // Until what this thread gathered is flushed, the rank is not passive.
                 pool.hold();
-                run_task(job, task, &mut hand, &crew);
+                run_task(job, task, &mut worker, &context);
                 while let Some(task) = pool.find(own) {
-                    run_task(job, task, &mut hand, &crew);
+                    run_task(job, task, &mut worker, &context);
                 }
-                job.flush(&mut hand, &crew);
+                job.flush(&mut worker, &context);
                 pool.release();
             }
             if !pool.sleep_until_work() {
@@ -140,14 +140,14 @@ fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank
     }
 }
 
-fn run_task<J: Job>(job: &J, task: J::Task, hand: &mut J::Hand, crew: &Crew<'_, J>) {
-    if crew.is_stopped() {
-        job.discard(task, hand, crew);
+fn run_task<J: Job>(job: &J, task: J::Task, worker: &mut J::Worker, context: &TaskContext<'_, J>) {
+    if context.is_stopped() {
+        job.discard(task, worker, context);
     } else {
-        job.run(task, hand, crew);
+        job.run(task, worker, context);
     }
-    crew.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
-    crew.pool.release();
+    context.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
+    context.pool.release();
 }
 
 /// Main thread of a rank: the only one that sends and receives messages.
@@ -159,7 +159,7 @@ struct MainThread<'m, 'c, J: Job> {
     began: Instant,
     reported_at: Duration,
     threads: u32,
-    out: Vec<(Rank, Message)>,
+    out: Vec<(Rank, Frame)>,
 }
 
 impl<J: Job> MainThread<'_, '_, J> {
@@ -216,35 +216,35 @@ impl<J: Job> MainThread<'_, '_, J> {
         let mut moved = false;
         while let Some((from, bytes)) = self.local.mail.try_recv(self.channel) {
             moved = true;
-            let Ok(message) = Message::decode(&bytes) else {
+            let Ok(frame) = Frame::decode(&bytes) else {
                 tracing::error!(from = from.0, "message from a different build");
                 self.local.undecodable = true;
                 return true;
             };
-            self.reactor.on(now, from, message, &mut self.local, &mut self.out);
+            self.reactor.on(now, from, frame, &mut self.local, &mut self.out);
         }
         self.reactor.step(now, &mut self.local, &mut self.out);
         moved |= !self.out.is_empty();
-        for (to, message) in std::mem::take(&mut self.out) {
-            self.send(to, message);
+        for (to, frame) in std::mem::take(&mut self.out) {
+            self.send(to, frame);
         }
         while self.local.mail.comm().unsent() < limits::UNSENT_MESSAGES_MAX
-            && let Some((to, message)) = self.local.pool.next_posted()
+            && let Some((to, frame)) = self.local.pool.next_posted()
         {
             moved = true;
-            self.send(to, message);
+            self.send(to, frame);
         }
         self.report(now);
         moved
     }
 
     /// Sends a message; one to this rank itself is handled at once.
-    fn send(&mut self, to: Rank, message: Message) {
+    fn send(&mut self, to: Rank, frame: Frame) {
         if to == self.local.rank {
             let now = self.began.elapsed();
-            self.reactor.on(now, to, message, &mut self.local, &mut self.out);
+            self.reactor.on(now, to, frame, &mut self.local, &mut self.out);
         } else {
-            self.local.mail.send(self.channel, to, &message.encode());
+            self.local.mail.send(self.channel, to, &frame.encode());
         }
     }
 
@@ -256,7 +256,7 @@ impl<J: Job> MainThread<'_, '_, J> {
         if now >= self.reported_at + limits::report_interval(size) {
             self.reported_at = now;
             let snapshot = encode(&self.local.job.snapshot());
-            self.send(Rank::ROOT, Message::Progress(snapshot));
+            self.send(Rank::ROOT, Frame::Progress(snapshot));
         }
     }
 
@@ -272,14 +272,14 @@ impl<J: Job> MainThread<'_, '_, J> {
             waits: all.waits.saturating_sub(main.waits),
             preemptions: all.preemptions.saturating_sub(main.preemptions),
         };
-        let crew = growth::Crew {
+        let context = growth::PoolState {
             threads: self.threads,
             idle: pool.sleepers(),
             queued: pool.queued().max(0) as u32,
             large_transfers: LargeTransfer::count(),
             usage,
         };
-        match self.growth.advise(self.began.elapsed(), crew) {
+        match self.growth.advise(self.began.elapsed(), context) {
             Advice::Keep => {}
             Advice::Divide => pool.want(),
             Advice::Start(more) => {
@@ -355,16 +355,16 @@ impl<J: Job> LocalWork for Local<'_, '_, J> {
         }
     }
 
-    fn letter(&mut self, from: Rank, letter: Vec<u8>) {
-        let crew = Crew { pool: self.pool, own: None, rank: self.rank };
-        if let Some(letter) = self.decode(&letter) {
-            self.job.letter(from, letter, &crew);
+    fn message(&mut self, from: Rank, message: Vec<u8>) {
+        let context = TaskContext { pool: self.pool, own: None, rank: self.rank };
+        if let Some(message) = self.decode(&message) {
+            self.job.message(from, message, &context);
         }
     }
 
-    fn notice(&mut self, from: Rank, notice: Vec<u8>) {
-        if let Some(notice) = self.decode(&notice) {
-            self.listener.notice(from, notice);
+    fn event(&mut self, from: Rank, event: Vec<u8>) {
+        if let Some(event) = self.decode(&event) {
+            self.listener.event(from, event);
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Growth {
 
 /// State of a rank's threads at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crew {
+pub struct PoolState {
     /// Threads started so far.
     pub threads: u32,
     /// Idle threads.
@@ -68,39 +68,41 @@ impl Growth {
     }
 
     /// Observes the threads; returns advice at the end of a window.
-    pub fn advise(&mut self, now: Duration, crew: Crew) -> Advice {
-        if !self.is_open(crew.threads) || crew.idle > 0 || has_its_bandwidth(crew) {
+    pub fn advise(&mut self, now: Duration, context: PoolState) -> Advice {
+        if !self.is_open(context.threads) || context.idle > 0 || has_its_bandwidth(context) {
             self.window = None;
             return Advice::Keep;
         }
         let Some((began, then)) = self.window else {
-            self.window = Some((now, crew.usage));
+            self.window = Some((now, context.usage));
             return Advice::Keep;
         };
         let wall = now.saturating_sub(began);
         // CPU time is exact for threads that have waited meanwhile; for others it takes some ticks.
-        let waits = crew.usage.waits.saturating_sub(then.waits);
-        let is_exact = wall >= limits::CREW_WINDOW_MIN && waits >= u64::from(crew.threads);
+        let waits = context.usage.waits.saturating_sub(then.waits);
+        let is_exact = wall >= limits::CREW_WINDOW_MIN && waits >= u64::from(context.threads);
         if !is_exact && wall < limits::CREW_WINDOW_MAX {
             return Advice::Keep;
         }
-        self.window = Some((now, crew.usage));
-        let used = crew.usage.cpu.saturating_sub(then.cpu).as_secs_f64() / wall.as_secs_f64();
-        let usable = self.cpu_share.min(f64::from(crew.threads));
+        self.window = Some((now, context.usage));
+        let used = context.usage.cpu.saturating_sub(then.cpu).as_secs_f64() / wall.as_secs_f64();
+        let usable = self.cpu_share.min(f64::from(context.threads));
         // Preemption more often than waiting: other processes need this CPU, too.
-        let preempted = crew.usage.preemptions.saturating_sub(then.preemptions);
+        let preempted = context.usage.preemptions.saturating_sub(then.preemptions);
         if used > usable * limits::CREW_BUSY_SHARE || preempted > waits {
             Advice::Keep
-        } else if crew.queued == 0 {
+        } else if context.queued == 0 {
             Advice::Divide
         } else {
-            Advice::Start(crew.threads.min(self.threads_max - crew.threads).min(crew.queued))
+            Advice::Start(
+                context.threads.min(self.threads_max - context.threads).min(context.queued),
+            )
         }
     }
 }
 
-fn has_its_bandwidth(crew: Crew) -> bool {
-    crew.large_transfers >= limits::CREW_LARGE_TRANSFERS
+fn has_its_bandwidth(context: PoolState) -> bool {
+    context.large_transfers >= limits::CREW_LARGE_TRANSFERS
 }
 
 #[cfg(test)]
@@ -115,13 +117,13 @@ mod tests {
             let usage = Usage { cpu: Duration::from_micros(cpu_us), waits, preemptions: 0 };
             (
                 Duration::from_micros(wall_us),
-                Crew { threads, idle: 0, queued, large_transfers: 0, usage },
+                PoolState { threads, idle: 0, queued, large_transfers: 0, usage },
             )
         };
-        let (begin, crew) = at(500, 700, 3);
-        assert_eq!(growth.advise(begin, crew), Advice::Keep);
-        let (end, crew) = at(500 + wall_us, 700 + cpu_us, 3 + waits);
-        growth.advise(end, crew)
+        let (begin, context) = at(500, 700, 3);
+        assert_eq!(growth.advise(begin, context), Advice::Keep);
+        let (end, context) = at(500 + wall_us, 700 + cpu_us, 3 + waits);
+        growth.advise(end, context)
     }
 
     #[test]
@@ -153,16 +155,16 @@ mod tests {
     #[test]
     fn threads_that_others_push_aside_are_enough() {
         let mut growth = Growth::new(32, 0.5);
-        let crew = |cpu_ms, preemptions| Crew {
+        let context = |cpu_ms, preemptions| PoolState {
             threads: 1,
             idle: 0,
             queued: 100,
             large_transfers: 0,
             usage: Usage { cpu: Duration::from_millis(cpu_ms), waits: 0, preemptions },
         };
-        assert_eq!(growth.advise(Duration::ZERO, crew(0, 0)), Advice::Keep);
-        assert_eq!(growth.advise(Duration::from_millis(20), crew(4, 5)), Advice::Keep);
-        assert_eq!(growth.advise(Duration::from_millis(40), crew(8, 5)), Advice::Start(1));
+        assert_eq!(growth.advise(Duration::ZERO, context(0, 0)), Advice::Keep);
+        assert_eq!(growth.advise(Duration::from_millis(20), context(4, 5)), Advice::Keep);
+        assert_eq!(growth.advise(Duration::from_millis(40), context(8, 5)), Advice::Start(1));
     }
 
     #[test]
@@ -170,8 +172,8 @@ mod tests {
         let mut growth = Growth::new(256, 2.0);
         let mut advice = |at_ms, large_transfers| {
             let usage = Usage { waits: at_ms, ..Usage::default() };
-            let crew = Crew { threads: 16, idle: 0, queued: 100, large_transfers, usage };
-            growth.advise(Duration::from_millis(at_ms), crew)
+            let context = PoolState { threads: 16, idle: 0, queued: 100, large_transfers, usage };
+            growth.advise(Duration::from_millis(at_ms), context)
         };
         assert_eq!([advice(0, 16), advice(20, 16), advice(40, 16)], [Advice::Keep; 3]);
         assert_eq!((advice(60, 15), advice(80, 15)), (Advice::Keep, Advice::Start(16)));

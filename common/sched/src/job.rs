@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::crew::Crew;
+use super::context::TaskContext;
 use comm::Rank;
 
 /// An operation as tasks that any thread of any rank may run.
@@ -12,28 +12,28 @@ pub trait Job: Sync {
     /// Unit of work, small and self-contained; it may be sent to another rank.
     type Task: Serialize + DeserializeOwned + Send;
     /// Message from one rank's part of the operation to another's.
-    type Letter: Serialize + DeserializeOwned;
+    type Message: Serialize + DeserializeOwned;
     /// Event for rank 0, such as a failure or lines of a list.
-    type Notice: Serialize + DeserializeOwned;
+    type Event: Serialize + DeserializeOwned;
     /// Progress of this rank.
     type Snapshot: Serialize + DeserializeOwned;
     /// Worker state that one thread keeps between tasks: buffers, counts.
-    type Hand;
+    type Worker;
 
     /// Creates the worker state of a thread.
-    fn hand(&self) -> Self::Hand;
+    fn worker(&self) -> Self::Worker;
 
-    /// Runs a task on an I/O thread; more tasks may be queued through `crew`.
-    fn run(&self, task: Self::Task, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
+    /// Runs a task on an I/O thread; more tasks may be queued through `context`.
+    fn run(&self, task: Self::Task, worker: &mut Self::Worker, context: &TaskContext<'_, Self>);
 
     /// Cancels a task instead of running it, since the job was stopped.
-    fn discard(&self, task: Self::Task, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
+    fn discard(&self, task: Self::Task, worker: &mut Self::Worker, context: &TaskContext<'_, Self>);
 
     /// Delivers what a thread has gathered, when no task is queued for it or it ends.
-    fn flush(&self, hand: &mut Self::Hand, crew: &Crew<'_, Self>);
+    fn flush(&self, worker: &mut Self::Worker, context: &TaskContext<'_, Self>);
 
     /// Receives a message. Runs on the main thread, so it must not do I/O: it queues a task.
-    fn letter(&self, from: Rank, letter: Self::Letter, crew: &Crew<'_, Self>);
+    fn message(&self, from: Rank, message: Self::Message, context: &TaskContext<'_, Self>);
 
     /// Returns the progress of this rank.
     fn snapshot(&self) -> Self::Snapshot;
@@ -42,7 +42,7 @@ pub trait Job: Sync {
 /// Receiver of all ranks' events, on rank 0. Runs on the main thread.
 pub trait Listener<J: Job + ?Sized> {
     /// Receives an event from a rank.
-    fn notice(&mut self, from: Rank, notice: J::Notice);
+    fn event(&mut self, from: Rank, event: J::Event);
 
     /// Receives the progress of a rank.
     fn progress(&mut self, from: Rank, snapshot: J::Snapshot);

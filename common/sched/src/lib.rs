@@ -4,12 +4,12 @@
 //! [`reactor`] decides, as a pure state machine over messages; `pool` holds the threads;
 //! [`engine`] joins the two and is all that an operation sees, through [`job::Job`].
 
+pub mod context;
 pub mod counters;
-pub mod crew;
 pub mod engine;
+pub mod frame;
 pub mod growth;
 pub mod job;
-pub mod message;
 mod pool;
 pub mod reactor;
 mod termination;

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 
-use super::message::Message;
+use super::frame::Frame;
 use comm::Rank;
 use types::limits;
 
 /// A message for the main thread to send.
-type Posted = (Rank, Message);
+type Posted = (Rank, Frame);
 
 /// Pool of the tasks that the threads of a rank share.
 pub(super) struct Pool<T> {
@@ -196,13 +196,13 @@ impl<T> Pool<T> {
     }
 
     /// Posts a message for the main thread to send; waits while too many are posted already.
-    pub fn post(&self, to: Rank, message: Message) {
+    pub fn post(&self, to: Rank, frame: Frame) {
         while self.outbox.0.len() >= limits::OUTBOX_LETTERS_MAX && !self.is_main_thread() {
             std::thread::sleep(Duration::from_micros(200));
         }
         self.posted.fetch_add(1, Ordering::SeqCst);
         // The receiver lives as long as the pool.
-        let _ = self.outbox.0.send((to, message));
+        let _ = self.outbox.0.send((to, frame));
         self.main.unpark();
     }
 
@@ -211,7 +211,7 @@ impl<T> Pool<T> {
     }
 
     /// Returns the next message that a thread has posted.
-    pub fn next_posted(&self) -> Option<(Rank, Message)> {
+    pub fn next_posted(&self) -> Option<(Rank, Frame)> {
         self.outbox.1.try_recv().ok()
     }
 

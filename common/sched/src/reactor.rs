@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::counters::Counters;
-use super::message::{Message, Parcel};
+use super::frame::{Frame, Parcel};
 use super::termination::{Termination, Traffic};
 use super::thief::Thief;
 use comm::Rank;
@@ -35,10 +35,10 @@ pub trait LocalWork {
     fn take(&mut self, parcel: Parcel);
 
     /// Receives a message for the operation.
-    fn letter(&mut self, from: Rank, letter: Vec<u8>);
+    fn message(&mut self, from: Rank, message: Vec<u8>);
 
     /// Receives an event for rank 0.
-    fn notice(&mut self, from: Rank, notice: Vec<u8>);
+    fn event(&mut self, from: Rank, event: Vec<u8>);
 
     /// Receives the progress of a rank.
     fn progress(&mut self, from: Rank, snapshot: Vec<u8>);
@@ -108,39 +108,34 @@ impl Reactor {
         &mut self,
         now: Duration,
         from: Rank,
-        message: Message,
+        frame: Frame,
         work: &mut impl LocalWork,
-        out: &mut Vec<(Rank, Message)>,
+        out: &mut Vec<(Rank, Frame)>,
     ) {
-        match message {
-            Message::Ask { queued } => self.answer(from, queued, work, out),
-            Message::Give(parcel) => self.receive(now, parcel, work),
-            Message::Wave(wave) => self.termination.on_wave(wave, out),
-            Message::Report { wave, sent, received } => {
+        match frame {
+            Frame::Ask { queued } => self.answer(from, queued, work, out),
+            Frame::Give(parcel) => self.receive(now, parcel, work),
+            Frame::Wave(wave) => self.termination.on_wave(wave, out),
+            Frame::Report { wave, sent, received } => {
                 self.termination.on_report(wave, Traffic { sent, received });
             }
-            Message::Done => self.termination.on_done(out),
-            Message::Stop => self.stop(work, out),
-            Message::Letter(letter) => {
+            Frame::Done => self.termination.on_done(out),
+            Frame::Stop => self.stop(work, out),
+            Frame::Message(message) => {
                 self.received += 1;
-                work.letter(from, letter);
+                work.message(from, message);
             }
-            Message::Notice(notice) => {
+            Frame::Event(event) => {
                 self.received += 1;
-                work.notice(from, notice);
+                work.event(from, event);
             }
-            Message::Progress(snapshot) => work.progress(from, snapshot),
+            Frame::Progress(snapshot) => work.progress(from, snapshot),
         }
     }
 
     /// Does what is due without a message: asks for work, joins a termination wave, passes on a
     /// stop.
-    pub fn step(
-        &mut self,
-        now: Duration,
-        work: &mut impl LocalWork,
-        out: &mut Vec<(Rank, Message)>,
-    ) {
+    pub fn step(&mut self, now: Duration, work: &mut impl LocalWork, out: &mut Vec<(Rank, Frame)>) {
         if work.wants_stop() && self.stop == StopState::Running {
             self.ask_to_stop(work, out);
         }
@@ -148,7 +143,7 @@ impl Reactor {
             && let Some(victim) = self.thief.victim(now)
         {
             self.counters.steal_attempts += 1;
-            out.push((victim, Message::Ask { queued: work.queued() }));
+            out.push((victim, Frame::Ask { queued: work.queued() }));
         }
         // Passive first, posted second: a passive rank posts nothing more.
         if work.is_passive() {
@@ -164,7 +159,7 @@ impl Reactor {
         thief: Rank,
         thief_queued: u32,
         work: &mut impl LocalWork,
-        out: &mut Vec<(Rank, Message)>,
+        out: &mut Vec<(Rank, Frame)>,
     ) {
         let share = work.queued().saturating_sub(thief_queued).div_ceil(2);
         if share == 0 && thief_queued == 0 {
@@ -176,7 +171,7 @@ impl Reactor {
             self.counters.tasks_granted += u64::from(parcel.count);
             self.counters.steal_bytes += parcel.bytes.len() as u64;
         }
-        out.push((thief, Message::Give(parcel)));
+        out.push((thief, Frame::Give(parcel)));
     }
 
     fn receive(&mut self, now: Duration, parcel: Parcel, work: &mut impl LocalWork) {
@@ -190,22 +185,22 @@ impl Reactor {
         }
     }
 
-    fn ask_to_stop(&mut self, work: &mut impl LocalWork, out: &mut Vec<(Rank, Message)>) {
+    fn ask_to_stop(&mut self, work: &mut impl LocalWork, out: &mut Vec<(Rank, Frame)>) {
         if self.rank == Rank::ROOT {
             self.stop(work, out);
         } else {
             self.stop = StopState::Asked;
-            out.push((Rank::ROOT, Message::Stop));
+            out.push((Rank::ROOT, Frame::Stop));
         }
     }
 
     /// Stops this rank and tells the ranks below, when rank 0 has decided it or the message comes
     /// from above.
-    fn stop(&mut self, work: &mut impl LocalWork, out: &mut Vec<(Rank, Message)>) {
+    fn stop(&mut self, work: &mut impl LocalWork, out: &mut Vec<(Rank, Frame)>) {
         if self.stop != StopState::Stopped {
             self.stop = StopState::Stopped;
             work.stop();
-            out.extend(children(self.rank, self.size).map(|child| (child, Message::Stop)));
+            out.extend(children(self.rank, self.size).map(|child| (child, Frame::Stop)));
         }
     }
 }

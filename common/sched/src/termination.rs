@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::message::Message;
+use super::frame::Frame;
 use comm::Rank;
 use comm::collective::{children, parent};
 use types::limits;
@@ -61,11 +61,11 @@ impl Termination {
         self.wave
     }
 
-    pub fn on_wave(&mut self, wave: u64, out: &mut Vec<(Rank, Message)>) {
+    pub fn on_wave(&mut self, wave: u64, out: &mut Vec<(Rank, Frame)>) {
         self.wave = wave;
         let below: Vec<Rank> = children(self.rank, self.size).collect();
         self.joining = Some(Joining { awaited: below.len(), below: Traffic::default() });
-        out.extend(below.into_iter().map(|child| (child, Message::Wave(wave))));
+        out.extend(below.into_iter().map(|child| (child, Frame::Wave(wave))));
     }
 
     pub fn on_report(&mut self, wave: u64, traffic: Traffic) {
@@ -75,13 +75,13 @@ impl Termination {
         joining.below.received += traffic.received;
     }
 
-    pub fn on_done(&mut self, out: &mut Vec<(Rank, Message)>) {
+    pub fn on_done(&mut self, out: &mut Vec<(Rank, Frame)>) {
         self.done = true;
-        out.extend(children(self.rank, self.size).map(|child| (child, Message::Done)));
+        out.extend(children(self.rank, self.size).map(|child| (child, Frame::Done)));
     }
 
     /// Starts a wave (rank 0), or reports to the parent. Must be called while this rank is passive.
-    pub fn while_passive(&mut self, now: Duration, own: Traffic, out: &mut Vec<(Rank, Message)>) {
+    pub fn while_passive(&mut self, now: Duration, own: Traffic, out: &mut Vec<(Rank, Frame)>) {
         if self.rank == Rank::ROOT && self.joining.is_none() && now >= self.next_wave_at {
             self.on_wave(self.wave + 1, out);
         }
@@ -93,13 +93,13 @@ impl Termination {
         match parent(self.rank) {
             Some(parent) => {
                 let Traffic { sent, received } = sums;
-                out.push((parent, Message::Report { wave: self.wave, sent, received }));
+                out.push((parent, Frame::Report { wave: self.wave, sent, received }));
             }
             None => self.conclude(now, sums, out),
         }
     }
 
-    fn conclude(&mut self, now: Duration, sums: Traffic, out: &mut Vec<(Rank, Message)>) {
+    fn conclude(&mut self, now: Duration, sums: Traffic, out: &mut Vec<(Rank, Frame)>) {
         if sums.sent == sums.received && self.previous == Some(sums) {
             self.on_done(out);
         }

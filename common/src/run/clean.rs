@@ -10,13 +10,13 @@ use super::{agree, close, exit_of, find_sites, on_this_node, threads_max};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Deed, describe_team};
+use crate::surface::summary::{Operation, describe_team};
 use comm::Rank;
 use comm::collective::{broadcast, reduce};
 use lists::as_path;
 use ops::clean::{CleanJob, CleanOptions, DeadJournal, Place, ThoseJobs};
 use ops::journal::folder::StagedBy;
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use ops::walk::account;
 use ops::walk::selection::Selection;
 use sched::counters::Counters;
@@ -27,9 +27,9 @@ use types::entry::Time;
 use types::error::{Failure, Side};
 use types::exit::Exit;
 use types::listed::line::{LineFormat, json_path};
+use types::operand::placement::Given;
 use types::outcome::tally::Tally;
 use types::path;
-use types::place::placement::Given;
 use types::select::age::Age;
 
 /// Request for cleaning. Locations are as the operator gave them.
@@ -49,12 +49,12 @@ const MIN_AGE: Age = Age::Seconds(24 * 3600);
 /// Removes it, on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let mut reporter = Reporter::new(session.tool, "clean", args, session.team.ranks);
+    let mut reporter = Reporter::new(session.tool, "clean", args, session.topology.ranks);
     let named: Vec<_> = request.places.iter().map(|path| (Side::Target, &path[..])).collect();
-    let Some(sites) = find_sites(session, &named, args, &mut reporter) else {
+    let Some(resolver) = find_sites(session, &named, args, &mut reporter) else {
         return Exit::Unusable;
     };
-    let Some(places) = open(session, &sites, request, &mut reporter) else {
+    let Some(places) = open(session, &resolver, request, &mut reporter) else {
         return Exit::Unusable;
     };
     if !are_shared(
@@ -77,7 +77,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     if is_root {
         header(session, request, args, &mut reporter);
     }
-    let mut cleaning = Cleaning { session, sites: &sites, options, args, reporter: &mut reporter };
+    let mut cleaning =
+        Cleaning { session, resolver: &resolver, options, args, reporter: &mut reporter };
     let (mut tally, mut counters, journals) = cleaning.clean(places);
     let elsewhere = cleaning.elsewhere(journals, &request.places);
     let mut exit = Exit::Ok;
@@ -91,8 +92,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
             None => exit = Exit::Partial,
         }
     }
-    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
-        summary.deed = Deed::Clean;
+    let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
+        summary.operation = Operation::Clean;
         summary.is_dry_run = request.dry_run;
         summary.exit = exit_of(&summary.totals()).worst(exit);
         summary
@@ -109,7 +110,7 @@ type Elsewhere = BTreeMap<Searched, Vec<u64>>;
 /// One run over all locations, in order.
 struct Cleaning<'a, 's, 'c> {
     session: &'a mut Session<'s, 'c>,
-    sites: &'a Sites,
+    resolver: &'a StoreResolver,
     options: CleanOptions,
     args: &'a CommonArgs,
     reporter: &'a mut Reporter,
@@ -121,7 +122,7 @@ impl Cleaning<'_, '_, '_> {
         let job = CleanJob::new(places, self.options);
         let is_root = self.session.mail.comm().rank() == Rank::ROOT;
         let seeds = if is_root { job.seeds() } else { Vec::new() };
-        let settings = self.session.settings(threads_max(self.session, self.sites, self.args));
+        let settings = self.session.settings(threads_max(self.session, self.resolver, self.args));
         let counters = engine::run(&job, seeds, self.reporter, self.session.mail, settings);
         (job.tally(), counters, job.take_journals())
     }
@@ -130,7 +131,7 @@ impl Cleaning<'_, '_, '_> {
     fn elsewhere(&mut self, journals: Vec<DeadJournal>, cleaned: &[Vec<u8>]) -> Elsewhere {
         let all = reduce(self.session.mail, journals, Vec::extend);
         let elsewhere = all.map(|journals| {
-            let real = |path: &Vec<u8>| self.sites.real_path(Side::Target, path);
+            let real = |path: &Vec<u8>| self.resolver.real_path(Side::Target, path);
             let cleaned: Vec<_> = cleaned.iter().filter_map(real).collect();
             let mut elsewhere = Elsewhere::new();
             for journal in journals {
@@ -155,7 +156,7 @@ impl Cleaning<'_, '_, '_> {
     fn open(&mut self, elsewhere: &Elsewhere) -> Option<Arc<[Place]>> {
         let opened = elsewhere.iter().map(|((path, is_deep), numbers)| {
             let staged_by = Some(ThoseJobs { numbers: numbers.clone(), is_deep: *is_deep });
-            self.sites
+            self.resolver
                 .open(Side::Target, path, OpenAs::default())
                 .map(|store| Place::Tree { store, beside: None, path: path.clone(), staged_by })
                 .map_err(|error| account::failure(Side::Target, path, b"", error))
@@ -207,16 +208,16 @@ fn is_in_one_of(path: &[u8], places: &[Vec<u8>]) -> bool {
 /// The places, if all of them can be opened on all ranks.
 fn open(
     session: &mut Session<'_, '_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     request: &CleanRequest,
     reporter: &mut Reporter,
 ) -> Option<Arc<[Place]>> {
-    let opened = request.places.iter().map(|path| match sites.objects(Side::Target, path) {
+    let opened = request.places.iter().map(|path| match resolver.objects(Side::Target, path) {
         Some((store, location)) => Ok(Place::Bucket { store, location }),
-        None => sites
+        None => resolver
             .open(Side::Target, path, OpenAs::default())
             .map(|store| {
-                let (beside, path) = (beside(sites, path), path.clone());
+                let (beside, path) = (beside(resolver, path), path.clone());
                 Place::Tree { store, beside, path, staged_by: None }
             })
             .map_err(|error| account::failure(Side::Target, path, b"", error)),
@@ -236,10 +237,10 @@ fn agree_on(
 }
 
 /// The directory that a place is in.
-fn beside(sites: &Sites, path: &[u8]) -> Option<Box<dyn Store>> {
+fn beside(resolver: &StoreResolver, path: &[u8]) -> Option<Box<dyn Store>> {
     let given = Given::new(path);
     given.last_name.as_ref()?;
-    sites.open(Side::Target, &given.parent(), OpenAs::default()).ok()
+    resolver.open(Side::Target, &given.parent(), OpenAs::default()).ok()
 }
 
 /// Roots that must be the same on all ranks.
@@ -260,8 +261,8 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let team = describe_team(&session.team, args.threads);
-    let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let topology = describe_team(&session.topology, args.threads);
+    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     let of = |path: &Vec<u8>| {
         format!("  incomplete uploads and temporary files in {}", path::escaped(path))
     };
@@ -270,8 +271,8 @@ fn header(
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
-        "ranks": session.team.ranks,
-        "nodes": session.team.nodes.len(),
+        "ranks": session.topology.ranks,
+        "nodes": session.topology.nodes.len(),
         "threads": args.threads,
         "locations": places,
         "dry_run": request.dry_run,

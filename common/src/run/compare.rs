@@ -11,7 +11,7 @@ use comm::Rank;
 use comm::collective::gather;
 use lists::staged::{StagedDirectory, StagedFile};
 use ops::compare::options::{CompareOptions, Evidence};
-use ops::compare::root::{CompareRoot, Unfit};
+use ops::compare::root::{CompareRoot, Unsuitable};
 use ops::compare::{CompareJob, CompareTask, seed, unlisted};
 use sched::engine;
 use store::opening::Symlinks;
@@ -28,9 +28,9 @@ use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::compare::Method;
-use crate::surface::summary::{Deed, describe_team};
-use ops::sites::Sites;
-use ops::walk::list::harvest::Listing;
+use crate::surface::summary::{Operation, describe_team};
+use ops::resolver::StoreResolver;
+use ops::walk::list::collector::Listing;
 use ops::walk::listed::{CheckedTree, Listed};
 use ops::walk::selection::{OwnThings, Selection};
 use ops::walk::watch::Watch;
@@ -64,7 +64,7 @@ const STDOUT: &[u8] = b"-";
 /// Runs a comparison on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let mut reporter = Reporter::new(session.tool, "compare", args, session.team.ranks);
+    let mut reporter = Reporter::new(session.tool, "compare", args, session.topology.ranks);
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
     };
@@ -84,17 +84,17 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let places = [(Side::Target, &request.target[..]), (Side::Source, &request.source)];
     // A manifest is a list in a file system.
     let count = if request.named.manifest().is_some() { 1 } else { 2 };
-    let Some(sites) = find_sites(session, &places[..count], args, &mut reporter) else {
+    let Some(resolver) = find_sites(session, &places[..count], args, &mut reporter) else {
         return Exit::Unusable;
     };
-    let root = match open_everywhere(session, &sites, request, &mut reporter) {
+    let root = match open_everywhere(session, &resolver, request, &mut reporter) {
         Ok(root) => root,
         Err(exit) => return exit,
     };
     if !are_shared(session, &shared(&root), &selection, args.assume_shared, &mut reporter) {
         return Exit::Unusable;
     }
-    let method = method(&request.options, sites.has_objects());
+    let method = method(&request.options, resolver.has_objects());
     if is_root {
         header(session, request, method, args, &mut reporter);
     }
@@ -115,7 +115,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let also = (is_root && finds_unlisted).then(unlisted::seed);
     let seeds = opened.seeds().unwrap_or_else(walk).into_iter().chain(also);
     let seeds = seeds.map(Into::into).collect();
-    let threads = threads_max(session, &sites, args);
+    let threads = threads_max(session, &resolver, args);
     let mut walk = WatchedComparison { job: &mut job, root: &root, selection: &selection, threads };
     let (mut tally, counters) = walk.run(session, seeds, finds_unlisted, &mut reporter);
     let failed = tally.failed;
@@ -124,8 +124,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         tally.compared.add(&regrouped(session, &job, &mut reporter));
     }
     lists.end(session, &job.finish_parts(failed), &tally, &mut reporter);
-    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
-        summary.deed = Deed::Compare(method);
+    let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
+        summary.operation = Operation::Compare(method);
         summary.exit = exit_of(&summary.totals());
         summary
     });
@@ -258,20 +258,20 @@ fn open_lists(
 /// Opens both trees on this rank; an exit code on all ranks where one of them cannot.
 fn open_everywhere(
     session: &mut Session<'_, '_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     request: &CompareRequest,
     reporter: &mut Reporter,
 ) -> Result<CompareRoot, Exit> {
     let xattrs = request.options.xattr_filter();
     let CompareRequest { source, target, symlinks, .. } = request;
     let opened = match request.named.manifest() {
-        Some(manifest) => CompareRoot::of_manifest(sites, manifest, target),
-        None => CompareRoot::open(sites, source, target, *symlinks, xattrs),
+        Some(manifest) => CompareRoot::of_manifest(resolver, manifest, target),
+        None => CompareRoot::open(resolver, source, target, *symlinks, xattrs),
     };
     let here = on_this_node(session);
-    let opened = opened.map_err(|unfit| match unfit {
-        Unfit::Failure(failure) => format!("{} {here}", reporter.words(&failure)),
-        Unfit::Refusal(refusal) => refusal,
+    let opened = opened.map_err(|unsuitable| match unsuitable {
+        Unsuitable::Failure(failure) => format!("{} {here}", reporter.words(&failure)),
+        Unsuitable::Refusal(refusal) => refusal,
     });
     agree(session, opened, reporter).ok_or(Exit::Unusable)
 }
@@ -296,11 +296,11 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let team = describe_team(&session.team, args.threads);
+    let topology = describe_team(&session.topology, args.threads);
     let (source, target) = (path::escaped(&request.source), path::escaped(&request.target));
     let fields: Vec<&str> = request.options.counted.names().collect();
     let lines = [
-        format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION")),
+        format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")),
         format!("  {source} = {target}"),
         format!(
             "  {}, {}; chunks of {}",
@@ -312,8 +312,8 @@ fn header(
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
-        "ranks": session.team.ranks,
-        "nodes": session.team.nodes.len(),
+        "ranks": session.topology.ranks,
+        "nodes": session.topology.nodes.len(),
         "threads": args.threads,
         "source": json_path(&request.source),
         "target": json_path(&request.target),

@@ -6,20 +6,21 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
-use ops::sites::{Mounted, Sites};
-use types::place::container::Container;
+use ops::resolver::{Mounted, StoreResolver};
+use types::operand::container::Container;
 
 /// Mount points of a node's containers, or why one of them has none.
 type Points = Result<Vec<Vec<u8>>, String>;
 
-/// The sites with these containers; `None` on all ranks where some node cannot have one. Those that are mounted for this
-/// job go away with the sites, also then.
+/// Returns the store resolver with these containers mounted; `None` on all ranks where some node
+/// cannot mount one. Containers that are mounted for this job are unmounted with the resolver, also
+/// in case of an error.
 pub(super) fn mount(
     session: &mut Session<'_, '_>,
-    sites: Sites,
+    resolver: StoreResolver,
     containers: Vec<Container>,
     reporter: &mut Reporter,
-) -> Option<Sites> {
+) -> Option<StoreResolver> {
     let (mounted, points) = if is_first_of_node(session) {
         let mounted: Result<Vec<Mounted>, String> = containers.iter().map(Mounted::find).collect();
         let points = mounted.as_ref().map(|all| all.iter().map(Mounted::point).collect());
@@ -29,19 +30,19 @@ pub(super) fn mount(
         (Vec::new(), None)
     };
     let nodes = everywhere(session, points);
-    let here = nodes.get(&session.team.host).cloned();
+    let here = nodes.get(&session.topology.host).cloned();
     if session.mail.comm().rank() == Rank::ROOT {
         let failed = nodes.iter().filter_map(|(host, points)| Some((host, points.as_ref().err()?)));
         failed.for_each(|(host, why)| reporter.refuse(&format!("{why} (on {host})")));
     }
     let all_there = nodes.values().all(Result::is_ok);
     let points = here.and_then(Result::ok).filter(|_| all_there)?;
-    Some(sites.with_containers(containers.into_iter().zip(points).collect(), mounted))
+    Some(resolver.with_containers(containers.into_iter().zip(points).collect(), mounted))
 }
 
 /// True if no rank with a smaller number is on this node.
 fn is_first_of_node(session: &mut Session<'_, '_>) -> bool {
-    let hosts = gather(session.mail, &session.team.host);
+    let hosts = gather(session.mail, &session.topology.host);
     let firsts = hosts.map(|hosts| {
         let mut firsts = BTreeMap::new();
         for (host, rank) in hosts.into_iter().zip(0_u32..) {
@@ -50,12 +51,12 @@ fn is_first_of_node(session: &mut Session<'_, '_>) -> bool {
         firsts
     });
     let firsts = broadcast(session.mail, firsts);
-    firsts.get(&session.team.host) == Some(&session.mail.comm().rank().0)
+    firsts.get(&session.topology.host) == Some(&session.mail.comm().rank().0)
 }
 
 /// Results of the first rank of each node, by node.
 fn everywhere(session: &mut Session<'_, '_>, points: Option<Points>) -> BTreeMap<String, Points> {
-    let found = points.map(|points| (session.team.host.clone(), points));
+    let found = points.map(|points| (session.topology.host.clone(), points));
     let all = gather(session.mail, &found);
     broadcast(session.mail, all.map(|all| all.into_iter().flatten().collect()))
 }

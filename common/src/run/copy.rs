@@ -14,11 +14,11 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Deed, describe_team};
+use crate::surface::summary::{Operation, describe_team};
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::{self, CopyPlan};
 use ops::copy::root::{RootPlan, Singles};
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use ops::walk::selection::Selection;
 use types::error::Side;
 use types::exit::Exit;
@@ -43,7 +43,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CopyRequest, args: &CommonAr
 }
 
 impl Transfer for CopyRequest {
-    const DEED: Deed = Deed::Copy;
+    const DEED: Operation = Operation::Copy;
     const VERB: &str = "copy";
 
     fn wishes(&self) -> &CopyWishes {
@@ -58,7 +58,7 @@ impl Transfer for CopyRequest {
     fn prepare(
         &self,
         session: &Session<'_, '_>,
-        looked: (&Sites, &Selection),
+        looked: (&StoreResolver, &Selection),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Prepared {
@@ -78,7 +78,7 @@ impl Transfer for CopyRequest {
 
 fn prepare(
     session: &Session<'_, '_>,
-    (sites, selection): (&Sites, &Selection),
+    (resolver, selection): (&StoreResolver, &Selection),
     request: CopyRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
@@ -103,11 +103,11 @@ fn prepare(
             wishes: &wishes,
             s3: &args.s3,
         };
-        match same_command::find(command, sites, reporter) {
+        match same_command::find(command, resolver, reporter) {
             Ok(found) => {
                 found.prepare(&mut options);
                 let target_was = found.target_was();
-                plan = plan::make(sites, &sources, &target, target_was, (&options, selection));
+                plan = plan::make(resolver, &sources, &target, target_was, (&options, selection));
                 plan.refusals.extend(found.record_target(&plan).err());
                 journal = Some(found);
             }
@@ -157,8 +157,8 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let team = describe_team(&session.team, args.threads);
-    let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let topology = describe_team(&session.topology, args.threads);
+    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     lines.extend(plan.roots.iter().take(HEADER_ROOTS_MAX).map(describe_root));
     if plan.roots.len() > HEADER_ROOTS_MAX {
         lines.push(format!("  … and {} more", plan.roots.len() - HEADER_ROOTS_MAX));
@@ -179,8 +179,8 @@ fn header(
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
-        "ranks": session.team.ranks,
-        "nodes": session.team.nodes.len(),
+        "ranks": session.topology.ranks,
+        "nodes": session.topology.nodes.len(),
         "threads": args.threads,
         "chunk_bytes": options.chunk_bytes,
         "buffer_bytes": options.buffer_bytes,

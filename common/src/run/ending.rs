@@ -8,18 +8,18 @@ use super::{close, exit_of};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::Deed;
+use crate::surface::summary::Operation;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
 use ops::copy::root::CopyRoot;
 use ops::journal::Journal;
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use types::exit::Exit;
 
 /// Last steps, when everything is copied.
 pub(super) struct Ending<'r> {
-    pub deed: Deed,
-    pub sites: &'r Sites,
+    pub operation: Operation,
+    pub resolver: &'r StoreResolver,
     pub plan: &'r CopyPlan,
     pub roots: &'r [CopyRoot],
     pub options: &'r CopyOptions,
@@ -44,8 +44,8 @@ impl Ending<'_> {
         self.manifest.end(session, &tally, reporter);
         tally.journal_records_not_written +=
             self.kept.journal.as_ref().map_or(0, Journal::unwritten);
-        let summary = session.summarise(&tally, self.sites, counters).map(|mut summary| {
-            summary.deed = self.deed;
+        let summary = session.summarise(&tally, self.resolver, counters).map(|mut summary| {
+            summary.operation = self.operation;
             summary.is_dry_run = self.options.dry_run;
             summary.there_bytes = self.kept.there_bytes;
             summary.exit = exit_of(&summary.totals()).worst(self.verdict);

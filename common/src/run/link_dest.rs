@@ -2,7 +2,7 @@
 
 use crate::surface::reporter::Reporter;
 use ops::copy::options::CopyOptions;
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use store::opening::Symlinks;
 use types::entry::Kind;
 use types::error::{Error, Side};
@@ -17,7 +17,7 @@ const NO_LINKS: &str = "--link-dest: objects have no hard links, so leave it out
 /// # Errors
 /// One line: why there is no such directory, or none is of use.
 pub(super) fn locate(
-    sites: &Sites,
+    resolver: &StoreResolver,
     target: &[u8],
     options: &mut CopyOptions,
     reporter: &mut Reporter,
@@ -25,37 +25,37 @@ pub(super) fn locate(
     let Some(link_dest) = options.sync.as_mut().and_then(|sync| sync.link_dest.as_mut()) else {
         return Ok(());
     };
-    if sites.is_object(Side::Target, target) {
+    if resolver.is_object(Side::Target, target) {
         return Err((Exit::Usage, NO_LINKS.to_owned()));
     }
-    if !is_relative(sites, link_dest) {
+    if !is_relative(resolver, link_dest) {
         return Ok(());
     }
-    let from_target = from_target(sites, target, link_dest);
-    let Err(error) = look(sites, &from_target) else {
+    let from_target = from_target(resolver, target, link_dest);
+    let Err(error) = look(resolver, &from_target) else {
         *link_dest = from_target;
         return Ok(());
     };
     let (given, sought) = (escaped(link_dest), escaped(&from_target));
     let why =
         format!("--link-dest \"{given}\" is relative to TARGET: \"{sought}\": {}", error.cause);
-    look(sites, link_dest).map_err(|_| (Exit::Unusable, why.clone()))?;
+    look(resolver, link_dest).map_err(|_| (Exit::Unusable, why.clone()))?;
     reporter.warn(&format!("{why}; \"{given}\" of the current directory is used instead"));
     Ok(())
 }
 
-fn is_relative(sites: &Sites, path: &[u8]) -> bool {
+fn is_relative(resolver: &StoreResolver, path: &[u8]) -> bool {
     let is_url = path.windows(3).any(|part| part == b"://");
-    !path.starts_with(b"/") && !is_url && !sites.is_object(Side::Target, path)
+    !path.starts_with(b"/") && !is_url && !resolver.is_object(Side::Target, path)
 }
 
-fn look(sites: &Sites, path: &[u8]) -> Result<Kind, Error> {
-    sites.look(Side::Target, path, Symlinks::Follow).map(|found| found.kind)
+fn look(resolver: &StoreResolver, path: &[u8]) -> Result<Kind, Error> {
+    resolver.look(Side::Target, path, Symlinks::Follow).map(|found| found.kind)
 }
 
 /// A target that is a file, or that will be made, is no directory to begin at, but its place is known.
-fn from_target(sites: &Sites, target: &[u8], given: &[u8]) -> Vec<u8> {
-    if look(sites, target).is_ok_and(|kind| kind == Kind::Directory) {
+fn from_target(resolver: &StoreResolver, target: &[u8], given: &[u8]) -> Vec<u8> {
+    if look(resolver, target).is_ok_and(|kind| kind == Kind::Directory) {
         return join(target, given);
     }
     match given.strip_prefix(b"..") {

@@ -72,8 +72,8 @@ impl PartLists {
     ) -> Result<Vec<Option<PartWriter>>, Exit> {
         let create = |of: &Option<PartOf>| of.as_ref().map(PartWriter::create).transpose();
         let created: Result<Vec<_>, Failure> = self.of.iter().map(create).collect();
-        let troubles = gather(session.mail, &created.as_ref().err().cloned());
-        let first = troubles.map(|troubles| troubles.into_iter().flatten().next());
+        let side_errors = gather(session.mail, &created.as_ref().err().cloned());
+        let first = side_errors.map(|side_errors| side_errors.into_iter().flatten().next());
         if let Some(Some(failure)) = &first {
             reporter.refuse(&failure.to_string());
         }

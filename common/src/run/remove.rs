@@ -1,4 +1,4 @@
-//! Removing trees, from the paths to the summary.
+//! Removal of trees, from the paths to the summary.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,14 +13,14 @@ use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Deed, describe_team};
+use crate::surface::summary::{Operation, describe_team};
 use comm::Rank;
 use comm::collective::{broadcast, gather, reduce};
 use lists::staged::StagedFile;
-use ops::remove::root::{RemoveRoot, Unfit, overlap, refusal};
+use ops::remove::root::{InvalidKey, RemoveRoot, overlap, refusal};
 use ops::remove::{Level, RemoveJob, RemoveOptions, RemoveTask};
-use ops::sites::Sites;
-use ops::walk::list::harvest::Listing;
+use ops::resolver::StoreResolver;
+use ops::walk::list::collector::Listing;
 use ops::walk::selection::Selection;
 use sched::engine;
 use types::error::{Failure, Side};
@@ -30,32 +30,32 @@ use types::listed::line::{LineFormat, json_path};
 use types::path;
 use types::select::regex::{MatchOptions, Matcher};
 
-/// What is to be removed. Paths are as the operator gave them.
+/// Request for a removal. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct RemoveRequest {
     /// Trees and single entries.
     pub paths: Vec<Vec<u8>>,
-    /// Nothing is removed, only named.
+    /// True if nothing is removed and the plan is printed.
     pub dry_run: bool,
-    /// What is removed is listed.
+    /// True if removed entries are listed.
     pub is_listed: bool,
-    /// Where that list goes; standard output where that is `None`.
+    /// Destination of the list; `None` for standard output.
     pub list: Option<Vec<u8>>,
-    /// How it is listed.
+    /// Format of the list.
     pub list_as: LineFormat,
-    /// Directories that stay keep their times.
+    /// True if directories that stay keep their timestamps.
     pub traceless: bool,
-    /// Which entries are meant, by regular expressions.
+    /// Regular expressions that select entries.
     pub matching: MatchOptions,
-    /// Which entries take part.
+    /// Filters that select entries.
     pub filters: FilterArgs,
-    /// The entries to be removed, instead of walking.
+    /// Entries to be removed, instead of those of a walk.
     pub named: NamedArgs,
 }
 
-/// Removes it, on all ranks.
+/// Runs a removal on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &RemoveRequest, args: &CommonArgs) -> Exit {
-    let mut reporter = Reporter::new(session.tool, "remove", args, session.team.ranks);
+    let mut reporter = Reporter::new(session.tool, "remove", args, session.topology.ranks);
     match try_run(session, request, args, &mut reporter) {
         Ok(exit) | Err(exit) => exit,
     }
@@ -73,8 +73,8 @@ fn try_run(
     let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(&why))?;
     let entries = named::open(session, &request.named, reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let sites = find_sites(session, &places, args, reporter).ok_or(Exit::Unusable)?;
-    let (roots, failed) = open(session, &sites, request, reporter).ok_or(Exit::Unusable)?;
+    let resolver = find_sites(session, &places, args, reporter).ok_or(Exit::Unusable)?;
+    let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
     let shared: Vec<_> = roots.iter().map(|root| shared(root, request)).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
         return Err(Exit::Unusable);
@@ -89,7 +89,7 @@ fn try_run(
         traceless: request.traceless,
     };
     let job = RemoveJob::new(&roots, (&selection, &matcher), entries.named.as_ref(), options);
-    let threads = threads_max(session, &sites, args);
+    let threads = threads_max(session, &resolver, args);
     let began = Instant::now();
     let mut removal = Removal { session, job: &job, threads, phase: Phase::default(), reporter };
     let walk = || if is_root { seeds(&roots) } else { Vec::new() };
@@ -100,11 +100,11 @@ fn try_run(
     tally.add(&job.tally());
     if is_root {
         tally.failed += failed;
-        tally.failed += if is_whole { left(&roots, &job, &sites, reporter) } else { 0 };
+        tally.failed += if is_whole { left(&roots, &job, &resolver, reporter) } else { 0 };
         restore(&roots, options, reporter);
     }
-    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
-        summary.deed = Deed::Remove;
+    let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
+        summary.operation = Operation::Remove;
         summary.is_dry_run = request.dry_run;
         summary.exit = exit_of(&summary.totals());
         summary.elapsed = began.elapsed();
@@ -113,7 +113,7 @@ fn try_run(
     Ok(close(reporter, summary))
 }
 
-/// What is not removed, whatever it is: then nothing else is, either.
+/// Reports the paths that must not be removed; if there is one, nothing is removed.
 fn refuse(
     session: &Session<'_, '_>,
     request: &RemoveRequest,
@@ -138,49 +138,55 @@ fn shared<'r>(root: &'r RemoveRoot, request: &RemoveRequest) -> SharedRoot<'r> {
     SharedRoot { shown: &root.shown, store: &*root.store, entry, is_written }
 }
 
-/// Opens what rank 0 can open; returns how many cannot be, too. `None` on all ranks where nothing can, where something
-/// must not be removed, or where another rank cannot open what rank 0 can.
+/// Opens the roots that rank 0 can open; returns them with the number of those that it cannot.
+/// Returns `None` on all ranks where no root can be opened, where one must not be removed, or where
+/// another rank cannot open one that rank 0 can.
 fn open(
     session: &mut Session<'_, '_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     request: &RemoveRequest,
     reporter: &mut Reporter,
 ) -> Option<(Vec<RemoveRoot>, u64)> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let opened: Vec<_> = request.paths.iter().map(|path| RemoveRoot::open(sites, path)).collect();
-    let can = is_root.then(|| judge(&opened, reporter));
+    let opened: Vec<_> =
+        request.paths.iter().map(|path| RemoveRoot::open(resolver, path)).collect();
+    let can = is_root.then(|| change_test(&opened, reporter));
     let can: Option<Vec<bool>> = broadcast(session.mail, can);
     let can = can?;
     let failed = can.iter().filter(|can| !**can).count() as u64;
     let meant = opened.into_iter().zip(can).filter_map(|(opened, can)| can.then_some(opened));
     let here = on_this_node(session);
-    let roots: Result<Vec<RemoveRoot>, Unfit> = meant.collect();
-    let roots = roots.map_err(|unfit| match unfit {
-        Unfit::Refused(why) => format!("{why} {here}"),
-        Unfit::Failed(failure) => format!("{} {here}", reporter.words(&failure)),
+    let roots: Result<Vec<RemoveRoot>, InvalidKey> = meant.collect();
+    let roots = roots.map_err(|invalid_key| match invalid_key {
+        InvalidKey::Refused(why) => format!("{why} {here}"),
+        InvalidKey::Failed(failure) => format!("{} {here}", reporter.words(&failure)),
     });
     let roots = agree(session, roots, reporter).filter(|roots| !roots.is_empty())?;
     let apart = is_root.then(|| are_apart(&roots, reporter));
     broadcast(session.mail, apart).then_some((roots, failed))
 }
 
-/// Which of them can be opened; `None` where one must not be removed.
-fn judge(opened: &[Result<RemoveRoot, Unfit>], reporter: &mut Reporter) -> Option<Vec<bool>> {
-    let unfit = opened.iter().filter_map(|opened| opened.as_ref().err());
+/// Returns which roots can be opened; `None` where one must not be removed.
+fn change_test(
+    opened: &[Result<RemoveRoot, InvalidKey>],
+    reporter: &mut Reporter,
+) -> Option<Vec<bool>> {
+    let invalid_key = opened.iter().filter_map(|opened| opened.as_ref().err());
     let mut is_refused = false;
-    for unfit in unfit {
-        match unfit {
-            Unfit::Refused(why) => {
+    for invalid_key in invalid_key {
+        match invalid_key {
+            InvalidKey::Refused(why) => {
                 reporter.refuse(why);
                 is_refused = true;
             }
-            Unfit::Failed(failure) => reporter.failure(failure),
+            InvalidKey::Failed(failure) => reporter.failure(failure),
         }
     }
     (!is_refused).then(|| opened.iter().map(Result::is_ok).collect())
 }
 
-/// Filters count paths from the one that was named.
+/// Checks that no root is inside another one, since the paths in filters are relative to the named
+/// root.
 fn are_apart(roots: &[RemoveRoot], reporter: &mut Reporter) -> bool {
     let found = overlap(roots);
     if let Some((inner, outer)) = found {
@@ -191,7 +197,7 @@ fn are_apart(roots: &[RemoveRoot], reporter: &mut Reporter) -> bool {
     found.is_none()
 }
 
-/// Makes the file of the list, on rank 0. Its temporary name and inode, on all ranks.
+/// Creates the file of the list on rank 0. Returns its temporary name and inode on all ranks.
 fn open_list(
     session: &mut Session<'_, '_>,
     request: &RemoveRequest,
@@ -211,11 +217,17 @@ fn open_list(
     broadcast(session.mail, made).ok_or(Exit::Unusable)
 }
 
-/// Roots in S3 of which something is left, though nothing was to stay: somebody has stored it meanwhile.
-fn left(roots: &[RemoveRoot], job: &RemoveJob<'_>, sites: &Sites, reporter: &mut Reporter) -> u64 {
+/// Reports roots in S3 in which an object is left although nothing was to stay, because another
+/// client has stored it meanwhile; returns their number.
+fn left(
+    roots: &[RemoveRoot],
+    job: &RemoveJob<'_>,
+    resolver: &StoreResolver,
+    reporter: &mut Reporter,
+) -> u64 {
     let numbered = roots.iter().zip(0..).filter(|(_, number)| job.removes_all_of(*number));
     let failures = numbered.filter_map(|(root, _)| {
-        let error = root.check_gone(sites).err()?;
+        let error = root.check_gone(resolver).err()?;
         Some(Failure { path: root.given.clone(), side: Side::Source, error })
     });
     let failures: Vec<Failure> = failures.collect();
@@ -225,7 +237,7 @@ fn left(roots: &[RemoveRoot], job: &RemoveJob<'_>, sites: &Sites, reporter: &mut
     failures.len() as u64
 }
 
-/// Gives directories in which roots were the times that they had.
+/// Restores the timestamps of the parent directories of the roots.
 fn restore(roots: &[RemoveRoot], options: RemoveOptions, reporter: &mut Reporter) {
     if options.dry_run || !options.traceless {
         return;
@@ -238,17 +250,18 @@ fn restore(roots: &[RemoveRoot], options: RemoveOptions, reporter: &mut Reporter
     }
 }
 
-/// A removal at work.
+/// A removal that is running.
 struct Removal<'a, 's, 'c> {
     session: &'a mut Session<'s, 'c>,
     job: &'a RemoveJob<'a>,
     threads: u32,
-    /// What was counted besides the job's own tally.
+    /// Counts besides the tally of the job.
     phase: Phase,
     reporter: &'a mut Reporter,
 }
 
-/// Directories that one thread removes, the deepest first, or those of a level that all share.
+/// Directories that one thread removes, the deepest first, or those of a level that all threads
+/// share.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 enum Step {
     Level(u32),
@@ -262,12 +275,12 @@ impl Removal<'_, '_, '_> {
         self.phase.1.add(&counters);
     }
 
-    /// Removes what is in directories.
+    /// Removes the contents of directories.
     fn walk(&mut self, seeds: Vec<ops::walk::WalkTask>) {
         self.engine(seeds.into_iter().map(RemoveTask::Walk).collect());
     }
 
-    /// Removes directories, and objects that still wait, unless the job was stopped.
+    /// Removes directories, and objects that still wait, unless the job was interrupted.
     fn clean_up(&mut self, shared: &[SharedRoot<'_>], selection: &Selection) {
         if is_stopped(self.session, &self.job.tally()) {
             return;
@@ -291,7 +304,7 @@ impl Removal<'_, '_, '_> {
         self.exchange_kept();
     }
 
-    /// Removes the objects for which no request was full.
+    /// Removes the objects that did not fill a request.
     fn flush_waiting(&mut self) {
         let waiting = self.job.take_waiting();
         let any = gather(self.session.mail, &!waiting.is_empty());
@@ -300,9 +313,9 @@ impl Removal<'_, '_, '_> {
         }
     }
 
-    /// All ranks know in which directories something stays.
+    /// Distributes to all ranks in which directories something stays.
     fn exchange_kept(&mut self) {
-        if self.session.team.ranks == 1 {
+        if self.session.topology.ranks == 1 {
             return;
         }
         let all = reduce(self.session.mail, self.job.take_kept(), Extend::extend);
@@ -318,7 +331,7 @@ impl Removal<'_, '_, '_> {
         }
     }
 
-    /// Which directories are removed one after the other, the same on all ranks.
+    /// Returns the order in which directories are removed, the same on all ranks.
     fn steps(&mut self) -> Vec<Step> {
         let all = gather(self.session.mail, &self.job.levels());
         let steps = all.map(|all| {
@@ -333,7 +346,7 @@ impl Removal<'_, '_, '_> {
         broadcast(self.session.mail, steps)
     }
 
-    /// This rank's tasks of a step.
+    /// Returns the tasks of this rank for a step.
     fn tasks(&mut self, step: Step) -> Vec<RemoveTask> {
         match step {
             Step::Level(depth) => {
@@ -355,7 +368,8 @@ impl Removal<'_, '_, '_> {
     }
 }
 
-/// Levels with few directories are not worth a run of the engine each: they go together, one directory after the other.
+/// Groups levels into steps. Levels with few directories are not worth a run of the engine each:
+/// they go together, one directory after the other.
 fn steps_of(levels: &BTreeMap<u32, Level>) -> Vec<Step> {
     let (mut steps, mut few, mut sum) = (Vec::new(), Vec::new(), Level::default());
     for (depth, level) in levels.iter().rev() {
@@ -380,8 +394,8 @@ fn steps_of(levels: &BTreeMap<u32, Level>) -> Vec<Step> {
     steps
 }
 
-/// Directories of several levels that one thread removes, at most: some milliseconds of work on a file system that is
-/// reached by a network.
+/// Largest number of directories of several levels that one thread removes: some milliseconds of
+/// work on a network file system.
 const FEW: u64 = 4 * FINISH_BATCH_DIRS as u64;
 
 fn header(
@@ -391,16 +405,16 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let team = describe_team(&session.team, args.threads);
-    let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let topology = describe_team(&session.topology, args.threads);
+    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     let what = if request.dry_run { "would delete" } else { "delete" };
     lines.extend(roots.iter().map(|root| format!("  {what} {}", path::escaped(&root.given))));
     let roots: Vec<_> = roots.iter().map(|root| json_path(&root.given)).collect();
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
-        "ranks": session.team.ranks,
-        "nodes": session.team.nodes.len(),
+        "ranks": session.topology.ranks,
+        "nodes": session.topology.nodes.len(),
         "threads": args.threads,
         "roots": roots,
         "dry_run": request.dry_run,
@@ -422,7 +436,7 @@ mod tests {
             steps,
             [Step::Together(vec![5, 4, 3]), Step::Level(2), Step::Together(vec![1, 0])]
         );
-        // As deep as it may be: so many runs as messages, not as levels.
+        // A tree of the greatest depth takes as many runs as messages, not as many as levels.
         let chain: BTreeMap<u32, Level> = (0..10_000).map(|depth| (depth, level(1))).collect();
         let steps = steps_of(&chain);
         assert_eq!(steps.len(), 10_000_usize.div_ceil(FEW as usize));

@@ -6,7 +6,7 @@ use crate::surface::session::Session;
 use comm::collective::{broadcast, gather};
 use lists::repeated::Place;
 use ops::sort::exchange;
-use ops::sort::shelf::Shelf;
+use ops::sort::sort_buffer::SortBuffer;
 
 /// A name, where it stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(super) fn find(
     session: &mut Session<'_, '_>,
     names: impl Iterator<Item = (Vec<u8>, Named)>,
 ) -> Vec<Named> {
-    let mut own = Shelf::default();
+    let mut own = SortBuffer::default();
     for (key, name) in names {
         let value = postcard::to_stdvec(&name).expect("plain values always serialise");
         own.push(&key, &value);

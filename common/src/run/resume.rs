@@ -25,9 +25,9 @@ use types::content::transfer::Durable;
 use types::entry::Time;
 use types::error::Failure;
 use types::exit::Exit;
+use types::operand::placement::{Given, TargetIs};
 use types::outcome::tally::Tally;
 use types::path::escaped;
-use types::place::placement::{Given, TargetIs};
 use types::size::human_bytes;
 
 /// A journal as rank 0 has found or made it.
@@ -78,7 +78,7 @@ pub(super) fn open(
     }
     let opened = Journal::open(as_path(&dir), job, session.mail.comm().rank());
     let words = |error: io::Error| {
-        let (shown, host) = (escaped(&dir), &session.team.host);
+        let (shown, host) = (escaped(&dir), &session.topology.host);
         format!("journal {shown}: {error} (on {host}); all ranks must share it")
     };
     let opened = opened.map_err(words);
@@ -93,9 +93,9 @@ impl Kept {
     /// Marks that tell this job's temporary files from those of others.
     pub fn own_things(&self) -> OwnThings {
         let Some(journal) = &self.journal else { return OwnThings::default() };
-        let place = folder::absolute(&self.dir);
-        let name = Given::new(&place).last_name;
-        let inode = std::fs::metadata(as_path(&place)).ok().map(|it| it.ino());
+        let dir_ref = folder::absolute(&self.dir);
+        let name = Given::new(&dir_ref).last_name;
+        let inode = std::fs::metadata(as_path(&dir_ref)).ok().map(|it| it.ino());
         OwnThings { earlier_jobs: journal.earlier_jobs().to_vec(), journal: name.zip(inode) }
     }
 

@@ -14,11 +14,11 @@ use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::s3_args::{CopyTagsArg, OnOff, S3Args, SchemaArg};
 use lists::as_path;
-use ops::copy::options::{CopyOptions, HardLinks, Judge};
+use ops::copy::options::{ChangeTest, CopyOptions, HardLinks};
 use ops::copy::plan;
 use ops::journal::folder::{self, Refusal, Start, absolute};
 use ops::journal::job::{JobRecord, MadeTarget, NamesFrom, Setting, SourcePlace, UMASK};
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use store::opening::Symlinks;
 use types::attributes::keep::{Chown, XattrChoice};
 use types::content::crc64::Crc64;
@@ -27,12 +27,12 @@ use types::entry::{Kind, Time};
 use types::error::Side;
 use types::exit::Exit;
 use types::limits::{JOURNALS_MAX, NAMES_COMPARED_MAX};
+use types::operand::container::ContainerPath;
+use types::operand::placement::{Given, TargetIs};
+use types::operand::staged_name::journal_name;
 use types::outcome::compare;
 use types::outcome::difference::Fields;
 use types::path::{escaped, join};
-use types::place::container::ContainerPath;
-use types::place::placement::{Given, TargetIs};
-use types::place::staged_name::journal_name;
 
 /// Command to recognise.
 #[derive(Clone, Copy)]
@@ -50,29 +50,29 @@ pub(super) struct Command<'c> {
 /// How the job ends, and one line that says what is wrong and what to do.
 pub(super) fn find(
     command: Command<'_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     reporter: &mut Reporter,
 ) -> Result<Found, (Exit, String)> {
-    let found = find_now(command, sites, reporter)?;
+    let found = find_now(command, resolver, reporter)?;
     let is_first = found.dir.is_some() && found.earlier.is_none() && !found.is_copy_there;
-    if is_first && command.is_to_go_on() && command.copy_there(sites) == Likeness::Copy {
+    if is_first && command.is_to_go_on() && command.copy_there(resolver) == Likeness::Copy {
         // A job of the same command has ended since this one has looked.
         found.give_up();
         drop(found);
-        return find_now(command, sites, reporter);
+        return find_now(command, resolver, reporter);
     }
     Ok(found)
 }
 
 fn find_now(
     command: Command<'_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     reporter: &mut Reporter,
 ) -> Result<Found, (Exit, String)> {
     let (request, options) = (&command.wishes.resume, &command.wishes.options);
-    let mut job = command.record(sites);
+    let mut job = command.record(resolver);
     let beside =
-        if is_path(sites, Side::Target, command.target) { beside(&job) } else { Vec::new() };
+        if is_path(resolver, Side::Target, command.target) { beside(&job) } else { Vec::new() };
     let candidates = request.dir.clone().map_or(beside, |dir| vec![dir]);
     let looked = look(&candidates, &job, request.dir.is_some(), reporter)
         .map_err(|refusal| (refusal.exit, refusal.words))?;
@@ -93,9 +93,9 @@ fn find_now(
         (found.earlier, found.start) = (None, Start::Forget);
     }
     if command.is_to_go_on() && found.earlier.is_none() {
-        match command.copy_there(sites) {
+        match command.copy_there(resolver) {
             Likeness::Copy => found.is_copy_there = true,
-            Likeness::Alike if !command.is_begun_meanwhile(looked.dir.as_deref(), sites) => {
+            Likeness::Alike if !command.is_begun_meanwhile(looked.dir.as_deref(), resolver) => {
                 return Err((Exit::Usage, command.unclear_place()));
             }
             Likeness::Alike | Likeness::Other => {}
@@ -116,11 +116,11 @@ fn find_now(
     job.target_was = if found.is_copy_there {
         TargetIs::Missing
     } else {
-        plan::target_is(sites, command.target)
+        plan::target_is(resolver, command.target)
     };
     job.is_copy_new = match job.target_was {
         TargetIs::Missing => true,
-        TargetIs::Directory => command.is_new_in_target(sites),
+        TargetIs::Directory => command.is_new_in_target(resolver),
         TargetIs::NotDirectory => false,
     };
     let dir = found.dir.as_deref().unwrap_or_default();
@@ -132,19 +132,19 @@ fn find_now(
 
 impl Command<'_> {
     /// Record for the journal; the target is not inspected yet.
-    fn record(&self, sites: &Sites) -> JobRecord {
+    fn record(&self, resolver: &StoreResolver) -> JobRecord {
         let source = |path: &Vec<u8>| SourcePlace {
-            path: self.place(sites, Side::Source, path),
+            path: self.dir_ref(resolver, Side::Source, path),
             is_contents: self.wishes.options.sync.is_none() && Given::new(path).means_contents,
         };
         JobRecord {
             tool: self.tool.to_owned(),
             sources: self.sources.iter().map(source).collect(),
-            target: self.place(sites, Side::Target, self.target),
+            target: self.dir_ref(resolver, Side::Target, self.target),
             target_was: TargetIs::Missing,
             is_copy_new: false,
             names: names_from(&self.wishes.named),
-            settings: self.settings(sites),
+            settings: self.settings(resolver),
             began: Time::now(),
         }
     }
@@ -154,20 +154,20 @@ impl Command<'_> {
     }
 
     /// Options that decide what is written there, as far as they were given.
-    fn settings(&self, sites: &Sites) -> Vec<Setting> {
+    fn settings(&self, resolver: &StoreResolver) -> Vec<Setting> {
         let CopyWishes { options, filters, .. } = self.wishes;
         let all = settings(options, filters).into_iter().chain(sync_settings(options));
-        let to_objects = sites.is_object(Side::Target, self.target);
+        let to_objects = resolver.is_object(Side::Target, self.target);
         let of_objects = to_objects.then(|| object_settings(self.s3)).into_iter().flatten();
         let given = all.chain(of_objects).filter(|(_, value)| !value.is_empty());
         given.map(|(name, value)| Setting { name: name.to_owned(), value }).collect()
     }
 
     /// A place however it is spelled; what is no path means the same from everywhere.
-    fn place(&self, sites: &Sites, side: Side, path: &[u8]) -> Vec<u8> {
-        if !is_path(sites, side, path) {
+    fn dir_ref(&self, resolver: &StoreResolver, side: Side, path: &[u8]) -> Vec<u8> {
+        if !is_path(resolver, side, path) {
             let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-            let service = sites.objects(side, path).map(|(store, _)| store.shown_endpoint());
+            let service = resolver.objects(side, path).map(|(store, _)| store.shown_endpoint());
             let at = service.map_or_else(String::new, |service| format!(" at {service}"));
             return [&path[..end], at.as_bytes()].concat();
         }
@@ -177,9 +177,9 @@ impl Command<'_> {
             || self.wishes.options.sync.is_some()
             || self.wishes.options.symlinks == Symlinks::Follow;
         let is_link = || fs::symlink_metadata(as_path(path)).is_ok_and(|it| it.is_symlink());
-        let real = (follows || !is_link()).then(|| sites.real_path(side, path)).flatten();
+        let real = (follows || !is_link()).then(|| resolver.real_path(side, path)).flatten();
         let within =
-            || Some(join(&sites.real_path(side, &given.parent())?, given.last_name.as_ref()?));
+            || Some(join(&resolver.real_path(side, &given.parent())?, given.last_name.as_ref()?));
         real.or_else(within).unwrap_or_else(|| absolute(path))
     }
 
@@ -199,13 +199,13 @@ impl Command<'_> {
     }
 
     /// True if the target has no entry of the name under which it is to receive the one source.
-    fn is_new_in_target(&self, sites: &Sites) -> bool {
+    fn is_new_in_target(&self, resolver: &StoreResolver) -> bool {
         let [source] = self.sources else { return false };
         let given = Given::new(source);
         let receives = self.wishes.options.sync.is_none() && !given.means_contents;
         let name = given.last_name.as_ref().filter(|_| receives);
         let is_missing = |name: &Vec<u8>| {
-            let looked = sites.look(Side::Target, &join(self.target, name), Symlinks::Keep);
+            let looked = resolver.look(Side::Target, &join(self.target, name), Symlinks::Keep);
             looked.is_err_and(|error| error.cause.is_vanished())
         };
         name.is_some_and(is_missing)
@@ -214,24 +214,24 @@ impl Command<'_> {
     /// Likeness of target and source where there is no journal: a successful run leaves none, and the same
     /// command means the same place. A copy's time of change is the source's, and so are entries in it; where the source
     /// was changed since, names are left that tell.
-    fn copy_there(&self, sites: &Sites) -> Likeness {
-        self.compare_with_target(sites).unwrap_or(Likeness::Other)
+    fn copy_there(&self, resolver: &StoreResolver) -> Likeness {
+        self.compare_with_target(resolver).unwrap_or(Likeness::Other)
     }
 
-    fn compare_with_target(&self, sites: &Sites) -> Option<Likeness> {
+    fn compare_with_target(&self, resolver: &StoreResolver) -> Option<Likeness> {
         let [source] = self.sources else { return None };
         let given = Given::new(source);
         let name = given.last_name.as_ref().filter(|_| !given.means_contents)?;
         let paths =
-            is_path(sites, Side::Source, source) && is_path(sites, Side::Target, self.target);
+            is_path(resolver, Side::Source, source) && is_path(resolver, Side::Target, self.target);
         if !paths
             || self.wishes.options.sync.is_some()
             || fs::symlink_metadata(as_path(&join(self.target, name))).is_ok()
         {
             return None;
         }
-        let from = sites.look(Side::Source, source, self.wishes.options.symlinks).ok()?;
-        let to = sites.look(Side::Target, self.target, Symlinks::Follow).ok()?;
+        let from = resolver.look(Side::Source, source, self.wishes.options.symlinks).ok()?;
+        let to = resolver.look(Side::Target, self.target, Symlinks::Follow).ok()?;
         if [from.kind, to.kind] != [Kind::Directory; 2] || from.is_same_file(&to) {
             return None;
         }
@@ -247,9 +247,9 @@ impl Command<'_> {
     }
 
     /// Error: another process of the same command has begun to copy since this one has searched for its journal.
-    fn is_begun_meanwhile(&self, journal: Option<&[u8]>, sites: &Sites) -> bool {
+    fn is_begun_meanwhile(&self, journal: Option<&[u8]>, resolver: &StoreResolver) -> bool {
         let is_there = |dir: &[u8]| folder::read(as_path(dir)).is_ok_and(|job| job.is_some());
-        journal.is_some_and(is_there) || self.copy_there(sites) == Likeness::Copy
+        journal.is_some_and(is_there) || self.copy_there(resolver) == Likeness::Copy
     }
 
     fn unclear_place(&self) -> String {
@@ -311,9 +311,9 @@ impl Names {
     }
 }
 
-fn is_path(sites: &Sites, side: Side, place: &[u8]) -> bool {
-    let is_container = ContainerPath::parse(place).is_ok_and(|parsed| parsed.is_some());
-    !sites.is_object(side, place) && !is_container
+fn is_path(resolver: &StoreResolver, side: Side, dir_ref: &[u8]) -> bool {
+    let is_container = ContainerPath::parse(dir_ref).is_ok_and(|parsed| parsed.is_some());
+    !resolver.is_object(side, dir_ref) && !is_container
 }
 
 /// Journals found where this command's may be.
@@ -455,7 +455,7 @@ fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
 fn sync_settings(options: &CopyOptions) -> Vec<Choice> {
     let Some(sync) = &options.sync else { return Vec::new() };
     vec![
-        ("--checksum, --size-only", unless(&sync.judge, &Judge::SizeAndTime)),
+        ("--checksum, --size-only", unless(&sync.change_test, &ChangeTest::SizeAndTime)),
         ("--update", yes(sync.update)),
         ("--use-server-modtime", yes(sync.use_server_modtime)),
         ("--ignore-existing", yes(sync.ignore_existing)),

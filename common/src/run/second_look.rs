@@ -11,9 +11,9 @@ use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::collective::{broadcast, gather};
 use ops::walk::WalkTask;
+use ops::walk::dir_ref::{DirRef, Trees};
 use ops::walk::listed::{Changed, CheckJob, CheckedTree, Found, Listed, Verdict};
 use ops::walk::packed::RootedPath;
-use ops::walk::place::{Place, Trees};
 use ops::walk::selection::Selection;
 use ops::walk::watch::{Known, Watch, of_tree, tree_of};
 use sched::engine;
@@ -168,9 +168,9 @@ fn seeds(
 
 fn task((tree, path): RootedPath, is_another: bool) -> WalkTask {
     let (root, side) = of_tree(tree);
-    let place = Place::of_bytes(root, &path);
+    let dir_ref = DirRef::of_bytes(root, &path);
     if side == Side::Target {
-        place.set_trees(Trees::TargetOnly);
+        dir_ref.set_trees(Trees::TargetOnly);
     }
-    if is_another { WalkTask::List(place) } else { WalkTask::Again(place) }
+    if is_another { WalkTask::List(dir_ref) } else { WalkTask::Again(dir_ref) }
 }

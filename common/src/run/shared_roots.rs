@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::troubles::Troubles;
+use super::side_errors::Troubles;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use comm::Rank;
@@ -26,11 +26,11 @@ use store::{Dir, NewFile, StagedFile, Store};
 use types::entry::Attributes;
 use types::error::{Cause, Op, Result};
 use types::limits;
+use types::operand::root_view::{Agreement, Discrepancy, RootView, Sureness};
+use types::operand::staged_name::staged_name;
 use types::outcome::difference::Fields;
 use types::outcome::tally::Tally;
 use types::path::{Name, RelPath, escaped, join};
-use types::place::root_view::{Agreement, Discrepancy, RootView, Sureness};
-use types::place::staged_name::staged_name;
 
 /// A directory that all ranks are to see alike, or an entry that stands for it.
 #[derive(Clone, Copy)]
@@ -66,14 +66,14 @@ impl<'r> SharedRoot<'r> {
 /// Findings of ranks, joined.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Findings {
-    troubles: Troubles,
+    side_errors: Troubles,
     /// How far the roots that are alike are, in order.
     agreements: Vec<Option<Agreement>>,
 }
 
 impl Findings {
     fn join(&mut self, other: Self) {
-        self.troubles.join(other.troubles);
+        self.side_errors.join(other.side_errors);
         for (own, theirs) in self.agreements.iter_mut().zip(other.agreements) {
             match (own, theirs) {
                 (Some(own), Some(theirs)) => own.join(theirs),
@@ -111,7 +111,7 @@ pub(super) fn are_shared(
             root.store.watch(root.entry);
         }
     }
-    if session.team.ranks == 1 || assume_shared {
+    if session.topology.ranks == 1 || assume_shared {
         return true;
     }
     let lines = compare(session, roots, selection);
@@ -136,11 +136,11 @@ pub(super) fn is_shared_directory(
     assume_shared: bool,
     reporter: &mut Reporter,
 ) -> bool {
-    if session.team.ranks == 1 || assume_shared {
+    if session.topology.ranks == 1 || assume_shared {
         return true;
     }
     let opened = PosixStore::open(path, OpenAs::default()).map_err(|error| {
-        let (shown, host) = (escaped(shown), &session.team.host);
+        let (shown, host) = (escaped(shown), &session.topology.host);
         let why = format!("{}: {} (on {host})", error.op, error.cause);
         format!("\"{shown}\" is written by all nodes: {why}; name a directory that all nodes share")
     });
@@ -158,18 +158,18 @@ pub(super) fn lost(
     reporter: &mut Reporter,
 ) -> Tally {
     let takes_part = |point: &[u8]| selection.admits_below(point, true);
-    let (mut troubles, mut tally) = (Troubles::default(), Tally::default());
+    let (mut side_errors, mut tally) = (Troubles::default(), Tally::default());
     for root in roots {
         let error = root.store.check_mounts(&takes_part).and_then(|()| is_there(root.store)).err();
         if let Some(error) = error {
-            let (host, shown) = (&session.team.host, root.words());
+            let (host, shown) = (&session.topology.host, root.words());
             let line = format!("{} \"{shown}\": {} (on {host})", error.op, error.cause);
-            troubles.add_one_of_many(line);
+            side_errors.add_one_of_many(line);
             tally.failed += 1;
             tally.unread_directories += 1;
         }
     }
-    let lines = troubles.of_all(session);
+    let lines = side_errors.of_all(session);
     if session.mail.comm().rank() == Rank::ROOT {
         for line in &lines {
             reporter.warn(line);
@@ -204,7 +204,7 @@ fn compare(
         let seen = root.store.view(root.entry, &takes_part);
         seen.map_err(|error| format!("{}: {}", error.op, error.cause))
     };
-    let host = session.team.host.clone();
+    let host = session.topology.host.clone();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let first =
         is_root.then(|| First { host: host.clone(), views: roots.iter().map(see).collect() });
@@ -216,20 +216,20 @@ fn compare(
             Ok(agreement) => findings.agreements.push(agreement),
             Err(why) => {
                 findings.agreements.push(None);
-                findings.troubles.add(session, why.line(&root.words(), &here, &first.host));
+                findings.side_errors.add(session, why.line(&root.words(), &here, &first.host));
             }
         }
     }
     let joined = reduce(session.mail, findings, Findings::join);
-    let outcome = joined.map(|Findings { mut troubles, agreements }| {
+    let outcome = joined.map(|Findings { mut side_errors, agreements }| {
         for ((root, theirs), agreement) in roots.iter().zip(&first.views).zip(&agreements) {
             if let (Ok(Some(_)), Some(agreement)) = (theirs, agreement)
                 && let Err(why) = confirm(|| see(root), agreement)
             {
-                troubles.add(session, why.line(&root.words(), "another node", &first.host));
+                side_errors.add(session, why.line(&root.words(), "another node", &first.host));
             }
         }
-        let lines = troubles.into_lines();
+        let lines = side_errors.into_lines();
         if lines.is_empty() { Ok(marked(roots, &agreements)) } else { Err(lines) }
     });
     broadcast(session.mail, outcome)
@@ -237,7 +237,7 @@ fn compare(
 
 /// Name of this node in messages, with the rank where rank 0 is on it, too: it may be in a container.
 fn node_of(session: &mut Session<'_, '_>, first: &str) -> String {
-    let (host, rank) = (&session.team.host, session.mail.comm().rank().0);
+    let (host, rank) = (&session.topology.host, session.mail.comm().rank().0);
     if host == first { format!("{host} (rank {rank})") } else { host.clone() }
 }
 
@@ -252,14 +252,14 @@ fn marked(roots: &[SharedRoot<'_>], agreements: &[Option<Agreement>]) -> Vec<u32
 }
 
 /// Why a root is not the same.
-enum Trouble {
+enum RootProblem {
     /// Root that cannot be inspected here.
     Unseen(String),
     /// Root that is another directory.
     Another(Discrepancy),
 }
 
-impl Trouble {
+impl RootProblem {
     fn line(&self, shown: &str, here: &str, first: &str) -> String {
         match self {
             Self::Unseen(why) => {
@@ -276,23 +276,28 @@ impl Trouble {
 
 type Sight = std::result::Result<Option<RootView>, String>;
 
-fn agree(first: &Sight, here: &Sight) -> std::result::Result<Option<Agreement>, Trouble> {
+fn agree(first: &Sight, here: &Sight) -> std::result::Result<Option<Agreement>, RootProblem> {
     match (first, here) {
-        (Ok(Some(first)), Ok(Some(here))) => first.agree(here).map(Some).map_err(Trouble::Another),
-        (Err(why), _) | (_, Err(why)) => Err(Trouble::Unseen(why.clone())),
+        (Ok(Some(first)), Ok(Some(here))) => {
+            first.agree(here).map(Some).map_err(RootProblem::Another)
+        }
+        (Err(why), _) | (_, Err(why)) => Err(RootProblem::Unseen(why.clone())),
         _ => Ok(None),
     }
 }
 
 /// Rank 0 looks again, where others have found something changed since it first did.
-fn confirm(see: impl FnOnce() -> Sight, agreement: &Agreement) -> std::result::Result<(), Trouble> {
+fn confirm(
+    see: impl FnOnce() -> Sight,
+    agreement: &Agreement,
+) -> std::result::Result<(), RootProblem> {
     if agreement.changed.is_empty() {
         return Ok(());
     }
     match see() {
-        Ok(Some(now)) => now.confirm(&agreement.changed).map_err(Trouble::Another),
+        Ok(Some(now)) => now.confirm(&agreement.changed).map_err(RootProblem::Another),
         Ok(None) => Ok(()),
-        Err(why) => Err(Trouble::Unseen(why)),
+        Err(why) => Err(RootProblem::Unseen(why)),
     }
 }
 
@@ -350,9 +355,9 @@ fn look_for_marks(
     }
     let left = marks.iter().map(|(number, (name, _))| (*number, name.clone())).collect();
     let (host, left): (String, Vec<(u32, CString)>) =
-        broadcast(session.mail, is_root.then(|| (session.team.host.clone(), left)));
+        broadcast(session.mail, is_root.then(|| (session.topology.host.clone(), left)));
     let here = node_of(session, &host);
-    let mut troubles = Troubles::default();
+    let mut side_errors = Troubles::default();
     for (number, name) in &left {
         let root = of(number);
         if let Err(error) = sees(root.store, name) {
@@ -361,10 +366,10 @@ fn look_for_marks(
                 "\"{shown}\" is not the same on all nodes: what {host} writes there is not seen on {here} ({why}); \
                  name a directory that all nodes share"
             );
-            troubles.add(session, line);
+            side_errors.add(session, line);
         }
     }
-    let lines = troubles.of_all(session);
+    let lines = side_errors.of_all(session);
     for (number, (_, mark)) in marks {
         if let Err(error) = mark.remove() {
             reporter.warn(&format!("{} in \"{}\": {}", error.op, of(&number).words(), error.cause));

@@ -15,22 +15,22 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Deed, describe_team};
+use crate::surface::summary::{Operation, describe_team};
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use ops::copy::Stage;
 use ops::copy::extras::Extras;
 use ops::copy::finish::DirectoryRecords;
 use ops::copy::leftovers::Leftovers;
-use ops::copy::options::{CopyOptions, Judge, SyncOptions};
+use ops::copy::options::{ChangeTest, CopyOptions, SyncOptions};
 use ops::copy::plan::CopyPlan;
 use ops::copy::sync_plan;
-use ops::delete::permit::{CompleteWalk, Doomed};
+use ops::delete::guard::{CompleteWalk, DeletionSet};
 use ops::delete::{DeleteJob, DeleteTask, Mode};
 use ops::journal::folder::absolute;
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use ops::walk::WalkTask;
-use ops::walk::place::Trees;
+use ops::walk::dir_ref::Trees;
 use ops::walk::selection::Selection;
 use sched::counters::Counters;
 use sched::engine;
@@ -61,7 +61,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &SyncRequest, args: &CommonAr
 }
 
 impl Transfer for SyncRequest {
-    const DEED: Deed = Deed::Sync;
+    const DEED: Operation = Operation::Sync;
     const VERB: &str = "sync";
 
     fn wishes(&self) -> &CopyWishes {
@@ -77,7 +77,7 @@ impl Transfer for SyncRequest {
     fn prepare(
         &self,
         session: &Session<'_, '_>,
-        looked: (&Sites, &Selection),
+        looked: (&StoreResolver, &Selection),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Prepared {
@@ -112,8 +112,8 @@ impl Sync<'_, '_, '_> {
         if self.copying.options.sync.as_ref().is_some_and(|sync| sync.delete) {
             match CompleteWalk::prove(&self.totals()) {
                 Ok(proof) => {
-                    let doomed = Doomed::extras(extras, &proof);
-                    let (exit, changed) = self.delete_extras(doomed, delete_max, reporter);
+                    let deletion_set = DeletionSet::extras(extras, &proof);
+                    let (exit, changed) = self.delete_extras(deletion_set, delete_max, reporter);
                     verdict = exit;
                     directories.append(changed);
                     if exit == Exit::Ok && !is_stopped(self.session, &self.phase.0) {
@@ -175,12 +175,12 @@ impl Sync<'_, '_, '_> {
 
     fn delete_extras(
         &mut self,
-        doomed: Doomed,
+        deletion_set: DeletionSet,
         delete_max: Option<u64>,
         reporter: &mut Reporter,
     ) -> (Exit, DirectoryRecords) {
         if let Some(delete_max) = delete_max {
-            let counted = self.count(&doomed, reporter);
+            let counted = self.count(&deletion_set, reporter);
             if counted > delete_max {
                 let (counted, most) = (human_count(counted), human_count(delete_max));
                 let why = format!("it would be {counted} entries, more than --max-delete {most}");
@@ -193,24 +193,29 @@ impl Sync<'_, '_, '_> {
         } else {
             Mode::Delete
         };
-        (Exit::Ok, self.delete(doomed, mode, reporter))
+        (Exit::Ok, self.delete(deletion_set, mode, reporter))
     }
 
     /// How many entries would be deleted on all ranks.
-    fn count(&mut self, doomed: &Doomed, reporter: &mut Reporter) -> u64 {
+    fn count(&mut self, deletion_set: &DeletionSet, reporter: &mut Reporter) -> u64 {
         let job = DeleteJob::new(
             self.copying.roots,
             self.copying.selection,
             Mode::Count,
             self.copying.options,
         );
-        self.run_deletion(&job, doomed.to_count(), reporter);
+        self.run_deletion(&job, deletion_set.to_count(), reporter);
         let counts = gather(self.session.mail, &job.tally().synced.deleted.total());
         broadcast(self.session.mail, counts.map(|counts| counts.iter().sum()))
     }
 
-    fn delete(&mut self, doomed: Doomed, mode: Mode, reporter: &mut Reporter) -> DirectoryRecords {
-        let any = gather(self.session.mail, &!doomed.is_empty());
+    fn delete(
+        &mut self,
+        deletion_set: DeletionSet,
+        mode: Mode,
+        reporter: &mut Reporter,
+    ) -> DirectoryRecords {
+        let any = gather(self.session.mail, &!deletion_set.is_empty());
         let any = any.map(|any| any.contains(&true));
         if !broadcast(self.session.mail, any) {
             return DirectoryRecords::default();
@@ -218,7 +223,7 @@ impl Sync<'_, '_, '_> {
         let job =
             DeleteJob::new(self.copying.roots, self.copying.selection, mode, self.copying.options);
         reporter.phase_ended();
-        let counters = self.run_deletion(&job, doomed.into_tasks(), reporter);
+        let counters = self.run_deletion(&job, deletion_set.into_tasks(), reporter);
         self.phase.0.add(&job.tally());
         self.phase.1.add(&counters);
         job.into_changed()
@@ -252,7 +257,7 @@ impl Sync<'_, '_, '_> {
 
 fn prepare(
     session: &Session<'_, '_>,
-    (sites, selection): (&Sites, &Selection),
+    (resolver, selection): (&StoreResolver, &Selection),
     request: SyncRequest,
     args: &CommonArgs,
     reporter: &mut Reporter,
@@ -265,22 +270,22 @@ fn prepare(
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);
-    let located = link_dest::locate(sites, &target, &mut options, reporter);
-    let found = located.and_then(|()| match doomed(own, &target, &options) {
+    let located = link_dest::locate(resolver, &target, &mut options, reporter);
+    let found = located.and_then(|()| match deletion_set(own, &target, &options) {
         Some(refusal) => Err((Exit::Usage, refusal)),
         None => same_command::find(
             Command { tool: session.tool, sources, target: &target, wishes: &wishes, s3: &args.s3 },
-            sites,
+            resolver,
             reporter,
         ),
     });
     let (plan, journal) = match found {
         Ok(found) => {
             found.prepare(&mut options);
-            if sync_plan::is_link_to_single(sites, &planned) {
+            if sync_plan::is_link_to_single(resolver, &planned) {
                 options.symlinks = Symlinks::Follow;
             }
-            (sync_plan::make(sites, &planned, &target, (&options, selection)), Some(found))
+            (sync_plan::make(resolver, &planned, &target, (&options, selection)), Some(found))
         }
         Err((Exit::Unusable, why)) => {
             reporter.refuse(&why);
@@ -301,15 +306,15 @@ fn prepare(
 }
 
 /// Why one of the job's own files cannot be where it is: it would be deleted as what only the target has.
-fn doomed<'p>(
+fn deletion_set<'p>(
     own: impl Iterator<Item = &'p Vec<u8>>,
     target: &[u8],
     options: &CopyOptions,
 ) -> Option<String> {
     let deletes = options.sync.as_ref().is_some_and(|sync| sync.delete);
     let above = absolute(target);
-    let is_inside = |place: &&Vec<u8>| {
-        let below = absolute(place).strip_prefix(&above[..]).map(<[u8]>::to_vec);
+    let is_inside = |dir_ref: &&Vec<u8>| {
+        let below = absolute(dir_ref).strip_prefix(&above[..]).map(<[u8]>::to_vec);
         below.is_some_and(|below| above.ends_with(b"/") || below.starts_with(b"/"))
     };
     let inside = own.filter(|_| deletes).find(is_inside)?;
@@ -318,10 +323,10 @@ fn doomed<'p>(
 }
 
 fn describe(sync: &SyncOptions) -> String {
-    let judge = match sync.judge {
-        Judge::SizeAndTime => "files are compared by size and modification time",
-        Judge::SizeOnly => "files are compared by size",
-        Judge::Content => "files are compared by content",
+    let change_test = match sync.change_test {
+        ChangeTest::SizeAndTime => "files are compared by size and modification time",
+        ChangeTest::SizeOnly => "files are compared by size",
+        ChangeTest::Content => "files are compared by content",
     };
     let rules = [
         (sync.delete, "extraneous entries of the target are deleted"),
@@ -330,7 +335,7 @@ fn describe(sync: &SyncOptions) -> String {
         (sync.existing, "entries missing in the target are skipped"),
     ];
     let rules = rules.into_iter().filter(|(is_set, _)| *is_set).map(|(_, words)| words);
-    [judge].into_iter().chain(rules).collect::<Vec<_>>().join(", ")
+    [change_test].into_iter().chain(rules).collect::<Vec<_>>().join(", ")
 }
 
 fn header(
@@ -341,10 +346,10 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let team = describe_team(&session.team, args.threads);
+    let topology = describe_team(&session.topology, args.threads);
     let rules = options.sync.as_ref().map(describe).unwrap_or_default();
     let mut lines = vec![
-        format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION")),
+        format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")),
         format!("  {} => {}", path::escaped(source), path::escaped(target)),
         format!(
             "  {rules}; chunks of {}{}",
@@ -360,8 +365,8 @@ fn header(
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
-        "ranks": session.team.ranks,
-        "nodes": session.team.nodes.len(),
+        "ranks": session.topology.ranks,
+        "nodes": session.topology.nodes.len(),
         "threads": args.threads,
         "source": json_path(source),
         "target": json_path(target),

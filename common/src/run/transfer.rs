@@ -11,7 +11,7 @@ use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::Deed;
+use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::broadcast;
 use ops::copy::Stage;
@@ -19,14 +19,14 @@ use ops::copy::leftovers::Leftovers;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
 use ops::copy::root::{CopyRoot, RootTarget};
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use ops::walk::selection::Selection;
 use types::error::{Failure, Side};
 use types::exit::Exit;
 
 /// Request, as all ranks know it.
 pub(super) trait Transfer {
-    const DEED: Deed;
+    const DEED: Operation;
     /// Verb for the progress bar and for messages.
     const VERB: &str;
 
@@ -39,7 +39,7 @@ pub(super) trait Transfer {
     fn prepare(
         &self,
         session: &Session<'_, '_>,
-        looked: (&Sites, &Selection),
+        looked: (&StoreResolver, &Selection),
         args: &CommonArgs,
         reporter: &mut Reporter,
     ) -> Prepared;
@@ -73,7 +73,7 @@ pub(super) fn run<T: Transfer>(
 ) -> Exit {
     let wishes = request.wishes();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
-    let mut reporter = Reporter::new(session.tool, T::VERB, args, session.team.ranks);
+    let mut reporter = Reporter::new(session.tool, T::VERB, args, session.topology.ranks);
     let Some(selection) = select(session, &wishes.filters, &mut reporter) else {
         return Exit::Usage;
     };
@@ -81,13 +81,13 @@ pub(super) fn run<T: Transfer>(
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let Some(sites) = find_sites(session, &request.places(), args, &mut reporter) else {
+    let Some(resolver) = find_sites(session, &request.places(), args, &mut reporter) else {
         return Exit::Unusable;
     };
     let mut found = None;
     let prepared = is_root.then(|| {
-        let mut prepared = request.prepare(session, (&sites, &selection), args, &mut reporter);
-        prepared.plan.locate(&sites);
+        let mut prepared = request.prepare(session, (&resolver, &selection), args, &mut reporter);
+        prepared.plan.locate(&resolver);
         found = prepared.journal;
         (prepared.plan, prepared.options)
     });
@@ -107,7 +107,8 @@ pub(super) fn run<T: Transfer>(
         Err(exit) => return exit,
     };
     let choice = (&selection, args);
-    let Some(roots) = open_shared(session, &sites, (&plan, &options), choice, &mut reporter) else {
+    let Some(roots) = open_shared(session, &resolver, (&plan, &options), choice, &mut reporter)
+    else {
         return Exit::Unusable;
     };
     let folded = opened.part_folded(session, &roots, &mut reporter);
@@ -118,7 +119,7 @@ pub(super) fn run<T: Transfer>(
         journal: kept.journal.as_ref(),
         manifest: &manifest.part,
         stage: Stage::Walk,
-        threads_max: threads_max(session, &sites, args),
+        threads_max: threads_max(session, &resolver, args),
     };
     let (verdict, (mut tally, counters)) = kept.during(session, &roots, |session| {
         let after =
@@ -130,8 +131,8 @@ pub(super) fn run<T: Transfer>(
     let (filters, named) = (wishes.filters.clone(), opened.again(&wishes.named));
     let part = verify::Part { filters, named, own };
     let ending = Ending {
-        deed: T::DEED,
-        sites: &sites,
+        operation: T::DEED,
+        resolver: &resolver,
         plan: &plan,
         roots: &roots,
         options: &options,
@@ -201,18 +202,18 @@ const KEPT_TOGETHER: &str = "objects store mode, owner and timestamps together o
 /// gone then.
 fn open_shared(
     session: &mut Session<'_, '_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     (plan, options): (&CopyPlan, &CopyOptions),
     (selection, args): (&Selection, &CommonArgs),
     reporter: &mut Reporter,
 ) -> Option<Vec<CopyRoot>> {
-    let opened = open_everywhere(session, sites, (plan, options), reporter);
+    let opened = open_everywhere(session, resolver, (plan, options), reporter);
     let opened = opened.filter(|roots| {
         let roots = shared(plan, roots, options);
         are_shared(session, &roots, selection, args.assume_shared, reporter)
     });
     if opened.is_none() && session.mail.comm().rank() == Rank::ROOT {
-        plan.take_back(sites);
+        plan.take_back(resolver);
     }
     opened
 }
@@ -220,18 +221,18 @@ fn open_shared(
 /// Opens all roots on this rank; `None` on all ranks where one of them cannot.
 fn open_everywhere(
     session: &mut Session<'_, '_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     (plan, options): (&CopyPlan, &CopyOptions),
     reporter: &mut Reporter,
 ) -> Option<Vec<CopyRoot>> {
     let opened: Result<Vec<CopyRoot>, Failure> =
-        plan.roots.iter().map(|root| root.open(sites, options)).collect();
+        plan.roots.iter().map(|root| root.open(resolver, options)).collect();
     let here = on_this_node(session);
     let words = |failure: &Failure| format!("{} {here}", reporter.words(failure));
     let opened = opened.map_err(|failure| words(&failure));
     let opened = agree(session, opened, reporter);
     // Rank 0 has looked at all places.
-    sites.are_reached();
+    resolver.are_reached();
     let some_fit_not = opened.iter().flatten().any(|root| root.target.holds_objects());
     let no_stripes = || opened.iter().flatten().any(|root| !root.target.has_layouts());
     let is_root = session.mail.comm().rank() == Rank::ROOT;

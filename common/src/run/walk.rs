@@ -21,7 +21,7 @@ use crate::surface::summary::describe_team;
 use comm::Rank;
 use comm::collective::broadcast;
 use input::Input;
-use ops::walk::list::harvest::{Harvest, HarvestOptions};
+use ops::walk::list::collector::{HarvestOptions, ListCollector};
 use ops::walk::list::read::ReadJob;
 use ops::walk::list::{ListJob, ObjectFacts, WalkRoot, seeds};
 use ops::walk::listed::{CheckedTree, Listed};
@@ -47,7 +47,7 @@ pub struct WalkRequest {
     /// How closely to look at objects.
     pub facts: ObjectFacts,
     /// Lists and statistics to make.
-    pub harvest: HarvestOptions,
+    pub collector: HarvestOptions,
     /// File of the list; standard output for `None`.
     pub list: Option<Vec<u8>>,
     /// File of the report.
@@ -70,11 +70,12 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         Err(exit) => return exit,
     };
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let Some(sites) = find_sites(session, &places, args, &mut reporter) else {
+    let Some(resolver) = find_sites(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
     let choice = (&selection, args);
-    let Some((input, failed)) = input::open(session, &sites, request, choice, &mut reporter) else {
+    let Some((input, failed)) = input::open(session, &resolver, request, choice, &mut reporter)
+    else {
         return Exit::Unusable;
     };
     let opened =
@@ -88,27 +89,27 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     };
     let selection = selection.without_outputs(outputs.own_entries.clone());
     let now_seconds = broadcast(session.mail, is_root.then(|| Time::now().seconds));
-    let mut options = request.harvest.clone();
+    let mut options = request.collector.clone();
     options.usage.now_seconds = now_seconds;
     let shown = input.shown(request);
     if is_root {
         header(session, &shown, args, &mut reporter);
     }
-    let harvest = Harvest::new(&options, part);
-    let threads = threads_max(session, &sites, args);
+    let collector = ListCollector::new(&options, part);
+    let threads = threads_max(session, &resolver, args);
     let began = Instant::now();
     let (mut tally, counters) = match &input {
         Input::Trees(roots) => {
-            let (selection, harvest) = (&selection, &harvest);
-            let mut walk = WatchedWalk { roots, request, selection, harvest, threads };
+            let (selection, collector) = (&selection, &collector);
+            let mut walk = WatchedWalk { roots, request, selection, collector, threads };
             walk.run(session, &entries, &mut reporter)
         }
         Input::List { source, repeated, pieces } => {
-            let job = ReadJob::new(source, repeated, &selection, &harvest);
+            let job = ReadJob::new(source, repeated, &selection, &collector);
             let settings = session.settings(threads);
             let counters = engine::run(&job, pieces.clone(), &mut reporter, session.mail, settings);
             reporter.phase_ended();
-            (harvest.account.take_tally(), counters)
+            (collector.account.take_tally(), counters)
         }
     };
     tally.failed += if is_root { failed } else { 0 };
@@ -116,9 +117,9 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         let shared: Vec<_> = roots.iter().map(input::shared).collect();
         tally.add(&lost(session, &shared, &selection, &mut reporter));
     }
-    let report = outputs.finish_list(session, request, &harvest, &tally, &mut reporter);
-    let usage = output::gather_usage(session, &harvest);
-    let summary = session.summarise(&tally, &sites, counters).map(|mut summary| {
+    let report = outputs.finish_list(session, request, &collector, &tally, &mut reporter);
+    let usage = output::gather_usage(session, &collector);
+    let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
         summary.exit = exit_of(&summary.totals());
         summary.elapsed = began.elapsed();
         summary.usage = usage;
@@ -133,8 +134,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
 
 fn reporter_of(session: &Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Reporter {
     let verb = if request.input.is_some() { "read" } else { "walk" };
-    let mut reporter = Reporter::new(session.tool, verb, args, session.team.ranks);
-    if request.harvest.listing.checksum().is_some() && request.list.is_none() {
+    let mut reporter = Reporter::new(session.tool, verb, args, session.topology.ranks);
+    if request.collector.listing.checksum().is_some() && request.list.is_none() {
         reporter.keep_output_for_list();
     }
     reporter
@@ -145,7 +146,7 @@ struct WatchedWalk<'w> {
     roots: &'w [WalkRoot],
     request: &'w WalkRequest,
     selection: &'w Selection,
-    harvest: &'w Harvest,
+    collector: &'w ListCollector,
     threads: u32,
 }
 
@@ -161,12 +162,12 @@ impl WatchedWalk<'_> {
         let walk = || if is_root { seeds(self.roots) } else { Vec::new() };
         let seeds = entries.seeds().unwrap_or_else(walk);
         let (facts, named) = (self.request.facts, entries.named.as_ref());
-        let job = ListJob::new(self.roots, facts, self.selection, named, self.harvest);
+        let job = ListJob::new(self.roots, facts, self.selection, named, self.collector);
         let mut job = job.watched(second_look::watch(session, self.request.symlinks));
         let settings = session.settings(self.threads);
         let counters = engine::run(&job, seeds, reporter, session.mail, settings);
         reporter.phase_ended();
-        let mut phase = (self.harvest.account.take_tally(), counters);
+        let mut phase = (self.collector.account.take_tally(), counters);
         if let Some(watch) = job.take_watch() {
             second_look::take(session, self, watch, &mut phase, reporter);
         }
@@ -199,12 +200,13 @@ impl Watched for WatchedWalk<'_> {
         phase: &mut Phase,
         reporter: &mut Reporter,
     ) -> Listed {
-        let job = ListJob::new(self.roots, self.request.facts, self.selection, None, self.harvest);
+        let job =
+            ListJob::new(self.roots, self.request.facts, self.selection, None, self.collector);
         let mut job = job.watched(watch);
         let settings = session.settings(self.threads);
         let counters = engine::run(&job, again.seeds, reporter, session.mail, settings);
         reporter.phase_ended();
-        phase.0.add(&self.harvest.account.take_tally());
+        phase.0.add(&self.collector.account.take_tally());
         phase.1.add(&counters);
         job.take_watch().map(|mut watch| watch.take_listed()).unwrap_or_default()
     }
@@ -216,15 +218,15 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let team = describe_team(&session.team, args.threads);
-    let mut lines = vec![format!("{} {}, {team}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let topology = describe_team(&session.topology, args.threads);
+    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     lines.extend(shown.iter().map(|path| format!("  {}", path::escaped(path))));
     let roots: Vec<_> = shown.iter().map(|path| json_path(path)).collect();
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
-        "ranks": session.team.ranks,
-        "nodes": session.team.nodes.len(),
+        "ranks": session.topology.ranks,
+        "nodes": session.topology.nodes.len(),
         "threads": args.threads,
         "roots": roots,
     });

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::summary::{compare, sync};
 use ops::compare::options::Evidence;
-use ops::copy::options::{Judge, SyncOptions};
+use ops::copy::options::{ChangeTest, SyncOptions};
 use types::attributes::keep::{Chown, Keep, XattrChoice};
 use types::entry::Proof;
 use types::error::Failure;
@@ -127,11 +127,11 @@ pub fn preserve(keep: &Keep) -> Value {
 
 /// Rules by which dsync decides what to do with an entry, for the first event.
 pub fn rules(sync: &SyncOptions) -> Value {
-    let compare = match sync.judge {
-        Judge::SizeAndTime => "size-and-mtime",
-        Judge::SizeOnly => "size",
-        Judge::Content if sync.evidence == Evidence::Checksums => "checksums",
-        Judge::Content => "bytes",
+    let compare = match sync.change_test {
+        ChangeTest::SizeAndTime => "size-and-mtime",
+        ChangeTest::SizeOnly => "size",
+        ChangeTest::Content if sync.evidence == Evidence::Checksums => "checksums",
+        ChangeTest::Content => "bytes",
     };
     json!({
         "compare": compare,

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use lists::staged::StagedFile;
-use ops::walk::list::harvest::Listing;
+use ops::walk::list::collector::Listing;
 use types::path;
 
 /// A list of lines on its way to its file.

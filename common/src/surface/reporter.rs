@@ -12,13 +12,13 @@ use super::progress::{self, Progress};
 use super::{json, summary::Summary};
 use comm::Rank;
 use lists::staged::StagedFile;
-use ops::sites::Endpoint;
-use ops::walk::list::harvest::Listing;
+use ops::resolver::Endpoint;
+use ops::walk::list::collector::Listing;
 use sched::job::{Job, Listener};
 use types::error::{Cause, Failure, Op};
 use types::exit::Exit;
 use types::limits::FAILURE_LINES_PRINTED_MAX;
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path;
 use types::size::human_count;
@@ -212,8 +212,8 @@ impl Reporter {
         match &mut self.list {
             None => self.console.result(lines),
             Some(list) => {
-                if let Some(trouble) = list.write(lines) {
-                    self.console.talk(&format!("{}: {trouble}", self.tool));
+                if let Some(side_error) = list.write(lines) {
+                    self.console.talk(&format!("{}: {side_error}", self.tool));
                 }
             }
         }
@@ -223,8 +223,8 @@ impl Reporter {
         match self.outputs.get_mut(&number) {
             None => self.console.result(lines),
             Some(list) => {
-                if let Some(trouble) = list.write(lines) {
-                    self.console.talk(&format!("{}: {trouble}", self.tool));
+                if let Some(side_error) = list.write(lines) {
+                    self.console.talk(&format!("{}: {side_error}", self.tool));
                 }
             }
         }
@@ -281,8 +281,8 @@ impl Reporter {
         for list in self.list.take().into_iter().chain(outputs) {
             if totals.cancelled_tasks > 0 {
                 self.withheld(list.target());
-            } else if let Err(trouble) = list.commit(totals.failed) {
-                self.unwritten(&trouble);
+            } else if let Err(side_error) = list.commit(totals.failed) {
+                self.unwritten(&side_error);
             }
         }
     }
@@ -295,14 +295,14 @@ impl Reporter {
     }
 }
 
-impl<J: Job<Notice = Notice, Snapshot = Tally> + ?Sized> Listener<J> for Reporter {
-    fn notice(&mut self, _from: Rank, notice: Notice) {
-        match notice {
-            Notice::Failure(failure) => self.failure(&failure),
-            Notice::LeftOut(entry) => drop(self.tell("skipped", &entry)),
-            Notice::Lines(lines) => self.lines(&lines),
-            Notice::Output(number, lines) => self.output(number, &lines),
-            Notice::Differences(lines) => self.differences(&lines),
+impl<J: Job<Event = Event, Snapshot = Tally> + ?Sized> Listener<J> for Reporter {
+    fn event(&mut self, _from: Rank, event: Event) {
+        match event {
+            Event::Failure(failure) => self.failure(&failure),
+            Event::LeftOut(entry) => drop(self.tell("skipped", &entry)),
+            Event::Lines(lines) => self.lines(&lines),
+            Event::Output(number, lines) => self.output(number, &lines),
+            Event::Differences(lines) => self.differences(&lines),
         }
     }
 

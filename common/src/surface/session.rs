@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::cli::{self, CommonArgs, Parsed};
 use super::console::{self, Console};
-use super::team::Team;
+use super::topology::Topology;
 use comm::collective::broadcast;
 use comm::launcher::{self, Launch};
 use comm::mailbox::Mailbox;
@@ -42,7 +42,7 @@ pub struct Session<'s, 'c> {
     /// The other ranks.
     pub mail: &'s mut Mailbox<'c>,
     /// Ranks and their nodes.
-    pub team: Team,
+    pub topology: Topology,
     /// Name and version of the MPI library, or that none is in use.
     pub mpi: String,
 }
@@ -118,9 +118,9 @@ fn run_joined<A: ToolArgs>(
     raise_descriptor_limit();
     // Again: MPI may have set handlers of its own.
     listen();
-    let team = Team::meet(mail);
-    sort::use_processors(team.cpu_share());
-    let mut exit = work(&mut Session { tool, mail, team, mpi }, args);
+    let topology = Topology::meet(mail);
+    sort::use_processors(topology.cpu_share());
+    let mut exit = work(&mut Session { tool, mail, topology, mpi }, args);
     // Whoever was told to stop while it asked for the first time has not found that nothing can be done.
     if exit == Exit::Unusable && interrupt::is_wanted() {
         exit = Exit::Interrupted;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::json as events;
-use super::team::Team;
+use super::topology::Topology;
 use ops::usage::Usage;
 use ops::usage::directories::Below;
 use sched::counters::Counters;
@@ -55,7 +55,7 @@ impl RankReport {
 
 /// Kinds of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Operation {
     /// Entries are looked at.
     Walk,
     /// Entries are copied.
@@ -76,7 +76,7 @@ pub struct Summary {
     /// Name of the tool.
     pub tool: &'static str,
     /// Kind of the job.
-    pub deed: Deed,
+    pub operation: Operation,
     /// True for a dry run.
     pub is_dry_run: bool,
     /// Bytes of unfinished files that are at the target, where a dry run has met a job to go on with.
@@ -143,24 +143,24 @@ impl Summary {
     }
 
     fn is_copy(&self) -> bool {
-        matches!(self.deed, Deed::Copy | Deed::Sync)
+        matches!(self.operation, Operation::Copy | Operation::Sync)
     }
 
     /// Summary as a table.
     pub fn to_text(&self, verbose: bool) -> String {
         let totals = self.totals();
         let mut text = String::new();
-        if self.deed == Deed::Clean {
+        if self.operation == Operation::Clean {
             clean::write_text(&mut text, &totals.leftovers, self.is_dry_run);
-        } else if self.deed == Deed::Remove {
+        } else if self.operation == Operation::Remove {
             remove::write_text(&mut text, &totals, self.is_dry_run);
         } else {
             self.items(&mut text, &totals);
         }
-        if let Deed::Compare(method) = self.deed {
+        if let Operation::Compare(method) = self.operation {
             compare::write_text(&mut text, &totals.compared, method);
         }
-        if self.deed == Deed::Sync {
+        if self.operation == Operation::Sync {
             sync::write_text(&mut text, &totals.synced, self.is_dry_run);
             compare::write_objects(&mut text, &totals.compared);
         }
@@ -212,7 +212,7 @@ impl Summary {
                 "hard links"
             );
         }
-        if self.deed == Deed::Copy && totals.synced.unchanged > 0 {
+        if self.operation == Operation::Copy && totals.synced.unchanged > 0 {
             let count = human_count(totals.synced.unchanged);
             let words = "completed by an earlier, interrupted job";
             let _ = writeln!(text, "{:<15}{count:>16}   {words}", "files");
@@ -301,7 +301,7 @@ impl Summary {
         let seconds = self.elapsed.as_secs_f64().max(1e-6);
         let items = (totals.found.total() as f64 / seconds) as u64;
         let _ = writeln!(text, "{:<15}{:>14.2} s", "time", seconds);
-        if self.deed == Deed::Clean {
+        if self.operation == Operation::Clean {
             return;
         }
         let _ = write!(text, "{:<15}{:>8} items/s", "rate", human_count(items));
@@ -376,9 +376,9 @@ impl Summary {
         let bad = totals.failed + totals.vanished;
         let what = match (totals.cancelled_tasks > 0, self.exit) {
             (_, Exit::Interrupted) => {
-                let way_on = match self.deed {
-                    Deed::Copy => "; run it again to resume, where --resume was given",
-                    Deed::Sync | Deed::Remove => "; run it again to continue",
+                let way_on = match self.operation {
+                    Operation::Copy => "; run it again to resume, where --resume was given",
+                    Operation::Sync | Operation::Remove => "; run it again to continue",
                     _ => "",
                 };
                 format!("interrupted by a signal before all was done{way_on} (exit {code})")
@@ -389,10 +389,12 @@ impl Summary {
             (true, _) => {
                 format!("aborted: {} (exit {code})", why_given_up(totals.fatal_errno))
             }
-            (_, Exit::Ok) if self.deed == Deed::Sync => sync::verdict(totals, self.is_dry_run),
+            (_, Exit::Ok) if self.operation == Operation::Sync => {
+                sync::verdict(totals, self.is_dry_run)
+            }
             (_, Exit::DeleteLimit) => format!("more to delete than allowed (exit {code})"),
             (_, Exit::Ok) if self.is_dry_run => "dry run, nothing was changed".to_owned(),
-            (_, Exit::Ok | Exit::Different) if matches!(self.deed, Deed::Compare(_)) => {
+            (_, Exit::Ok | Exit::Different) if matches!(self.operation, Operation::Compare(_)) => {
                 format!("{} (exit {code})", compare::verdict(&totals.compared))
             }
             (_, Exit::Ok) => "done, 0 errors".to_owned(),
@@ -456,13 +458,13 @@ fn rank_to_json((rank, report): (usize, &RankReport)) -> Value {
 }
 
 /// The header's words for who takes part.
-pub fn describe_team(team: &Team, threads: u32) -> String {
+pub fn describe_team(topology: &Topology, threads: u32) -> String {
     let plural =
         |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     format!(
         "{} on {}, up to {} each",
-        plural(team.ranks as usize, "rank"),
-        plural(team.nodes.len(), "node"),
+        plural(topology.ranks as usize, "rank"),
+        plural(topology.nodes.len(), "node"),
         plural(threads as usize, "thread"),
     )
 }

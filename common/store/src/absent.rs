@@ -1,4 +1,5 @@
-//! A tree that is not there: nothing is in it, and nothing can be written to it. Other stores are made of it.
+//! A tree that does not exist: it is empty, and nothing can be written to it. Other stores build on
+//! it.
 
 use std::sync::Arc;
 
@@ -7,10 +8,10 @@ use types::entry::{Attributes, Hint, Kept, Kind, Metadata, Xattrs};
 use types::error::{Error, Op, Result};
 use types::path::{Name, RelPath};
 
-/// A tree that is not there.
+/// A tree that does not exist.
 pub(crate) struct AbsentStore;
 
-/// A directory that is not there.
+/// A directory that does not exist.
 pub(crate) struct AbsentDir;
 
 fn absent(op: Op) -> Error {

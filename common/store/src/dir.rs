@@ -7,9 +7,9 @@ use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
 use types::error::{Cause, Op, Result};
 use types::lustre::layout::Layout;
+use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::LinkForm;
-use types::object::span::Span;
 use types::path::Name;
 
 use crate::seam_trait::seam_trait;
@@ -20,20 +20,21 @@ use crate::{NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, SourceFile
 pub enum Made {
     /// The directory is new, so it is empty.
     New,
-    /// There was one already.
+    /// The directory existed already.
     Existed,
 }
 
 seam_trait! {
-    /// An open directory. Names are single components; symbolic links are never followed unless the store
-    /// was opened to follow them.
+    /// An open directory. Names are single components; symbolic links are never followed unless the
+    /// store was opened to follow them.
     ///
-    /// Beyond the core there are: faster ways to read, for a store that tells more at once; attributes and kinds of
-    /// entries that only some stores keep; what stopped jobs have left; hard links; and where the directory is.
+    /// Provided methods are in groups: faster ways to read, for a store that reports more at once;
+    /// attributes and types of entries that only some stores have; leftovers of interrupted jobs;
+    /// hard links; and the location of the directory.
     pub trait Dir, decorated by DirDecorator, in tests SpyDir;
 
     required {
-        /// Returns attributes of the directory itself.
+        /// Returns the metadata of the directory itself.
         fn metadata(&self) -> Result<Metadata>;
 
         /// Calls `each` with every entry, in no order, without `.` and `..`.
@@ -42,33 +43,33 @@ seam_trait! {
         /// Opens a directory in this one.
         fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>>;
 
-        /// Returns attributes of an entry.
+        /// Returns the metadata of an entry.
         fn stat(&self, name: &Name) -> Result<Metadata>;
 
-        /// Opens a regular file for reading. Anything else is an error: a FIFO would hang, a device
-        /// would act.
+        /// Opens a regular file for reading. Any other entry is an error: opening a FIFO would
+        /// block, and opening a device could have side effects.
         fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>>;
 
-        /// Returns where a symbolic link points, byte for byte.
+        /// Returns the target of a symbolic link, byte for byte.
         fn read_link(&self, name: &Name) -> Result<Vec<u8>>;
 
-        /// Makes a directory; `mode` is subject to the process's umask.
+        /// Creates a directory; `mode` is subject to the umask of the process.
         fn make_dir(&self, name: &Name, mode: u32) -> Result<Made>;
 
-        /// Begins a new file that nobody else can read, to get its own name later.
+        /// Stages a new file that no other user can read, to be renamed to its final name later.
         fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>>;
 
-        /// Joins in writing a file that another rank has staged, to become `name`, by the ticket that
-        /// [`StagedFile::ticket`] gave it.
+        /// Opens a file that another rank has staged for writing, to become `name`, by the ticket
+        /// that [`StagedFile::ticket`] returned there.
         fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>>;
 
-        /// Makes a symbolic link, complete with attributes, replacing what is not a directory.
+        /// Creates a symbolic link with its attributes, replacing any entry but a directory.
         fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept>;
 
-        /// Gives the directory itself these attributes.
+        /// Sets attributes of the directory itself.
         fn set_attributes(&self, attributes: &Attributes) -> Result<Kept>;
 
-        /// Gives an entry that is there, of that kind and no directory, these attributes.
+        /// Sets attributes of an existing entry of that kind, which is not a directory.
         fn set_entry_attributes(
             &self,
             name: &Name,
@@ -76,42 +77,44 @@ seam_trait! {
             attributes: &Attributes,
         ) -> Result<Kept>;
 
-        /// Removes an entry; a directory only when it is empty.
+        /// Removes an entry; a directory only if it is empty.
         fn remove(&self, name: &Name, kind: Kind) -> Result<()>;
     }
 
     provided {
-        // Faster ways to read: a store may be asked less often.
+        // Faster ways to read: a store may need fewer requests.
 
-        /// Tells the reader of all names in a range, in no order. Where others want work, a store may leave
-        /// part of the range to them.
-        fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
+        /// Passes all names in a range to the reader, in no order. If other threads or ranks want
+        /// work, a store may leave part of the range to them.
+        fn read(&self, key_range: KeyRange, reader: &mut dyn NameReader) -> Result<()> {
             self.list(&mut |name, hint| reader.name(name, hint))
         }
 
-        /// Tells the reader of all names as a listing has told all keys below this directory.
+        /// Passes all names to the reader, where a listing has returned all keys below this
+        /// directory already.
         fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
-            self.read(Span::default(), reader)
+            self.read(KeyRange::default(), reader)
         }
 
-        /// Returns attributes of an entry as far as they cost next to nothing to know, from a listing perhaps:
-        /// [`Metadata::known`] says which. Fails as [`Dir::stat`] does where there is no such entry.
+        /// Returns the metadata of an entry that costs next to nothing to know, perhaps from a
+        /// listing: [`Metadata::known`] tells which. Fails like [`Dir::stat`] where there is no
+        /// such entry.
         fn peek(&self, name: &Name, hint: Hint) -> Result<Metadata> {
             self.stat(name)
         }
 
-        /// Returns attributes of an entry, and the file open, where inspecting it takes no less.
+        /// Returns the metadata of an entry, and the open file if a stat takes no less.
         fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
             self.stat(name).map(|metadata| (metadata, None))
         }
 
-        /// Opens a file that a listing has told something about.
+        /// Opens a file for which a listing has returned a hint.
         fn open_listed(&self, name: &Name, hint: Hint) -> Result<Box<dyn SourceFile>> {
             self.open_file(name)
         }
 
-        /// Opens a file to read one extent of it, if it is still the one that was met: otherwise it has
-        /// changed.
+        /// Opens a file to read one extent of it, if it still is the file that was listed;
+        /// otherwise it has changed.
         fn open_extent(
             &self,
             name: &Name,
@@ -126,51 +129,52 @@ seam_trait! {
             }
         }
 
-        // Attributes and kinds of entries that only some stores keep.
+        // Attributes and types of entries that only some stores have.
 
-        /// Returns attributes of what an entry leads to, wherever that is: only to compare it with something. Links
-        /// of most stores lead nowhere.
+        /// Returns the metadata of the entry that a link points to, wherever that is, only for a
+        /// comparison. Links of most stores cannot be followed.
         fn stat_followed(&self, name: &Name) -> Result<Metadata> {
             self.stat(name)
         }
 
-        /// Opens the object that a symbolic link is, where it is one, and says in which form.
+        /// Opens the object that represents a symbolic link, where there is one, and returns its
+        /// form.
         fn open_link(&self, name: &Name) -> Result<Option<(Box<dyn SourceFile>, LinkForm)>> {
             Ok(None)
         }
 
-        /// Returns the extended attributes that copies preserve, of an entry or (without a name) of the directory
-        /// itself; `None` where the store keeps none.
+        /// Returns the extended attributes that copies preserve, of an entry or (without a name) of
+        /// the directory itself; `None` where the store has none.
         fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
             Ok(None)
         }
 
-        /// Returns how a regular file is striped; `None` where there is no such thing.
+        /// Returns the striping of a regular file; `None` where files are not striped.
         fn layout(&self, name: &Name) -> Result<Option<Layout>> {
             Ok(None)
         }
 
-        /// Returns the permission bits that the directory's default access control list leaves to new entries; `None`
-        /// where it has none, and the umask limits them (acl(5)).
+        /// Returns the permission bits that the default ACL of the directory leaves to new entries;
+        /// `None` where it has none, and the umask limits them (acl(5)).
         fn default_acl_mode(&self) -> Result<Option<u32>> {
             Ok(None)
         }
 
-        /// Makes a FIFO, socket or device, complete with attributes, replacing what is not a directory.
-        /// Nothing is ever opened.
+        /// Creates a FIFO, socket or device with its attributes, replacing any entry but a
+        /// directory. Nothing is ever opened.
         fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
             Err(Op::MakeSpecial.errno(libc::EOPNOTSUPP))
         }
 
-        /// Returns which device an entry stands for, where it stands for one.
+        /// Returns the device number of an entry that is a device.
         fn device_number(&self, name: &Name) -> Result<Option<u64>> {
             Ok(None)
         }
 
-        // What stopped jobs have left.
+        // Leftovers of interrupted jobs.
 
-        /// Takes over a new file that a stopped job of this user has staged under that name, with that inode if that
-        /// is known; `None` where there is none.
+        /// Takes over a new file that an interrupted job of this user has staged under that name,
+        /// with that inode if it is known; `None` where there is none.
         fn resume_staged(
             &self,
             new: &NewFile<'_>,
@@ -186,38 +190,40 @@ seam_trait! {
 
         // Hard links.
 
-        /// Makes an entry of this directory a hard link to the file that has this name in another one.
-        /// False where the two cannot share it.
+        /// Makes an entry of this directory a hard link to the file of the same name in another
+        /// one. Returns false where the two directories cannot share it.
         fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
             Ok(false)
         }
 
-        /// Makes a hard link to a file of this store, replacing what is not a directory; it must not be a
-        /// name of that file already. False where there can be no such name.
+        /// Creates a hard link to a file of this store, replacing any entry but a directory; the
+        /// replaced entry must not be a link of that file already. Returns false where no such link
+        /// is possible.
         fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
             Ok(false)
         }
 
-        /// Returns the keys of the objects that [`Dir::remove`] would remove, or without a name the key of the directory's
-        /// own object; `None` if the store has no keys.
+        /// Returns the keys of the objects that [`Dir::remove`] would remove, or without a name the
+        /// key of the object of the directory itself; `None` if the store has no keys.
         fn keys_of(&self, entry: Option<(&Name, Kind)>) -> Result<Option<Vec<String>>> {
             Ok(None)
         }
 
-        // Where the directory is.
+        // Location of the directory.
 
-        /// Returns the kernel's handle, where there is one.
+        /// Returns the file descriptor, where there is one.
         fn as_fd(&self) -> Option<BorrowedFd<'_>> {
             None
         }
 
-        /// Returns which mount the directory was reached through, where there is such a thing: one file system may
-        /// show in several places.
+        /// Returns the mount through which the directory was reached, where there are mounts: one
+        /// file system may be mounted in several places.
         fn mount(&self) -> Result<Option<u64>> {
             Ok(None)
         }
 
-        /// Returns whether this directory is `above`, or somewhere below it, as far as the store can tell.
+        /// Returns whether this directory is `above`, or anywhere below it, as far as the store can
+        /// tell.
         fn is_below(&self, above: &Metadata) -> bool {
             self.metadata().is_ok_and(|here| here.is_same_file(above))
         }

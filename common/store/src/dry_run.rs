@@ -1,7 +1,8 @@
 //! A target that is inspected but never changed: `--dry-run` copies to it.
 //!
-//! What would be made exists from then on as far as this store is concerned, so a copy runs its whole
-//! course, with all its checks, and only the changes are left out. What would be removed is still there.
+//! Entries that would be created exist from then on as far as this store is concerned, so a copy
+//! runs completely, with all its checks, and only the changes are left out. Entries that would be
+//! removed still exist.
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,18 +18,18 @@ use types::entry::{Attributes, Kept, Kind, Metadata};
 use types::error::{Cause, Error, Op, Result};
 use types::path::{Name, RelPath};
 
-/// A store around a store, or around nothing where the target's root does not exist yet.
+/// A store around another one, or around none where the root of the target does not exist yet.
 pub struct DryRunStore<S> {
     inner: Option<S>,
 }
 
 impl<S: Store> DryRunStore<S> {
-    /// Protects `inner`, the real target, where there is one.
+    /// Wraps `inner`, the real target, where it exists.
     pub fn new(inner: Option<S>) -> Self {
         Self { inner }
     }
 
-    /// Opens the nearest directory above that path that is there.
+    /// Opens the nearest existing directory above that path.
     fn above(&self, path: &RelPath) -> Option<Arc<dyn Dir>> {
         let (parent, _) = path.split_last()?;
         self.inner().open_dir(&parent).ok().or_else(|| self.above(&parent))
@@ -56,18 +57,18 @@ impl<S: Store> StoreDecorator for DryRunStore<S> {
         Ok(Vec::new())
     }
 
-    /// Does nothing: nothing has changed.
+    /// Does nothing, because nothing has changed.
     fn sync(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Turns the lack of something into an answer: it would have been made.
+/// Turns the error of a missing entry into `None`: the entry would have been created.
 fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.cause.is_vanished() => Ok(None),
-        // It would have made way.
+        // The entry would have been removed for its replacement.
         Err(Error { cause: Cause::System(libc::ENOTDIR | libc::ELOOP), .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -75,12 +76,12 @@ fn existing<T>(opened: Result<T>) -> Result<Option<T>> {
 
 pub(crate) struct DryRunDir {
     inner: Arc<dyn Dir>,
-    /// The directory itself, or the nearest one above it that is there.
+    /// The directory itself, or the nearest existing one above it.
     real: Option<Arc<dyn Dir>>,
 }
 
 impl DryRunDir {
-    /// Protects a directory, or stands for a new one below that one.
+    /// Wraps an existing directory, or creates the stand-in for a new one below another.
     fn around(
         opened: Option<Arc<dyn Dir>>,
         above: impl FnOnce() -> Option<Arc<dyn Dir>>,
@@ -116,7 +117,7 @@ impl DirDecorator for DryRunDir {
         Ok(Box::new(DryRunStaged::default()))
     }
 
-    /// Takes over nothing: who did would remove it.
+    /// Takes over no staged file, because a job that did would remove it.
     fn resume_staged(
         &self,
         _new: &NewFile<'_>,
@@ -153,27 +154,28 @@ impl DirDecorator for DryRunDir {
         Ok(())
     }
 
-    /// Compares file systems: only names of one can share a file, and a new directory will be on that of the one above.
+    /// Compares file systems: hard links must be on one, and a new directory will be on that of its
+    /// parent.
     fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
         let devices = (self.inner.metadata(), link.dir.metadata());
         Ok(!matches!(devices, (Ok(here), Ok(there)) if here.device != there.device))
     }
 
-    /// Compares file systems: only names of one can share a file.
+    /// Compares file systems: hard links must be on one.
     fn link_from(&self, other: &dyn Dir, _name: &Name) -> Result<bool> {
         let Some(real) = &self.real else { return Ok(true) };
         Ok(real.metadata()?.device == other.metadata()?.device)
     }
 
-    /// Shows no handle: with it the directory could be changed.
+    /// Returns no file descriptor, because the directory could be changed with it.
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
-/// A directory that would have been made: nothing is in it.
+/// A directory that would have been created: it is empty.
 struct NewDir {
-    /// The nearest directory above it that is there.
+    /// The nearest existing directory above it.
     above: Option<Arc<dyn Dir>>,
 }
 
@@ -182,7 +184,7 @@ impl DirDecorator for NewDir {
         &AbsentDir
     }
 
-    /// Returns what a new directory has from the one it is made in.
+    /// Returns the metadata that a new directory inherits from its parent.
     fn metadata(&self) -> Result<Metadata> {
         let unknown = || Ok(of_kind(Kind::Directory));
         let above = self.above.as_ref().map_or_else(unknown, |above| above.metadata())?;
@@ -194,7 +196,7 @@ impl DirDecorator for NewDir {
     }
 }
 
-/// A file that remembers only which bytes it was given.
+/// A file that records only which range of bytes it was given.
 #[derive(Default)]
 struct DryRunStaged {
     taken: Mutex<Option<Extent>>,
@@ -252,7 +254,8 @@ impl StagedFile for DryRunStaged {
         Ok(Some(length))
     }
 
-    /// Leaves the extent to whoever commits the file: others cannot look it up.
+    /// Passes the extent in a receipt to the rank that commits the file, which has no other way to
+    /// know it.
     fn close(self: Box<Self>) -> Result<Option<Receipt>> {
         let taken = *self.taken();
         Ok(taken.map(|extent| Receipt::sent(extent, None, String::new(), Sender::Here)))

@@ -1,5 +1,5 @@
-//! A store that fails on purpose: which calls fail is a function of the seed, the operation and the
-//! name, so a run is repeated by its seed however its threads are scheduled.
+//! A store that fails on purpose: the seed, the operation and the name determine which calls fail,
+//! so a seed repeats a run however its threads are scheduled.
 
 mod dir;
 mod file;
@@ -14,7 +14,7 @@ use types::entry::Metadata;
 use types::error::{Error, Op, Result};
 use types::path::RelPath;
 
-/// Rules that say which calls fail, and a count of those that did.
+/// Rules for the calls that fail, and the number of those that did.
 pub struct Faults {
     seed: u64,
     rules: Vec<Rule>,
@@ -24,7 +24,7 @@ pub struct Faults {
     meanwhile: Option<Meanwhile>,
 }
 
-/// A name of files, and what others do while one of them is read.
+/// A file name, and an action that other processes take while such a file is read.
 type Meanwhile = (Vec<u8>, Box<dyn Fn() + Send + Sync>);
 
 struct Rule {
@@ -34,7 +34,7 @@ struct Rule {
 }
 
 impl Faults {
-    /// Makes a set of rules under which nothing fails yet.
+    /// Creates a set of rules under which nothing fails yet.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -46,40 +46,40 @@ impl Faults {
         }
     }
 
-    /// Makes one in so many of the names that an operation is used on fail with that `errno`.
+    /// Makes one in `one_in` of the names that an operation is used on fail with that `errno`.
     #[must_use]
     pub fn fail(mut self, op: Op, errno: i32, one_in: u64) -> Self {
         self.rules.push(Rule { op, errno, one_in });
         self
     }
 
-    /// Makes one in so many of the files that are written get other bytes than it was given, and tells nobody.
+    /// Silently corrupts the content of one in `one_in` of the files that are written.
     #[must_use]
     pub fn garble_writes(mut self, one_in: u64) -> Self {
         self.garbled_one_in = Some(one_in);
         self
     }
 
-    /// Makes reads return fewer bytes than asked for, as they may.
+    /// Makes reads return fewer bytes than requested, as POSIX allows.
     #[must_use]
     pub fn with_short_reads(mut self) -> Self {
         self.short_reads = true;
         self
     }
 
-    /// Lets something happen after each read from a file of that name: what others do meanwhile.
+    /// Runs an action after each read from a file of that name, as if by another process.
     #[must_use]
-    pub fn meanwhile(mut self, name: &[u8], deed: impl Fn() + Send + Sync + 'static) -> Self {
-        self.meanwhile = Some((name.to_vec(), Box::new(deed)));
+    pub fn meanwhile(mut self, name: &[u8], operation: impl Fn() + Send + Sync + 'static) -> Self {
+        self.meanwhile = Some((name.to_vec(), Box::new(operation)));
         self
     }
 
-    /// Returns how many calls failed on purpose so far.
+    /// Returns the number of calls that failed on purpose so far.
     pub fn injected(&self) -> u64 {
         self.injected.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a file of that name gets other bytes than it is given.
+    /// Returns whether the content of a file of that name is corrupted.
     pub fn garbles(&self, name: &[u8]) -> bool {
         self.garbled_one_in.is_some_and(|one_in| self.is_struck(Op::Write, name, one_in))
     }
@@ -90,30 +90,30 @@ impl Faults {
         hasher.finish().is_multiple_of(one_in)
     }
 
-    /// Finds the rule that makes an operation on that name fail.
+    /// Finds the rule by which an operation on that name fails.
     fn rule(&self, op: Op, name: &[u8]) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.op == op && self.is_struck(op, name, rule.one_in))
     }
 
-    /// Fails where a rule says so.
+    /// Fails where a rule applies.
     fn strike(&self, op: Op, name: &[u8]) -> Result<()> {
         let Some(rule) = self.rule(op, name) else { return Ok(()) };
         self.injected.fetch_add(1, Ordering::Relaxed);
         Err(op.errno(rule.errno))
     }
 
-    /// Returns whether something is to happen when a file of that name is read.
+    /// Returns whether a rule or action applies to reads of a file of that name.
     fn concern_reads_of(&self, name: &[u8]) -> bool {
         self.short_reads || self.happening_at(name).is_some() || self.rule(Op::Read, name).is_some()
     }
 
-    /// Finds what is to happen after each read from a file of that name.
+    /// Finds the action after each read from a file of that name.
     fn happening_at(&self, name: &[u8]) -> Option<&(dyn Fn() + Send + Sync)> {
-        self.meanwhile.as_ref().filter(|(of, _)| of == name).map(|(_, deed)| &**deed)
+        self.meanwhile.as_ref().filter(|(of, _)| of == name).map(|(_, operation)| &**operation)
     }
 }
 
-/// A store around a store.
+/// A store around another one, with faults.
 pub struct FaultyStore<S> {
     inner: S,
     faults: Arc<Faults>,
@@ -147,7 +147,7 @@ impl<S: Store> StoreDecorator for FaultyStore<S> {
         self.inner.look(path)
     }
 
-    /// The root has no name of its own here.
+    /// Fails where a rule for the empty name applies, since the root has no name of its own here.
     fn sync(&self) -> Result<()> {
         self.faults.strike(Op::Sync, b"")?;
         self.inner.sync()

@@ -1,23 +1,24 @@
-//! The seam between operations and the places where trees are.
+//! Interface between operations and the storage of trees.
 //!
-//! A [`Store`] is a tree below a root that the operator gave; a [`Dir`] is an open directory of it, and
-//! every name used with it is one component: nothing here can leave the root. Calls block; they run on
-//! I/O threads. New content is *staged* under another name ([`StagedFile`]) and appears under its own name
-//! only when it is complete.
+//! A [`Store`] is a tree below a root that the operator gave; a [`Dir`] is an open directory of it,
+//! and every name used with it is one component: nothing here can leave the root. Calls block; they
+//! run on I/O threads. New content is *staged* under another name ([`StagedFile`]) and appears
+//! under its final name only when it is complete.
 //!
 //! # Writing a store
 //!
 //! Each trait has a core of required methods, which is all that a store must have: a tree in memory
-//! ([`memory`]) has little more. Provided methods come after the core, in groups. Their defaults are made
-//! of the core, or say that there is no such thing, and are right for a store that has nothing faster or better. What
-//! never changes about an open store or staged file is one value ([`Capabilities`], [`StagedCapabilities`]).
-//! The conformance suite (`common/tests/components/stores/promises.rs`) checks what operations rely on.
+//! ([`memory`]) has little more. Provided methods come after the core, in groups. Their defaults
+//! use the core, or report that the feature does not exist, and are right for a store that has
+//! nothing faster or better. Properties that never change for an open store or staged file are one
+//! value ([`Capabilities`], [`StagedCapabilities`]). The conformance suite
+//! (`common/tests/components/stores/promises.rs`) checks the properties that operations rely on.
 //!
 //! # Decorating a store
 //!
 //! [`faulty`] and [`dry_run`] are stores around stores. A decorator implements [`StoreDecorator`],
-//! [`DirDecorator`], [`SourceFileDecorator`] or [`StagedFileDecorator`], each of which forwards what the decorator
-//! does not do otherwise.
+//! [`DirDecorator`], [`SourceFileDecorator`] or [`StagedFileDecorator`], each of which forwards all
+//! methods that the decorator does not override.
 
 mod absent;
 mod dir;

@@ -46,7 +46,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// Makes an empty tree.
+    /// Creates an empty tree.
     pub fn new() -> Self {
         let mut tree =
             Tree { nodes: HashMap::new(), next_inode: ROOT, umask: 0o022, striping: None };
@@ -54,7 +54,7 @@ impl MemoryStore {
         Self { tree: Arc::new(Mutex::new(tree)) }
     }
 
-    /// Makes an empty tree in which files claim to be striped.
+    /// Creates an empty tree in which files claim to be striped.
     pub fn striped(striping: Striping) -> Self {
         let store = Self::new();
         lock(&store.tree).striping = Some(striping);
@@ -122,7 +122,7 @@ impl Tree {
         }
     }
 
-    /// Puts an entry in a directory, replacing what is not a directory there.
+    /// Puts an entry in a directory, replacing any entry but a directory there.
     fn link(&mut self, parent: Inode, name: &Name, inode: Inode, op: Op) -> Result<()> {
         if let Some(old) = self.children(parent, op)?.get(name).copied() {
             if matches!(self.node(old, op)?.content, Content::Directory(_)) {
@@ -134,7 +134,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes a name away; with its last one a file is gone.
+    /// Removes a name; with its last one a file is removed.
     fn unlink(&mut self, inode: Inode) {
         if let Some(node) = self.nodes.get_mut(&inode) {
             node.metadata.links -= 1;

@@ -1,38 +1,39 @@
-//! The reader of a directory's names.
+//! Reader of the names of a directory.
 
 use types::entry::Hint;
+use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
-use types::object::span::Span;
 use types::path::Name;
-use types::service::Unfit;
+use types::service::InvalidKey;
 
-/// A reader that a store tells of a directory's names.
+/// A reader that receives the names of a directory from a store.
 pub trait NameReader {
     /// Takes an entry.
     fn name(&mut self, name: &Name, hint: Hint);
 
-    /// Takes a key below the directory that can be no entry, and why. An empty one is the directory's own.
-    fn unfit(&mut self, key: &[u8], why: Unfit);
+    /// Takes a key below the directory that cannot be an entry, and the reason. An empty key is
+    /// that of the directory itself.
+    fn invalid_key(&mut self, key: &[u8], why: InvalidKey);
 
-    /// Returns whether others have nothing to do.
+    /// Returns whether other threads or ranks have nothing to do.
     fn wants_to_share(&self) -> bool;
 
-    /// Leaves a range to others.
-    fn share(&mut self, rest: Span);
+    /// Hands over a range to other threads or ranks.
+    fn share(&mut self, rest: KeyRange);
 
     /// Takes a directory of objects, and all keys below it.
     fn directory(&mut self, name: &Name, _below: &KeysBelow) {
         self.name(name, Hint::Directory);
     }
 
-    /// Returns whether a store is to find out all keys below a directory where that takes fewer requests than to list
-    /// it and those in it.
+    /// Returns whether a store is to determine all keys below a directory, if that takes fewer
+    /// requests than to list it and its subdirectories.
     fn wants_below(&self) -> bool {
         false
     }
 
-    /// Returns whether the directory may have nothing in it, also where a store has none that is empty: nobody has
-    /// told of it.
+    /// Returns whether the directory may be empty even in a store without empty directories,
+    /// because no listing has reported it.
     fn may_be_empty(&self) -> bool {
         true
     }

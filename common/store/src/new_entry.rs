@@ -1,4 +1,4 @@
-//! Entries that are to be made in a directory.
+//! Entries that are to be created in a directory.
 
 use crate::{Dir, ObjectAddress, SourceFile};
 use types::entry::{Attributes, Kind, Metadata, Time};
@@ -6,36 +6,39 @@ use types::lustre::layout::Layout;
 use types::object::headers::ObjectHeaders;
 use types::path::Name;
 
-/// A file to be made.
+/// A file to be created.
 #[derive(Debug, Clone)]
 pub struct NewFile<'n> {
-    /// The name under which it is prepared, where there is such a thing.
+    /// Name of the staged file, where there is one.
     pub staged: &'n Name,
-    /// Its own name.
+    /// Final name of the file.
     pub name: &'n Name,
-    /// Its size when it is complete.
+    /// Size of the complete file.
     pub size_bytes: u64,
-    /// The modification time of the source's content, for stores that keep it in any case.
+    /// Modification time of the content of the source, for stores that always preserve it.
     pub mtime: Option<Time>,
-    /// The size of the pieces in which it comes, where others join in writing it; `None` where it is
-    /// written by one alone, from its beginning to its end.
+    /// Size of the chunks, where several ranks write the file; `None` where one rank writes it from
+    /// beginning to end.
     pub chunk_bytes: Option<u64>,
-    /// Attributes it will get: some stores want them first.
+    /// Attributes of the complete file, which some stores need first.
     pub attributes: &'n Attributes,
-    /// Headers that the source's service keeps with it, for a store that can keep them, too.
+    /// Headers that the service of the source stores with it, for a store that can store them, too.
     pub headers: Option<&'n ObjectHeaders>,
-    /// The layout of the source, where that is to be preserved.
+    /// Layout of the source, where that is to be preserved.
     pub layout: Option<&'n Layout>,
-    /// Set where it replaces a file, from which it gets what it does not get from the source.
+    /// True if the file replaces another one, from which it gets the attributes that it does not
+    /// get from the source.
     pub replaces: bool,
-    /// The object that the source is: its service may be this one, which copies it itself.
+    /// Object that is the source: if its service is that of the target, the service copies it
+    /// itself.
     pub from: Option<ObjectAddress>,
-    /// The upload that an interrupted job has begun for it, by its ticket: no other job is at work on that.
+    /// Ticket of the upload that an interrupted job has begun for the file, and that no running job
+    /// uses.
     pub begun: Option<&'n [u8]>,
 }
 
 impl<'n> NewFile<'n> {
-    /// Describes a file to be written by one alone, of which nothing else is known.
+    /// Describes a file that one rank writes, without any further properties.
     pub fn new(staged: &'n Name, name: &'n Name, attributes: &'n Attributes) -> Self {
         Self {
             staged,
@@ -52,7 +55,7 @@ impl<'n> NewFile<'n> {
         }
     }
 
-    /// Makes it a copy of that source file.
+    /// Describes a copy of that source file.
     #[must_use]
     pub fn copy_of(self, source: &'n dyn SourceFile, metadata: &Metadata) -> Self {
         Self {
@@ -66,45 +69,45 @@ impl<'n> NewFile<'n> {
     }
 }
 
-/// A symbolic link to be made.
+/// A symbolic link to be created.
 #[derive(Debug, Clone)]
 pub struct NewSymlink<'n> {
-    /// The path that it points to, byte for byte.
+    /// Path that the link points to, byte for byte.
     pub points_to: &'n [u8],
-    /// The name under which it is prepared.
+    /// Name under which the link is staged.
     pub staged: &'n Name,
-    /// Its own name.
+    /// Final name of the link.
     pub name: &'n Name,
-    /// The modification time of the source, for stores that keep it in any case.
+    /// Modification time of the source, for stores that always preserve it.
     pub mtime: Option<Time>,
-    /// Its attributes; a link has no mode of its own.
+    /// Attributes of the link, which has no mode of its own.
     pub attributes: Attributes,
 }
 
-/// A hard link to be made.
+/// A hard link to be created.
 #[derive(Clone, Copy)]
 pub struct NewHardLink<'n> {
-    /// The directory in which the file has a name.
+    /// Directory of an existing link of the file.
     pub dir: &'n dyn Dir,
-    /// Its name there.
+    /// Name of the existing link.
     pub of: &'n Name,
-    /// The name under which the new one is prepared where it is taken.
+    /// Name under which the new link is staged, if its final name is taken.
     pub staged: &'n Name,
-    /// The new name.
+    /// Final name of the new link.
     pub name: &'n Name,
 }
 
-/// A FIFO, socket or device to be made.
+/// A FIFO, socket or device to be created.
 #[derive(Debug, Clone)]
 pub struct NewSpecial<'n> {
-    /// Its kind.
+    /// Kind of the special file.
     pub kind: Kind,
-    /// The device that it stands for, as [`Dir::device_number`] tells it.
+    /// Device number, as returned by [`Dir::device_number`].
     pub device: Option<u64>,
-    /// The name under which it is prepared.
+    /// Name under which the special file is staged.
     pub staged: &'n Name,
-    /// Its own name.
+    /// Final name of the special file.
     pub name: &'n Name,
-    /// Its attributes.
+    /// Attributes of the special file.
     pub attributes: Attributes,
 }

@@ -1,39 +1,39 @@
-//! The way in which a tree is opened: for which purpose, and what becomes of symbolic links below it.
+//! Options for opening a tree: its purpose, and the treatment of symbolic links below it.
 
 use types::attributes::keep::XattrFilter;
 use types::content::transfer::Transfer;
 
-/// The treatment of symbolic links below the root.
+/// Treatment of symbolic links below the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Symlinks {
     /// Links are entries of their own.
     Keep,
-    /// The entry that a link points to stands in its place, wherever it is.
+    /// The entry that a link points to replaces it, wherever it is.
     Follow,
 }
 
-/// The purpose for which a tree is opened, which decides the rights that are needed.
+/// Purpose for which a tree is opened, which determines the permissions that are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Its directories are listed: the right to read them is needed.
+    /// Listing of directories, which needs permission to read them.
     Listing,
-    /// Entries are reached through its directories: the right to search them is enough.
+    /// Access to entries through directories, for which permission to search them suffices.
     Passage,
 }
 
-/// The way in which a tree is opened.
+/// Options for opening a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenAs {
-    /// The treatment of links below the root.
+    /// Treatment of links below the root.
     pub symlinks: Symlinks,
-    /// The purpose of the root itself.
+    /// Purpose of the root itself.
     pub need: Need,
-    /// The purpose of the directories below it.
+    /// Purpose of the directories below the root.
     pub below: Need,
-    /// Set where other ranks make directories here, which this node may see a little later: what is not
-    /// there yet, be it the root, is waited for.
+    /// True if other ranks create directories here, which this node may see with a delay: a missing
+    /// entry, even the root, is waited for.
     pub is_growing: bool,
-    /// The way in which files are read and written.
+    /// Mode in which files are read and written.
     pub transfer: Transfer,
     /// Extended attributes that are read and set.
     pub xattrs: XattrFilter,

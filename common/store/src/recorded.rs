@@ -1,5 +1,5 @@
-//! A tree of which a manifest tells: files that are known by size, modification time and checksum, and that
-//! nobody can read. Which there are only their names' hints tell.
+//! A tree that a manifest describes: its files are known by size, modification time and checksum,
+//! and cannot be read. Only the hints of their names show which files there are.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use types::error::{Op, Result};
 use types::outcome::difference::Fields;
 use types::path::{Name, RelPath};
 
-/// A tree of which a list tells.
+/// A tree that a list describes.
 pub struct RecordedStore;
 
-/// A directory of a recorded tree: there are as many as are named, and nobody has their entries at hand.
+/// A directory of a recorded tree: any named directory exists, and none can be listed.
 struct RecordedDir;
 
 /// A file of a recorded tree.
@@ -30,7 +30,7 @@ pub fn metadata(recorded: &Recorded) -> Metadata {
     }
 }
 
-/// Returns metadata of which nothing but the kind is known.
+/// Returns metadata of which only the kind is known.
 pub(crate) fn of_kind(kind: Kind) -> Metadata {
     let never = Time { seconds: 0, nanoseconds: 0 };
     Metadata {

@@ -1,15 +1,17 @@
-//! The declaration of a trait together with its decorators' half, so that forwarding cannot miss a method.
+//! Declaration of a trait together with its decorator trait, so that forwarding cannot miss a
+//! method.
 
-/// Declares a trait of the seam from the list of its methods, and from the same list:
+/// Declares a trait of the interface from the list of its methods, and from the same list:
 ///
-/// - a trait for decorators, whose methods all forward to `inner` (or, those that end the object, to what `$into`
-///   gives) unless a decorator does something else,
-/// - the blanket implementation that makes a decorator one of these objects itself,
-/// - `<dyn Trait>::METHODS`, the methods' names,
-/// - in tests, an object that notes which of its methods were called.
+/// - a trait for decorators, whose methods all forward to `inner` (or, those that consume the
+///   object, to the result of `$into`) unless a decorator overrides them,
+/// - the blanket implementation by which a decorator implements the trait itself,
+/// - `<dyn Trait>::METHODS`, the names of the methods,
+/// - in tests, an object that records which of its methods were called.
 ///
-/// Methods under `required` are what every store must have. Those under `provided` have a default that is right for a
-/// store that knows nothing better. Those under `ending` consume the object.
+/// Methods under `required` must be implemented by every store. Those under `provided` have a
+/// default that is right for a store that has nothing better. Those under `ending` consume the
+/// object.
 macro_rules! seam_trait {
     (
         $(#[$about:meta])*

@@ -1,4 +1,4 @@
-//! A new file that does not have its own name yet.
+//! A new file that does not have its final name yet.
 
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Kept, Metadata};
@@ -8,26 +8,27 @@ use types::lustre::layout::Striping;
 use crate::seam_trait::seam_trait;
 use crate::{Receipt, SourceFile};
 
-/// The remains of a staged file that is dropped.
+/// Remains of a staged file that is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Remains {
-    /// Nothing that another job could use.
+    /// Remains that no other job can use.
     #[default]
     Nothing,
-    /// A file that another job takes over by its ticket ([`Dir::resume_staged`](crate::Dir::resume_staged)).
+    /// A file that another job takes over by its ticket
+    /// ([`Dir::resume_staged`](crate::Dir::resume_staged)).
     File,
-    /// An upload in parts, which the store keeps until somebody completes or aborts it.
+    /// A multipart upload, which the store keeps until it is completed or aborted.
     Upload,
 }
 
-/// Abilities of a staged file, which stay as they are while it is open.
+/// Capabilities of a staged file, which do not change while it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StagedCapabilities {
-    /// The remains of it when it is dropped.
+    /// Remains of the file when it is dropped.
     pub remains: Remains,
-    /// Set where bytes that are not written read as zeros, and take no room.
+    /// True if bytes that are not written read as zeros, and take no space.
     pub keeps_holes: bool,
-    /// Set where content is kept. Where it would be thrown away (a dry run) it need not be read.
+    /// True if content is kept. Content that would be discarded (in a dry run) need not be read.
     pub wants_content: bool,
 }
 
@@ -38,67 +39,70 @@ impl Default for StagedCapabilities {
 }
 
 seam_trait! {
-    /// A new file that is not visible under its own name yet.
+    /// A new file that is not visible under its final name yet.
     ///
-    /// Dropping it leaves the staged file for others that write it too; only [`StagedFile::commit`] and
-    /// [`StagedFile::abandon`] end it.
+    /// Dropping it leaves the staged file for other ranks that write it too; only
+    /// [`StagedFile::commit`] and [`StagedFile::abandon`] end it.
     ///
-    /// Beyond the core there are: what the store knows of the file; holes; and ways in which the store moves content
-    /// itself.
+    /// Provided methods are in groups: properties of the file that the store knows; holes; and ways
+    /// in which the store transfers content itself.
     pub trait StagedFile, decorated by StagedFileDecorator, in tests SpyStaged;
 
     required {
-        /// Returns what others need to join in writing it.
+        /// Returns the ticket with which other ranks open the file for writing.
         fn ticket(&self) -> Vec<u8>;
 
         /// Writes all of `data` at an offset.
         fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
 
-        /// Returns how long the staged file is now, whoever wrote it; these receipts are what the others have left.
+        /// Returns the current size of the staged file, whichever ranks wrote it; the receipts are
+        /// those of the other ranks.
         fn size_bytes(&self, receipts: &[Receipt]) -> Result<u64>;
     }
 
     provided {
-        // What the store knows of the file.
+        // Properties of the file that the store knows.
 
-        /// Returns what can be done with it as long as it is open.
+        /// Returns the capabilities of the file, which do not change while it is open.
         fn capabilities(&self) -> StagedCapabilities {
             StagedCapabilities::default()
         }
 
-        /// Returns how a file of that size is striped here: it is written best in pieces that fit that.
+        /// Returns the striping of a file of that size here: it is best written in chunks that
+        /// match the striping.
         fn striping(&self, size_bytes: u64) -> Option<Striping> {
             None
         }
 
-        /// Returns the inode of what is staged, which it keeps as long as it is there; `None` where there is no such
-        /// thing.
+        /// Returns the inode of the staged file, which does not change while it exists; `None`
+        /// where there are no inodes.
         fn inode(&self) -> Option<u64> {
             None
         }
 
         // Holes.
 
-        /// Makes an extent read as zeros that is not written; only for a store that keeps holes.
+        /// Makes an extent that is not written read as zeros; only for a store that keeps holes.
         fn leave_hole(&self, extent: Extent) -> Result<()> {
             Err(Op::Write.errno(libc::EOPNOTSUPP))
         }
 
-        /// Ends the file here, where a hole does; only for a store that keeps holes.
+        /// Sets the size of a file that ends in a hole; only for a store that keeps holes.
         fn end_at(&self, size_bytes: u64) -> Result<()> {
             Err(Op::Write.errno(libc::EOPNOTSUPP))
         }
 
-        // Content that the store moves itself.
+        // Content that the store transfers itself.
 
-        /// Makes it share all content of a source file of these attributes, as that is now. On an error it has
-        /// none, or parts of it in their places.
+        /// Clones the whole current content of a source file with this metadata. After an error the
+        /// file is empty, or has parts of the content at their offsets.
         fn share_all(&self, source: &dyn SourceFile, metadata: &Metadata) -> Result<()> {
             Err(Op::Clone.errno(libc::EOPNOTSUPP))
         }
 
-        /// Lets the store move bytes from a source file itself, at most `length` from `offset` on; returns
-        /// how many it moved, or `None` where it cannot: then they are read and written.
+        /// Lets the store transfer bytes from a source file itself, at most `length` from `offset`
+        /// on; returns their number, or `None` where it cannot, so that they must be read and
+        /// written.
         fn copy_from(
             &self,
             source: &dyn SourceFile,
@@ -110,11 +114,11 @@ seam_trait! {
     }
 
     ending through into_inner {
-        /// Ends this writer's part: errors that the system kept back until now come out.
+        /// Ends the part of this writer, and returns errors that the system has delayed until now.
         fn close(self: Box<Self>) -> Result<Option<Receipt>>;
 
-        /// Gives the complete file its attributes and its own name, replacing what is not a directory
-        /// there. On an error the staged file is removed.
+        /// Sets the attributes of the complete file and renames it to its final name, replacing any
+        /// entry but a directory there. On an error the staged file is removed.
         fn commit(
             self: Box<Self>,
             attributes: &Attributes,
@@ -126,19 +130,19 @@ seam_trait! {
     }
 }
 
-/// Questions that operations ask of [`StagedCapabilities`] often.
+/// Shortcuts to [`StagedCapabilities`].
 impl dyn StagedFile + '_ {
-    /// Returns whether another job can take over what is left of it when it is dropped.
+    /// Returns whether another job can take over the file after it is dropped.
     pub fn is_resumable(&self) -> bool {
         self.capabilities().remains == Remains::File
     }
 
-    /// Returns whether it is an upload in parts.
+    /// Returns whether the file is a multipart upload.
     pub fn is_upload(&self) -> bool {
         self.capabilities().remains == Remains::Upload
     }
 
-    /// Returns whether what is not written reads as zeros, and takes no room.
+    /// Returns whether bytes that are not written read as zeros, and take no space.
     pub fn keeps_holes(&self) -> bool {
         self.capabilities().keeps_holes
     }

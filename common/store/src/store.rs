@@ -5,29 +5,31 @@ use std::time::Duration;
 
 use types::entry::Metadata;
 use types::error::{Error, Op, Result};
+use types::operand::root_view::RootView;
 use types::outcome::compare::TimeRange;
 use types::path::{Name, RelPath};
-use types::place::root_view::RootView;
 
 use crate::Dir;
 use crate::seam_trait::seam_trait;
 
-/// Abilities of a store, which stay as they are while it is open.
+/// Capabilities of a store, which do not change while it is open.
 ///
-/// The default is a file system that has nothing special about it.
+/// The default is that of a file system without special features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The service that its files are objects of, where they are: directories are what their keys have in common.
+    /// Service of which the files are objects, if they are; directories are then common prefixes of
+    /// keys.
     pub service: Option<u64>,
-    /// Set where directories are entries of their own, with attributes, and there are empty ones.
+    /// True if directories are entries of their own, with attributes, and can be empty.
     pub keeps_directories: bool,
-    /// Set where new files can be striped as the operator asks.
+    /// True if new files can be striped as the operator requests.
     pub has_layouts: bool,
-    /// Set where writes are thrown away and nothing changes, as in a dry run.
+    /// True if writes are discarded and nothing changes, as in a dry run.
     pub discards_writes: bool,
-    /// The most that the clock that stamps changes here may be behind this node's.
+    /// Largest lag of the clock that stamps changes here behind the clock of this node.
     pub clock_behind: Duration,
-    /// A warning that says which attribute of all its entries cannot be told here, although it was asked for.
+    /// Warning about an attribute that was requested and that the store cannot return for any
+    /// entry.
     pub shortcoming: Option<&'static str>,
 }
 
@@ -45,7 +47,7 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
-    /// Returns whether objects under keys are what is kept.
+    /// Returns whether the store holds objects under keys.
     pub fn holds_objects(&self) -> bool {
         self.service.is_some()
     }
@@ -54,8 +56,9 @@ impl Capabilities {
 seam_trait! {
     /// A tree below a root.
     ///
-    /// Beyond the core there are: what the store is able to do; how its content moves; the clocks and times that it
-    /// has; and for file systems that nodes mount, a proof that all nodes see one tree.
+    /// Provided methods are in groups: capabilities of the store; the way in which content is
+    /// transferred; removal; clocks and timestamps; and, for file systems that nodes mount, a proof
+    /// that all nodes see one tree.
     pub trait Store, decorated by StoreDecorator, in tests SpyStore;
 
     required {
@@ -67,37 +70,40 @@ seam_trait! {
     }
 
     provided {
-        // What the store is able to do.
+        // Capabilities of the store.
 
-        /// Returns what the store is able to do as long as it is open.
+        /// Returns the capabilities of the store, which do not change while it is open.
         fn capabilities(&self) -> Capabilities {
             Capabilities::default()
         }
 
-        /// Returns whether another directory may be kept open for queued work without running out of handles.
+        /// Returns whether another directory may be kept open for queued work without running out
+        /// of file descriptors.
         fn has_spare_handles(&self) -> bool {
             true
         }
 
-        /// Returns whether names that differ only in case are one name here, as far as can be seen without writing.
+        /// Returns whether names that differ only in case collide here, as far as can be determined
+        /// without writing.
         fn folds_case(&self) -> bool {
             false
         }
 
-        // How content moves.
+        // Ways in which content is transferred.
 
-        /// Returns how large the pieces are in which a file of that size goes to or comes from this store, where the
-        /// operator asks for such. Files that are not larger move whole.
+        /// Returns the chunk size for a file of that size in this store, where the operator
+        /// requests chunks of `wish_bytes`. Files that are not larger are transferred as a whole.
         fn chunk_bytes(&self, size_bytes: u64, wish_bytes: u64) -> u64 {
             wish_bytes
         }
 
-        /// Brings to storage what this node has changed.
+        /// Syncs the changes of this node to storage.
         fn sync(&self) -> Result<()> {
             Ok(())
         }
 
-        /// Returns whether nothing else that is written here can fare better than what has failed with that `errno`.
+        /// Returns whether a failure with that `errno` shows that nothing else can be written here
+        /// either.
         fn is_past_help(&self, errno: i32) -> bool {
             matches!(errno, libc::ENOSPC | libc::EROFS)
         }
@@ -110,28 +116,29 @@ seam_trait! {
             Err(Op::Remove.errno(libc::EOPNOTSUPP))
         }
 
-        // Clocks and times.
+        // Clocks and timestamps.
 
-        /// Returns the most that the clock that times of storing come from is ahead of this node's; `None` where that
-        /// is not known.
+        /// Returns how far the clock that stamps stored objects is ahead of that of this node at
+        /// most; `None` where that is unknown.
         fn clock_ahead(&self) -> Option<Duration> {
             Some(Duration::ZERO)
         }
 
-        /// Returns the times that the file system of an entry can keep, as far as it shows.
+        /// Returns the range of timestamps that the file system of an entry supports, as far as the
+        /// entry shows it.
         fn time_range(&self, entry: &Metadata) -> TimeRange {
             TimeRange::All
         }
 
         // One tree on all nodes.
 
-        /// Returns a directory's attributes as they are now, whatever this node remembers of it.
+        /// Returns the current metadata of a directory, bypassing caches of this node.
         fn look(&self, path: &RelPath) -> Result<Metadata> {
             self.open_dir(path)?.metadata()
         }
 
-        /// Returns the root as this node sees it, or the entry of it that is meant, with the mount points below that
-        /// take part; `None` where all nodes see one tree by its nature.
+        /// Returns the root, or one entry of it, as this node sees it, with the mount points below
+        /// that take part; `None` where all nodes see one tree by the nature of the store.
         fn view(
             &self,
             entry: Option<&Name>,
@@ -140,30 +147,30 @@ seam_trait! {
             Ok(None)
         }
 
-        /// Remembers what is mounted below the root, or below an entry of it.
+        /// Records the mounts below the root, or below an entry of it.
         fn watch(&self, entry: Option<&Name>) {}
 
-        /// Fails where something else is mounted below the root than was, at points that take part: what is missing
-        /// now has not vanished.
+        /// Fails where the mounts below the root have changed, at points that take part: an entry
+        /// that is missing after that has not vanished.
         fn check_mounts(&self, takes_part: &dyn Fn(&[u8]) -> bool) -> Result<()> {
             Ok(())
         }
     }
 }
 
-/// Questions that operations ask of [`Capabilities`] often.
+/// Shortcuts to [`Capabilities`].
 impl dyn Store + '_ {
-    /// Returns the service that its files are objects of, where they are.
+    /// Returns the service of which the files are objects, if they are.
     pub fn service(&self) -> Option<u64> {
         self.capabilities().service
     }
 
-    /// Returns whether objects under keys are what is kept.
+    /// Returns whether the store holds objects under keys.
     pub fn holds_objects(&self) -> bool {
         self.capabilities().holds_objects()
     }
 
-    /// Returns whether new files here can be striped as the operator asks.
+    /// Returns whether new files here can be striped as the operator requests.
     pub fn has_layouts(&self) -> bool {
         self.capabilities().has_layouts
     }
@@ -174,7 +181,7 @@ impl dyn Store + '_ {
     }
 }
 
-/// A store in a box is the store that is in it.
+/// Forwarding from a box to the store in it.
 impl StoreDecorator for Box<dyn Store> {
     fn inner(&self) -> &dyn Store {
         &**self

@@ -19,15 +19,15 @@ use store::Store;
 use store::faulty::{Faults, FaultyStore};
 use store::opening::OpenAs;
 use types::error::{Cause, Failure, Side};
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 
 #[derive(Default)]
 struct Ear(Vec<Failure>);
 
 impl Listener<CompareJob<'_>> for Ear {
-    fn notice(&mut self, _from: Rank, notice: Notice) {
-        if let Notice::Failure(failure) = notice {
+    fn event(&mut self, _from: Rank, event: Event) {
+        if let Event::Failure(failure) = event {
             self.0.push(failure);
         }
     }

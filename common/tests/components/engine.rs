@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use comm::mailbox::Mailbox;
 use comm::{Comm, Rank, threads};
+use sched::context::TaskContext;
 use sched::counters::Counters;
-use sched::crew::Crew;
 use sched::engine::{self, Settings};
 use sched::job::{Job, Listener};
 
@@ -40,48 +40,48 @@ impl TreeJob {
 impl Job for TreeJob {
     type Task = Task;
     /// Question (true) or answer (false).
-    type Letter = bool;
-    type Notice = u64;
+    type Message = bool;
+    type Event = u64;
     type Snapshot = u64;
-    type Hand = u64;
+    type Worker = u64;
 
-    fn hand(&self) -> u64 {
+    fn worker(&self) -> u64 {
         0
     }
 
-    fn run(&self, (below, sleep_ms): Task, hand: &mut u64, crew: &Crew<'_, Self>) {
+    fn run(&self, (below, sleep_ms): Task, worker: &mut u64, context: &TaskContext<'_, Self>) {
         let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
-        *hand += 1;
+        *worker += 1;
         assert_ne!(Some(run), self.panic_at, "the test's own panic");
         std::thread::sleep(Duration::from_millis(sleep_ms));
         if run == self.stop_after {
-            crew.stop_job();
+            context.stop_job();
         }
         if below > 0 {
             for _ in 0..self.fanout {
-                crew.push((below - 1, sleep_ms));
+                context.push((below - 1, sleep_ms));
             }
         }
         if run.is_multiple_of(16) {
-            crew.hold();
-            crew.write_to(Rank(crew.rank().0 ^ 1), &true);
+            context.hold();
+            context.write_to(Rank(context.rank().0 ^ 1), &true);
         }
     }
 
-    fn discard(&self, _task: Task, _hand: &mut u64, _crew: &Crew<'_, Self>) {
+    fn discard(&self, _task: Task, _worker: &mut u64, _context: &TaskContext<'_, Self>) {
         self.discarded.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn flush(&self, hand: &mut u64, crew: &Crew<'_, Self>) {
-        crew.report(&std::mem::take(hand));
+    fn flush(&self, worker: &mut u64, context: &TaskContext<'_, Self>) {
+        context.report(&std::mem::take(worker));
     }
 
-    fn letter(&self, from: Rank, is_question: bool, crew: &Crew<'_, Self>) {
+    fn message(&self, from: Rank, is_question: bool, context: &TaskContext<'_, Self>) {
         if is_question {
-            crew.write_to(from, &false);
+            context.write_to(from, &false);
         } else {
             self.answers.fetch_add(1, Ordering::SeqCst);
-            crew.release();
+            context.release();
         }
     }
 
@@ -95,7 +95,7 @@ impl Job for TreeJob {
 struct Sum(u64);
 
 impl Listener<TreeJob> for Sum {
-    fn notice(&mut self, _from: Rank, runs: u64) {
+    fn event(&mut self, _from: Rank, runs: u64) {
         self.0 += runs;
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::runs::{self, in_session, options, quiet, temp, wishes};
 use common::run::copy::CopyRequest;
 use ops::compare::options::Evidence;
-use ops::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
+use ops::copy::options::{ChangeTest, HardLinks, JobFacts, SyncOptions};
 use types::exit::Exit;
 
 fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
@@ -25,10 +25,10 @@ fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
     })
 }
 
-fn sync(ranks: u32, source: &Path, target: &Path, judge: Judge) -> Exit {
+fn sync(ranks: u32, source: &Path, target: &Path, change_test: ChangeTest) -> Exit {
     let rules = SyncOptions {
         use_server_modtime: false,
-        judge,
+        change_test,
         evidence: Evidence::Checksums,
         update: false,
         ignore_existing: false,
@@ -122,14 +122,14 @@ fn a_target_gets_the_sources_groups_and_a_second_run_changes_nothing() {
         copy(random.u32(1..5), &source, &target);
         mutate(&mut random, &target);
         plant(&mut random, &source, 20);
-        let judge = [Judge::SizeAndTime, Judge::Content][random.usize(0..2)];
-        assert_eq!(sync(random.u32(1..9), &source, &target, judge), Exit::Ok, "seed {seed}");
+        let change_test = [ChangeTest::SizeAndTime, ChangeTest::Content][random.usize(0..2)];
+        assert_eq!(sync(random.u32(1..9), &source, &target, change_test), Exit::Ok, "seed {seed}");
         assert_eq!(picture(&target), picture(&source), "seed {seed}");
         let inodes = |tree: &Path| -> Vec<u64> {
             files(tree).iter().map(|path| fs::metadata(path).unwrap().ino()).collect()
         };
         let before = inodes(&target);
-        assert_eq!(sync(random.u32(1..9), &source, &target, judge), Exit::Ok, "seed {seed}");
+        assert_eq!(sync(random.u32(1..9), &source, &target, change_test), Exit::Ok, "seed {seed}");
         assert_eq!(inodes(&target), before, "seed {seed}");
     }
 }

@@ -12,7 +12,7 @@ use crate::trees::{Entry, Picture};
 use common::run::compare::CompareRequest;
 use common::surface::named_args::NamedArgs;
 use ops::compare::options::{CompareOptions, Evidence};
-use ops::copy::options::{HardLinks, JobFacts, Judge, SyncOptions};
+use ops::copy::options::{ChangeTest, HardLinks, JobFacts, SyncOptions};
 use posix::PosixStore;
 use store::opening::OpenAs;
 use store::opening::Symlinks;
@@ -134,7 +134,9 @@ fn model(source: &Picture, target: &Picture, rules: &SyncOptions) -> (Picture, b
                 }
                 remove_tree(&mut result, path);
             }
-            Some(old) if old.kind == wanted.kind && is_unchanged(old, wanted, rules.judge) => {
+            Some(old)
+                if old.kind == wanted.kind && is_unchanged(old, wanted, rules.change_test) =>
+            {
                 let kept = Entry { content: old.content.clone(), ..wanted.clone() };
                 result.insert(path.clone(), kept);
                 continue;
@@ -146,12 +148,12 @@ fn model(source: &Picture, target: &Picture, rules: &SyncOptions) -> (Picture, b
     (result, failed)
 }
 
-fn is_unchanged(old: &Entry, wanted: &Entry, judge: Judge) -> bool {
+fn is_unchanged(old: &Entry, wanted: &Entry, change_test: ChangeTest) -> bool {
     let same_size = old.kind == Kind::File && old.content.len() == wanted.content.len();
-    match judge {
-        Judge::SizeOnly => same_size,
-        Judge::SizeAndTime => same_size && old.attributes.times == wanted.attributes.times,
-        Judge::Content => false,
+    match change_test {
+        ChangeTest::SizeOnly => same_size,
+        ChangeTest::SizeAndTime => same_size && old.attributes.times == wanted.attributes.times,
+        ChangeTest::Content => false,
     }
 }
 
@@ -197,7 +199,8 @@ fn differing(a: &Entry, b: &Entry) -> Vec<&'static str> {
 fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
     SyncOptions {
         use_server_modtime: false,
-        judge: [Judge::SizeAndTime, Judge::SizeOnly, Judge::Content][random.usize(0..3)],
+        change_test: [ChangeTest::SizeAndTime, ChangeTest::SizeOnly, ChangeTest::Content]
+            [random.usize(0..3)],
         evidence: Evidence::Checksums,
         update: false,
         ignore_existing: false,
@@ -255,8 +258,11 @@ fn what_a_filter_protects_is_neither_copied_nor_deleted() {
         let glob = "n1*";
         let is_out =
             |path: &Vec<u8>| path.split(|byte| *byte == b'/').any(|name| name.starts_with(b"n1"));
-        let rules =
-            SyncOptions { delete: true, judge: Judge::Content, ..random_rules(&mut random) };
+        let rules = SyncOptions {
+            delete: true,
+            change_test: ChangeTest::Content,
+            ..random_rules(&mut random)
+        };
         sync(random.u32(1..5), &source, &target, &rules, Some(glob));
         let got = trees::picture(&store(&target));
         for (path, entry) in old.iter().filter(|(path, _)| is_out(path)) {

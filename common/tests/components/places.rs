@@ -14,7 +14,7 @@ use s3::config::rclone_conf;
 use s3::config::resolve::{renew, resolve};
 use s3::config::settings::{Chain, Credentials, PathStyle, Renewal, S3Options, Secret, Settings};
 use types::error::Side;
-use types::place::location::Location;
+use types::operand::location::Location;
 
 /// Question to a process: a location, its side, options, and whether to renew the credentials after
 /// that.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use comm::sim::{SimComm, SimNetwork};
 use comm::{Comm, Rank};
-use sched::message::{Message, Parcel};
+use sched::frame::{Frame, Parcel};
 use sched::reactor::{LocalWork, Reactor};
 
 const WORKERS: usize = 2;
@@ -59,7 +59,7 @@ struct SimWork<'l> {
     /// Answers awaited from other ranks, as for the chunks of a file that this rank owns.
     held: usize,
     posted: u64,
-    outbox: Vec<(Rank, Message)>,
+    outbox: Vec<(Rank, Frame)>,
 }
 
 impl LocalWork for SimWork<'_> {
@@ -94,15 +94,15 @@ impl LocalWork for SimWork<'_> {
     }
 
     /// Answers a question; an answer ends the hold that awaited it.
-    fn letter(&mut self, from: Rank, letter: Vec<u8>) {
-        if letter == b"question" {
-            self.post(from, Message::Letter(b"answer".to_vec()));
+    fn message(&mut self, from: Rank, message: Vec<u8>) {
+        if message == b"question" {
+            self.post(from, Frame::Message(b"answer".to_vec()));
         } else {
             self.held -= 1;
         }
     }
 
-    fn notice(&mut self, _from: Rank, _notice: Vec<u8>) {}
+    fn event(&mut self, _from: Rank, _event: Vec<u8>) {}
 
     fn progress(&mut self, _from: Rank, _snapshot: Vec<u8>) {}
 
@@ -114,9 +114,9 @@ impl LocalWork for SimWork<'_> {
 }
 
 impl SimWork<'_> {
-    fn post(&mut self, to: Rank, message: Message) {
+    fn post(&mut self, to: Rank, frame: Frame) {
         self.posted += 1;
-        self.outbox.push((to, message));
+        self.outbox.push((to, frame));
     }
 
     /// Ends a task on one of the workers and queues its children; now and then it asks another rank
@@ -132,7 +132,7 @@ impl SimWork<'_> {
         self.idle_workers += 1;
         if let Some(other) = asked {
             self.held += 1;
-            self.post(other, Message::Letter(b"question".to_vec()));
+            self.post(other, Frame::Message(b"question".to_vec()));
         }
     }
 }
@@ -210,8 +210,8 @@ impl<'l> SimJob<'l> {
         let (reactor, work) = (&mut self.reactors[at], &mut self.works[at]);
         let mut out = Vec::new();
         while let Some((from, bytes)) = self.comms[at].try_recv() {
-            let message = Message::decode(&bytes).expect("our own message");
-            reactor.on(now, from, message, work, &mut out);
+            let frame = Frame::decode(&bytes).expect("our own message");
+            reactor.on(now, from, frame, work, &mut out);
         }
         while work.idle_workers > 0
             && let Some(task) = work.queue.pop_back()
@@ -223,8 +223,8 @@ impl<'l> SimJob<'l> {
         }
         reactor.step(now, work, &mut out);
         out.append(&mut work.outbox);
-        for (to, message) in out {
-            self.comms[at].send(to, message.encode());
+        for (to, frame) in out {
+            self.comms[at].send(to, frame.encode());
         }
         for (arrival, to) in self.network.take_arrivals() {
             self.events.push(Reverse((arrival, to.0, Event::Wake)));

@@ -128,9 +128,12 @@ fn assert_arrived(from: &Path, to: &Path, seed: u64, transfer: Transfer) {
 }
 
 /// Returns a source store in which `deed` is applied to a file after its first read.
-fn racing_store(source: &Path, deed: impl Fn(&Path) + Send + Sync + 'static) -> Box<dyn Store> {
+fn racing_store(
+    source: &Path,
+    operation: impl Fn(&Path) + Send + Sync + 'static,
+) -> Box<dyn Store> {
     let file = source.join("f");
-    let faults = Faults::new(0).meanwhile(b"f", move || deed(&file));
+    let faults = Faults::new(0).meanwhile(b"f", move || operation(&file));
     let open_as = OpenAs::default();
     let inner = PosixStore::open(source.as_os_str().as_bytes(), open_as).unwrap();
     Box::new(FaultyStore::new(inner, Arc::new(faults)))
@@ -216,12 +219,12 @@ fn a_copy_that_others_change_before_it_is_verified_is_a_failure_and_theirs() {
         fs::create_dir(&target).unwrap();
         fs::write(source.join("file"), vec![7; 20 * BLOCK as usize]).unwrap();
         let theirs = target.join("file");
-        let deed = move || {
+        let operation = move || {
             let file = File::options().write(true).open(&theirs).unwrap();
             file.set_len(kept_bytes).unwrap();
             file.write_all_at(b"theirs", 0).unwrap();
         };
-        let faults = Arc::new(Faults::new(1).meanwhile(b"file", deed));
+        let faults = Arc::new(Faults::new(1).meanwhile(b"file", operation));
         let changed = || -> Box<dyn Store> {
             let target = PosixStore::open(target.as_os_str().as_bytes(), OpenAs::default());
             Box::new(FaultyStore::new(target.unwrap(), Arc::clone(&faults)))

@@ -3,6 +3,6 @@
 pub mod chunk;
 pub mod crc64;
 pub mod etag;
-pub mod lanes;
 pub mod parts;
+pub mod stripe_chunks;
 pub mod transfer;

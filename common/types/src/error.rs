@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::path;
-use super::service::{Details, ServiceFault, Unfit};
+use super::service::{Details, InvalidKey, ServiceFault};
 
 /// Reason why an operation on one entry failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub enum Cause {
     /// A request to an object storage service failed.
     Service(ServiceFault),
     /// A key that cannot be a path, or a path that cannot be a key.
-    Key(Unfit),
+    Key(InvalidKey),
 }
 
 /// Fault of a list.
@@ -220,7 +220,7 @@ impl Cause {
             Self::Stopped => "cancelled".into(),
             Self::List(fault) => fault.code().into(),
             Self::Service(fault) => fault.code(),
-            Self::Key(unfit) => unfit.code().into(),
+            Self::Key(invalid_key) => invalid_key.code().into(),
         }
     }
 }
@@ -302,7 +302,7 @@ impl fmt::Display for Cause {
             }
             Self::List(fault) => fault.fmt(f),
             Self::Service(fault) => fault.fmt(f),
-            Self::Key(unfit) => unfit.fmt(f),
+            Self::Key(invalid_key) => invalid_key.fmt(f),
             other => f.write_str(other.words()),
         }
     }
@@ -435,7 +435,7 @@ impl Side {
 
 /// Error of an entry, with the tree in which it occurred.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct SideError {
     /// Tree in which it occurred.
     pub side: Side,
     /// Failed operation, with the reason.
@@ -445,12 +445,12 @@ pub struct Trouble {
 /// Extension of results that adds the tree in which an operation failed.
 pub trait At<T> {
     /// Turns an error into one in this tree.
-    fn at(self, side: Side) -> std::result::Result<T, Trouble>;
+    fn at(self, side: Side) -> std::result::Result<T, SideError>;
 }
 
 impl<T> At<T> for Result<T> {
-    fn at(self, side: Side) -> std::result::Result<T, Trouble> {
-        self.map_err(|error| Trouble { side, error })
+    fn at(self, side: Side) -> std::result::Result<T, SideError> {
+        self.map_err(|error| SideError { side, error })
     }
 }
 

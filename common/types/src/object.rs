@@ -2,6 +2,6 @@
 
 pub mod header_text;
 pub mod headers;
+pub mod key_range;
 pub mod keys_below;
 pub mod metadata;
-pub mod span;

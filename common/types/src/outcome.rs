@@ -2,5 +2,5 @@
 
 pub mod compare;
 pub mod difference;
-pub mod notice;
+pub mod event;
 pub mod tally;

@@ -250,7 +250,7 @@ impl fmt::Display for Details {
 
 /// Reason for which a key cannot be a path, or a path cannot be a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Unfit {
+pub enum InvalidKey {
     /// The key does not begin with the prefix.
     Outside,
     /// A slash where the first name should begin.
@@ -280,7 +280,7 @@ pub enum Unfit {
     MarkerContent,
 }
 
-impl Unfit {
+impl InvalidKey {
     /// Returns a short stable word for machine-readable output.
     pub fn code(self) -> &'static str {
         match self {
@@ -301,7 +301,7 @@ impl Unfit {
     }
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for InvalidKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Outside => f.write_str("the key is not below the prefix"),

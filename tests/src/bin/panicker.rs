@@ -6,7 +6,7 @@ use clap::Parser;
 use comm::Rank;
 use common::surface::cli::CommonArgs;
 use common::surface::session::{self, ToolArgs};
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::engine::{self, Settings};
 use sched::job::{Job, Listener};
 use serde::{Deserialize, Serialize};
@@ -40,24 +40,24 @@ struct Panicker {
 
 impl Job for Panicker {
     type Task = ();
-    type Letter = ();
-    type Notice = ();
+    type Message = ();
+    type Event = ();
     type Snapshot = ();
-    type Hand = ();
+    type Worker = ();
 
-    fn hand(&self) {
+    fn worker(&self) {
         assert!(!self.panics, "the test's own panic");
     }
 
-    fn run(&self, (): (), (): &mut (), crew: &Crew<'_, Self>) {
-        crew.hold();
+    fn run(&self, (): (), (): &mut (), context: &TaskContext<'_, Self>) {
+        context.hold();
     }
 
-    fn discard(&self, (): (), (): &mut (), _crew: &Crew<'_, Self>) {}
+    fn discard(&self, (): (), (): &mut (), _context: &TaskContext<'_, Self>) {}
 
-    fn flush(&self, (): &mut (), _crew: &Crew<'_, Self>) {}
+    fn flush(&self, (): &mut (), _context: &TaskContext<'_, Self>) {}
 
-    fn letter(&self, _from: Rank, (): (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, (): (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) {}
 }
@@ -65,7 +65,7 @@ impl Job for Panicker {
 struct Deaf;
 
 impl Listener<Panicker> for Deaf {
-    fn notice(&mut self, _from: Rank, (): ()) {}
+    fn event(&mut self, _from: Rank, (): ()) {}
 
     fn progress(&mut self, _from: Rank, (): ()) {}
 

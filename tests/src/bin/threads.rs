@@ -8,7 +8,7 @@ use comm::threads;
 use common::run::{copy, sync};
 use common::surface::cli::{self, Parsed};
 use common::surface::session::{Session, ToolArgs};
-use common::surface::team::Team;
+use common::surface::topology::Topology;
 use host::{interrupt, process};
 use types::exit::Exit;
 
@@ -52,8 +52,8 @@ fn on_ranks<A: ToolArgs + Sync>(
     };
     let exits = threads::run(ranks, |comm| {
         let mail = &mut Mailbox::new(comm);
-        let team = Team::meet(mail);
-        work(&mut Session { tool, mail, team, mpi: "none".to_owned() }, &args)
+        let topology = Topology::meet(mail);
+        work(&mut Session { tool, mail, topology, mpi: "none".to_owned() }, &args)
     });
     exits.into_iter().reduce(Exit::worst).expect("there is a rank")
 }

@@ -153,7 +153,8 @@ pub enum Quirk {
     OpaqueEtags,
     /// DeleteObjects is refused with 501 NotImplemented.
     NoDeleteObjects,
-    /// What has `locked` in its key is not deleted: AccessDenied, in DeleteObjects of that key alone.
+    /// Keys with `locked` in them are not deleted: DeleteObject answers AccessDenied, and
+    /// DeleteObjects does so for those keys alone.
     LocksKeys,
     /// DeleteObjects fails with InternalError for each key with `busy` in it; DeleteObject deletes it.
     BusyKeys,

@@ -1,4 +1,5 @@
-//! Events of `--json`, and `docs/json.md`: each key that is printed is documented, and the other way round.
+//! Events of `--json`, and `docs/json.md`: each printed key is documented, and each documented key
+//! is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -16,11 +17,12 @@ use suite_tests::trees;
 
 const PAGE: &str = include_str!("../../../docs/json.md");
 
-/// Rows of stripes and pools are printed for Lustre only; `lustre.rs` reads them.
+/// Keys of stripes and pools, which are printed for Lustre only; `lustre.rs` reads them.
 const ON_LUSTRE: &str = "usage.striping.counts[]";
 const POOLS: &str = "usage.striping.pools[]";
 
-/// Rows of the page's tables, by the heading that they are under: keys with their types.
+/// Returns the rows of the tables of the page, by the heading that they are under: keys with their
+/// types.
 fn tables() -> BTreeMap<String, Vec<(String, String)>> {
     let mut tables: BTreeMap<String, Vec<_>> = BTreeMap::new();
     let mut heading = String::new();
@@ -37,7 +39,7 @@ fn tables() -> BTreeMap<String, Vec<(String, String)>> {
     tables
 }
 
-/// Keys of an object of the page, with those of the objects in it.
+/// Returns the keys of an object of the page, with those of the objects in it.
 fn documented(tables: &BTreeMap<String, Vec<(String, String)>>, name: &str) -> BTreeSet<String> {
     let keys = tables[name].iter().flat_map(|(key, kind)| {
         match kind.split_once("](#").and_then(|(_, link)| link.split(')').next()) {
@@ -51,7 +53,7 @@ fn documented(tables: &BTreeMap<String, Vec<(String, String)>>, name: &str) -> B
     keys.collect()
 }
 
-/// Keys of a value that was printed; a path is a value.
+/// Collects the keys of a printed value; a path counts as one value.
 fn printed(value: &Value, key: &str, keys: &mut BTreeSet<String>) {
     let is_path = |map: &serde_json::Map<String, Value>| {
         map.len() == 1 && (map.contains_key("text") || map.contains_key("bytes"))
@@ -72,7 +74,7 @@ fn printed(value: &Value, key: &str, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether that is the key, or one of those that a `*` stands for.
+/// True if the documented key is the printed one, or stands for it with a `*`.
 fn is_meant(documented: &str, printed: &str) -> bool {
     let (one, other) = (documented.split('.'), printed.split('.'));
     one.clone().count() == other.clone().count()
@@ -85,7 +87,7 @@ fn json(tool: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// A tree with an entry of most kinds, and a name that is not UTF-8.
+/// Creates a tree with an entry of most types, and a name that is not UTF-8.
 fn tree(root: &Path) {
     trees::small_files(root, 2, 3);
     trees::write(&root.join("large"), &trees::noise(3 << 20));
@@ -96,7 +98,7 @@ fn tree(root: &Path) {
     run(Command::new("mkfifo").arg(root.join("fifo"))).expect(0);
 }
 
-/// Copies, mirrors, comparisons and walks of local trees, some of which fail.
+/// Runs copies, mirrors, comparisons and walks of local trees, some of which fail.
 fn local_jobs(work: &Path) -> Vec<Ended> {
     let at = |name: &str| text(&work.join(name)).to_owned();
     let (source, copy, mirror) = (at("source"), at("copy"), at("mirror"));
@@ -135,7 +137,7 @@ fn local_jobs(work: &Path) -> Vec<Ended> {
     ]
 }
 
-/// Copies to objects and comparisons with them; some copies fail.
+/// Runs copies to objects and comparisons with them; some copies fail.
 fn object_jobs(work: &Path) -> Vec<Ended> {
     let slow = Behaviour { latency_ms: 700, ..Behaviour::default() };
     let (quick, slow) = (served(Behaviour::default()), served(slow));
@@ -177,7 +179,7 @@ fn every_key_that_is_printed_is_documented_and_the_other_way_round() {
         wrong.extend(unknown.map(|key| format!("{name}: {key} is not documented")));
         let is_missing = |row: &&String| {
             let is_elsewhere = row.starts_with(ON_LUSTRE) || row.starts_with(POOLS);
-            // How far a job is when it tells its progress is chance.
+            // The progress of a job at the time of its report depends on chance.
             let is_elsewhere = is_elsewhere || name == "progress" && row.contains('*');
             !is_elsewhere && !keys.iter().any(|key| is_meant(row, key))
         };

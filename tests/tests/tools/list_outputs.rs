@@ -288,8 +288,8 @@ fn a_file_of_paths_that_changes_while_it_is_read_is_an_error() {
         noticed += 1;
         assert_eq!(ended.status.code(), Some(23), "{program}: {said}");
         let events = String::from_utf8_lossy(&ended.stdout);
-        let notice = "was changed or removed while it was read";
-        assert!(said.contains(notice) || events.contains(notice), "{said}{events}");
+        let event = "was changed or removed while it was read";
+        assert!(said.contains(event) || events.contains(event), "{said}{events}");
     }
     assert!(noticed > 0);
 }

@@ -60,8 +60,8 @@ fn unfit_codes(long: bool) -> Vec<String> {
 fn with_hostile_keys() -> ObjectServer {
     let server = served(Behaviour::default());
     let long = format!("data/{}", "l".repeat(256));
-    let unfit = UNFIT.iter().map(|(key, _)| *key).chain([&*long]);
-    for key in unfit.chain(FIT) {
+    let invalid_key = UNFIT.iter().map(|(key, _)| *key).chain([&*long]);
+    for key in invalid_key.chain(FIT) {
         server.put("bucket", key, key.as_bytes().to_vec());
     }
     server

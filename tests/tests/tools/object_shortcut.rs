@@ -58,7 +58,8 @@ fn what_goes_by_the_shortcut_is_what_the_client_would_send() {
             go(&server, 2, &[&FIXED[..4], &["s3://data/up", text(&back)]].concat()).expect(0);
             let gets = server.counts().of(Operation::GetObject);
             assert_eq!((entries(&source), diff(&source, &back)), (entries(&back), String::new()));
-            // One request each; where the shortcut is refused, it is not tried for long.
+            // Each object takes one request; where the fast path is refused, it is not tried for
+            // long.
             let most = if is_refused { files + files / 2 } else { files };
             assert!((files..=most).contains(&puts), "{puts} of {files}");
             // The link is known for one only when it has come as a file.

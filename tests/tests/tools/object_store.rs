@@ -18,11 +18,11 @@ use suite_tests::seaweed::Seaweed;
 use suite_tests::trees::noise;
 use types::entry::{Attributes, Hint, Kept, Kind};
 use types::error::Cause;
+use types::object::key_range::KeyRange;
 use types::object::metadata::Schema;
-use types::object::span::Span;
 use types::outcome::difference::Fields;
 use types::path::{Name, RelPath};
-use types::service::{ServiceFault, Unfit};
+use types::service::{InvalidKey, ServiceFault};
 
 const PART_BYTES: u64 = 5 << 20;
 
@@ -230,7 +230,7 @@ fn objects_in_a_bucket() {
             promises::keep_names(root, &others);
             let refused =
                 |name: &CString| cause(root.stage_file(&new_file(c".staged", name)).map(drop));
-            assert!(blank.iter().all(|name| refused(name) == Cause::Key(Unfit::Blank)));
+            assert!(blank.iter().all(|name| refused(name) == Cause::Key(InvalidKey::Blank)));
         }),
     });
     promises::keeps_all_but(&exceptions, &|| {
@@ -406,13 +406,13 @@ fn odd_keys_are_names_or_are_told() {
         ".rclonelink",
         "q\"<>&'\\",
     ];
-    let unfit = [
-        ("..", Unfit::DotComponent),
-        (".", Unfit::DotComponent),
-        ("../", Unfit::DotComponent),
-        ("/", Unfit::EmptyComponent),
-        ("n\0ul", Unfit::Nul),
-        ("‛C3‛A4", Unfit::Escape),
+    let invalid_key = [
+        ("..", InvalidKey::DotComponent),
+        (".", InvalidKey::DotComponent),
+        ("../", InvalidKey::DotComponent),
+        ("/", InvalidKey::EmptyComponent),
+        ("n\0ul", InvalidKey::Nul),
+        ("‛C3‛A4", InvalidKey::Escape),
     ];
     for name in names {
         server.put("bucket", name, "file");
@@ -442,11 +442,11 @@ fn odd_keys_are_names_or_are_told() {
     assert_eq!(root.read_link(c"l").unwrap(), b"target");
     let mut told = unfit_of(&*root);
     told.sort_by(|a, b| a.0.cmp(&b.0));
-    let expected = unfit.into_iter().map(|(key, why)| (key.as_bytes().to_vec(), why));
+    let expected = invalid_key.into_iter().map(|(key, why)| (key.as_bytes().to_vec(), why));
     assert_eq!(told, expected.collect::<BTreeMap<_, _>>().into_iter().collect::<Vec<_>>());
     let empty = root.open_dir(c"e").unwrap();
     assert!(listing_with_unfit(&*empty).is_empty());
-    assert_eq!(unfit_of(&*empty), [(b"/".to_vec(), Unfit::EmptyComponent)]);
+    assert_eq!(unfit_of(&*empty), [(b"/".to_vec(), InvalidKey::EmptyComponent)]);
 }
 
 /// Lists a directory in which some keys are not paths: an error of the whole listing, which reports
@@ -461,12 +461,12 @@ fn listing_with_unfit(dir: &dyn Dir) -> BTreeMap<CString, Hint> {
 }
 
 /// Returns the keys below a directory that cannot be entries, in any order.
-fn unfit_of(dir: &dyn Dir) -> Vec<(Vec<u8>, Unfit)> {
-    struct Reader(Vec<(Vec<u8>, Unfit)>);
+fn unfit_of(dir: &dyn Dir) -> Vec<(Vec<u8>, InvalidKey)> {
+    struct Reader(Vec<(Vec<u8>, InvalidKey)>);
     impl NameReader for Reader {
         fn name(&mut self, _name: &Name, _hint: Hint) {}
 
-        fn unfit(&mut self, key: &[u8], why: Unfit) {
+        fn invalid_key(&mut self, key: &[u8], why: InvalidKey) {
             self.0.push((key.to_vec(), why));
         }
 
@@ -474,10 +474,10 @@ fn unfit_of(dir: &dyn Dir) -> Vec<(Vec<u8>, Unfit)> {
             false
         }
 
-        fn share(&mut self, _rest: Span) {}
+        fn share(&mut self, _rest: KeyRange) {}
     }
     let mut reader = Reader(Vec::new());
-    dir.read(Span::default(), &mut reader).unwrap();
+    dir.read(KeyRange::default(), &mut reader).unwrap();
     reader.0
 }
 
@@ -488,7 +488,7 @@ fn a_name_that_stands_for_a_link_is_refused_to_a_file() {
     let name = c"x.rclonelink";
     assert!(cause(root.stat(name)).is_vanished());
     let refused = root.stage_file(&new_file(c".staged", name)).map(drop);
-    assert_eq!(cause(refused), Cause::Key(Unfit::LinkName));
+    assert_eq!(cause(refused), Cause::Key(InvalidKey::LinkName));
     assert_eq!(server.counts().writes(), 0);
     // A directory may have it.
     put(&*root.open_dir(name).unwrap(), c"inside", b"1");

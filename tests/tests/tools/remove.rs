@@ -1,4 +1,4 @@
-//! drm on file systems: what is deleted, what stays, and what is never touched.
+//! drm on file systems: entries that are deleted, that stay, and that are never touched.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -11,12 +11,12 @@ use suite_tests::job::{Ended, alone, program, run, tool};
 use suite_tests::mounts::SlowDisk;
 use suite_tests::{need_root, trees};
 
-/// Runs drm in a directory, with so many ranks.
+/// Runs drm in a directory, with that number of ranks.
 fn drm(count: u32, work: &Path, words: &[&str]) -> Ended {
     run(tool(count, "drm").current_dir(work).args(words))
 }
 
-/// What is below a directory, by path.
+/// Returns the paths of all entries below a directory.
 fn below(root: &Path) -> BTreeSet<String> {
     let found = run(Command::new("find").arg(root).args(["-mindepth", "1", "-printf", "%P\\0"]));
     found.expect(0).stdout.split_terminator('\0').map(str::to_owned).collect()
@@ -26,7 +26,7 @@ fn names(all: &[&str]) -> BTreeSet<String> {
     all.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Files, links, a FIFO and directories, some of them empty.
+/// Creates files, links, a FIFO and directories, some of them empty.
 fn mixed(root: &Path) {
     trees::small_files(root, 5, 30);
     for file in ["d0000/keep.me", "d0001/sub/x.core", "d0001/sub/y.c", "d0002/a/b/c/deep.core"] {
@@ -60,7 +60,7 @@ fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {
         assert_eq!(deleted(&ended), entries);
         assert_eq!(below(work.path()), names(&["outside", "outside/file"]));
         assert!(Path::new("/etc/passwd").exists());
-        // Once more: there is nothing.
+        // A second run finds nothing.
         drm(count, work.path(), &["tree"]).expect(3);
     }
 }
@@ -78,7 +78,7 @@ fn single_entries_go_and_links_that_are_named_go_themselves() {
     assert_eq!(below(work.path()).len(), 5);
     drm(4, work.path(), &["link", "dangling", "file"]).expect(0);
     assert_eq!(below(work.path()), names(&["dir", "dir/file"]));
-    // What is missing is one failure, and the rest goes.
+    // A missing path is one failure, and the rest is deleted.
     let ended = drm(1, work.path(), &["missing", "dir/"]).expect(23);
     assert!(ended.stderr.contains("\"missing\": No such file"), "{}", ended.stderr);
     assert_eq!(below(work.path()), names(&[]));
@@ -102,7 +102,7 @@ fn a_dry_run_names_what_would_go_and_removes_nothing() {
         let stays = names(&["d0000", "d0000/keep.me"]);
         assert_eq!(named, before.difference(&stays).cloned().collect(), "{}", ended.stdout);
     }
-    // Then all of that goes, and only that.
+    // The job then deletes all of that, and nothing else.
     let ended = drm(4, work.path(), &["tree", "--exclude=keep.*", "--json", "-o", "-"]).expect(0);
     assert_eq!(ended.events("plan").len() as u64, deleted(&ended));
     assert_eq!(below(&tree), names(&["d0000", "d0000/keep.me"]));
@@ -117,16 +117,16 @@ fn filters_protect_what_they_leave_out_and_the_directories_it_is_in() {
         mixed(&tree);
         let before = below(&tree);
         let without = |gone: &[&str]| before.difference(&names(gone)).cloned().collect();
-        // Only what is included is meant: no directory is.
+        // Only included entries are selected, and no directory is.
         let ended = drm(count, work.path(), &["--include=*.core", "tree"]).expect(0);
         let cores = ["d0001/sub/x.core", "d0002/a/b/c/deep.core"];
         assert_eq!(below(&tree), without(&cores), "{}", ended.stdout);
-        // As in mpiFileUtils, by name.
+        // Names are matched as in mpiFileUtils.
         let words = ["--name", "--match", "^\\(inner\\|y\\.c\\)$", "tree"];
         drm(count, work.path(), &words).expect(0);
         let gone = [&cores[..], &["empty/inner", "d0001/sub/y.c"]].concat();
         assert_eq!(below(&tree), without(&gone));
-        // By whole path.
+        // Whole paths are matched.
         let whole = format!("^{}/d000[1-9]", tree.display());
         drm(count, work.path(), &["--match", &whole, "--exclude-regex", "f0000[0-3]$", "tree"])
             .expect(0);
@@ -186,7 +186,7 @@ fn what_must_not_be_deleted_is_refused_with_one_line() {
     }
     let ended = drm(1, work.path(), &["a", "a/b"]).expect(3);
     assert!(ended.stderr.contains("\"a/b\" is in \"a\""), "{}", ended.stderr);
-    // A regular expression that is to protect is not taken for a glob that matches nothing.
+    // A regular expression for protection is not taken for a glob that matches nothing.
     for expression in [".*\\.c$", "^/data", "x\\.y"] {
         let ended = drm(1, work.path(), &["--exclude", expression, "a"]).expect(2);
         assert!(ended.stderr.contains("--exclude-regex"), "{}", ended.stderr);
@@ -197,7 +197,8 @@ fn what_must_not_be_deleted_is_refused_with_one_line() {
     assert_eq!(below(work.path()), before);
 }
 
-/// A file system below the root, and a directory of the same one that shows there once more.
+/// Mount points stay: a file system below the root, and a bind mount of a directory of the same
+/// file system.
 #[test]
 fn mounts_stay_with_all_in_them() {
     need_root!();
@@ -236,7 +237,7 @@ fn mounts_stay_with_all_in_them() {
     }
 }
 
-/// Another user's directory, and one that may not be read.
+/// Directories of another user, or without read permission, are failures.
 #[test]
 fn what_may_not_be_deleted_is_a_failure_and_the_rest_goes() {
     need_root!();
@@ -255,7 +256,8 @@ fn what_may_not_be_deleted_is_a_failure_and_the_rest_goes() {
     let ended = run(user.current_dir(work.path()).args(["--json", "tree"])).expect(23);
     let left = ["full", "full/file", "of-others", "of-others/file", "shut", "shut/file"];
     assert_eq!(below(&tree), names(&left));
-    // One line each, and none about directories that are not empty for that.
+    // One line is printed for each failure, and none for directories that are not empty because of
+    // it.
     let failures: BTreeSet<String> = ended
         .events("failure")
         .iter()
@@ -276,7 +278,7 @@ fn what_is_named_goes_and_what_is_beside_it_stays() {
         let ended = drm(count, work.path(), &["-i", "list.ndjson", "--json", "tree"]).expect(0);
         assert_eq!(below(&tree), names(&["d0003", "d0003/later"]), "{}", ended.stdout);
         assert_eq!(ended.summary()["totals"]["synced"]["non_empty_directories"], 2);
-        // What is gone already is gone.
+        // An entry that is gone already is no failure.
         fs::write(work.path().join("paths"), "d0003/later\nd0003/never\nd0001/f00001\nd0003\n")
             .unwrap();
         drm(count, work.path(), &["--files-from", "paths", "tree"]).expect(0);
@@ -310,7 +312,7 @@ fn deep_and_wide_directories_go_in_bounded_steps() {
         let work = tempfile::tempdir().unwrap();
         let tree = work.path().join("tree");
         trees::wide_directory(&tree.join("wide"), 20_000);
-        // Deeper than a path may be long.
+        // The path becomes longer than PATH_MAX.
         let script = "import os, sys\nos.mkdir(sys.argv[1]); os.chdir(sys.argv[1])\n\
                       for _ in range(300): os.mkdir('n' * 100); os.chdir('n' * 100); open('f', 'w').close()";
         run(Command::new("python3").args(["-c", script]).arg(tree.join("deep"))).expect(0);
@@ -320,7 +322,7 @@ fn deep_and_wide_directories_go_in_bounded_steps() {
     }
 }
 
-/// System calls of one rank, by name.
+/// Returns the system calls of one rank, by name.
 fn calls(work: &Path, words: &[&str]) -> Vec<String> {
     let log = work.join("calls");
     let mut strace = Command::new("strace");
@@ -345,7 +347,7 @@ fn files_are_not_looked_at_unless_a_filter_asks() {
     trees::small_files(&work.path().join("tree"), 4, 500);
     let all = calls(work.path(), &["--threads=1", "tree"]);
     assert_eq!(count(&all, &["unlink", "unlinkat"]), 4 * 500 + 4 + 1);
-    // A program that starts, and one that waits, look at some things, but not at 2,000 files.
+    // A program that starts or waits inspects some files, but not 2,000.
     assert!(count(&all, &looks) < 500, "{} looks", count(&all, &looks));
     assert!(count(&all, &["openat", "openat2", "open"]) < 500);
     trees::small_files(&work.path().join("tree"), 4, 500);
@@ -389,7 +391,7 @@ fn a_list_in_the_tree_that_goes_stays_with_its_directories() {
     assert!(list.lines().any(|line| line.contains("tree/d0002/a/b/c/deep.core")));
 }
 
-/// A job that is told to stop deletes no more, and the same command does the rest.
+/// Checks that an interrupted job deletes no more, and that the same command deletes the rest.
 #[test]
 fn a_stopped_job_goes_on_when_it_is_run_again() {
     need_root!();

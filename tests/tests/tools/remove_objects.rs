@@ -1,10 +1,12 @@
-//! drm with places in S3: how many requests it takes, and what becomes of keys that a service does not delete.
+//! drm with locations in S3: the number of requests, and the treatment of keys that a service does
+//! not delete.
 
 use suite_tests::buckets::{BUCKET, go, served};
 use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 
-/// So many objects below `old/`, in directories of a hundred, and one beside them.
+/// Creates a server with that number of objects below `old/`, in directories of a hundred, and one
+/// object next to them.
 fn filled(behaviour: Behaviour, objects: usize) -> ObjectServer {
     let server = served(behaviour);
     for number in 0..objects {
@@ -25,11 +27,11 @@ fn twenty_thousand_objects_go_in_21_requests() {
     let counts = server.reset_counts();
     assert!(counts.of(Operation::DeleteObjects) <= 21, "{counts:?}");
     assert_eq!(counts.of(Operation::DeleteObject), 0);
-    // Of the object beside the prefix, when nothing is left below that.
+    // The request is for the object next to the prefix, when nothing is left below that.
     assert_eq!(counts.of(Operation::HeadObject), 1);
     let totals = &ended.summary()["totals"];
     assert_eq!(totals["synced"]["deleted"]["files"], 20_000);
-    // Listings tell how large objects are.
+    // Listings report the sizes of objects.
     assert_eq!(totals["found_bytes"], 20_000 * 7);
 }
 
@@ -44,7 +46,7 @@ fn ranks_share_the_objects_and_markers_go_too() {
     go(&server, 4, &["drm", "s3://data/old"]).expect(0);
     assert_eq!(server.keys_of(BUCKET), STAYS);
     assert!(server.counts().of(Operation::DeleteObjects) <= 2 + 4 + 4);
-    // A single object.
+    // A single object is deleted.
     go(&server, 1, &["drm", "s3://data/older/file"]).expect(0);
     assert_eq!(server.keys_of(BUCKET), ["old"]);
     for bucket in ["s3://data", "s3://data/"] {
@@ -76,7 +78,7 @@ fn a_service_without_batches_is_asked_for_each_object() {
         assert_eq!(server.keys_of(BUCKET), STAYS);
         let counts = server.counts();
         assert_eq!(counts.of(Operation::DeleteObjects), 1);
-        // Four markers might be there, too.
+        // Four directory markers might exist, too.
         assert_eq!(counts.of(Operation::DeleteObject), 300 + 4);
     }
 }
@@ -95,11 +97,13 @@ fn keys_that_are_refused_are_failures_and_all_others_go() {
         assert_eq!(failures.len(), 2, "{}", ended.stdout);
         assert!(failures.iter().all(|it| it["service"]["code"] == "AccessDenied"), "{failures:?}");
     }
-    // What was busy is asked for by itself, and so is what waits alone: a marker, and keys that ranks have one each of.
+    // Keys that were busy are requested one by one, and so are single keys: a marker, and keys of
+    // which a rank has only one.
     assert!(server.counts().of(Operation::DeleteObject) <= 4);
 }
 
-/// An answer that has lost what it says of some key is asked for again; it deletes nothing twice, as nothing is there.
+/// Checks that a response that lacks a key is requested again; nothing is deleted twice, as nothing
+/// is left.
 #[test]
 fn answers_that_do_not_tell_of_each_key_are_asked_for_again() {
     for tear in [Tear::AtTag(20), Tear::Empty, Tear::Page, Tear::WithoutEntry(1)] {
@@ -108,7 +112,7 @@ fn answers_that_do_not_tell_of_each_key_are_asked_for_again() {
         go(&server, 1, &["drm", "s3://data/old"]).expect(0);
         assert_eq!(server.keys_of(BUCKET), STAYS);
         assert_eq!(server.counts().torn(), 1, "{tear:?}");
-        // Then those of what would stand for directories.
+        // The other requests are for the directory markers.
         assert_eq!(server.counts().of(Operation::DeleteObjects), 3);
         let tearing =
             Tearing::rule(&[Operation::DeleteObjects], tear, Ending::LengthFits, u64::MAX);
@@ -117,7 +121,7 @@ fn answers_that_do_not_tell_of_each_key_are_asked_for_again() {
     }
 }
 
-/// Keys that a document would bring back as others.
+/// Deletes keys that a document would return changed.
 #[test]
 fn awkward_keys_go() {
     let server = filled(Behaviour::default(), 10);

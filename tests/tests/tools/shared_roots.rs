@@ -313,7 +313,7 @@ fn ranks_in_containers_are_nodes_too() {
     assert!(ended.stderr.contains("(rank 1)"), "{}", ended.stderr);
 }
 
-/// Where one node has a directory of its own, nothing is deleted in any.
+/// Checks that nothing is deleted on any node where one node has a different directory.
 #[test]
 fn nothing_is_deleted_where_a_node_sees_another_directory() {
     need_root!();

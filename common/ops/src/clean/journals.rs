@@ -15,13 +15,13 @@ use super::{CleanJob, Place};
 use crate::journal::folder::{self, LOCKED, StagedBy, may_be_first, may_be_part};
 use crate::walk::account::Gathered;
 use crate::walk::selection::is_part_of_journal;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use store::{Dir, SourceFile, Store};
 use types::entry::Kind;
 use types::error::{Cause, Error};
+use types::operand::placement::Given;
+use types::operand::staged_name::is_journal_of;
 use types::path::{self, RelPath};
-use types::place::placement::Given;
-use types::place::staged_name::is_journal_of;
 
 /// A journal whose job is dead. Its staged files may be elsewhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,12 +44,12 @@ struct Found {
     _lock: Option<Box<dyn SourceFile>>,
 }
 
-/// By which a directory is recognised as a journal.
+/// Evidence that a directory is a journal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// The description of a job in it.
     Description,
-    /// Its name as well, which a job gave it.
+    /// The name of the directory as well, which a job gave it.
     Name,
 }
 
@@ -107,14 +107,14 @@ impl CleanJob {
         (store, path): (&dyn Store, &RelPath),
         evidence: Evidence,
         shown: &[u8],
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> Result<(), Error> {
         let dir = store.open_dir(path)?;
         let Some(found) = find(&*dir, evidence)? else { return Ok(()) };
-        hand.tally.leftovers.found += 1;
+        worker.tally.leftovers.found += 1;
         if found.is_at_work || found.changed_seconds > self.options.old_by_seconds {
-            hand.tally.leftovers.too_recent += 1;
+            worker.tally.leftovers.too_recent += 1;
             return Ok(());
         }
         self.remember(shown);
@@ -127,7 +127,7 @@ impl CleanJob {
                 removed => removed,
             }
         };
-        self.remove(shown, "remove", remove, hand, crew);
+        self.remove(shown, "remove", remove, worker, context);
         Ok(())
     }
 
@@ -144,7 +144,12 @@ impl CleanJob {
     }
 
     /// Removes the journals beside a location that belong to it.
-    pub(super) fn clean_beside(&self, index: u32, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    pub(super) fn clean_beside(
+        &self,
+        index: u32,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
         let Place::Tree { path, beside: Some(beside), .. } = &self.places[index as usize] else {
             return;
         };
@@ -166,9 +171,9 @@ impl CleanJob {
             let shown = path::join(&given.parent(), name.to_bytes());
             let place = RelPath::root().child(&name);
             if let Err(error) =
-                self.clean_journal((&**beside, &place), Evidence::Name, &shown, hand, crew)
+                self.clean_journal((&**beside, &place), Evidence::Name, &shown, worker, context)
             {
-                self.fail(&shown, error, hand, crew);
+                self.fail(&shown, error, worker, context);
             }
         }
     }

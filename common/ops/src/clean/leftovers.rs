@@ -9,12 +9,12 @@ use crate::journal::folder::LOCKED;
 use crate::walk::account::Gathered;
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor};
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use store::Store;
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{Error, Failure, Trouble};
+use types::error::{Error, Failure, SideError};
+use types::operand::staged_name::{is_of_job, is_staged};
 use types::path::{self, Name};
-use types::place::staged_name::{is_of_job, is_staged};
 
 impl ThoseJobs {
     fn have_staged(&self, name: &Name) -> bool {
@@ -37,9 +37,9 @@ impl CleanJob {
         }
     }
 
-    fn shown(&self, place: &walk::place::Place, name: &[u8]) -> Vec<u8> {
-        let (_, root) = self.tree(place.root());
-        path::join(root, &path::join(place.path().as_bytes(), name))
+    fn shown(&self, dir_ref: &walk::dir_ref::DirRef, name: &[u8]) -> Vec<u8> {
+        let (_, root) = self.tree(dir_ref.root());
+        path::join(root, &path::join(dir_ref.path().as_bytes(), name))
     }
 
     /// Inspects an entry that may be a staged file or the file by which a journal is recognised.
@@ -47,10 +47,10 @@ impl CleanJob {
     fn look_at(
         &self,
         entry: &Visit<'_>,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> Result<Visited, Error> {
-        let those_jobs = self.those_jobs(entry.place.root());
+        let those_jobs = self.those_jobs(entry.dir_ref.root());
         let is_ours =
             is_staged(entry.name) && those_jobs.is_none_or(|jobs| jobs.have_staged(entry.name));
         let may_be_journal = entry.name == LOCKED && those_jobs.is_none();
@@ -68,18 +68,18 @@ impl CleanJob {
             return Ok(directory);
         }
         if may_be_journal && metadata.kind == Kind::File {
-            let (store, _) = self.tree(entry.place.root());
-            let shown = self.shown(entry.place, b"");
+            let (store, _) = self.tree(entry.dir_ref.root());
+            let shown = self.shown(entry.dir_ref, b"");
             self.clean_journal(
-                (store, entry.place.path()),
+                (store, entry.dir_ref.path()),
                 Evidence::Description,
                 &shown,
-                hand,
-                crew,
+                worker,
+                context,
             )?;
         }
         if is_ours {
-            self.remove_old(entry, &metadata, hand, crew);
+            self.remove_old(entry, &metadata, worker, context);
         }
         Ok(Visited::NOTHING_MOVED)
     }
@@ -89,28 +89,34 @@ impl CleanJob {
         &self,
         entry: &Visit<'_>,
         metadata: &Metadata,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        hand.tally.leftovers.found += 1;
+        worker.tally.leftovers.found += 1;
         // The ctime cannot be set by any user, and every write updates it.
         if metadata.ctime.seconds > self.options.old_by_seconds {
-            hand.tally.leftovers.too_recent += 1;
+            worker.tally.leftovers.too_recent += 1;
             return;
         }
-        let shown = self.shown(entry.place, entry.name.to_bytes());
-        self.remove(&shown, "remove", || entry.dir.remove(entry.name, metadata.kind), hand, crew);
+        let shown = self.shown(entry.dir_ref, entry.name.to_bytes());
+        self.remove(
+            &shown,
+            "remove",
+            || entry.dir.remove(entry.name, metadata.kind),
+            worker,
+            context,
+        );
     }
 
     fn fail_at(
         &self,
-        place: &walk::place::Place,
+        dir_ref: &walk::dir_ref::DirRef,
         name: &Name,
         error: Error,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        self.fail(&self.shown(place, name.to_bytes()), error, hand, crew);
+        self.fail(&self.shown(dir_ref, name.to_bytes()), error, worker, context);
     }
 }
 
@@ -123,52 +129,62 @@ impl Visitor for CleanJob {
         &self.selection
     }
 
-    fn list_failed(&self, failure: Failure, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        self.account.fail(failure, hand, crew);
+    fn list_failed(
+        &self,
+        failure: Failure,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        self.account.fail(failure, worker, context);
     }
 
     fn enter(
         &self,
-        _: &Arc<walk::place::Place>,
+        _: &Arc<walk::dir_ref::DirRef>,
         _: &Metadata,
-        hand: &mut Gathered,
-        _: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        _: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
-        hand.tally.examined += 1;
+        worker.tally.examined += 1;
         Ok(())
     }
 
-    fn visit(&self, entry: &Visit<'_>, hand: &mut Gathered, crew: &Crew<'_, Self>) -> Visited {
-        match self.look_at(entry, hand, crew) {
+    fn visit(
+        &self,
+        entry: &Visit<'_>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) -> Visited {
+        match self.look_at(entry, worker, context) {
             Ok(visited) => visited,
             // A job at work has renamed the file meanwhile.
             Err(error) if error.cause.is_vanished() => Visited::NOTHING_MOVED,
             Err(error) => {
-                self.fail_at(entry.place, entry.name, error, hand, crew);
+                self.fail_at(entry.dir_ref, entry.name, error, worker, context);
                 Visited::NOTHING_MOVED
             }
         }
     }
 
-    fn unfit(
+    fn invalid_key(
         &self,
-        place: &walk::place::Place,
+        dir_ref: &walk::dir_ref::DirRef,
         key: &[u8],
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        self.fail(&self.shown(place, key), trouble.error, hand, crew);
+        self.fail(&self.shown(dir_ref, key), side_error.error, worker, context);
     }
 
     fn unreadable(
         &self,
-        place: &walk::place::Place,
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        dir_ref: &walk::dir_ref::DirRef,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
-        hand.tally.unread_directories += 1;
-        self.fail_at(place, c"", trouble.error, hand, crew);
+        worker.tally.unread_directories += 1;
+        self.fail_at(dir_ref, c"", side_error.error, worker, context);
     }
 }

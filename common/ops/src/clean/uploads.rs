@@ -4,9 +4,9 @@
 use super::{CleanJob, CleanTask, Place};
 use crate::walk::account::Gathered;
 use s3::{ObjectStore, OpenUpload, UploadMarker};
-use sched::crew::Crew;
+use sched::context::TaskContext;
+use types::operand::location::ObjectLocation;
 use types::path;
-use types::place::location::ObjectLocation;
 
 /// The number of uploads in one task. Each takes one request.
 const BATCH_UPLOADS: usize = 16;
@@ -17,26 +17,26 @@ impl CleanJob {
         &self,
         index: u32,
         from: Option<&UploadMarker>,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let Some((store, location)) = self.bucket(index) else { return };
         let (uploads, next) = match store.open_uploads(from) {
             Ok(page) => page,
             Err(error) => {
-                hand.tally.unread_directories += 1;
-                return self.fail(&shown(location, b""), error, hand, crew);
+                worker.tally.unread_directories += 1;
+                return self.fail(&shown(location, b""), error, worker, context);
             }
         };
         if next.is_some() {
-            crew.push(CleanTask::List(index, next));
+            context.push(CleanTask::List(index, next));
         }
         let is_old = |upload: &OpenUpload| upload.begun_seconds <= self.options.old_by_seconds;
         let (old, young): (Vec<_>, Vec<_>) = uploads.into_iter().partition(is_old);
-        hand.tally.leftovers.found += (old.len() + young.len()) as u64;
-        hand.tally.leftovers.too_recent += young.len() as u64;
+        worker.tally.leftovers.found += (old.len() + young.len()) as u64;
+        worker.tally.leftovers.too_recent += young.len() as u64;
         for some in old.chunks(BATCH_UPLOADS) {
-            crew.push(CleanTask::GiveUp(index, some.to_vec()));
+            context.push(CleanTask::GiveUp(index, some.to_vec()));
         }
     }
 
@@ -45,12 +45,12 @@ impl CleanJob {
         &self,
         index: u32,
         upload: &OpenUpload,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let Some((store, location)) = self.bucket(index) else { return };
         let shown = shown(location, upload.key.as_bytes());
-        self.remove(&shown, "abort upload", || store.give_up_upload(upload), hand, crew);
+        self.remove(&shown, "abort upload", || store.give_up_upload(upload), worker, context);
     }
 
     /// Returns the store of a bucket. Tasks for uploads exist for buckets only.

@@ -5,15 +5,15 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use super::content::{Way, is_same_extent, open_version, outcome_of_sum, summed};
-use super::{CompareHand, CompareJob, CompareTask, Opened, Pair};
+use super::{CompareJob, CompareTask, CompareWorker, Opened, Pair};
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::walk::Visit;
-use crate::walk::place::Place;
-use sched::crew::Crew;
+use crate::walk::dir_ref::DirRef;
+use sched::context::TaskContext;
 use store::{Dir, Receipt, SourceFile};
 use types::content::chunk::{ChunkRun, Extent};
 use types::entry::Version;
-use types::error::{At, Cause, Op, Side, Trouble};
+use types::error::{At, Cause, Op, Side, SideError};
 use types::outcome::difference::Fields;
 use types::path::Name;
 
@@ -25,7 +25,7 @@ pub(super) struct FilePair {
 
 /// A large file that is being compared.
 pub(super) struct LargePair {
-    place: Arc<Place>,
+    dir_ref: Arc<DirRef>,
     name: CString,
     files: FilePair,
     way: Way,
@@ -35,7 +35,7 @@ pub(super) struct LargePair {
 impl FilePair {
     /// Verifies that both files are unchanged since they were inspected; otherwise nothing that was
     /// read proves anything.
-    pub fn check(&self, source: Version, target: Version) -> Result<(), Trouble> {
+    pub fn check(&self, source: Version, target: Version) -> Result<(), SideError> {
         let changed = Op::Compare.failed(Cause::Changed);
         if self.source.metadata().at(Side::Source)?.version() != source {
             return Err(changed).at(Side::Source);
@@ -54,10 +54,10 @@ impl CompareJob<'_> {
         entry: &Visit<'_>,
         target_dir: &dyn Dir,
         opened: Opened,
-    ) -> Result<FilePair, Trouble> {
+    ) -> Result<FilePair, SideError> {
         let open_source = || entry.dir.open_file(entry.name).at(Side::Source);
         let source = opened.0.map_or_else(open_source, Ok)?;
-        let target_name = self.target_name(entry.place, entry.name);
+        let target_name = self.target_name(entry.dir_ref, entry.name);
         let open_target = || target_dir.open_file(target_name).at(Side::Target);
         let target = opened.1.map_or_else(open_target, Ok)?;
         if self.options.bypass_cache {
@@ -73,90 +73,104 @@ impl CompareJob<'_> {
         entry: &Visit<'_>,
         target_dir: &dyn Dir,
         mut pair: Pair,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<(), Trouble> {
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) -> Result<(), SideError> {
         let files = self.open_pair(entry, target_dir, std::mem::take(&mut pair.opened))?;
         let way = Way::of(&*files.source, &*files.target, self.options.evidence)?;
-        let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
-        let large = LargePair { place, name, files, way, pair };
+        let (dir_ref, name) = (Arc::clone(entry.dir_ref), entry.name.to_owned());
+        let large = LargePair { dir_ref, name, files, way, pair };
         if let Some(is_same) = way.known() {
             let check = way.check(&*large.files.source, &*large.files.target);
             let size_bytes = large.pair.source.size_bytes;
-            hand.gathered.tally.compared.by(check).bytes += size_bytes;
+            worker.gathered.tally.compared.by(check).bytes += size_bytes;
             let outcome = if is_same { Outcome::Done } else { Outcome::Differs };
-            self.tell_verdict(large, outcome, hand, crew);
+            self.tell_verdict(large, outcome, worker, context);
         } else {
-            self.queue_chunks(large, crew);
+            self.queue_chunks(large, context);
         }
         Ok(())
     }
 
     /// Queues all chunks of a large file.
-    fn queue_chunks(&self, large: LargePair, crew: &Crew<'_, Self>) {
+    fn queue_chunks(&self, large: LargePair, context: &TaskContext<'_, Self>) {
         let (source, target) = (large.pair.source.version(), large.pair.target.version());
         let size_bytes = large.pair.source.size_bytes;
         let wish_bytes = self.root.source.chunk_bytes(size_bytes, self.options.chunk_bytes);
         let (work, chunk_bytes) = large.way.chunks([source, target], wish_bytes);
         let run = ChunkRun::whole(size_bytes, chunk_bytes);
-        let (place, name) = (Arc::clone(&large.place), large.name.clone());
+        let (dir_ref, name) = (Arc::clone(&large.dir_ref), large.name.clone());
         let file = self.large.begin(large, run.count());
         // The rank waits for messages until the last chunk is counted, so the job must not end
         // before.
-        crew.hold();
-        let (owner, identity, lanes) = (self.rank, source.identity, None);
-        let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
-        crew.push(CompareTask::Chunks(task));
+        context.hold();
+        let (owner, identity, stripe_chunks) = (self.rank, source.identity, None);
+        let task = ChunkTask {
+            owner,
+            file,
+            dir_ref,
+            name,
+            identity,
+            chunk_bytes,
+            stripe_chunks,
+            work,
+            run,
+        };
+        context.push(CompareTask::Chunks(task));
     }
 
     /// Compares the first chunk of a run, unless the result of the file is known already.
     pub(super) fn run_chunks(
         &self,
         mut task: ChunkTask,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) {
         if self.large.is_decided(&task) {
-            return self.tell_owner(&task, task.done(Outcome::Done, None), crew);
+            return self.tell_owner(&task, task.done(Outcome::Done, None), context);
         }
-        task.keep_first(crew);
+        task.keep_first(context);
         let mut receipt = None;
         let outcome = Outcome::of(match &task.work {
             ChunkWork::Sum { side, version, part_bytes } => {
-                self.sum_chunk(&task, (*side, *version), *part_bytes, hand).map(|left| {
+                self.sum_chunk(&task, (*side, *version), *part_bytes, worker).map(|left| {
                     receipt = Some(left);
                     Outcome::Done
                 })
             }
-            _ => self.compare_chunk(&task, hand),
+            _ => self.compare_chunk(&task, worker),
         });
         if outcome != Outcome::Done {
             self.large.decide(&task);
         }
-        self.tell_owner(&task, task.done(outcome, receipt), crew);
+        self.tell_owner(&task, task.done(outcome, receipt), context);
     }
 
     /// Reports chunks as failed that had not begun when the job was interrupted.
-    pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &Crew<'_, Self>) {
-        let stopped = Trouble { side: Side::Source, error: Op::Compare.failed(Cause::Stopped) };
-        self.tell_owner(task, task.done(Outcome::Failed(stopped), None), crew);
+    pub(super) fn give_up_chunks(&self, task: &ChunkTask, context: &TaskContext<'_, Self>) {
+        let stopped = SideError { side: Side::Source, error: Op::Compare.failed(Cause::Stopped) };
+        self.tell_owner(task, task.done(Outcome::Failed(stopped), None), context);
     }
 
     /// Compares one chunk byte by byte.
-    fn compare_chunk(&self, task: &ChunkTask, hand: &mut CompareHand) -> Result<Outcome, Trouble> {
+    fn compare_chunk(
+        &self,
+        task: &ChunkTask,
+        worker: &mut CompareWorker,
+    ) -> Result<Outcome, SideError> {
         let ChunkWork::Compare { source, target } = &task.work else { return Ok(Outcome::Done) };
-        let source_dir = task.place.source_dir(&*self.root.source).at(Side::Source)?;
-        let target_dir = self.target_dir(&task.place)?;
+        let source_dir = task.dir_ref.source_dir(&*self.root.source).at(Side::Source)?;
+        let target_dir = self.target_dir(&task.dir_ref)?;
         let extent = task.extent();
         let source = self.open_chunk(&*source_dir, &task.name, *source, extent);
-        let name = self.target_name(&task.place, &task.name);
+        let name = self.target_name(&task.dir_ref, &task.name);
         let target = self.open_chunk(&*target_dir, name, *target, extent);
         let (source, target) = (source.at(Side::Source)?, target.at(Side::Target)?);
         let is_same =
-            is_same_extent(&*source, &*target, extent, self.reading(), &mut hand.buffers)?;
+            is_same_extent(&*source, &*target, extent, self.reading(), &mut worker.buffers)?;
         let check = Way::Bytes.check(&*source, &*target);
-        hand.gathered.tally.chunks += 1;
-        hand.gathered.tally.compared.by(check).bytes += extent.length;
+        worker.gathered.tally.chunks += 1;
+        worker.gathered.tally.compared.by(check).bytes += extent.length;
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })
     }
 
@@ -166,19 +180,19 @@ impl CompareJob<'_> {
         task: &ChunkTask,
         (side, version): (Side, Version),
         part_bytes: Option<u64>,
-        hand: &mut CompareHand,
-    ) -> Result<Receipt, Trouble> {
+        worker: &mut CompareWorker,
+    ) -> Result<Receipt, SideError> {
         let (dir, name) = match side {
-            Side::Source => (task.place.source_dir(&*self.root.source).at(side)?, &*task.name),
+            Side::Source => (task.dir_ref.source_dir(&*self.root.source).at(side)?, &*task.name),
             Side::Target => {
-                (self.target_dir(&task.place)?, self.target_name(&task.place, &task.name))
+                (self.target_dir(&task.dir_ref)?, self.target_name(&task.dir_ref, &task.name))
             }
         };
         let extent = task.extent();
         let file = self.open_chunk(&*dir, name, version, extent).at(side)?;
-        let tally = &mut hand.gathered.tally;
+        let tally = &mut worker.gathered.tally;
         tally.chunks += 1;
-        summed(&*file, extent, part_bytes, &mut hand.buffers, &mut tally.compared).at(side)
+        summed(&*file, extent, part_bytes, &mut worker.buffers, &mut tally.compared).at(side)
     }
 
     /// Opens a file to read one extent, bypassing the page cache where that is requested.
@@ -196,34 +210,39 @@ impl CompareJob<'_> {
         Ok(file)
     }
 
-    fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &Crew<'_, Self>) {
+    fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, context: &TaskContext<'_, Self>) {
         if task.owner == self.rank {
-            self.chunks_done(done, crew);
+            self.chunks_done(done, context);
         } else {
-            crew.write_to(task.owner, &done);
+            context.write_to(task.owner, &done);
         }
     }
 
     /// Counts chunks, and queues the verdict after the last one for an I/O thread.
-    pub(super) fn chunks_done(&self, done: ChunksDone, crew: &Crew<'_, Self>) {
+    pub(super) fn chunks_done(&self, done: ChunksDone, context: &TaskContext<'_, Self>) {
         let file = done.file();
         if self.large.count(done) {
-            crew.push_pinned(CompareTask::Conclude(file));
+            context.push_pinned(CompareTask::Conclude(file));
         }
     }
 
     /// Gives the verdict on a large file all of whose chunks are accounted for.
-    pub(super) fn conclude(&self, file: u64, hand: &mut CompareHand, crew: &Crew<'_, Self>) {
+    pub(super) fn conclude(
+        &self,
+        file: u64,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
         let Some(Ended { file, outcome, receipts, .. }) = self.large.end(file) else { return };
         let size_bytes = file.pair.source.size_bytes;
         // The ETag was no MD5 of the content, so it proves nothing either way: the bytes decide.
         if outcome == Outcome::Done && file.way.is_disproved(&receipts, size_bytes) {
-            self.queue_chunks(LargePair { way: Way::Bytes, ..file }, crew);
-            return crew.release();
+            self.queue_chunks(LargePair { way: Way::Bytes, ..file }, context);
+            return context.release();
         }
         let outcome = outcome_of_sum(outcome, file.way.expected(), &receipts, size_bytes);
-        self.tell_verdict(file, outcome, hand, crew);
-        crew.release();
+        self.tell_verdict(file, outcome, worker, context);
+        context.release();
     }
 
     /// Gives the verdict on a large file, after verifying that both sides are still what they were.
@@ -231,13 +250,13 @@ impl CompareJob<'_> {
         &self,
         file: LargePair,
         outcome: Outcome,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        let LargePair { place, name, files, way, mut pair } = file;
+        let LargePair { dir_ref, name, files, way, mut pair } = file;
         let is_different = outcome == Outcome::Differs;
         let checked = match outcome {
-            Outcome::Failed(trouble) => Err(trouble),
+            Outcome::Failed(side_error) => Err(side_error),
             Outcome::Done | Outcome::Differs => {
                 files.check(pair.source.version(), pair.target.version())
             }
@@ -245,14 +264,14 @@ impl CompareJob<'_> {
         match checked {
             Ok(()) => {
                 let check = way.check(&*files.source, &*files.target);
-                hand.gathered.tally.compared.by(check).files += 1;
+                worker.gathered.tally.compared.by(check).files += 1;
                 if is_different {
                     pair.differing.insert(Fields::CONTENT);
                 }
                 let both = (Some(&pair.source), Some(&pair.target));
-                self.judge(&place, &name, both, pair.findings(), hand, crew);
+                self.change_test(&dir_ref, &name, both, pair.findings(), worker, context);
             }
-            Err(trouble) => self.fail(&place, name.to_bytes(), trouble, hand, crew),
+            Err(side_error) => self.fail(&dir_ref, name.to_bytes(), side_error, worker, context),
         }
     }
 }

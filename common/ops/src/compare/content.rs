@@ -12,7 +12,7 @@ use types::content::chunk::Extent;
 use types::content::crc64::{Crc64, Crc64Nvme};
 use types::content::etag::{PartHasher, PartedEtag};
 use types::entry::Version;
-use types::error::{At, Cause, Op, Result, Side, Trouble};
+use types::error::{At, Cause, Op, Result, Side, SideError};
 use types::limits::S3_READ_AGAIN_BYTES_MAX;
 use types::outcome::tally::{Check, Compared};
 use types::path::Name;
@@ -55,7 +55,7 @@ impl Way {
         source: &dyn SourceFile,
         target: &dyn SourceFile,
         evidence: Evidence,
-    ) -> std::result::Result<Self, Trouble> {
+    ) -> std::result::Result<Self, SideError> {
         let sums = match evidence {
             Evidence::Checksums => (source.crc64(), target.crc64()),
             Evidence::Bytes => (None, None),
@@ -177,7 +177,7 @@ pub(crate) fn is_same_whole(
     size_bytes: u64,
     reading: Reading,
     buffers: &mut Buffers,
-) -> std::result::Result<(bool, Check), Trouble> {
+) -> std::result::Result<(bool, Check), SideError> {
     let whole = Extent { offset: 0, length: size_bytes };
     let is_same = match way {
         Way::Sums { is_same } => is_same,
@@ -340,7 +340,7 @@ pub(crate) fn is_same_extent(
     extent: Extent,
     reading: Reading,
     buffers: &mut Buffers,
-) -> std::result::Result<bool, Trouble> {
+) -> std::result::Result<bool, SideError> {
     let end = extent.offset + extent.length;
     let mut at = extent.offset;
     let mut reading = reading.of_extent(source, target, extent);
@@ -369,7 +369,7 @@ fn is_same_to_end(
     source: &dyn SourceFile,
     target: &dyn SourceFile,
     buffers: &mut Buffers,
-) -> std::result::Result<bool, Trouble> {
+) -> std::result::Result<bool, SideError> {
     let mut at = 0;
     loop {
         let from_source = read_most(source, &mut buffers.source, at).at(Side::Source)?;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::CompareJob;
-use crate::walk::place::{Place, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::{self, Visit, WalkTask};
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use store::{Dir, SourceFile};
 use types::entry::{Hint, Metadata, Xattrs};
-use types::error::{At, Cause, Error, Side, Trouble};
+use types::error::{At, Cause, Error, Side, SideError};
 use types::outcome::compare;
 use types::outcome::difference::{Fields, Findings, Presence};
 use types::path::Name;
@@ -20,15 +20,15 @@ pub(super) type Counterpart = (Arc<dyn Dir>, Metadata, Option<Box<dyn SourceFile
 impl CompareJob<'_> {
     /// Returns the name of an entry at the target, which differs from the source's only where two
     /// single entries were named.
-    pub(super) fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
+    pub(super) fn target_name<'n>(&'n self, dir_ref: &DirRef, name: &'n Name) -> &'n Name {
         match &self.root.single {
-            Some((_, renamed)) if place.path().is_root() => renamed,
+            Some((_, renamed)) if dir_ref.path().is_root() => renamed,
             _ => name,
         }
     }
 
-    pub(super) fn target_dir(&self, place: &Place) -> Result<Arc<dyn Dir>, Trouble> {
-        place.target_dir(&*self.root.target).at(Side::Target)
+    pub(super) fn target_dir(&self, dir_ref: &DirRef) -> Result<Arc<dyn Dir>, SideError> {
+        dir_ref.target_dir(&*self.root.target).at(Side::Target)
     }
 
     /// Compares the extended attributes of both sides, where they are to be compared.
@@ -37,7 +37,7 @@ impl CompareJob<'_> {
         pair: &mut super::Pair,
         source: (&dyn Dir, Option<&Name>),
         target: (&dyn Dir, Option<&Name>),
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SideError> {
         let filter = self.xattrs;
         if filter.concerns(pair.source.kind) {
             let of_source = source.0.xattrs(source.1).at(Side::Source)?;
@@ -57,17 +57,17 @@ impl CompareJob<'_> {
     }
 
     /// Returns the entry of the same name at the target, if there is one.
-    pub(super) fn counterpart(&self, entry: &Visit<'_>) -> Result<Option<Counterpart>, Trouble> {
-        if entry.place.trees() == Trees::SourceOnly {
+    pub(super) fn counterpart(&self, entry: &Visit<'_>) -> Result<Option<Counterpart>, SideError> {
+        if entry.dir_ref.trees() == Trees::SourceOnly {
             return Ok(None);
         }
-        let dir = match self.target_dir(entry.place) {
+        let dir = match self.target_dir(entry.dir_ref) {
             // The target has no such directory, but a file or a link in its place, or nothing. The
             // walk would have noticed that; named entries are looked up without one.
-            Err(trouble) if is_no_directory(trouble.error.cause) => return Ok(None),
+            Err(side_error) if is_no_directory(side_error.error.cause) => return Ok(None),
             opened => opened?,
         };
-        let name = self.target_name(entry.place, entry.name);
+        let name = self.target_name(entry.dir_ref, entry.name);
         // The first attempt uses the target's listing, which answers for many names with one
         // request.
         let seen = dir.peek(name, Hint::Unknown);
@@ -98,10 +98,10 @@ impl CompareJob<'_> {
 
     /// Walks a directory of the target in whose place the source has another type: everything in it
     /// is extraneous.
-    pub(super) fn walk_target_below(&self, entry: &Visit<'_>, crew: &Crew<'_, Self>) {
-        let child = entry.place.child(entry.name, &*self.root.source);
+    pub(super) fn walk_target_below(&self, entry: &Visit<'_>, context: &TaskContext<'_, Self>) {
+        let child = entry.dir_ref.child(entry.name, &*self.root.source);
         child.set_trees(Trees::TargetBelow);
-        crew.push(WalkTask::List(Arc::new(child)).into());
+        context.push(WalkTask::List(Arc::new(child)).into());
     }
 }
 

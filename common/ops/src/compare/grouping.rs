@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::CompareJob;
 use super::options::CompareOptions;
 use crate::sort::exchange;
-use crate::sort::shelf::Shelf;
-use crate::walk::place::Place;
+use crate::sort::sort_buffer::SortBuffer;
+use crate::walk::dir_ref::DirRef;
 use comm::mailbox::Mailbox;
 use types::entry::{Kind, Metadata};
 use types::error::Side;
@@ -25,8 +25,8 @@ use types::path::{self, Name};
 /// The names of hard-linked files that a rank has met.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    by_source: Mutex<Shelf>,
-    by_target: Mutex<Shelf>,
+    by_source: Mutex<SortBuffer>,
+    by_target: Mutex<SortBuffer>,
 }
 
 /// A name, and the file that it is a link to on the other side.
@@ -61,7 +61,7 @@ impl CompareJob<'_> {
     /// Records an entry that both sides have, if it may have further hard links.
     pub(super) fn remember_group(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         name: &Name,
         source: &Metadata,
         target: &Metadata,
@@ -73,11 +73,11 @@ impl CompareJob<'_> {
         }
         let [of_source, of_target] =
             [key_of(self.root_devices[0], source), key_of(self.root_devices[1], target)];
-        let path = path::join(place.path().as_bytes(), name.to_bytes());
-        let push = |shelf: &Mutex<Shelf>, key: &[u8], other: &[u8]| {
+        let path = path::join(dir_ref.path().as_bytes(), name.to_bytes());
+        let push = |sort_buffer: &Mutex<SortBuffer>, key: &[u8], other: &[u8]| {
             let member = Member { path: path.clone(), other: other.to_vec() };
             let value = postcard::to_stdvec(&member).expect("plain values always serialise");
-            shelf.lock().unwrap_or_else(PoisonError::into_inner).push(key, &value);
+            sort_buffer.lock().unwrap_or_else(PoisonError::into_inner).push(key, &value);
         };
         push(&self.groups.by_source, &of_source, &of_target);
         push(&self.groups.by_target, &of_target, &of_source);
@@ -87,10 +87,11 @@ impl CompareJob<'_> {
     /// findings.
     pub fn regrouped(&self, mail: &mut Mailbox<'_>) -> Regrouped {
         let mut found = Regrouped::default();
-        for (side, shelf) in
+        for (side, sort_buffer) in
             [(Side::Source, &self.groups.by_source), (Side::Target, &self.groups.by_target)]
         {
-            let own = std::mem::take(&mut *shelf.lock().unwrap_or_else(PoisonError::into_inner));
+            let own =
+                std::mem::take(&mut *sort_buffer.lock().unwrap_or_else(PoisonError::into_inner));
             let in_order = exchange::sort(own, mail);
             let mut group: (Vec<u8>, Vec<Member>) = Default::default();
             for (key, value) in in_order.entries() {
@@ -99,12 +100,12 @@ impl CompareJob<'_> {
                     mail.comm().abort(Exit::Bug)
                 };
                 if group.0 != key {
-                    found.judge(side, std::mem::take(&mut group.1), self.options);
+                    found.change_test(side, std::mem::take(&mut group.1), self.options);
                     group.0 = key.to_vec();
                 }
                 group.1.push(member);
             }
-            found.judge(side, group.1, self.options);
+            found.change_test(side, group.1, self.options);
         }
         found
     }
@@ -112,7 +113,7 @@ impl CompareJob<'_> {
 
 impl Regrouped {
     /// Evaluates a group of names that are links to one file on one side.
-    fn judge(&mut self, side: Side, mut members: Vec<Member>, options: &CompareOptions) {
+    fn change_test(&mut self, side: Side, mut members: Vec<Member>, options: &CompareOptions) {
         members.sort_by(|one, next| one.path.cmp(&next.path));
         let Some(first) = members.first().map(|first| first.other.clone()) else { return };
         for member in members.iter().filter(|member| member.other != first) {

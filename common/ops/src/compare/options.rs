@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::walk::list::harvest::Listing;
+use crate::walk::list::collector::Listing;
 use types::attributes::keep::{XattrChoice, XattrFilter};
 use types::listed::line::LineFormat;
 use types::outcome::difference::Fields;

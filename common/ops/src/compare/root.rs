@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use crate::sites::Sites;
+use crate::resolver::StoreResolver;
 use crate::walk::account;
 use store::Store;
 use store::opening::{Need, OpenAs, Symlinks};
@@ -10,8 +10,8 @@ use store::recorded::RecordedStore;
 use types::attributes::keep::XattrFilter;
 use types::entry::{Hint, Kind};
 use types::error::{Failure, Side};
+use types::operand::placement::Given;
 use types::path::RelPath;
-use types::place::placement::Given;
 
 /// Two trees, or two single entries in their parent directories.
 pub struct CompareRoot {
@@ -37,14 +37,14 @@ enum Sight {
 }
 
 /// The reason why two paths cannot be compared.
-pub enum Unfit {
+pub enum Unsuitable {
     /// A path cannot be opened.
     Failure(Failure),
     /// The command is contradictory.
     Refusal(String),
 }
 
-impl From<Failure> for Unfit {
+impl From<Failure> for Unsuitable {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
@@ -58,10 +58,14 @@ impl CompareRoot {
     }
 
     /// Opens a tree to be compared with a manifest.
-    pub fn of_manifest(sites: &Sites, manifest: &[u8], target: &[u8]) -> Result<Self, Unfit> {
+    pub fn of_manifest(
+        resolver: &StoreResolver,
+        manifest: &[u8],
+        target: &[u8],
+    ) -> Result<Self, Unsuitable> {
         Ok(Self {
             source: Box::new(RecordedStore),
-            target: open(sites, target, OpenAs::default(), Side::Target)?,
+            target: open(resolver, target, OpenAs::default(), Side::Target)?,
             single: None,
             shown_source: manifest.to_vec(),
             shown_target: target.to_vec(),
@@ -72,45 +76,45 @@ impl CompareRoot {
     /// where the options say so. A prefix of no key is only accepted if the other tree has no
     /// files.
     pub fn open(
-        sites: &Sites,
+        resolver: &StoreResolver,
         source: &[u8],
         target: &[u8],
         symlinks: Symlinks,
         xattrs: XattrFilter,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Self, Unsuitable> {
         let open_as = OpenAs { xattrs, ..OpenAs::default() };
-        let of_source = look(sites, Side::Source, source, symlinks)?;
-        let of_target = look(sites, Side::Target, target, symlinks)?;
+        let of_source = look(resolver, Side::Source, source, symlinks)?;
+        let of_target = look(resolver, Side::Target, target, symlinks)?;
         match (of_source, of_target) {
-            (Sight::Tree, Sight::Tree) => Self::open_trees(sites, source, target, open_as),
+            (Sight::Tree, Sight::Tree) => Self::open_trees(resolver, source, target, open_as),
             (Sight::Single(of_source), Sight::Single(of_target)) => {
                 let given = [(source, of_source), (target, of_target)];
-                Self::open_singles(sites, given, open_as)
+                Self::open_singles(resolver, given, open_as)
             }
             (Sight::NoKeys(missing), Sight::Tree) => {
-                let trees = Self::open_trees(sites, source, target, open_as)?;
+                let trees = Self::open_trees(resolver, source, target, open_as)?;
                 trees.if_nothing_is_missing(Side::Source, missing)
             }
             (Sight::Tree, Sight::NoKeys(missing)) => {
-                let trees = Self::open_trees(sites, source, target, open_as)?;
+                let trees = Self::open_trees(resolver, source, target, open_as)?;
                 trees.if_nothing_is_missing(Side::Target, missing)
             }
             (Sight::NoKeys(missing), _) | (_, Sight::NoKeys(missing)) => Err(missing.into()),
-            _ => Err(Unfit::Refusal(
+            _ => Err(Unsuitable::Refusal(
                 "one of the two is a directory and the other is not; name two of a kind".to_owned(),
             )),
         }
     }
 
     fn open_trees(
-        sites: &Sites,
+        resolver: &StoreResolver,
         source: &[u8],
         target: &[u8],
         open_as: OpenAs,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Self, Unsuitable> {
         Ok(Self {
-            source: open(sites, source, open_as, Side::Source)?,
-            target: open(sites, target, open_as, Side::Target)?,
+            source: open(resolver, source, open_as, Side::Source)?,
+            target: open(resolver, target, open_as, Side::Target)?,
             single: None,
             shown_source: source.to_vec(),
             shown_target: target.to_vec(),
@@ -119,7 +123,7 @@ impl CompareRoot {
 
     /// Returns these trees if the other one has nothing for which a bucket would need a key: a
     /// misspelt prefix must not pass for an empty tree.
-    fn if_nothing_is_missing(self, no_keys: Side, missing: Failure) -> Result<Self, Unfit> {
+    fn if_nothing_is_missing(self, no_keys: Side, missing: Failure) -> Result<Self, Unsuitable> {
         let (empty, side, other) = match no_keys {
             Side::Source => (&self.source, Side::Target, &self.target),
             Side::Target => (&self.target, Side::Source, &self.source),
@@ -133,20 +137,20 @@ impl CompareRoot {
     }
 
     fn open_singles(
-        sites: &Sites,
+        resolver: &StoreResolver,
         [(source, source_links), (target, target_links)]: [(&[u8], Symlinks); 2],
         open_as: OpenAs,
-    ) -> Result<Self, Unfit> {
+    ) -> Result<Self, Unsuitable> {
         let (source, target) = (Given::new(source), Given::new(target));
         let name = |given: &Given| CString::new(given.last_name.clone().unwrap_or_default());
         let (Ok(of_source), Ok(of_target)) = (name(&source), name(&target)) else {
-            return Err(Unfit::Refusal("a path holds a NUL".to_owned()));
+            return Err(Unsuitable::Refusal("a path holds a NUL".to_owned()));
         };
         let (above_source, above_target) = (source.parent(), target.parent());
         let with = |symlinks| OpenAs { need: Need::Passage, symlinks, ..open_as };
         Ok(Self {
-            source: open(sites, &above_source, with(source_links), Side::Source)?,
-            target: open(sites, &above_target, with(target_links), Side::Target)?,
+            source: open(resolver, &above_source, with(source_links), Side::Source)?,
+            target: open(resolver, &above_target, with(target_links), Side::Target)?,
             single: Some((of_source, of_target)),
             shown_source: above_source,
             shown_target: above_target,
@@ -162,14 +166,19 @@ impl CompareRoot {
     }
 }
 
-fn look(sites: &Sites, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Sight, Failure> {
+fn look(
+    resolver: &StoreResolver,
+    side: Side,
+    path: &[u8],
+    symlinks: Symlinks,
+) -> Result<Sight, Failure> {
     let failed = |error| account::failure(side, path, b"", error);
-    match sites.look(side, path, symlinks) {
+    match resolver.look(side, path, symlinks) {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
         Ok(_) => Ok(Sight::Single(symlinks)),
-        Err(error) if !sites.is_object(side, path) => {
+        Err(error) if !resolver.is_object(side, path) => {
             // A dangling link is an entry all the same.
-            let link = sites.look(side, path, Symlinks::Keep);
+            let link = resolver.look(side, path, Symlinks::Keep);
             link.map(|_| Sight::Single(Symlinks::Keep)).map_err(|_| failed(error))
         }
         Err(error) if error.cause.is_vanished() => Ok(Sight::NoKeys(failed(error))),
@@ -204,10 +213,10 @@ fn is_hollow(store: &dyn Store) -> types::error::Result<bool> {
 }
 
 fn open(
-    sites: &Sites,
+    resolver: &StoreResolver,
     path: &[u8],
     open_as: OpenAs,
     side: Side,
 ) -> Result<Box<dyn Store>, Failure> {
-    sites.open(side, path, open_as).map_err(|error| account::failure(side, path, b"", error))
+    resolver.open(side, path, open_as).map_err(|error| account::failure(side, path, b"", error))
 }

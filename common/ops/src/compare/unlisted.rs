@@ -8,24 +8,24 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{CompareHand, CompareJob, CompareTask};
+use super::{CompareJob, CompareTask, CompareWorker};
 use crate::sort::exchange;
-use crate::sort::shelf::Shelf;
+use crate::sort::sort_buffer::SortBuffer;
 use crate::walk::batch::NameBatch;
-use crate::walk::place::{Place, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::{Skip, Visit, Visited, WalkTask};
 use comm::collective::{broadcast, gather};
 use comm::mailbox::Mailbox;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Error, Side, Trouble};
+use types::error::{At, Error, Side, SideError};
 use types::limits::BATCH_NAMES_MAX;
 use types::path::{self, Name, RelPath};
 
 /// The paths of files that this rank has met, in the manifest or the tree.
 #[derive(Debug, Default)]
 pub(super) struct Unlisted {
-    paths: Mutex<Shelf>,
+    paths: Mutex<SortBuffer>,
     /// True if part of the manifest could not be read, so that its contents are not known.
     is_torn: AtomicBool,
     /// The metadata of the manifest itself.
@@ -49,14 +49,14 @@ impl Unlisted {
         if is_manifest { Err(Skip) } else { Ok(()) }
     }
 
-    fn push(&self, place: &Place, name: &Name, where_met: &[u8]) {
-        let path = path::join(place.path().as_bytes(), name.to_bytes());
+    fn push(&self, dir_ref: &DirRef, name: &Name, where_met: &[u8]) {
+        let path = path::join(dir_ref.path().as_bytes(), name.to_bytes());
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).push(&path, where_met);
     }
 
     /// Records a file of the manifest.
-    pub fn listed(&self, place: &Place, name: &Name) {
-        self.push(place, name, IN_MANIFEST);
+    pub fn listed(&self, dir_ref: &DirRef, name: &Name) {
+        self.push(dir_ref, name, IN_MANIFEST);
     }
 
     /// Records an entry of the tree if it is a file.
@@ -68,7 +68,7 @@ impl Unlisted {
         };
         match kind {
             Kind::Directory => return Ok(Visited::Directory),
-            Kind::File => self.push(entry.place, entry.name, IN_TREE),
+            Kind::File => self.push(entry.dir_ref, entry.name, IN_TREE),
             _ => {}
         }
         Ok(Visited::NOTHING_MOVED)
@@ -82,9 +82,9 @@ impl Unlisted {
 
 /// Returns the task that walks the tree for its files.
 pub fn seed() -> WalkTask {
-    let place = Place::root_of(0);
-    place.set_trees(Trees::TargetOnly);
-    WalkTask::List(Arc::new(place))
+    let dir_ref = DirRef::root_of(0);
+    dir_ref.set_trees(Trees::TargetOnly);
+    WalkTask::List(Arc::new(dir_ref))
 }
 
 impl CompareJob<'_> {
@@ -121,9 +121,9 @@ impl CompareJob<'_> {
     pub(super) fn meet_extra(
         &self,
         entry: &Visit<'_>,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
-    ) -> Result<Visited, Trouble> {
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
+    ) -> Result<Visited, SideError> {
         if entry.hint == Hint::Directory {
             return Ok(Visited::Directory);
         }
@@ -133,17 +133,17 @@ impl CompareJob<'_> {
             return unlisted.find(entry).at(Side::Target);
         }
         let target = entry.dir.stat(entry.name).at(Side::Target)?;
-        hand.gathered.seen = Some(target);
+        worker.gathered.seen = Some(target);
         if target.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
         // An object that a listing shows as a file may be a symbolic link.
         let is_told = self.unlisted.is_none() || target.kind == Kind::File;
         if is_told && self.selection.admits(&target) {
-            let source_dir = || entry.place.source_dir(&*self.root.source);
+            let source_dir = || entry.dir_ref.source_dir(&*self.root.source);
             let (source, findings) = self.findings_of_extra(source_dir, entry.name, &target);
             let both = (source.as_ref(), Some(&target));
-            self.judge(entry.place, entry.name, both, findings, hand, crew);
+            self.change_test(entry.dir_ref, entry.name, both, findings, worker, context);
         }
         Ok(Visited::NOTHING_MOVED)
     }
@@ -171,9 +171,9 @@ impl Batches {
     fn end(&mut self) {
         let names = std::mem::take(&mut self.names);
         if !names.is_empty() {
-            let place = Place::at(0, self.parent.clone());
-            place.set_trees(Trees::TargetOnly);
-            self.tasks.push(WalkTask::Batch(Arc::new(place), names).into());
+            let dir_ref = DirRef::at(0, self.parent.clone());
+            dir_ref.set_trees(Trees::TargetOnly);
+            self.tasks.push(WalkTask::Batch(Arc::new(dir_ref), names).into());
         }
     }
 

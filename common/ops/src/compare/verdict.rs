@@ -4,22 +4,22 @@ use super::content::Buffers;
 use super::options::CompareOptions;
 use super::{CompareJob, Fields, Findings, Presence};
 use crate::walk::account::Gathered;
-use crate::walk::list::harvest::Listing;
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
+use crate::walk::list::collector::Listing;
 use lists::rows::Rows;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use types::entry::{Kind, Metadata};
 use types::error::Side;
 use types::limits::LINES_BLOCK_BYTES;
 use types::listed::line::write_difference;
 use types::listed::names::Names;
 use types::listed::record::Record;
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::path::{self, Name};
 use types::select::expression::Expression;
 
 /// The state of one worker thread.
-pub struct CompareHand {
+pub struct CompareWorker {
     pub(super) gathered: Gathered,
     pub(super) buffers: Buffers,
     /// The lines for each of the lists.
@@ -35,7 +35,7 @@ struct Output {
     rows: Rows,
 }
 
-impl CompareHand {
+impl CompareWorker {
     pub(super) fn new(options: &CompareOptions) -> Self {
         Self {
             gathered: Gathered::default(),
@@ -47,16 +47,16 @@ impl CompareHand {
     }
 
     /// Sends the lines to rank 0 when there are enough of them, or in any case if `all` is set.
-    pub(super) fn send(&mut self, crew: &Crew<'_, CompareJob<'_>>, all: bool) {
+    pub(super) fn send(&mut self, context: &TaskContext<'_, CompareJob<'_>>, all: bool) {
         let enough = if all { 1 } else { LINES_BLOCK_BYTES };
-        self.gathered.send_lines(crew, all);
+        self.gathered.send_lines(context, all);
         for (output, number) in self.outputs.iter_mut().zip(0..) {
             if output.lines.len() >= enough {
-                crew.report(&Notice::Output(number, std::mem::take(&mut output.lines)));
+                context.report(&Event::Output(number, std::mem::take(&mut output.lines)));
             }
         }
         if self.told.len() >= enough {
-            crew.report(&Notice::Differences(std::mem::take(&mut self.told)));
+            context.report(&Event::Differences(std::mem::take(&mut self.told)));
         }
     }
 }
@@ -66,19 +66,19 @@ pub(super) type Sides<'m> = (Option<&'m Metadata>, Option<&'m Metadata>);
 
 impl CompareJob<'_> {
     /// Gives the verdict on an entry. A directory itself has an empty name.
-    pub(super) fn judge(
+    pub(super) fn change_test(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         name: &Name,
         sides: Sides<'_>,
         findings: Findings,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) {
         let counted = self.options.counted;
-        hand.gathered.tally.compared.count(findings, counted);
+        worker.gathered.tally.compared.count(findings, counted);
         if findings.presence == Presence::OnlyTarget {
-            hand.gathered.tally.examined += 1;
+            worker.gathered.tally.examined += 1;
         }
         let differing = findings.counted(counted);
         let symbol = match findings.presence {
@@ -87,42 +87,42 @@ impl CompareJob<'_> {
             Presence::Both if differing.is_empty() => '=',
             Presence::Both => '*',
         };
-        self.combined_line(symbol, place, name.to_bytes(), differing, hand, crew);
+        self.combined_line(symbol, dir_ref, name.to_bytes(), differing, worker, context);
         if let Some(format) = self.options.tell
             && symbol != '='
         {
-            let below = path::join(place.path().as_bytes(), name.to_bytes());
-            write_difference(format, symbol, &below, differing, &mut hand.told);
+            let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
+            write_difference(format, symbol, &below, differing, &mut worker.told);
         }
-        self.list(place, name, sides, findings, hand);
-        hand.send(crew, false);
+        self.list(dir_ref, name, sides, findings, worker);
+        worker.send(context, false);
     }
 
     /// Adds a line to the stream that names every entry.
     pub(super) fn combined_line(
         &self,
         symbol: char,
-        place: &Place,
+        dir_ref: &DirRef,
         name: &[u8],
         differing: Fields,
-        hand: &mut CompareHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CompareWorker,
+        context: &TaskContext<'_, Self>,
     ) {
         if let Some(format) = self.options.combined {
-            let below = path::join(place.path().as_bytes(), name);
-            let lines = &mut hand.gathered.lines;
+            let below = path::join(dir_ref.path().as_bytes(), name);
+            let lines = &mut worker.gathered.lines;
             write_difference(format, symbol, &below, differing, lines);
-            hand.gathered.send_lines(crew, false);
+            worker.gathered.send_lines(context, false);
         }
     }
 
     fn list(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         name: &Name,
         sides: Sides<'_>,
         findings: Findings,
-        hand: &mut CompareHand,
+        worker: &mut CompareWorker,
     ) {
         let (metadata, side) = match sides {
             (Some(source), _) => (source, Side::Source),
@@ -133,13 +133,13 @@ impl CompareJob<'_> {
         if !self.options.outputs.iter().any(wanted) {
             return;
         }
-        let below = path::join(place.path().as_bytes(), name.to_bytes());
+        let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
         let is_link = metadata.kind == Kind::Symlink;
-        let target = is_link.then(|| self.target_of(place, name, side)).flatten();
-        let (user, group) = (hand.names.user(metadata.uid), hand.names.group(metadata.gid));
+        let target = is_link.then(|| self.target_of(dir_ref, name, side)).flatten();
+        let (user, group) = (worker.names.user(metadata.uid), worker.names.group(metadata.gid));
         let record = Record {
             path: &path::join(self.root.shown(side), &below),
-            depth: place.path().depth() as u32 + u32::from(!name.is_empty()),
+            depth: dir_ref.path().depth() as u32 + u32::from(!name.is_empty()),
             metadata,
             target: target.as_deref(),
             user: user.as_deref(),
@@ -147,20 +147,20 @@ impl CompareJob<'_> {
             crc64: None,
             digest: None,
         };
-        for (option, output) in self.options.outputs.iter().zip(&mut hand.outputs) {
+        for (option, output) in self.options.outputs.iter().zip(&mut worker.outputs) {
             match option.1 {
                 _ if !wanted(option) => {}
                 Listing::Parquet => output.rows.push(&record),
                 listing => listing.write(&record, &mut output.lines),
             }
         }
-        self.settle_rows(hand, false);
+        self.settle_rows(worker, false);
     }
 
     /// Hands over rows of Parquet lists when there are enough of them, or in any case if `all` is
     /// set.
-    pub(super) fn settle_rows(&self, hand: &mut CompareHand, all: bool) {
-        for (part, output) in self.parts.iter().zip(&mut hand.outputs) {
+    pub(super) fn settle_rows(&self, worker: &mut CompareWorker, all: bool) {
+        for (part, output) in self.parts.iter().zip(&mut worker.outputs) {
             if output.rows.are_enough() || (all && !output.rows.is_empty()) {
                 part.append(&mut output.rows);
             }
@@ -169,10 +169,10 @@ impl CompareJob<'_> {
 
     /// Returns the destination of a symbolic link for a list, or `None` if it can no longer be
     /// read.
-    fn target_of(&self, place: &Place, name: &Name, side: Side) -> Option<Vec<u8>> {
+    fn target_of(&self, dir_ref: &DirRef, name: &Name, side: Side) -> Option<Vec<u8>> {
         let dir = match side {
-            Side::Source => place.source_dir(&*self.root.source),
-            Side::Target => place.target_dir(&*self.root.target),
+            Side::Source => dir_ref.source_dir(&*self.root.source),
+            Side::Target => dir_ref.target_dir(&*self.root.target),
         };
         dir.and_then(|dir| dir.read_link(name)).ok()
     }

@@ -2,7 +2,7 @@
 //! compared as in the walk.
 
 use super::CompareJob;
-use crate::walk::place::{Place, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::watch::Watch;
 use store::Dir;
 use types::entry::Hint;
@@ -47,34 +47,34 @@ impl CompareJob<'_> {
     /// side. Without a record, nothing is.
     pub(super) fn is_news_to_watch(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         dir: &dyn Dir,
         (name, hint): (&Name, Hint),
     ) -> bool {
-        let side = place.trees().side();
+        let side = dir_ref.trees().side();
         let store = match side {
             Side::Source => &self.root.source,
             Side::Target => &self.root.target,
         };
         let watch = self.watch_over(side);
-        watch.is_some_and(|watch| watch.is_news(place, dir, (name, hint), &**store))
+        watch.is_some_and(|watch| watch.is_news(dir_ref, dir, (name, hint), &**store))
     }
 
     /// Looks up the counterpart of a directory that is listed again, so that it is listed again
     /// too.
-    pub(super) fn find_counterpart_again(&self, place: &Place) {
-        if place.trees() != Trees::Both {
+    pub(super) fn find_counterpart_again(&self, dir_ref: &DirRef) {
+        if dir_ref.trees() != Trees::Both {
             return;
         }
-        match self.open_counterpart(place).and_then(|dir| dir.metadata()) {
+        match self.open_counterpart(dir_ref).and_then(|dir| dir.metadata()) {
             Ok(metadata) => {
                 let watch = self.watch_over(Side::Target);
-                watch.inspect(|watch| watch.add(Side::Target, place, &metadata));
+                watch.inspect(|watch| watch.add(Side::Target, dir_ref, &metadata));
             }
             Err(Error { cause: Cause::System(libc::ENOTDIR | libc::ELOOP), .. }) => {
-                place.set_trees(Trees::SourceOnly);
+                dir_ref.set_trees(Trees::SourceOnly);
             }
-            Err(error) if error.cause.is_vanished() => place.set_trees(Trees::SourceOnly),
+            Err(error) if error.cause.is_vanished() => dir_ref.set_trees(Trees::SourceOnly),
             // The failure is reported where the first entry is looked up.
             Err(_) => {}
         }

@@ -1,4 +1,5 @@
-//! Chunks of large files: each is copied, compared or summed up by whichever rank takes it, and its owner hears of it.
+//! Execution of chunks of large files: the rank that takes a chunk copies, compares or checksums
+//! it, and reports to the owner of the file.
 
 use super::content::{Piece, copy_piece};
 use super::context::Context;
@@ -14,9 +15,9 @@ use store::{Receipt, Sender};
 use types::content::chunk::ChunkRun;
 use types::content::crc64::Crc64;
 use types::content::etag::PartHasher;
-use types::content::transfer::{Manner, Sums};
+use types::content::transfer::{Sums, TransferMode};
 use types::entry::Version;
-use types::error::{At, Cause, Op, Side, Trouble};
+use types::error::{At, Cause, Op, Side, SideError};
 
 impl LargeFiles {
     /// Works on the first chunk of a run.
@@ -24,12 +25,12 @@ impl LargeFiles {
         if let Some(part_bytes) = parts_across_chunks(&task) {
             return self.copy_in_order(&task, part_bytes, cx);
         }
-        task.keep_first(cx.crew);
+        task.keep_first(cx.context);
         let mut receipt = None;
         let outcome = match &task.work {
-            ChunkWork::Copy { ticket, manner } => {
-                let mut hasher = manner.part_bytes.map(PartHasher::new);
-                let copied = copy_chunk(&task, ticket, *manner, &mut hasher, cx);
+            ChunkWork::Copy { ticket, mode_of_transfer } => {
+                let mut hasher = mode_of_transfer.part_bytes.map(PartHasher::new);
+                let copied = copy_chunk(&task, ticket, *mode_of_transfer, &mut hasher, cx);
                 copied.map(|left| {
                     receipt = with_md5s(left, hasher);
                     Outcome::Done
@@ -51,26 +52,26 @@ impl LargeFiles {
         }
         let unverified = verify::unverified_chunk(cx.env, &task, receipt.as_ref());
         let done = task.done(Outcome::of(outcome), receipt).to_be_verified(unverified);
-        self.tell_owner(&task, done, cx.crew);
+        self.tell_owner(&task, done, cx.context);
     }
 
-    /// The job was stopped before these chunks began.
-    pub(super) fn give_up_chunks(&self, task: &ChunkTask, crew: &CopyCrew<'_, '_>) {
-        let stopped = Trouble { side: Side::Source, error: Op::Copy.failed(Cause::Stopped) };
-        self.tell_owner(task, task.done(Outcome::Failed(stopped), None), crew);
+    /// Reports chunks as failed that had not begun when the job was interrupted.
+    pub(super) fn give_up_chunks(&self, task: &ChunkTask, context: &CopyCrew<'_, '_>) {
+        let stopped = SideError { side: Side::Source, error: Op::Copy.failed(Cause::Stopped) };
+        self.tell_owner(task, task.done(Outcome::Failed(stopped), None), context);
     }
 
     /// Copies all chunks of a run one after the other, so that an MD5 covers more than one of them.
     fn copy_in_order(&self, task: &ChunkTask, part_bytes: u64, cx: &mut Context<'_, '_>) {
-        let ChunkWork::Copy { ticket, manner } = &task.work else { return };
+        let ChunkWork::Copy { ticket, mode_of_transfer } = &task.work else { return };
         let mut hasher = Some(PartHasher::new(part_bytes));
         for first in task.run.first..task.run.end {
             let chunk = ChunkTask { run: ChunkRun { first, end: first + 1 }, ..task.clone() };
-            if cx.crew.is_stopped() || self.open.is_decided(task) {
-                self.give_up_chunks(&chunk, cx.crew);
+            if cx.context.is_stopped() || self.open.is_decided(task) {
+                self.give_up_chunks(&chunk, cx.context);
                 continue;
             }
-            let copied = copy_chunk(&chunk, ticket, *manner, &mut hasher, cx);
+            let copied = copy_chunk(&chunk, ticket, *mode_of_transfer, &mut hasher, cx);
             let is_last = first + 1 == task.run.end;
             let copied =
                 copied.map(|left| if is_last { with_md5s(left, hasher.take()) } else { left });
@@ -79,9 +80,9 @@ impl LargeFiles {
             }
             let (outcome, receipt) = match copied {
                 Ok(receipt) => (Outcome::Done, receipt),
-                Err(trouble) => (Outcome::Failed(trouble), None),
+                Err(side_error) => (Outcome::Failed(side_error), None),
             };
-            self.tell_owner(&chunk, chunk.done(outcome, receipt), cx.crew);
+            self.tell_owner(&chunk, chunk.done(outcome, receipt), cx.context);
         }
     }
 }
@@ -89,38 +90,40 @@ impl LargeFiles {
 fn copy_chunk(
     task: &ChunkTask,
     ticket: &[u8],
-    manner: Manner,
+    mode_of_transfer: TransferMode,
     hasher: &mut Option<PartHasher>,
     cx: &mut Context<'_, '_>,
-) -> Result<Option<Receipt>, Trouble> {
+) -> Result<Option<Receipt>, SideError> {
     let extents = task.extents();
-    // The table of a striped file may have chunks behind its end.
+    // The chunk table of a striped file may have chunks beyond the end of the file.
     let Some(first) = extents.first() else {
-        let nothing = Receipt::of_bytes(task.span(), Crc64::default());
-        return Ok(Some(nothing).filter(|_| manner.sums == Sums::All));
+        let nothing = Receipt::of_bytes(task.key_range(), Crc64::default());
+        return Ok(Some(nothing).filter(|_| mode_of_transfer.sums == Sums::All));
     };
     let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
-    let target_dir = task.place.target_dir(cx.env.target(&task.place)).at(Side::Target)?;
+    let target_dir = task.dir_ref.target_dir(cx.env.target(&task.dir_ref)).at(Side::Target)?;
     if let Some(receipt) = resume::written_before(task, ticket, hasher, &*target_dir, cx) {
-        cx.hand.gathered.tally.resumed_bytes += bytes;
+        cx.worker.gathered.tally.resumed_bytes += bytes;
         return Ok(Some(receipt));
     }
-    let source_dir = task.place.source_dir(&*cx.env.root(&task.place).source).at(Side::Source)?;
+    let source_dir =
+        task.dir_ref.source_dir(&*cx.env.root(&task.dir_ref).source).at(Side::Source)?;
     let source = source_dir.open_extent(&task.name, &task.identity, *first).at(Side::Source)?;
-    let target_name = cx.env.target_name(&task.place, &task.name);
+    let target_name = cx.env.target_name(&task.dir_ref, &task.name);
     let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
     let mut crc64 = Some(Crc64::default());
     for extent in &extents {
-        let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, manner };
-        let next = copy_piece(&*source, &*staged, piece, hasher, &mut cx.hand.buffer)?;
+        let piece =
+            Piece { extent: *extent, size_bytes: task.identity.size_bytes, mode_of_transfer };
+        let next = copy_piece(&*source, &*staged, piece, hasher, &mut cx.worker.buffer)?;
         crc64 = crc64.zip(next).map(|(sum, next)| task.add_sum(sum, *extent, next));
     }
-    let (journal, extent) = (cx.env.journal_of(&*staged), task.span());
+    let (journal, extent) = (cx.env.journal_of(&*staged), task.key_range());
     let receipt = staged.close().at(Side::Target)?;
     if let (Some(journal), Some(crc64)) = (journal, crc64) {
         journal.chunk(ticket, extent, crc64);
     }
-    let tally = &mut cx.hand.gathered.tally;
+    let tally = &mut cx.worker.gathered.tally;
     if receipt.as_ref().is_some_and(|receipt| receipt.by == Sender::Before) {
         tally.resumed_bytes += bytes;
     } else {
@@ -133,61 +136,63 @@ fn copy_chunk(
     }))
 }
 
-/// A chunk of both sides, to know whether the file must be copied.
+/// Compares a chunk of both sides, to find out whether the file must be copied.
 fn compare_chunk(
     task: &ChunkTask,
     [source, target]: [Version; 2],
     cx: &mut Context<'_, '_>,
-) -> Result<Outcome, Trouble> {
-    let source_dir = task.place.source_dir(&*cx.env.root(&task.place).source).at(Side::Source)?;
-    let target_dir = task.place.target_dir(cx.env.target(&task.place)).at(Side::Target)?;
+) -> Result<Outcome, SideError> {
+    let source_dir =
+        task.dir_ref.source_dir(&*cx.env.root(&task.dir_ref).source).at(Side::Source)?;
+    let target_dir = task.dir_ref.target_dir(cx.env.target(&task.dir_ref)).at(Side::Target)?;
     let extent = task.extent();
     let from_source = open_version(&*source_dir, &task.name, source, extent);
     let Some(source) = unless_in_doubt(from_source.at(Side::Source))? else {
         return Ok(Outcome::Differs);
     };
-    let target_name = cx.env.target_name(&task.place, &task.name);
+    let target_name = cx.env.target_name(&task.dir_ref, &task.name);
     let from_target = open_version(&*target_dir, target_name, target, extent);
     let Some(target) = unless_in_doubt(from_target.at(Side::Target))? else {
         return Ok(Outcome::Differs);
     };
     let check = Way::Bytes.check(&*source, &*target);
-    cx.hand.gathered.tally.compared.by(check).bytes += extent.length;
-    let buffers = cx.hand.buffers(cx.env.options.buffer_bytes);
+    cx.worker.gathered.tally.compared.by(check).bytes += extent.length;
+    let buffers = cx.worker.buffers(cx.env.options.buffer_bytes);
     let compared = is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers);
     let is_same = unless_in_doubt(compared)?.unwrap_or(false);
     Ok(if is_same { Outcome::Done } else { Outcome::Differs })
 }
 
-/// A chunk of the side whose checksum nobody keeps. `None` for one that has changed: it is copied,
-/// with a check of its own.
+/// Computes the checksum of a chunk on the side that has none stored. Returns `None` for a file
+/// that has changed: it is copied, with a check of its own.
 fn sum_chunk(
     task: &ChunkTask,
     (side, version): (Side, Version),
     part_bytes: Option<u64>,
     cx: &mut Context<'_, '_>,
-) -> Result<Option<Receipt>, Trouble> {
+) -> Result<Option<Receipt>, SideError> {
     let (dir, name) = match side {
-        Side::Source => (task.place.source_dir(&*cx.env.root(&task.place).source), &*task.name),
+        Side::Source => (task.dir_ref.source_dir(&*cx.env.root(&task.dir_ref).source), &*task.name),
         Side::Target => {
-            let name = cx.env.target_name(&task.place, &task.name);
-            (task.place.target_dir(cx.env.target(&task.place)), name)
+            let name = cx.env.target_name(&task.dir_ref, &task.name);
+            (task.dir_ref.target_dir(cx.env.target(&task.dir_ref)), name)
         }
     };
     let extent = task.extent();
     let opened = open_version(&*dir.at(side)?, name, version, extent);
-    let (buffers, compared) = cx.hand.buffers_and_count(cx.env.options.buffer_bytes);
+    let (buffers, compared) = cx.worker.buffers_and_count(cx.env.options.buffer_bytes);
     let summed = opened.and_then(|file| summed(&*file, extent, part_bytes, buffers, compared));
     unless_in_doubt(summed.at(side))
 }
 
-/// Size of parts that are no whole number in a chunk, where the MD5s of such are wanted: they are read in their order.
+/// Returns the size of parts whose MD5s are wanted and that do not divide a chunk evenly: these are
+/// read in order.
 fn parts_across_chunks(task: &ChunkTask) -> Option<u64> {
-    let ChunkWork::Copy { manner, .. } = &task.work else { return None };
-    manner.part_bytes.filter(|part_bytes| !task.chunk_bytes.is_multiple_of(*part_bytes))
+    let ChunkWork::Copy { mode_of_transfer, .. } = &task.work else { return None };
+    mode_of_transfer.part_bytes.filter(|part_bytes| !task.chunk_bytes.is_multiple_of(*part_bytes))
 }
 
-/// A receipt with the MD5s of the parts that were read for it.
+/// Adds to a receipt the MD5s of the parts that were read for it.
 fn with_md5s(receipt: Option<Receipt>, hasher: Option<PartHasher>) -> Option<Receipt> {
     let part_md5s = hasher.map(PartHasher::finish).unwrap_or_default();
     receipt.map(|receipt| Receipt { part_md5s, ..receipt })

@@ -1,67 +1,69 @@
-//! Moving bytes from an open source file to a staged one.
+//! Transfer of bytes from an open source file to a staged one.
 
 use store::{SourceFile, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::{Crc64, Crc64Nvme};
 use types::content::etag::PartHasher;
-use types::content::transfer::{Holes, InKernel, Manner, Reflink, Sums, Transfer};
+use types::content::transfer::{Holes, InKernel, Reflink, Sums, Transfer, TransferMode};
 use types::entry::Metadata;
-use types::error::{At, Cause, Error, Op, Side, Trouble};
+use types::error::{At, Cause, Error, Op, Side, SideError};
 
-/// Below this, reading and writing costs the same as letting the kernel copy.
+/// Length below which reading and writing costs as little as a copy in the kernel.
 const IN_KERNEL_BYTES_MIN: u64 = 256 << 10;
 
-/// Runs of zeros become holes in blocks of this size: file systems have none smaller, but for a few.
+/// Size of the blocks in which runs of zeros become holes; most file systems have no smaller ones.
 const HOLE_BLOCK_BYTES: u64 = 4 << 10;
 
-/// A piece of a file, and how it is moved.
+/// A piece of a file, and the mode in which it is transferred.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
-    /// Which bytes.
+    /// Range of bytes.
     pub extent: Extent,
     /// Size of the whole file.
     pub size_bytes: u64,
-    /// How.
-    pub manner: Manner,
+    /// Mode of the transfer.
+    pub mode_of_transfer: TransferMode,
 }
 
-/// Lets a new file share all content with the source, where that is wished and possible.
+/// Clones the whole content of the source into a new file, where that is requested and possible.
 pub(super) fn share(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     metadata: &Metadata,
     transfer: Transfer,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let wish = transfer.sharing();
-    // What claims to be empty has nothing to share.
+    // A file that claims to be empty has nothing to clone.
     if wish == Reflink::Never || metadata.size_bytes == 0 {
         return Ok(false);
     }
     match staged.share_all(source, metadata) {
         Ok(()) => Ok(true),
-        // Reading and writing finds out what is really wrong, if anything is.
+        // Reading and writing reveals the real error, if there is one.
         Err(_) if wish == Reflink::Auto => Ok(false),
         Err(error) => Err(error).at(Side::Target),
     }
 }
 
-/// Copies a piece whole. Returns the checksum of what was read, where it is wanted, or the source has one to
-/// compare it with; the hasher, where there is one, has been given all of it.
+/// Copies a whole piece. Returns the checksum of what was read, where it is requested or the source
+/// has one to compare it with; the hasher, where there is one, is given all of it.
 ///
-/// A source that ends early has changed: the copy is not padded. One that is cut off while its holes are
-/// looked for has a hole there; whoever copies the file looks afterwards whether it has changed.
+/// A source that ends early has changed: the copy is not padded. A source that is truncated while
+/// it is searched for holes has a hole there; the caller checks afterwards whether the file has
+/// changed.
 pub(super) fn copy_piece(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     piece: Piece,
     hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
-) -> Result<Option<Crc64>, Trouble> {
-    let Piece { extent, size_bytes, manner } = piece;
-    if manner.holes == Holes::None || !staged.keeps_holes() {
-        let plain = Manner { sums: manner.sums, ..Manner::PLAIN };
-        let manner = if staged.keeps_holes() { manner } else { plain };
-        return copy_data(source, staged, extent, manner, hasher, buffer).map(|it| it.crc64);
+) -> Result<Option<Crc64>, SideError> {
+    let Piece { extent, size_bytes, mode_of_transfer } = piece;
+    if mode_of_transfer.holes == Holes::None || !staged.keeps_holes() {
+        let plain = TransferMode { sums: mode_of_transfer.sums, ..TransferMode::PLAIN };
+        let mode_of_transfer = if staged.keeps_holes() { mode_of_transfer } else { plain };
+        return copy_data(source, staged, extent, mode_of_transfer, hasher, buffer)
+            .map(|it| it.crc64);
     }
     let end = extent.end();
     let (mut at, mut written) = (extent.offset, extent.offset);
@@ -72,12 +74,12 @@ pub(super) fn copy_piece(
         let hole_end = data.map_or(end, |data| data.offset);
         if at < hole_end {
             let hole = Extent::between(at, hole_end);
-            let copied = copy_hole(source, staged, hole, manner, hasher, buffer)?;
+            let copied = copy_hole(source, staged, hole, mode_of_transfer, hasher, buffer)?;
             written = copied.written_to.unwrap_or(written);
             crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, hole.length));
         }
         let Some(data) = data else { break };
-        let copied = copy_data(source, staged, data, manner, hasher, buffer)?;
+        let copied = copy_data(source, staged, data, mode_of_transfer, hasher, buffer)?;
         written = copied.written_to.unwrap_or(written);
         crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, data.length));
         at = data.end();
@@ -88,27 +90,28 @@ pub(super) fn copy_piece(
     Ok(crc64)
 }
 
-/// What came of copying an extent.
+/// Result of copying an extent.
 struct Copied {
     /// Checksum of what was read, where the source has one to compare it with.
     crc64: Option<Crc64>,
-    /// Where the last byte was written, and one on; `None` where all became a hole.
+    /// Offset after the last byte that was written; `None` where everything became a hole.
     written_to: Option<u64>,
 }
 
-/// Copies what the file system says is a hole. A checksum stands for bytes that were read: where there is to be
-/// one they are, and what the file system was wrong about is written.
+/// Copies a range that the file system reports as a hole. A checksum covers bytes that were read:
+/// where one is requested, the range is read, and data that the file system has overlooked is
+/// written.
 fn copy_hole(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     hole: Extent,
-    manner: Manner,
+    mode_of_transfer: TransferMode,
     hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
-) -> Result<Copied, Trouble> {
-    if manner.sums == Sums::All || hasher.is_some() {
-        let manner = Manner { holes: Holes::Made, ..manner };
-        return copy_data(source, staged, hole, manner, hasher, buffer);
+) -> Result<Copied, SideError> {
+    if mode_of_transfer.sums == Sums::All || hasher.is_some() {
+        let mode_of_transfer = TransferMode { holes: Holes::Made, ..mode_of_transfer };
+        return copy_data(source, staged, hole, mode_of_transfer, hasher, buffer);
     }
     staged.leave_hole(hole).at(Side::Target)?;
     Ok(Copied { crc64: Some(Crc64::of_zeros(hole.length)), written_to: None })
@@ -118,17 +121,17 @@ fn copy_data(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     extent: Extent,
-    manner: Manner,
+    mode_of_transfer: TransferMode,
     hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
-) -> Result<Copied, Trouble> {
-    let is_summed = manner.sums == Sums::All || source.crc64().is_some();
+) -> Result<Copied, SideError> {
+    let is_summed = mode_of_transfer.sums == Sums::All || source.crc64().is_some();
     let mut crc64 = is_summed.then(Crc64Nvme::new);
     let (mut at, end, mut written_to) = (extent.offset, extent.end(), None);
     // A service that copies an object itself saves two requests with content, however small.
     let is_object = source.address().is_some();
-    let is_worth_it = extent.length >= IN_KERNEL_BYTES_MIN && manner.sums == Sums::AsKept;
-    let is_allowed = manner.in_kernel == InKernel::Allowed && hasher.is_none();
+    let is_worth_it = extent.length >= IN_KERNEL_BYTES_MIN && mode_of_transfer.sums == Sums::AsKept;
+    let is_allowed = mode_of_transfer.in_kernel == InKernel::Allowed && hasher.is_none();
     let mut in_kernel = is_allowed && (is_worth_it || is_object);
     while at < end {
         if in_kernel {
@@ -136,7 +139,7 @@ fn copy_data(
                 Some(moved) => {
                     at += moved;
                     written_to = Some(at);
-                    // Whoever moved the bytes has checked them, or left a receipt.
+                    // The store that moved the bytes has checked them, or left a receipt.
                     crc64 = None;
                 }
                 None => in_kernel = false,
@@ -148,7 +151,7 @@ fn copy_data(
                 return Err(Op::Read.failed(Cause::Changed)).at(Side::Source);
             }
             let data = &buffer[..read];
-            if manner.holes == Holes::Made {
+            if mode_of_transfer.holes == Holes::Made {
                 written_to = write_around_zeros(staged, data, at).at(Side::Target)?.or(written_to);
             } else {
                 staged.write_at(data, at).at(Side::Target)?;
@@ -166,7 +169,7 @@ fn copy_data(
     Ok(Copied { crc64: crc64.map(|crc64| crc64.finish()), written_to })
 }
 
-/// Writes what is not in a block of zeros. Returns where the last write ended, if there was one.
+/// Writes data except for blocks of zeros. Returns the end of the last write, if there was one.
 fn write_around_zeros(staged: &dyn StagedFile, data: &[u8], at: u64) -> Result<Option<u64>, Error> {
     let (mut begin, mut written_to) = (0, None);
     while begin < data.len() {
@@ -189,26 +192,27 @@ fn write_around_zeros(staged: &dyn StagedFile, data: &[u8], at: u64) -> Result<O
     Ok(written_to)
 }
 
-/// Where the block ends that begins there, in data from that offset on, and whether it is all zeros.
+/// Returns the end of the block that begins at `begin`, in data that begins at the file offset
+/// `at`, and whether the block is all zeros.
 fn block_at(data: &[u8], at: u64, begin: usize) -> (usize, bool) {
     let to_boundary = HOLE_BLOCK_BYTES - (at + begin as u64) % HOLE_BLOCK_BYTES;
     let end = (begin + to_boundary as usize).min(data.len());
     (end, is_zero(&data[begin..end]))
 }
 
-/// At most a block of [`HOLE_BLOCK_BYTES`].
+/// True if a block of at most [`HOLE_BLOCK_BYTES`] is all zeros.
 fn is_zero(block: &[u8]) -> bool {
     static ZEROS: [u8; HOLE_BLOCK_BYTES as usize] = [0; HOLE_BLOCK_BYTES as usize];
     *block == ZEROS[..block.len()]
 }
 
-/// Copies from the start until the source ends: for files that claim to be empty, as in /proc, and may
-/// not be. Returns how many bytes were copied, and their checksum.
+/// Copies from the start until the source ends: for files that claim to be empty, as in /proc, and
+/// may not be. Returns the number of bytes that were copied, and their checksum.
 pub(super) fn copy_to_end(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     buffer: &mut [u8],
-) -> Result<(u64, Crc64), Trouble> {
+) -> Result<(u64, Crc64), SideError> {
     let (mut at, mut crc64) = (0, Crc64Nvme::new());
     loop {
         let read = source.read_at(buffer, at).at(Side::Source)?;

@@ -1,5 +1,5 @@
-//! The context of a task: the environment that all tasks share, the state of the thread that runs it, and the crew that
-//! takes what it leaves.
+//! Context of a task: the environment that all tasks share, the state of the thread that runs it,
+//! and the task context of the scheduler, which takes new tasks and messages.
 
 use super::CopyJob;
 use super::env::Env;
@@ -8,18 +8,18 @@ use super::linked::LinkedFile;
 use crate::compare::content::Buffers;
 use crate::walk::Visited;
 use crate::walk::account::{self, Gathered};
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use host::aligned::AlignedBuffer;
 use lists::rows::Rows;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use types::entry::{Kept, Kind};
-use types::error::{Side, Trouble};
+use types::error::{Side, SideError};
 use types::listed::line::write_plan;
 use types::outcome::tally::Compared;
 use types::path::{self, Name};
 
-/// State of one thread: buffers, and what it has gathered since it last handed over.
-pub struct CopyHand {
+/// State of one thread: buffers, and the counts and rows that it has not yet handed over.
+pub struct CopyWorker {
     pub(super) gathered: Gathered,
     pub(super) buffer: AlignedBuffer,
     buffers: Option<Buffers>,
@@ -27,16 +27,18 @@ pub struct CopyHand {
     pub(super) rows: Rows,
     /// Hard-linked file whose first name is being copied.
     pub(super) linked: Option<LinkedFile>,
-    /// Whether, since this was last set to false, the target has got a file that it should have, or has it.
+    /// True if, since this was last set to false, the target has got a file that it should have, or
+    /// has it already.
     pub(super) is_complete: bool,
-    /// Whether, since this was last set to false, an entry was left for when a directory in its way is deleted.
+    /// True if, since this was last set to false, an entry was deferred until a directory in its
+    /// way is deleted.
     pub(super) is_deferred: bool,
-    /// Failures at the target since anything was copied.
+    /// Failures at the target since the last successful copy.
     pub(super) streak: Streak,
 }
 
-impl CopyHand {
-    /// State of a thread that starts, with an I/O buffer of that size.
+impl CopyWorker {
+    /// Creates the state of a thread, with an I/O buffer of that size.
     pub(super) fn new(buffer_bytes: u64) -> Self {
         Self {
             gathered: Gathered::default(),
@@ -50,88 +52,91 @@ impl CopyHand {
         }
     }
 
-    /// Room for comparing, made when it is first needed.
+    /// Returns the buffers for comparisons, allocated at first use.
     pub(super) fn buffers(&mut self, bytes: u64) -> &mut Buffers {
         self.buffers.get_or_insert_with(|| Buffers::new(bytes))
     }
 
-    /// Room for comparing, and the counts of what was compared.
+    /// Returns the buffers for comparisons, and the counts of what was compared.
     pub(super) fn buffers_and_count(&mut self, bytes: u64) -> (&mut Buffers, &mut Compared) {
         let buffers = self.buffers.get_or_insert_with(|| Buffers::new(bytes));
         (buffers, &mut self.gathered.tally.compared)
     }
 }
 
-/// What an executor says of an entry that it was given as one of its kind.
+/// Result of an executor for an entry that was passed as one of its kind.
 pub(super) enum Met {
-    /// It was dealt with.
+    /// The entry is done.
     Done(Visited),
-    /// It is of that kind by now.
+    /// The entry is of that other kind by now.
     Other(Kind),
 }
 
-/// Crew of a copy.
-pub(super) type CopyCrew<'t, 'c> = Crew<'t, CopyJob<'c>>;
+/// Task context of a copy.
+pub(super) type CopyCrew<'t, 'c> = TaskContext<'t, CopyJob<'c>>;
 
-/// Everything that running a task takes besides the executors.
+/// Everything besides the executors that running a task needs.
 pub(super) struct Context<'t, 'c> {
     pub env: &'t Env<'c>,
-    pub hand: &'t mut CopyHand,
-    pub crew: &'t CopyCrew<'t, 'c>,
+    pub worker: &'t mut CopyWorker,
+    pub context: &'t CopyCrew<'t, 'c>,
 }
 
 impl Context<'_, '_> {
-    /// Reports a failure at an entry, and counts it; gives all else up where nothing else would fare better.
-    pub fn fail(&mut self, place: &Place, name: &[u8], trouble: Trouble) {
+    /// Reports and counts a failure at an entry; cancels the rest of the job where the failure
+    /// shows that nothing else can succeed.
+    pub fn fail(&mut self, dir_ref: &DirRef, name: &[u8], side_error: SideError) {
         let env = self.env;
-        let root = env.root(place);
-        let at_root = place.path().is_root() && name.is_empty();
-        let trouble = account::missing(trouble, at_root, &*root.source, env.selection);
-        if trouble.side == Side::Target && !self.stop_if_hopeless(&*root.target, &trouble.error) {
+        let root = env.root(dir_ref);
+        let at_root = dir_ref.path().is_root() && name.is_empty();
+        let side_error = account::missing(side_error, at_root, &*root.source, env.selection);
+        if side_error.side == Side::Target
+            && !self.stop_if_hopeless(&*root.target, &side_error.error)
+        {
             return;
         }
-        let shown = match trouble.side {
+        let shown = match side_error.side {
             Side::Source => &root.shown_source,
             Side::Target => &root.shown_target,
         };
         let source_name = name;
-        let name = match trouble.side {
+        let name = match side_error.side {
             Side::Source => name,
-            Side::Target => env.target_name_bytes(place, name),
+            Side::Target => env.target_name_bytes(dir_ref, name),
         };
-        let below = path::join(place.path().as_bytes(), name);
-        let failure = account::failure(trouble.side, shown, &below, trouble.error);
-        if let Some(watch) = env.watch_over(place).filter(|_| !failure.is_vanished()) {
-            watch.told(place, source_name);
+        let below = path::join(dir_ref.path().as_bytes(), name);
+        let failure = account::failure(side_error.side, shown, &below, side_error.error);
+        if let Some(watch) = env.watch_over(dir_ref).filter(|_| !failure.is_vanished()) {
+            watch.told(dir_ref, source_name);
         }
-        env.account.fail(failure, &mut self.hand.gathered, self.crew);
+        env.account.fail(failure, &mut self.worker.gathered, self.context);
     }
 
     /// Counts an entry that is complete at the target.
-    pub fn copied(&mut self, (place, name): (&Place, &Name), kind: Kind, kept: Kept) {
-        self.hand.is_complete = true;
-        self.hand.streak = Streak::default();
-        self.hand.gathered.tally.copied.count(kind);
-        self.hand.gathered.tally.count_lost(kept);
-        self.check_given(place, name, kept);
+    pub fn copied(&mut self, (dir_ref, name): (&DirRef, &Name), kind: Kind, kept: Kept) {
+        self.worker.is_complete = true;
+        self.worker.streak = Streak::default();
+        self.worker.gathered.tally.copied.count(kind);
+        self.worker.gathered.tally.count_lost(kept);
+        self.check_given(dir_ref, name, kept);
     }
 
-    /// Reports an entry that has not got what the operator gives it: it has failed.
-    pub fn check_given(&mut self, place: &Place, name: &Name, kept: Kept) {
+    /// Reports an entry as failed that has not got an attribute that the operator gives it.
+    pub fn check_given(&mut self, dir_ref: &DirRef, name: &Name, kept: Kept) {
         if let Some(error) = self.env.options.keep.refusal(kept) {
-            self.fail(place, name.to_bytes(), Trouble { side: Side::Target, error });
+            self.fail(dir_ref, name.to_bytes(), SideError { side: Side::Target, error });
         }
     }
 
     /// Writes a line of the plan, in a dry run.
-    pub fn plan_line(&mut self, what: &str, place: &Place, name: &[u8]) {
+    pub fn plan_line(&mut self, what: &str, dir_ref: &DirRef, name: &[u8]) {
         let env = self.env;
         if env.options.dry_run {
-            let name = env.target_name_bytes(place, name);
-            let below = path::join(place.path().as_bytes(), name);
-            let shown = path::join(&env.root(place).shown_target, &below);
-            write_plan(env.options.plan_as, what, &shown, &mut self.hand.gathered.lines);
-            self.hand.gathered.send_lines(self.crew, false);
+            let name = env.target_name_bytes(dir_ref, name);
+            let below = path::join(dir_ref.path().as_bytes(), name);
+            let shown = path::join(&env.root(dir_ref).shown_target, &below);
+            write_plan(env.options.plan_as, what, &shown, &mut self.worker.gathered.lines);
+            self.worker.gathered.send_lines(self.context, false);
         }
     }
 }

@@ -1,58 +1,59 @@
-//! The decision of what becomes of an entry where the target is made equal: tables of both sides and the operator's rules,
-//! which read and change nothing.
+//! Decision of the action for an entry of a synchronisation: tables of both sides and the options
+//! of the operator, without reading or changing anything.
 
 use super::env::Stage;
-use super::options::{Judge, SyncOptions};
+use super::options::{ChangeTest, SyncOptions};
 use super::sync::Sides;
 use types::entry::{Kind, Metadata};
 use types::outcome::compare::Clue;
 
-/// Action for an entry, by what listings tell of both sides.
+/// Action for an entry, by what the listings report of both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// A rule leaves it out: it is missing at the target, and stays so.
+    /// The entry is missing at the target, and an option leaves it so.
     LeaveMissing,
-    /// Both sides have a directory, which is walked.
+    /// The directory exists on both sides and is walked.
     Enter,
-    /// A directory is made, and what has its name removed before.
+    /// The directory is created, and an entry of another kind that has its name is removed before.
     MakeDirectory,
-    /// A rule keeps what has the name of a directory.
+    /// An option keeps an entry of another kind that has the name of the directory.
     KeepInsteadOfDirectory,
-    /// It is missing, and is copied.
+    /// The entry is missing at the target and is copied.
     Create(Metadata),
-    /// A rule keeps what the target has.
+    /// An option keeps the entry that the target has.
     Keep(Sides),
-    /// Both sides have it: a closer look decides.
+    /// The entry exists on both sides: more of its metadata is needed for a decision.
     LookCloser(Sides),
 }
 
-/// Action for an entry that both sides have, and that is no directory of the source.
+/// Action for an entry that exists on both sides and is no directory in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
-    /// Nothing: it is one more name of the source itself.
+    /// The target is a hard link of the source itself, and is left as it is.
     Nothing,
-    /// A rule keeps the target's, which is newer.
+    /// An option keeps the entry of the target, which is newer.
     Keep,
-    /// It is copied; a directory that has its name makes way before.
+    /// The entry is copied; a directory that has its name is removed before.
     Replace { directory: bool },
     /// Content and attributes are compared.
     Compare,
 }
 
-/// Evidence that listings give for the content of a file.
+/// Evidence that listings give about the content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
-    /// It is the same.
+    /// The content is the same.
     Same,
-    /// It is the same, if times are worth anything.
+    /// The content is the same, as far as timestamps can be trusted.
     SameByTime,
-    /// It is other content.
+    /// The content differs.
     Differs,
-    /// It has to be read.
+    /// The content has to be read.
     Unknown,
 }
 
-/// Decides by what listings tell; `source` is missing where the listing has said that it is a directory.
+/// Decides by what listings report; `source` is missing where the listing has already shown a
+/// directory.
 pub(super) fn decide(
     source: Option<Metadata>,
     target: Option<Metadata>,
@@ -61,7 +62,7 @@ pub(super) fn decide(
 ) -> Action {
     let entry = source.filter(|source| source.kind != Kind::Directory);
     match (entry, target) {
-        // What is missing only because it was deleted for that entry is not left out.
+        // An entry that is missing only because it was deleted for its replacement is not left out.
         (_, None) if rules.existing && stage == Stage::Walk => Action::LeaveMissing,
         (None, Some(target)) if target.kind == Kind::Directory => Action::Enter,
         (None, Some(_)) if rules.ignore_existing => Action::KeepInsteadOfDirectory,
@@ -75,7 +76,7 @@ pub(super) fn decide(
     }
 }
 
-/// Decides by a closer look at both sides.
+/// Decides by the full metadata of both sides.
 pub(super) fn decide_existing(sides: &Sides, rules: &SyncOptions) -> Existing {
     let Sides { source, target } = sides;
     if source.is_same_file(target) {
@@ -89,22 +90,22 @@ pub(super) fn decide_existing(sides: &Sides, rules: &SyncOptions) -> Existing {
     }
 }
 
-/// Decides whether two files have the same content. A file in doubt, which an interrupted job may have left, is read where
-/// the rule would take it for the same.
+/// Decides whether two files have the same content. A file in doubt, which an interrupted job may
+/// have written, is read where the change test would take it for unchanged.
 pub(super) fn decide_content(
     sides: &Sides,
-    judge: Judge,
+    change_test: ChangeTest,
     is_in_doubt: impl Fn() -> bool,
     clue: impl FnOnce() -> Clue,
 ) -> Content {
     if sides.source.size_bytes != sides.target.size_bytes {
         return Content::Differs;
     }
-    match judge {
-        Judge::Content => Content::Unknown,
-        Judge::SizeOnly if is_in_doubt() => Content::Unknown,
-        Judge::SizeOnly => Content::Same,
-        Judge::SizeAndTime => match clue() {
+    match change_test {
+        ChangeTest::Content => Content::Unknown,
+        ChangeTest::SizeOnly if is_in_doubt() => Content::Unknown,
+        ChangeTest::SizeOnly => Content::Same,
+        ChangeTest::SizeAndTime => match clue() {
             Clue::Same if is_in_doubt() => Content::Unknown,
             Clue::Same => Content::SameByTime,
             Clue::Differs => Content::Differs,
@@ -122,7 +123,7 @@ mod tests {
 
     fn rules() -> SyncOptions {
         SyncOptions {
-            judge: Judge::SizeAndTime,
+            change_test: ChangeTest::SizeAndTime,
             evidence: Evidence::Checksums,
             update: false,
             use_server_modtime: false,
@@ -230,20 +231,20 @@ mod tests {
     #[test]
     fn content_goes_by_size_then_by_the_rule_and_is_read_in_doubt() {
         let sides = Sides { source: file(1), target: file(2) };
-        let of = |judge, doubt, clue| decide_content(&sides, judge, || doubt, || clue);
-        for (judge, clue, sure, in_doubt) in [
-            (Judge::SizeOnly, Clue::Differs, Content::Same, Content::Unknown),
-            (Judge::SizeAndTime, Clue::Same, Content::SameByTime, Content::Unknown),
-            (Judge::SizeAndTime, Clue::Differs, Content::Differs, Content::Differs),
-            (Judge::SizeAndTime, Clue::Unclear, Content::Unknown, Content::Unknown),
-            (Judge::Content, Clue::Same, Content::Unknown, Content::Unknown),
+        let of = |change_test, doubt, clue| decide_content(&sides, change_test, || doubt, || clue);
+        for (change_test, clue, sure, in_doubt) in [
+            (ChangeTest::SizeOnly, Clue::Differs, Content::Same, Content::Unknown),
+            (ChangeTest::SizeAndTime, Clue::Same, Content::SameByTime, Content::Unknown),
+            (ChangeTest::SizeAndTime, Clue::Differs, Content::Differs, Content::Differs),
+            (ChangeTest::SizeAndTime, Clue::Unclear, Content::Unknown, Content::Unknown),
+            (ChangeTest::Content, Clue::Same, Content::Unknown, Content::Unknown),
         ] {
-            assert_eq!(of(judge, false, clue), sure, "{judge:?} {clue:?}");
-            assert_eq!(of(judge, true, clue), in_doubt, "{judge:?} {clue:?} in doubt");
+            assert_eq!(of(change_test, false, clue), sure, "{change_test:?} {clue:?}");
+            assert_eq!(of(change_test, true, clue), in_doubt, "{change_test:?} {clue:?} in doubt");
         }
         let larger = Sides { target: Metadata { size_bytes: 8, ..file(2) }, ..sides };
-        for judge in [Judge::SizeOnly, Judge::SizeAndTime, Judge::Content] {
-            let content = decide_content(&larger, judge, || true, || Clue::Same);
+        for change_test in [ChangeTest::SizeOnly, ChangeTest::SizeAndTime, ChangeTest::Content] {
+            let content = decide_content(&larger, change_test, || true, || Clue::Same);
             assert_eq!(content, Content::Differs);
         }
     }

@@ -1,4 +1,4 @@
-//! Making a directory at the target before anything below it is copied.
+//! Creation of a directory at the target before anything below it is copied.
 
 use super::attributes;
 use super::env::Env;
@@ -14,62 +14,62 @@ use super::finish::DirectoryRecords;
 use super::policy::{self, Plain};
 use super::sync::Sides;
 use crate::walk::Skip;
+use crate::walk::dir_ref::{DirRef, Rights, Trees};
 use crate::walk::packed::RootedPath;
-use crate::walk::place::{Place, Rights, Trees};
 use store::{Dir, Made};
 use types::entry::{Attributes, Kept, Kind, Metadata, Times, Xattrs};
-use types::error::{At, Cause, Error, Side, Trouble};
+use types::error::{At, Cause, Error, Side, SideError};
 use types::outcome::difference::Fields;
 use types::path::RelPath;
 
-/// Executor that makes directories, and remembers what each is to get at the end.
+/// Executor that creates directories, and records the attributes that each gets at the end.
 #[derive(Default)]
 pub(super) struct Directories {
     pub records: DirectoryRecords,
-    /// Directories that were made although nobody walked to them: hashes of their paths.
+    /// Hashes of the paths of directories that were created without a walk to them.
     reached: Mutex<HashSet<u64>>,
-    /// Times of directories that were listed again.
+    /// Timestamps of directories that were listed again.
     pub(super) new_times: Mutex<Vec<(RootedPath, Times)>>,
 }
 
 impl Directories {
-    /// Makes the counterpart of a directory, or takes the one that is there.
+    /// Creates the counterpart of a directory, or uses the existing one.
     pub(super) fn make_directory(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         metadata: &Metadata,
         cx: &mut Context<'_, '_>,
-    ) -> Result<(), Trouble> {
-        if !cx.env.target(place).keeps_directories() {
-            return count_directory(place, metadata, cx).at(Side::Target);
+    ) -> Result<(), SideError> {
+        if !cx.env.target(dir_ref).keeps_directories() {
+            return count_directory(dir_ref, metadata, cx).at(Side::Target);
         }
         let xattrs =
-            cx.env.xattrs_of(|| place.source_dir(&*cx.env.root(place).source)?.xattrs(None))?;
-        let attributes = match make_here(cx.env, place, metadata).at(Side::Target)? {
+            cx.env.xattrs_of(|| dir_ref.source_dir(&*cx.env.root(dir_ref).source)?.xattrs(None))?;
+        let attributes = match make_here(cx.env, dir_ref, metadata).at(Side::Target)? {
             Made::New => {
-                place.set_trees(Trees::SourceOnly);
-                cx.plan_line("create directory", place, b"");
-                let plain = plain(cx.env, place, metadata).at(Side::Target)?;
+                dir_ref.set_trees(Trees::SourceOnly);
+                cx.plan_line("create directory", dir_ref, b"");
+                let plain = plain(cx.env, dir_ref, metadata).at(Side::Target)?;
                 let attributes = policy::of_new_directory(cx.env.options, metadata, xattrs, plain);
-                give_rights(cx.env, place, attributes.as_ref());
+                give_rights(cx.env, dir_ref, attributes.as_ref());
                 attributes
             }
             Made::Existed if cx.env.options.sync.is_some() => {
-                let attributes = self.sync_attributes(place, metadata, xattrs, cx)?;
+                let attributes = self.sync_attributes(dir_ref, metadata, xattrs, cx)?;
                 if let Some(attributes) = attributes.filter(|_| !cx.env.options.dry_run) {
-                    self.records.add(place, &attributes);
+                    self.records.add(dir_ref, &attributes);
                 }
-                return self.sweep(place, cx);
+                return self.sweep(dir_ref, cx);
             }
             Made::Existed => {
-                place.set_trees(Trees::Both);
-                let widened_from = widen(cx.env, place).at(Side::Target)?;
-                self.sweep(place, cx)?;
-                if resume::was_made(cx.env, place) {
-                    let plain = plain_of_made(cx.env, place, metadata).at(Side::Target)?;
+                dir_ref.set_trees(Trees::Both);
+                let widened_from = widen(cx.env, dir_ref).at(Side::Target)?;
+                self.sweep(dir_ref, cx)?;
+                if resume::was_made(cx.env, dir_ref) {
+                    let plain = plain_of_made(cx.env, dir_ref, metadata).at(Side::Target)?;
                     policy::of_made_directory(cx.env.options, metadata, xattrs, plain)
                 } else {
-                    let plain = plain(cx.env, place, metadata).at(Side::Target)?;
+                    let plain = plain(cx.env, dir_ref, metadata).at(Side::Target)?;
                     policy::of_old_directory(cx.env.options, metadata, xattrs, widened_from, plain)
                 }
             }
@@ -77,33 +77,33 @@ impl Directories {
         if let Some(attributes) = attributes
             && !cx.env.options.dry_run
         {
-            self.records.add(place, &attributes);
+            self.records.add(dir_ref, &attributes);
         }
-        // One that is named may be reached from many places.
-        if place.is_fresh() || cx.env.named.is_none() {
-            cx.copied((&**place, c""), Kind::Directory, Kept::ALL);
+        // Several tasks may reach the directory of a named entry.
+        if dir_ref.is_fresh() || cx.env.named.is_none() {
+            cx.copied((&**dir_ref, c""), Kind::Directory, Kept::ALL);
         }
         Ok(())
     }
 
-    /// Prepares a directory that was there for changes: it is made writable, and its attributes are to be set again at
-    /// the end.
-    pub(super) fn before_change(&self, env: &Env<'_>, place: &Place) -> Result<(), Trouble> {
+    /// Prepares an existing directory for changes: makes it writable, and records the attributes
+    /// that it gets again at the end.
+    pub(super) fn before_change(&self, env: &Env<'_>, dir_ref: &DirRef) -> Result<(), SideError> {
         if env.options.sync.is_none()
             || env.options.dry_run
-            || place.is_fresh()
-            || env.target(place).holds_objects()
+            || dir_ref.is_fresh()
+            || env.target(dir_ref).holds_objects()
         {
             return Ok(());
         }
-        place.prepare(|| {
-            let target = place.target_dir(env.target(place)).at(Side::Target)?;
+        dir_ref.prepare(|| {
+            let target = dir_ref.target_dir(env.target(dir_ref)).at(Side::Target)?;
             let is_superuser = env.options.job.is_superuser;
             let widened_from = policy::widen(&*target, is_superuser).at(Side::Target)?;
-            let end = if place.path().is_root() && env.root(place).names.is_some() {
+            let end = if dir_ref.path().is_root() && env.root(dir_ref).names.is_some() {
                 widened_from.map(policy::mode_alone)
             } else {
-                let source = place.source_dir(&*env.root(place).source).at(Side::Source)?;
+                let source = dir_ref.source_dir(&*env.root(dir_ref).source).at(Side::Source)?;
                 let metadata = source.metadata().at(Side::Source)?;
                 let xattrs = env.xattrs_of(|| source.xattrs(None))?;
                 let plain = Plain::of_directory(env.options, &metadata, &*target);
@@ -111,41 +111,41 @@ impl Directories {
                 policy::of_old_directory(env.options, &metadata, xattrs, widened_from, plain)
             };
             if let Some(attributes) = end {
-                self.records.add(place, &attributes);
+                self.records.add(dir_ref, &attributes);
             }
             Ok(())
         })
     }
 
-    /// Makes a directory with all that is above it, each with its source's attributes, unless this rank
-    /// has done so: for entries that are named, not walked to.
+    /// Creates a directory with all its parents, each with the attributes of its source, unless
+    /// this rank has done so before: for entries that are named instead of found by a walk.
     pub(super) fn make_reachable(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         cx: &mut Context<'_, '_>,
     ) -> Result<(), Skip> {
-        // Others that need these directories wait until they are there.
+        // Other threads that need these directories wait until they exist.
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         let mut path = RelPath::root();
-        let components: Vec<&[u8]> = place.path().components().collect();
+        let components: Vec<&[u8]> = dir_ref.path().components().collect();
         for end in 0..=components.len() {
             if end > 0 {
                 let name = CString::new(components[end - 1]).map_err(|_| Skip)?;
                 path = path.child(&name);
             }
             if reached.insert(hash_of(&path)) {
-                let place = Arc::new(Place::at(place.root(), path.clone()));
-                if path.is_root() && cx.env.root(&place).target_metadata.is_none() {
-                    // A dry run into what does not exist.
-                    place.set_trees(Trees::SourceOnly);
+                let dir_ref = Arc::new(DirRef::at(dir_ref.root(), path.clone()));
+                if path.is_root() && cx.env.root(&dir_ref).target_metadata.is_none() {
+                    // A dry run has a target that does not exist.
+                    dir_ref.set_trees(Trees::SourceOnly);
                 }
-                let source = &*cx.env.root(&place).source;
-                let looked = place.source_dir(source).and_then(|dir| dir.metadata());
+                let source = &*cx.env.root(&dir_ref).source;
+                let looked = dir_ref.source_dir(source).and_then(|dir| dir.metadata());
                 let made = looked
                     .at(Side::Source)
-                    .and_then(|metadata| self.make_directory(&place, &metadata, cx));
-                if let Err(trouble) = made {
-                    cx.fail(&place, b"", trouble);
+                    .and_then(|metadata| self.make_directory(&dir_ref, &metadata, cx));
+                if let Err(side_error) = made {
+                    cx.fail(&dir_ref, b"", side_error);
                     return Err(Skip);
                 }
             }
@@ -153,52 +153,53 @@ impl Directories {
         Ok(())
     }
 
-    /// A directory that was there gets other attributes only where they differ.
+    /// Returns the attributes that an existing directory is to get; none where nothing differs.
     fn sync_attributes(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         source: &Metadata,
         xattrs: Option<Xattrs>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Option<Attributes>, Trouble> {
+    ) -> Result<Option<Attributes>, SideError> {
         let (dir, widened_from) =
-            self.look_into(cx.env, place, source, xattrs.as_ref()).at(Side::Target)?;
+            self.look_into(cx.env, dir_ref, source, xattrs.as_ref()).at(Side::Target)?;
         let plain = Plain::of_directory(cx.env.options, source, &*dir).at(Side::Target)?;
         let wanted = policy::of_any(cx.env.options, source, xattrs, plain);
         let mut target = dir.metadata().at(Side::Target)?;
         target.mode = widened_from.unwrap_or(target.mode);
         let sides = Sides { source: *source, target };
-        let range = cx.env.target(place).time_range(&target);
+        let range = cx.env.target(dir_ref).time_range(&target);
         let mut differing = attributes::differing_attributes(&sides, plain, range, cx);
         if wanted.xattrs.is_some() {
             differing.insert(match dir.xattrs(None) {
                 Ok(at_target) => {
                     attributes::differing_xattrs(cx.env, wanted.xattrs.clone(), at_target)
                 }
-                // What cannot be inspected counts as different.
+                // Extended attributes that cannot be read count as different.
                 Err(_) => Fields::XATTR,
             });
         }
         if differing.is_empty() {
-            cx.hand.gathered.tally.synced.unchanged += 1;
+            cx.worker.gathered.tally.synced.unchanged += 1;
             return Ok(None);
         }
-        cx.plan_line("set attributes", place, b"");
-        cx.hand.gathered.tally.synced.attributes_set += 1;
+        cx.plan_line("set attributes", dir_ref, b"");
+        cx.worker.gathered.tally.synced.attributes_set += 1;
         Ok(Some(wanted))
     }
 
-    /// Opens a directory that is there. One that its own owner may not look into is widened before, gets
-    /// the source's attributes at the end in any case, and is returned with the mode it had.
+    /// Opens an existing directory. A directory that its own owner may not list has its mode
+    /// widened before, and gets the attributes of the source at the end in any case. Returns the
+    /// mode that it had, if that was widened.
     fn look_into(
         &self,
         env: &Env<'_>,
-        place: &Place,
+        dir_ref: &DirRef,
         source: &Metadata,
         xattrs: Option<&Xattrs>,
     ) -> Result<(Arc<dyn Dir>, Option<u32>), Error> {
         let mut widened_from = None;
-        let dir = place.target_dir_let_in(env.target(place), |dir| {
+        let dir = dir_ref.target_dir_let_in(env.target(dir_ref), |dir| {
             if env.options.dry_run {
                 return Ok(Rights::AsBefore);
             }
@@ -209,80 +210,84 @@ impl Directories {
             let plain = Plain::of_directory(env.options, source, dir)?;
             let wanted = policy::of_any(env.options, source, xattrs.cloned(), plain);
             let mode = wanted.mode.or(widened_from);
-            self.records.add(place, &Attributes { mode, ..wanted });
+            self.records.add(dir_ref, &Attributes { mode, ..wanted });
             Ok(Rights::Gained)
         })?;
         Ok((dir, widened_from))
     }
 }
 
-/// Gives a new directory its rights at once where the job may be stopped and go on: it may have got another name by
-/// then, where nobody comes to it any more.
-fn give_rights(env: &Env<'_>, place: &Place, attributes: Option<&Attributes>) {
+/// Sets the attributes of a new directory at once where the job may be interrupted and resumed: the
+/// directory may have been renamed in the source by then, so that no walk comes to it again.
+fn give_rights(env: &Env<'_>, dir_ref: &DirRef, attributes: Option<&Attributes>) {
     let decided = attributes.and_then(|attributes| Some((attributes, attributes.mode?)));
     let Some((attributes, mode)) = decided.filter(|_| env.journal.is_some()) else {
         return;
     };
     let mode = Some(mode | policy::OWNER_ALL);
     let rights = Attributes { mode, times: None, ..attributes.clone() };
-    // At the end it is done once more, and told where it cannot be.
-    let _ = place.target_dir(env.target(place)).and_then(|dir| dir.set_attributes(&rights));
+    // The attributes are set again at the end, where a failure is reported.
+    let _ = dir_ref.target_dir(env.target(dir_ref)).and_then(|dir| dir.set_attributes(&rights));
 }
 
-/// A directory whose target holds objects comes into being with what is in it, and has nothing else.
+/// Counts a directory whose target holds objects: it comes into being with its contents and has no
+/// attributes.
 fn count_directory(
-    place: &Arc<Place>,
+    dir_ref: &Arc<DirRef>,
     metadata: &Metadata,
     cx: &mut Context<'_, '_>,
 ) -> Result<(), Error> {
-    place.set_trees(match make_here(cx.env, place, metadata)? {
+    dir_ref.set_trees(match make_here(cx.env, dir_ref, metadata)? {
         Made::New => Trees::SourceOnly,
         Made::Existed => Trees::Both,
     });
-    let is_lost = cx.env.root(place).source.keeps_directories();
-    cx.hand.gathered.tally.directories_not_preserved += u64::from(is_lost);
+    let is_lost = cx.env.root(dir_ref).source.keeps_directories();
+    cx.worker.gathered.tally.directories_not_preserved += u64::from(is_lost);
     Ok(())
 }
 
-/// What the mode of a directory that is there is made of, where its source does not decide it.
-fn plain(env: &Env<'_>, place: &Place, source: &Metadata) -> Result<Plain, Error> {
+/// Returns the basis for the mode of an existing directory, where the source does not determine it.
+fn plain(env: &Env<'_>, dir_ref: &DirRef, source: &Metadata) -> Result<Plain, Error> {
     if env.options.dry_run {
         return Ok(Plain::under_umask(env.options));
     }
-    Plain::of_directory(env.options, source, &*place.target_dir(env.target(place))?)
+    Plain::of_directory(env.options, source, &*dir_ref.target_dir(env.target(dir_ref))?)
 }
 
-/// The same of a directory that a stopped job has made.
-fn plain_of_made(env: &Env<'_>, place: &Place, source: &Metadata) -> Result<Plain, Error> {
+/// Returns the basis for the mode of a directory that an interrupted job has created, where the
+/// source does not determine it.
+fn plain_of_made(env: &Env<'_>, dir_ref: &DirRef, source: &Metadata) -> Result<Plain, Error> {
     if env.options.dry_run {
         return Ok(Plain::under_umask(env.options));
     }
-    Plain::of_made_directory(env.options, source, &*place.target_dir(env.target(place))?)
+    Plain::of_made_directory(env.options, source, &*dir_ref.target_dir(env.target(dir_ref))?)
 }
 
-/// The root itself was made, or found, before the walk began. Where the target is to be made equal,
-/// one that is there is found by opening it, later: nothing is tried that could change anything.
-fn make_here(env: &Env<'_>, place: &Place, metadata: &Metadata) -> Result<Made, Error> {
-    let Some((parent, name)) = place.path().split_last() else {
-        return Ok(if place.is_fresh() { Made::New } else { Made::Existed });
+/// Creates a directory below the root; the root itself was created or found before the walk began.
+/// In a synchronisation, an existing directory is only opened, later, and nothing is tried that
+/// could change anything.
+fn make_here(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> Result<Made, Error> {
+    let Some((parent, name)) = dir_ref.path().split_last() else {
+        return Ok(if dir_ref.is_fresh() { Made::New } else { Made::Existed });
     };
-    if env.options.sync.is_some() && env.named.is_none() && !place.is_fresh() {
+    if env.options.sync.is_some() && env.named.is_none() && !dir_ref.is_fresh() {
         return Ok(Made::Existed);
     }
-    if env.options.dry_run && place.is_fresh() {
+    if env.options.dry_run && dir_ref.is_fresh() {
         return Ok(Made::New);
     }
     let mode = policy::making_mode(env.options, metadata);
-    let parent = place.target_parent(env.target(place), &parent)?;
+    let parent = dir_ref.target_parent(env.target(dir_ref), &parent)?;
     if policy::was_widened(env.options, metadata) && !env.options.keep.decides_mode() {
-        resume::before_widened(env, place, &*parent, &name);
+        resume::before_widened(env, dir_ref, &*parent, &name);
     }
     let is_there = |metadata: Metadata| metadata.kind == Kind::Directory;
     if env.options.sync.is_some() && parent.stat(&name).is_ok_and(is_there) {
         return Ok(Made::Existed);
     }
     match parent.make_dir(&name, mode) {
-        // Not before now, when the source's directory is open and will be read.
+        // The entry is removed no earlier than now, when the directory of the source is open and
+        // will be read.
         Err(error) if error.cause == Cause::KindDiffers && env.options.sync.is_some() => {
             parent.remove(&name, parent.stat(&name)?.kind)?;
             parent.make_dir(&name, mode)
@@ -291,17 +296,18 @@ fn make_here(env: &Env<'_>, place: &Place, metadata: &Metadata) -> Result<Made, 
     }
 }
 
-/// A directory that its own owner may not write to is opened for the time of the copy. Returns the
-/// mode it had.
-fn widen(env: &Env<'_>, place: &Place) -> Result<Option<u32>, Error> {
+/// Makes a directory writable for the duration of the copy that its own owner may not write to.
+/// Returns the mode that it had.
+fn widen(env: &Env<'_>, dir_ref: &DirRef) -> Result<Option<u32>, Error> {
     if env.options.dry_run {
         return Ok(None);
     }
-    let target = place.target_dir(env.target(place))?;
+    let target = dir_ref.target_dir(env.target(dir_ref))?;
     policy::widen(&*target, env.options.job.is_superuser)
 }
 
-/// Two paths that collide would leave one directory unmade, which its entries would then say.
+/// Hashes a path. A collision would leave one directory uncreated, which its entries would then
+/// report.
 fn hash_of(path: &RelPath) -> u64 {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);

@@ -1,4 +1,5 @@
-//! The environment of a rank's part of a copy: what every executor reads, and nothing that one of them changes alone.
+//! Environment of the part of a rank in a copy: everything that all executors read, and nothing
+//! that one of them changes alone.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -10,21 +11,21 @@ use super::root::{CopyRoot, Places};
 use crate::journal::{Journal, TargetFile};
 use crate::walk::Visit;
 use crate::walk::account::Account;
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
 use comm::Rank;
 use lists::named::Named;
 use store::{StagedFile, Store};
 use types::entry::{Kind, Xattrs};
-use types::error::{At, Error, Side, Trouble};
+use types::error::{At, Error, Side, SideError};
+use types::operand::staged_name::staged_name;
 use types::path::{self, Name};
-use types::place::staged_name::staged_name;
 
 /// Number of bits that count the staged files of a phase.
 const STAGED_NAMES_BITS: u32 = 40;
 
-/// Part of a job that a phase belongs to.
+/// Stage of a job that a phase belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The sources are walked, or their hard-linked files copied.
@@ -33,10 +34,10 @@ pub enum Stage {
     AfterDeletion,
 }
 
-/// Roots, options and means that all executors of a rank share.
+/// Roots, options and services that all executors of a rank share.
 pub(super) struct Env<'c> {
     pub roots: &'c [CopyRoot],
-    /// Device and inode of the directories that are copied to: a walk that comes there copies itself.
+    /// Device and inode of the target directories: a walk that reaches one would copy the copy.
     pub target_roots: HashSet<(u64, u64)>,
     pub options: &'c CopyOptions,
     pub selection: &'c Selection,
@@ -45,14 +46,14 @@ pub(super) struct Env<'c> {
     /// Rank that reads again what this one has written, where that is requested.
     pub verifier: Option<Rank>,
     pub stage: Stage,
-    /// Whether it is recorded what is at the target.
+    /// True if the files of the target are recorded in a manifest.
     pub has_manifest: bool,
     /// Record of what another job could resume.
     pub journal: Option<&'c Journal>,
-    /// Watch over the directories of the source while they are walked.
+    /// Watch over the directories of the source during the walk.
     pub watch: Option<Watch>,
     pub account: Account,
-    /// Whether it was told why nothing else will fare better at a target.
+    /// Record of whether this rank has reported why nothing else can succeed at a target.
     pub hopeless: Hopeless,
     /// Groups of this user.
     pub own_groups: Vec<u32>,
@@ -60,7 +61,7 @@ pub(super) struct Env<'c> {
 }
 
 impl<'c> Env<'c> {
-    /// Environment of rank `rank` in copying `roots`.
+    /// Creates the environment of rank `rank` in the copy of `roots`.
     pub fn new(
         roots: &'c [CopyRoot],
         options: &'c CopyOptions,
@@ -88,61 +89,65 @@ impl<'c> Env<'c> {
         }
     }
 
-    /// Sets the rank that verifies what is written, where that is requested and anything is written.
+    /// Sets the rank that verifies what is written, where that is requested and anything is
+    /// written.
     pub fn verify_by(&mut self, rank: Rank) {
         let is_wanted = self.options.verify == Verify::Transferred && !self.options.dry_run;
         self.verifier = is_wanted.then_some(rank);
     }
 
-    /// Gives staged files names that no other phase gives them.
+    /// Selects a range of names for staged files that no other phase uses.
     pub fn begin_phase(&mut self, number: usize) {
         self.staged_names = AtomicU64::new((number as u64) << STAGED_NAMES_BITS);
     }
 
-    /// Source and target that a directory is below.
-    pub fn root(&self, place: &Place) -> &'c CopyRoot {
-        &self.roots[place.root() as usize]
+    /// Returns the source and target that a directory is below.
+    pub fn root(&self, dir_ref: &DirRef) -> &'c CopyRoot {
+        &self.roots[dir_ref.root() as usize]
     }
 
-    /// Store that a directory is copied to.
-    pub fn target(&self, place: &Place) -> &'c dyn Store {
-        &*self.root(place).target
+    /// Returns the store that a directory is copied to.
+    pub fn target(&self, dir_ref: &DirRef) -> &'c dyn Store {
+        &*self.root(dir_ref).target
     }
 
-    /// Size of the chunks of a file of that size.
-    pub fn chunk_bytes(&self, place: &Place, size_bytes: u64) -> u64 {
+    /// Returns the size of the chunks of a file of that size.
+    pub fn chunk_bytes(&self, dir_ref: &DirRef, size_bytes: u64) -> u64 {
         let wish = self.options.chunk_bytes;
-        let of_source = self.root(place).source.chunk_bytes(size_bytes, wish);
-        self.target(place).chunk_bytes(size_bytes, of_source)
+        let of_source = self.root(dir_ref).source.chunk_bytes(size_bytes, wish);
+        self.target(dir_ref).chunk_bytes(size_bytes, of_source)
     }
 
-    /// Name of an entry at the target: another one only where the operator named a single file's copy.
-    pub fn target_name<'n>(&'n self, place: &Place, name: &'n Name) -> &'n Name {
-        match &self.root(place).renamed {
-            Some(renamed) if place.path().is_root() => renamed,
+    /// Returns the name of an entry at the target, which differs only where the operator named the
+    /// copy of a single file.
+    pub fn target_name<'n>(&'n self, dir_ref: &DirRef, name: &'n Name) -> &'n Name {
+        match &self.root(dir_ref).renamed {
+            Some(renamed) if dir_ref.path().is_root() => renamed,
             _ => name,
         }
     }
 
-    /// Name of an entry at the target for messages, in which a directory itself has no name.
-    pub fn target_name_bytes<'n>(&'n self, place: &Place, name: &'n [u8]) -> &'n [u8] {
-        match &self.root(place).renamed {
-            Some(renamed) if place.path().is_root() && !name.is_empty() => renamed.to_bytes(),
+    /// Returns the name of an entry at the target for messages, in which a directory itself has no
+    /// name.
+    pub fn target_name_bytes<'n>(&'n self, dir_ref: &DirRef, name: &'n [u8]) -> &'n [u8] {
+        match &self.root(dir_ref).renamed {
+            Some(renamed) if dir_ref.path().is_root() && !name.is_empty() => renamed.to_bytes(),
             _ => name,
         }
     }
 
-    /// Makes a name that no other file has: the job's random number, the rank, a count.
+    /// Makes a name that no other file has, from the random number of the job, the rank and a
+    /// count.
     pub fn staged_name(&self) -> CString {
         let count = self.staged_names.fetch_add(1, Ordering::Relaxed);
         staged_name(self.options.job.id, self.rank.0, count)
     }
 
-    /// Extended attributes of a source entry, where the copy is to have them.
+    /// Returns the extended attributes of a source entry that the copy is to have.
     pub fn xattrs_of(
         &self,
         read: impl FnOnce() -> Result<Option<Xattrs>, Error>,
-    ) -> Result<Option<Xattrs>, Trouble> {
+    ) -> Result<Option<Xattrs>, SideError> {
         let keep = &self.options.keep;
         if keep.xattr_filter().is_empty() {
             return Ok(None);
@@ -151,51 +156,52 @@ impl<'c> Env<'c> {
         Ok(xattrs.map(|xattrs| keep.xattrs_of(xattrs)))
     }
 
-    /// Whether extraneous entries of the target are deleted.
+    /// True if extraneous entries of the target are deleted.
     pub fn deletes(&self) -> bool {
         self.options.sync.as_ref().is_some_and(|sync| sync.delete)
     }
 
-    /// Whether the walk meets extraneous entries of the target: to delete them, or to record them.
+    /// True if the walk visits extraneous entries of the target, to delete or to record them.
     pub fn meets_extras(&self) -> bool {
         self.deletes() || self.has_manifest
     }
 
-    /// Whether entries that are missing at the target are left out. One that is missing only because it was deleted for
-    /// that entry is not.
+    /// True if entries that are missing at the target are left out, except for those that were
+    /// deleted for their replacement.
     pub fn leaves_missing(&self, rules: &SyncOptions) -> bool {
         rules.existing && self.stage == Stage::Walk
     }
 
-    /// Whether the operator wants entries of that kind at the target, and it can have them.
+    /// True if the operator requests entries of that kind at the target, and the target can hold
+    /// them.
     pub fn is_made(&self, entry: &Visit<'_>, kind: Kind) -> bool {
-        self.options.keep.makes(kind) && !self.target(entry.place).holds_objects()
+        self.options.keep.makes(kind) && !self.target(entry.dir_ref).holds_objects()
     }
 
-    /// Watch over a directory; objects are in no directories that could be watched.
-    pub fn watch_over(&self, place: &Place) -> Option<&Watch> {
-        self.watch.as_ref().filter(|_| !self.root(place).source.holds_objects())
+    /// Returns the watch over a directory; objects are in no directories that could be watched.
+    pub fn watch_over(&self, dir_ref: &DirRef) -> Option<&Watch> {
+        self.watch.as_ref().filter(|_| !self.root(dir_ref).source.holds_objects())
     }
 
-    /// The journal, if what is staged like this can be taken over by another job.
+    /// Returns the journal, if another job can resume a file that is staged like this.
     pub fn journal_of(&self, staged: &dyn StagedFile) -> Option<&'c Journal> {
         self.journal.filter(|_| staged.is_resumable())
     }
 
-    /// A file of the target, as a journal names it.
-    pub fn target_file(&self, place: &Place, name: &Name) -> TargetFile {
-        let name = self.target_name(place, name).to_bytes();
-        self.target_place(place, path::join(place.path().as_bytes(), name))
+    /// Returns the journal's reference to a file of the target.
+    pub fn target_file(&self, dir_ref: &DirRef, name: &Name) -> TargetFile {
+        let name = self.target_name(dir_ref, name).to_bytes();
+        self.target_place(dir_ref, path::join(dir_ref.path().as_bytes(), name))
     }
 
-    /// A path at the target, as a journal names it.
-    pub fn target_place(&self, place: &Place, path: Vec<u8>) -> TargetFile {
-        let Places { source, target } = self.root(place).places.clone();
+    /// Returns the journal's reference to a path at the target.
+    pub fn target_place(&self, dir_ref: &DirRef, path: Vec<u8>) -> TargetFile {
+        let Places { source, target } = self.root(dir_ref).places.clone();
         TargetFile { from: source, root: target, path }
     }
 }
 
-/// Groups that this user may give files to.
+/// Returns the groups that this user may give files to.
 fn own_groups() -> Vec<u32> {
     let mut groups: Vec<u32> =
         rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();

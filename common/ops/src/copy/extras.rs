@@ -1,33 +1,33 @@
-//! Entries remembered for later: those to be deleted, until it is known whether they may be, and those
-//! that can be copied only after that.
+//! Entries that are recorded for later: those to be deleted, until it is known whether deletion is
+//! allowed, and those that can be copied only after that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::walk::WalkTask;
 use crate::walk::batch::NameBatch;
-use crate::walk::place::{Place, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use types::entry::Hint;
 use types::limits::BATCH_NAMES_MAX;
 use types::path::Name;
 
-/// Names by directory: a path once for up to so many names, without open handles.
+/// Names by directory: one path for each batch of names, without open handles.
 #[derive(Debug, Default)]
 pub struct Extras {
-    batches: Mutex<Vec<(Arc<Place>, NameBatch)>>,
+    batches: Mutex<Vec<(Arc<DirRef>, NameBatch)>>,
 }
 
 impl Extras {
-    fn lock(&self) -> MutexGuard<'_, Vec<(Arc<Place>, NameBatch)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Arc<DirRef>, NameBatch)>> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers an entry of a directory.
-    pub(super) fn add(&self, place: &Place, name: &Name, hint: Hint) {
+    /// Records an entry of a directory.
+    pub(super) fn add(&self, dir_ref: &DirRef, name: &Name, hint: Hint) {
         let mut batches = self.lock();
         match batches.last_mut() {
             Some((last, names))
-                if last.path() == place.path()
-                    && last.root() == place.root()
+                if last.path() == dir_ref.path()
+                    && last.root() == dir_ref.root()
                     && names.len() < BATCH_NAMES_MAX =>
             {
                 names.push(name, hint);
@@ -35,37 +35,40 @@ impl Extras {
             _ => {
                 let mut names = NameBatch::default();
                 names.push(name, hint);
-                batches.push((Arc::new(place.path_only()), names));
+                batches.push((Arc::new(dir_ref.path_only()), names));
             }
         }
     }
 
-    /// Forgets what is in other directories than those.
-    pub(super) fn retain(&mut self, is_kept: impl Fn(&Place) -> bool) {
+    /// Drops the entries of all directories except those.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&DirRef) -> bool) {
         let batches = self.batches.get_mut().unwrap_or_else(PoisonError::into_inner);
-        batches.retain(|(place, _)| is_kept(place));
+        batches.retain(|(dir_ref, _)| is_kept(dir_ref));
     }
 
-    /// Remembers the directories that are in the way of entries, of which those in some places are deferred.
-    pub(super) fn add_in_the_way(&self, deferred: &Self, is_of: impl Fn(&Place) -> bool) {
-        for (place, names) in deferred.lock().iter().filter(|(place, _)| is_of(place)) {
+    /// Records the directories that are in the way of deferred entries, for the deferred entries of
+    /// some directories.
+    pub(super) fn add_in_the_way(&self, deferred: &Self, is_of: impl Fn(&DirRef) -> bool) {
+        for (dir_ref, names) in deferred.lock().iter().filter(|(dir_ref, _)| is_of(dir_ref)) {
             let mut names = names.clone();
-            while names.take_first(|name, _, _| self.add(place, name, Hint::Directory)).is_some() {}
+            while names.take_first(|name, _, _| self.add(dir_ref, name, Hint::Directory)).is_some()
+            {
+            }
         }
     }
 
-    /// Takes over what another phase has remembered.
+    /// Appends the entries that another phase has recorded.
     pub(super) fn append(&mut self, other: Self) {
         let other = other.batches.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.batches.get_mut().unwrap_or_else(PoisonError::into_inner).extend(other);
     }
 
-    /// As pieces of a walk, in directories that are in these trees.
+    /// Converts the entries to tasks of a walk, with their directories present in these trees.
     pub fn into_tasks(self, trees: Trees) -> Vec<WalkTask> {
         let batches = self.batches.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let task = |(place, names): (Arc<Place>, NameBatch)| {
-            place.set_trees(trees);
-            WalkTask::Batch(place, names)
+        let task = |(dir_ref, names): (Arc<DirRef>, NameBatch)| {
+            dir_ref.set_trees(trees);
+            WalkTask::Batch(dir_ref, names)
         };
         batches.into_iter().map(task).collect()
     }

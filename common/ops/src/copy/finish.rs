@@ -1,8 +1,8 @@
-//! Directories' own attributes, set when everything below them is done: filling a directory changes
-//! its times, and a read-only one could not be filled.
+//! Attributes of directories, set when everything below is complete: filling a directory changes
+//! its timestamps, and a read-only directory could not be filled.
 //!
-//! Each rank remembers the directories it made, packed at well under 100 bytes each; a second run of
-//! the engine sets them, spread over all ranks again.
+//! Each rank records the directories that it created, packed into fewer than 100 bytes each; a
+//! second run of the engine sets the attributes, distributed over all ranks again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use super::hopeless::Hopeless;
 use super::root::CopyRoot;
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::dir_ref::DirRef;
 use crate::walk::packed::{Block, Packed, RootedPath};
-use crate::walk::place::Place;
 use comm::Rank;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use types::attributes::keep::Keep;
 use types::entry::{Attributes, Kept, Times};
 use types::error::{Error, Op, Side};
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path::RelPath;
 
-/// What a rank remembers of the directories it made.
+/// Records of the directories that a rank has created, with their final attributes.
 #[derive(Debug, Default)]
 pub struct DirectoryRecords {
     inner: Mutex<Inner>,
@@ -36,7 +36,7 @@ struct Inner {
     restricted: Vec<Record>,
 }
 
-/// A directory and what it is to get.
+/// A directory and the attributes that it is to get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     root: u32,
@@ -45,21 +45,24 @@ pub struct Record {
 }
 
 impl DirectoryRecords {
-    /// Remembers a directory.
-    pub(crate) fn add(&self, place: &Place, attributes: &Attributes) {
-        let path = place.path().as_bytes();
+    /// Records a directory.
+    pub(crate) fn add(&self, dir_ref: &DirRef, attributes: &Attributes) {
+        let path = dir_ref.path().as_bytes();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        // Without the right to search it, nothing below it could be reached any more.
+        // Nothing below a directory without search permission could be reached any more.
         if attributes.mode.is_some_and(|mode| mode & 0o100 == 0) {
-            let record =
-                Record { root: place.root(), path: path.to_vec(), attributes: attributes.clone() };
+            let record = Record {
+                root: dir_ref.root(),
+                path: path.to_vec(),
+                attributes: attributes.clone(),
+            };
             inner.restricted.push(record);
         } else {
-            inner.packed.add(place.root(), path, attributes);
+            inner.packed.add(dir_ref.root(), path, attributes);
         }
     }
 
-    /// Takes over what another phase has changed.
+    /// Appends the directories that another phase has changed.
     pub fn append(&mut self, other: Self) {
         let other = other.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +70,7 @@ impl DirectoryRecords {
         inner.restricted.extend(other.restricted);
     }
 
-    /// Gives directories that have changed since they were remembered the times that they have now.
+    /// Replaces the recorded timestamps of directories that have changed since.
     pub(crate) fn retime(&mut self, times: &HashMap<RootedPath, Times>) {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         let new = |directory: &RootedPath, old: Attributes| Attributes {
@@ -85,30 +88,31 @@ impl DirectoryRecords {
         }
     }
 
-    /// The records as tasks, and apart from them the directories that must come last.
+    /// Returns the records as tasks, and separately the directories that must come last.
     pub fn into_parts(self) -> (Vec<Block<Attributes>>, Vec<Record>) {
         let inner = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
         (inner.packed.into_blocks(), inner.restricted)
     }
 }
 
-/// One rank's part in setting directories' attributes.
+/// Part of one rank in setting the attributes of directories.
 pub struct FinishJob<'c> {
     roots: &'c [CopyRoot],
-    /// What they are to have.
+    /// Attributes that are preserved.
     keep: &'c Keep,
     hopeless: Hopeless,
     account: Account,
 }
 
 impl<'c> FinishJob<'c> {
-    /// For the same roots as the copy, which may have given up for that `errno`.
+    /// Creates the job for the same roots as the copy, which may have stopped because of that
+    /// `errno`.
     pub fn new(roots: &'c [CopyRoot], keep: &'c Keep, fatal_errno: u64) -> Self {
         let hopeless = Hopeless::after(fatal_errno);
         Self { roots, keep, hopeless, account: Account::default() }
     }
 
-    /// What was done.
+    /// Returns the counts of what was done.
     pub fn tally(&self) -> Tally {
         self.account.tally()
     }
@@ -119,36 +123,36 @@ impl<'c> FinishJob<'c> {
         target.open_dir(&path)?.set_attributes(&record.attributes)
     }
 
-    fn finish(&self, record: &Record, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        let set = self.set(record).inspect(|kept| hand.tally.count_lost(*kept));
+    fn finish(&self, record: &Record, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
+        let set = self.set(record).inspect(|kept| worker.tally.count_lost(*kept));
         let refused = set.as_ref().ok().and_then(|kept| self.keep.refusal(*kept));
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[record.root as usize];
         if let Some(error) = set.err().or(refused)
-            && self.hopeless.stop_if_past_help(&**target, &error, &mut hand.tally, crew)
+            && self.hopeless.stop_if_past_help(&**target, &error, &mut worker.tally, context)
         {
             let failure = account::failure(Side::Target, shown, &record.path, error);
-            self.account.fail(failure, hand, crew);
+            self.account.fail(failure, worker, context);
         }
     }
 }
 
-/// Some directories to finish.
+/// Task that sets the attributes of some directories.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FinishTask {
-    /// In any order.
+    /// Directories in any order.
     Block(Block<Attributes>),
-    /// One after the other, deepest first.
+    /// Directories one after the other, the deepest first.
     InOrder(Vec<Record>),
 }
 
 impl FinishTask {
-    /// Directories that nobody can search afterwards, the deepest first.
+    /// Creates the task for directories that cannot be searched afterwards, the deepest first.
     pub fn restricted(mut records: Vec<Record>) -> Self {
         let depth = |record: &Record| record.path.split(|byte| *byte == b'/').count();
         records.sort_by_cached_key(|record| {
             std::cmp::Reverse((depth(record), record.path.clone(), record.root))
         });
-        // One may have been remembered twice, and could not be reached any more after the first time.
+        // A directory that was recorded twice could not be reached any more after the first time.
         records.dedup();
         Self::InOrder(records)
     }
@@ -156,41 +160,41 @@ impl FinishTask {
 
 impl Job for FinishJob<'_> {
     type Task = FinishTask;
-    type Letter = ();
-    type Notice = Notice;
+    type Message = ();
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = Gathered;
+    type Worker = Gathered;
 
-    fn hand(&self) -> Gathered {
+    fn worker(&self) -> Gathered {
         Gathered::default()
     }
 
-    fn run(&self, task: FinishTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn run(&self, task: FinishTask, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         match task {
             FinishTask::Block(block) => {
                 for ((root, path), attributes) in block.iter() {
-                    self.finish(&Record { root, path, attributes }, hand, crew);
+                    self.finish(&Record { root, path, attributes }, worker, context);
                 }
             }
             FinishTask::InOrder(records) => {
                 for record in &records {
-                    self.finish(record, hand, crew);
+                    self.finish(record, worker, context);
                 }
             }
         }
-        self.account.settle(hand);
+        self.account.settle(worker);
     }
 
-    fn discard(&self, task: FinishTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
-        // What is there deserves its attributes even when the job ends early.
-        self.run(task, hand, crew);
+    fn discard(&self, task: FinishTask, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
+        // Existing directories get their attributes even when the job ends early.
+        self.run(task, worker, context);
     }
 
-    fn flush(&self, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        self.account.settle(hand);
+    fn flush(&self, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
+        self.account.settle(worker);
     }
 
-    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()

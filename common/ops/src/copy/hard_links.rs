@@ -1,10 +1,11 @@
 //! Hard links: every name of a file becomes a name of one copy.
 //!
-//! The walk only remembers the names of files with several ([`super::linked`]). When it is over each
+//! The walk only records the names of hard-linked files ([`super::linked`]). After the walk each
 //! file is a task: its first name is copied like any other file, and when that copy is complete the
-//! others become links to it. A name that cannot be one, because the target takes no links or no more of
-//! them, becomes a copy of its own, to which those behind it are linked. Names that are one file at the
-//! target, and several in the source, are parted: each such file but one is copied anew.
+//! other names become hard links to it. A name that cannot be linked, because the target supports
+//! no links or has reached its limit, becomes a separate copy, to which the names after it are
+//! linked. Names that are hard links of one file at the target, and of several files in the source,
+//! are separated: each such file but one is copied anew.
 
 use super::context::Context;
 use super::directory::Directories;
@@ -26,32 +27,32 @@ use crate::walk::{Visit, Visited};
 use store::NewHardLink;
 use types::content::transfer::Rewriting;
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Error, Op, Side, Trouble};
+use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::path;
 
-/// What became of a name that was to be a link.
+/// Outcome for a name that was to be a link.
 enum Linked {
-    /// It is one, or stays as it is because a rule says so.
+    /// The name is a link, or stays as it is because of an option.
     Done,
-    /// It must be a copy of its own.
+    /// The name needs a copy of its own.
     Apart,
 }
 
-/// Executor of hard-linked files while the walk goes on, which only remembers their names.
+/// Executor of hard-linked files. During the walk it only records their names.
 pub(super) enum HardLinks {
-    /// Names are remembered where they are met.
+    /// Names are recorded as they are visited.
     Remembered { records: LinkRecords, devices: Devices },
     /// All names are known: files are copied, and linked.
     Known,
 }
 
 impl HardLinks {
-    /// Executor that remembers names below those roots.
+    /// Creates the executor that records names below those roots.
     pub fn new(roots: &[CopyRoot]) -> Self {
         Self::Remembered { records: LinkRecords::default(), devices: Devices::of(roots) }
     }
 
-    /// Names that were remembered.
+    /// Returns the names that were recorded.
     pub fn into_records(self) -> LinkRecords {
         match self {
             Self::Remembered { records, .. } => records,
@@ -59,8 +60,9 @@ impl HardLinks {
         }
     }
 
-    /// Leaves a file with several names, in the source or at the target, for when all of those are known; true
-    /// where that was done. A job that replaces whatever there is need not know what the target has.
+    /// Defers a file that has several hard links, in the source or at the target, until all of them
+    /// are known; returns true if it did. A job that replaces any existing file need not know the
+    /// links at the target.
     pub(super) fn leaves_for_links(
         &self,
         entry: &Visit<'_>,
@@ -81,54 +83,54 @@ impl HardLinks {
         {
             return false;
         }
-        if cx.env.target(entry.place).holds_objects() {
-            cx.hand.gathered.tally.hard_links_not_preserved += 1;
+        if cx.env.target(entry.dir_ref).holds_objects() {
+            cx.worker.gathered.tally.hard_links_not_preserved += 1;
             return false;
         }
         let mut key = key_of(&devices.sources, source);
         if source.links < 2 {
-            // A file by itself, whatever a store numbers it.
-            key.extend(path::join(entry.place.path().as_bytes(), entry.name.to_bytes()));
+            // A file with one link has its path in the key, whatever inode number a store reports.
+            key.extend(path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes()));
         }
-        let name = LinkName::new(entry.place, entry.name);
+        let name = LinkName::new(entry.dir_ref, entry.name);
         match shared {
             Some(target) => {
                 records.add_shared(&key_of(&devices.targets, target), &key, &name);
             }
             None => records.add(&key, &name),
         }
-        cx.hand.gathered.seen = Some(*source);
+        cx.worker.gathered.seen = Some(*source);
         true
     }
 }
 
 impl CopyJob<'_> {
-    /// Copies a file's first name, as the copy that the others become links to.
+    /// Copies the first name of a file, as the copy that the others become links to.
     pub(super) fn copy_linked(&self, mut file: LinkedFile, cx: &mut Context<'_, '_>) {
         let stays = cx.env.options.sync.as_ref().is_some_and(|rules| rules.ignore_existing);
         if stays || cx.env.stage == Stage::AfterDeletion {
             existing_first(cx.env, &mut file);
         }
         let Some(first) = file.names.first().cloned() else { return };
-        cx.hand.is_complete = false;
-        cx.hand.is_deferred = false;
-        cx.hand.linked = Some(file);
-        if !cx.env.is_replaced_later(&first.place, &first.name) {
+        cx.worker.is_complete = false;
+        cx.worker.is_deferred = false;
+        cx.worker.linked = Some(file);
+        if !cx.env.is_replaced_later(&first.dir_ref, &first.name) {
             self.visit_name(&first, cx);
         }
-        if cx.hand.is_deferred {
+        if cx.worker.is_deferred {
             defer_others(&self.upkeep.postponed.deferred, cx);
         }
         end_first(cx);
     }
 
     fn visit_name(&self, link: &LinkName, cx: &mut Context<'_, '_>) {
-        let place = &link.place;
-        let visited = place
-            .source_dir(&*cx.env.root(place).source)
+        let dir_ref = &link.dir_ref;
+        let visited = dir_ref
+            .source_dir(&*cx.env.root(dir_ref).source)
             .at(Side::Source)
             .and_then(|dir| {
-                let entry = Visit { place, dir: &dir, name: &link.name, hint: Hint::Unknown };
+                let entry = Visit { dir_ref, dir: &dir, name: &link.name, hint: Hint::Unknown };
                 self.visit_source(&entry, cx)
             })
             .and_then(|visited| match visited {
@@ -137,13 +139,13 @@ impl CopyJob<'_> {
                     Err(Op::Copy.failed(Cause::Changed)).at(Side::Source)
                 }
             });
-        if let Err(trouble) = visited {
-            cx.fail(place, link.name.to_bytes(), trouble);
+        if let Err(side_error) = visited {
+            cx.fail(dir_ref, link.name.to_bytes(), side_error);
         }
     }
 }
 
-/// Makes names links to the copy that the first one has got.
+/// Links names to the copy that the first one has got.
 pub(super) fn make_links(task: Links, upkeep: &Upkeep<'_>, cx: &mut Context<'_, '_>) {
     let Links { first, mut others } = task;
     let mut made = 0;
@@ -151,15 +153,15 @@ pub(super) fn make_links(task: Links, upkeep: &Upkeep<'_>, cx: &mut Context<'_, 
         match make_link(&first, other, upkeep, cx) {
             Ok(Linked::Done) => {}
             Ok(Linked::Apart) => break,
-            Err(trouble) => {
-                cx.fail(&other.place, other.name.to_bytes(), trouble);
+            Err(side_error) => {
+                cx.fail(&other.dir_ref, other.name.to_bytes(), side_error);
             }
         }
         made += 1;
     }
     let names = others.split_off(made);
     if !names.is_empty() {
-        cx.crew.push(CopyTask::Linked(LinkedFile { names }));
+        cx.context.push(CopyTask::Linked(LinkedFile { names }));
     }
 }
 
@@ -168,41 +170,41 @@ fn make_link(
     other: &LinkName,
     upkeep: &Upkeep<'_>,
     cx: &mut Context<'_, '_>,
-) -> Result<Linked, Trouble> {
-    let LinkName { place, name, .. } = other;
-    let dir = place.source_dir(&*cx.env.root(place).source).at(Side::Source)?;
-    let entry = Visit { place, dir: &dir, name, hint: Hint::File };
+) -> Result<Linked, SideError> {
+    let LinkName { dir_ref, name, .. } = other;
+    let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
+    let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File };
     let source = dir.stat(name).at(Side::Source)?;
     if !is_still_one(cx.env, first, &source).at(Side::Source)? {
         return Ok(Linked::Apart);
     }
-    if !cx.env.selection.admits(&source) || cx.env.is_replaced_later(place, name) {
+    if !cx.env.selection.admits(&source) || cx.env.is_replaced_later(dir_ref, name) {
         return Ok(Linked::Done);
     }
-    let copy = first.place.target_dir(cx.env.target(&first.place)).at(Side::Target)?;
-    let copy_name = cx.env.target_name(&first.place, &first.name);
+    let copy = first.dir_ref.target_dir(cx.env.target(&first.dir_ref)).at(Side::Target)?;
+    let copy_name = cx.env.target_name(&first.dir_ref, &first.name);
     if let Some(rules) = &cx.env.options.sync {
         let there = look::at_target(cx.env, rules, &entry)?;
         let of_copy = copy.stat(copy_name).ok();
         if is_link_needless(rules, &source, [there.as_ref(), of_copy.as_ref()], cx) {
-            upkeep.manifest.record_as_it_is((&**place, &**name), cx);
+            upkeep.manifest.record_as_it_is((&**dir_ref, &**name), cx);
             return Ok(Linked::Done);
         }
         let kinds = (source.kind, there.map(|there| there.kind));
         if waits_for_deletion(rules, &entry, kinds, upkeep, cx)? {
-            // The two are brought together again.
-            upkeep.postponed.deferred.add(&first.place, &first.name, Hint::Unknown);
+            // Both names are deferred, so that they are linked later.
+            upkeep.postponed.deferred.add(&first.dir_ref, &first.name, Hint::Unknown);
             return Ok(Linked::Done);
         }
-        upkeep.directories.before_change(cx.env, place)?;
+        upkeep.directories.before_change(cx.env, dir_ref)?;
     }
-    let target = place.target_dir(cx.env.target(place)).at(Side::Target)?;
+    let target = dir_ref.target_dir(cx.env.target(dir_ref)).at(Side::Target)?;
     let there = look::replaced(cx.env, &entry, &*target, &source)?;
     let of_copy = there.and_then(|_| copy.stat(copy_name).ok());
     if there.zip(of_copy).is_some_and(|(there, copy)| there.is_same_file(&copy)) {
-        // A stopped job has made it.
-        cx.hand.gathered.tally.meet_link(&source);
-        cx.hand.gathered.tally.synced.unchanged += 1;
+        // An interrupted job has created the link.
+        cx.worker.gathered.tally.meet_link(&source);
+        cx.worker.gathered.tally.synced.unchanged += 1;
         upkeep.manifest.record_unchanged(&entry, &source, cx);
         return Ok(Linked::Done);
     }
@@ -211,22 +213,22 @@ fn make_link(
         dir: &*copy,
         of: copy_name,
         staged: &staged,
-        name: cx.env.target_name(place, name),
+        name: cx.env.target_name(dir_ref, name),
     };
     if !target.hard_link(&link).at(Side::Target)? {
-        cx.hand.gathered.tally.hard_links_not_preserved += 1;
+        cx.worker.gathered.tally.hard_links_not_preserved += 1;
         return Ok(Linked::Apart);
     }
     verify::verify_hard_link(cx.env, [(&*copy, copy_name), (&*target, link.name)])
         .at(Side::Target)?;
-    cx.plan_line("create hard link", place, name.to_bytes());
-    cx.hand.gathered.tally.meet_link(&source);
-    cx.hand.gathered.tally.hard_linked += 1;
+    cx.plan_line("create hard link", dir_ref, name.to_bytes());
+    cx.worker.gathered.tally.meet_link(&source);
+    cx.worker.gathered.tally.hard_linked += 1;
     upkeep.manifest.record_unchanged(&entry, &source, cx);
     Ok(Linked::Done)
 }
 
-/// Whether what the target has of that name is a link to the copy already, or is to stay as it is.
+/// True if the name at the target is a link to the copy already, or stays as it is.
 fn is_link_needless(
     rules: &SyncOptions,
     source: &Metadata,
@@ -234,8 +236,8 @@ fn is_link_needless(
     cx: &mut Context<'_, '_>,
 ) -> bool {
     if target.zip(copy).is_some_and(|(target, copy)| target.is_same_file(copy)) {
-        cx.hand.gathered.tally.meet_link(source);
-        cx.hand.gathered.tally.synced.unchanged += 1;
+        cx.worker.gathered.tally.meet_link(source);
+        cx.worker.gathered.tally.synced.unchanged += 1;
         return true;
     }
     let is_kept_back = match target {
@@ -243,82 +245,84 @@ fn is_link_needless(
         Some(target) => rules.ignore_existing || rules.keeps_newer(source, target),
     };
     if is_kept_back {
-        cx.hand.gathered.tally.meet_link(source);
-        cx.hand.gathered.tally.synced.skipped += 1;
+        cx.worker.gathered.tally.meet_link(source);
+        cx.worker.gathered.tally.synced.skipped += 1;
     }
     is_kept_back
 }
 
-/// Whether a directory with something in it has the name, which is deleted first.
+/// True if the name belongs to a directory that is not empty and is deleted first.
 fn waits_for_deletion(
     rules: &SyncOptions,
     entry: &Visit<'_>,
     (source, target): (Kind, Option<Kind>),
     upkeep: &Upkeep<'_>,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let is_in_the_way = target == Some(Kind::Directory);
     Ok(is_in_the_way && upkeep.postponed.make_way(&upkeep.directories, rules, entry, source, cx)?)
 }
 
-/// Prepares giving a name a file of its own. Where files are written into, that must not be the one it has: other
-/// names keep that.
+/// Prepares a separate file for a name. Where files are rewritten in place, the name is removed
+/// first, because the other hard links keep the old content.
 pub(super) fn prepare_parting(
     entry: &Visit<'_>,
     kind: Kind,
     directories: &Directories,
     cx: &mut Context<'_, '_>,
-) -> Result<(), Trouble> {
-    directories.before_change(cx.env, entry.place)?;
+) -> Result<(), SideError> {
+    directories.before_change(cx.env, entry.dir_ref)?;
     if cx.env.options.transfer.rewriting == Rewriting::InPlace {
-        let target = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
-        let name = cx.env.target_name(entry.place, entry.name);
+        let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
+        let name = cx.env.target_name(entry.dir_ref, entry.name);
         target.remove(name, kind).at(Side::Target)?;
     }
     Ok(())
 }
 
-/// Whether what the target has of the name stays, and is a copy that the names that are missing can be linked to:
-/// it is the same as the source.
+/// True if the entry at the target stays, and is a copy that missing names can be linked to because
+/// it equals the source.
 pub(super) fn is_joined(
     rules: &SyncOptions,
     entry: &Visit<'_>,
     sides: &Sides,
     large: &LargeFiles,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let Sides { source, target } = sides;
-    if cx.hand.linked.is_none() || source.kind != target.kind || is_parted(cx) {
+    if cx.worker.linked.is_none() || source.kind != target.kind || is_parted(cx) {
         return Ok(false);
     }
-    let dir = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     match source.kind {
         Kind::File => sync::is_unchanged(rules, entry, &*dir, sides, cx),
         _ => Ok(sync::need(rules, entry, sides, large, cx)? == Need::Nothing),
     }
 }
 
-/// Defers the other names of a file whose first one waits until a directory in its way is deleted: it is to become a link to what the others are by
-/// then. Under `--existing` the others are those that have something at the target.
+/// Defers the other names of a file whose first name waits until a directory in its way is deleted:
+/// the first name is to become a link to the copy that the others have by then. Under `--existing`
+/// only the names that exist at the target are deferred.
 fn defer_others(deferred: &Extras, cx: &mut Context<'_, '_>) {
     if cx.env.options.dry_run {
         return;
     }
-    let names = cx.hand.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();
+    let names = cx.worker.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();
     let must_exist = cx.env.options.sync.as_ref().is_some_and(|rules| rules.existing);
     let takes_part = |link: &&LinkName| !must_exist || kind_at_target(cx.env, link).is_some();
     for link in names.iter().skip(1).filter(takes_part) {
-        deferred.add(&link.place, &link.name, Hint::Unknown);
+        deferred.add(&link.dir_ref, &link.name, Hint::Unknown);
     }
 }
 
-/// Whether what the target has of the name that is being dealt with is to stay with other names only.
+/// True if the current name at the target stays linked to other names only, those of another file.
 pub(super) fn is_parted(cx: &Context<'_, '_>) -> bool {
-    let first = cx.hand.linked.as_ref().and_then(|file| file.names.first());
+    let first = cx.worker.linked.as_ref().and_then(|file| file.names.first());
     first.is_some_and(|name| name.is_apart)
 }
 
-/// Puts a name first that is there, where what is there stays or was dealt with: the others are to become links to it.
+/// Moves a name to the front that exists at the target, where existing entries stay or are done:
+/// the other names are to become links to it.
 fn existing_first(env: &Env<'_>, file: &mut LinkedFile) {
     let is_there =
         |link: &LinkName| kind_at_target(env, link).is_some_and(|kind| kind != Kind::Directory);
@@ -329,30 +333,30 @@ fn existing_first(env: &Env<'_>, file: &mut LinkedFile) {
 }
 
 fn kind_at_target(env: &Env<'_>, link: &LinkName) -> Option<Kind> {
-    let dir = link.place.target_dir(env.target(&link.place)).ok()?;
-    let found = dir.stat(env.target_name(&link.place, &link.name));
+    let dir = link.dir_ref.target_dir(env.target(&link.dir_ref)).ok()?;
+    let found = dir.stat(env.target_name(&link.dir_ref, &link.name));
     found.ok().map(|found| found.kind)
 }
 
-/// Goes on from the first name, unless many ranks are at it: the others become links to the
-/// copy, or, where there is none, the next one takes the first one's place.
+/// Continues after the first name, unless many ranks are copying it: the other names become links
+/// to the copy, or, where there is none, the next name takes its place.
 pub(super) fn end_first(cx: &mut Context<'_, '_>) {
-    let Some(mut file) = cx.hand.linked.take() else { return };
-    if cx.hand.is_complete {
+    let Some(mut file) = cx.worker.linked.take() else { return };
+    if cx.worker.is_complete {
         for links in Links::of(file) {
-            cx.crew.push(CopyTask::Links(links));
+            cx.context.push(CopyTask::Links(links));
         }
     } else {
         file.names.remove(0);
         if !file.names.is_empty() {
-            cx.crew.push(CopyTask::Linked(file));
+            cx.context.push(CopyTask::Linked(file));
         }
     }
 }
 
-/// Whether the name is still one of the file that the first one is a name of.
+/// True if the entry is still a hard link of the file that the first name belongs to.
 fn is_still_one(env: &Env<'_>, first: &LinkName, source: &Metadata) -> Result<bool, Error> {
-    let dir = first.place.source_dir(&*env.root(&first.place).source);
+    let dir = first.dir_ref.source_dir(&*env.root(&first.dir_ref).source);
     match dir.and_then(|dir| dir.stat(&first.name)) {
         Ok(of_first) => Ok(of_first.is_same_file(source)),
         Err(error) if error.cause.is_vanished() => Ok(false),

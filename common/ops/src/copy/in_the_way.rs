@@ -1,5 +1,5 @@
-//! Directories of the target that have the name of a file, link or special file: one goes only when it is
-//! certain that something replaces it.
+//! Directories of the target that have the name of a file, link or special file: such a directory
+//! is removed only when its replacement is certain.
 
 use super::context::Context;
 use super::directory::Directories;
@@ -9,22 +9,22 @@ use super::options::SyncOptions;
 use crate::walk::Visit;
 use store::{Dir, NewFile, NewSpecial, NewSymlink};
 use types::entry::{Attributes, Hint, Kind};
-use types::error::{At, Cause, Error, Op, Side, Trouble};
+use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::path::Name;
 
-/// Executor that sees to directories in the way of entries, and remembers what is to be dealt with later.
+/// Executor that handles directories in the way of entries, and records what is done later.
 #[derive(Default)]
 pub(super) struct Postponed {
     /// Extraneous entries of the target, to be deleted.
     pub extras: Extras,
-    /// Files and links whose names directories of the target have, until those are deleted.
+    /// Files and links whose names belong to directories of the target, until those are deleted.
     pub deferred: Extras,
 }
 
 impl Postponed {
-    /// Removes a directory that has the name of an entry of another kind. An empty one goes at once. One with something in
-    /// it is deleted like anything else that only the target has, under the same conditions; true then: the
-    /// entry is copied after that.
+    /// Removes a directory that has the name of an entry of another kind. An empty one is removed
+    /// at once. One that is not empty is deleted like any other extraneous entry, under the same
+    /// conditions. Returns true if the entry is deferred until then.
     pub fn make_way(
         &self,
         directories: &Directories,
@@ -32,47 +32,53 @@ impl Postponed {
         entry: &Visit<'_>,
         kind: Kind,
         cx: &mut Context<'_, '_>,
-    ) -> Result<bool, Trouble> {
-        let target = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    ) -> Result<bool, SideError> {
+        let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
         let is_after_deletion = cx.env.stage == Stage::AfterDeletion;
         if is_after_deletion && cx.env.options.dry_run {
             return Ok(false);
         }
-        let name = cx.env.target_name(entry.place, entry.name);
+        let name = cx.env.target_name(entry.dir_ref, entry.name);
         let is_empty = is_empty_tree(&*target, name)?;
         if !is_empty && (!rules.delete || is_after_deletion) {
             let left = if rules.delete { Cause::UndeletedDirectory } else { Cause::FullDirectory };
             return Err(Op::Copy.failed(left)).at(Side::Target);
         }
-        directories.before_change(cx.env, entry.place)?;
+        directories.before_change(cx.env, entry.dir_ref)?;
         rehearse(cx.env, entry, kind, &*target)?;
         if is_empty {
-            cx.plan_line("remove", entry.place, entry.name.to_bytes());
+            cx.plan_line("remove", entry.dir_ref, entry.name.to_bytes());
             target.remove(name, Kind::Directory).at(Side::Target)?;
             return Ok(false);
         }
-        self.extras.add(entry.place, name, Hint::Directory);
-        self.deferred.add(entry.place, entry.name, entry.hint);
-        cx.hand.is_deferred = true;
+        self.extras.add(entry.dir_ref, name, Hint::Directory);
+        self.deferred.add(entry.dir_ref, entry.name, entry.hint);
+        cx.worker.is_deferred = true;
         Ok(true)
     }
 }
 
-/// Whether a directory at the target has nothing in it.
-fn is_empty_tree(target: &dyn Dir, name: &Name) -> Result<bool, Trouble> {
+/// True if a directory at the target is empty.
+fn is_empty_tree(target: &dyn Dir, name: &Name) -> Result<bool, SideError> {
     let mut is_empty = true;
     let dir = target.open_dir(name).at(Side::Target)?;
     match dir.list(&mut |_, _| is_empty = false) {
-        // Deleting takes a look into it, with more rights than now.
+        // The deletion lists the directory, with more rights than this process has now.
         Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(false),
         listed => listed.at(Side::Target).map(|()| is_empty),
     }
 }
 
-/// Reads the entry's beginning, and makes one of its kind beside the directory, which goes again: what
-/// cannot be read, or not be made there, is an error while the directory is still there.
-fn rehearse(env: &Env<'_>, entry: &Visit<'_>, kind: Kind, target: &dyn Dir) -> Result<(), Trouble> {
-    let is_tried = !env.options.dry_run && !env.target(entry.place).holds_objects();
+/// Reads the beginning of the entry, and creates one of its kind next to the directory, which is
+/// removed again: an entry that cannot be read or created is an error before the directory is
+/// deleted.
+fn rehearse(
+    env: &Env<'_>,
+    entry: &Visit<'_>,
+    kind: Kind,
+    target: &dyn Dir,
+) -> Result<(), SideError> {
+    let is_tried = !env.options.dry_run && !env.target(entry.dir_ref).holds_objects();
     let (staged, name) = (env.staged_name(), env.staged_name());
     let (staged, name) = (&*staged, &*name);
     match kind {

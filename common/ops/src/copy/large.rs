@@ -1,4 +1,5 @@
-//! Copying a large file: many ranks write into one staged file, and its owner gives it its name.
+//! Copy of a large file: many ranks write into one staged file, and its owner renames it to its
+//! final name.
 
 use super::arrival;
 use super::env::Env;
@@ -19,78 +20,78 @@ use super::small::FileCopy;
 use super::sync::Sides;
 use super::upkeep::Upkeep;
 use super::verify::Arrived;
-use super::{CopyLetter, CopyTask};
+use super::{CopyMessage, CopyTask};
 use crate::chunked::{ChunkTask, ChunkWork, Chunked, ChunksDone, Ended, Outcome};
 use crate::compare::content::{Way, outcome_of_sum};
 use crate::walk::Visit;
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use store::{Dir, Receipt, SourceFile, StagedFile};
 use types::content::chunk::ChunkRun;
 use types::content::crc64::Crc64;
 use types::content::etag::PartedEtag;
-use types::content::lanes::Lanes;
-use types::content::transfer::{Holes, Manner};
+use types::content::stripe_chunks::StripeChunks;
+use types::content::transfer::{Holes, TransferMode};
 use types::entry::{Hint, Kept, Kind, Metadata, Proof};
-use types::error::{At, Cause, Op, Side, Trouble};
+use types::error::{At, Cause, Op, Side, SideError};
 use types::path::Name;
 use types::service::ServiceFault;
 
-/// A large file on its way.
+/// A large file that is being copied.
 pub(super) struct LargeCopy {
-    pub(super) place: Arc<Place>,
+    pub(super) dir_ref: Arc<DirRef>,
     name: CString,
-    /// All its chunks, which have no number yet.
+    /// All its chunks, before a number is assigned to the file.
     pub(super) chunks: ChunkTask,
     source: Box<dyn SourceFile>,
     pub(super) staged: Box<dyn StagedFile>,
     copy: FileCopy,
-    /// What its content is compared with.
+    /// ETag that its content is compared with.
     pub(super) etag: Option<PartedEtag>,
-    /// Size of the parts that are compared while they are copied.
+    /// Size of the parts that are compared during the copy.
     pub(super) part_bytes: Option<u64>,
-    /// MD5s of its parts, as they were written, where that was read again.
+    /// MD5s of its parts as they were written, where the file was read again.
     md5s_as_written: Option<Vec<u128>>,
-    /// The file with several names that it is, where it is one.
+    /// The names of the file, where it is hard-linked.
     linked: Option<LinkedFile>,
-    /// In how many chunks it is cut, where that is along its stripes.
+    /// Number of chunks, where the file is divided along its stripes.
     striped_chunks: Option<u64>,
 }
 
 /// A large file that many ranks work on.
 pub(super) enum Large {
-    /// It is being copied.
+    /// The file is being copied.
     Copy(LargeCopy),
-    /// It is written, and read again. With what its writers have left.
+    /// The file is written and is being read again. The receipts are those of its writers.
     Written(LargeCopy, Vec<Receipt>),
-    /// It is being compared with the target's, to know whether it must be copied.
+    /// The file is being compared with the target's, to find out whether it must be copied.
     Comparison {
-        place: Arc<Place>,
+        dir_ref: Arc<DirRef>,
         name: CString,
         sides: Sides,
         way: Way,
-        /// The file with several names that it is, where it is one.
+        /// The names of the file, where it is hard-linked.
         linked: Option<LinkedFile>,
     },
 }
 
-/// Executor of the large files that this rank owns, and of chunks of any.
+/// Executor of the large files that this rank owns, and of chunks of any file.
 #[derive(Default)]
 pub(super) struct LargeFiles {
     pub(super) open: Chunked<Large>,
 }
 
-/// What is left to do for a large file whose chunks are all accounted for.
+/// Remaining step for a large file whose chunks are all accounted for.
 #[allow(clippy::large_enum_variant, reason = "one at a time, handed on at once")]
 pub(super) enum Ending {
-    /// Nothing: it is complete, has failed, or was begun once more.
+    /// The file is complete, has failed, or was begun again.
     Done,
-    /// It is to get what its comparison shows that it needs.
-    Compared { place: Arc<Place>, name: CString, sides: Sides, outcome: Outcome },
+    /// The comparison is complete, and the entry gets what it needs.
+    Compared { dir_ref: Arc<DirRef>, name: CString, sides: Sides, outcome: Outcome },
 }
 
 impl LargeFiles {
-    /// Stages a large file and queues all its chunks; or ends it, where it shares its content with the
-    /// source.
+    /// Stages a large file and queues all its chunks; or completes it at once, where it is cloned
+    /// from the source.
     pub(super) fn begin_large(
         &self,
         entry: &Visit<'_>,
@@ -98,39 +99,51 @@ impl LargeFiles {
         target: &dyn Dir,
         copy: FileCopy,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Option<Kept>, Trouble> {
+    ) -> Result<Option<Kept>, SideError> {
         let metadata = copy.metadata;
-        let etag = arrival::etag_of(cx.env, entry.place, &*source)?;
+        let etag = arrival::etag_of(cx.env, entry.dir_ref, &*source)?;
         let Staging { staged, chunk_bytes } =
             resume::stage_large(cx.env, entry, &*source, etag.as_ref(), target, &copy)?;
         let part_bytes = etag.map(|etag| etag.part_bytes);
         let part_bytes = part_bytes.filter(|bytes| {
-            arrival::is_hashed(cx.env, entry.place, (metadata.size_bytes, chunk_bytes), *bytes)
+            arrival::is_hashed(cx.env, entry.dir_ref, (metadata.size_bytes, chunk_bytes), *bytes)
         });
-        let manner = Manner { part_bytes, ..cx.env.options.transfer.manner(&metadata) };
+        let mode_of_transfer =
+            TransferMode { part_bytes, ..cx.env.options.transfer.mode_of_transfer(&metadata) };
         let ticket = staged.ticket();
-        let manner = if cx.env.journal_of(&*staged).is_some() { manner.summed() } else { manner };
-        let lanes = lanes(cx.env, entry.place, &*staged, &metadata, manner, chunk_bytes);
-        let run = match lanes {
-            Some(lanes) => lanes.whole(metadata.size_bytes),
+        let mode_of_transfer = if cx.env.journal_of(&*staged).is_some() {
+            mode_of_transfer.summed()
+        } else {
+            mode_of_transfer
+        };
+        let stripe_chunks = stripe_chunks(
+            cx.env,
+            entry.dir_ref,
+            &*staged,
+            &metadata,
+            mode_of_transfer,
+            chunk_bytes,
+        );
+        let run = match stripe_chunks {
+            Some(stripe_chunks) => stripe_chunks.whole(metadata.size_bytes),
             None => ChunkRun::whole(metadata.size_bytes, chunk_bytes),
         };
-        let (place, name) = (Arc::clone(entry.place), entry.name.to_owned());
+        let (dir_ref, name) = (Arc::clone(entry.dir_ref), entry.name.to_owned());
         let chunks = ChunkTask {
             owner: cx.env.rank,
             file: 0,
-            place: Arc::clone(&place),
+            dir_ref: Arc::clone(&dir_ref),
             name: name.clone(),
             identity: metadata.identity(),
             chunk_bytes,
-            lanes,
-            work: ChunkWork::Copy { ticket, manner },
+            stripe_chunks,
+            work: ChunkWork::Copy { ticket, mode_of_transfer },
             run,
         };
         let shared = share(&*source, &*staged, &metadata, cx.env.options.transfer);
-        let striped_chunks = lanes.map(|_| run.count());
+        let striped_chunks = stripe_chunks.map(|_| run.count());
         let mut large = LargeCopy {
-            place,
+            dir_ref,
             name,
             chunks: chunks.clone(),
             source,
@@ -145,51 +158,58 @@ impl LargeFiles {
         match shared {
             Ok(false) => {}
             Ok(true) => return commit_large(cx.env, large, Outcome::Done, Vec::new()).map(Some),
-            Err(trouble) => {
-                return commit_large(cx.env, large, Outcome::Failed(trouble), Vec::new()).map(Some);
+            Err(side_error) => {
+                return commit_large(cx.env, large, Outcome::Failed(side_error), Vec::new())
+                    .map(Some);
             }
         }
-        large.linked = cx.hand.linked.take();
+        large.linked = cx.worker.linked.take();
         let file = self.open.begin(Large::Copy(large), run.count());
-        // Until the last chunk is in, this rank waits for letters.
-        cx.crew.hold();
-        cx.crew.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
+        // This rank waits for messages until the last chunk is done.
+        cx.context.hold();
+        cx.context.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
         Ok(None)
     }
 
-    pub(super) fn tell_owner(&self, task: &ChunkTask, done: ChunksDone, crew: &CopyCrew<'_, '_>) {
-        if task.owner == crew.rank() {
-            self.chunks_done(done, crew);
+    pub(super) fn tell_owner(
+        &self,
+        task: &ChunkTask,
+        done: ChunksDone,
+        context: &CopyCrew<'_, '_>,
+    ) {
+        if task.owner == context.rank() {
+            self.chunks_done(done, context);
         } else {
-            crew.write_to(task.owner, &CopyLetter::Chunks(done));
+            context.write_to(task.owner, &CopyMessage::Chunks(done));
         }
     }
 
-    /// Counts chunks in; after the last one the file is ended, on an I/O thread.
-    pub(super) fn chunks_done(&self, done: ChunksDone, crew: &CopyCrew<'_, '_>) {
+    /// Counts finished chunks; after the last one the file is ended on an I/O thread.
+    pub(super) fn chunks_done(&self, done: ChunksDone, context: &CopyCrew<'_, '_>) {
         let file = done.file();
         if self.open.count(done) {
-            crew.push_pinned(CopyTask::Commit(file));
+            context.push_pinned(CopyTask::Commit(file));
         }
     }
 
-    /// Ends a large file whose chunks are all accounted for. `None` while they are read again.
+    /// Ends a large file whose chunks are all accounted for. Returns `None` while they are read
+    /// again.
     pub fn end(&self, file: u64, upkeep: &Upkeep<'_>, cx: &mut Context<'_, '_>) -> Option<Ending> {
         let ended = self.open.end(file)?;
-        cx.hand.is_complete = false;
+        cx.worker.is_complete = false;
         let Ended { file, outcome, receipts, .. } = self.have_chunks_verified(ended, cx)?;
         match file {
             Large::Copy(file) | Large::Written(file, _) => {
                 self.end_copy(file, outcome, receipts, upkeep, cx);
             }
-            Large::Comparison { place, name, sides, way, linked } => {
-                cx.hand.linked = linked;
+            Large::Comparison { dir_ref, name, sides, way, linked } => {
+                cx.worker.linked = linked;
                 let size_bytes = sides.source.size_bytes;
                 if outcome == Outcome::Done && way.is_disproved(&receipts, size_bytes) {
-                    self.begin_comparison((&place, &name), Way::Bytes, &sides, cx);
+                    self.begin_comparison((&dir_ref, &name), Way::Bytes, &sides, cx);
                 } else {
                     let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
-                    return Some(Ending::Compared { place, name, sides, outcome });
+                    return Some(Ending::Compared { dir_ref, name, sides, outcome });
                 }
             }
         }
@@ -207,70 +227,80 @@ impl LargeFiles {
         if outcome == Outcome::Done {
             match arrival::md5s_as_written(&file, cx) {
                 Ok(md5s) => file.md5s_as_written = md5s,
-                Err(trouble) => outcome = Outcome::Failed(trouble),
+                Err(side_error) => outcome = Outcome::Failed(side_error),
             }
         }
-        cx.hand.linked = file.linked.take();
-        let (place, name) = (Arc::clone(&file.place), file.name.clone());
+        cx.worker.linked = file.linked.take();
+        let (dir_ref, name) = (Arc::clone(&file.dir_ref), file.name.clone());
         let (copy, crc64) = (file.copy.clone(), file.sum(&receipts));
         let metadata = copy.metadata;
         let inode = cx.env.verifier.and_then(|_| file.staged.inode());
         match commit_large(cx.env, file, outcome, receipts) {
-            Err(trouble) if is_to_be_begun_anew(&trouble) && !copy.is_anew => {
-                if let Err(trouble) = self.copy_anew(&place, &name, copy, cx) {
-                    fail_large(&place, &name, trouble, cx);
+            Err(side_error) if is_to_be_begun_anew(&side_error) && !copy.is_anew => {
+                if let Err(side_error) = self.copy_anew(&dir_ref, &name, copy, cx) {
+                    fail_large(&dir_ref, &name, side_error, cx);
                 }
             }
             Ok(kept) => {
-                cx.copied((&place, &name), Kind::File, kept);
+                cx.copied((&dir_ref, &name), Kind::File, kept);
                 let file = Arrived { metadata: &metadata, crc64, inode };
-                upkeep.large_file_is_there(&place, &name, file, cx);
+                upkeep.large_file_is_there(&dir_ref, &name, file, cx);
             }
-            Err(trouble) => fail_large(&place, &name, trouble, cx),
+            Err(side_error) => fail_large(&dir_ref, &name, side_error, cx),
         }
     }
 
-    /// Has the two sides of a file compared by many ranks.
+    /// Starts the comparison of the two sides of a file by many ranks.
     pub(super) fn begin_comparison(
         &self,
-        (place, name): (&Arc<Place>, &Name),
+        (dir_ref, name): (&Arc<DirRef>, &Name),
         way: Way,
         sides: &Sides,
         cx: &mut Context<'_, '_>,
     ) {
         let (source, target) = (sides.source.version(), sides.target.version());
-        let wish_bytes = cx.env.chunk_bytes(place, sides.source.size_bytes);
+        let wish_bytes = cx.env.chunk_bytes(dir_ref, sides.source.size_bytes);
         let (work, chunk_bytes) = way.chunks([source, target], wish_bytes);
         let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
-        let (place, name) = (Arc::clone(place), name.to_owned());
-        let (of_task, name_of_task) = (Arc::clone(&place), name.clone());
-        let (sides, linked) = (Sides { ..*sides }, cx.hand.linked.take());
-        let large = Large::Comparison { place, name, sides, way, linked };
+        let (dir_ref, name) = (Arc::clone(dir_ref), name.to_owned());
+        let (of_task, name_of_task) = (Arc::clone(&dir_ref), name.clone());
+        let (sides, linked) = (Sides { ..*sides }, cx.worker.linked.take());
+        let large = Large::Comparison { dir_ref, name, sides, way, linked };
         let file = self.open.begin(large, run.count());
-        cx.crew.hold();
-        let (place, name) = (of_task, name_of_task);
-        let (owner, identity, lanes) = (cx.env.rank, source.identity, None);
-        let task = ChunkTask { owner, file, place, name, identity, chunk_bytes, lanes, work, run };
-        cx.crew.push(task.into());
+        cx.context.hold();
+        let (dir_ref, name) = (of_task, name_of_task);
+        let (owner, identity, stripe_chunks) = (cx.env.rank, source.identity, None);
+        let task = ChunkTask {
+            owner,
+            file,
+            dir_ref,
+            name,
+            identity,
+            chunk_bytes,
+            stripe_chunks,
+            work,
+            run,
+        };
+        cx.context.push(task.into());
     }
 
-    /// Copies a file once more, from its beginning: another job has ended its upload, or something of the source was
-    /// changed that may have been its content, and may not.
+    /// Copies a file again from its beginning, because another job has ended its upload, or because
+    /// its ctime changed, so that its content may have changed.
     fn copy_anew(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         name: &Name,
         copy: FileCopy,
         cx: &mut Context<'_, '_>,
-    ) -> Result<(), Trouble> {
-        let dir = place.source_dir(&*cx.env.root(place).source).at(Side::Source)?;
+    ) -> Result<(), SideError> {
+        let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
         let source = dir.open_file(name).at(Side::Source)?;
         let metadata = source.metadata().at(Side::Source)?;
         if metadata.identity() != copy.metadata.identity() {
             return Err(Op::Copy.failed(Cause::Changed)).at(Side::Source);
         }
-        let target = place.target_dir(cx.env.target(place)).at(Side::Target)?;
-        let entry = Visit { place, dir: &dir, name, hint: Hint::File };
+        let target = dir_ref.target_dir(cx.env.target(dir_ref)).at(Side::Target)?;
+        let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File };
         let mut copy = FileCopy { is_anew: true, ..copy };
         if metadata.version() != copy.metadata.version() {
             let xattrs = cx.env.xattrs_of(|| source.xattrs())?;
@@ -285,42 +315,42 @@ impl LargeFiles {
     }
 }
 
-/// How a file is cut whose target is striped. Holes are looked for in one place after another; and objects are
-/// asked for in one piece.
-fn lanes(
+/// Returns the chunks of a file whose target is striped. Holes are detected sequentially, and
+/// objects are requested in one piece.
+fn stripe_chunks(
     env: &Env<'_>,
-    place: &Place,
+    dir_ref: &DirRef,
     staged: &dyn StagedFile,
     metadata: &Metadata,
-    manner: Manner,
+    mode_of_transfer: TransferMode,
     chunk_bytes: u64,
-) -> Option<Lanes> {
-    if env.root(place).source.holds_objects() {
+) -> Option<StripeChunks> {
+    if env.root(dir_ref).source.holds_objects() {
         return None;
     }
     let mut striping = staged.striping(metadata.size_bytes)?;
-    if manner.holes == Holes::Kept {
+    if mode_of_transfer.holes == Holes::Kept {
         striping.stripe_count = 1;
     }
-    Some(Lanes::new(striping, metadata.size_bytes, chunk_bytes))
+    Some(StripeChunks::new(striping, metadata.size_bytes, chunk_bytes))
 }
 
-/// Gives the complete file its name; removes what was staged where anything went wrong.
+/// Renames the complete file to its final name; removes the staged file where anything failed.
 fn commit_large(
     env: &Env<'_>,
     file: LargeCopy,
     outcome: Outcome,
     receipts: Vec<Receipt>,
-) -> Result<Kept, Trouble> {
+) -> Result<Kept, SideError> {
     let unchanged = match outcome {
-        Outcome::Failed(trouble) => Err(trouble),
+        Outcome::Failed(side_error) => Err(side_error),
         Outcome::Done | Outcome::Differs => file.check(&receipts),
     };
     let proof = match unchanged {
         Ok(proof) => proof,
-        Err(trouble) => {
-            resume::give_up_large(env, file, trouble.error.cause);
-            return Err(trouble);
+        Err(side_error) => {
+            resume::give_up_large(env, file, side_error.error.cause);
+            return Err(side_error);
         }
     };
     let LargeCopy { staged, copy, .. } = file;
@@ -333,27 +363,33 @@ fn commit_large(
     Ok(Kept { proof: proof_of(proof, kept.proof), ..kept })
 }
 
-/// What was given up because the job stops is not a failure of its own: the cause was reported.
-pub(super) fn fail_large(place: &Place, name: &Name, trouble: Trouble, cx: &mut Context<'_, '_>) {
-    if trouble.error.cause == Cause::Stopped {
-        cx.hand.gathered.tally.cancelled_tasks += 1;
+/// Reports a large file as failed. A file that was cancelled because the job stops is only counted:
+/// the cause was reported.
+pub(super) fn fail_large(
+    dir_ref: &DirRef,
+    name: &Name,
+    side_error: SideError,
+    cx: &mut Context<'_, '_>,
+) {
+    if side_error.error.cause == Cause::Stopped {
+        cx.worker.gathered.tally.cancelled_tasks += 1;
     } else {
-        cx.fail(place, name.to_bytes(), trouble);
+        cx.fail(dir_ref, name.to_bytes(), side_error);
     }
 }
 
-fn is_to_be_begun_anew(trouble: &Trouble) -> bool {
-    let is_changed = trouble.side == Side::Source && trouble.error.cause == Cause::Changed;
-    is_changed || trouble.error.cause == Cause::Service(ServiceFault::NoUpload)
+fn is_to_be_begun_anew(side_error: &SideError) -> bool {
+    let is_changed = side_error.side == Side::Source && side_error.error.cause == Cause::Changed;
+    is_changed || side_error.error.cause == Cause::Service(ServiceFault::NoUpload)
 }
 
 impl LargeCopy {
-    /// What is there of it.
+    /// Returns the staged file.
     pub(super) fn into_staged(self) -> Box<dyn StagedFile> {
         self.staged
     }
 
-    /// Checksum of the whole file, if each chunk was summed up while it was copied.
+    /// Returns the checksum of the whole file, if each chunk was checksummed during the copy.
     fn sum(&self, receipts: &[Receipt]) -> Option<Crc64> {
         match self.striped_chunks {
             None => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes),
@@ -364,8 +400,8 @@ impl LargeCopy {
         }
     }
 
-    /// The source is what it was, and all that many ranks wrote has arrived.
-    fn check(&self, receipts: &[Receipt]) -> Result<Option<Proof>, Trouble> {
+    /// Checks that the source is unchanged, and that all written content has arrived.
+    fn check(&self, receipts: &[Receipt]) -> Result<Option<Proof>, SideError> {
         let metadata = &self.copy.metadata;
         let written_bytes = self.staged.size_bytes(receipts).at(Side::Target)?;
         let expected_bytes = metadata.size_bytes;
@@ -386,7 +422,7 @@ impl LargeCopy {
         }
     }
 
-    /// Size of the file.
+    /// Returns the size of the file.
     pub(super) fn size_bytes(&self) -> u64 {
         self.copy.metadata.size_bytes
     }

@@ -1,26 +1,26 @@
-//! What a rank's part of the copy leaves for the time after it.
+//! Work that the part of a rank in the copy leaves for the end of the job.
 
 use super::extras::Extras;
 use super::finish::DirectoryRecords;
 use super::linked::LinkRecords;
 
-/// What is to be done when the walk is over.
+/// Work that remains when the walk is over.
 #[derive(Default)]
 pub struct Leftovers {
-    /// Directories of sources that come before others, in that order: their attributes are set first.
+    /// Directories of earlier sources, in that order: their attributes are set first.
     pub earlier: Vec<DirectoryRecords>,
     /// Directories whose attributes are to be set.
     pub directories: DirectoryRecords,
-    /// What only the target has.
+    /// Extraneous entries of the target.
     pub extras: Extras,
     /// Files and links that can be copied only when directories of their names are deleted.
     pub deferred: Extras,
-    /// Names of files with several, to be copied when all are known.
+    /// Names of hard-linked files, to be copied when all of them are known.
     pub links: LinkRecords,
 }
 
 impl Leftovers {
-    /// Puts what sources have left, that come before these, in front.
+    /// Prepends the work that earlier sources have left.
     #[must_use]
     pub fn after(self, before: Self) -> Self {
         let Self { mut earlier, directories, mut extras, mut deferred, links } = before;
@@ -31,7 +31,8 @@ impl Leftovers {
         Self { earlier, directories: self.directories, extras, deferred, links }
     }
 
-    /// Takes over what another phase has left, but for names of files, which it must not leave.
+    /// Appends the work that another phase has left, except names of hard-linked files, of which it
+    /// must leave none.
     pub fn add(&mut self, other: Self) {
         self.directories.append(other.directories);
         self.extras.append(other.extras);

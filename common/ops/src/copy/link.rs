@@ -1,4 +1,4 @@
-//! Copying a symbolic link: verbatim.
+//! Copy of a symbolic link: verbatim.
 
 use super::arrival;
 use super::arrival::check_arrived;
@@ -13,9 +13,9 @@ use crate::walk::{Visit, Visited};
 use store::{NewFile, NewSymlink, Receipt, Sender, SourceFile};
 use types::content::chunk::Extent;
 use types::content::etag::PartHasher;
-use types::content::transfer::Manner;
+use types::content::transfer::TransferMode;
 use types::entry::{Kept, Kind};
-use types::error::{At, Cause, Op, Side, Trouble};
+use types::error::{At, Cause, Op, Side, SideError};
 use types::object::metadata::LinkForm;
 
 /// Copies a symbolic link.
@@ -23,67 +23,67 @@ pub(super) fn copy_link(
     entry: &Visit<'_>,
     links: &HardLinks,
     cx: &mut Context<'_, '_>,
-) -> Result<Met, Trouble> {
+) -> Result<Met, SideError> {
     let metadata = entry.dir.stat(entry.name).at(Side::Source)?;
     if metadata.kind != Kind::Symlink {
         return Ok(Met::Other(metadata.kind));
     }
-    // Who makes a target equal has asked before.
+    // A synchronisation has asked before.
     if cx.env.options.sync.is_none() && links.leaves_for_links(entry, &metadata, None, cx) {
         return Ok(Met::Done(Visited::NOTHING_MOVED));
     }
-    cx.hand.gathered.meet(&metadata);
+    cx.worker.gathered.meet(&metadata);
     let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
-    let target = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
-    // A link must not take the place of the very file it leads to: its content would be lost.
+    // A link must not replace the very file that it points to: its content would be lost.
     if let (Some(old), Ok(led_to)) = (&replaced, entry.dir.stat_followed(entry.name))
         && old.is_same_file(&led_to)
     {
         return Err(Op::Copy.failed(Cause::SameFile)).at(Side::Target);
     }
-    cx.plan_line("create symbolic link", entry.place, entry.name.to_bytes());
-    if cx.env.target(entry.place).holds_objects()
+    cx.plan_line("create symbolic link", entry.dir_ref, entry.name.to_bytes());
+    if cx.env.target(entry.dir_ref).holds_objects()
         && let Some((object, form)) = entry.dir.open_link(entry.name).at(Side::Source)?
     {
         let kept = copy_link_object(entry, &*object, form, cx)?;
-        cx.copied((entry.place, entry.name), Kind::Symlink, kept);
+        cx.copied((entry.dir_ref, entry.name), Kind::Symlink, kept);
         return Ok(Met::Done(Visited::NOTHING_MOVED));
     }
     let xattrs = attributes::own_xattrs(cx.env, entry, Kind::Symlink)?;
     let link = NewSymlink {
         points_to: &points_to,
         staged: &cx.env.staged_name(),
-        name: cx.env.target_name(entry.place, entry.name),
+        name: cx.env.target_name(entry.dir_ref, entry.name),
         mtime: metadata.last_change(),
         attributes: policy::of_link(cx.env.options, &metadata, xattrs),
     };
     let kept = target.make_symlink(&link).at(Side::Target)?;
-    let at = (&**entry.place, entry.name);
+    let at = (&**entry.dir_ref, entry.name);
     verify::verify_link(cx.env, at, &*target, &points_to).at(Side::Target)?;
-    cx.copied((entry.place, entry.name), Kind::Symlink, kept);
+    cx.copied((entry.dir_ref, entry.name), Kind::Symlink, kept);
     Ok(Met::Done(Visited::NOTHING_MOVED))
 }
-/// From objects to objects a link stays the object that it is, in the form in which it is one.
+/// Copies a link from objects to objects as the object that represents it, in the same form.
 fn copy_link_object(
     entry: &Visit<'_>,
     object: &dyn SourceFile,
     form: LinkForm,
     cx: &mut Context<'_, '_>,
-) -> Result<Kept, Trouble> {
+) -> Result<Kept, SideError> {
     let metadata = object.metadata().at(Side::Source)?;
-    let name = form.name_of(cx.env.target_name(entry.place, entry.name));
+    let name = form.name_of(cx.env.target_name(entry.dir_ref, entry.name));
     let attributes = policy::of_link(cx.env.options, &metadata, None);
-    let target = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let staged_name = cx.env.staged_name();
     let new = NewFile::new(&staged_name, &name, &attributes).copy_of(object, &metadata);
     let staged = target.stage_file(&new).at(Side::Target)?;
     let size_bytes = metadata.size_bytes;
     let extent = Extent { offset: 0, length: size_bytes };
-    let piece = Piece { extent, size_bytes, manner: Manner::PLAIN };
-    let etag = arrival::etag_of(cx.env, entry.place, object)?;
+    let piece = Piece { extent, size_bytes, mode_of_transfer: TransferMode::PLAIN };
+    let etag = arrival::etag_of(cx.env, entry.dir_ref, object)?;
     let mut hasher = etag.map(|etag| PartHasher::new(etag.part_bytes));
-    let crc64 = copy_piece(object, &*staged, piece, &mut hasher, &mut cx.hand.buffer)?;
+    let crc64 = copy_piece(object, &*staged, piece, &mut hasher, &mut cx.worker.buffer)?;
     let part_md5s = hasher.map(PartHasher::finish).unwrap_or_default();
     let receipt = Receipt::sent(extent, crc64, String::new(), Sender::Here);
     let receipts = [Receipt { part_md5s, ..receipt }];

@@ -1,9 +1,10 @@
-//! Files with several names: their names, remembered by whoever meets them, and brought together when
-//! the walk is over, however far apart they are and whichever ranks have met them.
+//! Hard-linked files: their names, recorded by the rank that visits them and brought together when
+//! the walk is over, however far apart they are and whichever ranks have visited them.
 //!
-//! Only names of files with more than one, on either side, take memory. They are sorted by their files over
-//! all ranks, so that afterwards all names of a file are on one of them. Names that are one file at the
-//! target, and not in the source, are sorted by that one before, to part them.
+//! Only names of files with more than one hard link, on either side, take memory. They are sorted
+//! by file over all ranks, so that afterwards all names of a file are on one rank. Names that are
+//! hard links of one file at the target, but not in the source, are sorted by the file of the
+//! target before, to separate them.
 
 use std::cmp::Ordering;
 use std::ffi::CString;
@@ -13,53 +14,55 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::root::CopyRoot;
 use crate::sort::exchange;
-use crate::sort::shelf::Shelf;
-use crate::walk::place::Place;
+use crate::sort::sort_buffer::SortBuffer;
+use crate::walk::dir_ref::DirRef;
 use comm::mailbox::Mailbox;
 use types::entry::Metadata;
 use types::exit::Exit;
 use types::limits::{BATCH_NAMES_MAX, LINKED_FILE_BYTES_MAX};
 use types::path::Name;
 
-/// One of a file's names.
+/// One of the names of a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LinkName {
-    /// The directory it is in.
-    pub(super) place: Arc<Place>,
-    /// Its name there.
+    /// The directory of the name.
+    pub(super) dir_ref: Arc<DirRef>,
+    /// The name in its directory.
     #[serde(deserialize_with = "component")]
     pub(super) name: CString,
-    /// What the target has of that name belongs to another file's names: this one gets a file of its own.
+    /// True if the entry that has the name at the target belongs to the names of another file, so
+    /// that this name gets a separate file.
     pub(super) is_apart: bool,
 }
 
-/// A file and its names, as far as they take part; the first one is copied, the others become links to
-/// that copy.
+/// A file and those of its names that take part; the first one is copied, and the others become
+/// links to that copy.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LinkedFile {
-    /// Its names, in order.
+    /// The names of the file, in order.
     pub(super) names: Vec<LinkName>,
 }
 
-/// Some of a file's names that are to become links to the copy that the first one has got.
+/// Names of a file that are to become links to the copy that the first one has got.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Links {
     pub(super) first: LinkName,
     pub(super) others: Vec<LinkName>,
 }
 
-/// What a rank remembers of the files with several names that it has met.
+/// Records of the names of hard-linked files that a rank has visited.
 #[derive(Debug, Default)]
 pub struct LinkRecords {
-    shelf: Mutex<Shelf>,
-    /// Those of which the target has a file with several names, by that one.
-    shared: Mutex<Shelf>,
+    sort_buffer: Mutex<SortBuffer>,
+    /// Names that belong to a hard-linked file at the target, by that file.
+    shared: Mutex<SortBuffer>,
 }
 
 /// Device and inode, as bytes to sort by.
 type Key = Vec<u8>;
 
-/// From another rank: one component, so that it cannot lead outside.
+/// Deserialises a name from another rank, and checks that it is one component, so that it cannot
+/// lead outside.
 fn component<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CString, D::Error> {
     let name = CString::deserialize(deserializer)?;
     let bytes = name.to_bytes();
@@ -69,16 +72,17 @@ fn component<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CString, D::E
     Ok(name)
 }
 
-/// Tells files apart on all ranks: network file systems number their device differently on each node, so
-/// that of a root goes by the root. Others below it keep their numbers, so what seems to be one file is
-/// looked at again before it is linked.
+/// Returns the key that identifies a file on all ranks. Network file systems number their devices
+/// differently on each node, so the number of the root replaces the device of the root. Other
+/// devices below it keep their numbers, so a file that seems to be the same is checked again before
+/// it is linked.
 pub(super) fn key_of(device_of_roots: &[Option<u64>], metadata: &Metadata) -> Key {
     let of_root = device_of_roots.iter().position(|device| *device == Some(metadata.device));
     let (is_other, device) = match of_root {
         Some(root) => (0, root as u64),
         None => (1, metadata.device),
     };
-    // The inode first: what begins alike is compared more slowly.
+    // The inode comes first, because keys with a common prefix are compared more slowly.
     let mut key = metadata.inode.to_be_bytes().to_vec();
     key.push(is_other);
     key.extend(device.to_be_bytes());
@@ -103,18 +107,18 @@ impl Devices {
 }
 
 impl LinkName {
-    pub(super) fn new(place: &Place, name: &Name) -> Self {
-        Self { place: Arc::new(place.path_only()), name: name.to_owned(), is_apart: false }
+    pub(super) fn new(dir_ref: &DirRef, name: &Name) -> Self {
+        Self { dir_ref: Arc::new(dir_ref.path_only()), name: name.to_owned(), is_apart: false }
     }
 
     fn order(&self, other: &Self) -> Ordering {
-        let key = |link: &Self| (link.place.root(), link.place.path().as_bytes().to_vec());
+        let key = |link: &Self| (link.dir_ref.root(), link.dir_ref.path().as_bytes().to_vec());
         key(self).cmp(&key(other)).then_with(|| self.name.cmp(&other.name))
     }
 }
 
 impl Links {
-    /// All but the first name, as tasks of a bounded size.
+    /// Converts all names but the first to tasks of a bounded size.
     pub(super) fn of(file: LinkedFile) -> Vec<Self> {
         let mut names = file.names.into_iter();
         let Some(first) = names.next() else { return Vec::new() };
@@ -125,40 +129,41 @@ impl Links {
 }
 
 impl LinkRecords {
-    /// Remembers a name of a file with that key.
+    /// Records a name of a file with that key.
     pub(super) fn add(&self, key: &[u8], name: &LinkName) {
         let value = postcard::to_stdvec(name).expect("plain values always serialise");
-        lock(&self.shelf).push(key, &value);
+        lock(&self.sort_buffer).push(key, &value);
     }
 
-    /// The same for a name that is one of several of a file at the target.
+    /// Records a name of a file with that key whose target has several hard links.
     pub(super) fn add_shared(&self, of_target: &[u8], key: &[u8], name: &LinkName) {
         let value = postcard::to_stdvec(&(key, name)).expect("plain values always serialise");
         lock(&self.shared).push(of_target, &value);
     }
 
-    /// Takes over what another phase has met.
+    /// Appends the names that another phase has recorded.
     pub(super) fn append(&self, other: &Self) {
-        lock(&self.shelf).append(std::mem::take(&mut *lock(&other.shelf)));
+        lock(&self.sort_buffer).append(std::mem::take(&mut *lock(&other.sort_buffer)));
         lock(&self.shared).append(std::mem::take(&mut *lock(&other.shared)));
     }
 
-    /// No file with several names was met here.
+    /// True if no name of a hard-linked file was recorded here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many names were met here.
+    /// Returns the number of names that were recorded here.
     pub fn len(&self) -> usize {
-        lock(&self.shelf).len() + lock(&self.shared).len()
+        lock(&self.sort_buffer).len() + lock(&self.shared).len()
     }
 
-    /// Brings each file's names together. All ranks call it; each gets some of the files. Where a file
-    /// has more names than fit into a message, each part of them is a file of its own: that is counted.
+    /// Brings the names of each file together. All ranks call it; each gets some of the files.
+    /// Where a file has more names than fit into a message, each part of them becomes a file of its
+    /// own, which is counted.
     pub fn by_file(self, mail: &mut Mailbox<'_>) -> (Vec<LinkedFile>, u64) {
         part_shared(&self, mail);
-        let own = self.shelf.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Names of one file have one key, so they are on one side of every cut.
+        let own = self.sort_buffer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // The names of a file have the same key, so no cut separates them.
         let in_order = exchange::sort(own, mail);
         let mut gathering = Gathering::default();
         for (file, link) in in_order.entries() {
@@ -169,11 +174,11 @@ impl LinkRecords {
     }
 }
 
-fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(sort_buffer: &Mutex<SortBuffer>) -> MutexGuard<'_, SortBuffer> {
+    sort_buffer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a rank has pushed.
+/// Deserialises a value that a rank has pushed.
 fn read<'v, T: Deserialize<'v>>(value: &'v [u8], mail: &mut Mailbox<'_>) -> T {
     postcard::from_bytes(value).unwrap_or_else(|_| {
         tracing::error!("message from a different build; use one build on all nodes");
@@ -181,8 +186,9 @@ fn read<'v, T: Deserialize<'v>>(value: &'v [u8], mail: &mut Mailbox<'_>) -> T {
     })
 }
 
-/// Names that are one file at the target: those of the file that the first of them is of keep it, others are
-/// parted from them.
+/// Separates names that are hard links of one file at the target but not in the source: the names
+/// of the file that the first of them belongs to keep the file, and the others get files of their
+/// own.
 fn part_shared(records: &LinkRecords, mail: &mut Mailbox<'_>) {
     let shared = std::mem::take(&mut *lock(&records.shared));
     let in_order = exchange::sort(shared, mail);
@@ -206,7 +212,7 @@ fn part(mut names: Vec<(Key, LinkName)>, records: &LinkRecords) {
     }
 }
 
-/// Files on their way out of the order.
+/// Files that are being collected from the sorted names.
 #[derive(Default)]
 struct Gathering {
     files: Vec<LinkedFile>,
@@ -234,7 +240,7 @@ impl Gathering {
         self.bytes = 0;
         if !names.is_empty() {
             names.sort_by(LinkName::order);
-            // One may have been met twice.
+            // A name may have been visited twice.
             names.dedup_by(|one, next| one.order(next).is_eq());
             self.files.push(LinkedFile { names });
         }

@@ -1,4 +1,4 @@
-//! What the operator wants of a copy.
+//! Options of a copy and of a synchronisation.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,40 +12,41 @@ use types::entry::{Kind, Metadata, Time};
 use types::limits::CLOCKS_APART_MAX;
 use types::listed::line::LineFormat;
 
-/// Options of a copy; rank 0's hold for all ranks.
+/// Options of a copy; those of rank 0 apply to all ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyOptions {
-    /// What to do with symbolic links in the source.
+    /// Treatment of symbolic links in the source.
     pub symlinks: Symlinks,
-    /// What becomes of files with several names.
+    /// Treatment of hard-linked files.
     pub hard_links: HardLinks,
-    /// Which attributes are kept, which are given, and which special files are made.
+    /// Attributes that are preserved or given, and special files that are created.
     pub keep: Keep,
-    /// Files larger than this are cut into chunks of this size.
+    /// Size of chunks, into which larger files are divided.
     pub chunk_bytes: u64,
-    /// I/O buffer of each thread.
+    /// Size of the I/O buffer of each thread.
     pub buffer_bytes: u64,
-    /// How content is moved.
+    /// Mode in which content is transferred.
     pub transfer: Transfer,
-    /// Change nothing; say what would be done.
+    /// True if nothing is changed and the plan is printed.
     pub dry_run: bool,
-    /// How the plan of a dry run is written.
+    /// Format of the plan of a dry run.
     pub plan_as: LineFormat,
-    /// The target is made equal, with no more than that takes; `None` where all is copied.
+    /// Options of a synchronisation, which does only what is needed; `None` where everything is
+    /// copied.
     pub sync: Option<SyncOptions>,
-    /// The stopped job that this one goes on with.
+    /// The interrupted job that this one resumes.
     pub going_on: Option<GoingOn>,
-    /// What is done to be sure of what was written.
+    /// Verification of what was written.
     pub verify: Verify,
-    /// What is not a matter of choice.
+    /// Facts of the job that are not options.
     pub job: JobFacts,
 }
 
 impl CopyOptions {
-    /// Why these wishes cannot be met together.
+    /// Checks that the options are compatible.
     ///
     /// # Errors
-    /// One line.
+    /// Returns one line that names the conflict.
     pub fn check(&self) -> Result<(), String> {
         self.transfer.check()?;
         if self.verify == Verify::Transferred && self.transfer.reflink == Reflink::Always {
@@ -57,108 +58,109 @@ impl CopyOptions {
     }
 }
 
-/// A stopped job: what that has finished is not copied again.
+/// An interrupted job, whose finished entries are not copied again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoingOn {
-    /// When it began.
+    /// Time at which the job began.
     pub since: Time,
-    /// All that is at the target was made by it.
+    /// True if everything at the target was created by the job.
     pub is_new: bool,
 }
 
 impl GoingOn {
-    /// Whether what was changed then (`ctime`) may have been changed by that job, by the clock of any node or server.
+    /// True if that ctime may be of a change by the interrupted job, allowing for the clocks of all
+    /// nodes and servers.
     pub fn is_since(&self, ctime: Time) -> bool {
         let seconds = self.since.seconds.saturating_sub_unsigned(CLOCKS_APART_MAX.as_secs());
         ctime >= Time { seconds, ..self.since }
     }
 }
 
-/// What is done to be sure of what was written.
+/// Verification of what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Verify {
-    /// Nothing more.
+    /// Copies are not verified beyond the checks during the copy.
     #[default]
     Nothing,
-    /// What was written is read again.
+    /// Written content is read again.
     Transferred,
-    /// The whole of source and target is compared at the end.
+    /// Source and target are compared as a whole at the end.
     All,
 }
 
-/// What becomes of files with several names.
+/// Treatment of hard-linked files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HardLinks {
     /// Each name becomes a file of its own.
     Separate,
-    /// The names become names of one file.
+    /// The names become hard links of one file.
     Keep,
 }
 
-/// What the operator wants of making a target equal.
+/// Options of a synchronisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncOptions {
-    /// How a file is recognised that has not changed.
-    pub judge: Judge,
-    /// What shows that content is the same, where content is compared.
+    /// Test that shows whether a file has changed.
+    pub change_test: ChangeTest,
+    /// Evidence that shows that content is the same, where content is compared.
     pub evidence: Evidence,
-    /// Files that are newer at the target stay as they are.
+    /// True if files that are newer at the target stay as they are.
     pub update: bool,
-    /// When a service stored an object counts as its last change.
+    /// True if the time at which a service stored an object counts as its modification time.
     pub use_server_modtime: bool,
-    /// What is at the target stays as it is; only what is missing is copied.
+    /// True if existing entries of the target stay as they are, and only missing ones are copied.
     pub ignore_existing: bool,
-    /// What is missing at the target is left out.
+    /// True if entries that are missing at the target are left out.
     pub existing: bool,
-    /// What only the target has is deleted.
+    /// True if extraneous entries of the target are deleted.
     pub delete: bool,
-    /// Files that are the same in this directory become links to those.
+    /// Directory to whose files unchanged files become hard links.
     pub link_dest: Option<Vec<u8>>,
 }
 
 impl SyncOptions {
-    /// The target's file stays as it is because it is newer.
+    /// True if the file of the target stays as it is because it is newer.
     pub fn keeps_newer(&self, source: &Metadata, target: &Metadata) -> bool {
         let are_files = source.kind == Kind::File && target.kind == Kind::File;
         self.update && are_files && target.mtime > source.mtime
     }
 }
 
-/// What the operator wants of a job that was stopped.
+/// Request of the operator for an interrupted job.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResumeRequest {
-    /// Where the journal is; `None` for a place beside the target.
+    /// Directory of the journal; `None` for one next to the target.
     pub dir: Option<Vec<u8>>,
-    /// A journal is wanted, also where there is none yet.
+    /// True if a journal is requested, also where none exists yet.
     pub is_wanted: bool,
-    /// What becomes of one that is there.
+    /// Treatment of an existing journal.
     pub start: Start,
 }
 
-/// How a file is recognised that has not changed.
+/// Test that shows whether a file has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Judge {
-    /// By size and time of last change.
+pub enum ChangeTest {
+    /// Comparison of size and modification time.
     SizeAndTime,
-    /// By size.
+    /// Comparison of size.
     SizeOnly,
-    /// By content.
+    /// Comparison of content.
     Content,
 }
 
-/// What holds for a job, the same on all ranks.
+/// Facts of a job, the same on all ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobFacts {
-    /// Random: part of every temporary name.
+    /// Random number, part of every temporary name.
     pub id: u64,
     /// File mode creation mask (umask(2)).
     pub umask: u32,
-    /// The job runs as the superuser, whom modes do not stop.
+    /// True if the job runs as the superuser, whom modes do not restrict.
     pub is_superuser: bool,
 }
 
 impl JobFacts {
-    /// As this process sees it.
+    /// Returns the facts as this process sees them.
     pub fn here() -> Self {
         Self {
             id: fastrand::u64(..),

@@ -1,30 +1,30 @@
-//! Names that several sources have, whose contents go into one directory: the last source has them.
+//! Names that several sources have, whose contents go into one directory: the last source prevails.
 //!
-//! Such sources are walked one after the other. Whatever is done with a name later than that asks whether another
+//! Such sources are walked one after the other. Any later step for a name checks whether another
 //! source has it, too.
 
 use std::ops::Range;
 
 use super::env::Env;
 use super::root::CopyRoot;
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use types::entry::Kind;
 use types::path::{Name, RelPath};
 
 impl Env<'_> {
-    /// A later source has an entry of that name, which replaces this one's copy.
-    pub(super) fn is_replaced_later(&self, place: &Place, name: &Name) -> bool {
-        self.is_in_another(place, name, place.root() as usize + 1..self.roots.len())
+    /// True if a later source has an entry of that name, which replaces the copy of this one.
+    pub(super) fn is_replaced_later(&self, dir_ref: &DirRef, name: &Name) -> bool {
+        self.is_in_another(dir_ref, name, dir_ref.root() as usize + 1..self.roots.len())
     }
 
-    /// A source before this one has an entry of that name, whose copy may still be there.
-    pub(super) fn replaces_earlier(&self, place: &Place, name: &Name) -> bool {
-        self.is_in_another(place, name, 0..place.root() as usize)
+    /// True if an earlier source has an entry of that name, whose copy may still be there.
+    pub(super) fn replaces_earlier(&self, dir_ref: &DirRef, name: &Name) -> bool {
+        self.is_in_another(dir_ref, name, 0..dir_ref.root() as usize)
     }
 
-    fn is_in_another(&self, place: &Place, name: &Name, others: Range<usize>) -> bool {
-        let root = self.root(place);
-        let path = place.path();
+    fn is_in_another(&self, dir_ref: &DirRef, name: &Name, others: Range<usize>) -> bool {
+        let root = self.root(dir_ref);
+        let path = dir_ref.path();
         let has = |other: &CopyRoot| {
             let is_beside = other.shown_target == root.shown_target;
             let is_meant = other.names.as_ref().is_none_or(|names| {
@@ -36,7 +36,8 @@ impl Env<'_> {
         self.roots[others].iter().any(has)
     }
 
-    /// Directories merge.
+    /// True if a source has an entry of that name that takes part; directories do not count,
+    /// because they merge.
     fn takes_part_in(&self, other: &CopyRoot, path: &RelPath, name: &Name) -> bool {
         let found = other.source.open_dir(path).and_then(|dir| dir.stat(name));
         found.is_ok_and(|found| {

@@ -1,5 +1,5 @@
-//! From the paths on the command line to roots: what rank 0 finds out, once, before anything is
-//! written.
+//! Plan of a copy, from the paths on the command line to the roots: determined by rank 0, once,
+//! before anything is written.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -9,31 +9,31 @@ use serde::{Deserialize, Serialize};
 
 use super::options::CopyOptions;
 use super::root::{Places, RootPlan, RootTarget, Singles};
-use crate::sites::Sites;
+use crate::resolver::StoreResolver;
 use crate::walk::account;
 use crate::walk::selection::Selection;
 use store::opening::{Need, OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Error, Failure, Op, Side};
+use types::operand::placement::{Given, TargetIs, place_sources};
 use types::path::{in_small_letters, join};
-use types::place::placement::{Given, TargetIs, place};
 
-/// What is to be copied where.
+/// The sources that are copied, each with its target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CopyPlan {
     /// The sources that can be copied.
     pub roots: Vec<RootPlan>,
-    /// Those that cannot; the others go on.
+    /// Failures of the sources that cannot be copied; the others are copied nonetheless.
     pub failures: Vec<Failure>,
-    /// Why nothing at all can be done, one line each.
+    /// Reasons why nothing at all can be done, one line each.
     pub refusals: Vec<String>,
 }
 
-/// Works out where each source goes, and makes the directories that trees are copied to.
+/// Determines the target of each source, and creates the target directories of trees.
 ///
-/// A job that goes on with another one takes the target for what that has found there.
+/// A job that resumes another one takes the target as that one found it.
 pub fn make(
-    sites: &Sites,
+    resolver: &StoreResolver,
     sources: &[Vec<u8>],
     target: &[u8],
     target_was: Option<TargetIs>,
@@ -46,7 +46,7 @@ pub fn make(
         return plan;
     }
     let target = Given::new(target);
-    let target_is = match (look_at_target(sites, &target), target_was) {
+    let target_is = match (look_at_target(resolver, &target), target_was) {
         (Ok(_), Some(target_was)) => target_was,
         (Ok(target_is), None) => target_is,
         (Err(failure), _) => {
@@ -54,11 +54,12 @@ pub fn make(
             return plan;
         }
     };
-    let folds = sources.len() > 1 && target_is == TargetIs::Directory && folds_case(sites, &target);
+    let folds =
+        sources.len() > 1 && target_is == TargetIs::Directory && folds_case(resolver, &target);
     let key = |path: &[u8]| if folds { in_small_letters(path) } else { path.to_vec() };
     let (mut seen, mut taken) = (HashSet::new(), HashSet::new());
     for source in sources.iter().filter(|source| seen.insert(*source)) {
-        match Placing::of(sites, source, (&target, target_is), sources.len(), rules) {
+        match Placing::of(resolver, source, (&target, target_is), sources.len(), rules) {
             Ok(placing) if placing.merges() || taken.insert(key(&placing.target_path)) => {
                 plan.add(placing);
             }
@@ -68,32 +69,32 @@ pub fn make(
         }
     }
     if plan.refusals.is_empty() {
-        plan.make_directories(sites, options);
+        plan.make_directories(resolver, options);
     }
     plan
 }
 
-/// Names that differ only in case are one in that directory, as far as that is known.
-fn folds_case(sites: &Sites, target: &Given) -> bool {
+/// True if names that differ only in case collide in the target directory, as far as that is known.
+fn folds_case(resolver: &StoreResolver, target: &Given) -> bool {
     let open_as = OpenAs { need: Need::Passage, ..OpenAs::default() };
-    sites.open(Side::Target, &target.path, open_as).is_ok_and(|store| store.folds_case())
+    resolver.open(Side::Target, &target.path, open_as).is_ok_and(|store| store.folds_case())
 }
 
 fn not_copied(source: &[u8], cause: Cause) -> Failure {
     account::failure(Side::Source, source, b"", Op::Copy.failed(cause))
 }
 
-/// What is at the target, as far as that can be known.
-pub fn target_is(sites: &Sites, target: &[u8]) -> TargetIs {
-    look_at_target(sites, &Given::new(target)).unwrap_or(TargetIs::Missing)
+/// Returns the state of the target, as far as it can be known.
+pub fn target_is(resolver: &StoreResolver, target: &[u8]) -> TargetIs {
+    look_at_target(resolver, &Given::new(target)).unwrap_or(TargetIs::Missing)
 }
 
-fn look_at_target(sites: &Sites, target: &Given) -> Result<TargetIs, Failure> {
-    match sites.look(Side::Target, &target.path, Symlinks::Follow) {
+fn look_at_target(resolver: &StoreResolver, target: &Given) -> Result<TargetIs, Failure> {
+    match resolver.look(Side::Target, &target.path, Symlinks::Follow) {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(TargetIs::Directory),
         Ok(_) => Ok(TargetIs::NotDirectory),
         Err(error) if error.cause.is_vanished() => Ok(TargetIs::Missing),
-        Err(error) if may_be_written(sites, &target.path, &error) => {
+        Err(error) if may_be_written(resolver, &target.path, &error) => {
             let is_directory = target.means_contents;
             Ok(if is_directory { TargetIs::Directory } else { TargetIs::Missing })
         }
@@ -101,73 +102,81 @@ fn look_at_target(sites: &Sites, target: &Given) -> Result<TargetIs, Failure> {
     }
 }
 
-/// An account may write into a bucket that it may not list.
-fn may_be_written(sites: &Sites, target: &[u8], error: &Error) -> bool {
-    error.cause == Cause::System(libc::EACCES) && sites.is_object(Side::Target, target)
+/// True if the target may be written although it cannot be inspected: an account may write into a
+/// bucket that it may not list.
+fn may_be_written(resolver: &StoreResolver, target: &[u8], error: &Error) -> bool {
+    error.cause == Cause::System(libc::EACCES) && resolver.is_object(Side::Target, target)
 }
 
 enum Unplaced {
-    /// This source cannot be copied.
+    /// The source cannot be copied.
     Failure(Failure),
-    /// The command makes no sense.
+    /// The command is contradictory.
     Refusal(String),
 }
 
-/// A source that has found its place.
+/// A source with its target path.
 struct Placing {
     source: Given,
     is_directory: bool,
-    /// It goes into a directory, under its own name.
+    /// True if the source goes into a directory, under its own name.
     keeps_name: bool,
     target_path: Vec<u8>,
 }
 
 impl Placing {
     fn of(
-        sites: &Sites,
+        resolver: &StoreResolver,
         source: &[u8],
         (target, target_is): (&Given, TargetIs),
         sources: usize,
         (options, selection): (&CopyOptions, &Selection),
     ) -> Result<Self, Unplaced> {
         let given = Given::new(source);
-        // A trailing slash follows a link, as the kernel does.
+        // A trailing slash follows a link, as in the kernel.
         let follow = if given.means_contents { Symlinks::Follow } else { options.symlinks };
-        let metadata = sites.look(Side::Source, source, follow).map_err(|error| {
+        let metadata = resolver.look(Side::Source, source, follow).map_err(|error| {
             Unplaced::Failure(account::failure(Side::Source, source, b"", error))
         })?;
         let is_directory = metadata.kind == Kind::Directory;
-        let target_path =
-            place(&given, is_directory, target, target_is, sources).map_err(Unplaced::Refusal)?;
+        let target_path = place_sources(&given, is_directory, target, target_is, sources)
+            .map_err(Unplaced::Refusal)?;
         let keeps_name = target_path != target.path;
         let placing = Self { source: given, is_directory, keeps_name, target_path };
-        match placing.overlap(sites, &metadata, selection) {
+        match placing.overlap(resolver, &metadata, selection) {
             Some(cause) => Err(Unplaced::Failure(not_copied(source, cause))),
             None => Ok(placing),
         }
     }
 
-    /// The contents of several sources may go into one directory.
+    /// True if the source is the contents of a directory, which may share a target directory with
+    /// other sources.
     fn merges(&self) -> bool {
         self.is_directory && self.source.means_contents
     }
 
-    /// Source and target must not be one, nor the target inside the source: by device and inode, so
-    /// that links and bind mounts cannot hide it.
-    fn overlap(&self, sites: &Sites, source: &Metadata, selection: &Selection) -> Option<Cause> {
-        if let Ok(target) = sites.look(Side::Target, &self.target_path, Symlinks::Follow)
+    /// Checks that source and target are not the same file, and that the target is not inside the
+    /// source: by device and inode, so that links and bind mounts cannot hide it.
+    fn overlap(
+        &self,
+        resolver: &StoreResolver,
+        source: &Metadata,
+        selection: &Selection,
+    ) -> Option<Cause> {
+        if let Ok(target) = resolver.look(Side::Target, &self.target_path, Symlinks::Follow)
             && target.is_same_file(source)
         {
             return Some(Cause::SameFile);
         }
-        // Paths in filters count from the directory that is walked.
+        // Paths in filters are relative to the directory that is walked.
         let walked = if self.merges_or_becomes() { &b""[..] } else { self.own_name() };
         let inside = Inside { source: &self.source.path, metadata: source, walked };
-        let is_inside = self.is_directory && inside.holds(sites, &self.target_path, selection);
+        let is_inside = self.is_directory && inside.holds(resolver, &self.target_path, selection);
         is_inside.then_some(Cause::TargetInside)
     }
 
-    /// Its contents go into the target, not the directory itself under its own name.
+    /// True if the contents of the directory go into the target, instead of the directory itself
+    /// under its own name.
     fn merges_or_becomes(&self) -> bool {
         self.is_directory && !self.keeps_name
     }
@@ -179,40 +188,41 @@ impl Placing {
 
 /// A directory that is to be copied, and in which the target may be.
 pub(super) struct Inside<'p> {
-    /// Its path.
+    /// Path of the directory.
     pub source: &'p [u8],
-    /// What it is.
+    /// Metadata of the directory.
     pub metadata: &'p Metadata,
-    /// Its path below the directory that is walked: empty for that itself.
+    /// Path below the directory that is walked; empty for that directory itself.
     pub walked: &'p [u8],
 }
 
 impl Inside<'_> {
-    /// Whether the target, or where it will be made, is in it where the copy would come to it.
-    pub fn holds(&self, sites: &Sites, target: &[u8], selection: &Selection) -> bool {
+    /// True if the target, existing or to be created, is in the directory at a place that the copy
+    /// would reach.
+    pub fn holds(&self, resolver: &StoreResolver, target: &[u8], selection: &Selection) -> bool {
         let parent = Given::new(target).parent();
-        let is_below = |path: &[u8]| sites.is_below(Side::Target, path, self.metadata);
+        let is_below = |path: &[u8]| resolver.is_below(Side::Target, path, self.metadata);
         if is_below(target) {
-            let path = sites.real_path(Side::Target, target);
-            return !self.is_passed_over(sites, (target, path), selection);
+            let path = resolver.real_path(Side::Target, target);
+            return !self.is_passed_over(resolver, (target, path), selection);
         }
         let name = Given::new(target).last_name.unwrap_or_default();
-        let path = || sites.real_path(Side::Target, &parent).map(|path| join(&path, &name));
-        is_below(&parent) && !self.is_passed_over(sites, (&parent, path()), selection)
+        let path = || resolver.real_path(Side::Target, &parent).map(|path| join(&path, &name));
+        is_below(&parent) && !self.is_passed_over(resolver, (&parent, path()), selection)
     }
 
-    /// Whether the operator's options keep the copy away from there.
+    /// True if the options of the operator keep the copy away from the target.
     fn is_passed_over(
         &self,
-        sites: &Sites,
-        (place, path): (&[u8], Option<Vec<u8>>),
+        resolver: &StoreResolver,
+        (dir_ref, path): (&[u8], Option<Vec<u8>>),
         selection: &Selection,
     ) -> bool {
-        let there = sites.look(Side::Target, place, Symlinks::Follow);
+        let there = resolver.look(Side::Target, dir_ref, Symlinks::Follow);
         let is_behind_mount =
             || there.is_ok_and(|there| selection.stops_at(&there, Ok(self.metadata.device)));
         let is_left_out = || {
-            let (path, root) = (path?, sites.real_path(Side::Source, self.source)?);
+            let (path, root) = (path?, resolver.real_path(Side::Source, self.source)?);
             let below = path.strip_prefix(&root[..])?.strip_prefix(b"/")?;
             Some(!selection.admits_below(&join(self.walked, below), true))
         };
@@ -236,8 +246,9 @@ impl CopyPlan {
             self.roots.push(RootPlan::new(source, target, singles));
             return;
         }
-        // Entries of one directory share its handles: there may be thousands of them (dcp * target). What is
-        // copied after the contents of a directory may replace some of those.
+        // Entries of one directory share its handles: there may be thousands of them (dcp *
+        // target). An entry that is copied after the contents of a directory may replace some of
+        // those.
         let shares = |root: &&mut RootPlan| root.source == source && root.target == target;
         let mut before = self.roots.iter_mut().rev().take_while(|root| root.singles.is_some());
         let neighbour = before.find(shares);
@@ -250,25 +261,28 @@ impl CopyPlan {
         }
     }
 
-    /// Finds out where all of it is, however it was spelled.
-    pub fn locate(&mut self, sites: &Sites) {
-        let real = |side, path: &[u8]| sites.real_path(side, path).unwrap_or_else(|| path.to_vec());
+    /// Determines the real paths of all sources and targets, however they were spelled.
+    pub fn locate(&mut self, resolver: &StoreResolver) {
+        let real =
+            |side, path: &[u8]| resolver.real_path(side, path).unwrap_or_else(|| path.to_vec());
         for root in &mut self.roots {
             let source = real(Side::Source, &root.source);
             root.places = Places { source, target: real(Side::Target, &root.target) };
         }
     }
 
-    /// The job does not begin after all: what was made for it goes, if nothing is in it.
-    pub fn take_back(&self, sites: &Sites) {
+    /// Removes the directories that were created for the job, if they are empty, because the job
+    /// does not begin after all.
+    pub fn take_back(&self, resolver: &StoreResolver) {
         for root in self.roots.iter().filter(|root| root.target_is == RootTarget::New) {
-            // It may be in use by now; then it stays.
-            let _ = sites.remove_dir(Side::Target, &root.target);
+            // A directory that is in use by now stays.
+            let _ = resolver.remove_dir(Side::Target, &root.target);
         }
     }
 
-    /// The roots in parts that are copied one after the other: names of a directory's contents may be names of
-    /// other sources, too, and then the last source has them, as with cp(1).
+    /// Returns the roots in parts that are copied one after the other: names in the contents of a
+    /// directory may be names of other sources, too, and then the last source prevails, as with
+    /// cp(1).
     pub fn phases(&self) -> Vec<Range<usize>> {
         let is_apart = |root: &RootPlan| root.singles.is_none();
         let mut phases: Vec<Range<usize>> = Vec::new();
@@ -283,12 +297,12 @@ impl CopyPlan {
         phases
     }
 
-    /// Trees need their target directory before the ranks open it. Its mode is widened for the time of
-    /// the copy like that of any directory.
-    fn make_directories(&mut self, sites: &Sites, options: &CopyOptions) {
+    /// Creates the target directories of trees, before the ranks open them. Their modes are widened
+    /// for the duration of the copy, like those of any directory.
+    fn make_directories(&mut self, resolver: &StoreResolver, options: &CopyOptions) {
         let failures = &mut self.failures;
         self.roots.retain_mut(|root| {
-            match make_root_target(sites, root, options) {
+            match make_root_target(resolver, root, options) {
                 Ok(target_is) => root.target_is = target_is,
                 Err(failure) => {
                     failures.push(failure);
@@ -306,38 +320,38 @@ fn last_name(given: &Given) -> CString {
 }
 
 pub(super) fn make_root_target(
-    sites: &Sites,
+    resolver: &StoreResolver,
     root: &RootPlan,
     options: &CopyOptions,
 ) -> Result<RootTarget, Failure> {
     let at_target = |error| account::failure(Side::Target, &root.target, b"", error);
-    match sites.look(Side::Target, &root.target, Symlinks::Follow) {
+    match resolver.look(Side::Target, &root.target, Symlinks::Follow) {
         Ok(metadata) if metadata.kind == Kind::Directory => return Ok(RootTarget::Existing),
         Ok(_) => return Err(at_target(Op::MakeDir.failed(Cause::KindDiffers))),
-        // Whoever compares with what is there must see it.
-        Err(error) if options.sync.is_none() && may_be_written(sites, &root.target, &error) => {
+        // A synchronisation, which compares with existing entries, must be able to read the target.
+        Err(error) if options.sync.is_none() && may_be_written(resolver, &root.target, &error) => {
             return Ok(RootTarget::New);
         }
         Err(error) if !error.cause.is_vanished() => return Err(at_target(error)),
-        Err(error) if root.singles.is_some() && !sites.is_object(Side::Target, &root.target) => {
+        Err(error) if root.singles.is_some() && !resolver.is_object(Side::Target, &root.target) => {
             return Err(at_target(error));
         }
-        // Keys need nothing above them.
-        Err(_) if sites.is_object(Side::Target, &root.target) => return Ok(RootTarget::New),
+        // Keys need no parent directory.
+        Err(_) if resolver.is_object(Side::Target, &root.target) => return Ok(RootTarget::New),
         Err(_) => {}
     }
-    // The directory's own parent must exist, as for cp(1) and mkdir(1).
+    // The parent of the directory must exist, as for cp(1) and mkdir(1).
     let parent = Given::new(&root.target).parent();
-    sites
+    resolver
         .look(Side::Target, &parent, Symlinks::Follow)
         .map_err(|error| account::failure(Side::Target, &parent, b"", error))?;
     if options.dry_run {
         return Ok(RootTarget::Absent);
     }
-    let source = sites
+    let source = resolver
         .look(Side::Source, &root.source, Symlinks::Follow)
         .map_err(|error| account::failure(Side::Source, &root.source, b"", error))?;
     let mode = super::policy::making_mode(options, &source);
-    sites.make_dir(Side::Target, &root.target, mode).map_err(at_target)?;
+    resolver.make_dir(Side::Target, &root.target, mode).map_err(at_target)?;
     Ok(RootTarget::New)
 }

@@ -1,5 +1,5 @@
-//! Which attributes a copy gets: those of the source's that are kept, and for the others what cp(1) would
-//! give.
+//! Attributes of a copy: the preserved ones of the source, and for the others those that cp(1)
+//! would give.
 
 use super::options::CopyOptions;
 use store::Dir;
@@ -8,31 +8,33 @@ use types::entry::{Attributes, Kind, Metadata, Owner, Xattrs};
 use types::error::{Cause, Error, Result};
 use types::outcome::difference::Fields;
 
-/// Bits of a file's mode that a copy without `--preserve` may have: no set-id bit is gained.
+/// Bits of the mode of a file that a copy without `--preserve` may have: no set-ID bit is gained.
 const PLAIN_BITS: u32 = 0o777;
 
-/// The same for a directory: one that everybody may write to keeps its sticky bit, as with cp(1).
+/// Bits of the mode of a directory that a copy without `--preserve` may have: a world-writable
+/// directory keeps its sticky bit, as with cp(1).
 const PLAIN_DIRECTORY_BITS: u32 = 0o1777;
 
-/// What a replaced file hands on, if it is known.
+/// Attributes that a replaced file passes on to its copy, if they are known.
 const KEPT: [Fields; 3] = [Fields::UID, Fields::GID, Fields::PERM];
 
-/// What an entry's mode is made of where neither the source nor the operator decides it.
+/// Basis for the mode of an entry, where neither the source nor the operator determines it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plain {
-    /// Permission bits that it may have.
+    /// Permission bits that the entry may have.
     allowed: u32,
-    /// The set-group-id bit that a directory has from the one it was made in.
+    /// The set-group-ID bit that a directory inherits from its parent.
     inherited: u32,
 }
 
 impl Plain {
-    /// Where the umask limits modes.
+    /// Returns the basis where the umask limits modes.
     pub fn under_umask(options: &CopyOptions) -> Self {
         Self { allowed: !options.job.umask, inherited: 0 }
     }
 
-    /// Of an entry of that directory, whose default access control list comes before the umask.
+    /// Returns the basis for an entry of that directory, whose default ACL has precedence over the
+    /// umask.
     pub fn of_entry(options: &CopyOptions, source: &Metadata, dir: &dyn Dir) -> Result<Self> {
         let plain = Self::under_umask(options);
         if keeps_mode(options, source) {
@@ -41,7 +43,7 @@ impl Plain {
         Ok(Self { allowed: dir.default_acl_mode()?.unwrap_or(plain.allowed), ..plain })
     }
 
-    /// Of that directory itself, which has its default list from the one it was made in.
+    /// Returns the basis for that directory itself, which inherits its default ACL from its parent.
     pub fn of_directory(options: &CopyOptions, source: &Metadata, dir: &dyn Dir) -> Result<Self> {
         let is_needed = options.keep.chmod.is_some() || was_widened(options, source);
         if is_needed {
@@ -50,7 +52,8 @@ impl Plain {
         Ok(Self::under_umask(options))
     }
 
-    /// The same of one that this job, or the one it goes on with, has made.
+    /// Returns the basis for a directory that this job, or the interrupted job that it resumes, has
+    /// created.
     pub fn of_made_directory(
         options: &CopyOptions,
         source: &Metadata,
@@ -64,7 +67,7 @@ impl Plain {
         Ok(Self { allowed: allowed & !withheld(options), inherited })
     }
 
-    /// The mode of a copy that is not to keep its source's.
+    /// Returns the mode of a copy that does not preserve the mode of its source.
     fn mode(self, source: &Metadata) -> u32 {
         match source.kind {
             Kind::Directory => source.mode & PLAIN_DIRECTORY_BITS & self.allowed | self.inherited,
@@ -73,8 +76,8 @@ impl Plain {
     }
 }
 
-/// The right of others to write to a new directory, which the umask withholds also where a default list gives
-/// it, as with cp(1).
+/// Returns the permissions of others to write to a new directory that the umask withholds even
+/// where a default ACL grants them, as with cp(1).
 fn withheld(options: &CopyOptions) -> u32 {
     options.job.umask & 0o022
 }
@@ -83,19 +86,20 @@ fn keeps_mode(options: &CopyOptions, source: &Metadata) -> bool {
     options.keep.mode && source.known.contains(Fields::PERM)
 }
 
-/// The owner's right to read, write and search.
+/// Permission of the owner to read, write and search.
 pub const OWNER_ALL: u32 = 0o700;
 
-/// The owner's right to read and search.
+/// Permission of the owner to read and search.
 pub const OWNER_LOOK: u32 = 0o500;
 
-/// Lets a directory's owner write to it, where that is not so; returns the mode it had. Modes do not
-/// stop the superuser.
+/// Makes a directory writable for its owner, if it is not; returns the mode that it had. Modes do
+/// not restrict the superuser.
 pub fn widen(dir: &dyn Dir, is_superuser: bool) -> Result<Option<u32>> {
     widen_where_missing(dir, OWNER_ALL, is_superuser)
 }
 
-/// The same where its owner may not even look into it.
+/// Makes a directory readable and searchable for its owner, if it is not; returns the mode that it
+/// had.
 pub fn widen_to_look(dir: &dyn Dir, is_superuser: bool) -> Result<Option<u32>> {
     widen_where_missing(dir, OWNER_LOOK, is_superuser)
 }
@@ -110,18 +114,19 @@ fn widen_where_missing(dir: &dyn Dir, needed: u32, is_superuser: bool) -> Result
     }
     match dir.set_attributes(&mode_alone(mode | OWNER_ALL)) {
         Ok(_) => Ok(Some(mode)),
-        // It is somebody else's (chmod(2)): what its group may do can be enough, and is tried.
+        // The directory belongs to another user (chmod(2)): the permissions of its group may
+        // suffice, and are tried.
         Err(Error { cause: Cause::System(libc::EPERM), .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// This mode, and all else as it is.
+/// Returns attributes that set this mode and leave everything else unchanged.
 pub fn mode_alone(mode: u32) -> Attributes {
     Attributes { mode: Some(mode), ..Attributes::default() }
 }
 
-/// What of an entry's attributes its copy gets in any case; fewer than all where fewer are kept.
+/// Returns the attributes that every copy of an entry gets: those that are preserved or given.
 pub(crate) fn of_any(
     options: &CopyOptions,
     source: &Metadata,
@@ -131,13 +136,13 @@ pub(crate) fn of_any(
     options.keep.attributes_of(source, xattrs, plain.mode(source))
 }
 
-/// Extended attributes of something new: where the mode is kept, and the source has no notion of access control
-/// lists, it has none, whatever the directory's default list has given it.
+/// Returns the extended attributes of a new entry. Where the mode is preserved and the source has
+/// no notion of ACLs, the entry gets none, whatever the default ACL of the directory has given it.
 fn of_new(options: &CopyOptions, source: &Metadata, xattrs: Option<Xattrs>) -> Option<Xattrs> {
     xattrs.or_else(|| keeps_mode(options, source).then(Xattrs::new))
 }
 
-/// An entry of the source as its copy should look, which is `now` at the target.
+/// Returns the metadata that the copy of a source entry should have, which is `now` at the target.
 pub(super) fn wanted(
     options: &CopyOptions,
     source: &Metadata,
@@ -147,9 +152,9 @@ pub(super) fn wanted(
     options.keep.wanted(source, now, plain.mode(source))
 }
 
-/// Attributes of a file's copy, or a special file's. `replaced` is what has the name at the target now:
-/// cp(1) writes into such a file, so it keeps its mode and owner, as far as they are known and nothing
-/// else is asked for.
+/// Returns the attributes of the copy of a file or special file. `replaced` is the entry that has
+/// the name at the target now: cp(1) writes into such a file, so the copy keeps its mode and owner,
+/// as far as they are known and no others are requested.
 pub(super) fn of_file(
     options: &CopyOptions,
     source: &Metadata,
@@ -164,16 +169,16 @@ pub(super) fn of_file(
     let old_owner = old.map(|old| Owner { uid: old.uid, gid: old.gid });
     let owner = match (kept.owner, old_owner) {
         (Some(owner), Some(old)) => Some(owner.or(old)),
-        // Nobody is asked for, or the source knows none.
+        // No owner is requested, or the source has none.
         (owner, old) => owner.or(old),
     };
-    // A source that knows no mode leaves the file the one that it had.
+    // A source without a mode leaves the file the one that it had.
     let old_mode = old.map(|old| old.mode & PLAIN_BITS);
     let mode = kept.mode.or(old_mode).unwrap_or_else(|| plain.mode(source));
     Attributes { owner, mode: Some(mode), ..kept }
 }
 
-/// Attributes of a link's copy.
+/// Returns the attributes of the copy of a symbolic link.
 pub(super) fn of_link(
     options: &CopyOptions,
     source: &Metadata,
@@ -182,18 +187,19 @@ pub(super) fn of_link(
     Attributes { mode: None, ..of_any(options, source, xattrs, Plain::under_umask(options)) }
 }
 
-/// The mode a new directory is made with, before the umask: its owner can fill it, and where its mode
-/// is decided nobody else gets in before its owner and mode are final.
+/// Returns the mode with which a new directory is created, before the umask: its owner can fill it,
+/// and where a final mode is determined, no other user has access before its owner and mode are
+/// set.
 pub(super) fn making_mode(options: &CopyOptions, source: &Metadata) -> u32 {
     if of_any(options, source, None, Plain::under_umask(options)).mode.is_some() {
         OWNER_ALL
     } else {
-        // A mode that is not known will not be set at the end either.
+        // A mode that is unknown is not set at the end either.
         source.mode & PLAIN_DIRECTORY_BITS & !withheld(options) | OWNER_ALL
     }
 }
 
-/// What a new directory gets at the end, if anything is left to be set.
+/// Returns the attributes that a new directory gets at the end, if any are left to be set.
 pub(super) fn of_new_directory(
     options: &CopyOptions,
     source: &Metadata,
@@ -207,7 +213,8 @@ pub(super) fn of_new_directory(
     something(Attributes { mode: kept.mode.or(plain), ..kept })
 }
 
-/// What a directory gets at the end that a stopped job has made: its source may have got another mode since.
+/// Returns the attributes that a directory of an interrupted job gets at the end: the mode of its
+/// source may have changed since.
 pub(super) fn of_made_directory(
     options: &CopyOptions,
     source: &Metadata,
@@ -220,13 +227,14 @@ pub(super) fn of_made_directory(
     something(Attributes { mode: kept.mode.or(plain), ..kept })
 }
 
-/// A new directory for that one is made with more rights than it will have.
+/// True if a new directory for that source is created with more permissions than its final mode
+/// has.
 pub(super) fn was_widened(options: &CopyOptions, source: &Metadata) -> bool {
     source.mode & !options.job.umask & OWNER_ALL != OWNER_ALL
 }
 
-/// What a directory that existed gets at the end: what is kept, and where it had to be widened to be
-/// filled and no other mode is kept, its old one.
+/// Returns the attributes that an existing directory gets at the end: the preserved ones, and its
+/// old mode where that had to be widened and no other mode is determined.
 pub(crate) fn of_old_directory(
     options: &CopyOptions,
     source: &Metadata,

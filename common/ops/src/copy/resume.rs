@@ -1,5 +1,5 @@
-//! Going on where a stopped job was: its journal says what was staged of large files, and the staged file
-//! itself whether that is so.
+//! Resumption of an interrupted job: its journal records what was staged of large files, and the
+//! staged file itself shows whether that is true.
 
 use super::arrival;
 use super::attributes;
@@ -19,29 +19,29 @@ use crate::chunked::ChunkTask;
 use crate::compare::content::{Way, hash_extent};
 use crate::compare::options::Evidence;
 use crate::journal::{Journal, Unfinished};
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::{Visit, whole};
 use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
 use types::entry::{Kind, Metadata, Time};
-use types::error::{At, Cause, Error, Side, Trouble};
+use types::error::{At, Cause, Error, Side, SideError};
 use types::limits::{CLOCKS_APART_MAX, UNSYNCED_BYTES_MAX};
+use types::operand::staged_name::is_staged;
 use types::outcome::compare;
 use types::outcome::compare::Clue;
 use types::outcome::difference::Fields;
 use types::path::Name;
-use types::place::staged_name::is_staged;
 
 /// A large file that is ready for its chunks.
 pub(super) struct Staging {
-    /// Where they go.
+    /// The staged file that the chunks are written to.
     pub staged: Box<dyn StagedFile>,
-    /// Their size.
+    /// Size of the chunks.
     pub chunk_bytes: u64,
 }
 
-/// Stages a large file, or takes over what a stopped job has staged of it.
+/// Stages a large file, or takes over the file that an interrupted job has staged.
 pub(super) fn stage_large(
     env: &Env<'_>,
     entry: &Visit<'_>,
@@ -49,7 +49,7 @@ pub(super) fn stage_large(
     etag: Option<&PartedEtag>,
     target: &dyn Dir,
     copy: &FileCopy,
-) -> Result<Staging, Trouble> {
+) -> Result<Staging, SideError> {
     if let Some(journal) = env.journal
         && let Some(staging) = take_over(env, journal, entry, source, target, copy)?
     {
@@ -58,11 +58,11 @@ pub(super) fn stage_large(
     let metadata = &copy.metadata;
     let upload = env.journal.and_then(|journal| begun_upload(env, journal, entry));
     let same = upload.filter(|begun| begun.version.identity == metadata.identity());
-    let chunk_bytes = env.chunk_bytes(entry.place, metadata.size_bytes);
+    let chunk_bytes = env.chunk_bytes(entry.dir_ref, metadata.size_bytes);
     let chunk_bytes =
-        arrival::whole_parts(env, entry.place, (metadata.size_bytes, chunk_bytes), etag);
+        arrival::whole_parts(env, entry.dir_ref, (metadata.size_bytes, chunk_bytes), etag);
     let chunk_bytes = same.map_or(chunk_bytes, |begun| begun.chunk_bytes);
-    let (staged_name, name) = (env.staged_name(), env.target_name(entry.place, entry.name));
+    let (staged_name, name) = (env.staged_name(), env.target_name(entry.dir_ref, entry.name));
     let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, metadata);
     let replaces = copy.replaces;
     let begun = same.map(|begun| &*begun.staged);
@@ -73,7 +73,7 @@ pub(super) fn stage_large(
         vanished_is_gone(aborted).at(Side::Target)?;
     }
     if let Some(journal) = env.journal.filter(|_| stays(&*staged)) {
-        let file = env.target_file(entry.place, entry.name);
+        let file = env.target_file(entry.dir_ref, entry.name);
         let (version, inode, ticket) = (metadata.version(), staged.inode(), staged.ticket());
         let begun = Unfinished { version, chunk_bytes, staged: ticket, inode };
         if staged.is_upload() {
@@ -85,48 +85,49 @@ pub(super) fn stage_large(
     Ok(Staging { staged, chunk_bytes })
 }
 
-/// The stopped job that this one goes on with has finished the file: the target's is as the source's, and was
-/// changed since that began. Where what is written is read again, so is what may not have been. It gets what
-/// attributes the source has got since, or this job keeps more.
+/// Returns whether the interrupted job that this one resumes has finished the file: the target has
+/// the size and modification time of the source, and a ctime after the start of that job. Where
+/// verification is requested, or the content is in doubt, it is compared. The file gets the
+/// attributes that have changed since, or that only this job preserves.
 pub(super) fn is_finished(
     entry: &Visit<'_>,
     target: &dyn Dir,
     (source, old): (&Metadata, Option<&Metadata>),
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let (Some(going_on), Some(old)) = (cx.env.options.going_on, old) else { return Ok(false) };
     let is_copied_anew = cx.env.options.sync.is_some() || hard_links::is_parted(cx);
-    if is_copied_anew || cx.env.replaces_earlier(entry.place, entry.name) {
+    if is_copied_anew || cx.env.replaces_earlier(entry.dir_ref, entry.name) {
         return Ok(false);
     }
-    let name = cx.env.target_name(entry.place, entry.name);
+    let name = cx.env.target_name(entry.dir_ref, entry.name);
     let old = whole(target, name, *old).at(Side::Target)?;
     let sides = Sides { source: *source, target: old };
     let is_same = old.kind == Kind::File
         && old.size_bytes == source.size_bytes
         && old.known.contains(Fields::MTIME)
-        && compare::clue(source, &old, None, cx.env.target(entry.place).time_range(&old))
+        && compare::clue(source, &old, None, cx.env.target(entry.dir_ref).time_range(&old))
             == Clue::Same
         && going_on.is_since(old.ctime);
     if !is_same {
         return Ok(false);
     }
-    let is_read = cx.env.verifier.is_some() || is_in_doubt(cx.env, entry.place, &sides);
+    let is_read = cx.env.verifier.is_some() || is_in_doubt(cx.env, entry.dir_ref, &sides);
     if is_read && !is_finished_content(entry, target, source.size_bytes, cx)? {
         return Ok(false);
     }
     complete(entry, target, &sides, cx)
 }
 
-/// The target's file has the content of the source's.
+/// Returns whether the file of the target has the content of the source.
 fn is_finished_content(
     entry: &Visit<'_>,
     target: &dyn Dir,
     size_bytes: u64,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let source = entry.dir.open_file(entry.name).at(Side::Source)?;
-    let name = cx.env.target_name(entry.place, entry.name);
+    let name = cx.env.target_name(entry.dir_ref, entry.name);
     let Ok(old) = target.open_file(name) else { return Ok(false) };
     old.bypass_cache().at(Side::Target)?;
     let files = [source, old];
@@ -134,58 +135,62 @@ fn is_finished_content(
     sync::is_same_content(way, &files, size_bytes, cx)
 }
 
-/// Gives a finished file the attributes that its copy gets now. False where it must be copied for that.
+/// Sets the attributes that the copy of a finished file gets now. Returns false where the file must
+/// be copied for that.
 fn complete(
     entry: &Visit<'_>,
     target: &dyn Dir,
     sides: &Sides,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     match attributes::attributes_needed(entry, target, sides, cx)? {
         Need::Content | Need::ToBeSeen => return Ok(false),
         Need::Attributes => sync::repair(entry, &sides.source, cx)?,
         Need::Nothing => {}
     }
     let is_new = cx.env.options.going_on.is_some_and(|going_on| going_on.is_new);
-    if !is_new || cx.env.options.keep.decides_mode() || cx.env.target(entry.place).holds_objects() {
+    if !is_new || cx.env.options.keep.decides_mode() || cx.env.target(entry.dir_ref).holds_objects()
+    {
         return Ok(true);
     }
-    // As cp(1) gives it to a file that is new.
+    // The mode is the one that cp(1) gives to a new file.
     let plain = Plain::of_entry(cx.env.options, &sides.source, target).at(Side::Target)?;
     let new = policy::of_file(cx.env.options, &sides.source, None, None, plain);
     if let Some(mode) = new.mode.filter(|mode| *mode != sides.target.mode) {
-        let name = cx.env.target_name(entry.place, entry.name);
+        let name = cx.env.target_name(entry.dir_ref, entry.name);
         let set = target.set_entry_attributes(name, Kind::File, &mode_alone(mode));
         set.at(Side::Target)?;
     }
     Ok(true)
 }
 
-/// A stopped job may have given that file of the target content that never reached the storage, or that the source
-/// has not got any more. Below other mounts nothing is synced but what is large.
-pub(super) fn is_in_doubt(env: &Env<'_>, place: &Place, sides: &Sides) -> bool {
+/// Returns whether an interrupted job may have given that file of the target content that never
+/// reached the storage, or that the source does not have any more. Below other mounts only large
+/// files are synced.
+pub(super) fn is_in_doubt(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> bool {
     let (Some(journal), there) = (env.journal, &sides.target) else { return false };
-    if journal.distrusts() || is_source_later(env, place, sides) {
+    if journal.distrusts() || is_source_later(env, dir_ref, sides) {
         return true;
     }
-    if env.target(place).holds_objects() {
+    if env.target(dir_ref).holds_objects() {
         return false;
     }
     let is_synced_with = |root: Metadata| root.device == there.device;
-    let is_elsewhere = !env.root(place).target_metadata.is_none_or(is_synced_with);
+    let is_elsewhere = !env.root(dir_ref).target_metadata.is_none_or(is_synced_with);
     let goes_on = env.options.going_on.is_some() && env.options.sync.is_none();
     let is_left = goes_on && is_elsewhere && there.size_bytes <= UNSYNCED_BYTES_MAX;
     is_left || journal.doubts(there.ctime, there.size_bytes)
 }
 
-/// Something of the source was changed after a stopped job had finished the file, as far as their clocks tell: that
-/// may have been its content, and its time of change set back. An object is stored anew then, and one of which a
-/// service does not say when is never sure.
-fn is_source_later(env: &Env<'_>, place: &Place, Sides { source, target }: &Sides) -> bool {
+/// Returns whether the source was changed after an interrupted job had finished the file, as far as
+/// their clocks tell: its content may have changed and its modification time may have been set
+/// back. Every change to an object stores it anew; an object without a known time of storage is
+/// always in doubt.
+fn is_source_later(env: &Env<'_>, dir_ref: &DirRef, Sides { source, target }: &Sides) -> bool {
     if !env.options.going_on.is_some_and(|it| it.is_since(target.ctime)) {
         return false;
     }
-    if env.root(place).source.holds_objects() && source.ctime.seconds == 0 {
+    if env.root(dir_ref).source.holds_objects() && source.ctime.seconds == 0 {
         return true;
     }
     let apart = if source.device == target.device { Duration::ZERO } else { CLOCKS_APART_MAX };
@@ -193,26 +198,26 @@ fn is_source_later(env: &Env<'_>, place: &Place, Sides { source, target }: &Side
     Time { seconds, ..source.ctime } >= target.ctime
 }
 
-/// A stopped job took it for a large file.
+/// True if an interrupted job treated the file as a large one.
 pub(super) fn was_begun(env: &Env<'_>, entry: &Visit<'_>) -> bool {
     env.journal.is_some_and(|journal| begun(env, journal, entry).is_some())
 }
 
-/// What a stopped job has begun of the file.
+/// Returns the record of a staged file that an interrupted job has begun.
 fn begun<'j>(env: &Env<'_>, journal: &'j Journal, entry: &Visit<'_>) -> Option<&'j Unfinished> {
-    let file = || env.target_file(entry.place, entry.name);
+    let file = || env.target_file(entry.dir_ref, entry.name);
     let begun = journal.has_unfinished().then(file).and_then(|file| journal.unfinished(&file));
     begun.filter(|begun| staged_name(begun).is_some())
 }
 
-/// The upload that an interrupted job has begun of the file.
+/// Returns the record of an upload that an interrupted job has begun for the file.
 fn begun_upload<'j>(
     env: &Env<'_>,
     journal: &'j Journal,
     entry: &Visit<'_>,
 ) -> Option<&'j Unfinished> {
-    let is_upload = env.target(entry.place).holds_objects() && journal.has_unfinished();
-    let file = || env.target_file(entry.place, entry.name);
+    let is_upload = env.target(entry.dir_ref).holds_objects() && journal.has_unfinished();
+    let file = || env.target_file(entry.dir_ref, entry.name);
     is_upload.then(file).and_then(|file| journal.unfinished(&file))
 }
 
@@ -223,10 +228,10 @@ fn take_over(
     source: &dyn SourceFile,
     target: &dyn Dir,
     copy: &FileCopy,
-) -> Result<Option<Staging>, Trouble> {
+) -> Result<Option<Staging>, SideError> {
     let Some(begun) = begun(env, journal, entry) else { return Ok(None) };
     let Some(staged_name) = staged_name(begun) else { return Ok(None) };
-    let name = env.target_name(entry.place, entry.name);
+    let name = env.target_name(entry.dir_ref, entry.name);
     let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(source, &copy.metadata);
     let chunk_bytes = begun.chunk_bytes;
     let replaces = copy.replaces;
@@ -247,7 +252,8 @@ fn take_over(
     Ok(None)
 }
 
-/// A chunk that a stopped job has written, and that is there as it should be.
+/// Returns the receipt of a chunk that an interrupted job has written, and that still has the
+/// recorded checksum.
 pub(super) fn written_before(
     task: &ChunkTask,
     ticket: &[u8],
@@ -255,7 +261,7 @@ pub(super) fn written_before(
     target: &dyn Dir,
     cx: &mut Context<'_, '_>,
 ) -> Option<Receipt> {
-    let extent = task.span();
+    let extent = task.key_range();
     let expected = cx.env.journal?.written(ticket, extent)?;
     if !is_still_source(task, ticket, expected, cx)? {
         return None;
@@ -264,7 +270,7 @@ pub(super) fn written_before(
     if cx.env.verifier.is_some() {
         staged.bypass_cache().ok()?;
     }
-    let buffers = cx.hand.buffers(cx.env.options.buffer_bytes);
+    let buffers = cx.worker.buffers(cx.env.options.buffer_bytes);
     let found = sum_staged(&*staged, task, buffers).ok()?;
     if found != expected {
         return None;
@@ -275,31 +281,32 @@ pub(super) fn written_before(
     Some(Receipt::sent(extent, Some(expected), String::new(), Sender::Before))
 }
 
-/// Whether the source has in a chunk what it had when a stopped job has written it: it has not been changed at all
-/// since then (`ctime`), or is read once more. `None` where that cannot be found out.
+/// Returns whether a chunk of the source still has the content that an interrupted job copied: the
+/// source was not changed since (by its ctime), or the chunk is read again. Returns `None` where
+/// that cannot be determined.
 fn is_still_source(
     task: &ChunkTask,
     ticket: &[u8],
     expected: Crc64,
     cx: &mut Context<'_, '_>,
 ) -> Option<bool> {
-    let source = &*cx.env.root(&task.place).source;
+    let source = &*cx.env.root(&task.dir_ref).source;
     if source.holds_objects() {
-        // An object that is stored again is another one.
+        // An object that is stored again is a different one.
         return Some(true);
     }
     let begun = cx.env.journal?.version_staged(ticket)?;
-    let dir = task.place.source_dir(source).ok()?;
-    let file = dir.open_extent(&task.name, &task.identity, task.span()).ok()?;
+    let dir = task.dir_ref.source_dir(source).ok()?;
+    let file = dir.open_extent(&task.name, &task.identity, task.key_range()).ok()?;
     if file.metadata().ok()?.version() == begun {
         return Some(true);
     }
-    let found = sum_staged(&*file, task, cx.hand.buffers(cx.env.options.buffer_bytes)).ok()?;
+    let found = sum_staged(&*file, task, cx.worker.buffers(cx.env.options.buffer_bytes)).ok()?;
     Some(found == expected)
 }
 
-/// Ends what is staged of a large file that failed. What is only stopped stays for another job, where a
-/// journal has it.
+/// Closes or removes the staged file of a large file that failed. The staged file of an interrupted
+/// copy stays for another job, where a journal has recorded it.
 pub(super) fn give_up_large(env: &Env<'_>, file: LargeCopy, cause: Cause) {
     let staged = file.into_staged();
     let ticket = staged.ticket();
@@ -318,35 +325,36 @@ pub(super) fn give_up_large(env: &Env<'_>, file: LargeCopy, cause: Cause) {
     }
 }
 
-/// Writes down that a directory is about to be made with more rights than it is to have, where nothing else tells
-/// later that it was not there before.
-pub(super) fn before_widened(env: &Env<'_>, place: &Place, parent: &dyn Dir, name: &Name) {
+/// Records that a directory is about to be created with more permissions than its final mode has,
+/// because nothing else shows later that it is new.
+pub(super) fn before_widened(env: &Env<'_>, dir_ref: &DirRef, parent: &dyn Dir, name: &Name) {
     let is_missing = || parent.stat(name).is_err_and(|error| error.cause.is_vanished());
     if let Some(journal) = env.journal.filter(|_| is_missing()) {
-        journal.make(env.target_place(place, place.path().as_bytes().to_vec()));
+        journal.make(env.target_place(dir_ref, dir_ref.path().as_bytes().to_vec()));
     }
 }
 
-/// Whether a directory that is there was made by a stopped job, as far as that matters.
-pub(super) fn was_made(env: &Env<'_>, place: &Place) -> bool {
+/// Returns whether an interrupted job created that existing directory, as far as that matters.
+pub(super) fn was_made(env: &Env<'_>, dir_ref: &DirRef) -> bool {
     let is_new = env.options.going_on.is_some_and(|going_on| going_on.is_new);
     let has_made = |journal: &Journal| {
-        journal.has_made(&env.target_place(place, place.path().as_bytes().to_vec()))
+        journal.has_made(&env.target_place(dir_ref, dir_ref.path().as_bytes().to_vec()))
     };
     is_new || env.journal.is_some_and(has_made)
 }
 
-/// What is staged stays when the job ends, for another one.
+/// True if the staged file stays when the job ends, for another job.
 pub(super) fn stays(staged: &dyn StagedFile) -> bool {
     staged.is_resumable() || staged.is_upload()
 }
 
-/// What is not there any more need not be removed.
+/// Treats an entry that does not exist any more as removed.
 pub(super) fn vanished_is_gone(removed: Result<(), Error>) -> Result<(), Error> {
     removed.or_else(|error| if error.cause.is_vanished() { Ok(()) } else { Err(error) })
 }
 
-/// A name that only jobs of ours give: a journal is not to lead to anything else.
+/// Returns the name of a staged file, if it has the form of such names, so that a journal cannot
+/// refer to any other file.
 pub(super) fn staged_name(begun: &Unfinished) -> Option<CString> {
     CString::new(begun.staged.clone()).ok().filter(|name| is_staged(name))
 }

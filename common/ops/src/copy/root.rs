@@ -1,4 +1,4 @@
-//! One source, or the single entries of one directory, and where they go.
+//! Root of a copy: one source, or the single entries of one directory, and their target.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::CopyTask;
 use super::options::{CopyOptions, Verify};
-use crate::sites::Sites;
+use crate::resolver::StoreResolver;
 use crate::walk::WalkTask;
 use crate::walk::account;
 use crate::walk::batch::NameBatch;
-use crate::walk::place::{Place, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use posix::PosixStore;
 use store::Store;
 use store::dry_run::DryRunStore;
@@ -22,22 +22,22 @@ use types::entry::{Hint, Metadata};
 use types::error::{Failure, Side};
 use types::limits::BATCH_NAMES_MAX;
 
-/// A directory to copy from and one to copy to, as rank 0 has worked them out.
+/// A directory to copy from and one to copy to, as rank 0 has determined them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootPlan {
-    /// The directory to walk, or the one that holds the single entries.
+    /// The directory to walk, or the one that contains the single entries.
     pub source: Vec<u8>,
     /// The directory that receives its contents, or the single entries.
     pub target: Vec<u8>,
-    /// What is at the target now.
+    /// State of the target directory now.
     pub target_is: RootTarget,
-    /// The entries that are meant; `None` for the contents of a whole directory.
+    /// The single entries to copy; `None` for the contents of a whole directory.
     pub singles: Option<Singles>,
-    /// Source and target for a journal, however they were spelled.
+    /// Real paths of source and target for a journal, however they were spelled.
     pub places: Places,
 }
 
-/// Both directories of a root, from the root directory on and without links.
+/// Source and target directory of a root, as absolute paths without symbolic links.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Places {
@@ -45,51 +45,52 @@ pub struct Places {
     pub target: Vec<u8>,
 }
 
-/// Single entries of a directory; a tree that goes into a directory under its own name is one, too.
+/// Single entries of a directory; a tree that goes into a directory under its own name is one of
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Singles {
-    /// Their names.
+    /// Names of the entries.
     pub names: Vec<CString>,
-    /// The copy's name, where it is another one: then there is only one entry.
+    /// Name of the copy, where it differs: then there is only one entry.
     pub renamed: Option<CString>,
 }
 
-/// The target directory of a root, before the copy.
+/// State of the target directory of a root before the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RootTarget {
-    /// It was there.
+    /// The directory exists.
     Existing,
-    /// It was made for this job.
+    /// The directory was created for this job.
     New,
-    /// It does not exist, and will not: a dry run.
+    /// The directory does not exist, and a dry run does not create it.
     Absent,
 }
 
-/// Both sides of a root, open on this rank.
+/// A root whose source and target are open on this rank.
 pub struct CopyRoot {
-    /// The tree to copy.
+    /// Store of the tree to copy.
     pub source: Box<dyn Store>,
-    /// Where to.
+    /// Store that receives the copy.
     pub target: Box<dyn Store>,
-    /// The target's own root, where a walk must never come.
+    /// Metadata of the root of the target, which a walk must never reach.
     pub target_metadata: Option<Metadata>,
     /// The source as the user wrote it, for messages.
     pub shown_source: Vec<u8>,
     /// The target as the user wrote it, for messages.
     pub shown_target: Vec<u8>,
-    /// The same for a journal, however they were spelled.
+    /// Real paths of source and target for a journal, however they were spelled.
     pub places: Places,
-    /// The name of a single entry's copy, where it is another one.
+    /// Name of the copy of a single entry, where it differs.
     pub renamed: Option<CString>,
-    /// The entries that are meant, of a directory that is no model for the target's then; `None` for all its
-    /// contents.
+    /// The single entries to copy, whose directory does not determine the attributes of the target;
+    /// `None` for all its contents.
     pub names: Option<HashSet<CString>>,
     /// An older copy, whose files may be linked to.
     pub link_dest: Option<Box<dyn Store>>,
 }
 
 impl RootPlan {
-    /// From a directory into one, which is there as long as nothing else is known.
+    /// Creates a root from one directory to another, which is taken to exist until it is inspected.
     pub fn new(source: Vec<u8>, target: Vec<u8>, singles: Option<Singles>) -> Self {
         let target_is = RootTarget::Existing;
         Self { source, target, target_is, singles, places: Places::default() }
@@ -98,8 +99,12 @@ impl RootPlan {
     /// Opens both sides on this rank.
     ///
     /// # Errors
-    /// Which side cannot be opened here, and why.
-    pub fn open(&self, sites: &Sites, options: &CopyOptions) -> Result<CopyRoot, Failure> {
+    /// Returns the side that cannot be opened here, and why.
+    pub fn open(
+        &self,
+        resolver: &StoreResolver,
+        options: &CopyOptions,
+    ) -> Result<CopyRoot, Failure> {
         let need = if self.singles.is_some() { Need::Passage } else { Need::Listing };
         let open_as = OpenAs {
             symlinks: options.symlinks,
@@ -108,10 +113,10 @@ impl RootPlan {
             xattrs: options.keep.xattr_filter(),
             ..OpenAs::default()
         };
-        let source = sites
+        let source = resolver
             .open(Side::Source, &self.source, open_as)
             .map_err(|error| account::failure(Side::Source, &self.source, b"", error))?;
-        let (target, target_metadata) = self.open_target(sites, options)?;
+        let (target, target_metadata) = self.open_target(resolver, options)?;
         Ok(CopyRoot {
             source,
             target,
@@ -121,19 +126,19 @@ impl RootPlan {
             places: self.places.clone(),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
             names: self.singles.as_ref().map(|singles| singles.names.iter().cloned().collect()),
-            link_dest: open_link_dest(sites, options)?,
+            link_dest: open_link_dest(resolver, options)?,
         })
     }
 
     fn open_target(
         &self,
-        sites: &Sites,
+        resolver: &StoreResolver,
         options: &CopyOptions,
     ) -> Result<(Box<dyn Store>, Option<Metadata>), Failure> {
         if self.target_is == RootTarget::Absent {
             return Ok((Box::new(DryRunStore::<PosixStore>::new(None)), None));
         }
-        // What is read again is to keep its times.
+        // Reading for verification must not change atimes.
         let atime = match options.verify {
             Verify::Nothing | Verify::All => options.transfer.atime,
             Verify::Transferred => Atime::Kept,
@@ -147,8 +152,9 @@ impl RootPlan {
             ..OpenAs::default()
         };
         let failed = |error| account::failure(Side::Target, &self.target, b"", error);
-        let target = sites.open(Side::Target, &self.target, open_as).map_err(failed)?;
-        let metadata = sites.root_metadata(Side::Target, &self.target, &*target).map_err(failed)?;
+        let target = resolver.open(Side::Target, &self.target, open_as).map_err(failed)?;
+        let metadata =
+            resolver.root_metadata(Side::Target, &self.target, &*target).map_err(failed)?;
         Ok(if options.dry_run {
             (Box::new(DryRunStore::new(Some(target))), Some(metadata))
         } else {
@@ -156,38 +162,41 @@ impl RootPlan {
         })
     }
 
-    /// The first tasks of this root.
+    /// Returns the first tasks of this root.
     pub fn seeds(&self, index: u32) -> Vec<CopyTask> {
-        let place = Place::root_of(index);
+        let dir_ref = DirRef::root_of(index);
         if self.target_is != RootTarget::Existing {
-            place.set_trees(Trees::SourceOnly);
+            dir_ref.set_trees(Trees::SourceOnly);
         }
-        let place = Arc::new(place);
-        let Some(singles) = &self.singles else { return vec![WalkTask::List(place).into()] };
+        let dir_ref = Arc::new(dir_ref);
+        let Some(singles) = &self.singles else { return vec![WalkTask::List(dir_ref).into()] };
         let batch_of = |names: &[CString]| {
             let mut batch = NameBatch::default();
             for name in names {
                 batch.push(name, Hint::Unknown);
             }
-            WalkTask::Batch(Arc::clone(&place), batch).into()
+            WalkTask::Batch(Arc::clone(&dir_ref), batch).into()
         };
         singles.names.chunks(BATCH_NAMES_MAX).map(batch_of).collect()
     }
 }
 
-fn open_link_dest(sites: &Sites, options: &CopyOptions) -> Result<Option<Box<dyn Store>>, Failure> {
+fn open_link_dest(
+    resolver: &StoreResolver,
+    options: &CopyOptions,
+) -> Result<Option<Box<dyn Store>>, Failure> {
     let Some(path) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
         return Ok(None);
     };
     let xattrs = options.keep.xattr_filter();
     let open_as = OpenAs { need: Need::Passage, xattrs, ..OpenAs::default() };
-    match sites.open(Side::Target, path, open_as) {
+    match resolver.open(Side::Target, path, open_as) {
         Ok(store) => Ok(Some(store)),
         Err(error) => Err(account::failure(Side::Target, path, b"", error)),
     }
 }
 
-/// The current directory need not be named.
+/// Returns a path for messages, in which the current directory is not named.
 fn shown(path: &[u8]) -> Vec<u8> {
     if path == b"." { Vec::new() } else { path.to_vec() }
 }

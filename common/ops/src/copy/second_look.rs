@@ -1,5 +1,5 @@
-//! The second look at directories of the source that have changed after they were listed: what is new in them is
-//! dealt with as in a walk.
+//! Second visit to directories of the source that have changed after they were listed: new entries
+//! in them are copied as in a walk.
 
 use super::env::Env;
 use std::collections::{HashMap, HashSet};
@@ -8,13 +8,14 @@ use std::sync::PoisonError;
 use super::CopyJob;
 use super::directory::Directories;
 use super::leftovers::Leftovers;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::packed::RootedPath;
-use crate::walk::place::Place;
 use crate::walk::watch::Watch;
 use types::entry::{Attributes, Metadata, Times};
 
 impl CopyJob<'_> {
-    /// Watches the directories of the walk. A plan is of what was seen, and entries that are named are not listed.
+    /// Watches the directories of the walk. A dry run only plans what it has seen, and named
+    /// entries are not found by listing.
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
         let is_watched = !self.env.options.dry_run && self.env.named.is_none();
@@ -22,12 +23,13 @@ impl CopyJob<'_> {
         self
     }
 
-    /// Takes out what has watched the walk, where that was done.
+    /// Takes out the watch of the walk, if there was one.
     pub fn take_watch(&mut self) -> Option<Watch> {
         self.env.watch.take()
     }
 
-    /// Times of the directories that this rank has listed again, as they are to be at the target.
+    /// Returns the timestamps that the directories listed again by this rank are to have at the
+    /// target.
     pub fn take_new_times(&self) -> Vec<(RootedPath, Times)> {
         self.upkeep.directories.take_new_times()
     }
@@ -38,28 +40,31 @@ impl Directories {
         std::mem::take(&mut self.new_times.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over the times of a directory that is listed for the second time.
-    pub(super) fn take_times_again(&self, env: &Env<'_>, place: &Place, metadata: &Metadata) {
+    /// Records the timestamps of a directory that is listed for the second time.
+    pub(super) fn take_times_again(&self, env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) {
         let times = metadata.times().filter(|_| env.options.keep.times);
-        if let Some(times) = times.filter(|_| env.target(place).keeps_directories()) {
-            self.records.add(place, &Attributes { times: Some(times), ..Attributes::default() });
-            let directory = (place.root(), place.path().as_bytes().to_vec());
+        if let Some(times) = times.filter(|_| env.target(dir_ref).keeps_directories()) {
+            self.records.add(dir_ref, &Attributes { times: Some(times), ..Attributes::default() });
+            let directory = (dir_ref.root(), dir_ref.path().as_bytes().to_vec());
             self.new_times.lock().unwrap_or_else(PoisonError::into_inner).push((directory, times));
         }
     }
 }
 
 impl Leftovers {
-    /// What only the target has in these directories is found out anew.
+    /// Drops the extraneous entries of these directories, which are determined again.
     pub fn forget_extras_of(&mut self, directories: &HashSet<RootedPath>) {
-        let is_of =
-            |place: &Place| directories.contains(&(place.root(), place.path().as_bytes().to_vec()));
-        self.extras.retain(|place| !is_of(place));
-        // A directory that is in the way of an entry is no name that only the target has.
+        let is_of = |dir_ref: &DirRef| {
+            directories.contains(&(dir_ref.root(), dir_ref.path().as_bytes().to_vec()))
+        };
+        self.extras.retain(|dir_ref| !is_of(dir_ref));
+        // A directory that is in the way of an entry does not count as extraneous, and is recorded
+        // again.
         self.extras.add_in_the_way(&self.deferred, is_of);
     }
 
-    /// Takes over what the second look has left, and the times of the directories that were listed again.
+    /// Appends what the second visit has left, and the timestamps of the directories that were
+    /// listed again.
     pub fn add_second(&mut self, second: Self, times: &HashMap<RootedPath, Times>) {
         let Self { earlier: _, directories, extras, deferred, links } = second;
         self.directories.append(directories);

@@ -1,4 +1,5 @@
-//! Copying a regular file: whole, by the thread that met it, or as chunks when it is large.
+//! Copy of a regular file: as a whole, by the thread that visits it, or as chunks where it is
+//! large.
 
 use super::arrival;
 use super::arrival::{check_arrived, proof_of};
@@ -21,19 +22,19 @@ use types::content::crc64::Crc64;
 use types::content::etag::{PartHasher, PartedEtag};
 use types::content::transfer::Transfer;
 use types::entry::{Attributes, Kept, Kind, Metadata, Proof, Xattrs};
-use types::error::{At, Cause, Error, Op, Side, Trouble};
+use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::outcome::difference::Fields;
 use types::service::ServiceFault;
 
-/// Copies a regular file. One that changes meanwhile, or arrives otherwise than it is kept, is tried once
-/// more, then it is an error.
+/// Copies a regular file. A file that changes meanwhile, or whose arrived content does not match
+/// its checksum, is copied once more; after that it is an error.
 pub(super) fn copy_file(
     entry: &Visit<'_>,
     links: &HardLinks,
     large: &LargeFiles,
     upkeep: &Upkeep<'_>,
     cx: &mut Context<'_, '_>,
-) -> Result<Met, Trouble> {
+) -> Result<Met, SideError> {
     let source = open_source(cx.env, entry).at(Side::Source)?;
     let metadata = source.metadata().at(Side::Source)?;
     if metadata.kind != Kind::File {
@@ -42,16 +43,16 @@ pub(super) fn copy_file(
     if !cx.env.selection.admits(&metadata) {
         return Ok(Met::Done(Visited::NOTHING_MOVED));
     }
-    // Who makes a target equal has asked before.
+    // A synchronisation has asked before.
     if cx.env.options.sync.is_none() && links.leaves_for_links(entry, &metadata, None, cx) {
         return Ok(Met::Done(Visited::NOTHING_MOVED));
     }
-    cx.hand.gathered.meet(&metadata);
-    let target = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    cx.worker.gathered.meet(&metadata);
+    let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
     if resume::is_finished(entry, &*target, (&metadata, replaced.as_ref()), cx)? {
-        cx.hand.gathered.tally.synced.unchanged += 1;
-        cx.hand.is_complete = true;
+        cx.worker.gathered.tally.synced.unchanged += 1;
+        cx.worker.is_complete = true;
         upkeep.manifest.record_unchanged(entry, &metadata, cx);
         return Ok(Met::Done(Visited::NOTHING_MOVED));
     }
@@ -60,24 +61,25 @@ pub(super) fn copy_file(
     let xattrs = cx.env.xattrs_of(|| source.xattrs())?;
     let plain = Plain::of_entry(cx.env.options, &metadata, &*target).at(Side::Target)?;
     let attributes = attributes_of(cx.env, entry, &metadata, xattrs, old_file.as_ref(), plain);
-    cx.plan_line(verb(cx.env, replaced.as_ref()), entry.place, entry.name.to_bytes());
-    let chunk_bytes = cx.env.chunk_bytes(entry.place, metadata.size_bytes);
+    cx.plan_line(verb(cx.env, replaced.as_ref()), entry.dir_ref, entry.name.to_bytes());
+    let chunk_bytes = cx.env.chunk_bytes(entry.dir_ref, metadata.size_bytes);
     let is_large = metadata.size_bytes > chunk_bytes || resume::was_begun(cx.env, entry);
     if is_large && !cx.env.options.dry_run {
         let copy = FileCopy { metadata, attributes, replaces: has_old, is_anew: false };
         if let Some(kept) = large.begin_large(entry, source, &*target, copy, cx)? {
-            cx.hand.gathered.tally.copied_bytes += metadata.size_bytes;
-            let at = (&**entry.place, entry.name);
+            cx.worker.gathered.tally.copied_bytes += metadata.size_bytes;
+            let at = (&**entry.dir_ref, entry.name);
             cx.copied(at, Kind::File, kept);
             upkeep.file_is_there(
-                entry.place,
+                entry.dir_ref,
                 entry.name,
                 Arrived { metadata: &metadata, crc64: None, inode: None },
                 cx,
             );
             return Ok(Met::Done(Visited::Done { moved_bytes: metadata.size_bytes }));
         }
-        // Nothing was moved yet, but this file is work enough: others may take the rest.
+        // Nothing was transferred yet, but this file is work enough: other threads may take the
+        // rest.
         return Ok(Met::Done(Visited::Done { moved_bytes: u64::MAX / 2 }));
     }
     let transfer = cx.env.options.transfer;
@@ -85,28 +87,29 @@ pub(super) fn copy_file(
     let etag = if cx.env.options.dry_run {
         None
     } else {
-        arrival::etag_of(cx.env, entry.place, source_file)?
+        arrival::etag_of(cx.env, entry.dir_ref, source_file)?
     };
     let source = source_file;
     let copy = WholeFile { source, etag, target, attributes, has_old, transfer, is_sized };
     let (filled, kept, metadata) =
         copy_at_rest(&copy, entry, (metadata, old_file.as_ref(), plain), cx)?;
-    cx.copied((entry.place, entry.name), Kind::File, kept);
+    cx.copied((entry.dir_ref, entry.name), Kind::File, kept);
     let Filled { size_bytes, crc64, inode, .. } = filled;
     let copied = Metadata { size_bytes, ..metadata };
     let file = Arrived { metadata: &copied, crc64, inode };
-    upkeep.file_is_there(entry.place, entry.name, file, cx);
+    upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
     Ok(Met::Done(Visited::Done { moved_bytes: size_bytes }))
 }
-/// Copies a file whole, and once more if it has changed meanwhile; returns its attributes at that time.
+/// Copies a file as a whole, and once more if it has changed meanwhile; returns its metadata at
+/// that time.
 fn copy_at_rest(
     copy: &WholeFile<'_>,
     entry: &Visit<'_>,
     (metadata, replaced, plain): (Metadata, Option<&Metadata>, Plain),
     cx: &mut Context<'_, '_>,
-) -> Result<(Filled, Kept, Metadata), Trouble> {
+) -> Result<(Filled, Kept, Metadata), SideError> {
     match copy_whole(copy, entry, &metadata, cx) {
-        Err(Trouble { error, .. }) if is_worth_another_try(error.cause) => {
+        Err(SideError { error, .. }) if is_worth_another_try(error.cause) => {
             let again = copy.source.metadata().at(Side::Source)?;
             let xattrs = cx.env.xattrs_of(|| copy.source.xattrs())?;
             let attributes = attributes_of(cx.env, entry, &again, xattrs, replaced, plain);
@@ -119,8 +122,9 @@ fn copy_at_rest(
     }
 }
 
-/// The attributes of a file's copy. The time that is kept with an object is kept in any case, as other
-/// clients of S3 do: else nobody could tell later whether the two are the same.
+/// Returns the attributes of the copy of a file. The modification time stored with an object is
+/// always preserved, as by other clients of S3; otherwise no later run could tell whether the two
+/// are the same.
 pub(super) fn attributes_of(
     env: &Env<'_>,
     entry: &Visit<'_>,
@@ -131,22 +135,23 @@ pub(super) fn attributes_of(
 ) -> Attributes {
     let attributes = policy::of_file(env.options, metadata, xattrs, replaced, plain);
     let keeps_time =
-        metadata.known.contains(Fields::MTIME) && env.root(entry.place).source.holds_objects();
+        metadata.known.contains(Fields::MTIME) && env.root(entry.dir_ref).source.holds_objects();
     let times = attributes.times.or_else(|| metadata.times().filter(|_| keeps_time));
     Attributes { times, ..attributes }
 }
 
-/// What a service is to copy itself is not asked for its content.
+/// Opens the source file. An object that a service copies itself is opened without a request for
+/// its content.
 fn open_source(env: &Env<'_>, entry: &Visit<'_>) -> Result<Box<dyn SourceFile>, Error> {
-    let from = env.root(entry.place).source.service();
-    if from.is_some() && from == env.target(entry.place).service() {
+    let from = env.root(entry.dir_ref).source.service();
+    if from.is_some() && from == env.target(entry.dir_ref).service() {
         entry.dir.open_file(entry.name)
     } else {
         entry.dir.open_listed(entry.name, entry.hint)
     }
 }
 
-/// What is done, for the plan.
+/// Returns the verb for the plan.
 fn verb(env: &Env<'_>, replaced: Option<&Metadata>) -> &'static str {
     match replaced {
         Some(old) if env.options.sync.is_some() && old.kind == Kind::File => "update",
@@ -160,70 +165,73 @@ fn copy_whole(
     entry: &Visit<'_>,
     metadata: &Metadata,
     cx: &mut Context<'_, '_>,
-) -> Result<(Filled, Kept), Trouble> {
-    let (staged_name, name) = (cx.env.staged_name(), cx.env.target_name(entry.place, entry.name));
+) -> Result<(Filled, Kept), SideError> {
+    let (staged_name, name) = (cx.env.staged_name(), cx.env.target_name(entry.dir_ref, entry.name));
     let new = NewFile::new(&staged_name, name, &copy.attributes).copy_of(copy.source, metadata);
     let new = NewFile { replaces: copy.has_old, ..new };
     let staged = copy.target.stage_file(&new).at(Side::Target)?;
-    let filled = copy.fill(&*staged, metadata, &mut cx.hand.buffer).and_then(|filled| {
+    let filled = copy.fill(&*staged, metadata, &mut cx.worker.buffer).and_then(|filled| {
         let inode = verify::staged_inode(cx.env, &*staged, filled.size_bytes).at(Side::Target)?;
         Ok(Filled { inode, ..filled })
     });
     let filled = match filled {
         Ok(filled) => filled,
-        Err(trouble) => {
-            // The first error is the one to report; the leftover has a name that tells what it is.
+        Err(side_error) => {
+            // The first error is the one to report; the name of the remaining file shows that it is
+            // a staged one.
             let _ = staged.abandon();
-            return Err(trouble);
+            return Err(side_error);
         }
     };
     let kept = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
-    cx.hand.gathered.tally.copied_bytes += filled.size_bytes;
+    cx.worker.gathered.tally.copied_bytes += filled.size_bytes;
     let proof = proof_of(filled.proof, kept.proof);
     Ok((filled, Kept { proof, ..kept }))
 }
 
-/// The source may be at rest the next time, or its content come as it is.
+/// True if another attempt may succeed: the source may be stable the next time, or its content
+/// arrive intact.
 fn is_worth_another_try(cause: Cause) -> bool {
     let came_otherwise = [ServiceFault::WrongEtag, ServiceFault::WrongLength].map(Cause::Service);
     matches!(cause, Cause::Changed | Cause::Corrupt) || came_otherwise.contains(&cause)
 }
 
-/// One file's way from here to there.
+/// Copy of one file as a whole.
 struct WholeFile<'f> {
     source: &'f dyn SourceFile,
-    /// What its content is compared with.
+    /// ETag that the content is compared with.
     etag: Option<PartedEtag>,
     target: &'f dyn Dir,
     attributes: Attributes,
-    /// It replaces a file.
+    /// True if the copy replaces a file.
     has_old: bool,
     transfer: Transfer,
-    /// It ends where its size says.
+    /// True if the content ends where the size says.
     is_sized: bool,
 }
 
-/// What was written of a file.
+/// Result of writing the content of a file.
 struct Filled {
     size_bytes: u64,
-    /// What shows that it is the source's.
+    /// Proof that the content is that of the source.
     proof: Option<Proof>,
     /// Checksum of what was read, if it is known.
     crc64: Option<Crc64>,
-    /// The inode it was written into, where it is to be verified.
+    /// Inode of the staged file, where it is to be verified.
     inode: Option<u64>,
 }
 
-/// What becomes of a file.
+/// Description of the copy of a file.
 #[derive(Clone)]
 pub(super) struct FileCopy {
-    /// The source's.
+    /// Metadata of the source.
     pub metadata: Metadata,
-    /// What it gets.
+    /// Attributes of the copy.
     pub attributes: Attributes,
-    /// It was begun before, and another job has ended that.
+    /// True if the copy was begun before and is begun again, because another job ended its upload
+    /// or the source changed.
     pub is_anew: bool,
-    /// It replaces a file.
+    /// True if the copy replaces a file.
     pub replaces: bool,
 }
 
@@ -232,17 +240,17 @@ impl WholeFile<'_> {
         &self,
         size_bytes: u64,
         receipts: &[Receipt],
-    ) -> Result<Option<Proof>, Trouble> {
+    ) -> Result<Option<Proof>, SideError> {
         check_arrived(self.source, self.etag.as_ref(), (size_bytes, receipts), true)
     }
 
-    /// Copies the content and makes sure that the source was the same file throughout.
+    /// Copies the content, and checks that the source was unchanged throughout.
     fn fill(
         &self,
         staged: &dyn StagedFile,
         metadata: &Metadata,
         buffer: &mut [u8],
-    ) -> Result<Filled, Trouble> {
+    ) -> Result<Filled, SideError> {
         if !staged.wants_content() {
             let size_bytes = metadata.size_bytes;
             return Ok(Filled { size_bytes, proof: None, crc64: None, inode: None });
@@ -259,8 +267,8 @@ impl WholeFile<'_> {
             }
             size_bytes => {
                 let mut hasher = self.etag.map(|etag| PartHasher::new(etag.part_bytes));
-                let manner = self.transfer.manner(metadata);
-                let piece = Piece { extent: whole, size_bytes, manner };
+                let mode_of_transfer = self.transfer.mode_of_transfer(metadata);
+                let piece = Piece { extent: whole, size_bytes, mode_of_transfer };
                 let crc64 = copy_piece(self.source, staged, piece, &mut hasher, buffer)?;
                 let part_md5s = hasher.map(PartHasher::finish).unwrap_or_default();
                 let receipt = Receipt::sent(whole, crc64, String::new(), Sender::Here);
@@ -276,8 +284,8 @@ impl WholeFile<'_> {
     }
 }
 
-/// A file that ended before its size, and takes no room: those of sysfs say 4096 bytes, and are made when they are
-/// read. Their times may change when they are looked at.
+/// True for a file that ended before its size and has no blocks: files of sysfs claim 4096 bytes
+/// and are generated when they are read. Their timestamps may change when they are inspected.
 fn is_made_as_it_is_read(before: &Metadata, now: &Metadata) -> bool {
     now.allocated_bytes == 0 && now.size_bytes == before.size_bytes && now.is_same_file(before)
 }

@@ -1,4 +1,4 @@
-//! Copying a FIFO, socket or device: another one is made, neither is opened.
+//! Copy of a FIFO, socket or device: a new one is created, and neither is opened.
 
 use super::context::{Context, Met};
 use super::hard_links::HardLinks;
@@ -7,43 +7,43 @@ use super::policy;
 use super::policy::Plain;
 use crate::walk::{Visit, Visited};
 use store::NewSpecial;
-use types::error::{At, Side, Trouble};
+use types::error::{At, Side, SideError};
 
-/// Makes a special file like the source's.
+/// Creates a special file like that of the source.
 pub(super) fn copy_special(
     entry: &Visit<'_>,
     links: &HardLinks,
     cx: &mut Context<'_, '_>,
-) -> Result<Met, Trouble> {
+) -> Result<Met, SideError> {
     let metadata = entry.dir.stat(entry.name).at(Side::Source)?;
     if !metadata.kind.is_special() {
         return Ok(Met::Other(metadata.kind));
     }
-    // Who makes a target equal has asked before.
+    // A synchronisation has asked before.
     if cx.env.options.sync.is_none() && links.leaves_for_links(entry, &metadata, None, cx) {
         return Ok(Met::Done(Visited::NOTHING_MOVED));
     }
     let device = entry.dir.device_number(entry.name).at(Side::Source)?;
     let xattrs = cx.env.xattrs_of(|| entry.dir.xattrs(Some(entry.name)))?;
-    cx.hand.gathered.meet(&metadata);
-    let target = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    cx.worker.gathered.meet(&metadata);
+    let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
-    cx.plan_line("create special file", entry.place, entry.name.to_bytes());
+    cx.plan_line("create special file", entry.dir_ref, entry.name.to_bytes());
     let plain = Plain::of_entry(cx.env.options, &metadata, &*target).at(Side::Target)?;
     let special = NewSpecial {
         kind: metadata.kind,
         device,
         staged: &cx.env.staged_name(),
-        name: cx.env.target_name(entry.place, entry.name),
+        name: cx.env.target_name(entry.dir_ref, entry.name),
         attributes: policy::of_file(cx.env.options, &metadata, xattrs, replaced.as_ref(), plain),
     };
     let kept = match target.make_special(&special) {
         Err(error) if error.cause.is_unsupported() => {
-            cx.hand.gathered.tally.special_files_skipped += 1;
+            cx.worker.gathered.tally.special_files_skipped += 1;
             return Ok(Met::Done(Visited::NOTHING_MOVED));
         }
         made => made.at(Side::Target)?,
     };
-    cx.copied((entry.place, entry.name), metadata.kind, kept);
+    cx.copied((entry.dir_ref, entry.name), metadata.kind, kept);
     Ok(Met::Done(Visited::NOTHING_MOVED))
 }

@@ -1,4 +1,4 @@
-//! Removing what stopped jobs have left at the target and nobody goes on with.
+//! Removal of what interrupted jobs have left at the target and no job resumes.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -11,74 +11,76 @@ use super::resume::{staged_name, vanished_is_gone};
 use super::root::CopyRoot;
 use super::widen;
 use crate::journal::{Journal, Unfinished};
-use crate::walk::place::{Place, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::{WalkTask, account};
 use comm::Rank;
 use store::Dir;
 use types::entry::{Attributes, Hint, Kind};
-use types::error::{At, Cause, Error, Failure, Side, Trouble};
+use types::error::{At, Cause, Error, Failure, Side, SideError};
 use types::path::{self, Name, RelPath};
 
 impl Directories {
-    /// Removes leftovers of interrupted jobs in an existing directory of the target. The walk comes to all of them,
-    /// so that this costs listing each once more; directories in it that the source does not have any more are walked
-    /// through for that.
+    /// Removes leftovers of interrupted jobs in an existing directory of the target. The walk
+    /// visits all directories, so the cost is one more listing of each; directories in it that the
+    /// source does not have any more are walked for this purpose.
     pub(super) fn sweep(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), SideError> {
         let Some(journal) = cx.env.journal.filter(|journal| journal.has_earlier_jobs()) else {
             return Ok(());
         };
-        // Opened again: it may not have been readable before.
-        let dir = cx.env.target(place).open_dir(place.path()).at(Side::Target)?;
+        // The directory is opened again, because it may not have been readable before.
+        let dir = cx.env.target(dir_ref).open_dir(dir_ref.path()).at(Side::Target)?;
         let found = Swept::of(journal, &*dir).at(Side::Target)?;
-        // Extraneous entries are met in any case where they are to be deleted, or recorded.
+        // The walk visits extraneous entries in any case where they are to be deleted or recorded.
         if !cx.env.meets_extras() {
-            for name in found.directories.iter().filter(|name| is_target_alone(cx.env, place, name))
+            for name in
+                found.directories.iter().filter(|name| is_target_alone(cx.env, dir_ref, name))
             {
-                let child = Place::at(place.root(), place.path().child(name));
+                let child = DirRef::at(dir_ref.root(), dir_ref.path().child(name));
                 child.set_trees(Trees::TargetOnly);
-                cx.crew.push(WalkTask::List(Arc::new(child)).into());
+                cx.context.push(WalkTask::List(Arc::new(child)).into());
             }
         }
         if found.left.is_empty() {
             return Ok(());
         }
-        self.before_change(cx.env, place)?;
+        self.before_change(cx.env, dir_ref)?;
         remove_all(&*dir, &found.left).at(Side::Target)
     }
 }
 
 /// Returns whether the source has no entry of that name in a directory that both have.
-fn is_target_alone(env: &Env<'_>, place: &Place, name: &Name) -> bool {
-    let source = place.source_dir(&*env.root(place).source);
+fn is_target_alone(env: &Env<'_>, dir_ref: &DirRef, name: &Name) -> bool {
+    let source = dir_ref.source_dir(&*env.root(dir_ref).source);
     let found = source.and_then(|dir| dir.stat(name));
     found.is_err_and(|error| error.cause.is_vanished())
 }
 
-/// Removes leftovers of interrupted jobs in a directory that only the target has, before it is listed: several
-/// threads would come to its entries at the same time.
-pub(super) fn sweep_extra(place: &Place, cx: &mut Context<'_, '_>) {
+/// Removes leftovers of interrupted jobs in a directory that only the target has, before it is
+/// listed: afterwards several threads would process its entries at the same time.
+pub(super) fn sweep_extra(dir_ref: &DirRef, cx: &mut Context<'_, '_>) {
     let swept = cx.env.journal.filter(|journal| journal.has_earlier_jobs());
-    let Some(journal) = swept.filter(|_| cx.env.target(place).keeps_directories()) else {
+    let Some(journal) = swept.filter(|_| cx.env.target(dir_ref).keeps_directories()) else {
         return;
     };
-    // Opened again: the walk reads the other handle from where it is.
-    let swept = cx.env.target(place).open_dir(place.path()).and_then(|dir| {
+    // The directory is opened again, because the walk continues from the position of the other
+    // handle.
+    let swept = cx.env.target(dir_ref).open_dir(dir_ref.path()).and_then(|dir| {
         let left = Swept::of(journal, &*dir)?.left;
         remove_beside_the_rest(&*dir, &left, cx.env.options.job.is_superuser)
     });
-    if let Err(trouble) = swept.at(Side::Target) {
-        cx.fail(place, b"", trouble);
+    if let Err(side_error) = swept.at(Side::Target) {
+        cx.fail(dir_ref, b"", side_error);
     }
 }
 
-/// What is in a directory of a target.
+/// Contents of a directory of a target, as far as they concern the sweep.
 #[derive(Default)]
 struct Swept {
-    /// What stopped jobs have left there and nobody will go on with: small files, links.
+    /// Leftovers of interrupted jobs that no job resumes: small files and links.
     left: Vec<CString>,
     directories: Vec<CString>,
 }
@@ -92,17 +94,17 @@ impl Swept {
             _ => {}
         });
         match listed {
-            // Its owner lets others put something into it, not see what is there.
+            // The owner of the directory allows others to create entries in it, but not to list it.
             Err(Error { cause: Cause::System(libc::EACCES), .. }) => Ok(found),
             listed => listed.map(|()| found),
         }
     }
 }
 
-/// Removes what stopped jobs have left directly in a root, small files and links.
+/// Removes what interrupted jobs have left directly in a root, small files and links.
 ///
 /// # Errors
-/// That of the first name that stays.
+/// Returns the error of the first name that stays.
 pub fn sweep_root(journal: &Journal, root: &CopyRoot) -> Result<(), Failure> {
     if !journal.has_earlier_jobs() || root.target.holds_objects() {
         return Ok(());
@@ -114,8 +116,9 @@ pub fn sweep_root(journal: &Journal, root: &CopyRoot) -> Result<(), Failure> {
     swept.map_err(|error| account::failure(Side::Target, &root.shown_target, b"", error))
 }
 
-/// Removes what stopped jobs have staged and this one had no use for: the source is not there any more, or the target
-/// has it. Each of so many ranks sees to its share of the directories; returns what stays.
+/// Removes what interrupted jobs have staged and this job did not use: the source does not exist
+/// any more, or the target has the file already. Each of the given number of ranks handles its
+/// share of the directories; returns the failures.
 pub fn remove_unused(
     journal: &Journal,
     roots: &[CopyRoot],
@@ -127,10 +130,10 @@ pub fn remove_unused(
     mine.flat_map(|unused| remove_in(&unused, is_superuser)).collect()
 }
 
-/// Something staged: in which root and directory, the name of its file, and what it is.
+/// A staged file: its root, its directory, the name of its final file, and its record.
 type Unused<'j> = (&'j CopyRoot, RelPath, CString, &'j Unfinished);
 
-/// What was staged for nothing, by directory.
+/// Returns the unused staged files, by directory.
 fn unused<'j>(journal: &'j Journal, roots: &'j [CopyRoot]) -> BTreeMap<Vec<u8>, Vec<Unused<'j>>> {
     let mut directories: BTreeMap<Vec<u8>, Vec<Unused<'_>>> = BTreeMap::new();
     for (file, begun) in journal.all_unfinished() {
@@ -143,7 +146,7 @@ fn unused<'j>(journal: &'j Journal, roots: &'j [CopyRoot]) -> BTreeMap<Vec<u8>, 
     directories
 }
 
-/// Removes what was staged for nothing in one directory; returns what stays.
+/// Removes the unused staged files of one directory; returns the failures.
 fn remove_in(unused: &[Unused<'_>], is_superuser: bool) -> Vec<Failure> {
     let removed = unused.iter().map(|(root, parent, name, begun)| {
         let staged = staged_name(begun);
@@ -165,9 +168,9 @@ fn remove_all(dir: &dyn Dir, names: &[CString]) -> Result<(), Error> {
     names.iter().try_for_each(|name| vanished_is_gone(dir.remove(name, Kind::File)))
 }
 
-/// Removes names from a directory that is complete otherwise: it keeps its mode and its times. Nobody else may change it
-/// meanwhile: of two who each put back the times that they have found, one may have found what the other's change made
-/// of them.
+/// Removes names from a directory that is complete otherwise and keeps its mode and timestamps. No
+/// other rank may change the directory meanwhile: if two ranks each restored the timestamps that
+/// they found, one of them could have found those that resulted from the removal by the other.
 fn remove_beside_the_rest(
     dir: &dyn Dir,
     names: &[CString],
@@ -183,7 +186,7 @@ fn remove_beside_the_rest(
     let as_before =
         Attributes { mode: widened_from, times: before.times(), ..Attributes::default() };
     match dir.set_attributes(&as_before) {
-        // It is somebody else's, and has no times of this user's choice.
+        // The directory belongs to another user, so this user cannot set its timestamps.
         Err(error) if error.cause != Cause::System(libc::EPERM) => removed.and(Err(error)),
         _ => removed,
     }
@@ -202,12 +205,13 @@ mod tests {
     use store::memory::MemoryStore;
     use store::opening::OpenAs;
     use types::entry::{Identity, Time, Version};
-    use types::place::placement::TargetIs;
-    use types::place::staged_name::staged_name;
+    use types::operand::placement::TargetIs;
+    use types::operand::staged_name::staged_name;
 
     const TIME: Time = Time { seconds: 1, nanoseconds: 2 };
 
-    /// What the second job of a journal finds of the first one, which has staged these names in these directories.
+    /// Opens the journal as the second job of its first job, which has staged these names in these
+    /// directories.
     fn journal_of(dir: &Path, staged: &[(&str, CString)]) -> Journal {
         let job = JobRecord {
             tool: "dcp".to_owned(),
@@ -236,7 +240,7 @@ mod tests {
         open(2)
     }
 
-    /// Two ranks that do so at once would each put back times that they find there.
+    /// Two ranks that did so at once would each restore the timestamps that they found.
     #[test]
     fn one_rank_alone_removes_what_was_staged_for_nothing_in_a_directory() {
         let (work, target) = (tempfile::tempdir(), tempfile::tempdir());

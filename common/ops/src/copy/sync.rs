@@ -1,7 +1,8 @@
-//! Making the target equal: what each entry needs, and doing no more than that.
+//! Synchronisation: determines what each entry needs, and does no more than that.
 //!
-//! An entry that is missing or has other content is copied; one that only has other attributes is given
-//! them in place; what is the same is not touched. A rule of the operator may leave entries as they are.
+//! An entry that is missing or has other content is copied; an entry that differs only in
+//! attributes gets them in place; an entry that is the same is not touched. An option of the
+//! operator may leave entries as they are.
 
 use super::attributes;
 use super::hard_links;
@@ -14,7 +15,7 @@ use super::context::Context;
 use super::decide::{Action, Content, Existing, decide, decide_content, decide_existing};
 use super::large::LargeFiles;
 use super::manifest::Manifest;
-use super::options::{Judge, SyncOptions};
+use super::options::{ChangeTest, SyncOptions};
 use super::policy::Plain;
 use super::upkeep::Upkeep;
 use super::{CopyJob, policy};
@@ -22,30 +23,30 @@ use crate::chunked::Outcome;
 use crate::compare::content::{Way, is_same_whole};
 use crate::compare::holes::Reading;
 use crate::walk::account;
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::{Visit, Visited};
 use store::{Dir, SourceFile};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Op, Side, Trouble};
+use types::error::{At, Cause, Op, Side, SideError};
 use types::outcome::compare::Clue;
 use types::outcome::difference::Fields;
 use types::outcome::tally::Check;
 use types::path::{self, Name};
 
-/// Need of an entry that is at the target already, with the right kind.
+/// Need of an entry that exists at the target with the right kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// It has other content, or leads elsewhere.
+    /// Content that differs, or a link that points elsewhere, has to be copied.
     Content,
-    /// It has the content, but some attribute is another one.
+    /// Attributes that differ have to be set; the content is the same.
     Attributes,
-    /// It is the same.
+    /// The entry is the same, and nothing has to be done.
     Nothing,
-    /// Its content is being compared by many ranks; then it is seen to.
+    /// Comparison of the content by many ranks, after which the need is determined.
     ToBeSeen,
 }
 
-/// Both sides of an entry.
+/// Metadata of both sides of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sides {
     pub source: Metadata,
@@ -59,13 +60,13 @@ impl CopyJob<'_> {
         rules: &SyncOptions,
         entry: &Visit<'_>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, Trouble> {
+    ) -> Result<Visited, SideError> {
         let source = match entry.hint {
-            // Whoever lists it looks at it.
+            // A directory is inspected when it is listed.
             Hint::Directory => None,
             _ => Some(look::source_of(cx.env, rules, entry)?),
         };
-        cx.hand.gathered.seen = source;
+        cx.worker.gathered.seen = source;
         let kind = source.map_or(Kind::Directory, |source| source.kind);
         if source.is_some_and(|source| !cx.env.selection.admits(&source)) {
             return Ok(Visited::NOTHING_MOVED);
@@ -77,33 +78,34 @@ impl CopyJob<'_> {
         }
         if kind.is_special() && !cx.env.is_made(entry, kind) {
             tell_unlike(entry, kind, target.as_ref(), cx);
-            self.upkeep.manifest.record_as_it_is((&**entry.place, entry.name), cx);
+            self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
             return Ok(visit::leave_out(kind, cx));
         }
         match decide(source, target, rules, cx.env.stage) {
             Action::LeaveMissing => Ok(keep_back(source.as_ref(), cx)),
             Action::Enter => Ok(Visited::Directory),
             Action::KeepInsteadOfDirectory => {
-                self.upkeep.manifest.record_as_it_is((&**entry.place, entry.name), cx);
+                self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(None, cx))
             }
             Action::MakeDirectory => {
-                self.upkeep.directories.before_change(cx.env, entry.place)?;
+                self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 if target.is_some() {
-                    cx.plan_line("remove", entry.place, entry.name.to_bytes());
+                    cx.plan_line("remove", entry.dir_ref, entry.name.to_bytes());
                 }
                 Ok(Visited::NewDirectory)
             }
             Action::Create(source) => {
-                self.upkeep.directories.before_change(cx.env, entry.place)?;
+                self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 if link_unchanged(rules, entry, &source, &self.upkeep.manifest, cx)? {
                     return Ok(Visited::NOTHING_MOVED);
                 }
                 self.visit_kind(entry, source.kind, cx)
             }
             Action::Keep(sides) => {
-                cx.hand.is_complete = hard_links::is_joined(rules, entry, &sides, &self.large, cx)?;
-                self.upkeep.manifest.record_as_it_is((&**entry.place, entry.name), cx);
+                cx.worker.is_complete =
+                    hard_links::is_joined(rules, entry, &sides, &self.large, cx)?;
+                self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(Some(&sides.source), cx))
             }
             Action::LookCloser(sides) => self.sync_existing(rules, entry, sides, cx),
@@ -116,13 +118,13 @@ impl CopyJob<'_> {
         entry: &Visit<'_>,
         sides: Sides,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, Trouble> {
+    ) -> Result<Visited, SideError> {
         let sides = &look::look_closer(cx.env, rules, entry, sides)?;
         let Sides { source, .. } = sides;
         match decide_existing(sides, rules) {
             Existing::Nothing => self.satisfy(Need::Nothing, entry, source, cx),
             Existing::Keep => {
-                self.upkeep.manifest.record_as_it_is((&**entry.place, entry.name), cx);
+                self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(Some(source), cx))
             }
             Existing::Replace { directory } => {
@@ -130,7 +132,7 @@ impl CopyJob<'_> {
                 if directory && postponed.make_way(directories, rules, entry, source.kind, cx)? {
                     return Ok(Visited::NOTHING_MOVED);
                 }
-                directories.before_change(cx.env, entry.place)?;
+                directories.before_change(cx.env, entry.dir_ref)?;
                 self.visit_kind(entry, source.kind, cx)
             }
             Existing::Compare if hard_links::is_parted(cx) => {
@@ -144,55 +146,57 @@ impl CopyJob<'_> {
         }
     }
 
-    /// Gives an entry what it was found to need.
+    /// Does what an entry was found to need.
     pub(super) fn satisfy(
         &self,
         need: Need,
         entry: &Visit<'_>,
         source: &Metadata,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, Trouble> {
+    ) -> Result<Visited, SideError> {
         match need {
             Need::Content => {
-                self.upkeep.directories.before_change(cx.env, entry.place)?;
+                self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 self.visit_kind(entry, source.kind, cx)
             }
             Need::Attributes => {
-                cx.hand.gathered.meet(source);
+                cx.worker.gathered.meet(source);
                 repair(entry, source, cx)?;
-                cx.hand.is_complete = true;
+                cx.worker.is_complete = true;
                 self.upkeep.manifest.record_unchanged(entry, source, cx);
                 Ok(Visited::NOTHING_MOVED)
             }
             Need::Nothing | Need::ToBeSeen => {
-                cx.hand.gathered.meet(source);
-                cx.hand.gathered.tally.synced.unchanged += 1;
-                cx.hand.is_complete = true;
+                cx.worker.gathered.meet(source);
+                cx.worker.gathered.tally.synced.unchanged += 1;
+                cx.worker.is_complete = true;
                 self.upkeep.manifest.record_unchanged(entry, source, cx);
                 Ok(Visited::NOTHING_MOVED)
             }
         }
     }
 
-    /// Copies a file whose chunks were all compared, gives it attributes, or leaves it alone.
+    /// Copies a file whose chunks were all compared, sets its attributes, or leaves it unchanged.
     pub(super) fn end_comparison(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         name: &Name,
         sides: &Sides,
         outcome: Outcome,
         cx: &mut Context<'_, '_>,
-    ) -> Result<(), Trouble> {
-        let dir = place.source_dir(&*cx.env.root(place).source).at(Side::Source)?;
-        let entry = Visit { place, dir: &dir, name, hint: Hint::File };
+    ) -> Result<(), SideError> {
+        let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
+        let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File };
         let outcome = match outcome {
-            Outcome::Failed(trouble) => unless_in_doubt(Err(trouble))?.unwrap_or(Outcome::Differs),
+            Outcome::Failed(side_error) => {
+                unless_in_doubt(Err(side_error))?.unwrap_or(Outcome::Differs)
+            }
             outcome => outcome,
         };
         let need = match outcome {
             Outcome::Failed(_) | Outcome::Differs => Need::Content,
             Outcome::Done => {
-                let target_dir = place.target_dir(cx.env.target(place)).at(Side::Target)?;
+                let target_dir = dir_ref.target_dir(cx.env.target(dir_ref)).at(Side::Target)?;
                 attributes::attributes_needed(&entry, &*target_dir, sides, cx)?
             }
         };
@@ -200,16 +204,16 @@ impl CopyJob<'_> {
     }
 }
 
-/// Finds out what an entry of the right kind needs.
+/// Determines what an entry of the right kind needs.
 pub(super) fn need(
     rules: &SyncOptions,
     entry: &Visit<'_>,
     sides: &Sides,
     large: &LargeFiles,
     cx: &mut Context<'_, '_>,
-) -> Result<Need, Trouble> {
-    let target_dir = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
-    let name = cx.env.target_name(entry.place, entry.name);
+) -> Result<Need, SideError> {
+    let target_dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
+    let name = cx.env.target_name(entry.dir_ref, entry.name);
     let Sides { source, target } = sides;
     let content = match source.kind {
         Kind::Symlink => {
@@ -224,9 +228,9 @@ pub(super) fn need(
         }
         _ => {
             let env = cx.env;
-            let is_in_doubt = || resume::is_in_doubt(env, entry.place, sides);
-            let clue = || attributes::clue(env, entry.place, sides);
-            decide_content(sides, rules.judge, is_in_doubt, clue)
+            let is_in_doubt = || resume::is_in_doubt(env, entry.dir_ref, sides);
+            let clue = || attributes::clue(env, entry.dir_ref, sides);
+            decide_content(sides, rules.change_test, is_in_doubt, clue)
         }
     };
     match content {
@@ -236,14 +240,14 @@ pub(super) fn need(
         }
         Content::SameByTime => {
             let is_by_storing = !target.known.contains(Fields::MTIME);
-            cx.hand.gathered.tally.synced.unchanged_by_upload_time += u64::from(is_by_storing);
+            cx.worker.gathered.tally.synced.unchanged_by_upload_time += u64::from(is_by_storing);
         }
         Content::Same => {}
     }
     attributes::attributes_needed(entry, &*target_dir, sides, cx)
 }
 
-/// Finds out what a file of the right size needs, as its content shows.
+/// Determines what a file of the right size needs, by its content.
 fn need_by_content(
     rules: &SyncOptions,
     entry: &Visit<'_>,
@@ -251,24 +255,24 @@ fn need_by_content(
     sides: &Sides,
     large: &LargeFiles,
     cx: &mut Context<'_, '_>,
-) -> Result<Need, Trouble> {
-    // Opened once here, so that what cannot be read is said once.
+) -> Result<Need, SideError> {
+    // The source is opened once, here, so that an error is reported once.
     let source = entry.dir.open_file(entry.name).at(Side::Source)?;
-    // What cannot be inspected counts as different: to compare it was only to save work.
-    let target_name = cx.env.target_name(entry.place, entry.name);
+    // A file that cannot be read counts as different: the comparison would only have saved work.
+    let target_name = cx.env.target_name(entry.dir_ref, entry.name);
     let Ok(target) = target_dir.open_file(target_name) else { return Ok(Need::Content) };
     let files = [source, target];
     let size_bytes = sides.source.size_bytes;
-    let is_large = size_bytes > cx.env.chunk_bytes(entry.place, size_bytes);
+    let is_large = size_bytes > cx.env.chunk_bytes(entry.dir_ref, size_bytes);
     let way = Way::of(&*files[0], &*files[1], rules.evidence)?;
     let check = way.check(&*files[0], &*files[1]);
-    // Copying is no more than downloading, where that was not asked for.
-    if check == Check::Downloaded && rules.judge != Judge::Content {
+    // Copying costs no more than downloading, where a comparison by content was not requested.
+    if check == Check::Downloaded && rules.change_test != ChangeTest::Content {
         return Ok(Need::Content);
     }
     if is_large && way.known().is_none() {
-        cx.hand.gathered.tally.compared.by(check).files += 1;
-        large.begin_comparison((entry.place, entry.name), way, sides, cx);
+        cx.worker.gathered.tally.compared.by(check).files += 1;
+        large.begin_comparison((entry.dir_ref, entry.name), way, sides, cx);
         return Ok(Need::ToBeSeen);
     }
     if is_same_content(way, &files, size_bytes, cx)? {
@@ -278,46 +282,47 @@ fn need_by_content(
     }
 }
 
-/// Links a file that is the same in the directory of `--link-dest` to that one. True where that was done.
+/// Links a file to the same file in the directory of `--link-dest`, if it is unchanged; returns
+/// true if it did.
 fn link_unchanged(
     rules: &SyncOptions,
     entry: &Visit<'_>,
     source: &Metadata,
     manifest: &Manifest<'_>,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
-    let Some(link_dest) = &cx.env.root(entry.place).link_dest else { return Ok(false) };
-    if cx.env.target_name(entry.place, entry.name) != entry.name {
-        // The old copy of a file that gets another name is not looked for.
+) -> Result<bool, SideError> {
+    let Some(link_dest) = &cx.env.root(entry.dir_ref).link_dest else { return Ok(false) };
+    if cx.env.target_name(entry.dir_ref, entry.name) != entry.name {
+        // The old copy of a file that gets another name is not looked up.
         return Ok(false);
     }
-    let Ok(old_dir) = link_dest.open_dir(entry.place.path()) else { return Ok(false) };
+    let Ok(old_dir) = link_dest.open_dir(entry.dir_ref.path()) else { return Ok(false) };
     let Ok(old) = old_dir.stat(entry.name) else { return Ok(false) };
     let sides = Sides { source: *source, target: old };
     if !is_unchanged(rules, entry, &*old_dir, &sides, cx)? {
         return Ok(false);
     }
-    let dir = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let linked = dir.link_from(&*old_dir, entry.name).at(Side::Target)?;
     if linked {
-        cx.plan_line("create hard link to --link-dest", entry.place, entry.name.to_bytes());
-        cx.hand.gathered.meet(source);
-        cx.hand.gathered.tally.synced.hard_linked_to_link_dest += 1;
-        cx.hand.is_complete = true;
+        cx.plan_line("create hard link to --link-dest", entry.dir_ref, entry.name.to_bytes());
+        cx.worker.gathered.meet(source);
+        cx.worker.gathered.tally.synced.hard_linked_to_link_dest += 1;
+        cx.worker.is_complete = true;
         manifest.record_unchanged(entry, source, cx);
     }
     Ok(linked)
 }
 
-/// What is not copied may still be unlike what the target has: that is said, and, as with rsync(1), no
-/// failure.
+/// Reports an entry that is not copied and whose type differs at the target; as with rsync(1), this
+/// is no failure.
 fn tell_unlike(entry: &Visit<'_>, kind: Kind, target: Option<&Metadata>, cx: &mut Context<'_, '_>) {
     if target.is_some_and(|target| target.kind != kind) {
-        cx.hand.gathered.tally.synced.type_mismatches += 1;
-        let below = path::join(entry.place.path().as_bytes(), entry.name.to_bytes());
-        let shown = &cx.env.root(entry.place).shown_source;
+        cx.worker.gathered.tally.synced.type_mismatches += 1;
+        let below = path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes());
+        let shown = &cx.env.root(entry.dir_ref).shown_source;
         let error = Op::Copy.failed(Cause::LeftOut);
-        cx.env.account.leave_out(account::failure(Side::Source, shown, &below, error), cx.crew);
+        cx.env.account.leave_out(account::failure(Side::Source, shown, &below, error), cx.context);
     }
 }
 
@@ -326,68 +331,69 @@ pub(super) fn is_same_content(
     files: &[Box<dyn SourceFile>; 2],
     size_bytes: u64,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let [source, target] = files.each_ref().map(|file| &**file);
-    let buffers = cx.hand.buffers(cx.env.options.buffer_bytes);
-    // What was read is evidence where what is copied is read again.
+    let buffers = cx.worker.buffers(cx.env.options.buffer_bytes);
+    // Everything that was read counts as evidence, where verification reads the copied content
+    // again.
     let reading =
         if cx.env.verifier.is_some() { Reading::Everything } else { Reading::AroundHoles };
     let compared = is_same_whole(way, source, target, size_bytes, reading, buffers);
     let Some((is_same, check)) = unless_in_doubt(compared)? else { return Ok(false) };
-    let volume = cx.hand.gathered.tally.compared.by(check);
+    let volume = cx.worker.gathered.tally.compared.by(check);
     volume.files += 1;
     volume.bytes += size_bytes;
     Ok(is_same)
 }
 
-/// Gives an entry the source's attributes in place.
+/// Sets the attributes of the source for an entry in place.
 pub(super) fn repair(
     entry: &Visit<'_>,
     source: &Metadata,
     cx: &mut Context<'_, '_>,
-) -> Result<(), Trouble> {
-    let name = cx.env.target_name(entry.place, entry.name);
-    cx.plan_line("set attributes", entry.place, entry.name.to_bytes());
+) -> Result<(), SideError> {
+    let name = cx.env.target_name(entry.dir_ref, entry.name);
+    cx.plan_line("set attributes", entry.dir_ref, entry.name.to_bytes());
     let xattrs = attributes::own_xattrs(cx.env, entry, source.kind)?;
-    let dir = entry.place.target_dir(cx.env.target(entry.place)).at(Side::Target)?;
+    let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let plain = Plain::of_entry(cx.env.options, source, &*dir).at(Side::Target)?;
     let attributes = policy::of_any(cx.env.options, source, xattrs, plain);
     let kept = dir.set_entry_attributes(name, source.kind, &attributes).at(Side::Target)?;
-    cx.hand.gathered.tally.synced.attributes_set += 1;
-    cx.hand.gathered.tally.xattrs_not_preserved += u64::from(kept.xattrs_lost);
-    cx.hand.gathered.tally.attributes_not_preserved += u64::from(kept.attributes_lost);
-    cx.hand.gathered.tally.object_properties_not_preserved += u64::from(kept.properties_lost);
-    cx.check_given(entry.place, name, kept);
+    cx.worker.gathered.tally.synced.attributes_set += 1;
+    cx.worker.gathered.tally.xattrs_not_preserved += u64::from(kept.xattrs_lost);
+    cx.worker.gathered.tally.attributes_not_preserved += u64::from(kept.attributes_lost);
+    cx.worker.gathered.tally.object_properties_not_preserved += u64::from(kept.properties_lost);
+    cx.check_given(entry.dir_ref, name, kept);
     Ok(())
 }
 
-/// A rule of the operator leaves the target as it is.
+/// Counts an entry that an option of the operator leaves as it is.
 fn keep_back(source: Option<&Metadata>, cx: &mut Context<'_, '_>) -> Visited {
     if let Some(source) = source {
-        cx.hand.gathered.meet(source);
+        cx.worker.gathered.meet(source);
     }
-    cx.hand.gathered.tally.synced.skipped += 1;
+    cx.worker.gathered.tally.synced.skipped += 1;
     Visited::NOTHING_MOVED
 }
 
-/// Whether a file of another copy, in that directory, has the source's content by the operator's rule, and
-/// all attributes that it is to have.
+/// Returns whether a file of another copy, in that directory, has the content of the source by the
+/// change test, and all attributes that it is to have.
 pub(super) fn is_unchanged(
     rules: &SyncOptions,
     entry: &Visit<'_>,
     dir: &dyn Dir,
     sides: &Sides,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let Sides { source, target } = sides;
     let are_files = [source.kind, target.kind] == [Kind::File; 2];
     if !are_files || source.size_bytes != target.size_bytes {
         return Ok(false);
     }
-    let is_same = match (rules.judge, attributes::clue(cx.env, entry.place, sides)) {
-        (Judge::SizeOnly, _) | (Judge::SizeAndTime, Clue::Same) => true,
-        (Judge::SizeAndTime, Clue::Differs) => false,
-        (Judge::Content, _) | (Judge::SizeAndTime, Clue::Unclear) => {
+    let is_same = match (rules.change_test, attributes::clue(cx.env, entry.dir_ref, sides)) {
+        (ChangeTest::SizeOnly, _) | (ChangeTest::SizeAndTime, Clue::Same) => true,
+        (ChangeTest::SizeAndTime, Clue::Differs) => false,
+        (ChangeTest::Content, _) | (ChangeTest::SizeAndTime, Clue::Unclear) => {
             has_same_content(rules, entry, dir, sides, cx)?
         }
     };
@@ -400,20 +406,23 @@ fn has_same_content(
     dir: &dyn Dir,
     sides: &Sides,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
+) -> Result<bool, SideError> {
     let source = entry.dir.open_file(entry.name).at(Side::Source)?;
-    let name = cx.env.target_name(entry.place, entry.name);
+    let name = cx.env.target_name(entry.dir_ref, entry.name);
     let Ok(other) = dir.open_file(name) else { return Ok(false) };
     let files = [source, other];
     let way = Way::of(&*files[0], &*files[1], rules.evidence)?;
     is_same_content(way, &files, sides.source.size_bytes, cx)
 }
 
-/// What a comparison has found that only saves work. `None` where it is in doubt: what changes meanwhile is copied, with
-/// a check of its own; and so is what cannot be read at the target, where the copy says whether anything is wrong.
-pub(super) fn unless_in_doubt<T>(compared: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+/// Returns the result of a comparison that only saves work. Returns `None` where it is in doubt: a
+/// source that changes meanwhile is copied, with a check of its own; a target that cannot be read
+/// is copied, too, and the copy reports any error.
+pub(super) fn unless_in_doubt<T>(compared: Result<T, SideError>) -> Result<Option<T>, SideError> {
     match compared {
-        Err(trouble) if trouble.side == Side::Target || trouble.error.cause == Cause::Changed => {
+        Err(side_error)
+            if side_error.side == Side::Target || side_error.error.cause == Cause::Changed =>
+        {
             Ok(None)
         }
         compared => compared.map(Some),

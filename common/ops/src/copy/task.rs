@@ -1,4 +1,4 @@
-//! The pieces of a copy, and what ranks write to each other.
+//! Tasks of a copy, and messages between its ranks.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,31 +7,32 @@ use super::verify::VerifyTask;
 use crate::chunked::{ChunkTask, ChunksDone};
 use crate::walk::WalkTask;
 
-/// A piece of the copy.
+/// A task of the copy.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum CopyTask {
-    /// A piece of the walk.
+    /// A task of the walk.
     Walk(WalkTask),
     /// Chunks of a large file.
     Chunks(ChunkTask),
-    /// All chunks of this large file are there: give it its name. Runs on its owner only.
+    /// The large file whose chunks are all done, to be renamed to its final name; runs only on its
+    /// owner.
     Commit(u64),
-    /// Something that another rank has written is to be read again. Not by that one.
+    /// Written content to be read again, by another rank than the one that wrote it.
     Verify(VerifyTask),
-    /// A file with several names: its first name is to be copied.
+    /// A hard-linked file whose first name is to be copied.
     Linked(LinkedFile),
-    /// Names that become links to the first one's copy.
+    /// Names that become links to the copy of the first name.
     Links(Links),
 }
 
-/// What ranks write to each other.
+/// Message between ranks.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum CopyLetter {
-    /// Chunks of a file of the receiver's.
+pub enum CopyMessage {
+    /// Chunks that are done, of a file that the receiver owns.
     Chunks(ChunksDone),
-    /// Something is to be read again.
+    /// Content to be read again.
     Verify(VerifyTask),
-    /// Something that the receiver has written was read again.
+    /// Report that content that the receiver has written was read again.
     Verified,
 }
 

@@ -1,10 +1,11 @@
-//! Reading again what was written: by another rank than the one that wrote it where there is one, and from the
-//! storage, not from memory. What is there must have the checksum that was worked out while the source was
-//! read.
+//! Verification: written content is read again, by another rank than the one that wrote it where
+//! there is one, and from the storage, not from the page cache. It must have the checksum that was
+//! computed while the source was read.
 //!
-//! The chunks of a large file are verified after the last of them was written, since each write may have damaged others,
-//! and while the file is staged, so that a wrong one never gets its name. A small file, or an object, is verified when it
-//! has its name; a wrong one is removed.
+//! The chunks of a large file are verified after the last of them was written, since each write may
+//! have damaged others, and while the file is staged, so that a wrong one never gets its final
+//! name. A small file, or an object, is verified after it got its final name; a wrong one is
+//! removed.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -18,38 +19,40 @@ use super::context::CopyCrew;
 use super::env::Env;
 use super::large::{Large, LargeFiles};
 use super::upkeep::Upkeep;
-use super::{CopyLetter, CopyTask};
+use super::{CopyMessage, CopyTask};
 use crate::chunked::{ChunkTask, ChunkWork, Ended, Outcome, UnverifiedChunk};
 use crate::compare::content::{Buffers, sum_extent};
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use comm::Rank;
 use store::{Dir, Receipt, Sender, SourceFile, StagedFile};
 use types::content::chunk::{ChunkRun, Extent};
 use types::content::crc64::Crc64;
 use types::entry::{Kind, Metadata, Version};
-use types::error::{At, Cause, Error, Op, Side, Trouble};
+use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::limits::UNVERIFIED_MAX;
 use types::path::Name;
 
-/// Something that was written and is to be read again.
+/// Written content that is to be read again.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum VerifyTask {
-    /// A file that has its name.
+    /// A file with its final name.
     File(WrittenFile),
-    /// Chunks of a staged file of which all is written, and what each must have. Their owner waits to hear of them.
+    /// Chunks of a staged file that is written completely, each with its expected checksum. Their
+    /// owner waits for the results.
     Chunks { task: Box<ChunkTask>, chunks: Vec<(u64, Crc64)> },
 }
 
-/// A file that has its name and is to be read again. Its writer is told.
+/// A file with its final name that is to be read again. Its writer receives a message afterwards.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WrittenFile {
     writer: Rank,
-    place: Arc<Place>,
+    dir_ref: Arc<DirRef>,
     name: CString,
     expected: Expected,
 }
 
-/// What a file that has its name must be; the version is that of right after it got its name.
+/// Expected state of a file with its final name; the version is the one that it had right after the
+/// rename.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Expected {
     size_bytes: u64,
@@ -57,108 +60,109 @@ pub struct Expected {
     version: Version,
 }
 
-/// A file that has just got its name, as its writer knows it.
+/// A file that has just got its final name, as its writer knows it.
 #[derive(Clone, Copy)]
 pub(super) struct Arrived<'m> {
-    /// The source's attributes; the size is that of what was written.
+    /// Metadata of the source; the size is that of the written content.
     pub metadata: &'m Metadata,
-    /// Checksum of what was written, where it is known.
+    /// Checksum of the written content, where it is known.
     pub crc64: Option<Crc64>,
-    /// The inode that was staged, where there is one.
+    /// Inode of the staged file, where there is one.
     pub inode: Option<u64>,
 }
 
 /// Executor that has files read again by other ranks, where that was requested.
 #[derive(Default)]
 pub(super) struct Verification {
-    /// Number of files that wait for that.
+    /// Number of files that wait for verification by another rank.
     unverified: AtomicU64,
 }
 
 impl Upkeep<'_> {
-    /// Records a file that has got its name, and has it verified, where that is requested.
+    /// Records a file that has got its final name, and has it verified where that is requested.
     pub(super) fn file_is_there(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         name: &Name,
         file: Arrived<'_>,
         cx: &mut Context<'_, '_>,
     ) {
-        if is_unheeded(cx.env, place, name) {
+        if is_unheeded(cx.env, dir_ref, name) {
             return;
         }
-        self.manifest.record((place, name), file.metadata, file.crc64, cx);
+        self.manifest.record((dir_ref, name), file.metadata, file.crc64, cx);
         if let Some(verifier) = cx.env.verifier {
-            match expected(cx.env, place, name, file) {
+            match expected(cx.env, dir_ref, name, file) {
                 Ok(expected) => {
-                    let name = cx.env.target_name(place, name).to_owned();
-                    let (writer, place) = (cx.env.rank, Arc::clone(place));
-                    let file = WrittenFile { writer, place, name, expected };
+                    let name = cx.env.target_name(dir_ref, name).to_owned();
+                    let (writer, dir_ref) = (cx.env.rank, Arc::clone(dir_ref));
+                    let file = WrittenFile { writer, dir_ref, name, expected };
                     self.verification.have_verified(file, verifier, cx);
                 }
-                Err(trouble) => not_verified((place, name), trouble, cx),
+                Err(side_error) => not_verified((dir_ref, name), side_error, cx),
             }
         }
     }
 
-    /// Verifies a large file that has its name: its chunks were verified before, where each has a checksum.
+    /// Records a large file that has got its final name, and checks its size: its chunks were
+    /// verified before, where each has a checksum.
     pub(super) fn large_file_is_there(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         name: &Name,
         file: Arrived<'_>,
         cx: &mut Context<'_, '_>,
     ) {
-        if is_unheeded(cx.env, place, name)
-            || cx.env.target(place).holds_objects()
+        if is_unheeded(cx.env, dir_ref, name)
+            || cx.env.target(dir_ref).holds_objects()
             || file.crc64.is_none()
         {
-            return self.file_is_there(place, name, file, cx);
+            return self.file_is_there(dir_ref, name, file, cx);
         }
-        self.manifest.record((place, name), file.metadata, file.crc64, cx);
+        self.manifest.record((dir_ref, name), file.metadata, file.crc64, cx);
         if cx.env.verifier.is_none() {
             return;
         }
-        match version_at_target(cx.env, place, name, file.inode) {
+        match version_at_target(cx.env, dir_ref, name, file.inode) {
             Ok(version) if version.identity.size_bytes == file.metadata.size_bytes => {
-                cx.hand.gathered.tally.verified_files += 1;
+                cx.worker.gathered.tally.verified_files += 1;
             }
             Ok(version) => {
                 let short = Op::Verify.failed(Cause::ShortWrite {
                     written_bytes: version.identity.size_bytes,
                     expected_bytes: file.metadata.size_bytes,
                 });
-                let trouble = Trouble { side: Side::Target, error: short };
-                not_verified((place, name), trouble, cx);
+                let side_error = SideError { side: Side::Target, error: short };
+                not_verified((dir_ref, name), side_error, cx);
             }
-            Err(trouble) => not_verified((place, name), trouble, cx),
+            Err(side_error) => not_verified((dir_ref, name), side_error, cx),
         }
     }
 }
 
 impl Verification {
-    /// Has a file read again by that rank, or reads it here.
+    /// Sends a file to that rank to be read again, or reads it here.
     fn have_verified(&self, file: WrittenFile, verifier: Rank, cx: &mut Context<'_, '_>) {
         let waiting = self.unverified.fetch_add(1, Ordering::Relaxed);
-        // Other names become links to it only when it is right.
-        let is_awaited = cx.hand.linked.is_some();
+        // Other names become links to the file only after it is verified.
+        let is_awaited = cx.worker.linked.is_some();
         if verifier == cx.env.rank || waiting >= UNVERIFIED_MAX || is_awaited {
             self.unverified.fetch_sub(1, Ordering::Relaxed);
             verify_written(file, cx);
         } else {
-            cx.crew.write_to(verifier, &CopyLetter::Verify(VerifyTask::File(file)));
+            cx.context.write_to(verifier, &CopyMessage::Verify(VerifyTask::File(file)));
         }
     }
 
-    /// Counts a file in that another rank has read again.
+    /// Counts a file that another rank has read again.
     pub fn was_verified(&self) {
         self.unverified.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl LargeFiles {
-    /// Has the chunks of a file read again that is written, by other ranks than those that have written them. Returns a
-    /// file for which that was done, or need not be.
+    /// Sends the chunks of a file that is written completely to other ranks than their writers, to
+    /// be read again. Returns a file for which that is done, or is not needed.
     pub fn have_chunks_verified(
         &self,
         ended: Ended<Large>,
@@ -173,14 +177,15 @@ impl LargeFiles {
                 let chunks = file.chunks.clone();
                 let written = Large::Written(file, receipts);
                 let file = self.open.begin(written, unverified.len() as u64);
-                send_to_readers(cx.env, &ChunkTask { file, ..chunks }, &unverified, cx.crew);
+                send_to_readers(cx.env, &ChunkTask { file, ..chunks }, &unverified, cx.context);
                 None
             }
             file => Some(Ended { file, outcome, receipts, unverified }),
         }
     }
 
-    /// Verifies the first of these chunks; the rest is queued in halves, for other threads of this rank.
+    /// Verifies the first of these chunks; the rest is queued in halves, for other threads of this
+    /// rank.
     pub fn verify_first(
         &self,
         task: &ChunkTask,
@@ -190,7 +195,7 @@ impl LargeFiles {
         while chunks.len() > 1 {
             let upper = chunks.split_off(chunks.len().div_ceil(2));
             let rest = VerifyTask::Chunks { task: Box::new(task.clone()), chunks: upper };
-            cx.crew.push_pinned(CopyTask::Verify(rest));
+            cx.context.push_pinned(CopyTask::Verify(rest));
         }
         for (chunk, crc64) in chunks {
             let task = one_chunk(task, chunk);
@@ -200,49 +205,50 @@ impl LargeFiles {
                 self.open.decide(&task);
             }
             let outcome = Outcome::of(verified.map(|()| Outcome::Done));
-            self.tell_owner(&task, task.done(outcome, None), cx.crew);
+            self.tell_owner(&task, task.done(outcome, None), cx.context);
         }
     }
 
-    /// Counts chunks in that are not read again, because the job was stopped.
+    /// Reports chunks that are not read again because the job was interrupted.
     pub fn give_up_verifying(
         &self,
         task: &ChunkTask,
         chunks: &[(u64, Crc64)],
-        crew: &CopyCrew<'_, '_>,
+        context: &CopyCrew<'_, '_>,
     ) {
         for (chunk, _) in chunks {
-            self.give_up_chunks(&one_chunk(task, *chunk), crew);
+            self.give_up_chunks(&one_chunk(task, *chunk), context);
         }
     }
 }
 
-/// Whether nobody asks what is there now, or another source's copy will be.
-fn is_unheeded(env: &Env<'_>, place: &Place, name: &Name) -> bool {
+/// Returns whether neither a manifest nor verification needs the file, or the copy of another
+/// source replaces it.
+fn is_unheeded(env: &Env<'_>, dir_ref: &DirRef, name: &Name) -> bool {
     let is_asked = env.has_manifest || env.verifier.is_some();
-    !is_asked || env.is_replaced_later(place, name)
+    !is_asked || env.is_replaced_later(dir_ref, name)
 }
 
 /// Reads a file again that this rank or another one has written.
 pub(super) fn verify_written(file: WrittenFile, cx: &mut Context<'_, '_>) {
-    let WrittenFile { writer, place, name, expected } = file;
-    match verify_file(&place, &name, &expected, cx) {
-        Ok(()) => cx.hand.gathered.tally.verified_files += 1,
-        Err(trouble) => not_verified((&place, &name), trouble, cx),
+    let WrittenFile { writer, dir_ref, name, expected } = file;
+    match verify_file(&dir_ref, &name, &expected, cx) {
+        Ok(()) => cx.worker.gathered.tally.verified_files += 1,
+        Err(side_error) => not_verified((&dir_ref, &name), side_error, cx),
     }
     if writer != cx.env.rank {
-        cx.crew.write_to(writer, &CopyLetter::Verified);
+        cx.context.write_to(writer, &CopyMessage::Verified);
     }
 }
 
-/// Counts a file that is not read again, because the job was stopped.
+/// Counts a file that is not read again because the job was interrupted.
 pub(super) fn give_up_file(cx: &mut Context<'_, '_>) {
-    cx.hand.gathered.tally.not_verified += 1;
-    cx.hand.gathered.tally.cancelled_tasks += 1;
+    cx.worker.gathered.tally.not_verified += 1;
+    cx.worker.gathered.tally.cancelled_tasks += 1;
 }
 
-/// The inode of a staged file that is to be verified. One that is not as long as what was written into it does
-/// not get its name.
+/// Returns the inode of a staged file that is to be verified. A file that is shorter or longer than
+/// the content written into it is an error, and does not get its final name.
 pub(super) fn staged_inode(
     env: &Env<'_>,
     staged: &dyn StagedFile,
@@ -259,54 +265,59 @@ pub(super) fn staged_inode(
 
 fn expected(
     env: &Env<'_>,
-    place: &Place,
+    dir_ref: &DirRef,
     name: &Name,
     file: Arrived<'_>,
-) -> Result<Expected, Trouble> {
+) -> Result<Expected, SideError> {
     let crc64 = file.crc64.ok_or(Op::Verify.failed(Cause::NoChecksum)).at(Side::Target)?;
-    let version = version_at_target(env, place, name, file.inode)?;
+    let version = version_at_target(env, dir_ref, name, file.inode)?;
     Ok(Expected { size_bytes: file.metadata.size_bytes, crc64, version })
 }
 
-/// The version of a file that has just got its name, as the node sees it that has staged it.
+/// Returns the version of a file that has just got its final name, as seen by the node that staged
+/// it.
 fn version_at_target(
     env: &Env<'_>,
-    place: &Place,
+    dir_ref: &DirRef,
     name: &Name,
     inode: Option<u64>,
-) -> Result<Version, Trouble> {
-    let dir = place.target_dir(env.target(place)).at(Side::Target)?;
-    let found = dir.stat(env.target_name(place, name)).at(Side::Target)?;
+) -> Result<Version, SideError> {
+    let dir = dir_ref.target_dir(env.target(dir_ref)).at(Side::Target)?;
+    let found = dir.stat(env.target_name(dir_ref, name)).at(Side::Target)?;
     if inode.is_some_and(|inode| inode != found.inode) {
         return Err(Op::Verify.failed(Cause::Replaced)).at(Side::Target);
     }
     Ok(found.version())
 }
 
-/// What was to be verified and was not is a failure.
-fn not_verified((place, name): (&Place, &Name), trouble: Trouble, cx: &mut Context<'_, '_>) {
-    cx.hand.is_complete = false;
-    if !matches!(trouble.error.cause, Cause::NotAsWritten | Cause::ShortWrite { .. }) {
-        cx.hand.gathered.tally.not_verified += 1;
+/// Reports a file as failed that was to be verified and was not.
+fn not_verified(
+    (dir_ref, name): (&DirRef, &Name),
+    side_error: SideError,
+    cx: &mut Context<'_, '_>,
+) {
+    cx.worker.is_complete = false;
+    if !matches!(side_error.error.cause, Cause::NotAsWritten | Cause::ShortWrite { .. }) {
+        cx.worker.gathered.tally.not_verified += 1;
     }
-    cx.fail(place, name.to_bytes(), trouble);
+    cx.fail(dir_ref, name.to_bytes(), side_error);
 }
 
-/// Reads a link again that was just made, where that is wished.
+/// Reads a new symbolic link again, where verification is requested.
 pub(super) fn verify_link(
     env: &Env<'_>,
-    (place, name): (&Place, &Name),
+    (dir_ref, name): (&DirRef, &Name),
     target: &dyn Dir,
     points_to: &[u8],
 ) -> Result<(), Error> {
-    if env.verifier.is_none() || env.is_replaced_later(place, name) {
+    if env.verifier.is_none() || env.is_replaced_later(dir_ref, name) {
         return Ok(());
     }
-    let is_it = target.read_link(env.target_name(place, name))? == points_to;
+    let is_it = target.read_link(env.target_name(dir_ref, name))? == points_to;
     is_it.then_some(()).ok_or(Op::Verify.failed(Cause::Replaced))
 }
 
-/// Looks again at a hard link that was just made, where that is wished.
+/// Inspects a new hard link again, where verification is requested.
 pub(super) fn verify_hard_link(
     env: &Env<'_>,
     [copy, target]: [(&dyn Dir, &Name); 2],
@@ -319,7 +330,8 @@ pub(super) fn verify_hard_link(
     is_it.then_some(()).ok_or(Op::Verify.failed(Cause::Replaced))
 }
 
-/// A chunk that is to be read again when the whole file is written. Services check what they get.
+/// Returns a chunk that is to be read again when the whole file is written. Content that a service
+/// has received needs none, because the service checks it.
 pub(super) fn unverified_chunk(
     env: &Env<'_>,
     task: &ChunkTask,
@@ -335,7 +347,7 @@ fn send_to_readers(
     env: &Env<'_>,
     file: &ChunkTask,
     unverified: &[UnverifiedChunk],
-    crew: &CopyCrew<'_, '_>,
+    context: &CopyCrew<'_, '_>,
 ) {
     let mut shares: BTreeMap<Rank, Vec<(u64, Crc64)>> = BTreeMap::new();
     for UnverifiedChunk { reader, chunk, crc64 } in unverified {
@@ -346,24 +358,25 @@ fn send_to_readers(
             let (task, chunks) = (Box::new(file.clone()), chunks.to_vec());
             let task = VerifyTask::Chunks { task, chunks };
             if *reader == env.rank {
-                crew.push_pinned(CopyTask::Verify(task));
+                context.push_pinned(CopyTask::Verify(task));
             } else {
-                crew.write_to(*reader, &CopyLetter::Verify(task));
+                context.write_to(*reader, &CopyMessage::Verify(task));
             }
         }
     }
 }
 
-/// Content is right, or it is not as it was written, or others have changed the file: then the file is another
-/// one, or its size, mtime or ctime are others than when it got its name.
+/// Reads a file again. Content that differs is an error with the cause: the file was replaced, or
+/// its size, mtime or ctime changed after it got its final name, or else it is not as it was
+/// written.
 fn verify_file(
-    place: &Place,
+    dir_ref: &DirRef,
     name: &Name,
     expected: &Expected,
     cx: &mut Context<'_, '_>,
-) -> Result<(), Trouble> {
+) -> Result<(), SideError> {
     let Expected { size_bytes, crc64, version } = *expected;
-    let dir = place.target_dir(cx.env.target(place)).at(Side::Target)?;
+    let dir = dir_ref.target_dir(cx.env.target(dir_ref)).at(Side::Target)?;
     let file = dir.open_file(name).at(Side::Target)?;
     let whole = Extent { offset: 0, length: size_bytes };
     let is_whole = file.metadata().at(Side::Target)?.size_bytes == size_bytes;
@@ -376,20 +389,21 @@ fn verify_file(
         let cause = if is_it { Cause::ChangedByOthers } else { Cause::Replaced };
         return Err(Op::Verify.failed(cause)).at(Side::Target);
     }
-    // A name that is there says that all is well to whoever looks at size and time.
+    // A file under its final name looks correct to any program that compares size and time, so a
+    // wrong one is removed.
     dir.remove(name, Kind::File).at(Side::Target)?;
     Err(Op::Verify.failed(Cause::NotAsWritten)).at(Side::Target)
 }
 
-fn verify_chunk(task: &ChunkTask, crc64: Crc64, cx: &mut Context<'_, '_>) -> Result<(), Trouble> {
+fn verify_chunk(task: &ChunkTask, crc64: Crc64, cx: &mut Context<'_, '_>) -> Result<(), SideError> {
     let ChunkWork::Copy { ticket, .. } = &task.work else { return Ok(()) };
-    let dir = task.place.target_dir(cx.env.target(&task.place)).at(Side::Target)?;
+    let dir = task.dir_ref.target_dir(cx.env.target(&task.dir_ref)).at(Side::Target)?;
     let staged = CString::new(ticket.clone()).unwrap_or_default();
     let file = dir.open_file(&staged).at(Side::Target)?;
-    cx.hand.gathered.tally.verified_bytes +=
+    cx.worker.gathered.tally.verified_bytes +=
         task.extents().iter().map(|extent| extent.length).sum::<u64>();
     file.bypass_cache().at(Side::Target)?;
-    let buffers = cx.hand.buffers(cx.env.options.buffer_bytes);
+    let buffers = cx.worker.buffers(cx.env.options.buffer_bytes);
     if sum_staged(&*file, task, buffers).at(Side::Target)? == crc64 {
         Ok(())
     } else {
@@ -402,17 +416,17 @@ fn has_sum(
     extent: Extent,
     expected: Crc64,
     cx: &mut Context<'_, '_>,
-) -> Result<bool, Trouble> {
-    cx.hand.gathered.tally.verified_bytes += extent.length;
-    // What a service keeps it has worked out from what it got.
+) -> Result<bool, SideError> {
+    cx.worker.gathered.tally.verified_bytes += extent.length;
+    // A service computes the checksum that it stores from the content that it received.
     if let Some(kept) = file.crc64() {
         return Ok(kept == expected);
     }
     file.bypass_cache().at(Side::Target)?;
-    let buffers = cx.hand.buffers(cx.env.options.buffer_bytes);
+    let buffers = cx.worker.buffers(cx.env.options.buffer_bytes);
     let found = sum_extent(file, extent, buffers);
     match found {
-        // It ends early.
+        // The file ends early.
         Err(error) if error.cause == Cause::Changed => Ok(false),
         found => Ok(found.at(Side::Target)? == expected),
     }
@@ -422,8 +436,8 @@ fn one_chunk(task: &ChunkTask, chunk: u64) -> ChunkTask {
     ChunkTask { run: ChunkRun { first: chunk, end: chunk + 1 }, ..task.clone() }
 }
 
-/// Checksum of a chunk of a file that others may still be writing: holes at its end
-/// come to be when it is complete.
+/// Computes the checksum of a chunk of a file that other ranks may still be writing: holes at its
+/// end appear when it is complete.
 pub(super) fn sum_staged(
     file: &dyn SourceFile,
     task: &ChunkTask,

@@ -1,4 +1,5 @@
-//! Meeting an entry of the source: which way it takes, by what the listing or a look says it is.
+//! Visit of an entry of the source: selects the executor, by the kind that the listing or a stat
+//! reports.
 
 use super::link;
 use super::small;
@@ -8,28 +9,28 @@ use std::sync::Arc;
 
 use super::context::{Context, Met};
 use super::env::Env;
-use super::{CopyHand, CopyJob};
-use crate::walk::place::Place;
+use super::{CopyJob, CopyWorker};
+use crate::walk::dir_ref::DirRef;
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
 use crate::walk::{self, Skip, Visit, Visited, Visitor};
 use lists::named::Named;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use store::opening::Symlinks;
 use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Failure, Op, Side, Trouble};
+use types::error::{At, Cause, Failure, Op, Side, SideError};
+use types::operand::staged_name::of_job;
 use types::path::Name;
-use types::place::staged_name::of_job;
 
 impl CopyJob<'_> {
-    /// Deals with an entry of that kind, or of the one that it turns out to have.
+    /// Copies an entry of that kind, or of the kind that it turns out to have.
     pub(super) fn visit_kind(
         &self,
         entry: &Visit<'_>,
         mut kind: Kind,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, Trouble> {
+    ) -> Result<Visited, SideError> {
         let Self { links, large, upkeep, .. } = self;
         loop {
             let met = match kind {
@@ -48,12 +49,12 @@ impl CopyJob<'_> {
         }
     }
 
-    /// An entry of the source, by what the listing says it is.
+    /// Copies an entry of the source, by the kind that the listing reports.
     pub(super) fn visit_source(
         &self,
         entry: &Visit<'_>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, Trouble> {
+    ) -> Result<Visited, SideError> {
         if cx.env.named.is_some() && cx.env.selection.is_named_part(&**entry.dir, entry.name) {
             return Ok(Visited::NOTHING_MOVED);
         }
@@ -70,23 +71,27 @@ impl CopyJob<'_> {
         }
     }
 
-    /// Deals with an entry that only the target has, which is to be deleted, or to be recorded.
-    fn meet_extra(&self, entry: &Visit<'_>, cx: &mut Context<'_, '_>) -> Result<Visited, Trouble> {
+    /// Records an entry that only the target has, for deletion or in the manifest.
+    fn meet_extra(
+        &self,
+        entry: &Visit<'_>,
+        cx: &mut Context<'_, '_>,
+    ) -> Result<Visited, SideError> {
         if cx.env.deletes() {
-            self.upkeep.postponed.extras.add(entry.place, entry.name, entry.hint);
+            self.upkeep.postponed.extras.add(entry.dir_ref, entry.name, entry.hint);
             return Ok(Visited::NOTHING_MOVED);
         }
         let found = match entry.hint {
             Hint::Directory => return Ok(Visited::Directory),
-            // Looked through for what was left alone.
+            // The directory is only walked for leftovers of interrupted jobs.
             _ if !cx.env.has_manifest => return Ok(Visited::NOTHING_MOVED),
             _ => entry.dir.stat(entry.name).at(Side::Target)?,
         };
         if found.kind == Kind::Directory {
             return Ok(Visited::Directory);
         }
-        let at = (&**entry.place, entry.name);
-        // What another source has of that name is recorded where that is met.
+        let at = (&**entry.dir_ref, entry.name);
+        // An entry that another source has, too, is recorded where that source is visited.
         let is_others = cx.env.is_replaced_later(at.0, at.1) || cx.env.replaces_earlier(at.0, at.1);
         let is_chosen = found.kind == Kind::File && cx.env.selection.admits(&found);
         if is_chosen && !is_others && !self.upkeep.manifest.is_itself(&found) {
@@ -95,16 +100,16 @@ impl CopyJob<'_> {
         Ok(Visited::NOTHING_MOVED)
     }
 
-    /// Looks at what the listing did not tell, or what a followed link points to.
+    /// Inspects an entry whose kind the listing did not report, or the target of a followed link.
     pub(super) fn visit_after_look(
         &self,
         entry: &Visit<'_>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, Trouble> {
+    ) -> Result<Visited, SideError> {
         let metadata =
-            walk::look(entry, &*cx.env.root(entry.place).source, cx.env.options.symlinks)
+            walk::look(entry, &*cx.env.root(entry.dir_ref).source, cx.env.options.symlinks)
                 .at(Side::Source)?;
-        cx.hand.gathered.seen = Some(metadata);
+        cx.worker.gathered.seen = Some(metadata);
         if metadata.kind == Kind::Directory && entry.hint == Hint::Symlink {
             refuse_target(cx.env, entry)?;
         }
@@ -113,23 +118,23 @@ impl CopyJob<'_> {
 }
 
 pub(super) fn leave_out(kind: Kind, cx: &mut Context<'_, '_>) -> Visited {
-    cx.hand.gathered.tally.found.count(kind);
-    cx.hand.gathered.tally.examined += 1;
-    cx.hand.gathered.tally.special_files_skipped += 1;
+    cx.worker.gathered.tally.found.count(kind);
+    cx.worker.gathered.tally.examined += 1;
+    cx.worker.gathered.tally.special_files_skipped += 1;
     Visited::NOTHING_MOVED
 }
 
-fn is_journal(env: &Env<'_>, place: &Place, metadata: &Metadata) -> bool {
-    let store = &*env.root(place).source;
-    place.trees().side() == Side::Source
-        && !place.path().is_root()
+fn is_journal(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> bool {
+    let store = &*env.root(dir_ref).source;
+    dir_ref.trees().side() == Side::Source
+        && !dir_ref.path().is_root()
         && !store.holds_objects()
-        && place.source_dir(store).is_ok_and(|dir| env.selection.is_journal(&*dir, metadata))
+        && dir_ref.source_dir(store).is_ok_and(|dir| env.selection.is_journal(&*dir, metadata))
 }
 
-/// A followed link may lead to where this job writes: what it makes there would be copied again,
-/// and so on.
-pub(super) fn refuse_target(env: &Env<'_>, entry: &Visit<'_>) -> Result<(), Trouble> {
+/// Refuses a followed link that leads to a target of this job: what the job creates there would be
+/// copied again, and so on.
+pub(super) fn refuse_target(env: &Env<'_>, entry: &Visit<'_>) -> Result<(), SideError> {
     let reached = entry.dir.open_dir(entry.name).at(Side::Source)?;
     let targets = env.roots.iter().filter_map(|root| root.target_metadata);
     if targets.into_iter().any(|target| reached.is_below(&target)) {
@@ -147,18 +152,23 @@ impl Visitor for CopyJob<'_> {
         self.env.named
     }
 
-    fn list_failed(&self, failure: Failure, hand: &mut CopyHand, crew: &Crew<'_, Self>) {
-        hand.gathered.tally.unread_directories += 1;
-        self.env.account.fail(failure, &mut hand.gathered, crew);
+    fn list_failed(
+        &self,
+        failure: Failure,
+        worker: &mut CopyWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
+        worker.gathered.tally.unread_directories += 1;
+        self.env.account.fail(failure, &mut worker.gathered, context);
     }
 
     fn reach(
         &self,
-        place: &Arc<Place>,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
+        dir_ref: &Arc<DirRef>,
+        worker: &mut CopyWorker,
+        context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
-        self.upkeep.directories.make_reachable(place, &mut self.context(hand, crew))
+        self.upkeep.directories.make_reachable(dir_ref, &mut self.context(worker, context))
     }
 
     fn source(&self, root: u32) -> &dyn Store {
@@ -184,93 +194,99 @@ impl Visitor for CopyJob<'_> {
 
     fn enter(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         metadata: &Metadata,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CopyWorker,
+        context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
-        if is_journal(&self.env, place, metadata) {
+        if is_journal(&self.env, dir_ref, metadata) {
             return Err(Skip);
         }
-        if place.trees().side() == Side::Target {
+        if dir_ref.trees().side() == Side::Target {
             if self.upkeep.manifest.is_itself(metadata) {
                 return Err(Skip);
             }
-            sweep::sweep_extra(place, &mut self.context(hand, crew));
+            sweep::sweep_extra(dir_ref, &mut self.context(worker, context));
             return Ok(());
         }
-        let cx = &mut self.context(hand, crew);
-        cx.hand.gathered.tally.meet(metadata);
+        let cx = &mut self.context(worker, context);
+        cx.worker.gathered.tally.meet(metadata);
         if self.env.target_roots.contains(&(metadata.device, metadata.inode)) {
             let error = Op::Copy.failed(Cause::TargetInside);
-            cx.fail(place, b"", Trouble { side: Side::Source, error });
+            cx.fail(dir_ref, b"", SideError { side: Side::Source, error });
             return Err(Skip);
         }
         if self.env.named.is_some() {
-            return self.upkeep.directories.make_reachable(place, cx);
+            return self.upkeep.directories.make_reachable(dir_ref, cx);
         }
-        self.upkeep.directories.make_directory(place, metadata, cx).map_err(|trouble| {
-            cx.hand.gathered.tally.unread_directories += 1;
-            cx.fail(place, b"", trouble);
+        self.upkeep.directories.make_directory(dir_ref, metadata, cx).map_err(|side_error| {
+            cx.worker.gathered.tally.unread_directories += 1;
+            cx.fail(dir_ref, b"", side_error);
             Skip
         })
     }
 
-    fn enter_again(&self, place: &Arc<Place>, metadata: &Metadata, _hand: &mut CopyHand) {
-        self.upkeep.directories.take_times_again(&self.env, place, metadata);
+    fn enter_again(&self, dir_ref: &Arc<DirRef>, metadata: &Metadata, _worker: &mut CopyWorker) {
+        self.upkeep.directories.take_times_again(&self.env, dir_ref, metadata);
     }
 
-    fn watch(&self, place: &Place) -> Option<&Watch> {
-        self.env.watch_over(place).filter(|_| place.trees().side() == Side::Source)
+    fn watch(&self, dir_ref: &DirRef) -> Option<&Watch> {
+        self.env.watch_over(dir_ref).filter(|_| dir_ref.trees().side() == Side::Source)
     }
 
-    fn take_seen(&self, hand: &mut CopyHand) -> Option<Metadata> {
-        hand.gathered.seen.take()
+    fn take_seen(&self, worker: &mut CopyWorker) -> Option<Metadata> {
+        worker.gathered.seen.take()
     }
 
-    /// What is to be deleted is found out anew; what else only the target has was dealt with.
-    fn is_news(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
-        match self.watch(place) {
-            Some(watch) => watch.is_news(place, dir, (name, hint), self.source(place.root())),
+    /// Returns whether an entry of a directory that is listed again is new. Entries to be deleted
+    /// are determined again; other extraneous entries were handled before.
+    fn is_news(&self, dir_ref: &DirRef, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+        match self.watch(dir_ref) {
+            Some(watch) => watch.is_news(dir_ref, dir, (name, hint), self.source(dir_ref.root())),
             None => self.env.deletes(),
         }
     }
 
-    fn visit(&self, entry: &Visit<'_>, hand: &mut CopyHand, crew: &Crew<'_, Self>) -> Visited {
-        let cx = &mut self.context(hand, crew);
-        let visited = match entry.place.trees().side() {
+    fn visit(
+        &self,
+        entry: &Visit<'_>,
+        worker: &mut CopyWorker,
+        context: &TaskContext<'_, Self>,
+    ) -> Visited {
+        let cx = &mut self.context(worker, context);
+        let visited = match entry.dir_ref.trees().side() {
             Side::Source => self.visit_source(entry, cx),
             Side::Target => self.meet_extra(entry, cx),
         };
-        visited.unwrap_or_else(|trouble| {
-            cx.fail(entry.place, entry.name.to_bytes(), trouble);
+        visited.unwrap_or_else(|side_error| {
+            cx.fail(entry.dir_ref, entry.name.to_bytes(), side_error);
             Visited::NOTHING_MOVED
         })
     }
 
-    fn unfit(
+    fn invalid_key(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         key: &[u8],
-        trouble: Trouble,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut CopyWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        self.context(hand, crew).fail(place, key, trouble);
+        self.context(worker, context).fail(dir_ref, key, side_error);
     }
 
     fn unreadable(
         &self,
-        place: &Place,
-        trouble: Trouble,
-        hand: &mut CopyHand,
-        crew: &Crew<'_, Self>,
+        dir_ref: &DirRef,
+        side_error: SideError,
+        worker: &mut CopyWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        // One that has vanished has nothing in it that could have been read.
-        let vanished = hand.gathered.tally.vanished;
-        self.context(hand, crew).fail(place, b"", trouble);
-        if hand.gathered.tally.vanished == vanished {
-            hand.gathered.tally.unread_directories += 1;
+        // A directory that has vanished has no unread entries.
+        let vanished = worker.gathered.tally.vanished;
+        self.context(worker, context).fail(dir_ref, b"", side_error);
+        if worker.gathered.tally.vanished == vanished {
+            worker.gathered.tally.unread_directories += 1;
         }
     }
 }

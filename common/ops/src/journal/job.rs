@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use types::entry::Time;
+use types::operand::placement::TargetIs;
 use types::path::escaped;
-use types::place::placement::TargetIs;
 
 /// The description of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,87 +1,87 @@
-//! Removing directories that nothing is in any more, and what is done with those that stay.
+//! Removal of empty directories, and restoration of those that stay.
 
 use std::sync::Arc;
 
 use super::{RemoveJob, Stamp, is_gone, unless_replaced};
 use crate::walk::account::Gathered;
 use crate::walk::packed::Block;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use store::Dir;
 use types::entry::{Attributes, Kind, Times};
 use types::error::{Cause, Error, Op, Result};
 use types::path::RelPath;
 
-/// The directory that was opened last: others in it are likely to follow.
+/// The directory that was opened last, whose other entries are likely to follow.
 type Opened = Option<(u32, RelPath, Arc<dyn Dir>)>;
 
 impl RemoveJob<'_> {
-    /// Removes directories in the order in which they come, and restores those that stay.
+    /// Removes directories in the given order, and restores the timestamps of those that stay.
     pub(super) fn remove_directories(
         &self,
         blocks: &[Block<Stamp>],
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let mut opened = None;
         for ((root, below), stamp) in blocks.iter().flat_map(Block::iter) {
-            if self.remove_directory((root, &below), &mut opened, hand, crew) {
+            if self.remove_directory((root, &below), &mut opened, worker, context) {
                 continue;
             }
-            hand.tally.synced.non_empty_directories += 1;
+            worker.tally.synced.non_empty_directories += 1;
             if let Some((atime, mtime)) = stamp.filter(|_| !self.options.dry_run)
                 && let Err(error) = self.restore(root, &below, Times { atime, mtime })
             {
-                self.fail((root, &below), error, hand, crew);
+                self.fail((root, &below), error, worker, context);
             }
         }
     }
 
-    /// False where it stays.
+    /// Removes a directory; returns false if it stays.
     fn remove_directory(
         &self,
         at: (u32, &[u8]),
         opened: &mut Opened,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> bool {
         if self.kept.has(at.0, at.1) {
             return false;
         }
         if self.options.dry_run {
-            self.removed(at, Kind::Directory, hand, crew);
+            self.removed(at, Kind::Directory, worker, context);
             return true;
         }
-        match self.remove_empty(at, opened, hand, crew) {
-            Ok(true) => self.removed(at, Kind::Directory, hand, crew),
+        match self.remove_empty(at, opened, worker, context) {
+            Ok(true) => self.removed(at, Kind::Directory, worker, context),
             Ok(false) => {}
-            // What is in a directory that is named need not be.
+            // A named directory may have entries that are not named.
             Err(error) if self.named.is_some() && is_full(&error) => {
                 self.kept.add(at.0, at.1);
                 return false;
             }
             Err(error) => {
                 let is_gone = is_gone(&error);
-                self.fail(at, error, hand, crew);
+                self.fail(at, error, worker, context);
                 return is_gone;
             }
         }
         true
     }
 
-    /// False where it waits for other objects.
+    /// Removes an empty directory; returns false if its objects wait for a full request.
     fn remove_empty(
         &self,
         (root, below): (u32, &[u8]),
         opened: &mut Opened,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) -> Result<bool> {
         let torn = || Op::Remove.errno(libc::EINVAL);
         let path = RelPath::checked(below).ok_or_else(torn)?;
         let store = &*self.root(root).store;
         if store.holds_objects() {
             let keys = store.open_dir(&path)?.keys_of(None)?.unwrap_or_default();
-            self.doom((root, below), Kind::Directory, keys, hand, crew);
+            self.doom((root, below), Kind::Directory, keys, worker, context);
             return Ok(false);
         }
         let Some((parent, name)) = path.split_last() else {
@@ -95,7 +95,7 @@ impl RemoveJob<'_> {
         dir.remove(&name, Kind::Directory).map(|()| true).map_err(unless_replaced)
     }
 
-    /// Gives a directory that stays the times that it had.
+    /// Restores the timestamps of a directory that stays.
     fn restore(&self, root: u32, below: &[u8], times: Times) -> Result<()> {
         let path = RelPath::checked(below).ok_or(Op::SetTimes.errno(libc::EINVAL))?;
         let dir = self.root(root).store.open_dir(&path)?;

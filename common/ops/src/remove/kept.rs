@@ -1,18 +1,19 @@
-//! Directories in which something stays, so that they stay, too, with all above them.
+//! Directories in which something stays, so that they and all directories above them stay, too.
 
 use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A hash for each directory, and for all above it: eight bytes, which all ranks know alike in the end.
+/// Hashes of eight bytes, one for each directory that stays and for each above it; all ranks have
+/// the same in the end.
 #[derive(Debug, Default)]
 pub struct Kept(Mutex<Hashes>);
 
 #[derive(Debug, Default)]
 struct Hashes {
     all: HashSet<u64>,
-    /// Those that other ranks do not know yet.
+    /// Hashes that other ranks do not have yet.
     news: Vec<u64>,
 }
 
@@ -21,13 +22,13 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something stays in that directory.
+    /// Adds a directory in which something stays, and all directories above it.
     pub fn add(&self, root: u32, path: &[u8]) {
         let mut hashes = self.lock();
         let mut above = Some(path);
         while let Some(path) = above {
             let hash = hash_of(root, path);
-            // With a directory all above it are there.
+            // If a directory is in the set, all directories above it are.
             if !hashes.all.insert(hash) {
                 break;
             }
@@ -36,23 +37,23 @@ impl Kept {
         }
     }
 
-    /// Whether anything stays in a directory.
+    /// True if anything stays in a directory.
     pub fn has(&self, root: u32, path: &[u8]) -> bool {
         self.lock().all.contains(&hash_of(root, path))
     }
 
-    /// Takes out what other ranks do not know yet.
+    /// Takes out the hashes that other ranks do not have yet.
     pub fn take_news(&self) -> Vec<u64> {
         std::mem::take(&mut self.lock().news)
     }
 
-    /// Takes over what other ranks know.
+    /// Adds the hashes of other ranks.
     pub fn extend(&self, of_others: &[u64]) {
         self.lock().all.extend(of_others);
     }
 }
 
-/// The path of the directory above; none of the root's.
+/// Returns the path of the parent directory; `None` for the root.
 pub fn parent_of(path: &[u8]) -> Option<&[u8]> {
     let last = path.iter().rposition(|byte| *byte == b'/');
     (!path.is_empty()).then(|| &path[..last.unwrap_or(0)])

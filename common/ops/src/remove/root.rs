@@ -1,59 +1,59 @@
-//! What is to be removed, open on this rank; and what never is.
+//! Roots of a removal, open on this rank, and the paths that are always refused.
 
 use std::ffi::CString;
 use std::sync::Arc;
 
 use crate::journal::folder::absolute;
-use crate::sites::Sites;
-use crate::walk::place::Place;
+use crate::resolver::StoreResolver;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::{WalkTask, account};
 use store::opening::{Need, OpenAs, Symlinks};
 use store::{Dir, Store};
 use types::entry::{Attributes, Kind, Metadata, Times};
 use types::error::{Cause, Error, Failure, Op, Result, Side};
+use types::operand::placement::Given;
 use types::path::{self, RelPath};
-use types::place::placement::Given;
 
 /// A tree or an entry that is to be removed.
 pub struct RemoveRoot {
-    /// The tree; of a single entry the directory that it is in.
+    /// Store of the tree, or of the directory of a single entry.
     pub store: Box<dyn Store>,
-    /// The path of that, for messages.
+    /// Path of the store's root, for messages.
     pub shown: Vec<u8>,
-    /// The path as the operator wrote it.
+    /// Path as the operator wrote it.
     pub given: Vec<u8>,
-    /// The one entry that is meant, where that is no directory.
+    /// Name of the single entry to remove, where it is not a directory.
     pub single: Option<CString>,
-    /// The path that regular expressions see.
+    /// Path that regular expressions are matched with.
     pub whole: Vec<u8>,
-    /// The path without any link in it, where there is such a thing.
+    /// Real path, without symbolic links, where there is one.
     pub real: Option<Vec<u8>>,
-    /// The mount that all of it is on.
+    /// Mount that all of the tree is on.
     pub mount: Option<u64>,
-    /// The directory that it is in, where it is an entry of one.
+    /// Parent directory, where the root is an entry of one.
     above: Option<Above>,
 }
 
-/// The directory above a root.
+/// The parent directory of a root.
 struct Above {
     dir: Arc<dyn Dir>,
     name: CString,
-    /// The root as it was opened.
+    /// Metadata of the root when it was opened.
     root: Metadata,
-    /// The times that the directory had before.
+    /// Timestamps that the directory had before.
     times: Option<Times>,
 }
 
-/// Why a root is none.
+/// Reason why a path is not a root of the removal.
 #[derive(Debug)]
-pub enum Unfit {
-    /// It must not be removed: nothing is.
+pub enum InvalidKey {
+    /// Refusal of a path that must not be removed; the job then removes nothing.
     Refused(String),
-    /// It cannot be opened.
+    /// Failure to open the path.
     Failed(Failure),
 }
 
-/// Why that is not to be removed, whatever it is, by how it is written.
+/// Returns the reason why a path must not be removed, as far as its spelling shows.
 pub fn refusal(given: &[u8]) -> Option<String> {
     let shown = path::escaped(given);
     let bare = bare(given);
@@ -72,37 +72,38 @@ pub fn refusal(given: &[u8]) -> Option<String> {
     }
 }
 
-/// Without slashes at its end.
+/// Returns a path without slashes at its end.
 fn bare(given: &[u8]) -> &[u8] {
     let end = given.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
     &given[..end]
 }
 
 impl RemoveRoot {
-    /// Opens what the operator named, through no link at its end.
+    /// Opens the root of a path, without following a symbolic link at its end.
     ///
     /// # Errors
-    /// Why it is not to be removed, or cannot be opened.
-    pub fn open(sites: &Sites, given: &[u8]) -> std::result::Result<Self, Unfit> {
-        let refused = |why: &str| Unfit::Refused(format!("\"{}\" {why}", path::escaped(given)));
-        let failed = |error| Unfit::Failed(account::failure(Side::Source, given, b"", error));
-        if let Some((_, place)) = sites.objects(Side::Source, given) {
-            if bare(&place.prefix).is_empty() {
+    /// Returns why the path must not be removed, or cannot be opened.
+    pub fn open(resolver: &StoreResolver, given: &[u8]) -> std::result::Result<Self, InvalidKey> {
+        let refused =
+            |why: &str| InvalidKey::Refused(format!("\"{}\" {why}", path::escaped(given)));
+        let failed = |error| InvalidKey::Failed(account::failure(Side::Source, given, b"", error));
+        if let Some((_, dir_ref)) = resolver.objects(Side::Source, given) {
+            if bare(&dir_ref.prefix).is_empty() {
                 return Err(refused(
                     "is a whole bucket, which is not emptied; name prefixes in it",
                 ));
             }
-            let found = sites.look(Side::Source, given, Symlinks::Keep).map_err(failed)?;
+            let found = resolver.look(Side::Source, given, Symlinks::Keep).map_err(failed)?;
             let opened = match found.kind {
-                Kind::Directory => Self::objects(sites, given),
-                _ => Self::entry(sites, given),
+                Kind::Directory => Self::objects(resolver, given),
+                _ => Self::entry(resolver, given),
             };
             return opened.map_err(failed);
         }
         let path = bare(given);
-        let found = sites.look(Side::Source, path, Symlinks::Keep).map_err(failed)?;
+        let found = resolver.look(Side::Source, path, Symlinks::Keep).map_err(failed)?;
         match found.kind {
-            Kind::Directory => match Self::tree(sites, path, &found) {
+            Kind::Directory => match Self::tree(resolver, path, &found) {
                 Err(Error { cause: Cause::MountPoint, .. }) => {
                     Err(refused("is a mount point, which is not removed; name what is in it"))
                 }
@@ -113,7 +114,7 @@ impl RemoveRoot {
                  goes by its own name",
             )),
             _ if path.len() < given.len() => Err(failed(Op::Open.errno(libc::ENOTDIR))),
-            _ => Self::entry(sites, path).map_err(failed),
+            _ => Self::entry(resolver, path).map_err(failed),
         }
     }
 
@@ -130,43 +131,43 @@ impl RemoveRoot {
         }
     }
 
-    fn objects(sites: &Sites, given: &[u8]) -> Result<Self> {
-        let store = sites.open(Side::Source, given, OpenAs::default())?;
+    fn objects(resolver: &StoreResolver, given: &[u8]) -> Result<Self> {
+        let store = resolver.open(Side::Source, given, OpenAs::default())?;
         Ok(Self::new(store, (bare(given), given)))
     }
 
-    fn tree(sites: &Sites, path: &[u8], found: &Metadata) -> Result<Self> {
+    fn tree(resolver: &StoreResolver, path: &[u8], found: &Metadata) -> Result<Self> {
         let given = Given::new(path);
         let Some(name) = &given.last_name else { return Err(Op::Remove.failed(Cause::MountPoint)) };
         let name = CString::new(name.clone()).map_err(|_| Op::Open.errno(libc::EINVAL))?;
-        let store = sites.open(Side::Source, path, OpenAs::default())?;
+        let store = resolver.open(Side::Source, path, OpenAs::default())?;
         let dir = store.open_dir(&RelPath::root())?;
         let (root, mount) = (dir.metadata()?, dir.mount()?);
         if !root.is_same_file(found) {
             return Err(Op::Open.failed(Cause::Changed));
         }
-        let above = sites.open(Side::Source, &given.parent(), passage())?;
+        let above = resolver.open(Side::Source, &given.parent(), passage())?;
         let above = above.open_dir(&RelPath::root())?;
         let around = above.metadata()?;
         if above.mount()? != mount || around.is_same_file(&root) {
             return Err(Op::Remove.failed(Cause::MountPoint));
         }
         let above = Above { dir: above, name, root, times: around.times() };
-        let real = sites.real_path(Side::Source, path);
+        let real = resolver.real_path(Side::Source, path);
         let new = Self::new(store, (path, path));
         Ok(Self { mount, real, above: Some(above), whole: absolute(path), ..new })
     }
 
-    fn entry(sites: &Sites, path: &[u8]) -> Result<Self> {
+    fn entry(resolver: &StoreResolver, path: &[u8]) -> Result<Self> {
         let given = Given::new(path);
         let name = given.last_name.clone().ok_or(Op::Open.errno(libc::EINVAL))?;
         let parent = given.parent();
-        let store = sites.open(Side::Source, &parent, passage())?;
+        let store = resolver.open(Side::Source, &parent, passage())?;
         let dir = store.open_dir(&RelPath::root())?;
         let (around, mount) = (dir.metadata()?, dir.mount()?);
-        let is_object = sites.is_object(Side::Source, path);
+        let is_object = resolver.is_object(Side::Source, path);
         let whole = if is_object { parent.clone() } else { absolute(&parent) };
-        let real = sites.real_path(Side::Source, &parent).map(|above| path::join(&above, &name));
+        let real = resolver.real_path(Side::Source, &parent).map(|above| path::join(&above, &name));
         let name = CString::new(name).map_err(|_| Op::Open.errno(libc::EINVAL))?;
         let above = (!is_object).then(|| Above {
             dir,
@@ -179,19 +180,19 @@ impl RemoveRoot {
         Ok(Self { single: Some(name), whole, real, mount, above, ..new })
     }
 
-    /// The first task of its walk.
+    /// Returns the first task of its walk.
     pub fn seed(&self, index: u32) -> WalkTask {
-        let place = Arc::new(Place::root_of(index));
+        let dir_ref = Arc::new(DirRef::root_of(index));
         match &self.single {
-            Some(name) => WalkTask::single(place, name),
-            None => WalkTask::List(place),
+            Some(name) => WalkTask::single(dir_ref, name),
+            None => WalkTask::List(dir_ref),
         }
     }
 
-    /// Removes the directory itself, which nothing is in any more, if its name still leads to it.
+    /// Removes the directory itself, which is empty by now, if its name still refers to it.
     ///
     /// # Errors
-    /// Those of [`Dir::remove`].
+    /// Returns those of [`Dir::remove`].
     pub fn remove(&self) -> Result<()> {
         let Some(Above { dir, name, root, .. }) = &self.above else { return Ok(()) };
         if !dir.stat(name)?.is_same_file(root) {
@@ -200,25 +201,26 @@ impl RemoveRoot {
         dir.remove(name, Kind::Directory)
     }
 
-    /// Makes sure that nothing is left of objects that are all to be gone: no handle shows that, as rmdir(2) does.
+    /// Checks that no object is left where all are to be removed: no error shows that, unlike that
+    /// of rmdir(2).
     ///
     /// # Errors
-    /// Something is left, or the service does not tell.
-    pub fn check_gone(&self, sites: &Sites) -> Result<()> {
+    /// Returns an error if an object is left, or the service does not answer.
+    pub fn check_gone(&self, resolver: &StoreResolver) -> Result<()> {
         if !self.store.holds_objects() || self.single.is_some() {
             return Ok(());
         }
-        match sites.look(Side::Source, &path::join(&self.shown, b"/"), Symlinks::Keep) {
+        match resolver.look(Side::Source, &path::join(&self.shown, b"/"), Symlinks::Keep) {
             Ok(found) if found.kind == Kind::Directory => Err(Op::Remove.errno(libc::ENOTEMPTY)),
             Err(error) if !is_no_directory(&error) => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Gives the directory that it is in the times that it had.
+    /// Restores the timestamps of the parent directory.
     ///
     /// # Errors
-    /// Those of [`Dir::set_attributes`].
+    /// Returns those of [`Dir::set_attributes`].
     pub fn restore_above(&self) -> Result<()> {
         let Some(Above { dir, times: times @ Some(_), .. }) = &self.above else { return Ok(()) };
         dir.set_attributes(&Attributes { times: *times, ..Attributes::NONE.clone() }).map(drop)
@@ -229,12 +231,13 @@ fn is_no_directory(error: &Error) -> bool {
     error.cause.is_vanished() || error.cause == Cause::System(libc::ENOTDIR)
 }
 
-/// A directory through which something is reached.
+/// Returns how to open a directory through which entries are reached.
 fn passage() -> OpenAs {
     OpenAs { need: Need::Passage, below: Need::Passage, ..OpenAs::default() }
 }
 
-/// Roots that are in others of them, or are the same: the number of the one, and that of the other.
+/// Finds a root that is inside another one, or the same; returns the indices of the inner and the
+/// outer one.
 pub fn overlap(roots: &[RemoveRoot]) -> Option<(usize, usize)> {
     let is_in = |inner: &RemoveRoot, outer: &RemoveRoot| {
         let (Some(inner), Some(outer)) = (&inner.real, &outer.real) else {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shelf::Shelf;
+use super::sort_buffer::SortBuffer;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use comm::mailbox::{Channel, Mailbox, Nap};
@@ -24,35 +24,35 @@ type Sample = (u64, Vec<u8>);
 
 /// Sorts the entries of all ranks. Afterwards each rank holds one range, and all entries of rank 0
 /// come before those of rank 1.
-pub fn sort(mut shelf: Shelf, mail: &mut Mailbox<'_>) -> Shelf {
-    shelf.sort();
+pub fn sort(mut sort_buffer: SortBuffer, mail: &mut Mailbox<'_>) -> SortBuffer {
+    sort_buffer.sort();
     let ranks = mail.comm().size();
     if ranks == 1 {
-        return shelf;
+        return sort_buffer;
     }
-    let samples = gather(mail, &samples(&shelf, ranks));
+    let samples = gather(mail, &samples(&sort_buffer, ranks));
     let cuts = broadcast(mail, samples.map(|samples| cuts(samples.concat(), ranks)));
-    let mut sorted = exchange(&shelf, &cuts, mail);
+    let mut sorted = exchange(&sort_buffer, &cuts, mail);
     // Two copies of the entries exist during the exchange only, not while sorting.
-    drop(shelf);
+    drop(sort_buffer);
     sorted.sort();
     sorted
 }
 
 /// Returns samples of this rank's sorted entries, which divide them into stretches of equal length.
-fn samples(shelf: &Shelf, ranks: u32) -> Vec<Sample> {
-    let count = limits::sort_samples(ranks).min(shelf.len());
+fn samples(sort_buffer: &SortBuffer, ranks: u32) -> Vec<Sample> {
+    let count = limits::sort_samples(ranks).min(sort_buffer.len());
     let key = |at: usize| {
-        let key = shelf.key(at);
+        let key = sort_buffer.key(at);
         key[..key.len().min(limits::SORT_SAMPLE_KEY_BYTES)].to_vec()
     };
     let weight = |sample: usize| {
-        let at = |sample: usize| sample * shelf.len() / count;
+        let at = |sample: usize| sample * sort_buffer.len() / count;
         (at(sample + 1) - at(sample)) as u64
     };
     // The key in the middle of each stretch is taken, since it represents the entries on both
     // sides.
-    (0..count).map(|n| (weight(n), key((2 * n + 1) * shelf.len() / (2 * count)))).collect()
+    (0..count).map(|n| (weight(n), key((2 * n + 1) * sort_buffer.len() / (2 * count)))).collect()
 }
 
 /// Returns the first key of the range of each rank but the first.
@@ -73,22 +73,22 @@ fn cuts(mut samples: Vec<Sample>, ranks: u32) -> Vec<Vec<u8>> {
 }
 
 /// Sends each rank the entries in its range, and receives those in this rank's.
-fn exchange(shelf: &Shelf, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> Shelf {
+fn exchange(sort_buffer: &SortBuffer, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> SortBuffer {
     let channel = mail.open();
     let (rank, ranks) = (mail.comm().rank().0, mail.comm().size());
     let mut inbox = Inbox::new(channel, ranks);
     let begin = |of: u32| match of.checked_sub(1).map(|cut| cuts.get(cut as usize)) {
         None => 0,
-        Some(Some(cut)) => shelf.lower_bound(cut),
-        Some(None) => shelf.len(),
+        Some(Some(cut)) => sort_buffer.lower_bound(cut),
+        Some(None) => sort_buffer.len(),
     };
     // Each rank begins with another receiver, so that not all send to the same rank at the same
     // time.
     for to in (0..ranks).map(|step| (rank + step) % ranks) {
-        let range = begin(to)..if to + 1 == ranks { shelf.len() } else { begin(to + 1) };
-        let mut part = Shelf::default();
+        let range = begin(to)..if to + 1 == ranks { sort_buffer.len() } else { begin(to + 1) };
+        let mut part = SortBuffer::default();
         let mut sent = 0;
-        for (key, value) in shelf.range(range) {
+        for (key, value) in sort_buffer.range(range) {
             part.push(key, value);
             if part.is_block() {
                 sent += 1;
@@ -99,13 +99,13 @@ fn exchange(shelf: &Shelf, cuts: &[Vec<u8>], mail: &mut Mailbox<'_>) -> Shelf {
         inbox.send(mail, to, &Parcel { count: Some(sent + 1), block });
     }
     inbox.wait(mail);
-    inbox.shelf
+    inbox.sort_buffer
 }
 
 /// The receiver of parcels, while this rank sends and afterwards.
 struct Inbox {
     channel: Channel,
-    shelf: Shelf,
+    sort_buffer: SortBuffer,
     /// The number of parcels still to come. It is negative while more parcels have arrived than the
     /// last ones so far have announced.
     missing: i64,
@@ -115,7 +115,7 @@ struct Inbox {
 
 impl Inbox {
     fn new(channel: Channel, ranks: u32) -> Self {
-        Self { channel, shelf: Shelf::default(), missing: 0, open: ranks }
+        Self { channel, sort_buffer: SortBuffer::default(), missing: 0, open: ranks }
     }
 
     fn send(&mut self, mail: &mut Mailbox<'_>, to: u32, parcel: &Parcel) {
@@ -158,7 +158,7 @@ impl Inbox {
     fn take(&mut self, mail: &Mailbox<'_>, count: Option<u32>, block: Vec<u8>) {
         self.missing += i64::from(count.unwrap_or(0)) - 1;
         self.open -= u32::from(count.is_some());
-        if self.shelf.append_block(block).is_none() {
+        if self.sort_buffer.append_block(block).is_none() {
             refuse(mail);
         }
     }
@@ -177,11 +177,11 @@ mod tests {
     fn sorted_by_all(ranks: u32, of_rank: impl Fn(u32) -> Vec<String> + Sync) -> Vec<Vec<String>> {
         threads::run(ranks, |comm| {
             let mail = &mut Mailbox::new(comm);
-            let mut shelf = Shelf::default();
+            let mut sort_buffer = SortBuffer::default();
             for text in of_rank(mail.comm().rank().0) {
-                shelf.push(text.as_bytes(), text.as_bytes());
+                sort_buffer.push(text.as_bytes(), text.as_bytes());
             }
-            let sorted = sort(shelf, mail);
+            let sorted = sort(sort_buffer, mail);
             let text = |(_, value): (&[u8], &[u8])| String::from_utf8(value.to_vec()).unwrap();
             sorted.entries().map(text).collect()
         })

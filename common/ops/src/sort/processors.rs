@@ -1,4 +1,4 @@
-//! The processors that a rank sorts on.
+//! Processors that a rank sorts on.
 
 use std::cmp::Ordering;
 use std::sync::atomic::{self, AtomicUsize};
@@ -8,16 +8,17 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use types::limits::SORT_PARALLEL_ENTRIES_MIN;
 
-/// The number of processors of this process; a fact of the process, which no sort changes.
+/// Number of processors of this process. It belongs to the process, and no sort changes it.
 static PROCESSORS: AtomicUsize = AtomicUsize::new(1);
 
-/// Lets all later sorts of this process use so many processors. Ranks share those of their node, so a rank's share may
-/// be less than one; then it sorts on one.
+/// Sets the number of processors for all later sorts of this process. Ranks share the processors of
+/// their node, so the share of a rank may be less than one; the rank then sorts on one.
 pub fn use_processors(share: f64) {
     PROCESSORS.store(share.max(1.0) as usize, atomic::Ordering::Relaxed);
 }
 
-/// Sorts on all processors of this rank where there are many elements. Equal elements keep their order.
+/// Sorts on all processors of this rank if there are many elements. Equal elements keep their
+/// order.
 pub(super) fn sort_by<T: Send>(all: &mut [T], order: impl Fn(&T, &T) -> Ordering + Send + Sync) {
     match pool(all.len()) {
         Some(pool) => pool.install(|| all.par_sort_by(order)),
@@ -25,8 +26,9 @@ pub(super) fn sort_by<T: Send>(all: &mut [T], order: impl Fn(&T, &T) -> Ordering
     }
 }
 
-/// Threads for a sort of so many elements. They end with the sort: a job sorts twice at most, and between sorts its
-/// processors belong to the threads that read and write. Where none can be started, one thread sorts.
+/// Creates the threads for a sort of that many elements. They end with the sort: a job sorts twice
+/// at most, and between sorts its processors belong to the threads that read and write. Returns
+/// `None` where one thread sorts, also if none can be started.
 fn pool(elements: usize) -> Option<ThreadPool> {
     let processors = PROCESSORS.load(atomic::Ordering::Relaxed);
     if processors < 2 || elements < SORT_PARALLEL_ENTRIES_MIN {

@@ -78,11 +78,11 @@ impl Directories {
     fn insert(&mut self, path: Vec<u8>, own: Own) {
         let length = path.len();
         let mut is_new = false;
-        let place = self.own.entry(path).or_insert_with(|| {
+        let dir_ref = self.own.entry(path).or_insert_with(|| {
             is_new = true;
             Own { depth: own.depth, part: Use::default() }
         });
-        place.part.add(&own.part);
+        dir_ref.part.add(&own.part);
         self.path_bytes += if is_new { length } else { 0 };
     }
 

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::walk::selection::Selection;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
 use types::entry::Metadata;
-use types::error::{Cause, Error, Failure, Side, Trouble};
-use types::outcome::notice::Notice;
+use types::error::{Cause, Error, Failure, Side, SideError};
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::{limits, path};
 
@@ -50,16 +50,16 @@ impl Account {
 
     /// Counts a failure, and reports it to rank 0 up to a number of lines. A failure of a silent
     /// service also stops the job.
-    pub fn fail<J: Job<Notice = Notice> + ?Sized>(
+    pub fn fail<J: Job<Event = Event> + ?Sized>(
         &self,
         failure: Failure,
         gathered: &mut Gathered,
-        crew: &Crew<'_, J>,
+        context: &TaskContext<'_, J>,
     ) {
         if failure.error.cause.is_given_up() {
             gathered.tally.cancelled_tasks += 1;
             gathered.tally.unresponsive_services += 1;
-            crew.stop_job();
+            context.stop_job();
         }
         if failure.is_vanished() {
             gathered.tally.vanished += 1;
@@ -71,17 +71,21 @@ impl Account {
         } else {
             gathered.tally.failed += 1;
         }
-        self.tell(&Notice::Failure(failure), crew);
+        self.tell(&Event::Failure(failure), context);
     }
 
     /// Reports a skipped entry to rank 0, up to a number of lines.
-    pub fn leave_out<J: Job<Notice = Notice> + ?Sized>(&self, entry: Failure, crew: &Crew<'_, J>) {
-        self.tell(&Notice::LeftOut(entry), crew);
+    pub fn leave_out<J: Job<Event = Event> + ?Sized>(
+        &self,
+        entry: Failure,
+        context: &TaskContext<'_, J>,
+    ) {
+        self.tell(&Event::LeftOut(entry), context);
     }
 
-    fn tell<J: Job<Notice = Notice> + ?Sized>(&self, notice: &Notice, crew: &Crew<'_, J>) {
+    fn tell<J: Job<Event = Event> + ?Sized>(&self, event: &Event, context: &TaskContext<'_, J>) {
         if self.failures.fetch_add(1, Ordering::Relaxed) < limits::FAILURE_LINES_MAX {
-            crew.report(notice);
+            context.report(event);
         }
     }
 }
@@ -95,10 +99,14 @@ impl Gathered {
 
     /// Sends the gathered lines to rank 0 when there are enough of them, or in any case if `all` is
     /// set.
-    pub fn send_lines<J: Job<Notice = Notice> + ?Sized>(&mut self, crew: &Crew<'_, J>, all: bool) {
+    pub fn send_lines<J: Job<Event = Event> + ?Sized>(
+        &mut self,
+        context: &TaskContext<'_, J>,
+        all: bool,
+    ) {
         let enough = if all { 1 } else { limits::LINES_BLOCK_BYTES };
         if self.lines.len() >= enough {
-            crew.report(&Notice::Lines(std::mem::take(&mut self.lines)));
+            context.report(&Event::Lines(std::mem::take(&mut self.lines)));
         }
     }
 }
@@ -107,21 +115,21 @@ impl Gathered {
 /// listed has vanished. But a root that is gone, or a mount point below it whose file system is
 /// gone on this node, must not be taken for that, since a mirror would delete its copy.
 pub fn missing(
-    trouble: Trouble,
+    side_error: SideError,
     at_root: bool,
     source: &dyn Store,
     selection: &Selection,
-) -> Trouble {
-    if trouble.side != Side::Source || !trouble.error.cause.is_vanished() {
-        return trouble;
+) -> SideError {
+    if side_error.side != Side::Source || !side_error.error.cause.is_vanished() {
+        return side_error;
     }
     let is_there = source.check_mounts(&|point| selection.admits_below(point, true));
     let error = match is_there {
         Err(error) => error,
-        Ok(()) if at_root => trouble.error.op.failed(Cause::RootGone),
-        Ok(()) => trouble.error,
+        Ok(()) if at_root => side_error.error.op.failed(Cause::RootGone),
+        Ok(()) => side_error.error,
     };
-    Trouble { error, ..trouble }
+    SideError { error, ..side_error }
 }
 
 /// Builds the failure of an entry, with the path as the user would write it.

@@ -137,8 +137,8 @@ fn push_hint(bytes: &mut Vec<u8>, hint: Hint) {
             bytes.extend_from_slice(&recorded.crc64.0.to_le_bytes());
         }
         plain => {
-            let place = PLAIN.iter().position(|hint| *hint == plain);
-            bytes.push(place.expect("all others are in the table") as u8);
+            let dir_ref = PLAIN.iter().position(|hint| *hint == plain);
+            bytes.push(dir_ref.expect("all others are in the table") as u8);
         }
     }
 }

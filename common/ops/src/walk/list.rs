@@ -1,42 +1,46 @@
 //! The walk as an operation of its own, which counts entries and lists them on request.
 
 pub mod checksums;
-pub mod harvest;
+pub mod collector;
 pub mod read;
 
 use std::ffi::CString;
 use std::sync::Arc;
 
 use super::account;
-use super::place::Place;
+use super::dir_ref::DirRef;
 use super::selection::Selection;
 use super::watch::Watch;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
-use crate::sites::Sites;
+use crate::resolver::StoreResolver;
+use collector::{CollectorWorker, ListCollector};
 use comm::Rank;
-use harvest::{Harvest, HarvestHand};
 use lists::named::Named;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
 use store::opening::{Need, OpenAs, Symlinks};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{Cause, Error, Failure, Op, Side, Trouble};
+use types::error::{Cause, Error, Failure, Op, Side, SideError};
 use types::listed::record::Record;
+use types::operand::placement::Given;
 use types::outcome::difference::Fields;
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path;
-use types::place::placement::Given;
 
 /// Opens a tree that exists. A prefix without keys does not exist.
-fn open_tree(sites: &Sites, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>, Error> {
-    if sites.is_object(Side::Source, path)
-        && sites.look(Side::Source, path, Symlinks::Follow)?.kind != Kind::Directory
+fn open_tree(
+    resolver: &StoreResolver,
+    path: &[u8],
+    open_as: OpenAs,
+) -> Result<Box<dyn Store>, Error> {
+    if resolver.is_object(Side::Source, path)
+        && resolver.look(Side::Source, path, Symlinks::Follow)?.kind != Kind::Directory
     {
         return Err(Op::List.errno(libc::ENOTDIR));
     }
-    sites.open(Side::Source, path, open_as)
+    resolver.open(Side::Source, path, open_as)
 }
 
 /// A tree to walk, opened on this rank.
@@ -59,15 +63,19 @@ impl WalkRoot {
     ///
     /// # Errors
     /// Returns the reason why the path cannot be opened.
-    pub fn open(sites: &Sites, path: &[u8], symlinks: Symlinks) -> Result<Self, Failure> {
+    pub fn open(
+        resolver: &StoreResolver,
+        path: &[u8],
+        symlinks: Symlinks,
+    ) -> Result<Self, Failure> {
         let failed = |error| account::failure(Side::Source, path, b"", error);
         let open_as = OpenAs { symlinks, ..OpenAs::default() };
         let given = Given::new(path);
         let is_directory = |metadata: &Metadata| metadata.kind == Kind::Directory;
         let is_entry = |path| {
-            sites.look(Side::Source, path, Symlinks::Keep).is_ok_and(|it| !is_directory(&it))
+            resolver.look(Side::Source, path, Symlinks::Keep).is_ok_and(|it| !is_directory(&it))
         };
-        match (open_tree(sites, path, open_as), &given.last_name) {
+        match (open_tree(resolver, path, open_as), &given.last_name) {
             // A service that did not answer is not asked again, which would take minutes.
             (Err(error), Some(name))
                 if !given.means_contents
@@ -75,10 +83,10 @@ impl WalkRoot {
                     && is_entry(path) =>
             {
                 let name = CString::new(name.clone()).map_err(|_| failed(error))?;
-                let symlinks = single_as(sites, path, symlinks).map_err(failed)?;
+                let symlinks = single_as(resolver, path, symlinks).map_err(failed)?;
                 let open_as = OpenAs { need: Need::Passage, symlinks, ..open_as };
                 let parent = given.parent();
-                let source = sites.open(Side::Source, &parent, open_as).map_err(failed)?;
+                let source = resolver.open(Side::Source, &parent, open_as).map_err(failed)?;
                 let shown = if parent == b"." { Vec::new() } else { parent };
                 Ok(Self { source, shown, given: given.path, single: Some(name), symlinks })
             }
@@ -93,20 +101,20 @@ impl WalkRoot {
     }
 
     fn seed(&self, index: u32) -> WalkTask {
-        let place = Arc::new(Place::root_of(index));
-        let Some(name) = &self.single else { return WalkTask::List(place) };
-        WalkTask::single(place, name)
+        let dir_ref = Arc::new(DirRef::root_of(index));
+        let Some(name) = &self.single else { return WalkTask::List(dir_ref) };
+        WalkTask::single(dir_ref, name)
     }
 }
 
 /// Returns the treatment of an entry that was named and is no directory, in case it is a symbolic
 /// link.
-fn single_as(sites: &Sites, path: &[u8], symlinks: Symlinks) -> Result<Symlinks, Error> {
-    let is_link = sites.look(Side::Source, path, Symlinks::Keep)?.kind == Kind::Symlink;
-    if !is_link || sites.is_object(Side::Source, path) {
+fn single_as(resolver: &StoreResolver, path: &[u8], symlinks: Symlinks) -> Result<Symlinks, Error> {
+    let is_link = resolver.look(Side::Source, path, Symlinks::Keep)?.kind == Kind::Symlink;
+    if !is_link || resolver.is_object(Side::Source, path) {
         return Ok(symlinks);
     }
-    match (sites.look(Side::Source, path, Symlinks::Follow), symlinks) {
+    match (resolver.look(Side::Source, path, Symlinks::Follow), symlinks) {
         (Ok(_), _) => Ok(Symlinks::Follow),
         (Err(_), Symlinks::Keep) => Ok(Symlinks::Keep),
         (Err(_), Symlinks::Follow) => Err(Op::Follow.failed(Cause::Dangling)),
@@ -144,7 +152,7 @@ pub struct ListJob<'c> {
     facts: ObjectFacts,
     selection: &'c Selection,
     named: Option<&'c Named>,
-    harvest: &'c Harvest,
+    collector: &'c ListCollector,
     watch: Option<Watch>,
 }
 
@@ -155,9 +163,9 @@ impl<'c> ListJob<'c> {
         facts: ObjectFacts,
         selection: &'c Selection,
         named: Option<&'c Named>,
-        harvest: &'c Harvest,
+        collector: &'c ListCollector,
     ) -> Self {
-        Self { roots, facts, selection, named, harvest, watch: None }
+        Self { roots, facts, selection, named, collector, watch: None }
     }
 
     /// Makes the job record what it lists and visits, for a second listing. A walk of named entries
@@ -175,62 +183,62 @@ impl<'c> ListJob<'c> {
 
     fn fail(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         name: &[u8],
         error: Error,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        let below = path::join(place.path().as_bytes(), name);
-        let WalkRoot { shown, source, .. } = &self.roots[place.root() as usize];
-        let trouble = Trouble { side: Side::Source, error };
-        let Trouble { error, .. } =
-            account::missing(trouble, below.is_empty(), &**source, self.selection);
+        let below = path::join(dir_ref.path().as_bytes(), name);
+        let WalkRoot { shown, source, .. } = &self.roots[dir_ref.root() as usize];
+        let side_error = SideError { side: Side::Source, error };
+        let SideError { error, .. } =
+            account::missing(side_error, below.is_empty(), &**source, self.selection);
         let failure = account::failure(Side::Source, shown, &below, error);
-        if let Some(watch) = self.watch(place).filter(|_| !failure.is_vanished()) {
-            watch.told(place, name);
+        if let Some(watch) = self.watch(dir_ref).filter(|_| !failure.is_vanished()) {
+            watch.told(dir_ref, name);
         }
-        self.harvest.account.fail(failure, &mut hand.gathered, crew);
+        self.collector.account.fail(failure, &mut worker.gathered, context);
     }
 
     fn meet(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         name: &[u8],
         Found { metadata, target, digest }: Found<'_>,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        if !self.harvest.wants_records() {
-            return hand.gathered.meet(metadata);
+        if !self.collector.wants_records() {
+            return worker.gathered.meet(metadata);
         }
-        let root = &self.roots[place.root() as usize];
-        let below = path::join(place.path().as_bytes(), name);
+        let root = &self.roots[dir_ref.root() as usize];
+        let below = path::join(dir_ref.path().as_bytes(), name);
         let depth = if root.single.is_some() {
             0
         } else {
-            place.path().depth() as u32 + u32::from(!name.is_empty())
+            dir_ref.path().depth() as u32 + u32::from(!name.is_empty())
         };
         let path = &path::join(&root.shown, &below);
         let (user, group, crc64) = (None, None, None);
         let record = Record { path, depth, metadata, target, user, group, crc64, digest };
-        self.harvest.meet(&record, hand, crew);
+        self.collector.meet(&record, worker, context);
     }
 
     fn look(
         &self,
         entry: &Visit<'_>,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
     ) -> Result<Visited, Error> {
-        let store = self.source(entry.place.root());
+        let store = self.source(entry.dir_ref.root());
         let metadata = match (entry.hint, self.facts) {
             (Hint::Object(_), ObjectFacts::Listed) => {
                 let mut listed = entry.dir.peek(entry.name, entry.hint)?;
                 listed.known.insert(Fields::MTIME);
                 listed
             }
-            _ => super::look(entry, store, self.roots[entry.place.root() as usize].symlinks)?,
+            _ => super::look(entry, store, self.roots[entry.dir_ref.root() as usize].symlinks)?,
         };
         if metadata.kind == Kind::Directory {
             return Ok(Visited::Directory);
@@ -238,16 +246,17 @@ impl<'c> ListJob<'c> {
         if !self.selection.admits(&metadata) {
             return Ok(Visited::NOTHING_MOVED);
         }
-        let wants_target = metadata.kind == Kind::Symlink && self.harvest.options().wants_targets();
+        let wants_target =
+            metadata.kind == Kind::Symlink && self.collector.options().wants_targets();
         let target = if wants_target { Some(entry.dir.read_link(entry.name)?) } else { None };
-        let digest = self.digest(entry, metadata.kind, hand, crew);
+        let digest = self.digest(entry, metadata.kind, worker, context);
         let known = digest.as_ref().map_or(None, Option::as_deref);
         let found = Found { metadata: &metadata, target: target.as_deref(), digest: known };
-        self.meet(entry.place, entry.name.to_bytes(), found, hand, crew);
+        self.meet(entry.dir_ref, entry.name.to_bytes(), found, worker, context);
         digest?;
-        if metadata.kind == Kind::File && self.harvest.options().usage.striping {
+        if metadata.kind == Kind::File && self.collector.options().usage.striping {
             let layout = entry.dir.layout(entry.name)?;
-            Harvest::meet_layout(&metadata, layout.as_ref(), hand);
+            ListCollector::meet_layout(&metadata, layout.as_ref(), worker);
         }
         Ok(Visited::NOTHING_MOVED)
     }
@@ -259,45 +268,50 @@ impl ListJob<'_> {
         &self,
         entry: &Visit<'_>,
         kind: Kind,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
     ) -> Result<Option<String>, Error> {
-        let listed = self.harvest.options().listing.checksum();
+        let listed = self.collector.options().listing.checksum();
         let Some(checksum) = listed.filter(|_| kind == Kind::File) else { return Ok(None) };
         let file = entry.dir.open_listed(entry.name, entry.hint)?;
-        checksum.of(&*file, &mut hand.buffer, &|| crew.is_stopped()).map(Some)
+        checksum.of(&*file, &mut worker.buffer, &|| context.is_stopped()).map(Some)
     }
 }
 
 impl Job for ListJob<'_> {
     type Task = WalkTask;
-    type Letter = ();
-    type Notice = Notice;
+    type Message = ();
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = HarvestHand;
+    type Worker = CollectorWorker;
 
-    fn hand(&self) -> HarvestHand {
-        self.harvest.hand()
+    fn worker(&self) -> CollectorWorker {
+        self.collector.worker()
     }
 
-    fn run(&self, task: WalkTask, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
-        super::run(self, task, hand, crew);
-        self.harvest.account.settle(&mut hand.gathered);
+    fn run(&self, task: WalkTask, worker: &mut CollectorWorker, context: &TaskContext<'_, Self>) {
+        super::run(self, task, worker, context);
+        self.collector.account.settle(&mut worker.gathered);
     }
 
-    fn discard(&self, _task: WalkTask, hand: &mut HarvestHand, _crew: &Crew<'_, Self>) {
-        hand.gathered.tally.cancelled_tasks += 1;
-        self.harvest.account.settle(&mut hand.gathered);
+    fn discard(
+        &self,
+        _task: WalkTask,
+        worker: &mut CollectorWorker,
+        _context: &TaskContext<'_, Self>,
+    ) {
+        worker.gathered.tally.cancelled_tasks += 1;
+        self.collector.account.settle(&mut worker.gathered);
     }
 
-    fn flush(&self, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
-        self.harvest.flush(hand, crew);
+    fn flush(&self, worker: &mut CollectorWorker, context: &TaskContext<'_, Self>) {
+        self.collector.flush(worker, context);
     }
 
-    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
-        self.harvest.account.tally()
+        self.collector.account.tally()
     }
 }
 
@@ -310,9 +324,14 @@ impl Visitor for ListJob<'_> {
         self.named
     }
 
-    fn list_failed(&self, failure: Failure, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
-        hand.gathered.tally.unread_directories += 1;
-        self.harvest.account.fail(failure, &mut hand.gathered, crew);
+    fn list_failed(
+        &self,
+        failure: Failure,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
+        worker.gathered.tally.unread_directories += 1;
+        self.collector.account.fail(failure, &mut worker.gathered, context);
     }
 
     fn source(&self, root: u32) -> &dyn Store {
@@ -321,77 +340,82 @@ impl Visitor for ListJob<'_> {
 
     /// Returns the record of a walk of files. Objects are in no directories whose times could be
     /// compared.
-    fn watch(&self, place: &Place) -> Option<&Watch> {
-        self.watch.as_ref().filter(|_| !self.source(place.root()).holds_objects())
+    fn watch(&self, dir_ref: &DirRef) -> Option<&Watch> {
+        self.watch.as_ref().filter(|_| !self.source(dir_ref.root()).holds_objects())
     }
 
-    fn take_seen(&self, hand: &mut HarvestHand) -> Option<Metadata> {
-        hand.gathered.seen.take()
+    fn take_seen(&self, worker: &mut CollectorWorker) -> Option<Metadata> {
+        worker.gathered.seen.take()
     }
 
     fn enter(
         &self,
-        place: &Arc<Place>,
+        dir_ref: &Arc<DirRef>,
         metadata: &Metadata,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, Self>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
     ) -> Result<(), Skip> {
-        self.meet(place, b"", Found::of(metadata), hand, crew);
+        self.meet(dir_ref, b"", Found::of(metadata), worker, context);
         Ok(())
     }
 
-    fn visit(&self, entry: &Visit<'_>, hand: &mut HarvestHand, crew: &Crew<'_, Self>) -> Visited {
+    fn visit(
+        &self,
+        entry: &Visit<'_>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
+    ) -> Visited {
         // A directory is counted by the task that lists it.
         if entry.hint == Hint::Directory {
             return Visited::Directory;
         }
-        self.look(entry, hand, crew).unwrap_or_else(|error| {
+        self.look(entry, worker, context).unwrap_or_else(|error| {
             if error.cause == Cause::Stopped {
-                hand.gathered.tally.cancelled_tasks += 1;
+                worker.gathered.tally.cancelled_tasks += 1;
             } else {
-                self.fail(entry.place, entry.name.to_bytes(), error, hand, crew);
+                self.fail(entry.dir_ref, entry.name.to_bytes(), error, worker, context);
             }
             Visited::NOTHING_MOVED
         })
     }
 
-    fn listed(&self, names: u64, hand: &mut HarvestHand) {
-        hand.gathered.tally.listed += names;
+    fn listed(&self, names: u64, worker: &mut CollectorWorker) {
+        worker.gathered.tally.listed += names;
     }
 
-    fn unfit(
+    fn invalid_key(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         key: &[u8],
-        trouble: Trouble,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        self.fail(place, key, trouble.error, hand, crew);
+        self.fail(dir_ref, key, side_error.error, worker, context);
     }
 
     fn unreadable(
         &self,
-        place: &Place,
-        trouble: Trouble,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, Self>,
+        dir_ref: &DirRef,
+        side_error: SideError,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
     ) {
-        hand.gathered.tally.unread_directories += 1;
-        if let Some(metadata) = self.unopened(place) {
-            self.meet(place, b"", Found::of(&metadata), hand, crew);
+        worker.gathered.tally.unread_directories += 1;
+        if let Some(metadata) = self.unopened(dir_ref) {
+            self.meet(dir_ref, b"", Found::of(&metadata), worker, context);
         }
-        self.fail(place, b"", trouble.error, hand, crew);
+        self.fail(dir_ref, b"", side_error.error, worker, context);
     }
 }
 
 impl ListJob<'_> {
     /// Returns the metadata of a directory that could not be opened, according to its parent, so
     /// that it is counted all the same.
-    fn unopened(&self, place: &Place) -> Option<Metadata> {
-        let source = self.source(place.root());
-        place.source_dir(source).err()?;
-        let (parent, name) = place.path().split_last()?;
+    fn unopened(&self, dir_ref: &DirRef) -> Option<Metadata> {
+        let source = self.source(dir_ref.root());
+        dir_ref.source_dir(source).err()?;
+        let (parent, name) = dir_ref.path().split_last()?;
         let found = source.open_dir(&parent).and_then(|above| above.stat(&name)).ok();
         found.filter(|it| it.kind == Kind::Directory)
     }

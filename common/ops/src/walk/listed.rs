@@ -16,13 +16,13 @@ use super::account::{self, Account, Gathered};
 use super::packed::{Block, Packed, RootedPath};
 use super::selection::Selection;
 use comm::Rank;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
 use types::entry::{Metadata, Time};
-use types::error::{At, Cause, Op, Side, Trouble};
+use types::error::{At, Cause, Op, Side, SideError};
 use types::limits::{CLOCK_TICK, CLOCK_TICK_COARSE};
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::path::RelPath;
 
@@ -200,16 +200,16 @@ impl<'c> CheckJob<'c> {
         &self,
         directory: RootedPath,
         before: Look,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         match self.look(&directory) {
-            Ok(Some(now)) => self.judge(directory, (before, now), hand, crew),
+            Ok(Some(now)) => self.change_test(directory, (before, now), worker, context),
             // The directory has vanished, by which its parent has changed; that is compared itself.
             Ok(None) => {}
-            Err(trouble) => {
-                hand.tally.unread_directories += 1;
-                self.fail(&directory, trouble, hand, crew);
+            Err(side_error) => {
+                worker.tally.unread_directories += 1;
+                self.fail(&directory, side_error, worker, context);
             }
         }
     }
@@ -218,7 +218,7 @@ impl<'c> CheckJob<'c> {
     ///
     /// # Errors
     /// Returns the failure, also if the file system that was mounted there is gone.
-    fn look(&self, (tree, path): &RootedPath) -> Result<Option<Metadata>, Trouble> {
+    fn look(&self, (tree, path): &RootedPath) -> Result<Option<Metadata>, SideError> {
         let CheckedTree { store, side, .. } = self.trees[*tree as usize];
         let torn = || Op::Open.errno(libc::EINVAL);
         let below = RelPath::checked(path).ok_or_else(torn).at(side)?;
@@ -228,20 +228,21 @@ impl<'c> CheckJob<'c> {
                 Ok(None)
             }
             Err(error) => {
-                let trouble = Trouble { side, error };
-                let trouble = account::missing(trouble, path.is_empty(), store, self.selection);
-                if trouble.error.cause.is_vanished() { Ok(None) } else { Err(trouble) }
+                let side_error = SideError { side, error };
+                let side_error =
+                    account::missing(side_error, path.is_empty(), store, self.selection);
+                if side_error.error.cause.is_vanished() { Ok(None) } else { Err(side_error) }
             }
         }
     }
 
     /// Compares a directory with its record, and records or reports a change.
-    fn judge(
+    fn change_test(
         &self,
         directory: RootedPath,
         (before, now): (Look, Metadata),
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let look = Look::of(&now, Time::now());
         let is_another = look.inode != before.inode;
@@ -251,7 +252,7 @@ impl<'c> CheckJob<'c> {
             return self.lock().listed.put(directory.0, &directory.1, &before);
         }
         let side = self.trees[directory.0 as usize].side;
-        let failed = |cause| Trouble { side, error: Op::List.failed(cause) };
+        let failed = |cause| SideError { side, error: Op::List.failed(cause) };
         match self.verdict {
             Verdict::Again => {
                 let mut found = self.lock();
@@ -259,51 +260,56 @@ impl<'c> CheckJob<'c> {
                 found.listed.put(directory.0, &directory.1, &look);
                 found.changed.push(Changed { directory, is_another });
             }
-            Verdict::Moving => self.fail(&directory, failed(Cause::Moving), hand, crew),
+            Verdict::Moving => self.fail(&directory, failed(Cause::Moving), worker, context),
         }
     }
 
     fn fail(
         &self,
         (tree, path): &RootedPath,
-        trouble: Trouble,
-        hand: &mut Gathered,
-        crew: &Crew<'_, Self>,
+        side_error: SideError,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
     ) {
         let shown = self.trees[*tree as usize].shown;
-        let failure = account::failure(trouble.side, shown, path, trouble.error);
-        self.account.fail(failure, hand, crew);
+        let failure = account::failure(side_error.side, shown, path, side_error.error);
+        self.account.fail(failure, worker, context);
     }
 }
 
 impl Job for CheckJob<'_> {
     type Task = CheckTask;
-    type Letter = ();
-    type Notice = Notice;
+    type Message = ();
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = Gathered;
+    type Worker = Gathered;
 
-    fn hand(&self) -> Gathered {
+    fn worker(&self) -> Gathered {
         Gathered::default()
     }
 
-    fn run(&self, CheckTask(block): CheckTask, hand: &mut Gathered, crew: &Crew<'_, Self>) {
+    fn run(
+        &self,
+        CheckTask(block): CheckTask,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
         for (directory, look) in block.iter() {
-            self.check(directory, look, hand, crew);
+            self.check(directory, look, worker, context);
         }
-        self.account.settle(hand);
+        self.account.settle(worker);
     }
 
-    fn discard(&self, _task: CheckTask, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        hand.tally.cancelled_tasks += 1;
-        self.account.settle(hand);
+    fn discard(&self, _task: CheckTask, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
+        worker.tally.cancelled_tasks += 1;
+        self.account.settle(worker);
     }
 
-    fn flush(&self, hand: &mut Gathered, _crew: &Crew<'_, Self>) {
-        self.account.settle(hand);
+    fn flush(&self, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
+        self.account.settle(worker);
     }
 
-    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use super::batch::NameBatch;
-use super::place::Place;
+use super::dir_ref::DirRef;
 use super::{Visitor, WalkTask, visit_batch};
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use store::{Dir, NameReader};
 use types::entry::Hint;
-use types::error::{At, Cause, Op, Trouble};
+use types::error::{At, Cause, Op, SideError};
 use types::limits;
+use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
-use types::object::span::Span;
 use types::path::{self, Name};
-use types::service::Unfit;
+use types::service::InvalidKey;
 
 /// A directory being read.
 pub(super) struct Listing<'l, V: Visitor> {
     pub visitor: &'l V,
-    pub place: &'l Arc<Place>,
+    pub dir_ref: &'l Arc<DirRef>,
     pub dir: &'l Arc<dyn Dir>,
     pub sharing: Sharing,
 }
@@ -35,7 +35,7 @@ pub(super) enum Part {
     /// All names. The store may also report all keys below directories, where that saves requests.
     All,
     /// The names in a key range, with keys below directories as in `All`.
-    Range(Span),
+    Range(KeyRange),
     /// All names, of which only the new ones are visited.
     News,
     /// All names, without keys below directories.
@@ -53,27 +53,35 @@ impl<V: Visitor> Listing<'_, V> {
         &self,
         part: Part,
         takes_part: impl FnMut(&Name, Hint) -> bool,
-        hand: &mut V::Hand,
-        crew: &Crew<'_, V>,
-    ) -> Result<(), Trouble> {
+        worker: &mut V::Worker,
+        context: &TaskContext<'_, V>,
+    ) -> Result<(), SideError> {
         // The other tree may lack the directory's counterpart. Only in the tree that is walked has
         // a listing named the directory, so that it must have keys.
         let is_walked = !matches!(part, Part::Names);
         let is_again = matches!(part, Part::News);
         let batch = NameBatch::default();
-        let mut names =
-            Names { listing: self, takes_part, is_walked, hand, crew, batch, weight: 0, count: 0 };
+        let mut names = Names {
+            listing: self,
+            takes_part,
+            is_walked,
+            worker,
+            context,
+            batch,
+            weight: 0,
+            count: 0,
+        };
         let read = match part {
-            Part::All | Part::News | Part::Names => self.dir.read(Span::default(), &mut names),
-            Part::Range(span) => self.dir.read(span, &mut names),
+            Part::All | Part::News | Part::Names => self.dir.read(KeyRange::default(), &mut names),
+            Part::Range(key_range) => self.dir.read(key_range, &mut names),
             Part::Known(keys) => self.dir.read_known(&keys, &mut names),
         };
         let Names { batch, count, .. } = names;
         // The names left over make a last batch, which this thread visits itself.
-        visit_batch(self.visitor, self.place, self.dir, batch, hand, crew);
+        visit_batch(self.visitor, self.dir_ref, self.dir, batch, worker, context);
         // The first listing has counted these names already.
-        self.visitor.listed(if is_again { 0 } else { count }, hand);
-        read.at(self.place.trees().side())
+        self.visitor.listed(if is_again { 0 } else { count }, worker);
+        read.at(self.dir_ref.trees().side())
     }
 }
 
@@ -82,8 +90,8 @@ struct Names<'n, 'c, V: Visitor, T> {
     listing: &'n Listing<'n, V>,
     takes_part: T,
     is_walked: bool,
-    hand: &'n mut V::Hand,
-    crew: &'n Crew<'c, V>,
+    worker: &'n mut V::Worker,
+    context: &'n TaskContext<'c, V>,
     batch: NameBatch,
     /// The number of names in the batch, and of keys below them.
     weight: usize,
@@ -94,13 +102,13 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
     /// Counts a name, and returns whether it is visited.
     fn admits(&mut self, name: &Name, hint: Hint) -> bool {
         self.count += 1;
-        let Listing { visitor, place, dir, .. } = *self.listing;
+        let Listing { visitor, dir_ref, dir, .. } = *self.listing;
         if !(self.takes_part)(name, hint) {
             return false;
         }
-        let is_admitted = visitor.selection().admits_name(place, &**dir, name, hint);
+        let is_admitted = visitor.selection().admits_name(dir_ref, &**dir, name, hint);
         if !is_admitted {
-            visitor.left_out(place);
+            visitor.left_out(dir_ref);
         }
         is_admitted
     }
@@ -111,16 +119,16 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
         if self.weight < limits::BATCH_NAMES_MAX {
             return;
         }
-        let Listing { visitor, place, dir, .. } = *self.listing;
+        let Listing { visitor, dir_ref, dir, .. } = *self.listing;
         let full = std::mem::take(&mut self.batch);
         self.weight = 0;
         // Visiting a batch here slows the listing down where the queue is full, so that memory
         // stays bounded.
-        if self.crew.is_full() {
-            visit_batch(visitor, place, dir, full, self.hand, self.crew);
+        if self.context.is_full() {
+            visit_batch(visitor, dir_ref, dir, full, self.worker, self.context);
         } else {
-            let place = place.for_queue(visitor.source(place.root()));
-            self.crew.push(WalkTask::Batch(place, full).into());
+            let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
+            self.context.push(WalkTask::Batch(dir_ref, full).into());
         }
     }
 }
@@ -145,31 +153,31 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> NameReader for Names<'_, '_, V, 
     }
 
     fn may_be_empty(&self) -> bool {
-        let Listing { visitor, place, .. } = *self.listing;
-        !self.is_walked || (place.path().is_root() && visitor.root_may_be_empty())
+        let Listing { visitor, dir_ref, .. } = *self.listing;
+        !self.is_walked || (dir_ref.path().is_root() && visitor.root_may_be_empty())
     }
 
-    fn unfit(&mut self, key: &[u8], why: Unfit) {
-        let Listing { visitor, place, .. } = *self.listing;
-        let below = path::join(place.path().as_bytes(), key);
+    fn invalid_key(&mut self, key: &[u8], why: InvalidKey) {
+        let Listing { visitor, dir_ref, .. } = *self.listing;
+        let below = path::join(dir_ref.path().as_bytes(), key);
         // A filter that excludes such a key shows that the operator knows of it.
         if !visitor.selection().admits_below(&below, key.ends_with(b"/")) {
-            return visitor.left_out(place);
+            return visitor.left_out(dir_ref);
         }
-        let trouble =
-            Trouble { side: place.trees().side(), error: Op::List.failed(Cause::Key(why)) };
-        visitor.unfit(place, key, trouble, self.hand, self.crew);
+        let side_error =
+            SideError { side: dir_ref.trees().side(), error: Op::List.failed(Cause::Key(why)) };
+        visitor.invalid_key(dir_ref, key, side_error, self.worker, self.context);
     }
 
     fn wants_to_share(&self) -> bool {
-        self.listing.sharing == Sharing::Allowed && self.crew.is_hungry()
+        self.listing.sharing == Sharing::Allowed && self.context.is_hungry()
     }
 
-    fn share(&mut self, rest: Span) {
-        let Listing { visitor, place, .. } = *self.listing;
-        let place = place.for_queue(visitor.source(place.root()));
+    fn share(&mut self, rest: KeyRange) {
+        let Listing { visitor, dir_ref, .. } = *self.listing;
+        let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
         // The range goes to the queue that all threads share, where an idle one takes it at once:
         // this thread's names are soon visited, whereas a listing yields more work.
-        self.crew.push_behind(WalkTask::Span(place, rest).into());
+        self.context.push_behind(WalkTask::KeyRange(dir_ref, rest).into());
     }
 }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::folder::{BEGINNING_BYTES, LOCKED, is_beginning_of_part, may_be_part};
-use crate::walk::place::Place;
+use crate::walk::dir_ref::DirRef;
 use store::Dir;
 use types::entry::{Hint, Kind, Metadata};
 use types::error::Error;
 use types::listed::record::Record;
+use types::operand::staged_name::{is_journal_name, is_of_job, is_staged};
 use types::path::{self, Name, RelPath};
-use types::place::staged_name::{is_journal_name, is_of_job, is_staged};
 use types::select::filter::{Filter, FilterOptions};
 
 /// The options of selection. Those of rank 0 apply on all ranks.
@@ -135,14 +135,14 @@ impl Selection {
 
     /// Returns whether an entry is selected by its name. Its type is looked up only where a filter
     /// depends on it and the listing does not tell it.
-    pub fn admits_name(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+    pub fn admits_name(&self, dir_ref: &DirRef, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         !self.is_output(dir, name)
             && !self.is_of_a_job(dir, name, hint)
-            && self.is_chosen(place, dir, name, hint)
+            && self.is_chosen(dir_ref, dir, name, hint)
     }
 
     /// Returns whether the filters by path select an entry, given the type that it has there.
-    pub fn is_chosen(&self, place: &Place, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
+    pub fn is_chosen(&self, dir_ref: &DirRef, dir: &dyn Dir, name: &Name, hint: Hint) -> bool {
         if self.filter.is_trivial() {
             return true;
         }
@@ -151,7 +151,7 @@ impl Selection {
             Hint::Unknown => dir.stat(name).is_ok_and(|it| it.kind == Kind::Directory),
             Hint::File | Hint::Object(_) | Hint::Recorded(_) | Hint::Symlink | Hint::Other => false,
         };
-        let below = path::join(place.path().as_bytes(), name.to_bytes());
+        let below = path::join(dir_ref.path().as_bytes(), name.to_bytes());
         self.filter.admits_path(&below, is_directory)
     }
 
@@ -165,12 +165,12 @@ impl Selection {
         self.filter.admits(metadata)
     }
 
-    /// Whether a path that takes part is meant itself, and not only entered ([`Filter::means_path`]).
+    /// Returns whether a path is selected itself, and not only entered ([`Filter::means_path`]).
     pub fn means(&self, below: &[u8], is_directory: bool) -> bool {
         self.filter.means_path(below, is_directory)
     }
 
-    /// Whether an entry may be deleted by what it is ([`Filter::dooms`]).
+    /// Returns whether an entry may be deleted by its metadata ([`Filter::dooms`]).
     pub fn dooms(&self, metadata: &Metadata) -> bool {
         self.filter.dooms(metadata)
     }

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
+use super::dir_ref::DirRef;
 use super::listed::{Changed, Listed, is_changed_since};
 use super::packed::RootedPath;
-use super::place::Place;
 use super::{Visit, Visited};
 use store::opening::Symlinks;
 use store::{Dir, Store};
@@ -71,18 +71,18 @@ impl Watch {
     }
 
     /// Records a directory on one side, with the metadata that it had before it was listed.
-    pub fn add(&self, side: Side, place: &Place, metadata: &Metadata) {
-        self.listed.add((tree_of(place.root(), side), place.path()), metadata);
+    pub fn add(&self, side: Side, dir_ref: &DirRef, metadata: &Metadata) {
+        self.listed.add((tree_of(dir_ref.root(), side), dir_ref.path()), metadata);
     }
 
     /// Records that a directory or an entry of it was reported, so that it is not reported again.
-    pub fn told(&self, place: &Place, name: &[u8]) {
-        self.dealt.add(place, name, ANY);
+    pub fn told(&self, dir_ref: &DirRef, name: &[u8]) {
+        self.dealt.add(dir_ref, name, ANY);
     }
 
     /// Records that a directory's entries are excluded.
-    pub(super) fn shut(&self, place: &Place) {
-        self.dealt.add(place, b"", SHUT);
+    pub(super) fn shut(&self, dir_ref: &DirRef) {
+        self.dealt.add(dir_ref, b"", SHUT);
     }
 
     /// Records an entry that was visited, if it may look new later. `seen` is its metadata, where
@@ -105,7 +105,7 @@ impl Watch {
             Some(found) if self.may_look_new(&found, store) => found.inode,
             _ => return,
         };
-        self.dealt.add(entry.place, entry.name.to_bytes(), inode);
+        self.dealt.add(entry.dir_ref, entry.name.to_bytes(), inode);
     }
 
     /// Returns whether an entry may have appeared in a directory since that was first listed, or
@@ -113,14 +113,14 @@ impl Watch {
     /// which POSIX updates on creation, rename and link, and which no user can set back.
     pub fn is_news(
         &self,
-        place: &Place,
+        dir_ref: &DirRef,
         dir: &dyn Dir,
         (name, hint): (&Name, Hint),
         store: &dyn Store,
     ) -> bool {
         let Some(before) = &self.before else { return true };
-        let path = path::join(place.path().as_bytes(), name.to_bytes());
-        let is_known = |inode| before.0.contains(&key_of((walked(place), &path), inode));
+        let path = path::join(dir_ref.path().as_bytes(), name.to_bytes());
+        let is_known = |inode| before.0.contains(&key_of((walked(dir_ref), &path), inode));
         if is_known(ANY) {
             return false;
         }
@@ -145,8 +145,8 @@ impl Watch {
 }
 
 impl Dealt {
-    fn add(&self, place: &Place, name: &[u8], inode: u64) {
-        let (tree, path) = (walked(place), path::join(place.path().as_bytes(), name));
+    fn add(&self, dir_ref: &DirRef, name: &[u8], inode: u64) {
+        let (tree, path) = (walked(dir_ref), path::join(dir_ref.path().as_bytes(), name));
         let parent = key_of((tree, parent_of(&path)), ANY);
         let mut dealt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         dealt.insert((parent, key_of((tree, &path), inode)));
@@ -191,8 +191,8 @@ pub fn of_tree(tree: u32) -> (u32, Side) {
 }
 
 /// Returns the index of the tree in which a directory is walked.
-fn walked(place: &Place) -> u32 {
-    tree_of(place.root(), place.trees().side())
+fn walked(dir_ref: &DirRef) -> u32 {
+    tree_of(dir_ref.root(), dir_ref.trees().side())
 }
 
 fn parent_of(path: &[u8]) -> &[u8] {

@@ -18,8 +18,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
 use crate::client::endpoint::Routes;
+use crate::client::limiter::{Answer, ConcurrencyLimiter, Place};
 use crate::client::liveness::{Liveness, Silence};
-use crate::client::pressure::{Answer, Place, Pressure};
 use crate::client::redirect;
 use types::limits;
 
@@ -47,7 +47,7 @@ const BUSY: [&str; 8] = [
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// The limiter of concurrent requests.
-    pub pressure: Arc<Pressure>,
+    pub limiter: Arc<ConcurrencyLimiter>,
     /// The record of whether the service answers at all.
     pub liveness: Arc<Liveness>,
     /// The regions and addresses of buckets.
@@ -59,7 +59,7 @@ pub(crate) struct Watch {
 /// Returns the retry policy of the client, with that many attempts of a request.
 pub(crate) fn retries(attempts_max: u32) -> RetryConfig {
     // The client's adaptive mode lets one request per second pass after a few throttled ones, which
-    // is too few for a mover; `Pressure` limits concurrency instead.
+    // is too few for a mover; `ConcurrencyLimiter` limits concurrency instead.
     RetryConfig::standard()
         .with_max_attempts(attempts_max)
         .with_initial_backoff(limits::S3_BACKOFF_MIN)
@@ -123,7 +123,7 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let place = Some(self.pressure.wait());
+        let place = Some(self.limiter.wait());
         let began = Some(Instant::now());
         if let Some(tries) = config.get_mut_from_interceptor_state::<Tries>() {
             (tries.place, tries.began) = (place, began);

@@ -13,7 +13,7 @@ use crate::client::answers::TooLong;
 use crate::client::whole::NotWhole;
 use types::error::Cause;
 use types::limits::{SHOWN_ANSWER_CHARS_MAX, SHOWN_MESSAGE_CHARS_MAX};
-use types::service::{Details, ServiceFault, Unfit};
+use types::service::{Details, InvalidKey, ServiceFault};
 
 /// Returns the cause of a failed request, and further details (Amazon S3 API Reference, "Error
 /// responses").
@@ -203,7 +203,7 @@ pub(crate) fn of_code(code: &str) -> Option<Cause> {
         "EntityTooLarge" => Cause::System(libc::EFBIG),
         "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => Cause::System(libc::EDQUOT),
         "XMinioStorageFull" => Cause::System(libc::ENOSPC),
-        "KeyTooLongError" => Cause::Key(Unfit::LongKey),
+        "KeyTooLongError" => Cause::Key(InvalidKey::LongKey),
         "InvalidObjectState" => Cause::Service(ServiceFault::Archived),
         "NotImplemented" => Cause::System(libc::EOPNOTSUPP),
         _ => return None,

@@ -23,18 +23,18 @@ use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::client::abilities::Abilities;
 use crate::client::answers;
 use crate::client::attempts;
 use crate::client::attempts::{TOO_MANY_REQUESTS, Watch, retries};
+use crate::client::capabilities::ServiceCapabilities;
 use crate::client::endpoint::{ByBucket, Routes};
+use crate::client::fast_path::{Request, Verdict};
 use crate::client::fault;
 use crate::client::http;
 use crate::client::http::{Proxies, Wire};
+use crate::client::limiter::ConcurrencyLimiter;
 use crate::client::liveness::Liveness;
-use crate::client::pressure::Pressure;
 use crate::client::redirect::Redirects;
-use crate::client::shortcut::{Request, Verdict};
 use crate::client::signing::{SharedSigning, Signing};
 use crate::client::whole::WholeAnswers;
 use crate::config::environment;
@@ -54,12 +54,12 @@ pub struct Service {
     /// The settings by the command line and the configuration.
     pub settings: Settings,
     /// The capabilities of the service, as far as they are known.
-    pub abilities: Abilities,
+    pub capabilities: ServiceCapabilities,
     /// The buffers of content on its way to the service.
     pub blocks: Blocks,
     /// The regions and addresses of the service's buckets.
     pub(crate) routes: Arc<Routes>,
-    pressure: Arc<Pressure>,
+    limiter: Arc<ConcurrencyLimiter>,
     liveness: Arc<Liveness>,
     signing: Arc<Signing>,
     /// The offset of the service's clock.
@@ -151,10 +151,10 @@ impl Service {
         let requests_max = settings.concurrency.unwrap_or(limits::S3_REQUESTS_MAX);
         Self {
             id: hasher.finish(),
-            abilities: Abilities::of(&settings),
+            capabilities: ServiceCapabilities::of(&settings),
             signing: Arc::new(Signing::new(&settings)),
             routes: Arc::default(),
-            pressure: Arc::new(Pressure::new(requests_max)),
+            limiter: Arc::new(ConcurrencyLimiter::new(requests_max)),
             liveness: Arc::new(Liveness::new(settings.give_up_after, &shown(&settings))),
             settings,
             blocks: Blocks::new(limits::S3_BLOCKS_BYTES_MAX),
@@ -179,7 +179,7 @@ impl Service {
 
     /// Returns the number of this rank's requests that the service has throttled so far.
     pub fn throttled_requests(&self) -> u64 {
-        self.pressure.refused()
+        self.limiter.refused()
     }
 
     /// Records that another rank has received an answer, so that this rank's first request gets as
@@ -223,7 +223,7 @@ impl Service {
     /// path may not be used.
     fn send_once(&self, request: Request) -> Option<HttpResponse> {
         let line = self.line().ok()?;
-        let place = self.pressure.wait();
+        let place = self.limiter.wait();
         // Another thread may have found that out while this one waited for the permit.
         if !self.takes_shortcut.load(Ordering::Relaxed) || self.liveness.is_given_up() {
             return None;
@@ -275,9 +275,9 @@ impl Service {
     }
 
     fn watch(&self) -> Watch {
-        let (pressure, liveness) = (Arc::clone(&self.pressure), Arc::clone(&self.liveness));
+        let (limiter, liveness) = (Arc::clone(&self.limiter), Arc::clone(&self.liveness));
         let (routes, attempts_max) = (Arc::clone(&self.routes), self.attempts_max());
-        Watch { pressure, liveness, routes, attempts_max }
+        Watch { limiter, liveness, routes, attempts_max }
     }
 
     /// Sends a request, with retries where they may help, and waits for the head of the answer.

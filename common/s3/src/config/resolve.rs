@@ -14,8 +14,8 @@ use crate::config::url::{check_endpoint, is_aws, with_slash};
 use types::error::Side;
 use types::limits::S3_GIVE_UP_AFTER;
 use types::object::metadata::Schema;
+use types::operand::location::ObjectLocation;
 use types::path::escaped;
-use types::place::location::ObjectLocation;
 
 /// Resolves a location to the settings that a rank needs to open it. Blocks until credentials
 /// arrive, at most [`types::limits::CREDENTIALS_WAIT`].

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use types::path::RelPath;
-pub use types::service::Unfit;
+pub use types::service::InvalidKey;
 
 /// The length of the longest key, in bytes of UTF-8 (Amazon S3 User Guide, "Naming Amazon S3
 /// objects").
@@ -33,24 +33,24 @@ const QUOTED: [char; 3] = [QUOTE, '␀', '／'];
 /// Returns the key of the object for an entry.
 ///
 /// # Errors
-/// Returns [`Unfit::LongKey`] if the key exceeds [`KEY_BYTES_MAX`].
-pub fn key_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
+/// Returns [`InvalidKey::LongKey`] if the key exceeds [`KEY_BYTES_MAX`].
+pub fn key_of_path(prefix: &str, path: &RelPath) -> Result<String, InvalidKey> {
     let names: Vec<_> = path.components().map(key_of_name).collect();
     let key = format!("{prefix}{}", names.join("/"));
-    if key.len() > KEY_BYTES_MAX { Err(Unfit::LongKey) } else { Ok(key) }
+    if key.len() > KEY_BYTES_MAX { Err(InvalidKey::LongKey) } else { Ok(key) }
 }
 
 /// Returns the key of a directory's marker, which is also the prefix of all keys in it. For the
 /// root it is the store's prefix.
 ///
 /// # Errors
-/// Returns [`Unfit::LongKey`] if the key exceeds [`KEY_BYTES_MAX`].
-pub fn marker_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
+/// Returns [`InvalidKey::LongKey`] if the key exceeds [`KEY_BYTES_MAX`].
+pub fn marker_of_path(prefix: &str, path: &RelPath) -> Result<String, InvalidKey> {
     if path.is_root() {
         return Ok(prefix.to_owned());
     }
     let key = key_of_path(prefix, path)? + "/";
-    if key.len() > KEY_BYTES_MAX { Err(Unfit::LongKey) } else { Ok(key) }
+    if key.len() > KEY_BYTES_MAX { Err(InvalidKey::LongKey) } else { Ok(key) }
 }
 
 /// Decodes one component of a key to a name, and verifies that a file can have that name and that
@@ -58,20 +58,20 @@ pub fn marker_of_path(prefix: &str, path: &RelPath) -> Result<String, Unfit> {
 ///
 /// # Errors
 /// Returns the reason why the component is no valid name.
-pub fn checked_name(component: &str) -> Result<Cow<'_, [u8]>, Unfit> {
+pub fn checked_name(component: &str) -> Result<Cow<'_, [u8]>, InvalidKey> {
     let name = name_of_key(component);
     match &*name {
-        b"" => return Err(Unfit::EmptyComponent),
-        b"." | b".." => return Err(Unfit::DotComponent),
-        long if long.len() > NAME_BYTES_MAX => return Err(Unfit::LongName),
-        nul if nul.contains(&0) => return Err(Unfit::Nul),
-        slash if slash.contains(&b'/') => return Err(Unfit::EmptyComponent),
+        b"" => return Err(InvalidKey::EmptyComponent),
+        b"." | b".." => return Err(InvalidKey::DotComponent),
+        long if long.len() > NAME_BYTES_MAX => return Err(InvalidKey::LongName),
+        nul if nul.contains(&0) => return Err(InvalidKey::Nul),
+        slash if slash.contains(&b'/') => return Err(InvalidKey::EmptyComponent),
         _ => {}
     }
     // Only a component with an escape can differ from the encoding of its name, so all others skip
     // the check.
     let is_own_key = matches!(name, Cow::Borrowed(_)) || key_of_name(&name) == component;
-    if is_own_key { Ok(name) } else { Err(Unfit::Escape) }
+    if is_own_key { Ok(name) } else { Err(InvalidKey::Escape) }
 }
 
 /// Encodes a name as one component of a key.
@@ -176,13 +176,13 @@ mod tests {
     ///
     /// # Errors
     /// Returns the reason why no file can have that path.
-    fn path_of_key(prefix: &str, key: &str) -> Result<Located, Unfit> {
-        let below = key.strip_prefix(prefix).ok_or(Unfit::Outside)?;
+    fn path_of_key(prefix: &str, key: &str) -> Result<Located, InvalidKey> {
+        let below = key.strip_prefix(prefix).ok_or(InvalidKey::Outside)?;
         if below.is_empty() {
             return Ok(Located::Directory(RelPath::root()));
         }
         if below.starts_with('/') {
-            return Err(Unfit::LeadingSlash);
+            return Err(InvalidKey::LeadingSlash);
         }
         let (names, is_marker) = match below.strip_suffix('/') {
             Some(names) => (names, true),
@@ -299,7 +299,7 @@ mod tests {
     fn a_key_that_is_a_name_is_the_key_of_that_name() {
         let mut random = fastrand::Rng::with_seed(5);
         let letters: Vec<char> = "‛‛‛␀／．89ABEF2bx./".chars().collect();
-        let (mut fit, mut unfit) = (0, 0);
+        let (mut fit, mut invalid_key) = (0, 0);
         for _ in 0..200_000 {
             let length = random.usize(1..9);
             let key: String =
@@ -307,11 +307,11 @@ mod tests {
             match path_of_key("", &key) {
                 Ok(Located::Entry(path)) => assert_eq!(key_of_path("", &path).unwrap(), key),
                 Ok(Located::Directory(path)) => assert_eq!(marker_of_path("", &path).unwrap(), key),
-                Err(_) => unfit += 1,
+                Err(_) => invalid_key += 1,
             }
             fit += 1;
         }
-        assert!(unfit > 1000 && fit - unfit > 100_000, "{unfit} of {fit}");
+        assert!(invalid_key > 1000 && fit - invalid_key > 100_000, "{invalid_key} of {fit}");
     }
 
     #[test]
@@ -329,22 +329,22 @@ mod tests {
             ("", "a/b/", directory(b"a/b")),
             ("", "...", entry(b"...")),
             ("", "a\n\u{202e}", entry("a\n\u{202e}".as_bytes())),
-            ("p/", "p", Err(Unfit::Outside)),
-            ("p/", "q/a", Err(Unfit::Outside)),
-            ("p/", "p//a", Err(Unfit::LeadingSlash)),
-            ("", "/", Err(Unfit::LeadingSlash)),
-            ("", "/etc/passwd", Err(Unfit::LeadingSlash)),
-            ("", "a//b", Err(Unfit::EmptyComponent)),
-            ("", "a//", Err(Unfit::EmptyComponent)),
-            ("", ".", Err(Unfit::DotComponent)),
-            ("", "./", Err(Unfit::DotComponent)),
-            ("p/", "p/../x", Err(Unfit::DotComponent)),
-            ("", "a/..", Err(Unfit::DotComponent)),
-            ("", "a\0b", Err(Unfit::Nul)),
-            ("", &format!("{long}n/a"), Err(Unfit::LongName)),
+            ("p/", "p", Err(InvalidKey::Outside)),
+            ("p/", "q/a", Err(InvalidKey::Outside)),
+            ("p/", "p//a", Err(InvalidKey::LeadingSlash)),
+            ("", "/", Err(InvalidKey::LeadingSlash)),
+            ("", "/etc/passwd", Err(InvalidKey::LeadingSlash)),
+            ("", "a//b", Err(InvalidKey::EmptyComponent)),
+            ("", "a//", Err(InvalidKey::EmptyComponent)),
+            ("", ".", Err(InvalidKey::DotComponent)),
+            ("", "./", Err(InvalidKey::DotComponent)),
+            ("p/", "p/../x", Err(InvalidKey::DotComponent)),
+            ("", "a/..", Err(InvalidKey::DotComponent)),
+            ("", "a\0b", Err(InvalidKey::Nul)),
+            ("", &format!("{long}n/a"), Err(InvalidKey::LongName)),
             ("", &long, entry(long.as_bytes())),
-            ("", "‛C3‛A4", Err(Unfit::Escape)),
-            ("", "a/‛E2‛80‛9Bt", Err(Unfit::Escape)),
+            ("", "‛C3‛A4", Err(InvalidKey::Escape)),
+            ("", "a/‛E2‛80‛9Bt", Err(InvalidKey::Escape)),
         ] {
             assert_eq!(path_of_key(prefix, key), expected, "{prefix} {key:?}");
         }
@@ -359,15 +359,15 @@ mod tests {
 
         let fits = path(vec!["n".repeat(255); 4].join("/").as_bytes());
         assert_eq!(key_of_path("p", &fits).unwrap().len(), KEY_BYTES_MAX);
-        assert_eq!(marker_of_path("p", &fits), Err(Unfit::LongKey));
-        assert_eq!(key_of_path("p/", &fits), Err(Unfit::LongKey));
+        assert_eq!(marker_of_path("p", &fits), Err(InvalidKey::LongKey));
+        assert_eq!(key_of_path("p/", &fits), Err(InvalidKey::LongKey));
         // Each byte that is not UTF-8 takes five bytes in the key.
-        assert_eq!(key_of_path("", &path(&[0xff; 205])), Err(Unfit::LongKey));
+        assert_eq!(key_of_path("", &path(&[0xff; 205])), Err(InvalidKey::LongKey));
     }
 
     #[test]
     fn each_reason_has_its_words() {
-        use Unfit::{
+        use InvalidKey::{
             Blank, DotComponent, EmptyComponent, Escape, LeadingSlash, LinkName, LongKey, LongName,
             Nul, Outside,
         };

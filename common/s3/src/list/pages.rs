@@ -9,10 +9,10 @@ use crate::read::object::Bucket;
 use types::entry::{Hint, Listed};
 use types::error::{Cause, Error, Op, Result};
 use types::limits::S3_PAGE_KEYS;
+use types::object::key_range::NamePage;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::RCLONE_LINK_SUFFIX;
-use types::object::span::NamePage;
-use types::service::{ServiceFault, Unfit};
+use types::service::{InvalidKey, ServiceFault};
 
 /// One page of the listing of a directory.
 #[derive(Default)]
@@ -365,14 +365,17 @@ impl KeyPage {
 ///
 /// # Errors
 /// Returns the reason why no entry can have that name.
-pub(crate) fn entry_of(below: &str, hint: Hint) -> std::result::Result<(CString, Hint), Unfit> {
+pub(crate) fn entry_of(
+    below: &str,
+    hint: Hint,
+) -> std::result::Result<(CString, Hint), InvalidKey> {
     let (component, hint) = match (hint, below.strip_suffix(RCLONE_LINK_SUFFIX)) {
         (Hint::Directory, _) => (below.strip_suffix('/').unwrap_or(below), hint),
         (_, Some(link)) if !link.is_empty() => (link, Hint::Symlink),
         _ => (below, hint),
     };
     let name = checked_name(component)?;
-    let name = CString::new(name.into_owned()).map_err(|_| Unfit::Nul)?;
+    let name = CString::new(name.into_owned()).map_err(|_| InvalidKey::Nul)?;
     Ok((name, hint))
 }
 
@@ -421,9 +424,9 @@ mod tests {
 
     #[test]
     fn hostile_keys_are_no_entries() {
-        assert_eq!(entry_of("/", Hint::Directory), Err(Unfit::EmptyComponent));
-        assert_eq!(entry_of("../", Hint::Directory), Err(Unfit::DotComponent));
-        assert_eq!(entry_of("..", FILE), Err(Unfit::DotComponent));
+        assert_eq!(entry_of("/", Hint::Directory), Err(InvalidKey::EmptyComponent));
+        assert_eq!(entry_of("../", Hint::Directory), Err(InvalidKey::DotComponent));
+        assert_eq!(entry_of("..", FILE), Err(InvalidKey::DotComponent));
         let mut page = Page::default();
         let keys = ["p/a", "q/a", "p/"].map(|key| (key.to_owned(), FILE));
         assert_eq!(page.below("p/", keys.into_iter()), [("a".to_owned(), FILE)]);

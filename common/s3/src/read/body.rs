@@ -12,8 +12,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use http::Method;
 
+use crate::client::fast_path::Request;
 use crate::client::service::{Proven, is_unproven, wait_for};
-use crate::client::shortcut::Request;
 use crate::read::object::{BODY_WAIT, Bucket, Head, condition, opaque, some_etag};
 use host::transfers::LargeTransfer;
 use store::{Checksums, ObjectAddress, SourceFile};
@@ -379,14 +379,14 @@ pub(crate) fn open_extent(
     extent: Extent,
 ) -> Result<ObjectFile> {
     // A remembered head needs no check by HEAD: each ranged request has the ETag as its condition.
-    let head = match bucket.memory.recall(&key, expected_inode) {
+    let head = match bucket.listing_cache.recall(&key, expected_inode) {
         Some(head) => head,
         None => bucket.head(&key)?,
     };
     if head.metadata.inode != expected_inode {
         return Err(Op::Read.failed(Cause::Changed));
     }
-    bucket.memory.keep(&key, &head);
+    bucket.listing_cache.keep(&key, &head);
     Ok(ObjectFile::new(bucket.clone(), key, head, extent.offset + extent.length))
 }
 

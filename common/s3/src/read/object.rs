@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::http::Headers;
 
 use crate::client::endpoint::Route;
 use crate::client::service::{Proven, Service};
-use crate::list::memory::Memory;
+use crate::list::listing_cache::ListingCache;
 use crate::write::upload::is_refusal;
 use types::content::crc64::{Crc64, from_base64};
 use types::content::etag::Etag;
@@ -69,7 +69,7 @@ pub(crate) struct Bucket {
     pub service: Arc<Service>,
     pub name: String,
     /// The caches of this bucket on this rank.
-    pub memory: Arc<Memory>,
+    pub listing_cache: Arc<ListingCache>,
 }
 
 /// The parts of an answer's headers that this module uses.

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use http::Method;
 use md5::{Digest, Md5};
 
-use crate::client::abilities::Check;
+use crate::client::capabilities::Check;
+use crate::client::fast_path::Request;
 use crate::client::service::Proven;
-use crate::client::shortcut::Request;
 use crate::read::object::{Bucket, condition, opaque, some_etag};
 use crate::write::fields::{NewObject, with_headers};
 use crate::write::upload::is_refusal;
@@ -170,11 +170,14 @@ impl Bucket {
         let crc64 = Crc64::of(bytes);
         let mut is_doubtful = false;
         loop {
-            let check = self.service.abilities.check();
+            let check = self.service.capabilities.check();
             let content = Content::new(bytes.clone(), check, crc64);
             match self.put_once(new, &content) {
-                Err(error) if is_refusal(error.cause) && self.service.abilities.lacks(check) => {}
-                Ok(Arrival::Unknown) if self.service.abilities.lacks(check) => is_doubtful = true,
+                Err(error) if is_refusal(error.cause) && self.service.capabilities.lacks(check) => {
+                }
+                Ok(Arrival::Unknown) if self.service.capabilities.lacks(check) => {
+                    is_doubtful = true
+                }
                 Err(error) => {
                     // An earlier attempt without a verified check may have stored anything. The
                     // first error is reported, not that of the removal.
@@ -276,12 +279,12 @@ impl Bucket {
         let (sent, arrival) = self.put_part_once(key, upload_id, number, content)?;
         match arrival {
             Arrival::Certain(_) => {
-                self.service.abilities.has(content.check);
+                self.service.capabilities.has(content.check);
                 Ok(sent)
             }
             Arrival::Other => Err(Op::Write.failed(Cause::Corrupt)),
             Arrival::Unknown => {
-                self.service.abilities.lacks(content.check);
+                self.service.capabilities.lacks(content.check);
                 Ok(self.put_part_once(key, upload_id, number, &content.with_md5())?.0)
             }
         }

@@ -1,5 +1,5 @@
-//! Removing objects: many in one request, each with an answer of its own, or one after the other where a service has no
-//! such request.
+//! Removal of objects: many in one request, each with its own result, or one after the other where
+//! a service has no such request.
 
 use std::collections::HashMap;
 
@@ -14,11 +14,11 @@ use types::error::{Cause, Error, Op, Result};
 use types::limits::S3_DELETE_KEYS_MAX;
 use types::service::{Details, ServiceFault};
 
-/// Failures, each with the number of its key.
+/// Failures, each with the index of its key.
 type Failures = Vec<(usize, Error)>;
 
 impl Bucket {
-    /// Removes an object; there need be none.
+    /// Removes an object, which need not exist.
     pub(crate) fn remove(&self, key: &str) -> Result<()> {
         self.service.call(Op::Remove, |client| {
             client
@@ -31,10 +31,10 @@ impl Bucket {
         Ok(())
     }
 
-    /// Removes objects; there need be none of these keys.
+    /// Removes objects, which need not exist.
     ///
     /// # Errors
-    /// What goes for all that are left.
+    /// Returns an error that concerns all remaining keys.
     pub(crate) fn remove_all(&self, keys: &[String]) -> Result<Failures> {
         let (together, alone): (Vec<usize>, Vec<usize>) =
             (0..keys.len()).partition(|at| may_be_in_document(&keys[*at]));
@@ -51,25 +51,26 @@ impl Bucket {
         numbers.iter().filter_map(remove).collect()
     }
 
-    /// Removes what one request can take.
+    /// Removes the objects of one request.
     fn remove_some(&self, keys: &[String], numbers: &[usize]) -> Result<Failures> {
         let (&first, rest) = match numbers.split_first() {
-            Some(split) if !split.1.is_empty() && self.service.abilities.deletes_many() => split,
+            Some(split) if !split.1.is_empty() && self.service.capabilities.deletes_many() => split,
             _ => return Ok(self.remove_singly(keys, numbers)),
         };
         match self.remove_together(keys, numbers) {
             Ok(refused) => Ok(self.again(keys, refused)),
-            // An account may not use it, a service may not have it, or nothing may be deleted at all: one key tells.
+            // The account may lack permission for this request, the service may not support it, or
+            // nothing may be deleted at all: a request for one key shows which.
             Err(error) if is_refusal(error.cause) || error.cause == DENIED => {
                 self.remove(&keys[first])?;
-                self.service.abilities.deletes_singly();
+                self.service.capabilities.deletes_singly();
                 Ok(self.remove_singly(keys, rest))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// What was refused for a moment is asked for once more, by itself.
+    /// Removes keys once more, one by one, that were refused temporarily.
     fn again(&self, keys: &[String], refused: Failures) -> Failures {
         let (for_now, for_good): (Failures, Failures) =
             refused.into_iter().partition(|(_, error)| matches!(error.cause, Cause::Service(_)));
@@ -97,15 +98,15 @@ impl Bucket {
     }
 }
 
-/// How an account is refused what it has no right to.
+/// Cause with which the service refuses a request that the account has no permission for.
 const DENIED: Cause = Cause::System(libc::EACCES);
 
-/// Whether a document can have a key in it that comes back as it was (XML 1.0, 2.2 and 2.11).
+/// True if a key survives a round trip through an XML document unchanged (XML 1.0, 2.2 and 2.11).
 fn may_be_in_document(key: &str) -> bool {
     !key.chars().any(|it| it.is_control() || matches!(it, '\u{fffe}' | '\u{ffff}'))
 }
 
-/// What an answer says that was not removed; it must tell of each key.
+/// Returns the failures that a response reports; it must report each key.
 fn told(answer: &DeleteObjectsOutput, keys: &[String], numbers: &[usize]) -> Proven<Failures> {
     let mut waiting: HashMap<&str, usize> =
         numbers.iter().map(|at| (keys[*at].as_str(), *at)).collect();

@@ -9,7 +9,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 
-use crate::client::abilities::Check;
+use crate::client::capabilities::Check;
 use crate::read::object::{Bucket, Head, some_etag};
 use crate::write::assembled::Assembled;
 use crate::write::blocks::Block;
@@ -158,7 +158,7 @@ impl ObjectStaged {
     pub fn join(bucket: Bucket, new: NewObject, ticket: &[u8]) -> Result<Self> {
         let upload = Upload::of_ticket(ticket).ok_or(Op::Open.errno(libc::EINVAL))?;
         if upload.is_confirmed {
-            bucket.service.abilities.has(upload.check);
+            bucket.service.capabilities.has(upload.check);
         }
         Ok(Self { bucket, new, way: Way::Parts(upload), state: Mutex::default() })
     }
@@ -206,7 +206,7 @@ impl ObjectStaged {
         let extent = Extent { offset, length: block.bytes().len() as u64 };
         // The lock only holds back other threads until it is known whether the service verifies the
         // check.
-        let _first = self.bucket.service.abilities.first_alone(upload.check);
+        let _first = self.bucket.service.capabilities.first_alone(upload.check);
         let content = Content::new(block.freeze(), self.check_of_part(upload), crc64);
         let number = upload.part_number(offset);
         let (key, id) = (&self.new.key, &upload.id);
@@ -222,7 +222,7 @@ impl ObjectStaged {
     /// Returns the check that the upload was initiated with; or, if the service has proved to
     /// ignore that, one that every service verifies.
     fn check_of_part(&self, upload: &Upload) -> Check {
-        let is_ignored = upload.check < self.bucket.service.abilities.check();
+        let is_ignored = upload.check < self.bucket.service.capabilities.check();
         if is_ignored { upload.check.max(Check::Md5) } else { upload.check }
     }
 
@@ -393,19 +393,19 @@ fn begin(
     part_bytes: u64,
     parts_from: PartsFrom<'_>,
 ) -> Result<Upload> {
-    let abilities = &bucket.service.abilities;
+    let capabilities = &bucket.service.capabilities;
     loop {
         let check = match parts_from {
-            PartsFrom::Here(_) => abilities.check(),
-            PartsFrom::TheService => abilities.check().max(Check::Md5),
+            PartsFrom::Here(_) => capabilities.check(),
+            PartsFrom::TheService => capabilities.check().max(Check::Md5),
         };
         match create(bucket, new, check) {
             // Some services implement no checksum at all.
-            Err(error) if is_refusal(error.cause) && abilities.lacks(check) => {}
+            Err(error) if is_refusal(error.cause) && capabilities.lacks(check) => {}
             Err(error) => return Err(error),
             Ok((id, is_confirmed)) => {
                 if is_confirmed {
-                    abilities.has(check);
+                    capabilities.has(check);
                 }
                 return Ok(Upload { id, part_bytes, check, is_confirmed, origin: Origin::Here });
             }

@@ -12,7 +12,7 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, EncodingType, MultipartUpload, Part};
 use serde::{Deserialize, Serialize};
 
-use crate::client::abilities::Check;
+use crate::client::capabilities::Check;
 use crate::list::pages::decoded;
 use crate::read::object::Bucket;
 use crate::write::fields::NewObject;
@@ -111,11 +111,11 @@ impl Bucket {
             return None;
         }
         let own = begun.and_then(|id| self.fitting(id, new, part_bytes, true));
-        if own.is_some() || !self.service.abilities.tells_uploads() {
+        if own.is_some() || !self.service.capabilities.tells_uploads() {
             return own;
         }
         let Ok(answer) = self.list_uploads(&new.key, None, UPLOADS_OF_A_KEY_MAX) else {
-            self.service.abilities.hides_uploads();
+            self.service.capabilities.hides_uploads();
             return None;
         };
         let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);

@@ -14,7 +14,7 @@ use comm::collective::broadcast;
 use lists;
 use lists::repeated::Repeated;
 use lists::source::{ListSource, Piece};
-use ops::sites::Sites;
+use ops::resolver::StoreResolver;
 use ops::walk::list::WalkRoot;
 use ops::walk::selection::Selection;
 use types::error::Failure;
@@ -42,7 +42,7 @@ impl Input {
 /// where nothing can, or where ranks see different things.
 pub fn open(
     session: &mut Session<'_, '_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     request: &WalkRequest,
     (selection, args): (&Selection, &CommonArgs),
     reporter: &mut Reporter,
@@ -50,7 +50,7 @@ pub fn open(
     if let Some(list) = &request.input {
         return open_list(session, list, reporter).map(|input| (input, 0));
     }
-    let (roots, failed) = open_everywhere(session, sites, request, reporter)?;
+    let (roots, failed) = open_everywhere(session, resolver, request, reporter)?;
     let shared: Vec<_> = roots.iter().map(shared).collect();
     let is_it =
         !roots.is_empty() && are_shared(session, &shared, selection, args.assume_shared, reporter);
@@ -132,13 +132,13 @@ fn is_inside(path: &[u8], above: &[u8]) -> bool {
 /// where another rank cannot open one of them.
 fn open_everywhere(
     session: &mut Session<'_, '_>,
-    sites: &Sites,
+    resolver: &StoreResolver,
     request: &WalkRequest,
     reporter: &mut Reporter,
 ) -> Option<(Vec<WalkRoot>, u64)> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let paths = broadcast(session.mail, is_root.then(|| distinct(request, reporter)));
-    let open = |path: &Vec<u8>| WalkRoot::open(sites, path, request.symlinks);
+    let open = |path: &Vec<u8>| WalkRoot::open(resolver, path, request.symlinks);
     let opened: Vec<Result<WalkRoot, Failure>> = paths.iter().map(open).collect();
     let can = is_root.then(|| {
         for failure in opened.iter().filter_map(|opened| opened.as_ref().err()) {

@@ -22,9 +22,9 @@ use lists::part::PartWriter;
 use lists::rows::Rows;
 use lists::staged::{StagedDirectory, StagedFile};
 use ops::sort::exchange;
-use ops::sort::shelf::Shelf;
+use ops::sort::sort_buffer::SortBuffer;
 use ops::usage::Usage;
-use ops::walk::list::harvest::{Harvest, Listing};
+use ops::walk::list::collector::{ListCollector, Listing};
 use types::error::{Failure, Op};
 use types::exit::Exit;
 use types::limits::{LINES_BLOCK_BYTES, SORT_BLOCK_BYTES, SORT_BLOCKS_ASKED};
@@ -58,7 +58,7 @@ pub fn open(
     });
     let mut lists = PartLists::open(session, made, assume_shared, reporter)?;
     if let Some(part) = lists.only() {
-        part.sorted = request.harvest.sort.as_ref().map(|keys| keys.text.clone());
+        part.sorted = request.collector.sort.as_ref().map(|keys| keys.text.clone());
         part.roots = request.input.is_none().then_some(request.paths.len() as u32);
     }
     let own_entries = broadcast(session.mail, is_root.then_some(own_entries));
@@ -78,7 +78,7 @@ fn try_open(
     *report = page.as_ref().map(create).transpose()?;
     own.extend(report.iter().filter_map(StagedFile::own_entry));
     let Some(list) = list else { return Ok(None) };
-    match request.harvest.listing {
+    match request.collector.listing {
         Listing::Parquet => {
             let made = StagedDirectory::create(list).map_err(|failure| failure.to_string())?;
             own.push(made.own_entry());
@@ -107,7 +107,7 @@ impl Outputs {
         request: &WalkRequest,
         reporter: &mut Reporter,
     ) -> Result<Option<PartWriter>, Exit> {
-        if request.harvest.sort.is_some() {
+        if request.collector.sort.is_some() {
             return Ok(None);
         }
         Ok(self.lists.create(session, reporter)?.pop().flatten())
@@ -119,17 +119,17 @@ impl Outputs {
         mut self,
         session: &mut Session<'_, '_>,
         request: &WalkRequest,
-        harvest: &Harvest,
+        collector: &ListCollector,
         tally: &Tally,
         reporter: &mut Reporter,
     ) -> Option<StagedFile> {
-        let mut written = harvest.finish_part(tally.failed);
-        if request.harvest.sort.is_some() && request.harvest.listing != Listing::None {
+        let mut written = collector.finish_part(tally.failed);
+        if request.collector.sort.is_some() && request.collector.listing != Listing::None {
             if session.mail.comm().rank() == Rank::ROOT {
                 reporter.phase("sort");
             }
-            let sorted = exchange::sort(harvest.take_shelf(), session.mail);
-            match (request.harvest.listing, self.lists.only()) {
+            let sorted = exchange::sort(collector.take_sort_buffer(), session.mail);
+            match (request.collector.listing, self.lists.only()) {
                 (Listing::Parquet, Some(part)) => {
                     written = write_part(&sorted, part, tally.failed);
                 }
@@ -142,15 +142,15 @@ impl Outputs {
     }
 }
 
-fn records(shelf: &Shelf) -> impl Iterator<Item = OwnedRecord> {
+fn records(sort_buffer: &SortBuffer) -> impl Iterator<Item = OwnedRecord> {
     let decode = |value| postcard::from_bytes(value).expect("it was packed by this build");
-    shelf.entries().map(move |(_, value)| decode(value))
+    sort_buffer.entries().map(move |(_, value)| decode(value))
 }
 
-fn write_part(shelf: &Shelf, of: &PartOf, failed: u64) -> Result<(), Failure> {
+fn write_part(sort_buffer: &SortBuffer, of: &PartOf, failed: u64) -> Result<(), Failure> {
     let mut part = PartWriter::create(of)?;
     let mut rows = Rows::default();
-    for record in records(shelf) {
+    for record in records(sort_buffer) {
         rows.push(&record.view());
         if rows.path_bytes() >= LINES_BLOCK_BYTES {
             part.append(&mut rows)?;
@@ -162,16 +162,16 @@ fn write_part(shelf: &Shelf, of: &PartOf, failed: u64) -> Result<(), Failure> {
 
 /// The ranks in a row give rank 0 their lines, in blocks and only when asked: it need not hold them.
 fn print_in_order(
-    shelf: &Shelf,
+    sort_buffer: &SortBuffer,
     listing: Listing,
     mail: &mut Mailbox<'_>,
     reporter: &mut Reporter,
 ) {
     let channel = mail.open();
     if mail.comm().rank() != Rank::ROOT {
-        return answer(shelf, listing, channel, mail);
+        return answer(sort_buffer, listing, channel, mail);
     }
-    for_each_block(shelf, listing, |lines| reporter.lines(lines));
+    for_each_block(sort_buffer, listing, |lines| reporter.lines(lines));
     for rank in (1..mail.comm().size()).map(Rank) {
         for _ in 0..SORT_BLOCKS_ASKED {
             mail.send(channel, rank, b"");
@@ -209,7 +209,7 @@ struct Block {
     lines: Vec<u8>,
 }
 
-fn answer(shelf: &Shelf, listing: Listing, channel: Channel, mail: &mut Mailbox<'_>) {
+fn answer(sort_buffer: &SortBuffer, listing: Listing, channel: Channel, mail: &mut Mailbox<'_>) {
     let mut number = 0;
     let mut send = |lines: &[u8]| {
         mail.recv(channel);
@@ -218,13 +218,13 @@ fn answer(shelf: &Shelf, listing: Listing, channel: Channel, mail: &mut Mailbox<
         mail.send(channel, Rank::ROOT, &bytes);
         number += 1;
     };
-    for_each_block(shelf, listing, &mut send);
+    for_each_block(sort_buffer, listing, &mut send);
     send(b"");
 }
 
-fn for_each_block(shelf: &Shelf, listing: Listing, mut use_lines: impl FnMut(&[u8])) {
+fn for_each_block(sort_buffer: &SortBuffer, listing: Listing, mut use_lines: impl FnMut(&[u8])) {
     let mut lines = Vec::new();
-    for record in records(shelf) {
+    for record in records(sort_buffer) {
         listing.write(&record.view(), &mut lines);
         if lines.len() >= SORT_BLOCK_BYTES {
             use_lines(&lines);
@@ -237,11 +237,14 @@ fn for_each_block(shelf: &Shelf, listing: Listing, mut use_lines: impl FnMut(&[u
 }
 
 /// The statistics of all ranks, on rank 0.
-pub fn gather_usage(session: &mut Session<'_, '_>, harvest: &Harvest) -> Option<UsageSummary> {
-    if !harvest.options().usage.is_any() {
+pub fn gather_usage(
+    session: &mut Session<'_, '_>,
+    collector: &ListCollector,
+) -> Option<UsageSummary> {
+    if !collector.options().usage.is_any() {
         return None;
     }
-    let usage = reduce(session.mail, harvest.take_usage(), Usage::merge)?;
+    let usage = reduce(session.mail, collector.take_usage(), Usage::merge)?;
     let below = usage.directories.below();
     Some(UsageSummary { usage, below })
 }

@@ -13,11 +13,11 @@ use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
 use types::error::{Op, Result};
 use types::lustre::layout::Layout;
+use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::LinkForm;
-use types::object::span::Span;
 use types::path::Name;
-use types::service::Unfit;
+use types::service::InvalidKey;
 
 pub(crate) struct FaultyDir {
     inner: Arc<dyn Dir>,
@@ -41,7 +41,8 @@ impl FaultyDir {
         Box::new(FaultyStaged::new(inner, &self.faults, name))
     }
 
-    /// Fails a listing. The directory has no name of its own here; its first entry stands for it.
+    /// Fails a listing by the name of the first entry, since the directory has no name of its own
+    /// here.
     fn strike_listing(&self, first: Option<CString>) -> Result<()> {
         first.map_or(Ok(()), |name| self.strike(Op::List, &name))
     }
@@ -61,9 +62,9 @@ impl DirDecorator for FaultyDir {
         self.strike_listing(first)
     }
 
-    fn read(&self, span: Span, reader: &mut dyn NameReader) -> Result<()> {
+    fn read(&self, key_range: KeyRange, reader: &mut dyn NameReader) -> Result<()> {
         let mut reader = Overheard { reader, first: None };
-        self.inner.read(span, &mut reader)?;
+        self.inner.read(key_range, &mut reader)?;
         self.strike_listing(reader.first)
     }
 
@@ -211,7 +212,7 @@ impl DirDecorator for FaultyDir {
     }
 }
 
-/// A reader whose first name is remembered.
+/// A reader that records the first name.
 struct Overheard<'r> {
     reader: &'r mut dyn NameReader,
     first: Option<CString>,
@@ -223,15 +224,15 @@ impl NameReader for Overheard<'_> {
         self.reader.name(name, hint);
     }
 
-    fn unfit(&mut self, key: &[u8], why: Unfit) {
-        self.reader.unfit(key, why);
+    fn invalid_key(&mut self, key: &[u8], why: InvalidKey) {
+        self.reader.invalid_key(key, why);
     }
 
     fn wants_to_share(&self) -> bool {
         self.reader.wants_to_share()
     }
 
-    fn share(&mut self, rest: Span) {
+    fn share(&mut self, rest: KeyRange) {
         self.reader.share(rest);
     }
 

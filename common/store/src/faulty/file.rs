@@ -56,14 +56,14 @@ impl SourceFileDecorator for FaultyFile {
         self.strike(Op::Read)?;
         let length = if self.faults.short_reads { buffer.len().div_ceil(3) } else { buffer.len() };
         let read = self.inner.read_at(&mut buffer[..length], offset);
-        if let Some(deed) = self.faults.happening_at(&self.name) {
-            deed();
+        if let Some(operation) = self.faults.happening_at(&self.name) {
+            operation();
         }
         read
     }
 
-    /// Shows the handle, with which the kernel moves content by itself, unless something is to happen when the file is
-    /// read.
+    /// Returns the file descriptor, with which the kernel can transfer content, unless a rule or
+    /// action applies to reads of the file.
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         if self.faults.concern_reads_of(&self.name) { None } else { self.inner.as_fd() }
     }
@@ -94,7 +94,8 @@ impl FaultyStaged {
         self.faults.strike(op, &self.name)
     }
 
-    /// Returns whether it gets other bytes than it is given: those must come by way of this process.
+    /// Returns whether the content of the file is corrupted, so that it must pass through this
+    /// process.
     fn is_garbled(&self) -> bool {
         self.faults.garbles(&self.name)
     }

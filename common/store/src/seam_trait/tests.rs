@@ -1,4 +1,4 @@
-//! Decorators forward all methods but those that they are made for.
+//! Tests that decorators forward all methods except those that they override.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -20,11 +20,11 @@ use types::content::chunk::Extent;
 use types::content::etag::{Etag, PartedEtag};
 use types::entry::{Attributes, Hint, Kind, Metadata};
 use types::error::{Error, Op, Result};
+use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::LinkForm;
-use types::object::span::Span;
 use types::path::{Name, RelPath};
-use types::service::Unfit;
+use types::service::InvalidKey;
 
 /// Names of the methods that were called.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Calls {
     }
 }
 
-/// Asserts that these methods were called, all of a trait's but those few.
+/// Asserts that all methods of a trait except those few were called.
 #[track_caller]
 fn assert_all_but(calls: &Calls, methods: &[&'static str], kept_back: &[&'static str]) {
     assert!(kept_back.iter().all(|name| methods.contains(name)), "{kept_back:?} of {methods:?}");
@@ -50,20 +50,20 @@ struct NoNames;
 impl NameReader for NoNames {
     fn name(&mut self, _: &Name, _: Hint) {}
 
-    fn unfit(&mut self, _: &[u8], _: Unfit) {}
+    fn invalid_key(&mut self, _: &[u8], _: InvalidKey) {}
 
     fn wants_to_share(&self) -> bool {
         false
     }
 
-    fn share(&mut self, _: Span) {}
+    fn share(&mut self, _: KeyRange) {}
 }
 
 fn root_of(store: &dyn Store) -> Arc<dyn Dir> {
     store.open_dir(&RelPath::root()).unwrap()
 }
 
-/// A directory that has a file, `file`.
+/// Returns a directory that has a file, `file`.
 fn with_file() -> Arc<dyn Dir> {
     let root = root_of(&MemoryStore::new());
     let staged = root.stage_file(&NewFile::new(c".staged", c"file", Attributes::NONE)).unwrap();
@@ -113,7 +113,7 @@ fn call_all_of_dir(dir: &dyn Dir) {
     let _ = dir.set_attributes(Attributes::NONE);
     let _ = dir.set_entry_attributes(c"file", Kind::File, Attributes::NONE);
     let _ = dir.remove(c"new", Kind::Symlink);
-    let _ = dir.read(Span::default(), &mut NoNames);
+    let _ = dir.read(KeyRange::default(), &mut NoNames);
     let _ = dir.read_known(&KeysBelow::default(), &mut NoNames);
     let _ = dir.peek(c"file", Hint::Unknown);
     let _ = dir.stat_open(c"file");
@@ -175,7 +175,8 @@ fn call_all_of_staged(fresh: &dyn Fn() -> Box<dyn StagedFile>) {
     let _ = fresh().abandon();
 }
 
-/// A store with one directory, in which every file is one, and notes of which methods of each were called.
+/// A store with one directory, in which every file is the same, that records which methods of each
+/// were called.
 #[derive(Clone)]
 struct Spied {
     root: Arc<dyn Dir>,
@@ -236,7 +237,7 @@ fn spy_store() -> (SpyStore, Arc<Calls>) {
     (SpyStore { inner: Box::new(MemoryStore::new()), calls: Arc::clone(&calls) }, calls)
 }
 
-/// Proves that the tests below miss nothing.
+/// Checks that the tests below miss no method.
 #[test]
 fn these_tests_call_every_method() {
     let (spy, calls) = spy_store();
@@ -250,7 +251,7 @@ fn these_tests_call_every_method() {
     assert_all_but(&spied.of_staged, <dyn StagedFile>::METHODS, &[]);
 }
 
-/// A store, and not what it can be dereferenced to.
+/// Returns a store itself, and not the object that it can be dereferenced to.
 fn itself<S: Store>(store: &S) -> &dyn Store {
     store
 }
@@ -313,13 +314,13 @@ fn faults_strike_in_each_way_of_reading_and_writing() {
     let identity = with_file().stat(c"file").unwrap().identity();
     let eio = |outcome: Option<Error>, op: Op| assert_eq!(outcome, Some(op.errno(libc::EIO)));
     let listing = root(Op::List);
-    eio(listing.read(Span::default(), &mut NoNames).err(), Op::List);
+    eio(listing.read(KeyRange::default(), &mut NoNames).err(), Op::List);
     eio(listing.read_known(&KeysBelow::default(), &mut NoNames).err(), Op::List);
     let stat = root(Op::Stat);
     eio(stat.peek(c"file", Hint::Unknown).err(), Op::Stat);
     eio(stat.stat_open(c"file").err(), Op::Stat);
     eio(stat.stat_followed(c"file").err(), Op::Stat);
-    // The root itself must be opened.
+    // The root itself must be opened without a fault.
     let mut roots = (1..).filter_map(|seed| opened(Op::Open, seed, 2).ok());
     let open = roots.find(|root| root.open_file(c"file").is_err()).unwrap();
     eio(open.open_listed(c"file", Hint::Unknown).err(), Op::Open);
@@ -378,7 +379,8 @@ impl DirDecorator for OpensFiles {
     }
 }
 
-/// The directories that a dry run would make are there for what comes after: empty, and like the one above.
+/// Checks that the directories that a dry run would create exist for later steps: empty, and like
+/// their parent.
 #[test]
 fn what_a_dry_run_would_make_is_there_from_then_on() {
     let real = MemoryStore::new();
@@ -400,7 +402,8 @@ fn what_a_dry_run_would_make_is_there_from_then_on() {
     assert_eq!(root.make_dir(c"new", 0o755), Ok(Made::New));
 }
 
-/// A large file of a dry run comes in pieces like any other, and is as long as it would be.
+/// Checks that a large file of a dry run is written in chunks like any other, and has its final
+/// size.
 #[test]
 fn a_staged_file_of_a_dry_run_has_a_size() {
     let root = root_of(&DryRunStore::new(Some(MemoryStore::new())));

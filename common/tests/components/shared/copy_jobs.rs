@@ -8,21 +8,21 @@ use ops::copy::options::CopyOptions;
 use ops::copy::root::{CopyRoot, Places};
 use ops::copy::{CopyJob, CopyTask};
 use ops::walk::WalkTask;
-use ops::walk::place::Place;
+use ops::walk::dir_ref::DirRef;
 use ops::walk::selection::Selection;
 use sched::engine::{self, Settings};
 use sched::job::Listener;
 use store::Store;
 use types::error::Failure;
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 
 #[derive(Default)]
 struct Ear(Vec<Failure>);
 
 impl Listener<CopyJob<'_>> for Ear {
-    fn notice(&mut self, _from: Rank, notice: Notice) {
-        if let Notice::Failure(failure) = notice {
+    fn event(&mut self, _from: Rank, event: Event) {
+        if let Event::Failure(failure) = event {
             self.0.push(failure);
         }
     }
@@ -55,7 +55,7 @@ pub fn job_outcomes(
         let selection = Selection::all();
         let next = Rank((rank.0 + 1) % ranks);
         let job = CopyJob::new(&roots, options, &selection, None, rank).verified_by(next);
-        let first: CopyTask = WalkTask::List(Arc::new(Place::root_of(0))).into();
+        let first: CopyTask = WalkTask::List(Arc::new(DirRef::root_of(0))).into();
         let seeds = if rank == Rank::ROOT { vec![first] } else { Vec::new() };
         let settings = Settings { threads_max: 3, cpu_share: 3.0 };
         let mut ear = Ear::default();

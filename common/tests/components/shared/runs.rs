@@ -14,7 +14,7 @@ use common::surface::filter_args::{FilterArgs, RuleArgs};
 use common::surface::named_args::NamedArgs;
 use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
-use common::surface::team::Team;
+use common::surface::topology::Topology;
 use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use ops::copy::options::{CopyOptions, HardLinks, JobFacts, ResumeRequest, SyncOptions, Verify};
 use store::opening::Symlinks;
@@ -36,8 +36,8 @@ pub fn in_session(
 ) -> Exit {
     let exits = threads::run(ranks, |comm| {
         let mail = &mut Mailbox::new(comm);
-        let team = Team::meet(mail);
-        run(&mut Session { tool, mail, team, mpi: "none".to_owned() })
+        let topology = Topology::meet(mail);
+        run(&mut Session { tool, mail, topology, mpi: "none".to_owned() })
     });
     exits.into_iter().reduce(Exit::worst).unwrap()
 }

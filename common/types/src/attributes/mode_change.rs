@@ -17,7 +17,7 @@ struct Clause {
     /// Bits that belong to the classes that the clause names (`u`, `g`, `o`, `a`); 0 where it names
     /// none.
     who: u32,
-    deed: Deed,
+    edit: Edit,
     what: What,
     /// Bits that the text names itself: a directory's set-id bits change only where they are among
     /// these.
@@ -33,7 +33,7 @@ enum Entries {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Deed {
+enum Edit {
     Add,
     Remove,
     Set,
@@ -80,19 +80,19 @@ impl ModeChange {
 
 impl Clause {
     /// Returns a clause that names all bits.
-    fn octal(of: Entries, deed: Deed, bits: u32) -> Self {
+    fn octal(of: Entries, edit: Edit, bits: u32) -> Self {
         let what = What::Bits { bits, some_x: false };
-        Self { of, who: EVERYBODY, deed, what, named: EVERYBODY }
+        Self { of, who: EVERYBODY, edit, what, named: EVERYBODY }
     }
 
-    fn of_letters(of: Entries, who: u32, deed: Deed, letters: &str) -> Option<Self> {
+    fn of_letters(of: Entries, who: u32, edit: Edit, letters: &str) -> Option<Self> {
         let what = what_of(letters)?;
         let bits = match what {
             What::Bits { bits, .. } => bits,
             What::LikeThose(_) => 0,
         };
         let named = if who == 0 { bits } else { who & bits };
-        Some(Self { of, who, deed, what, named })
+        Some(Self { of, who, edit, what, named })
     }
 
     /// Applies the clause as `mode_adjust` of GNU chmod(1) does: where no class is named, the umask
@@ -101,10 +101,10 @@ impl Clause {
         let given = if self.who == 0 { EVERYBODY & !umask } else { self.who };
         let stays = if is_directory { SET_IDS & !self.named } else { 0 };
         let bits = given & self.bits(mode, is_directory) & !stays;
-        match self.deed {
-            Deed::Add => mode | bits,
-            Deed::Remove => mode & !bits,
-            Deed::Set => mode & (stays | if self.who == 0 { 0 } else { !self.who }) | bits,
+        match self.edit {
+            Edit::Add => mode | bits,
+            Edit::Remove => mode & !bits,
+            Edit::Set => mode & (stays | if self.who == 0 { 0 } else { !self.who }) | bits,
         }
     }
 
@@ -132,25 +132,25 @@ fn clauses_of(text: &str) -> Result<Vec<Clause>, String> {
     if let Some(bits) = octal(rest) {
         // A directory's set-id bits are named by five digits, or where they are set.
         let named = if rest.len() < 5 { bits & !0o777 | 0o777 } else { EVERYBODY };
-        return Ok(vec![Clause { named, ..Clause::octal(of, Deed::Set, bits) }]);
+        return Ok(vec![Clause { named, ..Clause::octal(of, Edit::Set, bits) }]);
     }
     let signs = rest.find(['+', '-', '=']).ok_or_else(wrong)?;
     let who = rest[..signs].chars().try_fold(0, |who, letter| Some(who | who_is(letter)?));
     let who = who.ok_or_else(wrong)?;
     let mut clauses = Vec::new();
-    let mut deeds = &rest[signs..];
-    while let Some(sign) = deeds.chars().next() {
-        let end = deeds[1..].find(['+', '-', '=']).map_or(deeds.len(), |next| next + 1);
-        let deed = match sign {
-            '+' => Deed::Add,
-            '-' => Deed::Remove,
-            _ => Deed::Set,
+    let mut edits = &rest[signs..];
+    while let Some(sign) = edits.chars().next() {
+        let end = edits[1..].find(['+', '-', '=']).map_or(edits.len(), |next| next + 1);
+        let edit = match sign {
+            '+' => Edit::Add,
+            '-' => Edit::Remove,
+            _ => Edit::Set,
         };
-        clauses.push(match octal(&deeds[1..end]) {
-            Some(bits) if who == 0 => Clause::octal(of, deed, bits),
-            _ => Clause::of_letters(of, who, deed, &deeds[1..end]).ok_or_else(wrong)?,
+        clauses.push(match octal(&edits[1..end]) {
+            Some(bits) if who == 0 => Clause::octal(of, edit, bits),
+            _ => Clause::of_letters(of, who, edit, &edits[1..end]).ok_or_else(wrong)?,
         });
-        deeds = &deeds[end..];
+        edits = &edits[end..];
     }
     Ok(clauses)
 }

@@ -107,7 +107,7 @@ pub enum Sums {
 
 /// Transfer mode of one file, which any rank that moves a part of it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manner {
+pub struct TransferMode {
     /// Treatment of the file's holes.
     pub holes: Holes,
     /// Permission to let the kernel copy. It is refused where holes or zeros matter, since the
@@ -140,7 +140,7 @@ pub enum Rewriting {
     InPlace,
 }
 
-impl Manner {
+impl TransferMode {
     /// Fastest mode: writes all bytes, and lets the kernel copy.
     pub const PLAIN: Self = Self {
         holes: Holes::None,
@@ -183,7 +183,7 @@ impl Transfer {
     /// Returns the transfer mode of a file with these attributes. A file that occupies as many
     /// bytes as it is long has no holes worth searching for, which saves two system calls for each
     /// file.
-    pub fn manner(&self, metadata: &Metadata) -> Manner {
+    pub fn mode_of_transfer(&self, metadata: &Metadata) -> TransferMode {
         let has_holes = metadata.allocated_bytes < metadata.size_bytes;
         // The kernel may clone when it is told to copy, and it copies through the page cache.
         let in_kernel = match (self.reflink, self.caching) {
@@ -196,7 +196,7 @@ impl Transfer {
             Sparse::Always => (Holes::Made, InKernel::Forbidden),
             Sparse::Never => (Holes::None, InKernel::Forbidden),
         };
-        let manner = Manner { holes, in_kernel, ..Manner::PLAIN };
-        if self.sums == Sums::All { manner.summed() } else { manner }
+        let mode_of_transfer = TransferMode { holes, in_kernel, ..TransferMode::PLAIN };
+        if self.sums == Sums::All { mode_of_transfer.summed() } else { mode_of_transfer }
     }
 }

@@ -171,8 +171,8 @@ impl Filter {
         }
     }
 
-    /// Whether a rule says of that path that it takes part, or there is none that leaves it out: with includes only a
-    /// directory that matches none is entered, but not meant.
+    /// Returns whether a path is selected by the rules itself. If there are only includes, a
+    /// directory that matches none is entered, but not selected.
     pub fn means_path(&self, path: &[u8], is_directory: bool) -> bool {
         let is_plain = self.rules.is_empty() || path.is_empty();
         let matches = || self.globs.matches_candidate(&Candidate::from_bytes(path));
@@ -184,8 +184,9 @@ impl Filter {
         is_meant && self.admits_path(path, is_directory)
     }
 
-    /// Whether an entry may be deleted by what it is: files as [`Filter::admits`] says. Ages hold for all else, too, and
-    /// where sizes are asked for nothing but files is meant.
+    /// Returns whether an entry may be deleted by its metadata: files as in [`Filter::admits`].
+    /// Bounds of the modification time apply to all other entries, too, and with bounds of the size
+    /// only files may be deleted.
     pub fn dooms(&self, metadata: &Metadata) -> bool {
         if metadata.kind == Kind::File {
             return self.admits(metadata);

@@ -1,21 +1,22 @@
-//! Regular expressions that choose entries by path or name, as mpiFileUtils takes them: POSIX's basic ones (regex(7)).
+//! Regular expressions that select entries by path or name, as in mpiFileUtils: POSIX basic ones
+//! (regex(7)).
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use serde::{Deserialize, Serialize};
 
-/// A choice by regular expressions, as data; all are meant by default.
+/// A selection by regular expressions, as data; by default all entries are selected.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MatchOptions {
-    /// Only what matches is meant.
+    /// Expression that selected entries match.
     pub matching: Option<Vec<u8>>,
-    /// What matches is not meant.
+    /// Expression that selected entries do not match.
     pub excluded: Option<Vec<u8>>,
-    /// They are about names, not about whole paths.
+    /// True if the expressions are matched with names instead of whole paths.
     pub of_names: bool,
 }
 
-/// The choice, ready for use by any thread.
+/// The compiled selection, ready for use by any thread.
 #[derive(Debug)]
 pub struct Matcher {
     matching: Option<Regex>,
@@ -27,7 +28,7 @@ impl Matcher {
     /// Compiles the expressions.
     ///
     /// # Errors
-    /// One line: an expression that makes no sense.
+    /// Returns one line about an invalid expression.
     pub fn new(options: &MatchOptions) -> Result<Self, String> {
         let compiled = |text: &Option<Vec<u8>>| text.as_deref().map(compile).transpose();
         Ok(Self {
@@ -37,12 +38,12 @@ impl Matcher {
         })
     }
 
-    /// All are meant.
+    /// True if all entries are selected.
     pub fn is_trivial(&self) -> bool {
         self.matching.is_none() && self.excluded.is_none()
     }
 
-    /// Whether the entry of that whole path is meant.
+    /// True if the entry of that whole path is selected.
     pub fn means(&self, path: &[u8]) -> bool {
         let begin = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let text = if self.of_names { &path[begin..] } else { path };
@@ -54,7 +55,7 @@ impl Matcher {
 /// Compiles a basic regular expression, over bytes.
 ///
 /// # Errors
-/// One line: why it is none.
+/// Returns one line that says why the expression is invalid.
 pub fn compile(basic: &[u8]) -> Result<Regex, String> {
     let shown = || crate::path::escaped(basic);
     let text = std::str::from_utf8(basic)
@@ -71,13 +72,14 @@ pub fn compile(basic: &[u8]) -> Result<Regex, String> {
     })
 }
 
-/// Characters that are themselves in a basic expression, and with a backslash are what they are without in others.
+/// Characters that are literal in a basic expression, and that with a backslash have the meaning
+/// that they have without one in extended expressions.
 const SWAPPED: [char; 7] = ['(', ')', '{', '}', '|', '+', '?'];
 
-/// The same expression in the syntax that the compiler takes.
+/// Translates a basic expression to the syntax of the compiler.
 fn translated(basic: &str) -> Result<String, &'static str> {
     let (mut made, mut rest) = (String::new(), basic.chars().peekable());
-    // Where an expression begins a star is itself.
+    // A star at the beginning of an expression is literal.
     let mut begins = true;
     while let Some(next) = rest.next() {
         let was_at_begin = std::mem::take(&mut begins);
@@ -113,7 +115,7 @@ fn translated(basic: &str) -> Result<String, &'static str> {
     Ok(made)
 }
 
-/// Whether an expression, or an alternative or group of it, ends here.
+/// True if an expression, or an alternative or group of it, ends here.
 fn ends(rest: &mut (impl Iterator<Item = char> + Clone)) -> bool {
     match rest.next() {
         None => true,
@@ -129,7 +131,7 @@ fn push_plain(plain: char, made: &mut String) {
     made.push(plain);
 }
 
-/// A set of characters, in which but for classes nothing but `]`, `-` and `^` means anything.
+/// Translates a bracket expression, in which apart from classes only `]`, `-` and `^` are special.
 fn bracket(
     rest: &mut std::iter::Peekable<std::str::Chars<'_>>,
     made: &mut String,
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn expressions_mean_what_regexec_says() {
-        // Each was asked of `grep -G`, which is regcomp(3)'s syntax.
+        // Each result was checked with `grep -G`, which has the syntax of regcomp(3).
         let table: [(&str, &[&str], &[&str]); 15] = [
             (r"\.core$", &["/a/x.core"], &["x.core/a", "xcore"]),
             (".core$", &["/a/xycore"], &["core"]),

@@ -1,14 +1,14 @@
 //! A job that reads a list instead of walking. The pieces of the list are its tasks.
 
-use super::harvest::{Harvest, HarvestHand};
+use super::collector::{CollectorWorker, ListCollector};
 use crate::walk::selection::Selection;
 use comm::Rank;
 use lists::repeated::Repeated;
 use lists::source::{ListSource, Piece};
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use types::error::Failure;
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 
 /// The part of one rank in reading a list.
@@ -16,7 +16,7 @@ pub struct ReadJob<'c> {
     source: &'c ListSource,
     repeated: &'c Repeated,
     selection: &'c Selection,
-    harvest: &'c Harvest,
+    collector: &'c ListCollector,
 }
 
 impl<'c> ReadJob<'c> {
@@ -25,57 +25,67 @@ impl<'c> ReadJob<'c> {
         source: &'c ListSource,
         repeated: &'c Repeated,
         selection: &'c Selection,
-        harvest: &'c Harvest,
+        collector: &'c ListCollector,
     ) -> Self {
-        Self { source, repeated, selection, harvest }
+        Self { source, repeated, selection, collector }
     }
 
-    fn fail(&self, failure: Failure, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
-        hand.gathered.tally.unread_directories += 1;
-        self.harvest.account.fail(failure, &mut hand.gathered, crew);
+    fn fail(
+        &self,
+        failure: Failure,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, Self>,
+    ) {
+        worker.gathered.tally.unread_directories += 1;
+        self.collector.account.fail(failure, &mut worker.gathered, context);
     }
 }
 
 impl Job for ReadJob<'_> {
     type Task = Piece;
-    type Letter = ();
-    type Notice = Notice;
+    type Message = ();
+    type Event = Event;
     type Snapshot = Tally;
-    type Hand = HarvestHand;
+    type Worker = CollectorWorker;
 
-    fn hand(&self) -> HarvestHand {
-        self.harvest.hand()
+    fn worker(&self) -> CollectorWorker {
+        self.collector.worker()
     }
 
-    fn run(&self, piece: Piece, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
+    fn run(&self, piece: Piece, worker: &mut CollectorWorker, context: &TaskContext<'_, Self>) {
         match self.source.records(piece) {
-            Err(failure) => self.fail(failure, hand, crew),
+            Err(failure) => self.fail(failure, worker, context),
             Ok(records) => {
                 for (record, number) in records.zip(0..) {
                     match record {
                         Ok(_) if self.repeated.contains((piece, number)) => {}
                         Ok(record) if !self.selection.admits_record(&record.view()) => {}
-                        Ok(record) => self.harvest.meet(&record.view(), hand, crew),
-                        Err(failure) => self.fail(failure, hand, crew),
+                        Ok(record) => self.collector.meet(&record.view(), worker, context),
+                        Err(failure) => self.fail(failure, worker, context),
                     }
                 }
             }
         }
-        self.harvest.account.settle(&mut hand.gathered);
+        self.collector.account.settle(&mut worker.gathered);
     }
 
-    fn discard(&self, _piece: Piece, hand: &mut HarvestHand, _crew: &Crew<'_, Self>) {
-        hand.gathered.tally.cancelled_tasks += 1;
-        self.harvest.account.settle(&mut hand.gathered);
+    fn discard(
+        &self,
+        _piece: Piece,
+        worker: &mut CollectorWorker,
+        _context: &TaskContext<'_, Self>,
+    ) {
+        worker.gathered.tally.cancelled_tasks += 1;
+        self.collector.account.settle(&mut worker.gathered);
     }
 
-    fn flush(&self, hand: &mut HarvestHand, crew: &Crew<'_, Self>) {
-        self.harvest.flush(hand, crew);
+    fn flush(&self, worker: &mut CollectorWorker, context: &TaskContext<'_, Self>) {
+        self.collector.flush(worker, context);
     }
 
-    fn letter(&self, _from: Rank, _letter: (), _crew: &Crew<'_, Self>) {}
+    fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
-        self.harvest.account.tally()
+        self.collector.account.tally()
     }
 }

@@ -9,38 +9,43 @@ use types::limits::S3_DELETE_KEYS_MAX;
 
 /// An object that is to be removed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Doomed {
-    /// The path of its entry below the root.
+pub struct DeletionSet {
+    /// Path of its entry below the root.
     pub below: Vec<u8>,
-    /// What that is.
+    /// Kind of its entry.
     pub kind: Kind,
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// With it the entry is gone.
+    /// True if the entry is gone with this object.
     pub is_last: bool,
 }
 
-/// Those of each root, on this rank.
+/// Objects that wait on this rank, by root.
 #[derive(Debug)]
-pub struct Waiting(Vec<Mutex<Vec<Doomed>>>);
+pub struct Waiting(Vec<Mutex<Vec<DeletionSet>>>);
 
 impl Waiting {
-    /// Nothing waits in any of so many roots.
+    /// Creates an empty set for that number of roots.
     pub fn new(roots: usize) -> Self {
         Self((0..roots).map(|_| Mutex::default()).collect())
     }
 
-    /// Adds the objects of an entry; returns as many as go in one request when there are so many.
-    pub fn add(&self, root: u32, objects: impl Iterator<Item = Doomed>) -> Option<Vec<Doomed>> {
+    /// Adds the objects of an entry; returns the objects of a full request as soon as there are
+    /// enough.
+    pub fn add(
+        &self,
+        root: u32,
+        objects: impl Iterator<Item = DeletionSet>,
+    ) -> Option<Vec<DeletionSet>> {
         let slot = self.0.get(root as usize)?;
         let mut waiting = slot.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(objects);
         (waiting.len() >= S3_DELETE_KEYS_MAX).then(|| waiting.drain(..S3_DELETE_KEYS_MAX).collect())
     }
 
-    /// Takes out what is left, by root.
-    pub fn take(&self) -> Vec<(u32, Vec<Doomed>)> {
-        let take = |slot: &Mutex<Vec<Doomed>>| {
+    /// Takes out the remaining objects, by root.
+    pub fn take(&self) -> Vec<(u32, Vec<DeletionSet>)> {
+        let take = |slot: &Mutex<Vec<DeletionSet>>| {
             std::mem::take(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner))
         };
         let all = (0..).zip(self.0.iter().map(take));

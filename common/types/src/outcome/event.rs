@@ -6,7 +6,7 @@ use crate::error::Failure;
 
 /// Event for the user to see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Notice {
+pub enum Event {
     /// Failure of an entry.
     Failure(Failure),
     /// An entry that was skipped, where the target has another entry of its name; not a failure.

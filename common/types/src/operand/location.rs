@@ -11,8 +11,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::operand::container::ContainerPath;
 use crate::path;
-use crate::place::container::ContainerPath;
 
 /// Location of a source or target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

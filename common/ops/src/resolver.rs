@@ -16,11 +16,11 @@ use store::Store;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Op, Result, Side};
+use types::operand::container::{Container, ContainerPath};
+use types::operand::location;
+use types::operand::location::{Location, ObjectLocation};
 use types::path;
 use types::path::RelPath;
-use types::place::container::{Container, ContainerPath};
-use types::place::location;
-use types::place::location::{Location, ObjectLocation};
 
 /// The services of a job: the side on which each is named, the name of its remote, and its
 /// settings.
@@ -28,7 +28,7 @@ pub type Reach = Vec<(Side, Option<String>, Settings)>;
 
 /// The stores of all locations of a job.
 #[derive(Default)]
-pub struct Sites {
+pub struct StoreResolver {
     services: Vec<(Side, Option<String>, Arc<Service>)>,
     /// DAOS containers, and the paths where they are mounted on this node.
     containers: Vec<(Container, Vec<u8>)>,
@@ -44,7 +44,8 @@ pub struct Sites {
 /// ranks agree on their order.
 pub fn containers(paths: &[(Side, &[u8])]) -> Vec<Container> {
     let named = |(_, path): &(Side, &[u8])| ContainerPath::parse(path).ok().flatten();
-    let mut found: Vec<_> = paths.iter().filter_map(named).map(|place| place.container).collect();
+    let mut found: Vec<_> =
+        paths.iter().filter_map(named).map(|dir_ref| dir_ref.container).collect();
     found.sort();
     found.dedup();
     found
@@ -140,7 +141,7 @@ pub struct Endpoint {
     pub shown: String,
 }
 
-impl Sites {
+impl StoreResolver {
     /// Creates this rank's access to the services. Sends no request.
     pub fn new(reach: Reach) -> Self {
         let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
@@ -164,10 +165,10 @@ impl Sites {
 
     /// Translates the path of a container to a path on this node.
     fn local<'p>(&self, given: &'p [u8]) -> Cow<'p, [u8]> {
-        let Ok(Some(place)) = ContainerPath::parse(given) else { return given.into() };
-        let is_it = |(container, _): &&(Container, Vec<u8>)| *container == place.container;
+        let Ok(Some(dir_ref)) = ContainerPath::parse(given) else { return given.into() };
+        let is_it = |(container, _): &&(Container, Vec<u8>)| *container == dir_ref.container;
         match self.containers.iter().find(is_it) {
-            Some((_, point)) => path::join(point, &place.path).into(),
+            Some((_, point)) => path::join(point, &dir_ref.path).into(),
             None => given.into(),
         }
     }

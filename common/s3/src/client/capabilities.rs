@@ -59,7 +59,7 @@ const LADDER: [Check; 4] = [Check::Crc64, Check::Crc32c, Check::Md5, Check::None
 
 /// The capabilities of a service, as far as they are known.
 #[derive(Debug)]
-pub struct Abilities {
+pub struct ServiceCapabilities {
     /// The index in [`LADDER`] of the check to use: untested, or known to work.
     rung: AtomicU8,
     /// The index of the check that the service is known to verify, or [`NOTHING`].
@@ -68,11 +68,11 @@ pub struct Abilities {
     first: Mutex<()>,
     /// True if the service does not list incomplete uploads, at least not for this account.
     hides_uploads: AtomicBool,
-    /// It does not delete many objects by one request.
+    /// True if the service refuses to delete many objects with one request.
     deletes_singly: AtomicBool,
 }
 
-impl Abilities {
+impl ServiceCapabilities {
     /// Returns capabilities of which nothing is known yet.
     pub fn of(settings: &Settings) -> Self {
         let rung = if settings.disable_checksum { LADDER.len() - 1 } else { 0 };
@@ -118,12 +118,12 @@ impl Abilities {
         }
     }
 
-    /// Whether it may delete many objects by one request.
+    /// Returns whether the service may delete many objects with one request.
     pub fn deletes_many(&self) -> bool {
         !self.deletes_singly.load(Ordering::Relaxed)
     }
 
-    /// It has refused to.
+    /// Records that the service refuses to delete many objects with one request.
     pub fn deletes_singly(&self) {
         if !self.deletes_singly.swap(true, Ordering::Relaxed) {
             tracing::info!(

@@ -15,8 +15,8 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering as Atomic};
 
+use crate::list::key_ranges::Pages;
 use crate::list::pages::{From, KeyPage};
-use crate::list::spans::Pages;
 use store::NameReader;
 use types::entry::Listed;
 use types::error::{Cause, Op, Result};
@@ -24,13 +24,13 @@ use types::limits::{
     S3_SUBTREES_FAILURES_MAX, S3_SUBTREES_HUNGRY, S3_SUBTREES_KEYS_MIN, S3_SUBTREES_MIN,
     S3_SUBTREES_OF_PAGE,
 };
+use types::object::key_range::{KeyRange, just_before};
 use types::object::keys_below::{KeysBelow, directory_of};
-use types::object::span::{Span, just_before};
 use types::service::ServiceFault;
 
 /// Observations of how a service orders its listings, shared by all threads of a rank.
 #[derive(Debug, Default)]
-pub(crate) struct Habits {
+pub(crate) struct ListingOrder {
     trust: AtomicU8,
     /// True if the last tree that was read completely took one page, so that the next one may too.
     expects_little: AtomicBool,
@@ -45,7 +45,7 @@ enum Trust {
     Lost,
 }
 
-impl Habits {
+impl ListingOrder {
     fn expect_little(&self, is_little: bool) {
         self.expects_little.store(is_little, Atomic::Relaxed);
     }
@@ -63,7 +63,7 @@ impl Habits {
 }
 
 /// A recursive listing below the directories of one key range, as far as it was read.
-pub(crate) struct Subtrees {
+pub(crate) struct RecursiveListing {
     course: Course,
     orders: Orders,
     /// The last key that was read, or the position after which keys were requested.
@@ -139,11 +139,11 @@ impl Orders {
     }
 }
 
-impl Subtrees {
+impl RecursiveListing {
     /// Begins a recursive listing for the directories in a key range.
-    pub fn of(span: &Span, reader: &dyn NameReader, habits: &Habits) -> Self {
-        let is_beginning = span.after.is_empty() && span.token.is_none();
-        let course = match (reader.wants_below(), habits.trust()) {
+    pub fn of(key_range: &KeyRange, reader: &dyn NameReader, listing_order: &ListingOrder) -> Self {
+        let is_beginning = key_range.after.is_empty() && key_range.token.is_none();
+        let course = match (reader.wants_below(), listing_order.trust()) {
             (false, _) | (_, Trust::Lost) => Course::GivenUp,
             _ if is_beginning => Course::Start,
             _ => Course::Jump,
@@ -162,14 +162,14 @@ impl Subtrees {
     }
 
     /// Returns whether the whole tree is expected to fit into one page.
-    pub fn is_little_expected(&self, habits: &Habits) -> bool {
-        self.course == Course::Start && habits.expects_little.load(Atomic::Relaxed)
+    pub fn is_little_expected(&self, listing_order: &ListingOrder) -> bool {
+        self.course == Course::Start && listing_order.expects_little.load(Atomic::Relaxed)
     }
 
     /// Reads the first page. Returns the keys if the page holds all there are.
     pub fn read_all(&mut self, pages: &impl Pages) -> Option<KeysBelow> {
         let page = pages.keys("", From::Start).ok()?;
-        pages.habits().expect_little(page.next.is_none());
+        pages.listing_order().expect_little(page.next.is_none());
         if page.next.is_none() {
             return Some(page.all());
         }
@@ -268,8 +268,8 @@ impl Subtrees {
 
     /// Discards everything that was read, since the service does not keep the keys of directories
     /// together.
-    fn distrust(&mut self, habits: &Habits) {
-        habits.set_trust(Trust::Lost);
+    fn distrust(&mut self, listing_order: &ListingOrder) {
+        listing_order.set_trust(Trust::Lost);
         self.known = HashMap::new();
         self.give_up();
     }
@@ -327,8 +327,8 @@ impl Subtrees {
             // complete.
             self.known = page.all().fold().directories.into_iter().collect();
             self.course = Course::End;
-            pages.habits().expect_little(true);
-        } else if pages.habits().trust() == Trust::Lost
+            pages.listing_order().expect_little(true);
+        } else if pages.listing_order().trust() == Trust::Lost
             || (page.next.is_some() && page.keys.len() < S3_SUBTREES_KEYS_MIN)
         {
             // Another thread has lost the trust meanwhile, or the page is short without being the
@@ -337,7 +337,7 @@ impl Subtrees {
         } else if self.take_in_order(page) {
             self.verify(pages);
         } else {
-            self.distrust(pages.habits());
+            self.distrust(pages.listing_order());
             if self.has_told {
                 return Err(Op::List.failed(Cause::Service(ServiceFault::Protocol)));
             }
@@ -404,7 +404,7 @@ impl Subtrees {
     /// Compares the directory with the most keys with a listing of its own, once on each rank,
     /// before any result is used.
     fn verify(&mut self, pages: &impl Pages) {
-        if pages.habits().trust() != Trust::Untried {
+        if pages.listing_order().trust() != Trust::Untried {
             return;
         }
         let Some((name, keys)) = self.known.iter().max_by_key(|(_, keys)| keys.len()) else {
@@ -420,9 +420,9 @@ impl Subtrees {
             page.next.is_none() && alone == together
         });
         if is_true {
-            pages.habits().set_trust(Trust::Earned);
+            pages.listing_order().set_trust(Trust::Earned);
         } else {
-            self.distrust(pages.habits());
+            self.distrust(pages.listing_order());
         }
     }
 }

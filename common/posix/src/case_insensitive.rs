@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{Dir, Mode, OFlags, ioctl_getflags};
 
 use super::calls::openat;
-use super::made_up::is_made_up;
+use super::pil4dfs::is_made_up;
 use super::{attributes, resolve};
 use store::opening::Symlinks;
 use types::entry::Kind;

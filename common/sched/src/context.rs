@@ -3,20 +3,20 @@
 
 use crossbeam_deque::Worker;
 
+use super::frame::Frame;
 use super::job::Job;
-use super::message::Message;
 use super::pool::Pool;
 use comm::Rank;
 use types::limits;
 
 /// Access of one thread to its rank's pool.
-pub struct Crew<'p, J: Job + ?Sized> {
+pub struct TaskContext<'p, J: Job + ?Sized> {
     pub(super) pool: &'p Pool<J::Task>,
     pub(super) own: Option<&'p Worker<J::Task>>,
     pub(super) rank: Rank,
 }
 
-impl<J: Job + ?Sized> Crew<'_, J> {
+impl<J: Job + ?Sized> TaskContext<'_, J> {
     /// Returns this rank.
     pub fn rank(&self) -> Rank {
         self.rank
@@ -37,12 +37,12 @@ impl<J: Job + ?Sized> Crew<'_, J> {
         self.pool.push_pinned(task);
     }
 
-    /// Keeps the job from ending until [`Crew::release`], since this rank awaits messages.
+    /// Keeps the job from ending until [`TaskContext::release`], since this rank awaits messages.
     pub fn hold(&self) {
         self.pool.hold();
     }
 
-    /// Ends one [`Crew::hold`].
+    /// Ends one [`TaskContext::hold`].
     pub fn release(&self) {
         self.pool.release();
     }
@@ -59,13 +59,13 @@ impl<J: Job + ?Sized> Crew<'_, J> {
     }
 
     /// Sends a message to another rank's part of the operation.
-    pub fn write_to(&self, to: Rank, letter: &J::Letter) {
-        self.pool.post(to, Message::Letter(encode(letter)));
+    pub fn write_to(&self, to: Rank, message: &J::Message) {
+        self.pool.post(to, Frame::Message(encode(message)));
     }
 
     /// Sends an event to rank 0.
-    pub fn report(&self, notice: &J::Notice) {
-        self.pool.post(Rank::ROOT, Message::Notice(encode(notice)));
+    pub fn report(&self, event: &J::Event) {
+        self.pool.post(Rank::ROOT, Frame::Event(encode(event)));
     }
 
     /// Stops the whole job: tasks that have not begun are cancelled.

@@ -17,7 +17,7 @@ use crate::lustre::layout::Striping;
 
 /// Division of a striped file into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lanes {
+pub struct StripeChunks {
     /// Size of a row: one stripe on each object, in bytes.
     row_bytes: u64,
     /// Size of one lane's share of a row in bytes; the last lane may be narrower.
@@ -26,7 +26,7 @@ pub struct Lanes {
     chunk_rows: u64,
 }
 
-impl Lanes {
+impl StripeChunks {
     /// Divides a file with that striping into chunks of whole stripes, of about `wish_bytes` each.
     pub fn new(striping: Striping, size_bytes: u64, wish_bytes: u64) -> Self {
         let Striping { stripe_bytes, stripe_count } = striping;
@@ -45,7 +45,7 @@ impl Lanes {
     }
 
     /// Returns the number of lanes that contain any bytes.
-    fn lanes(self, size_bytes: u64) -> u64 {
+    fn stripe_chunks(self, size_bytes: u64) -> u64 {
         self.row_bytes.min(size_bytes.max(1)).div_ceil(self.lane_bytes)
     }
 
@@ -55,7 +55,10 @@ impl Lanes {
 
     /// Returns all chunks of a file.
     pub fn whole(self, size_bytes: u64) -> ChunkRun {
-        ChunkRun { first: 0, end: self.lanes(size_bytes) * self.chunks_per_lane(size_bytes) }
+        ChunkRun {
+            first: 0,
+            end: self.stripe_chunks(size_bytes) * self.chunks_per_lane(size_bytes),
+        }
     }
 
     /// Returns the byte ranges of a chunk, in ascending order; none where the file's last row ends
@@ -92,8 +95,13 @@ mod tests {
     }
 
     /// Returns the objects that the chunks of a run are in.
-    fn objects(lanes: Lanes, striping: Striping, run: ChunkRun, size: u64) -> BTreeSet<u64> {
-        let extents = (run.first..run.end).flat_map(|chunk| lanes.extents(chunk, size));
+    fn objects(
+        stripe_chunks: StripeChunks,
+        striping: Striping,
+        run: ChunkRun,
+        size: u64,
+    ) -> BTreeSet<u64> {
+        let extents = (run.first..run.end).flat_map(|chunk| stripe_chunks.extents(chunk, size));
         let stripes = extents.flat_map(|extent| {
             extent.offset / striping.stripe_bytes..extent.end().div_ceil(striping.stripe_bytes)
         });
@@ -114,11 +122,11 @@ mod tests {
     }
 
     fn check_cover(striping: Striping, size: u64, wish: u64) {
-        let lanes = Lanes::new(striping, size, wish);
-        let run = lanes.whole(size);
+        let stripe_chunks = StripeChunks::new(striping, size, wish);
+        let run = stripe_chunks.whole(size);
         let mut all = Vec::new();
         for chunk in run.first..run.end {
-            let extents = lanes.extents(chunk, size);
+            let extents = stripe_chunks.extents(chunk, size);
             let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
             let most = wish.max(striping.stripe_bytes);
             assert!(bytes <= most, "{striping:?} {size} {wish}: {bytes} bytes");
@@ -144,8 +152,8 @@ mod tests {
             (MIB, 8, 64 * MIB, 4 * MIB),
         ] {
             let striping = striping(stripe_bytes, count);
-            let lanes = Lanes::new(striping, size, wish);
-            let mut runs = vec![lanes.whole(size)];
+            let stripe_chunks = StripeChunks::new(striping, size, wish);
+            let mut runs = vec![stripe_chunks.whole(size)];
             while (runs.len() as u64) < count {
                 runs = runs
                     .into_iter()
@@ -156,7 +164,7 @@ mod tests {
             }
             let mut seen = BTreeSet::new();
             for run in runs {
-                let own = objects(lanes, striping, run, size);
+                let own = objects(stripe_chunks, striping, run, size);
                 assert_eq!(own.len(), 1);
                 assert!(own.iter().all(|object| seen.insert(*object)), "{own:?}");
             }
@@ -168,18 +176,18 @@ mod tests {
     /// by side.
     #[test]
     fn a_short_table_is_cut_into_few_chunks() {
-        let lanes = Lanes::new(striping(MIB, 160), 100 * MIB, 32 * MIB);
-        assert_eq!(lanes.whole(100 * MIB).count(), 4);
-        assert_eq!(lanes.extents(3, 100 * MIB), [Extent::between(96 * MIB, 100 * MIB)]);
-        let lanes = Lanes::new(striping(MIB, 4), 33 * MIB, 32 * MIB);
-        assert_eq!(lanes.whole(33 * MIB).count(), 2);
-        assert_eq!(lanes.extents(1, 33 * MIB)[0], Extent::between(2 * MIB, 4 * MIB));
+        let stripe_chunks = StripeChunks::new(striping(MIB, 160), 100 * MIB, 32 * MIB);
+        assert_eq!(stripe_chunks.whole(100 * MIB).count(), 4);
+        assert_eq!(stripe_chunks.extents(3, 100 * MIB), [Extent::between(96 * MIB, 100 * MIB)]);
+        let stripe_chunks = StripeChunks::new(striping(MIB, 4), 33 * MIB, 32 * MIB);
+        assert_eq!(stripe_chunks.whole(33 * MIB).count(), 2);
+        assert_eq!(stripe_chunks.extents(1, 33 * MIB)[0], Extent::between(2 * MIB, 4 * MIB));
     }
 
     #[test]
     fn one_object_is_cut_into_whole_stripes_in_a_row() {
-        let lanes = Lanes::new(striping(3 * MIB, 1), 100 * MIB, 32 * MIB);
-        assert_eq!(lanes.whole(100 * MIB).count(), 4);
-        assert_eq!(lanes.extents(1, 100 * MIB), [Extent::between(30 * MIB, 60 * MIB)]);
+        let stripe_chunks = StripeChunks::new(striping(3 * MIB, 1), 100 * MIB, 32 * MIB);
+        assert_eq!(stripe_chunks.whole(100 * MIB).count(), 4);
+        assert_eq!(stripe_chunks.extents(1, 100 * MIB), [Extent::between(30 * MIB, 60 * MIB)]);
     }
 }

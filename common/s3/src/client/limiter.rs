@@ -98,7 +98,7 @@ impl Window {
 
 /// The limiter of a service, shared by all threads of a rank.
 #[derive(Debug)]
-pub(crate) struct Pressure {
+pub(crate) struct ConcurrencyLimiter {
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -112,12 +112,12 @@ struct State {
 /// A permit for one concurrent request, which is returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    pressure: Arc<Pressure>,
+    limiter: Arc<ConcurrencyLimiter>,
     attempt: Try,
     answer: Answer,
 }
 
-impl Pressure {
+impl ConcurrencyLimiter {
     /// Creates a limiter with the operator's limit, which is never exceeded.
     pub fn new(requests_max: u32) -> Self {
         let state = State { window: Window::new(requests_max), waiting: 0 };
@@ -137,7 +137,7 @@ impl Pressure {
         };
         // The window may have grown by more than one since the last thread was woken.
         self.wake_one(&state);
-        Place { pressure: Arc::clone(self), attempt, answer: Answer::Other }
+        Place { limiter: Arc::clone(self), attempt, answer: Answer::Other }
     }
 
     /// Returns the number of requests that the service has throttled so far.
@@ -168,9 +168,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.pressure.lock();
+        let mut state = self.limiter.lock();
         state.window.end(self.attempt, self.answer);
-        self.pressure.wake_one(&state);
+        self.limiter.wake_one(&state);
     }
 }
 
@@ -275,15 +275,15 @@ mod tests {
 
     #[test]
     fn threads_wait_for_a_place_and_all_get_one() {
-        let pressure = Arc::new(Pressure::new(2));
-        pressure.wait().answered(Answer::Busy);
+        let limiter = Arc::new(ConcurrencyLimiter::new(2));
+        limiter.wait().answered(Answer::Busy);
         let inside = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..8)
             .map(|_| {
-                let (pressure, inside) = (Arc::clone(&pressure), Arc::clone(&inside));
+                let (limiter, inside) = (Arc::clone(&limiter), Arc::clone(&inside));
                 std::thread::spawn(move || {
                     for _ in 0..200 {
-                        let place = pressure.wait();
+                        let place = limiter.wait();
                         let beside = inside.fetch_add(1, Ordering::SeqCst);
                         assert!(beside < 2);
                         std::thread::yield_now();
@@ -296,7 +296,7 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(pressure.refused(), 1);
-        assert_eq!(pressure.lock().window.under_way, 0);
+        assert_eq!(limiter.refused(), 1);
+        assert_eq!(limiter.lock().window.under_way, 0);
     }
 }

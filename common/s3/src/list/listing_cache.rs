@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::list::pages::{Circle, From, Page, entry_of};
-use crate::list::subtrees::Habits;
+use crate::list::recursive_listing::ListingOrder;
 use crate::read::object::{Bucket, Head};
 use types::entry::Hint;
 use types::error::{Cause, Result};
@@ -15,13 +15,13 @@ use types::path::Name;
 
 /// The caches of one bucket.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct ListingCache {
     /// Listings of directories, by prefix, the most recently used last.
     indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
     /// Heads of large objects, by key, the most recently used last.
     heads: Mutex<VecDeque<(String, Head)>>,
     /// Observations of how the service orders its listings.
-    pub habits: Habits,
+    pub listing_order: ListingOrder,
 }
 
 /// The names of one directory, as far as its listing was read to look up some of them.
@@ -57,7 +57,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Memory {
+impl ListingCache {
     /// Returns the listing cache of a prefix, creating it or evicting the least recently used one
     /// where necessary.
     pub fn index(&self, prefix: &str) -> Arc<Index> {

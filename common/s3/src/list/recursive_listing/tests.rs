@@ -2,15 +2,15 @@
 //! observed deviation and some more.
 
 use super::*;
+use crate::list::key_ranges;
 use crate::list::pages::Page;
-use crate::list::spans;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use types::entry::Hint;
-use types::object::span::NamePage;
+use types::object::key_range::NamePage;
 use types::path::Name;
-use types::service::Unfit;
+use types::service::InvalidKey;
 
 /// The order in which a service lists.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,7 +44,7 @@ struct Served {
 struct At<'s> {
     served: &'s Served,
     prefix: String,
-    habits: &'s Habits,
+    listing_order: &'s ListingOrder,
 }
 
 impl Served {
@@ -133,14 +133,14 @@ impl Pages for At<'_> {
         Ok(KeyPage { keys, marker, next })
     }
 
-    fn habits(&self) -> &Habits {
-        self.habits
+    fn listing_order(&self) -> &ListingOrder {
+        self.listing_order
     }
 }
 
 /// A directory to be listed, or one whose keys are known, by its prefix.
 enum Task {
-    List(String, Span),
+    List(String, KeyRange),
     Known(String, KeysBelow),
 }
 
@@ -166,7 +166,7 @@ impl NameReader for Walk<'_> {
     fn name(&mut self, name: &Name, hint: Hint) {
         let prefix = self.tell(name, &format!("{hint:?}"));
         if hint == Hint::Directory {
-            self.tasks.push(Task::List(prefix, Span::default()));
+            self.tasks.push(Task::List(prefix, KeyRange::default()));
         }
     }
 
@@ -181,7 +181,7 @@ impl NameReader for Walk<'_> {
         self.wants_below
     }
 
-    fn unfit(&mut self, key: &[u8], why: Unfit) {
+    fn invalid_key(&mut self, key: &[u8], why: InvalidKey) {
         self.told.push(format!("{}{} {}", self.prefix, key.escape_ascii(), why.code()));
     }
 
@@ -189,7 +189,7 @@ impl NameReader for Walk<'_> {
         self.random.borrow_mut().u32(0..100) < self.hungry_percent
     }
 
-    fn share(&mut self, rest: Span) {
+    fn share(&mut self, rest: KeyRange) {
         self.tasks.push(Task::List(self.prefix.clone(), rest));
     }
 }
@@ -197,18 +197,18 @@ impl NameReader for Walk<'_> {
 /// Walks all directories. Returns all that was reported, in byte order.
 fn walk(served: &Served, wants_below: bool, hungry_percent: u32) -> Result<Vec<String>> {
     let random = RefCell::new(fastrand::Rng::with_seed(u64::from(hungry_percent)));
-    let habits = Habits::default();
-    let (mut told, mut tasks) = (Vec::new(), vec![Task::List(String::new(), Span::default())]);
+    let listing_order = ListingOrder::default();
+    let (mut told, mut tasks) = (Vec::new(), vec![Task::List(String::new(), KeyRange::default())]);
     while let Some(task) = tasks.pop() {
         let (Task::List(prefix, _) | Task::Known(prefix, _)) = &task;
-        let at = At { served, prefix: prefix.clone(), habits: &habits };
+        let at = At { served, prefix: prefix.clone(), listing_order: &listing_order };
         let (told, tasks) = (&mut told, &mut tasks);
         let random = &random;
         let prefix = prefix.clone();
         let mut reader = Walk { prefix, told, tasks, wants_below, random, hungry_percent };
         match &task {
-            Task::List(_, span) => spans::read(&at, span.clone(), &mut reader)?,
-            Task::Known(_, keys) => spans::read_known(keys, &mut reader),
+            Task::List(_, key_range) => key_ranges::read(&at, key_range.clone(), &mut reader)?,
+            Task::Known(_, keys) => key_ranges::read_known(keys, &mut reader),
         }
     }
     told.sort_unstable();

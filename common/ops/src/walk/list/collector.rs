@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checksums::{self, Checksum};
 use crate::sort::key::SortKeys;
-use crate::sort::shelf::Shelf;
+use crate::sort::sort_buffer::SortBuffer;
 use crate::usage::options::UsageOptions;
 use crate::usage::{Usage, Use};
 use crate::walk::account::{Account, Gathered};
@@ -15,7 +15,7 @@ use lists::ndjson;
 use lists::part::PartWriter;
 use lists::rows::Rows;
 use lists::shared_part::SharedPart;
-use sched::crew::Crew;
+use sched::context::TaskContext;
 use sched::job::Job;
 use types::entry::Metadata;
 use types::error::Failure;
@@ -24,7 +24,7 @@ use types::listed::names::Names;
 use types::listed::record::{Record, trimmed};
 use types::lustre::layout::Layout;
 use types::outcome::difference::Fields;
-use types::outcome::notice::Notice;
+use types::outcome::event::Event;
 
 /// The format of a list of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,25 +100,25 @@ impl HarvestOptions {
 }
 
 /// The data that one rank collects.
-pub struct Harvest {
+pub struct ListCollector {
     options: HarvestOptions,
     /// The counts and failures.
     pub account: Account,
     wants_records: bool,
     usage: Mutex<Usage>,
     part: SharedPart,
-    shelf: Mutex<Shelf>,
+    sort_buffer: Mutex<SortBuffer>,
 }
 
 /// The data that one thread collects.
-pub struct HarvestHand {
+pub struct CollectorWorker {
     /// The counts and lines.
     pub gathered: Gathered,
     names: Names,
     usage: Usage,
     usage_waits: bool,
     rows: Rows,
-    shelf: Shelf,
+    sort_buffer: SortBuffer,
     key: Vec<u8>,
     /// The buffer for reading content.
     pub buffer: Vec<u8>,
@@ -128,7 +128,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Harvest {
+impl ListCollector {
     /// Creates an empty collector. `part` receives a Parquet list that is not sorted.
     pub fn new(options: &HarvestOptions, part: Option<PartWriter>) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl Harvest {
             wants_records: options.listing != Listing::None || options.usage.is_any(),
             usage: Mutex::new(Usage::new(&options.usage)),
             part: SharedPart::new(part),
-            shelf: Mutex::default(),
+            sort_buffer: Mutex::default(),
         }
     }
 
@@ -152,27 +152,27 @@ impl Harvest {
     }
 
     /// Creates the data of one thread.
-    pub fn hand(&self) -> HarvestHand {
-        HarvestHand {
+    pub fn worker(&self) -> CollectorWorker {
+        CollectorWorker {
             gathered: Gathered::default(),
             names: Names::default(),
             usage: Usage::new(&self.options.usage),
             usage_waits: false,
             rows: Rows::default(),
-            shelf: Shelf::default(),
+            sort_buffer: SortBuffer::default(),
             key: Vec::new(),
             buffer: Vec::new(),
         }
     }
 
     /// Adds an entry to everything that was requested.
-    pub fn meet<J: Job<Notice = Notice> + ?Sized>(
+    pub fn meet<J: Job<Event = Event> + ?Sized>(
         &self,
         record: &Record<'_>,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, J>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, J>,
     ) {
-        hand.gathered.meet(record.metadata);
+        worker.gathered.meet(record.metadata);
         if !self.wants_records {
             return;
         }
@@ -181,10 +181,10 @@ impl Harvest {
             let metadata = record.metadata;
             let unnamed = |name: Option<&str>, id| name.is_none() && metadata.known.contains(id);
             if unnamed(record.user, Fields::UID) {
-                user = hand.names.user(metadata.uid);
+                user = worker.names.user(metadata.uid);
             }
             if unnamed(record.group, Fields::GID) {
-                group = hand.names.group(metadata.gid);
+                group = worker.names.group(metadata.gid);
             }
         }
         let record = Record {
@@ -193,74 +193,74 @@ impl Harvest {
             ..*record
         };
         if self.options.usage.is_any() {
-            hand.usage.meet(&record);
-            hand.usage_waits = true;
-            if hand.usage.directories.is_full() {
-                self.settle_usage(hand);
+            worker.usage.meet(&record);
+            worker.usage_waits = true;
+            if worker.usage.directories.is_full() {
+                self.settle_usage(worker);
             }
         }
-        self.list(&record, hand, crew);
+        self.list(&record, worker, context);
     }
 
     /// Adds the layout of a file on Lustre to the statistics.
-    pub fn meet_layout(metadata: &Metadata, layout: Option<&Layout>, hand: &mut HarvestHand) {
-        hand.usage.striped.count(layout, &Use::of(metadata));
-        hand.usage_waits = true;
+    pub fn meet_layout(metadata: &Metadata, layout: Option<&Layout>, worker: &mut CollectorWorker) {
+        worker.usage.striped.count(layout, &Use::of(metadata));
+        worker.usage_waits = true;
     }
 
     /// Adds an entry to the list: to the sort buffer, the lines, or the rows.
-    fn list<J: Job<Notice = Notice> + ?Sized>(
+    fn list<J: Job<Event = Event> + ?Sized>(
         &self,
         record: &Record<'_>,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, J>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, J>,
     ) {
         match (&self.options.sort, self.options.listing) {
             (_, Listing::None) => {}
             (Some(keys), _) => {
-                hand.key.clear();
-                keys.write(record, &mut hand.key);
+                worker.key.clear();
+                keys.write(record, &mut worker.key);
                 let value =
                     postcard::to_stdvec(&record.to_owned()).expect("plain values always serialise");
-                hand.shelf.push(&hand.key, &value);
-                if hand.shelf.is_block() {
-                    lock(&self.shelf).append(std::mem::take(&mut hand.shelf));
+                worker.sort_buffer.push(&worker.key, &value);
+                if worker.sort_buffer.is_block() {
+                    lock(&self.sort_buffer).append(std::mem::take(&mut worker.sort_buffer));
                 }
             }
             (None, listing @ (Listing::Lines(_) | Listing::Checksums(_))) => {
-                listing.write(record, &mut hand.gathered.lines);
-                hand.gathered.send_lines(crew, false);
+                listing.write(record, &mut worker.gathered.lines);
+                worker.gathered.send_lines(context, false);
             }
             (None, Listing::Parquet) => {
-                hand.rows.push(record);
-                if hand.rows.are_enough() {
-                    self.part.append(&mut hand.rows);
+                worker.rows.push(record);
+                if worker.rows.are_enough() {
+                    self.part.append(&mut worker.rows);
                 }
             }
         }
     }
 
-    fn settle_usage(&self, hand: &mut HarvestHand) {
-        if std::mem::take(&mut hand.usage_waits) {
-            let gathered = std::mem::replace(&mut hand.usage, Usage::new(&self.options.usage));
+    fn settle_usage(&self, worker: &mut CollectorWorker) {
+        if std::mem::take(&mut worker.usage_waits) {
+            let gathered = std::mem::replace(&mut worker.usage, Usage::new(&self.options.usage));
             lock(&self.usage).merge(gathered);
         }
     }
 
     /// Hands over what a thread has collected.
-    pub fn flush<J: Job<Notice = Notice> + ?Sized>(
+    pub fn flush<J: Job<Event = Event> + ?Sized>(
         &self,
-        hand: &mut HarvestHand,
-        crew: &Crew<'_, J>,
+        worker: &mut CollectorWorker,
+        context: &TaskContext<'_, J>,
     ) {
-        self.account.settle(&mut hand.gathered);
-        hand.gathered.send_lines(crew, true);
-        self.settle_usage(hand);
-        if !hand.rows.is_empty() {
-            self.part.append(&mut hand.rows);
+        self.account.settle(&mut worker.gathered);
+        worker.gathered.send_lines(context, true);
+        self.settle_usage(worker);
+        if !worker.rows.is_empty() {
+            self.part.append(&mut worker.rows);
         }
-        if !hand.shelf.is_empty() {
-            lock(&self.shelf).append(std::mem::take(&mut hand.shelf));
+        if !worker.sort_buffer.is_empty() {
+            lock(&self.sort_buffer).append(std::mem::take(&mut worker.sort_buffer));
         }
     }
 
@@ -278,7 +278,7 @@ impl Harvest {
     }
 
     /// Returns the entries that this rank has stored for sorting.
-    pub fn take_shelf(&self) -> Shelf {
-        std::mem::take(&mut *lock(&self.shelf))
+    pub fn take_sort_buffer(&self) -> SortBuffer {
+        std::mem::take(&mut *lock(&self.sort_buffer))
     }
 }

@@ -7,19 +7,19 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use store::{Dir, Store};
-use types::error::{Error, Side, Trouble};
+use types::error::{Error, Side, SideError};
 use types::path::{Name, RelPath};
 
 /// A directory below one of the job's roots, in the tree that is walked and in its counterpart.
 /// Every tool has at most two trees, and a directory has the same path in both.
 ///
 /// In messages it is the root and the path; handles stay on the rank that has opened them.
-pub struct Place {
+pub struct DirRef {
     root: u32,
     path: RelPath,
     trees: AtomicU8,
     /// The result of preparing the counterpart for changes, on this rank.
-    prepared: OnceLock<Result<(), Trouble>>,
+    prepared: OnceLock<Result<(), SideError>>,
     source: Handle,
     target: Handle,
 }
@@ -71,7 +71,7 @@ pub enum Rights {
     Gained,
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for DirRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Place")
             .field("root", &self.root)
@@ -103,7 +103,7 @@ impl Handle {
     }
 }
 
-impl Place {
+impl DirRef {
     /// Refers to a root itself.
     pub fn root_of(root: u32) -> Self {
         Self::new(root, RelPath::root())
@@ -159,12 +159,12 @@ impl Place {
     /// Refers to this directory as one of extraneous names, which are only in the other tree.
     #[must_use]
     pub fn extras(&self) -> Self {
-        let place = Self::new(self.root, self.path.clone());
+        let dir_ref = Self::new(self.root, self.path.clone());
         if let Some(opened) = self.target.opened.get() {
-            let _ = place.target.opened.set(opened.clone());
+            let _ = dir_ref.target.opened.set(opened.clone());
         }
-        place.set_trees(Trees::TargetOnly);
-        place
+        dir_ref.set_trees(Trees::TargetOnly);
+        dir_ref
     }
 
     /// Refers to this directory for a task that waits in a queue: with its handles, or without them
@@ -180,14 +180,17 @@ impl Place {
     /// Refers to this directory without handles.
     #[must_use]
     pub fn path_only(&self) -> Self {
-        let place = Self::new(self.root, self.path.clone());
-        place.set_trees(self.trees());
-        place
+        let dir_ref = Self::new(self.root, self.path.clone());
+        dir_ref.set_trees(self.trees());
+        dir_ref
     }
 
     /// Prepares the counterpart for changes, once on this rank; other threads wait until that is
     /// done.
-    pub fn prepare(&self, prepare: impl FnOnce() -> Result<(), Trouble>) -> Result<(), Trouble> {
+    pub fn prepare(
+        &self,
+        prepare: impl FnOnce() -> Result<(), SideError>,
+    ) -> Result<(), SideError> {
         self.prepared.get_or_init(prepare).clone()
     }
 
@@ -247,21 +250,21 @@ impl Place {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for DirRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.root, self.path.as_bytes(), self.trees() as u8).serialize(serializer)
     }
 }
 
 /// Decodes a reference from another rank, and validates that the path stays below its root.
-impl<'de> Deserialize<'de> for Place {
+impl<'de> Deserialize<'de> for DirRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (root, path, trees) = <(u32, Vec<u8>, u8)>::deserialize(deserializer)?;
         let torn = || serde::de::Error::custom("path of a directory is truncated");
         let path = RelPath::checked(&path).ok_or_else(torn)?;
         let trees = *Trees::ALL.get(usize::from(trees)).ok_or_else(torn)?;
-        let place = Self::new(root, path);
-        place.set_trees(trees);
-        Ok(place)
+        let dir_ref = Self::new(root, path);
+        dir_ref.set_trees(trees);
+        Ok(dir_ref)
     }
 }

@@ -12,13 +12,13 @@
 mod tests;
 
 use crate::list::pages::{Circle, From, KeyPage, Page, entry_of};
-use crate::list::subtrees::{Habits, Subtrees};
+use crate::list::recursive_listing::{ListingOrder, RecursiveListing};
 use store::NameReader;
 use types::entry::Hint;
 use types::error::{Cause, Op, Result};
+use types::object::key_range::{Cut, KeyRange, NamePage, Order, Told};
 use types::object::keys_below::KeysBelow;
-use types::object::span::{Cut, NamePage, Order, Span, Told};
-use types::service::{ServiceFault, Unfit};
+use types::service::{InvalidKey, ServiceFault};
 
 /// A source of the pages of one directory's listing.
 pub(crate) trait Pages {
@@ -30,7 +30,7 @@ pub(crate) trait Pages {
     fn keys(&self, within: &str, from: From<'_>) -> Result<KeyPage>;
 
     /// Returns the observations of how the service orders its listings.
-    fn habits(&self) -> &Habits;
+    fn listing_order(&self) -> &ListingOrder;
 
     /// Returns whether the listing may have no keys at all. A bucket may be empty; a directory in
     /// it exists only through its keys.
@@ -45,28 +45,33 @@ pub(crate) trait Pages {
 /// # Errors
 /// Returns the error of a request, a protocol error if the service repeats pages, and
 /// [`ServiceFault::NoKeys`] if a directory that another listing has named has no keys.
-pub(crate) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameReader) -> Result<()> {
-    let mut subtrees = Subtrees::of(&span, reader, pages.habits());
+pub(crate) fn read(
+    pages: &impl Pages,
+    mut key_range: KeyRange,
+    reader: &mut dyn NameReader,
+) -> Result<()> {
+    let mut recursive_listing = RecursiveListing::of(&key_range, reader, pages.listing_order());
     // Another listing has named this directory, so it has keys. An empty answer is then no empty
     // directory but a lost or late one; accepting it would let a mirror delete what is below it.
-    let must_have_keys = span == Span::default() && !pages.may_be_empty() && !reader.may_be_empty();
+    let must_have_keys =
+        key_range == KeyRange::default() && !pages.may_be_empty() && !reader.may_be_empty();
     let check = |has_keys: bool| {
         let no_keys = Op::List.failed(Cause::Service(ServiceFault::NoKeys));
         if has_keys || !must_have_keys { Ok(()) } else { Err(no_keys) }
     };
     // The last tree fitted into one page of keys, so this one is likely to: one request instead of
     // one for each directory in it.
-    if subtrees.is_little_expected(pages.habits())
-        && let Some(all) = subtrees.read_all(pages)
+    if recursive_listing.is_little_expected(pages.listing_order())
+        && let Some(all) = recursive_listing.read_all(pages)
     {
         read_known(&all, reader);
         return check(!all.is_empty());
     }
     let (mut circle, mut has_keys) = (Circle::default(), false);
     // A task may resume in the middle of a listing, with the token of another rank.
-    circle.pass(span.token.clone())?;
+    circle.pass(key_range.token.clone())?;
     loop {
-        let page = match (&span.token, &*span.after) {
+        let page = match (&key_range.token, &*key_range.after) {
             (Some(token), _) => pages.page(From::Token(token))?,
             (None, "") => pages.page(From::Start)?,
             (None, after) => pages.page(From::After(after))?,
@@ -75,21 +80,23 @@ pub(crate) fn read(pages: &impl Pages, mut span: Span, reader: &mut dyn NameRead
         // The question comes before names are reported: each becomes a task, after which idle
         // threads seem to have enough work, although most names are still to come.
         let wants_to_share = reader.wants_to_share();
-        let directories = tell_page(&mut span, &page, &mut subtrees, reader);
-        span.token = circle.pass(page.next.clone())?;
-        let is_last = span.token.is_none() || span.ends_with(&page.names);
+        let directories = tell_page(&mut key_range, &page, &mut recursive_listing, reader);
+        key_range.token = circle.pass(page.next.clone())?;
+        let is_last = key_range.token.is_none() || key_range.ends_with(&page.names);
         if !is_last {
-            span.earn();
-            if wants_to_share && let Some(cut) = span.cut(&page.names.names(), fastrand::u64(..)) {
-                look_ahead(pages, &mut span, &cut, reader)?;
+            key_range.earn();
+            if wants_to_share
+                && let Some(cut) = key_range.cut(&page.names.names(), fastrand::u64(..))
+            {
+                look_ahead(pages, &mut key_range, &cut, reader)?;
             }
         }
-        tell_directories(pages, &directories, &mut subtrees, reader)?;
+        tell_directories(pages, &directories, &mut recursive_listing, reader)?;
         if is_last {
             break;
         }
     }
-    span.finish(&mut |told| tell(told, reader));
+    key_range.finish(&mut |told| tell(told, reader));
     check(has_keys)
 }
 
@@ -102,43 +109,43 @@ pub(crate) fn read_known(keys: &KeysBelow, reader: &mut dyn NameReader) {
     let directories: Vec<_> =
         folded.directories.keys().map(|name| (name.clone(), Hint::Directory)).collect();
     let page = NamePage::new(folded.objects, directories);
-    let mut span = Span::default();
-    span.take(&page, &mut |told| match told {
+    let mut key_range = KeyRange::default();
+    key_range.take(&page, &mut |told| match told {
         Told::Entry(key, Hint::Directory) => {
             tell_directory(key, folded.directories.get(key), reader);
         }
         _ => tell(told, reader),
     });
-    span.finish(&mut |told| tell(told, reader));
+    key_range.finish(&mut |told| tell(told, reader));
 }
 
-/// Requests a page after `cut`. If it has names of the range, `span` ends at the cut and the rest
-/// is handed over; if not, the whole range ends there. A failed or misplaced page only means that
-/// this listing is not cut any more.
+/// Requests a page after `cut`. If it has names of the range, `key_range` ends at the cut and the
+/// rest is handed over; if not, the whole range ends there. A failed or misplaced page only means
+/// that this listing is not cut any more.
 fn look_ahead(
     pages: &impl Pages,
-    span: &mut Span,
+    key_range: &mut KeyRange,
     cut: &Cut,
     reader: &mut dyn NameReader,
 ) -> Result<()> {
-    span.pay();
+    key_range.pay();
     let Ok(page) = pages.page(From::After(&cut.at)) else {
         // Some services reject a position that is no existing key, or any position but the
         // beginning.
-        span.credit = 0;
+        key_range.credit = 0;
         return Ok(());
     };
     if page.names.names().first().is_some_and(|first| **first <= *cut.at) {
         // This service ignored the position: the page begins before the cut. Its names were or will
         // be reported by the listing itself.
-        span.credit = 0;
+        key_range.credit = 0;
         return Ok(());
     }
-    let whole = span.clone();
-    let mut rest = span.split_off(cut);
+    let whole = key_range.clone();
+    let mut rest = key_range.split_off(cut);
     let has_names = rest.meets(&page.names);
-    let mut subtrees = Subtrees::of(&rest, reader, pages.habits());
-    let directories = tell_page(&mut rest, &page, &mut subtrees, reader);
+    let mut recursive_listing = RecursiveListing::of(&rest, reader, pages.listing_order());
+    let directories = tell_page(&mut rest, &page, &mut recursive_listing, reader);
     if page.next.is_some() && !rest.ends_with(&page.names) {
         rest.token = page.next;
         rest.earn();
@@ -147,35 +154,35 @@ fn look_ahead(
         rest.finish(&mut |told| tell(told, reader));
     } else {
         // Nothing is behind the cut, so the listing keeps its range, which now ends earlier.
-        *span = whole;
-        span.end_at(cut);
+        *key_range = whole;
+        key_range.end_at(cut);
     }
-    tell_directories(pages, &directories, &mut subtrees, reader)
+    tell_directories(pages, &directories, &mut recursive_listing, reader)
 }
 
 /// Reports the names of a page. Returns the directories that it holds back, because a recursive
 /// listing may yield all their keys.
 fn tell_page(
-    span: &mut Span,
+    key_range: &mut KeyRange,
     page: &Page,
-    subtrees: &mut Subtrees,
+    recursive_listing: &mut RecursiveListing,
     reader: &mut dyn NameReader,
 ) -> Vec<String> {
     for key in &page.outside {
-        reader.unfit(key.as_bytes(), Unfit::Outside);
+        reader.invalid_key(key.as_bytes(), InvalidKey::Outside);
     }
     tell_marker(page.marker_bytes, reader);
     // Names are only held back where a recursive listing is likely to pay.
     let count = page.names.entries().filter(|(_, hint)| *hint == Hint::Directory).count();
-    let is_deep = subtrees.expect(count, reader.wants_to_share());
+    let is_deep = recursive_listing.expect(count, reader.wants_to_share());
     let mut directories = Vec::new();
-    span.take(&page.names, &mut |told| match told {
+    key_range.take(&page.names, &mut |told| match told {
         Told::Entry(key, Hint::Directory) if is_deep => directories.push(key.to_owned()),
         _ => tell(told, reader),
     });
     // A recursive listing can show that a directory is complete only by the order of keys.
-    if span.order == Order::Other {
-        subtrees.give_up();
+    if key_range.order == Order::Other {
+        recursive_listing.give_up();
     }
     directories
 }
@@ -184,7 +191,7 @@ fn tell_page(
 /// content and copying it would lose bytes. An empty marker is no entry and is not reported.
 fn tell_marker(bytes: Option<u64>, reader: &mut dyn NameReader) {
     if bytes.is_some_and(|bytes| bytes > 0) {
-        reader.unfit(b"", Unfit::MarkerContent);
+        reader.invalid_key(b"", InvalidKey::MarkerContent);
     }
 }
 
@@ -193,29 +200,29 @@ fn tell_marker(bytes: Option<u64>, reader: &mut dyn NameReader) {
 fn tell_directories(
     pages: &impl Pages,
     directories: &[String],
-    subtrees: &mut Subtrees,
+    recursive_listing: &mut RecursiveListing,
     reader: &mut dyn NameReader,
 ) -> Result<()> {
     for key in directories {
-        let below = subtrees.find(pages, key, reader)?;
+        let below = recursive_listing.find(pages, key, reader)?;
         tell_directory(key, below.as_ref(), reader);
     }
-    subtrees.page_ends();
+    recursive_listing.page_ends();
     Ok(())
 }
 
 /// Reports a name of a listing as an entry, or as a key that no entry can have.
 fn tell(told: Told<'_>, reader: &mut dyn NameReader) {
     match told {
-        Told::Unfit(key, why) => {
+        Told::InvalidKey(key, why) => {
             // A key that would be invalid by itself is reported for that reason, rather than for
             // its conflict with another key.
             let why = entry_of(key, Hint::Unknown).err().unwrap_or(why);
-            reader.unfit(key.as_bytes(), why);
+            reader.invalid_key(key.as_bytes(), why);
         }
         Told::Entry(key, hint) => match entry_of(key, hint) {
             Ok((name, hint)) => reader.name(&name, hint),
-            Err(why) => reader.unfit(key.as_bytes(), why),
+            Err(why) => reader.invalid_key(key.as_bytes(), why),
         },
     }
 }

@@ -10,8 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::operand::container::ContainerPath;
 use crate::path;
-use crate::place::container::ContainerPath;
 
 /// A path as the operator gave it, with the meaning of its spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub enum TargetIs {
 ///
 /// # Errors
 /// One line that tells what is wrong and what to do.
-pub fn place(
+pub fn place_sources(
     source: &Given,
     source_is_directory: bool,
     target: &Given,
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn placed(source: &str, dir: bool, target: &str, is: TargetIs) -> Result<String, String> {
-        place(&Given::new(source.as_bytes()), dir, &Given::new(target.as_bytes()), is, 1)
+        place_sources(&Given::new(source.as_bytes()), dir, &Given::new(target.as_bytes()), is, 1)
             .map(|path| String::from_utf8(path).expect("the test's names are UTF-8"))
     }
 

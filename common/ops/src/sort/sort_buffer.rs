@@ -8,7 +8,7 @@ const HEADER_BYTES: usize = 8;
 
 /// The sort buffer of one rank or thread.
 #[derive(Debug, Default)]
-pub struct Shelf {
+pub struct SortBuffer {
     blocks: Vec<Vec<u8>>,
     order: Vec<Place>,
 }
@@ -22,7 +22,7 @@ struct Place {
     at: u32,
 }
 
-impl Shelf {
+impl SortBuffer {
     /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.order.len()

@@ -23,7 +23,7 @@ pub use course::{NamePage, Told};
 
 /// A range of a directory's names, with the state of its listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
+pub struct KeyRange {
     /// Lower bound: all names come after it.
     pub after: String,
     /// Upper bound, which is included; `None` for the end of the directory.
@@ -77,7 +77,7 @@ const DIGITS: usize = 18;
 /// Characters of a cut behind the first one that differs from the last name.
 const TAIL_CHARS: usize = 3;
 
-impl Default for Span {
+impl Default for KeyRange {
     fn default() -> Self {
         Self {
             after: String::new(),
@@ -109,7 +109,7 @@ pub struct Cut {
     level: Option<usize>,
 }
 
-impl Span {
+impl KeyRange {
     /// Returns true for a name in this range.
     pub fn contains(&self, name: &str) -> bool {
         (self.after.is_empty() || *name > *self.after)

@@ -24,14 +24,14 @@ fn told(pages: &[&[&str]]) -> Vec<String> {
     let mut tell = |this: Told<'_>| {
         told.borrow_mut().push(match this {
             Told::Entry(name, _) => name.to_owned(),
-            Told::Unfit(name, why) => format!("{name} {}", why.code()),
+            Told::InvalidKey(name, why) => format!("{name} {}", why.code()),
         });
     };
-    let mut span = Span::default();
+    let mut key_range = KeyRange::default();
     for page in pages {
-        span.take(&entries(page), &mut tell);
+        key_range.take(&entries(page), &mut tell);
     }
-    span.finish(&mut tell);
+    key_range.finish(&mut tell);
     told.into_inner()
 }
 
@@ -60,11 +60,11 @@ fn a_link_with_another_objects_name_is_unfit() {
 #[test]
 fn the_order_is_seen_within_and_across_pages() {
     let order = |pages: &[&[&str]]| {
-        let mut span = Span::default();
+        let mut key_range = KeyRange::default();
         for page in pages {
-            span.take(&entries(page), &mut |_| {});
+            key_range.take(&entries(page), &mut |_| {});
         }
-        span.order
+        key_range.order
     };
     assert_eq!(order(&[&["a", "b"], &["c/", "d"]]), Order::Bytes);
     assert_eq!(order(&[&["a/"], &["a-b"]]), Order::Names);
@@ -74,12 +74,12 @@ fn the_order_is_seen_within_and_across_pages() {
 }
 
 /// Cuts what comes after this page.
-fn cut(span: &Span, page: &[&str]) -> Option<String> {
-    span.cut(page, 7).map(|cut| cut.at)
+fn cut(key_range: &KeyRange, page: &[&str]) -> Option<String> {
+    key_range.cut(page, 7).map(|cut| cut.at)
 }
 
-fn known(upto: &str) -> Span {
-    Span { upto: Some(format!("{upto}aaaaaaaa")), is_end_known: true, ..Span::default() }
+fn known(upto: &str) -> KeyRange {
+    KeyRange { upto: Some(format!("{upto}aaaaaaaa")), is_end_known: true, ..KeyRange::default() }
 }
 
 #[test]
@@ -98,22 +98,22 @@ fn little_that_is_left_is_not_cut() {
     let page = ["0100", "0101", "0109"];
     assert_eq!(cut(&known("0120"), &page), None);
     assert!(cut(&known("0190"), &page).is_some());
-    assert_eq!(cut(&Span { credit: LISTING_CUT_PAGES - 1, ..known("0199") }, &page), None);
-    assert_eq!(cut(&Span { order: Order::Names, ..known("0199") }, &page), None);
+    assert_eq!(cut(&KeyRange { credit: LISTING_CUT_PAGES - 1, ..known("0199") }, &page), None);
+    assert_eq!(cut(&KeyRange { order: Order::Names, ..known("0199") }, &page), None);
 }
 
 #[test]
 fn where_the_end_is_not_known_cuts_look_for_it() {
     let page = ["0000000000", "0000000999"];
-    let mut span = Span::default();
-    let first = span.cut(&page, 0).unwrap();
+    let mut key_range = KeyRange::default();
+    let first = key_range.cut(&page, 0).unwrap();
     assert_eq!(first.at, "0000~aaaaaaaa");
-    span.end_at(&first);
-    assert_eq!(cut(&span, &page).unwrap()[..7], *"000000~");
+    key_range.end_at(&first);
+    assert_eq!(cut(&key_range, &page).unwrap()[..7], *"000000~");
 }
 
 fn is_sound(cut: &str, last: &str) -> bool {
-    Span::default().is_sound(cut, last)
+    KeyRange::default().is_sound(cut, last)
 }
 
 #[test]

@@ -4,9 +4,9 @@ use super::*;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use types::entry::{Hint, Listed};
-use types::object::span::{NamePage, Order};
+use types::object::key_range::{NamePage, Order};
 use types::path::Name;
-use types::service::Unfit;
+use types::service::InvalidKey;
 
 /// A service that lists one directory, in pages of a fixed number of names.
 struct Served {
@@ -15,7 +15,7 @@ struct Served {
     page: usize,
     quirk: Quirk,
     requests: Cell<u64>,
-    habits: Habits,
+    listing_order: ListingOrder,
 }
 
 #[derive(PartialEq)]
@@ -43,7 +43,14 @@ impl Served {
             }
             Order::Other => fastrand::Rng::with_seed(3).shuffle(&mut names),
         }
-        Self { names, order, page, quirk, requests: Cell::new(0), habits: Habits::default() }
+        Self {
+            names,
+            order,
+            page,
+            quirk,
+            requests: Cell::new(0),
+            listing_order: ListingOrder::default(),
+        }
     }
 
     fn begin(&self, after: &str) -> usize {
@@ -88,8 +95,8 @@ impl Pages for Served {
         unreachable!("who reads here wants to know of names only")
     }
 
-    fn habits(&self) -> &Habits {
-        &self.habits
+    fn listing_order(&self) -> &ListingOrder {
+        &self.listing_order
     }
 }
 
@@ -98,7 +105,7 @@ impl Pages for Served {
 struct Listener {
     told: Vec<String>,
     wants_to_share: bool,
-    shared: Vec<Span>,
+    shared: Vec<KeyRange>,
 }
 
 impl NameReader for Listener {
@@ -107,7 +114,7 @@ impl NameReader for Listener {
         self.told.push(format!("{}{slash}", name.to_str().unwrap()));
     }
 
-    fn unfit(&mut self, key: &[u8], _why: Unfit) {
+    fn invalid_key(&mut self, key: &[u8], _why: InvalidKey) {
         self.told.push(String::from_utf8(key.to_vec()).unwrap());
     }
 
@@ -115,21 +122,21 @@ impl NameReader for Listener {
         self.wants_to_share
     }
 
-    fn share(&mut self, rest: Span) {
+    fn share(&mut self, rest: KeyRange) {
         self.shared.push(rest);
     }
 }
 
 /// Lists a range while others always want work. Returns all names that were reported, and the
 /// number of parts.
-fn list_in_parts(served: &Served, first: Span) -> (Vec<String>, usize) {
+fn list_in_parts(served: &Served, first: KeyRange) -> (Vec<String>, usize) {
     let mut listener =
         Listener { wants_to_share: true, shared: vec![first], ..Listener::default() };
     let mut parts = 0;
-    while let Some(span) = listener.shared.pop() {
+    while let Some(key_range) = listener.shared.pop() {
         // The range is encoded and decoded as on its way to another rank.
-        let span = postcard::from_bytes(&postcard::to_stdvec(&span).unwrap()).unwrap();
-        read(served, span, &mut listener).unwrap();
+        let key_range = postcard::from_bytes(&postcard::to_stdvec(&key_range).unwrap()).unwrap();
+        read(served, key_range, &mut listener).unwrap();
         parts += 1;
     }
     listener.told.sort_unstable();
@@ -155,8 +162,8 @@ fn names(random: &mut fastrand::Rng) -> BTreeSet<String> {
 }
 
 /// Returns a range with enough credit for any number of cuts.
-fn generous() -> Span {
-    Span { credit: u32::MAX / 2, ..Span::default() }
+fn generous() -> KeyRange {
+    KeyRange { credit: u32::MAX / 2, ..KeyRange::default() }
 }
 
 #[test]
@@ -186,7 +193,7 @@ fn where_nobody_wants_work_there_are_no_cuts() {
     let names: BTreeSet<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
     let served = Served::new(&names, Order::Bytes, 1000, Quirk::None);
     let mut listener = Listener::default();
-    read(&served, Span::default(), &mut listener).unwrap();
+    read(&served, KeyRange::default(), &mut listener).unwrap();
     assert_eq!((served.requests.get(), listener.told.len()), (10, 10_000));
 }
 
@@ -196,7 +203,7 @@ fn where_nobody_wants_work_there_are_no_cuts() {
 fn assert_thrifty(name: impl Fn(u64) -> String) {
     let names: BTreeSet<String> = (0..200_000).map(name).collect();
     let served = Served::new(&names, Order::Bytes, 1000, Quirk::None);
-    let (told, parts) = list_in_parts(&served, Span::default());
+    let (told, parts) = list_in_parts(&served, KeyRange::default());
     assert!(told.iter().eq(names.iter()));
     let requests = served.requests.get();
     assert!(parts >= 6, "{parts} parts");

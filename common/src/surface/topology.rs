@@ -9,7 +9,7 @@ use comm::mailbox::Mailbox;
 
 /// How the job is spread over nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Team {
+pub struct Topology {
     /// Number of ranks.
     pub ranks: u32,
     /// Ranks on each node, by host name.
@@ -18,7 +18,7 @@ pub struct Team {
     pub host: String,
 }
 
-impl Team {
+impl Topology {
     /// Lets all ranks find out where they all are.
     pub fn meet(mail: &mut Mailbox<'_>) -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

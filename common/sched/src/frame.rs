@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One message of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Message {
+pub enum Frame {
     /// Steal request: asks for a share of the tasks that the victim has queued beyond those of the
     /// thief.
     Ask {
@@ -29,9 +29,9 @@ pub enum Message {
     /// Order to cancel tasks that have not begun.
     Stop,
     /// Message from one rank's part of the operation to another's, serialised.
-    Letter(Vec<u8>),
+    Message(Vec<u8>),
     /// Event for rank 0, serialised.
-    Notice(Vec<u8>),
+    Event(Vec<u8>),
     /// Progress of a rank, serialised. Not work-carrying: it may be lost.
     Progress(Vec<u8>),
 }
@@ -45,7 +45,7 @@ pub struct Parcel {
     pub bytes: Vec<u8>,
 }
 
-impl Message {
+impl Frame {
     /// Serialises the message.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("plain values in memory always serialise")
@@ -69,11 +69,11 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..20_000 {
             let bytes: Vec<u8> = (0..random.usize(0..40)).map(|_| random.u8(..)).collect();
-            let _ = Message::decode(&bytes);
+            let _ = Frame::decode(&bytes);
         }
-        let whole = Message::Give(Parcel { count: 3, bytes: vec![1, 2, 3] }).encode();
+        let whole = Frame::Give(Parcel { count: 3, bytes: vec![1, 2, 3] }).encode();
         for end in 0..whole.len() {
-            assert!(Message::decode(&whole[..end]).is_err());
+            assert!(Frame::decode(&whole[..end]).is_err());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::copy::extras::Extras;
 use crate::walk::WalkTask;
-use crate::walk::place::Trees;
+use crate::walk::dir_ref::Trees;
 use types::outcome::tally::Tally;
 
 /// The proof that everything in the source was met and nothing failed, so that an entry of the
@@ -29,9 +29,9 @@ impl CompleteWalk {
 
 /// The set of entries that are to be deleted, with the proof that they may be.
 #[derive(Debug)]
-pub struct Doomed(Vec<WalkTask>);
+pub struct DeletionSet(Vec<WalkTask>);
 
-impl Doomed {
+impl DeletionSet {
     /// Selects the extraneous entries, which takes the proof that the whole source was met.
     pub fn extras(extras: Extras, _proof: &CompleteWalk) -> Self {
         // The directories that both sides have stay; only the extraneous entries below them go.

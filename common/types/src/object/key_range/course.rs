@@ -4,10 +4,10 @@
 //! In byte order there are names between `d` and `d/` (`d-1`), all of which begin with `d`. So an object
 //! is held until a name follows that does not begin with its own.
 
-use super::{Held, Order, Span};
+use super::{Held, KeyRange, Order};
 use crate::entry::Hint;
 use crate::object::metadata::RCLONE_LINK_SUFFIX;
-use crate::service::Unfit;
+use crate::service::InvalidKey;
 
 /// One page of a listing: keys without the common prefix; those of directories end in a slash.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Told<'a> {
     /// A name that an entry may have.
     Entry(&'a str, Hint),
     /// A name that no entry can have.
-    Unfit(&'a str, Unfit),
+    InvalidKey(&'a str, InvalidKey),
 }
 
 impl NamePage {
@@ -74,7 +74,7 @@ fn identical(name: &str) -> &str {
     name
 }
 
-impl Span {
+impl KeyRange {
     /// Reports those names of a page that are in this range.
     pub fn take(&mut self, page: &NamePage, tell: &mut dyn FnMut(Told<'_>)) {
         self.watch_order(page);
@@ -143,11 +143,11 @@ impl Span {
         let has_name = |held: &Held| held.name() == name;
         if hint == Hint::Directory {
             while let Some(other) = self.held.pop_if(|held| has_name(held)) {
-                tell(Told::Unfit(&other.text, Unfit::AlsoDirectory));
+                tell(Told::InvalidKey(&other.text, InvalidKey::AlsoDirectory));
             }
             tell(Told::Entry(text, hint));
         } else if self.held.last().is_some_and(has_name) {
-            tell(Told::Unfit(text, Unfit::AlsoObject));
+            tell(Told::InvalidKey(text, InvalidKey::AlsoObject));
         } else {
             self.held.push(Held { text: text.to_owned(), name_bytes, hint });
         }
