@@ -135,7 +135,7 @@ fn on_this_node(session: &Session<'_, '_>) -> String {
 
 /// Rank 0 finds out how the services among these places are reached; `None` on all ranks where it is
 /// not clear.
-fn find_sites(
+fn find_stores(
     session: &mut Session<'_, '_>,
     places: &[(Side, &[u8])],
     args: &CommonArgs,

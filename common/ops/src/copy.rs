@@ -170,7 +170,7 @@ impl<'c> CopyJob<'c> {
             fail_large(&dir_ref, &name, side_error, cx);
         }
         end_first(cx);
-        cx.context.release();
+        cx.task.release();
     }
 
     fn context<'t>(
@@ -178,7 +178,7 @@ impl<'c> CopyJob<'c> {
         worker: &'t mut CopyWorker,
         context: &'t TaskContext<'t, Self>,
     ) -> Context<'t, 'c> {
-        Context { env: &self.env, worker, context }
+        Context { env: &self.env, worker, task: context }
     }
 }
 
@@ -196,7 +196,7 @@ impl Job for CopyJob<'_> {
     fn run(&self, task: CopyTask, worker: &mut CopyWorker, context: &TaskContext<'_, Self>) {
         let cx = &mut self.context(worker, context);
         match task {
-            CopyTask::Walk(task) => walk::run(self, task, cx.worker, cx.context),
+            CopyTask::Walk(task) => walk::run(self, task, cx.worker, cx.task),
             CopyTask::Chunks(task) => self.large.run_chunks(task, cx),
             CopyTask::Commit(file) => self.end_large(file, cx),
             CopyTask::Verify(VerifyTask::File(file)) => verify_written(file, cx),
@@ -214,11 +214,11 @@ impl Job for CopyJob<'_> {
         let cancelled_tasks = &mut cx.worker.gathered.tally.cancelled_tasks;
         match task {
             CopyTask::Walk(_) => *cancelled_tasks += 1,
-            CopyTask::Chunks(task) => self.large.give_up_chunks(&task, cx.context),
+            CopyTask::Chunks(task) => self.large.give_up_chunks(&task, cx.task),
             CopyTask::Commit(file) => self.end_large(file, cx),
             CopyTask::Verify(VerifyTask::File(_)) => give_up_file(cx),
             CopyTask::Verify(VerifyTask::Chunks { task, chunks }) => {
-                self.large.give_up_verifying(&task, &chunks, cx.context);
+                self.large.give_up_verifying(&task, &chunks, cx.task);
             }
             CopyTask::Linked(file) => *cancelled_tasks += file.names.len() as u64,
             CopyTask::Links(links) => *cancelled_tasks += links.others.len() as u64,

@@ -5,29 +5,28 @@
 //! the directories above it.
 
 pub mod guard;
+mod visit;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::copy::finish::DirectoryRecords;
 use crate::copy::options::CopyOptions;
 use crate::copy::root::CopyRoot;
-use crate::copy::{
-    Hopeless, OWNER_ALL, OWNER_LOOK, Plain, mode_alone, of_old_directory, widen, widen_to_look,
-};
+use crate::copy::{Hopeless, OWNER_ALL, Plain, mode_alone, of_old_directory, widen};
 use crate::walk::account::{self, Account, Gathered};
-use crate::walk::dir_ref::{DirRef, Rights, Trees};
+use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::packed::RootedPath;
 use crate::walk::selection::Selection;
-use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
+use crate::walk::{self, Visit, Visited, Visitor, WalkTask};
 use comm::Rank;
 use sched::context::TaskContext;
 use sched::job::Job;
 use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata};
-use types::error::{At, Cause, Error, Failure, Op, Side, SideError};
+use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::limits::FINISH_BATCH_DIRS;
 use types::listed::line::{LineFormat, write_plan};
 use types::outcome::event::Event;
@@ -434,136 +433,6 @@ impl Job for DeleteJob<'_> {
 
     fn snapshot(&self) -> Tally {
         self.tally()
-    }
-}
-
-impl Visitor for DeleteJob<'_> {
-    fn source(&self, root: u32) -> &dyn Store {
-        &*self.roots[root as usize].source
-    }
-
-    fn target(&self, root: u32) -> Option<&dyn Store> {
-        Some(self.target_store(root))
-    }
-
-    fn selection(&self) -> &Selection {
-        self.selection
-    }
-
-    fn list_failed(
-        &self,
-        failure: Failure,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) {
-        self.account.fail(failure, worker, context);
-    }
-
-    fn enter(
-        &self,
-        dir_ref: &Arc<DirRef>,
-        metadata: &Metadata,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) -> Result<(), Skip> {
-        let entry = (dir_ref.root(), dir_ref.path().as_bytes().to_vec());
-        let dir = dir_ref.target_dir(self.target_store(dir_ref.root()));
-        let stays = dir.and_then(|dir| self.must_stay(dir_ref.root(), &*dir, metadata));
-        match stays.at(Side::Target) {
-            Ok(false) => {}
-            stays => {
-                if let Err(side_error) = stays {
-                    self.fail(
-                        dir_ref.root(),
-                        dir_ref.path().as_bytes(),
-                        side_error,
-                        worker,
-                        context,
-                    );
-                }
-                self.lock_kept().insert(entry.clone());
-            }
-        }
-        let is_kept = self.lock_kept().contains(&entry);
-        let depth = dir_ref.path().depth() as u32;
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        // The mode to restore is the one from before this job widened it.
-        let mode = self.lock_widened().remove(&entry).unwrap_or(metadata.mode);
-        met.entry(depth).or_default().push(Met { directory: entry, mode });
-        if is_kept { Err(Skip) } else { Ok(()) }
-    }
-
-    /// Gains permission to list a directory that this user owns; the mode is restored if the
-    /// directory stays.
-    fn let_in(&self, dir_ref: &DirRef, dir: &dyn Dir) -> Result<Rights, Error> {
-        let is_plan = matches!(self.mode, Mode::Plan(_));
-        if self.is_superuser || is_plan || dir_ref.trees() != Trees::TargetOnly {
-            return Ok(Rights::AsBefore);
-        }
-        let metadata = dir.metadata()?;
-        if metadata.mode & OWNER_LOOK == OWNER_LOOK
-            || self.must_stay(dir_ref.root(), dir, &metadata) != Ok(false)
-        {
-            return Ok(Rights::AsBefore);
-        }
-        let Some(mode) = widen_to_look(dir, self.is_superuser)? else {
-            return Ok(Rights::AsBefore);
-        };
-        self.lock_widened().insert((dir_ref.root(), dir_ref.path().as_bytes().to_vec()), mode);
-        Ok(Rights::Gained)
-    }
-
-    fn left_out(&self, dir_ref: &DirRef) {
-        if dir_ref.trees() == Trees::TargetOnly {
-            self.lock_kept().insert((dir_ref.root(), dir_ref.path().as_bytes().to_vec()));
-        }
-    }
-
-    fn visit(
-        &self,
-        entry: &Visit<'_>,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) -> Visited {
-        self.delete_entry(entry, worker, context).unwrap_or_else(|side_error| {
-            let below = path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes());
-            self.fail(entry.dir_ref.root(), &below, side_error, worker, context);
-            Visited::NOTHING_MOVED
-        })
-    }
-
-    /// Reports a key that cannot be deleted by name, so that its directory stays too.
-    fn invalid_key(
-        &self,
-        dir_ref: &DirRef,
-        key: &[u8],
-        side_error: SideError,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) {
-        self.left_out(dir_ref);
-        if self.mode == Mode::Count {
-            return;
-        }
-        self.fail(
-            dir_ref.root(),
-            &path::join(dir_ref.path().as_bytes(), key),
-            side_error,
-            worker,
-            context,
-        );
-    }
-
-    fn unreadable(
-        &self,
-        dir_ref: &DirRef,
-        side_error: SideError,
-        worker: &mut Gathered,
-        context: &TaskContext<'_, Self>,
-    ) {
-        if !is_gone(&side_error) {
-            self.fail(dir_ref.root(), dir_ref.path().as_bytes(), side_error, worker, context);
-        }
     }
 }
 

@@ -357,7 +357,7 @@ impl Job for RemoveJob<'_> {
             RemoveTask::Walk(task) => walk::run(self, task, worker, context),
             RemoveTask::Directories(blocks) => self.remove_directories(&blocks, worker, context),
             RemoveTask::Objects(root, objects) => {
-                self.remove_objects(root, &objects, worker, context)
+                self.remove_objects(root, &objects, worker, context);
             }
         }
         self.account.settle(worker);

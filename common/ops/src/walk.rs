@@ -252,7 +252,7 @@ pub fn run<V: Visitor>(
         WalkTask::List(dir_ref) => list(visitor, &dir_ref, Part::All, worker, context),
         WalkTask::Again(dir_ref) => list(visitor, &dir_ref, Part::News, worker, context),
         WalkTask::Known(dir_ref, keys) => {
-            list(visitor, &dir_ref, Part::Known(keys), worker, context)
+            list(visitor, &dir_ref, Part::Known(keys), worker, context);
         }
         WalkTask::KeyRange(dir_ref, key_range) => {
             let all = |_: &Name, _| true;

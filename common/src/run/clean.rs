@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::shared_roots::{SharedRoot, are_shared};
-use super::{agree, close, exit_of, find_sites, on_this_node, threads_max};
+use super::{agree, close, exit_of, find_stores, on_this_node, threads_max};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_team};
+use crate::surface::summary::{Operation, describe_topology};
 use comm::Rank;
 use comm::collective::{broadcast, reduce};
 use lists::as_path;
@@ -51,7 +51,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, "clean", args, session.topology.ranks);
     let named: Vec<_> = request.places.iter().map(|path| (Side::Target, &path[..])).collect();
-    let Some(resolver) = find_sites(session, &named, args, &mut reporter) else {
+    let Some(resolver) = find_stores(session, &named, args, &mut reporter) else {
         return Exit::Unusable;
     };
     let Some(places) = open(session, &resolver, request, &mut reporter) else {
@@ -261,7 +261,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_team(&session.topology, args.threads);
+    let topology = describe_topology(&session.topology, args.threads);
     let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     let of = |path: &Vec<u8>| {
         format!("  incomplete uploads and temporary files in {}", path::escaped(path))

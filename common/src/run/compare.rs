@@ -6,7 +6,9 @@ use super::copying::Phase;
 use super::parts::PartLists;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{agree, close, exit_of, find_sites, named, on_this_node, outputs, select, threads_max};
+use super::{
+    agree, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
+};
 use comm::Rank;
 use comm::collective::gather;
 use lists::staged::{StagedDirectory, StagedFile};
@@ -28,7 +30,7 @@ use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::compare::Method;
-use crate::surface::summary::{Operation, describe_team};
+use crate::surface::summary::{Operation, describe_topology};
 use ops::resolver::StoreResolver;
 use ops::walk::list::collector::Listing;
 use ops::walk::listed::{CheckedTree, Listed};
@@ -84,7 +86,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let places = [(Side::Target, &request.target[..]), (Side::Source, &request.source)];
     // A manifest is a list in a file system.
     let count = if request.named.manifest().is_some() { 1 } else { 2 };
-    let Some(resolver) = find_sites(session, &places[..count], args, &mut reporter) else {
+    let Some(resolver) = find_stores(session, &places[..count], args, &mut reporter) else {
         return Exit::Unusable;
     };
     let root = match open_everywhere(session, &resolver, request, &mut reporter) {
@@ -296,7 +298,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_team(&session.topology, args.threads);
+    let topology = describe_topology(&session.topology, args.threads);
     let (source, target) = (path::escaped(&request.source), path::escaped(&request.target));
     let fields: Vec<&str> = request.options.counted.names().collect();
     let lines = [

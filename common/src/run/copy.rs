@@ -14,7 +14,7 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_team};
+use crate::surface::summary::{Operation, describe_topology};
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::{self, CopyPlan};
 use ops::copy::root::{RootPlan, Singles};
@@ -157,7 +157,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_team(&session.topology, args.threads);
+    let topology = describe_topology(&session.topology, args.threads);
     let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     lines.extend(plan.roots.iter().take(HEADER_ROOTS_MAX).map(describe_root));
     if plan.roots.len() > HEADER_ROOTS_MAX {

@@ -7,13 +7,15 @@ use serde_json::json;
 
 use super::copying::{Phase, is_stopped};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{agree, close, exit_of, find_sites, named, on_this_node, outputs, select, threads_max};
+use super::{
+    agree, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
+};
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_team};
+use crate::surface::summary::{Operation, describe_topology};
 use comm::Rank;
 use comm::collective::{broadcast, gather, reduce};
 use lists::staged::StagedFile;
@@ -73,7 +75,7 @@ fn try_run(
     let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(&why))?;
     let entries = named::open(session, &request.named, reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let resolver = find_sites(session, &places, args, reporter).ok_or(Exit::Unusable)?;
+    let resolver = find_stores(session, &places, args, reporter).ok_or(Exit::Unusable)?;
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
     let shared: Vec<_> = roots.iter().map(|root| shared(root, request)).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {
@@ -405,7 +407,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_team(&session.topology, args.threads);
+    let topology = describe_topology(&session.topology, args.threads);
     let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     let what = if request.dry_run { "would delete" } else { "delete" };
     lines.extend(roots.iter().map(|root| format!("  {what} {}", path::escaped(&root.given))));

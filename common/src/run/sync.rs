@@ -15,7 +15,7 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_team};
+use crate::surface::summary::{Operation, describe_topology};
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use ops::copy::Stage;
@@ -346,7 +346,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_team(&session.topology, args.threads);
+    let topology = describe_topology(&session.topology, args.threads);
     let rules = options.sync.as_ref().map(describe).unwrap_or_default();
     let mut lines = vec![
         format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")),

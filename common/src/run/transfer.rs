@@ -6,7 +6,9 @@ use super::copying::{Copying, Phase};
 use super::ending::Ending;
 use super::resume::{self, Found, Kept};
 use super::shared_roots::{SharedRoot, are_shared, lost};
-use super::{agree, find_sites, links, manifest, named, on_this_node, select, threads_max, verify};
+use super::{
+    agree, find_stores, links, manifest, named, on_this_node, select, threads_max, verify,
+};
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
 use crate::surface::reporter::Reporter;
@@ -81,7 +83,7 @@ pub(super) fn run<T: Transfer>(
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
-    let Some(resolver) = find_sites(session, &request.places(), args, &mut reporter) else {
+    let Some(resolver) = find_stores(session, &request.places(), args, &mut reporter) else {
         return Exit::Unusable;
     };
     let mut found = None;
@@ -106,9 +108,8 @@ pub(super) fn run<T: Transfer>(
         Ok(manifest) => manifest,
         Err(exit) => return exit,
     };
-    let choice = (&selection, args);
-    let Some(roots) = open_shared(session, &resolver, (&plan, &options), choice, &mut reporter)
-    else {
+    let (choice, what) = ((&selection, args), (&plan, &options));
+    let Some(roots) = open_shared(session, &resolver, what, choice, &mut reporter) else {
         return Exit::Unusable;
     };
     let folded = opened.part_folded(session, &roots, &mut reporter);

@@ -10,14 +10,14 @@ use serde_json::json;
 use super::copying::Phase;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::lost;
-use super::{close, exit_of, find_sites, named, select, threads_max};
+use super::{close, exit_of, find_stores, named, select, threads_max};
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::report::About;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::describe_team;
+use crate::surface::summary::describe_topology;
 use comm::Rank;
 use comm::collective::broadcast;
 use input::Input;
@@ -70,7 +70,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         Err(exit) => return exit,
     };
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let Some(resolver) = find_sites(session, &places, args, &mut reporter) else {
+    let Some(resolver) = find_stores(session, &places, args, &mut reporter) else {
         return Exit::Unusable;
     };
     let choice = (&selection, args);
@@ -218,7 +218,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_team(&session.topology, args.threads);
+    let topology = describe_topology(&session.topology, args.threads);
     let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
     lines.extend(shown.iter().map(|path| format!("  {}", path::escaped(path))));
     let roots: Vec<_> = shown.iter().map(|path| json_path(path)).collect();

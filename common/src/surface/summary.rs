@@ -458,7 +458,7 @@ fn rank_to_json((rank, report): (usize, &RankReport)) -> Value {
 }
 
 /// The header's words for who takes part.
-pub fn describe_team(topology: &Topology, threads: u32) -> String {
+pub fn describe_topology(topology: &Topology, threads: u32) -> String {
     let plural =
         |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     format!(

@@ -228,7 +228,7 @@ fn mounts_stay_with_all_in_them() {
         let says = refused.expect(3).stderr;
         assert!(says.contains("is a mount point, which is not removed"), "{says}");
         let says = told.expect(23).stderr;
-        assert_eq!(says.matches("a file system is mounted there").count(), 2, "{says}");
+        assert_eq!(says.matches("a file system is mounted on this directory").count(), 2, "{says}");
         left_out.expect(0);
         let kept = ["bound", "bound/file", "d0001", "d0001/disk"];
         assert_eq!(left, names(&[&kept[..], &["d0001/disk/on", "d0001/disk/on/disk"]].concat()));
@@ -303,7 +303,7 @@ fn an_entry_of_another_kind_than_was_listed_stays() {
     let ended = drm(1, work.path(), &["-i", "list.ndjson", "tree"]).expect(23);
     assert_eq!(below(&tree), names(&["dir", "file", "file/new"]));
     assert!(work.path().join("moved/inside").exists());
-    assert!(ended.stderr.contains("\"tree/file\": changed meanwhile"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\"tree/file\": changed during the job"), "{}", ended.stderr);
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn doc_comments_begin_with_a_noun_or_a_verb() {
     ));
     assert_eq!(seen, ["/// What it is.", "//! That's it.", "/// The same, kept."]);
     let mut wrong = Vec::new();
-    for folder in ["common", "dcmp", "dcp", "dsync", "dwalk", "tests"] {
+    for folder in ["common", "dcmp", "dcp", "drm", "dsync", "dwalk", "tests"] {
         for (name, text) in sources(folder) {
             let found = half_sentences(&text);
             wrong.extend(found.iter().map(|line| format!("{name}: {line}")));

@@ -3,7 +3,7 @@
 
 use super::content::{Piece, copy_piece};
 use super::context::Context;
-use super::context::CopyCrew;
+use super::context::CopyTaskContext;
 use super::large::LargeFiles;
 use super::resume;
 use super::sync::unless_in_doubt;
@@ -25,7 +25,7 @@ impl LargeFiles {
         if let Some(part_bytes) = parts_across_chunks(&task) {
             return self.copy_in_order(&task, part_bytes, cx);
         }
-        task.keep_first(cx.context);
+        task.keep_first(cx.task);
         let mut receipt = None;
         let outcome = match &task.work {
             ChunkWork::Copy { ticket, mode_of_transfer } => {
@@ -52,11 +52,11 @@ impl LargeFiles {
         }
         let unverified = verify::unverified_chunk(cx.env, &task, receipt.as_ref());
         let done = task.done(Outcome::of(outcome), receipt).to_be_verified(unverified);
-        self.tell_owner(&task, done, cx.context);
+        self.tell_owner(&task, done, cx.task);
     }
 
     /// Reports chunks as failed that had not begun when the job was interrupted.
-    pub(super) fn give_up_chunks(&self, task: &ChunkTask, context: &CopyCrew<'_, '_>) {
+    pub(super) fn give_up_chunks(&self, task: &ChunkTask, context: &CopyTaskContext<'_, '_>) {
         let stopped = SideError { side: Side::Source, error: Op::Copy.failed(Cause::Stopped) };
         self.tell_owner(task, task.done(Outcome::Failed(stopped), None), context);
     }
@@ -67,8 +67,8 @@ impl LargeFiles {
         let mut hasher = Some(PartHasher::new(part_bytes));
         for first in task.run.first..task.run.end {
             let chunk = ChunkTask { run: ChunkRun { first, end: first + 1 }, ..task.clone() };
-            if cx.context.is_stopped() || self.open.is_decided(task) {
-                self.give_up_chunks(&chunk, cx.context);
+            if cx.task.is_stopped() || self.open.is_decided(task) {
+                self.give_up_chunks(&chunk, cx.task);
                 continue;
             }
             let copied = copy_chunk(&chunk, ticket, *mode_of_transfer, &mut hasher, cx);
@@ -82,7 +82,7 @@ impl LargeFiles {
                 Ok(receipt) => (Outcome::Done, receipt),
                 Err(side_error) => (Outcome::Failed(side_error), None),
             };
-            self.tell_owner(&chunk, chunk.done(outcome, receipt), cx.context);
+            self.tell_owner(&chunk, chunk.done(outcome, receipt), cx.task);
         }
     }
 }

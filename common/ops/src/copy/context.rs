@@ -73,13 +73,13 @@ pub(super) enum Met {
 }
 
 /// Task context of a copy.
-pub(super) type CopyCrew<'t, 'c> = TaskContext<'t, CopyJob<'c>>;
+pub(super) type CopyTaskContext<'t, 'c> = TaskContext<'t, CopyJob<'c>>;
 
 /// Everything besides the executors that running a task needs.
 pub(super) struct Context<'t, 'c> {
     pub env: &'t Env<'c>,
     pub worker: &'t mut CopyWorker,
-    pub context: &'t CopyCrew<'t, 'c>,
+    pub task: &'t CopyTaskContext<'t, 'c>,
 }
 
 impl Context<'_, '_> {
@@ -109,7 +109,7 @@ impl Context<'_, '_> {
         if let Some(watch) = env.watch_over(dir_ref).filter(|_| !failure.is_vanished()) {
             watch.told(dir_ref, source_name);
         }
-        env.account.fail(failure, &mut self.worker.gathered, self.context);
+        env.account.fail(failure, &mut self.worker.gathered, self.task);
     }
 
     /// Counts an entry that is complete at the target.
@@ -136,7 +136,7 @@ impl Context<'_, '_> {
             let below = path::join(dir_ref.path().as_bytes(), name);
             let shown = path::join(&env.root(dir_ref).shown_target, &below);
             write_plan(env.options.plan_as, what, &shown, &mut self.worker.gathered.lines);
-            self.worker.gathered.send_lines(self.context, false);
+            self.worker.gathered.send_lines(self.task, false);
         }
     }
 }

@@ -161,7 +161,7 @@ pub(super) fn make_links(task: Links, upkeep: &Upkeep<'_>, cx: &mut Context<'_, 
     }
     let names = others.split_off(made);
     if !names.is_empty() {
-        cx.context.push(CopyTask::Linked(LinkedFile { names }));
+        cx.task.push(CopyTask::Linked(LinkedFile { names }));
     }
 }
 
@@ -344,12 +344,12 @@ pub(super) fn end_first(cx: &mut Context<'_, '_>) {
     let Some(mut file) = cx.worker.linked.take() else { return };
     if cx.worker.is_complete {
         for links in Links::of(file) {
-            cx.context.push(CopyTask::Links(links));
+            cx.task.push(CopyTask::Links(links));
         }
     } else {
         file.names.remove(0);
         if !file.names.is_empty() {
-            cx.context.push(CopyTask::Linked(file));
+            cx.task.push(CopyTask::Linked(file));
         }
     }
 }

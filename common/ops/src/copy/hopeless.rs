@@ -76,7 +76,7 @@ impl Context<'_, '_> {
     /// separately.
     pub(super) fn stop_if_hopeless(&mut self, target: &dyn Store, error: &Error) -> bool {
         let Some(errno) = self.hopeless_errno(target, error) else { return true };
-        self.env.hopeless.stop(errno, &mut self.worker.gathered.tally, self.context)
+        self.env.hopeless.stop(errno, &mut self.worker.gathered.tally, self.task)
     }
 
     /// Returns the `errno`, if it shows that nothing else can succeed at the target.

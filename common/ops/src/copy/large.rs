@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::arrival::{check_arrived, check_md5s, proof_of};
 use super::content::share;
 use super::context::Context;
-use super::context::CopyCrew;
+use super::context::CopyTaskContext;
 use super::linked::LinkedFile;
 use super::policy::Plain;
 use super::resume::{Staging, stays};
@@ -54,7 +54,7 @@ pub(super) struct LargeCopy {
     /// The names of the file, where it is hard-linked.
     linked: Option<LinkedFile>,
     /// Number of chunks, where the file is divided along its stripes.
-    striped_chunks: Option<u64>,
+    chunks_in_stripes: Option<u64>,
 }
 
 /// A large file that many ranks work on.
@@ -141,7 +141,7 @@ impl LargeFiles {
             run,
         };
         let shared = share(&*source, &*staged, &metadata, cx.env.options.transfer);
-        let striped_chunks = stripe_chunks.map(|_| run.count());
+        let chunks_in_stripes = stripe_chunks.map(|_| run.count());
         let mut large = LargeCopy {
             dir_ref,
             name,
@@ -153,7 +153,7 @@ impl LargeFiles {
             part_bytes,
             md5s_as_written: None,
             linked: None,
-            striped_chunks,
+            chunks_in_stripes,
         };
         match shared {
             Ok(false) => {}
@@ -166,8 +166,8 @@ impl LargeFiles {
         large.linked = cx.worker.linked.take();
         let file = self.open.begin(Large::Copy(large), run.count());
         // This rank waits for messages until the last chunk is done.
-        cx.context.hold();
-        cx.context.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
+        cx.task.hold();
+        cx.task.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
         Ok(None)
     }
 
@@ -175,7 +175,7 @@ impl LargeFiles {
         &self,
         task: &ChunkTask,
         done: ChunksDone,
-        context: &CopyCrew<'_, '_>,
+        context: &CopyTaskContext<'_, '_>,
     ) {
         if task.owner == context.rank() {
             self.chunks_done(done, context);
@@ -185,7 +185,7 @@ impl LargeFiles {
     }
 
     /// Counts finished chunks; after the last one the file is ended on an I/O thread.
-    pub(super) fn chunks_done(&self, done: ChunksDone, context: &CopyCrew<'_, '_>) {
+    pub(super) fn chunks_done(&self, done: ChunksDone, context: &CopyTaskContext<'_, '_>) {
         let file = done.file();
         if self.open.count(done) {
             context.push_pinned(CopyTask::Commit(file));
@@ -267,7 +267,7 @@ impl LargeFiles {
         let (sides, linked) = (Sides { ..*sides }, cx.worker.linked.take());
         let large = Large::Comparison { dir_ref, name, sides, way, linked };
         let file = self.open.begin(large, run.count());
-        cx.context.hold();
+        cx.task.hold();
         let (dir_ref, name) = (of_task, name_of_task);
         let (owner, identity, stripe_chunks) = (cx.env.rank, source.identity, None);
         let task = ChunkTask {
@@ -281,7 +281,7 @@ impl LargeFiles {
             work,
             run,
         };
-        cx.context.push(task.into());
+        cx.task.push(task.into());
     }
 
     /// Copies a file again from its beginning, because another job has ended its upload, or because
@@ -391,7 +391,7 @@ impl LargeCopy {
 
     /// Returns the checksum of the whole file, if each chunk was checksummed during the copy.
     fn sum(&self, receipts: &[Receipt]) -> Option<Crc64> {
-        match self.striped_chunks {
+        match self.chunks_in_stripes {
             None => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes),
             Some(chunks) if chunks != receipts.len() as u64 => None,
             Some(_) => receipts

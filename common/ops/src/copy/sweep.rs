@@ -41,7 +41,7 @@ impl Directories {
             {
                 let child = DirRef::at(dir_ref.root(), dir_ref.path().child(name));
                 child.set_trees(Trees::TargetOnly);
-                cx.context.push(WalkTask::List(Arc::new(child)).into());
+                cx.task.push(WalkTask::List(Arc::new(child)).into());
             }
         }
         if found.left.is_empty() {

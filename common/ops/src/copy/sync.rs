@@ -322,7 +322,7 @@ fn tell_unlike(entry: &Visit<'_>, kind: Kind, target: Option<&Metadata>, cx: &mu
         let below = path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes());
         let shown = &cx.env.root(entry.dir_ref).shown_source;
         let error = Op::Copy.failed(Cause::LeftOut);
-        cx.env.account.leave_out(account::failure(Side::Source, shown, &below, error), cx.context);
+        cx.env.account.leave_out(account::failure(Side::Source, shown, &below, error), cx.task);
     }
 }
 

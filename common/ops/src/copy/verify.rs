@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::context::CopyCrew;
+use super::context::CopyTaskContext;
 use super::env::Env;
 use super::large::{Large, LargeFiles};
 use super::upkeep::Upkeep;
@@ -150,7 +150,7 @@ impl Verification {
             self.unverified.fetch_sub(1, Ordering::Relaxed);
             verify_written(file, cx);
         } else {
-            cx.context.write_to(verifier, &CopyMessage::Verify(VerifyTask::File(file)));
+            cx.task.write_to(verifier, &CopyMessage::Verify(VerifyTask::File(file)));
         }
     }
 
@@ -177,7 +177,7 @@ impl LargeFiles {
                 let chunks = file.chunks.clone();
                 let written = Large::Written(file, receipts);
                 let file = self.open.begin(written, unverified.len() as u64);
-                send_to_readers(cx.env, &ChunkTask { file, ..chunks }, &unverified, cx.context);
+                send_to_readers(cx.env, &ChunkTask { file, ..chunks }, &unverified, cx.task);
                 None
             }
             file => Some(Ended { file, outcome, receipts, unverified }),
@@ -195,7 +195,7 @@ impl LargeFiles {
         while chunks.len() > 1 {
             let upper = chunks.split_off(chunks.len().div_ceil(2));
             let rest = VerifyTask::Chunks { task: Box::new(task.clone()), chunks: upper };
-            cx.context.push_pinned(CopyTask::Verify(rest));
+            cx.task.push_pinned(CopyTask::Verify(rest));
         }
         for (chunk, crc64) in chunks {
             let task = one_chunk(task, chunk);
@@ -205,7 +205,7 @@ impl LargeFiles {
                 self.open.decide(&task);
             }
             let outcome = Outcome::of(verified.map(|()| Outcome::Done));
-            self.tell_owner(&task, task.done(outcome, None), cx.context);
+            self.tell_owner(&task, task.done(outcome, None), cx.task);
         }
     }
 
@@ -214,7 +214,7 @@ impl LargeFiles {
         &self,
         task: &ChunkTask,
         chunks: &[(u64, Crc64)],
-        context: &CopyCrew<'_, '_>,
+        context: &CopyTaskContext<'_, '_>,
     ) {
         for (chunk, _) in chunks {
             self.give_up_chunks(&one_chunk(task, *chunk), context);
@@ -237,7 +237,7 @@ pub(super) fn verify_written(file: WrittenFile, cx: &mut Context<'_, '_>) {
         Err(side_error) => not_verified((&dir_ref, &name), side_error, cx),
     }
     if writer != cx.env.rank {
-        cx.context.write_to(writer, &CopyMessage::Verified);
+        cx.task.write_to(writer, &CopyMessage::Verified);
     }
 }
 
@@ -347,7 +347,7 @@ fn send_to_readers(
     env: &Env<'_>,
     file: &ChunkTask,
     unverified: &[UnverifiedChunk],
-    context: &CopyCrew<'_, '_>,
+    context: &CopyTaskContext<'_, '_>,
 ) {
     let mut shares: BTreeMap<Rank, Vec<(u64, Crc64)>> = BTreeMap::new();
     for UnverifiedChunk { reader, chunk, crc64 } in unverified {

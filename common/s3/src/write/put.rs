@@ -176,7 +176,7 @@ impl Bucket {
                 Err(error) if is_refusal(error.cause) && self.service.capabilities.lacks(check) => {
                 }
                 Ok(Arrival::Unknown) if self.service.capabilities.lacks(check) => {
-                    is_doubtful = true
+                    is_doubtful = true;
                 }
                 Err(error) => {
                     // An earlier attempt without a verified check may have stored anything. The
