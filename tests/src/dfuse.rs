@@ -31,7 +31,7 @@ if [ -n "$LD_PRELOAD$PMI_RANK$PMIX_RANK$PALS_RANKID" ]; then
     echo "This is no rank of the job"
     exit 3
 fi
-exec LATENCYFS --no-permissions --as-dfuse=DAOS.POSIX://x/y "$content" "$at" \
+exec "LATENCYFS" --no-permissions --as-dfuse=DAOS.POSIX://x/y "$content" "$at" \
     -o fsname=dfuse,subtype=daos
 "#;
 
