@@ -163,11 +163,18 @@ fn decide<A: ToolArgs>(tool: &str, mpi: &str) -> Decision<A> {
     }
 }
 
-/// Version, MPI library, what is built in.
+/// Returns the version, the MPI library, and the features of this build.
 fn version(mpi: &str) -> String {
-    let features = if cfg!(feature = "mpi") { "mpi" } else { "none" };
+    let features = [
+        ("mpi", cfg!(feature = "mpi")),
+        ("parquet", cfg!(feature = "parquet")),
+        ("s3", cfg!(feature = "s3")),
+    ];
+    let built = features.into_iter().filter_map(|(name, is_built)| is_built.then_some(name));
+    let built = built.collect::<Vec<_>>().join(", ");
     let version = env!("CARGO_PKG_VERSION");
     let commit = env!("SUITE_COMMIT");
+    let features = if built.is_empty() { "none" } else { &built };
     format!("{version} ({commit})\nMPI: {mpi}\nfeatures: {features}")
 }
 

@@ -243,10 +243,12 @@ fn one_missing_source_of_several_does_not_stop_the_others() {
 #[test]
 fn help_and_version_answer_on_standard_output() {
     for count in [1, 2] {
-        for program in ["dcp", "dsync", "dcmp", "dwalk"] {
-            for (flag, says) in
-                [("-h", "Examples:"), ("--help", "Exit codes:"), ("--version", "MPI: ")]
-            {
+        for program in ["dcp", "dsync", "dcmp", "dwalk", "drm"] {
+            for (flag, says) in [
+                ("-h", "Examples:"),
+                ("--help", "Exit codes:"),
+                ("--version", "features: mpi, parquet, s3"),
+            ] {
                 let ended = run(tool(count, program).arg(flag)).expect(0);
                 assert_eq!(ended.stdout.matches(says).count(), 1, "{}", ended.stdout);
                 assert!(ended.stdout.ends_with('\n'));
