@@ -127,7 +127,7 @@ int openat64(int dir, const char *name, int flags, ...) {
     int is_new = (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
     if (fd >= 0 && is_new && of_fd(fd, path)) {
         int is_bare = (flags & BARE) == BARE;
-        note("%s %s", is_bare ? "bare" : "create", path);
+        note("%s\t%s", is_bare ? "bare" : "create", path);
         if (!is_bare) give_default(fd, path);
     }
     return fd;
@@ -137,7 +137,7 @@ int fstatfs64(int fd, struct statfs64 *found) {
     char path[PATH_MAX + 1];
     int failed = REAL(fstatfs64)(fd, found);
     if (!failed && of_fd(fd, path)) {
-        note("fstatfs %s", path);
+        note("fstatfs\t%s", path);
         found->f_type = MAGIC;
     }
     return failed;
@@ -154,14 +154,14 @@ int fsetxattr(int fd, const char *name, const void *value, size_t size, int flag
     char path[PATH_MAX + 1], dump[4096] = "";
     if (strcmp(name, SHOWN) || !of_fd(fd, path)) return REAL(fsetxattr)(fd, name, value, size, flags);
     for (size_t i = 0; i < size && i < 2000; i++) sprintf(dump + 2 * i, "%02x", ((const uint8_t *)value)[i]);
-    note("set %s %s", path, dump);
+    note("set\t%s\t%s", path, dump);
     if (getenv("FAKE_LUSTRE_DENY")) return errno = EPERM, -1;
     return has_layout(fd) ? 0 : give(fd, value, size);
 }
 
 int lsetxattr(const char *given, const char *name, const void *value, size_t size, int flags) {
     char path[PATH_MAX + 1];
-    if (!strncmp(name, "lustre.", 7) && of_entry(given, path)) note("set-by-name %s %s", path, name);
+    if (!strncmp(name, "lustre.", 7) && of_entry(given, path)) note("set-by-name\t%s\t%s", path, name);
     return REAL(lsetxattr)(given, name, value, size, flags);
 }
 
@@ -203,7 +203,7 @@ static int may_write(int fd, const char *what, off64_t offset, size_t length) {
     char path[PATH_MAX + 1];
     const char *rank = getenv("PMI_RANK");
     if (!of_fd(fd, path)) return 1;
-    note("%s %s %lld %zu %s", what, path, (long long)offset, length, rank ? rank : "0");
+    note("%s\t%s\t%lld\t%zu\t%s", what, path, (long long)offset, length, rank ? rank : "0");
     if (has_layout(fd)) return 1;
     return errno = EBADF, 0;
 }

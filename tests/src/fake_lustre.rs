@@ -88,7 +88,7 @@ pub struct Call {
 
 impl Call {
     fn read(line: &str) -> Self {
-        let mut words = line.split(' ').map(ToOwned::to_owned);
+        let mut words = line.split('\t').map(ToOwned::to_owned);
         let (what, path) = (words.next().unwrap(), words.next().unwrap().into());
         Self { what, path, more: words.collect() }
     }
