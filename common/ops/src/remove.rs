@@ -9,10 +9,10 @@
 //! that was replaced after it was listed therefore stays only if its kind has changed: unlink(2)
 //! removes no directory, and rmdir(2) nothing else.
 
-mod deletion_set;
 mod directories;
 mod kept;
 pub mod root;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +26,7 @@ use crate::walk::packed::{Block, Packed};
 use crate::walk::selection::Selection;
 use crate::walk::{self, Skip, Visit, Visited, Visitor, WalkTask};
 use comm::Rank;
-use deletion_set::{DeletionSet, Waiting};
-use kept::{Kept, parent_of};
+use kept::Kept;
 use lists::named::Named;
 use root::RemoveRoot;
 use sched::context::TaskContext;
@@ -41,6 +40,7 @@ use types::outcome::tally::Tally;
 use types::path;
 use types::select::regex::Matcher;
 use types::service::ServiceFault;
+use waiting::{DoomedObject, Waiting};
 
 /// Options of a removal; those of rank 0 apply to all ranks.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ pub enum RemoveTask {
     /// Directories to be removed, in this order.
     Directories(Vec<Block<Stamp>>),
     /// Objects of a root.
-    Objects(u32, Vec<DeletionSet>),
+    Objects(u32, Vec<DoomedObject>),
 }
 
 impl From<WalkTask> for RemoveTask {
@@ -196,7 +196,7 @@ impl<'c> RemoveJob<'c> {
         if is_gone(&error) {
             return;
         }
-        self.kept.add(root, parent_of(below).unwrap_or_default());
+        self.kept.add(root, path::parent(below).unwrap_or_default());
         if error.cause == Cause::Stopped {
             worker.tally.cancelled_tasks += 1;
             return;
@@ -287,13 +287,13 @@ impl<'c> RemoveJob<'c> {
         context: &TaskContext<'_, Self>,
     ) {
         let last = keys.len().saturating_sub(1);
-        let deletion_set = keys.into_iter().enumerate().map(|(number, key)| DeletionSet {
+        let objects = keys.into_iter().enumerate().map(|(number, key)| DoomedObject {
             below: below.to_vec(),
             kind,
             key,
             is_last: number == last,
         });
-        if let Some(full) = self.waiting.add(root, deletion_set) {
+        if let Some(full) = self.waiting.add(root, objects) {
             self.remove_objects(root, &full, worker, context);
         }
     }
@@ -301,7 +301,7 @@ impl<'c> RemoveJob<'c> {
     fn remove_objects(
         &self,
         root: u32,
-        objects: &[DeletionSet],
+        objects: &[DoomedObject],
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) {

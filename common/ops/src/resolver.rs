@@ -44,8 +44,7 @@ pub struct StoreResolver {
 /// ranks agree on their order.
 pub fn containers(paths: &[(Side, &[u8])]) -> Vec<Container> {
     let named = |(_, path): &(Side, &[u8])| ContainerPath::parse(path).ok().flatten();
-    let mut found: Vec<_> =
-        paths.iter().filter_map(named).map(|dir_ref| dir_ref.container).collect();
+    let mut found: Vec<_> = paths.iter().filter_map(named).map(|path| path.container).collect();
     found.sort();
     found.dedup();
     found
@@ -165,10 +164,10 @@ impl StoreResolver {
 
     /// Translates the path of a container to a path on this node.
     fn local<'p>(&self, given: &'p [u8]) -> Cow<'p, [u8]> {
-        let Ok(Some(dir_ref)) = ContainerPath::parse(given) else { return given.into() };
-        let is_it = |(container, _): &&(Container, Vec<u8>)| *container == dir_ref.container;
+        let Ok(Some(parsed)) = ContainerPath::parse(given) else { return given.into() };
+        let is_it = |(container, _): &&(Container, Vec<u8>)| *container == parsed.container;
         match self.containers.iter().find(is_it) {
-            Some((_, point)) => path::join(point, &dir_ref.path).into(),
+            Some((_, point)) => path::join(point, &parsed.path).into(),
             None => given.into(),
         }
     }

@@ -43,7 +43,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CopyRequest, args: &CommonAr
 }
 
 impl Transfer for CopyRequest {
-    const DEED: Operation = Operation::Copy;
+    const OPERATION: Operation = Operation::Copy;
     const VERB: &str = "copy";
 
     fn wishes(&self) -> &CopyWishes {

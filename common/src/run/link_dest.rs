@@ -7,7 +7,7 @@ use store::opening::Symlinks;
 use types::entry::Kind;
 use types::error::{Error, Side};
 use types::exit::Exit;
-use types::path::{escaped, join};
+use types::path::{escaped, join, without_end_slashes};
 
 const NO_LINKS: &str = "--link-dest: objects have no hard links, so leave it out";
 
@@ -67,9 +67,8 @@ fn from_target(resolver: &StoreResolver, target: &[u8], given: &[u8]) -> Vec<u8>
 
 /// The directory that a path's last component is in.
 fn above(path: &[u8]) -> &[u8] {
-    let is_slash = |byte: &u8| *byte == b'/';
-    let end = path.iter().rposition(|byte| !is_slash(byte)).map_or(0, |last| last + 1);
-    match path[..end].iter().rposition(is_slash) {
+    let path = without_end_slashes(path);
+    match path.iter().rposition(|byte| *byte == b'/') {
         Some(0) => b"/",
         Some(at) => &path[..at],
         None => b".",

@@ -19,7 +19,7 @@ use crate::surface::summary::{Operation, describe_topology};
 use comm::Rank;
 use comm::collective::{broadcast, gather, reduce};
 use lists::staged::StagedFile;
-use ops::remove::root::{InvalidKey, RemoveRoot, overlap, refusal};
+use ops::remove::root::{NotRemovable, RemoveRoot, overlap, refusal};
 use ops::remove::{Level, RemoveJob, RemoveOptions, RemoveTask};
 use ops::resolver::StoreResolver;
 use ops::walk::list::collector::Listing;
@@ -152,16 +152,16 @@ fn open(
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let opened: Vec<_> =
         request.paths.iter().map(|path| RemoveRoot::open(resolver, path)).collect();
-    let can = is_root.then(|| change_test(&opened, reporter));
+    let can = is_root.then(|| openable(&opened, reporter));
     let can: Option<Vec<bool>> = broadcast(session.mail, can);
     let can = can?;
     let failed = can.iter().filter(|can| !**can).count() as u64;
     let meant = opened.into_iter().zip(can).filter_map(|(opened, can)| can.then_some(opened));
     let here = on_this_node(session);
-    let roots: Result<Vec<RemoveRoot>, InvalidKey> = meant.collect();
-    let roots = roots.map_err(|invalid_key| match invalid_key {
-        InvalidKey::Refused(why) => format!("{why} {here}"),
-        InvalidKey::Failed(failure) => format!("{} {here}", reporter.words(&failure)),
+    let roots: Result<Vec<RemoveRoot>, NotRemovable> = meant.collect();
+    let roots = roots.map_err(|reason| match reason {
+        NotRemovable::Refused(why) => format!("{why} {here}"),
+        NotRemovable::Failed(failure) => format!("{} {here}", reporter.words(&failure)),
     });
     let roots = agree(session, roots, reporter).filter(|roots| !roots.is_empty())?;
     let apart = is_root.then(|| are_apart(&roots, reporter));
@@ -169,19 +169,19 @@ fn open(
 }
 
 /// Returns which roots can be opened; `None` where one must not be removed.
-fn change_test(
-    opened: &[Result<RemoveRoot, InvalidKey>],
+fn openable(
+    opened: &[Result<RemoveRoot, NotRemovable>],
     reporter: &mut Reporter,
 ) -> Option<Vec<bool>> {
-    let invalid_key = opened.iter().filter_map(|opened| opened.as_ref().err());
+    let reason = opened.iter().filter_map(|opened| opened.as_ref().err());
     let mut is_refused = false;
-    for invalid_key in invalid_key {
-        match invalid_key {
-            InvalidKey::Refused(why) => {
+    for reason in reason {
+        match reason {
+            NotRemovable::Refused(why) => {
                 reporter.refuse(why);
                 is_refused = true;
             }
-            InvalidKey::Failed(failure) => reporter.failure(failure),
+            NotRemovable::Failed(failure) => reporter.failure(failure),
         }
     }
     (!is_refused).then(|| opened.iter().map(Result::is_ok).collect())

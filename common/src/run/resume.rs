@@ -93,9 +93,9 @@ impl Kept {
     /// Marks that tell this job's temporary files from those of others.
     pub fn own_things(&self) -> OwnThings {
         let Some(journal) = &self.journal else { return OwnThings::default() };
-        let dir_ref = folder::absolute(&self.dir);
-        let name = Given::new(&dir_ref).last_name;
-        let inode = std::fs::metadata(as_path(&dir_ref)).ok().map(|it| it.ino());
+        let journal_path = folder::absolute(&self.dir);
+        let name = Given::new(&journal_path).last_name;
+        let inode = std::fs::metadata(as_path(&journal_path)).ok().map(|it| it.ino());
         OwnThings { earlier_jobs: journal.earlier_jobs().to_vec(), journal: name.zip(inode) }
     }
 

@@ -32,7 +32,7 @@ use types::operand::placement::{Given, TargetIs};
 use types::operand::staged_name::journal_name;
 use types::outcome::compare;
 use types::outcome::difference::Fields;
-use types::path::{escaped, join};
+use types::path::{escaped, join, without_end_slashes};
 
 /// Command to recognise.
 #[derive(Clone, Copy)]
@@ -134,13 +134,13 @@ impl Command<'_> {
     /// Record for the journal; the target is not inspected yet.
     fn record(&self, resolver: &StoreResolver) -> JobRecord {
         let source = |path: &Vec<u8>| SourcePlace {
-            path: self.dir_ref(resolver, Side::Source, path),
+            path: self.full_path(resolver, Side::Source, path),
             is_contents: self.wishes.options.sync.is_none() && Given::new(path).means_contents,
         };
         JobRecord {
             tool: self.tool.to_owned(),
             sources: self.sources.iter().map(source).collect(),
-            target: self.dir_ref(resolver, Side::Target, self.target),
+            target: self.full_path(resolver, Side::Target, self.target),
             target_was: TargetIs::Missing,
             is_copy_new: false,
             names: names_from(&self.wishes.named),
@@ -164,12 +164,11 @@ impl Command<'_> {
     }
 
     /// A place however it is spelled; what is no path means the same from everywhere.
-    fn dir_ref(&self, resolver: &StoreResolver, side: Side, path: &[u8]) -> Vec<u8> {
+    fn full_path(&self, resolver: &StoreResolver, side: Side, path: &[u8]) -> Vec<u8> {
         if !is_path(resolver, side, path) {
-            let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
             let service = resolver.objects(side, path).map(|(store, _)| store.shown_endpoint());
             let at = service.map_or_else(String::new, |service| format!(" at {service}"));
-            return [&path[..end], at.as_bytes()].concat();
+            return [without_end_slashes(path), at.as_bytes()].concat();
         }
         let given = Given::new(path);
         let follows = side == Side::Target
@@ -311,9 +310,9 @@ impl Names {
     }
 }
 
-fn is_path(resolver: &StoreResolver, side: Side, dir_ref: &[u8]) -> bool {
-    let is_container = ContainerPath::parse(dir_ref).is_ok_and(|parsed| parsed.is_some());
-    !resolver.is_object(side, dir_ref) && !is_container
+fn is_path(resolver: &StoreResolver, side: Side, path: &[u8]) -> bool {
+    let is_container = ContainerPath::parse(path).is_ok_and(|parsed| parsed.is_some());
+    !resolver.is_object(side, path) && !is_container
 }
 
 /// Journals found where this command's may be.

@@ -61,7 +61,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &SyncRequest, args: &CommonAr
 }
 
 impl Transfer for SyncRequest {
-    const DEED: Operation = Operation::Sync;
+    const OPERATION: Operation = Operation::Sync;
     const VERB: &str = "sync";
 
     fn wishes(&self) -> &CopyWishes {
@@ -313,8 +313,8 @@ fn deletion_set<'p>(
 ) -> Option<String> {
     let deletes = options.sync.as_ref().is_some_and(|sync| sync.delete);
     let above = absolute(target);
-    let is_inside = |dir_ref: &&Vec<u8>| {
-        let below = absolute(dir_ref).strip_prefix(&above[..]).map(<[u8]>::to_vec);
+    let is_inside = |root: &&Vec<u8>| {
+        let below = absolute(root).strip_prefix(&above[..]).map(<[u8]>::to_vec);
         below.is_some_and(|below| above.ends_with(b"/") || below.starts_with(b"/"))
     };
     let inside = own.filter(|_| deletes).find(is_inside)?;

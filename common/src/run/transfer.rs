@@ -28,7 +28,7 @@ use types::exit::Exit;
 
 /// Request, as all ranks know it.
 pub(super) trait Transfer {
-    const DEED: Operation;
+    const OPERATION: Operation;
     /// Verb for the progress bar and for messages.
     const VERB: &str;
 
@@ -132,7 +132,7 @@ pub(super) fn run<T: Transfer>(
     let (filters, named) = (wishes.filters.clone(), opened.again(&wishes.named));
     let part = verify::Part { filters, named, own };
     let ending = Ending {
-        operation: T::DEED,
+        operation: T::OPERATION,
         resolver: &resolver,
         plan: &plan,
         roots: &roots,

@@ -77,6 +77,19 @@ pub fn join(head: &[u8], tail: &[u8]) -> Vec<u8> {
     joined
 }
 
+/// Returns a path without slashes at its end; empty for `/`.
+pub fn without_end_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    &path[..end]
+}
+
+/// Returns the path of the parent of an entry below a root, both in the form of [`RelPath`]; `None`
+/// for the root.
+pub fn parent(below: &[u8]) -> Option<&[u8]> {
+    let slash = below.iter().rposition(|byte| *byte == b'/');
+    (!below.is_empty()).then(|| &below[..slash.unwrap_or(0)])
+}
+
 /// Formats a path as one line of text that names no other path: UTF-8 as it is; `\`, `"`, hidden
 /// characters ([`is_hidden`]) and bytes that are not UTF-8 escaped as in Rust or C.
 ///
@@ -143,6 +156,16 @@ pub fn in_small_letters(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parents_and_trailing_slashes_of_paths_below_a_root() {
+        for (below, above) in [("a/b/c", Some("a/b")), ("a", Some("")), ("", None)] {
+            assert_eq!(parent(below.as_bytes()), above.map(str::as_bytes), "{below}");
+        }
+        for (path, bare) in [("a/b", "a/b"), ("a//", "a"), ("/", ""), ("", ""), ("/a/", "/a")] {
+            assert_eq!(without_end_slashes(path.as_bytes()), bare.as_bytes(), "{path}");
+        }
+    }
 
     #[test]
     fn children_join_with_one_slash() {

@@ -215,10 +215,10 @@ impl Inside<'_> {
     fn is_passed_over(
         &self,
         resolver: &StoreResolver,
-        (dir_ref, path): (&[u8], Option<Vec<u8>>),
+        (directory, path): (&[u8], Option<Vec<u8>>),
         selection: &Selection,
     ) -> bool {
-        let there = resolver.look(Side::Target, dir_ref, Symlinks::Follow);
+        let there = resolver.look(Side::Target, directory, Symlinks::Follow);
         let is_behind_mount =
             || there.is_ok_and(|there| selection.stops_at(&there, Ok(self.metadata.device)));
         let is_left_out = || {

@@ -56,14 +56,14 @@ pub enum Start {
 
 /// Returns the absolute path of a location, so that it is the same from whichever directory it is
 /// named. Symbolic links are not resolved.
-pub fn absolute(dir_ref: &[u8]) -> Vec<u8> {
-    let dir_ref = if dir_ref.is_empty() { b"." } else { dir_ref };
-    let mut made = match std::path::absolute(OsStr::from_bytes(dir_ref)) {
+pub fn absolute(location: &[u8]) -> Vec<u8> {
+    let location = if location.is_empty() { b"." } else { location };
+    let mut made = match std::path::absolute(OsStr::from_bytes(location)) {
         Ok(made) => made.into_os_string().into_encoded_bytes(),
-        Err(_) => return dir_ref.to_vec(),
+        Err(_) => return location.to_vec(),
     };
     // A trailing slash is significant, and `std::path::absolute` may drop it.
-    if dir_ref.ends_with(b"/") && !made.ends_with(b"/") {
+    if location.ends_with(b"/") && !made.ends_with(b"/") {
         made.push(b'/');
     }
     made
@@ -210,7 +210,7 @@ fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
         _ => {}
     }
     // From here on no other job can begin here, so what is read next cannot change.
-    let dir_ref = lock(dir).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir))?;
+    let lock_dir = lock(dir).map_err(failed)?.ok_or_else(|| Refusal::in_use(dir))?;
     let earlier = refuse_other_job(dir, job, start)?;
     if let Some(foreign) = foreign_entry(dir, earlier.is_some()).map_err(failed)? {
         let why = format!("has {} in it; name a directory of its own", foreign.display());
@@ -229,7 +229,7 @@ fn try_begin(dir: &Path, job: &JobRecord, start: Start) -> Result<Begun, Refusal
     }
     write_sealed(dir, AT_WORK, &Worker::here()).map_err(failed)?;
     write_sealed(dir, JOB, record.as_ref().unwrap_or(job)).map_err(failed)?;
-    let locks = [dir_ref, lock_job()?];
+    let locks = [lock_dir, lock_job()?];
     compact(dir, first_began, job.began).map_err(failed)?;
     Ok(Begun { earlier, locks })
 }

@@ -5,6 +5,8 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use types::path::parent;
+
 /// Hashes of eight bytes, one for each directory that stays and for each above it; all ranks have
 /// the same in the end.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ impl Kept {
                 break;
             }
             hashes.news.push(hash);
-            above = parent_of(path);
+            above = parent(path);
         }
     }
 
@@ -51,12 +53,6 @@ impl Kept {
     pub fn extend(&self, of_others: &[u64]) {
         self.lock().all.extend(of_others);
     }
-}
-
-/// Returns the path of the parent directory; `None` for the root.
-pub fn parent_of(path: &[u8]) -> Option<&[u8]> {
-    let last = path.iter().rposition(|byte| *byte == b'/');
-    (!path.is_empty()).then(|| &path[..last.unwrap_or(0)])
 }
 
 fn hash_of(root: u32, path: &[u8]) -> u64 {

@@ -12,7 +12,7 @@ use store::{Dir, Store};
 use types::entry::{Attributes, Kind, Metadata, Times};
 use types::error::{Cause, Error, Failure, Op, Result, Side};
 use types::operand::placement::Given;
-use types::path::{self, RelPath};
+use types::path::{self, RelPath, without_end_slashes};
 
 /// A tree or an entry that is to be removed.
 pub struct RemoveRoot {
@@ -46,7 +46,7 @@ struct Above {
 
 /// Reason why a path is not a root of the removal.
 #[derive(Debug)]
-pub enum InvalidKey {
+pub enum NotRemovable {
     /// Refusal of a path that must not be removed; the job then removes nothing.
     Refused(String),
     /// Failure to open the path.
@@ -56,7 +56,7 @@ pub enum InvalidKey {
 /// Returns the reason why a path must not be removed, as far as its spelling shows.
 pub fn refusal(given: &[u8]) -> Option<String> {
     let shown = path::escaped(given);
-    let bare = bare(given);
+    let bare = without_end_slashes(given);
     let last = bare.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if given.is_empty() {
         Some("an empty path names nothing that could be removed".to_owned())
@@ -72,23 +72,18 @@ pub fn refusal(given: &[u8]) -> Option<String> {
     }
 }
 
-/// Returns a path without slashes at its end.
-fn bare(given: &[u8]) -> &[u8] {
-    let end = given.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-    &given[..end]
-}
-
 impl RemoveRoot {
     /// Opens the root of a path, without following a symbolic link at its end.
     ///
     /// # Errors
     /// Returns why the path must not be removed, or cannot be opened.
-    pub fn open(resolver: &StoreResolver, given: &[u8]) -> std::result::Result<Self, InvalidKey> {
+    pub fn open(resolver: &StoreResolver, given: &[u8]) -> std::result::Result<Self, NotRemovable> {
         let refused =
-            |why: &str| InvalidKey::Refused(format!("\"{}\" {why}", path::escaped(given)));
-        let failed = |error| InvalidKey::Failed(account::failure(Side::Source, given, b"", error));
-        if let Some((_, dir_ref)) = resolver.objects(Side::Source, given) {
-            if bare(&dir_ref.prefix).is_empty() {
+            |why: &str| NotRemovable::Refused(format!("\"{}\" {why}", path::escaped(given)));
+        let failed =
+            |error| NotRemovable::Failed(account::failure(Side::Source, given, b"", error));
+        if let Some((_, location)) = resolver.objects(Side::Source, given) {
+            if without_end_slashes(&location.prefix).is_empty() {
                 return Err(refused(
                     "is a whole bucket, which is not emptied; name prefixes in it",
                 ));
@@ -100,7 +95,7 @@ impl RemoveRoot {
             };
             return opened.map_err(failed);
         }
-        let path = bare(given);
+        let path = without_end_slashes(given);
         let found = resolver.look(Side::Source, path, Symlinks::Keep).map_err(failed)?;
         match found.kind {
             Kind::Directory => match Self::tree(resolver, path, &found) {
@@ -133,7 +128,7 @@ impl RemoveRoot {
 
     fn objects(resolver: &StoreResolver, given: &[u8]) -> Result<Self> {
         let store = resolver.open(Side::Source, given, OpenAs::default())?;
-        Ok(Self::new(store, (bare(given), given)))
+        Ok(Self::new(store, (without_end_slashes(given), given)))
     }
 
     fn tree(resolver: &StoreResolver, path: &[u8], found: &Metadata) -> Result<Self> {
@@ -241,7 +236,7 @@ fn passage() -> OpenAs {
 pub fn overlap(roots: &[RemoveRoot]) -> Option<(usize, usize)> {
     let is_in = |inner: &RemoveRoot, outer: &RemoveRoot| {
         let (Some(inner), Some(outer)) = (&inner.real, &outer.real) else {
-            return bare(&inner.given) == bare(&outer.given);
+            return without_end_slashes(&inner.given) == without_end_slashes(&outer.given);
         };
         let below = inner.strip_prefix(&outer[..]);
         below.is_some_and(|below| below.is_empty() || below.starts_with(b"/"))

@@ -24,7 +24,7 @@ use types::error::{At, Cause, Op, Side, SideError};
 use types::limits::{CLOCK_TICK, CLOCK_TICK_COARSE};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
-use types::path::RelPath;
+use types::path::{self, RelPath};
 
 /// The evidence by which an unchanged directory is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,8 +114,7 @@ impl Listed {
     pub fn in_any_of(&self, parents: &HashSet<RootedPath>) -> Vec<(RootedPath, u64)> {
         let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         let is_in = |(root, path): &RootedPath| {
-            let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-            !path.is_empty() && parents.contains(&(*root, path[..end].to_vec()))
+            path::parent(path).is_some_and(|parent| parents.contains(&(*root, parent.to_vec())))
         };
         let found = packed.iter().filter(|(directory, _)| is_in(directory));
         found.map(|(directory, look)| (directory, look.inode)).collect()

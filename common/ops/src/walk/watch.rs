@@ -147,7 +147,7 @@ impl Watch {
 impl Dealt {
     fn add(&self, dir_ref: &DirRef, name: &[u8], inode: u64) {
         let (tree, path) = (walked(dir_ref), path::join(dir_ref.path().as_bytes(), name));
-        let parent = key_of((tree, parent_of(&path)), ANY);
+        let parent = key_of((tree, path::parent(&path).unwrap_or_default()), ANY);
         let mut dealt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         dealt.insert((parent, key_of((tree, &path), inode)));
     }
@@ -193,10 +193,6 @@ pub fn of_tree(tree: u32) -> (u32, Side) {
 /// Returns the index of the tree in which a directory is walked.
 fn walked(dir_ref: &DirRef) -> u32 {
     tree_of(dir_ref.root(), dir_ref.trees().side())
-}
-
-fn parent_of(path: &[u8]) -> &[u8] {
-    &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)]
 }
 
 /// Returns the hash of an entry, by its tree, its path below that, and its inode number.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::crc64::Crc64;
 use crate::entry::{Kind, Metadata, Time};
 use crate::limits;
+use crate::path::without_end_slashes;
 
 /// An entry met by a walk or read from a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,8 +117,10 @@ impl Record<'_> {
 
 /// Removes trailing slashes from a path; `/` stays.
 pub fn trimmed(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-    if end == 0 && !path.is_empty() { &path[..1] } else { &path[..end] }
+    match without_end_slashes(path) {
+        b"" if !path.is_empty() => b"/",
+        trimmed => trimmed,
+    }
 }
 
 /// Returns the path without its last component; empty where a path has only one.
