@@ -60,6 +60,13 @@ pub fn for_everybody(tool: &str) -> (tempfile::TempDir, PathBuf) {
     (dir, copy)
 }
 
+/// Returns `setpriv`, to which a program is added that runs as a user without privileges.
+pub fn nobody() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command
+}
+
 /// Returns the directory with the programs of this build.
 pub fn program_dir() -> PathBuf {
     // …/target/MPI/PROFILE/deps/test-hash

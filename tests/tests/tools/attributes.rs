@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::job::{Ended, alone, assert_identical, for_everybody, run, tool};
+use suite_tests::job::{Ended, alone, assert_identical, for_everybody, nobody, run, tool};
 use suite_tests::need_root;
 use suite_tests::trees;
 
@@ -168,8 +168,8 @@ fn who_may_not_make_devices_is_told_so_for_each() {
     fs::set_permissions(work.path(), Permissions::from_mode(0o755)).unwrap();
     let (_programs, dcp) = for_everybody("dcp");
     let nobody = |options: &[&str]| {
-        let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&dcp);
+        let mut user = nobody();
+        user.arg(&dcp);
         run(user.args(options).args([&source.join(""), &target]))
     };
     // An archive has what its user may make.
@@ -365,8 +365,8 @@ fn set_id_bits_are_left_off_where_the_owner_cannot_be_kept() {
         ("dsync", &[], 0),
     ] {
         let (_programs, program) = for_everybody(tool);
-        let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        let mut user = nobody();
+        user.arg(program);
         run(user.args(options).args([&source.join(""), &target])).expect(code);
         let made = fs::metadata(target.join("d/f")).unwrap();
         assert_eq!((made.uid(), made.mode() & 0o7777), (65534, 0o755), "{tool} {options:?}");

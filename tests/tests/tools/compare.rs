@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use suite_tests::job::{Ended, alone, for_everybody, ranks, run, tool};
+use suite_tests::job::{Ended, alone, for_everybody, nobody, ranks, run, tool};
 use suite_tests::{mounts, need_root, trees};
 
 fn temp() -> tempfile::TempDir {
@@ -236,8 +236,8 @@ fn trouble_is_never_the_same() {
     run(Command::new("chmod").arg("755").arg(work.path())).expect(0);
     lock(&open.join("t/file"));
     let (_programs, dcmp) = for_everybody("dcmp");
-    let mut user = Command::new("setpriv");
-    user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(dcmp);
+    let mut user = nobody();
+    user.arg(dcmp);
     user.args(["--ignore", "perm,mtime", "--combined", "-"]).args([open.join("s"), open.join("t")]);
     let ended = run(&mut user).expect(23);
     assert!(ended.stdout.lines().any(|line| line == "! file"), "{}", ended.stdout);

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use suite_tests::job::{
-    Ended, alone, assert_identical, for_everybody, mpiexec, program, ranks, run, tool,
+    Ended, alone, assert_identical, for_everybody, mpiexec, nobody, program, ranks, run, tool,
 };
 use suite_tests::{mounts, trees};
 use suite_tests::{need, need_root};
@@ -21,8 +21,7 @@ fn temp() -> tempfile::TempDir {
 
 /// Runs a command as a user without privileges.
 fn as_nobody(command: &Command) -> Command {
-    let mut words = Command::new("setpriv");
-    words.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let mut words = nobody();
     words.arg(command.get_program()).args(command.get_args()).env("HOME", "/tmp");
     words
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use suite_tests::job::{Ended, alone, program, run, tool};
+use suite_tests::job::{Ended, alone, nobody, program, run, tool};
 use suite_tests::mounts::SlowDisk;
 use suite_tests::{need_root, trees};
 
@@ -251,8 +251,8 @@ fn what_may_not_be_deleted_is_a_failure_and_the_rest_goes() {
     }
     run(Command::new("chown").args(["-R", "65534:65534"]).arg(&tree)).expect(0);
     run(Command::new("chown").args(["0:0"]).arg(tree.join("of-others"))).expect(0);
-    let mut user = Command::new("setpriv");
-    user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program("drm"));
+    let mut user = nobody();
+    user.arg(program("drm"));
     let ended = run(user.current_dir(work.path()).args(["--json", "tree"])).expect(23);
     let left = ["full", "full/file", "of-others", "of-others/file", "shut", "shut/file"];
     assert_eq!(below(&tree), names(&left));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use suite_tests::job::{Ended, assert_identical, for_everybody, mpiexec, run, tool};
+use suite_tests::job::{Ended, assert_identical, for_everybody, mpiexec, nobody, run, tool};
 use suite_tests::need_root;
 use suite_tests::{mounts, trees};
 
@@ -148,18 +148,17 @@ fn what_is_there_is_not_removed_for_what_cannot_be_copied() {
     fs::set_permissions(locked.source.join("d"), fs::Permissions::from_mode(0o000)).unwrap();
     run(Command::new("chmod").arg("755").arg(locked.work.path())).expect(0);
     let (_programs, dsync) = for_everybody("dsync");
-    let mut user = Command::new("setpriv");
-    user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(dsync);
+    let mut user = nobody();
+    user.arg(dsync);
     run(user.args([&locked.source, &locked.target])).expect(23);
     assert_eq!(fs::read(locked.target.join("d")).unwrap(), b"precious");
 }
 
 /// Runs dsync as a user that is not root, and owns all of both trees.
 fn sync_as_owner(pair: &Pair, count: u32, options: &[&str]) -> Ended {
-    let own = ["--reuid=65534", "--regid=65534", "--clear-groups"];
     let (_programs, dsync) = for_everybody("dsync");
-    let mut user = Command::new("setpriv");
-    user.args(own).args((count > 1).then(mpiexec).unwrap_or_default());
+    let mut user = nobody();
+    user.args((count > 1).then(mpiexec).unwrap_or_default());
     if count > 1 {
         user.args(["-n", &count.to_string()]);
     }

@@ -7,7 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::job::{Ended, alone, assert_identical, for_everybody, program, ranks, run, tool};
+use suite_tests::job::{
+    Ended, alone, assert_identical, for_everybody, nobody, program, ranks, run, tool,
+};
 use suite_tests::need_root;
 use suite_tests::{mounts, trees};
 
@@ -168,8 +170,8 @@ fn nothing_is_deleted_unless_all_of_the_source_was_read() {
     run(Command::new("chmod").arg("000").arg(open.join("s/locked"))).expect(0);
     let (_programs, dsync) = for_everybody("dsync");
     let user = || {
-        let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&dsync);
+        let mut user = nobody();
+        user.arg(&dsync);
         user.arg("-D").args([open.join("s"), open.join("t")]);
         user
     };
@@ -282,8 +284,8 @@ fn a_second_run_of_somebody_who_may_not_give_files_away_is_idle() {
     run(Command::new("chmod").arg("777").arg(target.parent().unwrap())).expect(0);
     let (_programs, dsync) = for_everybody("dsync");
     let user = |json: bool| {
-        let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&dsync);
+        let mut user = nobody();
+        user.arg(&dsync);
         user.args(json.then_some("--json")).arg("-D").args([&source, &target]);
         run(&mut user).expect(0)
     };

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::job::{Ended, alone, for_everybody, run, tool};
+use suite_tests::job::{Ended, alone, for_everybody, nobody, run, tool};
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -159,8 +159,8 @@ fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
     shell(work.path(), "mkdir t/empty; echo 1 > s/empty; chmod 000 s/empty; chown -R 65534 t");
     for options in [&["-D"][..], &["-D", "--existing", "-H"], &["-D", "-c", "--devices"]] {
         let (_programs, dsync) = for_everybody("dsync");
-        let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
+        let mut user = nobody();
+        user.arg("--inh-caps=-all");
         user.arg(dsync).args(options).args(["s", "t"]).current_dir(work.path());
         run(&mut user).expect(23);
         for name in ["x/deep/f", "device/f", "empty"] {
@@ -230,8 +230,8 @@ fn an_owner_that_cannot_be_given_is_a_failure() {
     shell(work.path(), "chown -R 65534:65534 s open");
     let user = |tool: &str, options: &[&str], target: &str| {
         let (_programs, program) = for_everybody(tool);
-        let mut user = Command::new("setpriv");
-        user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        let mut user = nobody();
+        user.arg(program);
         let ended = run(user.args(options).args(["s/", target]).current_dir(work.path()));
         (ended.code, ended.stderr.matches("set owner ").count())
     };

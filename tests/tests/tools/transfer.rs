@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use suite_tests::buckets::{go, served, text};
-use suite_tests::job::{alone, for_everybody, program, run, tool};
+use suite_tests::job::{alone, for_everybody, nobody, program, run, tool};
 use suite_tests::mounts::{Image, SmallDisk};
 use suite_tests::object_server::Behaviour;
 use suite_tests::{need_root, skips, trees};
@@ -244,8 +244,8 @@ fn files_of_others_are_read_with_their_times_of_access() {
     let (_programs, dcp) = for_everybody("dcp");
     let (source, target) = (work.path().join("s"), work.path().join("t"));
     trees::write(&source, b"of root");
-    let mut user = Command::new("setpriv");
-    user.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(dcp);
+    let mut user = nobody();
+    user.arg(dcp);
     user.arg("--open-noatime").args([&source, &target]).env("HOME", "/");
     run(&mut user).expect(0);
     assert_eq!(fs::read(target).unwrap(), b"of root");

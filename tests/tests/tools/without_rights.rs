@@ -6,9 +6,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use suite_tests::job::{Ended, mpiexec, program, run};
+use suite_tests::job::{Ended, mpiexec, nobody, program, run};
 use suite_tests::need_root;
 use suite_tests::trees;
 
@@ -57,8 +56,7 @@ impl Home {
     /// use its own directory.
     fn run(&self, ranks: u32, umask: &str, words: &[&str]) -> Ended {
         let launcher = mpiexec();
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        let mut command = nobody();
         if ranks > 1 {
             command.args(&launcher).args(["-n", &ranks.to_string()]);
         }
