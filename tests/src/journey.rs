@@ -484,7 +484,7 @@ fn patiently(command: Command) -> Ended {
     let mut command = command;
     let mut ended = run(&mut command);
     for _ in 0..TRIES_WHILE_AT_WORK {
-        if !ended.stderr.contains("still running") {
+        if !ended.stderr.contains("still at work") {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(ready.earlier, None);
         let refusal = folder::begin(dir, &job(), Start::Resume).expect_err("is in use");
         let worker = format!("process {}", std::process::id());
-        assert!(refusal.words.contains("still running since "), "{refusal:?}");
+        assert!(refusal.words.contains("still at work since "), "{refusal:?}");
         assert!(refusal.words.contains(&worker), "{refusal:?}");
         drop(ready);
         let ranks = [0, 1]

@@ -417,7 +417,7 @@ fn a_job_that_is_at_work_is_told_of() {
     gates.open("large");
     job.wait().unwrap();
     let ended = ended.expect(2);
-    assert!(ended.stderr.contains("its job is still running since 20"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("its job is still at work since 20"), "{}", ended.stderr);
     let process = format!("process {}", job.id());
     assert!(ended.stderr.contains(&process), "{}", ended.stderr);
     assert!(ended.stderr.contains("Slurm job 4711"), "{}", ended.stderr);

@@ -172,7 +172,7 @@ fn of_two_jobs_that_begin_at_once_one_wins() {
         assert!(jobs.iter().any(|job| job.status.success()), "{jobs:?}");
         for job in jobs.iter().filter(|job| !job.status.success()) {
             let said = String::from_utf8_lossy(&job.stderr);
-            assert!(said.contains("its job is still running"), "{said}");
+            assert!(said.contains("its job is still at work"), "{said}");
         }
         // The later one may have found the other's work done.
         assert!(!target.join("s").exists());

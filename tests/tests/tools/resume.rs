@@ -371,7 +371,7 @@ fn a_journal_of_another_command_is_refused_and_two_jobs_do_not_share_one() {
     let lock = File::open(journal.join("job")).unwrap();
     lock.try_lock().unwrap();
     let ended = run(copy(2, &source, &target).args(journaled)).expect(2);
-    assert!(ended.stderr.contains("its job is still running"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("its job is still at work"), "{}", ended.stderr);
     drop(lock);
     run(copy(2, &source, &target).args(journaled)).expect(0);
     assert_identical(&source, &target);

@@ -159,7 +159,7 @@ impl Refusal {
     fn in_use(dir: &Path) -> Self {
         let worker: Option<Worker> = read_sealed(dir, AT_WORK).ok().flatten();
         let worker = worker.map_or_else(String::new, |worker| format!(" {worker}"));
-        Self::new(dir, Exit::Usage, format!("its job is still running{worker}"))
+        Self::new(dir, Exit::Usage, format!("its job is still at work{worker}"))
     }
 
     /// Builds the refusal for the journal of another job.
