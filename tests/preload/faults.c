@@ -686,6 +686,9 @@ int rmdir(const char *path)
 
 /* ---- what has no function of its own ---- */
 
+/* Younger than the headers of most systems (Linux 6.13). */
+#define LISTXATTRAT 465
+
 long syscall(long call_number, ...)
 {
 	static long (*real)(long, ...);
@@ -697,6 +700,8 @@ long syscall(long call_number, ...)
 		STRUCK("openat2", OPENING, MAY(INTERRUPT), argument[0], (const char *)argument[1]);
 	if (call_number == SYS_getdents64)
 		STRUCK("getdents64", READING, 0, argument[0], NULL);
+	if (call_number == LISTXATTRAT)
+		STRUCK("listxattrat", READING, 0, argument[0], (const char *)argument[1]);
 	return real(call_number, argument[0], argument[1], argument[2], argument[3], argument[4],
 		    argument[5]);
 }

@@ -352,7 +352,7 @@ impl PosixDir {
     }
 
     /// Returns access to an entry's extended attributes.
-    fn holder(&self, name: &Name) -> Holder<'_> {
+    fn holder<'h>(&'h self, name: &'h Name) -> Holder<'h> {
         Holder::entry(&self.fd, name, self.shared.xattrs)
     }
 

@@ -1,9 +1,11 @@
 //! Extended attributes, access control lists among them (xattr(7), acl(5)).
 //!
-//! Those of an open file are read by its descriptor. An entry of an open directory is reached
-//! through `/proc/self/fd`, by that directory and one component: the calls by descriptor require
-//! that the entry is open for reading, which may not be allowed, or may act. The `l…xattr` calls do
-//! not follow a symbolic link in the last component.
+//! Those of an open file are read by its descriptor. An entry of an open directory is reached by that
+//! directory and one component, through listxattrat(2) or a path in `/proc/self/fd`: the calls by
+//! descriptor require that the entry is open for reading, which may not be allowed, or may act. The
+//! `l…xattr` calls do not follow a symbolic link in the last component.
+
+mod listed_at;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -34,8 +36,8 @@ pub(super) struct Holder<'h> {
 enum At<'h> {
     /// An open file.
     File(BorrowedFd<'h>),
-    /// An entry of an open directory, by a path through that directory's descriptor.
-    Entry(CString),
+    /// An entry of an open directory.
+    Entry(BorrowedFd<'h>, &'h Name),
     /// A descriptor that the kernel does not know, where there is one: attributes can be set, but
     /// not listed.
     Pil4dfs(Option<BorrowedFd<'h>>),
@@ -56,21 +58,19 @@ impl<'h> Holder<'h> {
 
     /// Returns the holder for an entry of a directory, even for a symbolic link itself; `.` is the
     /// directory.
-    pub fn entry(dir: &'h impl AsFd, name: &Name, filter: XattrFilter) -> Self {
+    pub fn entry(dir: &'h impl AsFd, name: &'h Name, filter: XattrFilter) -> Self {
         let dir = dir.as_fd();
         if is_made_up(dir) {
             return Self { at: At::Pil4dfs((name == c".").then_some(dir)), filter };
         }
-        let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
-        path.extend_from_slice(name.to_bytes());
-        let path = CString::new(path).expect("neither digits nor a name contain NUL");
-        Self { at: At::Entry(path), filter }
+        Self { at: At::Entry(dir, name), filter }
     }
 
     fn list(&self, names: &mut [u8]) -> rustix::io::Result<usize> {
         match &self.at {
             At::File(fd) => flistxattr(fd, names),
-            At::Entry(path) => llistxattr(&**path, names),
+            At::Entry(dir, name) => listed_at::list(*dir, name, names)
+                .unwrap_or_else(|| llistxattr(&*path_of(*dir, name), names)),
             At::Pil4dfs(_) => Err(Errno::OPNOTSUPP),
         }
     }
@@ -78,7 +78,7 @@ impl<'h> Holder<'h> {
     fn get(&self, name: &[u8], value: &mut [u8]) -> rustix::io::Result<usize> {
         match &self.at {
             At::File(fd) => fgetxattr(fd, name, value),
-            At::Entry(path) => lgetxattr(&**path, name, value),
+            At::Entry(dir, entry) => lgetxattr(&*path_of(*dir, entry), name, value),
             At::Pil4dfs(_) => Err(Errno::OPNOTSUPP),
         }
     }
@@ -86,7 +86,9 @@ impl<'h> Holder<'h> {
     fn set(&self, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
         match &self.at {
             At::File(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
-            At::Entry(path) => lsetxattr(&**path, name, value, XattrFlags::empty()),
+            At::Entry(dir, entry) => {
+                lsetxattr(&*path_of(*dir, entry), name, value, XattrFlags::empty())
+            }
             // An access control list would be stored like any other attribute, and have no effect.
             At::Pil4dfs(Some(fd)) if !ACL_XATTRS.contains(&name) => {
                 fsetxattr(fd, name, value, XattrFlags::empty())
@@ -98,7 +100,7 @@ impl<'h> Holder<'h> {
     fn remove(&self, name: &[u8]) -> rustix::io::Result<()> {
         match &self.at {
             At::File(fd) => fremovexattr(fd, name),
-            At::Entry(path) => lremovexattr(&**path, name),
+            At::Entry(dir, entry) => lremovexattr(&*path_of(*dir, entry), name),
             At::Pil4dfs(_) => Err(Errno::OPNOTSUPP),
         }
     }
@@ -175,6 +177,13 @@ impl<'h> Holder<'h> {
         }
         Ok(all_taken)
     }
+}
+
+/// Returns a path to an entry of an open directory.
+fn path_of(dir: BorrowedFd<'_>, name: &Name) -> CString {
+    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.to_bytes());
+    CString::new(path).expect("neither digits nor a name contain NUL")
 }
 
 /// Calls with a buffer of `first` bytes, and where that is too small again with the largest that

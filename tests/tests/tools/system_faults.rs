@@ -30,7 +30,7 @@ const GROUPS: [&str; 10] = [
     LAST_WORDS[1],
     "fstat,fstatat,statx,getdents64,fstatfs,readlinkat",
     "fchmod,fchmodat,fchown,fchownat,futimens,utimensat",
-    "flistxattr,llistxattr,fgetxattr,lgetxattr,fsetxattr,lsetxattr,fremovexattr,lremovexattr",
+    "flistxattr,llistxattr,listxattrat,fgetxattr,lgetxattr,fsetxattr,lsetxattr,fremovexattr,lremovexattr",
     "mkdirat,mknodat,symlinkat,linkat,renameat,unlinkat",
 ];
 
