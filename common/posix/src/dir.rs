@@ -18,6 +18,7 @@ use super::calls::openat;
 use super::failed::{failed, rename_failed};
 use super::file::PosixFile;
 use super::lustre::{self, Lustre};
+use super::new_files::NewFiles;
 use super::pil4dfs::{self, is_made_up};
 use super::resolve::UP;
 use super::staged::PosixStaged;
@@ -35,9 +36,7 @@ use types::path::Name;
 
 pub(super) struct PosixDir {
     fd: Arc<OwnedFd>,
-    /// Permissions that the default access control list leaves to new entries; read when they are
-    /// first needed.
-    default_acl: Arc<OnceLock<Result<Option<u32>>>>,
+    new_files: Arc<NewFiles>,
     /// Layout that new files get here; read when it is first needed.
     default_layout: OnceLock<Option<Layout>>,
     /// True for an append-only directory; read when it is first needed.
@@ -50,7 +49,7 @@ impl PosixDir {
         shared.open_dirs.fetch_add(1, Ordering::Relaxed);
         Self {
             fd: Arc::new(fd),
-            default_acl: Arc::default(),
+            new_files: Arc::default(),
             default_layout: OnceLock::new(),
             is_append_only: OnceLock::new(),
             shared: Arc::clone(shared),
@@ -161,7 +160,7 @@ impl Dir for PosixDir {
     }
 
     fn default_acl_mode(&self) -> Result<Option<u32>> {
-        self.default_acl.get_or_init(|| self.holder(c".").default_acl_mode()).clone()
+        self.new_files.default_acl_mode(&self.fd)
     }
 
     fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
@@ -184,7 +183,7 @@ impl Dir for PosixDir {
         let staged = in_place.map_or_else(
             || {
                 let layout = Lustre::wanted(&self.shared, &self.fd, &self.default_layout, new);
-                PosixStaged::create(&self.fd, &self.default_acl, &self.shared, new, &layout)
+                PosixStaged::create(&self.fd, &self.new_files, &self.shared, new, &layout)
             },
             Ok,
         );
@@ -196,7 +195,7 @@ impl Dir for PosixDir {
         new: &NewFile<'_>,
         inode: Option<u64>,
     ) -> Result<Option<Box<dyn StagedFile>>> {
-        let resumed = PosixStaged::resume(&self.fd, &self.default_acl, &self.shared, new, inode)?;
+        let resumed = PosixStaged::resume(&self.fd, &self.new_files, &self.shared, new, inode)?;
         Ok(resumed.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
     }
 

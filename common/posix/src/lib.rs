@@ -15,6 +15,7 @@ mod direct;
 mod failed;
 mod file;
 mod lustre;
+mod new_files;
 mod pil4dfs;
 mod resolve;
 mod special;

@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     AtFlags, FallocateFlags, Mode, OFlags, copy_file_range, fallocate, fsync, ftruncate,
@@ -19,6 +19,7 @@ use super::calls::openat;
 use super::direct::{self, Direct};
 use super::failed::{failed, rename_failed};
 use super::lustre::{self, Wanted};
+use super::new_files::{NewFiles, PRIVATE};
 use super::pil4dfs::{is_made_up, set_mode, set_owner};
 use super::xattrs::Holder;
 use super::{Shared, visible};
@@ -47,7 +48,9 @@ const ZEROS_BYTES: u64 = 256 << 10;
 
 pub(super) struct PosixStaged {
     dir: Arc<OwnedFd>,
-    default_acl: Arc<DefaultAcl>,
+    new_files: Arc<NewFiles>,
+    /// Mode that the file was created with, where this rank has created it.
+    created_mode: Option<u32>,
     fd: OwnedFd,
     direct: Direct,
     staged: CString,
@@ -63,10 +66,6 @@ pub(super) struct PosixStaged {
     shared: Arc<Shared>,
 }
 
-/// Permissions that a directory's default access control list leaves to new entries; read when they
-/// are first needed.
-type DefaultAcl = OnceLock<Result<Option<u32>>>;
-
 /// Content of a file before it is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
@@ -77,27 +76,28 @@ enum Content {
 }
 
 impl PosixStaged {
-    /// Creates a new file that only this user can open: its content may be secret, and its mode is
-    /// not set yet.
+    /// Creates a new file that nobody can open who may not open the complete one.
     pub fn create(
         dir: &Arc<OwnedFd>,
-        default_acl: &Arc<DefaultAcl>,
+        new_files: &Arc<NewFiles>,
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
         wanted: &Wanted,
     ) -> Result<Self> {
+        let mode = new_files.mode_of(new, dir);
         let striped = match wanted {
-            Wanted::Layout(layout) => Self::open_striped(dir, shared, new, layout)?,
+            Wanted::Layout(layout) => Self::open_striped(dir, shared, (new, mode), layout)?,
             Wanted::Default | Wanted::Unknown => None,
         };
         let layout_lost = !matches!(wanted, Wanted::Default) && striped.is_none();
         let (fd, direct) = match striped {
             Some(opened) => opened,
-            None => Self::open_new(dir, shared, new, OFlags::empty())?,
+            None => Self::open_new(dir, shared, (new, mode), OFlags::empty())?,
         };
         Ok(Self {
             dir: Arc::clone(dir),
-            default_acl: Arc::clone(default_acl),
+            new_files: Arc::clone(new_files),
+            created_mode: Some(mode),
             fd,
             direct,
             staged: new.staged.to_owned(),
@@ -115,10 +115,10 @@ impl PosixStaged {
     fn open_striped(
         dir: &Arc<OwnedFd>,
         shared: &Arc<Shared>,
-        new: &NewFile<'_>,
+        (new, mode): (&NewFile<'_>, u32),
         layout: &Layout,
     ) -> Result<Option<(OwnedFd, Direct)>> {
-        let opened = Self::open_new(dir, shared, new, lustre::WITHOUT_OBJECTS)?;
+        let opened = Self::open_new(dir, shared, (new, mode), lustre::WITHOUT_OBJECTS)?;
         if lustre::set_layout(&opened.0, layout).is_ok() {
             return Ok(Some(opened));
         }
@@ -129,14 +129,14 @@ impl PosixStaged {
     fn open_new(
         dir: &Arc<OwnedFd>,
         shared: &Arc<Shared>,
-        new: &NewFile<'_>,
+        (new, mode): (&NewFile<'_>, u32),
         how: OFlags,
     ) -> Result<(OwnedFd, Direct)> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | how;
         let new_flags = flags | OFlags::CREATE | OFlags::EXCL;
         let was_refused = Cell::new(false);
         let open = |extra: OFlags| {
-            match openat(dir, new.staged, new_flags | extra, Mode::RUSR | Mode::WUSR) {
+            match openat(dir, new.staged, new_flags | extra, Mode::from_raw_mode(mode)) {
                 // It may have been created before it turned out that it cannot be opened in this
                 // way.
                 Err(Errno::EXIST) if was_refused.get() => {
@@ -191,7 +191,8 @@ impl PosixStaged {
             .map_err(|errno| failed(Op::Open, errno))?;
         Ok(Self {
             dir: Arc::clone(dir),
-            default_acl: Arc::default(),
+            new_files: Arc::default(),
+            created_mode: None,
             fd,
             direct,
             staged: staged.to_owned(),
@@ -210,7 +211,7 @@ impl PosixStaged {
     /// complete.
     pub fn resume(
         dir: &Arc<OwnedFd>,
-        default_acl: &Arc<DefaultAcl>,
+        new_files: &Arc<NewFiles>,
         shared: &Arc<Shared>,
         new: &NewFile<'_>,
         inode: Option<u64>,
@@ -240,9 +241,9 @@ impl PosixStaged {
         }
         let old = Self::join(dir, shared, new.staged, new.name)?;
         let is_ours = is_ours(&attributes::stat_fd(&old.fd)?);
-        let (default_acl, name) = (Arc::clone(default_acl), Some(new.name.to_owned()));
+        let (new_files, name) = (Arc::clone(new_files), Some(new.name.to_owned()));
         let NewFile { replaces, size_bytes, .. } = *new;
-        Ok(is_ours.then_some(Self { default_acl, name, replaces, size_bytes, ..old }))
+        Ok(is_ours.then_some(Self { new_files, name, replaces, size_bytes, ..old }))
     }
 
     /// Returns true where content may be moved between the two files without passing through this
@@ -273,8 +274,7 @@ impl PosixStaged {
         if self.content == Content::Old {
             return true;
         }
-        let look = || Holder::entry(&*self.dir, c".", self.shared.xattrs).default_acl_mode();
-        *self.default_acl.get_or_init(look) != Ok(None)
+        self.new_files.default_acl_mode(&self.dir) != Ok(None)
     }
 
     /// Passes on the attributes of the file that is replaced, which the new file does not get from
@@ -307,17 +307,36 @@ impl PosixStaged {
         compare::floor(time, *step_ns) != time
     }
 
+    /// Returns the file's owner and mode, as far as they are known or matter: reading them may cost
+    /// a round trip. The mode is `None` where what is set before it may change it.
+    fn owner_and_mode(&self, wanted: &Attributes) -> Result<(Option<Owner>, Option<u32>)> {
+        let Some(mode) = self.created_mode else {
+            let is_rewritten = self.content == Content::Old;
+            if wanted.owner.is_none() && !is_rewritten {
+                return Ok((None, None));
+            }
+            let now = attributes::stat_fd(&self.fd)?;
+            return Ok((Some(Owner::from(&now)), is_rewritten.then_some(now.mode)));
+        };
+        let known = self.new_files.owner();
+        let is_private = mode == PRIVATE;
+        let is_known = if is_private { known.is_some() } else { self.new_files.gives(mode) };
+        if is_known {
+            return Ok((known, (!is_private).then_some(mode)));
+        }
+        let now = attributes::stat_fd(&self.fd)?;
+        self.new_files.observe(mode, &now);
+        Ok((Some(Owner::from(&now)), (!is_private).then_some(now.mode)))
+    }
+
     /// Sets the attributes, closes the file and renames it: a file is never visible before all of
     /// it is right.
     fn finish(self, attributes: &Attributes) -> Result<Kept> {
         let name = self.name.as_deref().ok_or(Op::Rename.errno(libc::EINVAL))?;
-        // The owner is read only where that matters: it may cost a round trip.
         let is_rewritten = self.content == Content::Old;
-        let asks = attributes.owner.is_some() || is_rewritten;
-        let now = asks.then(|| attributes::stat_fd(&self.fd)).transpose()?;
-        let owner = now.as_ref().map(Owner::from);
+        let (owner, mode) = self.owner_and_mode(attributes)?;
         // As with cp(1): a user who may write to another user's file may not set its mode.
-        let has_mode = is_rewritten && now.map(|now| now.mode) == attributes.mode;
+        let has_mode = mode.is_some() && mode == attributes.mode;
         let with_its_mode = Attributes { mode: None, ..attributes.clone() };
         let attributes = if has_mode { &with_its_mode } else { attributes };
         let is_inherited = is_rewritten || !self.replaces || self.inherit(name, attributes);
