@@ -1,6 +1,6 @@
-//! What the system gives to new files of a directory: permissions by its default access control
-//! list, an owner, the mode that is requested. It is read from the first files, and assumed of the
-//! others, which saves two calls for each: on a parallel file system, two requests.
+//! Owner and permissions that the system gives to new files of a directory: read from the first
+//! files and assumed of the others, which saves two calls for each; on a parallel file system, two
+//! requests.
 //!
 //! The owner depends on the directory (its set-group-id bit) and on the mount (squashed or mapped
 //! users), the mode on the umask and on the mount, so each directory is asked anew.
@@ -22,7 +22,7 @@ pub(super) const PRIVATE: u32 = 0o600;
 /// A value that no mode has.
 const NO_MODE: u32 = u32::MAX;
 
-/// What new files of one directory get.
+/// Properties of new files of one directory.
 pub(super) struct NewFiles {
     /// Permissions that the default access control list leaves to new entries; read when they are
     /// first needed.
