@@ -63,15 +63,16 @@ pub struct Args {
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
     ignore: Vec<String>,
 
-    /// Additional fields to compare: atime, ctime
+    /// Additional fields to compare: atime, ctime, and acl with --xattrs none
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = checked_field)]
     also: Vec<String>,
 
     /// Extended attributes to compare: none, those of users, all but those of Lustre, or all;
-    /// layouts of files never are, and access control lists always unless --ignore acl. By default
-    /// those of users and file capabilities, as dcp -p preserves them
+    /// layouts of files never are. By default those of users and file capabilities, as dcp -p
+    /// preserves them
     ///
-    /// With non-lustre and all, those of symbolic links are compared, too.
+    /// Access control lists are compared besides, unless --ignore acl; with none, only where --also
+    /// acl is given. With non-lustre and all, those of symbolic links are compared, too.
     #[arg(long, value_name = "WHICH", value_enum)]
     xattrs: Option<WhichXattrs>,
 
@@ -215,11 +216,12 @@ impl Args {
             names.iter().filter_map(|name| Fields::from_name(name)).collect()
         };
         let mut ignored = named(&self.ignore);
-        ignored.insert(match self.xattrs {
-            Some(WhichXattrs::None) => Fields::XATTR,
-            _ => Fields::NONE,
-        });
-        let all = COUNTED_BY_DEFAULT.into_iter().collect::<Fields>().union(named(&self.also));
+        let also = named(&self.also);
+        if self.xattrs == Some(WhichXattrs::None) {
+            ignored.insert(Fields::XATTR);
+            ignored.insert(if also.contains(Fields::ACL) { Fields::NONE } else { Fields::ACL });
+        }
+        let all = COUNTED_BY_DEFAULT.into_iter().collect::<Fields>().union(also);
         let told = [Fields::TYPE, Fields::SIZE, Fields::MTIME, Fields::CONTENT];
         let is_told = |field: &Fields| self.manifest.is_none() || told.contains(field);
         all.iter().filter(|field| !ignored.contains(*field) && is_told(field)).collect()

@@ -427,6 +427,7 @@ fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
         ("--dereference", yes(*symlinks == Symlinks::Follow)),
         ("--hard-links", yes(*hard_links == HardLinks::Keep)),
         ("--preserve=mode", yes(keep.mode)),
+        ("--preserve=acl", yes(keep.acls)),
         ("--preserve=ownership", yes(keep.owner)),
         ("--preserve=xattr", unless(&keep.xattrs, &XattrChoice::None)),
         ("--specials", yes(keep.specials)),

@@ -106,7 +106,8 @@ fn kept(keep: &Keep) -> Fields {
     let attributes = [
         (keep.times, Fields::MTIME),
         (keep.owner && own_owner, Fields::UID.union(Fields::GID)),
-        (keep.mode && keep.chmod.is_none(), Fields::PERM.union(Fields::ACL)),
+        (keep.mode && keep.chmod.is_none(), Fields::PERM),
+        (keep.acls && keep.chmod.is_none(), Fields::ACL),
         (keep.xattrs != XattrChoice::None, Fields::XATTR),
     ];
     let counted = attributes.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, field)| field);

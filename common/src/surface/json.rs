@@ -115,6 +115,7 @@ pub fn preserve(keep: &Keep) -> Value {
     let Chown { uid, gid } = keep.chown;
     json!({
         "mode": keep.mode,
+        "acls": keep.acls,
         "owner": keep.owner,
         "timestamps": keep.times,
         "xattrs": xattrs,

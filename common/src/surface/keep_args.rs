@@ -15,8 +15,8 @@ use types::attributes::mode_change::ModeChange;
 pub struct KeepArgs {
     /// Preserve all attributes, or those in LIST
     ///
-    /// LIST: mode (with access control lists), ownership, timestamps (to the nanosecond), xattr,
-    /// all, and links, which is -H. dsync preserves all of them by default. The modification time
+    /// LIST: mode (with access control lists), acl, ownership, timestamps (to the nanosecond),
+    /// xattr, all, and links, which is -H. dsync preserves all of them by default. The modification time
     /// is stored with objects in S3, and read from those that have it, in any case.
     #[arg(
         short,
@@ -47,6 +47,8 @@ pub struct KeepArgs {
     /// Extended attributes to preserve: those of users, all but those of Lustre, or all; layouts of
     /// files never are. By default, where attributes are preserved, those of users and file
     /// capabilities, and with -a as root non-lustre
+    ///
+    /// With none, access control lists are not preserved, either, unless by --preserve=acl.
     #[arg(short = 'X', long, value_name = "WHICH", value_enum)]
     xattrs: Option<WhichXattrs>,
 
@@ -77,6 +79,8 @@ pub struct KeepArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Preserved {
     mode: bool,
+    /// Access control lists where they are named; otherwise they go with the mode.
+    acl: bool,
     ownership: bool,
     timestamps: bool,
     xattr: bool,
@@ -105,9 +109,18 @@ impl From<WhichXattrs> for XattrChoice {
 }
 
 impl Preserved {
+    const NONE: Self = Self {
+        mode: false,
+        acl: false,
+        ownership: false,
+        timestamps: false,
+        xattr: false,
+        links: false,
+    };
+
     /// All attributes: which names are links is none.
     const ALL: Self =
-        Self { mode: true, ownership: true, timestamps: true, xattr: true, links: false };
+        Self { mode: true, ownership: true, timestamps: true, xattr: true, ..Self::NONE };
 
     fn parse(text: &str) -> Result<Self, String> {
         text.split(',').try_fold(Self::default(), Self::and)
@@ -116,6 +129,7 @@ impl Preserved {
     fn and(self, word: &str) -> Result<Self, String> {
         Ok(match word {
             "mode" => Self { mode: true, ..self },
+            "acl" => Self { acl: true, ..self },
             "ownership" => Self { ownership: true, ..self },
             "timestamps" => Self { timestamps: true, ..self },
             "xattr" => Self { xattr: true, ..self },
@@ -124,20 +138,28 @@ impl Preserved {
             "all" | "true" => Self::ALL,
             "false" => self,
             _ => {
-                let known = "mode, ownership, timestamps, xattr, links, all";
+                let known = "mode, acl, ownership, timestamps, xattr, links, all";
                 return Err(format!("invalid attribute \"{word}\"; expected some of {known}"));
             }
         })
     }
 
     fn of(keep: &Keep) -> Self {
-        let xattr = keep.xattrs != XattrChoice::None;
-        Self { mode: keep.mode, ownership: keep.owner, timestamps: keep.times, xattr, links: false }
+        let Keep { mode, acls, owner, times, xattrs, .. } = *keep;
+        Self {
+            mode,
+            acl: acls && !mode,
+            ownership: owner,
+            timestamps: times,
+            xattr: xattrs != XattrChoice::None,
+            links: false,
+        }
     }
 
     fn without(self, other: Self) -> Self {
         Self {
             mode: self.mode && !other.mode,
+            acl: self.acl && !other.acl && !other.mode,
             ownership: self.ownership && !other.ownership,
             timestamps: self.timestamps && !other.timestamps,
             xattr: self.xattr && !other.xattr,
@@ -174,8 +196,10 @@ impl KeepArgs {
             true if self.archive && job.is_superuser => XattrChoice::NonLustre,
             true => XattrChoice::Own,
         });
+        let with_mode = kept.mode && !refused.acl && chosen != Some(XattrChoice::None);
         Keep {
-            mode: kept.mode,
+            mode: kept.mode || kept.acl,
+            acls: kept.acl || with_mode,
             owner: kept.ownership,
             times: kept.timestamps,
             xattrs,
@@ -244,7 +268,7 @@ mod tests {
         for words in [&["-p", "path"][..], &["--preserve", "path"], &["--preserve=all"], &["-pn"]] {
             assert_eq!(dcp(words), Keep::all(), "{words:?}");
         }
-        let some = Keep { mode: true, times: true, ..Keep::default() };
+        let some = Keep { mode: true, acls: true, times: true, ..Keep::default() };
         assert_eq!(dcp(&["--preserve=mode,timestamps"]), some);
         assert_eq!(dsync(&["--preserve=mode,timestamps"]), some);
         assert_eq!(dcp(&["-p", "--no-preserve=ownership,xattr"]), some);
@@ -270,6 +294,22 @@ mod tests {
         assert_eq!(xattrs(&["-p", "--xattrs", "non-lustre"]), XattrChoice::NonLustre);
         assert_eq!(xattrs(&["--xattrs=user"]), XattrChoice::User);
         assert_eq!(xattrs(&["-a", "--xattrs=all", "--no-preserve=xattr"]), XattrChoice::None);
+    }
+
+    #[test]
+    fn access_control_lists_go_with_the_mode_unless_something_else_is_said() {
+        let kept = |words: &[&str]| {
+            let keep = keep(words, &Keep::default(), &USER);
+            (keep.mode, keep.acls)
+        };
+        assert_eq!(kept(&["-p"]), (true, true));
+        assert_eq!(kept(&["--preserve=mode"]), (true, true));
+        assert_eq!(kept(&["-p", "--no-preserve=acl"]), (true, false));
+        assert_eq!(kept(&["-p", "--xattrs=none"]), (true, false));
+        assert_eq!(kept(&["--preserve=mode,acl", "--xattrs=none"]), (true, true));
+        assert_eq!(kept(&["--preserve=acl"]), (true, true));
+        assert_eq!(kept(&["-p", "--no-preserve=mode"]), (false, false));
+        assert_eq!(kept(&["--preserve=timestamps"]), (false, false));
     }
 
     #[test]

@@ -104,6 +104,25 @@ fn a_run_with_nothing_to_do_makes_no_system_call_that_writes() {
     assert!(fs::read_to_string(&trace).unwrap().contains("unlinkat"));
 }
 
+/// Checks that an entry costs nothing but a look where options ask for no more.
+#[test]
+fn without_extended_attributes_nothing_asks_for_them() {
+    let work = temp();
+    let (source, target) = source_in(work.path());
+    sync(1, &[], &source, &target).expect(0);
+    let trace = work.path().join("trace");
+    let asked = |options: &[&str]| {
+        let mut traced = Command::new("strace");
+        let calls = "trace=listxattr,llistxattr,flistxattr,getxattr,lgetxattr,fgetxattr";
+        traced.args(["-f", "-qq", "-e", "signal=none", "-e", calls, "-o"]).arg(&trace);
+        traced.arg(program("dsync")).args(options).args([&source, &target]);
+        run(&mut traced).expect(0);
+        fs::read_to_string(&trace).unwrap().lines().count()
+    };
+    assert!(asked(&[]) > 0);
+    assert_eq!(asked(&["--xattrs", "none"]), 0);
+}
+
 /// Checks that each line of a dry run is an action, and that a real run changes exactly that.
 #[test]
 fn a_dry_run_prints_the_plan_that_is_carried_out() {

@@ -13,8 +13,10 @@ use crate::outcome::difference::Fields;
 /// Attributes that a copy preserves from its source, and those that the operator sets instead.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Keep {
-    /// Permissions, and access control lists with them, as with cp(1).
+    /// Permissions.
     pub mode: bool,
+    /// Access control lists, which contain the permissions.
+    pub acls: bool,
     /// Owner and group, as numbers.
     pub owner: bool,
     /// Access and modification times.
@@ -40,7 +42,7 @@ pub struct Chown {
 }
 
 /// Extended attributes that are preserved, from the fewest to the most. Access control lists are
-/// not among them: they are preserved with the mode.
+/// not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum XattrChoice {
     /// Preserves no extended attributes.
@@ -162,7 +164,14 @@ fn is_layout(name: &[u8]) -> bool {
 impl Keep {
     /// Preserves all attributes, and creates no special files.
     pub fn all() -> Self {
-        Self { mode: true, owner: true, times: true, xattrs: XattrChoice::Own, ..Self::default() }
+        Self {
+            mode: true,
+            acls: true,
+            owner: true,
+            times: true,
+            xattrs: XattrChoice::Own,
+            ..Self::default()
+        }
     }
 
     /// Returns the error of an entry that has not got an owner, group or mode that the operator
@@ -221,7 +230,7 @@ impl Keep {
 
     /// Returns the filter for the extended attributes that are preserved.
     pub fn xattr_filter(&self) -> XattrFilter {
-        XattrFilter { acls: self.mode, others: self.xattrs }
+        XattrFilter { acls: self.acls, others: self.xattrs }
     }
 
     /// Returns those extended attributes of an entry that are preserved.
@@ -239,7 +248,7 @@ impl Keep {
             (self.owner || self.chown.gid.is_some(), Fields::GID),
             (self.decides_mode(), Fields::PERM),
             (self.times, Fields::MTIME),
-            (self.mode, Fields::ACL),
+            (self.acls, Fields::ACL),
             (self.xattrs != XattrChoice::None, Fields::XATTR),
         ];
         all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, field)| field).collect()
