@@ -31,7 +31,7 @@ use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, RankReport, Summary};
+use crate::surface::summary::{Operation, RankReport, Summary, describe_topology};
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use host::interrupt;
@@ -147,11 +147,21 @@ fn find_stores(
     });
     let resolver = broadcast(session.mail, reach).map(StoreResolver::new)?;
     reporter.know(resolver.endpoints());
+    // The service may not answer.
+    if resolver.has_objects() && session.mail.comm().rank() == Rank::ROOT {
+        announce(session, args, reporter);
+    }
     let containers = resolver::containers(places);
     if containers.is_empty() {
         return Some(resolver);
     }
     containers::mount(session, resolver, containers, reporter)
+}
+
+/// Prints the first line of the header, with the version and the ranks, unless it was printed before.
+fn announce(session: &Session<'_, '_>, args: &CommonArgs, reporter: &mut Reporter) {
+    let topology = describe_topology(&session.topology, args.threads);
+    reporter.announce(&format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")));
 }
 
 /// I/O threads of a rank, at most: where a service is asked, more requests are under way than a file

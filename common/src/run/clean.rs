@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::shared_roots::{SharedRoot, are_shared};
-use super::{agree, close, exit_of, find_stores, on_this_node, threads_max};
+use super::{agree, announce, close, exit_of, find_stores, on_this_node, threads_max};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_topology};
+use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, reduce};
 use lists::as_path;
@@ -261,8 +261,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_topology(&session.topology, args.threads);
-    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let mut lines = Vec::new();
     let of = |path: &Vec<u8>| {
         format!("  incomplete uploads and temporary files in {}", path::escaped(path))
     };
@@ -277,5 +276,6 @@ fn header(
         "locations": places,
         "dry_run": request.dry_run,
     });
+    announce(session, args, reporter);
     reporter.header(&lines, fields);
 }

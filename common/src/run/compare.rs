@@ -7,7 +7,7 @@ use super::parts::PartLists;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
+    agree, announce, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
 };
 use comm::Rank;
 use comm::collective::gather;
@@ -29,8 +29,8 @@ use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
+use crate::surface::summary::Operation;
 use crate::surface::summary::compare::Method;
-use crate::surface::summary::{Operation, describe_topology};
 use ops::resolver::StoreResolver;
 use ops::walk::list::collector::Listing;
 use ops::walk::listed::{CheckedTree, Listed};
@@ -298,11 +298,9 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_topology(&session.topology, args.threads);
     let (source, target) = (path::escaped(&request.source), path::escaped(&request.target));
     let fields: Vec<&str> = request.options.counted.names().collect();
     let lines = [
-        format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")),
         format!("  {source} = {target}"),
         format!(
             "  {}, {}; chunks of {}",
@@ -323,5 +321,6 @@ fn header(
         "lite": method.lite,
         "bypass_cache": method.bypass_cache,
     });
+    announce(session, args, reporter);
     reporter.header(&lines, fields);
 }

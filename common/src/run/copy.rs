@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use serde_json::json;
 
+use super::announce;
 use super::copying::Phase;
 use super::resume::Found;
 use super::same_command::{self, Command};
@@ -14,7 +15,7 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_topology};
+use crate::surface::summary::Operation;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::{self, CopyPlan};
 use ops::copy::root::{RootPlan, Singles};
@@ -157,8 +158,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_topology(&session.topology, args.threads);
-    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let mut lines = Vec::new();
     lines.extend(plan.roots.iter().take(HEADER_ROOTS_MAX).map(describe_root));
     if plan.roots.len() > HEADER_ROOTS_MAX {
         lines.push(format!("  … and {} more", plan.roots.len() - HEADER_ROOTS_MAX));
@@ -190,5 +190,6 @@ fn header(
         "resumed": journal.is_some_and(|found| found.earlier.is_some()),
         "roots": roots,
     });
+    announce(session, args, reporter);
     reporter.header(&lines, fields);
 }

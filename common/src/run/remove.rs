@@ -8,14 +8,14 @@ use serde_json::json;
 use super::copying::{Phase, is_stopped};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
+    agree, announce, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
 };
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_topology};
+use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, gather, reduce};
 use lists::staged::StagedFile;
@@ -407,8 +407,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_topology(&session.topology, args.threads);
-    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let mut lines = Vec::new();
     let what = if request.dry_run { "would delete" } else { "delete" };
     lines.extend(roots.iter().map(|root| format!("  {what} {}", path::escaped(&root.given))));
     let roots: Vec<_> = roots.iter().map(|root| json_path(&root.given)).collect();
@@ -421,6 +420,7 @@ fn header(
         "roots": roots,
         "dry_run": request.dry_run,
     });
+    announce(session, args, reporter);
     reporter.header(&lines, fields);
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::announce;
 use super::copying::{Copying, Phase, is_stopped};
 use super::link_dest;
 use super::links;
@@ -15,7 +16,7 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::{Operation, describe_topology};
+use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use ops::copy::Stage;
@@ -346,10 +347,8 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_topology(&session.topology, args.threads);
     let rules = options.sync.as_ref().map(describe).unwrap_or_default();
     let mut lines = vec![
-        format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION")),
         format!("  {} => {}", path::escaped(source), path::escaped(target)),
         format!(
             "  {rules}; chunks of {}{}",
@@ -377,5 +376,6 @@ fn header(
         "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),
         "resumed": journal.is_some_and(|found| found.earlier.is_some()),
     });
+    announce(session, args, reporter);
     reporter.header(&lines, fields);
 }

@@ -10,14 +10,13 @@ use serde_json::json;
 use super::copying::Phase;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::lost;
-use super::{close, exit_of, find_stores, named, select, threads_max};
+use super::{announce, close, exit_of, find_stores, named, select, threads_max};
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
 use crate::surface::report::About;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::describe_topology;
 use comm::Rank;
 use comm::collective::broadcast;
 use input::Input;
@@ -218,8 +217,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let topology = describe_topology(&session.topology, args.threads);
-    let mut lines = vec![format!("{} {}, {topology}", session.tool, env!("CARGO_PKG_VERSION"))];
+    let mut lines = Vec::new();
     lines.extend(shown.iter().map(|path| format!("  {}", path::escaped(path))));
     let roots: Vec<_> = shown.iter().map(|path| json_path(path)).collect();
     let fields = json!({
@@ -230,5 +228,6 @@ fn header(
         "threads": args.threads,
         "roots": roots,
     });
+    announce(session, args, reporter);
     reporter.header(&lines, fields);
 }

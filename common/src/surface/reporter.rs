@@ -30,6 +30,8 @@ pub struct Reporter {
     verbose: bool,
     json: bool,
     console: Console,
+    /// The first line of the header was printed, where it is.
+    is_announced: bool,
     /// Standard output is for a list alone.
     with_list_alone: bool,
     progress: Progress,
@@ -65,6 +67,7 @@ impl Reporter {
             verbose: args.verbose > 0,
             json: args.json,
             console: Console::default(),
+            is_announced: false,
             with_list_alone: false,
             with_bar,
             progress: Progress::new(tool, verb, interval),
@@ -134,7 +137,15 @@ impl Reporter {
         self.console.talk(&format!("{}: {text}", self.tool));
     }
 
-    /// Prints the header, at the start.
+    /// Prints the first line of the header, once.
+    pub fn announce(&mut self, line: &str) {
+        if !(self.json || self.quiet || self.is_announced) {
+            self.console.talk(line);
+        }
+        self.is_announced = true;
+    }
+
+    /// Prints the rest of the header, when the locations are known.
     pub fn header(&mut self, lines: &[String], fields: serde_json::Value) {
         if self.json {
             self.console.result(&json::event("start", fields));

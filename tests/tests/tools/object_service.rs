@@ -54,7 +54,7 @@ fn each_refusal_is_told_in_the_services_own_words() {
     ] {
         let ended = dwalk(&service, &[&format!("s3://{bucket}")]).expect(3);
         let is_told = words.iter().all(|word| ended.stderr.contains(word));
-        assert!(is_told && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+        assert!(is_told && after_header(&ended.stderr, "dwalk").len() == 1, "{}", ended.stderr);
         assert!(!ended.stderr.contains("create it first"), "{}", ended.stderr);
         assert!(bucket == "page" || ended.stderr.contains("request R1"), "{}", ended.stderr);
     }
@@ -214,8 +214,19 @@ fn a_job_that_waits_for_a_silent_service_ends_when_it_is_told_to() {
     }
 }
 
+/// Returns the lines after the first line of the header, which is printed before the service is
+/// asked.
+#[track_caller]
+fn after_header<'s>(said: &'s str, tool: &str) -> Vec<&'s str> {
+    let mut lines = said.lines();
+    let first = lines.next().unwrap_or_default();
+    assert!(first.starts_with(tool) && first.contains("1 rank on 1 node"), "{said}");
+    lines.collect()
+}
+
 /// Checks that a silent service ends the job within half a minute, whatever the first request, and
-/// with any number of locations; before that the user is told.
+/// with any number of locations; before that the user is told. The header comes before the first
+/// request.
 #[test]
 fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
     let service = Scripted::start(|_| Reply::Silence);
@@ -233,12 +244,12 @@ fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
         &["dsync", "s3://b/key", text(&back)],
         &up,
     ];
-    let jobs = jobs.map(start);
-    for job in jobs {
+    let jobs = jobs.map(|words| (words[0], start(words)));
+    for (tool, job) in jobs {
         let ended = job.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(3), "{said}");
-        let lines: Vec<&str> = said.lines().collect();
+        let lines = after_header(&said, tool);
         assert!(
             lines[0].contains("yet; waiting") && lines[0].contains(service.endpoint()),
             "{said}"
@@ -256,7 +267,7 @@ fn a_refusal_without_an_end_is_read_as_far_as_an_honest_one() {
     let service = Scripted::start(|_| Reply::Endless(403));
     let mut command = within(tool(1, "dwalk"), &service.environment());
     let ended = run(command.env("AWS_MAX_ATTEMPTS", "2").arg("s3://b")).expect(3);
-    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert_eq!(after_header(&ended.stderr, "dwalk").len(), 1, "{}", ended.stderr);
     // What the system keeps on its way counts, too.
     let bound = types::limits::S3_DOCUMENT_BYTES_MAX as u64;
     let most = service.asked().len() as u64 * (bound + (16 << 20));
@@ -288,14 +299,27 @@ impl Drop for TlsServer {
     }
 }
 
+/// Validity of a certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Validity {
+    Present,
+    Expired,
+}
+
 /// Starts such a server on a free port, with a certificate for that name.
-fn tls_server(work: &Path, name: &str) -> (TlsServer, String) {
+fn tls_server(work: &Path, name: &str, validity: Validity) -> (TlsServer, String) {
     let mut make = Command::new("openssl");
     make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem"]);
     make.args(["-out", "own.pem", "-subj", "/CN=test", "-addext"]);
     make.arg(format!("subjectAltName={name}"))
         .args(["-addext", "basicConstraints=critical,CA:FALSE"]);
     run(make.args(["-days", "2"]).current_dir(work)).expect(0);
+    if validity == Validity::Expired {
+        let mut again = Command::new("openssl");
+        again.args(["x509", "-in", "own.pem", "-signkey", "key.pem", "-days", "-1"]);
+        run(again.args(["-out", "expired.pem"]).current_dir(work)).expect(0);
+        fs::rename(work.join("expired.pem"), work.join("own.pem")).unwrap();
+    }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut serve = Command::new("openssl");
     serve.args(["s_server", "-quiet", "-www", "-cert", "own.pem", "-key", "key.pem", "-accept"]);
@@ -311,7 +335,7 @@ fn tls_server(work: &Path, name: &str) -> (TlsServer, String) {
 }
 
 /// Checks that each fault has its own message: an unknown authority, a certificate for another
-/// host, no TLS at all.
+/// host, an expired one, no TLS at all.
 #[test]
 fn trouble_with_tls_is_told_in_its_own_words() {
     let work = temp();
@@ -323,14 +347,15 @@ fn trouble_with_tls_is_told_in_its_own_words() {
         run(command.arg("s3://b")).expect(3).stderr
     };
     let own = work.path().join("own.pem");
-    for (made, trusted, words) in [
-        ("IP:127.0.0.1", None, "issued by an unknown CA"),
-        ("DNS:elsewhere", Some(&*own), "for another host"),
+    for (made, validity, trusted, words) in [
+        ("IP:127.0.0.1", Validity::Present, None, "issued by an unknown CA"),
+        ("DNS:elsewhere", Validity::Present, Some(&*own), "for another host"),
+        ("IP:127.0.0.1", Validity::Expired, Some(&*own), "has expired or is not valid yet"),
     ] {
-        let (_server, address) = tls_server(work.path(), made);
+        let (_server, address) = tls_server(work.path(), made, validity);
         let said = ask(&format!("https://{address}"), trusted);
         assert!(said.contains(words), "{made:?}: {said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(after_header(&said, "dwalk").len(), 1, "{said}");
     }
     let plain = served(Behaviour::default());
     let said = ask(&plain.endpoint().replace("http:", "https:"), None);
