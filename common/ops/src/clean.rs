@@ -5,11 +5,14 @@ mod journals;
 mod leftovers;
 mod uploads;
 
+use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::walk::account::{self, Account, Gathered};
+use crate::walk::packed::RootedPath;
 use crate::walk::selection::Selection;
 use crate::walk::{self, WalkTask};
 use comm::Rank;
@@ -79,7 +82,12 @@ pub enum CleanTask {
     GiveUp(u32, Vec<OpenUpload>),
     /// Run a task of the walk through a tree.
     Walk(WalkTask),
+    /// Remove the staged files of a directory.
+    Remove(StagedIn),
 }
+
+/// A directory of a location, and the names of staged files in it.
+pub type StagedIn = (RootedPath, Vec<CString>);
 
 impl From<WalkTask> for CleanTask {
     fn from(task: WalkTask) -> Self {
@@ -94,18 +102,42 @@ pub struct CleanJob {
     selection: Selection,
     account: Account,
     journals: Mutex<Vec<DeadJournal>>,
+    /// The staged files that were found.
+    staged: Mutex<BTreeMap<RootedPath, Vec<CString>>>,
 }
 
 impl CleanJob {
     /// Creates the job for these locations, which must be the same on all ranks.
     pub fn new(places: Arc<[Place]>, options: CleanOptions) -> Self {
-        let (account, journals) = (Account::default(), Mutex::default());
-        Self { places, options, selection: Selection::all(), account, journals }
+        Self {
+            places,
+            options,
+            selection: Selection::all(),
+            account: Account::default(),
+            journals: Mutex::default(),
+            staged: Mutex::default(),
+        }
     }
 
     /// Returns the journals that this rank has removed, or would remove.
     pub fn take_journals(&self) -> Vec<DeadJournal> {
         std::mem::take(&mut *self.journals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the staged files that this rank has found, by directory.
+    pub fn take_staged(&self) -> Vec<StagedIn> {
+        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *staged).into_iter().collect()
+    }
+
+    /// Returns the tasks that remove what all ranks have found, one for each directory: it keeps
+    /// its times, which several ranks at work in it could not restore.
+    pub fn removals(found: Vec<StagedIn>) -> Vec<CleanTask> {
+        let mut directories = BTreeMap::<RootedPath, Vec<CString>>::new();
+        for (directory, names) in found {
+            directories.entry(directory).or_default().extend(names);
+        }
+        directories.into_iter().map(CleanTask::Remove).collect()
     }
 
     /// Returns the counts of the job.
@@ -126,7 +158,7 @@ impl CleanJob {
         self.places.iter().zip(0..).flat_map(seeds).collect()
     }
 
-    /// Removes something, or only lists it in a dry run.
+    /// Removes something, or only lists it in a dry run. Returns whether it was removed.
     fn remove(
         &self,
         shown: &[u8],
@@ -134,16 +166,22 @@ impl CleanJob {
         remove: impl FnOnce() -> Result<(), Error>,
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
-    ) {
+    ) -> bool {
         if let Some(format) = self.options.plan_as {
             write_plan(format, verb, shown, &mut worker.lines);
             worker.send_lines(context, false);
         }
         match if self.options.dry_run { Ok(()) } else { remove() } {
             // The job that staged it has completed it meanwhile, or someone else has removed it.
-            Err(error) if error.cause.is_vanished() => {}
-            Ok(()) => worker.tally.leftovers.removed += 1,
-            Err(error) => self.fail(shown, error, worker, context),
+            Err(error) if error.cause.is_vanished() => false,
+            Ok(()) => {
+                worker.tally.leftovers.removed += 1;
+                !self.options.dry_run
+            }
+            Err(error) => {
+                self.fail(shown, error, worker, context);
+                false
+            }
         }
     }
 
@@ -179,6 +217,7 @@ impl Job for CleanJob {
             }
             CleanTask::Beside(index) => self.clean_beside(index, worker, context),
             CleanTask::Walk(task) => walk::run(self, task, worker, context),
+            CleanTask::Remove(staged) => self.remove_staged(&staged, worker, context),
         }
         self.account.settle(worker);
     }

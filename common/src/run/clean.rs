@@ -123,7 +123,10 @@ impl Cleaning<'_, '_, '_> {
         let is_root = self.session.mail.comm().rank() == Rank::ROOT;
         let seeds = if is_root { job.seeds() } else { Vec::new() };
         let settings = self.session.settings(threads_max(self.session, self.resolver, self.args));
-        let counters = engine::run(&job, seeds, self.reporter, self.session.mail, settings);
+        let mut counters = engine::run(&job, seeds, self.reporter, self.session.mail, settings);
+        let found = reduce(self.session.mail, job.take_staged(), Vec::extend);
+        let seeds = found.map_or_else(Vec::new, CleanJob::removals);
+        counters.add(&engine::run(&job, seeds, self.reporter, self.session.mail, settings));
         (job.tally(), counters, job.take_journals())
     }
 

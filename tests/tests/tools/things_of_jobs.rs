@@ -126,6 +126,39 @@ fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
     assert_nothing_left(&target);
 }
 
+/// Checks that a directory keeps its time, whichever ranks have found what is removed from it, and
+/// although several jobs have left something there.
+#[test]
+fn a_directory_that_is_cleaned_keeps_its_time() {
+    let work = temp();
+    let leave = || {
+        for directory in ["t", "t/d", "t/d/e"] {
+            for count in 0..200 {
+                let name = format!("{directory}/.dcp.{:016x}.0.{count}", count % 3);
+                write(&work.path().join(name), b"");
+            }
+        }
+        for (number, directory) in ["t/d/e", "t/d", "t"].iter().enumerate() {
+            let time = format!("200{number}-01-01 00:00:00.123456789");
+            run(Command::new("touch").args(["-d", &time]).arg(work.path().join(directory)));
+        }
+    };
+    let times = || {
+        let of = |directory| fs::metadata(work.path().join(directory)).unwrap().modified();
+        ["t", "t/d", "t/d/e"].map(|directory| of(directory).unwrap())
+    };
+    for ranks in [1, 4] {
+        leave();
+        let before = times();
+        let mut clean = tool(ranks, "dcp");
+        clean.args(["--clean", "--json", "--min-age", "0s"]).arg(work.path().join("t"));
+        let leftovers = run(&mut clean).expect(0).summary()["totals"]["leftovers"].clone();
+        assert_eq!((&leftovers["found"], &leftovers["removed"]), (&600.into(), &600.into()));
+        assert_eq!(times(), before, "{ranks} ranks");
+        assert_nothing_left(&work.path().join("t"));
+    }
+}
+
 /// Checks the journal of a job that was killed when it began, or when it had removed its journal but for the directory.
 #[test]
 fn remains_of_journals_beside_the_target_are_cleaned() {

@@ -127,7 +127,7 @@ impl CleanJob {
                 removed => removed,
             }
         };
-        self.remove(shown, "remove", remove, worker, context);
+        let _ = self.remove(shown, "remove", remove, worker, context);
         Ok(())
     }
 

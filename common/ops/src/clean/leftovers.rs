@@ -1,18 +1,19 @@
 //! Removal of files that jobs have staged in a tree and not renamed. The name alone shows that a
 //! file was staged by this program, and the time since its last change that its job is dead.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::journals::Evidence;
-use super::{CleanJob, Place, ThoseJobs};
+use super::{CleanJob, Place, StagedIn, ThoseJobs};
 use crate::journal::folder::LOCKED;
 use crate::walk::account::Gathered;
+use crate::walk::dir_ref::DirRef;
 use crate::walk::selection::Selection;
-use crate::walk::{self, Skip, Visit, Visited, Visitor};
+use crate::walk::{Skip, Visit, Visited, Visitor};
 use sched::context::TaskContext;
-use store::Store;
-use types::entry::{Hint, Kind, Metadata};
-use types::error::{Error, Failure, SideError};
+use store::{Dir, Store};
+use types::entry::{Attributes, Hint, Kind, Metadata};
+use types::error::{Cause, Error, Failure, SideError};
 use types::operand::staged_name::{is_of_job, is_staged};
 use types::path::{self, Name};
 
@@ -37,7 +38,7 @@ impl CleanJob {
         }
     }
 
-    fn shown(&self, dir_ref: &walk::dir_ref::DirRef, name: &[u8]) -> Vec<u8> {
+    fn shown(&self, dir_ref: &DirRef, name: &[u8]) -> Vec<u8> {
         let (_, root) = self.tree(dir_ref.root());
         path::join(root, &path::join(dir_ref.path().as_bytes(), name))
     }
@@ -61,7 +62,11 @@ impl CleanJob {
         let metadata = match entry.hint {
             Hint::Directory => return Ok(directory),
             Hint::Unknown => entry.dir.stat(entry.name)?,
-            _ if is_ours || may_be_journal => entry.dir.stat(entry.name)?,
+            _ if may_be_journal => entry.dir.stat(entry.name)?,
+            _ if is_ours => {
+                self.note_staged(entry);
+                return Ok(Visited::NOTHING_MOVED);
+            }
             _ => return Ok(Visited::NOTHING_MOVED),
         };
         if metadata.kind == Kind::Directory {
@@ -79,38 +84,78 @@ impl CleanJob {
             )?;
         }
         if is_ours {
-            self.remove_old(entry, &metadata, worker, context);
+            self.note_staged(entry);
         }
         Ok(Visited::NOTHING_MOVED)
     }
 
-    /// Removes a staged file that was not changed for long enough.
-    fn remove_old(
+    /// Notes a staged file, to be removed when all of its directory are known.
+    fn note_staged(&self, entry: &Visit<'_>) {
+        let path = entry.dir_ref.path().as_bytes().to_vec();
+        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        staged.entry((entry.dir_ref.root(), path)).or_default().push(entry.name.to_owned());
+    }
+
+    /// Removes the staged files of a directory that were not changed for long enough. The directory
+    /// keeps its times.
+    pub(super) fn remove_staged(
         &self,
-        entry: &Visit<'_>,
-        metadata: &Metadata,
+        ((root, path), names): &StagedIn,
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) {
+        let dir_ref = DirRef::of_bytes(*root, path);
+        let opened = self.tree(*root).0.open_dir(dir_ref.path());
+        let removed = opened.and_then(|dir| {
+            let times = dir.metadata()?.times();
+            let mut is_changed = false;
+            for name in names {
+                is_changed |= self.remove_old((&dir_ref, &*dir, name), worker, context);
+            }
+            let as_before = Attributes { times, ..Attributes::default() };
+            match if is_changed { dir.set_attributes(&as_before).map(drop) } else { Ok(()) } {
+                // Only its owner may set them.
+                Err(error) if error.cause == Cause::System(libc::EPERM) => Ok(()),
+                set => set,
+            }
+        });
+        match removed {
+            Err(error) if !error.cause.is_vanished() => {
+                self.fail_at(&dir_ref, c"", error, worker, context);
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes a staged file that was not changed for long enough. Returns whether it was removed.
+    fn remove_old(
+        &self,
+        (dir_ref, dir, name): (&DirRef, &dyn Dir, &Name),
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) -> bool {
+        let metadata = match dir.stat(name) {
+            Ok(metadata) => metadata,
+            // A job at work has renamed the file meanwhile.
+            Err(error) if error.cause.is_vanished() => return false,
+            Err(error) => {
+                self.fail_at(dir_ref, name, error, worker, context);
+                return false;
+            }
+        };
         worker.tally.leftovers.found += 1;
         // The ctime cannot be set by any user, and every write updates it.
         if metadata.ctime.seconds > self.options.old_by_seconds {
             worker.tally.leftovers.too_recent += 1;
-            return;
+            return false;
         }
-        let shown = self.shown(entry.dir_ref, entry.name.to_bytes());
-        self.remove(
-            &shown,
-            "remove",
-            || entry.dir.remove(entry.name, metadata.kind),
-            worker,
-            context,
-        );
+        let shown = self.shown(dir_ref, name.to_bytes());
+        self.remove(&shown, "remove", || dir.remove(name, metadata.kind), worker, context)
     }
 
     fn fail_at(
         &self,
-        dir_ref: &walk::dir_ref::DirRef,
+        dir_ref: &DirRef,
         name: &Name,
         error: Error,
         worker: &mut Gathered,
@@ -140,7 +185,7 @@ impl Visitor for CleanJob {
 
     fn enter(
         &self,
-        _: &Arc<walk::dir_ref::DirRef>,
+        _: &Arc<DirRef>,
         _: &Metadata,
         worker: &mut Gathered,
         _: &TaskContext<'_, Self>,
@@ -168,7 +213,7 @@ impl Visitor for CleanJob {
 
     fn invalid_key(
         &self,
-        dir_ref: &walk::dir_ref::DirRef,
+        dir_ref: &DirRef,
         key: &[u8],
         side_error: SideError,
         worker: &mut Gathered,
@@ -179,7 +224,7 @@ impl Visitor for CleanJob {
 
     fn unreadable(
         &self,
-        dir_ref: &walk::dir_ref::DirRef,
+        dir_ref: &DirRef,
         side_error: SideError,
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
