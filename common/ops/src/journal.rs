@@ -13,6 +13,7 @@
 
 mod doubt;
 pub mod folder;
+mod intended;
 pub mod job;
 mod record;
 
@@ -75,6 +76,9 @@ pub struct Journal {
     /// The staged files that were taken over by this rank. Each may become one file only.
     taken: Mutex<HashSet<Vec<u8>>>,
     unwritten: AtomicU64,
+    /// The files for which earlier jobs may have initiated an upload of unknown identifier, each
+    /// with the time.
+    intended: Vec<(TargetFile, Time)>,
     /// The directories that earlier jobs have created and not completed.
     made: HashSet<TargetFile>,
     /// The numbers of earlier jobs.
@@ -99,6 +103,7 @@ impl Journal {
             chunks: HashMap::new(),
             taken: Mutex::default(),
             unwritten: AtomicU64::new(0),
+            intended: Vec::new(),
             made: HashSet::new(),
             earlier_jobs: Vec::new(),
             doubts: Vec::new(),
@@ -122,6 +127,7 @@ impl Journal {
                 Record::Made { directory } => {
                     journal.made.insert(directory);
                 }
+                Record::Intended { file, at } => journal.intended.push((file, at)),
                 Record::Ended { .. }
                 | Record::Started { .. }
                 | Record::Syncing { .. }
@@ -205,6 +211,20 @@ impl Journal {
             Some(inode) => Record::BegunAs { file, begun, inode },
             None => Record::Begun { file, begun },
         });
+    }
+
+    /// Records that a multipart upload for that file is about to be initiated. If the job is killed
+    /// before it has the answer, the upload exists nevertheless, so the record is synced to storage
+    /// before the request.
+    pub fn intend_upload(&self, file: TargetFile) {
+        self.append(&Record::Intended { file, at: Time::now() });
+        self.sync_log();
+    }
+
+    /// Returns the files for which an interrupted job was about to initiate an upload, each with
+    /// the time, in an order that is the same on all ranks.
+    pub fn intended_uploads(&self) -> &[(TargetFile, Time)] {
+        &self.intended
     }
 
     /// Records that a multipart upload was initiated. If its source is gone later, this record is
@@ -450,6 +470,24 @@ mod tests {
         }
         let ranks = begin(4);
         assert!(!ranks[0].doubts(now(), 5), "it ended in order");
+    }
+
+    /// An upload that a later job has recorded for the same file is another one.
+    #[test]
+    fn an_intended_upload_is_known_until_the_journal_ends() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = |id| {
+            begin_when_free(dir.path(), &job(), Start::Resume).expect("is ours");
+            Journal::open(dir.path(), (id, Start::Resume), Rank(0)).expect("is there")
+        };
+        open(1).intend_upload(file("a"));
+        for id in 2..=4 {
+            let journal = open(id);
+            let known: Vec<_> = journal.intended_uploads().iter().map(|(file, _)| file).collect();
+            assert_eq!(known, [&file("a")], "job {id}");
+            journal.intend_upload(file("a"));
+            journal.begin_upload(file("a"), begun("ticket"));
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::write::upload::{ObjectStaged, PartsFrom, is_refusal, upload_of};
 use store::{Dir, Made, NameReader, NewFile, NewSymlink, SourceFile, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata};
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time};
 use types::error::{Cause, Op, Result};
 use types::limits::S3_WHOLE_BYTES_MAX;
 use types::object::key_range::KeyRange;
@@ -86,7 +86,7 @@ impl ObjectDir {
         &self,
         key: String,
         what: (Kind, u64),
-        mtime: Option<types::entry::Time>,
+        mtime: Option<Time>,
         attributes: &Attributes,
         like: Like<'_>,
     ) -> NewObject {
@@ -338,6 +338,10 @@ impl Dir for ObjectDir {
             }
             _ => Ok(()),
         }
+    }
+
+    fn abort_unrecorded_uploads(&self, name: &Name, at: Time) -> Result<()> {
+        self.bucket.give_up_unrecorded(&self.key(Op::Remove, name)?, at)
     }
 
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
 use types::error::{Cause, Op, Result};
 use types::lustre::layout::Layout;
 use types::object::key_range::KeyRange;
@@ -185,6 +185,12 @@ seam_trait! {
 
         /// Aborts an upload that an interrupted job has begun for that name, unless it is the one of the other ticket.
         fn abort_upload(&self, name: &Name, ticket: &[u8], unless: Option<&[u8]>) -> Result<()> {
+            Ok(())
+        }
+
+        /// Aborts the uploads for that name that an interrupted job may have initiated at about that
+        /// time without learning of it: those without any part, on which no job works.
+        fn abort_unrecorded_uploads(&self, name: &Name, at: Time) -> Result<()> {
             Ok(())
         }
 

@@ -14,7 +14,7 @@ use crate::{
     Sender, SourceFile, StagedCapabilities, StagedFile, Store, StoreDecorator,
 };
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Kept, Kind, Metadata};
+use types::entry::{Attributes, Kept, Kind, Metadata, Time};
 use types::error::{Cause, Error, Op, Result};
 use types::path::{Name, RelPath};
 
@@ -131,6 +131,10 @@ impl DirDecorator for DryRunDir {
     }
 
     fn abort_upload(&self, _: &Name, _: &[u8], _: Option<&[u8]>) -> Result<()> {
+        Ok(())
+    }
+
+    fn abort_unrecorded_uploads(&self, _: &Name, _: Time) -> Result<()> {
         Ok(())
     }
 

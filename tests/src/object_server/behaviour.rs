@@ -18,6 +18,13 @@ pub struct Behaviour {
     /// Number of parts after which further ones are held until another behaviour is set; 0: none.
     #[arg(long, default_value_t = 0)]
     pub hold_parts_after: u64,
+    /// Answers to CreateMultipartUpload, which was carried out, are held until another behaviour is
+    /// set.
+    #[arg(long)]
+    pub hold_new_uploads: bool,
+    /// Text in the paths of requests for objects that are held until another behaviour is set.
+    #[arg(long)]
+    pub hold_keys_with: Option<String>,
     /// Interval at which requests are answered with 503 SlowDown: every n-th; 0: none.
     #[arg(long, default_value_t = 0)]
     pub refuse_every: u64,
@@ -63,6 +70,11 @@ impl Behaviour {
     /// Returns true where the n-th part is held.
     pub fn holds(&self, part: u64) -> bool {
         self.hold_parts_after > 0 && part > self.hold_parts_after
+    }
+
+    /// Returns true where requests for the object of that path are held.
+    pub fn holds_key(&self, path: &str) -> bool {
+        self.hold_keys_with.as_ref().is_some_and(|text| path.contains(text))
     }
 
     /// Returns the default behaviour with answers that are torn.

@@ -136,6 +136,8 @@ pub struct Counts {
     pub requests: BTreeMap<Operation, u64>,
     /// Number of requests that were answered with 503.
     pub refused: u64,
+    /// Number of requests that were held because of their key.
+    pub held: u64,
     /// Number of bodies that were cut.
     pub cut: u64,
     /// Number of bodies that were changed.

@@ -56,6 +56,7 @@ impl Front {
             tokio::time::sleep(Duration::from_millis(behaviour.latency_ms)).await;
         }
         self.hold(operation, of_its_kind).await;
+        self.hold_key(request.uri().path()).await;
         if is_nth(total, behaviour.refuse_every) {
             self.counter.with(|counts| counts.refused += 1);
             return refuse(request, busy(&behaviour)).await;
@@ -75,6 +76,7 @@ impl Front {
             request = request.map(|body| self.spoil(body));
         }
         let mut answer = self.protocol.call(request).await?;
+        self.hold_new_upload(operation).await;
         dress(answer.headers_mut(), &behaviour);
         let tearing = behaviour.tearing.as_ref().filter(|_| answer.status().is_success());
         if let Some(how) = tearing.and_then(|it| it.of(operation, of_its_kind, total)) {
@@ -93,6 +95,24 @@ impl Front {
     /// Waits for as long as the behaviour holds the n-th request of its kind.
     async fn hold(&self, operation: Operation, of_its_kind: u64) {
         while operation == Operation::UploadPart && self.backend.behaviour().holds(of_its_kind) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits for as long as the behaviour holds requests for that object.
+    async fn hold_key(&self, path: &str) {
+        if self.backend.behaviour().holds_key(path) {
+            self.counter.with(|counts| counts.held += 1);
+        }
+        while self.backend.behaviour().holds_key(path) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Holds back the answer about a new upload for as long as the behaviour says so.
+    async fn hold_new_upload(&self, operation: Operation) {
+        let is_new = operation == Operation::CreateMultipartUpload;
+        while is_new && self.backend.behaviour().hold_new_uploads {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -145,6 +145,40 @@ fn an_upload_of_a_lost_node_is_aborted_by_the_job_that_ends_well() {
     assert_eq!(server.open_uploads("data"), 0);
 }
 
+/// Checks a job that is killed when the service has begun the upload and the answer is on its way.
+/// Uploads that others have begun for the same key stay.
+#[test]
+fn an_upload_whose_answer_a_killed_job_did_not_get_is_aborted_by_the_job_that_ends_well() {
+    for is_gone in [true, false] {
+        let server = served(Behaviour { hold_new_uploads: true, ..Behaviour::default() });
+        let work = temp();
+        let (tree, journal) = (work.path().join("tree"), work.path().join("journal"));
+        std::fs::create_dir(&tree).unwrap();
+        let bytes = noise((PARTS * PART_BYTES) as usize);
+        std::fs::write(tree.join("big"), &bytes).unwrap();
+        let arguments = with_journal(&journal, tree.to_str().unwrap());
+        for count in 1..=2 {
+            let mut job = with(&server, 1, "dcp").args(arguments).spawn().unwrap();
+            while server.open_uploads("data") < count {
+                assert!(job.try_wait().unwrap().is_none(), "it has ended");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            job.kill().unwrap();
+            job.wait().unwrap();
+        }
+        server.behave(Behaviour::default());
+        server.leave_upload("data", "d/tree/big", &[]);
+        server.leave_upload("data", "d/tree/big", &[b"of another job"]);
+        if is_gone {
+            std::fs::remove_file(tree.join("big")).unwrap();
+        }
+        dcp(2, &server, &arguments).expect(0);
+        assert_eq!(server.open_uploads("data"), 2, "gone: {is_gone}");
+        let stored = server.get("data", "d/tree/big").map(|object| object.content.to_bytes());
+        assert!(stored.as_deref() == (!is_gone).then_some(&bytes[..]), "gone: {is_gone}");
+    }
+}
+
 fn with_journal<'a>(journal: &'a Path, source: &'a str) -> [&'a str; 10] {
     let journal = journal.to_str().unwrap();
     let sizes = ["--s3-part-size=5M", "--chunksize=5M", "--s3-concurrency=2"];

@@ -67,6 +67,9 @@ pub(super) fn stage_large(
     let replaces = copy.replaces;
     let begun = same.map(|begun| &*begun.staged);
     let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, begun, ..new };
+    if let Some(journal) = env.journal.filter(|_| env.target(entry.dir_ref).holds_objects()) {
+        journal.intend_upload(env.target_file(entry.dir_ref, entry.name));
+    }
     let staged = target.stage_file(&new).at(Side::Target)?;
     if let Some(upload) = upload {
         let aborted = target.abort_upload(name, &upload.staged, Some(&staged.ticket()));

@@ -10,12 +10,12 @@ use super::env::Env;
 use super::resume::{staged_name, vanished_is_gone};
 use super::root::CopyRoot;
 use super::widen;
-use crate::journal::{Journal, Unfinished};
+use crate::journal::{Journal, TargetFile, Unfinished};
 use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::{WalkTask, account};
 use comm::Rank;
 use store::Dir;
-use types::entry::{Attributes, Hint, Kind};
+use types::entry::{Attributes, Hint, Kind, Time};
 use types::error::{At, Cause, Error, Failure, Side, SideError};
 use types::path::{self, Name, RelPath};
 
@@ -127,7 +127,30 @@ pub fn remove_unused(
 ) -> Vec<Failure> {
     let directories = unused(journal, roots).into_values();
     let mine = directories.skip(rank.index()).step_by(ranks as usize);
-    mine.flat_map(|unused| remove_in(&unused, is_superuser)).collect()
+    let removed = mine.flat_map(|unused| remove_in(&unused, is_superuser));
+    let intended = journal.intended_uploads().iter();
+    let mine = intended.skip(rank.index()).step_by(ranks as usize);
+    let aborted = mine.filter_map(|(file, at)| abort_intended(roots, file, *at).err());
+    removed.chain(aborted).collect()
+}
+
+/// Aborts the upload that an interrupted job was about to initiate for a file, if it exists.
+fn abort_intended(roots: &[CopyRoot], file: &TargetFile, at: Time) -> Result<(), Failure> {
+    let Some((root, parent, name)) = place_of(roots, file) else { return Ok(()) };
+    let dir = root.target.open_dir(&parent);
+    let aborted = dir.and_then(|dir| dir.abort_unrecorded_uploads(&name, at));
+    vanished_is_gone(aborted)
+        .map_err(|error| account::failure(Side::Target, &root.shown_target, &file.path, error))
+}
+
+/// Returns the root, the directory and the name of a file of the target.
+fn place_of<'r>(
+    roots: &'r [CopyRoot],
+    file: &TargetFile,
+) -> Option<(&'r CopyRoot, RelPath, CString)> {
+    let root = roots.iter().find(|root| root.places.target == file.root)?;
+    let (parent, name) = RelPath::checked(&file.path)?.split_last()?;
+    Some((root, parent, name))
 }
 
 /// A staged file: its root, its directory, the name of its final file, and its record.
@@ -137,9 +160,7 @@ type Unused<'j> = (&'j CopyRoot, RelPath, CString, &'j Unfinished);
 fn unused<'j>(journal: &'j Journal, roots: &'j [CopyRoot]) -> BTreeMap<Vec<u8>, Vec<Unused<'j>>> {
     let mut directories: BTreeMap<Vec<u8>, Vec<Unused<'_>>> = BTreeMap::new();
     for (file, begun) in journal.all_unfinished() {
-        let root = roots.iter().find(|root| root.places.target == file.root);
-        let parent = RelPath::checked(&file.path).and_then(|path| path.split_last());
-        let (Some(root), Some((parent, name))) = (root, parent) else { continue };
+        let Some((root, parent, name)) = place_of(roots, file) else { continue };
         let directory = path::join(&file.root, parent.as_bytes());
         directories.entry(directory).or_default().push((root, parent, name, begun));
     }
@@ -198,13 +219,12 @@ mod tests {
 
     use super::*;
     use crate::copy::root::Places;
-    use crate::journal::TargetFile;
     use crate::journal::folder::{self, Start};
     use crate::journal::job::JobRecord;
     use posix::PosixStore;
     use store::memory::MemoryStore;
     use store::opening::OpenAs;
-    use types::entry::{Identity, Time, Version};
+    use types::entry::{Identity, Version};
     use types::operand::placement::TargetIs;
     use types::operand::staged_name::staged_name;
 

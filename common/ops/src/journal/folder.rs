@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::doubt::LastJob;
+use super::intended::Intended;
 use super::job::{JobRecord, MadeTarget, Worker};
 use super::record::{ANY_FIRST, Ends, Frames, Record, Records, create, frame, seal};
 use types::entry::Time;
@@ -413,12 +414,13 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
     // The first pass finds out which staged files are unfinished, and the second one copies their
     // records: memory is needed for the names only.
     let (mut begun, mut ended, mut jobs) = (HashSet::new(), HashSet::new(), HashSet::new());
-    let mut made = HashSet::new();
+    let (mut made, mut intended) = (HashSet::new(), Intended::default());
     let mut last_job = LastJob::default();
     for (path, ends) in parts() {
         for record in Records::open(path, ends)? {
             let record = record?;
             last_job.add(&record);
+            intended.add(&record);
             match record {
                 Record::Begun { begun: it, .. } | Record::BegunAs { begun: it, .. } => {
                     begun.insert(it.staged)
@@ -428,6 +430,7 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
             };
         }
         last_job.end_log();
+        intended.end_log();
     }
     let doubts = last_job.doubts(first_began, now);
     let matters = |staged: &Vec<u8>| begun.contains(staged) && !ended.contains(staged);
@@ -449,7 +452,8 @@ fn compact(dir: &Path, first_began: Option<Time>, now: Time) -> io::Result<()> {
                 }
             }
         }
-        Ok(())
+        // They come last: an upload that a later job has recorded is another one.
+        intended.into_records().try_for_each(|record| file.write_all(&record.framed()))
     })?;
     logs.iter().try_for_each(fs::remove_file)
 }

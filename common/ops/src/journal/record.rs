@@ -53,6 +53,8 @@ pub(super) enum Record {
     Doubtful(Doubt),
     /// A directory that did not exist was created.
     Made { directory: TargetFile },
+    /// A multipart upload for that file is about to be initiated.
+    Intended { file: TargetFile, at: Time },
 }
 
 impl Record {
@@ -66,7 +68,8 @@ impl Record {
             | Self::Syncing { .. }
             | Self::Synced { .. }
             | Self::Doubtful(_)
-            | Self::Made { .. } => None,
+            | Self::Made { .. }
+            | Self::Intended { .. } => None,
         }
     }
 

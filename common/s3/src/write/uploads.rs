@@ -17,9 +17,13 @@ use crate::list::pages::decoded;
 use crate::read::object::Bucket;
 use crate::write::fields::NewObject;
 use crate::write::put::{Content, Sent};
+use crate::write::upload::is_refusal;
 use types::content::parts::PARTS_MAX;
+use types::entry::Time;
 use types::error::{Cause, Op, Result};
-use types::limits::{S3_PAGE_KEYS, S3_UPLOAD_LEFT, S3_UPLOAD_QUIET_MAX, S3_UPLOAD_QUIET_MIN};
+use types::limits::{
+    CLOCKS_APART_MAX, S3_PAGE_KEYS, S3_UPLOAD_LEFT, S3_UPLOAD_QUIET_MAX, S3_UPLOAD_QUIET_MIN,
+};
 use types::service::ServiceFault;
 
 /// An incomplete multipart upload.
@@ -218,6 +222,39 @@ impl Bucket {
         (sizes.0 == sizes.1 && content.is_what(sums)).then(|| content.sent(part.e_tag()))
     }
 
+    /// Aborts the uploads of a key that were initiated at about that time, have no part, and on which
+    /// no job works. Where uploads cannot be listed, nothing is known of any.
+    pub fn give_up_unrecorded(&self, key: &str, at: Time) -> Result<()> {
+        let mut from = None;
+        loop {
+            let (uploads, next) = match self.open_uploads(key, from.as_ref()) {
+                Err(error) if hides_uploads(error.cause) => return Ok(()),
+                page => page?,
+            };
+            let apart_max = CLOCKS_APART_MAX.as_secs();
+            let is_it = |upload: &&OpenUpload| {
+                upload.key == key && upload.begun_seconds.abs_diff(at.seconds) <= apart_max
+            };
+            for upload in uploads.iter().filter(is_it) {
+                self.give_up_empty(upload)?;
+            }
+            let Some(next) = next else { return Ok(()) };
+            from = Some(next);
+        }
+    }
+
+    /// Aborts an upload that has no part, and gets none for a while.
+    fn give_up_empty(&self, OpenUpload { key, id, .. }: &OpenUpload) -> Result<()> {
+        let is_empty = self.parts_of(key, id).is_some_and(|(parts, _)| parts.is_empty());
+        if !is_empty || !self.is_left(key, id, &[]) {
+            return Ok(());
+        }
+        match self.give_up_upload(key, id) {
+            Err(error) if error.cause.is_vanished() => Ok(()),
+            given_up => given_up,
+        }
+    }
+
     /// Aborts an upload, so that the service discards the parts that were sent.
     ///
     /// # Errors
@@ -239,6 +276,11 @@ impl Bucket {
             given_up => given_up.map(|_| ()),
         }
     }
+}
+
+/// Returns whether an error means that this service or this user cannot list uploads.
+fn hides_uploads(cause: Cause) -> bool {
+    is_refusal(cause) || matches!(cause, Cause::System(libc::EACCES | libc::ENOSYS))
 }
 
 /// Returns the check that the parts were initiated with, if it is one that this program uses.

@@ -10,7 +10,7 @@ use crate::{
     StagedFile,
 };
 use types::content::chunk::Extent;
-use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
 use types::error::{Op, Result};
 use types::lustre::layout::Layout;
 use types::object::key_range::KeyRange;
@@ -174,6 +174,11 @@ impl DirDecorator for FaultyDir {
     fn abort_upload(&self, name: &Name, ticket: &[u8], unless: Option<&[u8]>) -> Result<()> {
         self.strike(Op::Remove, name)?;
         self.inner.abort_upload(name, ticket, unless)
+    }
+
+    fn abort_unrecorded_uploads(&self, name: &Name, at: Time) -> Result<()> {
+        self.strike(Op::Remove, name)?;
+        self.inner.abort_unrecorded_uploads(name, at)
     }
 
     fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {

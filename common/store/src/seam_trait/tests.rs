@@ -18,7 +18,7 @@ use crate::{
 };
 use types::content::chunk::Extent;
 use types::content::etag::{Etag, PartedEtag};
-use types::entry::{Attributes, Hint, Kind, Metadata};
+use types::entry::{Attributes, Hint, Kind, Metadata, Time};
 use types::error::{Error, Op, Result};
 use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
@@ -128,6 +128,7 @@ fn call_all_of_dir(dir: &dyn Dir) {
     let _ = dir.device_number(c"file");
     let _ = dir.resume_staged(&new, None);
     let _ = dir.abort_upload(name, b"ticket", None);
+    let _ = dir.abort_unrecorded_uploads(name, Time::now());
     let _ = dir.link_from(&*other, c"file");
     let _ = dir.hard_link(&NewHardLink { dir: &*other, of: c"file", staged, name });
     let _ = dir.keys_of(None);
@@ -295,6 +296,7 @@ fn a_dry_run_forwards_everything_but_what_changes_something() {
         "make_special",
         "resume_staged",
         "abort_upload",
+        "abort_unrecorded_uploads",
         "link_from",
         "hard_link",
         "as_fd",
