@@ -66,6 +66,8 @@ pub struct PosixStore {
 /// Mounts below a root, or below an entry of it, which must not change.
 struct Watched {
     entry: Option<CString>,
+    /// The path of the root led to it.
+    is_reached: bool,
     /// Mount points and device numbers.
     mounts: Vec<(Vec<u8>, u64)>,
     /// Count of changes of any mounts at the time of the last check.
@@ -161,6 +163,12 @@ impl PosixStore {
             None => rustix::io::fcntl_dupfd_cloexec(&self.root, 0),
         };
         opened.map(Some).map_err(|errno| failed::failed(Op::Open, errno))
+    }
+
+    /// Returns whether the root is mounted, and nothing is mounted over it.
+    fn is_reached(&self) -> bool {
+        let at = self.meant(None).ok().flatten();
+        at.is_some_and(|at| view::is_reached(at.as_fd(), &mounts::table()))
     }
 
     /// Returns the device numbers of the mounts below the root, by mount point.
@@ -280,6 +288,7 @@ impl Store for PosixStore {
         self.watched.get_or_init(|| Watched {
             entry: entry.map(ToOwned::to_owned),
             changes: AtomicU64::new(mounts::changes()),
+            is_reached: self.is_reached(),
             mounts: self.mounts_below(entry),
         });
     }
@@ -294,7 +303,7 @@ impl Store for PosixStore {
         let those = |mounts: &[(Vec<u8>, u64)]| -> Vec<(Vec<u8>, u64)> {
             mounts.iter().filter(|(point, _)| takes_part(point)).cloned().collect()
         };
-        if those(&now) != those(&watched.mounts) {
+        if those(&now) != those(&watched.mounts) || (watched.is_reached && !self.is_reached()) {
             return Err(Op::List.failed(Cause::MountsChanged));
         }
         watched.changes.store(changes, Ordering::SeqCst);

@@ -59,6 +59,22 @@ pub(super) fn mounts_below(fd: BorrowedFd<'_>, table: &[Mount]) -> Vec<(Vec<u8>,
     at.mounts_below(table).into_iter().map(|(point, mount)| (point, mount.device)).collect()
 }
 
+/// Returns whether the path of a directory leads to it: its file system is mounted, and nothing is
+/// mounted over it. Where there is no such path any more, that is told by other means.
+pub(super) fn is_reached(fd: BorrowedFd<'_>, table: &[Mount]) -> bool {
+    let Ok(at) = At::of(fd) else { return false };
+    let is_mounted = table.is_empty() || !at.has(StatxFlags::MNT_ID) || at.mount(table).is_some();
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = openat(rustix::fs::CWD, &at.path[..], flags, Mode::empty());
+    let Ok(found) = found else { return is_mounted };
+    let is_same = |found: &At<'_>| {
+        let numbers =
+            |at: &At<'_>| (at.statx.stx_dev_major, at.statx.stx_dev_minor, at.statx.stx_ino);
+        numbers(found) == numbers(&at)
+    };
+    is_mounted && At::of(rustix::fd::AsFd::as_fd(&found)).is_ok_and(|found| is_same(&found))
+}
+
 impl<'f> At<'f> {
     fn of(fd: BorrowedFd<'f>) -> Result<Self, Errno> {
         // Changes that another node made a moment ago count.

@@ -419,6 +419,60 @@ fn a_node_that_loses_its_view_fails_the_job() {
     }
 }
 
+/// Checks a node on which the root itself is unmounted or covered: it still sees what it has opened,
+/// but what it would open by its path is another directory.
+#[test]
+fn a_node_that_loses_a_root_fails_the_job() {
+    const ALL: [usize; 3] = [1, 2, 3];
+    need_root!();
+    need_hydra!();
+    let (unmounted, hidden) = ("umount -l", "mount -t tmpfs empty");
+    let jobs: [(&[&str], _, _); 8] = [
+        (&["dwalk"], "s", unmounted),
+        (&["dcp"], "s", hidden),
+        (&["dcp"], "t", unmounted),
+        (&["dcmp"], "t", hidden),
+        (&["dsync", "-D"], "s", unmounted),
+        (&["dsync", "-D"], "s", hidden),
+        (&["dsync", "-D"], "t", unmounted),
+        (&["dsync", "-D"], "t", hidden),
+    ];
+    for (words, side, loss) in jobs {
+        let mut mirror = Mirror::new();
+        small_files(&mirror.at("t/small"), 3, 4);
+        write(&mirror.at("t/held"), b"held here");
+        let nodes = Nodes::start_apart(3);
+        for tree in ["s", "t"] {
+            let share = mirror.at(&format!("share-{tree}"));
+            fs::rename(mirror.at(tree), &share).unwrap();
+            fs::create_dir(mirror.at(tree)).unwrap();
+            let (share, point) = (share.display(), mirror.at(tree));
+            let mount = format!("mount --bind '{share}' '{}'", point.display());
+            for node in ALL {
+                nodes.on(node, &mount);
+            }
+        }
+        let mut tool = nodes.tool_beside(&ALL, words[0]);
+        tool.args(&words[1..]).arg(mirror.at("s").join(""));
+        tool.args((words[0] != "dwalk").then(|| mirror.at("t")));
+        if words[0] == "dwalk" {
+            // It opens no files.
+            tool.args(["--checksum", "sha256", "-o"]).arg(mirror.at("sums"));
+        }
+        mirror.hold_job(tool);
+        nodes.on(3, &format!("{loss} '{}'", mirror.at(side).display()));
+        let ended = mirror.end().expect(23);
+        let says = "file systems were mounted or unmounted in it during the job";
+        let names = |line: &str| line.contains(says) && line.contains(&nodes.name(3));
+        assert!(ended.stderr.lines().any(names), "{words:?} {side} {loss}: {}", ended.stderr);
+        let totals = &ended.summary()["totals"];
+        assert_eq!(totals["vanished"], 0, "{words:?} {side} {loss}: {totals}");
+        assert!(mirror.at("share-t/extra").exists(), "{words:?} {side} {loss}");
+        let below = [files_in(&mirror.at("s")), files_in(&mirror.at("t"))];
+        assert_eq!(below, [Vec::<PathBuf>::new(), Vec::new()], "{words:?} {side} {loss}");
+    }
+}
+
 /// Checks each of the errors by which a file system does not answer: ESTALE, ENOTCONN, ESHUTDOWN.
 #[test]
 fn what_is_not_answered_is_asked_again_and_then_has_failed() {
