@@ -476,3 +476,16 @@ fn peak_memory_bytes() -> u64 {
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_not_a_full_target() {
+        let words = [libc::ENOSPC, libc::EDQUOT, libc::EROFS].map(|it| why_given_up(it as u64));
+        for (words, says) in words.iter().zip(["is full", "the quota", "is read-only"]) {
+            assert!(words.contains(says), "{words}");
+        }
+    }
+}

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use suite_tests::job::{alone, ranks, run, tool};
+use suite_tests::preload::Gates;
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -234,4 +236,32 @@ fn sums_beyond_64_bits_are_said_to_be() {
         assert!(told.matches("16 EiB or more").count() >= 6, "{told}");
         assert!(std::fs::read_to_string(&page).unwrap().contains("16 EiB or more"));
     }
+}
+
+/// Checks a job that is interrupted while it reads a directory: there is nothing that another run
+/// would continue.
+#[test]
+fn the_page_of_an_interrupted_job_says_so() {
+    let work = temp();
+    trees::small_files(&work.path().join("tree/held"), 2, 3);
+    let gates = Gates::closed(work.path(), &["held"]);
+    let page = work.path().join("usage.html");
+    let mut dwalk = alone("dwalk");
+    gates
+        .hold(&mut dwalk)
+        .args(["--threads=1", "--report"])
+        .args([&page, &work.path().join("tree")]);
+    let mut job = dwalk.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    while !gates.is_reached("held") {
+        assert!(job.try_wait().unwrap().is_none(), "it does not come there");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    run(Command::new("kill").arg(job.id().to_string())).expect(0);
+    gates.open("held");
+    let ended = job.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(20));
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(said.contains("interrupted by a signal before all was done (exit 20)"), "{said}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("The job ended before everything was read"), "{page}");
 }
