@@ -31,6 +31,7 @@ mod named;
 mod named_links;
 mod nodes;
 mod object_answers;
+mod object_changes;
 mod object_compare;
 mod object_directories;
 mod object_faults;
