@@ -361,11 +361,12 @@ impl<'c> DeleteJob<'c> {
         let path = RelPath::checked(path).ok_or_else(torn).at(Side::Target)?;
         let (parent, name) = path.split_last().ok_or_else(torn).at(Side::Target)?;
         let dir_ref = DirRef::at(root, parent);
-        // A directory that the source has too by now stays.
-        let in_source = self.roots[root as usize].source.open_dir(dir_ref.path());
-        if in_source.is_ok() && self.source_has(&dir_ref, &name, Kind::Directory)? {
+        // A directory that the source has too by now stays, and so does one of which the source
+        // cannot be asked.
+        if self.source_has(&dir_ref, &name, Kind::Directory)? {
             return Err(Op::Remove.errno(STILL_FULL)).at(Side::Target);
         }
+        let in_source = dir_ref.source_dir(&*self.roots[root as usize].source);
         dir_ref.set_trees(if in_source.is_ok() { Trees::TargetBelow } else { Trees::TargetOnly });
         self.before_change(&dir_ref)?;
         let dir = dir_ref.target_dir(self.target_store(root)).at(Side::Target)?;
@@ -440,4 +441,64 @@ impl Job for DeleteJob<'_> {
 /// it, or by someone else.
 fn is_gone(side_error: &SideError) -> bool {
     side_error.side == Side::Target && side_error.error.cause.is_vanished()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::copy::options::{HardLinks, JobFacts, Verify};
+    use crate::copy::root::Places;
+    use posix::PosixStore;
+    use store::faulty::{Faults, FaultyStore};
+    use store::memory::MemoryStore;
+    use store::opening::{OpenAs, Symlinks};
+
+    fn options() -> CopyOptions {
+        CopyOptions {
+            symlinks: Symlinks::Keep,
+            hard_links: HardLinks::Separate,
+            keep: types::attributes::keep::Keep::default(),
+            chunk_bytes: 1 << 20,
+            buffer_bytes: 1 << 10,
+            transfer: types::content::transfer::Transfer::default(),
+            dry_run: false,
+            plan_as: LineFormat::Text,
+            sync: None,
+            going_on: None,
+            verify: Verify::Nothing,
+            job: JobFacts::here(),
+        }
+    }
+
+    /// The source may have created it since, although it cannot say so.
+    #[test]
+    fn a_directory_of_which_the_source_cannot_be_asked_stays() {
+        let target = tempfile::tempdir().expect("a directory");
+        let there = target.path().join("d/x");
+        let root = target.path().to_str().expect("is text").as_bytes();
+        for is_answered in [false, true] {
+            std::fs::create_dir_all(&there).expect("can be made");
+            let none = Faults::new(1);
+            let faults = if is_answered { none } else { none.fail(Op::Open, libc::EIO, 1) };
+            let roots = [CopyRoot {
+                places: Places { source: b"/s".to_vec(), target: b"/t".to_vec() },
+                source: Box::new(FaultyStore::new(MemoryStore::new(), Arc::new(faults))),
+                target: Box::new(PosixStore::open(root, OpenAs::default()).expect("is there")),
+                target_metadata: None,
+                shown_source: b"s".to_vec(),
+                shown_target: b"t".to_vec(),
+                renamed: None,
+                names: None,
+                link_dest: None,
+            }];
+            let (all, options) = (Selection::all(), options());
+            let job = DeleteJob::new(&roots, &all, Mode::Delete, &options);
+            let failed = job.remove_empty(0, b"d/x").err().map(|it| (it.side, it.error.cause));
+            let expected = (Side::Source, Cause::System(libc::EIO));
+            assert_eq!(failed, (!is_answered).then_some(expected));
+            assert_eq!(there.exists(), !is_answered);
+        }
+    }
 }
