@@ -14,12 +14,6 @@ use crate::trees;
 /// Name of the bucket that exists.
 pub const BUCKET: &str = "data";
 
-/// Returns a temporary directory, in memory where possible.
-pub fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
-
 /// Starts a server with the bucket.
 pub fn served(behaviour: Behaviour) -> ObjectServer {
     let server = ObjectServer::start(behaviour);

@@ -1,6 +1,7 @@
 //! A program that mounts containers as DAOS's `dfuse` does, to be found in `PATH`: it has the same
 //! options, and shows directories as dfuse shows containers (`latencyfs --as-dfuse`).
 
+use crate::sandbox::Sandbox;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::process::Command;
 /// The program, and the containers that it can mount.
 #[derive(Debug)]
 pub struct FakeDfuse {
-    dir: tempfile::TempDir,
+    dir: Sandbox,
 }
 
 const PROGRAM: &str = r#"#!/bin/sh
@@ -38,7 +39,7 @@ exec "LATENCYFS" --no-permissions --as-dfuse=DAOS.POSIX://x/y "$content" "$at" \
 impl FakeDfuse {
     /// Installs the program, without any containers.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::for_everybody();
         let program = dir.path().join("bin/dfuse");
         let latencyfs = super::mounts::latencyfs();
         super::trees::write(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::sandbox::Sandbox;
 use rustix::fs::XattrFlags;
 
 /// Extended attribute in which the library stores the value of `lustre.lov`.
@@ -14,14 +15,14 @@ const STORED: &str = "user.f.lov";
 #[derive(Debug)]
 pub struct FakeLustre {
     root: PathBuf,
-    dir: tempfile::TempDir,
+    dir: Sandbox,
 }
 
 impl FakeLustre {
     /// Creates an empty tree, in a directory whose file system supports extended attributes of
     /// users.
     pub fn below(dir: &Path) -> Self {
-        let dir = tempfile::tempdir_in(dir.canonicalize().unwrap()).unwrap();
+        let dir = Sandbox::below(&dir.canonicalize().unwrap());
         let root = dir.path().join("lustre");
         std::fs::create_dir(&root).unwrap();
         Self { root, dir }
@@ -29,7 +30,7 @@ impl FakeLustre {
 
     /// Shows a whole file system as Lustre.
     pub fn all_of(root: &Path) -> Self {
-        Self { root: root.canonicalize().unwrap(), dir: tempfile::tempdir().unwrap() }
+        Self { root: root.canonicalize().unwrap(), dir: Sandbox::for_everybody() }
     }
 
     /// Returns the root of the tree.

@@ -1,9 +1,9 @@
 //! Running a tool, alone or under `mpiexec`, with a time limit.
 
+use crate::sandbox::Sandbox;
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,11 +50,9 @@ pub fn program(name: &str) -> PathBuf {
     program
 }
 
-/// Returns a directory that every user can enter, and a tool of the suite in it: the build itself may be below a directory of
-/// mode 0700, where another user cannot run anything.
-pub fn for_everybody(tool: &str) -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+/// Returns a directory that every user can enter, and a tool of the suite in it.
+pub fn for_everybody(tool: &str) -> (Sandbox, PathBuf) {
+    let dir = Sandbox::for_everybody();
     let copy = dir.path().join(tool);
     fs::copy(program(tool), &copy).unwrap();
     (dir, copy)
@@ -104,6 +102,21 @@ pub fn ranks(count: u32, tool: &str) -> Command {
 /// Returns the command for a tool with that number of ranks: without a launcher for one.
 pub fn tool(count: u32, tool: &str) -> Command {
     if count == 1 { alone(tool) } else { ranks(count, tool) }
+}
+
+/// Runs a tool with that number of ranks on a source and a target.
+pub fn run_on(ranks: u32, name: &str, options: &[&str], paths: [&Path; 2]) -> Ended {
+    run(tool(ranks, name).args(options).args(paths))
+}
+
+/// Runs dsync on a source and a target.
+pub fn sync(ranks: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
+    run_on(ranks, "dsync", options, [source, target])
+}
+
+/// Runs dcmp on two paths.
+pub fn compare(ranks: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
+    run_on(ranks, "dcmp", options, [source, target])
 }
 
 /// Returns the processes of a job that are the tool itself, by the launcher's process ID.
@@ -170,10 +183,10 @@ fn read_all(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Str
 /// Compares two trees with other tools, and fails the test where they differ: content by `diff -r`;
 /// content, mode, owner, group, times and links by `rsync -nac --itemize-changes`.
 #[track_caller]
-pub fn assert_identical(source: &std::path::Path, target: &std::path::Path) {
+pub fn assert_identical(source: &Path, target: &Path) {
     let diff = run(Command::new("diff").args(["-r", "--no-dereference"]).args([source, target]));
     assert_eq!((diff.code, &*diff.stdout, &*diff.stderr), (Some(0), "", ""), "diff -r");
-    let slash = |path: &std::path::Path| format!("{}/", path.display());
+    let slash = |path: &Path| format!("{}/", path.display());
     let mut rsync = Command::new("rsync");
     rsync.args(["-nac", "--delete", "--itemize-changes"]).args([slash(source), slash(target)]);
     let rsync = run(&mut rsync);

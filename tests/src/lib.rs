@@ -16,6 +16,7 @@ pub mod nodes;
 pub mod object_server;
 pub mod preload;
 pub mod random_trees;
+pub mod sandbox;
 pub mod scripted;
 pub mod seaweed;
 pub mod seeds;

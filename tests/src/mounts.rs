@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::sandbox::Sandbox;
 use crate::skips;
 
 /// A tmpfs of a fixed size.
 #[derive(Debug)]
 pub struct SmallDisk {
-    dir: tempfile::TempDir,
+    dir: Sandbox,
 }
 
 impl SmallDisk {
     /// Mounts a tmpfs with these options.
     pub fn mount(options: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::for_everybody();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path());
         assert!(mount.status().unwrap().success());
@@ -38,7 +39,7 @@ impl Drop for SmallDisk {
 /// A file system in an image file, such as one with coarse timestamps.
 #[derive(Debug)]
 pub struct Image {
-    dir: tempfile::TempDir,
+    dir: Sandbox,
 }
 
 impl Image {
@@ -64,7 +65,7 @@ impl Image {
     }
 
     fn make(program: &str, size_bytes: u64, options: &[&str]) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::for_everybody();
         let (image, mount) = (dir.path().join("image"), dir.path().join("mount"));
         std::fs::File::create(&image).unwrap().set_len(size_bytes).unwrap();
         std::fs::create_dir(&mount).unwrap();
@@ -95,7 +96,7 @@ impl Drop for Image {
 /// one client; see `latencyfs/latencyfs.c`.
 #[derive(Debug)]
 pub struct SlowDisk {
-    _dir: tempfile::TempDir,
+    _dir: Sandbox,
     path: PathBuf,
     server: Child,
 }
@@ -103,7 +104,7 @@ pub struct SlowDisk {
 impl SlowDisk {
     /// Mounts the contents of `backing` with that delay per operation.
     pub fn mount(backing: &Path, delay: Duration) -> Self {
-        let (dir, delay) = (tempfile::tempdir().unwrap(), delay.as_micros());
+        let (dir, delay) = (Sandbox::for_everybody(), delay.as_micros());
         let mut latencyfs = Command::new(latencyfs());
         latencyfs.arg(format!("--delay-us={delay}")).arg("--no-permissions");
         latencyfs.args([backing, dir.path()]).stderr(Stdio::inherit());
@@ -114,7 +115,7 @@ impl SlowDisk {
     /// Mounts the contents of `backing`, whose names are all in lower case, as a case-insensitive
     /// file system.
     pub fn folding(backing: &Path) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::for_everybody();
         let mut latencyfs = Command::new(latencyfs());
         latencyfs.args(["--fold-case", "--no-permissions"]).args([backing, dir.path()]);
         latencyfs.stderr(Stdio::inherit());
@@ -125,7 +126,7 @@ impl SlowDisk {
     /// Mounts the contents of `backing` as a file system that does not answer at first: the first
     /// `times` calls that open a file fail with `errno`.
     pub fn unanswering(backing: &Path, errno: i32, times: u32) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::for_everybody();
         let mut latencyfs = Command::new(latencyfs());
         latencyfs.arg("--no-permissions").arg(format!("--unanswered={errno}"));
         latencyfs.arg(format!("--in-vain={times}")).args([backing, dir.path()]);
@@ -137,7 +138,7 @@ impl SlowDisk {
     /// Mounts the contents of `backing` as DAOS's dfuse would show a container with that link, at a
     /// path below a temporary directory. Requests are logged to the file `asked`.
     pub fn as_dfuse(backing: &Path, link: &str, below: &str, asked: &Path) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::for_everybody();
         let path = dir.path().join(below);
         std::fs::create_dir_all(&path).unwrap();
         let mut latencyfs = Command::new(latencyfs());
@@ -147,7 +148,7 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
-    fn start(latencyfs: &mut Command, dir: tempfile::TempDir, path: PathBuf) -> Self {
+    fn start(latencyfs: &mut Command, dir: Sandbox, path: PathBuf) -> Self {
         let server = latencyfs.stdout(Stdio::null()).spawn().unwrap();
         let disk = Self { _dir: dir, path, server };
         let began = Instant::now();

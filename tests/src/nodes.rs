@@ -17,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::job::{mpiexec, program, run};
+use crate::sandbox::Sandbox;
 use crate::skips;
 
 /// Script of the first process of a node, which prints its process ID as the rest of the machine
@@ -59,7 +60,7 @@ pub enum Cable {
 /// Nodes with the switch between them; all are removed when dropped.
 #[derive(Debug)]
 pub struct Nodes {
-    agents: tempfile::TempDir,
+    agents: Sandbox,
     switch: Namespaces,
     members: Vec<Namespaces>,
 }
@@ -77,7 +78,7 @@ impl Nodes {
 
     fn start_with(mounts: Mounts, count: usize) -> Self {
         assert!(skips::has_root(), "only the superuser makes namespaces");
-        let agents = tempfile::tempdir().unwrap();
+        let agents = Sandbox::for_everybody();
         let agent = agents.path().join("agent");
         fs::write(&agent, AGENT).unwrap();
         fs::set_permissions(&agent, Permissions::from_mode(0o755)).unwrap();

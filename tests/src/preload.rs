@@ -2,6 +2,7 @@
 //! (`preload/fake_dfs.c`), calls that fail (`preload/faults.c`), file systems that lie or forget
 //! (`preload/file_faults.c`), and files at whose opening a program is held (`preload/gates.c`).
 
+use crate::sandbox::Sandbox;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,14 +12,14 @@ use std::sync::Mutex;
 /// A directory past the kernel, and the log of what was done with the descriptors of its entries.
 #[derive(Debug)]
 pub struct FakeDfs {
-    dir: tempfile::TempDir,
+    dir: Sandbox,
 }
 
 impl FakeDfs {
     /// Creates an empty directory.
     pub fn new(work: &Path) -> Self {
         let work = work.canonicalize().unwrap();
-        let dir = tempfile::tempdir_in(work).unwrap();
+        let dir = Sandbox::below(work);
         std::fs::create_dir(dir.path().join("dfs")).unwrap();
         Self { dir }
     }
@@ -100,13 +101,13 @@ impl Faults<'_> {
 /// Gates at which a program is held when it opens files of some names; see `preload/gates.c`.
 #[derive(Debug)]
 pub struct Gates {
-    dir: tempfile::TempDir,
+    dir: Sandbox,
 }
 
 impl Gates {
     /// Creates closed gates for files of these names.
     pub fn closed(work: &Path, names: &[&str]) -> Self {
-        let dir = tempfile::tempdir_in(work).unwrap();
+        let dir = Sandbox::below(work);
         for name in names {
             std::fs::write(dir.path().join(name), b"").unwrap();
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::sandbox::Sandbox;
 use crate::{cloud, job, object_server};
 
 /// Time limit of the start, which takes 6 s on two idle cores.
@@ -19,7 +20,7 @@ const SECRET_KEY: &str = "test-secret";
 /// A running SeaweedFS with all that it stores; both end when this is dropped.
 #[derive(Debug)]
 pub struct Seaweed {
-    dir: tempfile::TempDir,
+    dir: Sandbox,
     server: Child,
     port: u16,
 }
@@ -30,7 +31,7 @@ impl Seaweed {
     /// # Panics
     /// When it does not answer in time; its log is part of the message.
     pub fn start(bucket: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::for_everybody();
         std::fs::write(dir.path().join("s3.json"), configuration()).unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let ports = free_ports();

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::sandbox::Sandbox;
 use fastrand::Rng;
 
 /// Number of threads that share the cases: the tools have threads of their own.
@@ -14,10 +15,8 @@ const THREADS: usize = 2;
 const SHOWN_MAX: usize = 20;
 
 /// Creates a directory for a case; where it is the only case, the directory stays for inspection.
-pub fn work() -> tempfile::TempDir {
-    let mut work = crate::buckets::temp();
-    work.disable_cleanup(is_alone());
-    work
+pub fn work() -> Sandbox {
+    Sandbox::new().kept_if(is_alone())
 }
 
 /// Returns true where only one seed is run.

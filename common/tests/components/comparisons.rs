@@ -18,6 +18,7 @@ use sched::job::Listener;
 use store::Store;
 use store::faulty::{Faults, FaultyStore};
 use store::opening::OpenAs;
+use suite_tests::sandbox::Sandbox;
 use types::error::{Cause, Failure, Side};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
@@ -96,9 +97,9 @@ fn compare(ranks: u32, trees: [&Path; 2], rewritten: Option<Side>) -> (Tally, Ve
 }
 
 /// Returns two equal trees with one file that will be rewritten, and one that will not.
-fn twins(size: usize) -> (tempfile::TempDir, [std::path::PathBuf; 2]) {
-    let work = tempfile::tempdir().unwrap();
-    let trees = ["s", "t"].map(|name| work.path().join(name));
+fn twins(size: usize) -> (Sandbox, [std::path::PathBuf; 2]) {
+    let work = Sandbox::new();
+    let trees = [work.source(), work.target()];
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
     for tree in &trees {
         std::fs::create_dir(tree).unwrap();

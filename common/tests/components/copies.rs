@@ -13,6 +13,7 @@ use store::Store;
 use store::faulty::{Faults, FaultyStore};
 use store::memory::MemoryStore;
 use store::opening::{Need, OpenAs, Symlinks};
+use suite_tests::sandbox::Sandbox;
 use types::attributes::keep::Keep;
 use types::content::transfer::{Sums, Transfer};
 use types::entry::{Attributes, Kind};
@@ -218,7 +219,7 @@ fn a_full_target_stops_the_job_and_leaves_nothing_half_done() {
 /// Copies a directory of many files to a real one, where one in `one_in` files fails with `errno`.
 /// Also returns the number of files that arrived.
 fn copy_many(files: usize, (errno, one_in): (i32, u64), is_superuser: bool) -> (Copied, usize) {
-    let work = tempfile::tempdir().unwrap();
+    let work = Sandbox::new();
     let open = |tree: &str, need| {
         let path = work.path().join(tree);
         let _ = std::fs::create_dir(&path);
@@ -237,7 +238,7 @@ fn copy_many(files: usize, (errno, one_in): (i32, u64), is_superuser: bool) -> (
         &|| Box::new(FaultyStore::new(open("t", Need::Passage), Arc::clone(&faults))),
         &CopyOptions { job, ..options() },
     );
-    let arrived = std::fs::read_dir(work.path().join("t")).unwrap().count();
+    let arrived = std::fs::read_dir(work.target()).unwrap().count();
     (copied, arrived)
 }
 

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::runs::{self, in_session, options, quiet, temp, wishes};
+use crate::runs::{self, in_session, options, quiet, wishes};
 use common::run::copy::CopyRequest;
 use ops::compare::options::Evidence;
 use ops::copy::options::{ChangeTest, HardLinks, JobFacts, SyncOptions};
+use suite_tests::sandbox::Sandbox;
 use types::exit::Exit;
 
 fn copy(ranks: u32, source: &Path, target: &Path) -> Exit {
@@ -102,8 +103,8 @@ fn mutate(random: &mut fastrand::Rng, tree: &Path) {
 fn a_copy_has_the_names_grouped_as_the_source_has_them() {
     for seed in 0..40 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         fs::create_dir(&source).unwrap();
         plant(&mut random, &source, 60);
         assert_eq!(copy(random.u32(1..9), &source, &target), Exit::Ok, "seed {seed}");
@@ -115,8 +116,8 @@ fn a_copy_has_the_names_grouped_as_the_source_has_them() {
 fn a_target_gets_the_sources_groups_and_a_second_run_changes_nothing() {
     for seed in 0..40 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         fs::create_dir(&source).unwrap();
         plant(&mut random, &source, 50);
         copy(random.u32(1..5), &source, &target);

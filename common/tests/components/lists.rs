@@ -9,6 +9,7 @@ use lists::part_path;
 use lists::rows::Rows;
 use lists::source::ListSource;
 use lists::staged::StagedDirectory;
+use suite_tests::sandbox::Sandbox;
 use types::content::crc64::Crc64;
 use types::entry::{Kind, Metadata, Time};
 use types::error::Failure;
@@ -107,8 +108,8 @@ fn read(list: &Path, ranks: u32) -> Result<Vec<OwnedRecord>, Failure> {
 
 #[test]
 fn parquet_keeps_every_byte_and_every_time() {
-    let work = tempfile::tempdir().unwrap();
-    let list = work.path().join("list.parquet");
+    let work = Sandbox::new();
+    let list = work.at("list.parquet");
     let entries = awkward();
     write_parquet(&list, &[&entries[..10], &[], &entries[10..]], "a");
     for ranks in [1, 2, 5] {
@@ -122,8 +123,8 @@ fn parquet_keeps_every_byte_and_every_time() {
 
 #[test]
 fn ndjson_keeps_every_byte_and_every_time_wherever_it_is_cut() {
-    let work = tempfile::tempdir().unwrap();
-    let list = work.path().join("list.ndjson");
+    let work = Sandbox::new();
+    let list = work.at("list.ndjson");
     let entries = awkward();
     let mut lines = Vec::new();
     for entry in &entries {
@@ -148,8 +149,8 @@ fn ndjson_keeps_every_byte_and_every_time_wherever_it_is_cut() {
 
 #[test]
 fn parts_of_different_lists_or_too_few_are_refused() {
-    let work = tempfile::tempdir().unwrap();
-    let (one, two) = (work.path().join("one.parquet"), work.path().join("two.parquet"));
+    let work = Sandbox::new();
+    let (one, two) = (work.at("one.parquet"), work.at("two.parquet"));
     let entries = awkward();
     write_parquet(&one, &[&entries, &entries], "a");
     write_parquet(&two, &[&entries, &entries], "b");
@@ -169,8 +170,8 @@ fn parts_of_different_lists_or_too_few_are_refused() {
 
 #[test]
 fn no_torn_or_changed_byte_of_a_part_gets_through_or_panics() {
-    let work = tempfile::tempdir().unwrap();
-    let list = work.path().join("list.parquet");
+    let work = Sandbox::new();
+    let list = work.at("list.parquet");
     let entries: Vec<_> = (0..40).map(|n| entry(format!("r/{n}").as_bytes(), 1, n)).collect();
     write_parquet(&list, &[&entries], "a");
     let part = part_path(list.as_os_str().as_encoded_bytes(), 0);
@@ -194,8 +195,8 @@ fn no_torn_or_changed_byte_of_a_part_gets_through_or_panics() {
 
 #[test]
 fn torn_and_foreign_lines_are_one_error() {
-    let work = tempfile::tempdir().unwrap();
-    let list = work.path().join("list.ndjson");
+    let work = Sandbox::new();
+    let list = work.at("list.ndjson");
     let mut lines = Vec::new();
     write_record(LineFormat::Ndjson, &entry(b"r/a", 1, 0).view(), &mut lines);
     let good = String::from_utf8(lines).unwrap();

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::runs::{self, compare_options, filters, in_session, options, quiet, temp, wishes};
+use crate::runs::{self, compare_options, filters, in_session, options, quiet, wishes};
 use crate::trees::{Entry, Picture};
 use common::run::compare::CompareRequest;
 use common::surface::named_args::NamedArgs;
@@ -16,6 +16,7 @@ use ops::copy::options::{ChangeTest, HardLinks, JobFacts, SyncOptions};
 use posix::PosixStore;
 use store::opening::OpenAs;
 use store::opening::Symlinks;
+use suite_tests::sandbox::Sandbox;
 use types::entry::{Kind, Time, Times};
 use types::exit::Exit;
 use types::listed::line::LineFormat;
@@ -214,8 +215,8 @@ fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
 fn a_synchronised_target_is_what_the_model_says_and_a_second_run_changes_nothing() {
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         let wanted = trees::random_tree(&mut random);
         let mut old = wanted.clone();
         mutate(&mut random, &mut old);
@@ -248,8 +249,8 @@ fn assert_same(got: &Picture, expected: &Picture, seed: u64) {
 fn what_a_filter_protects_is_neither_copied_nor_deleted() {
     for seed in 0..20 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         let wanted = trees::random_tree(&mut random);
         let mut old = wanted.clone();
         mutate(&mut random, &mut old);
@@ -290,8 +291,8 @@ fn what_a_filter_protects_is_neither_copied_nor_deleted() {
 fn a_comparison_says_of_every_path_what_the_model_says() {
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         let one = trees::random_tree(&mut random);
         let mut other = one.clone();
         if seed % 10 > 0 {
@@ -299,7 +300,7 @@ fn a_comparison_says_of_every_path_what_the_model_says() {
         }
         build(&one, &source);
         build(&other, &target);
-        let (exit, lines) = compare(random.u32(1..9), &source, &target, &work.path().join("list"));
+        let (exit, lines) = compare(random.u32(1..9), &source, &target, &work.at("list"));
         let expected = comparison(&one, &other);
         assert_eq!(lines, expected, "seed {seed}");
         let differs = expected.iter().any(|line| !line.starts_with('='));
@@ -309,8 +310,8 @@ fn a_comparison_says_of_every_path_what_the_model_says() {
 
 #[test]
 fn a_flipped_bit_is_found_wherever_it_is_and_in_no_other_file() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     let mut random = fastrand::Rng::with_seed(1);
     let tree = trees::random_tree(&mut random);
     build(&tree, &source);
@@ -326,7 +327,7 @@ fn a_flipped_bit_is_found_wherever_it_is_and_in_no_other_file() {
         let at = if round < 75 { edges[round % 5] } else { random.usize(0..length) };
         let file_path = target.join(std::ffi::OsStr::from_bytes(path));
         flip(&file_path, at, 1 << random.u8(0..8), entry);
-        let (exit, lines) = compare(random.u32(1..9), &source, &target, &work.path().join("list"));
+        let (exit, lines) = compare(random.u32(1..9), &source, &target, &work.at("list"));
         let different: Vec<&String> = lines.iter().filter(|line| !line.starts_with('=')).collect();
         assert_eq!(different, [&format!("* {}\tCONTENT", escaped(path))], "byte {at} of {length}");
         assert_eq!(exit, Exit::Different);

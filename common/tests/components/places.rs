@@ -13,6 +13,7 @@ use s3::config::environment;
 use s3::config::rclone_conf;
 use s3::config::resolve::{renew, resolve};
 use s3::config::settings::{Chain, Credentials, PathStyle, Renewal, S3Options, Secret, Settings};
+use suite_tests::sandbox::Sandbox;
 use types::error::Side;
 use types::operand::location::Location;
 
@@ -47,13 +48,13 @@ fn renewed(settings: Settings) -> Result<Settings, String> {
 
 /// An environment: a home directory and variables.
 struct Place {
-    home: tempfile::TempDir,
+    home: Sandbox,
     variables: Vec<(String, String)>,
 }
 
 impl Place {
     fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let home = Sandbox::new();
         std::fs::create_dir(home.path().join(".aws")).unwrap();
         // The instance metadata service of this machine, if any, is not asked.
         Self { home, variables: Vec::new() }.set("AWS_EC2_METADATA_DISABLED", "true")

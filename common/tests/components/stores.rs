@@ -13,19 +13,20 @@ use store::faulty::{Faults, FaultyStore};
 use store::memory::MemoryStore;
 use store::opening::OpenAs;
 use store::{Made, NewSymlink, Store};
+use suite_tests::sandbox::Sandbox;
 use types::entry::Attributes;
 use types::error::{Cause, Op};
 use types::path::RelPath;
 
-fn posix() -> (tempfile::TempDir, PosixStore) {
-    let dir = tempfile::tempdir().unwrap();
+fn posix() -> (Sandbox, PosixStore) {
+    let dir = Sandbox::new();
     let path = dir.path().as_os_str().as_encoded_bytes().to_vec();
     let store = PosixStore::open(&path, OpenAs::default()).unwrap();
     (dir, store)
 }
 
 /// Keeps a temporary directory as long as the store in it.
-struct Kept<S>(S, #[allow(dead_code, reason = "held for its drop")] tempfile::TempDir);
+struct Kept<S>(S, #[allow(dead_code, reason = "held for its drop")] Sandbox);
 
 impl<S: Store> store::StoreDecorator for Kept<S> {
     fn inner(&self) -> &dyn Store {

@@ -13,6 +13,7 @@ use posix::PosixStore;
 use store::Store;
 use store::faulty::{Faults, FaultyStore};
 use store::opening::{OpenAs, Symlinks};
+use suite_tests::sandbox::Sandbox;
 use types::attributes::keep::Keep;
 use types::content::transfer::{Rewriting, Sparse, Sums, Transfer};
 use types::error::{Cause, Failure};
@@ -96,8 +97,8 @@ fn random_islands_arrive_with_no_more_room_than_they_need() {
     });
     for (seed, transfer) in (0..40).flat_map(|seed| ways.clone().map(move |way| (seed, way))) {
         let mut random = fastrand::Rng::with_seed(seed);
-        let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::on_disk();
+        let (source, target) = (work.source(), work.target());
         fs::create_dir(&source).unwrap();
         fs::create_dir(&target).unwrap();
         for name in ["a", "b", "c"] {
@@ -151,8 +152,8 @@ fn a_source_that_shrinks_or_grows_meanwhile_is_an_error() {
             (true, Sparse::Never),
         ] {
             for change in [-1, -(BLOCK as i64) * 3, 1] {
-                let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-                let (source, target) = (work.path().join("s"), work.path().join("t"));
+                let work = Sandbox::on_disk();
+                let (source, target) = (work.source(), work.target());
                 fs::create_dir(&source).unwrap();
                 fs::create_dir(&target).unwrap();
                 let file = File::create(source.join("f")).unwrap();
@@ -183,8 +184,8 @@ fn a_source_that_shrinks_or_grows_meanwhile_is_an_error() {
 /// Checks that a small file that changes once is copied again, and that its copy is complete.
 #[test]
 fn a_small_source_that_was_cut_off_once_arrives_as_it_is_then() {
-    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir(&source).unwrap();
     fs::create_dir(&target).unwrap();
     let file = File::create(source.join("f")).unwrap();
@@ -213,8 +214,8 @@ fn a_copy_that_others_change_before_it_is_verified_is_a_failure_and_theirs() {
     let verified = Transfer { sums: Sums::All, ..Transfer::default() };
     let options = CopyOptions { verify: Verify::Transferred, ..options(verified) };
     for (ranks, kept_bytes) in [(1, 3 * BLOCK), (2, 8 * BLOCK)] {
-        let work = tempfile::tempdir().unwrap();
-        let [source, target] = ["s", "t"].map(|name| work.path().join(name));
+        let work = Sandbox::new();
+        let [source, target] = [work.source(), work.target()];
         fs::create_dir(&source).unwrap();
         fs::create_dir(&target).unwrap();
         fs::write(source.join("file"), vec![7; 20 * BLOCK as usize]).unwrap();

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::resume::{copy, stopped};
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, run, tool};
 use suite_tests::preload::Gates;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::skips;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{files_in, is_staged, journals, totals};
@@ -58,7 +58,7 @@ fn again(ranks: u32, options: &[&str], source: &Path, target: &Path) -> Command 
 
 #[test]
 fn no_file_is_made_of_two_versions_of_its_source() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     rewrite(&source.join("large"));
     let ended = run(copy(2, &source, &target).args(["--verify", "transferred"])).expect(0);
@@ -70,8 +70,8 @@ fn no_file_is_made_of_two_versions_of_its_source() {
 #[test]
 fn what_was_finished_is_copied_again_where_its_source_has_other_content() {
     for name in ["dcp", "dsync"] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         for name in ["a", "b", "c"] {
             write(&source.join(name), name.as_bytes());
         }
@@ -94,7 +94,7 @@ fn what_was_finished_is_copied_again_where_its_source_has_other_content() {
 
 #[test]
 fn a_source_that_was_only_touched_is_read_again_and_not_sent_again() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     fs::set_permissions(source.join("large"), Permissions::from_mode(0o4750)).unwrap();
     let ended = run(&mut copy(3, &source, &target)).expect(0);
@@ -115,10 +115,10 @@ fn a_job_goes_on_however_its_places_are_spelled() {
     ];
     for (directory, places) in spellings {
         for start in ["--resume", "--no-resume"] {
-            let work = temp();
+            let work = Sandbox::new();
             let (source, target) = stopped(work.path(), &[]);
-            fs::create_dir(work.path().join("cwd")).unwrap();
-            symlink(".", work.path().join("link")).unwrap();
+            fs::create_dir(work.at("cwd")).unwrap();
+            symlink(".", work.at("link")).unwrap();
             let mut command = tool(2, "dcp");
             command.current_dir(work.path().join(directory));
             let ended = run(command.args(["-p", "--json", start]).args(places)).expect(0);
@@ -133,8 +133,8 @@ fn a_job_goes_on_however_its_places_are_spelled() {
 
 #[test]
 fn a_job_that_is_queued_again_after_a_good_end_copies_nothing() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("sub/file"), b"content");
     write(&source.join("other"), b"other content");
     for (round, expected) in [(0, 20), (1, 0), (2, 0)] {
@@ -163,7 +163,7 @@ fn a_job_that_is_queued_again_after_a_good_end_copies_nothing() {
 
 #[test]
 fn a_damaged_journal_is_an_error_that_names_it() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     let journal = journals(&target).pop().unwrap();
     for name in ["job", "unfinished", "target"] {
@@ -189,10 +189,10 @@ fn a_damaged_journal_is_an_error_that_names_it() {
 /// touched.
 #[test]
 fn a_journal_belongs_to_one_tool_and_one_set_of_names() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     write(&source.join("small"), b"x");
-    let lists = ["one", "two"].map(|name| work.path().join(name));
+    let lists = ["one", "two"].map(|name| work.at(name));
     for list in &lists {
         fs::write(list, "small\n").unwrap();
     }
@@ -223,7 +223,7 @@ fn a_journal_belongs_to_one_tool_and_one_set_of_names() {
 #[test]
 fn a_journal_of_a_target_that_is_gone_leads_nobody_astray() {
     for start in [&["--json"][..], &["--json", "--resume"]] {
-        let work = temp();
+        let work = Sandbox::new();
         let (source, target) = stopped(work.path(), &[]);
         // The inode may be used again.
         fs::remove_dir_all(&target).unwrap();
@@ -240,7 +240,7 @@ fn a_journal_of_a_target_that_is_gone_leads_nobody_astray() {
 
 #[test]
 fn what_is_finished_gets_what_has_changed_of_its_source() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = failed(work.path(), &["-p"]);
     fs::set_permissions(source.join("a"), Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(source.join("sub"), Permissions::from_mode(0o2751)).unwrap();
@@ -261,8 +261,8 @@ fn what_is_finished_gets_what_has_changed_of_its_source() {
 /// Checks that new files have the source's mode under the umask.
 #[test]
 fn a_mode_that_was_changed_arrives_without_preserve_too() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("a"), b"a");
     write(&source.join("large"), &noise(24 << 20));
     let stop = |source: &Path| {
@@ -286,7 +286,7 @@ fn a_mode_that_was_changed_arrives_without_preserve_too() {
 
 #[test]
 fn options_that_decide_what_is_written_are_applied_or_refused_by_name() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = failed(work.path(), &[]);
     fs::set_permissions(source.join("a"), Permissions::from_mode(0o4777)).unwrap();
     for (options, name) in [
@@ -305,7 +305,7 @@ fn options_that_decide_what_is_written_are_applied_or_refused_by_name() {
     assert_eq!(totals(&ended.expect(0), "copied_bytes"), 1, "b alone");
     assert_identical(&source, &target);
     assert_clean(&target);
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = failed(work.path(), &["-p"]);
     let ended = run(&mut again(2, &[], &source, &target)).expect(2);
     assert!(ended.stderr.contains("--preserve=mode"), "{}", ended.stderr);
@@ -318,8 +318,8 @@ fn options_that_decide_what_is_written_are_applied_or_refused_by_name() {
 #[test]
 fn a_directory_of_a_killed_job_has_the_mode_of_a_single_run_without_preserve_too() {
     for (is_into, name) in [(true, "t/s"), (true, "t/s/d"), (false, "t/d")] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         write(&source.join("d/large"), &noise(24 << 20));
         write(&target.join("others"), b"x");
         for dir in [source.join("d"), source.clone()] {
@@ -349,8 +349,8 @@ fn a_directory_of_a_killed_job_has_the_mode_of_a_single_run_without_preserve_too
 #[test]
 fn another_umask_is_applied_or_refused() {
     for is_new in [true, false] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         write(&source.join("a"), b"a");
         write(&source.join("b/file"), b"b");
         fs::set_permissions(source.join("a"), Permissions::from_mode(0o666)).unwrap();
@@ -385,8 +385,8 @@ fn another_umask_is_applied_or_refused() {
 /// Checks a source directory that was renamed, and whose old copy no run visits any more.
 #[test]
 fn a_directory_that_got_another_name_has_the_rights_of_its_own() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("d/large"), &noise(24 << 20));
     fs::set_permissions(source.join("d"), Permissions::from_mode(0o2755)).unwrap();
     let mut job = suite_tests::unfinished::begin(&mut copy(1, &source, &target));
@@ -403,7 +403,7 @@ fn a_directory_that_got_another_name_has_the_rights_of_its_own() {
 /// Checks that the message tells where the job is running, and since when.
 #[test]
 fn a_job_that_is_at_work_is_told_of() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     let mut holder = copy(1, &source, &target);
     holder.env("SLURM_JOB_ID", "4711").env("SLURM_STEP_ID", "0");

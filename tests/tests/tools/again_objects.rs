@@ -7,9 +7,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::buckets::{diff, served, temp, text, with};
+use suite_tests::buckets::{diff, served, text, with};
 use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{journals, totals};
 
@@ -54,8 +55,8 @@ fn replaced_between(server: &ObjectServer, tree: &Path, command: impl Fn(u32) ->
 #[test]
 fn an_object_that_was_replaced_by_one_of_its_size_and_time_is_copied_again() {
     for name in ["dcp", "dsync"] {
-        let (server, work) = (served(Behaviour::default()), temp());
-        let (tree, target) = (tree(work.path()), work.path().join("t"));
+        let (server, work) = (served(Behaviour::default()), Sandbox::new());
+        let (tree, target) = (tree(work.path()), work.target());
         let ended = replaced_between(&server, &tree, |ranks| {
             let mut command = with(&server, ranks, name);
             command.args(["-p", "--resume", "--json", "--chunksize=64KiB", "s3://data/s/"]);
@@ -70,8 +71,8 @@ fn an_object_that_was_replaced_by_one_of_its_size_and_time_is_copied_again() {
 
 #[test]
 fn an_object_that_was_replaced_is_copied_again_within_a_service() {
-    let (server, work) = (served(Behaviour::default()), temp());
-    let (tree, journal) = (tree(work.path()), work.path().join("journal"));
+    let (server, work) = (served(Behaviour::default()), Sandbox::new());
+    let (tree, journal) = (tree(work.path()), work.at("journal"));
     replaced_between(&server, &tree, |ranks| {
         let mut command = with(&server, ranks, "dcp");
         command.args(["-p", "--json", "--journal", text(&journal), "s3://data/s/", "s3://data/t/"]);
@@ -86,8 +87,8 @@ fn an_object_that_was_replaced_is_copied_again_within_a_service() {
 
 #[test]
 fn a_file_that_was_rewritten_in_place_is_stored_again() {
-    let (server, work) = (served(Behaviour::default()), temp());
-    let (tree, journal) = (tree(work.path()), work.path().join("journal"));
+    let (server, work) = (served(Behaviour::default()), Sandbox::new());
+    let (tree, journal) = (tree(work.path()), work.at("journal"));
     let command = |ranks| {
         let mut command = with(&server, ranks, "dcp");
         command.args(["-pL", "--json", "--journal", text(&journal)]);
@@ -112,8 +113,8 @@ fn unfinished(tree: &Path, command: impl Fn(u32) -> Command) {
 
 #[test]
 fn how_objects_are_stored_is_part_of_the_command() {
-    let (server, work) = (served(Behaviour::default()), temp());
-    let (tree, journal) = (tree(work.path()), work.path().join("journal"));
+    let (server, work) = (served(Behaviour::default()), Sandbox::new());
+    let (tree, journal) = (tree(work.path()), work.at("journal"));
     let command = |ranks, options: &[&str]| {
         let mut command = with(&server, ranks, "dcp");
         command.args(["-pL", "--json", "--journal", text(&journal)]).args(options);

@@ -9,15 +9,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::job::{Ended, alone, assert_identical, for_everybody, nobody, run, tool};
+use suite_tests::job::{alone, assert_identical, for_everybody, nobody, run, sync, tool};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-/// Creates a directory on a file system that supports extended attributes, ACLs and devices.
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
 
 fn mknod(path: &Path, words: &[&str]) {
     run(Command::new("mknod").arg(path).args(words)).expect(0);
@@ -60,10 +55,6 @@ fn listing(root: &Path) -> Vec<String> {
     lines
 }
 
-fn sync(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
-    run(tool(count, "dsync").args(options).args([source, target]))
-}
-
 fn mode_of(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
@@ -72,10 +63,10 @@ fn mode_of(path: &Path) -> u32 {
 fn special_files_are_made_on_request_and_left_out_otherwise() {
     need_root!();
     for count in [1, 4] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         special_tree(&source);
-        let without = work.path().join("without");
+        let without = work.at("without");
         let ended = run(tool(count, "dcp").args(["-p", "--json"]).args([&source, &without]));
         let totals = ended.expect(0).summary()["totals"].clone();
         assert_eq!(
@@ -94,8 +85,8 @@ fn special_files_are_made_on_request_and_left_out_otherwise() {
             );
             assert_eq!(listing(&source), listing(&target));
         }
-        run(tool(count, "dcmp").args([&source, &target])).expect(0);
-        let some = work.path().join("some");
+        work.run(count, "dcmp", &[]).expect(0);
+        let some = work.at("some");
         let ended = run(tool(count, "dcp").arg("--specials").args([&source, &some])).expect(0);
         assert!(some.join("d/fifo").exists() && !some.join("char").exists());
         assert!(ended.stdout.contains("--specials, --devices or -a copy them"), "{}", ended.stdout);
@@ -106,18 +97,18 @@ fn special_files_are_made_on_request_and_left_out_otherwise() {
 #[test]
 fn a_device_is_not_made_over_the_one_it_comes_from_and_a_file_not_over_a_device() {
     need_root!();
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     special_tree(&source);
-    fs::create_dir(work.path().join("t")).unwrap();
-    mknod(&work.path().join("t/file"), &["c", "1", "3"]);
-    let ended = run(alone("dcp").arg("-a").args([&source.join("d/"), &work.path().join("t")]));
+    fs::create_dir(work.target()).unwrap();
+    mknod(&work.at("t/file"), &["c", "1", "3"]);
+    let ended = run(alone("dcp").arg("-a").args([&source.join("d/"), &work.target()]));
     assert!(ended.expect(23).stderr.contains("it is not replaced"));
     run(alone("dcp").arg("-a").args([&source.join("char"), &source])).expect(3);
     assert_eq!(fs::symlink_metadata(source.join("char")).unwrap().uid(), 1234);
     // A link that is followed leads to a device: that one is made.
     symlink("char", source.join("link")).unwrap();
-    let target = work.path().join("made");
+    let target = work.at("made");
     run(alone("dcp").args(["-aL"]).args([&source.join("link"), &target])).expect(0);
     let made = fs::symlink_metadata(&target).unwrap();
     assert_eq!(made.rdev(), fs::metadata("/dev/null").unwrap().rdev());
@@ -127,19 +118,19 @@ fn a_device_is_not_made_over_the_one_it_comes_from_and_a_file_not_over_a_device(
 fn dsync_recognises_equal_special_files_and_replaces_others() {
     need_root!();
     for count in [1, 3] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         special_tree(&source);
-        let plan = sync(count, &["-n", "-a"], &source, &target).expect(0);
+        let plan = work.run(count, "dsync", &["-n", "-a"]).expect(0);
         assert!(plan.stdout.contains("create special file"), "{}", plan.stdout);
-        sync(count, &["--specials", "--devices"], &source, &target).expect(0);
+        work.run(count, "dsync", &["--specials", "--devices"]).expect(0);
         assert_eq!(listing(&source), listing(&target));
         let inodes = |root: &Path| {
             ["d/fifo", "d/socket", "char", "block"]
                 .map(|name| fs::symlink_metadata(root.join(name)).unwrap().ino())
         };
         let before = inodes(&target);
-        let again = sync(count, &["-aD"], &source, &target).expect(0);
+        let again = work.run(count, "dsync", &["-aD"]).expect(0);
         assert!(again.stdout.contains("nothing to do, the target is equal"), "{}", again.stdout);
         // Other attributes are set in place; another device, or something else, makes way.
         fs::set_permissions(target.join("d/fifo"), Permissions::from_mode(0o600)).unwrap();
@@ -148,20 +139,20 @@ fn dsync_recognises_equal_special_files_and_replaces_others() {
         mknod(&target.join("char"), &["c", "1", "5"]);
         fs::remove_file(target.join("d/socket")).unwrap();
         trees::write(&target.join("d/socket/below"), b"x");
-        run(tool(1, "dcmp").args([&source, &target])).expect(1);
-        sync(count, &["-aD"], &source, &target).expect(0);
+        work.run(1, "dcmp", &[]).expect(1);
+        work.run(count, "dsync", &["-aD"]).expect(0);
         assert_eq!(listing(&source), listing(&target));
         let after = inodes(&target);
         assert_eq!((after[0], after[3]), (before[0], before[3]));
-        run(tool(count, "dcmp").args([&source, &target])).expect(0);
+        work.run(count, "dcmp", &[]).expect(0);
     }
 }
 
 #[test]
 fn who_may_not_make_devices_is_told_so_for_each() {
     need_root!();
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     special_tree(&source);
     fs::create_dir(&target).unwrap();
     chown(&target, Some(65534), Some(65534)).unwrap();
@@ -219,8 +210,8 @@ const ALL: [bool; 6] = [true, true, true, true, true, false];
 #[test]
 fn what_is_listed_is_kept_and_nothing_else() {
     need_root!();
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     rich_tree(&source);
     let but = |fields: &[usize]| {
         let mut kept = ALL;
@@ -262,19 +253,19 @@ fn what_is_listed_is_kept_and_nothing_else() {
 #[test]
 fn dsync_looks_only_at_what_is_kept() {
     need_root!();
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     rich_tree(&source);
     let idle = |options: &[&str]| {
-        let ended = sync(2, options, &source, &target).expect(0);
+        let ended = work.run(2, "dsync", options).expect(0);
         assert!(ended.stdout.contains("nothing to do"), "{options:?} {}", ended.stdout);
     };
     let few = &["--no-preserve=mode,ownership,xattr"][..];
-    sync(2, few, &source, &target).expect(0);
+    work.run(2, "dsync", few).expect(0);
     assert_eq!(kept(&target, "d/f"), [false, false, false, true, false, false]);
     idle(few);
     idle(&["--preserve=timestamps"]);
-    sync(2, &["--xattrs", "all"], &source, &target).expect(0);
+    work.run(2, "dsync", &["--xattrs", "all"]).expect(0);
     assert_eq!(kept(&target, "d/f"), [true; 6]);
     assert_eq!(kept(&target, "d"), [true; 6]);
     idle(&["--xattrs", "all"]);
@@ -286,8 +277,8 @@ fn dsync_looks_only_at_what_is_kept() {
 
 #[test]
 fn a_default_acl_of_the_target_does_not_leak_into_copies_that_keep_modes() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     trees::write(&source.join("d/f"), b"x");
     trees::write(&source.join("own/f"), b"x");
     run(Command::new("mkfifo").arg(source.join("d/fifo"))).expect(0);
@@ -317,8 +308,8 @@ fn a_default_acl_of_the_target_does_not_leak_into_copies_that_keep_modes() {
 fn owners_and_modes_can_be_given() {
     need_root!();
     for count in [1, 2] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         rich_tree(&source);
         let give = ["-p", "--chown", "root:7777", "--chmod", "D2770,F640"];
         run(tool(count, "dcp").args(give).args([&source, &target])).expect(0);
@@ -331,10 +322,10 @@ fn owners_and_modes_can_be_given() {
         // dsync takes equal entries for equal, and changes others.
         let same = sync(count, &give[1..], &source, &target).expect(0);
         assert!(same.stdout.contains("nothing to do"), "{}", same.stdout);
-        sync(count, &["--chown", ":8888", "--chmod", "go-w"], &source, &target).expect(0);
+        work.run(count, "dsync", &["--chown", ":8888", "--chmod", "go-w"]).expect(0);
         assert_eq!(has("d/f", &target), (1234, 8888, 0o4755));
         // Without --preserve: the rest is as without.
-        let plain = work.path().join("plain");
+        let plain = work.at("plain");
         let options = ["--chown=4444", "--chmod=u+s,o="];
         run(tool(count, "dcp").args(options).args([&source, &plain])).expect(0);
         assert_eq!(has("d/f", &plain), (4444, 0, 0o4750));
@@ -353,8 +344,8 @@ fn owners_and_modes_can_be_given() {
 #[test]
 fn set_id_bits_are_left_off_where_the_owner_cannot_be_kept() {
     need_root!();
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     trees::write(&source.join("d/f"), b"x");
     fs::set_permissions(source.join("d/f"), Permissions::from_mode(0o6755)).unwrap();
     fs::create_dir(&target).unwrap();
@@ -378,8 +369,8 @@ fn set_id_bits_are_left_off_where_the_owner_cannot_be_kept() {
 
 #[test]
 fn names_that_are_no_text_have_special_files_too() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir(&source).unwrap();
     let name = std::ffi::OsStr::from_bytes(b"\xff\n");
     let path = CString::new(source.join(name).as_os_str().as_bytes()).unwrap();

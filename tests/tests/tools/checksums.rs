@@ -9,11 +9,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
-use suite_tests::buckets::{BUCKET, go, served, temp, text};
+use suite_tests::buckets::{BUCKET, go, served, text};
 use suite_tests::cloud::{aws, venv};
 use suite_tests::job::{alone, run, tool};
 use suite_tests::object_server::{Behaviour, Operation};
 use suite_tests::preload::Faults;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 /// Creates a tree with names that must be escaped in a line, or are not UTF-8, and with a symbolic
@@ -29,8 +30,8 @@ fn files_to_sum(tree: &Path) {
 
 #[test]
 fn sha256sum_and_md5sum_check_lists_of_checksums() {
-    let work = temp();
-    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    let work = Sandbox::new();
+    let (tree, list) = (work.source(), work.at("sums"));
     files_to_sum(&tree);
     for (ranks, which, checker) in [(3, "sha256", "sha256sum"), (1, "md5", "md5sum")] {
         let mut dwalk = tool(ranks, "dwalk");
@@ -48,8 +49,8 @@ fn sha256sum_and_md5sum_check_lists_of_checksums() {
 /// Checks lists with rclone, which does not support escapes: names that need them are left out.
 #[test]
 fn rclone_checks_lists_of_checksums() {
-    let work = temp();
-    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    let work = Sandbox::new();
+    let (tree, list) = (work.source(), work.at("sums"));
     for name in ["plain", "d/deep er/file", "empty"] {
         trees::write(&tree.join(name), name.strip_prefix("empty").unwrap_or(name).as_bytes());
     }
@@ -73,8 +74,8 @@ fn rclone_checks_lists_of_checksums() {
 
 #[test]
 fn checksums_on_standard_output_are_all_there_is() {
-    let work = temp();
-    let tree = work.path().join("s");
+    let work = Sandbox::new();
+    let tree = work.source();
     files_to_sum(&tree);
     let of_nothing = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
     // One file, and links that are followed.
@@ -92,8 +93,8 @@ fn checksums_on_standard_output_are_all_there_is() {
 /// Checks that a list in its own tree contains neither itself nor the list that it replaces.
 #[test]
 fn a_list_of_checksums_in_its_own_tree_has_no_checksum_of_itself() {
-    let work = temp();
-    let (tree, list) = (work.path(), work.path().join("SUMS"));
+    let work = Sandbox::new();
+    let (tree, list) = (work.path(), work.at("SUMS"));
     trees::write(&tree.join("a"), b"a");
     for _ in 0..2 {
         run(tool(2, "dwalk").args(["--checksum=sha256", "-o"]).args([&list, tree])).expect(0);
@@ -106,8 +107,8 @@ fn a_list_of_checksums_in_its_own_tree_has_no_checksum_of_itself() {
 /// where the list is checked.
 #[test]
 fn a_list_that_lacks_a_checksum_passes_no_check() {
-    let work = temp();
-    let [tree, list, log] = ["s", "sums", "log"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [tree, list, log] = ["s", "sums", "log"].map(|name| work.at(name));
     trees::write(&tree.join("a"), b"a");
     trees::write(&tree.join("b"), b"b");
     fs::write(&list, "old").unwrap();
@@ -125,17 +126,17 @@ fn a_list_that_lacks_a_checksum_passes_no_check() {
 /// Checks that an interrupted job leaves the old list; its report tells that it is incomplete.
 #[test]
 fn a_stopped_job_leaves_the_old_list_of_checksums() {
-    let work = temp();
-    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    let work = Sandbox::new();
+    let (tree, list) = (work.source(), work.at("sums"));
     fs::create_dir(&tree).unwrap();
     // It never ends being read while the test runs: a terabyte of nothing.
     fs::File::create(tree.join("huge")).unwrap().set_len(1 << 40).unwrap();
     fs::write(&list, "old").unwrap();
-    let page = work.path().join("page.html");
+    let page = work.at("page.html");
     let mut dwalk = alone("dwalk");
     dwalk.args(["--checksum", "sha256", "--report"]).arg(&page).arg("-o").args([&list, &tree]);
     let job = dwalk.stderr(Stdio::piped()).spawn().unwrap();
-    let partial = work.path().join(".sums.partial");
+    let partial = work.at(".sums.partial");
     while !partial.exists() {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -154,8 +155,8 @@ fn a_stopped_job_leaves_the_old_list_of_checksums() {
 /// read.
 #[test]
 fn checksums_of_objects_are_stored_ones_or_of_their_content() {
-    let work = temp();
-    let (tree, list) = (work.path().join("s"), work.path().join("sums"));
+    let work = Sandbox::new();
+    let (tree, list) = (work.source(), work.at("sums"));
     trees::write(&tree.join("d/plain"), b"plain");
     trees::write(&tree.join("kept"), &trees::noise(11 << 20));
     trees::write(&tree.join("parts"), &trees::noise(11 << 20));

@@ -6,13 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use suite_tests::job::{Ended, alone, for_everybody, nobody, ranks, run, tool};
+use suite_tests::job::{alone, compare, for_everybody, nobody, ranks, run, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, need_root, trees};
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
 
 /// Creates two trees with one entry of each awkward kind.
 fn twins(work: &Path) -> (PathBuf, PathBuf) {
@@ -28,13 +24,9 @@ fn copy(source: &Path, target: &Path) {
     run(Command::new("cp").arg("-a").args([source, target])).expect(0);
 }
 
-fn compare(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
-    run(tool(count, "dcmp").args(options).args([source, target]))
-}
-
 #[test]
 fn twins_are_identical_and_each_kind_of_drift_is_named() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = twins(work.path());
     for count in [1, 4] {
         let same = compare(count, &[], &source, &target).expect(0);
@@ -71,7 +63,7 @@ fn twins_are_identical_and_each_kind_of_drift_is_named() {
 
 #[test]
 fn access_control_lists_are_compared() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = twins(work.path());
     let entry = target.join("many");
     run(Command::new("setfacl").args(["-m", "u:12345:rx"]).arg(&entry)).expect(0);
@@ -89,7 +81,7 @@ fn set_xattr(name: &str, value: &str, path: &Path) {
 #[test]
 fn extended_attributes_are_compared_as_far_as_is_asked_for() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = twins(work.path());
     // A capability to bind ports, as linux/capability.h has it.
     let capability = "0sAQAAAgAEAAAAAAAAAAAAAAAAAAA=";
@@ -131,7 +123,7 @@ fn extended_attributes_are_compared_as_far_as_is_asked_for() {
         run(tool(2, "dcp").args(kept).args([&source.join(""), &copy])).expect(0);
         compare(2, &["--xattrs", which], &source, &copy).expect(0);
     }
-    compare(2, &["--xattrs", "all"], &source, &work.path().join("user")).expect(1);
+    compare(2, &["--xattrs", "all"], &source, &work.at("user")).expect(1);
     let dsync = |options: &[&str]| {
         run(tool(2, "dsync").args(["-a"]).args(options).args([&source, &target])).expect(0).stdout
     };
@@ -142,17 +134,17 @@ fn extended_attributes_are_compared_as_far_as_is_asked_for() {
 
 #[test]
 fn lists_of_rights_of_special_files_are_compared_too() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir(&source).unwrap();
     run(Command::new("mkfifo").arg(source.join("fifo"))).expect(0);
     copy(&source, &target);
-    compare(2, &[], &source, &target).expect(0);
+    work.run(2, "dcmp", &[]).expect(0);
     let grant = |path: &Path| {
         run(Command::new("setfacl").args(["-m", "u:12345:r,m::rw"]).arg(path)).expect(0);
     };
     grant(&source.join("fifo"));
-    let ended = compare(2, &["--ignore", "perm"], &source, &target).expect(1);
+    let ended = work.run(2, "dcmp", &["--ignore", "perm"]).expect(1);
     assert!(ended.stdout.contains("* fifo\tACL\n"), "{}", ended.stdout);
 }
 
@@ -160,7 +152,7 @@ fn lists_of_rights_of_special_files_are_compared_too() {
 /// tells so.
 #[test]
 fn lite_believes_size_and_time_and_says_so() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = twins(work.path());
     let file = target.join("many/d0000/blind");
     let twin = source.join("many/d0000/blind");
@@ -190,8 +182,8 @@ fn lite_believes_size_and_time_and_says_so() {
 
 #[test]
 fn chunks_of_a_large_file_are_compared_by_all_ranks() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir(&source).unwrap();
     trees::write(&source.join("large"), &trees::noise(256 << 20));
     copy(&source, &target);
@@ -216,15 +208,15 @@ fn chunks_of_a_large_file_are_compared_by_all_ranks() {
 
 #[test]
 fn trouble_is_never_the_same() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = twins(work.path());
-    compare(2, &[], &source, &work.path().join("missing")).expect(3);
-    compare(1, &[], &work.path().join("missing"), &target).expect(3);
+    compare(2, &[], &source, &work.at("missing")).expect(3);
+    compare(1, &[], &work.at("missing"), &target).expect(3);
     compare(1, &["-o", "SIZE=WRONG:x"], &source, &target).expect(2);
     compare(1, &["-o", "EXIST=ONLY_SRC:/nowhere/x"], &source, &target).expect(3);
     need_root!();
     // Without root, an unreadable file on one side is an error, not "the same".
-    let open = work.path().join("open");
+    let open = work.at("open");
     fs::create_dir(&open).unwrap();
     for side in ["s", "t"] {
         fs::create_dir(open.join(side)).unwrap();
@@ -246,13 +238,13 @@ fn trouble_is_never_the_same() {
 
 #[test]
 fn expressions_pick_what_mpifileutils_would() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = twins(work.path());
     fs::write(source.join("only here"), "").unwrap();
     fs::write(target.join("only there"), "").unwrap();
     fs::remove_dir_all(target.join("many")).unwrap();
     fs::write(target.join("many"), "a file now").unwrap();
-    let list = |name: &str| work.path().join(name);
+    let list = |name: &str| work.at(name);
     let mut job = ranks(3, "dcmp");
     for (expression, file) in [
         ("EXIST=ONLY_SRC", "src.txt"),
@@ -277,7 +269,7 @@ fn expressions_pick_what_mpifileutils_would() {
 
 #[test]
 fn reading_past_the_cache_is_said() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = twins(work.path());
     let ended = compare(2, &["--direct"], &source, &target).expect(0);
     assert!(ended.stdout.contains("cached pages dropped before reading"), "{}", ended.stdout);
@@ -322,8 +314,8 @@ fn direct_reads_the_storage_and_without_it_memory_will_do() {
 
 #[test]
 fn two_files_are_compared_as_they_are() {
-    let work = temp();
-    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    let work = Sandbox::new();
+    let (a, b) = (work.at("a"), work.at("b"));
     fs::write(&a, "1").unwrap();
     run(Command::new("cp").arg("-p").args([&a, &b])).expect(0);
     run(alone("dcmp").args([&a, &b])).expect(0);
@@ -335,8 +327,8 @@ fn two_files_are_compared_as_they_are() {
 
 #[test]
 fn which_names_are_links_of_one_file_is_compared_where_that_is_asked_for() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     for tree in [&source, &target] {
         for name in ["a/1", "a/2", "b/3", "b/4", "c/5", "alone"] {
             trees::write(&tree.join(name), b"the same");
@@ -379,8 +371,8 @@ fn which_names_are_links_of_one_file_is_compared_where_that_is_asked_for() {
 /// is not excluded any more.
 #[test]
 fn a_filter_by_size_chooses_what_takes_part_on_either_side() {
-    let work = temp();
-    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    let work = Sandbox::new();
+    let (a, b) = (work.at("a"), work.at("b"));
     trees::write(&a.join("grown"), b"");
     trees::write(&b.join("grown"), b"data");
     trees::write(&a.join("small"), b"");
@@ -401,8 +393,8 @@ fn a_filter_by_size_chooses_what_takes_part_on_either_side() {
 /// compared with all its entries.
 #[test]
 fn what_takes_part_on_one_side_only_is_compared() {
-    let work = temp();
-    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    let work = Sandbox::new();
+    let (a, b) = (work.at("a"), work.at("b"));
     trees::write(&a.join("d"), b"no data");
     trees::write(&b.join("d/of.dat"), b"data");
     for (rules, alone) in [(["--include=*.dat"], "d/of.dat"), (["--exclude=d/"], "")] {
@@ -426,8 +418,8 @@ fn name_in(line: &str) -> Option<&str> {
 /// Checks that differing fields are DIFFER whatever the type, as in mpiFileUtils.
 #[test]
 fn fields_that_differ_are_no_less_different_where_the_type_differs() {
-    let work = temp();
-    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    let work = Sandbox::new();
+    let (a, b) = (work.at("a"), work.at("b"));
     trees::write(&a.join("fifo"), b"data");
     trees::write(&a.join("link"), b"data");
     trees::write(&b.join("dir"), b"data");
@@ -460,8 +452,8 @@ fn fields_that_differ_are_no_less_different_where_the_type_differs() {
 /// for diff(1).
 #[test]
 fn a_link_that_is_named_is_what_it_leads_to() {
-    let work = temp();
-    let (a, b) = (work.path().join("a"), work.path().join("b"));
+    let work = Sandbox::new();
+    let (a, b) = (work.at("a"), work.at("b"));
     trees::write(&a.join("file"), b"data");
     copy(&a, &b);
     let link = |name: &str, to: &Path| {

@@ -7,18 +7,15 @@ use std::process::Command;
 
 use suite_tests::job::{alone, assert_identical, ranks, run, tool};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, trees};
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
 
 #[test]
 fn a_real_tree_is_identical_at_any_rank_count() {
     let source = trees::real_tree();
     for count in [1, 2, 4, 16, 64] {
-        let work = temp();
-        let target = work.path().join("copy");
+        let work = Sandbox::on_disk();
+        let target = work.at("copy");
         let ended =
             run(tool(count, "dcp").args(["-p", "--json"]).args([&source, &target])).expect(0);
         assert_identical(&source, &target);
@@ -30,8 +27,8 @@ fn a_real_tree_is_identical_at_any_rank_count() {
 
 #[test]
 fn one_of_each_awkward_thing_is_identical() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::on_disk();
+    let source = work.at("source");
     trees::awkward_tree(&source);
     for (count, name) in [(1, "one"), (4, "four")] {
         let target = work.path().join(name);
@@ -65,9 +62,9 @@ fn chunks_of_a_large_file_are_written_by_all_ranks() {
     let free = rustix::fs::statvfs(shm).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
     // 4 GiB twice, where there is room; otherwise less, in smaller chunks.
     let (dir, size, chunk) = if free > 10 << 30 {
-        (tempfile::tempdir_in(shm).unwrap(), 4_u64 << 30, "32MiB")
+        (Sandbox::new(), 4_u64 << 30, "32MiB")
     } else {
-        (temp(), 256 << 20, "2MiB")
+        (Sandbox::on_disk(), 256 << 20, "2MiB")
     };
     let (source, target) = (dir.path().join("big"), dir.path().join("copy"));
     let block = trees::noise(1 << 20);
@@ -87,8 +84,8 @@ fn chunks_of_a_large_file_are_written_by_all_ranks() {
 
 #[test]
 fn without_preserve_the_umask_holds_and_no_set_id_bit_is_gained() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::on_disk();
+    let source = work.source();
     trees::write(&source.join("f"), b"x");
     fs::set_permissions(source.join("f"), Permissions::from_mode(0o6777)).unwrap();
     fs::set_permissions(&source, Permissions::from_mode(0o2777)).unwrap();
@@ -107,22 +104,22 @@ fn without_preserve_the_umask_holds_and_no_set_id_bit_is_gained() {
 
 #[test]
 fn a_replaced_file_keeps_its_mode_and_its_other_names_their_content() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.source(), work.target());
     trees::write(&source, b"new");
     trees::write(&target, b"old");
     fs::set_permissions(&target, Permissions::from_mode(0o640)).unwrap();
-    fs::hard_link(&target, work.path().join("other-name")).unwrap();
-    run(alone("dcp").args([&source, &target])).expect(0);
+    fs::hard_link(&target, work.at("other-name")).unwrap();
+    work.run(1, "dcp", &[]).expect(0);
     assert_eq!(fs::read(&target).unwrap(), b"new");
     assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, 0o640);
-    assert_eq!(fs::read(work.path().join("other-name")).unwrap(), b"old");
+    assert_eq!(fs::read(work.at("other-name")).unwrap(), b"old");
 }
 
 #[test]
 fn existing_directories_and_trailing_slashes_mean_what_cp_means() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/f"), b"x");
     trees::write(&at("g"), b"y");
     fs::create_dir(at("into")).unwrap();
@@ -143,8 +140,8 @@ fn existing_directories_and_trailing_slashes_mean_what_cp_means() {
 
 #[test]
 fn links_in_the_target_tree_are_replaced_and_never_written_through() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/f"), b"new");
     trees::write(&at("s/d/inner"), b"new");
     trees::write(&at("victim/f"), b"untouched");
@@ -160,8 +157,8 @@ fn links_in_the_target_tree_are_replaced_and_never_written_through() {
 
 #[test]
 fn a_link_planted_where_the_copy_goes_is_not_followed() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/f"), b"new");
     fs::create_dir(at("outside")).unwrap();
     fs::create_dir(at("t")).unwrap();
@@ -176,8 +173,8 @@ fn a_link_planted_where_the_copy_goes_is_not_followed() {
 
 #[test]
 fn a_link_never_takes_the_place_of_the_file_it_leads_to() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     trees::write(&at("b/x"), b"data");
     fs::create_dir(at("a")).unwrap();
     std::os::unix::fs::symlink("../b/x", at("a/x")).unwrap();
@@ -190,8 +187,8 @@ fn a_link_never_takes_the_place_of_the_file_it_leads_to() {
 #[test]
 fn devices_at_the_target_are_left_alone() {
     need_root!();
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     trees::write(&at("f"), b"x");
     run(Command::new("mknod").arg(at("null")).args(["c", "1", "3"])).expect(0);
     let ended = run(alone("dcp").args([at("f"), at("null")])).expect(23);
@@ -202,8 +199,8 @@ fn devices_at_the_target_are_left_alone() {
 #[test]
 fn no_link_and_no_mount_makes_a_tree_copy_itself_for_ever() {
     need_root!();
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     // The target is in the source by another name: a followed link, or a bind mount.
     trees::write(&at("p/src/f"), b"x");
     std::os::unix::fs::symlink("..", at("p/src/link")).unwrap();
@@ -229,8 +226,8 @@ fn no_link_and_no_mount_makes_a_tree_copy_itself_for_ever() {
 
 #[test]
 fn followed_links_are_copied_as_what_they_point_to_and_loops_end() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     trees::write(&at("outside/f"), b"far");
     fs::create_dir_all(at("s/d")).unwrap();
     std::os::unix::fs::symlink(at("outside"), at("s/d/to-dir")).unwrap();
@@ -248,13 +245,13 @@ fn followed_links_are_copied_as_what_they_point_to_and_loops_end() {
 
 #[test]
 fn a_path_far_beyond_path_max_is_copied() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir(&source).unwrap();
     // 1000 levels of 100 bytes: made by a shell, which goes down step by step.
     let make = "n=$(printf %0100d 0); i=0; while [ $i -lt 1000 ]; do mkdir $n; cd -P $n; i=$((i+1)); done; echo x > f";
     run(Command::new("bash").current_dir(&source).args(["-c", make])).expect(0);
-    let ended = run(ranks(2, "dcp").args(["-p", "--json"]).args([&source, &target])).expect(0);
+    let ended = work.run(2, "dcp", &["-p", "--json"]).expect(0);
     assert_eq!(ended.summary()["totals"]["copied"]["directories"], 1001);
     let count = |root: &Path| run(Command::new("find").arg(root)).stdout.lines().count();
     assert_eq!(count(&source), 1002);
@@ -263,8 +260,8 @@ fn a_path_far_beyond_path_max_is_copied() {
 
 #[test]
 fn a_dry_run_prints_the_plan_and_changes_nothing() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::on_disk();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/d/f"), b"x");
     let ended = run(alone("dcp").current_dir(work.path()).args(["-n", "s", "t"])).expect(0);
     assert!(!at("t").exists());
@@ -284,13 +281,13 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
 #[test]
 fn small_files_arrive_whole_when_every_operation_takes_its_time() {
     need_root!();
-    let work = temp();
-    trees::small_files(&work.path().join("s"), 40, 25);
+    let work = Sandbox::on_disk();
+    trees::small_files(&work.source(), 40, 25);
     let slow = mounts::SlowDisk::mount(work.path(), std::time::Duration::from_micros(300));
     let (source, target) = (slow.path().join("s"), slow.path().join("t"));
     let ended = run(ranks(2, "dcp").args(["-p", "--json"]).args([&source, &target])).expect(0);
     drop(slow);
-    assert_identical(&work.path().join("s"), &work.path().join("t"));
+    assert_identical(&work.source(), &work.target());
     // Waiting for storage brings out threads.
     let ranks = ended.summary()["ranks"].clone();
     assert!(
@@ -302,7 +299,7 @@ fn small_files_arrive_whole_when_every_operation_takes_its_time() {
 /// Checks files of /proc, whose size is 0, and of /sys, whose size is larger than their content.
 #[test]
 fn files_whose_size_is_not_that_of_their_content_arrive_whole() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     for (count, path) in [
         (1, "/proc/version"),
         (1, "/sys/kernel/mm/transparent_hugepage/enabled"),
@@ -310,7 +307,7 @@ fn files_whose_size_is_not_that_of_their_content_arrive_whole() {
     ] {
         let Ok(content) = fs::read(path) else { continue };
         for options in [&[][..], &["-p", "--verify=transferred"], &["--sparse=never"]] {
-            let target = work.path().join("t");
+            let target = work.target();
             run(tool(count, "dcp").args(options).arg(path).arg(&target)).expect(0);
             assert_eq!(fs::read(&target).unwrap(), content, "{path} {options:?}");
             fs::remove_file(target).unwrap();

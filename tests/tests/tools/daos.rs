@@ -8,11 +8,8 @@ use std::process::Command;
 
 use suite_tests::job::{alone, assert_identical, run, tool};
 use suite_tests::preload::FakeDfs;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
 
 #[track_caller]
 fn assert_only_answered(dfs: &FakeDfs, used: &[&str]) {
@@ -36,7 +33,7 @@ fn source(work: &Path) -> std::path::PathBuf {
 
 #[test]
 fn past_the_kernel_only_functions_of_libc_are_used() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let source = source(work.path());
     for count in [1, 4] {
         let dfs = FakeDfs::new(work.path());
@@ -77,7 +74,7 @@ fn past_the_kernel_only_functions_of_libc_are_used() {
 
 #[test]
 fn a_walk_past_the_kernel_finds_the_same() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let dfs = FakeDfs::new(work.path());
     trees::awkward_tree(&dfs.path().join("tree"));
     let walk = |dwalk: &mut Command| {
@@ -93,9 +90,9 @@ fn a_walk_past_the_kernel_finds_the_same() {
 
 #[test]
 fn links_and_attributes_that_it_cannot_have_are_counted() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let dfs = FakeDfs::new(work.path());
-    let source = work.path().join("source");
+    let source = work.at("source");
     trees::write(&source.join("one"), b"1");
     fs::hard_link(source.join("one"), source.join("two")).unwrap();
     rustix::fs::setxattr(
@@ -120,7 +117,7 @@ fn links_and_attributes_that_it_cannot_have_are_counted() {
     assert_eq!(&value[..length], b"value");
     // On the way back nobody can tell that there are any: that is said, once.
     let mut dcp = tool(4, "dcp");
-    let back = work.path().join("back");
+    let back = work.at("back");
     let ended = run(dfs.preload(dcp.args(["-p", "--json"]).args([&copy, &back]))).expect(0);
     let warnings = ended.events("warning");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -132,7 +129,7 @@ fn links_and_attributes_that_it_cannot_have_are_counted() {
 /// answer.
 #[test]
 fn who_asks_the_kernel_itself_is_seen() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let dfs = FakeDfs::new(work.path());
     trees::write(&dfs.path().join("from"), &trees::noise(100_000));
     let mut python = Command::new("python3");

@@ -11,14 +11,11 @@ use suite_tests::dfuse::FakeDfuse;
 use suite_tests::job::{Ended, alone, assert_identical, ranks_of, run, tool};
 use suite_tests::mounts::SlowDisk;
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 const POOL: &str = "0f3eb0a8-1d1a-4fbc-a0bb-9c8a2e0b1c2d";
 const CONTAINER: &str = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -38,8 +35,8 @@ fn job(dfuse: &FakeDfuse, count: u32, args: &[&str]) -> Ended {
 #[test]
 fn a_container_is_mounted_once_for_all_ranks_and_unmounted_at_the_end() {
     need_root!();
-    let (work, dfuse) = (temp(), FakeDfuse::new());
-    let source = work.path().join("source");
+    let (work, dfuse) = (Sandbox::on_disk(), FakeDfuse::new());
+    let source = work.at("source");
     small_tree(&source);
     let content = dfuse.container("pool", "cont.1");
     for count in [1, 4] {
@@ -65,7 +62,7 @@ fn a_container_is_mounted_once_for_all_ranks_and_unmounted_at_the_end() {
 #[test]
 fn a_container_itself_stands_for_what_is_in_it() {
     need_root!();
-    let (work, dfuse) = (temp(), FakeDfuse::new());
+    let (work, dfuse) = (Sandbox::on_disk(), FakeDfuse::new());
     let [from, to] = ["from", "to"].map(|name| dfuse.container("p", name));
     small_tree(&from);
     job(&dfuse, 4, &["dcp", "-p", "daos://p/from", "daos://p/to"]).expect(0);
@@ -73,10 +70,10 @@ fn a_container_itself_stands_for_what_is_in_it() {
     assert_identical(&from.join("d0000"), &to.join("d0000"));
     job(&dfuse, 1, &["dsync", "-D", "daos:///p/from/d0001", "daos://p/to/"]).expect(0);
     assert_identical(&from.join("d0001"), &to);
-    let single = work.path().join("single");
+    let single = work.at("single");
     job(&dfuse, 1, &["dcp", "daos://p/from/large", text(&single)]).expect(0);
     assert_eq!(fs::read(&single).unwrap(), fs::read(from.join("large")).unwrap());
-    let out = work.path().join("out");
+    let out = work.at("out");
     fs::create_dir(&out).unwrap();
     job(&dfuse, 1, &["dcp", "-p", "daos://p/from", text(&out)]).expect(0);
     assert!(out.join("large").exists());
@@ -106,7 +103,7 @@ fn what_cannot_be_mounted_is_one_clear_error() {
 #[test]
 fn a_job_that_is_told_to_stop_unmounts() {
     need_root!();
-    let (work, dfuse) = (temp(), FakeDfuse::new());
+    let (work, dfuse) = (Sandbox::on_disk(), FakeDfuse::new());
     let content = dfuse.container("pool", "stopped");
     trees::small_files(&content, 40, 100);
     let slow = SlowDisk::mount(work.path(), Duration::from_millis(5));
@@ -132,12 +129,12 @@ fn a_job_that_is_told_to_stop_unmounts() {
 #[test]
 fn a_mount_that_is_there_is_used() {
     need_root!();
-    let work = temp();
-    let [source, content] = ["source", "content"].map(|name| work.path().join(name));
+    let work = Sandbox::on_disk();
+    let [source, content] = ["source", "content"].map(|name| work.at(name));
     small_tree(&source);
     fs::create_dir(&content).unwrap();
     let link = format!("DAOS.POSIX://{POOL}/{CONTAINER}");
-    let _mount = SlowDisk::as_dfuse(&content, &link, "pool/cont", &work.path().join("asked"));
+    let _mount = SlowDisk::as_dfuse(&content, &link, "pool/cont", &work.at("asked"));
     let places = ["daos://pool/cont".to_owned(), format!("daos://{POOL}/{CONTAINER}")];
     for (place, count) in places.iter().zip([1, 4]) {
         let inside = format!("{place}/{count}");
@@ -152,8 +149,8 @@ fn a_mount_that_is_there_is_used() {
 #[test]
 fn what_dfuse_does_not_do_is_counted_and_said_once() {
     need_root!();
-    let work = temp();
-    let [source, content] = ["source", "content"].map(|name| work.path().join(name));
+    let work = Sandbox::on_disk();
+    let [source, content] = ["source", "content"].map(|name| work.at(name));
     small_tree(&source);
     for name in 0..10 {
         let file = source.join(format!("d0000/f{name:05}"));
@@ -164,7 +161,7 @@ fn what_dfuse_does_not_do_is_counted_and_said_once() {
     }
     run(Command::new("mkfifo").arg(source.join("fifo"))).expect(0);
     fs::create_dir(&content).unwrap();
-    let asked = work.path().join("asked");
+    let asked = work.at("asked");
     let mount = SlowDisk::as_dfuse(&content, "DAOS.POSIX://a/b", "mount", &asked);
     let copy = mount.path().join("copy");
     let args = ["-a", "-k", "1500000", "--json", text(&source), text(&copy)];

@@ -10,14 +10,9 @@ use std::time::Duration;
 use suite_tests::job::{
     Ended, alone, assert_identical, for_everybody, mpiexec, nobody, program, ranks, run, tool,
 };
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, trees};
 use suite_tests::{need, need_root};
-
-fn temp() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
-    dir
-}
 
 /// Runs a command as a user without privileges.
 fn as_nobody(command: &Command) -> Command {
@@ -28,7 +23,7 @@ fn as_nobody(command: &Command) -> Command {
 
 /// Returns a copy of dcp that everybody can run: a build below a closed home directory is not
 /// accessible to others.
-fn dcp_for_anyone() -> (tempfile::TempDir, Command) {
+fn dcp_for_anyone() -> (Sandbox, Command) {
     let (programs, dcp) = for_everybody("dcp");
     let dcp = Command::new(dcp);
     assert_eq!(run(as_nobody(&dcp).arg("--version")).code, Some(0));
@@ -37,8 +32,8 @@ fn dcp_for_anyone() -> (tempfile::TempDir, Command) {
 
 #[test]
 fn one_line_each_for_what_cannot_be_read_and_the_rest_is_copied() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::for_everybody();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/good"), b"x");
     trees::write(&at("s/bad"), b"x");
     trees::write(&at("s/closed/inner"), b"x");
@@ -60,8 +55,8 @@ fn one_line_each_for_what_cannot_be_read_and_the_rest_is_copied() {
 
 #[test]
 fn a_user_who_may_not_give_files_away_gets_one_warning_and_no_set_id_bits() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::for_everybody();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/f"), b"x");
     fs::set_permissions(at("s/f"), Permissions::from_mode(0o6755)).unwrap();
     let (_programs, dcp) = dcp_for_anyone();
@@ -74,17 +69,17 @@ fn a_user_who_may_not_give_files_away_gets_one_warning_and_no_set_id_bits() {
 #[test]
 fn files_that_vanish_meanwhile_are_counted_and_the_exit_code_says_so() {
     need_root!();
-    let work = temp();
-    trees::small_files(&work.path().join("s"), 1, 400);
-    let slow = mounts::SlowDisk::mount(&work.path().join("s"), Duration::from_millis(2));
-    let gone = work.path().join("s/d0000");
+    let work = Sandbox::for_everybody();
+    trees::small_files(&work.source(), 1, 400);
+    let slow = mounts::SlowDisk::mount(&work.source(), Duration::from_millis(2));
+    let gone = work.at("s/d0000");
     let remover = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(700));
         for file in 0..400 {
             let _ = fs::remove_file(gone.join(format!("f{file:05}")));
         }
     });
-    let target = work.path().join("t");
+    let target = work.target();
     let mut dcp = alone("dcp");
     let ended = run(dcp.args(["--json", "--threads=1"]).args([slow.path(), &target]));
     remover.join().unwrap();
@@ -100,8 +95,8 @@ fn files_that_vanish_meanwhile_are_counted_and_the_exit_code_says_so() {
 #[test]
 fn a_full_disk_stops_the_job_and_leaves_no_partial_file() {
     need_root!();
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     for number in 0..40 {
         trees::write(&source.join(format!("small/{number}")), &trees::noise(100_000));
     }
@@ -128,8 +123,8 @@ fn a_full_disk_stops_the_job_and_leaves_no_partial_file() {
 #[test]
 fn a_read_only_target_stops_the_job() {
     need_root!();
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     trees::small_files(&source, 20, 50);
     let disk = mounts::SmallDisk::mount("size=8m");
     let target = disk.path().join("t");
@@ -151,8 +146,8 @@ fn a_read_only_target_stops_the_job() {
 #[test]
 fn a_read_only_target_stops_a_deletion() {
     need_root!();
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     let disk = mounts::SmallDisk::mount("size=8m");
     let target = disk.path().join("t");
     trees::small_files(&source, 20, 10);
@@ -172,21 +167,21 @@ fn a_read_only_target_stops_a_deletion() {
 
 #[test]
 fn fifos_and_sockets_are_left_out_and_nothing_hangs() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     trees::write(&source.join("f"), b"x");
     run(Command::new("mkfifo").arg(source.join("fifo"))).expect(0);
     let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
-    let ended = run(alone("dcp").arg(&source).arg(work.path().join("t"))).expect(0);
+    let ended = run(alone("dcp").arg(&source).arg(work.target())).expect(0);
     assert!(ended.stdout.contains("special files (FIFOs, sockets, devices)"), "{}", ended.stdout);
-    run(alone("dcp").arg(source.join("fifo")).arg(work.path().join("t2"))).expect(0);
-    assert!(!work.path().join("t2").exists());
+    run(alone("dcp").arg(source.join("fifo")).arg(work.at("t2"))).expect(0);
+    assert!(!work.at("t2").exists());
 }
 
 #[test]
 fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::for_everybody();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/d/f"), b"x");
     trees::write(&at("g"), b"x");
     std::os::unix::fs::symlink("s", at("alias")).unwrap();
@@ -221,8 +216,8 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
 
 #[test]
 fn one_missing_source_of_several_does_not_stop_the_others() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::for_everybody();
+    let at = |path: &str| work.at(path);
     trees::write(&at("s/f"), b"x");
     fs::create_dir(at("t")).unwrap();
     let ended = run(ranks(2, "dcp").args([at("missing"), at("s"), at("t")])).expect(23);
@@ -261,13 +256,13 @@ fn help_and_version_answer_on_standard_output() {
 
 #[test]
 fn options_can_come_from_the_environment_and_the_command_line_wins() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     trees::write(&source, &trees::noise(1000));
     let chunks = |arguments: &[&str]| {
         let mut dcp = alone("dcp");
         dcp.env("DCP_CHUNKSIZE", "100").env("DCP_JSON", "true").args(arguments);
-        let ended = run(dcp.arg(&source).arg(work.path().join("t"))).expect(0);
+        let ended = run(dcp.arg(&source).arg(work.target())).expect(0);
         ended.summary()["totals"]["chunks"].clone()
     };
     assert_eq!(chunks(&[]), 10);
@@ -277,8 +272,8 @@ fn options_can_come_from_the_environment_and_the_command_line_wins() {
 /// Checks repeated options, as wrapper scripts and aliases pass them: `dcp -p "$@"`.
 #[test]
 fn options_may_be_repeated_and_the_last_one_counts() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::for_everybody();
+    let (source, target) = (work.source(), work.target());
     trees::small_files(&source, 1, 1);
     for (tool, words) in [
         ("dcp", &["-p", "-p", "--preserve=mode", "-k8M", "-k", "9M"][..]),
@@ -292,15 +287,15 @@ fn options_may_be_repeated_and_the_last_one_counts() {
         let ended = run(job);
         assert!(matches!(ended.code, Some(0 | 1)), "{tool}: {ended:?}");
     }
-    let too_much = run(alone("dcp").args(["-k", "16E"]).args([&source, &target])).expect(2);
+    let too_much = work.run(1, "dcp", &["-k", "16E"]).expect(2);
     assert!(too_much.stderr.contains("is too large"), "{}", too_much.stderr);
 }
 
 /// Checks that many failures of one kind are shown by some lines, and the others counted.
 #[test]
 fn failures_that_are_not_shown_are_counted() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::for_everybody();
+    let (source, target) = (work.source(), work.target());
     trees::small_files(&source, 3, 100);
     fs::create_dir_all(&target).unwrap();
     for number in 0..3 {
@@ -309,7 +304,7 @@ fn failures_that_are_not_shown_are_counted() {
         }
     }
     for count in [1, 3] {
-        let ended = run(tool(count, "dsync").args([&source, &target])).expect(23);
+        let ended = work.run(count, "dsync", &[]).expect(23);
         let lines = ended.stderr.lines().filter(|line| line.contains("a non-empty directory"));
         // And one that says that no more will follow.
         assert_eq!(lines.count(), 101, "{}", ended.stderr);
@@ -324,8 +319,8 @@ fn failures_that_are_not_shown_are_counted() {
 /// Checks that a process without enough memory reports that, instead of being aborted.
 #[test]
 fn too_little_address_space_is_said_at_once() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::for_everybody();
+    let (source, target) = (work.source(), work.target());
     trees::small_files(&source, 5, 50);
     let mut dcp = alone("dcp");
     dcp.args([&source, &target]);
@@ -349,10 +344,10 @@ fn too_little_address_space_is_said_at_once() {
 
 #[test]
 fn standard_output_that_fails_does_not_harm_the_copy() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     trees::small_files(&source, 5, 5);
-    let target = work.path().join("t");
+    let target = work.target();
     let mut dcp = alone("dcp");
     dcp.args(["-p", "--json"]).args([&source, &target]);
     let words: Vec<_> = std::iter::once(dcp.get_program()).chain(dcp.get_args()).collect();
@@ -371,10 +366,10 @@ fn in_shell(prepare: &str, command: &Command) -> Command {
 
 #[test]
 fn standard_error_that_fails_does_not_harm_the_copy() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     trees::small_files(&source, 5, 5);
-    let target = work.path().join("t");
+    let target = work.target();
     let mut dcp = alone("dcp");
     dcp.arg("-p").args([&source, &target]);
     run(&mut in_shell("exec 2>/dev/full; exec ", &dcp)).expect(0);
@@ -383,8 +378,8 @@ fn standard_error_that_fails_does_not_harm_the_copy() {
 
 #[test]
 fn few_descriptors_are_enough_for_many_files_large_and_small() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::for_everybody();
+    let source = work.source();
     for number in 0..300 {
         trees::write(&source.join(format!("d{number}/large")), &trees::noise(20_000));
         trees::write(&source.join(format!("d{number}/small")), b"x");
@@ -397,14 +392,14 @@ fn few_descriptors_are_enough_for_many_files_large_and_small() {
         assert_identical(&source, &target);
     }
     // As many sources as a glob may give.
-    let (many, target) = (work.path().join("many"), work.path().join("into"));
+    let (many, target) = (work.at("many"), work.at("into"));
     trees::small_files(&many, 1, 500);
     fs::create_dir(&target).unwrap();
     let mut dcp = alone("dcp");
     dcp.args((0..500).map(|file| many.join(format!("d0000/f{file:05}")))).arg(&target);
     run(&mut in_shell("ulimit -n 100; exec ", &dcp)).expect(0);
     assert_eq!(fs::read_dir(&target).unwrap().count(), 500);
-    let target = work.path().join("trees");
+    let target = work.at("trees");
     fs::create_dir(&target).unwrap();
     let mut dcp = alone("dcp");
     dcp.arg("-p").args((0..300).map(|number| source.join(format!("d{number}")))).arg(&target);
@@ -414,8 +409,8 @@ fn few_descriptors_are_enough_for_many_files_large_and_small() {
 
 #[test]
 fn directories_that_may_be_searched_but_not_read_are_good_enough() {
-    let work = temp();
-    let at = |path: &str| work.path().join(path);
+    let work = Sandbox::for_everybody();
+    let at = |path: &str| work.at(path);
     trees::write(&at("closed/f"), b"x");
     fs::create_dir(at("drop")).unwrap();
     fs::set_permissions(at("closed"), Permissions::from_mode(0o711)).unwrap();
@@ -446,8 +441,8 @@ fn a_panic_on_any_rank_and_thread_ends_the_job_with_its_message() {
 
 #[test]
 fn processes_that_each_believe_to_be_alone_refuse_before_anything_is_written() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::for_everybody();
+    let (source, target) = (work.source(), work.target());
     trees::write(&source.join("f"), b"x");
     for (name, value) in
         [("SLURM_NTASKS", "4"), ("PALS_RANKID", "2"), ("OMPI_COMM_WORLD_SIZE", "4")]
@@ -467,8 +462,8 @@ fn processes_that_each_believe_to_be_alone_refuse_before_anything_is_written() {
 fn the_wrong_mpis_launcher_is_refused() {
     let other = if mpiexec()[0].contains("openmpi") { "mpiexec.mpich" } else { "mpiexec.openmpi" };
     need!(Command::new(other).arg("--version").output().is_ok(), other);
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::for_everybody();
+    let (source, target) = (work.source(), work.target());
     trees::write(&source.join("f"), b"x");
     let mut command = Command::new(other);
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");

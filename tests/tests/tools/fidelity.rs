@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 
 fn awkward(verb: &str, paths: &[&Path]) -> Ended {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity/awkward.py");
@@ -25,9 +25,9 @@ fn make(work: &Path) -> PathBuf {
 #[test]
 fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::new();
     let source = make(work.path());
-    let target = work.path().join("t");
+    let target = work.target();
     run(tool(4, "dcp").arg("-a").args([&source, &target])).expect(0);
     let compared = awkward("compare", &[&source, &target]).expect(0);
     assert!(compared.stdout.starts_with("53"), "5,3xx entries: {}", compared.stdout);
@@ -35,7 +35,7 @@ fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
     // Nothing is left for dsync to do, and what it does from nothing is as good.
     let again = run(tool(2, "dsync").args(["-aD", "--json"]).args([&source, &target])).expect(0);
     assert_eq!(again.summary()["totals"]["copied"]["files"], 0, "{again:?}");
-    let mirror = work.path().join("mirror");
+    let mirror = work.at("mirror");
     run(tool(4, "dsync").arg("-a").args([&source, &mirror])).expect(0);
     awkward("compare", &[&source, &mirror]).expect(0);
 }
@@ -44,7 +44,7 @@ fn a_tree_of_awkward_things_arrives_with_all_that_it_has() {
 #[test]
 fn the_judge_sees_each_attribute_that_is_lost() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::new();
     let source = make(work.path());
     for (options, lost) in [
         (&["-a", "--no-preserve=mode"][..], "mode"),

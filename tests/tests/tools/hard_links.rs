@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{Ended, run, tool};
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
+use suite_tests::sandbox::Sandbox;
 
 /// Creates small and large files with hard links in several directories, one with a hard link
 /// outside the tree.
@@ -52,8 +49,8 @@ fn linked(ended: &Ended) -> u64 {
 #[test]
 fn dcp_keeps_names_of_one_file_together_at_any_rank_count() {
     for count in [1, 4] {
-        let work = temp();
-        let (source, target) = (work.path().join("source"), work.path().join("target"));
+        let work = Sandbox::on_disk();
+        let (source, target) = (work.at("source"), work.at("target"));
         grow(&source);
         let mut dcp = tool(count, "dcp");
         let ended =
@@ -72,8 +69,8 @@ fn dcp_keeps_names_of_one_file_together_at_any_rank_count() {
 #[test]
 fn dsync_makes_links_of_copies_and_is_idle_after_that() {
     for count in [1, 4] {
-        let work = temp();
-        let (source, target) = (work.path().join("source"), work.path().join("target"));
+        let work = Sandbox::on_disk();
+        let (source, target) = (work.at("source"), work.at("target"));
         grow(&source);
         // Every name a file of its own.
         run(Command::new("cp").args(["-a", "--no-preserve=links"]).args([&source, &target]))
@@ -137,7 +134,7 @@ fn joined_twins(work: &Path) -> (PathBuf, PathBuf) {
 fn names_that_only_the_target_has_together_are_parted() {
     for count in [1, 3] {
         for inplace in [None, Some("--inplace")] {
-            let work = temp();
+            let work = Sandbox::on_disk();
             let (source, target) = joined_twins(work.path());
             let compare = |code| {
                 run(tool(count, "dcmp").arg("-H").args([&source, &target])).expect(code).stdout
@@ -168,12 +165,12 @@ fn names_that_only_the_target_has_together_are_parted() {
 /// Checks that a file whose other hard links are elsewhere is not copied for that reason.
 #[test]
 fn names_outside_the_target_part_nothing() {
-    let work = temp();
-    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.at("source"), work.at("target"));
     fs::create_dir(&source).unwrap();
     fs::write(source.join("file"), "content").unwrap();
     run(Command::new("cp").arg("-a").args([&source, &target])).expect(0);
-    fs::hard_link(target.join("file"), work.path().join("older copy")).unwrap();
+    fs::hard_link(target.join("file"), work.at("older copy")).unwrap();
     let ended = run(tool(2, "dsync").args(["-DH"]).args([&source, &target])).expect(0);
     assert!(ended.stdout.contains("nothing to do"), "{}", ended.stdout);
     assert_eq!(count_of(&target, "file"), 2);
@@ -181,8 +178,8 @@ fn names_outside_the_target_part_nothing() {
 
 #[test]
 fn links_with_several_names_stay_together() {
-    let work = temp();
-    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.at("source"), work.at("target"));
     fs::create_dir(&source).unwrap();
     std::os::unix::fs::symlink("nowhere", source.join("one")).unwrap();
     fs::hard_link(source.join("one"), source.join("two")).unwrap();
@@ -198,8 +195,8 @@ fn links_with_several_names_stay_together() {
 
 #[test]
 fn forty_thousand_names_of_twenty_thousand_files_arrive_in_pairs() {
-    let work = temp();
-    let (source, target) = (work.path().join("source"), work.path().join("target"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.at("source"), work.at("target"));
     for dir in ["one", "two"] {
         fs::create_dir_all(source.join(dir)).unwrap();
     }
@@ -224,15 +221,15 @@ fn forty_thousand_names_of_twenty_thousand_files_arrive_in_pairs() {
 #[test]
 fn a_directory_in_the_way_of_a_name_parts_it_from_no_other() {
     for (count, way) in [(1, "a/small"), (3, "a/small"), (1, "c/small"), (3, "a/deep/er/small")] {
-        let work = temp();
-        let (source, target) = (work.path().join("source"), work.path().join("target"));
+        let work = Sandbox::on_disk();
+        let (source, target) = (work.at("source"), work.at("target"));
         grow(&source);
         fs::create_dir_all(target.join(way).join("full/of")).unwrap();
         fs::write(target.join(way).join("full/of/it"), "it").unwrap();
         run(tool(count, "dsync").args(["-H", "-D"]).args([&source, &target])).expect(0);
         assert_grouped_alike(&source, &target);
         // Where nothing may be deleted, the others are there.
-        let other = work.path().join("other");
+        let other = work.at("other");
         fs::create_dir_all(other.join(way).join("full")).unwrap();
         let mut dsync = tool(count, "dsync");
         dsync.args(["-H", "-D", "--max-delete=0"]).args([&source, &other]);

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use suite_tests::buckets::{temp, text};
+use suite_tests::buckets::text;
 use suite_tests::cloud::{aws, rclone, within};
 use suite_tests::job::{Ended, run, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::seaweed::Seaweed;
 use suite_tests::trees;
 
@@ -57,8 +58,8 @@ fn lines(text: &str) -> Vec<String> {
 
 #[test]
 fn what_one_of_us_puts_there_the_others_find() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     tree(&source, 300 << 20);
     let server = Seaweed::start("data");
     let up = ["dcp", "-p", "--json", text(&source), "s3://data/up"];
@@ -67,8 +68,8 @@ fn what_one_of_us_puts_there_the_others_find() {
     let movers = ranks.iter().filter(|rank| rank["totals"]["chunks"] != 0).count();
     assert!(movers > 1, "{}", ended.stdout);
     ours_is_all_there(&server, &source);
-    rclone_gets_what_we_put(&server, &source, &work.path().join("down"));
-    let smaller = work.path().join("smaller");
+    rclone_gets_what_we_put(&server, &source, &work.at("down"));
+    let smaller = work.at("smaller");
     tree(&smaller, 20 << 20);
     theirs_is_equal_to_us(&server, &smaller);
     the_service_copies_within_itself(&server, &smaller);
@@ -126,8 +127,8 @@ fn the_service_copies_within_itself(server: &Seaweed, source: &Path) {
 #[test]
 #[ignore = "takes minutes and 15 GiB of disk"]
 fn five_gib_go_and_come_by_four_ranks() {
-    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let source = work.path().join("source");
+    let work = Sandbox::on_disk();
+    let source = work.at("source");
     tree(&source, 5 << 30);
     let server = Seaweed::start("data");
     let all_moved = |ended: &Ended| {
@@ -139,7 +140,7 @@ fn five_gib_go_and_come_by_four_ranks() {
     };
     all_moved(&go(&server, 4, &["dcp", "-p", "--json", text(&source), "s3://data/up"]).expect(0));
     ours_is_all_there(&server, &source);
-    let back = work.path().join("back");
+    let back = work.at("back");
     all_moved(&go(&server, 4, &["dcp", "-p", "--json", "s3://data/up", text(&back)]).expect(0));
     assert_eq!(files(&source), files(&back));
     run(Command::new("cmp").args([source.join("large"), back.join("large")])).expect(0);

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::{BUCKET, diff, go, served, temp, text, with};
+use suite_tests::buckets::{BUCKET, diff, go, served, text, with};
 use suite_tests::job::{Ended, program, ranks_of, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 use suite_tests::unfinished::{begin, files_in as all_in, is_staged};
 
@@ -50,8 +51,8 @@ fn interrupted(server: &ObjectServer, (count, signal): (u32, &str), back: &Path)
 
 #[test]
 fn a_job_that_is_told_to_stop_leaves_what_is_whole_and_the_next_one_goes_on() {
-    let work = temp();
-    let source = work.path().join("t");
+    let work = Sandbox::new();
+    let source = work.target();
     trees::small_files(&source, 20, FILES / 20);
     let server = served(Behaviour::default());
     go(&server, 1, &["dcp", "-p", text(&source), "s3://data/"]).expect(0);
@@ -82,8 +83,8 @@ fn is_running(process: u32) -> bool {
 /// are held here: the first alone ends in good order, with a summary.
 #[test]
 fn a_second_ctrl_c_ends_a_job_at_once() {
-    let work = temp();
-    let source = work.path().join("large");
+    let work = Sandbox::new();
+    let source = work.at("large");
     trees::write(&source, &trees::noise(24 << 20));
     for count in [1, 3] {
         let server = served(Behaviour { hold_parts_after: 1, ..Behaviour::default() });
@@ -140,8 +141,8 @@ fn send(signal: &str, job: u32) {
 /// closed terminal.
 #[test]
 fn other_warnings_end_a_job_as_sigterm_does_and_nothing_staged_is_left() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     for name in ["1", "2", "3"] {
         trees::write(&source.join(name), b"");
         fs::File::options().write(true).open(source.join(name)).unwrap().set_len(8 << 30).unwrap();
@@ -174,8 +175,8 @@ fn waiting(work: &Path, option: &str) -> (std::process::Child, fs::File) {
 
 #[test]
 fn a_signal_before_the_work_begins_is_obeyed_at_once_unless_nohup_keeps_it_away() {
-    let work = temp();
-    trees::write(&work.path().join("s/f"), b"x");
+    let work = Sandbox::new();
+    trees::write(&work.at("s/f"), b"x");
     for signal in ["TERM", "INT", "HUP", "USR1"] {
         let (mut job, writer) = waiting(work.path(), "--default-signal");
         send(signal, job.id());
@@ -187,13 +188,13 @@ fn a_signal_before_the_work_begins_is_obeyed_at_once_unless_nohup_keeps_it_away(
     // It goes on, and finds a journal in which nothing is.
     drop(writer);
     assert_eq!(job.wait().unwrap().code(), Some(3));
-    assert!(!work.path().join("t").exists());
+    assert!(!work.target().exists());
 }
 
 #[test]
 fn a_file_beyond_the_limit_is_an_error_of_that_file() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source.join("large"), &trees::noise(3 << 20));
     trees::write(&source.join("small"), b"x");
     for options in ["-k64MiB", "-k1MiB", "-k64MiB --sparse=always"] {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::resume::{copy, stopped};
-use suite_tests::buckets::temp;
 use suite_tests::job::{assert_identical, run, tool};
 use suite_tests::preload::{Death, Faults};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{assert_nothing_left, begin, files_in, is_staged, journals};
 
@@ -27,8 +27,8 @@ fn job_number(target: &Path) -> u64 {
 #[test]
 fn a_job_that_goes_on_removes_what_the_killed_one_has_left() {
     for (name, options) in [("dcp", &["-p"][..]), ("dsync", &[]), ("dsync", &["--existing"])] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         write(&source.join("large"), &noise(24 << 20));
         for dir in ["a/b", "closed", "c", "gone/deep"] {
             write(&source.join(dir).join("file"), b"x");
@@ -70,7 +70,7 @@ fn a_job_that_goes_on_removes_what_the_killed_one_has_left() {
 /// Checks that a directory's time is restored after the removal of a staged file has changed it.
 #[test]
 fn a_directory_has_its_time_although_something_staged_for_nothing_was_in_it() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     fs::remove_file(source.join("large")).unwrap();
     write(&source.join("other"), b"x");
@@ -83,7 +83,7 @@ fn a_directory_has_its_time_although_something_staged_for_nothing_was_in_it() {
 /// found the time that the other's removal had made of it.
 #[test]
 fn a_directory_that_only_the_target_has_keeps_its_time_where_something_staged_was_in_it() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     let (number, gone) = (job_number(&target), target.join("gone"));
     let leave = || {
@@ -94,7 +94,7 @@ fn a_directory_that_only_the_target_has_keeps_its_time_where_something_staged_wa
         fs::metadata(&gone).unwrap().modified().unwrap()
     };
     leave();
-    let log = work.path().join("log");
+    let log = work.at("log");
     let (calls, kinds) = ("futimens,utimensat", "fail");
     let faults = Faults { roots: &[&gone], seed: 1, every: 1, calls, kinds, log: &log };
     run(faults.strike(&mut copy(3, &source, &target))).expect(23);
@@ -108,8 +108,8 @@ fn a_directory_that_only_the_target_has_keeps_its_time_where_something_staged_wa
 /// Kills a mirror of one file at some call, and has the file rewritten in place before the next run. Returns how many parts
 /// of the journal were left, or none where nothing was killed.
 fn killed_at(at: u64) -> Option<usize> {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     let [file, copy] = [&source, &target].map(|dir| dir.join("f"));
     write(&file, b"old");
     let command = || {
@@ -146,10 +146,10 @@ fn a_job_that_is_killed_at_any_call_misses_no_change_before_the_next_run() {
 
 #[test]
 fn a_journal_that_cannot_be_beside_the_target_is_told_of_with_the_way_out() {
-    let work = temp();
-    write(&work.path().join("s/f"), b"x");
+    let work = Sandbox::new();
+    write(&work.at("s/f"), b"x");
     // No user can create an entry in it, not even the superuser.
-    let ended = run(tool(2, "dcp").arg("--resume").arg(work.path().join("s")).arg("/proc/t"));
+    let ended = run(tool(2, "dcp").arg("--resume").arg(work.source()).arg("/proc/t"));
     let ended = ended.expect(3);
     assert!(ended.stderr.contains("name another location with --journal"), "{}", ended.stderr);
 }
@@ -158,8 +158,8 @@ fn a_journal_that_cannot_be_beside_the_target_is_told_of_with_the_way_out() {
 /// does not.
 #[test]
 fn of_two_jobs_that_begin_at_once_one_wins() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     write(&source.join("f"), &noise(8 << 20));
     for round in 0..8 {
         let target = work.path().join(format!("t{round}"));

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use suite_tests::buckets::{BUCKET, served, temp, text, with};
+use suite_tests::buckets::{BUCKET, served, text, with};
 use suite_tests::job::{Ended, alone, ranks, run};
 use suite_tests::object_server::Behaviour;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 const PAGE: &str = include_str!("../../../docs/json.md");
@@ -158,7 +159,7 @@ fn object_jobs(work: &Path) -> Vec<Ended> {
 
 #[test]
 fn every_key_that_is_printed_is_documented_and_the_other_way_round() {
-    let work = temp();
+    let work = Sandbox::new();
     let tables = tables();
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for ended in local_jobs(work.path()).into_iter().chain(object_jobs(work.path())) {

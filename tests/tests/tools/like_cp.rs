@@ -8,11 +8,7 @@ use std::process::Command;
 
 use suite_tests::job::{run, tool};
 use suite_tests::mounts::Image;
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
+use suite_tests::sandbox::Sandbox;
 
 /// Returns the output of a shell script in that directory.
 #[track_caller]
@@ -38,7 +34,7 @@ const SOURCE: &str = "mkdir s; for m in 600 640 644 664 666 755 775 777; do echo
 /// not preserved.
 #[test]
 fn a_default_acl_gives_copies_the_rights_that_cp_gives_them() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), SOURCE);
     for (count, umask, acl) in [
         (1, "022", "u::rwx,u:1001:rwx,g::rwx,m::rwx,o::---"),
@@ -65,7 +61,7 @@ fn a_default_acl_gives_copies_the_rights_that_cp_gives_them() {
 /// later runs.
 #[test]
 fn a_mode_that_is_given_changes_what_a_default_acl_leaves() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(
         work.path(),
         "mkdir -p s/d u; echo 1 > s/d/f; chmod 777 s/d s/d/f; setfacl -d -m g::r-x,o::--- u",
@@ -85,7 +81,7 @@ fn a_mode_that_is_given_changes_what_a_default_acl_leaves() {
 
 #[test]
 fn a_replaced_file_keeps_what_cp_leaves_it() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), "mkdir s; echo new > s/f; head -c 3M /dev/zero > s/large");
     for (count, words) in [
         (1, &["dcp", "--chunksize=1M"][..]),
@@ -118,7 +114,7 @@ fn a_replaced_file_keeps_what_cp_leaves_it() {
 #[test]
 fn a_source_without_access_control_lists_has_none_in_its_copy() {
     let Some(disk) = Image::ext4(&["-I", "128"]) else { panic!("no loop devices") };
-    let work = temp();
+    let work = Sandbox::new();
     run(Command::new("mount").args(["-o", "remount,noacl,nouser_xattr"]).arg(disk.path()));
     let source = disk.path().join("s");
     fs::create_dir_all(source.join("d")).unwrap();
@@ -141,7 +137,7 @@ fn entries_of_set_group_id_directories_have_the_group_that_is_kept() {
         (1, &["dcp", "--preserve=ownership", "s/", "t"]),
         (2, &["dcp", "--chown", "0:0", "s/", "t"]),
     ] {
-        let work = temp();
+        let work = Sandbox::new();
         shell(
             work.path(),
             "mkdir -p s/d t/d; ln -s x s/d/l; echo 1 > s/d/f; mkfifo s/d/p; chmod 2775 s/d t/d
@@ -154,7 +150,7 @@ fn entries_of_set_group_id_directories_have_the_group_that_is_kept() {
 
 #[test]
 fn set_id_bits_stay_with_files_that_stay_their_owners() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(
         work.path(),
         "mkdir s; for f in root other group; do echo 1 > s/$f; done; chown 1:1 s/other; chown :5 s/group
@@ -164,7 +160,7 @@ fn set_id_bits_stay_with_files_that_stay_their_owners() {
     for words in [["dcp", "--preserve=mode,timestamps"], ["dsync", "--preserve=mode,timestamps"]] {
         shell(work.path(), "rm -rf t");
         copy(work.path(), 2, "022", &[&words[..], &["s/", "t"]].concat());
-        assert_eq!(shell(&work.path().join("t"), modes), "6755 755 4755 ", "{words:?}");
+        assert_eq!(shell(&work.target(), modes), "6755 755 4755 ", "{words:?}");
     }
     copy(work.path(), 1, "022", &["dsync", "--preserve=mode,timestamps", "s/", "t"]);
     let again = run(tool(1, "dsync")
@@ -175,7 +171,7 @@ fn set_id_bits_stay_with_files_that_stay_their_owners() {
 
 #[test]
 fn an_archive_of_root_has_trusted_attributes() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), "mkdir s; echo 1 > s/f; setfattr -n trusted.key -v value s/f s");
     for words in [["dcp", "-a", "s/", "t"], ["dsync", "-a", "s", "u"]] {
         copy(work.path(), 1, "022", &words);
@@ -216,8 +212,8 @@ fn an_extended_attribute_that_does_not_fit_is_counted() {
 #[test]
 fn times_that_the_target_cannot_keep_are_not_copied_for_ever() {
     for disk in [Image::xfs(), Image::ext4(&[]), Image::ext4(&["-I", "128"])] {
-        let (work, disk) = (temp(), disk.expect("loop devices"));
-        let (source, target) = (work.path().join("s"), disk.path().join("t"));
+        let (work, disk) = (Sandbox::new(), disk.expect("loop devices"));
+        let (source, target) = (work.source(), disk.path().join("t"));
         fs::create_dir(&source).unwrap();
         for (name, time) in [
             ("old", "-9999999999.5"),

@@ -8,11 +8,8 @@ use std::process::Command;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::mounts::{Image, SlowDisk};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
 
 fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
@@ -31,8 +28,8 @@ fn folded(ended: &Ended) -> usize {
 fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
     need_root!();
     for (count, target) in [(1, "new"), (3, "new"), (2, "there")] {
-        let work = temp();
-        let (source, backing) = (work.path().join("s"), work.path().join("backing"));
+        let work = Sandbox::on_disk();
+        let (source, backing) = (work.source(), work.at("backing"));
         for name in ["Read me", "read Me", "other", "A/file", "a/another file", "sub/X", "sub/y"] {
             trees::write(&source.join(name), name.as_bytes());
         }
@@ -57,8 +54,8 @@ fn names_that_the_target_takes_for_one_are_errors_and_nothing_is_merged() {
 #[test]
 fn names_that_are_given_are_not_merged_either() {
     need_root!();
-    let work = temp();
-    let (source, backing) = (work.path().join("s"), work.path().join("backing"));
+    let work = Sandbox::on_disk();
+    let (source, backing) = (work.source(), work.at("backing"));
     for name in ["One", "oNE", "sub/Two", "sub/two", "sub/three"] {
         trees::write(&source.join(name), name.as_bytes());
     }
@@ -71,7 +68,7 @@ fn names_that_are_given_are_not_merged_either() {
     let ended = run(&mut dcp).expect(23);
     assert!(ended.stderr.contains("oNE\": another source"), "{}", ended.stderr);
     assert_eq!(fs::read(target.join("one")).unwrap(), b"One");
-    let names = work.path().join("names");
+    let names = work.at("names");
     fs::write(&names, "One\noNE\nsub/Two\nsub/Two\nsub/three\nsub/two\nOne\n").unwrap();
     for (name, count) in [("dcp", 1), ("dcp", 3), ("dsync", 2)] {
         let target = disk.path().join("u").join(format!("{name}{count}"));
@@ -91,8 +88,8 @@ fn names_that_are_given_are_not_merged_either() {
 #[test]
 fn dsync_deletes_nothing_that_only_has_other_letters() {
     need_root!();
-    let work = temp();
-    let (source, backing) = (work.path().join("s"), work.path().join("backing"));
+    let work = Sandbox::on_disk();
+    let (source, backing) = (work.source(), work.at("backing"));
     trees::write(&source.join("Dir/File"), b"content");
     trees::write(&backing.join("t/extra"), b"only here");
     let disk = SlowDisk::folding(&backing);
@@ -118,7 +115,7 @@ fn dsync_deletes_nothing_that_only_has_other_letters() {
 fn coarser_times_are_said_once_where_any_is_lost() {
     need_root!();
     let Some(coarse) = Image::ext4(&["-I", "128"]) else { return };
-    let fine = temp();
+    let fine = Sandbox::on_disk();
     let source = fine.path().join("s");
     trees::small_files(&source, 2, 5);
     let copy = |options: &[&str], to: &Path| {
@@ -145,8 +142,8 @@ fn coarser_times_are_said_once_where_any_is_lost() {
 fn nothing_is_left_in_an_append_only_directory() {
     need_root!();
     let Some(disk) = Image::ext4(&[]) else { return };
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::on_disk();
+    let source = work.source();
     trees::write(&source.join("file"), b"x");
     trees::write(&source.join("d/file"), b"x");
     std::os::unix::fs::symlink("file", source.join("link")).unwrap();

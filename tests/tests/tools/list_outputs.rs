@@ -10,11 +10,8 @@ use std::time::{Duration, Instant};
 
 use suite_tests::job::{alone, ranks_of, run, tool};
 use suite_tests::mounts::{SlowDisk, SmallDisk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
 
 fn names(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
@@ -49,7 +46,7 @@ fn entries(list: &Path) -> u64 {
 
 #[test]
 fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
-    let (work, backing) = (temp(), temp());
+    let (work, backing) = (Sandbox::new(), Sandbox::new());
     trees::small_files(&backing.path().join("tree"), 300, 1);
     let slow = SlowDisk::mount(backing.path(), Duration::from_millis(10));
     for (count, name) in [(1, "l.ndjson"), (1, "l.txt"), (1, "l.parquet"), (3, "l.parquet")] {
@@ -87,7 +84,7 @@ fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
 
 #[test]
 fn a_list_that_was_there_stays_where_the_disk_is_full() {
-    let tree = temp();
+    let tree = Sandbox::new();
     trees::small_files(tree.path(), 20, 100);
     let disk = SmallDisk::mount("size=256k");
     for name in ["l.ndjson", "l.txt", "l.parquet", "usage.html"] {
@@ -113,10 +110,10 @@ fn a_list_that_was_there_stays_where_the_disk_is_full() {
 
 #[test]
 fn a_list_that_lacks_entries_says_so_to_each_tool_that_reads_it() {
-    let work = temp();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     trees::small_files(&tree, 3, 2);
-    let paths = work.path().join("paths");
+    let paths = work.at("paths");
     fs::write(&paths, "d0000/f00000\n../outside\nd0001/f00001\n").unwrap();
     for name in ["l.ndjson", "l.parquet"] {
         let list = work.path().join(name);
@@ -145,8 +142,8 @@ fn a_list_that_lacks_entries_says_so_to_each_tool_that_reads_it() {
 
 #[test]
 fn an_empty_list_is_whole() {
-    let work = temp();
-    let (tree, copy) = (work.path().join("tree"), work.path().join("copy"));
+    let work = Sandbox::new();
+    let (tree, copy) = (work.at("tree"), work.at("copy"));
     trees::small_files(&tree, 1, 1);
     run(alone("dcp").args(["-q", "-p"]).args([&tree, &copy])).expect(0);
     for name in ["new.ndjson", "new.parquet"] {
@@ -162,8 +159,8 @@ fn an_empty_list_is_whole() {
 
 #[test]
 fn an_output_that_is_an_input_by_any_name_is_refused() {
-    let work = temp();
-    let at = |name: &str| work.path().join(name);
+    let work = Sandbox::new();
+    let at = |name: &str| work.at(name);
     trees::small_files(&at("tree"), 1, 2);
     for list in ["l.ndjson", "l.parquet"] {
         run(alone("dwalk").arg("-q").arg("-o").args([at(list), at("tree")])).expect(0);
@@ -193,8 +190,8 @@ fn an_output_that_is_an_input_by_any_name_is_refused() {
 
 #[test]
 fn entries_that_a_list_has_twice_are_taken_once() {
-    let work = temp();
-    let at = |name: &str| work.path().join(name);
+    let work = Sandbox::new();
+    let at = |name: &str| work.at(name);
     trees::small_files(&at("a"), 2, 3);
     run(Command::new("cp").arg("-a").args([at("a"), at("b")])).expect(0);
     run(alone("dwalk").arg("-q").arg("-o").args([at("two.parquet"), at("a"), at("b")])).expect(0);
@@ -221,8 +218,8 @@ fn entries_that_a_list_has_twice_are_taken_once() {
 
 #[test]
 fn what_is_in_several_paths_is_counted_once_in_any_order() {
-    let work = temp();
-    let at = |name: &str| work.path().join(name);
+    let work = Sandbox::new();
+    let at = |name: &str| work.at(name);
     trees::small_files(&at("d"), 2, 3);
     std::os::unix::fs::symlink("d/d0001", at("link")).unwrap();
     let walk = |paths: &[&str]| {
@@ -246,9 +243,9 @@ fn what_is_in_several_paths_is_counted_once_in_any_order() {
 
 #[test]
 fn a_file_of_paths_that_changes_while_it_is_read_is_an_error() {
-    let (work, backing) = (temp(), temp());
+    let (work, backing) = (Sandbox::new(), Sandbox::new());
     trees::small_files(backing.path(), 100, 5);
-    let paths = work.path().join("paths");
+    let paths = work.at("paths");
     let names = (0..500).map(|n| format!("{}d{:04}/f{:05}\n", "./".repeat(2000), n / 5, n % 5));
     let names = names.collect::<Vec<_>>().concat();
     let mut noticed = 0;
@@ -296,13 +293,13 @@ fn a_file_of_paths_that_changes_while_it_is_read_is_an_error() {
 
 #[test]
 fn a_list_is_not_an_entry_of_the_tree_that_it_is_written_into() {
-    let work = temp();
+    let work = Sandbox::new();
     trees::small_files(work.path(), 1, 2);
     for list in ["l.ndjson", "l.parquet"] {
         let mut dwalk = alone("dwalk");
         run(dwalk.args(["-q", "-o", list, "."]).current_dir(work.path())).expect(0);
         assert_eq!(entries(&work.path().join(list)), 4, "{list}");
-        let copy = tempfile::tempdir().unwrap();
+        let copy = Sandbox::new();
         let mut dcp = alone("dcp");
         dcp.args(["-q", "-i", list, "."]).arg(copy.path().join("new")).current_dir(work.path());
         run(&mut dcp).expect(0);
@@ -313,9 +310,9 @@ fn a_list_is_not_an_entry_of_the_tree_that_it_is_written_into() {
 
 #[test]
 fn a_dash_is_standard_output() {
-    let work = temp();
-    trees::small_files(&work.path().join("a"), 1, 1);
-    fs::create_dir(work.path().join("b")).unwrap();
+    let work = Sandbox::new();
+    trees::small_files(&work.at("a"), 1, 1);
+    fs::create_dir(work.at("b")).unwrap();
     let of = |program: &str, words: &[&str], code| {
         run(alone(program).args(words).current_dir(work.path())).expect(code).stdout
     };
@@ -328,5 +325,5 @@ fn a_dash_is_standard_output() {
     assert_eq!(lines(&["-q", "-o", "-", "a"]), lines(&["-q", "-p", "a"]));
     let listed = of("dcmp", &["-q", "-o", "EXIST=ONLY_SRC:-", "a", "b"], 1);
     assert!(listed.lines().count() >= 1 && listed.contains("d0000"), "{listed}");
-    assert!(!work.path().join("-").exists());
+    assert!(!work.at("-").exists());
 }

@@ -5,12 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{alone, ranks, run, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
 
 /// Creates an awkward tree, whose directories and symbolic links have been read once: that changes
 /// access times.
@@ -58,7 +54,7 @@ for path, size, mode, uid, gid, mtime, nlink, inode, kind, target in rows:
 
 #[test]
 fn duckdb_reads_from_a_parquet_list_what_find_sees() {
-    let work = temp();
+    let work = Sandbox::new();
     let tree = awkward(work.path());
     let format = "%p\\0%s\\0%m\\0%U\\0%G\\0%T@\\0%n\\0%i\\0%y\\0%l\\0";
     let found = fields(Command::new("find").arg(&tree).args(["-printf", format]));
@@ -83,9 +79,9 @@ fn duckdb_reads_from_a_parquet_list_what_find_sees() {
 
 #[test]
 fn lists_go_through_every_form_unchanged() {
-    let work = temp();
+    let work = Sandbox::new();
     let tree = awkward(work.path());
-    let path = |name: &str| work.path().join(name);
+    let path = |name: &str| work.at(name);
     let direct = path("direct.ndjson");
     run(alone("dwalk").args(["--sort", "name", "-o"]).args([&direct, &tree])).expect(0);
     run(ranks(4, "dwalk").arg("-o").args([&path("a.parquet"), &tree])).expect(0);
@@ -105,9 +101,9 @@ fn lists_go_through_every_form_unchanged() {
 
 #[test]
 fn a_list_gives_the_same_totals_and_statistics_as_its_tree() {
-    let work = temp();
+    let work = Sandbox::new();
     let tree = trees::real_tree();
-    let list = work.path().join("list.parquet");
+    let list = work.at("list.parquet");
     run(ranks(3, "dwalk").arg("-q").arg("-o").args([&list, &tree])).expect(0);
     let options = ["--json", "-f", "--usage", "--top", "7", "-d", "size:0,1K,1M"];
     let of_tree = run(ranks(4, "dwalk").args(options).arg(&tree)).expect(0).summary();
@@ -123,7 +119,7 @@ fn a_list_gives_the_same_totals_and_statistics_as_its_tree() {
 
 #[test]
 fn sorted_lists_are_in_order_over_all_ranks() {
-    let work = temp();
+    let work = Sandbox::new();
     let tree = trees::real_tree();
     let found = fields(Command::new("find").arg(&tree).args(["-printf", "%s\\0%p\\0"]));
     let entry = |pair: &[Vec<u8>]| {
@@ -144,7 +140,7 @@ fn sorted_lists_are_in_order_over_all_ranks() {
         };
         assert!(text.lines().map(path).eq(wanted.iter().cloned()), "{count} ranks");
     }
-    let list = work.path().join("sorted.parquet");
+    let list = work.at("sorted.parquet");
     run(ranks(4, "dwalk").args(["-s", "-size,name", "-o"]).args([&list, &tree])).expect(0);
     let script = "
 import sys, duckdb
@@ -158,10 +154,10 @@ for part in range(4):
 
 #[test]
 fn what_is_no_list_is_one_line_and_nothing_is_overwritten() {
-    let work = temp();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     trees::small_files(&tree, 20, 50);
-    let list = work.path().join("list.parquet");
+    let list = work.at("list.parquet");
     run(ranks(2, "dwalk").arg("-o").args([&list, &tree])).expect(0);
     let refused = |input: &Path, code: i32, wanted: &str| {
         for count in [1, 4] {
@@ -172,7 +168,7 @@ fn what_is_no_list_is_one_line_and_nothing_is_overwritten() {
             assert_eq!(said, 1, "{}", ended.stderr);
         }
     };
-    refused(&work.path().join("missing"), 3, "No such file");
+    refused(&work.at("missing"), 3, "No such file");
     refused(&tree, 3, "not a list");
     refused(Path::new("/etc/passwd"), 3, "not a list");
     refused(&list.join("part-00000.parquet"), 3, "name its directory");
@@ -183,7 +179,7 @@ fn what_is_no_list_is_one_line_and_nothing_is_overwritten() {
     std::fs::remove_file(&part).unwrap();
     refused(&list, 3, "missing");
     std::fs::write(&part, &whole).unwrap();
-    let json = work.path().join("list.ndjson");
+    let json = work.at("list.ndjson");
     run(alone("dwalk").arg("-i").arg(&list).arg("-o").arg(&json)).expect(0);
     let text = std::fs::read(&json).unwrap();
     std::fs::write(&json, &text[..text.len() / 2]).unwrap();
@@ -196,7 +192,7 @@ fn what_is_no_list_is_one_line_and_nothing_is_overwritten() {
     };
     let lines: Vec<String> = text.split_inclusive(|byte| *byte == b'\n').map(largest).collect();
     std::fs::write(&json, lines.concat()).unwrap();
-    let page = work.path().join("usage.html");
+    let page = work.at("usage.html");
     let mut dwalk = ranks(2, "dwalk");
     let summary = run(dwalk.args(["--json", "--report"]).arg(&page).arg("-i").arg(&json));
     assert_eq!(summary.expect(0).summary()["totals"]["found_bytes"], u64::MAX);

@@ -14,11 +14,8 @@ use suite_tests::fake_lustre::{Call, FakeLustre, layout, put_layout};
 use suite_tests::job::{Ended, alone, assert_identical, program, ranks_of, run, tool};
 use suite_tests::mounts::SmallDisk;
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
 
 /// Encodes `lov_user_md_v1`, and with a pool `lov_user_md_v3`, as a new file takes it.
 fn plain(stripe_count: u16, stripe_bytes: u32, pool: Option<&str>) -> Vec<u8> {
@@ -115,9 +112,9 @@ fn three_files(dir: &Path) {
 
 #[test]
 fn files_get_their_layout_before_they_are_written() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
-    let source = work.path().join("s");
+    let source = work.source();
     three_files(&source);
     for (count, moved) in [(1, "auto"), (2, "never"), (4, "never")] {
         let target = lustre.path().join(format!("t{count}"));
@@ -152,9 +149,9 @@ fn files_get_their_layout_before_they_are_written() {
 /// over 4 objects make three changes, not twenty.
 #[test]
 fn who_writes_has_one_object_after_the_other() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
-    let source = work.path().join("s");
+    let source = work.source();
     three_files(&source);
     let args = ["--threads", "1", "-k", "4MiB", "--reflink", "never", "--stripe", "4,1MiB"];
     go(&lustre, 1, "dcp", &args, &[&source.join("large"), &lustre.path()]).expect(0);
@@ -167,9 +164,9 @@ fn who_writes_has_one_object_after_the_other() {
 
 #[test]
 fn chunks_along_the_stripes_are_read_again_where_that_is_wished() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
-    let source = work.path().join("s");
+    let source = work.source();
     three_files(&source);
     // The last round of stripes is not full: some chunks have nothing.
     trees::write(&source.join("odd"), &trees::noise((9 << 20) + 1));
@@ -193,7 +190,7 @@ fn chunks_along_the_stripes_are_read_again_where_that_is_wished() {
 /// objects of another file.
 #[test]
 fn a_layout_is_never_copied_as_an_attribute() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
     let source = lustre.path().join("s");
     three_files(&source);
@@ -215,7 +212,7 @@ fn a_layout_is_never_copied_as_an_attribute() {
 
 #[test]
 fn a_layout_that_is_kept_gets_objects_of_its_own() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
     let source = lustre.path().join("s");
     let pool = plain(2, 64 << 10, Some("flash"));
@@ -261,9 +258,9 @@ fn sparse(path: &Path, gibibytes: u64) {
 
 #[test]
 fn large_files_get_more_stripes_where_the_directory_has_no_better_rule() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
-    let source = work.path().join("s");
+    let source = work.source();
     sparse(&source.join("huge"), 16);
     trees::write(&source.join("small"), b"small");
     let rules = [
@@ -301,10 +298,10 @@ fn large_files_get_more_stripes_where_the_directory_has_no_better_rule() {
 #[test]
 fn a_directory_without_a_rule_has_that_of_the_root() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::on_disk();
     let disk = SmallDisk::mount("size=16m");
     let lustre = FakeLustre::all_of(disk.path());
-    let source = work.path().join("s");
+    let source = work.source();
     sparse(&source, 4);
     let below = lustre.path().join("a/b");
     fs::create_dir_all(&below).unwrap();
@@ -322,9 +319,9 @@ fn a_directory_without_a_rule_has_that_of_the_root() {
 /// Checks that a file keeps its layout, whatever is set: its replacement is another file.
 #[test]
 fn what_replaces_a_file_has_its_own_layout() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
-    let (source, target) = (work.path().join("s"), lustre.path().join("t"));
+    let (source, target) = (work.source(), lustre.path().join("t"));
     three_files(&source);
     go(&lustre, 2, "dsync", &[], &[&source, &target]).expect(0);
     lustre.calls();
@@ -340,9 +337,9 @@ fn what_replaces_a_file_has_its_own_layout() {
 
 #[test]
 fn files_whose_layout_is_not_taken_are_copied_and_counted() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
-    let (source, target) = (work.path().join("s"), lustre.path().join("t"));
+    let (source, target) = (work.source(), lustre.path().join("t"));
     three_files(&source);
     for count in [1, 4] {
         let target = target.join(count.to_string());
@@ -363,8 +360,8 @@ fn files_whose_layout_is_not_taken_are_copied_and_counted() {
 
 #[test]
 fn elsewhere_stripes_have_no_effect_and_that_is_said_once() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.source(), work.target());
     three_files(&source);
     for name in ["dcp", "dsync"] {
         let mut command = tool(2, name);
@@ -384,10 +381,10 @@ fn elsewhere_stripes_have_no_effect_and_that_is_said_once() {
 /// DAOS, and where files are copied in chunks one for each job.
 #[test]
 fn elsewhere_layouts_cost_nothing() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::on_disk();
+    let source = work.source();
     three_files(&source);
-    let log = work.path().join("log");
+    let log = work.at("log");
     for (chunk, most) in [("32MiB", 2), ("1MiB", 3)] {
         let mut strace = Command::new("strace");
         strace.args([
@@ -409,9 +406,9 @@ fn elsewhere_layouts_cost_nothing() {
 /// Checks that interleaved chunks of a killed job are found again.
 #[test]
 fn a_killed_job_is_gone_on_with_along_the_stripes() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
-    let (source, target) = (work.path().join("s"), lustre.path().join("t"));
+    let (source, target) = (work.source(), lustre.path().join("t"));
     trees::write(&source.join("large"), &trees::noise((128 << 20) + 7));
     let copy = |count| {
         let mut dcp = tool(count, "dcp");
@@ -444,7 +441,7 @@ fn a_killed_job_is_gone_on_with_along_the_stripes() {
 
 #[test]
 fn dwalk_counts_files_by_stripes_and_pools() {
-    let work = temp();
+    let work = Sandbox::on_disk();
     let lustre = FakeLustre::below(work.path());
     let tree = lustre.path().join("tree");
     let layouts = [

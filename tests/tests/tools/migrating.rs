@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use suite_tests::job::{run, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 /// A row of a table: the words to type, the tools, and the effect there.
@@ -28,8 +29,8 @@ fn rows() -> Vec<Row> {
 fn every_row_does_what_it_says() {
     let rows = rows();
     assert!(rows.len() > 80, "{} rows", rows.len());
-    let work = tempfile::tempdir().unwrap();
-    trees::write(&work.path().join("s/file"), b"content");
+    let work = Sandbox::new();
+    trees::write(&work.at("s/file"), b"content");
     for dir in ["t", "old"] {
         std::fs::create_dir(work.path().join(dir)).unwrap();
     }
@@ -65,8 +66,8 @@ fn every_row_does_what_it_says() {
 
 #[test]
 fn what_is_written_as_a_place_elsewhere_is_never_a_local_file() {
-    let work = tempfile::tempdir().unwrap();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source, b"content");
     for target in ["user@host:x", "gs:x", "user@host:/data/x", "12:30"] {
         let ended = run(tool(1, "dcp").current_dir(work.path()).args(["s", target])).expect(3);
@@ -78,13 +79,13 @@ fn what_is_written_as_a_place_elsewhere_is_never_a_local_file() {
         assert_eq!(there, 1, "{target} was made");
     }
     run(tool(1, "dcp").current_dir(work.path()).args(["s", "./12:30"])).expect(0);
-    assert_eq!(std::fs::read(work.path().join("12:30")).unwrap(), b"content");
+    assert_eq!(std::fs::read(work.at("12:30")).unwrap(), b"content");
 }
 
 #[test]
 fn options_of_other_tools_are_accepted_or_answered() {
-    let work = tempfile::tempdir().unwrap();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source, b"content");
     let habits = ["-v", "-r", "--transfers=64", "--checkers", "8", "--fast-list", "-W"];
     let mut dcp = tool(1, "dcp");
@@ -93,7 +94,7 @@ fn options_of_other_tools_are_accepted_or_answered() {
         assert!(ended.stderr.contains(&format!("--{name} changes nothing: ")), "{}", ended.stderr);
     }
     // Of mpiFileUtils' dsync: no buffer of 100 bytes.
-    std::fs::create_dir(work.path().join("d")).unwrap();
+    std::fs::create_dir(work.at("d")).unwrap();
     let ended = run(tool(1, "dsync").current_dir(work.path()).args(["-v", "-b", "100", "d", "e"]));
     assert!(ended.expect(0).stderr.contains("--batch-files changes nothing: "));
     for (option, says) in [

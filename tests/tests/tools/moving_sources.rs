@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, alone, assert_identical, run, tool};
 use suite_tests::mounts::SlowDisk;
 use suite_tests::nodes::Nodes;
 use suite_tests::preload::Gates;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{small_files, write};
 use suite_tests::unfinished::files_in;
 use suite_tests::{need_hydra, need_root};
 
 /// A mirror job that can be held.
 struct Mirror {
-    work: tempfile::TempDir,
+    work: Sandbox,
     gates: Gates,
     job: Option<Child>,
 }
@@ -30,10 +30,10 @@ impl Mirror {
     /// Creates a source with a file at which the job is held, and a target with one extraneous
     /// entry.
     fn new() -> Self {
-        let work = temp();
-        write(&work.path().join("s/held"), b"held here");
-        small_files(&work.path().join("s/small"), 3, 4);
-        write(&work.path().join("t/extra"), b"only here");
+        let work = Sandbox::new();
+        write(&work.at("s/held"), b"held here");
+        small_files(&work.at("s/small"), 3, 4);
+        write(&work.at("t/extra"), b"only here");
         let gates = Gates::closed(work.path(), &["held", "held-again", "held-late"]);
         Self { work, gates, job: None }
     }
@@ -477,8 +477,8 @@ fn a_node_that_loses_a_root_fails_the_job() {
 #[test]
 fn what_is_not_answered_is_asked_again_and_then_has_failed() {
     need_root!();
-    let work = temp();
-    let [source, target] = ["s", "t"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [source, target] = [work.source(), work.target()];
     small_files(&source, 1, 4);
     for errno in [libc::ESTALE, libc::ENOTCONN, libc::ESHUTDOWN] {
         write(&target.join("extra"), b"only here");

@@ -1,21 +1,16 @@
 //! Tests of entries that are named by a list or a file of paths, under real `mpiexec`.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{alone, assert_identical, program, run, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
 
 #[test]
 fn a_list_of_the_whole_tree_stands_for_walking_it() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::awkward_tree(&source);
     trees::small_files(&source.join("many"), 10, 20);
     for name in ["list.parquet", "list.ndjson"] {
@@ -36,11 +31,11 @@ fn a_list_of_the_whole_tree_stands_for_walking_it() {
 
 #[test]
 fn a_file_of_paths_names_what_is_copied_and_no_more() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::small_files(&source, 4, 5);
     fs::write(source.join("odd\nname"), "x").unwrap();
-    let names = work.path().join("names");
+    let names = work.at("names");
     fs::write(&names, "d0001/f00002\0/d0003//\0odd\nname\0../outside\0missing\0").unwrap();
     for count in [1, 3] {
         let target = work.path().join(format!("t{count}"));
@@ -65,8 +60,8 @@ fn a_file_of_paths_names_what_is_copied_and_no_more() {
 /// directory and in other spellings.
 #[test]
 fn what_is_named_again_is_copied_once() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::small_files(&source, 10, 30);
     trees::write(&source.join("d0000/large"), &trees::noise(4 << 20));
     let listed = run(Command::new("find").arg(&source).args(["-mindepth", "1", "-printf", "%P\n"]));
@@ -79,7 +74,7 @@ fn what_is_named_again_is_copied_once() {
     text.extend(paths.iter().map(|path| format!("./{path}\n")));
     text.extend(paths.iter().rev().map(|path| format!("{}/\n", path.replace('/', "//"))));
     text.push_str(&listed);
-    let names = work.path().join("names");
+    let names = work.at("names");
     fs::write(&names, text).unwrap();
     for count in [1, 4] {
         let target = work.path().join(format!("t{count}"));
@@ -100,12 +95,12 @@ fn what_is_named_again_is_copied_once() {
 /// they are available again for the comparison at the end.
 #[test]
 fn paths_may_come_by_a_pipe() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::small_files(&source, 4, 50);
     let listed = run(Command::new("find").arg(&source).args(["-type", "f", "-printf", "%P\\n"]));
-    fs::write(work.path().join("names"), listed.expect(0).stdout.replace("\\n", "\n")).unwrap();
-    run(Command::new("mkfifo").arg(work.path().join("fifo"))).expect(0);
+    fs::write(work.at("names"), listed.expect(0).stdout.replace("\\n", "\n")).unwrap();
+    run(Command::new("mkfifo").arg(work.at("fifo"))).expect(0);
     for (number, way) in [
         "cat names | \"$@\" --files-from -",
         "cat names | \"$@\" --files-from /dev/stdin",
@@ -132,9 +127,9 @@ fn paths_may_come_by_a_pipe() {
 /// Checks that a FIFO without a writer holds the job only until the job is interrupted.
 #[test]
 fn a_fifo_without_a_writer_is_left_when_the_job_is_told_to_stop() {
-    let work = temp();
-    fs::create_dir(work.path().join("s")).unwrap();
-    run(Command::new("mkfifo").arg(work.path().join("fifo"))).expect(0);
+    let work = Sandbox::new();
+    fs::create_dir(work.source()).unwrap();
+    run(Command::new("mkfifo").arg(work.at("fifo"))).expect(0);
     let mut dcp = Command::new("timeout");
     dcp.args(["-s", "TERM", "--preserve-status", "1"]).arg(program("dcp"));
     let ended = run(dcp.args(["--files-from", "fifo", "s", "t"]).current_dir(work.path()));
@@ -144,10 +139,10 @@ fn a_fifo_without_a_writer_is_left_when_the_job_is_told_to_stop() {
 /// Checks that an entry of a list outside its root is a failure, and all others are processed.
 #[test]
 fn entries_of_a_list_that_lead_outside_are_said() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::small_files(&source, 2, 2);
-    let list = work.path().join("list.ndjson");
+    let list = work.at("list.ndjson");
     run(alone("dwalk").arg("-o").args([&list, &source])).expect(0);
     let text = fs::read_to_string(&list).unwrap();
     fs::write(&list, text.replace("d0001/f00001", "../outside")).unwrap();
@@ -159,16 +154,16 @@ fn entries_of_a_list_that_lead_outside_are_said() {
         assert_eq!(fs::read_dir(target.join("d0000")).unwrap().count(), 2);
     }
     fs::write(&list, text.replace(",\"kind\":", ",\"depth\":1,\"kind\":")).unwrap();
-    let ended = run(alone("dcp").arg("-i").args([&list, &source, &work.path().join("u")]));
+    let ended = run(alone("dcp").arg("-i").args([&list, &source, &work.at("u")]));
     assert!(ended.expect(3).stderr.contains("has a duplicate key"));
 }
 
 #[test]
 fn what_makes_no_sense_with_names_is_refused() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     trees::small_files(&source, 1, 1);
-    let names = work.path().join("names");
+    let names = work.at("names");
     fs::write(&names, "d0000/f00000\n").unwrap();
     let with = |tool: &str, options: &[&str]| {
         let mut job = alone(tool);
@@ -178,7 +173,7 @@ fn what_makes_no_sense_with_names_is_refused() {
     with("dsync", &["-D"]).expect(2);
     with("dcp", &["-i", "list"]).expect(2);
     with("dcp", &["--files-from"]).expect(2);
-    run(alone("dcp").arg("-i").args([&work.path().join("missing"), &source, &target])).expect(3);
+    run(alone("dcp").arg("-i").args([&work.at("missing"), &source, &target])).expect(3);
     run(alone("dcp").arg("-i").args([&names, &source, &target])).expect(3);
     let plan = with("dsync", &["-n"]).expect(0);
     assert!(plan.stdout.contains("copy "), "{}", plan.stdout);

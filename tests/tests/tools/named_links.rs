@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, run, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 /// Creates a file and a directory, a symbolic link to each, and a dangling one.
@@ -41,7 +41,7 @@ fn into(dir: &Path, words: &[&str]) -> String {
 
 #[test]
 fn dcp_copies_a_named_link_as_a_link_unless_it_is_told_to_follow() {
-    let work = temp();
+    let work = Sandbox::new();
     let dir = work.path();
     linked(dir);
     for (source, kept, followed) in [
@@ -62,7 +62,7 @@ fn dcp_copies_a_named_link_as_a_link_unless_it_is_told_to_follow() {
 
 #[test]
 fn dsync_makes_the_target_equal_what_a_named_link_leads_to() {
-    let work = temp();
+    let work = Sandbox::new();
     let dir = work.path();
     linked(dir);
     for (source, there) in [
@@ -88,7 +88,7 @@ fn dsync_makes_the_target_equal_what_a_named_link_leads_to() {
 
 #[test]
 fn dcmp_compares_what_named_links_lead_to() {
-    let work = temp();
+    let work = Sandbox::new();
     let dir = work.path();
     linked(dir);
     for pair in [["to_dir", "dir"], ["dir", "to_dir/"], ["to_file", "file"], ["file", "to_file"]] {
@@ -102,7 +102,7 @@ fn dcmp_compares_what_named_links_lead_to() {
 
 #[test]
 fn dwalk_walks_what_a_named_link_leads_to() {
-    let work = temp();
+    let work = Sandbox::new();
     let dir = work.path();
     linked(dir);
     let found = |words: &[&str]| {

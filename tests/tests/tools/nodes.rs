@@ -11,10 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, run};
 use suite_tests::mounts::SlowDisk;
 use suite_tests::nodes::{Cable, Nodes};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, small_files, write};
 use suite_tests::unfinished::{
     assert_nothing_left, assert_same_tree, files_in, is_staged, totals, written,
@@ -49,8 +49,8 @@ fn shares(nodes: &Nodes, words: &[&str], what: &str) -> (Ended, [u64; 2]) {
 fn two_nodes_share_the_work() {
     need_root!();
     need_hydra!();
-    let (work, nodes) = (temp(), Nodes::start(2));
-    let [source, target] = ["s", "t"].map(|name| work.path().join(name));
+    let (work, nodes) = (Sandbox::new(), Nodes::start(2));
+    let [source, target] = [work.source(), work.target()];
     write(&source.join("large"), &noise(24 << 20));
     small_files(&source, 40, 10);
     // Where storage is fast, all may be done before the other node has asked.
@@ -159,7 +159,7 @@ fn a_node_is_lost_in_silence_and_the_next_job_does_only_the_rest() {
     need_hydra!();
     // The node of rank 0, too.
     for lost in [2, 1] {
-        let (work, mut nodes) = (temp(), Nodes::start(2));
+        let (work, mut nodes) = (Sandbox::new(), Nodes::start(2));
         let mut job = begin_and_lose(&mut nodes, lost, Cable::Pulled, work.path());
         // As a batch system does it. Nobody knows of the loss, so what is left would wait.
         run(Command::new("kill").args(["-TERM", &job.id().to_string()])).expect(0);
@@ -173,7 +173,7 @@ fn a_node_is_lost_in_silence_and_the_next_job_does_only_the_rest() {
 fn a_job_whose_node_tells_of_its_end_ends_by_itself() {
     need_root!();
     need_hydra!();
-    let (work, mut nodes) = (temp(), Nodes::start(2));
+    let (work, mut nodes) = (Sandbox::new(), Nodes::start(2));
     let mut job = begin_and_lose(&mut nodes, 2, Cable::Intact, work.path());
     let status = end_of(&mut job, work.path());
     assert!(!status.success());

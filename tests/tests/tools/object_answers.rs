@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use suite_tests::buckets::{BUCKET, diff, entries, go, remotes, served, stranger, temp, text};
+use suite_tests::buckets::{BUCKET, diff, entries, go, remotes, served, stranger, text};
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 const FOR_EVER: u64 = u64::MAX;
@@ -33,11 +34,11 @@ fn with_objects(source: &Path, quirks: &[Quirk]) -> ObjectServer {
 
 #[test]
 fn content_that_says_no_length_has_the_listed_one() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     tree(&source);
     let server = with_objects(&source, &[Quirk::NoChecksums]);
-    let nothing = work.path().join("nothing");
+    let nothing = work.at("nothing");
     trees::write(&nothing.join("large"), b"");
     for ending in [Ending::Chunked, Ending::Closes] {
         let tear = Tear::WithoutHeader("content-length");
@@ -54,13 +55,13 @@ fn content_that_says_no_length_has_the_listed_one() {
     // Nothing says how long an object is: that is not 0.
     let tear = Tear::WithoutHeader("content-length");
     server.behave(torn(Operation::HeadObject, tear, Ending::Chunked, FOR_EVER));
-    let back = work.path().join("head");
+    let back = work.at("head");
     let ended = go(&server, 1, &["dcp", "s3://data/up/large", text(&back)]);
     assert_ne!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("how long the object is"), "{}", ended.stderr);
     // An ETag that stands for nothing says it.
     server.put(BUCKET, "up/nothing", "");
-    let back = work.path().join("nothing at all");
+    let back = work.at("nothing at all");
     go(&server, 1, &["dcp", "s3://data/up/nothing", text(&back)]).expect(0);
     assert_eq!(fs::metadata(&back).unwrap().len(), 0);
     go(&server, 1, &["dcmp", text(&back), "s3://data/up/nothing"]).expect(0);
@@ -71,8 +72,8 @@ fn content_that_says_no_length_has_the_listed_one() {
 /// ETag.
 #[test]
 fn content_that_is_not_the_objects_is_an_error() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::small_files(&source, 1, 8);
     let server = with_objects(&source, &[Quirk::NoChecksums]);
     for (tear, ending, words) in [
@@ -88,7 +89,7 @@ fn content_that_is_not_the_objects_is_an_error() {
         let quirks = vec![Quirk::NoChecksums];
         let tearing = Tearing::rule(&[Operation::GetObject], tear, ending, FOR_EVER);
         server.behave(Behaviour { quirks, tearing: Some(tearing), ..Behaviour::default() });
-        let back = work.path().join("back");
+        let back = work.at("back");
         let ended = go(&server, 1, &["dcp", "s3://data/up", text(&back)]).expect(23);
         assert!(ended.stderr.contains(words), "{tear:?} {ending:?}: {}", ended.stderr);
         assert_eq!(entries(&back).len(), 1, "{tear:?} {ending:?}");
@@ -98,7 +99,7 @@ fn content_that_is_not_the_objects_is_an_error() {
     for tear in [Tear::Flipped(7), Tear::Longer, Tear::Page] {
         server.reset_counts();
         server.behave(torn(Operation::GetObject, tear, Ending::LengthFits, 1));
-        let back = work.path().join("back");
+        let back = work.at("back");
         go(&server, 1, &["dcp", "s3://data/up", text(&back)]).expect(0);
         assert_eq!(diff(&source, &back), "");
         fs::remove_dir_all(&back).unwrap();
@@ -127,7 +128,7 @@ fn proven(ended: &Ended) -> serde_json::Value {
 /// whole.
 #[test]
 fn objects_without_a_checksum_are_proven_by_the_md5s_of_their_parts() {
-    let (work, server) = (temp(), served(Behaviour::default()));
+    let (work, server) = (Sandbox::new(), served(Behaviour::default()));
     let content = trees::noise(11 << 20);
     unsummed(&server, &content);
     for (ranks, options) in [
@@ -135,7 +136,7 @@ fn objects_without_a_checksum_are_proven_by_the_md5s_of_their_parts() {
         (2, &["-k", "3MiB", "--verify", "transferred"]),
         (1, &["-k", "32MiB"]),
     ] {
-        let back = work.path().join("back");
+        let back = work.at("back");
         let words = |from, to| [&["dcp", "--json"], options, &[from, to]].concat();
         let ended = go(&server, ranks, &words("s3://data/up", text(&back))).expect(0);
         assert_eq!(proven(&ended), serde_json::json!({ "md5": 3 }), "{options:?}");
@@ -149,7 +150,7 @@ fn objects_without_a_checksum_are_proven_by_the_md5s_of_their_parts() {
     }
     // A service that tells no part's size: a usual one is tried.
     server.behave(Behaviour::with_quirks(&[Quirk::IgnoresPartNumbers]));
-    let back = work.path().join("guessed");
+    let back = work.at("guessed");
     let ended = go(&server, 1, &["dcp", "--json", "s3://data/up", text(&back)]).expect(0);
     assert_eq!(proven(&ended), serde_json::json!({ "md5": 3 }));
 }
@@ -158,13 +159,13 @@ fn objects_without_a_checksum_are_proven_by_the_md5s_of_their_parts() {
 /// two services.
 #[test]
 fn parts_that_are_not_the_objects_are_an_error() {
-    let (work, server) = (temp(), served(Behaviour::default()));
+    let (work, server) = (Sandbox::new(), served(Behaviour::default()));
     let other = stranger(Behaviour::default());
     let content = trees::noise(11 << 20);
     unsummed(&server, &content);
     for chunk in ["3MiB", "5MiB", "32MiB"] {
         for name in ["parts", "larger", "one"] {
-            let (from, back) = (format!("s3://data/up/{name}"), work.path().join("back"));
+            let (from, back) = (format!("s3://data/up/{name}"), work.at("back"));
             server.behave(torn(Operation::GetObject, Tear::Flipped(7), Ending::LengthFits, 9));
             server.reset_counts();
             let ended = go(&server, 1, &["dcp", "-k", chunk, &from, text(&back)]).expect(23);
@@ -197,10 +198,10 @@ fn parts_that_are_not_the_objects_are_an_error() {
 /// objects only where that is inconclusive.
 #[test]
 fn files_are_compared_with_the_md5s_of_parts() {
-    let (work, server) = (temp(), served(Behaviour::default()));
+    let (work, server) = (Sandbox::new(), served(Behaviour::default()));
     let mut content = trees::noise(11 << 20);
     unsummed(&server, &content);
-    let files = work.path().join("files");
+    let files = work.at("files");
     for name in ["parts", "larger", "one"] {
         trees::write(&files.join(name), &content);
     }
@@ -210,7 +211,7 @@ fn files_are_compared_with_the_md5s_of_parts() {
         go(&server, 2, tool).expect(0);
         assert_eq!(server.counts().of(Operation::GetObject), 0, "{tool:?}");
     }
-    let unequal = work.path().join("unequal");
+    let unequal = work.at("unequal");
     trees::write(&unequal.join("parts"), &content);
     go(&server, 1, &["dcmp", "-k", "3MiB", text(&unequal), "s3://data/unequal"]).expect(0);
     content[9 << 20] ^= 1;
@@ -226,8 +227,8 @@ fn files_are_compared_with_the_md5s_of_parts() {
 /// on either side, with one rank and several.
 #[test]
 fn comparing_trusts_no_range_that_was_not_asked_for() {
-    let (work, server) = (temp(), served(Behaviour::default()));
-    let files = work.path().join("files");
+    let (work, server) = (Sandbox::new(), served(Behaviour::default()));
+    let files = work.at("files");
     let content = vec![7; 11 << 20];
     trees::write(&files.join("large"), &content);
     server.put(BUCKET, "up/large", content);
@@ -251,22 +252,22 @@ fn comparing_trusts_no_range_that_was_not_asked_for() {
 /// Checks that the target of a symbolic link is verified like content.
 #[test]
 fn a_link_that_is_not_the_objects_is_an_error() {
-    let (work, source) = (temp(), temp());
+    let (work, source) = (Sandbox::new(), Sandbox::new());
     std::os::unix::fs::symlink("where/it/leads", source.path().join("link")).unwrap();
     let server = served(Behaviour::with_quirks(&[Quirk::NoChecksums]));
     go(&server, 1, &["dcp", "-p", text(source.path()), "s3://data/up"]).expect(0);
     let quirks = vec![Quirk::NoChecksums];
     let flipped = Tearing::rule(&[Operation::GetObject], Tear::Flipped(7), Ending::LengthFits, 99);
     server.behave(Behaviour { quirks, tearing: Some(flipped), ..Behaviour::default() });
-    let back = work.path().join("back");
+    let back = work.at("back");
     go(&server, 1, &["dcp", "s3://data/up", text(&back)]).expect(23);
     assert!(back.join("link").symlink_metadata().is_err());
 }
 
 #[test]
 fn copies_within_a_service_that_are_not_confirmed_are_errors() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::small_files(&source, 1, 2);
     let server = with_objects(&source, &[]);
     for tear in [Tear::WithoutElement("ETag"), Tear::Page, Tear::Empty, Tear::AtTag(4)] {
@@ -282,8 +283,8 @@ fn copies_within_a_service_that_are_not_confirmed_are_errors() {
 
 #[test]
 fn an_upload_whose_completion_was_not_confirmed_is_looked_at() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::write(&source.join("large"), &trees::noise(11 << 20));
     for quirks in [&[][..], &[Quirk::NoChecksums]] {
         for tear in [Tear::WithoutElement("ETag"), Tear::AtTag(4), Tear::Page] {
@@ -304,8 +305,8 @@ fn an_upload_whose_completion_was_not_confirmed_is_looked_at() {
 /// Checks that an upload that was not completed, or stored other content, is an error.
 #[test]
 fn an_upload_that_was_not_completed_is_an_error() {
-    let work = temp();
-    let large = work.path().join("large");
+    let work = Sandbox::new();
+    let large = work.at("large");
     trees::write(&large, &trees::noise(11 << 20));
     let server = served(Behaviour::default());
     server.put(BUCKET, "large", trees::noise((11 << 20) - 1));
@@ -323,8 +324,8 @@ fn an_upload_that_was_not_completed_is_an_error() {
 /// option.
 #[test]
 fn etags_that_are_no_md5_are_no_evidence() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::small_files(&source, 1, 3);
     for (quirk, options) in
         [(Quirk::KmsKeys, None), (Quirk::OpaqueEtags, Some("--s3-opaque-etags"))]
@@ -347,18 +348,18 @@ fn etags_that_are_no_md5_are_no_evidence() {
 
 #[test]
 fn services_that_ignore_ranges_or_have_weak_etags_are_lived_with() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     tree(&source);
     let server = with_objects(&source, &[]);
     server.behave(Behaviour::with_quirks(&[Quirk::WeakEtags]));
-    let back = work.path().join("weak");
+    let back = work.at("weak");
     go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]).expect(0);
     assert_eq!(diff(&source, &back), "");
     go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", "s3://data/copy"]).expect(0);
     go(&server, 1, &["dcmp", "--download", text(&source), "s3://data/copy"]).expect(0);
     server.behave(Behaviour::with_quirks(&[Quirk::IgnoresRanges]));
-    let back = work.path().join("ranges");
+    let back = work.at("ranges");
     let ended = go(&server, 1, &["dcp", "-k", "5MiB", "s3://data/up", text(&back)]).expect(23);
     assert!(ended.stderr.contains("another range of the object"), "{}", ended.stderr);
     assert_eq!(diff(&source, &back), format!("Only in {}: large\n", source.display()));
@@ -371,8 +372,8 @@ fn services_that_ignore_ranges_or_have_weak_etags_are_lived_with() {
 /// part.
 #[test]
 fn parts_are_sent_once_to_a_service_that_looks_at_no_crc() {
-    let work = temp();
-    let large = work.path().join("large");
+    let work = Sandbox::new();
+    let large = work.at("large");
     trees::write(&large, &trees::noise(80 << 20));
     let server = served(Behaviour::with_quirks(&[Quirk::NoChecksums, Quirk::OpaqueEtags]));
     let up = ["dcp", "-k", "5MiB", text(&large), "s3://data/large"];

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use suite_tests::buckets::{served, temp, text, with};
+use suite_tests::buckets::{served, text, with};
 use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::write;
 
 /// The objects of the source, in the order in which they are visited.
@@ -58,8 +59,8 @@ fn changed_meanwhile(
 fn objects_that_change_before_their_turn_are_not_taken_for_equal() {
     for words in [&["dcmp"][..], &["dcp"], &["dsync", "-c"], &["dsync", "-D", "-c"]] {
         for is_new in [true, false] {
-            let (server, work) = (served(Behaviour::default()), temp());
-            let target = work.path().join("t");
+            let (server, work) = (served(Behaviour::default()), Sandbox::new());
+            let target = work.target();
             equal_trees(&server, &target);
             if is_new && words[0] != "dcmp" {
                 fs::remove_dir_all(&target).unwrap();
@@ -89,8 +90,8 @@ fn objects_that_change_before_their_turn_are_not_taken_for_equal() {
 /// Checks keys that appear where the listing was already: what only the target had then stays.
 #[test]
 fn objects_that_appear_keep_what_the_target_has_of_their_names() {
-    let (server, work) = (served(Behaviour::default()), temp());
-    let target = work.path().join("t");
+    let (server, work) = (served(Behaviour::default()), Sandbox::new());
+    let target = work.target();
     equal_trees(&server, &target);
     for name in ["before/appeared", "appeared", "extra"] {
         write(&target.join(name), b"only here");

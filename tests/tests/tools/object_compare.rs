@@ -8,10 +8,11 @@ use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
-use suite_tests::buckets::{served, temp};
+use suite_tests::buckets::served;
 use suite_tests::cloud::rclone;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, write};
 
 const MIB: usize = 1 << 20;
@@ -19,13 +20,13 @@ const MIB: usize = 1 << 20;
 /// A server with a bucket, and a local directory.
 struct Site {
     server: ObjectServer,
-    work: tempfile::TempDir,
+    work: Sandbox,
     ranks: u32,
 }
 
 impl Site {
     fn new(ranks: u32, behaviour: Behaviour) -> Self {
-        Self { server: served(behaviour), work: temp(), ranks }
+        Self { server: served(behaviour), work: Sandbox::new(), ranks }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -441,7 +442,7 @@ fn copies_from_one_service_to_another_keep_what_is_kept_with_an_object() {
     ]);
     command.args(["--chunksize", "1MiB", "s3://data/a/", "other:data/b/"]);
     run(&mut command).expect(0);
-    let there = Site { server: other, work: tempfile::tempdir().unwrap(), ranks: 1 };
+    let there = Site { server: other, work: Sandbox::new(), ranks: 1 };
     for (name, length) in FOREIGN {
         let (user, headers) = kept_with(&there, &format!("b/{name}"));
         let (old, old_headers) = kept_with(&site, &format!("a/{name}"));

@@ -7,8 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use suite_tests::buckets::{BUCKET, go, served, temp, text};
+use suite_tests::buckets::{BUCKET, go, served, text};
 use suite_tests::object_server::Behaviour;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 /// Creates a directory with a file, and an empty one, with attributes that no directory has by
@@ -34,8 +35,8 @@ fn facts(path: &Path) -> (u32, i64, i64) {
 fn directories_are_kept_by_markers_where_that_is_asked_for() {
     for ranks in [1, 4] {
         let server = served(Behaviour::default());
-        let work = tempfile::tempdir().unwrap();
-        let [source, back] = ["source", "back"].map(|name| work.path().join(name));
+        let work = Sandbox::new();
+        let [source, back] = ["source", "back"].map(|name| work.at(name));
         let [from, to] = [&source, &back].map(|path| text(path));
         tree(&source);
         let markers = "--s3-directory-markers";
@@ -62,8 +63,8 @@ fn directories_are_kept_by_markers_where_that_is_asked_for() {
 #[test]
 fn without_markers_there_are_no_directories_and_that_is_said() {
     let server = served(Behaviour::default());
-    let work = tempfile::tempdir().unwrap();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     tree(&source);
     let from = text(&source);
     let copied =
@@ -79,11 +80,11 @@ fn without_markers_there_are_no_directories_and_that_is_said() {
 #[test]
 fn a_prefix_without_keys_is_what_a_bucket_has_of_a_tree_without_files() {
     for count in [1, 4] {
-        let (work, server) = (temp(), served(Behaviour::default()));
+        let (work, server) = (Sandbox::new(), served(Behaviour::default()));
         let path = |name: &str| text(&work.path().join(name)).to_owned();
         let (hollow, full, none) = (path("hollow"), path("full"), "s3://data/none");
-        fs::create_dir_all(work.path().join("hollow/inner/most")).unwrap();
-        trees::write(&work.path().join("full/inner/file"), b"content");
+        fs::create_dir_all(work.at("hollow/inner/most")).unwrap();
+        trees::write(&work.at("full/inner/file"), b"content");
         go(&server, count, &["dcp", &hollow, none]).expect(0);
         assert_eq!(server.keys_of(BUCKET), [] as [&str; 0]);
         for (from, to) in [(&hollow[..], none), (none, &hollow[..])] {
@@ -109,10 +110,10 @@ fn a_prefix_without_keys_is_what_a_bucket_has_of_a_tree_without_files() {
         // Nothing is deleted because of it.
         go(&server, count, &["dsync", "-D", none, &full]).expect(3);
         go(&server, count, &["dsync", "-D", none, "s3://data/there"]).expect(3);
-        assert_eq!(fs::read(work.path().join("full/inner/file")).unwrap(), b"content");
+        assert_eq!(fs::read(work.at("full/inner/file")).unwrap(), b"content");
         assert_eq!(server.keys_of(BUCKET), ["there/key"]);
         // Directories without files beside some that have them.
-        fs::create_dir_all(work.path().join("full/empty/too")).unwrap();
+        fs::create_dir_all(work.at("full/empty/too")).unwrap();
         go(&server, count, &["dcp", &full, "s3://data/full"]).expect(0);
         let ended = go(&server, count, &["dcmp", "--json", &full, "s3://data/full"]).expect(0);
         let compared = &ended.summary()["totals"]["compared"];

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use suite_tests::buckets::{
-    BUCKET, diff, entries, go, remotes, served, small_tree, stranger, temp, text, with,
+    BUCKET, diff, entries, go, remotes, served, small_tree, stranger, text, with,
 };
 use suite_tests::cloud::within;
 use suite_tests::job::{Ended, mpiexec, program, ranks_of, run, tool};
 use suite_tests::object_server::{Behaviour, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 use types::limits;
 
@@ -29,8 +30,8 @@ fn assert_one_line(ended: &Ended, code: i32, word: &str) {
 
 #[test]
 fn what_cannot_be_reached_is_one_line_and_nothing_is_done() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     let server = served(Behaviour::default());
     let mut wrong = server.environment();
@@ -55,8 +56,8 @@ fn what_cannot_be_reached_is_one_line_and_nothing_is_done() {
 
 #[test]
 fn an_endpoint_where_nobody_answers_is_one_line() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = served(Behaviour::default());
@@ -104,8 +105,8 @@ fn who_never_answers_is_not_asked_often() {
 
 #[test]
 fn refusals_and_bodies_that_break_off_are_lived_through() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     trees::write(&source.join("big"), &trees::noise(11 << 20));
     for count in [1, 4] {
@@ -128,13 +129,13 @@ fn refusals_and_bodies_that_break_off_are_lived_through() {
 #[test]
 fn a_busy_service_is_sent_fewer_requests_by_all_ranks() {
     const REQUESTS_MAX: u64 = 64;
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::small_files(&source, 20, 100);
     for (count, quirks) in [(1, vec![]), (4, vec![]), (4, vec![Quirk::TooManyRequests])] {
         let bears = 24;
         let server = served(Behaviour { bears, latency_ms: 10, quirks, ..Behaviour::default() });
-        let into = temp();
+        let into = Sandbox::new();
         let back = into.path().join("back");
         let mut told = 0;
         for (from, to) in [(text(&source), "s3://data/up"), ("s3://data/up", text(&back))] {
@@ -157,8 +158,8 @@ fn a_busy_service_is_sent_fewer_requests_by_all_ranks() {
 /// Checks that each wrong byte is an error of that file, and nothing else is.
 #[test]
 fn content_that_arrives_otherwise_is_an_error_of_that_file() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     trees::write(&source.join("big"), &trees::noise(11 << 20));
     let files = entries(&source).len() - 2; // without the link
@@ -200,8 +201,8 @@ fn content_that_arrives_otherwise_is_an_error_of_that_file() {
 /// byte does not.
 #[test]
 fn services_without_checksums_are_met_with_other_checks() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     trees::write(&source.join("big"), &trees::noise(11 << 20));
     for quirk in [Quirk::NoChecksums, Quirk::RefusesChecksums] {
@@ -225,8 +226,8 @@ fn services_without_checksums_are_met_with_other_checks() {
 
 #[test]
 fn a_job_that_dies_in_an_upload_leaves_no_object_of_that_name() {
-    let work = temp();
-    let source = work.path().join("big");
+    let work = Sandbox::new();
+    let source = work.at("big");
     trees::write(&source, &trees::noise(60 << 20));
     let server = served(Behaviour { hold_parts_after: 2, ..Behaviour::default() });
     let launcher = mpiexec();

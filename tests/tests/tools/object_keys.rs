@@ -6,6 +6,7 @@ use std::process::Command;
 
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Order, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::seaweed::Seaweed;
 
 const UNFIT: [(&str, &str); 8] = [
@@ -84,7 +85,7 @@ fn each_unfit_key_is_one_failure_and_the_rest_is_dealt_with() {
         assert_eq!(codes(&walked), unfit_codes(true));
         assert_eq!(walked.summary()["totals"]["found"]["files"], FIT.len() as u64);
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let target = dir.path().join("target");
     let copied = ours(&server, 2, "dcp", &["s3://bucket/data", target.to_str().unwrap()]);
     assert_eq!(codes(&copied.expect(23)), unfit_codes(true));
@@ -97,7 +98,7 @@ fn each_unfit_key_is_one_failure_and_the_rest_is_dealt_with() {
 #[test]
 fn where_keys_are_unfit_nothing_is_deleted() {
     let server = with_hostile_keys();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let target = dir.path().to_str().unwrap();
     std::fs::write(dir.path().join("extra"), "x").unwrap();
     let synced = ours(&server, 1, "dsync", &["-D", "s3://bucket/data", target]).expect(23);
@@ -117,7 +118,7 @@ fn where_keys_are_unfit_nothing_is_deleted() {
 #[test]
 fn unfit_keys_of_a_target_are_told_of_and_stay() {
     let server = with_hostile_keys();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     std::fs::write(dir.path().join("a"), "data/a").unwrap();
     let source = dir.path().to_str().unwrap();
     let synced = ours(&server, 1, "dsync", &["-D", source, "s3://bucket/data"]);
@@ -160,7 +161,7 @@ fn a_download_asks_once_for_each_object() {
     let server = served(Behaviour::default());
     let keys = with_many_keys(&server);
     server.reset_counts();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let target = dir.path().join("target");
     let target = target.to_str().unwrap();
     ours(&server, 1, "dcp", &["s3://bucket/many", target]).expect(0);
@@ -173,7 +174,7 @@ fn a_download_asks_once_for_each_object() {
 fn the_chunks_of_a_large_object_do_not_ask_for_it_again() {
     let server = served(Behaviour::default());
     server.put("bucket", "large", vec![7_u8; 40 << 20]);
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let target = dir.path().join("large");
     let arguments = ["--chunksize", "1M", "s3://bucket/large", target.to_str().unwrap()];
     ours(&server, 2, "dcp", &arguments).expect(0);
@@ -193,7 +194,7 @@ fn local_files(dir: &Path, count: usize) {
 #[test]
 fn a_synchronisation_asks_only_for_objects_that_may_be_equal() {
     let server = served(Behaviour::default());
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     local_files(dir.path(), 1_500);
     let source = dir.path().to_str().unwrap();
     let sync = |options: &[&str]| {
@@ -225,7 +226,7 @@ fn a_synchronisation_asks_only_for_objects_that_may_be_equal() {
 
 /// Returns all keys that a walk lists, in order.
 fn walked_keys(environment: &Environment, ranks: u32, arguments: &[&str]) -> Vec<String> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let list = dir.path().join("list.ndjson");
     let output = ["-o", list.to_str().unwrap(), "s3://bucket/flat"];
     let arguments: Vec<&str> = arguments.iter().copied().chain(output).collect();
@@ -328,7 +329,7 @@ fn what_is_known_of_directories_serves_copies_and_deletions_too() {
         server.put("bucket", &format!("to/more/{key}"), "");
     }
     server.put("bucket", "to/more/only", "");
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let local = dir.path().join("down");
     let down = local.to_str().unwrap();
     server.reset_counts();
@@ -349,7 +350,7 @@ fn what_is_known_of_directories_serves_copies_and_deletions_too() {
 #[test]
 fn small_directories_of_a_real_server_are_listed_exactly() {
     let server = Seaweed::start("bucket");
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let mut expected = Vec::new();
     for key in small_directories() {
         let path = dir.path().join(&key);
@@ -370,7 +371,7 @@ fn small_directories_of_a_real_server_are_listed_exactly() {
 fn a_flat_prefix_of_a_real_server_is_listed_exactly() {
     let server = Seaweed::start("bucket");
     let environment = server.environment();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let mut expected = Vec::new();
     for number in 0..6_000 {
         let mut name = format!("d{number}");
@@ -417,8 +418,8 @@ fn a_key_that_begins_with_a_slash_is_that_key() {
         let object = server.get("bucket", key)?;
         Some(String::from_utf8(object.content.to_bytes().to_vec()).unwrap())
     };
-    let work = tempfile::tempdir().unwrap();
-    let path = |name: &str| work.path().join(name).to_str().unwrap().to_owned();
+    let work = Sandbox::new();
+    let path = |name: &str| work.at(name).to_str().unwrap().to_owned();
     ours(&server, 1, "dcp", &["s3://bucket//x", &path("x")]).expect(0);
     assert_eq!(std::fs::read_to_string(path("x")).unwrap(), "right");
     ours(&server, 1, "dcp", &["s3://bucket//d/", &path("d")]).expect(0);
@@ -441,8 +442,8 @@ fn the_content_of_a_marker_is_a_failure() {
     {
         server.put("bucket", key, content.as_bytes().to_vec());
     }
-    let work = tempfile::tempdir().unwrap();
-    let target = work.path().join("target");
+    let work = Sandbox::new();
+    let target = work.at("target");
     let target = target.to_str().unwrap();
     let expected = ["key-marker-content", "key-marker-content"];
     for (ranks, words) in [
@@ -462,8 +463,8 @@ fn the_content_of_a_marker_is_a_failure() {
 fn an_object_that_may_not_be_listed_is_read_and_a_bucket_that_may_not_be_is_written() {
     let server = served(Behaviour::with_quirks(&[Quirk::DeniesLists]));
     server.put("bucket", "d/x", b"hello".to_vec());
-    let work = tempfile::tempdir().unwrap();
-    let path = |name: &str| work.path().join(name).to_str().unwrap().to_owned();
+    let work = Sandbox::new();
+    let path = |name: &str| work.at(name).to_str().unwrap().to_owned();
     for ranks in [1, 2] {
         let back = path(&format!("back{ranks}"));
         ours(&server, ranks, "dcp", &["s3://bucket/d/x", &back]).expect(0);
@@ -471,7 +472,7 @@ fn an_object_that_may_not_be_listed_is_read_and_a_bucket_that_may_not_be_is_writ
     }
     ours(&server, 1, "dcp", &["s3://bucket/d/none", &path("none")]).expect(3);
     std::fs::create_dir(path("source")).unwrap();
-    local_files(&work.path().join("source"), 3);
+    local_files(&work.at("source"), 3);
     for quirk in [Quirk::DeniesLists, Quirk::DeniesReads] {
         server.behave(Behaviour::with_quirks(&[quirk]));
         let into = format!("s3://bucket/{quirk:?}");

@@ -7,10 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use suite_tests::buckets::{BUCKET, go, remotes, served, stranger, temp, text};
+use suite_tests::buckets::{BUCKET, go, remotes, served, stranger, text};
 use suite_tests::job::{run, tool};
 use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 /// Gives an object properties that files do not have: tags, encryption, and an access control list.
@@ -53,7 +54,7 @@ fn metadata_that_is_not_ascii_goes_along() {
     for quirks in [&[][..], &[Quirk::RawMetadata]] {
         let server = served(Behaviour::with_quirks(quirks));
         let other = stranger(Behaviour::default());
-        let work = temp();
+        let work = Sandbox::new();
         for (key, size) in [("d/small", 10), ("d/large", 12 << 20)] {
             server.put(BUCKET, key, trees::noise(size));
             describe(&server, key, &[("author", LATIN1), ("cat", OTHER)]);
@@ -86,8 +87,8 @@ fn metadata_that_is_not_ascii_goes_along() {
 #[test]
 fn a_change_is_not_missed_because_the_services_clock_is_ahead() {
     let server = served(Behaviour::with_quirks(&[Quirk::FastClock]));
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source.join("file"), b"aaaa");
     server.put(BUCKET, "t/file", "aaaa");
     // What is later by less than the two seconds that its clock does not tell may be earlier.
@@ -111,7 +112,7 @@ fn a_change_is_not_missed_because_the_services_clock_is_ahead() {
 #[test]
 fn times_that_other_tools_keep_are_read() {
     let server = served(Behaviour::default());
-    let work = temp();
+    let work = Sandbox::new();
     for (key, pair) in [
         ("d/s3cmd", ("s3cmd-attrs", "atime:1600000001/mode:33184/mtime:1600000000/uid:0/gid:0")),
         ("d/gsutil", ("goog-reserved-file-mtime", "1600000000")),
@@ -119,7 +120,7 @@ fn times_that_other_tools_keep_are_read() {
         server.put(BUCKET, key, "x");
         describe(&server, key, &[pair]);
     }
-    let back = work.path().join("back");
+    let back = work.at("back");
     go(&server, 1, &["dcp", "-p", "s3://data/d", text(&back)]).expect(0);
     for name in ["s3cmd", "gsutil"] {
         let modified = fs::metadata(back.join(name)).unwrap().modified().unwrap();
@@ -134,8 +135,8 @@ fn times_that_other_tools_keep_are_read() {
 #[test]
 fn a_change_of_attributes_leaves_storage_class_and_tags_as_they_are() {
     let server = served(Behaviour::default());
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source.join("file"), b"data");
     let sync = |options: &[&str]| {
         let words = [&["dsync", "--json"][..], options, &[text(&source), "s3://data/t"]].concat();
@@ -197,8 +198,8 @@ fn tags_go_along_within_a_service_or_are_counted() {
 #[test]
 fn an_archive_keeps_directories_unless_that_is_switched_off() {
     let server = served(Behaviour::default());
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source.join("closed/file"), b"secret");
     fs::set_permissions(source.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
     let mode = |root: &str| {
@@ -229,7 +230,7 @@ fn an_archive_keeps_directories_unless_that_is_switched_off() {
 #[test]
 fn a_file_keeps_its_rights_where_the_object_in_its_place_has_none() {
     let server = served(Behaviour::default());
-    let work = temp();
+    let work = Sandbox::new();
     for (key, size) in [("d/small", 10), ("d/large", 6 << 20)] {
         server.put(BUCKET, key, trees::noise(size));
     }
@@ -251,7 +252,7 @@ fn a_file_keeps_its_rights_where_the_object_in_its_place_has_none() {
         );
         let before = shell(&format!("cd t; {rights}"));
         let mut words = words.to_vec();
-        let target = work.path().join("t");
+        let target = work.target();
         words.extend(["-k5MiB", "s3://data/d/", text(&target)]);
         go(&server, count, &words).expect(0);
         assert_eq!(fs::metadata(target.join("large")).unwrap().len(), 6 << 20, "{words:?}");
@@ -264,8 +265,8 @@ fn a_file_keeps_its_rights_where_the_object_in_its_place_has_none() {
 /// copied onto itself in parts, by a request that does not copy tags.
 #[test]
 fn a_change_of_attributes_leaves_the_tags_of_objects_that_are_copied_in_parts() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source.join("large"), &trees::noise(11 << 20));
     for (quirks, option, lost, tags) in [
         (&[][..], "auto", 0, Some("team=blue")),
@@ -309,8 +310,8 @@ fn a_change_of_attributes_leaves_the_tags_of_objects_that_are_copied_in_parts() 
 /// attributes.
 #[test]
 fn a_change_of_a_directorys_attributes_leaves_what_else_its_marker_has() {
-    let (server, work) = (served(Behaviour::default()), temp());
-    let source = work.path().join("s");
+    let (server, work) = (served(Behaviour::default()), Sandbox::new());
+    let source = work.source();
     trees::write(&source.join("d/file"), b"data");
     let sync = |mode: u32| {
         fs::set_permissions(source.join("d"), fs::Permissions::from_mode(mode)).unwrap();
@@ -338,8 +339,8 @@ fn a_change_of_a_directorys_attributes_leaves_what_else_its_marker_has() {
 /// Checks that objects store owner, mode and times together or not at all.
 #[test]
 fn an_owner_or_a_mode_that_is_given_and_cannot_be_kept_is_a_failure() {
-    let (server, work) = (served(Behaviour::default()), temp());
-    let source = work.path().join("s");
+    let (server, work) = (served(Behaviour::default()), Sandbox::new());
+    let source = work.source();
     trees::write(&source.join("d/file"), b"data");
     let (source, place) = (&format!("{}/", text(&source)), "s3://data/t");
     for (words, code) in [
@@ -378,8 +379,8 @@ fn an_owner_or_a_mode_that_is_given_and_cannot_be_kept_is_a_failure() {
 /// not lost.
 #[test]
 fn tags_and_grants_that_are_torn_are_not_taken_for_none() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::write(&source.join("large"), &trees::noise(6 << 20));
     for tear in [Tear::AtTag(5), Tear::Empty, Tear::Page] {
         let (server, other) = (served(Behaviour::default()), stranger(Behaviour::default()));

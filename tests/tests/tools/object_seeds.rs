@@ -17,6 +17,7 @@ use suite_tests::cloud::within;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::tearing::Tearing;
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{seeds, trees};
 
 /// All requests that the tools make.
@@ -99,7 +100,7 @@ fn deed_for(aim: Operation, random: &mut Rng) -> (Deed, Way) {
 /// A run: a service, locations, their content, and the requests that may be torn.
 struct Case<'t> {
     server: ObjectServer,
-    work: tempfile::TempDir,
+    work: Sandbox,
     /// A request that the case makes, so that it can be torn.
     aim: Operation,
     deed: Deed,
@@ -374,7 +375,7 @@ fn clean(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
 fn walk(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
     let all = tree(random, case);
     case.put("s", &all, random);
-    let list = case.work.path().join("list.ndjson");
+    let list = case.work.at("list.ndjson");
     let words = ["dwalk", "-o", text(&list), &case.place("s")];
     let ended = case.run(&words);
     let listed = fs::read_to_string(&list).unwrap_or_default();
@@ -404,7 +405,7 @@ fn renew(case: &Case<'_>, random: &mut Rng) -> Vec<String> {
         case.server.change(BUCKET, &format!("t/{name}"), |kept| {
             (kept.tagging, kept.grant_read) = (Some(TAGS.to_owned()), Some(READER.to_owned()));
         });
-        let path = case.work.path().join("s").join(name);
+        let path = case.work.source().join(name);
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let ended = case.run(&words);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use suite_tests::cloud::{aws, rclone, s5cmd};
 use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Order, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::seaweed::Seaweed;
 
 /// Keys that servers on file systems, and careless clients, handle wrongly.
@@ -92,7 +93,7 @@ fn odd_keys_are_kept_and_listed_in_byte_order() {
 
 #[test]
 fn what_one_client_puts_another_gets() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = started(Behaviour::default());
     let small = file(dir.path(), "small", 100_000);
     let got = dir.path().join("got").to_str().unwrap().to_owned();
@@ -128,7 +129,7 @@ fn keys_of_other_people_are_refused() {
 
 #[test]
 fn a_wrong_checksum_is_refused_and_a_right_one_kept() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = started(Behaviour::default());
     let body = file(dir.path(), "body", 1000);
     let put = |more: &[&str]| {
@@ -148,7 +149,7 @@ fn a_wrong_checksum_is_refused_and_a_right_one_kept() {
 
 #[test]
 fn writes_and_reads_can_have_conditions() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = started(Behaviour::default());
     let body = file(dir.path(), "body", 10);
     let put = ["--key", "k", "--body", &body, "--if-none-match", "*"];
@@ -164,7 +165,7 @@ fn writes_and_reads_can_have_conditions() {
 
 #[test]
 fn metadata_is_kept_and_copied_or_replaced() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = started(Behaviour::default());
     let body = file(dir.path(), "body", 10);
     let kind = ["--content-type", "text/x-odd", "--metadata", "mtime=12.5,mode=0644"];
@@ -184,7 +185,7 @@ fn metadata_is_kept_and_copied_or_replaced() {
 fn ranges_and_deletions() {
     let server = started(Behaviour::default());
     server.put("bucket", "k", &b"0123456789"[..]);
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let got = dir.path().join("got").to_str().unwrap().to_owned();
     for (range, expected) in [("bytes=2-4", "234"), ("bytes=-3", "789"), ("bytes=8-99", "89")] {
         answer(api(&server, "get-object", &["--key", "k", "--range", range, &got]));
@@ -210,7 +211,7 @@ fn begin(server: &ObjectServer) -> String {
 
 #[test]
 fn parts_are_put_together_and_checked() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = started(Behaviour::default());
     let big = file(dir.path(), "big", 6 << 20);
     server.put("bucket", "source", std::fs::read(&big).unwrap());
@@ -247,7 +248,7 @@ fn parts_are_put_together_and_checked() {
 
 #[test]
 fn small_parts_are_refused_and_uploads_can_be_given_up() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = started(Behaviour::default());
     let small = file(dir.path(), "small", 1000);
     let id = begin(&server);
@@ -271,7 +272,7 @@ fn small_parts_are_refused_and_uploads_can_be_given_up() {
 
 #[test]
 fn clients_that_upload_in_parts_get_what_they_put() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = started(Behaviour::default());
     let big = file(dir.path(), "big", 20 << 20);
     run(aws(&server.environment()).args(["s3", "cp", &big, "s3://bucket/aws"])).expect(0);
@@ -320,7 +321,7 @@ fn lists_can_be_out_of_order_or_begin_wrongly() {
 
 #[test]
 fn an_old_server_takes_no_trailers_and_keeps_no_checksums() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let quirks = [Quirk::NoTrailers, Quirk::NoChecksums, Quirk::CopyNeedsLength];
     let server = started(Behaviour::with_quirks(&quirks));
     let body = file(dir.path(), "body", 1000);
@@ -342,7 +343,7 @@ fn an_old_server_takes_no_trailers_and_keeps_no_checksums() {
 
 #[test]
 fn seaweedfs_starts_and_answers() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Sandbox::new();
     let server = Seaweed::start("bucket");
     let body = file(dir.path(), "body", 100_000);
     let got = dir.path().join("got").to_str().unwrap().to_owned();

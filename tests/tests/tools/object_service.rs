@@ -8,10 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::{BUCKET, diff, served, small_tree, temp, text, with};
+use suite_tests::buckets::{BUCKET, diff, served, small_tree, text, with};
 use suite_tests::cloud::{venv, within};
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::{Behaviour, Door, ObjectServer};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::scripted::{Asked, Reply, Scripted};
 use suite_tests::trees;
 
@@ -58,7 +59,7 @@ fn each_refusal_is_told_in_the_services_own_words() {
         assert!(!ended.stderr.contains("create it first"), "{}", ended.stderr);
         assert!(bucket == "page" || ended.stderr.contains("request R1"), "{}", ended.stderr);
     }
-    let work = temp();
+    let work = Sandbox::new();
     small_tree(work.path());
     let up = ["--json", text(work.path()), "s3://none/x"];
     let ended = run(within(tool(1, "dcp"), &service.environment()).args(up)).expect(3);
@@ -115,11 +116,11 @@ fn the_region_that_a_service_names_is_taken() {
 
 #[test]
 fn credentials_of_a_few_minutes_are_not_renewed_for_each_request() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::small_files(&source, 2, 30);
     let server = served(Behaviour::default());
-    let (script, count) = (work.path().join("give"), work.path().join("count"));
+    let (script, count) = (work.at("give"), work.at("count"));
     let (access, secret) = server.keys();
     let content = format!(
         "#!/bin/sh\necho x >>{}\necho '{{\"Version\":1,\"AccessKeyId\":\"{access}\",\
@@ -129,7 +130,7 @@ fn credentials_of_a_few_minutes_are_not_renewed_for_each_request() {
     );
     fs::write(&script, content).unwrap();
     fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
-    let config = work.path().join("config");
+    let config = work.at("config");
     fs::write(&config, format!("[default]\ncredential_process = {}\n", script.display())).unwrap();
     for ranks in [1, 3] {
         let mut command = with(&server, ranks, "dcp");
@@ -162,8 +163,8 @@ fn slow_upload(server: &ObjectServer, ranks: u32, source: &str, options: &[&str]
 
 #[test]
 fn a_service_that_goes_away_for_good_ends_the_job() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::small_files(&source, 20, 30);
     for ranks in [1, 3] {
         let server = served(Behaviour::default());
@@ -181,8 +182,8 @@ fn a_service_that_goes_away_for_good_ends_the_job() {
 
 #[test]
 fn a_service_that_comes_back_has_all_that_was_to_be_sent() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::small_files(&source, 10, 20);
     let server = served(Behaviour::default());
     let port = server.endpoint().rsplit(':').next().unwrap().parse().unwrap();
@@ -230,8 +231,8 @@ fn after_header<'s>(said: &'s str, tool: &str) -> Vec<&'s str> {
 #[test]
 fn a_service_that_never_answers_is_told_of_and_ends_the_job() {
     let service = Scripted::start(|_| Reply::Silence);
-    let work = temp();
-    let back = work.path().join("back");
+    let work = Sandbox::new();
+    let back = work.at("back");
     let start = |words: &[&str]| {
         let mut command = within(tool(1, words[0]), &service.environment());
         let command = command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -338,7 +339,7 @@ fn tls_server(work: &Path, name: &str, validity: Validity) -> (TlsServer, String
 /// host, an expired one, no TLS at all.
 #[test]
 fn trouble_with_tls_is_told_in_its_own_words() {
-    let work = temp();
+    let work = Sandbox::new();
     let ask = |at: &str, trusted: Option<&Path>| {
         let environment = suite_tests::object_server::environment(at, "test-access", "test-secret");
         let mut command = within(tool(1, "dwalk"), &environment);
@@ -346,7 +347,7 @@ fn trouble_with_tls_is_told_in_its_own_words() {
         command.envs(trusted.map(|file| ("AWS_CA_BUNDLE", file)));
         run(command.arg("s3://b")).expect(3).stderr
     };
-    let own = work.path().join("own.pem");
+    let own = work.at("own.pem");
     for (made, validity, trusted, words) in [
         ("IP:127.0.0.1", Validity::Present, None, "issued by an unknown CA"),
         ("DNS:elsewhere", Validity::Present, Some(&*own), "for another host"),
@@ -396,9 +397,8 @@ impl Drop for RcloneServer {
 
 #[test]
 fn large_files_go_to_rclones_own_server_and_come_back() {
-    let work = temp();
-    let (source, kept, back) =
-        (work.path().join("source"), work.path().join("kept"), work.path().join("back"));
+    let work = Sandbox::new();
+    let (source, kept, back) = (work.at("source"), work.at("kept"), work.at("back"));
     small_tree(&source);
     trees::write(&source.join("large"), &trees::noise(11 << 20));
     fs::create_dir_all(kept.join("data")).unwrap();

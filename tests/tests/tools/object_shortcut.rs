@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use suite_tests::buckets::{BUCKET, diff, entries, go, served, small_tree, temp, text};
+use suite_tests::buckets::{BUCKET, diff, entries, go, served, small_tree, text};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 /// Creates a few hundred files, some with names that are encoded in URLs.
@@ -45,8 +46,8 @@ const FIXED: [&str; 6] = ["dcp", "-p", "--s3-concurrency", "4", "--storage-class
 
 #[test]
 fn what_goes_by_the_shortcut_is_what_the_client_would_send() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     let files = tree(&source);
     let kept_by =
         [Behaviour::default(), Behaviour::with_quirks(&[Quirk::OwnClientOnly])].map(|behaviour| {
@@ -78,12 +79,11 @@ fn what_goes_by_the_shortcut_is_what_the_client_would_send() {
 fn what_comes_by_the_shortcut_is_what_the_client_would_read() {
     let both = [vec![], vec![Quirk::OwnClientOnly]].map(|quirks| {
         let server = served(Behaviour::default());
-        let work = temp();
-        trees::write(&work.path().join("body"), b"some text");
+        let work = Sandbox::new();
+        trees::write(&work.at("body"), b"some text");
         let (access, secret) = server.keys();
         let mut curl = std::process::Command::new("curl");
-        curl.args(["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "-T"])
-            .arg(work.path().join("body"));
+        curl.args(["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "-T"]).arg(work.at("body"));
         curl.args(["--user", &format!("{access}:{secret}")]);
         for header in [
             "x-amz-content-sha256: UNSIGNED-PAYLOAD",

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use suite_tests::buckets::{BUCKET, files, served, temp, text, write_all};
+use suite_tests::buckets::{BUCKET, files, served, text, write_all};
 use suite_tests::cloud::within;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::tearing::{ENDINGS, Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 const LISTS: [Operation; 1] = [Operation::ListObjectsV2];
@@ -39,8 +40,8 @@ fn small() -> BTreeMap<String, Vec<u8>> {
 /// answers are torn for good.
 #[track_caller]
 fn assert_nothing_is_deleted(server: &ObjectServer, tearing: &Tearing) {
-    let (work, all) = (temp(), small());
-    let target = work.path().join("target");
+    let (work, all) = (Sandbox::new(), small());
+    let target = work.at("target");
     write_all(&target, &all);
     server.behave(Behaviour { page_keys: 4, ..Behaviour::with_tearing(tearing.clone()) });
     let words = ["dsync", "-D", "--size-only", "s3://data/tree", text(&target)];
@@ -94,8 +95,8 @@ fn lists_that_are_torn_once_are_lived_through() {
     put_all(&server, "tree/", &small());
     let ways = [Tear::AtTag(20), Tear::Empty, Tear::Page, Tear::WithoutEntry(1), Tear::Longer];
     for (number, tear) in ways.into_iter().enumerate() {
-        let work = temp();
-        let target = work.path().join("target");
+        let work = Sandbox::new();
+        let target = work.at("target");
         let tearing = Tearing::rule(&LISTS, tear, ENDINGS[number % ENDINGS.len()], 2);
         server.behave(Behaviour { page_keys: 4, ..Behaviour::with_tearing(tearing) });
         server.reset_counts();
@@ -110,8 +111,8 @@ fn lists_that_are_torn_once_are_lived_through() {
 fn pages_without_keys_and_tokens_in_a_circle() {
     let server = served(Behaviour::default());
     put_all(&server, "tree/", &small());
-    let (work, all) = (temp(), small());
-    let target = work.path().join("target");
+    let (work, all) = (Sandbox::new(), small());
+    let target = work.at("target");
     server.behave(Behaviour { page_keys: 4, ..Behaviour::with_quirks(&[Quirk::EmptyPages]) });
     for ranks in [1, 2] {
         with_attempts(&server, ranks, 1, &["dsync", "-D", "s3://data/tree", text(&target)])
@@ -131,7 +132,7 @@ fn a_service_that_lists_by_markers_only_is_listed_to_the_end() {
     let all: BTreeMap<_, _> =
         (0..40).map(|number| (format!("d{}/f+{number:02}", number % 3), vec![1])).collect();
     put_all(&server, "tree/", &all);
-    let (work, old) = (temp(), Behaviour::with_quirks(&[Quirk::ListsByMarker]));
+    let (work, old) = (Sandbox::new(), Behaviour::with_quirks(&[Quirk::ListsByMarker]));
     let old = Behaviour { page_keys: 6, ..old };
     for ranks in [1, 2] {
         let target = work.path().join(format!("target{ranks}"));
@@ -155,8 +156,8 @@ fn a_listed_directory_without_keys_makes_a_walk_incomplete() {
     let names = ["a+b/x", "c%41d/x", "plain/x"];
     let all: BTreeMap<_, _> = names.iter().map(|name| ((*name).to_owned(), vec![1])).collect();
     put_all(&server, "tree/", &all);
-    let work = temp();
-    let target = work.path().join("target");
+    let work = Sandbox::new();
+    let target = work.at("target");
     write_all(&target, &all);
     // Where all keys are read at once, no common prefix is.
     let words = ["dsync", "-D", "--size-only", "s3://data/tree", text(&target)];
@@ -171,8 +172,8 @@ fn a_listed_directory_without_keys_makes_a_walk_incomplete() {
 /// where not.
 #[test]
 fn lists_of_parts_that_are_torn_spare_nothing() {
-    let work = temp();
-    let source = work.path().join("big");
+    let work = Sandbox::new();
+    let source = work.at("big");
     trees::write(&source, &trees::noise(11 << 20));
     let lists = [Operation::ListMultipartUploads, Operation::ListParts];
     for tear in [Tear::AtTag(12), Tear::Page, Tear::WithoutEntry(0)] {
@@ -208,8 +209,8 @@ fn an_answer_without_an_end_is_read_as_far_as_an_honest_one() {
 fn a_deletion_that_a_gateway_answers_is_no_deletion() {
     let server = served(Behaviour::default());
     put_all(&server, "tree/", &small());
-    let (work, empty) = (temp(), BTreeMap::new());
-    let source = work.path().join("source");
+    let (work, empty) = (Sandbox::new(), BTreeMap::new());
+    let source = work.at("source");
     write_all(&source, &empty);
     let tearing =
         Tearing::rule(&[Operation::DeleteObject], Tear::Page, Ending::LengthFits, u64::MAX);

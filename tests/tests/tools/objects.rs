@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::buckets::{
-    BUCKET, diff, entries, go, remotes, served, small_tree, stranger, temp, text,
+    BUCKET, diff, entries, go, remotes, served, small_tree, stranger, text,
 };
 use suite_tests::cloud::within;
 use suite_tests::job::{Ended, run, tool};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 /// Returns the number of ranks that moved bytes.
@@ -22,8 +23,8 @@ fn movers(ended: &Ended) -> usize {
 
 #[test]
 fn one_of_each_awkward_thing_comes_back_as_it_was() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::awkward_tree(&source);
     for count in [1, 4] {
         let server = served(Behaviour::default());
@@ -41,8 +42,8 @@ fn one_of_each_awkward_thing_comes_back_as_it_was() {
 
 #[test]
 fn without_preserve_times_travel_and_owners_do_not() {
-    let work = temp();
-    let (source, back) = (work.path().join("source"), work.path().join("back"));
+    let work = Sandbox::new();
+    let (source, back) = (work.at("source"), work.at("back"));
     small_tree(&source);
     let server = served(Behaviour::default());
     go(&server, 1, &["dcp", text(&source), "s3://data/up"]).expect(0);
@@ -57,8 +58,8 @@ fn without_preserve_times_travel_and_owners_do_not() {
 
 #[test]
 fn extended_attributes_are_counted_as_lost() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     run(Command::new("setfattr").args(["-n", "user.a", "-v", "1"]).arg(source.join("empty")))
         .expect(0);
@@ -70,8 +71,8 @@ fn extended_attributes_are_counted_as_lost() {
 /// Checks that latency gives all ranks time to ask for work.
 #[test]
 fn parts_of_a_large_file_go_and_come_by_several_ranks() {
-    let work = temp();
-    let (source, back) = (work.path().join("big"), work.path().join("back"));
+    let work = Sandbox::new();
+    let (source, back) = (work.at("big"), work.at("back"));
     trees::write(&source, &trees::noise((66 << 20) + 1));
     let server = served(Behaviour { latency_ms: 30, ..Behaviour::default() });
     let options = ["--json", "-k", "6MiB"];
@@ -97,8 +98,8 @@ fn parts_of_a_large_file_go_and_come_by_several_ranks() {
 
 #[test]
 fn dcmp_tells_equal_from_different_in_both_directions() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     let server = served(Behaviour::default());
     go(&server, 4, &["dcp", "-p", text(&source), "s3://data/up"]).expect(0);
@@ -133,8 +134,8 @@ fn dcmp_tells_equal_from_different_in_both_directions() {
 
 #[test]
 fn dsync_has_nothing_to_do_the_second_time_up_and_down() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     for count in [1, 4] {
         let server = served(Behaviour::default());
@@ -169,8 +170,8 @@ fn drift(tree: &Path) {
 
 #[test]
 fn dsync_follows_and_deletes_and_a_dry_run_only_says_so() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     let server = served(Behaviour::default());
     go(&server, 1, &["dsync", text(&source), "s3://data/up"]).expect(0);
@@ -199,7 +200,7 @@ fn dsync_follows_and_deletes_and_a_dry_run_only_says_so() {
     assert_eq!(server.keys_of(BUCKET), before);
     go(&server, 4, &["dsync", "-D", text(&source), "s3://data/up"]).expect(0);
     assert_eq!(server.counts().of(Operation::PutObject), 3);
-    let back = work.path().join("back");
+    let back = work.at("back");
     go(&server, 1, &["dsync", "s3://data/up", text(&back)]).expect(0);
     assert_eq!(entries(&source), entries(&back));
     assert_eq!(server.keys_of(BUCKET).len(), entries(&source).len() - 1);
@@ -210,8 +211,8 @@ fn dsync_follows_and_deletes_and_a_dry_run_only_says_so() {
 #[test]
 fn what_changes_its_kind_leaves_no_second_object() {
     for schema in ["aws", "rclone"] {
-        let work = temp();
-        let source = work.path().join("source");
+        let work = Sandbox::new();
+        let source = work.at("source");
         small_tree(&source);
         let server = served(Behaviour::default());
         let sync = ["dsync", "-D", "--s3-metadata", schema, text(&source), "s3://data/up"];
@@ -224,7 +225,7 @@ fn what_changes_its_kind_leaves_no_second_object() {
         go(&server, 1, &sync).expect(0);
         assert_eq!(server.keys_of(BUCKET).len(), entries(&source).len() - 1, "{schema}");
         assert!(go(&server, 1, &sync).stdout.contains("nothing to do"), "{schema}");
-        let back = work.path().join("back");
+        let back = work.at("back");
         go(&server, 1, &["dsync", "s3://data/up", text(&back)]).expect(0);
         assert_eq!(entries(&source), entries(&back), "{schema}");
     }
@@ -232,8 +233,8 @@ fn what_changes_its_kind_leaves_no_second_object() {
 
 #[test]
 fn within_a_service_objects_are_copied_by_the_service() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     trees::write(&source.join("big"), &trees::noise(17 << 20));
     for (count, tool) in [(1, "dcp"), (4, "dcp"), (1, "dsync")] {
@@ -259,8 +260,8 @@ fn within_a_service_objects_are_copied_by_the_service() {
 
 #[test]
 fn two_services_with_credentials_of_their_own_take_part_in_one_job() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     small_tree(&source);
     trees::write(&source.join("big"), &trees::noise(17 << 20));
     let (near, far) = (served(Behaviour::default()), stranger(Behaviour::default()));
@@ -285,7 +286,7 @@ fn two_services_with_credentials_of_their_own_take_part_in_one_job() {
              aws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
         )
     };
-    let config = work.path().join("config");
+    let config = work.at("config");
     fs::write(&config, profile("near", &near) + &profile("far", &far)).unwrap();
     let mut dsync = within(tool(1, "dsync"), &[]);
     dsync.env("AWS_CONFIG_FILE", &config).env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
@@ -299,8 +300,8 @@ fn two_services_with_credentials_of_their_own_take_part_in_one_job() {
 /// line sets the size of parts.
 #[test]
 fn what_is_no_larger_than_a_remotes_cutoff_is_one_request() {
-    let work = temp();
-    let source = work.path().join("source");
+    let work = Sandbox::new();
+    let source = work.at("source");
     trees::write(&source.join("below"), &trees::noise(11 << 20));
     trees::write(&source.join("above"), &trees::noise(13 << 20));
     let (near, far) = (served(Behaviour::default()), stranger(Behaviour::default()));
@@ -320,7 +321,7 @@ fn what_is_no_larger_than_a_remotes_cutoff_is_one_request() {
     copy(&["--s3-part-size", "6MiB"], text(&source), "near:data/parts");
     let counts = near.reset_counts();
     assert_eq!([counts.of(Operation::PutObject), counts.of(Operation::UploadPart)], [0, 5]);
-    let back = work.path().join("back");
+    let back = work.at("back");
     copy(&[], "near:data/up", text(&back));
     assert_eq!(near.counts().of(Operation::GetObject), 6, "it is read in parts all the same");
     assert_eq!(diff(&source, &back), "");
@@ -328,8 +329,8 @@ fn what_is_no_larger_than_a_remotes_cutoff_is_one_request() {
 
 #[test]
 fn names_and_keys_without_a_counterpart_lead_nowhere() {
-    let work = temp();
-    let (source, back) = (work.path().join("source"), work.path().join("back"));
+    let work = Sandbox::new();
+    let (source, back) = (work.at("source"), work.at("back"));
     trees::write(&source.join("good"), b"x");
     trees::write(&source.join("bad.rclonelink"), b"x");
     let server = served(Behaviour::default());
@@ -343,7 +344,7 @@ fn names_and_keys_without_a_counterpart_lead_nowhere() {
     assert_eq!(fs::read(back.join("good")).unwrap(), b"x");
     let names: Vec<_> = entries(&back).into_iter().filter(|line| !line.is_empty()).collect();
     assert_eq!(names.len(), 1, "{names:?}");
-    assert!(!work.path().join("escape").exists());
+    assert!(!work.at("escape").exists());
 }
 
 #[test]
@@ -354,8 +355,8 @@ fn the_summary_tells_what_shows_that_content_arrived() {
     for (quirks, up, down) in
         [(&[][..], "crc64", all_by_crc), (&[Quirk::NoChecksums], "md5", all_by_md5)]
     {
-        let work = temp();
-        let source = work.path().join("source");
+        let work = Sandbox::new();
+        let source = work.at("source");
         for (name, bytes) in [("small", 1000), ("middle", 3 << 20), ("large", 12 << 20)] {
             trees::write(&source.join(name), &trees::noise(bytes));
         }
@@ -370,7 +371,7 @@ fn the_summary_tells_what_shows_that_content_arrived() {
             proven(&["s3://data/up", "s3://data/copy"]),
             serde_json::json!({"server_side_copy": 3})
         );
-        let back = work.path().join("back");
+        let back = work.at("back");
         assert_eq!(proven(&["s3://data/up", text(&back)]), down);
     }
 }

@@ -5,11 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{Ended, run, tool};
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
+use suite_tests::sandbox::Sandbox;
 
 fn shell(dir: &Path, script: &str) -> String {
     run(Command::new("bash").args(["-ec", script]).current_dir(dir)).expect(0).stdout
@@ -41,7 +37,7 @@ const SOURCES: &str = r"
 
 #[test]
 fn the_last_source_has_the_name() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), SOURCES);
     for (count, sources, like_cp) in [
         (1, &["a/", "b/", "c/"][..], "a/. b/. c/."),
@@ -55,7 +51,7 @@ fn the_last_source_has_the_name() {
         for options in [&["-p"][..], &["-p", "-H"], &["-p", "--verify=transferred"]] {
             shell(work.path(), &format!("rm -rf t u; mkdir t u; cp -a {like_cp} u"));
             dcp(work.path(), count, &[options, sources, &["t"]].concat()).expect(0);
-            assert_eq!(facts(&work.path().join("t")), facts(&work.path().join("u")), "{sources:?}");
+            assert_eq!(facts(&work.target()), facts(&work.at("u")), "{sources:?}");
         }
     }
 }
@@ -64,7 +60,7 @@ fn the_last_source_has_the_name() {
 /// source's entry.
 #[test]
 fn hard_links_do_not_come_back_over_a_later_source() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), "mkdir a b; echo a > a/1; ln a/1 a/2; ln a/1 a/3; echo b > b/2; ln a/1 b/4");
     for count in [1, 3] {
         shell(work.path(), "rm -rf t; mkdir t");
@@ -76,7 +72,7 @@ fn hard_links_do_not_come_back_over_a_later_source() {
 
 #[test]
 fn kinds_that_clash_are_errors_in_each_run() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(
         work.path(),
         "mkdir -p a/x b/y; echo 1 > a/x/1; echo 2 > a/y; echo 3 > b/x; echo 4 > b/y/4",
@@ -92,7 +88,7 @@ fn kinds_that_clash_are_errors_in_each_run() {
 /// of different sources.
 #[test]
 fn what_is_recorded_is_what_is_there() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(
         work.path(),
         "mkdir a b t; echo a > a/f; echo b > b/f; echo a > a/g; touch -d 2001-01-01 a/f b/f",

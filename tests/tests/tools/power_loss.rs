@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{ranks_of, run, tool};
 use suite_tests::preload::{FileFaults, lie_about_holes};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{assert_same_tree, files_in, is_staged, journals, totals};
 
@@ -59,10 +59,10 @@ fn what_a_killed_job_has_finished_is_there_after_a_loss_of_power() {
         while lost == 0 {
             rounds += 1;
             assert!(rounds < 10, "it is always done before it is killed");
-            let work = temp();
-            let (source, target) = (work.path().join("s"), work.path().join("t"));
+            let work = Sandbox::new();
+            let (source, target) = (work.source(), work.target());
             make_source(&source);
-            let disk = FileFaults::new(&work.path().join("log"));
+            let disk = FileFaults::new(&work.at("log"));
             let mut command = job(name, ranks, &source, &target);
             disk.observe(&mut command);
             if !stopped(command, name, &target, "-KILL") {
@@ -82,12 +82,12 @@ fn what_a_killed_job_has_finished_is_there_after_a_loss_of_power() {
 /// nothing is read again.
 #[test]
 fn a_job_that_ends_in_order_has_all_on_storage() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     make_source(&source);
     // A failure in each run, until its cause is removed.
     write(&target.join("s/small/0/7/in the way"), b"x");
-    let disk = FileFaults::new(&work.path().join("log"));
+    let disk = FileFaults::new(&work.at("log"));
     let mut command = job("dcp", 2, &source, &target);
     run(disk.observe(&mut command)).expect(23);
     assert_eq!(disk.lose_power(&[&target]), 0);
@@ -103,8 +103,8 @@ fn a_job_that_ends_in_order_has_all_on_storage() {
 #[test]
 fn what_is_summed_up_is_read_where_the_file_system_takes_content_for_a_hole() {
     for (round, how) in ["nxio", "hole"].into_iter().enumerate() {
-        let work = temp();
-        let source = work.path().join("s");
+        let work = Sandbox::new();
+        let source = work.source();
         // A hole of its own, so that holes are looked for, and content on both sides.
         for (name, size) in [("small", 100_000), ("large", 3_000_000)] {
             write(&source.join(name), &noise(size));
@@ -112,7 +112,7 @@ fn what_is_summed_up_is_read_where_the_file_system_takes_content_for_a_hole() {
             file.set_len(4 << 20).unwrap();
             std::os::unix::fs::FileExt::write_at(&file, b"end", (4 << 20) - 3).unwrap();
         }
-        let manifest = work.path().join("m.parquet");
+        let manifest = work.at("m.parquet");
         for (number, options) in [
             vec!["--verify=transferred".to_owned()],
             vec![format!("--manifest={}", manifest.display())],

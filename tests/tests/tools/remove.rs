@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use suite_tests::job::{Ended, alone, nobody, program, run, tool};
 use suite_tests::mounts::SlowDisk;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{need_root, trees};
 
 /// Runs drm in a directory, with that number of ranks.
@@ -46,10 +47,10 @@ fn deleted(ended: &Ended) -> u64 {
 #[test]
 fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {
     for count in [1, 4] {
-        let work = tempfile::tempdir().unwrap();
-        let outside = work.path().join("outside");
+        let work = Sandbox::new();
+        let outside = work.at("outside");
         trees::write(&outside.join("file"), b"stays");
-        let tree = work.path().join("tree");
+        let tree = work.at("tree");
         mixed(&tree);
         trees::awkward_tree(&tree.join("awkward"));
         symlink(&outside, tree.join("to-outside")).unwrap();
@@ -67,11 +68,11 @@ fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {
 
 #[test]
 fn single_entries_go_and_links_that_are_named_go_themselves() {
-    let work = tempfile::tempdir().unwrap();
-    trees::write(&work.path().join("dir/file"), b"content");
-    symlink("dir", work.path().join("link")).unwrap();
-    symlink("nowhere", work.path().join("dangling")).unwrap();
-    trees::write(&work.path().join("file"), b"content");
+    let work = Sandbox::new();
+    trees::write(&work.at("dir/file"), b"content");
+    symlink("dir", work.at("link")).unwrap();
+    symlink("nowhere", work.at("dangling")).unwrap();
+    trees::write(&work.at("file"), b"content");
     let refused = drm(1, work.path(), &["link/"]).expect(3);
     assert!(refused.stderr.contains("without the slash"), "{}", refused.stderr);
     drm(1, work.path(), &["file/"]).expect(3);
@@ -86,15 +87,15 @@ fn single_entries_go_and_links_that_are_named_go_themselves() {
 
 #[test]
 fn a_dry_run_names_what_would_go_and_removes_nothing() {
-    let work = tempfile::tempdir().unwrap();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     mixed(&tree);
     let before = below(&tree);
     for (count, options) in [(1, &["--exclude=keep.*"][..]), (4, &["--exclude=keep.*", "--json"])] {
         let words = [&["-n", "tree", "-o", "list", "-t"], options].concat();
         let ended = drm(count, work.path(), &words).expect(0);
         assert_eq!(below(&tree), before);
-        let list = fs::read_to_string(work.path().join("list")).unwrap();
+        let list = fs::read_to_string(work.at("list")).unwrap();
         let named: BTreeSet<String> = list
             .lines()
             .map(|line| line.strip_prefix("delete tree/").unwrap().to_owned())
@@ -112,8 +113,8 @@ fn a_dry_run_names_what_would_go_and_removes_nothing() {
 #[test]
 fn filters_protect_what_they_leave_out_and_the_directories_it_is_in() {
     for count in [1, 4] {
-        let work = tempfile::tempdir().unwrap();
-        let tree = work.path().join("tree");
+        let work = Sandbox::new();
+        let tree = work.at("tree");
         mixed(&tree);
         let before = below(&tree);
         let without = |gone: &[&str]| before.difference(&names(gone)).cloned().collect();
@@ -143,8 +144,8 @@ fn filters_protect_what_they_leave_out_and_the_directories_it_is_in() {
 
 #[test]
 fn ages_hold_for_directories_and_links_and_sizes_mean_files() {
-    let work = tempfile::tempdir().unwrap();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     for file in ["old/old", "old/new", "olddir/old"] {
         trees::write(&tree.join(file), b"content");
     }
@@ -164,8 +165,8 @@ fn ages_hold_for_directories_and_links_and_sizes_mean_files() {
 
 #[test]
 fn what_must_not_be_deleted_is_refused_with_one_line() {
-    let work = tempfile::tempdir().unwrap();
-    trees::write(&work.path().join("a/b/file"), b"content");
+    let work = Sandbox::new();
+    trees::write(&work.at("a/b/file"), b"content");
     let before = below(work.path());
     for (path, says) in [
         ("/", "the root directory"),
@@ -203,10 +204,10 @@ fn what_must_not_be_deleted_is_refused_with_one_line() {
 fn mounts_stay_with_all_in_them() {
     need_root!();
     for count in [1, 4] {
-        let work = tempfile::tempdir().unwrap();
-        let tree = work.path().join("tree");
+        let work = Sandbox::new();
+        let tree = work.at("tree");
         mixed(&tree);
-        let outside = work.path().join("outside");
+        let outside = work.at("outside");
         trees::write(&outside.join("file"), b"stays");
         let (disk, bound) = (tree.join("d0001/disk"), tree.join("bound"));
         for dir in [&disk, &bound] {
@@ -241,9 +242,9 @@ fn mounts_stay_with_all_in_them() {
 #[test]
 fn what_may_not_be_deleted_is_a_failure_and_the_rest_goes() {
     need_root!();
-    let work = tempfile::tempdir().unwrap();
+    let work = Sandbox::new();
     fs::set_permissions(work.path(), Permissions::from_mode(0o777)).unwrap();
-    let tree = work.path().join("tree");
+    let tree = work.at("tree");
     trees::small_files(&tree, 3, 5);
     for (dir, mode) in [("of-others", 0o755), ("shut", 0o000), ("full", 0o555)] {
         trees::write(&tree.join(dir).join("file"), b"content");
@@ -270,8 +271,8 @@ fn what_may_not_be_deleted_is_a_failure_and_the_rest_goes() {
 #[test]
 fn what_is_named_goes_and_what_is_beside_it_stays() {
     for count in [1, 4] {
-        let work = tempfile::tempdir().unwrap();
-        let tree = work.path().join("tree");
+        let work = Sandbox::new();
+        let tree = work.at("tree");
         mixed(&tree);
         run(alone("dwalk").current_dir(work.path()).args(["-o", "list.ndjson", "tree"])).expect(0);
         trees::write(&tree.join("d0003/later"), b"stays");
@@ -279,8 +280,7 @@ fn what_is_named_goes_and_what_is_beside_it_stays() {
         assert_eq!(below(&tree), names(&["d0003", "d0003/later"]), "{}", ended.stdout);
         assert_eq!(ended.summary()["totals"]["synced"]["non_empty_directories"], 2);
         // An entry that is gone already is no failure.
-        fs::write(work.path().join("paths"), "d0003/later\nd0003/never\nd0001/f00001\nd0003\n")
-            .unwrap();
+        fs::write(work.at("paths"), "d0003/later\nd0003/never\nd0001/f00001\nd0003\n").unwrap();
         drm(count, work.path(), &["--files-from", "paths", "tree"]).expect(0);
         assert_eq!(below(&tree), names(&[]));
         drm(1, work.path(), &["-i", "list.ndjson", "tree", "other"]).expect(2);
@@ -289,28 +289,28 @@ fn what_is_named_goes_and_what_is_beside_it_stays() {
 
 #[test]
 fn an_entry_of_another_kind_than_was_listed_stays() {
-    let work = tempfile::tempdir().unwrap();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     for file in ["file", "dir/inside", "gone/inside"] {
         trees::write(&tree.join(file), b"content");
     }
     run(alone("dwalk").current_dir(work.path()).args(["-o", "list.ndjson", "tree"])).expect(0);
     fs::remove_file(tree.join("file")).unwrap();
     trees::write(&tree.join("file/new"), b"stays");
-    fs::rename(tree.join("dir"), work.path().join("moved")).unwrap();
-    symlink(work.path().join("moved"), tree.join("dir")).unwrap();
+    fs::rename(tree.join("dir"), work.at("moved")).unwrap();
+    symlink(work.at("moved"), tree.join("dir")).unwrap();
     fs::remove_dir_all(tree.join("gone")).unwrap();
     let ended = drm(1, work.path(), &["-i", "list.ndjson", "tree"]).expect(23);
     assert_eq!(below(&tree), names(&["dir", "file", "file/new"]));
-    assert!(work.path().join("moved/inside").exists());
+    assert!(work.at("moved/inside").exists());
     assert!(ended.stderr.contains("\"tree/file\": changed during the job"), "{}", ended.stderr);
 }
 
 #[test]
 fn deep_and_wide_directories_go_in_bounded_steps() {
     for count in [1, 4] {
-        let work = tempfile::tempdir().unwrap();
-        let tree = work.path().join("tree");
+        let work = Sandbox::new();
+        let tree = work.at("tree");
         trees::wide_directory(&tree.join("wide"), 20_000);
         // The path becomes longer than PATH_MAX.
         let script = "import os, sys\nos.mkdir(sys.argv[1]); os.chdir(sys.argv[1])\n\
@@ -338,19 +338,19 @@ fn calls(work: &Path, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn files_are_not_looked_at_unless_a_filter_asks() {
-    let work = tempfile::tempdir().unwrap();
+    let work = Sandbox::new();
     let count = |calls: &[String], names: &[&str]| {
         calls.iter().filter(|call| names.contains(&&call[..])).count()
     };
     let looks =
         ["statx", "newfstatat", "fstatat64", "lstat", "stat", "fstat", "faccessat", "access"];
-    trees::small_files(&work.path().join("tree"), 4, 500);
+    trees::small_files(&work.at("tree"), 4, 500);
     let all = calls(work.path(), &["--threads=1", "tree"]);
     assert_eq!(count(&all, &["unlink", "unlinkat"]), 4 * 500 + 4 + 1);
     // A program that starts or waits inspects some files, but not 2,000.
     assert!(count(&all, &looks) < 500, "{} looks", count(&all, &looks));
     assert!(count(&all, &["openat", "openat2", "open"]) < 500);
-    trees::small_files(&work.path().join("tree"), 4, 500);
+    trees::small_files(&work.at("tree"), 4, 500);
     let all = calls(work.path(), &["--threads=1", "--min-age=0s", "--min-size=1", "tree"]);
     assert!(count(&all, &looks) >= 2000);
 }
@@ -358,8 +358,8 @@ fn files_are_not_looked_at_unless_a_filter_asks() {
 #[test]
 fn traceless_leaves_times_of_directories_that_stay() {
     for count in [1, 4] {
-        let work = tempfile::tempdir().unwrap();
-        let tree = work.path().join("tree");
+        let work = Sandbox::new();
+        let tree = work.at("tree");
         mixed(&tree);
         let long_ago = SystemTime::now() - Duration::from_hours(1000);
         let dirs = ["tree/d0000", "tree/d0002/a", "tree/d0002/a/b", "tree", "."];
@@ -382,8 +382,8 @@ fn traceless_leaves_times_of_directories_that_stay() {
 
 #[test]
 fn a_list_in_the_tree_that_goes_stays_with_its_directories() {
-    let work = tempfile::tempdir().unwrap();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     mixed(&tree);
     drm(4, work.path(), &["-o", "tree/d0001/list.ndjson", "tree"]).expect(0);
     assert_eq!(below(&tree), names(&["d0001", "d0001/list.ndjson"]));
@@ -395,7 +395,7 @@ fn a_list_in_the_tree_that_goes_stays_with_its_directories() {
 #[test]
 fn a_stopped_job_goes_on_when_it_is_run_again() {
     need_root!();
-    let backing = tempfile::tempdir().unwrap();
+    let backing = Sandbox::new();
     trees::small_files(&backing.path().join("tree"), 10, 60);
     let disk = SlowDisk::mount(backing.path(), Duration::from_millis(5));
     let output = tempfile::NamedTempFile::new().unwrap();

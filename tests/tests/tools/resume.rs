@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, ranks_of, run, tool};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{
     assert_nothing_left, assert_same_tree, begin, files_in, is_staged, journals, totals, written,
@@ -88,8 +88,8 @@ impl Random {
 
 #[test]
 fn a_rank_is_killed_at_any_time_and_the_next_job_does_only_the_rest() {
-    let work = temp();
-    make_source(&work.path().join("s"));
+    let work = Sandbox::new();
+    make_source(&work.source());
     let mut random = Random(5);
     let resumed = (0..50).filter(|round| kill_and_go_on(&mut random, *round, work.path()) > 0);
     let resumed = resumed.count();
@@ -118,7 +118,7 @@ pub(crate) fn stopped(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
 
 #[test]
 fn without_being_asked_a_job_goes_on_where_the_same_command_was_stopped() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     assert_eq!(journals(&target).len(), 1);
     // Without --resume, and although the target is there now.
@@ -132,7 +132,7 @@ fn without_being_asked_a_job_goes_on_where_the_same_command_was_stopped() {
 
 #[test]
 fn what_is_not_as_the_journal_says_is_copied_again() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     let staged = files_in(&target).pop().unwrap();
     let mut bytes = fs::read(&staged).unwrap();
@@ -147,7 +147,7 @@ fn what_is_not_as_the_journal_says_is_copied_again() {
 
 #[test]
 fn a_source_that_has_changed_is_begun_anew() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     let large = source.join("large");
     fs::write(&large, noise(25 << 20)).unwrap();
@@ -159,7 +159,7 @@ fn a_source_that_has_changed_is_begun_anew() {
 
 #[test]
 fn a_source_that_is_gone_leaves_nothing_staged() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     fs::remove_file(source.join("large")).unwrap();
     run(&mut copy(2, &source, &target)).expect(0);
@@ -168,8 +168,8 @@ fn a_source_that_is_gone_leaves_nothing_staged() {
 
 #[test]
 fn a_copy_with_a_name_of_its_own_is_gone_on_with_beside_its_source() {
-    let work = temp();
-    let (source, target) = (work.path().join("big.h5"), work.path().join("big.copy.h5"));
+    let work = Sandbox::new();
+    let (source, target) = (work.at("big.h5"), work.at("big.copy.h5"));
     write(&source, &noise(24 << 20));
     let mut job = begin(&mut copy(1, &source, &target));
     let is_under_way = || {
@@ -195,7 +195,7 @@ fn a_copy_with_a_name_of_its_own_is_gone_on_with_beside_its_source() {
 fn a_file_that_was_given_to_its_owner_already_is_gone_on_with() {
     need_root!();
     for (owner, is_it) in [(1234, true), (4321, false)] {
-        let work = temp();
+        let work = Sandbox::new();
         let (source, target) = stopped(work.path(), &[]);
         let large = source.join("large");
         let times = fs::metadata(&large).unwrap().modified().unwrap();
@@ -219,11 +219,11 @@ fn a_file_that_was_given_to_its_owner_already_is_gone_on_with() {
 #[test]
 fn another_file_of_that_owner_is_begun_anew() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     std::os::unix::fs::chown(source.join("large"), Some(1234), Some(5678)).unwrap();
     let staged = files_in(&target).into_iter().find(|path| is_staged(path)).unwrap();
-    let planted = work.path().join("planted");
+    let planted = work.at("planted");
     fs::copy(&staged, &planted).unwrap();
     fs::rename(&planted, &staged).unwrap();
     std::os::unix::fs::chown(&staged, Some(1234), Some(5678)).unwrap();
@@ -236,13 +236,13 @@ fn another_file_of_that_owner_is_begun_anew() {
 /// stay.
 #[test]
 fn what_the_first_run_refused_to_replace_the_next_one_refuses_too() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("sub/file"), b"x");
     write(&source.join("other"), b"y");
     write(&target.join("sub"), b"precious");
     fs::create_dir(target.join("other")).unwrap();
-    let contents = work.path().join("s/.");
+    let contents = work.at("s/.");
     for ranks in [2, 1, 3] {
         run(&mut copy(ranks, &contents, &target)).expect(23);
         assert_eq!(fs::read(target.join("sub")).unwrap(), b"precious");
@@ -257,20 +257,20 @@ fn what_the_first_run_refused_to_replace_the_next_one_refuses_too() {
 
 #[test]
 fn a_job_that_cannot_begin_leaves_no_journal() {
-    let work = temp();
-    let target = work.path().join("t");
-    run(&mut copy(2, &work.path().join("missing"), &target)).expect(3);
+    let work = Sandbox::new();
+    let target = work.target();
+    run(&mut copy(2, &work.at("missing"), &target)).expect(3);
     assert_eq!(journals(&target).len(), 0);
-    let typo = work.path().join("typo/t");
-    write(&work.path().join("s/file"), b"x");
-    assert_ne!(run(&mut copy(2, &work.path().join("s"), &typo)).code, Some(0));
-    assert!(!work.path().join("typo").exists());
+    let typo = work.at("typo/t");
+    write(&work.at("s/file"), b"x");
+    assert_ne!(run(&mut copy(2, &work.source(), &typo)).code, Some(0));
+    assert!(!work.at("typo").exists());
 }
 
 /// Checks that names that an interrupted job has linked are linked once more without harm.
 #[test]
 fn links_are_gone_on_with() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &["-H"]);
     for name in ["1", "2", "3"] {
         write(&source.join("a").join(name), name.as_bytes());
@@ -296,7 +296,7 @@ fn links_are_gone_on_with() {
 
 #[test]
 fn a_job_starts_over_where_that_is_asked_for() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     let start_over = |ranks| {
         let mut command = copy(ranks, &source, &target);
@@ -312,8 +312,8 @@ fn a_job_starts_over_where_that_is_asked_for() {
 
 #[test]
 fn files_that_were_there_before_are_not_taken_for_finished_ones() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("same"), b"new content");
     write(&target.join("s/same"), b"old content");
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -322,7 +322,7 @@ fn files_that_were_there_before_are_not_taken_for_finished_ones() {
         file.set_times(FileTimes::new().set_modified(time)).unwrap();
     }
     // A journal of this command, of a time to come as far as the old file is concerned.
-    let journal = work.path().join("journal");
+    let journal = work.at("journal");
     let command = |ranks| {
         let mut command = copy(ranks, &source, &target);
         command.arg("--journal").arg(&journal);
@@ -359,11 +359,11 @@ fn move_clock(journal: &Path, seconds: u64) {
 
 #[test]
 fn a_journal_of_another_command_is_refused_and_two_jobs_do_not_share_one() {
-    let work = temp();
-    let journal = work.path().join("j");
+    let work = Sandbox::new();
+    let journal = work.at("j");
     let journaled = ["--journal", journal.to_str().unwrap()];
     let (source, target) = stopped(work.path(), &journaled);
-    let other = work.path().join("other");
+    let other = work.at("other");
     let ended = run(tool(2, "dcp").args(journaled).args([&source, &other])).expect(2);
     assert!(ended.stderr.contains("belongs to another job"), "{}", ended.stderr);
     assert!(!other.exists());
@@ -380,8 +380,8 @@ fn a_journal_of_another_command_is_refused_and_two_jobs_do_not_share_one() {
 
 #[test]
 fn dsync_goes_on_too_and_does_not_delete_what_it_goes_on_with() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("large"), &noise(24 << 20));
     write(&target.join("extra"), b"only here");
     let sync = |ranks| {
@@ -410,8 +410,8 @@ fn dsync_goes_on_too_and_does_not_delete_what_it_goes_on_with() {
 
 #[test]
 fn clean_removes_only_what_is_old_and_what_jobs_have_staged() {
-    let work = temp();
-    let staged = work.path().join("a/.dcp.0123456789abcdef.0.7");
+    let work = Sandbox::new();
+    let staged = work.at("a/.dcp.0123456789abcdef.0.7");
     write(&staged, b"x");
     for other in ["a/.dcp.notes", "a/b/dcp.0123456789abcdef.0.7", "a/b/data"] {
         write(&work.path().join(other), b"x");
@@ -431,5 +431,5 @@ fn clean_removes_only_what_is_old_and_what_jobs_have_staged() {
     assert_eq!(leftovers(&clean(&["--min-age=0s"])), counts(1, 0));
     assert!(!staged.exists());
     assert_eq!(files_in(work.path()).len(), 3);
-    run(tool(1, "dcp").arg("--clean").arg(work.path().join("missing"))).expect(3);
+    run(tool(1, "dcp").arg("--clean").arg(work.at("missing"))).expect(3);
 }

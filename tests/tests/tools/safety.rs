@@ -8,18 +8,18 @@ use std::time::{Duration, SystemTime};
 
 use suite_tests::job::{Ended, assert_identical, for_everybody, mpiexec, nobody, run, tool};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, trees};
 
 struct Pair {
-    work: tempfile::TempDir,
+    work: Sandbox,
     source: PathBuf,
     target: PathBuf,
 }
 
 fn pair() -> Pair {
-    let shm = Path::new("/dev/shm");
-    let work = tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir(&source).unwrap();
     fs::create_dir(&target).unwrap();
     Pair { work, source, target }
@@ -79,7 +79,7 @@ fn the_source_is_not_deleted_through_a_bind_mount() {
     };
     let inside = pair();
     trees::write(&inside.target.join("data/file"), b"precious");
-    let view = inside.work.path().join("view");
+    let view = inside.work.at("view");
     mount(&inside.target.join("data"), &view);
     let ended = run(tool(2, "dsync").arg("-D").args([&view, &inside.target]));
     unmount(&view);
@@ -98,7 +98,7 @@ fn the_source_is_not_deleted_through_a_bind_mount() {
 #[test]
 fn only_files_with_the_same_content_are_linked_to() {
     let pair = pair();
-    let old = pair.work.path().join("old");
+    let old = pair.work.at("old");
     fs::create_dir(&old).unwrap();
     fs::write(pair.source.join("empty"), "").unwrap();
     run(Command::new("mkfifo").args(["-m", "644"]).arg(old.join("empty"))).expect(0);
@@ -119,7 +119,7 @@ fn only_files_with_the_same_content_are_linked_to() {
 #[test]
 fn an_older_copy_keeps_its_attributes() {
     let pair = pair();
-    let old = pair.work.path().join("old");
+    let old = pair.work.at("old");
     fs::write(pair.source.join("file"), "same").unwrap();
     run(Command::new("cp").arg("-a").args([&pair.source, &old])).expect(0);
     let link_dest = format!("--link-dest={}", old.display());
@@ -399,7 +399,7 @@ fn devices_are_compared_by_what_they_stand_for() {
 #[test]
 fn two_lists_do_not_share_a_file() {
     let pair = pair();
-    let list = pair.work.path().join("list");
+    let list = pair.work.at("list");
     let output = |expression: &str| format!("{expression}:{}", list.display());
     pair.compare(&["-o", &output("EXIST=ONLY_SRC"), "-o", &output("EXIST=ONLY_DEST")]).expect(3);
 }

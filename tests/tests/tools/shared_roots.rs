@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, assert_identical, ranks, run};
 use suite_tests::mounts::SmallDisk;
 use suite_tests::nodes::Nodes;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{small_files, write};
 use suite_tests::{need_hydra, need_root};
 
@@ -57,14 +57,14 @@ fn entries(root: &Path) -> usize {
 fn a_root_that_is_not_mounted_on_one_node_is_refused_by_all_tools() {
     need_root!();
     need_hydra!();
-    let (work, disk) = (temp(), SmallDisk::mount("size=16m"));
-    let (share, point) = (disk.path().join("share"), dir(work.path().join("mnt")));
+    let (work, disk) = (Sandbox::new(), SmallDisk::mount("size=16m"));
+    let (share, point) = (disk.path().join("share"), dir(work.at("mnt")));
     small_files(&share.join("s"), 3, 5);
-    let full = work.path().join("full");
+    let full = work.at("full");
     small_files(&full, 3, 5);
     let nodes = Nodes::start_apart(4);
     mount_on_all_but_the_third(&nodes, &share, &point);
-    let (before, new) = (entries(&full), work.path().join("new"));
+    let (before, new) = (entries(&full), work.at("new"));
     for words in TOOLS {
         let paths = [&*point, if words[0] == "dcp" { &*new } else { &full }];
         let paths = if words[0] == "dwalk" { &paths[..1] } else { &paths[..] };
@@ -88,8 +88,8 @@ fn a_root_that_is_not_mounted_on_one_node_is_refused_by_all_tools() {
 fn mounts_inside_the_roots_are_compared() {
     need_root!();
     need_hydra!();
-    let work = temp();
-    let [source, target, shared] = ["s", "t", "shared"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [source, target, shared] = ["s", "t", "shared"].map(|name| work.at(name));
     let nodes = {
         for number in 0..20 {
             small_files(&shared.join(format!("m{number}")), 1, 4);
@@ -109,9 +109,9 @@ fn mounts_inside_the_roots_are_compared() {
     }
     assert_eq!(entries(&target), before);
     // Where they are left out they do not matter.
-    let new = work.path().join("new");
+    let new = work.at("new");
     on_four(&nodes, &["dcp", "-x"], &[&source, &new]).expect(0);
-    on_four(&nodes, &["dcp", "--exclude=/in"], &[&source, &work.path().join("without")]).expect(0);
+    on_four(&nodes, &["dcp", "--exclude=/in"], &[&source, &work.at("without")]).expect(0);
     // Nor do they once all nodes have them.
     for number in 0..20 {
         let at = source.join(format!("in/m{number}"));
@@ -126,8 +126,8 @@ fn mounts_inside_the_roots_are_compared() {
 fn directories_that_each_node_has_for_itself_are_refused() {
     need_root!();
     need_hydra!();
-    let work = temp();
-    let (source, local) = (work.path().join("s"), dir(work.path().join("local")));
+    let work = Sandbox::new();
+    let (source, local) = (work.source(), dir(work.at("local")));
     small_files(&source, 3, 5);
     let nodes = Nodes::start_apart(4);
     for number in ALL {
@@ -158,10 +158,10 @@ fn directories_that_each_node_has_for_itself_are_refused() {
 fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
     need_root!();
     need_hydra!();
-    let work = temp();
-    let (source, point) = (work.path().join("s"), dir(work.path().join("disk")));
+    let work = Sandbox::new();
+    let (source, point) = (work.source(), dir(work.at("disk")));
     small_files(&source, 3, 5);
-    let image = work.path().join("image");
+    let image = work.at("image");
     fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
     run(Command::new("/sbin/mkfs.ext4").args(["-q", "-F"]).arg(&image)).expect(0);
     let nodes = Nodes::start_apart(4);
@@ -186,10 +186,10 @@ fn a_target_on_copies_of_one_disk_is_told_by_a_mark() {
 fn lists_manifests_and_journals_are_written_to_one_directory() {
     need_root!();
     need_hydra!();
-    let work = temp();
-    let [source, target] = ["s", "t"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [source, target] = [work.source(), work.target()];
     small_files(&source, 3, 5);
-    let local = dir(work.path().join("local"));
+    let local = dir(work.at("local"));
     let nodes = Nodes::start_apart(4);
     for number in ALL {
         nodes.on(number, &format!("mount -t tmpfs local '{}'", local.display()));
@@ -217,7 +217,7 @@ fn lists_manifests_and_journals_are_written_to_one_directory() {
         }
     }
     // In a directory that they share all goes well.
-    let shared = work.path().join("shared.parquet");
+    let shared = work.at("shared.parquet");
     on_four(&nodes, &["dwalk", "-o", &shared.display().to_string()], &[&source]).expect(0);
     assert_eq!(fs::read_dir(&shared).unwrap().count(), 4);
 }
@@ -230,8 +230,8 @@ fn entries_if_there(root: &Path) -> usize {
 fn nodes_that_see_the_same_work_and_leave_no_mark() {
     need_root!();
     need_hydra!();
-    let work = temp();
-    let [source, target] = ["s", "t"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [source, target] = [work.source(), work.target()];
     small_files(&source, 6, 5);
     write(&source.join("single"), b"1");
     let nodes = Nodes::start_apart(4);
@@ -252,8 +252,8 @@ fn nodes_that_see_the_same_work_and_leave_no_mark() {
 /// entries are in one of the two directories, or nothing was begun.
 #[test]
 fn a_root_behind_a_link_that_changes_is_one_directory() {
-    let work = temp();
-    let at = |name: &str| work.path().join(name);
+    let work = Sandbox::new();
+    let at = |name: &str| work.at(name);
     small_files(&at("s"), 4, 10);
     let whole = entries(&at("s"));
     for turn in 0..12 {
@@ -290,11 +290,11 @@ fn a_root_behind_a_link_that_changes_is_one_directory() {
 fn ranks_in_containers_are_nodes_too() {
     need_root!();
     need_hydra!();
-    let (work, disk) = (temp(), SmallDisk::mount("size=16m"));
+    let (work, disk) = (Sandbox::new(), SmallDisk::mount("size=16m"));
     small_files(&disk.path().join("s"), 2, 5);
-    let (point, target) = (dir(work.path().join("mnt")), dir(work.path().join("t")));
+    let (point, target) = (dir(work.at("mnt")), dir(work.target()));
     // Every second rank has the disk there.
-    let script = work.path().join("rank");
+    let script = work.at("rank");
     let tool = suite_tests::job::program("dsync");
     write(
         &script,
@@ -318,9 +318,9 @@ fn ranks_in_containers_are_nodes_too() {
 fn nothing_is_deleted_where_a_node_sees_another_directory() {
     need_root!();
     need_hydra!();
-    let (work, disk) = (temp(), SmallDisk::mount("size=16m"));
-    let (share, point) = (disk.path().join("share"), dir(work.path().join("mnt")));
-    let (alike, own) = (work.path().join("alike"), point.join("s"));
+    let (work, disk) = (Sandbox::new(), SmallDisk::mount("size=16m"));
+    let (share, point) = (disk.path().join("share"), dir(work.at("mnt")));
+    let (alike, own) = (work.at("alike"), point.join("s"));
     for root in [&share.join("s"), &own, &alike] {
         small_files(root, 3, 5);
     }

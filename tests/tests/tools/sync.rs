@@ -8,25 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{
-    Ended, alone, assert_identical, for_everybody, nobody, program, ranks, run, tool,
+    Ended, alone, assert_identical, for_everybody, nobody, program, ranks, run, sync,
 };
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, trees};
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
 
 fn source_in(work: &Path) -> (PathBuf, PathBuf) {
     let (source, target) = (work.join("s"), work.join("t"));
     trees::awkward_tree(&source);
     trees::small_files(&source.join("many"), 10, 20);
     (source, target)
-}
-
-fn sync(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
-    run(tool(count, "dsync").args(options).args([source, target]))
 }
 
 #[track_caller]
@@ -42,14 +35,14 @@ fn assert_idle(ended: &Ended) {
 #[test]
 fn a_target_becomes_equal_and_stays_untouched_by_a_second_run() {
     for count in [1, 4] {
-        let work = temp();
+        let work = Sandbox::new();
         let (source, target) = source_in(work.path());
-        sync(count, &[], &source, &target).expect(0);
+        work.run(count, "dsync", &[]).expect(0);
         assert_identical(&source, &target);
-        let again = sync(count, &["-D"], &source, &target).expect(0);
+        let again = work.run(count, "dsync", &["-D"]).expect(0);
         assert!(again.stdout.contains("nothing to do, the target is equal"), "{}", again.stdout);
-        assert_idle(&sync(count, &["-D", "--json"], &source, &target).expect(0));
-        run(alone("dcmp").args([&source, &target])).expect(0);
+        assert_idle(&work.run(count, "dsync", &["-D", "--json"]).expect(0));
+        work.run(1, "dcmp", &[]).expect(0);
         // One of each kind of drift.
         fs::write(target.join("many/extra"), "").unwrap();
         fs::set_permissions(target.join("many"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -59,11 +52,11 @@ fn a_target_becomes_equal_and_stays_untouched_by_a_second_run() {
         run(Command::new("setfacl").args(["-m", "u:12345:rw"]).arg(&file)).expect(0);
         fs::remove_dir_all(target.join("many/d0001")).unwrap();
         symlink("away", target.join("new link")).unwrap();
-        let json = sync(count, &["-D", "--json"], &source, &target).expect(0).summary();
+        let json = work.run(count, "dsync", &["-D", "--json"]).expect(0).summary();
         assert_eq!(json["totals"]["synced"]["deleted"]["files"], 1);
         assert_eq!(json["totals"]["synced"]["deleted"]["symlinks"], 1);
         assert_identical(&source, &target);
-        run(alone("dcmp").args([&source, &target])).expect(0);
+        work.run(1, "dcmp", &[]).expect(0);
     }
 }
 
@@ -81,10 +74,10 @@ const WRITES: &str = "trace=creat,rename,renameat,renameat2,mkdir,mkdirat,unlink
 
 #[test]
 fn a_run_with_nothing_to_do_makes_no_system_call_that_writes() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = source_in(work.path());
-    sync(2, &[], &source, &target).expect(0);
-    let trace = work.path().join("trace");
+    work.run(2, "dsync", &[]).expect(0);
+    let trace = work.at("trace");
     let mut traced = Command::new("strace");
     traced.args(["-f", "-qq", "-e", "signal=none", "-e", WRITES, "-o"]).arg(&trace);
     traced.arg(program("dsync")).args(["-D", "--quiet"]).args([&source, &target]);
@@ -107,10 +100,10 @@ fn a_run_with_nothing_to_do_makes_no_system_call_that_writes() {
 /// Checks that an entry costs nothing but a look where options ask for no more.
 #[test]
 fn without_extended_attributes_nothing_asks_for_them() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = source_in(work.path());
     sync(1, &[], &source, &target).expect(0);
-    let trace = work.path().join("trace");
+    let trace = work.at("trace");
     let asked = |options: &[&str]| {
         let mut traced = Command::new("strace");
         let calls = "trace=listxattr,llistxattr,flistxattr,getxattr,lgetxattr,fgetxattr";
@@ -126,9 +119,9 @@ fn without_extended_attributes_nothing_asks_for_them() {
 /// Checks that each line of a dry run is an action, and that a real run changes exactly that.
 #[test]
 fn a_dry_run_prints_the_plan_that_is_carried_out() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = source_in(work.path());
-    sync(1, &[], &source, &target).expect(0);
+    work.run(1, "dsync", &[]).expect(0);
     fs::write(source.join("many/new"), "1").unwrap();
     fs::create_dir(source.join("many/dir")).unwrap();
     symlink("x", source.join("many/dir/link")).unwrap();
@@ -137,7 +130,7 @@ fn a_dry_run_prints_the_plan_that_is_carried_out() {
     let file = trees_file(&target.join("many"));
     fs::write(&file, "changed and longer than before").unwrap();
     let before = listing(&target);
-    let plan = sync(3, &["-nD"], &source, &target).expect(0);
+    let plan = work.run(3, "dsync", &["-nD"]).expect(0);
     assert_eq!(listing(&target), before, "a dry run changed something");
     let shown = |below: &str| format!("{}/{below}", target.display());
     let mut expected = vec![
@@ -157,7 +150,7 @@ fn a_dry_run_prints_the_plan_that_is_carried_out() {
     expected.sort();
     got.sort();
     assert_eq!(got, expected);
-    let real = sync(3, &["-D", "--json"], &source, &target).expect(0).summary();
+    let real = work.run(3, "dsync", &["-D", "--json"]).expect(0).summary();
     assert_identical(&source, &target);
     assert_eq!(sync_totals(&real), [2, 1, 1, 1, 2]);
 }
@@ -182,8 +175,8 @@ fn listing(tree: &Path) -> String {
 #[test]
 fn nothing_is_deleted_unless_all_of_the_source_was_read() {
     need_root!();
-    let work = temp();
-    let open = work.path().join("open");
+    let work = Sandbox::new();
+    let open = work.at("open");
     fs::create_dir_all(open.join("s/locked")).unwrap();
     fs::create_dir_all(open.join("t/old")).unwrap();
     fs::write(open.join("t/old/file"), "").unwrap();
@@ -207,24 +200,24 @@ fn nothing_is_deleted_unless_all_of_the_source_was_read() {
 
 #[test]
 fn the_delete_limit_is_all_or_nothing() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = source_in(work.path());
-    sync(1, &[], &source, &target).expect(0);
+    work.run(1, "dsync", &[]).expect(0);
     trees::small_files(&target.join("extra"), 2, 3);
     let all = 1 + 2 + 6;
     let limit = (all - 1).to_string();
-    let ended = sync(3, &["-D", "--max-delete", &limit], &source, &target).expect(25);
+    let ended = work.run(3, "dsync", &["-D", "--max-delete", &limit]).expect(25);
     assert!(ended.stderr.contains("it would be 9 entries"), "{}", ended.stderr);
     assert!(target.join("extra").exists());
-    sync(3, &["-D", "--max-delete", &all.to_string()], &source, &target).expect(0);
+    work.run(3, "dsync", &["-D", "--max-delete", &all.to_string()]).expect(0);
     assert_identical(&source, &target);
-    sync(1, &["--max-delete", "1"], &source, &target).expect(2);
+    work.run(1, "dsync", &["--max-delete", "1"]).expect(2);
 }
 
 #[test]
 fn types_change_both_ways_and_full_directories_need_delete() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir_all(source.join("dir/below")).unwrap();
     fs::write(source.join("file"), "now a file").unwrap();
     symlink("file", source.join("link")).unwrap();
@@ -232,17 +225,17 @@ fn types_change_both_ways_and_full_directories_need_delete() {
     fs::write(target.join("file/full/of"), "things").unwrap();
     fs::write(target.join("dir"), "was a file").unwrap();
     fs::create_dir(target.join("link")).unwrap();
-    let refused = sync(2, &[], &source, &target).expect(23);
+    let refused = work.run(2, "dsync", &[]).expect(23);
     assert!(refused.stderr.contains("--delete replaces it"), "{}", refused.stderr);
     assert_eq!(fs::read(target.join("file/full/of")).unwrap(), b"things");
-    sync(2, &["-D"], &source, &target).expect(0);
+    work.run(2, "dsync", &["-D"]).expect(0);
     assert_identical(&source, &target);
 }
 
 #[test]
 fn rules_keep_what_they_are_asked_to_keep() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     for dir in [&source, &target] {
         fs::create_dir(dir).unwrap();
     }
@@ -257,29 +250,29 @@ fn rules_keep_what_they_are_asked_to_keep() {
     put(&target, "newer", "target", 2000);
     put(&source, "missing", "source", 1000);
     let read = |name: &str| fs::read_to_string(target.join(name)).ok();
-    sync(2, &["--existing", "--update"], &source, &target).expect(0);
+    work.run(2, "dsync", &["--existing", "--update"]).expect(0);
     assert_eq!((read("older"), read("missing")), (Some("target".into()), None));
     assert_eq!(read("newer"), Some("source".into()));
-    sync(2, &["--ignore-existing"], &source, &target).expect(0);
+    work.run(2, "dsync", &["--ignore-existing"]).expect(0);
     assert_eq!(read("older"), Some("target".into()));
     assert_eq!(read("missing"), Some("source".into()));
     // The same size is the same content to it; the time is set.
-    sync(2, &["--size-only"], &source, &target).expect(0);
+    work.run(2, "dsync", &["--size-only"]).expect(0);
     assert_eq!(read("older"), Some("target".into()));
     // Now size and time are the same, and only the bytes tell.
-    sync(2, &[], &source, &target).expect(0);
+    work.run(2, "dsync", &[]).expect(0);
     assert_eq!(read("older"), Some("target".into()));
-    sync(2, &["--contents"], &source, &target).expect(0);
+    work.run(2, "dsync", &["--contents"]).expect(0);
     assert_identical(&source, &target);
 }
 
 #[test]
 fn unchanged_files_become_links_to_the_older_copy() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, old) = source_in(work.path());
     sync(2, &[], &source, &old).expect(0);
     fs::write(source.join("many/new"), "new").unwrap();
-    let target = work.path().join("tuesday");
+    let target = work.at("tuesday");
     let link_dest = format!("--link-dest={}", old.display());
     let json = sync(3, &[&link_dest, "--json"], &source, &target).expect(0).summary();
     assert_identical(&source, &target);
@@ -296,8 +289,8 @@ fn unchanged_files_become_links_to_the_older_copy() {
 #[test]
 fn a_second_run_of_somebody_who_may_not_give_files_away_is_idle() {
     need_root!();
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("open/t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.at("open/t"));
     fs::create_dir_all(target.parent().unwrap()).unwrap();
     trees::small_files(&source, 3, 5);
     let set_id = trees_file(&source);
@@ -324,8 +317,8 @@ fn a_second_run_of_somebody_who_may_not_give_files_away_is_idle() {
 fn a_target_that_keeps_whole_seconds_is_not_synchronised_for_ever() {
     need_root!();
     let Some(disk) = mounts::Image::ext4(&["-I", "128"]) else { return };
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     trees::small_files(&source, 3, 4);
     // No file system of that kind keeps times after 2038.
     let far = source.join("far");
@@ -353,8 +346,8 @@ fn a_target_that_keeps_whole_seconds_is_not_synchronised_for_ever() {
 
 #[test]
 fn neither_tree_may_be_inside_the_other() {
-    let work = temp();
-    let tree = work.path().join("a");
+    let work = Sandbox::new();
+    let tree = work.at("a");
     fs::create_dir_all(tree.join("b/c")).unwrap();
     fs::write(tree.join("precious"), "").unwrap();
     for (source, target) in [("a", "a/b"), ("a/b", "a"), ("a", "a"), ("a/b/c", "a")] {
@@ -365,8 +358,8 @@ fn neither_tree_may_be_inside_the_other() {
         assert_eq!(own.count(), 1, "{}", ended.stderr);
         assert!(tree.join("precious").exists());
     }
-    sync(1, &[], &tree, &work.path().join("missing/parent")).expect(3);
-    sync(1, &[], &work.path().join("missing"), &tree).expect(3);
+    sync(1, &[], &tree, &work.at("missing/parent")).expect(3);
+    sync(1, &[], &work.at("missing"), &tree).expect(3);
 }
 
 /// Checks that a chunk that fails does not leave a file that looks right by size and time.
@@ -374,8 +367,8 @@ fn neither_tree_may_be_inside_the_other() {
 fn a_full_target_keeps_the_old_content() {
     need_root!();
     let disk = mounts::SmallDisk::mount("size=8m");
-    let work = temp();
-    let (source, target) = (work.path().join("s"), disk.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), disk.path().join("t"));
     fs::create_dir(&source).unwrap();
     fs::create_dir(&target).unwrap();
     fs::write(target.join("large"), "old").unwrap();
@@ -388,7 +381,7 @@ fn a_full_target_keeps_the_old_content() {
 
 #[test]
 fn filters_mean_the_same_to_all_tools() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = source_in(work.path());
     fs::create_dir_all(source.join("build/obj")).unwrap();
     fs::write(source.join("build/obj/a.o"), "").unwrap();
@@ -411,7 +404,7 @@ fn filters_mean_the_same_to_all_tools() {
     fs::write(target.join("b.o"), "protected").unwrap();
     run(ranks(2, "dsync").arg("-D").args(filter).args([&source, &target])).expect(0);
     assert!(target.join("b.o").exists(), "an excluded entry was deleted");
-    let third = work.path().join("third");
+    let third = work.at("third");
     let slash = format!("{}/", source.display());
     run(ranks(2, "dcp").arg("-p").args(filter).arg(slash).arg(&third)).expect(0);
     run(ranks(2, "dcmp").args(filter).args([&source, &third])).expect(0);
@@ -421,20 +414,20 @@ fn filters_mean_the_same_to_all_tools() {
 #[test]
 fn other_file_systems_are_entered_only_when_that_is_meant() {
     need_root!();
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = source_in(work.path());
     let disk = mounts::SmallDisk::mount("size=1m");
     fs::write(disk.path().join("inside"), "").unwrap();
     let point = source.join("mnt");
     fs::create_dir(&point).unwrap();
     run(Command::new("mount").arg("--bind").args([disk.path(), &point])).expect(0);
-    let ended = sync(2, &["-x"], &source, &target);
-    let whole = sync(2, &[], &source, &work.path().join("whole"));
+    let ended = work.run(2, "dsync", &["-x"]);
+    let whole = sync(2, &[], &source, &work.at("whole"));
     run(Command::new("umount").arg(&point)).expect(0);
     ended.expect(0);
     whole.expect(0);
     assert!(target.join("mnt").is_dir() && !target.join("mnt/inside").exists());
-    assert!(work.path().join("whole/mnt/inside").exists());
+    assert!(work.at("whole/mnt/inside").exists());
 }
 
 /// Checks skipped special files: messages and counts must not claim that they were copied, nor may
@@ -443,8 +436,8 @@ fn other_file_systems_are_entered_only_when_that_is_meant() {
 fn special_files_are_left_out_and_never_called_equal() {
     need_root!();
     for count in [1, 3] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         fs::create_dir(&source).unwrap();
         for (name, words) in [
             ("missing", &["p"][..]),
@@ -459,9 +452,9 @@ fn special_files_are_left_out_and_never_called_equal() {
         fs::write(target.join("file"), "kept").unwrap();
         run(Command::new("mknod").arg(target.join("same")).arg("p")).expect(0);
         run(Command::new("mknod").arg(target.join("device")).args(["c", "7", "99"])).expect(0);
-        sync(count, &["-D"], &source, &target).expect(0);
+        work.run(count, "dsync", &["-D"]).expect(0);
         let before = listing(&target);
-        let again = sync(count, &["-D"], &source, &target).expect(0);
+        let again = work.run(count, "dsync", &["-D"]).expect(0);
         assert_eq!(listing(&target), before);
         assert_eq!(fs::read(target.join("tree/below")).unwrap(), b"kept");
         assert!(
@@ -475,7 +468,7 @@ fn special_files_are_left_out_and_never_called_equal() {
         };
         let all = ["missing", "same", "file", "tree", "device"].map(told);
         assert_eq!(all, [false, false, true, true, true], "{}", again.stderr);
-        let json = sync(count, &["-D", "--json"], &source, &target).expect(0);
+        let json = work.run(count, "dsync", &["-D", "--json"]).expect(0);
         let totals = json.summary()["totals"].clone();
         assert_eq!(
             (&totals["special_files_skipped"], &totals["synced"]["type_mismatches"]),

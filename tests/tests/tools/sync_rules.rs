@@ -6,17 +6,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::job::{Ended, alone, for_everybody, nobody, run, tool};
+use suite_tests::job::{alone, for_everybody, nobody, run, sync, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
-
-fn sync(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
-    run(tool(count, "dsync").args(options).args([source, target]))
-}
 
 fn shell(dir: &Path, script: &str) -> String {
     run(Command::new("sh").args(["-ec", script]).current_dir(dir)).expect(0).stdout
@@ -29,8 +21,8 @@ fn facts(dir: &Path) -> String {
 
 #[test]
 fn other_content_of_that_size_is_not_linked_to_whatever_is_kept() {
-    let work = temp();
-    let (source, old) = (work.path().join("s"), work.path().join("old"));
+    let work = Sandbox::new();
+    let (source, old) = (work.source(), work.at("old"));
     trees::write(&source.join("f"), b"new!");
     trees::write(&source.join("same"), b"same");
     trees::write(&old.join("f"), b"old!");
@@ -54,7 +46,7 @@ fn other_content_of_that_size_is_not_linked_to_whatever_is_kept() {
         let inode = |dir: &Path| fs::metadata(dir.join("same")).unwrap().ino();
         assert_eq!(inode(&target), inode(&old), "{options:?}");
     }
-    let by_size = work.path().join("by size");
+    let by_size = work.at("by size");
     sync(1, &[&link_dest, "--size-only", "--preserve=mode"], &source, &by_size).expect(0);
     assert_eq!(fs::read(by_size.join("f")).unwrap(), b"old!", "as asked");
 }
@@ -63,7 +55,7 @@ fn other_content_of_that_size_is_not_linked_to_whatever_is_kept() {
 /// only now, is a symbolic link, or is reached from elsewhere.
 #[test]
 fn a_relative_directory_of_link_dest_is_taken_from_the_target_on() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(
         work.path(),
         "mkdir -p s backup/monday elsewhere/backup here; echo x > s/f; echo g > s/gone
@@ -88,7 +80,7 @@ fn a_relative_directory_of_link_dest_is_taken_from_the_target_on() {
 
 #[test]
 fn a_link_dest_that_is_not_there_from_the_target_on_is_told() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), "mkdir -p s deep/t old; echo x > s/f; cp -a s/f old");
     let dsync = |words: &[&str]| run(tool(1, "dsync").current_dir(work.path()).args(words));
     // The directory exists only in the current directory.
@@ -102,13 +94,13 @@ fn a_link_dest_that_is_not_there_from_the_target_on_is_told() {
     // The directory exists in both places: the target's counts, as with rsync.
     shell(work.path(), "mkdir two; cp -a old deep/old; cd two; mkdir ../deep/two");
     let mut both = tool(1, "dsync");
-    both.current_dir(work.path().join("two")).args(["--link-dest=../old", "../s", "../deep/two"]);
+    both.current_dir(work.at("two")).args(["--link-dest=../old", "../s", "../deep/two"]);
     assert!(!run(&mut both).expect(0).stderr.contains("current directory"));
     assert_eq!(inode("deep/two/f"), inode("deep/old/f"));
     // The directory exists nowhere.
     let ended = dsync(&["--link-dest=gone", "s", "deep/u"]).expect(3);
     assert!(ended.stderr.contains("\"deep/u/gone\": No such file"), "{}", ended.stderr);
-    assert!(!work.path().join("deep/u").exists());
+    assert!(!work.at("deep/u").exists());
 }
 
 /// Script that creates a file, a symbolic link and a FIFO in the source, and non-empty directories
@@ -119,9 +111,9 @@ const IN_THE_WAY: &str = "mkdir -p s t/x/deep t/y t/p t/several; echo file > s/x
 
 #[test]
 fn a_directory_in_the_way_goes_where_something_takes_its_place() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), IN_THE_WAY);
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let target = work.target();
     for count in [1, 3] {
         for options in [
             &["-D", "--existing"][..],
@@ -132,7 +124,7 @@ fn a_directory_in_the_way_goes_where_something_takes_its_place() {
             &["-D", "--inplace"],
         ] {
             shell(work.path(), "rm -rf t; cp -a t0 t");
-            sync(count, options, &source, &target).expect(0);
+            work.run(count, "dsync", options).expect(0);
             let kinds = shell(&target, "stat -c %F x y several p | tr '\\n' ,");
             let fifo = if options.contains(&"--specials") { "fifo" } else { "directory" };
             let expected = format!("regular file,symbolic link,regular file,{fifo},");
@@ -142,7 +134,7 @@ fn a_directory_in_the_way_goes_where_something_takes_its_place() {
         }
         shell(work.path(), "rm -rf t; cp -a t0 t; rm s/twin");
         let before = facts(&target);
-        sync(count, &["-D", "--ignore-existing"], &source, &target).expect(0);
+        work.run(count, "dsync", &["-D", "--ignore-existing"]).expect(0);
         assert_eq!(facts(&target), before);
         shell(work.path(), "ln s/several s/twin");
     }
@@ -152,7 +144,7 @@ fn a_directory_in_the_way_goes_where_something_takes_its_place() {
 /// directory is still there.
 #[test]
 fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), IN_THE_WAY);
     shell(work.path(), "rm s/several s/twin; chmod 000 s/x; chown -R 65534:65534 s t; chmod 755 .");
     shell(work.path(), "mknod s/device c 1 3; mkdir t/device; echo in > t/device/f");
@@ -164,11 +156,11 @@ fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
         user.arg(dsync).args(options).args(["s", "t"]).current_dir(work.path());
         run(&mut user).expect(23);
         for name in ["x/deep/f", "device/f", "empty"] {
-            assert!(work.path().join("t").join(name).exists(), "{options:?} {name}");
+            assert!(work.target().join(name).exists(), "{options:?} {name}");
         }
         assert_eq!(shell(work.path(), "find t -name '.dcp*' | wc -l").trim(), "0");
     }
-    assert_eq!(fs::read(work.path().join("t/x/deep/f")).unwrap(), b"in\n");
+    assert_eq!(fs::read(work.at("t/x/deep/f")).unwrap(), b"in\n");
 }
 
 /// Checks that snapshots made with `cp -al`, which share inodes with the target, do not change.
@@ -177,14 +169,14 @@ fn older_snapshots_do_not_change() {
     for (count, options) in
         [(1, &["-a", "-D"][..]), (3, &["-a", "-D"]), (2, &["-a", "--chmod=go="])]
     {
-        let work = temp();
-        let data = work.path().join("data");
+        let work = Sandbox::new();
+        let data = work.at("data");
         trees::write(&data.join("f"), b"1");
         trees::write(&data.join("d/h"), b"3");
         symlink("x", data.join("l")).unwrap();
         symlink("y", data.join("late")).unwrap();
         shell(&data, "mkfifo p; mknod c c 1 3");
-        let [monday, tuesday] = ["monday", "tuesday"].map(|name| work.path().join(name));
+        let [monday, tuesday] = ["monday", "tuesday"].map(|name| work.at(name));
         sync(count, &["-a"], &data, &monday).expect(0);
         shell(work.path(), "cp -al monday tuesday");
         let before = facts(&monday);
@@ -203,21 +195,21 @@ fn older_snapshots_do_not_change() {
 #[test]
 fn a_new_name_joins_those_that_stay() {
     for count in [1, 3] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         let script =
             "mkdir -p s/snap1; echo 1 > s/f; ln s/f s/snap1/f; ln -s f s/l; ln s/l s/snap1/l";
         shell(work.path(), script);
-        sync(count, &["-H"], &source, &target).expect(0);
+        work.run(count, "dsync", &["-H"]).expect(0);
         // A name that comes before, and one that comes after those that are there.
         shell(&source, "mkdir snap2; ln f a; ln f snap2/f; ln l snap2/l");
-        sync(count, &["-H", "--ignore-existing"], &source, &target).expect(0);
+        work.run(count, "dsync", &["-H", "--ignore-existing"]).expect(0);
         let inodes = |names: &str| shell(&target, &format!("stat -c %i {names} | sort -u | wc -l"));
         assert_eq!(inodes("a f snap1/f snap2/f").trim(), "1");
         assert_eq!(inodes("l snap1/l snap2/l").trim(), "1");
         // What stays and is something else is no copy of the source.
         shell(&target, "rm -r a snap2; echo 'something else' > f");
-        sync(count, &["-H", "--ignore-existing"], &source, &target).expect(0);
+        work.run(count, "dsync", &["-H", "--ignore-existing"]).expect(0);
         assert_eq!(shell(&target, "cat f a snap2/f"), "something else\n1\n1\n");
         assert_eq!(inodes("a snap2/f").trim(), "1");
     }
@@ -225,7 +217,7 @@ fn a_new_name_joins_those_that_stay() {
 
 #[test]
 fn an_owner_that_cannot_be_given_is_a_failure() {
-    let work = temp();
+    let work = Sandbox::new();
     shell(work.path(), "chmod 755 .; mkdir -p s/d open; echo 1 > s/d/f; ln -s f s/d/l; mkfifo s/p");
     shell(work.path(), "chown -R 65534:65534 s open");
     let user = |tool: &str, options: &[&str], target: &str| {
@@ -243,14 +235,13 @@ fn an_owner_that_cannot_be_given_is_a_failure() {
         for _ in 0..2 {
             assert_eq!(user("dsync", &["--specials", &given], "open/t").0, Some(23), "{chown}");
         }
-        assert_eq!(fs::read(work.path().join("open/t/d/f")).unwrap(), b"1\n");
+        assert_eq!(fs::read(work.at("open/t/d/f")).unwrap(), b"1\n");
         shell(work.path(), "rm -r open/t");
     }
     // Who may give it has given it, though the owner that is kept besides is lost.
-    chown(work.path().join("s/d/f"), Some(0), Some(0)).unwrap();
+    chown(work.at("s/d/f"), Some(0), Some(0)).unwrap();
     assert_eq!(user("dcp", &["-p", "--chown=:65534"], "open/t"), (Some(0), 0));
-    fs::set_permissions(work.path().join("open"), fs::Permissions::from_mode(0o755)).unwrap();
-    run(alone("dcp").args(["--chown=1:2"]).arg(work.path().join("s/d/f")).arg(work.path()))
-        .expect(0);
-    assert_eq!(fs::metadata(work.path().join("f")).unwrap().gid(), 2);
+    fs::set_permissions(work.at("open"), fs::Permissions::from_mode(0o755)).unwrap();
+    run(alone("dcp").args(["--chown=1:2"]).arg(work.at("s/d/f")).arg(work.path())).expect(0);
+    assert_eq!(fs::metadata(work.at("f")).unwrap().gid(), 2);
 }

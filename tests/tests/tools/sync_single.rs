@@ -6,24 +6,17 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::job::{Ended, run, tool};
+use suite_tests::job::{run, sync};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn sync(count: u32, options: &[&str], source: &Path, target: &Path) -> Ended {
-    run(tool(count, "dsync").args(options).args([source, target]))
-}
 
 /// Checks that a file goes, as with cp, into a directory that exists, also through a symbolic link,
 /// or to the given name; and that the directory that receives it is not taken for a copy of the one
 /// it comes from.
 #[test]
 fn a_single_file_goes_where_cp_would_put_it() {
-    let work = temp();
-    let path = |name: &str| work.path().join(name);
+    let work = Sandbox::new();
+    let path = |name: &str| work.at(name);
     let stat = |path: &Path| run(Command::new("stat").args(["-c", "%a %Y"]).arg(path)).stdout;
     for count in [1, 3] {
         let _ = fs::remove_dir_all(path("d"));
@@ -66,12 +59,12 @@ fn a_single_file_goes_where_cp_would_put_it() {
 /// advise an option that was given.
 #[test]
 fn a_directory_that_delete_leaves_is_not_said_to_need_delete() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir_all(&source).unwrap();
     fs::create_dir_all(target.join("a/b.keep")).unwrap();
     fs::write(source.join("a"), "file").unwrap();
-    let ended = sync(2, &["-D", "--exclude", "*.keep"], &source, &target).expect(23);
+    let ended = work.run(2, "dsync", &["-D", "--exclude", "*.keep"]).expect(23);
     assert!(ended.stderr.contains("--delete could not remove it"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("replaces it"), "{}", ended.stderr);
     assert!(target.join("a/b.keep").exists());

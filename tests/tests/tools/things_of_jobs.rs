@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::resume::{copy, stopped};
-use suite_tests::buckets::temp;
 use suite_tests::job::{Ended, alone, assert_identical, run, tool};
+use suite_tests::sandbox::Sandbox;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{assert_nothing_left, begin, files_in, is_staged, journals, totals};
 
@@ -20,8 +21,8 @@ fn staged_in(tree: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_job_does_not_copy_its_own_journal() {
     for (name, verify) in [("dcp", "all"), ("dsync", "all"), ("dcp", "transferred")] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         write(&source.join("d/file"), b"x");
         let mut command = tool(2, name);
         command.args(["-p", "--resume", "--verify", verify, "--journal"]);
@@ -34,26 +35,26 @@ fn a_job_does_not_copy_its_own_journal() {
 
 #[test]
 fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted() {
-    let work = temp();
-    let (source, target) = stopped(work.path(), &["--journal", text(&work.path().join("j"))]);
-    let (other, beside) = (temp(), journals_of_another(work.path()));
+    let work = Sandbox::new();
+    let (source, target) = stopped(work.path(), &["--journal", text(&work.at("j"))]);
+    let (other, beside) = (Sandbox::new(), journals_of_another(work.path()));
     let backup = other.path().join("backup");
-    let ended = run(alone("dcp").arg("-p").arg(work.path().join("")).arg(&backup)).expect(0);
+    let ended = run(alone("dcp").arg("-p").arg(work.at("")).arg(&backup)).expect(0);
     assert!(ended.stdout.contains("temporary files and journals of jobs"), "{ended:?}");
     assert_eq!(files_in(&backup), [backup.join("s/large")]);
     assert!(!backup.join("j").exists(), "a journal is no directory with nothing in it");
     // A mirror of what has neither the target nor the journals.
     let mirrored = other.path().join("mirrored");
-    write(&work.path().join("extra"), b"x");
+    write(&work.at("extra"), b"x");
     run(Command::new("cp").arg("-a").arg(&backup).arg(&mirrored)).expect(0);
     fs::remove_dir(mirrored.join("t")).unwrap();
     let ended = run(tool(2, "dsync").args(["-D", "--json"]).arg(&mirrored).arg(work.path()));
     let ended = ended.expect(0);
     assert!(totals(&ended, "temporary_files_skipped") > 0, "{ended:?}");
-    assert!(!work.path().join("extra").exists() && beside.join("job").exists());
+    assert!(!work.at("extra").exists() && beside.join("job").exists());
     assert_eq!(staged_in(&target).len(), 1);
     let mut again = copy(2, &source, &target);
-    let ended = run(again.arg("--journal").arg(work.path().join("j"))).expect(0);
+    let ended = run(again.arg("--journal").arg(work.at("j"))).expect(0);
     assert!(totals(&ended, "resumed_bytes") > 0, "{ended:?}");
     assert_identical(&source, &target);
 }
@@ -61,15 +62,15 @@ fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted
 /// Checks that names of such files are skipped, too, wherever they come from.
 #[test]
 fn what_jobs_have_staged_and_journals_are_no_content_where_they_are_named() {
-    let work = temp();
-    let journal = work.path().join("s/journal");
+    let work = Sandbox::new();
+    let journal = work.at("s/journal");
     let (source, target) = stopped(work.path(), &["--journal", text(&journal)]);
     let staged = ".dcp.0123456789abcdef.0.7";
     let beside = ".u.dcp-0123456789abcdef";
     for name in [staged, "d/file", &format!("{beside}/notes")] {
         write(&source.join(name), b"x");
     }
-    let list = work.path().join("names");
+    let list = work.at("names");
     let names = [staged, "d/file", "journal/job", beside, &format!("{beside}/notes")];
     fs::write(&list, names.join("\n")).unwrap();
     for name in ["dcp", "dsync"] {
@@ -105,13 +106,13 @@ fn clean(place: &Path, options: &[&str]) -> Ended {
 
 #[test]
 fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
-    let work = temp();
+    let work = Sandbox::new();
     let (_source, target) = stopped(work.path(), &[]);
     let journal = journals(&target).pop().unwrap();
     let inside = target.join("d/.u.dcp-0123456789abcdef");
-    run(Command::new("cp").arg("-a").arg(&journal).arg(work.path().join("copy"))).expect(0);
+    run(Command::new("cp").arg("-a").arg(&journal).arg(work.at("copy"))).expect(0);
     fs::create_dir(target.join("d")).unwrap();
-    fs::rename(work.path().join("copy"), &inside).unwrap();
+    fs::rename(work.at("copy"), &inside).unwrap();
     let named = clean(&target, &["-n"]).expect(0);
     let staged = staged_in(&target).pop().unwrap();
     for path in [&journal, &inside, &staged] {
@@ -130,7 +131,7 @@ fn journals_of_dead_jobs_are_cleaned_with_what_they_have_staged() {
 /// although several jobs have left something there.
 #[test]
 fn a_directory_that_is_cleaned_keeps_its_time() {
-    let work = temp();
+    let work = Sandbox::new();
     let leave = || {
         for directory in ["t", "t/d", "t/d/e"] {
             for count in 0..200 {
@@ -151,11 +152,11 @@ fn a_directory_that_is_cleaned_keeps_its_time() {
         leave();
         let before = times();
         let mut clean = tool(ranks, "dcp");
-        clean.args(["--clean", "--json", "--min-age", "0s"]).arg(work.path().join("t"));
+        clean.args(["--clean", "--json", "--min-age", "0s"]).arg(work.target());
         let leftovers = run(&mut clean).expect(0).summary()["totals"]["leftovers"].clone();
         assert_eq!((&leftovers["found"], &leftovers["removed"]), (&600.into(), &600.into()));
         assert_eq!(times(), before, "{ranks} ranks");
-        assert_nothing_left(&work.path().join("t"));
+        assert_nothing_left(&work.target());
     }
 }
 
@@ -163,8 +164,8 @@ fn a_directory_that_is_cleaned_keeps_its_time() {
 #[test]
 fn remains_of_journals_beside_the_target_are_cleaned() {
     for remains in [&[][..], &["at-work"], &["at-work", ".dcp-journal-new"]] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         write(&source.join("f"), b"x");
         run(alone("dcp").arg(&source).arg(&target)).expect(0);
         let (journal, foreign) =
@@ -181,7 +182,7 @@ fn remains_of_journals_beside_the_target_are_cleaned() {
         assert_eq!(young.summary()["totals"]["leftovers"]["too_recent"], 1, "{young:?}");
         clean(&target, &[]).expect(0);
         assert!(!work.path().join(journal).exists(), "{remains:?}");
-        assert!(foreign.iter().all(|name| work.path().join(name).exists()));
+        assert!(foreign.iter().all(|name| work.at(name).exists()));
     }
 }
 
@@ -190,21 +191,21 @@ fn remains_of_journals_beside_the_target_are_cleaned() {
 #[test]
 fn what_the_job_of_a_journal_has_staged_elsewhere_is_cleaned_with_it() {
     for is_file in [false, true] {
-        let work = temp();
-        let (source, target) = (work.path().join("s/large"), work.path().join("at/t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.at("s/large"), work.at("at/t"));
         write(&source, &noise(24 << 20));
-        fs::create_dir(work.path().join("jobs")).unwrap();
-        let other = work.path().join("at/other/.dcp.0123456789abcdef.0.7");
+        fs::create_dir(work.at("jobs")).unwrap();
+        let other = work.at("at/other/.dcp.0123456789abcdef.0.7");
         write(&other, b"at work");
         let (from, to, staged_at) = if is_file {
-            (source.clone(), target.clone(), work.path().join("at"))
+            (source.clone(), target.clone(), work.at("at"))
         } else {
             fs::create_dir_all(&target).unwrap();
             (source.parent().unwrap().to_owned(), target.clone(), target)
         };
         let mut command = alone("dcp");
         command.args(["--resume", "-k256KiB", "--bufsize=512", "--threads=2", "--journal"]);
-        let mut job = begin(command.arg(work.path().join("jobs/j")).args([from, to]));
+        let mut job = begin(command.arg(work.at("jobs/j")).args([from, to]));
         let staged = || staged_in(&staged_at).into_iter().filter(|path| *path != other);
         while staged().next().is_none() {
             assert!(job.try_wait().unwrap().is_none(), "it was too fast");
@@ -212,20 +213,20 @@ fn what_the_job_of_a_journal_has_staged_elsewhere_is_cleaned_with_it() {
         job.kill().unwrap();
         job.wait().unwrap();
         let staged: Vec<PathBuf> = staged().collect();
-        let named = clean(&work.path().join("jobs"), &["-n"]).expect(0);
+        let named = clean(&work.at("jobs"), &["-n"]).expect(0);
         assert!(named.stdout.contains(text(&staged[0])) && staged[0].exists(), "{named:?}");
-        let young = run(alone("dcp").args(["--clean", "--json"]).arg(work.path().join("jobs/j")));
+        let young = run(alone("dcp").args(["--clean", "--json"]).arg(work.at("jobs/j")));
         assert_eq!(young.expect(0).summary()["totals"]["leftovers"]["too_recent"], 1);
-        clean(&work.path().join("jobs"), &[]).expect(0);
-        assert!(!work.path().join("jobs/j").exists());
+        clean(&work.at("jobs"), &[]).expect(0);
+        assert!(!work.at("jobs/j").exists());
         assert_eq!(staged_in(work.path()), [other], "{staged:?}");
     }
 }
 
 #[test]
 fn the_journal_of_a_job_at_work_is_not_cleaned() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("large"), &noise(24 << 20));
     let mut job = begin(&mut copy(1, &source, &target));
     while staged_in(&target).is_empty() {
@@ -233,7 +234,7 @@ fn the_journal_of_a_job_at_work_is_not_cleaned() {
     }
     let send = |signal: &str| run(Command::new("kill").args([signal, &job.id().to_string()]));
     send("-STOP").expect(0);
-    let summary = clean(&work.path().join("t/."), &["-n"]).expect(0).summary();
+    let summary = clean(&work.at("t/."), &["-n"]).expect(0).summary();
     assert_eq!(summary["totals"]["leftovers"]["removed"], 1, "{summary}");
     let summary = clean(work.path(), &["-n"]).expect(0).summary();
     let leftovers = &summary["totals"]["leftovers"];
@@ -246,8 +247,8 @@ fn the_journal_of_a_job_at_work_is_not_cleaned() {
 #[test]
 fn what_a_comparison_at_the_end_has_found_is_copied_again_by_the_same_command() {
     for name in ["dcp", "dsync"] {
-        let work = temp();
-        let (source, target) = (work.path().join("s"), work.path().join("t"));
+        let work = Sandbox::new();
+        let (source, target) = (work.source(), work.target());
         for (file, length) in [("small", 3000), ("large", 1 << 20), ("blocked/file", 9)] {
             write(&source.join(file), &noise(length));
         }
@@ -284,7 +285,7 @@ fn damage(file: &Path) {
 
 #[test]
 fn a_dry_run_says_that_the_job_would_go_on_and_how_much_is_there() {
-    let work = temp();
+    let work = Sandbox::new();
     let (source, target) = stopped(work.path(), &[]);
     let before = files_in(work.path());
     let ended = run(alone("dcp").args(["-n", "-p", "--resume"]).args([&source, &target])).expect(0);

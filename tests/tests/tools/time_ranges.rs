@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::buckets::temp;
 use suite_tests::job::{run, tool};
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, skips, trees};
 
 /// Checks that the last time of a range and a later one are two times, except where the target's
 /// file system has that range.
 #[test]
 fn two_times_are_one_only_where_the_file_system_cannot_keep_them_apart() {
-    let work = temp();
+    let work = Sandbox::new();
     let makes = skips::has_root();
     let disk = |made: fn() -> Option<mounts::Image>| makes.then(made).flatten();
     let ext4 = disk(|| mounts::Image::ext4(&["-I", "128"]));

@@ -10,11 +10,8 @@ use suite_tests::buckets::{go, served, text};
 use suite_tests::job::{alone, for_everybody, nobody, program, run, tool};
 use suite_tests::mounts::{Image, SmallDisk};
 use suite_tests::object_server::Behaviour;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{need_root, skips, trees};
-
-fn temp() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
 
 fn allocated_bytes(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
@@ -32,8 +29,8 @@ fn archipelago(path: &Path) {
 
 #[test]
 fn holes_stay_holes_when_many_ranks_copy_chunks() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::on_disk();
+    let source = work.source();
     archipelago(&source);
     let taken = allocated_bytes(&source);
     for count in [1, 4] {
@@ -47,7 +44,7 @@ fn holes_stay_holes_when_many_ranks_copy_chunks() {
         }
     }
     // What was written as zeros is the same content: neither tool looks at room.
-    let (from, to) = (work.path().join("from"), work.path().join("to"));
+    let (from, to) = (work.at("from"), work.at("to"));
     fs::create_dir(&from).unwrap();
     fs::create_dir(&to).unwrap();
     for (dir, name) in [(&from, "auto-4"), (&to, "always-1")] {
@@ -61,8 +58,8 @@ fn holes_stay_holes_when_many_ranks_copy_chunks() {
 
 #[test]
 fn without_holes_every_byte_is_written() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.source(), work.target());
     let file = File::create(&source).unwrap();
     file.write_all_at(b"x", 5 << 20).unwrap();
     for count in [1, 4] {
@@ -78,14 +75,14 @@ fn without_holes_every_byte_is_written() {
 /// them.
 #[test]
 fn holes_are_looked_for_only_where_there_may_be_some() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.source(), work.target());
     fs::create_dir(&source).unwrap();
     fs::create_dir(&target).unwrap();
     fs::write(source.join("whole"), trees::noise(1 << 20)).unwrap();
     File::open(source.join("whole")).unwrap().sync_all().unwrap();
     let calls = || {
-        let log = work.path().join("log");
+        let log = work.at("log");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-e", "trace=lseek", "-o"]).arg(&log);
         run(strace.arg(alone("dsync").get_program()).args([&source, &target])).expect(0);
@@ -103,8 +100,8 @@ fn holes_are_looked_for_only_where_there_may_be_some() {
 /// not all of it.
 #[test]
 fn holes_that_both_files_have_are_passed_over() {
-    let work = temp();
-    let log = work.path().join("log");
+    let work = Sandbox::on_disk();
+    let log = work.at("log");
     for name in ["s", "t"] {
         fs::create_dir(work.path().join(name)).unwrap();
         let file = File::create(work.path().join(name).join("sparse")).unwrap();
@@ -180,8 +177,8 @@ fn files_share_content_where_they_can_and_only_where_they_may() {
 /// Checks that neither an option for holes nor another file system prevents a copy.
 #[test]
 fn what_cannot_share_content_is_copied_or_an_error() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::on_disk();
+    let source = work.source();
     let names = mixed_files(&source);
     for disk in sharing_disks() {
         let target = disk.path().join("t");
@@ -201,7 +198,7 @@ fn what_cannot_share_content_is_copied_or_an_error() {
             fs::remove_dir_all(&target).unwrap();
         }
     }
-    let target = work.path().join("t");
+    let target = work.target();
     let mut dcp = alone("dcp");
     dcp.args(["--reflink", "always", "--sparse", "never"]).args([&source, &target]);
     let ended = run(&mut dcp).expect(2);
@@ -239,10 +236,10 @@ fn reading_leaves_times_of_access_alone_where_that_is_wished() {
 #[test]
 fn files_of_others_are_read_with_their_times_of_access() {
     need_root!();
-    let work = tempfile::tempdir().unwrap();
+    let work = Sandbox::new();
     run(Command::new("chmod").arg("777").arg(work.path())).expect(0);
     let (_programs, dcp) = for_everybody("dcp");
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let (source, target) = (work.source(), work.target());
     trees::write(&source, b"of root");
     let mut user = nobody();
     user.arg(dcp);
@@ -253,8 +250,8 @@ fn files_of_others_are_read_with_their_times_of_access() {
 
 #[test]
 fn a_file_is_on_storage_before_it_gets_its_name() {
-    let work = temp();
-    let (source, log) = (work.path().join("s"), work.path().join("log"));
+    let work = Sandbox::on_disk();
+    let (source, log) = (work.source(), work.at("log"));
     trees::write(&source.join("small"), b"x");
     trees::write(&source.join("large"), &trees::noise(5 << 20));
     let calls = |options: &[&str], target: &str| {
@@ -275,15 +272,14 @@ fn a_file_is_on_storage_before_it_gets_its_name() {
     assert_eq!(calls.last().unwrap(), "syncfs", "{calls:?}");
     let first_name = calls.iter().position(|call| call.contains("rename")).unwrap();
     assert_eq!(calls[first_name - 1], "fsync", "{calls:?}");
-    run(tool(4, "dcp").args(["--fsync", "-k", "1MiB"]).arg(&source).arg(work.path().join("t3")))
-        .expect(0);
-    assert_same_content(&source, &work.path().join("t3"));
+    run(tool(4, "dcp").args(["--fsync", "-k", "1MiB"]).arg(&source).arg(work.at("t3"))).expect(0);
+    assert_same_content(&source, &work.at("t3"));
 }
 
 #[test]
 fn content_goes_past_the_cache_whatever_its_length() {
-    let work = temp();
-    let (source, log) = (work.path().join("s"), work.path().join("log"));
+    let work = Sandbox::on_disk();
+    let (source, log) = (work.source(), work.at("log"));
     for size in [0, 1, 511, 4095, 4096, 4097, 1 << 20, (1 << 20) + 5, 5_000_003] {
         trees::write(&source.join(size.to_string()), &trees::noise(size));
     }
@@ -304,7 +300,7 @@ fn content_goes_past_the_cache_whatever_its_length() {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-e", "trace=openat,pread64,pwrite64,fcntl,copy_file_range", "-o"]);
     strace.arg(&log).arg(program("dcp")).arg("--direct");
-    run(strace.arg(source.join("1048576")).arg(work.path().join("t"))).expect(0);
+    run(strace.arg(source.join("1048576")).arg(work.target())).expect(0);
     let log = fs::read_to_string(&log).unwrap();
     let is_direct = |line: &&str| line.split(['|', ',', ')']).any(|flag| flag == "O_DIRECT");
     let opened = log.lines().filter(is_direct).filter(|line| line.contains("openat"));
@@ -315,12 +311,12 @@ fn content_goes_past_the_cache_whatever_its_length() {
 
 #[test]
 fn a_file_that_is_there_is_rewritten_in_place() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::on_disk();
+    let source = work.source();
     let names = mixed_files(&source);
     for (count, sparse) in [(1, "auto"), (4, "auto"), (4, "always"), (4, "never")] {
         for old_size in [0, 1000, 50 << 20] {
-            let target = work.path().join("t");
+            let target = work.target();
             for name in names {
                 trees::write(&target.join(name), &vec![0xff; old_size]);
                 fs::hard_link(target.join(name), work.path().join(name)).unwrap();
@@ -350,8 +346,8 @@ fn a_file_that_is_there_is_rewritten_in_place() {
 /// Checks that an entry that cannot be written into is an error; the file and its hard links stay.
 #[test]
 fn what_cannot_be_rewritten_is_an_error() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::on_disk();
+    let (source, target) = (work.source(), work.target());
     fs::copy(program("dcp"), &target).unwrap();
     trees::write(&source, b"new");
     // A program that runs cannot be written to.
@@ -363,8 +359,8 @@ fn what_cannot_be_rewritten_is_an_error() {
 /// Checks that content from objects, which have no holes, may get some again.
 #[test]
 fn holes_survive_a_way_through_a_bucket_where_that_is_wished() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::on_disk();
+    let source = work.source();
     mixed_files(&source);
     let server = served(Behaviour::default());
     go(&server, 4, &["dcp", "-k", "8MiB", text(&source), "s3://data/up"]).expect(0);

@@ -7,10 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use suite_tests::buckets::{go, served, temp, with};
+use suite_tests::buckets::{go, served, with};
 use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::preload::{mark_synced, synced_bytes};
+use suite_tests::sandbox::Sandbox;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::noise;
 
 const PART_BYTES: u64 = 5 << 20;
@@ -24,9 +26,9 @@ fn dcp(ranks: u32, server: &ObjectServer, arguments: &[&str]) -> Ended {
     go(server, ranks, &[&["dcp"][..], arguments].concat())
 }
 
-fn source() -> (tempfile::TempDir, String, Vec<u8>) {
-    let work = tempfile::tempdir().unwrap();
-    let path = work.path().join("big");
+fn source() -> (Sandbox, String, Vec<u8>) {
+    let work = Sandbox::new();
+    let path = work.at("big");
     let bytes = noise((PARTS * PART_BYTES) as usize - 100);
     std::fs::write(&path, &bytes).unwrap();
     let path = path.to_str().unwrap().to_owned();
@@ -76,7 +78,7 @@ fn an_interrupted_job_with_a_journal_keeps_its_uploads() {
     for ranks in [1, 4] {
         let server = started(&[]);
         let (work, path, bytes) = source();
-        let journal = work.path().join("journal");
+        let journal = work.at("journal");
         let arguments = with_journal(&journal, &path);
         interrupt_in_mid_upload(&server, &arguments);
         let summary = dcp(ranks, &server, &arguments).expect(0).summary();
@@ -96,7 +98,7 @@ fn uploads_that_nobody_goes_on_with_are_aborted_by_the_job_that_ends_well() {
     for is_replaced in [true, false] {
         let server = started(&[]);
         let (work, path, _) = source();
-        let (tree, journal) = (work.path().join("tree"), work.path().join("journal"));
+        let (tree, journal) = (work.at("tree"), work.at("journal"));
         std::fs::create_dir(&tree).unwrap();
         let file = tree.join("big");
         std::fs::rename(path, &file).unwrap();
@@ -119,8 +121,8 @@ fn uploads_that_nobody_goes_on_with_are_aborted_by_the_job_that_ends_well() {
 #[test]
 fn an_upload_of_a_lost_node_is_aborted_by_the_job_that_ends_well() {
     let server = served(Behaviour { hold_parts_after: 4, ..Behaviour::default() });
-    let work = temp();
-    let (tree, journal) = (work.path().join("tree"), work.path().join("journal"));
+    let work = Sandbox::new();
+    let (tree, journal) = (work.at("tree"), work.at("journal"));
     std::fs::create_dir(&tree).unwrap();
     std::fs::write(tree.join("big"), noise((PARTS * PART_BYTES) as usize)).unwrap();
     let arguments = with_journal(&journal, tree.to_str().unwrap());
@@ -151,8 +153,8 @@ fn an_upload_of_a_lost_node_is_aborted_by_the_job_that_ends_well() {
 fn an_upload_whose_answer_a_killed_job_did_not_get_is_aborted_by_the_job_that_ends_well() {
     for is_gone in [true, false] {
         let server = served(Behaviour { hold_new_uploads: true, ..Behaviour::default() });
-        let work = temp();
-        let (tree, journal) = (work.path().join("tree"), work.path().join("journal"));
+        let work = Sandbox::new();
+        let (tree, journal) = (work.at("tree"), work.at("journal"));
         std::fs::create_dir(&tree).unwrap();
         let bytes = noise((PARTS * PART_BYTES) as usize);
         std::fs::write(tree.join("big"), &bytes).unwrap();

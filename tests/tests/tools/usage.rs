@@ -11,12 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use suite_tests::job::{alone, ranks, run, tool};
 use suite_tests::preload::Gates;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
 
 /// An entry in the output of find(1).
 struct Entry {
@@ -155,8 +151,8 @@ fn the_largest_are_the_largest() {
 
 #[test]
 fn more_directories_than_are_kept_apart_still_add_up() {
-    let work = temp();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     let count = 45_000;
     for number in 0..count {
         std::fs::create_dir_all(tree.join(format!("d{}/e{number}", number % 100))).unwrap();
@@ -177,14 +173,14 @@ fn more_directories_than_are_kept_apart_still_add_up() {
 
 #[test]
 fn memory_does_not_grow_with_the_number_of_entries() {
-    let work = temp();
+    let work = Sandbox::new();
     let peak = |entries: usize| {
         let tree = work.path().join(entries.to_string());
         trees::wide_directory(&tree.join("wide"), entries / 2);
         trees::small_files(&tree.join("deep"), entries / 20, 10);
         let mut dwalk = ranks(2, "dwalk");
         dwalk.args(["--json", "--usage", "-f", "--top", "100", "--report"]);
-        let page = work.path().join("usage.html");
+        let page = work.at("usage.html");
         let summary = run(dwalk.args([&page, &tree])).expect(0).summary();
         std::fs::remove_dir_all(&tree).unwrap();
         let peaks = summary["ranks"].as_array().unwrap().iter();
@@ -197,12 +193,12 @@ fn memory_does_not_grow_with_the_number_of_entries() {
 
 #[test]
 fn a_report_is_one_page_that_no_name_can_break() {
-    let work = temp();
-    let tree = work.path().join("<script>alert(1)</script>");
+    let work = Sandbox::new();
+    let tree = work.at("<script>alert(1)</script>");
     trees::small_files(&tree, 5, 20);
     let odd = tree.join(OsStr::from_bytes(b"a&b\"'\xff\n<img src=x>"));
     trees::write(&odd.join("large"), &trees::noise(50_000));
-    let page = work.path().join("usage.html");
+    let page = work.at("usage.html");
     for count in [1, 3] {
         run(tool(count, "dwalk").arg("--report").args([&page, &tree])).expect(0);
         let html = std::fs::read_to_string(&page).unwrap();
@@ -220,8 +216,8 @@ fn a_report_is_one_page_that_no_name_can_break() {
 /// Checks that a sum out of a counter's range is not shown as the largest number in it.
 #[test]
 fn sums_beyond_64_bits_are_said_to_be() {
-    let work = temp();
-    let [tree, list, page] = ["s", "l.ndjson", "page.html"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [tree, list, page] = ["s", "l.ndjson", "page.html"].map(|name| work.at(name));
     trees::write(&tree.join("a"), b"1");
     trees::write(&tree.join("b"), b"2");
     run(tool(1, "dwalk").arg("-o").args([&list, &tree])).expect(0);
@@ -242,15 +238,12 @@ fn sums_beyond_64_bits_are_said_to_be() {
 /// would continue.
 #[test]
 fn the_page_of_an_interrupted_job_says_so() {
-    let work = temp();
-    trees::small_files(&work.path().join("tree/held"), 2, 3);
+    let work = Sandbox::new();
+    trees::small_files(&work.at("tree/held"), 2, 3);
     let gates = Gates::closed(work.path(), &["held"]);
-    let page = work.path().join("usage.html");
+    let page = work.at("usage.html");
     let mut dwalk = alone("dwalk");
-    gates
-        .hold(&mut dwalk)
-        .args(["--threads=1", "--report"])
-        .args([&page, &work.path().join("tree")]);
+    gates.hold(&mut dwalk).args(["--threads=1", "--report"]).args([&page, &work.at("tree")]);
     let mut job = dwalk.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     while !gates.is_reached("held") {
         assert!(job.try_wait().unwrap().is_none(), "it does not come there");

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use suite_tests::buckets::{go, served, temp, text};
+use suite_tests::buckets::{go, served, text};
 use suite_tests::job::{Ended, assert_identical, program, run, tool};
 use suite_tests::object_server::Behaviour;
 use suite_tests::object_server::counts::Operation;
 use suite_tests::preload::Faults;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, small_files, write};
 
 fn make_source(root: &Path) -> u64 {
@@ -26,8 +27,8 @@ fn make_source(root: &Path) -> u64 {
 
 #[test]
 fn what_was_written_is_read_again_whoever_wrote_it() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     let files = make_source(&source);
     let size = |name: &str| fs::metadata(source.join(name)).unwrap().len();
     for (ranks, options) in
@@ -50,13 +51,13 @@ fn what_was_written_is_read_again_whoever_wrote_it() {
 /// then.
 #[test]
 fn what_is_read_again_is_on_the_storage_and_not_only_in_memory() {
-    let work = temp();
-    let [source, log] = ["s", "log"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [source, log] = ["s", "log"].map(|name| work.at(name));
     write(&source, &noise(3 << 20));
     let mut strace = Command::new("strace");
     strace.args(["-f", "-e", "trace=pwrite64,fdatasync,fadvise64,renameat", "-o"]).arg(&log);
     strace.arg(program("dcp")).args(["-k", "1MiB", "--threads=1", "--verify=transferred"]);
-    run(strace.arg(&source).arg(work.path().join("t"))).expect(0);
+    run(strace.arg(&source).arg(work.target())).expect(0);
     let log = fs::read_to_string(&log).unwrap();
     let calls = ["pwrite64(", "fdatasync(", "POSIX_FADV_DONTNEED", "renameat("];
     let seen = |line: &str| calls.iter().position(|call| line.contains(call));
@@ -69,7 +70,7 @@ fn what_is_read_again_is_on_the_storage_and_not_only_in_memory() {
 /// earlier content stays.
 #[test]
 fn what_the_storage_has_lost_is_a_failure() {
-    let work = temp();
+    let work = Sandbox::new();
     let work = work.path().canonicalize().unwrap();
     let (source, log) = (work.join("s"), work.join("log"));
     let sizes = [1, 5000, 100_000, (1 << 20) + 7, 3 << 20];
@@ -114,27 +115,27 @@ fn what_the_storage_has_lost_is_a_failure() {
 
 #[test]
 fn what_shares_its_content_cannot_be_verified_as_written() {
-    let work = temp();
-    write(&work.path().join("s/file"), b"x");
+    let work = Sandbox::new();
+    write(&work.at("s/file"), b"x");
     for tool_name in ["dcp", "dsync"] {
         let mut job = tool(1, tool_name);
         job.args(["--verify=transferred", "--reflink=always"]);
-        let ended = run(job.args(["s", "t"].map(|name| work.path().join(name)))).expect(2);
+        let ended = run(job.args([work.source(), work.target()])).expect(2);
         assert!(ended.stderr.contains("--verify all"), "{ended:?}");
     }
 }
 
 #[test]
 fn objects_are_verified_by_what_their_service_has_summed_up() {
-    let work = temp();
-    let source = work.path().join("s");
+    let work = Sandbox::new();
+    let source = work.source();
     let files = make_source(&source);
     let server = served(Behaviour::default());
     let options = ["dcp", "--json", "--verify=transferred", "--s3-part-size=5M", "--chunksize=5M"];
     let up = [&options[..], &["-p", text(&source), "s3://data/t"]].concat();
     let totals = go(&server, 2, &up).expect(0).summary()["totals"].clone();
     assert_eq!((&totals["verified_files"], &totals["not_verified"]), (&files.into(), &0.into()));
-    let back = work.path().join("back");
+    let back = work.at("back");
     let down = [&options[..], &["-p", "s3://data/t", text(&back)]].concat();
     let totals = go(&server, 2, &down).expect(0).summary()["totals"].clone();
     assert_eq!((&totals["verified_files"], &totals["not_verified"]), (&files.into(), &0.into()));
@@ -143,8 +144,8 @@ fn objects_are_verified_by_what_their_service_has_summed_up() {
 
 #[test]
 fn all_of_source_and_target_is_compared_at_the_end() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     make_source(&source);
     let all = |ranks: u32, tool_name: &str, options: &[&str], paths: [&Path; 2]| {
         run(tool(ranks, tool_name).args(["--json", "--verify=all"]).args(options).args(paths))
@@ -167,8 +168,8 @@ fn all_of_source_and_target_is_compared_at_the_end() {
 /// it is a directory.
 #[test]
 fn what_a_named_link_was_copied_as_is_what_is_compared() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("dir/file"), b"x");
     std::os::unix::fs::symlink("dir", source.join("link")).unwrap();
     std::os::unix::fs::symlink("nowhere", source.join("dangling")).unwrap();
@@ -208,10 +209,10 @@ fn told(ended: &Ended) -> Vec<String> {
 
 #[test]
 fn a_manifest_stands_for_the_source_when_that_is_gone() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     let files = make_source(&source);
-    let manifest = work.path().join("m.parquet");
+    let manifest = work.at("m.parquet");
     let mut dcp = tool(3, "dcp");
     dcp.args(["-aH", "--chunksize=1MiB", "--manifest"]).arg(&manifest).args([&source, &target]);
     run(&mut dcp).expect(0);
@@ -245,10 +246,10 @@ fn a_manifest_stands_for_the_source_when_that_is_gone() {
 
 #[test]
 fn files_that_a_manifest_has_not_are_told_of() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     make_source(&source);
-    let manifest = work.path().join("m.parquet");
+    let manifest = work.at("m.parquet");
     run(tool(2, "dcp").args(["-a", "--manifest"]).arg(&manifest).args([&source, &target]))
         .expect(0);
     let check = |ranks: u32, options: &[&str]| {
@@ -300,8 +301,8 @@ fn files_that_a_manifest_has_not_are_told_of() {
 /// symbolic link is not a file, whatever its target.
 #[test]
 fn a_manifest_finds_what_became_something_else() {
-    let work = temp();
-    let [source, target, manifest] = ["s", "t", "m.parquet"].map(|name| work.path().join(name));
+    let work = Sandbox::new();
+    let [source, target, manifest] = ["s", "t", "m.parquet"].map(|name| work.at(name));
     for name in ["d/a", "d/e/b", "f"] {
         write(&source.join(name), name.as_bytes());
     }
@@ -319,7 +320,7 @@ fn a_manifest_finds_what_became_something_else() {
         "mv f g; ln -s g f",
         "rm f; mkfifo f",
     ] {
-        let changed = work.path().join("changed");
+        let changed = work.at("changed");
         let script =
             format!("rm -rf changed gone; cp -a t changed; cd changed; {change}; cd ..; exit 0");
         run(Command::new("sh").args(["-ec", &script]).current_dir(work.path())).expect(0);
@@ -331,8 +332,8 @@ fn a_manifest_finds_what_became_something_else() {
 
 #[test]
 fn a_manifest_is_not_put_where_it_would_be_deleted() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("file"), b"x");
     write(&target.join("extra"), b"y");
     let manifest = target.join("m.parquet");
@@ -355,12 +356,12 @@ fn flip_a_byte(path: &Path) {
 
 #[test]
 fn a_manifest_has_what_was_there_before_too_and_checks_a_bucket() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     let files = make_source(&source);
     run(tool(1, "dcp").arg("-p").args([&source, &target])).expect(0);
     fs::remove_file(target.join("empty")).unwrap();
-    let manifest = work.path().join("m.parquet");
+    let manifest = work.at("m.parquet");
     let mut dsync = tool(2, "dsync");
     run(dsync.arg("--manifest").arg(&manifest).args([&source, &target])).expect(0);
     let same = |ended: &Ended| ended.summary()["totals"]["compared"]["same"].as_u64().unwrap();
@@ -377,8 +378,8 @@ fn a_manifest_has_what_was_there_before_too_and_checks_a_bucket() {
 
 #[test]
 fn a_manifest_has_what_only_the_target_has_and_what_stays_there() {
-    let work = temp();
-    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    let work = Sandbox::new();
+    let (source, target) = (work.source(), work.target());
     write(&source.join("new"), b"new");
     write(&source.join("both/older"), b"older");
     write(&target.join("both/older"), b"newer here");
@@ -406,12 +407,12 @@ fn a_manifest_has_what_only_the_target_has_and_what_stays_there() {
         flip_a_byte(&target.join("old/deep/er"));
     }
     // A directory that is a file or a link now is a difference.
-    fs::rename(target.join("old"), work.path().join("elsewhere")).unwrap();
+    fs::rename(target.join("old"), work.at("elsewhere")).unwrap();
     write(&target.join("old"), b"a file");
     let mut dcmp = tool(2, "dcmp");
     run(dcmp.arg("--manifest").args([&manifest, &target])).expect(1);
     fs::remove_file(target.join("old")).unwrap();
-    std::os::unix::fs::symlink(work.path().join("elsewhere"), target.join("old")).unwrap();
+    std::os::unix::fs::symlink(work.at("elsewhere"), target.join("old")).unwrap();
     let mut dcmp = tool(1, "dcmp");
     run(dcmp.arg("--manifest").args([&manifest, &target])).expect(1);
 }

@@ -1,12 +1,12 @@
 //! Tests of dwalk under real `mpiexec`: counts, lists, how work and memory spread.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use suite_tests::job::{Ended, alone, ranks, run, tool};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, trees};
 
 /// Locks out other tests: how work and memory spread over ranks shows only while nothing else uses
@@ -14,11 +14,6 @@ use suite_tests::{mounts, trees};
 fn alone_here() -> std::sync::MutexGuard<'static, ()> {
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
 }
 
 #[test]
@@ -43,8 +38,8 @@ fn totals_agree_with_find() {
 #[test]
 fn lists_name_every_entry_once_whatever_its_name() {
     let _turn = alone_here();
-    let work = temp();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     trees::awkward_tree(&tree);
     let found = Command::new("find").arg(&tree).arg("-print0").output().unwrap().stdout;
     let wanted: BTreeSet<Vec<u8>> = found
@@ -88,8 +83,8 @@ fn decode_base64(text: &str) -> Vec<u8> {
 #[test]
 fn one_wide_directory_is_shared_by_all_ranks() {
     let _turn = alone_here();
-    let work = temp();
-    let tree = work.path().join("wide");
+    let work = Sandbox::new();
+    let tree = work.at("wide");
     trees::wide_directory(&tree, 20_000);
     // Each stat takes 2 ms, so that a rank that the kernel leaves without a processor for a while still gets its share.
     let disk = mounts::SlowDisk::mount(&tree, Duration::from_millis(2));
@@ -106,7 +101,7 @@ fn one_wide_directory_is_shared_by_all_ranks() {
 #[test]
 fn memory_does_not_grow_with_the_number_of_entries() {
     let _turn = alone_here();
-    let work = temp();
+    let work = Sandbox::new();
     let peak = |entries: usize| {
         let tree = work.path().join(entries.to_string());
         trees::wide_directory(&tree.join("wide"), entries / 2);
@@ -128,10 +123,10 @@ fn largest_peak(ended: &Ended) -> u64 {
 #[test]
 fn a_missing_path_is_said_and_the_others_are_walked() {
     let _turn = alone_here();
-    let work = temp();
-    trees::small_files(&work.path().join("here"), 2, 3);
-    let missing = work.path().join("missing");
-    let ended = run(ranks(2, "dwalk").arg(&missing).arg(work.path().join("here"))).expect(23);
+    let work = Sandbox::new();
+    trees::small_files(&work.at("here"), 2, 3);
+    let missing = work.at("missing");
+    let ended = run(ranks(2, "dwalk").arg(&missing).arg(work.at("here"))).expect(23);
     assert!(ended.stderr.contains("missing\": No such file or directory"), "{}", ended.stderr);
     run(alone("dwalk").arg(&missing)).expect(3);
     run(alone("dwalk").args(["-o", "/nowhere/list"]).arg(work.path())).expect(3);
@@ -140,13 +135,13 @@ fn a_missing_path_is_said_and_the_others_are_walked() {
 #[test]
 fn devices_are_listed_by_their_kind() {
     need_root!();
-    let work = temp();
-    let tree = work.path().join("tree");
+    let work = Sandbox::new();
+    let tree = work.at("tree");
     std::fs::create_dir(&tree).unwrap();
     for (name, words) in [("char", ["c", "1", "3"]), ("block", ["b", "7", "99"])] {
         run(Command::new("mknod").args(["-m", "600"]).arg(tree.join(name)).args(words)).expect(0);
     }
-    let list = |file: &str| work.path().join(file);
+    let list = |file: &str| work.at(file);
     let text = run(tool(2, "dwalk").args(["-p", "--sort", "name"]).arg(&tree)).expect(0).stdout;
     let letters: String =
         text.lines().filter_map(|line| line.split_once("rw-------")).map(|l| l.0).collect();

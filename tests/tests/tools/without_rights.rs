@@ -9,18 +9,19 @@ use std::path::{Path, PathBuf};
 
 use suite_tests::job::{Ended, mpiexec, nobody, program, run};
 use suite_tests::need_root;
+use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
 const NOBODY: u32 = 65534;
 
 /// A directory of that user's, and the tools where everybody can run them.
 struct Home {
-    dir: tempfile::TempDir,
+    dir: Sandbox,
 }
 
 impl Home {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Sandbox::new();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         for tool in ["dcp", "dsync", "dwalk"] {
             fs::copy(program(tool), dir.path().join(tool)).unwrap();

@@ -24,11 +24,6 @@ use types::exit::Exit;
 use types::listed::line::LineFormat;
 use types::select::filter::Rule;
 
-pub fn temp() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/tmp") }).unwrap()
-}
-
 pub fn in_session(
     ranks: u32,
     tool: &'static str,
