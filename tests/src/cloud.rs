@@ -1,7 +1,7 @@
 //! S3 clients of others, from `target/venv`, by which the embedded server and the suite's own
 //! client are checked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Returns a program of `target/venv`, where `scripts/setup.sh` installs it.
@@ -9,8 +9,7 @@ use std::process::Command;
 /// # Panics
 /// When it is not there.
 pub fn venv(program: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the project");
-    let path = root.join("target/venv/bin").join(program);
+    let path = crate::job::project().join("target/venv/bin").join(program);
     assert!(path.exists(), "{} is not installed; run make setup-test", path.display());
     path
 }

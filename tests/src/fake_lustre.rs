@@ -104,7 +104,7 @@ impl Call {
 fn library() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fakelustre/fakelustre.c");
+        let source = crate::job::project().join("tests/fakelustre/fakelustre.c");
         let library = super::job::preloaded("fakelustre");
         let mut compile = Command::new("cc");
         compile

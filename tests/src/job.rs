@@ -19,8 +19,6 @@ pub struct Ended {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
-    /// Wall time, with the launcher's own.
-    pub elapsed: Duration,
 }
 
 impl Ended {
@@ -63,6 +61,15 @@ pub fn nobody() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     command
+}
+
+/// Returns the directory of the project. Cargo tells it to each test that it starts, so a build may
+/// be moved with its sources.
+pub fn project() -> PathBuf {
+    let own = || env!("CARGO_MANIFEST_DIR").into();
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(own));
+    let is_project = |dir: &&Path| dir.join("Cargo.lock").exists();
+    package.ancestors().find(is_project).unwrap().to_path_buf()
 }
 
 /// Returns the directory with the programs of this build.
@@ -164,12 +171,7 @@ pub fn run(command: &mut Command) -> Ended {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    Ended {
-        code: status.code(),
-        stdout: stdout.join().unwrap(),
-        stderr: stderr.join().unwrap(),
-        elapsed: began.elapsed(),
-    }
+    Ended { code: status.code(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
 fn read_all(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use rustix::fs::FileType;
@@ -22,6 +21,7 @@ use crate::object_server::ObjectServer;
 use crate::preload::{Death, synced_bytes};
 use crate::seeds;
 use crate::unfinished::is_staged;
+use crate::waiting::wait_until;
 pub use changes::Change;
 use places::Places;
 
@@ -142,18 +142,11 @@ pub fn go(random: &mut Rng, ranks: Ranks, way: Way<'_>, allowed: &[Change]) -> V
 /// Waits until no process works in that directory: where a rank or the launcher was killed, the
 /// others need a while to notice.
 fn wait_for_the_others(work: &Path) {
-    let began = Instant::now();
     let works_there = |process: &fs::DirEntry| {
         fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(work))
     };
-    while fs::read_dir("/proc").unwrap().flatten().any(|process| works_there(&process)) {
-        assert!(
-            began.elapsed() < Duration::from_mins(2),
-            "processes work on in {}",
-            work.display()
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let is_one_there = || fs::read_dir("/proc").unwrap().flatten().any(|it| works_there(&it));
+    wait_until("no process works there", || !is_one_there());
 }
 
 impl Line {

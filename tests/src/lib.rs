@@ -23,3 +23,4 @@ pub mod seeds;
 pub mod skips;
 pub mod trees;
 pub mod unfinished;
+pub mod waiting;

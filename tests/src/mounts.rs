@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::sandbox::Sandbox;
 use crate::skips;
+use crate::waiting::wait_within;
 
 /// A tmpfs of a fixed size.
 #[derive(Debug)]
@@ -150,12 +151,8 @@ impl SlowDisk {
 
     fn start(latencyfs: &mut Command, dir: Sandbox, path: PathBuf) -> Self {
         let server = latencyfs.stdout(Stdio::null()).spawn().unwrap();
-        let disk = Self { _dir: dir, path, server };
-        let began = Instant::now();
-        while !is_mount_point(&disk.path) {
-            assert!(began.elapsed() < Duration::from_secs(10), "latencyfs does not mount");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut disk = Self { _dir: dir, path, server };
+        wait_within(&mut disk.server, "latencyfs is mounted", || is_mount_point(&disk.path));
         disk
     }
 
@@ -192,7 +189,7 @@ pub fn is_mount_point(path: &Path) -> bool {
 pub fn latencyfs() -> PathBuf {
     static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let build = || {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("latencyfs/latencyfs.c");
+        let source = crate::job::project().join("tests/latencyfs/latencyfs.c");
         let server = super::job::program_dir().join(format!("latencyfs-{}", std::process::id()));
         let flags =
             Command::new("pkg-config").args(["--cflags", "--libs", "fuse3"]).output().unwrap();

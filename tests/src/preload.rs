@@ -191,7 +191,7 @@ pub fn synced_bytes(path: &Path) -> Option<u64> {
 fn library(name: &'static str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     let build = || {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("preload/{name}.c"));
+        let source = crate::job::project().join(format!("tests/preload/{name}.c"));
         let library = super::job::preloaded(name);
         let mut compile = Command::new("cc");
         compile.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl");

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::counts::Operation;
 use super::tearing::Tearing;
 
 /// Behaviour of a server; the default is like Amazon's. It can be replaced while the server runs,
@@ -25,6 +26,12 @@ pub struct Behaviour {
     /// Text in the paths of requests for objects that are held until another behaviour is set.
     #[arg(long)]
     pub hold_keys_with: Option<String>,
+    /// Number of PutObject after which further ones are held, as parts are; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub hold_puts_after: u64,
+    /// Number of GetObject after which further ones are held, as parts are; 0: none.
+    #[arg(long, default_value_t = 0)]
+    pub hold_gets_after: u64,
     /// Interval at which requests are answered with 503 SlowDown: every n-th; 0: none.
     #[arg(long, default_value_t = 0)]
     pub refuse_every: u64,
@@ -67,9 +74,15 @@ impl Behaviour {
         Self { quirks: quirks.to_vec(), ..Self::default() }
     }
 
-    /// Returns true where the n-th part is held.
-    pub fn holds(&self, part: u64) -> bool {
-        self.hold_parts_after > 0 && part > self.hold_parts_after
+    /// Returns true where the n-th request of that kind is held.
+    pub fn holds(&self, operation: Operation, of_its_kind: u64) -> bool {
+        let after = match operation {
+            Operation::UploadPart => self.hold_parts_after,
+            Operation::PutObject => self.hold_puts_after,
+            Operation::GetObject => self.hold_gets_after,
+            _ => 0,
+        };
+        after > 0 && of_its_kind > after
     }
 
     /// Returns true where requests for the object of that path are held.

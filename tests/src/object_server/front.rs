@@ -94,7 +94,7 @@ impl Front {
 
     /// Waits for as long as the behaviour holds the n-th request of its kind.
     async fn hold(&self, operation: Operation, of_its_kind: u64) {
-        while operation == Operation::UploadPart && self.backend.behaviour().holds(of_its_kind) {
+        while self.backend.behaviour().holds(operation, of_its_kind) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

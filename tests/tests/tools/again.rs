@@ -16,6 +16,7 @@ use suite_tests::sandbox::Sandbox;
 use suite_tests::skips;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{files_in, is_staged, journals, totals};
+use suite_tests::waiting::wait_within;
 
 /// Writes other content of the same length into a file, and restores its modification time.
 fn rewrite(path: &Path) {
@@ -390,9 +391,8 @@ fn a_directory_that_got_another_name_has_the_rights_of_its_own() {
     write(&source.join("d/large"), &noise(24 << 20));
     fs::set_permissions(source.join("d"), Permissions::from_mode(0o2755)).unwrap();
     let mut job = suite_tests::unfinished::begin(&mut copy(1, &source, &target));
-    while files_in(&target).iter().all(|path| !is_staged(path)) {
-        assert!(job.try_wait().unwrap().is_none(), "it was too fast");
-    }
+    let has_staged = || files_in(&target).iter().any(|path| is_staged(path));
+    wait_within(&mut job, "a file is staged", has_staged);
     run(Command::new("kill").args(["-KILL", &job.id().to_string()]));
     job.wait().unwrap();
     fs::rename(target.join("d"), target.join("e")).unwrap();
@@ -409,10 +409,7 @@ fn a_job_that_is_at_work_is_told_of() {
     holder.env("SLURM_JOB_ID", "4711").env("SLURM_STEP_ID", "0");
     let gates = Gates::closed(work.path(), &["large"]);
     let mut job = suite_tests::unfinished::begin(gates.hold(&mut holder));
-    while !gates.is_reached("large") {
-        assert!(job.try_wait().unwrap().is_none(), "it has ended");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
+    wait_within(&mut job, "it is held", || gates.is_reached("large"));
     let ended = run(&mut copy(1, &source, &target));
     gates.open("large");
     job.wait().unwrap();

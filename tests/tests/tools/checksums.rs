@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use suite_tests::buckets::{BUCKET, go, served, text};
@@ -16,6 +15,7 @@ use suite_tests::object_server::{Behaviour, Operation};
 use suite_tests::preload::Faults;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
+use suite_tests::waiting::wait_within;
 
 /// Creates a tree with names that must be escaped in a line, or are not UTF-8, and with a symbolic
 /// link.
@@ -135,11 +135,9 @@ fn a_stopped_job_leaves_the_old_list_of_checksums() {
     let page = work.at("page.html");
     let mut dwalk = alone("dwalk");
     dwalk.args(["--checksum", "sha256", "--report"]).arg(&page).arg("-o").args([&list, &tree]);
-    let job = dwalk.stderr(Stdio::piped()).spawn().unwrap();
+    let mut job = dwalk.stderr(Stdio::piped()).spawn().unwrap();
     let partial = work.at(".sums.partial");
-    while !partial.exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_within(&mut job, "the list is begun", || partial.exists());
     rustix::process::kill_process(Pid::from_child(&job), Signal::TERM).unwrap();
     let ended = job.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(20), "{}", String::from_utf8_lossy(&ended.stderr));

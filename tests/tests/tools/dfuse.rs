@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use suite_tests::dfuse::FakeDfuse;
 use suite_tests::job::{Ended, alone, assert_identical, ranks_of, run, tool};
@@ -13,6 +13,7 @@ use suite_tests::mounts::SlowDisk;
 use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
+use suite_tests::waiting::wait_within;
 
 const POOL: &str = "0f3eb0a8-1d1a-4fbc-a0bb-9c8a2e0b1c2d";
 const CONTAINER: &str = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
@@ -113,11 +114,8 @@ fn a_job_that_is_told_to_stop_unmounts() {
         dcp.args(["--threads=1", "daos://pool/stopped", text(&target)]);
         let mut dcp =
             dfuse.in_path(&mut dcp).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let began = Instant::now();
-        while !target.exists() || fs::read_dir(&target).unwrap().next().is_none() {
-            assert!(began.elapsed() < Duration::from_mins(1), "nothing arrives");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let has_some = || fs::read_dir(&target).is_ok_and(|mut names| names.next().is_some());
+        wait_within(&mut dcp, "something has arrived", has_some);
         assert!(dfuse.is_mounted());
         let rank = *ranks_of(dcp.id(), "dcp").last().unwrap_or(&dcp.id());
         run(Command::new("kill").arg(format!("-{signal}")).arg(rank.to_string())).expect(0);

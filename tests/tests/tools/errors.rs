@@ -5,12 +5,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use suite_tests::job::{
     Ended, alone, assert_identical, for_everybody, mpiexec, nobody, program, ranks, run, tool,
 };
+use suite_tests::preload::Gates;
 use suite_tests::sandbox::Sandbox;
+use suite_tests::waiting::wait_until;
 use suite_tests::{mounts, trees};
 use suite_tests::{need, need_root};
 
@@ -68,27 +69,28 @@ fn a_user_who_may_not_give_files_away_gets_one_warning_and_no_set_id_bits() {
 
 #[test]
 fn files_that_vanish_meanwhile_are_counted_and_the_exit_code_says_so() {
-    need_root!();
-    let work = Sandbox::for_everybody();
+    let work = Sandbox::new();
     trees::small_files(&work.source(), 1, 400);
-    let slow = mounts::SlowDisk::mount(&work.source(), Duration::from_millis(2));
-    let gone = work.at("s/d0000");
-    let remover = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(700));
-        for file in 0..400 {
-            let _ = fs::remove_file(gone.join(format!("f{file:05}")));
-        }
-    });
-    let target = work.target();
+    trees::write(&work.at("s/stays"), b"x");
+    let gates = Gates::closed(work.path(), &["f00200"]);
     let mut dcp = alone("dcp");
-    let ended = run(dcp.args(["--json", "--threads=1"]).args([slow.path(), &target]));
-    remover.join().unwrap();
+    gates.hold(dcp.args(["--json", "--threads=1"]).args([work.source(), work.target()]));
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("a file is about to be read", || gates.is_reached("f00200"));
+            for file in 0..400 {
+                fs::remove_file(work.at(format!("s/d0000/f{file:05}"))).unwrap();
+            }
+            gates.open("f00200");
+        });
+        run(&mut dcp)
+    });
     let ended = ended.expect(24);
     let totals = ended.summary()["totals"].clone();
     let vanished = totals["vanished"].as_u64().unwrap();
     let copied = totals["copied"]["files"].as_u64().unwrap();
     assert!(vanished > 0 && copied > 0, "{totals}");
-    assert_eq!(vanished + copied, 400, "{totals}");
+    assert_eq!(vanished + copied, 401, "{totals}");
     assert_eq!(ended.events("failure").len() as u64, vanished);
 }
 

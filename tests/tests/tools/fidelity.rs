@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::job::{Ended, run, tool};
+use suite_tests::job::{Ended, project, run, tool};
 use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
 
 fn awkward(verb: &str, paths: &[&Path]) -> Ended {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity/awkward.py");
+    let program = project().join("tests/fidelity/awkward.py");
     run(Command::new("python3").arg(program).arg(verb).args(paths))
 }
 

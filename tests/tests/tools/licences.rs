@@ -1,11 +1,11 @@
 //! Tests that every dependency has a licence that this project may be distributed with, and comes from
 //! crates.io.
 
-use std::path::Path;
+use suite_tests::job::project;
 
 /// Licences that `deny.toml` allows.
 fn allowed() -> Vec<spdx::Licensee> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deny.toml");
+    let file = project().join("deny.toml");
     let text = std::fs::read_to_string(file).unwrap();
     let (_, list) = text.split_once("allow = [").unwrap();
     let (list, _) = list.split_once(']').unwrap();

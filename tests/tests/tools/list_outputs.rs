@@ -6,12 +6,13 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use suite_tests::job::{alone, ranks_of, run, tool};
 use suite_tests::mounts::{SlowDisk, SmallDisk};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
+use suite_tests::waiting::{wait_until, wait_within};
 
 fn names(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
@@ -54,17 +55,15 @@ fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
         run(alone("dwalk").arg("-q").arg("-o").args([&list, &backing.path().join("tree")]))
             .expect(0);
         let before = content(&list);
-        let job = tool(count, "dwalk")
+        let mut job = tool(count, "dwalk")
             .args(["-q", "--threads=1", "-o"])
             .args([&list, &slow.path().join("tree")])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let began = Instant::now();
-        while !work.path().join(format!(".{name}.partial")).exists() {
-            assert!(began.elapsed() < Duration::from_mins(1), "it does not begin");
-        }
+        let partial = work.at(format!(".{name}.partial"));
+        wait_within(&mut job, "the list is begun", || partial.exists());
         for rank in ranks_of(job.id(), "dwalk") {
             // One that another has ended already is not there any more.
             run(Command::new("kill").arg(rank.to_string()));
@@ -269,10 +268,7 @@ fn a_file_of_paths_that_changes_while_it_is_read_is_an_error() {
             let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok());
             line.unwrap_or(0_usize)
         };
-        let began = Instant::now();
-        while read() < names.len() + (300 << 10) {
-            assert!(began.elapsed() < Duration::from_mins(1), "{program} does not read");
-        }
+        wait_until("the names are read again", || read() >= names.len() + (300 << 10));
         fs::write(&paths, "").unwrap();
         let ended = job.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);

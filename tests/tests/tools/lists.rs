@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::job::{alone, ranks, run, tool};
+use suite_tests::job::{alone, project, ranks, run, tool};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
@@ -36,7 +36,7 @@ fn nanoseconds(text: &[u8]) -> i128 {
 
 /// Returns Python with DuckDB, which shares no code with the tools; `scripts/setup.sh` installs it.
 fn python() -> PathBuf {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/python");
+    let python = project().join("target/venv/bin/python");
     assert!(python.exists(), "{} is missing; run make test", python.display());
     python
 }

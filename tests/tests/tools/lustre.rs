@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use suite_tests::fake_lustre::{Call, FakeLustre, layout, put_layout};
 use suite_tests::job::{Ended, alone, assert_identical, program, ranks_of, run, tool};
@@ -16,6 +15,7 @@ use suite_tests::mounts::SmallDisk;
 use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
+use suite_tests::waiting::wait_within;
 
 /// Encodes `lov_user_md_v1`, and with a pool `lov_user_md_v3`, as a new file takes it.
 fn plain(stripe_count: u16, stripe_bytes: u32, pool: Option<&str>) -> Vec<u8> {
@@ -420,11 +420,7 @@ fn a_killed_job_is_gone_on_with_along_the_stripes() {
     let mut job = copy(2);
     let mut job =
         job.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while lustre.noted_bytes() < 1_000_000 {
-        assert!(job.try_wait().unwrap().is_none(), "it is done already");
-        assert!(began.elapsed() < Duration::from_mins(1), "it does not begin");
-    }
+    wait_within(&mut job, "chunks are noted", || lustre.noted_bytes() >= 1_000_000);
     for pid in ranks_of(job.id(), "dcp") {
         run(Command::new("kill").args(["-KILL", &pid.to_string()]));
     }

@@ -1,8 +1,6 @@
 //! Tests of `docs/migrating.md`: other tools' options do what it says when they are typed.
 
-use std::path::Path;
-
-use suite_tests::job::{run, tool};
+use suite_tests::job::{project, run, tool};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
@@ -14,7 +12,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/migrating.md");
+    let page = project().join("docs/migrating.md");
     let text = std::fs::read_to_string(page).unwrap();
     let split = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let row = |line: &str| {

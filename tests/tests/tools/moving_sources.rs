@@ -8,7 +8,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use suite_tests::job::{Ended, alone, assert_identical, run, tool};
 use suite_tests::mounts::SlowDisk;
@@ -17,6 +16,7 @@ use suite_tests::preload::Gates;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{small_files, write};
 use suite_tests::unfinished::files_in;
+use suite_tests::waiting::wait_within;
 use suite_tests::{need_hydra, need_root};
 
 /// A mirror job that can be held.
@@ -58,13 +58,8 @@ impl Mirror {
     }
 
     fn wait_for(&mut self, gate: &str) {
-        let began = Instant::now();
-        while !self.gates.is_reached(gate) {
-            let ended = self.job.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "{ended:?}: {}", self.text("told"));
-            assert!(began.elapsed() < Duration::from_mins(1), "it does not come there");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let job = self.job.as_mut().unwrap();
+        wait_within(job, "it is held", || self.gates.is_reached(gate));
     }
 
     fn text(&self, name: &str) -> String {
@@ -79,12 +74,7 @@ impl Mirror {
 
     fn end_of_all(&mut self) -> Ended {
         let status = self.job.take().unwrap().wait().unwrap();
-        Ended {
-            code: status.code(),
-            stdout: self.text("said"),
-            stderr: self.text("told"),
-            elapsed: Duration::ZERO,
-        }
+        Ended { code: status.code(), stdout: self.text("said"), stderr: self.text("told") }
     }
 }
 

@@ -19,6 +19,7 @@ use suite_tests::trees::{noise, small_files, write};
 use suite_tests::unfinished::{
     assert_nothing_left, assert_same_tree, files_in, is_staged, totals, written,
 };
+use suite_tests::waiting::wait_within;
 use suite_tests::{need_hydra, need_root};
 
 const RANKS_EACH: usize = 2;
@@ -111,9 +112,7 @@ fn begin_and_lose(nodes: &mut Nodes, lost: usize, cable: Cable, work: &Path) -> 
     let said = fs::File::create(work.join("said")).unwrap();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
     let mut job = command.spawn().unwrap();
-    while !is_under_way(work, lost) {
-        assert!(job.try_wait().unwrap().is_none(), "it was too fast: {}", said_by(work));
-    }
+    wait_within(&mut job, "a node has copied chunks", || is_under_way(work, lost));
     nodes.lose(lost, cable);
     job
 }

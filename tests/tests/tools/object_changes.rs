@@ -6,13 +6,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use suite_tests::buckets::{served, text, with};
 use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::write;
+use suite_tests::waiting::wait_within;
 
 /// The objects of the source, in the order in which they are visited.
 const NAMES: [&str; 4] = ["a", "held", "replaced", "vanished"];
@@ -39,20 +39,12 @@ fn changed_meanwhile(
     command.args(["s3://data/tree/", text(target)]);
     let job = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut job = job.spawn().unwrap();
-    while server.counts().held == held_before {
-        assert!(job.try_wait().unwrap().is_none(), "{words:?} is not held");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_within(&mut job, "it is held", || server.counts().held > held_before);
     change();
     server.behave(Behaviour::default());
     let ended = job.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    Ended {
-        code: ended.status.code(),
-        stdout: text(&ended.stdout),
-        stderr: text(&ended.stderr),
-        elapsed: Duration::ZERO,
-    }
+    Ended { code: ended.status.code(), stdout: text(&ended.stdout), stderr: text(&ended.stderr) }
 }
 
 #[test]

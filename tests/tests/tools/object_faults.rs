@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use suite_tests::buckets::{
     BUCKET, diff, entries, go, remotes, served, small_tree, stranger, text, with,
@@ -16,6 +15,7 @@ use suite_tests::job::{Ended, mpiexec, program, ranks_of, run, tool};
 use suite_tests::object_server::{Behaviour, Operation, Quirk};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
+use suite_tests::waiting::wait_within;
 use types::limits;
 
 /// Checks that a command fails with one line, and with that code.
@@ -237,11 +237,8 @@ fn a_job_that_dies_in_an_upload_leaves_no_object_of_that_name() {
     command.args(["-k", "5MiB", "--threads", "1", text(&source), "s3://data/big"]);
     let mut job =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while server.counts().of(Operation::UploadPart) < 2 {
-        assert!(began.elapsed() < Duration::from_mins(1), "no part is sent");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let sent = || server.counts().of(Operation::UploadPart);
+    wait_within(&mut job, "parts are sent", || sent() >= 2);
     let ranks = ranks_of(job.id(), "dcp");
     assert_eq!(ranks.len(), 4);
     run(Command::new("kill").arg("-KILL").arg(ranks[2].to_string())).expect(0);

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use suite_tests::buckets::{BUCKET, diff, served, small_tree, text, with};
 use suite_tests::cloud::{venv, within};
@@ -15,6 +15,7 @@ use suite_tests::object_server::{Behaviour, Door, ObjectServer};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::scripted::{Asked, Reply, Scripted};
 use suite_tests::trees;
+use suite_tests::waiting::{wait_until, wait_within};
 
 const EMPTY_LIST: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult>\
     <IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>";
@@ -143,21 +144,22 @@ fn credentials_of_a_few_minutes_are_not_renewed_for_each_request() {
     }
 }
 
-/// Starts a job that puts many files one by one; returns when it has begun to.
-fn slow_upload(server: &ObjectServer, ranks: u32, source: &str, options: &[&str]) -> Child {
-    server.behave(Behaviour { latency_ms: 20, ..Behaviour::default() });
+fn wait_for_port(port: u16) {
+    let answers = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    wait_until("the server answers", answers);
+}
+
+/// Starts a job that puts many files one by one; returns when it is held there.
+fn held_upload(server: &ObjectServer, ranks: u32, source: &str, options: &[&str]) -> Child {
+    server.behave(Behaviour { hold_puts_after: 10, ..Behaviour::default() });
     let mut command = with(server, ranks, "dcp");
     command
         .args(["--threads=1", "--s3-concurrency=1"])
         .args(options)
         .args([source, "s3://data/up"]);
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let job = command.spawn().unwrap();
-    let began = Instant::now();
-    while server.counts().writes() < 10 {
-        assert!(began.elapsed() < Duration::from_mins(1), "nothing is sent");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut job = command.spawn().unwrap();
+    wait_within(&mut job, "it is held", || server.counts().writes() > 10);
     job
 }
 
@@ -168,7 +170,7 @@ fn a_service_that_goes_away_for_good_ends_the_job() {
     trees::small_files(&source, 20, 30);
     for ranks in [1, 3] {
         let server = served(Behaviour::default());
-        let job = slow_upload(&server, ranks, text(&source), &["--give-up-after=2s"]);
+        let job = held_upload(&server, ranks, text(&source), &["--give-up-after=2s"]);
         drop(server);
         let ended = job.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
@@ -187,7 +189,7 @@ fn a_service_that_comes_back_has_all_that_was_to_be_sent() {
     trees::small_files(&source, 10, 20);
     let server = served(Behaviour::default());
     let port = server.endpoint().rsplit(':').next().unwrap().parse().unwrap();
-    let job = slow_upload(&server, 1, text(&source), &[]);
+    let job = held_upload(&server, 1, text(&source), &[]);
     drop(server);
     std::thread::sleep(Duration::from_secs(1));
     let door = Door { port, ..Door::default() };
@@ -206,10 +208,7 @@ fn a_job_that_waits_for_a_silent_service_ends_when_it_is_told_to() {
         let before = service.asked().len();
         let mut command = within(tool(1, "dwalk"), &service.environment());
         let mut job = command.arg("s3://b").stderr(Stdio::null()).spawn().unwrap();
-        while service.asked().len() == before {
-            assert!(job.try_wait().unwrap().is_none(), "it does not wait");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_within(&mut job, "it has asked", || service.asked().len() > before);
         run(Command::new("kill").arg(format!("-{signal}")).arg(job.id().to_string())).expect(0);
         assert_eq!(job.wait().unwrap().code(), Some(20), "{signal}");
     }
@@ -327,11 +326,7 @@ fn tls_server(work: &Path, name: &str, validity: Validity) -> (TlsServer, String
     serve.arg(port.to_string()).current_dir(work);
     let server = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let server = TlsServer(server.spawn().unwrap());
-    let began = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_mins(1), "openssl does not start");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for_port(port);
     (server, format!("127.0.0.1:{port}"))
 }
 
@@ -408,11 +403,7 @@ fn large_files_go_to_rclones_own_server_and_come_back() {
     command.arg("--addr").arg(format!("127.0.0.1:{port}")).arg(&kept);
     let _server = RcloneServer(command.stderr(Stdio::null()).spawn().unwrap());
     let endpoint = format!("http://127.0.0.1:{port}");
-    let began = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_mins(1), "rclone does not start");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for_port(port);
     let environment =
         suite_tests::object_server::environment(&endpoint, "test-access", "test-secret");
     let dcp = |count: u32| within(tool(count, "dcp"), &environment);

@@ -8,7 +8,7 @@ use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use suite_tests::job::{Ended, assert_identical, ranks_of, run, tool};
 use suite_tests::need_root;
@@ -17,6 +17,7 @@ use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{
     assert_nothing_left, assert_same_tree, begin, files_in, is_staged, journals, totals, written,
 };
+use suite_tests::waiting::{wait_until, wait_within};
 
 const CHUNK_BYTES: u64 = 256 << 10;
 const THREADS: u64 = 2;
@@ -45,10 +46,7 @@ fn kill_and_go_on(random: &mut Random, round: u32, work: &Path) -> u64 {
     let (source, target) = (work.join("s"), work.join(format!("t{round}")));
     let ranks = 2 + random.below(3) as u32;
     let mut job = begin(&mut copy(ranks, &source, &target));
-    let began = Instant::now();
-    while !target.exists() && job.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(30), "it does not begin");
-    }
+    wait_until("the job begins", || target.exists() || job.try_wait().unwrap().is_some());
     let pids = ranks_of(job.id(), "dcp");
     std::thread::sleep(Duration::from_micros(random.below(200_000)));
     if let Some(pid) = pids.get(random.below(pids.len().max(1) as u64) as usize) {
@@ -101,15 +99,12 @@ pub(crate) fn stopped(work: &Path, options: &[&str]) -> (PathBuf, PathBuf) {
     let (source, target) = (work.join("s"), work.join("t"));
     write(&source.join("large"), &noise(24 << 20));
     let mut job = begin(copy(1, &source, &target).args(options));
-    let began = Instant::now();
     let is_under_way = || {
         files_in(&target)
             .iter()
             .any(|path| fs::metadata(path).is_ok_and(|metadata| metadata.blocks() * 512 > 2 << 20))
     };
-    while !is_under_way() {
-        assert!(began.elapsed() < Duration::from_secs(30), "it does not begin");
-    }
+    wait_within(&mut job, "a large file is half written", is_under_way);
     run(Command::new("kill").args(["-TERM", &job.id().to_string()]));
     assert_eq!(job.wait().unwrap().code(), Some(20), "it was too fast");
     assert!(files_in(&target).iter().all(|path| is_staged(path)));

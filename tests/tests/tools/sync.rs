@@ -12,7 +12,6 @@ use suite_tests::job::{
 };
 use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
-use suite_tests::sandbox::Sandbox;
 use suite_tests::{mounts, trees};
 
 fn source_in(work: &Path) -> (PathBuf, PathBuf) {

@@ -10,7 +10,6 @@ use std::process::Command;
 use super::resume::{copy, stopped};
 use suite_tests::job::{Ended, alone, assert_identical, run, tool};
 use suite_tests::sandbox::Sandbox;
-use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::{noise, write};
 use suite_tests::unfinished::{assert_nothing_left, begin, files_in, is_staged, journals, totals};
 

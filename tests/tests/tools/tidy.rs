@@ -1,11 +1,9 @@
 //! Tests of the rules that the code base has given itself (`docs/architecture.md`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
+use suite_tests::job::project as root;
 
 /// Returns the Rust files of a module or below a folder: path from the root, and content.
 fn sources(below: &str) -> Vec<(String, String)> {

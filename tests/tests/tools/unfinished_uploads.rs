@@ -12,8 +12,8 @@ use suite_tests::job::{Ended, run};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::preload::{mark_synced, synced_bytes};
 use suite_tests::sandbox::Sandbox;
-use suite_tests::sandbox::Sandbox;
 use suite_tests::trees::noise;
+use suite_tests::waiting::wait_within;
 
 const PART_BYTES: u64 = 5 << 20;
 const PARTS: u64 = 8;
@@ -35,6 +35,11 @@ fn source() -> (Sandbox, String, Vec<u8>) {
     (work, path, bytes)
 }
 
+fn wait_for_parts(job: &mut Child, server: &ObjectServer, parts: u64) {
+    let sent = || server.counts().of(Operation::UploadPart);
+    wait_within(job, "parts are sent", || sent() >= parts);
+}
+
 /// Begins a copy, and kills it when some parts were stored.
 fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
     server.behave(Behaviour { hold_parts_after: 5, ..Behaviour::default() });
@@ -42,12 +47,7 @@ fn kill_in_mid_upload(server: &ObjectServer, path: &str) {
         ["-q", "--s3-part-size=5M", "--s3-concurrency=2", "--chunksize=5M", path, "s3://data/d/"];
     let mut command = with(server, 1, "dcp");
     let mut child = command.args(arguments).stdout(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while server.counts().of(Operation::UploadPart) < 5 {
-        assert!(child.try_wait().unwrap().is_none(), "it was too fast to be killed");
-        assert!(began.elapsed() < Duration::from_mins(1), "no part was sent");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_parts(&mut child, server, 5);
     child.kill().unwrap();
     child.wait().unwrap();
     server.behave(Behaviour::default());
@@ -60,12 +60,7 @@ fn interrupt_in_mid_upload(server: &ObjectServer, arguments: &[&str]) {
     server.behave(Behaviour { hold_parts_after: 4, ..Behaviour::default() });
     let mut command = with(server, 1, "dcp");
     let mut child = command.args(arguments).stdout(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while server.counts().of(Operation::UploadPart) <= 4 {
-        assert!(child.try_wait().unwrap().is_none(), "it has ended");
-        assert!(began.elapsed() < Duration::from_mins(1), "no part was sent");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_parts(&mut child, server, 5);
     run(Command::new("kill").args(["-TERM", &child.id().to_string()])).expect(0);
     server.behave(Behaviour::default());
     assert_eq!(child.wait().unwrap().code(), Some(20));
@@ -129,10 +124,7 @@ fn an_upload_of_a_lost_node_is_aborted_by_the_job_that_ends_well() {
     let mut command = with(&server, 1, "dcp");
     command.args(arguments).stdout(Stdio::null());
     let mut child = mark_synced(&mut command, work.path()).spawn().unwrap();
-    while server.counts().of(Operation::UploadPart) <= 4 {
-        assert!(child.try_wait().unwrap().is_none(), "it has ended");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_parts(&mut child, &server, 5);
     child.kill().unwrap();
     child.wait().unwrap();
     server.behave(Behaviour::default());

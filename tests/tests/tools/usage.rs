@@ -6,13 +6,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use suite_tests::job::{alone, ranks, run, tool};
 use suite_tests::preload::Gates;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
+use suite_tests::waiting::wait_within;
 
 /// An entry in the output of find(1).
 struct Entry {
@@ -245,10 +245,7 @@ fn the_page_of_an_interrupted_job_says_so() {
     let mut dwalk = alone("dwalk");
     gates.hold(&mut dwalk).args(["--threads=1", "--report"]).args([&page, &work.at("tree")]);
     let mut job = dwalk.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    while !gates.is_reached("held") {
-        assert!(job.try_wait().unwrap().is_none(), "it does not come there");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_within(&mut job, "it is held", || gates.is_reached("held"));
     run(Command::new("kill").arg(job.id().to_string())).expect(0);
     gates.open("held");
     let ended = job.wait_with_output().unwrap();
