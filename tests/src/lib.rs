@@ -1,7 +1,23 @@
 //! Support for all tests: running the tools under `mpiexec`, trees to copy, file systems and
-//! servers to copy to.
+//! servers to copy to. A test begins with a [`sandbox`].
 //!
 //! `SUITE_MPIEXEC` names the launcher with its flags; `make test` sets it.
+//!
+//! | for | module |
+//! | --- | --- |
+//! | the place of a test, and tools that run there | [`sandbox`], [`job`] |
+//! | trees to copy | [`trees`]; random ones, and their drift: [`random_trees`] |
+//! | whether a copy is right, by code that the tools do not share | [`judge`] |
+//! | random cases by number, bounded in each run | [`seeds`] |
+//! | what a machine must have, and how a test says that it is skipped | [`skips`] |
+//! | a job in mid-flight | [`waiting`], gates in [`preload`]; what it leaves: [`unfinished`] |
+//! | system calls that fail, or are answered by somebody else | [`preload`] |
+//! | commands that are killed and repeated | [`journey`] |
+//! | file systems | [`mounts`]; those that look like Lustre and DAOS: [`fake_lustre`], [`dfuse`] |
+//! | several nodes on one machine | [`nodes`] |
+//! | S3: the embedded server, and jobs with it | [`object_server`], [`buckets`] |
+//! | S3: another server, clients of others, replies word by word | [`seaweed`], [`cloud`], [`scripted`] |
+//! | servers that end with their test | [`lifetime`] |
 
 pub mod buckets;
 pub mod cloud;
