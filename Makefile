@@ -24,7 +24,7 @@ endif
 TARGET_DIR = target/$(MPI)
 CARGO = CARGO_TARGET_DIR=$(TARGET_DIR) cargo
 
-.PHONY: build demo dist install test lint bench setup setup-test
+.PHONY: build demo dist install test test-tools test-as-user test-programs lint bench setup setup-test
 
 PREFIX ?= /usr/local
 TOOLS = dcp dsync dcmp dwalk drm
@@ -45,9 +45,26 @@ dist: setup
 install: dist
 	scripts/install.sh $(TARGET_DIR)/dist "$(DESTDIR)$(PREFIX)" $(TOOLS)
 
-test: setup-test lint
+# A test that fails does not keep the others from running.
+CARGO_TEST = $(CARGO) test --profile checked --locked --workspace --no-fail-fast
+export SUITE_MPIEXEC = $(MPIEXEC) $(MPIEXEC_FLAGS)
+
+test: setup-test lint test-programs
+	$(CARGO_TEST)
+
+# The tests under mpiexec alone.
+test-tools: test-programs
+	$(CARGO_TEST) --test tools
+
+# A part of the tests as an ordinary user, where root runs this: unit tests, and some modules of the tools.
+AS_USER ?= copy:: compare:: sync:: sync_rules:: walk:: hard_links:: without_rights:: \
+    --skip a_real_tree --skip totals_agree_with_find
+test-as-user: test-programs
+	$(CARGO_TEST) --no-run --message-format=json | scripts/test_as_user.sh $(TARGET_DIR)/checked $(AS_USER)
+
+# What the tests of the tools start.
+test-programs: setup-test
 	$(CARGO) build --profile checked --locked --workspace --bins
-	SUITE_MPIEXEC="$(MPIEXEC) $(MPIEXEC_FLAGS)" $(CARGO) test --profile checked --locked --workspace --no-fail-fast
 
 lint: setup
 	cargo fmt --all --check
