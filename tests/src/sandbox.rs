@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::job::{Ended, program_dir, run_on};
 
@@ -13,11 +14,22 @@ use crate::job::{Ended, program_dir, run_on};
 #[derive(Debug)]
 pub struct Sandbox {
     dir: tempfile::TempDir,
+    is_kept: bool,
 }
 
 impl Default for Sandbox {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // An ordinary user deletes nothing from a directory that is not writable.
+        if !self.is_kept && !rustix::process::geteuid().is_root() {
+            let mut open = Command::new("chmod");
+            let _ = open.args(["-R", "u+rwx"]).arg(self.path()).stderr(Stdio::null()).status();
+        }
     }
 }
 
@@ -45,12 +57,13 @@ impl Sandbox {
 
     /// Creates a directory below another.
     pub fn below(dir: impl AsRef<Path>) -> Self {
-        Self { dir: tempfile::tempdir_in(dir).unwrap() }
+        Self { dir: tempfile::tempdir_in(dir).unwrap(), is_kept: false }
     }
 
     /// Leaves the directory where it is at the end, for inspection, if the condition holds.
     pub fn kept_if(mut self, is_kept: bool) -> Self {
         self.dir.disable_cleanup(is_kept);
+        self.is_kept = is_kept;
         self
     }
 
