@@ -137,7 +137,12 @@ fn a_stopped_job_leaves_the_old_list_of_checksums() {
     dwalk.args(["--checksum", "sha256", "--report"]).arg(&page).arg("-o").args([&list, &tree]);
     let mut job = dwalk.stderr(Stdio::piped()).spawn().unwrap();
     let partial = work.at(".sums.partial");
-    wait_within(&mut job, "the list is begun", || partial.exists());
+    let opened = format!("/proc/{}/fd", job.id());
+    let is_read = || {
+        let files = fs::read_dir(&opened).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.ends_with("huge"))
+    };
+    wait_within(&mut job, "the large file is read", || partial.exists() && is_read());
     rustix::process::kill_process(Pid::from_child(&job), Signal::TERM).unwrap();
     let ended = job.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(20), "{}", String::from_utf8_lossy(&ended.stderr));

@@ -40,6 +40,8 @@ fn interrupted(server: &ObjectServer, (count, signal): (u32, &str), back: &Path)
     wait_within(&mut job, "some files have arrived", || files_in(back).len() >= 5);
     let rank = *ranks_of(job.id(), "dcp").last().unwrap();
     run(Command::new("kill").arg(format!("-{signal}")).arg(rank.to_string())).expect(0);
+    // What is held is answered, and what other ranks ask for until they are told, slowly.
+    server.behave(Behaviour { latency_ms: 25, ..Behaviour::default() });
     let code = job.wait().unwrap().code();
     let stdout = fs::read_to_string(output.path()).unwrap();
     Ended { code, stdout, stderr: String::new() }
