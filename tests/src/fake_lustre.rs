@@ -22,7 +22,7 @@ impl FakeLustre {
     /// Creates an empty tree, in a directory whose file system supports extended attributes of
     /// users.
     pub fn below(dir: &Path) -> Self {
-        let dir = Sandbox::below(&dir.canonicalize().unwrap());
+        let dir = Sandbox::below(dir.canonicalize().unwrap());
         let root = dir.path().join("lustre");
         std::fs::create_dir(&root).unwrap();
         Self { root, dir }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use suite_tests::buckets::{go, served, with};
 use suite_tests::job::{Ended, run};
@@ -153,10 +153,7 @@ fn an_upload_whose_answer_a_killed_job_did_not_get_is_aborted_by_the_job_that_en
         let arguments = with_journal(&journal, tree.to_str().unwrap());
         for count in 1..=2 {
             let mut job = with(&server, 1, "dcp").args(arguments).spawn().unwrap();
-            while server.open_uploads("data") < count {
-                assert!(job.try_wait().unwrap().is_none(), "it has ended");
-                std::thread::sleep(Duration::from_millis(2));
-            }
+            wait_within(&mut job, "an upload is open", || server.open_uploads("data") >= count);
             job.kill().unwrap();
             job.wait().unwrap();
         }
@@ -244,12 +241,8 @@ fn parts_of_what_the_file_was_are_sent_again_and_its_new_time_is_kept() {
 fn slow_job(server: &ObjectServer, path: &str) -> Child {
     server.behave(Behaviour { latency_ms: 250, ..Behaviour::default() });
     let arguments = ["-q", "--s3-part-size=5M", "--s3-concurrency=1", path, "s3://data/d/"];
-    let job = with(server, 1, "dcp").args(arguments).stdout(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    while server.counts().of(Operation::UploadPart) < 2 {
-        assert!(began.elapsed() < Duration::from_mins(1), "no part was sent");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let mut job = with(server, 1, "dcp").args(arguments).stdout(Stdio::null()).spawn().unwrap();
+    wait_for_parts(&mut job, server, 2);
     job
 }
 
