@@ -52,6 +52,7 @@ mod remove_objects;
 mod resume;
 mod safety;
 mod shared_roots;
+mod snapshots;
 mod sync;
 mod sync_rules;
 mod sync_single;
