@@ -68,8 +68,9 @@ pub struct Setting {
 pub const UMASK: &str = "umask";
 
 /// Options that the next run may add or change, since they are applied to completed files as well.
-const APPLIED: [&str; 8] = [
+const APPLIED: [&str; 9] = [
     "--preserve=mode",
+    "--preserve=acl",
     "--preserve=ownership",
     "--preserve=xattr",
     "--specials",
