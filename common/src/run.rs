@@ -8,6 +8,7 @@ mod copying;
 mod ending;
 mod link_dest;
 mod links;
+mod list_root;
 mod manifest;
 pub mod named;
 mod outputs;
@@ -188,6 +189,12 @@ fn exit_of(totals: &Tally) -> Exit {
     } else {
         Exit::Ok
     }
+}
+
+/// The exit code that the counts ask for, as far as the operator wants to know.
+fn exit_for(totals: &Tally, args: &CommonArgs) -> Exit {
+    let vanished = if args.ignore_vanished { 0 } else { totals.vanished };
+    exit_of(&Tally { vanished, ..*totals })
 }
 
 /// Prints the summary on rank 0; the code is the worst of the work's and of the printing's.

@@ -97,9 +97,14 @@ pub struct Args {
     /// Write the entries that match EXPR to FILE: EXIST=ONLY_SRC, TYPE=DIFFER@SIZE=COMMON, …
     ///
     /// FILE.ndjson has one JSON object a line, FILE.parquet is a directory with one Parquet file a
-    /// rank, and - is standard output. May be repeated.
+    /// rank, FILE.mfu is a binary list of mpiFileUtils, FILE.txt, or a name without ending, is text,
+    /// and - is standard output. May be repeated.
     #[arg(short, long = "output", value_name = "EXPR:FILE", value_parser = checked_output)]
     outputs: Vec<String>,
+
+    /// Write the lists of --output as text, whatever their names
+    #[arg(short, long, requires = "outputs")]
+    text: bool,
 
     /// Write a line for every entry to FILE, or - for standard output
     ///
@@ -169,17 +174,22 @@ impl ToolArgs for Args {
 
 impl Args {
     /// Request of these arguments.
-    pub fn request(&self) -> CompareRequest {
+    ///
+    /// # Errors
+    /// One line that says which name of a list stands for no format.
+    pub fn request(&self) -> Result<CompareRequest, String> {
         let outputs = self.outputs();
+        self.check_names(&outputs)?;
         let manifest = self.manifest.clone().map(OsStringExt::into_vec);
         let tell = if self.common.json { LineFormat::Ndjson } else { LineFormat::Text };
         let to_stdout = self.combined.as_ref().is_some_and(|file| file == "-");
         let lists_to_stdout = outputs.iter().any(|(_, file)| file == b"-");
         let listing = |file: &[u8]| match file {
             b"-" => Listing::Lines(tell),
+            _ if self.text => Listing::Lines(LineFormat::Text),
             file => Listing::of_file(file),
         };
-        CompareRequest {
+        Ok(CompareRequest {
             source: manifest.clone().unwrap_or_else(|| self.first.clone().into_vec()),
             target: self.second.clone().unwrap_or_else(|| self.first.clone()).into_vec(),
             own: None,
@@ -208,6 +218,18 @@ impl Args {
             named: manifest.map_or_else(|| self.named.clone(), NamedArgs::of_manifest),
             combined: self.combined.clone().map(OsStringExt::into_vec),
             outputs: outputs.into_iter().map(|(_, file)| file).collect(),
+        })
+    }
+
+    fn check_names(&self, outputs: &[(Expression, Vec<u8>)]) -> Result<(), String> {
+        if !self.text {
+            outputs.iter().try_for_each(|(_, file)| Listing::check_name(file))?;
+        }
+        match self.combined.as_ref().map(|file| Listing::of_file(file.as_encoded_bytes())) {
+            Some(Listing::Parquet | Listing::Mfu) => {
+                Err("--combined writes text, or JSON to FILE.ndjson: use another name".to_owned())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -12,7 +12,8 @@ use common::surface::session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    session::run("dcmp", |session, args: args::Args| {
-        compare::run(session, &args.request(), &args.common)
+    session::run("dcmp", |session, args: args::Args| match args.request() {
+        Ok(request) => compare::run(session, &request, &args.common),
+        Err(why) => session.refuse(&why),
     })
 }

@@ -11,7 +11,7 @@ use common::surface::filter_args::FilterArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
-use types::listed::line::LineFormat;
+use types::listed::line::{LineFormat, check_ending};
 use types::select::regex::{self, MatchOptions};
 
 /// Delete files and directory trees, in parallel over all ranks of an MPI job.
@@ -22,8 +22,9 @@ pub struct Args {
     /// Files and directories to delete, with all their contents
     ///
     /// A symbolic link on the command line is deleted itself, never what it points to. "/", "." and
-    /// "..", mount points and whole buckets are refused.
-    #[arg(required = true, value_name = "PATH")]
+    /// "..", mount points and whole buckets are refused. With --input, PATH may be left out: it is the
+    /// directory that the list was made of.
+    #[arg(required_unless_present = "input", value_name = "PATH")]
     paths: Vec<OsString>,
 
     /// Delete nothing; print what would be deleted
@@ -107,11 +108,14 @@ impl Args {
         if self.name && self.matching.is_none() && self.exclude_regex.is_none() {
             return Err("--name is for --match and --exclude-regex: add one of them".to_owned());
         }
-        if !self.named.is_empty() && self.paths.len() != 1 {
+        if !self.named.is_empty() && self.paths.len() > 1 {
             return Err("--input and --files-from name entries of one PATH; name one".to_owned());
         }
         self.filters.rules.0.iter().try_for_each(|rule| refuse_expression(&rule.pattern))?;
         let list = bytes(&self.output).filter(|file| file != b"-");
+        if let Some(file) = list.as_ref().filter(|_| !self.text) {
+            check_ending(file, &[])?;
+        }
         let list_as = match &list {
             Some(file) if !self.text => LineFormat::of_file(file),
             None if self.common.json => LineFormat::Ndjson,

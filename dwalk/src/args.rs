@@ -39,16 +39,17 @@ pub struct Args {
     /// Write the list to FILE, or - for standard output
     ///
     /// FILE.ndjson is one JSON object a line, FILE.parquet a directory with one Parquet file a
-    /// rank, for DuckDB, pandas and Polars.
+    /// rank, for DuckDB, pandas and Polars; FILE.mfu is a binary list of mpiFileUtils; FILE.txt, or a
+    /// name without ending, is text.
     #[arg(short, long, value_name = "FILE")]
     output: Option<OsString>,
 
-    /// Read LIST (Parquet or NDJSON, written by dwalk -o) instead of walking
+    /// Read LIST (Parquet, NDJSON or mfu, written by dwalk -o) instead of walking
     #[arg(short, long, value_name = "LIST", conflicts_with = "paths")]
     input: Option<OsString>,
 
-    /// Format of the list: text, ndjson (the default for FILE.ndjson and with --json) or parquet
-    /// (the default for FILE.parquet)
+    /// Format of the list: text, ndjson (the default for FILE.ndjson and with --json), parquet (the
+    /// default for FILE.parquet), mfu (for FILE.mfu), or mfu-text, the columns of mpiFileUtils' dwalk
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 
@@ -148,6 +149,8 @@ enum Format {
     Text,
     Ndjson,
     Parquet,
+    Mfu,
+    MfuText,
 }
 
 const EXAMPLES: &str = "\
@@ -191,8 +194,20 @@ impl Args {
     /// One line that says which of them do not go together.
     pub fn request(&self) -> Result<WalkRequest, String> {
         let listing = self.listing();
-        if listing == Listing::Parquet && self.output.as_ref().is_none_or(|file| file == "-") {
-            return Err("a Parquet list needs a name: -o LIST.parquet".to_owned());
+        let is_printed = self.output.as_ref().is_none_or(|file| file == "-");
+        match (listing, &self.output) {
+            (Listing::Parquet, _) if is_printed => {
+                return Err("a Parquet list needs a name: -o LIST.parquet".to_owned());
+            }
+            (Listing::Mfu, _) if is_printed => {
+                return Err("a list of mpiFileUtils needs a name: -o LIST.mfu".to_owned());
+            }
+            (Listing::Lines(LineFormat::Text), Some(file))
+                if self.format.is_none() && !self.text =>
+            {
+                Listing::check_name(file.as_encoded_bytes())?;
+            }
+            _ => {}
         }
         if self.checksum.is_some() {
             self.check_checksums(listing)?;
@@ -271,6 +286,9 @@ impl Args {
         match self.format {
             Some(Format::Parquet) => Listing::Parquet,
             None if !self.text && ends(b".parquet") => Listing::Parquet,
+            Some(Format::Mfu) => Listing::Mfu,
+            None if !self.text && ends(b".mfu") => Listing::Mfu,
+            Some(Format::MfuText) => Listing::Lines(LineFormat::MfuText),
             Some(Format::Ndjson) => Listing::Lines(LineFormat::Ndjson),
             None if !self.text && (is_json || self.common.json) => {
                 Listing::Lines(LineFormat::Ndjson)

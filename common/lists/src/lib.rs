@@ -1,8 +1,9 @@
-//! Lists of entries as files: a Parquet directory with one file per rank, or NDJSON. A walk writes
-//! them, and any rank reads them back in pieces: [`source::ListSource`] returns paths, attributes
+//! Lists of entries as files: a Parquet directory with one file per rank, NDJSON, or the binary format
+//! of mpiFileUtils. A walk writes them, and any rank reads them back in pieces: [`source::ListSource`] returns paths, attributes
 //! and targets of symbolic links to all tools.
 
 pub mod labels;
+pub mod mfu;
 pub mod named;
 pub mod ndjson;
 #[cfg(feature = "parquet")]

@@ -112,9 +112,10 @@ impl Origin {
                 let paths = file.paths(begin, end)?;
                 Box::new(paths.map(|path| path.map(|path| (path, Hint::Unknown))))
             }
-            (Self::Paths(_), Piece::Group { .. } | Piece::Missing { .. }) => {
-                Box::new(std::iter::empty())
-            }
+            (
+                Self::Paths(_),
+                Piece::Group { .. } | Piece::Missing { .. } | Piece::Entries { .. },
+            ) => Box::new(std::iter::empty()),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A list to be read, in either format.
+//! A list to be read, in any format.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,24 +6,29 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use super::labels::key;
+use super::mfu::{Entries, Layout};
 use super::ndjson::LineRecords;
 use super::read_part::Part;
 use super::{as_path, fault, io_failure, part_number, part_path};
 use types::error::{Failure, ListFault, Op};
 use types::limits;
-use types::listed::record::OwnedRecord;
+use types::listed::record::{OwnedRecord, trimmed};
 
 /// A list that dwalk has written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListSource {
     list: Vec<u8>,
     form: Form,
+    /// Paths of the directory that entries are in, where the list does not tell from which directory
+    /// they were found.
+    roots: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Form {
     Parquet { parts: u32 },
     Ndjson { bytes: u64 },
+    Mfu(Layout),
 }
 
 /// Piece of a list that one task reads.
@@ -48,6 +53,13 @@ pub enum Piece {
         begin: u64,
         /// Offset behind the last one.
         end: u64,
+    },
+    /// Entries of a binary list.
+    Entries {
+        /// Number of the first one.
+        first: u64,
+        /// Number of entries.
+        count: u64,
     },
 }
 
@@ -79,9 +91,12 @@ impl ListSource {
         } else if metadata.is_file() {
             let mut magic = Vec::new();
             let file = File::open(path).map_err(|error| io_failure(path, Op::Open, &error))?;
-            file.take(4)
-                .read_to_end(&mut magic)
-                .map_err(|error| io_failure(path, Op::Read, &error))?;
+            let read = |error: std::io::Error| io_failure(path, Op::Read, &error);
+            (&file).take(4).read_to_end(&mut magic).map_err(read)?;
+            let layout = Layout::read(&file, metadata.len()).map_err(read)?;
+            if let Some(layout) = layout.map_err(|wrong| fault(path, wrong))? {
+                return Ok(Self::new(list, Form::Mfu(layout)));
+            }
             if magic == b"PAR1" {
                 return Err(fault(path, ListFault::OnePart));
             }
@@ -96,7 +111,26 @@ impl ListSource {
         } else {
             return Err(fault(path, ListFault::Foreign));
         };
-        Ok(Self { list: list.to_vec(), form })
+        Ok(Self::new(list, form))
+    }
+
+    fn new(list: &[u8], form: Form) -> Self {
+        Self { list: list.to_vec(), form, roots: Vec::new() }
+    }
+
+    /// Looks up the entries of a list that does not tell from which directory they were found below
+    /// the directory that has these paths.
+    #[must_use]
+    pub fn below(self, roots: impl FnOnce() -> Vec<Vec<u8>>) -> Self {
+        match self.form {
+            Form::Mfu(_) => Self { roots: roots(), ..self },
+            Form::Parquet { .. } | Form::Ndjson { .. } => self,
+        }
+    }
+
+    /// Returns true for a list of another suite, whose entries are counted as often as it has them.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.form, Form::Mfu(_))
     }
 
     /// Returns the share that a rank, of that many, begins with; reads the footers of its parts.
@@ -113,6 +147,18 @@ impl ListSource {
                 let begins = (0..bytes.div_ceil(step)).map(|piece| piece * step);
                 let own = begins.skip(rank as usize).step_by(ranks as usize);
                 share.pieces = own.map(|begin| lines(begin, bytes, step)).collect();
+            }
+            Form::Mfu(layout) => {
+                // The roots of a walk may have been inside each other.
+                share.may_repeat = true;
+                let (step, entries) = (layout.step(), layout.entries);
+                let firsts = (0..entries.div_ceil(step)).map(|piece| piece * step);
+                let own = firsts.skip(rank as usize).step_by(ranks as usize);
+                let piece = |first| Piece::Entries { first, count: step.min(entries - first) };
+                share.pieces = own.map(piece).collect();
+                if rank == 0 && layout.is_unfinished {
+                    share.pieces.push(Piece::Missing { part: 0 });
+                }
             }
             Form::Parquet { parts } => {
                 for part in (rank..parts).step_by(ranks as usize) {
@@ -157,14 +203,49 @@ impl ListSource {
                 Box::new(Part::open(&part_path(&self.list, part))?.records(group as usize)?)
             }
             Piece::Missing { part } => {
-                let path = part_path(&self.list, part);
+                let path = match self.form {
+                    Form::Parquet { .. } => part_path(&self.list, part),
+                    Form::Ndjson { .. } | Form::Mfu(_) => as_path(&self.list).to_owned(),
+                };
                 Box::new(std::iter::once(Err(fault(&path, ListFault::Unfinished))))
             }
             Piece::Lines { begin, end } => {
                 Box::new(LineRecords::open(as_path(&self.list), begin, end)?)
             }
+            Piece::Entries { first, count } => self.entries(first, count)?,
         })
     }
+
+    fn entries(&self, first: u64, count: u64) -> Result<Records, Failure> {
+        let Form::Mfu(layout) = self.form else { return Err(self.mixed()) };
+        let entries = Entries::open(as_path(&self.list), layout, first, count)?;
+        if self.roots.is_empty() {
+            return Ok(Box::new(entries));
+        }
+        let roots = self.roots.clone();
+        Ok(Box::new(entries.map(move |entry| {
+            let entry = entry?;
+            match roots.iter().find_map(|root| depth_below(&entry.path, root)) {
+                Some(depth) => Ok(OwnedRecord { depth, ..entry }),
+                None => Err(fault(as_path(&entry.path), ListFault::Outside)),
+            }
+        })))
+    }
+}
+
+/// Returns the number of directories between an entry and a directory above it, 0 for that directory
+/// itself; `None` for an entry that is elsewhere.
+fn depth_below(path: &[u8], root: &[u8]) -> Option<u32> {
+    let (path, root) = (trimmed(path), trimmed(root));
+    let below = match root {
+        b"/" => path.strip_prefix(b"/")?,
+        root => match path.strip_prefix(root)? {
+            b"" => return Some(0),
+            below => below.strip_prefix(b"/")?,
+        },
+    };
+    let parts = below.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
+    u32::try_from(parts).ok()
 }
 
 fn lines(begin: u64, bytes: u64, step: u64) -> Piece {

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,9 @@ impl StagedFile {
         }
         let staged = temporary_name(&target);
         remove_file(&staged).map_err(failed)?;
-        let file = OpenOptions::new().write(true).create_new(true).open(&staged).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let file = options.open(&staged).map_err(failed)?;
         Ok(Self { target, staged: Some(staged), file })
     }
 
@@ -64,6 +66,21 @@ impl StagedFile {
     pub fn replaced_entry(&self) -> Option<(Vec<u8>, u64)> {
         let inode = fs::symlink_metadata(&self.target).ok()?.ino();
         self.staged.as_ref().map(|_| own_entry(&self.target, inode))
+    }
+
+    /// Returns true for a file that can be read again: FIFOs and devices are written directly.
+    pub fn is_readable(&self) -> bool {
+        self.staged.is_some()
+    }
+
+    /// Opens the content for reading, from its beginning. Nothing can be written after that.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be read.
+    pub fn reader(&self) -> std::io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
     }
 
     /// Synchronises the content to storage and renames the file to its final name.

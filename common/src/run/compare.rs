@@ -7,7 +7,8 @@ use super::parts::PartLists;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, announce, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
+    agree, announce, close, exit_for, find_stores, named, on_this_node, outputs, select,
+    threads_max,
 };
 use comm::Rank;
 use comm::collective::gather;
@@ -74,7 +75,8 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
         Some(own) => selection.without_things_of_jobs(own.clone()),
         None => selection,
     };
-    let opened = match named::open(session, &request.named, &mut reporter) {
+    let opened = match named::open(session, (&request.named, Some(&request.source)), &mut reporter)
+    {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };
@@ -128,7 +130,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     lists.end(session, &job.finish_parts(failed), &tally, &mut reporter);
     let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
         summary.operation = Operation::Compare(method);
-        summary.exit = exit_of(&summary.totals());
+        summary.exit = exit_for(&summary.totals(), args);
         summary
     });
     close(&mut reporter, summary)
@@ -238,7 +240,7 @@ fn open_lists(
     let words = |failure: Failure| failure.to_string();
     if let Some(combined) = combined {
         let listing = Listing::Lines(LineFormat::of_file(combined));
-        reporter.list_to(StagedFile::create(combined).map_err(words)?, listing);
+        reporter.list_to(StagedFile::create(combined).map_err(words)?, listing)?;
     }
     let mut made = Vec::new();
     let outputs = request.outputs.iter().zip(&request.options.outputs);
@@ -249,7 +251,7 @@ fn open_lists(
             _ if output == STDOUT => None,
             listing => {
                 let file = StagedFile::create(output).map_err(words)?;
-                reporter.add_output(number, file, *listing);
+                reporter.add_output(number, file, *listing)?;
                 None
             }
         });

@@ -4,7 +4,7 @@ use super::copying::Phase;
 use super::manifest::Manifest;
 use super::resume::Kept;
 use super::verify::{self, Part};
-use super::{close, exit_of};
+use super::{close, exit_for};
 use crate::surface::cli::CommonArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
@@ -48,7 +48,7 @@ impl Ending<'_> {
             summary.operation = self.operation;
             summary.is_dry_run = self.options.dry_run;
             summary.there_bytes = self.kept.there_bytes;
-            summary.exit = exit_of(&summary.totals()).worst(self.verdict);
+            summary.exit = exit_for(&summary.totals(), args).worst(self.verdict);
             summary
         });
         let exit = close(reporter, summary);

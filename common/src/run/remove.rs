@@ -8,7 +8,8 @@ use serde_json::json;
 use super::copying::{Phase, is_stopped};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, announce, close, exit_of, find_stores, named, on_this_node, outputs, select, threads_max,
+    agree, announce, close, exit_for, find_stores, list_root, named, on_this_node, outputs, select,
+    threads_max,
 };
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
@@ -35,7 +36,7 @@ use types::select::regex::{MatchOptions, Matcher};
 /// Request for a removal. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
 pub struct RemoveRequest {
-    /// Trees and single entries.
+    /// Trees and single entries; none where a list names its own.
     pub paths: Vec<Vec<u8>>,
     /// True if nothing is removed and the plan is printed.
     pub dry_run: bool,
@@ -70,10 +71,19 @@ fn try_run(
     reporter: &mut Reporter,
 ) -> Result<Exit, Exit> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
+    let found;
+    let request = if request.paths.is_empty() {
+        let root = list_root::find(session, &request.named, reporter)?;
+        found = RemoveRequest { paths: vec![root], ..request.clone() };
+        &found
+    } else {
+        request
+    };
     refuse(session, request, reporter)?;
     let selection = select(session, &request.filters, reporter).ok_or(Exit::Usage)?;
     let matcher = Matcher::new(&request.matching).map_err(|why| session.refuse(&why))?;
-    let entries = named::open(session, &request.named, reporter)?;
+    let entries =
+        named::open(session, (&request.named, request.paths.first().map(Vec::as_slice)), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
     let resolver = find_stores(session, &places, args, reporter).ok_or(Exit::Unusable)?;
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
@@ -108,7 +118,7 @@ fn try_run(
     let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
         summary.operation = Operation::Remove;
         summary.is_dry_run = request.dry_run;
-        summary.exit = exit_of(&summary.totals());
+        summary.exit = exit_for(&summary.totals(), args);
         summary.elapsed = began.elapsed();
         summary
     });
@@ -212,7 +222,7 @@ fn open_list(
         outputs::check(&[list], &read.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
         let file = StagedFile::create(list).map_err(|failure: Failure| failure.to_string())?;
         let own = file.own_entry();
-        reporter.list_to(file, Listing::Lines(request.list_as));
+        reporter.list_to(file, Listing::Lines(request.list_as))?;
         Ok::<_, String>(own.into_iter().collect())
     });
     let made = made.map(|made| made.map_err(|why| reporter.refuse(&why)).ok());

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
+use crate::surface::named_args::NamedArgs;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::Operation;
@@ -67,6 +68,13 @@ pub(super) struct After<'r, 's, 'c> {
     pub leftovers: Leftovers,
 }
 
+/// The entries that are named, and the source that they are in.
+fn named_in<T: Transfer>(request: &T) -> (&NamedArgs, Option<&[u8]>) {
+    let is_source = |(side, _): &(Side, &[u8])| *side == Side::Source;
+    let source = request.places().into_iter().find(is_source).map(|(_, path)| path);
+    (&request.wishes().named, source)
+}
+
 /// Does it on all ranks.
 pub(super) fn run<T: Transfer>(
     session: &mut Session<'_, '_>,
@@ -79,7 +87,7 @@ pub(super) fn run<T: Transfer>(
     let Some(selection) = select(session, &wishes.filters, &mut reporter) else {
         return Exit::Usage;
     };
-    let mut opened = match named::open(session, &wishes.named, &mut reporter) {
+    let mut opened = match named::open(session, named_in(request), &mut reporter) {
         Ok(opened) => opened,
         Err(exit) => return exit,
     };

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::copying::Phase;
 use super::second_look::{self, Again, Watched};
 use super::shared_roots::lost;
-use super::{announce, close, exit_of, find_stores, named, select, threads_max};
+use super::{announce, close, exit_for, find_stores, named, select, threads_max};
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
@@ -64,7 +64,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
         return Exit::Usage;
     };
-    let entries = match named::open(session, &request.named, &mut reporter) {
+    let entries = match named::open(session, (&request.named, None), &mut reporter) {
         Ok(entries) => entries,
         Err(exit) => return exit,
     };
@@ -119,7 +119,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
     let report = outputs.finish_list(session, request, &collector, &tally, &mut reporter);
     let usage = output::gather_usage(session, &collector);
     let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
-        summary.exit = exit_of(&summary.totals());
+        summary.exit = exit_for(&summary.totals(), args);
         summary.elapsed = began.elapsed();
         summary.usage = usage;
         if let Some(file) = report {

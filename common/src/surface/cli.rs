@@ -1,5 +1,7 @@
 //! Command-line options that all tools share, and how any command line is read.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,9 @@ Exit codes: {exit_codes}."
     )
 }
 
+/// Seconds between two progress reports by default.
+const PROGRESS_SECONDS: u64 = 10;
+
 /// Options that all tools have.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Output")]
@@ -39,7 +44,7 @@ pub struct CommonArgs {
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 10,
+        default_value_t = PROGRESS_SECONDS,
         value_parser = clap::value_parser!(u64).range(..=31_536_000)
     )]
     pub progress: u64,
@@ -47,6 +52,13 @@ pub struct CommonArgs {
     /// Print events and the summary to standard output as JSON, one object a line
     #[arg(long)]
     pub json: bool,
+
+    /// Exit with 0, not 24, if the only problem is that source entries vanished during the job
+    ///
+    /// They are still counted and reported. Entries that failed, and directories that kept
+    /// changing, determine the exit code as without this option.
+    #[arg(long)]
+    pub ignore_vanished: bool,
 
     /// Maximum number of I/O threads of each rank
     #[arg(
@@ -143,7 +155,7 @@ const SHORT_HELP_OF_ALL: [&str; 7] =
 ///
 /// The help of `-h` has the options in `short_help`, by their long names, besides those of all tools.
 pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
-    arguments: Vec<std::ffi::OsString>,
+    arguments: Vec<OsString>,
     version: &str,
     short_help: &[&str],
 ) -> Parsed<A> {
@@ -152,7 +164,7 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
         .arg(generate::argument())
         .version(version.to_owned())
         .args_override_self(true);
-    let parsed = parser.try_get_matches_from_mut(arguments).and_then(|matches| {
+    let parsed = parser.try_get_matches_from_mut(with_values(arguments)).and_then(|matches| {
         match matches.get_one::<Document>(generate::OPTION) {
             Some(document) => Ok(Parsed::Answer(document.of(command.clone()))),
             None => A::from_arg_matches(&matches)
@@ -164,6 +176,25 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
         Err(error) if error.use_stderr() => Parsed::Refusal(refusal(&error, &command)),
         Err(answer) => Parsed::Answer(answer.render().to_string()),
     }
+}
+
+/// Gives options of mpiFileUtils that have a value here, but need none there, the value that they mean
+/// where none follows: the next word is an operand then.
+fn with_values(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    for index in 0..end {
+        let next = arguments.get(index + 1).map(|word| word.as_encoded_bytes());
+        let value = match arguments[index].as_encoded_bytes() {
+            b"--progress" if !next.is_some_and(is_number) => PROGRESS_SECONDS.to_string(),
+            b"--sparse" if !matches!(next, Some(b"auto" | b"always" | b"never")) => {
+                "always".to_owned()
+            }
+            _ => continue,
+        };
+        arguments[index].push(format!("={value}"));
+    }
+    arguments
 }
 
 /// The parser's words, unless the option is one of another tool: the nearest spelling is no answer then.
@@ -244,6 +275,23 @@ mod tests {
             assert!(text.contains("chunksize"), "{document}: {text}");
             assert!(!text.contains("TOOL_CHUNKSIZE"), "{document}: {text}");
         }
+    }
+
+    #[test]
+    fn options_without_their_value_take_no_operand() {
+        let words = |words: &[&str]| {
+            with_values(words.iter().map(Into::into).collect())
+                .into_iter()
+                .map(|word| word.into_string().unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&["dcp", "--progress", "a", "b"]), ["dcp", "--progress=10", "a", "b"]);
+        assert_eq!(words(&["dcp", "--progress", "1", "b"]), ["dcp", "--progress", "1", "b"]);
+        assert_eq!(words(&["dcp", "--progress=3", "b"]), ["dcp", "--progress=3", "b"]);
+        assert_eq!(words(&["dcp", "a", "--progress"]), ["dcp", "a", "--progress=10"]);
+        assert_eq!(words(&["dcp", "--sparse", "a", "b"]), ["dcp", "--sparse=always", "a", "b"]);
+        assert_eq!(words(&["dcp", "--sparse", "never", "b"]), ["dcp", "--sparse", "never", "b"]);
+        assert_eq!(words(&["dcp", "--", "--progress", "b"]), ["dcp", "--", "--progress", "b"]);
     }
 
     #[test]

@@ -64,9 +64,6 @@ const IDLE: &[Idle] = &[
     value("batch-files", "memory does not grow with the number of files").short('b').of(&["dsync"]),
     flag("no-dereference", "symbolic links are copied as links").short('P').of(&["dsync"]),
     flag("base", "entries that -o lists are counted in any case").short('b').of(&["dcmp"]),
-    flag("text", "lists are text unless their name ends in .ndjson or .parquet")
-        .short('t')
-        .of(&["dcmp"]),
     flag("lite", "an entry's attributes come with its name where that is cheaper")
         .short('l')
         .of(&["dwalk"]),

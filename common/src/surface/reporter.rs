@@ -113,13 +113,26 @@ impl Reporter {
     }
 
     /// Lines of a list go to that file from now on.
-    pub fn list_to(&mut self, file: StagedFile, listing: Listing) {
-        self.list = Some(ListFile::new(file, listing));
+    ///
+    /// # Errors
+    /// Why that file cannot be a list of that format.
+    pub fn list_to(&mut self, file: StagedFile, listing: Listing) -> Result<(), String> {
+        self.list = Some(ListFile::new(file, listing)?);
+        Ok(())
     }
 
     /// The list of that number goes to that file, not to standard output.
-    pub fn add_output(&mut self, number: u16, file: StagedFile, listing: Listing) {
-        self.outputs.insert(number, ListFile::new(file, listing));
+    ///
+    /// # Errors
+    /// Why that file cannot be a list of that format.
+    pub fn add_output(
+        &mut self,
+        number: u16,
+        file: StagedFile,
+        listing: Listing,
+    ) -> Result<(), String> {
+        self.outputs.insert(number, ListFile::new(file, listing)?);
+        Ok(())
     }
 
     /// A list that keeps its earlier content, or is not there, because the job ended before all of it was known.

@@ -407,7 +407,13 @@ impl Summary {
                 format!("{} of {all} failed (exit {code})", human_count(bad))
             }
         };
-        let _ = writeln!(text, "{tool}: {what}");
+        let ignored = match self.exit {
+            Exit::Ok | Exit::Different if totals.vanished > 0 => {
+                format!("; {} source entries vanished (ignored)", human_count(totals.vanished))
+            }
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "{tool}: {what}{ignored}");
     }
 
     /// Summary as JSON.

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use lists::labels::PartOf;
+use lists::mfu::write::{MfuWriter, encode};
 use lists::part::PartWriter;
 use lists::part_path;
 use lists::rows::Rows;
 use lists::source::ListSource;
-use lists::staged::StagedDirectory;
+use lists::staged::{StagedDirectory, StagedFile};
 use suite_tests::sandbox::Sandbox;
 use types::content::crc64::Crc64;
 use types::entry::{Kind, Metadata, Time};
@@ -222,4 +223,148 @@ fn torn_and_foreign_lines_are_one_error() {
         &format!("{good}{{\"json_version\":1,\"event\":\"summary\",\"exit_code\":23}}\n"),
         "could not read some entries",
     );
+}
+
+/// A list that `dwalk` of mpiFileUtils has written of seven entries, on two ranks.
+const RECORDED: &[u8] = include_bytes!("shared/mpifileutils.mfu");
+
+fn write_mfu(list: &Path, entries: &[OwnedRecord], failed: u64) {
+    let file = StagedFile::create(list.as_os_str().as_encoded_bytes()).unwrap();
+    let mut writer = MfuWriter::new(file);
+    for entries in entries.chunks(3) {
+        let mut bytes = Vec::new();
+        for entry in entries {
+            encode(&entry.view(), &mut bytes);
+        }
+        writer.append(&bytes).unwrap();
+    }
+    writer.commit(failed).unwrap();
+}
+
+#[test]
+fn lists_of_mpifileutils_are_read_as_it_wrote_them() {
+    let work = Sandbox::new();
+    let list = work.path().join("list");
+    fs::write(&list, RECORDED).unwrap();
+    for ranks in [1, 3] {
+        let entries = read(&list, ranks).unwrap();
+        let facts = |entry: &OwnedRecord| {
+            let Metadata { mode, size_bytes, mtime, .. } = entry.metadata;
+            let path = String::from_utf8(entry.path.clone()).unwrap();
+            (path, entry.metadata.kind.letter(), mode, size_bytes, mtime.seconds, mtime.nanoseconds)
+        };
+        let of = |path: &str, kind, mode, size, seconds, nanoseconds| {
+            (path.to_owned(), kind, mode, size, seconds, nanoseconds)
+        };
+        let wanted = [
+            of("/tree", 'd', 0o1777, 120, 1_700_000_003, 0),
+            of("/tree/sub", 'd', 0o755, 80, 1_700_000_002, 0),
+            of("/tree/sub/deep", 'd', 0o755, 40, 1_700_000_001, 500_000_000),
+            of("/tree/sub/ä\nb", '-', 0o644, 0, 1_700_000_001, 500_000_000),
+            of("/tree/file", '-', 0o4755, 5, 1_700_000_000, 123_456_789),
+            of("/tree/link", 'l', 0o777, 4, 1_700_000_000, 123_456_789),
+            of("/tree/pipe", 'p', 0o644, 0, -2, 500_000_000),
+        ];
+        assert_eq!(entries.iter().map(facts).collect::<Vec<_>>(), wanted);
+        let deep = &entries[2];
+        assert_eq!((deep.metadata.uid, deep.metadata.gid), (1001, 50));
+        assert_eq!((deep.user.as_deref(), deep.group.as_deref()), (Some("ann"), Some("staff")));
+    }
+}
+
+#[test]
+fn lists_of_version_3_have_two_times_more() {
+    let work = Sandbox::new();
+    let list = work.path().join("list");
+    let version = 3_u64.to_be_bytes();
+    fs::write(&list, [&version, &RECORDED[8..24], &RECORDED[8..]].concat()).unwrap();
+    let newer = work.path().join("newer");
+    fs::write(&newer, RECORDED).unwrap();
+    assert_eq!(read(&list, 2).unwrap(), read(&newer, 2).unwrap());
+    fs::write(&list, [&5_u64.to_be_bytes(), &RECORDED[8..]].concat()).unwrap();
+    assert!(read(&list, 1).unwrap_err().to_string().contains("version"));
+}
+
+#[test]
+fn lists_for_mpifileutils_are_those_it_writes() {
+    let work = Sandbox::new();
+    let (list, copy) = (work.path().join("list"), work.path().join("copy.mfu"));
+    fs::write(&list, RECORDED).unwrap();
+    write_mfu(&copy, &read(&list, 1).unwrap(), 0);
+    assert_eq!(fs::read(&copy).unwrap(), RECORDED);
+}
+
+#[test]
+fn paths_of_any_length_are_in_a_list_for_mpifileutils() {
+    let work = Sandbox::new();
+    let list = work.path().join("list.mfu");
+    let mut entries = awkward();
+    for (entry, number) in entries.iter_mut().zip(0..) {
+        entry.path.insert(0, b'/');
+        entry.metadata.uid = number;
+    }
+    write_mfu(&list, &entries, 0);
+    let facts = |entry: &OwnedRecord| {
+        let Metadata { kind, mode, uid, gid, size_bytes, atime, mtime, ctime, .. } = entry.metadata;
+        (entry.path.clone(), kind, mode, (uid, gid), size_bytes, [atime, mtime, ctime])
+    };
+    let mut found: Vec<_> = read(&list, 4).unwrap().iter().map(facts).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut wanted: Vec<_> = entries.iter().map(facts).collect();
+    wanted.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(found == wanted);
+    write_mfu(&list, &[], 0);
+    assert_eq!(read(&list, 2).unwrap(), []);
+    // One that lacks entries says so, and is not longer for those who do not know that.
+    write_mfu(&list, &entries, 1);
+    assert!(read(&list, 1).unwrap_err().to_string().contains("incomplete"));
+}
+
+#[test]
+fn torn_and_hostile_lists_of_mpifileutils_are_errors() {
+    let work = Sandbox::new();
+    let list = work.path().join("list");
+    for length in 0..RECORDED.len() {
+        fs::write(&list, &RECORDED[..length]).unwrap();
+        read(&list, 1).expect_err(&format!("{length} bytes"));
+    }
+    for more in [1, 8, 96] {
+        fs::write(&list, [RECORDED, &vec![1; more]].concat()).unwrap();
+        read(&list, 1).expect_err(&format!("{more} bytes more"));
+    }
+    // Numbers of the header: nothing is allocated that the file does not have.
+    for at in (8..56).step_by(8) {
+        for value in [u64::MAX, 1 << 63, 1 << 40, 1 << 32, 1, 0] {
+            let mut bytes = RECORDED.to_vec();
+            bytes[at..at + 8].copy_from_slice(&value.to_be_bytes());
+            fs::write(&list, &bytes).unwrap();
+            read(&list, 1).expect_err(&format!("{value} at {at}"));
+        }
+    }
+    // A mode, an owner and nanoseconds that cannot be, and a path that is not there.
+    for at in [0x88, 0x90, 0xa8, 0x78] {
+        let mut bytes = RECORDED.to_vec();
+        bytes[at..at + 8]
+            .copy_from_slice(&(if at == 0x78 { 0 } else { 1_u64 << 40 }).to_be_bytes());
+        fs::write(&list, &bytes).unwrap();
+        read(&list, 1).expect_err(&format!("at {at}"));
+    }
+}
+
+#[test]
+fn a_list_that_does_not_tell_its_root_is_read_below_the_one_that_is_named() {
+    let work = Sandbox::new();
+    let list = work.path().join("list");
+    fs::write(&list, RECORDED).unwrap();
+    let depths = |root: &[u8]| -> Vec<Option<u32>> {
+        let source = ListSource::open(list.as_os_str().as_encoded_bytes()).unwrap();
+        let source = source.below(|| vec![b"/elsewhere".to_vec(), root.to_vec()]);
+        let pieces = source.share(0, 1).unwrap().pieces;
+        let entries = pieces.into_iter().flat_map(|piece| source.records(piece).unwrap());
+        entries.map(|entry| entry.ok().map(|entry| entry.depth)).collect()
+    };
+    assert_eq!(depths(b"/tree/"), [0, 1, 2, 2, 1, 1, 1].map(Some));
+    assert_eq!(depths(b"/"), [1, 2, 3, 3, 2, 2, 2].map(Some));
+    assert_eq!(depths(b"/tree/sub"), [None, Some(0), Some(1), Some(1), None, None, None]);
+    assert_eq!(depths(b"/tre"), [None; 7]);
 }

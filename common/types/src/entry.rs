@@ -40,6 +40,19 @@ impl Kind {
         matches!(self, Self::Fifo | Self::Socket | Self::BlockDevice | Self::CharDevice)
     }
 
+    /// Returns the bits of `st_mode` that say the file type.
+    pub fn to_mode(self) -> u32 {
+        match self {
+            Self::File => libc::S_IFREG,
+            Self::Directory => libc::S_IFDIR,
+            Self::Symlink => libc::S_IFLNK,
+            Self::Fifo => libc::S_IFIFO,
+            Self::Socket => libc::S_IFSOCK,
+            Self::BlockDevice => libc::S_IFBLK,
+            Self::CharDevice => libc::S_IFCHR,
+        }
+    }
+
     /// Returns the file type in `st_mode` (inode(7)).
     pub fn from_mode(mode: u32) -> Self {
         match mode & libc::S_IFMT {

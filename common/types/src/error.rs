@@ -136,7 +136,7 @@ impl fmt::Display for ListFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign => f.write_str(
-                "not a list of dwalk (a Parquet directory or NDJSON file written by dwalk -o)",
+                "not a list of dwalk (a Parquet directory, NDJSON file or .mfu file written by dwalk -o)",
             ),
             Self::Version => f.write_str("unsupported version: written by another version of dwalk"),
             Self::Damaged(at) => write!(f, "the list is truncated or corrupt near byte {at}"),

@@ -320,6 +320,11 @@ pub const SIGNAL_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Bytes of an NDJSON list that are one task.
 pub const NDJSON_PIECE_BYTES: u64 = 4 << 20;
+/// Bytes of a binary list of mpiFileUtils that are one task. Each reads the names of all users once
+/// more, which are some MiB where a site has many.
+pub const MFU_PIECE_BYTES: u64 = 16 << 20;
+/// Names of users in such a list: more than any site has.
+pub const MFU_NAMES_BYTES_MAX: u64 = 256 << 20;
 /// Longest line of an NDJSON list: a path and a link target may be long, but not that long.
 pub const NDJSON_LINE_BYTES_MAX: u64 = 8 << 20;
 

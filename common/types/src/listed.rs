@@ -3,5 +3,6 @@
 pub mod json_record;
 pub mod json_text;
 pub mod line;
+pub mod mfu_text;
 pub mod names;
 pub mod record;

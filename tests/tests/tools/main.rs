@@ -25,6 +25,7 @@ mod limits_of_targets;
 mod list_outputs;
 mod lists;
 mod lustre;
+mod mfu_lists;
 mod migrating;
 mod moving_sources;
 mod named;

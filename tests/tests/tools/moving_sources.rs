@@ -98,6 +98,20 @@ fn what_vanishes_does_not_keep_extras_from_being_deleted() {
     assert!(!mirror.at("t/extra").exists() && !mirror.at("t/held").exists());
 }
 
+#[test]
+fn what_vanishes_may_be_ignored_and_is_told_all_the_same() {
+    for tool in ["dsync", "dcp"] {
+        let mut mirror = Mirror::new();
+        let mut job = alone(tool);
+        job.arg("--ignore-vanished").args([mirror.at("s"), mirror.at("t")]);
+        mirror.hold_job(job);
+        fs::remove_file(mirror.at("s/held")).unwrap();
+        let ended = mirror.end().expect(0);
+        assert_eq!(ended.summary()["totals"]["vanished"], 1);
+        assert_eq!(ended.events("failure").len(), 1);
+    }
+}
+
 /// Checks an entry that moves between two directories: whichever of them is listed first, the walk
 /// meets it in neither, or in both.
 #[test]

@@ -13,7 +13,7 @@ fn a_list_of_the_whole_tree_stands_for_walking_it() {
     let source = work.source();
     trees::awkward_tree(&source);
     trees::small_files(&source.join("many"), 10, 20);
-    for name in ["list.parquet", "list.ndjson"] {
+    for name in ["list.parquet", "list.ndjson", "list.mfu"] {
         let list = work.path().join(name);
         run(tool(3, "dwalk").arg("-o").args([&list, &source])).expect(0);
         for count in [1, 4] {

@@ -289,6 +289,34 @@ fn what_is_named_goes_and_what_is_beside_it_stays() {
 }
 
 #[test]
+fn a_list_alone_names_the_directory_that_it_was_made_of() {
+    for (count, list) in [(1, "list.ndjson"), (4, "list.parquet"), (3, "list.mfu")] {
+        let work = tempfile::tempdir().unwrap();
+        let tree = work.path().join("tree");
+        mixed(&tree);
+        run(tool(2, "dwalk").current_dir(work.path()).args(["-o", list, "tree"])).expect(0);
+        trees::write(&tree.join("d0003/later"), b"stays");
+        drm(count, work.path(), &["-n", "-i", list]).expect(0);
+        drm(count, work.path(), &["-i", list]).expect(0);
+        assert_eq!(below(&tree), names(&["d0003", "d0003/later"]));
+        // Several directories, and what is refused as PATH is refused from a list, too.
+        run(alone("dwalk").current_dir(work.path()).args(["-o", "two.ndjson", "tree", "list.mfu"]));
+        run(alone("dwalk").current_dir(work.path()).args(["-o", "dot.ndjson", "."])).expect(0);
+        drm(count, work.path(), &["-i", "dot.ndjson"]).expect(2);
+        drm(count, work.path(), &["-i", "missing.mfu"]).expect(3);
+        assert!(tree.join("d0003/later").exists());
+    }
+    let work = tempfile::tempdir().unwrap();
+    for file in ["a/x", "b/x"] {
+        trees::write(&work.path().join(file), b"stays");
+    }
+    run(alone("dwalk").current_dir(work.path()).args(["-o", "two.ndjson", "a", "b"])).expect(0);
+    let ended = drm(2, work.path(), &["-i", "two.ndjson"]).expect(3);
+    assert!(ended.stderr.contains("several directories"), "{}", ended.stderr);
+    assert!(work.path().join("a/x").exists());
+}
+
+#[test]
 fn an_entry_of_another_kind_than_was_listed_stays() {
     let work = Sandbox::new();
     let tree = work.at("tree");

@@ -73,7 +73,8 @@ fn open_list(session: &mut Session<'_, '_>, list: &[u8], reporter: &mut Reporter
     let may_repeat = named::agree_on(session, &share, Some(&source), reporter).ok()?;
     let pieces = share.ok()?.pieces;
     let mut repeated = Repeated::default();
-    if may_repeat {
+    // Memory would grow with a list whose entries nothing is done to.
+    if may_repeat && !source.is_foreign() {
         let found = repeats::find(session, names(&source, &pieces));
         repeated.extend(found.into_iter().map(|name| name.place));
     }

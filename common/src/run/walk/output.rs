@@ -84,12 +84,12 @@ fn try_open(
             own.push(made.own_entry());
             return Ok(Some(made));
         }
-        listing @ (Listing::Lines(_) | Listing::Checksums(_)) => {
+        listing @ (Listing::Lines(_) | Listing::Checksums(_) | Listing::Mfu) => {
             let file = create(list)?;
             own.extend(file.own_entry());
             // A checksum of the list that is replaced would be wrong when this one is there.
             own.extend(listing.checksum().and_then(|_| file.replaced_entry()));
-            reporter.list_to(file, listing);
+            reporter.list_to(file, listing)?;
         }
         Listing::None => {}
     }

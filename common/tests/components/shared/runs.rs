@@ -39,6 +39,7 @@ pub fn in_session(
 
 pub fn quiet() -> CommonArgs {
     CommonArgs {
+        ignore_vanished: false,
         quiet: true,
         verbose: 0,
         progress: 0,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::entry::{Metadata, Time};
 use crate::listed::json_record::JsonRecord;
 use crate::listed::json_text::{self, EVENTS_VERSION};
+use crate::listed::mfu_text;
 use crate::listed::record::Record;
 use crate::outcome::difference::Fields;
 use crate::path;
@@ -19,6 +20,8 @@ pub enum LineFormat {
     Text,
     /// NDJSON: one JSON object per line.
     Ndjson,
+    /// Text in the columns of mpiFileUtils' dwalk.
+    MfuText,
 }
 
 impl LineFormat {
@@ -27,6 +30,32 @@ impl LineFormat {
         let endings: [&[u8]; 3] = [b".ndjson", b".jsonl", b".json"];
         if endings.iter().any(|ending| name.ends_with(ending)) { Self::Ndjson } else { Self::Text }
     }
+}
+
+/// Endings of names of lists as text. A name without an ending is that of a text, too.
+const TEXT_ENDINGS: [&str; 6] = [".txt", ".text", ".list", ".lst", ".log", ".out"];
+
+/// Checks that a name of a list as lines does not end as if it were of another format. `others` are
+/// endings that the tool knows besides those of lines.
+///
+/// # Errors
+/// Returns one line that names the known endings.
+pub fn check_ending(name: &[u8], others: &[&str]) -> Result<(), String> {
+    let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let Some(dot) = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0) else {
+        return Ok(());
+    };
+    let ending = String::from_utf8_lossy(&name[dot..]);
+    let is_word = ending.len() > 1 && ending[1..].bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_text = TEXT_ENDINGS.contains(&&*ending);
+    if !is_word || is_text || LineFormat::of_file(name) == LineFormat::Ndjson {
+        return Ok(());
+    }
+    let known = [&[".ndjson"], others, &[".txt"]].concat().join(", ");
+    let name = path::escaped(name);
+    Err(format!(
+        "\"{name}\": no list ends in {ending}: known are {known}; --text writes text into any file"
+    ))
 }
 
 /// Returns a path in JSON: `{"text":…}` where it is UTF-8, `{"bytes":…}` with base64 where it is
@@ -41,7 +70,7 @@ pub fn json_path(path: &[u8]) -> Value {
 /// Appends a line of a plan: the operation and the path that it would be applied to.
 pub fn write_plan(format: LineFormat, action: &str, path: &[u8], lines: &mut Vec<u8>) {
     match format {
-        LineFormat::Text => {
+        LineFormat::Text | LineFormat::MfuText => {
             lines.extend_from_slice(format!("{action} {}\n", path::escaped(path)).as_bytes());
         }
         LineFormat::Ndjson => {
@@ -80,7 +109,7 @@ fn write_fields(
 ) {
     let path = if path.is_empty() { b"." } else { path };
     match format {
-        LineFormat::Text => {
+        LineFormat::Text | LineFormat::MfuText => {
             let tab = if fields.is_empty() { "" } else { "\t" };
             let line = format!("{symbol} {}{tab}{}\n", path::escaped(path), fields.join(","));
             lines.extend_from_slice(line.as_bytes());
@@ -110,6 +139,7 @@ fn write_fields(
 pub fn write_record(format: LineFormat, record: &Record<'_>, lines: &mut Vec<u8>) {
     match format {
         LineFormat::Text => write_text(record, lines),
+        LineFormat::MfuText => mfu_text::write(record, lines),
         LineFormat::Ndjson => json_text::write_line(&JsonRecord::of(record), lines),
     }
 }
@@ -215,6 +245,18 @@ mod tests {
             text,
             "-rwsr-xr-x 4000000000 root           12 2023-11-14T22:13:20Z a\\n\\xff\n"
         );
+    }
+
+    #[test]
+    fn endings_of_other_formats_are_refused() {
+        for name in
+            ["list", "/a.b/list", "l.txt", "l.json", ".hidden", "list.2026", "l.", "a/b.log"]
+        {
+            assert_eq!(check_ending(name.as_bytes(), &[]), Ok(()), "{name}");
+        }
+        let why = check_ending(b"a/l.csv", &[".mfu"]).unwrap_err();
+        assert!(why.contains("\"l.csv\"") && why.contains(".ndjson, .mfu, .txt"), "{why}");
+        assert!(check_ending(b"l.mfu", &[]).is_err());
     }
 
     #[test]

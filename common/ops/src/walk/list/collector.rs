@@ -11,6 +11,7 @@ use crate::sort::sort_buffer::SortBuffer;
 use crate::usage::options::UsageOptions;
 use crate::usage::{Usage, Use};
 use crate::walk::account::{Account, Gathered};
+use lists::mfu;
 use lists::ndjson;
 use lists::part::PartWriter;
 use lists::rows::Rows;
@@ -19,7 +20,7 @@ use sched::context::TaskContext;
 use sched::job::Job;
 use types::entry::Metadata;
 use types::error::Failure;
-use types::listed::line::{LineFormat, write_record};
+use types::listed::line::{LineFormat, check_ending, write_record};
 use types::listed::names::Names;
 use types::listed::record::{Record, trimmed};
 use types::lustre::layout::Layout;
@@ -37,13 +38,29 @@ pub enum Listing {
     Checksums(Checksum),
     /// A directory of Parquet files, one for each rank.
     Parquet,
+    /// The binary format of mpiFileUtils, whose entries are sent to rank 0.
+    Mfu,
 }
 
 impl Listing {
+    /// Checks that the ending of a file name does not stand for a format that no list has.
+    ///
+    /// # Errors
+    /// Returns one line that names the known endings.
+    pub fn check_name(name: &[u8]) -> Result<(), String> {
+        let name = trimmed(name);
+        match Self::of_file(name) {
+            Self::Lines(LineFormat::Text) => check_ending(name, &[".parquet", ".mfu"]),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the format of a list by its file name.
     pub fn of_file(name: &[u8]) -> Self {
         if trimmed(name).ends_with(b".parquet") {
             Self::Parquet
+        } else if name.ends_with(b".mfu") {
+            Self::Mfu
         } else {
             Self::Lines(LineFormat::of_file(name))
         }
@@ -54,6 +71,7 @@ impl Listing {
         match self {
             Self::Lines(format) => write_record(format, record, lines),
             Self::Checksums(_) => checksums::write_record(record, lines),
+            Self::Mfu => mfu::write::encode(record, lines),
             Self::None | Self::Parquet => {}
         }
     }
@@ -64,7 +82,7 @@ impl Listing {
         match self {
             Self::Lines(LineFormat::Ndjson) => ndjson::end_line(is_empty, failed),
             Self::Checksums(checksum) => checksum.end_line(failed),
-            Self::None | Self::Lines(LineFormat::Text) | Self::Parquet => None,
+            Self::None | Self::Lines(_) | Self::Parquet | Self::Mfu => None,
         }
     }
 
@@ -72,7 +90,7 @@ impl Listing {
     pub fn checksum(self) -> Option<Checksum> {
         match self {
             Self::Checksums(checksum) => Some(checksum),
-            Self::None | Self::Lines(_) | Self::Parquet => None,
+            Self::None | Self::Lines(_) | Self::Parquet | Self::Mfu => None,
         }
     }
 }
@@ -90,7 +108,7 @@ pub struct HarvestOptions {
 
 impl HarvestOptions {
     fn wants_names(&self) -> bool {
-        self.wants_targets() || self.usage.owners
+        self.wants_targets() || self.listing == Listing::Mfu || self.usage.owners
     }
 
     /// Returns whether the list contains the destinations of symbolic links.
@@ -227,7 +245,7 @@ impl ListCollector {
                     lock(&self.sort_buffer).append(std::mem::take(&mut worker.sort_buffer));
                 }
             }
-            (None, listing @ (Listing::Lines(_) | Listing::Checksums(_))) => {
+            (None, listing @ (Listing::Lines(_) | Listing::Checksums(_) | Listing::Mfu)) => {
                 listing.write(record, &mut worker.gathered.lines);
                 worker.gathered.send_lines(context, false);
             }
