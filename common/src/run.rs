@@ -134,17 +134,22 @@ fn on_this_node(session: &Session<'_, '_>) -> String {
     format!("(on {host}); mount it there too, or start the job without that node")
 }
 
-/// Rank 0 finds out how the services among these places are reached; `None` on all ranks where it is
-/// not clear.
+/// Rank 0 finds out how the services among these places are reached.
+///
+/// # Errors
+/// The exit code, on all ranks, where that is not clear; rank 0 has said why.
 fn find_stores(
     session: &mut Session<'_, '_>,
     places: &[(Side, &[u8])],
     args: &CommonArgs,
     reporter: &mut Reporter,
-) -> Option<StoreResolver> {
+) -> Result<StoreResolver, Exit> {
     let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
         let found = resolver::find(places, &args.s3.options());
-        found.map_err(|refusal| reporter.refuse(&refusal)).ok()
+        found.map_err(|(exit, refusal)| {
+            reporter.refuse(&refusal);
+            exit
+        })
     });
     let resolver = broadcast(session.mail, reach).map(StoreResolver::new)?;
     reporter.know(resolver.endpoints());
@@ -154,9 +159,9 @@ fn find_stores(
     }
     let containers = resolver::containers(places);
     if containers.is_empty() {
-        return Some(resolver);
+        return Ok(resolver);
     }
-    containers::mount(session, resolver, containers, reporter)
+    containers::mount(session, resolver, containers, reporter).ok_or(Exit::Unusable)
 }
 
 /// Prints the first line of the header, with the version and the ranks, unless it was printed before.

@@ -3,12 +3,14 @@
 pub mod cli;
 pub mod console;
 pub mod copy_args;
+mod environment;
 pub mod filter_args;
 pub mod foreign;
 pub mod generate;
 pub mod json;
 pub mod keep_args;
 mod list_file;
+pub mod local_path;
 pub mod named_args;
 pub mod progress;
 pub mod report;

@@ -8,6 +8,7 @@ use common::run::compare::CompareRequest;
 use common::surface::cli::{CommonArgs, TuningArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::keep_args::WhichXattrs;
+use common::surface::local_path::local_path;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::attributes::keep::XattrChoice;
 use types::listed::line::LineFormat;
+use types::operand::location::checked_local;
 use types::outcome::difference::Fields;
 use types::select::expression::{Expression, parse_output};
 
@@ -49,7 +51,12 @@ pub struct Args {
     ///
     /// Compares size, modification time and checksum, and, without --one-way, reports files that
     /// the manifest does not have.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["input", "files_from", "download"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_parser = local_path(),
+        conflicts_with_all = ["input", "files_from", "download"]
+    )]
     manifest: Option<OsString>,
 
     /// Compare size and modification time instead of content, which is not read
@@ -110,7 +117,7 @@ pub struct Args {
     ///
     /// "= PATH" equal, "* PATH" different (with the fields), "+ PATH" only in SOURCE, "- PATH" only
     /// in TARGET, "! PATH" error.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path())]
     combined: Option<OsString>,
 
     #[command(flatten)]
@@ -150,7 +157,7 @@ fn checked_field(text: &str) -> Result<String, String> {
 
 fn checked_output(text: &str) -> Result<String, String> {
     match parse_output(text.as_bytes())? {
-        (_, Some(_)) => Ok(text.to_owned()),
+        (_, Some(file)) => checked_local(&file).map(|()| text.to_owned()),
         (_, None) => Err(format!("name a file: {text}:FILE")),
     }
 }

@@ -8,6 +8,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use common::run::remove::RemoveRequest;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
+use common::surface::local_path::local_path;
 use common::surface::named_args::NamedArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub struct Args {
     /// List the entries that were deleted, or would be, to FILE
     ///
     /// One line for each entry; FILE.ndjson is one JSON object a line.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = local_path())]
     output: Option<OsString>,
 
     /// List to FILE as text, whatever its name

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use common::run::walk::WalkRequest;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
+use common::surface::local_path::local_path;
 use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
 use ops::sort::key::SortKeys;
@@ -25,11 +26,11 @@ use types::listed::record;
 #[command(name = "dwalk", after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES), max_term_width = 100)]
 pub struct Args {
-    /// Directories or files to walk
+    /// Directories or files to walk; the current directory if none is named
     ///
     /// A symbolic link on the command line stands for what it points to, a directory or a file; a
     /// dangling link is an entry itself, but with -L an error.
-    #[arg(required_unless_present = "input", value_name = "PATH")]
+    #[arg(value_name = "PATH")]
     paths: Vec<OsString>,
 
     /// List the entries on standard output
@@ -41,11 +42,11 @@ pub struct Args {
     /// FILE.ndjson is one JSON object a line, FILE.parquet a directory with one Parquet file a
     /// rank, for DuckDB, pandas and Polars; FILE.mfu is a binary list of mpiFileUtils; FILE.txt, or a
     /// name without ending, is text.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = local_path())]
     output: Option<OsString>,
 
     /// Read LIST (Parquet, NDJSON or mfu, written by dwalk -o) instead of walking
-    #[arg(short, long, value_name = "LIST", conflicts_with = "paths")]
+    #[arg(short, long, value_name = "LIST", value_parser = local_path(), conflicts_with = "paths")]
     input: Option<OsString>,
 
     /// Format of the list: text, ndjson (the default for FILE.ndjson and with --json), parquet (the
@@ -106,7 +107,7 @@ pub struct Args {
     striping: bool,
 
     /// Write all statistics to FILE as one HTML page with charts
-    #[arg(long, value_name = "FILE.html", help_heading = "Statistics")]
+    #[arg(long, value_name = "FILE.html", value_parser = local_path(), help_heading = "Statistics")]
     report: Option<OsString>,
 
     /// Read mode, owner and timestamps from each object's metadata, one request per object. By
@@ -216,12 +217,12 @@ impl Args {
             return Err("--sort is for a list: add --print or --output FILE".to_owned());
         }
         let named = NamedArgs::from(self.files.clone());
-        if !named.is_empty() && self.paths.len() != 1 {
+        if !named.is_empty() && self.paths().len() != 1 {
             return Err("--files-from names entries of one PATH; name one".to_owned());
         }
         let bytes = |path: &Option<OsString>| path.clone().map(OsStringExt::into_vec);
         Ok(WalkRequest {
-            paths: self.paths.iter().map(|path| path.clone().into_vec()).collect(),
+            paths: self.paths(),
             input: bytes(&self.input),
             symlinks: if self.dereference { Symlinks::Follow } else { Symlinks::Keep },
             facts: if self.s3_stored_attributes {
@@ -241,11 +242,18 @@ impl Args {
         })
     }
 
+    fn paths(&self) -> Vec<Vec<u8>> {
+        if self.paths.is_empty() && self.input.is_none() {
+            return vec![b".".to_vec()];
+        }
+        self.paths.iter().map(|path| path.clone().into_vec()).collect()
+    }
+
     fn check_checksums(&self, listing: Listing) -> Result<(), String> {
         let is_printed = self.output.as_ref().is_none_or(|file| file == "-");
         let wrong = if listing == Listing::None {
             "--checksum makes a list: add --print or --output FILE"
-        } else if self.paths.len() != 1 {
+        } else if self.paths().len() != 1 {
             "--checksum counts paths from one PATH; name one"
         } else if self.common.json && is_printed {
             "--json prints events, and --checksum lines for other tools: add --output FILE"

@@ -16,6 +16,7 @@ use store::Store;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Op, Result, Side};
+use types::exit::Exit;
 use types::operand::container::{Container, ContainerPath};
 use types::operand::location;
 use types::operand::location::{Location, ObjectLocation};
@@ -93,21 +94,24 @@ impl Mounted {
 /// Resolves how the services are reached that the paths name.
 ///
 /// # Errors
-/// Returns one line that says which location is malformed, or what is missing to reach it.
-pub fn find(paths: &[(Side, &[u8])], options: &S3Options) -> std::result::Result<Reach, String> {
+/// Returns one line that says which location is malformed (a usage error), or what is missing to
+/// reach it.
+pub fn find(
+    paths: &[(Side, &[u8])],
+    options: &S3Options,
+) -> std::result::Result<Reach, (Exit, String)> {
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
     let mut reach = Reach::new();
     for (side, path) in paths {
-        let objects = match Location::parse(path, &is_remote)? {
-            Location::Object(objects) => objects,
-            Location::Posix(_) => {
-                location::named_host(path).map_or(Ok(()), |name| Err(unknown(path, name)))?;
-                continue;
-            }
-            Location::Container(_) => continue,
+        let located = Location::parse(path, &is_remote).map_err(|why| (Exit::Usage, why))?;
+        let objects = match (located, location::named_host(path)) {
+            (Location::Object(objects), _) => objects,
+            (Location::Posix(_), Some(name)) => return Err((Exit::Usage, unknown(path, name))),
+            (Location::Posix(_) | Location::Container(_), _) => continue,
         };
         if !reach.iter().any(|(known, remote, _)| known == side && *remote == objects.remote) {
-            let settings = resolve(&objects, *side, options)?;
+            let settings =
+                resolve(&objects, *side, options).map_err(|why| (Exit::Unusable, why))?;
             reach.push((*side, objects.remote, settings));
         }
     }
@@ -127,6 +131,11 @@ fn unknown(path: &[u8], name: &str) -> String {
         "\"{path}\": there is no remote \"{name}\": rclone's configuration {remotes}, and other hosts \
          cannot be reached; for a file of that name write \"./{path}\""
     )
+}
+
+/// Returns whether a shell would have expanded a path; in a service nothing does.
+fn has_wildcard(prefix: &[u8]) -> bool {
+    prefix.iter().any(|byte| b"*?[".contains(byte))
 }
 
 /// A service, as messages about failures name it.
@@ -260,6 +269,9 @@ impl StoreResolver {
             }
             Ok(metadata) if location.means_contents && metadata.kind != Kind::Directory => {
                 Err(Op::List.errno(libc::ENOTDIR))
+            }
+            Err(error) if error.cause.is_vanished() && has_wildcard(&location.prefix) => {
+                Err(Op::Stat.failed(Cause::Wildcard))
             }
             looked => looked,
         }

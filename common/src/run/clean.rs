@@ -51,8 +51,9 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, "clean", args, session.topology.ranks);
     let named: Vec<_> = request.places.iter().map(|path| (Side::Target, &path[..])).collect();
-    let Some(resolver) = find_stores(session, &named, args, &mut reporter) else {
-        return Exit::Unusable;
+    let resolver = match find_stores(session, &named, args, &mut reporter) {
+        Ok(resolver) => resolver,
+        Err(exit) => return exit,
     };
     let Some(places) = open(session, &resolver, request, &mut reporter) else {
         return Exit::Unusable;

@@ -23,7 +23,7 @@ use types::exit::Exit;
 use types::listed::line::{LineFormat, json_path};
 use types::outcome::tally::Compared;
 use types::path;
-use types::size::human_bytes;
+use types::size::exact_bytes;
 
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
@@ -88,8 +88,9 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     let places = [(Side::Target, &request.target[..]), (Side::Source, &request.source)];
     // A manifest is a list in a file system.
     let count = if request.named.manifest().is_some() { 1 } else { 2 };
-    let Some(resolver) = find_stores(session, &places[..count], args, &mut reporter) else {
-        return Exit::Unusable;
+    let resolver = match find_stores(session, &places[..count], args, &mut reporter) {
+        Ok(resolver) => resolver,
+        Err(exit) => return exit,
     };
     let root = match open_everywhere(session, &resolver, request, &mut reporter) {
         Ok(root) => root,
@@ -308,7 +309,7 @@ fn header(
             "  {}, {}; chunks of {}",
             fields.join(" ").to_lowercase(),
             method.words(),
-            human_bytes(request.options.chunk_bytes)
+            exact_bytes(request.options.chunk_bytes)
         ),
     ];
     let fields = json!({

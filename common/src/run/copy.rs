@@ -21,11 +21,13 @@ use ops::copy::plan::{self, CopyPlan};
 use ops::copy::root::{RootPlan, Singles};
 use ops::resolver::StoreResolver;
 use ops::walk::selection::Selection;
+use types::attributes::keep::Keep;
 use types::error::Side;
 use types::exit::Exit;
 use types::listed::line::{LineFormat, json_path};
+use types::operand::placement::TargetIs;
 use types::path;
-use types::size::{human_bytes, human_count};
+use types::size::{exact_bytes, human_bytes, human_count};
 
 /// Request for a copy. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -123,6 +125,9 @@ fn prepare(
         plan.failures.iter().for_each(|failure| reporter.refuse(&reporter.words(failure)));
     } else {
         header(session, &plan, &options, journal.as_ref(), args, reporter);
+        if options.dry_run && options.keep == Keep::default() {
+            not_no_clobber(resolver, &target, reporter);
+        }
         plan.failures.iter().for_each(|failure| reporter.failure(failure));
     }
     if let (Some(found), true) = (&journal, plan.roots.is_empty()) {
@@ -149,6 +154,16 @@ fn describe_root(root: &RootPlan) -> String {
     }
 }
 
+/// Tells those who know `-n` from cp and s5cmd, where it skips files that exist, that it means another thing.
+fn not_no_clobber(resolver: &StoreResolver, target: &[u8], reporter: &mut Reporter) {
+    if plan::target_is(resolver, target) != TargetIs::Missing {
+        reporter.warn(NOT_NO_CLOBBER);
+    }
+}
+
+const NOT_NO_CLOBBER: &str = "-n is a dry run, as in rsync and rclone: nothing is written; to skip existing files \
+    as cp -n does, write --ignore-existing";
+
 /// Prints the plan of the job before it starts.
 fn header(
     session: &Session<'_, '_>,
@@ -165,7 +180,7 @@ fn header(
     }
     lines.push(format!(
         "  chunks of {}, buffers of {}{}{}",
-        human_bytes(options.chunk_bytes),
+        exact_bytes(options.chunk_bytes),
         human_bytes(options.buffer_bytes),
         options.keep.words(),
         if options.dry_run { ", dry run" } else { "" },

@@ -85,7 +85,7 @@ fn try_run(
     let entries =
         named::open(session, (&request.named, request.paths.first().map(Vec::as_slice)), reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let resolver = find_stores(session, &places, args, reporter).ok_or(Exit::Unusable)?;
+    let resolver = find_stores(session, &places, args, reporter)?;
     let (roots, failed) = open(session, &resolver, request, reporter).ok_or(Exit::Unusable)?;
     let shared: Vec<_> = roots.iter().map(|root| shared(root, request)).collect();
     if !are_shared(session, &shared, &selection, args.assume_shared, reporter) {

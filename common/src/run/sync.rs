@@ -41,7 +41,7 @@ use types::exit::Exit;
 use types::listed::line::{LineFormat, json_path};
 use types::outcome::tally::Tally;
 use types::path;
-use types::size::{human_bytes, human_count};
+use types::size::{exact_bytes, human_count};
 
 /// Request for a synchronisation. Paths are as the operator gave them.
 #[derive(Debug, Clone)]
@@ -352,7 +352,7 @@ fn header(
         format!("  {} => {}", path::escaped(source), path::escaped(target)),
         format!(
             "  {rules}; chunks of {}{}",
-            human_bytes(options.chunk_bytes),
+            exact_bytes(options.chunk_bytes),
             if options.dry_run { ", dry run" } else { "" }
         ),
     ];

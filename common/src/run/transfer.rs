@@ -81,19 +81,23 @@ pub(super) fn run<T: Transfer>(
     request: &T,
     args: &CommonArgs,
 ) -> Exit {
+    course(session, request, args).unwrap_or_else(|exit| exit)
+}
+
+/// Returns the exit code, as an error where nothing was begun.
+fn course<T: Transfer>(
+    session: &mut Session<'_, '_>,
+    request: &T,
+    args: &CommonArgs,
+) -> Result<Exit, Exit> {
     let wishes = request.wishes();
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, T::VERB, args, session.topology.ranks);
     let Some(selection) = select(session, &wishes.filters, &mut reporter) else {
-        return Exit::Usage;
+        return Err(Exit::Usage);
     };
-    let mut opened = match named::open(session, named_in(request), &mut reporter) {
-        Ok(opened) => opened,
-        Err(exit) => return exit,
-    };
-    let Some(resolver) = find_stores(session, &request.places(), args, &mut reporter) else {
-        return Exit::Unusable;
-    };
+    let mut opened = named::open(session, named_in(request), &mut reporter)?;
+    let resolver = find_stores(session, &request.places(), args, &mut reporter)?;
     let mut found = None;
     let prepared = is_root.then(|| {
         let mut prepared = request.prepare(session, (&resolver, &selection), args, &mut reporter);
@@ -103,22 +107,19 @@ pub(super) fn run<T: Transfer>(
     });
     let (plan, options) = broadcast(session.mail, prepared);
     if plan.roots.is_empty() {
-        return if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage };
+        return Err(if plan.refusals.is_empty() { Exit::Unusable } else { Exit::Usage });
     }
     let shared = args.assume_shared;
     let Some(kept) = resume::open(session, found, (&options, shared), &mut reporter) else {
-        return Exit::Unusable;
+        return Err(Exit::Unusable);
     };
     let own = kept.own_things();
     let selection = selection.without_things_of_jobs(own.clone());
     let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
-    let manifest = match manifest::open(session, path, (&wishes.named, shared), &mut reporter) {
-        Ok(manifest) => manifest,
-        Err(exit) => return exit,
-    };
+    let manifest = manifest::open(session, path, (&wishes.named, shared), &mut reporter)?;
     let (choice, what) = ((&selection, args), (&plan, &options));
     let Some(roots) = open_shared(session, &resolver, what, choice, &mut reporter) else {
-        return Exit::Unusable;
+        return Err(Exit::Unusable);
     };
     let folded = opened.part_folded(session, &roots, &mut reporter);
     let copying = Copying {
@@ -150,7 +151,7 @@ pub(super) fn run<T: Transfer>(
         kept,
         verdict,
     };
-    ending.conclude(session, (tally, counters), args, &mut reporter)
+    Ok(ending.conclude(session, (tally, counters), args, &mut reporter))
 }
 
 /// Deals with all entries, and with files that have several names when all of those are known.

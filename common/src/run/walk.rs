@@ -59,33 +59,30 @@ pub struct WalkRequest {
 
 /// Runs a walk on all ranks.
 pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Exit {
+    course(session, request, args).unwrap_or_else(|exit| exit)
+}
+
+/// Returns the exit code, as an error where nothing was begun.
+fn course(
+    session: &mut Session<'_, '_>,
+    request: &WalkRequest,
+    args: &CommonArgs,
+) -> Result<Exit, Exit> {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = reporter_of(session, request, args);
     let Some(selection) = select(session, &request.filters, &mut reporter) else {
-        return Exit::Usage;
+        return Err(Exit::Usage);
     };
-    let entries = match named::open(session, (&request.named, None), &mut reporter) {
-        Ok(entries) => entries,
-        Err(exit) => return exit,
-    };
+    let entries = named::open(session, (&request.named, None), &mut reporter)?;
     let places: Vec<_> = request.paths.iter().map(|path| (Side::Source, &path[..])).collect();
-    let Some(resolver) = find_stores(session, &places, args, &mut reporter) else {
-        return Exit::Unusable;
-    };
+    let resolver = find_stores(session, &places, args, &mut reporter)?;
     let choice = (&selection, args);
     let Some((input, failed)) = input::open(session, &resolver, request, choice, &mut reporter)
     else {
-        return Exit::Unusable;
+        return Err(Exit::Unusable);
     };
-    let opened =
-        output::open(session, request, args.assume_shared, &mut reporter).and_then(|outputs| {
-            let part = outputs.first_part(session, request, &mut reporter)?;
-            Ok((outputs, part))
-        });
-    let (outputs, part) = match opened {
-        Ok(opened) => opened,
-        Err(exit) => return exit,
-    };
+    let outputs = output::open(session, request, args.assume_shared, &mut reporter)?;
+    let part = outputs.first_part(session, request, &mut reporter)?;
     let selection = selection.without_outputs(outputs.own_entries.clone());
     let now_seconds = broadcast(session.mail, is_root.then(|| Time::now().seconds));
     let mut options = request.collector.clone();
@@ -128,7 +125,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &WalkRequest, args: &CommonAr
         }
         summary
     });
-    close(&mut reporter, summary)
+    Ok(close(&mut reporter, summary))
 }
 
 fn reporter_of(session: &Session<'_, '_>, request: &WalkRequest, args: &CommonArgs) -> Reporter {

@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
+use super::environment;
 use super::foreign;
 use super::generate::{self, Document};
 use super::s3_args::S3Args;
@@ -83,7 +84,8 @@ pub struct CommonArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Tuning")]
 pub struct TuningArgs {
-    /// Split files larger than SIZE into chunks of that size, for many ranks
+    /// Split files larger than SIZE into chunks of that size, for many ranks; rounded up to a multiple
+    /// of 4 KiB
     #[arg(
         short = 'k', long = "chunksize", value_name = "SIZE",
         default_value_t = limits::CHUNK_BYTES.to_string(), hide_default_value = true,
@@ -111,7 +113,10 @@ pub struct TuningArgs {
 impl TuningArgs {
     /// Files larger than this are cut into chunks of this size.
     pub fn chunk_bytes(&self) -> u64 {
-        parse_positive_bytes(&self.chunk).unwrap_or(limits::CHUNK_BYTES)
+        match parse_positive_bytes(&self.chunk).unwrap_or(limits::CHUNK_BYTES) {
+            small if small < limits::CHUNK_BYTES_MULTIPLE => small,
+            bytes => bytes.next_multiple_of(limits::CHUNK_BYTES_MULTIPLE),
+        }
     }
 
     /// Size of an I/O buffer.
@@ -137,8 +142,15 @@ fn checked_buffer(text: &str) -> Result<String, String> {
 /// Result of reading a command line.
 #[derive(Debug)]
 pub enum Parsed<A> {
-    /// Arguments to work with, and lines about options of other tools that change nothing.
-    Args(A, Vec<String>),
+    /// Arguments to work with.
+    Args {
+        /// Arguments.
+        args: A,
+        /// Lines about options of other tools that change nothing.
+        notes: Vec<String>,
+        /// Lines about what may be a mistake.
+        warnings: Vec<String>,
+    },
     /// Help or version was asked for: text for standard output.
     Answer(String),
     /// Invalid command line: text for standard error.
@@ -155,25 +167,41 @@ const SHORT_HELP_OF_ALL: [&str; 7] =
 ///
 /// The help of `-h` has the options in `short_help`, by their long names, besides those of all tools.
 pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
-    arguments: Vec<OsString>,
+    arguments: &[OsString],
     version: &str,
     short_help: &[&str],
 ) -> Parsed<A> {
-    let command = with_environment(A::command());
-    let mut parser = foreign::accepted(with_short_help(command.clone(), short_help))
-        .arg(generate::argument())
-        .version(version.to_owned())
-        .args_override_self(true);
-    let parsed = parser.try_get_matches_from_mut(with_values(arguments)).and_then(|matches| {
+    let arguments = &with_values(arguments.to_vec())[..];
+    let command = environment::read(A::command(), None);
+    let parser = |except: Option<&str>| {
+        let command = environment::read(A::command(), except);
+        foreign::accepted(with_short_help(command, short_help))
+            .arg(generate::argument())
+            .version(version.to_owned())
+            .args_override_self(true)
+    };
+    let parsed = parser(None).try_get_matches_from(arguments).and_then(|matches| {
         match matches.get_one::<Document>(generate::OPTION) {
             Some(document) => Ok(Parsed::Answer(document.of(command.clone()))),
-            None => A::from_arg_matches(&matches)
-                .map(|args| Parsed::Args(args, foreign::notes(&matches))),
+            None => A::from_arg_matches(&matches).map(|args| Parsed::Args {
+                args,
+                notes: foreign::notes(&matches),
+                warnings: environment::misspelt(&command),
+            }),
         }
     });
     match parsed {
         Ok(parsed) => parsed,
-        Err(error) if error.use_stderr() => Parsed::Refusal(refusal(&error, &command)),
+        Err(error) if error.use_stderr() => {
+            let text = refusal(&error, &command);
+            let without = |variable: &str| {
+                parser(Some(variable))
+                    .try_get_matches_from(arguments)
+                    .err()
+                    .map(|error| refusal(&error, &command))
+            };
+            Parsed::Refusal(environment::blamed(&text, &command, without))
+        }
         Err(answer) => Parsed::Answer(answer.render().to_string()),
     }
 }
@@ -201,23 +229,23 @@ fn with_values(mut arguments: Vec<OsString>) -> Vec<OsString> {
 fn refusal(error: &clap::Error, command: &Command) -> String {
     let answer = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => {
-            foreign::instead(typed, command)
+            foreign::instead(typed, command).or_else(|| surplus(typed, command))
         }
         _ => None,
     };
     answer.unwrap_or_else(|| error.render().to_string())
 }
 
-/// Lets the environment give each option. The help says so once, not with each option.
-fn with_environment(command: Command) -> Command {
-    let tool = command.get_name().to_uppercase();
-    command.mut_args(|arg| match arg.get_long() {
-        Some("help" | "version") | None => arg,
-        Some(long) => {
-            let variable = format!("{tool}_{}", long.to_uppercase().replace('-', "_"));
-            arg.env(variable).hide_env(true)
+/// Words for one operand too many.
+fn surplus(typed: &str, command: &Command) -> Option<String> {
+    let takes = match command.get_name() {
+        "dsync" => {
+            "dsync makes one TARGET equal to one SOURCE; run it for each source, or copy several with dcp"
         }
-    })
+        "dcmp" => "dcmp compares one SOURCE with one TARGET",
+        _ => return None,
+    };
+    (!typed.starts_with('-')).then(|| format!("one operand too many, \"{typed}\": {takes}"))
 }
 
 /// Leaves all other options to the long help: more than a screen is not read.
@@ -247,15 +275,16 @@ mod tests {
     }
 
     fn read(words: &[&str]) -> Tool {
-        let all = ["tool"].iter().chain(words).map(Into::into).collect();
-        match parse::<Tool>(all, "1", &[]) {
-            Parsed::Args(tool, _) => tool,
+        let all: Vec<_> = ["tool"].iter().chain(words).map(Into::into).collect();
+        match parse::<Tool>(&all, "1", &[]) {
+            Parsed::Args { args, .. } => args,
             other => panic!("{other:?}"),
         }
     }
 
     fn answer(words: &[&str]) -> String {
-        match parse::<Tool>(words.iter().map(Into::into).collect(), "1", &[]) {
+        let words: Vec<_> = words.iter().map(Into::into).collect();
+        match parse::<Tool>(&words, "1", &[]) {
             Parsed::Answer(text) => text,
             other => panic!("{other:?}"),
         }
@@ -292,6 +321,13 @@ mod tests {
         assert_eq!(words(&["dcp", "--sparse", "a", "b"]), ["dcp", "--sparse=always", "a", "b"]);
         assert_eq!(words(&["dcp", "--sparse", "never", "b"]), ["dcp", "--sparse", "never", "b"]);
         assert_eq!(words(&["dcp", "--", "--progress", "b"]), ["dcp", "--", "--progress", "b"]);
+    }
+
+    #[test]
+    fn chunks_are_whole_pages() {
+        let chunks = |size: &str| read(&["-k", size]).tuning.chunk_bytes();
+        assert_eq!((chunks("1MB"), chunks("64MB"), chunks("4097")), (1_003_520, 64_000_000, 8192));
+        assert_eq!(chunks("100"), 100);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::local_path::local_path;
 use lists::paths::PathsFile;
 
 /// Options that name entries.
@@ -14,7 +15,7 @@ use lists::paths::PathsFile;
 pub struct NamedArgs {
     /// Process the entries of LIST, written by dwalk, instead of walking the source; each is looked
     /// up below the source by its path below the root of that walk
-    #[arg(short, long, value_name = "LIST", conflicts_with = "files_from")]
+    #[arg(short, long, value_name = "LIST", value_parser = local_path(), conflicts_with = "files_from")]
     input: Option<OsString>,
 
     #[command(flatten)]
@@ -37,7 +38,7 @@ pub struct FilesFromArgs {
     ///
     /// A directory is processed without its contents, and a duplicate path once. "-" is standard
     /// input, which like a pipe may hold up to 64 MiB.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path())]
     files_from: Option<OsString>,
 
     /// Paths of --files-from are separated by NUL, not by newline

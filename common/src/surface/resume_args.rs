@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::local_path::local_path;
 use ops::copy::options::ResumeRequest;
 use ops::journal::folder::Start;
 
@@ -28,7 +29,7 @@ pub struct ResumeArgs {
     no_resume: bool,
 
     /// Keep the journal in DIR, on a file system that all ranks share
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = local_path())]
     journal: Option<OsString>,
 }
 

@@ -143,10 +143,14 @@ fn lack_of_room(launch: &Launch) -> Option<String> {
 
 /// Reads the command line; on rank 0 only, so that the environment of other nodes does not matter.
 fn decide<A: ToolArgs>(tool: &str, mpi: &str) -> Decision<A> {
-    match cli::parse::<A>(std::env::args_os().collect(), &version(mpi), A::SHORT_HELP) {
-        Parsed::Args(args, notes) => {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match cli::parse::<A>(&arguments, &version(mpi), A::SHORT_HELP) {
+        Parsed::Args { args, notes, warnings } => {
             for note in notes.iter().filter(|_| args.common().verbose > 0) {
                 console::say(&format!("{tool}: {note}"));
+            }
+            for warning in &warnings {
+                console::say(&format!("{tool}: {warning}"));
             }
             Decision::Run { args, umask: current_umask() }
         }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::local_path::local_path;
 use ops::copy::options::Verify;
 use types::attributes::keep::Keep;
 use types::content::transfer::{Sums, Transfer};
@@ -29,7 +30,7 @@ pub struct VerifyArgs {
     /// Modification times are preserved then. Files that were in TARGET before, in the directories
     /// that are walked, are read for it, whether SOURCE has them or not; files that a filter
     /// excludes have no row.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = local_path())]
     manifest: Option<OsString>,
 }
 

@@ -31,6 +31,10 @@ pub enum Cause {
     FullDirectory,
     /// A non-empty directory is in the way at the target, and `--delete` has not removed it.
     UndeletedDirectory,
+    /// The directory that is to contain the target does not exist.
+    NoParent,
+    /// No object has this key, which has a wildcard in it.
+    Wildcard,
     /// Source and target are the same file.
     SameFile,
     /// Two sources have the same target.
@@ -200,6 +204,8 @@ impl Cause {
             Self::KindDiffers => "type-mismatch".into(),
             Self::FullDirectory => "directory-not-empty".into(),
             Self::UndeletedDirectory => "directory-not-deleted".into(),
+            Self::NoParent => "parent-missing".into(),
+            Self::Wildcard => "wildcard".into(),
             Self::SameFile => "same-file".into(),
             Self::Collides => "target-collision".into(),
             Self::Folds => "name-collision".into(),
@@ -249,6 +255,13 @@ impl Cause {
             Self::UndeletedDirectory => {
                 "a directory has this name, and --delete could not remove it: it holds excluded \
                  entries, a mount point, or entries that cannot be removed"
+            }
+            Self::NoParent => {
+                "the directory that is to contain it does not exist; --mkpath creates it"
+            }
+            Self::Wildcard => {
+                "no object has this key: wildcards are not expanded in S3; write the prefix before \
+                 it, and the pattern as --include PATTERN"
             }
             Self::SameFile => "source and target are the same file",
             Self::Collides => "another source has the same target path",

@@ -43,6 +43,10 @@ pub const BATCH_BYTES_MAX: u64 = 32 << 20;
 /// Default size of a chunk of a large file.
 pub const CHUNK_BYTES: u64 = 32 << 20;
 
+/// Multiple to which the size of chunks is rounded up: the page, and the block of most storage, of
+/// which two chunks should not write halves. Smaller chunks stay as they are; only tests want them.
+pub const CHUNK_BYTES_MULTIPLE: u64 = 4096;
+
 /// Default I/O buffer: larger ones fall out of the CPU's cache and copy slower.
 pub const BUFFER_BYTES: u64 = 512 << 10;
 

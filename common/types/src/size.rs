@@ -89,6 +89,15 @@ pub fn human_bytes(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
+/// Formats a size that was chosen: with its bytes, where the short form is not exact.
+pub fn exact_bytes(bytes: u64) -> String {
+    let short = human_bytes(bytes);
+    if parse_bytes(&short) == Ok(bytes) {
+        return short;
+    }
+    format!("{short} ({} bytes)", human_count(bytes))
+}
+
 /// Formats a count for people, such as `1,234,567`.
 pub fn human_count(count: u64) -> String {
     let digits = count.to_string();
@@ -142,6 +151,14 @@ mod tests {
         {
             assert_eq!(human_duration(seconds), words);
         }
+    }
+
+    #[test]
+    fn chosen_sizes_are_exact() {
+        assert_eq!(exact_bytes(64 << 20), "64.0 MiB");
+        assert_eq!(exact_bytes(3 << 19), "1.5 MiB");
+        assert_eq!(exact_bytes(64_000_000), "61.0 MiB (64,000,000 bytes)");
+        assert_eq!(exact_bytes(100), "100 B");
     }
 
     #[test]

@@ -28,11 +28,11 @@ fn main() -> ExitCode {
     process::set_umask(process::current_umask());
     interrupt::listen().expect("signals can be waited for");
     let exit = match words.first().and_then(|tool| tool.to_str()) {
-        Some("dcp") => on_ranks(ranks, "dcp", words, |session, args: &dcp::Args| {
+        Some("dcp") => on_ranks(ranks, "dcp", &words, |session, args: &dcp::Args| {
             let request = args.request().expect("SOURCE and TARGET");
             copy::run(session, &request, &args.completed())
         }),
-        Some("dsync") => on_ranks(ranks, "dsync", words, |session, args: &dsync::Args| {
+        Some("dsync") => on_ranks(ranks, "dsync", &words, |session, args: &dsync::Args| {
             sync::run(session, &args.request(), &args.completed())
         }),
         _ => panic!("no such tool"),
@@ -43,11 +43,11 @@ fn main() -> ExitCode {
 fn on_ranks<A: ToolArgs + Sync>(
     ranks: u32,
     tool: &'static str,
-    words: Vec<OsString>,
+    words: &[OsString],
     work: impl Fn(&mut Session<'_, '_>, &A) -> Exit + Sync,
 ) -> Exit {
     let args = match cli::parse::<A>(words, "", &[]) {
-        Parsed::Args(args, _) => args,
+        Parsed::Args { args, .. } => args,
         Parsed::Answer(text) | Parsed::Refusal(text) => panic!("{text}"),
     };
     let exits = threads::run(ranks, |comm| {

@@ -3,6 +3,7 @@
 
 mod again;
 mod again_objects;
+mod as_typed;
 mod attributes;
 mod checksums;
 mod compare;

@@ -319,6 +319,19 @@ fn last_name(given: &Given) -> CString {
     CString::new(name).expect("arguments of a process contain no NUL")
 }
 
+/// Checks that the directory exists that is to contain a target in a file system.
+fn has_parent(resolver: &StoreResolver, target: &[u8]) -> Result<(), Failure> {
+    let parent = Given::new(target).parent();
+    match resolver.look(Side::Target, &parent, Symlinks::Follow) {
+        Ok(_) => Ok(()),
+        Err(error) if error.cause.is_vanished() => {
+            let error = Op::Create.failed(Cause::NoParent);
+            Err(account::failure(Side::Target, target, b"", error))
+        }
+        Err(error) => Err(account::failure(Side::Target, &parent, b"", error)),
+    }
+}
+
 pub(super) fn make_root_target(
     resolver: &StoreResolver,
     root: &RootPlan,
@@ -333,18 +346,15 @@ pub(super) fn make_root_target(
             return Ok(RootTarget::New);
         }
         Err(error) if !error.cause.is_vanished() => return Err(at_target(error)),
-        Err(error) if root.singles.is_some() && !resolver.is_object(Side::Target, &root.target) => {
-            return Err(at_target(error));
+        Err(_) if root.singles.is_some() && !resolver.is_object(Side::Target, &root.target) => {
+            return Err(at_target(Op::Create.failed(Cause::NoParent)));
         }
         // Keys need no parent directory.
         Err(_) if resolver.is_object(Side::Target, &root.target) => return Ok(RootTarget::New),
         Err(_) => {}
     }
     // The parent of the directory must exist, as for cp(1) and mkdir(1).
-    let parent = Given::new(&root.target).parent();
-    resolver
-        .look(Side::Target, &parent, Symlinks::Follow)
-        .map_err(|error| account::failure(Side::Target, &parent, b"", error))?;
+    has_parent(resolver, &root.target)?;
     if options.dry_run {
         return Ok(RootTarget::Absent);
     }

@@ -10,6 +10,8 @@ use crate::walk::selection::Selection;
 use store::opening::Symlinks;
 use types::entry::{Kind, Metadata};
 use types::error::{Cause, Failure, Op, Result, Side};
+use types::operand::placement::Given;
+use types::path;
 
 /// Plans the synchronisation of contents to contents: trailing slashes do not matter. A source that
 /// is not a directory goes where cp(1) and the dsync of mpiFileUtils would put it: into an existing
@@ -28,6 +30,10 @@ pub fn make(
     let looked = resolver.look(Side::Source, source, Symlinks::Follow);
     if is_single(resolver, source, &looked) {
         return plan::make(resolver, &[source.to_vec()], target, None, (options, selection));
+    }
+    if let Some(refusal) = refuse_other_level(resolver, (source, target), options) {
+        plan.refusals.push(refusal);
+        return plan;
     }
     let mut root = RootPlan::new(source.to_vec(), target.to_vec(), None);
     let checked = looked
@@ -67,6 +73,31 @@ fn is_single(resolver: &StoreResolver, source: &[u8], looked: &Result<Metadata>)
         Err(_) if resolver.is_object(Side::Source, source) => false,
         Err(_) => resolver.look(Side::Source, source, Symlinks::Keep).as_ref().is_ok_and(is_other),
     }
+}
+
+/// Refuses to delete everything in a target that has a directory of the name of the source, which a copy of that
+/// directory may be: rsync would have updated that one. A trailing slash at the source says that its contents are
+/// meant, as does a directory of that name in the source.
+fn refuse_other_level(
+    resolver: &StoreResolver,
+    (source, target): (&[u8], &[u8]),
+    options: &CopyOptions,
+) -> Option<String> {
+    let given = Given::new(source);
+    let deletes = options.sync.as_ref().is_some_and(|sync| sync.delete);
+    let name = given.last_name.as_ref().filter(|_| deletes && !given.means_contents)?;
+    let at = |side, dir: &[u8]| resolver.look(side, &path::join(dir, name), Symlinks::Follow);
+    let is_copy = at(Side::Target, target).is_ok_and(|found| found.kind == Kind::Directory)
+        && at(Side::Source, source).is_err_and(|error| error.cause.is_vanished());
+    let shown = |path: &[u8]| path::escaped(path);
+    let (source, inner, target) = (shown(source), shown(&path::join(target, name)), shown(target));
+    is_copy.then(|| {
+        format!(
+            "--delete would delete \"{inner}\" and all else in \"{target}\" that is not in \"{source}\"; \
+             write \"{source}/\" \"{inner}\" to make that directory equal, or \"{source}/\" \"{target}\" to \
+             make \"{target}\" itself equal"
+        )
+    })
 }
 
 /// Refuses a directory of `--link-dest` inside the target, where it would be deleted as extraneous.

@@ -94,6 +94,21 @@ pub fn named_host(given: &[u8]) -> Option<&str> {
     head(given).filter(|name| is_remote_name(name))
 }
 
+/// Checks a path that can only be a file or a directory in a file system. What looks like a place on
+/// a host or in a service is refused, since a file of that name here is not what is meant.
+///
+/// # Errors
+/// One line that says how a file of that name is written.
+pub fn checked_local(given: &[u8]) -> Result<(), String> {
+    match named_host(given) {
+        None => Ok(()),
+        Some(_) => Err(format!(
+            "only a path in a file system can be given here; for a file of that name write \"./{}\"",
+            path::escaped(given)
+        )),
+    }
+}
+
 /// Returns the text before the first `:`, which may be the name of a remote; `None` where the whole
 /// can only be a path, because a `/` precedes it or there is none.
 fn head(given: &[u8]) -> Option<&str> {
@@ -295,6 +310,7 @@ mod tests {
             ("x", None),
         ] {
             assert_eq!(named_host(given.as_bytes()), host, "{given}");
+            assert_eq!(checked_local(given.as_bytes()).is_err(), host.is_some(), "{given}");
         }
     }
 
