@@ -7,6 +7,7 @@ mod environment;
 pub mod filter_args;
 pub mod foreign;
 pub mod generate;
+pub mod identity_args;
 pub mod json;
 pub mod keep_args;
 mod list_file;

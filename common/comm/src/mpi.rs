@@ -4,7 +4,10 @@
 //! not `Send`. Sends are plain `MPI_Isend` with owned buffers, because rsmpi's scoped requests cannot
 //! express a set of messages that changes; everything else is rsmpi.
 
-#![allow(unsafe_code, reason = "MPI_Isend, MPI_Test and MPI_Abort have no safe wrapper that fits")]
+#![allow(
+    unsafe_code,
+    reason = "MPI_Isend, MPI_Test and MPI_Abort have no safe wrapper that fits; set_var is for MPI"
+)]
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
@@ -17,6 +20,7 @@ use ::mpi::{Threading, ffi};
 
 use super::mailbox::{Nap, leave_in_time};
 use super::{Comm, Rank};
+use host::identity;
 use types::exit::Exit;
 use types::limits;
 
@@ -34,6 +38,9 @@ pub struct MpiComm {
 impl MpiComm {
     /// Joins the job; `None` where MPI is initialised already or does not support threads.
     pub fn join() -> Option<Self> {
+        if identity::is_root() {
+            do_without_attached_memory();
+        }
         let (universe, threading) = ::mpi::initialize_with_threading(Threading::Funneled)?;
         (threading >= Threading::Funneled).then(|| Self {
             sending: VecDeque::new(),
@@ -50,6 +57,27 @@ impl MpiComm {
                 break;
             }
             self.sending.pop_front();
+        }
+    }
+}
+
+/// Variables that keep MPI libraries from reading large messages straight from the sender's memory: of Open MPI 4 and
+/// 5, of UCX, and of Cray's MPICH.
+const NO_ATTACHED_MEMORY: [(&str, &str); 4] = [
+    ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
+    ("OMPI_MCA_smsc", "^cma"),
+    ("UCX_TLS", "^cma"),
+    ("MPICH_SMP_SINGLE_COPY_MODE", "NONE"),
+];
+
+/// Prepares for `--uid`: the kernel lets no process read the memory of one that has changed its IDs, unless it may
+/// trace any process, which root in a container may not. Whether the option is given is not known yet, since another
+/// rank reads it. What the operator has set stays.
+fn do_without_attached_memory() {
+    for (variable, value) in NO_ATTACHED_MEMORY {
+        if std::env::var_os(variable).is_none() {
+            // SAFETY: called before MPI is initialised, when this process has one thread.
+            unsafe { std::env::set_var(variable, value) };
         }
     }
 }
@@ -84,6 +112,7 @@ impl Comm for MpiComm {
             message.len() <= limits::MESSAGE_BYTES_MAX,
             "messages are bounded where they are made"
         );
+        let _as_root = identity::as_root();
         self.reap();
         // SAFETY: a null request is only a place for MPI_Isend to write to.
         let mut request: ffi::MPI_Request = unsafe { ffi::RSMPI_REQUEST_NULL };
@@ -104,6 +133,7 @@ impl Comm for MpiComm {
     }
 
     fn try_recv(&mut self) -> Option<(Rank, Vec<u8>)> {
+        let _as_root = identity::as_root();
         self.reap();
         let (message, status) = self.world.any_process().immediate_matched_probe()?;
         let mut bytes = vec![0_u8; status.count(u8::equivalent_datatype()) as usize];
@@ -120,6 +150,8 @@ impl Comm for MpiComm {
     }
 
     fn finish(&mut self, exit: Exit) {
+        // MPI removes in the end what it made in the beginning.
+        identity::as_root().for_good();
         // MPI's own barrier and finalisation spin; this one sleeps, and receives messages that are
         // still in progress, so that no rank waits for another inside MPI_Finalize.
         let mut nap = Nap::new();
@@ -157,6 +189,7 @@ fn leave_at_last(rank: Rank, exit: Exit) {
 /// Aborts the job on all ranks; also for a panic hook, which has no [`MpiComm`].
 pub fn abort(exit: Exit) -> ! {
     std::thread::sleep(limits::LAST_WORDS);
+    identity::as_root().for_good();
     // SAFETY: called on the main thread, after MPI was initialised and before it is finalised.
     unsafe { ffi::MPI_Abort(ffi::RSMPI_COMM_WORLD, c_int::from(exit.code())) };
     unreachable!("MPI_Abort does not return")

@@ -5,6 +5,7 @@
 
 pub mod aligned;
 pub mod dfuse;
+pub mod identity;
 pub mod interrupt;
 pub mod mounts;
 pub mod process;

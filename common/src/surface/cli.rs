@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::environment;
 use super::foreign;
 use super::generate::{self, Document};
+use super::identity_args::IdentityArgs;
 use super::s3_args::S3Args;
 use types::limits;
 use types::size::{human_bytes, parse_positive_bytes};
@@ -74,6 +75,10 @@ pub struct CommonArgs {
     /// Skip the check that all nodes see the same directories
     #[arg(long, help_heading = "Tuning")]
     pub assume_shared: bool,
+
+    /// User as whom the job works.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
 
     /// Options of locations in S3
     #[command(flatten)]

@@ -84,7 +84,6 @@ const IDLE: &[Idle] = &[
 
 const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has this option";
 const NO_HOSTS: &str = "other hosts cannot be reached; mount their file system, or go through S3";
-const OTHER_USER: &str = "start the job as that user; --chown USER:GROUP gives the copies away";
 const NO_MOVE: &str = "sources are not removed; delete them after dcmp has found no difference";
 
 /// Advice by the option that was typed.
@@ -126,10 +125,6 @@ const INSTEAD: &[(&str, &str)] = &[
     ("--acls", "access control lists are preserved with -p"),
     ("--dereference", "symbolic links are mirrored as links; dcp -L follows them"),
     ("-L", "symbolic links are mirrored as links; dcp -L follows them"),
-    ("--uid", OTHER_USER),
-    ("--gid", OTHER_USER),
-    ("-U", OTHER_USER),
-    ("-G", OTHER_USER),
     ("--daos-preserve", "DAOS's own properties of a container are not copied"),
     ("--rsh", NO_HOSTS),
     ("-e", NO_HOSTS),

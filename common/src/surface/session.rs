@@ -12,11 +12,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::cli::{self, CommonArgs, Parsed};
 use super::console::{self, Console};
 use super::topology::Topology;
-use comm::collective::broadcast;
+use comm::collective::{broadcast, gather};
 use comm::launcher::{self, Launch};
 use comm::mailbox::Mailbox;
 use comm::solo::Solo;
 use comm::{Comm, Rank};
+use host::identity::Identity;
 use host::interrupt;
 use host::process::{
     address_space_left, current_umask, find_statx, raise_descriptor_limit, set_umask,
@@ -60,7 +61,7 @@ impl Session<'_, '_> {
 /// Command line as rank 0 has read it.
 #[derive(Serialize, Deserialize)]
 enum Decision<A> {
-    Run { args: A, umask: u32 },
+    Run { args: A, umask: u32, identity: Option<Identity> },
     Exit(Exit),
 }
 
@@ -108,12 +109,18 @@ fn run_joined<A: ToolArgs>(
     let is_root = comm.rank() == Rank::ROOT;
     let mail = &mut Mailbox::new(comm);
     let decision = broadcast(mail, is_root.then(|| decide::<A>(tool, &mpi)));
-    let (args, umask) = match decision {
-        Decision::Run { args, umask } => (args, umask),
+    let (args, umask, identity) = match decision {
+        Decision::Run { args, umask, identity } => (args, umask, identity),
         Decision::Exit(exit) => return exit,
     };
     // Launchers start ranks with masks of their own; the user's is rank 0's.
     set_umask(umask);
+    // Before there are other threads.
+    if let Some(identity) = identity
+        && let Err(exit) = assume(mail, tool, &identity)
+    {
+        return exit;
+    }
     log_to_stderr(args.common().verbose, mail.comm().rank());
     raise_descriptor_limit();
     // Again: MPI may have set handlers of its own.
@@ -126,6 +133,21 @@ fn run_joined<A: ToolArgs>(
         exit = Exit::Interrupted;
     }
     broadcast(mail, is_root.then_some(exit))
+}
+
+/// Makes all ranks work as a user.
+///
+/// # Errors
+/// The exit code, on all ranks, where one of them cannot; rank 0 has said why.
+fn assume(mail: &mut Mailbox<'_>, tool: &str, identity: &Identity) -> Result<(), Exit> {
+    let here = identity.assume().err().map(|error| error.to_string());
+    let all = gather(mail, &here);
+    let first = all.map(|all| all.into_iter().flatten().next());
+    if let Some(Some(why)) = &first {
+        let Identity { uid, gid, .. } = identity;
+        console::say(&format!("{tool}: cannot work as user {uid} and group {gid}: {why}"));
+    }
+    if broadcast(mail, first.map(|first| first.is_none())) { Ok(()) } else { Err(Exit::Unusable) }
 }
 
 /// Why this process cannot work: where memory is refused later, it can only be aborted.
@@ -152,7 +174,13 @@ fn decide<A: ToolArgs>(tool: &str, mpi: &str) -> Decision<A> {
             for warning in &warnings {
                 console::say(&format!("{tool}: {warning}"));
             }
-            Decision::Run { args, umask: current_umask() }
+            match args.common().identity.identity() {
+                Ok(identity) => Decision::Run { args, umask: current_umask(), identity },
+                Err(refusal) => {
+                    console::say(&format!("{tool}: {refusal}"));
+                    Decision::Exit(Exit::Usage)
+                }
+            }
         }
         Parsed::Answer(text) => {
             let mut console = Console::default();

@@ -135,7 +135,7 @@ fn one_clear_line_for_what_cannot_be() {
     }
     typed(work.path(), &[], &["dcp", "--clean", "--min-age", "0s", "backup"]).expect(0);
     let here = typed(work.path(), &[], &["dwalk", "--json"]).expect(0);
-    assert_eq!(here.summary()["totals"]["walked"]["files"], 5);
+    assert_eq!(here.summary()["totals"]["found"]["files"], 5);
 }
 
 #[test]

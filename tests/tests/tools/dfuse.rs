@@ -69,7 +69,7 @@ fn a_container_itself_stands_for_what_is_in_it() {
     job(&dfuse, 4, &["dcp", "-p", "daos://p/from", "daos://p/to"]).expect(0);
     assert_eq!((dfuse.take_starts(), dfuse.is_clean()), (2, true));
     assert_identical(&from.join("d0000"), &to.join("d0000"));
-    job(&dfuse, 1, &["dsync", "-D", "daos:///p/from/d0001", "daos://p/to/"]).expect(0);
+    job(&dfuse, 1, &["dsync", "-D", "daos:///p/from/d0001/", "daos://p/to/"]).expect(0);
     assert_identical(&from.join("d0001"), &to);
     let single = work.at("single");
     job(&dfuse, 1, &["dcp", "daos://p/from/large", text(&single)]).expect(0);
@@ -97,7 +97,7 @@ fn what_cannot_be_mounted_is_one_clear_error() {
     // Not with the program in PATH.
     let ended = run(alone("dwalk").arg("daos://pool/good")).expect(3);
     assert!(ended.stderr.contains("no program \"dfuse\" in PATH"), "{}", ended.stderr);
-    let ended = run(alone("dwalk").arg("daos://pool")).expect(3);
+    let ended = run(alone("dwalk").arg("daos://pool")).expect(2);
     assert!(ended.stderr.contains("write daos://POOL/CONTAINER"), "{}", ended.stderr);
 }
 

@@ -189,7 +189,7 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
     std::os::unix::fs::symlink("s", at("alias")).unwrap();
     for (args, code, says) in [
         (&["missing", "t"][..], 3, "stat \"missing\": No such file or directory"),
-        (&["s", "missing/t"], 3, "stat \"missing/\": No such file or directory"),
+        (&["s", "missing/t"], 3, "create \"missing/t\": the directory that is to contain it"),
         (&["s", "g"], 2, "target \"g\" exists and is not a directory"),
         (&["s", "g", "t"], 2, "several sources need one that exists"),
         (&["s", "s/d/t"], 3, "copy \"s\": the target is inside the source"),

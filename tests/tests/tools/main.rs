@@ -4,6 +4,7 @@
 mod again;
 mod again_objects;
 mod as_typed;
+mod as_user;
 mod attributes;
 mod checksums;
 mod compare;

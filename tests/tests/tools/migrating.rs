@@ -2,7 +2,7 @@
 
 use suite_tests::job::{project, run, tool};
 use suite_tests::sandbox::Sandbox;
-use suite_tests::trees;
+use suite_tests::{skips, trees};
 
 /// A row of a table: the words to type, the tools, and the effect there.
 struct Row {
@@ -46,6 +46,9 @@ fn every_row_does_what_it_says() {
             if here.starts_with("no effect") && !words.contains(&"-v".to_owned()) {
                 command.arg("-v");
             }
+            if words.iter().any(|word| word == "--uid" || word == "-U") && !skips::has_root() {
+                continue;
+            }
             let is_refused = here.starts_with("refused");
             let ended = run(&mut command).expect(if is_refused { 2 } else { 0 });
             let says = format!("{name} {words:?}: {here}: {}", ended.stderr);
@@ -68,7 +71,7 @@ fn what_is_written_as_a_place_elsewhere_is_never_a_local_file() {
     let source = work.source();
     trees::write(&source, b"content");
     for target in ["user@host:x", "gs:x", "user@host:/data/x", "12:30"] {
-        let ended = run(tool(1, "dcp").current_dir(work.path()).args(["s", target])).expect(3);
+        let ended = run(tool(1, "dcp").current_dir(work.path()).args(["s", target])).expect(2);
         let (name, _) = target.split_once(':').unwrap();
         assert!(ended.stderr.contains(&format!("no remote \"{name}\"")), "{}", ended.stderr);
         assert!(ended.stderr.contains(&format!("write \"./{target}\"")), "{}", ended.stderr);

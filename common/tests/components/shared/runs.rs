@@ -11,6 +11,7 @@ use common::run::sync::SyncRequest;
 use common::surface::cli::CommonArgs;
 use common::surface::copy_args::CopyWishes;
 use common::surface::filter_args::{FilterArgs, RuleArgs};
+use common::surface::identity_args::IdentityArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
@@ -46,6 +47,7 @@ pub fn quiet() -> CommonArgs {
         json: false,
         threads: 3,
         assume_shared: false,
+        identity: IdentityArgs::default(),
         s3: S3Args::default(),
     }
 }

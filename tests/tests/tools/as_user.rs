@@ -1,0 +1,169 @@
+//! Tests of jobs that root has started for a user (`--uid`, `--gid`): whose files they write, what they may read, and
+//! what is left of them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use suite_tests::job::{alone, mpiexec, nobody, program, ranks, run, tool};
+use suite_tests::{need_root, trees};
+
+const UID: u32 = 65_534;
+const GID: u32 = 12_345;
+
+struct Pair {
+    _work: tempfile::TempDir,
+    source: PathBuf,
+    target: PathBuf,
+}
+
+/// Returns a source that the user may read but for a file and a directory, and a directory that it may write to.
+fn pair() -> Pair {
+    let work = tempfile::tempdir().unwrap();
+    fs::set_permissions(work.path(), Permissions::from_mode(0o711)).unwrap();
+    let (source, target) = (work.path().join("s"), work.path().join("t"));
+    trees::small_files(&source, 3, 40);
+    trees::write(&source.join("large"), &trees::noise(900_000));
+    trees::write(&source.join("closed/file"), b"root's alone");
+    trees::write(&source.join("root's"), b"root's alone");
+    for closed in ["closed", "root's"] {
+        fs::set_permissions(source.join(closed), Permissions::from_mode(0o700)).unwrap();
+    }
+    fs::create_dir(&target).unwrap();
+    chown(&target, Some(UID), Some(GID)).unwrap();
+    Pair { _work: work, source, target }
+}
+
+/// Returns the segments of memory that MPI has left in `/dev/shm` for this program's jobs.
+fn segments() -> BTreeSet<String> {
+    let all = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.contains("segment") || name.contains("mpich")).collect()
+}
+
+fn as_user(count: u32, name: &str) -> Command {
+    let mut job = tool(count, name);
+    job.args(["--uid", "65534", "--gid", "12345"]);
+    job
+}
+
+fn assert_owned(root: &Path) {
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        let found = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (UID, GID), "{}", path.display());
+        if found.is_dir() {
+            assert_owned(&path);
+        }
+    }
+}
+
+#[test]
+fn files_are_the_users_and_what_it_may_not_read_is_not_read() {
+    need_root!();
+    for count in [1, 3] {
+        let Pair { source, target, .. } = &pair();
+        let mut job = as_user(count, "dcp");
+        let ended = run(job.args(["-k", "64KiB"]).arg(source).arg(target)).expect(23);
+        let denied = ended.stderr.lines().filter(|line| line.contains("Permission denied"));
+        assert_eq!(denied.count(), 2, "{}", ended.stderr);
+        let copy = target.join("s");
+        assert_eq!(fs::read(copy.join("large")).unwrap(), trees::noise(900_000));
+        assert!(!copy.join("root's").exists());
+        assert_owned(&copy);
+        let lines = ended.stderr.lines().filter(|line| line.contains("system call failed"));
+        assert_eq!(lines.count(), 0, "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_target_that_is_not_the_users_is_not_written_to() {
+    need_root!();
+    let Pair { source, target, .. } = &pair();
+    chown(target, Some(0), Some(0)).unwrap();
+    fs::set_permissions(target, Permissions::from_mode(0o755)).unwrap();
+    let before = segments();
+    for words in [&["dcp", "--json"][..], &["dsync", "-D"], &["dsync"]] {
+        let mut job = as_user(2, words[0]);
+        let ended = run(job.args(&words[1..]).arg(source).arg(target));
+        assert!(matches!(ended.code, Some(3 | 23)), "{ended:?}");
+        assert_eq!(fs::read_dir(target).unwrap().count(), 0);
+    }
+    let mut job = as_user(2, "drm");
+    run(job.arg(source.join("large"))).expect(23);
+    assert!(source.join("large").exists());
+    let left: Vec<_> = segments().difference(&before).cloned().collect();
+    // Other tests run jobs of their own meanwhile, whose segments are there for as long.
+    std::thread::sleep(std::time::Duration::from_millis(10));
+    assert!(left.iter().all(|name| !Path::new("/dev/shm").join(name).exists() || is_in_use(name)));
+}
+
+/// Returns true where a process has mapped that segment.
+fn is_in_use(name: &str) -> bool {
+    let maps = |pid: PathBuf| fs::read_to_string(pid.join("maps")).unwrap_or_default();
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    processes.map(maps).any(|maps| maps.contains(name))
+}
+
+#[test]
+fn all_attributes_that_a_user_may_set_are_preserved() {
+    need_root!();
+    let Pair { source, target, .. } = &pair();
+    fs::remove_dir_all(source.join("closed")).unwrap();
+    fs::remove_file(source.join("root's")).unwrap();
+    trees::write(&source.join("acl"), b"x");
+    run(Command::new("setfattr").args(["-n", "user.note", "-v", "1"]).arg(source.join("acl")));
+    for path in ["", "acl", "large"] {
+        chown(source.join(path), Some(UID), Some(GID)).unwrap();
+    }
+    let mut job = as_user(3, "dsync");
+    run(job.arg(source).arg(target)).expect(0);
+    let mut check = as_user(2, "dcmp");
+    run(check.args(["--ignore", "uid,gid"]).arg(source).arg(target)).expect(0);
+    let one = |name: &str| fs::metadata(target.join(name)).unwrap().mtime_nsec();
+    assert_eq!(one("acl"), fs::metadata(source.join("acl")).unwrap().mtime_nsec());
+}
+
+#[test]
+fn names_and_wrong_users_are_answered_in_one_line() {
+    need_root!();
+    let Pair { source, target, .. } = &pair();
+    let words = [source.to_str().unwrap(), target.to_str().unwrap()];
+    for (identity, expected) in [
+        (&["--uid", "no-such-user"][..], "no user \"no-such-user\""),
+        (&["--uid", "123456"], "--gid"),
+        (&["--uid", "0", "--gid", "no-such-group"], "no group \"no-such-group\""),
+    ] {
+        let ended = run(alone("dcp").args(identity).args(words)).expect(2);
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+    let (_programs, dcp) = suite_tests::job::for_everybody("dcp");
+    let ended = run(nobody().arg(dcp).args(["--uid", "0"]).args(words)).expect(2);
+    assert!(ended.stderr.contains("root has started"), "{}", ended.stderr);
+    let mut named = alone("dwalk");
+    run(named.args(["-U", "nobody", "-G", "daemon"]).arg(source)).expect(23);
+    // As root: nothing changes.
+    run(alone("dwalk").args(["--uid", "root"]).arg(source)).expect(0);
+}
+
+#[test]
+fn large_messages_pass_between_ranks_that_are_the_user() {
+    need_root!();
+    let work = tempfile::tempdir().unwrap();
+    let file = work.path().join("root's");
+    trees::write(&file, b"root's alone");
+    fs::set_permissions(work.path(), Permissions::from_mode(0o711)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let words = [&UID.to_string(), &GID.to_string(), file.to_str().unwrap()].map(str::to_owned);
+    let ended = run(ranks(3, "big_messages").args(&words)).expect(0);
+    assert_eq!(ended.stderr, "");
+    // As in a container, where root may not trace processes.
+    let launcher = mpiexec();
+    let mut contained = Command::new("setpriv");
+    contained.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]);
+    contained.args(launcher).args(["-n", "3"]).arg(program("big_messages")).args(&words);
+    assert_eq!(run(&mut contained).expect(0).stderr, "");
+}
