@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let [uid, gid, file] = &words[..] else { panic!("UID GID FILE") };
     let identity =
         Identity { uid: uid.parse().unwrap(), gid: gid.parse().unwrap(), groups: vec![] };
-    assert!(BYTES <= limits::MESSAGE_BYTES_MAX);
+    const { assert!(BYTES <= limits::MESSAGE_BYTES_MAX) };
     let mut comm = MpiComm::join().expect("MPI");
     identity.assume().expect("root may be anybody");
     let (rank, size) = (comm.rank().0, comm.size());
