@@ -109,7 +109,7 @@ fn a_mirror_in_s3_does_not_delete_what_rsync_would_update() {
     let server = buckets::served(Behaviour::default());
     server.put("data", "backup/projA/a", "old");
     server.put("data", "backup/projB/b", "precious");
-    let work = buckets::temp();
+    let work = tempfile::tempdir().unwrap();
     let source = work.path().join("projA");
     trees::write(&source.join("a"), b"new");
     let words = ["dsync", "-D", buckets::text(&source), "s3://data/backup"];
@@ -142,7 +142,7 @@ fn one_clear_line_for_what_cannot_be() {
 fn wildcards_that_no_shell_expands_are_told_of() {
     let server = buckets::served(Behaviour::default());
     server.put("data", "x/a.h5", "a");
-    let work = buckets::temp();
+    let work = tempfile::tempdir().unwrap();
     let back = work.path().join("back");
     let back = buckets::text(&back);
     for words in [
