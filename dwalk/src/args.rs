@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", value_parser = local_path())]
     output: Option<OsString>,
 
-    /// Read LIST (Parquet, NDJSON or mfu, written by dwalk -o) instead of walking
+    /// Read LIST, written by dwalk -o, instead of walking
     #[arg(short, long, value_name = "LIST", value_parser = local_path(), conflicts_with = "paths")]
     input: Option<OsString>,
 
