@@ -13,6 +13,7 @@ mod manifest;
 pub mod named;
 mod outputs;
 mod parts;
+mod record;
 pub mod remove;
 mod repeats;
 mod resume;
@@ -85,6 +86,7 @@ impl Session<'_, '_> {
             nodes: self.topology.nodes.len(),
             ranks,
             exit: Exit::Ok,
+            again: None,
             usage: None,
         })
     }

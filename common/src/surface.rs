@@ -1,5 +1,6 @@
 //! User interface: command line, session, progress, summary, exit code.
 
+pub mod again;
 pub mod cli;
 pub mod console;
 pub mod copy_args;
@@ -12,8 +13,11 @@ pub mod json;
 pub mod keep_args;
 mod list_file;
 pub mod local_path;
+pub mod mfu_words;
 pub mod named_args;
 pub mod progress;
+mod record;
+pub mod record_args;
 pub mod report;
 pub mod reporter;
 pub mod resume_args;

@@ -10,6 +10,7 @@ use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
 use common::surface::local_path::local_path;
 use common::surface::named_args::NamedArgs;
+use common::surface::record_args::RecordArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 use types::listed::line::{LineFormat, check_ending};
@@ -66,6 +67,9 @@ pub struct Args {
 
     #[command(flatten)]
     named: NamedArgs,
+
+    #[command(flatten)]
+    record: RecordArgs,
 
     #[command(flatten)]
     pub common: CommonArgs,
@@ -129,6 +133,7 @@ impl Args {
             list,
             list_as,
             traceless: self.traceless,
+            record: self.record.request(),
             matching: MatchOptions {
                 matching: bytes(&self.matching),
                 excluded: bytes(&self.exclude_regex),

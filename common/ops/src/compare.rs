@@ -192,6 +192,7 @@ impl<'c> CompareJob<'c> {
         let below = path::join(dir_ref.path().as_bytes(), name);
         let side_error =
             account::missing(side_error, below.is_empty(), &*self.root.source, self.selection);
+        let side_error = account::named_in_vain(side_error, self.named());
         let failure = account::failure(
             side_error.side,
             self.root.shown(side_error.side),
@@ -393,6 +394,10 @@ impl Job for CompareJob<'_> {
 
     fn snapshot(&self) -> Tally {
         self.tally()
+    }
+
+    fn finds(task: &CompareTask) -> bool {
+        matches!(task, CompareTask::Walk(_))
     }
 }
 

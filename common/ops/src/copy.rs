@@ -230,6 +230,7 @@ impl Job for CopyJob<'_> {
         self.env.account.settle(&mut worker.gathered);
         worker.gathered.send_lines(context, true);
         self.upkeep.manifest.append(&mut worker.rows);
+        worker.gathered.send_changes(context, true);
     }
 
     fn message(&self, _from: Rank, message: CopyMessage, context: &TaskContext<'_, Self>) {
@@ -242,5 +243,9 @@ impl Job for CopyJob<'_> {
 
     fn snapshot(&self) -> Tally {
         self.tally()
+    }
+
+    fn finds(task: &CopyTask) -> bool {
+        matches!(task, CopyTask::Walk(_))
     }
 }

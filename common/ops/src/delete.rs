@@ -28,6 +28,7 @@ use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::limits::FINISH_BATCH_DIRS;
+use types::listed::change::{Action, Change, Reason};
 use types::listed::line::{LineFormat, write_plan};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
@@ -117,7 +118,7 @@ impl<'c> DeleteJob<'c> {
                 Mode::Count => rustix::process::geteuid().is_root(),
                 Mode::Delete | Mode::Plan(_) => options.job.is_superuser,
             },
-            account: Account::default(),
+            account: Account::recording(options.record.filter(|_| mode != Mode::Count)),
             hopeless: Hopeless::default(),
             met: Mutex::default(),
             widened_from: Mutex::default(),
@@ -210,7 +211,23 @@ impl<'c> DeleteJob<'c> {
             worker.send_lines(context, false);
         }
         worker.tally.synced.deleted.count(kind);
+        if matches!(self.mode, Mode::Plan(_)) {
+            self.record((root, below), kind, worker, context);
+        }
         self.mode == Mode::Delete
+    }
+
+    /// Records an entry that was deleted, or would be.
+    fn record(
+        &self,
+        (root, below): (u32, &[u8]),
+        kind: Kind,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, Self>,
+    ) {
+        let root = &self.roots[root as usize].shown_target;
+        let (action, reason) = (Action::Delete, Reason::default());
+        self.account.record(&Change { action, kind, reason, root, below }, worker, context);
     }
 
     /// Prepares a directory before its first entry is deleted: gains write permission, and records
@@ -287,6 +304,7 @@ impl<'c> DeleteJob<'c> {
                     Err(side_error)
                 };
             }
+            self.record((entry.dir_ref.root(), &below), kind, worker, context);
         }
         Ok(Visited::NOTHING_MOVED)
     }
@@ -320,7 +338,10 @@ impl<'c> DeleteJob<'c> {
         } else {
             match self.remove_empty(*root, path) {
                 Err(side_error) if is_gone(&side_error) => return,
-                Ok(()) => return worker.tally.synced.deleted.count(Kind::Directory),
+                Ok(()) => {
+                    worker.tally.synced.deleted.count(Kind::Directory);
+                    return self.record((*root, path), Kind::Directory, worker, context);
+                }
                 // The entries in it were reported already.
                 Err(SideError {
                     error: Error { cause: Cause::System(STILL_FULL), .. }, ..
@@ -428,12 +449,17 @@ impl Job for DeleteJob<'_> {
     fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         self.account.settle(worker);
         worker.send_lines(context, true);
+        worker.send_changes(context, true);
     }
 
     fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()
+    }
+
+    fn finds(task: &DeleteTask) -> bool {
+        matches!(task, DeleteTask::Walk(_))
     }
 }
 
@@ -467,6 +493,7 @@ mod tests {
             plan_as: LineFormat::Text,
             sync: None,
             going_on: None,
+            record: None,
             verify: Verify::Nothing,
             job: JobFacts::here(),
         }

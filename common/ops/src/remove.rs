@@ -34,6 +34,7 @@ use sched::job::Job;
 use store::{Dir, Store};
 use types::entry::{Hint, Kind, Metadata, Time};
 use types::error::{At, Cause, Error, Failure, Op, Result, Side, SideError};
+use types::listed::change::{Action, Change, Reason, RecordFormat};
 use types::listed::line::{LineFormat, write_plan};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
@@ -49,6 +50,8 @@ pub struct RemoveOptions {
     pub dry_run: bool,
     /// Format of the lines that list the entries that are removed, or would be.
     pub told_as: Option<LineFormat>,
+    /// Format of the record of what is removed, where one is kept.
+    pub record: Option<RecordFormat>,
     /// True if directories that stay get back their timestamps.
     pub traceless: bool,
 }
@@ -110,7 +113,7 @@ impl<'c> RemoveJob<'c> {
             matcher,
             named,
             options,
-            account: Account::default(),
+            account: Account::recording(options.record),
             hopeless: Hopeless::default(),
             met: Mutex::default(),
             kept: Kept::default(),
@@ -222,6 +225,8 @@ impl<'c> RemoveJob<'c> {
             write_plan(format, "delete", &shown, &mut worker.lines);
             worker.send_lines(context, false);
         }
+        let (action, reason, root) = (Action::Remove, Reason::default(), &self.root(root).shown);
+        self.account.record(&Change { action, kind, reason, root, below }, worker, context);
     }
 
     /// Returns the kind and metadata that the listing reports, and inspects the entry only if a
@@ -371,12 +376,17 @@ impl Job for RemoveJob<'_> {
     fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         self.account.settle(worker);
         worker.send_lines(context, true);
+        worker.send_changes(context, true);
     }
 
     fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}
 
     fn snapshot(&self) -> Tally {
         self.tally()
+    }
+
+    fn finds(task: &RemoveTask) -> bool {
+        matches!(task, RemoveTask::Walk(_))
     }
 }
 

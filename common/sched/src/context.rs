@@ -1,6 +1,8 @@
 //! Task context: a running task's access to the engine, by which it queues more tasks and sends
 //! messages and events.
 
+use std::sync::atomic::Ordering;
+
 use crossbeam_deque::Worker;
 
 use super::frame::Frame;
@@ -24,12 +26,19 @@ impl<J: Job + ?Sized> TaskContext<'_, J> {
 
     /// Queues a task, which any thread of any rank may run.
     pub fn push(&self, task: J::Task) {
+        self.count_finding(&task);
         self.pool.push(task, self.own);
     }
 
     /// Queues a task behind all that this thread has queued, for any idle thread.
     pub fn push_behind(&self, task: J::Task) {
+        self.count_finding(&task);
         self.pool.push(task, None);
+    }
+
+    /// Counts a task that finds work, before anybody can end it.
+    pub(super) fn count_finding(&self, task: &J::Task) {
+        self.pool.finding_begun.fetch_add(u64::from(J::finds(task)), Ordering::SeqCst);
     }
 
     /// Queues a task that only this rank can run, because of something that it holds open.

@@ -11,7 +11,7 @@ use super::context::{TaskContext, encode};
 use super::counters::Counters;
 use super::frame::{Frame, Parcel};
 use super::growth::{self, Advice, Growth};
-use super::job::{Job, Listener};
+use super::job::{Finding, Job, Listener};
 use super::pool::Pool;
 use super::reactor::{LocalWork, Reactor};
 use comm::Rank;
@@ -48,10 +48,11 @@ pub fn run<J: Job>(
     let began = Instant::now();
     let cpu_before = usage_of_process().cpu;
     let (pool, workers) = Pool::new(settings.threads_max);
-    for seed in seeds {
-        pool.push(seed, None);
-    }
     let (rank, size) = (mail.comm().rank(), mail.comm().size());
+    let context = TaskContext::<J> { pool: &pool, own: None, rank };
+    for seed in seeds {
+        context.push(seed);
+    }
     let mut funnel = MainThread {
         channel: mail.open(),
         local: Local { job, pool: &pool, listener, mail, rank, undecodable: false },
@@ -141,12 +142,14 @@ fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank
 }
 
 fn run_task<J: Job>(job: &J, task: J::Task, worker: &mut J::Worker, context: &TaskContext<'_, J>) {
+    let finds = J::finds(&task);
     if context.is_stopped() {
         job.discard(task, worker, context);
     } else {
         job.run(task, worker, context);
     }
     context.pool.tasks_run.fetch_add(1, Ordering::Relaxed);
+    context.pool.finding_ended.fetch_add(u64::from(finds), Ordering::SeqCst);
     context.pool.release();
 }
 
@@ -255,7 +258,10 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
         if now >= self.reported_at + limits::report_interval(size) {
             self.reported_at = now;
-            let snapshot = encode(&self.local.job.snapshot());
+            // Ended before begun: a sum that is equal was equal at one time.
+            let ended = self.local.pool.finding_ended.load(Ordering::SeqCst);
+            let begun = self.local.pool.finding_begun.load(Ordering::SeqCst);
+            let snapshot = encode(&(self.local.job.snapshot(), Finding { begun, ended }));
             self.send(Rank::ROOT, Frame::Progress(snapshot));
         }
     }
@@ -369,8 +375,9 @@ impl<J: Job> LocalWork for Local<'_, '_, J> {
     }
 
     fn progress(&mut self, from: Rank, snapshot: Vec<u8>) {
-        if let Some(snapshot) = self.decode(&snapshot) {
+        if let Some((snapshot, finding)) = self.decode(&snapshot) {
             self.listener.progress(from, snapshot);
+            self.listener.finding(from, finding);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Interface of an operation that the engine runs.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::context::TaskContext;
 use comm::Rank;
@@ -37,6 +37,21 @@ pub trait Job: Sync {
 
     /// Returns the progress of this rank.
     fn snapshot(&self) -> Self::Snapshot;
+
+    /// Returns true for a task that may find more work, so that what is known is not all there is.
+    fn finds(_task: &Self::Task) -> bool {
+        false
+    }
+}
+
+/// Number of tasks that find work, ever queued on a rank and ever ended there. While a task of the
+/// job is open on any rank, the sums over all ranks differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Finding {
+    /// Tasks that were queued where they were made; stolen ones count once.
+    pub begun: u64,
+    /// Tasks that have ended.
+    pub ended: u64,
 }
 
 /// Receiver of all ranks' events, on rank 0. Runs on the main thread.
@@ -46,6 +61,9 @@ pub trait Listener<J: Job + ?Sized> {
 
     /// Receives the progress of a rank.
     fn progress(&mut self, from: Rank, snapshot: J::Snapshot);
+
+    /// Receives how many tasks that find work a rank has begun and ended.
+    fn finding(&mut self, _from: Rank, _finding: Finding) {}
 
     /// Runs now and then, for anything that depends on time.
     fn tick(&mut self);

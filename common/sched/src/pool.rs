@@ -43,6 +43,8 @@ pub(super) struct Pool<T> {
     outbox: (Sender<Posted>, Receiver<Posted>),
     posted: AtomicU64,
     pub tasks_run: AtomicU64,
+    pub finding_begun: AtomicU64,
+    pub finding_ended: AtomicU64,
     pub idle_ns: AtomicU64,
 }
 
@@ -69,6 +71,8 @@ impl<T> Pool<T> {
             outbox: crossbeam_channel::unbounded(),
             posted: AtomicU64::new(0),
             tasks_run: AtomicU64::new(0),
+            finding_begun: AtomicU64::new(0),
+            finding_ended: AtomicU64::new(0),
             idle_ns: AtomicU64::new(0),
         };
         (pool, workers)

@@ -68,6 +68,14 @@ impl Transfer for CopyRequest {
         prepare(session, looked, self.clone(), args, reporter)
     }
 
+    fn contents(&self, plan: &CopyPlan, has_journal: bool) -> Option<&[u8]> {
+        let ([source], [root]) = (&self.sources[..], &plan.roots[..]) else { return None };
+        let is_its_copy =
+            path::without_end_slashes(&root.target) == path::without_end_slashes(&self.target);
+        let is_nested = root.singles.is_none() && is_its_copy && !source.ends_with(b"/");
+        (is_nested && !has_journal).then_some(source)
+    }
+
     fn finish(&self, after: After<'_, '_, '_>, reporter: &mut Reporter) -> (Exit, Phase) {
         let After { session, copying, args, mut phase, leftovers } = after;
         for directories in leftovers.earlier.into_iter().chain([leftovers.directories]) {
@@ -182,7 +190,7 @@ fn header(
         "  chunks of {}, buffers of {}{}{}",
         exact_bytes(options.chunk_bytes),
         human_bytes(options.buffer_bytes),
-        options.keep.words(),
+        options.words(),
         if options.dry_run { ", dry run" } else { "" },
     ));
     lines.extend(journal.and_then(Found::words));

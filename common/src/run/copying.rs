@@ -118,7 +118,7 @@ impl<'r> Copying<'r> {
     ) -> Phase {
         let settings = session.settings(args.threads);
         let (blocks, restricted) = directories.into_parts();
-        let job = FinishJob::new(self.roots, &self.options.keep, fatal_errno);
+        let job = FinishJob::new(self.roots, self.options, fatal_errno);
         let seeds = blocks.into_iter().map(FinishTask::Block).collect();
         let mut counters = engine::run(&job, seeds, reporter, session.mail, settings);
         let restricted = gather(session.mail, &restricted);

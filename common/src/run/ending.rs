@@ -26,6 +26,8 @@ pub(super) struct Ending<'r> {
     pub part: &'r Part,
     pub manifest: Manifest,
     pub kept: Kept,
+    /// Command that does what this job leaves undone.
+    pub again: String,
     /// Exit code that the counts do not imply.
     pub verdict: Exit,
 }
@@ -48,6 +50,7 @@ impl Ending<'_> {
             summary.operation = self.operation;
             summary.is_dry_run = self.options.dry_run;
             summary.there_bytes = self.kept.there_bytes;
+            summary.again = Some(self.again.clone());
             summary.exit = exit_for(&summary.totals(), args).worst(self.verdict);
             summary
         });

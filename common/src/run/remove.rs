@@ -8,12 +8,14 @@ use serde_json::json;
 use super::copying::{Phase, is_stopped};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, announce, close, exit_for, find_stores, list_root, named, on_this_node, outputs, select,
-    threads_max,
+    agree, announce, close, exit_for, find_stores, list_root, named, on_this_node, outputs, record,
+    select, threads_max,
 };
+use crate::surface::again;
 use crate::surface::cli::CommonArgs;
 use crate::surface::filter_args::FilterArgs;
 use crate::surface::named_args::NamedArgs;
+use crate::surface::record_args::RecordRequest;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
 use crate::surface::summary::Operation;
@@ -50,6 +52,8 @@ pub struct RemoveRequest {
     pub traceless: bool,
     /// Regular expressions that select entries.
     pub matching: MatchOptions,
+    /// Record of what is removed.
+    pub record: Option<RecordRequest>,
     /// Filters that select entries.
     pub filters: FilterArgs,
     /// Entries to be removed, instead of those of a walk.
@@ -92,12 +96,15 @@ fn try_run(
         return Err(Exit::Unusable);
     }
     let selection = selection.without_outputs(open_list(session, request, reporter)?);
+    let trees: Vec<_> = request.paths.iter().map(Vec::as_slice).collect();
+    record::begin(session, request.record.as_ref(), (&trees, request.dry_run), reporter)?;
     if is_root {
         header(session, &roots, request, args, reporter);
     }
     let options = RemoveOptions {
         dry_run: request.dry_run,
         told_as: (request.dry_run || request.is_listed).then_some(request.list_as),
+        record: request.record.as_ref().map(|record| record.format),
         traceless: request.traceless,
     };
     let job = RemoveJob::new(&roots, (&selection, &matcher), entries.named.as_ref(), options);
@@ -117,6 +124,7 @@ fn try_run(
     }
     let summary = session.summarise(&tally, &resolver, counters).map(|mut summary| {
         summary.operation = Operation::Remove;
+        summary.again = Some(again::command(summary.tool, None));
         summary.is_dry_run = request.dry_run;
         summary.exit = exit_for(&summary.totals(), args);
         summary.elapsed = began.elapsed();

@@ -351,8 +351,10 @@ fn header(
     let mut lines = vec![
         format!("  {} => {}", path::escaped(source), path::escaped(target)),
         format!(
-            "  {rules}; chunks of {}{}",
+            "  {rules}; chunks of {}, buffers of {}{}{}",
             exact_bytes(options.chunk_bytes),
+            exact_bytes(options.buffer_bytes),
+            options.words(),
             if options.dry_run { ", dry run" } else { "" }
         ),
     ];

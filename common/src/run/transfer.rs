@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::copying::{Copying, Phase};
 use super::ending::Ending;
+use super::manifest::Manifest;
 use super::resume::{self, Found, Kept};
 use super::shared_roots::{SharedRoot, are_shared, lost};
 use super::{
-    agree, find_stores, links, manifest, named, on_this_node, select, threads_max, verify,
+    agree, find_stores, links, manifest, named, on_this_node, record, select, threads_max, verify,
 };
+use crate::surface::again;
 use crate::surface::cli::CommonArgs;
 use crate::surface::copy_args::CopyWishes;
 use crate::surface::named_args::NamedArgs;
@@ -37,6 +39,19 @@ pub(super) trait Transfer {
 
     /// The paths that were given.
     fn places(&self) -> Vec<(Side, &[u8])>;
+
+    /// The source whose contents another run must name, where the target that was to be its copy is there now and no
+    /// journal tells so.
+    fn contents(&self, _plan: &CopyPlan, _has_journal: bool) -> Option<&[u8]> {
+        None
+    }
+
+    /// The paths of what is copied or deleted, which an output of the job must not be a part of.
+    fn own_trees(&self) -> Vec<&[u8]> {
+        let deletes = self.wishes().options.sync.as_ref().is_some_and(|sync| sync.delete);
+        let places = self.places().into_iter();
+        places.filter(|(side, _)| *side == Side::Source || deletes).map(|(_, path)| path).collect()
+    }
 
     /// Rank 0 looks at the paths before anything is written. A plan without roots is the end: why, was said.
     fn prepare(
@@ -115,8 +130,7 @@ fn course<T: Transfer>(
     };
     let own = kept.own_things();
     let selection = selection.without_things_of_jobs(own.clone());
-    let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
-    let manifest = manifest::open(session, path, (&wishes.named, shared), &mut reporter)?;
+    let manifest = open_outputs(session, request, (&options, shared), &mut reporter)?;
     let (choice, what) = ((&selection, args), (&plan, &options));
     let Some(roots) = open_shared(session, &resolver, what, choice, &mut reporter) else {
         return Err(Exit::Unusable);
@@ -148,10 +162,29 @@ fn course<T: Transfer>(
         options: &options,
         part: &part,
         manifest,
+        again: again::command(session.tool, request.contents(&plan, kept.journal.is_some())),
         kept,
         verdict,
     };
     Ok(ending.conclude(session, (tally, counters), args, &mut reporter))
+}
+
+/// Opens the manifest and begins the record, on all ranks.
+///
+/// # Errors
+/// The exit code, where one of them cannot be written; rank 0 has said why.
+fn open_outputs<T: Transfer>(
+    session: &mut Session<'_, '_>,
+    request: &T,
+    (options, shared): (&CopyOptions, bool),
+    reporter: &mut Reporter,
+) -> Result<Manifest, Exit> {
+    let wishes = request.wishes();
+    let path = wishes.manifest.as_deref().filter(|_| !wishes.options.dry_run);
+    let manifest = manifest::open(session, path, (&wishes.named, shared), reporter)?;
+    let (record, trees) = (wishes.record.as_ref(), request.own_trees());
+    record::begin(session, record, (&trees, options.dry_run), reporter)?;
+    Ok(manifest)
 }
 
 /// Deals with all entries, and with files that have several names when all of those are known.

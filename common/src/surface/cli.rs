@@ -10,6 +10,7 @@ use super::environment;
 use super::foreign;
 use super::generate::{self, Document};
 use super::identity_args::IdentityArgs;
+use super::mfu_words::OutputStyle;
 use super::s3_args::S3Args;
 use types::limits;
 use types::size::{human_bytes, parse_positive_bytes};
@@ -61,6 +62,17 @@ pub struct CommonArgs {
     /// changing, determine the exit code as without this option.
     #[arg(long)]
     pub ignore_vanished: bool,
+
+    /// Words of progress and summary: those of this suite, or of mpiFileUtils for programs that read them
+    #[arg(
+        long,
+        value_name = "STYLE",
+        value_enum,
+        default_value_t = OutputStyle::Suite,
+        hide_possible_values = true,
+        help = "Words of progress and summary: suite, or mfu for programs that read mpiFileUtils' output"
+    )]
+    pub output_style: OutputStyle,
 
     /// Maximum number of I/O threads of each rank
     #[arg(

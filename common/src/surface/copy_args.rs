@@ -7,6 +7,7 @@ use super::cli::{CommonArgs, TuningArgs};
 use super::filter_args::FilterArgs;
 use super::keep_args::KeepArgs;
 use super::named_args::NamedArgs;
+use super::record_args::{RecordArgs, RecordRequest};
 use super::resume_args::ResumeArgs;
 use super::transfer_args::TransferArgs;
 use super::verify_args::VerifyArgs;
@@ -43,6 +44,9 @@ pub struct CopyArgs {
 
     #[command(flatten)]
     tuning: TuningArgs,
+
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 /// Request for a copy, without its paths.
@@ -56,6 +60,8 @@ pub struct CopyWishes {
     pub named: NamedArgs,
     /// Treatment of an interrupted job.
     pub resume: ResumeRequest,
+    /// Record of what is changed.
+    pub record: Option<RecordRequest>,
     /// Manifest of the target, a Parquet list.
     pub manifest: Option<Vec<u8>>,
 }
@@ -75,7 +81,7 @@ impl CopyArgs {
         symlinks: Symlinks,
         sync: Option<SyncOptions>,
     ) -> CopyWishes {
-        let job = JobFacts::here();
+        let (job, record) = (JobFacts::here(), self.record.request());
         let options = CopyOptions {
             symlinks,
             keep: self.verify.keep(self.keep.keep(keeps, &job)),
@@ -87,6 +93,7 @@ impl CopyArgs {
             plan_as: LineFormat::Text,
             sync,
             going_on: None,
+            record: record.as_ref().map(|record| record.format),
             verify: self.verify.verify(),
             job,
         };
@@ -96,6 +103,7 @@ impl CopyArgs {
             named: self.named.clone(),
             resume: self.resume.request(),
             manifest: self.verify.manifest(),
+            record,
         }
     }
 }

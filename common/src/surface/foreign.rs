@@ -131,7 +131,6 @@ const INSTEAD: &[(&str, &str)] = &[
     ("--remove-source-files", NO_MOVE),
     ("--remove-source", NO_MOVE),
     ("--numworkers", OWN_PARALLELISM),
-    ("--log-file", "write standard error to a file, or --json to standard output"),
 ];
 
 /// The command with the options that change nothing, but for those whose name means something to it.

@@ -17,6 +17,7 @@ pub fn event(name: &str, mut fields: Value) -> Vec<u8> {
     if let Value::Object(map) = &mut fields {
         map.insert("json_version".into(), EVENTS_VERSION.into());
         map.insert("event".into(), name.into());
+        map.insert("time".into(), format!("{:.3}", jiff::Timestamp::now()).into());
     }
     let mut line = Vec::new();
     json_text::write_line(&fields, &mut line);
@@ -52,6 +53,8 @@ pub fn tally(tally: &Tally) -> Value {
         "copied": kinds(&tally.copied),
         "copied_bytes": tally.copied_bytes,
         "resumed_bytes": tally.resumed_bytes,
+        "needed_bytes": tally.needed_bytes,
+        "completed_before_bytes": tally.completed_before_bytes,
         "temporary_files_skipped": tally.temporary_files_skipped,
         "chunks": tally.chunks,
         "hard_linked": tally.hard_linked,

@@ -8,13 +8,16 @@ use serde_json::json;
 use super::cli::CommonArgs;
 use super::console::{self, Console};
 use super::list_file::ListFile;
+use super::mfu_words::{Mfu, OutputStyle};
 use super::progress::{self, Progress};
+use super::record::Record;
+use super::record_args::RecordRequest;
 use super::{json, summary::Summary};
 use comm::Rank;
 use lists::staged::StagedFile;
 use ops::resolver::Endpoint;
 use ops::walk::list::collector::Listing;
-use sched::job::{Job, Listener};
+use sched::job::{Finding, Job, Listener};
 use types::error::{Cause, Failure, Op};
 use types::exit::Exit;
 use types::limits::FAILURE_LINES_PRINTED_MAX;
@@ -35,11 +38,15 @@ pub struct Reporter {
     /// Standard output is for a list alone.
     with_list_alone: bool,
     progress: Progress,
+    /// Words of mpiFileUtils instead of this suite's own.
+    theirs: Option<Mfu>,
     /// A bar instead of lines.
     with_bar: bool,
-    bar_interval: Duration,
+    tick_at: Duration,
     /// File for the lines of a list; standard output where there is none.
     list: Option<ListFile>,
+    /// Record of what the job changes.
+    record: Option<Record>,
     /// Lists besides that one.
     outputs: BTreeMap<u16, ListFile>,
     differences_shown: u64,
@@ -59,7 +66,8 @@ impl Reporter {
     /// Creates the reporter of a job of so many ranks.
     pub fn new(tool: &'static str, verb: &'static str, args: &CommonArgs, ranks: u32) -> Self {
         let is_shown = !args.quiet && args.progress > 0;
-        let with_bar = is_shown && !args.json && console::is_watched();
+        let is_theirs = args.output_style == OutputStyle::Mfu;
+        let with_bar = is_shown && !args.json && !is_theirs && console::is_watched();
         let interval = Duration::from_secs(if is_shown { args.progress } else { 0 });
         Self {
             tool,
@@ -70,9 +78,11 @@ impl Reporter {
             is_announced: false,
             with_list_alone: false,
             with_bar,
-            progress: Progress::new(tool, verb, interval),
-            bar_interval: Duration::from_millis(300),
+            progress: Progress::new(tool, verb, interval, ranks),
+            theirs: is_theirs.then(|| Mfu::new(verb)),
+            tick_at: TICK,
             list: None,
+            record: None,
             outputs: BTreeMap::new(),
             differences_shown: 0,
             unwritten: false,
@@ -121,6 +131,44 @@ impl Reporter {
         Ok(())
     }
 
+    /// Changes of the job are recorded from now on.
+    ///
+    /// # Errors
+    /// Why they cannot be written.
+    pub fn record(
+        &mut self,
+        request: &RecordRequest,
+        file: Option<StagedFile>,
+        is_dry_run: bool,
+    ) -> Result<(), String> {
+        self.record = Some(Record::begin(request, file, (self.tool, is_dry_run))?);
+        Ok(())
+    }
+
+    /// Prints what went wrong with a list.
+    fn talk_of(&self, side_error: Option<String>) {
+        if let Some(side_error) = side_error {
+            self.console.talk(&format!("{}: {side_error}", self.tool));
+        }
+    }
+
+    fn changes(&mut self, lines: &[u8]) {
+        if let Some(record) = &mut self.record {
+            let failed = record.write(lines, &mut self.console);
+            self.talk_of(failed);
+        }
+    }
+
+    /// Gives the record its name.
+    fn close_record(&mut self, summary: &Summary) {
+        let is_stopped = summary.totals().cancelled_tasks > 0;
+        if let Some(record) = self.record.take()
+            && let Err(why) = record.end(is_stopped, summary.exit)
+        {
+            self.unwritten(&why);
+        }
+    }
+
     /// The list of that number goes to that file, not to standard output.
     ///
     /// # Errors
@@ -152,7 +200,7 @@ impl Reporter {
 
     /// Prints the first line of the header, once.
     pub fn announce(&mut self, line: &str) {
-        if !(self.json || self.quiet || self.is_announced) {
+        if !(self.json || self.quiet || self.is_announced || self.theirs.is_some()) {
             self.console.talk(line);
         }
         self.is_announced = true;
@@ -162,7 +210,7 @@ impl Reporter {
     pub fn header(&mut self, lines: &[String], fields: serde_json::Value) {
         if self.json {
             self.console.result(&json::event("start", fields));
-        } else if !self.quiet {
+        } else if !self.quiet && self.theirs.is_none() {
             for line in lines {
                 self.console.talk(line);
             }
@@ -233,6 +281,10 @@ impl Reporter {
 
     /// Whole lines of a list or of a plan.
     pub fn lines(&mut self, lines: &[u8]) {
+        // The plan of a dry run has the same entries in other words.
+        if self.list.is_none() && self.record.as_ref().is_some_and(Record::is_printed) {
+            return;
+        }
         match &mut self.list {
             None => self.console.result(lines),
             Some(list) => {
@@ -272,6 +324,7 @@ impl Reporter {
 
     /// The next phase's counts add to those of this one.
     pub fn phase_ended(&mut self) {
+        self.progress.phase_ended();
         self.earlier = self.totals();
         self.latest.fill(Tally::default());
     }
@@ -290,12 +343,23 @@ impl Reporter {
         self.count_unshown(&summary.totals());
         if self.json {
             self.console.result(&json::event("summary", summary.to_json()));
+        } else if !self.quiet
+            && let Some(theirs) = &self.theirs
+        {
+            let text = theirs.summary(summary);
+            self.say_theirs(&text);
+            // Their tools have no words for how a job has ended.
+            let own = summary.to_text(false);
+            if let Some(verdict) = own.lines().last().filter(|_| summary.exit != Exit::Ok) {
+                self.console.talk(verdict);
+            }
         } else if !self.quiet && self.with_list_alone {
             self.console.talk(summary.to_text(self.verbose).trim_end());
         } else if !self.quiet {
             self.console.result(summary.to_text(self.verbose).as_bytes());
         }
         self.close_lists(&summary.totals());
+        self.close_record(summary);
         if self.unwritten || self.console.output_failed { Exit::Reporting } else { Exit::Ok }
     }
 
@@ -311,13 +375,37 @@ impl Reporter {
         }
     }
 
+    /// Says something in words of mpiFileUtils, where its tools do.
+    fn say_theirs(&mut self, text: &str) {
+        if self.with_list_alone {
+            self.console.talk(text.trim_end());
+        } else {
+            self.console.result(text.as_bytes());
+        }
+    }
+
+    fn show_line(&mut self, totals: &Tally, errors: u64) {
+        if self.json {
+            let mut fields = self.progress.to_json(totals);
+            fields["totals"] = json::tally(totals);
+            self.console.result(&json::event("progress", fields));
+        } else if let Some(theirs) = &self.theirs {
+            let line = theirs.line(&self.progress, totals);
+            self.say_theirs(&line);
+        } else {
+            self.console.talk(&self.progress.line(totals, errors));
+        }
+    }
+
     fn show_bar(&mut self, totals: &Tally, errors: u64) {
         let bar = self.console.bar.get_or_insert_with(|| progress::bar(self.tool));
-        bar.set_length(totals.found_bytes.max(1));
-        bar.set_position(totals.copied_bytes);
+        bar.set_position(self.progress.percent(totals).unwrap_or(0));
         bar.set_message(self.progress.body(totals, errors));
     }
 }
+
+/// Time between two looks at the progress.
+const TICK: Duration = Duration::from_millis(250);
 
 impl<J: Job<Event = Event, Snapshot = Tally> + ?Sized> Listener<J> for Reporter {
     fn event(&mut self, _from: Rank, event: Event) {
@@ -326,6 +414,7 @@ impl<J: Job<Event = Event, Snapshot = Tally> + ?Sized> Listener<J> for Reporter 
             Event::LeftOut(entry) => drop(self.tell("skipped", &entry)),
             Event::Lines(lines) => self.lines(&lines),
             Event::Output(number, lines) => self.output(number, &lines),
+            Event::Record(lines) => self.changes(&lines),
             Event::Differences(lines) => self.differences(&lines),
         }
     }
@@ -336,25 +425,22 @@ impl<J: Job<Event = Event, Snapshot = Tally> + ?Sized> Listener<J> for Reporter 
         }
     }
 
+    fn finding(&mut self, from: Rank, finding: Finding) {
+        self.progress.found(from, finding);
+    }
+
     fn tick(&mut self) {
+        let now = self.progress.elapsed();
+        if now < self.tick_at {
+            return;
+        }
+        self.tick_at = now + TICK;
+        let totals = self.totals();
+        self.progress.note(&totals);
         if self.with_bar {
-            if self.progress.elapsed() >= self.bar_interval {
-                self.bar_interval = self.progress.elapsed() + Duration::from_millis(250);
-                let totals = self.totals();
-                self.show_bar(&totals, totals.failed + totals.vanished);
-            }
+            self.show_bar(&totals, totals.failed + totals.vanished);
         } else if self.progress.is_due() {
-            let totals = self.totals();
-            let errors = totals.failed + totals.vanished;
-            if self.json {
-                let fields = json!({
-                    "elapsed_seconds": self.progress.elapsed().as_secs_f64(),
-                    "totals": json::tally(&totals),
-                });
-                self.console.result(&json::event("progress", fields));
-            } else {
-                self.console.talk(&self.progress.line(&totals, errors));
-            }
+            self.show_line(&totals, totals.failed + totals.vanished);
         }
     }
 }

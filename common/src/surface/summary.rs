@@ -89,6 +89,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// How it ended.
     pub exit: Exit,
+    /// Command that does what this job has not done.
+    pub again: Option<String>,
     /// Statistics, where they were asked for.
     pub usage: Option<UsageSummary>,
 }
@@ -370,18 +372,19 @@ impl Summary {
         let _ = writeln!(text);
     }
 
+    /// Returns the command that does what is left, where something is.
+    fn next_command(&self) -> Option<&str> {
+        let is_partial = matches!(self.exit, Exit::Interrupted | Exit::Partial | Exit::Vanished);
+        self.again.as_deref().filter(|_| is_partial && !self.is_dry_run)
+    }
+
     fn last_line(&self, text: &mut String, totals: &Tally) {
         let tool = self.tool;
         let code = self.exit.code();
         let bad = totals.failed + totals.vanished;
         let what = match (totals.cancelled_tasks > 0, self.exit) {
             (_, Exit::Interrupted) => {
-                let way_on = match self.operation {
-                    Operation::Copy => "; run it again to resume, where --resume was given",
-                    Operation::Sync | Operation::Remove => "; run it again to continue",
-                    _ => "",
-                };
-                format!("interrupted by a signal before all was done{way_on} (exit {code})")
+                format!("interrupted by a signal before all was done (exit {code})")
             }
             (true, _) if totals.unresponsive_services > 0 => {
                 format!("aborted: a service does not respond (exit {code})")
@@ -413,7 +416,9 @@ impl Summary {
             }
             _ => String::new(),
         };
-        let _ = writeln!(text, "{tool}: {what}{ignored}");
+        let again = self.next_command();
+        let again = again.map_or_else(String::new, |it| format!("; to complete it, run: {it}"));
+        let _ = writeln!(text, "{tool}: {what}{ignored}{again}");
     }
 
     /// Summary as JSON.
@@ -424,6 +429,7 @@ impl Summary {
             "tool": self.tool,
             "exit_code": self.exit.code(),
             "dry_run": self.is_dry_run,
+            "next_command": self.next_command(),
             "remaining_bytes": self.left_bytes(&self.totals()),
             "aborted": self.totals().cancelled_tasks > 0,
             "aborted_by_errno": self.totals().fatal_errno,

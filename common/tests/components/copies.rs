@@ -75,6 +75,7 @@ fn options() -> CopyOptions {
         plan_as: types::listed::line::LineFormat::Text,
         sync: None,
         going_on: None,
+        record: None,
         verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: true },
     }

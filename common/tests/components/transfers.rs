@@ -45,6 +45,7 @@ fn options(transfer: Transfer) -> CopyOptions {
         plan_as: LineFormat::Text,
         sync: None,
         going_on: None,
+        record: None,
         verify: Verify::Nothing,
         job: JobFacts { id: 7, umask: 0o022, is_superuser: false },
     }

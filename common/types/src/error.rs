@@ -23,6 +23,8 @@ pub enum Cause {
     MountsChanged,
     /// The root itself has been removed.
     RootGone,
+    /// A file of paths names an entry that does not exist.
+    NamedInVain,
     /// A file system is mounted there, which is not to be removed.
     MountPoint,
     /// Type mismatch: the target entry is a directory and the source is not, or the reverse.
@@ -200,6 +202,7 @@ impl Cause {
             Self::Moving => "directory-changed".into(),
             Self::MountsChanged => "mounts-changed".into(),
             Self::RootGone => "root-removed".into(),
+            Self::NamedInVain => "no-such-entry".into(),
             Self::MountPoint => "mount-point".into(),
             Self::KindDiffers => "type-mismatch".into(),
             Self::FullDirectory => "directory-not-empty".into(),
@@ -244,6 +247,7 @@ impl Cause {
                  the second listing"
             }
             Self::RootGone => "it does not exist any more",
+            Self::NamedInVain => "No such file or directory, although --files-from names it",
             Self::MountsChanged => {
                 "file systems were mounted or unmounted in it during the job; entries that are \
                  missing there have not vanished"

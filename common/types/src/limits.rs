@@ -242,6 +242,15 @@ pub const UNANSWERED_IN_VAIN_MAX: u32 = 16;
 /// Failures that one rank reports line by line; the rest are only counted.
 pub const FAILURE_LINES_MAX: u64 = 1000;
 
+/// Least time over which the rate of a job is measured: less jumps with each large chunk.
+pub const RATE_WINDOW_MIN: Duration = Duration::from_secs(5);
+
+/// Samples in that time, which make the rate smooth.
+pub const RATE_SAMPLES_MAX: u32 = 20;
+
+/// Time without progress after which a job says so: longer than a retried request usually takes.
+pub const STALL_MIN: Duration = Duration::from_secs(20);
+
 /// Failure lines printed by rank 0 for one kind of failure; the rest are only counted.
 pub const FAILURE_LINES_PRINTED_MAX: u64 = 100;
 

@@ -1,5 +1,6 @@
 //! Entries in lists: as records, as lines of text and of JSON.
 
+pub mod change;
 pub mod json_record;
 pub mod json_text;
 pub mod line;

@@ -60,6 +60,7 @@ mod sync;
 mod sync_rules;
 mod sync_single;
 mod system_faults;
+mod telling;
 mod things_of_jobs;
 mod tidy;
 mod time_ranges;

@@ -14,6 +14,7 @@ use lists::rows::Rows;
 use sched::context::TaskContext;
 use types::entry::{Kept, Kind};
 use types::error::{Side, SideError};
+use types::listed::change::{Action, Change, Reason};
 use types::listed::line::write_plan;
 use types::outcome::tally::Compared;
 use types::path::{self, Name};
@@ -33,6 +34,8 @@ pub struct CopyWorker {
     /// True if, since this was last set to false, an entry was deferred until a directory in its
     /// way is deleted.
     pub(super) is_deferred: bool,
+    /// Reason for which the entry at hand is changed.
+    pub(super) reason: Reason,
     /// Failures at the target since the last successful copy.
     pub(super) streak: Streak,
 }
@@ -48,6 +51,7 @@ impl CopyWorker {
             linked: None,
             is_complete: false,
             is_deferred: false,
+            reason: Reason::default(),
             streak: Streak::default(),
         }
     }
@@ -90,6 +94,7 @@ impl Context<'_, '_> {
         let root = env.root(dir_ref);
         let at_root = dir_ref.path().is_root() && name.is_empty();
         let side_error = account::missing(side_error, at_root, &*root.source, env.selection);
+        let side_error = account::named_in_vain(side_error, env.named);
         if side_error.side == Side::Target
             && !self.stop_if_hopeless(&*root.target, &side_error.error)
         {
@@ -118,7 +123,22 @@ impl Context<'_, '_> {
         self.worker.streak = Streak::default();
         self.worker.gathered.tally.copied.count(kind);
         self.worker.gathered.tally.count_lost(kept);
+        if kind != Kind::Directory || self.worker.reason.is_new {
+            self.record(Action::Copy, (dir_ref, name.to_bytes()), kind);
+        }
         self.check_given(dir_ref, name, kept);
+    }
+
+    /// Records a change of an entry, for the reason that was found last.
+    pub fn record(&mut self, action: Action, (dir_ref, name): (&DirRef, &[u8]), kind: Kind) {
+        let env = self.env;
+        if env.options.record.is_some() {
+            let below = env.target_name_bytes(dir_ref, name);
+            let below = &path::join(dir_ref.path().as_bytes(), below);
+            let (root, reason) = (&env.root(dir_ref).shown_target, self.worker.reason);
+            let change = Change { action, kind, reason, root, below };
+            env.account.record(&change, &mut self.worker.gathered, self.task);
+        }
     }
 
     /// Reports an entry as failed that has not got an attribute that the operator gives it.

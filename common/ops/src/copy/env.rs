@@ -82,7 +82,7 @@ impl<'c> Env<'c> {
             has_manifest: false,
             journal: None,
             watch: None,
-            account: Account::default(),
+            account: Account::recording(options.record),
             hopeless: Hopeless::default(),
             own_groups: own_groups(),
             staged_names: AtomicU64::new(0),

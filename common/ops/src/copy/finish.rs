@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::hopeless::Hopeless;
+use super::options::CopyOptions;
 use super::root::CopyRoot;
 use crate::walk::account::{self, Account, Gathered};
 use crate::walk::dir_ref::DirRef;
@@ -107,9 +108,10 @@ pub struct FinishJob<'c> {
 impl<'c> FinishJob<'c> {
     /// Creates the job for the same roots as the copy, which may have stopped because of that
     /// `errno`.
-    pub fn new(roots: &'c [CopyRoot], keep: &'c Keep, fatal_errno: u64) -> Self {
-        let hopeless = Hopeless::after(fatal_errno);
-        Self { roots, keep, hopeless, account: Account::default() }
+    pub fn new(roots: &'c [CopyRoot], options: &'c CopyOptions, fatal_errno: u64) -> Self {
+        let (hopeless, account) =
+            (Hopeless::after(fatal_errno), Account::recording(options.record));
+        Self { roots, keep: &options.keep, hopeless, account }
     }
 
     /// Returns the counts of what was done.
@@ -190,8 +192,9 @@ impl Job for FinishJob<'_> {
         self.run(task, worker, context);
     }
 
-    fn flush(&self, worker: &mut Gathered, _context: &TaskContext<'_, Self>) {
+    fn flush(&self, worker: &mut Gathered, context: &TaskContext<'_, Self>) {
         self.account.settle(worker);
+        worker.send_changes(context, true);
     }
 
     fn message(&self, _from: Rank, _message: (), _context: &TaskContext<'_, Self>) {}

@@ -28,6 +28,7 @@ use store::NewHardLink;
 use types::content::transfer::Rewriting;
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Cause, Error, Op, Side, SideError};
+use types::listed::change::{Action, Reason};
 use types::path;
 
 /// Outcome for a name that was to be a link.
@@ -224,6 +225,8 @@ fn make_link(
     cx.plan_line("create hard link", dir_ref, name.to_bytes());
     cx.worker.gathered.tally.meet_link(&source);
     cx.worker.gathered.tally.hard_linked += 1;
+    cx.worker.reason = Reason::of(&source, there.as_ref());
+    cx.record(Action::HardLink, (dir_ref, name.to_bytes()), source.kind);
     upkeep.manifest.record_unchanged(&entry, &source, cx);
     Ok(Linked::Done)
 }

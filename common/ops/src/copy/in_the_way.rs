@@ -10,6 +10,7 @@ use crate::walk::Visit;
 use store::{Dir, NewFile, NewSpecial, NewSymlink};
 use types::entry::{Attributes, Hint, Kind};
 use types::error::{At, Cause, Error, Op, Side, SideError};
+use types::listed::change::Action;
 use types::path::Name;
 
 /// Executor that handles directories in the way of entries, and records what is done later.
@@ -49,6 +50,7 @@ impl Postponed {
         if is_empty {
             cx.plan_line("remove", entry.dir_ref, entry.name.to_bytes());
             target.remove(name, Kind::Directory).at(Side::Target)?;
+            cx.record(Action::Delete, (entry.dir_ref, entry.name.to_bytes()), Kind::Directory);
             return Ok(false);
         }
         self.extras.add(entry.dir_ref, name, Hint::Directory);

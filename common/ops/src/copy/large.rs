@@ -104,6 +104,7 @@ impl LargeFiles {
         let etag = arrival::etag_of(cx.env, entry.dir_ref, &*source)?;
         let Staging { staged, chunk_bytes } =
             resume::stage_large(cx.env, entry, &*source, etag.as_ref(), target, &copy)?;
+        cx.worker.gathered.tally.needed_bytes += metadata.size_bytes;
         let part_bytes = etag.map(|etag| etag.part_bytes);
         let part_bytes = part_bytes.filter(|bytes| {
             arrival::is_hashed(cx.env, entry.dir_ref, (metadata.size_bytes, chunk_bytes), *bytes)
@@ -242,6 +243,7 @@ impl LargeFiles {
                 }
             }
             Ok(kept) => {
+                cx.worker.reason = copy.reason;
                 cx.copied((&dir_ref, &name), Kind::File, kept);
                 let file = Arrived { metadata: &metadata, crc64, inode };
                 upkeep.large_file_is_there(&dir_ref, &name, file, cx);

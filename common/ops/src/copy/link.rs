@@ -16,6 +16,7 @@ use types::content::etag::PartHasher;
 use types::content::transfer::TransferMode;
 use types::entry::{Kept, Kind};
 use types::error::{At, Cause, Op, Side, SideError};
+use types::listed::change::Reason;
 use types::object::metadata::LinkForm;
 
 /// Copies a symbolic link.
@@ -36,6 +37,7 @@ pub(super) fn copy_link(
     let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
+    cx.worker.reason = Reason::of(&metadata, replaced.as_ref());
     // A link must not replace the very file that it points to: its content would be lost.
     if let (Some(old), Ok(led_to)) = (&replaced, entry.dir.stat_followed(entry.name))
         && old.is_same_file(&led_to)

@@ -10,6 +10,7 @@ use types::attributes::keep::Keep;
 use types::content::transfer::{Reflink, Transfer};
 use types::entry::{Kind, Metadata, Time};
 use types::limits::CLOCKS_APART_MAX;
+use types::listed::change::RecordFormat;
 use types::listed::line::LineFormat;
 
 /// Options of a copy; those of rank 0 apply to all ranks.
@@ -38,11 +39,19 @@ pub struct CopyOptions {
     pub going_on: Option<GoingOn>,
     /// Verification of what was written.
     pub verify: Verify,
+    /// Format of the record of what is changed, where one is kept.
+    pub record: Option<RecordFormat>,
     /// Facts of the job that are not options.
     pub job: JobFacts,
 }
 
 impl CopyOptions {
+    /// Returns what is preserved in words, for people.
+    pub fn words(&self) -> String {
+        let links = if self.hard_links == HardLinks::Keep { ", hard links kept" } else { "" };
+        format!("{}{links}", self.keep.words())
+    }
+
     /// Checks that the options are compatible.
     ///
     /// # Errors

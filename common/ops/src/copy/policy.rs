@@ -270,6 +270,7 @@ mod tests {
             plan_as: types::listed::line::LineFormat::Text,
             sync: None,
             going_on: None,
+            record: None,
             verify: Verify::Nothing,
             job: JobFacts { id: 0, umask: 0o027, is_superuser: false },
         }

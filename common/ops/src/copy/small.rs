@@ -23,6 +23,7 @@ use types::content::etag::{PartHasher, PartedEtag};
 use types::content::transfer::Transfer;
 use types::entry::{Attributes, Kept, Kind, Metadata, Proof, Xattrs};
 use types::error::{At, Cause, Error, Op, Side, SideError};
+use types::listed::change::Reason;
 use types::outcome::difference::Fields;
 use types::service::ServiceFault;
 
@@ -50,8 +51,9 @@ pub(super) fn copy_file(
     cx.worker.gathered.meet(&metadata);
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
+    cx.worker.reason = Reason::of(&metadata, replaced.as_ref());
     if resume::is_finished(entry, &*target, (&metadata, replaced.as_ref()), cx)? {
-        cx.worker.gathered.tally.synced.unchanged += 1;
+        cx.worker.gathered.tally.complete_before(metadata.size_bytes);
         cx.worker.is_complete = true;
         upkeep.manifest.record_unchanged(entry, &metadata, cx);
         return Ok(Met::Done(Visited::NOTHING_MOVED));
@@ -65,7 +67,13 @@ pub(super) fn copy_file(
     let chunk_bytes = cx.env.chunk_bytes(entry.dir_ref, metadata.size_bytes);
     let is_large = metadata.size_bytes > chunk_bytes || resume::was_begun(cx.env, entry);
     if is_large && !cx.env.options.dry_run {
-        let copy = FileCopy { metadata, attributes, replaces: has_old, is_anew: false };
+        let copy = FileCopy {
+            metadata,
+            attributes,
+            replaces: has_old,
+            is_anew: false,
+            reason: cx.worker.reason,
+        };
         if let Some(kept) = large.begin_large(entry, source, &*target, copy, cx)? {
             cx.worker.gathered.tally.copied_bytes += metadata.size_bytes;
             let at = (&**entry.dir_ref, entry.name);
@@ -185,6 +193,7 @@ fn copy_whole(
     };
     let kept = staged.commit(&copy.attributes, Vec::new()).at(Side::Target)?;
     cx.worker.gathered.tally.copied_bytes += filled.size_bytes;
+    cx.worker.gathered.tally.needed_bytes += filled.size_bytes;
     let proof = proof_of(filled.proof, kept.proof);
     Ok((filled, Kept { proof, ..kept }))
 }
@@ -233,6 +242,8 @@ pub(super) struct FileCopy {
     pub is_anew: bool,
     /// True if the copy replaces a file.
     pub replaces: bool,
+    /// Reason of the copy.
+    pub reason: Reason,
 }
 
 impl WholeFile<'_> {

@@ -8,6 +8,7 @@ use super::policy::Plain;
 use crate::walk::{Visit, Visited};
 use store::NewSpecial;
 use types::error::{At, Side, SideError};
+use types::listed::change::Reason;
 
 /// Creates a special file like that of the source.
 pub(super) fn copy_special(
@@ -28,6 +29,7 @@ pub(super) fn copy_special(
     cx.worker.gathered.meet(&metadata);
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
+    cx.worker.reason = Reason::of(&metadata, replaced.as_ref());
     cx.plan_line("create special file", entry.dir_ref, entry.name.to_bytes());
     let plain = Plain::of_entry(cx.env.options, &metadata, &*target).at(Side::Target)?;
     let special = NewSpecial {

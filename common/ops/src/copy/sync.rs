@@ -28,6 +28,7 @@ use crate::walk::{Visit, Visited};
 use store::{Dir, SourceFile};
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Cause, Op, Side, SideError};
+use types::listed::change::{self, Reason};
 use types::outcome::compare::Clue;
 use types::outcome::difference::Fields;
 use types::outcome::tally::Check;
@@ -120,7 +121,8 @@ impl CopyJob<'_> {
         cx: &mut Context<'_, '_>,
     ) -> Result<Visited, SideError> {
         let sides = &look::look_closer(cx.env, rules, entry, sides)?;
-        let Sides { source, .. } = sides;
+        let Sides { source, target } = sides;
+        cx.worker.reason = Reason::of(source, Some(target));
         match decide_existing(sides, rules) {
             Existing::Nothing => self.satisfy(Need::Nothing, entry, source, cx),
             Existing::Keep => {
@@ -193,6 +195,7 @@ impl CopyJob<'_> {
             }
             outcome => outcome,
         };
+        cx.worker.reason = Reason::of(&sides.source, Some(&sides.target));
         let need = match outcome {
             Outcome::Failed(_) | Outcome::Differs => Need::Content,
             Outcome::Done => {
@@ -309,6 +312,8 @@ fn link_unchanged(
         cx.worker.gathered.meet(source);
         cx.worker.gathered.tally.synced.hard_linked_to_link_dest += 1;
         cx.worker.is_complete = true;
+        cx.worker.reason = Reason::of(source, None);
+        cx.record(change::Action::LinkDest, (entry.dir_ref, entry.name.to_bytes()), source.kind);
         manifest.record_unchanged(entry, source, cx);
     }
     Ok(linked)
@@ -363,6 +368,7 @@ pub(super) fn repair(
     cx.worker.gathered.tally.xattrs_not_preserved += u64::from(kept.xattrs_lost);
     cx.worker.gathered.tally.attributes_not_preserved += u64::from(kept.attributes_lost);
     cx.worker.gathered.tally.object_properties_not_preserved += u64::from(kept.properties_lost);
+    cx.record(change::Action::SetAttributes, (entry.dir_ref, entry.name.to_bytes()), source.kind);
     cx.check_given(entry.dir_ref, name, kept);
     Ok(())
 }

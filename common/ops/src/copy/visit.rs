@@ -254,11 +254,21 @@ impl Visitor for CopyJob<'_> {
         context: &TaskContext<'_, Self>,
     ) -> Visited {
         let cx = &mut self.context(worker, context);
-        let visited = match entry.dir_ref.trees().side() {
+        let found = cx.worker.gathered.tally.found.total();
+        let side = entry.dir_ref.trees().side();
+        let visited = match side {
             Side::Source => self.visit_source(entry, cx),
             Side::Target => self.meet_extra(entry, cx),
         };
         visited.unwrap_or_else(|side_error| {
+            // An entry that cannot be read was found, too.
+            let tally = &mut cx.worker.gathered.tally;
+            if side == Side::Source
+                && tally.found.total() == found
+                && !side_error.error.cause.is_vanished()
+            {
+                tally.found.count(kind_of(entry.hint));
+            }
             cx.fail(entry.dir_ref, entry.name.to_bytes(), side_error);
             Visited::NOTHING_MOVED
         })
@@ -284,9 +294,21 @@ impl Visitor for CopyJob<'_> {
     ) {
         // A directory that has vanished has no unread entries.
         let vanished = worker.gathered.tally.vanished;
+        let is_closed = side_error.error.op == Op::Open && dir_ref.trees().side() == Side::Source;
         self.context(worker, context).fail(dir_ref, b"", side_error);
         if worker.gathered.tally.vanished == vanished {
             worker.gathered.tally.unread_directories += 1;
+            worker.gathered.tally.found.directories += u64::from(is_closed);
         }
+    }
+}
+
+/// Returns the kind that a listing reports, or that of most entries.
+fn kind_of(hint: Hint) -> Kind {
+    match hint {
+        Hint::Directory => Kind::Directory,
+        Hint::Symlink => Kind::Symlink,
+        Hint::Other => Kind::Fifo,
+        Hint::File | Hint::Object(_) | Hint::Recorded(_) | Hint::Unknown => Kind::File,
     }
 }

@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::walk::selection::Selection;
+use lists::named::{Named, Origin};
 use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
 use types::entry::Metadata;
 use types::error::{Cause, Error, Failure, Side, SideError};
+use types::listed::change::{Change, RecordFormat, write_change, write_failure};
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use types::{limits, path};
@@ -18,6 +20,8 @@ use types::{limits, path};
 pub struct Account {
     tally: Mutex<Tally>,
     failures: AtomicU64,
+    /// Format of the record of what is changed, where one is kept.
+    record: Option<RecordFormat>,
 }
 
 /// The results that one thread has gathered since it last handed them over.
@@ -27,11 +31,30 @@ pub struct Gathered {
     pub tally: Tally,
     /// Complete lines of a list.
     pub lines: Vec<u8>,
+    /// Complete lines of the record of what the job has changed.
+    pub changes: Vec<u8>,
     /// The metadata of the entry visited last, if it was inspected.
     pub seen: Option<Metadata>,
 }
 
 impl Account {
+    /// Creates an account that also records each change, where a format for it is given.
+    pub fn recording(record: Option<RecordFormat>) -> Self {
+        Self { record, ..Self::default() }
+    }
+
+    /// Records a change that was made.
+    pub fn record<J: Job<Event = Event> + ?Sized>(
+        &self,
+        change: &Change<'_>,
+        gathered: &mut Gathered,
+        context: &TaskContext<'_, J>,
+    ) {
+        let Some(format) = self.record else { return };
+        write_change(format, change, context.rank().0, &mut gathered.changes);
+        gathered.send_changes(context, false);
+    }
+
     /// Returns this rank's counts so far.
     pub fn tally(&self) -> Tally {
         *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +83,10 @@ impl Account {
             gathered.tally.cancelled_tasks += 1;
             gathered.tally.unresponsive_services += 1;
             context.stop_job();
+        }
+        if let Some(format) = self.record {
+            write_failure(format, &failure, context.rank().0, &mut gathered.changes);
+            gathered.send_changes(context, false);
         }
         if failure.is_vanished() {
             gathered.tally.vanished += 1;
@@ -109,6 +136,18 @@ impl Gathered {
             context.report(&Event::Lines(std::mem::take(&mut self.lines)));
         }
     }
+
+    /// Sends the lines of the record in the same way.
+    pub fn send_changes<J: Job<Event = Event> + ?Sized>(
+        &mut self,
+        context: &TaskContext<'_, J>,
+        all: bool,
+    ) {
+        let enough = if all { 1 } else { limits::LINES_BLOCK_BYTES };
+        if self.changes.len() >= enough {
+            context.report(&Event::Record(std::mem::take(&mut self.changes)));
+        }
+    }
 }
 
 /// Returns the proper failure for an entry that does not exist. An entry of the source that was
@@ -129,6 +168,17 @@ pub fn missing(
         Ok(()) if at_root => side_error.error.op.failed(Cause::RootGone),
         Ok(()) => side_error.error,
     };
+    SideError { error, ..side_error }
+}
+
+/// Returns the proper failure for an entry that does not exist and that the operator has named. It
+/// was never met, so nothing shows that it has vanished.
+pub fn named_in_vain(side_error: SideError, named: Option<&Named>) -> SideError {
+    let is_named = named.is_some_and(|named| matches!(named.origin(), Origin::Paths(_)));
+    if side_error.side != Side::Source || !side_error.error.cause.is_vanished() || !is_named {
+        return side_error;
+    }
+    let error = side_error.error.op.failed(Cause::NamedInVain);
     SideError { error, ..side_error }
 }
 

@@ -192,8 +192,8 @@ impl<'c> ListJob<'c> {
         let below = path::join(dir_ref.path().as_bytes(), name);
         let WalkRoot { shown, source, .. } = &self.roots[dir_ref.root() as usize];
         let side_error = SideError { side: Side::Source, error };
-        let SideError { error, .. } =
-            account::missing(side_error, below.is_empty(), &**source, self.selection);
+        let side_error = account::missing(side_error, below.is_empty(), &**source, self.selection);
+        let SideError { error, .. } = account::named_in_vain(side_error, self.named());
         let failure = account::failure(Side::Source, shown, &below, error);
         if let Some(watch) = self.watch(dir_ref).filter(|_| !failure.is_vanished()) {
             watch.told(dir_ref, name);
@@ -312,6 +312,10 @@ impl Job for ListJob<'_> {
 
     fn snapshot(&self) -> Tally {
         self.collector.account.tally()
+    }
+
+    fn finds(_task: &WalkTask) -> bool {
+        true
     }
 }
 

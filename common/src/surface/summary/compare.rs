@@ -45,7 +45,7 @@ impl Method {
 }
 
 /// The counts of a comparison, in the words of mpiFileUtils' dcmp.
-pub(super) fn write_text(text: &mut String, compared: &Compared, method: Method) {
+pub(in crate::surface) fn write_text(text: &mut String, compared: &Compared, method: Method) {
     let (both, only_source, only_target) =
         (compared.both(), compared.only_in_source, compared.only_in_target);
     let different_type = compared.differing_in(Fields::TYPE);

@@ -72,6 +72,7 @@ pub fn wishes(options: CopyOptions, exclude: Option<&str>) -> CopyWishes {
         filters: filters(exclude),
         named: NamedArgs::default(),
         resume: ResumeRequest::default(),
+        record: None,
         manifest: None,
     }
 }
@@ -121,6 +122,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         plan_as: LineFormat::Text,
         sync,
         going_on: None,
+        record: None,
         verify: Verify::Nothing,
         job,
     }

@@ -204,7 +204,15 @@ impl Keep {
 
     /// Returns the preserved attributes in words, for people.
     pub fn words(&self) -> String {
-        let all = [(self.mode, "mode"), (self.owner, "owner"), (self.times, "timestamps")];
+        let all = [
+            (self.mode, "mode"),
+            (self.acls, "ACLs"),
+            (self.owner, "owner"),
+            (self.times, "timestamps"),
+            (self.xattrs != XattrChoice::None, "extended attributes"),
+            (self.specials, "special files"),
+            (self.devices, "devices"),
+        ];
         let kept: Vec<&str> =
             all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, word)| word).collect();
         match kept.split_last() {

@@ -15,6 +15,8 @@ pub enum Event {
     Lines(Vec<u8>),
     /// Lines for one of several lists, which the number selects.
     Output(u16, Vec<u8>),
+    /// Lines of the record of what the job has changed.
+    Record(Vec<u8>),
     /// Lines that describe entries that differ.
     Differences(Vec<u8>),
 }

@@ -25,6 +25,10 @@ pub struct Tally {
     pub copied_bytes: u64,
     /// Bytes that were there already, from an interrupted job.
     pub resumed_bytes: u64,
+    /// Bytes of the files whose content was found to be needed at the target, copied or not yet.
+    pub needed_bytes: u64,
+    /// Bytes of files that an earlier, interrupted job has completed.
+    pub completed_before_bytes: u64,
     /// Chunks of large files that were copied.
     pub chunks: u64,
     /// Names that became hard links to a copy of this job or of an earlier one.
@@ -348,6 +352,13 @@ impl Tally {
         self.found.count(metadata.kind);
     }
 
+    /// Counts a file that an earlier, interrupted job has completed.
+    pub fn complete_before(&mut self, bytes: u64) {
+        self.synced.unchanged += 1;
+        self.needed_bytes += bytes;
+        self.completed_before_bytes += bytes;
+    }
+
     /// Counts attributes that could not be set.
     pub fn count_lost(&mut self, kept: Kept) {
         self.owner_not_preserved += u64::from(kept.is_owner_lost());
@@ -378,6 +389,8 @@ impl Tally {
         self.copied.add(&other.copied);
         self.copied_bytes += other.copied_bytes;
         self.resumed_bytes += other.resumed_bytes;
+        self.needed_bytes = self.needed_bytes.saturating_add(other.needed_bytes);
+        self.completed_before_bytes += other.completed_before_bytes;
         self.chunks += other.chunks;
         self.hard_linked += other.hard_linked;
         self.hard_links_not_preserved += other.hard_links_not_preserved;
