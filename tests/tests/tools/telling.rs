@@ -132,6 +132,7 @@ fn two_trees(work: &Path) -> [std::path::PathBuf; 2] {
     trees::write(&source.join("new/file"), b"new");
     trees::write(&source.join("larger"), b"larger");
     trees::write(&target.join("larger"), b"l");
+    run(Command::new("touch").arg("-d@1000000000").arg(target.join("larger")));
     trees::write(&source.join("chunks"), &trees::noise(3 << 20));
     symlink("same", source.join("symlink")).unwrap();
     trees::write(&target.join("extra/file"), b"x");
@@ -193,7 +194,7 @@ fn a_failure_is_recorded_and_a_removal() {
     let tree = work.path().join("tree");
     trees::write(&tree.join("file"), b"x");
     trees::write(&tree.join("closed"), b"x");
-    fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let log = work.path().join("log");
     let (copies, program) = suite_tests::job::for_everybody("dcp");
@@ -237,7 +238,7 @@ fn the_last_line_names_a_command_that_completes_the_job() {
     trees::write(&tree.join("closed"), b"x");
     trees::write(&tree.join("closed dir/file"), b"x");
     for closed in ["closed", "closed dir"] {
-        fs::set_permissions(tree.join(closed), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join(closed), fs::Permissions::from_mode(0o000)).unwrap();
     }
     fs::set_permissions(work.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let (_programs, program) = suite_tests::job::for_everybody("dcp");

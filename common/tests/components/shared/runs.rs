@@ -45,6 +45,7 @@ pub fn quiet() -> CommonArgs {
         verbose: 0,
         progress: 0,
         json: false,
+        output_style: common::surface::mfu_words::OutputStyle::default(),
         threads: 3,
         assume_shared: false,
         identity: IdentityArgs::default(),
