@@ -1,6 +1,7 @@
 //! User interface: command line, session, progress, summary, exit code.
 
 pub mod again;
+pub mod change_args;
 pub mod cli;
 pub mod console;
 pub mod copy_args;
@@ -11,6 +12,7 @@ pub mod generate;
 pub mod identity_args;
 pub mod json;
 pub mod keep_args;
+mod letters;
 mod list_file;
 pub mod local_path;
 pub mod mfu_words;
@@ -21,6 +23,7 @@ pub mod record_args;
 pub mod report;
 pub mod reporter;
 pub mod resume_args;
+mod rule_files;
 pub mod s3_args;
 pub mod session;
 pub mod summary;

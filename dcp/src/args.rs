@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStringExt;
 use clap::Parser;
 use common::run::clean::CleanRequest;
 use common::run::copy::CopyRequest;
+use common::surface::change_args::ChangeArgs;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
+use common::surface::keep_args::SingleKeepArgs;
 use common::surface::session::ToolArgs;
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
@@ -48,12 +50,18 @@ pub struct Args {
     clean: bool,
 
     /// Follow symbolic links in SOURCE
-    #[arg(short = 'L', long, overrides_with = "no_dereference")]
+    #[arg(short = 'L', long, aliases = ["copy-links", "follow-symlinks"], overrides_with = "no_dereference")]
     dereference: bool,
 
     /// Copy symbolic links as links (the default)
     #[arg(short = 'P', long)]
     no_dereference: bool,
+
+    #[command(flatten)]
+    changes: ChangeArgs,
+
+    #[command(flatten)]
+    singly: SingleKeepArgs,
 
     #[command(flatten)]
     copy: CopyArgs,
@@ -84,6 +92,7 @@ impl ToolArgs for Args {
         "archive",
         "hard-links",
         "dereference",
+        "update",
         "dry-run",
         "files-from",
         "verify",
@@ -119,7 +128,8 @@ impl Args {
         let mut sources = self.paths();
         let target = sources.pop().filter(|_| !sources.is_empty())?;
         let symlinks = if self.dereference { Symlinks::Follow } else { Symlinks::Keep };
-        let wishes = self.copy.wishes(&Keep::default(), symlinks, None);
+        let wishes =
+            self.copy.wishes(&Keep::default(), self.singly, symlinks, self.changes.rules_if_any());
         Some(CopyRequest { sources, target, wishes })
     }
 }

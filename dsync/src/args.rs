@@ -5,11 +5,12 @@ use std::os::unix::ffi::OsStringExt;
 
 use clap::Parser;
 use common::run::sync::SyncRequest;
+use common::surface::change_args::ChangeArgs;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
+use common::surface::keep_args::SingleKeepArgs;
 use common::surface::session::ToolArgs;
-use ops::compare::options::Evidence;
-use ops::copy::options::{ChangeTest, SyncOptions};
+use ops::copy::options::{OldCopy, SyncOptions, Unchanged};
 use serde::{Deserialize, Serialize};
 use store::opening::Symlinks;
 use types::attributes::keep::Keep;
@@ -37,20 +38,6 @@ pub struct Args {
     #[arg(value_name = "TARGET")]
     target: OsString,
 
-    /// Compare files by content, not by size and modification time
-    ///
-    /// Byte by byte; objects in S3 by the checksum that the service stores.
-    #[arg(short, long, visible_alias = "checksum", conflicts_with = "size_only")]
-    contents: bool,
-
-    /// Download objects and compare them byte by byte, too (with -c)
-    #[arg(long, requires = "contents")]
-    download: bool,
-
-    /// Compare files by size only
-    #[arg(long)]
-    size_only: bool,
-
     /// Delete extraneous entries from TARGET, after all of SOURCE was read without an error
     #[arg(short = 'D', long, conflicts_with_all = ["input", "files_from"])]
     delete: bool,
@@ -59,30 +46,24 @@ pub struct Args {
     #[arg(long, value_name = "N", requires = "delete")]
     max_delete: Option<u64>,
 
-    /// Skip files that are newer in TARGET
-    #[arg(short, long)]
-    update: bool,
-
-    /// Use the upload time of an object as its modification time, instead of reading its metadata:
-    /// of use only with --update, where it saves a request per object
-    #[arg(long, requires = "update")]
-    use_server_modtime: bool,
-
-    /// Skip entries that exist in TARGET; copy only missing ones
-    #[arg(long, conflicts_with = "existing")]
-    ignore_existing: bool,
-
-    /// Skip entries that do not exist in TARGET
-    #[arg(long)]
-    existing: bool,
-
     /// Hard-link files to DIR where they are unchanged, instead of copying them
     ///
     /// As with rsync, a relative DIR is relative to TARGET: with --link-dest=../monday,
     /// /backup/tuesday is linked to /backup/monday. If it does not exist there, but in the current
     /// directory, that one is used, with a warning.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "compare_dest")]
     link_dest: Option<OsString>,
+
+    /// Follow symbolic links in SOURCE: copy what they lead to
+    #[arg(short = 'L', long, aliases = ["copy-links", "follow-symlinks"], overrides_with = "no_dereference")]
+    dereference: bool,
+
+    /// Copy symbolic links as links (the default)
+    #[arg(short = 'P', long)]
+    no_dereference: bool,
+
+    #[command(flatten)]
+    changes: ChangeArgs,
 
     #[command(flatten)]
     copy: CopyArgs,
@@ -136,25 +117,27 @@ impl Args {
             source: self.source.clone().into_vec(),
             target: self.target.clone().into_vec(),
             delete_max: self.max_delete,
-            wishes: self.copy.wishes(&Keep::all(), Symlinks::Keep, Some(self.sync())),
+            wishes: self.copy.wishes(
+                &Keep::all(),
+                SingleKeepArgs::default(),
+                self.symlinks(),
+                Some(self.sync()),
+            ),
         }
     }
 
+    fn symlinks(&self) -> Symlinks {
+        if self.dereference { Symlinks::Follow } else { Symlinks::Keep }
+    }
+
     fn sync(&self) -> SyncOptions {
-        let change_test = match (self.contents, self.size_only) {
-            (true, _) => ChangeTest::Content,
-            (false, true) => ChangeTest::SizeOnly,
-            (false, false) => ChangeTest::SizeAndTime,
-        };
+        let rules = self.changes.rules();
+        let linked = |dir| OldCopy { path: OsString::into_vec(dir), unchanged: Unchanged::Linked };
         SyncOptions {
-            change_test,
-            evidence: if self.download { Evidence::Bytes } else { Evidence::Checksums },
-            update: self.update,
-            use_server_modtime: self.use_server_modtime,
-            ignore_existing: self.ignore_existing,
-            existing: self.existing,
             delete: self.delete,
-            link_dest: self.link_dest.clone().map(OsStringExt::into_vec),
+            mirrors: true,
+            old_copy: self.link_dest.clone().map(linked).or(rules.old_copy),
+            ..rules
         }
     }
 }

@@ -489,6 +489,7 @@ mod tests {
             chunk_bytes: 1 << 20,
             buffer_bytes: 1 << 10,
             transfer: types::content::transfer::Transfer::default(),
+            mkpath: false,
             dry_run: false,
             plan_as: LineFormat::Text,
             sync: None,
@@ -518,7 +519,7 @@ mod tests {
                 shown_target: b"t".to_vec(),
                 renamed: None,
                 names: None,
-                link_dest: None,
+                old_copy: None,
             }];
             let (all, options) = (Selection::all(), options());
             let job = DeleteJob::new(&roots, &all, Mode::Delete, &options);

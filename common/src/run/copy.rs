@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::announce;
 use super::copying::Phase;
+use super::old_copy;
 use super::resume::Found;
+use super::rules;
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use super::verify;
@@ -15,7 +17,6 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::Operation;
 use ops::copy::options::CopyOptions;
 use ops::copy::plan::{self, CopyPlan};
 use ops::copy::root::{RootPlan, Singles};
@@ -46,7 +47,6 @@ pub fn run(session: &mut Session<'_, '_>, request: &CopyRequest, args: &CommonAr
 }
 
 impl Transfer for CopyRequest {
-    const OPERATION: Operation = Operation::Copy;
     const VERB: &str = "copy";
 
     fn wishes(&self) -> &CopyWishes {
@@ -55,7 +55,8 @@ impl Transfer for CopyRequest {
 
     fn places(&self) -> Vec<(Side, &[u8])> {
         let sources = self.sources.iter().map(|path| (Side::Source, &path[..]));
-        sources.chain([(Side::Target, &self.target[..])]).collect()
+        let old = self.wishes.options.old_copy().map(|old| (Side::Target, &old.path[..]));
+        sources.chain([(Side::Target, &self.target[..])]).chain(old).collect()
     }
 
     fn prepare(
@@ -114,7 +115,8 @@ fn prepare(
             wishes: &wishes,
             s3: &args.s3,
         };
-        match same_command::find(command, resolver, reporter) {
+        let located = old_copy::locate(resolver, &target, &mut options, reporter);
+        match located.and_then(|()| same_command::find(command, resolver, reporter)) {
             Ok(found) => {
                 found.prepare(&mut options);
                 let target_was = found.target_was();
@@ -193,6 +195,8 @@ fn header(
         options.words(),
         if options.dry_run { ", dry run" } else { "" },
     ));
+    lines.extend(options.sync.as_ref().map(|sync| format!("  {}", rules::words(sync))));
+    lines.extend(options.old_copy().map(old_copy::words));
     lines.extend(journal.and_then(Found::words));
     let roots: Vec<_> = plan
         .roots
@@ -207,6 +211,7 @@ fn header(
         "threads": args.threads,
         "chunk_bytes": options.chunk_bytes,
         "buffer_bytes": options.buffer_bytes,
+        "sync": options.sync.as_ref().map(events::rules),
         "preserve": events::preserve(&options.keep),
         "dry_run": options.dry_run,
         "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),

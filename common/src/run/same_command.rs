@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ use types::content::transfer::{Reflink, Rewriting, Sparse};
 use types::entry::{Kind, Time};
 use types::error::Side;
 use types::exit::Exit;
-use types::limits::{JOURNALS_MAX, NAMES_COMPARED_MAX};
+use types::limits::{JOURNALS_MAX, NAMES_COMPARED_MAX, SETTING_BYTES_MAX};
 use types::operand::container::ContainerPath;
 use types::operand::placement::{Given, TargetIs};
 use types::operand::staged_name::journal_name;
@@ -135,7 +135,7 @@ impl Command<'_> {
     fn record(&self, resolver: &StoreResolver) -> JobRecord {
         let source = |path: &Vec<u8>| SourcePlace {
             path: self.full_path(resolver, Side::Source, path),
-            is_contents: self.wishes.options.sync.is_none() && Given::new(path).means_contents,
+            is_contents: !self.wishes.options.mirrors() && Given::new(path).means_contents,
         };
         JobRecord {
             tool: self.tool.to_owned(),
@@ -173,7 +173,7 @@ impl Command<'_> {
         let given = Given::new(path);
         let follows = side == Side::Target
             || given.means_contents
-            || self.wishes.options.sync.is_some()
+            || self.wishes.options.mirrors()
             || self.wishes.options.symlinks == Symlinks::Follow;
         let is_link = || fs::symlink_metadata(as_path(path)).is_ok_and(|it| it.is_symlink());
         let real = (follows || !is_link()).then(|| resolver.real_path(side, path)).flatten();
@@ -201,7 +201,7 @@ impl Command<'_> {
     fn is_new_in_target(&self, resolver: &StoreResolver) -> bool {
         let [source] = self.sources else { return false };
         let given = Given::new(source);
-        let receives = self.wishes.options.sync.is_none() && !given.means_contents;
+        let receives = !self.wishes.options.mirrors() && !given.means_contents;
         let name = given.last_name.as_ref().filter(|_| receives);
         let is_missing = |name: &Vec<u8>| {
             let looked = resolver.look(Side::Target, &join(self.target, name), Symlinks::Keep);
@@ -224,7 +224,7 @@ impl Command<'_> {
         let paths =
             is_path(resolver, Side::Source, source) && is_path(resolver, Side::Target, self.target);
         if !paths
-            || self.wishes.options.sync.is_some()
+            || self.wishes.options.mirrors()
             || fs::symlink_metadata(as_path(&join(self.target, name))).is_ok()
         {
             return None;
@@ -438,7 +438,7 @@ fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
         ("--reflink", unless(&transfer.reflink, &Reflink::Auto)),
         ("--stripe", unless(&transfer.stripe, &None)),
         ("--inplace", yes(transfer.rewriting == Rewriting::InPlace)),
-        ("--include, --exclude", unless(&filters.rules.0, &Vec::new())),
+        ("--include, --exclude", shortened(unless(&filters.rules.0, &Vec::new()))),
         ("--min-size", unless(&filters.min_size, &None)),
         ("--max-size", unless(&filters.max_size, &None)),
         ("--min-age", unless(&filters.min_age, &None)),
@@ -461,7 +461,8 @@ fn sync_settings(options: &CopyOptions) -> Vec<Choice> {
         ("--ignore-existing", yes(sync.ignore_existing)),
         ("--existing", yes(sync.existing)),
         ("--delete", yes(sync.delete)),
-        ("--link-dest", unless(&sync.link_dest, &None)),
+        ("--link-dest, --compare-dest", unless(&sync.old_copy, &None)),
+        ("--modify-window", unless(&sync.modify_window, &Duration::ZERO)),
     ]
 }
 
@@ -477,6 +478,14 @@ fn object_settings(args: &S3Args) -> Vec<Choice> {
         ("--sse", text(&args.sse)),
         ("--sse-kms-key-id", text(&args.sse_kms_key_id)),
     ]
+}
+
+/// A long value as its checksum: lists of patterns may have thousands.
+fn shortened(value: String) -> String {
+    if value.len() <= SETTING_BYTES_MAX {
+        return value;
+    }
+    format!("{} bytes, CRC-64 {:016x}", value.len(), Crc64::of(value.as_bytes()).0)
 }
 
 /// A value as it is compared; nothing where it is what it is without being asked for.

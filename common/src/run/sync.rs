@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::announce;
 use super::copying::{Copying, Phase, is_stopped};
-use super::link_dest;
 use super::links;
+use super::old_copy;
 use super::resume::Found;
+use super::rules;
 use super::same_command::{self, Command};
 use super::transfer::{self, After, Prepared, Transfer};
 use crate::surface::cli::CommonArgs;
@@ -16,14 +17,13 @@ use crate::surface::copy_args::CopyWishes;
 use crate::surface::json as events;
 use crate::surface::reporter::Reporter;
 use crate::surface::session::Session;
-use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, gather};
 use ops::copy::Stage;
 use ops::copy::extras::Extras;
 use ops::copy::finish::DirectoryRecords;
 use ops::copy::leftovers::Leftovers;
-use ops::copy::options::{ChangeTest, CopyOptions, SyncOptions};
+use ops::copy::options::CopyOptions;
 use ops::copy::plan::CopyPlan;
 use ops::copy::sync_plan;
 use ops::delete::guard::{CompleteWalk, DeletionSet};
@@ -62,7 +62,6 @@ pub fn run(session: &mut Session<'_, '_>, request: &SyncRequest, args: &CommonAr
 }
 
 impl Transfer for SyncRequest {
-    const OPERATION: Operation = Operation::Sync;
     const VERB: &str = "sync";
 
     fn wishes(&self) -> &CopyWishes {
@@ -70,9 +69,9 @@ impl Transfer for SyncRequest {
     }
 
     fn places(&self) -> Vec<(Side, &[u8])> {
-        let old = self.wishes.options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
+        let old = self.wishes.options.old_copy().map(|old| (Side::Target, &old.path[..]));
         let own = [(Side::Source, &self.source[..]), (Side::Target, &self.target)];
-        own.into_iter().chain(old.map(|old| (Side::Target, old))).collect()
+        own.into_iter().chain(old).collect()
     }
 
     fn prepare(
@@ -271,7 +270,7 @@ fn prepare(
     options.plan_as = if args.json { LineFormat::Ndjson } else { LineFormat::Text };
     let sources = std::slice::from_ref(&source);
     let own = manifest.iter().chain(&resume.dir);
-    let located = link_dest::locate(resolver, &target, &mut options, reporter);
+    let located = old_copy::locate(resolver, &target, &mut options, reporter);
     let found = located.and_then(|()| match deletion_set(own, &target, &options) {
         Some(refusal) => Err((Exit::Usage, refusal)),
         None => same_command::find(
@@ -323,22 +322,6 @@ fn deletion_set<'p>(
     Some(format!("{shown} is in the target, where --delete would delete it; name another location"))
 }
 
-fn describe(sync: &SyncOptions) -> String {
-    let change_test = match sync.change_test {
-        ChangeTest::SizeAndTime => "files are compared by size and modification time",
-        ChangeTest::SizeOnly => "files are compared by size",
-        ChangeTest::Content => "files are compared by content",
-    };
-    let rules = [
-        (sync.delete, "extraneous entries of the target are deleted"),
-        (sync.update, "newer files of the target are skipped"),
-        (sync.ignore_existing, "existing entries are skipped"),
-        (sync.existing, "entries missing in the target are skipped"),
-    ];
-    let rules = rules.into_iter().filter(|(is_set, _)| *is_set).map(|(_, words)| words);
-    [change_test].into_iter().chain(rules).collect::<Vec<_>>().join(", ")
-}
-
 fn header(
     session: &Session<'_, '_>,
     (source, target): (&[u8], &[u8]),
@@ -347,7 +330,7 @@ fn header(
     args: &CommonArgs,
     reporter: &mut Reporter,
 ) {
-    let rules = options.sync.as_ref().map(describe).unwrap_or_default();
+    let rules = options.sync.as_ref().map(rules::words).unwrap_or_default();
     let mut lines = vec![
         format!("  {} => {}", path::escaped(source), path::escaped(target)),
         format!(
@@ -358,10 +341,7 @@ fn header(
             if options.dry_run { ", dry run" } else { "" }
         ),
     ];
-    let old = options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
-    lines.extend(
-        old.map(|old| format!("  hard links to unchanged files in {}", path::escaped(old))),
-    );
+    lines.extend(options.old_copy().map(old_copy::words));
     lines.extend(journal.and_then(Found::words));
     let fields = json!({
         "tool": session.tool,

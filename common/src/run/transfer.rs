@@ -31,11 +31,16 @@ use types::exit::Exit;
 
 /// Request, as all ranks know it.
 pub(super) trait Transfer {
-    const OPERATION: Operation;
     /// Verb for the progress bar and for messages.
     const VERB: &str;
 
     fn wishes(&self) -> &CopyWishes;
+
+    /// Returns the operation that the summary describes: one that compares first where rules decide.
+    fn operation(&self) -> Operation {
+        let has_rules = self.wishes().options.sync.is_some();
+        if has_rules { Operation::Sync } else { Operation::Copy }
+    }
 
     /// The paths that were given.
     fn places(&self) -> Vec<(Side, &[u8])>;
@@ -155,7 +160,7 @@ fn course<T: Transfer>(
     let (filters, named) = (wishes.filters.clone(), opened.again(&wishes.named));
     let part = verify::Part { filters, named, own };
     let ending = Ending {
-        operation: T::OPERATION,
+        operation: request.operation(),
         resolver: &resolver,
         plan: &plan,
         roots: &roots,
@@ -211,7 +216,7 @@ fn shared<'r>(
     options: &'r CopyOptions,
 ) -> Vec<SharedRoot<'r>> {
     let is_written = !options.dry_run;
-    let link_dest = options.sync.as_ref().and_then(|sync| sync.link_dest.as_deref());
+    let old_copy = options.old_copy().map(|old| &old.path[..]);
     let mut all = Vec::new();
     for (plan, root) in plan.roots.iter().zip(roots) {
         let source = SharedRoot {
@@ -226,8 +231,8 @@ fn shared<'r>(
             let (shown, store) = (&plan.target, &*root.target);
             all.push(SharedRoot { shown, store, entry: None, is_written });
         }
-        all.extend(root.link_dest.iter().map(|old| SharedRoot {
-            shown: link_dest.unwrap_or_default(),
+        all.extend(root.old_copy.iter().map(|old| SharedRoot {
+            shown: old_copy.unwrap_or_default(),
             store: &**old,
             entry: None,
             is_written: false,

@@ -10,6 +10,7 @@ use super::environment;
 use super::foreign;
 use super::generate::{self, Document};
 use super::identity_args::IdentityArgs;
+use super::letters;
 use super::mfu_words::OutputStyle;
 use super::s3_args::S3Args;
 use types::limits;
@@ -188,7 +189,6 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
     version: &str,
     short_help: &[&str],
 ) -> Parsed<A> {
-    let arguments = &with_values(arguments.to_vec())[..];
     let command = environment::read(A::command(), None);
     let parser = |except: Option<&str>| {
         let command = environment::read(A::command(), except);
@@ -197,6 +197,11 @@ pub fn parse<A: clap::FromArgMatches + clap::CommandFactory>(
             .version(version.to_owned())
             .args_override_self(true)
     };
+    let arguments = match letters::read(with_values(arguments.to_vec()), &parser(None)) {
+        Ok(arguments) => arguments,
+        Err(why) => return Parsed::Refusal(why),
+    };
+    let arguments = &arguments[..];
     let parsed = parser(None).try_get_matches_from(arguments).and_then(|matches| {
         match matches.get_one::<Document>(generate::OPTION) {
             Some(document) => Ok(Parsed::Answer(document.of(command.clone()))),

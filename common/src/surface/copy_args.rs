@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cli::{CommonArgs, TuningArgs};
 use super::filter_args::FilterArgs;
-use super::keep_args::KeepArgs;
+use super::keep_args::{KeepArgs, SingleKeepArgs};
 use super::named_args::NamedArgs;
 use super::record_args::{RecordArgs, RecordRequest};
 use super::resume_args::ResumeArgs;
@@ -22,6 +22,10 @@ pub struct CopyArgs {
     /// Change nothing; print what would be done
     #[arg(short = 'n', long, alias = "dryrun")]
     pub dry_run: bool,
+
+    /// Create missing directories above TARGET
+    #[arg(long)]
+    mkpath: bool,
 
     #[command(flatten)]
     keep: KeepArgs,
@@ -74,21 +78,23 @@ impl CopyArgs {
         CommonArgs { s3, ..common }
     }
 
-    /// Request of these arguments. `keeps` is preserved by default.
+    /// Request of these arguments. `keeps` is preserved by default, and `singly` in any case.
     pub fn wishes(
         &self,
         keeps: &Keep,
+        singly: SingleKeepArgs,
         symlinks: Symlinks,
         sync: Option<SyncOptions>,
     ) -> CopyWishes {
         let (job, record) = (JobFacts::here(), self.record.request());
         let options = CopyOptions {
             symlinks,
-            keep: self.verify.keep(self.keep.keep(keeps, &job)),
+            keep: self.verify.keep(self.keep.keep(keeps, singly, &job)),
             hard_links: self.keep.hard_links(),
             chunk_bytes: self.tuning.chunk_bytes(),
             buffer_bytes: self.tuning.buffer_bytes(),
             transfer: self.verify.transfer(self.transfer.transfer()),
+            mkpath: self.mkpath,
             dry_run: self.dry_run,
             plan_as: LineFormat::Text,
             sync,

@@ -3,12 +3,15 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use clap::builder::TypedValueParser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
+use super::rule_files::{self, Lines};
 use types::entry::Time;
+use types::limits::RULE_FILE_BYTES_MAX;
 use types::select::age::Age;
 use types::select::filter::{Filter, FilterOptions, Rule, Verdict};
 use types::select::glob::Pattern;
@@ -18,7 +21,7 @@ use types::size::parse_bytes;
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
-    /// `--include` and `--exclude`, in the order they were given
+    /// `--include`, `--exclude`, `--filter` and their files, in the order they were given
     #[command(flatten)]
     pub rules: RuleArgs,
 
@@ -67,16 +70,42 @@ impl FilterArgs {
     }
 }
 
-/// `--include` and `--exclude`: written by hand, because derived options forget the order between
+/// `--include`, `--exclude` and their files: written by hand, because derived options forget the order between
 /// one another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RuleArgs(pub Vec<Rule>);
 
 const INCLUDE: &str = "include";
 const EXCLUDE: &str = "exclude";
+const FILTER: &str = "filter";
+
+/// Options that name a file of rules, and what its lines are.
+const FROM: [(&str, Lines, &str); 3] = [
+    (
+        "include-from",
+        Lines::Patterns(Verdict::Include),
+        "Read GLOBs of --include from FILE, one a line (- for standard input)",
+    ),
+    (
+        "exclude-from",
+        Lines::Patterns(Verdict::Exclude),
+        "Read GLOBs of --exclude from FILE, one a line (- for standard input)",
+    ),
+    (
+        "filter-from",
+        Lines::Rules,
+        "Read rules of --filter from FILE, one a line (- for standard input)",
+    ),
+];
+
+const FILTER_DETAILS: &str =
+    "One of the rules of --include and --exclude, among which it has its place.";
+
+const FROM_DETAILS: &str = "Empty lines and those that begin with # or ; are skipped, and ! alone \
+                            removes the rules before it. A GLOB may have a prefix, + to include and - to exclude.";
 
 fn rule_arg(name: &'static str, help: &'static str, details: &str) -> Arg {
-    let checked = clap::builder::OsStringValueParser::new().try_map(|text: OsString| {
+    let checked = OsStringValueParser::new().try_map(|text: OsString| {
         let pattern = text.into_vec();
         Pattern::parse(&pattern).map(|_| pattern)
     });
@@ -88,6 +117,17 @@ fn rule_arg(name: &'static str, help: &'static str, details: &str) -> Arg {
         .help_heading("Filters")
         .action(ArgAction::Append)
         .value_parser(checked)
+}
+
+fn from_arg(name: &'static str, value: &'static str, help: &'static str, details: &str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .help(help)
+        .long_help(format!("{help}\n\n{details}").trim_end().to_owned())
+        .help_heading("Filters")
+        .action(ArgAction::Append)
+        .value_parser(OsStringValueParser::new().map(OsString::into_vec))
 }
 
 impl Args for RuleArgs {
@@ -105,6 +145,11 @@ impl Args for RuleArgs {
                 "*.o matches at any depth, /tmp at the top only, build/ directories only, and a/**/b \
                  also a/b.",
             ))
+            .arg(
+                from_arg(FILTER, "RULE", "Include (+ GLOB) or exclude (- GLOB) entries", FILTER_DETAILS)
+                    .allow_hyphen_values(true),
+            )
+            .args(FROM.map(|(name, _, help)| from_arg(name, "FILE", help, FROM_DETAILS)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -114,10 +159,28 @@ impl Args for RuleArgs {
 
 impl FromArgMatches for RuleArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut placed = placed_rules(matches, INCLUDE, Verdict::Include);
-        placed.extend(placed_rules(matches, EXCLUDE, Verdict::Exclude));
-        placed.sort_by_key(|(place, _)| *place);
-        Ok(Self(placed.into_iter().map(|(_, rule)| rule).collect()))
+        let mut all = Vec::new();
+        for (name, verdict) in [(INCLUDE, Verdict::Include), (EXCLUDE, Verdict::Exclude)] {
+            let rule = |pattern: &Vec<u8>| Rule { verdict, pattern: pattern.clone() };
+            all.extend(placed(matches, name).map(|(place, pattern)| (place, rule(pattern))));
+        }
+        for (place, text) in placed(matches, FILTER) {
+            let rule = rule_files::rule(text, Lines::Rules).map_err(|why| refused(FILTER, &why))?;
+            all.push((place, rule));
+        }
+        for (name, lines, _) in FROM {
+            for (place, path) in placed(matches, name) {
+                let rules = rule_files::read(path, lines).map_err(|why| refused(name, &why))?;
+                all.extend(rules.into_iter().map(|rule| (place, rule)));
+            }
+        }
+        let bytes: usize = all.iter().map(|(_, rule)| rule.pattern.len()).sum();
+        if bytes > RULE_FILE_BYTES_MAX {
+            return Err(refused(EXCLUDE, "the patterns are too many"));
+        }
+        // Stable, so that the rules of a file stay in order.
+        all.sort_by_key(|(place, _)| *place);
+        Ok(Self(all.into_iter().map(|(_, rule)| rule).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -126,17 +189,19 @@ impl FromArgMatches for RuleArgs {
     }
 }
 
-/// The rules of one option with their places; what the environment says comes last.
-fn placed_rules(matches: &ArgMatches, name: &str, verdict: Verdict) -> Vec<((bool, usize), Rule)> {
+/// Place of an option on the command line; the environment comes after it.
+type Place = (bool, usize);
+
+/// Returns the values of one option with their places.
+fn placed<'m>(matches: &'m ArgMatches, name: &str) -> impl Iterator<Item = (Place, &'m Vec<u8>)> {
     let is_environment = matches.value_source(name) == Some(ValueSource::EnvVariable);
-    let patterns = matches.get_many::<Vec<u8>>(name).unwrap_or_default();
-    let indices = matches.indices_of(name).unwrap_or_default();
-    indices
-        .zip(patterns)
-        .map(|(index, pattern)| {
-            ((is_environment, index), Rule { verdict, pattern: pattern.clone() })
-        })
-        .collect()
+    let values = matches.get_many::<Vec<u8>>(name).unwrap_or_default();
+    let indices: Vec<_> = matches.indices_of(name).unwrap_or_default().collect();
+    indices.into_iter().map(move |index| (is_environment, index)).zip(values)
+}
+
+fn refused(name: &str, why: &str) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, format!("--{name}: {why}\n"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,19 @@
 //! Options of other movers that people type by habit: those that ask for what is done anyway are accepted,
 //! and for others an error says what to write instead.
 
+mod advice;
+
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// Value of an option that changes nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    None,
+    /// Only after `=`: the option takes none in another tool.
+    Optional,
+    Required,
+}
 
 /// An option that changes nothing here.
 struct Idle {
@@ -10,7 +21,7 @@ struct Idle {
     tools: &'static [&'static str],
     short: Option<char>,
     long: &'static str,
-    takes_value: bool,
+    value: Value,
     /// Why it changes nothing.
     why: &'static str,
 }
@@ -31,11 +42,15 @@ impl Idle {
 }
 
 const fn flag(long: &'static str, why: &'static str) -> Idle {
-    Idle { tools: &[], short: None, long, takes_value: false, why }
+    Idle { tools: &[], short: None, long, value: Value::None, why }
+}
+
+const fn optional(long: &'static str, why: &'static str) -> Idle {
+    Idle { tools: &[], short: None, long, value: Value::Optional, why }
 }
 
 const fn value(long: &'static str, why: &'static str) -> Idle {
-    Idle { tools: &[], short: None, long, takes_value: true, why }
+    Idle { tools: &[], short: None, long, value: Value::Required, why }
 }
 
 const OWN_PARALLELISM: &str = "the number of ranks and --threads set the parallelism";
@@ -43,26 +58,78 @@ const OWN_RETRIES: &str = "temporary errors are retried until --give-up-after";
 const ALL_KEPT: &str = "dsync preserves all attributes, except those of --no-preserve";
 const DFUSE: &str = "DAOS is reached through dfuse or libpil4dfs";
 
-/// Options of cp, rsync, rclone and mpiFileUtils.
+const OWN_SERVICE: &str = "the client adapts to what the service can do";
+const NO_DELTA: &str = "a file that differs is copied whole, so that no parts are compared";
+const OWN_PROTOCOL: &str = "no remote shell and no rsync on another host takes part";
+const OWN_OUTPUT: &str = "--progress, -v and --json select what is printed";
+
+/// Options of cp, rsync, rclone, s5cmd, aws and mpiFileUtils.
 const IDLE: &[Idle] = &[
     flag("recursive", "directories are copied with all of their contents").short('r'),
     flag("links", "symbolic links are copied as links").short('l'),
+    flag("no-follow-symlinks", "symbolic links are copied as links").of(&["dcp", "dsync"]),
     flag("whole-file", "a file that differs is copied whole").short('W'),
     flag("compress", "content is not compressed for the transfer").short('z'),
-    flag("stats", "the summary is always printed"),
+    value("compress-level", "content is not compressed for the transfer"),
+    value("compress-choice", "content is not compressed for the transfer"),
+    value("compress-threads", "content is not compressed for the transfer"),
+    value("skip-compress", "content is not compressed for the transfer"),
+    optional("stats", "the summary is always printed"),
+    value("stats-unit", OWN_OUTPUT),
+    flag("stats-one-line", OWN_OUTPUT),
     flag("human-readable", "sizes are always printed with units"),
     flag("partial", "--resume uses what an interrupted job has copied"),
+    value("partial-dir", "--resume uses what an interrupted job has copied"),
     flag("fast-list", "listings use as few requests as they can"),
     flag("create-empty-src-dirs", "empty directories are copied"),
-    value("info", "--progress and -v select what is printed"),
+    flag("inc-recursive", "listing and copying always overlap"),
+    flag("no-inc-recursive", "listing and copying always overlap"),
+    flag("no-traverse", "only directories that the source has are listed in the target"),
+    flag("implied-dirs", "directories above named entries are copied with their attributes"),
+    flag("8-bit-output", "names are printed as they are, with control characters escaped"),
+    flag("no-motd", OWN_PROTOCOL),
+    flag("secluded-args", OWN_PROTOCOL),
+    flag("protect-args", OWN_PROTOCOL),
+    flag("old-args", OWN_PROTOCOL),
+    flag("blocking-io", OWN_PROTOCOL),
+    flag("fuzzy", NO_DELTA),
+    value("block-size", NO_DELTA),
+    value("checksum-choice", "content is compared byte by byte"),
+    value("checksum-seed", "content is compared byte by byte"),
+    value("max-alloc", "memory does not grow with the number of files"),
+    value("outbuf", OWN_OUTPUT),
+    value("info", OWN_OUTPUT),
+    flag("use-mmap", "buffers are allocated once for each thread"),
+    value("buffer-size", "--bufsize sets the buffer of each thread"),
     value("transfers", OWN_PARALLELISM),
     value("checkers", OWN_PARALLELISM),
     value("multi-thread-streams", OWN_PARALLELISM),
+    value("multi-thread-cutoff", "--chunksize sets the size of parts"),
+    value("multi-thread-chunk-size", "--chunksize sets the size of parts"),
+    value("multi-thread-write-buffer-size", "--bufsize sets the buffer of each thread"),
+    value("streaming-upload-cutoff", "--s3-part-size sets the size of parts"),
+    value("list-cutoff", "memory does not grow with the number of files"),
+    flag("server-side-across-configs", "objects are copied by the service where it can")
+        .of(&["dcp", "dsync"]),
+    value("cli-read-timeout", OWN_RETRIES),
+    value("cli-connect-timeout", OWN_RETRIES),
+    value("color", OWN_OUTPUT),
+    value("max-backlog", "a full queue slows the listing down"),
+    value("order-by", "files are copied when they are found"),
     value("s3-upload-concurrency", OWN_PARALLELISM),
+    value("s3-upload-cutoff", "--s3-part-size sets the size of parts"),
+    value("s3-copy-cutoff", "--s3-part-size sets the size of parts"),
+    value("s3-list-chunk", OWN_SERVICE),
+    flag("s3-no-check-bucket", "buckets are not created"),
+    flag("s3-no-head-object", "objects are looked at only where that is needed"),
+    value("concurrency", OWN_PARALLELISM).of(&["dcp", "dsync"]),
     value("retries", OWN_RETRIES),
+    value("retry-count", OWN_RETRIES),
     value("low-level-retries", OWN_RETRIES),
+    value("retries-sleep", OWN_RETRIES),
+    value("timeout", OWN_RETRIES),
+    value("contimeout", OWN_RETRIES),
     value("batch-files", "memory does not grow with the number of files").short('b').of(&["dsync"]),
-    flag("no-dereference", "symbolic links are copied as links").short('P').of(&["dsync"]),
     flag("base", "entries that -o lists are counted in any case").short('b').of(&["dcmp"]),
     flag("lite", "an entry's attributes come with its name where that is cheaper")
         .short('l')
@@ -80,67 +147,30 @@ const IDLE: &[Idle] = &[
     flag("group", ALL_KEPT).short('g').of(&["dsync"]),
     flag("perms", ALL_KEPT).of(&["dsync"]),
     flag("acls", ALL_KEPT).short('A').of(&["dsync"]),
+    flag("metadata", ALL_KEPT).short('M').of(&["dsync"]),
 ];
 
-const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has this option";
-const NO_HOSTS: &str = "other hosts cannot be reached; mount their file system, or go through S3";
-const NO_MOVE: &str = "sources are not removed; delete them after dcmp has found no difference";
-
-/// Advice by the option that was typed.
-const INSTEAD: &[(&str, &str)] = &[
-    ("--bwlimit", "the bandwidth cannot be limited; start fewer ranks, or lower --threads"),
-    ("--checksum", IN_DSYNC),
-    ("--delete", IN_DSYNC),
-    ("--existing", IN_DSYNC),
-    ("--ignore-existing", IN_DSYNC),
-    ("--link-dest", IN_DSYNC),
-    ("--size-only", IN_DSYNC),
-    ("--update", IN_DSYNC),
-    ("-D", IN_DSYNC),
-    ("-c", IN_DSYNC),
-    ("-u", IN_DSYNC),
-    ("--delete-after", "write --delete (-D), which deletes after copying"),
-    ("--delete-before", "write --delete (-D), which deletes after copying"),
-    ("--delete-during", "write --delete (-D), which deletes after copying"),
-    ("--delete-excluded", "excluded entries are not deleted"),
-    ("--delete-from", "name the paths to copy with --files-from"),
-    ("--exclude-from", "write --exclude for each pattern"),
-    ("--include-from", "write --include for each pattern"),
-    ("--filter", "write --include and --exclude, of which the first that matches decides"),
-    ("--filter-from", "write --include and --exclude, of which the first that matches decides"),
-    ("--max-depth", "write --exclude '/*/*/*' for a depth of 2"),
-    ("--backup", "replaced files are not backed up"),
-    ("--relative", "name the paths with --files-from, below one SOURCE"),
-    ("-R", "name the paths with --files-from, below one SOURCE"),
-    ("--metadata", "write -p, which preserves all attributes"),
-    ("-M", "write -p, which preserves all attributes"),
-    ("-A", "access control lists are preserved with -p"),
-    ("-o", "owners are preserved with -p, or by --preserve=ownership"),
-    ("-g", "groups are preserved with -p, or by --preserve=ownership"),
-    ("-t", "timestamps are preserved with -p, or by --preserve=timestamps"),
-    ("--times", "timestamps are preserved with -p, or by --preserve=timestamps"),
-    ("--owner", "owners are preserved with -p, or by --preserve=ownership"),
-    ("--group", "groups are preserved with -p, or by --preserve=ownership"),
-    ("--perms", "modes are preserved with -p, or by --preserve=mode"),
-    ("--acls", "access control lists are preserved with -p"),
-    ("--dereference", "symbolic links are mirrored as links; dcp -L follows them"),
-    ("-L", "symbolic links are mirrored as links; dcp -L follows them"),
-    ("--daos-preserve", "DAOS's own properties of a container are not copied"),
-    ("--rsh", NO_HOSTS),
-    ("-e", NO_HOSTS),
-    ("--remove-source-files", NO_MOVE),
-    ("--remove-source", NO_MOVE),
-    ("--numworkers", OWN_PARALLELISM),
-];
+/// Letters of rsync's and rclone's for options that have no letter in some tools.
+const LETTERS: [(&str, char); 2] = [("filter", 'f'), ("from0", '0')];
 
 /// The command with the options that change nothing, but for those whose name means something to it.
 pub fn accepted(command: Command) -> Command {
+    let command = LETTERS.into_iter().fold(command, with_letter);
     let name = command.get_name().to_owned();
     let is_meant = |idle: &&Idle| idle.tools.is_empty() || idle.tools.contains(&&name[..]);
     // A tool's own come first: they have the short name where both would.
     let (of_all, of_one): (Vec<_>, Vec<_>) =
         IDLE.iter().filter(is_meant).partition(|idle| idle.tools.is_empty());
     of_one.into_iter().chain(of_all).fold(command, with)
+}
+
+fn with_letter(command: Command, (long, letter): (&str, char)) -> Command {
+    let is_taken = command.get_arguments().any(|arg| arg.get_short() == Some(letter));
+    let is_there = command.get_arguments().any(|arg| arg.get_long() == Some(long));
+    if is_taken || !is_there {
+        return command;
+    }
+    command.mut_args(|arg| if arg.get_long() == Some(long) { arg.short(letter) } else { arg })
 }
 
 fn with(command: Command, idle: &Idle) -> Command {
@@ -151,8 +181,12 @@ fn with(command: Command, idle: &Idle) -> Command {
     if is_long_taken {
         return command;
     }
-    let action = if idle.takes_value { ArgAction::Set } else { ArgAction::SetTrue };
-    let arg = Arg::new(idle.id()).long(idle.long).action(action).hide(true);
+    let arg = Arg::new(idle.id()).long(idle.long).hide(true);
+    let arg = match idle.value {
+        Value::None => arg.action(ArgAction::SetTrue),
+        Value::Optional => arg.num_args(0..=1).require_equals(true),
+        Value::Required => arg.action(ArgAction::Set),
+    };
     let is_taken =
         |short: &char| command.get_arguments().any(|arg| arg.get_short() == Some(*short));
     match idle.short.filter(|short| !is_taken(short)) {
@@ -175,10 +209,10 @@ pub fn notes(matches: &ArgMatches) -> Vec<String> {
 /// Advice for an option that the tool `command` does not have.
 pub fn instead(typed: &str, command: &Command) -> Option<String> {
     let name = typed.split('=').next().unwrap_or(typed);
-    let (_, why) = INSTEAD.iter().find(|(known, _)| *known == name)?;
-    // Where a tool only reads, no other tool is the answer.
+    // Where a tool only reads, what is advised to those that copy is no answer.
     let copies = command.get_arguments().any(|arg| arg.get_long() == Some("preserve"));
-    copies.then(|| format!("there is no option {name} here: {why}"))
+    let why = advice::on(name, command.get_name(), copies)?;
+    Some(format!("there is no option {name} here: {why}"))
 }
 
 #[cfg(test)]
@@ -205,10 +239,6 @@ mod tests {
             let mut command = accepted(Command::new(tool));
             command.build();
         }
-        let mut names: Vec<_> = INSTEAD.iter().map(|(name, _)| name).collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), INSTEAD.len());
     }
 
     #[test]
@@ -218,6 +248,7 @@ mod tests {
         assert!(why.contains("--remove-source-files") && why.contains("dcmp"), "{why}");
         assert!(instead("--bwlimit=1M", &copies).is_some());
         assert_eq!(instead("--unheard-of", &copies), None);
-        assert_eq!(instead("--delete", &Command::new("dwalk")), None);
+        let why = instead("--delete", &Command::new("dwalk")).unwrap();
+        assert!(why.contains("dcp and dsync"), "{why}");
     }
 }

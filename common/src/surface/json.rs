@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::summary::{compare, sync};
 use ops::compare::options::Evidence;
-use ops::copy::options::{ChangeTest, SyncOptions};
+use ops::copy::options::{ChangeTest, SyncOptions, Unchanged};
 use types::attributes::keep::{Chown, Keep, XattrChoice};
 use types::entry::Proof;
 use types::error::Failure;
@@ -129,7 +129,12 @@ pub fn preserve(keep: &Keep) -> Value {
     })
 }
 
-/// Rules by which dsync decides what to do with an entry, for the first event.
+fn old_copy(sync: &SyncOptions, unchanged: Unchanged) -> Option<Value> {
+    let old = sync.old_copy.as_ref().filter(|old| old.unchanged == unchanged);
+    old.map(|old| json_path(&old.path))
+}
+
+/// Rules by which a tool decides what to do with an entry, for the first event.
 pub fn rules(sync: &SyncOptions) -> Value {
     let compare = match sync.change_test {
         ChangeTest::SizeAndTime => "size-and-mtime",
@@ -144,6 +149,8 @@ pub fn rules(sync: &SyncOptions) -> Value {
         "existing": sync.existing,
         "ignore_existing": sync.ignore_existing,
         "delete": sync.delete,
-        "link_dest": sync.link_dest.as_deref().map(json_path),
+        "link_dest": old_copy(sync, Unchanged::Linked),
+        "compare_dest": old_copy(sync, Unchanged::LeftOut),
+        "modify_window_seconds": sync.modify_window.as_secs_f64(),
     })
 }

@@ -75,6 +75,24 @@ pub struct KeepArgs {
     numeric_ids: bool,
 }
 
+/// Options of rsync(1) that preserve one attribute each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct SingleKeepArgs {
+    #[arg(short = 't', long, hide = true)]
+    times: bool,
+    #[arg(short = 'o', long, hide = true)]
+    owner: bool,
+    #[arg(long, hide = true)]
+    group: bool,
+    #[arg(long, hide = true)]
+    perms: bool,
+    #[arg(short = 'A', long, hide = true)]
+    acls: bool,
+    #[arg(short = 'M', long, hide = true)]
+    metadata: bool,
+}
+
 /// A list of attributes, as cp(1) names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Preserved {
@@ -95,6 +113,9 @@ pub enum WhichXattrs {
     All,
     NonLustre,
     User,
+    /// Those that `-X` of rsync(1), which takes no value, preserves for this user.
+    #[value(hide = true)]
+    Visible,
 }
 
 impl From<WhichXattrs> for XattrChoice {
@@ -104,6 +125,7 @@ impl From<WhichXattrs> for XattrChoice {
             WhichXattrs::All => Self::All,
             WhichXattrs::NonLustre => Self::NonLustre,
             WhichXattrs::User => Self::User,
+            WhichXattrs::Visible => Self::Own,
         }
     }
 }
@@ -144,6 +166,20 @@ impl Preserved {
         })
     }
 
+    fn with(self, singly: SingleKeepArgs) -> Self {
+        let SingleKeepArgs { times, owner, group, perms, acls, metadata } = singly;
+        if metadata {
+            return Self { links: self.links, ..Self::ALL };
+        }
+        Self {
+            mode: self.mode || perms,
+            acl: self.acl || acls,
+            ownership: self.ownership || owner || group,
+            timestamps: self.timestamps || times,
+            ..self
+        }
+    }
+
     fn of(keep: &Keep) -> Self {
         let Keep { mode, acls, owner, times, xattrs, .. } = *keep;
         Self {
@@ -181,19 +217,21 @@ impl KeepArgs {
     }
 
     /// Attributes to preserve, for a tool that preserves `by_default` without options.
-    pub fn keep(&self, by_default: &Keep, job: &JobFacts) -> Keep {
+    pub fn keep(&self, by_default: &Keep, singly: SingleKeepArgs, job: &JobFacts) -> Keep {
         let asked = match self.preserve {
             _ if self.archive => Preserved::ALL,
             None => Preserved::of(by_default),
             Some(list) => list,
         };
         let refused = self.no_preserve.unwrap_or_default();
-        let kept = asked.without(refused);
-        let chosen = self.xattrs.map(XattrChoice::from).filter(|_| !refused.xattr);
-        let xattrs = chosen.unwrap_or(match kept.xattr {
+        let kept = asked.with(singly).without(refused);
+        let named = self.xattrs.filter(|which| *which != WhichXattrs::Visible);
+        let chosen = named.map(XattrChoice::from).filter(|_| !refused.xattr);
+        let is_as_rsync = self.archive || self.xattrs == Some(WhichXattrs::Visible);
+        let xattrs = chosen.unwrap_or(match kept.xattr || is_as_rsync && !refused.xattr {
             false => XattrChoice::None,
             // As rsync(1): only the superuser sees `trusted.*`.
-            true if self.archive && job.is_superuser => XattrChoice::NonLustre,
+            true if is_as_rsync && job.is_superuser => XattrChoice::NonLustre,
             true => XattrChoice::Own,
         });
         let with_mode = kept.mode && !refused.acl && chosen != Some(XattrChoice::None);
@@ -255,7 +293,7 @@ mod tests {
 
     fn keep(words: &[&str], by_default: &Keep, job: &JobFacts) -> Keep {
         let words = ["tool"].iter().chain(words);
-        Tool::try_parse_from(words).unwrap().keep.keep(by_default, job)
+        Tool::try_parse_from(words).unwrap().keep.keep(by_default, SingleKeepArgs::default(), job)
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct S3Args {
     pub s3_endpoint: Option<String>,
 
     /// Region of s3:// locations; by default AWS_REGION, the profile's, or us-east-1
-    #[arg(long, value_name = "REGION", value_parser = checked_word)]
+    #[arg(long, alias = "region", value_name = "REGION", value_parser = checked_word)]
     pub s3_region: Option<String>,
 
     /// Profile of AWS's configuration for s3:// locations; by default AWS_PROFILE
@@ -92,23 +92,24 @@ pub struct S3Args {
     pub s3_opaque_etags: bool,
 
     /// Canned ACL of new objects: private, bucket-owner-full-control...
-    #[arg(long, value_name = "ACL", value_parser = checked_word)]
+    #[arg(long, alias = "s3-acl", value_name = "ACL", value_parser = checked_word)]
     pub acl: Option<String>,
 
     /// Storage class of new objects: STANDARD_IA, GLACIER_IR...
-    #[arg(long, value_name = "CLASS", value_parser = checked_word)]
+    #[arg(long, alias = "s3-storage-class", value_name = "CLASS", value_parser = checked_word)]
     pub storage_class: Option<String>,
 
     /// Encryption at rest of new objects
     #[arg(
         long,
+        alias = "s3-server-side-encryption",
         value_name = "ALGORITHM",
         value_parser = PossibleValuesParser::new(["AES256", "aws:kms", "aws:kms:dsse"])
     )]
     pub sse: Option<String>,
 
     /// Key for --sse aws:kms, as its ID, ARN or alias
-    #[arg(long, value_name = "KEY", requires = "sse", value_parser = checked_word)]
+    #[arg(long, alias = "s3-sse-kms-key-id", value_name = "KEY", requires = "sse", value_parser = checked_word)]
     pub sse_kms_key_id: Option<String>,
 
     /// Pay for requests to another owner's bucket

@@ -72,6 +72,7 @@ fn options() -> CopyOptions {
         buffer_bytes: 64,
         transfer: Transfer::default(),
         dry_run: false,
+        mkpath: false,
         plan_as: types::listed::line::LineFormat::Text,
         sync: None,
         going_on: None,

@@ -35,7 +35,9 @@ fn sync(ranks: u32, source: &Path, target: &Path, change_test: ChangeTest) -> Ex
         ignore_existing: false,
         existing: false,
         delete: true,
-        link_dest: None,
+        modify_window: std::time::Duration::ZERO,
+        old_copy: None,
+        mirrors: true,
     };
     let options = options(HardLinks::Keep, Some(rules), JobFacts::here());
     runs::sync(ranks, source, target, &wishes(options, None))

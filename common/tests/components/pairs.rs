@@ -207,7 +207,9 @@ fn random_rules(random: &mut fastrand::Rng) -> SyncOptions {
         ignore_existing: false,
         existing: false,
         delete: random.bool(),
-        link_dest: None,
+        modify_window: std::time::Duration::ZERO,
+        old_copy: None,
+        mirrors: true,
     }
 }
 

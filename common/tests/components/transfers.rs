@@ -42,6 +42,7 @@ fn options(transfer: Transfer) -> CopyOptions {
         buffer_bytes: 5 * BLOCK,
         transfer,
         dry_run: false,
+        mkpath: false,
         plan_as: LineFormat::Text,
         sync: None,
         going_on: None,

@@ -64,6 +64,12 @@ pub const HOLE_PROBE_STRIDE_BYTES: u64 = 8 << 20;
 /// Size of a block that is read in a hole: all but a few file systems have no smaller blocks.
 pub const HOLE_PROBE_BYTES: u64 = 4 << 10;
 
+/// Longest setting of a job that its journal records as it is: a line of a message.
+pub const SETTING_BYTES_MAX: usize = 4 << 10;
+
+/// Size of all filter rules of a job: every rank gets them in one message, and compiles them.
+pub const RULE_FILE_BYTES_MAX: usize = 4 << 20;
+
 /// Largest accepted I/O buffer per thread.
 pub const BUFFER_BYTES_MAX: u64 = 1 << 30;
 

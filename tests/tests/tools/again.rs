@@ -290,8 +290,13 @@ fn options_that_decide_what_is_written_are_applied_or_refused_by_name() {
     let work = Sandbox::new();
     let (source, target) = failed(work.path(), &[]);
     fs::set_permissions(source.join("a"), Permissions::from_mode(0o4777)).unwrap();
+    let list = work.path().join("list").into_os_string().into_string().unwrap();
+    fs::write(&list, "x\n".repeat(10_000)).unwrap();
     for (options, name) in [
         (&["--exclude=x"][..], "--include, --exclude"),
+        (&["--exclude-from", &list], "--include, --exclude"),
+        (&["--update"], "--update"),
+        (&["--compare-dest=/"], "--link-dest, --compare-dest"),
         (&["-L"], "--dereference"),
         (&["-H"], "--hard-links"),
         (&["--sparse=always"], "--sparse"),

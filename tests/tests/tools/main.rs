@@ -15,6 +15,7 @@ mod dfuse;
 mod errors;
 mod fidelity;
 mod flipping_links;
+mod habits;
 mod hard_links;
 mod interop;
 mod interrupt;

@@ -1,5 +1,8 @@
 //! Tests of `docs/migrating.md`: other tools' options do what it says when they are typed.
 
+use std::collections::BTreeSet;
+use std::process::Command;
+
 use suite_tests::job::{project, run, tool};
 use suite_tests::sandbox::Sandbox;
 use suite_tests::{skips, trees};
@@ -11,9 +14,12 @@ struct Row {
     here: String,
 }
 
+fn page() -> String {
+    std::fs::read_to_string(project().join("docs/migrating.md")).unwrap()
+}
+
 fn rows() -> Vec<Row> {
-    let page = project().join("docs/migrating.md");
-    let text = std::fs::read_to_string(page).unwrap();
+    let text = page();
     let split = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.trim_end_matches(" |").splitn(3, " | ");
@@ -65,6 +71,64 @@ fn every_row_does_what_it_says() {
     }
 }
 
+/// Returns the rows of the section with that heading.
+fn section(heading: &str) -> String {
+    let page = page();
+    let (_, after) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    after.split("\n## ").next().unwrap().to_owned()
+}
+
+/// Returns the long options in the help of a program that is installed.
+fn long_options(program: &str, arguments: &[&str]) -> Option<BTreeSet<String>> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    // The options of a line are at its beginning; what follows describes them.
+    let names = text.lines().flat_map(|line| {
+        let head = line.trim_start().split("  ").next().unwrap_or_default().to_owned();
+        let words: Vec<_> = head.split([' ', ',']).map(str::to_owned).collect();
+        words.into_iter().filter(move |_| head.starts_with('-'))
+    });
+    let name = |word: String| {
+        let name = word.strip_prefix("--")?.split(|c| !is_part(c)).next()?.to_owned();
+        (!name.is_empty()).then(|| format!("--{name}"))
+    };
+    Some(names.filter_map(name).collect())
+}
+
+/// Options that stand for themselves everywhere, or for another one that has a row.
+const NO_ROWS: [&str; 8] =
+    ["--help", "--version", "--debug", "--no-OPTION", "--no-W", "--i-r", "--no-i-r", "--old-d"];
+
+#[test]
+fn every_option_of_installed_tools_has_a_row() {
+    let mut judged = 0;
+    for (program, arguments, heading) in [
+        ("rsync", &["--help"][..], "rsync"),
+        ("cp", &["--help"], "cp"),
+        ("rclone", &["sync", "--help"], "rclone"),
+        ("rclone", &["check", "--help"], "rclone"),
+        ("s5cmd", &["cp", "--help"], "s5cmd"),
+        ("s5cmd", &["sync", "--help"], "s5cmd"),
+    ] {
+        let Some(options) = long_options(program, arguments) else { continue };
+        assert!(options.len() > 8, "{program}: {options:?}");
+        let rows = section(heading);
+        let has_row = |option: &&String| {
+            let mut lines = rows.lines().filter_map(|line| line.strip_prefix("| `"));
+            lines.any(|line| line.split([' ', '=', '`']).any(|word| word == *option))
+        };
+        let missing: Vec<_> = options
+            .iter()
+            .filter(|option| !NO_ROWS.contains(&&option[..]))
+            .filter(|option| !has_row(option))
+            .collect();
+        assert!(missing.is_empty(), "{program} {arguments:?}: {missing:?}");
+        judged += 1;
+    }
+    assert!(judged > 1, "rsync and cp are installed");
+}
+
 #[test]
 fn what_is_written_as_a_place_elsewhere_is_never_a_local_file() {
     let work = Sandbox::new();
@@ -102,7 +166,7 @@ fn options_of_other_tools_are_accepted_or_answered() {
         ("--remove-source-files", "sources are not removed"),
         ("--delete", "use dsync"),
         ("--bwlimit=1M", "start fewer ranks"),
-        ("-M", "write -p"),
+        ("--backup", "not backed up"),
     ] {
         let ended = run(tool(1, "dcp").current_dir(work.path()).args([option, "s", "u"])).expect(2);
         assert!(ended.stderr.contains(says), "{option}: {}", ended.stderr);

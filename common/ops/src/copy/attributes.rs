@@ -73,6 +73,9 @@ fn is_time_missing(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> bool {
 
 /// Returns the conclusion that the modification times of two files of equal size allow.
 pub(super) fn clue(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> Clue {
+    if is_within_window(env, sides) {
+        return Clue::Same;
+    }
     let (source, target) = (&*env.root(dir_ref).source, env.target(dir_ref));
     let ahead = match (source.service(), target.service()) {
         // Both times are from one clock, or from two clocks whose offset is unknown.
@@ -80,6 +83,13 @@ pub(super) fn clue(env: &Env<'_>, dir_ref: &DirRef, sides: &Sides) -> Clue {
         _ => target.clock_ahead(),
     };
     compare::clue(&sides.source, &sides.target, ahead, target.time_range(&sides.target))
+}
+
+/// Returns whether the operator tolerates the difference of two known modification times.
+fn is_within_window(env: &Env<'_>, Sides { source, target }: &Sides) -> bool {
+    let knows_both = [source, target].iter().all(|side| side.known.contains(Fields::MTIME));
+    let rules = env.options.sync.as_ref().filter(|rules| !rules.modify_window.is_zero());
+    knows_both && rules.is_some_and(|rules| rules.is_within_window(source, target))
 }
 
 /// Returns the extended attributes of a source entry that the copy is to have.
@@ -123,7 +133,8 @@ pub(super) fn differing_attributes(
 ) -> Fields {
     let (source, target) =
         (&policy::wanted(cx.env.options, &sides.source, &sides.target, plain), &sides.target);
-    let wanted = cx.env.options.keep.fields();
+    let tolerated = if is_within_window(cx.env, sides) { Fields::MTIME } else { Fields::NONE };
+    let wanted = cx.env.options.keep.fields().without(tolerated);
     // The kernel drops the set-group-id bit where the user is not of the group (chmod(2)).
     let may_keep_group_bit =
         cx.env.options.job.is_superuser || cx.env.own_groups.contains(&target.gid);

@@ -130,7 +130,9 @@ mod tests {
             ignore_existing: false,
             existing: false,
             delete: false,
-            link_dest: None,
+            modify_window: std::time::Duration::ZERO,
+            old_copy: None,
+            mirrors: true,
         }
     }
 

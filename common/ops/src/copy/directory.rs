@@ -293,7 +293,7 @@ fn make_here(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> Result<Mad
     match parent.make_dir(&name, mode) {
         // The entry is removed no earlier than now, when the directory of the source is open and
         // will be read.
-        Err(error) if error.cause == Cause::KindDiffers && env.options.sync.is_some() => {
+        Err(error) if error.cause == Cause::KindDiffers && env.options.mirrors() => {
             parent.remove(&name, parent.stat(&name)?.kind)?;
             parent.make_dir(&name, mode)
         }

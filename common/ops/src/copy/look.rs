@@ -4,8 +4,10 @@
 use super::env::Env;
 use super::options::{ChangeTest, SyncOptions};
 use super::sync::Sides;
-use crate::walk::{Visit, whole};
+use super::visit::refuse_target;
+use crate::walk::{self, Visit, whole};
 use store::Dir;
+use store::opening::Symlinks;
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Cause, Error, Op, Side, SideError};
 use types::outcome::difference::Fields;
@@ -38,15 +40,16 @@ pub(super) fn replaced(
         // The existing entry may be the source itself.
         old = whole(target, name, old).at(Side::Target)?;
     }
+    let is_kept =
+        |kind: Kind| !env.options.mirrors() && kind.is_special() && !source.kind.is_special();
     match (old.kind, &env.options.sync) {
+        (Kind::Directory, Some(rules)) if !rules.mirrors => refuse(Cause::KindDiffers),
         // The dry run has only planned the deletion.
         (Kind::Directory, Some(_)) if env.options.dry_run => Ok(None),
         (Kind::Directory, Some(rules)) if rules.delete => refuse(Cause::UndeletedDirectory),
         (Kind::Directory, Some(_)) => refuse(Cause::FullDirectory),
         (Kind::Directory, None) => refuse(Cause::KindDiffers),
-        (kind, None) if kind.is_special() && !source.kind.is_special() => {
-            refuse(Cause::NotReplaceable)
-        }
+        (kind, _) if is_kept(kind) => refuse(Cause::NotReplaceable),
         _ if old.is_same_file(source) => refuse(Cause::SameFile),
         _ => Ok(Some(old)),
     }
@@ -58,13 +61,28 @@ pub(super) fn source_of(
     rules: &SyncOptions,
     entry: &Visit<'_>,
 ) -> Result<Metadata, SideError> {
-    let seen = entry.dir.peek(entry.name, entry.hint).at(Side::Source)?;
+    let seen = peek(env, entry)?;
     let needs_all =
-        rules.link_dest.is_some() || (env.selection.needs_times() && !rules.use_server_modtime);
+        rules.old_copy.is_some() || (env.selection.needs_times() && !rules.use_server_modtime);
     if needs_all {
         return whole(&**entry.dir, entry.name, seen).at(Side::Source);
     }
     Ok(with_time(rules, seen))
+}
+
+/// Returns an entry of the source, or what a link there leads to where links are followed, with the
+/// metadata that is cheap to get.
+fn peek(env: &Env<'_>, entry: &Visit<'_>) -> Result<Metadata, SideError> {
+    let may_be_link = matches!(entry.hint, Hint::Symlink | Hint::Unknown);
+    if env.options.symlinks == Symlinks::Keep || !may_be_link {
+        return entry.dir.peek(entry.name, entry.hint).at(Side::Source);
+    }
+    let source = &*env.root(entry.dir_ref).source;
+    let seen = walk::look(entry, source, Symlinks::Follow).at(Side::Source)?;
+    if seen.kind == Kind::Directory && entry.hint == Hint::Symlink {
+        refuse_target(env, entry)?;
+    }
+    Ok(seen)
 }
 
 /// Returns the entry of that name at the target, with the metadata that is cheap to get.

@@ -1,5 +1,7 @@
 //! Options of a copy and of a synchronisation.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::compare::options::Evidence;
@@ -28,6 +30,8 @@ pub struct CopyOptions {
     pub buffer_bytes: u64,
     /// Mode in which content is transferred.
     pub transfer: Transfer,
+    /// True if missing directories above the target are created.
+    pub mkpath: bool,
     /// True if nothing is changed and the plan is printed.
     pub dry_run: bool,
     /// Format of the plan of a dry run.
@@ -52,12 +56,28 @@ impl CopyOptions {
         format!("{}{links}", self.keep.words())
     }
 
+    /// True if the target becomes a mirror of the source.
+    pub fn mirrors(&self) -> bool {
+        self.sync.as_ref().is_some_and(|sync| sync.mirrors)
+    }
+
+    /// Returns the older copy in which missing files are looked up.
+    pub fn old_copy(&self) -> Option<&OldCopy> {
+        self.sync.as_ref().and_then(|sync| sync.old_copy.as_ref())
+    }
+
     /// Checks that the options are compatible.
     ///
     /// # Errors
     /// Returns one line that names the conflict.
     pub fn check(&self) -> Result<(), String> {
         self.transfer.check()?;
+        let leaves_out = self.old_copy().is_some_and(|old| old.unchanged == Unchanged::LeftOut);
+        if self.verify == Verify::All && leaves_out {
+            return Err("--verify all compares the whole target, from which --compare-dest leaves files out; use \
+                        --verify transferred"
+                .to_owned());
+        }
         if self.verify == Verify::Transferred && self.transfer.reflink == Reflink::Always {
             return Err("--verify transferred reads what was written, and --reflink always writes nothing; use \
                         --verify all"
@@ -123,15 +143,57 @@ pub struct SyncOptions {
     pub existing: bool,
     /// True if extraneous entries of the target are deleted.
     pub delete: bool,
-    /// Directory to whose files unchanged files become hard links.
-    pub link_dest: Option<Vec<u8>>,
+    /// Largest difference of two modification times that count as equal.
+    pub modify_window: Duration,
+    /// Directory with an older copy, in which missing files are looked up.
+    pub old_copy: Option<OldCopy>,
+    /// True if the target becomes a mirror of the source, in which entries of another kind are
+    /// replaced; false if they are refused, as in any copy.
+    pub mirrors: bool,
+}
+
+/// Older copy of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldCopy {
+    /// Directory of the copy.
+    pub path: Vec<u8>,
+    /// Treatment of files that are unchanged since.
+    pub unchanged: Unchanged,
+}
+
+/// Treatment of files that are the same in an older copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unchanged {
+    /// The files become hard links to those of the copy.
+    Linked,
+    /// The files are left out of the target.
+    LeftOut,
+}
+
+impl Unchanged {
+    /// Returns the option that requests the treatment.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Linked => "--link-dest",
+            Self::LeftOut => "--compare-dest",
+        }
+    }
 }
 
 impl SyncOptions {
     /// True if the file of the target stays as it is because it is newer.
     pub fn keeps_newer(&self, source: &Metadata, target: &Metadata) -> bool {
         let are_files = source.kind == Kind::File && target.kind == Kind::File;
-        self.update && are_files && target.mtime > source.mtime
+        let is_newer = || target.mtime > source.mtime && !self.is_within_window(source, target);
+        self.update && are_files && is_newer()
+    }
+
+    /// True if the modification times differ by no more than the operator tolerates.
+    pub fn is_within_window(&self, source: &Metadata, target: &Metadata) -> bool {
+        let nanoseconds =
+            |time: Time| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanoseconds);
+        let apart = nanoseconds(source.mtime).abs_diff(nanoseconds(target.mtime));
+        apart <= self.modify_window.as_nanos()
     }
 }
 

@@ -48,6 +48,9 @@ pub fn make(
     let target = Given::new(target);
     let target_is = match (look_at_target(resolver, &target), target_was) {
         (Ok(_), Some(target_was)) => target_was,
+        (Ok(TargetIs::Missing), None) if options.mkpath && is_directory(&target, sources) => {
+            TargetIs::Directory
+        }
         (Ok(target_is), None) => target_is,
         (Err(failure), _) => {
             plan.failures.push(failure);
@@ -72,6 +75,11 @@ pub fn make(
         plan.make_directories(resolver, options);
     }
     plan
+}
+
+/// True if the target can only be a directory, even if it does not exist yet.
+fn is_directory(target: &Given, sources: &[Vec<u8>]) -> bool {
+    target.means_contents || sources.len() > 1
 }
 
 /// True if names that differ only in case collide in the target directory, as far as that is known.
@@ -314,6 +322,9 @@ impl CopyPlan {
     }
 }
 
+/// Mode of a directory that only leads to the target, before the umask.
+const ALL_BITS: u32 = 0o777;
+
 fn last_name(given: &Given) -> CString {
     let name = given.last_name.clone().unwrap_or_default();
     CString::new(name).expect("arguments of a process contain no NUL")
@@ -346,6 +357,9 @@ pub(super) fn make_root_target(
             return Ok(RootTarget::New);
         }
         Err(error) if !error.cause.is_vanished() => return Err(at_target(error)),
+        Err(_) if options.mkpath && !resolver.is_object(Side::Target, &root.target) => {
+            return make_path(resolver, root, options);
+        }
         Err(_) if root.singles.is_some() && !resolver.is_object(Side::Target, &root.target) => {
             return Err(at_target(Op::Create.failed(Cause::NoParent)));
         }
@@ -358,10 +372,52 @@ pub(super) fn make_root_target(
     if options.dry_run {
         return Ok(RootTarget::Absent);
     }
+    make_whole(resolver, root, options)
+}
+
+/// Creates the target of a whole directory.
+fn make_whole(
+    resolver: &StoreResolver,
+    root: &RootPlan,
+    options: &CopyOptions,
+) -> Result<RootTarget, Failure> {
     let source = resolver
         .look(Side::Source, &root.source, Symlinks::Follow)
         .map_err(|error| account::failure(Side::Source, &root.source, b"", error))?;
     let mode = super::policy::making_mode(options, &source);
-    resolver.make_dir(Side::Target, &root.target, mode).map_err(at_target)?;
+    make_directory(resolver, &root.target, mode)?;
     Ok(RootTarget::New)
+}
+
+fn make_directory(resolver: &StoreResolver, path: &[u8], mode: u32) -> Result<(), Failure> {
+    let made = resolver.make_dir(Side::Target, path, mode);
+    made.map_err(|error| account::failure(Side::Target, path, b"", error))
+}
+
+/// Creates the target with all missing directories above it, as `mkdir -p` does.
+fn make_path(
+    resolver: &StoreResolver,
+    root: &RootPlan,
+    options: &CopyOptions,
+) -> Result<RootTarget, Failure> {
+    let is_missing = |path: &[u8]| {
+        let looked = resolver.look(Side::Target, path, Symlinks::Follow);
+        looked.is_err_and(|error| error.cause.is_vanished())
+    };
+    let mut missing = Vec::new();
+    let mut path = Given::new(&root.target).parent();
+    while is_missing(&path) {
+        missing.push(path.clone());
+        path = Given::new(&path).parent();
+    }
+    if options.dry_run {
+        return Ok(RootTarget::Absent);
+    }
+    for path in missing.iter().rev() {
+        make_directory(resolver, path, ALL_BITS)?;
+    }
+    match root.singles {
+        Some(_) => make_directory(resolver, &root.target, ALL_BITS).map(|()| RootTarget::New),
+        None => make_whole(resolver, root, options),
+    }
 }

@@ -266,6 +266,7 @@ mod tests {
             chunk_bytes: 1,
             buffer_bytes: 1,
             transfer: types::content::transfer::Transfer::default(),
+            mkpath: false,
             dry_run: false,
             plan_as: types::listed::line::LineFormat::Text,
             sync: None,

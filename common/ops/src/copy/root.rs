@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::CopyTask;
-use super::options::{CopyOptions, Verify};
+use super::options::{CopyOptions, OldCopy, Verify};
 use crate::resolver::StoreResolver;
 use crate::walk::WalkTask;
 use crate::walk::account;
@@ -85,8 +85,8 @@ pub struct CopyRoot {
     /// The single entries to copy, whose directory does not determine the attributes of the target;
     /// `None` for all its contents.
     pub names: Option<HashSet<CString>>,
-    /// An older copy, whose files may be linked to.
-    pub link_dest: Option<Box<dyn Store>>,
+    /// An older copy, in which missing files are looked up.
+    pub old_copy: Option<Box<dyn Store>>,
 }
 
 impl RootPlan {
@@ -126,7 +126,7 @@ impl RootPlan {
             places: self.places.clone(),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
             names: self.singles.as_ref().map(|singles| singles.names.iter().cloned().collect()),
-            link_dest: open_link_dest(resolver, options)?,
+            old_copy: open_old_copy(resolver, options)?,
         })
     }
 
@@ -181,13 +181,11 @@ impl RootPlan {
     }
 }
 
-fn open_link_dest(
+fn open_old_copy(
     resolver: &StoreResolver,
     options: &CopyOptions,
 ) -> Result<Option<Box<dyn Store>>, Failure> {
-    let Some(path) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
-        return Ok(None);
-    };
+    let Some(OldCopy { path, .. }) = options.old_copy() else { return Ok(None) };
     let xattrs = options.keep.xattr_filter();
     let open_as = OpenAs { need: Need::Passage, xattrs, ..OpenAs::default() };
     match resolver.open(Side::Target, path, open_as) {

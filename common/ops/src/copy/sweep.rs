@@ -288,7 +288,7 @@ mod tests {
             shown_target: b"t".to_vec(),
             renamed: None,
             names: None,
-            link_dest: None,
+            old_copy: None,
         }];
         for rank in 0..5 {
             let left = remove_unused(&journal, &roots, (Rank(rank), 5), true);

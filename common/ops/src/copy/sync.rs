@@ -15,7 +15,7 @@ use super::context::Context;
 use super::decide::{Action, Content, Existing, decide, decide_content, decide_existing};
 use super::large::LargeFiles;
 use super::manifest::Manifest;
-use super::options::{ChangeTest, SyncOptions};
+use super::options::{ChangeTest, SyncOptions, Unchanged};
 use super::policy::Plain;
 use super::upkeep::Upkeep;
 use super::{CopyJob, policy};
@@ -89,6 +89,9 @@ impl CopyJob<'_> {
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(None, cx))
             }
+            Action::MakeDirectory if target.is_some() && !rules.mirrors => {
+                Err(Op::MakeDir.failed(Cause::KindDiffers)).at(Side::Target)
+            }
             Action::MakeDirectory => {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 if target.is_some() {
@@ -98,7 +101,7 @@ impl CopyJob<'_> {
             }
             Action::Create(source) => {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
-                if link_unchanged(rules, entry, &source, &self.upkeep.manifest, cx)? {
+                if is_in_old_copy(rules, entry, &source, &self.upkeep.manifest, cx)? {
                     return Ok(Visited::NOTHING_MOVED);
                 }
                 self.visit_kind(entry, source.kind, cx)
@@ -131,7 +134,8 @@ impl CopyJob<'_> {
             }
             Existing::Replace { directory } => {
                 let Upkeep { postponed, directories, .. } = &self.upkeep;
-                if directory && postponed.make_way(directories, rules, entry, source.kind, cx)? {
+                let is_made_way = directory && rules.mirrors;
+                if is_made_way && postponed.make_way(directories, rules, entry, source.kind, cx)? {
                     return Ok(Visited::NOTHING_MOVED);
                 }
                 directories.before_change(cx.env, entry.dir_ref)?;
@@ -285,25 +289,31 @@ fn need_by_content(
     }
 }
 
-/// Links a file to the same file in the directory of `--link-dest`, if it is unchanged; returns
-/// true if it did.
-fn link_unchanged(
+/// Looks a missing file up in an older copy. Returns true if it is unchanged there, so that it was
+/// linked or is left out.
+fn is_in_old_copy(
     rules: &SyncOptions,
     entry: &Visit<'_>,
     source: &Metadata,
     manifest: &Manifest<'_>,
     cx: &mut Context<'_, '_>,
 ) -> Result<bool, SideError> {
-    let Some(link_dest) = &cx.env.root(entry.dir_ref).link_dest else { return Ok(false) };
+    let Some(old_copy) = &cx.env.root(entry.dir_ref).old_copy else { return Ok(false) };
     if cx.env.target_name(entry.dir_ref, entry.name) != entry.name {
         // The old copy of a file that gets another name is not looked up.
         return Ok(false);
     }
-    let Ok(old_dir) = link_dest.open_dir(entry.dir_ref.path()) else { return Ok(false) };
+    let Ok(old_dir) = old_copy.open_dir(entry.dir_ref.path()) else { return Ok(false) };
     let Ok(old) = old_dir.stat(entry.name) else { return Ok(false) };
     let sides = Sides { source: *source, target: old };
     if !is_unchanged(rules, entry, &*old_dir, &sides, cx)? {
         return Ok(false);
+    }
+    if rules.old_copy.as_ref().is_some_and(|old| old.unchanged == Unchanged::LeftOut) {
+        cx.worker.gathered.meet(source);
+        cx.worker.gathered.tally.synced.unchanged += 1;
+        cx.worker.is_complete = true;
+        return Ok(true);
     }
     let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let linked = dir.link_from(&*old_dir, entry.name).at(Side::Target)?;

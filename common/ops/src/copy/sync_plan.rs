@@ -1,7 +1,7 @@
 //! Plan of a synchronisation, from its two paths to its root: determined by rank 0, once, before
 //! anything is written.
 
-use super::options::CopyOptions;
+use super::options::{CopyOptions, OldCopy};
 use super::plan::{self, CopyPlan, Inside, make_root_target};
 use super::root::RootPlan;
 use crate::resolver::StoreResolver;
@@ -100,15 +100,13 @@ fn refuse_other_level(
     })
 }
 
-/// Refuses a directory of `--link-dest` inside the target, where it would be deleted as extraneous.
+/// Refuses an older copy inside the target, where it would be deleted as extraneous.
 fn refuse_old_inside(
     resolver: &StoreResolver,
     target: &[u8],
     options: &CopyOptions,
 ) -> std::result::Result<(), Failure> {
-    let Some(old) = options.sync.as_ref().and_then(|sync| sync.link_dest.as_ref()) else {
-        return Ok(());
-    };
+    let Some(OldCopy { path: old, .. }) = options.old_copy() else { return Ok(()) };
     match resolver.look(Side::Target, target, Symlinks::Follow) {
         Ok(at_target) if resolver.is_below(Side::Target, old, &at_target) => {
             let error = Op::Link.failed(Cause::SourceInside);

@@ -50,7 +50,7 @@ pub fn job_outcomes(
             shown_target: b"t".to_vec(),
             renamed: None,
             names: None,
-            link_dest: None,
+            old_copy: None,
         }];
         let selection = Selection::all();
         let next = Rank((rank.0 + 1) % ranks);

@@ -120,6 +120,7 @@ pub fn options(hard_links: HardLinks, sync: Option<SyncOptions>, job: JobFacts) 
         buffer_bytes: 64,
         transfer: Transfer::default(),
         dry_run: false,
+        mkpath: false,
         plan_as: LineFormat::Text,
         sync,
         going_on: None,

@@ -1,7 +1,7 @@
-//! The directory that `--link-dest` names: as with rsync(1) a relative one is taken from the target on.
+//! Directory of `--link-dest` or `--compare-dest`: as with rsync(1), a relative one is taken from the target on.
 
 use crate::surface::reporter::Reporter;
-use ops::copy::options::CopyOptions;
+use ops::copy::options::{CopyOptions, OldCopy, Unchanged};
 use ops::resolver::StoreResolver;
 use store::opening::Symlinks;
 use types::entry::Kind;
@@ -22,26 +22,36 @@ pub(super) fn locate(
     options: &mut CopyOptions,
     reporter: &mut Reporter,
 ) -> Result<(), (Exit, String)> {
-    let Some(link_dest) = options.sync.as_mut().and_then(|sync| sync.link_dest.as_mut()) else {
+    let Some(old) = options.sync.as_mut().and_then(|sync| sync.old_copy.as_mut()) else {
         return Ok(());
     };
-    if resolver.is_object(Side::Target, target) {
+    let is_object = resolver.is_object(Side::Target, target);
+    if is_object && old.unchanged == Unchanged::Linked {
         return Err((Exit::Usage, NO_LINKS.to_owned()));
     }
-    if !is_relative(resolver, link_dest) {
+    if is_object || !is_relative(resolver, &old.path) {
         return Ok(());
     }
-    let from_target = from_target(resolver, target, link_dest);
+    let from_target = from_target(resolver, target, &old.path);
     let Err(error) = look(resolver, &from_target) else {
-        *link_dest = from_target;
+        old.path = from_target;
         return Ok(());
     };
-    let (given, sought) = (escaped(link_dest), escaped(&from_target));
-    let why =
-        format!("--link-dest \"{given}\" is relative to TARGET: \"{sought}\": {}", error.cause);
-    look(resolver, link_dest).map_err(|_| (Exit::Unusable, why.clone()))?;
+    let (option, given, sought) =
+        (old.unchanged.option(), escaped(&old.path), escaped(&from_target));
+    let why = format!("{option} \"{given}\" is relative to TARGET: \"{sought}\": {}", error.cause);
+    look(resolver, &old.path).map_err(|_| (Exit::Unusable, why.clone()))?;
     reporter.warn(&format!("{why}; \"{given}\" of the current directory is used instead"));
     Ok(())
+}
+
+/// Returns the directory and its use as a line of the header.
+pub(super) fn words(old: &OldCopy) -> String {
+    let path = escaped(&old.path);
+    match old.unchanged {
+        Unchanged::Linked => format!("  hard links to unchanged files in {path}"),
+        Unchanged::LeftOut => format!("  without files that are unchanged in {path}"),
+    }
 }
 
 fn is_relative(resolver: &StoreResolver, path: &[u8]) -> bool {

@@ -1,0 +1,141 @@
+//! Letters that mean one thing to mpiFileUtils, as here, and another one to rsync(1): the words around them show
+//! which one is meant.
+
+use std::ffi::OsString;
+
+use clap::Command;
+
+/// Values of `-X` in mpiFileUtils.
+const XATTRS: [&str; 4] = ["none", "all", "non-lustre", "user"];
+
+/// Letters that only rsync(1) has beside `-D` for devices.
+const OF_RSYNC: [char; 6] = ['r', 'l', 'p', 't', 'g', 'o'];
+
+/// Returns the arguments with each `-X` that has no value replaced by a long option, as rsync(1)
+/// means it, also where it is one of several letters.
+///
+/// # Errors
+/// One line: letters whose meanings contradict each other.
+pub(super) fn read(arguments: Vec<OsString>, command: &Command) -> Result<Vec<OsString>, String> {
+    let has_xattrs = command.get_arguments().any(|arg| arg.get_short() == Some('X'));
+    let mut read = Vec::with_capacity(arguments.len());
+    let mut rest = arguments.into_iter().peekable();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            read.push(argument);
+            break;
+        }
+        refuse_devices(&argument, command)?;
+        if has_xattrs && argument == "--xattrs" && !is_xattrs(rest.peek()) {
+            read.push("--xattrs=visible".into());
+            continue;
+        }
+        let without = has_xattrs.then(|| without_x(&argument, rest.peek(), command)).flatten();
+        match without {
+            None => read.push(argument),
+            Some(others) => {
+                read.extend((others != "-").then(|| others.into()));
+                read.push("--xattrs=visible".into());
+            }
+        }
+    }
+    read.extend(rest);
+    Ok(read)
+}
+
+/// Returns the letters without an `X` that has no value; none where there is no such `X`.
+fn without_x(argument: &OsString, next: Option<&OsString>, command: &Command) -> Option<String> {
+    let letters = letters(argument)?;
+    let (before, after) = letters.split_once('X')?;
+    let are_flags = before.chars().all(|letter| !takes_value(command, letter));
+    let value = if after.is_empty() { next.and_then(|next| next.to_str()) } else { Some(after) };
+    let is_value = value.is_some_and(|value| XATTRS.contains(&value.trim_start_matches('=')));
+    (are_flags && !is_value).then(|| format!("-{before}{after}"))
+}
+
+fn is_xattrs(value: Option<&OsString>) -> bool {
+    value.and_then(|value| value.to_str()).is_some_and(|value| XATTRS.contains(&value))
+}
+
+fn letters(argument: &OsString) -> Option<&str> {
+    let letters = argument.to_str()?.strip_prefix('-')?;
+    (!letters.starts_with('-')).then_some(letters)
+}
+
+fn takes_value(command: &Command, letter: char) -> bool {
+    let found = command.get_arguments().find(|arg| arg.get_short() == Some(letter));
+    // A value that needs `=` cannot be meant.
+    found.is_none_or(|arg| arg.get_action().takes_values() && !arg.is_require_equals_set())
+}
+
+/// Refuses `-rlptgoD`, whose last letter means devices to rsync(1), where it deletes.
+fn refuse_devices(argument: &OsString, command: &Command) -> Result<(), String> {
+    let deletes = command
+        .get_arguments()
+        .any(|arg| arg.get_short() == Some('D') && arg.get_long() == Some("delete"));
+    let all = letters(argument).filter(|all| deletes && all.contains('D')).unwrap_or_default();
+    let is_of_rsync = OF_RSYNC.iter().filter(|letter| all.contains(**letter)).count() > 1;
+    if !is_of_rsync {
+        return Ok(());
+    }
+    Err(format!(
+        "-D in \"-{all}\" would delete, where rsync's means devices; write -a for rsync's -rlptgoD, or --delete"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, ArgAction};
+
+    use super::*;
+
+    fn command() -> Command {
+        let flag = |letter: char, name: &'static str| {
+            Arg::new(name).short(letter).long(name).action(ArgAction::SetTrue)
+        };
+        Command::new("tool")
+            .args([
+                flag('a', "archive"),
+                flag('H', "hard"),
+                flag('v', "verbose"),
+                flag('D', "delete"),
+            ])
+            .arg(Arg::new("preserve").short('p').num_args(0..=1).require_equals(true))
+            .args([Arg::new("xattrs").short('X').long("xattrs"), Arg::new("k").short('k')])
+    }
+
+    fn read_words(line: &str) -> Result<String, String> {
+        let words = line.split(' ').map(OsString::from).collect();
+        let read = read(words, &command())?;
+        Ok(read.join(" ".as_ref()).into_string().unwrap())
+    }
+
+    #[test]
+    fn x_without_a_value_is_rsyncs() {
+        for (line, expected) in [
+            ("tool -aHX s t", "tool -aH --xattrs=visible s t"),
+            ("tool -aXv s t", "tool -av --xattrs=visible s t"),
+            ("tool -X s t", "tool --xattrs=visible s t"),
+            ("tool -aX all t", "tool -aX all t"),
+            ("tool -Xuser t", "tool -Xuser t"),
+            ("tool -X", "tool --xattrs=visible"),
+            ("tool --xattrs s t", "tool --xattrs=visible s t"),
+            ("tool --xattrs all t", "tool --xattrs all t"),
+            ("tool -pX s", "tool -p --xattrs=visible s"),
+            // The size of a chunk has that letter, and so have operands.
+            ("tool -kX s -- -X", "tool -kX s -- -X"),
+            ("tool --aX X", "tool --aX X"),
+        ] {
+            assert_eq!(read_words(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn d_among_letters_of_rsync_does_not_delete() {
+        let why = read_words("tool -rlptgoD s t").unwrap_err();
+        assert!(why.contains("-rlptgoD") && why.contains("--delete"), "{why}");
+        for line in ["tool -aD s t", "tool -vD s", "tool -D s", "tool -nDp s"] {
+            assert!(read_words(line).is_ok(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Files of filter rules, as rsync(1) and rclone read them, and single rules of `--filter`.
+
+use std::io::Read;
+
+use types::limits::RULE_FILE_BYTES_MAX;
+use types::path::escaped;
+use types::select::filter::{Rule, Verdict};
+use types::select::glob::Pattern;
+
+/// Lines that a file or an option holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// Patterns, each of a rule with that verdict; a prefix `+ ` or `- ` changes it.
+    Patterns(Verdict),
+    /// Rules, each with a prefix.
+    Rules,
+}
+
+const RULES: &str = "expected \"- GLOB\" or \"+ GLOB\"";
+
+/// Reads the rules in a file, `-` for standard input.
+///
+/// # Errors
+/// One line that names the file, and the line in it.
+pub(super) fn read(path: &[u8], lines: Lines) -> Result<Vec<Rule>, String> {
+    let failed = |why: &str| format!("cannot read \"{}\": {why}", escaped(path));
+    let text = content(path).map_err(|error| failed(&error.to_string()))?;
+    if text.len() > RULE_FILE_BYTES_MAX {
+        return Err(failed("it is too large for a list of patterns"));
+    }
+    if text.contains(&0) {
+        return Err(failed("it has NUL bytes; write one pattern a line"));
+    }
+    let mut rules = Vec::new();
+    for (number, line) in (1..).zip(text.split(|byte| matches!(byte, b'\n' | b'\r'))) {
+        add(&mut rules, line, lines)
+            .map_err(|why| format!("line {number} of \"{}\": {why}", escaped(path)))?;
+    }
+    Ok(rules)
+}
+
+fn content(path: &[u8]) -> std::io::Result<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let most = RULE_FILE_BYTES_MAX as u64 + 1;
+    let mut text = Vec::new();
+    if path == b"-" {
+        std::io::stdin().take(most).read_to_end(&mut text)?;
+    } else {
+        let file = std::fs::File::open(std::ffi::OsStr::from_bytes(path))?;
+        file.take(most).read_to_end(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// Adds the rule of a line; a comment or an empty line is none, and `!` removes those before it.
+fn add(rules: &mut Vec<Rule>, line: &[u8], lines: Lines) -> Result<(), String> {
+    match line {
+        [] | [b'#' | b';', ..] => {}
+        b"!" => rules.clear(),
+        line => rules.push(rule(line, lines)?),
+    }
+    Ok(())
+}
+
+/// Reads a rule.
+///
+/// # Errors
+/// One line: a kind of rule that there is not, or an invalid pattern.
+pub(super) fn rule(line: &[u8], lines: Lines) -> Result<Rule, String> {
+    let prefixed = prefixed(line, lines == Lines::Rules);
+    let (pattern, verdict) = match (prefixed, lines) {
+        (Some(prefixed), _) => prefixed,
+        (None, Lines::Patterns(verdict)) => (line, verdict),
+        (None, Lines::Rules) => {
+            return Err(format!("cannot use the rule \"{}\": {RULES}", escaped(line)));
+        }
+    };
+    Pattern::parse(pattern)?;
+    Ok(Rule { verdict, pattern: pattern.to_vec() })
+}
+
+/// Returns pattern and verdict of a line with a prefix; lists of patterns have the short ones only,
+/// before a space.
+fn prefixed(line: &[u8], is_rule: bool) -> Option<(&[u8], Verdict)> {
+    let words: [(&[u8], Verdict); 4] = [
+        (b"-", Verdict::Exclude),
+        (b"+", Verdict::Include),
+        (b"exclude", Verdict::Exclude),
+        (b"include", Verdict::Include),
+    ];
+    let known = if is_rule { words.len() } else { 2 };
+    words[..known].iter().find_map(|(word, verdict)| match line.strip_prefix(*word)? {
+        [b' ', pattern @ ..] => Some((pattern, *verdict)),
+        [b'_', pattern @ ..] if is_rule => Some((pattern, *verdict)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str, lines: Lines) -> Result<Vec<Rule>, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        read(file.path().to_str().unwrap().as_bytes(), lines)
+    }
+
+    #[test]
+    fn lists_of_patterns_have_comments_and_prefixes() {
+        let excludes = Lines::Patterns(Verdict::Exclude);
+        let text = "# made by hand\n; so is this\n\n*.o\r\n+ keep.o\n- /tmp/\nwith space \n";
+        let expected = [
+            Rule::exclude("*.o"),
+            Rule::include("keep.o"),
+            Rule::exclude("/tmp/"),
+            Rule::exclude("with space "),
+        ];
+        assert_eq!(read_text(text, excludes).unwrap(), expected);
+        let includes = Lines::Patterns(Verdict::Include);
+        assert_eq!(
+            read_text("a\n- b", includes).unwrap(),
+            [Rule::include("a"), Rule::exclude("b")]
+        );
+        assert_eq!(read_text("a\n!\nb\n", includes).unwrap(), [Rule::include("b")]);
+        assert_eq!(read_text("", includes).unwrap(), []);
+    }
+
+    #[test]
+    fn rules_have_a_prefix() {
+        let text = "+ */\n+ *.c\n- *\ninclude x\nexclude y\n+_z\n";
+        let read = read_text(text, Lines::Rules).unwrap();
+        assert_eq!(read.len(), 6);
+        assert_eq!((&read[0], &read[4]), (&Rule::include("*/"), &Rule::exclude("y")));
+        for wrong in ["*.c", "-*.c", ": .rsync-filter", "P keep"] {
+            let why = read_text(&format!("- a\n{wrong}\n"), Lines::Rules).unwrap_err();
+            assert!(why.contains("line 2 of") && why.contains("- GLOB"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_an_error() {
+        let excludes = Lines::Patterns(Verdict::Exclude);
+        let why = read_text("a\0b", excludes).unwrap_err();
+        assert!(why.contains("NUL"), "{why}");
+        let why = read_text("a\n[b\n", excludes).unwrap_err();
+        assert!(why.contains("line 2 of") && why.contains("unclosed"), "{why}");
+        let why = read(b"/nowhere/at/all", excludes).unwrap_err();
+        assert!(why.contains("/nowhere/at/all") && why.contains("No such file"), "{why}");
+        let large = "a\n".repeat(RULE_FILE_BYTES_MAX / 2 + 1);
+        assert!(read_text(&large, excludes).unwrap_err().contains("too large"));
+    }
+}
