@@ -390,8 +390,8 @@ fn make_whole(
 }
 
 fn make_directory(resolver: &StoreResolver, path: &[u8], mode: u32) -> Result<(), Failure> {
-    let made = resolver.make_dir(Side::Target, path, mode);
-    made.map_err(|error| account::failure(Side::Target, path, b"", error))
+    let outcome = resolver.make_dir(Side::Target, path, mode);
+    outcome.map_err(|error| account::failure(Side::Target, path, b"", error))
 }
 
 /// Creates the target with all missing directories above it, as `mkdir -p` does.
