@@ -127,7 +127,7 @@ mod tests {
             ("2", Duration::from_secs(2)),
             ("1ns", Duration::from_nanos(1)),
             ("100ms", Duration::from_millis(100)),
-            ("1h", Duration::from_secs(3600)),
+            ("1h", Duration::from_hours(1)),
         ] {
             assert_eq!(parse_window(text), Ok(expected), "{text}");
         }
