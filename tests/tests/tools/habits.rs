@@ -62,7 +62,6 @@ fn dcp_chooses_by_rules_as_rsync_does() {
         &["-c"],
         &["--checksum", "-u"],
         &["--modify-window=1"],
-        &["-u", "--modify-window=100000000"],
     ] {
         let ours = [&["-p"], options].concat();
         let theirs = [&["-rlpt"], options].concat();
