@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
+use std::path::Path;
 
 use ::mpi::environment::Universe;
 use ::mpi::raw::AsRaw;
@@ -38,7 +39,7 @@ pub struct MpiComm {
 impl MpiComm {
     /// Joins the job; `None` where MPI is initialised already or does not support threads.
     pub fn join() -> Option<Self> {
-        if identity::is_root() {
+        if identity::is_root() && may_become_another_user() {
             do_without_attached_memory();
         }
         let (universe, threading) = ::mpi::initialize_with_threading(Threading::Funneled)?;
@@ -70,9 +71,29 @@ const NO_ATTACHED_MEMORY: [(&str, &str); 4] = [
     ("MPICH_SMP_SINGLE_COPY_MODE", "NONE"),
 ];
 
+/// Returns true where the command line or the environment may ask for `--uid` or `--gid`. Options are read by one rank
+/// and only after MPI was initialised, but all ranks are started with the same words; some words too many do no harm.
+fn may_become_another_user() -> bool {
+    let mut words = std::env::args_os();
+    let tool = words.next().unwrap_or_default();
+    let tool = Path::new(&tool).file_name().unwrap_or_default().to_ascii_uppercase();
+    let is_option = |word: &[u8]| match word {
+        [b'-', b'-', name @ ..] => name.starts_with(b"uid") || name.starts_with(b"gid"),
+        [b'-', letters @ ..] => letters.iter().any(|letter| matches!(letter, b'U' | b'G')),
+        _ => false,
+    };
+    let has_variable = |option: &str| {
+        let mut variable = tool.clone();
+        variable.push(option);
+        std::env::var_os(variable).is_some()
+    };
+    words.any(|word| is_option(word.as_encoded_bytes()))
+        || ["_UID", "_GID"].into_iter().any(has_variable)
+}
+
 /// Prepares for `--uid`: the kernel lets no process read the memory of one that has changed its IDs, unless it may
-/// trace any process, which root in a container may not. Whether the option is given is not known yet, since another
-/// rank reads it. What the operator has set stays.
+/// trace any process, which root in a container may not. Without that memory some MPI libraries use connections that
+/// take long to close, so other jobs keep it. What the operator has set stays.
 fn do_without_attached_memory() {
     for (variable, value) in NO_ATTACHED_MEMORY {
         if std::env::var_os(variable).is_none() {
