@@ -203,7 +203,7 @@ fn header(
         .iter()
         .map(|root| json!({"source": json_path(&root.source), "target": json_path(&root.target)}))
         .collect();
-    let fields = json!({
+    let mut fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
         "ranks": session.topology.ranks,
@@ -211,13 +211,15 @@ fn header(
         "threads": args.threads,
         "chunk_bytes": options.chunk_bytes,
         "buffer_bytes": options.buffer_bytes,
-        "sync": options.sync.as_ref().map(events::rules),
         "preserve": events::preserve(&options.keep),
         "dry_run": options.dry_run,
         "journal": journal.and_then(|found| found.dir.as_deref()).map(json_path),
         "resumed": journal.is_some_and(|found| found.earlier.is_some()),
         "roots": roots,
     });
+    if let Some(rules) = &options.sync {
+        fields["sync"] = events::rules(rules);
+    }
     announce(session, args, reporter);
     reporter.header(&lines, fields);
 }

@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Value {
     None,
-    /// Only after `=`: the option takes none in another tool.
+    /// Value after `=` only: the option takes none in another tool.
     Optional,
     Required,
 }

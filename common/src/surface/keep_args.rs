@@ -113,7 +113,7 @@ pub enum WhichXattrs {
     All,
     NonLustre,
     User,
-    /// Those that `-X` of rsync(1), which takes no value, preserves for this user.
+    /// Attributes that `-X` of rsync(1), which takes no value, preserves for this user.
     #[value(hide = true)]
     Visible,
 }

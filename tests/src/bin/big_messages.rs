@@ -16,7 +16,8 @@ const MESSAGES: u8 = 4;
 const BYTES: usize = 8 << 20;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    // The first word is `--uid`, by which the library knows what is to come.
+    let words: Vec<String> = std::env::args().skip(2).collect();
     let [uid, gid, file] = &words[..] else { panic!("UID GID FILE") };
     let identity =
         Identity { uid: uid.parse().unwrap(), gid: gid.parse().unwrap(), groups: vec![] };

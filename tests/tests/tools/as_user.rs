@@ -157,7 +157,8 @@ fn large_messages_pass_between_ranks_that_are_the_user() {
     trees::write(&file, b"root's alone");
     fs::set_permissions(work.path(), Permissions::from_mode(0o711)).unwrap();
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    let words = [&UID.to_string(), &GID.to_string(), file.to_str().unwrap()].map(str::to_owned);
+    let (uid, gid) = (UID.to_string(), GID.to_string());
+    let words = ["--uid", &uid, &gid, file.to_str().unwrap()].map(str::to_owned);
     let ended = run(ranks(3, "big_messages").args(&words)).expect(0);
     assert_eq!(ended.stderr, "");
     // As in a container, where root may not trace processes.

@@ -28,7 +28,7 @@ const BANDWIDTH: &str = "the bandwidth cannot be limited; start fewer ranks, or 
 /// Tools that an advice is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum For {
-    /// Those that copy.
+    /// Tools that copy.
     Copying,
     /// All.
     All,
