@@ -40,6 +40,8 @@ pub fn journals(target: &Path) -> Vec<PathBuf> {
 /// Returns the bytes that a job has written; fails where a file with its final name is not
 /// complete.
 pub fn written(source: &Path, target: &Path) -> u64 {
+    // A rank that its launcher has killed may finish a system call after the launcher has ended.
+    let is_there = |path: &&PathBuf| path.exists();
     let bytes_of = |path: &PathBuf| {
         let metadata = fs::metadata(path).unwrap();
         if is_staged(path) {
@@ -53,7 +55,7 @@ pub fn written(source: &Path, target: &Path) -> u64 {
         );
         metadata.size()
     };
-    files_in(target).iter().map(bytes_of).sum()
+    files_in(target).iter().filter(is_there).map(bytes_of).sum()
 }
 
 /// Returns a count of all ranks.
