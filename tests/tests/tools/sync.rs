@@ -351,7 +351,8 @@ fn neither_tree_may_be_inside_the_other() {
     fs::write(tree.join("precious"), "").unwrap();
     for (source, target) in [("a", "a/b"), ("a/b", "a"), ("a", "a"), ("a/b/c", "a")] {
         let (source, target) = (work.path().join(source), work.path().join(target));
-        let ended = sync(2, &["-D"], &source, &target).expect(3);
+        // The slash says that the contents are meant, where TARGET has a directory of that name.
+        let ended = sync(2, &["-D"], &source.join(""), &target).expect(3);
         // The launcher may add words of its own.
         let own = ended.stderr.lines().filter(|line| line.starts_with("dsync: "));
         assert_eq!(own.count(), 1, "{}", ended.stderr);

@@ -156,7 +156,8 @@ fn all_of_source_and_target_is_compared_at_the_end() {
     write(&target.join("s/extra"), b"x");
     all(2, "dcp", &[], [&source, &target]).expect(0);
     all(2, "dcp", &["-p"], [&source.join("large"), &target.join("renamed")]).expect(0);
-    all(2, "dsync", &["-D"], [&source, &target]).expect(0);
+    // The slash says that the contents are meant, since TARGET has a directory of that name.
+    all(2, "dsync", &["-D"], [&source.join(""), &target]).expect(0);
     let fifo = source.join("fifo");
     run(Command::new("mkfifo").arg(&fifo)).expect(0);
     all(2, "dcp", &["-p"], [&source, &target.join("u")]).expect(1);
