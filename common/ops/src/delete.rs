@@ -475,7 +475,6 @@ mod tests {
 
     use super::*;
     use crate::copy::options::{HardLinks, JobFacts, Verify};
-    use crate::copy::root::Places;
     use posix::PosixStore;
     use store::faulty::{Faults, FaultyStore};
     use store::memory::MemoryStore;
@@ -510,17 +509,9 @@ mod tests {
             std::fs::create_dir_all(&there).expect("can be made");
             let none = Faults::new(1);
             let faults = if is_answered { none } else { none.fail(Op::Open, libc::EIO, 1) };
-            let roots = [CopyRoot {
-                places: Places { source: b"/s".to_vec(), target: b"/t".to_vec() },
-                source: Box::new(FaultyStore::new(MemoryStore::new(), Arc::new(faults))),
-                target: Box::new(PosixStore::open(root, OpenAs::default()).expect("is there")),
-                target_metadata: None,
-                shown_source: b"s".to_vec(),
-                shown_target: b"t".to_vec(),
-                renamed: None,
-                names: None,
-                old_copy: None,
-            }];
+            let source = FaultyStore::new(MemoryStore::new(), Arc::new(faults));
+            let store = PosixStore::open(root, OpenAs::default()).expect("is there");
+            let roots = [CopyRoot::of(Box::new(source), Box::new(store))];
             let (all, options) = (Selection::all(), options());
             let job = DeleteJob::new(&roots, &all, Mode::Delete, &options);
             let failed = job.remove_empty(0, b"d/x").err().map(|it| (it.side, it.error.cause));

@@ -372,6 +372,16 @@ fn what_was_mounted_in_the_source_and_is_not_any_more_has_not_vanished() {
     assert!(mirror.at("t/extra").exists() && left.len() >= before, "{left:?}");
 }
 
+/// Fails unless a job has named the node that has lost its view, and counted nothing as vanished.
+#[track_caller]
+fn assert_loss_is_told(ended: &Ended, node: &str, job: &str) {
+    let says = "file systems were mounted or unmounted in it during the job";
+    let names = |line: &str| line.contains(says) && line.contains(node);
+    assert!(ended.stderr.lines().any(names), "{job}: {}", ended.stderr);
+    let totals = &ended.summary()["totals"];
+    assert_eq!(totals["vanished"], 0, "{job}: {totals}");
+}
+
 /// Checks that a node that sees another source or target from some moment on ends the job with a
 /// failure that names it. Nothing counts as vanished, nothing is deleted.
 #[test]
@@ -412,15 +422,10 @@ fn a_node_that_loses_its_view_fails_the_job() {
         // What is mounted there is about to be listed.
         mirror.hold_job(tool);
         nodes.on(3, &lost);
-        let ended = mirror.end().expect(23);
-        let says = "file systems were mounted or unmounted in it during the job";
-        let names = |line: &str| line.contains(says) && line.contains(&nodes.name(3));
-        let is_named = ended.stderr.lines().any(names);
-        assert!(is_named, "{words:?} {side} {loss}: {}", ended.stderr);
-        let totals = &ended.summary()["totals"];
-        assert_eq!(totals["vanished"], 0, "{words:?} {side} {loss}: {totals}");
-        assert!(mirror.at("t/extra").exists(), "{words:?} {side} {loss}");
-        assert_eq!(files_in(&mirror.at("share-t")).len(), 100, "{words:?} {side} {loss}");
+        let job = format!("{words:?} {side} {loss}");
+        assert_loss_is_told(&mirror.end().expect(23), &nodes.name(3), &job);
+        assert!(mirror.at("t/extra").exists(), "{job}");
+        assert_eq!(files_in(&mirror.at("share-t")).len(), 100, "{job}");
     }
 }
 
@@ -466,15 +471,11 @@ fn a_node_that_loses_a_root_fails_the_job() {
         }
         mirror.hold_job(tool);
         nodes.on(3, &format!("{loss} '{}'", mirror.at(side).display()));
-        let ended = mirror.end().expect(23);
-        let says = "file systems were mounted or unmounted in it during the job";
-        let names = |line: &str| line.contains(says) && line.contains(&nodes.name(3));
-        assert!(ended.stderr.lines().any(names), "{words:?} {side} {loss}: {}", ended.stderr);
-        let totals = &ended.summary()["totals"];
-        assert_eq!(totals["vanished"], 0, "{words:?} {side} {loss}: {totals}");
-        assert!(mirror.at("share-t/extra").exists(), "{words:?} {side} {loss}");
+        let job = format!("{words:?} {side} {loss}");
+        assert_loss_is_told(&mirror.end().expect(23), &nodes.name(3), &job);
+        assert!(mirror.at("share-t/extra").exists(), "{job}");
         let below = [files_in(&mirror.at("s")), files_in(&mirror.at("t"))];
-        assert_eq!(below, [Vec::<PathBuf>::new(), Vec::new()], "{words:?} {side} {loss}");
+        assert_eq!(below, [Vec::<PathBuf>::new(), Vec::new()], "{job}");
     }
 }
 

@@ -89,6 +89,23 @@ pub struct CopyRoot {
     pub old_copy: Option<Box<dyn Store>>,
 }
 
+impl CopyRoot {
+    /// Creates a root of two open trees, of which nothing else is known.
+    pub fn of(source: Box<dyn Store>, target: Box<dyn Store>) -> Self {
+        Self {
+            source,
+            target,
+            target_metadata: None,
+            shown_source: b"s".to_vec(),
+            shown_target: b"t".to_vec(),
+            places: Places { source: b"/s".to_vec(), target: b"/t".to_vec() },
+            renamed: None,
+            names: None,
+            old_copy: None,
+        }
+    }
+}
+
 impl RootPlan {
     /// Creates a root from one directory to another, which is taken to exist until it is inspected.
     pub fn new(source: Vec<u8>, target: Vec<u8>, singles: Option<Singles>) -> Self {

@@ -218,7 +218,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::copy::root::Places;
     use crate::journal::folder::{self, Start};
     use crate::journal::job::JobRecord;
     use posix::PosixStore;
@@ -279,17 +278,7 @@ mod tests {
         let journal = journal_of(&work.path().join("j"), &staged);
         let root = target.path().to_str().expect("is text").as_bytes();
         let store = PosixStore::open(root, OpenAs::default()).expect("is there");
-        let roots = [CopyRoot {
-            places: Places { source: b"/s".to_vec(), target: b"/t".to_vec() },
-            source: Box::new(MemoryStore::new()),
-            target: Box::new(store),
-            target_metadata: None,
-            shown_source: b"s".to_vec(),
-            shown_target: b"t".to_vec(),
-            renamed: None,
-            names: None,
-            old_copy: None,
-        }];
+        let roots = [CopyRoot::of(Box::new(MemoryStore::new()), Box::new(store))];
         for rank in 0..5 {
             let left = remove_unused(&journal, &roots, (Rank(rank), 5), true);
             assert_eq!(left, []);

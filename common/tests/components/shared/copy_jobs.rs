@@ -5,7 +5,7 @@ use std::sync::Arc;
 use comm::mailbox::Mailbox;
 use comm::{Comm, Rank, threads};
 use ops::copy::options::CopyOptions;
-use ops::copy::root::{CopyRoot, Places};
+use ops::copy::root::CopyRoot;
 use ops::copy::{CopyJob, CopyTask};
 use ops::walk::WalkTask;
 use ops::walk::dir_ref::DirRef;
@@ -41,17 +41,7 @@ pub fn job_outcomes(
 ) -> Vec<(Tally, Vec<Failure>)> {
     threads::run(ranks, |comm| {
         let rank = comm.rank();
-        let roots = [CopyRoot {
-            places: Places::default(),
-            source: source(),
-            target: target(),
-            target_metadata: None,
-            shown_source: b"s".to_vec(),
-            shown_target: b"t".to_vec(),
-            renamed: None,
-            names: None,
-            old_copy: None,
-        }];
+        let roots = [CopyRoot::of(source(), target())];
         let selection = Selection::all();
         let next = Rank((rank.0 + 1) % ranks);
         let job = CopyJob::new(&roots, options, &selection, None, rank).verified_by(next);
