@@ -39,6 +39,8 @@ if [ "$purpose" = test ]; then
     { has pkg-config && pkg-config --exists fuse3; } ||
         need libfuse3 "libfuse3-dev pkg-config" "fuse3-devel pkgconf"
     has curl || need curl curl curl
+    { has ssh && [ -x /usr/sbin/sshd ]; } ||
+        need sshd "openssh-client openssh-server" "openssh-clients openssh-server"
     { has setpriv && has nsenter && has unshare; } || need setpriv/nsenter/unshare util-linux util-linux
     has ip || need ip iproute2 iproute
     has hostname || need hostname hostname hostname

@@ -1,5 +1,6 @@
 //! A tool's whole run on all ranks: what to do, doing it, telling what was done.
 
+pub mod agent;
 pub mod clean;
 pub mod compare;
 mod containers;
@@ -148,7 +149,7 @@ fn find_stores(
     reporter: &mut Reporter,
 ) -> Result<StoreResolver, Exit> {
     let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
-        let found = resolver::find(places, &args.s3.options());
+        let found = resolver::find(places, &args.s3.options(), &args.ssh.options());
         found.map_err(|(exit, refusal)| {
             reporter.refuse(&refusal);
             exit

@@ -26,6 +26,7 @@ pub mod resume_args;
 mod rule_files;
 pub mod s3_args;
 pub mod session;
+pub mod ssh_args;
 pub mod summary;
 pub mod topology;
 pub mod transfer_args;

@@ -23,7 +23,7 @@ use types::attributes::keep::Keep;
 #[derive(Debug, Parser, Serialize, Deserialize)]
 #[command(
     name = "dcp",
-    override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp --clean [OPTIONS] LOCATION...",
+    override_usage = "dcp [OPTIONS] SOURCE... TARGET\n       dcp --clean [OPTIONS] LOCATION...\n       dcp --agent [--root DIR] [--read-only]",
     after_help = EXAMPLES,
     after_long_help = after_long_help(EXAMPLES, ENVIRONMENT, EXIT_CODES),
     max_term_width = 100

@@ -37,6 +37,7 @@ pub mod scripted;
 pub mod seaweed;
 pub mod seeds;
 pub mod skips;
+pub mod sshd;
 pub mod trees;
 pub mod unfinished;
 pub mod waiting;

@@ -1,17 +1,24 @@
 //! The resolution of paths given by the operator to stores. Rank 0 finds out how the services among
 //! them are reached, once for all ranks.
 
+mod hosts;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use hosts::HostOptions;
+use hosts::{HostReach, Hosts};
+
 use host::dfuse::Dfuse;
 use host::mounts;
 use posix::{self, PosixStore};
+use remote::store::RemoteStore;
 use s3::config::environment;
 use s3::config::rclone_conf;
 use s3::config::settings::{S3Options, Settings};
 use s3::{ObjectStore, Service, resolve};
+use serde::{Deserialize, Serialize};
 use store::Store;
 use store::opening::{OpenAs, Symlinks};
 use types::entry::{Kind, Metadata};
@@ -20,17 +27,23 @@ use types::exit::Exit;
 use types::operand::container::{Container, ContainerPath};
 use types::operand::location;
 use types::operand::location::{Location, ObjectLocation};
+use types::operand::remote_path::RemotePath;
 use types::path;
 use types::path::RelPath;
 
-/// The services of a job: the side on which each is named, the name of its remote, and its
-/// settings.
-pub type Reach = Vec<(Side, Option<String>, Settings)>;
+/// The services and the other hosts of a job.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Reach {
+    /// The side on which each service is named, the name of its remote, and its settings.
+    services: Vec<(Side, Option<String>, Settings)>,
+    hosts: HostReach,
+}
 
 /// The stores of all locations of a job.
 #[derive(Default)]
 pub struct StoreResolver {
     services: Vec<(Side, Option<String>, Arc<Service>)>,
+    hosts: Hosts,
     /// DAOS containers, and the paths where they are mounted on this node.
     containers: Vec<(Container, Vec<u8>)>,
     /// The device and inode of directories that this rank has found by path. A directory opened
@@ -99,23 +112,44 @@ impl Mounted {
 pub fn find(
     paths: &[(Side, &[u8])],
     options: &S3Options,
+    host_options: &HostOptions,
 ) -> std::result::Result<Reach, (Exit, String)> {
     let is_remote = |name: &str| rclone_conf::is_configured(name, &environment);
-    let mut reach = Reach::new();
+    let mut reach = Reach::default();
     for (side, path) in paths {
         let located = Location::parse(path, &is_remote).map_err(|why| (Exit::Usage, why))?;
-        let objects = match (located, location::named_host(path)) {
-            (Location::Object(objects), _) => objects,
-            (Location::Posix(_), Some(name)) => return Err((Exit::Usage, unknown(path, name))),
-            (Location::Posix(_) | Location::Container(_), _) => continue,
+        let objects = match (located, RemotePath::parse(path), location::named_host(path)) {
+            (Location::Object(objects), ..) => objects,
+            (Location::Posix(_), Some(remote), _) => {
+                hosts::add(&mut reach.hosts, &remote, host_options)
+                    .map_err(|(exit, why)| (exit, unreachable_host(path, remote.head, &why)))?;
+                continue;
+            }
+            (Location::Posix(_), None, Some(name)) => {
+                return Err((Exit::Usage, unknown(path, name)));
+            }
+            (Location::Posix(_) | Location::Container(_), ..) => continue,
         };
-        if !reach.iter().any(|(known, remote, _)| known == side && *remote == objects.remote) {
+        if !reach
+            .services
+            .iter()
+            .any(|(known, remote, _)| known == side && *remote == objects.remote)
+        {
             let settings =
                 resolve(&objects, *side, options).map_err(|why| (Exit::Unusable, why))?;
-            reach.push((*side, objects.remote, settings));
+            reach.services.push((*side, objects.remote, settings));
         }
     }
     Ok(reach)
+}
+
+/// Returns the error for a path on a host that ssh does not reach. A name without a user may be
+/// meant as that of a remote.
+fn unreachable_host(path: &[u8], head: &str, why: &str) -> String {
+    if head.contains('@') {
+        return format!("\"{}\": {why}", path::escaped(path));
+    }
+    format!("{}; as a host of ssh: {why}", unknown(path, head))
 }
 
 /// Returns the error for a path that names a host or remote that does not exist. Such a path is not
@@ -128,8 +162,8 @@ fn unknown(path: &[u8], name: &str) -> String {
         names => format!("has only {}", names.join(", ")),
     };
     format!(
-        "\"{path}\": there is no remote \"{name}\": rclone's configuration {remotes}, and other hosts \
-         cannot be reached; for a file of that name write \"./{path}\""
+        "\"{path}\": there is no remote \"{name}\": rclone's configuration {remotes}; for a \
+         file of that name write \"./{path}\""
     )
 }
 
@@ -153,7 +187,8 @@ impl StoreResolver {
     /// Creates this rank's access to the services. Sends no request.
     pub fn new(reach: Reach) -> Self {
         let service = |(side, remote, settings)| (side, remote, Arc::new(Service::new(settings)));
-        Self { services: reach.into_iter().map(service).collect(), ..Self::default() }
+        let services = reach.services.into_iter().map(service).collect();
+        Self { services, hosts: Hosts::new(reach.hosts), ..Self::default() }
     }
 
     /// Adds DAOS containers, which are mounted on this node. Those mounted for this job stay
@@ -221,6 +256,13 @@ impl StoreResolver {
         if let Some((store, _)) = self.objects(side, path) {
             return Ok(Box::new(store));
         }
+        if let Some((host, below)) = self.hosts.of(path) {
+            let store = RemoteStore::open(host, below, open_as)?;
+            if self.has_looked_at(path) {
+                self.check_same(path, store.root_metadata(), Op::Open)?;
+            }
+            return Ok(Box::new(store));
+        }
         let store = PosixStore::open(&self.local(path), open_as)?;
         if self.has_looked_at(path) {
             self.check_same(path, &store.root_metadata()?, Op::Open)?;
@@ -253,7 +295,10 @@ impl StoreResolver {
     /// with a slash at the end.
     pub fn look(&self, side: Side, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
         let Some((store, location)) = self.objects(side, path) else {
-            let found = posix::stat_path(&self.local(path), symlinks)?;
+            let found = match self.hosts.of(path) {
+                Some((host, below)) => remote::store::stat_path(host, below, symlinks)?,
+                None => posix::stat_path(&self.local(path), symlinks)?,
+            };
             if symlinks == Symlinks::Follow && found.kind == Kind::Directory {
                 self.check_same(path, &found, Op::Stat)?;
             }
@@ -288,17 +333,19 @@ impl StoreResolver {
     /// Creates the directory at a path. In a service nothing is created: a directory exists through
     /// its keys.
     pub fn make_dir(&self, side: Side, path: &[u8], mode: u32) -> Result<()> {
-        match self.objects(side, path) {
-            Some(_) => Ok(()),
-            None => posix::make_dir_path(&self.local(path), mode),
+        match (self.objects(side, path), self.hosts.of(path)) {
+            (Some(_), _) => Ok(()),
+            (None, Some((host, below))) => remote::store::make_dir_path(host, below, mode),
+            (None, None) => posix::make_dir_path(&self.local(path), mode),
         }
     }
 
     /// Removes the directory at a path if it is empty.
     pub fn remove_dir(&self, side: Side, path: &[u8]) -> Result<()> {
-        match self.objects(side, path) {
-            Some(_) => Ok(()),
-            None => posix::remove_dir_path(&self.local(path)),
+        match (self.objects(side, path), self.hosts.of(path)) {
+            (Some(_), _) => Ok(()),
+            (None, Some((host, below))) => remote::store::remove_dir_path(host, below),
+            (None, None) => posix::remove_dir_path(&self.local(path)),
         }
     }
 
@@ -307,17 +354,32 @@ impl StoreResolver {
         self.objects(side, path).is_some()
     }
 
+    /// Returns whether any location is on another host.
+    pub fn has_hosts(&self) -> bool {
+        self.hosts.is_any()
+    }
+
+    /// Returns whether a path is on another host.
+    pub fn is_remote(&self, path: &[u8]) -> bool {
+        self.hosts.of(path).is_some()
+    }
+
     /// Returns whether the directory at a path is `above`, or is below it.
     pub fn is_below(&self, side: Side, path: &[u8], above: &Metadata) -> bool {
-        match self.objects(side, path) {
-            Some((store, _)) => store.is_below(above),
-            None => posix::is_below(&self.local(path), above),
+        match (self.objects(side, path), self.hosts.of(path)) {
+            (Some((store, _)), _) => store.is_below(above),
+            (None, Some((host, below))) => remote::store::is_below(host, below, above),
+            (None, None) => posix::is_below(&self.local(path), above),
         }
     }
 
-    /// Returns the absolute path of a directory without symbolic links; `None` for objects, or if
-    /// there is no such directory.
+    /// Returns the absolute path of a directory without symbolic links, on another host with the
+    /// name of that; `None` for objects, or if there is no such directory.
     pub fn real_path(&self, side: Side, path: &[u8]) -> Option<Vec<u8>> {
+        if let Some((host, below)) = self.hosts.of(path) {
+            let head = &path[..path.len() - below.len()];
+            return Some([head, &remote::store::real_path(host, below)?].concat());
+        }
         if self.is_object(side, path) { None } else { posix::real_path(&self.local(path)) }
     }
 

@@ -99,7 +99,7 @@ pub fn run(session: &mut Session<'_, '_>, request: &CompareRequest, args: &Commo
     if !are_shared(session, &shared(&root), &selection, args.assume_shared, &mut reporter) {
         return Exit::Unusable;
     }
-    let method = method(&request.options, resolver.has_objects());
+    let method = method(&request.options, &resolver);
     if is_root {
         header(session, request, method, args, &mut reporter);
     }
@@ -218,12 +218,14 @@ fn regrouped(
     Compared { hard_links_only_in_source, hard_links_only_in_target, ..Compared::default() }
 }
 
-fn method(options: &CompareOptions, has_objects: bool) -> Method {
+fn method(options: &CompareOptions, resolver: &StoreResolver) -> Method {
+    let by_checksums = options.evidence == Evidence::Checksums;
     Method {
         lite: options.lite,
         content: options.compares_content(),
         bypass_cache: options.bypass_cache,
-        checksums: has_objects && options.evidence == Evidence::Checksums,
+        checksums: resolver.has_objects() && by_checksums,
+        computed: resolver.has_hosts() && !resolver.has_objects() && by_checksums,
     }
 }
 

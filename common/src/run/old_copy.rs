@@ -29,6 +29,9 @@ pub(super) fn locate(
     if is_object && old.unchanged == Unchanged::Linked {
         return Err((Exit::Usage, NO_LINKS.to_owned()));
     }
+    if !is_object && resolver.is_remote(target) && old.path.starts_with(b"/") {
+        return Err((Exit::Usage, on_another_host(old.unchanged.option())));
+    }
     if is_object || !is_relative(resolver, &old.path) {
         return Ok(());
     }
@@ -45,6 +48,13 @@ pub(super) fn locate(
     Ok(())
 }
 
+fn on_another_host(option: &str) -> String {
+    format!(
+        "{option}: TARGET is on another host; name the directory there as HOST:PATH, or relative to \
+         TARGET"
+    )
+}
+
 /// Returns the directory and its use as a line of the header.
 pub(super) fn words(old: &OldCopy) -> String {
     let path = escaped(&old.path);
@@ -56,7 +66,10 @@ pub(super) fn words(old: &OldCopy) -> String {
 
 fn is_relative(resolver: &StoreResolver, path: &[u8]) -> bool {
     let is_url = path.windows(3).any(|part| part == b"://");
-    !path.starts_with(b"/") && !is_url && !resolver.is_object(Side::Target, path)
+    !path.starts_with(b"/")
+        && !is_url
+        && !resolver.is_object(Side::Target, path)
+        && !resolver.is_remote(path)
 }
 
 fn look(resolver: &StoreResolver, path: &[u8]) -> Result<Kind, Error> {

@@ -312,7 +312,7 @@ impl Names {
 
 fn is_path(resolver: &StoreResolver, side: Side, path: &[u8]) -> bool {
     let is_container = ContainerPath::parse(path).is_ok_and(|parsed| parsed.is_some());
-    !resolver.is_object(side, path) && !is_container
+    !resolver.is_object(side, path) && !resolver.is_remote(path) && !is_container
 }
 
 /// Journals found where this command's may be.

@@ -13,14 +13,15 @@ use super::identity_args::IdentityArgs;
 use super::letters;
 use super::mfu_words::OutputStyle;
 use super::s3_args::S3Args;
+use super::ssh_args::SshArgs;
 use types::limits;
 use types::size::{human_bytes, parse_positive_bytes};
 
 /// The end of a tool's long help: what a place may be, examples, the environment, exit codes.
 pub fn after_long_help(examples: &str, environment: &str, exit_codes: &str) -> String {
     format!(
-        "Locations are paths, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a remote of rclone.conf) for objects
-in S3, and daos://POOL/CONT/PATH for a container of DAOS.
+        "Locations are paths, USER@HOST:PATH on another host, s3://BUCKET/PREFIX or REMOTE:BUCKET/PREFIX (a
+remote of rclone.conf) for objects in S3, and daos://POOL/CONT/PATH for a container of DAOS.
 
 {examples}
 
@@ -92,6 +93,10 @@ pub struct CommonArgs {
     /// User as whom the job works.
     #[command(flatten)]
     pub identity: IdentityArgs,
+
+    /// Options of locations on other hosts
+    #[command(flatten)]
+    pub ssh: SshArgs,
 
     /// Options of locations in S3
     #[command(flatten)]

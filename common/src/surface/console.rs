@@ -1,6 +1,7 @@
 //! The only place that writes to standard output and standard error.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
 
 use indicatif::ProgressBar;
 
@@ -40,6 +41,14 @@ impl Console {
             self.talk(&format!("cannot write to standard output: {error}; the work goes on"));
         }
     }
+}
+
+/// Standard output as a descriptor, for an agent, which writes messages to it.
+///
+/// # Errors
+/// That of dup(2).
+pub fn output() -> std::io::Result<OwnedFd> {
+    std::io::stdout().as_fd().try_clone_to_owned()
 }
 
 /// True if standard error is a terminal.

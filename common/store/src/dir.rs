@@ -10,7 +10,7 @@ use types::lustre::layout::Layout;
 use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::LinkForm;
-use types::path::Name;
+use types::path::{Name, RelPath};
 
 use crate::seam_trait::seam_trait;
 use crate::{NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, SourceFile, StagedFile};
@@ -22,6 +22,17 @@ pub enum Made {
     New,
     /// The directory existed already.
     Existed,
+}
+
+/// Address of a directory on another host, for operations on two directories there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteAddress {
+    /// Identifier of the host.
+    pub host: u64,
+    /// Number of the root that the directory is below.
+    pub root: u32,
+    /// Path below the root.
+    pub path: RelPath,
 }
 
 seam_trait! {
@@ -219,6 +230,11 @@ seam_trait! {
 
         /// Returns the file descriptor, where there is one.
         fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        /// Returns the address of the directory on another host, where it is there.
+        fn remote_address(&self) -> Option<RemoteAddress> {
             None
         }
 

@@ -13,7 +13,7 @@ pub enum Symlinks {
 }
 
 /// Purpose for which a tree is opened, which determines the permissions that are needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Need {
     /// Listing of directories, which needs permission to read them.
     Listing,
@@ -22,7 +22,7 @@ pub enum Need {
 }
 
 /// Options for opening a tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OpenAs {
     /// Treatment of links below the root.
     pub symlinks: Symlinks,

@@ -80,6 +80,18 @@ seam_trait! {
             Ok(Some(extent))
         }
 
+        /// Returns whether [`SourceFile::crc64_of`] costs less than reading.
+        fn can_sum(&self) -> bool {
+            false
+        }
+
+        /// Computes the CRC-64/NVME of an extent where the file is stored; `None` where that is no
+        /// cheaper than reading the extent. Fails with `Changed` where the file ends before the
+        /// extent does.
+        fn crc64_of(&self, extent: Extent) -> Result<Option<Crc64>> {
+            Ok(None)
+        }
+
         /// Returns the file descriptor, where there is one.
         fn as_fd(&self) -> Option<BorrowedFd<'_>> {
             None

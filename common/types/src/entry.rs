@@ -326,7 +326,7 @@ impl Attributes {
 }
 
 /// Attributes that were requested and could not be set, because of missing privileges or support.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Kept {
     /// The user could not be set, for lack of privileges; set-id bits were dropped.
     pub user_lost: bool,
@@ -350,7 +350,7 @@ pub struct Kept {
 }
 
 /// Evidence that an object's content is what was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Proof {
     /// CRC-64/NVME, compared by the service or, for content that comes from it, by this process.
     Crc64,

@@ -535,3 +535,39 @@ pub const CREDENTIALS_AHEAD_MAX: Duration = Duration::from_mins(15);
 pub const CREDENTIALS_AGAIN_MIN: Duration = Duration::from_secs(10);
 /// Interval at which a thread checks whether another one has renewed credentials that have expired.
 pub const CREDENTIALS_PAUSE: Duration = Duration::from_millis(50);
+
+/// Encoded message between a client and the agent of another host, without its data: that of a file
+/// with many extended attributes.
+pub const REMOTE_HEAD_BYTES_MAX: usize = 1 << 20;
+/// Content in one such message: enough to keep a connection busy, and no memory to speak of for all
+/// requests in progress.
+pub const REMOTE_DATA_BYTES_MAX: usize = 1 << 20;
+/// Files up to this size travel in one message, together with their attributes.
+pub const REMOTE_WHOLE_BYTES_MAX: u64 = 256 << 10;
+/// Entries in one message of a listing: with names of 255 bytes they fit
+/// [`REMOTE_HEAD_BYTES_MAX`].
+pub const REMOTE_PAGE_ENTRIES: usize = 1000;
+/// Entries of one remote directory whose listed metadata is remembered: 20 MB.
+pub const REMOTE_KNOWN_ENTRIES_MAX: usize = 100_000;
+/// Writes, or reads ahead, of one file that wait for their answers: with the other threads of a
+/// rank they fill a connection of 1 GB/s and 50 ms.
+pub const REMOTE_WINDOW: usize = 4;
+/// Threads of an agent.
+pub const REMOTE_AGENT_THREADS: usize = 64;
+/// Requests that wait for a thread of an agent before it reads no further ones.
+pub const REMOTE_AGENT_QUEUE: usize = 256;
+/// Listings of which an agent holds the rest for its client.
+pub const REMOTE_LISTS_MAX: usize = 4096;
+/// Connections of each rank to another host, at most.
+pub const REMOTE_CONNECTIONS: u32 = 4;
+/// Requests in progress on a connection above which another one is opened.
+pub const REMOTE_REQUESTS_OF_CONNECTION: usize = 8;
+/// Attempts to connect to one host before it is given up for the others: with doubling pauses from
+/// [`REMOTE_PAUSE`] on they take about 20 s, in which sshd's `MaxStartups` lets all ranks in.
+pub const REMOTE_CONNECT_ATTEMPTS: u32 = 7;
+/// First pause between two attempts to connect.
+pub const REMOTE_PAUSE: Duration = Duration::from_millis(250);
+/// Times that a request is sent again because its connection broke.
+pub const REMOTE_REQUEST_ATTEMPTS: u32 = 5;
+/// Time in which an agent ends after its connection is closed.
+pub const REMOTE_END_MAX: Duration = Duration::from_secs(3);

@@ -4,5 +4,6 @@
 pub mod container;
 pub mod location;
 pub mod placement;
+pub mod remote_path;
 pub mod root_view;
 pub mod staged_name;

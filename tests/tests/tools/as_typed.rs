@@ -46,7 +46,6 @@ fn a_place_on_another_host_never_becomes_a_local_file() {
     let variables = [("RCLONE_CONFIG", &*conf)];
     for words in [
         &["dcp", "f", "gs:x"][..],
-        &["dcp", "f", "user@host.example:x"],
         &["dcp", "gs:x", "f2"],
         &["dsync", "data", "gs:x"],
         &["dsync", "--link-dest=gs:x", "data", "new"],
@@ -59,6 +58,9 @@ fn a_place_on_another_host_never_becomes_a_local_file() {
         let line = line(&ended);
         assert!(line.contains("lab, archive") && line.contains("\"./"), "{words:?}: {line}");
     }
+    let words = ["dcp", "-e", "false", "f", "user@host.example:x"];
+    let ended = typed(work.path(), &variables, &words).expect(3);
+    assert!(line(&ended).contains("user@host.example"), "{ended:?}");
     for words in [
         &["dwalk", "-o", "gs:x.ndjson", "data"][..],
         &["dwalk", "-i", "gs:x.ndjson"],

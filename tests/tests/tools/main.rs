@@ -57,6 +57,7 @@ mod resume;
 mod safety;
 mod shared_roots;
 mod snapshots;
+mod ssh;
 mod sync;
 mod sync_rules;
 mod sync_single;

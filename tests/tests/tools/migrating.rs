@@ -134,7 +134,7 @@ fn what_is_written_as_a_place_elsewhere_is_never_a_local_file() {
     let work = Sandbox::new();
     let source = work.source();
     trees::write(&source, b"content");
-    for target in ["user@host:x", "gs:x", "user@host:/data/x", "12:30"] {
+    for target in ["gs:x", "12:30"] {
         let ended = run(tool(1, "dcp").current_dir(work.path()).args(["s", target])).expect(2);
         let (name, _) = target.split_once(':').unwrap();
         assert!(ended.stderr.contains(&format!("no remote \"{name}\"")), "{}", ended.stderr);

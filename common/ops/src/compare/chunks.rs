@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use super::content::{Way, is_same_extent, open_version, outcome_of_sum, summed};
+use super::content::{Way, is_same_by_sums, is_same_extent, open_version, outcome_of_sum, summed};
 use super::{CompareJob, CompareTask, CompareWorker, Opened, Pair};
 use crate::chunked::{ChunkTask, ChunkWork, ChunksDone, Ended, Outcome};
 use crate::walk::Visit;
@@ -15,6 +15,7 @@ use types::content::chunk::{ChunkRun, Extent};
 use types::entry::Version;
 use types::error::{At, Cause, Op, Side, SideError};
 use types::outcome::difference::Fields;
+use types::outcome::tally::Check;
 use types::path::Name;
 
 /// The open handles of both sides of a file.
@@ -166,9 +167,14 @@ impl CompareJob<'_> {
         let name = self.target_name(&task.dir_ref, &task.name);
         let target = self.open_chunk(&*target_dir, name, *target, extent);
         let (source, target) = (source.at(Side::Source)?, target.at(Side::Target)?);
-        let is_same =
-            is_same_extent(&*source, &*target, extent, self.reading(), &mut worker.buffers)?;
-        let check = Way::Bytes.check(&*source, &*target);
+        let (evidence, buffers) = (self.options.evidence, &mut worker.buffers);
+        let by_sums = is_same_by_sums(&*source, &*target, extent, evidence, buffers)?;
+        let (is_same, check) = if let Some(is_same) = by_sums {
+            (is_same, Check::Checksum)
+        } else {
+            let is_same = is_same_extent(&*source, &*target, extent, self.reading(), buffers)?;
+            (is_same, Way::Bytes.check(&*source, &*target))
+        };
         worker.gathered.tally.chunks += 1;
         worker.gathered.tally.compared.by(check).bytes += extent.length;
         Ok(if is_same { Outcome::Done } else { Outcome::Differs })

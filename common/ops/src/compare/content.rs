@@ -230,6 +230,9 @@ pub(crate) fn sum_extent(
     extent: Extent,
     buffers: &mut Buffers,
 ) -> Result<Crc64> {
+    if let Some(sum) = file.crc64_of(extent)? {
+        return Ok(sum);
+    }
     let mut sum = Crc64Nvme::new();
     let end = extent.offset + extent.length;
     let mut at = extent.offset;
@@ -328,6 +331,24 @@ fn sum_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<Crc64> {
         sum.update(&buffers.source[..count]);
         at += count as u64;
     }
+}
+
+/// Compares an extent by checksums that are computed where the files are, if one of them is on
+/// another host; `None` where both are read here, or where bytes are to be compared.
+pub(crate) fn is_same_by_sums(
+    source: &dyn SourceFile,
+    target: &dyn SourceFile,
+    extent: Extent,
+    evidence: Evidence,
+    buffers: &mut Buffers,
+) -> std::result::Result<Option<bool>, SideError> {
+    let can_sum = source.can_sum() || target.can_sum();
+    if !can_sum || evidence == Evidence::Bytes || extent.length == 0 {
+        return Ok(None);
+    }
+    let of_source = sum_extent(source, extent, buffers).at(Side::Source)?;
+    let of_target = sum_extent(target, extent, buffers).at(Side::Target)?;
+    Ok(Some(of_source == of_target))
 }
 
 /// Compares an extent of both files, up to the first difference.

@@ -150,7 +150,8 @@ impl RemoveRoot {
         let above = Above { dir: above, name, root, times: around.times() };
         let real = resolver.real_path(Side::Source, path);
         let new = Self::new(store, (path, path));
-        Ok(Self { mount, real, above: Some(above), whole: absolute(path), ..new })
+        let whole = if resolver.is_remote(path) { path.to_vec() } else { absolute(path) };
+        Ok(Self { mount, real, above: Some(above), whole, ..new })
     }
 
     fn entry(resolver: &StoreResolver, path: &[u8]) -> Result<Self> {
@@ -161,7 +162,8 @@ impl RemoveRoot {
         let dir = store.open_dir(&RelPath::root())?;
         let (around, mount) = (dir.metadata()?, dir.mount()?);
         let is_object = resolver.is_object(Side::Source, path);
-        let whole = if is_object { parent.clone() } else { absolute(&parent) };
+        let is_elsewhere = is_object || resolver.is_remote(path);
+        let whole = if is_elsewhere { parent.clone() } else { absolute(&parent) };
         let real = resolver.real_path(Side::Source, &parent).map(|above| path::join(&above, &name));
         let name = CString::new(name).map_err(|_| Op::Open.errno(libc::EINVAL))?;
         let above = (!is_object).then(|| Above {

@@ -3,7 +3,7 @@
 const IN_DSYNC: &str = "use dsync, which makes TARGET equal to SOURCE and has this option";
 const DELETING: &str = "use dsync --delete (-D), which makes TARGET equal to SOURCE";
 const DELETED_AFTER: &str = "write --delete (-D), which deletes after copying";
-const NO_HOSTS: &str = "other hosts cannot be reached; mount their file system, or go through S3";
+const NO_RSYNC: &str = "dcp is started on the other host; --agent-path says where it is";
 const NO_MOVE: &str = "sources are not removed; delete them after dcmp has found no difference";
 const NO_BACKUP: &str =
     "replaced files are not backed up; copy to a new directory with --link-dest";
@@ -19,7 +19,8 @@ const MOUNTS: &str = "write -x, which stays in one file system";
 const ALL_RANKS: &str = "the number of ranks and --threads set the parallelism";
 const RECORD: &str = "write standard error to a file, or --json to standard output";
 const LISTED: &str = "dwalk -o writes a list of the entries";
-const NO_DAEMON: &str = "there is no daemon, and other hosts cannot be reached";
+const NO_DAEMON: &str = "there is no daemon; other hosts are reached through ssh: USER@HOST:PATH";
+const OF_SSH: &str = "write it as an option of ssh, such as -e 'ssh -4'";
 const CERTIFICATES: &str = "certificates are always checked; name your own CA by AWS_CA_BUNDLE";
 const HASHES: &str = "dwalk --checksum writes checksums, and dcmp compares content";
 const OBJECT_OPTIONS: &str = "the options of objects begin with --s3-; --help lists them";
@@ -142,15 +143,18 @@ const ADVICE: &[Advice] = &[
     (For::Copying, &["-o", "--owner"], OWNERSHIP),
     (For::Copying, &["-g", "--group"], OWNERSHIP),
     (For::Copying, &["--daos-preserve"], "DAOS's own properties of a container are not copied"),
-    (For::Copying, &["--rsh", "-e", "--rsync-path", "--remote-option", "--trust-sender"], NO_HOSTS),
+    (For::Copying, &["--rsync-path", "--remote-option", "--trust-sender"], NO_RSYNC),
+    (For::Copying, &["--address", "--port", "--sockopts", "--ipv4", "--ipv6", "-4", "-6"], OF_SSH),
     (
         For::Copying,
-        &["--address", "--port", "--sockopts", "--password-file", "--early-input"],
-        NO_DAEMON,
-    ),
-    (
-        For::Copying,
-        &["--protocol", "--daemon", "--config-daemon", "--ipv4", "--ipv6", "-4", "-6", "--iconv"],
+        &[
+            "--password-file",
+            "--early-input",
+            "--protocol",
+            "--daemon",
+            "--config-daemon",
+            "--iconv",
+        ],
         NO_DAEMON,
     ),
     (For::Copying, &["--bwlimit", "--bwlimit-file", "--tpslimit", "--tpslimit-burst"], BANDWIDTH),

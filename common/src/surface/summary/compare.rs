@@ -20,6 +20,8 @@ pub struct Method {
     pub bypass_cache: bool,
     /// Checksums that a service keeps of objects stand for their content.
     pub checksums: bool,
+    /// Checksums that each side computes of its files stand for their content.
+    pub computed: bool,
 }
 
 impl Method {
@@ -28,6 +30,7 @@ impl Method {
         match self {
             Self { lite: true, .. } => "size and modification time stand for the content",
             Self { content: false, .. } => "content was not compared",
+            Self { computed: true, .. } => "content by the CRC-64 that each side computes",
             Self { checksums: true, .. } => {
                 "objects by the checksums that the service stores, all else byte by byte"
             }

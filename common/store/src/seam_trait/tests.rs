@@ -133,6 +133,7 @@ fn call_all_of_dir(dir: &dyn Dir) {
     let _ = dir.hard_link(&NewHardLink { dir: &*other, of: c"file", staged, name });
     let _ = dir.keys_of(None);
     let _ = dir.as_fd();
+    let _ = dir.remote_address();
     let _ = dir.mount();
     let _ = dir.is_below(&metadata);
 }
@@ -152,6 +153,8 @@ fn call_all_of_file(file: &dyn SourceFile) {
     let _ = file.checksums();
     let _ = file.parted_etag();
     let _ = file.has_equal_parts(&etag());
+    let _ = file.can_sum();
+    let _ = file.crc64_of(Extent { offset: 0, length: 1 });
     let _ = file.headers();
     let _ = file.address();
 }

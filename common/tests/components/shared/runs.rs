@@ -15,6 +15,7 @@ use common::surface::identity_args::IdentityArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
+use common::surface::ssh_args::SshArgs;
 use common::surface::topology::Topology;
 use ops::compare::options::{COUNTED_BY_DEFAULT, CompareOptions, Evidence};
 use ops::copy::options::{CopyOptions, HardLinks, JobFacts, ResumeRequest, SyncOptions, Verify};
@@ -49,6 +50,7 @@ pub fn quiet() -> CommonArgs {
         threads: 3,
         assume_shared: false,
         identity: IdentityArgs::default(),
+        ssh: SshArgs::default(),
         s3: S3Args::default(),
     }
 }

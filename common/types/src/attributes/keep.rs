@@ -83,7 +83,7 @@ const LAYOUTS: [&[u8]; 12] = [
 const DAOS_LINK: &[u8] = b"user.daos";
 
 /// Filter for the extended attributes that a store reads and sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct XattrFilter {
     /// True where access control lists pass.
     pub acls: bool,

@@ -11,12 +11,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::operand::container::ContainerPath;
+use crate::operand::remote_path::RemotePath;
 use crate::path;
 
 /// A path as the operator gave it, with the meaning of its spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// Path, as given.
+    /// Path, as given; one in the home directory on another host is spelled with a slash.
     pub path: Vec<u8>,
     /// Last component; `None` for `/`, `.`, `..` and paths that end in them.
     pub last_name: Option<Vec<u8>>,
@@ -28,6 +29,8 @@ pub struct Given {
 impl Given {
     /// Parses the spelling of a path.
     pub fn new(path: &[u8]) -> Self {
+        let with_slash = RemotePath::with_slash(path);
+        let path = with_slash.as_deref().unwrap_or(path);
         let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let means_contents = matches!(last, b"" | b"." | b"..");
         let name = path

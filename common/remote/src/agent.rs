@@ -1,0 +1,326 @@
+//! The agent: serves file systems of this host to one client, through its standard input and output.
+
+mod files;
+mod lists;
+mod paths;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use ::store::{Dir, Store};
+use host::process::set_umask;
+use posix::PosixStore;
+use types::entry::Metadata;
+use types::error::{Error, Op, Result};
+use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_AGENT_THREADS};
+use types::path::Name;
+
+use crate::frame::{self, Frame, Greeting, VERSION};
+use crate::protocol::{Answer, At, NewEntry, Reply, Request, StagedAs, StatAs, checked_name};
+use lists::Lists;
+use paths::Paths;
+
+/// Options of an agent, which limit what its client may do.
+#[derive(Debug, Clone, Default)]
+pub struct AgentOptions {
+    /// Directory below which all paths are; `None` for the whole file system.
+    pub root: Option<Vec<u8>>,
+    /// True if nothing may be changed.
+    pub read_only: bool,
+}
+
+/// State of an agent.
+struct Agent {
+    paths: Paths,
+    read_only: bool,
+    roots: Mutex<BTreeMap<u32, Arc<OpenRoot>>>,
+    lists: Lists,
+    relative_devices: std::sync::atomic::AtomicBool,
+}
+
+/// A root that the client has opened.
+struct OpenRoot {
+    store: PosixStore,
+    device: u64,
+}
+
+/// Destination of frames; whole ones, one after the other.
+type Output = Mutex<Box<dyn Write + Send>>;
+
+/// Serves one client until it closes the connection.
+///
+/// # Errors
+/// Those of the connection, and one for a client that speaks another version.
+pub fn serve(
+    mut from: impl Read,
+    to: impl Write + Send + 'static,
+    options: &AgentOptions,
+) -> io::Result<()> {
+    let mut to: Box<dyn Write + Send> = Box::new(to);
+    Greeting::own().send(&mut to)?;
+    let client = Greeting::receive(&mut from)?;
+    if client.protocol != VERSION {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("the client has version {} of the protocol", client.software),
+        ));
+    }
+    let agent = Arc::new(Agent::new(options)?);
+    let output = Arc::new(Mutex::new(to));
+    let (queue, waiting) = bounded(REMOTE_AGENT_QUEUE);
+    let mut threads = Vec::new();
+    while let Some(frame) = frame::receive::<Request>(&mut from)? {
+        // What later requests rely on is done in order.
+        if matches!(frame.message, Request::Begin { .. } | Request::Root { .. }) {
+            agent.answer(frame, &output)?;
+            continue;
+        }
+        enqueue(frame, &queue)?;
+        if !queue.is_empty() && threads.len() < REMOTE_AGENT_THREADS {
+            threads.push(start(&agent, &output, &waiting));
+        }
+    }
+    drop(queue);
+    for thread in threads {
+        drop(thread.join());
+    }
+    Ok(())
+}
+
+fn enqueue(frame: Frame<Request>, queue: &Sender<Frame<Request>>) -> io::Result<()> {
+    queue.send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
+}
+
+/// Starts a thread that answers requests as long as there are some.
+fn start(
+    agent: &Arc<Agent>,
+    output: &Arc<Output>,
+    waiting: &Receiver<Frame<Request>>,
+) -> std::thread::JoinHandle<()> {
+    let (agent, output, waiting) = (Arc::clone(agent), Arc::clone(output), waiting.clone());
+    std::thread::spawn(move || {
+        for frame in waiting {
+            // Where the client is gone, what it has sent is still done.
+            if let Err(error) = agent.answer(frame, &output) {
+                tracing::debug!(%error, "an answer was not sent");
+            }
+        }
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Agent {
+    fn new(options: &AgentOptions) -> io::Result<Self> {
+        Ok(Self {
+            paths: Paths::new(options.root.as_deref())?,
+            read_only: options.read_only,
+            roots: Mutex::default(),
+            lists: Lists::default(),
+            relative_devices: false.into(),
+        })
+    }
+
+    fn answer(&self, frame: Frame<Request>, output: &Output) -> io::Result<()> {
+        let mut data = Vec::new();
+        let reply = self.reply(frame.message, &frame.data, &mut data);
+        let head = frame::encode(&reply).or_else(|_| {
+            data.clear();
+            let too_long: Reply = Err(Op::GetXattrs.errno(libc::E2BIG));
+            frame::encode(&too_long)
+        })?;
+        frame::send(&mut *lock(output), frame.id, &head, &data)
+    }
+
+    /// Does what a request asks for; content that goes with the answer is put into `out`.
+    fn reply(&self, request: Request, data: &[u8], out: &mut Vec<u8>) -> Reply {
+        if self.read_only && request.is_write() {
+            return Err(Op::Write.errno(libc::EROFS));
+        }
+        match request {
+            Request::Begin { umask, relative_devices } => {
+                set_umask(umask & 0o777);
+                self.relative_devices.store(relative_devices, std::sync::atomic::Ordering::SeqCst);
+                Ok(Answer::Done)
+            }
+            Request::Root { root, path, open_as } => {
+                let store = self.paths.open(&path, open_as)?;
+                let metadata = store.root_metadata()?;
+                let opened = Arc::new(OpenRoot { store, device: metadata.device });
+                lock(&self.roots).insert(root, Arc::clone(&opened));
+                Ok(Answer::Metadata(self.shown(metadata, opened.device)))
+            }
+            Request::StatPath { path, symlinks } => {
+                let metadata = self.paths.stat(&path, symlinks)?;
+                Ok(Answer::Metadata(self.shown(metadata, metadata.device)))
+            }
+            Request::MakePath { path, mode } => {
+                self.paths.make_dir(&path, mode).map(|()| Answer::Done)
+            }
+            Request::RemovePath { path } => self.paths.remove_dir(&path).map(|()| Answer::Done),
+            Request::RealPath { path } => Ok(Answer::Path(self.paths.real_path(&path))),
+            Request::IsBelow { path, above } => {
+                let here = self.paths.stat(&path, ::store::opening::Symlinks::Follow)?.device;
+                let above = Metadata { device: self.own(above.device, here), ..above };
+                Ok(Answer::Is(self.paths.is_below(&path, &above)))
+            }
+            Request::FoldsCase { root } => Ok(Answer::Is(self.root(root)?.store.folds_case())),
+            Request::Sync { root } => self.root(root)?.store.sync().map(|()| Answer::Done),
+            Request::View { root, entry } => {
+                let entry = entry.map(checked_name).transpose()?;
+                let view = self.root(root)?.store.view(entry.as_deref(), &|_| false)?;
+                Ok(Answer::View(view))
+            }
+            other => self.reply_in_dir(other, data, out),
+        }
+    }
+
+    fn reply_in_dir(&self, request: Request, data: &[u8], out: &mut Vec<u8>) -> Reply {
+        match request {
+            Request::Stat { dir, name, how } => self.stat(&dir, name, how).map(Answer::Metadata),
+            Request::Enter { dir } => self.enter(&dir),
+            Request::List { dir } => {
+                let root = self.root(dir.root)?;
+                let opened = self.dir(&dir)?;
+                self.lists.begin(&opened, self.device_base(&root)).map(Answer::Page)
+            }
+            Request::More { list } => self.lists.more(list).map(Answer::Page),
+            Request::ReadLink { dir, name } => {
+                self.dir(&dir)?.read_link(&checked_name(name)?).map(Answer::Bytes)
+            }
+            Request::Xattrs { dir, name } => {
+                let name = name.map(checked_name).transpose()?;
+                self.dir(&dir)?.xattrs(name.as_deref()).map(Answer::Xattrs)
+            }
+            Request::DefaultAclMode { dir } => self.dir(&dir)?.default_acl_mode().map(Answer::Mode),
+            Request::DeviceNumber { dir, name } => {
+                self.dir(&dir)?.device_number(&checked_name(name)?).map(Answer::Number)
+            }
+            Request::Mount { dir } => self.dir(&dir)?.mount().map(Answer::Number),
+            Request::MakeDir { dir, name, mode } => {
+                let made = self.dir(&dir)?.make_dir(&checked_name(name)?, mode)?;
+                Ok(Answer::Is(made == ::store::Made::New))
+            }
+            Request::Make { at, entry, attributes } => self.make(at, &entry, attributes),
+            Request::SetAttributes { dir, entry, attributes } => {
+                let opened = self.dir(&dir)?;
+                let kept = match entry {
+                    None => opened.set_attributes(&attributes),
+                    Some((name, kind)) => {
+                        opened.set_entry_attributes(&checked_name(name)?, kind, &attributes)
+                    }
+                };
+                kept.map(Answer::Kept)
+            }
+            Request::Remove { dir, name, kind } => {
+                self.dir(&dir)?.remove(&checked_name(name)?, kind).map(|()| Answer::Done)
+            }
+            Request::HardLink { at, from, of } => self.hard_link(at, &from, of),
+            Request::LinkFrom { dir, from, name } => {
+                let (from, name) = (self.dir(&from)?, checked_name(name)?);
+                self.dir(&dir)?.link_from(&*from, &name).map(Answer::Is)
+            }
+            other => self.reply_about_file(other, data, out),
+        }
+    }
+
+    fn root(&self, number: u32) -> Result<Arc<OpenRoot>> {
+        lock(&self.roots).get(&number).cloned().ok_or_else(|| Op::Open.errno(libc::EBADMSG))
+    }
+
+    fn dir(&self, at: &At) -> Result<Arc<dyn Dir>> {
+        self.root(at.root)?.store.open_dir(&at.checked()?)
+    }
+
+    fn stat(&self, at: &At, name: Option<Vec<u8>>, how: StatAs) -> Result<Metadata> {
+        let root = self.root(at.root)?;
+        let metadata = match (name, how) {
+            (None, StatAs::Now) => root.store.look(&at.checked()?),
+            (None, _) => self.dir(at)?.metadata(),
+            (Some(name), StatAs::Followed) => self.dir(at)?.stat_followed(&checked_name(name)?),
+            (Some(name), _) => self.dir(at)?.stat(&checked_name(name)?),
+        };
+        metadata.map(|metadata| self.shown(metadata, root.device))
+    }
+
+    /// Returns a directory's metadata with its first entries. It is inspected before it is listed,
+    /// so that a later change of it shows.
+    fn enter(&self, at: &At) -> Reply {
+        let root = self.root(at.root)?;
+        let dir = self.dir(at)?;
+        let metadata = self.shown(dir.metadata()?, root.device);
+        let page = self.lists.begin(&dir, self.device_base(&root)).ok();
+        Ok(Answer::Entered { metadata, page })
+    }
+
+    fn make(&self, at: StagedAs, entry: &NewEntry, attributes: types::entry::Attributes) -> Reply {
+        let (staged, name) = (checked_name(at.staged)?, checked_name(at.name)?);
+        let dir = self.dir(&at.dir)?;
+        let (staged, name): (&Name, &Name) = (&staged, &name);
+        let kept = match entry {
+            NewEntry::Symlink { points_to, mtime } => dir.make_symlink(&::store::NewSymlink {
+                points_to,
+                staged,
+                name,
+                mtime: *mtime,
+                attributes,
+            }),
+            NewEntry::Special { kind, device } => dir.make_special(&::store::NewSpecial {
+                kind: *kind,
+                device: *device,
+                staged,
+                name,
+                attributes,
+            }),
+        };
+        kept.map(Answer::Kept)
+    }
+
+    fn hard_link(&self, at: StagedAs, from: &At, of: Vec<u8>) -> Reply {
+        let (staged, name, of) =
+            (checked_name(at.staged)?, checked_name(at.name)?, checked_name(of)?);
+        let from = self.dir(from)?;
+        let link = ::store::NewHardLink { dir: &*from, of: &of, staged: &staged, name: &name };
+        self.dir(&at.dir)?.hard_link(&link).map(Answer::Is)
+    }
+
+    /// Returns the device number that counts as 0 for the client.
+    fn device_base(&self, root: &OpenRoot) -> u64 {
+        let is_relative = self.relative_devices.load(std::sync::atomic::Ordering::SeqCst);
+        if is_relative { root.device } else { 0 }
+    }
+
+    /// Returns metadata with the device number that the client is to see.
+    fn shown(&self, metadata: Metadata, root_device: u64) -> Metadata {
+        let is_relative = self.relative_devices.load(std::sync::atomic::Ordering::SeqCst);
+        let base = if is_relative { root_device } else { 0 };
+        Metadata { device: metadata.device ^ base, ..metadata }
+    }
+
+    /// Returns the device number of this host for one that the client has seen.
+    fn own(&self, device: u64, root_device: u64) -> u64 {
+        let is_relative = self.relative_devices.load(std::sync::atomic::Ordering::SeqCst);
+        if is_relative { device ^ root_device } else { device }
+    }
+}
+
+/// Refuses a terminal as the connection: the agent is for ssh to start, not for people.
+///
+/// # Errors
+/// One line for a terminal.
+pub fn refuse_terminal(input: &impl io::IsTerminal) -> std::result::Result<(), String> {
+    if input.is_terminal() {
+        return Err("--agent speaks a protocol through ssh, and not with a terminal".to_owned());
+    }
+    Ok(())
+}
+
+/// Converts an error of the operating system.
+fn system(op: Op, error: &io::Error) -> Error {
+    op.errno(error.raw_os_error().unwrap_or(libc::EIO))
+}

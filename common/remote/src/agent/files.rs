@@ -1,0 +1,222 @@
+//! Requests about files: reading, staging, writing and completing them.
+
+use std::ffi::CString;
+
+use ::store::{Dir, SourceFile, StagedFile};
+use types::content::chunk::Extent;
+use types::content::crc64::{Crc64, Crc64Nvme};
+use types::entry::{Identity, Kept, Metadata};
+use types::error::{Cause, Op, Result};
+use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_WHOLE_BYTES_MAX};
+
+use super::Agent;
+use crate::protocol::{
+    Answer, At, FileIs, New, OpenedFile, Reply, Request, StagedAs, StagedIs, checked_name,
+};
+
+impl Agent {
+    pub(super) fn reply_about_file(
+        &self,
+        request: Request,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Reply {
+        match request {
+            Request::Open { dir, name, read_bytes, identity } => {
+                self.open(&dir, name, (read_bytes, identity), out)
+            }
+            Request::Read { file, offset, length } => {
+                let file = self.opened(file)?;
+                out.resize(length.min(REMOTE_DATA_BYTES_MAX as u64) as usize, 0);
+                let count = file.read_at(out, offset)?;
+                out.truncate(count);
+                Ok(Answer::Data)
+            }
+            Request::Sum { file, extent } => {
+                checksum(&*self.opened(file)?, extent).map(Answer::Sum)
+            }
+            Request::DataIn { file, extent } => {
+                self.opened(file)?.data_in(extent).map(Answer::Extent)
+            }
+            Request::Stage { new } => self.stage(&new, |dir, new, [staged, name]| {
+                dir.stage_file(&new.file(staged, name)).map(Some)
+            }),
+            Request::Resume { new, inode } => self.stage(&new, |dir, new, [staged, name]| {
+                dir.resume_staged(&new.file(staged, name), inode)
+            }),
+            Request::Join { at } => {
+                self.join(&at).map(|staged| Answer::Staged(Some(described(&*staged))))
+            }
+            Request::Write { at, offset } => {
+                self.join(&at)?.write_at(data, offset).map(|()| Answer::Done)
+            }
+            Request::Hole { at, extent } => {
+                self.join(&at)?.leave_hole(extent).map(|()| Answer::Done)
+            }
+            Request::EndAt { at, size_bytes } => {
+                self.join(&at)?.end_at(size_bytes).map(|()| Answer::Done)
+            }
+            Request::StagedSize { at } => self.join(&at)?.size_bytes(&[]).map(Answer::Size),
+            Request::Close { at } => self.join(&at)?.close().map(|_| Answer::Done),
+            Request::Abandon { at } => self.join(&at)?.abandon().map(|()| Answer::Done),
+            Request::Commit { new, inode } => self.commit(&new, inode).map(Answer::Kept),
+            Request::Put { new, extents, size_bytes } => {
+                self.put(&new, &extents, size_bytes, data).map(Answer::Kept)
+            }
+            _ => Err(Op::Open.errno(libc::EBADMSG)),
+        }
+    }
+
+    fn open(
+        &self,
+        at: &At,
+        name: Vec<u8>,
+        (read_bytes, identity): (u64, Option<Identity>),
+        out: &mut Vec<u8>,
+    ) -> Reply {
+        let root = self.root(at.root)?;
+        let file = self.dir(at)?.open_file(&checked_name(name)?)?;
+        let metadata = file.metadata()?;
+        if identity.is_some_and(|identity| identity != metadata.identity()) {
+            return Err(Op::Copy.failed(Cause::Changed));
+        }
+        let xattrs = file.xattrs();
+        let is_small = metadata.size_bytes <= read_bytes.min(REMOTE_WHOLE_BYTES_MAX);
+        let is_whole = read_bytes > 0 && is_small && read_whole(&*file, &metadata, out)?;
+        if !is_whole {
+            out.clear();
+        }
+        let metadata = self.shown(metadata, root.device);
+        Ok(Answer::File(Box::new(FileIs { metadata, xattrs, is_whole })))
+    }
+
+    /// Opens a file again that the client has open.
+    fn opened(&self, file: OpenedFile) -> Result<Box<dyn SourceFile>> {
+        let opened = self.dir(&file.dir)?.open_file(&checked_name(file.name)?)?;
+        if opened.metadata()?.inode != file.inode {
+            return Err(Op::Read.failed(Cause::Changed));
+        }
+        if file.past_cache {
+            opened.bypass_cache()?;
+        }
+        Ok(opened)
+    }
+
+    fn stage(
+        &self,
+        new: &New,
+        stage: impl FnOnce(&dyn Dir, &New, [&CString; 2]) -> Result<Option<Box<dyn StagedFile>>>,
+    ) -> Reply {
+        let [staged, name] = names(&new.at)?;
+        let dir = self.dir(&new.at.dir)?;
+        let staged = stage(&*dir, new, [&staged, &name])?;
+        Ok(Answer::Staged(staged.map(|staged| described(&*staged))))
+    }
+
+    fn join(&self, at: &StagedAs) -> Result<Box<dyn StagedFile>> {
+        let [staged, name] = names(at)?;
+        self.dir(&at.dir)?.join_staged(staged.to_bytes(), &name)
+    }
+
+    /// Completes a staged file. Where an earlier request of a broken connection has done that, the
+    /// file of that inode has its final name already.
+    fn commit(&self, new: &New, inode: u64) -> Result<Kept> {
+        let [staged, name] = names(&new.at)?;
+        let dir = self.dir(&new.at.dir)?;
+        let file = new.file(&staged, &name);
+        let opened = if staged == name {
+            Some(dir.stage_file(&file)?)
+        } else {
+            dir.resume_staged(&file, Some(inode))?
+        };
+        match opened {
+            Some(opened) => opened.commit(&new.attributes, Vec::new()),
+            None if dir.stat(&name)?.inode == inode => Ok(Kept::ALL),
+            None => Err(Op::Rename.failed(Cause::Replaced)),
+        }
+    }
+
+    fn put(&self, new: &New, extents: &[Extent], size_bytes: u64, data: &[u8]) -> Result<Kept> {
+        let [staged, name] = names(&new.at)?;
+        let dir = self.dir(&new.at.dir)?;
+        let staged = dir.stage_file(&new.file(&staged, &name))?;
+        match fill(&*staged, extents, size_bytes, data) {
+            Ok(()) => staged.commit(&new.attributes, Vec::new()),
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = staged.abandon();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Writes the extents, whose data follows one another.
+fn fill(staged: &dyn StagedFile, extents: &[Extent], size_bytes: u64, data: &[u8]) -> Result<()> {
+    let malformed = || Op::Write.errno(libc::EBADMSG);
+    let (mut rest, mut at) = (data, 0);
+    for extent in extents {
+        let is_sound = extent.offset >= at && extent.length <= rest.len() as u64;
+        if !is_sound {
+            return Err(malformed());
+        }
+        if extent.offset > at {
+            staged.leave_hole(Extent::between(at, extent.offset))?;
+        }
+        let (piece, next) = rest.split_at(extent.length as usize);
+        staged.write_at(piece, extent.offset)?;
+        (rest, at) = (next, extent.offset.saturating_add(extent.length));
+    }
+    if !rest.is_empty() || at > size_bytes {
+        return Err(malformed());
+    }
+    if at < size_bytes {
+        staged.leave_hole(Extent::between(at, size_bytes))?;
+        staged.end_at(size_bytes)?;
+    }
+    Ok(())
+}
+
+fn names(at: &StagedAs) -> Result<[CString; 2]> {
+    Ok([checked_name(at.staged.clone())?, checked_name(at.name.clone())?])
+}
+
+fn described(staged: &dyn StagedFile) -> StagedIs {
+    let inode = staged.inode().unwrap_or_default();
+    StagedIs { inode, is_resumable: staged.is_resumable() }
+}
+
+/// Reads a whole small file; false where it is not of one moment.
+fn read_whole(file: &dyn SourceFile, metadata: &Metadata, out: &mut Vec<u8>) -> Result<bool> {
+    // One byte more shows whether the file ends where its size says.
+    out.resize(metadata.size_bytes as usize + 1, 0);
+    let mut filled = 0;
+    while filled < out.len() {
+        match file.read_at(&mut out[filled..], filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    out.truncate(filled);
+    let is_as_long = filled as u64 == metadata.size_bytes;
+    Ok(is_as_long && file.metadata()?.version() == metadata.version())
+}
+
+/// Computes the checksum of an extent.
+fn checksum(file: &dyn SourceFile, extent: Extent) -> Result<Crc64> {
+    let mut sum = Crc64Nvme::new();
+    let mut buffer = host::aligned::AlignedBuffer::new(REMOTE_DATA_BYTES_MAX as u64);
+    let end = extent.offset.saturating_add(extent.length);
+    let mut at = extent.offset;
+    while at < end {
+        let want = (end - at).min(REMOTE_DATA_BYTES_MAX as u64) as usize;
+        match file.read_at(&mut buffer[..want], at)? {
+            0 => return Err(Op::Read.failed(Cause::Changed)),
+            count => {
+                sum.update(&buffer[..count]);
+                at += count as u64;
+            }
+        }
+    }
+    Ok(sum.finish())
+}

@@ -1,0 +1,72 @@
+//! Listings: names are read at once, so that a listing is of one moment, and their metadata when
+//! they are sent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use ::store::Dir;
+use types::entry::{Hint, Metadata};
+use types::error::{Op, Result};
+use types::limits::{REMOTE_LISTS_MAX, REMOTE_PAGE_ENTRIES};
+
+use super::lock;
+use crate::protocol::{ListedEntry, Page};
+
+/// Listings whose rest the client has not requested yet.
+#[derive(Default)]
+pub(super) struct Lists(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    next: u64,
+    lists: BTreeMap<u64, Rest>,
+}
+
+/// The rest of a listing.
+struct Rest {
+    dir: Arc<dyn Dir>,
+    names: VecDeque<(CString, Hint)>,
+    device_base: u64,
+}
+
+impl Lists {
+    /// Lists a directory, and returns its first entries.
+    pub fn begin(&self, dir: &Arc<dyn Dir>, device_base: u64) -> Result<Page> {
+        let mut names = VecDeque::new();
+        dir.list(&mut |name, hint| names.push_back((name.to_owned(), hint)))?;
+        Ok(self.page(Rest { dir: Arc::clone(dir), names, device_base }))
+    }
+
+    /// Returns the next entries of a listing.
+    pub fn more(&self, list: u64) -> Result<Page> {
+        let rest = lock(&self.0).lists.remove(&list);
+        rest.map(|rest| self.page(rest)).ok_or_else(|| Op::List.errno(libc::EBADMSG))
+    }
+
+    fn page(&self, mut rest: Rest) -> Page {
+        let count = rest.names.len().min(REMOTE_PAGE_ENTRIES);
+        let entries = rest.names.drain(..count).map(|(name, hint)| {
+            let metadata = rest.dir.stat(&name).ok();
+            let metadata =
+                metadata.map(|it| Metadata { device: it.device ^ rest.device_base, ..it });
+            ListedEntry { name: name.into_bytes(), hint, metadata }
+        });
+        let entries = entries.collect();
+        let more = if rest.names.is_empty() { None } else { Some(self.hold(rest)) };
+        Page { entries, more }
+    }
+
+    fn hold(&self, rest: Rest) -> u64 {
+        let mut held = lock(&self.0);
+        if held.lists.len() >= REMOTE_LISTS_MAX {
+            // The oldest belongs to a client that has given it up.
+            held.lists.pop_first();
+        }
+        held.next += 1;
+        let number = held.next;
+        held.lists.insert(number, rest);
+        number
+    }
+}

@@ -1,0 +1,300 @@
+//! A host, or several that share its file systems: connections to its agents, which are made as they
+//! are needed, and made again where they break.
+
+mod doors;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use ::store::opening::OpenAs;
+use types::content::crc64::Crc64;
+use types::entry::Metadata;
+use types::error::{Cause, Error, Op, Result};
+use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS, REMOTE_REQUESTS_OF_CONNECTION};
+use types::service::ServiceFault;
+
+use crate::connection::{Arrived, Broken, Connection, Link, Pending};
+use crate::protocol::{Answer, Request};
+use crate::shell::ShellOptions;
+use doors::Doors;
+pub(crate) use doors::drain;
+
+/// How a host is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSettings {
+    /// `USER@HOST` of each host that shares the file systems.
+    pub doors: Vec<String>,
+    /// Options for ssh.
+    pub shell: ShellOptions,
+    /// Connections of each rank, at most.
+    pub connections_max: u32,
+}
+
+impl HostSettings {
+    /// Settings for these hosts with the defaults.
+    pub fn of(doors: Vec<String>) -> Self {
+        Self { doors, shell: ShellOptions::default(), connections_max: REMOTE_CONNECTIONS }
+    }
+}
+
+/// Makes a connection to a host: ssh, or in tests a pipe.
+pub type Dial = dyn Fn(&str) -> std::result::Result<Link, String> + Send + Sync;
+
+/// A host.
+pub struct Host {
+    doors: Doors,
+    connections_max: u32,
+    connections: Mutex<Vec<Arc<Connection>>>,
+    /// One thread at a time makes connections.
+    dialling: Mutex<()>,
+    roots: Mutex<Vec<RootOf>>,
+    next_root: AtomicU32,
+    sent_before: AtomicU64,
+    umask: u32,
+    /// Identifier of the host, which marks its device numbers.
+    id: u64,
+}
+
+/// A root that has been opened, for connections that are made later.
+#[derive(Clone)]
+struct RootOf {
+    number: u32,
+    path: Vec<u8>,
+    open_as: OpenAs,
+    inode: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host {
+    /// Creates the access to a host through ssh. Makes no connection.
+    pub fn new(settings: HostSettings) -> Self {
+        let shell = settings.shell.clone();
+        Self::dialled(settings, Box::new(move |door| doors::through_shell(&shell, door)))
+    }
+
+    /// Creates the access to a host to which `dial` makes connections.
+    pub fn dialled(settings: HostSettings, dial: Box<Dial>) -> Self {
+        let id = Crc64::of(settings.doors.join(",").as_bytes()).0 | 1 << 63;
+        Self {
+            doors: Doors::new(settings.doors, dial),
+            connections_max: settings.connections_max.max(1),
+            connections: Mutex::default(),
+            dialling: Mutex::default(),
+            roots: Mutex::default(),
+            next_root: AtomicU32::new(1),
+            sent_before: AtomicU64::new(0),
+            umask: ::host::process::current_umask(),
+            id,
+        }
+    }
+
+    /// Returns the identifier of the host.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns whether several hosts are named.
+    pub fn has_several_doors(&self) -> bool {
+        self.doors.count() > 1
+    }
+
+    /// Returns the number of requests that were sent so far.
+    pub fn requests(&self) -> u64 {
+        let open: u64 = lock(&self.connections).iter().map(|connection| connection.sent()).sum();
+        self.sent_before.load(Ordering::Relaxed) + open
+    }
+
+    /// Makes the first connection.
+    ///
+    /// # Errors
+    /// One line that says which host cannot be reached, and why.
+    pub fn reach(&self) -> std::result::Result<(), String> {
+        self.connection().map(drop).map_err(|_| self.doors.complaint())
+    }
+
+    /// Sends a request until it is answered: again on another connection where its own breaks.
+    /// `request` gets the number of the attempt.
+    ///
+    /// # Errors
+    /// That of the operation, and `GivenUp` where no host can be reached.
+    pub fn ask(&self, op: Op, request: &dyn Fn(u32) -> Request, data: &[u8]) -> Result<Arrived> {
+        self.ask_from(0, op, request, data)
+    }
+
+    fn ask_from(
+        &self,
+        first: u32,
+        op: Op,
+        request: &dyn Fn(u32) -> Request,
+        data: &[u8],
+    ) -> Result<Arrived> {
+        for attempt in first..REMOTE_REQUEST_ATTEMPTS {
+            let connection = self.connection().map_err(|_| given_up(op))?;
+            match connection.ask(&request(attempt), data) {
+                Ok(arrived) => return Ok(arrived),
+                Err(Broken) => self.forget(&connection),
+            }
+        }
+        Err(op.errno(libc::ENOTCONN))
+    }
+
+    /// Sends a request without waiting for its answer.
+    pub fn begin(&self, request: &Request, data: &[u8]) -> Option<Pending> {
+        self.connection().ok()?.send(request, data).ok()
+    }
+
+    /// Waits for the answer to a request that has begun, and sends it again where its connection
+    /// has broken.
+    ///
+    /// # Errors
+    /// As for [`Host::ask`].
+    pub fn finish(
+        &self,
+        pending: Option<Pending>,
+        op: Op,
+        request: &Request,
+        data: &[u8],
+    ) -> Result<Arrived> {
+        match pending.map(Pending::wait) {
+            Some(Ok(arrived)) => Ok(arrived),
+            _ => self.ask_from(1, op, &|_| request.clone(), data),
+        }
+    }
+
+    /// Opens a root on all connections. Returns its number and its metadata.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub fn open_root(&self, path: &[u8], open_as: OpenAs) -> Result<(u32, Metadata)> {
+        let number = self.next_root.fetch_add(1, Ordering::Relaxed);
+        self.connection().map_err(|_| given_up(Op::Open))?;
+        let _dialling = lock(&self.dialling);
+        let mut found = None;
+        for connection in lock(&self.connections).clone() {
+            let request = Request::Root { root: number, path: path.to_vec(), open_as };
+            match connection.ask(&request, &[]) {
+                Ok((Ok(Answer::Metadata(metadata)), _)) => found = Some(metadata),
+                Ok((reply, _)) => return Err(reply.err().unwrap_or_else(|| malformed(Op::Open))),
+                Err(Broken) => {}
+            }
+        }
+        let metadata = found.ok_or_else(|| Op::Open.errno(libc::ENOTCONN))?;
+        let root = RootOf { number, path: path.to_vec(), open_as, inode: metadata.inode };
+        lock(&self.roots).push(root);
+        Ok((number, self.shown(metadata)))
+    }
+
+    /// Forgets a root that is not used any more.
+    pub fn close_root(&self, number: u32) {
+        lock(&self.roots).retain(|root| root.number != number);
+    }
+
+    /// Returns metadata whose device number is one of this host.
+    pub fn shown(&self, metadata: Metadata) -> Metadata {
+        Metadata { device: metadata.device ^ self.id, ..metadata }
+    }
+
+    /// Returns a connection: the least busy one, or a new one where all are busy.
+    fn connection(&self) -> std::result::Result<Arc<Connection>, Unreachable> {
+        if let Some(connection) = self.idle() {
+            return Ok(connection);
+        }
+        let dialling = match self.least_busy() {
+            // Another thread is making one, and this one is of use meanwhile.
+            Some(busy) => match self.dialling.try_lock() {
+                Ok(dialling) => dialling,
+                Err(_) => return Ok(busy),
+            },
+            None => lock(&self.dialling),
+        };
+        let made = self.idle().map_or_else(|| self.add(), Ok);
+        drop(dialling);
+        made.or_else(|unreachable| self.least_busy().ok_or(unreachable))
+    }
+
+    /// Returns the least busy connection, unless another one is to be made.
+    fn idle(&self) -> Option<Arc<Connection>> {
+        let is_enough = lock(&self.connections).len() >= self.connections_max as usize;
+        let is_idle =
+            |it: &Arc<Connection>| is_enough || it.in_progress() < REMOTE_REQUESTS_OF_CONNECTION;
+        self.least_busy().filter(is_idle)
+    }
+
+    fn least_busy(&self) -> Option<Arc<Connection>> {
+        let mut connections = lock(&self.connections);
+        connections.retain(|connection| {
+            let is_open = !connection.is_broken();
+            if !is_open {
+                self.sent_before.fetch_add(connection.sent(), Ordering::Relaxed);
+            }
+            is_open
+        });
+        connections.iter().min_by_key(|connection| connection.in_progress()).cloned()
+    }
+
+    /// Makes another connection, with all roots open.
+    fn add(&self) -> std::result::Result<Arc<Connection>, Unreachable> {
+        loop {
+            let is_first = lock(&self.connections).is_empty();
+            let (connection, door) = self.doors.dial(is_first).ok_or(Unreachable)?;
+            match self.prepare(&connection) {
+                Ok(()) => {
+                    let connection = Arc::new(connection);
+                    lock(&self.connections).push(Arc::clone(&connection));
+                    return Ok(connection);
+                }
+                Err(why) => self.doors.give_up(door, why),
+            }
+        }
+    }
+
+    /// Begins the session on a new connection, and opens all roots there. Each must be the
+    /// directory that it was on the other connections.
+    fn prepare(&self, connection: &Connection) -> std::result::Result<(), String> {
+        let relative_devices = self.has_several_doors();
+        let begin = Request::Begin { umask: self.umask, relative_devices };
+        let ended = |_| "the connection ended".to_owned();
+        connection.ask(&begin, &[]).map_err(ended)?.0.map_err(|error| error.to_string())?;
+        for root in lock(&self.roots).clone() {
+            let RootOf { number, path, open_as, inode } = root;
+            let shown = types::path::escaped(&path);
+            let request = Request::Root { root: number, path, open_as };
+            match connection.ask(&request, &[]).map_err(ended)?.0 {
+                Ok(Answer::Metadata(found)) if found.inode == inode => {}
+                Ok(_) => return Err(format!("\"{shown}\" is another directory there")),
+                Err(error) => return Err(format!("\"{shown}\": {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a broken connection.
+    fn forget(&self, broken: &Arc<Connection>) {
+        broken.break_off();
+        self.least_busy();
+    }
+
+    /// Ends all connections at once, as a failing network does.
+    pub fn break_connections(&self) {
+        lock(&self.connections).iter().for_each(|connection| connection.break_off());
+    }
+}
+
+/// No host can be reached.
+#[derive(Debug)]
+struct Unreachable;
+
+/// Error of an operation for which no host can be reached.
+fn given_up(op: Op) -> Error {
+    op.failed(Cause::Service(ServiceFault::GivenUp))
+}
+
+/// Error of an answer that does not belong to its request.
+pub fn malformed(op: Op) -> Error {
+    op.errno(libc::EBADMSG)
+}

@@ -1,0 +1,161 @@
+//! The hosts through which a file system is reached: which one is next, and which are given up.
+
+use std::io::Read;
+use std::process::Child;
+use std::sync::Mutex;
+
+use types::limits::{REMOTE_CONNECT_ATTEMPTS, REMOTE_PAUSE};
+
+use super::{Dial, lock};
+use crate::connection::{Connection, Link, end};
+use crate::shell::ShellOptions;
+
+/// The hosts by which file systems are reached.
+pub(super) struct Doors {
+    names: Vec<String>,
+    dial: Box<Dial>,
+    state: Mutex<State>,
+}
+
+struct State {
+    next: usize,
+    /// Reason for which each host was given up.
+    given_up: Vec<Option<String>>,
+}
+
+/// Last words of ssh that are kept for an error.
+const WORDS_BYTES: usize = 2048;
+
+/// Words of ssh after which another attempt may succeed: sshd refuses connections at random while
+/// many are beginning (`MaxStartups`), and a host may be restarting.
+const TRANSIENT: [&str; 8] = [
+    "kex_exchange_identification",
+    "banner exchange",
+    "Connection closed",
+    "closed by remote host",
+    "Connection reset",
+    "Connection refused",
+    "Connection timed out",
+    "Not allowed at this time",
+];
+
+impl Doors {
+    pub fn new(names: Vec<String>, dial: Box<Dial>) -> Self {
+        // The processes of a node begin with different hosts.
+        let next = std::process::id() as usize % names.len().max(1);
+        let given_up = vec![None; names.len()];
+        Self { names, dial, state: Mutex::new(State { next, given_up }) }
+    }
+
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Connects to the next host that is not given up; `None` where there is none. While there is
+    /// no other connection, several attempts are made.
+    pub fn dial(&self, is_needed: bool) -> Option<(Connection, usize)> {
+        let mut attempts = 0;
+        loop {
+            let door = self.next()?;
+            let why = match self.try_once(&self.names[door]) {
+                Ok(connection) => return Some((connection, door)),
+                Err(why) => why,
+            };
+            attempts += 1;
+            let is_transient = TRANSIENT.iter().any(|words| why.contains(words));
+            tracing::debug!(host = self.names[door], why, "no connection");
+            if !is_transient || attempts >= REMOTE_CONNECT_ATTEMPTS {
+                self.give_up(door, why);
+                attempts = 0;
+            } else if is_needed {
+                pause(attempts);
+            } else {
+                return None;
+            }
+        }
+    }
+
+    fn try_once(&self, name: &str) -> Result<Connection, String> {
+        let link = (self.dial)(name)?;
+        Connection::greet(link).map_err(|(why, link)| told(why, link))
+    }
+
+    /// Returns the next host that is not given up.
+    fn next(&self) -> Option<usize> {
+        let mut state = lock(&self.state);
+        let count = self.names.len();
+        let start = state.next;
+        let is_open = |door: &usize| state.given_up[*door].is_none();
+        let door = (start..start + count).map(|door| door % count).find(is_open)?;
+        state.next = (door + 1) % count;
+        Some(door)
+    }
+
+    pub fn give_up(&self, door: usize, why: String) {
+        lock(&self.state).given_up[door] = Some(why);
+    }
+
+    /// Returns why no host can be reached, as one line.
+    pub fn complaint(&self) -> String {
+        let state = lock(&self.state);
+        let lines = self.names.iter().zip(&state.given_up);
+        let lines = lines.filter_map(|(name, why)| Some(format!("{name}: {}", why.as_ref()?)));
+        lines.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Waits before the next attempt, longer each time, and not as long as other ranks do.
+fn pause(attempts: u32) {
+    let full = REMOTE_PAUSE * 2_u32.saturating_pow(attempts - 1);
+    std::thread::sleep(full.mul_f64(0.5 + fastrand::f64() / 2.0));
+}
+
+/// Returns the reason for which a connection was not made: ssh's own words, if it has any.
+fn told(why: String, mut link: Link) -> String {
+    drop(link.to);
+    let Some(mut child) = link.child.take() else { return why };
+    // It ends, or is ended, before its words are read: a shell that stays would not be waited for.
+    let stderr = child.stderr.take();
+    end(child);
+    let words = stderr.map(last_words).unwrap_or_default();
+    let is_greeting = why.contains("greeting") || why.contains("(protocol ");
+    if is_greeting || words.trim().is_empty() {
+        return why;
+    }
+    words.trim().lines().map(str::trim).collect::<Vec<_>>().join(", ")
+}
+
+fn last_words(mut stderr: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = stderr.by_ref().take(WORDS_BYTES as u64).read_to_end(&mut bytes);
+    bytes.utf8_chunks().map(|chunk| printable(chunk.valid())).collect()
+}
+
+/// Removes characters that could control a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|it| *it == '\n' || !types::path::is_hidden(*it)).collect()
+}
+
+/// Starts ssh for a host. Later words of it are read, and shown in the log, so that it never waits.
+pub(super) fn through_shell(shell: &ShellOptions, door: &str) -> Result<Link, String> {
+    let mut child = shell.start(door)?;
+    let (Some(from), Some(to)) = (child.stdout.take(), child.stdin.take()) else {
+        return Err("no pipe to ssh".to_owned());
+    };
+    let child = Some(child);
+    Ok(Link { from: Box::new(from), to: Box::new(to), child })
+}
+
+/// Reads what ssh says on a connection that is in use.
+pub(crate) fn drain(child: &mut Child) {
+    let Some(mut stderr) = child.stderr.take() else { return };
+    std::thread::spawn(move || {
+        let mut buffer = [0; WORDS_BYTES];
+        while let Ok(count) = stderr.read(&mut buffer) {
+            if count == 0 {
+                break;
+            }
+            tracing::debug!(words = printable(&String::from_utf8_lossy(&buffer[..count])), "ssh");
+        }
+    });
+}

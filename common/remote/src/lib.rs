@@ -1,0 +1,16 @@
+//! Trees on other hosts: an agent there serves them through its standard input and output, which
+//! ssh connects with this process.
+//!
+//! [`protocol`] has the messages, [`frame`] their form on the wire, [`agent`] the server, and
+//! [`host::Host`] the client: a few connections, each shared by many threads. [`store::RemoteStore`]
+//! is the store on top of them. A request names paths and no handles, so it can be repeated on
+//! another connection after its own has broken. Nothing that arrives is trusted: sizes, names and
+//! checksums are validated here, on both sides.
+
+pub mod agent;
+pub mod connection;
+pub mod frame;
+pub mod host;
+pub mod protocol;
+pub mod shell;
+pub mod store;

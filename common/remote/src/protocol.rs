@@ -1,0 +1,339 @@
+//! Messages between client and agent: requests, and the answer to each.
+//!
+//! A request names its directory by the number of a root and a path below it, and has all that is
+//! needed to repeat it on another connection.
+
+use std::ffi::CString;
+
+use serde::{Deserialize, Serialize};
+
+use ::store::opening::{OpenAs, Symlinks};
+use ::store::{NewFile, NewSpecial, NewSymlink};
+use types::content::chunk::Extent;
+use types::content::crc64::Crc64;
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Time, Xattrs};
+use types::error::{Error, Op, Result};
+use types::operand::root_view::RootView;
+use types::path::RelPath;
+
+/// Returns a name that has arrived, if it is one component of a path.
+///
+/// # Errors
+/// `EBADMSG` for anything else.
+pub fn checked_name(bytes: Vec<u8>) -> Result<CString> {
+    let is_name = !matches!(&bytes[..], b"" | b"." | b"..") && !bytes.contains(&b'/');
+    let name = is_name.then(|| CString::new(bytes).ok()).flatten();
+    name.ok_or_else(|| Op::Open.errno(libc::EBADMSG))
+}
+
+/// A directory: the number of its root, and its path below that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct At {
+    /// Number of the root.
+    pub root: u32,
+    /// Path below the root; not yet validated.
+    pub path: Vec<u8>,
+}
+
+impl At {
+    /// Returns the path, if it is one below a root.
+    ///
+    /// # Errors
+    /// `EBADMSG` for anything else.
+    pub fn checked(&self) -> Result<RelPath> {
+        RelPath::checked(&self.path).ok_or_else(|| Op::Open.errno(libc::EBADMSG))
+    }
+}
+
+/// A file that is open for reading at the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedFile {
+    /// Directory of the file.
+    pub dir: At,
+    /// Name of the file.
+    pub name: Vec<u8>,
+    /// Inode that it had when it was opened; another one is an error.
+    pub inode: u64,
+    /// True if the page cache is to be bypassed.
+    pub past_cache: bool,
+}
+
+/// A file that is staged at the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedAs {
+    /// Directory of the file.
+    pub dir: At,
+    /// Name under which it is staged.
+    pub staged: Vec<u8>,
+    /// Final name.
+    pub name: Vec<u8>,
+}
+
+/// Description of a new file; see [`NewFile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as in NewFile")]
+pub struct New {
+    pub at: StagedAs,
+    pub size_bytes: u64,
+    pub mtime: Option<Time>,
+    pub chunk_bytes: Option<u64>,
+    pub replaces: bool,
+    pub attributes: Attributes,
+}
+
+impl New {
+    /// Describes the file for the store of the agent.
+    pub fn file<'n>(&'n self, staged: &'n CString, name: &'n CString) -> NewFile<'n> {
+        NewFile {
+            size_bytes: self.size_bytes,
+            mtime: self.mtime,
+            chunk_bytes: self.chunk_bytes,
+            replaces: self.replaces,
+            ..NewFile::new(staged, name, &self.attributes)
+        }
+    }
+}
+
+/// A symbolic link or special file to be created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewEntry {
+    /// A symbolic link with this target.
+    Symlink {
+        /// Path that it points to.
+        points_to: Vec<u8>,
+        /// Modification time of the source.
+        mtime: Option<Time>,
+    },
+    /// A FIFO, socket or device.
+    Special {
+        /// File type of it.
+        kind: Kind,
+        /// Device number of it.
+        device: Option<u64>,
+    },
+}
+
+impl From<&NewSymlink<'_>> for NewEntry {
+    fn from(new: &NewSymlink<'_>) -> Self {
+        Self::Symlink { points_to: new.points_to.to_vec(), mtime: new.mtime }
+    }
+}
+
+impl From<&NewSpecial<'_>> for NewEntry {
+    fn from(new: &NewSpecial<'_>) -> Self {
+        Self::Special { kind: new.kind, device: new.device }
+    }
+}
+
+/// Purpose of a request for metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatAs {
+    /// Follows symbolic links if the store was opened so.
+    Plain,
+    /// Follows symbolic links.
+    Followed,
+    /// Bypasses caches, for a directory.
+    Now,
+}
+
+/// A request of the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
+pub enum Request {
+    /// Begins the session: the mask for new entries, and whether device numbers are to be relative
+    /// to the root's, because each of several hosts may have its own.
+    Begin { umask: u32, relative_devices: bool },
+    /// Opens the root of that number.
+    Root { root: u32, path: Vec<u8>, open_as: OpenAs },
+    /// Metadata of a path as the operator wrote it.
+    StatPath { path: Vec<u8>, symlinks: Symlinks },
+    /// Creates the directory at a path.
+    MakePath { path: Vec<u8>, mode: u32 },
+    /// Removes the empty directory at a path.
+    RemovePath { path: Vec<u8> },
+    /// The path of a directory without symbolic links.
+    RealPath { path: Vec<u8> },
+    /// Tells whether the directory at a path is another one, or below it.
+    IsBelow { path: Vec<u8>, above: Metadata },
+    /// Tells whether names that differ only in case collide.
+    FoldsCase { root: u32 },
+    /// Syncs a tree to storage.
+    Sync { root: u32 },
+    /// View of a root from one host.
+    View { root: u32, entry: Option<Vec<u8>> },
+    /// Metadata of an entry, or of the directory itself.
+    Stat { dir: At, name: Option<Vec<u8>>, how: StatAs },
+    /// Metadata of a directory, and its first entries, if it can be listed.
+    Enter { dir: At },
+    /// The first entries of a directory.
+    List { dir: At },
+    /// The next entries of a listing.
+    More { list: u64 },
+    /// Opens a file, and reads it if it is that small.
+    Open { dir: At, name: Vec<u8>, read_bytes: u64, identity: Option<Identity> },
+    /// Reads from a file.
+    Read { file: OpenedFile, offset: u64, length: u64 },
+    /// The checksum of an extent.
+    Sum { file: OpenedFile, extent: Extent },
+    /// The next data in an extent.
+    DataIn { file: OpenedFile, extent: Extent },
+    /// The target of a symbolic link.
+    ReadLink { dir: At, name: Vec<u8> },
+    /// Extended attributes.
+    Xattrs { dir: At, name: Option<Vec<u8>> },
+    /// Permissions that a default ACL leaves.
+    DefaultAclMode { dir: At },
+    /// The number of a device.
+    DeviceNumber { dir: At, name: Vec<u8> },
+    /// The mount of a directory.
+    Mount { dir: At },
+    /// Creates a directory.
+    MakeDir { dir: At, name: Vec<u8>, mode: u32 },
+    /// Stages a file.
+    Stage { new: New },
+    /// Takes over a staged file of an interrupted job.
+    Resume { new: New, inode: Option<u64> },
+    /// Opens a staged file that another writer has created.
+    Join { at: StagedAs },
+    /// Writes the data of this message.
+    Write { at: StagedAs, offset: u64 },
+    /// Leaves a hole.
+    Hole { at: StagedAs, extent: Extent },
+    /// Sets the size.
+    EndAt { at: StagedAs, size_bytes: u64 },
+    /// The size of a staged file.
+    StagedSize { at: StagedAs },
+    /// Ends a writer: syncs what was written, if that is requested.
+    Close { at: StagedAs },
+    /// Completes a staged file of that inode.
+    Commit { new: New, inode: u64 },
+    /// Stages, writes and completes a file: extents of the data of this message, and its size.
+    Put { new: New, extents: Vec<Extent>, size_bytes: u64 },
+    /// Removes a staged file.
+    Abandon { at: StagedAs },
+    /// Creates a symbolic link or special file.
+    Make { at: StagedAs, entry: NewEntry, attributes: Attributes },
+    /// Sets attributes of an entry, or of the directory itself.
+    SetAttributes { dir: At, entry: Option<(Vec<u8>, Kind)>, attributes: Attributes },
+    /// Removes an entry.
+    Remove { dir: At, name: Vec<u8>, kind: Kind },
+    /// Creates a hard link to an entry of another directory.
+    HardLink { at: StagedAs, from: At, of: Vec<u8> },
+    /// Creates a hard link to the entry of the same name in another directory.
+    LinkFrom { dir: At, from: At, name: Vec<u8> },
+}
+
+impl Request {
+    /// Returns whether the request changes anything below a root.
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::MakePath { .. }
+            | Self::RemovePath { .. }
+            | Self::MakeDir { .. }
+            | Self::Stage { .. }
+            | Self::Resume { .. }
+            | Self::Join { .. }
+            | Self::Write { .. }
+            | Self::Hole { .. }
+            | Self::EndAt { .. }
+            | Self::Close { .. }
+            | Self::Commit { .. }
+            | Self::Put { .. }
+            | Self::Abandon { .. }
+            | Self::Make { .. }
+            | Self::SetAttributes { .. }
+            | Self::Remove { .. }
+            | Self::HardLink { .. }
+            | Self::LinkFrom { .. } => true,
+            Self::Begin { .. }
+            | Self::Root { .. }
+            | Self::StatPath { .. }
+            | Self::RealPath { .. }
+            | Self::IsBelow { .. }
+            | Self::FoldsCase { .. }
+            | Self::Sync { .. }
+            | Self::View { .. }
+            | Self::Stat { .. }
+            | Self::Enter { .. }
+            | Self::List { .. }
+            | Self::More { .. }
+            | Self::Open { .. }
+            | Self::Read { .. }
+            | Self::Sum { .. }
+            | Self::DataIn { .. }
+            | Self::ReadLink { .. }
+            | Self::Xattrs { .. }
+            | Self::DefaultAclMode { .. }
+            | Self::DeviceNumber { .. }
+            | Self::StagedSize { .. }
+            | Self::Mount { .. } => false,
+        }
+    }
+}
+
+/// An entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedEntry {
+    /// Name; not yet validated.
+    pub name: Vec<u8>,
+    /// Type from the listing.
+    pub hint: Hint,
+    /// Metadata, if it could be read.
+    pub metadata: Option<Metadata>,
+}
+
+/// Entries of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Page {
+    /// Entries.
+    pub entries: Vec<ListedEntry>,
+    /// Number with which to request the next ones, if there are more.
+    pub more: Option<u64>,
+}
+
+/// An opened file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIs {
+    /// Metadata of it.
+    pub metadata: Metadata,
+    /// Extended attributes that copies preserve.
+    pub xattrs: Result<Option<Xattrs>>,
+    /// True if the data of the message is the whole content, and did not change while it was read.
+    pub is_whole: bool,
+}
+
+/// A staged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedIs {
+    /// Inode of it.
+    pub inode: u64,
+    /// True if it can be resumed by another job.
+    pub is_resumable: bool,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the requests say what they stand for")]
+pub enum Answer {
+    Done,
+    Is(bool),
+    Metadata(Metadata),
+    Path(Option<Vec<u8>>),
+    Entered { metadata: Metadata, page: Option<Page> },
+    Page(Page),
+    File(Box<FileIs>),
+    Data,
+    Sum(Crc64),
+    Extent(Option<Extent>),
+    Bytes(Vec<u8>),
+    Xattrs(Option<Xattrs>),
+    Mode(Option<u32>),
+    Number(Option<u64>),
+    Staged(Option<StagedIs>),
+    Size(u64),
+    Kept(Kept),
+    View(Option<RootView>),
+}
+
+/// An answer, or the error of the operation.
+pub type Reply = std::result::Result<Answer, Error>;

@@ -1,0 +1,116 @@
+//! The command that starts an agent: ssh, or another remote shell, with its arguments.
+
+use std::process::{Child, Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+/// Options for reaching agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShellOptions {
+    /// Remote shell with its arguments, in the quoting of rsync's `-e`.
+    pub shell: String,
+    /// Path of the program on the other host.
+    pub agent: String,
+    /// File with the private key.
+    pub identity: Option<String>,
+}
+
+impl Default for ShellOptions {
+    fn default() -> Self {
+        Self { shell: "ssh".to_owned(), agent: "dcp".to_owned(), identity: None }
+    }
+}
+
+impl ShellOptions {
+    /// Returns the whole command for a host, as words.
+    ///
+    /// # Errors
+    /// One line for a shell whose quoting is wrong.
+    pub fn words(&self, door: &str) -> Result<Vec<String>, String> {
+        let mut words = split(&self.shell)?;
+        if words.is_empty() {
+            return Err("the remote shell is empty; write one, such as -e ssh".to_owned());
+        }
+        if let Some(identity) = &self.identity {
+            words.extend(["-i".to_owned(), identity.clone()]);
+        }
+        // After `--` nothing is an option; a host's name cannot begin with `-` anyway.
+        words.extend([door.to_owned(), self.agent.clone(), "--agent".to_owned()]);
+        Ok(words)
+    }
+
+    /// Starts the command for a host.
+    ///
+    /// # Errors
+    /// One line with what could not be started.
+    pub fn start(&self, door: &str) -> Result<Child, String> {
+        let words = self.words(door)?;
+        Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {error}", words[0]))
+    }
+}
+
+/// Splits a command into words as rsync does: at blanks, but not within quotation marks, of which a
+/// doubled one stands for itself.
+///
+/// # Errors
+/// One line for a quotation that does not end.
+pub fn split(command: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut characters = command.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, quote) {
+            (mark, Some(open)) if mark == open => {
+                if characters.next_if_eq(&mark).is_some() {
+                    word.get_or_insert_default().push(mark);
+                } else {
+                    quote = None;
+                }
+            }
+            (mark @ ('"' | '\''), None) => {
+                word.get_or_insert_default();
+                quote = Some(mark);
+            }
+            (' ', None) => words.extend(word.take()),
+            (other, _) => word.get_or_insert_default().push(other),
+        }
+    }
+    if quote.is_some() {
+        return Err(format!("quotation mark without its end in the remote shell {command:?}"));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_split_as_rsync_splits_it() {
+        for (command, words) in [
+            ("ssh", &["ssh"][..]),
+            ("  ssh  -p 22 ", &["ssh", "-p", "22"]),
+            ("ssh -o 'ProxyCommand=nc %h %p'", &["ssh", "-o", "ProxyCommand=nc %h %p"]),
+            ("a \"b c\"d ''", &["a", "b cd", ""]),
+            ("'it''s' \"a\"\"b\"", &["it's", "a\"b"]),
+            ("", &[]),
+        ] {
+            assert_eq!(split(command).unwrap(), words, "{command}");
+        }
+        assert!(split("ssh 'x").unwrap_err().contains("quotation mark"));
+    }
+
+    #[test]
+    fn the_words_of_a_command() {
+        let options = ShellOptions { identity: Some("key".into()), ..ShellOptions::default() };
+        assert_eq!(options.words("u@h").unwrap(), ["ssh", "-i", "key", "u@h", "dcp", "--agent"]);
+        let none = ShellOptions { shell: " ".into(), ..ShellOptions::default() };
+        assert!(none.words("h").is_err());
+    }
+}

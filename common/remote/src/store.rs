@@ -1,0 +1,190 @@
+//! The store of a tree on another host.
+
+mod dir;
+mod file;
+mod listing;
+mod staged;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::store::opening::{OpenAs, Symlinks};
+use ::store::{Capabilities, Dir, Store};
+use types::entry::Metadata;
+use types::error::{Op, Result};
+use types::limits::SERVER_CLOCK_BEHIND_MAX;
+use types::operand::root_view::RootView;
+use types::path::{Name, RelPath};
+
+use crate::host::{Host, malformed};
+use crate::protocol::{Answer, At, Request, StatAs};
+use dir::RemoteDir;
+
+/// Takes the expected answer out of a reply; any other one is an error.
+macro_rules! answered {
+    ($op:expr, $reply:expr, $answer:pat $(if $guard:expr)? => $value:expr) => {
+        match $reply {
+            $answer $(if $guard)? => Ok($value),
+            _ => Err($crate::host::malformed($op)),
+        }
+    };
+}
+use answered;
+
+/// A tree on another host.
+pub struct RemoteStore {
+    root: Arc<Root>,
+    metadata: Metadata,
+}
+
+/// The root of a tree on another host.
+struct Root {
+    host: Arc<Host>,
+    number: u32,
+    /// True where writers sync what they have written.
+    is_durable: bool,
+    /// True where files are written in place.
+    is_in_place: bool,
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.host.close_root(self.number);
+    }
+}
+
+impl Root {
+    fn at(&self, path: &RelPath) -> At {
+        At { root: self.number, path: path.as_bytes().to_vec() }
+    }
+
+    /// Sends a request that may be repeated as it is.
+    fn ask(&self, op: Op, request: &Request) -> Result<Answer> {
+        self.ask_each(op, &|_| request.clone())
+    }
+
+    /// Sends a request that differs from attempt to attempt.
+    fn ask_each(&self, op: Op, request: &dyn Fn(u32) -> Request) -> Result<Answer> {
+        self.host.ask(op, request, &[])?.0
+    }
+}
+
+/// Sends a request about a path as the operator wrote it.
+fn ask_path(host: &Host, op: Op, request: &Request) -> Result<Answer> {
+    host.ask(op, &|_| request.clone(), &[])?.0
+}
+
+/// Returns the metadata of what is at a path of a host.
+///
+/// # Errors
+/// Those of stat(2) there, and of the connection.
+pub fn stat_path(host: &Host, path: &[u8], symlinks: Symlinks) -> Result<Metadata> {
+    let answer = ask_path(host, Op::Stat, &Request::StatPath { path: path.to_vec(), symlinks })?;
+    answered!(Op::Stat, answer, Answer::Metadata(metadata) => host.shown(metadata))
+}
+
+/// Creates the directory at a path of a host.
+///
+/// # Errors
+/// Those of mkdir(2) there, and of the connection.
+pub fn make_dir_path(host: &Host, path: &[u8], mode: u32) -> Result<()> {
+    ask_path(host, Op::MakeDir, &Request::MakePath { path: path.to_vec(), mode }).map(drop)
+}
+
+/// Removes the directory at a path of a host, if it is empty.
+///
+/// # Errors
+/// Those of rmdir(2) there, and of the connection.
+pub fn remove_dir_path(host: &Host, path: &[u8]) -> Result<()> {
+    ask_path(host, Op::Remove, &Request::RemovePath { path: path.to_vec() }).map(drop)
+}
+
+/// Returns whether the directory at a path of a host is `above`, or below it.
+pub fn is_below(host: &Host, path: &[u8], above: &Metadata) -> bool {
+    let above = host.shown(*above);
+    let answer = ask_path(host, Op::Stat, &Request::IsBelow { path: path.to_vec(), above });
+    matches!(answer, Ok(Answer::Is(true)))
+}
+
+/// Returns the path of a directory of a host, without symbolic links.
+pub fn real_path(host: &Host, path: &[u8]) -> Option<Vec<u8>> {
+    match ask_path(host, Op::Stat, &Request::RealPath { path: path.to_vec() }) {
+        Ok(Answer::Path(path)) => path,
+        _ => None,
+    }
+}
+
+impl RemoteStore {
+    /// Opens the directory at a path of a host.
+    ///
+    /// # Errors
+    /// Those of opening it there, and of the connection.
+    pub fn open(host: &Arc<Host>, path: &[u8], open_as: OpenAs) -> Result<Self> {
+        use types::content::transfer::{Durable, Rewriting};
+        let (number, metadata) = host.open_root(path, open_as)?;
+        let root = Root {
+            host: Arc::clone(host),
+            number,
+            is_durable: open_as.transfer.durable != Durable::Later,
+            is_in_place: open_as.transfer.rewriting == Rewriting::InPlace,
+        };
+        Ok(Self { root: Arc::new(root), metadata })
+    }
+
+    /// Returns the metadata of the root when it was opened.
+    pub fn root_metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+impl Store for RemoteStore {
+    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        RemoteDir::enter(&self.root, path.clone()).map(|dir| Arc::new(dir) as Arc<dyn Dir>)
+    }
+
+    fn device(&self) -> Result<u64> {
+        Ok(self.metadata.device)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { clock_behind: SERVER_CLOCK_BEHIND_MAX, ..Capabilities::default() }
+    }
+
+    fn folds_case(&self) -> bool {
+        let request = Request::FoldsCase { root: self.root.number };
+        matches!(self.root.ask(Op::Stat, &request), Ok(Answer::Is(true)))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.root.ask(Op::Sync, &Request::Sync { root: self.root.number }).map(drop)
+    }
+
+    /// Returns `None`: the clock of the other host is its own.
+    fn clock_ahead(&self) -> Option<Duration> {
+        None
+    }
+
+    fn look(&self, path: &RelPath) -> Result<Metadata> {
+        let request = Request::Stat { dir: self.root.at(path), name: None, how: StatAs::Now };
+        let answer = self.root.ask(Op::Stat, &request)?;
+        answered!(Op::Stat, answer, Answer::Metadata(metadata) => self.root.host.shown(metadata))
+    }
+
+    /// Returns what this rank's host sees, where there are several: they may not share the file
+    /// system. One host shows one tree to all ranks.
+    fn view(
+        &self,
+        entry: Option<&Name>,
+        _takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<RootView>> {
+        if !self.root.host.has_several_doors() {
+            return Ok(None);
+        }
+        let entry = entry.map(|name| name.to_bytes().to_vec());
+        let request = Request::View { root: self.root.number, entry };
+        match self.root.ask(Op::Stat, &request)? {
+            Answer::View(view) => Ok(view),
+            _ => Err(malformed(Op::Stat)),
+        }
+    }
+}

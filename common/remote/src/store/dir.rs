@@ -1,0 +1,363 @@
+//! A directory of a remote tree.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ::store::{
+    Dir, Made, NewFile, NewHardLink, NewSpecial, NewSymlink, RemoteAddress, SourceFile, StagedFile,
+};
+use types::content::chunk::Extent;
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::error::{Op, Result};
+use types::limits::REMOTE_WHOLE_BYTES_MAX;
+use types::path::{Name, RelPath};
+
+use super::file::RemoteFile;
+use super::listing::{Entry, Knowledge, Known};
+use super::staged::RemoteStaged;
+use super::{Root, answered};
+use crate::host::malformed;
+use crate::protocol::{
+    Answer, At, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
+};
+
+/// A directory of a remote tree: a path, and what its listing has returned.
+pub(super) struct RemoteDir {
+    root: Arc<Root>,
+    path: RelPath,
+    /// Metadata and first entries from entering it, each for one use.
+    entered: Mutex<(Option<Metadata>, Option<Page>)>,
+    known: Mutex<Known>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns a name for another attempt: an earlier one may have been done, or be in progress.
+pub(super) fn renamed(staged: &Name, attempt: u32) -> Vec<u8> {
+    let mut name = staged.to_bytes().to_vec();
+    if attempt > 0 {
+        // Digits: the name is still one of a staged file of this job.
+        name.extend(format!("{:010}", fastrand::u32(..)).into_bytes());
+    }
+    name
+}
+
+impl RemoteDir {
+    /// Opens a directory; one request returns its first entries, too.
+    pub fn enter(root: &Arc<Root>, path: RelPath) -> Result<Self> {
+        let answer = root.ask(Op::Open, &Request::Enter { dir: root.at(&path) })?;
+        let (metadata, page) = answered!(
+            Op::Open, answer, Answer::Entered { metadata, page } => (metadata, page)
+        )?;
+        let metadata = root.host.shown(metadata);
+        if metadata.kind != Kind::Directory {
+            return Err(malformed(Op::Open));
+        }
+        let mut known = Known::default();
+        if let Some(page) = &page {
+            known.add(&entries(root, page.entries.clone())?, page.more.is_none());
+        }
+        let entered = Mutex::new((Some(metadata), page));
+        Ok(Self { root: Arc::clone(root), path, entered, known: Mutex::new(known) })
+    }
+
+    fn at(&self) -> At {
+        self.root.at(&self.path)
+    }
+
+    fn staged_as(&self, staged: Vec<u8>, name: &Name) -> StagedAs {
+        StagedAs { dir: self.at(), staged, name: name.to_bytes().to_vec() }
+    }
+
+    fn changes(&self, name: &Name) {
+        lock(&self.known).change(name);
+        self.is_left();
+    }
+
+    /// Forgets what entering the directory has returned, because that is not up to date.
+    fn is_left(&self) {
+        *lock(&self.entered) = (None, None);
+    }
+
+    fn stat_as(&self, name: Option<&Name>, how: StatAs) -> Result<Metadata> {
+        let name = name.map(|name| name.to_bytes().to_vec());
+        let answer = self.root.ask(Op::Stat, &Request::Stat { dir: self.at(), name, how })?;
+        answered!(Op::Stat, answer, Answer::Metadata(metadata) => self.root.host.shown(metadata))
+    }
+
+    fn open(
+        &self,
+        name: &Name,
+        read_bytes: u64,
+        identity: Option<Identity>,
+    ) -> Result<Box<dyn SourceFile>> {
+        let (dir, bytes) = (self.at(), name.to_bytes().to_vec());
+        let request = Request::Open { dir, name: bytes, read_bytes, identity };
+        let (reply, data) = self.root.host.ask(Op::Open, &|_| request.clone(), &[])?;
+        let is = answered!(Op::Open, reply?, Answer::File(is) => *is)?;
+        let is = FileIs { metadata: self.root.host.shown(is.metadata), ..is };
+        let file = RemoteFile::new(&self.root, self.at(), name, is, data)?;
+        Ok(Box::new(file))
+    }
+
+    /// Returns the first entries, from entering the directory or anew.
+    fn first_page(&self) -> Result<Page> {
+        let entered = lock(&self.entered).1.take();
+        match entered {
+            Some(page) => Ok(page),
+            None => self.page(&Request::List { dir: self.at() }),
+        }
+    }
+
+    fn page(&self, request: &Request) -> Result<Page> {
+        let answer = self.root.ask(Op::List, request)?;
+        answered!(Op::List, answer, Answer::Page(page) => page)
+    }
+
+    /// Returns the next page. Where the connection of the listing has broken, another agent does
+    /// not have the rest of it: the directory is listed again, and known names are skipped.
+    fn next_page(&self, list: u64) -> Result<Page> {
+        match self.page(&Request::More { list }) {
+            Err(error) if error == malformed(Op::List) => {
+                self.page(&Request::List { dir: self.at() })
+            }
+            page => page,
+        }
+    }
+
+    fn make(
+        &self,
+        op: Op,
+        staged: &Name,
+        name: &Name,
+        entry: &NewEntry,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        self.changes(name);
+        let answer = self.root.ask_each(op, &|attempt| Request::Make {
+            at: self.staged_as(renamed(staged, attempt), name),
+            entry: entry.clone(),
+            attributes: attributes.clone(),
+        })?;
+        answered!(op, answer, Answer::Kept(kept) => kept)
+    }
+
+    fn set(&self, entry: Option<(&Name, Kind)>, attributes: &Attributes) -> Result<Kept> {
+        let entry = entry.map(|(name, kind)| (name.to_bytes().to_vec(), kind));
+        let attributes = attributes.clone();
+        let request = Request::SetAttributes { dir: self.at(), entry, attributes };
+        let answer = self.root.ask(Op::SetMode, &request)?;
+        answered!(Op::SetMode, answer, Answer::Kept(kept) => kept)
+    }
+}
+
+/// Validates entries that have arrived.
+fn entries(root: &Root, page: Vec<crate::protocol::ListedEntry>) -> Result<Vec<Entry>> {
+    let entry = |listed: crate::protocol::ListedEntry| {
+        let name = checked_name(listed.name).map_err(|_| malformed(Op::List))?;
+        let is_plain = !matches!(listed.hint, Hint::Object(_) | Hint::Recorded(_));
+        let hint = if is_plain { listed.hint } else { return Err(malformed(Op::List)) };
+        let metadata = listed.metadata.map(|metadata| root.host.shown(metadata));
+        Ok(Entry { name, hint, metadata })
+    };
+    page.into_iter().map(entry).collect()
+}
+
+impl Dir for RemoteDir {
+    fn metadata(&self) -> Result<Metadata> {
+        let entered = lock(&self.entered).0.take();
+        entered.map_or_else(|| self.stat_as(None, StatAs::Plain), Ok)
+    }
+
+    /// Lists the directory page by page. Names are unique; more than one page is checked for that.
+    fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
+        let mut page = self.first_page()?;
+        let mut seen: HashSet<CString> = HashSet::new();
+        let is_long = page.more.is_some();
+        loop {
+            let more = page.more;
+            let listed = entries(&self.root, page.entries)?;
+            if listed.is_empty() && more.is_some() {
+                return Err(malformed(Op::List));
+            }
+            lock(&self.known).add(&listed, more.is_none());
+            for Entry { name, hint, .. } in listed {
+                if !is_long || seen.insert(name.clone()) {
+                    each(&name, hint);
+                }
+            }
+            let Some(list) = more else { return Ok(()) };
+            page = self.next_page(list)?;
+        }
+    }
+
+    fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
+        let dir = Self::enter(&self.root, self.path.child(name))?;
+        Ok(Arc::new(dir))
+    }
+
+    fn stat(&self, name: &Name) -> Result<Metadata> {
+        self.stat_as(Some(name), StatAs::Plain)
+    }
+
+    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
+        self.stat_as(Some(name), StatAs::Followed)
+    }
+
+    fn peek(&self, name: &Name, _: Hint) -> Result<Metadata> {
+        let known = lock(&self.known).of(name);
+        match known {
+            Knowledge::Listed(metadata) => Ok(metadata),
+            Knowledge::Missing => Err(Op::Stat.errno(libc::ENOENT)),
+            Knowledge::Unknown => self.stat(name),
+        }
+    }
+
+    fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
+        self.open(name, 0, None)
+    }
+
+    fn open_listed(&self, name: &Name, _: Hint) -> Result<Box<dyn SourceFile>> {
+        self.open(name, REMOTE_WHOLE_BYTES_MAX, None)
+    }
+
+    fn open_extent(
+        &self,
+        name: &Name,
+        identity: &Identity,
+        _: Extent,
+    ) -> Result<Box<dyn SourceFile>> {
+        self.open(name, 0, Some(*identity))
+    }
+
+    fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
+        let request = Request::ReadLink { dir: self.at(), name: name.to_bytes().to_vec() };
+        let answer = self.root.ask(Op::ReadLink, &request)?;
+        let is_path = |bytes: &[u8]| bytes.len() < libc::PATH_MAX as usize && !bytes.contains(&0);
+        answered!(Op::ReadLink, answer, Answer::Bytes(bytes) if is_path(&bytes) => bytes)
+    }
+
+    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
+        let name = name.map(|name| name.to_bytes().to_vec());
+        let answer = self.root.ask(Op::GetXattrs, &Request::Xattrs { dir: self.at(), name })?;
+        answered!(Op::GetXattrs, answer, Answer::Xattrs(xattrs) => xattrs)
+    }
+
+    fn default_acl_mode(&self) -> Result<Option<u32>> {
+        let answer = self.root.ask(Op::GetXattrs, &Request::DefaultAclMode { dir: self.at() })?;
+        answered!(Op::GetXattrs, answer, Answer::Mode(mode) => mode)
+    }
+
+    fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
+        self.changes(name);
+        let request = Request::MakeDir { dir: self.at(), name: name.to_bytes().to_vec(), mode };
+        let answer = self.root.ask(Op::MakeDir, &request)?;
+        answered!(Op::MakeDir, answer, Answer::Is(is_new) =>
+            if is_new { Made::New } else { Made::Existed })
+    }
+
+    fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
+        self.changes(new.name);
+        RemoteStaged::stage(&self.root, self.at(), new)
+            .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
+    }
+
+    fn resume_staged(
+        &self,
+        new: &NewFile<'_>,
+        inode: Option<u64>,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        self.changes(new.name);
+        let staged = RemoteStaged::resume(&self.root, self.at(), new, inode)?;
+        Ok(staged.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
+    }
+
+    fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
+        RemoteStaged::join(&self.root, self.staged_as(ticket.to_vec(), name))
+            .map(|staged| Box::new(staged) as Box<dyn StagedFile>)
+    }
+
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        self.make(Op::Symlink, link.staged, link.name, &link.into(), &link.attributes)
+    }
+
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+        let NewSpecial { staged, name, attributes, .. } = special;
+        self.make(Op::MakeSpecial, staged, name, &special.into(), attributes)
+    }
+
+    fn device_number(&self, name: &Name) -> Result<Option<u64>> {
+        let request = Request::DeviceNumber { dir: self.at(), name: name.to_bytes().to_vec() };
+        let answer = self.root.ask(Op::Stat, &request)?;
+        answered!(Op::Stat, answer, Answer::Number(number) => number)
+    }
+
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+        self.is_left();
+        self.set(None, attributes)
+    }
+
+    fn set_entry_attributes(
+        &self,
+        name: &Name,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        self.changes(name);
+        self.set(Some((name, kind)), attributes)
+    }
+
+    /// Removes an entry. Where the request is repeated, the first one may have removed it.
+    fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
+        self.changes(name);
+        let attempts = std::cell::Cell::new(0);
+        let removed = self.root.ask_each(Op::Remove, &|attempt| {
+            attempts.set(attempt);
+            Request::Remove { dir: self.at(), name: name.to_bytes().to_vec(), kind }
+        });
+        match removed {
+            Err(error) if attempts.get() > 0 && error.cause.is_vanished() => Ok(()),
+            removed => removed.map(drop),
+        }
+    }
+
+    fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
+        let Some(from) = self.beside(other) else { return Ok(false) };
+        self.changes(name);
+        let request = Request::LinkFrom { dir: self.at(), from, name: name.to_bytes().to_vec() };
+        let answer = self.root.ask(Op::Link, &request)?;
+        answered!(Op::Link, answer, Answer::Is(is_made) => is_made)
+    }
+
+    fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
+        let Some(from) = self.beside(link.dir) else { return Ok(false) };
+        self.changes(link.name);
+        let answer = self.root.ask_each(Op::Link, &|attempt| Request::HardLink {
+            at: self.staged_as(renamed(link.staged, attempt), link.name),
+            from: from.clone(),
+            of: link.of.to_bytes().to_vec(),
+        })?;
+        answered!(Op::Link, answer, Answer::Is(is_made) => is_made)
+    }
+
+    fn remote_address(&self) -> Option<RemoteAddress> {
+        let (host, root) = (self.root.host.id(), self.root.number);
+        Some(RemoteAddress { host, root, path: self.path.clone() })
+    }
+
+    fn mount(&self) -> Result<Option<u64>> {
+        let answer = self.root.ask(Op::Stat, &Request::Mount { dir: self.at() })?;
+        answered!(Op::Stat, answer, Answer::Number(number) => number)
+    }
+}
+
+impl RemoteDir {
+    /// Returns where another directory is, if that is on the same host.
+    fn beside(&self, other: &dyn Dir) -> Option<At> {
+        let other = other.remote_address().filter(|it| it.host == self.root.host.id())?;
+        Some(At { root: other.root, path: other.path.as_bytes().to_vec() })
+    }
+}

@@ -1,0 +1,68 @@
+//! The entries of a remote directory as its listing has returned them, while they are of use.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString};
+
+use types::entry::{Hint, Metadata};
+use types::limits::REMOTE_KNOWN_ENTRIES_MAX;
+
+/// Entries that a listing has returned.
+#[derive(Default)]
+pub(super) struct Known {
+    entries: HashMap<CString, Metadata>,
+    /// Names that were changed through this handle.
+    changed: HashSet<CString>,
+    /// True where the listing was complete, so that any other name is missing.
+    is_complete: bool,
+}
+
+/// Knowledge of a name.
+pub(super) enum Knowledge {
+    /// The metadata from the listing.
+    Listed(Metadata),
+    /// The listing was complete and had no such name.
+    Missing,
+    /// No knowledge.
+    Unknown,
+}
+
+/// An entry of a listing, with a validated name.
+pub(super) struct Entry {
+    pub name: CString,
+    pub hint: Hint,
+    pub metadata: Option<Metadata>,
+}
+
+impl Known {
+    /// Adds entries of a listing; `is_last` for its last ones.
+    pub fn add(&mut self, entries: &[Entry], is_last: bool) {
+        let is_whole = entries.iter().all(|entry| entry.metadata.is_some());
+        for Entry { name, metadata, .. } in entries {
+            match metadata {
+                Some(metadata) if self.entries.len() < REMOTE_KNOWN_ENTRIES_MAX => {
+                    self.entries.insert(name.clone(), *metadata);
+                }
+                _ => {}
+            }
+        }
+        self.is_complete = is_last && is_whole && self.entries.len() < REMOTE_KNOWN_ENTRIES_MAX;
+    }
+
+    /// Records that an entry of that name has changed.
+    pub fn change(&mut self, name: &CStr) {
+        self.entries.remove(name);
+        if self.changed.len() < REMOTE_KNOWN_ENTRIES_MAX {
+            self.changed.insert(name.to_owned());
+        } else {
+            self.is_complete = false;
+        }
+    }
+
+    pub fn of(&self, name: &CStr) -> Knowledge {
+        match self.entries.get(name) {
+            Some(metadata) => Knowledge::Listed(*metadata),
+            None if self.is_complete && !self.changed.contains(name) => Knowledge::Missing,
+            None => Knowledge::Unknown,
+        }
+    }
+}

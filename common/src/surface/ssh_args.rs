@@ -1,0 +1,61 @@
+//! Command-line options for places on other hosts.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use ops::resolver::HostOptions;
+use remote::shell::{ShellOptions, split};
+use types::limits;
+
+/// Options of places on other hosts (`USER@HOST:PATH`).
+#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Other hosts")]
+pub struct SshArgs {
+    /// Remote shell with its options, as in rsync; words with blanks in quotation marks
+    #[arg(short = 'e', long, value_name = "COMMAND", default_value = "ssh", value_parser = checked_shell)]
+    pub rsh: String,
+
+    /// Path of dcp on the other host, which is started there with --agent
+    #[arg(long, value_name = "PATH", default_value = "dcp")]
+    pub agent_path: String,
+
+    /// Private key for ssh (its -i)
+    #[arg(long, value_name = "FILE")]
+    pub ssh_identity: Option<String>,
+
+    /// Maximum number of connections of each rank to another host
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = limits::REMOTE_CONNECTIONS,
+        value_parser = clap::value_parser!(u32).range(1..=64)
+    )]
+    pub ssh_connections: u32,
+}
+
+impl Default for SshArgs {
+    fn default() -> Self {
+        let ShellOptions { shell, agent, identity } = ShellOptions::default();
+        let ssh_connections = limits::REMOTE_CONNECTIONS;
+        Self { rsh: shell, agent_path: agent, ssh_identity: identity, ssh_connections }
+    }
+}
+
+impl SshArgs {
+    /// Options that these arguments give.
+    pub fn options(&self) -> HostOptions {
+        let shell = ShellOptions {
+            shell: self.rsh.clone(),
+            agent: self.agent_path.clone(),
+            identity: self.ssh_identity.clone(),
+        };
+        HostOptions { shell, connections_max: self.ssh_connections }
+    }
+}
+
+fn checked_shell(text: &str) -> Result<String, String> {
+    if split(text)?.is_empty() {
+        return Err("a command is missing, such as ssh".to_owned());
+    }
+    Ok(text.to_owned())
+}

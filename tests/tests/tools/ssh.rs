@@ -1,0 +1,100 @@
+//! Tests of trees on another host, through OpenSSH's server.
+
+use std::path::Path;
+use std::process::Command;
+
+use suite_tests::job::{program, run, tool};
+use suite_tests::sshd::Sshd;
+use suite_tests::{judge, need, need_root, trees};
+
+/// Returns the command of this build's agent as the shell of the other host reads it: the build may be
+/// in a directory with spaces.
+pub(crate) fn agent() -> String {
+    format!("'{}'", program("dcp").display())
+}
+
+/// Returns a tool that reaches the server, and starts that agent there.
+pub(crate) fn with_agent(sshd: &Sshd, ranks: u32, name: &str, agent: &str) -> Command {
+    let mut command = tool(ranks, name);
+    command.args(["--rsh", &sshd.shell(), "--agent-path", agent]);
+    command
+}
+
+/// Returns a tool that reaches the server, with the agent of this build.
+pub(crate) fn through(sshd: &Sshd, ranks: u32, name: &str) -> Command {
+    with_agent(sshd, ranks, name, &agent())
+}
+
+pub(crate) fn there(path: &Path) -> String {
+    format!("root@127.0.0.1:{}", path.display())
+}
+
+#[track_caller]
+fn assert_same(one: &Path, other: &Path) {
+    let differences = judge::differences(&judge::picture(one), &judge::picture(other));
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
+fn every_attribute_arrives_in_both_directions() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let path = |name: &str| work.path().join(name);
+    trees::awkward_tree(&path("source"));
+    trees::write(&path("source/large"), &trees::noise(9 << 20));
+    let mut copy = through(&sshd, 2, "dcp");
+    copy.args(["-a", "-k", "1M"]).arg(path("source")).arg(there(&path("away")));
+    run(&mut copy).expect(0);
+    assert_same(&path("source"), &path("away"));
+    let mut back = through(&sshd, 2, "dsync");
+    run(back.args(["-a", "-D", "-k", "1M"]).arg(there(&path("away"))).arg(path("back"))).expect(0);
+    assert_same(&path("source"), &path("back"));
+    let mut compare = through(&sshd, 2, "dcmp");
+    run(compare.arg(path("source")).arg(there(&path("away")))).expect(0);
+    trees::write(&path("away/large"), &trees::noise((9 << 20) - 1));
+    let mut compare = through(&sshd, 2, "dcmp");
+    run(compare.arg(path("source")).arg(there(&path("away")))).expect(1);
+    run(through(&sshd, 1, "drm").arg(there(&path("away")))).expect(0);
+    assert!(!path("away").exists() && path("source").exists());
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_one_line() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    trees::write(&work.path().join("s"), b"content");
+    let ended = run(tool(1, "dcp")
+        .args(["--rsh", &sshd.shell(), "--agent-path", "/nowhere/dcp"])
+        .arg(work.path().join("s"))
+        .arg("root@127.0.0.1:/nowhere/x"))
+    .expect(3);
+    assert!(ended.stderr.contains("/nowhere/dcp: No such file"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    let ended = run(tool(1, "dcp").args(["--rsh=false", "s", "root@host:x"])).expect(3);
+    assert!(ended.stderr.contains("--agent-path"), "{}", ended.stderr);
+    let ended = run(tool(1, "dcp").args(["--rsh=ssh 'x", "s", "root@host:x"])).expect(2);
+    assert!(ended.stderr.contains("quotation mark"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_forced_command_limits_the_client() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let path = |name: &str| work.path().join(name);
+    trees::write(&path("root/in/file"), b"content");
+    trees::write(&path("secret"), b"secret");
+    let (dcp, root) = (agent(), path("root"));
+    let command = format!("{dcp} --agent --root '{}' --read-only", root.display());
+    sshd.authorize(&format!("command=\"{command}\",restrict"));
+    run(through(&sshd, 1, "dcp").arg("-p").arg("root@127.0.0.1:/in").arg(path("copy"))).expect(0);
+    assert_same(&path("root/in"), &path("copy"));
+    let mut out = through(&sshd, 1, "dcp");
+    run(out.arg("root@127.0.0.1:../secret").arg(path("stolen"))).expect(3);
+    let mut write = through(&sshd, 1, "dcp");
+    let ended = run(write.arg(path("secret")).arg("root@127.0.0.1:in/"));
+    assert!(ended.code != Some(0) && ended.stderr.contains("Read-only"), "{ended:?}");
+    assert!(!path("stolen").exists() && !path("root/in/secret").exists());
+}
