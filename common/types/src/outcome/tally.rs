@@ -5,6 +5,21 @@ use serde::{Deserialize, Serialize};
 use crate::entry::{Kept, Kind, Metadata, Proof};
 use crate::outcome::difference::{Fields, Findings, Presence};
 
+/// Adds the `counts` of another set of counts, and takes the `rest` out of it for the caller to add.
+/// The pattern names every field, so that a counter that nobody adds does not compile.
+macro_rules! add_counts {
+    ($own:ident, $other:ident, counts: [$($count:ident),* $(,)?], rest: [$($rest:ident),* $(,)?]) => {
+        let Self { $($count,)* $($rest,)* } = $other;
+        $($own.$count += *$count;)*
+    };
+}
+
+fn add_each<const N: usize>(counts: &mut [u64; N], more: &[u64; N]) {
+    for (count, more) in counts.iter_mut().zip(more) {
+        *count += more;
+    }
+}
+
 /// Counts of one thread, one rank or a whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
@@ -131,17 +146,24 @@ pub struct Synced {
     pub unchanged_by_upload_time: u64,
 }
 
+impl Leftovers {
+    fn add(&mut self, other: &Self) {
+        add_counts!(self, other, counts: [found, removed, too_recent], rest: []);
+    }
+}
+
 impl Synced {
     fn add(&mut self, other: &Self) {
-        self.unchanged += other.unchanged;
-        self.attributes_set += other.attributes_set;
-        self.hard_linked_to_link_dest += other.hard_linked_to_link_dest;
-        self.skipped += other.skipped;
-        self.deleted.add(&other.deleted);
-        self.non_empty_directories += other.non_empty_directories;
-        self.reappeared += other.reappeared;
-        self.type_mismatches += other.type_mismatches;
-        self.unchanged_by_upload_time += other.unchanged_by_upload_time;
+        add_counts!(
+            self,
+            other,
+            counts: [
+                unchanged, attributes_set, hard_linked_to_link_dest, skipped,
+                non_empty_directories, reappeared, type_mismatches, unchanged_by_upload_time,
+            ],
+            rest: [deleted]
+        );
+        self.deleted.add(deleted);
     }
 }
 
@@ -199,9 +221,8 @@ pub enum Check {
 }
 
 impl Volume {
-    fn add(&mut self, other: Self) {
-        self.files += other.files;
-        self.bytes += other.bytes;
+    fn add(&mut self, other: &Self) {
+        add_counts!(self, other, counts: [files, bytes], rest: []);
     }
 }
 
@@ -271,23 +292,21 @@ impl Compared {
 
     /// Adds the counts of another thread or rank.
     pub fn add(&mut self, other: &Self) {
-        self.same += other.same;
-        self.different += other.different;
-        self.only_in_source += other.only_in_source;
-        self.only_in_target += other.only_in_target;
-        self.hard_links_only_in_source += other.hard_links_only_in_source;
-        self.hard_links_only_in_target += other.hard_links_only_in_target;
-        self.read.add(other.read);
-        self.downloaded.add(other.downloaded);
-        self.checksum.add(other.checksum);
-        self.etag.add(other.etag);
-        for (count, more) in self.different_by_field.iter_mut().zip(other.different_by_field) {
-            *count += more;
-        }
-        for (count, more) in self.unknown.iter_mut().zip(other.unknown) {
-            *count += more;
-        }
-        self.directories_not_compared += other.directories_not_compared;
+        add_counts!(
+            self,
+            other,
+            counts: [
+                same, different, only_in_source, only_in_target, hard_links_only_in_source,
+                hard_links_only_in_target, directories_not_compared,
+            ],
+            rest: [different_by_field, read, downloaded, checksum, etag, unknown]
+        );
+        self.read.add(read);
+        self.downloaded.add(downloaded);
+        self.checksum.add(checksum);
+        self.etag.add(etag);
+        add_each(&mut self.different_by_field, different_by_field);
+        add_each(&mut self.unknown, unknown);
     }
 }
 
@@ -329,10 +348,12 @@ impl Kinds {
     }
 
     fn add(&mut self, other: &Self) {
-        self.files += other.files;
-        self.directories += other.directories;
-        self.symlinks += other.symlinks;
-        self.special_files += other.special_files;
+        add_counts!(
+            self,
+            other,
+            counts: [files, directories, symlinks, special_files],
+            rest: []
+        );
     }
 }
 
@@ -382,48 +403,33 @@ impl Tally {
 
     /// Adds the counts of another thread or rank.
     pub fn add(&mut self, other: &Self) {
-        self.found.add(&other.found);
-        self.find_bytes(other.found_bytes, other.found_allocated_bytes);
-        self.examined += other.examined;
-        self.listed += other.listed;
-        self.copied.add(&other.copied);
-        self.copied_bytes += other.copied_bytes;
-        self.resumed_bytes += other.resumed_bytes;
-        self.needed_bytes = self.needed_bytes.saturating_add(other.needed_bytes);
-        self.completed_before_bytes += other.completed_before_bytes;
-        self.chunks += other.chunks;
-        self.hard_linked += other.hard_linked;
-        self.hard_links_not_preserved += other.hard_links_not_preserved;
-        self.special_files_skipped += other.special_files_skipped;
-        self.temporary_files_skipped += other.temporary_files_skipped;
-        self.owner_not_preserved += other.owner_not_preserved;
-        self.xattrs_not_preserved += other.xattrs_not_preserved;
-        self.attributes_not_preserved += other.attributes_not_preserved;
-        self.object_properties_not_preserved += other.object_properties_not_preserved;
-        self.layouts_not_set += other.layouts_not_set;
-        self.timestamps_truncated += other.timestamps_truncated;
-        self.directories_not_preserved += other.directories_not_preserved;
-        for (count, more) in self.sent_files_by_check.iter_mut().zip(other.sent_files_by_check) {
-            *count += more;
-        }
-        self.failed += other.failed;
-        self.vanished += other.vanished;
-        self.unstable_directories += other.unstable_directories;
-        self.unread_directories += other.unread_directories;
-        self.throttled_requests += other.throttled_requests;
-        self.journal_records_not_written += other.journal_records_not_written;
-        self.verified_files += other.verified_files;
-        self.verified_bytes += other.verified_bytes;
-        self.not_verified += other.not_verified;
-        self.cancelled_tasks += other.cancelled_tasks;
-        self.unresponsive_services += other.unresponsive_services;
-        self.fatal_errno = self.fatal_errno.max(other.fatal_errno);
-        self.interrupted_ranks += other.interrupted_ranks;
-        self.compared.add(&other.compared);
-        self.synced.add(&other.synced);
-        self.leftovers.found += other.leftovers.found;
-        self.leftovers.removed += other.leftovers.removed;
-        self.leftovers.too_recent += other.leftovers.too_recent;
+        add_counts!(
+            self,
+            other,
+            counts: [
+                examined, listed, copied_bytes, resumed_bytes, completed_before_bytes, chunks,
+                hard_linked, hard_links_not_preserved, special_files_skipped,
+                temporary_files_skipped, owner_not_preserved, xattrs_not_preserved,
+                attributes_not_preserved, object_properties_not_preserved, timestamps_truncated,
+                layouts_not_set, directories_not_preserved, failed, vanished,
+                unstable_directories, unread_directories, throttled_requests, verified_files,
+                verified_bytes, not_verified, journal_records_not_written, cancelled_tasks,
+                unresponsive_services, interrupted_ranks,
+            ],
+            rest: [
+                found, found_bytes, found_allocated_bytes, copied, needed_bytes,
+                sent_files_by_check, fatal_errno, compared, synced, leftovers,
+            ]
+        );
+        self.found.add(found);
+        self.find_bytes(*found_bytes, *found_allocated_bytes);
+        self.copied.add(copied);
+        self.needed_bytes = self.needed_bytes.saturating_add(*needed_bytes);
+        add_each(&mut self.sent_files_by_check, sent_files_by_check);
+        self.fatal_errno = self.fatal_errno.max(*fatal_errno);
+        self.compared.add(compared);
+        self.synced.add(synced);
+        self.leftovers.add(leftovers);
     }
 
     /// Returns true where the target cannot store something that was to be preserved.
