@@ -183,14 +183,14 @@ impl<'c> DeleteJob<'c> {
         context: &TaskContext<'_, Self>,
     ) {
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[root as usize];
-        let is_told = side_error.side == Side::Target
+        let is_reported = side_error.side == Side::Target
             && !self.hopeless.stop_if_past_help(
                 &**target,
                 &side_error.error,
                 &mut worker.tally,
                 context,
             );
-        if !is_told {
+        if !is_reported {
             let failure = account::failure(side_error.side, shown, below, side_error.error);
             self.account.fail(failure, worker, context);
         }

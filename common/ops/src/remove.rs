@@ -173,7 +173,7 @@ impl<'c> RemoveJob<'c> {
                 || self.matcher.means(&path::join(&self.root(root).whole, below))
         };
         self.selection.means(below, kind == Kind::Directory)
-            && known.is_none_or(|metadata| self.selection.dooms(metadata))
+            && known.is_none_or(|metadata| self.selection.may_delete(metadata))
             && is_matched()
     }
 

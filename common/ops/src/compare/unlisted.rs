@@ -138,8 +138,8 @@ impl CompareJob<'_> {
             return Ok(Visited::Directory);
         }
         // An object that a listing shows as a file may be a symbolic link.
-        let is_told = self.unlisted.is_none() || target.kind == Kind::File;
-        if is_told && self.selection.admits(&target) {
+        let is_reported = self.unlisted.is_none() || target.kind == Kind::File;
+        if is_reported && self.selection.admits(&target) {
             let source_dir = || entry.dir_ref.source_dir(&*self.root.source);
             let (source, findings) = self.findings_of_extra(source_dir, entry.name, &target);
             let both = (source.as_ref(), Some(&target));

@@ -114,7 +114,7 @@ pub(super) fn check_md5s(
     if etag.is_of(md5s) {
         return Ok(Proof::Md5);
     }
-    if etag.is_told && source.has_equal_parts(etag).at(Side::Source)? {
+    if etag.is_reported && source.has_equal_parts(etag).at(Side::Source)? {
         return Err(Op::Read.failed(Cause::Service(ServiceFault::WrongEtag))).at(Side::Source);
     }
     Ok(Proof::None)

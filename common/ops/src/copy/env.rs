@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hopeless::Hopeless;
 use super::options::{CopyOptions, SyncOptions, Verify};
-use super::root::{CopyRoot, Places};
+use super::root::{CopyRoot, RealPaths};
 use crate::journal::{Journal, TargetFile};
 use crate::walk::Visit;
 use crate::walk::account::Account;
@@ -196,7 +196,7 @@ impl<'c> Env<'c> {
 
     /// Returns the journal's reference to a path at the target.
     pub fn target_place(&self, dir_ref: &DirRef, path: Vec<u8>) -> TargetFile {
-        let Places { source, target } = self.root(dir_ref).places.clone();
+        let RealPaths { source, target } = self.root(dir_ref).real_paths.clone();
         TargetFile { from: source, root: target, path }
     }
 }

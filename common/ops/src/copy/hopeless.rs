@@ -13,14 +13,14 @@ use types::outcome::tally::Tally;
 /// Record of whether this rank has reported why nothing else can succeed at a target.
 #[derive(Debug, Default)]
 pub(crate) struct Hopeless {
-    is_told: AtomicBool,
+    is_reported: AtomicBool,
 }
 
 impl Hopeless {
     /// Creates the record for a phase after one that has stopped for that `errno` and has reported
     /// it; 0 stands for none.
     pub fn after(fatal_errno: u64) -> Self {
-        Self { is_told: AtomicBool::new(fatal_errno != 0) }
+        Self { is_reported: AtomicBool::new(fatal_errno != 0) }
     }
 
     /// Cancels the rest of the job where a failure shows that nothing else can succeed at the
@@ -50,7 +50,7 @@ impl Hopeless {
         tally.cancelled_tasks += 1;
         tally.fatal_errno = tally.fatal_errno.max(errno as u64);
         context.stop_job();
-        !self.is_told.swap(true, Ordering::Relaxed)
+        !self.is_reported.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::options::CopyOptions;
-use super::root::{Places, RootPlan, RootTarget, Singles};
+use super::root::{RealPaths, RootPlan, RootTarget, Singles};
 use crate::resolver::StoreResolver;
 use crate::walk::account;
 use crate::walk::selection::Selection;
@@ -275,7 +275,7 @@ impl CopyPlan {
             |side, path: &[u8]| resolver.real_path(side, path).unwrap_or_else(|| path.to_vec());
         for root in &mut self.roots {
             let source = real(Side::Source, &root.source);
-            root.places = Places { source, target: real(Side::Target, &root.target) };
+            root.real_paths = RealPaths { source, target: real(Side::Target, &root.target) };
         }
     }
 

@@ -34,13 +34,13 @@ pub struct RootPlan {
     /// The single entries to copy; `None` for the contents of a whole directory.
     pub singles: Option<Singles>,
     /// Real paths of source and target for a journal, however they were spelled.
-    pub places: Places,
+    pub real_paths: RealPaths,
 }
 
 /// Source and target directory of a root, as absolute paths without symbolic links.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct Places {
+pub struct RealPaths {
     pub source: Vec<u8>,
     pub target: Vec<u8>,
 }
@@ -79,7 +79,7 @@ pub struct CopyRoot {
     /// The target as the user wrote it, for messages.
     pub shown_target: Vec<u8>,
     /// Real paths of source and target for a journal, however they were spelled.
-    pub places: Places,
+    pub real_paths: RealPaths,
     /// Name of the copy of a single entry, where it differs.
     pub renamed: Option<CString>,
     /// The single entries to copy, whose directory does not determine the attributes of the target;
@@ -98,7 +98,7 @@ impl CopyRoot {
             target_metadata: None,
             shown_source: b"s".to_vec(),
             shown_target: b"t".to_vec(),
-            places: Places { source: b"/s".to_vec(), target: b"/t".to_vec() },
+            real_paths: RealPaths { source: b"/s".to_vec(), target: b"/t".to_vec() },
             renamed: None,
             names: None,
             old_copy: None,
@@ -110,7 +110,7 @@ impl RootPlan {
     /// Creates a root from one directory to another, which is taken to exist until it is inspected.
     pub fn new(source: Vec<u8>, target: Vec<u8>, singles: Option<Singles>) -> Self {
         let target_is = RootTarget::Existing;
-        Self { source, target, target_is, singles, places: Places::default() }
+        Self { source, target, target_is, singles, real_paths: RealPaths::default() }
     }
 
     /// Opens both sides on this rank.
@@ -140,7 +140,7 @@ impl RootPlan {
             target_metadata,
             shown_source: shown(&self.source),
             shown_target: shown(&self.target),
-            places: self.places.clone(),
+            real_paths: self.real_paths.clone(),
             renamed: self.singles.as_ref().and_then(|singles| singles.renamed.clone()),
             names: self.singles.as_ref().map(|singles| singles.names.iter().cloned().collect()),
             old_copy: open_old_copy(resolver, options)?,

@@ -148,7 +148,7 @@ fn place_of<'r>(
     roots: &'r [CopyRoot],
     file: &TargetFile,
 ) -> Option<(&'r CopyRoot, RelPath, CString)> {
-    let root = roots.iter().find(|root| root.places.target == file.root)?;
+    let root = roots.iter().find(|root| root.real_paths.target == file.root)?;
     let (parent, name) = RelPath::checked(&file.path)?.split_last()?;
     Some((root, parent, name))
 }

@@ -170,9 +170,9 @@ impl Selection {
         self.filter.means_path(below, is_directory)
     }
 
-    /// Returns whether an entry may be deleted by its metadata ([`Filter::dooms`]).
-    pub fn dooms(&self, metadata: &Metadata) -> bool {
-        self.filter.dooms(metadata)
+    /// Returns whether an entry may be deleted by its metadata ([`Filter::may_delete`]).
+    pub fn may_delete(&self, metadata: &Metadata) -> bool {
+        self.filter.may_delete(metadata)
     }
 
     /// Returns whether an entry of a list is selected, which requires the same of every directory

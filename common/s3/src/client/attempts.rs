@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
 use crate::client::endpoint::Routes;
-use crate::client::limiter::{Answer, ConcurrencyLimiter, Place};
+use crate::client::limiter::{Answer, ConcurrencyLimiter, Permit};
 use crate::client::liveness::{Liveness, Silence};
 use crate::client::redirect;
 use types::limits;
@@ -70,7 +70,7 @@ pub(crate) fn retries(attempts_max: u32) -> RetryConfig {
 #[derive(Debug, Default)]
 struct Tries {
     /// The permit of the current attempt, from its beginning to its answer.
-    place: Option<Place>,
+    permit: Option<Permit>,
     /// The number of the service's answers, to any request, when the last attempt was counted.
     answers: u64,
     /// The number of failed attempts during which the service answered no request at all. They do
@@ -123,12 +123,12 @@ impl Intercept for Watch {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let place = Some(self.limiter.wait());
+        let permit = Some(self.limiter.wait());
         let began = Some(Instant::now());
         if let Some(tries) = config.get_mut_from_interceptor_state::<Tries>() {
-            (tries.place, tries.began) = (place, began);
+            (tries.permit, tries.began) = (permit, began);
         } else {
-            let tries = Tries { place, answers: self.liveness.answers(), uncounted: 0, began };
+            let tries = Tries { permit, answers: self.liveness.answers(), uncounted: 0, began };
             config.interceptor_state().store_put(tries);
         }
         Ok(())
@@ -141,9 +141,9 @@ impl Intercept for Watch {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let tries = config.get_mut_from_interceptor_state::<Tries>();
-        if let Some(place) = tries.and_then(|tries| tries.place.take()) {
+        if let Some(permit) = tries.and_then(|tries| tries.permit.take()) {
             let is_error = context.output_or_error().is_none_or(|outcome| outcome.is_err());
-            place.answered(answer(context.response(), is_error));
+            permit.answered(answer(context.response(), is_error));
         }
         // Only an answer of the service itself shows that it is alive; a gateway answers for a dead
         // one too.

@@ -111,7 +111,7 @@ struct State {
 
 /// A permit for one concurrent request, which is returned when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Permit {
     limiter: Arc<ConcurrencyLimiter>,
     attempt: Try,
     answer: Answer,
@@ -125,7 +125,7 @@ impl ConcurrencyLimiter {
     }
 
     /// Waits for a permit.
-    pub fn wait(self: &Arc<Self>) -> Place {
+    pub fn wait(self: &Arc<Self>) -> Permit {
         let mut state = self.lock();
         let attempt = loop {
             if let Some(attempt) = state.window.begin() {
@@ -137,7 +137,7 @@ impl ConcurrencyLimiter {
         };
         // The window may have grown by more than one since the last thread was woken.
         self.wake_one(&state);
-        Place { limiter: Arc::clone(self), attempt, answer: Answer::Other }
+        Permit { limiter: Arc::clone(self), attempt, answer: Answer::Other }
     }
 
     /// Returns the number of requests that the service has throttled so far.
@@ -158,7 +158,7 @@ impl ConcurrencyLimiter {
     }
 }
 
-impl Place {
+impl Permit {
     /// Returns the permit together with the service's response. A permit that is merely dropped
     /// counts as an attempt without an answer.
     pub fn answered(mut self, answer: Answer) {
@@ -166,7 +166,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.limiter.lock();
         state.window.end(self.attempt, self.answer);

@@ -24,7 +24,7 @@ struct State {
     /// answer.
     silent_since: Option<Instant>,
     /// True if the user was told of the current silence.
-    is_told: bool,
+    is_reported: bool,
     /// True if the service has been silent for too long, after which no request is sent.
     is_given_up: bool,
 }
@@ -53,7 +53,7 @@ impl Liveness {
         let mut state = self.lock();
         state.answers += 1;
         state.silent_since = None;
-        state.is_told = false;
+        state.is_reported = false;
     }
 
     /// Returns the number of answers so far.
@@ -70,8 +70,8 @@ impl Liveness {
         // A service that has never answered is judged by the attempts of its first request instead.
         let is_too_long = state.answers > 0 && time >= self.give_up_after;
         state.is_given_up |= is_too_long;
-        if !state.is_told && !is_too_long && (is_late || time >= S3_SILENCE_TOLD) {
-            state.is_told = true;
+        if !state.is_reported && !is_too_long && (is_late || time >= S3_SILENCE_TOLD) {
+            state.is_reported = true;
             tracing::warn!("no response from the S3 service ({}); retrying", self.endpoint);
         }
         Silence { answers: state.answers, is_too_long }
@@ -80,8 +80,8 @@ impl Liveness {
     /// Tells the user that the first request of the job is still waiting for an answer.
     pub fn is_waited_for(&self) {
         let mut state = self.lock();
-        if state.answers == 0 && !state.is_told {
-            state.is_told = true;
+        if state.answers == 0 && !state.is_reported {
+            state.is_reported = true;
             tracing::warn!("no response from the S3 service ({}) yet; waiting", self.endpoint);
         }
     }

@@ -20,8 +20,8 @@ pub struct PartedEtag {
     etag: Etag,
     /// Size of each part; the last one may be smaller.
     pub part_bytes: u64,
-    /// True where the service has told the size of the parts; otherwise it is a guess.
-    pub is_told: bool,
+    /// True where the service has reported the size of the parts; otherwise it is a guess.
+    pub is_reported: bool,
 }
 
 /// Hasher that computes the MD5 of each part of a content that begins at a part's beginning.
@@ -54,14 +54,18 @@ impl Etag {
     /// of parts.
     pub fn parted(self, size_bytes: u64, first_bytes: Option<u64>) -> Option<PartedEtag> {
         let Some(parts) = self.parts else {
-            return Some(PartedEtag { etag: self, part_bytes: size_bytes.max(1), is_told: true });
+            return Some(PartedEtag {
+                etag: self,
+                part_bytes: size_bytes.max(1),
+                is_reported: true,
+            });
         };
-        let (part_bytes, is_told) = match first_bytes {
+        let (part_bytes, is_reported) = match first_bytes {
             Some(first) => (first, true),
             None => (guess(size_bytes, parts)?, false),
         };
         let is_so_many = part_bytes > 0 && size_bytes.div_ceil(part_bytes).max(1) == parts;
-        is_so_many.then_some(PartedEtag { etag: self, part_bytes, is_told })
+        is_so_many.then_some(PartedEtag { etag: self, part_bytes, is_reported })
     }
 }
 
@@ -166,7 +170,7 @@ mod tests {
         let etag = Etag::of_text("92f3a08aa3b1d7eb318ab9c2fc4a6ec3-2").unwrap();
         for told in [Some(5 << 20), None] {
             let parted = etag.parted(zeros.len() as u64, told).unwrap();
-            assert_eq!((parted.part_bytes, parted.is_told), (5 << 20, told.is_some()));
+            assert_eq!((parted.part_bytes, parted.is_reported), (5 << 20, told.is_some()));
             for piece_bytes in [1 << 20, 999_999, 6 << 20] {
                 assert!(parted.is_of(&md5s_of(&zeros, parted.part_bytes, piece_bytes)));
             }

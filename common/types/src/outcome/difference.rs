@@ -189,8 +189,8 @@ impl Findings {
     pub fn counted(self, counted: Fields) -> Fields {
         let mut differing = self.differing.intersection(counted);
         let telling = Fields::TYPE.union(Fields::SIZE).union(Fields::LINK);
-        let is_told = differing.intersects(telling);
-        if counted.contains(Fields::CONTENT) && self.differs(Fields::CONTENT) && !is_told {
+        let is_shown = differing.intersects(telling);
+        if counted.contains(Fields::CONTENT) && self.differs(Fields::CONTENT) && !is_shown {
             differing.insert(Fields::CONTENT);
         }
         differing

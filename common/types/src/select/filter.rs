@@ -187,7 +187,7 @@ impl Filter {
     /// Returns whether an entry may be deleted by its metadata: files as in [`Filter::admits`].
     /// Bounds of the modification time apply to all other entries, too, and with bounds of the size
     /// only files may be deleted.
-    pub fn dooms(&self, metadata: &Metadata) -> bool {
+    pub fn may_delete(&self, metadata: &Metadata) -> bool {
         if metadata.kind == Kind::File {
             return self.admits(metadata);
         }
