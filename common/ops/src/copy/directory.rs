@@ -77,6 +77,7 @@ impl Directories {
                 }
             }
         };
+        // A dry run records nothing, since the end of the job would open every directory again.
         if let Some(attributes) = attributes
             && !cx.env.options.dry_run
         {
@@ -253,18 +254,12 @@ fn count_directory(
 
 /// Returns the basis for the mode of an existing directory, where the source does not determine it.
 fn plain(env: &Env<'_>, dir_ref: &DirRef, source: &Metadata) -> Result<Plain, Error> {
-    if env.options.dry_run {
-        return Ok(Plain::under_umask(env.options));
-    }
     Plain::of_directory(env.options, source, &*dir_ref.target_dir(env.target(dir_ref))?)
 }
 
 /// Returns the basis for the mode of a directory that an interrupted job has created, where the
 /// source does not determine it.
 fn plain_of_made(env: &Env<'_>, dir_ref: &DirRef, source: &Metadata) -> Result<Plain, Error> {
-    if env.options.dry_run {
-        return Ok(Plain::under_umask(env.options));
-    }
     Plain::of_made_directory(env.options, source, &*dir_ref.target_dir(env.target(dir_ref))?)
 }
 
@@ -304,9 +299,6 @@ fn make_here(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> Result<Mad
 /// Makes a directory writable for the duration of the copy that its own owner may not write to.
 /// Returns the mode that it had.
 fn widen(env: &Env<'_>, dir_ref: &DirRef) -> Result<Option<u32>, Error> {
-    if env.options.dry_run {
-        return Ok(None);
-    }
     let target = dir_ref.target_dir(env.target(dir_ref))?;
     policy::widen(&*target, env.options.job.is_superuser)
 }

@@ -36,6 +36,7 @@ impl Postponed {
     ) -> Result<bool, SideError> {
         let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
         let is_after_deletion = cx.env.stage == Stage::AfterDeletion;
+        // The store of a dry run still has what the plan has deleted.
         if is_after_deletion && cx.env.options.dry_run {
             return Ok(false);
         }
@@ -80,7 +81,7 @@ fn rehearse(
     kind: Kind,
     target: &dyn Dir,
 ) -> Result<(), SideError> {
-    let is_tried = !env.options.dry_run && !env.target(entry.dir_ref).holds_objects();
+    let is_tried = !env.target(entry.dir_ref).holds_objects();
     let (staged, name) = (env.staged_name(), env.staged_name());
     let (staged, name) = (&*staged, &*name);
     match kind {
