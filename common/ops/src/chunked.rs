@@ -15,12 +15,11 @@ use comm::Rank;
 use sched::context::TaskContext;
 use sched::job::Job;
 use store::Receipt;
-use types::content::chunk::{ChunkRun, Extent};
+use types::content::chunk::{ChunkRun, Cut, Extent};
 use types::content::crc64::Crc64;
-use types::content::stripe_chunks::StripeChunks;
 use types::content::transfer::TransferMode;
 use types::entry::{Identity, Version};
-use types::error::{Side, SideError};
+use types::error::{Cause, Op, Side, SideError};
 
 /// A run of chunks of a large file, which any rank may process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,10 +34,8 @@ pub struct ChunkTask {
     pub name: CString,
     /// The identity that the source must still have.
     pub identity: Identity,
-    /// The size of a chunk in bytes, where chunks are contiguous.
-    pub chunk_bytes: u64,
-    /// The stripe chunks, where the file is cut along its Lustre stripes.
-    pub stripe_chunks: Option<StripeChunks>,
+    /// The division of the file into chunks.
+    pub cut: Cut,
     /// The operation on the chunks.
     pub work: ChunkWork,
     /// The numbers of the chunks.
@@ -53,7 +50,7 @@ pub enum ChunkWork {
         /// The data by which a rank joins in writing the staged file.
         ticket: Vec<u8>,
         /// The transfer mode.
-        mode_of_transfer: TransferMode,
+        transfer_mode: TransferMode,
     },
     /// Compare the chunk with that of the target's file of the same name.
     Compare {
@@ -175,10 +172,13 @@ impl<F> Chunked<F> {
     pub fn count(&self, done: ChunksDone) -> bool {
         let mut open = self.lock();
         let Some(file) = open.files.get_mut(&done.file) else { return false };
-        file.chunks_left = file.chunks_left.saturating_sub(done.chunks);
+        let chunks_left = file.chunks_left.checked_sub(done.chunks);
         if file.outcome == Outcome::Done {
-            file.outcome = done.outcome;
+            // Each chunk is counted once, by the task that has it. If one is counted twice, another
+            // may be missing, so the file has failed; the rest of the job is not affected.
+            file.outcome = if chunks_left.is_some() { done.outcome } else { miscounted() };
         }
+        file.chunks_left = chunks_left.unwrap_or(0);
         file.receipts.extend(done.receipt);
         file.unverified.extend(done.unverified);
         file.chunks_left == 0
@@ -202,6 +202,11 @@ impl<F> Chunked<F> {
     }
 }
 
+fn miscounted() -> Outcome {
+    let error = Op::Copy.failed(Cause::ChunksMiscounted);
+    Outcome::Failed(SideError { side: Side::Target, error })
+}
+
 impl ChunkTask {
     /// Reduces the task to its first chunk, and queues the rest in halves, which others can steal.
     pub fn keep_first<J: Job<Task: From<Self>>>(&mut self, context: &TaskContext<'_, J>) {
@@ -216,13 +221,9 @@ impl ChunkTask {
         ChunksDone { file: self.file, chunks, outcome, receipt, unverified: None }
     }
 
-    /// Returns the extent of the chunks, where they are contiguous.
-    pub fn extent(&self) -> Extent {
-        self.run.extent(self.identity.size_bytes, self.chunk_bytes)
-    }
-
-    /// Returns the extent from the first byte of the chunks to the last. Stripe chunks of different
-    /// runs interleave, but no two runs begin at the same offset.
+    /// Returns the extent from the first byte of the chunks to the last: exactly their bytes, where
+    /// the file is cut evenly. Stripe chunks of different runs interleave, but no two runs begin at
+    /// the same offset.
     pub fn key_range(&self) -> Extent {
         let extents = self.extents();
         match (extents.first(), extents.last()) {
@@ -234,22 +235,15 @@ impl ChunkTask {
     /// Adds the next extent of the chunks to their checksum. For stripe chunks, the result is their
     /// contribution to the checksum of the whole file.
     pub fn add_sum(&self, sum: Crc64, extent: Extent, next: Crc64) -> Crc64 {
-        match self.stripe_chunks {
-            None => sum.combine(next, extent.length),
-            Some(_) => sum.with_share(next.share(self.identity.size_bytes - extent.end())),
+        match self.cut {
+            Cut::Even { .. } => sum.combine(next, extent.length),
+            Cut::Striped(_) => sum.with_share(next.share(self.identity.size_bytes - extent.end())),
         }
     }
 
     /// Returns the extents of the chunks, whichever way the file is cut.
     pub fn extents(&self) -> Vec<Extent> {
-        let size_bytes = self.identity.size_bytes;
-        match self.stripe_chunks {
-            None => vec![self.extent()],
-            Some(stripe_chunks) => {
-                let chunks = self.run.first..self.run.end;
-                chunks.flat_map(|chunk| stripe_chunks.extents(chunk, size_bytes)).collect()
-            }
-        }
+        self.cut.extents(self.run, self.identity.size_bytes)
     }
 }
 
@@ -270,5 +264,31 @@ impl Outcome {
     /// Converts the result of an operation that can fail.
     pub fn of(done: Result<Self, SideError>) -> Self {
         done.unwrap_or_else(Self::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(chunks: u64) -> ChunksDone {
+        ChunksDone { file: 1, chunks, outcome: Outcome::Done, receipt: None, unverified: None }
+    }
+
+    #[test]
+    fn a_chunk_that_is_counted_twice_is_a_failure_of_its_file_alone() {
+        let files = Chunked::default();
+        for name in ["miscounted", "whole"] {
+            files.begin(name, 3);
+        }
+        assert!(!files.count(done(2)));
+        assert!(files.count(done(2)));
+        let ended = files.end(1).expect("has ended");
+        assert!(matches!(
+            ended.outcome,
+            Outcome::Failed(SideError { error, .. }) if error.cause == Cause::ChunksMiscounted
+        ));
+        assert!(files.count(ChunksDone { file: 2, ..done(3) }));
+        assert_eq!(files.end(2).expect("has ended").outcome, Outcome::Done);
     }
 }

@@ -77,6 +77,9 @@ pub enum Cause {
     Replaced,
     /// No checksum of the written content is known, so it cannot be verified.
     NoChecksum,
+    /// A chunk of the file was counted twice, which is a fault of the program: another chunk may be
+    /// missing.
+    ChunksMiscounted,
     /// The job was interrupted before this was done.
     Stopped,
     /// A list that was to be read is unusable.
@@ -226,6 +229,7 @@ impl Cause {
             Self::ChangedByOthers => "modified-concurrently".into(),
             Self::Replaced => "replaced".into(),
             Self::NoChecksum => "no-checksum".into(),
+            Self::ChunksMiscounted => "chunks-miscounted".into(),
             Self::Stopped => "cancelled".into(),
             Self::List(fault) => fault.code().into(),
             Self::Service(fault) => fault.code(),
@@ -289,6 +293,25 @@ impl Cause {
             Self::Loop => "symbolic link loop: it leads back to a directory above it",
             Self::Dangling => "dangling symbolic link",
             Self::Corrupt => "checksum mismatch: the received content does not match its checksum",
+            Self::NotAsWritten
+            | Self::ChangedByOthers
+            | Self::Replaced
+            | Self::NoChecksum
+            | Self::ChunksMiscounted => self.words_of_verification(),
+            Self::Stopped => "cancelled: the job ended before this was done",
+            Self::System(_)
+            | Self::ShortWrite { .. }
+            | Self::List(_)
+            | Self::Service(_)
+            | Self::Key(_) => "",
+        }
+    }
+}
+
+impl Cause {
+    /// Words for people, of the causes that leave written content unproven.
+    fn words_of_verification(self) -> &'static str {
+        match self {
             Self::NotAsWritten => {
                 "verification failed: the content read back is not the content written; the file \
                  was removed"
@@ -300,12 +323,11 @@ impl Cause {
             Self::NoChecksum => {
                 "not verified: no checksum of the written content is known; compare it with dcmp"
             }
-            Self::Stopped => "cancelled: the job ended before this was done",
-            Self::System(_)
-            | Self::ShortWrite { .. }
-            | Self::List(_)
-            | Self::Service(_)
-            | Self::Key(_) => "",
+            Self::ChunksMiscounted => {
+                "one of its chunks was counted twice, so another may be missing: a fault of this \
+                 program; run the command again"
+            }
+            _ => "",
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::walk::Visit;
 use crate::walk::dir_ref::DirRef;
 use sched::context::TaskContext;
 use store::{Dir, Receipt, SourceFile};
-use types::content::chunk::{ChunkRun, Extent};
+use types::content::chunk::Extent;
 use types::entry::Version;
 use types::error::{At, Cause, Op, Side, SideError};
 use types::outcome::difference::Fields;
@@ -98,26 +98,13 @@ impl CompareJob<'_> {
         let (source, target) = (large.pair.source.version(), large.pair.target.version());
         let size_bytes = large.pair.source.size_bytes;
         let wish_bytes = self.root.source.chunk_bytes(size_bytes, self.options.chunk_bytes);
-        let (work, chunk_bytes) = large.way.chunks([source, target], wish_bytes);
-        let run = ChunkRun::whole(size_bytes, chunk_bytes);
-        let (dir_ref, name) = (Arc::clone(&large.dir_ref), large.name.clone());
-        let file = self.large.begin(large, run.count());
+        let named = (&large.dir_ref, &*large.name);
+        let task = large.way.task(self.rank, named, [source, target], wish_bytes);
+        let file = self.large.begin(large, task.run.count());
         // The rank waits for messages until the last chunk is counted, so the job must not end
         // before.
         context.hold();
-        let (owner, identity, stripe_chunks) = (self.rank, source.identity, None);
-        let task = ChunkTask {
-            owner,
-            file,
-            dir_ref,
-            name,
-            identity,
-            chunk_bytes,
-            stripe_chunks,
-            work,
-            run,
-        };
-        context.push(CompareTask::Chunks(task));
+        context.push(CompareTask::Chunks(ChunkTask { file, ..task }));
     }
 
     /// Compares the first chunk of a run, unless the result of the file is known already.
@@ -162,7 +149,7 @@ impl CompareJob<'_> {
         let ChunkWork::Compare { source, target } = &task.work else { return Ok(Outcome::Done) };
         let source_dir = task.dir_ref.source_dir(&*self.root.source).at(Side::Source)?;
         let target_dir = self.target_dir(&task.dir_ref)?;
-        let extent = task.extent();
+        let extent = task.key_range();
         let source = self.open_chunk(&*source_dir, &task.name, *source, extent);
         let name = self.target_name(&task.dir_ref, &task.name);
         let target = self.open_chunk(&*target_dir, name, *target, extent);
@@ -194,7 +181,7 @@ impl CompareJob<'_> {
                 (self.target_dir(&task.dir_ref)?, self.target_name(&task.dir_ref, &task.name))
             }
         };
-        let extent = task.extent();
+        let extent = task.key_range();
         let file = self.open_chunk(&*dir, name, version, extent).at(side)?;
         let tally = &mut worker.gathered.tally;
         tally.chunks += 1;

@@ -3,12 +3,16 @@
 //! A checksum of a whole file in one store saves reading that side: only the other one is read, by
 //! many ranks where it is large. Where both stores hold one, nothing is read.
 
-use crate::chunked::{ChunkWork, Outcome};
+use std::sync::Arc;
+
+use crate::chunked::{ChunkTask, ChunkWork, Outcome};
 use crate::compare::holes::{Data, Reading, common_hole};
 use crate::compare::options::Evidence;
+use crate::walk::dir_ref::DirRef;
+use comm::Rank;
 use host::aligned::AlignedBuffer;
 use store::{Dir, Receipt, Sender, SourceFile};
-use types::content::chunk::Extent;
+use types::content::chunk::{Cut, Extent};
 use types::content::crc64::{Crc64, Crc64Nvme};
 use types::content::etag::{PartHasher, PartedEtag};
 use types::entry::Version;
@@ -83,9 +87,32 @@ impl Way {
         })
     }
 
-    /// Returns the operation on each chunk of a large file, and the size of chunks in bytes: whole
-    /// parts where their MD5s are compared, otherwise `wish_bytes`.
-    pub fn chunks(self, [source, target]: [Version; 2], wish_bytes: u64) -> (ChunkWork, u64) {
+    /// Builds the task that compares all chunks of a large file of rank `owner`, which has yet to
+    /// give it a number. Chunks are whole parts where the MD5s of parts are compared, otherwise of
+    /// `wish_bytes`.
+    pub fn task(
+        self,
+        owner: Rank,
+        (dir_ref, name): (&Arc<DirRef>, &Name),
+        [source, target]: [Version; 2],
+        wish_bytes: u64,
+    ) -> ChunkTask {
+        let (work, chunk_bytes) = self.work([source, target], wish_bytes);
+        let cut = Cut::Even { chunk_bytes };
+        ChunkTask {
+            owner,
+            file: 0,
+            dir_ref: Arc::clone(dir_ref),
+            name: name.to_owned(),
+            identity: source.identity,
+            cut,
+            work,
+            run: cut.whole(source.identity.size_bytes),
+        }
+    }
+
+    /// Returns the operation on each chunk, and the size of chunks in bytes.
+    fn work(self, [source, target]: [Version; 2], wish_bytes: u64) -> (ChunkWork, u64) {
         let version = |side| if side == Side::Source { source } else { target };
         let sum = |side, part_bytes| ChunkWork::Sum { side, version: version(side), part_bytes };
         match self {

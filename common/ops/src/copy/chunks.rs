@@ -12,7 +12,7 @@ use crate::chunked::{ChunkTask, ChunkWork, Outcome};
 use crate::compare::content::{Way, is_same_extent, open_version, summed};
 use crate::compare::holes::Reading;
 use store::{Receipt, Sender};
-use types::content::chunk::ChunkRun;
+use types::content::chunk::{ChunkRun, Cut};
 use types::content::crc64::Crc64;
 use types::content::etag::PartHasher;
 use types::content::transfer::{Sums, TransferMode};
@@ -28,9 +28,9 @@ impl LargeFiles {
         task.keep_first(cx.task);
         let mut receipt = None;
         let outcome = match &task.work {
-            ChunkWork::Copy { ticket, mode_of_transfer } => {
-                let mut hasher = mode_of_transfer.part_bytes.map(PartHasher::new);
-                let copied = copy_chunk(&task, ticket, *mode_of_transfer, &mut hasher, cx);
+            ChunkWork::Copy { ticket, transfer_mode } => {
+                let mut hasher = transfer_mode.part_bytes.map(PartHasher::new);
+                let copied = copy_chunk(&task, ticket, *transfer_mode, &mut hasher, cx);
                 copied.map(|left| {
                     receipt = with_md5s(left, hasher);
                     Outcome::Done
@@ -63,7 +63,7 @@ impl LargeFiles {
 
     /// Copies all chunks of a run one after the other, so that an MD5 covers more than one of them.
     fn copy_in_order(&self, task: &ChunkTask, part_bytes: u64, cx: &mut Context<'_, '_>) {
-        let ChunkWork::Copy { ticket, mode_of_transfer } = &task.work else { return };
+        let ChunkWork::Copy { ticket, transfer_mode } = &task.work else { return };
         let mut hasher = Some(PartHasher::new(part_bytes));
         for first in task.run.first..task.run.end {
             let chunk = ChunkTask { run: ChunkRun { first, end: first + 1 }, ..task.clone() };
@@ -71,7 +71,7 @@ impl LargeFiles {
                 self.give_up_chunks(&chunk, cx.task);
                 continue;
             }
-            let copied = copy_chunk(&chunk, ticket, *mode_of_transfer, &mut hasher, cx);
+            let copied = copy_chunk(&chunk, ticket, *transfer_mode, &mut hasher, cx);
             let is_last = first + 1 == task.run.end;
             let copied =
                 copied.map(|left| if is_last { with_md5s(left, hasher.take()) } else { left });
@@ -90,7 +90,7 @@ impl LargeFiles {
 fn copy_chunk(
     task: &ChunkTask,
     ticket: &[u8],
-    mode_of_transfer: TransferMode,
+    transfer_mode: TransferMode,
     hasher: &mut Option<PartHasher>,
     cx: &mut Context<'_, '_>,
 ) -> Result<Option<Receipt>, SideError> {
@@ -98,7 +98,7 @@ fn copy_chunk(
     // The chunk table of a striped file may have chunks beyond the end of the file.
     let Some(first) = extents.first() else {
         let nothing = Receipt::of_bytes(task.key_range(), Crc64::default());
-        return Ok(Some(nothing).filter(|_| mode_of_transfer.sums == Sums::All));
+        return Ok(Some(nothing).filter(|_| transfer_mode.sums == Sums::All));
     };
     let bytes: u64 = extents.iter().map(|extent| extent.length).sum();
     let target_dir = task.dir_ref.target_dir(cx.env.target(&task.dir_ref)).at(Side::Target)?;
@@ -113,8 +113,7 @@ fn copy_chunk(
     let staged = target_dir.join_staged(ticket, target_name).at(Side::Target)?;
     let mut crc64 = Some(Crc64::default());
     for extent in &extents {
-        let piece =
-            Piece { extent: *extent, size_bytes: task.identity.size_bytes, mode_of_transfer };
+        let piece = Piece { extent: *extent, size_bytes: task.identity.size_bytes, transfer_mode };
         let next = copy_piece(&*source, &*staged, piece, hasher, &mut cx.worker.buffer)?;
         crc64 = crc64.zip(next).map(|(sum, next)| task.add_sum(sum, *extent, next));
     }
@@ -145,7 +144,7 @@ fn compare_chunk(
     let source_dir =
         task.dir_ref.source_dir(&*cx.env.root(&task.dir_ref).source).at(Side::Source)?;
     let target_dir = task.dir_ref.target_dir(cx.env.target(&task.dir_ref)).at(Side::Target)?;
-    let extent = task.extent();
+    let extent = task.key_range();
     let from_source = open_version(&*source_dir, &task.name, source, extent);
     let Some(source) = unless_in_doubt(from_source.at(Side::Source))? else {
         return Ok(Outcome::Differs);
@@ -178,7 +177,7 @@ fn sum_chunk(
             (task.dir_ref.target_dir(cx.env.target(&task.dir_ref)), name)
         }
     };
-    let extent = task.extent();
+    let extent = task.key_range();
     let opened = open_version(&*dir.at(side)?, name, version, extent);
     let (buffers, compared) = cx.worker.buffers_and_count(cx.env.options.buffer_bytes);
     let summed = opened.and_then(|file| summed(&*file, extent, part_bytes, buffers, compared));
@@ -186,10 +185,13 @@ fn sum_chunk(
 }
 
 /// Returns the size of parts whose MD5s are wanted and that do not divide a chunk evenly: these are
-/// read in order.
+/// read in order. Stripe chunks have no parts, because no object is cut along stripes.
 fn parts_across_chunks(task: &ChunkTask) -> Option<u64> {
-    let ChunkWork::Copy { mode_of_transfer, .. } = &task.work else { return None };
-    mode_of_transfer.part_bytes.filter(|part_bytes| !task.chunk_bytes.is_multiple_of(*part_bytes))
+    let (ChunkWork::Copy { transfer_mode, .. }, Cut::Even { chunk_bytes }) = (&task.work, task.cut)
+    else {
+        return None;
+    };
+    transfer_mode.part_bytes.filter(|part_bytes| !chunk_bytes.is_multiple_of(*part_bytes))
 }
 
 /// Adds to a receipt the MD5s of the parts that were read for it.

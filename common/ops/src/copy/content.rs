@@ -22,7 +22,7 @@ pub(super) struct Piece {
     /// Size of the whole file.
     pub size_bytes: u64,
     /// Mode of the transfer.
-    pub mode_of_transfer: TransferMode,
+    pub transfer_mode: TransferMode,
 }
 
 /// Clones the whole content of the source into a new file, where that is requested and possible.
@@ -58,12 +58,11 @@ pub(super) fn copy_piece(
     hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
 ) -> Result<Option<Crc64>, SideError> {
-    let Piece { extent, size_bytes, mode_of_transfer } = piece;
-    if mode_of_transfer.holes == Holes::None || !staged.keeps_holes() {
-        let plain = TransferMode { sums: mode_of_transfer.sums, ..TransferMode::PLAIN };
-        let mode_of_transfer = if staged.keeps_holes() { mode_of_transfer } else { plain };
-        return copy_data(source, staged, extent, mode_of_transfer, hasher, buffer)
-            .map(|it| it.crc64);
+    let Piece { extent, size_bytes, transfer_mode } = piece;
+    if transfer_mode.holes == Holes::None || !staged.keeps_holes() {
+        let plain = TransferMode { sums: transfer_mode.sums, ..TransferMode::PLAIN };
+        let transfer_mode = if staged.keeps_holes() { transfer_mode } else { plain };
+        return copy_data(source, staged, extent, transfer_mode, hasher, buffer).map(|it| it.crc64);
     }
     let end = extent.end();
     let (mut at, mut written) = (extent.offset, extent.offset);
@@ -74,12 +73,12 @@ pub(super) fn copy_piece(
         let hole_end = data.map_or(end, |data| data.offset);
         if at < hole_end {
             let hole = Extent::between(at, hole_end);
-            let copied = copy_hole(source, staged, hole, mode_of_transfer, hasher, buffer)?;
+            let copied = copy_hole(source, staged, hole, transfer_mode, hasher, buffer)?;
             written = copied.written_to.unwrap_or(written);
             crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, hole.length));
         }
         let Some(data) = data else { break };
-        let copied = copy_data(source, staged, data, mode_of_transfer, hasher, buffer)?;
+        let copied = copy_data(source, staged, data, transfer_mode, hasher, buffer)?;
         written = copied.written_to.unwrap_or(written);
         crc64 = crc64.zip(copied.crc64).map(|(sum, next)| sum.combine(next, data.length));
         at = data.end();
@@ -105,13 +104,13 @@ fn copy_hole(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     hole: Extent,
-    mode_of_transfer: TransferMode,
+    transfer_mode: TransferMode,
     hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
 ) -> Result<Copied, SideError> {
-    if mode_of_transfer.sums == Sums::All || hasher.is_some() {
-        let mode_of_transfer = TransferMode { holes: Holes::Made, ..mode_of_transfer };
-        return copy_data(source, staged, hole, mode_of_transfer, hasher, buffer);
+    if transfer_mode.sums == Sums::All || hasher.is_some() {
+        let transfer_mode = TransferMode { holes: Holes::Made, ..transfer_mode };
+        return copy_data(source, staged, hole, transfer_mode, hasher, buffer);
     }
     staged.leave_hole(hole).at(Side::Target)?;
     Ok(Copied { crc64: Some(Crc64::of_zeros(hole.length)), written_to: None })
@@ -121,17 +120,17 @@ fn copy_data(
     source: &dyn SourceFile,
     staged: &dyn StagedFile,
     extent: Extent,
-    mode_of_transfer: TransferMode,
+    transfer_mode: TransferMode,
     hasher: &mut Option<PartHasher>,
     buffer: &mut [u8],
 ) -> Result<Copied, SideError> {
-    let is_summed = mode_of_transfer.sums == Sums::All || source.crc64().is_some();
+    let is_summed = transfer_mode.sums == Sums::All || source.crc64().is_some();
     let mut crc64 = is_summed.then(Crc64Nvme::new);
     let (mut at, end, mut written_to) = (extent.offset, extent.end(), None);
     // A service that copies an object itself saves two requests with content, however small.
     let is_object = source.address().is_some();
-    let is_worth_it = extent.length >= IN_KERNEL_BYTES_MIN && mode_of_transfer.sums == Sums::AsKept;
-    let is_allowed = mode_of_transfer.in_kernel == InKernel::Allowed && hasher.is_none();
+    let is_worth_it = extent.length >= IN_KERNEL_BYTES_MIN && transfer_mode.sums == Sums::AsKept;
+    let is_allowed = transfer_mode.in_kernel == InKernel::Allowed && hasher.is_none();
     let mut in_kernel = is_allowed && (is_worth_it || is_object);
     while at < end {
         if in_kernel {
@@ -151,7 +150,7 @@ fn copy_data(
                 return Err(Op::Read.failed(Cause::Changed)).at(Side::Source);
             }
             let data = &buffer[..read];
-            if mode_of_transfer.holes == Holes::Made {
+            if transfer_mode.holes == Holes::Made {
                 written_to = write_around_zeros(staged, data, at).at(Side::Target)?.or(written_to);
             } else {
                 staged.write_at(data, at).at(Side::Target)?;

@@ -26,7 +26,7 @@ use crate::compare::content::{Way, outcome_of_sum};
 use crate::walk::Visit;
 use crate::walk::dir_ref::DirRef;
 use store::{Dir, Receipt, SourceFile, StagedFile};
-use types::content::chunk::ChunkRun;
+use types::content::chunk::Cut;
 use types::content::crc64::Crc64;
 use types::content::etag::PartedEtag;
 use types::content::stripe_chunks::StripeChunks;
@@ -53,8 +53,6 @@ pub(super) struct LargeCopy {
     md5s_as_written: Option<Vec<u128>>,
     /// The names of the file, where it is hard-linked.
     linked: Option<LinkedFile>,
-    /// Number of chunks, where the file is divided along its stripes.
-    chunks_in_stripes: Option<u64>,
 }
 
 /// A large file that many ranks work on.
@@ -109,25 +107,19 @@ impl LargeFiles {
         let part_bytes = part_bytes.filter(|bytes| {
             arrival::is_hashed(cx.env, entry.dir_ref, (metadata.size_bytes, chunk_bytes), *bytes)
         });
-        let mode_of_transfer =
-            TransferMode { part_bytes, ..cx.env.options.transfer.mode_of_transfer(&metadata) };
+        let transfer_mode =
+            TransferMode { part_bytes, ..cx.env.options.transfer.transfer_mode(&metadata) };
         let ticket = staged.ticket();
-        let mode_of_transfer = if cx.env.journal_of(&*staged).is_some() {
-            mode_of_transfer.summed()
+        let transfer_mode = if cx.env.journal_of(&*staged).is_some() {
+            transfer_mode.summed()
         } else {
-            mode_of_transfer
+            transfer_mode
         };
-        let stripe_chunks = stripe_chunks(
-            cx.env,
-            entry.dir_ref,
-            &*staged,
-            &metadata,
-            mode_of_transfer,
-            chunk_bytes,
-        );
-        let run = match stripe_chunks {
-            Some(stripe_chunks) => stripe_chunks.whole(metadata.size_bytes),
-            None => ChunkRun::whole(metadata.size_bytes, chunk_bytes),
+        let from_objects = cx.env.root(entry.dir_ref).source.holds_objects();
+        let cut = if from_objects {
+            Cut::Even { chunk_bytes }
+        } else {
+            cut_of(&*staged, &metadata, transfer_mode, chunk_bytes)
         };
         let (dir_ref, name) = (Arc::clone(entry.dir_ref), entry.name.to_owned());
         let chunks = ChunkTask {
@@ -136,13 +128,11 @@ impl LargeFiles {
             dir_ref: Arc::clone(&dir_ref),
             name: name.clone(),
             identity: metadata.identity(),
-            chunk_bytes,
-            stripe_chunks,
-            work: ChunkWork::Copy { ticket, mode_of_transfer },
-            run,
+            cut,
+            work: ChunkWork::Copy { ticket, transfer_mode },
+            run: cut.whole(metadata.size_bytes),
         };
         let shared = share(&*source, &*staged, &metadata, cx.env.options.transfer);
-        let chunks_in_stripes = stripe_chunks.map(|_| run.count());
         let mut large = LargeCopy {
             dir_ref,
             name,
@@ -154,7 +144,6 @@ impl LargeFiles {
             part_bytes,
             md5s_as_written: None,
             linked: None,
-            chunks_in_stripes,
         };
         match shared {
             Ok(false) => {}
@@ -165,7 +154,7 @@ impl LargeFiles {
             }
         }
         large.linked = cx.worker.linked.take();
-        let file = self.open.begin(Large::Copy(large), run.count());
+        let file = self.open.begin(Large::Copy(large), chunks.run.count());
         // This rank waits for messages until the last chunk is done.
         cx.task.hold();
         cx.task.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
@@ -262,28 +251,13 @@ impl LargeFiles {
     ) {
         let (source, target) = (sides.source.version(), sides.target.version());
         let wish_bytes = cx.env.chunk_bytes(dir_ref, sides.source.size_bytes);
-        let (work, chunk_bytes) = way.chunks([source, target], wish_bytes);
-        let run = ChunkRun::whole(sides.source.size_bytes, chunk_bytes);
+        let task = way.task(cx.env.rank, (dir_ref, name), [source, target], wish_bytes);
         let (dir_ref, name) = (Arc::clone(dir_ref), name.to_owned());
-        let (of_task, name_of_task) = (Arc::clone(&dir_ref), name.clone());
         let (sides, linked) = (Sides { ..*sides }, cx.worker.linked.take());
         let large = Large::Comparison { dir_ref, name, sides, way, linked };
-        let file = self.open.begin(large, run.count());
+        let file = self.open.begin(large, task.run.count());
         cx.task.hold();
-        let (dir_ref, name) = (of_task, name_of_task);
-        let (owner, identity, stripe_chunks) = (cx.env.rank, source.identity, None);
-        let task = ChunkTask {
-            owner,
-            file,
-            dir_ref,
-            name,
-            identity,
-            chunk_bytes,
-            stripe_chunks,
-            work,
-            run,
-        };
-        cx.task.push(task.into());
+        cx.task.push(CopyTask::Chunks(ChunkTask { file, ..task }));
     }
 
     /// Copies a file again from its beginning, because another job has ended its upload, or because
@@ -317,24 +291,22 @@ impl LargeFiles {
     }
 }
 
-/// Returns the chunks of a file whose target is striped. Holes are detected sequentially, and
-/// objects are requested in one piece.
-fn stripe_chunks(
-    env: &Env<'_>,
-    dir_ref: &DirRef,
+/// Returns the division of a file, along the stripes of its target where that has any. Objects are
+/// not cut so: they are requested in one piece.
+fn cut_of(
     staged: &dyn StagedFile,
     metadata: &Metadata,
-    mode_of_transfer: TransferMode,
+    transfer_mode: TransferMode,
     chunk_bytes: u64,
-) -> Option<StripeChunks> {
-    if env.root(dir_ref).source.holds_objects() {
-        return None;
-    }
-    let mut striping = staged.striping(metadata.size_bytes)?;
-    if mode_of_transfer.holes == Holes::Kept {
+) -> Cut {
+    let Some(mut striping) = staged.striping(metadata.size_bytes) else {
+        return Cut::Even { chunk_bytes };
+    };
+    // Holes are detected sequentially.
+    if transfer_mode.holes == Holes::Kept {
         striping.stripe_count = 1;
     }
-    Some(StripeChunks::new(striping, metadata.size_bytes, chunk_bytes))
+    Cut::Striped(StripeChunks::new(striping, metadata.size_bytes, chunk_bytes))
 }
 
 /// Renames the complete file to its final name; removes the staged file where anything failed.
@@ -393,10 +365,10 @@ impl LargeCopy {
 
     /// Returns the checksum of the whole file, if each chunk was checksummed during the copy.
     fn sum(&self, receipts: &[Receipt]) -> Option<Crc64> {
-        match self.chunks_in_stripes {
-            None => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes),
-            Some(chunks) if chunks != receipts.len() as u64 => None,
-            Some(_) => receipts
+        match self.chunks.cut {
+            Cut::Even { .. } => Receipt::crc64_of(receipts, self.copy.metadata.size_bytes),
+            Cut::Striped(_) if self.chunks.run.count() != receipts.len() as u64 => None,
+            Cut::Striped(_) => receipts
                 .iter()
                 .try_fold(Crc64::default(), |sum, receipt| Some(sum.with_share(receipt.crc64?))),
         }

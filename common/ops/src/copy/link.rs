@@ -82,7 +82,7 @@ fn copy_link_object(
     let staged = target.stage_file(&new).at(Side::Target)?;
     let size_bytes = metadata.size_bytes;
     let extent = Extent { offset: 0, length: size_bytes };
-    let piece = Piece { extent, size_bytes, mode_of_transfer: TransferMode::PLAIN };
+    let piece = Piece { extent, size_bytes, transfer_mode: TransferMode::PLAIN };
     let etag = arrival::etag_of(cx.env, entry.dir_ref, object)?;
     let mut hasher = etag.map(|etag| PartHasher::new(etag.part_bytes));
     let crc64 = copy_piece(object, &*staged, piece, &mut hasher, &mut cx.worker.buffer)?;

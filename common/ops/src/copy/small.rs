@@ -66,6 +66,7 @@ pub(super) fn copy_file(
     cx.plan_line(verb(cx.env, replaced.as_ref()), entry.dir_ref, entry.name.to_bytes());
     let chunk_bytes = cx.env.chunk_bytes(entry.dir_ref, metadata.size_bytes);
     let is_large = metadata.size_bytes > chunk_bytes || resume::was_begun(cx.env, entry);
+    // The content of a large file is a single step in a dry run, too small to share.
     if is_large && !cx.env.options.dry_run {
         let copy = FileCopy {
             metadata,
@@ -92,6 +93,7 @@ pub(super) fn copy_file(
     }
     let transfer = cx.env.options.transfer;
     let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
+    // A dry run reads no content, so it asks the service for nothing to compare that with.
     let etag = if cx.env.options.dry_run {
         None
     } else {
@@ -278,8 +280,8 @@ impl WholeFile<'_> {
             }
             size_bytes => {
                 let mut hasher = self.etag.map(|etag| PartHasher::new(etag.part_bytes));
-                let mode_of_transfer = self.transfer.mode_of_transfer(metadata);
-                let piece = Piece { extent: whole, size_bytes, mode_of_transfer };
+                let transfer_mode = self.transfer.transfer_mode(metadata);
+                let piece = Piece { extent: whole, size_bytes, transfer_mode };
                 let crc64 = copy_piece(self.source, staged, piece, &mut hasher, buffer)?;
                 let part_md5s = hasher.map(PartHasher::finish).unwrap_or_default();
                 let receipt = Receipt::sent(whole, crc64, String::new(), Sender::Here);

@@ -183,7 +183,7 @@ impl Transfer {
     /// Returns the transfer mode of a file with these attributes. A file that occupies as many
     /// bytes as it is long has no holes worth searching for, which saves two system calls for each
     /// file.
-    pub fn mode_of_transfer(&self, metadata: &Metadata) -> TransferMode {
+    pub fn transfer_mode(&self, metadata: &Metadata) -> TransferMode {
         let has_holes = metadata.allocated_bytes < metadata.size_bytes;
         // The kernel may clone when it is told to copy, and it copies through the page cache.
         let in_kernel = match (self.reflink, self.caching) {
@@ -196,7 +196,7 @@ impl Transfer {
             Sparse::Always => (Holes::Made, InKernel::Forbidden),
             Sparse::Never => (Holes::None, InKernel::Forbidden),
         };
-        let mode_of_transfer = TransferMode { holes, in_kernel, ..TransferMode::PLAIN };
-        if self.sums == Sums::All { mode_of_transfer.summed() } else { mode_of_transfer }
+        let transfer_mode = TransferMode { holes, in_kernel, ..TransferMode::PLAIN };
+        if self.sums == Sums::All { transfer_mode.summed() } else { transfer_mode }
     }
 }
