@@ -134,7 +134,7 @@ impl<'c> CopyJob<'c> {
     /// Sets the manifest that records the files of the target, if one is requested.
     #[must_use]
     pub fn with_manifest(mut self, manifest: &'c SharedPart) -> Self {
-        let is_wanted = manifest.is_wanted() && !self.env.options.dry_run;
+        let is_wanted = manifest.is_wanted() && self.env.writes();
         self.env.has_manifest = is_wanted;
         self.upkeep.manifest = Manifest::new(is_wanted.then_some(manifest));
         self

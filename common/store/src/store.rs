@@ -175,6 +175,11 @@ impl dyn Store + '_ {
         self.capabilities().has_layouts
     }
 
+    /// Returns whether writes are discarded and nothing changes, as in a dry run.
+    pub fn discards_writes(&self) -> bool {
+        self.capabilities().discards_writes
+    }
+
     /// Returns whether directories are entries of their own.
     pub fn keeps_directories(&self) -> bool {
         self.capabilities().keeps_directories

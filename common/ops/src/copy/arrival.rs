@@ -16,15 +16,17 @@ use types::limits::{S3_BLOCKS_BYTES_MAX, S3_PART_CHUNK_BYTES_MAX, S3_READ_AGAIN_
 use types::service::ServiceFault;
 
 /// Returns the ETag that arriving content is compared with. Returns `None` where the source has a
-/// better checksum, or where the service copies the object itself.
+/// better checksum, where the service copies the object itself, or where nothing arrives because
+/// the target discards what is written.
 pub(super) fn etag_of(
     env: &Env<'_>,
     dir_ref: &DirRef,
     source: &dyn SourceFile,
 ) -> Result<Option<PartedEtag>, SideError> {
     let from = env.root(dir_ref).source.service();
-    let is_copied_there = from.is_some() && from == env.target(dir_ref).service();
-    if is_copied_there || source.crc64().is_some() {
+    let target = env.target(dir_ref);
+    let is_copied_there = from.is_some() && from == target.service();
+    if is_copied_there || target.discards_writes() || source.crc64().is_some() {
         return Ok(None);
     }
     source.parted_etag().at(Side::Source)

@@ -148,7 +148,7 @@ impl Context<'_, '_> {
         }
     }
 
-    /// Writes a line of the plan, in a dry run.
+    /// Writes a line of the plan, which is the output of a dry run: no store knows what is printed.
     pub fn plan_line(&mut self, what: &str, dir_ref: &DirRef, name: &[u8]) {
         let env = self.env;
         if env.options.dry_run {

@@ -59,9 +59,7 @@ impl Directories {
             }
             Made::Existed if cx.env.options.sync.is_some() => {
                 let attributes = self.sync_attributes(dir_ref, metadata, xattrs, cx)?;
-                if let Some(attributes) = attributes.filter(|_| !cx.env.options.dry_run) {
-                    self.records.add(dir_ref, &attributes);
-                }
+                self.record(cx.env, dir_ref, attributes.as_ref());
                 return self.sweep(dir_ref, cx);
             }
             Made::Existed => {
@@ -77,12 +75,7 @@ impl Directories {
                 }
             }
         };
-        // A dry run records nothing, since the end of the job would open every directory again.
-        if let Some(attributes) = attributes
-            && !cx.env.options.dry_run
-        {
-            self.records.add(dir_ref, &attributes);
-        }
+        self.record(cx.env, dir_ref, attributes.as_ref());
         // Several tasks may reach the directory of a named entry.
         if dir_ref.is_fresh() || cx.env.named.is_none() {
             cx.copied((&**dir_ref, c""), Kind::Directory, Kept::ALL);
@@ -90,11 +83,18 @@ impl Directories {
         Ok(())
     }
 
+    /// Records the attributes that a directory gets at the end of the job, if any. Where writes are
+    /// discarded there is nothing to set, and the end of the job opens no directory again.
+    fn record(&self, env: &Env<'_>, dir_ref: &DirRef, attributes: Option<&Attributes>) {
+        if let Some(attributes) = attributes.filter(|_| !env.target(dir_ref).discards_writes()) {
+            self.records.add(dir_ref, attributes);
+        }
+    }
+
     /// Prepares an existing directory for changes: makes it writable, and records the attributes
     /// that it gets again at the end.
     pub(super) fn before_change(&self, env: &Env<'_>, dir_ref: &DirRef) -> Result<(), SideError> {
         if env.options.sync.is_none()
-            || env.options.dry_run
             || dir_ref.is_fresh()
             || env.target(dir_ref).holds_objects()
         {
@@ -114,9 +114,7 @@ impl Directories {
                 let plain = plain.at(Side::Target)?;
                 policy::of_old_directory(env.options, &metadata, xattrs, widened_from, plain)
             };
-            if let Some(attributes) = end {
-                self.records.add(dir_ref, &attributes);
-            }
+            self.record(env, dir_ref, end.as_ref());
             Ok(())
         })
     }
@@ -206,9 +204,6 @@ impl Directories {
     ) -> Result<(Arc<dyn Dir>, Option<u32>), Error> {
         let mut widened_from = None;
         let dir = dir_ref.target_dir_let_in(env.target(dir_ref), |dir| {
-            if env.options.dry_run {
-                return Ok(Rights::AsBefore);
-            }
             widened_from = policy::widen_to_look(dir, env.options.job.is_superuser)?;
             if widened_from.is_none() {
                 return Ok(Rights::AsBefore);
@@ -216,7 +211,7 @@ impl Directories {
             let plain = Plain::of_directory(env.options, source, dir)?;
             let wanted = policy::of_any(env.options, source, xattrs.cloned(), plain);
             let mode = wanted.mode.or(widened_from);
-            self.records.add(dir_ref, &Attributes { mode, ..wanted });
+            self.record(env, dir_ref, Some(&Attributes { mode, ..wanted }));
             Ok(Rights::Gained)
         })?;
         Ok((dir, widened_from))
@@ -273,6 +268,7 @@ fn make_here(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> Result<Mad
     if env.options.sync.is_some() && env.named.is_none() && !dir_ref.is_fresh() {
         return Ok(Made::Existed);
     }
+    // The store of a dry run still has an entry of another kind that the plan has replaced.
     if env.options.dry_run && dir_ref.is_fresh() {
         return Ok(Made::New);
     }

@@ -92,8 +92,13 @@ impl<'c> Env<'c> {
     /// Sets the rank that verifies what is written, where that is requested and anything is
     /// written.
     pub fn verify_by(&mut self, rank: Rank) {
-        let is_wanted = self.options.verify == Verify::Transferred && !self.options.dry_run;
+        let is_wanted = self.options.verify == Verify::Transferred && self.writes();
         self.verifier = is_wanted.then_some(rank);
+    }
+
+    /// Returns whether any target keeps what is written to it, which that of a dry run does not.
+    pub fn writes(&self) -> bool {
+        self.roots.iter().any(|root| !root.target.discards_writes())
     }
 
     /// Selects a range of names for staged files that no other phase uses.

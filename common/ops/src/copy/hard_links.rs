@@ -307,6 +307,7 @@ pub(super) fn is_joined(
 /// the first name is to become a link to the copy that the others have by then. Under `--existing`
 /// only the names that exist at the target are deferred.
 fn defer_others(deferred: &Extras, cx: &mut Context<'_, '_>) {
+    // The store of a dry run creates no entry, so a name that is deferred would be planned twice.
     if cx.env.options.dry_run {
         return;
     }

@@ -369,6 +369,7 @@ pub(super) fn make_root_target(
     }
     // The parent of the directory must exist, as for cp(1) and mkdir(1).
     has_parent(resolver, &root.target)?;
+    // The target has no store yet: that of a dry run begins with the directory being absent.
     if options.dry_run {
         return Ok(RootTarget::Absent);
     }
@@ -410,6 +411,7 @@ fn make_path(
         missing.push(path.clone());
         path = Given::new(&path).parent();
     }
+    // As in `make_root_target`.
     if options.dry_run {
         return Ok(RootTarget::Absent);
     }

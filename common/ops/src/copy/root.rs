@@ -163,6 +163,7 @@ impl RootPlan {
         let open_as = OpenAs {
             need: Need::Passage,
             below: Need::Passage,
+            // The store of a dry run is made from this one, and waits for no entry of another rank.
             is_growing: !options.dry_run,
             transfer: Transfer { atime, ..options.transfer },
             xattrs: options.keep.xattr_filter(),

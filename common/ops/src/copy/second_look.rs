@@ -14,11 +14,11 @@ use crate::walk::watch::Watch;
 use types::entry::{Attributes, Metadata, Times};
 
 impl CopyJob<'_> {
-    /// Watches the directories of the walk. A dry run only plans what it has seen, and named
-    /// entries are not found by listing.
+    /// Watches the directories of the walk. Where writes are discarded, the plan has what one walk
+    /// has seen; named entries are not found by listing.
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
-        let is_watched = !self.env.options.dry_run && self.env.named.is_none();
+        let is_watched = self.env.writes() && self.env.named.is_none();
         self.env.watch = is_watched.then_some(watch);
         self
     }

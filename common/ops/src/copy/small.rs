@@ -66,8 +66,8 @@ pub(super) fn copy_file(
     cx.plan_line(verb(cx.env, replaced.as_ref()), entry.dir_ref, entry.name.to_bytes());
     let chunk_bytes = cx.env.chunk_bytes(entry.dir_ref, metadata.size_bytes);
     let is_large = metadata.size_bytes > chunk_bytes || resume::was_begun(cx.env, entry);
-    // The content of a large file is a single step in a dry run, too small to share.
-    if is_large && !cx.env.options.dry_run {
+    // Where writes are discarded, a large file is no more work than a small one.
+    if is_large && !cx.env.target(entry.dir_ref).discards_writes() {
         let copy = FileCopy {
             metadata,
             attributes,
@@ -93,12 +93,7 @@ pub(super) fn copy_file(
     }
     let transfer = cx.env.options.transfer;
     let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
-    // A dry run reads no content, so it asks the service for nothing to compare that with.
-    let etag = if cx.env.options.dry_run {
-        None
-    } else {
-        arrival::etag_of(cx.env, entry.dir_ref, source_file)?
-    };
+    let etag = arrival::etag_of(cx.env, entry.dir_ref, source_file)?;
     let source = source_file;
     let copy = WholeFile { source, etag, target, attributes, has_old, transfer, is_sized };
     let (filled, kept, metadata) =

@@ -73,7 +73,7 @@ pub enum Rights {
 
 impl std::fmt::Debug for DirRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place")
+        f.debug_struct("DirRef")
             .field("root", &self.root)
             .field("path", &self.path)
             .finish_non_exhaustive()
