@@ -115,6 +115,24 @@ fn without_extended_attributes_nothing_asks_for_them() {
     assert_eq!(asked(&["--xattrs", "none"]), 0);
 }
 
+/// Checks that only a directory that is to be created is searched for the files of a journal.
+#[test]
+fn no_journal_is_searched_for_in_a_directory_that_the_target_has() {
+    let work = Sandbox::new();
+    let (source, target) = source_in(work.path());
+    let trace = work.at("trace");
+    let searches = || {
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=openat", "-o"]).arg(&trace);
+        traced.arg(program("dsync")).args([&source, &target]);
+        run(&mut traced).expect(0);
+        let calls = fs::read_to_string(&trace).unwrap();
+        calls.lines().filter(|call| call.contains("\"job\"")).count()
+    };
+    assert!(searches() > 0);
+    assert_eq!(searches(), 0);
+}
+
 /// Checks that each line of a dry run is an action, and that a real run changes exactly that.
 #[test]
 fn a_dry_run_prints_the_plan_that_is_carried_out() {

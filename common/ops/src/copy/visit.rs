@@ -124,9 +124,14 @@ pub(super) fn leave_out(kind: Kind, cx: &mut Context<'_, '_>) -> Visited {
     Visited::NOTHING_MOVED
 }
 
+/// Returns whether a directory of the source is a journal, which is not to become a directory at the
+/// target. A directory that a synchronisation has found at the target needs no file opened to tell:
+/// it is not created, and the parts of a journal are skipped by their names anyway.
 fn is_journal(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> bool {
     let store = &*env.root(dir_ref).source;
-    dir_ref.trees().side() == Side::Source
+    let is_found = env.options.sync.is_some() && env.named.is_none() && !dir_ref.is_fresh();
+    !is_found
+        && dir_ref.trees().side() == Side::Source
         && !dir_ref.path().is_root()
         && !store.holds_objects()
         && dir_ref.source_dir(store).is_ok_and(|dir| env.selection.is_journal(&*dir, metadata))
