@@ -145,7 +145,7 @@ struct WatchedComparison<'w, 'c> {
     threads: u32,
 }
 
-impl WatchedComparison<'_, '_> {
+impl<'c> WatchedComparison<'_, 'c> {
     /// Compares from these tasks on, then what a manifest does not have, and what has changed meanwhile.
     fn run(
         &mut self,
@@ -163,33 +163,31 @@ impl WatchedComparison<'_, '_> {
         reporter.phase_ended();
         let mut phase = (self.job.take_tally(), counters);
         if let Some(watch) = self.job.take_watch() {
-            second_look::take(session, self, watch, &mut phase, reporter);
+            let watched = (&self.watched(), watch);
+            second_look::take(
+                session,
+                watched,
+                &mut phase,
+                reporter,
+                |session, again, phase, reporter| self.list_again(session, again, phase, reporter),
+            );
         }
         phase
     }
-}
 
-impl Watched for WatchedComparison<'_, '_> {
-    fn trees(&self) -> Vec<CheckedTree<'_>> {
-        let CompareRoot { source, target, .. } = self.root;
-        let trees = [(Side::Source, &**source), (Side::Target, &**target)];
-        let shown = |side| self.root.shown(side);
-        trees.map(|(side, store)| CheckedTree { store, shown: shown(side), side }).to_vec()
-    }
-
-    fn selection(&self) -> &Selection {
-        self.selection
-    }
-
-    fn threads_max(&self) -> u32 {
-        self.threads
+    fn watched(&self) -> Watched<'c> {
+        let root = self.root;
+        let trees = [(Side::Source, &*root.source), (Side::Target, &*root.target)];
+        let trees = trees
+            .map(|(side, store)| CheckedTree { store, shown: root.shown(side), side })
+            .to_vec();
+        Watched { trees, selection: self.selection, threads_max: self.threads }
     }
 
     fn list_again(
         &mut self,
         session: &mut Session<'_, '_>,
-        watch: Watch,
-        again: Again<'_>,
+        (watch, again): (Watch, Again<'_>),
         phase: &mut Phase,
         reporter: &mut Reporter,
     ) -> Listed {

@@ -102,9 +102,27 @@ impl<'r> Copying<'r> {
         let watch = job.take_watch();
         let mut walk = WatchedCopy { copying: self, number, leftovers: job.into_leftovers() };
         if let Some(watch) = watch {
-            second_look::take(session, &mut walk, watch, &mut phase, reporter);
+            let watched = (&self.watched(), watch);
+            second_look::take(
+                session,
+                watched,
+                &mut phase,
+                reporter,
+                |session, again, phase, reporter| walk.list_again(session, again, phase, reporter),
+            );
         }
         (walk.leftovers, phase)
+    }
+
+    fn watched(&self) -> Watched<'r> {
+        let trees = self.roots.iter().flat_map(|root| {
+            let source = (&root.source, &root.shown_source, Side::Source);
+            [source, (&root.target, &root.shown_target, Side::Target)]
+        });
+        let trees = trees
+            .map(|(store, shown, side)| CheckedTree { store: &**store, shown, side })
+            .collect();
+        Watched { trees, selection: self.selection, threads_max: self.threads_max }
     }
 
     /// Sets the directories' own attributes, now that nothing changes below them any more. This rank may have given up
@@ -160,28 +178,11 @@ struct WatchedCopy<'w, 'r> {
     leftovers: Leftovers,
 }
 
-impl Watched for WatchedCopy<'_, '_> {
-    fn trees(&self) -> Vec<CheckedTree<'_>> {
-        let trees = self.copying.roots.iter().flat_map(|root| {
-            let source = (&root.source, &root.shown_source, Side::Source);
-            [source, (&root.target, &root.shown_target, Side::Target)]
-        });
-        trees.map(|(store, shown, side)| CheckedTree { store: &**store, shown, side }).collect()
-    }
-
-    fn selection(&self) -> &Selection {
-        self.copying.selection
-    }
-
-    fn threads_max(&self) -> u32 {
-        self.copying.threads_max
-    }
-
+impl WatchedCopy<'_, '_> {
     fn list_again(
         &mut self,
         session: &mut Session<'_, '_>,
-        watch: Watch,
-        again: Again<'_>,
+        (watch, again): (Watch, Again<'_>),
         phase: &mut Phase,
         reporter: &mut Reporter,
     ) -> Listed {

@@ -22,26 +22,13 @@ use types::entry::Time;
 use types::error::Side;
 
 /// A walk whose directories are looked at once more.
-pub(super) trait Watched {
+pub(super) struct Watched<'w> {
     /// The trees that were walked, in the order of [`tree_of`].
-    fn trees(&self) -> Vec<CheckedTree<'_>>;
-
+    pub trees: Vec<CheckedTree<'w>>,
     /// Filters of the walk.
-    fn selection(&self) -> &Selection;
-
+    pub selection: &'w Selection,
     /// I/O threads of a rank, at most.
-    fn threads_max(&self) -> u32;
-
-    /// Lists directories that have changed again, of which these are this rank's, under that watch; returns the
-    /// directories that were listed.
-    fn list_again(
-        &mut self,
-        session: &mut Session<'_, '_>,
-        watch: Watch,
-        again: Again<'_>,
-        phase: &mut Phase,
-        reporter: &mut Reporter,
-    ) -> Listed;
+    pub threads_max: u32,
 }
 
 /// Directories that are listed again.
@@ -67,13 +54,19 @@ pub(super) fn watch(session: &mut Session<'_, '_>, symlinks: Symlinks) -> Watch 
     Watch::new(broadcast(session.mail, first), symlinks)
 }
 
-/// Deals with what has come while a walk went on that was watched like that. All ranks call it.
+/// Deals with what has come while a walk went on that was watched like that. `list_again` lists directories that have
+/// changed, under another watch, and returns the directories that were listed. All ranks call it.
 pub(super) fn take(
     session: &mut Session<'_, '_>,
-    walk: &mut impl Watched,
-    mut watch: Watch,
+    (walk, mut watch): (&Watched<'_>, Watch),
     phase: &mut Phase,
     reporter: &mut Reporter,
+    list_again: impl FnOnce(
+        &mut Session<'_, '_>,
+        (Watch, Again<'_>),
+        &mut Phase,
+        &mut Reporter,
+    ) -> Listed,
 ) {
     let listed = watch.take_listed();
     let any = gather(session.mail, &!listed.is_empty());
@@ -96,7 +89,7 @@ pub(super) fn take(
     // What is there is looked at as it is listed, so these are remembered anew.
     found.listed.forget(&directories);
     let (watch, again) = (watch.again(known), Again { directories: &directories, seeds });
-    found.listed.append(walk.list_again(session, watch, again, phase, reporter));
+    found.listed.append(list_again(session, (watch, again), phase, reporter));
     if !is_stopped(session, &phase.0) {
         check(session, walk, found.listed, Verdict::Moving, phase, reporter);
     }
@@ -104,14 +97,14 @@ pub(super) fn take(
 
 fn check(
     session: &mut Session<'_, '_>,
-    walk: &impl Watched,
+    walk: &Watched<'_>,
     listed: Listed,
     verdict: Verdict,
     phase: &mut Phase,
     reporter: &mut Reporter,
 ) -> Found {
-    let job = CheckJob::new(walk.trees(), walk.selection(), verdict);
-    let settings = session.settings(walk.threads_max());
+    let job = CheckJob::new(walk.trees.clone(), walk.selection, verdict);
+    let settings = session.settings(walk.threads_max);
     let counters = engine::run(&job, listed.into_tasks(), reporter, session.mail, settings);
     reporter.phase_ended();
     phase.0.add(&job.tally());

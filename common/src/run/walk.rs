@@ -97,7 +97,7 @@ fn course(
     let (mut tally, counters) = match &input {
         Input::Trees(roots) => {
             let (selection, collector) = (&selection, &collector);
-            let mut walk = WatchedWalk { roots, request, selection, collector, threads };
+            let walk = WatchedWalk { roots, request, selection, collector, threads };
             walk.run(session, &entries, &mut reporter)
         }
         Input::List { source, repeated, pieces } => {
@@ -149,7 +149,7 @@ struct WatchedWalk<'w> {
 impl WatchedWalk<'_> {
     /// Walks the trees, or these entries of them, and once more where directories have changed meanwhile.
     fn run(
-        &mut self,
+        &self,
         session: &mut Session<'_, '_>,
         entries: &named::Opened,
         reporter: &mut Reporter,
@@ -165,34 +165,30 @@ impl WatchedWalk<'_> {
         reporter.phase_ended();
         let mut phase = (self.collector.account.take_tally(), counters);
         if let Some(watch) = job.take_watch() {
-            second_look::take(session, self, watch, &mut phase, reporter);
+            let watched = (&self.watched(), watch);
+            second_look::take(
+                session,
+                watched,
+                &mut phase,
+                reporter,
+                |session, again, phase, reporter| self.list_again(session, again, phase, reporter),
+            );
         }
         phase
     }
-}
 
-impl Watched for WatchedWalk<'_> {
-    fn trees(&self) -> Vec<CheckedTree<'_>> {
+    fn watched(&self) -> Watched<'_> {
         let trees = self.roots.iter().flat_map(|root| {
             let (store, shown) = (&*root.source, &root.shown[..]);
             [Side::Source, Side::Target].map(|side| CheckedTree { store, shown, side })
         });
-        trees.collect()
-    }
-
-    fn selection(&self) -> &Selection {
-        self.selection
-    }
-
-    fn threads_max(&self) -> u32 {
-        self.threads
+        Watched { trees: trees.collect(), selection: self.selection, threads_max: self.threads }
     }
 
     fn list_again(
-        &mut self,
+        &self,
         session: &mut Session<'_, '_>,
-        watch: Watch,
-        again: Again<'_>,
+        (watch, again): (Watch, Again<'_>),
         phase: &mut Phase,
         reporter: &mut Reporter,
     ) -> Listed {
