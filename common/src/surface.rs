@@ -28,6 +28,7 @@ pub mod s3_args;
 pub mod session;
 pub mod ssh_args;
 pub mod summary;
+pub mod symlink_args;
 pub mod topology;
 pub mod transfer_args;
 pub mod usage;

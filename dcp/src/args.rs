@@ -11,8 +11,8 @@ use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
 use common::surface::keep_args::SingleKeepArgs;
 use common::surface::session::ToolArgs;
+use common::surface::symlink_args::SymlinkArgs;
 use serde::{Deserialize, Serialize};
-use store::opening::Symlinks;
 use types::attributes::keep::Keep;
 
 /// Copy files and directory trees, in parallel over all ranks of an MPI job.
@@ -49,13 +49,8 @@ pub struct Args {
     #[arg(long)]
     clean: bool,
 
-    /// Follow symbolic links in SOURCE
-    #[arg(short = 'L', long, aliases = ["copy-links", "follow-symlinks"], overrides_with = "no_dereference")]
-    dereference: bool,
-
-    /// Copy symbolic links as links (the default)
-    #[arg(short = 'P', long)]
-    no_dereference: bool,
+    #[command(flatten)]
+    symlinks: SymlinkArgs,
 
     #[command(flatten)]
     changes: ChangeArgs,
@@ -127,7 +122,7 @@ impl Args {
     pub fn request(&self) -> Option<CopyRequest> {
         let mut sources = self.paths();
         let target = sources.pop().filter(|_| !sources.is_empty())?;
-        let symlinks = if self.dereference { Symlinks::Follow } else { Symlinks::Keep };
+        let symlinks = self.symlinks.symlinks();
         let wishes =
             self.copy.wishes(&Keep::default(), self.singly, symlinks, self.changes.rules_if_any());
         Some(CopyRequest { sources, target, wishes })

@@ -10,9 +10,9 @@ use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::copy_args::CopyArgs;
 use common::surface::keep_args::SingleKeepArgs;
 use common::surface::session::ToolArgs;
+use common::surface::symlink_args::SymlinkArgs;
 use ops::copy::options::{OldCopy, SyncOptions, Unchanged};
 use serde::{Deserialize, Serialize};
-use store::opening::Symlinks;
 use types::attributes::keep::Keep;
 
 /// Make the contents of directory TARGET equal to those of SOURCE, in parallel over all ranks of an
@@ -54,13 +54,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "compare_dest")]
     link_dest: Option<OsString>,
 
-    /// Follow symbolic links in SOURCE: copy what they lead to
-    #[arg(short = 'L', long, aliases = ["copy-links", "follow-symlinks"], overrides_with = "no_dereference")]
-    dereference: bool,
-
-    /// Copy symbolic links as links (the default)
-    #[arg(short = 'P', long)]
-    no_dereference: bool,
+    #[command(flatten)]
+    symlinks: SymlinkArgs,
 
     #[command(flatten)]
     changes: ChangeArgs,
@@ -120,14 +115,10 @@ impl Args {
             wishes: self.copy.wishes(
                 &Keep::all(),
                 SingleKeepArgs::default(),
-                self.symlinks(),
+                self.symlinks.symlinks(),
                 Some(self.sync()),
             ),
         }
-    }
-
-    fn symlinks(&self) -> Symlinks {
-        if self.dereference { Symlinks::Follow } else { Symlinks::Keep }
     }
 
     fn sync(&self) -> SyncOptions {
