@@ -183,16 +183,12 @@ impl<'c> DeleteJob<'c> {
         context: &TaskContext<'_, Self>,
     ) {
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[root as usize];
-        let is_reported = side_error.side == Side::Target
-            && !self.hopeless.stop_if_past_help(
-                &**target,
-                &side_error.error,
-                &mut worker.tally,
-                context,
-            );
-        if !is_reported {
-            let failure = account::failure(side_error.side, shown, below, side_error.error);
-            self.account.fail(failure, worker, context);
+        let failure = account::failure(side_error.side, shown, below, side_error.error);
+        match failure.side {
+            Side::Source => self.account.fail(failure, worker, context),
+            Side::Target => {
+                self.hopeless.report(&**target, failure, &self.account, worker, context);
+            }
         }
     }
 

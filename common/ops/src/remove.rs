@@ -205,10 +205,8 @@ impl<'c> RemoveJob<'c> {
             return;
         }
         let RemoveRoot { store, shown, .. } = self.root(root);
-        if self.hopeless.stop_if_past_help(&**store, &error, &mut worker.tally, context) {
-            let failure = account::failure(Side::Source, shown, below, error);
-            self.account.fail(failure, worker, context);
-        }
+        let failure = account::failure(Side::Source, shown, below, error);
+        self.hopeless.report(&**store, failure, &self.account, worker, context);
     }
 
     /// Counts an entry that was removed, or would be.

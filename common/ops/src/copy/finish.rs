@@ -129,11 +129,9 @@ impl<'c> FinishJob<'c> {
         let set = self.set(record).inspect(|kept| worker.tally.count_lost(*kept));
         let refused = set.as_ref().ok().and_then(|kept| self.keep.refusal(*kept));
         let CopyRoot { target, shown_target: shown, .. } = &self.roots[record.root as usize];
-        if let Some(error) = set.err().or(refused)
-            && self.hopeless.stop_if_past_help(&**target, &error, &mut worker.tally, context)
-        {
+        if let Some(error) = set.err().or(refused) {
             let failure = account::failure(Side::Target, shown, &record.path, error);
-            self.account.fail(failure, worker, context);
+            self.hopeless.report(&**target, failure, &self.account, worker, context);
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::context::Context;
+use crate::walk::account::{Account, Gathered};
 use sched::context::TaskContext;
 use sched::job::Job;
 use store::Store;
-use types::error::{Cause, Error, Op};
+use types::error::{Cause, Error, Failure, Op};
 use types::limits::HOPELESS_FAILURES;
+use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 
 /// Record of whether this rank has reported why nothing else can succeed at a target.
@@ -26,7 +28,7 @@ impl Hopeless {
     /// Cancels the rest of the job where a failure shows that nothing else can succeed at the
     /// target. Returns false where this was reported before, so that the failure does not count
     /// separately.
-    pub fn stop_if_past_help<J: Job + ?Sized>(
+    fn stop_if_past_help<J: Job + ?Sized>(
         &self,
         target: &dyn Store,
         error: &Error,
@@ -38,6 +40,21 @@ impl Hopeless {
                 self.stop(errno, tally, context)
             }
             _ => true,
+        }
+    }
+
+    /// Reports a failure at a target, unless the job stops because of it and has reported the reason
+    /// before.
+    pub fn report<J: Job<Event = Event> + ?Sized>(
+        &self,
+        target: &dyn Store,
+        failure: Failure,
+        account: &Account,
+        worker: &mut Gathered,
+        context: &TaskContext<'_, J>,
+    ) {
+        if self.stop_if_past_help(target, &failure.error, &mut worker.tally, context) {
+            account.fail(failure, worker, context);
         }
     }
 
