@@ -137,15 +137,13 @@ impl CompareJob<'_> {
         let is_link = metadata.kind == Kind::Symlink;
         let target = is_link.then(|| self.target_of(dir_ref, name, side)).flatten();
         let (user, group) = (worker.names.user(metadata.uid), worker.names.group(metadata.gid));
+        let path = path::join(self.root.shown(side), &below);
+        let depth = dir_ref.path().depth() as u32 + u32::from(!name.is_empty());
         let record = Record {
-            path: &path::join(self.root.shown(side), &below),
-            depth: dir_ref.path().depth() as u32 + u32::from(!name.is_empty()),
-            metadata,
             target: target.as_deref(),
             user: user.as_deref(),
             group: group.as_deref(),
-            crc64: None,
-            digest: None,
+            ..Record::new(&path, depth, metadata)
         };
         for (option, output) in self.options.outputs.iter().zip(&mut worker.outputs) {
             match option.1 {

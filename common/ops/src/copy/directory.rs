@@ -94,10 +94,7 @@ impl Directories {
     /// Prepares an existing directory for changes: makes it writable, and records the attributes
     /// that it gets again at the end.
     pub(super) fn before_change(&self, env: &Env<'_>, dir_ref: &DirRef) -> Result<(), SideError> {
-        if env.options.sync.is_none()
-            || dir_ref.is_fresh()
-            || env.target(dir_ref).holds_objects()
-        {
+        if env.options.sync.is_none() || dir_ref.is_fresh() || env.target(dir_ref).holds_objects() {
             return Ok(());
         }
         dir_ref.prepare(|| {

@@ -99,16 +99,9 @@ fn push_row(
     let root = &cx.env.root(dir_ref).shown_target;
     // The path of the current directory is empty, but each path of a list has a root.
     let root = if root.is_empty() { &b"."[..] } else { root };
-    cx.worker.rows.push(&Record {
-        path: &path::join(root, &below),
-        depth: dir_ref.path().depth() as u32 + 1,
-        metadata,
-        target: None,
-        user: None,
-        group: None,
-        crc64: Some(crc64),
-        digest: None,
-    });
+    let (path, depth) = (path::join(root, &below), dir_ref.path().depth() as u32 + 1);
+    let record = Record { crc64: Some(crc64), ..Record::new(&path, depth, metadata) };
+    cx.worker.rows.push(&record);
 }
 
 fn sum_at_target(

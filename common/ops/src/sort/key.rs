@@ -128,18 +128,7 @@ mod tests {
                 inode: 0,
                 known: types::outcome::difference::Fields::ALL,
             };
-            let (user, group) = (Some("u"), None);
-            let path = path.as_bytes();
-            let record = Record {
-                path,
-                depth: 0,
-                metadata: &metadata,
-                target: None,
-                user,
-                group,
-                crc64: None,
-                digest: None,
-            };
+            let record = Record { user: Some("u"), ..Record::new(path.as_bytes(), 0, &metadata) };
             let mut key = Vec::new();
             keys.write(&record, &mut key);
             key

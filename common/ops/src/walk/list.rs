@@ -220,8 +220,7 @@ impl<'c> ListJob<'c> {
             dir_ref.path().depth() as u32 + u32::from(!name.is_empty())
         };
         let path = &path::join(&root.shown, &below);
-        let (user, group, crc64) = (None, None, None);
-        let record = Record { path, depth, metadata, target, user, group, crc64, digest };
+        let record = Record { target, digest, ..Record::new(path, depth, metadata) };
         self.collector.meet(&record, worker, context);
     }
 

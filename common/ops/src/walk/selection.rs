@@ -263,18 +263,7 @@ mod tests {
             ("/data/in/a.o", 2, false),
             ("out/file", 1, true),
         ] {
-            let path_bytes = path.as_bytes();
-            let (user, group, target) = (None, None, None);
-            let record = Record {
-                path: path_bytes,
-                depth,
-                metadata: &metadata,
-                target,
-                user,
-                group,
-                crc64: None,
-                digest: None,
-            };
+            let record = Record::new(path.as_bytes(), depth, &metadata);
             assert_eq!(selection.admits_record(&record), admitted, "{path} {depth}");
         }
     }

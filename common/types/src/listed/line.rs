@@ -232,8 +232,7 @@ mod tests {
         group: Option<&str>,
     ) -> String {
         let mut lines = Vec::new();
-        let (target, user, crc64, digest) = (None, None, None, None);
-        let record = Record { path, depth: 1, metadata, target, user, group, crc64, digest };
+        let record = Record { group, ..Record::new(path, 1, metadata) };
         write_record(format, &record, &mut lines);
         String::from_utf8(lines).unwrap()
     }

@@ -44,6 +44,14 @@ pub struct OwnedRecord {
     pub digest: Option<String>,
 }
 
+impl<'r> Record<'r> {
+    /// Creates the record of an entry of which only path, depth and attributes are known.
+    pub fn new(path: &'r [u8], depth: u32, metadata: &'r Metadata) -> Self {
+        let (target, user, group, crc64, digest) = (None, None, None, None, None);
+        Self { path, depth, metadata, target, user, group, crc64, digest }
+    }
+}
+
 impl OwnedRecord {
     /// Returns true where the values are possible ones of an entry: a list may be foreign or
     /// damaged.
