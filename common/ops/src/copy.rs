@@ -46,7 +46,7 @@ use crate::journal::Journal;
 use crate::walk;
 use crate::walk::selection::Selection;
 use comm::Rank;
-use context::Context;
+use context::{Context, Progress};
 use directory::Directories;
 use env::Env;
 use hard_links::{HardLinks, end_first, make_links};
@@ -60,6 +60,7 @@ use options::CopyOptions;
 use root::CopyRoot;
 use sched::context::TaskContext;
 use sched::job::Job;
+use types::listed::change::Reason;
 use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 use upkeep::Upkeep;
@@ -164,12 +165,19 @@ impl<'c> CopyJob<'c> {
     /// Ends a large file of this rank, and releases the job that waited for it.
     fn end_large(&self, file: u64, cx: &mut Context<'_, '_>) {
         let Some(ending) = self.large.end(file, &self.upkeep, cx) else { return };
-        if let Ending::Compared { dir_ref, name, sides, outcome } = ending
-            && let Err(side_error) = self.end_comparison(&dir_ref, &name, &sides, outcome, cx)
-        {
-            fail_large(&dir_ref, &name, side_error, cx);
-        }
-        end_first(cx);
+        let progress = match ending {
+            Ending::Done(progress) => progress,
+            Ending::Compared { dir_ref, name, sides, outcome } => {
+                match self.end_comparison(&dir_ref, &name, &sides, outcome, cx) {
+                    Ok(handled) => handled.progress,
+                    Err(side_error) => {
+                        fail_large(&dir_ref, &name, side_error, cx);
+                        Progress::Open
+                    }
+                }
+            }
+        };
+        end_first(progress, cx);
         cx.task.release();
     }
 
@@ -178,7 +186,8 @@ impl<'c> CopyJob<'c> {
         worker: &'t mut CopyWorker,
         context: &'t TaskContext<'t, Self>,
     ) -> Context<'t, 'c> {
-        Context { env: &self.env, worker, task: context }
+        let (linked, reason) = (None, Reason::default());
+        Context { env: &self.env, worker, task: context, linked, reason }
     }
 }
 
@@ -199,7 +208,9 @@ impl Job for CopyJob<'_> {
             CopyTask::Walk(task) => walk::run(self, task, cx.worker, cx.task),
             CopyTask::Chunks(task) => self.large.run_chunks(task, cx),
             CopyTask::Commit(file) => self.end_large(file, cx),
-            CopyTask::Verify(VerifyTask::File(file)) => verify_written(file, cx),
+            CopyTask::Verify(VerifyTask::File(file)) => {
+                verify_written(file, cx);
+            }
             CopyTask::Verify(VerifyTask::Chunks { task, chunks }) => {
                 self.large.verify_first(&task, chunks, cx);
             }

@@ -26,16 +26,6 @@ pub struct CopyWorker {
     buffers: Option<Buffers>,
     /// Rows of the manifest.
     pub(super) rows: Rows,
-    /// Hard-linked file whose first name is being copied.
-    pub(super) linked: Option<LinkedFile>,
-    /// True if, since this was last set to false, the target has got a file that it should have, or
-    /// has it already.
-    pub(super) is_complete: bool,
-    /// True if, since this was last set to false, an entry was deferred until a directory in its
-    /// way is deleted.
-    pub(super) is_deferred: bool,
-    /// Reason for which the entry at hand is changed.
-    pub(super) reason: Reason,
     /// Failures at the target since the last successful copy.
     pub(super) streak: Streak,
 }
@@ -48,10 +38,6 @@ impl CopyWorker {
             buffer: AlignedBuffer::new(buffer_bytes),
             buffers: None,
             rows: Rows::default(),
-            linked: None,
-            is_complete: false,
-            is_deferred: false,
-            reason: Reason::default(),
             streak: Streak::default(),
         }
     }
@@ -68,10 +54,55 @@ impl CopyWorker {
     }
 }
 
+/// State of an entry at the target after its visit, on which its other hard links depend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The target has the entry as it should be.
+    Complete,
+    /// The entry is deferred until a directory in its way is deleted.
+    Deferred,
+    /// The target does not have the entry: it was skipped or has failed, or many ranks work on it.
+    Open,
+}
+
+/// Result of the visit of an entry of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Handled {
+    /// The result for the walk.
+    pub visited: Visited,
+    /// The state of the entry at the target.
+    pub progress: Progress,
+}
+
+impl Handled {
+    /// An entry that the target has as it should be, without content having been moved.
+    pub const COMPLETE: Self =
+        Self { visited: Visited::NOTHING_MOVED, progress: Progress::Complete };
+    /// An entry that was deferred.
+    pub const DEFERRED: Self =
+        Self { visited: Visited::NOTHING_MOVED, progress: Progress::Deferred };
+    /// An entry that was skipped.
+    pub const SKIPPED: Self = Self { visited: Visited::NOTHING_MOVED, progress: Progress::Open };
+    /// A file that many ranks work on. Nothing was transferred yet, but the file is work enough:
+    /// other threads may take the rest of the batch.
+    pub const BEGUN: Self =
+        Self { visited: Visited::Done { moved_bytes: u64::MAX / 2 }, progress: Progress::Open };
+
+    /// A directory, to be walked.
+    pub fn directory(visited: Visited) -> Self {
+        Self { visited, progress: Progress::Open }
+    }
+
+    /// A file whose content was copied, and which is complete unless its verification has failed.
+    pub fn copied(moved_bytes: u64, progress: Progress) -> Self {
+        Self { visited: Visited::Done { moved_bytes }, progress }
+    }
+}
+
 /// Result of an executor for an entry that was passed as one of its kind.
 pub(super) enum Met {
     /// The entry is done.
-    Done(Visited),
+    Done(Handled),
     /// The entry is of that other kind by now.
     Other(Kind),
 }
@@ -84,6 +115,11 @@ pub(super) struct Context<'t, 'c> {
     pub env: &'t Env<'c>,
     pub worker: &'t mut CopyWorker,
     pub task: &'t CopyTaskContext<'t, 'c>,
+    /// Hard-linked file whose first name is being copied; taken by a large file, which has it until
+    /// its chunks are accounted for.
+    pub linked: Option<LinkedFile>,
+    /// Reason for which the entry at hand is changed.
+    pub reason: Reason,
 }
 
 impl Context<'_, '_> {
@@ -119,11 +155,10 @@ impl Context<'_, '_> {
 
     /// Counts an entry that is complete at the target.
     pub fn copied(&mut self, (dir_ref, name): (&DirRef, &Name), kind: Kind, kept: Kept) {
-        self.worker.is_complete = true;
         self.worker.streak = Streak::default();
         self.worker.gathered.tally.copied.count(kind);
         self.worker.gathered.tally.count_lost(kept);
-        if kind != Kind::Directory || self.worker.reason.is_new {
+        if kind != Kind::Directory || self.reason.is_new {
             self.record(Action::Copy, (dir_ref, name.to_bytes()), kind);
         }
         self.check_given(dir_ref, name, kept);
@@ -135,7 +170,7 @@ impl Context<'_, '_> {
         if env.options.record.is_some() {
             let below = env.target_name_bytes(dir_ref, name);
             let below = &path::join(dir_ref.path().as_bytes(), below);
-            let (root, reason) = (&env.root(dir_ref).shown_target, self.worker.reason);
+            let (root, reason) = (&env.root(dir_ref).shown_target, self.reason);
             let change = Change { action, kind, reason, root, below };
             env.account.record(&change, &mut self.worker.gathered, self.task);
         }

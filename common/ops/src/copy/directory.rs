@@ -46,11 +46,11 @@ impl Directories {
         }
         let xattrs =
             cx.env.xattrs_of(|| dir_ref.source_dir(&*cx.env.root(dir_ref).source)?.xattrs(None))?;
-        cx.worker.reason = Reason::default();
+        cx.reason = Reason::default();
         let attributes = match make_here(cx.env, dir_ref, metadata).at(Side::Target)? {
             Made::New => {
                 dir_ref.set_trees(Trees::SourceOnly);
-                cx.worker.reason.is_new = true;
+                cx.reason.is_new = true;
                 cx.plan_line("create directory", dir_ref, b"");
                 let plain = plain(cx.env, dir_ref, metadata).at(Side::Target)?;
                 let attributes = policy::of_new_directory(cx.env.options, metadata, xattrs, plain);
@@ -184,7 +184,7 @@ impl Directories {
         }
         cx.plan_line("set attributes", dir_ref, b"");
         cx.worker.gathered.tally.synced.attributes_set += 1;
-        cx.worker.reason = Reason { is_new: false, fields: differing, bytes: 0 };
+        cx.reason = Reason { is_new: false, fields: differing, bytes: 0 };
         cx.record(Action::SetAttributes, (dir_ref, b""), Kind::Directory);
         Ok(Some(wanted))
     }

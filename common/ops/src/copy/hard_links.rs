@@ -7,7 +7,7 @@
 //! linked. Names that are hard links of one file at the target, and of several files in the source,
 //! are separated: each such file but one is copied anew.
 
-use super::context::Context;
+use super::context::{Context, Progress};
 use super::directory::Directories;
 use super::env::Env;
 use super::env::Stage;
@@ -113,19 +113,19 @@ impl CopyJob<'_> {
             existing_first(cx.env, &mut file);
         }
         let Some(first) = file.names.first().cloned() else { return };
-        cx.worker.is_complete = false;
-        cx.worker.is_deferred = false;
-        cx.worker.linked = Some(file);
-        if !cx.env.is_replaced_later(&first.dir_ref, &first.name) {
-            self.visit_name(&first, cx);
-        }
-        if cx.worker.is_deferred {
+        cx.linked = Some(file);
+        let progress = if cx.env.is_replaced_later(&first.dir_ref, &first.name) {
+            Progress::Open
+        } else {
+            self.visit_name(&first, cx)
+        };
+        if progress == Progress::Deferred {
             defer_others(&self.upkeep.postponed.deferred, cx);
         }
-        end_first(cx);
+        end_first(progress, cx);
     }
 
-    fn visit_name(&self, link: &LinkName, cx: &mut Context<'_, '_>) {
+    fn visit_name(&self, link: &LinkName, cx: &mut Context<'_, '_>) -> Progress {
         let dir_ref = &link.dir_ref;
         let visited = dir_ref
             .source_dir(&*cx.env.root(dir_ref).source)
@@ -134,15 +134,16 @@ impl CopyJob<'_> {
                 let entry = Visit { dir_ref, dir: &dir, name: &link.name, hint: Hint::Unknown };
                 self.visit_source(&entry, cx)
             })
-            .and_then(|visited| match visited {
-                Visited::Done { .. } => Ok(()),
+            .and_then(|handled| match handled.visited {
+                Visited::Done { .. } => Ok(handled.progress),
                 Visited::Directory | Visited::NewDirectory => {
                     Err(Op::Copy.failed(Cause::Changed)).at(Side::Source)
                 }
             });
-        if let Err(side_error) = visited {
+        visited.unwrap_or_else(|side_error| {
             cx.fail(dir_ref, link.name.to_bytes(), side_error);
-        }
+            Progress::Open
+        })
     }
 }
 
@@ -191,6 +192,7 @@ fn make_link(
             upkeep.manifest.record_as_it_is((&**dir_ref, &**name), cx);
             return Ok(Linked::Done);
         }
+        cx.reason = Reason::of(&source, there.as_ref());
         let kinds = (source.kind, there.map(|there| there.kind));
         if waits_for_deletion(rules, &entry, kinds, upkeep, cx)? {
             // Both names are deferred, so that they are linked later.
@@ -225,7 +227,7 @@ fn make_link(
     cx.plan_line("create hard link", dir_ref, name.to_bytes());
     cx.worker.gathered.tally.meet_link(&source);
     cx.worker.gathered.tally.hard_linked += 1;
-    cx.worker.reason = Reason::of(&source, there.as_ref());
+    cx.reason = Reason::of(&source, there.as_ref());
     cx.record(Action::HardLink, (dir_ref, name.to_bytes()), source.kind);
     upkeep.manifest.record_unchanged(&entry, &source, cx);
     Ok(Linked::Done)
@@ -293,7 +295,7 @@ pub(super) fn is_joined(
     cx: &mut Context<'_, '_>,
 ) -> Result<bool, SideError> {
     let Sides { source, target } = sides;
-    if cx.worker.linked.is_none() || source.kind != target.kind || is_parted(cx) {
+    if cx.linked.is_none() || source.kind != target.kind || is_parted(cx) {
         return Ok(false);
     }
     let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
@@ -311,7 +313,7 @@ fn defer_others(deferred: &Extras, cx: &mut Context<'_, '_>) {
     if cx.env.options.dry_run {
         return;
     }
-    let names = cx.worker.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();
+    let names = cx.linked.as_ref().map(|file| &file.names[..]).unwrap_or_default();
     let must_exist = cx.env.options.sync.as_ref().is_some_and(|rules| rules.existing);
     let takes_part = |link: &&LinkName| !must_exist || kind_at_target(cx.env, link).is_some();
     for link in names.iter().skip(1).filter(takes_part) {
@@ -321,7 +323,7 @@ fn defer_others(deferred: &Extras, cx: &mut Context<'_, '_>) {
 
 /// True if the current name at the target stays linked to other names only, those of another file.
 pub(super) fn is_parted(cx: &Context<'_, '_>) -> bool {
-    let first = cx.worker.linked.as_ref().and_then(|file| file.names.first());
+    let first = cx.linked.as_ref().and_then(|file| file.names.first());
     first.is_some_and(|name| name.is_apart)
 }
 
@@ -342,11 +344,12 @@ fn kind_at_target(env: &Env<'_>, link: &LinkName) -> Option<Kind> {
     found.ok().map(|found| found.kind)
 }
 
-/// Continues after the first name, unless many ranks are copying it: the other names become links
-/// to the copy, or, where there is none, the next name takes its place.
-pub(super) fn end_first(cx: &mut Context<'_, '_>) {
-    let Some(mut file) = cx.worker.linked.take() else { return };
-    if cx.worker.is_complete {
+/// Continues after the first name: the other names become links to the copy, or, where there is
+/// none, the next name takes its place. Nothing is to do while many ranks are copying the first
+/// name: the large file then has the other names.
+pub(super) fn end_first(progress: Progress, cx: &mut Context<'_, '_>) {
+    let Some(mut file) = cx.linked.take() else { return };
+    if progress == Progress::Complete {
         for links in Links::of(file) {
             cx.task.push(CopyTask::Links(links));
         }

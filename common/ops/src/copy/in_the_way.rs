@@ -56,7 +56,6 @@ impl Postponed {
         }
         self.extras.add(entry.dir_ref, name, Hint::Directory);
         self.deferred.add(entry.dir_ref, entry.name, entry.hint);
-        cx.worker.is_deferred = true;
         Ok(true)
     }
 }

@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use super::arrival::{check_arrived, check_md5s, proof_of};
 use super::content::share;
-use super::context::Context;
-use super::context::CopyTaskContext;
+use super::context::{Context, CopyTaskContext, Progress};
 use super::linked::LinkedFile;
 use super::policy::Plain;
 use super::resume::{Staging, stays};
@@ -82,7 +81,7 @@ pub(super) struct LargeFiles {
 #[allow(clippy::large_enum_variant, reason = "one at a time, handed on at once")]
 pub(super) enum Ending {
     /// The file is complete, has failed, or was begun again.
-    Done,
+    Done(Progress),
     /// The comparison is complete, and the entry gets what it needs.
     Compared { dir_ref: Arc<DirRef>, name: CString, sides: Sides, outcome: Outcome },
 }
@@ -153,7 +152,7 @@ impl LargeFiles {
                     .map(Some);
             }
         }
-        large.linked = cx.worker.linked.take();
+        large.linked = cx.linked.take();
         let file = self.open.begin(Large::Copy(large), chunks.run.count());
         // This rank waits for messages until the last chunk is done.
         cx.task.hold();
@@ -186,24 +185,22 @@ impl LargeFiles {
     /// again.
     pub fn end(&self, file: u64, upkeep: &Upkeep<'_>, cx: &mut Context<'_, '_>) -> Option<Ending> {
         let ended = self.open.end(file)?;
-        cx.worker.is_complete = false;
         let Ended { file, outcome, receipts, .. } = self.have_chunks_verified(ended, cx)?;
         match file {
             Large::Copy(file) | Large::Written(file, _) => {
-                self.end_copy(file, outcome, receipts, upkeep, cx);
+                Some(Ending::Done(self.end_copy(file, outcome, receipts, upkeep, cx)))
             }
             Large::Comparison { dir_ref, name, sides, way, linked } => {
-                cx.worker.linked = linked;
+                cx.linked = linked;
                 let size_bytes = sides.source.size_bytes;
                 if outcome == Outcome::Done && way.is_disproved(&receipts, size_bytes) {
                     self.begin_comparison((&dir_ref, &name), Way::Bytes, &sides, cx);
-                } else {
-                    let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
-                    return Some(Ending::Compared { dir_ref, name, sides, outcome });
+                    return Some(Ending::Done(Progress::Open));
                 }
+                let outcome = outcome_of_sum(outcome, way.expected(), &receipts, size_bytes);
+                Some(Ending::Compared { dir_ref, name, sides, outcome })
             }
         }
-        Some(Ending::Done)
     }
 
     fn end_copy(
@@ -213,14 +210,14 @@ impl LargeFiles {
         receipts: Vec<Receipt>,
         upkeep: &Upkeep<'_>,
         cx: &mut Context<'_, '_>,
-    ) {
+    ) -> Progress {
         if outcome == Outcome::Done {
             match arrival::md5s_as_written(&file, cx) {
                 Ok(md5s) => file.md5s_as_written = md5s,
                 Err(side_error) => outcome = Outcome::Failed(side_error),
             }
         }
-        cx.worker.linked = file.linked.take();
+        cx.linked = file.linked.take();
         let (dir_ref, name) = (Arc::clone(&file.dir_ref), file.name.clone());
         let (copy, crc64) = (file.copy.clone(), file.sum(&receipts));
         let metadata = copy.metadata;
@@ -230,14 +227,18 @@ impl LargeFiles {
                 if let Err(side_error) = self.copy_anew(&dir_ref, &name, copy, cx) {
                     fail_large(&dir_ref, &name, side_error, cx);
                 }
+                Progress::Open
             }
             Ok(kept) => {
-                cx.worker.reason = copy.reason;
+                cx.reason = copy.reason;
                 cx.copied((&dir_ref, &name), Kind::File, kept);
                 let file = Arrived { metadata: &metadata, crc64, inode };
-                upkeep.large_file_is_there(&dir_ref, &name, file, cx);
+                upkeep.large_file_is_there(&dir_ref, &name, file, cx)
             }
-            Err(side_error) => fail_large(&dir_ref, &name, side_error, cx),
+            Err(side_error) => {
+                fail_large(&dir_ref, &name, side_error, cx);
+                Progress::Open
+            }
         }
     }
 
@@ -253,7 +254,7 @@ impl LargeFiles {
         let wish_bytes = cx.env.chunk_bytes(dir_ref, sides.source.size_bytes);
         let task = way.task(cx.env.rank, (dir_ref, name), [source, target], wish_bytes);
         let (dir_ref, name) = (Arc::clone(dir_ref), name.to_owned());
-        let (sides, linked) = (Sides { ..*sides }, cx.worker.linked.take());
+        let (sides, linked) = (Sides { ..*sides }, cx.linked.take());
         let large = Large::Comparison { dir_ref, name, sides, way, linked };
         let file = self.open.begin(large, task.run.count());
         cx.task.hold();

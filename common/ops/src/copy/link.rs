@@ -4,12 +4,12 @@ use super::arrival;
 use super::arrival::check_arrived;
 use super::attributes;
 use super::content::{Piece, copy_piece};
-use super::context::{Context, Met};
+use super::context::{Context, Handled, Met};
 use super::hard_links::HardLinks;
 use super::look;
 use super::policy;
 use super::verify;
-use crate::walk::{Visit, Visited};
+use crate::walk::Visit;
 use store::{NewFile, NewSymlink, Receipt, Sender, SourceFile};
 use types::content::chunk::Extent;
 use types::content::etag::PartHasher;
@@ -31,13 +31,13 @@ pub(super) fn copy_link(
     }
     // A synchronisation has asked before.
     if cx.env.options.sync.is_none() && links.leaves_for_links(entry, &metadata, None, cx) {
-        return Ok(Met::Done(Visited::NOTHING_MOVED));
+        return Ok(Met::Done(Handled::SKIPPED));
     }
     cx.worker.gathered.meet(&metadata);
     let points_to = entry.dir.read_link(entry.name).at(Side::Source)?;
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
-    cx.worker.reason = Reason::of(&metadata, replaced.as_ref());
+    cx.reason = Reason::of(&metadata, replaced.as_ref());
     // A link must not replace the very file that it points to: its content would be lost.
     if let (Some(old), Ok(led_to)) = (&replaced, entry.dir.stat_followed(entry.name))
         && old.is_same_file(&led_to)
@@ -50,7 +50,7 @@ pub(super) fn copy_link(
     {
         let kept = copy_link_object(entry, &*object, form, cx)?;
         cx.copied((entry.dir_ref, entry.name), Kind::Symlink, kept);
-        return Ok(Met::Done(Visited::NOTHING_MOVED));
+        return Ok(Met::Done(Handled::COMPLETE));
     }
     let xattrs = attributes::own_xattrs(cx.env, entry, Kind::Symlink)?;
     let link = NewSymlink {
@@ -64,7 +64,7 @@ pub(super) fn copy_link(
     let at = (&**entry.dir_ref, entry.name);
     verify::verify_link(cx.env, at, &*target, &points_to).at(Side::Target)?;
     cx.copied((entry.dir_ref, entry.name), Kind::Symlink, kept);
-    Ok(Met::Done(Visited::NOTHING_MOVED))
+    Ok(Met::Done(Handled::COMPLETE))
 }
 /// Copies a link from objects to objects as the object that represents it, in the same form.
 fn copy_link_object(

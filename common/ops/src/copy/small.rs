@@ -4,7 +4,7 @@
 use super::arrival;
 use super::arrival::{check_arrived, proof_of};
 use super::content::{Piece, copy_piece, copy_to_end, share};
-use super::context::{Context, Met};
+use super::context::{Context, Handled, Met};
 use super::env::Env;
 use super::hard_links::HardLinks;
 use super::large::LargeFiles;
@@ -15,7 +15,7 @@ use super::resume;
 use super::upkeep::Upkeep;
 use super::verify;
 use super::verify::Arrived;
-use crate::walk::{Visit, Visited};
+use crate::walk::Visit;
 use store::{Dir, NewFile, Receipt, Sender, SourceFile, StagedFile};
 use types::content::chunk::Extent;
 use types::content::crc64::Crc64;
@@ -42,21 +42,20 @@ pub(super) fn copy_file(
         return Ok(Met::Other(metadata.kind));
     }
     if !cx.env.selection.admits(&metadata) {
-        return Ok(Met::Done(Visited::NOTHING_MOVED));
+        return Ok(Met::Done(Handled::SKIPPED));
     }
     // A synchronisation has asked before.
     if cx.env.options.sync.is_none() && links.leaves_for_links(entry, &metadata, None, cx) {
-        return Ok(Met::Done(Visited::NOTHING_MOVED));
+        return Ok(Met::Done(Handled::SKIPPED));
     }
     cx.worker.gathered.meet(&metadata);
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
-    cx.worker.reason = Reason::of(&metadata, replaced.as_ref());
+    cx.reason = Reason::of(&metadata, replaced.as_ref());
     if resume::is_finished(entry, &*target, (&metadata, replaced.as_ref()), cx)? {
         cx.worker.gathered.tally.complete_before(metadata.size_bytes);
-        cx.worker.is_complete = true;
         upkeep.manifest.record_unchanged(entry, &metadata, cx);
-        return Ok(Met::Done(Visited::NOTHING_MOVED));
+        return Ok(Met::Done(Handled::COMPLETE));
     }
     let old_file = replaced.filter(|old| old.kind == Kind::File);
     let has_old = old_file.is_some();
@@ -68,28 +67,17 @@ pub(super) fn copy_file(
     let is_large = metadata.size_bytes > chunk_bytes || resume::was_begun(cx.env, entry);
     // Where writes are discarded, a large file is no more work than a small one.
     if is_large && !cx.env.target(entry.dir_ref).discards_writes() {
-        let copy = FileCopy {
-            metadata,
-            attributes,
-            replaces: has_old,
-            is_anew: false,
-            reason: cx.worker.reason,
-        };
+        let copy =
+            FileCopy { metadata, attributes, replaces: has_old, is_anew: false, reason: cx.reason };
         if let Some(kept) = large.begin_large(entry, source, &*target, copy, cx)? {
             cx.worker.gathered.tally.copied_bytes += metadata.size_bytes;
             let at = (&**entry.dir_ref, entry.name);
             cx.copied(at, Kind::File, kept);
-            upkeep.file_is_there(
-                entry.dir_ref,
-                entry.name,
-                Arrived { metadata: &metadata, crc64: None, inode: None },
-                cx,
-            );
-            return Ok(Met::Done(Visited::Done { moved_bytes: metadata.size_bytes }));
+            let file = Arrived { metadata: &metadata, crc64: None, inode: None };
+            let progress = upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
+            return Ok(Met::Done(Handled::copied(metadata.size_bytes, progress)));
         }
-        // Nothing was transferred yet, but this file is work enough: other threads may take the
-        // rest.
-        return Ok(Met::Done(Visited::Done { moved_bytes: u64::MAX / 2 }));
+        return Ok(Met::Done(Handled::BEGUN));
     }
     let transfer = cx.env.options.transfer;
     let (source_file, target, is_sized) = (&*source, &*target, metadata.size_bytes > 0);
@@ -102,8 +90,8 @@ pub(super) fn copy_file(
     let Filled { size_bytes, crc64, inode, .. } = filled;
     let copied = Metadata { size_bytes, ..metadata };
     let file = Arrived { metadata: &copied, crc64, inode };
-    upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
-    Ok(Met::Done(Visited::Done { moved_bytes: size_bytes }))
+    let progress = upkeep.file_is_there(entry.dir_ref, entry.name, file, cx);
+    Ok(Met::Done(Handled::copied(size_bytes, progress)))
 }
 /// Copies a file as a whole, and once more if it has changed meanwhile; returns its metadata at
 /// that time.

@@ -1,11 +1,11 @@
 //! Copy of a FIFO, socket or device: a new one is created, and neither is opened.
 
-use super::context::{Context, Met};
+use super::context::{Context, Handled, Met};
 use super::hard_links::HardLinks;
 use super::look;
 use super::policy;
 use super::policy::Plain;
-use crate::walk::{Visit, Visited};
+use crate::walk::Visit;
 use store::NewSpecial;
 use types::error::{At, Side, SideError};
 use types::listed::change::Reason;
@@ -22,14 +22,14 @@ pub(super) fn copy_special(
     }
     // A synchronisation has asked before.
     if cx.env.options.sync.is_none() && links.leaves_for_links(entry, &metadata, None, cx) {
-        return Ok(Met::Done(Visited::NOTHING_MOVED));
+        return Ok(Met::Done(Handled::SKIPPED));
     }
     let device = entry.dir.device_number(entry.name).at(Side::Source)?;
     let xattrs = cx.env.xattrs_of(|| entry.dir.xattrs(Some(entry.name)))?;
     cx.worker.gathered.meet(&metadata);
     let target = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
     let replaced = look::replaced(cx.env, entry, &*target, &metadata)?;
-    cx.worker.reason = Reason::of(&metadata, replaced.as_ref());
+    cx.reason = Reason::of(&metadata, replaced.as_ref());
     cx.plan_line("create special file", entry.dir_ref, entry.name.to_bytes());
     let plain = Plain::of_entry(cx.env.options, &metadata, &*target).at(Side::Target)?;
     let special = NewSpecial {
@@ -42,10 +42,10 @@ pub(super) fn copy_special(
     let kept = match target.make_special(&special) {
         Err(error) if error.cause.is_unsupported() => {
             cx.worker.gathered.tally.special_files_skipped += 1;
-            return Ok(Met::Done(Visited::NOTHING_MOVED));
+            return Ok(Met::Done(Handled::SKIPPED));
         }
         made => made.at(Side::Target)?,
     };
     cx.copied((entry.dir_ref, entry.name), metadata.kind, kept);
-    Ok(Met::Done(Visited::NOTHING_MOVED))
+    Ok(Met::Done(Handled::COMPLETE))
 }

@@ -11,7 +11,7 @@ use super::resume;
 use super::visit;
 use std::sync::Arc;
 
-use super::context::Context;
+use super::context::{Context, Handled};
 use super::decide::{Action, Content, Existing, decide, decide_content, decide_existing};
 use super::large::LargeFiles;
 use super::manifest::Manifest;
@@ -61,7 +61,7 @@ impl CopyJob<'_> {
         rules: &SyncOptions,
         entry: &Visit<'_>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, SideError> {
+    ) -> Result<Handled, SideError> {
         let source = match entry.hint {
             // A directory is inspected when it is listed.
             Hint::Directory => None,
@@ -70,12 +70,12 @@ impl CopyJob<'_> {
         cx.worker.gathered.seen = source;
         let kind = source.map_or(Kind::Directory, |source| source.kind);
         if source.is_some_and(|source| !cx.env.selection.admits(&source)) {
-            return Ok(Visited::NOTHING_MOVED);
+            return Ok(Handled::SKIPPED);
         }
         let target = look::at_target(cx.env, rules, entry)?;
         let is_left = |source| self.links.leaves_for_links(entry, &source, target.as_ref(), cx);
         if source.is_some_and(is_left) {
-            return Ok(Visited::NOTHING_MOVED);
+            return Ok(Handled::SKIPPED);
         }
         if kind.is_special() && !cx.env.is_made(entry, kind) {
             tell_unlike(entry, kind, target.as_ref(), cx);
@@ -84,7 +84,7 @@ impl CopyJob<'_> {
         }
         match decide(source, target, rules, cx.env.stage) {
             Action::LeaveMissing => Ok(keep_back(source.as_ref(), cx)),
-            Action::Enter => Ok(Visited::Directory),
+            Action::Enter => Ok(Handled::directory(Visited::Directory)),
             Action::KeepInsteadOfDirectory => {
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(None, cx))
@@ -97,20 +97,20 @@ impl CopyJob<'_> {
                 if target.is_some() {
                     cx.plan_line("remove", entry.dir_ref, entry.name.to_bytes());
                 }
-                Ok(Visited::NewDirectory)
+                Ok(Handled::directory(Visited::NewDirectory))
             }
             Action::Create(source) => {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 if is_in_old_copy(rules, entry, &source, &self.upkeep.manifest, cx)? {
-                    return Ok(Visited::NOTHING_MOVED);
+                    return Ok(Handled::COMPLETE);
                 }
                 self.visit_kind(entry, source.kind, cx)
             }
             Action::Keep(sides) => {
-                cx.worker.is_complete =
-                    hard_links::is_joined(rules, entry, &sides, &self.large, cx)?;
+                let is_joined = hard_links::is_joined(rules, entry, &sides, &self.large, cx)?;
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
-                Ok(keep_back(Some(&sides.source), cx))
+                let skipped = keep_back(Some(&sides.source), cx);
+                Ok(if is_joined { Handled::COMPLETE } else { skipped })
             }
             Action::LookCloser(sides) => self.sync_existing(rules, entry, sides, cx),
         }
@@ -122,10 +122,10 @@ impl CopyJob<'_> {
         entry: &Visit<'_>,
         sides: Sides,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, SideError> {
+    ) -> Result<Handled, SideError> {
         let sides = &look::look_closer(cx.env, rules, entry, sides)?;
         let Sides { source, target } = sides;
-        cx.worker.reason = Reason::of(source, Some(target));
+        cx.reason = Reason::of(source, Some(target));
         match decide_existing(sides, rules) {
             Existing::Nothing => self.satisfy(Need::Nothing, entry, source, cx),
             Existing::Keep => {
@@ -136,7 +136,7 @@ impl CopyJob<'_> {
                 let Upkeep { postponed, directories, .. } = &self.upkeep;
                 let is_made_way = directory && rules.mirrors;
                 if is_made_way && postponed.make_way(directories, rules, entry, source.kind, cx)? {
-                    return Ok(Visited::NOTHING_MOVED);
+                    return Ok(Handled::DEFERRED);
                 }
                 directories.before_change(cx.env, entry.dir_ref)?;
                 self.visit_kind(entry, source.kind, cx)
@@ -146,7 +146,7 @@ impl CopyJob<'_> {
                 self.visit_kind(entry, source.kind, cx)
             }
             Existing::Compare => match need(rules, entry, sides, &self.large, cx)? {
-                Need::ToBeSeen => Ok(Visited::Done { moved_bytes: u64::MAX / 2 }),
+                Need::ToBeSeen => Ok(Handled::BEGUN),
                 need => self.satisfy(need, entry, source, cx),
             },
         }
@@ -159,7 +159,7 @@ impl CopyJob<'_> {
         entry: &Visit<'_>,
         source: &Metadata,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, SideError> {
+    ) -> Result<Handled, SideError> {
         match need {
             Need::Content => {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
@@ -168,16 +168,14 @@ impl CopyJob<'_> {
             Need::Attributes => {
                 cx.worker.gathered.meet(source);
                 repair(entry, source, cx)?;
-                cx.worker.is_complete = true;
                 self.upkeep.manifest.record_unchanged(entry, source, cx);
-                Ok(Visited::NOTHING_MOVED)
+                Ok(Handled::COMPLETE)
             }
             Need::Nothing | Need::ToBeSeen => {
                 cx.worker.gathered.meet(source);
                 cx.worker.gathered.tally.synced.unchanged += 1;
-                cx.worker.is_complete = true;
                 self.upkeep.manifest.record_unchanged(entry, source, cx);
-                Ok(Visited::NOTHING_MOVED)
+                Ok(Handled::COMPLETE)
             }
         }
     }
@@ -190,7 +188,7 @@ impl CopyJob<'_> {
         sides: &Sides,
         outcome: Outcome,
         cx: &mut Context<'_, '_>,
-    ) -> Result<(), SideError> {
+    ) -> Result<Handled, SideError> {
         let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
         let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File };
         let outcome = match outcome {
@@ -199,7 +197,7 @@ impl CopyJob<'_> {
             }
             outcome => outcome,
         };
-        cx.worker.reason = Reason::of(&sides.source, Some(&sides.target));
+        cx.reason = Reason::of(&sides.source, Some(&sides.target));
         let need = match outcome {
             Outcome::Failed(_) | Outcome::Differs => Need::Content,
             Outcome::Done => {
@@ -207,7 +205,7 @@ impl CopyJob<'_> {
                 attributes::attributes_needed(&entry, &*target_dir, sides, cx)?
             }
         };
-        self.satisfy(need, &entry, &sides.source, cx).map(|_| ())
+        self.satisfy(need, &entry, &sides.source, cx)
     }
 }
 
@@ -312,7 +310,6 @@ fn is_in_old_copy(
     if rules.old_copy.as_ref().is_some_and(|old| old.unchanged == Unchanged::LeftOut) {
         cx.worker.gathered.meet(source);
         cx.worker.gathered.tally.synced.unchanged += 1;
-        cx.worker.is_complete = true;
         return Ok(true);
     }
     let dir = entry.dir_ref.target_dir(cx.env.target(entry.dir_ref)).at(Side::Target)?;
@@ -321,8 +318,7 @@ fn is_in_old_copy(
         cx.plan_line("create hard link to --link-dest", entry.dir_ref, entry.name.to_bytes());
         cx.worker.gathered.meet(source);
         cx.worker.gathered.tally.synced.hard_linked_to_link_dest += 1;
-        cx.worker.is_complete = true;
-        cx.worker.reason = Reason::of(source, None);
+        cx.reason = Reason::of(source, None);
         cx.record(change::Action::LinkDest, (entry.dir_ref, entry.name.to_bytes()), source.kind);
         manifest.record_unchanged(entry, source, cx);
     }
@@ -384,12 +380,12 @@ pub(super) fn repair(
 }
 
 /// Counts an entry that an option of the operator leaves as it is.
-fn keep_back(source: Option<&Metadata>, cx: &mut Context<'_, '_>) -> Visited {
+fn keep_back(source: Option<&Metadata>, cx: &mut Context<'_, '_>) -> Handled {
     if let Some(source) = source {
         cx.worker.gathered.meet(source);
     }
     cx.worker.gathered.tally.synced.skipped += 1;
-    Visited::NOTHING_MOVED
+    Handled::SKIPPED
 }
 
 /// Returns whether a file of another copy, in that directory, has the content of the source by the

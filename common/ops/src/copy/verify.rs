@@ -14,8 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::context::CopyTaskContext;
+use super::context::{Context, CopyTaskContext, Progress};
 use super::env::Env;
 use super::large::{Large, LargeFiles};
 use super::upkeep::Upkeep;
@@ -79,40 +78,40 @@ pub(super) struct Verification {
 }
 
 impl Upkeep<'_> {
-    /// Records a file that has got its final name, and has it verified where that is requested.
+    /// Records a file that has got its final name, and has it verified where that is requested. The
+    /// file is complete unless its verification has failed.
     pub(super) fn file_is_there(
         &self,
         dir_ref: &Arc<DirRef>,
         name: &Name,
         file: Arrived<'_>,
         cx: &mut Context<'_, '_>,
-    ) {
+    ) -> Progress {
         if is_unheeded(cx.env, dir_ref, name) {
-            return;
+            return Progress::Complete;
         }
         self.manifest.record((dir_ref, name), file.metadata, file.crc64, cx);
-        if let Some(verifier) = cx.env.verifier {
-            match expected(cx.env, dir_ref, name, file) {
-                Ok(expected) => {
-                    let name = cx.env.target_name(dir_ref, name).to_owned();
-                    let (writer, dir_ref) = (cx.env.rank, Arc::clone(dir_ref));
-                    let file = WrittenFile { writer, dir_ref, name, expected };
-                    self.verification.have_verified(file, verifier, cx);
-                }
-                Err(side_error) => not_verified((dir_ref, name), side_error, cx),
+        let Some(verifier) = cx.env.verifier else { return Progress::Complete };
+        match expected(cx.env, dir_ref, name, file) {
+            Ok(expected) => {
+                let name = cx.env.target_name(dir_ref, name).to_owned();
+                let (writer, dir_ref) = (cx.env.rank, Arc::clone(dir_ref));
+                let file = WrittenFile { writer, dir_ref, name, expected };
+                self.verification.have_verified(file, verifier, cx)
             }
+            Err(side_error) => not_verified((dir_ref, name), side_error, cx),
         }
     }
 
     /// Records a large file that has got its final name, and checks its size: its chunks were
-    /// verified before, where each has a checksum.
+    /// verified before, where each has a checksum. The file is complete unless its size is wrong.
     pub(super) fn large_file_is_there(
         &self,
         dir_ref: &Arc<DirRef>,
         name: &Name,
         file: Arrived<'_>,
         cx: &mut Context<'_, '_>,
-    ) {
+    ) -> Progress {
         if is_unheeded(cx.env, dir_ref, name)
             || cx.env.target(dir_ref).holds_objects()
             || file.crc64.is_none()
@@ -121,11 +120,12 @@ impl Upkeep<'_> {
         }
         self.manifest.record((dir_ref, name), file.metadata, file.crc64, cx);
         if cx.env.verifier.is_none() {
-            return;
+            return Progress::Complete;
         }
         match version_at_target(cx.env, dir_ref, name, file.inode) {
             Ok(version) if version.identity.size_bytes == file.metadata.size_bytes => {
                 cx.worker.gathered.tally.verified_files += 1;
+                Progress::Complete
             }
             Ok(version) => {
                 let short = Op::Verify.failed(Cause::ShortWrite {
@@ -133,7 +133,7 @@ impl Upkeep<'_> {
                     expected_bytes: file.metadata.size_bytes,
                 });
                 let side_error = SideError { side: Side::Target, error: short };
-                not_verified((dir_ref, name), side_error, cx);
+                not_verified((dir_ref, name), side_error, cx)
             }
             Err(side_error) => not_verified((dir_ref, name), side_error, cx),
         }
@@ -142,15 +142,21 @@ impl Upkeep<'_> {
 
 impl Verification {
     /// Sends a file to that rank to be read again, or reads it here.
-    fn have_verified(&self, file: WrittenFile, verifier: Rank, cx: &mut Context<'_, '_>) {
+    fn have_verified(
+        &self,
+        file: WrittenFile,
+        verifier: Rank,
+        cx: &mut Context<'_, '_>,
+    ) -> Progress {
         let waiting = self.unverified.fetch_add(1, Ordering::Relaxed);
         // Other names become links to the file only after it is verified.
-        let is_awaited = cx.worker.linked.is_some();
+        let is_awaited = cx.linked.is_some();
         if verifier == cx.env.rank || waiting >= UNVERIFIED_MAX || is_awaited {
             self.unverified.fetch_sub(1, Ordering::Relaxed);
-            verify_written(file, cx);
+            verify_written(file, cx)
         } else {
             cx.task.write_to(verifier, &CopyMessage::Verify(VerifyTask::File(file)));
+            Progress::Complete
         }
     }
 
@@ -229,16 +235,21 @@ fn is_unheeded(env: &Env<'_>, dir_ref: &DirRef, name: &Name) -> bool {
     !is_asked || env.is_replaced_later(dir_ref, name)
 }
 
-/// Reads a file again that this rank or another one has written.
-pub(super) fn verify_written(file: WrittenFile, cx: &mut Context<'_, '_>) {
+/// Reads a file again that this rank or another one has written. The file is complete unless that
+/// has failed.
+pub(super) fn verify_written(file: WrittenFile, cx: &mut Context<'_, '_>) -> Progress {
     let WrittenFile { writer, dir_ref, name, expected } = file;
-    match verify_file(&dir_ref, &name, &expected, cx) {
-        Ok(()) => cx.worker.gathered.tally.verified_files += 1,
+    let progress = match verify_file(&dir_ref, &name, &expected, cx) {
+        Ok(()) => {
+            cx.worker.gathered.tally.verified_files += 1;
+            Progress::Complete
+        }
         Err(side_error) => not_verified((&dir_ref, &name), side_error, cx),
-    }
+    };
     if writer != cx.env.rank {
         cx.task.write_to(writer, &CopyMessage::Verified);
     }
+    progress
 }
 
 /// Counts a file that is not read again because the job was interrupted.
@@ -295,12 +306,12 @@ fn not_verified(
     (dir_ref, name): (&DirRef, &Name),
     side_error: SideError,
     cx: &mut Context<'_, '_>,
-) {
-    cx.worker.is_complete = false;
+) -> Progress {
     if !matches!(side_error.error.cause, Cause::NotAsWritten | Cause::ShortWrite { .. }) {
         cx.worker.gathered.tally.not_verified += 1;
     }
     cx.fail(dir_ref, name.to_bytes(), side_error);
+    Progress::Open
 }
 
 /// Reads a new symbolic link again, where verification is requested.

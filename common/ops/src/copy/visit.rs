@@ -7,7 +7,7 @@ use super::special;
 use super::sweep;
 use std::sync::Arc;
 
-use super::context::{Context, Met};
+use super::context::{Context, Handled, Met};
 use super::env::Env;
 use super::{CopyJob, CopyWorker};
 use crate::walk::dir_ref::DirRef;
@@ -30,20 +30,20 @@ impl CopyJob<'_> {
         entry: &Visit<'_>,
         mut kind: Kind,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, SideError> {
+    ) -> Result<Handled, SideError> {
         let Self { links, large, upkeep, .. } = self;
         loop {
             let met = match kind {
                 Kind::File => small::copy_file(entry, links, large, upkeep, cx)?,
                 Kind::Symlink => link::copy_link(entry, links, cx)?,
-                Kind::Directory => return Ok(Visited::Directory),
+                Kind::Directory => return Ok(Handled::directory(Visited::Directory)),
                 special if cx.env.is_made(entry, special) => {
                     special::copy_special(entry, links, cx)?
                 }
                 special => return Ok(leave_out(special, cx)),
             };
             match met {
-                Met::Done(visited) => return Ok(visited),
+                Met::Done(handled) => return Ok(handled),
                 Met::Other(other) => kind = other,
             }
         }
@@ -54,9 +54,9 @@ impl CopyJob<'_> {
         &self,
         entry: &Visit<'_>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, SideError> {
+    ) -> Result<Handled, SideError> {
         if cx.env.named.is_some() && cx.env.selection.is_named_part(&**entry.dir, entry.name) {
-            return Ok(Visited::NOTHING_MOVED);
+            return Ok(Handled::SKIPPED);
         }
         if let Some(rules) = &cx.env.options.sync {
             return self.sync_entry(rules, entry, cx);
@@ -65,7 +65,7 @@ impl CopyJob<'_> {
             (Hint::File | Hint::Object(_) | Hint::Recorded(_), _) => {
                 self.visit_kind(entry, Kind::File, cx)
             }
-            (Hint::Directory, _) => Ok(Visited::Directory),
+            (Hint::Directory, _) => Ok(Handled::directory(Visited::Directory)),
             (Hint::Symlink, Symlinks::Keep) => self.visit_kind(entry, Kind::Symlink, cx),
             (Hint::Symlink | Hint::Other | Hint::Unknown, _) => self.visit_after_look(entry, cx),
         }
@@ -105,7 +105,7 @@ impl CopyJob<'_> {
         &self,
         entry: &Visit<'_>,
         cx: &mut Context<'_, '_>,
-    ) -> Result<Visited, SideError> {
+    ) -> Result<Handled, SideError> {
         let metadata =
             walk::look(entry, &*cx.env.root(entry.dir_ref).source, cx.env.options.symlinks)
                 .at(Side::Source)?;
@@ -117,11 +117,11 @@ impl CopyJob<'_> {
     }
 }
 
-pub(super) fn leave_out(kind: Kind, cx: &mut Context<'_, '_>) -> Visited {
+pub(super) fn leave_out(kind: Kind, cx: &mut Context<'_, '_>) -> Handled {
     cx.worker.gathered.tally.found.count(kind);
     cx.worker.gathered.tally.examined += 1;
     cx.worker.gathered.tally.special_files_skipped += 1;
-    Visited::NOTHING_MOVED
+    Handled::SKIPPED
 }
 
 /// Returns whether a directory of the source is a journal, which is not to become a directory at the
@@ -262,7 +262,7 @@ impl Visitor for CopyJob<'_> {
         let found = cx.worker.gathered.tally.found.total();
         let side = entry.dir_ref.trees().side();
         let visited = match side {
-            Side::Source => self.visit_source(entry, cx),
+            Side::Source => self.visit_source(entry, cx).map(|handled| handled.visited),
             Side::Target => self.meet_extra(entry, cx),
         };
         visited.unwrap_or_else(|side_error| {
