@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use suite_tests::job::{alone, mpiexec, nobody, program, ranks, run, tool};
+use suite_tests::waiting::wait_until;
 use suite_tests::{need_root, trees};
 
 const UID: u32 = 65_534;
@@ -96,8 +97,10 @@ fn a_target_that_is_not_the_users_is_not_written_to() {
     assert!(source.join("large").exists());
     let left: Vec<_> = segments().difference(&before).cloned().collect();
     // Other tests run jobs of their own meanwhile, whose segments are there for as long.
-    std::thread::sleep(std::time::Duration::from_millis(10));
-    assert!(left.iter().all(|name| !Path::new("/dev/shm").join(name).exists() || is_in_use(name)));
+    let is_gone = |name: &String| !Path::new("/dev/shm").join(name).exists();
+    wait_until("no segment is left that no process uses", || {
+        left.iter().all(|name| is_gone(name) || is_in_use(name))
+    });
 }
 
 /// Returns true where a process has mapped that segment.

@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use suite_tests::buckets::{BUCKET, diff, served, small_tree, text, with};
 use suite_tests::cloud::{venv, within};
@@ -163,6 +162,18 @@ fn held_upload(server: &ObjectServer, ranks: u32, source: &str, options: &[&str]
     job
 }
 
+/// Waits until a job asks a service that is away: its connection is closed without an answer.
+fn ask_in_vain(job: &mut Child, port: u16) {
+    let mut free = None;
+    wait_until("the port is free", || {
+        free = TcpListener::bind(("127.0.0.1", port)).ok();
+        free.is_some()
+    });
+    let listener = free.unwrap();
+    listener.set_nonblocking(true).unwrap();
+    wait_within(job, "it has asked in vain", || listener.accept().is_ok());
+}
+
 #[test]
 fn a_service_that_goes_away_for_good_ends_the_job() {
     let work = Sandbox::new();
@@ -189,9 +200,9 @@ fn a_service_that_comes_back_has_all_that_was_to_be_sent() {
     trees::small_files(&source, 10, 20);
     let server = served(Behaviour::default());
     let port = server.endpoint().rsplit(':').next().unwrap().parse().unwrap();
-    let job = held_upload(&server, 1, text(&source), &[]);
+    let mut job = held_upload(&server, 1, text(&source), &[]);
     drop(server);
-    std::thread::sleep(Duration::from_secs(1));
+    ask_in_vain(&mut job, port);
     let door = Door { port, ..Door::default() };
     let again = ObjectServer::start_at(door, Behaviour::default()).unwrap();
     again.make_bucket(BUCKET);
