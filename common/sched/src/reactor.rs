@@ -112,6 +112,8 @@ impl Reactor {
         work: &mut impl LocalWork,
         out: &mut Vec<(Rank, Frame)>,
     ) {
+        // Only messages that carry work or results count as received: requests for work, waves and
+        // progress reports may be in progress when the job ends.
         match frame {
             Frame::Ask { queued } => self.answer(from, queued, work, out),
             Frame::Give(parcel) => self.receive(now, parcel, work),

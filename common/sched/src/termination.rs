@@ -69,7 +69,9 @@ impl Termination {
     }
 
     pub fn on_report(&mut self, wave: u64, traffic: Traffic) {
+        // A report of an earlier wave has counts from before this one began, and proves nothing.
         let Some(joining) = self.joining.as_mut().filter(|_| wave == self.wave) else { return };
+        // What other ranks send must not bring this one down: a report too many is not an underflow.
         joining.awaited = joining.awaited.saturating_sub(1);
         joining.below.sent += traffic.sent;
         joining.below.received += traffic.received;
@@ -85,6 +87,8 @@ impl Termination {
         if self.rank == Rank::ROOT && self.joining.is_none() && now >= self.next_wave_at {
             self.on_wave(self.wave + 1, out);
         }
+        // The own counts are read only now, when all ranks below have reported and this one is
+        // passive, so each wave has one count of each rank.
         let Some(joining) = self.joining.take_if(|joining| joining.awaited == 0) else { return };
         let sums = Traffic {
             sent: joining.below.sent + own.sent,
@@ -100,10 +104,15 @@ impl Termination {
     }
 
     fn conclude(&mut self, now: Duration, sums: Traffic, out: &mut Vec<(Rank, Frame)>) {
+        // One wave is not enough: its ranks are counted at different times, so that a message sent
+        // after its sender was counted and another one received before its receiver was may cancel
+        // out. Counts only grow, so if the sums of two waves are equal, no rank sent or received
+        // anything between its two counts, and between the waves all counts held at the same time.
         if sums.sent == sums.received && self.previous == Some(sums) {
             self.on_done(out);
         }
         self.previous = Some(sums);
+        // A lone rank has nobody to disturb; others get no waves in quick succession.
         let pause = if self.size > 1 { limits::WAVE_PAUSE } else { Duration::ZERO };
         self.next_wave_at = now + pause;
     }

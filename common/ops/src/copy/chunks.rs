@@ -25,6 +25,7 @@ impl LargeFiles {
         if let Some(part_bytes) = parts_across_chunks(&task) {
             return self.copy_in_order(&task, part_bytes, cx);
         }
+        // The rest waits in halves: another thread or rank steals the largest of them.
         task.keep_first(cx.task);
         let mut receipt = None;
         let outcome = match &task.work {

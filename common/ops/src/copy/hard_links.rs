@@ -89,6 +89,8 @@ impl HardLinks {
             return false;
         }
         let mut key = key_of(&devices.sources, source);
+        // Keys decide which names are brought together; what belongs together is checked again before
+        // it is linked.
         if source.links < 2 {
             // A file with one link has its path in the key, whatever inode number a store reports.
             key.extend(path::join(entry.dir_ref.path().as_bytes(), entry.name.to_bytes()));
@@ -161,6 +163,7 @@ pub(super) fn make_links(task: Links, upkeep: &Upkeep<'_>, cx: &mut Context<'_, 
         }
         made += 1;
     }
+    // Names from the one that got no link on belong to a new file, so that links go on from there.
     let names = others.split_off(made);
     if !names.is_empty() {
         cx.task.push(CopyTask::Linked(LinkedFile { names }));
@@ -177,6 +180,8 @@ fn make_link(
     let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
     let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File };
     let source = dir.stat(name).at(Side::Source)?;
+    // The names were recorded during the walk, by inode: since then one of them may have become
+    // another file, or devices of two nodes have the same number.
     if !is_still_one(cx.env, first, &source).at(Side::Source)? {
         return Ok(Linked::Apart);
     }
@@ -218,6 +223,7 @@ fn make_link(
         staged: &staged,
         name: cx.env.target_name(dir_ref, name),
     };
+    // The target has no hard links, or no more of this file: the name gets a copy of its own.
     if !target.hard_link(&link).at(Side::Target)? {
         cx.worker.gathered.tally.hard_links_not_preserved += 1;
         return Ok(Linked::Apart);

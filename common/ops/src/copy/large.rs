@@ -152,9 +152,11 @@ impl LargeFiles {
                     .map(Some);
             }
         }
+        // Only now, because an error before leaves the other names to the next of them.
         large.linked = cx.linked.take();
         let file = self.open.begin(Large::Copy(large), chunks.run.count());
-        // This rank waits for messages until the last chunk is done.
+        // This rank waits for messages until the last chunk is done, so the job must not end: chunks
+        // at other ranks are no work of this one, and its own queue may be empty.
         cx.task.hold();
         cx.task.push(CopyTask::Chunks(ChunkTask { file, ..chunks }));
         Ok(None)
@@ -329,6 +331,8 @@ fn commit_large(
         }
     };
     let LargeCopy { staged, copy, .. } = file;
+    // The record is ended after the rename: if the job dies between the two, the next one finds the
+    // staged file gone, and the file complete.
     let (journal, ticket) = (env.journal.filter(|_| stays(&*staged)), staged.ticket());
     let kept = staged.commit(&copy.attributes, receipts).at(Side::Target);
     if let Some(journal) = journal {

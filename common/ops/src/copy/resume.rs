@@ -67,10 +67,14 @@ pub(super) fn stage_large(
     let replaces = copy.replaces;
     let begun = same.map(|begun| &*begun.staged);
     let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, begun, ..new };
+    // The service numbers an upload when it begins. A job that dies before it has recorded the number
+    // leaves an upload that only the name of its object leads to, so that is recorded before.
     if let Some(journal) = env.journal.filter(|_| env.target(entry.dir_ref).holds_objects()) {
         journal.intend_upload(env.target_file(entry.dir_ref, entry.name));
     }
     let staged = target.stage_file(&new).at(Side::Target)?;
+    // The earlier upload is aborted after the new one has begun, and never the one that was taken
+    // over: the ticket tells them apart.
     if let Some(upload) = upload {
         let aborted = target.abort_upload(name, &upload.staged, Some(&staged.ticket()));
         vanished_is_gone(aborted).at(Side::Target)?;
@@ -115,6 +119,8 @@ pub(super) fn is_finished(
     if !is_same {
         return Ok(false);
     }
+    // Size and times can be right and the content wrong: it was not synced when a node died, or the
+    // source has changed since with its modification time set back.
     let is_read = cx.env.verifier.is_some() || is_in_doubt(cx.env, entry.dir_ref, &sides);
     if is_read && !is_finished_content(entry, target, source.size_bytes, cx)? {
         return Ok(false);
@@ -239,13 +245,16 @@ fn take_over(
     let chunk_bytes = begun.chunk_bytes;
     let replaces = copy.replaces;
     let new = NewFile { chunk_bytes: Some(chunk_bytes), replaces, ..new };
+    // A staged file is taken over once: a copy that begins anew does not continue it.
     if !journal.take(&begun.staged) {
         return Ok(None);
     }
+    // The inode shows that the name is still that of the file that the earlier job has staged.
     let Some(staged) = target.resume_staged(&new, begun.inode).at(Side::Target)? else {
         journal.end(&begun.staged);
         return Ok(None);
     };
+    // Chunks are found by their extents, so the file is cut as before, whatever --chunksize is now.
     let is_it = begun.version.identity == copy.metadata.identity() && chunk_bytes > 0;
     if is_it && !journal.is_anew() {
         return Ok(Some(Staging { staged, chunk_bytes }));
@@ -274,6 +283,7 @@ pub(super) fn written_before(
         staged.bypass_cache().ok()?;
     }
     let buffers = cx.worker.buffers(cx.env.options.buffer_bytes);
+    // The record may be on storage although the chunk is not, so the chunk is read again.
     let found = sum_staged(&*staged, task, buffers).ok()?;
     if found != expected {
         return None;
