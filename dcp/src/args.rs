@@ -104,9 +104,9 @@ impl ToolArgs for Args {
 impl Args {
     /// Request for cleaning, if these arguments are one.
     pub fn clean_request(&self) -> Option<CleanRequest> {
-        let (places, dry_run) = (self.paths(), self.copy.dry_run);
+        let (locations, dry_run) = (self.paths(), self.copy.dry_run);
         let min_age = self.copy.filters.min_age;
-        self.clean.then_some(CleanRequest { places, min_age, dry_run })
+        self.clean.then_some(CleanRequest { locations, min_age, dry_run })
     }
 
     /// Common arguments, as the other arguments complete them.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::paths::PathsFile;
-use super::repeated::{Place, Repeated};
+use super::repeated::{Position, Repeated};
 use super::source::{ListSource, Piece, Share};
 use types::entry::{Hint, Metadata, Recorded};
 use types::error::{Cause, Failure, ListFault, Op, Side};
@@ -42,14 +42,14 @@ impl From<Origin> for Named {
 impl Named {
     /// Skips the entries at these positions, too.
     #[must_use]
-    pub fn without(mut self, repeated: impl IntoIterator<Item = Place>) -> Self {
+    pub fn without(mut self, repeated: impl IntoIterator<Item = Position>) -> Self {
         self.repeated.extend(repeated);
         self
     }
 
     /// Returns true for an entry that is skipped because an earlier one has the same path.
-    pub fn is_repeated(&self, place: Place) -> bool {
-        self.repeated.contains(place)
+    pub fn is_repeated(&self, position: Position) -> bool {
+        self.repeated.contains(position)
     }
 
     /// Returns the file or list.

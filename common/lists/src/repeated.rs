@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::source::Piece;
 
 /// Position of an entry in a list: its piece, and its number in that.
-pub type Place = (Piece, u64);
+pub type Position = (Piece, u64);
 
 /// Positions of entries whose path an earlier entry has.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct Repeated(HashMap<Piece, HashSet<u64>>);
 
 impl Repeated {
     /// Returns true where the path of the entry at that position has occurred before.
-    pub fn contains(&self, (piece, number): Place) -> bool {
+    pub fn contains(&self, (piece, number): Position) -> bool {
         self.0.get(&piece).is_some_and(|numbers| numbers.contains(&number))
     }
 
@@ -25,18 +25,18 @@ impl Repeated {
     }
 }
 
-impl Extend<Place> for Repeated {
-    fn extend<I: IntoIterator<Item = Place>>(&mut self, places: I) {
-        for (piece, number) in places {
+impl Extend<Position> for Repeated {
+    fn extend<I: IntoIterator<Item = Position>>(&mut self, positions: I) {
+        for (piece, number) in positions {
             self.0.entry(piece).or_default().insert(number);
         }
     }
 }
 
-impl FromIterator<Place> for Repeated {
-    fn from_iter<I: IntoIterator<Item = Place>>(places: I) -> Self {
+impl FromIterator<Position> for Repeated {
+    fn from_iter<I: IntoIterator<Item = Position>>(positions: I) -> Self {
         let mut repeated = Self::default();
-        repeated.extend(places);
+        repeated.extend(positions);
         repeated
     }
 }

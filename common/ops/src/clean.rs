@@ -28,7 +28,7 @@ use types::outcome::event::Event;
 use types::outcome::tally::Tally;
 
 /// A location to be cleaned.
-pub enum Place {
+pub enum CleanRoot {
     /// A bucket or prefix, whose incomplete uploads are aborted.
     Bucket {
         /// The objects of the location.
@@ -97,7 +97,7 @@ impl From<WalkTask> for CleanTask {
 
 /// The part of one rank in cleaning.
 pub struct CleanJob {
-    places: Arc<[Place]>,
+    roots: Arc<[CleanRoot]>,
     options: CleanOptions,
     selection: Selection,
     account: Account,
@@ -108,9 +108,9 @@ pub struct CleanJob {
 
 impl CleanJob {
     /// Creates the job for these locations, which must be the same on all ranks.
-    pub fn new(places: Arc<[Place]>, options: CleanOptions) -> Self {
+    pub fn new(roots: Arc<[CleanRoot]>, options: CleanOptions) -> Self {
         Self {
-            places,
+            roots,
             options,
             selection: Selection::all(),
             account: Account::default(),
@@ -147,15 +147,15 @@ impl CleanJob {
 
     /// Returns the first tasks for each location.
     pub fn seeds(&self) -> Vec<CleanTask> {
-        let seeds = |(place, index): (&Place, u32)| match place {
-            Place::Bucket { .. } => vec![CleanTask::List(index, None)],
-            Place::Tree { staged_by, .. } => {
+        let seeds = |(root, index): (&CleanRoot, u32)| match root {
+            CleanRoot::Bucket { .. } => vec![CleanTask::List(index, None)],
+            CleanRoot::Tree { staged_by, .. } => {
                 let walk = WalkTask::List(Arc::new(walk::dir_ref::DirRef::root_of(index)));
                 let beside = staged_by.is_none().then_some(CleanTask::Beside(index));
                 [walk.into()].into_iter().chain(beside).collect()
             }
         };
-        self.places.iter().zip(0..).flat_map(seeds).collect()
+        self.roots.iter().zip(0..).flat_map(seeds).collect()
     }
 
     /// Removes something, or only lists it in a dry run. Returns whether it was removed.

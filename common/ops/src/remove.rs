@@ -41,7 +41,7 @@ use types::outcome::tally::Tally;
 use types::path;
 use types::select::regex::Matcher;
 use types::service::ServiceFault;
-use waiting::{DoomedObject, Waiting};
+use waiting::{QueuedObject, Waiting};
 
 /// Options of a removal; those of rank 0 apply to all ranks.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,7 @@ pub enum RemoveTask {
     /// Directories to be removed, in this order.
     Directories(Vec<Block<Stamp>>),
     /// Objects of a root.
-    Objects(u32, Vec<DoomedObject>),
+    Objects(u32, Vec<QueuedObject>),
 }
 
 impl From<WalkTask> for RemoveTask {
@@ -271,7 +271,7 @@ impl<'c> RemoveJob<'c> {
         } else if self.options.dry_run {
             self.removed((root, below), kind, worker, context);
         } else if let Some(keys) = entry.dir.keys_of(Some((entry.name, kind)))? {
-            self.doom((root, below), kind, keys, worker, context);
+            self.queue_objects((root, below), kind, keys, worker, context);
         } else {
             self.check_mount(dir_ref, &**entry.dir).map_err(|side_error| side_error.error)?;
             entry.dir.remove(entry.name, kind).map_err(unless_replaced)?;
@@ -281,7 +281,7 @@ impl<'c> RemoveJob<'c> {
     }
 
     /// Adds the objects of an entry to those that wait for a full request.
-    fn doom(
+    fn queue_objects(
         &self,
         (root, below): (u32, &[u8]),
         kind: Kind,
@@ -290,7 +290,7 @@ impl<'c> RemoveJob<'c> {
         context: &TaskContext<'_, Self>,
     ) {
         let last = keys.len().saturating_sub(1);
-        let objects = keys.into_iter().enumerate().map(|(number, key)| DoomedObject {
+        let objects = keys.into_iter().enumerate().map(|(number, key)| QueuedObject {
             below: below.to_vec(),
             kind,
             key,
@@ -304,7 +304,7 @@ impl<'c> RemoveJob<'c> {
     fn remove_objects(
         &self,
         root: u32,
-        objects: &[DoomedObject],
+        objects: &[QueuedObject],
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) {

@@ -1,4 +1,4 @@
-//! Removing what stopped jobs have left, from the places to the summary.
+//! Removing what stopped jobs have left, from the locations to the summary.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::surface::summary::Operation;
 use comm::Rank;
 use comm::collective::{broadcast, reduce};
 use lists::as_path;
-use ops::clean::{CleanJob, CleanOptions, DeadJournal, Place, ThoseJobs};
+use ops::clean::{CleanJob, CleanOptions, CleanRoot, DeadJournal, ThoseJobs};
 use ops::journal::folder::StagedBy;
 use ops::resolver::StoreResolver;
 use ops::walk::account;
@@ -36,7 +36,7 @@ use types::select::age::Age;
 #[derive(Debug, Clone)]
 pub struct CleanRequest {
     /// Locations to clean.
-    pub places: Vec<Vec<u8>>,
+    pub locations: Vec<Vec<u8>>,
     /// Minimum age of what is removed.
     pub min_age: Option<Age>,
     /// List only, and remove nothing.
@@ -50,17 +50,17 @@ const MIN_AGE: Age = Age::Seconds(24 * 3600);
 pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonArgs) -> Exit {
     let is_root = session.mail.comm().rank() == Rank::ROOT;
     let mut reporter = Reporter::new(session.tool, "clean", args, session.topology.ranks);
-    let named: Vec<_> = request.places.iter().map(|path| (Side::Target, &path[..])).collect();
+    let named: Vec<_> = request.locations.iter().map(|path| (Side::Target, &path[..])).collect();
     let resolver = match find_stores(session, &named, args, &mut reporter) {
         Ok(resolver) => resolver,
         Err(exit) => return exit,
     };
-    let Some(places) = open(session, &resolver, request, &mut reporter) else {
+    let Some(roots) = open(session, &resolver, request, &mut reporter) else {
         return Exit::Unusable;
     };
     if !are_shared(
         session,
-        &shared(&places, request.dry_run),
+        &shared(&roots, request.dry_run),
         &Selection::all(),
         args.assume_shared,
         &mut reporter,
@@ -80,13 +80,13 @@ pub fn run(session: &mut Session<'_, '_>, request: &CleanRequest, args: &CommonA
     }
     let mut cleaning =
         Cleaning { session, resolver: &resolver, options, args, reporter: &mut reporter };
-    let (mut tally, mut counters, journals) = cleaning.clean(places);
-    let elsewhere = cleaning.elsewhere(journals, &request.places);
+    let (mut tally, mut counters, journals) = cleaning.clean(roots);
+    let elsewhere = cleaning.elsewhere(journals, &request.locations);
     let mut exit = Exit::Ok;
     if !elsewhere.is_empty() {
         match cleaning.open(&elsewhere) {
-            Some(places) => {
-                let (more, of_more, _) = cleaning.clean(places);
+            Some(roots) => {
+                let (more, of_more, _) = cleaning.clean(roots);
                 tally.add(&more);
                 counters.add(&of_more);
             }
@@ -118,9 +118,9 @@ struct Cleaning<'a, 's, 'c> {
 }
 
 impl Cleaning<'_, '_, '_> {
-    /// Cleans some places; returns what this rank has done, and the journals that it has removed.
-    fn clean(&mut self, places: Arc<[Place]>) -> (Tally, Counters, Vec<DeadJournal>) {
-        let job = CleanJob::new(places, self.options);
+    /// Cleans some roots; returns what this rank has done, and the journals that it has removed.
+    fn clean(&mut self, roots: Arc<[CleanRoot]>) -> (Tally, Counters, Vec<DeadJournal>) {
+        let job = CleanJob::new(roots, self.options);
         let is_root = self.session.mail.comm().rank() == Rank::ROOT;
         let seeds = if is_root { job.seeds() } else { Vec::new() };
         let settings = self.session.settings(threads_max(self.session, self.resolver, self.args));
@@ -146,9 +146,9 @@ impl Cleaning<'_, '_, '_> {
                         continue;
                     }
                 };
-                let place = searched(target).filter(|(path, _)| !is_in_one_of(path, &cleaned));
-                if let Some(place) = place {
-                    elsewhere.entry(place).or_default().extend(jobs);
+                let new = searched(target).filter(|(path, _)| !is_in_one_of(path, &cleaned));
+                if let Some(location) = new {
+                    elsewhere.entry(location).or_default().extend(jobs);
                 }
             }
             elsewhere
@@ -157,20 +157,20 @@ impl Cleaning<'_, '_, '_> {
     }
 
     /// Opens the locations, if all ranks can and see the same.
-    fn open(&mut self, elsewhere: &Elsewhere) -> Option<Arc<[Place]>> {
+    fn open(&mut self, elsewhere: &Elsewhere) -> Option<Arc<[CleanRoot]>> {
         let opened = elsewhere.iter().map(|((path, is_deep), numbers)| {
             let staged_by = Some(ThoseJobs { numbers: numbers.clone(), is_deep: *is_deep });
             self.resolver
                 .open(Side::Target, path, OpenAs::default())
-                .map(|store| Place::Tree { store, beside: None, path: path.clone(), staged_by })
+                .map(|store| CleanRoot::Tree { store, beside: None, path: path.clone(), staged_by })
                 .map_err(|error| account::failure(Side::Target, path, b"", error))
         });
         let opened = opened.collect();
-        let places = agree_on(self.session, opened, self.reporter)?;
-        let shared = shared(&places, self.options.dry_run);
+        let roots = agree_on(self.session, opened, self.reporter)?;
+        let shared = shared(&roots, self.options.dry_run);
         let all = Selection::all();
         let assume = self.args.assume_shared;
-        are_shared(self.session, &shared, &all, assume, self.reporter).then_some(places)
+        are_shared(self.session, &shared, &all, assume, self.reporter).then_some(roots)
     }
 }
 
@@ -205,24 +205,24 @@ fn searched(target: &[u8]) -> Option<Searched> {
     is_directory(&parent).then_some((parent, false))
 }
 
-fn is_in_one_of(path: &[u8], places: &[Vec<u8>]) -> bool {
-    places.iter().any(|place| as_path(path).starts_with(as_path(place)))
+fn is_in_one_of(path: &[u8], cleaned: &[Vec<u8>]) -> bool {
+    cleaned.iter().any(|location| as_path(path).starts_with(as_path(location)))
 }
 
-/// The places, if all of them can be opened on all ranks.
+/// The roots, if all of them can be opened on all ranks.
 fn open(
     session: &mut Session<'_, '_>,
     resolver: &StoreResolver,
     request: &CleanRequest,
     reporter: &mut Reporter,
-) -> Option<Arc<[Place]>> {
-    let opened = request.places.iter().map(|path| match resolver.objects(Side::Target, path) {
-        Some((store, location)) => Ok(Place::Bucket { store, location }),
+) -> Option<Arc<[CleanRoot]>> {
+    let opened = request.locations.iter().map(|path| match resolver.objects(Side::Target, path) {
+        Some((store, location)) => Ok(CleanRoot::Bucket { store, location }),
         None => resolver
             .open(Side::Target, path, OpenAs::default())
             .map(|store| {
                 let (beside, path) = (beside(resolver, path), path.clone());
-                Place::Tree { store, beside, path, staged_by: None }
+                CleanRoot::Tree { store, beside, path, staged_by: None }
             })
             .map_err(|error| account::failure(Side::Target, path, b"", error)),
     });
@@ -232,15 +232,15 @@ fn open(
 
 fn agree_on(
     session: &mut Session<'_, '_>,
-    opened: Result<Vec<Place>, Failure>,
+    opened: Result<Vec<CleanRoot>, Failure>,
     reporter: &mut Reporter,
-) -> Option<Arc<[Place]>> {
+) -> Option<Arc<[CleanRoot]>> {
     let here = on_this_node(session);
     let opened = opened.map_err(|failure| format!("{} {here}", reporter.words(&failure)));
     agree(session, opened, reporter).map(Into::into)
 }
 
-/// The directory that a place is in.
+/// The directory that a location is in.
 fn beside(resolver: &StoreResolver, path: &[u8]) -> Option<Box<dyn Store>> {
     let given = Given::new(path);
     given.last_name.as_ref()?;
@@ -248,13 +248,13 @@ fn beside(resolver: &StoreResolver, path: &[u8]) -> Option<Box<dyn Store>> {
 }
 
 /// Roots that must be the same on all ranks.
-fn shared(places: &[Place], is_dry_run: bool) -> Vec<SharedRoot<'_>> {
+fn shared(roots: &[CleanRoot], is_dry_run: bool) -> Vec<SharedRoot<'_>> {
     let is_written = !is_dry_run;
-    let of = places.iter().filter_map(|place| match place {
-        Place::Tree { store, path, .. } => {
+    let of = roots.iter().filter_map(|root| match root {
+        CleanRoot::Tree { store, path, .. } => {
             Some(SharedRoot { shown: path, store: &**store, entry: None, is_written })
         }
-        Place::Bucket { .. } => None,
+        CleanRoot::Bucket { .. } => None,
     });
     of.collect()
 }
@@ -269,15 +269,15 @@ fn header(
     let of = |path: &Vec<u8>| {
         format!("  incomplete uploads and temporary files in {}", path::escaped(path))
     };
-    lines.extend(request.places.iter().map(of));
-    let places: Vec<_> = request.places.iter().map(|path| json_path(path)).collect();
+    lines.extend(request.locations.iter().map(of));
+    let roots: Vec<_> = request.locations.iter().map(|path| json_path(path)).collect();
     let fields = json!({
         "tool": session.tool,
         "mpi": session.mpi,
         "ranks": session.topology.ranks,
         "nodes": session.topology.nodes.len(),
         "threads": args.threads,
-        "locations": places,
+        "locations": roots,
         "dry_run": request.dry_run,
     });
     announce(session, args, reporter);

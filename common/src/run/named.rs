@@ -63,7 +63,7 @@ impl Opened {
             reporter.failure(&account::failure(Side::Source, shown, &again.path, error));
         }
         let count = if is_root { folded.len() as u64 } else { 0 };
-        self.named = Some(named.without(folded.into_iter().map(|again| again.place)));
+        self.named = Some(named.without(folded.into_iter().map(|again| again.position)));
         count
     }
 }
@@ -95,7 +95,7 @@ pub fn open(
     // The files of a manifest are compared one by one, and nothing is written.
     if may_repeat && !matches!(named.origin(), Origin::Manifest(_)) {
         let repeated = repeated(session, &named, &share.pieces, Same::Bytes);
-        named = named.without(repeated.into_iter().map(|again| again.place));
+        named = named.without(repeated.into_iter().map(|again| again.position));
     }
     Ok(Opened { named: Some(named), pieces: share.pieces })
 }
@@ -122,14 +122,14 @@ fn repeated(
         let there = named.origin().names(piece).into_iter().flatten();
         there.zip(0..).filter_map(move |(name, number)| {
             let (path, _) = name.ok()?;
-            let place = (piece, number);
-            (!named.is_repeated(place)).then(|| match same {
+            let position = (piece, number);
+            (!named.is_repeated(position)).then(|| match same {
                 Same::Bytes => {
-                    (path.as_bytes().to_vec(), repeats::Named { place, path: Vec::new() })
+                    (path.as_bytes().to_vec(), repeats::Named { position, path: Vec::new() })
                 }
                 Same::Letters => {
                     let path = path.as_bytes().to_vec();
-                    (in_small_letters(&path), repeats::Named { place, path })
+                    (in_small_letters(&path), repeats::Named { position, path })
                 }
             })
         })

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::surface::session::Session;
 use comm::collective::{broadcast, gather};
-use lists::repeated::Place;
+use lists::repeated::Position;
 use ops::sort::exchange;
 use ops::sort::sort_buffer::SortBuffer;
 
 /// A name, where it stands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Named {
-    pub place: Place,
+    pub position: Position,
     /// The path, where the key by which names are one is not the path itself.
     pub path: Vec<u8>,
 }

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::{CleanJob, Place};
+use super::{CleanJob, CleanRoot};
 use crate::journal::folder::{self, LOCKED, StagedBy, may_be_first, may_be_part};
 use crate::walk::account::Gathered;
 use crate::walk::selection::is_part_of_journal;
@@ -150,7 +150,7 @@ impl CleanJob {
         worker: &mut Gathered,
         context: &TaskContext<'_, Self>,
     ) {
-        let Place::Tree { path, beside: Some(beside), .. } = &self.places[index as usize] else {
+        let CleanRoot::Tree { path, beside: Some(beside), .. } = &self.roots[index as usize] else {
             return;
         };
         let given = Given::new(path);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::journals::Evidence;
-use super::{CleanJob, Place, StagedIn, ThoseJobs};
+use super::{CleanJob, CleanRoot, StagedIn, ThoseJobs};
 use crate::journal::folder::LOCKED;
 use crate::walk::account::Gathered;
 use crate::walk::dir_ref::DirRef;
@@ -25,16 +25,16 @@ impl ThoseJobs {
 
 impl CleanJob {
     fn tree(&self, index: u32) -> (&dyn Store, &[u8]) {
-        match &self.places[index as usize] {
-            Place::Tree { store, path, .. } => (&**store, path),
-            Place::Bucket { store, .. } => (store, b""),
+        match &self.roots[index as usize] {
+            CleanRoot::Tree { store, path, .. } => (&**store, path),
+            CleanRoot::Bucket { store, .. } => (store, b""),
         }
     }
 
     fn those_jobs(&self, index: u32) -> Option<&ThoseJobs> {
-        match &self.places[index as usize] {
-            Place::Tree { staged_by, .. } => staged_by.as_ref(),
-            Place::Bucket { .. } => None,
+        match &self.roots[index as usize] {
+            CleanRoot::Tree { staged_by, .. } => staged_by.as_ref(),
+            CleanRoot::Bucket { .. } => None,
         }
     }
 

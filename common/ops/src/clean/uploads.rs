@@ -1,7 +1,7 @@
 //! Abort of incomplete multipart uploads. No listing of objects shows them, but the service stores
 //! their parts, and charges for them, until they are aborted.
 
-use super::{CleanJob, CleanTask, Place};
+use super::{CleanJob, CleanRoot, CleanTask};
 use crate::walk::account::Gathered;
 use s3::{ObjectStore, OpenUpload, UploadMarker};
 use sched::context::TaskContext;
@@ -55,9 +55,9 @@ impl CleanJob {
 
     /// Returns the store of a bucket. Tasks for uploads exist for buckets only.
     fn bucket(&self, index: u32) -> Option<(&ObjectStore, &ObjectLocation)> {
-        match &self.places[index as usize] {
-            Place::Bucket { store, location } => Some((store, location)),
-            Place::Tree { .. } => None,
+        match &self.roots[index as usize] {
+            CleanRoot::Bucket { store, location } => Some((store, location)),
+            CleanRoot::Tree { .. } => None,
         }
     }
 }

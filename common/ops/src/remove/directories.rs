@@ -81,7 +81,7 @@ impl RemoveJob<'_> {
         let store = &*self.root(root).store;
         if store.holds_objects() {
             let keys = store.open_dir(&path)?.keys_of(None)?.unwrap_or_default();
-            self.doom((root, below), Kind::Directory, keys, worker, context);
+            self.queue_objects((root, below), Kind::Directory, keys, worker, context);
             return Ok(false);
         }
         let Some((parent, name)) = path.split_last() else {

@@ -9,7 +9,7 @@ use types::limits::S3_DELETE_KEYS_MAX;
 
 /// An object that is to be removed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DoomedObject {
+pub struct QueuedObject {
     /// Path of its entry below the root.
     pub below: Vec<u8>,
     /// Kind of its entry.
@@ -22,7 +22,7 @@ pub struct DoomedObject {
 
 /// Objects that wait on this rank, by root.
 #[derive(Debug)]
-pub struct Waiting(Vec<Mutex<Vec<DoomedObject>>>);
+pub struct Waiting(Vec<Mutex<Vec<QueuedObject>>>);
 
 impl Waiting {
     /// Creates an empty set for that number of roots.
@@ -35,8 +35,8 @@ impl Waiting {
     pub fn add(
         &self,
         root: u32,
-        objects: impl Iterator<Item = DoomedObject>,
-    ) -> Option<Vec<DoomedObject>> {
+        objects: impl Iterator<Item = QueuedObject>,
+    ) -> Option<Vec<QueuedObject>> {
         let slot = self.0.get(root as usize)?;
         let mut waiting = slot.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(objects);
@@ -44,8 +44,8 @@ impl Waiting {
     }
 
     /// Takes out the remaining objects, by root.
-    pub fn take(&self) -> Vec<(u32, Vec<DoomedObject>)> {
-        let take = |slot: &Mutex<Vec<DoomedObject>>| {
+    pub fn take(&self) -> Vec<(u32, Vec<QueuedObject>)> {
+        let take = |slot: &Mutex<Vec<QueuedObject>>| {
             std::mem::take(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner))
         };
         let all = (0..).zip(self.0.iter().map(take));

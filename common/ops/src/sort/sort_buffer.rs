@@ -10,13 +10,13 @@ const HEADER_BYTES: usize = 8;
 #[derive(Debug, Default)]
 pub struct SortBuffer {
     blocks: Vec<Vec<u8>>,
-    order: Vec<Place>,
+    order: Vec<Slot>,
 }
 
 /// The position of an entry, and the first bytes of its key, which suffice for most comparisons
 /// without touching the blocks.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Slot {
     prefix: u64,
     block: u32,
     at: u32,
@@ -47,7 +47,7 @@ impl SortBuffer {
         }
         let number = self.blocks.len() as u32 - 1;
         let Some(block) = self.blocks.last_mut() else { return };
-        self.order.push(Place { prefix: prefix(key), block: number, at: block.len() as u32 });
+        self.order.push(Slot { prefix: prefix(key), block: number, at: block.len() as u32 });
         block.extend((key.len() as u32).to_le_bytes());
         block.extend((value.len() as u32).to_le_bytes());
         block.extend_from_slice(key);
@@ -59,7 +59,7 @@ impl SortBuffer {
         let before = self.blocks.len() as u32;
         other.blocks.iter_mut().for_each(Vec::shrink_to_fit);
         self.blocks.append(&mut other.blocks);
-        let moved = |place: Place| Place { block: place.block + before, ..place };
+        let moved = |slot: Slot| Slot { block: slot.block + before, ..slot };
         self.order.extend(other.order.into_iter().map(moved));
     }
 
@@ -69,7 +69,7 @@ impl SortBuffer {
         let mut at = 0;
         while at < block.len() {
             let (key, _, next) = entry(&block, at)?;
-            self.order.push(Place { prefix: prefix(key), block: number, at: at as u32 });
+            self.order.push(Slot { prefix: prefix(key), block: number, at: at as u32 });
             at = next;
         }
         self.blocks.push(block);
@@ -104,23 +104,23 @@ impl SortBuffer {
     /// Iterates over keys and values of a range in the order.
     pub fn range(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (&[u8], &[u8])> {
         let order = self.order.get(range).unwrap_or_default();
-        order.iter().map(|place| packed(&self.blocks, *place))
+        order.iter().map(|slot| packed(&self.blocks, *slot))
     }
 
     /// Returns the index in the order of the first entry whose key is not below `least`.
     pub fn lower_bound(&self, least: &[u8]) -> usize {
-        self.order.partition_point(|place| key(&self.blocks, *place) < least)
+        self.order.partition_point(|slot| key(&self.blocks, *slot) < least)
     }
 }
 
-fn packed(blocks: &[Vec<u8>], place: Place) -> (&[u8], &[u8]) {
-    let found = entry(&blocks[place.block as usize], place.at as usize);
-    let (key, value, _) = found.expect("the place was made when the entry was packed");
+fn packed(blocks: &[Vec<u8>], slot: Slot) -> (&[u8], &[u8]) {
+    let found = entry(&blocks[slot.block as usize], slot.at as usize);
+    let (key, value, _) = found.expect("the slot was filled when the entry was packed");
     (key, value)
 }
 
-fn key(blocks: &[Vec<u8>], place: Place) -> &[u8] {
-    packed(blocks, place).0
+fn key(blocks: &[Vec<u8>], slot: Slot) -> &[u8] {
+    packed(blocks, slot).0
 }
 
 /// Returns the key, the value, and the offset of the next entry; `None` where the block is

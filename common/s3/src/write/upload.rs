@@ -282,7 +282,7 @@ impl ObjectStaged {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         // A service that repeats the checksum of the whole has verified it. Otherwise the evidence
         // is the acknowledgement of each part.
-        let is_told = match self.send_list(upload, crc64, &parts) {
+        let is_confirmed = match self.send_list(upload, crc64, &parts) {
             Ok(answer) => match upload.check {
                 Check::Crc64 => answer.checksum_crc64_nvme().is_some(),
                 Check::Crc32c => answer.checksum_crc32_c().is_some(),
@@ -293,7 +293,7 @@ impl ObjectStaged {
         if upload.origin == Origin::Before {
             self.renew_attributes()?;
         }
-        Ok(if is_told { upload.check.proof() } else { Proof::Md5 })
+        Ok(if is_confirmed { upload.check.proof() } else { Proof::Md5 })
     }
 
     /// Requests that the parts become the object. An answer without an ETag means that there is no

@@ -76,7 +76,7 @@ fn open_list(session: &mut Session<'_, '_>, list: &[u8], reporter: &mut Reporter
     // Memory would grow with a list whose entries nothing is done to.
     if may_repeat && !source.is_foreign() {
         let found = repeats::find(session, names(&source, &pieces));
-        repeated.extend(found.into_iter().map(|name| name.place));
+        repeated.extend(found.into_iter().map(|name| name.position));
     }
     Some(Input::List { source, repeated, pieces })
 }
@@ -89,7 +89,7 @@ fn names<'l>(
     pieces.iter().flat_map(|piece| {
         let records = source.records(*piece).into_iter().flatten().zip(0..);
         records.filter_map(|(record, number)| {
-            let name = repeats::Named { place: (*piece, number), path: Vec::new() };
+            let name = repeats::Named { position: (*piece, number), path: Vec::new() };
             Some((record.ok()?.path, name))
         })
     })
