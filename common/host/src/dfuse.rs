@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -31,25 +31,58 @@ pub struct Dfuse {
     server: Child,
 }
 
+/// Reason why a container could not be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// No directory for the mount point could be created.
+    #[error("make a mount point: {0}")]
+    MountPoint(#[source] io::Error),
+    /// The program is not installed, or not in `PATH`.
+    #[error(
+        "no such mount, and no program \"dfuse\" in PATH to make one; load the site's DAOS module, or \
+         mount the container first"
+    )]
+    NoProgram,
+    /// The program could not be started.
+    #[error("start dfuse: {0}")]
+    Start(#[source] io::Error),
+    /// The program has ended instead of mounting.
+    #[error("dfuse: {status}{said}")]
+    Ended {
+        /// Exit status of the program.
+        status: ExitStatus,
+        /// Last message of the program, after a colon; empty where there is none.
+        said: String,
+    },
+    /// The state of the program could not be determined.
+    #[error("wait for dfuse: {0}")]
+    Wait(#[source] io::Error),
+    /// The job was interrupted.
+    #[error("interrupted while dfuse was mounting")]
+    Interrupted,
+    /// The program has not mounted in time.
+    #[error("dfuse has not mounted within {} s{said}", DFUSE_START_MAX.as_secs())]
+    Late {
+        /// Last message of the program, after a colon; empty where there is none.
+        said: String,
+    },
+}
+
 impl Dfuse {
     /// Mounts a container, and waits until the mount is there.
     ///
     /// # Errors
-    /// One line that tells what went wrong, with dfuse's own message.
-    pub fn mount(pool: &str, container: &str) -> Result<Self, String> {
+    /// Returns the reason, in one line, with dfuse's own message.
+    pub fn mount(pool: &str, container: &str) -> Result<Self, MountError> {
         // What is mounted is to be unmounted.
         interrupt::work_begins();
-        let above = private_dir().map_err(|error| format!("make a mount point: {error}"))?;
+        let above = private_dir().map_err(MountError::MountPoint)?;
         let started = start(&above, pool, container);
         let server = started.map_err(|error| {
             remove(&above);
             match error.kind() {
-                io::ErrorKind::NotFound => {
-                    "no such mount, and no program \"dfuse\" in PATH to make one; load \
-                     the site's DAOS module, or mount the container first"
-                        .to_owned()
-                }
-                _ => format!("start dfuse: {error}"),
+                io::ErrorKind::NotFound => MountError::NoProgram,
+                _ => MountError::Start(error),
             }
         })?;
         let mut dfuse = Self { above, server };
@@ -61,7 +94,7 @@ impl Dfuse {
         point(&self.above)
     }
 
-    fn wait_for_mount(&mut self) -> Result<(), String> {
+    fn wait_for_mount(&mut self) -> Result<(), MountError> {
         let began = Instant::now();
         loop {
             if is_mounted(&self.point()) {
@@ -69,16 +102,15 @@ impl Dfuse {
             }
             match self.server.try_wait() {
                 Ok(None) => {}
-                Ok(Some(status)) => return Err(format!("dfuse: {status}{}", self.said())),
-                Err(error) => return Err(format!("wait for dfuse: {error}")),
+                Ok(Some(status)) => return Err(MountError::Ended { status, said: self.said() }),
+                Err(error) => return Err(MountError::Wait(error)),
             }
             if interrupt::is_wanted() {
-                return Err("interrupted while dfuse was mounting".to_owned());
+                return Err(MountError::Interrupted);
             }
             if began.elapsed() > DFUSE_START_MAX {
                 let _ = self.server.kill();
-                let seconds = DFUSE_START_MAX.as_secs();
-                return Err(format!("dfuse has not mounted within {seconds} s{}", self.said()));
+                return Err(MountError::Late { said: self.said() });
             }
             std::thread::sleep(DFUSE_PAUSE);
         }

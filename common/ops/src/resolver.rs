@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use hosts::HostOptions;
 use hosts::{HostReach, Hosts};
 
-use host::dfuse::Dfuse;
+use host::dfuse::{Dfuse, MountError};
 use host::mounts;
 use posix::{self, PosixStore};
 use remote::store::RemoteStore;
@@ -73,12 +73,20 @@ pub enum Mounted {
     Now(Dfuse),
 }
 
+/// A container that could not be mounted on this node.
+#[derive(Debug, thiserror::Error)]
+#[error("{container}: {source}")]
+pub struct NotMounted {
+    container: String,
+    source: MountError,
+}
+
 impl Mounted {
     /// Finds the mount of a container on this node, or mounts the container.
     ///
     /// # Errors
-    /// Returns one line that says why the container is not available.
-    pub fn find(container: &Container) -> std::result::Result<Self, String> {
+    /// Returns why the container is not available.
+    pub fn find(container: &Container) -> std::result::Result<Self, NotMounted> {
         let shows = |mount: &mounts::Mount| {
             // Reading an attribute may block on a dead mount, so it is only read where the
             // container is named by UUID.
@@ -92,7 +100,7 @@ impl Mounted {
         }
         Dfuse::mount(&container.pool, &container.name)
             .map(Self::Now)
-            .map_err(|why| format!("{container}: {why}"))
+            .map_err(|source| NotMounted { container: container.to_string(), source })
     }
 
     /// Returns the path of the mount point.

@@ -22,9 +22,9 @@ pub(super) fn mount(
     reporter: &mut Reporter,
 ) -> Option<StoreResolver> {
     let (mounted, points) = if is_first_of_node(session) {
-        let mounted: Result<Vec<Mounted>, String> = containers.iter().map(Mounted::find).collect();
+        let mounted = containers.iter().map(Mounted::find).collect::<Result<Vec<_>, _>>();
         let points = mounted.as_ref().map(|all| all.iter().map(Mounted::point).collect());
-        let points: Points = points.map_err(Clone::clone);
+        let points: Points = points.map_err(ToString::to_string);
         (mounted.unwrap_or_default(), Some(points))
     } else {
         (Vec::new(), None)

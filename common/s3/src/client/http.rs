@@ -60,11 +60,36 @@ impl Proxies {
     }
 }
 
+/// Reason why a bundle of certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A file of the bundle cannot be read.
+    #[error(transparent)]
+    Read(#[from] config_file::ReadError),
+    /// A file of the bundle does not exist, or has no usable certificate: trusting nobody would look
+    /// like a failing service.
+    #[error("{named_by}, \"{}\": {fault}", escaped(path.as_bytes()))]
+    Unusable {
+        /// Setting that names the file.
+        named_by: String,
+        /// Path of the file.
+        path: String,
+        /// Fault of the file.
+        fault: &'static str,
+    },
+    /// The TLS implementation does not take the certificates.
+    #[error("{0}")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
 /// Builds a client for a few requests, each with a connection of its own.
 ///
 /// # Errors
-/// Returns one line if the bundle of certificates cannot be used.
-pub fn client(ca_bundle: Option<&CaBundle>, proxies: Proxies) -> Result<SharedHttpClient, String> {
+/// Fails if the bundle of certificates cannot be used.
+pub fn client(
+    ca_bundle: Option<&CaBundle>,
+    proxies: Proxies,
+) -> Result<SharedHttpClient, TrustError> {
     let trust = tls_context(ca_bundle)?;
     let client = http_client_fn(move |settings, components| {
         let mut connector = Connector::builder()
@@ -104,12 +129,12 @@ pub enum Wire {
 /// Builds connections that are kept alive for further requests.
 ///
 /// # Errors
-/// Returns one line if the bundle of certificates cannot be used.
+/// Fails if the bundle of certificates cannot be used.
 pub fn pooled(
     ca_bundle: Option<&CaBundle>,
     (wire, proxies): (Wire, Proxies),
     waits: HttpConnectorSettings,
-) -> Result<SharedHttpConnector, String> {
+) -> Result<SharedHttpConnector, TrustError> {
     // A proxy may itself be reached by TLS.
     let may_have_proxy = proxies == Proxies::Environment && may_have_proxy();
     let is_plain = wire == Wire::Plain && !may_have_proxy;
@@ -157,8 +182,8 @@ pub fn tls_provider() -> Provider {
 /// Returns the certificate authorities to trust: those of a bundle, or the system's.
 ///
 /// # Errors
-/// Returns one line if the bundle cannot be used.
-pub fn tls_context(ca_bundle: Option<&CaBundle>) -> Result<TlsContext, String> {
+/// Fails if the bundle cannot be used.
+pub fn tls_context(ca_bundle: Option<&CaBundle>) -> Result<TlsContext, TrustError> {
     ca_bundle.map_or_else(|| Ok(TlsContext::default()), trusting)
 }
 
@@ -210,13 +235,15 @@ pub fn ca_bundle_of_rclone(environment: Environment<'_>) -> Option<CaBundle> {
 /// Builds a TLS context that trusts the certificates of a bundle alone.
 ///
 /// # Errors
-/// Returns one line if a file cannot be read, or has no usable certificate: trusting nobody would
-/// look like a failing service.
-fn trusting(bundle: &CaBundle) -> Result<TlsContext, String> {
+/// Fails if a file cannot be read, or has no usable certificate.
+fn trusting(bundle: &CaBundle) -> Result<TlsContext, TrustError> {
     let mut store = TrustStore::empty();
     for path in &bundle.paths {
-        let refused =
-            |why: &str| format!("{}, \"{}\": {why}", bundle.named_by, escaped(path.as_bytes()));
+        let refused = |fault| TrustError::Unusable {
+            named_by: bundle.named_by.clone(),
+            path: path.clone(),
+            fault,
+        };
         let content =
             config_file::read(path)?.ok_or_else(|| refused("No such file or directory"))?;
         let usable = usable_certificates(&content);
@@ -225,7 +252,10 @@ fn trusting(bundle: &CaBundle) -> Result<TlsContext, String> {
         }
         store = store.with_pem_certificate(usable);
     }
-    TlsContext::builder().with_trust_store(store).build().map_err(|error| error.to_string())
+    TlsContext::builder()
+        .with_trust_store(store)
+        .build()
+        .map_err(|error| TrustError::Tls(error.into()))
 }
 
 /// Returns whether `NO_PROXY` exempts an endpoint by a form that the HTTP client does not
@@ -304,7 +334,8 @@ mod tests {
             named_by: "AWS_CA_BUNDLE".into(),
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         };
-        let why = |path: &str| client(Some(&bundle(&[path])), Proxies::None).err().unwrap();
+        let why =
+            |path: &str| client(Some(&bundle(&[path])), Proxies::None).err().unwrap().to_string();
         assert!(why(&path("none")).contains("No such file"));
         assert!(why(&path("empty")).contains("no certificate"));
         assert!(why(&path(".")).contains("Is a directory"));

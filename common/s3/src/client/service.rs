@@ -31,7 +31,7 @@ use crate::client::endpoint::{ByBucket, Routes};
 use crate::client::fast_path::{Request, Verdict};
 use crate::client::fault;
 use crate::client::http;
-use crate::client::http::{Proxies, Wire};
+use crate::client::http::{Proxies, TrustError, Wire};
 use crate::client::limiter::ConcurrencyLimiter;
 use crate::client::liveness::Liveness;
 use crate::client::redirect::Redirects;
@@ -310,7 +310,7 @@ impl Service {
     }
 
     /// Returns this thread's connection to the service, opening it on first use.
-    fn line(&self) -> std::result::Result<Line, String> {
+    fn line(&self) -> std::result::Result<Line, TrustError> {
         CLIENTS.with(|lines| {
             if let Some(line) = lines.borrow().get(&self.number) {
                 return Ok(line.clone());
@@ -324,7 +324,7 @@ impl Service {
 
     /// Builds the connections of one thread, with the certificates and proxies of the settings, and
     /// the checks of answers.
-    fn connections(&self) -> std::result::Result<SharedHttpConnector, String> {
+    fn connections(&self) -> std::result::Result<SharedHttpConnector, TrustError> {
         let settings = &self.settings;
         let is_plain = settings.endpoint_url.as_ref().is_some_and(|url| url.starts_with("http://"));
         let wire = if is_plain { Wire::Plain } else { Wire::Tls };

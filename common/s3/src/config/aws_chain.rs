@@ -81,8 +81,9 @@ impl<'s> Search<'s> {
         let profile = Profile::load(&name, files.as_ref()).await;
         let ca_bundle = http::ca_bundle(environment, profile.ca_bundle());
         let proxies = Proxies::of("https://amazonaws.com", environment);
-        let http = http::client(ca_bundle.as_ref(), proxies)?;
-        let direct = http::client(ca_bundle.as_ref(), Proxies::None)?;
+        let client =
+            |proxies| http::client(ca_bundle.as_ref(), proxies).map_err(|error| error.to_string());
+        let (http, direct) = (client(proxies)?, client(Proxies::None)?);
         Ok(Self { chain, environment, selected, profile, files, ca_bundle, http, direct })
     }
 

@@ -7,22 +7,37 @@ use types::error::errno_words;
 use types::limits::CONFIG_FILE_BYTES_MAX;
 use types::path::escaped;
 
+/// Reason why a configuration file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file is larger than [`CONFIG_FILE_BYTES_MAX`].
+    #[error("read \"{}\": too large for a configuration", escaped(path.as_bytes()))]
+    TooLarge {
+        /// Path of the file.
+        path: String,
+    },
+    /// The file cannot be opened or read.
+    #[error("read \"{}\": {}", escaped(path.as_bytes()), errno_words(source.raw_os_error()))]
+    System {
+        /// Path of the file.
+        path: String,
+        /// Error of the operating system.
+        source: Errno,
+    },
+}
+
 /// Reads a configuration file; `None` where there is no file of that name.
 ///
 /// # Errors
-/// Returns one line that says why the file cannot be read, or that it is larger than
-/// [`CONFIG_FILE_BYTES_MAX`].
-pub fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
+/// Returns why the file cannot be read, or that it is too large.
+pub fn read(path: &str) -> Result<Option<Vec<u8>>, ReadError> {
     match read_all(path) {
         Ok(content) if content.len() > CONFIG_FILE_BYTES_MAX => {
-            Err(format!("read \"{}\": too large for a configuration", escaped(path.as_bytes())))
+            Err(ReadError::TooLarge { path: path.to_owned() })
         }
         Ok(content) => Ok(Some(content)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(errno) => {
-            let words = errno_words(errno.raw_os_error());
-            Err(format!("read \"{}\": {words}", escaped(path.as_bytes())))
-        }
+        Err(source) => Err(ReadError::System { path: path.to_owned(), source }),
     }
 }
 

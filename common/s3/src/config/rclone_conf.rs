@@ -241,7 +241,7 @@ fn paths(environment: Environment<'_>) -> Vec<String> {
 /// error.
 fn load(environment: Environment<'_>) -> Result<Ini, String> {
     for path in paths(environment) {
-        if let Some(content) = config_file::read(&path)? {
+        if let Some(content) = config_file::read(&path).map_err(|error| error.to_string())? {
             return parse(&path, &content);
         }
     }

@@ -140,7 +140,7 @@ fn with_options(settings: Settings, side: Side, options: &S3Options) -> Result<S
     if let Some(url) = &settings.endpoint_url {
         check_endpoint(url)?;
     }
-    http::tls_context(settings.ca_bundle.as_ref())?;
+    http::tls_context(settings.ca_bundle.as_ref()).map_err(|error| error.to_string())?;
     Ok(Settings {
         endpoint_url: settings.endpoint_url.map(with_slash),
         path_style: match options.path_style {
