@@ -34,7 +34,9 @@ fn holes_stay_holes_when_many_ranks_copy_chunks() {
     archipelago(&source);
     let taken = allocated_bytes(&source);
     for count in [1, 4] {
-        for (sparse, most) in [("auto", taken), ("always", taken - (1 << 20) + (8 << 10))] {
+        // The file system allocates blocks for its own table of extents when it writes them back.
+        let taken = taken + (8 << 10);
+        for (sparse, most) in [("auto", taken), ("always", taken - (1 << 20))] {
             let target = work.path().join(format!("{sparse}-{count}"));
             let mut dcp = tool(count, "dcp");
             dcp.args(["-k", "32MiB", "--sparse", sparse]).args([&source, &target]);
