@@ -34,18 +34,23 @@ fn command(program: &str, environment: &Environment) -> Command {
     within(Command::new(venv(program)), environment)
 }
 
+/// Returns a script with its interpreter, which it names by a path that must have no space.
+fn script(name: &str, environment: &Environment) -> Command {
+    let mut command = command("python", environment);
+    command.arg(venv(name));
+    command
+}
+
 /// Returns AWS's own client, with one attempt, so that errors are seen as they are.
 pub fn aws(environment: &Environment) -> Command {
-    // The script itself names its interpreter by a path, which must have no space.
-    let mut command = command("python", environment);
-    command.arg(venv("aws"));
+    let mut command = script("aws", environment);
     command.envs([("AWS_MAX_ATTEMPTS", "1"), ("AWS_PAGER", "")]);
     command
 }
 
 /// Returns s5cmd.
 pub fn s5cmd(environment: &Environment) -> Command {
-    let mut command = command("s5cmd", environment);
+    let mut command = script("s5cmd", environment);
     command.args(["--log", "error"]);
     command
 }

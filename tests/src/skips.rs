@@ -45,6 +45,11 @@ pub fn has_root() -> bool {
     has_root
 }
 
+/// Returns true where cargo can be run: an ordinary user may not reach root's.
+pub fn has_cargo() -> bool {
+    Command::new("cargo").arg("--version").output().is_ok()
+}
+
 /// Returns true where the launcher is MPICH's. Others, such as Open MPI's, find hosts and networks
 /// in ways of their own.
 pub fn has_hydra() -> bool {

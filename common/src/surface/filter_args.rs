@@ -278,8 +278,8 @@ mod tests {
 
     #[test]
     fn the_environment_adds_one_pattern_after_the_command_lines() {
-        // A variable that the test runner always has, with a value that is a pattern.
-        let variable = "CARGO_PKG_NAME";
+        // A variable that every process has, with a value that is a pattern.
+        let variable = "PATH";
         let command = <Tool as clap::CommandFactory>::command()
             .mut_arg(INCLUDE, |argument| argument.env(variable));
         let rules = |arguments: &[&str]| {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{alone, assert_identical, run, tool};
+use suite_tests::need_root;
 use suite_tests::preload::FakeDfs;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
@@ -33,6 +34,7 @@ fn source(work: &Path) -> std::path::PathBuf {
 
 #[test]
 fn past_the_kernel_only_functions_of_libc_are_used() {
+    need_root!();
     let work = Sandbox::on_disk();
     let source = source(work.path());
     for count in [1, 4] {

@@ -33,6 +33,7 @@ fn dcp_for_anyone() -> (Sandbox, Command) {
 
 #[test]
 fn one_line_each_for_what_cannot_be_read_and_the_rest_is_copied() {
+    need_root!();
     let work = Sandbox::for_everybody();
     let at = |path: &str| work.at(path);
     trees::write(&at("s/good"), b"x");
@@ -56,6 +57,7 @@ fn one_line_each_for_what_cannot_be_read_and_the_rest_is_copied() {
 
 #[test]
 fn a_user_who_may_not_give_files_away_gets_one_warning_and_no_set_id_bits() {
+    need_root!();
     let work = Sandbox::for_everybody();
     let at = |path: &str| work.at(path);
     trees::write(&at("s/f"), b"x");
@@ -218,6 +220,7 @@ fn what_makes_no_sense_is_one_line_and_nothing_is_written() {
 
 #[test]
 fn one_missing_source_of_several_does_not_stop_the_others() {
+    need_root!();
     let work = Sandbox::for_everybody();
     let at = |path: &str| work.at(path);
     trees::write(&at("s/f"), b"x");
@@ -411,6 +414,7 @@ fn few_descriptors_are_enough_for_many_files_large_and_small() {
 
 #[test]
 fn directories_that_may_be_searched_but_not_read_are_good_enough() {
+    need_root!();
     let work = Sandbox::for_everybody();
     let at = |path: &str| work.at(path);
     trees::write(&at("closed/f"), b"x");

@@ -5,20 +5,23 @@
 use suite_tests::buckets::served;
 use suite_tests::journey::{self, Change, Ranks, Way};
 use suite_tests::object_server::Behaviour;
-use suite_tests::seeds;
+use suite_tests::{need_root, seeds};
 
 #[test]
 fn on_ranks_that_are_threads() {
+    need_root!();
     seeds::each(60, |random| journey::go(random, Ranks::Threads, Way::Files, &Change::ALL));
 }
 
 #[test]
 fn on_ranks_that_are_processes() {
+    need_root!();
     seeds::each(18, |random| journey::go(random, Ranks::Processes, Way::Files, &Change::ALL));
 }
 
 #[test]
 fn into_objects() {
+    need_root!();
     let server = served(Behaviour::default());
     seeds::each(8, |random| {
         let ranks = *random.choice(&[Ranks::Threads, Ranks::Processes]).unwrap();
@@ -28,6 +31,7 @@ fn into_objects() {
 
 #[test]
 fn within_objects() {
+    need_root!();
     let server = served(Behaviour::default());
     seeds::each(6, |random| {
         let ranks = *random.choice(&[Ranks::Threads, Ranks::Processes]).unwrap();
@@ -37,6 +41,7 @@ fn within_objects() {
 
 #[test]
 fn out_of_objects() {
+    need_root!();
     let server = served(Behaviour::default());
     seeds::each(8, |random| {
         let ranks = *random.choice(&[Ranks::Threads, Ranks::Processes]).unwrap();

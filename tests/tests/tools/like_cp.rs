@@ -8,6 +8,7 @@ use std::process::Command;
 
 use suite_tests::job::{run, tool};
 use suite_tests::mounts::Image;
+use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
 
 /// Returns the output of a shell script in that directory.
@@ -34,6 +35,7 @@ const SOURCE: &str = "mkdir s; for m in 600 640 644 664 666 755 775 777; do echo
 /// not preserved.
 #[test]
 fn a_default_acl_gives_copies_the_rights_that_cp_gives_them() {
+    need_root!();
     let work = Sandbox::new();
     shell(work.path(), SOURCE);
     for (count, umask, acl) in [
@@ -81,6 +83,7 @@ fn a_mode_that_is_given_changes_what_a_default_acl_leaves() {
 
 #[test]
 fn a_replaced_file_keeps_what_cp_leaves_it() {
+    need_root!();
     let work = Sandbox::new();
     shell(work.path(), "mkdir s; echo new > s/f; head -c 3M /dev/zero > s/large");
     for (count, words) in [
@@ -113,6 +116,7 @@ fn a_replaced_file_keeps_what_cp_leaves_it() {
 
 #[test]
 fn a_source_without_access_control_lists_has_none_in_its_copy() {
+    need_root!();
     let Some(disk) = Image::ext4(&["-I", "128"]) else { panic!("no loop devices") };
     let work = Sandbox::new();
     run(Command::new("mount").args(["-o", "remount,noacl,nouser_xattr"]).arg(disk.path()));
@@ -130,6 +134,7 @@ fn a_source_without_access_control_lists_has_none_in_its_copy() {
 
 #[test]
 fn entries_of_set_group_id_directories_have_the_group_that_is_kept() {
+    need_root!();
     for (count, words) in [
         (1, &["dcp", "-a", "s/", "t"][..]),
         (3, &["dcp", "-p", "s/", "t"]),
@@ -150,6 +155,7 @@ fn entries_of_set_group_id_directories_have_the_group_that_is_kept() {
 
 #[test]
 fn set_id_bits_stay_with_files_that_stay_their_owners() {
+    need_root!();
     let work = Sandbox::new();
     shell(
         work.path(),
@@ -171,6 +177,7 @@ fn set_id_bits_stay_with_files_that_stay_their_owners() {
 
 #[test]
 fn an_archive_of_root_has_trusted_attributes() {
+    need_root!();
     let work = Sandbox::new();
     shell(work.path(), "mkdir s; echo 1 > s/f; setfattr -n trusted.key -v value s/f s");
     for words in [["dcp", "-a", "s/", "t"], ["dsync", "-a", "s", "u"]] {
@@ -185,6 +192,7 @@ fn an_archive_of_root_has_trusted_attributes() {
 /// Checks that an attribute that the target has no room for loses nothing but itself.
 #[test]
 fn an_extended_attribute_that_does_not_fit_is_counted() {
+    need_root!();
     let (Some(xfs), Some(ext4)) = (Image::xfs(), Image::ext4(&[])) else {
         panic!("no loop devices")
     };
@@ -211,6 +219,7 @@ fn an_extended_attribute_that_does_not_fit_is_counted() {
 /// recognised, and not copied again.
 #[test]
 fn times_that_the_target_cannot_keep_are_not_copied_for_ever() {
+    need_root!();
     for disk in [Image::xfs(), Image::ext4(&[]), Image::ext4(&["-I", "128"])] {
         let (work, disk) = (Sandbox::new(), disk.expect("loop devices"));
         let (source, target) = (work.source(), disk.path().join("t"));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use suite_tests::job::{alone, ranks_of, run, tool};
 use suite_tests::mounts::{SlowDisk, SmallDisk};
+use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 use suite_tests::waiting::{wait_until, wait_within};
@@ -47,6 +48,7 @@ fn entries(list: &Path) -> u64 {
 
 #[test]
 fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
+    need_root!();
     let (work, backing) = (Sandbox::new(), Sandbox::new());
     trees::small_files(&backing.path().join("tree"), 300, 1);
     let slow = SlowDisk::mount(backing.path(), Duration::from_millis(10));
@@ -83,6 +85,7 @@ fn a_list_that_was_there_stays_where_its_job_is_interrupted() {
 
 #[test]
 fn a_list_that_was_there_stays_where_the_disk_is_full() {
+    need_root!();
     let tree = Sandbox::new();
     trees::small_files(tree.path(), 20, 100);
     let disk = SmallDisk::mount("size=256k");
@@ -242,6 +245,7 @@ fn what_is_in_several_paths_is_counted_once_in_any_order() {
 
 #[test]
 fn a_file_of_paths_that_changes_while_it_is_read_is_an_error() {
+    need_root!();
     let (work, backing) = (Sandbox::new(), Sandbox::new());
     trees::small_files(backing.path(), 100, 5);
     let paths = work.at("paths");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use suite_tests::buckets::{BUCKET, go, remotes, served, stranger, text};
 use suite_tests::job::{run, tool};
+use suite_tests::need_root;
 use suite_tests::object_server::tearing::{Ending, Tear, Tearing};
 use suite_tests::object_server::{Behaviour, ObjectServer, Operation, Quirk};
 use suite_tests::sandbox::Sandbox;
@@ -229,6 +230,7 @@ fn an_archive_keeps_directories_unless_that_is_switched_off() {
 /// preserved.
 #[test]
 fn a_file_keeps_its_rights_where_the_object_in_its_place_has_none() {
+    need_root!();
     let server = served(Behaviour::default());
     let work = Sandbox::new();
     for (key, size) in [("d/small", 10), ("d/large", 6 << 20)] {

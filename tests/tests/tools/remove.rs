@@ -47,6 +47,7 @@ fn deleted(ended: &Ended) -> u64 {
 
 #[test]
 fn a_tree_goes_with_all_that_is_in_it_and_nothing_else() {
+    need_root!();
     for count in [1, 4] {
         let work = Sandbox::new();
         let outside = work.at("outside");

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{alone, for_everybody, nobody, run, sync, tool};
+use suite_tests::need_root;
 use suite_tests::sandbox::Sandbox;
 use suite_tests::trees;
 
@@ -144,6 +145,7 @@ fn a_directory_in_the_way_goes_where_something_takes_its_place() {
 /// directory is still there.
 #[test]
 fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
+    need_root!();
     let work = Sandbox::new();
     shell(work.path(), IN_THE_WAY);
     shell(work.path(), "rm s/several s/twin; chmod 000 s/x; chown -R 65534:65534 s t; chmod 755 .");
@@ -166,6 +168,7 @@ fn a_directory_in_the_way_stays_where_nothing_can_take_its_place() {
 /// Checks that snapshots made with `cp -al`, which share inodes with the target, do not change.
 #[test]
 fn older_snapshots_do_not_change() {
+    need_root!();
     for (count, options) in
         [(1, &["-a", "-D"][..]), (3, &["-a", "-D"]), (2, &["-a", "--chmod=go="])]
     {
@@ -217,6 +220,7 @@ fn a_new_name_joins_those_that_stay() {
 
 #[test]
 fn an_owner_that_cannot_be_given_is_a_failure() {
+    need_root!();
     let work = Sandbox::new();
     shell(work.path(), "chmod 755 .; mkdir -p s/d open; echo 1 > s/d/f; ln -s f s/d/l; mkfifo s/p");
     shell(work.path(), "chown -R 65534:65534 s open");

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use suite_tests::job::{Ended, alone, nobody, ranks, run};
+use suite_tests::need_root;
 use suite_tests::trees;
 
 fn temp() -> tempfile::TempDir {
@@ -190,6 +191,7 @@ fn itemized_changes_are_those_of_rsync() {
 
 #[test]
 fn a_failure_is_recorded_and_a_removal() {
+    need_root!();
     let work = temp();
     let tree = work.path().join("tree");
     trees::write(&tree.join("file"), b"x");
@@ -232,6 +234,7 @@ fn a_record_is_no_part_of_what_it_records() {
 
 #[test]
 fn the_last_line_names_a_command_that_completes_the_job() {
+    need_root!();
     let work = temp();
     let tree = work.path().join("tree");
     trees::small_files(&tree, 1, 2);

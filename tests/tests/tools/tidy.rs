@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use suite_tests::job::project as root;
+use suite_tests::{need, skips};
 
 /// Returns the Rust files of a module or below a folder: path from the root, and content.
 fn sources(below: &str) -> Vec<(String, String)> {
@@ -100,6 +101,7 @@ fn ladder() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn the_ladder_of_crates_is_the_one_in_the_documentation() {
+    need!(skips::has_cargo(), "cargo");
     let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let (_, table) = text.split_once("| crate | uses |").unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));

@@ -82,6 +82,7 @@ fn decode_base64(text: &str) -> Vec<u8> {
 
 #[test]
 fn one_wide_directory_is_shared_by_all_ranks() {
+    need_root!();
     let _turn = alone_here();
     let work = Sandbox::new();
     let tree = work.at("wide");
