@@ -13,7 +13,7 @@ use types::content::crc64::Crc64;
 use types::entry::Metadata;
 use types::error::{Cause, Error, Op, Result};
 use types::limits::{REMOTE_CONNECTIONS, REMOTE_REQUEST_ATTEMPTS, REMOTE_REQUESTS_OF_CONNECTION};
-use types::service::ServiceFault;
+use types::service::{Details, ServiceFault};
 
 use crate::connection::{Arrived, Broken, Connection, Link, Pending};
 use crate::protocol::{Answer, Request};
@@ -121,7 +121,7 @@ impl Host {
     /// `request` gets the number of the attempt.
     ///
     /// # Errors
-    /// That of the operation, and `GivenUp` where no host can be reached.
+    /// That of the operation, and `HostGone` where no host can be reached.
     pub fn ask(&self, op: Op, request: &dyn Fn(u32) -> Request, data: &[u8]) -> Result<Arrived> {
         self.ask_from(0, op, request, data)
     }
@@ -134,7 +134,7 @@ impl Host {
         data: &[u8],
     ) -> Result<Arrived> {
         for attempt in first..REMOTE_REQUEST_ATTEMPTS {
-            let connection = self.connection().map_err(|_| given_up(op))?;
+            let connection = self.connection().map_err(|_| self.given_up(op))?;
             match connection.ask(&request(attempt), data) {
                 Ok(arrived) => return Ok(arrived),
                 Err(Broken) => self.forget(&connection),
@@ -172,7 +172,7 @@ impl Host {
     /// Those of opening it.
     pub fn open_root(&self, path: &[u8], open_as: OpenAs) -> Result<(u32, Metadata)> {
         let number = self.next_root.fetch_add(1, Ordering::Relaxed);
-        self.connection().map_err(|_| given_up(Op::Open))?;
+        self.connection().map_err(|_| self.given_up(Op::Open))?;
         let _dialling = lock(&self.dialling);
         let mut found = None;
         for connection in lock(&self.connections).clone() {
@@ -273,6 +273,13 @@ impl Host {
         Ok(())
     }
 
+    /// Returns the error of an operation for which no host can be reached.
+    fn given_up(&self, op: Op) -> Error {
+        let message = Some(self.doors.complaint());
+        op.failed(Cause::Service(ServiceFault::HostGone))
+            .with(Some(Details { message, ..Details::default() }))
+    }
+
     /// Removes a broken connection.
     fn forget(&self, broken: &Arc<Connection>) {
         broken.break_off();
@@ -288,11 +295,6 @@ impl Host {
 /// No host can be reached.
 #[derive(Debug)]
 struct Unreachable;
-
-/// Error of an operation for which no host can be reached.
-fn given_up(op: Op) -> Error {
-    op.failed(Cause::Service(ServiceFault::GivenUp))
-}
 
 /// Error of an answer that does not belong to its request.
 pub fn malformed(op: Op) -> Error {

@@ -192,9 +192,9 @@ impl Cause {
     }
 
     /// Returns true where the operation was cancelled because its service has not answered for too
-    /// long.
+    /// long, or its host cannot be reached.
     pub fn is_given_up(self) -> bool {
-        self == Self::Service(ServiceFault::GivenUp)
+        matches!(self, Self::Service(ServiceFault::GivenUp | ServiceFault::HostGone))
     }
 
     /// Returns a short stable word for machine-readable output.

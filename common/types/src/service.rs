@@ -43,6 +43,8 @@ pub enum ServiceFault {
     TimedOut,
     /// The service has not answered for too long, and is not asked any more.
     GivenUp,
+    /// No connection to another host can be made any more.
+    HostGone,
     /// The answer is truncated, or is that of another server.
     Torn,
     /// A directory from a list has no key.
@@ -94,6 +96,7 @@ impl ServiceFault {
             Self::Proxy => "proxy-error".into(),
             Self::TimedOut => "timeout".into(),
             Self::GivenUp => "service-unresponsive".into(),
+            Self::HostGone => "host-unreachable".into(),
             Self::Torn => "incomplete-response".into(),
             Self::NoKeys => "directory-without-keys".into(),
             Self::Protocol => "invalid-response".into(),
@@ -159,6 +162,9 @@ impl ServiceFault {
             }
             Self::GivenUp => {
                 "the service did not respond for too long (--give-up-after); no more requests are sent to it"
+            }
+            Self::HostGone => {
+                "the host cannot be reached any more; no more requests are sent to it"
             }
             Self::Torn => {
                 "incomplete response from the service; check that the endpoint is an S3 service, \

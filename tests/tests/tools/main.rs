@@ -58,6 +58,7 @@ mod safety;
 mod shared_roots;
 mod snapshots;
 mod ssh;
+mod ssh_faults;
 mod sync;
 mod sync_rules;
 mod sync_single;
