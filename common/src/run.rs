@@ -40,7 +40,8 @@ use comm::Rank;
 use comm::collective::{broadcast, gather};
 use host::interrupt;
 use host::process::descriptors_max;
-use ops::resolver::{self, StoreResolver};
+use host::throttle;
+use ops::resolver::{self, Reach, StoreResolver};
 use ops::walk::selection::{Selection, SelectionOptions};
 use sched::counters::Counters;
 use sched::engine::Settings;
@@ -150,7 +151,7 @@ fn find_stores(
 ) -> Result<StoreResolver, Exit> {
     let reach = (session.mail.comm().rank() == Rank::ROOT).then(|| {
         let found = resolver::find(places, &args.s3.options(), &args.ssh.options());
-        found.map_err(|(exit, refusal)| {
+        found.and_then(limits_something).map_err(|(exit, refusal)| {
             reporter.refuse(&refusal);
             exit
         })
@@ -166,6 +167,16 @@ fn find_stores(
         return Ok(resolver);
     }
     containers::mount(session, resolver, containers, reporter).ok_or(Exit::Unusable)
+}
+
+/// Refuses a limit of transfers to and from services where there are none.
+fn limits_something(reach: Reach) -> Result<Reach, (Exit, String)> {
+    let is_of_services = throttle::own().is_some_and(|own| own.rates().are_of_services());
+    if reach.is_local() && is_of_services {
+        let why = "--bwlimit UP:DOWN limits transfers to and from S3 and other hosts, and all paths are here; write --bwlimit RATE";
+        return Err((Exit::Usage, why.to_owned()));
+    }
+    Ok(reach)
 }
 
 /// Prints the first line of the header, with the version and the ranks, unless it was printed before.

@@ -13,6 +13,7 @@ pub mod identity_args;
 pub mod json;
 pub mod keep_args;
 mod letters;
+pub mod limit_args;
 mod list_file;
 pub mod local_path;
 pub mod mfu_words;

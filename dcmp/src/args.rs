@@ -177,6 +177,10 @@ impl ToolArgs for Args {
     fn common(&self) -> &CommonArgs {
         &self.common
     }
+
+    fn bwlimit(&self) -> Option<&str> {
+        self.tuning.bwlimit.as_deref()
+    }
 }
 
 impl Args {

@@ -99,6 +99,10 @@ impl ToolArgs for Args {
     fn common(&self) -> &CommonArgs {
         &self.common
     }
+
+    fn bwlimit(&self) -> Option<&str> {
+        self.copy.bwlimit()
+    }
 }
 
 impl Args {

@@ -98,6 +98,10 @@ impl ToolArgs for Args {
     fn common(&self) -> &CommonArgs {
         &self.common
     }
+
+    fn bwlimit(&self) -> Option<&str> {
+        self.copy.bwlimit()
+    }
 }
 
 impl Args {

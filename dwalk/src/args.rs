@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use common::run::walk::WalkRequest;
 use common::surface::cli::{CommonArgs, after_long_help};
 use common::surface::filter_args::FilterArgs;
+use common::surface::limit_args::bandwidth;
 use common::surface::local_path::local_path;
 use common::surface::named_args::{FilesFromArgs, NamedArgs};
 use common::surface::session::ToolArgs;
@@ -124,6 +125,12 @@ pub struct Args {
 
     #[command(flatten)]
     pub common: CommonArgs,
+
+    /// Limit the bytes per second that the whole job reads for --checksum, such as 50M
+    ///
+    /// The ranks that have work share the limit. A number without a unit is in KiB.
+    #[arg(long, value_name = "RATE", value_parser = bandwidth, help_heading = "Tuning")]
+    bwlimit: Option<String>,
 }
 
 /// See `Checksum`.
@@ -185,6 +192,10 @@ impl ToolArgs for Args {
 
     fn common(&self) -> &CommonArgs {
         &self.common
+    }
+
+    fn bwlimit(&self) -> Option<&str> {
+        self.bwlimit.as_deref()
     }
 }
 

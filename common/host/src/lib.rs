@@ -9,4 +9,5 @@ pub mod identity;
 pub mod interrupt;
 pub mod mounts;
 pub mod process;
+pub mod throttle;
 pub mod transfers;

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod copy;
 pub mod delete;
 pub mod journal;
+pub mod limited;
 pub mod remove;
 pub mod resolver;
 pub mod sort;

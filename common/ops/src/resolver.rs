@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::limited::{At, limited};
 pub use hosts::HostOptions;
 use hosts::{HostReach, Hosts};
 
@@ -37,6 +38,13 @@ pub struct Reach {
     /// The side on which each service is named, the name of its remote, and its settings.
     services: Vec<(Side, Option<String>, Settings)>,
     hosts: HostReach,
+}
+
+impl Reach {
+    /// Returns whether all paths are on this node.
+    pub fn is_local(&self) -> bool {
+        self.services.is_empty() && self.hosts.is_empty()
+    }
 }
 
 /// The stores of all locations of a job.
@@ -262,20 +270,20 @@ impl StoreResolver {
     /// resolved.
     pub fn open(&self, side: Side, path: &[u8], open_as: OpenAs) -> Result<Box<dyn Store>> {
         if let Some((store, _)) = self.objects(side, path) {
-            return Ok(Box::new(store));
+            return Ok(limited(Box::new(store), At::Network));
         }
         if let Some((host, below)) = self.hosts.of(path) {
             let store = RemoteStore::open(host, below, open_as)?;
             if self.has_looked_at(path) {
                 self.check_same(path, store.root_metadata(), Op::Open)?;
             }
-            return Ok(Box::new(store));
+            return Ok(limited(Box::new(store), At::Network));
         }
         let store = PosixStore::open(&self.local(path), open_as)?;
         if self.has_looked_at(path) {
             self.check_same(path, &store.root_metadata()?, Op::Open)?;
         }
-        Ok(Box::new(store))
+        Ok(limited(Box::new(store), At::Node))
     }
 
     fn lock_looked_at(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, (u64, u64)>> {

@@ -13,6 +13,7 @@ use super::frame::{Frame, Parcel};
 use super::growth::{self, Advice, Growth};
 use super::job::{Finding, Job, Listener};
 use super::pool::Pool;
+use super::rates::RateSharing;
 use super::reactor::{LocalWork, Reactor};
 use comm::Rank;
 use comm::mailbox::{Channel, Mailbox, Nap};
@@ -20,6 +21,7 @@ use host::interrupt;
 use host::process::{
     Usage, address_space_left, limits_of_threads, usage_of_process, usage_of_thread,
 };
+use host::throttle;
 use host::transfers::LargeTransfer;
 use types::exit::Exit;
 use types::limits;
@@ -45,6 +47,7 @@ pub fn run<J: Job>(
     settings: Settings,
 ) -> Counters {
     interrupt::work_begins();
+    let _limited = throttle::work_begins();
     let began = Instant::now();
     let cpu_before = usage_of_process().cpu;
     let (pool, workers) = Pool::new(settings.threads_max);
@@ -60,6 +63,7 @@ pub fn run<J: Job>(
         growth: Growth::new(settings.threads_max, settings.cpu_share),
         began,
         reported_at: Duration::ZERO,
+        rates: RateSharing::new(rank, size),
         threads: 0,
         out: Vec::new(),
     };
@@ -161,6 +165,7 @@ struct MainThread<'m, 'c, J: Job> {
     growth: Growth,
     began: Instant,
     reported_at: Duration,
+    rates: RateSharing,
     threads: u32,
     out: Vec<(Rank, Frame)>,
 }
@@ -224,7 +229,10 @@ impl<J: Job> MainThread<'_, '_, J> {
                 self.local.undecodable = true;
                 return true;
             };
-            self.reactor.on(now, from, frame, &mut self.local, &mut self.out);
+            self.receive(now, from, frame);
+        }
+        if let Some(throttle) = throttle::own() {
+            self.rates.step(throttle, throttle::now(), &mut self.out);
         }
         self.reactor.step(now, &mut self.local, &mut self.out);
         moved |= !self.out.is_empty();
@@ -239,6 +247,18 @@ impl<J: Job> MainThread<'_, '_, J> {
         }
         self.report(now);
         moved
+    }
+
+    fn receive(&mut self, now: Duration, from: Rank, frame: Frame) {
+        match frame {
+            Frame::Demand(demand) => self.rates.hear(from, demand),
+            Frame::Share(share) => {
+                if let Some(throttle) = throttle::own() {
+                    throttle.set(share, throttle::now());
+                }
+            }
+            frame => self.reactor.on(now, from, frame, &mut self.local, &mut self.out),
+        }
     }
 
     /// Sends a message; one to this rank itself is handled at once.

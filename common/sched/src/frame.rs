@@ -1,9 +1,11 @@
 //! Messages between ranks while a job runs.
 
+use host::throttle::Share;
 use serde::{Deserialize, Serialize};
+use types::rate::{Demand, KINDS};
 
 /// One message of the engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Frame {
     /// Steal request: asks for a share of the tasks that the victim has queued beyond those of the
     /// thief.
@@ -34,6 +36,10 @@ pub enum Frame {
     Event(Vec<u8>),
     /// Progress of a rank, serialised. Not work-carrying: it may be lost.
     Progress(Vec<u8>),
+    /// Report of the work that a rank did whose rate is limited. Not work-carrying.
+    Demand([Demand; KINDS]),
+    /// Share of a rank in the rates to which the job is limited. Not work-carrying.
+    Share(Share),
 }
 
 /// Serialised tasks on their way from one rank to another.

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod growth;
 pub mod job;
 mod pool;
+pub mod rates;
 pub mod reactor;
 mod termination;
 mod thief;

@@ -132,6 +132,8 @@ impl Reactor {
                 work.event(from, event);
             }
             Frame::Progress(snapshot) => work.progress(from, snapshot),
+            // The engine shares rates: they are no part of this protocol.
+            Frame::Demand(_) | Frame::Share(_) => {}
         }
     }
 

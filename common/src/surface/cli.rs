@@ -11,6 +11,7 @@ use super::foreign;
 use super::generate::{self, Document};
 use super::identity_args::IdentityArgs;
 use super::letters;
+use super::limit_args::{LimitArgs, bandwidth};
 use super::mfu_words::OutputStyle;
 use super::s3_args::S3Args;
 use super::ssh_args::SshArgs;
@@ -98,6 +99,10 @@ pub struct CommonArgs {
     #[command(flatten)]
     pub ssh: SshArgs,
 
+    /// Limits of the rate of the job.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+
     /// Options of locations in S3
     #[command(flatten)]
     pub s3: S3Args,
@@ -131,6 +136,13 @@ pub struct TuningArgs {
         value_parser = checked_buffer
     )]
     buffer: String,
+
+    /// Limit the bytes per second that the whole job writes, and those that it reads, such as 50M
+    ///
+    /// The ranks that have work share the limit. UP:DOWN limits what is sent to S3 and other
+    /// hosts and what is received from there, such as 10M:off. A number without a unit is in KiB.
+    #[arg(long, value_name = "RATE", value_parser = bandwidth)]
+    pub bwlimit: Option<String>,
 }
 
 impl TuningArgs {

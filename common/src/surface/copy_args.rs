@@ -78,6 +78,11 @@ impl CopyArgs {
         CommonArgs { s3, ..common }
     }
 
+    /// Bandwidth that the job may use.
+    pub fn bwlimit(&self) -> Option<&str> {
+        self.tuning.bwlimit.as_deref()
+    }
+
     /// Request of these arguments. `keeps` is preserved by default, and `singly` in any case.
     pub fn wishes(
         &self,

@@ -246,7 +246,7 @@ mod tests {
         let copies = Command::new("dcp").arg(Arg::new("preserve").long("preserve"));
         let why = instead("--remove-source-files", &copies).unwrap();
         assert!(why.contains("--remove-source-files") && why.contains("dcmp"), "{why}");
-        assert!(instead("--bwlimit=1M", &copies).is_some());
+        assert!(instead("--backup=1M", &copies).is_some());
         assert_eq!(instead("--unheard-of", &copies), None);
         let why = instead("--delete", &Command::new("dwalk")).unwrap();
         assert!(why.contains("dcp and dsync"), "{why}");

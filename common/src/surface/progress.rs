@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use comm::Rank;
+use host::throttle;
 use pace::{Pace, Share};
 use sched::job::Finding;
 use types::outcome::tally::Tally;
@@ -121,7 +122,9 @@ impl Progress {
             let what = if self.is_copy() { "bytes" } else { "progress" };
             format!("  no {what} for {} s", still.as_secs())
         });
-        format!("{} {what}  {state}{done}  errors {errors}{still}", clock(elapsed))
+        let limit = throttle::own().and_then(|own| own.rates().words());
+        let limit = limit.map_or_else(String::new, |limit| format!("  {limit}"));
+        format!("{} {what}  {state}{done}  errors {errors}{limit}{still}", clock(elapsed))
     }
 
     /// Words for the walk, or for how much is done and how long the rest takes.

@@ -32,6 +32,11 @@ pub trait ToolArgs: FromArgMatches + CommandFactory + Serialize + DeserializeOwn
     /// The options all tools share.
     fn common(&self) -> &CommonArgs;
 
+    /// Bandwidth that the job may use, for a tool that moves content.
+    fn bwlimit(&self) -> Option<&str> {
+        None
+    }
+
     /// The long names of the options that the short help has besides those of all tools.
     const SHORT_HELP: &'static [&'static str];
 }
@@ -127,6 +132,7 @@ fn run_joined<A: ToolArgs>(
     listen();
     let topology = Topology::meet(mail);
     sort::use_processors(topology.cpu_share());
+    args.common().limits.begin(args.bwlimit(), mail);
     let mut exit = work(&mut Session { tool, mail, topology, mpi }, args);
     // Whoever was told to stop while it asked for the first time has not found that nothing can be done.
     if exit == Exit::Unusable && interrupt::is_wanted() {

@@ -14,6 +14,7 @@ mod pairs;
 mod places;
 #[path = "stores/promises.rs"]
 mod promises;
+mod rates;
 mod remote_hosts;
 #[path = "shared/runs.rs"]
 mod runs;

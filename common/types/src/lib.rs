@@ -15,6 +15,7 @@ pub mod object;
 pub mod operand;
 pub mod outcome;
 pub mod path;
+pub mod rate;
 pub mod select;
 pub mod service;
 pub mod size;

@@ -192,6 +192,40 @@ pub fn steal_pause_max(ranks: u32) -> Duration {
 /// output of a rank through a pipe, and drop the rest of it when they kill the job.
 pub const LAST_WORDS: Duration = Duration::from_millis(300);
 
+/// Work that a rank may catch up on at once where its rate is limited: a fortieth of the two seconds
+/// within which a limit holds.
+pub const RATE_BURST: Duration = Duration::from_millis(50);
+/// Part of a rate that all ranks together have to begin with, though they are idle.
+pub const RATE_LEAST_SHARE: f64 = 0.02;
+/// Part of the rate of a rank that had enough, by which it may do more before it is given more: little,
+/// because others could use it.
+pub const RATE_MARGIN: f64 = 1.02;
+/// Most work that a job makes up for, in time at its limit: small in the two seconds within which a
+/// limit holds.
+pub const RATE_CARRIED: Duration = Duration::from_millis(60);
+/// Time in which it is made up for: some times the interval at which ranks report, so that it does not
+/// swing.
+pub const RATE_MADE_UP: Duration = Duration::from_millis(200);
+/// Longest wait for tokens before a thread looks whether the job goes on: limits change meanwhile.
+pub const RATE_WAIT_MAX: Duration = Duration::from_millis(50);
+/// Time that one block takes at the rate of its rank: small in the two seconds within which a limit
+/// holds, because a block is the error of a rank.
+pub const RATE_BLOCK: Duration = Duration::from_millis(20);
+/// Fewest bytes of such a block, so that a rank with a small share does not crawl.
+pub const RATE_BLOCK_BYTES_MIN: usize = 16 << 10;
+/// Most bytes of such a block.
+pub const RATE_BLOCK_BYTES_MAX: usize = 1 << 20;
+/// Pause between two looks into a control file.
+pub const CONTROL_INTERVAL: Duration = Duration::from_millis(500);
+/// Bytes of a control file that are read.
+pub const CONTROL_BYTES_MAX: u64 = 64 << 10;
+
+/// Returns the interval at which ranks tell what they do of a limited rate. A message of each takes
+/// rank 0 a few microseconds.
+pub fn rate_interval(ranks: u32) -> Duration {
+    Duration::from_millis(20).max(Duration::from_micros(50) * ranks)
+}
+
 /// Pause between two termination waves.
 pub const WAVE_PAUSE: Duration = Duration::from_micros(100);
 

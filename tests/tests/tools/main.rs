@@ -24,6 +24,7 @@ mod journeys;
 mod json_events;
 mod licences;
 mod like_cp;
+mod limited;
 mod limits_of_targets;
 mod list_outputs;
 mod lists;

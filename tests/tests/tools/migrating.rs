@@ -165,7 +165,6 @@ fn options_of_other_tools_are_accepted_or_answered() {
     for (option, says) in [
         ("--remove-source-files", "sources are not removed"),
         ("--delete", "use dsync"),
-        ("--bwlimit=1M", "start fewer ranks"),
         ("--backup", "not backed up"),
     ] {
         let ended = run(tool(1, "dcp").current_dir(work.path()).args([option, "s", "u"])).expect(2);

@@ -24,7 +24,7 @@ const OF_SSH: &str = "write it as an option of ssh, such as -e 'ssh -4'";
 const CERTIFICATES: &str = "certificates are always checked; name your own CA by AWS_CA_BUNDLE";
 const HASHES: &str = "dwalk --checksum writes checksums, and dcmp compares content";
 const OBJECT_OPTIONS: &str = "the options of objects begin with --s3-; --help lists them";
-const BANDWIDTH: &str = "the bandwidth cannot be limited; start fewer ranks, or lower --threads";
+const OPERATIONS: &str = "write --iops-limit N, which counts operations on entries and blocks";
 
 /// Tools that an advice is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,9 @@ const ADVICE: &[Advice] = &[
         ],
         NO_DAEMON,
     ),
-    (For::Copying, &["--bwlimit", "--bwlimit-file", "--tpslimit", "--tpslimit-burst"], BANDWIDTH),
+    (For::All, &["--tpslimit", "--tpslimit-burst"], OPERATIONS),
+    (For::All, &["--bwlimit"], "no content is moved; write --iops-limit N"),
+    (For::Copying, &["--bwlimit-file"], "write --bwlimit RATE, which is for the whole job"),
     (
         For::Copying,
         &["--stop-after", "--stop-at", "--time-limit", "--max-duration"],

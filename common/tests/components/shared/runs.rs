@@ -12,6 +12,7 @@ use common::surface::cli::CommonArgs;
 use common::surface::copy_args::CopyWishes;
 use common::surface::filter_args::{FilterArgs, RuleArgs};
 use common::surface::identity_args::IdentityArgs;
+use common::surface::limit_args::LimitArgs;
 use common::surface::named_args::NamedArgs;
 use common::surface::s3_args::S3Args;
 use common::surface::session::Session;
@@ -51,6 +52,7 @@ pub fn quiet() -> CommonArgs {
         assume_shared: false,
         identity: IdentityArgs::default(),
         ssh: SshArgs::default(),
+        limits: LimitArgs::default(),
         s3: S3Args::default(),
     }
 }

@@ -1,0 +1,322 @@
+//! Stores whose use is limited: each block and each operation on an entry waits for its tokens.
+
+use std::sync::Arc;
+
+use host::throttle::{self, Throttle, add, take};
+use store::{
+    Dir, DirDecorator, Made, NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt,
+    SourceFile, SourceFileDecorator, StagedFile, StagedFileDecorator, Store, StoreDecorator,
+};
+use types::content::chunk::Extent;
+use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
+use types::error::{Error, Result};
+use types::object::key_range::KeyRange;
+use types::object::keys_below::KeysBelow;
+use types::object::metadata::LinkForm;
+use types::path::{Name, RelPath};
+use types::rate::Work;
+
+/// Limits the use of a store, where the job is limited.
+pub fn limited(store: Box<dyn Store>, at: At) -> Box<dyn Store> {
+    if throttle::own().is_none() {
+        return store;
+    }
+    Box::new(LimitedStore { inner: store, at })
+}
+
+/// Place of the bytes of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// File system that the node has mounted.
+    Node,
+    /// Service, or another host.
+    Network,
+}
+
+/// Waits until one operation may begin.
+fn operation() {
+    take(Work::Operations, 1);
+}
+
+/// Waits until bytes may be written, or for what was written before.
+fn take_written(at: At, bytes: u64) {
+    take(Work::Written, bytes);
+    if at == At::Network {
+        take(Work::Uploaded, bytes);
+    }
+}
+
+/// Waits for what was read before.
+fn await_read(at: At) {
+    take(Work::Read, 0);
+    if at == At::Network {
+        take(Work::Downloaded, 0);
+    }
+}
+
+/// Counts bytes that were read.
+fn add_read(at: At, bytes: u64) {
+    add(Work::Read, bytes);
+    if at == At::Network {
+        add(Work::Downloaded, bytes);
+    }
+}
+
+/// Returns the length of a block, where that much would be moved.
+fn block(wanted: usize) -> usize {
+    throttle::own().and_then(Throttle::block_bytes).map_or(wanted, |bytes| bytes.min(wanted))
+}
+
+struct LimitedStore {
+    inner: Box<dyn Store>,
+    at: At,
+}
+
+impl StoreDecorator for LimitedStore {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
+    fn open_dir(&self, path: &RelPath) -> Result<Arc<dyn Dir>> {
+        operation();
+        let inner = StoreDecorator::inner(self).open_dir(path)?;
+        Ok(Arc::new(LimitedDir { inner, at: self.at }))
+    }
+
+    fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {
+        operation();
+        StoreDecorator::inner(self).remove_keys(keys)
+    }
+}
+
+struct LimitedDir {
+    inner: Arc<dyn Dir>,
+    at: At,
+}
+
+impl LimitedDir {
+    fn source(&self, inner: Box<dyn SourceFile>) -> Box<dyn SourceFile> {
+        Box::new(LimitedSource { inner, at: self.at })
+    }
+
+    fn staged(&self, inner: Box<dyn StagedFile>) -> Box<dyn StagedFile> {
+        Box::new(LimitedStaged { inner, at: self.at })
+    }
+}
+
+impl DirDecorator for LimitedDir {
+    fn inner(&self) -> &dyn Dir {
+        &*self.inner
+    }
+
+    fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
+        operation();
+        self.inner.list(each)
+    }
+
+    fn read(&self, key_range: KeyRange, reader: &mut dyn NameReader) -> Result<()> {
+        operation();
+        self.inner.read(key_range, reader)
+    }
+
+    fn read_known(&self, keys: &KeysBelow, reader: &mut dyn NameReader) -> Result<()> {
+        self.inner.read_known(keys, reader)
+    }
+
+    fn open_dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
+        operation();
+        Ok(Arc::new(Self { inner: self.inner.open_dir(name)?, at: self.at }))
+    }
+
+    fn stat(&self, name: &Name) -> Result<Metadata> {
+        operation();
+        self.inner.stat(name)
+    }
+
+    fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
+        operation();
+        let (metadata, file) = self.inner.stat_open(name)?;
+        Ok((metadata, file.map(|file| self.source(file))))
+    }
+
+    fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>> {
+        operation();
+        self.inner.open_file(name).map(|file| self.source(file))
+    }
+
+    fn open_listed(&self, name: &Name, hint: Hint) -> Result<Box<dyn SourceFile>> {
+        operation();
+        self.inner.open_listed(name, hint).map(|file| self.source(file))
+    }
+
+    fn open_extent(
+        &self,
+        name: &Name,
+        identity: &Identity,
+        extent: Extent,
+    ) -> Result<Box<dyn SourceFile>> {
+        operation();
+        self.inner.open_extent(name, identity, extent).map(|file| self.source(file))
+    }
+
+    fn read_link(&self, name: &Name) -> Result<Vec<u8>> {
+        operation();
+        self.inner.read_link(name)
+    }
+
+    fn open_link(&self, name: &Name) -> Result<Option<(Box<dyn SourceFile>, LinkForm)>> {
+        let opened = self.inner.open_link(name)?;
+        Ok(opened.map(|(file, form)| (self.source(file), form)))
+    }
+
+    fn xattrs(&self, name: Option<&Name>) -> Result<Option<Xattrs>> {
+        operation();
+        self.inner.xattrs(name)
+    }
+
+    fn make_dir(&self, name: &Name, mode: u32) -> Result<Made> {
+        operation();
+        self.inner.make_dir(name, mode)
+    }
+
+    fn stage_file(&self, new: &NewFile<'_>) -> Result<Box<dyn StagedFile>> {
+        operation();
+        self.inner.stage_file(new).map(|file| self.staged(file))
+    }
+
+    fn resume_staged(
+        &self,
+        new: &NewFile<'_>,
+        inode: Option<u64>,
+    ) -> Result<Option<Box<dyn StagedFile>>> {
+        operation();
+        Ok(self.inner.resume_staged(new, inode)?.map(|file| self.staged(file)))
+    }
+
+    fn join_staged(&self, ticket: &[u8], name: &Name) -> Result<Box<dyn StagedFile>> {
+        operation();
+        self.inner.join_staged(ticket, name).map(|file| self.staged(file))
+    }
+
+    fn make_symlink(&self, link: &NewSymlink<'_>) -> Result<Kept> {
+        operation();
+        self.inner.make_symlink(link)
+    }
+
+    fn make_special(&self, special: &NewSpecial<'_>) -> Result<Kept> {
+        operation();
+        self.inner.make_special(special)
+    }
+
+    fn set_attributes(&self, attributes: &Attributes) -> Result<Kept> {
+        operation();
+        self.inner.set_attributes(attributes)
+    }
+
+    fn set_entry_attributes(
+        &self,
+        name: &Name,
+        kind: Kind,
+        attributes: &Attributes,
+    ) -> Result<Kept> {
+        operation();
+        self.inner.set_entry_attributes(name, kind, attributes)
+    }
+
+    fn remove(&self, name: &Name, kind: Kind) -> Result<()> {
+        operation();
+        self.inner.remove(name, kind)
+    }
+
+    fn link_from(&self, other: &dyn Dir, name: &Name) -> Result<bool> {
+        operation();
+        self.inner.link_from(other, name)
+    }
+
+    fn hard_link(&self, link: &NewHardLink<'_>) -> Result<bool> {
+        operation();
+        self.inner.hard_link(link)
+    }
+}
+
+struct LimitedSource {
+    inner: Box<dyn SourceFile>,
+    at: At,
+}
+
+impl SourceFileDecorator for LimitedSource {
+    fn inner(&self) -> &dyn SourceFile {
+        &*self.inner
+    }
+
+    /// Reads a block. How much there is is not known before; what comes next waits for it.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        operation();
+        await_read(self.at);
+        let length = block(buffer.len());
+        let read = self.inner.read_at(&mut buffer[..length], offset)?;
+        add_read(self.at, read as u64);
+        Ok(read)
+    }
+}
+
+struct LimitedStaged {
+    inner: Box<dyn StagedFile>,
+    at: At,
+}
+
+/// A source from which a service reads what it sends: each block waits to be sent, too.
+struct SentSource<'s> {
+    inner: &'s dyn SourceFile,
+    at: At,
+}
+
+impl SourceFileDecorator for SentSource<'_> {
+    fn inner(&self) -> &dyn SourceFile {
+        self.inner
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let read = self.inner.read_at(buffer, offset)?;
+        take_written(self.at, read as u64);
+        Ok(read)
+    }
+}
+
+impl StagedFileDecorator for LimitedStaged {
+    fn inner(&self) -> &dyn StagedFile {
+        &*self.inner
+    }
+
+    fn into_inner(self: Box<Self>) -> Box<dyn StagedFile> {
+        self.inner
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        operation();
+        take_written(self.at, data.len() as u64);
+        self.inner.write_at(data, offset)
+    }
+
+    /// Moves one block at a time in the kernel. A service takes all at once: it copies an object
+    /// itself, without moving any byte, or reads a source to the end.
+    fn copy_from(&self, source: &dyn SourceFile, offset: u64, length: u64) -> Result<Option<u64>> {
+        operation();
+        if self.at == At::Network {
+            let source = SentSource { inner: source, at: self.at };
+            return self.inner.copy_from(&source, offset, length);
+        }
+        take_written(self.at, 0);
+        await_read(At::Node);
+        let at_most = block(usize::try_from(length).unwrap_or(usize::MAX)) as u64;
+        let moved = self.inner.copy_from(source, offset, at_most)?;
+        add(Work::Written, moved.unwrap_or(0));
+        add_read(At::Node, moved.unwrap_or(0));
+        Ok(moved)
+    }
+
+    fn commit(self: Box<Self>, attributes: &Attributes, receipts: Vec<Receipt>) -> Result<Kept> {
+        operation();
+        self.inner.commit(attributes, receipts)
+    }
+}

@@ -1,0 +1,162 @@
+//! Tests of the limits of a job's rate, under real `mpiexec`. A job that is slow for another reason
+//! passes them: none asserts that a job is quick. How exact a limit is, is tested under a virtual clock
+//! (`common/tests/components/rates.rs`).
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use suite_tests::buckets::{diff, served, with};
+use suite_tests::job::{alone, assert_identical, ranks_of, run, tool};
+use suite_tests::object_server::Behaviour;
+use suite_tests::sandbox::Sandbox;
+use suite_tests::trees;
+
+fn write_noise(tree: &Path, files: usize, bytes: usize) {
+    for file in 0..files {
+        trees::write(&tree.join(format!("f{file}")), &trees::noise(bytes));
+    }
+}
+
+/// Time that 8 MiB at 4 MiB per second take at least, less the tokens that a job begins with.
+const TWO_SECONDS: Duration = Duration::from_millis(1700);
+
+#[test]
+fn no_copy_is_faster_than_its_limit() {
+    let work = Sandbox::new();
+    let tree = work.path().join("s");
+    write_noise(&tree, 6, 1 << 20);
+    trees::write(&tree.join("large"), &trees::noise(2 << 20));
+    for (count, name, options) in [
+        (1, "dcp", ["--bwlimit", "4M"]),
+        (3, "dcp", ["--bwlimit", "4096"]),
+        (3, "dsync", ["--bwlimit", "4M"]),
+        (2, "dcp", ["--iops-limit", "20"]),
+    ] {
+        let target = work.path().join(format!("{name}{count}{}", options[1]));
+        let began = Instant::now();
+        let mut job = tool(count, name);
+        job.args(["--reflink=never", "-k", "256K"]).args(options);
+        run(job.args([&tree, &target])).expect(0);
+        let took = began.elapsed();
+        assert!(took > TWO_SECONDS, "{name} {options:?} {count}: {took:?}");
+        run(alone("dcmp").args(["--ignore", "mtime"]).args([&tree, &target])).expect(0);
+    }
+}
+
+#[test]
+fn what_reads_or_removes_is_not_faster_than_its_limit() {
+    let work = Sandbox::new();
+    let tree = work.path().join("s");
+    write_noise(&tree, 40, 100 << 10);
+    let tree = tree.to_str().unwrap();
+    for words in [
+        &["dcmp", "--bwlimit", "4M", tree, tree][..],
+        &["dwalk", "--bwlimit", "2M", "--checksum", "sha256", "-o", "/dev/null", tree],
+        &["dwalk", "--iops-limit", "20", tree],
+        &["drm", "--iops-limit", "20", tree],
+    ] {
+        let began = Instant::now();
+        run(tool(2, words[0]).args(&words[1..])).expect(0);
+        let took = began.elapsed();
+        assert!(took > TWO_SECONDS, "{words:?}: {took:?}");
+    }
+}
+
+#[test]
+fn a_limit_that_means_nothing_is_refused_in_a_line() {
+    let work = Sandbox::new();
+    trees::write(&work.path().join("s/f"), b"content");
+    for (name, wrong, says) in [
+        ("dcp", ["--bwlimit", "fast"], "fast"),
+        ("dcp", ["--bwlimit", "08:00,512k 12:00,10M"], "times of day"),
+        ("dsync", ["--bwlimit", "10M:off"], "write --bwlimit RATE"),
+        ("dcmp", ["--iops-limit", "-1"], "-1"),
+        ("drm", ["--bwlimit", "1M"], "write --iops-limit N"),
+    ] {
+        let mut job = tool(2, name);
+        job.current_dir(work.path()).args(wrong).arg("s");
+        let ended = run(if name == "drm" { &mut job } else { job.arg("t") }).expect(2);
+        assert!(ended.stderr.contains(says), "{name} {wrong:?}: {}", ended.stderr);
+        let lines = ended.stderr.lines().filter(|line| line.starts_with(&format!("{name}: ")));
+        assert_eq!(lines.count(), 1, "{name} {wrong:?}: {}", ended.stderr);
+        assert!(work.path().join("s/f").exists() && !work.path().join("t").exists());
+    }
+}
+
+#[test]
+fn transfers_to_and_from_a_service_are_limited_and_right() {
+    let server = served(Behaviour::default());
+    let work = Sandbox::new();
+    let (tree, back) = (work.path().join("s"), work.path().join("back"));
+    write_noise(&tree, 8, 100 << 10);
+    // In parts, and read by ranges.
+    trees::write(&tree.join("large"), &trees::noise(7 << 20));
+    let go = |rate: &str, places: [&str; 2]| {
+        let began = Instant::now();
+        let mut job = with(&server, 2, "dcp");
+        job.args(["-p", "--s3-part-size", "5M", "--bwlimit", rate]);
+        run(job.args(places)).expect(0);
+        began.elapsed()
+    };
+    let (there, and_back) = (tree.to_str().unwrap(), back.to_str().unwrap());
+    for (rate, places) in [
+        ("4M", [there, "s3://data/one"]),
+        ("4M:off", [there, "s3://data/two"]),
+        ("off:4M", ["s3://data/one/", and_back]),
+    ] {
+        let took = go(rate, places);
+        assert!(took > TWO_SECONDS, "{rate} {places:?}: {took:?}");
+    }
+    assert_eq!(diff(&tree, &back), "");
+    // Limits of the other direction, and copies within the service, of which no byte is moved.
+    go("off:1B", [there, "s3://data/three"]);
+    go("1B", ["s3://data/one/", "s3://data/four"]);
+    run(with(&server, 1, "dcmp").args([there, "s3://data/four"])).expect(0);
+}
+
+/// Starts a copy of a tree that is paused, and waits until it says so.
+fn paused(count: u32, at: &dyn Fn(&str) -> std::path::PathBuf, target: &Path) -> Child {
+    fs::write(at("control"), "pause\n").unwrap();
+    let mut job = tool(count, "dcp");
+    job.args(["-p", "--progress", "1", "--control-file"]);
+    job.args([&at("control"), &at("s"), target]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut job = job.spawn().unwrap();
+    let mut lines = BufReader::new(job.stderr.take().unwrap()).lines();
+    let line = lines.find(|line| line.as_ref().unwrap().contains("errors 0  paused"));
+    assert!(line.is_some(), "the job has ended");
+    std::thread::spawn(move || lines.for_each(drop));
+    job
+}
+
+#[test]
+fn a_control_file_pauses_and_resumes_a_job() {
+    let work = Sandbox::new();
+    let at = |name: &str| work.at(name);
+    write_noise(&at("s"), 20, 1000);
+    for count in [1, 3] {
+        let target = at(&format!("t{count}"));
+        let mut job = paused(count, &at, &target);
+        assert!(job.try_wait().unwrap().is_none());
+        assert_eq!(fs::read_dir(&target).map_or(0, Iterator::count), 0, "{count} ranks");
+        fs::write(at("control"), "bwlimit=1G\nresume\n").unwrap();
+        assert!(job.wait().unwrap().success());
+        assert_identical(&at("s"), &target);
+    }
+}
+
+#[test]
+fn a_paused_job_is_interrupted_as_any_other() {
+    let work = Sandbox::new();
+    let at = |name: &str| work.at(name);
+    write_noise(&at("s"), 20, 1000);
+    let mut job = paused(2, &at, &at("t"));
+    for rank in ranks_of(job.id(), "dcp") {
+        assert!(
+            std::process::Command::new("kill").arg(rank.to_string()).status().unwrap().success()
+        );
+    }
+    assert_eq!(job.wait().unwrap().code(), Some(20));
+}
