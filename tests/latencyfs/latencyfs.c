@@ -14,6 +14,7 @@
  *           --fold-case       names are kept in small letters, as on FAT
  *           --unanswered=E    files cannot be opened, with that errno ...
  *           --in-vain=N       ... the first N times
+ *           --record=FILE     a line for each operation that is delayed: see below
  *           -d                print each operation, to count them
  *   Stop:   fusermount3 -u MOUNTPOINT   (or SIGINT / SIGTERM)
  *
@@ -44,6 +45,11 @@
  *  - No O_TMPFILE, no ioctl; copy_file_range becomes reads and writes; locks
  *    are local to the mount.
  *
+ * A record has two lines for each operation, one when it comes and one after its
+ * delay, with fields between tabs:
+ *      begin NUMBER KIND PROCESS THREAD INODE NAME      of the caller, and of what
+ *      end NUMBER                                       it names in the backing tree
+ *
  * As DAOS's dfuse (its ops/ directory; mount with -o fsname=dfuse,subtype=daos):
  *  - No hard links, no fallocate, no FIFOs, sockets and devices, no owners for
  *    whoever is not the one user, no access control lists.
@@ -61,6 +67,7 @@
 #include <limits.h>
 #include <linux/fuse.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -118,6 +125,7 @@ static const char *dfuse_link; /* NULL: a plain passthrough */
 static int folds_case;
 static int unanswered;
 static atomic_int in_vain;
+static int record = -1;
 static int held_fds_end; /* greater descriptors are not held by inodes */
 
 /* ---- small helpers ---- */
@@ -171,6 +179,9 @@ static void as_dfuse(struct stat *st)
 		st->st_blksize = 1 << 20;
 }
 
+/* In a handler: records the operation, and takes its time. */
+#define OPERATION(ino, name) operation(req, __func__ + strlen("do_"), ino, name)
+
 /* A descriptor that is closed where its scope ends. */
 #define AUTO_FD __attribute__((cleanup(close_fd))) int
 
@@ -181,6 +192,52 @@ static const char *path_of(int fd)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	return path;
+}
+
+/* ---- operations ---- */
+
+__attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
+{
+	char line[NAME_MAX + 200];
+	va_list rest;
+	int length;
+
+	va_start(rest, format);
+	length = vsnprintf(line, sizeof(line), format, rest);
+	va_end(rest);
+	if (write(record, line, length) != length)
+		abort();
+}
+
+/* The kernel tells the thread that has made a call; this is the process that it is of. */
+static int process_of(int thread)
+{
+	char path[40], line[80];
+	int process = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", thread);
+	status = fopen(path, "r");
+	while (status && !process && fgets(line, sizeof(line), status))
+		sscanf(line, "Tgid: %d", &process);
+	if (status)
+		fclose(status);
+	return process;
+}
+
+static struct inode *inode_of(fuse_ino_t ino);
+
+static void operation(fuse_req_t req, const char *kind, fuse_ino_t ino, const char *name)
+{
+	static atomic_int operations;
+	int number = atomic_fetch_add(&operations, 1), thread = fuse_req_ctx(req)->pid;
+
+	if (record != -1)
+		note("begin\t%d\t%s\t%d\t%d\t%lu\t%s\n", number, kind, process_of(thread), thread,
+		     (unsigned long)inode_of(ino)->key.ino, name ? name : "");
+	delay();
+	if (record != -1)
+		note("end\t%d\n", number);
 }
 
 /* ---- inodes ---- */
@@ -353,7 +410,7 @@ static void reply_new(fuse_req_t req, int dir, const char *name, mode_t mode, in
 
 static void do_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply_entry(req, dir, name);
@@ -374,7 +431,7 @@ static void do_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t dev)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	NOT_AS_DFUSE(!S_ISREG(mode), ENOTSUP);
 	OPEN_INODE(dir, parent);
@@ -383,7 +440,7 @@ static void do_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, 0, mkdirat(dir, name, mode));
@@ -391,7 +448,7 @@ static void do_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply_new(req, dir, name, 0, symlinkat(target, dir, name));
@@ -399,7 +456,7 @@ static void do_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 
 static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	NOT_AS_DFUSE(1, ENOSYS);
 	OPEN_INODE(fd, ino);
@@ -412,7 +469,7 @@ static void do_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 
 static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply(req, unlinkat(dir, name, 0));
@@ -420,7 +477,7 @@ static void do_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	OPEN_INODE(dir, parent);
 	reply(req, unlinkat(dir, name, AT_REMOVEDIR));
@@ -429,7 +486,7 @@ static void do_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void do_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		      const char *new_name, unsigned int flags)
 {
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	FOLD(new_name);
 	OPEN_INODE(from, parent);
@@ -453,7 +510,7 @@ static void reply_attr(fuse_req_t req, int fd)
 
 static void do_getattr(fuse_req_t req, fuse_ino_t ino, file_info *fi)
 {
-	delay();
+	OPERATION(ino, NULL);
 	OPEN_INODE(fd, ino);
 	reply_attr(req, fd);
 }
@@ -492,7 +549,7 @@ static int set_attributes(int fd, const struct stat *st, int set, const file_inf
 
 static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, file_info *fi)
 {
-	delay();
+	OPERATION(ino, NULL);
 	NOT_AS_DFUSE(set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID), ENOTSUP);
 	if (dfuse_link)
 		set &= ~(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW);
@@ -507,7 +564,7 @@ static void do_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	char target[PATH_MAX + 1] = "";
 
-	delay();
+	OPERATION(ino, NULL);
 	OPEN_INODE(fd, ino);
 	if (readlinkat(fd, "", target, PATH_MAX) == -1)
 		reply(req, -1);
@@ -519,7 +576,7 @@ static void do_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct statvfs st;
 
-	delay();
+	OPERATION(ino, NULL);
 	OPEN_INODE(fd, ino);
 	if (fstatvfs(fd, &st) == -1)
 		reply(req, -1);
@@ -565,7 +622,7 @@ static void do_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	char names[XATTR_LIST_MAX]; /* the kernel asks for no more */
 
-	delay();
+	OPERATION(ino, NULL);
 	OPEN_INODE(fd, ino);
 	ssize_t length = listxattr(path_of(fd), names, size ? sizeof(names) : 0);
 
@@ -596,7 +653,7 @@ static void reply_xattr_changed(fuse_req_t req, fuse_ino_t ino, const char *name
 static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
-	delay();
+	OPERATION(ino, NULL);
 	NOT_AS_DFUSE(strncmp(name, "system.posix_acl", 16) == 0, ENOTSUP);
 	NOT_AS_DFUSE(ino == FUSE_ROOT_ID && strcmp(name, "user.daos") == 0, EINVAL);
 	OPEN_INODE(fd, ino);
@@ -605,7 +662,7 @@ static void do_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 
 static void do_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	delay();
+	OPERATION(ino, NULL);
 	OPEN_INODE(fd, ino);
 	reply_xattr_changed(req, ino, name, removexattr(path_of(fd), name));
 }
@@ -638,7 +695,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 {
 	struct fuse_entry_param entry;
 
-	delay();
+	OPERATION(parent, name);
 	FOLD(name);
 	OPEN_INODE(dir, parent);
 	int file = open_or_create(req, dir, name, mode, fi->flags);
@@ -654,7 +711,7 @@ static void do_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 static void do_open(fuse_req_t req, fuse_ino_t ino, file_info *fi)
 {
-	delay();
+	OPERATION(ino, NULL);
 	if (!(fi->flags & O_DIRECTORY) && atomic_fetch_sub(&in_vain, 1) > 0) {
 		fuse_reply_err(req, unanswered);
 		return;
@@ -671,7 +728,7 @@ static void do_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, f
 {
 	char *buffer = malloc(size);
 
-	delay();
+	OPERATION(ino, NULL);
 	reply_data(req, buffer, buffer ? pread(fi->fh, buffer, size, offset) : -1);
 	free(buffer);
 }
@@ -681,7 +738,7 @@ static void do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 {
 	ssize_t length;
 
-	delay();
+	OPERATION(ino, NULL);
 	length = pwrite(fi->fh, data, size, offset);
 	if (length == -1)
 		reply(req, -1);
@@ -692,7 +749,7 @@ static void do_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 /* Called at each close(): closing a duplicate shows errors such as a full quota. */
 static void do_flush(fuse_req_t req, fuse_ino_t ino, file_info *fi)
 {
-	delay();
+	OPERATION(ino, NULL);
 	reply(req, close(dup(fi->fh)));
 }
 
@@ -703,14 +760,14 @@ static void do_release(fuse_req_t req, fuse_ino_t ino, file_info *fi)
 
 static void do_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, file_info *fi)
 {
-	delay();
+	OPERATION(ino, NULL);
 	reply(req, data_only ? fdatasync(fi->fh) : fsync(fi->fh));
 }
 
 static void do_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 			 file_info *fi)
 {
-	delay();
+	OPERATION(ino, NULL);
 	NOT_AS_DFUSE(1, ENOTSUP);
 	reply(req, fallocate(fi->fh, mode, offset, length));
 }
@@ -720,7 +777,7 @@ static void do_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, f
 {
 	off_t result;
 
-	delay();
+	OPERATION(ino, NULL);
 	result = lseek(fi->fh, offset, whence);
 	if (result == -1)
 		reply(req, -1);
@@ -758,7 +815,7 @@ static void do_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 	char *raw = malloc(2 * size), *out = raw + size;
 	ssize_t length = -1;
 
-	delay();
+	OPERATION(ino, NULL);
 	if (raw && lseek(fi->fh, offset, SEEK_SET) != -1)
 		length = getdents64(fi->fh, raw, size);
 	if (length != -1)
@@ -852,6 +909,7 @@ static int open_backing(const char *path)
 	if (root.fd == -1 || fstat(root.fd, &st) == -1)
 		return -1;
 	root.key.dev = st.st_dev;
+	root.key.ino = st.st_ino;
 	get_handle(root.fd, &root.key);
 	/* Needs CAP_DAC_READ_SEARCH and a file system that has handles. */
 	AUTO_FD probe = open_handle(&root.key);
@@ -881,6 +939,7 @@ struct options {
 	int fold_case;
 	int unanswered;
 	int in_vain;
+	char *record;
 	char *as_dfuse;
 	char *backing;
 };
@@ -904,6 +963,7 @@ int main(int argc, char **argv)
 		{ "--fold-case", offsetof(struct options, fold_case), 1 },
 		{ "--unanswered=%d", offsetof(struct options, unanswered), 0 },
 		{ "--in-vain=%d", offsetof(struct options, in_vain), 0 },
+		{ "--record=%s", offsetof(struct options, record), 0 },
 		{ "--as-dfuse=%s", offsetof(struct options, as_dfuse), 0 },
 		FUSE_OPT_END
 	};
@@ -929,6 +989,8 @@ int main(int argc, char **argv)
 	unanswered = options.unanswered;
 	in_vain = options.in_vain;
 	prepare_process(options.delay_us);
+	if (options.record)
+		record = open(options.record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (open_backing(options.backing) == -1) {
 		perror(options.backing);
 		return 1;

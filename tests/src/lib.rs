@@ -14,6 +14,7 @@
 //! | system calls that fail, or are answered by somebody else | [`preload`] |
 //! | commands that are killed and repeated | [`journey`] |
 //! | file systems | [`mounts`]; those that look like Lustre and DAOS: [`fake_lustre`], [`dfuse`] |
+//! | operations of a file system, with their threads and order | [`operations`] |
 //! | several nodes on one machine | [`nodes`] |
 //! | S3: the embedded server, and jobs with it | [`object_server`], [`buckets`] |
 //! | S3: another server, clients of others, replies word by word | [`seaweed`], [`cloud`], [`scripted`] |
@@ -30,6 +31,7 @@ pub mod lifetime;
 pub mod mounts;
 pub mod nodes;
 pub mod object_server;
+pub mod operations;
 pub mod preload;
 pub mod random_trees;
 pub mod sandbox;

@@ -113,6 +113,18 @@ impl SlowDisk {
         Self::start(&mut latencyfs, dir, path)
     }
 
+    /// Mounts the contents of `backing` with that delay per operation, which are recorded in a file
+    /// (see [`crate::operations`]).
+    pub fn recording(backing: &Path, delay: Duration, record: &Path) -> Self {
+        let (dir, delay) = (Sandbox::for_everybody(), delay.as_micros());
+        let mut latencyfs = Command::new(latencyfs());
+        latencyfs.arg(format!("--delay-us={delay}")).arg("--no-permissions");
+        latencyfs.arg(format!("--record={}", record.display()));
+        latencyfs.args([backing, dir.path()]).stderr(Stdio::inherit());
+        let path = dir.path().to_owned();
+        Self::start(&mut latencyfs, dir, path)
+    }
+
     /// Mounts the contents of `backing`, whose names are all in lower case, as a case-insensitive
     /// file system.
     pub fn folding(backing: &Path) -> Self {

@@ -255,6 +255,10 @@ impl<'c> CompareJob<'c> {
         if !is_chosen && !is_chosen_there() {
             return Ok(Visited::NOTHING_MOVED);
         }
+        let has_xattrs = |kind| self.xattrs.concerns(kind);
+        if entry.in_order && counterpart.as_ref().is_some_and(|(_, it, _)| has_xattrs(it.kind)) {
+            return Ok(Visited::Later);
+        }
         worker.gathered.meet(&source);
         let Some((target_dir, target, target_file)) = counterpart else {
             let findings = Findings::only(Presence::OnlySource);

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod batch;
 pub mod dir_ref;
+pub mod in_order;
 pub mod list;
 pub mod listed;
 mod listing;
@@ -55,6 +56,8 @@ pub enum WalkTask {
     KeyRange(Arc<DirRef>, KeyRange),
     /// Visit entries of a directory by these names.
     Batch(Arc<DirRef>, NameBatch),
+    /// Visit entries of a directory by these consecutive names, in their order and by one thread.
+    Run(Arc<DirRef>, NameBatch),
     /// Visit the entries that a piece of a list names.
     Named(Piece),
 }
@@ -175,6 +178,15 @@ pub trait Visitor: Job<Task: From<WalkTask>> {
         false
     }
 
+    /// Returns whether a visit inspects an entry and rarely does more, so that a file system that
+    /// prefetches attributes makes it fast.
+    fn inspects(&self, _dir_ref: &DirRef) -> bool {
+        false
+    }
+
+    /// Adds what this thread has counted to the counts of its rank, in the middle of a long task.
+    fn settle(&self, _worker: &mut Self::Worker) {}
+
     /// Counts names of a directory that this thread has read.
     fn listed(&self, _names: u64, _worker: &mut Self::Worker) {}
 
@@ -199,6 +211,9 @@ pub struct Visit<'v> {
     pub name: &'v Name,
     /// The type of the entry according to the listing.
     pub hint: Hint,
+    /// True if this thread visits the names of the directory in order, and must not be kept from
+    /// inspecting the next: an entry that takes longer is left for [`Visited::Later`].
+    pub in_order: bool,
 }
 
 /// A sign that the entries of a directory are excluded, after the visitor has reported why.
@@ -213,6 +228,9 @@ pub enum Visited {
         /// The number of bytes moved. After many of them, the rest of a batch is offered to others.
         moved_bytes: u64,
     },
+    /// The entry takes longer than an inspection. It was not handled, and any thread is to visit it
+    /// again, but not in order.
+    Later,
     /// The entry is a directory, to be walked.
     Directory,
     /// The entry is a directory without a counterpart, to be walked.
@@ -257,8 +275,8 @@ pub fn run<V: Visitor>(
         WalkTask::KeyRange(dir_ref, key_range) => {
             let all = |_: &Name, _| true;
             let listed = walked_dir(visitor, &dir_ref).and_then(|dir| {
-                let source =
-                    Listing { visitor, dir_ref: &dir_ref, dir: &dir, sharing: Sharing::Allowed };
+                let (dir_ref, dir, sharing) = (&dir_ref, &dir, Sharing::Allowed);
+                let source = Listing { visitor, dir_ref, dir, sharing, in_order: false };
                 source.read(Part::Range(key_range), all, worker, context)
             });
             if let Err(side_error) = listed {
@@ -267,6 +285,10 @@ pub fn run<V: Visitor>(
         }
         WalkTask::Batch(dir_ref, batch) => match walked_dir(visitor, &dir_ref) {
             Ok(dir) => visit_batch(visitor, &dir_ref, &dir, batch, worker, context),
+            Err(side_error) => shut(visitor, &dir_ref, side_error, worker, context),
+        },
+        WalkTask::Run(dir_ref, names) => match walked_dir(visitor, &dir_ref) {
+            Ok(dir) => in_order::visit_run(visitor, (&dir_ref, &dir), names, worker, context),
             Err(side_error) => shut(visitor, &dir_ref, side_error, worker, context),
         },
         WalkTask::Named(piece) => named::run(visitor, piece, worker, context),
@@ -355,7 +377,8 @@ fn list<V: Visitor>(
     // A comparison of names needs all names of the directory in one place, so parts of the listing
     // are not handed over.
     let sharing = if with_extras || folds { Sharing::None } else { Sharing::Allowed };
-    let listing = Listing { visitor, dir_ref, dir: &dir, sharing };
+    let in_order = in_order::is_chosen(visitor, dir_ref);
+    let listing = Listing { visitor, dir_ref, dir: &dir, sharing, in_order };
     let listed = listing.read(part, all, worker, context);
     for name in folded {
         let side_error = SideError { side: Side::Source, error: Op::Copy.failed(Cause::Folds) };
@@ -421,7 +444,9 @@ fn list_extras<V: Visitor>(
         let is_new = || !is_again || visitor.is_news(&extras, &*dir, name, hint);
         !names.contains(name) && !visitor.is_staged(name) && is_new()
     };
-    let listing = Listing { visitor, dir_ref: &extras, dir: &dir, sharing: Sharing::None };
+    let in_order = in_order::is_chosen(visitor, &extras);
+    let (dir_ref, sharing) = (&extras, Sharing::None);
+    let listing = Listing { visitor, dir_ref, dir: &dir, sharing, in_order };
     listing.read(Part::Names, is_extra, worker, context)
 }
 
@@ -452,29 +477,63 @@ fn visit_batch<V: Visitor>(
             // Other threads can take the rest; in an interrupted job it is counted as cancelled.
             return context.push_behind(WalkTask::Batch(Arc::clone(dir_ref), batch).into());
         }
-        let visited = batch.take_first(|name, hint, below| {
-            let entry = Visit { dir_ref, dir, name, hint };
-            let visited = visitor.visit(&entry, worker, context);
-            if let Some(watch) = visitor.watch(dir_ref) {
-                let seen = visitor.take_seen(worker);
-                watch.dealt_with(&entry, visited, seen, walked_store(visitor, dir_ref));
-            }
-            if matches!(visited, Visited::Directory | Visited::NewDirectory) {
-                let child = dir_ref.child(name, visitor.source(dir_ref.root()));
-                if visited == Visited::NewDirectory {
-                    child.set_trees(Trees::SourceOnly);
-                }
-                if visitor.named().is_some() && dir_ref.trees().side() == Side::Source {
-                    named::enter(visitor, &Arc::new(child), worker, context);
-                } else {
-                    context.push(WalkTask::list(child, below).into());
-                }
-            }
-            visited
-        });
+        let visited = visit_first(visitor, (dir_ref, dir), (&mut batch, None), worker, context);
         if let Some(Visited::Done { moved_bytes }) = visited {
             moved_in_batch += moved_bytes;
         }
+    }
+}
+
+/// Visits the first name of a batch. If the names are visited in order, a name that takes longer
+/// than an inspection is added to `later`.
+fn visit_first<V: Visitor>(
+    visitor: &V,
+    (dir_ref, dir): (&Arc<DirRef>, &Arc<dyn Dir>),
+    (batch, later): (&mut NameBatch, Option<&mut NameBatch>),
+    worker: &mut V::Worker,
+    context: &TaskContext<'_, V>,
+) -> Option<Visited> {
+    batch.take_first(|name, hint, below| {
+        let entry = Visit { dir_ref, dir, name, hint, in_order: later.is_some() };
+        let visited = visitor.visit(&entry, worker, context);
+        if visited == Visited::Later {
+            let later = later.expect("only an entry that is visited in order is left for later");
+            later.push(name, hint);
+            return visited;
+        }
+        if let Some(watch) = visitor.watch(dir_ref) {
+            let seen = visitor.take_seen(worker);
+            watch.dealt_with(&entry, visited, seen, walked_store(visitor, dir_ref));
+        }
+        if matches!(visited, Visited::Directory | Visited::NewDirectory) {
+            let child = dir_ref.child(name, visitor.source(dir_ref.root()));
+            if visited == Visited::NewDirectory {
+                child.set_trees(Trees::SourceOnly);
+            }
+            if visitor.named().is_some() && dir_ref.trees().side() == Side::Source {
+                named::enter(visitor, &Arc::new(child), worker, context);
+            } else {
+                context.push(WalkTask::list(child, below).into());
+            }
+        }
+        visited
+    })
+}
+
+/// Queues a batch, or visits it where the queue is full: that slows the caller down, so that memory
+/// stays bounded.
+fn queue_or_visit<V: Visitor>(
+    visitor: &V,
+    (dir_ref, dir): (&Arc<DirRef>, &Arc<dyn Dir>),
+    batch: NameBatch,
+    worker: &mut V::Worker,
+    context: &TaskContext<'_, V>,
+) {
+    if context.is_full() {
+        visit_batch(visitor, dir_ref, dir, batch, worker, context);
+    } else {
+        let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
+        context.push(WalkTask::Batch(dir_ref, batch).into());
     }
 }
 

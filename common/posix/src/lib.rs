@@ -17,6 +17,7 @@ mod file;
 mod lustre;
 mod new_files;
 mod pil4dfs;
+mod prefetch;
 mod resolve;
 mod special;
 mod staged;
@@ -253,6 +254,7 @@ impl Store for PosixStore {
         let daos = self.shared.daos.as_ref();
         Capabilities {
             has_layouts: self.system.is_some_and(lustre::is_lustre),
+            prefetches_in_order: self.system.and_then(prefetch::in_order),
             clock_behind: if is_of_this_node {
                 Duration::ZERO
             } else {

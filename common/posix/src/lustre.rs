@@ -21,7 +21,7 @@ use types::lustre::stripe_policy::StripePolicy;
 use types::path::{self, Name};
 
 /// Type number of Lustre in statfs(2) (`LL_SUPER_MAGIC` in `lustre_user.h`).
-const SUPER_MAGIC: u64 = 0x0BD0_0BD0;
+pub(super) const SUPER_MAGIC: u64 = 0x0BD0_0BD0;
 
 /// Extended attribute with a file's layout, or a directory's default for new files.
 const LAYOUT_XATTR: &str = "lustre.lov";

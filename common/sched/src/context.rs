@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_deque::Worker;
 
+use super::engine::run_task;
 use super::frame::Frame;
 use super::job::Job;
+use super::offers::Offer;
 use super::pool::Pool;
 use comm::Rank;
 use types::limits;
@@ -44,6 +46,19 @@ impl<J: Job + ?Sized> TaskContext<'_, J> {
     /// Queues a task that only this rank can run, because of something that it holds open.
     pub fn push_pinned(&self, task: J::Task) {
         self.pool.push_pinned(task);
+    }
+
+    /// Offers a task to ranks that have nothing to do. The thread must take it back at the end of
+    /// its own part.
+    pub fn offer(&self, task: J::Task) -> Offer {
+        self.count_finding(&task);
+        self.pool.offer(task)
+    }
+
+    /// Returns true where a rank has nothing to do and could get nothing: a running task should
+    /// offer part of its work.
+    pub fn is_offer_wanted(&self) -> bool {
+        self.pool.is_offer_wanted()
     }
 
     /// Keeps the job from ending until [`TaskContext::release`], since this rank awaits messages.
@@ -85,6 +100,15 @@ impl<J: Job + ?Sized> TaskContext<'_, J> {
     /// Returns true where the job is being stopped.
     pub fn is_stopped(&self) -> bool {
         self.pool.is_stopped()
+    }
+}
+
+impl<J: Job> TaskContext<'_, J> {
+    /// Takes an offered task back and runs it, unless a rank has taken it.
+    pub fn take_back(&self, job: &J, offer: Offer, worker: &mut J::Worker) {
+        if let Some(task) = self.pool.take_back(offer) {
+            run_task(job, task, worker, self);
+        }
     }
 }
 

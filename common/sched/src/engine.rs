@@ -145,7 +145,13 @@ fn work<J: Job>(job: &J, pool: &Pool<J::Task>, own: &Worker<J::Task>, rank: Rank
     }
 }
 
-fn run_task<J: Job>(job: &J, task: J::Task, worker: &mut J::Worker, context: &TaskContext<'_, J>) {
+/// Runs a task that keeps the rank from being passive, or cancels it where the job was stopped.
+pub(super) fn run_task<J: Job>(
+    job: &J,
+    task: J::Task,
+    worker: &mut J::Worker,
+    context: &TaskContext<'_, J>,
+) {
     let finds = J::finds(&task);
     if context.is_stopped() {
         job.discard(task, worker, context);
@@ -362,6 +368,11 @@ impl<J: Job> LocalWork for Local<'_, '_, J> {
             parcel.bytes.len() < limits::STEAL_BYTES_MAX
         });
         parcel
+    }
+
+    fn give_offer(&mut self) -> Parcel {
+        let offered = self.pool.give_offer();
+        offered.map_or_else(Parcel::default, |task| Parcel { count: 1, bytes: encode(&task) })
     }
 
     fn divide(&mut self) {

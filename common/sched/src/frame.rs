@@ -12,6 +12,8 @@ pub enum Frame {
     Ask {
         /// Number of tasks that the thief has queued; 0 where it is idle.
         queued: u32,
+        /// True where no thread of the thief has anything to do, and several victims had nothing.
+        is_starved: bool,
     },
     /// Answer to a steal request: tasks, or none.
     Give(Parcel),

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod frame;
 pub mod growth;
 pub mod job;
+pub mod offers;
 mod pool;
 pub mod rates;
 pub mod reactor;

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 
 use super::frame::Frame;
+use super::offers::{Offer, Offers};
 use comm::Rank;
 use types::limits;
 
@@ -25,7 +26,9 @@ pub(super) struct Pool<T> {
     /// Tasks that only this rank can run.
     pinned: Injector<T>,
     deques: Vec<Stealer<T>>,
-    /// Number of queued tasks without the pinned ones.
+    /// Tasks that only other ranks can take.
+    offers: Offers<T>,
+    /// Number of queued tasks without the pinned and the offered ones.
     queued: AtomicI64,
     /// Number of tasks that are queued or running, and of everything else that keeps this rank from
     /// being passive.
@@ -57,6 +60,7 @@ impl<T> Pool<T> {
             injector: Injector::new(),
             pinned: Injector::new(),
             deques: workers.iter().map(Worker::stealer).collect(),
+            offers: Offers::new(),
             queued: AtomicI64::new(0),
             pending: AtomicI64::new(0),
             sleepers: AtomicU32::new(0),
@@ -97,6 +101,28 @@ impl<T> Pool<T> {
         self.hold();
         self.pinned.push(task);
         self.wake_one();
+    }
+
+    /// Offers a task to other ranks.
+    pub fn offer(&self, task: T) -> Offer {
+        self.hold();
+        self.offers.put(task)
+    }
+
+    /// Takes back an offered task, which keeps this rank from being passive until
+    /// [`Pool::release`].
+    pub fn take_back(&self, offer: Offer) -> Option<T> {
+        self.offers.take_back(offer)
+    }
+
+    /// Takes an offered task for another rank.
+    pub fn give_offer(&self) -> Option<T> {
+        self.offers.take().inspect(|_| self.release())
+    }
+
+    /// Returns true where a task should be offered to other ranks.
+    pub fn is_offer_wanted(&self) -> bool {
+        self.offers.is_wanted()
     }
 
     /// Keeps this rank from being passive until [`Pool::release`].

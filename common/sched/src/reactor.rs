@@ -28,6 +28,12 @@ pub trait LocalWork {
     /// Removes up to `tasks` of the queued tasks, the oldest first, up to a number of bytes.
     fn give(&mut self, tasks: u32) -> Parcel;
 
+    /// Removes a task that is offered to ranks that have nothing to do; where there is none, asks
+    /// running tasks to offer one.
+    fn give_offer(&mut self) -> Parcel {
+        Parcel::default()
+    }
+
     /// Asks running tasks to divide, since other ranks are idle and nothing is queued here.
     fn divide(&mut self);
 
@@ -115,7 +121,9 @@ impl Reactor {
         // Only messages that carry work or results count as received: requests for work, waves and
         // progress reports may be in progress when the job ends.
         match frame {
-            Frame::Ask { queued } => self.answer(from, queued, work, out),
+            Frame::Ask { queued, is_starved } => {
+                self.answer(from, (queued, is_starved), work, out);
+            }
             Frame::Give(parcel) => self.receive(now, parcel, work),
             Frame::Wave(wave) => self.termination.on_wave(wave, out),
             Frame::Report { wave, sent, received } => {
@@ -147,7 +155,8 @@ impl Reactor {
             && let Some(victim) = self.thief.victim(now)
         {
             self.counters.steal_attempts += 1;
-            out.push((victim, Frame::Ask { queued: work.queued() }));
+            let is_starved = self.thief.is_starved() && work.is_passive();
+            out.push((victim, Frame::Ask { queued: work.queued(), is_starved }));
         }
         // Passive first, posted second: a passive rank posts nothing more.
         if work.is_passive() {
@@ -157,11 +166,12 @@ impl Reactor {
         }
     }
 
-    /// Answers a steal request with half of the tasks that this rank has more than the thief.
+    /// Answers a steal request with half of the tasks that this rank has more than the thief. A
+    /// part of a directory that should stay on one rank is given only to one that has nothing at all.
     fn answer(
         &mut self,
         thief: Rank,
-        thief_queued: u32,
+        (thief_queued, is_starved): (u32, bool),
         work: &mut impl LocalWork,
         out: &mut Vec<(Rank, Frame)>,
     ) {
@@ -169,7 +179,11 @@ impl Reactor {
         if share == 0 && thief_queued == 0 {
             work.divide();
         }
-        let parcel = if share == 0 { Parcel::default() } else { work.give(share) };
+        let parcel = match share {
+            0 if is_starved => work.give_offer(),
+            0 => Parcel::default(),
+            share => work.give(share),
+        };
         if parcel.count > 0 {
             self.counters.steals_granted += 1;
             self.counters.tasks_granted += u64::from(parcel.count);

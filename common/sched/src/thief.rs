@@ -17,6 +17,8 @@ pub(super) struct Thief {
     waits_for_answer: bool,
     pause: Duration,
     ask_at: Duration,
+    /// Number of refusals since this rank last got tasks.
+    refusals: u32,
     /// Number of queued tasks below which the rank asks again.
     low_water: u32,
 }
@@ -30,6 +32,7 @@ impl Thief {
             waits_for_answer: false,
             pause: limits::STEAL_PAUSE_MIN,
             ask_at: Duration::ZERO,
+            refusals: 0,
             low_water: 0,
         }
     }
@@ -56,10 +59,18 @@ impl Thief {
         if tasks > 0 {
             self.pause = limits::STEAL_PAUSE_MIN;
             self.ask_at = now;
+            self.refusals = 0;
         } else {
+            self.refusals += 1;
             self.ask_at = now + self.pause;
             self.pause = (self.pause * 2).min(limits::steal_pause_max(self.size));
         }
+    }
+
+    /// Returns true where other ranks have refused often enough to show that little is queued
+    /// anywhere.
+    pub fn is_starved(&self) -> bool {
+        self.refusals >= limits::STARVED_REFUSALS_MIN
     }
 
     /// Returns when to ask again; `None` while an answer is awaited.

@@ -33,6 +33,7 @@ use crate::surface::session::Session;
 use crate::surface::summary::Operation;
 use crate::surface::summary::compare::Method;
 use ops::resolver::StoreResolver;
+use ops::walk::in_order::prefetched_by;
 use ops::walk::list::collector::Listing;
 use ops::walk::listed::{CheckedTree, Listed};
 use ops::walk::selection::{OwnThings, Selection};
@@ -154,6 +155,9 @@ impl<'c> WatchedComparison<'_, 'c> {
         finds_unlisted: bool,
         reporter: &mut Reporter,
     ) -> Phase {
+        if session.mail.comm().rank() == Rank::ROOT {
+            reporter.order(prefetched_by(&*self.job, 0..1));
+        }
         let settings = session.settings(self.threads);
         let mut counters = engine::run(self.job, seeds, reporter, session.mail, settings);
         if finds_unlisted {

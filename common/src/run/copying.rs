@@ -16,6 +16,7 @@ use ops::copy::plan::CopyPlan;
 use ops::copy::root::{CopyRoot, RootPlan};
 use ops::copy::{CopyJob, Stage};
 use ops::journal::Journal;
+use ops::walk::in_order::prefetched_by;
 use ops::walk::listed::{CheckedTree, Listed};
 use ops::walk::packed::RootedPath;
 use ops::walk::selection::Selection;
@@ -91,6 +92,9 @@ impl<'r> Copying<'r> {
         let watch = second_look::watch(session, self.options.symlinks);
         let mut job = self.job(session, opened.named.as_ref()).in_phase(number).watched(watch);
         let is_root = session.mail.comm().rank() == Rank::ROOT;
+        if is_root {
+            reporter.order(prefetched_by(&job, first..first + roots.len() as u32));
+        }
         let roots = roots.iter().zip(first..).filter(|_| is_root);
         let walk = || roots.flat_map(|(root, index)| root.seeds(index)).collect();
         let named = |seeds: Vec<WalkTask>| seeds.into_iter().map(Into::into).collect();

@@ -20,6 +20,7 @@ use crate::surface::session::Session;
 use comm::Rank;
 use comm::collective::broadcast;
 use input::Input;
+use ops::walk::in_order::prefetched_by;
 use ops::walk::list::collector::{HarvestOptions, ListCollector};
 use ops::walk::list::read::ReadJob;
 use ops::walk::list::{ListJob, ObjectFacts, WalkRoot, seeds};
@@ -160,6 +161,9 @@ impl WatchedWalk<'_> {
         let (facts, named) = (self.request.facts, entries.named.as_ref());
         let job = ListJob::new(self.roots, facts, self.selection, named, self.collector);
         let mut job = job.watched(second_look::watch(session, self.request.symlinks));
+        if is_root {
+            reporter.order(prefetched_by(&job, 0..self.roots.len() as u32));
+        }
         let settings = session.settings(self.threads);
         let counters = engine::run(&job, seeds, reporter, session.mail, settings);
         reporter.phase_ended();

@@ -236,6 +236,17 @@ impl Reporter {
         self.console.talk(&format!("{}: {text}", self.tool));
     }
 
+    /// Tells an operator who wants details that directories are inspected in order, since that file
+    /// system prefetches attributes then.
+    pub fn order(&mut self, prefetched_by: Option<&str>) {
+        if let Some(system) = prefetched_by.filter(|_| self.verbose) {
+            self.console.talk(&format!(
+                "{}: {system} prefetches attributes: one thread inspects the names of a directory, in their order",
+                self.tool
+            ));
+        }
+    }
+
     /// Prints a warning about the whole job.
     pub fn warn(&mut self, text: &str) {
         if self.json {

@@ -26,6 +26,9 @@ pub struct Capabilities {
     pub has_layouts: bool,
     /// True if writes are discarded and nothing changes, as in a dry run.
     pub discards_writes: bool,
+    /// Name of the file system, if its client prefetches attributes for a thread that inspects the
+    /// names of a directory in the order in which it reads them.
+    pub prefetches_in_order: Option<&'static str>,
     /// Largest lag of the clock that stamps changes here behind the clock of this node.
     pub clock_behind: Duration,
     /// Warning about an attribute that was requested and that the store cannot return for any
@@ -40,6 +43,7 @@ impl Default for Capabilities {
             keeps_directories: true,
             has_layouts: false,
             discards_writes: false,
+            prefetches_in_order: None,
             clock_behind: Duration::ZERO,
             shortcoming: None,
         }

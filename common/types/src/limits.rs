@@ -37,6 +37,19 @@ pub const DFUSE_STOP_MAX: Duration = Duration::from_secs(30);
 /// Interval at which a mount's progress is polled meanwhile.
 pub const DFUSE_PAUSE: Duration = Duration::from_millis(20);
 
+/// Names in a part of a directory that is given to another rank, where the thread that lists a
+/// directory visits its names in order. Fewer would end the prefetch of the first rank too often;
+/// more would let a rank wait long for its part.
+pub const RUN_NAMES_MIN: usize = 4 * BATCH_NAMES_MAX;
+/// Names in such a part at most: some hundred kilobytes in a message.
+pub const RUN_NAMES_MAX: usize = 16 * BATCH_NAMES_MAX;
+/// Names that a thread reads ahead of those that it visits in order, for ranks without work: some
+/// megabytes.
+pub const NAMES_AHEAD_MAX: usize = 1 << 18;
+/// Refusals after which a rank without work counts as starved, and gets part of a directory that is
+/// visited in order: directories that others have queued come first.
+pub const STARVED_REFUSALS_MIN: u32 = 3;
+
 /// Bytes copied in one batch of small files before the rest is offered to others.
 pub const BATCH_BYTES_MAX: u64 = 32 << 20;
 

@@ -52,6 +52,7 @@ mod objects;
 mod oracle;
 mod overlapping;
 mod power_loss;
+mod prefetch;
 mod remove;
 mod remove_objects;
 mod resume;

@@ -58,6 +58,16 @@ impl Visitor for CompareJob<'_> {
         worker.gathered.seen.take()
     }
 
+    /// Returns whether entries are only inspected: a comparison of content opens each file, and no
+    /// attributes are prefetched for that.
+    fn inspects(&self, _dir_ref: &DirRef) -> bool {
+        !self.options.compares_content()
+    }
+
+    fn settle(&self, worker: &mut CompareWorker) {
+        self.account.settle(&mut worker.gathered);
+    }
+
     fn enter_again(
         &self,
         dir_ref: &Arc<DirRef>,

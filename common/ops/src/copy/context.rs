@@ -88,6 +88,9 @@ impl Handled {
     pub const BEGUN: Self =
         Self { visited: Visited::Done { moved_bytes: u64::MAX / 2 }, progress: Progress::Open };
 
+    /// An entry that is to be visited again, since it takes longer than the order of visits permits.
+    pub const LATER: Self = Self { visited: Visited::Later, progress: Progress::Open };
+
     /// A directory, to be walked.
     pub fn directory(visited: Visited) -> Self {
         Self { visited, progress: Progress::Open }

@@ -133,12 +133,18 @@ impl CopyJob<'_> {
             .source_dir(&*cx.env.root(dir_ref).source)
             .at(Side::Source)
             .and_then(|dir| {
-                let entry = Visit { dir_ref, dir: &dir, name: &link.name, hint: Hint::Unknown };
+                let entry = Visit {
+                    dir_ref,
+                    dir: &dir,
+                    name: &link.name,
+                    hint: Hint::Unknown,
+                    in_order: false,
+                };
                 self.visit_source(&entry, cx)
             })
             .and_then(|handled| match handled.visited {
                 Visited::Done { .. } => Ok(handled.progress),
-                Visited::Directory | Visited::NewDirectory => {
+                Visited::Directory | Visited::NewDirectory | Visited::Later => {
                     Err(Op::Copy.failed(Cause::Changed)).at(Side::Source)
                 }
             });
@@ -178,7 +184,7 @@ fn make_link(
 ) -> Result<Linked, SideError> {
     let LinkName { dir_ref, name, .. } = other;
     let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
-    let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File };
+    let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File, in_order: false };
     let source = dir.stat(name).at(Side::Source)?;
     // The names were recorded during the walk, by inode: since then one of them may have become
     // another file, or devices of two nodes have the same number.

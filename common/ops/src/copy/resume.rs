@@ -153,7 +153,7 @@ fn complete(
     cx: &mut Context<'_, '_>,
 ) -> Result<bool, SideError> {
     match attributes::attributes_needed(entry, target, sides, cx)? {
-        Need::Content | Need::ToBeSeen => return Ok(false),
+        Need::Content | Need::ToBeSeen | Need::Later => return Ok(false),
         Need::Attributes => sync::repair(entry, &sides.source, cx)?,
         Need::Nothing => {}
     }

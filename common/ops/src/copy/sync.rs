@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::context::{Context, Handled};
 use super::decide::{Action, Content, Existing, decide, decide_content, decide_existing};
+use super::env::Env;
 use super::large::LargeFiles;
 use super::manifest::Manifest;
 use super::options::{ChangeTest, SyncOptions, Unchanged};
@@ -45,6 +46,8 @@ pub(super) enum Need {
     Nothing,
     /// Comparison of the content by many ranks, after which the need is determined.
     ToBeSeen,
+    /// Requests that would keep this thread from inspecting the next entries in order.
+    Later,
 }
 
 /// Metadata of both sides of an entry.
@@ -99,6 +102,7 @@ impl CopyJob<'_> {
                 }
                 Ok(Handled::directory(Visited::NewDirectory))
             }
+            Action::Create(_) if entry.in_order => Ok(Handled::LATER),
             Action::Create(source) => {
                 self.upkeep.directories.before_change(cx.env, entry.dir_ref)?;
                 if is_in_old_copy(rules, entry, &source, &self.upkeep.manifest, cx)? {
@@ -132,6 +136,7 @@ impl CopyJob<'_> {
                 self.upkeep.manifest.record_as_it_is((&**entry.dir_ref, entry.name), cx);
                 Ok(keep_back(Some(source), cx))
             }
+            Existing::Replace { .. } if entry.in_order => Ok(Handled::LATER),
             Existing::Replace { directory } => {
                 let Upkeep { postponed, directories, .. } = &self.upkeep;
                 let is_made_way = directory && rules.mirrors;
@@ -147,6 +152,7 @@ impl CopyJob<'_> {
             }
             Existing::Compare => match need(rules, entry, sides, &self.large, cx)? {
                 Need::ToBeSeen => Ok(Handled::BEGUN),
+                Need::Content | Need::Attributes if entry.in_order => Ok(Handled::LATER),
                 need => self.satisfy(need, entry, source, cx),
             },
         }
@@ -171,6 +177,7 @@ impl CopyJob<'_> {
                 self.upkeep.manifest.record_unchanged(entry, source, cx);
                 Ok(Handled::COMPLETE)
             }
+            Need::Later => Ok(Handled::LATER),
             Need::Nothing | Need::ToBeSeen => {
                 cx.worker.gathered.meet(source);
                 cx.worker.gathered.tally.synced.unchanged += 1;
@@ -190,7 +197,7 @@ impl CopyJob<'_> {
         cx: &mut Context<'_, '_>,
     ) -> Result<Handled, SideError> {
         let dir = dir_ref.source_dir(&*cx.env.root(dir_ref).source).at(Side::Source)?;
-        let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File };
+        let entry = Visit { dir_ref, dir: &dir, name, hint: Hint::File, in_order: false };
         let outcome = match outcome {
             Outcome::Failed(side_error) => {
                 unless_in_doubt(Err(side_error))?.unwrap_or(Outcome::Differs)
@@ -240,6 +247,9 @@ pub(super) fn need(
     };
     match content {
         Content::Differs => return Ok(Need::Content),
+        _ if entry.in_order && takes_requests(content, source.kind, cx.env) => {
+            return Ok(Need::Later);
+        }
         Content::Unknown => {
             return need_by_content(rules, entry, &*target_dir, sides, large, cx);
         }
@@ -250,6 +260,12 @@ pub(super) fn need(
         Content::Same => {}
     }
     attributes::attributes_needed(entry, &*target_dir, sides, cx)
+}
+
+/// True if more than an inspection of both sides is needed: their content, or their extended
+/// attributes.
+fn takes_requests(content: Content, kind: Kind, env: &Env<'_>) -> bool {
+    content == Content::Unknown || env.options.keep.xattr_filter().concerns(kind)
 }
 
 /// Determines what a file of the right size needs, by its content.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::context::{Context, Handled, Met};
 use super::env::Env;
+use super::options::ChangeTest;
 use super::{CopyJob, CopyWorker};
-use crate::walk::dir_ref::DirRef;
+use crate::walk::dir_ref::{DirRef, Trees};
 use crate::walk::selection::Selection;
 use crate::walk::watch::Watch;
 use crate::walk::{self, Skip, Visit, Visited, Visitor};
@@ -231,6 +232,19 @@ impl Visitor for CopyJob<'_> {
         })
     }
 
+    /// Returns whether most entries are only inspected: those of a synchronisation that exist on
+    /// both sides. A copy opens each file, and no attributes are prefetched for that.
+    fn inspects(&self, dir_ref: &DirRef) -> bool {
+        let rules = self.env.options.sync.as_ref();
+        dir_ref.trees() == Trees::Both
+            && !self.env.target(dir_ref).holds_objects()
+            && rules.is_some_and(|rules| rules.change_test != ChangeTest::Content)
+    }
+
+    fn settle(&self, worker: &mut CopyWorker) {
+        self.env.account.settle(&mut worker.gathered);
+    }
+
     fn enter_again(&self, dir_ref: &Arc<DirRef>, metadata: &Metadata, _worker: &mut CopyWorker) {
         self.upkeep.directories.take_times_again(&self.env, dir_ref, metadata);
     }
@@ -259,12 +273,17 @@ impl Visitor for CopyJob<'_> {
         context: &TaskContext<'_, Self>,
     ) -> Visited {
         let cx = &mut self.context(worker, context);
+        let before = entry.in_order.then_some(cx.worker.gathered.tally);
         let found = cx.worker.gathered.tally.found.total();
         let side = entry.dir_ref.trees().side();
         let visited = match side {
             Side::Source => self.visit_source(entry, cx).map(|handled| handled.visited),
             Side::Target => self.meet_extra(entry, cx),
         };
+        if let (Ok(Visited::Later), Some(before)) = (&visited, before) {
+            // The second visit counts it.
+            cx.worker.gathered.tally = before;
+        }
         visited.unwrap_or_else(|side_error| {
             // An entry that cannot be read was found, too.
             let tally = &mut cx.worker.gathered.tally;

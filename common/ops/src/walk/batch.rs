@@ -66,6 +66,12 @@ impl NameBatch {
         Some(visited)
     }
 
+    /// Adds the names of another batch behind these.
+    pub fn append(&mut self, behind: &Self) {
+        self.count += behind.count;
+        self.bytes.extend_from_slice(&behind.bytes[behind.begin..]);
+    }
+
     /// Keeps the first half of the remaining names, and returns the second.
     #[must_use]
     pub fn split_off_half(&mut self) -> Self {

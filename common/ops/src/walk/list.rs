@@ -13,7 +13,7 @@ use super::selection::Selection;
 use super::watch::Watch;
 use super::{Skip, Visit, Visited, Visitor, WalkTask};
 use crate::resolver::StoreResolver;
-use collector::{CollectorWorker, ListCollector};
+use collector::{CollectorWorker, HarvestOptions, ListCollector};
 use comm::Rank;
 use lists::named::Named;
 use sched::context::TaskContext;
@@ -349,6 +349,17 @@ impl Visitor for ListJob<'_> {
 
     fn take_seen(&self, worker: &mut CollectorWorker) -> Option<Metadata> {
         worker.gathered.seen.take()
+    }
+
+    /// Returns whether entries are only inspected: a checksum or a layout takes requests of its own,
+    /// in which many threads help.
+    fn inspects(&self, _dir_ref: &DirRef) -> bool {
+        let HarvestOptions { listing, usage, .. } = self.collector.options();
+        listing.checksum().is_none() && !usage.striping
+    }
+
+    fn settle(&self, worker: &mut CollectorWorker) {
+        self.collector.account.settle(&mut worker.gathered);
     }
 
     fn enter(

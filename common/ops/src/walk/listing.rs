@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::batch::NameBatch;
 use super::dir_ref::DirRef;
-use super::{Visitor, WalkTask, visit_batch};
+use super::in_order::Ahead;
+use super::{Visitor, WalkTask, queue_or_visit, visit_batch};
 use sched::context::TaskContext;
 use store::{Dir, NameReader};
 use types::entry::Hint;
@@ -21,6 +22,8 @@ pub(super) struct Listing<'l, V: Visitor> {
     pub dir_ref: &'l Arc<DirRef>,
     pub dir: &'l Arc<dyn Dir>,
     pub sharing: Sharing,
+    /// True if this thread visits the names itself, in their order.
+    pub in_order: bool,
 }
 
 /// The permission to hand over parts of a directory's listing to others.
@@ -68,6 +71,7 @@ impl<V: Visitor> Listing<'_, V> {
             worker,
             context,
             batch,
+            ahead: Ahead::default(),
             weight: 0,
             count: 0,
         };
@@ -76,9 +80,14 @@ impl<V: Visitor> Listing<'_, V> {
             Part::Range(key_range) => self.dir.read(key_range, &mut names),
             Part::Known(keys) => self.dir.read_known(&keys, &mut names),
         };
-        let Names { batch, count, .. } = names;
+        let Names { batch, count, mut ahead, .. } = names;
         // The names left over make a last batch, which this thread visits itself.
-        visit_batch(self.visitor, self.dir_ref, self.dir, batch, worker, context);
+        if self.in_order {
+            ahead.add(batch);
+            ahead.visit(self.visitor, (self.dir_ref, self.dir), worker, context);
+        } else {
+            visit_batch(self.visitor, self.dir_ref, self.dir, batch, worker, context);
+        }
         // The first listing has counted these names already.
         self.visitor.listed(if is_again { 0 } else { count }, worker);
         read.at(self.dir_ref.trees().side())
@@ -93,6 +102,8 @@ struct Names<'n, 'c, V: Visitor, T> {
     worker: &'n mut V::Worker,
     context: &'n TaskContext<'c, V>,
     batch: NameBatch,
+    /// Names before those in the batch, if this thread visits them in order.
+    ahead: Ahead,
     /// The number of names in the batch, and of keys below them.
     weight: usize,
     count: u64,
@@ -119,16 +130,16 @@ impl<V: Visitor, T: FnMut(&Name, Hint) -> bool> Names<'_, '_, V, T> {
         if self.weight < limits::BATCH_NAMES_MAX {
             return;
         }
-        let Listing { visitor, dir_ref, dir, .. } = *self.listing;
+        let Listing { visitor, dir_ref, dir, in_order, .. } = *self.listing;
         let full = std::mem::take(&mut self.batch);
         self.weight = 0;
-        // Visiting a batch here slows the listing down where the queue is full, so that memory
-        // stays bounded.
-        if self.context.is_full() {
-            visit_batch(visitor, dir_ref, dir, full, self.worker, self.context);
-        } else {
-            let dir_ref = dir_ref.for_queue(visitor.source(dir_ref.root()));
-            self.context.push(WalkTask::Batch(dir_ref, full).into());
+        if !in_order {
+            return queue_or_visit(visitor, (dir_ref, dir), full, self.worker, self.context);
+        }
+        self.ahead.add(full);
+        // Names that other ranks wait for are read first, so that they can get those at the end.
+        if !(self.context.is_offer_wanted() && self.ahead.has_room()) {
+            self.ahead.visit(visitor, (dir_ref, dir), self.worker, self.context);
         }
     }
 }
