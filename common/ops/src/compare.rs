@@ -31,7 +31,7 @@ use crate::walk::watch::Watch;
 use crate::walk::{self, Visit, Visited, Visitor, WalkTask};
 use chunks::LargePair;
 use comm::Rank;
-use content::{Way, is_same_by_sums, is_same_whole};
+use content::{Way, is_same_file};
 use grouping::Groups;
 use holes::Reading;
 use lists::named::Named;
@@ -44,13 +44,12 @@ use sched::job::Job;
 use store::recorded::{RecordedFile, metadata};
 use store::{Dir, SourceFile, Store};
 use types::attributes::keep::XattrFilter;
-use types::content::chunk::Extent;
 use types::entry::{Hint, Kind, Metadata};
 use types::error::{At, Failure, Side, SideError};
 use types::outcome::compare;
 use types::outcome::difference::{Fields, Findings, Presence};
 use types::outcome::event::Event;
-use types::outcome::tally::{Check, Tally};
+use types::outcome::tally::Tally;
 use types::path::{self};
 use unlisted::Unlisted;
 use verdict::CompareWorker;
@@ -342,15 +341,8 @@ impl<'c> CompareJob<'c> {
         let (source, target) = (&*files.source, &*files.target);
         let way = Way::of(source, target, self.options.evidence)?;
         let (reading, buffers) = (self.reading(), &mut worker.buffers);
-        let whole = Extent { offset: 0, length: size_bytes };
-        let by_sums = match way {
-            Way::Bytes => is_same_by_sums(source, target, whole, self.options.evidence, buffers)?,
-            _ => None,
-        };
-        let (is_same, check) = match by_sums {
-            Some(is_same) => (is_same, Check::Checksum),
-            None => is_same_whole(way, source, target, size_bytes, reading, buffers)?,
-        };
+        let how = (way, self.options.evidence);
+        let (is_same, check) = is_same_file(how, source, target, size_bytes, reading, buffers)?;
         if !is_same {
             pair.differing.insert(Fields::CONTENT);
         }

@@ -98,3 +98,49 @@ fn a_forced_command_limits_the_client() {
     assert!(ended.code != Some(0) && ended.stderr.contains("Read-only"), "{ended:?}");
     assert!(!path("stolen").exists() && !path("root/in/secret").exists());
 }
+
+#[test]
+fn a_comparison_by_content_moves_no_content() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let path = |name: &str| work.path().join(name);
+    trees::write(&path("source/large"), &trees::noise(20 << 20));
+    for number in 0..20 {
+        trees::write(&path(&format!("source/small/{number}")), &trees::noise(100 << 10));
+    }
+    run(Command::new("cp").arg("-a").args([path("source"), path("away")])).expect(0);
+    // All that crosses the connections is recorded.
+    let agent = format!(
+        "sh -c 'tee {wire}/in.$$ | \"{dcp}\" --agent | tee {wire}/out.$$' --",
+        wire = path("wire").display(),
+        dcp = program("dcp").display()
+    );
+    let crossed = |name: &str, options: &[&str], code: i32| -> u64 {
+        let _ = std::fs::remove_dir_all(path("wire"));
+        std::fs::create_dir(path("wire")).unwrap();
+        let mut command = with_agent(&sshd, 1, name, &agent);
+        command.args(options).arg(path("source")).arg(there(&path("away")));
+        run(&mut command).expect(code);
+        let recorded = std::fs::read_dir(path("wire")).unwrap();
+        recorded.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    for (name, options) in [
+        ("dcmp", &["-k", "4M"][..]),
+        ("dcmp", &[]),
+        ("dsync", &["-c", "-k", "4M"]),
+        ("dsync", &["-c"]),
+    ] {
+        let bytes = crossed(name, options, 0);
+        assert!((1..220 << 10).contains(&bytes), "{name} {options:?}: {bytes} bytes");
+    }
+    let mut content = std::fs::read(path("source/small/7")).unwrap();
+    content[50_000] ^= 1;
+    let modified = std::fs::metadata(path("source/small/7")).unwrap().modified().unwrap();
+    trees::write(&path("away/small/7"), &content);
+    let file = std::fs::File::options().write(true).open(path("away/small/7")).unwrap();
+    file.set_modified(modified).unwrap();
+    crossed("dcmp", &[], 1);
+    crossed("dsync", &["-c"], 0);
+    assert_same(&path("source"), &path("away"));
+}

@@ -197,7 +197,7 @@ impl Buffers {
 ///
 /// # Errors
 /// Returns the failure of the side on which reading failed, or which has changed.
-pub(crate) fn is_same_whole(
+fn is_same_whole(
     way: Way,
     source: &dyn SourceFile,
     target: &dyn SourceFile,
@@ -357,6 +357,30 @@ fn sum_to_end(file: &dyn SourceFile, buffers: &mut Buffers) -> Result<Crc64> {
         }
         sum.update(&buffers.source[..count]);
         at += count as u64;
+    }
+}
+
+/// Compares two files of equal size as [`is_same_whole`] does, but by checksums that are computed
+/// where the files are, if one of them is on another host.
+///
+/// # Errors
+/// Returns the failure of the side on which reading failed, or which has changed.
+pub(crate) fn is_same_file(
+    (way, evidence): (Way, Evidence),
+    source: &dyn SourceFile,
+    target: &dyn SourceFile,
+    size_bytes: u64,
+    reading: Reading,
+    buffers: &mut Buffers,
+) -> std::result::Result<(bool, Check), SideError> {
+    let whole = Extent { offset: 0, length: size_bytes };
+    let by_sums = match way {
+        Way::Bytes => is_same_by_sums(source, target, whole, evidence, buffers)?,
+        _ => None,
+    };
+    match by_sums {
+        Some(is_same) => Ok((is_same, Check::Checksum)),
+        None => is_same_whole(way, source, target, size_bytes, reading, buffers),
     }
 }
 

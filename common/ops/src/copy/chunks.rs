@@ -9,7 +9,7 @@ use super::resume;
 use super::sync::unless_in_doubt;
 use super::verify;
 use crate::chunked::{ChunkTask, ChunkWork, Outcome};
-use crate::compare::content::{Way, is_same_extent, open_version, summed};
+use crate::compare::content::{Way, is_same_by_sums, is_same_extent, open_version, summed};
 use crate::compare::holes::Reading;
 use store::{Receipt, Sender};
 use types::content::chunk::{ChunkRun, Cut};
@@ -18,6 +18,7 @@ use types::content::etag::PartHasher;
 use types::content::transfer::{Sums, TransferMode};
 use types::entry::Version;
 use types::error::{At, Cause, Op, Side, SideError};
+use types::outcome::tally::Check;
 
 impl LargeFiles {
     /// Works on the first chunk of a run.
@@ -155,10 +156,18 @@ fn compare_chunk(
     let Some(target) = unless_in_doubt(from_target.at(Side::Target))? else {
         return Ok(Outcome::Differs);
     };
-    let check = Way::Bytes.check(&*source, &*target);
-    cx.worker.gathered.tally.compared.by(check).bytes += extent.length;
+    let evidence = cx.env.evidence();
     let buffers = cx.worker.buffers(cx.env.options.buffer_bytes);
-    let compared = is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers);
+    let by_sums = is_same_by_sums(&*source, &*target, extent, evidence, buffers);
+    let Some(by_sums) = unless_in_doubt(by_sums)? else { return Ok(Outcome::Differs) };
+    let (compared, check) = match by_sums {
+        Some(is_same) => (Ok(is_same), Check::Checksum),
+        None => (
+            is_same_extent(&*source, &*target, extent, Reading::AroundHoles, buffers),
+            Way::Bytes.check(&*source, &*target),
+        ),
+    };
+    cx.worker.gathered.tally.compared.by(check).bytes += extent.length;
     let is_same = unless_in_doubt(compared)?.unwrap_or(false);
     Ok(if is_same { Outcome::Done } else { Outcome::Differs })
 }

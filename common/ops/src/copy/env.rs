@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::hopeless::Hopeless;
 use super::options::{CopyOptions, SyncOptions, Verify};
 use super::root::{CopyRoot, RealPaths};
+use crate::compare::options::Evidence;
 use crate::journal::{Journal, TargetFile};
 use crate::walk::Visit;
 use crate::walk::account::Account;
@@ -121,6 +122,11 @@ impl<'c> Env<'c> {
         let wish = self.options.chunk_bytes;
         let of_source = self.root(dir_ref).source.chunk_bytes(size_bytes, wish);
         self.target(dir_ref).chunk_bytes(size_bytes, of_source)
+    }
+
+    /// Returns what counts as evidence that two files are equal.
+    pub fn evidence(&self) -> Evidence {
+        self.options.sync.as_ref().map_or(Evidence::Checksums, |sync| sync.evidence)
     }
 
     /// Returns the name of an entry at the target, which differs only where the operator named the

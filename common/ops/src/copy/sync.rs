@@ -21,7 +21,7 @@ use super::policy::Plain;
 use super::upkeep::Upkeep;
 use super::{CopyJob, policy};
 use crate::chunked::Outcome;
-use crate::compare::content::{Way, is_same_whole};
+use crate::compare::content::{Way, is_same_file};
 use crate::compare::holes::Reading;
 use crate::walk::account;
 use crate::walk::dir_ref::DirRef;
@@ -365,7 +365,8 @@ pub(super) fn is_same_content(
     // again.
     let reading =
         if cx.env.verifier.is_some() { Reading::Everything } else { Reading::AroundHoles };
-    let compared = is_same_whole(way, source, target, size_bytes, reading, buffers);
+    let how = (way, cx.env.evidence());
+    let compared = is_same_file(how, source, target, size_bytes, reading, buffers);
     let Some((is_same, check)) = unless_in_doubt(compared)? else { return Ok(false) };
     let volume = cx.worker.gathered.tally.compared.by(check);
     volume.files += 1;
