@@ -14,6 +14,8 @@ pub(super) struct Known {
     changed: HashSet<CString>,
     /// True where the listing was complete, so that any other name is missing.
     is_complete: bool,
+    /// True once a name was met that is not remembered: from then on no name is missing for certain.
+    is_partial: bool,
 }
 
 /// Knowledge of a name.
@@ -36,16 +38,15 @@ pub(super) struct Entry {
 impl Known {
     /// Adds entries of a listing; `is_last` for its last ones.
     pub fn add(&mut self, entries: &[Entry], is_last: bool) {
-        let is_whole = entries.iter().all(|entry| entry.metadata.is_some());
         for Entry { name, metadata, .. } in entries {
             match metadata {
                 Some(metadata) if self.entries.len() < REMOTE_KNOWN_ENTRIES_MAX => {
                     self.entries.insert(name.clone(), *metadata);
                 }
-                _ => {}
+                _ => self.is_partial = true,
             }
         }
-        self.is_complete = is_last && is_whole && self.entries.len() < REMOTE_KNOWN_ENTRIES_MAX;
+        self.is_complete = is_last;
     }
 
     /// Records that an entry of that name has changed.
@@ -54,15 +55,19 @@ impl Known {
         if self.changed.len() < REMOTE_KNOWN_ENTRIES_MAX {
             self.changed.insert(name.to_owned());
         } else {
-            self.is_complete = false;
+            self.is_partial = true;
         }
     }
 
     pub fn of(&self, name: &CStr) -> Knowledge {
         match self.entries.get(name) {
             Some(metadata) => Knowledge::Listed(*metadata),
-            None if self.is_complete && !self.changed.contains(name) => Knowledge::Missing,
+            None if self.has_all() && !self.changed.contains(name) => Knowledge::Missing,
             None => Knowledge::Unknown,
         }
+    }
+
+    fn has_all(&self) -> bool {
+        self.is_complete && !self.is_partial
     }
 }
