@@ -390,7 +390,8 @@ impl StagedFile for PosixStaged {
     }
 
     fn inode(&self) -> Option<u64> {
-        attributes::stat_fd(&self.fd).ok().map(|metadata| metadata.inode)
+        let metadata = attributes::stat_fd(&self.fd).ok()?;
+        (metadata.kind == Kind::File).then_some(metadata.inode)
     }
 
     fn write_at(&self, mut data: &[u8], mut offset: u64) -> Result<()> {

@@ -10,13 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use ::store::opening::{OpenAs, Symlinks};
 use ::store::{Dir, Store};
 use host::process::set_umask;
 use posix::PosixStore;
-use types::entry::Metadata;
+use types::content::transfer::Durable;
+use types::entry::{Kind, Metadata};
 use types::error::{Error, Op, Result};
 use types::limits::{REMOTE_AGENT_QUEUE, REMOTE_AGENT_THREADS};
-use types::path::Name;
+use types::path::{Name, join};
 
 use crate::frame::{self, Frame, Greeting, VERSION};
 use crate::protocol::{Answer, At, NewEntry, Reply, Request, StagedAs, StatAs, checked_name};
@@ -44,7 +46,11 @@ struct Agent {
 /// A root that the client has opened.
 struct OpenRoot {
     store: PosixStore,
+    /// Store of that root for pieces of files, which are not synced one by one.
+    pieces: PosixStore,
     device: u64,
+    /// Path as the client gave it.
+    path: Vec<u8>,
 }
 
 /// Destination of frames; whole ones, one after the other.
@@ -149,11 +155,7 @@ impl Agent {
                 Ok(Answer::Done)
             }
             Request::Root { root, path, open_as } => {
-                let store = self.paths.open(&path, open_as)?;
-                let metadata = store.root_metadata()?;
-                let opened = Arc::new(OpenRoot { store, device: metadata.device });
-                lock(&self.roots).insert(root, Arc::clone(&opened));
-                Ok(Answer::Metadata(self.shown(metadata, opened.device)))
+                self.open_root(root, path, open_as).map(Answer::Metadata)
             }
             Request::StatPath { path, symlinks } => {
                 let metadata = self.paths.stat(&path, symlinks)?;
@@ -165,7 +167,7 @@ impl Agent {
             Request::RemovePath { path } => self.paths.remove_dir(&path).map(|()| Answer::Done),
             Request::RealPath { path } => Ok(Answer::Path(self.paths.real_path(&path))),
             Request::IsBelow { path, above } => {
-                let here = self.paths.stat(&path, ::store::opening::Symlinks::Follow)?.device;
+                let here = self.paths.stat(&path, Symlinks::Follow)?.device;
                 let above = Metadata { device: self.own(above.device, here), ..above };
                 Ok(Answer::Is(self.paths.is_below(&path, &above)))
             }
@@ -229,6 +231,18 @@ impl Agent {
         }
     }
 
+    fn open_root(&self, number: u32, path: Vec<u8>, open_as: OpenAs) -> Result<Metadata> {
+        let mut transfer = open_as.transfer;
+        transfer.durable = Durable::Later;
+        let store = self.paths.open(&path, open_as)?;
+        let pieces = self.paths.open(&path, OpenAs { transfer, ..open_as })?;
+        let metadata = store.root_metadata()?;
+        let shown = self.shown(metadata, metadata.device);
+        let opened = OpenRoot { store, pieces, device: metadata.device, path };
+        lock(&self.roots).insert(number, Arc::new(opened));
+        Ok(shown)
+    }
+
     fn root(&self, number: u32) -> Result<Arc<OpenRoot>> {
         lock(&self.roots).get(&number).cloned().ok_or_else(|| Op::Open.errno(libc::EBADMSG))
     }
@@ -242,10 +256,19 @@ impl Agent {
         let metadata = match (name, how) {
             (None, StatAs::Now) => root.store.look(&at.checked()?),
             (None, _) => self.dir(at)?.metadata(),
-            (Some(name), StatAs::Followed) => self.dir(at)?.stat_followed(&checked_name(name)?),
+            (Some(name), StatAs::Followed) => self.stat_followed(&root, at, &checked_name(name)?),
             (Some(name), _) => self.dir(at)?.stat(&checked_name(name)?),
         };
         metadata.map(|metadata| self.shown(metadata, root.device))
+    }
+
+    /// Returns what a symbolic link leads to; below a limited root it must lead nowhere else.
+    fn stat_followed(&self, root: &OpenRoot, at: &At, name: &Name) -> Result<Metadata> {
+        if !self.paths.is_limited() {
+            return self.dir(at)?.stat_followed(name);
+        }
+        let path = at.checked()?.child(name);
+        self.paths.stat(&join(&root.path, path.as_bytes()), Symlinks::Follow)
     }
 
     /// Returns a directory's metadata with its first entries. It is inspected before it is listed,
@@ -259,6 +282,12 @@ impl Agent {
     }
 
     fn make(&self, at: StagedAs, entry: &NewEntry, attributes: types::entry::Attributes) -> Reply {
+        // A device is a way out of the directory to which the client is limited.
+        let is_device =
+            matches!(entry, NewEntry::Special { kind: Kind::BlockDevice | Kind::CharDevice, .. });
+        if is_device && self.paths.is_limited() {
+            return Err(Op::MakeSpecial.errno(libc::EPERM));
+        }
         let (staged, name) = (checked_name(at.staged)?, checked_name(at.name)?);
         let dir = self.dir(&at.dir)?;
         let (staged, name): (&Name, &Name) = (&staged, &name);

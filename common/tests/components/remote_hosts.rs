@@ -12,7 +12,7 @@ use remote::frame::{self, Greeting};
 use remote::host::{Host, HostSettings};
 use remote::protocol::{Answer, ListedEntry, Page, Reply, Request};
 use remote::store::RemoteStore;
-use store::opening::OpenAs;
+use store::opening::{OpenAs, Symlinks};
 use store::{NewFile, Store};
 use types::entry::{Attributes, Hint, Kind, Metadata, Time};
 use types::error::{Cause, Op};
@@ -277,6 +277,70 @@ fn more_data_than_requested_is_an_error() {
     let root = store.open_dir(&RelPath::root()).unwrap();
     let file = root.open_listed(c"file", Hint::File).unwrap();
     assert_eq!(cause(file.read_at(&mut [0; 10], 0)), Cause::System(libc::EBADMSG));
+}
+
+#[test]
+fn a_name_whose_metadata_was_not_sent_is_not_missing() {
+    let page = |name: &[u8], metadata, more| {
+        let entry = ListedEntry { name: name.to_vec(), hint: Hint::File, metadata };
+        Page { entries: vec![entry], more }
+    };
+    let host = hostile(move |request, id| {
+        let reply = match request {
+            Request::Enter { .. } => Ok(entered(page(b"first", None, Some(1)))),
+            Request::Stat { .. } => Err(Op::Stat.errno(libc::EACCES)),
+            _ => Ok(Answer::Page(page(b"last", Some(metadata(Kind::File)), None))),
+        };
+        framed(id, &reply, b"")
+    });
+    let store = RemoteStore::open(&host, b"x", OpenAs::default()).unwrap();
+    let root = store.open_dir(&RelPath::root()).unwrap();
+    let mut names = 0;
+    root.list(&mut |_, _| names += 1).unwrap();
+    assert_eq!(names, 2);
+    assert_eq!(cause(root.peek(c"first", Hint::File)), Cause::System(libc::EACCES));
+    assert_eq!(root.peek(c"last", Hint::File).unwrap().kind, Kind::File);
+}
+
+#[test]
+fn a_client_that_is_limited_to_a_directory_has_no_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir(path("root")).unwrap();
+    std::fs::write(path("secret"), "secret").unwrap();
+    std::fs::write(path("root/inside"), "inside").unwrap();
+    std::os::unix::fs::symlink("../secret", path("root/out")).unwrap();
+    std::os::unix::fs::symlink("inside", path("root/in")).unwrap();
+    let fifo = path("root/fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    // While it is open, others can open it, too.
+    let _held = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    let root = Some(path("root").as_os_str().as_encoded_bytes().to_vec());
+    let host = host(&AgentOptions { root, read_only: false }, usize::MAX);
+    let following = OpenAs { symlinks: Symlinks::Follow, ..OpenAs::default() };
+    let refused = RemoteStore::open(&host, b"", following).map(drop);
+    assert_eq!(cause(refused), Cause::System(libc::EACCES));
+    let store = RemoteStore::open(&host, b"", OpenAs::default()).unwrap();
+    let root = store.open_dir(&RelPath::root()).unwrap();
+    assert_eq!(cause(root.stat_followed(c"out")), Cause::System(libc::EXDEV));
+    assert_eq!(root.stat_followed(c"in").unwrap().size_bytes, 6);
+    assert_eq!(cause(root.join_staged(b"fifo", c"x").map(drop)), Cause::Replaced);
+    assert_eq!(cause(root.open_file(c"fifo").map(drop)), Cause::Changed);
+    let device = store::NewSpecial {
+        kind: Kind::CharDevice,
+        device: Some(rustix::fs::makedev(1, 3)),
+        staged: c".staged",
+        name: c"device",
+        attributes: Attributes::default(),
+    };
+    assert_eq!(cause(root.make_special(&device)), Cause::System(libc::EPERM));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use suite_tests::job::{program, run, tool};
+use suite_tests::preload::Faults;
 use suite_tests::sshd::Sshd;
 use suite_tests::{judge, need, need_root, trees};
 
@@ -93,10 +94,53 @@ fn a_forced_command_limits_the_client() {
     assert_same(&path("root/in"), &path("copy"));
     let mut out = through(&sshd, 1, "dcp");
     run(out.arg("root@127.0.0.1:../secret").arg(path("stolen"))).expect(3);
+    // A link that leads out is copied as it is, and not followed.
+    std::os::unix::fs::symlink("../../secret", path("root/in/link")).unwrap();
+    let mut follow = through(&sshd, 1, "dcp");
+    let ended = run(follow.arg("-L").arg("root@127.0.0.1:/in").arg(path("followed")));
+    assert!(ended.code != Some(0) && ended.stderr.contains("--root"), "{ended:?}");
+    let mut compare = through(&sshd, 1, "dcmp");
+    run(compare.arg(path("root/in/file")).arg("root@127.0.0.1:in/file")).expect(0);
     let mut write = through(&sshd, 1, "dcp");
     let ended = run(write.arg(path("secret")).arg("root@127.0.0.1:in/"));
     assert!(ended.code != Some(0) && ended.stderr.contains("Read-only"), "{ended:?}");
+    assert!(!path("followed/link").exists());
     assert!(!path("stolen").exists() && !path("root/in/secret").exists());
+}
+
+/// Returns the command of an agent whose calls are affected.
+fn struck_agent(faults: &Faults<'_>) -> String {
+    let mut command = Command::new("dcp");
+    let set = faults.strike(&mut command).get_envs();
+    let value = |value: Option<&std::ffi::OsStr>| value.unwrap().to_str().unwrap().to_owned();
+    let set: Vec<_> =
+        set.map(|(name, set)| format!("'{}={}'", name.display(), value(set))).collect();
+    format!("env {} {}", set.join(" "), agent())
+}
+
+#[test]
+fn a_write_that_fails_at_its_close_is_told() {
+    need_root!();
+    need!(Sshd::is_installed(), "sshd");
+    let (sshd, work) = (Sshd::start(""), tempfile::tempdir().unwrap());
+    let work = work.path().canonicalize().unwrap();
+    let path = |name: &str| work.join(name);
+    trees::write(&path("source"), &trees::noise(9 << 20));
+    let (target, log) = (path("away"), path("log"));
+    let mut failures = 0;
+    for seed in 0..4 {
+        std::fs::create_dir(&target).unwrap();
+        let (roots, calls) = ([&*target], "close");
+        let faults = Faults { roots: &roots, seed, every: 20, calls, kinds: "fail", log: &log };
+        let mut copy = with_agent(&sshd, 1, "dcp", &struck_agent(&faults));
+        let ended = run(copy.args(["-k", "256K"]).arg(path("source")).arg(there(&target)));
+        let struck = faults.struck();
+        assert_eq!(ended.code != Some(0), !struck.is_empty(), "{struck:?} {ended:?}");
+        failures += struck.len();
+        std::fs::remove_dir_all(&target).unwrap();
+        let _ = std::fs::remove_file(&log);
+    }
+    assert!(failures > 0);
 }
 
 #[test]

@@ -175,6 +175,12 @@ fn look(
     let failed = |error| account::failure(side, path, b"", error);
     match resolver.look(side, path, symlinks) {
         Ok(metadata) if metadata.kind == Kind::Directory => Ok(Sight::Tree),
+        Ok(_) if symlinks == Symlinks::Follow && !resolver.is_object(side, path) => {
+            // Not every host allows to follow links, so that is requested for links only.
+            let named = resolver.look(side, path, Symlinks::Keep);
+            let is_link = named.is_ok_and(|named| named.kind == Kind::Symlink);
+            Ok(Sight::Single(if is_link { Symlinks::Follow } else { Symlinks::Keep }))
+        }
         Ok(_) => Ok(Sight::Single(symlinks)),
         Err(error) if !resolver.is_object(side, path) => {
             // A dangling link is an entry all the same.

@@ -2,10 +2,11 @@
 
 use std::ffi::CString;
 
-use ::store::{Dir, SourceFile, StagedFile};
+use ::store::{Dir, SourceFile, StagedFile, Store};
+use posix::PosixStore;
 use types::content::chunk::Extent;
 use types::content::crc64::{Crc64, Crc64Nvme};
-use types::entry::{Identity, Kept, Metadata};
+use types::entry::{Identity, Kept, Kind, Metadata};
 use types::error::{Cause, Op, Result};
 use types::limits::{REMOTE_DATA_BYTES_MAX, REMOTE_WHOLE_BYTES_MAX};
 
@@ -44,21 +45,21 @@ impl Agent {
             Request::Resume { new, inode } => self.stage(&new, |dir, new, [staged, name]| {
                 dir.resume_staged(&new.file(staged, name), inode)
             }),
-            Request::Join { at } => {
-                self.join(&at).map(|staged| Answer::Staged(Some(described(&*staged))))
-            }
+            Request::Join { at } => self.piece(&at, described).map(|is| Answer::Staged(Some(is))),
             Request::Write { at, offset } => {
-                self.join(&at)?.write_at(data, offset).map(|()| Answer::Done)
+                self.piece(&at, |file| file.write_at(data, offset)).map(|()| Answer::Done)
             }
             Request::Hole { at, extent } => {
-                self.join(&at)?.leave_hole(extent).map(|()| Answer::Done)
+                self.piece(&at, |file| file.leave_hole(extent)).map(|()| Answer::Done)
             }
             Request::EndAt { at, size_bytes } => {
-                self.join(&at)?.end_at(size_bytes).map(|()| Answer::Done)
+                self.piece(&at, |file| file.end_at(size_bytes)).map(|()| Answer::Done)
             }
-            Request::StagedSize { at } => self.join(&at)?.size_bytes(&[]).map(Answer::Size),
-            Request::Close { at } => self.join(&at)?.close().map(|_| Answer::Done),
-            Request::Abandon { at } => self.join(&at)?.abandon().map(|()| Answer::Done),
+            Request::StagedSize { at } => {
+                self.piece(&at, |file| file.size_bytes(&[])).map(Answer::Size)
+            }
+            Request::Close { at } => self.joined(&at)?.close().map(|_| Answer::Done),
+            Request::Abandon { at } => self.joined(&at)?.abandon().map(|()| Answer::Done),
             Request::Commit { new, inode } => self.commit(&new, inode).map(Answer::Kept),
             Request::Put { new, extents, size_bytes } => {
                 self.put(&new, &extents, size_bytes, data).map(Answer::Kept)
@@ -75,8 +76,7 @@ impl Agent {
         out: &mut Vec<u8>,
     ) -> Reply {
         let root = self.root(at.root)?;
-        let file = self.dir(at)?.open_file(&checked_name(name)?)?;
-        let metadata = file.metadata()?;
+        let (file, metadata) = self.open_regular(at, name)?;
         if identity.is_some_and(|identity| identity != metadata.identity()) {
             return Err(Op::Copy.failed(Cause::Changed));
         }
@@ -90,10 +90,20 @@ impl Agent {
         Ok(Answer::File(Box::new(FileIs { metadata, xattrs, is_whole })))
     }
 
+    /// Opens a file for reading; a client may give the name of a device.
+    fn open_regular(&self, at: &At, name: Vec<u8>) -> Result<(Box<dyn SourceFile>, Metadata)> {
+        let file = self.dir(at)?.open_file(&checked_name(name)?)?;
+        let metadata = file.metadata()?;
+        if metadata.kind != Kind::File {
+            return Err(Op::Open.failed(Cause::Changed));
+        }
+        Ok((file, metadata))
+    }
+
     /// Opens a file again that the client has open.
     fn opened(&self, file: OpenedFile) -> Result<Box<dyn SourceFile>> {
-        let opened = self.dir(&file.dir)?.open_file(&checked_name(file.name)?)?;
-        if opened.metadata()?.inode != file.inode {
+        let (opened, metadata) = self.open_regular(&file.dir, file.name)?;
+        if metadata.inode != file.inode {
             return Err(Op::Read.failed(Cause::Changed));
         }
         if file.past_cache {
@@ -108,14 +118,37 @@ impl Agent {
         stage: impl FnOnce(&dyn Dir, &New, [&CString; 2]) -> Result<Option<Box<dyn StagedFile>>>,
     ) -> Reply {
         let [staged, name] = names(&new.at)?;
-        let dir = self.dir(&new.at.dir)?;
-        let staged = stage(&*dir, new, [&staged, &name])?;
-        Ok(Answer::Staged(staged.map(|staged| described(&*staged))))
+        let dir = self.root(new.at.dir.root)?.pieces.open_dir(&new.at.dir.checked()?)?;
+        let Some(staged) = stage(&*dir, new, [&staged, &name])? else {
+            return Ok(Answer::Staged(None));
+        };
+        let is = described(&*staged)?;
+        if let Err(error) = staged.close() {
+            if is.is_resumable {
+                // The first error is the one to report.
+                let _ = self.joined(&new.at).and_then(StagedFile::abandon);
+            }
+            return Err(error);
+        }
+        Ok(Answer::Staged(Some(is)))
     }
 
-    fn join(&self, at: &StagedAs) -> Result<Box<dyn StagedFile>> {
-        let [staged, name] = names(at)?;
-        self.dir(&at.dir)?.join_staged(staged.to_bytes(), &name)
+    /// Does a part of the work on a staged file. Closing it may report the failure of that part:
+    /// quotas and network file systems tell of it only then.
+    fn piece<T>(
+        &self,
+        at: &StagedAs,
+        work: impl FnOnce(&dyn StagedFile) -> Result<T>,
+    ) -> Result<T> {
+        let file = join(&self.root(at.dir.root)?.pieces, at)?;
+        let done = work(&*file)?;
+        file.close()?;
+        Ok(done)
+    }
+
+    /// Opens a staged file to end the work on it.
+    fn joined(&self, at: &StagedAs) -> Result<Box<dyn StagedFile>> {
+        join(&self.root(at.dir.root)?.store, at)
     }
 
     /// Completes a staged file. Where an earlier request of a broken connection has done that, the
@@ -177,13 +210,21 @@ fn fill(staged: &dyn StagedFile, extents: &[Extent], size_bytes: u64, data: &[u8
     Ok(())
 }
 
+/// Opens a staged file, which must be a regular one: a client may give any name.
+fn join(store: &PosixStore, at: &StagedAs) -> Result<Box<dyn StagedFile>> {
+    let [staged, name] = names(at)?;
+    let dir = store.open_dir(&at.dir.checked()?)?;
+    let joined = dir.join_staged(staged.to_bytes(), &name)?;
+    described(&*joined).map(|_| joined)
+}
+
 fn names(at: &StagedAs) -> Result<[CString; 2]> {
     Ok([checked_name(at.staged.clone())?, checked_name(at.name.clone())?])
 }
 
-fn described(staged: &dyn StagedFile) -> StagedIs {
-    let inode = staged.inode().unwrap_or_default();
-    StagedIs { inode, is_resumable: staged.is_resumable() }
+fn described(staged: &dyn StagedFile) -> Result<StagedIs> {
+    let inode = staged.inode().ok_or_else(|| Op::Open.failed(Cause::Replaced))?;
+    Ok(StagedIs { inode, is_resumable: staged.is_resumable() })
 }
 
 /// Reads a whole small file; false where it is not of one moment.

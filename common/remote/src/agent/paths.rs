@@ -10,6 +10,7 @@ use posix::PosixStore;
 use types::entry::Metadata;
 use types::error::{Op, Result};
 use types::path::{join, without_end_slashes};
+use types::service::Details;
 
 use super::system;
 
@@ -42,12 +43,8 @@ impl Paths {
         };
         let below = below_root(given);
         let below = if below.is_empty() { b"." } else { below };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let held = openat2(root, below, flags, Mode::empty(), resolve)
-            .map_err(|errno| system(Op::Open, &errno.into()))?;
-        let path = format!("/proc/self/fd/{}/.", held.as_raw_fd()).into_bytes();
-        Ok(Reached { path, held: Some(held) })
+        let held = beneath(root, below, OFlags::DIRECTORY)?;
+        Ok(Reached { path: join(&path_of(&held), b"."), held: Some(held) })
     }
 
     /// Returns a path to an entry, through its parent directory.
@@ -65,25 +62,35 @@ impl Paths {
         Ok(Reached { path: join(&parent.path, name), ..parent })
     }
 
+    /// Returns whether the client is limited to the paths below a directory.
+    pub fn is_limited(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// Opens the directory at a path. Links below it would lead anywhere if they were followed, so
+    /// a limited client may not do that.
     pub fn open(&self, given: &[u8], open_as: OpenAs) -> Result<PosixStore> {
+        if self.is_limited() && open_as.symlinks == Symlinks::Follow {
+            let message =
+                "an agent with --root follows no symbolic links; copy the links themselves";
+            let details = Details { message: Some(message.to_owned()), ..Details::default() };
+            return Err(Op::Follow.errno(libc::EACCES).with(Some(details)));
+        }
         PosixStore::open(&self.directory(given)?.path, open_as)
     }
 
     pub fn stat(&self, given: &[u8], symlinks: Symlinks) -> Result<Metadata> {
         let means_directory = given.is_empty() || given.ends_with(b"/");
-        if self.root.is_some() && (symlinks == Symlinks::Follow || means_directory) {
-            // A link could lead outside; one to a directory below the root is resolved there.
-            match self.directory(given) {
-                Ok(found) => return posix::stat_path(&found.path, Symlinks::Follow),
-                Err(error) if error.cause != types::error::Cause::System(libc::ENOTDIR) => {
-                    return Err(error);
-                }
-                Err(error) if means_directory => return Err(error),
-                Err(_) => {}
+        match &self.root {
+            Some(_) if means_directory => {
+                posix::stat_path(&self.directory(given)?.path, Symlinks::Follow)
             }
-            return posix::stat_path(&self.entry(given)?.path, Symlinks::Keep);
+            Some(root) if symlinks == Symlinks::Follow => {
+                let found = beneath(root, below_root(given), OFlags::empty())?;
+                posix::stat_path(&path_of(&found), Symlinks::Follow)
+            }
+            _ => posix::stat_path(&self.entry(given)?.path, symlinks),
         }
-        posix::stat_path(&self.entry(given)?.path, symlinks)
     }
 
     pub fn make_dir(&self, given: &[u8], mode: u32) -> Result<()> {
@@ -101,6 +108,18 @@ impl Paths {
     pub fn real_path(&self, given: &[u8]) -> Option<Vec<u8>> {
         posix::real_path(&self.directory(given).ok()?.path)
     }
+}
+
+/// Opens an entry for its attributes, or as a directory on the way, if no link leads outside.
+fn beneath(root: &OwnedFd, below: &[u8], how: OFlags) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | how;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, below, flags, Mode::empty(), resolve)
+        .map_err(|errno| system(Op::Open, &errno.into()))
+}
+
+fn path_of(held: &OwnedFd) -> Vec<u8> {
+    format!("/proc/self/fd/{}", held.as_raw_fd()).into_bytes()
 }
 
 fn below_root(given: &[u8]) -> &[u8] {
