@@ -109,6 +109,16 @@ impl Throttle {
         }
     }
 
+    /// Gives back tokens that were taken for more work than there was.
+    fn give_back(&self, work: Work, amount: u64) {
+        let kind = &mut self.lock().kinds[work as usize];
+        // What was taken before the last demand has been told already.
+        kind.used = kind.used.saturating_sub(amount);
+        if let Some(bucket) = &mut kind.bucket {
+            bucket.give_back(amount);
+        }
+    }
+
     /// Returns the bytes that one block should have; `None` where bytes are not limited.
     pub fn block_bytes(&self) -> Option<usize> {
         let state = self.lock();
@@ -161,6 +171,8 @@ static OWN: Throttle = Throttle::new();
 static IS_ON: AtomicBool = AtomicBool::new(false);
 /// True while I/O threads run. Without a main thread that gets shares, nobody is made to wait.
 static IS_WORKING: AtomicBool = AtomicBool::new(false);
+/// True where the job is stopped, wherever that was decided: what is left of it is not limited.
+static IS_STOPPED: AtomicBool = AtomicBool::new(false);
 static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Returns the time on the clock of the throttle of this process.
@@ -194,10 +206,28 @@ impl Drop for Working {
     }
 }
 
-/// Waits until some work may begin; not where the job is being interrupted, which is to end soon.
+/// Stops limiting, since the job is stopped, and wakes the threads that wait for tokens.
+pub fn let_go() {
+    IS_STOPPED.store(true, Ordering::Relaxed);
+    OWN.changed.notify_all();
+}
+
+fn is_limited_now() -> bool {
+    let is_stopped = IS_STOPPED.load(Ordering::Relaxed) || interrupt::is_wanted();
+    IS_WORKING.load(Ordering::Relaxed) && !is_stopped
+}
+
+/// Waits until some work may begin; not where the job is being stopped, which is to end soon.
 pub fn take(work: Work, amount: u64) {
     if let Some(own) = own() {
-        own.take(work, amount, || IS_WORKING.load(Ordering::Relaxed) && !interrupt::is_wanted());
+        own.take(work, amount, is_limited_now);
+    }
+}
+
+/// Gives back tokens that were taken for more work than there was.
+pub fn give_back(work: Work, amount: u64) {
+    if let Some(own) = own() {
+        own.give_back(work, amount);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use host::throttle::{self, Throttle, add, take};
+use host::throttle::{self, Throttle, add, give_back, take};
 use store::{
     Dir, DirDecorator, Made, NameReader, NewFile, NewHardLink, NewSpecial, NewSymlink, Receipt,
     SourceFile, SourceFileDecorator, StagedFile, StagedFileDecorator, Store, StoreDecorator,
@@ -10,6 +10,7 @@ use store::{
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
 use types::error::{Error, Result};
+use types::lustre::layout::Layout;
 use types::object::key_range::KeyRange;
 use types::object::keys_below::KeysBelow;
 use types::object::metadata::LinkForm;
@@ -46,19 +47,18 @@ fn take_written(at: At, bytes: u64) {
     }
 }
 
-/// Waits for what was read before.
-fn await_read(at: At) {
-    take(Work::Read, 0);
-    if at == At::Network {
-        take(Work::Downloaded, 0);
+/// Kinds of work that reading is.
+fn reading(at: At) -> &'static [Work] {
+    match at {
+        At::Node => &[Work::Read],
+        At::Network => &[Work::Read, Work::Downloaded],
     }
 }
 
-/// Counts bytes that were read.
-fn add_read(at: At, bytes: u64) {
-    add(Work::Read, bytes);
-    if at == At::Network {
-        add(Work::Downloaded, bytes);
+/// Waits until a block may be read, or for what was read before.
+fn take_read(at: At, bytes: u64) {
+    for work in reading(at) {
+        take(*work, bytes);
     }
 }
 
@@ -83,6 +83,11 @@ impl StoreDecorator for LimitedStore {
         Ok(Arc::new(LimitedDir { inner, at: self.at }))
     }
 
+    fn look(&self, path: &RelPath) -> Result<Metadata> {
+        operation();
+        StoreDecorator::inner(self).look(path)
+    }
+
     fn remove_keys(&self, keys: &[String]) -> Result<Vec<(usize, Error)>> {
         operation();
         StoreDecorator::inner(self).remove_keys(keys)
@@ -96,7 +101,7 @@ struct LimitedDir {
 
 impl LimitedDir {
     fn source(&self, inner: Box<dyn SourceFile>) -> Box<dyn SourceFile> {
-        Box::new(LimitedSource { inner, at: self.at })
+        Box::new(LimitedSource { inner, at: self.at, block_bytes: block(usize::MAX) })
     }
 
     fn staged(&self, inner: Box<dyn StagedFile>) -> Box<dyn StagedFile> {
@@ -131,6 +136,29 @@ impl DirDecorator for LimitedDir {
     fn stat(&self, name: &Name) -> Result<Metadata> {
         operation();
         self.inner.stat(name)
+    }
+
+    /// Counts nothing of a service or another host, which mostly knows the answer from a listing.
+    fn peek(&self, name: &Name, hint: Hint) -> Result<Metadata> {
+        if self.at == At::Node {
+            operation();
+        }
+        self.inner.peek(name, hint)
+    }
+
+    fn stat_followed(&self, name: &Name) -> Result<Metadata> {
+        operation();
+        self.inner.stat_followed(name)
+    }
+
+    fn layout(&self, name: &Name) -> Result<Option<Layout>> {
+        operation();
+        self.inner.layout(name)
+    }
+
+    fn device_number(&self, name: &Name) -> Result<Option<u64>> {
+        operation();
+        self.inner.device_number(name)
     }
 
     fn stat_open(&self, name: &Name) -> Result<(Metadata, Option<Box<dyn SourceFile>>)> {
@@ -242,6 +270,8 @@ impl DirDecorator for LimitedDir {
 struct LimitedSource {
     inner: Box<dyn SourceFile>,
     at: At,
+    /// Length of a block. It stays, since a store reads blocks of one length ahead.
+    block_bytes: usize,
 }
 
 impl SourceFileDecorator for LimitedSource {
@@ -249,14 +279,17 @@ impl SourceFileDecorator for LimitedSource {
         &*self.inner
     }
 
-    /// Reads a block. How much there is is not known before; what comes next waits for it.
+    /// Reads a block. How much there is is not known before: the rest is given back.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         operation();
-        await_read(self.at);
-        let length = block(buffer.len());
-        let read = self.inner.read_at(&mut buffer[..length], offset)?;
-        add_read(self.at, read as u64);
-        Ok(read)
+        let length = buffer.len().min(self.block_bytes);
+        take_read(self.at, length as u64);
+        let read = self.inner.read_at(&mut buffer[..length], offset);
+        let rest = length - read.as_ref().copied().unwrap_or(0).min(length);
+        for work in reading(self.at) {
+            give_back(*work, rest as u64);
+        }
+        read
     }
 }
 
@@ -307,11 +340,11 @@ impl StagedFileDecorator for LimitedStaged {
             return self.inner.copy_from(&source, offset, length);
         }
         take_written(self.at, 0);
-        await_read(At::Node);
+        take_read(At::Node, 0);
         let at_most = block(usize::try_from(length).unwrap_or(usize::MAX)) as u64;
         let moved = self.inner.copy_from(source, offset, at_most)?;
         add(Work::Written, moved.unwrap_or(0));
-        add_read(At::Node, moved.unwrap_or(0));
+        add(Work::Read, moved.unwrap_or(0));
         Ok(moved)
     }
 

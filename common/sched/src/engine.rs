@@ -414,6 +414,7 @@ impl<J: Job> LocalWork for Local<'_, '_, J> {
 
     fn stop(&mut self) {
         self.pool.stop();
+        throttle::let_go();
     }
 
     fn wants_stop(&self) -> bool {

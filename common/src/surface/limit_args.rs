@@ -81,11 +81,13 @@ struct Control {
     given: Rates,
     seen: Option<String>,
     applied: Option<String>,
+    /// Reason why the file could not be read at the last look.
+    trouble: Option<ErrorKind>,
 }
 
 impl Control {
     fn new(file: &Path, given: Rates) -> Self {
-        Self { file: file.to_owned(), given, seen: None, applied: None }
+        Self { file: file.to_owned(), given, seen: None, applied: None, trouble: None }
     }
 
     fn look_first(&mut self) -> Option<Rates> {
@@ -120,17 +122,19 @@ impl Control {
     }
 
     /// Returns the text of the file, empty where it does not exist; `None` where it cannot be read,
-    /// which changes nothing.
-    fn text(&self) -> Option<String> {
-        match read(&self.file) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == ErrorKind::NotFound => Some(String::new()),
-            Err(error) => {
-                let file = self.file.display();
-                tracing::warn!("{file} cannot be read, and the limits stay: {error}");
-                None
-            }
+    /// which changes nothing, and is told once.
+    fn text(&mut self) -> Option<String> {
+        let read = match read(&self.file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        };
+        let trouble = read.as_ref().err().map(io::Error::kind);
+        let is_new = std::mem::replace(&mut self.trouble, trouble) != trouble;
+        if let (Err(error), true) = (&read, is_new) {
+            let file = self.file.display();
+            tracing::warn!("{file} cannot be read, and the limits stay: {error}");
         }
+        read.ok()
     }
 }
 

@@ -76,14 +76,11 @@ impl Rates {
     /// # Errors
     /// Returns one line that says what is wrong.
     pub fn set_operations(&mut self, text: &str) -> Result<(), String> {
-        self.per_second[Work::Operations as usize] = match text {
-            "off" | "0" => None,
-            text => Some(text.parse().map_err(|_| {
-                format!(
-                    "\"{text}\" is no number of operations per second; expected one such as 1000"
-                )
-            })?),
+        let wrong = || {
+            format!("\"{text}\" is no number of operations per second; expected one such as 1000")
         };
+        let number = if text == "off" { 0 } else { text.parse::<u64>().map_err(|_| wrong())? };
+        self.per_second[Work::Operations as usize] = Some(number).filter(|number| *number > 0);
         Ok(())
     }
 
@@ -138,8 +135,9 @@ impl Rates {
 
 /// Parses a rate in bytes per second; a bare number is in KiB, as in rsync and rclone.
 fn rate(text: &str) -> Result<Option<u64>, String> {
-    match text {
-        "off" | "0" => Ok(None),
+    match text.trim() {
+        "off" => Ok(None),
+        text if text.parse::<f64>() == Ok(0.0) => Ok(None),
         text if text.parse::<f64>().is_ok() => parse_positive_bytes(&format!("{text}K")).map(Some),
         text => parse_positive_bytes(text).map(Some),
     }
@@ -189,6 +187,11 @@ impl Bucket {
     /// Returns the rate.
     pub fn rate(&self) -> f64 {
         self.rate
+    }
+
+    /// Gives back tokens that were not needed.
+    pub fn give_back(&mut self, amount: u64) {
+        self.tokens += amount as f64;
     }
 
     /// Takes tokens for work that is done already.
@@ -285,6 +288,13 @@ mod tests {
         assert_eq!(bandwidth("off:100"), Ok([None, None, None, Some(100 << 10)]));
         assert_eq!(bandwidth("off"), Ok([None; 4]));
         assert_eq!(bandwidth("0"), Ok([None; 4]));
+        assert_eq!(bandwidth("00"), Ok([None; 4]));
+        assert_eq!(bandwidth("100 :50"), bandwidth("100:50"));
+        for zero in ["0", "00", "+0", "off"] {
+            let mut rates = Rates { per_second: [Some(1); KINDS], is_paused: false };
+            rates.set_operations(zero).unwrap();
+            assert_eq!(rates.rate_of(Work::Operations), None, "{zero}");
+        }
         for wrong in ["fast", "", "-1", "1M:", "1M:2M:3M", "nan"] {
             assert!(bandwidth(wrong).is_err(), "{wrong}");
         }

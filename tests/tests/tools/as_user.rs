@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use suite_tests::job::{alone, mpiexec, nobody, program, ranks, run, tool};
+use suite_tests::job::{Ended, alone, mpiexec, nobody, program, ranks, run, tool};
 use suite_tests::waiting::wait_until;
 use suite_tests::{need_root, trees};
 
@@ -162,12 +162,20 @@ fn large_messages_pass_between_ranks_that_are_the_user() {
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let (uid, gid) = (UID.to_string(), GID.to_string());
     let words = ["--uid", &uid, &gid, file.to_str().unwrap()].map(str::to_owned);
-    let ended = run(ranks(3, "big_messages").args(&words)).expect(0);
-    assert_eq!(ended.stderr, "");
+    assert_arrived(&run(ranks(3, "big_messages").args(&words)));
     // As in a container, where root may not trace processes.
     let launcher = mpiexec();
     let mut contained = Command::new("setpriv");
     contained.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]);
     contained.args(launcher).args(["-n", "3"]).arg(program("big_messages")).args(&words);
-    assert_eq!(run(&mut contained).expect(0).stderr, "");
+    assert_arrived(&run(&mut contained));
+}
+
+/// Checks that all ranks have done their work. Behind that, the finalisation of MPICH 4.0 may hang
+/// until the ranks leave it, and then its launcher says 255.
+#[track_caller]
+fn assert_arrived(ended: &Ended) {
+    assert_eq!(ended.stdout.matches("arrived\n").count(), 3, "{ended:?}");
+    let is_late = suite_tests::skips::has_hydra() && ended.code == Some(255);
+    assert!(is_late || (ended.code == Some(0) && ended.stderr.is_empty()), "{ended:?}");
 }

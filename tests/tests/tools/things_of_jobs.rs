@@ -42,12 +42,12 @@ fn what_other_jobs_have_staged_and_their_journals_are_neither_copied_nor_deleted
     assert!(ended.stdout.contains("temporary files and journals of jobs"), "{ended:?}");
     assert_eq!(files_in(&backup), [backup.join("s/large")]);
     assert!(!backup.join("j").exists(), "a journal is no directory with nothing in it");
-    // A directory that is there already is entered, and gets nothing of the journal.
+    // A directory that is there already stays as it is, with what is in it.
     let again = other.path().join("again");
-    fs::create_dir_all(again.join("j")).unwrap();
+    write(&again.join("j/x"), b"kept");
     let ended = run(tool(2, "dsync").args(["-D", "--json"]).arg(work.path()).arg(&again));
     assert!(totals(&ended.expect(0), "temporary_files_skipped") > 0);
-    assert_eq!(files_in(&again), [again.join("s/large")]);
+    assert_eq!(files_in(&again), [again.join("j/x"), again.join("s/large")]);
     // A mirror of what has neither the target nor the journals.
     let mirrored = other.path().join("mirrored");
     write(&work.at("extra"), b"x");

@@ -127,11 +127,13 @@ pub(super) fn leave_out(kind: Kind, cx: &mut Context<'_, '_>) -> Handled {
 
 /// Returns whether a directory of the source is a journal, which is not to become a directory at the
 /// target. A directory that a synchronisation has found at the target needs no file opened to tell:
-/// it is not created, and the parts of a journal are skipped by their names anyway.
+/// it is not created, and the parts of a journal are skipped by their names anyway. Only where it
+/// deletes must it know, so that what the target has in that place stays.
 fn is_journal(env: &Env<'_>, dir_ref: &DirRef, metadata: &Metadata) -> bool {
     let store = &*env.root(dir_ref).source;
     let is_found = env.options.sync.is_some() && env.named.is_none() && !dir_ref.is_fresh();
-    !is_found
+    let is_known_to_stay = is_found && !env.deletes();
+    !is_known_to_stay
         && dir_ref.trees().side() == Side::Source
         && !dir_ref.path().is_root()
         && !store.holds_objects()
@@ -238,6 +240,8 @@ impl Visitor for CopyJob<'_> {
         let rules = self.env.options.sync.as_ref();
         dir_ref.trees() == Trees::Both
             && !self.env.target(dir_ref).holds_objects()
+            // A manifest needs the content of unchanged files, too.
+            && !self.env.has_manifest
             && rules.is_some_and(|rules| rules.change_test != ChangeTest::Content)
     }
 
