@@ -423,6 +423,9 @@ fn yes(is: bool) -> String {
 
 fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
     let CopyOptions { symlinks, hard_links, keep, transfer, .. } = options;
+    // Each field is named, so that a new filter is compared, too.
+    let FilterArgs { rules, min_size, max_size, min_age, max_age, max_depth, one_file_system } =
+        filters;
     vec![
         ("--dereference", yes(*symlinks == Symlinks::Follow)),
         ("--hard-links", yes(*hard_links == HardLinks::Keep)),
@@ -438,12 +441,13 @@ fn settings(options: &CopyOptions, filters: &FilterArgs) -> Vec<Choice> {
         ("--reflink", unless(&transfer.reflink, &Reflink::Auto)),
         ("--stripe", unless(&transfer.stripe, &None)),
         ("--inplace", yes(transfer.rewriting == Rewriting::InPlace)),
-        ("--include, --exclude", shortened(unless(&filters.rules.0, &Vec::new()))),
-        ("--min-size", unless(&filters.min_size, &None)),
-        ("--max-size", unless(&filters.max_size, &None)),
-        ("--min-age", unless(&filters.min_age, &None)),
-        ("--max-age", unless(&filters.max_age, &None)),
-        ("--one-file-system", yes(filters.one_file_system)),
+        ("--include, --exclude", shortened(unless(&rules.0, &Vec::new()))),
+        ("--min-size", unless(min_size, &None)),
+        ("--max-size", unless(max_size, &None)),
+        ("--min-age", unless(min_age, &None)),
+        ("--max-age", unless(max_age, &None)),
+        ("--max-depth", unless(max_depth, &None)),
+        ("--one-file-system", yes(*one_file_system)),
         // Without it modes are the source's.
         (
             UMASK,

@@ -38,8 +38,8 @@ pub(super) trait Transfer {
 
     /// Returns the operation that the summary describes: one that compares first where rules decide.
     fn operation(&self) -> Operation {
-        let has_rules = self.wishes().options.sync.is_some();
-        if has_rules { Operation::Sync } else { Operation::Copy }
+        let is_sync = self.wishes().options.sync.is_some();
+        if is_sync { Operation::Sync } else { Operation::Copy }
     }
 
     /// The paths that were given.

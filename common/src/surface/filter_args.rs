@@ -17,7 +17,7 @@ use types::select::filter::{Filter, FilterOptions, Rule, Verdict};
 use types::select::glob::Pattern;
 use types::size::parse_bytes;
 
-/// Options that choose entries by path, size, age and file system.
+/// Options that choose entries by path, depth, size, age and file system.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
@@ -41,6 +41,10 @@ pub struct FilterArgs {
     #[arg(long, value_name = "AGE", value_parser = Age::parse)]
     pub max_age: Option<Age>,
 
+    /// Skip entries more than N levels below the root; 1 selects what is directly in it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_depth: Option<u32>,
+
     /// Do not cross file system boundaries
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
@@ -59,6 +63,7 @@ impl FilterArgs {
             max_size_bytes: self.max_size,
             min_age: self.min_age,
             max_age: self.max_age,
+            max_depth: self.max_depth,
             now,
         };
         Filter::new(&options).map(|_| options)
@@ -66,7 +71,17 @@ impl FilterArgs {
 
     /// Tells whether a walk meets every path below its root.
     pub fn admits_all_paths(&self) -> bool {
-        self.rules.0.is_empty() && !self.one_file_system
+        // Each field is named, so that a new filter of paths is asked, too.
+        let Self {
+            rules,
+            max_depth,
+            one_file_system,
+            min_size: _,
+            max_size: _,
+            min_age: _,
+            max_age: _,
+        } = self;
+        rules.0.is_empty() && max_depth.is_none() && !one_file_system
     }
 }
 
@@ -242,8 +257,8 @@ mod tests {
 
     #[test]
     fn bounds_are_read_with_their_units() {
-        let arguments =
-            ["--min-size=1k", "--max-size", "1MB", "--min-age=1h30m", "--max-age=2026-11-01", "-x"];
+        let bounds = ["--min-size=1k", "--max-size", "1MB", "--min-age=1h30m"];
+        let arguments = [&bounds[..], &["--max-age=2026-11-01", "--max-depth=2", "-x"]].concat();
         let parsed = parse(&arguments).unwrap();
         assert!(parsed.one_file_system);
         let options = parsed.options(NOW).unwrap();
@@ -251,6 +266,8 @@ mod tests {
         assert_eq!(options.max_size_bytes, Some(1_000_000));
         assert_eq!(options.min_age, Some(Age::Seconds(5400)));
         assert_eq!(options.max_age, Age::parse("2026-11-01").ok());
+        assert_eq!(options.max_depth, Some(2));
+        assert!(!parsed.admits_all_paths());
         assert_eq!(options.now, NOW);
         let bytes = postcard::to_stdvec(&parsed).unwrap();
         assert_eq!(postcard::from_bytes::<FilterArgs>(&bytes), Ok(parsed));
@@ -263,6 +280,7 @@ mod tests {
             ("--exclude=a**", "must stand alone"),
             ("--min-size=big", "64MiB"),
             ("--max-age=old", "7d"),
+            ("--max-depth=0", "1.."),
         ];
         for (argument, expected) in table {
             let why = parse(&[argument]).unwrap_err();

@@ -301,6 +301,7 @@ fn options_that_decide_what_is_written_are_applied_or_refused_by_name() {
         (&["-H"], "--hard-links"),
         (&["--sparse=always"], "--sparse"),
         (&["--min-size=1"], "--min-size"),
+        (&["--max-depth=1"], "--max-depth"),
     ] {
         let ended = run(&mut again(2, options, &source, &target)).expect(2);
         assert!(ended.stderr.contains(&format!("other options ({name})")), "{}", ended.stderr);

@@ -90,7 +90,7 @@ impl CompareJob<'_> {
         target: &Metadata,
     ) -> (Option<Metadata>, Findings) {
         let left_out = || source_dir().ok()?.peek(name, Hint::Unknown).ok();
-        match self.selection.has_rules().then(left_out).flatten() {
+        match self.selection.needs_paths().then(left_out).flatten() {
             Some(source) => (Some(source), self.pair(source, *target).findings()),
             None => (None, Findings::only(Presence::OnlyTarget)),
         }

@@ -156,8 +156,8 @@ impl Selection {
     }
 
     /// Returns whether any filter by path is set.
-    pub fn has_rules(&self) -> bool {
-        self.filter.has_rules()
+    pub fn needs_paths(&self) -> bool {
+        self.filter.needs_paths()
     }
 
     /// Returns whether an entry is selected by its metadata.

@@ -297,7 +297,7 @@ const ADVICE: &[Advice] = &[
         "existing files are replaced; --ignore-existing keeps them",
     ),
     (For::Copying, &["--context", "-Z"], "write --xattrs=all, which has security.selinux"),
-    (For::All, &["--max-depth", "--depth"], "write --exclude '/*/*/*' for a depth of 2"),
+    (For::All, &["--depth"], "write --max-depth N"),
     (For::All, &["--one-filesystem", "--xdev", "-xdev"], MOUNTS),
     (For::All, &["--hash", "--hashsum", "--sums", "--checkfile"], HASHES),
     (

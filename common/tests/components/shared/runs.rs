@@ -66,6 +66,7 @@ pub fn filters(exclude: Option<&str>) -> FilterArgs {
         max_size: None,
         min_age: None,
         max_age: None,
+        max_depth: None,
         one_file_system: false,
     }
 }

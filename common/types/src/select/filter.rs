@@ -1,4 +1,4 @@
-//! Selection of the entries that a job processes, by path, size and age.
+//! Selection of the entries that a job processes, by path, depth, size and age.
 //!
 //! The rules are tried in the order they were given, and the first whose pattern (`glob.rs`)
 //! matches decides. An entry that no rule matches is included, unless there are includes only: then
@@ -57,6 +57,8 @@ pub struct FilterOptions {
     pub min_age: Option<Age>,
     /// Largest age of files that are included, by their modification time.
     pub max_age: Option<Age>,
+    /// Largest number of components in the path below the root of entries that are included.
+    pub max_depth: Option<u32>,
     /// Time from which ages are counted: the same for all ranks, and for the whole job.
     pub now: Time,
 }
@@ -69,6 +71,7 @@ impl Default for FilterOptions {
             max_size_bytes: None,
             min_age: None,
             max_age: None,
+            max_depth: None,
             now: Time { seconds: 0, nanoseconds: 0 },
         }
     }
@@ -87,6 +90,8 @@ pub struct Filter {
     latest: Option<Time>,
     /// Earliest modification time of a file that is included.
     earliest: Option<Time>,
+    /// Largest number of components of a path that is included.
+    max_depth: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,6 +117,7 @@ impl Filter {
             max_size_bytes: options.max_size_bytes.unwrap_or(u64::MAX),
             latest: options.min_age.map(|age| age.moment(options.now)),
             earliest: options.max_age.map(|age| age.moment(options.now)),
+            max_depth: options.max_depth,
         };
         filter.check_bounds()?;
         Ok(filter)
@@ -131,12 +137,12 @@ impl Filter {
 
     /// Returns true where every entry is included.
     pub fn is_trivial(&self) -> bool {
-        self.rules.is_empty() && !self.needs_metadata()
+        !self.needs_paths() && !self.needs_metadata()
     }
 
     /// Returns true where [`Filter::admits_path`] may exclude entries.
-    pub fn has_rules(&self) -> bool {
-        !self.rules.is_empty()
+    pub fn needs_paths(&self) -> bool {
+        !self.rules.is_empty() || self.max_depth.is_some()
     }
 
     /// Returns true where [`Filter::admits`] may exclude entries.
@@ -159,6 +165,9 @@ impl Filter {
     /// The directories above it are not checked: a walk does not come here if one of them is
     /// excluded.
     pub fn admits_path(&self, path: &[u8], is_directory: bool) -> bool {
+        if self.is_too_deep(path) {
+            return false;
+        }
         if self.rules.is_empty() || path.is_empty() {
             return true;
         }
@@ -169,6 +178,13 @@ impl Filter {
             Some(rule) => rule.verdict == Verdict::Include,
             None => is_directory || !self.includes_only,
         }
+    }
+
+    /// Returns true where a path below the root, which may be the empty one of the root, has more
+    /// components than are included.
+    fn is_too_deep(&self, path: &[u8]) -> bool {
+        let depth = || path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).count();
+        self.max_depth.is_some_and(|max| depth() > max as usize)
     }
 
     /// Returns whether a path is selected by the rules itself. If there are only includes, a
@@ -379,6 +395,21 @@ mod tests {
     }
 
     #[test]
+    fn a_depth_bounds_paths_whatever_the_rules() {
+        let bounded = |rules: &[Rule]| {
+            let max_depth = Some(2);
+            let options = FilterOptions { rules: rules.to_vec(), max_depth, ..Default::default() };
+            Filter::new(&options).unwrap()
+        };
+        let alone = bounded(&[]);
+        assert!(!alone.is_trivial() && alone.needs_paths() && !alone.needs_metadata());
+        check(&alone, &["", "a", "a/", "a/b", "a/b/"], &["a/b/c", "a/b/c/", "a/b/c/d"]);
+        assert!(alone.means_path(b"a/b", false) && !alone.means_path(b"a/b/c", false));
+        let with_includes = bounded(&[Rule::include("*.c")]);
+        check(&with_includes, &["x.c", "a/x.c", "a/"], &["a/b/x.c", "x.h"]);
+    }
+
+    #[test]
     fn ages_count_from_now() {
         let now = Time { seconds: 1000, nanoseconds: 500 };
         let options = FilterOptions {
@@ -428,6 +459,7 @@ mod tests {
             max_size_bytes: None,
             min_age: Some(Age::Seconds(7)),
             max_age: Some(Age::Since(Time { seconds: -1, nanoseconds: 5 })),
+            max_depth: Some(3),
             now: Time { seconds: 9, nanoseconds: 1 },
         };
         let bytes = postcard::to_stdvec(&options).unwrap();
