@@ -189,9 +189,9 @@ impl Agent {
             Request::List { dir } => {
                 let root = self.root(dir.root)?;
                 let opened = self.dir(&dir)?;
-                self.lists.begin(&opened, self.device_base(&root)).map(Answer::Page)
+                self.lists.begin(dir, &opened, self.device_base(&root)).map(Answer::Page)
             }
-            Request::More { list } => self.lists.more(list).map(Answer::Page),
+            Request::More { dir, list } => self.lists.more(&dir, list).map(Answer::Page),
             Request::ReadLink { dir, name } => {
                 self.dir(&dir)?.read_link(&checked_name(name)?).map(Answer::Bytes)
             }
@@ -277,7 +277,7 @@ impl Agent {
         let root = self.root(at.root)?;
         let dir = self.dir(at)?;
         let metadata = self.shown(dir.metadata()?, root.device);
-        let page = self.lists.begin(&dir, self.device_base(&root)).ok();
+        let page = self.lists.begin(at.clone(), &dir, self.device_base(&root)).ok();
         Ok(Answer::Entered { metadata, page })
     }
 

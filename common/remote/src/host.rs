@@ -4,7 +4,7 @@
 mod doors;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,9 @@ pub struct Host {
     /// Identifier of the host, which marks its device numbers.
     id: u64,
 }
+
+/// The connection by which a request was answered, as long as it is open.
+pub struct Line(Weak<Connection>);
 
 /// A root that has been opened, for connections that are made later.
 #[derive(Clone)]
@@ -123,7 +126,23 @@ impl Host {
     /// # Errors
     /// That of the operation, and `HostGone` where no host can be reached.
     pub fn ask(&self, op: Op, request: &dyn Fn(u32) -> Request, data: &[u8]) -> Result<Arrived> {
-        self.ask_from(0, op, request, data)
+        self.ask_from(0, op, request, data).map(|(arrived, _)| arrived)
+    }
+
+    /// Sends a request as [`Host::ask`] does. Returns the line by which it was answered, too, for
+    /// what that agent holds and others do not.
+    ///
+    /// # Errors
+    /// As for [`Host::ask`].
+    pub fn ask_any(&self, op: Op, request: &Request) -> Result<(Arrived, Line)> {
+        self.ask_from(0, op, &|_| request.clone(), &[])
+    }
+
+    /// Sends a request to the agent at the end of that line; `None` where the line has broken.
+    pub fn ask_by(&self, line: &Line, request: &Request) -> Option<Arrived> {
+        let connection = line.0.upgrade()?;
+        let arrived = connection.ask(request, &[]);
+        arrived.inspect_err(|Broken| self.forget(&connection)).ok()
     }
 
     fn ask_from(
@@ -132,11 +151,11 @@ impl Host {
         op: Op,
         request: &dyn Fn(u32) -> Request,
         data: &[u8],
-    ) -> Result<Arrived> {
+    ) -> Result<(Arrived, Line)> {
         for attempt in first..REMOTE_REQUEST_ATTEMPTS {
             let connection = self.connection().map_err(|_| self.given_up(op))?;
             match connection.ask(&request(attempt), data) {
-                Ok(arrived) => return Ok(arrived),
+                Ok(arrived) => return Ok((arrived, Line(Arc::downgrade(&connection)))),
                 Err(Broken) => self.forget(&connection),
             }
         }
@@ -162,7 +181,7 @@ impl Host {
     ) -> Result<Arrived> {
         match pending.map(Pending::wait) {
             Some(Ok(arrived)) => Ok(arrived),
-            _ => self.ask_from(1, op, &|_| request.clone(), data),
+            _ => self.ask_from(1, op, &|_| request.clone(), data).map(|(arrived, _)| arrived),
         }
     }
 

@@ -167,8 +167,8 @@ pub enum Request {
     Enter { dir: At },
     /// The first entries of a directory.
     List { dir: At },
-    /// The next entries of a listing.
-    More { list: u64 },
+    /// The next entries of a listing of that directory.
+    More { dir: At, list: u64 },
     /// Opens a file, and reads it if it is that small.
     Open { dir: At, name: Vec<u8>, read_bytes: u64, identity: Option<Identity> },
     /// Reads from a file.

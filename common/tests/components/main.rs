@@ -15,6 +15,7 @@ mod places;
 #[path = "stores/promises.rs"]
 mod promises;
 mod rates;
+mod remote_connections;
 mod remote_hosts;
 #[path = "shared/runs.rs"]
 mod runs;

@@ -12,20 +12,27 @@ use types::error::{Op, Result};
 use types::limits::{REMOTE_LISTS_MAX, REMOTE_PAGE_ENTRIES};
 
 use super::lock;
-use crate::protocol::{ListedEntry, Page};
+use crate::protocol::{At, ListedEntry, Page};
 
 /// Listings whose rest the client has not requested yet.
 #[derive(Default)]
 pub(super) struct Lists(Mutex<Held>);
 
-#[derive(Default)]
 struct Held {
     next: u64,
     lists: BTreeMap<u64, Rest>,
 }
 
+/// Numbers begin anywhere, so that one of another agent means nothing here.
+impl Default for Held {
+    fn default() -> Self {
+        Self { next: fastrand::u64(..1 << 63), lists: BTreeMap::new() }
+    }
+}
+
 /// The rest of a listing.
 struct Rest {
+    at: At,
     dir: Arc<dyn Dir>,
     names: VecDeque<(CString, Hint)>,
     device_base: u64,
@@ -33,15 +40,15 @@ struct Rest {
 
 impl Lists {
     /// Lists a directory, and returns its first entries.
-    pub fn begin(&self, dir: &Arc<dyn Dir>, device_base: u64) -> Result<Page> {
+    pub fn begin(&self, at: At, dir: &Arc<dyn Dir>, device_base: u64) -> Result<Page> {
         let mut names = VecDeque::new();
         dir.list(&mut |name, hint| names.push_back((name.to_owned(), hint)))?;
-        Ok(self.page(Rest { dir: Arc::clone(dir), names, device_base }))
+        Ok(self.page(Rest { at, dir: Arc::clone(dir), names, device_base }))
     }
 
-    /// Returns the next entries of a listing.
-    pub fn more(&self, list: u64) -> Result<Page> {
-        let rest = lock(&self.0).lists.remove(&list);
+    /// Returns the next entries of a listing of that directory.
+    pub fn more(&self, at: &At, list: u64) -> Result<Page> {
+        let rest = lock(&self.0).lists.remove(&list).filter(|rest| rest.at == *at);
         rest.map(|rest| self.page(rest)).ok_or_else(|| Op::List.errno(libc::EBADMSG))
     }
 

@@ -10,14 +10,14 @@ use ::store::{
 use types::content::chunk::Extent;
 use types::entry::{Attributes, Hint, Identity, Kept, Kind, Metadata, Xattrs};
 use types::error::{Op, Result};
-use types::limits::REMOTE_WHOLE_BYTES_MAX;
+use types::limits::{REMOTE_REQUEST_ATTEMPTS, REMOTE_WHOLE_BYTES_MAX};
 use types::path::{Name, RelPath};
 
 use super::file::RemoteFile;
 use super::listing::{Entry, Knowledge, Known};
 use super::staged::RemoteStaged;
 use super::{Root, answered};
-use crate::host::malformed;
+use crate::host::{Line, malformed};
 use crate::protocol::{
     Answer, At, FileIs, NewEntry, Page, Request, StagedAs, StatAs, checked_name,
 };
@@ -27,8 +27,14 @@ pub(super) struct RemoteDir {
     root: Arc<Root>,
     path: RelPath,
     /// Metadata and first entries from entering it, each for one use.
-    entered: Mutex<(Option<Metadata>, Option<Page>)>,
+    entered: Mutex<(Option<Metadata>, Option<Batch>)>,
     known: Mutex<Known>,
+}
+
+/// Entries of a listing, and the line by which its next ones are requested.
+struct Batch {
+    page: Page,
+    line: Line,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -48,9 +54,10 @@ pub(super) fn renamed(staged: &Name, attempt: u32) -> Vec<u8> {
 impl RemoteDir {
     /// Opens a directory; one request returns its first entries, too.
     pub fn enter(root: &Arc<Root>, path: RelPath) -> Result<Self> {
-        let answer = root.ask(Op::Open, &Request::Enter { dir: root.at(&path) })?;
+        let request = Request::Enter { dir: root.at(&path) };
+        let ((reply, _), line) = root.host.ask_any(Op::Open, &request)?;
         let (metadata, page) = answered!(
-            Op::Open, answer, Answer::Entered { metadata, page } => (metadata, page)
+            Op::Open, reply?, Answer::Entered { metadata, page } => (metadata, page)
         )?;
         let metadata = root.host.shown(metadata);
         if metadata.kind != Kind::Directory {
@@ -60,7 +67,8 @@ impl RemoteDir {
         if let Some(page) = &page {
             known.add(&entries(root, page.entries.clone())?, page.more.is_none());
         }
-        let entered = Mutex::new((Some(metadata), page));
+        let batch = page.map(|page| Batch { page, line });
+        let entered = Mutex::new((Some(metadata), batch));
         Ok(Self { root: Arc::clone(root), path, entered, known: Mutex::new(known) })
     }
 
@@ -104,28 +112,28 @@ impl RemoteDir {
     }
 
     /// Returns the first entries, from entering the directory or anew.
-    fn first_page(&self) -> Result<Page> {
+    fn first_batch(&self) -> Result<Batch> {
         let entered = lock(&self.entered).1.take();
-        match entered {
-            Some(page) => Ok(page),
-            None => self.page(&Request::List { dir: self.at() }),
-        }
+        entered.map_or_else(|| self.list_anew(), Ok)
     }
 
-    fn page(&self, request: &Request) -> Result<Page> {
-        let answer = self.root.ask(Op::List, request)?;
-        answered!(Op::List, answer, Answer::Page(page) => page)
+    fn list_anew(&self) -> Result<Batch> {
+        let request = Request::List { dir: self.at() };
+        let ((reply, _), line) = self.root.host.ask_any(Op::List, &request)?;
+        let page = answered!(Op::List, reply?, Answer::Page(page) => page)?;
+        Ok(Batch { page, line })
     }
 
-    /// Returns the next page. Where the connection of the listing has broken, another agent does
-    /// not have the rest of it: the directory is listed again, and known names are skipped.
-    fn next_page(&self, list: u64) -> Result<Page> {
-        match self.page(&Request::More { list }) {
-            Err(error) if error == malformed(Op::List) => {
-                self.page(&Request::List { dir: self.at() })
-            }
-            page => page,
+    /// Returns the next entries, from the agent that holds them; `None` where it does not any more,
+    /// or its connection has broken.
+    fn next_batch(&self, list: u64, line: Line) -> Result<Option<Batch>> {
+        let request = Request::More { dir: self.at(), list };
+        let Some((reply, _)) = self.root.host.ask_by(&line, &request) else { return Ok(None) };
+        if reply.as_ref().is_err_and(|error| *error == malformed(Op::List)) {
+            return Ok(None);
         }
+        let page = answered!(Op::List, reply?, Answer::Page(page) => page)?;
+        Ok(Some(Batch { page, line }))
     }
 
     fn make(
@@ -173,12 +181,16 @@ impl Dir for RemoteDir {
     }
 
     /// Lists the directory page by page. Names are unique; more than one page is checked for that.
+    /// Where an agent does not hold the rest any more, the directory is listed again, and known
+    /// names are skipped.
     fn list(&self, each: &mut dyn FnMut(&Name, Hint)) -> Result<()> {
-        let mut page = self.first_page()?;
+        let mut batch = self.first_batch()?;
         let mut seen: HashSet<CString> = HashSet::new();
-        let is_long = page.more.is_some();
+        let is_long = batch.page.more.is_some();
+        let mut begun = 0;
         loop {
-            let more = page.more;
+            let Batch { page, line } = batch;
+            let (more, known) = (page.more, seen.len());
             let listed = entries(&self.root, page.entries)?;
             if listed.is_empty() && more.is_some() {
                 return Err(malformed(Op::List));
@@ -190,7 +202,15 @@ impl Dir for RemoteDir {
                 }
             }
             let Some(list) = more else { return Ok(()) };
-            page = self.next_page(list)?;
+            begun = if seen.len() > known { 0 } else { begun };
+            batch = match self.next_batch(list, line)? {
+                Some(batch) => batch,
+                None if begun < REMOTE_REQUEST_ATTEMPTS => {
+                    begun += 1;
+                    self.list_anew()?
+                }
+                None => return Err(Op::List.errno(libc::ENOTCONN)),
+            };
         }
     }
 

@@ -1,0 +1,133 @@
+//! Tests of hosts with several connections: what one agent holds is not requested from another one.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use remote::agent::{AgentOptions, serve};
+use remote::connection::{Link, Pending};
+use remote::host::{Host, HostSettings};
+use remote::protocol::Request;
+use remote::store::RemoteStore;
+use store::opening::{OpenAs, Symlinks};
+use store::{Dir, Store};
+use types::limits::{REMOTE_PAGE_ENTRIES, REMOTE_REQUESTS_OF_CONNECTION};
+use types::path::RelPath;
+
+/// Holds back answers while it is closed.
+#[derive(Default)]
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn set_closed(&self, is_closed: bool) {
+        *self.0.lock().unwrap() = is_closed;
+        self.1.notify_all();
+    }
+
+    fn pass(&self) {
+        drop(self.1.wait_while(self.0.lock().unwrap(), |is_closed| *is_closed).unwrap());
+    }
+}
+
+struct Gated<R>(R, Arc<Gate>);
+
+impl<R: Read> Read for Gated<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1.pass();
+        Ok(count)
+    }
+}
+
+/// A host whose agents are threads of this process; answers of the first one can be held back.
+struct Gateway {
+    host: Arc<Host>,
+    gate: Arc<Gate>,
+    dialled: Arc<AtomicUsize>,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let (gate, dialled) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
+        let (of_first, count) = (Arc::clone(&gate), Arc::clone(&dialled));
+        let dial = move |_: &str| {
+            let (agents_input, to) = std::io::pipe().unwrap();
+            let (from, agents_output) = std::io::pipe().unwrap();
+            std::thread::spawn(move || {
+                serve(agents_input, agents_output, &AgentOptions::default())
+            });
+            let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
+            let gate = if is_first { Arc::clone(&of_first) } else { Arc::default() };
+            Ok(Link { from: Box::new(Gated(from, gate)), to: Box::new(to), child: None })
+        };
+        let settings = HostSettings::of(vec!["host".to_owned()]);
+        let host = Arc::new(Host::dialled(settings, Box::new(dial)));
+        Self { host, gate, dialled }
+    }
+
+    fn open(&self, path: &Path) -> RemoteStore {
+        RemoteStore::open(&self.host, path.as_os_str().as_encoded_bytes(), OpenAs::default())
+            .unwrap()
+    }
+
+    /// Keeps the first connection busy until the gate is opened.
+    fn keep_busy(&self, path: &Path) -> Vec<Pending> {
+        self.gate.set_closed(true);
+        let path = path.as_os_str().as_encoded_bytes().to_vec();
+        let request = Request::StatPath { path, symlinks: Symlinks::Keep };
+        let busy = (0..REMOTE_REQUESTS_OF_CONNECTION).map(|_| self.host.begin(&request, &[]));
+        busy.map(Option::unwrap).collect()
+    }
+
+    fn is_free_again(&self, busy: Vec<Pending>) {
+        self.gate.set_closed(false);
+        for pending in busy {
+            pending.wait().unwrap().0.unwrap();
+        }
+    }
+}
+
+/// Creates a directory of several pages. Returns its names.
+fn long_dir(at: &Path, prefix: &str) -> BTreeSet<CString> {
+    std::fs::create_dir(at).unwrap();
+    let names = (0..3 * REMOTE_PAGE_ENTRIES - 1).map(|number| format!("{prefix}{number}"));
+    let made = names.inspect(|name| drop(std::fs::File::create(at.join(name)).unwrap()));
+    made.map(|name| CString::new(name).unwrap()).collect()
+}
+
+/// Lists a directory, and does something after its first entry.
+fn listed(dir: &dyn Dir, after_first: impl FnOnce()) -> BTreeSet<CString> {
+    let (mut names, mut after_first) = (BTreeSet::new(), Some(after_first));
+    let each = &mut |name: &types::path::Name, _| {
+        names.insert(name.to_owned());
+        if let Some(after_first) = after_first.take() {
+            after_first();
+        }
+    };
+    dir.list(each).unwrap();
+    names
+}
+
+#[test]
+fn listings_in_progress_on_two_connections_do_not_mix() {
+    let tree = tempfile::tempdir().unwrap();
+    let (of_x, of_y) =
+        (long_dir(&tree.path().join("x"), "x"), long_dir(&tree.path().join("y"), "y"));
+    let gateway = Gateway::new();
+    let store = gateway.open(tree.path());
+    let open = |name: &std::ffi::CStr| store.open_dir(&RelPath::root().child(name)).unwrap();
+    // The first pages come from different agents; then both are idle.
+    let x = open(c"x");
+    let mut found_y = BTreeSet::new();
+    let found_x = listed(&*x, || {
+        let busy = gateway.keep_busy(tree.path());
+        let y = open(c"y");
+        found_y = listed(&*y, || gateway.is_free_again(busy));
+    });
+    assert_eq!(gateway.dialled.load(Ordering::SeqCst), 2);
+    assert!(found_x == of_x, "{} of {}", found_x.len(), of_x.len());
+    assert!(found_y == of_y, "{} of {}", found_y.len(), of_y.len());
+}
